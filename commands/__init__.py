@@ -1,0 +1,1 @@
+"""One file per subcommand: wires rooms together, computes nothing."""

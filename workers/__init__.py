@@ -1,0 +1,1 @@
+"""Where replies are made: replicas, the processes that hold them, and fleets of those."""
