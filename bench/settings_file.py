@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -67,6 +67,21 @@ def parse_set(words: Sequence[str]) -> dict[str, object]:
             values[key] = yaml.load(text, _Loader)  # a SafeLoader
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {key}: {text!r} is not a YAML value ({_where(error)})") from None
+    return values
+
+
+def from_flags(flags: Mapping[str, object], names: Mapping[str, str]) -> dict[str, object]:
+    """The settings that parsed flags ask for; `names` maps flags to keys, and `set` holds key=value words.
+
+    Raises ConfigError when a flag and --set name the same key.
+    """
+    values = parse_set(cast(Sequence[str], flags["set"]))
+    for flag, key in names.items():
+        if flags[flag] is None:
+            continue
+        if key in values:
+            raise ConfigError(f"--set {key} and --{flag} are both given; keep one of them")
+        values[key] = flags[flag]
     return values
 
 

@@ -1,0 +1,203 @@
+"""The coordinator: plan -> batches -> fleet -> completions -> judge, on one event loop.
+
+Journals what is born, lets it be judged while generation goes on, and keeps the books. It knows no model, no
+transport and no sandbox, and holds nothing per job but the ledger's bits and the jobs in flight.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from bench.journal import Entry, Journal, SessionStart, entries
+from bench.ledger import Ledger
+from bench.records import Completion, Failure, Status, Verdict
+from bench.settings import RunConfig
+from bench.stats import rate
+from workers.dispatch import BACKOFF_S, Dispatch
+from workers.protocol import Fleet, ReplicaInfo, Reply, Request
+
+JUDGE_BACKLOG = 256  # completions that may wait for a judge before generation waits for them
+SYNC_EVERY_S = 5.0  # what a power cut may cost; a killed process costs nothing
+REPORT_EVERY_S = 1.0
+
+log = logging.getLogger("swarmeval")
+
+Judge = Callable[[Completion], Awaitable[Verdict]]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the coordinator asks of its caller. `publish` must return soon."""
+
+    request: Callable[[int], Request]  # of a job number; called after the first `ready`
+    ready: Callable[[str, ReplicaInfo], None]  # a replica is loaded; raises UserError when it does not fit the run
+    publish: Callable[[Status], None]  # once a second
+
+
+class Coordinator:
+    """One session of a run: answers and judges every job that its ledger does not hold yet."""
+
+    def __init__(
+        self,
+        run_id: str,
+        config: RunConfig,
+        ledger: Ledger,
+        journal: Journal,
+        judge: Judge,
+        hooks: Hooks,
+        backoff_s: Sequence[float] = BACKOFF_S,
+    ) -> None:
+        self._run_id = run_id
+        self._config = config
+        self._ledger = ledger
+        self._journal = journal
+        self._judge = judge
+        self._hooks = hooks
+        self._backoff_s = backoff_s
+        self._dispatch: Dispatch | None = None
+        self._to_judge: asyncio.Queue[Completion | None] = asyncio.Queue(JUDGE_BACKLOG)
+        self._phase = "loading"
+        self._draining = False
+        self._began: float | None = None  # monotonic: when the first replica was ready
+        self._answered_before = ledger.answered.count
+        self._tokens_before = ledger.output_tokens
+
+    async def run(self, fleet: Fleet | None) -> bool:
+        """True when every job is answered and judged, False when drained before. Without a fleet it only judges.
+
+        Raises UserError when the run cannot go on; what was done is in the journal, and the run resumable.
+        """
+        async with asyncio.TaskGroup() as group:
+            reporter = group.create_task(self._report())
+            judges = [group.create_task(self._judge_queued()) for _ in range(self._config.eval_workers)]
+            left_over = group.create_task(self._queue_left_over(self._journal.length))
+            if fleet is not None and self._ledger.unanswered and not self._draining:
+                await self._generate(fleet)
+            await left_over
+            self._phase = "draining" if self._draining else "judging"
+            for _ in judges:
+                await self._to_judge.put(None)
+            await asyncio.gather(*judges)
+            reporter.cancel()
+        return not self._ledger.unanswered
+
+    def drain(self) -> None:
+        """Begin nothing new; run() returns when what has begun is answered and judged."""
+        self._draining = True
+        self._phase = "draining"
+        if self._dispatch is not None:
+            self._dispatch.drain()
+
+    def status(self, phase: str | None = None, message: str = "") -> Status:
+        """Where the run stands now."""
+        ledger, elapsed_s = self._ledger, self._elapsed_s()
+        jobs_per_s = rate(ledger.answered.count - self._answered_before, elapsed_s)
+        return Status(
+            run_id=self._run_id,
+            pid=os.getpid(),
+            phase=phase or self._phase,
+            updated_at=time.time(),
+            total_jobs=self._ledger.jobs.total,
+            done_jobs=ledger.answered.count,
+            failures=ledger.failures,
+            judged=ledger.judged.count,
+            passed=ledger.passed,
+            elapsed_s=elapsed_s,
+            jobs_per_s=jobs_per_s,
+            tokens_per_s=rate(ledger.output_tokens - self._tokens_before, elapsed_s),
+            eta_s=ledger.unanswered / jobs_per_s if jobs_per_s else None,
+            pass_at_1=ledger.pass_at_1(),
+            outcomes={str(outcome): count for outcome, count in ledger.outcomes.items()},
+            workers=tuple(device.status() for device in self._dispatch.devices) if self._dispatch else (),
+            message=message,
+        )
+
+    # What Dispatch asks of its Office.
+
+    def is_answered(self, k: int) -> bool:
+        return k in self._ledger.answered
+
+    def all_answered(self) -> bool:
+        return not self._ledger.unanswered
+
+    def request(self, k: int) -> Request:
+        return self._hooks.request(k)
+
+    def ready(self, device: str, info: ReplicaInfo) -> None:
+        self._hooks.ready(device, info)
+        if self._began is None:
+            self._began = time.monotonic()
+            self._phase = "draining" if self._draining else "generating"
+            self._record(Entry(session=SessionStart(time.time())))
+
+    async def keep(self, reply: Reply, device: str, batch_id: int, attempts: int) -> None:
+        """Journal a reply the moment it is born, then let it be judged."""
+        completion = Completion(
+            job_id=reply.job_id,
+            text=reply.text,
+            device=device,
+            batch_id=batch_id,
+            attempts=attempts,
+            prompt_tokens=reply.prompt_tokens,
+            output_tokens=reply.output_tokens,
+            queue_s=reply.queue_s,
+            ttft_s=reply.ttft_s,
+            latency_s=reply.latency_s,
+            finish_reason=reply.finish_reason,
+            finished_at=time.time(),
+            elapsed_s=self._elapsed_s(),
+        )
+        if self._record(Entry(completion=completion)):
+            await self._to_judge.put(completion)
+
+    def fail(self, k: int, reason: str, attempts: int, device: str) -> None:
+        job_id = self._ledger.jobs.job(k).job_id
+        self._record(Entry(failure=Failure(job_id, reason, attempts, device, time.time(), self._elapsed_s())))
+        log.warning("%s: no completion after %d attempts (%s)", job_id, attempts, reason)
+
+    # Its own tasks.
+
+    async def _generate(self, fleet: Fleet) -> None:
+        async with fleet:
+            self._dispatch = Dispatch(self._ledger.jobs.total, self._config, fleet, self, self._backoff_s)
+            await self._dispatch.run()
+
+    async def _queue_left_over(self, length: int) -> None:
+        """Have judged what an earlier session generated and did not judge: the journal's first `length` bytes."""
+        if self._ledger.judged.count == self._ledger.completions:
+            return
+        for number, (offset, entry) in enumerate(entries(self._journal.path)):
+            if offset >= length:
+                return
+            if number % 256 == 0:
+                await asyncio.sleep(0)  # a long journal must not hold up what is being generated
+            completion = entry.completion
+            if completion is not None and self._ledger.jobs.number(completion.job_id) not in self._ledger.judged:
+                await self._to_judge.put(completion)
+
+    async def _judge_queued(self) -> None:
+        while (completion := await self._to_judge.get()) is not None:
+            self._record(Entry(verdict=await self._judge(completion)))
+
+    async def _report(self) -> None:
+        """Publish the status every second, and have the journal on disk every few."""
+        synced_at = time.monotonic()
+        while True:
+            self._hooks.publish(self.status())
+            if time.monotonic() - synced_at >= SYNC_EVERY_S:
+                synced_at = time.monotonic()
+                await asyncio.to_thread(self._journal.sync)
+            await asyncio.sleep(REPORT_EVERY_S)
+
+    def _record(self, entry: Entry) -> bool:
+        """Into the journal and the ledger, unless its job has such an entry already."""
+        if not self._ledger.add(entry):
+            return False
+        self._journal.append(entry)
+        return True
+
+    def _elapsed_s(self) -> float:
+        return 0.0 if self._began is None else time.monotonic() - self._began

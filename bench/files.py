@@ -1,0 +1,31 @@
+"""Writing files so that a reader or a crash never meets half of one."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from bench.errors import OutputError
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """The one-line error for a file that could not be written."""
+    return OutputError(f"{path}: cannot be written ({error.strerror}); free the disk or choose another --output_dir")
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[TextIO]:
+    """A text file that takes the place of `path` when the block ends well, and vanishes when it does not.
+
+    Raises OutputError when it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        draft.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,124 @@
+"""Exactly-once bookkeeping and running counts of a run: two bits per job, a few numbers per task.
+
+Fed live by the coordinator, and by the journal on a resume. Knows no files and no time but what entries say.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from bench.journal import Entry
+from bench.records import Agent, Job, Outcome, Task, Verdict, parse_job_id
+
+
+class Jobs(Protocol):
+    """The jobs of a run, numbered: a Plan, or a list made elsewhere."""
+
+    @property
+    def agents(self) -> Sequence[Agent]: ...
+    @property
+    def tasks(self) -> Sequence[Task]: ...
+    @property
+    def total(self) -> int: ...
+    def job(self, k: int) -> Job: ...
+    def number(self, job_id: str) -> int: ...
+    def jobs_of_agent(self, agent_id: int) -> Sequence[Sequence[int]]: ...
+
+
+class Bits:
+    """A fixed number of booleans, eight to the byte."""
+
+    def __init__(self, size: int) -> None:
+        self._bytes = bytearray(-(-size // 8))
+        self.count = 0
+
+    def add(self, k: int) -> bool:
+        """Set bit k; False when it was set before."""
+        byte, mask = k >> 3, 1 << (k & 7)
+        if self._bytes[byte] & mask:
+            return False
+        self._bytes[byte] |= mask
+        self.count += 1
+        return True
+
+    def __contains__(self, k: int) -> bool:
+        return bool(self._bytes[k >> 3] & (1 << (k & 7)))
+
+
+class Ledger:
+    """Which jobs are answered and judged, and what came of them."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.jobs = jobs
+        self.answered = Bits(jobs.total)  # by a completion or a failure
+        self.judged = Bits(jobs.total)
+        self.failures = 0
+        self.outcomes: Counter[Outcome] = Counter()
+        self.output_tokens = 0
+        self.latency_sum_s = 0.0
+        self._task_numbers = {task.task_id: number for number, task in enumerate(jobs.tasks)}
+        self._verdicts = [0] * len(jobs.tasks)
+        self._passed = [0] * len(jobs.tasks)
+        self._past_sessions_s = 0.0
+        self._session_s = 0.0
+
+    def add(self, entry: Entry) -> bool:
+        """Count an entry; False when its job already has one, in which case nothing changes.
+
+        Raises KeyError when the job is not of this run.
+        """
+        if entry.session is not None:
+            self._past_sessions_s += self._session_s
+            self._session_s = 0.0
+            return True
+        if entry.verdict is not None:
+            return self._add_verdict(entry.verdict)
+        answer = entry.completion or entry.failure
+        if answer is None or not self.answered.add(self.jobs.number(answer.job_id)):
+            return False
+        self._session_s = max(self._session_s, answer.elapsed_s)
+        if entry.completion is not None:
+            self.output_tokens += entry.completion.output_tokens
+            self.latency_sum_s += entry.completion.latency_s
+        else:
+            self.failures += 1
+        return True
+
+    def _add_verdict(self, verdict: Verdict) -> bool:
+        if not self.judged.add(self.jobs.number(verdict.job_id)):
+            return False
+        self.outcomes[verdict.outcome] += 1
+        task = self._task_numbers[parse_job_id(verdict.job_id).task_id]
+        self._verdicts[task] += 1
+        self._passed[task] += verdict.passed
+        return True
+
+    @property
+    def completions(self) -> int:
+        return self.answered.count - self.failures
+
+    @property
+    def unanswered(self) -> int:
+        return self.jobs.total - self.answered.count
+
+    @property
+    def passed(self) -> int:
+        return self.outcomes[Outcome.PASSED]
+
+    @property
+    def generation_s(self) -> float:
+        """Seconds spent generating, over all sessions: neither loading nor the time between sessions counts."""
+        return self._past_sessions_s + self._session_s
+
+    def counts(self) -> list[tuple[int, int]]:
+        """(verdicts, passed) per task."""
+        return list(zip(self._verdicts, self._passed, strict=True))
+
+    def pass_at_1(self) -> float | None:
+        """Mean over the tasks judged so far of their share passed."""
+        shares = [passed / judged for judged, passed in self.counts() if judged]
+        return sum(shares) / len(shares) if shares else None
+
+    def unjudged(self) -> Iterator[int]:
+        """Jobs with an answer but no verdict; a failure is one of them and stays so."""
+        return (k for k in range(self.jobs.total) if k in self.answered and k not in self.judged)

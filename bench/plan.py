@@ -1,0 +1,104 @@
+"""agents x tasks x samples -> the k-th job, its seed, its batch, its device: by arithmetic, nothing materialised.
+
+Jobs are ordered task-major (all agents of a task are neighbours, so that they share its prompt), then by agent,
+then by sample. Pure: the same inputs give the same plan on every machine.
+"""
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+from bench.records import Agent, Job, Task, parse_job_id
+from bench.settings import RunConfig
+
+
+def stable_hash(*parts: object) -> int:
+    """64 bits of BLAKE2b over the parts: the same in every process and on every machine."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def make_agents(config: RunConfig) -> tuple[Agent, ...]:
+    """The agents a config asks for: num_agents alike, or those listed under `agents`."""
+    if config.agents is None:
+        return tuple(
+            Agent(id=number, seed=stable_hash(config.seed, number), samples=config.num_samples)
+            for number in range(config.num_agents)
+        )
+    return tuple(
+        Agent(
+            id=number,
+            seed=stable_hash(config.seed, number),
+            name=listed.name,
+            system_prompt=listed.system_prompt,
+            temperature=listed.temperature,
+            top_p=listed.top_p,
+            top_k=listed.top_k,
+            samples=listed.samples or config.num_samples,
+        )
+        for number, listed in enumerate(config.agents)
+    )
+
+
+def batch_count(total: int, size: int) -> int:
+    """How many batches of `size` jobs hold `total` jobs; the last may be short."""
+    return -(-total // size)
+
+
+def batch(number: int, total: int, size: int) -> range:
+    """The job numbers of one batch. Batch i belongs to device i mod n (see queues)."""
+    return range(number * size, min((number + 1) * size, total))
+
+
+class Plan:
+    """Which jobs there are and in what order. Job number k is in range(total)."""
+
+    def __init__(self, agents: Sequence[Agent], tasks: Sequence[Task]) -> None:
+        self.agents = tuple(agents)
+        self.tasks = tuple(tasks)
+        self._starts = (0, *accumulate(agent.samples for agent in agents))  # of each agent within a task
+        self._per_task = self._starts[-1]
+        self._task_numbers = {task.task_id: number for number, task in enumerate(tasks)}
+
+    @property
+    def total(self) -> int:
+        """How many jobs."""
+        return self._per_task * len(self.tasks)
+
+    def job(self, k: int) -> Job:
+        """The k-th job."""
+        task_number, within = divmod(k, self._per_task)
+        agent_number = bisect_right(self._starts, within) - 1
+        sample = within - self._starts[agent_number]
+        return Job(self.agents[agent_number].id, self.tasks[task_number].task_id, sample)
+
+    def number(self, job_id: str) -> int:
+        """The inverse of job(); KeyError when the job is not of this plan."""
+        try:
+            job = parse_job_id(job_id)
+            task_number = self._task_numbers[job.task_id]
+        except (ValueError, KeyError):
+            raise KeyError(job_id) from None
+        known = 0 <= job.agent_id < len(self.agents) and 0 <= job.sample < self.agents[job.agent_id].samples
+        if not known or job.round != 0:
+            raise KeyError(job_id)
+        return task_number * self._per_task + self._starts[job.agent_id] + job.sample
+
+    def task(self, k: int) -> Task:
+        """The task of the k-th job."""
+        return self.tasks[k // self._per_task]
+
+    def agent(self, k: int) -> Agent:
+        """The agent of the k-th job."""
+        return self.agents[bisect_right(self._starts, k % self._per_task) - 1]
+
+    def seed(self, k: int) -> int:
+        """The seed of the k-th job: of (run seed, agent, task, sample, round) and nothing else."""
+        job = self.job(k)
+        return stable_hash(self.agent(k).seed, job.task_id, job.sample, job.round)
+
+    def jobs_of_agent(self, agent_id: int) -> list[range]:
+        """The job numbers of one agent, a range per task."""
+        start, stop = self._starts[agent_id], self._starts[agent_id + 1]
+        return [range(base + start, base + stop) for base in range(0, self.total, self._per_task)]

@@ -1,0 +1,77 @@
+"""Which batch goes to which device next: round-robin queues, stealing at the tail, requeued jobs first.
+
+Holds counters, not jobs: a device's queue is the batches `device, device + n, device + 2n, ...`, kept as the
+numbers of its two ends. Knows no worker and no clock.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from bench.plan import batch, batch_count
+
+
+class DeviceQueues:
+    """The batches that wait, per device."""
+
+    def __init__(self, total: int, batch_size: int, devices: int, steal: bool, is_done: Callable[[int], bool]) -> None:
+        """`is_done` tells which of the `total` jobs an earlier session answered; those are never handed out."""
+        self._total = total
+        self._size = batch_size
+        self._devices = devices
+        self._steal = steal
+        self._is_done = is_done
+        self._heads = [0] * devices
+        self._tails = [len(range(device, batch_count(total, batch_size), devices)) for device in range(devices)]
+        self._returned: deque[int] = deque()  # jobs to be tried again
+        self._suspects: deque[int] = deque()  # jobs that may be what kills workers
+        self._retired: set[int] = set()
+
+    def take(self, device: int) -> tuple[int, list[int]] | None:
+        """(batch number, its unanswered jobs) for a device, or None when nothing waits for it now."""
+        if self._returned:
+            return self._take_returned()
+        while (number := self._next(device)) is not None:
+            jobs = [k for k in batch(number, self._total, self._size) if not self._is_done(k)]
+            if jobs:
+                return number, jobs
+        return None
+
+    def take_suspect(self) -> tuple[int, list[int]] | None:
+        """Like take(), but one job that must run with no neighbour; None when there is none."""
+        if not self._suspects:
+            return None
+        k = self._suspects.popleft()
+        return k // self._size, [k]
+
+    def give_back(self, k: int, suspect: bool) -> None:
+        """Put a job that was handed out and not answered where any device takes it next, or alone if a suspect."""
+        (self._suspects if suspect else self._returned).append(k)
+
+    def retire(self, device: int) -> None:
+        """Let the others have this device's batches, whatever the distribution."""
+        self._retired.add(device)
+
+    def _take_returned(self) -> tuple[int, list[int]]:
+        """Jobs of one batch among those given back, so that a batch id keeps its meaning."""
+        first = self._returned.popleft()
+        number = first // self._size
+        jobs = [first]
+        while self._returned and self._returned[0] // self._size == number:
+            jobs.append(self._returned.popleft())
+        return number, jobs
+
+    def _next(self, device: int) -> int | None:
+        if self._heads[device] < self._tails[device]:
+            self._heads[device] += 1
+            return device + (self._heads[device] - 1) * self._devices
+        return self._stolen(device)
+
+    def _stolen(self, thief: int) -> int | None:
+        """The last waiting batch of the longest queue that may be taken from."""
+        open_to_theft = range(self._devices) if self._steal else sorted(self._retired)
+        lengths = {d: self._tails[d] - self._heads[d] for d in open_to_theft if d != thief}
+        victim = max(lengths, key=lengths.__getitem__, default=None)
+        if victim is None or lengths[victim] == 0:
+            return None
+        self._tails[victim] -= 1
+        return victim + self._tails[victim] * self._devices

@@ -1,0 +1,59 @@
+"""Reads replies made elsewhere: one JSON object a line, in one of three forms (README, `score`)."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import msgspec
+
+from bench.errors import DataError
+from bench.records import Completion, Form, Job
+
+FORMS: tuple[Form, ...] = ("reply", "completion", "solution")
+
+
+class _Line(msgspec.Struct):
+    """One line; what it holds besides is ignored, since other tools write more."""
+
+    task_id: str
+    reply: str | None = None
+    completion: str | None = None
+    solution: str | None = None
+    agent_id: int = 0
+    sample: int | None = None
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+def read_replies(path: Path, task_ids: Collection[str]) -> Iterator[Completion]:
+    """A Completion per line; blank lines are skipped. Holds one line at a time.
+
+    A line without `sample` gets the running number of its agent's replies to its task. Raises DataError.
+    """
+    running: Counter[tuple[int, str]] = Counter()
+    try:
+        with path.open("rb") as file:
+            for number, text in enumerate(file, start=1):
+                if text.strip():
+                    yield _completion(text, f"{path}, line {number}", task_ids, running)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _completion(text: bytes, where: str, task_ids: Collection[str], running: Counter[tuple[int, str]]) -> Completion:
+    try:
+        line = _decoder.decode(text)
+    except msgspec.DecodeError as error:
+        raise DataError(f"{where}: not a reply ({error}); README shows the forms") from None
+    forms = [form for form in FORMS if getattr(line, form) is not None]
+    if len(forms) != 1:
+        raise DataError(f"{where}: has {' and '.join(forms) or 'no text'}; give exactly one of {', '.join(FORMS)}")
+    if line.task_id not in task_ids:
+        raise DataError(f"{where}: task_id {line.task_id!r} is not in the benchmark")
+    sample = running[line.agent_id, line.task_id] if line.sample is None else line.sample
+    if line.agent_id < 0 or sample < 0:
+        raise DataError(f"{where}: agent_id and sample count from 0")
+    running[line.agent_id, line.task_id] += 1
+    job = Job(line.agent_id, line.task_id, sample)
+    return Completion(job.job_id, str(getattr(line, forms[0])), forms[0])

@@ -1,0 +1,124 @@
+"""The run folder: its lock, its manifest, and the archive that old runs move to. Knows no results.
+
+Only files a run makes are ever moved: a folder may hold other things, other run folders included.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.errors import OutputError, RunLocked
+from bench.files import cannot_write, replaced
+from bench.journal import NAME as JOURNAL
+
+MANIFEST = "manifest.json"
+LOCK = ".lock"
+ARCHIVE = "archive"
+RUN_FILES = (
+    MANIFEST, JOURNAL, "score.json", "agent_summary.json", "agent_*_results.jsonl", "agent_*_evaluation.json",
+    "metrics.csv", "gpu_trace.csv", "resource_trace.csv", "status.json", "report.html", "run.log", "run.log.*", "wandb",
+)  # fmt: skip
+
+Manifest = dict[str, Any]
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder, made if need be, for this process alone.
+
+    The kernel drops the lock with its holder, so none is ever stale. Raises RunLocked, or OutputError when the
+    folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(fd)
+        raise RunLocked(
+            f"{folder}: in use by another run (PID {holder}); wait for it or choose another --output_dir"
+        ) from None
+    try:
+        _sign(fd, folder)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _sign(fd: int, folder: Path) -> None:
+    """Leave this process's PID in the lock for those who find it held."""
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+
+
+def fingerprint(measured: Mapping[str, object]) -> str:
+    """What two sessions must share to be one run: a hash of everything that decides what is measured."""
+    text = json.dumps(measured, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def open_run(folder: Path, mark: str, fresh: bool) -> tuple[Manifest, bool]:
+    """(manifest, resumed) for the run with this fingerprint; any other or finished run is archived first."""
+    old = read_manifest(folder)
+    if old is not None and not fresh and old.get("fingerprint") == mark and not old.get("finished"):
+        return old, True
+    archive(folder, old)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return {"run_id": f"{stamp}-{mark[:6]}", "fingerprint": mark, "finished": False, "sessions": []}, False
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of the run in a folder; None where there is none.
+
+    Raises OutputError when it cannot be read as one.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: cannot be read ({error}); start anew with --fresh") from None
+    return manifest if isinstance(manifest, dict) else None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace the manifest atomically."""
+    with replaced(folder / MANIFEST) as file:
+        json.dump(manifest, file, indent=2)
+        file.write("\n")
+
+
+def archive(folder: Path, manifest: Manifest | None) -> Path | None:
+    """Move every file of the run found in a folder to archive/<run id>/; None when there was none."""
+    found = [path for pattern in RUN_FILES for path in sorted(folder.glob(pattern))]
+    if not found:
+        return None
+    run_id = str((manifest or {}).get("run_id") or f"unknown-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    target = folder / ARCHIVE / run_id
+    for number in range(1, 1000):
+        if not target.exists():
+            break
+        target = folder / ARCHIVE / f"{run_id}.{number}"
+    try:
+        target.mkdir(parents=True)
+        # The manifest goes last: until then an interrupted move is still seen as this run and finished next time.
+        for path in sorted(found, key=lambda path: path.name == MANIFEST):
+            shutil.move(path, target / path.name)
+    except OSError as error:
+        raise cannot_write(target, error) from None
+    return target

@@ -1,0 +1,3 @@
+"""The version of Swarmeval."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,108 @@
+"""What the coordinator itself costs: scripted workers, no judging of programs.
+
+    python benchmarks/coordinator.py [--jobs N ...] [--workers N] [--repeat N] [--json FILE]
+
+Each figure comes from a fresh process: real worker processes, sockets, journal, ledger and result files; only the
+model and the judge are replaced, so that what is left is dispatch. Peak memory is the coordinator's alone.
+"""
+
+import argparse
+import asyncio
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+TASKS = 164
+
+
+def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
+    """One run of `jobs` jobs in this process."""
+    from agent_manager import Coordinator, Hooks
+    from bench import results
+    from bench.journal import Journal
+    from bench.ledger import Ledger
+    from bench.plan import Plan, make_agents
+    from bench.prompts import make_request
+    from bench.records import Completion, Outcome, Verdict
+    from bench.settings import RunConfig
+    from human_eval_runner import load_tasks
+    from resource_monitor import context_switches
+    from workers.devices import choose_devices
+    from workers.local import LocalFleet
+    from workers.replica_spec import ReplicaSpec, Script
+
+    agents = max(1, jobs // TASKS)
+    config = RunConfig(engine="scripted", device="cpu", cpu_workers=workers, num_agents=agents)
+    plan = Plan(make_agents(config), load_tasks(TASKS))
+    devices = choose_devices(config, (), {}, 1)
+    spec = ReplicaSpec("scripted", "scripted", "cpu", True, True, None, config.max_new_tokens, Script(rows=64))
+    ledger = Ledger(plan)
+
+    async def judge(completion: Completion) -> Verdict:
+        return Verdict(completion.job_id, Outcome.WRONG_ANSWER, "")
+
+    with Journal(folder) as journal:
+        hooks = Hooks(
+            request=lambda k: make_request(plan, k, "chat", config), ready=lambda *_: None, publish=lambda _: None
+        )
+        coordinator = Coordinator("benchmark", config, ledger, journal, judge, hooks)
+        fleet = LocalFleet(devices, [spec] * workers, config.worker_timeout_s, config.load_timeout_s)
+        switches, cpu_s, began = context_switches(), time.process_time(), time.perf_counter()
+        asyncio.run(coordinator.run(fleet))
+        whole_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_s
+        voluntary, involuntary = (after - before for after, before in zip(context_switches(), switches, strict=True))
+        began = time.perf_counter()
+        results.write(folder, journal.path, ledger, {})
+        return {
+            "jobs": plan.total,
+            "workers": workers,
+            "jobs_per_s": plan.total / ledger.generation_s,
+            "generation_s": ledger.generation_s,
+            "with_start_s": whole_s,
+            "cpu_s": cpu_s,
+            "voluntary_switches": voluntary,
+            "voluntary_switches_per_s": voluntary / whole_s,
+            "involuntary_switches": involuntary,
+            "involuntary_switches_per_s": involuntary / whole_s,
+            "results_s": time.perf_counter() - began,
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "journal_bytes_per_job": journal.length / plan.total,
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, nargs="+", default=[8200, 100040], help="sizes, in turn (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are printed")
+    parser.add_argument("--json", type=Path, help="write every run here")
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)  # measure once, in this process, into this folder
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.jobs[0], options.workers, options.one)))
+        return
+    runs = []
+    for _ in range(options.repeat):
+        for jobs in options.jobs:
+            with tempfile.TemporaryDirectory() as folder:
+                words = [sys.executable, __file__, "--one", folder, "--jobs", str(jobs), "--workers", str(options.workers)]
+                done = subprocess.run(words, stdout=subprocess.PIPE, check=True)
+                runs.append(json.loads(done.stdout))
+    if options.json:
+        options.json.write_text(json.dumps(runs, indent=2) + "\n")
+    for jobs in sorted({run["jobs"] for run in runs}):
+        print(f"\n{jobs:,} jobs, median of {options.repeat}")
+        for key in runs[0]:
+            print(f"  {key:28} {statistics.median(run[key] for run in runs if run['jobs'] == jobs):12,.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What `run` and `score` share: a run folder under its lock, its manifest kept, its results written at the end."""
+
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench import results
+from bench.errors import OutputError
+from bench.journal import Journal, entries
+from bench.ledger import Jobs, Ledger
+from bench.run_folder import Manifest, fingerprint, locked, open_run, write_manifest
+from bench.settings import RunConfig
+from bench.version import VERSION
+from watch.logs import logged
+
+
+class Record:
+    """One session of a run in its folder: the manifest, the journal, the ledger of what was done before."""
+
+    def __init__(self, folder: Path, manifest: Manifest, journal: Journal, ledger: Ledger, resumed: bool) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.journal = journal
+        self.ledger = ledger
+        self.resumed = resumed
+
+    @property
+    def run_id(self) -> str:
+        return str(self.manifest["run_id"])
+
+    def note(self, **facts: object) -> None:
+        """Add facts to the manifest, on disk at once."""
+        self.manifest.update(facts)
+        write_manifest(self.folder, self.manifest)
+
+    def begin(self) -> None:
+        """Enter this session; one that an earlier process never ended is said to have been killed."""
+        sessions: list[dict[str, Any]] = self.manifest["sessions"]
+        for session in sessions:
+            if session["ended_at"] is None:
+                session["reason"] = "killed"
+        sessions.append({"pid": os.getpid(), "started_at": time.time(), "ended_at": None, "reason": None})
+        self.note()
+
+    def end(self, reason: str) -> None:
+        """Close this session; "finished" is the reason that lets the next run archive this one."""
+        self.manifest["sessions"][-1].update(ended_at=time.time(), reason=reason)
+        self.note(finished=reason == "finished")
+
+    def write_results(self, facts: Mapping[str, object]) -> dict[str, object]:
+        """Every result file, of what the journal holds; gives score.json's content. Raises OutputError."""
+        return results.write(self.folder, self.journal.path, self.ledger, {"run_id": self.run_id, **facts})
+
+
+@contextmanager
+def opened(config: RunConfig, jobs: Jobs, measured: Mapping[str, object], fresh: bool) -> Iterator[Record]:
+    """The run folder, locked and logged to, its journal replayed. `measured` decides whether an old run goes on.
+
+    Raises RunLocked or OutputError.
+    """
+    folder = Path(config.output_dir)
+    with locked(folder):
+        manifest, resumed = open_run(folder, fingerprint(measured), fresh)
+        manifest["config"] = config.model_dump(mode="json", exclude={"wandb_api_key"})
+        write_manifest(folder, manifest)  # before the journal: a journal always has the manifest that explains it
+        with logged(folder), Journal(folder) as journal:
+            ledger = Ledger(jobs)
+            for _, entry in entries(journal.path):
+                try:
+                    ledger.add(entry)
+                except KeyError as error:
+                    raise OutputError(
+                        f"{journal.path}: job {error} is not of this run; start anew with --fresh"
+                    ) from None
+            yield Record(folder, manifest, journal, ledger, resumed)
+
+
+def versions() -> dict[str, str]:
+    """What this run was made with, as far as the coordinator knows."""
+    return {"swarmeval": VERSION, "python": platform.python_version(), "platform": platform.platform()}

@@ -1,0 +1,143 @@
+"""`python main.py`: the main job. Wires config, tasks, fleet, judge, watchers and results together."""
+
+import argparse
+import os
+import sys
+from dataclasses import asdict
+
+import msgspec
+
+import human_eval_runner
+import model_loader
+from agent_manager import Hooks
+from bench import settings_file
+from bench.errors import ConfigError
+from bench.plan import Plan, make_agents
+from bench.prompts import make_request
+from bench.records import Status
+from bench.settings import RunConfig
+from commands.record import Record, opened
+from commands.session import carry_out
+from gpu_monitor import list_devices, visible_here
+from resource_monitor import ResourceMonitor, hardware
+from watch import status as status_file
+from watch.logs import shown
+from watch.progress import Progress
+from watch.tracking import make_tracker
+from workers.devices import DeviceSpec, choose_devices
+from workers.local import LocalFleet
+from workers.protocol import ReplicaInfo, Request
+from workers.replica_spec import ReplicaSpec
+
+FLAGS = {
+    "num_tasks": "humaneval_limit",
+    "num_agents": "num_agents",
+    "benchmark": "benchmark",
+    "output_dir": "output_dir",
+}
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run or resume what the flags ask for; gives the exit code. Raises UserError."""
+    config = settings_file.load(options.config, settings_file.from_flags(vars(options), FLAGS))
+    for warning in config.warnings():
+        print(f"swarmeval: {warning}", file=sys.stderr)
+    tasks = human_eval_runner.load_tasks(config.humaneval_limit)
+    gpus = visible_here(list_devices()) if config.device == "cuda" else ()
+    devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
+    model = "scripted" if config.engine == "scripted" else model_loader.locate(config.model_id)
+    plan = Plan(make_agents(config), tasks)
+    data = {"benchmark": config.benchmark, "sha256": human_eval_runner.DATA_SHA256, "tasks": len(tasks)}
+    with (
+        opened(config, plan, {**config.measured(), "data": data}, options.fresh) as record,
+        Progress(plan.total) as progress,
+        shown(progress.note, config.verbose),
+    ):
+        record.note(data=data, hardware=hardware(), agents=[asdict(agent) for agent in plan.agents])
+        fleet = LocalFleet(devices, _replicas(config, devices, model), config.worker_timeout_s, config.load_timeout_s)
+        tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
+        desk = _Desk(config, plan, record, progress)
+        watcher = ResourceMonitor(
+            record.folder,
+            config.monitor_interval_s,
+            lambda: {worker.name: worker.pid for worker in fleet.workers if worker.pid is not None},
+            tracker,
+            desk.live,
+        )
+        with watcher:
+            hooks = Hooks(request=desk.request, ready=desk.ready, publish=desk.publish)
+            code, score = carry_out(config, record, fleet, hooks, _facts(config, len(devices)))
+        tracker.finish(score)
+    return code
+
+
+def _replicas(config: RunConfig, devices: tuple[DeviceSpec, ...], model: str) -> list[ReplicaSpec]:
+    """What each device's worker is told to load."""
+    return [
+        ReplicaSpec(
+            engine=config.engine,
+            model=model,
+            device=device.name if config.engine == "scripted" else device.torch_device,
+            load_in_4bit=config.load_in_4bit,
+            data_parallel=config.use_data_parallelism,
+            rows=None if config.engine_rows == "auto" else config.engine_rows,
+            max_new_tokens=config.max_new_tokens,
+        )
+        for device in devices
+    ]
+
+
+def _facts(config: RunConfig, devices: int) -> dict[str, object]:
+    """What score.json says of the setting."""
+    model = "scripted" if config.engine == "scripted" else config.model_id
+    return {"model_id": model, "benchmark": config.benchmark, "devices": devices}
+
+
+class _Desk:
+    """Answers the coordinator's questions with what run knows: prompts, manifest, screen."""
+
+    def __init__(self, config: RunConfig, plan: Plan, record: Record, progress: Progress) -> None:
+        self._config = config
+        self._plan = plan
+        self._record = record
+        self._progress = progress
+        self._mode = ""
+        self._last: Status | None = None
+
+    def ready(self, device: str, info: ReplicaInfo) -> None:
+        """Write down what was loaded. Raises ConfigError when it is not what this run began with."""
+        asked = self._config.prompt_mode
+        self._mode = asked if asked != "auto" else "chat" if info.chat_template_sha256 else "completion"
+        if self._mode == "chat" and not info.chat_template_sha256:
+            raise ConfigError(f"prompt_mode is 'chat' but {info.model} has no chat template; use completion or auto")
+        made_with = {"prompt_mode": self._mode, "chat_template_sha256": info.chat_template_sha256}
+        before = self._record.manifest.get("prompts", made_with)
+        if before != made_with:
+            raise ConfigError(
+                f"{self._record.folder}: this run began with {before}, the model now gives {made_with}; use --fresh"
+            )
+        replicas = {**self._record.manifest.get("replicas", {}), device: msgspec.to_builtins(info)}
+        self._record.note(prompts=made_with, replicas=replicas)
+
+    def request(self, k: int) -> Request:
+        return make_request(self._plan, k, self._mode, self._config)
+
+    def publish(self, status: Status) -> None:
+        self._last = status
+        status_file.write(self._record.folder, status)
+        self._progress.update(status)
+
+    def live(self) -> dict[str, float]:
+        """Numbers for the tracker; called from the monitor's thread."""
+        status = self._last
+        if status is None:
+            return {}
+        found = {
+            "done_jobs": status.done_jobs,
+            "judged": status.judged,
+            "failures": status.failures,
+            "jobs_per_s": status.jobs_per_s,
+            "tokens_per_s": status.tokens_per_s,
+            "pass@1": status.pass_at_1,
+        }
+        return {key: float(value) for key, value in found.items() if value is not None}

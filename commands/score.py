@@ -1,0 +1,76 @@
+"""`python main.py score REPLIES.jsonl`: judges replies made elsewhere. Needs no model and no fleet."""
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import human_eval_runner
+from agent_manager import Hooks
+from bench import settings_file
+from bench.errors import ConfigError, DataError
+from bench.journal import Entry
+from bench.listed import ListedJobs
+from bench.records import Status, parse_job_id
+from bench.reply_file import read_replies
+from bench.settings import RunConfig
+from commands.record import Record, opened
+from commands.session import carry_out
+from watch import status as status_file
+from watch.logs import shown
+from watch.progress import Progress
+from workers.protocol import ReplicaInfo, Request
+
+FLAGS = {name: name for name in ("benchmark", "output_dir", "eval_workers", "eval_timeout")}
+USED = {*FLAGS, "eval_memory_mb", "use_black_formatting", "verbose"}
+DEFAULT_FOLDER = "logs/score"
+
+
+def score(options: argparse.Namespace) -> int:
+    """Judge a file of replies; gives the exit code. Raises UserError."""
+    config = _settings(options)
+    path = Path(options.replies)
+    tasks = human_eval_runner.load_tasks()
+    task_ids = {task.task_id for task in tasks}
+    try:
+        jobs = ListedJobs(tasks, [parse_job_id(reply.job_id) for reply in read_replies(path, task_ids)])
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+    if not jobs.total:
+        raise DataError(f"{path}: holds no replies")
+    data = {"benchmark": config.benchmark, "sha256": human_eval_runner.DATA_SHA256, "tasks": len(jobs.tasks)}
+    judged_by = config.model_dump(include={"benchmark", "eval_timeout", "eval_memory_mb", "use_black_formatting"})
+    replies = {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    with (
+        opened(config, jobs, {**judged_by, "data": data, "replies": replies["sha256"]}, options.fresh) as record,
+        Progress(jobs.total) as progress,
+        shown(progress.note, config.verbose),
+    ):
+        record.note(data=data, replies=replies)
+        for completion in read_replies(path, task_ids):
+            entry = Entry(completion=completion)
+            if record.ledger.add(entry):
+                record.journal.append(entry)
+        hooks = Hooks(request=_no_request, ready=_no_replica, publish=lambda status: _publish(record, progress, status))
+        code, _ = carry_out(config, record, None, hooks, {"model_id": None, "benchmark": config.benchmark})
+    return code
+
+
+def _settings(options: argparse.Namespace) -> RunConfig:
+    values = settings_file.from_flags(vars(options), FLAGS)
+    for key in values:
+        if key in RunConfig.model_fields and key not in USED:
+            raise ConfigError(f"--set {key}: score does not use it; it uses {', '.join(sorted(USED))}")
+    return settings_file.validate({"output_dir": DEFAULT_FOLDER, **values}, "score")
+
+
+def _publish(record: Record, progress: Progress, status: Status) -> None:
+    status_file.write(record.folder, status)
+    progress.update(status)
+
+
+def _no_request(k: int) -> Request:
+    raise AssertionError(f"score generates nothing, yet job {k} was asked for")
+
+
+def _no_replica(device: str, info: ReplicaInfo) -> None:
+    raise AssertionError(f"score has no fleet, yet {device} loaded {info.model}")

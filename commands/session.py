@@ -1,0 +1,113 @@
+"""One session of a run or of `score`, from the judge's start to the last file, however it ends."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from agent_manager import Coordinator, Hooks
+from bench.errors import OutputError, UserError
+from bench.settings import RunConfig
+from commands.record import Record
+from commands.signals import handled
+from commands.summary import summary
+from human_eval_runner import Judge
+from resource_monitor import context_switches
+from workers.protocol import Fleet
+
+log = logging.getLogger("swarmeval")
+
+FINISHED, DRAINED, STOPPED = "finished", "drained", "stopped"
+
+
+def carry_out(
+    config: RunConfig, record: Record, fleet: Fleet | None, hooks: Hooks, facts: Mapping[str, object]
+) -> tuple[int, dict[str, object]]:
+    """Answer (with a fleet) and judge what the record lacks, then write every result; (exit code, score).
+
+    Raises the UserError that ended the session, after everything that could be written was.
+    """
+    record.begin()
+    began, switches = time.monotonic(), context_switches()
+    session = _Session(config, record, fleet, hooks)
+    try:
+        reason = STOPPED
+        reason = FINISHED if asyncio.run(session.run()) else DRAINED
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        log.warning("stopped; the same command resumes")
+    except BaseExceptionGroup as group:
+        error = _user_error(group)
+        reason = f"failed: {error}"
+        raise error from None
+    except UserError as error:
+        reason = f"failed: {error}"
+        raise
+    finally:
+        score = _close(record, session, reason, facts)
+    seconds = time.monotonic() - began
+    voluntary, involuntary = (after - before for after, before in zip(context_switches(), switches, strict=True))
+    print(summary(record.folder, score, reason, seconds, voluntary, involuntary))
+    if reason != FINISHED:
+        return 130, score
+    return (1 if score["failures"] else 0), score
+
+
+class _Session:
+    """The coordinator and its judge, within one event loop."""
+
+    def __init__(self, config: RunConfig, record: Record, fleet: Fleet | None, hooks: Hooks) -> None:
+        self._config = config
+        self._record = record
+        self._fleet = fleet
+        self._hooks = hooks
+        self.coordinator: Coordinator | None = None
+
+    async def run(self) -> bool:
+        """False when drained before every job was answered. Raises ExceptionGroup."""
+        config, record = self._config, self._record
+        judge = Judge(
+            record.ledger.jobs.tasks,
+            config.eval_workers,
+            config.eval_timeout,
+            config.eval_memory_mb,
+            config.use_black_formatting,
+        )
+        async with judge:
+            record.note(sandbox=judge.in_force())
+            self.coordinator = Coordinator(
+                record.run_id, config, record.ledger, record.journal, judge.judge, self._hooks
+            )
+            with handled(self.coordinator.drain):
+                return await self.coordinator.run(self._fleet)
+
+    def publish_end(self, reason: str) -> None:
+        """The last status, for those who look later."""
+        if self.coordinator is not None:
+            phase = {FINISHED: "done", DRAINED: "interrupted", STOPPED: "interrupted"}.get(reason, "failed")
+            self._hooks.publish(self.coordinator.status(phase, reason))
+
+
+def _close(record: Record, session: _Session, reason: str, facts: Mapping[str, object]) -> dict[str, object]:
+    """Results, last status and manifest; on a full disk the journal alone must do."""
+    try:
+        score = record.write_results(facts)
+        session.publish_end(reason)
+        record.end(reason)
+    except OutputError as error:
+        if not reason.startswith("failed"):
+            raise
+        log.warning("%s", error)
+        return {}
+    return score
+
+
+def _user_error(group: BaseExceptionGroup[BaseException]) -> UserError:
+    """The first UserError of a group of nothing else; a group with a fault of ours is raised as it is."""
+    mine, others = group.split(UserError)
+    if mine is None or others is not None:
+        raise group
+    error: BaseException = mine
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, UserError)
+    return error

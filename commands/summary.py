@@ -1,0 +1,40 @@
+"""What a run prints when it ends."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def summary(
+    folder: Path, score: Mapping[str, object], reason: str, seconds: float, voluntary: int, involuntary: int
+) -> str:
+    """A few lines: the score, what came of the jobs, speed, the coordinator's context switches, where files are."""
+    lines = [
+        f"{_rates(score)}  ({score['passed']} of {score['evaluations']} evaluations passed, {score['total']} tasks)",
+        f"outcomes  {_pairs(score['outcomes'])}; {score['failures']} failures, {score['unanswered']} unanswered",
+        f"speed     {_number(score['avg_throughput_rps'])} jobs/s, {_number(score['tokens_per_s'])} tokens/s, "
+        f"latency {_number(score['avg_latency_s'])} s on average",
+        f"switches  {voluntary} voluntary, {involuntary} involuntary context switches of the coordinator "
+        f"({(voluntary + involuntary) / seconds:.1f}/s)",
+        f"results   {folder / 'score.json'}, {folder / 'agent_summary.json'}, {folder / 'agent_0_results.jsonl'}, ...",
+    ]
+    if reason != "finished":
+        lines.append(f"{reason}: the same command resumes this run")
+    return "\n".join(lines)
+
+
+def _rates(score: Mapping[str, object]) -> str:
+    found = {key: value for key, value in score.items() if key.startswith("pass@")}
+    return "  ".join(f"{key} {_percent(value)}" for key, value in found.items())
+
+
+def _percent(value: object) -> str:
+    return f"{100 * value:.1f} %" if isinstance(value, float) else "undefined"
+
+
+def _number(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float | int) else "no"
+
+
+def _pairs(counts: object) -> str:
+    assert isinstance(counts, Mapping)
+    return ", ".join(f"{key} {count}" for key, count in counts.items()) or "none"

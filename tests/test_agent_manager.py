@@ -1,0 +1,195 @@
+"""Whatever happens to workers, every planned job ends as exactly one Completion or Failure, and is judged once."""
+
+import asyncio
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_manager import Coordinator, Hooks
+from bench.errors import DeviceError, SandboxError
+from bench.journal import Entry, Journal, entries
+from bench.ledger import Ledger
+from bench.plan import Plan, make_agents
+from bench.prompts import make_request
+from bench.records import Completion, Failure, Outcome, Status, Task, Verdict
+from bench.settings import RunConfig
+from tests.echo_fleet import INFO, EchoFleet, EchoWorker
+from workers.protocol import ReplicaInfo
+
+
+class Bench:
+    """A coordinator over a real journal in a folder, with what it did."""
+
+    def __init__(self, folder: Path, agents: int = 2, tasks: int = 3, **settings: object) -> None:
+        self.config = RunConfig.model_validate({"num_agents": agents, "eval_workers": 2, "batch_size": 2, **settings})
+        self.plan = Plan(make_agents(self.config), [Task(f"T/{n}", "def f():\n", "f", "") for n in range(tasks)])
+        self.folder = folder
+        self.judged: Counter[str] = Counter()
+        self.statuses: list[Status] = []
+        self.readied: list[str] = []
+        self.ledger = Ledger(self.plan)
+
+    def run(self, fleet: EchoFleet | None, drain_after: int | None = None) -> bool:
+        with Journal(self.folder) as journal:
+            self.ledger = Ledger(self.plan)
+            for _, entry in entries(journal.path):
+                self.ledger.add(entry)
+            hooks = Hooks(
+                request=lambda k: make_request(self.plan, k, "chat", self.config),
+                ready=self._ready,
+                publish=self.statuses.append,
+            )
+            coordinator = Coordinator("test", self.config, self.ledger, journal, self._judge, hooks, backoff_s=(0.0,))
+            self._coordinator, self._drain_after = coordinator, drain_after
+            return asyncio.run(coordinator.run(fleet))
+
+    def _ready(self, device: str, info: ReplicaInfo) -> None:
+        assert info == INFO
+        self.readied.append(device)
+
+    async def _judge(self, completion: Completion) -> Verdict:
+        await asyncio.sleep(0)
+        self.judged[completion.job_id] += 1
+        if self._drain_after is not None and len(self.judged) >= self._drain_after:
+            self._coordinator.drain()
+        return Verdict(completion.job_id, Outcome.WRONG_ANSWER, "")
+
+    def journaled(self) -> list[Entry]:
+        return [entry for _, entry in entries(self.folder / "journal.jsonl")]
+
+    def answers(self) -> dict[str, Completion | Failure]:
+        """By job id; fails when a job has two."""
+        found = [entry.completion or entry.failure for entry in self.journaled()]
+        answered = [answer for answer in found if answer is not None]
+        assert len({answer.job_id for answer in answered}) == len(answered)
+        return {answer.job_id: answer for answer in answered}
+
+    def planned(self) -> set[str]:
+        return {self.plan.job(k).job_id for k in range(self.plan.total)}
+
+
+faults = st.builds(
+    EchoWorker,
+    st.just("cpu:0"),
+    deaths=st.lists(st.integers(1, 20), max_size=4),
+    poison=st.frozensets(st.sampled_from(["0/T/0/0/0", "1/T/1/0/0", "0/T/2/1/0"]), max_size=1),
+    bad_loads=st.integers(0, 2),
+    refused=st.dictionaries(st.sampled_from(["0/T/0/0/0", "1/T/0/0/0"]), st.integers(0, 4)),
+)
+
+
+@given(
+    agents=st.integers(1, 4),
+    tasks=st.integers(1, 5),
+    samples=st.integers(1, 3),
+    size=st.integers(1, 9),
+    workers=st.lists(faults, min_size=1, max_size=3),
+    distribution=st.sampled_from(["dynamic", "round_robin"]),
+)
+def test_every_job_is_answered_and_judged_exactly_once(agents, tasks, samples, size, workers, distribution) -> None:  # type: ignore[no-untyped-def]
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), agents, tasks, num_samples=samples, batch_size=size, distribution=distribution)
+        sound = EchoWorker("cpu:9")  # one that lives: with none the run would stop, rightly
+        assert bench.run(EchoFleet([*workers, sound]))
+        answers = bench.answers()
+        assert set(answers) == bench.planned()
+        completed = {job_id for job_id, answer in answers.items() if isinstance(answer, Completion)}
+        assert bench.judged == Counter(completed)
+        assert bench.ledger.judged.count == len(completed)
+        assert all(
+            answer.text == f"echo {job_id}" for job_id, answer in answers.items() if isinstance(answer, Completion)
+        )
+
+
+def test_a_job_in_flight_in_three_deaths_fails_alone(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, agents=4, tasks=4)
+    workers = [EchoWorker("cpu:0", poison=frozenset({"2/T/1/0/0"}))]
+    assert bench.run(EchoFleet(workers))
+    failed = {job_id: answer for job_id, answer in bench.answers().items() if isinstance(answer, Failure)}
+    assert {job_id: (f.attempts, f.reason) for job_id, f in failed.items()} == {"2/T/1/0/0": (3, "cpu:0: died at work")}
+
+
+def test_a_refused_job_is_tried_three_times_in_all(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert bench.run(EchoFleet([EchoWorker("cpu:0", refused={"0/T/0/0/0": 2, "1/T/0/0/0": 3})]))
+    lucky, unlucky = bench.answers()["0/T/0/0/0"], bench.answers()["1/T/0/0/0"]
+    assert (type(lucky), lucky.attempts) == (Completion, 3)
+    assert unlucky == Failure("1/T/0/0/0", "not now", 3, "cpu:0", unlucky.finished_at, unlucky.elapsed_s)
+
+
+def test_a_device_that_dies_three_times_loading_is_retired_and_its_jobs_done_elsewhere(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, distribution="round_robin")
+    bad, good = EchoWorker("cpu:0", bad_loads=99), EchoWorker("cpu:1")
+    assert bench.run(EchoFleet([bad, good]))
+    assert bad.starts == 3
+    assert set(good.served) == bench.planned()
+
+
+def test_with_no_device_left_the_run_stops_and_resumes_later(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    with pytest.raises(ExceptionGroup) as caught:
+        bench.run(EchoFleet([EchoWorker("cpu:0", bad_loads=99)]))
+    error = caught.value.exceptions[0]
+    assert isinstance(error, DeviceError)
+    assert str(error) == "no device is left (cpu:0: died while loading); mend it, the same command resumes"
+    assert bench.run(EchoFleet([EchoWorker("cpu:0")]))
+    assert set(bench.answers()) == bench.planned()
+
+
+def test_a_device_that_says_it_is_unfit_is_not_tried_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    unfit = EchoWorker("cuda:0", broken="lm_head is on cpu")
+    assert bench.run(EchoFleet([unfit, EchoWorker("cuda:1")]))
+    assert unfit.starts == 1
+
+
+@pytest.mark.parametrize("drain_after", [1, 3, 7])
+def test_draining_keeps_what_was_begun_and_resuming_generates_only_the_rest(tmp_path: Path, drain_after: int) -> None:
+    bench = Bench(tmp_path, agents=4, tasks=5, max_in_flight=1)
+    first = EchoWorker("cpu:0")
+    assert not bench.run(EchoFleet([first]), drain_after)
+    done = set(bench.answers())
+    assert done == set(first.served) == set(bench.judged)
+    second = EchoWorker("cpu:0")
+    assert bench.run(EchoFleet([second]))
+    assert set(second.served) == bench.planned() - done
+    assert bench.judged == Counter(bench.planned())
+
+
+def test_completions_an_earlier_session_left_unjudged_are_judged_without_a_fleet(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    with Journal(tmp_path) as journal:
+        for job_id in sorted(bench.planned()):
+            journal.append(Entry(completion=Completion(job_id, "text")))
+        journal.append(Entry(verdict=Verdict("0/T/0/0/0", Outcome.PASSED, "")))
+    assert bench.run(None)
+    assert bench.judged == Counter(bench.planned() - {"0/T/0/0/0"})
+
+
+def test_a_broken_sandbox_stops_the_run_and_loses_no_completion(tmp_path: Path) -> None:
+    class Broken(Bench):
+        async def _judge(self, completion: Completion) -> Verdict:
+            raise SandboxError("no fork")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        Broken(tmp_path).run(EchoFleet([EchoWorker("cpu:0")]))
+    assert caught.group_contains(SandboxError, match=r"^no fork$")
+    bench = Bench(tmp_path)
+    kept = set(bench.answers())
+    again = EchoWorker("cpu:0")
+    assert bench.run(EchoFleet([again]))
+    assert kept.isdisjoint(again.served)
+    assert bench.judged == Counter(bench.planned())
+
+
+def test_which_device_served_a_job_is_recorded_and_round_robin_is_kept(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, agents=2, tasks=4, distribution="round_robin")
+    assert bench.run(EchoFleet([EchoWorker("cpu:0"), EchoWorker("cpu:1")]))
+    for answer in bench.answers().values():
+        assert isinstance(answer, Completion)
+        assert answer.batch_id == bench.plan.number(answer.job_id) // 2
+        assert answer.device == f"cpu:{answer.batch_id % 2}"

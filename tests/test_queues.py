@@ -1,0 +1,69 @@
+"""The queues hand out every job once, in round-robin order, and let dry devices help slow ones."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.queues import DeviceQueues
+
+
+def nothing_done(_: int) -> bool:
+    return False
+
+
+@given(
+    st.integers(0, 60), st.integers(1, 9), st.integers(1, 4), st.booleans(), st.sets(st.integers(0, 59)), st.randoms()
+)
+def test_every_undone_job_is_handed_out_exactly_once(total, size, devices, steal, done, random) -> None:  # type: ignore[no-untyped-def]
+    queues = DeviceQueues(total, size, devices, steal, done.__contains__)
+    handed: list[int] = []
+    open_devices = list(range(devices))
+    while open_devices:
+        device = random.choice(open_devices)
+        taken = queues.take(device)
+        if taken is None:
+            open_devices.remove(device)
+        else:
+            handed += taken[1]
+    assert sorted(handed) == [k for k in range(total) if k not in done]
+
+
+def test_batch_i_belongs_to_device_i_mod_n() -> None:
+    queues = DeviceQueues(60, 10, 3, False, nothing_done)
+    taken = {device: [queues.take(device), queues.take(device), queues.take(device)] for device in range(3)}
+    assert {device: [found[0] for found in batches if found] for device, batches in taken.items()} == {
+        0: [0, 3],
+        1: [1, 4],
+        2: [2, 5],
+    }
+
+
+def test_a_dry_device_takes_the_last_batch_of_the_longest_queue() -> None:
+    queues = DeviceQueues(60, 10, 2, True, nothing_done)  # device 0: 0 2 4, device 1: 1 3 5
+    assert [queues.take(0)[0] for _ in range(3)] == [0, 2, 4]  # type: ignore[index]
+    assert queues.take(0) == (5, list(range(50, 60)))
+
+
+def test_round_robin_forbids_stealing_until_a_device_is_retired() -> None:
+    queues = DeviceQueues(20, 10, 2, False, nothing_done)
+    assert queues.take(0) == (0, list(range(10)))
+    assert queues.take(0) is None
+    queues.retire(1)
+    assert queues.take(0) == (1, list(range(10, 20)))
+
+
+def test_jobs_given_back_come_first_to_any_device_and_keep_their_batch() -> None:
+    queues = DeviceQueues(60, 10, 2, True, nothing_done)
+    queues.take(0)
+    for k in (7, 3, 11):
+        queues.give_back(k, suspect=False)
+    assert queues.take(1) == (0, [7, 3])
+    assert queues.take(0) == (1, [11])
+
+
+def test_a_suspect_is_handed_out_alone_and_only_when_asked_for() -> None:
+    queues = DeviceQueues(10, 10, 1, True, nothing_done)
+    queues.take(0)
+    queues.give_back(4, suspect=True)
+    queues.give_back(5, suspect=True)
+    assert queues.take(0) is None
+    assert [queues.take_suspect(), queues.take_suspect(), queues.take_suspect()] == [(0, [4]), (0, [5]), None]

@@ -1,0 +1,58 @@
+"""Where log lines go: run.log, rotated, and the screen when the user asked for more."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from bench.files import cannot_write
+
+NAME = "run.log"
+LOGGER = "swarmeval"
+MAX_BYTES, KEPT = 10 << 20, 5
+
+
+class _ToPeople(logging.Handler):
+    """Hands formatted lines to whoever draws the screen, so that they do not tear a progress bar."""
+
+    def __init__(self, show: Callable[[str], None], level: int) -> None:
+        super().__init__(level)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._show(self.format(record))
+
+
+@contextmanager
+def logged(folder: Path) -> Iterator[None]:
+    """Log to run.log in this folder while the block runs. Raises OutputError."""
+    try:
+        handler = RotatingFileHandler(folder / NAME, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(folder / NAME, error) from None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    with _attached(handler):
+        yield
+
+
+@contextmanager
+def shown(show: Callable[[str], None], verbose: bool) -> Iterator[None]:
+    """Show warnings to people while the block runs; with `verbose` everything, the workers' words included."""
+    handler = _ToPeople(show, logging.INFO if verbose else logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    with _attached(handler):
+        yield
+
+
+@contextmanager
+def _attached(handler: logging.Handler) -> Iterator[None]:
+    logger = logging.getLogger(LOGGER)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

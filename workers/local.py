@@ -1,0 +1,284 @@
+"""One worker process per device on this machine, each at the other end of a socket pair."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from bench.errors import DeviceError, ModelUnavailable, UserError, WorkerDied
+from workers.devices import DeviceSpec, worker_env
+from workers.protocol import Answer, Progress, ReplicaInfo, Request
+from workers.replica_spec import ReplicaSpec
+from workers.wire import (
+    HEADER,
+    Answers,
+    Drain,
+    Dropped,
+    Fatal,
+    FromWorker,
+    LoadFailed,
+    Ready,
+    Start,
+    Submit,
+    frame,
+    read_from_worker,
+)
+
+ROOT = str(Path(__file__).resolve().parent.parent)
+IDLE = Progress(rows_in_use=0, waiting=0, output_tokens=0)
+USELESS_TO_RETRY: dict[str, type[UserError]] = {"ModelUnavailable": ModelUnavailable, "DeviceError": DeviceError}
+
+log = logging.getLogger("swarmeval.worker")
+
+Inbox = asyncio.Queue[Answer | Dropped | WorkerDied]
+
+
+class LocalWorker:
+    """One worker process; started again by start() after a death."""
+
+    def __init__(self, device: DeviceSpec, spec: ReplicaSpec, silence_s: float, load_s: float) -> None:
+        """`silence_s` and `load_s` bound how long a busy or a loading worker may say nothing."""
+        self.name = device.name
+        self.pid: int | None = None
+        self.progress = IDLE
+        self._device = device
+        self._spec = spec
+        self._silence_s = silence_s
+        self._load_s = load_s
+        self._lives = 0
+        self._link: _Link | None = None
+
+    async def start(self) -> ReplicaInfo:
+        """Start the process and load its replica. Raises WorkerDied, ModelUnavailable or DeviceError."""
+        await self.stop()
+        life, self._lives = self._lives, self._lives + 1
+        self._link = link = await _Link.open(self._device)
+        self.pid = link.pid
+        try:
+            async with asyncio.timeout(self._load_s):
+                first = await link.first(Start(self._spec, life))
+        except TimeoutError:
+            await link.close()
+            raise WorkerDied(f"{self.name}: did not load within {self._load_s:g} s (load_timeout_s)") from None
+        except WorkerDied:
+            await link.close()
+            raise
+        if isinstance(first, LoadFailed):
+            await link.close()
+            raise USELESS_TO_RETRY.get(first.kind, WorkerDied)(f"{self.name}: {first.reason}")
+        link.listen(self, self._silence_s)
+        return first.info
+
+    async def generate(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
+        """Yield the answers to these requests as they are born. Raises WorkerDied."""
+        link = self._link
+        if link is None:
+            raise WorkerDied(f"{self.name}: is not running")
+        inbox: Inbox = asyncio.Queue()
+        link.submit(requests, inbox)
+        unanswered = {request.job_id for request in requests}
+        try:
+            while unanswered:
+                item = await inbox.get()
+                if isinstance(item, WorkerDied):
+                    raise item
+                if isinstance(item, Dropped):
+                    unanswered.difference_update(item.job_ids)
+                    continue
+                unanswered.discard(item.job_id)
+                yield item
+        finally:
+            link.forget(unanswered)
+
+    async def drain(self) -> None:
+        """Make the replica forget what it has not begun; the generate() calls end without it."""
+        if self._link is not None:
+            self._link.send(Drain())
+
+    async def stop(self) -> None:
+        """Kill the process and all it started; waits until it is gone."""
+        link, self._link = self._link, None
+        self.progress, self.pid = IDLE, None
+        if link is not None:
+            await link.close()
+
+
+class _Link:
+    """A running worker process and the socket to it."""
+
+    def __init__(
+        self, name: str, process: asyncio.subprocess.Process, streams: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+    ) -> None:
+        self._name = name
+        self._process = process
+        self._reader, self._writer = streams
+        self._inboxes: dict[str, Inbox] = {}
+        self._death: WorkerDied | None = None
+        self._fatal = ""
+        self._last_words = ""
+        self._heard_at = 0.0
+        self._tasks = [asyncio.create_task(self._log_output())]
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @classmethod
+    async def open(cls, device: DeviceSpec) -> "_Link":
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "workers.process", str(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                env=worker_env(device, os.environ, ROOT),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in the terminal is the coordinator's to handle
+            )  # fmt: skip
+        ours.setblocking(False)
+        return cls(device.name, process, await asyncio.open_connection(sock=ours))
+
+    async def first(self, start: Start) -> Ready | LoadFailed:
+        """Send the order to load and wait for how it went."""
+        self.send(start)
+        try:
+            while not isinstance(message := await self._receive(), Ready | LoadFailed):
+                if isinstance(message, Fatal):
+                    self._fatal = message.reason
+            return message
+        except (EOFError, ConnectionError, msgspec.DecodeError):
+            raise await self._obituary("while loading") from None
+
+    def listen(self, worker: LocalWorker, silence_s: float) -> None:
+        """From now on hand every message to whom it concerns."""
+        self._tasks += [asyncio.create_task(self._read(worker)), asyncio.create_task(self._watch(silence_s))]
+
+    def submit(self, requests: Sequence[Request], inbox: Inbox) -> None:
+        if self._death is not None:
+            inbox.put_nowait(self._death)
+            return
+        if not self._inboxes:
+            self._heard_at = asyncio.get_running_loop().time()
+        self._inboxes.update((request.job_id, inbox) for request in requests)
+        self.send(Submit(tuple(requests)))
+
+    def forget(self, job_ids: set[str]) -> None:
+        for job_id in job_ids:
+            self._inboxes.pop(job_id, None)
+
+    def send(self, message: Start | Submit | Drain) -> None:
+        """Queue a message; a broken socket shows in the reading half."""
+        self._writer.write(frame(message))
+
+    async def close(self) -> None:
+        """Kill the process's whole session, reap it, end the tasks."""
+        self._kill()
+        await self._process.wait()
+        self._writer.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._die(WorkerDied(f"{self._name}: was stopped"))
+
+    async def _receive(self) -> FromWorker:
+        (length,) = HEADER.unpack(await self._reader.readexactly(HEADER.size))
+        return read_from_worker(await self._reader.readexactly(length))
+
+    async def _read(self, worker: LocalWorker) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                message = await self._receive()
+                self._heard_at = loop.time()
+                if isinstance(message, Progress):
+                    worker.progress = message
+                else:
+                    self._hand_out(message)
+        except (EOFError, ConnectionError):
+            self._die(await self._obituary("while generating"))
+        except (msgspec.DecodeError, MemoryError) as error:
+            self._kill()
+            self._die(WorkerDied(f"{self._name}: sent what is no message ({error})"))
+
+    def _hand_out(self, message: FromWorker) -> None:
+        """Give answers to the batches that wait for them."""
+        match message:
+            case Answers(answers):
+                for answer in answers:
+                    if inbox := self._inboxes.pop(answer.job_id, None):
+                        inbox.put_nowait(answer)
+            case Dropped(job_ids):
+                for inbox in {self._inboxes.pop(job_id) for job_id in job_ids if job_id in self._inboxes}:
+                    inbox.put_nowait(message)
+            case Fatal(reason):
+                self._fatal = reason
+
+    async def _watch(self, silence_s: float) -> None:
+        """End a worker that has work and says nothing."""
+        loop = asyncio.get_running_loop()
+        while True:
+            quiet_s = loop.time() - self._heard_at if self._inboxes else 0.0
+            if quiet_s >= silence_s:
+                self._kill()
+                self._die(WorkerDied(f"{self._name}: said nothing for {silence_s:g} s (worker_timeout_s)"))
+                return
+            await asyncio.sleep(max(0.01, min(silence_s - quiet_s, silence_s / 4)))
+
+    async def _log_output(self) -> None:
+        """What the worker prints goes to the log, line by line, and its last line into its obituary."""
+        stream = self._process.stdout
+        assert stream is not None
+        while piece := await stream.read(65536):
+            for line in piece.decode(errors="replace").splitlines():
+                if line.strip():
+                    self._last_words = line.strip()[:200]
+                    log.info("%s: %s", self._name, line)
+
+    async def _obituary(self, when: str) -> WorkerDied:
+        self._kill()  # a closed socket without a death is an end as well
+        code = await self._process.wait()
+        await asyncio.wait(self._tasks[:1], timeout=1.0)  # let its last words arrive
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        why = self._fatal or (f"{how}: {self._last_words}" if self._last_words else how)
+        return WorkerDied(f"{self._name}: worker died {when} ({why})")
+
+    def _kill(self) -> None:
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _die(self, death: WorkerDied) -> None:
+        if self._death is None:
+            self._death = death
+        for inbox in set(self._inboxes.values()):
+            inbox.put_nowait(self._death)
+        self._inboxes.clear()
+
+
+class LocalFleet:
+    """A LocalWorker per device."""
+
+    def __init__(
+        self, devices: Sequence[DeviceSpec], specs: Sequence[ReplicaSpec], silence_s: float, load_s: float
+    ) -> None:
+        self.workers = [
+            LocalWorker(device, spec, silence_s, load_s) for device, spec in zip(devices, specs, strict=True)
+        ]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.gather(*(worker.stop() for worker in self.workers))

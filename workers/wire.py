@@ -1,0 +1,75 @@
+"""What a worker process and the coordinator write on their socket: length-prefixed MessagePack, tagged by type."""
+
+import struct
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from workers.protocol import Progress, Refusal, ReplicaInfo, Reply, Request
+from workers.replica_spec import ReplicaSpec
+
+HEADER = struct.Struct(">I")  # length of the body, in bytes
+
+
+class Start(Struct, frozen=True, tag=True):
+    """Load this replica. `life` counts the starts of this device's worker, from 0."""
+
+    spec: ReplicaSpec
+    life: int
+
+
+class Submit(Struct, frozen=True, tag=True):
+    requests: tuple[Request, ...]
+
+
+class Drain(Struct, frozen=True, tag=True):
+    """Forget what has not begun, and say what that was."""
+
+
+class Ready(Struct, frozen=True, tag=True):
+    info: ReplicaInfo
+
+
+class LoadFailed(Struct, frozen=True, tag=True):
+    """The replica cannot be loaded; `kind` is the name of the UserError when trying again is useless."""
+
+    reason: str
+    kind: Literal["ModelUnavailable", "DeviceError", ""]
+
+
+class Answers(Struct, frozen=True, tag=True):
+    answers: tuple[Reply | Refusal, ...]
+
+
+class Dropped(Struct, frozen=True, tag=True):
+    job_ids: tuple[str, ...]
+
+
+class Fatal(Struct, frozen=True, tag=True):
+    """The last words of a worker that cannot go on."""
+
+    reason: str
+
+
+ToWorker = Start | Submit | Drain
+FromWorker = Ready | LoadFailed | Answers | Dropped | Progress | Fatal
+
+_encoder = msgspec.msgpack.Encoder()
+_to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+_from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+
+
+def frame(message: ToWorker | FromWorker) -> bytes:
+    """The bytes of one message, its length first."""
+    body = _encoder.encode(message)
+    return HEADER.pack(len(body)) + body
+
+
+def read_to_worker(body: bytes) -> ToWorker:
+    return _to_worker.decode(body)
+
+
+def read_from_worker(body: bytes) -> FromWorker:
+    """Raises msgspec.DecodeError for what is no message."""
+    return _from_worker.decode(body)
