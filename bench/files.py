@@ -1,5 +1,6 @@
 """Writing files so that a reader or a crash never meets half of one."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ from bench.errors import OutputError
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """The one-line error for a file that could not be written."""
-    return OutputError(f"{path}: cannot be written ({error.strerror}); free the disk or choose another --output_dir")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = "make room; the same command resumes" if full else "mend that or choose another --output_dir"
+    return OutputError(f"{path}: cannot be written ({error.strerror}); {remedy}")
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: cannot be read ({error}); start anew with --fresh") from None
+        raise OutputError(f"{path}: cannot be read ({error}); move it away") from None
     return manifest if isinstance(manifest, dict) else None
 
 

@@ -8,9 +8,12 @@ from typing import Any, cast
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from bench.errors import ConfigError
 from bench.settings import AgentSettings, RunConfig
+
+UNION_TYPE = re.compile(r"(?:literal\[.*|constrained-\w+|int|float|str)$")
 
 
 class _Loader(yaml.SafeLoader):
@@ -35,7 +38,7 @@ _resolve("bool", "true|false|True|False|TRUE|FALSE", "tfTF")
 _resolve("null", "null|Null|NULL|~|", "nN~")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
 _resolve("int", "[-+]?(?:0|[1-9][0-9]*)", "-+0123456789")
-_resolve("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789")
+_resolve("float", r"[-+]?(?:(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)", "-+.0123456789")
 _resolve("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.")
 
 
@@ -127,22 +130,26 @@ def _tuples(values: object) -> Any:
 
 def _explain(error: ValidationError) -> str:
     """The first fault of a ValidationError in one line: key, value, remedy."""
-    fault = error.errors(include_url=False)[0]
-    where = [
-        part
-        for part in fault["loc"]
-        if not (isinstance(part, str) and part.startswith(("literal", "constrained", "function")))
-    ]
-    path = [part for part in where if not (part == "int" and len(where) > 1)]
+    faults = error.errors(include_url=False)
+    first = faults[0]
+    path = _path(first)
     key = ".".join(str(part) for part in path)
-    if fault["type"] == "extra_forbidden":
+    if first["type"] == "extra_forbidden":
         model: type[BaseModel] = RunConfig if len(path) == 1 else AgentSettings
         near = difflib.get_close_matches(str(path[-1]), model.model_fields, n=1, cutoff=0.5)
         return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else "README lists the keys")
     if not key:
-        return fault["msg"].removeprefix("Value error, ")
-    message = fault["msg"].removeprefix("Input ")
-    return f"{key} is {_shown(fault['input'])}; it {message}"
+        return first["msg"].removeprefix("Value error, ")
+    # A key of several types has a fault for each: any of them would mend it.
+    wanted = [fault["msg"].removeprefix("Input should be ") for fault in faults if _path(fault) == path]
+    return f"{key} is {_shown(first['input'])}; it should be {' or '.join(dict.fromkeys(wanted))}"
+
+
+def _path(fault: ErrorDetails) -> list[int | str]:
+    """Where a fault is: keys and list places, without the names pydantic gives to the types of a union."""
+    first, *rest = fault["loc"] or ("",)
+    place = [first, *(part for part in rest if isinstance(part, int) or not UNION_TYPE.match(part))]
+    return [part for part in place if part != ""]
 
 
 def _shown(value: object) -> str:

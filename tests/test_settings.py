@@ -1,0 +1,126 @@
+"""A setting is obeyed or refused, in one line that names file, key, value and remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import ConfigError
+from bench.settings import NOT_MEASURED, RunConfig
+from bench.settings_file import from_flags, load, parse_set, validate
+
+REFUSED = {
+    "batch_sze=3": "unknown key 'batch_sze'; did you mean 'batch_size'?",
+    "zzz=3": "unknown key 'zzz'; README lists the keys",
+    "batch_size=a": "batch_size is 'a'; it should be a valid integer",
+    "batch_size=2.0": "batch_size is 2.0; it should be a valid integer",
+    "batch_size=true": "batch_size is True; it should be a valid integer",
+    "batch_size=0": "batch_size is 0; it should be greater than or equal to 1",
+    "temperature=0": "temperature is 0; it should be greater than 0",
+    "temperature=.nan": "temperature is nan; it should be less than or equal to 10",
+    "top_p=1.5": "top_p is 1.5; it should be less than or equal to 1",
+    "load_in_4bit=yes": "load_in_4bit is 'yes'; it should be a valid boolean",
+    "load_in_4bit=1": "load_in_4bit is 1; it should be a valid boolean",
+    "device=gpu": "device is 'gpu'; it should be 'cuda' or 'cpu'",
+    "benchmark=mbpp": "benchmark is 'mbpp'; it should be 'humaneval'",
+    "wandb=on": "wandb is 'on'; it should be 'off', 'offline' or 'online'",
+    "max_in_flight=0": "max_in_flight is 0; it should be 'auto' or greater than or equal to 1",
+    "engine_rows=many": "engine_rows is 'many'; it should be 'auto' or a valid integer",
+    "output_dir=": "output_dir is None; it should be a valid string",
+    "num_beams=4": "num_beams above 1 works without sampling only; set do_sample: false or num_beams: 1",
+    "agents=[]": "agents is empty; list at least one agent or use num_agents",
+    "agents=[{temp: 1}]": "unknown key 'agents.0.temp'; did you mean 'temperature'?",
+    "agents=[{temperature: -1}]": "agents.0.temperature is -1; it should be greater than 0",
+    "seed=-1": "seed is -1; it should be greater than or equal to 0",
+    "seed=010": "seed is '010'; it should be a valid integer",
+}
+
+
+@pytest.mark.parametrize(("word", "message"), REFUSED.items())
+def test_what_cannot_be_obeyed_is_refused_in_one_line(word: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(parse_set([word]), "x.yaml")
+    assert str(caught.value) == f"x.yaml: {message}"
+
+
+def test_values_reach_their_keys_with_their_yaml_types() -> None:
+    words = ["wandb=off", "temperature=1e-3", "top_p=1", "wandb_tags=[a, b]", "max_in_flight=3", "do_sample=false"]
+    config = validate(parse_set([*words, "agents=[{name: a, samples: 2}]"]), "--set")
+    assert (config.wandb, config.temperature, config.top_p, config.wandb_tags) == ("off", 0.001, 1.0, ("a", "b"))
+    assert (config.max_in_flight, config.do_sample) == (3, False)
+    assert config.agents is not None
+    assert config.agents[0].samples == 2
+
+
+@pytest.mark.parametrize("word", ["batch_size", "=3", "key=[a", "a=b: c: d"])
+def test_a_malformed_set_is_refused(word: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--set"):
+        validate(parse_set([word]), "--set")
+
+
+BAD_FILES = {
+    "num_agents: 3\n  batch_size: [1\n": "YAML syntax error at line 2, column 13: mapping values are not allowed here",
+    "seed: 1\nseed: 2\n": "YAML syntax error at line 2, column 1: seed is set twice",
+    "- a\n- b\n": "must hold key: value lines, found list",
+    "just words\n": "must hold key: value lines, found str",
+    "batch_size: !!python/object/apply:os.system [id]\n": "YAML syntax error at line 1, column 13: "
+    "could not determine a constructor for the tag 'tag:yaml.org,2002:python/object/apply:os.system'",
+    "num_agents: 2\nagents: [{name: a}]\n": "agents and num_agents are both set; keep one of them",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_FILES.items())
+def test_a_file_that_cannot_be_read_as_settings_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(caught.value) == f"{path}: {message}"
+
+
+def test_a_missing_folder_or_binary_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe")
+    for path, message in [
+        (tmp_path / "no.yaml", "no such file; give an existing one with --config"),
+        (tmp_path, "cannot be read (Is a directory)"),
+        (tmp_path / "b.yaml", "not UTF-8 text (byte 0); save it as UTF-8"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            load(path)
+        assert str(caught.value) == f"{path}: {message}"
+
+
+def test_an_empty_file_gives_the_documented_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("# nothing\n")
+    config = load(path)
+    assert config == RunConfig()
+    documented = (config.num_agents, config.humaneval_limit, config.batch_size, config.max_new_tokens)
+    assert documented == (1, 164, 8, 512)
+
+
+def test_an_override_of_num_agents_replaces_a_list_of_agents_and_the_other_way_round(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("agents: [{name: a}, {name: b}]\n")
+    assert load(path, {"num_agents": 5}).agents is None
+    path.write_text("num_agents: 5\n")
+    assert load(path, parse_set(["agents=[{name: a}]"])).num_agents == 1
+
+
+def test_a_flag_and_a_set_of_the_same_key_are_refused_together() -> None:
+    names = {"num_tasks": "humaneval_limit"}
+    assert from_flags({"num_tasks": 3, "set": ["seed=1"]}, names) == {"humaneval_limit": 3, "seed": 1}
+    with pytest.raises(ConfigError, match=r"^--set humaneval_limit and --num_tasks are both given; keep one of them$"):
+        from_flags({"num_tasks": 3, "set": ["humaneval_limit=4"]}, names)
+
+
+def test_greedy_decoding_with_several_answers_is_warned_of() -> None:
+    assert RunConfig(do_sample=False).warnings() == []
+    expected = ["do_sample is false: greedy decoding gives every agent and sample the same answer"]
+    assert RunConfig(do_sample=False, num_agents=2).warnings() == expected
+    assert RunConfig(do_sample=False, num_samples=2).warnings() == expected
+
+
+def test_only_keys_that_do_not_change_what_is_measured_may_differ_in_a_resume() -> None:
+    assert set(RunConfig.model_fields) >= NOT_MEASURED
+    assert RunConfig(eval_workers=2, verbose=True, output_dir="x").measured() == RunConfig().measured()
+    assert RunConfig(temperature=0.5).measured() != RunConfig().measured()
