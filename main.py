@@ -70,14 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         if words and words[0] == "score":
-            from commands import score
-
-            return score.score(score_parser().parse_args(words[1:]))
-        if words and not words[0].startswith("-"):
-            run_parser().error(f"there is no command {words[0]!r}; there is: {', '.join(COMMANDS)}")
-        from commands import run
-
-        return run.run(run_parser().parse_args(words))
+            options = score_parser().parse_args(words[1:])
+            from commands.score import score as command
+        else:
+            if words and not words[0].startswith("-"):
+                run_parser().error(f"there is no command {words[0]!r}; there is: {', '.join(COMMANDS)}")
+            options = run_parser().parse_args(words)
+            from commands.run import run as command
+        return command(options)
     except UserError as error:
         print(f"swarmeval: {error}", file=sys.stderr)
         return 2

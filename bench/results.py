@@ -6,11 +6,14 @@ Two offsets per job are held while it works, and one entry at a time: the files 
 import csv
 import itertools
 import json
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
+
+import msgspec
 
 from bench.files import replaced
 from bench.journal import Entry, Reader, entries
@@ -110,14 +113,26 @@ def _write_metrics(file: TextIO, results: Results) -> None:
 
 
 def _write_agent(folder: Path, results: Results, agent: Agent) -> dict[str, object]:
-    """One agent's two files; gives its entry in agent_summary.json."""
-    with replaced(folder / f"agent_{agent.id}_results.jsonl") as file:
-        for job, answer, verdict in results.of_agent(agent.id):
-            if isinstance(answer, Completion) and verdict is not None:
-                file.write(json.dumps(_result_line(job, answer, verdict), ensure_ascii=False) + "\n")
-    with replaced(folder / f"agent_{agent.id}_evaluation.json") as file:
-        _write_evaluation(file, results, agent)
-    return _summary(results, agent)
+    """One agent's two files, in one pass over its jobs; gives its entry in agent_summary.json."""
+    summary = _Summary(agent)
+    with (
+        replaced(folder / f"agent_{agent.id}_results.jsonl") as lines,
+        replaced(folder / f"agent_{agent.id}_evaluation.json") as evaluation,
+    ):
+        evaluation.write(f'{{"agent_id": {agent.id}, "name": {_json(agent.name)}, "tasks": {{')
+        comma = ""
+        for task_id, group in itertools.groupby(results.of_agent(agent.id), key=lambda found: found[0].task_id):
+            verdicts = []
+            for job, answer, verdict in group:
+                summary.add(answer, verdict)
+                verdicts.append(_verdict_line(job, answer, verdict))
+                if isinstance(answer, Completion) and verdict is not None:
+                    lines.write(_json(_result_line(job, answer, verdict)) + "\n")
+            summary.end_task()
+            evaluation.write(f"{comma}\n{_json(task_id)}: {_json(verdicts)}")
+            comma = ","
+        evaluation.write("\n}}\n")
+    return summary.facts()
 
 
 def _result_line(job: Job, answer: Completion, verdict: Verdict) -> dict[str, object]:
@@ -127,22 +142,11 @@ def _result_line(job: Job, answer: Completion, verdict: Verdict) -> dict[str, ob
         "sample": job.sample,
         "completion": verdict.completion,
         "passed": verdict.passed,
-        "outcome": str(verdict.outcome),
+        "outcome": verdict.outcome,
         "detail": verdict.detail,
         "reply": answer.text,
         "job_id": job.job_id,
     }
-
-
-def _write_evaluation(file: TextIO, results: Results, agent: Agent) -> None:
-    """The agent's verdicts per task, a task a line, those without a completion included."""
-    file.write(f'{{"agent_id": {agent.id}, "name": {json.dumps(agent.name)}, "tasks": {{')
-    comma = ""
-    for task_id, group in itertools.groupby(results.of_agent(agent.id), key=lambda found: found[0].task_id):
-        verdicts = [_verdict_line(*found) for found in group]
-        file.write(f"{comma}\n{json.dumps(task_id)}: {json.dumps(verdicts)}")
-        comma = ","
-    file.write("\n}}\n")
 
 
 def _verdict_line(job: Job, answer: Completion | Failure, verdict: Verdict | None) -> dict[str, object]:
@@ -150,38 +154,52 @@ def _verdict_line(job: Job, answer: Completion | Failure, verdict: Verdict | Non
         return {"sample": job.sample, "outcome": NOT_GENERATED, "detail": answer.reason}
     if verdict is None:
         return {"sample": job.sample, "outcome": None, "detail": "not judged yet"}
-    return {"sample": job.sample, "outcome": str(verdict.outcome), "detail": verdict.detail}
+    return {"sample": job.sample, "outcome": verdict.outcome, "detail": verdict.detail}
 
 
-def _summary(results: Results, agent: Agent) -> dict[str, object]:
-    """What one agent did, over all its jobs."""
-    outcomes: Counter[str] = Counter()
-    per_task: dict[str, list[int]] = {}  # [verdicts, passed]
-    latencies = array("d")
-    tokens = retries = 0
-    for job, answer, verdict in results.of_agent(agent.id):
-        retries += answer.attempts - 1
+class _Summary:
+    """What one agent did, gathered job by job."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._outcomes: Counter[str] = Counter()
+        self._latencies = array("d")
+        self._shares = array("d")  # passed, of each task with a verdict
+        self._judged = self._passed = 0  # of the task at hand
+        self._tokens = self._retries = 0
+
+    def add(self, answer: Completion | Failure, verdict: Verdict | None) -> None:
+        self._retries += answer.attempts - 1
         if isinstance(answer, Failure):
-            outcomes[NOT_GENERATED] += 1
-            continue
-        latencies.append(answer.latency_s)
-        tokens += answer.output_tokens
+            self._outcomes[NOT_GENERATED] += 1
+            return
+        self._latencies.append(answer.latency_s)
+        self._tokens += answer.output_tokens
         if verdict is not None:
-            outcomes[str(verdict.outcome)] += 1
-            counts = per_task.setdefault(job.task_id, [0, 0])
-            counts[0] += 1
-            counts[1] += verdict.passed
-    shares = [passed / judged for judged, passed in per_task.values()]
-    return {
-        "agent_id": agent.id,
-        "name": agent.name,
-        "pass@1": sum(shares) / len(shares) if shares else None,
-        "outcomes": dict(sorted(outcomes.items())),
-        "jobs": len(latencies) + outcomes[NOT_GENERATED],
-        "latency": latency_summary(latencies),
-        "output_tokens": tokens,
-        "retries": retries,
-    }
+            self._outcomes[str(verdict.outcome)] += 1
+            self._judged += 1
+            self._passed += verdict.passed
+
+    def end_task(self) -> None:
+        if self._judged:
+            self._shares.append(self._passed / self._judged)
+        self._judged = self._passed = 0
+
+    def facts(self) -> dict[str, object]:
+        return {
+            "agent_id": self._agent.id,
+            "name": self._agent.name,
+            "pass@1": math.fsum(self._shares) / len(self._shares) if self._shares else None,
+            "outcomes": dict(sorted(self._outcomes.items())),
+            "jobs": len(self._latencies) + self._outcomes[NOT_GENERATED],
+            "latency": latency_summary(self._latencies),
+            "output_tokens": self._tokens,
+            "retries": self._retries,
+        }
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _answer(entry: Entry) -> Completion | Failure:

@@ -141,7 +141,8 @@ class Worker(Protocol):
 class Fleet(Protocol):
     """All workers of a run; leaving the context stops them and leaves no process behind."""
 
-    workers: Sequence[Worker]
+    @property
+    def workers(self) -> Sequence[Worker]: ...
 
     async def __aenter__(self) -> Self: ...
 

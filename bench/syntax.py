@@ -1,0 +1,137 @@
+"""Python source text: parsing that cannot surprise, and where its lines stand. Knows no replies and no tasks."""
+
+import ast
+import re
+import threading
+import warnings
+from dataclasses import dataclass
+
+PARSE_BUDGET_CHARS = 120_000  # of one reply, over all attempts; dense code parses at 400,000 a second or fewer
+PREFIX_TRIES = 16
+
+STRING_OR_BRACKET = re.compile(
+    r'"""|\'\'\'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|#[^\n]*|[()\[\]{}]|\n', re.DOTALL
+)  # fmt: skip
+NEW_CODE = re.compile(r"(?:async\s+def|def|class|import|from|@)\b")
+CONTINUES = re.compile(r"(?:elif|else|except|finally)\b|[)\]}#]")
+
+# warnings.catch_warnings changes the whole process, and extraction runs in threads.
+_parsing = threading.Lock()
+
+
+@dataclass(slots=True)
+class Parser:
+    """ast.parse within a budget of characters, so that a hostile reply cannot buy time with many attempts."""
+
+    left_chars: int = PARSE_BUDGET_CHARS
+
+    def parse(self, source: str) -> ast.Module:
+        """Raises SyntaxError for whatever keeps the source from being a program, and when the budget is spent."""
+        self.left_chars -= len(source)
+        if self.left_chars < 0:
+            raise SyntaxError("too long to be searched")
+        return parse(source)
+
+    def prefix(self, lines: list[str], head: str = "") -> tuple[int, ast.Module]:
+        """How many of the first lines parse together, after `head` (whole lines), and their tree.
+
+        0 when a few attempts find none.
+        """
+        end, above = len(lines), head.count("\n")
+        for _ in range(PREFIX_TRIES):
+            if end <= 0:
+                break
+            try:
+                return end, self.parse(head + "\n".join(lines[:end]) + "\n")
+            except SyntaxError as error:
+                end = min(end - 1, (error.lineno or end) - above - 1)
+        return 0, ast.Module([], [])
+
+
+def parse(source: str) -> ast.Module:
+    """ast.parse without warnings; every refusal is a SyntaxError."""
+    with _parsing, warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            return ast.parse(source)
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise SyntaxError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
+
+
+def describe(error: SyntaxError) -> str:
+    """One line: where, what, and the text there."""
+    where = f"line {error.lineno}: " if error.lineno else ""
+    text = " ".join((error.text or "").split())[:120]
+    return f"{where}{error.msg}" + (f": {text!r}" if text else "")
+
+
+def inside_flags(lines: list[str]) -> list[bool]:
+    """For each line, whether it begins inside a string or bracket. Prose leaves no bracket open for long."""
+    text = "\n".join(lines)
+    flags = [False]
+    depth, position, quote = 0, 0, ""
+    while position < len(text):
+        if quote:
+            end = text.find(quote, position)
+            end = len(text) if end < 0 else end
+            flags.extend([True] * text.count("\n", position, end))
+            position, quote = end + 3, ""
+            continue
+        match = STRING_OR_BRACKET.search(text, position)
+        if match is None:
+            break
+        token, position = match.group(), match.end()
+        if token in ('"""', "'''"):
+            quote = token
+        elif token == "\n":
+            depth = 0 if NEW_CODE.match(text, position) else depth
+            flags.append(depth > 0)
+        elif token in "([{":
+            depth += 1
+        elif token in ")]}":
+            depth = max(0, depth - 1)
+        else:
+            flags.extend([depth > 0] * token.count("\n"))  # a string continued over a backslash
+    flags.extend([False] * (len(lines) - len(flags)))
+    return flags[: len(lines)]
+
+
+def chunks(lines: list[str]) -> list[tuple[int, int]]:
+    """[start, end) line ranges, one for each statement or line of prose that begins at the left margin.
+
+    Decorators belong to what they decorate; comments, blanks and indented lines to what stands above them.
+    """
+    starts = [0]
+    decorated = False
+    for index, (line, inside) in enumerate(zip(lines, inside_flags(lines), strict=True)):
+        if inside or not line.strip() or line[0] in " \t" or CONTINUES.match(line):
+            continue
+        if index > 0 and not decorated:
+            starts.append(index)
+        decorated = line.startswith("@")
+    return list(zip(starts, [*starts[1:], len(lines)], strict=True))
+
+
+def indent_of(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
+
+
+def expand_tabs(line: str) -> str:
+    """Leading tabs as four spaces each, as editors of the prompts' style show them."""
+    content = line.lstrip(" \t")
+    return line[: len(line) - len(content)].expandtabs(4) + content
+
+
+def shift(lines: list[str], indent: int) -> list[str]:
+    """Move the block so that its least indented line stands at `indent`. What is inside strings stays as it is."""
+    inside = inside_flags(lines)
+    own = [line for line, held in zip(lines, inside, strict=True) if line.strip() and not held]
+    by = indent - min((indent_of(line) for line in own if not line.lstrip().startswith("#")), default=indent)
+    moved = []
+    for line, held in zip(lines, inside, strict=True):
+        if held or not line.strip() or by == 0:
+            moved.append(line)
+        else:
+            moved.append(" " * by + line if by > 0 else line[min(-by, indent_of(line)) :])
+    return moved

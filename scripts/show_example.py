@@ -1,0 +1,123 @@
+"""Shows one answer of a run from prompt to verdict, and where its results are: the last step of scripts/demo.
+
+Takes main.py's arguments and reads those that say where the run folder is. Reads files only.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import settings_file
+from bench.errors import UserError
+from bench.records import Outcome
+from bench.settings import EMBEDDED, RunConfig
+from human_eval_runner import load_tasks
+
+
+def main(arguments: Sequence[str]) -> int:
+    try:
+        settings = run_settings(arguments)
+        folder = Path(settings.output_dir)
+        sys.stdout.write(f"\n{example(folder, settings.model_id)}\n{results(folder)}\n{next_steps(folder)}")
+    except UserError as error:
+        sys.stderr.write(f"scripts/demo: {error}\n")
+        return 2
+    return 0
+
+
+def run_settings(arguments: Sequence[str]) -> RunConfig:
+    """The settings of a run that scripts/demo was given these arguments for, as far as they matter here."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", default="config/smoke.yaml")
+    parser.add_argument("--output_dir")
+    parser.add_argument("--set", nargs="+", action="extend", default=[])
+    known, _ = parser.parse_known_args(arguments)
+    overrides = settings_file.parse_set(known.set)
+    if known.output_dir is not None:
+        overrides["output_dir"] = known.output_dir
+    return settings_file.load(known.config, overrides)
+
+
+def answers(folder: Path) -> Iterator[dict[str, Any]]:
+    """Every line of the agents' result files that holds a reply, with its agent's id."""
+    for path in sorted(folder.glob("agent_*_results.jsonl")):
+        agent = path.name.removeprefix("agent_").removesuffix("_results.jsonl")
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                answer = json.loads(line)
+                if answer.get("reply"):
+                    yield {**answer, "agent": agent}
+
+
+def example(folder: Path, model_id: str) -> str:
+    """One answer with all that became of it; one that passed where there is one."""
+    first = None
+    for answer in answers(folder):
+        if answer["passed"]:
+            return shown(answer)
+        first = first or answer
+    if first is None:
+        return f"No answer to show: {folder} holds no reply.\n"
+    why = ": a model of 135 million parameters solves about one task in twenty" if model_id == EMBEDDED else ""
+    return f"{shown(first)}\nNone of the answers passed{why}.\n"
+
+
+def shown(answer: dict[str, Any]) -> str:
+    prompts = {task.task_id: task.prompt for task in load_tasks()}
+    title = f"One of the answers: {answer['task_id']} by agent {answer['agent']}, sample {answer['sample']}"
+    verdict = answer["outcome"] + (f": {answer['detail']}" if answer.get("detail") else "")
+    if answer["outcome"] == Outcome.PASSED:
+        verdict += ": prompt, candidate and the benchmark's tests ran as one program without an error"
+    parts = {
+        "The prompt": prompts.get(answer["task_id"], "(not in the benchmark any more)"),
+        "The reply, as the model gave it": answer["reply"],
+        "The candidate, code taken from the reply and appended to the prompt": answer["completion"] or "(no code)",
+        "The verdict": verdict,
+    }
+    sections = [f"{name}\n{quoted(text)}\n" for name, text in parts.items()]
+    return f"{title}\n{'-' * len(title)}\n" + "\n".join(sections)
+
+
+def quoted(text: str) -> str:
+    return "\n".join(f"    | {line}".rstrip() for line in text.strip("\n").splitlines())
+
+
+def results(folder: Path) -> str:
+    """The files worth opening, of those that are there."""
+    files = {
+        "score.json": "pass@k, speed, outcome counts: " + scores(folder / "score.json"),
+        "agent_summary.json": "the same for each agent",
+        "agent_0_results.jsonl": "every reply, candidate and verdict of agent 0",
+        "metrics.csv": "a row per answer: tokens, latency, outcome",
+        "resource_trace.csv": "CPU and memory while it ran",
+        "manifest.json": "settings, versions and hardware: what it takes to repeat the run",
+    }
+    lines = [f"  {name:<22} {what}" for name, what in files.items() if (folder / name).exists()]
+    return "\n".join([f"The results are in {folder}", *lines]) + "\n"
+
+
+def scores(path: Path) -> str:
+    """The headline of a score.json in a few words."""
+    if not path.exists():
+        return ""
+    score = json.loads(path.read_text(encoding="utf-8"))
+    rate = "undefined" if score["pass@1"] is None else f"{score['pass@1']:.1%}"
+    return f"pass@1 {rate} of {score['evaluations']} evaluations, {score['failures']} failures"
+
+
+def next_steps(folder: Path) -> str:
+    return f"""What to try next
+  .venv/bin/python metrics_dashboard.py --run {folder} --once
+      this run on one screen; without --once, and in a second terminal, a run as it goes on
+  .venv/bin/python main.py --config config/smoke.yaml --num_agents 3 --num_tasks 20 --output_dir logs/three
+      more agents, more tasks; interrupt it and give the command again: it goes on where it was
+  .venv/bin/python main.py
+      the reference run, Llama 3.1 8B and 50 agents; needs CUDA and HF_TOKEN (config/config.yaml)
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

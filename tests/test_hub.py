@@ -1,0 +1,141 @@
+"""Fetching from a hub that a loopback server plays: every trouble is one line with its remedy."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+SHA = "0123456789abcdef0123456789abcdef01234567"
+FILES = {"config.json": b"{}", "model.safetensors": b"weights", "original/consolidated.00.pth": b"twice the bytes"}
+
+LOCATE = """
+import sys
+import model_loader
+from bench.errors import ModelUnavailable
+try:
+    print(model_loader.locate(sys.argv[1], progress=False))
+except ModelUnavailable as error:
+    print(error)
+print(sorted({"torch", "transformers"} & sys.modules.keys()))
+"""
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Knows owner/open; refuses owner/gated; has never heard of anything else."""
+
+    def do_GET(self) -> None:
+        if "/owner/gated" in self.path:
+            self.answer(403, b"", {"X-Error-Code": "GatedRepo"})
+        elif "/owner/broken" in self.path:
+            self.answer(500, b"")
+        elif "/owner/open" not in self.path:
+            self.answer(404, b"", {"X-Error-Code": "RepoNotFound"})
+        elif "/tree/" in self.path:
+            listing = [{"type": "file", "path": p, "size": len(b), "oid": p} for p, b in FILES.items()]
+            self.answer(200, json.dumps(listing).encode())
+        elif "/resolve/" in self.path:
+            name = self.path.split(f"/resolve/{SHA}/")[1]
+            self.answer(200, FILES[name], {"ETag": f'"{name.replace("/", "-")}"', "X-Repo-Commit": SHA})
+        else:
+            info = {"id": "owner/open", "sha": SHA, "siblings": [{"rfilename": path} for path in FILES]}
+            self.answer(200, json.dumps(info).encode())
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def answer(self, code: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(code)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the test's output clean."""
+
+
+@contextmanager
+def hub() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def locate(model_id: str, endpoint: str, home: Path, **environment: str) -> str:
+    """What locate gives or complains of, after making sure that no model library was loaded."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
+    ended = subprocess.run(
+        [sys.executable, "-c", LOCATE, model_id],
+        cwd=REPO,
+        env=clean | {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    said, loaded = ended.stdout.splitlines()
+    assert loaded == "[]"
+    return said
+
+
+@pytest.mark.slow
+def test_a_model_is_fetched_once_and_without_the_makers_own_format(tmp_path: Path) -> None:
+    with hub() as endpoint:
+        folder = Path(locate("owner/open", endpoint, tmp_path))
+    assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*")) == ["config.json", "model.safetensors"]
+    assert locate("owner/open", "http://127.0.0.1:9", tmp_path) == str(folder)  # the hub is gone, the cache is not
+
+
+@pytest.mark.slow
+def test_a_gated_model_names_its_licence_page_and_the_token(tmp_path: Path) -> None:
+    with hub() as endpoint:
+        assert locate("owner/gated", endpoint, tmp_path) == (
+            f"owner/gated: gated; accept its licence at {endpoint}/owner/gated, "
+            "then set HF_TOKEN to a token of that account"
+        )
+
+
+@pytest.mark.slow
+def test_an_unknown_model_is_not_on_the_hub(tmp_path: Path) -> None:
+    with hub() as endpoint:
+        assert locate("owner/none", endpoint, tmp_path) == (
+            "owner/none: not on the hub, or private; check the name, or set HF_TOKEN to a token that may read it"
+        )
+
+
+@pytest.mark.slow
+def test_a_hub_in_trouble_is_named_with_its_status(tmp_path: Path) -> None:
+    with hub() as endpoint:
+        said = locate("owner/broken", endpoint, tmp_path)
+    assert said == "owner/broken: the hub answered 500; try again later, or use a folder"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", [{}, {"HF_HUB_OFFLINE": "1"}])
+def test_offline_and_not_cached_names_the_ways_out(tmp_path: Path, environment: dict[str, str]) -> None:
+    assert locate("owner/open", "http://127.0.0.1:9", tmp_path, **environment) == (
+        "owner/open: the hub cannot be reached and the model is not in the local cache; "
+        "use a folder, or --config config/smoke.yaml"
+    )
+
+
+@pytest.mark.slow
+def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
+    assert locate("no/such/folder", "http://127.0.0.1:9", tmp_path) == (
+        "no/such/folder: neither a folder nor a hub name of the form owner/name"
+    )

