@@ -33,7 +33,7 @@ GPU_COLUMNS = (*TIME_COLUMNS, "index", "uuid", "name", *GPU_FIELDS)
 
 MIB = 1024 * 1024
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("swarmeval")
 
 Reading = dict[str, float]
 

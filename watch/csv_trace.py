@@ -10,7 +10,7 @@ RESOURCES = "resource_trace.csv"
 GPUS = "gpu_trace.csv"
 TAIL_BYTES = 64 * 1024  # hundreds of rows; what a viewer reads of a file of any size
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("swarmeval")
 
 Cell = str | float | int | None
 

@@ -17,7 +17,7 @@ from bench.records import Status
 LINE_EVERY_S = 30.0
 DRAW_EVERY_S = 0.1  # a scripted run may report thousands of times a second
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("swarmeval")
 
 
 class _View(Protocol):
@@ -160,9 +160,10 @@ def failures(status: Status) -> str:
 def _details(status: Status) -> str:
     """What is known beside the count, each after two spaces; what is not known yet is left out."""
     parts = [
-        None if status.jobs_per_s is None else f"{status.jobs_per_s:.1f} jobs/s",
+        None if status.jobs_per_s is None else f"{status.jobs_per_s:.{1 if status.jobs_per_s >= 1 else 3}f} jobs/s",
         None if status.eta_s is None else f"eta {hms(status.eta_s)}",
         None if status.pass_at_1 is None else f"pass@1 {status.pass_at_1:.1%}",
+        f"{status.judged} judged" if status.phase == "judging" else None,
         failures(status),
     ]
     return "".join(f"  {part}" for part in parts if part is not None)

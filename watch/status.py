@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from bench.errors import DataError, OutputError
+from bench.errors import DataError
+from bench.files import replaced
 from bench.records import Status
 
 NAME = "status.json"
@@ -17,15 +18,8 @@ def write(folder: Path, status: Status) -> None:
 
     Raises OutputError when the folder cannot be written; the old status then stays.
     """
-    path = folder / NAME
-    fresh = folder / f".{NAME}.tmp"  # same folder, hence same file system: os.replace is atomic there only
-    try:
-        fresh.write_bytes(msgspec.json.encode(status))
-        fresh.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}); free space or choose another output_dir"
-        ) from error
+    with replaced(folder / NAME) as file:
+        file.write(msgspec.json.encode(status).decode())
 
 
 def read(folder: Path) -> Status | None:

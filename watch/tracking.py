@@ -21,7 +21,7 @@ QUEUE_LENGTH = 10_000  # hours of samples at 1 Hz, a few MB
 FINISH_LIMIT_S = 30.0
 MODES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline", "disabled": "off"}
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("swarmeval")
 
 
 class Tracker(Protocol):
