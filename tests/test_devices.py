@@ -63,10 +63,17 @@ def test_cpu_workers_share_the_cores_out_and_see_no_gpu(cores: int, workers: int
     for device in devices:
         env = worker_env(device, {}, "/repo")
         assert (env["OMP_NUM_THREADS"], env["CUDA_VISIBLE_DEVICES"]) == (threads, "")
+        assert env["OMP_WAIT_POLICY"] == "passive"
 
 
 def test_what_the_user_set_is_obeyed() -> None:
-    mine = {"OMP_NUM_THREADS": "3", "HF_HUB_OFFLINE": "0", "HF_TOKEN": "secret", "PYTHONPATH": "/mine"}
+    mine = {
+        "OMP_NUM_THREADS": "3",
+        "OMP_WAIT_POLICY": "active",
+        "HF_HUB_OFFLINE": "0",
+        "HF_TOKEN": "secret",
+        "PYTHONPATH": "/mine",
+    }
     (device,) = choose_devices(RunConfig(device="cpu"), (), mine, 8)
     env = worker_env(device, mine, "/repo")
     assert {key: env[key] for key in mine} == {**mine, "PYTHONPATH": "/repo:/mine"}

@@ -64,4 +64,8 @@ def _cpu_devices(count: int, environ: Mapping[str, str], cores: int) -> tuple[De
     env = {"CUDA_VISIBLE_DEVICES": ""}
     if "OMP_NUM_THREADS" not in environ:
         env["OMP_NUM_THREADS"] = str(max(1, cores // count))
+    if "OMP_WAIT_POLICY" not in environ:
+        # By default threads spin where they wait for each other. Beside any other busy process they then spin away the
+        # time slice of the thread they wait for: measured, a matrix product took 8 ms instead of 0.2 ms.
+        env["OMP_WAIT_POLICY"] = "passive"
     return tuple(DeviceSpec(f"cpu:{number}", "cpu", env=env) for number in range(count))
