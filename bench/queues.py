@@ -26,11 +26,14 @@ class DeviceQueues:
         self._suspects: deque[int] = deque()  # jobs that may be what kills workers
         self._retired: set[int] = set()
 
-    def take(self, device: int) -> tuple[int, list[int]] | None:
-        """(batch number, its unanswered jobs) for a device, or None when nothing waits for it now."""
+    def take(self, device: int, dry: bool) -> tuple[int, list[int]] | None:
+        """(batch number, its unanswered jobs) for a device, or None when nothing waits for it now.
+
+        A device that says it is dry may get a batch of another's queue.
+        """
         if self._returned:
             return self._take_returned()
-        while (number := self._next(device)) is not None:
+        while (number := self._next(device, dry)) is not None:
             jobs = [k for k in batch(number, self._total, self._size) if not self._is_done(k)]
             if jobs:
                 return number, jobs
@@ -60,11 +63,11 @@ class DeviceQueues:
             jobs.append(self._returned.popleft())
         return number, jobs
 
-    def _next(self, device: int) -> int | None:
+    def _next(self, device: int, dry: bool) -> int | None:
         if self._heads[device] < self._tails[device]:
             self._heads[device] += 1
             return device + (self._heads[device] - 1) * self._devices
-        return self._stolen(device)
+        return self._stolen(device) if dry else None
 
     def _stolen(self, thief: int) -> int | None:
         """The last waiting batch of the longest queue that may be taken from."""

@@ -37,6 +37,7 @@ class EchoWorker:
         bad_loads: int = 0,
         refused: dict[str, int] | None = None,
         broken: str = "",
+        loading_steps: int = 1,
     ) -> None:
         self.name = name
         self.pid: int | None = None
@@ -48,12 +49,14 @@ class EchoWorker:
         self._bad_loads = bad_loads
         self._refused = {} if refused is None else refused
         self._broken = broken
+        self._loading_steps = loading_steps
         self._seen = 0
         self._alive = False
         self._draining = False
 
     async def start(self) -> ReplicaInfo:
-        await asyncio.sleep(0)
+        for _ in range(self._loading_steps):
+            await asyncio.sleep(0)
         self.starts += 1
         if self._broken:
             raise DeviceError(f"{self.name}: {self._broken}")

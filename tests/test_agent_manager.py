@@ -193,3 +193,10 @@ def test_which_device_served_a_job_is_recorded_and_round_robin_is_kept(tmp_path:
         assert isinstance(answer, Completion)
         assert answer.batch_id == bench.plan.number(answer.job_id) // 2
         assert answer.device == f"cpu:{answer.batch_id % 2}"
+
+
+def test_a_fast_starter_leaves_the_batches_of_a_device_that_still_loads(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, agents=2, tasks=4)
+    slow = EchoWorker("cpu:1", loading_steps=3)
+    assert bench.run(EchoFleet([EchoWorker("cpu:0"), slow]))
+    assert slow.served

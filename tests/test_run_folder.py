@@ -26,13 +26,19 @@ def test_an_unfinished_run_of_the_same_settings_is_resumed(tmp_path: Path) -> No
     assert (tmp_path / "journal.jsonl").exists()
 
 
-@pytest.mark.parametrize(("mark", "fresh", "finished"), [("other", False, False), ("same", True, False), ("same", False, True)])
+@pytest.mark.parametrize(
+    ("mark", "fresh", "finished"), [("other", False, False), ("same", True, False), ("same", False, True)]
+)
 def test_any_other_run_is_archived_whole(tmp_path: Path, mark: str, fresh: bool, finished: bool) -> None:
     first = begun(tmp_path, "same", finished)
     manifest, resumed = open_run(tmp_path, mark, fresh)
     assert (resumed, manifest["sessions"]) == (False, [])
     archived = tmp_path / "archive" / first["run_id"]
-    assert sorted(path.name for path in archived.iterdir()) == ["agent_0_results.jsonl", "journal.jsonl", "manifest.json"]
+    assert sorted(path.name for path in archived.iterdir()) == [
+        "agent_0_results.jsonl",
+        "journal.jsonl",
+        "manifest.json",
+    ]
     assert (archived / "agent_0_results.jsonl").read_text() == "mine\n"
     assert [path.name for path in tmp_path.iterdir()] == ["archive"]
 

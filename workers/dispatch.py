@@ -154,6 +154,7 @@ class Dispatch:
                 task.cancel()
             await asyncio.gather(starting, ringing, return_exceptions=True)
         device.state = "ready"
+        self._bell.ring()
         return info
 
     async def _until_ended(self) -> None:
@@ -183,23 +184,28 @@ class Dispatch:
         done_before, alone = device.done, False
         async with asyncio.TaskGroup() as batches:
             while not self._ended() and not device.died:
-                taken = self._queues.take(device.number) if device.batches < limit else None
+                taken = self._queues.take(device.number, self._dry(device, info)) if device.batches < limit else None
                 alone = taken is None and not device.batches and (taken := self._queues.take_suspect()) is not None
                 if taken is None:
                     await self._bell.wait()
                     continue
                 device.batches += 1
+                device.jobs += len(taken[1])
                 batch = batches.create_task(self._run_batch(device, *taken))
                 if alone:
                     await asyncio.wait([batch])
         if device.died and not alone:
             device.barren = 0 if device.done > done_before else device.barren + 1
 
+    def _dry(self, device: Device, info: ReplicaInfo) -> bool:
+        """Whether a device should take batches of others: its rows run empty, and none of them is yet to come."""
+        to_come = any(other.state in ("waiting", "loading") for other in self.devices)
+        return device.jobs < (1 if to_come else info.rows)
+
     async def _run_batch(self, device: Device, batch_id: int, jobs: Sequence[int]) -> None:
         """Have one batch answered; what is not, is tried again or failed."""
         requests = [self._office.request(k) for k in jobs]
         unanswered = dict(zip((request.job_id for request in requests), jobs, strict=True))
-        device.jobs += len(jobs)
         try:
             async for answer in device.worker.generate(requests):
                 k = unanswered.pop(answer.job_id)
