@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 ended with failures recorded; 2 the user must change somet
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -65,8 +66,18 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def open_closed_streams() -> None:
+    """Put /dev/null where stdin, stdout or stderr was closed, before a socket gets its number and is taken for it."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(opened, True)
+    os.close(opened)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives its exit code."""
+    open_closed_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         if words and words[0] == "score":

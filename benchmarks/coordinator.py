@@ -80,7 +80,7 @@ def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, nargs="+", default=[8200, 100040], help="sizes, in turn (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, nargs="+", default=[8200, 100040], help="sizes (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are printed")
     parser.add_argument("--json", type=Path, help="write every run here")
@@ -93,8 +93,8 @@ def main() -> None:
     for _ in range(options.repeat):
         for jobs in options.jobs:
             with tempfile.TemporaryDirectory() as folder:
-                words = [sys.executable, __file__, "--one", folder, "--jobs", str(jobs), "--workers", str(options.workers)]
-                done = subprocess.run(words, stdout=subprocess.PIPE, check=True)
+                words = ["--one", folder, "--jobs", str(jobs), "--workers", str(options.workers)]
+                done = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, check=True)
                 runs.append(json.loads(done.stdout))
     if options.json:
         options.json.write_text(json.dumps(runs, indent=2) + "\n")

@@ -18,6 +18,7 @@ from bench.records import Status
 from bench.settings import RunConfig
 from commands.record import Record, opened
 from commands.session import carry_out
+from commands.summary import say
 from gpu_monitor import list_devices, visible_here
 from resource_monitor import ResourceMonitor, hardware
 from watch import status as status_file
@@ -66,9 +67,10 @@ def run(options: argparse.Namespace) -> int:
         )
         with watcher:
             hooks = Hooks(request=desk.request, ready=desk.ready, publish=desk.publish)
-            code, score = carry_out(config, record, fleet, hooks, _facts(config, len(devices)))
-        tracker.finish(score)
-    return code
+            ending = carry_out(config, record, fleet, hooks, _facts(config, len(devices)))
+        tracker.finish(ending.score)
+    say(ending.summary)  # below the bar, which is closed now
+    return ending.exit_code
 
 
 def _replicas(config: RunConfig, devices: tuple[DeviceSpec, ...], model: str) -> list[ReplicaSpec]:

@@ -15,6 +15,7 @@ from bench.reply_file import read_replies
 from bench.settings import RunConfig
 from commands.record import Record, opened
 from commands.session import carry_out
+from commands.summary import say
 from watch import status as status_file
 from watch.logs import shown
 from watch.progress import Progress
@@ -51,8 +52,9 @@ def score(options: argparse.Namespace) -> int:
             if record.ledger.add(entry):
                 record.journal.append(entry)
         hooks = Hooks(request=_no_request, ready=_no_replica, publish=lambda status: _publish(record, progress, status))
-        code, _ = carry_out(config, record, None, hooks, {"model_id": None, "benchmark": config.benchmark})
-    return code
+        ending = carry_out(config, record, None, hooks, {"model_id": None, "benchmark": config.benchmark})
+    say(ending.summary)
+    return ending.exit_code
 
 
 def _settings(options: argparse.Namespace) -> RunConfig:

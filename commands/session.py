@@ -1,9 +1,11 @@
 """One session of a run or of `score`, from the judge's start to the last file, however it ends."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from agent_manager import Coordinator, Hooks
 from bench.errors import OutputError, UserError
@@ -20,10 +22,19 @@ log = logging.getLogger("swarmeval")
 FINISHED, DRAINED, STOPPED = "finished", "drained", "stopped"
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a session ended, for those who call it."""
+
+    exit_code: int
+    score: dict[str, object]  # what score.json holds
+    summary: str  # lines for people
+
+
 def carry_out(
     config: RunConfig, record: Record, fleet: Fleet | None, hooks: Hooks, facts: Mapping[str, object]
-) -> tuple[int, dict[str, object]]:
-    """Answer (with a fleet) and judge what the record lacks, then write every result; (exit code, score).
+) -> Ending:
+    """Answer (with a fleet) and judge what the record lacks, then write every result.
 
     Raises the UserError that ended the session, after everything that could be written was.
     """
@@ -46,10 +57,8 @@ def carry_out(
         score = _close(record, session, reason, facts)
     seconds = time.monotonic() - began
     voluntary, involuntary = (after - before for after, before in zip(context_switches(), switches, strict=True))
-    print(summary(record.folder, score, reason, seconds, voluntary, involuntary))
-    if reason != FINISHED:
-        return 130, score
-    return (1 if score["failures"] else 0), score
+    code = 130 if reason != FINISHED else 1 if score["failures"] else 0
+    return Ending(code, score, summary(record.folder, score, reason, seconds, voluntary, involuntary))
 
 
 class _Session:
@@ -94,6 +103,8 @@ def _close(record: Record, session: _Session, reason: str, facts: Mapping[str, o
         session.publish_end(reason)
         record.end(reason)
     except OutputError as error:
+        with contextlib.suppress(OutputError):
+            record.end(f"failed: {error}")
         if not reason.startswith("failed"):
             raise
         log.warning("%s", error)

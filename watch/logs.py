@@ -1,5 +1,6 @@
 """Where log lines go: run.log, rotated, and the screen when the user asked for more."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,17 @@ from bench.files import cannot_write
 NAME = "run.log"
 LOGGER = "swarmeval"
 MAX_BYTES, KEPT = 10 << 20, 5
+
+
+class _ToFile(RotatingFileHandler):
+    """A log that cannot be written, on a full disk, says nothing and ends nothing."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
+        pass
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 class _ToPeople(logging.Handler):
@@ -28,7 +40,7 @@ class _ToPeople(logging.Handler):
 def logged(folder: Path) -> Iterator[None]:
     """Log to run.log in this folder while the block runs. Raises OutputError."""
     try:
-        handler = RotatingFileHandler(folder / NAME, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8")
+        handler = _ToFile(folder / NAME, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8")
     except OSError as error:
         raise cannot_write(folder / NAME, error) from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
