@@ -1,0 +1,203 @@
+"""One replica on one device: found or fetched (`locate`), loaded and quantized (`load`), its placement checked.
+
+`locate` runs in the coordinator and loads no model library; everything else runs inside a worker.
+"""
+
+import hashlib
+import importlib.metadata
+import logging
+import os
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import DeviceError, ModelUnavailable
+from bench.settings import EMBEDDED
+from workers import embedded, hub
+
+if TYPE_CHECKING:
+    import torch
+
+PACKAGES = ("torch", "transformers", "bitsandbytes", "tokenizers", "accelerate")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that lies where it belongs, and its tokenizer."""
+
+    model: Any  # transformers.PreTrainedModel
+    tokenizer: Any  # transformers.PreTrainedTokenizerBase
+    weights: str  # "nf4", "bf16", "fp16", "fp32"
+    compute_dtype: str  # "bf16", "fp16", "fp32"
+    memory_mb: float
+    load_s: float
+
+
+def locate(model_id: str, progress: bool = True) -> str:
+    """What `load` takes: "embedded", or the folder of the model, fetched from the hub where need be.
+
+    Raises ModelUnavailable.
+    """
+    if model_id == EMBEDDED:
+        embedded.find()
+        return EMBEDDED
+    folder = Path(model_id)
+    if not folder.is_dir():
+        return hub.fetch(model_id, progress)
+    if not (folder / "config.json").is_file():
+        raise ModelUnavailable(f"{model_id}: a folder without config.json, so it holds no model")
+    return model_id
+
+
+def load(model: str, *, device: str, load_in_4bit: bool, data_parallel: bool = True) -> Loaded:
+    """Put one replica on the device ("cuda:0", "cpu"); sharded over every visible GPU without data_parallel.
+
+    Raises ModelUnavailable when the model cannot be read, DeviceError when it does not fit or lands elsewhere.
+    """
+    quiet()
+    import torch
+    from safetensors import SafetensorError
+
+    if device != "cpu" and not torch.cuda.is_available():
+        raise DeviceError(
+            f"{device}: torch sees no CUDA device here; set device: cpu or use --config config/smoke.yaml"
+        )
+    began = time.perf_counter()
+    folder = str(embedded.converted(embedded.find(), embedded.cache_root())) if model == EMBEDDED else model
+    dtype = _compute_dtype(device)
+    sharded = device != "cpu" and not data_parallel
+    try:
+        tokenizer, loaded = _read(folder, device, dtype, load_in_4bit, sharded)
+    except (MemoryError, RuntimeError, ValueError, OSError, KeyError, ImportError, SafetensorError) as error:
+        if _is_out_of_memory(error):
+            raise DeviceError(_too_big(model, device, load_in_4bit, sharded)) from error
+        if isinstance(error, RuntimeError):  # a fault of ours or the libraries', not of what the user asked for
+            raise
+        raise ModelUnavailable(f"{model}: cannot be loaded: {_first_line(error)}") from error
+    check_placement(loaded, device, load_in_4bit, sharded)
+    name = _dtype_name(dtype)
+    return Loaded(
+        model=loaded.eval(),
+        tokenizer=tokenizer,
+        weights="nf4" if load_in_4bit else name,
+        compute_dtype=name,
+        memory_mb=memory_mb(loaded),
+        load_s=time.perf_counter() - began,
+    )
+
+
+def quiet() -> None:
+    """Silence what the libraries print at import and while loading, so that a worker's log holds what matters."""
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is first imported
+    warnings.filterwarnings("ignore", message="The pynvml package is deprecated", category=FutureWarning)
+    # It looks for the optional `kernels` hub package on CPUs with AVX512-BF16, and logs that it is missing.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+
+def check_placement(model: Any, device: str, four_bit: bool, sharded: bool) -> None:
+    """Raise DeviceError unless every tensor lies where it belongs and every linear layer is really 4-bit.
+
+    The output head is left as it is by bitsandbytes.
+    """
+    import torch
+
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        right = tensor.device.type == "cuda" if sharded else str(tensor.device) == device
+        if not right:
+            wanted = "a GPU" if sharded else device
+            raise DeviceError(f"{name} landed on {tensor.device}, not on {wanted}; is another program using it?")
+    if not four_bit:
+        return
+    from bitsandbytes.nn import Linear4bit
+
+    head = model.get_output_embeddings()
+    linears = [(n, m) for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head]
+    plain = [name for name, module in linears if not isinstance(module, Linear4bit)]
+    if plain or not linears:
+        found = f"{plain[0]} is not" if plain else "it has no linear layers"
+        raise DeviceError(f"load_in_4bit is true but {found} quantized; set load_in_4bit: false for this model")
+
+
+def memory_mb(model: Any) -> float:
+    """Parameters and buffers, in MB."""
+    return float(model.get_memory_footprint()) / 1e6
+
+
+def versions() -> dict[str, str]:
+    """The libraries that decide what the model answers; those that are not installed are left out."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def chat_template_sha256(tokenizer: Any) -> str | None:
+    """The checksum of the template that chats are rendered with; None for a tokenizer without one."""
+    if not tokenizer.chat_template:
+        return None
+    return hashlib.sha256(tokenizer.get_chat_template().encode()).hexdigest()
+
+
+def _read(folder: str, device: str, dtype: "torch.dtype", four_bit: bool, sharded: bool) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    quantization = None
+    if four_bit:
+        quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=dtype,
+        device_map="auto" if sharded else {"": device},
+        quantization_config=quantization,
+        use_safetensors=True,
+        trust_remote_code=False,
+    )
+    return tokenizer, model
+
+
+def _compute_dtype(device: str) -> "torch.dtype":
+    """bf16; where it is missing, fp16 on a GPU and fp32 on a CPU."""
+    import torch
+
+    if device != "cpu":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return torch.bfloat16 if onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+def _dtype_name(dtype: "torch.dtype") -> str:
+    return {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}[str(dtype).removeprefix("torch.")]
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    # How torch says it on a CPU, and how transformers does when a model shared out over the GPUs overflows them.
+    return any(words in str(error) for words in ("can't allocate memory", "dispatched on the CPU or the disk"))
+
+
+def _too_big(model: str, device: str, four_bit: bool, sharded: bool) -> str:
+    remedies = ["a smaller model"]
+    if not four_bit:
+        remedies.insert(0, "load_in_4bit: true")
+    if device != "cpu" and not sharded:
+        remedies.append("use_data_parallelism: false to share it out over all GPUs")
+    place = "all GPUs together" if sharded else device
+    return f"{model}: out of memory while loading onto {place}; try {', or '.join(remedies)}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,239 @@
+"""The decode loop over a tiny random model: what it answers never depends on what else is in the batch."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from tests import tiny_model
+from workers import fit
+from workers.engine import Engine
+from workers.protocol import Answer, Message, Refusal, ReplicaInfo, Reply, Request, Sampling
+from workers.separate import SeparateDecoder
+
+MODEL = tiny_model.model()
+TOKENIZER = tiny_model.tokenizer()
+GREEDY = Sampling(max_new_tokens=24, do_sample=False)
+WARM = Sampling(max_new_tokens=24, temperature=0.8, top_p=0.95, top_k=40, repetition_penalty=1.1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A model this small is done before a second thread has started."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def engine(rows: int, model: Any = MODEL, decoder: Any = None) -> Engine:
+    info = ReplicaInfo(
+        engine="hf",
+        model="tiny",
+        device="cpu",
+        rows=rows,
+        max_context_tokens=model.config.max_position_embeddings,
+        chat_template_sha256=None,
+        weights="fp32",
+        compute_dtype="fp32",
+        memory_mb=0.0,
+        load_s=0.0,
+    )
+    return Engine(model, TOKENIZER, decoder or fit.decoder(model, rows), info)
+
+
+def requests(count: int, sampling: Sampling = GREEDY) -> list[Request]:
+    """Prompts of different lengths, each asked for twice."""
+    return [
+        Request(f"{i}/t/0/0", seed=i * 7919, sampling=sampling, text="def f(x):\n" * (i // 2 % 4) + f"n{i // 2}")
+        for i in range(count)
+    ]
+
+
+def finish(engine: Engine) -> list[Answer]:
+    answers = []
+    while engine.busy():
+        answers += engine.step()
+    return answers
+
+
+def answer(engine: Engine, wanted: Sequence[Request]) -> dict[str, Reply]:
+    for request in wanted:
+        engine.submit(request)
+    found = finish(engine)
+    assert len(found) == len(wanted)
+    return {reply.job_id: reply for reply in found if isinstance(reply, Reply)}
+
+
+def texts(engine: Engine, wanted: Sequence[Request]) -> dict[str, str]:
+    return {job_id: reply.text for job_id, reply in answer(engine, wanted).items()}
+
+
+def generated(request: Request, model: Any = MODEL) -> str:
+    """What transformers' generate answers to one request."""
+    ids = torch.tensor([TOKENIZER(request.text)["input_ids"]])
+    sampling = request.sampling
+    output = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        num_beams=sampling.num_beams,
+        max_new_tokens=sampling.max_new_tokens,
+        repetition_penalty=sampling.repetition_penalty,
+        pad_token_id=1,
+    )
+    return str(TOKENIZER.decode(output[0, ids.shape[1] :], skip_special_tokens=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("penalty", [1.0, 1.3])
+@pytest.mark.parametrize("rows", [1, 3, 8])
+def test_greedy_replies_equal_generate_one_by_one(rows: int, penalty: float) -> None:
+    sampling = Sampling(max_new_tokens=24, do_sample=False, repetition_penalty=penalty)
+    wanted = requests(10, sampling)
+    assert texts(engine(rows), wanted) == {request.job_id: generated(request) for request in wanted}
+
+
+@pytest.mark.slow
+def test_sampled_replies_depend_on_the_seed_and_not_on_the_rows() -> None:
+    wanted = requests(10, WARM)
+    alone = texts(engine(1), wanted)
+    assert texts(engine(3), wanted) == alone
+    assert texts(engine(8), list(reversed(wanted))) == alone
+    assert alone["0/t/0/0"] != alone["1/t/0/0"]  # same prompt, other seed
+
+
+@pytest.mark.slow
+def test_separate_rows_answer_as_slots_do() -> None:
+    wanted = requests(6, WARM)
+    assert texts(engine(3, decoder=SeparateDecoder(MODEL)), wanted) == texts(engine(3), wanted)
+
+
+@pytest.mark.slow
+def test_slots_grow_when_replies_are_long() -> None:
+    wanted = requests(4, Sampling(max_new_tokens=300, do_sample=False))
+    model = tiny_model.model(eos_token_id=2)
+    model.generation_config.eos_token_id = None
+    found = answer(engine(2, model), wanted)
+    for request in wanted:
+        assert found[request.job_id].text == generated(request, model)
+
+
+@pytest.mark.slow
+def test_beam_search_equals_generate() -> None:
+    wanted = requests(3, Sampling(max_new_tokens=12, do_sample=False, num_beams=3))
+    assert texts(engine(2), wanted) == {request.job_id: generated(request) for request in wanted}
+
+
+@pytest.mark.slow
+def test_a_sliding_window_is_obeyed_by_decoding_rows_one_by_one(caplog: pytest.LogCaptureFixture) -> None:
+    from transformers import MistralConfig, MistralForCausalLM
+
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=288, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, sliding_window=8, eos_token_id=1, initializer_range=0.2,
+    )  # fmt: skip
+    model = MistralForCausalLM(config).eval()
+    wanted = requests(4)
+    found = texts(engine(4, model), wanted)
+    assert caplog.messages == ["rows are decoded one by one: slots cannot stand in for its DynamicSlidingWindowLayer"]
+    assert found == {request.job_id: generated(request, model) for request in wanted}
+
+
+def test_a_reply_carries_its_counts_and_times() -> None:
+    request = Request("0/t/0/0", 1, Sampling(max_new_tokens=5, do_sample=False), text="abc")
+    reply = answer(engine(1), [request])["0/t/0/0"]
+    assert (reply.prompt_tokens, reply.output_tokens, reply.finish_reason) == (4, 5, "length")
+    assert 0 <= reply.queue_s <= reply.ttft_s <= reply.latency_s
+
+
+def test_the_end_of_text_token_stops_a_row_and_is_not_counted() -> None:
+    model = tiny_model.model()
+    ids = greedy_ids(model, "abc", 4)
+    model.generation_config.eos_token_id = [ids[-1]]
+    reply = answer(engine(1, model), [Request("0/t/0/0", 1, GREEDY, text="abc")])["0/t/0/0"]
+    assert (reply.output_tokens, reply.finish_reason) == (ids.index(ids[-1]), "stop")
+    assert reply.text == TOKENIZER.decode(ids[: ids.index(ids[-1])])
+
+
+def greedy_ids(model: Any, text: str, count: int) -> list[int]:
+    """The likeliest tokens after the text, without any cache."""
+    ids = list(TOKENIZER(text)["input_ids"])
+    with torch.inference_mode():
+        for _ in range(count):
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+    return ids[-count:]
+
+
+def test_a_stop_string_ends_the_reply_before_it() -> None:
+    whole = answer(engine(1), [Request("0/t/0/0", 1, GREEDY, text="abc")])["0/t/0/0"].text
+    stop = next(letter for place, letter in enumerate(whole) if place > 2 and letter.isascii())
+    sampling = Sampling(max_new_tokens=24, do_sample=False, stop=("never", stop))
+    reply = answer(engine(1), [Request("0/t/0/0", 1, sampling, text="abc")])["0/t/0/0"]
+    assert (reply.text, reply.finish_reason) == (whole[: whole.index(stop)], "stop")
+    assert reply.output_tokens < 24
+
+
+def test_a_reply_ends_where_the_context_ends() -> None:
+    model = tiny_model.model(context_tokens=16)
+    reply = answer(engine(1, model), [Request("0/t/0/0", 1, GREEDY, text="a" * 9)])["0/t/0/0"]
+    assert (reply.prompt_tokens, reply.output_tokens, reply.finish_reason) == (10, 6, "length")
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (
+            Request("0/t/0/0", 1, GREEDY, text="a" * 512),
+            "the prompt has 513 tokens; the model takes 512, answer included",
+        ),
+        (
+            Request("0/t/0/0", 1, Sampling(max_new_tokens=4, num_beams=2), text="a"),
+            "num_beams above 1 works without sampling only",
+        ),
+    ],
+)
+def test_a_request_that_the_model_cannot_take_is_refused_for_good(request_: Request, reason: str) -> None:
+    served = engine(1)
+    served.submit(request_)
+    served.submit(Request("1/t/0/0", 1, GREEDY, text="abc"))
+    refusal, reply = finish(served)
+    assert refusal == Refusal("0/t/0/0", reason, retry=False)
+    assert isinstance(reply, Reply)
+
+
+def test_messages_are_rendered_with_the_chat_template() -> None:
+    chat = Request("0/t/0/0", 1, GREEDY, messages=(Message("user", "hi"),))
+    reply = answer(engine(1), [chat])["0/t/0/0"]
+    assert reply.prompt_tokens == len(TOKENIZER("<user>hi\n<assistant>")["input_ids"])
+
+
+def test_what_has_not_begun_can_be_dropped() -> None:
+    served = engine(2)
+    for request in requests(5):
+        served.submit(request)
+    served.step()
+    assert served.drop_waiting() == ["2/t/0/0", "3/t/0/0", "4/t/0/0"]
+    assert sorted(answer.job_id for answer in finish(served)) == ["0/t/0/0", "1/t/0/0"]
+
+
+def test_cancelling_frees_rows_and_leaves_the_others_untouched() -> None:
+    wanted = requests(6)
+    undisturbed = texts(engine(6), wanted)
+    served = engine(3)
+    for request in wanted:
+        served.submit(request)
+    served.step()
+    served.cancel(["0/t/0/0", "4/t/0/0", "unknown"])
+    assert (served.progress().rows_in_use, served.progress().waiting) == (2, 2)
+    found = {answer.job_id: answer.text for answer in finish(served) if isinstance(answer, Reply)}
+    assert found == {job_id: undisturbed[job_id] for job_id in ("1/t/0/0", "2/t/0/0", "3/t/0/0", "5/t/0/0")}
+
+
+def test_progress_counts_output_tokens() -> None:
+    served = engine(2)
+    found = answer(served, requests(3))
+    assert served.progress().output_tokens == sum(reply.output_tokens for reply in found.values())
+    assert not served.busy()

@@ -1,0 +1,146 @@
+"""Loading a tiny random model on the CPU, in 16 and in 4 bits, and what is said when it cannot be loaded."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import model_loader
+from bench.errors import DeviceError, ModelUnavailable
+from tests import tiny_model
+from workers import cpu_weights
+from workers.protocol import Request, Sampling
+from workers.replica import make_replica
+from workers.replica_spec import ReplicaSpec
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_model.save(tmp_path_factory.mktemp("model")))
+
+
+def linears(model: Any) -> dict[str, Any]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+
+
+def test_the_embedded_model_and_folders_need_no_fetching(folder: str) -> None:
+    assert model_loader.locate("embedded") == "embedded"
+    assert model_loader.locate(folder) == folder
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable) as error:
+        model_loader.locate(str(tmp_path))
+    assert str(error.value) == f"{tmp_path}: a folder without config.json, so it holds no model"
+
+
+@pytest.mark.slow
+def test_without_quantization_the_weights_are_loaded_in_the_compute_dtype(folder: str) -> None:
+    loaded = model_loader.load(folder, device="cpu", load_in_4bit=False)
+    assert loaded.weights == loaded.compute_dtype
+    assert loaded.compute_dtype in ("bf16", "fp32")
+    assert loaded.model.dtype == {"bf16": torch.bfloat16, "fp32": torch.float32}[loaded.compute_dtype]
+    assert loaded.memory_mb == pytest.approx(sum(p.nbytes for p in loaded.model.parameters()) / 1e6, rel=0.01)
+    assert loaded.load_s > 0
+
+
+@pytest.mark.slow
+def test_in_4_bits_every_linear_layer_but_the_head_is_nf4(folder: str) -> None:
+    from bitsandbytes.nn import Linear4bit
+
+    loaded = model_loader.load(folder, device="cpu", load_in_4bit=True)
+    found = linears(loaded.model)
+    assert not isinstance(found.pop("lm_head"), Linear4bit)
+    assert len(found) == 14
+    assert {type(module) for module in found.values()} == {Linear4bit}
+    assert {module.weight.quant_state.quant_type for module in found.values()} == {"nf4"}
+    assert loaded.weights == "nf4"
+
+
+@pytest.mark.slow
+def test_decoding_the_weights_once_changes_no_value(folder: str) -> None:
+    from bitsandbytes.functional import dequantize_4bit
+
+    model = model_loader.load(folder, device="cpu", load_in_4bit=True).model
+    wanted = {
+        name: dequantize_4bit(module.weight.data, module.weight.quant_state)
+        for name, module in linears(model).items()
+        if name != "lm_head"
+    }
+    cpu_weights.dequantize(model)
+    found = linears(model)
+    assert all(type(module) is torch.nn.Linear for module in found.values())
+    assert all(torch.equal(found[name].weight, weight) for name, weight in wanted.items())
+
+
+@pytest.mark.slow
+def test_a_replica_says_what_it_holds(folder: str) -> None:
+    spec = ReplicaSpec("hf", folder, "cpu", load_in_4bit=True, data_parallel=True, rows=None, max_new_tokens=64)
+    replica = make_replica(spec)
+    info = replica.info()
+    assert (info.engine, info.model, info.device) == ("hf", folder, "cpu")
+    assert info.weights == f"nf4 (dequantized to {info.compute_dtype})"
+    assert info.max_context_tokens == tiny_model.CONTEXT_TOKENS
+    assert 1 <= info.rows <= 32
+    assert info.versions.keys() >= {"torch", "transformers", "bitsandbytes"}
+    template = model_loader.chat_template_sha256(tiny_model.tokenizer())
+    assert info.chat_template_sha256 == template
+    assert len(template or "") == 64
+    replica.submit(Request("0/t/0/0", 1, Sampling(max_new_tokens=4, do_sample=False), text="abc"))
+    answers = []
+    while replica.busy():
+        answers += replica.step()
+    assert [answer.job_id for answer in answers] == ["0/t/0/0"]
+
+
+def test_a_model_that_was_not_quantized_is_found_out() -> None:
+    with pytest.raises(DeviceError) as error:
+        model_loader.check_placement(tiny_model.model(), "cpu", four_bit=True, sharded=False)
+    assert str(error.value) == (
+        "load_in_4bit is true but model.layers.0.self_attn.q_proj is not quantized; "
+        "set load_in_4bit: false for this model"
+    )
+
+
+@pytest.mark.parametrize(("sharded", "place"), [(False, "cuda:0"), (True, "a GPU")])
+def test_a_model_on_the_wrong_device_is_found_out(sharded: bool, place: str) -> None:
+    with pytest.raises(DeviceError) as error:
+        model_loader.check_placement(tiny_model.model(), "cuda:0", four_bit=False, sharded=sharded)
+    assert str(error.value) == (
+        f"model.embed_tokens.weight landed on cpu, not on {place}; is another program using it?"
+    )
+
+
+def test_a_parameter_without_data_is_found_out() -> None:
+    model = tiny_model.model()
+    model.model.norm.to("meta")
+    with pytest.raises(DeviceError) as error:
+        model_loader.check_placement(model, "cpu", four_bit=False, sharded=False)
+    assert str(error.value) == "model.norm.weight landed on meta, not on cpu; is another program using it?"
+
+
+@pytest.mark.slow
+def test_a_folder_whose_weights_are_missing_cannot_be_loaded(folder: str, tmp_path: Path) -> None:
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((Path(folder) / name).read_bytes())
+    with pytest.raises(ModelUnavailable, match=f"^{tmp_path}: cannot be loaded: .*model.safetensors"):
+        model_loader.load(str(tmp_path), device="cpu", load_in_4bit=False)
+
+
+@pytest.mark.slow
+def test_damaged_weights_cannot_be_loaded(folder: str, tmp_path: Path) -> None:
+    for file in Path(folder).iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes()[: 4096 if file.suffix == ".safetensors" else None])
+    with pytest.raises(ModelUnavailable, match=f"^{tmp_path}: cannot be loaded: Error while deserializing header"):
+        model_loader.load(str(tmp_path), device="cpu", load_in_4bit=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_gpu_that_is_not_there_is_named(folder: str) -> None:
+    with pytest.raises(DeviceError) as error:
+        model_loader.load(folder, device="cuda:0", load_in_4bit=True)
+    assert str(error.value) == (
+        "cuda:0: torch sees no CUDA device here; set device: cpu or use --config config/smoke.yaml"
+    )

@@ -1,0 +1,236 @@
+"""The decode loop: requests wait, are admitted to rows, advance a token a step, and leave the moment they are done.
+
+Knows scheduling, clocks and limits. How rows are decoded (slots, separate), how tokens are chosen (sampler) and when a
+text ends (stopping) have rooms of their own.
+"""
+
+import time
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from workers import beams
+from workers.protocol import Answer, FinishReason, Progress, Refusal, ReplicaInfo, Reply, Request
+from workers.sampler import Choice, Sampler
+from workers.stopping import StopStrings, eos_ids
+from workers.tokens import PromptError, Reader, chat_ids, text_ids
+
+PREFILL_TOKENS = 2048  # new prompt tokens admitted in one step, so that step() returns soon
+
+
+class Decoder(Protocol):
+    """Rows 0..n-1 of one model. New rows join at the end; the last row takes the place of one that leaves."""
+
+    def has_prefilled(self, prompt: tuple[int, ...]) -> bool: ...
+
+    def admit(self, prompts: Sequence[tuple[int, ...]]) -> Tensor:
+        """Add a row for each prompt; give the logits after it: [prompts, vocabulary], fp32."""
+
+    def decode(self, tokens: Sequence[int]) -> Tensor:
+        """Add one token to every row; give the logits after it: [rows, vocabulary], fp32."""
+
+    def evict(self, row: int) -> None: ...
+
+
+@dataclass(slots=True)
+class _Waiting:
+    request: Request
+    submitted: float  # time.perf_counter(), as all times here
+
+
+@dataclass(slots=True)
+class _Row:
+    """One request being answered."""
+
+    request: Request
+    prompt: tuple[int, ...]
+    limit: int  # output tokens it may have
+    submitted: float
+    admitted: float
+    reader: Reader
+    stops: StopStrings
+    output: list[int] = field(default_factory=list)  # without the end-of-text token
+    first_token: float = 0.0
+
+    def take(self, token: int, eos: Collection[int], now: float) -> FinishReason | None:
+        """Add a token; say why the row ends here, if it does."""
+        self.first_token = self.first_token or now
+        if token in eos:
+            return "stop"
+        self.output.append(token)
+        if self.stops.reached(self.output):
+            return "stop"
+        return "length" if len(self.output) >= self.limit else None
+
+    def reply(self, reason: FinishReason, now: float) -> Reply:
+        text, stopped = self.stops.cut(self.reader.text(self.output))
+        return Reply(
+            job_id=self.request.job_id,
+            text=text,
+            prompt_tokens=len(self.prompt),
+            output_tokens=len(self.output),
+            queue_s=self.admitted - self.submitted,
+            ttft_s=self.first_token - self.submitted,
+            latency_s=now - self.submitted,
+            finish_reason="stop" if stopped else reason,
+        )
+
+
+class Engine:
+    """A Replica over a transformers model. output_tokens counts what the model said, the end-of-text token left out.
+
+    A torch.OutOfMemoryError leaves step() as it is: the rows are then lost and the worker must end.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, decoder: Decoder, info: ReplicaInfo) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._decoder = decoder
+        self._info = info
+        self._eos = eos_ids(model, tokenizer)
+        self._sampler = Sampler(info.rows, model.device)
+        self._waiting: deque[_Waiting] = deque()
+        self._rows: list[_Row] = []  # row i is row i of decoder and sampler
+        self._output_tokens = 0
+
+    def info(self) -> ReplicaInfo:
+        return self._info
+
+    def submit(self, request: Request) -> None:
+        self._waiting.append(_Waiting(request, time.perf_counter()))
+
+    @torch.inference_mode()
+    def step(self) -> list[Answer]:
+        answers = self._admit()
+        if self._rows:
+            logits = self._decoder.decode([row.output[-1] for row in self._rows])
+            answers += self._extend(logits, first=0)
+        return answers
+
+    def drop_waiting(self) -> list[str]:
+        dropped = [waiting.request.job_id for waiting in self._waiting]
+        self._waiting.clear()
+        return dropped
+
+    @torch.inference_mode()
+    def cancel(self, job_ids: Collection[str]) -> None:
+        gone = set(job_ids)
+        self._waiting = deque(waiting for waiting in self._waiting if waiting.request.job_id not in gone)
+        self._evict([index for index, row in enumerate(self._rows) if row.request.job_id in gone])
+
+    def progress(self) -> Progress:
+        return Progress(len(self._rows), len(self._waiting), self._output_tokens)
+
+    def busy(self) -> bool:
+        return bool(self._rows or self._waiting)
+
+    def _admit(self) -> list[Answer]:
+        """Fill the free rows, and give every newcomer its first token."""
+        answers: list[Answer] = []
+        newcomers: list[_Row] = []
+        tokens = PREFILL_TOKENS
+        while self._waiting and tokens > 0 and len(self._rows) + len(newcomers) < self._info.rows:
+            waiting = self._waiting.popleft()
+            try:
+                row = self._open(waiting)
+            except PromptError as error:
+                answers.append(Refusal(waiting.request.job_id, str(error), retry=False))
+                continue
+            if row.request.sampling.num_beams > 1:
+                answers.append(self._search_beams(row))
+                break
+            if not self._decoder.has_prefilled(row.prompt) and all(row.prompt != new.prompt for new in newcomers):
+                tokens -= len(row.prompt)
+            newcomers.append(row)
+        return answers + self._begin(newcomers)
+
+    def _open(self, waiting: _Waiting) -> _Row:
+        """The row of a request. Raises PromptError when the model cannot take it."""
+        admitted = time.perf_counter()
+        request = waiting.request
+        if request.text is not None:
+            prompt = text_ids(self._tokenizer, request.text)
+        else:
+            prompt = chat_ids(self._tokenizer, [{"role": m.role, "content": m.content} for m in request.messages])
+        room = self._info.max_context_tokens - len(prompt)
+        if not prompt:
+            raise PromptError("the prompt is empty and the tokenizer begins no text by itself")
+        if room < 1:
+            raise PromptError(
+                f"the prompt has {len(prompt)} tokens; the model takes {self._info.max_context_tokens}, answer included"
+            )
+        if request.sampling.num_beams > 1 and request.sampling.do_sample:
+            raise PromptError("num_beams above 1 works without sampling only")
+        reader = Reader(self._tokenizer, prompt)
+        return _Row(
+            request=request,
+            prompt=prompt,
+            limit=min(request.sampling.max_new_tokens, room),
+            submitted=waiting.submitted,
+            admitted=admitted,
+            reader=reader,
+            stops=StopStrings(reader, request.sampling.stop),
+        )
+
+    def _begin(self, newcomers: list[_Row]) -> list[Answer]:
+        if not newcomers:
+            return []
+        logits = self._decoder.admit([row.prompt for row in newcomers])
+        first = len(self._rows)
+        self._rows += newcomers
+        for row in newcomers:
+            self._sampler.admit(_choice(row.request), row.prompt)
+        return self._extend(logits, first)
+
+    def _extend(self, logits: Tensor, first: int) -> list[Answer]:
+        """Give rows first, first + 1, ... the next token each, from their logits; answer those that end."""
+        tokens = self._sampler.choose(logits, first)
+        now = time.perf_counter()
+        answers: list[Answer] = []
+        ended = []
+        for index, token in enumerate(tokens, first):
+            row = self._rows[index]
+            before = len(row.output)
+            reason = row.take(token, self._eos, now)
+            self._output_tokens += len(row.output) - before
+            if reason is not None:
+                answers.append(row.reply(reason, now))
+                ended.append(index)
+        self._evict(ended)
+        return answers
+
+    def _evict(self, indexes: Sequence[int]) -> None:
+        for index in sorted(indexes, reverse=True):  # so that the last row is never one that is to leave
+            self._decoder.evict(index)
+            self._sampler.evict(index)
+            self._rows[index] = self._rows[-1]
+            self._rows.pop()
+
+    def _search_beams(self, row: _Row) -> Reply:
+        """Beams are no rows: the request is answered whole, and its first token comes with its last."""
+        sampling = row.request.sampling
+        found = beams.search(
+            self._model, row.prompt, sampling.num_beams, row.limit, sampling.repetition_penalty, self._eos
+        )
+        now = time.perf_counter()
+        row.first_token = now
+        ended = next((place for place, token in enumerate(found) if token in self._eos), None)
+        row.output = found[:ended]
+        self._output_tokens += len(row.output)
+        return row.reply("length" if ended is None else "stop", now)
+
+
+def _choice(request: Request) -> Choice:
+    sampling = request.sampling
+    return Choice(
+        do_sample=sampling.do_sample,
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        repetition_penalty=sampling.repetition_penalty,
+        seed=request.seed,
+    )

@@ -1,0 +1,59 @@
+"""Decoding of rows one by one, each in a cache of its own: right for every decoder that transformers can cache.
+
+The way out for models that slots cannot serve (sliding windows, state-space layers, biases from padding masks); as
+slow as `generate` on one prompt.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from workers.prefill import Prefills, Prompt
+
+
+class SeparateDecoder:
+    """Rows 0..n-1, a forward pass each."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._prefills = Prefills(model)
+        self._caches: list[DynamicCache] = []
+        self._lengths: list[int] = []
+
+    def has_prefilled(self, prompt: Prompt) -> bool:
+        return prompt in self._prefills
+
+    def admit(self, prompts: Sequence[Prompt]) -> Tensor:
+        """Add a row for each prompt; give the logits after it: [prompts, vocabulary], fp32."""
+        found = [self._prefills.of(prompt) for prompt in prompts]
+        self._caches += [copy.deepcopy(prefilled.cache) for prefilled in found]
+        self._lengths += [len(prompt) for prompt in prompts]
+        return torch.stack([prefilled.logits for prefilled in found])
+
+    def decode(self, tokens: Sequence[int]) -> Tensor:
+        """Add one token to every row; give the logits after it: [rows, vocabulary], fp32."""
+        return torch.stack([self._decode(row, token) for row, token in enumerate(tokens)])
+
+    def evict(self, row: int) -> None:
+        """Forget a row; the last row takes its place."""
+        self._caches[row], self._lengths[row] = self._caches[-1], self._lengths[-1]
+        self._caches.pop()
+        self._lengths.pop()
+
+    def _decode(self, row: int, token: int) -> Tensor:
+        self._lengths[row] += 1
+        device = self._model.device
+        result = self._model(
+            input_ids=torch.tensor([[token]], device=device),
+            attention_mask=torch.ones(1, self._lengths[row], dtype=torch.long, device=device),
+            position_ids=torch.tensor([[self._lengths[row] - 1]], device=device),
+            past_key_values=self._caches[row],
+            use_cache=True,
+        )
+        self._caches[row] = result.past_key_values
+        logits: Tensor = result.logits[0, -1].to(device, torch.float32)
+        return logits

@@ -1,0 +1,37 @@
+"""When a row has said all: end-of-text tokens, stop strings, the limit of tokens. Decodes only the newest tokens."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from workers.tokens import Reader
+
+_MARGIN = 4  # tokens decoded beyond the longest stop string, so that it never begins at the edge
+
+
+def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token id that ends a text: those of the generation config and the tokenizer's own."""
+    found = model.generation_config.eos_token_id
+    ids = set(found) if isinstance(found, list) else {found}
+    return frozenset(ids - {None} | ({tokenizer.eos_token_id} - {None}))
+
+
+class StopStrings:
+    """Looks for the first of the stop strings in the output of one row."""
+
+    def __init__(self, reader: Reader, stops: Sequence[str]) -> None:
+        self._reader = reader
+        self._stops = [stop for stop in stops if stop]
+        # A token holds at least one byte, so this many tokens hold any stop string.
+        self._span = _MARGIN + max((len(stop.encode()) for stop in self._stops), default=0)
+
+    def reached(self, output: Sequence[int]) -> bool:
+        """Whether the newest token completed a stop string; to be asked after each token."""
+        if not self._stops:
+            return False
+        tail = self._reader.tail(output, self._span)
+        return any(stop in tail for stop in self._stops) and self.cut(self._reader.text(output))[1]
+
+    def cut(self, text: str) -> tuple[str, bool]:
+        """The text before the first stop string, and whether there is one."""
+        places = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        return (text[: min(places)], True) if places else (text, False)
