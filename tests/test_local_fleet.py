@@ -112,7 +112,7 @@ def test_a_fault_while_loading_is_told_from_the_start(fault, error, words) -> No
 def test_draining_answers_what_is_in_rows_and_forgets_the_rest() -> None:
     async def use(worker: LocalWorker) -> None:
         await worker.start()
-        answers = []
+        answers: list[Answer] = []
         async for answer in worker.generate(requests(50)):
             if not answers:
                 await worker.drain()
