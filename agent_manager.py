@@ -107,13 +107,19 @@ class Coordinator:
             passed=ledger.passed,
             elapsed_s=elapsed_s,
             jobs_per_s=jobs_per_s,
-            tokens_per_s=rate(ledger.output_tokens - self._tokens_before, elapsed_s),
+            tokens_per_s=rate(self._session_tokens(), elapsed_s),
             eta_s=ledger.unanswered / jobs_per_s if jobs_per_s else None,
             pass_at_1=ledger.pass_at_1(),
             outcomes={str(outcome): count for outcome, count in ledger.outcomes.items()},
             workers=tuple(device.status() for device in self._dispatch.devices) if self._dispatch else (),
             message=message,
         )
+
+    def _session_tokens(self) -> int:
+        """Output tokens of this session, of answers still being written too: what workers say, until one restarts."""
+        devices = self._dispatch.devices if self._dispatch else ()
+        said = sum(device.worker.progress.output_tokens for device in devices)
+        return max(said, self._ledger.output_tokens - self._tokens_before)
 
     # What Dispatch asks of its Office.
 

@@ -41,8 +41,8 @@ def test_a_plain_line_shows_all_that_is_known() -> None:
     stream, clock = io.StringIO(), Clock()
     progress = Progress(8200, stream, clock)
     clock.now += 90
-    progress.update(status(412, jobs_per_s=4.6, eta_s=1693.4, pass_at_1=0.0612))
-    line = "[00:01:30] generating 412/8200 jobs  4.6 jobs/s  eta 00:28:13  pass@1 6.1%  0 failures\n"
+    progress.update(status(412, jobs_per_s=4.6, tokens_per_s=912.4, eta_s=1693.4, pass_at_1=0.0612))
+    line = "[00:01:30] generating 412/8200 jobs  4.6 jobs/s  912 tokens/s  eta 00:28:13  pass@1 6.1%  0 failures\n"
     assert stream.getvalue() == line
 
 

@@ -119,7 +119,7 @@ REFERENCE = {
 }  # fmt: skip
 SMOKE = REFERENCE | {
     "model_id": "embedded", "device": "cpu", "num_agents": 2, "humaneval_limit": 8, "max_new_tokens": 256,
-    "eval_workers": 2, "output_dir": "logs/smoke",
+    "repetition_penalty": 1.0, "eval_workers": 2, "output_dir": "logs/smoke",
 }  # fmt: skip
 
 

@@ -161,6 +161,7 @@ def _details(status: Status) -> str:
     """What is known beside the count, each after two spaces; what is not known yet is left out."""
     parts = [
         None if status.jobs_per_s is None else f"{status.jobs_per_s:.{1 if status.jobs_per_s >= 1 else 3}f} jobs/s",
+        None if status.tokens_per_s is None else f"{status.tokens_per_s:.0f} tokens/s",
         None if status.eta_s is None else f"eta {hms(status.eta_s)}",
         None if status.pass_at_1 is None else f"pass@1 {status.pass_at_1:.1%}",
         f"{status.judged} judged" if status.phase == "judging" else None,
