@@ -25,7 +25,7 @@ REPORT_EVERY_S = 1.0
 
 log = logging.getLogger("swarmeval")
 
-Judge = Callable[[Completion], Awaitable[Verdict]]
+JudgeCall = Callable[[Completion], Awaitable[Verdict]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Coordinator:
         config: RunConfig,
         ledger: Ledger,
         journal: Journal,
-        judge: Judge,
+        judge: JudgeCall,
         hooks: Hooks,
         backoff_s: Sequence[float] = BACKOFF_S,
     ) -> None:
@@ -58,7 +58,8 @@ class Coordinator:
         self._hooks = hooks
         self._backoff_s = backoff_s
         self._dispatch: Dispatch | None = None
-        self._to_judge: asyncio.Queue[Completion | None] = asyncio.Queue(JUDGE_BACKLOG)
+        # (completion, whether it was left over from an earlier session); None ends a judge.
+        self._to_judge: asyncio.Queue[tuple[Completion, bool] | None] = asyncio.Queue(JUDGE_BACKLOG)
         self._phase = "loading"
         self._draining = False
         self._began: float | None = None  # monotonic: when the first replica was ready
@@ -70,6 +71,8 @@ class Coordinator:
 
         Raises UserError when the run cannot go on; what was done is in the journal, and the run resumable.
         """
+        if fleet is None or not self._ledger.unanswered:
+            self._phase = "judging"
         async with asyncio.TaskGroup() as group:
             reporter = group.create_task(self._report())
             judges = [group.create_task(self._judge_queued()) for _ in range(self._config.eval_workers)]
@@ -82,7 +85,7 @@ class Coordinator:
                 await self._to_judge.put(None)
             await asyncio.gather(*judges)
             reporter.cancel()
-        return not self._ledger.unanswered
+        return not self._ledger.unanswered and self._ledger.judged.count == self._ledger.completions
 
     def drain(self) -> None:
         """Begin nothing new; run() returns when what has begun is answered and judged."""
@@ -157,7 +160,7 @@ class Coordinator:
             elapsed_s=self._elapsed_s(),
         )
         if self._record(Entry(completion=completion)):
-            await self._to_judge.put(completion)
+            await self._to_judge.put((completion, False))
 
     def fail(self, k: int, reason: str, attempts: int, device: str) -> None:
         job_id = self._ledger.jobs.job(k).job_id
@@ -176,16 +179,19 @@ class Coordinator:
         if self._ledger.judged.count == self._ledger.completions:
             return
         for number, (offset, entry) in enumerate(entries(self._journal.path)):
-            if offset >= length:
+            if offset >= length or self._draining:
                 return
             if number % 256 == 0:
                 await asyncio.sleep(0)  # a long journal must not hold up what is being generated
             completion = entry.completion
             if completion is not None and self._ledger.jobs.number(completion.job_id) not in self._ledger.judged:
-                await self._to_judge.put(completion)
+                await self._to_judge.put((completion, True))
 
     async def _judge_queued(self) -> None:
-        while (completion := await self._to_judge.get()) is not None:
+        while (waiting := await self._to_judge.get()) is not None:
+            completion, left_over = waiting
+            if left_over and self._draining:
+                continue  # it was not begun; the next session finds it
             self._record(Entry(verdict=await self._judge(completion)))
 
     async def _report(self) -> None:

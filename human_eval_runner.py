@@ -101,4 +101,4 @@ class Judge:
         else:
             execution = Execution(found.outcome, found.error or "")
         judge_s = extraction_s + execution.wall_s  # the wait for a free slot is not its own
-        return Verdict(completion.job_id, execution.outcome, found.completion, execution.detail, judge_s)
+        return Verdict(completion.job_id, execution.outcome, found.completion, execution.detail, judge_s, found.note)

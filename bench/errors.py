@@ -10,6 +10,7 @@
     │   │   └── RunLocked       another coordinator works in it
     │   └── SandboxError        programs cannot be run here
     └── WorkerDied              a worker process ended, hung or ran out of memory: its jobs go back to the queue
+        └── WorkerGone          before it was given these jobs
 
 What is none of these is a bug of ours and keeps its traceback.
 """
@@ -53,3 +54,7 @@ class SandboxError(UserError):
 
 class WorkerDied(SwarmevalError):
     """A worker ended, hung or ran out of memory; what it had not answered is unanswered."""
+
+
+class WorkerGone(WorkerDied):
+    """A worker was dead before it was asked: what it was asked is none of its doings."""

@@ -16,6 +16,7 @@ from bench.syntax import Parser, describe, indent_of, parse
 READ_CHARS = 32_000  # of a reply, thoughts aside: more than any model writes for one function
 CHECK_CHARS = 120_000  # what is longer is left to the sandbox, whose limits hold for the parser too
 RUNS = 20  # indented stretches of prose that are looked into
+STAND_IN = "def body():\n"
 MARGIN = re.compile(r"^\S", re.MULTILINE)
 FUTURE_IMPORT = re.compile(r"^from[ \t]+__future__[ \t]+import\b[^\n(]*(?:\([^)]{0,500}\))?[^\n]*$", re.MULTILINE)
 
@@ -204,15 +205,12 @@ def formatted(found: Candidate, task: Task, use_black: bool) -> Candidate:
     if not use_black or found.outcome is not None or len(found.completion) > CHECK_CHARS:
         return found
     import black
-    from black.parsing import InvalidInput
-    from black.report import NothingChanged
 
-    whole = task.prompt + found.completion
+    head = STAND_IN if found.completion.lstrip("\n").startswith((" ", "\t")) else ""  # what a body stands under
     try:
-        styled = black.format_file_contents(whole, fast=True, mode=black.Mode())
-    except (NothingChanged, InvalidInput, RecursionError):
+        styled = black.format_file_contents(head + found.completion, fast=True, mode=black.Mode())
+        completion = "\n" * (not head) + styled.removeprefix(head)
+        same = ast.dump(parse(task.prompt + completion)) == ast.dump(parse(task.prompt + found.completion))
+    except Exception:  # noqa: BLE001 (a guest: whatever it raises on strange code, the code stays as it was)
         return found
-    if not styled.startswith(task.prompt):
-        return found
-    same = ast.dump(parse(styled)) == ast.dump(parse(whole))
-    return Candidate(styled[len(task.prompt) :], note=f"{found.note}, black") if same else found
+    return Candidate(completion, note=f"{found.note}, black") if same else found

@@ -18,15 +18,19 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[TextIO]:
+def replaced(path: Path, durable: bool = False) -> Iterator[TextIO]:
     """A text file that takes the place of `path` when the block ends well, and vanishes when it does not.
 
-    Raises OutputError when it cannot be written.
+    A `durable` one survives a power cut as the old or the new file, which costs a wait for the disk. Raises
+    OutputError when it cannot be written.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with draft.open("w", encoding="utf-8", newline="") as file:
             yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
         raise cannot_write(path, error) from None

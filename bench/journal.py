@@ -3,6 +3,7 @@
 Everything else a run reports is derived from it. It holds what happened, not what it means (see ledger).
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,13 +64,17 @@ class Journal:
             while written < len(line):
                 written += os.write(self._fd, line[written:])
         except OSError as error:
-            os.ftruncate(self._fd, self._end)
+            with contextlib.suppress(OSError):  # else the next start cuts it off
+                os.ftruncate(self._fd, self._end)
             raise cannot_write(self.path, error) from None
         self._end += len(line)
 
     def sync(self) -> None:
-        """Wait until the disk has it (may take long: call from a thread)."""
-        os.fsync(self._fd)
+        """Wait until the disk has it (may take long: call from a thread). Raises OutputError."""
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
 
     def close(self) -> None:
         os.close(self._fd)

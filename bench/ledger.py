@@ -4,7 +4,7 @@ Fed live by the coordinator, and by the journal on a resume. Knows no files and 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from bench.journal import Entry
@@ -118,7 +118,3 @@ class Ledger:
         """Mean over the tasks judged so far of their share passed."""
         shares = [passed / judged for judged, passed in self.counts() if judged]
         return sum(shares) / len(shares) if shares else None
-
-    def unjudged(self) -> Iterator[int]:
-        """Jobs with an answer but no verdict; a failure is one of them and stays so."""
-        return (k for k in range(self.jobs.total) if k in self.answered and k not in self.judged)

@@ -19,7 +19,10 @@ class ListedJobs:
             raise ValueError(f"job {twice} stands twice")
         answered = {job.task_id for job in jobs}
         self.tasks = tuple(task for task in tasks if task.task_id in answered)
-        self.agents = tuple(Agent(id=number, seed=0) for number in sorted({job.agent_id for job in jobs}))
+        self._of_agent: dict[int, list[int]] = {}
+        for k, job in enumerate(self._jobs):
+            self._of_agent.setdefault(job.agent_id, []).append(k)
+        self.agents = tuple(Agent(id=number, seed=0) for number in sorted(self._of_agent))
 
     @property
     def total(self) -> int:
@@ -34,4 +37,4 @@ class ListedJobs:
 
     def jobs_of_agent(self, agent_id: int) -> Sequence[Sequence[int]]:
         """The job numbers of one agent, ascending."""
-        return [[k for k, job in enumerate(self._jobs) if job.agent_id == agent_id]]
+        return [self._of_agent[agent_id]]

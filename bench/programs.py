@@ -76,9 +76,11 @@ def statements(lines: list[str], parser: Parser, open_end: bool) -> tuple[list[S
         except SyntaxError:
             if not DEFINITION.match(part[0]):
                 continue  # prose
-            length, tree = parser.prefix(part) if open_end and end == len(lines) else (0, ast.Module([], []))
+            if not open_end or end < len(lines):
+                broken |= set(range(start, end))
+                continue
+            length, tree = parser.prefix(part)  # 0 where the reply was cut before anything of it parses
             found += [replace(placed(node, start), end=start + length, cut=True) for node in tree.body]
-            broken |= set() if length else set(range(start, end))
     return found, False, broken
 
 

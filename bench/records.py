@@ -137,6 +137,7 @@ class Verdict:
     completion: str  # Candidate.completion: what was judged
     detail: str = ""
     judge_s: float = 0.0
+    note: str = ""  # Candidate.note: how the code was found
 
     @property
     def passed(self) -> bool:

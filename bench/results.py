@@ -144,6 +144,7 @@ def _result_line(job: Job, answer: Completion, verdict: Verdict) -> dict[str, ob
         "passed": verdict.passed,
         "outcome": verdict.outcome,
         "detail": verdict.detail,
+        "extraction": verdict.note,
         "reply": answer.text,
         "job_id": job.job_id,
     }

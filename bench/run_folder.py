@@ -5,7 +5,9 @@ Only files a run makes are ever moved: a folder may hold other things, other run
 
 import fcntl
 import hashlib
+import itertools
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -25,6 +27,8 @@ RUN_FILES = (
     MANIFEST, JOURNAL, "score.json", "agent_summary.json", "agent_*_results.jsonl", "agent_*_evaluation.json",
     "metrics.csv", "gpu_trace.csv", "resource_trace.csv", "status.json", "report.html", "run.log", "run.log.*", "wandb",
 )  # fmt: skip
+
+log = logging.getLogger("swarmeval")
 
 Manifest = dict[str, Any]
 
@@ -74,9 +78,11 @@ def fingerprint(measured: Mapping[str, object]) -> str:
 def open_run(folder: Path, mark: str, fresh: bool) -> tuple[Manifest, bool]:
     """(manifest, resumed) for the run with this fingerprint; any other or finished run is archived first."""
     old = read_manifest(folder)
-    if old is not None and not fresh and old.get("fingerprint") == mark and not old.get("finished"):
+    same = old is not None and old.get("fingerprint") == mark and not old.get("finished") and "archiving" not in old
+    if old is not None and same and not fresh:
         return old, True
-    archive(folder, old)
+    if target := archive(folder, old):
+        log.warning("%s: the run found there, %s, was moved to %s", folder, _state(old), target)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     return {"run_id": f"{stamp}-{mark[:6]}", "fingerprint": mark, "finished": False, "sessions": []}, False
 
@@ -98,9 +104,25 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the manifest atomically."""
-    with replaced(folder / MANIFEST) as file:
+    with replaced(folder / MANIFEST, durable=True) as file:
         json.dump(manifest, file, indent=2)
         file.write("\n")
+
+
+def _state(manifest: Manifest | None) -> str:
+    if manifest is None:
+        return "of unknown settings"
+    return "finished" if manifest.get("finished") else "unfinished"
+
+
+def _target(folder: Path, manifest: Manifest | None) -> Path:
+    """Where a run is archived: a folder of its own, or the one an interrupted move began to fill."""
+    found = manifest or {}
+    if begun := found.get("archiving"):
+        return folder / ARCHIVE / str(begun)
+    run_id = str(found.get("run_id") or f"unknown-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    names = itertools.chain([run_id], (f"{run_id}.{number}" for number in itertools.count(1)))
+    return next(target for name in names if not (target := folder / ARCHIVE / name).exists())
 
 
 def archive(folder: Path, manifest: Manifest | None) -> Path | None:
@@ -108,15 +130,12 @@ def archive(folder: Path, manifest: Manifest | None) -> Path | None:
     found = [path for pattern in RUN_FILES for path in sorted(folder.glob(pattern))]
     if not found:
         return None
-    run_id = str((manifest or {}).get("run_id") or f"unknown-{datetime.now(UTC):%Y%m%d-%H%M%S}")
-    target = folder / ARCHIVE / run_id
-    for number in range(1, 1000):
-        if not target.exists():
-            break
-        target = folder / ARCHIVE / f"{run_id}.{number}"
+    target = _target(folder, manifest)
     try:
-        target.mkdir(parents=True)
-        # The manifest goes last: until then an interrupted move is still seen as this run and finished next time.
+        target.mkdir(parents=True, exist_ok=True)
+        if manifest is not None:
+            write_manifest(folder, {**manifest, "archiving": target.name})
+        # The manifest goes last: a move that is interrupted is finished by the next one.
         for path in sorted(found, key=lambda path: path.name == MANIFEST):
             shutil.move(path, target / path.name)
     except OSError as error:

@@ -8,12 +8,12 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 EMBEDDED = "embedded"  # the model_id of the bundled SmolLM2-135M-Instruct
-BENCHMARKS = ("humaneval",)
 
 # Keys that change how a run is watched or carried out but not what it measures: a resume may change them.
 NOT_MEASURED = frozenset({
     "output_dir", "verbose", "eval_workers", "monitor_interval_s", "wandb", "wandb_project", "wandb_entity",
-    "wandb_tags", "wandb_api_key",
+    "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s", "load_timeout_s", "engine_rows",
+    "max_in_flight", "distribution", "cpu_workers",
 })  # fmt: skip
 
 Temperature = Annotated[float, Field(gt=0, le=10)]
@@ -43,7 +43,7 @@ class RunConfig(BaseModel):
     model_id: str = Field(
         "meta-llama/Meta-Llama-3.1-8B-Instruct", min_length=1, description="hub name, folder, or 'embedded'"
     )
-    load_in_4bit: bool = Field(True, description="NF4 weights; false loads bf16")
+    load_in_4bit: bool = Field(True, description="NF4 weights; false loads bf16, or fp16 or fp32 where bf16 is missing")
     device: Literal["cuda", "cpu"] = Field("cuda", description="where replicas run")
     use_data_parallelism: bool = Field(True, description="one replica per device; false shards one over all GPUs")
     cpu_workers: int = Field(1, ge=1, le=256, description="replicas on the CPU, sharing its cores")

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from bench.errors import ConfigError
 from bench.settings import AgentSettings, RunConfig
 
+HINTS = {"temperature": " (for greedy decoding set do_sample: false)"}
 UNION_TYPE = re.compile(r"(?:literal\[.*|constrained-\w+|int|float|str)$")
 
 
@@ -48,15 +49,17 @@ def load(path: str | Path, overrides: Mapping[str, object] | None = None) -> Run
     Raises ConfigError that names file, key, value and remedy.
     """
     values = _read(Path(path))
-    return validate({**_drop_rival(values, overrides or {}), **(overrides or {})}, str(path))
+    return validate({**_drop_rival(values, overrides or {}), **(overrides or {})}, str(path), overrides or {})
 
 
-def validate(values: Mapping[str, object], source: str) -> RunConfig:
-    """RunConfig of plain values; `source` is named in the ConfigError when one is refused."""
+def validate(values: Mapping[str, object], source: str, typed: Collection[str] = ()) -> RunConfig:
+    """RunConfig of plain values. A ConfigError names `source`, or the command line where that set the key (`typed`)."""
     try:
         return RunConfig.model_validate(_tuples(values))
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_explain(error)}") from None
+        place = error.errors()[0]["loc"]
+        where = "command line" if place and place[0] in typed else source
+        raise ConfigError(f"{where}: {_explain(error)}") from None
 
 
 def parse_set(words: Sequence[str]) -> dict[str, object]:
@@ -142,7 +145,8 @@ def _explain(error: ValidationError) -> str:
         return first["msg"].removeprefix("Value error, ")
     # A key of several types has a fault for each: any of them would mend it.
     wanted = [fault["msg"].removeprefix("Input should be ") for fault in faults if _path(fault) == path]
-    return f"{key} is {_shown(first['input'])}; it should be {' or '.join(dict.fromkeys(wanted))}"
+    hint = HINTS.get(str(path[-1]), "")
+    return f"{key} is {_shown(first['input'])}; it should be {' or '.join(dict.fromkeys(wanted))}{hint}"
 
 
 def _path(fault: ErrorDetails) -> list[int | str]:

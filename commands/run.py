@@ -16,7 +16,7 @@ from bench.plan import Plan, make_agents
 from bench.prompts import make_request
 from bench.records import Status
 from bench.settings import RunConfig
-from commands.record import Record, opened
+from commands.open_run import OpenRun, opened
 from commands.session import carry_out
 from commands.summary import say
 from gpu_monitor import list_devices, visible_here
@@ -24,7 +24,7 @@ from resource_monitor import ResourceMonitor, hardware
 from watch import status as status_file
 from watch.logs import shown
 from watch.progress import Progress
-from watch.tracking import make_tracker
+from watch.tracking import check_login, make_tracker
 from workers.devices import DeviceSpec, choose_devices
 from workers.local import LocalFleet
 from workers.protocol import ReplicaInfo, Request
@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
     config = settings_file.load(options.config, settings_file.from_flags(vars(options), FLAGS))
     for warning in config.warnings():
         print(f"swarmeval: {warning}", file=sys.stderr)
+    check_login(config, os.environ)  # before anything is moved or made
     tasks = human_eval_runner.load_tasks(config.humaneval_limit)
     gpus = visible_here(list_devices()) if config.device == "cuda" else ()
     devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
@@ -65,10 +66,14 @@ def run(options: argparse.Namespace) -> int:
             tracker,
             desk.live,
         )
-        with watcher:
-            hooks = Hooks(request=desk.request, ready=desk.ready, publish=desk.publish)
-            ending = carry_out(config, record, fleet, hooks, _facts(config, len(devices)))
-        tracker.finish(ending.score)
+        hooks = Hooks(request=desk.request, ready=desk.ready, publish=desk.publish)
+        score: dict[str, object] = {}
+        try:
+            with watcher:
+                ending = carry_out(config, record, fleet, hooks, _facts(config, len(devices)))
+            score = ending.score
+        finally:
+            tracker.finish(score)
     say(ending.summary)  # below the bar, which is closed now
     return ending.exit_code
 
@@ -98,7 +103,7 @@ def _facts(config: RunConfig, devices: int) -> dict[str, object]:
 class _Desk:
     """Answers the coordinator's questions with what run knows: prompts, manifest, screen."""
 
-    def __init__(self, config: RunConfig, plan: Plan, record: Record, progress: Progress) -> None:
+    def __init__(self, config: RunConfig, plan: Plan, record: OpenRun, progress: Progress) -> None:
         self._config = config
         self._plan = plan
         self._record = record

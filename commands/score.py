@@ -13,7 +13,7 @@ from bench.listed import ListedJobs
 from bench.records import Status, parse_job_id
 from bench.reply_file import read_replies
 from bench.settings import RunConfig
-from commands.record import Record, opened
+from commands.open_run import OpenRun, opened
 from commands.session import carry_out
 from commands.summary import say
 from watch import status as status_file
@@ -30,6 +30,8 @@ def score(options: argparse.Namespace) -> int:
     """Judge a file of replies; gives the exit code. Raises UserError."""
     config = _settings(options)
     path = Path(options.replies)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: not a regular file; replies are read more than once, so save them first")
     tasks = human_eval_runner.load_tasks()
     task_ids = {task.task_id for task in tasks}
     try:
@@ -65,7 +67,7 @@ def _settings(options: argparse.Namespace) -> RunConfig:
     return settings_file.validate({"output_dir": DEFAULT_FOLDER, **values}, "score")
 
 
-def _publish(record: Record, progress: Progress, status: Status) -> None:
+def _publish(record: OpenRun, progress: Progress, status: Status) -> None:
     status_file.write(record.folder, status)
     progress.update(status)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from agent_manager import Coordinator, Hooks
 from bench.errors import OutputError, UserError
 from bench.settings import RunConfig
-from commands.record import Record
+from commands.open_run import OpenRun
 from commands.signals import handled
 from commands.summary import summary
 from human_eval_runner import Judge
@@ -32,7 +32,7 @@ class Ending:
 
 
 def carry_out(
-    config: RunConfig, record: Record, fleet: Fleet | None, hooks: Hooks, facts: Mapping[str, object]
+    config: RunConfig, record: OpenRun, fleet: Fleet | None, hooks: Hooks, facts: Mapping[str, object]
 ) -> Ending:
     """Answer (with a fleet) and judge what the record lacks, then write every result.
 
@@ -42,9 +42,10 @@ def carry_out(
     began, switches = time.monotonic(), context_switches()
     session = _Session(config, record, fleet, hooks)
     try:
-        reason = STOPPED
+        reason = "failed: a fault of Swarmeval itself; its traceback is on the screen"
         reason = FINISHED if asyncio.run(session.run()) else DRAINED
     except (asyncio.CancelledError, KeyboardInterrupt):
+        reason = STOPPED
         log.warning("stopped; the same command resumes")
     except BaseExceptionGroup as group:
         error = _user_error(group)
@@ -64,7 +65,7 @@ def carry_out(
 class _Session:
     """The coordinator and its judge, within one event loop."""
 
-    def __init__(self, config: RunConfig, record: Record, fleet: Fleet | None, hooks: Hooks) -> None:
+    def __init__(self, config: RunConfig, record: OpenRun, fleet: Fleet | None, hooks: Hooks) -> None:
         self._config = config
         self._record = record
         self._fleet = fleet
@@ -96,7 +97,7 @@ class _Session:
             self._hooks.publish(self.coordinator.status(phase, reason))
 
 
-def _close(record: Record, session: _Session, reason: str, facts: Mapping[str, object]) -> dict[str, object]:
+def _close(record: OpenRun, session: _Session, reason: str, facts: Mapping[str, object]) -> dict[str, object]:
     """Results, last status and manifest; on a full disk the journal alone must do."""
     try:
         score = record.write_results(facts)

@@ -26,11 +26,17 @@ def handled(drain: Callable[[], None]) -> Iterator[None]:
         log.warning("interrupted: finishing what has begun; Ctrl-C again stops at once")
         drain()
 
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, task.cancel)
+    wanted: dict[signal.Signals, Callable[[], object]] = {
+        signal.SIGINT: interrupt,
+        signal.SIGTERM: task.cancel,
+        signal.SIGHUP: task.cancel,
+    }
+    # What the user had ignored (nohup, a job in the background) stays ignored.
+    heeded = {number: act for number, act in wanted.items() if signal.getsignal(number) is not signal.SIG_IGN}
+    for number, act in heeded.items():
+        loop.add_signal_handler(number, act)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in heeded:
             loop.remove_signal_handler(number)

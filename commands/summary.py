@@ -29,7 +29,7 @@ def summary(
         f"latency {_number(score['avg_latency_s'])} s on average",
         f"switches  {voluntary} voluntary, {involuntary} involuntary context switches of the coordinator "
         f"({(voluntary + involuntary) / seconds:.1f}/s)",
-        f"results   {folder / 'score.json'}, {folder / 'agent_summary.json'}, {folder / 'agent_0_results.jsonl'}, ...",
+        f"results   {folder / 'score.json'}, {folder / 'agent_summary.json'}, {folder / 'agent_*_results.jsonl'}, ...",
     ]
     if reason != "finished":
         lines.append(f"{reason}: the same command resumes this run")

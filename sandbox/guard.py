@@ -92,7 +92,9 @@ class Guard:
         for kind, wanted in table.items():
             hard = resource.getrlimit(kind)[1]
             value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-            resource.setrlimit(kind, (value, value))
+            # The CPU's soft limit sends SIGXCPU, which says what happened; its hard one, a second later, kills.
+            spare = 1 if kind == resource.RLIMIT_CPU and value == wanted else 0
+            resource.setrlimit(kind, (value, value + spare if hard == resource.RLIM_INFINITY else value))
         if self.limits_processes and os.getuid() == 0:
             self._become_countable()
 

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import struct
 import sys
@@ -20,6 +21,8 @@ from bench.errors import SandboxError
 from bench.records import Execution, Outcome
 
 START_LIMIT_S = 120.0
+SPARE_S = 90.0  # what a warm parent may take beyond a program's time: to fork, set up, clean up
+STOP_LIMIT_S = 5.0  # for a warm parent to end by itself, its folder removed
 TRIES = 3  # of a program whose warm parent dies under it
 LENGTH = struct.Struct(">I")
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,8 +41,10 @@ class ZygoteDied(Exception):
 class Sandbox:
     """Runs at most `workers` programs at once, each for `timeout_s` seconds in `memory_mb` of address space."""
 
-    def __init__(self, workers: int, timeout_s: float, memory_mb: int) -> None:
+    def __init__(self, workers: int, timeout_s: float, memory_mb: int, spare_s: float = SPARE_S) -> None:
+        """A warm parent silent for `spare_s` beyond a program's time is killed and replaced."""
         self._limits = {"timeout_s": timeout_s, "memory_mb": memory_mb}
+        self._spare_s = spare_s
         self._slots = [Slot() for _ in range(workers)]
         self._free: asyncio.Queue[Slot] = asyncio.Queue()
         self._closed = False
@@ -88,15 +93,19 @@ class Sandbox:
     async def _run_on(self, slot: "Slot", program: str) -> Execution:
         """Try again where a warm parent died; a program under which each one dies is to blame if others live."""
         reason = ""
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             try:
-                return await slot.run({"program": program, **self._limits})
+                return await slot.run({"program": program, **self._limits}, self._spare_s)
             except ZygoteDied as error:
                 reason = str(error)
                 if self._closed:
                     raise SandboxError("sandbox: it was closed while a program ran") from None
+            except SandboxError:
+                if attempt == TRIES - 1:
+                    raise
+                await asyncio.sleep(2**attempt)  # no process or memory to be had may pass
         try:
-            await slot.run({"program": HARMLESS, **self._limits})
+            await slot.run({"program": HARMLESS, **self._limits}, self._spare_s)
         except ZygoteDied as error:
             raise SandboxError(f"sandbox: the judging process keeps ending: {error}") from error
         return Execution(Outcome.TAMPERED, f"its judge ended under it {TRIES} times: {reason}")
@@ -135,8 +144,8 @@ class Slot:
         hello = await self._receive(START_LIMIT_S)
         self.in_force = hello["in_force"]
 
-    async def run(self, request: dict[str, Any]) -> Execution:
-        """Have one program run. Raises ZygoteDied when the warm parent ends before it answers."""
+    async def run(self, request: dict[str, Any], spare_s: float) -> Execution:
+        """Have one program run. Raises ZygoteDied when the warm parent ends before it answers, or never does."""
         if self._writer is None:
             await self.start()
         assert self._writer is not None
@@ -144,7 +153,7 @@ class Slot:
         with contextlib.suppress(ConnectionError):  # _receive then finds the end of the stream, and why
             self._writer.write(LENGTH.pack(len(body)) + body)
             await self._writer.drain()
-        answer = await self._receive(None)
+        answer = await self._receive(request["timeout_s"] + spare_s)
         return Execution(Outcome(answer["outcome"]), answer["detail"], answer["wall_s"])
 
     def kill(self) -> None:
@@ -158,18 +167,20 @@ class Slot:
         self.kill()
         process, self._process = self._process, None
         if process is not None:
-            await process.communicate()
+            await end(process)
         if self._folder:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
             self._folder = ""
 
-    async def _receive(self, limit_s: float | None) -> dict[str, Any]:
+    async def _receive(self, limit_s: float) -> dict[str, Any]:
         try:
             async with asyncio.timeout(limit_s):
                 header = await self._reader.readexactly(LENGTH.size)
                 answer: dict[str, Any] = json.loads(await self._reader.readexactly(*LENGTH.unpack(header)))
-        except TimeoutError:
-            raise SandboxError(f"sandbox: the judging process is silent after {limit_s:.0f} s of starting") from None
+        except TimeoutError:  # a program may have stopped it
+            if self._process is not None:
+                kill_group(self._process)
+            raise ZygoteDied(f"silent for {limit_s:.0f} s; {await self._last_words()}") from None
         except (asyncio.IncompleteReadError, ConnectionError):
             raise ZygoteDied(await self._last_words()) from None
         if "broken" in answer:
@@ -182,9 +193,25 @@ class Slot:
         process, self._process = self._process, None
         if process is None:
             return "stopped"
-        _, errors = await process.communicate()
+        errors = await end(process)
         said = errors.decode(errors="replace").strip().splitlines()
         return f"exit code {process.returncode}" + (f", {said[-1]}" if said else "")
+
+
+async def end(process: asyncio.subprocess.Process) -> bytes:
+    """Wait for a warm parent whose socket was closed, kill it where it does not end; give what it said last."""
+    try:
+        async with asyncio.timeout(STOP_LIMIT_S):
+            return (await process.communicate())[1]
+    except TimeoutError:
+        kill_group(process)
+        return (await process.communicate())[1]
+
+
+def kill_group(process: asyncio.subprocess.Process) -> None:
+    """Kill a warm parent; its program dies with it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def clean_environment() -> dict[str, str]:

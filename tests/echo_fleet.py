@@ -1,11 +1,12 @@
 """A fleet inside the test's own event loop: workers that answer at once and die when a script says so."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from bench.errors import DeviceError, WorkerDied
+from bench.errors import DeviceError, WorkerDied, WorkerGone
 from workers.protocol import Answer, Progress, Refusal, ReplicaInfo, Reply, Request
 
 INFO = ReplicaInfo(
@@ -47,7 +48,10 @@ class EchoWorker:
         self._deaths = set(deaths)
         self._poison = poison
         self._bad_loads = bad_loads
-        self._refused = {} if refused is None else refused
+        self._refused = {} if refused is None else dict(refused)
+        self.refusals: Counter[str] = Counter()  # by job, given
+        self.victims: list[set[str]] = []  # the jobs in flight at each death
+        self._in_flight: set[str] = set()
         self._broken = broken
         self._loading_steps = loading_steps
         self._seen = 0
@@ -66,15 +70,23 @@ class EchoWorker:
         return INFO
 
     async def generate(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
+        if not self._alive:
+            raise WorkerGone(f"{self.name}: is not running")
+        unanswered = {request.job_id for request in requests}
+        self._in_flight |= unanswered
         for request in requests:
             await asyncio.sleep(0)
             if self._draining:
                 return
             self._seen += 1
-            if self._seen in self._deaths or request.job_id in self._poison:
+            if self._alive and (self._seen in self._deaths or request.job_id in self._poison):
                 self._alive = False
+                self.victims.append(set(self._in_flight))
             if not self._alive:
+                self._in_flight -= unanswered
                 raise WorkerDied(f"{self.name}: died at work")
+            unanswered.discard(request.job_id)
+            self._in_flight.discard(request.job_id)
             yield self._answer(request)
 
     async def drain(self) -> None:
@@ -86,6 +98,7 @@ class EchoWorker:
     def _answer(self, request: Request) -> Answer:
         if self._refused.get(request.job_id, 0) > 0:
             self._refused[request.job_id] -= 1
+            self.refusals[request.job_id] += 1
             return Refusal(request.job_id, "not now", retry=True)
         self.served.append(request.job_id)
         return Reply(request.job_id, f"echo {request.job_id}", 1, 2, 0.0, 0.1, 0.2, "stop")

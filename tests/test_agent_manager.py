@@ -82,6 +82,18 @@ faults = st.builds(
 )
 
 
+def excusable(workers: list[EchoWorker]) -> set[str]:
+    """Jobs that may end as failures: what kills workers, what is refused three times, what met three deaths."""
+    refused = {job_id for worker in workers for job_id, times in worker.refusals.items() if times >= 3}
+    met = Counter(job_id for worker in workers for death in worker.victims for job_id in death)
+    return refused | {job_id for job_id, deaths in met.items() if deaths >= 3} | {
+        job_id
+        for worker in workers
+        for job_id in worker.refusals
+        if worker.refusals[job_id] + met[job_id] >= 3
+    }  # fmt: skip
+
+
 @given(
     agents=st.integers(1, 4),
     tasks=st.integers(1, 5),

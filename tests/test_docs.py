@@ -1,5 +1,6 @@
 """README names every flag, setting, file and module; nothing can be added without it."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -22,7 +23,7 @@ def test_every_flag_is_in_the_readme() -> None:
 def test_every_setting_is_in_the_readme_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", README, re.MULTILINE))
     for key, field in RunConfig.model_fields.items():
-        shown = {None: "none", True: "true", False: "false", (): "[]"}.get(field.default, str(field.default))
+        shown = "none" if field.default is None else json.dumps(field.default).strip('"')
         assert rows.get(key) == f"`{shown}`", key
 
 

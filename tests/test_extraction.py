@@ -229,6 +229,15 @@ def test_a_truncated_reply_keeps_the_longest_prefix_that_parses() -> None:
     assert found.note == "fence, truncated"
 
 
+@pytest.mark.parametrize(
+    "tail",
+    ["\n\ndef main():\n    ", "\n\ndef main(operations", '\n\ndef main():\n    """ Runs the', "\n\nclass Te", "\n\n@"],
+)
+@pytest.mark.parametrize("opening", ["```python\n", "", "Sure:\n\n```\n"])
+def test_a_reply_cut_in_the_head_of_a_later_definition_keeps_the_answer(tail: str, opening: str) -> None:
+    assert program_passes(candidate(f"{opening}{WHOLE}{tail}", "reply", TASK), TASK)
+
+
 def test_a_multi_line_string_keeps_its_margin() -> None:
     found = candidate('x = """\n  two\nnone"""\nreturn x', "reply", TASK)
     assert found.completion == '    x = """\n  two\nnone"""\n    return x\n'
@@ -277,8 +286,19 @@ def test_warnings_of_the_judged_code_stay_silent() -> None:
 def test_black_changes_the_layout_and_not_the_program() -> None:
     ugly = "def total( numbers ):\n    return sum( numbers )"
     found = candidate(ugly, "reply", TASK, use_black=True)
-    assert found.completion == "\n\ndef total(numbers):\n    return sum(numbers)\n"
+    assert found.completion == "\ndef total(numbers):\n    return sum(numbers)\n"
     assert found.note == "whole reply, black"
+
+
+@pytest.mark.slow
+def test_black_formats_real_answers_and_leaves_strange_ones_alone() -> None:
+    for task, body in canonical()[::8]:
+        for reply in (body, fence(task.prompt + body)):
+            found = candidate(reply, "reply", task, use_black=True)
+            assert found.note.endswith(", black") or found == candidate(reply, "reply", task)
+            assert program_passes(found, task)
+    deep = "    return " + "+".join("1" * 1500)
+    assert candidate(deep, "reply", TASK, use_black=True).completion.startswith(deep)
 
 
 MILLION = 1_000_000

@@ -34,7 +34,7 @@ FLOORS = {
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
     "watch.tracking": 2, "watch.snapshot": 2.5, "resource_monitor": 3, "metrics_dashboard": 4,
     # what users call
-    "commands.record": 5, "commands.signals": 5, "commands.summary": 5, "commands.session": 5.5,
+    "commands.open_run": 5, "commands.signals": 5, "commands.summary": 5, "commands.session": 5.5,
     "commands.run": 5.8, "commands.score": 5.8, "commands.doctor": 5.8, "commands.compare": 5.8, "commands.report": 5.8,
     "main": 6,
 }  # fmt: skip

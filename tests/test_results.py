@@ -89,7 +89,7 @@ def test_an_agents_files_hold_its_verdicts_and_name_what_was_not_generated(tmp_p
     assert lines == [
         {
             "task_id": "HumanEval/0", "sample": 0, "completion": "    return 1", "passed": True, "outcome": "PASSED",
-            "detail": "why", "reply": "reply", "job_id": "0/HumanEval/0/0/0",
+            "detail": "why", "extraction": "", "reply": "reply", "job_id": "0/HumanEval/0/0/0",
         }
     ]  # fmt: skip
     evaluation = json.loads((tmp_path / "agent_0_evaluation.json").read_text())

@@ -187,6 +187,26 @@ def test_a_program_that_kills_its_judge_is_to_blame() -> None:
 
 
 @pytest.mark.slow
+def test_a_program_that_stops_its_judge_is_to_blame_and_holds_nobody_up() -> None:
+    async def session() -> None:
+        async with Sandbox(1, 0.5, MEMORY_MB, spare_s=0.5) as sandbox:
+            found = await sandbox.run("import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)")
+            assert found.outcome is Outcome.TAMPERED
+            assert (await sandbox.run("pass")).outcome is Outcome.PASSED
+
+    asyncio.run(session())
+    assert descendants() == set()
+
+
+@pytest.mark.slow
+def test_a_threaded_loop_in_c_is_a_time_out() -> None:
+    (found,) = run_all(
+        "import threading\nfor _ in range(4): threading.Thread(target=lambda: 9 ** 10 ** 9).start()\nwhile True: pass"
+    )
+    assert found.outcome is Outcome.TIMED_OUT
+
+
+@pytest.mark.slow
 def test_cancelling_a_run_kills_its_program_and_the_next_one_runs() -> None:
     async def act(sandbox: Sandbox, running: "asyncio.Task[Execution]") -> None:
         running.cancel()

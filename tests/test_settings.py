@@ -15,8 +15,9 @@ REFUSED = {
     "batch_size=2.0": "batch_size is 2.0; it should be a valid integer",
     "batch_size=true": "batch_size is True; it should be a valid integer",
     "batch_size=0": "batch_size is 0; it should be greater than or equal to 1",
-    "temperature=0": "temperature is 0; it should be greater than 0",
-    "temperature=.nan": "temperature is nan; it should be less than or equal to 10",
+    "temperature=0": "temperature is 0; it should be greater than 0 (for greedy decoding set do_sample: false)",
+    "temperature=.nan": "temperature is nan; it should be less than or equal to 10 "
+    "(for greedy decoding set do_sample: false)",
     "top_p=1.5": "top_p is 1.5; it should be less than or equal to 1",
     "load_in_4bit=yes": "load_in_4bit is 'yes'; it should be a valid boolean",
     "load_in_4bit=1": "load_in_4bit is 1; it should be a valid boolean",
@@ -29,7 +30,8 @@ REFUSED = {
     "num_beams=4": "num_beams above 1 works without sampling only; set do_sample: false or num_beams: 1",
     "agents=[]": "agents is empty; list at least one agent or use num_agents",
     "agents=[{temp: 1}]": "unknown key 'agents.0.temp'; did you mean 'temperature'?",
-    "agents=[{temperature: -1}]": "agents.0.temperature is -1; it should be greater than 0",
+    "agents=[{temperature: -1}]": "agents.0.temperature is -1; it should be greater than 0 "
+    "(for greedy decoding set do_sample: false)",
     "seed=-1": "seed is -1; it should be greater than or equal to 0",
     "seed=010": "seed is '010'; it should be a valid integer",
 }
@@ -96,6 +98,13 @@ def test_an_empty_file_gives_the_documented_defaults(tmp_path: Path) -> None:
     assert config == RunConfig()
     documented = (config.num_agents, config.humaneval_limit, config.batch_size, config.max_new_tokens)
     assert documented == (1, 164, 8, 512)
+
+
+def test_a_refused_override_is_laid_at_the_command_lines_door(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("batch_size: 4\n")
+    with pytest.raises(ConfigError, match=r"^command line: unknown key 'num_agent'; did you mean 'num_agents'\?$"):
+        load(path, {"num_agent": 3})
 
 
 def test_an_override_of_num_agents_replaces_a_list_of_agents_and_the_other_way_round(tmp_path: Path) -> None:

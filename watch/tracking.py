@@ -133,14 +133,20 @@ def make_tracker(
     Raises ConfigError for an unknown WANDB_MODE, and for online without a login.
     """
     environ = os.environ if environ is None else environ
-    mode = _mode(config, environ)
+    mode = check_login(config, environ)
     if mode == "off":
         return NoTracker()
+    return WandbTracker(lambda: _open_run(config, mode, folder, run_id, _without_key(manifest), environ))
+
+
+def check_login(config: RunConfig, environ: Mapping[str, str]) -> str:
+    """The mode W&B will run in. Raises ConfigError for an unknown WANDB_MODE, and for online without a login."""
+    mode = _mode(config, environ)
     if mode == "online" and not (config.wandb_api_key or _logged_in(environ)):
         raise ConfigError(
             "wandb is 'online' but there is no W&B login; run 'wandb login', set WANDB_API_KEY, or set wandb: offline"
         )
-    return WandbTracker(lambda: _open_run(config, mode, folder, run_id, _without_key(manifest), environ))
+    return mode
 
 
 def _mode(config: RunConfig, environ: Mapping[str, str]) -> str:

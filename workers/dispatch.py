@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
-from bench.errors import DeviceError, WorkerDied
+from bench.errors import DeviceError, WorkerDied, WorkerGone
 from bench.queues import DeviceQueues
 from bench.records import WorkerStatus
 from bench.settings import RunConfig
@@ -218,7 +218,10 @@ class Dispatch:
         except WorkerDied as death:
             self._mourn(device, death)
             for k in unanswered.values():
-                self._try_again(k, str(death), device)
+                if isinstance(death, WorkerGone):
+                    self._queues.give_back(k, suspect=self._is_suspect(k))
+                else:
+                    self._try_again(k, str(death), device)
         finally:
             device.batches -= 1
             device.jobs -= len(unanswered)
@@ -238,9 +241,11 @@ class Dispatch:
         With one attempt left it may be what kills workers: it is then run alone, and takes no neighbour with it.
         """
         self._tries[k] += 1
-        attempts, allowed = self._tries[k], self._config.max_attempts
-        if useful and attempts < allowed:
-            self._queues.give_back(k, suspect=allowed > 2 and attempts == allowed - 1)
+        if useful and self._tries[k] < self._config.max_attempts:
+            self._queues.give_back(k, suspect=self._is_suspect(k))
             return
-        del self._tries[k]
-        self._office.fail(k, reason, attempts, device.worker.name)
+        self._office.fail(k, reason, self._tries.pop(k), device.worker.name)
+
+    def _is_suspect(self, k: int) -> bool:
+        allowed = self._config.max_attempts
+        return allowed > 2 and self._tries.get(k, 0) == allowed - 1

@@ -55,18 +55,21 @@ class _Row:
     stops: StopStrings
     output: list[int] = field(default_factory=list)  # without the end-of-text token
     first_token: float = 0.0
+    last_token: float = 0.0  # of the text: the end-of-text token is none of it
 
     def take(self, token: int, eos: Collection[int], now: float) -> FinishReason | None:
         """Add a token; say why the row ends here, if it does."""
         self.first_token = self.first_token or now
+        self.last_token = self.last_token or now
         if token in eos:
             return "stop"
+        self.last_token = now
         self.output.append(token)
         if self.stops.reached(self.output):
             return "stop"
         return "length" if len(self.output) >= self.limit else None
 
-    def reply(self, reason: FinishReason, now: float) -> Reply:
+    def reply(self, reason: FinishReason) -> Reply:
         text, stopped = self.stops.cut(self.reader.text(self.output))
         return Reply(
             job_id=self.request.job_id,
@@ -75,7 +78,7 @@ class _Row:
             output_tokens=len(self.output),
             queue_s=self.admitted - self.submitted,
             ttft_s=self.first_token - self.submitted,
-            latency_s=now - self.submitted,
+            latency_s=self.last_token - self.submitted,
             finish_reason="stop" if stopped else reason,
         )
 
@@ -198,7 +201,7 @@ class Engine:
             reason = row.take(token, self._eos, now)
             self._output_tokens += len(row.output) - before
             if reason is not None:
-                answers.append(row.reply(reason, now))
+                answers.append(row.reply(reason))
                 ended.append(index)
         self._evict(ended)
         return answers
@@ -217,11 +220,11 @@ class Engine:
             self._model, row.prompt, sampling.num_beams, row.limit, sampling.repetition_penalty, self._eos
         )
         now = time.perf_counter()
-        row.first_token = now
+        row.first_token = row.last_token = now
         ended = next((place for place, token in enumerate(found) if token in self._eos), None)
         row.output = found[:ended]
         self._output_tokens += len(row.output)
-        return row.reply("length" if ended is None else "stop", now)
+        return row.reply("length" if ended is None else "stop")
 
 
 def _choice(request: Request) -> Choice:

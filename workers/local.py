@@ -14,7 +14,7 @@ from typing import Self
 
 import msgspec
 
-from bench.errors import DeviceError, ModelUnavailable, UserError, WorkerDied
+from bench.errors import DeviceError, ModelUnavailable, UserError, WorkerDied, WorkerGone
 from workers.devices import DeviceSpec, worker_env
 from workers.protocol import Answer, Progress, ReplicaInfo, Request
 from workers.replica_spec import ReplicaSpec
@@ -82,7 +82,7 @@ class LocalWorker:
         """Yield the answers to these requests as they are born. Raises WorkerDied."""
         link = self._link
         if link is None:
-            raise WorkerDied(f"{self.name}: is not running")
+            raise WorkerGone(f"{self.name}: is not running")
         inbox: Inbox = asyncio.Queue()
         link.submit(requests, inbox)
         unanswered = {request.job_id for request in requests}
@@ -135,7 +135,7 @@ class _Link:
     @classmethod
     async def open(cls, device: DeviceSpec) -> "_Link":
         ours, theirs = socket.socketpair()
-        with theirs:
+        try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "workers.process", str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
@@ -145,6 +145,11 @@ class _Link:
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C in the terminal is the coordinator's to handle
             )  # fmt: skip
+        except OSError as error:
+            ours.close()
+            raise WorkerDied(f"{device.name}: its process cannot be started ({error})") from None
+        finally:
+            theirs.close()
         ours.setblocking(False)
         return cls(device.name, process, await asyncio.open_connection(sock=ours))
 
@@ -165,7 +170,7 @@ class _Link:
 
     def submit(self, requests: Sequence[Request], inbox: Inbox) -> None:
         if self._death is not None:
-            inbox.put_nowait(self._death)
+            inbox.put_nowait(WorkerGone(str(self._death)))
             return
         if not self._inboxes:
             self._heard_at = asyncio.get_running_loop().time()

