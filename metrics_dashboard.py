@@ -288,9 +288,7 @@ def _seconds(word: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="metrics_dashboard.py", description="Watch a run from any terminal; q leaves.", allow_abbrev=False
-    )
+    parser = _Parser(prog="metrics_dashboard.py", description="Watch a run; q leaves.", allow_abbrev=False)
     parser.add_argument("--interval", type=_seconds, default=1.0, metavar="S", help="seconds between frames (1.0)")
     parser.add_argument("--run", default="logs", metavar="DIR", help="the run folder (logs)")
     parser.add_argument("--once", action="store_true", help="print one plain frame and exit")
