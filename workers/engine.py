@@ -87,8 +87,8 @@ class Engine:
     """
 
     def __init__(self, model: Any, tokenizer: Any, decoder: Decoder, info: ReplicaInfo) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
+        self.model = model
+        self.tokenizer = tokenizer
         self._decoder = decoder
         self._info = info
         self._eos = eos_ids(model, tokenizer)
@@ -153,9 +153,9 @@ class Engine:
         admitted = time.perf_counter()
         request = waiting.request
         if request.text is not None:
-            prompt = text_ids(self._tokenizer, request.text)
+            prompt = text_ids(self.tokenizer, request.text)
         else:
-            prompt = chat_ids(self._tokenizer, [{"role": m.role, "content": m.content} for m in request.messages])
+            prompt = chat_ids(self.tokenizer, [{"role": m.role, "content": m.content} for m in request.messages])
         room = self._info.max_context_tokens - len(prompt)
         if not prompt:
             raise PromptError("the prompt is empty and the tokenizer begins no text by itself")
@@ -165,7 +165,7 @@ class Engine:
             )
         if request.sampling.num_beams > 1 and request.sampling.do_sample:
             raise PromptError("num_beams above 1 works without sampling only")
-        reader = Reader(self._tokenizer, prompt)
+        reader = Reader(self.tokenizer, prompt)
         return _Row(
             request=request,
             prompt=prompt,
@@ -214,7 +214,7 @@ class Engine:
         """Beams are no rows: the request is answered whole, and its first token comes with its last."""
         sampling = row.request.sampling
         found = beams.search(
-            self._model, row.prompt, sampling.num_beams, row.limit, sampling.repetition_penalty, self._eos
+            self.model, row.prompt, sampling.num_beams, row.limit, sampling.repetition_penalty, self._eos
         )
         now = time.perf_counter()
         row.first_token = now

@@ -1,7 +1,12 @@
 """From a ReplicaSpec to a replica ready to answer. Runs inside a worker; knows every engine by name."""
 
+from typing import TYPE_CHECKING
+
 from workers.protocol import Replica, ReplicaInfo
 from workers.replica_spec import ReplicaSpec
+
+if TYPE_CHECKING:
+    from workers.engine import Engine
 
 
 def make_replica(spec: ReplicaSpec, life: int = 0) -> Replica:
@@ -13,10 +18,11 @@ def make_replica(spec: ReplicaSpec, life: int = 0) -> Replica:
         from workers.scripted import ScriptedReplica
 
         return ScriptedReplica(spec.script, spec.device, life)
-    return _hf_replica(spec)
+    return load_engine(spec)
 
 
-def _hf_replica(spec: ReplicaSpec) -> Replica:
+def load_engine(spec: ReplicaSpec) -> "Engine":
+    """The engine over a transformers model. Raises UserError when it cannot be loaded here."""
     import model_loader  # first: it silences what torch and its friends print when they are imported
 
     loaded = model_loader.load(
