@@ -170,7 +170,7 @@ def contestants(options: argparse.Namespace) -> dict[str, Contestant]:
     )
     found: dict[str, Contestant] = {}
     with endless(made.model, made.tokenizer, options.stops):
-        unshared = Engine(made.model, made.tokenizer, SlotDecoder(made.model, rows), made.info())
+        unshared = Engine(made.model, made.tokenizer, SlotDecoder(made.model, rows, share=False), made.info())
         sharing = Engine(made.model, made.tokenizer, fit.decoder(made.model, rows), made.info())
     found["a"] = lambda: ours(sharing, requests)
     found["g"] = lambda: ours(unshared, requests)
