@@ -176,10 +176,19 @@ def test_a_stop_string_ends_the_reply_before_it() -> None:
     assert reply.output_tokens < 24
 
 
-def test_a_reply_ends_where_the_context_ends() -> None:
-    model = tiny_model.model(context_tokens=16)
-    reply = answer(engine(1, model), [Request("0/t/0/0", 1, GREEDY, text="a" * 9)])["0/t/0/0"]
-    assert (reply.prompt_tokens, reply.output_tokens, reply.finish_reason) == (10, 6, "length")
+def test_a_request_may_fill_the_context_and_not_more() -> None:
+    served = engine(1, tiny_model.model(context_tokens=34))
+    whole, longer = (Request(f"{n}/t/0/0", 1, GREEDY, text="a" * n) for n in (9, 10))
+    reply = answer(served, [whole])["9/t/0/0"]
+    assert (reply.prompt_tokens, reply.output_tokens, reply.finish_reason) == (10, 24, "length")
+    served.submit(longer)
+    assert finish(served) == [
+        Refusal(
+            "10/t/0/0",
+            "the prompt has 11 tokens and the answer may have 24; the model takes 34 together",
+            retry=False,
+        )
+    ]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +196,7 @@ def test_a_reply_ends_where_the_context_ends() -> None:
     [
         (
             Request("0/t/0/0", 1, GREEDY, text="a" * 512),
-            "the prompt has 513 tokens; the model takes 512, answer included",
+            "the prompt has 513 tokens and the answer may have 24; the model takes 512 together",
         ),
         (
             Request("0/t/0/0", 1, Sampling(max_new_tokens=4, num_beams=2), text="a"),

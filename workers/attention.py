@@ -48,7 +48,8 @@ class Prefixes:
         [shared rows, key heads, queries, head size] and log of sums [shared rows, key heads, queries].
         """
         found = []
-        for part, group in zip(query.split([len(g.rows) for g in self._groups]), self._groups, strict=True):
+        parts = torch.split(query, [len(group.rows) for group in self._groups])
+        for part, group in zip(parts, self._groups, strict=True):
             rows, heads, queries, size = part.shape
             keys, values = group.layers[layer]
             flat = part.transpose(0, 1).reshape(1, heads, rows * queries, size)

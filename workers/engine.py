@@ -48,7 +48,6 @@ class _Row:
 
     request: Request
     prompt: tuple[int, ...]
-    limit: int  # output tokens it may have
     submitted: float
     admitted: float
     reader: Reader
@@ -64,7 +63,7 @@ class _Row:
         self.output.append(token)
         if self.stops.reached(self.output):
             return "stop"
-        return "length" if len(self.output) >= self.limit else None
+        return "length" if len(self.output) >= self.request.sampling.max_new_tokens else None
 
     def reply(self, reason: FinishReason, now: float) -> Reply:
         text, stopped = self.stops.cut(self.reader.text(self.output))
@@ -156,12 +155,13 @@ class Engine:
             prompt = text_ids(self.tokenizer, request.text)
         else:
             prompt = chat_ids(self.tokenizer, [{"role": m.role, "content": m.content} for m in request.messages])
-        room = self._info.max_context_tokens - len(prompt)
+        wanted = request.sampling.max_new_tokens
         if not prompt:
             raise PromptError("the prompt is empty and the tokenizer begins no text by itself")
-        if room < 1:
+        if len(prompt) + wanted > self._info.max_context_tokens:
             raise PromptError(
-                f"the prompt has {len(prompt)} tokens; the model takes {self._info.max_context_tokens}, answer included"
+                f"the prompt has {len(prompt)} tokens and the answer may have {wanted}; "
+                f"the model takes {self._info.max_context_tokens} together"
             )
         if request.sampling.num_beams > 1 and request.sampling.do_sample:
             raise PromptError("num_beams above 1 works without sampling only")
@@ -169,7 +169,6 @@ class Engine:
         return _Row(
             request=request,
             prompt=prompt,
-            limit=min(request.sampling.max_new_tokens, room),
             submitted=waiting.submitted,
             admitted=admitted,
             reader=reader,
@@ -214,7 +213,7 @@ class Engine:
         """Beams are no rows: the request is answered whole, and its first token comes with its last."""
         sampling = row.request.sampling
         found = beams.search(
-            self.model, row.prompt, sampling.num_beams, row.limit, sampling.repetition_penalty, self._eos
+            self.model, row.prompt, sampling.num_beams, sampling.max_new_tokens, sampling.repetition_penalty, self._eos
         )
         now = time.perf_counter()
         row.first_token = now

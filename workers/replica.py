@@ -32,9 +32,11 @@ def load_engine(spec: ReplicaSpec) -> "Engine":
     from workers.engine import Engine
 
     weights = loaded.weights
-    if weights == "nf4" and spec.device == "cpu":
+    if spec.device == "cpu" and spec.cpu_kernel == "cached":
         cpu_weights.dequantize(loaded.model)
-        weights = f"nf4 (dequantized to {loaded.compute_dtype})"
+        packed = cpu_weights.prepack(loaded.model)
+        notes = ([f"dequantized to {loaded.compute_dtype}"] if weights == "nf4" else []) + ["prepacked"] * bool(packed)
+        weights += f" ({', '.join(notes)})" if notes else ""
     context_tokens = budget.context_tokens(loaded.model, loaded.tokenizer)
     info = ReplicaInfo(
         engine="hf",
@@ -45,7 +47,7 @@ def load_engine(spec: ReplicaSpec) -> "Engine":
         chat_template_sha256=model_loader.chat_template_sha256(loaded.tokenizer),
         weights=weights,
         compute_dtype=loaded.compute_dtype,
-        memory_mb=model_loader.memory_mb(loaded.model),
+        memory_mb=model_loader.memory_mb(loaded.model) + cpu_weights.packed_mb(loaded.model),
         load_s=loaded.load_s,
         versions=model_loader.versions(),
     )

@@ -19,7 +19,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from workers import attention
 from workers.prefill import Prefilled, Prefills, Prompt
 
-_CAPACITY = 128  # tokens a slot holds to begin with; doubled as rows grow
+BLOCK = 128  # tokens by which slots grow, all at once
 _MATES = (
     3  # rows with the same prompt from which on they share it: an attention call for fewer costs more than it saves
 )
@@ -40,8 +40,8 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
         super().__init__()
         self._aim = aim
         # Zeros, not garbage: a masked position still meets its value, and 0 * nan is nan.
-        self.keys: Tensor = like.keys.new_zeros(slots, like.keys.shape[1], _CAPACITY, like.keys.shape[3])
-        self.values: Tensor = like.values.new_zeros(slots, like.values.shape[1], _CAPACITY, like.values.shape[3])
+        self.keys: Tensor = like.keys.new_zeros(slots, like.keys.shape[1], BLOCK, like.keys.shape[3])
+        self.values: Tensor = like.values.new_zeros(slots, like.values.shape[1], BLOCK, like.values.shape[3])
         self.is_initialized = True
 
     def fill(self, slot: int, like: Any, length: int) -> None:
@@ -104,7 +104,7 @@ class SlotDecoder:
         self._rows: list[_Row] = []
         self._shared: dict[Prompt, Prefilled] = {}
         self._prefixes: attention.Prefixes | None = None  # None: rows have come or gone since it was made
-        self._capacity = _CAPACITY
+        self._capacity = BLOCK
         self._aim = _Aim(torch.zeros(0, dtype=torch.long), 0)
         self._layers: list[_SlotLayer] = []
         self._cache: Cache | None = None
@@ -205,7 +205,7 @@ class SlotDecoder:
     def _reserve(self, length: int) -> None:
         if length <= self._capacity:
             return
-        self._capacity = max(length, 2 * self._capacity)
+        self._capacity = -(-length // BLOCK) * BLOCK
         for layer in self._layers:
             layer.grow(self._capacity)
 
