@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 WINDOW = 128  # how many of a row's best tokens are looked at before its whole vocabulary is sorted
-_BLOCK = 64  # tokens whose best stands for them while the best of all are looked for
+_BLOCK = 16  # tokens whose best stands for them; about the root of a vocabulary over WINDOW
 _WIDTH = 256  # tokens of history to begin with; doubled as rows grow
 
 
@@ -146,20 +146,21 @@ def _best(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
 def _topk(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """The `width` best scores of each row and their ids, in no order.
 
-    They lie in the `width` blocks with the best maxima, or in what is left over behind the last whole block: looking
-    only there takes a third of the time.
+    Tokens j, j + blocks, j + 2 blocks, ... are block j. The best lie in the `width` blocks with the best maxima, or in
+    what is left over behind the last whole block: looking only there takes a third of the time.
     """
-    rows, vocabulary = scores.shape
+    vocabulary = scores.shape[1]
     blocks = vocabulary // _BLOCK
     if blocks <= width:
         return scores.topk(width, dim=-1, sorted=False)
-    whole = scores[:, : blocks * _BLOCK].unflatten(1, (blocks, _BLOCK))
-    best = whole.amax(dim=-1).topk(width, dim=-1, sorted=False).indices
-    ids = best[:, :, None] * _BLOCK + torch.arange(_BLOCK, device=scores.device)
-    rest = torch.arange(blocks * _BLOCK, vocabulary, device=scores.device).expand(rows, -1)
-    ids = torch.cat([ids.flatten(1), rest], dim=1)
-    values, places = scores.gather(1, ids).topk(width, dim=-1, sorted=False)
-    return values, ids.gather(1, places)
+    whole = scores[:, : blocks * _BLOCK].unflatten(1, (_BLOCK, blocks))
+    best = whole.amax(dim=1).topk(width, dim=-1, sorted=False).indices  # [rows, width] block numbers
+    inside = whole.gather(2, best[:, None, :].expand(-1, _BLOCK, -1)).flatten(1)
+    rest = scores[:, blocks * _BLOCK :]
+    found = torch.cat([inside, rest], dim=1) if rest.shape[1] else inside
+    values, places = found.topk(width, dim=-1, sorted=False)
+    ids = best.gather(1, places % width) + places // width * blocks
+    return values, torch.where(places < inside.shape[1], ids, places - inside.shape[1] + blocks * _BLOCK)
 
 
 def _kept(
