@@ -153,7 +153,7 @@ def _topk(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
     blocks = vocabulary // _BLOCK
     if blocks <= width:
         return scores.topk(width, dim=-1, sorted=False)
-    whole = scores[:, : blocks * _BLOCK].unflatten(1, (_BLOCK, blocks))
+    whole = scores[:, : blocks * _BLOCK].view(-1, _BLOCK, blocks)
     best = whole.amax(dim=1).topk(width, dim=-1, sorted=False).indices  # [rows, width] block numbers
     inside = whole.gather(2, best[:, None, :].expand(-1, _BLOCK, -1)).flatten(1)
     rest = scores[:, blocks * _BLOCK :]
