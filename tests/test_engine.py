@@ -43,10 +43,10 @@ def engine(rows: int, model: Any = MODEL, decoder: Any = None) -> Engine:
     return Engine(model, TOKENIZER, decoder or fit.decoder(model, rows), info)
 
 
-def requests(count: int, sampling: Sampling = GREEDY) -> list[Request]:
-    """Prompts of different lengths, each asked for twice."""
+def requests(count: int, sampling: Sampling = GREEDY, agents: int = 2) -> list[Request]:
+    """Prompts of different lengths, each asked for by so many agents."""
     return [
-        Request(f"{i}/t/0/0", seed=i * 7919, sampling=sampling, text="def f(x):\n" * (i // 2 % 4) + f"n{i // 2}")
+        Request(f"{i}/t/0/0", i * 7919, sampling, text="def f(x):\n" * (i // agents % 4) + f"n{i // agents}")
         for i in range(count)
     ]
 
@@ -88,16 +88,17 @@ def generated(request: Request, model: Any = MODEL) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("penalty", [1.0, 1.3])
-@pytest.mark.parametrize("rows", [1, 3, 8])
-def test_greedy_replies_equal_generate_one_by_one(rows: int, penalty: float) -> None:
+@pytest.mark.parametrize(("rows", "agents"), [(1, 2), (3, 2), (8, 2), (4, 5), (8, 5), (12, 12)])
+def test_greedy_replies_equal_generate_one_by_one(rows: int, agents: int, penalty: float) -> None:
     sampling = Sampling(max_new_tokens=24, do_sample=False, repetition_penalty=penalty)
-    wanted = requests(10, sampling)
+    wanted = requests(12, sampling, agents)
     assert texts(engine(rows), wanted) == {request.job_id: generated(request) for request in wanted}
 
 
 @pytest.mark.slow
-def test_sampled_replies_depend_on_the_seed_and_not_on_the_rows() -> None:
-    wanted = requests(10, WARM)
+@pytest.mark.parametrize("agents", [2, 5])
+def test_sampled_replies_depend_on_the_seed_and_not_on_the_rows(agents: int) -> None:
+    wanted = requests(10, WARM, agents)
     alone = texts(engine(1), wanted)
     assert texts(engine(3), wanted) == alone
     assert texts(engine(8), list(reversed(wanted))) == alone
