@@ -14,6 +14,9 @@ from transformers import DynamicCache
 
 KEPT_TOKENS = 2048  # of prompts in all; an 8B model's keys and values take about 0.13 MB a token
 
+TOGETHER = 8  # prompts in one forward; the logits it makes grow with the square of them
+PADDING = 0.2  # share of padding that one forward may have
+
 Prompt = tuple[int, ...]
 
 
@@ -25,11 +28,24 @@ class Prefilled:
     logits: Tensor  # [vocabulary], fp32, on the model's input device
 
 
+def alike(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
+    """The prompts in batches of about one length each, shortest first."""
+    batches: list[list[Prompt]] = []
+    for prompt in sorted(prompts, key=len):
+        last = batches[-1] if batches else []
+        padded = len(prompt) * (len(last) + 1)
+        if 0 < len(last) < TOGETHER and sum(map(len, last)) + len(prompt) >= (1 - PADDING) * padded:
+            last.append(prompt)
+        else:
+            batches.append([prompt])
+    return batches
+
+
 class Prefills:
     """The latest prompts, computed when first asked for.
 
-    `together`: new prompts go through the model in one forward, padded at their ends. Right for models whose layers
-    all attend to everything before them and to nothing else.
+    `together`: new prompts of about one length go through the model at once, padded at their ends. Right for
+    models whose layers all attend to everything before them and to nothing else.
     """
 
     def __init__(self, model: Any, together: bool) -> None:
@@ -43,8 +59,7 @@ class Prefills:
     def of(self, prompts: Sequence[Prompt]) -> list[Prefilled]:
         """What the model makes of each of the prompts."""
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._kept]
-        batches = [new] if self._together and new else [[prompt] for prompt in new]
-        for batch in batches:
+        for batch in alike(new) if self._together else [[prompt] for prompt in new]:
             self._kept.update(zip(batch, self._compute(batch), strict=True))
         found = [self._kept[prompt] for prompt in prompts]
         for prompt in prompts:
