@@ -45,6 +45,9 @@ class RunConfig(BaseModel):
     )
     load_in_4bit: bool = Field(True, description="NF4 weights; false loads bf16, or fp16 or fp32 where bf16 is missing")
     device: Literal["cuda", "cpu"] = Field("cuda", description="where replicas run")
+    cpu_kernel: Literal["cached", "bnb"] = Field(
+        "cached", description="weights on the CPU: unpacked once after loading, or 4-bit, unpacked at each use"
+    )
     use_data_parallelism: bool = Field(True, description="one replica per device; false shards one over all GPUs")
     cpu_workers: int = Field(1, ge=1, le=256, description="replicas on the CPU, sharing its cores")
     engine: Literal["hf", "scripted"] = Field("hf", description="what answers; scripted needs no model")
@@ -110,6 +113,8 @@ class RunConfig(BaseModel):
             raise ValueError("agents is empty; list at least one agent or use num_agents")
         if self.device == "cuda" and "cpu_workers" in self.model_fields_set and self.engine != "scripted":
             raise ValueError("cpu_workers is set but device is 'cuda'; set device: cpu or leave cpu_workers out")
+        if self.cpu_kernel == "bnb" and not (self.device == "cpu" and self.load_in_4bit):
+            raise ValueError("cpu_kernel: bnb is for 4-bit weights on the CPU; set device: cpu and load_in_4bit: true")
         if self.device == "cpu" and not self.use_data_parallelism and self.cpu_workers > 1:
             raise ValueError("use_data_parallelism: false means one replica; leave cpu_workers at 1")
         return self

@@ -43,7 +43,9 @@ def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
     config = RunConfig(engine="scripted", device="cpu", cpu_workers=workers, num_agents=agents)
     plan = Plan(make_agents(config), load_tasks(TASKS))
     devices = choose_devices(config, (), {}, 1)
-    spec = ReplicaSpec("scripted", "scripted", "cpu", True, True, None, config.max_new_tokens, Script(rows=64))
+    spec = ReplicaSpec(
+        "scripted", "scripted", "cpu", True, "cached", True, None, config.max_new_tokens, Script(rows=64)
+    )
     ledger = Ledger(plan)
 
     async def judge(completion: Completion) -> Verdict:

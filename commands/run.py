@@ -86,6 +86,7 @@ def _replicas(config: RunConfig, devices: tuple[DeviceSpec, ...], model: str) ->
             model=model,
             device=device.name if config.engine == "scripted" else device.torch_device,
             load_in_4bit=config.load_in_4bit,
+            cpu_kernel=config.cpu_kernel,
             data_parallel=config.use_data_parallelism,
             rows=None if config.engine_rows == "auto" else config.engine_rows,
             max_new_tokens=config.max_new_tokens,

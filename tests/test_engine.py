@@ -43,10 +43,10 @@ def engine(rows: int, model: Any = MODEL, decoder: Any = None) -> Engine:
     return Engine(model, TOKENIZER, decoder or fit.decoder(model, rows), info)
 
 
-def requests(count: int, sampling: Sampling = GREEDY) -> list[Request]:
-    """Prompts of different lengths, each asked for twice."""
+def requests(count: int, sampling: Sampling = GREEDY, agents: int = 2) -> list[Request]:
+    """Prompts of different lengths, each asked for by so many agents."""
     return [
-        Request(f"{i}/t/0/0", seed=i * 7919, sampling=sampling, text="def f(x):\n" * (i // 2 % 4) + f"n{i // 2}")
+        Request(f"{i}/t/0/0", i * 7919, sampling, text="def f(x):\n" * (i // agents % 4) + f"n{i // agents}")
         for i in range(count)
     ]
 
@@ -88,16 +88,17 @@ def generated(request: Request, model: Any = MODEL) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("penalty", [1.0, 1.3])
-@pytest.mark.parametrize("rows", [1, 3, 8])
-def test_greedy_replies_equal_generate_one_by_one(rows: int, penalty: float) -> None:
+@pytest.mark.parametrize(("rows", "agents"), [(1, 2), (3, 2), (8, 2), (4, 5), (8, 5), (12, 12)])
+def test_greedy_replies_equal_generate_one_by_one(rows: int, agents: int, penalty: float) -> None:
     sampling = Sampling(max_new_tokens=24, do_sample=False, repetition_penalty=penalty)
-    wanted = requests(10, sampling)
+    wanted = requests(12, sampling, agents)
     assert texts(engine(rows), wanted) == {request.job_id: generated(request) for request in wanted}
 
 
 @pytest.mark.slow
-def test_sampled_replies_depend_on_the_seed_and_not_on_the_rows() -> None:
-    wanted = requests(10, WARM)
+@pytest.mark.parametrize("agents", [2, 5])
+def test_sampled_replies_depend_on_the_seed_and_not_on_the_rows(agents: int) -> None:
+    wanted = requests(10, WARM, agents)
     alone = texts(engine(1), wanted)
     assert texts(engine(3), wanted) == alone
     assert texts(engine(8), list(reversed(wanted))) == alone
@@ -176,10 +177,19 @@ def test_a_stop_string_ends_the_reply_before_it() -> None:
     assert reply.output_tokens < 24
 
 
-def test_a_reply_ends_where_the_context_ends() -> None:
-    model = tiny_model.model(context_tokens=16)
-    reply = answer(engine(1, model), [Request("0/t/0/0", 1, GREEDY, text="a" * 9)])["0/t/0/0"]
-    assert (reply.prompt_tokens, reply.output_tokens, reply.finish_reason) == (10, 6, "length")
+def test_a_request_may_fill_the_context_and_not_more() -> None:
+    served = engine(1, tiny_model.model(context_tokens=34))
+    whole, longer = (Request(f"{n}/t/0/0", 1, GREEDY, text="a" * n) for n in (9, 10))
+    reply = answer(served, [whole])["9/t/0/0"]
+    assert (reply.prompt_tokens, reply.output_tokens, reply.finish_reason) == (10, 24, "length")
+    served.submit(longer)
+    assert finish(served) == [
+        Refusal(
+            "10/t/0/0",
+            "the prompt has 11 tokens and the answer may have 24; the model takes 34 together",
+            retry=False,
+        )
+    ]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +197,7 @@ def test_a_reply_ends_where_the_context_ends() -> None:
     [
         (
             Request("0/t/0/0", 1, GREEDY, text="a" * 512),
-            "the prompt has 513 tokens; the model takes 512, answer included",
+            "the prompt has 513 tokens and the answer may have 24; the model takes 512 together",
         ),
         (
             Request("0/t/0/0", 1, Sampling(max_new_tokens=4, num_beams=2), text="a"),

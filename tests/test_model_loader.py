@@ -1,7 +1,7 @@
 """Loading a tiny random model on the CPU, in 16 and in 4 bits, and what is said when it cannot be loaded."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -22,6 +22,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def linears(model: Any) -> dict[str, Any]:
     return {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+
+
+def spec(folder: str, kernel: Literal["cached", "bnb"] = "cached") -> ReplicaSpec:
+    return ReplicaSpec("hf", folder, "cpu", True, kernel, data_parallel=True, rows=None, max_new_tokens=64)
 
 
 def test_the_embedded_model_and_folders_need_no_fetching(folder: str) -> None:
@@ -75,14 +79,40 @@ def test_decoding_the_weights_once_changes_no_value(folder: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_layers_laid_out_for_the_cpu_change_no_logits_and_take_the_same_memory(dtype: torch.dtype) -> None:
+    model = tiny_model.model(attention_bias=True, tie_word_embeddings=True).to(dtype)
+    ids, memory_mb = torch.arange(3, 40)[None], model_loader.memory_mb(model)
+    with torch.inference_mode():
+        wanted = model(ids).logits
+        assert cpu_weights.prepack(model) == 15
+        found = model(ids).logits
+    assert (found - wanted).norm() <= (1e-5 if dtype == torch.float32 else 2e-2) * wanted.norm()
+    tied_mb = model.model.embed_tokens.weight.nbytes / 1e6  # the head has a copy of its own now
+    assert model_loader.memory_mb(model) + cpu_weights.packed_mb(model) == pytest.approx(memory_mb + tied_mb)
+
+
+def test_a_layer_that_cannot_be_laid_out_stays_as_it_is() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8).double(), torch.nn.Linear(8, 8).half())
+    assert cpu_weights.prepack(model) == 0
+    assert all(type(layer) is torch.nn.Linear for layer in model)
+
+
+@pytest.mark.slow
+def test_four_bit_weights_can_be_kept_as_they_are(folder: str) -> None:
+    info = make_replica(spec(folder, "bnb")).info()
+    assert info.weights == "nf4"
+    assert info.memory_mb < make_replica(spec(folder)).info().memory_mb
+
+
+@pytest.mark.slow
 def test_a_replica_says_what_it_holds(folder: str) -> None:
-    spec = ReplicaSpec("hf", folder, "cpu", load_in_4bit=True, data_parallel=True, rows=None, max_new_tokens=64)
-    replica = make_replica(spec)
+    replica = make_replica(spec(folder))
     info = replica.info()
     assert (info.engine, info.model, info.device) == ("hf", folder, "cpu")
-    assert info.weights == f"nf4 (dequantized to {info.compute_dtype})"
+    assert info.weights == f"nf4 (dequantized to {info.compute_dtype}, prepacked)"
     assert info.max_context_tokens == tiny_model.CONTEXT_TOKENS
-    assert 1 <= info.rows <= 32
+    assert 1 <= info.rows <= 128
     assert info.versions.keys() >= {"torch", "transformers", "bitsandbytes"}
     template = model_loader.chat_template_sha256(tiny_model.tokenizer())
     assert info.chat_template_sha256 == template

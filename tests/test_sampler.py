@@ -15,7 +15,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from workers.sampler import Choice, Sampler, draw, penalized
+from workers.sampler import Choice, Sampler, _topk, draw, penalize
 
 CPU = torch.device("cpu")
 
@@ -85,6 +85,17 @@ def test_the_kept_set_equals_that_of_transformers(top_k: int, top_p: float) -> N
         assert (found | ~likely).all()
 
 
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), vocabulary=st.sampled_from([20, 256, 300, 1000]), equal=st.booleans())
+def test_looking_at_the_best_blocks_only_finds_the_best_of_all(seed: int, vocabulary: int, equal: bool) -> None:
+    scores = scores_of(seed, 3, vocabulary)
+    scores = scores.round() if equal else scores
+    values, ids = _topk(scores, 4)
+    assert torch.equal(values.sort(descending=True).values, scores.topk(4).values)
+    assert torch.equal(values, scores.gather(1, ids))
+    assert all(len(set(row)) == 4 for row in ids.tolist())
+
+
 @pytest.mark.parametrize("window", [4, 16])
 def test_draws_follow_the_distribution(window: int) -> None:
     """Chi-square over a vocabulary of 16; 40 is beyond the 99.9th percentile of 15 degrees of freedom (37.7)."""
@@ -122,7 +133,8 @@ def test_the_repetition_penalty_is_that_of_transformers() -> None:
     logits = scores_of(17, 2, 30)
     history = torch.tensor([[3, 3, 9, 12], [0, 1, 2, 29]])
     wanted = RepetitionPenaltyLogitsProcessor(1.3)(history, logits)
-    assert torch.equal(penalized(logits, history, torch.tensor([1.3, 1.3])), wanted)
+    penalize(logits, history, torch.tensor([1.3, 1.3]))
+    assert torch.equal(logits, wanted)
 
 
 def test_greedy_rows_take_the_best_token_beside_sampling_rows() -> None:
@@ -152,10 +164,10 @@ def test_a_row_that_moves_keeps_its_stream_and_its_history() -> None:
     for prompt in ([7], [8, 9] * 200):  # the second is longer than the history's first width
         moved.admit(choice(seed=1), prompt)
     moved.admit(mine, [1, 2, 3])
-    wanted = [alone.choose(logits, 0)[0]]
-    found = [moved.choose(logits.expand(3, -1), 0)[2]]
+    wanted = [alone.choose(logits.clone(), 0)[0]]
+    found = [moved.choose(logits.repeat(3, 1), 0)[2]]
     moved.evict(0)
     for _ in range(20):
-        wanted += alone.choose(logits, 0)
-        found.append(moved.choose(logits.expand(2, -1), 0)[0])
+        wanted += alone.choose(logits.clone(), 0)
+        found.append(moved.choose(logits.repeat(2, 1), 0)[0])
     assert found == wanted

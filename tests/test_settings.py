@@ -28,6 +28,7 @@ REFUSED = {
     "engine_rows=many": "engine_rows is 'many'; it should be 'auto' or a valid integer",
     "output_dir=": "output_dir is None; it should be a valid string",
     "num_beams=4": "num_beams above 1 works without sampling only; set do_sample: false or num_beams: 1",
+    "cpu_kernel=bnb": "cpu_kernel: bnb is for 4-bit weights on the CPU; set device: cpu and load_in_4bit: true",
     "agents=[]": "agents is empty; list at least one agent or use num_agents",
     "agents=[{temp: 1}]": "unknown key 'agents.0.temp'; did you mean 'temperature'?",
     "agents=[{temperature: -1}]": "agents.0.temperature is -1; it should be greater than 0 "

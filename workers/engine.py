@@ -48,7 +48,6 @@ class _Row:
 
     request: Request
     prompt: tuple[int, ...]
-    limit: int  # output tokens it may have
     submitted: float
     admitted: float
     reader: Reader
@@ -67,7 +66,7 @@ class _Row:
         self.output.append(token)
         if self.stops.reached(self.output):
             return "stop"
-        return "length" if len(self.output) >= self.limit else None
+        return "length" if len(self.output) >= self.request.sampling.max_new_tokens else None
 
     def reply(self, reason: FinishReason) -> Reply:
         text, stopped = self.stops.cut(self.reader.text(self.output))
@@ -90,8 +89,8 @@ class Engine:
     """
 
     def __init__(self, model: Any, tokenizer: Any, decoder: Decoder, info: ReplicaInfo) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
+        self.model = model
+        self.tokenizer = tokenizer
         self._decoder = decoder
         self._info = info
         self._eos = eos_ids(model, tokenizer)
@@ -156,23 +155,23 @@ class Engine:
         admitted = time.perf_counter()
         request = waiting.request
         if request.text is not None:
-            prompt = text_ids(self._tokenizer, request.text)
+            prompt = text_ids(self.tokenizer, request.text)
         else:
-            prompt = chat_ids(self._tokenizer, [{"role": m.role, "content": m.content} for m in request.messages])
-        room = self._info.max_context_tokens - len(prompt)
+            prompt = chat_ids(self.tokenizer, [{"role": m.role, "content": m.content} for m in request.messages])
+        wanted = request.sampling.max_new_tokens
         if not prompt:
             raise PromptError("the prompt is empty and the tokenizer begins no text by itself")
-        if room < 1:
+        if len(prompt) + wanted > self._info.max_context_tokens:
             raise PromptError(
-                f"the prompt has {len(prompt)} tokens; the model takes {self._info.max_context_tokens}, answer included"
+                f"the prompt has {len(prompt)} tokens and the answer may have {wanted}; "
+                f"the model takes {self._info.max_context_tokens} together"
             )
         if request.sampling.num_beams > 1 and request.sampling.do_sample:
             raise PromptError("num_beams above 1 works without sampling only")
-        reader = Reader(self._tokenizer, prompt)
+        reader = Reader(self.tokenizer, prompt)
         return _Row(
             request=request,
             prompt=prompt,
-            limit=min(request.sampling.max_new_tokens, room),
             submitted=waiting.submitted,
             admitted=admitted,
             reader=reader,
@@ -217,7 +216,7 @@ class Engine:
         """Beams are no rows: the request is answered whole, and its first token comes with its last."""
         sampling = row.request.sampling
         found = beams.search(
-            self._model, row.prompt, sampling.num_beams, row.limit, sampling.repetition_penalty, self._eos
+            self.model, row.prompt, sampling.num_beams, sampling.max_new_tokens, sampling.repetition_penalty, self._eos
         )
         now = time.perf_counter()
         row.first_token = row.last_token = now

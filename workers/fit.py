@@ -1,4 +1,7 @@
-"""Which decoder a model gets: slots where they give the logits of plain decoding, else separate rows."""
+"""Which decoder a model gets: slots that share prompts, slots that do not, or separate rows.
+
+The first that gives the logits of plain decoding is taken; what was not is logged with its reason.
+"""
 
 import logging
 from typing import Any
@@ -8,6 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from workers import attention
 from workers.prefill import Prompt
 from workers.separate import SeparateDecoder
 from workers.slots import SlotDecoder
@@ -23,24 +27,30 @@ log = logging.getLogger("swarmeval")
 
 def decoder(model: Any, rows: int) -> SlotDecoder | SeparateDecoder:
     """A decoder of this model with room for so many rows."""
-    reason = unsuited(model)
-    if reason is None:
-        return SlotDecoder(model, rows)
-    log.warning("rows are decoded one by one: %s", reason)
-    return SeparateDecoder(model)
+    reason = unsuited(model, share=False)
+    if reason is not None:
+        log.warning("rows are decoded one by one: %s", reason)
+        return SeparateDecoder(model)
+    reason = unsuited(model, share=True)
+    if reason is not None:
+        log.warning("rows share no prompts: %s", reason)
+    return SlotDecoder(model, rows, share=reason is None)
 
 
 @torch.inference_mode()
-def unsuited(model: Any) -> str | None:
+def unsuited(model: Any, share: bool) -> str | None:
     """Why slots cannot serve the model; None when they can."""
     layers = DynamicCache(config=model.config).layers
     odd = sorted({type(layer).__name__ for layer in layers if type(layer) is not DynamicLayer})
     if odd:
         return f"slots cannot stand in for its {', '.join(odd)}"
+    if share and model.config._attn_implementation != attention.BASE:
+        return f"{type(model).__name__} uses {model.config._attn_implementation} attention"
     vocabulary = model.config.get_text_config().vocab_size
-    prompts = [_some_prompt(vocabulary, length) for length in (5, 12)]
+    short, long = (_some_prompt(vocabulary, length) for length in (5, 12))
+    prompts = [short, long, short, short, long]  # the first shared, the second kept in slots
     try:
-        found = _logits(SlotDecoder(model, len(prompts)), prompts)
+        found = _logits(SlotDecoder(model, len(prompts), share), prompts)
     except torch.OutOfMemoryError:
         raise
     except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
@@ -55,7 +65,8 @@ def unsuited(model: Any) -> str | None:
 def _logits(decoder: SlotDecoder | SeparateDecoder, prompts: list[Prompt]) -> Tensor:
     """What the decoder says to a few tokens after prompts of different lengths: [steps, prompts, vocabulary]."""
     steps = [decoder.admit(prompts)]
-    steps += [decoder.decode([prompt[step] for prompt in prompts]) for step in range(_STEPS)]
+    for step in range(_STEPS):
+        steps.append(decoder.decode([prompt[(step + row) % len(prompt)] for row, prompt in enumerate(prompts)]))
     return torch.stack(steps)
 
 

@@ -1,7 +1,12 @@
 """From a ReplicaSpec to a replica ready to answer. Runs inside a worker; knows every engine by name."""
 
+from typing import TYPE_CHECKING
+
 from workers.protocol import Replica, ReplicaInfo
 from workers.replica_spec import ReplicaSpec
+
+if TYPE_CHECKING:
+    from workers.engine import Engine
 
 
 def make_replica(spec: ReplicaSpec, life: int = 0) -> Replica:
@@ -13,10 +18,11 @@ def make_replica(spec: ReplicaSpec, life: int = 0) -> Replica:
         from workers.scripted import ScriptedReplica
 
         return ScriptedReplica(spec.script, spec.device, life)
-    return _hf_replica(spec)
+    return load_engine(spec)
 
 
-def _hf_replica(spec: ReplicaSpec) -> Replica:
+def load_engine(spec: ReplicaSpec) -> "Engine":
+    """The engine over a transformers model. Raises UserError when it cannot be loaded here."""
     import model_loader  # first: it silences what torch and its friends print when they are imported
 
     loaded = model_loader.load(
@@ -26,9 +32,11 @@ def _hf_replica(spec: ReplicaSpec) -> Replica:
     from workers.engine import Engine
 
     weights = loaded.weights
-    if weights == "nf4" and spec.device == "cpu":
+    if spec.device == "cpu" and spec.cpu_kernel == "cached":
         cpu_weights.dequantize(loaded.model)
-        weights = f"nf4 (dequantized to {loaded.compute_dtype})"
+        packed = cpu_weights.prepack(loaded.model)
+        notes = ([f"dequantized to {loaded.compute_dtype}"] if weights == "nf4" else []) + ["prepacked"] * bool(packed)
+        weights += f" ({', '.join(notes)})" if notes else ""
     context_tokens = budget.context_tokens(loaded.model, loaded.tokenizer)
     info = ReplicaInfo(
         engine="hf",
@@ -39,7 +47,7 @@ def _hf_replica(spec: ReplicaSpec) -> Replica:
         chat_template_sha256=model_loader.chat_template_sha256(loaded.tokenizer),
         weights=weights,
         compute_dtype=loaded.compute_dtype,
-        memory_mb=model_loader.memory_mb(loaded.model),
+        memory_mb=model_loader.memory_mb(loaded.model) + cpu_weights.packed_mb(loaded.model),
         load_s=loaded.load_s,
         versions=model_loader.versions(),
     )

@@ -34,6 +34,7 @@ class ReplicaSpec(Struct, frozen=True):
     model: str  # what model_loader.locate gave: a folder, or "embedded"
     device: str  # as the worker sees it: "cuda:0" or "cpu"
     load_in_4bit: bool
+    cpu_kernel: Literal["cached", "bnb"]  # how a CPU multiplies by the weights
     data_parallel: bool  # false: one model sharded over every GPU the worker sees
     rows: int | None  # sequences decoded at once; None: as many as memory allows, within reason
     max_new_tokens: int  # the longest answer asked for: what the memory of a row is reckoned with

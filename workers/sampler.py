@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 WINDOW = 128  # how many of a row's best tokens are looked at before its whole vocabulary is sorted
+_BLOCK = 16  # tokens whose best stands for them; about the root of a vocabulary over WINDOW
 _WIDTH = 256  # tokens of history to begin with; doubled as rows grow
 
 
@@ -62,19 +63,22 @@ class Sampler:
         self._settings[:, row] = self._settings[:, last]
 
     def choose(self, logits: Tensor, first: int) -> list[int]:
-        """The next token of rows first, first + 1, ...; logits is [those rows, vocabulary], fp32."""
+        """The next token of rows first, first + 1, ...; logits is [those rows, vocabulary], fp32, and overwritten."""
         rows = slice(first, first + logits.shape[0])
         choices = self._choices[rows]
         temperature, top_k, top_p, penalty = self._settings[:, rows]
         if any(choice.repetition_penalty != 1.0 for choice in choices):
-            logits = penalized(logits, self._history[rows, : max(self._lengths[rows])], penalty)
-        tokens = logits.argmax(dim=-1)
-        if any(choice.do_sample for choice in choices):
+            penalize(logits, self._history[rows, : max(self._lengths[rows])], penalty)
+        greedy = [not choice.do_sample for choice in choices]
+        if all(greedy):
+            tokens = logits.argmax(dim=-1)
+        else:
             uniforms = [stream.random() for stream in self._streams[rows]]
             uniform = torch.tensor(uniforms, dtype=torch.float64, device=logits.device)
-            drawn = draw(logits / temperature[:, None], top_k.long(), top_p, uniform)
-            sampling = torch.tensor([choice.do_sample for choice in choices], device=logits.device)
-            tokens = torch.where(sampling, drawn, tokens)
+            tokens = draw(logits, top_k.long(), top_p, uniform, temperature=temperature)
+            if any(greedy):
+                certain = torch.tensor(greedy, device=logits.device)
+                tokens[certain] = logits[certain].argmax(dim=-1)
         self._remember(rows, tokens)
         return [int(token) for token in tokens.tolist()]
 
@@ -92,21 +96,29 @@ class Sampler:
             self._history = torch.cat([self._history, more], dim=1)
 
 
-def penalized(logits: Tensor, history: Tensor, penalty: Tensor) -> Tensor:
-    """Logits with the tokens of [rows, width] history made less likely (Keskar et al. 2019, as transformers has it)."""
+def penalize(logits: Tensor, history: Tensor, penalty: Tensor) -> None:
+    """Make the tokens of [rows, width] history less likely, in place (Keskar et al. 2019, as transformers has it)."""
     seen = logits.gather(1, history)
     penalty = penalty[:, None]
-    return logits.scatter(1, history, torch.where(seen < 0, seen * penalty, seen / penalty))
+    logits.scatter_(1, history, torch.where(seen < 0, seen * penalty, seen / penalty))
 
 
-def draw(scores: Tensor, top_k: Tensor, top_p: Tensor, uniform: Tensor, window: int = WINDOW) -> Tensor:
-    """One token id a row, from [rows, vocabulary] scores already divided by the temperature; 0 is no top_k.
+def draw(
+    scores: Tensor,
+    top_k: Tensor,
+    top_p: Tensor,
+    uniform: Tensor,
+    window: int = WINDOW,
+    temperature: Tensor | None = None,
+) -> Tensor:
+    """One token id a row, from [rows, vocabulary] scores over [rows] temperatures (1 where left out); 0 is no top_k.
 
     Only the best `window` scores are put in order. Rows that these cannot decide are drawn from all scores.
     """
+    temperature = torch.ones_like(top_p) if temperature is None else temperature
     width = min(window, scores.shape[1])
     values, ids = _best(scores, width)
-    weights, whole, certain = _kept(scores, values, top_k, top_p)
+    weights, whole, certain = _kept(scores, values, top_k, top_p, temperature[:, None])
     reached = weights.cumsum(dim=-1)
     target = uniform * whole
     place = (reached <= target[:, None]).sum(dim=-1)
@@ -114,9 +126,8 @@ def draw(scores: Tensor, top_k: Tensor, top_p: Tensor, uniform: Tensor, window: 
     tokens = ids.gather(1, torch.minimum(place, last)[:, None])[:, 0]
     undecided = ~(certain & ((target < reached[:, -1]) | (width == scores.shape[1])))
     if width < scores.shape[1] and bool(undecided.any()):
-        tokens[undecided] = draw(
-            scores[undecided], top_k[undecided], top_p[undecided], uniform[undecided], scores.shape[1]
-        )
+        some = (scores[undecided], top_k[undecided], top_p[undecided], uniform[undecided])
+        tokens[undecided] = draw(*some, window=scores.shape[1], temperature=temperature[undecided])
     return tokens
 
 
@@ -126,13 +137,35 @@ def _best(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
         values, ids = scores.sort(dim=-1, descending=True, stable=True)
         return values, ids
     # topk orders equal scores as it likes; bf16 logits are often equal.
-    values, ids = scores.topk(width, dim=-1, sorted=False)
+    values, ids = _topk(scores, width)
     ids, order = ids.sort(dim=-1)
     values, order = values.gather(1, order).sort(dim=-1, descending=True, stable=True)
     return values, ids.gather(1, order)
 
 
-def _kept(scores: Tensor, values: Tensor, top_k: Tensor, top_p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _topk(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The `width` best scores of each row and their ids, in no order.
+
+    Tokens j, j + blocks, j + 2 blocks, ... are block j. The best lie in the `width` blocks with the best maxima, or in
+    what is left over behind the last whole block: looking only there takes a third of the time.
+    """
+    vocabulary = scores.shape[1]
+    blocks = vocabulary // _BLOCK
+    if blocks <= width:
+        return scores.topk(width, dim=-1, sorted=False)
+    whole = scores[:, : blocks * _BLOCK].view(-1, _BLOCK, blocks)
+    best = whole.amax(dim=1).topk(width, dim=-1, sorted=False).indices  # [rows, width] block numbers
+    inside = whole.gather(2, best[:, None, :].expand(-1, _BLOCK, -1)).flatten(1)
+    rest = scores[:, blocks * _BLOCK :]
+    found = torch.cat([inside, rest], dim=1) if rest.shape[1] else inside
+    values, places = found.topk(width, dim=-1, sorted=False)
+    ids = best.gather(1, places % width) + places // width * blocks
+    return values, torch.where(places < inside.shape[1], ids, places - inside.shape[1] + blocks * _BLOCK)
+
+
+def _kept(
+    scores: Tensor, values: Tensor, top_k: Tensor, top_p: Tensor, temperature: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Weights of the best scores [rows, width], 0 where top_k or top_p drop them; the weight of all that is kept,
     in the window or beyond [rows]; and whether the window decides what is kept [rows].
     """
@@ -143,10 +176,10 @@ def _kept(scores: Tensor, values: Tensor, top_k: Tensor, top_p: Tensor) -> tuple
     # top_k keeps every score equal to the k-th, as transformers does.
     kth = values.gather(1, (top_k.clamp(1, width) - 1)[:, None])
     in_k = (values >= kth) | ~limited[:, None]
-    weights = (values - values[:, :1]).double().exp() * in_k
+    weights = ((values - values[:, :1]) / temperature).double().exp() * in_k
     mass = weights.sum(dim=-1)
     if not everything and bool(unlimited.any()):  # a sum over the vocabulary costs ten times what the rest does
-        beyond = (scores[unlimited] - values[unlimited, :1]).exp()
+        beyond = ((scores[unlimited] - values[unlimited, :1]) / temperature[unlimited]).exp()
         mass[unlimited] = beyond.sum(dim=-1, dtype=torch.float64)
     weights = weights / mass[:, None]
     before = weights.cumsum(dim=-1) - weights

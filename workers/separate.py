@@ -20,7 +20,7 @@ class SeparateDecoder:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._prefills = Prefills(model)
+        self._prefills = Prefills(model, together=False)
         self._caches: list[DynamicCache] = []
         self._lengths: list[int] = []
 
@@ -29,7 +29,7 @@ class SeparateDecoder:
 
     def admit(self, prompts: Sequence[Prompt]) -> Tensor:
         """Add a row for each prompt; give the logits after it: [prompts, vocabulary], fp32."""
-        found = [self._prefills.of(prompt) for prompt in prompts]
+        found = self._prefills.of(prompts)
         self._caches += [copy.deepcopy(prefilled.cache) for prefilled in found]
         self._lengths += [len(prompt) for prompt in prompts]
         return torch.stack([prefilled.logits for prefilled in found])

@@ -1,0 +1,33 @@
+"""Prompts prefilled together give what each gives alone, and none of them waits for a much longer one."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import tiny_model
+from workers.prefill import PADDING, TOGETHER, Prefills, alike
+
+MODEL = tiny_model.model()
+
+
+@given(lengths=st.lists(st.integers(1, 60), max_size=40))
+def test_every_prompt_is_in_one_batch_of_bounded_size_and_padding(lengths: list[int]) -> None:
+    prompts = [(index,) * length for index, length in enumerate(lengths)]
+    batches = alike(prompts)
+    assert sorted(prompt for batch in batches for prompt in batch) == sorted(prompts)
+    for batch in batches:
+        assert 1 <= len(batch) <= TOGETHER
+        assert sum(map(len, batch)) >= (1 - PADDING) * (len(batch) * max(map(len, batch)))
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+def test_prompts_computed_together_equal_prompts_computed_alone() -> None:
+    prompts = [tuple(range(3, 3 + length)) for length in (9, 10, 11, 11, 40, 3)] + [tuple(range(50, 61))]
+    together, alone = Prefills(MODEL, together=True).of(prompts), Prefills(MODEL, together=False).of(prompts)
+    for found, wanted in zip(together, alone, strict=True):
+        assert torch.allclose(found.logits, wanted.logits, rtol=1e-3, atol=1e-4)
+        for ours, theirs in zip(found.cache.layers, wanted.cache.layers, strict=True):
+            assert torch.allclose(ours.keys, theirs.keys, rtol=1e-3, atol=1e-4)
+            assert torch.allclose(ours.values, theirs.values, rtol=1e-3, atol=1e-4)

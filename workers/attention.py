@@ -1,0 +1,134 @@
+"""Attention of a decode step: over a prompt that many rows share, and over what each row has of its own.
+
+The prompt's part is computed once for all rows of a group and merged with each row's own part by the logarithms of
+their sums (Zheng et al. 2024, BatchLLM). Query heads that share a key head are packed together, so no key is repeated.
+Transformers finds it under NAME; the layers of every model that asks AttentionInterface use it. Knows no requests.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
+
+NAME = "shared_prefix"
+BASE = "sdpa"  # what a model must use otherwise: its results are those that NAME gives
+_PLAIN = {"is_causal", "position_ids", "use_cache", "output_attentions", "cache_position", "logits_to_keep"}
+
+KeysAndValues = tuple[Tensor, Tensor]  # [1, key heads, tokens, head size] each
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that begin with the same prompt."""
+
+    rows: tuple[int, ...]
+    layers: Sequence[KeysAndValues]  # of the prompt, by layer
+
+
+class Prefixes:
+    """The groups of one step. Rows that belong to none attend to their own keys only."""
+
+    def __init__(self, groups: Sequence[Group], rows: int, device: torch.device) -> None:
+        self._groups = groups
+        order = [row for group in groups for row in group.rows]
+        self.all_in_order = order == list(range(rows))
+        self.order = torch.tensor(order, dtype=torch.long, device=device)  # [shared rows]: group by group
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def attend(self, query: Tensor, layer: int, scale: float) -> KeysAndValues:
+        """Attention of [shared rows, key heads, queries, head size], in `order`, to each row's prompt: output
+        [shared rows, key heads, queries, head size] and log of sums [shared rows, key heads, queries].
+        """
+        found = []
+        parts = torch.split(query, [len(group.rows) for group in self._groups])
+        for part, group in zip(parts, self._groups, strict=True):
+            rows, heads, queries, size = part.shape
+            keys, values = group.layers[layer]
+            flat = part.transpose(0, 1).reshape(1, heads, rows * queries, size)
+            output, log_sum = softmax_over(flat, keys, values, None, scale)
+            output = output.reshape(heads, rows, queries, -1).transpose(0, 1)
+            found.append((output, log_sum.reshape(heads, rows, queries).transpose(0, 1)))
+        if len(found) == 1:
+            return found[0]
+        return torch.cat([output for output, _ in found]), torch.cat([log_sum for _, log_sum in found])
+
+
+_prefixes: ContextVar[Prefixes | None] = ContextVar("prefixes", default=None)
+
+
+@contextmanager
+def sharing(model: Any, prefixes: Prefixes) -> Iterator[None]:
+    """Within it, the model's forward decodes one token a row, and its attention reads the prefixes too."""
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    held = model.config._attn_implementation
+    token = _prefixes.set(prefixes)
+    model.config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = held
+        _prefixes.reset(token)
+
+
+def attend(
+    module: torch.nn.Module,
+    query: Tensor,  # [rows, query heads, 1, head size]
+    key: Tensor,  # [rows, key heads, length, head size]: of the row's own slot
+    value: Tensor,
+    attention_mask: Tensor | None,  # [rows, 1, 1, length], to be added
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """What transformers calls. Raises NotImplementedError for attention of a kind it does not know."""
+    odd = sorted(name for name, given in kwargs.items() if given is not None and name not in _PLAIN)
+    prefixes = _prefixes.get()
+    if odd or prefixes is None or query.shape[2] != 1 or dropout:
+        raise NotImplementedError(f"attention with {', '.join(odd) or 'several tokens a row'}")
+    rows, query_heads, _, size = query.shape
+    heads = key.shape[1]
+    scale = size**-0.5 if scaling is None else scaling
+    packed = query.reshape(rows, heads, query_heads // heads, size)
+    output, log_sum = softmax_over(packed, key, value, attention_mask, scale)
+    if prefixes:
+        output = _merged(packed, output, log_sum, prefixes, module.layer_idx, scale)  # type: ignore[arg-type]
+    return output.reshape(rows, 1, query_heads, -1), None
+
+
+def _merged(packed: Tensor, own: Tensor, own_sum: Tensor, prefixes: Prefixes, layer: int, scale: float) -> Tensor:
+    """The output of all rows [rows, key heads, queries, head size], prompts included."""
+    if prefixes.all_in_order:
+        output, log_sum = prefixes.attend(packed, layer, scale)
+        return _weighted(own, own_sum, output, log_sum)
+    order = prefixes.order
+    output, log_sum = prefixes.attend(packed[order], layer, scale)
+    return own.index_copy(0, order, _weighted(own[order], own_sum[order], output, log_sum))
+
+
+def _weighted(own: Tensor, own_sum: Tensor, shared: Tensor, shared_sum: Tensor) -> Tensor:
+    """Softmax over two sets of keys, from the softmax over each."""
+    share = torch.sigmoid(shared_sum - own_sum)[..., None]
+    return torch.lerp(own.float(), shared.float(), share).to(own.dtype)
+
+
+def softmax_over(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+    """softmax(query key' scale + mask) value, and the logarithm of its sum [batch, heads, queries] in fp32."""
+    if query.device.type == "cpu" and key.shape[-1] == value.shape[-1]:
+        output, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            query, key, value, 0.0, False, attn_mask=mask, scale=scale
+        )
+        return output, log_sum
+    scores = torch.matmul(query, key.transpose(-1, -2)).float() * scale
+    if mask is not None:
+        scores = scores + mask
+    log_sum = scores.logsumexp(dim=-1)
+    return torch.matmul((scores - log_sum[..., None]).exp().to(value.dtype), value), log_sum
