@@ -33,7 +33,7 @@ def start(*words: str, env: dict[str, str] | None = None) -> "subprocess.Popen[s
 def swarmeval(*words: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
     """(exit code, stdout, stderr) of one command."""
     with start(*words, env=env) as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=280)
     return process.returncode, out, err
 
 
