@@ -96,7 +96,11 @@ class Coordinator:
 
     def status(self, phase: str | None = None, message: str = "") -> Status:
         """Where the run stands now."""
-        ledger, elapsed_s = self._ledger, self._elapsed_s()
+        ledger = self._ledger
+        # Judging goes on when generation has ended; its time is not generation's.
+        elapsed_s = (
+            self._elapsed_s() if self._phase in ("loading", "generating") or not self._began else ledger.session_s
+        )
         jobs_per_s = rate(ledger.answered.count - self._answered_before, elapsed_s)
         return Status(
             run_id=self._run_id,

@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 ended with failures recorded; 2 the user must change somet
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -81,6 +82,9 @@ def open_closed_streams() -> None:
     os.close(opened)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without the letter costs the letter only
 
 
 def main(argv: Sequence[str] | None = None) -> int:

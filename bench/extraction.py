@@ -16,6 +16,10 @@ from bench.syntax import Parser, describe, indent_of, parse
 READ_CHARS = 32_000  # of a reply, thoughts aside: more than any model writes for one function
 CHECK_CHARS = 120_000  # what is longer is left to the sandbox, whose limits hold for the parser too
 RUNS = 20  # indented stretches of prose that are looked into
+# How a body begins that goes on where the prompt ends: a statement, indented. Prose seldom looks like it.
+STATEMENT = r"(?:return|for|while|if|with|try|def|import|from|raise|yield|assert)\b"
+ASSIGNMENT = r"[\w.]+(?:\[[^\]\n]*\])?[ \t]*[-+*/|&]?=[^=]"
+BODY_LINE = re.compile(rf"\s*[ \t]+(?:{STATEMENT}|{ASSIGNMENT})")
 STAND_IN = "def body():\n"
 MARGIN = re.compile(r"^\S", re.MULTILINE)
 FUTURE_IMPORT = re.compile(r"^from[ \t]+__future__[ \t]+import\b[^\n(]*(?:\([^)]{0,500}\))?[^\n]*$", re.MULTILINE)
@@ -173,8 +177,9 @@ def body_indent(prompt: str) -> int:
 
 def broken_code(text: str, task: Task) -> str | None:
     """What was meant as code but does not parse: a fenced block, or text with the entry point's definition."""
-    meant = [r.text for r in regions(text[:READ_CHARS]) if r.fenced or f"def {task.entry_point}" in r.text]
-    return meant[-1] if meant else None
+    found = regions(text[:READ_CHARS])
+    meant = [r.text for r in found if r.fenced or f"def {task.entry_point}" in r.text]
+    return meant[-1] if meant else next((r.text for r in found if BODY_LINE.match(r.text)), None)
 
 
 def behind_stub(program: str) -> str:

@@ -6,6 +6,7 @@ Everything else a run reports is derived from it. It holds what happened, not wh
 import contextlib
 import os
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -94,7 +95,7 @@ def entries(path: Path) -> Iterator[tuple[int, Entry]]:
     Raises OutputError for a line that cannot be read.
     """
     offset = 0
-    with path.open("rb") as file:
+    with _opened(path) as file:
         for number, line in enumerate(file, start=1):
             try:
                 yield offset, _decoder.decode(line)
@@ -109,7 +110,7 @@ class Reader:
     """Entries of a journal by their byte offset."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+        self._file = _opened(path)
 
     def entry(self, offset: int) -> Entry:
         self._file.seek(offset)
@@ -122,6 +123,13 @@ class Reader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def _opened(path: Path) -> BufferedReader:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror}); was it moved while the run went on?") from None
 
 
 def _sound_length(path: Path) -> int:

@@ -60,7 +60,7 @@ class Ledger:
         self._verdicts = [0] * len(jobs.tasks)
         self._passed = [0] * len(jobs.tasks)
         self._past_sessions_s = 0.0
-        self._session_s = 0.0
+        self.session_s = 0.0  # from the session's start to its last answer
 
     def add(self, entry: Entry) -> bool:
         """Count an entry; False when its job already has one, in which case nothing changes.
@@ -68,15 +68,15 @@ class Ledger:
         Raises KeyError when the job is not of this run.
         """
         if entry.session is not None:
-            self._past_sessions_s += self._session_s
-            self._session_s = 0.0
+            self._past_sessions_s += self.session_s
+            self.session_s = 0.0
             return True
         if entry.verdict is not None:
             return self._add_verdict(entry.verdict)
         answer = entry.completion or entry.failure
         if answer is None or not self.answered.add(self.jobs.number(answer.job_id)):
             return False
-        self._session_s = max(self._session_s, answer.elapsed_s)
+        self.session_s = max(self.session_s, answer.elapsed_s)
         if entry.completion is not None:
             self.output_tokens += entry.completion.output_tokens
             self.latency_sum_s += entry.completion.latency_s
@@ -108,7 +108,7 @@ class Ledger:
     @property
     def generation_s(self) -> float:
         """Seconds spent generating, over all sessions: neither loading nor the time between sessions counts."""
-        return self._past_sessions_s + self._session_s
+        return self._past_sessions_s + self.session_s
 
     def counts(self) -> list[tuple[int, int]]:
         """(verdicts, passed) per task."""

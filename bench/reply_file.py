@@ -1,5 +1,6 @@
 """Reads replies made elsewhere: one JSON object a line, in one of three forms (README, `score`)."""
 
+import codecs
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -34,7 +35,8 @@ def read_replies(path: Path, task_ids: Collection[str]) -> Iterator[Completion]:
     running: Counter[tuple[int, str]] = Counter()
     try:
         with path.open("rb") as file:
-            for number, text in enumerate(file, start=1):
+            for number, line in enumerate(file, start=1):
+                text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
                 if text.strip():
                     yield _completion(text, f"{path}, line {number}", task_ids, running)
     except OSError as error:
@@ -44,7 +46,7 @@ def read_replies(path: Path, task_ids: Collection[str]) -> Iterator[Completion]:
 def _completion(text: bytes, where: str, task_ids: Collection[str], running: Counter[tuple[int, str]]) -> Completion:
     try:
         line = _decoder.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise DataError(f"{where}: not a reply ({error}); README shows the forms") from None
     forms = [form for form in FORMS if getattr(line, form) is not None]
     if len(forms) != 1:

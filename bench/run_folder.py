@@ -9,12 +9,13 @@ import itertools
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bench.errors import OutputError, RunLocked
 from bench.files import cannot_write, replaced
@@ -77,6 +78,8 @@ def fingerprint(measured: Mapping[str, object]) -> str:
 
 def open_run(folder: Path, mark: str, fresh: bool) -> tuple[Manifest, bool]:
     """(manifest, resumed) for the run with this fingerprint; any other or finished run is archived first."""
+    for draft in folder.glob(".*.tmp"):  # of a process killed while it wrote; we hold the lock
+        draft.unlink(missing_ok=True)
     old = read_manifest(folder)
     same = old is not None and old.get("fingerprint") == mark and not old.get("finished") and "archiving" not in old
     if old is not None and same and not fresh:
@@ -99,7 +102,19 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: cannot be read ({error}); move it away") from None
-    return manifest if isinstance(manifest, dict) else None
+    if not _is_manifest(manifest):
+        raise OutputError(f"{path}: is no manifest of a run; move it away")
+    return cast(Manifest, manifest)
+
+
+def _is_manifest(found: object) -> bool:
+    """Whether it has what a resume and an archive build on; it may have been edited by hand."""
+    if not isinstance(found, dict) or not isinstance(sessions := found.get("sessions"), list):
+        return False
+    names = [found.get("run_id"), found.get("archiving", "none")]
+    return all(isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) for name in names) and all(
+        isinstance(session, dict) and "ended_at" in session for session in sessions
+    )
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

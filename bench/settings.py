@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+WEEK_S = 604_800
+MOST_JOBS = 1_000_000_000  # two bits each are held in memory
 EMBEDDED = "embedded"  # the model_id of the bundled SmolLM2-135M-Instruct
 
 # Keys that change how a run is watched or carried out but not what it measures: a resume may change them.
@@ -19,7 +21,7 @@ NOT_MEASURED = frozenset({
 Temperature = Annotated[float, Field(gt=0, le=10)]
 TopP = Annotated[float, Field(gt=0, le=1)]
 TopK = Annotated[int, Field(ge=0)]
-Samples = Annotated[int, Field(ge=1)]
+Samples = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class AgentSettings(BaseModel):
@@ -52,7 +54,7 @@ class RunConfig(BaseModel):
     cpu_workers: int = Field(1, ge=1, le=256, description="replicas on the CPU, sharing its cores")
     engine: Literal["hf", "scripted"] = Field("hf", description="what answers; scripted needs no model")
 
-    num_agents: int = Field(1, ge=1, description="independent samplers, each answering every task")
+    num_agents: int = Field(1, ge=1, le=1_000_000, description="independent samplers, each answering every task")
     agents: tuple[AgentSettings, ...] | None = Field(None, description="agents with settings of their own")
     num_samples: Samples = Field(1, description="answers per agent and task")
     seed: int = Field(0, ge=0, lt=2**63, description="the run seed all job seeds derive from")
@@ -68,8 +70,10 @@ class RunConfig(BaseModel):
         "dynamic", description="may a device that runs dry take batches of another"
     )
     max_attempts: int = Field(3, ge=1, description="tries of a job whose generation fails")
-    worker_timeout_s: float = Field(300.0, gt=0, description="silence of a busy worker after which it is restarted")
-    load_timeout_s: float = Field(1800.0, gt=0, description="time a worker may take to load its replica")
+    worker_timeout_s: float = Field(
+        300.0, gt=0, le=WEEK_S, description="silence of a busy worker after which it is restarted"
+    )
+    load_timeout_s: float = Field(1800.0, gt=0, le=WEEK_S, description="time a worker may take to load its replica")
 
     max_new_tokens: int = Field(512, ge=1, description="longest answer, in tokens")
     do_sample: bool = Field(True, description="false decodes greedily")
@@ -87,11 +91,11 @@ class RunConfig(BaseModel):
     use_black_formatting: bool = Field(False, description="format candidates with black before they are judged")
     eval_workers: int = Field(4, ge=1, le=1024, description="programs judged at once")
     eval_timeout: float = Field(10.0, gt=0, le=3600, description="seconds a program may run")
-    eval_memory_mb: int = Field(4096, ge=64, description="address space a program may use")
+    eval_memory_mb: int = Field(4096, ge=64, le=1_048_576, description="address space a program may use")
 
     output_dir: str = Field("logs", min_length=1, description="the run folder")
     verbose: bool = Field(False, description="a line per batch, and the workers' logs, on the screen")
-    monitor_interval_s: float = Field(1.0, ge=0.05, description="seconds between monitor samples")
+    monitor_interval_s: float = Field(1.0, ge=0.05, le=86_400, description="seconds between monitor samples")
     wandb: Literal["off", "offline", "online"] = Field("off", description="Weights & Biases")
     wandb_project: str = Field("swarmeval", min_length=1, description="W&B project")
     wandb_entity: str | None = Field(None, description="W&B user or team")
@@ -117,6 +121,13 @@ class RunConfig(BaseModel):
             raise ValueError("cpu_kernel: bnb is for 4-bit weights on the CPU; set device: cpu and load_in_4bit: true")
         if self.device == "cpu" and not self.use_data_parallelism and self.cpu_workers > 1:
             raise ValueError("use_data_parallelism: false means one replica; leave cpu_workers at 1")
+        samples = (
+            sum(agent.samples or self.num_samples for agent in self.agents or ()) or self.num_agents * self.num_samples
+        )
+        if samples * self.humaneval_limit > MOST_JOBS:
+            raise ValueError(f"these are {samples * self.humaneval_limit:,} jobs; a run may have {MOST_JOBS:,}")
+        if self.output_dir.startswith("~"):
+            raise ValueError(f"output_dir is {self.output_dir!r}; write the home folder out")
         return self
 
     def warnings(self) -> list[str]:

@@ -1,6 +1,7 @@
 """YAML and `key=value` words -> RunConfig, with one-line errors. Knows no default (see settings)."""
 
 import difflib
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value} is set twice", key.start_mark)
             seen.add(key.value)
@@ -55,11 +58,24 @@ def load(path: str | Path, overrides: Mapping[str, object] | None = None) -> Run
 def validate(values: Mapping[str, object], source: str, typed: Collection[str] = ()) -> RunConfig:
     """RunConfig of plain values. A ConfigError names `source`, or the command line where that set the key (`typed`)."""
     try:
+        json.dumps(values, ensure_ascii=False, default=str).encode()
         return RunConfig.model_validate(_tuples(values))
-    except ValidationError as error:
-        place = error.errors()[0]["loc"]
-        where = "command line" if place and place[0] in typed else source
-        raise ConfigError(f"{where}: {_explain(error)}") from None
+    except UnicodeEncodeError:
+        raise ConfigError(f"{source}: holds half of a surrogate pair, which is no text") from None
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, ValidationError):
+            raise _refused(error, source, typed) from None
+        raise ConfigError(f"{source}: cannot be read ({_first_line(error)})") from None
+
+
+def _refused(error: ValidationError, source: str, typed: Collection[str]) -> ConfigError:
+    place = error.errors()[0]["loc"]
+    where = "command line" if place and place[0] in typed else source
+    return ConfigError(f"{where}: {_explain(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def parse_set(words: Sequence[str]) -> dict[str, object]:
@@ -67,12 +83,16 @@ def parse_set(words: Sequence[str]) -> dict[str, object]:
     values: dict[str, object] = {}
     for word in words:
         key, equals, text = word.partition("=")
+        if key in values:
+            raise ConfigError(f"--set {key}: given twice; keep one of them")
         if not equals or not key:
             raise ConfigError(f"--set: {word!r} is not of the form key=value")
         try:
             values[key] = yaml.load(text, _Loader)  # a SafeLoader
         except yaml.YAMLError as error:
-            raise ConfigError(f"--set {key}: {text!r} is not a YAML value ({_where(error)})") from None
+            raise ConfigError(f"--set {key}: {_shown(text)} is not a YAML value ({_where(error)})") from None
+        except (RecursionError, ValueError) as error:  # nested too deep, or a number of too many digits
+            raise ConfigError(f"--set {key}: {_shown(text)} cannot be read ({_first_line(error)})") from None
     return values
 
 
@@ -102,6 +122,8 @@ def _read(path: Path) -> dict[str, object]:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: YAML syntax error at {_where(error)}") from None
+    except (RecursionError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read ({_first_line(error)})") from None
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
@@ -144,7 +166,11 @@ def _explain(error: ValidationError) -> str:
     if not key:
         return first["msg"].removeprefix("Value error, ")
     # A key of several types has a fault for each: any of them would mend it.
-    wanted = [fault["msg"].removeprefix("Input should be ") for fault in faults if _path(fault) == path]
+    wanted = [
+        fault["msg"].removeprefix("Input should be ").replace("valid tuple", "list")
+        for fault in faults
+        if _path(fault) == path
+    ]
     hint = HINTS.get(str(path[-1]), "")
     return f"{key} is {_shown(first['input'])}; it should be {' or '.join(dict.fromkeys(wanted))}{hint}"
 

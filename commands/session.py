@@ -71,6 +71,7 @@ class _Session:
         self._fleet = fleet
         self._hooks = hooks
         self.coordinator: Coordinator | None = None
+        self._draining = False
 
     async def run(self) -> bool:
         """False when drained before every job was answered. Raises ExceptionGroup."""
@@ -82,13 +83,24 @@ class _Session:
             config.eval_memory_mb,
             config.use_black_formatting,
         )
+        with handled(self._drain):
+            return await self._judged(judge)
+
+    def _drain(self) -> None:
+        self._draining = True
+        if self.coordinator is not None:
+            self.coordinator.drain()
+
+    async def _judged(self, judge: Judge) -> bool:
+        config, record = self._config, self._record
         async with judge:
             record.note(sandbox=judge.in_force())
             self.coordinator = Coordinator(
                 record.run_id, config, record.ledger, record.journal, judge.judge, self._hooks
             )
-            with handled(self.coordinator.drain):
-                return await self.coordinator.run(self._fleet)
+            if self._draining:
+                self.coordinator.drain()
+            return await self.coordinator.run(self._fleet)
 
     def publish_end(self, reason: str) -> None:
         """The last status, for those who look later."""

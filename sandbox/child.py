@@ -1,7 +1,10 @@
-"""One program's process, from fork to its report. It reports READY, then its token and an outcome as JSON."""
+"""One program's process, from fork to its report: READY, then its token, an outcome's name, a newline and a detail.
+
+Nothing that a program can replace, json least of all, stands between an outcome and the pipe. Before READY no code of
+the program has run: BROKEN and a reason in its place are the sandbox's own word.
+"""
 
 import io
-import json
 import os
 import signal
 import sys
@@ -10,6 +13,7 @@ from typing import NoReturn
 from sandbox.guard import Guard, Limits
 
 READY = b"\n"  # the next thing is the program: its time begins
+BROKEN = b"!"
 DETAIL_CHARS = 300  # escaped, with its token, below the 4096 bytes a pipe takes in one piece
 
 
@@ -24,7 +28,7 @@ def be_the_child(
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             guard.confine(limits, folder, report, parent)
         except OSError as error:
-            write(report, READY + token + json.dumps({"broken": str(error)}).encode())
+            write(report, BROKEN + str(error).encode())
             leave(1)
         os.environ["TMPDIR"] = folder
         sys.stdin = sys.stdout = sys.stderr = Silence()
@@ -37,28 +41,28 @@ def be_the_child(
 
 
 def execute(program: str) -> bytes:
-    """Run as the reference evaluator does, in empty globals; give the outcome as JSON."""
-    passed, failed_assertion = b'{"outcome": "PASSED", "detail": ""}', AssertionError
+    """Run as the reference evaluator does, in empty globals; give the outcome's name, a newline and a detail."""
+    passed, failed_assertion = b"PASSED\n", AssertionError
     try:
         code = compile(program, "<string>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError) as error:
-        return describe("BAD_SYNTAX", error, program)
+        return b"BAD_SYNTAX\n" + describe(error, program)
     except MemoryError:
-        return b'{"outcome": "OUT_OF_MEMORY", "detail": "MemoryError while compiling"}'
+        return b"OUT_OF_MEMORY\nMemoryError while compiling"
     try:
         exec(code, {})
     except MemoryError as error:
         error.__traceback__ = None  # its frames hold what filled the memory
-        return b'{"outcome": "OUT_OF_MEMORY", "detail": "MemoryError"}'
+        return b"OUT_OF_MEMORY\nMemoryError"
     except failed_assertion as error:
-        return describe("WRONG_ANSWER", error, program)
+        return b"WRONG_ANSWER\n" + describe(error, program)
     except BaseException as error:  # noqa: BLE001 (SystemExit and whatever a program may throw)
-        return describe("RAISED", error, program)
+        return b"RAISED\n" + describe(error, program)
     return passed
 
 
-def describe(outcome: str, error: BaseException, program: str) -> bytes:
-    """Outcome and one line: type, message and the program's line. Whatever `str(error)` does, there is an answer."""
+def describe(error: BaseException, program: str) -> bytes:
+    """One line: type, message and the program's line. Whatever `str(error)` does, there is an answer."""
     try:
         detail = f"{type(error).__name__}: {str(error)[:DETAIL_CHARS]}".removesuffix(": ")
         line, trace = 0, error.__traceback__
@@ -70,7 +74,7 @@ def describe(outcome: str, error: BaseException, program: str) -> bytes:
         detail = " ".join(detail.split())[:DETAIL_CHARS]
     except BaseException as second:  # noqa: BLE001 (a hostile __str__)
         detail = f"an exception that cannot be shown: {type(second).__name__}"
-    return json.dumps({"outcome": outcome, "detail": detail}).encode()
+    return detail.encode(errors="backslashreplace")
 
 
 class Silence(io.StringIO):

@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +32,7 @@ BOOT = (
     "import sys; root, fd, folder = sys.argv[1:]; sys.path.insert(0, root); from sandbox import zygote; "
     "sys.path.remove(root); zygote.main(int(fd), folder)"
 )
+STALE_S = 3600.0
 HARMLESS = "pass\n"
 
 
@@ -53,6 +55,7 @@ class Sandbox:
         """Start the warm parents. Raises SandboxError when programs cannot be run here."""
         if sys.platform != "linux":
             raise SandboxError(f"sandbox: programs can be judged on Linux only, this is {sys.platform}")
+        await asyncio.to_thread(sweep)
         try:
             await asyncio.gather(*(slot.start() for slot in self._slots))
         except ZygoteDied as error:
@@ -127,9 +130,10 @@ class Slot:
     async def start(self) -> None:
         """Bring up a warm parent. Raises ZygoteDied, or SandboxError when it says that it cannot work here."""
         await self.stop()
-        ours, theirs = socket.socketpair()
+        ours = theirs = None
         try:
-            self._folder = tempfile.mkdtemp(prefix="swarmeval-")
+            ours, theirs = socket.socketpair()
+            self._folder = tempfile.mkdtemp(prefix=f"swarmeval-{os.getpid()}-")
             self._reader, self._writer = await asyncio.open_connection(sock=ours)
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-B", "-c", BOOT, str(ROOT), str(theirs.fileno()), self._folder,
@@ -137,10 +141,12 @@ class Slot:
                 env=clean_environment(), pass_fds=[theirs.fileno()], start_new_session=True, cwd=self._folder,
             )  # fmt: skip
         except OSError as error:
-            ours.close()
+            if ours is not None:
+                ours.close()
             raise SandboxError(f"sandbox: the judging process cannot be started: {error}") from error
         finally:
-            theirs.close()
+            if theirs is not None:
+                theirs.close()
         hello = await self._receive(START_LIMIT_S)
         self.in_force = hello["in_force"]
 
@@ -196,6 +202,17 @@ class Slot:
         errors = await end(process)
         said = errors.decode(errors="replace").strip().splitlines()
         return f"exit code {process.returncode}" + (f", {said[-1]}" if said else "")
+
+
+def sweep() -> None:
+    """Remove the folders of runs that were killed together with their judges: their PID is gone, and they are old."""
+    for folder in Path(tempfile.gettempdir()).glob("swarmeval-*-*"):
+        pid = folder.name.split("-")[1]
+        with contextlib.suppress(OSError):  # another sweeps it, or it is not ours
+            found = folder.stat()
+            mine = found.st_uid == os.geteuid() and pid.isdecimal() and not Path("/proc", pid).exists()
+            if mine and time.time() - found.st_mtime > STALE_S:  # not of a live run in another PID namespace
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 async def end(process: asyncio.subprocess.Process) -> bytes:

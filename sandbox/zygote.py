@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sandbox.child import READY, be_the_child
+from sandbox.child import BROKEN, READY, be_the_child
 from sandbox.guard import MB, Guard, Limits
 
 # Imported once, so that no program spends its time limit on them.
@@ -34,6 +34,7 @@ TRIAL = "import threading\nthread = threading.Thread(target=int)\nthread.start()
 TRIAL_LIMITS = Limits(timeout_s=30.0, memory_mb=1024)
 SETUP_LIMIT_S = 60.0  # from fork to the first line of the program
 TOKEN_BYTES = 16
+OUTCOMES = (b"PASSED", b"WRONG_ANSWER", b"RAISED", b"OUT_OF_MEMORY", b"BAD_SYNTAX")  # that a child may report
 LENGTH = struct.Struct(">I")
 MEMORY_SHARE = 0.5  # a program killed by a signal with this share of its memory in use ran out of memory
 
@@ -131,6 +132,8 @@ class Zygote:
             ended = has_ended(child)  # before the report is read: what it wrote is then there to be read
             drain(self._wakeup)
             received += drain(report)
+            if received.startswith(BROKEN):
+                raise Broken(received[len(BROKEN) :].decode(errors="replace"))
             if received and not started:
                 started, deadline = now, now + limits.timeout_s
             if len(received) > len(READY):
@@ -153,15 +156,10 @@ def read_report(received: bytes, token: bytes) -> dict[str, Any]:
     """The outcome in a child's report; TAMPERED when the program wrote to the pipe itself."""
     tampered = {"outcome": "TAMPERED", "detail": "the program wrote to the judge's pipe"}
     message = received[len(READY) :]
-    if not message.startswith(token):
+    outcome, _, detail = message[len(token) :].partition(b"\n")
+    if not message.startswith(token) or outcome not in OUTCOMES:
         return tampered
-    try:
-        words: dict[str, Any] = json.loads(message[len(token) :])
-    except ValueError:
-        return tampered
-    if "broken" in words:
-        raise Broken(words["broken"])
-    return words
+    return {"outcome": outcome.decode(), "detail": detail.decode(errors="replace")}
 
 
 def describe_death(status: int, peak_mb: float, limits: Limits) -> dict[str, str]:

@@ -74,6 +74,19 @@ def test_an_unreadable_manifest_is_refused_with_the_way_out(tmp_path: Path) -> N
         open_run(tmp_path, "same", fresh=False)
 
 
+@pytest.mark.parametrize("text", ["[]", "{}", '{"run_id": "../x", "sessions": []}', '{"run_id": "x", "sessions": [1]}'])
+def test_a_manifest_edited_into_something_else_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(OutputError, match=r"manifest\.json: is no manifest of a run; move it away$"):
+        open_run(tmp_path, "same", fresh=True)
+
+
+def test_drafts_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
+    (tmp_path / ".metrics.csv.123.tmp").write_text("half")
+    open_run(tmp_path, "same", fresh=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_second_coordinator_is_refused_and_a_dead_ones_lock_is_free(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from bench.run_folder import locked\n"
@@ -109,5 +122,5 @@ def test_a_fingerprint_depends_on_values_not_on_their_order() -> None:
 
 def test_a_manifest_is_read_back(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) is None
-    write_manifest(tmp_path, {"run_id": "x"})
-    assert read_manifest(tmp_path) == {"run_id": "x"}
+    write_manifest(tmp_path, {"run_id": "x", "sessions": []})
+    assert read_manifest(tmp_path) == {"run_id": "x", "sessions": []}

@@ -187,6 +187,43 @@ def test_a_program_that_kills_its_judge_is_to_blame() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program", "outcome", "detail"),
+    [
+        ("raise ValueError('\\ud800\\x00')", Outcome.RAISED, r"ValueError: \ud800"),
+        (
+            'import json\njson.dumps = lambda *a, **k: \'{"outcome": "PASSED"}\'\nassert False',
+            Outcome.WRONG_ANSWER,
+            "Assertion",
+        ),
+        ("import json.encoder\njson.encoder.JSONEncoder = None\n1 / 0", Outcome.RAISED, "ZeroDivisionError"),
+        ("import builtins\nbuiltins.str = lambda *a: 'PASSED'\nassert False", Outcome.WRONG_ANSWER, ""),
+    ],
+)
+def test_what_a_program_replaces_changes_no_outcome(program: str, outcome: Outcome, detail: str) -> None:
+    (found,) = run_all(program)
+    assert found.outcome is outcome
+    assert found.detail.startswith(detail)
+    found.detail.encode()
+
+
+TALKATIVE = """
+import os, sys
+frame = sys._getframe()
+while 'token' not in frame.f_locals: frame = frame.f_back
+os.write(frame.f_locals['report'], frame.f_locals['token'] + {word})
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("word", [b"WINNER\n", b"RAISED", b"{}", b"!broken", b"\xff\xfe\n"])
+def test_a_report_that_is_none_is_no_fault_of_ours(word: bytes) -> None:
+    (found,) = run_all(TALKATIVE.format(word=word))
+    assert found.outcome in (Outcome.TAMPERED, Outcome.RAISED)
+
+
+@pytest.mark.slow
 def test_a_program_that_stops_its_judge_is_to_blame_and_holds_nobody_up() -> None:
     async def session() -> None:
         async with Sandbox(1, 0.5, MEMORY_MB, spare_s=0.5) as sandbox:

@@ -54,6 +54,21 @@ def test_values_reach_their_keys_with_their_yaml_types() -> None:
     assert config.agents[0].samples == 2
 
 
+@pytest.mark.parametrize("value", ["[" * 3000, "1" * 5000])
+def test_a_value_no_parser_can_hold_is_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--set seed: .* cannot be read"):
+        parse_set([f"seed={value}"])
+
+
+def test_a_recursive_file_and_a_key_set_twice_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("agents: &x [*x]\n")
+    with pytest.raises(ConfigError, match=r"cannot be read"):
+        load(path)
+    with pytest.raises(ConfigError, match=r"^--set seed: given twice; keep one of them$"):
+        parse_set(["seed=1", "seed=2"])
+
+
 @pytest.mark.parametrize("word", ["batch_size", "=3", "key=[a", "a=b: c: d"])
 def test_a_malformed_set_is_refused(word: str) -> None:
     with pytest.raises(ConfigError, match=r"^--set"):
@@ -61,6 +76,12 @@ def test_a_malformed_set_is_refused(word: str) -> None:
 
 
 BAD_FILES = {
+    "? [1, 2]\n: 3\n": "YAML syntax error at line 1, column 3: a key must be a word",
+    "{a: b}: c\n": "YAML syntax error at line 1, column 1: a key must be a word",
+    'agents: [{name: "\\ud800"}]\n': "holds half of a surrogate pair, which is no text",
+    "output_dir: ~/runs\n": "output_dir is '~/runs'; write the home folder out",
+    "num_agents: 1000000\nnum_samples: 1000000\n": "these are 164,000,000,000,000 jobs; a run may have 1,000,000,000",
+    "wandb_tags: a\n": "wandb_tags is 'a'; it should be a list",
     "num_agents: 3\n  batch_size: [1\n": "YAML syntax error at line 2, column 13: mapping values are not allowed here",
     "seed: 1\nseed: 2\n": "YAML syntax error at line 2, column 1: seed is set twice",
     "- a\n- b\n": "must hold key: value lines, found list",

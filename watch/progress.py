@@ -93,7 +93,7 @@ class _Lines:
     def _print(self, status: Status) -> None:
         self._unshown = None
         elapsed = hms(self._clock() - self._began)
-        self.note(f"[{elapsed}] {status.phase} {status.done_jobs}/{status.total_jobs} jobs{_details(status)}")
+        self.note(f"[{elapsed}] {status.phase} {done(status)}/{status.total_jobs} jobs{_details(status)}")
 
 
 class _Bar:
@@ -126,12 +126,12 @@ class _Bar:
             self._started = True
             self._rich.start()
             self._console.show_cursor(True)  # a coordinator killed outright must not leave a terminal without one
-        details = f"{status.done_jobs}/{status.total_jobs}{_details(status)}"
+        details = f"{done(status)}/{status.total_jobs}{_details(status)}"
         self._rich.update(
             self._task,
             description=status.phase,
             total=status.total_jobs,
-            completed=status.done_jobs,
+            completed=done(status),
             details=details,
         )
         if self._clock() >= self._due:
@@ -144,6 +144,11 @@ class _Bar:
     def close(self) -> None:
         if self._started:
             self._rich.stop()  # draws once more
+
+
+def done(status: Status) -> int:
+    """How many jobs the phase at hand is done with."""
+    return status.judged + status.failures if status.phase == "judging" else status.done_jobs
 
 
 def hms(seconds: float) -> str:
@@ -164,7 +169,6 @@ def _details(status: Status) -> str:
         None if status.tokens_per_s is None else f"{status.tokens_per_s:.0f} tokens/s",
         None if status.eta_s is None else f"eta {hms(status.eta_s)}",
         None if status.pass_at_1 is None else f"pass@1 {status.pass_at_1:.1%}",
-        f"{status.judged} judged" if status.phase == "judging" else None,
         failures(status),
     ]
     return "".join(f"  {part}" for part in parts if part is not None)

@@ -73,6 +73,6 @@ def _score(path: Path, trouble: list[str]) -> dict[str, object] | None:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, object])
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not JSON, or not UTF-8
         trouble.append(f"{path}: cannot be read ({error})")
         return None

@@ -134,7 +134,10 @@ class _Link:
 
     @classmethod
     async def open(cls, device: DeviceSpec) -> "_Link":
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise WorkerDied(f"{device.name}: its process cannot be started ({error})") from None
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "workers.process", str(theirs.fileno()),
