@@ -23,22 +23,22 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import model_loader  # noqa: E402  first: it silences what torch and its friends print when they are imported
+import model_loader  # first: it silences what torch and its friends print when they are imported
 
 model_loader.quiet()
-import torch  # noqa: E402
-from torch.nn import functional  # noqa: E402
+import torch
+from torch.nn import functional
 
-from bench.plan import Plan, make_agents  # noqa: E402
-from bench.prompts import make_request  # noqa: E402
-from bench.settings import RunConfig  # noqa: E402
-from human_eval_runner import load_tasks  # noqa: E402
-from workers import fit, tokens  # noqa: E402
-from workers.engine import Engine  # noqa: E402
-from workers.protocol import Reply, Request  # noqa: E402
-from workers.replica import load_engine  # noqa: E402
-from workers.replica_spec import ReplicaSpec  # noqa: E402
-from workers.slots import SlotDecoder  # noqa: E402
+from bench.plan import Plan, make_agents
+from bench.prompts import make_request
+from bench.settings import RunConfig
+from human_eval_runner import load_tasks
+from workers import fit, tokens
+from workers.engine import Engine
+from workers.protocol import Reply, Request
+from workers.replica import load_engine
+from workers.replica_spec import ReplicaSpec
+from workers.slots import SlotDecoder
 
 NAMES = {
     "a": "ours, NF4",
