@@ -37,6 +37,9 @@ FLAGS = {
     "output_dir": "output_dir",
 }
 
+# What the same config may change from run to run: which rows share a batch depends on when jobs arrive.
+UP_TO = "up to floating-point effects of which rows share a batch; sampled replies can differ throughout"
+
 
 def run(options: argparse.Namespace) -> int:
     """Run or resume what the flags ask for; gives the exit code. Raises UserError."""
@@ -55,7 +58,12 @@ def run(options: argparse.Namespace) -> int:
         Progress(plan.total) as progress,
         shown(progress.note, config.verbose),
     ):
-        record.note(data=data, hardware=hardware(), agents=[asdict(agent) for agent in plan.agents])
+        record.note(
+            data=data,
+            hardware=hardware(),
+            agents=[asdict(agent) for agent in plan.agents],
+            replies_repeat="exactly" if config.engine == "scripted" else UP_TO,
+        )
         fleet = LocalFleet(devices, _replicas(config, devices, model), config.worker_timeout_s, config.load_timeout_s)
         tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
         desk = _Desk(config, plan, record, progress)
