@@ -51,6 +51,22 @@ def locate(model_id: str, progress: bool = True) -> str:
     return model_id
 
 
+def folder_of(model: str) -> str:
+    """The folder that holds what `locate` gave; the embedded model is converted where need be."""
+    quiet()
+    return str(embedded.converted(embedded.find(), embedded.cache_root())) if model == EMBEDDED else model
+
+
+def config_of(folder: str) -> Any:
+    """The model's transformers configuration. Raises ModelUnavailable when it cannot be read."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (ValueError, OSError, KeyError, ImportError) as error:
+        raise ModelUnavailable(f"{folder}: cannot be loaded: {_first_line(error)}") from error
+
+
 def load(model: str, *, device: str, load_in_4bit: bool, data_parallel: bool = True) -> Loaded:
     """Put one replica on the device ("cuda:0", "cpu"); sharded over every visible GPU without data_parallel.
 
@@ -65,8 +81,8 @@ def load(model: str, *, device: str, load_in_4bit: bool, data_parallel: bool = T
             f"{device}: torch sees no CUDA device here; set device: cpu or use --config config/smoke.yaml"
         )
     began = time.perf_counter()
-    folder = str(embedded.converted(embedded.find(), embedded.cache_root())) if model == EMBEDDED else model
-    dtype = _compute_dtype(device)
+    folder = folder_of(model)
+    dtype = compute_dtype(device)
     sharded = device != "cpu" and not data_parallel
     try:
         tokenizer, loaded = _read(folder, device, dtype, load_in_4bit, sharded)
@@ -148,6 +164,16 @@ def chat_template_sha256(tokenizer: Any) -> str | None:
     return hashlib.sha256(tokenizer.get_chat_template().encode()).hexdigest()
 
 
+def compute_dtype(device: str) -> "torch.dtype":
+    """bf16; where it is missing, fp16 on a GPU and fp32 on a CPU."""
+    import torch
+
+    if device != "cpu":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return torch.bfloat16 if onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
 def _read(folder: str, device: str, dtype: "torch.dtype", four_bit: bool, sharded: bool) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
@@ -164,16 +190,6 @@ def _read(folder: str, device: str, dtype: "torch.dtype", four_bit: bool, sharde
         trust_remote_code=False,
     )
     return tokenizer, model
-
-
-def _compute_dtype(device: str) -> "torch.dtype":
-    """bf16; where it is missing, fp16 on a GPU and fp32 on a CPU."""
-    import torch
-
-    if device != "cpu":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return torch.bfloat16 if onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
 def _dtype_name(dtype: "torch.dtype") -> str:

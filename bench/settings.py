@@ -50,6 +50,9 @@ class RunConfig(BaseModel):
     cpu_kernel: Literal["cached", "bnb"] = Field(
         "cached", description="weights on the CPU: unpacked once after loading, or 4-bit, unpacked at each use"
     )
+    native_kernels: Literal["auto", "off"] = Field(
+        "auto", description="kernels compiled for this CPU where a C++ compiler is found, or torch alone"
+    )
     use_data_parallelism: bool = Field(True, description="one replica per device; false shards one over all GPUs")
     cpu_workers: int = Field(1, ge=1, le=256, description="replicas on the CPU, sharing its cores")
     engine: Literal["hf", "scripted"] = Field("hf", description="what answers; scripted needs no model")

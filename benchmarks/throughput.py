@@ -33,12 +33,11 @@ from bench.plan import Plan, make_agents
 from bench.prompts import make_request
 from bench.settings import RunConfig
 from human_eval_runner import load_tasks
-from workers import fit, tokens
+from workers import tokens
 from workers.engine import Engine
 from workers.protocol import Reply, Request
 from workers.replica import load_engine
 from workers.replica_spec import ReplicaSpec
-from workers.slots import SlotDecoder
 
 NAMES = {
     "a": "ours, NF4",
@@ -170,9 +169,10 @@ def contestants(options: argparse.Namespace) -> dict[str, Contestant]:
     )
     found: dict[str, Contestant] = {}
     with endless(made.model, made.tokenizer, options.stops):
-        unshared = Engine(made.model, made.tokenizer, SlotDecoder(made.model, rows, share=False), made.info())
-        sharing = Engine(made.model, made.tokenizer, fit.decoder(made.model, rows), made.info())
-    found["a"] = lambda: ours(sharing, requests)
+        made._eos = frozenset() if not options.stops else made._eos
+        unshared = load_engine(replica_spec(folder, options), share=False)
+        unshared._eos = made._eos
+    found["a"] = lambda: ours(made, requests)
     found["g"] = lambda: ours(unshared, requests)
     for letter, four_bit, size, batches in (("b", True, 8, options.b_batches), ("c", False, 64, options.c_batches)):
         if letter in options.only:
@@ -183,7 +183,7 @@ def contestants(options: argparse.Namespace) -> dict[str, Contestant]:
 
 
 def replica_spec(folder: str, options: argparse.Namespace) -> ReplicaSpec:
-    return ReplicaSpec("hf", folder, "cpu", True, "cached", True, options.rows, options.tokens)
+    return ReplicaSpec("hf", folder, "cpu", True, "cached", "auto", True, options.rows, options.tokens)
 
 
 def peer(folder: str, four_bit: bool, requests: list[Request], size: int, batches: int, stops: bool) -> Contestant:

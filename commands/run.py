@@ -95,9 +95,11 @@ def _replicas(config: RunConfig, devices: tuple[DeviceSpec, ...], model: str) ->
             device=device.name if config.engine == "scripted" else device.torch_device,
             load_in_4bit=config.load_in_4bit,
             cpu_kernel=config.cpu_kernel,
+            native_kernels=config.native_kernels,
             data_parallel=config.use_data_parallelism,
             rows=None if config.engine_rows == "auto" else config.engine_rows,
             max_new_tokens=config.max_new_tokens,
+            neighbours=config.cpu_workers if config.device == "cpu" else 1,
         )
         for device in devices
     ]

@@ -27,7 +27,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def engine(rows: int, model: Any = MODEL, decoder: Any = None) -> Engine:
+def engine(rows: int, model: Any = MODEL, decoder: Any = None, compiled: bool = True) -> Engine:
     info = ReplicaInfo(
         engine="hf",
         model="tiny",
@@ -40,7 +40,10 @@ def engine(rows: int, model: Any = MODEL, decoder: Any = None) -> Engine:
         memory_mb=0.0,
         load_s=0.0,
     )
-    return Engine(model, TOKENIZER, decoder or fit.decoder(model, rows), info)
+    kernels = fit.kernels(model) if compiled else None
+    return Engine(
+        model, TOKENIZER, decoder or fit.fitted(model, tiny_model.budget(model, rows), kernels).decoder, info, kernels
+    )
 
 
 def requests(count: int, sampling: Sampling = GREEDY, agents: int = 2) -> list[Request]:
@@ -139,7 +142,7 @@ def test_a_sliding_window_is_obeyed_by_decoding_rows_one_by_one(caplog: pytest.L
     model = MistralForCausalLM(config).eval()
     wanted = requests(4)
     found = texts(engine(4, model), wanted)
-    assert caplog.messages == ["rows are decoded one by one: slots cannot stand in for its DynamicSlidingWindowLayer"]
+    assert caplog.messages == ["rows are decoded one by one: nothing stands in for its DynamicSlidingWindowLayer"]
     assert found == {request.job_id: generated(request, model) for request in wanted}
 
 
@@ -247,3 +250,54 @@ def test_progress_counts_output_tokens() -> None:
     found = answer(served, requests(3))
     assert served.progress().output_tokens == sum(reply.output_tokens for reply in found.values())
     assert not served.busy()
+
+
+class Scarce:
+    """A decoder that runs out of memory with more than so many rows, at a step of one's choice."""
+
+    def __init__(self, inner: Any, rows: int, when: str) -> None:
+        self._inner, self._limit, self._when = inner, rows, when
+        self._rows = 0
+
+    def join(self, prompt: tuple[int, ...], new_tokens: int) -> int | None:
+        self._rows += 1
+        self._check("join")
+        return int(self._inner.join(prompt, new_tokens))
+
+    def prefill(self) -> Any:
+        self._check("prefill")
+        return self._inner.prefill()
+
+    def decode(self, tokens: Sequence[int]) -> Any:
+        self._check("decode")
+        return self._inner.decode(tokens)
+
+    def evict(self, row: int) -> None:
+        self._rows -= 1
+        self._inner.evict(row)
+
+    def clear(self) -> None:
+        self._rows = 0
+        self._inner.clear()
+
+    def _check(self, now: str) -> None:
+        if now == self._when and self._rows > self._limit:
+            raise torch.OutOfMemoryError("made up")
+
+
+@pytest.mark.parametrize("when", ["join", "prefill", "decode"])
+def test_out_of_memory_halves_the_rows_and_loses_nothing(when: str, caplog: pytest.LogCaptureFixture) -> None:
+    wanted = [*requests(7, WARM), Request("7/t/0/0", 1, GREEDY, text="a" * 600)]
+    undisturbed = texts(engine(8), wanted)
+    served = engine(8, decoder=Scarce(SeparateDecoder(MODEL), 2, when))
+    found = answer(served, wanted)
+    assert {job_id: reply.text for job_id, reply in found.items()} == undisturbed
+    assert [message.split(" rows")[0] for message in caplog.messages] == ["out of memory: 4", "out of memory: 2"]
+    assert served.progress().output_tokens == sum(reply.output_tokens for reply in found.values())
+
+
+def test_out_of_memory_with_one_row_ends_the_worker() -> None:
+    served = engine(2, decoder=Scarce(SeparateDecoder(MODEL), 0, "prefill"))
+    served.submit(requests(1)[0])
+    with pytest.raises(torch.OutOfMemoryError):
+        finish(served)

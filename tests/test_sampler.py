@@ -15,7 +15,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from workers.sampler import Choice, Sampler, _topk, draw, penalize
+from workers.draw import Limits, Penalty, Scores, draw, penalized, topk
+from workers.sampler import Choice, Sampler
 
 CPU = torch.device("cpu")
 
@@ -44,7 +45,18 @@ def reference(scores: Tensor, top_k: int, top_p: float) -> Tensor:
 
 def drawn(scores: Tensor, top_k: int, top_p: float, uniform: Tensor, window: int) -> Tensor:
     rows = scores.shape[0]
-    return draw(scores, torch.full((rows,), top_k), torch.full((rows,), top_p), uniform, window)
+    return decided(scores, torch.full((rows,), top_k), torch.full((rows,), top_p), uniform, window)
+
+
+def decided(scores: Tensor, top_k: Tensor, top_p: Tensor, uniform: Tensor, window: int) -> Tensor:
+    """The tokens drawn from the best `window` scores, or from all of them where these do not decide."""
+    limits = Limits(torch.ones(len(top_k)), top_k, top_p, some_unlimited=True)
+    tokens, undecided = draw(Scores(scores), limits, uniform, window)
+    if undecided.any():
+        some = undecided.nonzero()[:, 0]
+        tokens[some], left = draw(Scores(scores[some]), limits.of(some), uniform[some], scores.shape[1])
+        assert not left.any()
+    return tokens
 
 
 def sweep(scores: Tensor, top_k: int, top_p: float, window: int, points: int = 1024) -> Tensor:
@@ -90,7 +102,7 @@ def test_the_kept_set_equals_that_of_transformers(top_k: int, top_p: float) -> N
 def test_looking_at_the_best_blocks_only_finds_the_best_of_all(seed: int, vocabulary: int, equal: bool) -> None:
     scores = scores_of(seed, 3, vocabulary)
     scores = scores.round() if equal else scores
-    values, ids = _topk(scores, 4)
+    values, ids = topk(scores, 4)
     assert torch.equal(values.sort(descending=True).values, scores.topk(4).values)
     assert torch.equal(values, scores.gather(1, ids))
     assert all(len(set(row)) == 4 for row in ids.tolist())
@@ -124,8 +136,10 @@ def test_rows_with_different_settings_do_not_disturb_each_other() -> None:
     scores = scores_of(13, 4, 200)
     top_k, top_p = torch.tensor([0, 5, 40, 150]), torch.tensor([0.9, 1.0, 0.5, 0.99])
     uniform = torch.tensor([0.1, 0.5, 0.9, 0.99], dtype=torch.float64)
-    together = draw(scores, top_k, top_p, uniform, 16)
-    alone = [int(draw(scores[i : i + 1], top_k[i : i + 1], top_p[i : i + 1], uniform[i : i + 1], 16)) for i in range(4)]
+    together = decided(scores, top_k, top_p, uniform, 16)
+    alone = [
+        int(decided(scores[i : i + 1], top_k[i : i + 1], top_p[i : i + 1], uniform[i : i + 1], 16)) for i in range(4)
+    ]
     assert together.tolist() == alone
 
 
@@ -133,8 +147,8 @@ def test_the_repetition_penalty_is_that_of_transformers() -> None:
     logits = scores_of(17, 2, 30)
     history = torch.tensor([[3, 3, 9, 12], [0, 1, 2, 29]])
     wanted = RepetitionPenaltyLogitsProcessor(1.3)(history, logits)
-    penalize(logits, history, torch.tensor([1.3, 1.3]))
-    assert torch.equal(logits, wanted)
+    penalty = Penalty(history, torch.tensor([4, 4]), torch.tensor([1.3, 1.3]))
+    assert torch.equal(penalized(logits, penalty), wanted)
 
 
 def test_greedy_rows_take_the_best_token_beside_sampling_rows() -> None:

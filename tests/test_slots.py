@@ -1,23 +1,19 @@
 """Slots that share prompts give what plain decoding gives, whatever joins, leaves and shares; every family that can."""
 
-import random
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from tests import tiny_model
+from tests.decoding import PROMPTS, admit, same_all_the_way
 from workers import attention, fit
-from workers.separate import SeparateDecoder
 from workers.slots import SlotDecoder
 
 MODEL = tiny_model.model()
-PROMPTS = tuple(tuple(range(3, 3 + length)) for length in (4, 9, 30, 130))  # the last is longer than a new slot
 
 
 @pytest.fixture(autouse=True)
@@ -29,80 +25,33 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def family(name: str, **changes: Any) -> Any:
-    """A random model of a family, in fp32."""
-    torch.manual_seed(1)
-    sizes = {
-        "vocab_size": 288, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "eos_token_id": 1,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512, "initializer_range": 0.2,
-        "pad_token_id": 0,
-    }  # fmt: skip
-    config = getattr(transformers, f"{name}Config")(**(sizes | changes))
-    return getattr(transformers, f"{name}ForCausalLM")(config).eval()
-
-
-def close(found: Tensor, wanted: Tensor) -> bool:
-    return bool(torch.allclose(found, wanted, rtol=1e-3, atol=1e-4))
-
-
-@torch.inference_mode()
-def same_all_the_way(model: Any, seed: int, steps: int, share: bool = True) -> bool:
-    """Random arrivals, tokens and departures, in slots and one by one: do the logits agree at every step?"""
-    chance = random.Random(seed)
-    slots, separate, rows = SlotDecoder(model, 8, share), SeparateDecoder(model), 0
-    for _ in range(steps):
-        news = [PROMPTS[chance.randrange(len(PROMPTS))] for _ in range(chance.randint(0, 8 - rows))]
-        if news:
-            rows += len(news)
-            if not close(slots.admit(news), separate.admit(news)):
-                return False
-        if rows:
-            tokens = [chance.randrange(3, 288) for _ in range(rows)]
-            if not close(slots.decode(tokens), separate.decode(tokens)):
-                return False
-        for _ in range(chance.randint(0, rows)):
-            row = chance.randrange(rows)
-            slots.evict(row)
-            separate.evict(row)
-            rows -= 1
-    return True
-
-
 @pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 10_000), share=st.booleans())
 def test_rows_may_come_and_go_in_any_order(seed: int, share: bool) -> None:
-    assert same_all_the_way(MODEL, seed, steps=8, share=share)
+    assert same_all_the_way(MODEL, lambda rows: SlotDecoder(MODEL, rows, share), seed, steps=8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "changes"), tiny_model.FULL_ATTENTION)
+def test_every_family_with_full_attention_shares_prompts(name: str, changes: dict[str, Any]) -> None:
+    model = tiny_model.family(name, **changes)
+    assert fit.fitted(model, tiny_model.budget(model, 4), None).name == "slots, prompts shared"
+    assert same_all_the_way(model, lambda rows: SlotDecoder(model, rows), seed=4, steps=6)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "changes"),
+    ("name", "changes", "wanted"),
     [
-        ("Llama", {"num_key_value_heads": 4}),
-        ("Llama", {"num_key_value_heads": 1}),
-        ("Qwen2", {}),
-        ("Qwen3", {"head_dim": 32}),
-        ("Mistral", {"sliding_window": None}),
-        ("Gemma", {"head_dim": 32}),
-        ("Phi", {}),
-        ("Phi3", {}),
-        ("Starcoder2", {"sliding_window": None}),
+        ("Gemma2", {"head_dim": 32}, "one by one"),
+        ("Mistral", {"sliding_window": 8}, "one by one"),
+        ("Qwen2", {"attn_implementation": "eager"}, "slots"),
     ],
 )
-def test_every_family_with_full_attention_shares_prompts(name: str, changes: dict[str, Any]) -> None:
-    model = family(name, **changes)
-    assert fit.unsuited(model, share=True) is None
-    assert same_all_the_way(model, seed=4, steps=6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "changes"),
-    [("Gemma2", {"head_dim": 32}), ("Mistral", {"sliding_window": 8}), ("Qwen2", {"attn_implementation": "eager"})],
-)
-def test_attention_of_another_kind_is_not_replaced(name: str, changes: dict[str, Any]) -> None:
-    assert fit.unsuited(family(name, **changes), share=True) is not None
+def test_attention_of_another_kind_is_not_replaced(name: str, changes: dict[str, Any], wanted: str) -> None:
+    model = tiny_model.family(name, **changes)
+    assert fit.fitted(model, tiny_model.budget(model, 4), None).name == wanted
 
 
 def test_softmax_over_two_sets_of_keys_is_that_over_their_union() -> None:
@@ -135,10 +84,10 @@ def test_the_logarithm_of_the_sum_is_that_of_the_plain_formula() -> None:
 @torch.inference_mode()
 def test_a_shared_prompt_is_kept_once_and_not_in_the_slots() -> None:
     decoder = SlotDecoder(MODEL, 6)
-    decoder.admit([PROMPTS[2]] * 2)
+    admit(decoder, [PROMPTS[2]] * 2)
     decoder.decode([5, 6])
     assert [(row.own, row.shared) for row in decoder._rows] == [(31, 0), (31, 0)]
-    decoder.admit([PROMPTS[2], PROMPTS[1]])
+    admit(decoder, [PROMPTS[2], PROMPTS[1]])
     assert [(row.own, row.shared) for row in decoder._rows] == [(1, 30), (1, 30), (0, 30), (9, 0)]
     for row in (2, 1, 0):
         decoder.evict(row)

@@ -1,47 +1,84 @@
 """How long a row may grow and how many rows fit: reckoned from the model's shape and the memory that is free."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from workers.prefill import KEPT_TOKENS
-from workers.slots import BLOCK
-
 MOST_ROWS = {"cpu": 128, "cuda": 64}  # on a CPU 128 give 1.2-1.4 times the tokens of 64, and 256 hardly more
 PROMPT_TOKENS = 1024  # what a prompt is reckoned to take; HumanEval's longest is about half of it
-SHARE = 0.5  # of the free memory; the rest is for activations, logits and other replicas on this machine
+SHARE = 0.5  # of the free memory; the rest is for activations, logits and whatever else runs
 UNSTATED_CONTEXT_TOKENS = 32768  # for models that state no limit
+NF4_SHARE = 0.3  # of 16-bit weights: half a byte each, their scales, and the layers that stay as they are
 
 
-def context_tokens(model: Any, tokenizer: Any) -> int:
-    """The most tokens that prompt and output may have together."""
-    stated = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    # Tokenizers without a limit state an astronomical one.
-    return int(stated or min(tokenizer.model_max_length, UNSTATED_CONTEXT_TOKENS))
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a replica will take at most, reckoned before it is loaded."""
+
+    rows: int
+    row_tokens: int  # prompt and output of one row
+    context_tokens: int  # the most tokens that one request may have
+    token_bytes: int  # keys and values of one token
+    weight_bytes: int
+
+    @property
+    def tokens(self) -> int:
+        """For whose keys and values there is room in all."""
+        return max(self.rows * self.row_tokens, self.context_tokens)
+
+    def __str__(self) -> str:
+        rows_gb = self.rows * self.row_tokens * self.token_bytes / 1e9
+        return (
+            f"{self.rows} rows x {self.row_tokens:,} tokens x {self.token_bytes / 1e3:.1f} kB = {rows_gb:.2f} GB "
+            f"at most, and weights of about {self.weight_bytes / 1e9:.2f} GB"
+        )
 
 
-def auto_rows(model: Any, device: str, max_new_tokens: int, context: int) -> int:
-    """As many rows as pay and fit into a share of the free memory; at least one."""
+def reckon(
+    config: Any,
+    dtype: torch.dtype,
+    *,
+    device: str,
+    rows: int | None,
+    max_new_tokens: int,
+    weight_bytes: int,
+    share: int,
+) -> Budget:
+    """The budget of one of `share` replicas on this machine's memory; without `rows`, as many as pay and fit.
+
+    `config` is the model's, `weight_bytes` what its weights will take. Longest requests are bounded by the model's
+    context, and by the memory where that is less.
+    """
+    context = context_tokens(config)
+    row = min(context, PROMPT_TOKENS + max_new_tokens)
+    token = token_bytes(config, dtype)
+    free = (SHARE * free_bytes(device) - weight_bytes) // share if device == "cpu" else SHARE * free_bytes(device)
     most = MOST_ROWS["cpu" if device == "cpu" else "cuda"]
-    free = SHARE * free_bytes(device) - KEPT_TOKENS * token_bytes(model)
-    return int(max(1, min(most, free // row_bytes(model, max_new_tokens, context))))
+    rows = rows or int(max(1, min(most, free // (row * token))))
+    return Budget(rows, row, int(min(context, max(row * rows, free // token))), token, weight_bytes)
 
 
-def row_bytes(model: Any, max_new_tokens: int, context: int) -> int:
-    """What a row takes at most. Prompts that rows share take less: they are counted as if each row kept its own."""
-    tokens = min(context, PROMPT_TOKENS + max_new_tokens)
-    return -(-tokens // BLOCK) * BLOCK * token_bytes(model)
+def context_tokens(config: Any) -> int:
+    """The most tokens that prompt and output may have together, for this model."""
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or UNSTATED_CONTEXT_TOKENS)
 
 
-def token_bytes(model: Any) -> int:
+def token_bytes(config: Any, dtype: torch.dtype) -> int:
     """What the keys and values of one token of one row take, in bytes."""
-    config = model.config.get_text_config()
+    config = config.get_text_config()
     query_heads = config.num_attention_heads
     heads = getattr(config, "num_key_value_heads", None) or query_heads
     head_size = getattr(config, "head_dim", None) or config.hidden_size // query_heads
-    return int(2 * config.num_hidden_layers * heads * head_size * model.dtype.itemsize)
+    return int(2 * config.num_hidden_layers * heads * head_size * dtype.itemsize)
+
+
+def weight_bytes(folder: str, dtype: torch.dtype, four_bit: bool) -> int:
+    """What weights of 16 bits a number, as most are stored, will take; 0 where there are no such files."""
+    stored = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
+    return int(stored * (NF4_SHARE if four_bit else dtype.itemsize / 2))
 
 
 def free_bytes(device: str) -> int:

@@ -5,12 +5,15 @@ once is 4-21 times faster, and laying them out for oneDNN saves it from doing so
 two bytes a weight instead of half a byte. Values stay those of NF4.
 """
 
+from typing import Any
+
 import torch
 from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
 from torch import Tensor, nn
 from torch.nn import functional
 
+_GRAIN = 16  # batch sizes tried are multiples of it
 _ROWS = (1, 33)  # how many rows a laid-out layer is tried with
 _TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}  # share of the norm of what the plain layer gives
 
@@ -44,7 +47,7 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.bias = linear.bias
-        self.nbytes = linear.weight.nbytes
+        self.nbytes, self.dtype = linear.weight.nbytes, linear.weight.dtype
         # No parameter: nothing but the product below can be done with it.
         self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
 
@@ -65,9 +68,42 @@ def prepack(model: nn.Module) -> int:
     return count
 
 
+def pack(linear: nn.Linear) -> nn.Module:
+    """The layer laid out where that gives the same; otherwise the layer itself."""
+    return _checked(linear) or linear
+
+
 def packed_mb(model: nn.Module) -> float:
     """What laid-out weights take, in MB; they are not among the model's parameters."""
     return sum(module.nbytes for module in model.modules() if isinstance(module, PackedLinear)) / 1e6
+
+
+@torch.inference_mode()
+def steady_sizes(model: nn.Module, most: int) -> tuple[list[int], bool]:
+    """The batch sizes up to `most` at which every linear layer gives a row the bits that it gets in a batch of `most`,
+    and whether it gets them whatever the rows beside it and wherever it stands.
+
+    Libraries choose another way to multiply for each shape, so only layers of different shapes are tried.
+    """
+    layers: dict[tuple[object, ...], Any] = {}
+    for module in model.modules():
+        shape = (type(module), getattr(module, "in_features", None), getattr(module, "out_features", None))
+        if isinstance(module, (PackedLinear, nn.Linear)):
+            layers.setdefault(shape, module)
+    sizes, steady = list(range(_GRAIN, most + 1, _GRAIN)), True
+    chance = torch.Generator().manual_seed(0)
+    for layer in layers.values():
+        values = torch.randn(1, most, layer.in_features, generator=chance).to(_dtype_of(layer))
+        wanted = layer(values)
+        turned = layer(values.flip(1)).flip(1)
+        steady = steady and torch.equal(turned, wanted)
+        sizes = [size for size in sizes if torch.equal(layer(values[:, :size].contiguous()), wanted[:, :size])]
+    return sizes or [most], steady and bool(sizes)
+
+
+def _dtype_of(layer: Any) -> torch.dtype:
+    found: torch.dtype = layer.dtype if isinstance(layer, PackedLinear) else layer.weight.dtype
+    return found if found.is_floating_point else layer.compute_dtype  # 4-bit weights are bytes
 
 
 def _checked(linear: nn.Linear) -> PackedLinear | None:

@@ -4,36 +4,27 @@ Knows scheduling, clocks and limits. How rows are decoded (slots, separate), how
 text ends (stopping) have rooms of their own.
 """
 
+import logging
 import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from workers import beams
+from workers.decoder import Decoder
+from workers.native import Kernels
 from workers.protocol import Answer, FinishReason, Progress, Refusal, ReplicaInfo, Reply, Request
 from workers.sampler import Choice, Sampler
 from workers.stopping import StopStrings, eos_ids
 from workers.tokens import PromptError, Reader, chat_ids, text_ids
 
+log = logging.getLogger("swarmeval")
+
 PREFILL_TOKENS = 2048  # new prompt tokens admitted in one step, so that step() returns soon
-
-
-class Decoder(Protocol):
-    """Rows 0..n-1 of one model. New rows join at the end; the last row takes the place of one that leaves."""
-
-    def has_prefilled(self, prompt: tuple[int, ...]) -> bool: ...
-
-    def admit(self, prompts: Sequence[tuple[int, ...]]) -> Tensor:
-        """Add a row for each prompt; give the logits after it: [prompts, vocabulary], fp32."""
-
-    def decode(self, tokens: Sequence[int]) -> Tensor:
-        """Add one token to every row; give the logits after it: [rows, vocabulary], fp32."""
-
-    def evict(self, row: int) -> None: ...
 
 
 @dataclass(slots=True)
@@ -85,18 +76,24 @@ class _Row:
 class Engine:
     """A Replica over a transformers model. output_tokens counts what the model said, the end-of-text token left out.
 
-    A torch.OutOfMemoryError leaves step() as it is: the rows are then lost and the worker must end.
+    Out of memory, it forgets its rows, begins their requests again and lets half as many run at once; with one row
+    left, torch.OutOfMemoryError leaves step() and the worker must end.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, decoder: Decoder, info: ReplicaInfo) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, decoder: Decoder, info: ReplicaInfo, kernels: Kernels | None = None
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self._decoder = decoder
         self._info = info
         self._eos = eos_ids(model, tokenizer)
-        self._sampler = Sampler(info.rows, model.device)
+        self._kernels = kernels
+        self._most_rows = info.rows
+        self._sampler = Sampler(info.rows, model.device, kernels)
         self._waiting: deque[_Waiting] = deque()
         self._rows: list[_Row] = []  # row i is row i of decoder and sampler
+        self._answers: list[Answer] = []  # of this step so far
         self._output_tokens = 0
 
     def info(self) -> ReplicaInfo:
@@ -107,10 +104,15 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[Answer]:
-        answers = self._admit()
-        if self._rows:
-            logits = self._decoder.decode([row.output[-1] for row in self._rows])
-            answers += self._extend(logits, first=0)
+        try:
+            self._admit()
+            if self._rows:
+                self._extend(self._decoder.decode([row.output[-1] for row in self._rows]), first=0)
+        except torch.OutOfMemoryError:
+            if self._most_rows == 1:
+                raise
+            self._begin_again()
+        answers, self._answers = self._answers, []
         return answers
 
     def drop_waiting(self) -> list[str]:
@@ -130,25 +132,44 @@ class Engine:
     def busy(self) -> bool:
         return bool(self._rows or self._waiting)
 
-    def _admit(self) -> list[Answer]:
+    def _begin_again(self) -> None:
+        """Half the rows; what was in them waits again, first. Seeds are the requests' own, so replies stay the same."""
+        self._most_rows = max(1, self._most_rows // 2)
+        log.warning("out of memory: %d rows from now on, and those that ran begin again", self._most_rows)
+        self._waiting.extendleft(_Waiting(row.request, row.submitted) for row in reversed(self._rows))
+        self._output_tokens -= sum(len(row.output) for row in self._rows)
+        self._rows = []
+        self._decoder.clear()
+        self._sampler = Sampler(self._most_rows, self.model.device, self._kernels)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _admit(self) -> None:
         """Fill the free rows, and give every newcomer its first token."""
-        answers: list[Answer] = []
-        newcomers: list[_Row] = []
-        tokens = PREFILL_TOKENS
-        while self._waiting and tokens > 0 and len(self._rows) + len(newcomers) < self._info.rows:
+        first, tokens = len(self._rows), PREFILL_TOKENS
+        while self._waiting and tokens > 0 and len(self._rows) < self._most_rows:
             waiting = self._waiting.popleft()
             try:
                 row = self._open(waiting)
             except PromptError as error:
-                answers.append(Refusal(waiting.request.job_id, str(error), retry=False))
+                self._answers.append(Refusal(waiting.request.job_id, str(error), retry=False))
                 continue
+            self._rows.append(row)  # from here on the request is not lost, whatever runs out of memory
             if row.request.sampling.num_beams > 1:
-                answers.append(self._search_beams(row))
+                self._answers.append(self._search_beams(row))
+                self._rows.pop()
                 break
-            if not self._decoder.has_prefilled(row.prompt) and all(row.prompt != new.prompt for new in newcomers):
-                tokens -= len(row.prompt)
-            newcomers.append(row)
-        return answers + self._begin(newcomers)
+            cost = self._decoder.join(row.prompt, row.request.sampling.max_new_tokens)
+            if cost is None:
+                self._waiting.appendleft(waiting)
+                self._rows.pop()
+                break
+            tokens -= cost
+        if first < len(self._rows):
+            logits = self._decoder.prefill()
+            for row in self._rows[first:]:
+                self._sampler.admit(_choice(row.request), row.prompt)
+            self._extend(logits, first)
 
     def _open(self, waiting: _Waiting) -> _Row:
         """The row of a request. Raises PromptError when the model cannot take it."""
@@ -178,21 +199,10 @@ class Engine:
             stops=StopStrings(reader, request.sampling.stop),
         )
 
-    def _begin(self, newcomers: list[_Row]) -> list[Answer]:
-        if not newcomers:
-            return []
-        logits = self._decoder.admit([row.prompt for row in newcomers])
-        first = len(self._rows)
-        self._rows += newcomers
-        for row in newcomers:
-            self._sampler.admit(_choice(row.request), row.prompt)
-        return self._extend(logits, first)
-
-    def _extend(self, logits: Tensor, first: int) -> list[Answer]:
+    def _extend(self, logits: Tensor, first: int) -> None:
         """Give rows first, first + 1, ... the next token each, from their logits; answer those that end."""
         tokens = self._sampler.choose(logits, first)
         now = time.perf_counter()
-        answers: list[Answer] = []
         ended = []
         for index, token in enumerate(tokens, first):
             row = self._rows[index]
@@ -200,10 +210,9 @@ class Engine:
             reason = row.take(token, self._eos, now)
             self._output_tokens += len(row.output) - before
             if reason is not None:
-                answers.append(row.reply(reason))
+                self._answers.append(row.reply(reason))
                 ended.append(index)
         self._evict(ended)
-        return answers
 
     def _evict(self, indexes: Sequence[int]) -> None:
         for index in sorted(indexes, reverse=True):  # so that the last row is never one that is to leave

@@ -1,9 +1,11 @@
-"""Which decoder a model gets: slots that share prompts, slots that do not, or separate rows.
+"""Which decoder a model gets: compiled pages, slots that share prompts, slots that do not, or separate rows.
 
 The first that gives the logits of plain decoding is taken; what was not is logged with its reason.
 """
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,64 +13,131 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from workers import attention
+from workers import attention, native
+from workers.budget import Budget
+from workers.cpu_weights import steady_sizes
+from workers.decoder import Decoder
+from workers.draw import Penalty, Scores
+from workers.native import Kernels
+from workers.paged import PagedDecoder
+from workers.pages import pages_of
 from workers.prefill import Prompt
 from workers.separate import SeparateDecoder
 from workers.slots import SlotDecoder
 
+MOST_TOKENS = 128  # in one forward over pages: more gains nothing, and a prompt's tokens go through in as many steps
 _STEPS = 3
-# Share of the logits' norm by which slots may differ. Rounding of a deep model in 16 bits reaches about 0.02;
+# Share of the logits' norm by which a decoder may differ. Rounding of a deep model in 16 bits reaches about 0.02;
 # a wrong mask or position costs more than half.
 _TOLERANCE = {torch.float32: 1e-3}
 _TOLERANCE_16_BIT = 0.1
+_FAULTS = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 log = logging.getLogger("swarmeval")
 
 
-def decoder(model: Any, rows: int) -> SlotDecoder | SeparateDecoder:
-    """A decoder of this model with room for so many rows."""
-    reason = unsuited(model, share=False)
-    if reason is not None:
-        log.warning("rows are decoded one by one: %s", reason)
-        return SeparateDecoder(model)
-    reason = unsuited(model, share=True)
-    if reason is not None:
-        log.warning("rows share no prompts: %s", reason)
-    return SlotDecoder(model, rows, share=reason is None)
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """How a model's rows are decoded."""
+
+    decoder: Decoder
+    name: str  # "pages", "slots, prompts shared", "slots", "one by one"
+    steady: bool = False  # a row gets the same bits whatever the rows beside it
+
+
+def kernels(model: Any) -> Kernels | None:
+    """The compiled kernels for a model on the CPU, where they can be had and choose as torch does."""
+    try:
+        found = native.load(model.dtype)
+    except native.Unavailable as error:
+        log.warning("no compiled kernels: %s", error)
+        return None
+    if not _finds_the_best(found):
+        log.warning("no compiled kernels: they do not find the best scores of a row")
+        return None
+    return found
+
+
+def fitted(model: Any, budget: Budget, compiled: Kernels | None, share: bool = True) -> Fitted:
+    """A decoder of this model with room for the budget's rows. Without `share`, rows share no prompts."""
+    reason = _odd_layers(model)
+    if reason is None and compiled is not None:
+        sizes, steady = steady_sizes(model, MOST_TOKENS)
+
+        def paged(rows: int, pages: int) -> PagedDecoder:
+            return PagedDecoder(model, compiled, rows, pages, sizes, share)
+
+        fault = unsuited(model, lambda rows: paged(rows, 4 * rows))
+        if fault is None:
+            halves = 2 * budget.rows  # the last page of a prompt and the last of an answer may be half empty
+            return Fitted(paged(budget.rows, pages_of(budget.tokens) + halves), "pages", steady)
+        log.warning("no compiled attention: %s", fault)
+    if reason is None and share:
+        fault = _other_attention(model) or unsuited(model, lambda rows: SlotDecoder(model, rows, share=True))
+        if fault is None:
+            return Fitted(SlotDecoder(model, budget.rows, share=True), "slots, prompts shared")
+        log.warning("rows share no prompts: %s", fault)
+    reason = reason or unsuited(model, lambda rows: SlotDecoder(model, rows, share=False))
+    if reason is None:
+        return Fitted(SlotDecoder(model, budget.rows, share=False), "slots")
+    log.warning("rows are decoded one by one: %s", reason)
+    return Fitted(SeparateDecoder(model), "one by one")
 
 
 @torch.inference_mode()
-def unsuited(model: Any, share: bool) -> str | None:
-    """Why slots cannot serve the model; None when they can."""
-    layers = DynamicCache(config=model.config).layers
-    odd = sorted({type(layer).__name__ for layer in layers if type(layer) is not DynamicLayer})
-    if odd:
-        return f"slots cannot stand in for its {', '.join(odd)}"
-    if share and model.config._attn_implementation != attention.BASE:
-        return f"{type(model).__name__} uses {model.config._attn_implementation} attention"
+def unsuited(model: Any, make: Callable[[int], Decoder]) -> str | None:
+    """Why the decoder that `make` gives for so many rows cannot serve the model; None when it can."""
     vocabulary = model.config.get_text_config().vocab_size
-    short, long = (_some_prompt(vocabulary, length) for length in (5, 12))
-    prompts = [short, long, short, short, long]  # the first shared, the second kept in slots
+    short, long = (_some_prompt(vocabulary, length) for length in (5, 20))
+    prompts = [short, long, short, short, long]  # enough of the first to share it
     try:
-        found = _logits(SlotDecoder(model, len(prompts), share), prompts)
+        found = _logits(make(len(prompts)), prompts)
     except torch.OutOfMemoryError:
         raise
-    except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        return f"slots do not work with {type(model).__name__}: {type(error).__name__}: {error}"
+    except _FAULTS as error:
+        return f"{type(model).__name__} does not work with them: {type(error).__name__}: {error}"
     wanted = _logits(SeparateDecoder(model), prompts)
     difference = float((found - wanted).norm() / wanted.norm())
     if not difference <= _TOLERANCE.get(model.dtype, _TOLERANCE_16_BIT):
-        return f"slots change the logits of {type(model).__name__} by {difference:.2g} of their norm"
+        return f"the logits of {type(model).__name__} change by {difference:.2g} of their norm"
     return None
 
 
-def _logits(decoder: SlotDecoder | SeparateDecoder, prompts: list[Prompt]) -> Tensor:
-    """What the decoder says to a few tokens after prompts of different lengths: [steps, prompts, vocabulary]."""
-    steps = [decoder.admit(prompts)]
+def _odd_layers(model: Any) -> str | None:
+    odd = sorted(
+        {type(one).__name__ for one in DynamicCache(config=model.config).layers if type(one) is not DynamicLayer}
+    )
+    return f"nothing stands in for its {', '.join(odd)}" if odd else None
+
+
+def _other_attention(model: Any) -> str | None:
+    if model.config._attn_implementation != attention.BASE:
+        return f"{type(model).__name__} uses {model.config._attn_implementation} attention"
+    return None
+
+
+def _logits(decoder: Decoder, prompts: list[Prompt]) -> Tensor:
+    """What the decoder says to a few tokens after prompts of different lengths: [steps, prompts, vocabulary], fp32."""
+    for prompt in prompts:
+        decoder.join(prompt, _STEPS)
+    steps = [decoder.prefill().float()]
     for step in range(_STEPS):
-        steps.append(decoder.decode([prompt[(step + row) % len(prompt)] for row, prompt in enumerate(prompts)]))
+        tokens = [prompt[(step + row) % len(prompt)] for row, prompt in enumerate(prompts)]
+        steps.append(decoder.decode(tokens).float())
     return torch.stack(steps)
 
 
 def _some_prompt(vocabulary: int, length: int) -> Prompt:
     return tuple((7 + 37 * length * place) % vocabulary for place in range(1, length + 1))
+
+
+def _finds_the_best(compiled: Kernels) -> bool:
+    """Whether the best scores of rows with equal scores, and with a penalty, are those that torch finds."""
+    chance = torch.Generator().manual_seed(0)
+    logits = (torch.randn(3, 5000, generator=chance) * 4).round().to(compiled.dtype) / 2
+    history = torch.randint(0, 5000, (3, 40), generator=chance)
+    penalty = Penalty(history, torch.full((3,), 40, dtype=torch.int32), torch.tensor([1.0, 1.3, 0.7]))
+    values, ids = Scores(logits, penalty, compiled).best(50)
+    wanted, wanted_ids = Scores(logits, penalty).best(50)
+    above = wanted > wanted[:, -1:]  # torch takes any of those that equal the last
+    return torch.equal(values, wanted) and torch.equal(ids[above], wanted_ids[above])

@@ -25,7 +25,7 @@ class Prefilled:
     """What the model made of a prompt. Read-only: whoever decodes on works on a copy of the cache."""
 
     cache: DynamicCache
-    logits: Tensor  # [vocabulary], fp32, on the model's input device
+    logits: Tensor  # [vocabulary], on the model's input device
 
 
 def alike(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
@@ -87,7 +87,7 @@ class Prefills:
         cache = result.past_key_values
         logits = [result.logits[row, ends.index(length - 1)] for row, length in enumerate(lengths)]
         caches = [cache] if len(prompts) == 1 else [self._one(cache, row, n) for row, n in enumerate(lengths)]
-        return [Prefilled(c, z.to(device, torch.float32)) for c, z in zip(caches, logits, strict=True)]
+        return [Prefilled(c, z.to(device)) for c, z in zip(caches, logits, strict=True)]
 
     def _one(self, cache: DynamicCache, row: int, length: int) -> DynamicCache:
         """A copy of one row, so that the others' memory is not kept with it."""

@@ -81,6 +81,9 @@ class ReplicaInfo(Struct, frozen=True):
     compute_dtype: str
     memory_mb: float  # parameters and buffers
     load_s: float
+    rows_mb: float = 0.0  # keys and values of all rows, at most
+    decoding: str = ""  # how rows are decoded, and by which kernels
+    steady: bool = False  # a reply does not depend on the rows beside it
     versions: dict[str, str] = {}
 
 

@@ -1,5 +1,6 @@
 """From a ReplicaSpec to a replica ready to answer. Runs inside a worker; knows every engine by name."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from workers.protocol import Replica, ReplicaInfo
@@ -7,6 +8,8 @@ from workers.replica_spec import ReplicaSpec
 
 if TYPE_CHECKING:
     from workers.engine import Engine
+
+log = logging.getLogger("swarmeval")
 
 
 def make_replica(spec: ReplicaSpec, life: int = 0) -> Replica:
@@ -21,34 +24,52 @@ def make_replica(spec: ReplicaSpec, life: int = 0) -> Replica:
     return load_engine(spec)
 
 
-def load_engine(spec: ReplicaSpec) -> "Engine":
-    """The engine over a transformers model. Raises UserError when it cannot be loaded here."""
+def load_engine(spec: ReplicaSpec, share: bool = True) -> "Engine":
+    """The engine over a transformers model; without `share`, rows share no prompts, for comparison.
+
+    Raises UserError when it cannot be loaded here.
+    """
     import model_loader  # first: it silences what torch and its friends print when they are imported
 
+    folder = model_loader.folder_of(spec.model)
+    from workers import budget, cpu_weights, fit, fused
+    from workers.engine import Engine
+
+    cached = spec.device == "cpu" and spec.cpu_kernel == "cached"
+    dtype = model_loader.compute_dtype(spec.device)
+    needs = budget.reckon(
+        model_loader.config_of(folder), dtype, device=spec.device, rows=spec.rows, max_new_tokens=spec.max_new_tokens,
+        weight_bytes=budget.weight_bytes(folder, dtype, spec.load_in_4bit and not cached), share=spec.neighbours,
+    )  # fmt: skip
+    log.info("%s: %s", spec.device, needs)
     loaded = model_loader.load(
         spec.model, device=spec.device, load_in_4bit=spec.load_in_4bit, data_parallel=spec.data_parallel
     )
-    from workers import budget, cpu_weights, fit
-    from workers.engine import Engine
-
-    weights = loaded.weights
-    if spec.device == "cpu" and spec.cpu_kernel == "cached":
-        cpu_weights.dequantize(loaded.model)
-        packed = cpu_weights.prepack(loaded.model)
-        notes = ([f"dequantized to {loaded.compute_dtype}"] if weights == "nf4" else []) + ["prepacked"] * bool(packed)
+    model = loaded.model
+    compiled = fit.kernels(model) if spec.device == "cpu" and spec.native_kernels == "auto" else None
+    weights, notes = loaded.weights, []
+    if cached:
+        cpu_weights.dequantize(model)
+        notes += [f"dequantized to {loaded.compute_dtype}"] if weights == "nf4" else []
+        parts = fused.fuse(model, compiled) if compiled is not None else {}
+        notes += ["prepacked"] if cpu_weights.prepack(model) else []
+        notes += [f"{count} {kind} fused" for kind, count in parts.items() if count]
         weights += f" ({', '.join(notes)})" if notes else ""
-    context_tokens = budget.context_tokens(loaded.model, loaded.tokenizer)
+    found = fit.fitted(model, needs, compiled, share)
     info = ReplicaInfo(
         engine="hf",
         model=spec.model,
         device=spec.device,
-        rows=spec.rows or budget.auto_rows(loaded.model, spec.device, spec.max_new_tokens, context_tokens),
-        max_context_tokens=context_tokens,
+        rows=needs.rows,
+        max_context_tokens=needs.context_tokens,
         chat_template_sha256=model_loader.chat_template_sha256(loaded.tokenizer),
         weights=weights,
         compute_dtype=loaded.compute_dtype,
-        memory_mb=model_loader.memory_mb(loaded.model) + cpu_weights.packed_mb(loaded.model),
+        memory_mb=model_loader.memory_mb(model) + cpu_weights.packed_mb(model),
         load_s=loaded.load_s,
+        rows_mb=needs.tokens * needs.token_bytes / 1e6,
+        decoding=f"{found.name}; {'compiled kernels' if compiled else 'torch alone'}",
+        steady=found.steady,
         versions=model_loader.versions(),
     )
-    return Engine(loaded.model, loaded.tokenizer, fit.decoder(loaded.model, info.rows), info)
+    return Engine(model, loaded.tokenizer, found.decoder, info, compiled)

@@ -35,7 +35,9 @@ class ReplicaSpec(Struct, frozen=True):
     device: str  # as the worker sees it: "cuda:0" or "cpu"
     load_in_4bit: bool
     cpu_kernel: Literal["cached", "bnb"]  # how a CPU multiplies by the weights
+    native_kernels: Literal["auto", "off"]  # on a CPU: compiled ones where a compiler is found, or torch alone
     data_parallel: bool  # false: one model sharded over every GPU the worker sees
     rows: int | None  # sequences decoded at once; None: as many as memory allows, within reason
     max_new_tokens: int  # the longest answer asked for: what the memory of a row is reckoned with
+    neighbours: int = 1  # replicas on this machine's memory, this one included
     script: Script = Script()  # read by the scripted engine only

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-WINDOW = 128  # how many of a row's best tokens are looked at before its whole vocabulary is sorted
-_BLOCK = 16  # tokens whose best stands for them; about the root of a vocabulary over WINDOW
+from workers.draw import Limits, Penalty, Scores, draw
+from workers.native import Kernels
+
 _WIDTH = 256  # tokens of history to begin with; doubled as rows grow
 
 
@@ -29,9 +30,13 @@ class Choice:
 
 
 class Sampler:
-    """Chooses tokens for rows 0..n-1; rows join at the end, and the last row takes the place of one that leaves."""
+    """Chooses tokens for rows 0..n-1; rows join at the end, and the last row takes the place of one that leaves.
 
-    def __init__(self, rows: int, device: torch.device) -> None:
+    The rows' settings and histories lie on the device; tokens are read from it once a step.
+    """
+
+    def __init__(self, rows: int, device: torch.device, kernels: Kernels | None = None) -> None:
+        self._kernels = kernels
         self._choices: list[Choice] = []
         self._streams: list[random.Random] = []
         self._lengths: list[int] = []
@@ -63,30 +68,48 @@ class Sampler:
         self._settings[:, row] = self._settings[:, last]
 
     def choose(self, logits: Tensor, first: int) -> list[int]:
-        """The next token of rows first, first + 1, ...; logits is [those rows, vocabulary], fp32, and overwritten."""
+        """The next token of rows first, first + 1, ...; logits is [those rows, vocabulary], of any float type."""
         rows = slice(first, first + logits.shape[0])
-        choices = self._choices[rows]
-        temperature, top_k, top_p, penalty = self._settings[:, rows]
-        if any(choice.repetition_penalty != 1.0 for choice in choices):
-            penalize(logits, self._history[rows, : max(self._lengths[rows])], penalty)
-        greedy = [not choice.do_sample for choice in choices]
+        lengths = torch.tensor(self._lengths[rows], dtype=torch.int32, device=logits.device)
+        scores = Scores(logits, self._penalty(rows, lengths), self._kernels)
+        greedy = [not choice.do_sample for choice in self._choices[rows]]
         if all(greedy):
-            tokens = logits.argmax(dim=-1)
+            tokens = scores.likeliest()
+            found = tokens.tolist()
         else:
-            uniforms = [stream.random() for stream in self._streams[rows]]
-            uniform = torch.tensor(uniforms, dtype=torch.float64, device=logits.device)
-            tokens = draw(logits, top_k.long(), top_p, uniform, temperature=temperature)
-            if any(greedy):
-                certain = torch.tensor(greedy, device=logits.device)
-                tokens[certain] = logits[certain].argmax(dim=-1)
-        self._remember(rows, tokens)
-        return [int(token) for token in tokens.tolist()]
+            tokens, found = self._draw(scores, rows, greedy)
+        self._remember(rows, lengths, tokens)
+        return [int(token) for token in found]
 
-    def _remember(self, rows: slice, tokens: Tensor) -> None:
+    def _draw(self, scores: Scores, rows: slice, greedy: Sequence[bool]) -> tuple[Tensor, list[int]]:
+        """The tokens, on the device and as the host reads them."""
+        choices, device = self._choices[rows], self._settings.device
+        temperature, top_k, top_p, _ = self._settings[:, rows]
+        unlimited = any(choice.top_k == 0 or choice.top_k >= scores.vocabulary for choice in choices)
+        limits = Limits(temperature, top_k.long(), top_p, unlimited)
+        uniforms = [stream.random() for stream in self._streams[rows]]
+        uniform = torch.tensor(uniforms, dtype=torch.float64, device=device)
+        tokens, undecided = draw(scores, limits, uniform)
+        if any(greedy):
+            certain = torch.tensor(greedy, device=device)
+            tokens = torch.where(certain, scores.likeliest(), tokens)
+            undecided &= ~certain
+        found, open_rows = torch.stack([tokens, undecided.long()]).tolist()
+        if any(open_rows):
+            some = undecided.nonzero()[:, 0]
+            tokens[some], _ = draw(Scores(scores.of(some)), limits.of(some), uniform[some], scores.vocabulary)
+            found = tokens.tolist()
+        return tokens, found
+
+    def _penalty(self, rows: slice, lengths: Tensor) -> Penalty | None:
+        if all(choice.repetition_penalty == 1.0 for choice in self._choices[rows]):
+            return None
+        return Penalty(self._history[rows, : max(self._lengths[rows])], lengths, self._settings[3, rows].contiguous())
+
+    def _remember(self, rows: slice, lengths: Tensor, tokens: Tensor) -> None:
         self._reserve(max(self._lengths[rows]) + 1)
-        device = self._history.device
-        index = torch.arange(rows.start, rows.stop, device=device)
-        self._history[index, torch.tensor(self._lengths[rows], device=device)] = tokens
+        index = torch.arange(rows.start, rows.stop, device=tokens.device)
+        self._history[index, lengths.long()] = tokens
         self._lengths[rows] = [length + 1 for length in self._lengths[rows]]
 
     def _reserve(self, width: int) -> None:
@@ -94,99 +117,3 @@ class Sampler:
         if width > have:
             more = self._history[:, :1].expand(-1, max(width, 2 * have) - have)
             self._history = torch.cat([self._history, more], dim=1)
-
-
-def penalize(logits: Tensor, history: Tensor, penalty: Tensor) -> None:
-    """Make the tokens of [rows, width] history less likely, in place (Keskar et al. 2019, as transformers has it)."""
-    seen = logits.gather(1, history)
-    penalty = penalty[:, None]
-    logits.scatter_(1, history, torch.where(seen < 0, seen * penalty, seen / penalty))
-
-
-def draw(
-    scores: Tensor,
-    top_k: Tensor,
-    top_p: Tensor,
-    uniform: Tensor,
-    window: int = WINDOW,
-    temperature: Tensor | None = None,
-) -> Tensor:
-    """One token id a row, from [rows, vocabulary] scores over [rows] temperatures (1 where left out); 0 is no top_k.
-
-    Only the best `window` scores are put in order. Rows that these cannot decide are drawn from all scores.
-    """
-    temperature = torch.ones_like(top_p) if temperature is None else temperature
-    width = min(window, scores.shape[1])
-    values, ids = _best(scores, width)
-    weights, whole, certain = _kept(scores, values, top_k, top_p, temperature[:, None])
-    reached = weights.cumsum(dim=-1)
-    target = uniform * whole
-    place = (reached <= target[:, None]).sum(dim=-1)
-    last = (weights > 0).sum(dim=-1) - 1
-    tokens = ids.gather(1, torch.minimum(place, last)[:, None])[:, 0]
-    undecided = ~(certain & ((target < reached[:, -1]) | (width == scores.shape[1])))
-    if width < scores.shape[1] and bool(undecided.any()):
-        some = (scores[undecided], top_k[undecided], top_p[undecided], uniform[undecided])
-        tokens[undecided] = draw(*some, window=scores.shape[1], temperature=temperature[undecided])
-    return tokens
-
-
-def _best(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """The best scores of each row and their ids, best first, equal ones by id: [rows, width] each."""
-    if width == scores.shape[1]:
-        values, ids = scores.sort(dim=-1, descending=True, stable=True)
-        return values, ids
-    # topk orders equal scores as it likes; bf16 logits are often equal.
-    values, ids = _topk(scores, width)
-    ids, order = ids.sort(dim=-1)
-    values, order = values.gather(1, order).sort(dim=-1, descending=True, stable=True)
-    return values, ids.gather(1, order)
-
-
-def _topk(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """The `width` best scores of each row and their ids, in no order.
-
-    Tokens j, j + blocks, j + 2 blocks, ... are block j. The best lie in the `width` blocks with the best maxima, or in
-    what is left over behind the last whole block: looking only there takes a third of the time.
-    """
-    vocabulary = scores.shape[1]
-    blocks = vocabulary // _BLOCK
-    if blocks <= width:
-        return scores.topk(width, dim=-1, sorted=False)
-    whole = scores[:, : blocks * _BLOCK].view(-1, _BLOCK, blocks)
-    best = whole.amax(dim=1).topk(width, dim=-1, sorted=False).indices  # [rows, width] block numbers
-    inside = whole.gather(2, best[:, None, :].expand(-1, _BLOCK, -1)).flatten(1)
-    rest = scores[:, blocks * _BLOCK :]
-    found = torch.cat([inside, rest], dim=1) if rest.shape[1] else inside
-    values, places = found.topk(width, dim=-1, sorted=False)
-    ids = best.gather(1, places % width) + places // width * blocks
-    return values, torch.where(places < inside.shape[1], ids, places - inside.shape[1] + blocks * _BLOCK)
-
-
-def _kept(
-    scores: Tensor, values: Tensor, top_k: Tensor, top_p: Tensor, temperature: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights of the best scores [rows, width], 0 where top_k or top_p drop them; the weight of all that is kept,
-    in the window or beyond [rows]; and whether the window decides what is kept [rows].
-    """
-    width, vocabulary = values.shape[1], scores.shape[1]
-    everything = width == vocabulary
-    limited = (top_k > 0) & (top_k <= width)
-    unlimited = (top_k == 0) | (top_k >= vocabulary)
-    # top_k keeps every score equal to the k-th, as transformers does.
-    kth = values.gather(1, (top_k.clamp(1, width) - 1)[:, None])
-    in_k = (values >= kth) | ~limited[:, None]
-    weights = ((values - values[:, :1]) / temperature).double().exp() * in_k
-    mass = weights.sum(dim=-1)
-    if not everything and bool(unlimited.any()):  # a sum over the vocabulary costs ten times what the rest does
-        beyond = ((scores[unlimited] - values[unlimited, :1]) / temperature[unlimited]).exp()
-        mass[unlimited] = beyond.sum(dim=-1, dtype=torch.float64)
-    weights = weights / mass[:, None]
-    before = weights.cumsum(dim=-1) - weights
-    in_p = (before < top_p[:, None]) | (top_p >= 1.0)[:, None]
-    in_p[:, 0] = True
-    kept = weights * in_p
-    all_kept = unlimited & (top_p >= 1.0)  # even what lies beyond the window
-    certain = (limited & (values[:, -1:] < kth)[:, 0]) | (unlimited & ~in_p[:, -1]) | all_kept
-    whole = torch.where(all_kept & (not everything), 1.0, kept.sum(dim=-1))
-    return kept, whole, certain | everything

@@ -16,26 +16,28 @@ from workers.prefill import Prefills, Prompt
 
 
 class SeparateDecoder:
-    """Rows 0..n-1, a forward pass each."""
+    """An engine.Decoder of rows with a forward pass each."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self._prefills = Prefills(model, together=False)
         self._caches: list[DynamicCache] = []
+        self._joined: list[Prompt] = []
         self._lengths: list[int] = []
 
-    def has_prefilled(self, prompt: Prompt) -> bool:
-        return prompt in self._prefills
+    def join(self, prompt: Prompt, new_tokens: int) -> int | None:
+        known = prompt in self._prefills or prompt in self._joined
+        self._joined.append(prompt)
+        return 0 if known else len(prompt)
 
-    def admit(self, prompts: Sequence[Prompt]) -> Tensor:
-        """Add a row for each prompt; give the logits after it: [prompts, vocabulary], fp32."""
+    def prefill(self) -> Tensor:
+        prompts, self._joined = self._joined, []
         found = self._prefills.of(prompts)
         self._caches += [copy.deepcopy(prefilled.cache) for prefilled in found]
         self._lengths += [len(prompt) for prompt in prompts]
         return torch.stack([prefilled.logits for prefilled in found])
 
     def decode(self, tokens: Sequence[int]) -> Tensor:
-        """Add one token to every row; give the logits after it: [rows, vocabulary], fp32."""
         return torch.stack([self._decode(row, token) for row, token in enumerate(tokens)])
 
     def evict(self, row: int) -> None:
@@ -43,6 +45,10 @@ class SeparateDecoder:
         self._caches[row], self._lengths[row] = self._caches[-1], self._lengths[-1]
         self._caches.pop()
         self._lengths.pop()
+
+    def clear(self) -> None:
+        self._prefills = Prefills(self._model, together=False)
+        self._joined, self._caches, self._lengths = [], [], []
 
     def _decode(self, row: int, token: int) -> Tensor:
         self._lengths[row] += 1
@@ -55,5 +61,5 @@ class SeparateDecoder:
             use_cache=True,
         )
         self._caches[row] = result.past_key_values
-        logits: Tensor = result.logits[0, -1].to(device, torch.float32)
+        logits: Tensor = result.logits[0, -1].to(device)
         return logits

@@ -94,7 +94,7 @@ class _Row:
 
 
 class SlotDecoder:
-    """Rows 0..n-1, decoded together. Without `share`, every row keeps its prompt in its slot."""
+    """An engine.Decoder of rows decoded together. Without `share`, every row keeps its prompt in its slot."""
 
     def __init__(self, model: Any, rows: int, share: bool = True) -> None:
         self._model = model
@@ -102,6 +102,7 @@ class SlotDecoder:
         self._share = share
         self._prefills = Prefills(model, together=True)
         self._rows: list[_Row] = []
+        self._joined: list[Prompt] = []
         self._shared: dict[Prompt, Prefilled] = {}
         self._prefixes: attention.Prefixes | None = None  # None: rows have come or gone since it was made
         self._capacity = BLOCK
@@ -109,11 +110,13 @@ class SlotDecoder:
         self._layers: list[_SlotLayer] = []
         self._cache: Cache | None = None
 
-    def has_prefilled(self, prompt: Prompt) -> bool:
-        return prompt in self._prefills or prompt in self._shared
+    def join(self, prompt: Prompt, new_tokens: int) -> int | None:
+        known = prompt in self._prefills or prompt in self._shared or prompt in self._joined
+        self._joined.append(prompt)
+        return 0 if known else len(prompt)
 
-    def admit(self, prompts: Sequence[Prompt]) -> Tensor:
-        """Add a row for each prompt; give the logits after it: [prompts, vocabulary], fp32."""
+    def prefill(self) -> Tensor:
+        prompts, self._joined = self._joined, []
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._shared]
         found = dict(zip(missing, self._prefills.of(missing), strict=True)) | self._shared
         if self._share:
@@ -127,7 +130,6 @@ class SlotDecoder:
         return torch.stack([found[prompt].logits for prompt in prompts])
 
     def decode(self, tokens: Sequence[int]) -> Tensor:
-        """Add one token to every row; give the logits after it: [rows, vocabulary], fp32."""
         device = self._model.device
         length = max(row.own for row in self._rows) + 1
         self._reserve(length)
@@ -144,7 +146,7 @@ class SlotDecoder:
             )
         for row in self._rows:
             row.own += 1
-        logits: Tensor = result.logits[:, -1].to(device, torch.float32)
+        logits: Tensor = result.logits[:, -1].to(device)
         return logits
 
     def evict(self, row: int) -> None:
@@ -158,6 +160,11 @@ class SlotDecoder:
         if prompt in self._shared and all(other.prompt != prompt for other in self._rows):
             del self._shared[prompt]
         self._prefixes = None
+
+    def clear(self) -> None:
+        self._prefills = Prefills(self._model, together=True)
+        self._rows, self._joined, self._shared, self._prefixes = [], [], {}, None
+        self._layers, self._cache, self._capacity = [], None, BLOCK
 
     def _begin_sharing(self, prompt: Prompt, prefilled: Prefilled) -> None:
         """Keep the prompt outside the slots, and take it out of those that hold it."""
