@@ -39,6 +39,7 @@ FLAGS = {
 
 # What the same config may change from run to run: which rows share a batch depends on when jobs arrive.
 UP_TO = "up to floating-point effects of which rows share a batch; sampled replies can differ throughout"
+STEADY = "exactly, on machines of one kind, whatever the rows, the workers and the order of arrival"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -62,7 +63,6 @@ def run(options: argparse.Namespace) -> int:
             data=data,
             hardware=hardware(),
             agents=[asdict(agent) for agent in plan.agents],
-            replies_repeat="exactly" if config.engine == "scripted" else UP_TO,
         )
         fleet = LocalFleet(devices, _replicas(config, devices, model), config.worker_timeout_s, config.load_timeout_s)
         tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
@@ -135,7 +135,8 @@ class _Desk:
                 f"{self._record.folder}: this run began with {before}, the model now gives {made_with}; use --fresh"
             )
         replicas = {**self._record.manifest.get("replicas", {}), device: msgspec.to_builtins(info)}
-        self._record.note(prompts=made_with, replicas=replicas)
+        steady = all(replica["steady"] for replica in replicas.values())
+        self._record.note(prompts=made_with, replicas=replicas, replies_repeat=STEADY if steady else UP_TO)
 
     def request(self, k: int) -> Request:
         return make_request(self._plan, k, self._mode, self._config)

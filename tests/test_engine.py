@@ -40,7 +40,7 @@ def engine(rows: int, model: Any = MODEL, decoder: Any = None, compiled: bool = 
         memory_mb=0.0,
         load_s=0.0,
     )
-    kernels = fit.kernels(model) if compiled else None
+    kernels = fit.kernels(model.dtype) if compiled else None
     return Engine(
         model, TOKENIZER, decoder or fit.fitted(model, tiny_model.budget(model, rows), kernels).decoder, info, kernels
     )

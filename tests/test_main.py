@@ -137,7 +137,7 @@ def test_a_finished_run_is_archived_by_the_next(tmp_path: Path) -> None:
     assert swarmeval(*words)[0] == 0
     first = json.loads((tmp_path / "manifest.json").read_text())
     assert first["finished"]
-    assert first["replies_repeat"] == "exactly"
+    assert first["replies_repeat"].startswith("exactly")
     assert swarmeval(*words)[0] == 0
     archived = tmp_path / "archive" / first["run_id"]
     assert json.loads((archived / "score.json").read_text())["evaluations"] == 4

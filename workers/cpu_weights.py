@@ -5,6 +5,8 @@ once is 4-21 times faster, and laying them out for oneDNN saves it from doing so
 two bytes a weight instead of half a byte. Values stay those of NF4.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -81,7 +83,7 @@ def packed_mb(model: nn.Module) -> float:
 @torch.inference_mode()
 def steady_sizes(model: nn.Module, most: int) -> tuple[list[int], bool]:
     """The batch sizes up to `most` at which every linear layer gives a row the bits that it gets in a batch of `most`,
-    and whether it gets them whatever the rows beside it and wherever it stands.
+    and whether it gets these wherever it stands and on however many threads.
 
     Libraries choose another way to multiply for each shape, so only layers of different shapes are tried.
     """
@@ -95,10 +97,21 @@ def steady_sizes(model: nn.Module, most: int) -> tuple[list[int], bool]:
     for layer in layers.values():
         values = torch.randn(1, most, layer.in_features, generator=chance).to(_dtype_of(layer))
         wanted = layer(values)
-        turned = layer(values.flip(1)).flip(1)
+        with _threads(1 if torch.get_num_threads() > 1 else 2):
+            turned = layer(values.flip(1)).flip(1)
         steady = steady and torch.equal(turned, wanted)
         sizes = [size for size in sizes if torch.equal(layer(values[:, :size].contiguous()), wanted[:, :size])]
-    return sizes or [most], steady and bool(sizes)
+    return sizes, steady
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    held = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(held)
 
 
 def _dtype_of(layer: Any) -> torch.dtype:

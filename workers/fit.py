@@ -45,10 +45,10 @@ class Fitted:
     steady: bool = False  # a row gets the same bits whatever the rows beside it
 
 
-def kernels(model: Any) -> Kernels | None:
+def kernels(dtype: torch.dtype) -> Kernels | None:
     """The compiled kernels for a model on the CPU, where they can be had and choose as torch does."""
     try:
-        found = native.load(model.dtype)
+        found = native.load(dtype)
     except native.Unavailable as error:
         log.warning("no compiled kernels: %s", error)
         return None

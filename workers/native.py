@@ -145,12 +145,19 @@ def _library() -> ctypes.CDLL:
     if compiler is None:
         raise Unavailable("no C++ compiler was found")
     try:
-        file = _built(compiler)
-        return ctypes.CDLL(str(file))
+        return _opened(_built(compiler))
     except subprocess.TimeoutExpired:
         raise Unavailable(f"{compiler} did not end within {BUILD_TIMEOUT_S:.0f} s") from None
     except OSError as error:
         raise Unavailable(f"they cannot be built, kept or loaded: {error}") from error
+
+
+def _opened(file: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(file))
+    except OSError:
+        file.unlink(missing_ok=True)  # damaged, or made for another machine: the next load builds it anew
+        raise
 
 
 def _built(compiler: str) -> Path:

@@ -46,7 +46,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True) -> "Engine":
         spec.model, device=spec.device, load_in_4bit=spec.load_in_4bit, data_parallel=spec.data_parallel
     )
     model = loaded.model
-    compiled = fit.kernels(model) if spec.device == "cpu" and spec.native_kernels == "auto" else None
+    compiled = fit.kernels(model.dtype) if spec.device == "cpu" and spec.native_kernels == "auto" else None
     weights, notes = loaded.weights, []
     if cached:
         cpu_weights.dequantize(model)

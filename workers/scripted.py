@@ -47,6 +47,7 @@ class ScriptedReplica:
             compute_dtype="none",
             memory_mb=0.0,
             load_s=0.0,
+            steady=True,
         )
 
     def submit(self, request: Request) -> None:
