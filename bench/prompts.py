@@ -36,6 +36,12 @@ def _text(agent: Agent, task: Task) -> str:
     return before + task.prompt.rstrip()
 
 
+def _stops(mode: str, config: RunConfig) -> tuple[str, ...]:
+    if config.stop != "auto":
+        return config.stop
+    return STOPS if mode == "completion" else ()
+
+
 def _sampling(agent: Agent, mode: str, config: RunConfig) -> Sampling:
     return Sampling(
         max_new_tokens=config.max_new_tokens,
@@ -45,5 +51,5 @@ def _sampling(agent: Agent, mode: str, config: RunConfig) -> Sampling:
         top_k=config.top_k if agent.top_k is None else agent.top_k,
         repetition_penalty=config.repetition_penalty,
         num_beams=config.num_beams,
-        stop=STOPS if mode == "completion" else (),
+        stop=_stops(mode, config),
     )

@@ -85,6 +85,9 @@ class RunConfig(BaseModel):
     top_k: TopK = Field(40, description="tokens kept before top_p; 0 keeps all")
     repetition_penalty: float = Field(1.1, gt=0, le=10, description="1.0 turns it off")
     num_beams: int = Field(1, ge=1, le=64, description="beams, without sampling only")
+    stop: Literal["auto"] | tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        "auto", description="texts that end a reply; auto: those of HumanEval in completion mode, none in chat"
+    )
     prompt_mode: Literal["auto", "chat", "completion"] = Field(
         "auto", description="chat template or raw text; auto asks the model"
     )

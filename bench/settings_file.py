@@ -15,7 +15,7 @@ from bench.errors import ConfigError
 from bench.settings import AgentSettings, RunConfig
 
 HINTS = {"temperature": " (for greedy decoding set do_sample: false)"}
-UNION_TYPE = re.compile(r"(?:literal\[.*|constrained-\w+|int|float|str)$")
+UNION_TYPE = re.compile(r"(?:literal\[.*|tuple\[.*|constrained-\w+|int|float|str)$")
 
 
 class _Loader(yaml.SafeLoader):
@@ -166,13 +166,18 @@ def _explain(error: ValidationError) -> str:
     if not key:
         return first["msg"].removeprefix("Value error, ")
     # A key of several types has a fault for each: any of them would mend it.
+    deepest = max(faults, key=lambda fault: len(_path(fault)))
+    if len(_path(deepest)) > len(path):  # the type was right, and something in it is not
+        first, path = deepest, _path(deepest)
+        key = ".".join(str(part) for part in path)
     wanted = [
         fault["msg"].removeprefix("Input should be ").replace("valid tuple", "list")
         for fault in faults
         if _path(fault) == path
     ]
     hint = HINTS.get(str(path[-1]), "")
-    return f"{key} is {_shown(first['input'])}; it should be {' or '.join(dict.fromkeys(wanted))}{hint}"
+    asked = f"should be {' or '.join(dict.fromkeys(wanted))}".replace("should be String should", "should")
+    return f"{key} is {_shown(first['input'])}; it {asked}{hint}"
 
 
 def _path(fault: ErrorDetails) -> list[int | str]:
