@@ -292,7 +292,8 @@ def test_out_of_memory_halves_the_rows_and_loses_nothing(when: str, caplog: pyte
     served = engine(8, decoder=Scarce(SeparateDecoder(MODEL), 2, when))
     found = answer(served, wanted)
     assert {job_id: reply.text for job_id, reply in found.items()} == undisturbed
-    assert [message.split(" rows")[0] for message in caplog.messages] == ["out of memory: 4", "out of memory: 2"]
+    said = [message.split(" rows")[0] for message in caplog.messages if message.startswith("out of")]
+    assert said == ["out of memory: 4", "out of memory: 2"]
     assert served.progress().output_tokens == sum(reply.output_tokens for reply in found.values())
 
 
@@ -301,3 +302,17 @@ def test_out_of_memory_with_one_row_ends_the_worker() -> None:
     served.submit(requests(1)[0])
     with pytest.raises(torch.OutOfMemoryError):
         finish(served)
+
+
+def test_logits_that_are_no_numbers_are_a_failure_and_not_an_answer() -> None:
+    model = tiny_model.model()
+    with torch.no_grad():
+        model.model.embed_tokens.weight[TOKENIZER("z")["input_ids"][-1]] = torch.nan
+    served = engine(2, model)
+    for name, text in (("0", "az"), ("1", "ab")):
+        served.submit(Request(f"{name}/t/0/0", 1, GREEDY, text=text))
+    refusal, reply = sorted(finish(served), key=lambda one: one.job_id)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason.startswith("the model's logits are not numbers")
+    assert isinstance(reply, Reply)
+    assert reply.text == generated(Request("1/t/0/0", 1, GREEDY, text="ab"), model)

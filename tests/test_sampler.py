@@ -15,7 +15,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from workers.draw import Limits, Penalty, Scores, draw, penalized, topk
+from workers import native
+from workers.draw import NOTHING, Limits, Penalty, Scores, draw, penalized, topk
 from workers.sampler import Choice, Sampler
 
 CPU = torch.device("cpu")
@@ -185,3 +186,61 @@ def test_a_row_that_moves_keeps_its_stream_and_its_history() -> None:
         wanted += alone.choose(logits.clone(), 0)
         found.append(moved.choose(logits.repeat(2, 1), 0)[0])
     assert found == wanted
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 10_000),
+    vocabulary=st.sampled_from([17, 300, 5000, 9000]),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    penalty=st.sampled_from([1.0, 1.3, 0.8]),
+    equal=st.booleans(),
+)
+def test_compiled_kernels_find_the_same_best(
+    seed: int, vocabulary: int, dtype: torch.dtype, penalty: float, equal: bool
+) -> None:
+    """The best scores in their order, equal ones by id: all but those that equal the last, of which torch takes any."""
+    logits = scores_of(seed, 3, vocabulary)
+    logits = (logits.round() if equal else logits).to(dtype)
+    history = torch.randint(0, vocabulary, (3, 20), generator=torch.Generator().manual_seed(seed))
+    history[:, 15:] = history[:, :1]  # filling
+    lengths = torch.tensor([15, 3, 0], dtype=torch.int32)
+    whole = torch.where(torch.arange(20) < lengths[:, None], history, history[:, :1])
+    strength = torch.tensor([penalty, penalty, 1.0])
+    width = min(128, vocabulary)
+    found = Scores(logits, Penalty(history, lengths, strength), native.load(dtype)).best(width)
+    wanted = Scores(logits, Penalty(whole, lengths, strength)).best(width)
+    assert torch.equal(found[0], wanted[0])
+    above = wanted[0] > wanted[0][:, -1:]
+    assert torch.equal(found[1][above], wanted[1][above])
+
+
+@pytest.mark.parametrize("top_k", [40, 0])
+def test_compiled_kernels_choose_the_same_tokens(top_k: int) -> None:
+    """Rows of every kind beside each other, over many steps; without top_k some need their whole vocabulary."""
+    plain, compiled = Sampler(4, CPU), Sampler(4, CPU, native.load(torch.bfloat16))
+    kinds = (
+        choice(seed=1, temperature=0.25, top_k=top_k, top_p=0.9, repetition_penalty=1.1),
+        choice(do_sample=False, repetition_penalty=1.2),
+        choice(seed=2, temperature=9.0, top_k=top_k),
+        choice(seed=3, temperature=2.0, top_k=3000, top_p=0.99),
+    )
+    for kind in kinds:
+        plain.admit(kind, [5, 6, 7])
+        compiled.admit(kind, [5, 6, 7])
+    for step in range(30):
+        logits = scores_of(step, 4, 4000).bfloat16()
+        assert compiled.choose(logits, 0) == plain.choose(logits, 0)
+
+
+@pytest.mark.parametrize("settings", [{"do_sample": False}, {"top_k": 40, "top_p": 0.9}, {"top_p": 0.9}, {}])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_row_whose_logits_are_no_numbers_gets_nothing(settings: dict[str, float | bool], compiled: bool) -> None:
+    sampler = Sampler(2, CPU, native.load(torch.float32) if compiled else None)
+    logits = scores_of(1, 2, 5000)
+    logits[0] = torch.nan
+    for _ in range(2):
+        sampler.admit(choice(**settings), [1])
+    nothing, token = sampler.choose(logits, 0)
+    assert nothing == NOTHING
+    assert 0 <= token < 5000

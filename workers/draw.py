@@ -12,6 +12,7 @@ from torch import Tensor
 from workers.native import Kernels
 
 WINDOW = 128  # how many of a row's best tokens are looked at before its whole vocabulary is sorted
+NOTHING = -1  # instead of a token id
 _BLOCK = 16  # tokens whose best stands for them; about the root of a vocabulary over WINDOW
 
 
@@ -78,8 +79,9 @@ class Scores:
         return values, ids.gather(1, order)
 
     def likeliest(self) -> Tensor:
-        """The best id of each row; of equal ones the first."""
-        return self.whole.argmax(dim=-1) if self._kernels is None else self.best(1)[1][:, 0]
+        """The best id of each row, of equal ones the first; NOTHING where scores are no numbers."""
+        values, ids = self.whole.max(dim=-1) if self._kernels is None else (part[:, 0] for part in self.best(1))
+        return torch.where(values > -torch.inf, ids, NOTHING)
 
 
 def penalized(scores: Tensor, penalty: Penalty) -> Tensor:
@@ -96,7 +98,7 @@ def _no_penalty(rows: int) -> Penalty:
 def draw(scores: Scores, limits: Limits, uniform: Tensor, window: int = WINDOW) -> tuple[Tensor, Tensor]:
     """One token id a row, from a uniform [rows, fp64] each, and whether it is not decided yet: [rows] both.
 
-    Only the best `window` scores are put in order. Where these cannot decide, ask again with the whole vocabulary.
+    The id is NOTHING where scores are no numbers. Only the best `window` scores are put in order. Where these cannot decide, ask again with the whole vocabulary.
     """
     width = min(window, scores.vocabulary)
     values, ids = scores.best(width)
@@ -105,7 +107,8 @@ def draw(scores: Scores, limits: Limits, uniform: Tensor, window: int = WINDOW) 
     target = uniform * whole
     place = (reached <= target[:, None]).sum(dim=-1)
     last = (weights > 0).sum(dim=-1) - 1
-    tokens = ids.gather(1, torch.minimum(place, last)[:, None])[:, 0]
+    tokens = ids.gather(1, torch.minimum(place, last).clamp(min=0)[:, None])[:, 0]
+    tokens = torch.where(last >= 0, tokens, NOTHING)
     decided = certain & ((target < reached[:, -1]) | (width == scores.vocabulary))
     return tokens, ~decided
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from workers import beams
 from workers.decoder import Decoder
+from workers.draw import NOTHING
 from workers.native import Kernels
 from workers.protocol import Answer, FinishReason, Progress, Refusal, ReplicaInfo, Reply, Request
 from workers.sampler import Choice, Sampler
@@ -24,6 +25,7 @@ from workers.tokens import PromptError, Reader, chat_ids, text_ids
 
 log = logging.getLogger("swarmeval")
 
+NO_NUMBERS = "the model's logits are not numbers (nan); its weights do not suit this compute dtype or are damaged"
 PREFILL_TOKENS = 2048  # new prompt tokens admitted in one step, so that step() returns soon
 
 
@@ -206,6 +208,10 @@ class Engine:
         ended = []
         for index, token in enumerate(tokens, first):
             row = self._rows[index]
+            if token == NOTHING:
+                self._answers.append(Refusal(row.request.job_id, NO_NUMBERS, retry=False))
+                ended.append(index)
+                continue
             before = len(row.output)
             reason = row.take(token, self._eos, now)
             self._output_tokens += len(row.output) - before

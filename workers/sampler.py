@@ -68,7 +68,10 @@ class Sampler:
         self._settings[:, row] = self._settings[:, last]
 
     def choose(self, logits: Tensor, first: int) -> list[int]:
-        """The next token of rows first, first + 1, ...; logits is [those rows, vocabulary], of any float type."""
+        """The next token of rows first, first + 1, ...; logits is [those rows, vocabulary], of any float type.
+
+        NOTHING for a row whose logits are no numbers: it must be evicted.
+        """
         rows = slice(first, first + logits.shape[0])
         lengths = torch.tensor(self._lengths[rows], dtype=torch.int32, device=logits.device)
         scores = Scores(logits, self._penalty(rows, lengths), self._kernels)
@@ -109,7 +112,7 @@ class Sampler:
     def _remember(self, rows: slice, lengths: Tensor, tokens: Tensor) -> None:
         self._reserve(max(self._lengths[rows]) + 1)
         index = torch.arange(rows.start, rows.stop, device=tokens.device)
-        self._history[index, lengths.long()] = tokens
+        self._history[index, lengths.long()] = tokens.clamp(min=0)
         self._lengths[rows] = [length + 1 for length in self._lengths[rows]]
 
     def _reserve(self, width: int) -> None:
