@@ -98,7 +98,8 @@ def _no_penalty(rows: int) -> Penalty:
 def draw(scores: Scores, limits: Limits, uniform: Tensor, window: int = WINDOW) -> tuple[Tensor, Tensor]:
     """One token id a row, from a uniform [rows, fp64] each, and whether it is not decided yet: [rows] both.
 
-    The id is NOTHING where scores are no numbers. Only the best `window` scores are put in order. Where these cannot decide, ask again with the whole vocabulary.
+    The id is NOTHING where scores are no numbers. Only the best `window` scores are put in order; where these cannot
+    decide, ask again with the whole vocabulary.
     """
     width = min(window, scores.vocabulary)
     values, ids = scores.best(width)
