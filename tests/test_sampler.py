@@ -240,7 +240,7 @@ def test_a_row_whose_logits_are_no_numbers_gets_nothing(settings: dict[str, floa
     logits = scores_of(1, 2, 5000)
     logits[0] = torch.nan
     for _ in range(2):
-        sampler.admit(choice(**settings), [1])
+        sampler.admit(choice(0, **settings), [1])
     nothing, token = sampler.choose(logits, 0)
     assert nothing == NOTHING
     assert 0 <= token < 5000
