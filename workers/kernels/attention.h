@@ -171,8 +171,13 @@ inline void attend_with_tiles(const Pool<bf16> &pool, const int32_t *table, cons
     scratch.last.resize(size_t(PAGE) * size);
     float *scores = scratch.scores.data();
     const int row_bytes = 2 * size, score_bytes = 4 * stride;
+    const auto fetch = [&](const bf16 *from) {  // pages lie anywhere, so nothing but us knows which comes next
+        for (int at = 0; at < PAGE * size; at += 32) __builtin_prefetch(from + at);
+    };
     for (int page = 0; page < pages; page += 4) {  // four results on the way at once
         const int count = std::min(4, pages - page);
+        for (int next = page + 4; next < std::min(pages, page + 8); ++next) fetch(pool.key(table[next]));
+        for (int next = page; next < page + count; ++next) fetch(pool.value(table[next]));
         zero_results();
         for (int dim = 0; dim < size; dim += 32) {
             _tile_loadd(4, queries.values + dim, row_bytes);

@@ -72,15 +72,15 @@ template <class T> class Attention {
                 const Tiles config(unit, TILE);
 #pragma omp for schedule(dynamic, 2)
                 for (int item = 0; item < int(tiles.size()) * shape.key_heads * chunks; ++item) {
-                    const int chunk = item % chunks, tile = item / chunks % int(tiles.size());
-                    share(tiles[tile], item / chunks / int(tiles.size()), chunk * TILE, scratch);
+                    const int chunk = item % chunks, head = item / chunks % shape.key_heads;
+                    share(tiles[item / chunks / shape.key_heads], head, chunk * TILE, scratch);
                 }
             }
             const Tiles config(unit, std::min(group, TILE));
 #pragma omp for schedule(dynamic, 4)
             for (int item = 0; item < shape.rows * shape.key_heads * chunks; ++item) {
-                const int chunk = item % chunks, row = item / chunks % shape.rows;
-                finish(row, item / chunks / shape.rows, chunk * TILE, scratch);
+                const int chunk = item % chunks, head = item / chunks % shape.key_heads;
+                finish(item / chunks / shape.key_heads, head, chunk * TILE, scratch);
             }
         }
     }
