@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -27,18 +26,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def family(name: str, **changes: Any) -> Any:
-    """A random model of a family, in fp32."""
-    torch.manual_seed(1)
-    sizes = {
-        "vocab_size": 288, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "eos_token_id": 1,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512, "initializer_range": 0.2,
-        "pad_token_id": 0,
-    }  # fmt: skip
-    config = getattr(transformers, f"{name}Config")(**(sizes | changes))
-    return getattr(transformers, f"{name}ForCausalLM")(config).eval()
 
 
 def close(found: Tensor, wanted: Tensor) -> bool:
@@ -76,22 +63,9 @@ def test_rows_may_come_and_go_in_any_order(seed: int, share: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "changes"),
-    [
-        ("Llama", {"num_key_value_heads": 4}),
-        ("Llama", {"num_key_value_heads": 1}),
-        ("Qwen2", {}),
-        ("Qwen3", {"head_dim": 32}),
-        ("Mistral", {"sliding_window": None}),
-        ("Gemma", {"head_dim": 32}),
-        ("Phi", {}),
-        ("Phi3", {}),
-        ("Starcoder2", {"sliding_window": None}),
-    ],
-)
+@pytest.mark.parametrize(("name", "changes"), tiny_model.FULL_ATTENTION)
 def test_every_family_with_full_attention_shares_prompts(name: str, changes: dict[str, Any]) -> None:
-    model = family(name, **changes)
+    model = tiny_model.family(name, **changes)
     assert fit.unsuited(model, share=True) is None
     assert same_all_the_way(model, seed=4, steps=6)
 
@@ -102,7 +76,7 @@ def test_every_family_with_full_attention_shares_prompts(name: str, changes: dic
     [("Gemma2", {"head_dim": 32}), ("Mistral", {"sliding_window": 8}), ("Qwen2", {"attn_implementation": "eager"})],
 )
 def test_attention_of_another_kind_is_not_replaced(name: str, changes: dict[str, Any]) -> None:
-    assert fit.unsuited(family(name, **changes), share=True) is not None
+    assert fit.unsuited(tiny_model.family(name, **changes), share=True) is not None
 
 
 def test_softmax_over_two_sets_of_keys_is_that_over_their_union() -> None:

@@ -1,4 +1,4 @@
-"""A random Llama of a few thousand weights and a byte-level tokenizer, made offline in a moment.
+"""Random models of a few thousand weights, Llama and other families, and a byte-level tokenizer: made in a moment.
 
 Every byte is a token, so any text can be given to it and any output read. Two merges let stop strings cross tokens.
 """
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -16,6 +17,19 @@ TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
+
+# Families whose layers all attend to everything before them, and what tells their members apart.
+FULL_ATTENTION: list[tuple[str, dict[str, Any]]] = [
+    ("Llama", {"num_key_value_heads": 4}),
+    ("Llama", {"num_key_value_heads": 1}),
+    ("Qwen2", {}),
+    ("Qwen3", {"head_dim": 32}),
+    ("Mistral", {"sliding_window": None}),
+    ("Gemma", {"head_dim": 32}),
+    ("Phi", {}),
+    ("Phi3", {}),
+    ("Starcoder2", {"sliding_window": None}),
+]
 
 
 def tokenizer(template: str | None = TEMPLATE) -> Any:
@@ -55,6 +69,18 @@ def model(seed: int = 0, context_tokens: int = CONTEXT_TOKENS, **changes: Any) -
         "initializer_range": 0.2,  # logits far enough apart that greedy choices are no ties
     }
     return LlamaForCausalLM(LlamaConfig(**(settings | changes))).eval()
+
+
+def family(name: str, **changes: Any) -> Any:
+    """A random model of a family, in fp32."""
+    torch.manual_seed(1)
+    sizes = {
+        "vocab_size": 288, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "eos_token_id": 1,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": CONTEXT_TOKENS,
+        "initializer_range": 0.2, "pad_token_id": 0,
+    }  # fmt: skip
+    config = getattr(transformers, f"{name}Config")(**(sizes | changes))
+    return getattr(transformers, f"{name}ForCausalLM")(config).eval()
 
 
 def save(folder: Path, seed: int = 0) -> Path:
