@@ -1,0 +1,301 @@
+"""Is what we answer right? The engine beside transformers' `generate` and an fp32 copy, on the same NF4 values.
+
+    python benchmarks/fidelity.py [--tasks N] [--agents N] [--tokens N] [--rows N N] [--only abc] [--json F]
+
+(a) Greedy replies beside those of `generate`, one prompt at a time in plain bf16. Rounding alone excuses a reply that
+differs: where it first does, `generate`'s own logits of the two tokens must lie within one bf16 step. Any other
+difference makes the exit code 1.
+(b) The logits of our decode path over the tokens that `generate` gave, and those of a plain bf16 forward, each against
+fp32: our error should be no larger.
+(c) Sampled replies with the same seeds, asked for again, with other rows, in another order, on one thread: the share
+that stays the same, token for token. What is missing to 100 % is rounding that depends on the batch a row is in.
+
+Prompts are chats as a run makes them; the agents of a task share its prompt; no repetition penalty. `generate` gives
+about 13 tokens/s on 2 cores: (a) takes a quarter of an hour for 164 tasks x 64 tokens.
+"""
+
+import argparse
+import copy
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import model_loader  # first: it silences what torch and its friends print when they are imported
+
+model_loader.quiet()
+import torch
+from torch import Tensor
+
+from bench.errors import UserError
+from bench.plan import Plan, make_agents
+from bench.prompts import make_request
+from bench.settings import EMBEDDED, RunConfig
+from benchmarks.comparing import Deviation, Ids, bf16_step, first_difference, ids_of, letters, same_share
+from human_eval_runner import load_tasks
+from workers.engine import Engine
+from workers.protocol import Reply, Request
+from workers.replica import load_engine
+from workers.replica_spec import ReplicaSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where a greedy reply leaves what `generate` says. Gaps are logit of `expected` minus logit of `found`."""
+
+    task_id: str
+    replies: int  # of the task, that leave it the same way
+    place: int  # number of the first token that differs
+    expected: str
+    found: str
+    gap_bf16: float | None  # as `generate` saw it; None where one of the two ends without a token that says so
+    gap_fp32: float | None  # negative: without rounding the token would be ours
+    step: float  # of bf16 at that logit
+    excused: bool
+
+
+def answers(made: Engine, requests: Sequence[Request]) -> dict[str, Ids]:
+    """What the engine answers to each job, end-of-text tokens included. Raises RuntimeError when it refuses one."""
+    found = {}
+    end = made.tokenizer.eos_token_id
+    with letters(made.tokenizer):
+        for request in requests:
+            made.submit(request)
+        while made.busy():
+            for answer in made.step():
+                if not isinstance(answer, Reply):
+                    raise RuntimeError(f"{answer.job_id} was refused: {answer.reason}")
+                found[answer.job_id] = ids_of(answer) + (end,) * (answer.finish_reason == "stop")
+    return found
+
+
+class Reference:
+    """The NF4 values in plain linear layers of transformers: bf16 and fp32."""
+
+    def __init__(self, folder: str, tokens: int) -> None:
+        loaded = model_loader.load(folder, device="cpu", load_in_4bit=True)
+        self.tokenizer = loaded.tokenizer
+        self.plain = loaded.model.dequantize()
+        self.exact = copy.deepcopy(self.plain).float()
+        self._tokens = tokens
+
+    def prompt(self, request: Request) -> Ids:
+        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        encoded = self.tokenizer.apply_chat_template(
+            messages, tokenize=True, add_generation_prompt=True, return_dict=True
+        )
+        return tuple(encoded["input_ids"])
+
+    @torch.inference_mode()
+    def generate(self, prompt: Ids) -> tuple[Ids, Tensor]:
+        """The greedy reply, its end-of-text token included, and the logits behind it: [tokens, vocabulary]."""
+        ids = torch.tensor([prompt])
+        found = self.plain.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            repetition_penalty=1.0,
+            max_new_tokens=self._tokens,
+            pad_token_id=self.tokenizer.eos_token_id,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        return tuple(found.sequences[0, len(prompt) :].tolist()), torch.cat(found.logits)
+
+    @torch.inference_mode()
+    def logits(self, model: Any, prompt: Ids, reply: Ids) -> Tensor:
+        """What one forward says before each token of the reply: [tokens, vocabulary], fp32."""
+        found: Tensor = model(torch.tensor([prompt + reply[:-1]]), logits_to_keep=len(reply)).logits[0].float()
+        return found
+
+
+def greedy(made: Engine, reference: Reference, plan: Plan, requests: Sequence[Request]) -> dict[str, Any]:
+    """(a). Prints what differs as it is found."""
+    found = answers(made, requests)
+    agents = len(plan.agents)
+    differences: list[Difference] = []
+    for number, task in enumerate(plan.tasks):
+        mates = requests[number * agents : (number + 1) * agents]
+        prompt = reference.prompt(mates[0])
+        expected, logits = reference.generate(prompt)
+        for reply, count in Counter(found[request.job_id] for request in mates).items():
+            if reply != expected:
+                differences.append(weighed(task.task_id, count, prompt, reply, expected, logits, reference))
+                print(f"(a) {line(differences[-1])}", flush=True)
+    differing = sum(difference.replies for difference in differences)
+    excused = sum(difference.replies for difference in differences if difference.excused)
+    return {
+        "replies": plan.total,
+        "equal": plan.total - differing,
+        "excused": excused,
+        "unexcused": differing - excused,
+        "differences": [asdict(difference) for difference in differences],
+    }
+
+
+def weighed(
+    task_id: str, replies: int, prompt: Ids, reply: Ids, expected: Ids, logits: Tensor, reference: Reference
+) -> Difference:
+    """How a reply leaves the expected one, whose `logits` are [tokens, vocabulary]; may rounding be the reason?"""
+    place = first_difference(reply, expected)
+    assert place is not None
+    if place in (len(reply), len(expected)):
+        return Difference(task_id, replies, place, "it goes on", "it ends", None, None, 0.0, excused=False)
+    theirs, ours = expected[place], reply[place]
+    exact = reference.logits(reference.exact, prompt, expected[: place + 1])[-1]
+    gap, step = float(logits[place, theirs] - logits[place, ours]), bf16_step(float(logits[place, theirs]))
+    return Difference(
+        task_id=task_id,
+        replies=replies,
+        place=place,
+        expected=reference.tokenizer.decode([theirs]),
+        found=reference.tokenizer.decode([ours]),
+        gap_bf16=gap,
+        gap_fp32=float(exact[theirs] - exact[ours]),
+        step=step,
+        excused=gap <= step,
+    )
+
+
+def line(found: Difference) -> str:
+    gaps = "" if found.gap_bf16 is None else f"gap {found.gap_bf16:.4g} in bf16, {found.gap_fp32:.4g} in fp32, "
+    return (
+        f"{found.task_id:13} x{found.replies} token {found.place:3} {found.expected!r:>12} -> {found.found!r:12} "
+        f"{gaps}step {found.step:g}: {'excused' if found.excused else 'UNEXCUSED'}"
+    )
+
+
+@torch.inference_mode()
+def forced(made: Engine, reference: Reference, prompts: Sequence[Ids], agents: int) -> dict[str, Any]:
+    """(b), with so many rows for each prompt."""
+    ours, plain = Deviation(), Deviation()
+    at_once = max(1, made.info().rows // agents)
+    for start in range(0, len(prompts), at_once):
+        some = prompts[start : start + at_once]
+        replies = [reference.generate(prompt)[0] for prompt in some]
+        wanted = [reference.logits(reference.exact, *texts) for texts in zip(some, replies, strict=True)]
+        for prompt, reply, exact in zip(some, replies, wanted, strict=True):
+            plain.add(reference.logits(reference.plain, prompt, reply), exact)
+        rows = [row for row in range(len(some)) for _ in range(agents)]
+        for place, logits in enumerate(decoded(made, [some[row] for row in rows], [replies[row] for row in rows])):
+            going = [index for index, row in enumerate(rows) if place < len(replies[row])]
+            ours.add(logits[going], torch.stack([wanted[rows[index]][place] for index in going]))
+    return {"ours": ours.summary(), "plain": plain.summary()}
+
+
+def decoded(made: Engine, prompts: Sequence[Ids], replies: Sequence[Ids]) -> Iterator[Tensor]:
+    """The logits of our rows before each token of the replies: [rows, vocabulary]. Short replies repeat their last."""
+    decoder = made._decoder
+    for prompt in prompts:
+        decoder.join(prompt, max(map(len, replies)))
+    yield decoder.prefill()
+    for place in range(max(map(len, replies)) - 1):
+        yield decoder.decode([reply[min(place, len(reply) - 1)] for reply in replies])
+    for row in reversed(range(len(prompts))):
+        decoder.evict(row)
+
+
+def sampled(made: Engine, other: Engine, requests: Sequence[Request]) -> dict[str, float]:
+    """(c): for each change, the share of replies that are those of `made`, asked once in order."""
+    first = answers(made, requests)
+    backwards = list(reversed(requests))
+    changes: dict[str, Callable[[], dict[str, Ids]]] = {
+        "the same again": lambda: answers(made, requests),
+        f"{other.info().rows} rows": lambda: answers(other, requests),
+        "submitted in reverse": lambda: answers(made, backwards),
+        f"{other.info().rows} rows, submitted in reverse": lambda: answers(other, backwards),
+        "one thread": lambda: on_one_thread(lambda: answers(made, requests)),
+    }
+    return {name: same_share(run(), first) for name, run in changes.items()}
+
+
+def on_one_thread(run: Callable[[], dict[str, Ids]]) -> dict[str, Ids]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return run()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def show(report: dict[str, Any]) -> None:
+    """The table of what was asked for."""
+    if found := report.get("greedy"):
+        print(f"\n(a) {found['replies']} greedy replies: {found['equal']} as generate's, ", end="")
+        print(f"{found['excused']} excused by rounding, {found['unexcused']} NOT excused")
+    if found := report.get("forced"):
+        print(f"\n(b) logits against fp32 {'rms':>14} {'largest':>10} {'same best':>10} {'places':>8}")
+        for name, key in (("our decode path", "ours"), ("plain forward, bf16", "plain")):
+            row = found[key]
+            print(f"    {name:20} {row['rms']:18.5f} {row['largest']:10.4f} {row['same_best']:10.2%} {row['places']:8}")
+        print(f"    ours / plain {found['ours']['rms'] / found['plain']['rms']:26.3f}")
+    if found := report.get("sampled"):
+        print(f"\n(c) sampled, same seeds {'replies that stay the same':>42}")
+        for name, share in found.items():
+            print(f"    {name:50} {share:10.1%}")
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """What was asked for, in turn."""
+    folder = model_loader.locate(EMBEDDED)
+    sampling = RunConfig(num_agents=options.agents, max_new_tokens=options.tokens, repetition_penalty=1.0)
+    plan = Plan(make_agents(sampling), load_tasks(options.tasks))
+    best = sampling.model_copy(update={"do_sample": False})
+    made = engine(folder, options.rows[0], options.tokens)
+    report: dict[str, Any] = {"weights": made.info().weights}
+    if set(options.only) & set("ab"):
+        reference = Reference(folder, options.tokens)
+        requests = [make_request(plan, k, "chat", best) for k in range(plan.total)]
+        if "a" in options.only:
+            report["greedy"] = greedy(made, reference, plan, requests)
+        if "b" in options.only:
+            prompts = [reference.prompt(request) for request in requests[:: options.agents][: options.forced_tasks]]
+            report["forced"] = forced(made, reference, prompts, options.agents)
+        del reference
+    if "c" in options.only:
+        requests = [make_request(plan, k, "chat", sampling) for k in range(plan.total)]
+        report["sampled"] = sampled(made, engine(folder, options.rows[1], options.tokens), requests)
+    return report
+
+
+def engine(folder: str, rows: int, tokens: int) -> Engine:
+    spec = ReplicaSpec(
+        engine="hf", model=folder, device="cpu", load_in_4bit=True, cpu_kernel="cached", native_kernels="auto",
+        data_parallel=True, rows=rows, max_new_tokens=tokens,
+    )  # fmt: skip
+    return load_engine(spec)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", type=int, default=164, help="of (a) and (c) (default: %(default)s)")
+    parser.add_argument("--forced-tasks", type=int, default=16, help="at most so many in (b) (default: %(default)s)")
+    parser.add_argument("--agents", type=int, default=4, help="rows that share a prompt (default: %(default)s)")
+    parser.add_argument("--tokens", type=int, default=64, help="the longest reply (default: %(default)s)")
+    parser.add_argument(
+        "--rows", type=int, nargs=2, default=(128, 48), help="of the engine, and of the other in (c) (default: 128 48)"
+    )
+    parser.add_argument("--only", default="abc", help="letters of what to measure (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write everything here")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    try:
+        report = measure(options)
+    except UserError as error:
+        parser.error(str(error))
+    if options.json:
+        head = {"options": {k: str(v) for k, v in vars(options).items()}, "versions": model_loader.versions()}
+        options.json.write_text(json.dumps(head | report, indent=2) + "\n")
+    show(report)
+    return 1 if report.get("greedy", {}).get("unexcused") else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

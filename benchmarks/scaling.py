@@ -1,0 +1,280 @@
+"""What a second worker gains, what judging beside generation costs, and what rows that have ended waste.
+
+    python benchmarks/scaling.py [--only abc] [--tasks N] [--agents N] [--rows N] [--repeat N] [--json F]
+
+(a) `main.py` with one CPU worker on one core and with two on two, judging included, in turn: jobs/s and tokens/s of
+score.json. A worker has one thread; a run and all it starts stay on its cores. The aim is 1.8 times.
+(b) The engine in this process alone, beside judges that run canonical solutions without a pause, and beside judges of
+programs that never end, in turn: tokens/s. The aim is to lose less than 5 %.
+(c) Replies that end where the model ends them: of the steps that rows took part in, the share that gave no token,
+counted in the steps in which nobody joined. Static batches of as many rows would waste what stands beside it.
+"""
+
+import argparse
+import asyncio
+import gzip
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.plan import Plan, make_agents
+from bench.prompts import make_request
+from bench.records import Completion, Job
+from bench.settings import EMBEDDED, RunConfig
+from human_eval_runner import Judge, find_data, load_tasks, read_data
+from workers.protocol import Reply, Request
+
+if TYPE_CHECKING:
+    from workers.engine import Engine
+
+Figures = dict[str, float]
+
+
+def run_main(workers: int, options: argparse.Namespace) -> Figures:
+    """One run of main.py with so many workers and cores, a thread each."""
+    with tempfile.TemporaryDirectory() as folder, on_cores(workers):
+        words = [sys.executable, str(ROOT / "main.py"), "--config", str(ROOT / "config" / "smoke.yaml")]
+        words += ["--num_tasks", str(options.tasks), "--num_agents", str(options.agents), "--output_dir", folder]
+        words += ["--set", f"cpu_workers={workers}", f"engine_rows={options.rows}", f"max_new_tokens={options.tokens}"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+        subprocess.run(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
+        score = json.loads(Path(folder, "score.json").read_text(encoding="utf-8"))
+        return {"jobs_per_s": score["avg_throughput_rps"], "tokens_per_s": score["tokens_per_s"]}
+
+
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """What is started within it stays on the first so many cores of this process."""
+    held = os.sched_getaffinity(0)
+    if len(held) < count:
+        raise SystemExit(f"scaling: {count} workers need {count} cores, this process may use {len(held)}")
+    os.sched_setaffinity(0, sorted(held)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, held)
+
+
+def in_turn(names: Sequence[str], number: int) -> list[str]:
+    """The names in another order each round, so that a machine that slows down or speeds up favours none."""
+    first = number % len(names)
+    return [*names[first:], *names[:first]]
+
+
+def workers(options: argparse.Namespace) -> dict[str, Any]:
+    """(a)."""
+    rounds: list[dict[str, Figures]] = []
+    for number in range(options.repeat):
+        rounds.append({})
+        for name in in_turn(("one", "two"), number):
+            rounds[-1][name] = found = run_main(2 if name == "two" else 1, options)
+            print(f"(a) round {number + 1}, workers: {name}, tokens/s: {found['tokens_per_s']:.0f}", flush=True)
+    return compared(rounds)
+
+
+def judging(made: "Engine", requests: Iterator[Request], options: argparse.Namespace) -> dict[str, Any]:
+    """(b)."""
+    pace(made, requests, options.window_s / 2)  # the first steps of an engine are its slowest
+    rounds: list[dict[str, Figures]] = []
+    for number in range(options.repeat):
+        rounds.append({})
+        for name in in_turn(("alone", "canonical", "endless"), number):
+            with nullcontext() if name == "alone" else judges(options.judges, name):
+                rounds[-1][name] = found = pace(made, requests, options.window_s)
+            print(f"(b) round {number + 1}, judged: {name}, tokens/s: {found['tokens_per_s']:.0f}", flush=True)
+    return compared(rounds)
+
+
+def compared(rounds: Sequence[dict[str, Figures]]) -> dict[str, Any]:
+    """Medians of each, and the median over the rounds of each as a multiple of the first of the first round."""
+    base = next(iter(rounds[0]))
+    figures = {
+        name: {key: statistics.median(found[name][key] for found in rounds) for key in rounds[0][name]}
+        for name in rounds[0]
+    }
+    ratios = {
+        name: {
+            key: statistics.median(found[name][key] / found[base][key] for found in rounds) for key in rounds[0][name]
+        }
+        for name in rounds[0]
+        if name != base
+    }
+    return {"medians": figures, "ratios": ratios, "rounds": list(rounds)}
+
+
+def pace(made: "Engine", requests: Iterator[Request], seconds: float) -> Figures:
+    """Tokens a second of an engine whose rows are always taken."""
+    began, before = time.perf_counter(), made.progress().output_tokens
+    while (spent := time.perf_counter() - began) < seconds:
+        while made.progress().waiting < made.info().rows:
+            made.submit(next(requests))
+        made.step()
+    return {"tokens_per_s": (made.progress().output_tokens - before) / spent}
+
+
+@contextmanager
+def judges(count: int, programs: str) -> Iterator[None]:
+    """A process that judges so many programs at once, over and over."""
+    words = [sys.executable, __file__, "--judge", programs, "--judges", str(count)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as pool:
+        assert pool.stdin is not None
+        assert pool.stdout is not None
+        pool.stdout.readline()
+        try:
+            yield
+        finally:
+            pool.stdin.close()
+
+
+async def judge_on(programs: str, count: int) -> None:
+    """Be that process until standard input ends. Prints a line when it begins."""
+    os.nice(19)  # what prepares programs for the sandbox; the sandbox sees to itself
+    lines = gzip.decompress(read_data(find_data())).decode().splitlines()
+    texts = [json.loads(line)["canonical_solution"] for line in lines]
+    if programs == "endless":
+        texts = ["    while True:\n        pass\n"] * len(texts)
+    waiting = itertools.cycle(zip(load_tasks(), texts, strict=True))
+
+    async def one_by_one() -> None:
+        for task, text in waiting:
+            await judge.judge(Completion(Job(0, task.task_id).job_id, text, "completion"))
+
+    async with Judge(load_tasks(), count, timeout_s=10.0, memory_mb=4096) as judge, asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one_by_one()) for _ in range(count)]
+        print("judging", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+        for task in tasks:
+            task.cancel()
+
+
+def ending(made: "Engine", requests: Sequence[Request]) -> dict[str, Any]:
+    """(c)."""
+    for request in requests:
+        made.submit(request)
+    replies: list[Reply] = []
+    row_steps = wasted = 0
+    while made.busy():
+        before = made.progress()
+        found = [answer for answer in made.step() if isinstance(answer, Reply)]
+        after = made.progress()
+        replies += found
+        if after.waiting == before.waiting:  # else newcomers bring first tokens, which come of no row's step
+            row_steps += before.rows_in_use
+            wasted += before.rows_in_use - (after.output_tokens - before.output_tokens) - sum(map(ended, found))
+    lengths = {reply.job_id: reply.output_tokens + ended(reply) for reply in replies}
+    if len(lengths) != len(requests):
+        raise RuntimeError(f"{len(requests) - len(lengths)} requests were refused")
+    return {
+        "replies": len(replies),
+        "ended_by_the_model": sum(map(ended, replies)) / len(replies),
+        "row_steps": row_steps,
+        "wasted": wasted / row_steps,
+        "wasted_by_static_batches": static_waste([lengths[r.job_id] for r in requests], made.info().rows),
+    }
+
+
+def ended(reply: Reply) -> bool:
+    """Whether a token that is not counted ended the reply."""
+    return reply.finish_reason == "stop"
+
+
+def static_waste(lengths: Sequence[int], rows: int) -> float:
+    """The share of row-steps that batches of so many replies spend on those that have ended before their longest."""
+    batches = [lengths[start : start + rows] for start in range(0, len(lengths), rows)]
+    spent = sum(max(batch) * len(batch) for batch in batches)
+    return 1 - sum(lengths) / spent
+
+
+def engine(options: argparse.Namespace) -> "Engine":
+    import model_loader  # first: it silences what torch and its friends print when they are imported
+
+    model_loader.quiet()
+    import torch
+
+    from workers.replica import load_engine
+    from workers.replica_spec import ReplicaSpec
+
+    torch.set_num_threads(options.threads)
+    return load_engine(
+        ReplicaSpec(
+            engine="hf", model=EMBEDDED, device="cpu", load_in_4bit=True, cpu_kernel="cached", native_kernels="auto",
+            data_parallel=True, rows=options.rows, max_new_tokens=max(options.tokens, options.long_tokens),
+        )
+    )  # fmt: skip
+
+
+def asked(tokens: int, options: argparse.Namespace, samples: int = 1) -> Iterator[Request]:
+    """The requests of a run of so many samples, all tasks and agents for each sample."""
+    config = RunConfig(
+        num_agents=options.agents, num_samples=samples, max_new_tokens=tokens, repetition_penalty=1.0, device="cpu"
+    )
+    plan = Plan(make_agents(config), load_tasks(options.tasks))
+    for sample, task, agent in itertools.product(range(samples), plan.tasks, plan.agents):
+        k = plan.number(Job(agent.id, task.task_id, sample).job_id)
+        yield make_request(plan, k, "chat", config)
+
+
+def show(report: dict[str, Any]) -> None:
+    """The table of what was asked for."""
+    if found := report.get("workers"):
+        print(f"\n(a) workers, a core each {'one':>10} {'two':>8} {'ratio':>8}")
+        for key, ratio in found["ratios"]["two"].items():
+            medians = found["medians"]
+            print(f"    {key:22} {medians['one'][key]:8.3g} {medians['two'][key]:8.3g} {ratio:8.2f}")
+    if found := report.get("judging"):
+        print(f"\n(b) judged meanwhile {'tokens/s':>14} {'lost':>8}")
+        for name, figures in found["medians"].items():
+            lost = 1 - found["ratios"][name]["tokens_per_s"] if name in found["ratios"] else 0.0
+            print(f"    {name.replace('alone', 'nothing'):22} {figures['tokens_per_s']:8.0f} {lost:8.1%}")
+    if found := report.get("ending"):
+        print(f"\n(c) {found['replies']} replies, {found['ended_by_the_model']:.0%} ended by the model: ", end="")
+        print(f"{found['wasted']:.2%} of {found['row_steps']} row-steps wasted; ", end="")
+        print(f"static batches would waste {found['wasted_by_static_batches']:.0%}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="abc", help="letters of what to measure (default: %(default)s)")
+    parser.add_argument("--tasks", type=int, default=16)
+    parser.add_argument("--agents", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=64, help="the longest reply of (a) and (b) (default: 64)")
+    parser.add_argument("--long-tokens", type=int, default=256, help="the longest of (c) (default: %(default)s)")
+    parser.add_argument("--rows", type=int, default=32, help="of every engine (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="of torch in (b) and (c) (default: %(default)s)")
+    parser.add_argument("--judges", type=int, default=2, help="programs judged at once in (b) (default: %(default)s)")
+    parser.add_argument("--window-s", type=float, default=20.0, help="that (b) measures at a time (default: 20)")
+    parser.add_argument("--repeat", type=int, default=3, help="rounds of (a) and (b); medians are printed")
+    parser.add_argument("--json", type=Path, help="write every round here")
+    parser.add_argument("--judge", help=argparse.SUPPRESS)  # be the process that judges such programs
+    options = parser.parse_args()
+    if options.judge:
+        asyncio.run(judge_on(options.judge, options.judges))
+        return
+    report: dict[str, Any] = {"options": {k: str(v) for k, v in vars(options).items()}}
+    if "a" in options.only:
+        report["workers"] = workers(options)
+    if set(options.only) & set("bc"):
+        made = engine(options)
+        if "c" in options.only:  # before (b), which leaves requests behind
+            report["ending"] = ending(made, list(asked(options.long_tokens, options)))
+        if "b" in options.only:
+            report["judging"] = judging(made, asked(options.tokens, options, samples=1_000_000), options)
+    show(report)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
