@@ -107,6 +107,16 @@ def test_setup_refuses_what_it_does_not_know(checkout: Checkout) -> None:
     assert run.returncode == 2
 
 
+def test_setup_empties_nothing_that_another_folder_made(ready: Checkout, tmp_path: Path) -> None:
+    others = tmp_path / "others"
+    (others / "bin").mkdir(parents=True)
+    (ready.root / ".venv").symlink_to(others)
+    run = ready.run("scripts/setup")
+    assert run.returncode == 2
+    assert run.stderr.endswith(".venv is a link, and what it points to was not made for this folder; remove the link\n")
+    assert (others / "bin").is_dir()
+
+
 @pytest.mark.slow
 def test_setup_installs_what_is_pinned_and_then_does_nothing(ready: Checkout) -> None:
     first = ready.run("scripts/setup")
