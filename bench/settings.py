@@ -69,6 +69,9 @@ class RunConfig(BaseModel):
     engine_rows: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = Field(
         "auto", description="sequences a replica decodes at once"
     )
+    cuda_graphs: Literal["auto", "off"] = Field(
+        "auto", description="decode steps on a GPU: replayed where the model allows it, or launched anew"
+    )
     distribution: Literal["dynamic", "round_robin"] = Field(
         "dynamic", description="may a device that runs dry take batches of another"
     )
@@ -123,6 +126,8 @@ class RunConfig(BaseModel):
             raise ValueError("agents is empty; list at least one agent or use num_agents")
         if self.device == "cuda" and "cpu_workers" in self.model_fields_set and self.engine != "scripted":
             raise ValueError("cpu_workers is set but device is 'cuda'; set device: cpu or leave cpu_workers out")
+        if self.device == "cpu" and "cuda_graphs" in self.model_fields_set:
+            raise ValueError("cuda_graphs is set but device is 'cpu'; set device: cuda or leave cuda_graphs out")
         if self.cpu_kernel == "bnb" and not (self.device == "cpu" and self.load_in_4bit):
             raise ValueError("cpu_kernel: bnb is for 4-bit weights on the CPU; set device: cpu and load_in_4bit: true")
         if self.device == "cpu" and not self.use_data_parallelism and self.cpu_workers > 1:

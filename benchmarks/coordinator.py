@@ -44,7 +44,17 @@ def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
     plan = Plan(make_agents(config), load_tasks(TASKS))
     devices = choose_devices(config, (), {}, 1)
     spec = ReplicaSpec(
-        "scripted", "scripted", "cpu", True, "cached", "off", True, None, config.max_new_tokens, script=Script(rows=64)
+        "scripted",
+        "scripted",
+        "cpu",
+        True,
+        "cached",
+        "off",
+        "off",
+        True,
+        None,
+        config.max_new_tokens,
+        script=Script(rows=64),
     )
     ledger = Ledger(plan)
 

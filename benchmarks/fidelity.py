@@ -267,6 +267,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def engine(folder: str, rows: int, tokens: int) -> Engine:
     spec = ReplicaSpec(
         engine="hf", model=folder, device="cpu", load_in_4bit=True, cpu_kernel="cached", native_kernels="auto",
+            cuda_graphs="off",
         data_parallel=True, rows=rows, max_new_tokens=tokens,
     )  # fmt: skip
     return load_engine(spec)

@@ -210,6 +210,7 @@ def engine(options: argparse.Namespace) -> "Engine":
     return load_engine(
         ReplicaSpec(
             engine="hf", model=EMBEDDED, device="cpu", load_in_4bit=True, cpu_kernel="cached", native_kernels="auto",
+            cuda_graphs="off",
             data_parallel=True, rows=options.rows, max_new_tokens=max(options.tokens, options.long_tokens),
         )
     )  # fmt: skip

@@ -183,7 +183,7 @@ def contestants(options: argparse.Namespace) -> dict[str, Contestant]:
 
 
 def replica_spec(folder: str, options: argparse.Namespace) -> ReplicaSpec:
-    return ReplicaSpec("hf", folder, "cpu", True, "cached", "auto", True, options.rows, options.tokens)
+    return ReplicaSpec("hf", folder, "cpu", True, "cached", "auto", "off", True, options.rows, options.tokens)
 
 
 def peer(folder: str, four_bit: bool, requests: list[Request], size: int, batches: int, stops: bool) -> Contestant:

@@ -96,6 +96,7 @@ def _replicas(config: RunConfig, devices: tuple[DeviceSpec, ...], model: str) ->
             load_in_4bit=config.load_in_4bit,
             cpu_kernel=config.cpu_kernel,
             native_kernels=config.native_kernels,
+            cuda_graphs=config.cuda_graphs,
             data_parallel=config.use_data_parallelism,
             rows=None if config.engine_rows == "auto" else config.engine_rows,
             max_new_tokens=config.max_new_tokens,

@@ -28,7 +28,7 @@ def requests(count: int) -> list[Request]:
 
 
 def scripted(script: Script, silence_s: float = 30.0, load_s: float = 30.0) -> LocalFleet:
-    spec = ReplicaSpec("scripted", "scripted", "cpu:0", True, "cached", "off", True, None, 8, script=script)
+    spec = ReplicaSpec("scripted", "scripted", "cpu:0", True, "cached", "off", "off", True, None, 8, script=script)
     return LocalFleet([DeviceSpec("cpu:0", "cpu")], [spec], silence_s, load_s)
 
 

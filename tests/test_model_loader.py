@@ -25,7 +25,9 @@ def linears(model: Any) -> dict[str, Any]:
 
 
 def spec(folder: str, kernel: Literal["cached", "bnb"] = "cached") -> ReplicaSpec:
-    return ReplicaSpec("hf", folder, "cpu", True, kernel, "auto", data_parallel=True, rows=None, max_new_tokens=64)
+    return ReplicaSpec(
+        "hf", folder, "cpu", True, kernel, "auto", "off", data_parallel=True, rows=None, max_new_tokens=64
+    )
 
 
 def test_the_embedded_model_and_folders_need_no_fetching(folder: str) -> None:

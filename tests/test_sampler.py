@@ -51,7 +51,8 @@ def drawn(scores: Tensor, top_k: int, top_p: float, uniform: Tensor, window: int
 
 def decided(scores: Tensor, top_k: Tensor, top_p: Tensor, uniform: Tensor, window: int) -> Tensor:
     """The tokens drawn from the best `window` scores, or from all of them where these do not decide."""
-    limits = Limits(torch.ones(len(top_k)), top_k, top_p, some_unlimited=True)
+    unlimited = ((top_k == 0) | (top_k >= scores.shape[1])).nonzero()[:, 0]
+    limits = Limits(torch.ones(len(top_k)), top_k, top_p, unlimited)
     tokens, undecided = draw(Scores(scores), limits, uniform, window)
     if undecided.any():
         some = undecided.nonzero()[:, 0]

@@ -41,6 +41,14 @@ REFUSED = {
 }
 
 
+def test_cuda_graphs_on_a_cpu_are_refused_where_they_are_asked_for() -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(parse_set(["device=cpu", "cuda_graphs=auto"]), "x.yaml")
+    assert (
+        str(caught.value) == "x.yaml: cuda_graphs is set but device is 'cpu'; set device: cuda or leave cuda_graphs out"
+    )
+
+
 @pytest.mark.parametrize(("word", "message"), REFUSED.items())
 def test_what_cannot_be_obeyed_is_refused_in_one_line(word: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:

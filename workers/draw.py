@@ -32,10 +32,11 @@ class Limits:
     temperature: Tensor  # fp32
     top_k: Tensor  # int64; 0: no limit
     top_p: Tensor  # fp32
-    some_unlimited: bool  # whether any top_k is 0 or reaches the whole vocabulary; spares a look at the device
+    unlimited: Tensor | None  # which rows' top_k is 0 or reaches the whole vocabulary; read for a window only
 
     def of(self, rows: Tensor) -> "Limits":
-        return Limits(self.temperature[rows], self.top_k[rows], self.top_p[rows], self.some_unlimited)
+        """Those of some rows, by index, for their whole vocabulary."""
+        return Limits(self.temperature[rows], self.top_k[rows], self.top_p[rows], None)
 
 
 class Scores:
@@ -148,8 +149,8 @@ def _kept(scores: Scores, values: Tensor, limits: Limits) -> tuple[Tensor, Tenso
     in_k = (values >= kth) | ~limited[:, None]
     weights = ((values - values[:, :1]) / temperature).double().exp() * in_k
     mass = weights.sum(dim=-1)
-    if not everything and limits.some_unlimited:  # a sum over the vocabulary costs ten times what the rest does
-        rows = unlimited.nonzero()[:, 0]
+    if not everything and limits.unlimited is not None:  # a sum over the vocabulary costs ten times what the rest does
+        rows = limits.unlimited
         beyond = ((scores.of(rows) - values[rows, :1]) / temperature[rows]).exp()
         mass[rows] = beyond.sum(dim=-1, dtype=torch.float64)
     weights = weights / mass[:, None]

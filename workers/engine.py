@@ -106,6 +106,7 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[Answer]:
+        short = False
         try:
             self._admit()
             if self._rows:
@@ -113,6 +114,8 @@ class Engine:
         except torch.OutOfMemoryError:
             if self._most_rows == 1:
                 raise
+            short = True
+        if short:  # only here: the error held on to what its step had allocated
             self._begin_again()
         answers, self._answers = self._answers, []
         return answers

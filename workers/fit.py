@@ -1,4 +1,4 @@
-"""Which decoder a model gets: compiled pages, slots that share prompts, slots that do not, or separate rows.
+"""Which decoder a model gets: compiled pages, CUDA graphs over slots, slots that share prompts or not, separate rows.
 
 The first that gives the logits of plain decoding is taken; what was not is logged with its reason.
 """
@@ -18,6 +18,7 @@ from workers.budget import Budget
 from workers.cpu_weights import steady_sizes
 from workers.decoder import Decoder
 from workers.draw import Penalty, Scores
+from workers.graphs import Graphs, Recorder
 from workers.native import Kernels
 from workers.paged import PagedDecoder
 from workers.pages import pages_of
@@ -41,7 +42,7 @@ class Fitted:
     """How a model's rows are decoded."""
 
     decoder: Decoder
-    name: str  # "pages", "slots, prompts shared", "slots", "one by one"
+    name: str  # "pages", "slots, CUDA graphs", "slots, prompts shared", "slots", "one by one"
     steady: bool = False  # a row gets the same bits whatever the rows beside it
 
 
@@ -58,8 +59,17 @@ def kernels(dtype: torch.dtype) -> Kernels | None:
     return found
 
 
-def fitted(model: Any, budget: Budget, compiled: Kernels | None, share: bool = True) -> Fitted:
-    """A decoder of this model with room for the budget's rows. Without `share`, rows share no prompts."""
+def fitted(
+    model: Any,
+    budget: Budget,
+    compiled: Kernels | None,
+    share: bool = True,
+    begin: Callable[[], Recorder] | None = None,
+) -> Fitted:
+    """A decoder of this model with room for the budget's rows. Without `share`, rows share no prompts.
+
+    With `begin` (see Graphs), steps are recorded and replayed where that works; rows share no prompts then.
+    """
     reason = _odd_layers(model)
     if reason is None and compiled is not None:
         sizes, steady = steady_sizes(model, MOST_TOKENS)
@@ -72,6 +82,10 @@ def fitted(model: Any, budget: Budget, compiled: Kernels | None, share: bool = T
             halves = 2 * budget.rows  # the last page of a prompt and the last of an answer may be half empty
             return Fitted(paged(budget.rows, pages_of(budget.tokens) + halves), "pages", steady)
         log.warning("no compiled attention: %s", fault)
+    if reason is None and begin is not None:
+        recorded = _recorded(model, budget.rows, begin)
+        if recorded is not None:
+            return Fitted(recorded, "slots, CUDA graphs")
     if reason is None and share:
         fault = _other_attention(model) or unsuited(model, lambda rows: SlotDecoder(model, rows, share=True))
         if fault is None:
@@ -84,23 +98,50 @@ def fitted(model: Any, budget: Budget, compiled: Kernels | None, share: bool = T
     return Fitted(SeparateDecoder(model), "one by one")
 
 
+def _recorded(model: Any, rows: int, begin: Callable[[], Recorder]) -> SlotDecoder | None:
+    """Slots whose steps are recorded; None, and the reason in the log, where that does not work."""
+    graphs = Graphs(begin)
+
+    def made(rows: int) -> SlotDecoder:
+        return SlotDecoder(model, rows, share=False, step=graphs)
+
+    fault = unsuited(model, lambda rows: made(2 * rows))  # so that rows which only fill a shape up are there too
+    graphs.forget()
+    if fault is None and graphs.fault is None:
+        return made(rows)
+    if graphs.fault is None:
+        log.warning("no CUDA graphs: %s", fault)
+    return None
+
+
 @torch.inference_mode()
 def unsuited(model: Any, make: Callable[[int], Decoder]) -> str | None:
     """Why the decoder that `make` gives for so many rows cannot serve the model; None when it can."""
-    vocabulary = model.config.get_text_config().vocab_size
-    short, long = (_some_prompt(vocabulary, length) for length in (5, 20))
-    prompts = [short, long, short, short, long]  # enough of the first to share it
     try:
-        found = _logits(make(len(prompts)), prompts)
+        changed = difference(model, make)
     except torch.OutOfMemoryError:
         raise
     except _FAULTS as error:
         return f"{type(model).__name__} does not work with them: {type(error).__name__}: {error}"
-    wanted = _logits(SeparateDecoder(model), prompts)
-    difference = float((found - wanted).norm() / wanted.norm())
-    if not difference <= _TOLERANCE.get(model.dtype, _TOLERANCE_16_BIT):
-        return f"the logits of {type(model).__name__} change by {difference:.2g} of their norm"
+    if not changed <= tolerance(model):
+        return f"the logits of {type(model).__name__} change by {changed:.2g} of their norm"
     return None
+
+
+def tolerance(model: Any) -> float:
+    """The `difference` that a decoder of this model may make."""
+    return _TOLERANCE.get(model.dtype, _TOLERANCE_16_BIT)
+
+
+@torch.inference_mode()
+def difference(model: Any, make: Callable[[int], Decoder]) -> float:
+    """By how much the logits of such a decoder differ from those of plain decoding, as a share of their norm."""
+    vocabulary = model.config.get_text_config().vocab_size
+    short, long = (_some_prompt(vocabulary, length) for length in (5, 20))
+    prompts = [short, long, short, short, long]  # enough of the first to share it
+    found = _logits(make(len(prompts)), prompts)
+    wanted = _logits(SeparateDecoder(model), prompts)
+    return float((found - wanted).norm() / wanted.norm())
 
 
 def _odd_layers(model: Any) -> str | None:

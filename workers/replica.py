@@ -1,5 +1,6 @@
 """From a ReplicaSpec to a replica ready to answer. Runs inside a worker; knows every engine by name."""
 
+import functools
 import logging
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True) -> "Engine":
     import model_loader  # first: it silences what torch and its friends print when they are imported
 
     folder = model_loader.folder_of(spec.model)
-    from workers import budget, cpu_weights, fit, fused
+    from workers import budget, cpu_weights, fit, fused, graphs
     from workers.engine import Engine
 
     cached = spec.device == "cpu" and spec.cpu_kernel == "cached"
@@ -55,7 +56,9 @@ def load_engine(spec: ReplicaSpec, share: bool = True) -> "Engine":
         notes += ["prepacked"] if cpu_weights.prepack(model) else []
         notes += [f"{count} {kind} fused" for kind, count in parts.items() if count]
         weights += f" ({', '.join(notes)})" if notes else ""
-    found = fit.fitted(model, needs, compiled, share)
+    replays = spec.device != "cpu" and spec.cuda_graphs == "auto" and spec.data_parallel  # one GPU a graph
+    begin = functools.partial(graphs.on_cuda, model.device) if replays else None
+    found = fit.fitted(model, needs, compiled, share, begin)
     info = ReplicaInfo(
         engine="hf",
         model=spec.model,

@@ -36,6 +36,7 @@ class ReplicaSpec(Struct, frozen=True):
     load_in_4bit: bool
     cpu_kernel: Literal["cached", "bnb"]  # how a CPU multiplies by the weights
     native_kernels: Literal["auto", "off"]  # on a CPU: compiled ones where a compiler is found, or torch alone
+    cuda_graphs: Literal["auto", "off"]  # on a GPU: replay the steps of rows that share nothing, or launch them
     data_parallel: bool  # false: one model sharded over every GPU the worker sees
     rows: int | None  # sequences decoded at once; None: as many as memory allows, within reason
     max_new_tokens: int  # the longest answer asked for: what the memory of a row is reckoned with

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from workers.draw import Limits, Penalty, Scores, draw
 from workers.native import Kernels
+from workers.upload import upload
 
 _WIDTH = 256  # tokens of history to begin with; doubled as rows grow
 
@@ -32,7 +33,8 @@ class Choice:
 class Sampler:
     """Chooses tokens for rows 0..n-1; rows join at the end, and the last row takes the place of one that leaves.
 
-    The rows' settings and histories lie on the device; tokens are read from it once a step.
+    The rows' settings and histories lie on the device. A step reads from it once, and again only where the best scores
+    that were looked at do not decide.
     """
 
     def __init__(self, rows: int, device: torch.device, kernels: Kernels | None = None) -> None:
@@ -52,10 +54,10 @@ class Sampler:
         self._streams.append(random.Random(choice.seed))
         self._lengths.append(len(prompt))
         self._history[row] = prompt[0]  # what fills the rest must be a token that is there anyway
-        self._history[row, : len(prompt)] = torch.tensor(prompt, device=self._history.device)
+        self._history[row, : len(prompt)] = upload(prompt, torch.long, self._history.device)
         temperature = choice.temperature if choice.do_sample else 1.0
         values = (temperature, float(choice.top_k), choice.top_p, choice.repetition_penalty)
-        self._settings[:, row] = torch.tensor(values, device=self._settings.device)
+        self._settings[:, row] = upload(values, torch.float32, self._settings.device)
 
     def evict(self, row: int) -> None:
         last = len(self._choices) - 1
@@ -73,28 +75,31 @@ class Sampler:
         NOTHING for a row whose logits are no numbers: it must be evicted.
         """
         rows = slice(first, first + logits.shape[0])
-        lengths = torch.tensor(self._lengths[rows], dtype=torch.int32, device=logits.device)
+        sampled = [choice.do_sample for choice in self._choices[rows]]
+        uniforms = [
+            stream.random() if drawn else 0.0 for stream, drawn in zip(self._streams[rows], sampled, strict=True)
+        ]
+        numbers = upload([self._lengths[rows], uniforms], torch.float64, logits.device)
+        lengths = numbers[0].int()
         scores = Scores(logits, self._penalty(rows, lengths), self._kernels)
-        greedy = [not choice.do_sample for choice in self._choices[rows]]
-        if all(greedy):
+        if any(sampled):
+            tokens, found = self._draw(scores, rows, numbers[1], sampled)
+        else:
             tokens = scores.likeliest()
             found = tokens.tolist()
-        else:
-            tokens, found = self._draw(scores, rows, greedy)
         self._remember(rows, lengths, tokens)
         return [int(token) for token in found]
 
-    def _draw(self, scores: Scores, rows: slice, greedy: Sequence[bool]) -> tuple[Tensor, list[int]]:
+    def _draw(self, scores: Scores, rows: slice, uniform: Tensor, sampled: Sequence[bool]) -> tuple[Tensor, list[int]]:
         """The tokens, on the device and as the host reads them."""
         choices, device = self._choices[rows], self._settings.device
         temperature, top_k, top_p, _ = self._settings[:, rows]
-        unlimited = any(choice.top_k == 0 or choice.top_k >= scores.vocabulary for choice in choices)
+        whole = [i for i, choice in enumerate(choices) if not 0 < choice.top_k < scores.vocabulary]
+        unlimited = upload(whole, torch.long, device) if whole else None
         limits = Limits(temperature, top_k.long(), top_p, unlimited)
-        uniforms = [stream.random() for stream in self._streams[rows]]
-        uniform = torch.tensor(uniforms, dtype=torch.float64, device=device)
         tokens, undecided = draw(scores, limits, uniform)
-        if any(greedy):
-            certain = torch.tensor(greedy, device=device)
+        if not all(sampled):
+            certain = ~upload(sampled, torch.bool, device)
             tokens = torch.where(certain, scores.likeliest(), tokens)
             undecided &= ~certain
         found, open_rows = torch.stack([tokens, undecided.long()]).tolist()

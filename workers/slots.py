@@ -18,8 +18,9 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from workers import attention
 from workers.prefill import Prefilled, Prefills, Prompt
+from workers.steps import Eager, Inputs, Shape, Step
 
-BLOCK = 128  # tokens by which slots grow, all at once
+_NOTHING = Shape(0, 0)
 _MATES = (
     3  # rows with the same prompt from which on they share it: an attention call for fewer costs more than it saves
 )
@@ -27,21 +28,21 @@ _MATES = (
 
 @dataclass(slots=True)
 class _Aim:
-    """Where this step writes: token i goes to positions[i] of slot i, and `length` tokens are read."""
+    """Where this step writes: token i goes to places[i] of slots[i], and `length` tokens of each are read."""
 
-    positions: Tensor  # [rows]
+    slots: Tensor  # [rows]
+    places: Tensor  # [rows]
     length: int
 
 
 class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
     """Keys and values of one layer: [slots, heads, capacity, head size]."""
 
-    def __init__(self, slots: int, like: Any, aim: _Aim) -> None:
+    def __init__(self, room: Shape, like: Any, aim: _Aim) -> None:
         super().__init__()
         self._aim = aim
-        # Zeros, not garbage: a masked position still meets its value, and 0 * nan is nan.
-        self.keys: Tensor = like.keys.new_zeros(slots, like.keys.shape[1], BLOCK, like.keys.shape[3])
-        self.values: Tensor = like.values.new_zeros(slots, like.values.shape[1], BLOCK, like.values.shape[3])
+        self.keys: Tensor = _larger(like.keys[:0, :, :0], room)
+        self.values: Tensor = _larger(like.values[:0, :, :0], room)
         self.is_initialized = True
 
     def fill(self, slot: int, like: Any, length: int) -> None:
@@ -57,17 +58,17 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
         self.keys[target, :, :length] = self.keys[source, :, :length]
         self.values[target, :, :length] = self.values[source, :, :length]
 
-    def grow(self, capacity: int) -> None:
-        self.keys = _longer(self.keys, capacity)
-        self.values = _longer(self.values, capacity)
+    def grow(self, room: Shape) -> None:
+        self.keys = _larger(self.keys, room)
+        self.values = _larger(self.values, room)
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Write one token a row [rows, heads, 1, head size]; give all that the rows may attend to."""
-        rows, positions = key_states.shape[0], self._aim.positions.to(key_states.device)
-        index = torch.arange(rows, device=key_states.device)
-        self.keys[index, :, positions] = key_states[:, :, 0]
-        self.values[index, :, positions] = value_states[:, :, 0]
-        return self.keys[:rows, :, : self._aim.length], self.values[:rows, :, : self._aim.length]
+        rows, device, length = key_states.shape[0], key_states.device, self._aim.length
+        slots, places = self._aim.slots.to(device), self._aim.places.to(device)
+        self.keys[slots, :, places] = key_states[:, :, 0]
+        self.values[slots, :, places] = value_states[:, :, 0]
+        return self.keys[:rows, :, :length], self.values[:rows, :, :length]
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         raise NotImplementedError("slots are filled from a prefilled prompt")
@@ -94,19 +95,27 @@ class _Row:
 
 
 class SlotDecoder:
-    """An engine.Decoder of rows decoded together. Without `share`, every row keeps its prompt in its slot."""
+    """An engine.Decoder of rows decoded together. Without `share`, every row keeps its prompt in its slot.
 
-    def __init__(self, model: Any, rows: int, share: bool = True) -> None:
+    With `step`, shapes are rounded and `step` runs them. Prompts cannot be shared then: who shares what changes from
+    step to step, and no buffer says it.
+    """
+
+    def __init__(self, model: Any, rows: int, share: bool = True, step: Step | None = None) -> None:
+        assert step is None or not share
         self._model = model
-        self._slots = rows
+        self._most = rows
         self._share = share
+        self._rounded = step is not None
+        self._step: Step = step or Eager()
+        self._inputs = Inputs(rows, model.device)
+        self._aim = _Aim(self._inputs.slots(0), self._inputs.slots(0), 0)
+        self._room = _NOTHING  # slots and their length
         self._prefills = Prefills(model, together=True)
         self._rows: list[_Row] = []
         self._joined: list[Prompt] = []
         self._shared: dict[Prompt, Prefilled] = {}
         self._prefixes: attention.Prefixes | None = None  # None: rows have come or gone since it was made
-        self._capacity = BLOCK
-        self._aim = _Aim(torch.zeros(0, dtype=torch.long), 0)
         self._layers: list[_SlotLayer] = []
         self._cache: Cache | None = None
 
@@ -124,30 +133,24 @@ class SlotDecoder:
             for prompt in missing:
                 if rows[prompt] >= _MATES:
                     self._begin_sharing(prompt, found[prompt])
+        own = max((len(prompt) for prompt in prompts if prompt not in self._shared), default=0)
+        self._reserve(Shape(len(self._rows) + len(prompts), own + 1), found[prompts[0]])
         for prompt in prompts:
             self._admit(prompt, found[prompt])
         self._prefixes = None
         return torch.stack([found[prompt].logits for prompt in prompts])
 
     def decode(self, tokens: Sequence[int]) -> Tensor:
-        device = self._model.device
-        length = max(row.own for row in self._rows) + 1
-        self._reserve(length)
-        self._aim.positions = torch.tensor([row.own for row in self._rows], device=device)
-        self._aim.length = length
-        lengths = torch.tensor([row.length for row in self._rows], device=device)
-        with attention.sharing(self._model, self._groups()) if self._share else nullcontext():
-            result = self._model(
-                input_ids=torch.tensor(tokens, device=device)[:, None],
-                attention_mask=self._mask(self._aim.positions, length),
-                position_ids=lengths[:, None],
-                past_key_values=self._cache,
-                use_cache=True,
-            )
+        shape = Shape(len(self._rows), max(row.own for row in self._rows) + 1)
+        if self._rounded:
+            shape = shape.rounded(self._most)
+        self._reserve(shape)
+        self._inputs.write(shape.rows, tokens, [row.own for row in self._rows], [row.length for row in self._rows])
+        prefixes = self._groups() if self._share else None
+        logits = self._step.run(shape, lambda: self._forward(shape, prefixes))
         for row in self._rows:
             row.own += 1
-        logits: Tensor = result.logits[:, -1].to(device)
-        return logits
+        return logits[: len(self._rows)]
 
     def evict(self, row: int) -> None:
         """Free the slot of a row; the last row takes its place."""
@@ -164,7 +167,23 @@ class SlotDecoder:
     def clear(self) -> None:
         self._prefills = Prefills(self._model, together=True)
         self._rows, self._joined, self._shared, self._prefixes = [], [], {}, None
-        self._layers, self._cache, self._capacity = [], None, BLOCK
+        self._layers, self._cache, self._room = [], None, _NOTHING
+        self._step.forget()
+
+    def _forward(self, shape: Shape, prefixes: attention.Prefixes | None) -> Tensor:
+        """The logits of a step of this shape whose inputs are written: [rows, vocabulary]. Reads no number of them."""
+        tokens, places, positions = self._inputs.numbers(shape.rows)
+        self._aim.slots, self._aim.places, self._aim.length = self._inputs.slots(shape.rows), places, shape.length
+        with nullcontext() if prefixes is None else attention.sharing(self._model, prefixes):
+            result = self._model(
+                input_ids=tokens[:, None],
+                attention_mask=self._mask(places, shape.length),
+                position_ids=positions[:, None],
+                past_key_values=self._cache,
+                use_cache=True,
+            )
+        logits: Tensor = result.logits[:, -1].to(tokens.device)
+        return logits
 
     def _begin_sharing(self, prompt: Prompt, prefilled: Prefilled) -> None:
         """Keep the prompt outside the slots, and take it out of those that hold it."""
@@ -176,13 +195,9 @@ class SlotDecoder:
                 row.own, row.shared = row.own - len(prompt), len(prompt)
 
     def _admit(self, prompt: Prompt, prefilled: Prefilled) -> None:
-        if not self._layers:
-            self._layers = [_SlotLayer(self._slots, layer, self._aim) for layer in prefilled.cache.layers]
-            self._cache = Cache(layers=self._layers)
         if prompt in self._shared:
             self._rows.append(_Row(prompt, own=0, shared=len(prompt)))
             return
-        self._reserve(len(prompt))
         for layer, source in zip(self._layers, prefilled.cache.layers, strict=True):
             layer.fill(len(self._rows), source, len(prompt))
         self._rows.append(_Row(prompt, own=len(prompt)))
@@ -202,22 +217,28 @@ class SlotDecoder:
             self._prefixes = attention.Prefixes(groups, len(self._rows), self._model.device)
         return self._prefixes
 
-    def _mask(self, positions: Tensor, length: int) -> Tensor:
+    def _mask(self, places: Tensor, length: int) -> Tensor:
         """What may not be attended to, as a term to add: [rows, 1, 1, length]."""
         dtype = self._model.dtype
-        hidden = torch.arange(length, device=positions.device) > positions[:, None]
-        mask = torch.zeros(hidden.shape, dtype=dtype, device=positions.device)
+        hidden = torch.arange(length, device=places.device) > places[:, None]
+        mask = torch.zeros(hidden.shape, dtype=dtype, device=places.device)
         return mask.masked_fill_(hidden, torch.finfo(dtype).min)[:, None, None]
 
-    def _reserve(self, length: int) -> None:
-        if length <= self._capacity:
+    def _reserve(self, shape: Shape, like: Prefilled | None = None) -> None:
+        """Room for a step of this shape; for the first, with keys and values like these."""
+        if self._room.holds(shape):
             return
-        self._capacity = -(-length // BLOCK) * BLOCK
+        self._step.forget()
+        self._room = self._room.joined(shape.rounded(self._most))
         for layer in self._layers:
-            layer.grow(self._capacity)
+            layer.grow(self._room)
+        if not self._layers and like is not None:
+            self._layers = [_SlotLayer(self._room, layer, self._aim) for layer in like.cache.layers]
+            self._cache = Cache(layers=self._layers)
 
 
-def _longer(held: Tensor, capacity: int) -> Tensor:
-    longer = held.new_zeros(*held.shape[:2], capacity, held.shape[3])
-    longer[:, :, : held.shape[2]] = held
-    return longer
+def _larger(held: Tensor, room: Shape) -> Tensor:
+    """What is held, and zeros beside it: a masked place still meets its value, and 0 * nan is nan."""
+    larger = held.new_zeros(room.rows, held.shape[1], room.length, held.shape[3])
+    larger[: held.shape[0], :, : held.shape[2]] = held
+    return larger

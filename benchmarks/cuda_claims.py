@@ -1,0 +1,120 @@
+"""Claims about decoding that a GPU is to confirm, each as a check; but for the device, any machine can run them.
+
+`begin` is what graphs.Graphs takes: on a GPU `on_cuda`, in tests something that records on the CPU.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from benchmarks.throughput import prompt_ids
+from tests import tiny_model
+from workers import fit
+from workers.engine import Engine
+from workers.graphs import Graphs, Recorder
+from workers.protocol import ReplicaInfo, Reply, Request, Sampling
+from workers.slots import SlotDecoder
+
+FAMILIES = [*tiny_model.FULL_ATTENTION, ("Gemma2", {"head_dim": 32}), ("Mistral", {"sliding_window": 8})]
+
+Begin = Callable[[], Recorder]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One claim, and what was found; `passed` is None where a figure is all there is to say."""
+
+    name: str
+    passed: bool | None
+    found: str
+
+
+def family_check(name: str, changes: dict[str, Any], device: str, begin: Begin | None) -> Check:
+    """Does a random fp32 model of this family answer as `generate` does, with `begin` and without?"""
+    model, tokenizer = tiny_model.family(name, **changes).to(device), tiny_model.tokenizer()
+    sampling = Sampling(max_new_tokens=24, do_sample=False)
+    requests = [Request(f"{i}", i, sampling, text="def f(x):\n" * (i // 4 % 3) + f"n{i // 4}") for i in range(16)]
+    wanted = {request.job_id: generated(model, tokenizer, [request])[0] for request in requests}
+    room, counts = tiny_model.budget(model, 8), {}
+    for one in (begin, None) if begin else (None,):
+        found = fit.fitted(model, room, None, begin=one)
+        info = ReplicaInfo("hf", name, device, 8, room.context_tokens, None, "fp32", "fp32", 0.0, 0.0)
+        texts = replies(Engine(model, tokenizer, found.decoder, info), requests)
+        counts[found.name] = sum(
+            texts.get(job) == tokenizer.decode(ids, skip_special_tokens=True) for job, ids in wanted.items()
+        )
+    title = f"{name} {changes or ''} answers as generate does".replace("  ", " ")
+    said = "; ".join(f"{way}: {count} of {len(requests)}" for way, count in counts.items())
+    return Check(title, all(count == len(requests) for count in counts.values()), said)
+
+
+def generated(model: Any, tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
+    """What `generate` adds to one left-padded batch, up to the end-of-text token, that left out."""
+    prompts = [prompt_ids(tokenizer, request) for request in requests]
+    width, sampling = max(map(len, prompts)), requests[0].sampling
+    ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=model.device)
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
+    drawn = {"temperature": sampling.temperature, "top_k": sampling.top_k, "top_p": sampling.top_p}
+    stated = model.generation_config.eos_token_id
+    eos = stated if isinstance(stated, list) else [] if stated is None else [stated]
+    rows = model.generate(
+        ids,
+        attention_mask=mask,
+        do_sample=sampling.do_sample,
+        repetition_penalty=sampling.repetition_penalty,
+        max_new_tokens=sampling.max_new_tokens,
+        pad_token_id=eos[0] if eos else 0,
+        **(drawn if sampling.do_sample else {}),
+    )[:, width:].tolist()
+    return [row[: next((i for i, token in enumerate(row) if token in eos), len(row))] for row in rows]
+
+
+def replies(served: Engine, requests: Sequence[Request]) -> dict[str, str]:
+    """What the engine answers, by job; those it refused are missing."""
+    for request in requests:
+        served.submit(request)
+    answers = []
+    while served.busy():
+        answers += served.step()
+    return {answer.job_id: answer.text for answer in answers if isinstance(answer, Reply)}
+
+
+def logits_checks(model: Any, begin: Begin) -> list[Check]:
+    """Does every way of decoding give the logits of plain decoding?"""
+    recorder = Graphs(begin)
+    ways: dict[str, Callable[[int], SlotDecoder]] = {
+        "slots": lambda rows: SlotDecoder(model, rows, share=False),
+        "slots, prompts shared": lambda rows: SlotDecoder(model, rows, share=True),
+        "slots, CUDA graphs": lambda rows: SlotDecoder(model, 2 * rows, share=False, step=recorder),
+    }
+    changed = {way: fit.difference(model, make) for way, make in ways.items()}
+    name = "logits are those of plain decoding: "
+    found = [
+        Check(name + way, share <= fit.tolerance(model), f"changed by {share:.2g} of their norm")
+        for way, share in changed.items()
+    ]
+    return [*found, Check("steps can be recorded", recorder.fault is None, recorder.fault or "yes")]
+
+
+def share_check(few: Engine, many: Engine, requests: Sequence[Request]) -> Check:
+    """How many sampled replies stay the same when other rows run beside them? Rounding makes the rest."""
+    one, other = replies(few, requests), replies(many, requests)
+    equal = sum(one.get(job) == text for job, text in other.items())
+    name = f"same replies with {few.info().rows} and {many.info().rows} rows"
+    return Check(name, None if len(one) == len(other) == len(requests) else False, f"{equal} of {len(requests)}")
+
+
+def memory_check(served: Engine, requests: Sequence[Request], scarce: AbstractContextManager[None]) -> Check:
+    """While memory is scarce, are rows halved and all requests answered?"""
+    name, before = "want of memory halves the rows and loses nothing", served._most_rows
+    try:
+        with scarce:
+            answered = len(replies(served, requests))
+    except torch.OutOfMemoryError as error:
+        return Check(name, False, f"not even one row fits: {error}".splitlines()[0])
+    rows = f"rows {before} -> {served._most_rows}" if served._most_rows < before else "memory never ran short"
+    passed = answered == len(requests) and served._most_rows < before
+    return Check(name, passed, f"{rows}, {answered} of {len(requests)} answered")
