@@ -26,7 +26,9 @@ from workers.prefill import Prompt
 from workers.separate import SeparateDecoder
 from workers.slots import SlotDecoder
 
-MOST_TOKENS = 128  # in one forward over pages: more gains nothing, and a prompt's tokens go through in as many steps
+# Tokens in one forward over pages: many share the reading of the weights. The first that smaller batches agree with.
+MOST_TOKENS = (240, 128)
+SMALL = 64  # tokens that a batch may be filled up to without much waste
 _STEPS = 3
 # Share of the logits' norm by which a decoder may differ. Rounding of a deep model in 16 bits reaches about 0.02;
 # a wrong mask or position costs more than half.
@@ -72,7 +74,7 @@ def fitted(
     """
     reason = _odd_layers(model)
     if reason is None and compiled is not None:
-        sizes, steady = steady_sizes(model, MOST_TOKENS)
+        sizes, steady = _sizes(model)
 
         def paged(rows: int, pages: int) -> PagedDecoder:
             return PagedDecoder(model, compiled, rows, pages, sizes, share)
@@ -96,6 +98,15 @@ def fitted(
         return Fitted(SlotDecoder(model, budget.rows, share=False), "slots")
     log.warning("rows are decoded one by one: %s", reason)
     return Fitted(SeparateDecoder(model), "one by one")
+
+
+def _sizes(model: Any) -> tuple[list[int], bool]:
+    """The sizes of batches, and whether a row gets the same bits in all of them."""
+    for most in MOST_TOKENS:
+        sizes, steady = steady_sizes(model, most)
+        if steady and sizes[0] <= SMALL:
+            break
+    return sizes, steady
 
 
 def _recorded(model: Any, rows: int, begin: Callable[[], Recorder]) -> SlotDecoder | None:
