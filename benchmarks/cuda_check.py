@@ -36,7 +36,8 @@ from bench.plan import Plan, make_agents
 from bench.prompts import make_request
 from bench.settings import RunConfig
 from benchmarks.cuda_claims import FAMILIES, Check, family_check, generated, logits_checks, memory_check, share_check
-from benchmarks.throughput import FLOOR_STEPS, Contestant, Spent, endless, ours, prompt_ids
+from benchmarks.peers import Contestant, Spent, endless, prompt_ids
+from benchmarks.throughput import FLOOR_STEPS, ours
 from human_eval_runner import load_tasks
 from workers import budget, graphs
 from workers.engine import Engine

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.throughput import prompt_ids
+from benchmarks.peers import prompt_ids
 from tests import tiny_model
 from workers import fit
 from workers.engine import Engine

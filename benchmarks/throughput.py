@@ -1,22 +1,25 @@
 """How fast agents x tasks are answered: our engine beside its peers, on the same weights, prompts and settings.
 
-    python benchmarks/throughput.py [--tasks N] [--agents N] [--tokens N] [--rows N] [--stops] [--only abcfg] [--json F]
+    python benchmarks/throughput.py [--tasks N] [--agents N] [--tokens N] [--rows N] [--stops] [--only LETTERS]
+                                    [--vllm-python PATH] [--json F]
 
 Contestants: (a) ours, NF4; (b) `generate`, NF4, static batches of 8, the documented method; (c) `generate`, bf16,
-static batches of 64; (f) the floor: the linear layers and the head alone, at our number of rows; (g) ours, where every
-row keeps the keys and values of its prompt to itself. All run in one process, in turn, round after round, since the
-speed of a machine drifts; only ratios mean anything. Slow peers answer some batches only, spread evenly over the
-work: see `tokens`. Without --stops the end-of-text token is ignored, so that every reply has exactly --tokens tokens.
+static batches of 64; (d) transformers' continuous batching, bf16, 64 rows, which knows no repetition penalty and so has
+less to do; (e) vLLM, bf16, in an interpreter of its own (RESULTS.md says how to make one); (f) the floor: the linear
+layers and the head alone, at our number of rows; (g) ours, where every row keeps the keys and values of its prompt to
+itself. One runs at a time, round after round, since the speed of a machine drifts; only ratios mean anything. Slow
+peers answer a part of the work only, spread evenly over it: see `tokens`. Without --stops the end-of-text token is
+ignored, so that every reply has exactly --tokens tokens; with it, neither that token nor what follows is counted.
 """
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +34,11 @@ from torch.nn import functional
 
 from bench.plan import Plan, make_agents
 from bench.prompts import make_request
-from bench.settings import RunConfig
+from bench.settings import EMBEDDED, RunConfig
+from benchmarks import peers
+from benchmarks.peers import Contestant, Spent, endless, spread
 from human_eval_runner import load_tasks
-from workers import tokens
+from workers import embedded, stopping
 from workers.engine import Engine
 from workers.protocol import Reply, Request
 from workers.replica import load_engine
@@ -43,33 +48,13 @@ NAMES = {
     "a": "ours, NF4",
     "b": "generate, NF4, batches of 8",
     "c": "generate, bf16, batches of 64",
-    "d": "transformers continuous batching",
-    "e": "vLLM",
+    "d": "continuous batching, bf16, no penalty",
+    "e": "vLLM, bf16",
     "f": "floor: linear layers and head alone",
     "g": "ours, NF4, sharing off",
 }
 FLOOR_STEPS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What one contestant did in one round."""
-
-    tokens: int
-    seconds: float
-
-
-Contestant = Callable[[], Spent]
-
-
-@contextmanager
-def endless(model: Any, tokenizer: Any, stops: bool) -> Iterator[None]:
-    """Without `stops`, nothing ends a text while this is open."""
-    held = model.generation_config.eos_token_id, tokenizer.eos_token
-    if not stops:
-        model.generation_config.eos_token_id, tokenizer.eos_token = None, None
-    yield
-    model.generation_config.eos_token_id, tokenizer.eos_token = held
+BATCH_ROWS = 64  # of (c) and (d)
 
 
 def ours(made: Engine, requests: list[Request]) -> Spent:
@@ -83,46 +68,6 @@ def ours(made: Engine, requests: list[Request]) -> Spent:
     if len(replies) != len(requests):
         raise RuntimeError(f"{len(requests) - len(replies)} requests were refused: {answers}")
     return Spent(sum(reply.output_tokens for reply in replies), time.perf_counter() - began)
-
-
-def static(model: Any, tokenizer: Any, requests: list[Request], size: int, batches: int) -> Spent:
-    """`generate` over left-padded batches, as many of them as asked for, spread evenly."""
-    starts = range(0, len(requests), size)
-    chosen = [starts[i * len(starts) // batches] for i in range(min(batches, len(starts)))]
-    count, seconds = 0, 0.0
-    for start in chosen:
-        began = time.perf_counter()
-        count += generate(model, tokenizer, requests[start : start + size])
-        seconds += time.perf_counter() - began
-    return Spent(count, seconds)
-
-
-def generate(model: Any, tokenizer: Any, requests: list[Request]) -> int:
-    """The tokens that `generate` adds to one batch, those after the end of a text left out."""
-    prompts = [prompt_ids(tokenizer, request) for request in requests]
-    width = max(map(len, prompts))
-    ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    sampling, eos = requests[0].sampling, model.generation_config.eos_token_id
-    torch.manual_seed(requests[0].seed % 2**31)
-    output = model.generate(
-        ids,
-        attention_mask=mask,
-        do_sample=sampling.do_sample,
-        temperature=sampling.temperature,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
-        repetition_penalty=sampling.repetition_penalty,
-        max_new_tokens=sampling.max_new_tokens,
-        pad_token_id=0 if eos is None else eos,
-    )[:, width:]
-    return sum(row.index(eos) if eos in row else len(row) for row in output.tolist())
-
-
-def prompt_ids(tokenizer: Any, request: Request) -> tuple[int, ...]:
-    if request.text is not None:
-        return tokens.text_ids(tokenizer, request.text)
-    return tokens.chat_ids(tokenizer, [{"role": m.role, "content": m.content} for m in request.messages])
 
 
 def floor(model: Any, rows: int) -> Contestant:
@@ -153,8 +98,8 @@ def packed(linear: torch.nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
     return lambda values: torch.ops.mkldnn._linear_pointwise(values, laid_out, bias, "none", [], "")
 
 
-def contestants(options: argparse.Namespace) -> dict[str, Contestant]:
-    """Those asked for, loaded and ready."""
+def contestants(options: argparse.Namespace, held: ExitStack) -> dict[str, Contestant]:
+    """Those asked for that can run here, loaded and ready; what must be ended afterwards is held."""
     config = RunConfig(
         model_id=options.model, device="cpu", num_agents=options.agents, max_new_tokens=options.tokens, batch_size=8
     )
@@ -174,9 +119,9 @@ def contestants(options: argparse.Namespace) -> dict[str, Contestant]:
         unshared._eos = made._eos
     found["a"] = lambda: ours(made, requests)
     found["g"] = lambda: ours(unshared, requests)
-    for letter, four_bit, size, batches in (("b", True, 8, options.b_batches), ("c", False, 64, options.c_batches)):
-        if letter in options.only:
-            found[letter] = peer(folder, four_bit, requests, size, batches, options.stops)
+    found |= others(folder, requests, options)
+    if "e" in options.only and options.vllm_python:
+        found["e"] = vllm(folder, made, requests, options, held)
     if "f" in options.only:
         found["f"] = floor(model_loader.load(folder, device="cpu", load_in_4bit=False).model, rows)
     return {letter: found[letter] for letter in sorted(found) if letter in options.only}
@@ -186,29 +131,86 @@ def replica_spec(folder: str, options: argparse.Namespace) -> ReplicaSpec:
     return ReplicaSpec("hf", folder, "cpu", True, "cached", "auto", "off", True, options.rows, options.tokens)
 
 
-def peer(folder: str, four_bit: bool, requests: list[Request], size: int, batches: int, stops: bool) -> Contestant:
-    loaded = model_loader.load(folder, device="cpu", load_in_4bit=four_bit)
+def others(folder: str, requests: Sequence[Request], options: argparse.Namespace) -> dict[str, Contestant]:
+    """The peers that live in this process."""
+    found = {}
+    if "b" in options.only:
+        nf4 = model_loader.load(folder, device="cpu", load_in_4bit=True)
+        found["b"] = peers.static(nf4, requests, 8, options.b_batches, options.stops)
+    if {"c", "d"} & set(options.only):
+        bf16 = model_loader.load(folder, device="cpu", load_in_4bit=False)
+        found["c"] = peers.static(bf16, requests, BATCH_ROWS, options.c_batches, options.stops)
+        found["d"] = peers.continuous(bf16, spread(requests, options.d_requests), BATCH_ROWS, options.stops)
+    return found
 
-    def run() -> Spent:
-        with endless(loaded.model, loaded.tokenizer, stops):
-            return static(loaded.model, loaded.tokenizer, requests, size, batches)
 
-    return run
+def vllm(
+    folder: str, made: Engine, requests: Sequence[Request], options: argparse.Namespace, held: ExitStack
+) -> Contestant:
+    chosen = spread(requests, options.e_requests or len(requests))
+    prompts = [peers.prompt_ids(made.tokenizer, request) for request in chosen]
+    ends = stopping.eos_ids(made.model, made.tokenizer) if options.stops else frozenset()
+    weights = embedded.converted(embedded.find(), embedded.cache_root()) if folder == EMBEDDED else folder
+    context_tokens = max(map(len, prompts)) + options.tokens
+    child = peers.VllmChild(options.vllm_python, str(weights), context_tokens, options.threads)
+    print(f"vLLM {held.enter_context(child).version} is loaded", flush=True)
+    return peers.vllm(child, prompts, chosen, ends)
 
 
-def show(rounds: list[dict[str, Spent]]) -> None:
-    """The table: medians, and how they compare with ours."""
-    rates = {x: statistics.median(r[x].tokens / r[x].seconds for r in rounds) for x in rounds[0]}
-    print(f"\n{'':3} {'contestant':38} {'tok/s':>8} {'a / it':>8} {'tokens':>8}")
+def medians(rounds: Sequence[Mapping[str, Spent]]) -> dict[str, float]:
+    """Tokens a second of every contestant that ran."""
+    return {x: statistics.median(r[x].tokens / r[x].seconds for r in rounds) for x in rounds[0]}
+
+
+def ratios(rates: Mapping[str, float]) -> dict[str, float]:
+    """How many times as fast as each we are; nothing where we did not run."""
+    return {x: rates["a"] / rate for x, rate in rates.items()} if "a" in rates else {}
+
+
+def table(rounds: Sequence[Mapping[str, Spent]]) -> str:
+    """Medians, and how they compare with ours."""
+    rates = medians(rounds)
+    compared = ratios(rates)
+    lines = [f"{'':3} {'contestant':38} {'tok/s':>8} {'a / it':>8} {'tokens':>8}"]
     for letter, name in NAMES.items():
-        if letter not in rates:
-            print(f"({letter}) {name:38} {'not run':>8}")
-            continue
-        ratio = f"{rates['a'] / rates[letter]:8.2f}" if "a" in rates else f"{'':8}"
-        print(f"({letter}) {name:38} {rates[letter]:8.0f} {ratio} {rounds[0][letter].tokens:8}")
+        line = f"({letter}) {name:38} {'not run':>8}"
+        if letter in rates:
+            ratio = f"{compared[letter]:8.2f}" if compared else f"{'':8}"
+            line = f"({letter}) {name:38} {rates[letter]:8.0f} {ratio} {rounds[0][letter].tokens:8}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def report(rounds: Sequence[Mapping[str, Spent]], options: argparse.Namespace) -> dict[str, Any]:
+    """What --json writes: every round, the medians, and our speed over each."""
+    rates = medians(rounds)
+    return {
+        "options": {name: str(value) for name, value in vars(options).items()},
+        "versions": model_loader.versions(),
+        "rounds": [{x: {"tokens": s.tokens, "seconds": s.seconds} for x, s in done.items()} for done in rounds],
+        "median_tokens_per_s": rates,
+        "a_over_it": ratios(rates),
+    }
 
 
 def main() -> None:
+    options = parse()
+    torch.set_num_threads(options.threads)
+    rounds: list[dict[str, Spent]] = []
+    with ExitStack() as held:
+        runners = contestants(options, held)
+        for number in range(options.repeat):
+            rounds.append({})
+            for letter, run in runners.items():
+                rounds[-1][letter] = spent = run()
+                speed = f"{spent.tokens / spent.seconds:8.0f} tok/s in {spent.seconds:.1f} s"
+                print(f"round {number + 1} ({letter}) {speed}", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(report(rounds, options), indent=2) + "\n")
+    print(f"\n{table(rounds)}")
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="embedded", help="as the setting model_id (default: %(default)s)")
     parser.add_argument("--tasks", type=int, default=8)
@@ -216,30 +218,22 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=64, help="new tokens a reply; the most, with --stops")
     parser.add_argument("--rows", type=int, help="rows of our engine (default: what it chooses)")
     parser.add_argument("--stops", action="store_true", help="replies end where the model ends them")
-    parser.add_argument("--only", default="abcfg", help="letters of the contestants (default: %(default)s)")
-    parser.add_argument(
-        "--b-batches", type=int, default=2, help="batches that (b) answers a round (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--c-batches", type=int, default=1, help="batches that (c) answers a round (default: %(default)s)"
-    )
-    parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s)")
+    parser.add_argument("--only", default="abcdefg", help="letters of the contestants (default: %(default)s)")
+    share = "%s that (%s) answers a round (default: %s)"
+    parser.add_argument("--b-batches", type=int, default=2, help=share % ("batches", "b", "%(default)s"))
+    parser.add_argument("--c-batches", type=int, default=1, help=share % ("batches", "c", "%(default)s"))
+    parser.add_argument("--d-requests", type=int, default=64, help=share % ("requests", "d", "%(default)s"))
+    parser.add_argument("--e-requests", type=int, help=share % ("requests", "e", "all"))
+    parser.add_argument("--vllm-python", type=Path, metavar="PATH", help="of an environment with vLLM; (e) needs it")
+    parser.add_argument("--threads", type=int, default=2, help="of torch and vLLM (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are printed")
     parser.add_argument("--json", type=Path, help="write every round here")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    runners = contestants(options)
-    rounds: list[dict[str, Spent]] = []
-    for number in range(options.repeat):
-        rounds.append({})
-        for letter, run in runners.items():
-            rounds[-1][letter] = spent = run()
-            print(f"round {number + 1} ({letter}) {spent.tokens / spent.seconds:8.0f} tok/s in {spent.seconds:.1f} s")
-    if options.json:
-        found = [{x: {"tokens": s.tokens, "seconds": s.seconds} for x, s in done.items()} for done in rounds]
-        report = {"options": {k: str(v) for k, v in vars(options).items()}, "versions": model_loader.versions()}
-        options.json.write_text(json.dumps({**report, "rounds": found}, indent=2) + "\n")
-    show(rounds)
+    options = parser.parse_args(words)
+    if unknown := sorted(set(options.only) - set(NAMES)):
+        parser.error(f"--only: no contestant is called {', '.join(unknown)}; use some of {''.join(NAMES)}")
+    if options.vllm_python and not os.access(options.vllm_python, os.X_OK):
+        parser.error(f"--vllm-python: {options.vllm_python} cannot be run; name the Python of an environment with vLLM")
+    return options
 
 
 if __name__ == "__main__":

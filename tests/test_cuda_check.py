@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import cuda_check, cuda_claims
-from benchmarks.throughput import Spent
+from benchmarks.peers import Spent
 from model_loader import Loaded
 from tests import tiny_model
 from tests.tape import Scarce, Stale, Tape, refusing

@@ -1,0 +1,220 @@
+"""The peers of our engine, each as a function that answers its part of the work once: `generate` over static batches,
+transformers' continuous batching, and vLLM, which lives in an interpreter of its own.
+
+All get the same prompts as token ids and the same sampling. Stop strings (completion mode) are obeyed by none of them.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import torch
+from transformers import ContinuousBatchingConfig, GenerationConfig
+
+from model_loader import Loaded
+from workers import tokens
+from workers.protocol import Request
+from workers.stopping import eos_ids
+
+CHILD = Path(__file__).with_name("vllm_child.py")
+PAGE_TOKENS = 32  # of continuous batching; its default of 256 wastes most of a page on prompts of this length
+CHUNK_TOKENS = 512  # most tokens of one of its steps: its mask has this many rows
+END_S = 60.0  # how long vLLM may take to end
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one contestant did in one round."""
+
+    tokens: int
+    seconds: float
+
+
+Contestant = Callable[[], Spent]
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """As many of the items as asked for, or all, spread evenly."""
+    wanted = min(count, len(items))
+    return [items[i * len(items) // wanted] for i in range(wanted)]
+
+
+def spoken(output: Sequence[int], ends: Collection[int]) -> int:
+    """How many tokens come before the one that ends the text."""
+    return next((place for place, token in enumerate(output) if token in ends), len(output))
+
+
+def ends_of(loaded: Loaded, stops: bool) -> frozenset[int]:
+    """The ids that end a text; none without `stops`."""
+    return eos_ids(loaded.model, loaded.tokenizer) if stops else frozenset()
+
+
+def prompt_ids(tokenizer: Any, request: Request) -> tuple[int, ...]:
+    if request.text is not None:
+        return tokens.text_ids(tokenizer, request.text)
+    return tokens.chat_ids(tokenizer, [{"role": m.role, "content": m.content} for m in request.messages])
+
+
+@contextmanager
+def endless(model: Any, tokenizer: Any, stops: bool) -> Iterator[None]:
+    """Without `stops`, nothing ends a text while this is open."""
+    held = model.generation_config.eos_token_id, tokenizer.eos_token
+    if not stops:
+        model.generation_config.eos_token_id, tokenizer.eos_token = None, None
+    yield
+    model.generation_config.eos_token_id, tokenizer.eos_token = held
+
+
+def static(loaded: Loaded, requests: Sequence[Request], size: int, batches: int, stops: bool) -> Contestant:
+    """`generate` over left-padded batches of one size, as many of them as asked for."""
+    ends = ends_of(loaded, stops)
+    starts = spread(range(0, len(requests), size), batches)
+
+    def run() -> Spent:
+        count, seconds = 0, 0.0
+        with endless(loaded.model, loaded.tokenizer, stops):
+            for start in starts:
+                began = time.perf_counter()
+                replies = generate(loaded, requests[start : start + size])
+                seconds += time.perf_counter() - began
+                count += sum(spoken(reply, ends) for reply in replies)
+        return Spent(count, seconds)
+
+    return run
+
+
+def generate(loaded: Loaded, requests: Sequence[Request]) -> list[list[int]]:
+    """The ids that `generate` adds to one batch."""
+    prompts = [prompt_ids(loaded.tokenizer, request) for request in requests]
+    width = max(map(len, prompts))
+    ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    sampling, eos = requests[0].sampling, eos_ids(loaded.model, loaded.tokenizer)
+    torch.manual_seed(requests[0].seed % 2**31)
+    output = loaded.model.generate(
+        ids,
+        attention_mask=mask,
+        do_sample=sampling.do_sample,
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        repetition_penalty=sampling.repetition_penalty,
+        max_new_tokens=sampling.max_new_tokens,
+        pad_token_id=min(eos, default=0),
+    )
+    found: list[list[int]] = output[:, width:].tolist()
+    return found
+
+
+def continuous(loaded: Loaded, requests: Sequence[Request], rows: int, stops: bool) -> Contestant:
+    """transformers' continuous batching of all these requests, so many at once. It drops the repetition penalty."""
+    prompts = [list(prompt_ids(loaded.tokenizer, request)) for request in requests]
+    ends, sampling = ends_of(loaded, stops), requests[0].sampling
+    generation = GenerationConfig(
+        do_sample=sampling.do_sample,
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        max_new_tokens=sampling.max_new_tokens,
+        eos_token_id=sorted(ends) or -1,
+        pad_token_id=0,
+    )
+    pages = -(-(max(map(len, prompts)) + sampling.max_new_tokens) // PAGE_TOKENS)
+    batching = ContinuousBatchingConfig(
+        page_size=PAGE_TOKENS,
+        num_blocks=(rows + 1) * (pages + 1),  # by itself it would take four fifths of the machine's memory
+        max_batch_tokens=CHUNK_TOKENS,
+        max_requests_per_batch=rows,
+        seed=requests[0].seed % 2**31,
+    )
+
+    def run() -> Spent:
+        began = time.perf_counter()
+        found = loaded.model.generate_batch(prompts, generation, batching)
+        seconds = time.perf_counter() - began
+        wrong = {reply.error for reply in found.values() if reply.error}
+        if wrong or len(found) != len(prompts):
+            raise RuntimeError(f"continuous batching answered {len(found)} of {len(prompts)} prompts: {sorted(wrong)}")
+        return Spent(sum(spoken(reply.generated_tokens, ends) for reply in found.values()), seconds)
+
+    return run
+
+
+class VllmChild:
+    """vLLM under another interpreter, loaded and warm. It does nothing unless asked, and ends with the context."""
+
+    def __init__(self, python: Path, folder: str, context_tokens: int, threads: int) -> None:
+        self._python = python
+        self._process = subprocess.Popen(
+            [python, CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        )
+        self._told = {"model": folder, "context_tokens": context_tokens, "threads": threads}
+        self.version = ""
+
+    def __enter__(self) -> Self:
+        try:
+            self.version = self.ask(self._told)["vllm"]
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Its answer. Raises RuntimeError when it dies instead; what it died of stands on stderr."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise RuntimeError(f"{self._python}: vLLM ended with exit code {self._process.wait(END_S)}; see above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _end(self) -> None:
+        try:
+            self._process.communicate(timeout=END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+
+
+def vllm(
+    child: VllmChild, prompts: Sequence[Sequence[int]], requests: Sequence[Request], ends: Collection[int]
+) -> Contestant:
+    """vLLM over all these requests at once, with as many rows as it chooses."""
+    sampling = requests[0].sampling
+    question = {
+        "prompts": prompts,
+        "seeds": [request.seed for request in requests],
+        "sampling": {
+            "temperature": sampling.temperature if sampling.do_sample else 0.0,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "repetition_penalty": sampling.repetition_penalty,
+            "max_tokens": sampling.max_new_tokens,
+            "stop_token_ids": sorted(ends),
+        },
+    }
+
+    def run() -> Spent:
+        answer = child.ask(question)
+        return Spent(sum(spoken(reply, ends) for reply in answer["replies"]), answer["seconds"])
+
+    return run
