@@ -6,10 +6,11 @@
 Contestants: (a) ours, NF4; (b) `generate`, NF4, static batches of 8, the documented method; (c) `generate`, bf16,
 static batches of 64; (d) transformers' continuous batching, bf16, 64 rows, which knows no repetition penalty and so has
 less to do; (e) vLLM, bf16, in an interpreter of its own (RESULTS.md says how to make one); (f) the floor: the linear
-layers and the head alone, at our number of rows; (g) ours, where every row keeps the keys and values of its prompt to
-itself. One runs at a time, round after round, since the speed of a machine drifts; only ratios mean anything. Slow
-peers answer a part of the work only, spread evenly over it: see `tokens`. Without --stops the end-of-text token is
-ignored, so that every reply has exactly --tokens tokens; with it, neither that token nor what follows is counted.
+layers and the head alone, at our number of rows; (g) ours, where every row computes and keeps its prompt for itself;
+(h) ours without compiled kernels. One runs at a time, round after round, since the speed of a machine drifts; only
+ratios mean anything. Slow peers answer a part of the work only, spread evenly over it: see `tokens`. Without --stops
+the end-of-text token is ignored, so that every reply has exactly --tokens tokens; with it, neither that token nor what
+follows is counted.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -36,7 +37,7 @@ from bench.plan import Plan, make_agents
 from bench.prompts import make_request
 from bench.settings import EMBEDDED, RunConfig
 from benchmarks import peers
-from benchmarks.peers import Contestant, Spent, endless, spread
+from benchmarks.peers import Contestant, Spent, spread
 from human_eval_runner import load_tasks
 from workers import embedded, stopping
 from workers.engine import Engine
@@ -52,6 +53,7 @@ NAMES = {
     "e": "vLLM, bf16",
     "f": "floor: linear layers and head alone",
     "g": "ours, NF4, sharing off",
+    "h": "ours, NF4, native_kernels: off",
 }
 FLOOR_STEPS = 30
 BATCH_ROWS = 64  # of (c) and (d)
@@ -105,7 +107,7 @@ def contestants(options: argparse.Namespace, held: ExitStack) -> dict[str, Conte
     )
     folder = model_loader.locate(config.model_id)
     plan = Plan(make_agents(config), load_tasks(options.tasks))
-    made = load_engine(replica_spec(folder, options))
+    made = engine(folder, options)
     mode = "chat" if made.tokenizer.chat_template else "completion"
     requests = [make_request(plan, k, mode, config) for k in range(plan.total)]
     rows = made.info().rows
@@ -113,12 +115,13 @@ def contestants(options: argparse.Namespace, held: ExitStack) -> dict[str, Conte
         f"{options.tasks} tasks x {options.agents} agents x {options.tokens} tokens, {rows} rows, {made.info().weights}"
     )
     found: dict[str, Contestant] = {}
-    with endless(made.model, made.tokenizer, options.stops):
-        made._eos = frozenset() if not options.stops else made._eos
-        unshared = load_engine(replica_spec(folder, options), share=False)
-        unshared._eos = made._eos
     found["a"] = lambda: ours(made, requests)
-    found["g"] = lambda: ours(unshared, requests)
+    if "g" in options.only:
+        unshared = engine(folder, options, share=False)
+        found["g"] = lambda: ours(unshared, requests)
+    if "h" in options.only:
+        plain = engine(folder, options, native_kernels="off")
+        found["h"] = lambda: ours(plain, requests)
     found |= others(folder, requests, options)
     if "e" in options.only and options.vllm_python:
         found["e"] = vllm(folder, made, requests, options, held)
@@ -127,8 +130,16 @@ def contestants(options: argparse.Namespace, held: ExitStack) -> dict[str, Conte
     return {letter: found[letter] for letter in sorted(found) if letter in options.only}
 
 
-def replica_spec(folder: str, options: argparse.Namespace) -> ReplicaSpec:
-    return ReplicaSpec("hf", folder, "cpu", True, "cached", "auto", "off", True, options.rows, options.tokens)
+def engine(
+    folder: str, options: argparse.Namespace, native_kernels: Literal["auto", "off"] = "auto", share: bool = True
+) -> Engine:
+    spec = ReplicaSpec(
+        "hf", folder, "cpu", True, "cached", native_kernels, "off", True, options.rows, options.tokens
+    )  # fmt: skip
+    made = load_engine(spec, share)
+    if not options.stops:
+        made._eos = frozenset()
+    return made
 
 
 def others(folder: str, requests: Sequence[Request], options: argparse.Namespace) -> dict[str, Contestant]:
@@ -218,7 +229,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=64, help="new tokens a reply; the most, with --stops")
     parser.add_argument("--rows", type=int, help="rows of our engine (default: what it chooses)")
     parser.add_argument("--stops", action="store_true", help="replies end where the model ends them")
-    parser.add_argument("--only", default="abcdefg", help="letters of the contestants (default: %(default)s)")
+    parser.add_argument("--only", default="abcdefgh", help="letters of the contestants (default: %(default)s)")
     share = "%s that (%s) answers a round (default: %s)"
     parser.add_argument("--b-batches", type=int, default=2, help=share % ("batches", "b", "%(default)s"))
     parser.add_argument("--c-batches", type=int, default=1, help=share % ("batches", "c", "%(default)s"))

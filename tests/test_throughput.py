@@ -201,7 +201,7 @@ def test_the_whole_command_runs_ours_and_its_peers(fake_vllm: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--only", "axz"], "--only: no contestant is called x, z; use some of abcdefg"),
+        (["--only", "axz"], "--only: no contestant is called x, z; use some of abcdefgh"),
         (
             ["--vllm-python", "no/python"],
             "--vllm-python: no/python cannot be run; name the Python of an environment with vLLM",
