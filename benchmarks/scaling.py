@@ -219,7 +219,12 @@ def engine(options: argparse.Namespace) -> "Engine":
 def asked(tokens: int, options: argparse.Namespace, samples: int = 1) -> Iterator[Request]:
     """The requests of a run of so many samples, all tasks and agents for each sample."""
     config = RunConfig(
-        num_agents=options.agents, num_samples=samples, max_new_tokens=tokens, repetition_penalty=1.0, device="cpu"
+        num_agents=options.agents,
+        num_samples=samples,
+        humaneval_limit=options.tasks,
+        max_new_tokens=tokens,
+        repetition_penalty=1.0,
+        device="cpu",
     )
     plan = Plan(make_agents(config), load_tasks(options.tasks))
     for sample, task, agent in itertools.product(range(samples), plan.tasks, plan.agents):
@@ -271,7 +276,7 @@ def main() -> None:
         if "c" in options.only:  # before (b), which leaves requests behind
             report["ending"] = ending(made, list(asked(options.long_tokens, options)))
         if "b" in options.only:
-            report["judging"] = judging(made, asked(options.tokens, options, samples=1_000_000), options)
+            report["judging"] = judging(made, asked(options.tokens, options, samples=100_000), options)
     show(report)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
