@@ -16,6 +16,7 @@ from tests.tape import Scarce, Stale, Tape, refusing
 from tests.test_engine import WARM, engine, generated, requests
 from tests.test_graphs import recorded
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -1,6 +1,6 @@
 """The decode loop over a tiny random model: what it answers never depends on what else is in the batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,19 +12,12 @@ from workers.engine import Engine
 from workers.protocol import Answer, Message, Refusal, ReplicaInfo, Reply, Request, Sampling
 from workers.separate import SeparateDecoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MODEL = tiny_model.model()
 TOKENIZER = tiny_model.tokenizer()
 GREEDY = Sampling(max_new_tokens=24, do_sample=False)
 WARM = Sampling(max_new_tokens=24, temperature=0.8, top_p=0.95, top_k=40, repetition_penalty=1.1)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A model this small is done before a second thread has started."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def engine(rows: int, model: Any = MODEL, decoder: Any = None, compiled: bool = True) -> Engine:

@@ -1,6 +1,6 @@
 """Greedy replies are those of `generate`, token for token, in every family: whatever the rows, order and company."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from tests.test_engine import TOKENIZER, engine, finish
 from workers.protocol import Answer, Reply, Request, Sampling
 
 TOKENS = 20  # of the longest reply
+pytestmark = pytest.mark.usefixtures("one_thread")
 EOS = 1
 CODE = "def f(x):\n    return g(x)\n" * 8
 PROMPTS = (
@@ -29,15 +30,6 @@ PROMPTS = (
 )
 
 Job = tuple[int, int]  # a prompt, and how many tokens are asked for
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """A model this small is done before a second thread has started."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @cache

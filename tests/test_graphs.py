@@ -1,7 +1,6 @@
 """Steps that are recorded and replayed give what plain decoding gives: all of CUDA graphs but CUDA."""
 
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,16 +20,9 @@ from workers.separate import SeparateDecoder
 from workers.slots import SlotDecoder
 from workers.steps import BLOCK, Eager, Shape
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MODEL = tiny_model.model()
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A model this small is done before a second thread has started."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def recorded(tape: Tape, rows: int = ROWS, model: Any = MODEL, most: int = 64) -> SlotDecoder:

@@ -10,6 +10,7 @@ import model_loader
 from bench.errors import DeviceError, ModelUnavailable
 from tests import tiny_model
 from workers import cpu_weights
+from workers.budget import MOST_ROWS
 from workers.protocol import Request, Sampling
 from workers.replica import make_replica
 from workers.replica_spec import ReplicaSpec
@@ -112,9 +113,11 @@ def test_a_replica_says_what_it_holds(folder: str) -> None:
     replica = make_replica(spec(folder))
     info = replica.info()
     assert (info.engine, info.model, info.device) == ("hf", folder, "cpu")
-    assert info.weights == f"nf4 (dequantized to {info.compute_dtype}, prepacked)"
+    assert info.weights.startswith(f"nf4 (dequantized to {info.compute_dtype}, prepacked")
+    assert info.decoding == ("pages; compiled kernels" if info.steady else "slots, prompts shared; torch alone")
+    assert info.rows_mb > 0
     assert info.max_context_tokens == tiny_model.CONTEXT_TOKENS
-    assert 1 <= info.rows <= 128
+    assert 1 <= info.rows <= MOST_ROWS["cpu"]
     assert info.versions.keys() >= {"torch", "transformers", "bitsandbytes"}
     template = model_loader.chat_template_sha256(tiny_model.tokenizer())
     assert info.chat_template_sha256 == template

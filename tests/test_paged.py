@@ -1,7 +1,6 @@
 """Pages with compiled attention give what plain decoding gives, and the same bits whatever stands beside a row."""
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,17 +15,9 @@ from workers import fit, fused, native
 from workers.native import Kernels
 from workers.paged import PagedDecoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 MODEL = tiny_model.model()
 SIZES = [16, 32, 48, 64]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A model this small is done before a second thread has started."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def kernels(dtype: torch.dtype = torch.float32) -> Kernels:

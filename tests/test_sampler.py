@@ -1,7 +1,6 @@
 """The sampler against transformers' own warpers, and against the distribution it stands for."""
 
 import random
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -19,16 +18,9 @@ from workers import native
 from workers.draw import NOTHING, Limits, Penalty, Scores, draw, penalized, topk
 from workers.sampler import Choice, Sampler
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Rows this small are done before a second thread has started."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def scores_of(seed: int, rows: int, vocabulary: int) -> Tensor:

@@ -1,6 +1,5 @@
 """Slots that share prompts give what plain decoding gives, whatever joins, leaves and shares; every family that can."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,16 +12,8 @@ from tests.decoding import PROMPTS, admit, same_all_the_way
 from workers import attention, fit
 from workers.slots import SlotDecoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 MODEL = tiny_model.model()
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A model this small is done before a second thread has started."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.slow
