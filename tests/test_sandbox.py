@@ -1,7 +1,6 @@
 """The sandbox: every end of a program is named, nothing outlives its verdict, our faults are not the program's."""
 
 import asyncio
-import os
 import subprocess
 import sys
 import tempfile
@@ -128,20 +127,11 @@ def test_files_of_a_program_are_removed_and_invisible_to_the_next() -> None:
 
 
 @pytest.mark.slow
-def test_programs_have_a_group_each_and_a_session_that_yields_to_ours() -> None:
-    """A session of its own would get as much time as the decoder's, where the kernel shares it out by session."""
-    (found,) = run_all(
-        f"import os\nassert os.getpgid(0) == os.getpid()\nassert os.getsid(0) != {os.getsid(0)}\n"
-        "assert os.getpriority(os.PRIO_PROCESS, 0) == 19\n"
-        "group = '/proc/self/autogroup'\nassert not os.path.exists(group) or open(group).read().endswith('nice 19\\n')"
-    )
-    assert found == Execution(Outcome.PASSED, "", found.wall_s)
-
-
-@pytest.mark.slow
 def test_no_secret_of_the_environment_is_visible() -> None:
     names = "{'PATH', 'LANG', 'LC_CTYPE', 'OMP_NUM_THREADS', 'PYTHONHASHSEED', 'TMPDIR'}"
-    (found,) = run_all(f"import os\nassert set(os.environ) <= {names}, set(os.environ)")
+    (found,) = run_all(
+        f"import os\nassert set(os.environ) <= {names}, set(os.environ)\nassert os.getsid(0) == os.getpid()"
+    )
     assert found == Execution(Outcome.PASSED, "", found.wall_s)
 
 
