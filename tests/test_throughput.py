@@ -131,6 +131,7 @@ def test_the_table_shows_medians_and_names_who_did_not_run() -> None:
         "(e) vLLM, bf16                                  200     2.00      200",
         "(f) floor: linear layers and head alone     not run",
         "(g) ours, NF4, sharing off                  not run",
+        "(h) ours, NF4, native_kernels: off          not run",
     ]
 
 
@@ -192,9 +193,9 @@ def test_the_whole_command_runs_ours_and_its_peers(fake_vllm: Path, tmp_path: Pa
     size = ["--tasks", "2", "--agents", "2", "--tokens", "4", "--repeat", "1", "--json", str(tmp_path / "found.json")]
     ended = subprocess.run([*command, *size], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert ended.returncode == 0, ended.stderr
-    shown = ended.stdout.splitlines()[-7:]
+    shown = ended.stdout.splitlines()[-8:]
     assert [line[1] for line in shown if line.endswith(" 16")] == ["a", "c", "d", "e"]
-    assert [line[1] for line in shown if line.endswith("not run")] == ["b", "f", "g"]
+    assert [line[1] for line in shown if line.endswith("not run")] == ["b", "f", "g", "h"]
     assert '"a_over_it"' in (tmp_path / "found.json").read_text()
 
 
