@@ -59,7 +59,9 @@ def test_a_compiler_that_never_ends_is_given_up(cache: Path, tmp_path: Path, mon
 def test_what_a_compiler_made_and_cannot_be_loaded_is_no_kernel(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CXX", compiler(tmp_path, 'for last; do :; done; echo nonsense > "$last"'))
+    monkeypatch.setenv(
+        "CXX", compiler(tmp_path, '[ "$1" = --version ] || { for last; do :; done; echo nonsense > "$last"; }')
+    )
     assert "cannot be built, kept or loaded" in reason()
     assert list(cache.iterdir()) == []
 
