@@ -27,7 +27,8 @@ FLOORS = {
     "workers.wire": 1.5, "workers.devices": 1.5,
     "model_loader": 2, "workers.attention": 2, "workers.beams": 2, "workers.budget": 2, "workers.cpu_weights": 2,
     "workers.decoder": 2, "workers.native": 2, "workers.pages": 2, "workers.prefill": 2, "workers.scripted": 2,
-    "workers.tokens": 2, "workers.draw": 2.1, "workers.paged": 2.2, "workers.separate": 2.2, "workers.slots": 2.2,
+    "workers.tokens": 2, "workers.draw": 2.1, "workers.paged_attention": 2.1,
+    "workers.paged": 2.2, "workers.separate": 2.2, "workers.slots": 2.2,
     "workers.upload": 2, "workers.steps": 2.1, "workers.graphs": 2.2,
     "workers.stopping": 2.2, "workers.sampler": 2.2, "workers.fused": 2.4,
     "workers.engine": 2.5, "workers.fit": 2.5, "workers.replica": 2.8,
@@ -44,8 +45,8 @@ FLOORS = {
 MODEL_SIDE = {
     "model_loader", "workers.attention", "workers.embedded",
     "workers.beams", "workers.budget", "workers.cpu_weights", "workers.decoder", "workers.draw", "workers.engine",
-    "workers.fit", "workers.fused", "workers.graphs", "workers.native", "workers.paged", "workers.prefill",
-    "workers.sampler",
+    "workers.fit", "workers.fused", "workers.graphs", "workers.native", "workers.paged",
+    "workers.paged_attention", "workers.prefill", "workers.sampler",
     "workers.separate", "workers.slots", "workers.steps", "workers.stopping", "workers.upload",
 }  # fmt: skip
 HOMES: dict[str, Set[str]] = {

@@ -99,6 +99,35 @@ def test_a_row_waits_while_pages_are_short_and_joins_when_they_are_free() -> Non
 
 
 @torch.inference_mode()
+def test_what_was_forgotten_is_computed_anew() -> None:
+    """Pages promised to a prompt that never went through the model must not be found again."""
+    decoder = paged()
+    decoder.join(PROMPTS[3], 4)
+    decoder.clear()
+    assert decoder.join(PROMPTS[3], 4) == len(PROMPTS[3])
+    assert torch.equal(decoder.prefill(), admit(paged(), [PROMPTS[3]]))
+
+
+def test_a_model_whose_bits_depend_on_company_is_not_called_steady() -> None:
+    class Crowded(torch.nn.Module):
+        """A norm that gives other last bits in larger batches, as libraries may."""
+
+        def __init__(self, inner: torch.nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, values: Tensor) -> Tensor:
+            found: Tensor = self.inner(values) * (1 + 1e-6 * (values.shape[1] > 100))
+            return found
+
+    model = tiny_model.model()
+    assert fit.fitted(model, tiny_model.budget(model, 4), kernels()).steady
+    model.model.norm = Crowded(model.model.norm)
+    found = fit.fitted(model, tiny_model.budget(model, 4), kernels())
+    assert (found.name, found.steady) == ("pages", False)
+
+
+@torch.inference_mode()
 def test_nothing_but_what_was_written_is_read() -> None:
     """Untouched pages may hold anything."""
     clean, dirty = paged(), paged()

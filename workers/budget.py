@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-MOST_ROWS = {"cpu": 240, "cuda": 64}  # on a CPU 128 give 1.2-1.4 times the tokens of 64, and 256 hardly more
+MOST_ROWS = {"cpu": 240, "cuda": 64}  # on a CPU more rows share the reading of the weights; see RESULTS.md
 PROMPT_TOKENS = 1024  # what a prompt is reckoned to take; HumanEval's longest is about half of it
 SHARE = 0.5  # of the free memory; the rest is for activations, logits and whatever else runs
 UNSTATED_CONTEXT_TOKENS = 32768  # for models that state no limit

@@ -82,6 +82,7 @@ def fitted(
         fault = unsuited(model, lambda rows: paged(rows, 4 * rows))
         if fault is None:
             halves = 2 * budget.rows  # the last page of a prompt and the last of an answer may be half empty
+            steady = steady and _alone_as_in_company(model, lambda rows: paged(rows, 4 * rows), sizes[-1])
             return Fitted(paged(budget.rows, pages_of(budget.tokens) + halves), "pages", steady)
         log.warning("no compiled attention: %s", fault)
     if reason is None and begin is not None:
@@ -155,6 +156,16 @@ def difference(model: Any, make: Callable[[int], Decoder]) -> float:
     return float((found - wanted).norm() / wanted.norm())
 
 
+@torch.inference_mode()
+def _alone_as_in_company(model: Any, make: Callable[[int], Decoder], rows: int) -> bool:
+    """Whether a row gets the same bits by itself and as one of so many: of the whole model, not of its layers."""
+    vocabulary = model.config.get_text_config().vocab_size
+    prompt, other = (_some_prompt(vocabulary, length) for length in (20, 5))
+    first = slice(0, 1)
+    alone, company = (_logits(make(count), [prompt] + [other] * (count - 1), first) for count in (1, rows))
+    return torch.equal(alone, company)
+
+
 def _odd_layers(model: Any) -> str | None:
     odd = sorted(
         {type(one).__name__ for one in DynamicCache(config=model.config).layers if type(one) is not DynamicLayer}
@@ -168,14 +179,14 @@ def _other_attention(model: Any) -> str | None:
     return None
 
 
-def _logits(decoder: Decoder, prompts: list[Prompt]) -> Tensor:
-    """What the decoder says to a few tokens after prompts of different lengths: [steps, prompts, vocabulary], fp32."""
+def _logits(decoder: Decoder, prompts: list[Prompt], rows: slice = slice(None)) -> Tensor:
+    """What the decoder says to a few tokens after prompts of different lengths: [steps, rows, vocabulary], fp32."""
     for prompt in prompts:
         decoder.join(prompt, _STEPS)
-    steps = [decoder.prefill().float()]
+    steps = [decoder.prefill()[rows].float()]
     for step in range(_STEPS):
         tokens = [prompt[(step + row) % len(prompt)] for row, prompt in enumerate(prompts)]
-        steps.append(decoder.decode(tokens).float())
+        steps.append(decoder.decode(tokens)[rows].float())
     return torch.stack(steps)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from workers.cpu_weights import pack
 from workers.native import Kernels
-from workers.paged import Batch, PagedLayer, current, going_through
+from workers.paged_attention import Batch, PagedLayer, current, going_through
 from workers.pages import PAGE, pages_of
 
 _TOKENS = 20  # of the trial; more than a page

@@ -7,9 +7,7 @@ linear layers give equal bits.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,127 +15,54 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import AttentionInterface
-from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.cache_utils import Cache
 
 from workers.native import Kernels
+from workers.paged_attention import Batch, PagedLayer, attending, going_through
 from workers.pages import PAGE, Lease, PagePool, pages_of
 from workers.prefill import Prompt
 
-NAME = "paged"
 KEPT_TOKENS = 2048  # of prompts that no row reads
 KEPT_LOGITS = 64  # prompts whose next token can be drawn without asking the model again
-_PLAIN = {"is_causal", "position_ids", "use_cache", "output_attentions", "cache_position", "logits_to_keep"}
 
 Numbers = NDArray[np.int32]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Where the tokens of one forward read and write: int32 tensors with an entry a token."""
-
-    table: Tensor  # [tokens, pages of a row]
-    shared: Tensor  # tokens it attends to in the first of these pages
-    own: Tensor  # and in those after them
-    order: Tensor  # the tokens, those of one group together
-    group: Tensor  # tokens of one group read the same first pages, as far as they read them
-    page: Tensor  # where its own keys and values go; -1: nowhere
-    offset: Tensor
-    layers: Sequence["PagedLayer"]  # the model's, each with a pool of its own
-
-
-class PagedLayer(CacheLayerMixin):  # type: ignore[misc]
-    """The pool of one layer."""
-
-    def __init__(self, kernels: Kernels, pages: int, heads: int, size: int) -> None:
-        super().__init__()
-        self.kernels = kernels
-        # Never filled: what is not written is not read, and untouched memory costs nothing.
-        self.keys: Tensor = torch.empty(pages, heads, PAGE * size, dtype=kernels.dtype)
-        self.values: Tensor = torch.empty(pages, heads, PAGE * size, dtype=kernels.dtype)
-        self.is_initialized = True
-
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write [1, key heads, tokens, head size]; attention finds them by the batch's table."""
-        batch = current()
-        if batch is None:
-            raise NotImplementedError("pages are read by their decoder only")
-        key, value = key_states[0].transpose(0, 1), value_states[0].transpose(0, 1)
-        self.kernels.put(key, value, self.keys, self.values, batch.page, batch.offset)
-        return key_states, value_states
-
-    def attend(self, query: Tensor, batch: Batch, scale: float) -> Tensor:
-        """Attention of [tokens, query heads, head size] to their rows' pages."""
-        return self.kernels.attend(
-            query, self.keys, self.values, batch.table, batch.shared, batch.own, batch.order, batch.group, scale
-        )
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        raise NotImplementedError("pages are made before they are needed")
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        raise NotImplementedError("pages need no mask")
-
-    def get_seq_length(self) -> int:
-        return 0
-
-    def get_max_length(self) -> int:
-        return -1
-
-
-_now: ContextVar[Batch | None] = ContextVar("now", default=None)
-
-
-def current() -> Batch | None:
-    """The batch that is going through the model; None outside of a decoder's forward."""
-    return _now.get()
-
-
-@contextmanager
-def going_through(batch: Batch) -> Iterator[None]:
-    token = _now.set(batch)
-    try:
-        yield
-    finally:
-        _now.reset(token)
-
-
-@contextmanager
-def _attending(model: Any) -> Iterator[None]:
-    """Within it, the model's attention is ours."""
-    AttentionInterface.register(NAME, attend)  # without a mask function of this name, no mask is made
-    held = model.config._attn_implementation
-    model.config._attn_implementation = NAME
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = held
-
-
-def attend(
-    module: torch.nn.Module,
-    query: Tensor,  # [1, query heads, tokens, head size]
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """What transformers calls. Raises NotImplementedError for attention of a kind it does not know."""
-    odd = sorted(name for name, given in kwargs.items() if given is not None and name not in _PLAIN)
-    batch = current()
-    if odd or batch is None or dropout or attention_mask is not None:
-        raise NotImplementedError(f"attention with {', '.join(odd) or 'a mask or dropout'}")
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    layer = batch.layers[module.layer_idx]  # type: ignore[call-overload]
-    return layer.attend(query[0].transpose(0, 1), batch, scale)[None], None
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
     prompt: Prompt
     lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """Tokens that are to go through the model, and where each reads and writes (see Batch)."""
+
+    ids: Sequence[int]
+    positions: Numbers
+    table: Numbers
+    shared: Numbers
+    own: Numbers
+    group: Numbers
+    page: Numbers
+    offset: Numbers
+
+    def part(self, chunk: slice) -> "_Tokens":
+        return _Tokens(*(getattr(self, name)[chunk] for name in self.__slots__))
+
+    def batch(self, size: int, layers: Sequence[PagedLayer]) -> Batch:
+        """Filled up to `size` with tokens that read and write nothing."""
+        group = _padded(self.group, size, filler=-1)
+        return Batch(
+            table=torch.from_numpy(np.pad(self.table, ((0, size - len(self.ids)), (0, 0)))),
+            shared=_padded(self.shared, size),
+            own=_padded(self.own, size),
+            order=torch.argsort(group, stable=True).int(),
+            group=group,
+            page=_padded(self.page, size, filler=-1),
+            offset=_padded(self.offset, size),
+            layers=layers,
+        )
 
 
 class PagedDecoder:
@@ -155,6 +80,7 @@ class PagedDecoder:
         self._model = model
         self._sizes = sorted(sizes)
         self._share = share
+        self._pages = pages
         self._pool = PagePool(pages, keep=pages_of(KEPT_TOKENS))
         self._cache = Cache(
             layers=[PagedLayer(kernels, pages, key_heads, size) for _ in range(config.num_hidden_layers)]
@@ -212,13 +138,10 @@ class PagedDecoder:
         own += 1
         shared, place = self._shared[:count], own - 1
         page = self._table[np.arange(count), -(-shared // PAGE) + place // PAGE]
-        steps = [
-            self._forward(
-                tokens[chunk], shared[chunk] + place[chunk], self._table[:count][chunk], shared[chunk], own[chunk],
-                self._group[:count][chunk], page[chunk], place[chunk] % PAGE,
-            )
-            for chunk in _chunks(count, self._sizes[-1])
-        ]  # fmt: skip
+        given = _Tokens(
+            tokens, shared + place, self._table[:count], shared, own, self._group[:count], page, place % PAGE
+        )
+        steps = [self._forward(given.part(chunk)) for chunk in _chunks(count, self._sizes[-1])]
         return steps[0] if len(steps) == 1 else torch.cat(steps)
 
     def evict(self, row: int) -> None:
@@ -230,55 +153,32 @@ class PagedDecoder:
         self._rows.pop()
 
     def clear(self) -> None:
-        for row in self._rows:
-            self._pool.release(row.lease)
+        # A new pool: the old one knows prompts that may never have gone through the model.
+        self._pool = PagePool(self._pages, keep=pages_of(KEPT_TOKENS))
         self._rows, self._joined = [], 0
 
     def _through(self, tokens: list[int], rows: list[int], positions: list[int], ends: list[int]) -> list[Tensor]:
         """The prompts' tokens through the model; the logits after those at `ends`."""
         found: list[Tensor] = []
-        table, group, place = self._table[rows], self._group[rows], np.asarray(positions, np.int32)
+        place = np.asarray(positions, np.int32)
         page = self._table[rows, place // PAGE]
+        given = _Tokens(
+            tokens, place, self._table[rows], place + 1, np.zeros_like(place), self._group[rows], page, place % PAGE
+        )
         for chunk in _chunks(len(tokens), self._sizes[-1]):
             wanted = [end - chunk.start for end in ends if chunk.start <= end < chunk.stop]
-            logits = self._forward(
-                tokens[chunk], place[chunk], table[chunk], place[chunk] + 1, np.zeros_like(place[chunk]),
-                group[chunk], page[chunk], place[chunk] % PAGE, wanted,
-            )  # fmt: skip
-            found += [row.clone() for row in logits]
+            found += [row.clone() for row in self._forward(given.part(chunk), wanted)]
         return found
 
-    def _forward(
-        self,
-        tokens: Sequence[int],
-        positions: Numbers,
-        table: Numbers,
-        shared: Numbers,
-        own: Numbers,
-        group: Numbers,
-        page: Numbers,
-        offset: Numbers,
-        wanted: Sequence[int] | None = None,
-    ) -> Tensor:
-        """Tokens through the model, at most sizes[-1]; logits after the wanted ones (None: all)."""
-        count = len(tokens)
-        room = self._filled(count) - count
-        padded_group = np.concatenate([group, np.full(room, -1, np.int32)])
-        batch = Batch(
-            table=torch.from_numpy(np.concatenate([table, np.zeros((room, table.shape[1]), np.int32)])),
-            shared=_padded(shared, room),
-            own=_padded(own, room),
-            order=torch.from_numpy(np.argsort(padded_group, kind="stable").astype(np.int32)),
-            group=torch.from_numpy(padded_group),
-            page=_padded(page, room, -1),
-            offset=_padded(offset, room),
-            layers=self._cache.layers,
-        )
+    def _forward(self, given: _Tokens, wanted: Sequence[int] | None = None) -> Tensor:
+        """At most sizes[-1] tokens through the model; logits after the wanted ones (None: all)."""
+        count = len(given.ids)
+        size = self._filled(count)
         keep = 0 if wanted is None else torch.tensor([*wanted, *[0] * (self._filled(len(wanted)) - len(wanted))])
-        with _attending(self._model), going_through(batch):
+        with attending(self._model), going_through(given.batch(size, self._cache.layers)):
             result = self._model(
-                input_ids=torch.tensor([[*tokens, *[0] * room]]),
-                position_ids=_padded(positions, room).long()[None],
+                input_ids=torch.tensor([[*given.ids, *[0] * (size - count)]]),
+                position_ids=_padded(given.positions, size).long()[None],
                 past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=keep,
@@ -304,5 +204,5 @@ def _chunks(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def _padded(numbers: Numbers, room: int, filler: int = 0) -> Tensor:
-    return torch.from_numpy(np.concatenate([numbers, np.full(room, filler, np.int32)]))
+def _padded(numbers: Numbers, size: int, filler: int = 0) -> Tensor:
+    return torch.from_numpy(np.pad(numbers, (0, size - len(numbers)), constant_values=filler))
