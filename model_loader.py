@@ -87,7 +87,7 @@ def load(model: str, *, device: str, load_in_4bit: bool, data_parallel: bool = T
     try:
         tokenizer, loaded = _read(folder, device, dtype, load_in_4bit, sharded)
     except (MemoryError, RuntimeError, ValueError, OSError, KeyError, ImportError, SafetensorError) as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise DeviceError(_too_big(model, device, load_in_4bit, sharded)) from error
         if isinstance(error, RuntimeError):  # a fault of ours or the libraries', not of what the user asked for
             raise
@@ -174,6 +174,16 @@ def compute_dtype(device: str) -> "torch.dtype":
     return torch.bfloat16 if onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error means that memory ran out, however the libraries say it."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    # How torch says it on a CPU, and how transformers does when a model shared out over the GPUs overflows them.
+    return any(words in str(error) for words in ("can't allocate memory", "dispatched on the CPU or the disk"))
+
+
 def _read(folder: str, device: str, dtype: "torch.dtype", four_bit: bool, sharded: bool) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
@@ -194,15 +204,6 @@ def _read(folder: str, device: str, dtype: "torch.dtype", four_bit: bool, sharde
 
 def _dtype_name(dtype: "torch.dtype") -> str:
     return {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}[str(dtype).removeprefix("torch.")]
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    import torch
-
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    # How torch says it on a CPU, and how transformers does when a model shared out over the GPUs overflows them.
-    return any(words in str(error) for words in ("can't allocate memory", "dispatched on the CPU or the disk"))
 
 
 def _too_big(model: str, device: str, four_bit: bool, sharded: bool) -> str:

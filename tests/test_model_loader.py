@@ -179,3 +179,16 @@ def test_a_gpu_that_is_not_there_is_named(folder: str) -> None:
     assert str(error.value) == (
         "cuda:0: torch sees no CUDA device here; set device: cpu or use --config config/smoke.yaml"
     )
+
+
+@pytest.mark.slow
+def test_rows_that_do_not_fit_are_named_with_their_remedy(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch says it on a CPU whose address space is limited; the model itself is loaded by then."""
+    from workers import fit
+
+    def full(*_: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(fit, "fitted", full)
+    with pytest.raises(DeviceError, match=r"^no memory for \d+ rows x .* GB; lower engine_rows or max_new_tokens$"):
+        make_replica(spec(folder))

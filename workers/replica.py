@@ -4,6 +4,7 @@ import functools
 import logging
 from typing import TYPE_CHECKING
 
+from bench.errors import DeviceError
 from workers.protocol import Replica, ReplicaInfo
 from workers.replica_spec import ReplicaSpec
 
@@ -58,7 +59,12 @@ def load_engine(spec: ReplicaSpec, share: bool = True) -> "Engine":
         weights += f" ({', '.join(notes)})" if notes else ""
     replays = spec.device != "cpu" and spec.cuda_graphs == "auto" and spec.data_parallel  # one GPU a graph
     begin = functools.partial(graphs.on_cuda, model.device) if replays else None
-    found = fit.fitted(model, needs, compiled, share, begin)
+    try:
+        found = fit.fitted(model, needs, compiled, share, begin)
+    except (MemoryError, RuntimeError) as error:
+        if not model_loader.is_out_of_memory(error):
+            raise
+        raise DeviceError(f"no memory for {needs}; lower engine_rows or max_new_tokens") from error
     info = ReplicaInfo(
         engine="hf",
         model=spec.model,
