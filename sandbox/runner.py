@@ -179,10 +179,13 @@ class Slot:
             self._folder = ""
 
     async def _receive(self, limit_s: float) -> dict[str, Any]:
+        """The next answer of a warm parent that is never silent for `limit_s`."""
+        answer: dict[str, Any] = {"running": True}
         try:
-            async with asyncio.timeout(limit_s):
-                header = await self._reader.readexactly(LENGTH.size)
-                answer: dict[str, Any] = json.loads(await self._reader.readexactly(*LENGTH.unpack(header)))
+            while "running" in answer:
+                async with asyncio.timeout(limit_s):
+                    header = await self._reader.readexactly(LENGTH.size)
+                    answer = json.loads(await self._reader.readexactly(*LENGTH.unpack(header)))
         except TimeoutError:  # a program may have stopped it
             if self._process is not None:
                 kill_group(self._process)

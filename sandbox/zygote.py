@@ -1,8 +1,8 @@
 """The warm parent: a small Python process that forks one confined child per program.
 
 It reads {"program", "timeout_s", "memory_mb"} and answers {"outcome", "detail", "wall_s"}, or {"broken": reason} when
-the fault is ours. When the other end of its socket closes, it kills what runs, removes its folder and ends.
-Standard library only: it must start fast and fork cheaply.
+the fault is ours; while others starve the program, {"running"} comes before that. When the other end of its socket
+closes, it kills what runs, removes its folder and ends. Standard library only: it must start fast and fork cheaply.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.child import BROKEN, READY, be_the_child
+from sandbox.clock import charged_s
 from sandbox.guard import MB, Guard, Limits
 
 # Imported once, so that no program spends its time limit on them.
@@ -32,6 +33,8 @@ WARM_MODULES = (
 )  # fmt: skip
 TRIAL = "import threading\nthread = threading.Thread(target=int)\nthread.start()\nthread.join()\n"
 TRIAL_LIMITS = Limits(timeout_s=30.0, memory_mb=1024)
+STILL_RUNNING = {"running": True}
+LEAST_WAIT_S = 0.05
 SETUP_LIMIT_S = 60.0  # from fork to the first line of the program
 TOKEN_BYTES = 16
 OUTCOMES = (b"PASSED", b"WRONG_ANSWER", b"RAISED", b"OUT_OF_MEMORY", b"BAD_SYNTAX")  # that a child may report
@@ -145,11 +148,12 @@ class Zygote:
             if ended or (now >= deadline and not started):
                 raise Broken("a program could not be started")
             if now >= deadline:
-                return {
-                    "outcome": "TIMED_OUT",
-                    "detail": f"no end after {limits.timeout_s:g} s",
-                    "wall_s": now - started,
-                }
+                charged = charged_s(child, now - started)
+                if charged >= limits.timeout_s:
+                    detail = f"no end after {limits.timeout_s:g} s"
+                    return {"outcome": "TIMED_OUT", "detail": detail, "wall_s": now - started}
+                deadline = now + max(limits.timeout_s - charged, LEAST_WAIT_S)
+                write_frame(self._control, STILL_RUNNING)
 
 
 def read_report(received: bytes, token: bytes) -> dict[str, Any]:

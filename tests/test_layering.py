@@ -21,7 +21,8 @@ FLOORS = {
     "bench.stats": 2, "bench.ledger": 2.5, "bench.prompts": 2.5, "bench.queues": 2.5, "bench.run_folder": 2.5,
     "bench.results": 3,
     # where programs run
-    "sandbox.guard": 0, "sandbox.child": 1, "sandbox.zygote": 1.5, "sandbox.runner": 2, "human_eval_runner": 3,
+    "sandbox.clock": 0, "sandbox.guard": 0, "sandbox.child": 1, "sandbox.zygote": 1.5, "sandbox.runner": 2,
+    "human_eval_runner": 3,
     # where replies are made: around the model, the model's side, inside a worker, all workers
     "workers.death": 0, "workers.protocol": 1, "workers.replica_spec": 1, "workers.hub": 1, "workers.embedded": 1,
     "workers.wire": 1.5, "workers.devices": 1.5,

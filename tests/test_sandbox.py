@@ -1,12 +1,11 @@
 """The sandbox: every end of a program is named, nothing outlives its verdict, our faults are not the program's."""
 
 import asyncio
+import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import psutil
 import pytest
@@ -14,28 +13,7 @@ import pytest
 from bench.errors import SandboxError
 from bench.records import Execution, Outcome
 from sandbox.runner import ROOT, Sandbox
-
-TIMEOUT_S = 5.0
-MEMORY_MB = 1024
-
-
-def run_all(*programs: str, timeout_s: float = TIMEOUT_S, memory_mb: int = MEMORY_MB) -> list[Execution]:
-    """Run the programs together on one warm parent."""
-
-    async def session() -> list[Execution]:
-        async with Sandbox(1, timeout_s, memory_mb) as sandbox:
-            return await asyncio.gather(*(sandbox.run(program) for program in programs))
-
-    return asyncio.run(session())
-
-
-def descendants() -> set[psutil.Process]:
-    return set(psutil.Process().children(recursive=True))
-
-
-def folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("swarmeval-*"))
-
+from tests.sandboxed import MEMORY_MB, TIMEOUT_S, descendants, folders, run_all, when
 
 ENDINGS = {
     "x = 1": (Outcome.PASSED, ""),
@@ -127,11 +105,20 @@ def test_files_of_a_program_are_removed_and_invisible_to_the_next() -> None:
 
 
 @pytest.mark.slow
+def test_programs_have_a_group_each_and_a_session_that_yields_to_ours() -> None:
+    """A session of its own would get as much time as the decoder's, where the kernel shares it out by session."""
+    (found,) = run_all(
+        f"import os\nassert os.getpgid(0) == os.getpid()\nassert os.getsid(0) != {os.getsid(0)}\n"
+        "assert os.getpriority(os.PRIO_PROCESS, 0) == 19\n"
+        "group = '/proc/self/autogroup'\nassert not os.path.exists(group) or open(group).read().endswith('nice 19\\n')"
+    )
+    assert found == Execution(Outcome.PASSED, "", found.wall_s)
+
+
+@pytest.mark.slow
 def test_no_secret_of_the_environment_is_visible() -> None:
     names = "{'PATH', 'LANG', 'LC_CTYPE', 'OMP_NUM_THREADS', 'PYTHONHASHSEED', 'TMPDIR'}"
-    (found,) = run_all(
-        f"import os\nassert set(os.environ) <= {names}, set(os.environ)\nassert os.getsid(0) == os.getpid()"
-    )
+    (found,) = run_all(f"import os\nassert set(os.environ) <= {names}, set(os.environ)")
     assert found == Execution(Outcome.PASSED, "", found.wall_s)
 
 
@@ -147,13 +134,6 @@ def test_no_more_programs_than_workers_run_at_once() -> None:
             return time.monotonic() - started
 
     assert asyncio.run(session()) >= 0.6
-
-
-async def when(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
-    """Wait until the condition holds."""
-    async with asyncio.timeout(limit_s):
-        while not condition():  # noqa: ASYNC110 (other processes set no event)
-            await asyncio.sleep(0.01)
 
 
 async def with_endless_program(act: Callable[[Sandbox, "asyncio.Task[Execution]"], Awaitable[None]]) -> None:
