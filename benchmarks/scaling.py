@@ -7,15 +7,13 @@ two cores, judging included, in turn: tokens/s of score.json, which counts from 
 the sum of what each did from its first request to its last answer. A run and all it starts stay on its cores. The aim
 is 1.8 times from one worker to two.
 (b) The engine in this process alone, beside judges that run canonical solutions without a pause, and beside judges of
-programs that never end, in turn: tokens/s. The aim is to lose less than 5 %.
+programs that never end, in turn, a few seconds each: tokens/s. The aim is to lose less than 5 %.
 (c) Replies that end where the model ends them: of the steps that rows took part in, the share that gave no token,
 counted in the steps in which nobody joined. Static batches of as many rows would waste what stands beside it.
 """
 
 import argparse
-import asyncio
 import csv
-import gzip
 import itertools
 import json
 import os
@@ -34,9 +32,11 @@ sys.path.insert(0, str(ROOT))
 
 from bench.plan import Plan, make_agents
 from bench.prompts import make_request
-from bench.records import Completion, Job
+from bench.records import Job
 from bench.settings import EMBEDDED, RunConfig
-from human_eval_runner import Judge, find_data, load_tasks, read_data
+from benchmarks.judges import judges
+from human_eval_runner import load_tasks
+from workers.devices import SPINS
 from workers.protocol import Reply, Request
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def run_main(workers: int, threads: int, options: argparse.Namespace) -> Figures
         words = [sys.executable, str(ROOT / "main.py"), "--config", str(ROOT / "config" / "smoke.yaml")]
         words += ["--num_tasks", str(options.tasks), "--num_agents", str(options.agents), "--output_dir", folder]
         words += ["--set", f"cpu_workers={workers}", f"engine_rows={options.rows}", f"max_new_tokens={options.tokens}"]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         subprocess.run(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
         score = json.loads(Path(folder, "score.json").read_text(encoding="utf-8"))
         with Path(folder, "metrics.csv").open(encoding="utf-8", newline="") as rows:
@@ -103,15 +103,19 @@ def workers(options: argparse.Namespace) -> dict[str, Any]:
 
 def judging(made: "Engine", requests: Iterator[Request], options: argparse.Namespace) -> dict[str, Any]:
     """(b)."""
-    pace(made, requests, options.window_s / 2)  # the first steps of an engine are its slowest
     rounds: list[dict[str, Figures]] = []
-    for number in range(options.repeat):
-        rounds.append({})
-        for name in in_turn(("alone", "canonical", "endless"), number):
-            with nullcontext() if name == "alone" else judges(options.judges, name):
-                rounds[-1][name] = found = pace(made, requests, options.window_s)
-            print(f"(b) round {number + 1}, judged: {name}, tokens/s: {found['tokens_per_s']:.0f}", flush=True)
-    return compared(rounds)
+    with judges(options.judges, "canonical") as canonical, judges(options.judges, "endless") as endless:
+        states = {"alone": None, "canonical": canonical, "endless": endless}
+        pace(made, requests, options.window_s)  # the first steps of an engine are its slowest
+        for number in range(options.windows):
+            rounds.append({})
+            for name in in_turn(tuple(states), number):
+                with nullcontext() if (switch := states[name]) is None else switch():
+                    rounds[-1][name] = pace(made, requests, options.window_s)
+    found = compared(rounds)
+    for name in states:
+        print(f"(b) judged: {name}, tokens/s: {found['medians'][name]['tokens_per_s']:.0f}", flush=True)
+    return found
 
 
 def compared(rounds: Sequence[dict[str, Figures]]) -> dict[str, Any]:
@@ -132,48 +136,18 @@ def compared(rounds: Sequence[dict[str, Figures]]) -> dict[str, Any]:
 
 
 def pace(made: "Engine", requests: Iterator[Request], seconds: float) -> Figures:
-    """Tokens a second of an engine whose rows are always taken."""
-    began, before = time.perf_counter(), made.progress().output_tokens
-    while (spent := time.perf_counter() - began) < seconds:
+    """Tokens a second of an engine whose rows are always taken, in the steps in which nobody joins."""
+    spent, tokens, began = 0.0, 0, time.perf_counter()
+    while time.perf_counter() - began < seconds or not tokens:
         while made.progress().waiting < made.info().rows:
             made.submit(next(requests))
+        before, step_began = made.progress(), time.perf_counter()
         made.step()
-    return {"tokens_per_s": (made.progress().output_tokens - before) / spent}
-
-
-@contextmanager
-def judges(count: int, programs: str) -> Iterator[None]:
-    """A process that judges so many programs at once, over and over."""
-    words = [sys.executable, __file__, "--judge", programs, "--judges", str(count)]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as pool:
-        assert pool.stdin is not None
-        assert pool.stdout is not None
-        pool.stdout.readline()
-        try:
-            yield
-        finally:
-            pool.stdin.close()
-
-
-async def judge_on(programs: str, count: int) -> None:
-    """Be that process until standard input ends. Prints a line when it begins."""
-    os.nice(19)  # what prepares programs for the sandbox; the sandbox sees to itself
-    lines = gzip.decompress(read_data(find_data())).decode().splitlines()
-    texts = [json.loads(line)["canonical_solution"] for line in lines]
-    if programs == "endless":
-        texts = ["    while True:\n        pass\n"] * len(texts)
-    waiting = itertools.cycle(zip(load_tasks(), texts, strict=True))
-
-    async def one_by_one() -> None:
-        for task, text in waiting:
-            await judge.judge(Completion(Job(0, task.task_id).job_id, text, "completion"))
-
-    async with Judge(load_tasks(), count, timeout_s=10.0, memory_mb=4096) as judge, asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one_by_one()) for _ in range(count)]
-        print("judging", flush=True)
-        await asyncio.to_thread(sys.stdin.read)
-        for task in tasks:
-            task.cancel()
+        after = made.progress()
+        if after.waiting == before.waiting:
+            spent += time.perf_counter() - step_began
+            tokens += after.output_tokens - before.output_tokens
+    return {"tokens_per_s": tokens / spent}
 
 
 def ending(made: "Engine", requests: Sequence[Request]) -> dict[str, Any]:
@@ -215,6 +189,7 @@ def static_waste(lengths: Sequence[int], rows: int) -> float:
 
 
 def engine(options: argparse.Namespace) -> "Engine":
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # as a worker of a run has it
     import model_loader  # first: it silences what torch and its friends print when they are imported
 
     model_loader.quiet()
@@ -277,14 +252,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=32, help="of every engine (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="of torch in (b) and (c) (default: %(default)s)")
     parser.add_argument("--judges", type=int, default=2, help="programs judged at once in (b) (default: %(default)s)")
-    parser.add_argument("--window-s", type=float, default=20.0, help="that (b) measures at a time (default: 20)")
-    parser.add_argument("--repeat", type=int, default=3, help="rounds of (a) and (b); medians are printed")
+    parser.add_argument("--window-s", type=float, default=3.0, help="that (b) measures at a time (default: 3)")
+    parser.add_argument("--windows", type=int, default=20, help="of each in (b); medians are printed (default: 20)")
+    parser.add_argument("--repeat", type=int, default=3, help="rounds of (a); medians are printed (default: 3)")
     parser.add_argument("--json", type=Path, help="write every round here")
-    parser.add_argument("--judge", help=argparse.SUPPRESS)  # be the process that judges such programs
     options = parser.parse_args()
-    if options.judge:
-        asyncio.run(judge_on(options.judge, options.judges))
-        return
     report: dict[str, Any] = {"options": {k: str(v) for k, v in vars(options).items()}}
     if "a" in options.only:
         report["workers"] = workers(options)

@@ -27,6 +27,10 @@ from typing import Any, Literal
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from workers.devices import SPINS
+
+os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # as a worker of a run has it
+
 import model_loader  # first: it silences what torch and its friends print when they are imported
 
 model_loader.quiet()

@@ -20,7 +20,7 @@ SETTINGS = {
     "VLLM_CPU_KVCACHE_SPACE": "4",  # GiB
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # threads bound to a core would wait for whatever else runs there
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process, so that nothing runs unless it is asked
-    "OMP_WAIT_POLICY": "passive",
+    "GOMP_SPINCOUNT": "10000",  # as ours
 }
 
 

@@ -6,7 +6,7 @@ from bench.errors import DeviceError
 from bench.records import DeviceSample
 from bench.settings import RunConfig
 from gpu_monitor import visible
-from workers.devices import choose_devices, worker_env
+from workers.devices import SPINS, choose_devices, worker_env
 
 GPUS = tuple(DeviceSample(index, f"GPU-{index}aaa-uuid", "H100") for index in range(4))
 CUDA = RunConfig(device="cuda")
@@ -63,7 +63,7 @@ def test_cpu_workers_share_the_cores_out_and_see_no_gpu(cores: int, workers: int
     for device in devices:
         env = worker_env(device, {}, "/repo")
         assert (env["OMP_NUM_THREADS"], env["CUDA_VISIBLE_DEVICES"]) == (threads, "")
-        assert env["OMP_WAIT_POLICY"] == "passive"
+        assert env["GOMP_SPINCOUNT"] == SPINS
 
 
 def test_what_the_user_set_is_obeyed() -> None:
@@ -77,3 +77,4 @@ def test_what_the_user_set_is_obeyed() -> None:
     (device,) = choose_devices(RunConfig(device="cpu"), (), mine, 8)
     env = worker_env(device, mine, "/repo")
     assert {key: env[key] for key in mine} == {**mine, "PYTHONPATH": "/repo:/mine"}
+    assert "GOMP_SPINCOUNT" not in env

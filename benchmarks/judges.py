@@ -1,0 +1,73 @@
+"""Judges at work beside something that is measured, in a process of their own. `python judges.py PROGRAMS COUNT`."""
+
+import asyncio
+import gzip
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.records import Completion, Job
+from human_eval_runner import Judge, find_data, load_tasks, read_data
+
+
+@contextmanager
+def judges(count: int, programs: str) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """A process that judges so many programs at once, over and over, while within what it yields."""
+    words = [sys.executable, __file__, programs, str(count)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as pool:
+        assert pool.stdin is not None
+        assert pool.stdout is not None
+        to_pool = pool.stdin
+        pool.stdout.readline()
+
+        def say(word: bytes) -> None:
+            to_pool.write(word)
+            to_pool.flush()
+
+        @contextmanager
+        def at_work() -> Iterator[None]:
+            say(b"go\n")
+            try:
+                yield
+            finally:
+                say(b"rest\n")
+                pool.stdout.readline()  # what ran has ended
+
+        yield at_work
+        to_pool.close()
+
+
+async def judge_on(programs: str, count: int) -> None:
+    """Be that process until standard input ends. Prints a line when it begins."""
+    os.nice(19)  # what prepares programs for the sandbox; the sandbox sees to itself
+    lines = gzip.decompress(read_data(find_data())).decode().splitlines()
+    texts = [json.loads(line)["canonical_solution"] for line in lines]
+    if programs == "endless":
+        texts = ["    while True:\n        pass\n"] * len(texts)
+    waiting = itertools.cycle(zip(load_tasks(), texts, strict=True))
+
+    async def one_by_one(judge: Judge) -> None:
+        for task, text in waiting:
+            await judge.judge(Completion(Job(0, task.task_id).job_id, text, "completion"))
+
+    async with Judge(load_tasks(), count, timeout_s=10.0, memory_mb=4096) as judge:
+        print("judging", flush=True)
+        while await asyncio.to_thread(sys.stdin.readline):  # go, or the end
+            tasks = [asyncio.create_task(one_by_one(judge)) for _ in range(count)]
+            await asyncio.to_thread(sys.stdin.readline)  # rest
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            print("resting", flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(judge_on(sys.argv[1], int(sys.argv[2])))
