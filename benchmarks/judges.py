@@ -25,8 +25,8 @@ def judges(count: int, programs: str) -> Iterator[Callable[[], AbstractContextMa
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as pool:
         assert pool.stdin is not None
         assert pool.stdout is not None
-        to_pool = pool.stdin
-        pool.stdout.readline()
+        to_pool, from_pool = pool.stdin, pool.stdout
+        from_pool.readline()
 
         def say(word: bytes) -> None:
             to_pool.write(word)
@@ -39,7 +39,7 @@ def judges(count: int, programs: str) -> Iterator[Callable[[], AbstractContextMa
                 yield
             finally:
                 say(b"rest\n")
-                pool.stdout.readline()  # what ran has ended
+                from_pool.readline()  # what ran has ended
 
         yield at_work
         to_pool.close()
