@@ -8,12 +8,12 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
 from bench.journal import Entry, Journal, SessionStart, entries
 from bench.ledger import Ledger
-from bench.records import Completion, Failure, Status, Verdict
+from bench.records import Completion, Failure, Outcome, Status, Verdict
 from bench.settings import RunConfig
 from bench.stats import rate
 from workers.dispatch import BACKOFF_S, Dispatch
@@ -22,6 +22,7 @@ from workers.protocol import Fleet, ReplicaInfo, Reply, Request
 JUDGE_BACKLOG = 256  # completions that may wait for a judge before generation waits for them
 SYNC_EVERY_S = 5.0  # what a power cut may cost; a killed process costs nothing
 REPORT_EVERY_S = 1.0
+CONFIRMED = "nor when tried alone"
 
 log = logging.getLogger("swarmeval")
 
@@ -61,6 +62,7 @@ class Coordinator:
         # (completion, whether it was left over from an earlier session); None ends a judge.
         self._to_judge: asyncio.Queue[tuple[Completion, bool] | None] = asyncio.Queue(JUDGE_BACKLOG)
         self._phase = "loading"
+        self._late = 0  # programs that ran out of time beside others
         self._draining = False
         self._began: float | None = None  # monotonic: when the first replica was ready
         self._answered_before = ledger.answered.count
@@ -84,6 +86,8 @@ class Coordinator:
             for _ in judges:
                 await self._to_judge.put(None)
             await asyncio.gather(*judges)
+            if self._late and not self._draining:
+                await self._judge_late()
             reporter.cancel()
         return not self._ledger.unanswered and self._ledger.judged.count == self._ledger.completions
 
@@ -182,21 +186,42 @@ class Coordinator:
         """Have judged what an earlier session generated and did not judge: the journal's first `length` bytes."""
         if self._ledger.judged.count == self._ledger.completions:
             return
-        for number, (offset, entry) in enumerate(entries(self._journal.path)):
-            if offset >= length or self._draining:
+        async for completion in self._unjudged(length):
+            if self._draining:
                 return
-            if number % 256 == 0:
-                await asyncio.sleep(0)  # a long journal must not hold up what is being generated
-            completion = entry.completion
-            if completion is not None and self._ledger.jobs.number(completion.job_id) not in self._ledger.judged:
-                await self._to_judge.put((completion, True))
+            await self._to_judge.put((completion, True))
 
     async def _judge_queued(self) -> None:
         while (waiting := await self._to_judge.get()) is not None:
             completion, left_over = waiting
             if left_over and self._draining:
                 continue  # it was not begun; the next session finds it
-            self._record(Entry(verdict=await self._judge(completion)))
+            verdict = await self._judge(completion)
+            if verdict.outcome is Outcome.TIMED_OUT:
+                self._late += 1
+            else:
+                self._record(Entry(verdict=verdict))
+
+    async def _judge_late(self) -> None:
+        """Try what ran out of time once more, one at a time, with nothing of ours beside it."""
+        async for completion in self._unjudged(self._journal.length):
+            if self._draining:
+                return  # the next session finds the rest
+            verdict = await self._judge(completion)
+            if verdict.outcome is Outcome.TIMED_OUT:
+                verdict = replace(verdict, detail=f"{verdict.detail}, {CONFIRMED}")
+            self._record(Entry(verdict=verdict))
+
+    async def _unjudged(self, length: int) -> AsyncIterator[Completion]:
+        """The completions in the journal's first `length` bytes that have no verdict."""
+        for number, (offset, entry) in enumerate(entries(self._journal.path)):
+            if offset >= length:
+                return
+            if number % 256 == 0:
+                await asyncio.sleep(0)  # a long journal must not hold up what is being generated
+            completion = entry.completion
+            if completion is not None and self._ledger.jobs.number(completion.job_id) not in self._ledger.judged:
+                yield completion
 
     async def _report(self) -> None:
         """Publish the status every second, and have the journal on disk every few."""

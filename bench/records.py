@@ -120,6 +120,21 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Program:
+    """What the sandbox runs: source that is not trusted, and tests that are."""
+
+    solution: str
+    tests: str = ""  # run after it, in the same names; "" where the program only has to end well
+    entry_point: str = ""  # the name that the tests call, of a function that takes and gives plain data
+    context: str = ""  # what else the tests may use, as the benchmark and not the solution defines it
+
+    @property
+    def text(self) -> str:
+        """All of it as one source, as the reference evaluator would run it."""
+        return f"{self.solution}\n{self.tests}" if self.tests else self.solution
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """How one sandboxed program ended."""
 

@@ -13,7 +13,7 @@ EMBEDDED = "embedded"  # the model_id of the bundled SmolLM2-135M-Instruct
 
 # Keys that change how a run is watched or carried out but not what it measures: a resume may change them.
 NOT_MEASURED = frozenset({
-    "output_dir", "verbose", "eval_workers", "monitor_interval_s", "wandb", "wandb_project", "wandb_entity",
+    "output_dir", "verbose", "eval_workers", "sandbox", "monitor_interval_s", "wandb", "wandb_project", "wandb_entity",
     "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s", "load_timeout_s", "engine_rows",
     "max_in_flight", "distribution", "cpu_workers",
 })  # fmt: skip
@@ -101,6 +101,9 @@ class RunConfig(BaseModel):
     eval_workers: int = Field(4, ge=1, le=1024, description="programs judged at once")
     eval_timeout: float = Field(10.0, gt=0, le=3600, description="seconds a program may run")
     eval_memory_mb: int = Field(4096, ge=64, le=1_048_576, description="address space a program may use")
+    sandbox: Literal["strict", "auto", "none"] = Field(
+        "auto", description="strict needs every layer of the sandbox, auto takes those there are, none adds none"
+    )
 
     output_dir: str = Field("logs", min_length=1, description="the run folder")
     verbose: bool = Field(False, description="a line per batch, and the workers' logs, on the screen")

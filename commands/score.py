@@ -22,7 +22,7 @@ from watch.progress import Progress
 from workers.protocol import ReplicaInfo, Request
 
 FLAGS = {name: name for name in ("benchmark", "output_dir", "eval_workers", "eval_timeout")}
-USED = {*FLAGS, "eval_memory_mb", "use_black_formatting", "verbose"}
+USED = {*FLAGS, "eval_memory_mb", "sandbox", "use_black_formatting", "verbose"}
 DEFAULT_FOLDER = "logs/score"
 
 

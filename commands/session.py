@@ -82,6 +82,7 @@ class _Session:
             config.eval_timeout,
             config.eval_memory_mb,
             config.use_black_formatting,
+            config.sandbox,
         )
         with handled(self._drain):
             return await self._judged(judge)
@@ -94,7 +95,11 @@ class _Session:
     async def _judged(self, judge: Judge) -> bool:
         config, record = self._config, self._record
         async with judge:
-            record.note(sandbox=judge.in_force())
+            record.note(sandbox=judge.in_force(), sandbox_missing=judge.missing())
+            if config.sandbox == "none":
+                log.warning("sandbox: none: model-written programs run with nothing between them and your files")
+            elif judge.missing():
+                log.warning("sandbox: %s", "; ".join(f"no {layer}: {why}" for layer, why in judge.missing().items()))
             self.coordinator = Coordinator(
                 record.run_id, config, record.ledger, record.journal, judge.judge, self._hooks
             )

@@ -1,4 +1,4 @@
-"""The pool outside: program text -> Execution, on a fixed number of warm parents (see zygote).
+"""The pool outside: program text -> Execution, on a fixed number of wardens (see warden).
 
 Knows nothing of models, tasks or verdicts.
 """
@@ -14,56 +14,67 @@ import struct
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from bench.errors import SandboxError
-from bench.records import Execution, Outcome
+from bench.records import Execution, Outcome, Program
 
 START_LIMIT_S = 120.0
-SPARE_S = 90.0  # what a warm parent may take beyond a program's time: to fork, set up, clean up
-STOP_LIMIT_S = 5.0  # for a warm parent to end by itself, its folder removed
-TRIES = 3  # of a program whose warm parent dies under it
+SPARE_S = 90.0  # what a warden may take beyond a program's time: to fork, set up, clean up
+STOP_LIMIT_S = 5.0  # for a warden to end by itself, its folder removed
+TRIES = 3  # of a program whose warden dies under it
 LENGTH = struct.Struct(">I")
 ROOT = Path(__file__).resolve().parent.parent
 # The checkout leaves sys.path again before any program runs.
 BOOT = (
-    "import sys; root, fd, folder = sys.argv[1:]; sys.path.insert(0, root); from sandbox import zygote; "
-    "sys.path.remove(root); zygote.main(int(fd), folder)"
+    "import sys; root, fd, folder, mode = sys.argv[1:]; sys.path.insert(0, root); from sandbox import warden; "
+    "sys.path.remove(root); warden.main(int(fd), folder, mode)"
 )
 STALE_S = 3600.0
-HARMLESS = "pass\n"
+HARMLESS = Program("pass")
 
 
-class ZygoteDied(Exception):
-    """A warm parent ended; str() is what it said last."""
+class WardenDied(Exception):
+    """A warden ended; str() is what it said last."""
 
 
 class Sandbox:
     """Runs at most `workers` programs at once, each for `timeout_s` seconds in `memory_mb` of address space."""
 
-    def __init__(self, workers: int, timeout_s: float, memory_mb: int, spare_s: float = SPARE_S) -> None:
-        """A warm parent silent for `spare_s` beyond a program's time is killed and replaced."""
+    def __init__(
+        self, workers: int, timeout_s: float, memory_mb: int, mode: str = "auto", spare_s: float = SPARE_S
+    ) -> None:
+        """A warden silent for `spare_s` beyond a program's time is killed and replaced.
+
+        `mode`: "strict" refuses to run where a layer is missing, "auto" runs with those there are, "none" adds none.
+        """
+        self._mode = mode
         self._limits = {"timeout_s": timeout_s, "memory_mb": memory_mb}
         self._spare_s = spare_s
-        self._slots = [Slot() for _ in range(workers)]
+        self._slots = [Slot(mode) for _ in range(workers)]
         self._free: asyncio.Queue[Slot] = asyncio.Queue()
         self._closed = False
 
     async def __aenter__(self) -> Self:
-        """Start the warm parents. Raises SandboxError when programs cannot be run here."""
+        """Start the wardens. Raises SandboxError when programs cannot be run here."""
         if sys.platform != "linux":
             raise SandboxError(f"sandbox: programs can be judged on Linux only, this is {sys.platform}")
         await asyncio.to_thread(sweep)
         try:
             await asyncio.gather(*(slot.start() for slot in self._slots))
-        except ZygoteDied as error:
+        except WardenDied as error:
             await self._stop()
             raise SandboxError(f"sandbox: the judging process does not start: {error}") from error
         except BaseException:
             await self._stop()
             raise
+        if self._mode == "strict" and (missing := self.missing()):
+            await self._stop()
+            reasons = "; ".join(f"{layer}: {reason}" for layer, reason in missing.items())
+            raise SandboxError(f"sandbox: 'strict' needs every layer, and these are missing: {reasons}; use auto")
         for slot in self._slots:
             self._free.put_nowait(slot)
         return self
@@ -75,9 +86,13 @@ class Sandbox:
 
     def in_force(self) -> str:
         """One line: the layers that hold around every program."""
-        return self._slots[0].in_force
+        return ", ".join(self._slots[0].in_force)
 
-    async def run(self, program: str) -> Execution:
+    def missing(self) -> dict[str, str]:
+        """The layers that do not hold here, and why."""
+        return self._slots[0].missing
+
+    async def run(self, program: Program) -> Execution:
         """Run one program and say how it ended. Cancelled, it kills the program at once.
 
         Raises SandboxError when the sandbox itself fails: that is never the program's verdict.
@@ -93,13 +108,15 @@ class Sandbox:
         finally:
             self._free.put_nowait(slot)
 
-    async def _run_on(self, slot: "Slot", program: str) -> Execution:
-        """Try again where a warm parent died; a program under which each one dies is to blame if others live."""
+    async def _run_on(self, slot: "Slot", program: Program) -> Execution:
+        """Try again where a warden died; a program under which each one dies is to blame if others live."""
         reason = ""
         for attempt in range(TRIES):
             try:
-                return await slot.run({"program": program, **self._limits}, self._spare_s)
-            except ZygoteDied as error:
+                return await slot.run(
+                    {"program": {**asdict(program), "text": program.text}, **self._limits}, self._spare_s
+                )
+            except WardenDied as error:
                 reason = str(error)
                 if self._closed:
                     raise SandboxError("sandbox: it was closed while a program ran") from None
@@ -108,8 +125,8 @@ class Sandbox:
                     raise
                 await asyncio.sleep(2**attempt)  # no process or memory to be had may pass
         try:
-            await slot.run({"program": HARMLESS, **self._limits}, self._spare_s)
-        except ZygoteDied as error:
+            await slot.run({"program": {**asdict(HARMLESS), "text": HARMLESS.text}, **self._limits}, self._spare_s)
+        except WardenDied as error:
             raise SandboxError(f"sandbox: the judging process keeps ending: {error}") from error
         return Execution(Outcome.TAMPERED, f"its judge ended under it {TRIES} times: {reason}")
 
@@ -119,16 +136,18 @@ class Sandbox:
 
 
 class Slot:
-    """One warm parent: started when needed, replaced when dead."""
+    """One warden: started when needed, replaced when dead."""
 
-    def __init__(self) -> None:
-        self.in_force = ""
+    def __init__(self, mode: str) -> None:
+        self.in_force: list[str] = []
+        self.missing: dict[str, str] = {}
+        self._mode = mode
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._folder = ""
 
     async def start(self) -> None:
-        """Bring up a warm parent. Raises ZygoteDied, or SandboxError when it says that it cannot work here."""
+        """Bring up a warden. Raises WardenDied, or SandboxError when it says that it cannot work here."""
         await self.stop()
         ours = theirs = None
         try:
@@ -136,7 +155,7 @@ class Slot:
             self._folder = tempfile.mkdtemp(prefix=f"swarmeval-{os.getpid()}-")
             self._reader, self._writer = await asyncio.open_connection(sock=ours)
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-B", "-c", BOOT, str(ROOT), str(theirs.fileno()), self._folder,
+                sys.executable, "-P", "-B", "-c", BOOT, str(ROOT), str(theirs.fileno()), self._folder, self._mode,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
                 env=clean_environment(), pass_fds=[theirs.fileno()], start_new_session=True, cwd=self._folder,
             )  # fmt: skip
@@ -148,10 +167,10 @@ class Slot:
             if theirs is not None:
                 theirs.close()
         hello = await self._receive(START_LIMIT_S)
-        self.in_force = hello["in_force"]
+        self.in_force, self.missing = hello["in_force"], hello["missing"]
 
     async def run(self, request: dict[str, Any], spare_s: float) -> Execution:
-        """Have one program run. Raises ZygoteDied when the warm parent ends before it answers, or never does."""
+        """Have one program run. Raises WardenDied when the warden ends before it answers, or never does."""
         if self._writer is None:
             await self.start()
         assert self._writer is not None
@@ -163,13 +182,13 @@ class Slot:
         return Execution(Outcome(answer["outcome"]), answer["detail"], answer["wall_s"])
 
     def kill(self) -> None:
-        """Make the warm parent end whatever runs, and itself: it watches its socket for this."""
+        """Make the warden end whatever runs, and itself: it watches its socket for this."""
         if self._writer is not None:
             self._writer.transport.abort()
             self._writer = None
 
     async def stop(self) -> None:
-        """End the warm parent and all it runs, and remove its folder. Idempotent."""
+        """End the warden and all it runs, and remove its folder. Idempotent."""
         self.kill()
         process, self._process = self._process, None
         if process is not None:
@@ -179,7 +198,7 @@ class Slot:
             self._folder = ""
 
     async def _receive(self, limit_s: float) -> dict[str, Any]:
-        """The next answer of a warm parent that is never silent for `limit_s`."""
+        """The next answer of a warden that is never silent for `limit_s`."""
         answer: dict[str, Any] = {"running": True}
         try:
             while "running" in answer:
@@ -189,15 +208,15 @@ class Slot:
         except TimeoutError:  # a program may have stopped it
             if self._process is not None:
                 kill_group(self._process)
-            raise ZygoteDied(f"silent for {limit_s:.0f} s; {await self._last_words()}") from None
+            raise WardenDied(f"silent for {limit_s:.0f} s; {await self._last_words()}") from None
         except (asyncio.IncompleteReadError, ConnectionError):
-            raise ZygoteDied(await self._last_words()) from None
+            raise WardenDied(await self._last_words()) from None
         if "broken" in answer:
             raise SandboxError(f"sandbox: {answer['broken']}")
         return answer
 
     async def _last_words(self) -> str:
-        """How the warm parent ended; then forget it, so that the next run starts another."""
+        """How the warden ended; then forget it, so that the next run starts another."""
         self.kill()
         process, self._process = self._process, None
         if process is None:
@@ -219,7 +238,7 @@ def sweep() -> None:
 
 
 async def end(process: asyncio.subprocess.Process) -> bytes:
-    """Wait for a warm parent whose socket was closed, kill it where it does not end; give what it said last."""
+    """Wait for a warden whose socket was closed, kill it where it does not end; give what it said last."""
     try:
         async with asyncio.timeout(STOP_LIMIT_S):
             return (await process.communicate())[1]
@@ -229,7 +248,7 @@ async def end(process: asyncio.subprocess.Process) -> bytes:
 
 
 def kill_group(process: asyncio.subprocess.Process) -> None:
-    """Kill a warm parent; its program dies with it."""
+    """Kill a warden; its program dies with it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 

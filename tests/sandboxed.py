@@ -7,19 +7,23 @@ from pathlib import Path
 
 import psutil
 
-from bench.records import Execution
+from bench.records import Execution, Program
 from sandbox.runner import Sandbox
 
 TIMEOUT_S = 5.0
 MEMORY_MB = 1024
 
 
-def run_all(*programs: str, timeout_s: float = TIMEOUT_S, memory_mb: int = MEMORY_MB) -> list[Execution]:
-    """Run the programs together on one warm parent."""
+def run_all(
+    *programs: str | Program, timeout_s: float = TIMEOUT_S, memory_mb: int = MEMORY_MB, mode: str = "auto"
+) -> list[Execution]:
+    """Run the programs together on one warden."""
+
+    wanted = [Program(program) if isinstance(program, str) else program for program in programs]
 
     async def session() -> list[Execution]:
-        async with Sandbox(1, timeout_s, memory_mb) as sandbox:
-            return await asyncio.gather(*(sandbox.run(program) for program in programs))
+        async with Sandbox(1, timeout_s, memory_mb, mode) as sandbox:
+            return await asyncio.gather(*(sandbox.run(program) for program in wanted))
 
     return asyncio.run(session())
 

@@ -31,6 +31,7 @@ class Bench:
         self.judged: Counter[str] = Counter()
         self.statuses: list[Status] = []
         self.readied: list[str] = []
+        self.slow: dict[str, int] = {}  # tries in which a job's program runs out of time
         self.ledger = Ledger(self.plan)
 
     def run(self, fleet: EchoFleet | None, drain_after: int | None = None) -> bool:
@@ -56,7 +57,8 @@ class Bench:
         self.judged[completion.job_id] += 1
         if self._drain_after is not None and len(self.judged) >= self._drain_after:
             self._coordinator.drain()
-        return Verdict(completion.job_id, Outcome.WRONG_ANSWER, "")
+        late = self.judged[completion.job_id] <= self.slow.get(completion.job_id, 0)
+        return Verdict(completion.job_id, Outcome.TIMED_OUT if late else Outcome.WRONG_ANSWER, "", "late" * late)
 
     def journaled(self) -> list[Entry]:
         return [entry for _, entry in entries(self.folder / "journal.jsonl")]
@@ -180,6 +182,20 @@ def test_completions_an_earlier_session_left_unjudged_are_judged_without_a_fleet
         journal.append(Entry(verdict=Verdict("0/T/0/0/0", Outcome.PASSED, "")))
     assert bench.run(None)
     assert bench.judged == Counter(bench.planned() - {"0/T/0/0/0"})
+
+
+def test_what_runs_out_of_time_is_tried_once_more_at_the_end(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.slow = {"0/T/0/0/0": 1, "1/T/1/0/0": 2}
+    assert bench.run(EchoFleet([EchoWorker("cpu:0")]))
+    verdicts = [entry.verdict for entry in bench.journaled() if entry.verdict is not None]
+    assert {bench.judged[job_id] for job_id in bench.slow} == {2}
+    assert [verdict.job_id for verdict in verdicts[-2:]] == ["0/T/0/0/0", "1/T/1/0/0"]
+    assert [(verdict.outcome, verdict.detail) for verdict in verdicts[-2:]] == [
+        (Outcome.WRONG_ANSWER, ""),
+        (Outcome.TIMED_OUT, "late, nor when tried alone"),
+    ]
+    assert len(verdicts) == bench.plan.total
 
 
 def test_a_broken_sandbox_stops_the_run_and_loses_no_completion(tmp_path: Path) -> None:

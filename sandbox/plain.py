@@ -1,0 +1,193 @@
+"""Plain data as JSON text and back: what may pass between a program and the tests that judge it.
+
+Reading builds values of Python's own types only, so that nothing of the other side's making ever runs here. What is no
+plain data becomes an Opaque, which equals nothing.
+"""
+
+import json
+import math
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from fractions import Fraction
+from itertools import islice
+from typing import Any
+
+SAFE_INT = 1 << 53  # larger ones travel in hexadecimal, which takes no quadratic time
+MOST_ITEMS = 1_000_000  # of an iterator
+
+
+class Malformed(ValueError):
+    """A text that no honest writer made."""
+
+
+class Opaque:
+    """Stands for a value that is no plain data. Equal to nothing but itself."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<{self._name}>"
+
+
+def dumps(value: object) -> str:
+    """One line of JSON. Raises nothing a caller must know: what cannot be written becomes an Opaque."""
+    try:
+        return json.dumps(pack(value), allow_nan=False)
+    except RecursionError:
+        return json.dumps({"opaque": "a value nested too deeply"})
+
+
+def loads(text: str | bytes) -> Any:
+    """The value of one line. Raises Malformed."""
+    return read(lambda: unpack(json.loads(text)))
+
+
+def load_fields(text: str | bytes) -> dict[str, Any]:
+    """A JSON object of such values. Raises Malformed."""
+    found: dict[str, Any] = read(lambda: {name: unpack(value) for name, value in json.loads(text).items()})
+    return found
+
+
+def read(values: Callable[[], Any]) -> Any:
+    """Every way in which a text can be wrong, as one."""
+    try:
+        return values()
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError) as error:
+        raise Malformed(f"{type(error).__name__}: {error}") from None
+
+
+def holds_opaque(text: str) -> bool:
+    """Whether what dumps() gave is not all of the value. Inside a JSON string the quote would follow a backslash."""
+    return '{"opaque"' in text
+
+
+def pack(value: Any) -> Any:
+    """The JSON form of a value: lists, numbers, texts as they are, everything else under the name of its type."""
+    if value is None or value is True or value is False:
+        return value
+    for kind, write in WRITERS:
+        if isinstance(value, kind):
+            return write(value)
+    return pack_foreign(value)
+
+
+def pack_foreign(value: Any) -> Any:
+    """A number of numpy's kind as the number it is; an iterator as what is left of it; else its type's name."""
+    name = type(value).__name__
+    if type(value).__module__ == "numpy":
+        return pack(value.tolist()) if name != "ndarray" else {"opaque": name}
+    if isinstance(value, Iterator):
+        items = list(islice(value, MOST_ITEMS + 1))
+        return {"iterator": [pack(item) for item in items]} if len(items) <= MOST_ITEMS else {"opaque": name}
+    return {"opaque": name}
+
+
+def pack_int(value: int) -> Any:
+    value = int(value)
+    return value if -SAFE_INT < value < SAFE_INT else {"int": hex(value)}
+
+
+def pack_float(value: float) -> Any:
+    value = float(value)
+    return value if math.isfinite(value) else {"float": repr(value)}
+
+
+def pack_pairs(value: Any) -> list[Any]:
+    return [[pack(key), pack(item)] for key, item in value.items()]
+
+
+def named(name: str, write: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: {name: write(value)}
+
+
+def pack_items(value: Any) -> list[Any]:
+    return [pack(item) for item in value]
+
+
+# In this order: a Counter is a dict too.
+WRITERS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (str, lambda value: str.__str__(value)),
+    (int, pack_int),
+    (float, pack_float),
+    (list, pack_items),
+    (tuple, named("tuple", pack_items)),
+    (Counter, named("Counter", pack_pairs)),
+    (OrderedDict, named("OrderedDict", pack_pairs)),
+    (dict, named("dict", pack_pairs)),
+    (set, named("set", pack_items)),
+    (frozenset, named("frozenset", pack_items)),
+    (deque, named("deque", pack_items)),
+    (bytes, named("bytes", lambda value: value.hex())),
+    (bytearray, named("bytearray", lambda value: value.hex())),
+    (complex, named("complex", lambda value: [repr(value.real), repr(value.imag)])),
+    (Decimal, named("Decimal", str)),
+    (Fraction, named("Fraction", lambda value: [hex(value.numerator), hex(value.denominator)])),
+    (range, named("range", lambda value: [hex(value.start), hex(value.stop), hex(value.step)])),
+    (type({}.keys()), named("keys", pack_items)),
+    (type({}.values()), named("values", pack_items)),
+    (type({}.items()), named("items", pack_items)),
+)  # fmt: skip
+
+
+def unpack(value: Any) -> Any:
+    """The value of a JSON form. Raises Malformed, and what the constructors of Python's own types raise."""
+    if isinstance(value, list):
+        return unpack_items(value)
+    if not isinstance(value, dict):
+        return value
+    if len(value) != 1:
+        raise Malformed(f"an object of {len(value)} keys")
+    ((name, content),) = value.items()
+    if name not in READERS:
+        raise Malformed(f"an object named {name[:40]!r}")
+    return READERS[name](content)
+
+
+def unpack_items(content: list[Any]) -> list[Any]:
+    return [unpack(item) for item in content]
+
+
+def unpack_pairs(content: list[Any]) -> dict[Any, Any]:
+    return {unpack(key): unpack(item) for key, item in content}
+
+
+def from_hex(content: str) -> int:
+    return int(content, 16)
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "int": from_hex,
+    "float": float,
+    "tuple": lambda content: tuple(unpack_items(content)),
+    "Counter": lambda content: Counter(unpack_pairs(content)),
+    "OrderedDict": lambda content: OrderedDict(unpack_pairs(content)),
+    "dict": unpack_pairs,
+    "set": lambda content: set(unpack_items(content)),
+    "frozenset": lambda content: frozenset(unpack_items(content)),
+    "deque": lambda content: deque(unpack_items(content)),
+    "bytes": bytes.fromhex,
+    "bytearray": bytearray.fromhex,
+    "complex": lambda content: complex(*map(float, content)),
+    "Decimal": Decimal,
+    "Fraction": lambda content: Fraction(*map(from_hex, content)),
+    "range": lambda content: range(*map(from_hex, content)),
+    "keys": lambda content: dict.fromkeys(unpack_items(content)).keys(),
+    "values": lambda content: dict(enumerate(unpack_items(content))).values(),
+    "items": lambda content: dict(unpack_items(content)).items(),
+    "iterator": lambda content: iter(unpack_items(content)),
+    "opaque": lambda content: Opaque(str(content)[:80]),
+}
+
+
+def put_back(target: Any, value: Any) -> None:
+    """Give an argument the content that a call left in it, where its type can change."""
+    if isinstance(target, list | bytearray) and isinstance(value, list | bytearray):
+        target[:] = value
+    elif (isinstance(target, dict) and isinstance(value, dict)) or (isinstance(target, set) and isinstance(value, set)):
+        target.clear()
+        target.update(value)
+    elif isinstance(target, deque) and isinstance(value, deque):
+        target.clear()
+        target.extend(value)

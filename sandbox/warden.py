@@ -1,0 +1,227 @@
+"""The warden of one slot: has programs run, has those that pass confirmed, and gives the verdict.
+
+It holds two jails: programs run in one, tests apart from their programs in the other. It reads {"program": ...,
+"timeout_s", "memory_mb"} and answers {"outcome", "detail", "wall_s"}, or {"broken": reason} when the fault is ours;
+while others starve a program, {"running"} comes before that. When the other end of its socket closes, it ends, and
+everything in its jails with it. Standard library only but for seccomp's binding: it must start fast and fork cheaply.
+"""
+
+import importlib
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Collection
+from typing import Any
+
+from sandbox.asking import LOST
+from sandbox.cell import Broken, Cell, JailGone, open_cell
+from sandbox.child import BROKEN, READY
+from sandbox.frames import read_frame, write_frame
+from sandbox.guard import LAYERS
+from sandbox.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl
+from sandbox.places import readable_places
+from sandbox.priority import yield_to_all
+from sandbox.seccomp import Seccomp
+
+# Imported once, so that no program spends its time limit on them.
+WARM_MODULES = (
+    "abc", "array", "ast", "bisect", "calendar", "cmath", "collections", "copy", "dataclasses", "datetime",
+    "decimal", "enum", "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers",
+    "operator", "queue", "random", "re", "statistics", "string", "textwrap", "threading", "time", "types",
+    "typing",
+)  # fmt: skip
+# A thread starts, a module that is not yet loaded can be read, a file can be written.
+TRIAL = """
+import threading, colorsys
+thread = threading.Thread(target=int)
+thread.start()
+thread.join()
+with open("trial", "w") as file: file.write("x")
+def answer(x): return x
+"""
+TRIAL_TESTS = "def check(candidate):\n    assert candidate((1, [2.5])) == (1, [2.5])\ncheck(answer)"
+TRIAL_PROGRAM = {
+    "text": f"{TRIAL}\n{TRIAL_TESTS}", "solution": TRIAL, "tests": TRIAL_TESTS, "entry_point": "answer", "context": "",
+}  # fmt: skip
+CONFIRM_FACTOR = 2  # of the time limit, for what has passed within it: to talk costs time
+OUTCOMES = (b"PASSED", b"WRONG_ANSWER", b"RAISED", b"OUT_OF_MEMORY", b"BAD_SYNTAX")  # that a child may report
+MEMORY_SHARE = 0.5  # a program killed by a signal with this share of its memory in use ran out of memory
+# What is left out, in turn, until honest work gets through. "processes" is the limit of their number, "user" that root
+# becomes nobody, who cannot read an interpreter that only root can.
+WITHOUT = (
+    (), ("processes",), ("user",), ("namespaces",), ("namespaces", "processes"), ("namespaces", "user"),
+    ("namespaces", "user", "processes"),
+)  # fmt: skip
+
+
+def main(control_fd: int, folder: str, mode: str) -> None:
+    """Serve programs from the inherited socket until its other end closes."""
+    sys.argv = [""]
+    for name in WARM_MODULES:
+        importlib.import_module(name)
+    with socket.socket(fileno=control_fd) as control:
+        warden = Warden(control, folder)
+        try:
+            write_frame(control, warden.open(mode))
+            while (request := read_frame(control)) is not None:
+                write_frame(control, warden.answer(request[0]))
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the coordinator is gone; so are we
+        finally:
+            warden.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class Warden:
+    """One slot of the pool: one program at a time."""
+
+    def __init__(self, control: socket.socket, folder: str) -> None:
+        self._control = control
+        self._folder = folder
+        self._cells: list[Cell] = []
+
+    def open(self, mode: str) -> dict[str, Any]:
+        """Set up the jails with all layers that let honest work through, prove it with a trial, and name them."""
+        yield_to_all()
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        all_layers = {"processes", "user", *(LAYERS if mode != "none" else ())}
+        missing: dict[str, str] = {}
+        seccomp, reason = None, ""
+        if mode != "none":
+            try:
+                seccomp = Seccomp()
+            except OSError as error:
+                missing["seccomp"] = f"{error}; install libseccomp (Debian: apt install libseccomp2)"
+        for wanted in dict.fromkeys(frozenset(all_layers - set(without)) for without in WITHOUT):
+            try:
+                self._open_cells(seccomp, wanted)
+                trial = self.run(TRIAL_PROGRAM, timeout_s=30.0, memory_mb=1024)
+            except (OSError, Broken) as error:
+                reason = str(error)
+                continue
+            if trial["outcome"] == "PASSED":
+                prctl(PR_SET_DUMPABLE, 0)  # not before: who may map a process's users depends on it
+                missing |= self._cells[0].missing | dict.fromkeys(sorted(all_layers - wanted), reason)
+                return {"in_force": self._cells[0].in_force, "missing": missing}
+            reason = f"the trial program ended as {trial['outcome']}: {trial['detail']}"
+        return {"broken": reason}
+
+    def _open_cells(self, seccomp: Seccomp | None, wanted: Collection[str]) -> None:
+        self.close()
+        readable = readable_places()
+        for name in ("programs", "tests"):
+            self._cells.append(open_cell(os.path.join(self._folder, name), readable, seccomp, wanted))  # noqa: PTH118
+
+    def close(self) -> None:
+        """End the jails and what runs in them."""
+        for cell in self._cells:
+            cell.close()
+        self._cells = []
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self.run(**request)
+        except JailGone as error:
+            sys.exit(str(error))  # who sent the request decides whether the program is to blame
+        except (OSError, Broken) as error:
+            return {"broken": str(error)}
+
+    def run(self, program: dict[str, str], timeout_s: float, memory_mb: int) -> dict[str, Any]:
+        """The program with its tests, as the reference evaluator runs them; where that passes, apart from them."""
+        jail = self._cells[0]
+        jail.order("run", {"program": program["text"]}, timeout_s, memory_mb)
+        found = outcome(self._wait(jail), jail.report(), timeout_s, memory_mb)
+        if found["outcome"] != "PASSED" or not program["tests"]:
+            return found
+        confirmed = self._confirm(program, CONFIRM_FACTOR * timeout_s, memory_mb)
+        return {**confirmed, "wall_s": found["wall_s"] + confirmed["wall_s"]}
+
+    def _confirm(self, program: dict[str, str], timeout_s: float, memory_mb: int) -> dict[str, Any]:
+        """Run the tests where the program cannot reach them."""
+        candidate, tester = self._cells
+        one, other = socket.socketpair()
+        work = {"program": program["solution"], "entry_point": program["entry_point"]}
+        candidate.order("answer", work, timeout_s, memory_mb, peer=one)
+        work = {key: program[key] for key in ("context", "tests", "entry_point")}
+        tester.order("ask", work, timeout_s, memory_mb, peer=other)
+        asked, report = self._wait(tester), tester.report()
+        candidate.stop()
+        answered = outcome(self._wait(candidate), candidate.report(), timeout_s, memory_mb)
+        wall_s = asked["wall_s"]
+        said = report.removeprefix(READY)
+        if said.startswith(LOST):
+            if answered["outcome"] in ("TIMED_OUT", "OUT_OF_MEMORY"):
+                return {**answered, "wall_s": wall_s}
+            reason = said.removeprefix(LOST).decode(errors="replace").strip()
+            return tampered(reason if answered["outcome"] == "PASSED" else answered["detail"], wall_s)
+        found = outcome(asked, report, timeout_s, memory_mb)
+        if found["outcome"] in ("PASSED", "TIMED_OUT"):
+            return found
+        return tampered(found["detail"], wall_s)
+
+    def _wait(self, cell: Cell) -> dict[str, Any]:
+        """How a cell's child ended. Raises Broken, and ConnectionResetError when nobody waits for us any more."""
+        while True:
+            if self._control in select.select([cell.link, self._control], [], [])[0]:
+                raise ConnectionResetError
+            heard = cell.hear()
+            if "running" not in heard:
+                return heard
+            write_frame(self._control, heard)
+
+
+def tampered(detail: str, wall_s: float) -> dict[str, Any]:
+    return {
+        "outcome": "TAMPERED",
+        "detail": f"passed beside its tests but not apart from them: {detail}",
+        "wall_s": wall_s,
+    }
+
+
+def outcome(end: dict[str, Any], report: bytes, timeout_s: float, memory_mb: int) -> dict[str, Any]:
+    """The outcome of a child, from how it ended and what it said. Raises Broken where the program never began."""
+    if report.startswith(BROKEN):
+        raise Broken(report[len(BROKEN) :].decode(errors="replace"))
+    said = report.removeprefix(READY)
+    if end["end"] == "limit" and not complete(said):
+        where = last_line(said)
+        late = f"no end after {timeout_s:g} s" + (f", in line {where}" if where else "")
+        return {"outcome": "TIMED_OUT", "detail": late, "wall_s": end["wall_s"]}
+    if not report.startswith(READY):
+        raise Broken("a program could not be started")
+    if not said:
+        return {**describe_death(end["status"], end["peak_mb"], memory_mb), "wall_s": end["wall_s"]}
+    word, _, detail = said.partition(b"\n")
+    if word not in OUTCOMES:
+        return {"outcome": "TAMPERED", "detail": "the program wrote to the judge's channel", "wall_s": end["wall_s"]}
+    what, _, seen = detail.decode(errors="replace").partition("\n")
+    value = seen.strip() if end["end"] != "limit" else ""  # at a limit it is where that came, which decided nothing
+    return {"outcome": word.decode(), "detail": f"{what}; {value}" if value else what, "wall_s": end["wall_s"]}
+
+
+def complete(said: bytes) -> bool:
+    return said.partition(b"\n")[0] in OUTCOMES
+
+
+def last_line(said: bytes) -> str:
+    """The line of the program in the traceback that a child at its limit left."""
+    for text in said.decode(errors="replace").splitlines():
+        if 'File "<string>", line ' in text:
+            return text.partition(", line ")[2][:80]
+    return ""
+
+
+def describe_death(status: int, peak_mb: float, memory_mb: int) -> dict[str, str]:
+    """The outcome of a child that ended without a report, from its wait status and peak resident memory."""
+    if not os.WIFSIGNALED(status):
+        return {"outcome": "CRASHED", "detail": f"ended without a word, exit code {os.waitstatus_to_exitcode(status)}"}
+    name = signal.Signals(os.WTERMSIG(status)).name
+    if os.WTERMSIG(status) == signal.SIGXCPU:
+        return {"outcome": "TIMED_OUT", "detail": f"{name}: CPU time limit"}
+    if peak_mb >= MEMORY_SHARE * memory_mb:
+        return {"outcome": "OUT_OF_MEMORY", "detail": f"{name} at {peak_mb:.0f} of {memory_mb} MB"}
+    return {"outcome": "CRASHED", "detail": name}

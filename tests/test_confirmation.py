@@ -1,0 +1,138 @@
+"""A verdict nobody can forge: a program passes only if tests that it cannot reach saw the right values."""
+
+import pytest
+
+from bench.records import Outcome, Program
+from tests.sandboxed import run_all
+
+TESTS = """
+def check(candidate):
+    assert candidate([3, 1]) == [1, 3]
+    assert candidate([2, 1, 0]) == [0, 1, 2]
+check(f)"""
+HONEST = "def f(x):\n    return sorted(x)\n"
+
+CHEATS = {
+    "an object equal to everything": "class A:\n    def __eq__(self, other): return True\ndef f(x): return A()",
+    "a list equal to everything": "class A(list):\n    def __eq__(self, other): return True\ndef f(x): return A()",
+    "a number of its own making": "class A(int):\n    def __eq__(self, other): return True\ndef f(x): return A(3)",
+    "builtins replaced": "import builtins\nbuiltins.AssertionError = SystemExit\ndef f(x): raise AssertionError",
+    "a report of its own": "import os\ndef f(x):\n    os.write(3, b'PASSED\\n')\n    os._exit(0)",
+    "a report before the tests": "import os\nos.write(3, b'PASSED\\n')\nos._exit(0)",
+    "the exit of the interpreter": "import sys\ndef f(x): sys.exit(0)",
+    "check replaced by a trace": (
+        "import sys\ndef f(x): return None\n"
+        "def tracer(frame, event, arg):\n"
+        "    if frame.f_code.co_name == 'check': frame.f_code = None\n"
+        "    return tracer\nsys.settrace(tracer)"
+    ),
+    "answers read from the tests": (
+        "import sys, gc\n"
+        "def f(x):\n"
+        "    code = sys._getframe(1).f_code\n"
+        "    f.calls = getattr(f, 'calls', -1) + 1\n"
+        "    return [[1, 3], [0, 1, 2]][f.calls] if code.co_name == 'check' else None"
+    ),
+    "answers read from memory": (
+        "import gc, types\n"
+        "def f(x):\n"
+        "    found = [o for o in gc.get_objects() if isinstance(o, types.FunctionType) and o.__name__ == 'check'\n"
+        "             and o.__code__.co_varnames[:1] == ('candidate',)]\n"
+        "    return [c for c in found[0].__code__.co_consts if c] and sorted(x) if found else None"
+    ),
+    "frames walked in search of tests": (
+        "import sys\n"
+        "def f(x):\n"
+        "    frame, found = sys._getframe(), False\n"
+        "    while frame: found, frame = found or 'check' in frame.f_globals, frame.f_back\n"
+        "    return sorted(x) if found else None"
+    ),
+    "an import hook": (
+        "import sys\nclass Hook:\n    def find_spec(self, *a): sys.exit(0)\n"
+        "sys.meta_path.insert(0, Hook())\ndef f(x): return 1"
+    ),
+    "json replaced": "import json\njson.dumps = lambda *a, **k: '[1, 3]'\ndef f(x): return 0",
+    "the talk spoken by itself": (
+        'import os\ndef f(x):\n    try: os.write(4, b\'{"value": [1, 3], "arguments": null}\\n\' * 9)\n'
+        "    except OSError: return sorted(x)\n    return sorted(x, reverse=True)"
+    ),
+    "a code object patched": (
+        "import gc, types\ndef f(x):\n"
+        "    for o in gc.get_objects():\n"
+        "        if isinstance(o, types.FunctionType) and o.__name__ == 'check': o.__code__ = f.__code__\n"
+        "    return None"
+    ),
+}
+
+
+@pytest.mark.slow
+def test_no_cheat_passes() -> None:
+    found = run_all(*(Program(cheat, TESTS, "f") for cheat in CHEATS.values()), Program(HONEST, TESTS, "f"))
+    outcomes = dict(zip([*CHEATS, "honest"], (execution.outcome for execution in found), strict=True))
+    assert outcomes.pop("honest") is Outcome.PASSED
+    assert {name: str(outcome) for name, outcome in outcomes.items() if outcome is Outcome.PASSED} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["an object equal to everything", "a report of its own", "frames walked in search of tests"]
+)
+def test_a_pass_that_is_not_confirmed_is_tampering(name: str) -> None:
+    (found,) = run_all(Program(CHEATS[name], TESTS, "f"))
+    assert found.outcome is Outcome.TAMPERED
+    assert found.detail.startswith("passed beside its tests but not apart from them: ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("solution", "tests"),
+    [
+        ("def f(x): return (1, (2, 'a'))", "assert f(0) == (1, (2, 'a'))"),
+        ("def f(x): return {1, 2}", "assert f(0) == {2, 1}"),
+        ("def f(x): return {(1, 2): [None, True]}", "assert f(0) == {(1, 2): [None, True]}"),
+        ("from collections import Counter\ndef f(x): return Counter(x)", "assert f('aab') == {'a': 2, 'b': 1}"),
+        ("def f(x): return 0.1 + 0.2", "assert f(0) == 0.1 + 0.2 and f(0) != 0.3"),
+        ("def f(x): return float('inf')", "assert f(0) == float('inf')"),
+        ("def f(x): return None", "assert f(0) is None"),
+        ("def f(x): return 2 ** 100", "assert f(0) == 2 ** 100"),
+        ("def f(x): return (i for i in x)", "assert f([1]) != [1] and list(f([1])) == [1]"),
+        ("def f(x): return map(str, x)", "assert tuple(f([1, 2])) == ('1', '2')"),
+        ("def f(x):\n    x.append(4)", "l = [3]\nf(l)\nassert l == [3, 4]"),
+        ("def f(x):\n    x['a'].pop()", "d = {'a': [1]}\nf(x=d)\nassert d == {'a': []}"),
+        ("def f(x): return 1 / x", "try: f(0)\nexcept ZeroDivisionError: pass\nelse: assert False"),
+        ("def f(x): return '\\ud800é'", "assert f(0) == '\\ud800é'"),
+        ("n = 0\ndef f(x):\n    global n\n    n += 1\n    return n", "assert [f(0), f(0)] == [1, 2]"),
+        ("def f(x): return b'\\x00\\xff'", "assert f(0) == b'\\x00\\xff'"),
+        ("def f(x): return helper(x) + 1", "assert f(1) == helper(1) + 1"),
+    ],
+)
+def test_honest_values_of_every_kind_pass(solution: str, tests: str) -> None:
+    helper = "def helper(x): return 2 * x\n"
+    (found,) = run_all(Program(helper + solution, tests, "f", context=helper))
+    assert (found.outcome, found.detail) == (Outcome.PASSED, "")
+
+
+@pytest.mark.slow
+def test_what_a_program_does_in_its_own_time_is_no_tampering() -> None:
+    """A program that passes once and then never ends, or needs more memory each call, is told by its name."""
+    once = "import sys\ndef f(x):\n    while sys._getframe(1).f_code.co_name != 'check': pass\n    return sorted(x)"
+    (found,) = run_all(Program(once, TESTS, "f"), timeout_s=0.5)
+    assert found.outcome is Outcome.TIMED_OUT
+
+
+@pytest.mark.slow
+def test_a_wrong_answer_comes_with_the_value_that_was_wrong() -> None:
+    hangs_then = "import itertools\nn = itertools.count()\ndef f(x):\n    while next(n) > 0: pass\n    return 0"
+    found = run_all(
+        Program("def f(x): return x", TESTS, "f"),
+        Program("def f(x): return 'x' * 10**6", TESTS, "f"),
+        Program("class A:\n    def __repr__(self): raise SystemExit\ndef f(x): return A()", TESTS, "f"),
+        Program(hangs_then, TESTS, "f"),
+        timeout_s=1.0,
+    )
+    failed = "AssertionError (line {}: assert candidate([3, 1]) == [1, 3])"
+    assert {execution.outcome for execution in found} == {Outcome.WRONG_ANSWER}
+    assert found[0].detail == failed.format(4) + "; candidate([3, 1]) gives [3, 1]"
+    assert found[1].detail.startswith(failed.format(4) + "; candidate([3, 1]) gives 'xxx")
+    assert len(found[1].detail) < 400
+    assert [execution.detail for execution in found[2:]] == [failed.format(6), failed.format(8)]
