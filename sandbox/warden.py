@@ -6,6 +6,7 @@ while others starve a program, {"running"} comes before that. When the other end
 everything in its jails with it. Standard library only but for seccomp's binding: it must start fast and fork cheaply.
 """
 
+import contextlib
 import importlib
 import os
 import select
@@ -117,10 +118,13 @@ class Warden:
             self._cells.append(open_cell(os.path.join(self._folder, name), readable, seccomp, wanted))  # noqa: PTH118
 
     def close(self) -> None:
-        """End the jails and what runs in them."""
+        """End the jails and what runs in them, and wait until they are gone."""
         for cell in self._cells:
             cell.close()
         self._cells = []
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
