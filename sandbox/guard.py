@@ -96,6 +96,10 @@ class Guard:
         if self._seccomp is not None:
             self._seccomp.load()
 
+    def lets_fork(self) -> bool:
+        """Whether a program may make processes."""
+        return self._seccomp is None
+
     def in_force(self) -> list[str]:
         """The layers that hold, strongest first."""
         processes = ", processes" if "processes" in self._wanted else ""

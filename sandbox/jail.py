@@ -97,7 +97,9 @@ class Jail:
                     if read_frame(self._link) is None:
                         raise SystemExit  # nobody waits for the answer
                     return "stopped", now - started
-                if is_alone:
+                if self._guard.lets_fork():
+                    charged = now - started  # what a crowd of processes takes of a core is nobody's alone
+                elif is_alone:
                     charged = charged_s(child, now - started, self._guard.proc)
                 else:
                     charged = max(computed_s(child), (now - started) / PATIENCE)
