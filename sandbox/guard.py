@@ -83,13 +83,13 @@ class Guard:
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
-        elif os.getuid() == 0:  # an interpreter that only root can read; root's processes are not counted: be another's
+        elif os.getuid() == 0 and "processes" in self._wanted:  # root's are not counted: be another's, but read as root
             os.setresuid(NOBODY, 0, 0)
         drop_capabilities()
         prctl(PR_SET_NO_NEW_PRIVS, 1)
         prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))  # after the change of user, which clears it
         if os.getppid() != parent:
-            raise ProcessLookupError("the warm parent ended")
+            raise ProcessLookupError("the jail ended")
         if self._landlock is not None:
             self._landlock.restrict_self()
         os.closerange(keep, os.sysconf("SC_OPEN_MAX"))

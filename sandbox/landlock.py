@@ -1,6 +1,6 @@
 """Landlock: which files a program may read and write, and that it signals and reaches nobody outside.
 
-See Documentation/userspace-api/landlock.rst of Linux. The rules are made once, in the warm parent; each program's
+See Documentation/userspace-api/landlock.rst of Linux. The rules are made once, in the jail; each program's
 process then binds itself to them.
 """
 

@@ -91,7 +91,8 @@ class Warden:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         all_layers = {"processes", "user", *(LAYERS if mode != "none" else ())}
         missing: dict[str, str] = {}
-        seccomp, reason = None, ""
+        seccomp = None
+        reasons: list[str] = []
         if mode != "none":
             try:
                 seccomp = Seccomp()
@@ -102,14 +103,16 @@ class Warden:
                 self._open_cells(seccomp, wanted)
                 trial = self.run(TRIAL_PROGRAM, timeout_s=30.0, memory_mb=1024)
             except (OSError, Broken) as error:
-                reason = str(error)
+                reasons.append(str(error))
                 continue
             if trial["outcome"] == "PASSED":
                 prctl(PR_SET_DUMPABLE, 0)  # not before: who may map a process's users depends on it
-                missing |= self._cells[0].missing | dict.fromkeys(sorted(all_layers - wanted), reason)
+                missing |= self._cells[0].missing | dict.fromkeys(
+                    sorted(all_layers - wanted), reasons[0] if reasons else ""
+                )
                 return {"in_force": self._cells[0].in_force, "missing": missing}
-            reason = f"the trial program ended as {trial['outcome']}: {trial['detail']}"
-        return {"broken": reason}
+            reasons.append(f"the trial program ended as {trial['outcome']}: {trial['detail']}")
+        return {"broken": reasons[-1]}
 
     def _open_cells(self, seccomp: Seccomp | None, wanted: Collection[str]) -> None:
         self.close()

@@ -1,0 +1,59 @@
+"""What happens where a layer is missing: `auto` runs and names it, `strict` refuses."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from sandbox.runner import ROOT
+
+RUN = """
+import asyncio, json, sys
+sys.path.insert(0, sys.argv[1])
+from bench.errors import SandboxError
+from bench.records import Program
+from sandbox.runner import Sandbox
+
+async def main():
+    tests = "def check(candidate):\\n    assert candidate(1) == 1\\ncheck(f)"
+    async with Sandbox(1, 5.0, 1024, sys.argv[2]) as sandbox:
+        found = await sandbox.run(Program("def f(x): return x", tests, "f"))
+        print(json.dumps([found.outcome, sandbox.missing(), sandbox.in_force()]))
+try:
+    asyncio.run(main())
+except SandboxError as error:
+    print(error)
+"""
+# A user who is root of a namespace in which no further ones may be made: as in a container without root.
+WITHOUT_NAMESPACES = ["unshare", "--user", "--map-root-user", "bash", "-c"]
+FORBID = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
+
+
+def run_without_namespaces(mode: str) -> str:
+    words = [*WITHOUT_NAMESPACES, FORBID, "_", sys.executable, "-c", RUN, str(ROOT), mode]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def user_namespaces() -> None:
+    if (
+        not shutil.which("unshare")
+        or subprocess.run([*WITHOUT_NAMESPACES, FORBID, "_", "true"], check=False).returncode
+    ):
+        pytest.skip("this machine makes no user namespaces, in which others could be forbidden")
+
+
+@pytest.mark.slow
+def test_auto_runs_with_the_layers_there_are_and_names_the_others() -> None:
+    said = run_without_namespaces("auto")
+    assert said.startswith('["PASSED", {"namespaces": "')
+    assert "unshare: No space left on device" in said
+    assert "seccomp" in said
+
+
+@pytest.mark.slow
+def test_strict_refuses_and_names_what_is_missing() -> None:
+    said = run_without_namespaces("strict")
+    assert said.startswith("sandbox: 'strict' needs every layer, and these are missing: namespaces: ")
+    assert said.endswith("; use auto\n")
