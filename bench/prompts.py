@@ -26,14 +26,14 @@ def make_request(plan: Plan, k: int, mode: str, config: RunConfig) -> Request:
 
 
 def _messages(agent: Agent, task: Task) -> tuple[Message, ...]:
-    user = Message("user", INSTRUCTION.format(prompt=task.prompt.strip()))
+    user = Message("user", task.question or INSTRUCTION.format(prompt=task.prompt.strip()))
     return (Message("system", agent.system_prompt), user) if agent.system_prompt else (user,)
 
 
 def _text(agent: Agent, task: Task) -> str:
     """The prompt without its last newline: with it, models end or chat at once instead of writing the body."""
     before = f"{agent.system_prompt}\n" if agent.system_prompt else ""
-    return before + task.prompt.rstrip()
+    return before + task.preamble + task.prompt.rstrip()
 
 
 def _stops(mode: str, config: RunConfig) -> tuple[str, ...]:

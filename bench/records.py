@@ -39,13 +39,29 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
+class Suite:
+    """The tests that a solution is judged by: source text that runs behind it and calls its entry point."""
+
+    entry_point: str
+    text: str
+    context: str = ""  # source text of what else the tests use, as the benchmark and not the solution defines it
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One benchmark problem."""
 
     task_id: str
-    prompt: str  # source text up to where the model goes on
-    entry_point: str
-    test: str  # source text that defines check(candidate)
+    prompt: str  # source text before the completion, in the program and for a model in completion mode
+    suite: Suite
+    question: str = ""  # what a chat model is asked; "" where it is to complete the prompt
+    preamble: str = ""  # what a model in completion mode reads before the prompt, and no program holds
+    reference: str = ""  # the benchmark's own completion; "" where it gives none
+    base: Suite | None = None  # of the simpler problem that a self-invoking one builds upon
+
+    @property
+    def entry_point(self) -> str:
+        return self.suite.entry_point
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +170,7 @@ class Verdict:
     detail: str = ""
     judge_s: float = 0.0
     note: str = ""  # Candidate.note: how the code was found
+    base: Outcome | None = None  # of the base problem's tests, where the task has one
 
     @property
     def passed(self) -> bool:

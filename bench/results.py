@@ -15,6 +15,7 @@ from typing import TextIO
 
 import msgspec
 
+from bench.bases import Bases
 from bench.files import replaced
 from bench.intervals import confidence, of_counts
 from bench.journal import Entry, Reader, entries
@@ -65,11 +66,11 @@ def write(folder: Path, journal: Path, ledger: Ledger, facts: Mapping[str, objec
     """
     results = Results(ledger.jobs, journal)
     with replaced(folder / "metrics.csv") as file:
-        outcomes, profiles = _write_metrics(file, results)
+        outcomes, found = _write_metrics(file, results)
     summaries = [_write_agent(folder, results, agent) for agent in ledger.jobs.agents]
     with replaced(folder / "agent_summary.json") as file:
         json.dump(summaries, file, indent=2)
-    score = score_of(ledger, summaries, {**profiles.facts(), **facts})
+    score = score_of(ledger, summaries, {**found, **facts})
     with replaced(folder / "task_summary.json") as file:
         json.dump({task_id: _task(found) for task_id, found in outcomes.items()}, file, indent=2)
     with replaced(folder / "score.json") as file:
@@ -114,9 +115,9 @@ def _task(outcomes: Counter[str]) -> dict[str, object]:
     return {"verdicts": judged, "passed": passed, "pass@1": passed / judged if judged else None, "outcomes": found}
 
 
-def _write_metrics(file: TextIO, results: Results) -> tuple[dict[str, Counter[str]], Profiles]:
-    """A row a job; gives what came of each task's, and each profile's."""
-    profiles = Profiles(results.jobs.agents)
+def _write_metrics(file: TextIO, results: Results) -> tuple[dict[str, Counter[str]], dict[str, object]]:
+    """A row a job; gives what came of each task's, and what score.json says of profiles and base problems."""
+    profiles, bases = Profiles(results.jobs.agents), Bases()
     outcomes: dict[str, Counter[str]] = {task.task_id: Counter() for task in results.jobs.tasks}
     rows = csv.writer(file)
     rows.writerow(METRICS)
@@ -129,12 +130,13 @@ def _write_metrics(file: TextIO, results: Results) -> tuple[dict[str, Counter[st
         if verdict is not None:
             outcomes[job.task_id][str(verdict.outcome)] += 1
             profiles.add(job, verdict.passed)
+            bases.add(job, verdict)
         rows.writerow([
             *key, answer.batch_id, answer.attempts, answer.prompt_tokens, answer.output_tokens, answer.queue_s,
             answer.ttft_s, "" if answer.tpot_s is None else answer.tpot_s, answer.latency_s, answer.finish_reason,
             verdict.outcome if verdict else "", verdict.judge_s if verdict else "", answer.finished_at,
         ])  # fmt: skip
-    return outcomes, profiles
+    return outcomes, {**profiles.facts(), **bases.facts()}
 
 
 def _write_agent(folder: Path, results: Results, agent: Agent) -> dict[str, object]:
@@ -169,6 +171,7 @@ def _result_line(job: Job, answer: Completion, verdict: Verdict) -> dict[str, ob
         "passed": verdict.passed,
         "outcome": verdict.outcome,
         "detail": verdict.detail,
+        **({"base": verdict.base} if verdict.base is not None else {}),
         "extraction": verdict.note,
         "reply": answer.text,
         "job_id": job.job_id,

@@ -97,8 +97,11 @@ class RunConfig(BaseModel):
         "auto", description="chat template or raw text; auto asks the model"
     )
 
-    benchmark: Literal["humaneval"] = Field("humaneval", description="which tasks")
-    humaneval_limit: int = Field(164, ge=1, description="the first N tasks, in the dataset's order")
+    benchmark: str = Field("humaneval", description="which tasks; see Benchmarks")
+    benchmark_file: str | None = Field(None, min_length=1, description="a local copy of the benchmark's file")
+    humaneval_limit: int = Field(
+        164, ge=1, description="the first N tasks of any benchmark, in its order; left out: all of them"
+    )
     task_ids: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
         None, description="of these, the tasks whose names match: names, or patterns as *, ? and [0-9]"
     )
@@ -150,6 +153,10 @@ class RunConfig(BaseModel):
         if self.output_dir.startswith("~"):
             raise ValueError(f"output_dir is {self.output_dir!r}; write the home folder out")
         return self
+
+    def task_limit(self) -> int | None:
+        """How many tasks at most; None where the user did not say and all are meant."""
+        return self.humaneval_limit if "humaneval_limit" in self.model_fields_set else None
 
     def answers_a_task(self) -> int:
         """Of all agents together."""

@@ -1,9 +1,7 @@
 """Judges at work beside something that is measured, in a process of their own. `python judges.py PROGRAMS COUNT`."""
 
 import asyncio
-import gzip
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -15,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.records import Completion, Job
-from human_eval_runner import Judge, find_data, load_tasks, read_data
+from human_eval_runner import Judge, load_tasks
 
 
 @contextmanager
@@ -48,17 +46,17 @@ def judges(count: int, programs: str) -> Iterator[Callable[[], AbstractContextMa
 async def judge_on(programs: str, count: int) -> None:
     """Be that process until standard input ends. Prints a line when it begins."""
     os.nice(19)  # what prepares programs for the sandbox; the sandbox sees to itself
-    lines = gzip.decompress(read_data(find_data())).decode().splitlines()
-    texts = [json.loads(line)["canonical_solution"] for line in lines]
+    problems = load_tasks()
+    texts = [task.reference for task in problems]
     if programs == "endless":
         texts = ["    while True:\n        pass\n"] * len(texts)
-    waiting = itertools.cycle(zip(load_tasks(), texts, strict=True))
+    waiting = itertools.cycle(zip(problems, texts, strict=True))
 
     async def one_by_one(judge: Judge) -> None:
         for task, text in waiting:
             await judge.judge(Completion(Job(0, task.task_id).job_id, text, "completion"))
 
-    async with Judge(load_tasks(), count, timeout_s=10.0, memory_mb=4096) as judge:
+    async with Judge(problems, count, timeout_s=10.0, memory_mb=4096) as judge:
         print("judging", flush=True)
         while await asyncio.to_thread(sys.stdin.readline):  # go, or the end
             tasks = [asyncio.create_task(one_by_one(judge)) for _ in range(count)]

@@ -10,7 +10,6 @@ One at a time, in turn; the start of each is counted.
 
 import argparse
 import asyncio
-import gzip
 import json
 import os
 import statistics
@@ -25,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.records import Completion, Job
-from human_eval_runner import Judge, find_data, load_tasks, read_data
+from human_eval_runner import Judge, load_tasks
 
 WRONG = "    return None\n"
 REFERENCE = (
@@ -37,8 +36,7 @@ NAMES = {"a": "ours, all layers", "b": "ours, sandbox: none", "c": "human-eval, 
 
 def samples(number: int) -> list[tuple[str, str]]:
     """(task_id, completion), right and wrong ones, task by task."""
-    lines = [json.loads(line) for line in gzip.decompress(read_data(find_data())).decode().splitlines()]
-    both = [(line["task_id"], text) for line in lines for text in (line["canonical_solution"], WRONG)]
+    both = [(task.task_id, text) for task in load_tasks() for text in (task.reference, WRONG)]
     return both * number
 
 

@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import msgspec
 
-import human_eval_runner
 import model_loader
 from agent_manager import Hooks
 from bench import settings_file
+from bench.benchmarks import chosen
 from bench.errors import ConfigError
 from bench.plan import Plan, make_agents
 from bench.prompts import make_request
@@ -48,12 +48,12 @@ def run(options: argparse.Namespace) -> int:
     for warning in config.warnings():
         print(f"swarmeval: {warning}", file=sys.stderr)
     check_login(config, os.environ)  # before anything is moved or made
-    tasks = human_eval_runner.chosen(config)
+    benchmark = chosen(config)
     gpus = visible_here(list_devices()) if config.device == "cuda" else ()
     devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
     model = "scripted" if config.engine == "scripted" else model_loader.locate(config.model_id)
-    plan = Plan(make_agents(config), tasks)
-    data = {"benchmark": config.benchmark, "sha256": human_eval_runner.DATA_SHA256, "tasks": len(tasks)}
+    plan = Plan(make_agents(config), benchmark.tasks)
+    data = benchmark.facts()
     with (
         opened(config, plan, {**config.measured(), "data": data}, options.fresh) as record,
         Progress(plan.total) as progress,

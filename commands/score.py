@@ -4,9 +4,9 @@ import argparse
 import hashlib
 from pathlib import Path
 
-import human_eval_runner
 from agent_manager import Hooks
 from bench import settings_file
+from bench.benchmarks import chosen
 from bench.errors import ConfigError, DataError
 from bench.journal import Entry
 from bench.listed import ListedJobs
@@ -23,7 +23,7 @@ from watch.progress import Progress
 from workers.protocol import ReplicaInfo, Request
 
 FLAGS = {name: name for name in ("benchmark", "output_dir", "eval_workers", "eval_timeout")}
-USED = {*FLAGS, "eval_timeout_scale", "eval_memory_mb", "sandbox", "use_black_formatting", "verbose"}
+USED = {*FLAGS, "benchmark_file", "eval_timeout_scale", "eval_memory_mb", "sandbox", "use_black_formatting", "verbose"}
 DEFAULT_FOLDER = "logs/score"
 
 
@@ -33,15 +33,15 @@ def score(options: argparse.Namespace) -> int:
     path = Path(options.replies)
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: not a regular file; replies are read more than once, so save them first")
-    tasks = human_eval_runner.load_tasks()
-    task_ids = {task.task_id for task in tasks}
+    benchmark = chosen(config)
+    task_ids = {task.task_id for task in benchmark.tasks}
     try:
-        jobs = ListedJobs(tasks, [parse_job_id(reply.job_id) for reply in read_replies(path, task_ids)])
+        jobs = ListedJobs(benchmark.tasks, [parse_job_id(reply.job_id) for reply in read_replies(path, task_ids)])
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
     if not jobs.total:
         raise DataError(f"{path}: holds no replies")
-    data = {"benchmark": config.benchmark, "sha256": human_eval_runner.DATA_SHA256, "tasks": len(jobs.tasks)}
+    data = {**benchmark.facts(), "tasks": len(jobs.tasks)}
     judged_by = config.model_dump(
         include={"benchmark", "eval_timeout", "eval_timeout_scale", "eval_memory_mb", "use_black_formatting"}
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from agent_manager import Coordinator, Hooks
+from bench.benchmarks import HUMANEVAL
 from bench.errors import OutputError, UserError
 from bench.settings import RunConfig
 from commands.open_run import OpenRun
@@ -103,6 +104,8 @@ class _Session:
             elif missing:
                 log.warning("sandbox: %s", "; ".join(f"no {layer}: {why}" for layer, why in missing.items()))
             await self._calibrate(judge)
+            if config.benchmark != HUMANEVAL:  # whose own solutions the calibration was about
+                await self._try_references(judge)
             self.coordinator = Coordinator(
                 record.run_id, config, record.ledger, record.journal, judge.judge, self._hooks
             )
@@ -121,6 +124,19 @@ class _Session:
         self._record.note(eval_timeout_scale=found.scale, calibration=asdict(found))
         if found.scale > 1:
             log.warning("this machine is slow: programs may compute %g times eval_timeout", found.scale)
+
+    async def _try_references(self, judge: Judge) -> None:
+        """Write down which of the benchmark's own solutions do not pass, and which are judged beside tests only."""
+        found = await judge.try_references()
+        self._record.note(references=asdict(found))
+        if found.failed:
+            named = ", ".join(list(found.failed)[:5])
+            log.warning(
+                "%s: its own solutions of %d tasks do not pass (%s): nobody's may; manifest.json says how each ended",
+                self._config.benchmark,
+                len(found.failed),
+                named,
+            )
 
     def publish_end(self, reason: str) -> None:
         """The last status, for those who look later."""

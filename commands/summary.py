@@ -26,6 +26,7 @@ def summary(
         f"{_rates(score)}  ({score['passed']} of {score['evaluations']} evaluations passed, {score['total']} tasks)",
         *_certainty(score),
         *_profiles(score),
+        *_base(score),
         f"outcomes  {_pairs(score['outcomes'])}; {score['failures']} failures, {score['unanswered']} unanswered",
         f"speed     {_number(score['avg_throughput_rps'])} jobs/s, {_number(score['tokens_per_s'])} tokens/s, "
         f"latency {_number(score['avg_latency_s'])} s on average",
@@ -66,6 +67,18 @@ def _profiles(score: Mapping[str, object]) -> list[str]:
         around = f"({100 * low:.1f} to {100 * high:.1f} %)"
         lines.append(f"profile   {name}: pass@1 {_percent(found['pass@1'])} {around}, {found['agents']} agents")
     return lines
+
+
+def _base(score: Mapping[str, object]) -> list[str]:
+    """Of self-invoking tasks, what came of the problems they build upon."""
+    base = score.get("base")
+    if not isinstance(base, Mapping):
+        return []
+    replies = base["replies"]
+    return [
+        f"base      pass@1 {_percent(base['pass@1'])} of {base['total']} base problems; "
+        f"{replies['base_only']} replies solve the base problem and not the new one"
+    ]
 
 
 def _percent(value: object) -> str:

@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from bench.errors import SandboxError
-from bench.records import Completion, Execution, Job, Outcome, Program
+from bench.benchmarks import HUMANEVAL, chosen
+from bench.errors import SandboxError, UserError
+from bench.records import Completion, Execution, Job, Outcome, Program, Task
 from bench.settings import RunConfig
 from doctor import hostile
 from doctor.finding import Finding
 from doctor.mutants import mutant
-from human_eval_runner import Calibration, Judge, canonical_solutions, load_tasks
+from human_eval_runner import Calibration, Judge, References, canonical_solutions, load_tasks
 from sandbox.held import not_held
 from sandbox.runner import Sandbox
 
@@ -43,10 +44,37 @@ def findings(config: RunConfig) -> Iterator[Finding]:
         yield Finding("mutants", "UNFIT", f"{len(wrong)} of {total} wrong solutions pass: {', '.join(wrong[:5])}")
     else:
         yield Finding("mutants", "ok", f"0 of {total} solutions with one wrong constant or operator pass")
+    yield from references(config)
     if missing or config.sandbox == "none":
         yield Finding("hostile", "note", "not tried: where layers are missing, some programs would do what they try")
     else:
         yield from asyncio.run(_held(config))
+
+
+def references(config: RunConfig) -> Iterator[Finding]:
+    """Whether the own solutions of the benchmark pass, where that is another than the one the judge is tried on."""
+    if config.benchmark == HUMANEVAL:
+        return
+    try:
+        tasks = chosen(config).tasks
+        found = asyncio.run(_tried(config, tasks))
+    except UserError:
+        return  # the finding "tasks" says why
+    tried = sum(1 for task in tasks if task.reference)
+    failed = f"; of {', '.join(list(found.failed)[:5])} it does not" if found.failed else ""
+    yield Finding(
+        "references",
+        "note" if found.failed else "ok",
+        f"{tried - len(found.failed)} of {tried} own solutions of {config.benchmark} pass{failed}",
+        "tasks whose own solution fails are a defect of the data, or need more time or memory" if found.failed else "",
+    )
+
+
+async def _tried(config: RunConfig, tasks: Sequence[Task]) -> References:
+    async with Judge(
+        tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox
+    ) as judge:
+        return await judge.try_references()
 
 
 def layers(config: RunConfig, in_force: str, missing: dict[str, str]) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 import model_loader
+from bench.benchmarks import chosen
 from bench.errors import UserError
 from bench.plan import Plan, make_agents
 from bench.prompts import make_request
@@ -20,7 +21,6 @@ from bench.settings import RunConfig
 from doctor.finding import Finding
 from doctor.machine import gb
 from gpu_monitor import GpuSettings
-from human_eval_runner import chosen
 from workers.card import Card, Order
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +34,7 @@ SHARE = 0.9  # of a GPU's free memory that weights may take
 def findings(config: RunConfig, gpus: Sequence[DeviceSample], settings: Sequence[GpuSettings]) -> Iterator[Finding]:
     """Each as soon as it is found."""
     try:
-        plan = Plan(make_agents(config), chosen(config))
+        plan = Plan(make_agents(config), chosen(config).tasks)
     except UserError as error:
         yield Finding("tasks", "UNFIT", str(error))
         return

@@ -36,7 +36,7 @@ class Asked:
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         text = plain.dumps([list(arguments), keywords])
         if plain.holds_opaque(text):
-            raise Unsendable(text[:200])
+            raise Unsendable(f"its tests call it with what is no plain data: {text[:200]}")
         try:
             self._lines.send(text)
             line = self._lines.receive()
@@ -106,6 +106,5 @@ def judge(context: str, tests: str, entry_point: str, peer: int) -> bytes:
 
     report = execute(context, watched, tests)
     if lost:
-        word = LOST if isinstance(lost[0], NoAnswer) else b"!"
-        return word + str(lost[0]).encode(errors="backslashreplace")
+        return LOST + str(lost[0]).encode(errors="backslashreplace")
     return report

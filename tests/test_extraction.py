@@ -1,8 +1,6 @@
 """Extraction: right answers survive every wrapping, refusals never become code, hostile text costs little."""
 
 import ast
-import gzip
-import json
 import textwrap
 from collections.abc import Callable
 from functools import cache
@@ -12,15 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.extraction import candidate
-from bench.records import Candidate, Outcome, Task
-from human_eval_runner import find_data, load_tasks, program
+from bench.records import Candidate, Outcome, Suite, Task
+from human_eval_runner import load_tasks, program
 
 TASK = Task(
     "Toy/0",
     "from typing import List\n\n\ndef total(numbers: List[int]) -> int:\n"
     '    """Add up.\n    >>> total([1])\n    1\n    """\n',
-    "total",
-    "def check(candidate):\n    assert candidate([1, 2]) == 3\n    assert candidate([]) == 0\n",
+    Suite(
+        "total",
+        "def check(candidate):\n    assert candidate([1, 2]) == 3\n    assert candidate([]) == 0\n\ncheck(total)",
+    ),
 )
 BODY = "    result = 0\n    for number in numbers:\n        result += number\n    return result\n"
 WHOLE = TASK.prompt + BODY
@@ -112,8 +112,7 @@ def test_a_right_answer_survives(name: str) -> None:
 
 @cache
 def canonical() -> list[tuple[Task, str]]:
-    lines = gzip.decompress(find_data().read_bytes()).decode().splitlines()
-    return list(zip(load_tasks(), [json.loads(line)["canonical_solution"] for line in lines], strict=True))
+    return [(task, task.reference) for task in load_tasks()]
 
 
 def same_code(found: Candidate, task: Task, body: str) -> bool:

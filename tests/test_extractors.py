@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from bench import extractors
-from bench.records import Task
+from bench.records import Suite, Task
 from human_eval_runner import canonical_solutions, load_tasks
 
 ROOT = Path(__file__).resolve().parent.parent
-TASK = Task("T/0", "def f(x):\n", "f", "")
+TASK = Task("T/0", "def f(x):\n", Suite("f", ""))
 FENCED = "Sure:\n```python\ndef f(x: int) -> int:\n    y = x\n    return y\n```\nDone."
 
 

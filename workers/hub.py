@@ -1,8 +1,9 @@
-"""Models on the Hugging Face hub: fetched into its local cache, once, with progress. Loads nothing."""
+"""What the Hugging Face hub holds: models and files of datasets, fetched into its local cache, once. Loads nothing."""
 
+import logging
 from pathlib import Path
 
-from bench.errors import ModelUnavailable
+from bench.errors import DataError, ModelUnavailable
 
 WEIGHTS = "*.safetensors"
 WANTED = (WEIGHTS, "*.json", "tokenizer*", "*.model", "*.txt", "*.jinja")
@@ -27,7 +28,7 @@ def fetch(model_id: str, progress: bool, weights: bool = True) -> str:
     except HFValidationError as error:
         raise ModelUnavailable(f"{model_id}: neither a folder nor a hub name of the form owner/name") from error
     except (HTTPError, OSError) as error:  # every hub error is one of these two
-        raise ModelUnavailable(_reason(model_id, error)) from error
+        raise ModelUnavailable(_reason(model_id, error, "use a folder", "--config config/smoke.yaml")) from error
     finally:
         if not progress:
             enable_progress_bars()
@@ -36,10 +37,27 @@ def fetch(model_id: str, progress: bool, weights: bool = True) -> str:
     return folder
 
 
-def _reason(model_id: str, error: Exception) -> str:
+def fetch_file(dataset: str, file: str, instead: str) -> tuple[Path, str]:
+    """(a file of a dataset, the commit it is of), fetched where the cache lacks it.
+
+    Raises DataError, which names `instead` as the way out.
+    """
+    from httpx2 import HTTPError
+    from huggingface_hub import hf_hub_download
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of each try
+    try:
+        path = Path(hf_hub_download(dataset, file, repo_type="dataset"))
+    except (HTTPError, OSError) as error:
+        raise DataError(_reason(f"datasets/{dataset}", error, instead)) from error
+    return path, path.parents[file.count("/")].name  # .../snapshots/<commit>/<file>
+
+
+def _reason(name: str, error: Exception, instead: str, or_else: str = "") -> str:
     from huggingface_hub import constants
     from huggingface_hub.errors import (
         DisabledRepoError,
+        EntryNotFoundError,
         GatedRepoError,
         HfHubHTTPError,
         LocalEntryNotFoundError,
@@ -48,18 +66,18 @@ def _reason(model_id: str, error: Exception) -> str:
 
     if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, HfHubHTTPError):
         error = error.__cause__  # the hub did answer, and only then was the cache tried
-    page = f"{constants.ENDPOINT}/{model_id}"
+    page = f"{constants.ENDPOINT}/{name}"
     if isinstance(error, GatedRepoError):
-        return f"{model_id}: gated; accept its licence at {page}, then set HF_TOKEN to a token of that account"
+        return f"{name}: gated; accept its licence at {page}, then set HF_TOKEN to a token of that account"
     if isinstance(error, DisabledRepoError):
-        return f"{model_id}: disabled by the hub; see {page}"
+        return f"{name}: disabled by the hub; see {page}"
     if isinstance(error, RepositoryNotFoundError):
-        return f"{model_id}: not on the hub, or private; check the name, or set HF_TOKEN to a token that may read it"
+        return f"{name}: not on the hub, or private; check the name, or set HF_TOKEN to a token that may read it"
+    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+        return f"{name}: no longer has that file; {instead}"
     if isinstance(error, HfHubHTTPError):
-        return f"{model_id}: the hub answered {error.response.status_code}; try again later, or use a folder"
+        return f"{name}: the hub answered {error.response.status_code}; try again later, or {instead}"
     if isinstance(error, LocalEntryNotFoundError) or not isinstance(error, OSError):
-        return (
-            f"{model_id}: the hub cannot be reached and the model is not in the local cache; "
-            "use a folder, or --config config/smoke.yaml"
-        )
-    return f"{model_id}: cannot be stored under {constants.HF_HUB_CACHE}: {error.strerror or error}"
+        ways = f"{instead}, or {or_else}" if or_else else instead
+        return f"{name}: the hub cannot be reached and the local cache does not have it; {ways}"
+    return f"{name}: cannot be stored under {constants.HF_HUB_CACHE}: {error.strerror or error}"
