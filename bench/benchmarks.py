@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class Loaded:
     name: str
     dataset: Dataset
     tasks: tuple[Task, ...]
+    in_all: int  # tasks of the benchmark
 
     def facts(self) -> dict[str, object]:
         """What the manifest says of the data."""
@@ -43,6 +44,7 @@ class Loaded:
             "sha256": self.dataset.sha256,
             "revision": self.dataset.revision or None,
             "tasks": len(self.tasks),
+            "tasks_in_all": self.in_all,
         }
 
 
@@ -101,7 +103,8 @@ def load(name: str, file: str | None = None) -> Loaded:
         dataset = datasets.from_hub(benchmark.repo, benchmark.file)
     else:
         raise ConfigError(f"benchmark: {name} needs benchmark_file, a file of tasks in HumanEval's form")
-    return Loaded(name, dataset, unique(benchmark.form.tasks(dataset), dataset))
+    tasks = unique(benchmark.form.tasks(dataset), dataset)
+    return Loaded(name, dataset, tasks, len(tasks))
 
 
 def chosen(config: RunConfig) -> Loaded:
@@ -114,7 +117,7 @@ def chosen(config: RunConfig) -> Loaded:
     tasks = tasks[:limit]
     if config.task_ids is not None:
         tasks = _matching(tasks, config.task_ids)
-    return Loaded(found.name, found.dataset, tuple(tasks))
+    return replace(found, tasks=tuple(tasks))
 
 
 def _local(name: str, path: Path) -> Dataset:

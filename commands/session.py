@@ -61,7 +61,7 @@ def carry_out(
     seconds = time.monotonic() - began
     voluntary, involuntary = (after - before for after, before in zip(context_switches(), switches, strict=True))
     code = 130 if reason != FINISHED else 1 if score["failures"] else 0
-    return Ending(code, score, summary(record.folder, score, reason, seconds, voluntary, involuntary))
+    return Ending(code, score, summary(record.folder, score, record.manifest, reason, seconds, voluntary, involuntary))
 
 
 class _Session:

@@ -5,6 +5,9 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
+
+from bench.published import beside, published
 
 log = logging.getLogger("swarmeval")
 
@@ -19,12 +22,19 @@ def say(text: str) -> None:
 
 
 def summary(
-    folder: Path, score: Mapping[str, object], reason: str, seconds: float, voluntary: int, involuntary: int
+    folder: Path,
+    score: Mapping[str, object],
+    manifest: Mapping[str, Any],
+    reason: str,
+    seconds: float,
+    voluntary: int,
+    involuntary: int,
 ) -> str:
     """A few lines: the score, what came of the jobs, speed, the coordinator's context switches, where files are."""
     lines = [
         f"{_rates(score)}  ({score['passed']} of {score['evaluations']} evaluations passed, {score['total']} tasks)",
         *_certainty(score),
+        *_published(score, manifest),
         *_profiles(score),
         *_base(score),
         f"outcomes  {_pairs(score['outcomes'])}; {score['failures']} failures, {score['unanswered']} unanswered",
@@ -55,6 +65,23 @@ def _certainty(score: Mapping[str, object]) -> list[str]:
     if isinstance(agents, Mapping):
         line += f"; agents {_percent(agents['min'])} to {_percent(agents['max'])}"
     return [line]
+
+
+def _published(score: Mapping[str, object], manifest: Mapping[str, Any]) -> list[str]:
+    """What others found for this model, a line each; nothing where only a part of the benchmark was run."""
+    interval, prompts = cast(Mapping[str, Any], score["intervals"])["pass@1"], manifest.get("prompts")
+    if interval is None or prompts is None or score["total"] != manifest["data"]["tasks_in_all"]:
+        return []
+    lines = []
+    for entry in published(str(score["model_id"]), str(score["benchmark"])):
+        found = beside(entry, cast(float, score["pass@1"]), interval, manifest["config"], prompts["prompt_mode"])
+        differs = ", ".join(f"{key} {ours} for {theirs}" for key, (ours, theirs) in found["differs"].items())
+        where = "within" if found["within_interval"] else "outside"
+        lines.append(
+            f"published {_percent(entry.pass_at_1)} ({entry.harness}): {100 * found['difference']:+.1f} points, "
+            f"{where} the interval{f'; here {differs}' if differs else ''}"
+        )
+    return lines
 
 
 def _profiles(score: Mapping[str, object]) -> list[str]:

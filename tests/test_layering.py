@@ -17,10 +17,11 @@ FLOORS = {
     # what a run is
     "bench.errors": 0, "bench.calibration": 0, "bench.records": 0, "bench.version": 0, "bench.syntax": 0,
     "bench.files": 1, "bench.settings": 1, "bench.programs": 1, "bench.regions": 1, "bench.settings_file": 1.5,
-    "bench.extraction": 2, "bench.journal": 2, "bench.listed": 2, "bench.plan": 2, "bench.reply_file": 2,
-    "bench.stats": 2, "bench.ledger": 2.5, "bench.prompts": 2.5, "bench.queues": 2.5, "bench.run_folder": 2.5,
-    "bench.extractors": 1, "bench.intervals": 2.5, "bench.paired": 2.6, "bench.profiles": 2.8, "bench.bases": 2.8, "bench.ended_run": 3,
-    "bench.results": 3, "bench.datasets": 1.5, "bench.task_forms": 2, "bench.benchmarks": 2.5,
+    "bench.extraction": 2, "bench.journal": 2, "bench.listed": 2, "bench.plan": 2, "bench.published": 2,
+    "bench.reply_file": 2, "bench.stats": 2, "bench.ledger": 2.5, "bench.prompts": 2.5, "bench.queues": 2.5,
+    "bench.run_folder": 2.5, "bench.extractors": 1, "bench.intervals": 2.5, "bench.paired": 2.6, "bench.profiles": 2.8,
+    "bench.bases": 2.8, "bench.ended_run": 3, "bench.results": 3,
+    "bench.datasets": 1.5, "bench.task_forms": 2, "bench.benchmarks": 2.5,
     # where programs run
     "sandbox.clock": 0, "sandbox.kernel": 0, "sandbox.frames": 0, "sandbox.places": 0, "sandbox.priority": 0,
     "sandbox.plain": 0, "sandbox.held": 0, "sandbox.lines": 0, "sandbox.evidence": 0, "sandbox.execution": 0.1,
