@@ -10,19 +10,23 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from bench.audit import Audit
 from bench.journal import Entry, Journal, SessionStart, entries
 from bench.ledger import Ledger
-from bench.records import Completion, Failure, Outcome, Status, Verdict
+from bench.records import Attempt, Completion, Failure, Outcome, Status, Verdict
+from bench.rounds import called_for
 from bench.settings import RunConfig
 from bench.stats import rate
+from workers.alone import Alone
 from workers.dispatch import BACKOFF_S, Dispatch
 from workers.protocol import Fleet, ReplicaInfo, Reply, Request
 
 JUDGE_BACKLOG = 256  # completions that may wait for a judge before generation waits for them
 SYNC_EVERY_S = 5.0  # what a power cut may cost; a killed process costs nothing
 REPORT_EVERY_S = 1.0
-CONFIRMED = "nor when tried alone"
+ALONE, AGAIN = "nor when tried alone", "nor when tried again"
 
 log = logging.getLogger("swarmeval")
 
@@ -33,7 +37,7 @@ JudgeCall = Callable[[Completion], Awaitable[Verdict]]
 class Hooks:
     """What the coordinator asks of its caller. `publish` must return soon."""
 
-    request: Callable[[int], Request]  # of a job number; called after the first `ready`
+    request: Callable[[int, Attempt | None], Request]  # of a job number and what it repairs; after the first `ready`
     ready: Callable[[str, ReplicaInfo], None]  # a replica is loaded; raises UserError when it does not fit the run
     publish: Callable[[Status], None]  # once a second
 
@@ -50,6 +54,7 @@ class Coordinator:
         judge: JudgeCall,
         hooks: Hooks,
         backoff_s: Sequence[float] = BACKOFF_S,
+        audit: Audit | None = None,
     ) -> None:
         self._run_id = run_id
         self._config = config
@@ -58,10 +63,13 @@ class Coordinator:
         self._judge = judge
         self._hooks = hooks
         self._backoff_s = backoff_s
+        self._audit = audit
         self._dispatch: Dispatch | None = None
         # (completion, whether it was left over from an earlier session); None ends a judge.
         self._to_judge: asyncio.Queue[tuple[Completion, bool] | None] = asyncio.Queue(JUDGE_BACKLOG)
         self._phase = "loading"
+        self._repairs = ledger.jobs.room > ledger.jobs.total  # may any answer be followed by another
+        self._attempts: dict[int, Attempt] = {}  # that a job called for and not answered is to repair
         self._late = 0  # programs that ran out of time beside others
         self._draining = False
         self._began: float | None = None  # monotonic: when the first replica was ready
@@ -73,13 +81,13 @@ class Coordinator:
 
         Raises UserError when the run cannot go on; what was done is in the journal, and the run resumable.
         """
-        if fleet is None or not self._ledger.unanswered:
+        if fleet is None or self._all_generated():
             self._phase = "judging"
         async with asyncio.TaskGroup() as group:
             reporter = group.create_task(self._report())
             judges = [group.create_task(self._judge_queued()) for _ in range(self._config.eval_workers)]
             left_over = group.create_task(self._queue_left_over(self._journal.length))
-            if fleet is not None and self._ledger.unanswered and not self._draining:
+            if fleet is not None and not self._all_generated() and not self._draining:
                 await self._generate(fleet)
             await left_over
             self._phase = "draining" if self._draining else "judging"
@@ -111,7 +119,7 @@ class Coordinator:
             pid=os.getpid(),
             phase=phase or self._phase,
             updated_at=time.time(),
-            total_jobs=self._ledger.jobs.total,
+            total_jobs=ledger.planned,
             done_jobs=ledger.answered.count,
             failures=ledger.failures,
             judged=ledger.judged.count,
@@ -138,10 +146,12 @@ class Coordinator:
         return k in self._ledger.answered
 
     def all_answered(self) -> bool:
-        return not self._ledger.unanswered
+        """And none of the answers may call for another."""
+        judged = not self._repairs or self._ledger.judged.count == self._ledger.completions
+        return judged and not self._ledger.unanswered
 
     def request(self, k: int) -> Request:
-        return self._hooks.request(k)
+        return self._hooks.request(k, self._attempts.get(k))
 
     def ready(self, device: str, info: ReplicaInfo) -> None:
         self._hooks.ready(device, info)
@@ -152,7 +162,12 @@ class Coordinator:
 
     async def keep(self, reply: Reply, device: str, batch_id: int, attempts: int) -> None:
         """Journal a reply the moment it is born, then let it be judged."""
-        completion = Completion(
+        completion = self._completion(reply, device, batch_id, attempts)
+        if self._record(Entry(completion=completion)):
+            await self._to_judge.put((completion, False))
+
+    def _completion(self, reply: Reply, device: str, batch_id: int, attempts: int) -> Completion:
+        return Completion(
             job_id=reply.job_id,
             text=reply.text,
             device=device,
@@ -167,8 +182,6 @@ class Coordinator:
             finished_at=time.time(),
             elapsed_s=self._elapsed_s(),
         )
-        if self._record(Entry(completion=completion)):
-            await self._to_judge.put((completion, False))
 
     def fail(self, k: int, reason: str, attempts: int, device: str) -> None:
         job_id = self._ledger.jobs.job(k).job_id
@@ -180,7 +193,26 @@ class Coordinator:
     async def _generate(self, fleet: Fleet) -> None:
         async with fleet:
             self._dispatch = Dispatch(self._ledger.jobs.total, self._config, fleet, self, self._backoff_s)
+            if self._repairs:
+                for k, attempt in called_for(self._journal.path, self._ledger):
+                    self._call_for(k, attempt)
             await self._dispatch.run()
+            if self._audit is not None:
+                await self._answer_again(Alone(fleet, self._hooks.ready), self._audit)
+
+    def _all_generated(self) -> bool:
+        return self.all_answered() and not (self._audit is not None and self._audit.due)
+
+    async def _answer_again(self, alone: Alone, audit: Audit) -> None:
+        """Have the audit's jobs answered one by one, judge the replies, and keep them apart."""
+        for k in audit.due:
+            self._phase = "draining" if self._draining else "auditing"
+            reply = None if self._draining else await alone.answer(partial(self._hooks.request, k, None))
+            if reply is None:
+                log.warning("batch audit: ends early, %d jobs are left", len(audit.due))
+                return
+            completion = self._completion(reply, alone.device, -1, 1)
+            audit.keep(completion, await self._judge(completion))
 
     async def _queue_left_over(self, length: int) -> None:
         """Have judged what an earlier session generated and did not judge: the journal's first `length` bytes."""
@@ -197,20 +229,40 @@ class Coordinator:
             if left_over and self._draining:
                 continue  # it was not begun; the next session finds it
             verdict = await self._judge(completion)
-            if verdict.outcome is Outcome.TIMED_OUT:
+            if verdict.outcome is Outcome.TIMED_OUT and not self._repairs:
                 self._late += 1
-            else:
-                self._record(Entry(verdict=verdict))
+                continue
+            if verdict.outcome is Outcome.TIMED_OUT:  # what repairs it cannot wait until all else is done
+                verdict = await self._confirmed(completion, AGAIN)
+            if self._record(Entry(verdict=verdict)) and self._repairs:
+                self._follow_up(Attempt(completion, verdict))
+
+    async def _confirmed(self, completion: Completion, how: str) -> Verdict:
+        """The verdict of another try of what ran out of time."""
+        verdict = await self._judge(completion)
+        if verdict.outcome is Outcome.TIMED_OUT:
+            verdict = replace(verdict, detail=f"{verdict.detail}, {how}")
+        return verdict
+
+    def _follow_up(self, attempt: Attempt) -> None:
+        """Have a failed attempt repaired, where that may be."""
+        job = self._ledger.repair(attempt.verdict)
+        if job is not None:
+            self._call_for(self._ledger.jobs.number(job.job_id), attempt)
+        elif self._dispatch is not None:
+            self._dispatch.wake()
+
+    def _call_for(self, k: int, attempt: Attempt) -> None:
+        if self._dispatch is not None and k not in self._attempts:
+            self._attempts[k] = attempt
+            self._dispatch.add(k)
 
     async def _judge_late(self) -> None:
         """Try what ran out of time once more, one at a time, with nothing of ours beside it."""
         async for completion in self._unjudged(self._journal.length):
             if self._draining:
                 return  # the next session finds the rest
-            verdict = await self._judge(completion)
-            if verdict.outcome is Outcome.TIMED_OUT:
-                verdict = replace(verdict, detail=f"{verdict.detail}, {CONFIRMED}")
-            self._record(Entry(verdict=verdict))
+            self._record(Entry(verdict=await self._confirmed(completion, ALONE)))
 
     async def _unjudged(self, length: int) -> AsyncIterator[Completion]:
         """The completions in the journal's first `length` bytes that have no verdict."""
@@ -238,6 +290,9 @@ class Coordinator:
         if not self._ledger.add(entry):
             return False
         self._journal.append(entry)
+        answer = entry.completion or entry.failure
+        if answer is not None and self._attempts:
+            self._attempts.pop(self._ledger.jobs.number(answer.job_id), None)
         return True
 
     def _elapsed_s(self) -> float:

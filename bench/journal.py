@@ -42,9 +42,9 @@ _encoder = msgspec.json.Encoder()
 class Journal:
     """The journal open for appending. Every append reaches the operating system before it returns."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = NAME) -> None:
         """Opens or creates the journal and cuts a torn last line off. Raises OutputError."""
-        self.path = folder / NAME
+        self.path = folder / name
         try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             self._end = _sound_length(self.path)

@@ -1,10 +1,13 @@
 """Exactly-once bookkeeping and running counts of a run: two bits per job, a few numbers per task.
 
+Scores are those of round 0; what is repaired afterwards is answered, judged and counted, and changes no score.
+
 Fed live by the coordinator, and by the journal on a resume. Knows no files and no time but what entries say.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from bench.journal import Entry
@@ -19,7 +22,9 @@ class Jobs(Protocol):
     @property
     def tasks(self) -> Sequence[Task]: ...
     @property
-    def total(self) -> int: ...
+    def total(self) -> int: ...  # of round 0
+    @property
+    def room(self) -> int: ...  # and of all that may be repaired
     def job(self, k: int) -> Job: ...
     def number(self, job_id: str) -> int: ...
     def jobs_of_agent(self, agent_id: int) -> Sequence[Sequence[int]]: ...
@@ -50,9 +55,11 @@ class Ledger:
 
     def __init__(self, jobs: Jobs) -> None:
         self.jobs = jobs
-        self.answered = Bits(jobs.total)  # by a completion or a failure
-        self.judged = Bits(jobs.total)
+        self.planned = jobs.total  # round 0, and the repairs that were called for
+        self.answered = Bits(jobs.room)  # by a completion or a failure
+        self.judged = Bits(jobs.room)
         self.failures = 0
+        self._repairs = {agent.id: agent.repairs for agent in jobs.agents}
         self.outcomes: Counter[Outcome] = Counter()
         self.output_tokens = 0
         self.latency_sum_s = 0.0
@@ -87,11 +94,27 @@ class Ledger:
     def _add_verdict(self, verdict: Verdict) -> bool:
         if not self.judged.add(self.jobs.number(verdict.job_id)):
             return False
+        self.planned += self.repair(verdict) is not None
+        job = parse_job_id(verdict.job_id)
+        if job.round > 0:
+            return True
         self.outcomes[verdict.outcome] += 1
-        task = self._task_numbers[parse_job_id(verdict.job_id).task_id]
+        task = self._task_numbers[job.task_id]
         self._verdicts[task] += 1
         self._passed[task] += verdict.passed
         return True
+
+    def repair(self, verdict: Verdict) -> Job | None:
+        """The job that repairs what was judged so; None where it passed, or its agent may not answer again."""
+        job = parse_job_id(verdict.job_id)
+        if verdict.passed or job.round >= self._repairs[job.agent_id]:
+            return None
+        return replace(job, round=job.round + 1)
+
+    @property
+    def evaluations(self) -> int:
+        """Verdicts of round 0."""
+        return sum(self._verdicts)
 
     @property
     def completions(self) -> int:
@@ -99,7 +122,7 @@ class Ledger:
 
     @property
     def unanswered(self) -> int:
-        return self.jobs.total - self.answered.count
+        return self.planned - self.answered.count
 
     @property
     def passed(self) -> int:

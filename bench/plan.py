@@ -23,7 +23,7 @@ def make_agents(config: RunConfig) -> tuple[Agent, ...]:
     """The agents a config asks for: num_agents alike, or `count` of each profile under `agents`."""
     if config.agents is None:
         return tuple(
-            Agent(id=number, seed=stable_hash(config.seed, number), samples=config.num_samples)
+            Agent(number, stable_hash(config.seed, number), samples=config.num_samples, repairs=config.max_repairs)
             for number in range(config.num_agents)
         )
     listed = [(profile, place) for profile in config.agents for place in range(profile.count)]
@@ -37,6 +37,7 @@ def make_agents(config: RunConfig) -> tuple[Agent, ...]:
             top_p=profile.top_p,
             top_k=profile.top_k,
             samples=profile.samples or config.num_samples,
+            repairs=config.max_repairs if profile.max_repairs is None else profile.max_repairs,
         )
         for number, (profile, place) in enumerate(listed)
     )
@@ -53,7 +54,11 @@ def batch(number: int, total: int, size: int) -> range:
 
 
 class Plan:
-    """Which jobs there are and in what order. Job number k is in range(total)."""
+    """Which jobs there are and in what order.
+
+    Those of round 0 have the numbers range(total). A repair, should it come to one, has the number of what it repairs
+    plus `total`: range(room) are all that there may be.
+    """
 
     def __init__(self, agents: Sequence[Agent], tasks: Sequence[Task]) -> None:
         self.agents = tuple(agents)
@@ -64,15 +69,21 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """How many jobs."""
+        """How many jobs of round 0."""
         return self._per_task * len(self.tasks)
+
+    @property
+    def room(self) -> int:
+        """How many jobs there may be, repairs included."""
+        return self.total * (1 + max((agent.repairs for agent in self.agents), default=0))
 
     def job(self, k: int) -> Job:
         """The k-th job."""
-        task_number, within = divmod(k, self._per_task)
+        round_, first = divmod(k, self.total)
+        task_number, within = divmod(first, self._per_task)
         agent_number = bisect_right(self._starts, within) - 1
         sample = within - self._starts[agent_number]
-        return Job(self.agents[agent_number].id, self.tasks[task_number].task_id, sample)
+        return Job(self.agents[agent_number].id, self.tasks[task_number].task_id, sample, round_)
 
     def number(self, job_id: str) -> int:
         """The inverse of job(); KeyError when the job is not of this plan."""
@@ -81,14 +92,16 @@ class Plan:
             task_number = self._task_numbers[job.task_id]
         except (ValueError, KeyError):
             raise KeyError(job_id) from None
-        known = 0 <= job.agent_id < len(self.agents) and 0 <= job.sample < self.agents[job.agent_id].samples
-        if not known or job.round != 0:
+        if not 0 <= job.agent_id < len(self.agents):
             raise KeyError(job_id)
-        return task_number * self._per_task + self._starts[job.agent_id] + job.sample
+        agent = self.agents[job.agent_id]
+        if not (0 <= job.sample < agent.samples and 0 <= job.round <= agent.repairs):
+            raise KeyError(job_id)
+        return job.round * self.total + task_number * self._per_task + self._starts[job.agent_id] + job.sample
 
     def task(self, k: int) -> Task:
         """The task of the k-th job."""
-        return self.tasks[k // self._per_task]
+        return self.tasks[k % self.total // self._per_task]
 
     def agent(self, k: int) -> Agent:
         """The agent of the k-th job."""
@@ -100,6 +113,6 @@ class Plan:
         return stable_hash(self.agent(k).seed, job.task_id, job.sample, job.round)
 
     def jobs_of_agent(self, agent_id: int) -> list[range]:
-        """The job numbers of one agent, a range per task."""
+        """The job numbers of one agent in round 0, a range per task."""
         start, stop = self._starts[agent_id], self._starts[agent_id + 1]
         return [range(base + start, base + stop) for base in range(0, self.total, self._per_task)]

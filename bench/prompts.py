@@ -1,7 +1,8 @@
 """agent x task -> the request a replica gets: chat messages, or raw text in completion mode."""
 
+from bench.feedback import told
 from bench.plan import Plan
-from bench.records import Agent, Task
+from bench.records import Agent, Attempt, Task
 from bench.settings import RunConfig
 from workers.protocol import Message, Request, Sampling
 
@@ -10,19 +11,26 @@ INSTRUCTION = (
     "in one Python code block.\n\n```python\n{prompt}\n```"
 )
 
+AGAIN = (
+    "This solution is not right. {evidence}\n\nFind the fault and reply with the whole corrected function, imports "
+    "included, in one Python code block."
+)
+
 # Completion mode: a base model that begins one of these at column zero has left the function. Comments,
 # decorators and `def` are not among them, since they may begin a helper the answer needs.
 STOPS = ("\nclass ", "\nif __name__", "\nprint(", "\nassert ", "\n```", "\n<|", "\n>>>")
 
 
-def make_request(plan: Plan, k: int, mode: str, config: RunConfig) -> Request:
-    """The request of the k-th job; `mode` is "chat" or "completion"."""
+def make_request(plan: Plan, k: int, mode: str, config: RunConfig, repairs: Attempt | None = None) -> Request:
+    """The request of the k-th job; `mode` is "chat" or "completion", `repairs` the attempt that it repairs."""
     agent, task = plan.agent(k), plan.task(k)
     sampling = _sampling(agent, mode, config)
     job_id, seed = plan.job(k).job_id, plan.seed(k)
     if mode == "completion":
-        return Request(job_id, seed, sampling, text=_text(agent, task))
-    return Request(job_id, seed, sampling, messages=_messages(agent, task))
+        again = _text_again(task, repairs, config) if repairs else ""
+        return Request(job_id, seed, sampling, text=_text(agent, task, again))
+    again_messages = _messages_again(task, repairs, config) if repairs else ()
+    return Request(job_id, seed, sampling, messages=(*_messages(agent, task), *again_messages))
 
 
 def _messages(agent: Agent, task: Task) -> tuple[Message, ...]:
@@ -30,10 +38,26 @@ def _messages(agent: Agent, task: Task) -> tuple[Message, ...]:
     return (Message("system", agent.system_prompt), user) if agent.system_prompt else (user,)
 
 
-def _text(agent: Agent, task: Task) -> str:
-    """The prompt without its last newline: with it, models end or chat at once instead of writing the body."""
+def _messages_again(task: Task, attempt: Attempt, config: RunConfig) -> tuple[Message, ...]:
+    """The reply that failed, and what came of it. Earlier ones are left out: a context has an end."""
+    evidence = told(task, attempt, config.repair_sees)
+    reply = attempt.completion.text.strip() or "(no reply)"
+    return Message("assistant", reply), Message("user", AGAIN.format(evidence=evidence))
+
+
+def _text_again(task: Task, attempt: Attempt, config: RunConfig) -> str:
+    """The program that failed and what came of it, as a file goes on that is being corrected."""
+    evidence = told(task, attempt, config.repair_sees).replace("\n", "\n# ")
+    program = f"{task.prompt}{attempt.verdict.completion.rstrip()}"
+    return f"{program}\n\n\n# The code above is wrong. {evidence}\n# Corrected:\n\n"
+
+
+def _text(agent: Agent, task: Task, again: str) -> str:
+    """The prompt, behind what failed before; without its last newline: with it, models end or chat at once instead of
+    writing the body.
+    """
     before = f"{agent.system_prompt}\n" if agent.system_prompt else ""
-    return before + task.preamble + task.prompt.rstrip()
+    return before + task.preamble + again + task.prompt.rstrip()
 
 
 def _stops(mode: str, config: RunConfig) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ class Agent:
     top_p: float | None = None
     top_k: int | None = None
     samples: int = 1
+    repairs: int = 0  # how often it may answer again after a failing verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,14 @@ class Verdict:
     @property
     def passed(self) -> bool:
         return self.outcome is Outcome.PASSED
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An answer and what came of it: what a repair starts from."""
+
+    completion: Completion
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)

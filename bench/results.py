@@ -15,6 +15,7 @@ from typing import TextIO
 
 import msgspec
 
+from bench.audit import AuditFacts
 from bench.bases import Bases
 from bench.files import replaced
 from bench.intervals import confidence, of_counts
@@ -22,8 +23,10 @@ from bench.journal import Entry, Reader, entries
 from bench.ledger import Jobs, Ledger
 from bench.profiles import Profiles
 from bench.records import NOT_GENERATED, Agent, Completion, Failure, Job, Outcome, Verdict
+from bench.rounds import Rounds
 from bench.stats import latency_summary, rate, scores
 
+REPAIRS = "repairs.jsonl"  # not among the agents' lines: who counts those counts samples
 METRICS = (
     "job_id", "agent", "task", "sample", "device", "batch_id", "attempts", "prompt_tokens", "output_tokens",
     "queue_s", "ttft_s", "tpot_s", "latency_s", "finish_reason", "outcome", "judge_s", "finished_at",
@@ -37,8 +40,8 @@ class Results:
         """Raises OutputError when the journal cannot be read."""
         self.jobs = jobs
         self._journal = journal
-        self._answers = array("q", [-1]) * jobs.total
-        self._verdicts = array("q", [-1]) * jobs.total
+        self._answers = array("q", [-1]) * jobs.room
+        self._verdicts = array("q", [-1]) * jobs.room
         for offset, entry in entries(journal):
             place = self._verdicts if entry.verdict else self._answers
             said = entry.verdict or entry.completion or entry.failure
@@ -66,7 +69,9 @@ def write(folder: Path, journal: Path, ledger: Ledger, facts: Mapping[str, objec
     """
     results = Results(ledger.jobs, journal)
     with replaced(folder / "metrics.csv") as file:
-        outcomes, found = _write_metrics(file, results)
+        outcomes, found = _write_metrics(file, results, folder)
+    if ledger.jobs.room > ledger.jobs.total:
+        _write_repairs(folder / REPAIRS, results)
     summaries = [_write_agent(folder, results, agent) for agent in ledger.jobs.agents]
     with replaced(folder / "agent_summary.json") as file:
         json.dump(summaries, file, indent=2)
@@ -92,11 +97,11 @@ def score_of(
         **certainty,
         "undefined": reasons,
         "total": sum(1 for judged, _ in ledger.counts() if judged),
-        "evaluations": ledger.judged.count,
+        "evaluations": ledger.evaluations,
         "passed": ledger.passed,
         "failures": ledger.failures,
         "unanswered": ledger.unanswered,
-        "partial": bool(ledger.failures or ledger.judged.count < ledger.jobs.total),
+        "partial": bool(ledger.failures or ledger.judged.count < ledger.planned),
         "outcomes": {str(outcome): count for outcome, count in sorted(ledger.outcomes.items())},
         "avg_latency_s": ledger.latency_sum_s / ledger.completions if ledger.completions and seconds else None,
         "avg_throughput_rps": rate(answered, seconds),
@@ -115,28 +120,42 @@ def _task(outcomes: Counter[str]) -> dict[str, object]:
     return {"verdicts": judged, "passed": passed, "pass@1": passed / judged if judged else None, "outcomes": found}
 
 
-def _write_metrics(file: TextIO, results: Results) -> tuple[dict[str, Counter[str]], dict[str, object]]:
-    """A row a job; gives what came of each task's, and what score.json says of profiles and base problems."""
-    profiles, bases = Profiles(results.jobs.agents), Bases()
-    outcomes: dict[str, Counter[str]] = {task.task_id: Counter() for task in results.jobs.tasks}
+def _write_metrics(file: TextIO, results: Results, folder: Path) -> tuple[dict[str, Counter[str]], dict[str, object]]:
+    """A row a job, repairs last; gives what came of each task's first answers, and what score.json says of profiles,
+    base problems, rounds and the audit in `folder`.
+    """
+    jobs = results.jobs
+    profiles, bases, audit = Profiles(jobs.agents), Bases(), AuditFacts(folder)
+    rounds = Rounds(jobs.room // jobs.total if jobs.total else 1)
+    outcomes: dict[str, Counter[str]] = {task.task_id: Counter() for task in jobs.tasks}
     rows = csv.writer(file)
     rows.writerow(METRICS)
-    for job, answer, verdict in results.each(iter(range(results.jobs.total))):
+    for job, answer, verdict in results.each(iter(range(jobs.room))):
+        rounds.add(job, answer, verdict)
         key = [job.job_id, job.agent_id, job.task_id, job.sample, answer.device]
         if isinstance(answer, Failure):
-            outcomes[job.task_id][NOT_GENERATED] += 1
+            outcomes[job.task_id][NOT_GENERATED] += job.round == 0
             rows.writerow([*key, "", answer.attempts, *[""] * 7, NOT_GENERATED, "", answer.finished_at])
             continue
-        if verdict is not None:
+        if verdict is not None and job.round == 0:
             outcomes[job.task_id][str(verdict.outcome)] += 1
             profiles.add(job, verdict.passed)
             bases.add(job, verdict)
+            audit.add(answer, verdict)
         rows.writerow([
             *key, answer.batch_id, answer.attempts, answer.prompt_tokens, answer.output_tokens, answer.queue_s,
             answer.ttft_s, "" if answer.tpot_s is None else answer.tpot_s, answer.latency_s, answer.finish_reason,
             verdict.outcome if verdict else "", verdict.judge_s if verdict else "", answer.finished_at,
         ])  # fmt: skip
-    return outcomes, {**profiles.facts(), **bases.facts()}
+    return outcomes, {**profiles.facts(), **bases.facts(), **rounds.facts(), **audit.facts()}
+
+
+def _write_repairs(path: Path, results: Results) -> None:
+    """A line for each answer after the first."""
+    with replaced(path) as lines:
+        for job, answer, verdict in results.each(iter(range(results.jobs.total, results.jobs.room))):
+            if isinstance(answer, Completion) and verdict is not None:
+                lines.write(_json({**_result_line(job, answer, verdict), "round": job.round}) + "\n")
 
 
 def _write_agent(folder: Path, results: Results, agent: Agent) -> dict[str, object]:

@@ -15,12 +15,13 @@ EMBEDDED = "embedded"  # the model_id of the bundled SmolLM2-135M-Instruct
 NOT_MEASURED = frozenset({
     "output_dir", "verbose", "eval_workers", "sandbox", "monitor_interval_s", "wandb", "wandb_project", "wandb_entity",
     "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s", "load_timeout_s", "engine_rows",
-    "max_in_flight", "distribution", "cpu_workers",
+    "max_in_flight", "distribution", "cpu_workers", "batch_audit",
 })  # fmt: skip
 
 Temperature = Annotated[float, Field(gt=0, le=10)]
 TopP = Annotated[float, Field(gt=0, le=1)]
 TopK = Annotated[int, Field(ge=0)]
+Repairs = Annotated[int, Field(ge=0, le=100)]
 Samples = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -37,6 +38,7 @@ class AgentSettings(BaseModel):
     top_p: TopP | None = None
     top_k: TopK | None = None
     samples: Samples | None = None
+    max_repairs: Repairs | None = None
 
 
 class RunConfig(BaseModel):
@@ -62,6 +64,11 @@ class RunConfig(BaseModel):
     num_agents: int = Field(1, ge=1, le=1_000_000, description="independent samplers, each answering every task")
     agents: tuple[AgentSettings, ...] | None = Field(None, description="agents with settings of their own")
     num_samples: Samples = Field(1, description="answers per agent and task")
+    max_repairs: Repairs = Field(0, description="further answers of an agent to a task that it has failed")
+    repair_sees: Literal["evidence", "tests"] = Field(
+        "evidence", description="what such an agent is shown: how its program failed, or the hidden tests as well"
+    )
+    batch_audit: int = Field(0, ge=0, le=1_000_000, description="jobs answered again, one by one, after the run")
     seed: int = Field(0, ge=0, lt=2**63, description="the run seed all job seeds derive from")
 
     batch_size: int = Field(8, ge=1, le=4096, description="jobs handed to a device at once")

@@ -63,7 +63,7 @@ def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
 
     with Journal(folder) as journal:
         hooks = Hooks(
-            request=lambda k: make_request(plan, k, "chat", config), ready=lambda *_: None, publish=lambda _: None
+            request=lambda k, _: make_request(plan, k, "chat", config), ready=lambda *_: None, publish=lambda _: None
         )
         coordinator = Coordinator("benchmark", config, ledger, journal, judge, hooks)
         fleet = LocalFleet(devices, [spec] * workers, config.worker_timeout_s, config.load_timeout_s)

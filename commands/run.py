@@ -14,7 +14,7 @@ from bench.benchmarks import chosen
 from bench.errors import ConfigError
 from bench.plan import Plan, make_agents
 from bench.prompts import make_request
-from bench.records import Status
+from bench.records import Attempt, Status
 from bench.settings import RunConfig
 from commands.open_run import OpenRun, opened
 from commands.session import carry_out
@@ -139,8 +139,8 @@ class _Desk:
         steady = all(replica["steady"] for replica in replicas.values())
         self._record.note(prompts=made_with, replicas=replicas, replies_repeat=STEADY if steady else UP_TO)
 
-    def request(self, k: int) -> Request:
-        return make_request(self._plan, k, self._mode, self._config)
+    def request(self, k: int, repairs: Attempt | None) -> Request:
+        return make_request(self._plan, k, self._mode, self._config, repairs)
 
     def publish(self, status: Status) -> None:
         self._last = status

@@ -10,7 +10,7 @@ from bench.benchmarks import chosen
 from bench.errors import ConfigError, DataError
 from bench.journal import Entry
 from bench.listed import ListedJobs
-from bench.records import Status, parse_job_id
+from bench.records import Attempt, Status, parse_job_id
 from bench.reply_file import read_replies
 from bench.settings import RunConfig
 from commands.extractors import side_by_side
@@ -76,7 +76,7 @@ def _publish(record: OpenRun, progress: Progress, status: Status) -> None:
     progress.update(status)
 
 
-def _no_request(k: int) -> Request:
+def _no_request(k: int, repairs: Attempt | None) -> Request:
     raise AssertionError(f"score generates nothing, yet job {k} was asked for")
 
 

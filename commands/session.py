@@ -5,9 +5,11 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 
 from agent_manager import Coordinator, Hooks
+from bench.audit import Audit
 from bench.benchmarks import HUMANEVAL
 from bench.errors import OutputError, UserError
 from bench.settings import RunConfig
@@ -106,12 +108,18 @@ class _Session:
             await self._calibrate(judge)
             if config.benchmark != HUMANEVAL:  # whose own solutions the calibration was about
                 await self._try_references(judge)
-            self.coordinator = Coordinator(
-                record.run_id, config, record.ledger, record.journal, judge.judge, self._hooks
-            )
-            if self._draining:
-                self.coordinator.drain()
-            return await self.coordinator.run(self._fleet)
+            with self._audit() as audit:
+                self.coordinator = Coordinator(
+                    record.run_id, config, record.ledger, record.journal, judge.judge, self._hooks, audit=audit
+                )
+                if self._draining:
+                    self.coordinator.drain()
+                return await self.coordinator.run(self._fleet)
+
+    def _audit(self) -> AbstractContextManager[Audit | None]:
+        """What is to be answered again after the run, if anything is. Raises OutputError."""
+        record, number = self._record, self._config.batch_audit
+        return Audit(record.folder, record.ledger.jobs, number) if number and self._fleet else nullcontext()
 
     async def _calibrate(self, judge: Judge) -> None:
         """Set the judge's time limit, and write down why."""

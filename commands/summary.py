@@ -37,6 +37,8 @@ def summary(
         *_published(score, manifest),
         *_profiles(score),
         *_base(score),
+        *_rounds(score),
+        *_audit(score),
         f"outcomes  {_pairs(score['outcomes'])}; {score['failures']} failures, {score['unanswered']} unanswered",
         f"speed     {_number(score['avg_throughput_rps'])} jobs/s, {_number(score['tokens_per_s'])} tokens/s, "
         f"latency {_number(score['avg_latency_s'])} s on average",
@@ -105,6 +107,29 @@ def _base(score: Mapping[str, object]) -> list[str]:
     return [
         f"base      pass@1 {_percent(base['pass@1'])} of {base['total']} base problems; "
         f"{replies['base_only']} replies solve the base problem and not the new one"
+    ]
+
+
+def _rounds(score: Mapping[str, object]) -> list[str]:
+    """A line a round of repairs: what stands after it, and what it cost."""
+    lines = []
+    for found in cast(list[Mapping[str, Any]], score.get("rounds", []))[1:]:
+        low, high = found["pass@1_interval"]
+        lines.append(
+            f"repair {found['round']:<3}pass@1 {_percent(found['pass@1'])} ({100 * low:.1f} to {100 * high:.1f} %); "
+            f"{found['jobs']} answers, {found['outcomes'].get('PASSED', 0)} passed, {found['output_tokens']:,} tokens"
+        )
+    return lines
+
+
+def _audit(score: Mapping[str, object]) -> list[str]:
+    """What came of the jobs that were answered once more, one by one."""
+    found = cast(Mapping[str, Any] | None, score.get("batch_audit"))
+    if found is None:
+        return []
+    return [
+        f"audit     {found['jobs']} jobs answered again, one by one: {found['replies_changed']} replies and "
+        f"{found['verdicts_changed']} verdicts differ; {_number(found['tokens_per_s'])} tokens/s"
     ]
 
 

@@ -20,8 +20,8 @@ FLOORS = {
     "bench.extraction": 2, "bench.journal": 2, "bench.listed": 2, "bench.plan": 2, "bench.published": 2,
     "bench.reply_file": 2, "bench.stats": 2, "bench.ledger": 2.5, "bench.prompts": 2.5, "bench.queues": 2.5,
     "bench.run_folder": 2.5, "bench.extractors": 1, "bench.intervals": 2.5, "bench.paired": 2.6, "bench.profiles": 2.8,
-    "bench.bases": 2.8, "bench.ended_run": 3, "bench.results": 3,
-    "bench.datasets": 1.5, "bench.task_forms": 2, "bench.benchmarks": 2.5,
+    "bench.bases": 2.8, "bench.rounds": 2.8, "bench.audit": 2.8, "bench.ended_run": 3, "bench.results": 3,
+    "bench.feedback": 1, "bench.datasets": 1.5, "bench.task_forms": 2, "bench.benchmarks": 2.5,
     # where programs run
     "sandbox.clock": 0, "sandbox.kernel": 0, "sandbox.frames": 0, "sandbox.places": 0, "sandbox.priority": 0,
     "sandbox.plain": 0, "sandbox.held": 0, "sandbox.lines": 0, "sandbox.evidence": 0, "sandbox.execution": 0.1,
@@ -39,7 +39,7 @@ FLOORS = {
     "workers.upload": 2, "workers.steps": 2.1, "workers.graphs": 2.2,
     "workers.stopping": 2.2, "workers.model_card": 2.2, "workers.sampler": 2.2, "workers.fused": 2.4,
     "workers.engine": 2.5, "workers.fit": 2.5, "workers.replica": 2.8,
-    "workers.process": 3, "workers.dispatch": 3, "workers.local": 4, "agent_manager": 4,
+    "workers.process": 3, "workers.dispatch": 3, "workers.alone": 3, "workers.local": 4, "agent_manager": 4,
     # how a run is shown
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
     "watch.tracking": 2, "watch.snapshot": 2.5, "resource_monitor": 3, "metrics_dashboard": 4,

@@ -22,7 +22,6 @@ REFUSED = {
     "load_in_4bit=yes": "load_in_4bit is 'yes'; it should be a valid boolean",
     "load_in_4bit=1": "load_in_4bit is 1; it should be a valid boolean",
     "device=gpu": "device is 'gpu'; it should be 'cuda' or 'cpu'",
-    "benchmark=mbpp": "benchmark is 'mbpp'; it should be 'humaneval'",
     "wandb=on": "wandb is 'on'; it should be 'off', 'offline' or 'online'",
     "max_in_flight=0": "max_in_flight is 0; it should be 'auto' or greater than or equal to 1",
     "engine_rows=many": "engine_rows is 'many'; it should be 'auto' or a valid integer",

@@ -104,6 +104,15 @@ class Dispatch:
         if not self._ended():
             raise DeviceError(f"no device is left ({self._last_error}); mend it, the same command resumes")
 
+    def add(self, k: int) -> None:
+        """Hand out one more job, before what waits in the queues."""
+        self._queues.give_back(k, suspect=False)
+        self._bell.ring()
+
+    def wake(self) -> None:
+        """Look once more whether all is answered."""
+        self._bell.ring()
+
     def drain(self) -> None:
         """Begin nothing new; run() returns when what has begun is answered."""
         self._draining = True
