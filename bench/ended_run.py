@@ -1,4 +1,4 @@
-"""A run folder as somebody who compares reads it: settings, scores, tasks, and what its traces add up to."""
+"""A run folder as somebody who compares reads it: settings, scores, tasks, profiles, and what its traces add up to."""
 
 import csv
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import DataError
+from bench.records import NOT_GENERATED, Outcome
 from bench.run_folder import read_manifest
 
 # Settings that decide what a verdict means, and those that concern the folder and the screen only.
@@ -61,6 +62,31 @@ def read(folder: Path) -> EndedRun:
     )  # fmt: skip
 
 
+def verdicts_by_profile(folder: Path) -> dict[str, dict[str, tuple[int, int]]]:
+    """By profile, (verdicts, passes) of each task that it has a verdict on. Raises DataError where there is none."""
+    if read_manifest(folder) is None:
+        raise DataError(f"{folder}: no run is there (no manifest.json)")
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    try:
+        for summary in _json(folder / "agent_summary.json", list):
+            if summary["name"] is not None:
+                evaluation = _json(folder / f"agent_{summary['agent_id']}_evaluation.json")
+                _add_verdicts(found.setdefault(summary["name"], {}), evaluation["tasks"])
+    except (TypeError, AttributeError, LookupError):
+        raise DataError(f"{folder}: its agents' files hold no results; make the run again") from None
+    if not any(found.values()):
+        raise DataError(f"{folder}: no agent of it has a name and a verdict; profiles are the agents of one name")
+    return {name: counts for name, counts in found.items() if counts}
+
+
+def _add_verdicts(counts: dict[str, tuple[int, int]], tasks: dict[str, list[dict[str, Any]]]) -> None:
+    for task, verdicts in tasks.items():
+        outcomes = [verdict["outcome"] for verdict in verdicts if verdict["outcome"] not in (None, NOT_GENERATED)]
+        n, c = counts.get(task, (0, 0))
+        if outcomes:
+            counts[task] = (n + len(outcomes), c + outcomes.count(Outcome.PASSED))
+
+
 def refusal(one: EndedRun, other: EndedRun) -> str:
     """Why these two cannot be compared; empty when they can."""
     if one.data_sha256 != other.data_sha256:
@@ -102,13 +128,13 @@ def _rows(path: Path, needed: str) -> Iterator[dict[str, str]]:
         return
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path, kind: type = dict) -> Any:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: missing; finish the run first, or make it again with this version") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
-    if not isinstance(found, dict):
+    if not isinstance(found, kind):
         raise DataError(f"{path}: holds no results")
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from bench.intervals import LEVEL, ROUNDS, SEED, Interval
+from bench.intervals import LEVEL, ROUNDS, SEED, Interval, over_tasks
 
 SOLVED = 0.5  # share of its answers that pass from which on a task counts as solved
 
@@ -21,6 +21,8 @@ class Paired:
     gained: tuple[str, ...]  # tasks that B solves and A does not
     lost: tuple[str, ...]
     p_value: float  # exact McNemar, of gained and lost
+    union: float  # chance that an answer of A or one of B passes
+    union_interval: Interval
     most: tuple[tuple[str, float, float], ...]  # (task, share of A, share of B), the largest differences first
 
 
@@ -34,6 +36,7 @@ def paired(one: Mapping[str, float], other: Mapping[str, float]) -> Paired:
     changes = {task: other[task] - share for task, share in one.items()}
     gained = tuple(task for task in one if one[task] < SOLVED <= other[task])
     lost = tuple(task for task in one if other[task] < SOLVED <= one[task])
+    either = [1.0 - (1.0 - share) * (1.0 - other[task]) for task, share in one.items()]
     order = sorted((task for task in one if changes[task]), key=lambda task: -abs(changes[task]))
     return Paired(
         tasks=len(one),
@@ -42,6 +45,8 @@ def paired(one: Mapping[str, float], other: Mapping[str, float]) -> Paired:
         gained=gained,
         lost=lost,
         p_value=mcnemar(len(gained), len(lost)),
+        union=math.fsum(either) / len(one),
+        union_interval=over_tasks(either),
         most=tuple((task, one[task], other[task]) for task in order),
     )
 

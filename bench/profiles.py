@@ -1,12 +1,15 @@
-"""Agents of different settings beside each other: a score each, where they agree, what only one of them solves."""
+"""Agents of different settings beside each other: a score each, where they agree, what only one of them solves, and
+what they find together.
+"""
 
-import math
 from collections.abc import Sequence
 from itertools import combinations
 
 from bench.intervals import of_counts
 from bench.paired import SOLVED
 from bench.records import Agent, Job
+from bench.stats import scores
+from bench.unions import Counts, unions
 
 
 class Profiles:
@@ -47,17 +50,30 @@ class Profiles:
                 )
                 for name, mine in solved.items()
             },
+            "unions": unions({name: self.counts(name) for name in solved}),
         }
 
+    def counts(self, name: str) -> dict[str, tuple[int, int]]:
+        """Of a profile: (verdicts, passes) of each task that it has a verdict on."""
+        return {task: (n, c) for task, (n, c) in self._counts[name].items()}
+
     def _score(self, name: str) -> dict[str, object]:
-        counts = [(n, c) for n, c in self._counts[name].values()]
-        shares = [c / n for n, c in counts]
         return {
             "agents": sum(one == name for one in self._names.values()),
-            "evaluations": sum(n for n, _ in counts),
-            "pass@1": math.fsum(shares) / len(shares),
-            "pass@1_interval": list(of_counts(counts, shares)),
+            "evaluations": sum(n for n, _ in self.counts(name).values()),
+            **profile_score(self.counts(name)),
         }
+
+
+def profile_score(counts: Counts) -> dict[str, object]:
+    """A profile's pass@k, of at least one task. What is undefined is None, with a reason in `undefined`."""
+    judged = list(counts.values())
+    values, reasons = scores(judged)
+    return {
+        **values,
+        "pass@1_interval": list(of_counts(judged, [c / n for n, c in judged])),
+        "undefined": reasons,
+    }
 
 
 def agreement(one: dict[str, bool], other: dict[str, bool]) -> float | None:

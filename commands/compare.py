@@ -48,6 +48,8 @@ def lines(one: EndedRun, other: EndedRun, found: Paired) -> Iterator[str]:
         f"flips  B gains {len(found.gained)} tasks and loses {len(found.lost)} (solved: half of the answers pass); "
         f"exact McNemar p = {found.p_value:.2g}"
     )
+    low, high = found.union_interval
+    yield f"union  an answer of each: at least one passes {found.union:.1%} ({100 * low:.1f}-{100 * high:.1f})"
     yield from tasks("gained", found.gained)
     yield from tasks("lost", found.lost)
     if found.most:

@@ -1,24 +1,31 @@
-"""`score --extractors all`: the same replies under the rules of other harnesses, each program judged as ours are."""
+"""`score --extractors ...`: the same replies under the rules of other harnesses, each program judged as ours are."""
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import DataError
-from bench.extractors import Rule, rules
+from bench.extractors import OURS, Rule
 from bench.files import replaced
+from bench.other_verdicts import OtherVerdicts, key_of
 from bench.records import Completion, Outcome, Task, parse_job_id
 from bench.results import Results
 from bench.settings import RunConfig
 from bench.stats import mean_pass_at_k
 from commands.open_run import OpenRun
+from commands.session import user_error
 from human_eval_runner import Judge
 
 NAME = "extractors.json"
-OURS = "ours"
 SHOWN = 6  # tasks in a line
+
+Program = tuple[str, str]  # task id, completion
+Programs = dict[Program, list[tuple[str, str]]]  # and who makes it: rule, job id
+
+log = logging.getLogger("swarmeval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +37,11 @@ class Row:
     passed: frozenset[str]  # job ids
 
 
-def side_by_side(config: RunConfig, record: OpenRun) -> str:
-    """Judge the run's replies under every rule, write extractors.json, and give the table.
+def side_by_side(config: RunConfig, record: OpenRun, under: Mapping[str, Rule]) -> str:
+    """Judge the run's replies under these rules, write extractors.json, and give the table.
 
-    Raises DataError where there are no raw replies, and SandboxError.
+    The run counts as unfinished until that is done: the same command goes on where this was interrupted. Raises
+    DataError where there are no raw replies, OutputError and SandboxError.
     """
     replies: dict[str, str] = {}
     ours = set()
@@ -46,41 +54,74 @@ def side_by_side(config: RunConfig, record: OpenRun) -> str:
                 ours.add(answer.job_id)
     if not replies:
         raise DataError("--extractors: no line of the file has a raw reply; completions and solutions are code already")
-    tasks = {task.task_id: task for task in record.ledger.jobs.tasks}
-    passed = asyncio.run(judged(config, tasks, replies, rules()))
+    record.note(finished=False)
+    passed = _judged(config, record, replies, under)
     rows = [row(name, replies, frozenset(found)) for name, found in {OURS: ours, **passed}.items()]
     with replaced(record.folder / NAME) as file:
         json.dump({one.name: {"pass@1": one.pass_at_1, "passed": sorted(one.passed)} for one in rows}, file, indent=2)
         file.write("\n")
+    record.note(finished=True)
     return "\n".join(lines(rows, record.folder / NAME))
 
 
-async def judged(
-    config: RunConfig, tasks: Mapping[str, Task], replies: Mapping[str, str], under: Mapping[str, Rule]
+def _judged(
+    config: RunConfig, record: OpenRun, replies: Mapping[str, str], under: Mapping[str, Rule]
 ) -> dict[str, set[str]]:
-    """By rule, the jobs that pass. A program that several rules make is judged once."""
-    programs: dict[tuple[str, str], list[tuple[str, str]]] = {}  # (task, completion) -> (rule, job)
+    """By rule, the jobs that pass."""
+    tasks = {task.task_id: task for task in record.ledger.jobs.tasks}
+    judge = Judge(
+        tuple(tasks.values()), config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox
+    )
+    judge.scale_timeout(record.manifest["eval_timeout_scale"])  # as for the run's own verdicts
+    passed: dict[str, set[str]] = {name: set() for name in under}
+    try:
+        with OtherVerdicts(record.folder) as known:
+            programs = programs_of(tasks, replies, under)
+            asyncio.run(judge_all(judge, config.eval_workers, programs, known))
+    except KeyboardInterrupt:
+        log.warning("stopped; the same command resumes")
+        raise
+    except BaseExceptionGroup as group:
+        raise user_error(group) from None
+    for program, makers in programs.items():
+        if known[key_of(*program)] is Outcome.PASSED:
+            for name, job_id in makers:
+                passed[name].add(job_id)
+    return passed
+
+
+def programs_of(tasks: Mapping[str, Task], replies: Mapping[str, str], under: Mapping[str, Rule]) -> Programs:
+    """What every rule makes of every reply."""
+    programs: Programs = {}
     for job_id, text in replies.items():
         task = tasks[parse_job_id(job_id).task_id]
         for name, rule in under.items():
             programs.setdefault((task.task_id, rule(text, task)), []).append((name, job_id))
-    passed: dict[str, set[str]] = {name: set() for name in under}
-    waiting = iter(programs.items())
-    judge = Judge(
-        tuple(tasks.values()), config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox
-    )
+    return programs
+
+
+async def judge_all(judge: Judge, workers: int, programs: Programs, known: OtherVerdicts) -> None:
+    """Make every program's outcome known that is not. One that several rules make is judged once."""
+    waiting = iter([program for program in programs if key_of(*program) not in known])
+    late: list[Program] = []
+
+    async def outcome(program: Program) -> Outcome:
+        _, job_id = programs[program][0]
+        return (await judge.judge(Completion(job_id, program[1], "completion"))).outcome
 
     async def drain() -> None:
-        for (_, completion), makers in waiting:
-            verdict = await judge.judge(Completion(makers[0][1], completion, "completion"))
-            if verdict.outcome is Outcome.PASSED:
-                for name, job_id in makers:
-                    passed[name].add(job_id)
+        for program in waiting:
+            if (found := await outcome(program)) is Outcome.TIMED_OUT:
+                late.append(program)
+            else:
+                known.add(key_of(*program), found)
 
-    async with judge, asyncio.TaskGroup() as group:
-        for _ in range(2 * config.eval_workers):
-            group.create_task(drain())
-    return passed
+    async with judge:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2 * workers):
+                group.create_task(drain())
+        for program in late:  # once more, alone, as the run's own are
+            known.add(key_of(*program), await outcome(program))
 
 
 def row(name: str, replies: Mapping[str, str], passed: frozenset[str]) -> Row:

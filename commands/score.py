@@ -8,6 +8,7 @@ from agent_manager import Hooks
 from bench import settings_file
 from bench.benchmarks import chosen
 from bench.errors import ConfigError, DataError
+from bench.extractors import rules
 from bench.journal import Entry
 from bench.listed import ListedJobs
 from bench.records import Attempt, Status, parse_job_id
@@ -30,6 +31,7 @@ DEFAULT_FOLDER = "logs/score"
 def score(options: argparse.Namespace) -> int:
     """Judge a file of replies; gives the exit code. Raises UserError."""
     config = _settings(options)
+    under = rules(options.extractors)
     path = Path(options.replies)
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: not a regular file; replies are read more than once, so save them first")
@@ -58,7 +60,7 @@ def score(options: argparse.Namespace) -> int:
                 record.journal.append(entry)
         hooks = Hooks(request=_no_request, ready=_no_replica, publish=lambda status: _publish(record, progress, status))
         ending = carry_out(config, record, None, hooks, {"model_id": None, "benchmark": config.benchmark})
-        others = side_by_side(config, record) if options.extractors == "all" and ending.exit_code == 0 else ""
+        others = side_by_side(config, record, under) if under and ending.exit_code == 0 else ""
     say(f"{ending.summary}\n{others}" if others else ending.summary)
     return ending.exit_code
 

@@ -52,7 +52,7 @@ def carry_out(
         reason = STOPPED
         log.warning("stopped; the same command resumes")
     except BaseExceptionGroup as group:
-        error = _user_error(group)
+        error = user_error(group)
         reason = f"failed: {error}"
         raise error from None
     except UserError as error:
@@ -169,7 +169,7 @@ def _close(record: OpenRun, session: _Session, reason: str, facts: Mapping[str, 
     return score
 
 
-def _user_error(group: BaseExceptionGroup[BaseException]) -> UserError:
+def user_error(group: BaseExceptionGroup[BaseException]) -> UserError:
     """The first UserError of a group of nothing else; a group with a fault of ours is raised as it is."""
     mine, others = group.split(UserError)
     if mine is None or others is not None:

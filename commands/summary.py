@@ -87,14 +87,19 @@ def _published(score: Mapping[str, object], manifest: Mapping[str, Any]) -> list
 
 
 def _profiles(score: Mapping[str, object]) -> list[str]:
-    """A line a profile, where there are any."""
-    profiles = score.get("profiles", {})
+    """A line a profile, where there are any, and one of what they find together."""
+    profiles, unions = score.get("profiles", {}), score.get("unions", {})
     assert isinstance(profiles, Mapping)
+    assert isinstance(unions, Mapping)
     lines = []
     for name, found in profiles.items():
         low, high = found["pass@1_interval"]
         around = f"({100 * low:.1f} to {100 * high:.1f} %)"
         lines.append(f"profile   {name}: pass@1 {_percent(found['pass@1'])} {around}, {found['agents']} agents")
+    if unions and (together := list(unions.values())[-1])["pass@1_each"] is not None:
+        low, high = together["pass@1_each_interval"]
+        around = f"({100 * low:.1f} to {100 * high:.1f} %)"
+        lines.append(f"union     an answer of each: at least one passes {_percent(together['pass@1_each'])} {around}")
     return lines
 
 

@@ -37,6 +37,7 @@ def test_flips_are_tasks_that_became_solved_or_unsolved() -> None:
     found = paired({"a": 1.0, "b": 0.0, "c": 0.4, "d": 0.6}, {"a": 0.0, "b": 0.0, "c": 0.5, "d": 0.9})
     assert (found.gained, found.lost) == (("c",), ("a",))
     assert math.isclose(found.difference, -0.15)
+    assert math.isclose(found.union, (1 + 0 + 0.7 + 0.96) / 4)  # 1 - (1 - A)(1 - B) of each task
     assert [task for task, _, _ in found.most] == ["a", "d", "c"]
     with pytest.raises(ValueError, match=r"^the tasks differ$"):
         paired({"a": 1.0}, {"b": 1.0})
@@ -77,6 +78,7 @@ def test_two_runs_are_shown_side_by_side_and_task_by_task(tmp_path: Path) -> Non
         " 100.0% (97.7-100.0) ",
         "B - A  -5.5 points of pass@1, 95 % interval -9.1 to -2.4 (paired over 164 tasks): A is better",
         "flips  B gains 0 tasks and loses 9 (solved: half of the answers pass); exact McNemar p = 0.0039",
+        "union  an answer of each: at least one passes 100.0% (97.7-100.0)",
         "lost   HumanEval/0, HumanEval/1, ",
     ):
         assert said in done.stdout

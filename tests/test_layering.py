@@ -20,7 +20,8 @@ FLOORS = {
     "bench.extraction": 2, "bench.journal": 2, "bench.listed": 2, "bench.plan": 2, "bench.published": 2,
     "bench.reply_file": 2, "bench.stats": 2, "bench.ledger": 2.5, "bench.prompts": 2.5, "bench.queues": 2.5,
     "bench.run_folder": 2.5, "bench.extractors": 1, "bench.intervals": 2.5, "bench.paired": 2.6, "bench.profiles": 2.8,
-    "bench.bases": 2.8, "bench.rounds": 2.8, "bench.audit": 2.8, "bench.ended_run": 3, "bench.results": 3,
+    "bench.other_verdicts": 2, "bench.unions": 2.7, "bench.bases": 2.8, "bench.rounds": 2.8, "bench.audit": 2.8,
+    "bench.ended_run": 3, "bench.results": 3,
     "bench.feedback": 1, "bench.datasets": 1.5, "bench.task_forms": 2, "bench.benchmarks": 2.5,
     # where programs run
     "sandbox.clock": 0, "sandbox.kernel": 0, "sandbox.frames": 0, "sandbox.places": 0, "sandbox.priority": 0,
@@ -48,8 +49,9 @@ FLOORS = {
     "doctor.model": 4.5,
     # what users call
     "commands.open_run": 5, "commands.signals": 5, "commands.summary": 5, "commands.session": 5.5,
-    "commands.extractors": 5.5,
-    "commands.run": 5.8, "commands.score": 5.8, "commands.doctor": 5.8, "commands.compare": 5.8, "commands.report": 5.8,
+    "commands.extractors": 5.6,
+    "commands.run": 5.8, "commands.score": 5.8, "commands.doctor": 5.8, "commands.compare": 5.8,
+    "commands.union": 5.8, "commands.report": 5.8,
     "main": 6,
 }  # fmt: skip
 

@@ -1,10 +1,14 @@
 """Agents of one name are scored together, and beside the others."""
 
+from pathlib import Path
+
 from bench.intervals import wilson
 from bench.plan import make_agents
 from bench.profiles import Profiles
 from bench.records import Agent, Job
 from bench.settings import AgentSettings, RunConfig
+from bench.unions import union
+from commands.summary import summary
 
 
 def test_profiles_are_scored_and_compared_task_by_task() -> None:
@@ -17,11 +21,31 @@ def test_profiles_are_scored_and_compared_task_by_task() -> None:
     scores = found["profiles"]
     assert isinstance(scores, dict)
     assert scores["bold"] | {"pass@1_interval": None} == {
-        "agents": 2, "evaluations": 6, "pass@1": 0.5, "pass@1_interval": None
+        "agents": 2, "evaluations": 6, "pass@1": 0.5, "pass@10": None, "pass@100": None, "pass@1_interval": None,
+        "undefined": {
+            f"pass@{k}": f"pass@{k} needs at least {k} samples per task; the fewest here are 2" for k in (10, 100)
+        },
     }  # fmt: skip
     assert scores["calm"]["pass@1_interval"] == list(wilson(2, 3))
     assert found["agreement"] == {"bold / calm": 1 / 3}
+    assert found["unions"] == {"bold + calm": union([profiles.counts("bold"), profiles.counts("calm")])}
     assert found["solved_by_one"] == {"bold": ["b"], "calm": ["c"]}
+
+
+def test_the_summary_has_a_line_a_profile_and_one_of_what_they_find_together() -> None:
+    profiles = Profiles([Agent(0, 0, "bold"), Agent(1, 0, "calm")])
+    for agent in (0, 1):
+        for task, passed in enumerate((True, agent == 0, False, False)):
+            profiles.add(Job(agent, str(task)), passed)
+    score = {"passed": 3, "evaluations": 8, "total": 4, "intervals": {"pass@1": None}, "agents": None,
+             "outcomes": {}, "failures": 0, "unanswered": 0, "avg_throughput_rps": 1, "tokens_per_s": 1,
+             "avg_latency_s": 1}  # fmt: skip
+    lines = summary(Path("logs"), {**score, **profiles.facts()}, {}, "finished", 1.0, 0, 0).splitlines()
+    assert lines[1:4] == [
+        "profile   bold: pass@1 50.0 % (15.0 to 85.0 %), 1 agents",
+        "profile   calm: pass@1 25.0 % (4.6 to 69.9 %), 1 agents",
+        "union     an answer of each: at least one passes 50.0 % (15.0 to 85.0 %)",
+    ]
 
 
 def test_agents_without_names_are_no_profiles() -> None:
