@@ -59,6 +59,16 @@ def parse(source: str) -> ast.Module:
             raise SyntaxError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
 
 
+def standing(prompt: str) -> str:
+    """A prompt as a program of its own: where it ends at the head of a function, that does nothing."""
+    try:
+        parse(prompt)
+    except SyntaxError:
+        last = next((line for line in reversed(prompt.split("\n")) if line.strip()), "")
+        return f"{prompt.rstrip()}\n{' ' * (indent_of(last) + 4)}pass\n"
+    return prompt
+
+
 def describe(error: SyntaxError) -> str:
     """One line: where, what, and the text there."""
     where = f"line {error.lineno}: " if error.lineno else ""

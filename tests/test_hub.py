@@ -16,6 +16,19 @@ REPO = Path(__file__).parents[1]
 SHA = "0123456789abcdef0123456789abcdef01234567"
 FILES = {"config.json": b"{}", "model.safetensors": b"weights", "original/consolidated.00.pth": b"twice the bytes"}
 
+ROWS = b'{"task_id": "T/0", "prompt": "def f():\\n", "entry_point": "f", "test": "assert f() == 1"}\n'
+
+FETCH = """
+import sys
+from bench.datasets import from_hub
+from bench.errors import DataError
+try:
+    found = from_hub(sys.argv[1], "data/rows.jsonl")
+    print(found.revision, len(found.rows), found.path.name)
+except DataError as error:
+    print(error)
+"""
+
 LOCATE = """
 import sys
 import model_loader
@@ -38,6 +51,8 @@ class Hub(BaseHTTPRequestHandler):
             self.answer(500, b"")
         elif "/owner/open" not in self.path:
             self.answer(404, b"", {"X-Error-Code": "RepoNotFound"})
+        elif "/resolve/main/" in self.path:
+            self.answer(200, ROWS, {"ETag": '"rows"', "X-Repo-Commit": SHA})
         elif "/tree/" in self.path:
             listing = [{"type": "file", "path": p, "size": len(b), "oid": p} for p, b in FILES.items()]
             self.answer(200, json.dumps(listing).encode())
@@ -78,9 +93,16 @@ def hub() -> Iterator[str]:
 
 def locate(model_id: str, endpoint: str, home: Path, **environment: str) -> str:
     """What locate gives or complains of, after making sure that no model library was loaded."""
+    said, loaded = said_by(LOCATE, model_id, endpoint, home, **environment)
+    assert loaded == "[]"
+    return said
+
+
+def said_by(program: str, name: str, endpoint: str, home: Path, **environment: str) -> list[str]:
+    """The lines that a program prints which asks that hub for that name."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
     ended = subprocess.run(
-        [sys.executable, "-c", LOCATE, model_id],
+        [sys.executable, "-c", program, name],
         cwd=REPO,
         env=clean | {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"} | environment,
         capture_output=True,
@@ -88,9 +110,7 @@ def locate(model_id: str, endpoint: str, home: Path, **environment: str) -> str:
         timeout=120,
         check=True,
     )
-    said, loaded = ended.stdout.splitlines()
-    assert loaded == "[]"
-    return said
+    return ended.stdout.splitlines()
 
 
 @pytest.mark.slow
@@ -139,3 +159,27 @@ def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
     assert locate("no/such/folder", "http://127.0.0.1:9", tmp_path) == (
         "no/such/folder: neither a folder nor a hub name of the form owner/name"
     )
+
+
+@pytest.mark.slow
+def test_a_datasets_file_comes_with_its_commit_and_from_the_cache_the_next_time(tmp_path: Path) -> None:
+    with hub() as endpoint:
+        assert said_by(FETCH, "owner/open", endpoint, tmp_path) == [f"{SHA} 1 rows.jsonl"]
+    offline = said_by(FETCH, "owner/open", "http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")
+    assert offline == [f"{SHA} 1 rows.jsonl"]
+
+
+@pytest.mark.slow
+def test_a_dataset_that_cannot_be_fetched_names_the_file_and_the_key(tmp_path: Path) -> None:
+    instead = "download rows.jsonl elsewhere and set benchmark_file to where it lies"
+    offline = said_by(FETCH, "owner/open", "http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")
+    assert offline == [
+        f"datasets/owner/open: the hub cannot be reached and the local cache does not have it; {instead}"
+    ]
+    with hub() as endpoint:
+        assert said_by(FETCH, "owner/none", endpoint, tmp_path) == [
+            "datasets/owner/none: not on the hub, or private; check the name, "
+            "or set HF_TOKEN to a token that may read it"
+        ]
+        broken = said_by(FETCH, "owner/broken", endpoint, tmp_path)
+    assert broken == [f"datasets/owner/broken: the hub answered 500; try again later, or {instead}"]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from bench.errors import DataError, ModelUnavailable
 
+log = logging.getLogger("swarmeval")
+
 WEIGHTS = "*.safetensors"
 WANTED = (WEIGHTS, "*.json", "tokenizer*", "*.model", "*.txt", "*.jinja")
 UNWANTED = ("original/*", "*.pth")  # the maker's own format: as many bytes again, and never read
@@ -43,9 +45,11 @@ def fetch_file(dataset: str, file: str, instead: str) -> tuple[Path, str]:
     Raises DataError, which names `instead` as the way out.
     """
     from httpx2 import HTTPError
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of each try
+    if try_to_load_from_cache(dataset, file, repo_type="dataset") is None:
+        log.warning("datasets/%s: fetching %s from the hub", dataset, file)  # which may take its time to give up
     try:
         path = Path(hf_hub_download(dataset, file, repo_type="dataset"))
     except (HTTPError, OSError) as error:
