@@ -71,9 +71,10 @@ class Judge:
         memory_mb: int,
         use_black: bool = False,
         mode: str = "auto",
+        any_name: bool = False,
     ) -> None:
         self._tasks = {task.task_id: task for task in tasks}
-        self._use_black = use_black
+        self._reading = (use_black, any_name)
         self._timeout_s = timeout_s
         self._sandbox = Sandbox(workers, timeout_s, memory_mb, mode)
         self._unconfirmed: frozenset[str] = frozenset()
@@ -161,7 +162,7 @@ class Judge:
             raise DataError(f"{completion.job_id}: no task {task_id!r} in this run")
         task = self._tasks[task_id]
         started = time.monotonic()
-        found = await asyncio.to_thread(candidate, completion.text, completion.form, task, self._use_black)
+        found = await asyncio.to_thread(candidate, completion.text, completion.form, task, *self._reading)
         judge_s = time.monotonic() - started
         base = None
         if found.outcome is None:

@@ -10,9 +10,9 @@ from typing import Any
 from bench.errors import DataError
 from bench.records import NOT_GENERATED, Outcome
 from bench.run_folder import read_manifest
+from bench.settings import JUDGED_BY
 
-# Settings that decide what a verdict means, and those that concern the folder and the screen only.
-JUDGED_BY = ("benchmark", "eval_timeout", "eval_memory_mb", "use_black_formatting")
+# Settings that concern the folder and the screen only.
 NO_MATTER = ("output_dir", "verbose", "monitor_interval_s", "wandb", "wandb_project", "wandb_entity", "wandb_tags")
 
 

@@ -21,6 +21,9 @@ NOT_MEASURED = frozenset({
 Temperature = Annotated[float, Field(gt=0, le=10)]
 TopP = Annotated[float, Field(gt=0, le=1)]
 TopK = Annotated[int, Field(ge=0)]
+# Keys that decide what a verdict means: runs that differ in one of them were judged differently.
+JUDGED_BY = ("benchmark", "eval_timeout", "eval_memory_mb", "use_black_formatting", "accept_any_name")
+
 Repairs = Annotated[int, Field(ge=0, le=100)]
 Samples = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -113,6 +116,9 @@ class RunConfig(BaseModel):
         None, description="of these, the tasks whose names match: names, or patterns as *, ? and [0-9]"
     )
     use_black_formatting: bool = Field(False, description="format candidates with black before they are judged")
+    accept_any_name: bool = Field(
+        False, description="take the only function of a reply for the one asked for, whatever its name"
+    )
     eval_workers: int = Field(4, ge=1, le=1024, description="programs judged at once")
     eval_timeout: float = Field(10.0, gt=0, le=3600, description="seconds a program may run")
     eval_timeout_scale: Literal["auto"] | Annotated[float, Field(gt=0, le=1000)] = Field(

@@ -13,7 +13,7 @@ from bench.journal import Entry
 from bench.listed import ListedJobs
 from bench.records import Attempt, Status, parse_job_id
 from bench.reply_file import read_replies
-from bench.settings import RunConfig
+from bench.settings import JUDGED_BY, RunConfig
 from commands.extractors import side_by_side
 from commands.open_run import OpenRun, opened
 from commands.session import carry_out
@@ -24,7 +24,7 @@ from watch.progress import Progress
 from workers.protocol import ReplicaInfo, Request
 
 FLAGS = {name: name for name in ("benchmark", "output_dir", "eval_workers", "eval_timeout")}
-USED = {*FLAGS, "benchmark_file", "eval_timeout_scale", "eval_memory_mb", "sandbox", "use_black_formatting", "verbose"}
+USED = {*FLAGS, *JUDGED_BY, "benchmark_file", "eval_timeout_scale", "sandbox", "verbose"}
 DEFAULT_FOLDER = "logs/score"
 
 
@@ -36,6 +36,8 @@ def score(options: argparse.Namespace) -> int:
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: not a regular file; replies are read more than once, so save them first")
     benchmark = chosen(config)
+    if under and any(task.question for task in benchmark.tasks):
+        raise ConfigError(f"--extractors: the rules are for prompts to be completed; {config.benchmark} has others")
     task_ids = {task.task_id for task in benchmark.tasks}
     try:
         jobs = ListedJobs(benchmark.tasks, [parse_job_id(reply.job_id) for reply in read_replies(path, task_ids)])
@@ -44,9 +46,7 @@ def score(options: argparse.Namespace) -> int:
     if not jobs.total:
         raise DataError(f"{path}: holds no replies")
     data = {**benchmark.facts(), "tasks": len(jobs.tasks)}
-    judged_by = config.model_dump(
-        include={"benchmark", "eval_timeout", "eval_timeout_scale", "eval_memory_mb", "use_black_formatting"}
-    )
+    judged_by = config.model_dump(include={*JUDGED_BY, "eval_timeout_scale"})
     replies = {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     with (
         opened(config, jobs, {**judged_by, "data": data, "replies": replies["sha256"]}, options.fresh) as record,

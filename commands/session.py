@@ -87,6 +87,7 @@ class _Session:
             config.eval_memory_mb,
             config.use_black_formatting,
             config.sandbox,
+            config.accept_any_name,
         )
         with handled(self._drain):
             return await self._judged(judge)
