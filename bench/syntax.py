@@ -9,11 +9,17 @@ from dataclasses import dataclass
 PARSE_BUDGET_CHARS = 120_000  # of one reply, over all attempts; dense code parses at 400,000 a second or fewer
 PREFIX_TRIES = 16
 
+# A string that is not closed goes to the end of its line, so that no character is read twice.
 STRING_OR_BRACKET = re.compile(
-    r'"""|\'\'\'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|#[^\n]*|[()\[\]{}]|\n', re.DOTALL
+    r'"""|\'\'\'|"(?:\\.|[^"\\\n])*+"?|\'(?:\\.|[^\'\\\n])*+\'?|#[^\n]*|[()\[\]{}]|\n', re.DOTALL
 )  # fmt: skip
 NEW_CODE = re.compile(r"(?:async\s+def|def|class|import|from|@)\b")
 CONTINUES = re.compile(r"(?:elif|else|except|finally)\b|[)\]}#]")
+
+# How code that goes on begins: a statement. Prose seldom looks like it.
+STATEMENT = r"(?:return|for|while|if|with|try|def|import|from|raise|yield|assert)\b"
+ASSIGNMENT = r"[\w.]+(?:\[[^\]\n]*\])?[ \t]*[-+*/|&]?=[^=]"
+CODE_LINE = re.compile(rf"[ \t]*(?:{STATEMENT}|{ASSIGNMENT})")
 
 # warnings.catch_warnings changes the whole process, and extraction runs in threads.
 _parsing = threading.Lock()

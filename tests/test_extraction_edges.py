@@ -5,7 +5,7 @@ import time
 import pytest
 
 from bench.extraction import candidate
-from tests.test_extraction import TASK, canonical, fence, program_passes
+from tests.wrappings import TASK, canonical, fence, program_passes
 
 
 @pytest.mark.slow
