@@ -13,9 +13,9 @@ from bench.repairs import normal_ends, repaired, unescaped, visible
 from bench.search import Found, Search, behind_stub
 from bench.syntax import CODE_LINE, Parser, describe, parse
 
-READ_CHARS = 32_000  # of a reply's beginning and of its end, thoughts aside: more than one function takes
+READ_CHARS = 20_000  # of a reply's beginning and of its end, thoughts aside: more than one function takes
 CHECK_CHARS = 120_000  # what is longer is left to the sandbox, whose limits hold for the parser too
-BLACK_CHARS = 16_000  # black formats some 20,000 characters of dense code a second
+BLACK_CHARS = 12_000  # black formats some 20,000 characters of dense code a second
 STAND_IN = "def body():\n"
 
 

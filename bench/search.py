@@ -45,6 +45,8 @@ class Search:
         self._given = prompt_functions(task)
         self._runs = [Region(run) for region in found if not region.fenced for run in indented_runs(region.text)][:RUNS]
         self._extra = [*self._runs, *extra]
+        self._programs: list[tuple[Region, Program]] = []
+        self._bodies: dict[str, Body | None] = {}
 
     def best(self) -> Found | None:
         """The answer; of a task whose prompt has no stub only a whole program is one."""
@@ -61,7 +63,7 @@ class Search:
         if not self._regions or self._regions[0].fenced or starts_a_definition(self._regions[0].text):
             return None
         first = self._regions[0].text
-        body = read_body(first, self._indent, self._parser)
+        body = self._read_body(first)
         return None if body is None else found_body(body, "continuation", self._with_helpers(body.text, first))
 
     def _program(self) -> Found | None:
@@ -107,7 +109,7 @@ class Search:
         """A body in a fence, or between prose."""
         regions = [r for fenced in (True, False) for r in reversed(self._regions) if r.fenced is fenced]
         for region in [*regions, *self._runs]:
-            body = read_body(region.text, self._indent, self._parser)
+            body = self._read_body(region.text)
             if body is not None:
                 found = found_body(body, "body" if region in regions else "body between prose", body.text)
                 whole = any(f"def {self._task.entry_point}(" in r.text for r in self._regions)  # one that did not parse
@@ -132,6 +134,11 @@ class Search:
             completion = behind_stub(f"{text}\n\n\n{self._task.entry_point} = {name}\n")
             return Found(completion, f"{name} taken for {self._task.entry_point}", sure=False)
         return Found(behind_stub(text), f"{self._task.entry_point} is not defined", sure=False)
+
+    def _read_body(self, text: str) -> Body | None:
+        if text not in self._bodies:
+            self._bodies[text] = read_body(text, self._indent, self._parser)
+        return self._bodies[text]
 
     def _with_helpers(self, body: str, text: str) -> str:
         """The body, followed by definitions below it that it uses."""

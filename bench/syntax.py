@@ -6,7 +6,8 @@ import threading
 import warnings
 from dataclasses import dataclass
 
-PARSE_BUDGET_CHARS = 120_000  # of one reply, over all attempts; dense code parses at 400,000 a second or fewer
+PARSE_BUDGET_CHARS = 80_000  # of one reply, over all attempts; dense code parses at 400,000 a second or fewer
+CALL_CHARS = 30  # what a call of the parser takes beside the text, in characters
 PREFIX_TRIES = 16
 
 # A string that is not closed goes to the end of its line, so that no character is read twice.
@@ -33,7 +34,7 @@ class Parser:
 
     def parse(self, source: str) -> ast.Module:
         """Raises SyntaxError for whatever keeps the source from being a program, and when the budget is spent."""
-        self.left_chars -= len(source)
+        self.left_chars -= len(source) + CALL_CHARS
         if self.left_chars < 0:
             raise SyntaxError("too long to be searched")
         return parse(source)

@@ -1,6 +1,4 @@
-"""Extraction at its edges: black, and text that is made to cost."""
-
-import time
+"""Extraction at its edges: black, tasks without a stub, other names, and what repairs leave alone."""
 
 import pytest
 
@@ -25,22 +23,3 @@ def test_black_formats_real_answers_and_leaves_strange_ones_alone() -> None:
             assert program_passes(found, task)
     deep = "    return " + "+".join("1" * 1500)
     assert candidate(deep, "reply", TASK, use_black=True).completion.startswith(deep)
-
-
-MILLION = 1_000_000
-HOSTILE = {
-    "statements": "x=1\n", "fences": "```\n", "ticks": "`", "brackets": "(", "quotes": '"""', "headers": "def f():\n",
-    "broken bodies": "    x = [1, 2, 3\n", "tags": "<think>", "margins": "    a b\n\nb c\n\n",
-    "broken definitions": "```python\ndef total(a):\n    return (\n```\nprose\n\n    x = 1\n\n",
-    "future imports": "from __future__ import (\n",
-}  # fmt: skip
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("form", ["reply", "completion", "solution"])
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_megabyte_costs_less_than_a_second(name: str, form: str) -> None:
-    text = HOSTILE[name] * (MILLION // len(HOSTILE[name]))
-    started = time.process_time()
-    candidate(text, form, TASK)  # type: ignore[arg-type]
-    assert time.process_time() - started < 1.0
