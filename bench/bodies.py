@@ -28,9 +28,10 @@ def read_body(text: str, indent: int, parser: Parser) -> Body | None:
         return None
     best: list[str] = []
     cut = False
+    head = f"def body():\n{' ' * indent}pass\n"
     margin, stopped = margin_block(lines, indent, parser)
     for block in (deep_block(lines, indent), first_line_repaired(lines, indent), margin):
-        length, tree = parser.prefix(block, head="def body():\n")
+        length, tree = parser.prefix(block, head)
         if length > len(best) and gives_back(tree):
             best = block[:length]
             cut = any(line.strip() for line in block[length:]) or (block is margin and stopped)

@@ -5,6 +5,7 @@ the whole program. What is added to what the reply holds, see bench/search.py.
 """
 
 import ast
+import re
 from dataclasses import replace
 
 from bench.records import Candidate, Form, Outcome, Task
@@ -79,7 +80,8 @@ def looked_into(text: str, task: Task, parser: Parser, any_name: bool) -> Found 
 def broken_code(text: str, task: Task) -> str | None:
     """What was meant as code but does not parse: a fenced block, or text with the entry point's definition."""
     found = regions(visible(text[:READ_CHARS]))
-    meant = [r.text for r in found if r.fenced or f"def {task.entry_point}" in r.text]
+    head = re.compile(rf"^[ \t>+.|:\d-]*(?:async[ \t]+)?def[ \t]+{re.escape(task.entry_point)}\b", re.MULTILINE)
+    meant = [r.text for r in found if r.fenced or head.search(r.text)]
     return meant[-1] if meant else next((r.text for r in found if starts_inside(r.text)), None)
 
 

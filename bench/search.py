@@ -145,7 +145,10 @@ class Search:
         rest = read_program(text, self._task.entry_point, self._parser, open_end=True)
         if rest is None or rest.defines:
             return body
-        lacking = missing_names(parse(self._task.prompt + body).body)
+        try:
+            lacking = missing_names(self._parser.parse(self._task.prompt + body).body)
+        except SyntaxError:
+            return body
         return f"{body}\n\n{rest.text}\n" if any(bound_names(node) & lacking for node in rest.nodes) else body
 
 
