@@ -31,7 +31,7 @@ def candidate(text: str, form: Form, task: Task, use_black: bool = False, any_na
     if form == "completion":
         return checked(text, task, "as given")
     if form == "solution":
-        return formatted(checked(behind_stub(normal_ends(text)), task, "whole program"), task, use_black)
+        return formatted(checked(behind_stub(normal_ends(text), task.prompt), task, "whole program"), task, use_black)
     return formatted(extracted(text, task, any_name), task, use_black)
 
 
@@ -46,7 +46,7 @@ def extracted(text: str, task: Task, any_name: bool = False) -> Candidate:
             return checked(found.completion, task, found.note)
     broken = broken_code(answer if answer.strip() else reply, task)
     if broken is not None:
-        return checked(behind_stub(broken), task, "no part of it parses")
+        return checked(behind_stub(broken, task.prompt), task, "no part of it parses")
     return Candidate("", "no code in the reply", Outcome.EMPTY)
 
 

@@ -170,7 +170,7 @@ def belongs(node: ast.stmt, before: bool, entry_point: str) -> bool:
 
 
 def drop_unneeded(kept: list[Statement], entry_point: str) -> list[Statement]:
-    """Drop results of usage, and imports nothing uses of what may not be installed."""
+    """Drop results of usage, imports nothing uses of what may not be installed, and tests beside what they test."""
     last = max((i for i, s in enumerate(kept) if defines(s.node, entry_point)), default=-1)
     needed: set[str] = {entry_point}
     for s in kept:
@@ -187,7 +187,7 @@ def drop_unneeded(kept: list[Statement], entry_point: str) -> list[Statement]:
             no_answer = entry_point in bound and not defines(s.node, entry_point)
             if asks_entry or no_answer or (i > last and bound and not bound & needed):
                 continue
-        elif is_test(s.node) and not bound & needed:
+        elif last >= 0 and is_test(s.node) and not bound & needed:
             continue
         result.append(s)
     return result

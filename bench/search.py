@@ -42,7 +42,9 @@ class Search:
         self._parser = parser
         self._any_name = any_name
         self._indent = body_indent(task.prompt)
-        self._given = prompt_functions(task)
+        functions = prompt_functions(task)
+        self._asked = {node.name for node in functions}
+        self._given = {node.name for node in functions if not is_stub(node)}
         self._runs = [Region(run) for region in found if not region.fenced for run in indented_runs(region.text)][:RUNS]
         self._extra = [*self._runs, *extra]
         self._programs: list[tuple[Region, Program]] = []
@@ -50,7 +52,7 @@ class Search:
 
     def best(self) -> Found | None:
         """The answer; of a task whose prompt has no stub only a whole program is one."""
-        bodies = self._task.entry_point in self._given
+        bodies = self._task.entry_point in self._asked
         return (
             (self._continuation() if bodies else None)
             or self._program()
@@ -81,7 +83,7 @@ class Search:
             return None
         alias = f"\n\n\n{program.alias}\n" if program.alias else ""
         sure = rank(region, program) >= COMPLETE
-        return Found(behind_stub(self._supplied(program) + alias), note(region, program), sure)
+        return Found(behind_stub(self._supplied(program) + alias, self._task.prompt), note(region, program), sure)
 
     def _read_all(self, regions: Sequence[Region]) -> list[tuple[Region, Program]]:
         return [(region, program) for region in regions if (program := self._read(region)) is not None]
@@ -126,14 +128,14 @@ class Search:
             for _, program in self._programs
             for node in program.nodes
             if isinstance(node, ast.FunctionDef)
-            if not (is_stub(node) or is_test(node) or node.name in self._given)
+            if not (is_stub(node) or is_test(node) or node.name in self._asked)
         }
         if self._any_name and len(functions) == 1:
             name = functions.pop()
             text = next(program.text for _, program in reversed(self._programs) if defines_function(program, name))
-            completion = behind_stub(f"{text}\n\n\n{self._task.entry_point} = {name}\n")
+            completion = behind_stub(f"{text}\n\n\n{self._task.entry_point} = {name}\n", self._task.prompt)
             return Found(completion, f"{name} taken for {self._task.entry_point}", sure=False)
-        return Found(behind_stub(text), f"{self._task.entry_point} is not defined", sure=False)
+        return Found(behind_stub(text, self._task.prompt), f"{self._task.entry_point} is not defined", sure=False)
 
     def _read_body(self, text: str) -> Body | None:
         if text not in self._bodies:
@@ -187,19 +189,30 @@ def body_indent(prompt: str) -> int:
     return (indent_of(lines[-1]) if lines else 0) or 4
 
 
-def prompt_functions(task: Task) -> set[str]:
-    """The functions that the prompt defines, be they stubs. One may end behind a colon or a comment."""
-    for end in ("", "\n    pass\n"):
+def prompt_functions(task: Task) -> list[ast.FunctionDef]:
+    """The functions that the prompt defines, be they stubs."""
+    try:
+        tree = parse(task.prompt + stub_end(task.prompt))
+    except SyntaxError:
+        return []
+    return [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+
+def stub_end(prompt: str) -> str:
+    """What makes a stub of a prompt that ends in a signature or a comment below it; mostly nothing."""
+    pass_line = " " * body_indent(prompt) + "pass\n"
+    for end in ("", pass_line):
         try:
-            return {node.name for node in parse(task.prompt + end).body if isinstance(node, ast.FunctionDef)}
+            parse(prompt + end)
         except SyntaxError:
             continue
-    return set()
+        return end
+    return ""
 
 
-def behind_stub(program: str) -> str:
-    """A whole program as a completion: the prompt before it ends in a docstring and stands as a stub.
+def behind_stub(program: str, prompt: str) -> str:
+    """A whole program as a completion: the prompt before it ends in a docstring and stands as a stub, or is made one.
 
     `from __future__` would no longer come first; what it asks for is not needed to run.
     """
-    return "\n" + FUTURE_IMPORT.sub("", program)
+    return f"{stub_end(prompt)}\n{FUTURE_IMPORT.sub('', program)}"

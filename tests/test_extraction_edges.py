@@ -131,9 +131,23 @@ def test_a_body_is_no_answer_where_nothing_stands_above_it(task: Task) -> None:
         assert candidate(reply, "reply", task).outcome in (Outcome.BAD_SYNTAX, Outcome.EMPTY)
 
 
-def test_a_prompt_may_end_in_a_comment() -> None:
-    task = replace(TASK, prompt="def total(numbers):\n    # Add up.\n")
-    assert program_passes(candidate("    return sum(numbers)", "reply", task), task)
+@pytest.mark.parametrize("comment", ["", "    # Add up.\n"])
+def test_a_prompt_may_end_in_a_signature_or_a_comment(comment: str) -> None:
+    task = replace(TASK, prompt=f"def total(numbers):\n{comment}")
+    for reply in (
+        "    return sum(numbers)",
+        fence(RIGHT),
+        f"from math import *\n{RIGHT}",
+        fence("    return sum(numbers)"),
+    ):
+        assert program_passes(candidate(reply, "reply", task), task)
+    assert candidate(RIGHT, "solution", task).completion == f"    pass\n\n{RIGHT}"
+
+
+def test_a_helper_that_the_prompt_leaves_open_is_kept_too() -> None:
+    inner, outer = "def add_up(numbers):\n    return sum(numbers)", "def total(numbers):\n    return add_up(numbers)"
+    task = replace(TASK, prompt='def add_up(numbers):\n    """Add."""\n\n\ndef total(numbers):\n    """Call it."""\n')
+    assert program_passes(candidate(f"{fence(inner)}\nThen:\n{fence(outer)}", "reply", task), task)
 
 
 def test_a_function_and_the_one_it_calls_are_both_kept() -> None:
@@ -145,6 +159,12 @@ def test_a_function_and_the_one_it_calls_are_both_kept() -> None:
     ):
         for task in (TASK, *BARE):
             assert program_passes(candidate(reply, "reply", task), task)
+    inner, outer = (text.replace("add_up", "test_sum") for text in (inner, outer))  # a name is no proof of a test
+    assert program_passes(candidate(f"{fence(inner)}\nThen:\n{fence(outer)}", "reply", TASK), TASK)
+
+
+def test_a_body_and_the_function_it_calls_are_both_kept() -> None:
+    inner = "def add_up(numbers):\n    return sum(numbers)"
     continuation = f"    return add_up(numbers)\n\n\n{inner}"
     assert program_passes(candidate(continuation, "reply", TASK), TASK)
 
