@@ -1,18 +1,18 @@
-"""Finds the program, or the function body, in one stretch of text. Runs nothing and adds nothing."""
+"""Finds the program in one stretch of text: definitions and what they need. Runs nothing and adds nothing."""
 
 import ast
 import builtins
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from bench.syntax import Parser, chunks, expand_tabs, indent_of, inside_flags, shift
+from bench.syntax import Parser, chunks
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
 DEFINITION = re.compile(r"(?:async\s+def|def)\s+\w+\s*\(|class\s+\w+\s*[:(]|@\w")
-TALKS = frozenset({"print", "input"})
+TALKS = frozenset({"print", "input", "stdin"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,9 @@ class Program:
     text: str
     nodes: tuple[ast.stmt, ...]
     complete: bool  # it holds a definition of the entry point that is no stub, and none of it was cut
-    defines: bool  # it holds a definition of the entry point that is no stub
+    defines: bool  # it holds a definition of the entry point that is no stub, be it broken
     broken: bool = False  # a definition in it does not parse, and not because the text ended
+    alias: str = ""  # the line that makes the entry point of the method of its name, where only a class has one
 
 
 def read_program(text: str, entry_point: str, parser: Parser, open_end: bool) -> Program | None:
@@ -44,6 +45,9 @@ def read_program(text: str, entry_point: str, parser: Parser, open_end: bool) ->
     lines = text.split("\n")
     found, whole, broken = statements(lines, parser, open_end)
     last = max((i for i, s in enumerate(found) if defines(s.node, entry_point)), default=-1)
+    alias = ""
+    if last < 0:
+        last, alias = method_alias([s.node for s in found], entry_point)
     kept = [s for i, s in enumerate(found) if belongs(s.node, i <= last, entry_point)]
     if last >= 0:  # a stub that follows the real definition would replace it
         kept = [s for s in kept if s.start <= found[last].start or bound_names(s.node) != {entry_point}]
@@ -55,7 +59,8 @@ def read_program(text: str, entry_point: str, parser: Parser, open_end: bool) ->
         wanted = {number for s in kept for number in range(s.start, s.end)} | broken
         chosen = [line for number, line in enumerate(lines) if number in wanted]
     complete = last >= 0 and not found[last].cut and not broken
-    return Program("\n".join(chosen), tuple(s.node for s in kept), complete, bool(broken) or last >= 0, bool(broken))
+    meant = last >= 0 or any(f"def {entry_point}" in lines[number] for number in broken)
+    return Program("\n".join(chosen), tuple(s.node for s in kept), complete, meant, bool(broken), alias)
 
 
 def statements(lines: list[str], parser: Parser, open_end: bool) -> tuple[list[Statement], bool, set[int]]:
@@ -92,18 +97,51 @@ def placed(node: ast.stmt, offset: int) -> Statement:
 
 def defines(node: ast.stmt, entry_point: str) -> bool:
     """Whether the statement gives the entry point a meaning: a function with a body, or an assignment."""
-    if isinstance(node, FUNCTIONS):
-        return node.name == entry_point and not is_stub(node)
-    return (
-        isinstance(node, ast.Assign) and entry_point in bound_names(node) and not isinstance(node.value, ast.Constant)
-    )
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            return node.name == entry_point and not is_stub(node)
+        case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
+            result = isinstance(value, ast.Constant) or calls(value, entry_point)
+            return entry_point in bound_names(node) and not result
+        case ast.If() | ast.Try() | ast.With():
+            inner = functions_within(node)
+            return any(defines(function, entry_point) for function in inner) and "__name__" not in used_names(node)
+        case _:
+            return False
+
+
+def calls(value: ast.expr, entry_point: str) -> bool:
+    """Whether the value is what the entry point returns, as in usage that keeps it under the same name."""
+    return isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == entry_point
+
+
+def functions_within(node: ast.stmt) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The functions defined under a condition, at any depth, but not inside others."""
+    waiting: list[ast.AST] = [node]
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, FUNCTIONS):
+            yield inner
+        elif isinstance(inner, ast.If | ast.Try | ast.With | ast.ExceptHandler):
+            waiting.extend(ast.iter_child_nodes(inner))
+
+
+def method_alias(nodes: Sequence[ast.stmt], entry_point: str) -> tuple[int, str]:
+    """The place of the last class with a method of the entry point's name, no stub, and the line that takes it."""
+    for place in reversed(range(len(nodes))):
+        node = nodes[place]
+        if isinstance(node, ast.ClassDef) and any(
+            isinstance(inner, ast.FunctionDef) and defines(inner, entry_point) for inner in node.body
+        ):
+            return place, f"{entry_point} = {node.name}().{entry_point}"
+    return -1, ""
 
 
 def is_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether the body holds nothing but a docstring, `...`, `pass` or NotImplementedError."""
+    """Whether the body holds nothing but a docstring, imports, `...`, `pass` or NotImplementedError."""
     for statement in node.body:
         match statement:
-            case ast.Pass() | ast.Expr(value=ast.Constant()):
+            case ast.Pass() | ast.Expr(value=ast.Constant()) | ast.Import() | ast.ImportFrom():
                 continue
             case ast.Raise(exc=ast.Name(id="NotImplementedError") | ast.Call(func=ast.Name(id="NotImplementedError"))):
                 continue
@@ -119,7 +157,7 @@ def belongs(node: ast.stmt, before: bool, entry_point: str) -> bool:
     """
     if isinstance(node, ast.ImportFrom):
         return node.module != "__future__"
-    if isinstance(node, (ast.Import, *DEFINITIONS)):
+    if isinstance(node, (ast.Import, *DEFINITIONS)) or defines(node, entry_point):
         return True
     used = used_names(node)
     if used & TALKS or "__name__" in used:
@@ -132,7 +170,7 @@ def belongs(node: ast.stmt, before: bool, entry_point: str) -> bool:
 
 
 def drop_unneeded(kept: list[Statement], entry_point: str) -> list[Statement]:
-    """Drop results of usage, and imports nothing uses of what may not be installed."""
+    """Drop results of usage, imports nothing uses of what may not be installed, and tests beside what they test."""
     last = max((i for i, s in enumerate(kept) if defines(s.node, entry_point)), default=-1)
     needed: set[str] = {entry_point}
     for s in kept:
@@ -146,9 +184,10 @@ def drop_unneeded(kept: list[Statement], entry_point: str) -> list[Statement]:
                 continue
         elif isinstance(s.node, ast.Assign | ast.AugAssign | ast.AnnAssign):
             asks_entry = entry_point in used_names(s.node) and entry_point not in bound
-            if asks_entry or (i > last and bound and not bound & needed):
+            no_answer = entry_point in bound and not defines(s.node, entry_point)
+            if asks_entry or no_answer or (i > last and bound and not bound & needed):
                 continue
-        elif is_test(s.node) and not bound & needed:
+        elif last >= 0 and is_test(s.node) and not bound & needed:
             continue
         result.append(s)
     return result
@@ -199,72 +238,3 @@ def missing_names(nodes: Iterable[ast.stmt]) -> set[str]:
                 case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Import() | ast.ImportFrom():
                     bound |= bound_names(inner)
     return read - bound
-
-
-def read_body(text: str, indent: int, parser: Parser) -> str | None:
-    """The function body a text begins with, indented by `indent`; None when it does not begin with one.
-
-    Lines may stand at the body's own depth, at the left margin, or all but the first one at depth. A body gives
-    something back: without `return`, `yield` or `raise` it could be prose.
-    """
-    lines = [expand_tabs(line) for line in text.split("\n")]
-    while lines and not lines[0].strip():
-        del lines[0]
-    if not lines:
-        return None
-    best: list[str] = []
-    for block in (deep_block(lines, indent), first_line_repaired(lines, indent), margin_block(lines, indent, parser)):
-        length, tree = parser.prefix(block, head="def body():\n")
-        if length > len(best) and gives_back(tree):
-            best = block[:length]
-    return "\n".join(best) + "\n" if best else None
-
-
-def deep_block(lines: list[str], indent: int) -> list[str]:
-    """The indented lines a text begins with, moved to `indent`."""
-    return shift(lines[: depth_end(lines)], indent) if indent_of(lines[0]) else []
-
-
-def first_line_repaired(lines: list[str], indent: int) -> list[str]:
-    """The same where the first line lost its indentation, wholly or in part, as after a prompt cut at its end."""
-    end = 1 + depth_end(lines[1:])
-    rest = shift(lines[1:end], indent)
-    first = " " * indent + lines[0].lstrip()
-    if lines[0].rstrip().endswith(":") and lines[1:end]:  # the rest may be this line's own block, and nothing else
-        depths = [indent_of(line) for line in lines[1:end] if line.strip()]
-        rest = lines[1:end] if depths and min(depths) > indent else rest
-    return [first, *rest] if indent_of(lines[0]) < indent else []
-
-
-def depth_end(lines: list[str]) -> int:
-    """Where the first line at the left margin stands that is neither blank, comment nor inside a string."""
-    for index, (line, inside) in enumerate(zip(lines, inside_flags(lines), strict=True)):
-        if not inside and line.strip() and line[0] not in " #":
-            return index
-    return len(lines)
-
-
-def margin_block(lines: list[str], indent: int, parser: Parser) -> list[str]:
-    """Statements at the left margin, up to the first that does not parse or defines something after a `return`."""
-    end = 0
-    for start, stop in chunks(lines):
-        try:
-            body = parser.parse("\n".join(lines[start:stop])).body
-        except SyntaxError:
-            break
-        end = stop
-        if any(isinstance(node, ast.Return) for node in body):
-            break
-    return shift(lines[:end], indent)
-
-
-def gives_back(tree: ast.Module) -> bool:
-    """Whether the one function in the tree returns, yields or raises by itself."""
-    waiting: list[ast.AST] = list(ast.iter_child_nodes(tree.body[0]))
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.Return | ast.Yield | ast.YieldFrom | ast.Raise):
-            return True
-        if not isinstance(node, (*DEFINITIONS, ast.Lambda)):
-            waiting.extend(ast.iter_child_nodes(node))
-    return False

@@ -1,13 +1,24 @@
-"""The parts of a model's reply: thoughts set aside, fenced blocks and the text between them. Parses no Python."""
+"""The parts of a model's reply: thoughts set aside, fenced and tagged blocks and the text between. Parses no Python."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
+THOUGHT = re.compile(
+    r"(?<![\"'`])(?:<(?P<tag>/?)(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)>"
+    r"|\[(?P<caps>/?)THINK\]|◁(?P<angle>/?)think▷|<\|(?:begin|(?P<token>end))_of_thought\|>)(?![\"'`])",
+    re.IGNORECASE,
+)
 # A fence opens a line, after list or quote marks perhaps, or ends a line of prose; after it at most a tag.
-FENCE = re.compile(r"^(?P<before>.*?)(?P<marks>(?<!`)`{3,}+|(?<!~)~{3,}+)[ \t]*(?P<tag>[^`~]*)$")
-LIST_MARKS = re.compile(r"[ \t>*+-]*(?:\d+[.)])?[ \t]*")
-INVISIBLE = {0xFEFF: None, 0x200B: None, 0x2060: None, 0x00A0: " ", 0x202F: " "}
+FENCE = re.compile(r"^(?P<before>.*?)(?P<marks>(?<!`)`{3,}+|(?<!~)~{3,}+)(?P<tag>[^`~]*)$")
+LIST_MARKS = re.compile(r"[ \t>*+-]*(?:\d+[.)][ \t]*)?")
+CODE_AS_TAG = re.compile(r"(?:[\w+#.-]+[ \t]+)?(?P<code>(?:async def|def|class|import|from)[ \t]+\w.*|@\w.*|\w+ = .*)")
+# Tags count where a line begins with them, or with a few words and a colon: code has them in strings, too.
+NAMES = r"final_answer|answer|code|solution|python|implementation|result|response|output|pre|script"
+CAPITALS = r"PYTHON|ANSWER|CODE|SOLUTION|BEGIN"
+OPENING = re.compile(
+    rf"(?:[^<\[`\"'#:]{{0,80}}:)?[ \t]*(?:<(?P<name>(?i:{NAMES}))(?:[ \t][^<>]{{0,80}})?>|\[(?P<capitals>{CAPITALS})\])"
+)
+CLOSING_LINE = re.compile(rf"[ \t]*(?:</(?i:{NAMES})>|\[/(?:{CAPITALS})\]|\[(?:DONE|END)\])[ \t]*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +27,8 @@ class Region:
 
     text: str
     fenced: bool = False
-    closed: bool = True  # false: the reply ended inside the fence
-
-
-def normal_text(text: str) -> str:
-    """Line ends as \\n, non-breaking spaces as spaces, byte-order marks and zero-width characters gone."""
-    return text.replace("\r\n", "\n").replace("\r", "\n").translate(INVISIBLE)
+    closed: bool = True  # false: the reply ended inside the fence or tag
+    tagged: bool = False  # it stands between tags such as <answer>
 
 
 def without_thoughts(text: str) -> str:
@@ -29,7 +36,7 @@ def without_thoughts(text: str) -> str:
     kept: list[str] = []
     start, thinking = 0, False
     for tag in THOUGHT.finditer(text):
-        if tag.group(1):
+        if any(tag.groups()):
             kept = kept if thinking else []
             start, thinking = tag.end(), False
         elif not thinking:
@@ -41,32 +48,74 @@ def without_thoughts(text: str) -> str:
 
 
 def regions(text: str) -> list[Region]:
-    """Fenced blocks and the text between, in order. A new tagged fence ends an open one."""
-    found: list[Region] = []
-    lines: list[str] = []
-    marks = ""  # of the open fence
-
-    def close(closed: bool = True) -> None:
-        if any(line.strip() for line in lines):
-            found.append(Region("\n".join(lines), bool(marks), closed or not marks))
-        lines.clear()
-
+    """Fenced and tagged blocks and the text between, in order. A new tagged fence ends an open one."""
+    reader = Reader()
     for line in text.split("\n"):
+        reader.take(line)
+    reader.close(closed=False)
+    return reader.found
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads a reply line by line."""
+
+    found: list[Region] = field(default_factory=list)
+    _lines: list[str] = field(default_factory=list)
+    _marks: str = ""  # of the open fence
+    _endings: tuple[str, ...] = ()  # of the open tag
+
+    def take(self, line: str) -> None:
+        opening = None if self._marks or self._endings else OPENING.match(line)
+        if opening is not None:
+            self.close()
+            name = opening["name"] or opening["capitals"]
+            self._endings = (f"</{name}>",) if opening["name"] else (f"[/{name}]", "[DONE]", "[END]")
+            line = line[opening.end() :]
         match = FENCE.match(line) if "```" in line or "~~~" in line else None
-        if match is not None and marks and match["marks"].startswith(marks) and not match["tag"].strip():
-            if match["before"].strip():
-                lines.append(match["before"])  # the fence closed behind the last line of code
-            close()
-            marks = ""
-        elif match is not None and opens(match, bool(marks)):
-            if not marks:
-                lines.append(LIST_MARKS.sub("", match["before"], count=1))
-            close()
-            marks = match["marks"]
+        if match is not None and self._marks and self._ends(match):
+            if LIST_MARKS.fullmatch(match["before"]) is None:
+                self._lines.append(match["before"])  # the fence closed behind the last line of code
+            self.close()
+        elif match is not None and opens(match, bool(self._marks)):
+            self._open(match)
+        elif self._marks:
+            self._lines.append(line)
         else:
-            lines.append(line)
-    close(closed=False)
-    return found
+            self._take_text(line)
+
+    def _open(self, match: re.Match[str]) -> None:
+        if not self._marks:
+            self._lines.append(LIST_MARKS.sub("", match["before"], count=1))
+        self.close()
+        self._marks = match["marks"]
+        code = CODE_AS_TAG.match(match["tag"].strip())
+        self._lines += [code["code"]] if code else []
+
+    def _ends(self, match: re.Match[str]) -> bool:
+        """Whether a line with fence marks closes the open fence. In a comment they are part of it."""
+        same = match["marks"].startswith(self._marks) and not match["tag"].strip()
+        return same and not match["before"].lstrip().startswith("#")
+
+    def _take_text(self, line: str) -> None:
+        """A line outside fences, which may end what a tag began."""
+        place, ending = min(((line.find(end), end) for end in self._endings if end in line), default=(-1, ""))
+        if place >= 0:
+            self._lines.append(line[:place])
+            self.close()
+            line = line[place + len(ending) :]
+        elif CLOSING_LINE.match(line):
+            self.close()
+            return
+        self._lines.append(line)
+
+    def close(self, closed: bool = True) -> None:
+        """End the block that is open, or the text between two."""
+        fenced, tagged = bool(self._marks), bool(self._endings)
+        if any(line.strip() for line in self._lines):
+            self.found.append(Region("\n".join(self._lines), fenced, closed or not (fenced or tagged), tagged))
+        self._lines.clear()
+        self._marks, self._endings = "", ()
 
 
 def opens(match: re.Match[str], inside: bool) -> bool:

@@ -6,14 +6,21 @@ import threading
 import warnings
 from dataclasses import dataclass
 
-PARSE_BUDGET_CHARS = 120_000  # of one reply, over all attempts; dense code parses at 400,000 a second or fewer
+PARSE_BUDGET_CHARS = 80_000  # of one reply, over all attempts; dense code parses at 400,000 a second or fewer
+CALL_CHARS = 30  # what a call of the parser takes beside the text, in characters
 PREFIX_TRIES = 16
 
+# A string that is not closed goes to the end of its line, so that no character is read twice.
 STRING_OR_BRACKET = re.compile(
-    r'"""|\'\'\'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|#[^\n]*|[()\[\]{}]|\n', re.DOTALL
+    r'"""|\'\'\'|"(?:\\.|[^"\\\n])*+"?|\'(?:\\.|[^\'\\\n])*+\'?|#[^\n]*|[()\[\]{}]|\n', re.DOTALL
 )  # fmt: skip
 NEW_CODE = re.compile(r"(?:async\s+def|def|class|import|from|@)\b")
 CONTINUES = re.compile(r"(?:elif|else|except|finally)\b|[)\]}#]")
+
+# How code that goes on begins: a statement. Prose seldom looks like it.
+STATEMENT = r"(?:return|for|while|if|with|try|def|import|from|raise|yield|assert)\b"
+ASSIGNMENT = r"[\w.]+(?:\[[^\]\n]*\])?[ \t]*[-+*/|&]?=[^=]"
+CODE_LINE = re.compile(rf"[ \t]*(?:{STATEMENT}|{ASSIGNMENT})")
 
 # warnings.catch_warnings changes the whole process, and extraction runs in threads.
 _parsing = threading.Lock()
@@ -27,7 +34,7 @@ class Parser:
 
     def parse(self, source: str) -> ast.Module:
         """Raises SyntaxError for whatever keeps the source from being a program, and when the budget is spent."""
-        self.left_chars -= len(source)
+        self.left_chars -= len(source) + CALL_CHARS
         if self.left_chars < 0:
             raise SyntaxError("too long to be searched")
         return parse(source)
@@ -59,14 +66,22 @@ def parse(source: str) -> ast.Module:
             raise SyntaxError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
 
 
-def standing(prompt: str) -> str:
-    """A prompt as a program of its own: where it ends at the head of a function, that does nothing."""
-    try:
-        parse(prompt)
-    except SyntaxError:
-        last = next((line for line in reversed(prompt.split("\n")) if line.strip()), "")
-        return f"{prompt.rstrip()}\n{' ' * (indent_of(last) + 4)}pass\n"
-    return prompt
+def body_indent(prompt: str) -> int:
+    """The depth at which the prompt's function goes on."""
+    lines = [line for line in prompt.split("\n") if line.strip()]
+    return (indent_of(lines[-1]) if lines else 0) or 4
+
+
+def stub_end(prompt: str) -> str:
+    """What makes a stub of a prompt that ends in a signature or a comment below it; mostly nothing."""
+    pass_line = " " * body_indent(prompt) + "pass\n"
+    for end in ("", pass_line):
+        try:
+            parse(prompt + end)
+        except SyntaxError:
+            continue
+        return end
+    return ""
 
 
 def describe(error: SyntaxError) -> str:

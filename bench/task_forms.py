@@ -14,7 +14,7 @@ from bench.datasets import Dataset
 from bench.errors import DataError
 from bench.programs import bound_names, used_names
 from bench.records import Suite, Task
-from bench.syntax import parse, standing
+from bench.syntax import parse, stub_end
 
 
 class Form(Protocol):
@@ -42,7 +42,7 @@ class Completions:
 
     def _task(self, row: CompletionRow) -> Task:
         call = f"\ncheck({row.entry_point})" if "def check(" in row.test else ""
-        suite = Suite(row.entry_point, f"{row.test}{call}", context=standing(row.prompt))
+        suite = Suite(row.entry_point, f"{row.test}{call}", context=row.prompt + stub_end(row.prompt))
         return Task(row.task_id, row.prompt, suite, reference=row.canonical_solution)
 
 

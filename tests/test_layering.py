@@ -17,6 +17,7 @@ FLOORS = {
     # what a run is
     "bench.errors": 0, "bench.calibration": 0, "bench.records": 0, "bench.version": 0, "bench.syntax": 0,
     "bench.files": 1, "bench.settings": 1, "bench.programs": 1, "bench.regions": 1, "bench.settings_file": 1.5,
+    "bench.repairs": 1, "bench.bodies": 1.5, "bench.search": 1.8,
     "bench.extraction": 2, "bench.journal": 2, "bench.listed": 2, "bench.plan": 2, "bench.published": 2,
     "bench.reply_file": 2, "bench.stats": 2, "bench.ledger": 2.5, "bench.prompts": 2.5, "bench.queues": 2.5,
     "bench.run_folder": 2.5, "bench.extractors": 1, "bench.intervals": 2.5, "bench.paired": 2.6, "bench.profiles": 2.8,
