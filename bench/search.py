@@ -108,8 +108,8 @@ class Search:
         return text
 
     def _body(self) -> Found | None:
-        """A body in a fence, or between prose."""
-        regions = [r for fenced in (True, False) for r in reversed(self._regions) if r.fenced is fenced]
+        """A body in a fence or tag, the last one first, or between prose."""
+        regions = sorted(self._regions[::-1], key=lambda region: not (region.fenced or region.tagged))
         for region in [*regions, *self._runs]:
             body = self._read_body(region.text)
             if body is not None:
