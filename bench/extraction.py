@@ -17,6 +17,7 @@ from bench.syntax import CODE_LINE, Parser, describe, parse
 READ_CHARS = 20_000  # of a reply's beginning and of its end, thoughts aside: more than one function takes
 CHECK_CHARS = 120_000  # what is longer is left to the sandbox, whose limits hold for the parser too
 BLACK_CHARS = 12_000  # black formats some 20,000 characters of dense code a second
+LANGUAGE = re.compile(r"\A\s*(?:python3?|py)[ \t]*\n")  # what follows a fence that the prompt has opened
 STAND_IN = "def body():\n"
 
 
@@ -46,7 +47,7 @@ def extracted(text: str, task: Task, any_name: bool = False) -> Candidate:
             return checked(found.completion, task, found.note)
     broken = broken_code(answer if answer.strip() else reply, task)
     if broken is not None:
-        return checked(behind_stub(broken, task.prompt), task, "no part of it parses")
+        return checked(behind_stub(broken, task.prompt), task, "no program in it")
     return Candidate("", "no code in the reply", Outcome.EMPTY)
 
 
@@ -62,7 +63,7 @@ def searched(text: str, task: Task, parser: Parser, any_name: bool) -> Found | N
 
 def looked_into(text: str, task: Task, parser: Parser, any_name: bool) -> Found | None:
     """The code as it stands; where that is no whole answer, after repairs, if they lead to one."""
-    shown = visible(text)
+    shown = LANGUAGE.sub("", visible(text), count=1)
     plain = [replace(region, text=unescaped(region.text)) for region in regions(shown)]
     span = outermost(shown)
     found = Search(plain, [span] if span else [], task, parser, any_name).best()

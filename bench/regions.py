@@ -16,7 +16,8 @@ CODE_AS_TAG = re.compile(r"(?:[\w+#.-]+[ \t]+)?(?P<code>(?:async def|def|class|i
 NAMES = r"final_answer|answer|code|solution|python|implementation|result|response|output|pre|script"
 CAPITALS = r"PYTHON|ANSWER|CODE|SOLUTION|BEGIN"
 OPENING = re.compile(
-    rf"(?:[^<\[`\"'#:]{{0,80}}:)?[ \t]*(?:<(?P<name>(?i:{NAMES}))(?:[ \t][^<>]{{0,80}})?>|\[(?P<capitals>{CAPITALS})\])"
+    rf"(?:[^<\[`\"'#:]{{0,80}}:)?[ \t]*"
+    rf"(?:<(?P<name>(?i:{NAMES}))(?:[ \t][^<>]{{0,80}})?>|\[(?P<capitals>{CAPITALS})\]){{1,3}}"
 )
 CLOSING_LINE = re.compile(rf"[ \t]*(?:</(?i:{NAMES})>|\[/(?:{CAPITALS})\]|\[(?:DONE|END)\])[ \t]*$")
 

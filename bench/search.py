@@ -1,7 +1,7 @@
 """One look through a reply: the ways in which code can stand in it, best first.
 
 Adds nothing that the reply does not hold, but for one line: the entry point as another name of the method, or with
-`any_name` of the only function, that the reply defines.
+`any_name` of the only function, that the reply defines. A prompt that ends in a bare signature is closed with `pass`.
 """
 
 import ast
@@ -100,16 +100,17 @@ class Search:
     def _supplied(self, program: Program) -> str:
         """The program, preceded by other fenced blocks that define what it lacks."""
         text = program.text
+        lacking = missing_names(program.nodes) - self._given
         for region, other in reversed(self._programs):
-            if other is not program and (region.fenced or region.tagged) and not other.defines:
-                lacking = missing_names(program.nodes) - self._given
-                if lacking & {name for node in other.nodes for name in bound_names(node)}:
-                    text = other.text + "\n\n\n" + text
+            if other is program or other.defines or not (region.fenced or region.tagged):
+                continue
+            if any(bound_names(node) & lacking for node in other.nodes):
+                text = other.text + "\n\n\n" + text
         return text
 
     def _body(self) -> Found | None:
-        """A body in a fence, or between prose."""
-        regions = [r for fenced in (True, False) for r in reversed(self._regions) if r.fenced is fenced]
+        """A body in a fence or tag, the last one first, or between prose."""
+        regions = sorted(self._regions, key=lambda region: region.fenced or region.tagged)[::-1]
         for region in [*regions, *self._runs]:
             body = self._read_body(region.text)
             if body is not None:

@@ -83,6 +83,7 @@ PLAIN: dict[str, Wrap] = {
     "body at the margin in a fence": lambda task, body: fence(textwrap.dedent(body)),
     "body in a fence whose first line lost its indentation": lambda task, body: fence(body.lstrip()),
     "body with tabs": lambda task, body: deep(body, "\t"),
+    "body in a fence that the prompt opened": lambda task, body: f"python\n{body}\n```\nIt's done.",
     "body in an answer tag": lambda task, body: f"I think so.\n<code>\n{body}</code>\nDone.",
     "whole function": lambda task, body: task.prompt + body,
     "whole function with tabs in its body": lambda task, body: task.prompt + deep(body, "\t"),
@@ -176,6 +177,7 @@ TAGGED: dict[str, Wrap] = {f"between {tag}": tagged(tag) for tag in TAGS} | {
     "between tags on the code's lines": lambda task, body: (
         f"Answer: <answer>{(task.prompt + body).strip()}</answer> It's done."
     ),
+    "between two tags": lambda task, body: f'<pre><code class="python">{(task.prompt + body).strip()}</code></pre>',
     "fence between tags": lambda task, body: f"<answer>\n{fence(task.prompt + body)}\n</answer>",
     "unclosed fence between tags": lambda task, body: f"<answer>\n```python\n{task.prompt}{body}\n</answer>",
     "before the end of a turn": lambda task, body: f"{fence(task.prompt + body)}<|im_end|>",
