@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bench.bodies import Body, read_body
+from bench.bodies import Body, depth_end, read_body
 from bench.programs import Program, bound_names, is_stub, is_test, missing_names, read_program
 from bench.records import Task
 from bench.regions import Region, indented_runs
@@ -54,7 +54,7 @@ class Search:
         """The answer; of a task whose prompt has no stub only a whole program is one."""
         bodies = self._task.entry_point in self._asked
         return (
-            (self._continuation() if bodies else None)
+            (self._continuation() if bodies else self._base_and_more())
             or self._program()
             or (self._body() if bodies else None)
             or self._other()
@@ -67,6 +67,34 @@ class Search:
         first = self._regions[0].text
         body = self._read_body(first)
         return None if body is None else found_body(body, "continuation", self._with_helpers(body.text, first))
+
+    def _base_and_more(self) -> Found | None:
+        """A reply that goes on in the function that the prompt begins, and below it defines the one asked for."""
+        if not self._asked or not self._regions or self._regions[0].fenced:
+            return None
+        first = self._regions[0].text
+        body = self._begun(first)
+        if body is None:
+            return None
+        more = read_program(first, self._task.entry_point, self._parser, open_end=True)
+        if more is None or not more.defines:
+            return None
+        how = "continuation" if more.complete else "continuation, truncated"
+        return Found(f"{body}\n\n{more.text}\n", how, sure=True)
+
+    def _begun(self, text: str) -> str | None:
+        """The indented lines that a text begins with, as they are where they fit the prompt."""
+        lines = text.split("\n")
+        start = next((number for number, line in enumerate(lines) if line.strip()), 0)
+        if not lines[start].startswith((" ", "\t")):
+            return None
+        asis = "\n".join(lines[start : start + depth_end(lines[start:])])
+        try:
+            self._parser.parse(self._task.prompt + asis)
+        except SyntaxError:
+            body = self._read_body(text)
+            return body.text if body else None
+        return asis
 
     def _program(self) -> Found | None:
         """The last complete definition, in fences and tags first; then one that was cut.

@@ -74,8 +74,8 @@ def body_indent(prompt: str) -> int:
 
 def stub_end(prompt: str) -> str:
     """What makes a stub of a prompt that ends in a signature or a comment below it; mostly nothing."""
-    pass_line = " " * body_indent(prompt) + "pass\n"
-    for end in ("", pass_line):
+    last = next((line for line in reversed(prompt.split("\n")) if line.strip()), "")
+    for end in ("", *(" " * depth + "pass\n" for depth in (body_indent(prompt), indent_of(last) + 4))):
         try:
             parse(prompt + end)
         except SyntaxError:

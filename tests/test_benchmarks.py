@@ -228,7 +228,7 @@ def test_a_task_whose_tests_need_more_than_plain_data_is_judged_beside_its_tests
 def test_a_defect_of_the_data_is_found_by_its_own_solution(tmp_path: Path) -> None:
     (task,) = load("custom", written(tmp_path, {**PLAIN, "canonical_solution": "    return x\n"})).tasks
     assert tried(task).failed == {
-        "Own/0": "WRONG_ANSWER: AssertionError (line 4: assert candidate(2) == 4); candidate(2) gives 2"
+        "Own/0": "WRONG_ANSWER: AssertionError (line 5: assert candidate(2) == 4); candidate(2) gives 2"
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bench.extraction import candidate
-from bench.records import Candidate, Outcome, Task
+from bench.records import Candidate, Outcome, Suite, Task
 from tests.wrappings import TASK, canonical, fence, program_passes
 
 
@@ -178,3 +178,33 @@ def test_a_body_and_the_function_it_calls_are_both_kept() -> None:
 )  # fmt: skip
 def test_words_in_any_dress_are_no_code(reply: str) -> None:
     assert candidate(reply, "reply", TASK, any_name=True) == Candidate("", "no code in the reply", Outcome.EMPTY)
+
+
+BASE = Task("Pro/0", "# Double a number.\ndef double(x):\n", Suite("double_all", "assert double_all([1, 2]) == [2, 4]"))
+BOTH = "    return 2 * x\n\n# Every number.\ndef double_all(xs):\n    return [double(x) for x in xs]\n"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        BOTH,
+        f"\n{BOTH}```\nIt works.",
+        f"{BOTH}\nprint(double_all([3]))\nassert double_all([1]) == [3]\n",
+        "```python\n" + BASE.prompt + BOTH + "```",
+        "```python\ndef double(x):\n    return x + x\n```\nand\n```python\ndef double_all(xs):\n"
+        "    return [double(x) for x in xs]\n```",
+    ],
+)
+def test_a_reply_to_a_self_invoking_task_keeps_both_functions(reply: str) -> None:
+    assert program_passes(candidate(reply, "reply", BASE), BASE)
+
+
+def test_a_reply_that_leaves_the_asked_function_out_does_not_pass_by_its_base() -> None:
+    assert not program_passes_or_raises(candidate("    return 2 * x\n", "reply", BASE))
+
+
+def program_passes_or_raises(found: Candidate) -> bool:
+    try:
+        return program_passes(found, BASE)
+    except NameError:
+        return False
