@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,9 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 NVML = r"""
 #include <stdio.h>
 #include <stdlib.h>
-enum { OK = 0, NOT_SUPPORTED = 3, NO_DRIVER = 9, LOST = 15 };
+enum { OK = 0, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7, NO_DRIVER = 9, LOST = 15 };
 typedef struct { unsigned long long total, free, used; } memory_t;
 typedef struct { unsigned gpu, memory; } load_t;
+typedef struct { unsigned pid; unsigned long long memory; unsigned gpu_instance, compute_instance; } process_t;
 static long index_of(void *gpu) { return (long)gpu - 1; }
 static int lost(void *gpu) { const char *which = getenv("FAKE_LOST"); return which && atol(which) == index_of(gpu); }
 
@@ -52,6 +54,35 @@ int nvmlDeviceGetTemperature(void *gpu, int sensor, unsigned *celsius) {
     *celsius = 60 + index_of(gpu);
     return OK;
 }
+int nvmlDeviceGetEnforcedPowerLimit(void *gpu, unsigned *milliwatts) {
+    if (lost(gpu)) return LOST;
+    *milliwatts = 700000;
+    return OK;
+}
+int nvmlDeviceGetClockInfo(void *gpu, int clock, unsigned *mhz) {
+    if (lost(gpu)) return LOST;
+    *mhz = clock == 1 ? 1980 : 2619;
+    return OK;
+}
+/* a driver older than the name "event reasons": 1 idle, 4 power cap, 64 thermal; the last GPU does not know it */
+int nvmlDeviceGetCurrentClocksThrottleReasons(void *gpu, unsigned long long *reasons) {
+    if (index_of(gpu) == 3) return NOT_SUPPORTED;
+    *reasons = index_of(gpu) ? 4 + 64 : 1;
+    return OK;
+}
+int nvmlDeviceGetTotalEnergyConsumption(void *gpu, unsigned long long *millijoules) {
+    if (lost(gpu)) return LOST;
+    static unsigned long long drawn = 5000000000ull;
+    *millijoules = drawn += 1500;
+    return OK;
+}
+int nvmlDeviceGetComputeRunningProcesses_v3(void *gpu, unsigned *count, process_t *found) {
+    unsigned room = *count;
+    *count = index_of(gpu) == 1 ? 2 : 0;
+    if (*count > room) return INSUFFICIENT_SIZE;
+    if (*count) found[0] = (process_t){4711, 19000ull << 20, -1, -1}, found[1] = (process_t){4712, -1ull, -1, -1};
+    return OK;
+}
 /* nvmlDeviceGetPowerUsage is missing, as in a driver older than the binding */
 """
 GPUS = tuple(DeviceSample(index, f"GPU-{letter}{index}", "Fake") for index, letter in enumerate("aabc"))
@@ -67,12 +98,12 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(code: str, library: Path, **environ: str) -> str:
+def run(code: str, library: Path, said: str = "", **environ: str) -> str:
     """What a fresh interpreter prints when it finds NVML in this folder; its warnings are errors."""
     environ = {**os.environ, "LD_LIBRARY_PATH": str(library), **environ}
     command = [sys.executable, "-W", "error", "-c", f"import msgspec, os, gpu_monitor\n{code}"]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
-    assert done.stderr == ""
+    assert done.stderr == said
     return done.stdout
 
 
@@ -92,6 +123,13 @@ def test_what_a_gpu_does_not_support_is_none_and_the_rest_is_read(library: Path)
             memory_total_mb=80000.0,
             temperature_c=60.0 + index if index else None,  # not supported by the first
             power_w=None,  # the function is missing
+            power_limit_w=700.0,
+            sm_clock_mhz=1980.0,
+            memory_clock_mhz=2619.0,
+            throttle=("", "sw_power_cap+hw_thermal", "sw_power_cap+hw_thermal", None)[index],
+            energy_mj=5000001500.0 + 1500 * index,
+            processes=2 if index == 1 else 0,
+            process_memory_mb="4711:19000 4712" if index == 1 else "",
         )
         for index in range(4)
     )
@@ -103,13 +141,17 @@ def test_a_gpu_lost_midway_keeps_its_place_without_figures(library: Path) -> Non
 monitor = gpu_monitor.GpuMonitor()
 before = monitor.read()
 os.environ["FAKE_LOST"] = "2"
-print(msgspec.json.encode((before, monitor.read())).decode())
+print(msgspec.json.encode((before, monitor.read(), monitor.read())).decode())
 monitor.close()
 monitor.close()
 """
-    before, after = msgspec.json.decode(run(code, library), type=tuple[list[DeviceSample], list[DeviceSample]])
-    assert after[2] == DeviceSample(2, "GPU-2aaa", "Fake 2")
-    assert [*after[:2], *after[3:]] == [*before[:2], *before[3:]]
+    said = "GPU 2 (GPU-2aaa): lost; its figures stay empty, the run goes on (GPU is lost)\n"
+    before, after, later = msgspec.json.decode(run(code, library, said), type=list[list[DeviceSample]])
+    assert after[2] == later[2] == DeviceSample(2, "GPU-2aaa", "Fake 2", lost=True)
+    drawn = {sample.index: sample.energy_mj for sample in after}
+    assert [replace(sample, energy_mj=drawn[sample.index]) for sample in before if sample.index != 2] == [
+        sample for sample in after if sample.index != 2
+    ]
 
 
 @pytest.mark.slow

@@ -61,6 +61,7 @@ class Device:
         self.starts = 0
         self.barren = 0  # lives in a row that ended without an answer
         self.died = False
+        self.last_error = ""
 
     def status(self) -> WorkerStatus:
         return WorkerStatus(
@@ -71,6 +72,7 @@ class Device:
             rows_in_use=self.worker.progress.rows_in_use,
             done_jobs=self.done,
             restarts=max(0, self.starts - 1),
+            last_error=self.last_error,
         )
 
 
@@ -154,7 +156,7 @@ class Dispatch:
             info = starting.result()
         except (WorkerDied, DeviceError) as death:
             log.warning(str(death))
-            self._last_error = death
+            self._last_error, device.last_error = death, str(death)
             # A device that is not fit says so itself: a second start would say the same.
             device.barren = BARREN_LIVES if isinstance(death, DeviceError) else device.barren + 1
             return None
@@ -242,7 +244,7 @@ class Dispatch:
         if not device.died:
             log.warning(str(death))
         device.died = True
-        self._last_error = death
+        self._last_error, device.last_error = death, str(death)
 
     def _try_again(self, k: int, reason: str, device: Device, useful: bool = True) -> None:
         """Queue a job whose generation failed once more, or record it as failed when that was the last attempt.
