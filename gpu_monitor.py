@@ -193,6 +193,7 @@ class GpuMonitor:
         except self._nvml.NVMLError:
             return None
 
+
 def _import_pynvml() -> ModuleType:
     # The package pynvml, which users' cards name, warns at import that its module comes from nvidia-ml-py.
     # Filtering by message, and for good, because catch_warnings would race with other threads.

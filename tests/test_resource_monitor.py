@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from resource_monitor import GPU_COLUMNS, RESOURCE_COLUMNS, ResourceMonitor, context_switches, hardware
+from resource_monitor import GPU_COLUMNS, RESOURCE_COLUMNS, ResourceMonitor
+from watch.host import hardware
+from watch.processes import context_switches
 
 WAIT_S = 20.0
 
