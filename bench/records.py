@@ -242,4 +242,5 @@ class WorkerStatus:
     rows_in_use: int = 0
     done_jobs: int = 0
     restarts: int = 0
+    deaths: int = 0
     last_error: str = ""  # why it died last

@@ -14,8 +14,8 @@ EMBEDDED = "embedded"  # the model_id of the bundled SmolLM2-135M-Instruct
 # Keys that change how a run is watched or carried out but not what it measures: a resume may change them.
 NOT_MEASURED = frozenset({
     "output_dir", "verbose", "eval_workers", "sandbox", "monitor_interval_s", "idle_baseline_s", "wandb",
-    "wandb_project", "wandb_entity", "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s", "load_timeout_s", "engine_rows",
-    "max_in_flight", "distribution", "cpu_workers", "batch_audit",
+    "wandb_project", "wandb_entity", "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s",
+    "load_timeout_s", "engine_rows", "max_in_flight", "distribution", "cpu_workers", "batch_audit",
 })  # fmt: skip
 
 Temperature = Annotated[float, Field(gt=0, le=10)]

@@ -49,9 +49,8 @@ class Events:
         self._paused = paused or self._paused
 
     def _compare(self, before: WorkerStatus | None, now: WorkerStatus) -> None:
-        state, restarts, error = (before.state, before.restarts, before.last_error) if before else ("", 0, "")
-        died = now.last_error != error or now.restarts > restarts
-        if died and any(words in now.last_error for words in OUT_OF_MEMORY):
+        state, restarts, deaths = (before.state, before.restarts, before.deaths) if before else ("", 0, 0)
+        if now.deaths > deaths and any(words in now.last_error for words in OUT_OF_MEMORY):
             self.add("out_of_memory", now.device, now.last_error)
         if now.restarts > restarts:
             self.add("restarted", now.device, now.last_error)
