@@ -118,7 +118,7 @@ def test_the_idle_machine_is_watched_for_so_long_and_not_at_all_where_nothing_te
     assert idle_watts(0, lambda: [gpu("a", 1.0)], Rapl(tmp_path)) == {}
     found = idle_watts(0.05, lambda: [gpu("a", None, 60.0), gpu("b", None, 40.0)], Rapl(tmp_path))
     assert found.keys() == {"nvml"}
-    assert math.isclose(found["nvml"], 100.0, rel_tol=0.05)
+    assert math.isclose(found["nvml"], 100.0)
 
 
 def test_energy_is_told_per_token_evaluation_and_solved_task_above_the_idle_machine() -> None:

@@ -98,10 +98,11 @@ def idle_watts(seconds: float, gpus: Callable[[], Iterable[DeviceSample]], rapl:
     meter = Meter(rapl, Before())
     if not seconds or not meter.read(gpus(), 0.0).joules():
         return {}
-    while (took_s := time.monotonic() - began) < seconds:
+    took_s = 0.0
+    while took_s < seconds:
         time.sleep(min(LOOK_EVERY_S, seconds - took_s))
-        drawn = meter.read(gpus(), time.monotonic() - began)
-    took_s = time.monotonic() - began
+        took_s = time.monotonic() - began
+        drawn = meter.read(gpus(), took_s)
     return {source: joules / took_s for source, joules in drawn.joules().items()}
 
 
