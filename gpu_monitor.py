@@ -3,6 +3,7 @@
 The one home of pynvml. Knows no run, no worker and no torch. Indices are NVML's, which is the PCI bus order.
 """
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +15,13 @@ from typing import Any
 from bench.records import DeviceSample
 
 MIB = 1024 * 1024
+# Bits of nvmlDeviceGetCurrentClocksEventReasons. Being idle (1) is not among them: it holds nothing down.
+THROTTLES = {
+    2: "application_clocks", 4: "sw_power_cap", 8: "hw_slowdown", 16: "sync_boost", 32: "sw_thermal", 64: "hw_thermal",
+    128: "power_brake", 256: "display_clocks", 512: "board_limit", 1024: "reliability",
+}  # fmt: skip
+
+log = logging.getLogger("swarmeval")
 
 
 def list_devices() -> tuple[DeviceSample, ...]:
@@ -85,6 +93,7 @@ class GpuMonitor:
         self._nvml = _import_pynvml()
         self._gpus: tuple[_Gpu, ...] = ()
         self._open = False
+        self._lost: set[int] = set()  # indices that were said to be
         try:
             self._nvml.nvmlInit()
         except self._nvml.NVMLError:
@@ -124,11 +133,15 @@ class GpuMonitor:
         return tuple(gpus)
 
     def _sample(self, gpu: _Gpu) -> DeviceSample:
-        nvml = self._nvml
-        load = self._ask(nvml.nvmlDeviceGetUtilizationRates, gpu.handle)
-        memory = self._ask(nvml.nvmlDeviceGetMemoryInfo, gpu.handle)
-        temperature_c = self._ask(nvml.nvmlDeviceGetTemperature, gpu.handle, nvml.NVML_TEMPERATURE_GPU)
-        power_mw = self._ask(nvml.nvmlDeviceGetPowerUsage, gpu.handle)
+        nvml, handle = self._nvml, gpu.handle
+        try:
+            memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+        except nvml.NVMLError as error:
+            if self._is_lost(gpu, error):  # further questions could each wait for a device that has gone
+                return DeviceSample(gpu.index, gpu.uuid, gpu.name, lost=True)
+            memory = None
+        load = self._ask(nvml.nvmlDeviceGetUtilizationRates, handle)
+        processes, process_memory_mb = self._processes(handle)
         return DeviceSample(
             index=gpu.index,
             uuid=gpu.uuid,
@@ -136,9 +149,42 @@ class GpuMonitor:
             utilization_pct=None if load is None else float(load.gpu),
             memory_used_mb=None if memory is None else memory.used / MIB,
             memory_total_mb=None if memory is None else memory.total / MIB,
-            temperature_c=None if temperature_c is None else float(temperature_c),
-            power_w=None if power_mw is None else power_mw / 1000,
+            temperature_c=self._number(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
+            power_w=self._number(nvml.nvmlDeviceGetPowerUsage, handle, unit=1000),
+            power_limit_w=self._number(nvml.nvmlDeviceGetEnforcedPowerLimit, handle, unit=1000),
+            sm_clock_mhz=self._number(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
+            memory_clock_mhz=self._number(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_MEM),
+            throttle=self._throttle(handle),
+            energy_mj=self._number(nvml.nvmlDeviceGetTotalEnergyConsumption, handle),
+            processes=processes,
+            process_memory_mb=process_memory_mb,
         )
+
+    def _is_lost(self, gpu: _Gpu, error: Any) -> bool:
+        """Whether this refusal means that the GPU is gone; said once in the log."""
+        if error.value not in (self._nvml.NVML_ERROR_GPU_IS_LOST, self._nvml.NVML_ERROR_RESET_REQUIRED):
+            return False
+        if gpu.index not in self._lost:
+            self._lost.add(gpu.index)
+            log.warning("GPU %d (%s): lost; its figures stay empty, the run goes on (%s)", gpu.index, gpu.uuid, error)
+        return True
+
+    def _throttle(self, handle: Any) -> str | None:
+        bits = self._ask(self._nvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
+        if bits is None:  # the name that drivers before 535 have for it
+            bits = self._ask(self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
+        return None if bits is None else "+".join(word for bit, word in THROTTLES.items() if bits & bit)
+
+    def _processes(self, handle: Any) -> tuple[int | None, str | None]:
+        found = self._ask(self._nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        if found is None:
+            return None, None
+        each = (f"{one.pid}:{one.usedGpuMemory // MIB}" if one.usedGpuMemory is not None else one.pid for one in found)
+        return len(found), " ".join(map(str, each))
+
+    def _number(self, call: Callable[..., Any], *arguments: Any, unit: float = 1) -> float | None:
+        found = self._ask(call, *arguments)
+        return None if found is None else found / unit
 
     def _ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """What NVML answers; None when it refuses: not supported, function missing in this driver, GPU lost."""

@@ -97,6 +97,10 @@ class Judge:
         """The layers that do not hold here, and why."""
         return self._sandbox.missing()
 
+    def pids(self) -> tuple[int, ...]:
+        """Of the processes that start judged programs. May be called from any thread."""
+        return self._sandbox.pids()
+
     async def calibrate(self) -> Calibration:
         """Judge every canonical solution, and scale the time limit to what this machine needs for them.
 

@@ -1,108 +1,67 @@
-"""The background sampler: CPU, memory, disk, GPUs and processes -> two CSV files and the tracker.
+"""The background sampler: machine, processes, GPUs and energy -> two CSV files and the tracker.
 
-The one home of psutil. Knows no job and no score: what else a tracker should see, `live` gives it.
+Knows no job, no fleet and no score: whom to watch, and what else belongs into a row, callables give it.
 """
 
 import logging
 import os
-import platform
-import resource
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from bench.records import DeviceSample
-from gpu_monitor import GpuMonitor, list_devices, visible_here
+from gpu_monitor import GpuMonitor, visible_here
+from watch import host
 from watch.csv_trace import GPUS, RESOURCES, Cell, CsvTrace, last_rows
+from watch.energy import Before, Drawn, Meter, Rapl, earlier
+from watch.processes import Group, Thrifty, context_switches
 from watch.tracking import Tracker
 
 TIME_COLUMNS = ("time", "elapsed_s")
-HOST_COLUMNS = ("cpu_pct", "load1", "ram_used_mb", "ram_total_mb", "swap_used_mb", "disk_free_mb")
-COORDINATOR_COLUMNS = (
+PROCESS_COLUMNS = (
     "coordinator_cpu_pct", "coordinator_rss_mb", "coordinator_threads",
     "coordinator_ctx_voluntary", "coordinator_ctx_involuntary",
+    "workers_cpu_pct", "workers_rss_mb", "workers_threads", "workers_ctx_voluntary", "workers_ctx_involuntary",
+    "judges_cpu_pct", "judges_rss_mb", "judges_processes", "judges_ctx_voluntary", "judges_ctx_involuntary",
+    "python_processes",
 )  # fmt: skip
-WORKERS_COLUMNS = ("workers_cpu_pct", "workers_rss_mb")
-RESOURCE_COLUMNS = TIME_COLUMNS + HOST_COLUMNS + COORDINATOR_COLUMNS + WORKERS_COLUMNS
-GPU_FIELDS = ("utilization_pct", "memory_used_mb", "memory_total_mb", "temperature_c", "power_w")
+LIVE_COLUMNS = (
+    "done_jobs", "total_jobs", "in_flight", "rows_in_use", "waiting_jobs", "judge_backlog",
+    "jobs_per_s", "tokens_per_s", "pass_at_1",
+)  # fmt: skip
+RESOURCE_COLUMNS = (*TIME_COLUMNS, *host.COLUMNS, *PROCESS_COLUMNS, "loop_lag_ms", "rapl_j", *LIVE_COLUMNS)
+GPU_FIELDS = (
+    "utilization_pct", "memory_used_mb", "memory_total_mb", "temperature_c", "power_w", "power_limit_w",
+    "sm_clock_mhz", "memory_clock_mhz", "throttle", "energy_mj", "processes", "process_memory_mb",
+)  # fmt: skip
 GPU_COLUMNS = (*TIME_COLUMNS, "index", "uuid", "name", *GPU_FIELDS)
 
-MIB = 1024 * 1024
+USES = ("cpu_pct", "rss_mb", "processes", "threads", "ctx_voluntary", "ctx_involuntary")
+SHARE_OF_A_CORE = 0.003  # of each kind of reading; machines with hundreds of threads are looked at less often
 
 log = logging.getLogger("swarmeval")
 
-Reading = dict[str, float]
+Row = dict[str, Cell]
 
 
-def context_switches() -> tuple[int, int]:
-    """(voluntary, involuntary) context switches of this process since it began, all its threads together.
-
-    From getrusage: psutil reads /proc/<pid>/status, which counts the main thread alone.
-    """
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_nvcsw, usage.ru_nivcsw
+def nobody() -> Iterable[int]:
+    return ()
 
 
-def hardware() -> dict[str, object]:
-    """What this machine is, for the manifest. Cores it cannot tell are None."""
-    import psutil
-
-    return {
-        "cpu": _cpu_model(),
-        "physical_cores": psutil.cpu_count(logical=False),
-        "logical_cores": psutil.cpu_count(logical=True),
-        "usable_cores": len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else None,
-        "ram_mb": round(psutil.virtual_memory().total / MIB),
-        "gpus": [
-            {"index": gpu.index, "uuid": gpu.uuid, "name": gpu.name, "memory_total_mb": gpu.memory_total_mb}
-            for gpu in list_devices()
-        ],
-        "platform": platform.platform(),
-    }
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-class _Processes:
-    """CPU and memory of some processes; CPU % counts from one reading to the next, 100 is one core."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, Any] = {}  # pid -> psutil.Process, kept because it remembers its last CPU times
-
-    def sums(self, pids: Iterable[int]) -> tuple[float, float]:
-        """CPU % and resident MiB together. A process that has ended adds nothing."""
-        import psutil
-
-        wanted = set(pids)
-        self._known = {pid: process for pid, process in self._known.items() if pid in wanted}
-        cpu_pct = rss_mb = 0.0
-        for pid in wanted:
-            try:
-                process = self._known.get(pid) or self._known.setdefault(pid, psutil.Process(pid))
-                with process.oneshot():
-                    cpu_pct += process.cpu_percent()
-                    rss_mb += process.memory_info().rss / MIB
-            except psutil.NoSuchProcess:
-                self._known.pop(pid, None)
-        return cpu_pct, rss_mb
+def unheard(gpus: Sequence[DeviceSample]) -> None:
+    """Where nobody else wants to know of the GPUs."""
 
 
 class ResourceMonitor:
     """Samples every `interval_s` in a thread of its own, from start() to stop().
 
-    `processes` gives the workers' PIDs by name and `live` further numbers for the tracker; both are called in
-    the monitor's thread. Nothing that fails here, disk, reading or callback, ends the run: it is logged once.
+    `processes` gives the workers' PIDs by name, `judges` those of the processes that start judged programs, `live`
+    further numbers for row and tracker, and `on_gpus` is told each reading of the GPUs; all are called in the
+    monitor's thread. Nothing that fails here, disk, reading or callback, ends the run: it is logged once.
     """
 
     def __init__(
@@ -111,22 +70,30 @@ class ResourceMonitor:
         interval_s: float,
         processes: Callable[[], Mapping[str, int]],
         tracker: Tracker,
-        live: Callable[[], Mapping[str, float]],
+        live: Callable[[], Mapping[str, Cell]],
+        judges: Callable[[], Iterable[int]] = nobody,
+        on_gpus: Callable[[Sequence[DeviceSample]], None] = unheard,
     ) -> None:
         self._folder = folder
         self._interval_s = interval_s
-        self._processes = processes
         self._tracker = tracker
         self._live = live
+        self._on_gpus = on_gpus
         self._resources = CsvTrace(folder / RESOURCES, RESOURCE_COLUMNS)
         self._gpus = CsvTrace(folder / GPUS, GPU_COLUMNS)
-        self._coordinator = _Processes()
-        self._workers = _Processes()
+        self._host = Thrifty(lambda: host.use(folder), SHARE_OF_A_CORE)
+        self._processes = Thrifty(_Watched(processes, judges).read, SHARE_OF_A_CORE)
         self._failed: set[str] = set()  # what has been complained about
+        self._before_s = 0.0  # that earlier sessions watched
+        self._began: float | None = None
+        self._drawn = Drawn(None, {}), 0.0
+        self._cpu_s = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="resource-monitor", daemon=True)
 
     def start(self) -> None:
+        self._before_s = _seconds_watched(self._folder / RESOURCES)
+        self._began = time.monotonic()
         self._thread.start()
 
     def stop(self) -> None:
@@ -134,6 +101,21 @@ class ResourceMonitor:
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
+
+    @property
+    def elapsed_s(self) -> float:
+        """The clock of the traces: the time that all sessions of the run were watched, what lay between left out."""
+        return self._before_s + (time.monotonic() - self._began if self._began is not None else 0.0)
+
+    @property
+    def drawn(self) -> tuple[Drawn, float]:
+        """What the run drew up to the last sample, and the elapsed_s of that."""
+        return self._drawn
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time that watching took, up to the last sample."""
+        return self._cpu_s
 
     def __enter__(self) -> Self:
         self.start()
@@ -146,68 +128,51 @@ class ResourceMonitor:
 
     def _watch(self) -> None:
         nvml = GpuMonitor()
+        meter = Meter(Rapl(), self._before())
         self._resources.open()
         self._gpus.open()
-        self._tried("host", self._read_host)  # psutil counts CPU % from the reading before: this one begins it
-        self._tried("processes", self._read_processes)
-        before_s = _seconds_watched(self._folder / RESOURCES)
-        began = time.monotonic()
-        due = began
+        self._tried("host", self._host)  # CPU % counts from the reading before: this one begins it
+        self._tried("processes", self._processes)
+        meter.read(visible_here(nvml.read()), self.elapsed_s)
+        due = time.monotonic()
         try:
             last = False
             while not last:  # so that a run stopped at once has a sample too
                 due = max(due + self._interval_s, time.monotonic())  # late samples are skipped, not made up
                 last = self._stopping.wait(due - time.monotonic())
-                self._sample(nvml, before_s + time.monotonic() - began)
+                self._sample(visible_here(nvml.read()), meter)
+                self._cpu_s = time.thread_time()
         finally:
             self._resources.close()
             self._gpus.close()
             nvml.close()
 
-    def _sample(self, nvml: GpuMonitor, elapsed_s: float) -> None:
-        stamp: dict[str, Cell] = {
+    def _before(self) -> Before:
+        """What earlier sessions drew; unknown where their traces cannot be read."""
+        try:
+            return earlier(self._folder / RESOURCES, self._folder / GPUS)
+        except (OSError, ValueError) as error:
+            log.warning("monitor: what earlier sessions drew cannot be read, the run goes on (%s)", error)
+            return Before(None, None)
+
+    def _sample(self, gpus: Sequence[DeviceSample], meter: Meter) -> None:
+        elapsed_s = self.elapsed_s
+        stamp: Row = {
             "time": datetime.now(UTC).astimezone().isoformat(timespec="milliseconds"),
             "elapsed_s": elapsed_s,
         }
-        reading = {**self._tried("host", self._read_host), **self._tried("processes", self._read_processes)}
-        self._resources.append({**stamp, **reading})
-        gpus = visible_here(nvml.read())
-        for gpu in gpus:
-            self._gpus.append({**stamp, **{column: getattr(gpu, column) for column in GPU_COLUMNS[2:]}})
+        drawn = meter.read(gpus, elapsed_s)
+        self._drawn = drawn, elapsed_s
         live = self._tried("live numbers", self._live)
-        self._tried("tracker", lambda: self._tracker.log({"elapsed_s": elapsed_s, **reading, **_flat(gpus), **live}))
+        row = {**stamp, **self._tried("host", self._host), **self._tried("processes", self._processes), **live}
+        row["rapl_j"] = drawn.rapl_j
+        self._resources.append(row)
+        for gpu in gpus:
+            self._gpus.append({**stamp, **_gpu_row(gpu, drawn)})
+        self._tried("GPU memory", lambda: self._on_gpus(gpus))
+        self._tried("tracker", lambda: self._tracker.log(_numbers({**row, **_flat(gpus)})))
 
-    def _read_host(self) -> Reading:
-        import psutil
-
-        memory = psutil.virtual_memory()
-        return {
-            "cpu_pct": psutil.cpu_percent(),
-            "load1": os.getloadavg()[0],
-            "ram_used_mb": (memory.total - memory.available) / MIB,
-            "ram_total_mb": memory.total / MIB,
-            "swap_used_mb": psutil.swap_memory().used / MIB,
-            "disk_free_mb": psutil.disk_usage(str(self._folder)).free / MIB,
-        }
-
-    def _read_processes(self) -> Reading:
-        import psutil
-
-        own = os.getpid()
-        cpu_pct, rss_mb = self._coordinator.sums([own])
-        workers_cpu_pct, workers_rss_mb = self._workers.sums(pid for pid in self._processes().values() if pid != own)
-        voluntary, involuntary = context_switches()
-        return {
-            "coordinator_cpu_pct": cpu_pct,
-            "coordinator_rss_mb": rss_mb,
-            "coordinator_threads": psutil.Process().num_threads(),
-            "coordinator_ctx_voluntary": voluntary,
-            "coordinator_ctx_involuntary": involuntary,
-            "workers_cpu_pct": workers_cpu_pct,
-            "workers_rss_mb": workers_rss_mb,
-        }
-
-    def _tried(self, what: str, read: Callable[[], Mapping[str, float] | None]) -> Mapping[str, float]:
+    def _tried(self, what: str, read: Callable[[], Mapping[str, Cell] | None]) -> Mapping[str, Cell]:
         """What `read` gives; nothing, and one line in the log per kind of reading, when it fails."""
         try:
             return read() or {}
@@ -216,6 +181,32 @@ class ResourceMonitor:
                 self._failed.add(what)
                 log.warning("monitor: %s cannot be read, the run goes on (%s: %s)", what, type(error).__name__, error)
             return {}
+
+
+class _Watched:
+    """The coordinator, which is this process, its workers and its judges."""
+
+    def __init__(self, workers: Callable[[], Mapping[str, int]], judges: Callable[[], Iterable[int]]) -> None:
+        self._worker_pids = workers
+        self._judge_pids = judges
+        self._coordinator, self._workers, self._judges = Group(), Group(), Group(trees=True)
+
+    def read(self) -> Row:
+        own = os.getpid()
+        coordinator = self._coordinator.use([own])
+        workers = self._workers.use({pid for pid in self._worker_pids().values() if pid != own})
+        judges = self._judges.use(self._judge_pids())
+        voluntary, involuntary = context_switches()  # which also knows those of threads that have ended
+        return {
+            "coordinator_cpu_pct": coordinator.cpu_pct,
+            "coordinator_rss_mb": coordinator.rss_mb,
+            "coordinator_threads": coordinator.threads,
+            "coordinator_ctx_voluntary": voluntary,
+            "coordinator_ctx_involuntary": involuntary,
+            **{f"workers_{name}": getattr(workers, name) for name in USES if name != "processes"},
+            **{f"judges_{name}": getattr(judges, name) for name in USES if name != "threads"},
+            "python_processes": coordinator.processes + workers.processes + judges.processes,
+        }
 
 
 def _seconds_watched(trace: Path) -> float:
@@ -227,7 +218,18 @@ def _seconds_watched(trace: Path) -> float:
         return 0.0
 
 
-def _flat(gpus: Iterable[DeviceSample]) -> Reading:
-    """{"gpu0/power_w": ...}: what a GPU does not tell is left out."""
-    values = {f"gpu{gpu.index}/{name}": getattr(gpu, name) for gpu in gpus for name in GPU_FIELDS}
-    return {name: value for name, value in values.items() if value is not None}
+def _gpu_row(gpu: DeviceSample, drawn: Drawn) -> Row:
+    """Its energy is that of the run; one that is lost has none any more."""
+    joules = None if gpu.lost else drawn.gpus_j.get(gpu.uuid)
+    fields = {name: getattr(gpu, name) for name in ("index", "uuid", "name", *GPU_FIELDS)}
+    return {**fields, "energy_mj": None if joules is None else round(1000 * joules)}
+
+
+def _flat(gpus: Iterable[DeviceSample]) -> Row:
+    """{"gpu0/power_w": ...}"""
+    return {f"gpu{gpu.index}/{name}": getattr(gpu, name) for gpu in gpus for name in GPU_FIELDS}
+
+
+def _numbers(row: Mapping[str, Cell]) -> dict[str, float]:
+    """What a tracker can draw."""
+    return {name: value for name, value in row.items() if isinstance(value, float | int)}

@@ -13,7 +13,10 @@ from bench.run_folder import read_manifest
 from bench.settings import JUDGED_BY
 
 # Settings that concern the folder and the screen only.
-NO_MATTER = ("output_dir", "verbose", "monitor_interval_s", "wandb", "wandb_project", "wandb_entity", "wandb_tags")
+NO_MATTER = (
+    "output_dir", "verbose", "monitor_interval_s", "idle_baseline_s", "wandb", "wandb_project", "wandb_entity",
+    "wandb_tags",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class EndedRun:
     score: dict[str, Any]
     shares: dict[str, float]  # pass@1 of each task
     memory_mb: float | None  # of the workers, at most
-    energy_wh: float | None  # of the GPUs
+    energy_wh: float | None
 
 
 def read(folder: Path) -> EndedRun:
@@ -58,7 +61,7 @@ def read(folder: Path) -> EndedRun:
         shares=shares,
         memory_mb=max((float(row["workers_rss_mb"]) for row in _rows(folder / "resource_trace.csv", "workers_rss_mb")),
                       default=None),
-        energy_wh=energy_wh(folder / "gpu_trace.csv"),
+        energy_wh=score["energy"]["joules"] / 3600 if "energy" in score else energy_wh(folder / "gpu_trace.csv"),
     )  # fmt: skip
 
 
@@ -109,7 +112,10 @@ def differing(one: EndedRun, other: EndedRun) -> dict[str, tuple[object, object]
 
 
 def energy_wh(trace: Path) -> float | None:
-    """What all GPUs drew: their power times the time between samples; None where none says."""
+    """What all GPUs drew by a trace, for runs whose score does not say: their power times the time between samples.
+
+    None where none says.
+    """
     joules, last = 0.0, dict[str, float]()
     for row in _rows(trace, "power_w"):
         now, before = float(row["elapsed_s"]), last.get(row["uuid"])

@@ -198,6 +198,14 @@ class DeviceSample:
     memory_total_mb: float | None = None
     temperature_c: float | None = None
     power_w: float | None = None
+    power_limit_w: float | None = None
+    sm_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    throttle: str | None = None  # what holds its clocks down, words joined by "+"; "" nothing
+    energy_mj: float | None = None  # since its driver was loaded
+    processes: int | None = None  # that compute on it
+    process_memory_mb: str | None = None  # "PID:MiB" of each, joined by blanks; without ":MiB" where NVML hides it
+    lost: bool = False  # it answered once and does so no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,3 +242,5 @@ class WorkerStatus:
     rows_in_use: int = 0
     done_jobs: int = 0
     restarts: int = 0
+    deaths: int = 0
+    last_error: str = ""  # why it died last

@@ -13,9 +13,9 @@ EMBEDDED = "embedded"  # the model_id of the bundled SmolLM2-135M-Instruct
 
 # Keys that change how a run is watched or carried out but not what it measures: a resume may change them.
 NOT_MEASURED = frozenset({
-    "output_dir", "verbose", "eval_workers", "sandbox", "monitor_interval_s", "wandb", "wandb_project", "wandb_entity",
-    "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s", "load_timeout_s", "engine_rows",
-    "max_in_flight", "distribution", "cpu_workers", "batch_audit",
+    "output_dir", "verbose", "eval_workers", "sandbox", "monitor_interval_s", "idle_baseline_s", "wandb",
+    "wandb_project", "wandb_entity", "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s",
+    "load_timeout_s", "engine_rows", "max_in_flight", "distribution", "cpu_workers", "batch_audit",
 })  # fmt: skip
 
 Temperature = Annotated[float, Field(gt=0, le=10)]
@@ -132,6 +132,9 @@ class RunConfig(BaseModel):
 
     output_dir: str = Field("logs", min_length=1, description="the run folder")
     verbose: bool = Field(False, description="a line per batch, and the workers' logs, on the screen")
+    idle_baseline_s: float = Field(
+        3.0, ge=0, le=WEEK_S, description="seconds of watching the idle machine, where it tells its energy; 0: none"
+    )
     monitor_interval_s: float = Field(1.0, ge=0.05, le=86_400, description="seconds between monitor samples")
     wandb: Literal["off", "offline", "online"] = Field("off", description="Weights & Biases")
     wandb_project: str = Field("swarmeval", min_length=1, description="W&B project")

@@ -34,7 +34,7 @@ def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
     from bench.records import Completion, Outcome, Verdict
     from bench.settings import RunConfig
     from human_eval_runner import load_tasks
-    from resource_monitor import context_switches
+    from watch.processes import context_switches
     from workers.devices import choose_devices
     from workers.local import LocalFleet
     from workers.replica_spec import ReplicaSpec, Script

@@ -19,9 +19,10 @@ from bench.settings import RunConfig
 from commands.open_run import OpenRun, opened
 from commands.session import carry_out
 from commands.summary import say
+from commands.watching import Watching
 from gpu_monitor import list_devices, visible_here
-from resource_monitor import ResourceMonitor, hardware
 from watch import status as status_file
+from watch.host import hardware
 from watch.logs import shown
 from watch.progress import Progress
 from watch.tracking import check_login, make_tracker
@@ -66,19 +67,16 @@ def run(options: argparse.Namespace) -> int:
         )
         fleet = LocalFleet(devices, _replicas(config, devices, model), config.worker_timeout_s, config.load_timeout_s)
         tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
-        desk = _Desk(config, plan, record, progress)
-        watcher = ResourceMonitor(
-            record.folder,
-            config.monitor_interval_s,
-            lambda: {worker.name: worker.pid for worker in fleet.workers if worker.pid is not None},
-            tracker,
-            desk.live,
-        )
+        watching = Watching(config, record, fleet, devices, tracker)
+        desk = _Desk(config, plan, record, progress, watching)
         hooks = Hooks(request=desk.request, ready=desk.ready, publish=desk.publish)
+        facts = _facts(config, len(devices))
         score: dict[str, object] = {}
         try:
-            with watcher:
-                ending = carry_out(config, record, fleet, hooks, _facts(config, len(devices)))
+            with watching:
+                ending = carry_out(
+                    config, record, watching.fleet, hooks, lambda: {**facts, **watching.facts()}, watching.inside
+                )
             score = ending.score
         finally:
             tracker.finish(score)
@@ -113,15 +111,15 @@ def _facts(config: RunConfig, devices: int) -> dict[str, object]:
 
 
 class _Desk:
-    """Answers the coordinator's questions with what run knows: prompts, manifest, screen."""
+    """Answers the coordinator's questions with what run knows: prompts, manifest, screen, watchers."""
 
-    def __init__(self, config: RunConfig, plan: Plan, record: OpenRun, progress: Progress) -> None:
+    def __init__(self, config: RunConfig, plan: Plan, record: OpenRun, progress: Progress, watching: Watching) -> None:
         self._config = config
         self._plan = plan
         self._record = record
         self._progress = progress
+        self._watching = watching
         self._mode = ""
-        self._last: Status | None = None
 
     def ready(self, device: str, info: ReplicaInfo) -> None:
         """Write down what was loaded. Raises ConfigError when it is not what this run began with."""
@@ -138,26 +136,12 @@ class _Desk:
         replicas = {**self._record.manifest.get("replicas", {}), device: msgspec.to_builtins(info)}
         steady = all(replica["steady"] for replica in replicas.values())
         self._record.note(prompts=made_with, replicas=replicas, replies_repeat=STEADY if steady else UP_TO)
+        self._watching.ready(device, info)
 
     def request(self, k: int, repairs: Attempt | None) -> Request:
         return make_request(self._plan, k, self._mode, self._config, repairs)
 
     def publish(self, status: Status) -> None:
-        self._last = status
+        self._watching.publish(status)
         status_file.write(self._record.folder, status)
         self._progress.update(status)
-
-    def live(self) -> dict[str, float]:
-        """Numbers for the tracker; called from the monitor's thread."""
-        status = self._last
-        if status is None:
-            return {}
-        found = {
-            "done_jobs": status.done_jobs,
-            "judged": status.judged,
-            "failures": status.failures,
-            "jobs_per_s": status.jobs_per_s,
-            "tokens_per_s": status.tokens_per_s,
-            "pass@1": status.pass_at_1,
-        }
-        return {key: float(value) for key, value in found.items() if value is not None}

@@ -59,7 +59,7 @@ def score(options: argparse.Namespace) -> int:
             if record.ledger.add(entry):
                 record.journal.append(entry)
         hooks = Hooks(request=_no_request, ready=_no_replica, publish=lambda status: _publish(record, progress, status))
-        ending = carry_out(config, record, None, hooks, {"model_id": None, "benchmark": config.benchmark})
+        ending = carry_out(config, record, None, hooks, lambda: {"model_id": None, "benchmark": config.benchmark})
         others = side_by_side(config, record, under) if under and ending.exit_code == 0 else ""
     say(f"{ending.summary}\n{others}" if others else ending.summary)
     return ending.exit_code

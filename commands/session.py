@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from agent_manager import Coordinator, Hooks
 from bench.audit import Audit
@@ -17,8 +17,9 @@ from commands.open_run import OpenRun
 from commands.signals import handled
 from commands.summary import summary
 from human_eval_runner import Judge
-from resource_monitor import context_switches
 from sandbox.held import not_held
+from watch.lag import LoopLag
+from watch.processes import context_switches
 from workers.protocol import Fleet
 
 log = logging.getLogger("swarmeval")
@@ -35,16 +36,36 @@ class Ending:
     summary: str  # lines for people
 
 
+@dataclass
+class Inside:
+    """What a session shows to those who watch it, from any thread."""
+
+    lag: LoopLag = field(default_factory=LoopLag)
+    judge: Judge | None = None
+
+    def judge_pids(self) -> tuple[int, ...]:
+        """Of the processes that start judged programs."""
+        return () if self.judge is None else self.judge.pids()
+
+
 def carry_out(
-    config: RunConfig, record: OpenRun, fleet: Fleet | None, hooks: Hooks, facts: Mapping[str, object]
+    config: RunConfig,
+    record: OpenRun,
+    fleet: Fleet | None,
+    hooks: Hooks,
+    facts: Callable[[], Mapping[str, object]],
+    inside: Inside | None = None,
 ) -> Ending:
     """Answer (with a fleet) and judge what the record lacks, then write every result.
+
+    `facts` gives what score.json says besides, when all else is done.
 
     Raises the UserError that ended the session, after everything that could be written was.
     """
     record.begin()
     began, switches = time.monotonic(), context_switches()
-    session = _Session(config, record, fleet, hooks)
+    inside = inside or Inside()
+    session = _Session(config, record, fleet, hooks, inside)
     try:
         reason = "failed: a fault of Swarmeval itself; its traceback is on the screen"
         reason = FINISHED if asyncio.run(session.run()) else DRAINED
@@ -63,17 +84,19 @@ def carry_out(
     seconds = time.monotonic() - began
     voluntary, involuntary = (after - before for after, before in zip(context_switches(), switches, strict=True))
     code = 130 if reason != FINISHED else 1 if score["failures"] else 0
-    return Ending(code, score, summary(record.folder, score, record.manifest, reason, seconds, voluntary, involuntary))
+    lines = summary(record.folder, score, record.manifest, reason, seconds, voluntary, involuntary, inside.lag.worst_ms)
+    return Ending(code, score, lines)
 
 
 class _Session:
     """The coordinator and its judge, within one event loop."""
 
-    def __init__(self, config: RunConfig, record: OpenRun, fleet: Fleet | None, hooks: Hooks) -> None:
+    def __init__(self, config: RunConfig, record: OpenRun, fleet: Fleet | None, hooks: Hooks, inside: Inside) -> None:
         self._config = config
         self._record = record
         self._fleet = fleet
         self._hooks = hooks
+        self._inside = inside
         self.coordinator: Coordinator | None = None
         self._draining = False
 
@@ -90,7 +113,8 @@ class _Session:
             config.accept_any_name,
         )
         with handled(self._drain):
-            return await self._judged(judge)
+            async with self._inside.lag.sampled():
+                return await self._judged(judge)
 
     def _drain(self) -> None:
         self._draining = True
@@ -100,6 +124,7 @@ class _Session:
     async def _judged(self, judge: Judge) -> bool:
         config, record = self._config, self._record
         async with judge:
+            self._inside.judge = judge
             missing = judge.missing()
             record.note(sandbox=judge.in_force(), sandbox_missing=missing, sandbox_not_held=not_held(missing))
             if config.sandbox == "none":
@@ -154,10 +179,12 @@ class _Session:
             self._hooks.publish(self.coordinator.status(phase, reason))
 
 
-def _close(record: OpenRun, session: _Session, reason: str, facts: Mapping[str, object]) -> dict[str, object]:
+def _close(
+    record: OpenRun, session: _Session, reason: str, facts: Callable[[], Mapping[str, object]]
+) -> dict[str, object]:
     """Results, last status and manifest; on a full disk the journal alone must do."""
     try:
-        score = record.write_results(facts)
+        score = record.write_results(facts())
         session.publish_end(reason)
         record.end(reason)
     except OutputError as error:

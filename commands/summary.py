@@ -29,8 +29,12 @@ def summary(
     seconds: float,
     voluntary: int,
     involuntary: int,
+    late_ms: float = 0.0,
 ) -> str:
-    """A few lines: the score, what came of the jobs, speed, the coordinator's context switches, where files are."""
+    """A few lines: the score, what came of the jobs, speed, what it cost the machine, where files are.
+
+    `late_ms` is the longest that the event loop was late.
+    """
     lines = [
         f"{_rates(score)}  ({score['passed']} of {score['evaluations']} evaluations passed, {score['total']} tasks)",
         *_certainty(score),
@@ -43,7 +47,8 @@ def summary(
         f"speed     {_number(score['avg_throughput_rps'])} jobs/s, {_number(score['tokens_per_s'])} tokens/s, "
         f"latency {_number(score['avg_latency_s'])} s on average",
         f"switches  {voluntary} voluntary, {involuntary} involuntary context switches of the coordinator "
-        f"({(voluntary + involuntary) / seconds:.1f}/s)",
+        f"({(voluntary + involuntary) / seconds:.1f}/s); event loop at most {late_ms:.0f} ms late",
+        *_energy(score),
         f"results   {folder / 'score.json'}, {folder / 'agent_summary.json'}, {folder / 'agent_*_results.jsonl'}, ...",
     ]
     if reason != "finished":
@@ -135,6 +140,23 @@ def _audit(score: Mapping[str, object]) -> list[str]:
     return [
         f"audit     {found['jobs']} jobs answered again, one by one: {found['replies_changed']} replies and "
         f"{found['verdicts_changed']} verdicts differ; {_number(found['tokens_per_s'])} tokens/s"
+    ]
+
+
+def _energy(score: Mapping[str, object]) -> list[str]:
+    """What the run drew, where that could be measured."""
+    found = cast(Mapping[str, Any] | None, score.get("energy"))
+    if found is None:
+        return []
+    line = f"energy    {found['joules']:,.0f} J ({found['source']})"
+    if found["joules_above_idle"] is None:
+        return [f"{line}; the idle machine was not measured"]
+    each = (("output_token", "token"), ("evaluation", "evaluation"), ("solved_task", "solved task"))
+    shares = [f"{_number(found[f'joules_per_{key}'])} J a {word}" for key, word in each]
+    return [
+        f"{line}, {found['joules_above_idle']:,.0f} J above idle: {', '.join(shares)}".replace(
+            " a evaluation", " an evaluation"
+        )
     ]
 
 

@@ -96,6 +96,10 @@ class Sandbox:
         """The layers that do not hold here, and why."""
         return self._slots[0].missing
 
+    def pids(self) -> tuple[int, ...]:
+        """Of the wardens there are: all that runs here descends from them. May be called from any thread."""
+        return tuple(pid for slot in self._slots if (pid := slot.pid) is not None)
+
     async def run(self, program: Program) -> Execution:
         """Run one program and say how it ended. Cancelled, it kills the program at once.
 
@@ -149,6 +153,11 @@ class Slot:
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._folder = ""
+
+    @property
+    def pid(self) -> int | None:
+        process = self._process
+        return None if process is None else process.pid
 
     async def start(self) -> None:
         """Bring up a warden. Raises WardenDied, or SandboxError when it says that it cannot work here."""

@@ -22,7 +22,7 @@ FOLDERS = {
     "workers": "Where replies are made: replicas, the processes that hold them, and fleets of those",
     "sandbox": "Where model-written programs run",
     "doctor": "What is looked at before an expensive run",
-    "watch": "How a run is shown while it runs: status, progress, tracking",
+    "watch": "How a run is watched and shown while it runs: readings, traces, status, progress, tracking",
 }
 KERNELS = "  kernels/               C++ of the compiled kernels: pages, attention, steps, best scores"
 

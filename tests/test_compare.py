@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.ended_run import energy_wh
+from bench.ended_run import energy_wh, read
 from bench.paired import interval_of, mcnemar, paired
 from human_eval_runner import canonical_solutions
 
@@ -48,6 +48,15 @@ def test_energy_is_power_times_time_of_every_gpu(tmp_path: Path) -> None:
     trace.write_text("elapsed_s,uuid,power_w\n0,x,100\n0,y,\n10,x,360\n20,x,360\n20,y,50\n")
     assert energy_wh(trace) == 2.0
     assert energy_wh(tmp_path / "none.csv") is None
+
+
+def test_energy_is_what_the_score_says_where_it_does(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"run_id": "r", "sessions": []}')
+    (tmp_path / "task_summary.json").write_text('{"T/0": {"pass@1": 1.0}}')
+    (tmp_path / "gpu_trace.csv").write_text("elapsed_s,uuid,power_w\n0,x,0\n10,x,360\n")
+    for score, expected in (({"energy": {"joules": 7200.0}}, 2.0), ({}, 1.0)):
+        (tmp_path / "score.json").write_text(json.dumps(score))
+        assert read(tmp_path).energy_wh == expected
 
 
 def main(*words: str) -> subprocess.CompletedProcess[str]:

@@ -1,8 +1,6 @@
 """Claims about the GPU monitor, made to the real pynvml through a small NVML library compiled here."""
 
-import os
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -10,70 +8,19 @@ import pytest
 
 from bench.records import DeviceSample
 from gpu_monitor import list_devices, visible
+from tests.fake_nvml import compiled, run_with
 
-ROOT = Path(__file__).resolve().parent.parent
-NVML = r"""
-#include <stdio.h>
-#include <stdlib.h>
-enum { OK = 0, NOT_SUPPORTED = 3, NO_DRIVER = 9, LOST = 15 };
-typedef struct { unsigned long long total, free, used; } memory_t;
-typedef struct { unsigned gpu, memory; } load_t;
-static long index_of(void *gpu) { return (long)gpu - 1; }
-static int lost(void *gpu) { const char *which = getenv("FAKE_LOST"); return which && atol(which) == index_of(gpu); }
-
-int nvmlInitWithFlags(unsigned flags) { return getenv("FAKE_NO_DRIVER") ? NO_DRIVER : OK; }
-int nvmlShutdown(void) { return OK; }
-int nvmlDeviceGetCount_v2(unsigned *count) { *count = 4; return OK; }
-int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **gpu) {
-    *gpu = (void *)(index + 1L);
-    return lost(*gpu) ? LOST : OK;
-}
-int nvmlDeviceGetUUID(void *gpu, char *text, unsigned size) {
-    snprintf(text, size, "GPU-%ldaaa", index_of(gpu));
-    return OK;
-}
-int nvmlDeviceGetName(void *gpu, char *text, unsigned size) {
-    snprintf(text, size, "Fake %ld", index_of(gpu));
-    return OK;
-}
-int nvmlDeviceGetMemoryInfo(void *gpu, memory_t *memory) {
-    if (lost(gpu)) return LOST;
-    *memory = (memory_t){80000ull << 20, 60000ull << 20, 20000ull << 20};
-    return OK;
-}
-int nvmlDeviceGetUtilizationRates(void *gpu, load_t *load) {
-    if (lost(gpu)) return LOST;
-    *load = (load_t){90 + index_of(gpu), 50};
-    return OK;
-}
-int nvmlDeviceGetTemperature(void *gpu, int sensor, unsigned *celsius) {
-    if (lost(gpu)) return LOST;
-    if (index_of(gpu) == 0) return NOT_SUPPORTED;
-    *celsius = 60 + index_of(gpu);
-    return OK;
-}
-/* nvmlDeviceGetPowerUsage is missing, as in a driver older than the binding */
-"""
 GPUS = tuple(DeviceSample(index, f"GPU-{letter}{index}", "Fake") for index, letter in enumerate("aabc"))
 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose libnvidia-ml.so.1 shows four GPUs."""
-    folder = tmp_path_factory.mktemp("nvml")
-    source = folder / "nvml.c"
-    source.write_text(NVML)
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True)
-    return folder
+    return compiled(tmp_path_factory.mktemp("nvml"))
 
 
-def run(code: str, library: Path, **environ: str) -> str:
-    """What a fresh interpreter prints when it finds NVML in this folder; its warnings are errors."""
-    environ = {**os.environ, "LD_LIBRARY_PATH": str(library), **environ}
-    command = [sys.executable, "-W", "error", "-c", f"import msgspec, os, gpu_monitor\n{code}"]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
-    assert done.stderr == ""
-    return done.stdout
+def run(code: str, library: Path, said: str = "", **environ: str) -> str:
+    return run_with(library, f"import msgspec, os, gpu_monitor\n{code}", said, environ)
 
 
 PRINT_DEVICES = "print(msgspec.json.encode(gpu_monitor.list_devices()).decode())"
@@ -92,6 +39,13 @@ def test_what_a_gpu_does_not_support_is_none_and_the_rest_is_read(library: Path)
             memory_total_mb=80000.0,
             temperature_c=60.0 + index if index else None,  # not supported by the first
             power_w=None,  # the function is missing
+            power_limit_w=700.0,
+            sm_clock_mhz=1980.0,
+            memory_clock_mhz=2619.0,
+            throttle=("", "sw_power_cap+hw_thermal", "sw_power_cap+hw_thermal", None)[index],
+            energy_mj=5000001500.0 + 1500 * index,
+            processes=2 if index == 1 else 0,
+            process_memory_mb="4711:19000 4712" if index == 1 else "",
         )
         for index in range(4)
     )
@@ -103,13 +57,17 @@ def test_a_gpu_lost_midway_keeps_its_place_without_figures(library: Path) -> Non
 monitor = gpu_monitor.GpuMonitor()
 before = monitor.read()
 os.environ["FAKE_LOST"] = "2"
-print(msgspec.json.encode((before, monitor.read())).decode())
+print(msgspec.json.encode((before, monitor.read(), monitor.read())).decode())
 monitor.close()
 monitor.close()
 """
-    before, after = msgspec.json.decode(run(code, library), type=tuple[list[DeviceSample], list[DeviceSample]])
-    assert after[2] == DeviceSample(2, "GPU-2aaa", "Fake 2")
-    assert [*after[:2], *after[3:]] == [*before[:2], *before[3:]]
+    said = "GPU 2 (GPU-2aaa): lost; its figures stay empty, the run goes on (GPU is lost)\n"
+    before, after, later = msgspec.json.decode(run(code, library, said), type=list[list[DeviceSample]])
+    assert after[2] == later[2] == DeviceSample(2, "GPU-2aaa", "Fake 2", lost=True)
+    drawn = {sample.index: sample.energy_mj for sample in after}
+    assert [replace(sample, energy_mj=drawn[sample.index]) for sample in before if sample.index != 2] == [
+        sample for sample in after if sample.index != 2
+    ]
 
 
 @pytest.mark.slow

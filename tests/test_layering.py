@@ -22,7 +22,7 @@ FLOORS = {
     "bench.reply_file": 2, "bench.stats": 2, "bench.ledger": 2.5, "bench.prompts": 2.5, "bench.queues": 2.5,
     "bench.run_folder": 2.5, "bench.extractors": 1, "bench.intervals": 2.5, "bench.paired": 2.6, "bench.profiles": 2.8,
     "bench.other_verdicts": 2, "bench.unions": 2.7, "bench.bases": 2.8, "bench.rounds": 2.8, "bench.audit": 2.8,
-    "bench.ended_run": 3, "bench.results": 3,
+    "bench.energy": 2.7, "bench.ended_run": 3, "bench.results": 3,
     "bench.feedback": 1, "bench.datasets": 1.5, "bench.task_forms": 2, "bench.benchmarks": 2.5,
     # where programs run
     "sandbox.clock": 0, "sandbox.kernel": 0, "sandbox.frames": 0, "sandbox.places": 0, "sandbox.priority": 0,
@@ -43,6 +43,7 @@ FLOORS = {
     "workers.engine": 2.5, "workers.fit": 2.5, "workers.replica": 2.8,
     "workers.process": 3, "workers.dispatch": 3, "workers.alone": 3, "workers.local": 4, "agent_manager": 4,
     # how a run is shown
+    "watch.lag": 0, "watch.processes": 0, "watch.memory": 1, "watch.events": 1, "watch.energy": 2.5, "watch.host": 2.5,
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
     "watch.tracking": 2, "watch.snapshot": 2.5, "resource_monitor": 3, "metrics_dashboard": 4,
     # what is checked before a run
@@ -50,7 +51,7 @@ FLOORS = {
     "doctor.model": 4.5,
     # what users call
     "commands.open_run": 5, "commands.signals": 5, "commands.summary": 5, "commands.session": 5.5,
-    "commands.extractors": 5.6,
+    "commands.extractors": 5.6, "commands.watching": 5.6,
     "commands.run": 5.8, "commands.score": 5.8, "commands.doctor": 5.8, "commands.compare": 5.8,
     "commands.union": 5.8, "commands.report": 5.8,
     "main": 6,
@@ -72,7 +73,7 @@ HOMES: dict[str, Set[str]] = {
     "wandb": {"watch.tracking"},
     "textual": {"metrics_dashboard"},
     "pynvml": {"gpu_monitor"},
-    "psutil": {"resource_monitor", "doctor.machine", "doctor.model"},
+    "psutil": {"watch.host", "doctor.machine", "doctor.model"},
     "jinja2": {"watch.report", "workers.tokens"},  # the report's template; the errors of a chat template
 }
 IN_WORKERS = {

@@ -61,6 +61,13 @@ class Device:
         self.starts = 0
         self.barren = 0  # lives in a row that ended without an answer
         self.died = False
+        self.deaths = 0
+        self.last_error = ""
+
+    def bury(self, death: Exception) -> None:
+        """Remember why it died."""
+        self.deaths += 1
+        self.last_error = str(death)
 
     def status(self) -> WorkerStatus:
         return WorkerStatus(
@@ -71,6 +78,8 @@ class Device:
             rows_in_use=self.worker.progress.rows_in_use,
             done_jobs=self.done,
             restarts=max(0, self.starts - 1),
+            deaths=self.deaths,
+            last_error=self.last_error,
         )
 
 
@@ -155,6 +164,7 @@ class Dispatch:
         except (WorkerDied, DeviceError) as death:
             log.warning(str(death))
             self._last_error = death
+            device.bury(death)
             # A device that is not fit says so itself: a second start would say the same.
             device.barren = BARREN_LIVES if isinstance(death, DeviceError) else device.barren + 1
             return None
@@ -241,6 +251,7 @@ class Dispatch:
     def _mourn(self, device: Device, death: WorkerDied) -> None:
         if not device.died:
             log.warning(str(death))
+            device.bury(death)
         device.died = True
         self._last_error = death
 

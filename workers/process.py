@@ -12,7 +12,10 @@ import sys
 import time
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from bench.errors import DeviceError, ModelUnavailable, UserError
+from watch.processes import memory_mb
 from workers.death import die_with_parent
 from workers.protocol import Replica
 from workers.replica import make_replica
@@ -84,6 +87,7 @@ def serve(replica: Replica, line: Line) -> None:
 
 def load(start: Start, line: Line) -> Replica | None:
     """The replica asked for; None when it could not be loaded, which the coordinator then knows."""
+    before = memory_mb(os.getpid())
     try:
         replica = make_replica(start.spec, start.life)
     except ModelUnavailable as error:
@@ -93,7 +97,7 @@ def load(start: Start, line: Line) -> Replica | None:
     except UserError as error:
         line.send(LoadFailed(str(error), ""))
     else:
-        line.send(Ready(replica.info()))
+        line.send(Ready(replace(replica.info(), before_load_mb=None if before is None else before[0])))
         return replica
     return None
 

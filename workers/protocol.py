@@ -84,6 +84,7 @@ class ReplicaInfo(Struct, frozen=True):
     rows_mb: float = 0.0  # keys and values of all rows, at most
     decoding: str = ""  # how rows are decoded, and by which kernels
     steady: bool = False  # a reply does not depend on the rows beside it
+    before_load_mb: float | None = None  # what its process held, in MiB
     versions: dict[str, str] = {}
 
 

@@ -1,0 +1,41 @@
+"""What a run cost in joules, per token, answer and solved task. Pure arithmetic: who measured them is elsewhere."""
+
+from collections.abc import Iterable, Mapping
+
+from bench.paired import SOLVED
+
+
+def energy(
+    joules: Mapping[str, float],
+    idle_w: Mapping[str, float],
+    watched_s: float,
+    output_tokens: int,
+    evaluations: int,
+    counts: Iterable[tuple[int, int]],
+) -> dict[str, object] | None:
+    """For score.json; None where nothing was measured.
+
+    `joules` and `idle_w` are by source, `counts` are (verdicts, passes) of each task. What is given per token,
+    evaluation and solved task was drawn above the idle machine: None where that is not known, or there are none.
+    """
+    if not joules:
+        return None
+    drawn = sum(joules.values())
+    known = all(source in idle_w for source in joules)
+    idle = sum(idle_w[source] for source in joules) if known else None
+    above = None if idle is None else drawn - idle * watched_s
+    solved = sum(1 for judged, passed in counts if judged and passed / judged >= SOLVED)
+    return {
+        "joules": drawn,
+        "watched_s": watched_s,
+        "idle_w": idle,
+        "joules_above_idle": above,
+        "joules_per_output_token": _per(above, output_tokens),
+        "joules_per_evaluation": _per(above, evaluations),
+        "joules_per_solved_task": _per(above, solved),
+        "source": "+".join(joules),
+    }
+
+
+def _per(joules: float | None, count: int) -> float | None:
+    return None if joules is None or not count else joules / count

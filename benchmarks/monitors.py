@@ -1,0 +1,200 @@
+"""What watching a run costs: one run, watched and not watched by turns.
+
+    python benchmarks/monitors.py [--rounds N] [--phase S] [--interval S] [--workers N] [--threads N] [--json FILE]
+
+Scripted workers answer without a model, at a steady pace; programs are judged in the real sandbox; journal and status
+are written. Beside the workers, processes of many threads are watched as if they held models. Every round has a phase
+with the monitor and one without, in changing order; the monitor's own time is its thread's. The aim: under 1 % of one
+core at one sample a second.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from agent_manager import Coordinator, Hooks
+from bench.journal import Journal
+from bench.ledger import Ledger
+from bench.plan import Plan, make_agents
+from bench.prompts import make_request
+from bench.records import Status
+from bench.settings import RunConfig
+from commands.session import Inside
+from human_eval_runner import Judge, load_tasks
+from resource_monitor import ResourceMonitor
+from watch import status as status_file
+from watch.processes import context_switches
+from watch.tracking import NoTracker
+from workers.devices import choose_devices
+from workers.local import LocalFleet
+from workers.replica_spec import ReplicaSpec, Script
+
+SETTLE_S = 5.0  # after the first answer: what starts up belongs to no phase
+THREADED = """
+import sys, threading
+for _ in range(int(sys.argv[1]) - 1):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the run."""
+
+    watched: bool
+    seconds: float
+    monitor_cpu_pct: float | None  # of one core
+    coordinator_cpu_pct: float  # all threads of its process, the monitor's included
+    jobs_per_s: float
+    switches_per_s: float
+    loop_lag_ms: float
+
+
+class Bench:
+    """A run that goes on until told to stop, and a thread that watches it by turns."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path, threaded: Sequence[int]) -> None:
+        self._options = options
+        self._folder = folder
+        self._threaded = threaded
+        self.phases: list[Phase] = []
+        self._inside = Inside()
+        config = RunConfig(engine="scripted", device="cpu", cpu_workers=options.workers, num_agents=100_000)
+        self._plan = Plan(make_agents(config), load_tasks())
+        self._config = config
+        self._ledger = Ledger(self._plan)
+        script = Script(rows=8, steps=4, step_s=0.05)
+        spec = ReplicaSpec("scripted", "scripted", "cpu", True, "cached", "off", "off", True, None, 512, script=script)
+        self._fleet = LocalFleet(
+            choose_devices(config, (), {}, 1), [spec] * options.workers, config.worker_timeout_s, config.load_timeout_s
+        )
+
+    def run(self) -> None:
+        asyncio.run(self._session())
+
+    async def _session(self) -> None:
+        config = self._config
+        judge = Judge(self._plan.tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb)
+        with Journal(self._folder) as journal:
+            async with judge, self._inside.lag.sampled():
+                self._inside.judge = judge
+                hooks = Hooks(lambda k, _: make_request(self._plan, k, "chat", config), lambda *_: None, self._publish)
+                coordinator = Coordinator("benchmark", config, self._ledger, journal, judge.judge, hooks)
+                running = asyncio.create_task(coordinator.run(self._fleet))
+                await asyncio.to_thread(self._by_turns)
+                coordinator.drain()
+                await running
+
+    def _publish(self, status: Status) -> None:
+        status_file.write(self._folder, status)
+
+    def _by_turns(self) -> None:
+        time.sleep(SETTLE_S)
+        for number in range(self._options.rounds):
+            for watched in (True, False) if number % 2 else (False, True):
+                self.phases.append(self._phase(watched))
+                print(".", end="", file=sys.stderr, flush=True)
+
+    def _phase(self, watched: bool) -> Phase:
+        began, cpu_s, jobs, switches = (
+            time.monotonic(),
+            time.process_time(),
+            self._ledger.answered.count,
+            context_switches(),
+        )
+        self._inside.lag.take()
+        monitor = ResourceMonitor(
+            self._folder, self._options.interval, self._pids, NoTracker(), lambda: {}, self._inside.judge_pids
+        )
+        with monitor if watched else contextlib.nullcontext():
+            threading.Event().wait(self._options.phase)
+        seconds = time.monotonic() - began
+        return Phase(
+            watched=watched,
+            seconds=seconds,
+            monitor_cpu_pct=100 * monitor.cpu_s / seconds if watched else None,
+            coordinator_cpu_pct=100 * (time.process_time() - cpu_s) / seconds,
+            jobs_per_s=(self._ledger.answered.count - jobs) / seconds,
+            switches_per_s=(sum(context_switches()) - sum(switches)) / seconds,
+            loop_lag_ms=self._inside.lag.take() or 0.0,
+        )
+
+    def _pids(self) -> Mapping[str, int]:
+        workers = {worker.name: worker.pid for worker in self._fleet.workers if worker.pid is not None}
+        return {**workers, **{f"threaded:{pid}": pid for pid in self._threaded}}
+
+
+@contextlib.contextmanager
+def threaded(count: int, threads: int) -> Iterator[list[int]]:
+    """PIDs of sleeping processes with so many threads each."""
+    command = [sys.executable, "-S", "-c", THREADED, str(threads)]
+    with contextlib.ExitStack() as stack:
+        started: list[Any] = []
+        for _ in range(count):
+            process: Any = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            started.append(process)
+            process.stdout.readline()  # all its threads are there
+        yield [process.pid for process in started]
+        for process in started:
+            process.stdin.close()
+
+
+def table(phases: Sequence[Phase]) -> Iterator[str]:
+    """Medians, and in brackets the smallest and largest."""
+    yield f"{'':34}{'watched':>24}{'not watched':>24}"
+    for key, name in (
+        ("monitor_cpu_pct", "monitor, % of one core"),
+        ("coordinator_cpu_pct", "coordinator's process, % of a core"),
+        ("jobs_per_s", "jobs/s"),
+        ("switches_per_s", "its context switches/s"),
+        ("loop_lag_ms", "event loop late, ms at most"),
+    ):
+        cells = []
+        for watched in (True, False):
+            found = [
+                value for phase in phases if phase.watched is watched and (value := getattr(phase, key)) is not None
+            ]
+            cells.append(f"{statistics.median(found):.2f} ({min(found):.2f}-{max(found):.2f})" if found else "-")
+        yield f"{name:34}{cells[0]:>24}{cells[1]:>24}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=6, help="of a watched and an unwatched phase")
+    parser.add_argument("--phase", type=float, default=15.0, help="seconds of a phase (default: %(default)s)")
+    parser.add_argument("--interval", type=float, default=1.0, help="monitor_interval_s (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=32, help="of each process that is watched beside a worker")
+    parser.add_argument("--json", type=Path, help="write every phase here")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, threaded(options.workers, options.threads) as pids:
+        bench = Bench(options, Path(folder), pids)
+        bench.run()
+        samples = (Path(folder) / "resource_trace.csv").read_text().count("\n") - 1
+    print(file=sys.stderr)
+    if options.json:
+        options.json.write_text(json.dumps([vars(phase) for phase in bench.phases], indent=2) + "\n")
+    print(f"{options.rounds} rounds of {options.phase:g} s with and without, {samples} samples; "
+          f"{options.workers} workers, as many processes of {options.threads} threads, 4 judges")  # fmt: skip
+    for line in table(bench.phases):
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""All that looks at a run while it goes on: monitor, events, memory, energy. Wires them to fleet and session."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from types import TracebackType
+from typing import Self
+
+from bench.energy import energy
+from bench.records import Status
+from bench.settings import RunConfig
+from commands.open_run import OpenRun
+from commands.session import Inside
+from gpu_monitor import GpuMonitor, list_devices, visible_here
+from resource_monitor import ResourceMonitor
+from watch.csv_trace import Cell
+from watch.energy import NVML, Rapl, idle_watts
+from watch.events import Events
+from watch.memory import AFTER_INFERENCE, AFTER_LOAD, BEFORE_LOAD, DeviceMemory, Place
+from watch.tracking import Tracker
+from workers.devices import DeviceSpec
+from workers.protocol import Fleet, ReplicaInfo, Worker
+
+MOMENTS = {BEFORE_LOAD: "before loading", AFTER_LOAD: "after loading", AFTER_INFERENCE: "after inference"}
+
+
+class Watching:
+    """The watchers of one session, from the moment its context is entered to facts()."""
+
+    def __init__(
+        self, config: RunConfig, record: OpenRun, fleet: Fleet, devices: Sequence[DeviceSpec], tracker: Tracker
+    ) -> None:
+        self.inside = Inside()
+        self._config = config
+        self._record = record
+        self._status: Status | None = None
+        self._on_gpus = any(device.uuid for device in devices)
+        self.fleet = WatchedFleet(fleet, lambda: self._snapshot(BEFORE_LOAD), lambda: self._snapshot(AFTER_INFERENCE))
+        places = [Place(device.name, tuple(filter(None, device.uuid.split(",")))) for device in devices]
+
+        def pids() -> dict[str, int]:
+            return {worker.name: worker.pid for worker in fleet.workers if worker.pid is not None}
+
+        self._memory = DeviceMemory(places, pids)
+        self._monitor = ResourceMonitor(
+            record.folder, config.monitor_interval_s, pids, tracker, self._live, self.inside.judge_pids,
+            self._memory.look,
+        )  # fmt: skip
+        self._events = Events(record.folder, lambda: self._monitor.elapsed_s)
+
+    def __enter__(self) -> Self:
+        """Watch the idle machine for a while, where it tells what it draws, and then the run."""
+        nvml = GpuMonitor()
+        try:
+            found = idle_watts(self._config.idle_baseline_s, lambda: visible_here(nvml.read()), Rapl())
+        finally:
+            nvml.close()
+        before: Mapping[str, float] = self._record.manifest.get("idle_w", {})
+        # What was drawn beside other work is no baseline: of several sessions the lowest counts.
+        self._record.note(
+            idle_w={**before, **{key: min(watts, before.get(key, watts)) for key, watts in found.items()}}
+        )
+        self._monitor.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._monitor.stop()
+
+    def publish(self, status: Status) -> None:
+        """The run's state, each second."""
+        self._status = status
+        self._events.follow(status)
+
+    def ready(self, device: str, info: ReplicaInfo) -> None:
+        """A replica is loaded."""
+        self._events.add("loaded", device, f"{info.weights}, {info.rows} rows, in {info.load_s:.1f} s")
+        self._memory.told(device, BEFORE_LOAD, info.before_load_mb)
+        if self._on_gpus:  # a driver may take its time to answer
+            asyncio.get_running_loop().run_in_executor(None, self._snapshot, AFTER_LOAD, [device])
+        else:
+            self._snapshot(AFTER_LOAD, [device])
+
+    def facts(self) -> dict[str, object]:
+        """End the watching; gives what score.json says of energy, and adds to the manifest what it says of memory."""
+        self._monitor.stop()
+        self._record.note(memory={name: asdict(held) for name, held in self._memory.held.items()})
+        drawn, watched_s = self._monitor.drawn
+        joules = drawn.joules()
+        if not self._on_gpus:
+            joules.pop(NVML, None)  # of GPUs that this run did not use
+        ledger = self._record.ledger
+        found = energy(
+            joules,
+            self._record.manifest["idle_w"],
+            watched_s,
+            ledger.output_tokens,
+            ledger.evaluations,
+            ledger.counts(),
+        )
+        return {} if found is None else {"energy": found}
+
+    def _snapshot(self, moment: str, names: Sequence[str] | None = None) -> None:
+        found = self._memory.snapshot(moment, list_devices() if self._on_gpus else (), names)
+        for device, mb in found.items():
+            self._events.add("memory", device, f"{MOMENTS[moment]} {mb:,.0f} MiB")
+
+    def _live(self) -> dict[str, Cell]:
+        """What the monitor's rows say of the run; called from its thread."""
+        late_ms, status = self.inside.lag.take(), self._status
+        if status is None:
+            return {"loop_lag_ms": late_ms}
+        in_flight = sum(worker.in_flight for worker in status.workers)
+        return {
+            "loop_lag_ms": late_ms,
+            "done_jobs": status.done_jobs,
+            "total_jobs": status.total_jobs,
+            "failures": status.failures,
+            "judged": status.judged,
+            "in_flight": in_flight,
+            "rows_in_use": sum(worker.rows_in_use for worker in status.workers),
+            "waiting_jobs": max(0, status.total_jobs - status.done_jobs - in_flight),
+            "judge_backlog": status.done_jobs - status.failures - status.judged,
+            "jobs_per_s": status.jobs_per_s,
+            "tokens_per_s": status.tokens_per_s,
+            "pass_at_1": status.pass_at_1,
+        }
+
+
+class WatchedFleet:
+    """A fleet, with a look at its devices before it is started and before it is stopped."""
+
+    def __init__(self, fleet: Fleet, before: Callable[[], None], after: Callable[[], None]) -> None:
+        """`before` and `after` may take long and are called in a thread; after a failure nobody looks."""
+        self._fleet = fleet
+        self._before = before
+        self._after = after
+
+    @property
+    def workers(self) -> Sequence[Worker]:
+        return self._fleet.workers
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self._before)
+        await self._fleet.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                await asyncio.to_thread(self._after)
+        finally:
+            await self._fleet.__aexit__(kind, error, trace)
