@@ -1,0 +1,230 @@
+"""report.html: a run on one page that asks no network for anything, holds its replies and treats them as text.
+
+What stands here gathers; report.html.j2 lays out, report*.js draw. Everything that came from a run's files reaches
+the page escaped, or as data that scripts put in as text; a Content-Security-Policy lets nothing else run or load.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.answers import Answers, Timings
+from bench.benchmarks import load
+from bench.ended_run import energy_wh
+from bench.errors import DataError, OutputError, UserError
+from bench.files import replaced
+from bench.intervals import confidence
+from bench.latency import correlations, exponential, histogram, line
+from bench.records import Outcome, Task
+from bench.run_folder import Manifest, read_manifest
+from bench.stats import percentile, scores
+from bench.version import VERSION
+from watch import report_words as words
+from watch import status as status_file
+from watch.csv_trace import GPUS
+from watch.report_replies import by_task, pack
+from watch.timeline import Timeline, timeline
+
+NAME = "report.html"
+HERE = Path(__file__).parent
+SCRIPTS = ("report.js", "report_charts.js", "report_map.js")
+PERCENTILES = (50, 90, 95, 99)
+DOTS = 1500  # of the scatter plot
+
+
+def write(folder: Path, tasks: Sequence[Task] | None = None) -> Path:
+    """Make the report of the run in this folder; gives its path. `tasks`: the run's, where the caller has them.
+
+    Raises DataError where there is no run, and OutputError where its files cannot be read or the page not written.
+    """
+    page = render(folder, tasks)
+    with replaced(folder / NAME) as file:
+        file.write(page)
+    return folder / NAME
+
+
+def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
+    """The page. Raises as `write` does."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise DataError(f"{folder}: no run is there (no manifest.json)")
+    found = manifest.get("data", {})
+    answers = Answers(folder, int(found.get("tasks", 1)))
+    trouble = ""
+    if tasks is None:
+        tasks, trouble = _tasks(manifest)
+    score = _score(folder, manifest, answers)
+    try:
+        over_time = timeline(folder, answers.timings)
+        energy = score.get("energy") or {}
+        joules = energy.get("joules_above_idle") or energy.get("joules") or _joules(folder)
+    except OSError as error:
+        raise OutputError(f"{error.filename}: cannot be read ({error.strerror})") from None
+    prompts = {task.task_id: task.question or task.prompt for task in tasks}
+    packs, latency = pack(answers, prompts), _latency(answers.timings)
+    status, said = words.completeness(manifest, answers, _planned(folder))
+    return _page({
+        "title": f"{score['model_id'] or 'replies made elsewhere'} on {score['benchmark']}",
+        "run_id": manifest["run_id"], "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "version": VERSION,
+        "score": score, "certainty": words.certainty(score), "status": status, "status_words": said,
+        "what_ran": words.what_ran(manifest, answers), "settings": words.settings(manifest),
+        "outcomes": words.outcomes(answers), "published": words.others(score, manifest),
+        "costs": words.costs(score, answers, joules), "joules": joules, "energy": energy,
+        "sequential": words.sequential(score), "latency": latency, "events": over_time.events,
+        "events_in_all": over_time.events_in_all, "series": over_time.series,
+        "left_out": [text for text in (packs.portion.words(), _unshown(answers), trouble) if text],
+        "manifest": json.dumps(manifest, indent=2, ensure_ascii=False), "packs": packs.packs,
+    }, _data(manifest, answers, tasks, score, over_time) | {"latency": _drawn(latency, answers.timings)})  # fmt: skip
+
+
+def _page(context: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    import jinja2
+
+    style = (HERE / "report.css").read_text(encoding="utf-8")
+    script = "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(HERE),
+    )  # fmt: skip
+    environment.filters |= {"percent": words.percent, "number": words.number, "duration": words.duration}
+    template = environment.get_template("report.html.j2")
+    return template.render(
+        **context, style=style, script=script, style_hash=_hash(style), script_hash=_hash(script), data=_json(data)
+    )
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _json(value: object) -> str:
+    """JSON that may stand inside a script element: ASCII only, and nothing in it can end the element."""
+    text = json.dumps(value, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _tasks(manifest: Manifest) -> tuple[Sequence[Task], str]:
+    """The run's tasks, or why they are not to be had."""
+    config, data = manifest.get("config", {}), manifest.get("data", {})
+    try:
+        found = load(str(config.get("benchmark")), config.get("benchmark_file"))
+    except UserError as error:
+        return (), f"Prompts are not shown: {error}."
+    if found.dataset.sha256 != data.get("sha256"):
+        return (), f"Prompts are not shown: the data of {found.name} found here is not what the run used."
+    return found.tasks, ""
+
+
+def _score(folder: Path, manifest: Manifest, answers: Answers) -> dict[str, Any]:
+    """score.json, where it is of all that the journal holds; else what the journal alone tells."""
+    path = folder / "score.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        counted = found["run_id"], found["evaluations"], found["failures"]
+        if counted == (manifest["run_id"], answers.evaluations, answers.failures):
+            return dict(found)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise DataError(f"{path}: cannot be read as a score ({error}); the next start of the run replaces it") from None
+    counts = list(answers.counts.values())
+    values, reasons = scores(counts)
+    config = manifest.get("config", {})
+    return {
+        **values, **confidence(counts, [])[0], "undefined": reasons, "total": sum(1 for n, _ in counts if n),
+        "evaluations": answers.evaluations, "failures": answers.failures, "benchmark": config.get("benchmark"),
+        "model_id": None if "replies" in manifest else config.get("model_id"),
+    }  # fmt: skip
+
+
+def _planned(folder: Path) -> int | None:
+    try:
+        status = status_file.read(folder)
+    except DataError:
+        return None
+    return status.total_jobs if status else None
+
+
+def _joules(folder: Path) -> float | None:
+    wh = energy_wh(folder / GPUS)
+    return None if wh is None else 3600 * wh
+
+
+def _unshown(answers: Answers) -> str:
+    if not answers.not_shown:
+        return ""
+    return f"The map shows {len(answers.places):,} answers; {answers.not_shown:,} of other agents count in every number only."
+
+
+def _latency(timings: Timings) -> dict[str, Any] | None:
+    """Everything about latencies; None where none was measured."""
+    values = sorted(timings.latency_s)
+    if len(values) < 2 or not values[-1] > 0:
+        return None
+    columns = {
+        "latency": timings.latency_s,
+        "input tokens": timings.input_tokens,
+        "output tokens": timings.output_tokens,
+    }
+    return {
+        "seen": timings.seen,
+        "used": len(values),
+        "histogram": histogram(values),
+        "percentiles": {f"p{q}": percentile(values, q) for q in PERCENTILES},
+        "fit": exponential(values),
+        "line": line(timings.output_tokens, timings.latency_s),
+        "correlations": correlations(columns),
+    }
+
+
+def _data(
+    manifest: Manifest, answers: Answers, tasks: Sequence[Task], score: Mapping[str, Any], over_time: Timeline
+) -> dict[str, Any]:
+    """What the scripts draw."""
+    places = by_task(answers)
+    entry_points = {task.task_id: task.entry_point for task in tasks}
+    agents = sorted({place.job.agent_id for place in answers.places.values()})
+    names = {agent["id"]: agent.get("name") for agent in manifest.get("agents", [])}
+    codes = {str(name): index for index, name in enumerate(words.MEANING)}
+    number = {agent: index for index, agent in enumerate(agents)}
+    return {
+        "outcomes": list(codes),
+        "passed": codes[Outcome.PASSED],
+        "agents": [[agent, names.get(agent) or ""] for agent in agents],
+        "tasks": [
+            {
+                "id": task_id,
+                "entry": entry_points.get(task_id, ""),
+                # agent, sample, round, outcome of each answer; an outcome of -1: not judged yet
+                "answers": [
+                    [number[place.job.agent_id], place.job.sample, place.job.round, codes.get(place.outcome, -1)]
+                    for place in found
+                ],
+            }
+            for task_id, found in places.items()
+        ],
+        "curve": words.pass_curve(answers.counts),
+        "intervals": {key.removeprefix("pass@"): value for key, value in score["intervals"].items() if value},
+        "seconds": over_time.seconds,
+        "series": [[s.panel, s.name, s.unit, [[round(t, 2), float(f"{v:.5g}")] for t, v in s.points]]
+                   for s in over_time.series],
+        "events": [[event.at_s, event.kind, event.device, event.text] for event in over_time.events],
+    }  # fmt: skip
+
+
+def _drawn(latency: Mapping[str, Any] | None, timings: Timings) -> dict[str, Any] | None:
+    """The latencies as the scripts draw them."""
+    if latency is None:
+        return None
+    step = max(1, len(timings.latency_s) // DOTS)
+    bars, straight = latency["histogram"], latency["line"]
+    dots = zip(timings.output_tokens[::step], timings.latency_s[::step], strict=True)
+    return {
+        "start": bars.start, "width": bars.width, "counts": bars.counts, "percentiles": latency["percentiles"],
+        "mean": latency["fit"].mean, "dots": [[x, round(y, 4)] for x, y in dots],
+        "line": straight and [straight.slope, straight.intercept],
+    }  # fmt: skip
