@@ -157,7 +157,7 @@ def _joules(folder: Path) -> float | None:
 def _unshown(answers: Answers) -> str:
     if not answers.not_shown:
         return ""
-    return f"The map shows {len(answers.places):,} answers; {answers.not_shown:,} of other agents count in every number only."
+    return f"The map shows {len(answers.places):,} answers; {answers.not_shown:,} more count in the numbers."
 
 
 def _latency(timings: Timings) -> dict[str, Any] | None:

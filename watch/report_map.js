@@ -35,7 +35,6 @@ function drawRow(found) {
   const name = element("button", { type: "button", title: `${task.id} ${task.entry}` }, task.id);
   name.addEventListener("click", () => open(number, firstShown(found)));
   const strip = svg("svg", { viewBox: `0 0 ${DATA.agents.length} 1`, preserveAspectRatio: "none" });
-  strip.style.maxWidth = `${cellWidth * DATA.agents.length}px`;
   for (const [agent, answers] of cells) {
     const first = answers.filter((k) => task.answers[k][ROUND] === 0);
     const passes = first.filter((k) => task.answers[k][OUTCOME] === DATA.passed).length;
@@ -163,6 +162,7 @@ byId("map").addEventListener("pointerover", (event) => {
   byId("pointed").textContent = `${task.id}, ${agentName(task.answers[k][AGENT])}: ${outcomes}`;
 });
 
+byId("map").style.setProperty("--map", `${cellWidth * DATA.agents.length}px`);
 for (const found of rows) drawRow(found);
 const came = new Set(DATA.tasks.flatMap((task) => task.answers.map((answer) => answer[OUTCOME])));
 DATA.outcomes.forEach((name, k) => { if (came.has(k)) byId("outcome").append(element("option", { value: k }, name)); });

@@ -56,9 +56,7 @@ def pack(answers: Answers, prompts: Mapping[str, str], most: int = PACKED_MOST) 
     portion = fitting(tasks, raw)
     while True:
         with Reader(answers.path) as reader:
-            packs = tuple(
-                _packed(prompts.get(task, ""), places, portion, reader) for task, places in tasks.items()
-            )
+            packs = tuple(_packed(prompts.get(task, ""), places, portion, reader) for task, places in tasks.items())
         size = sum(map(len, packs))
         if size <= most or portion.others == 0:
             return Packs(packs, portion)
@@ -77,7 +75,7 @@ def by_task(answers: Answers) -> dict[str, list[Place]]:
 
 
 def fitting(tasks: Mapping[str, Sequence[Place]], raw: int) -> Portion:
-    """The largest portion of at most `raw` characters: passing replies go first, then ends of long texts, then replies."""
+    """The largest portion of at most `raw` characters: passing replies go first, then ends of texts, then replies."""
     portion = Portion()
     if _size(tasks, portion) <= raw:
         return portion
@@ -132,7 +130,16 @@ def _packed(prompt: str, places: Sequence[Place], portion: Portion, reader: Read
         assert answer is not None  # only places of answers are kept
         detail, note, candidate = (verdict.detail, verdict.note, verdict.completion) if verdict else ("", "", "")
         texts = [_cut(answer.text, portion.cut), _cut(candidate, portion.cut)] if kept else [None, None]
-        rows.append([answer.output_tokens, round(answer.latency_s, 3), answer.finish_reason, _cut(detail, MOST_DETAIL), note, *texts])
+        rows.append(
+            [
+                answer.output_tokens,
+                round(answer.latency_s, 3),
+                answer.finish_reason,
+                _cut(detail, MOST_DETAIL),
+                note,
+                *texts,
+            ]
+        )
     text = json.dumps({"prompt": _cut(prompt, portion.cut), "answers": rows}, ensure_ascii=False, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode("utf-8", "replace"), 9)).decode()
 

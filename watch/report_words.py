@@ -58,8 +58,8 @@ def certainty(score: Mapping[str, Any]) -> str:
         return "No answer has a verdict yet: there is no score."
     low, high = interval
     return (
-        f"Between {percent(low)} and {percent(high)} with 95 % confidence: other tasks of this kind, as many, could well "
-        f"have given any score in there. A difference smaller than that may be chance."
+        f"Between {percent(low)} and {percent(high)} with 95 % confidence: as many other tasks of this kind "
+        "could well have given any score in there. A smaller difference between two runs may be chance."
     )
 
 
@@ -71,7 +71,10 @@ def completeness(manifest: Mapping[str, Any], answers: Answers, planned: int | N
         how = "it goes on, or its process was killed" if last.get("ended_at") is None else str(last.get("reason"))
         return "partial", f"The run is not finished ({how}): {answers.answered:,}{of} jobs are answered."
     if answers.failures:
-        return "partial", f"{answers.failures:,}{of} jobs got no completion; they count neither for nor against the model."
+        return (
+            "partial",
+            f"{answers.failures:,}{of} jobs got no completion; they count neither for nor against the model.",
+        )
     if answers.judged < answers.answered:
         return "partial", f"{answers.answered - answers.judged:,} answers have no verdict."
     return "complete", f"Every one of the {answers.answered:,} jobs has a verdict."
@@ -118,7 +121,8 @@ def others(score: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[dict[s
         found.append({
             **ours, "score": percent(entry.pass_at_1), "points": f"{100 * ours['difference']:+.1f}",
             "around": f"{low:+.1f} to {high:+.1f}",
-            "settings": ", ".join(f"{key}: {here} here, {there} there" for key, (here, there) in ours["differs"].items()),
+            "settings": ", ".join(f"{key}: {here} here, {there} there"
+                                  for key, (here, there) in ours["differs"].items()),
         })  # fmt: skip
     return found
 

@@ -12,13 +12,16 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from bench.answers import Timings
 from watch.csv_trace import GPUS, RESOURCES
 
 EVENTS = "events.jsonl"
 POINTS = 240  # of a series
+COARSER = 4  # times, for answers: they end at one moment each
 MOST_EVENTS = 200
 GAP_S = 30.0  # between samples; a longer one is a pause of the run, or of its machine
 HOST = (  # panel, series, unit, column, factor
@@ -82,7 +85,7 @@ class Clock:
         self._starts: list[float] = []  # of stretches without a pause
         self._before: list[float] = []  # seconds of the run before each
         ordered = sorted(set(times))
-        steps = [b - a for a, b in zip(ordered, ordered[1:], strict=False)]
+        steps = [b - a for a, b in pairwise(ordered)]
         longest = max(GAP_S, 20 * statistics.median(steps)) if steps else GAP_S
         run_s = 0.0
         for at, step in zip(ordered, [math.inf, *steps], strict=False):
@@ -115,7 +118,7 @@ def _host(path: Path) -> dict[Key, list[Point]]:
             joules.append((at, value))
     watts = [
         (at, (now - last) / (at - before))
-        for (before, last), (at, now) in zip(joules, joules[1:], strict=False)
+        for (before, last), (at, now) in pairwise(joules)
         if at > before and now >= last
     ]
     return found | ({("Power", "CPU", "W"): watts} if watts else {})
@@ -135,17 +138,19 @@ def _throughput(timings: Timings, clock: Clock) -> Iterator[Series]:
     if not clock.seconds or not timings.finished_at:
         return
     width = clock.seconds / POINTS
-    tokens, answers = [0.0] * POINTS, [0.0] * POINTS
+    tokens, answers = [0.0] * POINTS, [0.0] * (POINTS // COARSER)
     share = timings.seen / len(timings.finished_at)
     for end, took, count in zip(timings.finished_at, timings.latency_s, timings.output_tokens, strict=True):
         last = min(POINTS - 1, int(clock(end) / width))
         first = max(0, min(last, int((clock(end) - took) / width)))
-        answers[last] += share / width
+        answers[last // COARSER] += share / width / COARSER
         for k in range(first, last + 1):
             tokens[k] += share * count / width / (last - first + 1)
-    middles = [(k + 0.5) * width for k in range(POINTS)]
-    yield Series("Throughput", "tokens/s", "tokens/s", tuple(zip(middles, tokens, strict=True)))
-    yield Series("Answers", "answers/s", "answers/s", tuple(zip(middles, answers, strict=True)))
+    for panel, unit, values, wide in (
+        ("Throughput", "tokens/s", tokens, width),
+        ("Answers", "answers/s", answers, COARSER * width),
+    ):
+        yield Series(panel, unit, unit, tuple(((k + 0.5) * wide, value) for k, value in enumerate(values)))
 
 
 def _thinned(panel: str, name: str, unit: str, points: Sequence[Point], clock: Clock) -> Series:
@@ -153,9 +158,7 @@ def _thinned(panel: str, name: str, unit: str, points: Sequence[Point], clock: C
     of: Callable[[list[float]], float] = max if panel == "Memory" else statistics.fmean
     size = math.ceil(len(points) / POINTS) or 1
     stretches = [points[k : k + size] for k in range(0, len(points), size)]
-    return Series(
-        panel, name, unit, tuple((clock(part[0][0]), of([value for _, value in part])) for part in stretches)
-    )
+    return Series(panel, name, unit, tuple((clock(part[0][0]), of([value for _, value in part])) for part in stretches))
 
 
 def _rows(path: Path) -> Iterator[tuple[float, dict[str, str]]]:
@@ -171,8 +174,8 @@ def _rows(path: Path) -> Iterator[tuple[float, dict[str, str]]]:
         return
 
 
-def _events(path: Path) -> list[dict[str, object]]:
-    found = []
+def _events(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
