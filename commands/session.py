@@ -63,7 +63,7 @@ def carry_out(
     finally:
         score = _close(record, session, reason, facts)
     if reason in (FINISHED, DRAINED):
-        _report(record)
+        make_report(record)
     seconds = time.monotonic() - began
     voluntary, involuntary = (after - before for after, before in zip(context_switches(), switches, strict=True))
     code = 130 if reason != FINISHED else 1 if score["failures"] else 0
@@ -173,7 +173,7 @@ def _close(record: OpenRun, session: _Session, reason: str, facts: Mapping[str, 
     return score
 
 
-def _report(record: OpenRun) -> None:
+def make_report(record: OpenRun) -> None:
     """The run on one page; where that fails the log says so, and the run is what it was."""
     try:
         write_report(record.folder, record.ledger.jobs.tasks)

@@ -60,7 +60,7 @@ def pack(answers: Answers, prompts: Mapping[str, str], most: int = PACKED_MOST) 
         size = sum(map(len, packs))
         if size <= most or portion.others == 0:
             return Packs(packs, portion)
-        raw = min(int(0.9 * raw * most / size), int(0.9 * _size(tasks, portion)))
+        raw = int(0.95 * min(raw, _size(tasks, portion)) * most / size)
         portion = fitting(tasks, raw)
 
 
@@ -80,7 +80,7 @@ def fitting(tasks: Mapping[str, Sequence[Place]], raw: int) -> Portion:
     if _size(tasks, portion) <= raw:
         return portion
     portion = replace(portion, passing=_most(tasks, portion, "passing", raw))
-    if portion.passing:
+    if _size(tasks, portion) <= raw:
         return portion
     for cut in CUTS:
         portion = replace(portion, cut=cut)

@@ -87,21 +87,26 @@ class Clock:
         ordered = sorted(set(times))
         steps = [b - a for a, b in pairwise(ordered)]
         longest = max(GAP_S, 20 * statistics.median(steps)) if steps else GAP_S
-        run_s = 0.0
+        self.seconds, last = 0.0, 0.0
         for at, step in zip(ordered, [math.inf, *steps], strict=False):
             if step > longest:
+                self._end(last)
                 self._starts.append(at)
-                self._before.append(run_s)
-            else:
-                run_s += step
-        self.seconds = run_s
+                self._before.append(self.seconds)
+            last = at
+        self._end(last)
+
+    def _end(self, last: float) -> None:
+        """Of a stretch, at this time."""
+        if self._starts:
+            self.seconds = self._before[-1] + (last - self._starts[-1])
 
     def __call__(self, time: float) -> float:
         if not self._starts:
             return 0.0
         k = max(0, bisect_right(self._starts, time) - 1)
         end = self._before[k + 1] if k + 1 < len(self._before) else self.seconds
-        return min(max(0.0, self._before[k] + time - self._starts[k]), end)
+        return min(max(0.0, self._before[k] + (time - self._starts[k])), end)
 
 
 Key = tuple[str, str, str]  # panel, series, unit
