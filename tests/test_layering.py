@@ -44,7 +44,8 @@ FLOORS = {
     # how a run is shown
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
     "watch.tracking": 2, "watch.snapshot": 2.5, "watch.timeline": 2.6, "watch.report_replies": 2.6,
-    "watch.report_words": 2.6, "watch.report": 3.1, "resource_monitor": 3, "metrics_dashboard": 4,
+    "watch.report_words": 2.6, "watch.report_data": 2.7, "watch.report": 3.1,
+    "resource_monitor": 3, "metrics_dashboard": 4,
     # what is checked before a run
     "doctor.finding": 0, "doctor.hostile": 0, "doctor.mutants": 1, "doctor.machine": 4, "doctor.judging": 4,
     "doctor.model": 4.5,

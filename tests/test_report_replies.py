@@ -16,7 +16,7 @@ from bench.answers import Answers, Place
 from bench.records import Completion, Failure, Job, Outcome, Verdict
 from tests.run_folders import leave, plan_of
 from watch.report import write
-from watch.report_replies import ALL, Portion, fitting, pack
+from watch.report_replies import ALL, PACKED_MOST, Packs, Portion, by_task, fitting, pack
 
 
 def source(name: str) -> str:
@@ -37,6 +37,10 @@ def answered(job_id: str, text: str, passes: bool, candidate: str = "code") -> t
     return Completion(job_id, text, output_tokens=5, latency_s=1.5), Verdict(job_id, outcome, candidate, "why")
 
 
+def packed(answers: Answers, prompts: dict[str, str], most: int = PACKED_MOST) -> Packs:
+    return pack(answers, by_task(answers), prompts, most)
+
+
 def small_run(folder: Path, length: int = 10) -> Answers:
     """Two tasks, three agents; agent 1 passes."""
     config, plan = plan_of(2, 3)
@@ -46,7 +50,7 @@ def small_run(folder: Path, length: int = 10) -> Answers:
 
 
 def test_every_answer_of_a_task_is_in_its_pack(tmp_path: Path) -> None:
-    found = pack(small_run(tmp_path), {"HumanEval/0": "a prompt"})
+    found = packed(small_run(tmp_path), {"HumanEval/0": "a prompt"})
     assert found.portion == Portion()
     assert found.portion.words() == ""
     first, second = (unpacked(text) for text in found.packs)
@@ -57,7 +61,7 @@ def test_every_answer_of_a_task_is_in_its_pack(tmp_path: Path) -> None:
 def test_a_failure_says_why_and_has_no_texts(tmp_path: Path) -> None:
     config, plan = plan_of(1, 1)
     leave(tmp_path, config, plan, [(Failure("0/HumanEval/0/0/0", "it died thrice", 3), None)])
-    (text,) = pack(Answers(tmp_path, 1), {}).packs
+    (text,) = packed(Answers(tmp_path, 1), {}).packs
     assert unpacked(text)["answers"] == [[0, 0, "", "it died thrice", "", None, None]]
 
 
@@ -66,7 +70,7 @@ def test_passing_replies_are_left_out_first_and_the_page_says_so(tmp_path: Path)
     config, plan = plan_of(2, 4)
     texts = {plan.job(k).job_id: chance.randbytes(3000).hex() for k in range(8)}
     leave(tmp_path, config, plan, [answered(job, text, job[0] in "13") for job, text in texts.items()])
-    found = pack(Answers(tmp_path, 2), {}, most=25_000)
+    found = packed(Answers(tmp_path, 2), {}, most=25_000)
     assert sum(map(len, found.packs)) <= 25_000
     assert found.portion == Portion(passing=0)
     assert found.portion.words() == "To keep this page under 5 MB, of each task's passing replies none is here."
@@ -81,10 +85,17 @@ def test_then_long_texts_are_cut_and_at_last_all_are_left_out(tmp_path: Path) ->
         tmp_path, config, plan, [answered(plan.job(k).job_id, chance.randbytes(50_000).hex(), False) for k in range(4)]
     )
     answers = Answers(tmp_path, 1)
-    cut = pack(answers, {}, most=40_000)
+    cut = packed(answers, {}, most=40_000)
     assert cut.portion.cut == 4000
     assert unpacked(cut.packs[0])["answers"][0][5].endswith("\n[96,000 more characters]")
-    assert pack(answers, {}, most=10).portion.others == 0
+    assert packed(answers, {}, most=10).portion.others == 0
+
+
+def test_tasks_come_in_the_order_asked_for_and_others_by_number(tmp_path: Path) -> None:
+    config, plan = plan_of(12, 1)
+    leave(tmp_path, config, plan, [answered(plan.job(k).job_id, "r", False) for k in reversed(range(12))])
+    found = list(by_task(Answers(tmp_path, 12), ["HumanEval/3"]))
+    assert found == [f"HumanEval/{k}" for k in (3, 0, 1, 2, *range(4, 12))]
 
 
 @given(

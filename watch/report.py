@@ -12,28 +12,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.answers import Answers, Timings
+from bench.answers import Answers
 from bench.benchmarks import load
 from bench.ended_run import energy_wh
 from bench.errors import DataError, OutputError, UserError
 from bench.files import replaced
 from bench.intervals import confidence
-from bench.latency import correlations, exponential, histogram, line
-from bench.records import Outcome, Task
+from bench.records import Task
 from bench.run_folder import Manifest, read_manifest
-from bench.stats import percentile, scores
+from bench.stats import scores
 from bench.version import VERSION
 from watch import report_words as words
 from watch import status as status_file
 from watch.csv_trace import GPUS
+from watch.report_data import drawn, latencies, over, tasks_and_agents
 from watch.report_replies import by_task, pack
-from watch.timeline import Timeline, timeline
+from watch.timeline import timeline
 
 NAME = "report.html"
 HERE = Path(__file__).parent
 SCRIPTS = ("report.js", "report_charts.js", "report_map.js")
-PERCENTILES = (50, 90, 95, 99)
-DOTS = 1500  # of the scatter plot
 
 
 def write(folder: Path, tasks: Sequence[Task] | None = None) -> Path:
@@ -65,7 +63,8 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
     except OSError as error:
         raise OutputError(f"{error.filename}: cannot be read ({error.strerror})") from None
     prompts = {task.task_id: task.question or task.prompt for task in tasks}
-    packs, latency = pack(answers, prompts), _latency(answers.timings)
+    places = by_task(answers, [task.task_id for task in tasks])
+    packs, latency = pack(answers, places, prompts), latencies(answers.timings)
     status, said = words.completeness(manifest, answers, _planned(folder))
     return _page({
         "title": f"{score['model_id'] or 'replies made elsewhere'} on {score['benchmark']}",
@@ -78,7 +77,13 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
         "events_in_all": over_time.events_in_all, "series": over_time.series,
         "left_out": [text for text in (packs.portion.words(), _unshown(answers), trouble) if text],
         "manifest": json.dumps(manifest, indent=2, ensure_ascii=False), "packs": packs.packs,
-    }, _data(manifest, answers, tasks, score, over_time) | {"latency": _drawn(latency, answers.timings)})  # fmt: skip
+    }, {
+        **tasks_and_agents(manifest, places, tasks),
+        "curve": words.pass_curve(answers.counts),
+        "intervals": {key.removeprefix("pass@"): value for key, value in score["intervals"].items() if value},
+        "latency": drawn(latency, answers.timings),
+        **over(over_time),
+    })  # fmt: skip
 
 
 def _page(context: Mapping[str, Any], data: Mapping[str, Any]) -> str:
@@ -158,73 +163,3 @@ def _unshown(answers: Answers) -> str:
     if not answers.not_shown:
         return ""
     return f"The map shows {len(answers.places):,} answers; {answers.not_shown:,} more count in the numbers."
-
-
-def _latency(timings: Timings) -> dict[str, Any] | None:
-    """Everything about latencies; None where none was measured."""
-    values = sorted(timings.latency_s)
-    if len(values) < 2 or not values[-1] > 0:
-        return None
-    columns = {
-        "latency": timings.latency_s,
-        "input tokens": timings.input_tokens,
-        "output tokens": timings.output_tokens,
-    }
-    return {
-        "seen": timings.seen,
-        "used": len(values),
-        "histogram": histogram(values),
-        "percentiles": {f"p{q}": percentile(values, q) for q in PERCENTILES},
-        "fit": exponential(values),
-        "line": line(timings.output_tokens, timings.latency_s),
-        "correlations": correlations(columns),
-    }
-
-
-def _data(
-    manifest: Manifest, answers: Answers, tasks: Sequence[Task], score: Mapping[str, Any], over_time: Timeline
-) -> dict[str, Any]:
-    """What the scripts draw."""
-    places = by_task(answers)
-    entry_points = {task.task_id: task.entry_point for task in tasks}
-    agents = sorted({place.job.agent_id for place in answers.places.values()})
-    names = {agent["id"]: agent.get("name") for agent in manifest.get("agents", [])}
-    codes = {str(name): index for index, name in enumerate(words.MEANING)}
-    number = {agent: index for index, agent in enumerate(agents)}
-    return {
-        "outcomes": list(codes),
-        "passed": codes[Outcome.PASSED],
-        "agents": [[agent, names.get(agent) or ""] for agent in agents],
-        "tasks": [
-            {
-                "id": task_id,
-                "entry": entry_points.get(task_id, ""),
-                # agent, sample, round, outcome of each answer; an outcome of -1: not judged yet
-                "answers": [
-                    [number[place.job.agent_id], place.job.sample, place.job.round, codes.get(place.outcome, -1)]
-                    for place in found
-                ],
-            }
-            for task_id, found in places.items()
-        ],
-        "curve": words.pass_curve(answers.counts),
-        "intervals": {key.removeprefix("pass@"): value for key, value in score["intervals"].items() if value},
-        "seconds": over_time.seconds,
-        "series": [[s.panel, s.name, s.unit, [[round(t, 2), float(f"{v:.5g}")] for t, v in s.points]]
-                   for s in over_time.series],
-        "events": [[event.at_s, event.kind, event.device, event.text] for event in over_time.events],
-    }  # fmt: skip
-
-
-def _drawn(latency: Mapping[str, Any] | None, timings: Timings) -> dict[str, Any] | None:
-    """The latencies as the scripts draw them."""
-    if latency is None:
-        return None
-    step = max(1, len(timings.latency_s) // DOTS)
-    bars, straight = latency["histogram"], latency["line"]
-    dots = zip(timings.output_tokens[::step], timings.latency_s[::step], strict=True)
-    return {
-        "start": bars.start, "width": bars.width, "counts": bars.counts, "percentiles": latency["percentiles"],
-        "mean": latency["fit"].mean, "dots": [[x, round(y, 4)] for x, y in dots],
-        "line": straight and [straight.slope, straight.intercept],
-    }  # fmt: skip

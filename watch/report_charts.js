@@ -86,8 +86,12 @@ function drawScatter({ dots, line }) {
   for (const [tokens, latency] of dots) chart.append(svg("circle", { class: "dot", cx: x(tokens).toFixed(1), cy: y(latency).toFixed(1), r: 2.2 }));
   if (!line) return;
   const [slope, intercept] = line;
-  const ends = [0, right].map((v) => [v, Math.min(top, Math.max(0, intercept + slope * v))]);
-  chart.append(svg("path", { class: "fit", d: path(ends.map(([a, b]) => [x(a), y(b)])) }));
+  const ends = []; // the part of it that the frame holds
+  for (let k = 0; k <= 200; k += 1) {
+    const at = (right * k) / 200, value = intercept + slope * at;
+    if (value >= 0 && value <= top) ends.push([x(at), y(value)]);
+  }
+  if (ends.length > 1) chart.append(svg("path", { class: "fit", d: path([ends[0], ends.at(-1)]) }));
 }
 
 function drawPanels() {

@@ -5,9 +5,10 @@ A pack is JSON, compressed (zlib), as base64. What the page left out or cut, it 
 
 import base64
 import json
+import re
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.answers import Answers, Place
@@ -49,9 +50,10 @@ class Packs:
     portion: Portion
 
 
-def pack(answers: Answers, prompts: Mapping[str, str], most: int = PACKED_MOST) -> Packs:
-    """Every answer that has a place, by task. Raises OutputError when the journal cannot be read."""
-    tasks = by_task(answers)
+def pack(
+    answers: Answers, tasks: Mapping[str, Sequence[Place]], prompts: Mapping[str, str], most: int = PACKED_MOST
+) -> Packs:
+    """The answers of these tasks, as `by_task` gives them. Raises OutputError when the journal cannot be read."""
     raw = RAW_MOST
     portion = fitting(tasks, raw)
     while True:
@@ -64,14 +66,21 @@ def pack(answers: Answers, prompts: Mapping[str, str], most: int = PACKED_MOST) 
         portion = fitting(tasks, raw)
 
 
-def by_task(answers: Answers) -> dict[str, list[Place]]:
-    """The answers of each task, by agent, sample and round."""
+def by_task(answers: Answers, order: Iterable[str] = ()) -> dict[str, list[Place]]:
+    """The answers of each task, by agent, sample and round; the tasks in this order, others by name and number."""
     tasks: dict[str, list[Place]] = {}
     for place in answers.places.values():
         tasks.setdefault(place.job.task_id, []).append(place)
     for places in tasks.values():
         places.sort(key=lambda place: (place.job.agent_id, place.job.sample, place.job.round))
-    return tasks
+    ranks = {task_id: rank for rank, task_id in enumerate(order)}
+    names = sorted(tasks, key=lambda name: (ranks.get(name, len(ranks)), _natural(name)))
+    return {name: tasks[name] for name in names}
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Parts that sort numbers by their size: T/2 before T/10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def fitting(tasks: Mapping[str, Sequence[Place]], raw: int) -> Portion:
