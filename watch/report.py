@@ -95,7 +95,12 @@ def _page(context: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True,
         loader=jinja2.FileSystemLoader(HERE),
     )  # fmt: skip
-    environment.filters |= {"percent": words.percent, "number": words.number, "duration": words.duration}
+    environment.filters |= {
+        "percent": words.percent,
+        "between": words.between,
+        "number": words.number,
+        "duration": words.duration,
+    }
     template = environment.get_template("report.html.j2")
     return template.render(
         **context, style=style, script=script, style_hash=_hash(style), script_hash=_hash(script), data=_json(data)

@@ -1,7 +1,7 @@
 """What a report says in words and tables: the score, what it means, what was run, whether that is all of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.answers import Answers
@@ -31,6 +31,11 @@ RUN_KEYS = (
 
 def percent(value: float | None) -> str:
     return "undefined" if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+
+
+def between(bounds: Sequence[float]) -> str:
+    low, high = bounds
+    return f"{100 * low:.1f} to {percent(high)}"
 
 
 def duration(seconds: float | None) -> str:
