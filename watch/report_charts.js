@@ -110,7 +110,7 @@ function drawPanels() {
     lines.forEach(({ points }, k) => {
       chart.append(svg("path", { class: `l l${k % 6}`, d: path(points.map(([t, v]) => [x(minutes ? t / 60 : t), y(v)])) }));
     });
-    if (lines.length > 1) drawNames(chart, lines);
+    if (lines.length > 1) nameLines(figure.firstChild, lines);
     for (const [at, kind, device, text] of DATA.events) {
       const place = x(minutes ? at / 60 : at);
       const mark = svg("line", { class: "event", x1: place, x2: place, y1: TOP, y2: HIGH - BOTTOM });
@@ -121,12 +121,13 @@ function drawPanels() {
   }
 }
 
-function drawNames(chart, lines) {
-  let at = LEFT;
-  lines.slice(0, 8).forEach(({ name }, k) => {
-    chart.append(svg("line", { class: `l l${k % 6}`, x1: at, x2: at + 14, y1: 9, y2: 9 }));
-    chart.append(svg("text", { x: at + 18, y: 13 }, name));
-    at += 30 + 7 * name.length;
+function nameLines(caption, lines) {
+  lines.forEach(({ name }, k) => {
+    const key = svg("svg", { class: "stroke", viewBox: "0 0 14 4" });
+    key.append(svg("line", { class: `l l${k % 6}`, x1: 0, x2: 14, y1: 2, y2: 2 }));
+    const named = element("span", { class: "named" });
+    named.append(key, name);
+    caption.append(" ", named);
   });
 }
 

@@ -23,6 +23,7 @@ EVENTS = "events.jsonl"
 POINTS = 240  # of a series
 COARSER = 4  # times, for answers: they end at one moment each
 MOST_EVENTS = 200
+PEAKS = ("Memory", "GPU memory")  # panels whose stretches show their greatest value
 GAP_S = 30.0  # between samples; a longer one is a pause of the run, or of its machine
 HOST = (  # panel, series, unit, column, factor
     ("Utilisation", "CPU", "%", "cpu_pct", 1.0),
@@ -32,7 +33,7 @@ HOST = (  # panel, series, unit, column, factor
 )
 GPU = (
     ("Utilisation", "GPU", "%", "utilization_pct", 1.0),
-    ("Memory", "GPU", "GB", "memory_used_mb", 1 / 1024),
+    ("GPU memory", "GPU", "GB", "memory_used_mb", 1 / 1024),
     ("Power", "GPU", "W", "power_w", 1.0),
 )
 
@@ -159,8 +160,8 @@ def _throughput(timings: Timings, clock: Clock) -> Iterator[Series]:
 
 
 def _thinned(panel: str, name: str, unit: str, points: Sequence[Point], clock: Clock) -> Series:
-    """At most POINTS of them: of memory the greatest of each stretch, of all else the mean."""
-    of: Callable[[list[float]], float] = max if panel == "Memory" else statistics.fmean
+    """At most POINTS of them: of each stretch its greatest value or its mean."""
+    of: Callable[[list[float]], float] = max if panel in PEAKS else statistics.fmean
     size = math.ceil(len(points) / POINTS) or 1
     stretches = [points[k : k + size] for k in range(0, len(points), size)]
     return Series(panel, name, unit, tuple((clock(part[0][0]), of([value for _, value in part])) for part in stretches))
