@@ -68,7 +68,7 @@ def test_every_outcome_has_its_row_tampered_among_them(tmp_path: Path) -> None:
 def test_failures_make_a_run_partial(tmp_path: Path) -> None:
     config, plan = plan_of(1, 2)
     leave(tmp_path, config, plan, [answers()[0], (Failure("1/HumanEval/0/0/0", "died", 3), None)])
-    assert "partial 1 jobs got no completion; they count neither for nor against the model." in words(render(tmp_path))
+    assert "partial 1 of 2 jobs got no completion; not counted as wrong answers." in words(render(tmp_path))
 
 
 def test_an_unfinished_run_without_results_is_told_from_its_journal(tmp_path: Path) -> None:
@@ -77,6 +77,14 @@ def test_an_unfinished_run_without_results_is_told_from_its_journal(tmp_path: Pa
     said = words(render(tmp_path))
     assert "50.0 %" in said
     assert "partial The run is not finished (it goes on, or its process was killed): 2 jobs are answered." in said
+
+
+def test_a_line_that_is_being_written_is_left_for_the_next_report(tmp_path: Path) -> None:
+    config, plan = plan_of(1, 4)
+    leave(tmp_path, config, plan, answers(("a", "b"), passes=1), finished=False)
+    with (tmp_path / "journal.jsonl").open("a") as journal:
+        journal.write('{"completion": {"job_id": "2/Human')
+    assert "2 jobs are answered." in words(render(tmp_path))
 
 
 def test_a_run_that_has_answered_nothing_yet_has_a_page(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
         "left_out": [text for text in (packs.portion.words(), _unshown(answers), trouble) if text],
         "manifest": json.dumps(manifest, indent=2, ensure_ascii=False), "packs": packs.packs,
     }, {
-        **tasks_and_agents(manifest, places, tasks),
+        **tasks_and_agents(manifest, answers, places, tasks),
         "curve": words.pass_curve(answers.counts),
         "intervals": {key.removeprefix("pass@"): value for key, value in score["intervals"].items() if value},
         "latency": drawn(latency, answers.timings),

@@ -107,8 +107,8 @@ function drawPanels() {
     const top = Math.max(1e-9, ...lines.flatMap((line) => line.points.map((point) => point[1])));
     const end = minutes ? DATA.seconds / 60 : DATA.seconds;
     const { chart, x, y } = frame(figure, [0, end || 1], [0, top * 1.05], minutes ? "minutes" : "seconds");
-    lines.forEach(({ points }, k) => {
-      chart.append(svg("path", { class: `l l${k % 6}`, d: path(points.map(([t, v]) => [x(minutes ? t / 60 : t), y(v)])) }));
+    lines.forEach(({ name, points }) => {
+      chart.append(svg("path", { class: `l l${colour(name, lines)}`, d: path(points.map(([t, v]) => [x(minutes ? t / 60 : t), y(v)])) }));
     });
     if (lines.length > 1) nameLines(figure.firstChild, lines);
     for (const [at, kind, device, text] of DATA.events) {
@@ -121,10 +121,18 @@ function drawPanels() {
   }
 }
 
+// A device has the same colour in every panel.
+const colours = new Map();
+function colour(name, lines) {
+  if (lines.length === 1) return 0;
+  if (!colours.has(name)) colours.set(name, colours.size % 6);
+  return colours.get(name);
+}
+
 function nameLines(caption, lines) {
-  lines.forEach(({ name }, k) => {
+  lines.forEach(({ name }) => {
     const key = svg("svg", { class: "stroke", viewBox: "0 0 14 4" });
-    key.append(svg("line", { class: `l l${k % 6}`, x1: 0, x2: 14, y1: 2, y2: 2 }));
+    key.append(svg("line", { class: `l l${colour(name, lines)}`, x1: 0, x2: 14, y1: 2, y2: 2 }));
     const named = element("span", { class: "named" });
     named.append(key, name);
     caption.append(" ", named);

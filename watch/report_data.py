@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.answers import Place, Timings
+from bench.answers import Answers, Place, Timings
 from bench.latency import correlations, exponential, histogram, line
 from bench.records import Outcome, Task
-from bench.stats import percentile
+from bench.stats import percentile, rate
 from watch.report_words import MEANING
 from watch.timeline import Timeline
 
@@ -51,9 +51,11 @@ def drawn(latency: Mapping[str, Any] | None, timings: Timings) -> dict[str, Any]
 
 
 def tasks_and_agents(
-    manifest: Mapping[str, Any], places: Mapping[str, Sequence[Place]], tasks: Sequence[Task]
+    manifest: Mapping[str, Any], answers: Answers, places: Mapping[str, Sequence[Place]], tasks: Sequence[Task]
 ) -> dict[str, Any]:
-    """The map: each task with (agent, sample, round, outcome) of its answers; agents and outcomes by their place."""
+    """The map: each task with its share of passes, and (agent, sample, round, outcome) of the answers in `places`;
+    agents and outcomes by their index.
+    """
     agents = sorted({place.job.agent_id for found in places.values() for place in found})
     names = {agent["id"]: agent.get("name") for agent in manifest.get("agents", [])}
     column = {agent: index for index, agent in enumerate(agents)}
@@ -69,7 +71,12 @@ def tasks_and_agents(
         "passed": codes[Outcome.PASSED],
         "agents": [[agent, names.get(agent) or ""] for agent in agents],
         "tasks": [
-            {"id": task_id, "entry": entry_points.get(task_id, ""), "answers": [row(place) for place in found]}
+            {
+                "id": task_id,
+                "entry": entry_points.get(task_id, ""),
+                "share": rate(*reversed(answers.counts[task_id])),
+                "answers": [row(place) for place in found],
+            }
             for task_id, found in places.items()
         ],
     }

@@ -22,9 +22,7 @@ async function unpack(text) {
 const rows = DATA.tasks.map((task, number) => {
   const cells = new Map(); // agent -> numbers of its answers
   task.answers.forEach((answer, k) => cells.set(answer[AGENT], [...(cells.get(answer[AGENT]) ?? []), k]));
-  const judged = task.answers.filter((answer) => answer[ROUND] === 0 && answer[OUTCOME] >= 0 && DATA.outcomes[answer[OUTCOME]] !== "NOT_GENERATED");
-  const passed = judged.filter((answer) => answer[OUTCOME] === DATA.passed).length;
-  return { task, number, cells, share: judged.length ? passed / judged.length : null, rects: new Map(), row: null };
+  return { task, number, cells, share: task.share, rects: new Map(), row: null };
 });
 
 const cellWidth = 16; // at most, in pixels

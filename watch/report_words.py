@@ -78,7 +78,7 @@ def completeness(manifest: Mapping[str, Any], answers: Answers, planned: int | N
     if answers.failures:
         return (
             "partial",
-            f"{answers.failures:,}{of} jobs got no completion; they count neither for nor against the model.",
+            f"{answers.failures:,} of {answers.answered:,} jobs got no completion; not counted as wrong answers.",
         )
     if answers.judged < answers.answered:
         return "partial", f"{answers.answered - answers.judged:,} answers have no verdict."
