@@ -17,6 +17,7 @@ COMMANDS = {
     "score": "judge replies made elsewhere (python main.py score --help)",
     "compare": "two runs over the same tasks, side by side (python main.py compare --help)",
     "union": "what several profiles of a run find together (python main.py union --help)",
+    "report": "a run on one page: report.html in its folder (python main.py report --help)",
     "doctor": "before an expensive run: is this machine fit for it (python main.py doctor --help)",
 }
 EPILOG = "commands:\n" + "\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items())
@@ -113,6 +114,18 @@ def union_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def report_parser() -> argparse.ArgumentParser:
+    """What `report` takes."""
+    parser = Parser(
+        prog="main.py report",
+        description="A run on one page, finished or not: report.html in its folder, replies included, which loads "
+        "nothing from anywhere. Every run makes its own when it ends.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", metavar="DIR", help="the folder of a run")
+    return parser
+
+
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", default="config/config.yaml", metavar="PATH", help="settings (default: %(default)s)"
@@ -159,6 +172,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif words and words[0] == "union":
             options = union_parser().parse_args(words[1:])
             from commands.union import show_union as command
+        elif words and words[0] == "report":
+            options = report_parser().parse_args(words[1:])
+            from commands.report import report as command
         else:
             if words and not words[0].startswith("-"):
                 run_parser().error(f"there is no command {words[0]!r}; there is: {', '.join(COMMANDS)}")

@@ -1,6 +1,6 @@
-"""The batch audit: jobs answered once more, each alone, and what of their replies and verdicts that changed.
+"""The audit: jobs answered once more, each alone, and what of their replies, verdicts and speed that changed.
 
-They are journaled apart from the run and never scored.
+They are journaled apart from the run and never scored. One audit serves `batch_audit` and `measure_baseline`.
 """
 
 import random

@@ -90,13 +90,15 @@ class Journal:
 
 
 def entries(path: Path) -> Iterator[tuple[int, Entry]]:
-    """(byte offset, entry) of every line; holds one line at a time.
+    """(byte offset, entry) of every line; holds one line at a time. One without its end is being written, or torn.
 
     Raises OutputError for a line that cannot be read.
     """
     offset = 0
     with _opened(path) as file:
         for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
             try:
                 yield offset, _decoder.decode(line)
             except msgspec.DecodeError as error:

@@ -16,6 +16,7 @@ NOT_MEASURED = frozenset({
     "output_dir", "verbose", "eval_workers", "sandbox", "monitor_interval_s", "idle_baseline_s", "wandb",
     "wandb_project", "wandb_entity", "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s",
     "load_timeout_s", "engine_rows", "max_in_flight", "distribution", "cpu_workers", "batch_audit",
+    "measure_baseline",
 })  # fmt: skip
 
 Temperature = Annotated[float, Field(gt=0, le=10)]
@@ -72,6 +73,12 @@ class RunConfig(BaseModel):
         "evidence", description="what such an agent is shown: how its program failed, or the hidden tests as well"
     )
     batch_audit: int = Field(0, ge=0, le=1_000_000, description="jobs answered again, one by one, after the run")
+    measure_baseline: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="the same, for the report's table of one job after another; the larger counts",
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="the run seed all job seeds derive from")
 
     batch_size: int = Field(8, ge=1, le=4096, description="jobs handed to a device at once")
@@ -179,6 +186,10 @@ class RunConfig(BaseModel):
         if self.agents is None:
             return self.num_agents * self.num_samples
         return sum(agent.count * (agent.samples or self.num_samples) for agent in self.agents)
+
+    def answered_again(self) -> int:
+        """Jobs answered again after the run, one by one: one audit serves whoever asks for it."""
+        return max(self.batch_audit, self.measure_baseline)
 
     def warnings(self) -> list[str]:
         """What is allowed but seldom meant, a line each."""

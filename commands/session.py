@@ -20,6 +20,8 @@ from human_eval_runner import Judge
 from sandbox.held import not_held
 from watch.lag import LoopLag
 from watch.processes import context_switches
+from watch.report import NAME as REPORT
+from watch.report import write as write_report
 from workers.protocol import Fleet
 
 log = logging.getLogger("swarmeval")
@@ -81,6 +83,8 @@ def carry_out(
         raise
     finally:
         score = _close(record, session, reason, facts)
+    if reason in (FINISHED, DRAINED):
+        make_report(record)
     seconds = time.monotonic() - began
     voluntary, involuntary = (after - before for after, before in zip(context_switches(), switches, strict=True))
     code = 130 if reason != FINISHED else 1 if score["failures"] else 0
@@ -144,7 +148,7 @@ class _Session:
 
     def _audit(self) -> AbstractContextManager[Audit | None]:
         """What is to be answered again after the run, if anything is. Raises OutputError."""
-        record, number = self._record, self._config.batch_audit
+        record, number = self._record, self._config.answered_again()
         return Audit(record.folder, record.ledger.jobs, number) if number and self._fleet else nullcontext()
 
     async def _calibrate(self, judge: Judge) -> None:
@@ -195,6 +199,14 @@ def _close(
         log.warning("%s", error)
         return {}
     return score
+
+
+def make_report(record: OpenRun) -> None:
+    """The run on one page; where that fails the log says so, and the run is what it was."""
+    try:
+        write_report(record.folder, record.ledger.jobs.tasks)
+    except Exception as error:  # noqa: BLE001 (whatever is wrong with a page, what was measured is on disk)
+        log.warning("no %s: %s; `python main.py report %s` makes it later", REPORT, error, record.folder)
 
 
 def user_error(group: BaseExceptionGroup[BaseException]) -> UserError:

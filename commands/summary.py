@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from bench.published import beside, published
+from watch.report import NAME as REPORT
 
 log = logging.getLogger("swarmeval")
 
@@ -51,6 +52,8 @@ def summary(
         *_energy(score),
         f"results   {folder / 'score.json'}, {folder / 'agent_summary.json'}, {folder / 'agent_*_results.jsonl'}, ...",
     ]
+    if (report := folder / REPORT).is_file():
+        lines.append(f"report    {report}")
     if reason != "finished":
         lines.append(f"{reason}: the same command resumes this run")
     return "\n".join(lines)

@@ -88,6 +88,7 @@ def quoted(text: str) -> str:
 def results(folder: Path) -> str:
     """The files worth opening, of those that are there."""
     files = {
+        "report.html": "the whole run on one page: open it in a browser",
         "score.json": "pass@k, speed, outcome counts: " + scores(folder / "score.json"),
         "agent_summary.json": "the same for each agent",
         "agent_0_results.jsonl": "every reply, candidate and verdict of agent 0",

@@ -32,7 +32,7 @@ class Bench:
         self.ledger = Ledger(self.plan)
 
     def run(self, fleet: EchoFleet | None, drain_after: int | None = None) -> bool:
-        number = self.config.batch_audit
+        number = self.config.answered_again()
         with (
             Journal(self.folder) as journal,
             Audit(self.folder, self.plan, number) if number else nullcontext() as audit,

@@ -22,7 +22,8 @@ FLOORS = {
     "bench.reply_file": 2, "bench.stats": 2, "bench.ledger": 2.5, "bench.prompts": 2.5, "bench.queues": 2.5,
     "bench.run_folder": 2.5, "bench.extractors": 1, "bench.intervals": 2.5, "bench.paired": 2.6, "bench.profiles": 2.8,
     "bench.other_verdicts": 2, "bench.unions": 2.7, "bench.bases": 2.8, "bench.rounds": 2.8, "bench.audit": 2.8,
-    "bench.energy": 2.7, "bench.ended_run": 3, "bench.results": 3,
+    "bench.energy": 2.7, "bench.ended_run": 3, "bench.results": 3, "bench.latency": 1, "bench.costs": 1,
+    "bench.answers": 2.5,
     "bench.feedback": 1, "bench.datasets": 1.5, "bench.task_forms": 2, "bench.benchmarks": 2.5,
     # where programs run
     "sandbox.clock": 0, "sandbox.kernel": 0, "sandbox.frames": 0, "sandbox.places": 0, "sandbox.priority": 0,
@@ -45,7 +46,9 @@ FLOORS = {
     # how a run is shown
     "watch.lag": 0, "watch.processes": 0, "watch.memory": 1, "watch.events": 1, "watch.energy": 2.5, "watch.host": 2.5,
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
-    "watch.tracking": 2, "watch.snapshot": 2.5, "resource_monitor": 3, "metrics_dashboard": 4,
+    "watch.tracking": 2, "watch.snapshot": 2.5, "watch.timeline": 2.6, "watch.report_replies": 2.6,
+    "watch.report_words": 2.6, "watch.report_data": 2.7, "watch.report": 3.1,
+    "resource_monitor": 3, "metrics_dashboard": 4,
     # what is checked before a run
     "doctor.finding": 0, "doctor.hostile": 0, "doctor.mutants": 1, "doctor.machine": 4, "doctor.judging": 4,
     "doctor.model": 4.5,

@@ -1,0 +1,42 @@
+"""Makes README's picture of a report: its first screens, as a real headless Chromium shows them.
+
+.venv/bin/python -m scripts.show_report DIR [docs/report.png]
+"""
+
+import base64
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.errors import UserError
+from tests.browser import chromium, page
+from watch.report import write
+
+WIDTH, HEIGHT = 1000, 1280
+MOST_BYTES = 200_000
+
+
+def main(arguments: Sequence[str]) -> int:
+    if not arguments or len(arguments) > 2 or chromium() is None:
+        sys.stderr.write(
+            "scripts.show_report: needs the folder of a run, and Chromium (Debian: apt install chromium)\n"
+        )
+        return 2
+    target = Path(arguments[1] if len(arguments) == 2 else "docs/report.png")
+    try:
+        report = write(Path(arguments[0]))
+    except UserError as error:
+        sys.stderr.write(f"scripts.show_report: {error}\n")
+        return 2
+    with tempfile.TemporaryDirectory() as profile, page(Path(profile) / "profile") as shown:
+        shown.open(report, WIDTH, HEIGHT)
+        picture = base64.b64decode(shown.picture(whole=False))
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(picture)
+    sys.stdout.write(f"{target}  ({len(picture):,} bytes)\n")
+    return 0 if len(picture) <= MOST_BYTES else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

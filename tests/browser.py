@@ -1,0 +1,141 @@
+"""A real headless Chromium, driven over the DevTools protocol through two pipes. Standard library only."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
+    "--remote-debugging-pipe",
+)  # fmt: skip
+
+
+def chromium() -> str | None:
+    """The browser's path, where there is one."""
+    return next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+
+
+class BrowserError(Exception):
+    """The browser refused a command, or a script raised."""
+
+
+class Page:
+    """One page of a browser, with all that its console said and every dialog that it opened."""
+
+    def __init__(self, write: int, read: int) -> None:
+        self._write = write
+        self._read = read
+        self._number = 0
+        self._buffer = b""
+        self._session: str | None = None
+        self.complaints: list[str] = []  # console errors and warnings, uncaught exceptions, failed requests
+        self.dialogs: list[str] = []
+        self.requests: list[str] = []
+
+    def open(self, path: Path, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+        """Load a file and wait until its scripts ran."""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+        phone = width < 600
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.until("document.readyState === 'complete'")
+
+    def run(self, script: str) -> Any:
+        """The value of an expression; a promise is awaited. Raises BrowserError where it throws."""
+        found = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in found:
+            raise BrowserError(json.dumps(found["exceptionDetails"]))
+        return found["result"].get("value")
+
+    def until(self, condition: str, frames: int = 600) -> None:
+        """Wait, a frame at a time, until a condition holds. Raises BrowserError when it does not."""
+        waiting = (
+            f"new Promise(done => {{ let left = {frames}; const look = () => ({condition}) ? done(true) : "
+            "left-- ? setTimeout(look, 16) : done(false); look(); })"
+        )
+        if not self.run(waiting):
+            raise BrowserError(f"never became true: {condition}")
+
+    def picture(self, whole: bool = True) -> str:
+        """The page as PNG, in base64."""
+        return str(self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"])
+
+    def call(self, method: str, **parameters: object) -> dict[str, Any]:
+        """One command and its answer. Raises BrowserError."""
+        self._number += 1
+        number = self._number
+        message: dict[str, object] = {"id": number, "method": method, "params": parameters}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        while True:
+            heard = self._hear()
+            if heard.get("id") == number:
+                if "error" in heard:
+                    raise BrowserError(f"{method}: {heard['error']}")
+                return dict(heard["result"])
+            self._note(heard)
+
+    def _hear(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            piece = os.read(self._read, 1 << 16)
+            if not piece:
+                raise BrowserError("the browser is gone")
+            self._buffer += piece
+        message, self._buffer = self._buffer.split(b"\0", 1)
+        return dict(json.loads(message))
+
+    def _note(self, event: dict[str, Any]) -> None:
+        method, parameters = event.get("method"), event.get("params", {})
+        if method == "Page.javascriptDialogOpening":
+            self.dialogs.append(parameters["message"])
+        elif method == "Runtime.exceptionThrown":
+            self.complaints.append(json.dumps(parameters["exceptionDetails"]))
+        elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
+            self.complaints.append(json.dumps(parameters["args"]))
+        elif method == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
+            self.complaints.append(parameters["entry"]["text"])
+        elif method == "Network.requestWillBeSent":
+            self.requests.append(parameters["request"]["url"])
+
+
+@contextlib.contextmanager
+def page(profile: Path) -> Iterator[Page]:
+    """A page of a browser of its own, whose profile is in this new folder; gone afterwards."""
+    browser = chromium()
+    assert browser is not None
+    commands, to_browser = os.pipe()
+    from_browser, answers = os.pipe()
+
+    def place_pipes() -> None:  # the protocol's numbers: 3 to read from, 4 to write to
+        one, other = os.dup(commands), os.dup(answers)
+        os.dup2(one, 3)
+        os.dup2(other, 4)
+
+    process = subprocess.Popen(
+        [browser, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        preexec_fn=place_pipes, pass_fds=(3, 4), start_new_session=True,
+    )  # fmt: skip
+    os.close(commands)
+    os.close(answers)
+    try:
+        yield Page(to_browser, from_browser)
+    finally:
+        os.close(to_browser)
+        os.close(from_browser)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

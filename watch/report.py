@@ -1,0 +1,170 @@
+"""report.html: a run on one page that asks no network for anything, holds its replies and treats them as text.
+
+What stands here gathers; report.html.j2 lays out, report*.js draw. Everything that came from a run's files reaches
+the page escaped, or as data that scripts put in as text; a Content-Security-Policy lets nothing else run or load.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.answers import Answers
+from bench.benchmarks import load
+from bench.ended_run import energy_wh
+from bench.errors import DataError, OutputError, UserError
+from bench.files import replaced
+from bench.intervals import confidence
+from bench.records import Task
+from bench.run_folder import Manifest, read_manifest
+from bench.stats import scores
+from bench.version import VERSION
+from watch import report_words as words
+from watch import status as status_file
+from watch.csv_trace import GPUS
+from watch.report_data import drawn, latencies, over, tasks_and_agents
+from watch.report_replies import by_task, pack
+from watch.timeline import timeline
+
+NAME = "report.html"
+HERE = Path(__file__).parent
+SCRIPTS = ("report.js", "report_charts.js", "report_map.js")
+
+
+def write(folder: Path, tasks: Sequence[Task] | None = None) -> Path:
+    """Make the report of the run in this folder; gives its path. `tasks`: the run's, where the caller has them.
+
+    Raises DataError where there is no run, and OutputError where its files cannot be read or the page not written.
+    """
+    page = render(folder, tasks)
+    with replaced(folder / NAME) as file:
+        file.write(page)
+    return folder / NAME
+
+
+def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
+    """The page. Raises as `write` does."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise DataError(f"{folder}: no run is there (no manifest.json)")
+    found = manifest.get("data", {})
+    answers = Answers(folder, int(found.get("tasks", 1)))
+    trouble = ""
+    if tasks is None:
+        tasks, trouble = _tasks(manifest)
+    score = _score(folder, manifest, answers)
+    try:
+        over_time = timeline(folder, answers.timings)
+        energy = score.get("energy") or {}
+        joules = energy.get("joules_above_idle") or energy.get("joules") or _joules(folder)
+    except OSError as error:
+        raise OutputError(f"{error.filename}: cannot be read ({error.strerror})") from None
+    prompts = {task.task_id: task.question or task.prompt for task in tasks}
+    places = by_task(answers, [task.task_id for task in tasks])
+    packs, latency = pack(answers, places, prompts), latencies(answers.timings)
+    status, said = words.completeness(manifest, answers, _planned(folder))
+    return _page({
+        "title": f"{score['model_id'] or 'replies made elsewhere'} on {score['benchmark']}",
+        "run_id": manifest["run_id"], "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "version": VERSION,
+        "score": score, "certainty": words.certainty(score), "status": status, "status_words": said,
+        "what_ran": words.what_ran(manifest, answers), "settings": words.settings(manifest),
+        "outcomes": words.outcomes(answers), "published": words.others(score, manifest),
+        "costs": words.costs(score, answers, joules), "joules": joules, "energy": energy,
+        "sequential": words.sequential(score), "latency": latency, "events": over_time.events,
+        "events_in_all": over_time.events_in_all, "series": over_time.series,
+        "left_out": [text for text in (packs.portion.words(), _unshown(answers), trouble) if text],
+        "manifest": json.dumps(manifest, indent=2, ensure_ascii=False), "packs": packs.packs,
+    }, {
+        **tasks_and_agents(manifest, answers, places, tasks),
+        "curve": words.pass_curve(answers.counts),
+        "intervals": {key.removeprefix("pass@"): value for key, value in score["intervals"].items() if value},
+        "latency": drawn(latency, answers.timings),
+        **over(over_time),
+    })  # fmt: skip
+
+
+def _page(context: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    import jinja2
+
+    style = (HERE / "report.css").read_text(encoding="utf-8")
+    script = "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(HERE),
+    )  # fmt: skip
+    environment.filters |= {
+        "percent": words.percent,
+        "between": words.between,
+        "number": words.number,
+        "duration": words.duration,
+    }
+    template = environment.get_template("report.html.j2")
+    return template.render(
+        **context, style=style, script=script, style_hash=_hash(style), script_hash=_hash(script), data=_json(data)
+    )
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _json(value: object) -> str:
+    """JSON that may stand inside a script element: ASCII only, and nothing in it can end the element."""
+    text = json.dumps(value, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _tasks(manifest: Manifest) -> tuple[Sequence[Task], str]:
+    """The run's tasks, or why they are not to be had."""
+    config, data = manifest.get("config", {}), manifest.get("data", {})
+    try:
+        found = load(str(config.get("benchmark")), config.get("benchmark_file"))
+    except UserError as error:
+        return (), f"Prompts are not shown: {error}."
+    if found.dataset.sha256 != data.get("sha256"):
+        return (), f"Prompts are not shown: the data of {found.name} found here is not what the run used."
+    return found.tasks, ""
+
+
+def _score(folder: Path, manifest: Manifest, answers: Answers) -> dict[str, Any]:
+    """score.json, where it is of all that the journal holds; else what the journal alone tells."""
+    path = folder / "score.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        counted = found["run_id"], found["evaluations"], found["failures"]
+        if counted == (manifest["run_id"], answers.evaluations, answers.failures):
+            return dict(found)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise DataError(f"{path}: cannot be read as a score ({error}); the next start of the run replaces it") from None
+    counts = list(answers.counts.values())
+    values, reasons = scores(counts)
+    config = manifest.get("config", {})
+    return {
+        **values, **confidence(counts, [])[0], "undefined": reasons, "total": sum(1 for n, _ in counts if n),
+        "evaluations": answers.evaluations, "failures": answers.failures, "benchmark": config.get("benchmark"),
+        "model_id": None if "replies" in manifest else config.get("model_id"),
+    }  # fmt: skip
+
+
+def _planned(folder: Path) -> int | None:
+    try:
+        status = status_file.read(folder)
+    except DataError:
+        return None
+    return status.total_jobs if status else None
+
+
+def _joules(folder: Path) -> float | None:
+    wh = energy_wh(folder / GPUS)
+    return None if wh is None else 3600 * wh
+
+
+def _unshown(answers: Answers) -> str:
+    if not answers.not_shown:
+        return ""
+    return f"The map shows {len(answers.places):,} answers; {answers.not_shown:,} more count in the numbers."
