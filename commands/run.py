@@ -24,7 +24,8 @@ from resource_monitor import ResourceMonitor, hardware
 from watch import status as status_file
 from watch.logs import shown
 from watch.progress import Progress
-from watch.tracking import check_login, make_tracker
+from watch.tracking import make_tracker
+from watch.wandb_login import check_login
 from workers.devices import DeviceSpec, choose_devices
 from workers.local import LocalFleet
 from workers.protocol import ReplicaInfo, Request

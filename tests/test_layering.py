@@ -43,7 +43,8 @@ FLOORS = {
     "workers.process": 3, "workers.dispatch": 3, "workers.alone": 3, "workers.local": 4, "agent_manager": 4,
     # how a run is shown
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
-    "watch.tracking": 2, "watch.snapshot": 2.5, "resource_monitor": 3, "metrics_dashboard": 4,
+    "watch.wandb_login": 1.8, "watch.wandb_run": 1.9, "watch.tracking": 2, "watch.snapshot": 2.5, "resource_monitor": 3,
+    "metrics_dashboard": 4,
     # what is checked before a run
     "doctor.finding": 0, "doctor.hostile": 0, "doctor.mutants": 1, "doctor.machine": 4, "doctor.judging": 4,
     "doctor.model": 4.5,
@@ -68,7 +69,7 @@ HOMES: dict[str, Set[str]] = {
     "bitsandbytes": MODEL_SIDE,
     "accelerate": MODEL_SIDE,
     "ray": {"workers.ray_fleet"},
-    "wandb": {"watch.tracking"},
+    "wandb": {"watch.wandb_run"},
     "textual": {"metrics_dashboard"},
     "pynvml": {"gpu_monitor"},
     "psutil": {"resource_monitor", "doctor.machine", "doctor.model"},
