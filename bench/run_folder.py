@@ -28,6 +28,7 @@ RUN_FILES = (
     MANIFEST, JOURNAL, "score.json", "agent_summary.json", "task_summary.json", "extractors.json", "extractors.jsonl",
     "agent_*_results.jsonl", "agent_*_evaluation.json", "repairs.jsonl", "audit.jsonl", "metrics.csv",
     "gpu_trace.csv", "resource_trace.csv", "status.json", "report.html", "run.log", "run.log.*", "wandb",
+    "trace.json", "trace_*.jsonl", "flame_*.html",
 )  # fmt: skip
 
 log = logging.getLogger("swarmeval")

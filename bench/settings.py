@@ -16,6 +16,7 @@ NOT_MEASURED = frozenset({
     "output_dir", "verbose", "eval_workers", "sandbox", "monitor_interval_s", "wandb", "wandb_project", "wandb_entity",
     "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s", "load_timeout_s", "engine_rows",
     "max_in_flight", "distribution", "cpu_workers", "batch_audit",
+    "trace",
 })  # fmt: skip
 
 Temperature = Annotated[float, Field(gt=0, le=10)]
@@ -127,6 +128,7 @@ class RunConfig(BaseModel):
     output_dir: str = Field("logs", min_length=1, description="the run folder")
     verbose: bool = Field(False, description="a line per batch, and the workers' logs, on the screen")
     monitor_interval_s: float = Field(1.0, ge=0.05, le=86_400, description="seconds between monitor samples")
+    trace: bool = Field(False, description="where the time goes: trace.json and flame graphs of all processes")
     wandb: Literal["off", "offline", "online"] = Field("off", description="Weights & Biases")
     wandb_project: str = Field("swarmeval", min_length=1, description="W&B project")
     wandb_entity: str | None = Field(None, description="W&B user or team")

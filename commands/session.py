@@ -19,6 +19,7 @@ from commands.summary import summary
 from human_eval_runner import Judge
 from resource_monitor import context_switches
 from sandbox.held import not_held
+from watch.trace import Tracer
 from workers.protocol import Fleet
 
 log = logging.getLogger("swarmeval")
@@ -36,7 +37,12 @@ class Ending:
 
 
 def carry_out(
-    config: RunConfig, record: OpenRun, fleet: Fleet | None, hooks: Hooks, facts: Mapping[str, object]
+    config: RunConfig,
+    record: OpenRun,
+    fleet: Fleet | None,
+    hooks: Hooks,
+    facts: Mapping[str, object],
+    tracer: Tracer | None = None,
 ) -> Ending:
     """Answer (with a fleet) and judge what the record lacks, then write every result.
 
@@ -44,10 +50,11 @@ def carry_out(
     """
     record.begin()
     began, switches = time.monotonic(), context_switches()
-    session = _Session(config, record, fleet, hooks)
+    session = _Session(config, record, fleet, hooks, tracer)
     try:
         reason = "failed: a fault of Swarmeval itself; its traceback is on the screen"
-        reason = FINISHED if asyncio.run(session.run()) else DRAINED
+        with tracer or nullcontext():
+            reason = FINISHED if asyncio.run(session.run()) else DRAINED
     except (asyncio.CancelledError, KeyboardInterrupt):
         reason = STOPPED
         log.warning("stopped; the same command resumes")
@@ -69,11 +76,14 @@ def carry_out(
 class _Session:
     """The coordinator and its judge, within one event loop."""
 
-    def __init__(self, config: RunConfig, record: OpenRun, fleet: Fleet | None, hooks: Hooks) -> None:
+    def __init__(
+        self, config: RunConfig, record: OpenRun, fleet: Fleet | None, hooks: Hooks, tracer: Tracer | None
+    ) -> None:
         self._config = config
         self._record = record
         self._fleet = fleet
         self._hooks = hooks
+        self._tracer = tracer
         self.coordinator: Coordinator | None = None
         self._draining = False
 
@@ -87,6 +97,7 @@ class _Session:
             config.eval_memory_mb,
             config.use_black_formatting,
             config.sandbox,
+            **({"told": self._tracer.judged} if self._tracer else {}),
         )
         with handled(self._drain):
             return await self._judged(judge)

@@ -1,4 +1,4 @@
-"""The real wandb, offline and against servers on a loopback port: what is really in its files, and what an end costs."""
+"""The real wandb, offline and against servers on a loopback port: what is in its files, and what the end costs."""
 
 import base64
 import http.server

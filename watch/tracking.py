@@ -27,7 +27,7 @@ log = logging.getLogger("swarmeval")
 class Tracker(Protocol):
     """Where live numbers and the final summary go. log() never waits, finish() only so long, neither raises."""
 
-    def log(self, values: Mapping[str, object]) -> None: ...
+    def log(self, values: Mapping[str, float]) -> None: ...
 
     def finish(self, summary: Mapping[str, object]) -> None: ...
 
@@ -35,7 +35,7 @@ class Tracker(Protocol):
 class NoTracker:
     """Tracks nothing."""
 
-    def log(self, values: Mapping[str, object]) -> None:
+    def log(self, values: Mapping[str, float]) -> None:
         """Forget the values."""
 
     def finish(self, summary: Mapping[str, object]) -> None:
