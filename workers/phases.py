@@ -9,7 +9,7 @@ from watch.spans import SpanFile, rss_mb
 
 LOAD, PREFILL, DECODE, IDLE = "load", "prefill", "decode", "idle"
 SLOT_NS = 50_000_000  # within it, time is added up by phase: never more than a span a phase and slot
-LONGEST_NS = 1_000_000_000  # of a span: what a killed worker loses at most
+FLUSH_NS = 1_000_000_000  # what a killed worker loses at most, and a span's length
 LANE = "phases"
 
 
@@ -69,7 +69,7 @@ class RecordedPhases(Phases):
         self._spent_ns.clear()
         self._slot_ns = now
         waits = self._phase == IDLE  # a worker is killed while it waits
-        if waits or now - self._flushed_ns >= LONGEST_NS:
+        if waits or now - self._flushed_ns >= FLUSH_NS:
             self._end_span()
             self._file.flush()
             self._flushed_ns = now
@@ -78,7 +78,7 @@ class RecordedPhases(Phases):
     def _add(self, phase: str, start: int, end: int) -> None:
         if self._span is not None:
             name, began, ended = self._span
-            if name == phase and ended == start and end - began < LONGEST_NS:
+            if name == phase and ended == start:
                 self._span = (name, began, end)
                 return
             self._end_span()
