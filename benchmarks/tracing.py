@@ -62,10 +62,11 @@ def main() -> None:
         options.json.write_text(json.dumps({"without": runs[False], "with": runs[True]}, indent=2), encoding="utf-8")
     print("| medians | without | with `--trace` | ratio of each round |\n|---|---|---|---|")
     for key, name in COLUMNS.items():
-        without, traced = ([run[key] for run in runs[way]] for way in (False, True))
-        ratios = ", ".join(f"{b / a:.2f}" for a, b in zip(without, traced, strict=True))
-        print(f"| {name} | {statistics.median(without):.1f} | {statistics.median(traced):.1f} | {ratios} |")
-    print(f"\nThe files of a traced run: {statistics.median(run['files_mb'] for run in runs[True]):.1f} MB")
+        plain, costly = [run[key] for run in runs[False]], [run[key] for run in runs[True]]
+        ratios = ", ".join(f"{after / before:.2f}" for before, after in zip(plain, costly, strict=True))
+        print(f"| {name} | {statistics.median(plain):.1f} | {statistics.median(costly):.1f} | {ratios} |")
+    sizes_mb = [run["files_mb"] for run in runs[True]]
+    print(f"\nThe files of a traced run: {statistics.median(sizes_mb):.1f} MB")
 
 
 if __name__ == "__main__":

@@ -231,7 +231,16 @@ def forgetful_server(answers: int) -> Iterator[int]:
 def test_a_key_in_the_settings_reaches_no_file_of_the_run(tmp_path: Path) -> None:
     words = ["--config", "config/smoke.yaml", "--num_tasks", "2", "--output_dir", str(tmp_path / "run")]
     done = subprocess.run(
-        [sys.executable, "main.py", *words, "--set", "engine=scripted", "wandb=offline", f"wandb_api_key={KEY}"],
+        [
+            sys.executable,
+            "main.py",
+            *words,
+            "--trace",
+            "--set",
+            "engine=scripted",
+            "wandb=offline",
+            f"wandb_api_key={KEY}",
+        ],
         cwd=ROOT,
         env={**os.environ, "HOME": str(tmp_path)},
         capture_output=True,
