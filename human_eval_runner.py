@@ -5,7 +5,7 @@ HumanEval gave this room its name and gives the judge its yardstick: what its ca
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -72,7 +72,10 @@ class Judge:
         use_black: bool = False,
         mode: str = "auto",
         any_name: bool = False,
+        told: Callable[[str, float], None] = lambda what, took_s: None,
     ) -> None:
+        """`told` hears of every extraction ("extract") and run of a program ("judge") that ended, and its seconds."""
+        self._told = told
         self._tasks = {task.task_id: task for task in tasks}
         self._reading = (use_black, any_name)
         self._timeout_s = timeout_s
@@ -168,11 +171,14 @@ class Judge:
         started = time.monotonic()
         found = await asyncio.to_thread(candidate, completion.text, completion.form, task, *self._reading)
         judge_s = time.monotonic() - started
+        self._told("extract", judge_s)
         base = None
         if found.outcome is None:
             execution = await self._execute(task, found.completion)
+            self._told("judge", execution.wall_s)
             if task.base is not None:
                 beneath = await self._execute(task, found.completion, task.base)
+                self._told("judge", beneath.wall_s)
                 base, judge_s = beneath.outcome, judge_s + beneath.wall_s
         else:
             execution = Execution(found.outcome, found.error or "")

@@ -29,6 +29,7 @@ RUN_FILES = (
     "agent_*_results.jsonl", "agent_*_evaluation.json", "repairs.jsonl", "audit.jsonl", "metrics.csv",
     "gpu_trace.csv", "resource_trace.csv", "events.jsonl", "status.json", "report.html", "run.log", "run.log.*",
     "wandb",
+    "trace.json", "trace_*.jsonl", "flame_*.html",
 )  # fmt: skip
 
 log = logging.getLogger("swarmeval")

@@ -16,7 +16,7 @@ NOT_MEASURED = frozenset({
     "output_dir", "verbose", "eval_workers", "sandbox", "monitor_interval_s", "idle_baseline_s", "wandb",
     "wandb_project", "wandb_entity", "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s",
     "load_timeout_s", "engine_rows", "max_in_flight", "distribution", "cpu_workers", "batch_audit",
-    "measure_baseline",
+    "measure_baseline", "trace",
 })  # fmt: skip
 
 Temperature = Annotated[float, Field(gt=0, le=10)]
@@ -143,6 +143,7 @@ class RunConfig(BaseModel):
         3.0, ge=0, le=WEEK_S, description="seconds of watching the idle machine, where it tells its energy; 0: none"
     )
     monitor_interval_s: float = Field(1.0, ge=0.05, le=86_400, description="seconds between monitor samples")
+    trace: bool = Field(False, description="where the time goes: trace.json and flame graphs of all processes")
     wandb: Literal["off", "offline", "online"] = Field("off", description="Weights & Biases")
     wandb_project: str = Field("swarmeval", min_length=1, description="W&B project")
     wandb_entity: str | None = Field(None, description="W&B user or team")

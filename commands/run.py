@@ -25,17 +25,20 @@ from watch import status as status_file
 from watch.host import hardware
 from watch.logs import shown
 from watch.progress import Progress
-from watch.tracking import check_login, make_tracker
+from watch.trace import Tracer
+from watch.tracking import make_tracker
+from watch.wandb_login import check_login
 from workers.devices import DeviceSpec, choose_devices
 from workers.local import LocalFleet
 from workers.protocol import ReplicaInfo, Request
-from workers.replica_spec import ReplicaSpec
+from workers.replica_spec import ReplicaSpec, TraceSpec
 
 FLAGS = {
     "num_tasks": "humaneval_limit",
     "num_agents": "num_agents",
     "benchmark": "benchmark",
     "output_dir": "output_dir",
+    "trace": "trace",
 }
 
 # What the same config may change from run to run: which rows share a batch depends on when jobs arrive.
@@ -65,7 +68,10 @@ def run(options: argparse.Namespace) -> int:
             hardware=hardware(),
             agents=[asdict(agent) for agent in plan.agents],
         )
-        fleet = LocalFleet(devices, _replicas(config, devices, model), config.worker_timeout_s, config.load_timeout_s)
+        tracer = Tracer(record.folder, len(record.manifest["sessions"]) + 1) if config.trace else None
+        fleet = LocalFleet(
+            devices, _replicas(config, devices, model, tracer), config.worker_timeout_s, config.load_timeout_s
+        )
         tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
         watching = Watching(config, record, fleet, devices, tracker)
         desk = _Desk(config, plan, record, progress, watching)
@@ -75,7 +81,13 @@ def run(options: argparse.Namespace) -> int:
         try:
             with watching:
                 ending = carry_out(
-                    config, record, watching.fleet, hooks, lambda: {**facts, **watching.facts()}, watching.inside
+                    config,
+                    record,
+                    watching.fleet,
+                    hooks,
+                    lambda: {**facts, **watching.facts()},
+                    watching.inside,
+                    tracer,
                 )
             score = ending.score
         finally:
@@ -84,7 +96,9 @@ def run(options: argparse.Namespace) -> int:
     return ending.exit_code
 
 
-def _replicas(config: RunConfig, devices: tuple[DeviceSpec, ...], model: str) -> list[ReplicaSpec]:
+def _replicas(
+    config: RunConfig, devices: tuple[DeviceSpec, ...], model: str, tracer: Tracer | None
+) -> list[ReplicaSpec]:
     """What each device's worker is told to load."""
     return [
         ReplicaSpec(
@@ -99,6 +113,7 @@ def _replicas(config: RunConfig, devices: tuple[DeviceSpec, ...], model: str) ->
             rows=None if config.engine_rows == "auto" else config.engine_rows,
             max_new_tokens=config.max_new_tokens,
             neighbours=config.cpu_workers if config.device == "cpu" else 1,
+            trace=TraceSpec(str(tracer.folder), device.name, tracer.session, tracer.origin_ns) if tracer else None,
         )
         for device in devices
     ]

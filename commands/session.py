@@ -22,6 +22,7 @@ from watch.lag import LoopLag
 from watch.processes import context_switches
 from watch.report import NAME as REPORT
 from watch.report import write as write_report
+from watch.trace import Tracer
 from workers.protocol import Fleet
 
 log = logging.getLogger("swarmeval")
@@ -57,6 +58,7 @@ def carry_out(
     hooks: Hooks,
     facts: Callable[[], Mapping[str, object]],
     inside: Inside | None = None,
+    tracer: Tracer | None = None,
 ) -> Ending:
     """Answer (with a fleet) and judge what the record lacks, then write every result.
 
@@ -67,10 +69,11 @@ def carry_out(
     record.begin()
     began, switches = time.monotonic(), context_switches()
     inside = inside or Inside()
-    session = _Session(config, record, fleet, hooks, inside)
+    session = _Session(config, record, fleet, hooks, inside, tracer)
     try:
         reason = "failed: a fault of Swarmeval itself; its traceback is on the screen"
-        reason = FINISHED if asyncio.run(session.run()) else DRAINED
+        with tracer or nullcontext():
+            reason = FINISHED if asyncio.run(session.run()) else DRAINED
     except (asyncio.CancelledError, KeyboardInterrupt):
         reason = STOPPED
         log.warning("stopped; the same command resumes")
@@ -95,12 +98,21 @@ def carry_out(
 class _Session:
     """The coordinator and its judge, within one event loop."""
 
-    def __init__(self, config: RunConfig, record: OpenRun, fleet: Fleet | None, hooks: Hooks, inside: Inside) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        record: OpenRun,
+        fleet: Fleet | None,
+        hooks: Hooks,
+        inside: Inside,
+        tracer: Tracer | None,
+    ) -> None:
         self._config = config
         self._record = record
         self._fleet = fleet
         self._hooks = hooks
         self._inside = inside
+        self._tracer = tracer
         self.coordinator: Coordinator | None = None
         self._draining = False
 
@@ -115,6 +127,7 @@ class _Session:
             config.use_black_formatting,
             config.sandbox,
             config.accept_any_name,
+            **({"told": self._tracer.judged} if self._tracer else {}),
         )
         with handled(self._drain):
             async with self._inside.lag.sampled():

@@ -15,7 +15,7 @@ from bench.records import DeviceSample
 from bench.settings import RunConfig
 from doctor.finding import Finding
 from gpu_monitor import GpuSettings
-from watch.tracking import check_login
+from watch.wandb_login import check_login
 from workers.devices import choose_devices
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -33,7 +33,8 @@ FLOORS = {
     "sandbox.tester": 1.6, "sandbox.outcomes": 1.6, "sandbox.warden": 1.75, "sandbox.runner": 2,
     "human_eval_runner": 3,
     # where replies are made: around the model, the model's side, inside a worker, all workers
-    "workers.death": 0, "workers.protocol": 1, "workers.replica_spec": 1, "workers.hub": 1, "workers.embedded": 1,
+    "workers.death": 0, "workers.phases": 1, "workers.protocol": 1, "workers.replica_spec": 1, "workers.hub": 1,
+    "workers.embedded": 1,
     "workers.card": 0, "workers.wire": 1.5, "workers.devices": 1.5,
     "model_loader": 2, "workers.attention": 2, "workers.beams": 2, "workers.budget": 2, "workers.cpu_weights": 2,
     "workers.common_prefix": 2, "workers.decoder": 2, "workers.native": 2, "workers.pages": 2, "workers.scripted": 2,
@@ -46,6 +47,7 @@ FLOORS = {
     # how a run is shown
     "watch.lag": 0, "watch.processes": 0, "watch.memory": 1, "watch.events": 1, "watch.energy": 2.5, "watch.host": 2.5,
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
+    "watch.spans": 0, "watch.flame": 1.5, "watch.trace": 3, "watch.wandb_login": 1.8, "watch.wandb_run": 1.9,
     "watch.tracking": 2, "watch.snapshot": 2.5, "watch.timeline": 2.6, "watch.report_replies": 2.6,
     "watch.report_words": 2.6, "watch.report_data": 2.7, "watch.report": 3.1,
     "resource_monitor": 3, "metrics_dashboard": 4,
@@ -73,8 +75,9 @@ HOMES: dict[str, Set[str]] = {
     "bitsandbytes": MODEL_SIDE,
     "accelerate": MODEL_SIDE,
     "ray": {"workers.ray_fleet"},
-    "wandb": {"watch.tracking"},
+    "wandb": {"watch.wandb_run"},
     "textual": {"metrics_dashboard"},
+    "pyinstrument": {"watch.flame"},
     "pynvml": {"gpu_monitor"},
     "psutil": {"watch.host", "doctor.machine", "doctor.model"},
     "jinja2": {"watch.report", "workers.tokens"},  # the report's template; the errors of a chat template

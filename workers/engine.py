@@ -18,6 +18,7 @@ from workers import beams
 from workers.decoder import Decoder
 from workers.draw import NOTHING
 from workers.native import Kernels
+from workers.phases import DECODE, PREFILL, Phases
 from workers.protocol import Answer, FinishReason, Progress, Refusal, ReplicaInfo, Reply, Request
 from workers.sampler import Choice, Sampler
 from workers.stopping import StopStrings, eos_ids
@@ -83,7 +84,13 @@ class Engine:
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, decoder: Decoder, info: ReplicaInfo, kernels: Kernels | None = None
+        self,
+        model: Any,
+        tokenizer: Any,
+        decoder: Decoder,
+        info: ReplicaInfo,
+        kernels: Kernels | None = None,
+        phases: Phases | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
@@ -97,6 +104,9 @@ class Engine:
         self._rows: list[_Row] = []  # row i is row i of decoder and sampler
         self._answers: list[Answer] = []  # of this step so far
         self._output_tokens = 0
+        self._phases = phases or Phases()
+        if model.device.type == "cuda":
+            self._phases.gauge("cuda_mb", lambda: torch.cuda.memory_allocated(model.device) / (1 << 20))
 
     def info(self) -> ReplicaInfo:
         return self._info
@@ -110,6 +120,7 @@ class Engine:
         try:
             self._admit()
             if self._rows:
+                self._phases.enter(DECODE)
                 self._extend(self._decoder.decode([row.output[-1] for row in self._rows]), first=0)
         except torch.OutOfMemoryError:
             if self._most_rows == 1:
@@ -153,6 +164,7 @@ class Engine:
         """Fill the free rows, and give every newcomer its first token."""
         first, tokens = len(self._rows), PREFILL_TOKENS
         while self._waiting and tokens > 0 and len(self._rows) < self._most_rows:
+            self._phases.enter(PREFILL)
             waiting = self._waiting.popleft()
             try:
                 row = self._open(waiting)
@@ -232,6 +244,7 @@ class Engine:
 
     def _search_beams(self, row: _Row) -> Reply:
         """Beams are no rows: the request is answered whole, and its first token comes with its last."""
+        self._phases.enter(DECODE)
         sampling = row.request.sampling
         found = beams.search(
             self.model, row.prompt, sampling.num_beams, sampling.max_new_tokens, sampling.repetition_penalty, self._eos

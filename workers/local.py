@@ -24,6 +24,7 @@ from workers.wire import (
     Drain,
     Dropped,
     Fatal,
+    Finish,
     FromWorker,
     LoadFailed,
     Ready,
@@ -34,6 +35,7 @@ from workers.wire import (
 )
 
 ROOT = str(Path(__file__).resolve().parent.parent)
+FINISH_LIMIT_S = 15.0  # for a traced worker to end its step and write what it knows
 IDLE = Progress(rows_in_use=0, waiting=0, output_tokens=0)
 USELESS_TO_RETRY: dict[str, type[UserError]] = {"ModelUnavailable": ModelUnavailable, "DeviceError": DeviceError}
 
@@ -105,10 +107,12 @@ class LocalWorker:
             self._link.send(Drain())
 
     async def stop(self) -> None:
-        """Kill the process and all it started; waits until it is gone."""
+        """Kill the process and all it started; waits until it is gone. One that is traced may end by itself."""
         link, self._link = self._link, None
         self.progress, self.pid = IDLE, None
         if link is not None:
+            if self._spec.trace is not None:
+                await link.finish()
             await link.close()
 
 
@@ -184,7 +188,14 @@ class _Link:
         for job_id in job_ids:
             self._inboxes.pop(job_id, None)
 
-    def send(self, message: Start | Submit | Drain) -> None:
+    async def finish(self) -> None:
+        """Let the process end by itself, but not for long."""
+        self.send(Finish())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_LIMIT_S):
+                await self._process.wait()
+
+    def send(self, message: Start | Submit | Drain | Finish) -> None:
         """Queue a message; a broken socket shows in the reading half."""
         self._writer.write(frame(message))
 

@@ -5,6 +5,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from bench.errors import DeviceError
+from workers.phases import Phases
 from workers.protocol import Replica, ReplicaInfo
 from workers.replica_spec import ReplicaSpec
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("swarmeval")
 
 
-def make_replica(spec: ReplicaSpec, life: int = 0) -> Replica:
+def make_replica(spec: ReplicaSpec, life: int = 0, phases: Phases | None = None) -> Replica:
     """Load what the spec names and give it as a replica; `life` counts the starts of this worker.
+
+    `phases` is told what an engine does.
 
     Raises UserError when it cannot be loaded here.
     """
@@ -23,10 +26,10 @@ def make_replica(spec: ReplicaSpec, life: int = 0) -> Replica:
         from workers.scripted import ScriptedReplica
 
         return ScriptedReplica(spec.script, spec.device, life)
-    return load_engine(spec)
+    return load_engine(spec, phases=phases)
 
 
-def load_engine(spec: ReplicaSpec, share: bool = True) -> "Engine":
+def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = None) -> "Engine":
     """The engine over a transformers model; without `share`, rows share no prompts, for comparison.
 
     Raises UserError when it cannot be loaded here.
@@ -81,4 +84,4 @@ def load_engine(spec: ReplicaSpec, share: bool = True) -> "Engine":
         steady=found.steady,
         versions=model_loader.versions(),
     )
-    return Engine(model, loaded.tokenizer, found.decoder, info, compiled)
+    return Engine(model, loaded.tokenizer, found.decoder, info, compiled, phases)

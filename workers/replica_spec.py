@@ -27,6 +27,15 @@ class Script(Struct, frozen=True):
     faults: tuple[Fault, ...] = ()
 
 
+class TraceSpec(Struct, frozen=True):
+    """Where a traced worker leaves its spans and its flame graph."""
+
+    folder: str
+    device: str
+    session: int  # of the run, from 1
+    origin_ns: int  # when it began, by time.perf_counter_ns()
+
+
 class ReplicaSpec(Struct, frozen=True):
     """One replica to make. What a user can set comes from the run's settings and has no default here."""
 
@@ -42,3 +51,4 @@ class ReplicaSpec(Struct, frozen=True):
     max_new_tokens: int  # the longest answer asked for: what the memory of a row is reckoned with
     neighbours: int = 1  # replicas on this machine's memory, this one included
     script: Script = Script()  # read by the scripted engine only
+    trace: TraceSpec | None = None

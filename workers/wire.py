@@ -27,6 +27,10 @@ class Drain(Struct, frozen=True, tag=True):
     """Forget what has not begun, and say what that was."""
 
 
+class Finish(Struct, frozen=True, tag=True):
+    """End by yourself, and soon: a traced worker has something to write first."""
+
+
 class Ready(Struct, frozen=True, tag=True):
     info: ReplicaInfo
 
@@ -52,7 +56,7 @@ class Fatal(Struct, frozen=True, tag=True):
     reason: str
 
 
-ToWorker = Start | Submit | Drain
+ToWorker = Start | Submit | Drain | Finish
 FromWorker = Ready | LoadFailed | Answers | Dropped | Progress | Fatal
 
 _encoder = msgspec.msgpack.Encoder()
