@@ -44,6 +44,9 @@ def run_parser() -> argparse.ArgumentParser:
     parser.add_argument("--benchmark", metavar="NAME", help="which tasks: humaneval")
     parser.add_argument("--output_dir", metavar="DIR", help="the run folder")
     parser.add_argument("--fresh", action="store_true", help="archive what is in the run folder instead of resuming it")
+    parser.add_argument(
+        "--dashboard", action="store_true", help="show the live dashboard in this terminal; q leaves it"
+    )
     _add_set(parser)
     parser.add_argument("--version", action="version", version=f"swarmeval {VERSION}")
     return parser

@@ -43,12 +43,17 @@ FLOORS = {
     "workers.process": 3, "workers.dispatch": 3, "workers.alone": 3, "workers.local": 4, "agent_manager": 4,
     # how a run is shown
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
-    "watch.tracking": 2, "watch.snapshot": 2.5, "resource_monitor": 3, "metrics_dashboard": 4,
+    "watch.tracking": 2, "watch.histogram": 0, "watch.outcome_grid": 1, "watch.follow": 2.5, "watch.answers": 2.5,
+    "watch.snapshot": 2.6, "resource_monitor": 3,
+    "dashboard.words": 0, "dashboard.letters": 1.5, "dashboard.view": 2.8, "dashboard.asked": 2.8,
+    "dashboard.machine": 3, "dashboard.replicas": 3, "dashboard.application": 3, "dashboard.board": 3,
+    "dashboard.detail": 3, "dashboard.page": 3.2, "dashboard.grid": 3.2, "dashboard.detail_screen": 3.2,
+    "dashboard.app": 3.5, "metrics_dashboard": 4,
     # what is checked before a run
     "doctor.finding": 0, "doctor.hostile": 0, "doctor.mutants": 1, "doctor.machine": 4, "doctor.judging": 4,
     "doctor.model": 4.5,
     # what users call
-    "commands.open_run": 5, "commands.signals": 5, "commands.summary": 5, "commands.session": 5.5,
+    "commands.beside": 5, "commands.open_run": 5, "commands.signals": 5, "commands.summary": 5, "commands.session": 5.5,
     "commands.extractors": 5.6,
     "commands.run": 5.8, "commands.score": 5.8, "commands.doctor": 5.8, "commands.compare": 5.8,
     "commands.union": 5.8, "commands.report": 5.8,
@@ -69,7 +74,7 @@ HOMES: dict[str, Set[str]] = {
     "accelerate": MODEL_SIDE,
     "ray": {"workers.ray_fleet"},
     "wandb": {"watch.tracking"},
-    "textual": {"metrics_dashboard"},
+    "textual": {"dashboard.app", "dashboard.detail_screen", "dashboard.grid"},
     "pynvml": {"gpu_monitor"},
     "psutil": {"resource_monitor", "doctor.machine", "doctor.model"},
     "jinja2": {"watch.report", "workers.tokens"},  # the report's template; the errors of a chat template
