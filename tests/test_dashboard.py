@@ -79,6 +79,14 @@ def parts(app: Dashboard) -> str:
     return "\n".join(f"{part.border_title}\n{part.render()}" for part in app.screen.query(Static))
 
 
+async def opened(app: Dashboard, pilot: "Pilot[int]", word: str) -> str:
+    """The screen of an answer as soon as it shows this; it reads in a thread."""
+    async with asyncio.timeout(60):
+        while word not in (shown := parts(app)):
+            await pilot.pause(0.02)
+    return shown
+
+
 NUMBERS = (
     f"{RUN_ID} generating PID {os.getpid()}",
     "412/8200 jobs (5.0%) eta 00:28:13",
@@ -250,10 +258,8 @@ def test_an_answer_is_shown_from_prompt_to_evidence(tmp_path: Path, size: tuple[
 
     async def act(app: Dashboard, pilot: "Pilot[int]") -> None:
         await pilot.press("down", "enter")
-        await pilot.app.workers.wait_for_complete([w for w in app.workers if w.node is app.screen])
-        await pilot.pause()
+        shown = await opened(app, pilot, "evidence")
         assert isinstance(app.screen, DetailScreen)
-        shown = parts(app)
         for part in (
             "HumanEval/0  pass@1 50.0 %  1 of 2 judged passed",
             "agent 1  pass@1 0.0 %  0 of 2 judged passed",
@@ -279,11 +285,10 @@ def test_an_answer_that_repairs_another_is_shown_with_what_it_was_told(tmp_path:
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
 
     async def act(app: Dashboard, pilot: "Pilot[int]") -> None:
-        await pilot.press("down", "right", "enter", "n")
-        await pilot.app.workers.wait_for_complete([w for w in app.workers if w.node is app.screen])
-        await pilot.pause()
-        shown = parts(app)
-        assert "(2 of 2: sample 0, round 1)" in shown
+        await pilot.press("down", "right", "enter")
+        await opened(app, pilot, "(1 of 2: sample 0, round 0)")
+        await pilot.press("n")
+        shown = await opened(app, pilot, "(2 of 2: sample 0, round 1)")
         assert "This solution is not right." in shown
         assert "second try" in shown
 
@@ -300,9 +305,7 @@ def test_a_hostile_reply_stays_text_and_a_prompt_that_cannot_be_made_is_said(tmp
 
     async def act(app: Dashboard, pilot: "Pilot[int]") -> None:
         await pilot.press("right", "right", "enter")
-        await pilot.app.workers.wait_for_complete([w for w in app.workers if w.node is app.screen])
-        await pilot.pause()
-        shown = parts(app)
+        shown = await opened(app, pilot, "evidence")
         assert shown.count(HARMLESS) == 3
         assert "(the prompt cannot be shown: the benchmark has no such task any more)" in shown
 

@@ -174,11 +174,12 @@ class _Behind:
         self._tenant = tenant
         self._view = view
         self._notes: deque[str] = deque(maxlen=MOST_KEPT)
+        self._unshown: Status | None = None
 
     def show(self, status: Status) -> None:
+        self._unshown = status
         if not self._tenant.holds():
             self._catch_up()
-            self._view.show(status)
 
     def note(self, text: str) -> None:
         self._notes.append(text)
@@ -193,6 +194,9 @@ class _Behind:
     def _catch_up(self) -> None:
         while self._notes:
             self._view.note(self._notes.popleft())
+        if self._unshown is not None:
+            self._view.show(self._unshown)
+            self._unshown = None
 
 
 def done(status: Status) -> int:
