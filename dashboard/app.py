@@ -26,6 +26,7 @@ from watch.follow import Follower
 
 Draw = Callable[[View, int], list[Text]]
 WIDE = 120  # columns from which panels stand side by side
+LEAVES_S = 5.0  # after which a terminal that takes nothing any more is left as it is
 CATCH_UP_S = 0.02  # between two looks while the journal is not read to its end
 
 
@@ -101,8 +102,9 @@ class Dashboard(App[int]):
     def on_mount(self) -> None:
         self.query_one(Grid).focus()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self.exit, None, 128 + number)
+        loop.add_signal_handler(signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM)
+        # The terminal is gone: there is nothing to give back, and what is written there may never return.
+        loop.add_signal_handler(signal.SIGHUP, os._exit, 128 + signal.SIGHUP)
         if self._beside is None:  # else the one it stands beside has the same signal, and knows what to do
             loop.add_signal_handler(signal.SIGINT, self.exit)
         self.run_worker(self._watch(), exclusive=True)
@@ -111,16 +113,22 @@ class Dashboard(App[int]):
         while True:
             if not self.paused:
                 await self.look()
-            await asyncio.sleep(CATCH_UP_S if self._follower.behind and not self.paused else self.interval_s)
+            await asyncio.sleep(CATCH_UP_S if self.is_behind and not self.paused else self.interval_s)
 
     async def look(self) -> None:
         """Read the folder now and show it."""
         view = await asyncio.to_thread(self._read)
         if self._beside is not None and os.getppid() != self._beside:
             self.exit()  # the coordinator was killed: the terminal is its shell's again
+            asyncio.get_running_loop().call_later(LEAVES_S, os._exit, 1)
         if not self.paused:
             self._view = view
             self._show()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the journal is not read to its end."""
+        return self._follower.behind
 
     def _read(self) -> View:
         now = snapshot.read(self.folder)

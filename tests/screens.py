@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE_S = 60
+PATIENCE_S = 100
 
 
 class Terminal:

@@ -13,7 +13,17 @@ import pytest
 from tests.screens import ROOT, Terminal
 
 ENTERED, LEFT = "\x1b[?1049h", "\x1b[?1049l"  # the alternate screen
-SCRIPTED = ("main.py", "--config", "config/smoke.yaml", "--set", "engine=scripted", "--num_agents", "40", "--dashboard")
+SCRIPTED = (
+    "main.py",
+    "--config",
+    "config/smoke.yaml",
+    "--set",
+    "engine=scripted",
+    "eval_timeout_scale=1",
+    "--num_agents",
+    "40",
+    "--dashboard",
+)
 
 
 def run_in(folder: Path) -> Terminal:

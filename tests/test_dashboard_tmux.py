@@ -12,7 +12,7 @@ import pytest
 from tests.made_up_run import write_run
 from tests.screens import ROOT
 
-PATIENCE_S = 60
+PATIENCE_S = 100
 
 pytestmark = [
     pytest.mark.slow,
