@@ -8,10 +8,10 @@ from pathlib import Path
 from bench.journal import Entry, Journal, SessionStart
 from bench.records import Completion, Failure, Outcome, Status, Verdict, WorkerStatus
 from watch import status as status_file
-from watch.csv_trace import CsvTrace
+from watch.csv_trace import Cell, CsvTrace
 
 RUN_ID = "20261121-225112-a1b2c3"
-HOST: dict[str, str | float] = {
+HOST: dict[str, Cell] = {
     "cpu_pct": 43.2,
     "cpu_cores_pct": "10 99",
     "load1": 1.25,
@@ -34,8 +34,17 @@ HOST: dict[str, str | float] = {
     "jobs_per_s": 4.6,
     "tokens_per_s": 812.0,
 }
-LATER = {"disk_read_mb": 103.0, "disk_write_mb": 210.0, "coordinator_ctx_voluntary": 112}  # two seconds on
-GPU = {"utilization_pct": 97.0, "memory_used_mb": 40123.5, "memory_total_mb": 81559.0, "power_w": 312.0}
+LATER: dict[str, Cell] = {
+    "disk_read_mb": 103.0,
+    "disk_write_mb": 210.0,
+    "coordinator_ctx_voluntary": 112,
+}  # two seconds on
+GPU: dict[str, Cell] = {
+    "utilization_pct": 97.0,
+    "memory_used_mb": 40123.5,
+    "memory_total_mb": 81559.0,
+    "power_w": 312.0,
+}
 
 
 def write_status(folder: Path, pid: int | None = None, phase: str = "generating", message: str = "") -> None:
@@ -69,7 +78,13 @@ def write_traces(folder: Path, gpu_name: str = "H100") -> None:
     for second, figures in ((1.0, HOST), (3.0, {**HOST, **LATER})):
         resources.append({"time": f"t{second}", "elapsed_s": second, **figures})
         for index, celsius in enumerate((64.0, 88.0)):
-            gpu = {"index": index, "uuid": f"GPU-{index}", "name": gpu_name, "temperature_c": celsius, **GPU}
+            gpu: dict[str, Cell] = {
+                "index": index,
+                "uuid": f"GPU-{index}",
+                "name": gpu_name,
+                "temperature_c": celsius,
+                **GPU,
+            }
             gpus.append({"time": f"t{second}", "elapsed_s": second, **gpu, "throttle": "thermal" if index else ""})
     resources.close()
     gpus.close()
