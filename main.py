@@ -48,6 +48,9 @@ def run_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--trace", action="store_true", default=None, help="where the time goes: trace.json and flame graphs"
     )
+    parser.add_argument(
+        "--dashboard", action="store_true", help="show the live dashboard in this terminal; q leaves it"
+    )
     _add_set(parser)
     parser.add_argument("--version", action="version", version=f"swarmeval {VERSION}")
     return parser

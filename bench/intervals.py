@@ -56,6 +56,18 @@ def of_counts(counts: Sequence[tuple[int, int]], values: Sequence[float]) -> Int
     return over_tasks(values)
 
 
+def of_shares(counts: Sequence[tuple[int, int]]) -> Interval:
+    """As of_counts, for a score that changes each second: the bootstrap's normal approximation (Miller 2024, eq. 4).
+
+    (n, c) answers and passes of each task. Raises ValueError without a task.
+    """
+    shares = [c / n for n, c in counts]
+    if not shares or min(shares) == max(shares) or all(n == 1 for n, _ in counts):
+        return of_counts(counts, shares)
+    middle, half = statistics.fmean(shares), Z * statistics.stdev(shares) / math.sqrt(len(shares))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 def variances(counts: Sequence[tuple[int, int]]) -> tuple[float, float]:
     """(between tasks, within a task) of pass@1, each without bias from the other.
 

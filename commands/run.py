@@ -16,6 +16,7 @@ from bench.plan import Plan, make_agents
 from bench.prompts import make_request
 from bench.records import Attempt, Status
 from bench.settings import RunConfig
+from commands.beside import Beside, check_terminal
 from commands.open_run import OpenRun, opened
 from commands.session import carry_out
 from commands.summary import say
@@ -49,6 +50,8 @@ STEADY = "exactly, on machines of one kind, whatever the rows, the workers and t
 def run(options: argparse.Namespace) -> int:
     """Run or resume what the flags ask for; gives the exit code. Raises UserError."""
     config = settings_file.load(options.config, settings_file.from_flags(vars(options), FLAGS))
+    if options.dashboard:
+        check_terminal()
     for warning in config.warnings():
         print(f"swarmeval: {warning}", file=sys.stderr)
     check_login(config, os.environ)  # before anything is moved or made
@@ -60,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     data = benchmark.facts()
     with (
         opened(config, plan, {**config.measured(), "data": data}, options.fresh) as record,
-        Progress(plan.total) as progress,
+        Progress(plan.total, tenant=Beside(record.folder) if options.dashboard else None) as progress,
         shown(progress.note, config.verbose),
     ):
         record.note(

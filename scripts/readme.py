@@ -23,6 +23,7 @@ FOLDERS = {
     "sandbox": "Where model-written programs run",
     "doctor": "What is looked at before an expensive run",
     "watch": "How a run is watched and shown while it runs: readings, traces, status, progress, tracking",
+    "dashboard": "The live dashboard: its panels as lines of text, and the screen they stand on",
 }
 KERNELS = "  kernels/               C++ of the compiled kernels: pages, attention, steps, best scores"
 

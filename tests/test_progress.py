@@ -124,3 +124,36 @@ def test_a_stream_that_breaks_is_given_up_and_logged_once(
 @pytest.mark.parametrize(("seconds", "text"), [(0, "00:00:00"), (59.9, "00:00:59"), (360_000, "100:00:00")])
 def test_durations_are_hours_minutes_seconds(seconds: float, text: str) -> None:
     assert hms(seconds) == text
+
+
+class Lodger:
+    """Holds the terminal until it is told to leave."""
+
+    def __init__(self) -> None:
+        self.here = True
+
+    def holds(self) -> bool:
+        return self.here
+
+    def close(self) -> None:
+        self.here = False
+
+
+def test_while_somebody_else_has_the_terminal_nothing_is_written_there() -> None:
+    stream, lodger = io.StringIO(), Lodger()
+    progress = Progress(8200, stream, Clock(), lodger)
+    progress.update(status(1))
+    progress.note("a warning")
+    assert stream.getvalue() == ""
+    lodger.here = False
+    progress.update(status(2))
+    assert stream.getvalue() == "a warning\n[00:00:00] generating 2/8200 jobs  0 failures\n"
+
+
+def test_at_the_end_the_terminal_is_asked_back_and_what_was_kept_is_shown() -> None:
+    stream, lodger = io.StringIO(), Lodger()
+    with Progress(8200, stream, Clock(), lodger) as progress:
+        progress.update(status(8200))
+        progress.note("a warning")
+    assert not lodger.here
+    assert stream.getvalue() == "a warning\n[00:00:00] generating 8200/8200 jobs  0 failures\n"

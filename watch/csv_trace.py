@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -95,9 +96,8 @@ def last_rows(path: Path, count: int) -> list[dict[str, str]]:
         return []
     tail = _tail(path, TAIL_BYTES)
     whole = tail[: tail.rfind(b"\n") + 1].splitlines()[1:]  # the first is the header, or half a row
-    cells = [_cells(line) for line in whole]
-    rows = [dict(zip(columns, row, strict=True)) for row in cells if len(row) == len(columns)]
-    return rows[-count:]
+    sound = (row for line in reversed(whole) if len(row := _cells(line)) == len(columns))
+    return [dict(zip(columns, row, strict=True)) for row in itertools.islice(sound, count)][::-1]
 
 
 def _tail(path: Path, size: int) -> bytes:

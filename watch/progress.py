@@ -1,5 +1,6 @@
 """The progress of a run where people look: a bar on a terminal, a plain line every 30 s elsewhere.
 
+While somebody else draws on the terminal nothing is written there; what is to be read is kept until it is free again.
 Knows Status and a text stream, nothing of the run itself. A stream that breaks is given up, never raised:
 losing the terminal must not lose the run.
 """
@@ -8,6 +9,7 @@ import logging
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
@@ -15,6 +17,7 @@ from typing import Any, Protocol, Self, TextIO
 from bench.records import Status
 
 LINE_EVERY_S = 30.0
+MOST_KEPT = 1000  # notes kept while the terminal is somebody else's; all are in run.log
 DRAW_EVERY_S = 0.1  # a scripted run may report thousands of times a second
 
 log = logging.getLogger("swarmeval")
@@ -28,12 +31,30 @@ class _View(Protocol):
     def close(self) -> None: ...
 
 
-class Progress:
-    """Shows each Status it is given; a rich bar on a terminal, plain lines elsewhere (default: stderr)."""
+class Tenant(Protocol):
+    """Who has the terminal to himself for a while: the dashboard."""
 
-    def __init__(self, total: int, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def holds(self) -> bool: ...  # for good once it does not
+
+    def close(self) -> None: ...  # give the terminal back now
+
+
+class Progress:
+    """Shows each Status it is given; a rich bar on a terminal, plain lines elsewhere (default: stderr).
+
+    While the `tenant` holds the terminal, it shows nothing.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        tenant: Tenant | None = None,
+    ) -> None:
         stream = stream or sys.stderr
-        self._view: _View = _Bar(total, stream, clock) if _can_draw(stream) else _Lines(stream, clock)
+        view: _View = _Bar(total, stream, clock) if _can_draw(stream) else _Lines(stream, clock)
+        self._view: _View = view if tenant is None else _Behind(tenant, view)
         self._closed = False
 
     def update(self, status: Status) -> None:
@@ -144,6 +165,38 @@ class _Bar:
     def close(self) -> None:
         if self._started:
             self._rich.stop()  # draws once more
+
+
+class _Behind:
+    """Another view that waits until the tenant has left the terminal."""
+
+    def __init__(self, tenant: Tenant, view: _View) -> None:
+        self._tenant = tenant
+        self._view = view
+        self._notes: deque[str] = deque(maxlen=MOST_KEPT)
+        self._unshown: Status | None = None
+
+    def show(self, status: Status) -> None:
+        self._unshown = status
+        if not self._tenant.holds():
+            self._catch_up()
+
+    def note(self, text: str) -> None:
+        self._notes.append(text)
+        if not self._tenant.holds():
+            self._catch_up()
+
+    def close(self) -> None:
+        self._tenant.close()
+        self._catch_up()
+        self._view.close()
+
+    def _catch_up(self) -> None:
+        while self._notes:
+            self._view.note(self._notes.popleft())
+        if self._unshown is not None:
+            self._view.show(self._unshown)
+            self._unshown = None
 
 
 def done(status: Status) -> int:

@@ -40,10 +40,15 @@ def read(folder: Path) -> Status | None:
 
 def alive(status: Status) -> bool:
     """Whether a process with the coordinator's PID is running on this machine."""
-    if status.pid <= 0:  # 0 and below would address process groups
+    return running(status.pid)
+
+
+def running(pid: int) -> bool:
+    """Whether a process with this PID is running on this machine."""
+    if pid <= 0:  # 0 and below would address process groups
         return False
     try:
-        os.kill(status.pid, 0)
+        os.kill(pid, 0)
     except PermissionError:  # it runs, and is another user's
         return True
     except (ProcessLookupError, OverflowError):

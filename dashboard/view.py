@@ -1,0 +1,50 @@
+"""What the panels are drawn from: the run folder now, and what its journal said so far."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.records import Status
+from dashboard.words import to_float
+from watch.follow import Tally
+from watch.snapshot import Row, Snapshot
+
+RATE_ROWS = 5  # samples over which what the machine counts since boot becomes a rate
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One moment of a run."""
+
+    snapshot: Snapshot
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def status(self) -> Status | None:
+        return self.snapshot.status
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        return self.snapshot.manifest or {}
+
+    def now(self, column: str) -> float | None:
+        """The last sample of a column of resource_trace.csv; None where it has none."""
+        return to_float(self.snapshot.resources[-1].get(column)) if self.snapshot.resources else None
+
+    def history(self, column: str) -> list[float | None]:
+        return [to_float(row.get(column)) for row in self.snapshot.resources]
+
+    def rate(self, column: str) -> float | None:
+        """What a counter gains in a second, over the last samples; None with one sample, or across two sessions."""
+        return rate(self.snapshot.resources[-RATE_ROWS:], column)
+
+
+def rate(rows: tuple[Row, ...], column: str) -> float | None:
+    """What a counter gains in a second from the first to the last of these rows."""
+    if len(rows) < 2:
+        return None
+    figures = [to_float(row.get(name)) for row in (rows[0], rows[-1]) for name in (column, "elapsed_s")]
+    first, began, last, ended = figures
+    if first is None or began is None or last is None or ended is None or ended <= began or last < first:
+        return None
+    return (last - first) / (ended - began)

@@ -1,0 +1,51 @@
+"""The answers of one agent to one task, found in the journal when somebody asks for them. Keeps nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from bench.journal import Entry
+from bench.records import Completion, Failure, Job, Verdict, parse_job_id
+
+MOST = 1000  # answers of one agent to one task that are shown
+
+_decoder = msgspec.json.Decoder(Entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One job and what is known of it; a verdict may be missing still."""
+
+    job: Job
+    completion: Completion | None = None
+    failure: Failure | None = None
+    verdict: Verdict | None = None
+
+
+def answers(journal: Path, agent_id: int, task_id: str) -> list[Answer]:
+    """Those of an agent to a task, by sample and round. Reads the whole journal once. Raises OSError."""
+    found: dict[Job, dict[str, Completion | Failure | Verdict]] = {}
+    for entry in _entries(journal, f"{agent_id}/{task_id}/"):
+        what = entry.completion or entry.failure or entry.verdict
+        assert what is not None
+        job = parse_job_id(what.job_id)
+        if (job.agent_id, job.task_id) == (agent_id, task_id) and (job in found or len(found) < MOST):
+            found.setdefault(job, {})[type(what).__name__.lower()] = what
+    order = sorted(found, key=lambda job: (job.sample, job.round))
+    return [Answer(job, **found[job]) for job in order]  # type: ignore[arg-type]
+
+
+def _entries(journal: Path, job_id: str) -> Iterator[Entry]:
+    """The entries whose job_id begins so. A line is decoded only where it holds these letters."""
+    begin = msgspec.json.encode(job_id)[:-1]
+    with journal.open("rb") as lines:
+        for line in lines:
+            if begin in line and line.endswith(b"\n"):
+                try:
+                    entry = _decoder.decode(line)
+                except msgspec.DecodeError:
+                    continue
+                if entry.session is None and (entry.completion or entry.failure or entry.verdict):
+                    yield entry
