@@ -65,6 +65,15 @@ def test_every_outcome_has_its_row_tampered_among_them(tmp_path: Path) -> None:
     assert "NOT_GENERATED 0 0.0 %" in said
 
 
+def test_a_traced_run_has_links_to_its_traces_and_no_other_has(tmp_path: Path) -> None:
+    folder = left(tmp_path, answers())
+    assert "trace.json" not in render(folder)
+    for name in ("trace.json", "flame_cpu_0.html", "flame_coordinator.html"):
+        (folder / name).write_text("")
+    found = re.findall(r'<a href="([^"]+)">', render(folder))
+    assert found == ["trace.json", "flame_coordinator.html", "flame_cpu_0.html"]
+
+
 def test_failures_make_a_run_partial(tmp_path: Path) -> None:
     config, plan = plan_of(1, 2)
     leave(tmp_path, config, plan, [answers()[0], (Failure("1/HumanEval/0/0/0", "died", 3), None)])

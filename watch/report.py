@@ -30,6 +30,7 @@ from watch.report_replies import by_task, pack
 from watch.timeline import timeline
 
 NAME = "report.html"
+TRACES = ("trace.json", "flame_*.html")  # of a run with --trace; they stay files of their own
 HERE = Path(__file__).parent
 SCRIPTS = ("report.js", "report_charts.js", "report_map.js")
 
@@ -76,6 +77,7 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
         "sequential": words.sequential(score), "latency": latency, "events": over_time.events,
         "events_in_all": over_time.events_in_all, "series": over_time.series,
         "left_out": [text for text in (packs.portion.words(), _unshown(answers), trouble) if text],
+        "traces": [path.name for pattern in TRACES for path in sorted(folder.glob(pattern))],
         "manifest": json.dumps(manifest, indent=2, ensure_ascii=False), "packs": packs.packs,
     }, {
         **tasks_and_agents(manifest, answers, places, tasks),
