@@ -10,7 +10,7 @@ import msgspec
 import model_loader
 from agent_manager import Hooks
 from bench import settings_file
-from bench.benchmarks import chosen
+from bench.benchmarks import HUMANEVAL, chosen
 from bench.errors import ConfigError
 from bench.plan import Plan, make_agents
 from bench.prompts import make_request
@@ -56,6 +56,9 @@ def run(options: argparse.Namespace) -> int:
         print(f"swarmeval: {warning}", file=sys.stderr)
     check_login(config, os.environ)  # before anything is moved or made
     benchmark = chosen(config)
+    if config.benchmark != HUMANEVAL and config.task_limit() and config.humaneval_limit < benchmark.in_all:
+        said = f"the first {config.humaneval_limit} of {benchmark.in_all} tasks of {config.benchmark}"
+        print(f"swarmeval: humaneval_limit: {said}", file=sys.stderr)  # it may be left from a config for HumanEval
     gpus = visible_here(list_devices()) if config.device == "cuda" else ()
     devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
     model = "scripted" if config.engine == "scripted" else model_loader.locate(config.model_id)
