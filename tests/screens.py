@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -35,6 +36,8 @@ class Terminal:
             stdin=self.inside,
             stdout=self.inside,
             stderr=self.inside,
+            # A shell's job in the background ignores Ctrl-C, and so would all that it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def send(self, keys: str) -> None:

@@ -71,7 +71,7 @@ REFUSED = [
     (["--config", "no.yaml"], "no.yaml: no such file; give an existing one with --config"),
     (["--set", "batch_sze=8"], "command line: unknown key 'batch_sze'; did you mean 'batch_size'?"),
     (["--num_tasks", "0"], "command line: humaneval_limit is 0; it should be greater than or equal to 1"),
-    (["--benchmark", "mbpp"], "command line: benchmark is 'mbpp'; it should be 'humaneval'"),
+    (["--benchmark", "mbp"], "benchmark is 'mbp'; did you mean 'mbpp'?"),
     (["--num_tasks", "165", *SMOKE], "humaneval_limit is 165, but HumanEval has 164 tasks"),
     (
         ["--config", "config/smoke.yaml", "--set", "model_id=/no/such/folder"],
@@ -82,7 +82,7 @@ REFUSED = [
         "/proc/x: cannot be written (No such file or directory); mend that or choose another --output_dir",
     ),
     (["--num_tasks", "x"], "argument --num_tasks: invalid int value: 'x'; see main.py --help"),
-    (["scor", "x"], "there is no command 'scor'; there is: score, compare, union, doctor; see main.py --help"),
+    (["scor", "x"], "there is no command 'scor'; there is: score, compare, union, doctor, report; see main.py --help"),
     (["--config", "config/smoke.yaml", "--set", "wandb=online"], "wandb is 'online' but there is no W&B login"),
     (["score", "/dev/stdin"], "/dev/stdin: not a regular file; replies are read more than once, so save them first"),
     (["score", "no.jsonl"], "no.jsonl: cannot be read (No such file or directory)"),
