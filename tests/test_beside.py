@@ -20,14 +20,13 @@ SCRIPTED = (
     "--set",
     "engine=scripted",
     "eval_timeout_scale=1",
-    "--num_agents",
-    "40",
     "--dashboard",
 )
+MANY = 400  # agents: so long that it goes on when somebody has seen the dashboard
 
 
-def run_in(folder: Path) -> Terminal:
-    return Terminal(*SCRIPTED, "--output_dir", str(folder))
+def run_in(folder: Path, agents: int = 40) -> Terminal:
+    return Terminal(*SCRIPTED, "--num_agents", str(agents), "--output_dir", str(folder))
 
 
 def dashboard_of(terminal: Terminal) -> psutil.Process:
@@ -49,19 +48,19 @@ def test_the_run_has_the_dashboard_for_its_face_and_prints_its_summary_when_it_e
 
 @pytest.mark.slow
 def test_q_leaves_the_run_going_with_the_plain_progress(tmp_path: Path) -> None:
-    with run_in(tmp_path) as terminal:
-        terminal.read_until("tasks x agents")
+    with run_in(tmp_path, MANY) as terminal:
+        terminal.read_until("3200 jobs (")
         terminal.send("q")
         terminal.read_until(LEFT)
-        terminal.read_until("generating")
+        terminal.read_until("/3200")  # the plain bar
         terminal.read_until("results")
         assert terminal.close() == 0
 
 
 @pytest.mark.slow
 def test_ctrl_c_in_the_dashboard_is_one_in_the_run(tmp_path: Path) -> None:
-    with run_in(tmp_path) as terminal:
-        terminal.read_until("generating")
+    with run_in(tmp_path, MANY) as terminal:
+        terminal.read_until("3200 jobs (")
         terminal.send("\x03")
         terminal.read_until(LEFT)
         terminal.read_until("drained: the same command resumes this run")
@@ -70,7 +69,7 @@ def test_ctrl_c_in_the_dashboard_is_one_in_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_dashboard_that_is_killed_costs_the_run_nothing(tmp_path: Path) -> None:
-    with run_in(tmp_path) as terminal:
+    with run_in(tmp_path, MANY) as terminal:
         terminal.read_until("tasks x agents")
         dashboard_of(terminal).kill()
         terminal.read_until(LEFT)
@@ -81,7 +80,7 @@ def test_a_dashboard_that_is_killed_costs_the_run_nothing(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_a_dashboard_does_not_outlive_its_coordinator(tmp_path: Path) -> None:
-    with run_in(tmp_path) as terminal:
+    with run_in(tmp_path, MANY) as terminal:
         terminal.read_until("tasks x agents")
         dashboard = dashboard_of(terminal)
         os.kill(terminal.process.pid, signal.SIGKILL)
