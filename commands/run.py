@@ -66,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
             data=data,
             hardware=hardware(),
             agents=[asdict(agent) for agent in plan.agents],
+            task_ids=[task.task_id for task in plan.tasks],
         )
         fleet = LocalFleet(devices, _replicas(config, devices, model), config.worker_timeout_s, config.load_timeout_s)
         tracker = make_tracker(config, record.folder, record.run_id, record.manifest)

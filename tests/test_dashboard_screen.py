@@ -235,6 +235,19 @@ def test_a_grid_too_large_for_the_screen_is_shown_in_blocks_and_zoomed_into(tmp_
     on_screen(tmp_path, act)
 
 
+def test_tasks_stand_where_the_manifest_has_them_also_before_they_are_begun(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["task_ids"] = ["HumanEval/7", "HumanEval/1", "HumanEval/3", "HumanEval/0"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+
+    async def act(app: Dashboard, pilot: "Pilot[int]") -> None:
+        assert "agent 0 · n · P" in words(app)
+        assert "agent 0 x HumanEval/7: not answered" in words(app)
+
+    on_screen(tmp_path, act)
+
+
 def test_an_empty_folder_has_no_answer_to_open(tmp_path: Path) -> None:
     async def act(app: Dashboard, pilot: "Pilot[int]") -> None:
         await pilot.press("enter", "z", "down", "right", "enter", "pagedown")
