@@ -96,15 +96,24 @@ def test_the_score_is_shown_once_it_is_there(tmp_path: Path, capsys: pytest.Capt
     assert "pass@1 6.2 % (3.1 to 9.4 %)" in text
 
 
-def test_broken_files_are_named_and_the_rest_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken_files_are_named_and_the_rest_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
     write_run(tmp_path)
     (tmp_path / "score.json").write_text("{")
     (tmp_path / "manifest.json").write_text("[]")
-    (tmp_path / "gpu_trace.csv").unlink()
-    (tmp_path / "gpu_trace.csv").mkdir()
-    text = printed(tmp_path, capsys).replace("\n", "")
-    for name in ("score.json", "manifest.json", "gpu_trace.csv"):
-        assert name[:4] in text
+    for name in ("gpu_trace.csv", "journal.jsonl"):
+        (tmp_path / name).unlink()
+        (tmp_path / name).mkdir()
+    text = printed(tmp_path, capsys)
+    for fault in (
+        "manifest.json: is no manifest of a run; move it away",
+        "score.json: cannot be read (Input data was truncated)",
+        "gpu_trace.csv: cannot be read (Is a directory)",
+        "journal.jsonl: cannot be read (Is a directory)",
+    ):
+        assert fault in text
     assert "CPU 43 %" in text
 
 
