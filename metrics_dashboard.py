@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from watch import snapshot
 from watch.follow import Follower
 
 LEAST_S, MOST_S = 0.1, 3600.0
@@ -36,20 +35,19 @@ def _print_once(folder: Path) -> int:
     from rich.console import Console
 
     from dashboard.page import page
-    from dashboard.view import View
+    from dashboard.view import look
     from dashboard.words import plain
 
-    now = snapshot.read(folder)
+    view = look(Follower(folder), whole=True)
+    now = view.snapshot
     if now.status is None and now.state != "starting":
         why = now.trouble[0] if now.trouble else f"{folder}: holds no run; start one, or name its folder with --run"
         print(plain(why), file=sys.stderr)
         return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # lines and dashes where the encoding has none
-    follower = Follower(folder)
-    follower.catch_up(now.run_id, now.agents())
     console = Console(highlight=False)
-    console.print(page(View(now, follower.tally), console.width), overflow="ellipsis", no_wrap=True, crop=False)
+    console.print(page(view, console.width), overflow="ellipsis", no_wrap=True, crop=False)
     return 0
 
 

@@ -73,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
             data=data,
             hardware=hardware(),
             agents=[asdict(agent) for agent in plan.agents],
+            task_ids=[task.task_id for task in plan.tasks],
         )
         tracer = Tracer(record.folder, len(record.manifest["sessions"]) + 1) if config.trace else None
         fleet = LocalFleet(

@@ -4,7 +4,6 @@ The folder is read in a thread, so that keys are answered while a long journal i
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -20,8 +19,7 @@ from textual.widgets import Footer, Static
 from dashboard import application, machine, replicas
 from dashboard.detail_screen import DetailScreen
 from dashboard.grid import Grid
-from dashboard.view import View
-from watch import snapshot
+from dashboard.view import View, look
 from watch.follow import Follower
 
 Draw = Callable[[View, int], list[Text]]
@@ -78,6 +76,7 @@ class Dashboard(App[int]):
         self.paused = False
         self._beside = beside
         self._follower = Follower(folder)
+        self._looking = asyncio.Lock()
         self._view: View | None = None
 
     def compose(self) -> ComposeResult:
@@ -117,7 +116,8 @@ class Dashboard(App[int]):
 
     async def look(self) -> None:
         """Read the folder now and show it."""
-        view = await asyncio.to_thread(self._read)
+        async with self._looking:  # a journal is followed by one look at a time
+            view = await asyncio.to_thread(look, self._follower)
         if self._beside is not None and os.getppid() != self._beside:
             self.exit()  # the coordinator was killed: the terminal is its shell's again
             asyncio.get_running_loop().call_later(LEAVES_S, os._exit, 1)
@@ -129,14 +129,6 @@ class Dashboard(App[int]):
     def is_behind(self) -> bool:
         """Whether the journal is not read to its end."""
         return self._follower.behind
-
-    def _read(self) -> View:
-        now = snapshot.read(self.folder)
-        with contextlib.suppress(
-            OSError
-        ):  # a folder that is being moved away, or not ours to read: the next look tells
-            self._follower.look(now.run_id, now.agents())
-        return View(now, self._follower.tally)
 
     def _show(self) -> None:
         if self._view is None:

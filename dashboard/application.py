@@ -10,7 +10,7 @@ from bench.intervals import Interval, of_shares
 from bench.records import Status
 from dashboard import letters
 from dashboard.view import View
-from dashboard.words import UNKNOWN, bar, flow, number, percent, plain, seconds, spark
+from dashboard.words import UNKNOWN, bar, flow, folded, number, percent, plain, seconds, spark
 from watch.progress import done, failures, hms
 
 STATES = {"killed": "bold white on red", "failed": "bold white on red", "interrupted": "bold black on yellow"}
@@ -36,22 +36,23 @@ def state(view: View, width: int) -> list[Text]:
     model = plain(str((view.manifest.get("config") or {}).get("model_id", "")))
     if model and width > len(line.plain) + len(model) + 2:
         line.append(f"  {model}", "dim")
-    return [line, *_explained(view), *(Text(plain(fault), "red") for fault in snapshot.trouble)]
+    faults = (part for fault in snapshot.trouble for part in folded(fault, width, "red"))
+    return [line, *_explained(view, width), *faults]
 
 
-def _explained(view: View) -> list[Text]:
+def _explained(view: View, width: int) -> list[Text]:
     """What the state means and what to do, where that is not plain."""
     status, word = view.status, view.snapshot.state
-    lines = []
+    lines: list[Text] = []
     if word == TO_COME:
-        lines.append(Text(f"{plain(str(view.snapshot.folder))} holds no run yet; it is shown as soon as one begins"))
+        lines += folded(f"{view.snapshot.folder} holds no run yet; it is shown as soon as one begins", width)
     if word == "killed" and status is not None:
         gone = f"coordinator not running (PID {status.pid}), started again by the same command"
         lines.append(Text(gone, "bold red"))
     elif word == "interrupted":
         lines.append(Text("stopped before its end; the same command goes on", "yellow"))
     if status is not None and status.message and status.message != "finished":
-        lines.append(Text(plain(status.message), "yellow"))
+        lines += folded(status.message, width, "yellow")
     return lines
 
 

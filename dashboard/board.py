@@ -6,7 +6,7 @@ Tasks run across and agents down. Pure: where the cursor is and how far it is zo
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -35,7 +35,7 @@ class Board:
 
     grid: OutcomeGrid
     agents: Sequence[int]
-    tasks: Sequence[str]  # those that have an answer; later ones have no name yet
+    tasks: Sequence[str]  # in the benchmark's order; where that is not known those that have an answer, by number
     labels: Sequence[str]  # of the agents
     columns: int  # tasks there will be
     per_row: int  # agents that share a line
@@ -62,7 +62,7 @@ class Board:
 def arranged(view: View, width: int, height: int, cursor: Cursor, zoomed: bool) -> Board:
     """Where everything goes on so much room. Zoomed, each cell is shown and the cursor's are in sight; else all are."""
     grid = view.tally.grid
-    agents, tasks = grid.agents(), grid.tasks()
+    agents, tasks = grid.agents(), _tasks(grid, view.manifest)
     columns = max(len(tasks), _planned_tasks(view.manifest))
     labels = _labels(agents, view.manifest)
     lines = max(1, height - ABOVE)
@@ -170,6 +170,13 @@ def _labels(agents: Sequence[int], manifest: Mapping[str, Any]) -> list[str]:
     entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
     names = {entry.get("id"): entry.get("name") for entry in entries}
     return [plain(f"{names.get(agent_id) or 'agent'} {agent_id}") for agent_id in agents]
+
+
+def _tasks(grid: OutcomeGrid, manifest: Mapping[str, Any]) -> Sequence[str]:
+    """All of the run, as far as its manifest names them, so that columns stay where they are."""
+    met, named = grid.tasks(), manifest.get("task_ids")
+    is_list = isinstance(named, list) and all(isinstance(name, str) for name in named)
+    return cast(list[str], named) if is_list and set(met) <= set(cast(list[str], named)) else met
 
 
 def _planned_tasks(manifest: Mapping[str, Any]) -> int:

@@ -11,6 +11,9 @@ from textual.widget import Widget
 from dashboard.board import Board, Cursor, arranged, drawn, said
 from dashboard.view import View
 
+BESIDES = 2  # lines that are no agent's: the border and the ruler
+LEAST = 5  # lines that it takes anyway
+
 
 class Grid(Widget, can_focus=True):
     """Draws a Board of the last View; Enter on a block of cells zooms in, on a cell opens it."""
@@ -41,7 +44,8 @@ class Grid(Widget, can_focus=True):
 
     def show(self, view: View) -> None:
         self._view = view
-        self.styles.max_height = len(view.tally.grid.agents()) + 2  # its border and its ruler
+        needed = len(view.tally.grid.agents()) + BESIDES
+        self.styles.height = needed if LEAST <= needed <= self.app.size.height // 3 else "3fr"  # of what is left
         self._entitle()
         self.refresh()
 

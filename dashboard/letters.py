@@ -7,21 +7,21 @@ from dashboard.words import plain
 from watch.outcome_grid import Cell
 
 LETTERS: dict[str, tuple[str, str]] = {
-    Outcome.PASSED: ("P", "bold white on green"),
-    Outcome.WRONG_ANSWER: ("w", "white on dark_red"),
-    Outcome.RAISED: ("r", "white on purple4"),
-    Outcome.TIMED_OUT: ("t", "black on dark_orange"),
-    Outcome.OUT_OF_MEMORY: ("m", "black on gold3"),
-    Outcome.BAD_SYNTAX: ("s", "white on grey37"),
-    Outcome.EMPTY: ("e", "white on grey23"),
-    Outcome.CRASHED: ("c", "white on magenta"),
-    Outcome.TAMPERED: ("x", "bold white on red"),
-    NOT_GENERATED: ("n", "bold black on yellow"),
+    Outcome.PASSED: ("P", "bold #ffffff on #1f7a3d"),
+    Outcome.WRONG_ANSWER: ("w", "#ffffff on dark_red"),
+    Outcome.RAISED: ("r", "#ffffff on purple4"),
+    Outcome.TIMED_OUT: ("t", "#000000 on dark_orange"),
+    Outcome.OUT_OF_MEMORY: ("m", "#000000 on gold3"),
+    Outcome.BAD_SYNTAX: ("s", "#ffffff on grey37"),
+    Outcome.EMPTY: ("e", "#ffffff on grey23"),
+    Outcome.CRASHED: ("c", "#ffffff on magenta"),
+    Outcome.TAMPERED: ("x", "bold #ffffff on #d00000"),
+    NOT_GENERATED: ("n", "bold #000000 on #e0c000"),
 }
 WAITS = ("~", "cyan")  # answered, and not judged yet
 OPEN = ("·", "dim")
-REPAIRED = ("R", "white on dark_green")  # a later round passed
-SHARES = ("white on dark_red", "black on dark_orange", "black on gold3", "black on green3")  # of mixed cells
+REPAIRED = ("R", "#ffffff on #4d7c0f")  # a later round passed
+SHARES = ("#ffffff on dark_red", "#000000 on dark_orange", "#000000 on gold3", "#ffffff on #3f8f57")  # of mixed cells
 
 
 def of(cell: Cell) -> tuple[str, str]:

@@ -1,12 +1,14 @@
 """What the panels are drawn from: the run folder now, and what its journal said so far."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.journal import NAME as JOURNAL
 from bench.records import Status
 from dashboard.words import to_float
-from watch.follow import Tally
+from watch import snapshot
+from watch.follow import Follower, Tally
 from watch.snapshot import Row, Snapshot
 
 RATE_ROWS = 5  # samples over which what the machine counts since boot becomes a rate
@@ -37,6 +39,17 @@ class View:
     def rate(self, column: str) -> float | None:
         """What a counter gains in a second, over the last samples; None with one sample, or across two sessions."""
         return rate(self.snapshot.resources[-RATE_ROWS:], column)
+
+
+def look(follower: Follower, whole: bool = False) -> View:
+    """The run in the follower's folder now: all of its journal, or as much more of it as one look takes in."""
+    now = snapshot.read(follower.folder)
+    try:
+        (follower.catch_up if whole else follower.look)(now.run_id, now.agents())
+    except OSError as error:
+        told = f"{follower.folder / JOURNAL}: cannot be read ({error.strerror})"
+        now = replace(now, trouble=(*now.trouble, told))
+    return View(now, follower.tally)
 
 
 def rate(rows: tuple[Row, ...], column: str) -> float | None:

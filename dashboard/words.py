@@ -1,5 +1,6 @@
 """How numbers, histories and foreign text are written in the panels. Knows no run."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
@@ -92,6 +93,11 @@ def heat(temperature_c: float | None) -> Text:
     if temperature_c < WARM_C:
         word, style = "ok", "green"
     return Text(f"{temperature_c:.0f}° {word}", style)
+
+
+def folded(text: str, width: int, style: str = "") -> list[Text]:
+    """Foreign text on as many lines as it needs."""
+    return [Text(line, style) for line in textwrap.wrap(plain(text), max(1, width))]
 
 
 def flow(parts: Iterable[Text | str], width: int, lead: str = "") -> list[Text]:

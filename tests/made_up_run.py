@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -143,3 +145,40 @@ def write_run(folder: Path, pid: int | None = None, phase: str = "generating", m
     write_traces(folder)
     write_journal(folder)
     (folder / "run.log").write_text("2026-11-21 22:51:12,000 WARNING swarmeval: a line of the log\n")
+
+
+def ended_pid() -> int:
+    ended = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    ended.wait()
+    return ended.pid
+
+
+# What the panels show of it, each part as words one blank apart.
+NUMBERS = (
+    f"{RUN_ID} generating PID {os.getpid()}",
+    "412/8200 jobs (5.0%) eta 00:28:13",
+    "4.6 jobs/s",
+    "812 tokens/s",
+    "elapsed 00:01:30",
+    "latency p50 2.00 s p95 2.00 s p99 2.00 s",
+    "TTFT p50 500 ms p95 500 ms",
+    "pass@1 6.2 % (",
+    "25 of 400 judged passed 1 failure",
+    "P PASSED 25 w WRONG_ANSWER 375",
+    "CPU 43 %",
+    "load 1.25",
+    "2.0/24.0 GB swap 0.5/2.0 GB",
+    "76.0 GB free read 1.5 MB/s write 5.0 MB/s",
+    f"coordinator PID {os.getpid()} 3 % 44 MB 7 threads Python processes 9",
+    "switches 112 voluntary (6/s), 7 involuntary (0/s)",
+    "workers 150 % 1,240 MB",
+    "cuda:0 ready 97 % ",
+    "39.2/79.6",
+    "64° ok 312 W 8",
+    "cuda:1 restarting",
+    "88° hot",
+    "WARNING swarmeval: a line of the log",
+)
+
+HOSTILE = "[red]a[/red] \x1b[2Jb [/] \x9b31m"
+HARMLESS = "[red]a[/red] �[2Jb [/] �31m"  # as every screen shows it

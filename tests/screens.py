@@ -47,7 +47,9 @@ class Terminal:
         """Read what is drawn until the word appears after all that was awaited before."""
         deadline = time.monotonic() + PATIENCE_S
         while word not in self._unread and time.monotonic() < deadline:
-            self._read(1.0)
+            ended = self.process.poll() is not None
+            if not self._read(1.0) and ended:
+                break
         assert word in self._unread, self._unread[-2000:]
         self._unread = self._unread.partition(word)[2]
 
@@ -61,11 +63,14 @@ class Terminal:
         assert termios.tcgetattr(self.inside) == self.modes
         return code
 
-    def _read(self, seconds: float) -> None:
-        if select.select([self.fd], [], [], seconds)[0]:
-            drawn = os.read(self.fd, 65536).decode(errors="replace")
-            self.text += drawn
-            self._unread += drawn
+    def _read(self, seconds: float) -> bool:
+        """Whether there was anything to read within this time."""
+        if not select.select([self.fd], [], [], seconds)[0]:
+            return False
+        drawn = os.read(self.fd, 65536).decode(errors="replace")
+        self.text += drawn
+        self._unread += drawn
+        return True
 
     def __enter__(self) -> Self:
         return self

@@ -88,6 +88,7 @@ class Follower:
     """Reads one run's journal from look to look, and begins anew when another run takes its place."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._path = folder / NAME
         self._of: tuple[str, int] | None = None  # run id and inode
         self.tally = Tally()

@@ -46,7 +46,10 @@ class _Column:
 
 
 class OutcomeGrid:
-    """Agents x tasks, growing as both are met. Rows are numbered: those of `agents` first, in their order."""
+    """Agents x tasks, growing as both are met. Rows are numbered: those of `agents` first, in their order.
+
+    One thread may add while another reads: what is read is then of one moment or the next.
+    """
 
     def __init__(self, agents: Sequence[int] = ()) -> None:
         self._rows = {agent_id: row for row, agent_id in enumerate(agents)}
@@ -110,7 +113,7 @@ class OutcomeGrid:
 
     def counts(self) -> list[tuple[int, int]]:
         """(verdicts, passed) of round 0, of each task that has any."""
-        sums = ((sum(column.judged), sum(column.passed)) for column in self._columns.values())
+        sums = ((sum(column.judged), sum(column.passed)) for column in list(self._columns.values()))
         return [(judged, passed) for judged, passed in sums if judged]
 
     def _place(self, job: Job) -> tuple[_Column, int]:
