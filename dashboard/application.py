@@ -15,6 +15,7 @@ from watch.progress import done, failures, hms
 
 STATES = {"killed": "bold white on red", "failed": "bold white on red", "interrupted": "bold black on yellow"}
 SCORES = ("pass@1", "pass@10", "pass@100", "total", "partial")
+OVER = ("done", "interrupted", "failed", "killed")  # else a score is that of an earlier session
 STALE_S = 10.0  # without news after which the age of the last is shown in colour
 SPARK_WIDTH = 8
 TO_COME = "no run yet"
@@ -67,7 +68,7 @@ def application(view: View, width: int) -> list[Text]:
         *flow(_latencies(view), width),
         *flow(_pass_at_1(view, status), width),
         *flow(letters.legend(status.outcomes) or ["none yet"], width, "outcomes"),
-        *_score(view.snapshot.score, width),
+        *(_score(view.snapshot.score, width) if view.snapshot.state in OVER else ()),
     ]
 
 

@@ -94,6 +94,8 @@ def test_the_score_is_shown_once_it_is_there(tmp_path: Path, capsys: pytest.Capt
     text = printed(tmp_path, capsys)
     assert "score  pass@1 0.06123  pass@100 –  partial False" in text
     assert "pass@1 6.2 % (3.1 to 9.4 %)" in text
+    write_status(tmp_path)  # it goes on: what the last session came to is no longer so
+    assert "score  pass@1" not in printed(tmp_path, capsys)
 
 
 def test_broken_files_are_named_and_the_rest_is_shown(
