@@ -74,6 +74,15 @@ def test_a_traced_run_has_links_to_its_traces_and_no_other_has(tmp_path: Path) -
     assert found == ["trace.json", "flame_coordinator.html", "flame_cpu_0.html"]
 
 
+def test_a_score_of_another_version_is_made_again_from_the_journal(tmp_path: Path) -> None:
+    folder = left(tmp_path, answers(("a", "b", "c", "d"), passes=3))
+    score = json.loads((folder / "score.json").read_text())
+    for key in ("intervals", "undefined", "total"):
+        del score[key]
+    (folder / "score.json").write_text(json.dumps(score))
+    assert "4 answers 75.0 %" in words(render(folder))
+
+
 def test_failures_make_a_run_partial(tmp_path: Path) -> None:
     config, plan = plan_of(1, 2)
     leave(tmp_path, config, plan, [answers()[0], (Failure("1/HumanEval/0/0/0", "died", 3), None)])

@@ -31,6 +31,7 @@ from watch.timeline import timeline
 
 NAME = "report.html"
 TRACES = ("trace.json", "flame_*.html")  # of a run with --trace; they stay files of their own
+NEEDED = {"benchmark", "intervals", "model_id", "pass@1", "total", "undefined"}  # of score.json
 HERE = Path(__file__).parent
 SCRIPTS = ("report.js", "report_charts.js", "report_map.js")
 
@@ -137,7 +138,8 @@ def _score(folder: Path, manifest: Manifest, answers: Answers) -> dict[str, Any]
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         counted = found["run_id"], found["evaluations"], found["failures"]
-        if counted == (manifest["run_id"], answers.evaluations, answers.failures):
+        is_of_this = counted == (manifest["run_id"], answers.evaluations, answers.failures)
+        if is_of_this and found.keys() >= NEEDED:  # another version may have written less
             return dict(found)
     except FileNotFoundError:
         pass
