@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from bench import secrets
 from bench.errors import UserError
 from bench.version import VERSION
 
@@ -164,6 +165,7 @@ def open_closed_streams() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives its exit code."""
     open_closed_streams()
+    secrets.guard()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         if words and words[0] == "score":

@@ -20,6 +20,7 @@ from typing import Any, cast
 from bench.errors import OutputError, RunLocked
 from bench.files import cannot_write, replaced
 from bench.journal import NAME as JOURNAL
+from bench.secrets import scrubbed
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
@@ -121,9 +122,9 @@ def _is_manifest(found: object) -> bool:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Replace the manifest atomically."""
+    """Replace the manifest atomically; no secret is in it."""
     with replaced(folder / MANIFEST, durable=True) as file:
-        json.dump(manifest, file, indent=2)
+        json.dump(scrubbed(manifest), file, indent=2)
         file.write("\n")
 
 

@@ -16,7 +16,7 @@ NOT_MEASURED = frozenset({
     "output_dir", "verbose", "eval_workers", "sandbox", "monitor_interval_s", "idle_baseline_s", "wandb",
     "wandb_project", "wandb_entity", "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s",
     "load_timeout_s", "engine_rows", "max_in_flight", "distribution", "cpu_workers", "batch_audit",
-    "measure_baseline", "trace",
+    "measure_baseline", "trace", "nice", "cpu_affinity",
 })  # fmt: skip
 
 Temperature = Annotated[float, Field(gt=0, le=10)]
@@ -53,6 +53,10 @@ class RunConfig(BaseModel):
     model_id: str = Field(
         "meta-llama/Meta-Llama-3.1-8B-Instruct", min_length=1, description="hub name, folder, or 'embedded'"
     )
+    trust_remote_code: bool = Field(
+        False,
+        description="run the Python that a model brings along, with all your rights; else such a model is refused",
+    )
     load_in_4bit: bool = Field(True, description="NF4 weights; false loads bf16, or fp16 or fp32 where bf16 is missing")
     device: Literal["cuda", "cpu"] = Field("cuda", description="where replicas run")
     cpu_kernel: Literal["cached", "bnb"] = Field(
@@ -63,6 +67,13 @@ class RunConfig(BaseModel):
     )
     use_data_parallelism: bool = Field(True, description="one replica per device; false shards one over all GPUs")
     cpu_workers: int = Field(1, ge=1, le=256, description="replicas on the CPU, sharing its cores")
+    nice: int = Field(
+        0, ge=-20, le=19, description="added to the priority number of the workers; judges always come last"
+    )
+    cpu_affinity: Literal["off", "spread"] | tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        "off",
+        description="pins workers: CPU replicas each to their own share of all cores (spread), or of those listed",
+    )
     engine: Literal["hf", "scripted"] = Field("hf", description="what answers; scripted needs no model")
 
     num_agents: int = Field(1, ge=1, le=1_000_000, description="independent samplers, each answering every task")
@@ -171,12 +182,20 @@ class RunConfig(BaseModel):
             raise ValueError("cpu_kernel: bnb is for 4-bit weights on the CPU; set device: cpu and load_in_4bit: true")
         if self.device == "cpu" and not self.use_data_parallelism and self.cpu_workers > 1:
             raise ValueError("use_data_parallelism: false means one replica; leave cpu_workers at 1")
+        self._cores_possible()
         jobs = self.answers_a_task() * self.humaneval_limit
         if jobs > MOST_JOBS:
             raise ValueError(f"these are {jobs:,} jobs; a run may have {MOST_JOBS:,}")
         if self.output_dir.startswith("~"):
             raise ValueError(f"output_dir is {self.output_dir!r}; write the home folder out")
         return self
+
+    def _cores_possible(self) -> None:
+        cores = self.cpu_affinity
+        if cores == "spread" and self.device == "cuda" and self.engine != "scripted":
+            raise ValueError("cpu_affinity: spread is for CPU replicas, device is 'cuda'; list cores, or use off")
+        if not isinstance(cores, str) and len(set(cores)) < max(1, len(cores)):
+            raise ValueError("cpu_affinity must list at least one core, and each once; or use spread or off")
 
     def task_limit(self) -> int | None:
         """How many tasks at most; None where the user did not say and all are meant."""

@@ -15,6 +15,7 @@ from bench.errors import OutputError
 from bench.journal import Journal, entries
 from bench.ledger import Jobs, Ledger
 from bench.run_folder import Manifest, fingerprint, locked, open_run, write_manifest
+from bench.secrets import scrubbed
 from bench.settings import RunConfig
 from bench.version import VERSION
 from watch.logs import logged
@@ -64,7 +65,7 @@ class OpenRun:
 
     def write_results(self, facts: Mapping[str, object]) -> dict[str, object]:
         """Every result file, of what the journal holds; gives score.json's content. Raises OutputError."""
-        return results.write(self.folder, self.journal.path, self.ledger, {"run_id": self.run_id, **facts})
+        return results.write(self.folder, self.journal.path, self.ledger, scrubbed({"run_id": self.run_id, **facts}))
 
 
 @contextmanager

@@ -61,7 +61,11 @@ def run(options: argparse.Namespace) -> int:
         print(f"swarmeval: humaneval_limit: {said}", file=sys.stderr)  # it may be left from a config for HumanEval
     gpus = visible_here(list_devices()) if config.device == "cuda" else ()
     devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
-    model = "scripted" if config.engine == "scripted" else model_loader.locate(config.model_id)
+    model = (
+        "scripted"
+        if config.engine == "scripted"
+        else model_loader.locate(config.model_id, code=config.trust_remote_code)
+    )
     plan = Plan(make_agents(config), benchmark.tasks)
     data = benchmark.facts()
     with (
@@ -119,6 +123,7 @@ def _replicas(
             data_parallel=config.use_data_parallelism,
             rows=None if config.engine_rows == "auto" else config.engine_rows,
             max_new_tokens=config.max_new_tokens,
+            trust_remote_code=config.trust_remote_code,
             neighbours=config.cpu_workers if config.device == "cpu" else 1,
             trace=TraceSpec(str(tracer.folder), device.name, tracer.session, tracer.origin_ns) if tracer else None,
         )

@@ -1,6 +1,7 @@
 """All that looks at a run while it goes on: monitor, events, memory, energy. Wires them to fleet and session."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
@@ -19,7 +20,10 @@ from watch.events import Events
 from watch.memory import AFTER_INFERENCE, AFTER_LOAD, BEFORE_LOAD, DeviceMemory, Place
 from watch.tracking import Tracker
 from workers.devices import DeviceSpec
+from workers.placement import placed
 from workers.protocol import Fleet, ReplicaInfo, Worker
+
+log = logging.getLogger("swarmeval")
 
 MOMENTS = {BEFORE_LOAD: "before loading", AFTER_LOAD: "after loading", AFTER_INFERENCE: "after inference"}
 
@@ -41,6 +45,7 @@ class Watching:
         def pids() -> dict[str, int]:
             return {worker.name: worker.pid for worker in fleet.workers if worker.pid is not None}
 
+        self._pids = pids
         self._memory = DeviceMemory(places, pids)
         self._monitor = ResourceMonitor(
             record.folder, config.monitor_interval_s, pids, tracker, self._live, self.inside.judge_pids,
@@ -76,11 +81,20 @@ class Watching:
     def ready(self, device: str, info: ReplicaInfo) -> None:
         """A replica is loaded."""
         self._events.add("loaded", device, f"{info.weights}, {info.rows} rows, in {info.load_s:.1f} s")
+        self._note_place(device)
         self._memory.told(device, BEFORE_LOAD, info.before_load_mb)
         if self._on_gpus:  # a driver may take its time to answer
             asyncio.get_running_loop().run_in_executor(None, self._snapshot, AFTER_LOAD, [device])
         else:
             self._snapshot(AFTER_LOAD, [device])
+
+    def _note_place(self, device: str) -> None:
+        """Into the manifest: the cores and the priority that a worker really has."""
+        pid = self._pids().get(device)
+        place = None if pid is None else placed(pid)
+        if place is not None:
+            log.info("%s: on cores %s, nice %s", device, place["cores"], place["nice"])
+            self._record.note(placement={**self._record.manifest.get("placement", {}), device: place})
 
     def facts(self) -> dict[str, object]:
         """End the watching; gives what score.json says of energy, and adds to the manifest what it says of memory."""

@@ -15,6 +15,7 @@ MAX_LINES = 330  # the guide says 300; past this a file has two subjects
 
 FLOORS = {
     # what a run is
+    "bench.secrets": -1,
     "bench.errors": 0, "bench.calibration": 0, "bench.records": 0, "bench.version": 0, "bench.syntax": 0,
     "bench.files": 1, "bench.settings": 1, "bench.programs": 1, "bench.regions": 1, "bench.settings_file": 1.5,
     "bench.repairs": 1, "bench.bodies": 1.5, "bench.search": 1.8,
@@ -35,7 +36,7 @@ FLOORS = {
     # where replies are made: around the model, the model's side, inside a worker, all workers
     "workers.death": 0, "workers.phases": 1, "workers.protocol": 1, "workers.replica_spec": 1, "workers.hub": 1,
     "workers.embedded": 1,
-    "workers.card": 0, "workers.wire": 1.5, "workers.devices": 1.5,
+    "workers.card": 0, "workers.wire": 1.5, "workers.placement": 1.4, "workers.devices": 1.5,
     "model_loader": 2, "workers.attention": 2, "workers.beams": 2, "workers.budget": 2, "workers.cpu_weights": 2,
     "workers.common_prefix": 2, "workers.decoder": 2, "workers.native": 2, "workers.pages": 2, "workers.scripted": 2,
     "workers.tokens": 2, "workers.prefill": 2.1, "workers.draw": 2.1, "workers.paged_attention": 2.1,

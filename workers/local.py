@@ -15,6 +15,7 @@ from typing import Self
 import msgspec
 
 from bench.errors import DeviceError, ModelUnavailable, UserError, WorkerDied, WorkerGone
+from bench.secrets import scrub
 from workers.devices import DeviceSpec, worker_env
 from workers.protocol import Answer, Progress, ReplicaInfo, Request
 from workers.replica_spec import ReplicaSpec
@@ -258,7 +259,7 @@ class _Link:
         stream = self._process.stdout
         assert stream is not None
         while piece := await stream.read(65536):
-            for line in piece.decode(errors="replace").splitlines():
+            for line in scrub(piece.decode(errors="replace")).splitlines():
                 if line.strip():
                     self._last_words = line.strip()[:200]
                     log.info("%s: %s", self._name, line)

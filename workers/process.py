@@ -16,10 +16,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from bench import secrets
 from bench.errors import DeviceError, ModelUnavailable, UserError
 from watch.flame import Flame, flame_path
 from watch.processes import memory_mb
 from watch.spans import SpanFile, spans_path
+from workers import placement
 from workers.death import die_with_parent
 from workers.phases import DECODE, IDLE, Phases, RecordedPhases
 from workers.protocol import Replica
@@ -138,6 +140,8 @@ def load(start: Start, line: Line, phases: Phases) -> Replica | None:
 
 def main() -> int:
     die_with_parent()
+    placement.take(os.environ)
+    secrets.guard()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator, which decides what it means
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
     line = Line(socket.socket(fileno=int(sys.argv[1])))
