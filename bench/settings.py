@@ -64,6 +64,7 @@ class RunConfig(BaseModel):
     use_data_parallelism: bool = Field(True, description="one replica per device; false shards one over all GPUs")
     cpu_workers: int = Field(1, ge=1, le=256, description="replicas on the CPU, sharing its cores")
     engine: Literal["hf", "scripted"] = Field("hf", description="what answers; scripted needs no model")
+    fleet: Literal["local"] = Field("local", description="where replicas are: worker processes of this machine")
 
     num_agents: int = Field(1, ge=1, le=1_000_000, description="independent samplers, each answering every task")
     agents: tuple[AgentSettings, ...] | None = Field(None, description="agents with settings of their own")

@@ -58,6 +58,10 @@ class EchoWorker:
         self._alive = False
         self._draining = False
 
+    @property
+    def running(self) -> bool:
+        return self._alive
+
     async def start(self) -> ReplicaInfo:
         for _ in range(self._loading_steps):
             await asyncio.sleep(0)

@@ -123,8 +123,12 @@ class Worker(Protocol):
     """One replica seen from the coordinator's event loop."""
 
     name: str  # the physical device: "cuda:3", "cpu:0"
-    pid: int | None
+    pid: int | None  # of its process, where that runs on this machine
     progress: Progress
+
+    @property
+    def running(self) -> bool:
+        """Whether it has started and is not known to have ended."""
 
     async def start(self) -> ReplicaInfo:
         """Load the replica; again after a death. Raises WorkerDied, or UserError when trying again is useless."""
@@ -146,7 +150,8 @@ class Fleet(Protocol):
     """All workers of a run; leaving the context stops them and leaves no process behind."""
 
     @property
-    def workers(self) -> Sequence[Worker]: ...
+    def workers(self) -> Sequence[Worker]:
+        """Grows at its end when a device joins; one that is gone stays, and does not start again."""
 
     async def __aenter__(self) -> Self: ...
 
