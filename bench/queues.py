@@ -17,7 +17,7 @@ class DeviceQueues:
         """`is_done` tells which of the `total` jobs an earlier session answered; those are never handed out."""
         self._total = total
         self._size = batch_size
-        self._devices = devices
+        self._stride = devices
         self._steal = steal
         self._is_done = is_done
         self._heads = [0] * devices
@@ -50,6 +50,11 @@ class DeviceQueues:
         """Put a job that was handed out and not answered where any device takes it next, or alone if a suspect."""
         (self._suspects if suspect else self._returned).append(k)
 
+    def add_device(self) -> None:
+        """One more, with the next number and nothing in its queue: it gets what may be taken from others."""
+        self._heads.append(0)
+        self._tails.append(0)
+
     def retire(self, device: int) -> None:
         """Let the others have this device's batches, whatever the distribution."""
         self._retired.add(device)
@@ -66,15 +71,15 @@ class DeviceQueues:
     def _next(self, device: int, dry: bool) -> int | None:
         if self._heads[device] < self._tails[device]:
             self._heads[device] += 1
-            return device + (self._heads[device] - 1) * self._devices
+            return device + (self._heads[device] - 1) * self._stride
         return self._stolen(device) if dry else None
 
     def _stolen(self, thief: int) -> int | None:
         """The last waiting batch of the longest queue that may be taken from."""
-        open_to_theft = range(self._devices) if self._steal else sorted(self._retired)
+        open_to_theft = range(len(self._heads)) if self._steal else sorted(self._retired)
         lengths = {d: self._tails[d] - self._heads[d] for d in open_to_theft if d != thief}
         victim = max(lengths, key=lengths.__getitem__, default=None)
         if victim is None or lengths[victim] == 0:
             return None
         self._tails[victim] -= 1
-        return victim + self._tails[victim] * self._devices
+        return victim + self._tails[victim] * self._stride

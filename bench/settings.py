@@ -75,6 +75,7 @@ class RunConfig(BaseModel):
         description="pins workers: CPU replicas each to their own share of all cores (spread), or of those listed",
     )
     engine: Literal["hf", "scripted"] = Field("hf", description="what answers; scripted needs no model")
+    fleet: Literal["local"] = Field("local", description="where replicas are: worker processes of this machine")
 
     num_agents: int = Field(1, ge=1, le=1_000_000, description="independent samplers, each answering every task")
     agents: tuple[AgentSettings, ...] | None = Field(None, description="agents with settings of their own")

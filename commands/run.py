@@ -7,7 +7,6 @@ from dataclasses import asdict
 
 import msgspec
 
-import model_loader
 from agent_manager import Hooks
 from bench import settings_file
 from bench.benchmarks import HUMANEVAL, chosen
@@ -17,11 +16,11 @@ from bench.prompts import make_request
 from bench.records import Attempt, Status
 from bench.settings import RunConfig
 from commands.beside import Beside, check_terminal
+from commands.fleets import choose
 from commands.open_run import OpenRun, opened
 from commands.session import carry_out
 from commands.summary import say
 from commands.watching import Watching
-from gpu_monitor import list_devices, visible_here
 from watch import status as status_file
 from watch.host import hardware
 from watch.logs import shown
@@ -29,10 +28,7 @@ from watch.progress import Progress
 from watch.trace import Tracer
 from watch.tracking import make_tracker
 from watch.wandb_login import check_login
-from workers.devices import DeviceSpec, choose_devices
-from workers.local import LocalFleet
 from workers.protocol import ReplicaInfo, Request
-from workers.replica_spec import ReplicaSpec, TraceSpec
 
 FLAGS = {
     "num_tasks": "humaneval_limit",
@@ -59,13 +55,7 @@ def run(options: argparse.Namespace) -> int:
     if config.benchmark != HUMANEVAL and config.task_limit() and config.humaneval_limit < benchmark.in_all:
         said = f"the first {config.humaneval_limit} of {benchmark.in_all} tasks of {config.benchmark}"
         print(f"swarmeval: humaneval_limit: {said}", file=sys.stderr)  # it may be left from a config for HumanEval
-    gpus = visible_here(list_devices()) if config.device == "cuda" else ()
-    devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
-    model = (
-        "scripted"
-        if config.engine == "scripted"
-        else model_loader.locate(config.model_id, code=config.trust_remote_code)
-    )
+    chosen_fleet = choose(config)
     plan = Plan(make_agents(config), benchmark.tasks)
     data = benchmark.facts()
     with (
@@ -80,14 +70,11 @@ def run(options: argparse.Namespace) -> int:
             task_ids=[task.task_id for task in plan.tasks],
         )
         tracer = Tracer(record.folder, len(record.manifest["sessions"]) + 1) if config.trace else None
-        fleet = LocalFleet(
-            devices, _replicas(config, devices, model, tracer), config.worker_timeout_s, config.load_timeout_s
-        )
+        fleet = chosen_fleet.make(tracer)
         tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
-        watching = Watching(config, record, fleet, devices, tracker)
+        watching = Watching(config, record, fleet, chosen_fleet.here, tracker)
         desk = _Desk(config, plan, record, progress, watching)
         hooks = Hooks(request=desk.request, ready=desk.ready, publish=desk.publish)
-        facts = _facts(config, len(devices))
         score: dict[str, object] = {}
         try:
             with watching:
@@ -96,7 +83,12 @@ def run(options: argparse.Namespace) -> int:
                     record,
                     watching.fleet,
                     hooks,
-                    lambda: {**facts, **watching.facts()},
+                    lambda: {
+                        "model_id": chosen_fleet.model,
+                        "benchmark": config.benchmark,
+                        "devices": len(fleet.workers),
+                        **watching.facts(),
+                    },
                     watching.inside,
                     tracer,
                 )
@@ -105,36 +97,6 @@ def run(options: argparse.Namespace) -> int:
             tracker.finish(score)
     say(ending.summary)  # below the bar, which is closed now
     return ending.exit_code
-
-
-def _replicas(
-    config: RunConfig, devices: tuple[DeviceSpec, ...], model: str, tracer: Tracer | None
-) -> list[ReplicaSpec]:
-    """What each device's worker is told to load."""
-    return [
-        ReplicaSpec(
-            engine=config.engine,
-            model=model,
-            device=device.name if config.engine == "scripted" else device.torch_device,
-            load_in_4bit=config.load_in_4bit,
-            cpu_kernel=config.cpu_kernel,
-            native_kernels=config.native_kernels,
-            cuda_graphs=config.cuda_graphs,
-            data_parallel=config.use_data_parallelism,
-            rows=None if config.engine_rows == "auto" else config.engine_rows,
-            max_new_tokens=config.max_new_tokens,
-            trust_remote_code=config.trust_remote_code,
-            neighbours=config.cpu_workers if config.device == "cpu" else 1,
-            trace=TraceSpec(str(tracer.folder), device.name, tracer.session, tracer.origin_ns) if tracer else None,
-        )
-        for device in devices
-    ]
-
-
-def _facts(config: RunConfig, devices: int) -> dict[str, object]:
-    """What score.json says of the setting."""
-    model = "scripted" if config.engine == "scripted" else config.model_id
-    return {"model_id": model, "benchmark": config.benchmark, "devices": devices}
 
 
 class _Desk:

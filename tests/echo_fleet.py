@@ -58,6 +58,10 @@ class EchoWorker:
         self._alive = False
         self._draining = False
 
+    @property
+    def running(self) -> bool:
+        return self._alive
+
     async def start(self) -> ReplicaInfo:
         for _ in range(self._loading_steps):
             await asyncio.sleep(0)
@@ -88,6 +92,9 @@ class EchoWorker:
             unanswered.discard(request.job_id)
             self._in_flight.discard(request.job_id)
             yield self._answer(request)
+
+    def stream(self, request: Request) -> AsyncIterator[Answer]:
+        return self.generate([request])
 
     async def drain(self) -> None:
         self._draining = True

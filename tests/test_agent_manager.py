@@ -13,6 +13,7 @@ from bench.journal import Entry, Journal
 from bench.records import Completion, Failure, Outcome, Verdict
 from tests.coordinating import Bench
 from tests.echo_fleet import EchoFleet, EchoWorker
+from workers.protocol import ReplicaInfo
 
 faults = st.builds(
     EchoWorker,
@@ -168,3 +169,20 @@ def test_a_fast_starter_leaves_the_batches_of_a_device_that_still_loads(tmp_path
     slow = EchoWorker("cpu:1", loading_steps=3)
     assert bench.run(EchoFleet([EchoWorker("cpu:0"), slow]))
     assert slow.served
+
+
+@pytest.mark.slow
+def test_a_worker_that_joins_during_the_run_takes_part_in_it(tmp_path: Path) -> None:
+    late = EchoWorker("cpu:1")
+    fleet = EchoFleet([])
+
+    class Doorman(EchoWorker):
+        async def start(self) -> ReplicaInfo:
+            fleet.workers.append(late)
+            return await super().start()
+
+    fleet.workers = [Doorman("cpu:0", loading_steps=10**9)]
+    bench = Bench(tmp_path, agents=4, tasks=4)
+    assert bench.run(fleet)
+    assert {answer.device for answer in bench.answers().values()} == {"cpu:1"}
+    assert bench.readied == ["cpu:1"]

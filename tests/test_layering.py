@@ -42,9 +42,11 @@ FLOORS = {
     "workers.tokens": 2, "workers.prefill": 2.1, "workers.draw": 2.1, "workers.paged_attention": 2.1,
     "workers.paged": 2.2, "workers.separate": 2.2, "workers.slots": 2.2,
     "workers.upload": 2, "workers.steps": 2.1, "workers.graphs": 2.2,
-    "workers.stopping": 2.2, "workers.model_card": 2.2, "workers.sampler": 2.2, "workers.fused": 2.4,
+    "workers.stopping": 2.2, "workers.growth": 2.3,
+    "workers.model_card": 2.2, "workers.sampler": 2.2, "workers.fused": 2.4,
     "workers.engine": 2.5, "workers.fit": 2.5, "workers.replica": 2.8,
-    "workers.process": 3, "workers.dispatch": 3, "workers.alone": 3, "workers.local": 4, "agent_manager": 4,
+    "workers.asked": 2, "workers.core": 2.9, "workers.process": 3, "workers.dispatch": 3,
+    "workers.alone": 3, "workers.local": 4, "agent_manager": 4,
     # how a run is shown
     "watch.lag": 0, "watch.processes": 0, "watch.memory": 1, "watch.events": 1, "watch.energy": 2.5, "watch.host": 2.5,
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
@@ -63,7 +65,7 @@ FLOORS = {
     # what users call
     "commands.beside": 5,
     "commands.open_run": 5, "commands.signals": 5, "commands.summary": 5, "commands.session": 5.5,
-    "commands.extractors": 5.6, "commands.watching": 5.6,
+    "commands.extractors": 5.6, "commands.watching": 5.6, "commands.fleets": 5,
     "commands.run": 5.8, "commands.score": 5.8, "commands.doctor": 5.8, "commands.compare": 5.8,
     "commands.union": 5.8, "commands.report": 5.8,
     "main": 6,

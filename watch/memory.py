@@ -63,6 +63,8 @@ class DeviceMemory:
         used = {gpu.uuid: gpu.memory_used_mb for gpu in gpus}
         found = {}
         for name in self._places if names is None else names:
+            if name not in self._places:
+                continue  # of another machine
             now, peak = self._now(name, used)
             self._note(name, now, peak, moment)
             if now is not None:
@@ -70,8 +72,8 @@ class DeviceMemory:
         return found
 
     def told(self, name: str, moment: str, resident_mb: float | None) -> None:
-        """Keep what a worker says of its own process; what a GPU holds is read elsewhere."""
-        if not self._places[name].uuids:
+        """Keep what a worker says of its own process; what a GPU holds is read elsewhere, as is another machine's."""
+        if name in self._places and not self._places[name].uuids:
             self._note(name, resident_mb, None, moment)
 
     def _now(self, name: str, used: Mapping[str, float | None]) -> tuple[float | None, float | None]:

@@ -16,9 +16,8 @@ class Alone:
 
     def __init__(self, fleet: Fleet, ready: Callable[[str, ReplicaInfo], None]) -> None:
         """`ready` is told of every replica that this starts."""
-        running = [worker for worker in fleet.workers if worker.pid is not None]
+        running = [worker for worker in fleet.workers if worker.running]
         self._worker = (running or fleet.workers)[0]
-        self._runs = bool(running)
         self._ready = ready
 
     @property
@@ -29,14 +28,12 @@ class Alone:
         """The reply; None when a few tries gave none. `request` is called when a replica is loaded."""
         for _ in range(TRIES):
             try:
-                if not self._runs:
+                if not self._worker.running:
                     self._ready(self._worker.name, await self._worker.start())
-                    self._runs = True
                 async for answer in self._worker.generate([request()]):
                     if isinstance(answer, Reply):
                         return answer
                     log.warning("%s: %s", answer.job_id, answer.reason)
             except (WorkerDied, DeviceError) as error:
-                self._runs = False
                 log.warning("%s", error)
         return None

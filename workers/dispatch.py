@@ -17,6 +17,7 @@ from workers.protocol import Fleet, Refusal, ReplicaInfo, Reply, Request, Worker
 
 BARREN_LIVES = 3  # a device whose worker dies this often in a row without an answer is retired
 BACKOFF_S = (1.0, 4.0)  # before the second start, and before every later one
+JOINED_EVERY_S = 1.0  # how often a dispatch looks whether its fleet has grown
 
 log = logging.getLogger("swarmeval")
 
@@ -90,6 +91,8 @@ class Dispatch:
         self, total: int, config: RunConfig, fleet: Fleet, office: Office, backoff_s: Sequence[float] = BACKOFF_S
     ) -> None:
         self.devices = [Device(number, worker) for number, worker in enumerate(fleet.workers)]
+        self._fleet = fleet
+        self._driven: list[asyncio.Task[None]] = []
         self._config = config
         self._office = office
         self._backoff_s = backoff_s
@@ -107,9 +110,12 @@ class Dispatch:
         Raises DeviceError when no device is left, and what the Office raises, in an ExceptionGroup.
         """
         async with asyncio.TaskGroup() as group:
-            drainer = group.create_task(self._drain_workers())
-            await asyncio.gather(*(group.create_task(self._drive(device)) for device in self.devices))
-            drainer.cancel()
+            beside = [group.create_task(self._drain_workers()), group.create_task(self._welcome(group))]
+            self._driven = [group.create_task(self._drive(device)) for device in self.devices]
+            while driven := [task for task in self._driven if not task.done()]:
+                await asyncio.wait(driven)
+            for task in beside:
+                task.cancel()
         if not self._ended():
             raise DeviceError(f"no device is left ({self._last_error}); mend it, the same command resumes")
 
@@ -134,6 +140,17 @@ class Dispatch:
         while not self._draining:
             await self._bell.wait()
         await asyncio.gather(*(device.worker.drain() for device in self.devices))
+
+    async def _welcome(self, group: asyncio.TaskGroup) -> None:
+        """Drive what joins the fleet as well."""
+        while True:
+            await asyncio.sleep(JOINED_EVERY_S)
+            for worker in self._fleet.workers[len(self.devices) :]:
+                device = Device(len(self.devices), worker)
+                self.devices.append(device)
+                self._queues.add_device()
+                self._driven.append(group.create_task(self._drive(device)))
+                log.info("%s: joins the run", worker.name)
 
     async def _drive(self, device: Device) -> None:
         """Keep one worker alive and busy until the run ends or the device is retired."""

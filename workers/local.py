@@ -16,21 +16,20 @@ import msgspec
 
 from bench.errors import DeviceError, ModelUnavailable, UserError, WorkerDied, WorkerGone
 from bench.secrets import scrub
+from workers.asked import Asked
 from workers.devices import DeviceSpec, worker_env
-from workers.protocol import Answer, Progress, ReplicaInfo, Request
+from workers.protocol import Answer, Piece, Progress, ReplicaInfo, Request
 from workers.replica_spec import ReplicaSpec
 from workers.wire import (
     HEADER,
-    Answers,
     Drain,
-    Dropped,
     Fatal,
     Finish,
     FromWorker,
     LoadFailed,
     Ready,
     Start,
-    Submit,
+    ToWorker,
     frame,
     read_from_worker,
 )
@@ -41,8 +40,6 @@ IDLE = Progress(rows_in_use=0, waiting=0, output_tokens=0)
 USELESS_TO_RETRY: dict[str, type[UserError]] = {"ModelUnavailable": ModelUnavailable, "DeviceError": DeviceError}
 
 log = logging.getLogger("swarmeval.worker")
-
-Inbox = asyncio.Queue[Answer | Dropped | WorkerDied]
 
 
 class LocalWorker:
@@ -81,26 +78,22 @@ class LocalWorker:
         link.listen(self, self._silence_s)
         return first.info
 
-    async def generate(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
+    @property
+    def running(self) -> bool:
+        return self._link is not None and self._link.asked.death is None
+
+    def generate(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
         """Yield the answers to these requests as they are born. Raises WorkerDied."""
-        link = self._link
-        if link is None:
+        return self._asked().answers(requests)
+
+    def stream(self, request: Request) -> AsyncIterator[Piece | Answer]:
+        """Yield the pieces of one request, and its answer. Raises WorkerDied."""
+        return self._asked().items([request])
+
+    def _asked(self) -> Asked:
+        if self._link is None:
             raise WorkerGone(f"{self.name}: is not running")
-        inbox: Inbox = asyncio.Queue()
-        link.submit(requests, inbox)
-        unanswered = {request.job_id for request in requests}
-        try:
-            while unanswered:
-                item = await inbox.get()
-                if isinstance(item, WorkerDied):
-                    raise item
-                if isinstance(item, Dropped):
-                    unanswered.difference_update(item.job_ids)
-                    continue
-                unanswered.discard(item.job_id)
-                yield item
-        finally:
-            link.forget(unanswered)
+        return self._link.asked
 
     async def drain(self) -> None:
         """Make the replica forget what it has not begun; the generate() calls end without it."""
@@ -126,11 +119,9 @@ class _Link:
         self._name = name
         self._process = process
         self._reader, self._writer = streams
-        self._inboxes: dict[str, Inbox] = {}
-        self._death: WorkerDied | None = None
+        self.asked = Asked(self.send)
         self._fatal = ""
         self._last_words = ""
-        self._heard_at = 0.0
         self._tasks = [asyncio.create_task(self._log_output())]
 
     @property
@@ -176,19 +167,6 @@ class _Link:
         """From now on hand every message to whom it concerns."""
         self._tasks += [asyncio.create_task(self._read(worker)), asyncio.create_task(self._watch(silence_s))]
 
-    def submit(self, requests: Sequence[Request], inbox: Inbox) -> None:
-        if self._death is not None:
-            inbox.put_nowait(WorkerGone(str(self._death)))
-            return
-        if not self._inboxes:
-            self._heard_at = asyncio.get_running_loop().time()
-        self._inboxes.update((request.job_id, inbox) for request in requests)
-        self.send(Submit(tuple(requests)))
-
-    def forget(self, job_ids: set[str]) -> None:
-        for job_id in job_ids:
-            self._inboxes.pop(job_id, None)
-
     async def finish(self) -> None:
         """Let the process end by itself, but not for long."""
         self.send(Finish())
@@ -196,7 +174,7 @@ class _Link:
             async with asyncio.timeout(FINISH_LIMIT_S):
                 await self._process.wait()
 
-    def send(self, message: Start | Submit | Drain | Finish) -> None:
+    def send(self, message: ToWorker) -> None:
         """Queue a message; a broken socket shows in the reading half."""
         self._writer.write(frame(message))
 
@@ -208,51 +186,32 @@ class _Link:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._die(WorkerDied(f"{self._name}: was stopped"))
+        self.asked.die(WorkerDied(f"{self._name}: was stopped"))
 
     async def _receive(self) -> FromWorker:
         (length,) = HEADER.unpack(await self._reader.readexactly(HEADER.size))
         return read_from_worker(await self._reader.readexactly(length))
 
     async def _read(self, worker: LocalWorker) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while True:
                 message = await self._receive()
-                self._heard_at = loop.time()
+                self.asked.hear(message)
                 if isinstance(message, Progress):
                     worker.progress = message
-                else:
-                    self._hand_out(message)
+                elif isinstance(message, Fatal):
+                    self._fatal = message.reason
         except (EOFError, ConnectionError):
-            self._die(await self._obituary("while generating"))
+            self.asked.die(await self._obituary("while generating"))
         except (msgspec.DecodeError, MemoryError) as error:
             self._kill()
-            self._die(WorkerDied(f"{self._name}: sent what is no message ({error})"))
-
-    def _hand_out(self, message: FromWorker) -> None:
-        """Give answers to the batches that wait for them."""
-        match message:
-            case Answers(answers):
-                for answer in answers:
-                    if inbox := self._inboxes.pop(answer.job_id, None):
-                        inbox.put_nowait(answer)
-            case Dropped(job_ids):
-                for inbox in {self._inboxes.pop(job_id) for job_id in job_ids if job_id in self._inboxes}:
-                    inbox.put_nowait(message)
-            case Fatal(reason):
-                self._fatal = reason
+            self.asked.die(WorkerDied(f"{self._name}: sent what is no message ({error})"))
 
     async def _watch(self, silence_s: float) -> None:
         """End a worker that has work and says nothing."""
-        loop = asyncio.get_running_loop()
-        while True:
-            quiet_s = loop.time() - self._heard_at if self._inboxes else 0.0
-            if quiet_s >= silence_s:
-                self._kill()
-                self._die(WorkerDied(f"{self._name}: said nothing for {silence_s:g} s (worker_timeout_s)"))
-                return
-            await asyncio.sleep(max(0.01, min(silence_s - quiet_s, silence_s / 4)))
+        await self.asked.silence(silence_s)
+        self._kill()
+        self.asked.die(WorkerDied(f"{self._name}: said nothing for {silence_s:g} s (worker_timeout_s)"))
 
     async def _log_output(self) -> None:
         """What the worker prints goes to the log, line by line, and its last line into its obituary."""
@@ -276,13 +235,6 @@ class _Link:
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-
-    def _die(self, death: WorkerDied) -> None:
-        if self._death is None:
-            self._death = death
-        for inbox in set(self._inboxes.values()):
-            inbox.put_nowait(self._death)
-        self._inboxes.clear()
 
 
 class LocalFleet:

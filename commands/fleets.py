@@ -1,0 +1,69 @@
+"""Which fleet answers: what the setting names, checked before anything is made."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import model_loader
+from bench.settings import RunConfig
+from gpu_monitor import list_devices, visible_here
+from watch.trace import Tracer
+from workers.devices import DeviceSpec, choose_devices
+from workers.local import LocalFleet
+from workers.protocol import Fleet
+from workers.replica_spec import ReplicaSpec, TraceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A fleet that can be made."""
+
+    model: str  # as files name it
+    here: tuple[DeviceSpec, ...]  # its devices on this machine, which are watched
+    make: Callable[[Tracer | None], Fleet]
+
+
+def choose(config: RunConfig) -> Chosen:
+    """What answers this run. Raises DeviceError, ModelUnavailable."""
+    return _local(config)
+
+
+def _local(config: RunConfig) -> Chosen:
+    """A worker process per device of this machine."""
+    gpus = visible_here(list_devices()) if config.device == "cuda" else ()
+    devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
+    scripted = config.engine == "scripted"
+    model = "scripted" if scripted else model_loader.locate(config.model_id, code=config.trust_remote_code)
+
+    def make(tracer: Tracer | None) -> Fleet:
+        specs = [
+            replica(
+                config,
+                model,
+                device.name if scripted else device.torch_device,
+                TraceSpec(str(tracer.folder), device.name, tracer.session, tracer.origin_ns) if tracer else None,
+            )
+            for device in devices
+        ]
+        return LocalFleet(devices, specs, config.worker_timeout_s, config.load_timeout_s)
+
+    return Chosen("scripted" if scripted else config.model_id, devices, make)
+
+
+def replica(config: RunConfig, model: str, device: str, trace: TraceSpec | None = None) -> ReplicaSpec:
+    """What a worker is told to load, `device` as it sees it."""
+    return ReplicaSpec(
+        engine=config.engine,
+        model=model,
+        device=device,
+        load_in_4bit=config.load_in_4bit,
+        cpu_kernel=config.cpu_kernel,
+        native_kernels=config.native_kernels,
+        cuda_graphs=config.cuda_graphs,
+        data_parallel=config.use_data_parallelism,
+        rows=None if config.engine_rows == "auto" else config.engine_rows,
+        max_new_tokens=config.max_new_tokens,
+        trust_remote_code=config.trust_remote_code,
+        neighbours=config.cpu_workers if config.device == "cpu" else 1,
+        trace=trace,
+    )
