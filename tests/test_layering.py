@@ -24,7 +24,7 @@ FLOORS = {
     "bench.run_folder": 2.5, "bench.extractors": 1, "bench.intervals": 2.5, "bench.paired": 2.6, "bench.profiles": 2.8,
     "bench.other_verdicts": 2, "bench.unions": 2.7, "bench.bases": 2.8, "bench.rounds": 2.8, "bench.audit": 2.8,
     "bench.energy": 2.7, "bench.ended_run": 3, "bench.results": 3, "bench.latency": 1, "bench.costs": 1,
-    "bench.answers": 2.5,
+    "bench.answers": 2.5, "bench.under_rules": 2.55,
     "bench.feedback": 1, "bench.datasets": 1.5, "bench.task_forms": 2, "bench.benchmarks": 2.5,
     # where programs run
     "sandbox.clock": 0, "sandbox.kernel": 0, "sandbox.frames": 0, "sandbox.places": 0, "sandbox.priority": 0,
@@ -50,7 +50,7 @@ FLOORS = {
     # how a run is shown
     "watch.lag": 0, "watch.processes": 0, "watch.memory": 1, "watch.events": 1, "watch.energy": 2.5, "watch.host": 2.5,
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
-    "watch.spans": 0, "watch.flame": 1.5, "watch.trace": 3, "watch.wandb_login": 1.8, "watch.wandb_run": 1.9,
+    "watch.spans": 0.5, "watch.flame": 1.5, "watch.trace": 3, "watch.wandb_login": 1.8, "watch.wandb_run": 1.9,
     "watch.tracking": 2, "watch.snapshot": 2.6, "watch.timeline": 2.6, "watch.report_replies": 2.6,
     "watch.report_words": 2.6, "watch.report_data": 2.7, "watch.report": 3.1,
     "resource_monitor": 3,

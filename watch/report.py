@@ -21,6 +21,7 @@ from bench.intervals import confidence
 from bench.records import Task
 from bench.run_folder import Manifest, read_manifest
 from bench.stats import scores
+from bench.under_rules import read as read_under_rules
 from bench.version import VERSION
 from watch import report_words as words
 from watch import status as status_file
@@ -74,6 +75,7 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
         "score": score, "certainty": words.certainty(score), "status": status, "status_words": said,
         "what_ran": words.what_ran(manifest, answers), "settings": words.settings(manifest),
         "outcomes": words.outcomes(answers), "published": words.others(score, manifest),
+        "under_rules": words.under_rules(read_under_rules(folder)),
         "costs": words.costs(score, answers, joules), "joules": joules, "energy": energy,
         "sequential": words.sequential(score), "latency": latency, "events": over_time.events,
         "events_in_all": over_time.events_in_all, "series": over_time.series,
