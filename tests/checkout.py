@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-DOORS = ("scripts/setup", "scripts/demo", "scripts/check", "scripts/test", ".ci/run")
+DOORS = ("scripts/setup", "scripts/demo", "scripts/check", "scripts/test", "scripts/audit", ".ci/run")
 TOOLS = (
-    "awk", "bash", "cat", "cksum", "df", "dirname", "env", "find", "flock", "grep", "head", "mkdir", "mv", "rm", "sh",
-    "tail",
+    "awk", "bash", "cat", "cksum", "cut", "df", "dirname", "env", "find", "flock", "grep", "head", "mkdir", "mv", "rm",
+    "sed", "sh", "tail",
 )  # fmt: skip
 Run = subprocess.CompletedProcess[str]
 

@@ -145,6 +145,27 @@ def test_a_finished_run_is_archived_by_the_next(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_fresh_archives_an_unfinished_run_whole_and_begins_anew(tmp_path: Path) -> None:
+    words = [*SMOKE, "--num_agents", "10", "--num_tasks", "60", "--output_dir", str(tmp_path)]
+    with start(*words) as process:
+        journal = tmp_path / "journal.jsonl"
+        while not journal.exists() or journal.stat().st_size < 20_000:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file() and path.name != ".lock"}
+    code, _, err = swarmeval(*words, "--fresh")
+    archived = tmp_path / "archive" / json.loads(before["manifest.json"])["run_id"]
+    assert code == 0, err
+    assert f"{tmp_path}: the run found there, unfinished, was moved to {archived}" in err
+    kept = {path.name: path.read_bytes() for path in archived.iterdir()}
+    assert kept.keys() == before.keys()
+    assert {name for name in kept if kept[name] != before[name]} == {"manifest.json"}  # which says that it is archived
+    assert sum(len(lines(tmp_path, agent)) for agent in range(10)) == 600
+    assert "resuming" not in (tmp_path / "run.log").read_text()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_exits_130_leaves_no_process_and_resumes(tmp_path: Path, number: signal.Signals) -> None:
     words = [*SMOKE, "--num_agents", "10", "--num_tasks", "60", "--output_dir", str(tmp_path)]
