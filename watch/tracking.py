@@ -153,4 +153,5 @@ def make_tracker(
     if mode == "off":
         return NoTracker()
     known = dict(manifest)  # as it is now: what is noted later is noted in another thread
-    return WandbTracker(lambda: wandb_run.open_run(config, mode, folder, run_id, known, environ), wandb_run.give_up)
+    subject = wandb_run.Subject(config, folder, run_id, known, environ)
+    return WandbTracker(lambda: wandb_run.open_run(subject, mode), wandb_run.give_up)
