@@ -137,7 +137,7 @@ def costs(score: Mapping[str, Any], answers: Answers, joules: float | None) -> l
     units = {
         "an answer": answers.evaluations,
         "an answer that passes": answers.passed,
-        "a solved task": solved(answers.counts),
+        "a solved task": solved(answers.counts.values()),
     }
     rows = []
     for name, count in units.items():
