@@ -68,7 +68,7 @@ class Tracer:
             lanes.append(None)
         last = lanes[number]
         if last is not None and start_ns - last.end_ns < JOIN_NS and end_ns - last.start_ns < JOINED_NS:
-            last.end_ns, last.count = end_ns, last.count + 1
+            last.end_ns, last.count, last.worked_ns = end_ns, last.count + 1, last.worked_ns + end_ns - start_ns
         else:
             self._end(last)
             lanes[number] = _Span(f"{what} {number + 1}", what, start_ns, end_ns)
@@ -80,7 +80,7 @@ class Tracer:
 
     def _end(self, span: "_Span | None") -> None:
         if span is not None:
-            facts = {"count": span.count, "rss_mb": rss_mb()}
+            facts = {"count": span.count, "worked_us": round(span.worked_ns / 1000, 1), "rss_mb": rss_mb()}
             self._file.add(span.lane, span.name, span.start_ns, span.end_ns, **facts)
 
 
@@ -93,6 +93,7 @@ class _Span:
         self.start_ns = start_ns
         self.end_ns = end_ns
         self.count = 1
+        self.worked_ns = end_ns - start_ns  # without the gaps that joining closes
 
 
 def write(folder: Path) -> None:
@@ -128,7 +129,7 @@ def events(folder: Path, totals: Totals) -> Iterator[Event]:
             start_us = begins_us[span["session"]] + span["start_us"]
             duration_us = span["end_us"] - span["start_us"]
             gauges = {key: value for key, value in span.items() if key.endswith("_mb")}
-            facts = {"session": span["session"], **({"count": span["count"]} if "count" in span else {})}
+            facts = {"session": span["session"]} | {key: span[key] for key in ("count", "worked_us") if key in span}
             yield {
                 "name": name, "cat": process, "ph": "X", "ts": round(start_us, 1), "dur": round(duration_us, 1),
                 "pid": pid, "tid": tids[lane], "args": facts | gauges,
@@ -136,7 +137,8 @@ def events(folder: Path, totals: Totals) -> Iterator[Event]:
             for gauge, value in gauges.items():
                 ts = round(start_us + duration_us, 1)
                 yield {"name": gauge, "ph": "C", "ts": ts, "pid": pid, "tid": 0, "args": {gauge: value}}
-            _enter(totals.setdefault(process, {}).setdefault(name, {}), duration_us / 1e6, gauges)
+            worked_us = span.get("worked_us", duration_us)
+            _enter(totals.setdefault(process, {}).setdefault(name, {}), worked_us / 1e6, gauges)
 
 
 def _enter(total: dict[str, float], seconds: float, gauges: dict[str, float]) -> None:
