@@ -129,5 +129,5 @@ class Follower:
 
     @property
     def behind(self) -> bool:
-        """Whether there was more than the last look took in."""
+        """Whether more is left than one look takes in."""
         return self.tally.size - self.tally.read > MOST_BYTES

@@ -108,7 +108,7 @@ class OutcomeGrid:
     def tasks(self) -> list[str]:
         """The tasks met so far, HumanEval/9 before HumanEval/10."""
         if len(self._sorted) != len(self._columns):
-            self._sorted = sorted(self._columns, key=_natural)
+            self._sorted = sorted(self._columns, key=natural)
         return self._sorted
 
     def counts(self) -> list[tuple[int, int]]:
@@ -130,5 +130,6 @@ class OutcomeGrid:
         column.words[row] = code
 
 
-def _natural(task_id: str) -> list[tuple[bool, int, str]]:
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in DIGITS.split(task_id)]
+def natural(task_id: str) -> list[tuple[int, str]]:
+    """What puts numbers in names into their order: T/2 before T/10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in DIGITS.split(task_id)]
