@@ -28,7 +28,7 @@ class Place:
     outcome: str  # "" while there is no verdict
     answer_at: int
     verdict_at: int = -1
-    size: int = 0  # bytes of both texts
+    size: int = 0  # characters of both texts
 
 
 @dataclass(slots=True)
