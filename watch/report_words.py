@@ -133,10 +133,10 @@ def others(score: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[dict[s
 
 
 def costs(score: Mapping[str, Any], answers: Answers, joules: float | None) -> list[dict[str, str]]:
-    """A row each: of an answer, of a passing answer, of a solved task."""
+    """A row each: of an answer, of a passing answer, of a solved task. Time and tokens are those of all rounds."""
     units = {
-        "an answer": answers.evaluations,
-        "an answer that passes": answers.passed,
+        "an answer": answers.judged,
+        "an answer that passes": answers.passes,
         "a solved task": solved(answers.counts.values()),
     }
     rows = []
