@@ -111,7 +111,9 @@ def chosen(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def flat(values: Mapping[str, object]) -> dict[str, object]:
-    """Nested values under keys that W&B can list and plot: {"intervals/pass@1/low": 0.1}. Nulls are left out."""
+    """Nested values under keys that W&B can list and plot: {"intervals/pass@1/low": 0.1}, two numbers being the ends of
+    an interval. Nulls are left out.
+    """
     found = dict(_leaves("", values))
     return dict(list(found.items())[:MOST_VALUES])
 
@@ -121,8 +123,8 @@ def _leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
         for key, inner in value.items():
             yield from _leaves(f"{name}/{key}" if name else str(key), inner)
     elif isinstance(value, list | tuple):
-        ends = ("low", "high") if len(value) == 2 else range(len(value))
-        for key, inner in zip(ends, value, strict=True):
+        is_interval = len(value) == 2 and all(isinstance(end, int | float) for end in value)
+        for key, inner in zip(("low", "high") if is_interval else range(len(value)), value, strict=True):
             yield from _leaves(f"{name}/{key}", inner)
     elif value is not None:
         yield name, value
