@@ -12,7 +12,7 @@ from bench.records import NOT_GENERATED, Job, Outcome
 
 WORDS = (*(str(outcome) for outcome in Outcome), NOT_GENERATED)
 CODES = {word: code for code, word in enumerate(WORDS, start=1)}  # 0: no verdict yet
-DIGITS = re.compile(r"(\d+)")
+DIGITS = re.compile(r"([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,5 +131,7 @@ class OutcomeGrid:
 
 
 def natural(task_id: str) -> list[tuple[int, str]]:
-    """What puts numbers in names into their order: T/2 before T/10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in DIGITS.split(task_id)]
+    """A key that sorts numbers by their size, however long: T/2 before T/10."""
+    parts = DIGITS.split(task_id)
+    parts[1::2] = [digits.lstrip("0") for digits in parts[1::2]]
+    return [(len(part) if place % 2 else 0, part) for place, part in enumerate(parts)]
