@@ -16,7 +16,7 @@ from watch import wandb_run
 from watch.wandb_login import check_login
 from watch.wandb_run import line_of
 
-QUEUE_LENGTH = 10_000  # hours of samples at 1 Hz, a few MB
+QUEUE_LENGTH = 10_000  # hours of samples at 1 Hz: 18 MB, with eight GPUs 96 MB
 OPEN_LIMIT_S = 5.0  # at the end of a run, for a server that has not answered yet
 FINISH_LIMIT_S = 12.0  # for one that has; wandb_run's own limits end before it
 GIVEN_UP_LIMIT_S = 5.0  # and then the disk, with what no server took
