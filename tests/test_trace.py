@@ -131,9 +131,13 @@ def test_what_follows_at_once_is_joined(tmp_path: Path) -> None:
     with Tracer(tmp_path, 1) as tracer:
         for _ in range(1000):
             tracer.judged("extract", 1e-9)
-    events = lanes(found(tmp_path))["coordinator", "extract 1"]
+    picture = found(tmp_path)
+    events = lanes(picture)["coordinator", "extract 1"]
     assert sum(event["args"]["count"] for event in events) == 1000
     assert len(events) < 100
+    drawn_s = sum(event["dur"] for event in events) / 1e6
+    worked_s = picture["otherData"]["phases"]["coordinator"]["extract"]["seconds"]
+    assert worked_s <= 1000 * 1e-9 + 1e-7 * len(events) < drawn_s  # what joining fills up is no work
 
 
 def test_sessions_are_drawn_one_after_the_other_and_a_torn_line_is_left_out(tmp_path: Path) -> None:

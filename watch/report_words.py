@@ -152,11 +152,11 @@ def under_rules(rows: Sequence[UnderRule]) -> list[dict[str, Any]]:
 
 
 def costs(score: Mapping[str, Any], answers: Answers, joules: float | None) -> list[dict[str, str]]:
-    """A row each: of an answer, of a passing answer, of a solved task."""
+    """A row each: of an answer, of a passing answer, of a solved task. Time and tokens are those of all rounds."""
     units = {
-        "an answer": answers.evaluations,
-        "an answer that passes": answers.passed,
-        "a solved task": solved(answers.counts),
+        "an answer": answers.judged,
+        "an answer that passes": answers.passes,
+        "a solved task": solved(answers.counts.values()),
     }
     rows = []
     for name, count in units.items():

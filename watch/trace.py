@@ -66,7 +66,7 @@ class Tracer:
             lanes.append(None)
         last = lanes[number]
         if last is not None and last.goes_on(start_ns, end_ns):
-            last.end_ns, last.count = end_ns, last.count + 1
+            last.end_ns, last.count, last.worked_ns = end_ns, last.count + 1, last.worked_ns + end_ns - start_ns
         else:
             self._end(last)
             lanes[number] = _Span(f"{what} {number + 1}", what, start_ns, end_ns)
@@ -89,7 +89,7 @@ class Tracer:
 
     def _end(self, span: "_Span | None") -> None:
         if span is not None and not span.is_told:
-            facts = {"count": span.count, "rss_mb": rss_mb()}
+            facts = {"count": span.count, "worked_us": round(span.worked_ns / 1000, 1), "rss_mb": rss_mb()}
             self._file.add(span.lane, span.name, span.start_ns, span.end_ns, **facts)
             span.is_told = True
 
@@ -103,6 +103,7 @@ class _Span:
         self.start_ns = start_ns
         self.end_ns = end_ns
         self.count = 1
+        self.worked_ns = end_ns - start_ns  # without the gaps that joining closes
         self.is_told = False
 
     def goes_on(self, start_ns: int, end_ns: int) -> bool:
@@ -181,15 +182,15 @@ def events(folder: Path, totals: Totals) -> Iterator[Event]:
             # sums of fractions do not meet.
             start_us, end_us = (round(begins_us[span["session"]] + span[key]) for key in ("start_us", "end_us"))
             gauges = {key: value for key, value in span.items() if key.endswith("_mb")}
-            facts = {"session": span["session"], **({"count": span["count"]} if "count" in span else {})}
+            facts = {"session": span["session"]} | {key: span[key] for key in ("count", "worked_us") if key in span}
             yield {
                 "name": name, "cat": process, "ph": "X", "ts": start_us, "dur": end_us - start_us,
                 "pid": pid, "tid": tids[lane], "args": facts | gauges,
             }  # fmt: skip
             for gauge, value in gauges.items():
                 yield {"name": gauge, "ph": "C", "ts": end_us, "pid": pid, "tid": 0, "args": {gauge: value}}
-            seconds = (span["end_us"] - span["start_us"]) / 1e6
-            _enter(totals.setdefault(process, {}).setdefault(name, {}), seconds, gauges)
+            worked_us = span.get("worked_us", span["end_us"] - span["start_us"])
+            _enter(totals.setdefault(process, {}).setdefault(name, {}), worked_us / 1e6, gauges)
 
 
 def _enter(total: dict[str, float], seconds: float, gauges: dict[str, float]) -> None:
