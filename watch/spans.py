@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 MIB = 1 << 20
+NEEDED = {"session": int, "lane": str, "name": str, "start_us": int | float, "end_us": int | float}
 
 log = logging.getLogger("swarmeval")
 
@@ -53,14 +56,14 @@ def spans_path(folder: Path, track: str) -> Path:
 
 
 def spans(path: Path) -> Iterator[dict[str, Any]]:
-    """What a file holds, line by line; a torn line is left out."""
+    """What a file holds, line by line; a torn or foreign line is left out."""
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
-                span = json.loads(line)
-            except ValueError:
+                span = msgspec.json.decode(line)
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(span, dict) and {"session", "lane", "name", "start_us", "end_us"} <= span.keys():
+            if isinstance(span, dict) and all(isinstance(span.get(key), kind) for key, kind in NEEDED.items()):
                 yield span
 
 

@@ -127,7 +127,9 @@ def events(folder: Path, totals: Totals) -> Iterator[Event]:
                 yield _meta("thread_name", pid, tids[lane], name=lane)
             start_us = begins_us[span["session"]] + span["start_us"]
             duration_us = span["end_us"] - span["start_us"]
-            gauges = {key: value for key, value in span.items() if key.endswith("_mb")}
+            gauges = {
+                key: value for key, value in span.items() if key.endswith("_mb") and isinstance(value, int | float)
+            }
             facts = {"session": span["session"], **({"count": span["count"]} if "count" in span else {})}
             yield {
                 "name": name, "cat": process, "ph": "X", "ts": round(start_us, 1), "dur": round(duration_us, 1),
