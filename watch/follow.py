@@ -73,7 +73,7 @@ class Tally:
                 self.grid.answer(parse_job_id(entry.failure.job_id), failed=True)
             elif entry.verdict is not None:
                 self.grid.verdict(parse_job_id(entry.verdict.job_id), entry.verdict.outcome)
-        except ValueError:  # not JSON, not such a line, or no job_id
+        except (ValueError, RecursionError):  # not JSON, not such a line, or no job_id
             self.unreadable += 1
 
     def _add_completion(self, completion: _Completion) -> None:
@@ -92,12 +92,14 @@ class Follower:
         self._path = folder / NAME
         self._of: tuple[str, int] | None = None  # run id and inode
         self.tally = Tally()
+        self.behind = False  # whether there was more than the last look took in
 
     def look(self, run_id: str, agents: Sequence[int] = ()) -> int:
         """Take in what was added, up to MOST_BYTES; gives the bytes read. Raises OSError, but not without a file.
 
         `agents` are the run's, in their order, as far as its manifest is there already.
         """
+        self.behind = False
         try:
             with self._path.open("rb") as file:
                 about = os.fstat(file.fileno())
@@ -110,6 +112,7 @@ class Follower:
                 data = file.read(MOST_BYTES)
                 if not data.endswith(b"\n"):
                     data += file.readline()
+                self.behind = file.tell() < about.st_size
         except FileNotFoundError:
             self._of, self.tally = None, Tally()
             return 0
@@ -126,8 +129,3 @@ class Follower:
         while before < self.tally.read < end:
             before = self.tally.read
             self.look(run_id, agents)
-
-    @property
-    def behind(self) -> bool:
-        """Whether there was more than the last look took in."""
-        return self.tally.size - self.tally.read > MOST_BYTES
