@@ -52,7 +52,7 @@ FLOORS = {
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
     "watch.spans": 0.5, "watch.flame": 1.5, "watch.trace": 3, "watch.wandb_login": 1.8, "watch.wandb_run": 1.9,
     "watch.tracking": 2, "watch.snapshot": 2.6, "watch.timeline": 2.6, "watch.report_replies": 2.6,
-    "watch.report_words": 2.8, "watch.report_data": 2.9, "watch.report": 3.1,
+    "watch.report_words": 2.8, "watch.report_score": 2.9, "watch.report_data": 2.9, "watch.report": 3.1,
     "resource_monitor": 3,
     "watch.histogram": 0, "watch.outcome_grid": 1, "watch.follow": 2.5, "watch.answers": 2.5,
     "dashboard.words": 0, "dashboard.letters": 1.5, "dashboard.view": 2.8, "dashboard.asked": 2.8,

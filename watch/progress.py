@@ -228,4 +228,9 @@ def _details(status: Status) -> str:
 
 
 def _can_draw(stream: TextIO) -> bool:
-    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    return stream.isatty() and not is_dumb()
+
+
+def is_dumb() -> bool:
+    """Whether the terminal, if there is one, knows no more than lines."""
+    return os.environ.get("TERM", "") in ("", "dumb", "unknown")
