@@ -142,8 +142,8 @@ class Coordinator:
 
     # What Dispatch asks of its Office.
 
-    def is_answered(self, k: int) -> bool:
-        return k in self._ledger.answered
+    def next_unanswered(self, k: int) -> int:
+        return self._ledger.answered.next_missing(k)
 
     def all_answered(self) -> bool:
         """And none of the answers may call for another."""

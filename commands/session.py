@@ -192,6 +192,11 @@ class _Session:
                 named,
             )
 
+    def publish_writing(self) -> None:
+        """For those who look while the files are written: of a million answers that takes a minute or more."""
+        if self.coordinator is not None:
+            self._hooks.publish(self.coordinator.status(message="writing the result files"))
+
     def publish_end(self, reason: str) -> None:
         """The last status, for those who look later."""
         if self.coordinator is not None:
@@ -204,6 +209,7 @@ def _close(
 ) -> dict[str, object]:
     """Results, last status and manifest; on a full disk the journal alone must do."""
     try:
+        session.publish_writing()
         score = record.write_results(facts())
         session.publish_end(reason)
         record.end(reason)
