@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import model_loader
+from bench.prompts import usual_sampling
 from bench.settings import RunConfig
 from gpu_monitor import list_devices, visible_here
 from watch.trace import Tracer
@@ -24,8 +25,8 @@ class Chosen:
 
 
 def choose(config: RunConfig) -> Chosen:
-    """What answers this run. Raises DeviceError, ModelUnavailable."""
-    return _local(config)
+    """What answers this run. Raises ConfigError, DeviceError, ModelUnavailable."""
+    return _endpoint(config) if config.fleet == "endpoint" else _local(config)
 
 
 def _local(config: RunConfig) -> Chosen:
@@ -48,6 +49,28 @@ def _local(config: RunConfig) -> Chosen:
         return LocalFleet(devices, specs, config.worker_timeout_s, config.load_timeout_s)
 
     return Chosen("scripted" if scripted else config.model_id, devices, make)
+
+
+def _endpoint(config: RunConfig) -> Chosen:
+    """A worker per server; none of its devices is this machine's to watch."""
+    from workers.endpoint import EndpointFleet  # brings an HTTP client along
+    from workers.endpoint_body import Asking
+    from workers.endpoint_client import key_from
+    from workers.endpoint_life import Orders
+
+    key = key_from(config.endpoint_key_env, os.environ, "endpoint_key_env" in config.model_fields_set)
+    orders = Orders(
+        asking=Asking(config.model_id, config.endpoint_dialect, config.endpoint_body),
+        key=key,
+        modes=("chat", "completion") if config.prompt_mode == "auto" else (config.prompt_mode,),
+        sampling=usual_sampling(config),
+        concurrency=config.endpoint_concurrency,
+        silence_s=config.endpoint_timeout_s,
+        patience_s=config.worker_timeout_s,
+        start_s=config.load_timeout_s,
+        together=config.endpoint_samples == "auto",
+    )
+    return Chosen(config.model_id, (), lambda _: EndpointFleet(config.endpoints, orders))
 
 
 def replica(config: RunConfig, model: str, device: str, trace: TraceSpec | None = None) -> ReplicaSpec:

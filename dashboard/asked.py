@@ -33,9 +33,11 @@ def prompt(manifest: Mapping[str, Any], answers: list[Answer], answer: Answer) -
 
 def _settings(manifest: Mapping[str, Any]) -> RunConfig:
     """Those the run was made with. Raises ConfigError."""
-    values = {key: value for key, value in (manifest.get("config") or {}).items() if value is not None}
+    # The manifest has every key, and some may not be set together.
+    defaults = RunConfig().model_dump(mode="json")
+    values = {key: value for key, value in (manifest.get("config") or {}).items() if value != defaults.get(key)}
     if "agents" in values:
-        values.pop("num_agents", None)  # the manifest has every key, also the one that the other replaced
+        values.pop("num_agents", None)
     return settings_file.validate(values, "manifest.json")
 
 

@@ -39,6 +39,8 @@ def findings(config: RunConfig, gpus: Sequence[DeviceSample], settings: Sequence
         yield Finding("tasks", "UNFIT", str(error))
         return
     yield Finding("tasks", "ok", f"{len(plan.tasks)}, {len(plan.agents)} agents, {plan.total:,} jobs")
+    if config.fleet == "endpoint":
+        return  # what a server holds, and whether that fits, is its own affair
     if config.engine == "scripted":
         yield Finding("model", "ok", "none: the engine is scripted")
         return

@@ -16,6 +16,7 @@ MAX_LINES = 330  # the guide says 300; past this a file has two subjects
 FLOORS = {
     # what a run is
     "bench.errors": 0, "bench.calibration": 0, "bench.records": 0, "bench.version": 0, "bench.syntax": 0,
+    "bench.endpoint_rules": 0,
     "bench.files": 1, "bench.settings": 1, "bench.programs": 1, "bench.regions": 1, "bench.settings_file": 1.5,
     "bench.repairs": 1, "bench.bodies": 1.5, "bench.search": 1.8,
     "bench.extraction": 2, "bench.journal": 2, "bench.listed": 2, "bench.plan": 2, "bench.published": 2,
@@ -33,6 +34,8 @@ FLOORS = {
     "sandbox.tester": 1.6, "sandbox.outcomes": 1.6, "sandbox.warden": 1.75, "sandbox.runner": 2,
     "human_eval_runner": 3,
     # where replies are made: around the model, the model's side, inside a worker, all workers
+    "workers.endpoint_faults": 0, "workers.brake": 0, "workers.endpoint_body": 1.5, "workers.endpoint_stream": 1.5,
+    "workers.endpoint_client": 2, "workers.endpoint_probe": 2.2, "workers.endpoint_life": 3, "workers.endpoint": 4,
     "workers.death": 0, "workers.phases": 1, "workers.protocol": 1, "workers.replica_spec": 1, "workers.hub": 1,
     "workers.embedded": 1,
     "workers.card": 0, "workers.wire": 1.5, "workers.devices": 1.5,
@@ -59,7 +62,7 @@ FLOORS = {
     "dashboard.app": 3.5, "metrics_dashboard": 4,
     # what is checked before a run
     "doctor.finding": 0, "doctor.hostile": 0, "doctor.mutants": 1, "doctor.machine": 4, "doctor.judging": 4,
-    "doctor.model": 4.5,
+    "doctor.model": 4.5, "doctor.servers": 4.5,
     # what users call
     "commands.beside": 5,
     "commands.open_run": 5, "commands.signals": 5, "commands.summary": 5, "commands.session": 5.5,
@@ -82,6 +85,7 @@ HOMES: dict[str, Set[str]] = {
     "bitsandbytes": MODEL_SIDE,
     "accelerate": MODEL_SIDE,
     "ray": {"workers.ray_fleet"},
+    "aiohttp": {"workers.endpoint_client"},
     "wandb": {"watch.wandb_run"},
     "textual": {"dashboard.app", "dashboard.detail_screen", "dashboard.grid"},
     "pyinstrument": {"watch.flame"},
