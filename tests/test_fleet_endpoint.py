@@ -1,6 +1,5 @@
 """A fleet of endpoints keeps the contract of all fleets, against a real server on a real socket."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -8,23 +7,11 @@ import pytest
 
 from tests.fleet_contract import FleetContract
 from tests.misbehaving import Misbehaving
+from tests.served import orders, until
 from workers.endpoint import EndpointFleet
-from workers.endpoint_body import Asking
-from workers.endpoint_client import Key
-from workers.endpoint_life import Orders
-from workers.protocol import Fleet, Sampling, Worker
+from workers.protocol import Fleet, Worker
 
 pytestmark = pytest.mark.slow
-
-
-def orders(concurrency: int = 4, silence_s: float = 10.0, patience_s: float = 0.3, **changes: object) -> Orders:
-    """For servers on this machine: what a real one may take seconds for is milliseconds here."""
-    settings: dict[str, object] = {
-        "asking": Asking("tiny", "vllm", {}), "key": Key("SOME_KEY"), "modes": ("chat", "completion"),
-        "sampling": Sampling(8), "start_s": 10.0, "together": False, "backoff_s": (0.005, 0.02),
-        "concurrency": concurrency, "silence_s": silence_s, "patience_s": patience_s,
-    }  # fmt: skip
-    return Orders(**(settings | changes))  # type: ignore[arg-type]
 
 
 class TestEndpointFleet(FleetContract):
@@ -39,6 +26,5 @@ class TestEndpointFleet(FleetContract):
 
     async def kill(self, worker: Worker) -> None:
         await self.server.__aexit__()
-        while worker.running:  # noqa: ASYNC110 (nothing else says when it has noticed)
-            await asyncio.sleep(0.01)
+        await until(lambda: not worker.running)
         await self.server.__aenter__()

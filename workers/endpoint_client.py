@@ -74,9 +74,10 @@ class Client:
         limits = aiohttp.ClientTimeout(
             total=WHOLE * self._silence_s, sock_connect=min(CONNECT_S, self._silence_s), sock_read=self._silence_s
         )
+        data = msgspec.json.encode(body)
         try:
             async with self._session.post(
-                f"{self.url}/{path}", data=msgspec.json.encode(body), headers=self._headers(), proxy=self._proxy,
+                f"{self.url}/{path}", data=data, headers=self._headers(), proxy=self._proxy,
                 timeout=limits, allow_redirects=False,
             ) as response:  # fmt: skip
                 try:

@@ -129,10 +129,12 @@ class StreamReader:
         """Give each answer its tokens, where the server tells: of several its sum is shared out by their pieces."""
         if self._tokens is None or any(answer.tokens is not None for answer in self.answers):
             return
-        pieces, left = sum(answer.pieces for answer in self.answers), self._tokens
-        for answer in self.answers:
-            answer.tokens = round(left * answer.pieces / pieces) if pieces else 0
-            left, pieces = left - answer.tokens, pieces - answer.pieces
+        shares = [answer.pieces for answer in self.answers]
+        shares = shares if any(shares) else [1] * len(shares)
+        left, of = self._tokens, sum(shares)
+        for answer, share in zip(self.answers, shares, strict=True):
+            answer.tokens = round(left * share / of) if of else 0
+            left, of = left - answer.tokens, of - share
 
     def _event(self, data: bytes, now: float) -> None:
         if data == b"[DONE]":
