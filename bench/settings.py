@@ -12,6 +12,7 @@ from bench import endpoint_rules
 
 WEEK_S = 604_800
 MOST_JOBS = 1_000_000_000  # two bits each are held in memory
+COLDEST_VLLM = 0.01
 EMBEDDED = "embedded"  # the model_id of the bundled SmolLM2-135M-Instruct
 
 # Keys that change how a run is watched or carried out but not what it measures: a resume may change them.
@@ -67,8 +68,8 @@ class RunConfig(BaseModel):
     use_data_parallelism: bool = Field(True, description="one replica per device; false shards one over all GPUs")
     cpu_workers: int = Field(1, ge=1, le=256, description="replicas on the CPU, sharing its cores")
     engine: Literal["hf", "scripted"] = Field("hf", description="what answers; scripted needs no model")
-    fleet: Literal["local", "endpoint"] = Field(
-        "local", description="what answers: worker processes of this machine, or OpenAI-compatible servers"
+    fleet: Literal["local", "endpoint", "vllm"] = Field(
+        "local", description="what answers: worker processes of this machine, the same with vLLM in them, or servers"
     )
     endpoints: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description="base URLs of the servers, as http://host:8000/v1"
@@ -210,12 +211,18 @@ class RunConfig(BaseModel):
             raise ValueError(f"these are {jobs:,} jobs; a run may have {MOST_JOBS:,}")
         if self.output_dir.startswith("~"):
             raise ValueError(f"output_dir is {self.output_dir!r}; write the home folder out")
-        for fault in self._asked_of_servers() if self.fleet == "endpoint" else self._not_asked():
+        for fault in (*self._asked_of_servers(), *self._asked_of_vllm()):
             raise ValueError(fault)
         return self
 
     def _asked_of_servers(self) -> Iterator[str]:
-        """What servers cannot be asked."""
+        """What servers cannot be asked, or what is said of them where none is."""
+        if self.fleet != "endpoint":
+            said = [key for key in type(self).model_fields if key.startswith("endpoint") and not self._is_default(key)]
+            yield from (
+                f"{key} is set but fleet is {self.fleet!r}; set fleet: endpoint or leave {key} out" for key in said
+            )
+            return
         if not self.endpoints:
             yield "fleet is 'endpoint' but endpoints is empty; name one, as endpoints: [http://host:8000/v1]"
         yield from endpoint_rules.urls(self.endpoints)
@@ -223,7 +230,7 @@ class RunConfig(BaseModel):
         if self.engine != "hf":
             yield f"engine is {self.engine!r} but fleet is 'endpoint', where servers answer; leave engine out"
         for key, instead in {"engine_rows": "set endpoint_concurrency", "cpu_workers": "leave it out"}.items():
-            if getattr(self, key) != type(self).model_fields[key].default:
+            if not self._is_default(key):
                 yield f"{key} is for replicas of this machine and fleet is 'endpoint'; {instead}"
         if self.num_beams > 1:
             yield "num_beams above 1 is nothing that servers are asked for; set num_beams: 1"
@@ -235,11 +242,21 @@ class RunConfig(BaseModel):
                 dialect = f"endpoint_dialect: {self.endpoint_dialect}"
                 yield f"repetition_penalty is nothing that {dialect} can say; set repetition_penalty: 1.0"
 
-    def _not_asked(self) -> Iterator[str]:
-        """Settings of servers where none is asked."""
-        for key, field in type(self).model_fields.items():
-            if key.startswith("endpoint") and getattr(self, key) != field.default:
-                yield f"{key} is set but fleet is {self.fleet!r}; set fleet: endpoint or leave {key} out"
+    def _asked_of_vllm(self) -> Iterator[str]:
+        """What vLLM cannot be asked."""
+        if self.fleet != "vllm":
+            return
+        for key in ("engine", "cpu_kernel", "native_kernels"):
+            if not self._is_default(key):
+                yield f"{key} is set but fleet is 'vllm', which has its own; leave {key} out"
+        if self.num_beams > 1:
+            yield "num_beams above 1 is nothing that vLLM is asked for; set num_beams: 1"
+        warmths = [agent.temperature or self.temperature for agent in self.agents or (AgentSettings(),)]
+        if self.do_sample and min(warmths) < COLDEST_VLLM:
+            yield f"temperature is below {COLDEST_VLLM}, which vLLM would raise to that; set do_sample: false or more"
+
+    def _is_default(self, key: str) -> bool:
+        return bool(getattr(self, key) == type(self).model_fields[key].default)
 
     def task_limit(self) -> int | None:
         """How many tasks at most; None where the user did not say and all are meant."""

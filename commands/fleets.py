@@ -9,6 +9,7 @@ from bench.prompts import usual_sampling
 from bench.settings import RunConfig
 from gpu_monitor import list_devices, visible_here
 from watch.trace import Tracer
+from workers import vllm_here
 from workers.devices import DeviceSpec, choose_devices
 from workers.local import LocalFleet
 from workers.protocol import Fleet
@@ -31,6 +32,8 @@ def choose(config: RunConfig) -> Chosen:
 
 def _local(config: RunConfig) -> Chosen:
     """A worker process per device of this machine."""
+    if config.fleet == "vllm":
+        vllm_here.check(config.device, config.load_in_4bit)
     gpus = visible_here(list_devices()) if config.device == "cuda" else ()
     devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
     scripted = config.engine == "scripted"
@@ -76,7 +79,7 @@ def _endpoint(config: RunConfig) -> Chosen:
 def replica(config: RunConfig, model: str, device: str, trace: TraceSpec | None = None) -> ReplicaSpec:
     """What a worker is told to load, `device` as it sees it."""
     return ReplicaSpec(
-        engine=config.engine,
+        engine="vllm" if config.fleet == "vllm" else config.engine,
         model=model,
         device=device,
         load_in_4bit=config.load_in_4bit,

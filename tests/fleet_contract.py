@@ -29,6 +29,7 @@ class FleetContract:
     """The claims. A subclass says how its fleet is made and how a worker of it is killed."""
 
     rows = 4
+    limit_s = 120.0  # of a claim
     seeded = True  # whether the engine has seeds: one seed, one reply
 
     def fleet(self, slow: bool = False) -> AbstractAsyncContextManager[Fleet]:
@@ -43,7 +44,7 @@ class FleetContract:
         """Run `use` on a started worker of the fleet."""
 
         async def go() -> None:
-            async with asyncio.timeout(120), self.fleet(slow) as fleet:
+            async with asyncio.timeout(self.limit_s), self.fleet(slow) as fleet:
                 worker = fleet.workers[0]
                 assert not worker.running
                 info = await worker.start()

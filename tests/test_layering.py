@@ -38,14 +38,14 @@ FLOORS = {
     "workers.endpoint_client": 2, "workers.endpoint_probe": 2.2, "workers.endpoint_life": 3, "workers.endpoint": 4,
     "workers.death": 0, "workers.phases": 1, "workers.protocol": 1, "workers.replica_spec": 1, "workers.hub": 1,
     "workers.embedded": 1,
-    "workers.card": 0, "workers.wire": 1.5, "workers.devices": 1.5,
+    "workers.card": 0, "workers.vllm_here": 1, "workers.wire": 1.5, "workers.devices": 1.5,
     "model_loader": 2, "workers.attention": 2, "workers.beams": 2, "workers.budget": 2, "workers.cpu_weights": 2,
     "workers.common_prefix": 2, "workers.decoder": 2, "workers.native": 2, "workers.pages": 2, "workers.scripted": 2,
     "workers.tokens": 2, "workers.prefill": 2.1, "workers.draw": 2.1, "workers.paged_attention": 2.1,
     "workers.paged": 2.2, "workers.separate": 2.2, "workers.slots": 2.2,
     "workers.upload": 2, "workers.steps": 2.1, "workers.graphs": 2.2,
     "workers.stopping": 2.2, "workers.model_card": 2.2, "workers.sampler": 2.2, "workers.fused": 2.4,
-    "workers.engine": 2.5, "workers.fit": 2.5, "workers.replica": 2.8,
+    "workers.engine": 2.5, "workers.vllm_replica": 2.5, "workers.fit": 2.5, "workers.replica": 2.8,
     "workers.asked": 2, "workers.core": 2.9, "workers.process": 3, "workers.dispatch": 3,
     "workers.alone": 3, "workers.local": 4, "agent_manager": 4,
     # how a run is shown
@@ -78,6 +78,7 @@ MODEL_SIDE = {
     "workers.fit", "workers.fused", "workers.graphs", "workers.native", "workers.paged",
     "workers.paged_attention", "workers.prefill", "workers.sampler",
     "workers.model_card", "workers.separate", "workers.slots", "workers.steps", "workers.stopping", "workers.upload",
+    "workers.vllm_replica",
 }  # fmt: skip
 HOMES: dict[str, Set[str]] = {
     "torch": MODEL_SIDE,
@@ -86,6 +87,7 @@ HOMES: dict[str, Set[str]] = {
     "accelerate": MODEL_SIDE,
     "ray": {"workers.ray_fleet"},
     "aiohttp": {"workers.endpoint_client"},
+    "vllm": {"workers.vllm_replica"},
     "wandb": {"watch.wandb_run"},
     "textual": {"dashboard.app", "dashboard.detail_screen", "dashboard.grid"},
     "pyinstrument": {"watch.flame"},

@@ -91,6 +91,23 @@ def test_what_servers_cannot_be_asked_is_refused_in_one_line(words: list[str], m
 
 
 @pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["engine=scripted"], "engine is set but fleet is 'vllm', which has its own; leave engine out"),
+        (["device=cpu", "native_kernels=off"], "native_kernels is set but fleet is 'vllm', which has its own; leave "
+         "native_kernels out"),
+        (["num_beams=2", "do_sample=false"], "num_beams above 1 is nothing that vLLM is asked for; set num_beams: 1"),
+        (["agents=[{temperature: 0.001}]"], "temperature is below 0.01, which vLLM would raise to that; set "
+         "do_sample: false or more"),
+    ],
+)  # fmt: skip
+def test_what_vllm_cannot_be_asked_is_refused_in_one_line(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(parse_set(["fleet=vllm", *words]), "x.yaml")
+    assert str(caught.value) == f"x.yaml: {message}"
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["endpoints=[http://me:s3cret@a/v1]"],
