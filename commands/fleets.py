@@ -60,13 +60,14 @@ def _endpoint(config: RunConfig) -> Chosen:
     from workers.endpoint_body import Asking
     from workers.endpoint_client import key_from
     from workers.endpoint_life import Orders
+    from workers.endpoint_probe import Mode
 
     key = key_from(config.endpoint_key_env, os.environ, "endpoint_key_env" in config.model_fields_set)
+    modes: tuple[Mode, ...] = ("chat", "completion") if config.prompt_mode == "auto" else (config.prompt_mode,)
     orders = Orders(
         asking=Asking(config.model_id, config.endpoint_dialect, config.endpoint_body),
         key=key,
-        modes=("chat", "completion") if config.prompt_mode == "auto" else (config.prompt_mode,),
-        sampling=usual_sampling(config),
+        modes={mode: usual_sampling(config, mode) for mode in modes},
         concurrency=config.endpoint_concurrency,
         silence_s=config.endpoint_timeout_s,
         patience_s=config.worker_timeout_s,

@@ -114,6 +114,8 @@ class Misbehaving:
         if self.refused_field in body:
             said = f"Unrecognized request argument supplied: {self.refused_field}"
             act = Act("status", 400, said={"error": {"message": said}})
+        if len(body.get("stop", ())) > 4:  # as vLLM does
+            act = Act("status", 400, said={"error": {"message": "List should have at most 4 items (stop)"}})
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:

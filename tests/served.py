@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bench.errors import ConfigError
+from bench.prompts import STOPS
 from tests.fleet_contract import collect, requests
 from tests.misbehaving import Act, Misbehaving
 from workers.endpoint import EndpointWorker
@@ -19,8 +20,9 @@ from workers.protocol import Answer, ReplicaInfo, Sampling
 def orders(concurrency: int = 4, silence_s: float = 10.0, patience_s: float = 0.3, **changes: object) -> Orders:
     """For servers on this machine: what a real one may take seconds for is milliseconds here."""
     settings: dict[str, object] = {
-        "asking": Asking("tiny", "vllm", {}), "key": Key("SOME_KEY"), "modes": ("chat", "completion"),
-        "sampling": Sampling(8), "start_s": 10.0, "together": False, "backoff_s": (0.005, 0.02),
+        "asking": Asking("tiny", "vllm", {}), "key": Key("SOME_KEY"),
+        "modes": {"chat": Sampling(8), "completion": Sampling(8, stop=STOPS)},
+        "start_s": 10.0, "together": False, "backoff_s": (0.005, 0.02),
         "concurrency": concurrency, "silence_s": silence_s, "patience_s": patience_s,
     }  # fmt: skip
     return Orders(**(settings | changes))  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ def swarmeval(folder: Path, *settings: str, **env: str) -> subprocess.CompletedP
     model = () if any(word.startswith("model_id=") for word in settings) else ("model_id=tiny",)
     words += ["fleet=endpoint", "eval_timeout_scale=1.0", *model, *settings]
     environ = {**os.environ, "OPENAI_API_KEY": KEY, **env}
-    return subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=280, check=False)
 
 
 def manifest(folder: Path) -> Any:

@@ -11,7 +11,7 @@ from tests.served import answers_of, orders, refused, started, with_server
 from workers.endpoint import EndpointWorker
 from workers.endpoint_body import Asking
 from workers.endpoint_client import Key
-from workers.protocol import Refusal, Reply
+from workers.protocol import Refusal, Reply, Sampling
 
 
 def test_what_a_server_tells_of_itself_is_kept() -> None:
@@ -27,7 +27,9 @@ def without_chat(server: Misbehaving) -> None:
 
 def test_a_server_without_chat_completes_and_one_with_chat_chats() -> None:
     assert not started(without_chat).takes_chat
-    assert refused(without_chat, modes=("chat",)).startswith("knows no such model or path (HTTP 404: Not Found)")
+    assert refused(without_chat, modes={"chat": Sampling(8)}).startswith(
+        "knows no such model or path (HTTP 404: Not Found)"
+    )
 
 
 def test_a_server_that_lists_nothing_is_tolerated_and_one_that_lists_others_is_not() -> None:
@@ -73,8 +75,8 @@ def test_what_is_left_out_is_not_sent_and_what_is_added_is() -> None:
 
 
 def test_jobs_that_differ_in_their_seeds_share_a_request() -> None:
-    answers, server = answers_of(count=5, together=True)
-    assert [body["n"] for body in server.asked] == [5]
+    answers, server = answers_of(count=5, together=True, concurrency=3)
+    assert [body["n"] for body in server.asked] == [3, 2]
     assert sorted(answer.job_id for answer in answers) == [f"0/T/{k}/0" for k in range(5)]
     assert sum(answer.output_tokens for answer in answers if isinstance(answer, Reply)) == 50
 

@@ -87,7 +87,7 @@ class EndpointWorker:
         while True:
             await self._brake.wait()
             try:
-                return await look(client, self._orders.asking, self._orders.sampling, self._orders.modes)
+                return await look(client, self._orders.asking, self._orders.modes)
             except ServerFault as fault:
                 hope = self._brake.trouble(pause=True, retry_after_s=fault.retry_after_s)
                 if not (hope and self._served):

@@ -11,7 +11,7 @@ from workers.protocol import Request, Sampling
 
 Dialect = Literal["vllm", "llama.cpp", "openai", "plain"]
 SEEDS = 2**31  # of a seed its lowest bits are sent: servers differ in what they hold, and none holds less
-FEW_STOPS = 4  # that servers take which are told of OpenAI's own fields only
+FEW_STOPS = 4  # more are refused by OpenAI and by vLLM 0.32; the reader of an answer looks for all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,9 @@ def body(asking: Asking, requests: Sequence[Request]) -> dict[str, Any]:
     made |= {"seed": first.seed % SEEDS, "stream": True, "stream_options": {"include_usage": True}}
     if len(requests) > 1:
         made["n"] = len(requests)
-        if asking.dialect == "vllm":
-            made["stream_options"]["continuous_usage_stats"] = True  # tokens of each answer, not of all together
+    if asking.dialect == "vllm" and (len(requests) > 1 or len(first.sampling.stop) > FEW_STOPS):
+        # The tokens of each answer and not of all together, and of one that a stop string ends before the server does.
+        made["stream_options"]["continuous_usage_stats"] = True
     made |= asking.extra
     return {name: value for name, value in made.items() if value is not None}
 
@@ -52,8 +53,7 @@ def _sampling(sampling: Sampling, dialect: Dialect, chat: bool) -> dict[str, Any
     if sampling.do_sample:
         fields |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
     if sampling.stop:
-        all_of_them = dialect in ("vllm", "llama.cpp")
-        fields["stop"] = list(sampling.stop if all_of_them else sampling.stop[:FEW_STOPS])
+        fields["stop"] = list(sampling.stop[:FEW_STOPS])
     if dialect == "vllm":
         fields["repetition_penalty"] = sampling.repetition_penalty
         if sampling.do_sample:

@@ -5,6 +5,8 @@ of the openai package's. The key is in no exception's text.
 """
 
 import asyncio
+import errno
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -157,7 +159,9 @@ class Client:
             case aiohttp.ConnectionTimeoutError():
                 return ServerFault("no connection in time", "unreachable")
             case aiohttp.ClientConnectorError():
-                return ServerFault(f"no connection ({error.os_error.strerror or 'refused'})", "unreachable")
+                return ServerFault(
+                    f"no connection ({os.strerror(error.os_error.errno or errno.ECONNREFUSED)})", "unreachable"
+                )
             case aiohttp.SocketTimeoutError():
                 return ServerFault(f"said nothing for {self._silence_s:g} s (endpoint_timeout_s)")
             case TimeoutError():

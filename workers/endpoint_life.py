@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.errors import WorkerDied, WorkerGone
@@ -34,8 +34,7 @@ class Orders:
 
     asking: Asking
     key: Key
-    modes: tuple[Mode, ...]  # to be tried, in this order
-    sampling: Sampling  # what the run's requests are like, by and large
+    modes: Mapping[Mode, Sampling]  # to be tried, in this order, and what requests are then like, by and large
     concurrency: int
     silence_s: float
     patience_s: float  # how long a server may be in trouble
@@ -104,8 +103,10 @@ class Life:
         for request in submit.requests:
             alike = (request.messages, request.text, request.sampling) if self._together else request.job_id
             groups.setdefault(alike, []).append(request)
+        most = self._orders.concurrency  # what begins together cannot be drained apart
         for group in groups.values():
-            self._spawn(tuple(group), submitted)
+            for start in range(0, len(group), most):
+                self._spawn(tuple(group[start : start + most]), submitted)
 
     def _spawn(self, group: tuple[Request, ...], submitted: float) -> None:
         task = asyncio.create_task(self._answer(group, submitted))
@@ -243,7 +244,8 @@ class Life:
             if self._brake.answers > before:
                 return True  # another has looked
             with contextlib.suppress(ServerFault, ServerRefused):
-                await try_out(self._client, self._orders.asking, self._orders.sampling, self._found.mode)
+                mode = self._found.mode
+                await try_out(self._client, self._orders.asking, self._orders.modes[mode], mode)
                 self._brake.answered()
                 return True
         return False

@@ -1,7 +1,7 @@
 """Getting to know a server before it is given work: what it serves, how it is to be asked, whether it counts tokens."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ HELP = {  # by the field that a server names when it refuses
     "max_completion_tokens": "endpoint_dialect: plain sends max_tokens",
 }
 HELP |= {"repetition_penalty": HELP["top_k"], "repeat_penalty": HELP["top_k"]}
-LEFT_OUT = ("seed", "stream_options", "temperature", "top_p", "min_p", "repeat_last_n")
+LEFT_OUT = ("seed", "stream_options", "temperature", "top_p", "min_p", "repeat_last_n", "stop")
 
 Mode = Literal["chat", "completion"]
 
@@ -39,14 +39,14 @@ class Found:
     served: tuple[str, ...] = ()
 
 
-async def look(client: Client, asking: Asking, sampling: Sampling, modes: Iterable[Mode]) -> Found:
+async def look(client: Client, asking: Asking, modes: Mapping[Mode, Sampling]) -> Found:
     """Ask a server what it is, and for a few tokens in the first of these modes that it has.
 
     Raises ServerFault, or ConfigError when the settings and the server do not fit.
     """
     found = await _listed(client, asking.model)
     refused: ServerRefused | None = None
-    for mode in modes:
+    for mode, sampling in modes.items():
         try:
             counts = await try_out(client, asking, sampling, mode)
         except ServerRefused as error:
