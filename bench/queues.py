@@ -80,10 +80,10 @@ class DeviceQueues:
 
     def _skip_done(self, device: int) -> None:
         """Go at once over what an earlier session did: of a million jobs, one by one would hold the event loop up."""
-        first = (device + self._heads[device] * self._devices) * self._size
+        first = (device + self._heads[device] * self._stride) * self._size
         due = self._next_due(first)
         if due >= first + self._size:
-            behind = batch_count(due // self._size - device, self._devices)  # batches of this device that begin before
+            behind = batch_count(due // self._size - device, self._stride)  # batches of this device that begin before
             self._heads[device] = min(behind, self._tails[device])
 
     def _stolen(self, thief: int) -> int | None:

@@ -3,12 +3,16 @@
 Every default is written here, once. A user's value is obeyed or refused, never changed.
 """
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bench import endpoint_rules
+
 WEEK_S = 604_800
 MOST_JOBS = 1_000_000_000  # two bits each are held in memory
+COLDEST_VLLM = 0.01
 EMBEDDED = "embedded"  # the model_id of the bundled SmolLM2-135M-Instruct
 
 # Keys that change how a run is watched or carried out but not what it measures: a resume may change them.
@@ -16,7 +20,8 @@ NOT_MEASURED = frozenset({
     "output_dir", "verbose", "eval_workers", "sandbox", "monitor_interval_s", "idle_baseline_s", "wandb",
     "wandb_project", "wandb_entity", "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s",
     "load_timeout_s", "engine_rows", "max_in_flight", "distribution", "cpu_workers", "batch_audit",
-    "measure_baseline", "trace", "nice", "cpu_affinity",
+    "measure_baseline", "trace", "nice", "cpu_affinity", "endpoints", "endpoint_key_env", "endpoint_concurrency",
+    "endpoint_timeout_s",
 })  # fmt: skip
 
 Temperature = Annotated[float, Field(gt=0, le=10)]
@@ -75,7 +80,28 @@ class RunConfig(BaseModel):
         description="pins workers: CPU replicas each to their own share of all cores (spread), or of those listed",
     )
     engine: Literal["hf", "scripted"] = Field("hf", description="what answers; scripted needs no model")
-    fleet: Literal["local"] = Field("local", description="where replicas are: worker processes of this machine")
+    fleet: Literal["local", "endpoint", "vllm"] = Field(
+        "local", description="what answers: worker processes of this machine, the same with vLLM in them, or servers"
+    )
+    endpoints: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="base URLs of the servers, as http://host:8000/v1"
+    )
+    endpoint_key_env: str = Field(
+        "OPENAI_API_KEY", min_length=1, description="the environment variable that holds the key, where one is wanted"
+    )
+    endpoint_dialect: Literal["vllm", "llama.cpp", "openai", "plain"] = Field(
+        "vllm", description="which fields a server knows; see Other engines"
+    )
+    endpoint_body: dict[str, Any] = Field(
+        {}, description="further fields of each request; null leaves one out. Not for secrets"
+    )
+    endpoint_samples: Literal["off", "auto"] = Field(
+        "off", description="auto: one request for jobs that differ in their seed only, whose replies then do not repeat"
+    )
+    endpoint_concurrency: int = Field(64, ge=1, le=4096, description="requests at once, of each endpoint")
+    endpoint_timeout_s: float = Field(
+        600.0, gt=0, le=WEEK_S, description="how long a server may say nothing, at the start of an answer and within"
+    )
 
     num_agents: int = Field(1, ge=1, le=1_000_000, description="independent samplers, each answering every task")
     agents: tuple[AgentSettings, ...] | None = Field(None, description="agents with settings of their own")
@@ -169,6 +195,15 @@ class RunConfig(BaseModel):
             raise ValueError("agents and num_agents are both set; keep one of them")
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secret(cls, values: object) -> object:
+        if isinstance(values, dict):
+            fault = endpoint_rules.secret(values.get("endpoints"), values.get("endpoint_key_env"))
+            if fault is not None:
+                raise ValueError(fault)
+        return values
+
     @model_validator(mode="after")
     def _possible_together(self) -> Self:
         if self.num_beams > 1 and self.do_sample:
@@ -189,6 +224,8 @@ class RunConfig(BaseModel):
             raise ValueError(f"these are {jobs:,} jobs; a run may have {MOST_JOBS:,}")
         if self.output_dir.startswith("~"):
             raise ValueError(f"output_dir is {self.output_dir!r}; write the home folder out")
+        for fault in (*self._asked_of_servers(), *self._asked_of_vllm()):
+            raise ValueError(fault)
         return self
 
     def _cores_possible(self) -> None:
@@ -197,6 +234,49 @@ class RunConfig(BaseModel):
             raise ValueError("cpu_affinity: spread is for CPU replicas, device is 'cuda'; list cores, or use off")
         if not isinstance(cores, str) and len(set(cores)) < max(1, len(cores)):
             raise ValueError("cpu_affinity must list at least one core, and each once; or use spread or off")
+
+    def _asked_of_servers(self) -> Iterator[str]:
+        """What servers cannot be asked, or what is said of them where none is."""
+        if self.fleet != "endpoint":
+            said = [key for key in type(self).model_fields if key.startswith("endpoint") and not self._is_default(key)]
+            yield from (
+                f"{key} is set but fleet is {self.fleet!r}; set fleet: endpoint or leave {key} out" for key in said
+            )
+            return
+        if not self.endpoints:
+            yield "fleet is 'endpoint' but endpoints is empty; name one, as endpoints: [http://host:8000/v1]"
+        yield from endpoint_rules.urls(self.endpoints)
+        yield from endpoint_rules.fields(self.endpoint_body)
+        if self.engine != "hf":
+            yield f"engine is {self.engine!r} but fleet is 'endpoint', where servers answer; leave engine out"
+        for key, instead in {"engine_rows": "set endpoint_concurrency", "cpu_workers": "leave it out"}.items():
+            if not self._is_default(key):
+                yield f"{key} is for replicas of this machine and fleet is 'endpoint'; {instead}"
+        if self.num_beams > 1:
+            yield "num_beams above 1 is nothing that servers are asked for; set num_beams: 1"
+        if self.endpoint_dialect in ("openai", "plain"):
+            tops = [self.top_k if agent.top_k is None else agent.top_k for agent in self.agents or (AgentSettings(),)]
+            if self.do_sample and any(tops):
+                yield f"top_k is nothing that endpoint_dialect: {self.endpoint_dialect} can say; set top_k: 0"
+            if self.repetition_penalty != 1.0:
+                dialect = f"endpoint_dialect: {self.endpoint_dialect}"
+                yield f"repetition_penalty is nothing that {dialect} can say; set repetition_penalty: 1.0"
+
+    def _asked_of_vllm(self) -> Iterator[str]:
+        """What vLLM cannot be asked."""
+        if self.fleet != "vllm":
+            return
+        for key in ("engine", "cpu_kernel", "native_kernels"):
+            if not self._is_default(key):
+                yield f"{key} is set but fleet is 'vllm', which has its own; leave {key} out"
+        if self.num_beams > 1:
+            yield "num_beams above 1 is nothing that vLLM is asked for; set num_beams: 1"
+        warmths = [agent.temperature or self.temperature for agent in self.agents or (AgentSettings(),)]
+        if self.do_sample and min(warmths) < COLDEST_VLLM:
+            yield f"temperature is below {COLDEST_VLLM}, which vLLM would raise to that; set do_sample: false or more"
+
+    def _is_default(self, key: str) -> bool:
+        return bool(getattr(self, key) == type(self).model_fields[key].default)
 
     def task_limit(self) -> int | None:
         """How many tasks at most; None where the user did not say and all are meant."""
@@ -214,12 +294,23 @@ class RunConfig(BaseModel):
 
     def warnings(self) -> list[str]:
         """What is allowed but seldom meant, a line each."""
+        return [*self._greedy(), *self._left_to_servers()]
+
+    def _greedy(self) -> list[str]:
         agents = self.agents or ()
         if not self.do_sample and (
             self.num_agents > 1 or sum(agent.count for agent in agents) > 1 or self.num_samples > 1
         ):
             return ["do_sample is false: greedy decoding gives every agent and sample the same answer"]
         return []
+
+    def _left_to_servers(self) -> list[str]:
+        if self.fleet != "endpoint":
+            return []
+        local = ("device", "load_in_4bit", "cpu_kernel", "native_kernels", "cuda_graphs", "use_data_parallelism")
+        said: list[str] = [key for key in local if key in self.model_fields_set]
+        said += [endpoint_rules.DECIDED[key] for key in self.endpoint_body if key in endpoint_rules.DECIDED]
+        return [f"fleet: endpoint: left to the servers, whatever is set here: {', '.join(said)}"] if said else []
 
     def measured(self) -> dict[str, object]:
         """The settings that decide what is measured: two runs with equal ones may be one run, resumed."""

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import model_loader
+from bench.prompts import usual_sampling
 from bench.settings import RunConfig
 from gpu_monitor import list_devices, visible_here
 from watch.trace import Tracer
+from workers import vllm_here
 from workers.devices import DeviceSpec, choose_devices
 from workers.local import LocalFleet
 from workers.protocol import Fleet
@@ -24,12 +26,14 @@ class Chosen:
 
 
 def choose(config: RunConfig) -> Chosen:
-    """What answers this run. Raises DeviceError, ModelUnavailable."""
-    return _local(config)
+    """What answers this run. Raises ConfigError, DeviceError, ModelUnavailable."""
+    return _endpoint(config) if config.fleet == "endpoint" else _local(config)
 
 
 def _local(config: RunConfig) -> Chosen:
     """A worker process per device of this machine."""
+    if config.fleet == "vllm":
+        vllm_here.check(config.device, config.load_in_4bit)
     gpus = visible_here(list_devices()) if config.device == "cuda" else ()
     devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
     scripted = config.engine == "scripted"
@@ -50,10 +54,33 @@ def _local(config: RunConfig) -> Chosen:
     return Chosen("scripted" if scripted else config.model_id, devices, make)
 
 
+def _endpoint(config: RunConfig) -> Chosen:
+    """A worker per server; none of its devices is this machine's to watch."""
+    from workers.endpoint import EndpointFleet  # brings an HTTP client along
+    from workers.endpoint_body import Asking
+    from workers.endpoint_client import key_from
+    from workers.endpoint_life import Orders
+    from workers.endpoint_probe import Mode
+
+    key = key_from(config.endpoint_key_env, os.environ, "endpoint_key_env" in config.model_fields_set)
+    modes: tuple[Mode, ...] = ("chat", "completion") if config.prompt_mode == "auto" else (config.prompt_mode,)
+    orders = Orders(
+        asking=Asking(config.model_id, config.endpoint_dialect, config.endpoint_body),
+        key=key,
+        modes={mode: usual_sampling(config, mode) for mode in modes},
+        concurrency=config.endpoint_concurrency,
+        silence_s=config.endpoint_timeout_s,
+        patience_s=config.worker_timeout_s,
+        start_s=config.load_timeout_s,
+        together=config.endpoint_samples == "auto",
+    )
+    return Chosen(config.model_id, (), lambda _: EndpointFleet(config.endpoints, orders))
+
+
 def replica(config: RunConfig, model: str, device: str, trace: TraceSpec | None = None) -> ReplicaSpec:
     """What a worker is told to load, `device` as it sees it."""
     return ReplicaSpec(
-        engine=config.engine,
+        engine="vllm" if config.fleet == "vllm" else config.engine,
         model=model,
         device=device,
         load_in_4bit=config.load_in_4bit,

@@ -40,6 +40,7 @@ class Watching:
         self._record = record
         self._status: Status | None = None
         self._on_gpus = any(device.uuid for device in devices)
+        self._here = bool(devices)  # or what draws the power is another machine
         # A driver may take its time to answer. One thread: moments are noted in the order in which they came.
         self._looking = ThreadPoolExecutor(1, "device-memory")
         self.fleet = WatchedFleet(fleet, lambda: self._look(BEFORE_LOAD), lambda: self._look(AFTER_INFERENCE))
@@ -60,7 +61,8 @@ class Watching:
         """Watch the idle machine for a while, where it tells what it draws, and then the run."""
         nvml = GpuMonitor()
         try:
-            found = idle_watts(self._config.idle_baseline_s, lambda: visible_here(nvml.read()), Rapl())
+            seconds = self._config.idle_baseline_s if self._here else 0.0
+            found = idle_watts(seconds, lambda: visible_here(nvml.read()), Rapl())
         finally:
             nvml.close()
         before: Mapping[str, float] = self._record.manifest.get("idle_w", {})
@@ -102,6 +104,8 @@ class Watching:
         self._monitor.stop()
         self._looking.shutdown()
         self._record.note(memory={name: asdict(held) for name, held in self._memory.held.items()})
+        if not self._here:
+            return {}
         drawn, watched_s = self._monitor.drawn
         joules = drawn.joules()
         if not self._on_gpus:

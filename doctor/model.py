@@ -39,6 +39,8 @@ def findings(config: RunConfig, gpus: Sequence[DeviceSample], settings: Sequence
         yield Finding("tasks", "UNFIT", str(error))
         return
     yield Finding("tasks", "ok", f"{len(plan.tasks)}, {len(plan.agents)} agents, {plan.total:,} jobs")
+    if config.fleet == "endpoint":
+        return  # what a server holds, and whether that fits, is its own affair
     if config.engine == "scripted":
         yield Finding("model", "ok", "none: the engine is scripted")
         return
@@ -51,7 +53,9 @@ def findings(config: RunConfig, gpus: Sequence[DeviceSample], settings: Sequence
     yield prompts(config, card)
     yield tokens(card)
     yield memory(config, card, gpus)
-    if config.device == "cpu" and 0 < card.weight_bytes < TRIAL_BYTES:
+    if config.fleet == "vllm":
+        yield Finding("duration", "note", "not estimated: vLLM takes minutes to come up")
+    elif config.device == "cpu" and 0 < card.weight_bytes < TRIAL_BYTES:
         yield trial(config, plan, card)
     elif config.device == "cuda":
         yield bound(config, plan, card, settings)

@@ -5,11 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench.records import Status
+from bench import settings_file
+from bench.records import Status, WorkerStatus
+from dashboard import asked
 from dashboard.view import rate
 from metrics_dashboard import main
 from tests.made_up_run import (
@@ -238,3 +241,24 @@ def test_traces_of_an_older_version_are_shown_as_far_as_they_go(
     text = printed(tmp_path, capsys)
     assert "CPU 50 %" in text
     assert "read –  write –" in text
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["device=cpu"], ["fleet=endpoint", "endpoints=[http://a/v1]"], ["agents=[{name: a}]"]]
+)
+def test_the_settings_in_a_manifest_are_those_of_its_run(words: list[str]) -> None:
+    config = settings_file.validate(settings_file.parse_set(words), "-")
+    found = asked.settings({"config": config.model_dump(mode="json")})
+    assert found.measured() == config.measured()
+
+
+def test_of_a_server_no_use_and_memory_of_this_machine_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path)
+    status = status_file.read(tmp_path)
+    assert status is not None
+    server = WorkerStatus("endpoint:0", "ready", in_flight=9, rows_in_use=7)
+    status_file.write(tmp_path, replace(status, workers=(server,)))
+    row = next(line for line in printed(tmp_path, capsys).splitlines() if "endpoint:0" in line)
+    assert re.search(r"endpoint:0 ready +– +– +– +– +7 ", row), row

@@ -17,6 +17,7 @@ FLOORS = {
     # what a run is
     "bench.secrets": -1,
     "bench.errors": 0, "bench.calibration": 0, "bench.records": 0, "bench.version": 0, "bench.syntax": 0,
+    "bench.endpoint_rules": 0,
     "bench.files": 1, "bench.settings": 1, "bench.programs": 1, "bench.regions": 1, "bench.settings_file": 1.5,
     "bench.repairs": 1, "bench.bodies": 1.5, "bench.search": 1.8,
     "bench.extraction": 2, "bench.journal": 2, "bench.listed": 2, "bench.plan": 2, "bench.published": 2,
@@ -34,9 +35,11 @@ FLOORS = {
     "sandbox.tester": 1.6, "sandbox.outcomes": 1.6, "sandbox.warden": 1.75, "sandbox.runner": 2,
     "human_eval_runner": 3,
     # where replies are made: around the model, the model's side, inside a worker, all workers
+    "workers.endpoint_faults": 0, "workers.brake": 0, "workers.endpoint_body": 1.5, "workers.endpoint_stream": 1.5,
+    "workers.endpoint_client": 2, "workers.endpoint_probe": 2.2, "workers.endpoint_life": 3, "workers.endpoint": 4,
     "workers.death": 0, "workers.phases": 1, "workers.protocol": 1, "workers.replica_spec": 1, "workers.hub": 1,
     "workers.embedded": 1,
-    "workers.card": 0, "workers.wire": 1.5, "workers.placement": 1.4, "workers.devices": 1.5,
+    "workers.card": 0, "workers.vllm_here": 1, "workers.wire": 1.5, "workers.placement": 1.4, "workers.devices": 1.5,
     "model_loader": 2, "workers.attention": 2, "workers.beams": 2, "workers.budget": 2, "workers.cpu_weights": 2,
     "workers.common_prefix": 2, "workers.decoder": 2, "workers.native": 2, "workers.pages": 2, "workers.scripted": 2,
     "workers.tokens": 2, "workers.prefill": 2.1, "workers.draw": 2.1, "workers.paged_attention": 2.1,
@@ -44,7 +47,7 @@ FLOORS = {
     "workers.upload": 2, "workers.steps": 2.1, "workers.graphs": 2.2,
     "workers.stopping": 2.2, "workers.growth": 2.3,
     "workers.model_card": 2.2, "workers.sampler": 2.2, "workers.fused": 2.4,
-    "workers.engine": 2.5, "workers.fit": 2.5, "workers.replica": 2.8,
+    "workers.engine": 2.5, "workers.vllm_replica": 2.5, "workers.fit": 2.5, "workers.replica": 2.8,
     "workers.asked": 2, "workers.core": 2.9, "workers.process": 3, "workers.dispatch": 3,
     "workers.alone": 3, "workers.local": 4, "agent_manager": 4,
     # how a run is shown
@@ -61,7 +64,7 @@ FLOORS = {
     "dashboard.app": 3.5, "metrics_dashboard": 4,
     # what is checked before a run
     "doctor.finding": 0, "doctor.hostile": 0, "doctor.mutants": 1, "doctor.machine": 4, "doctor.judging": 4,
-    "doctor.model": 4.5,
+    "doctor.model": 4.5, "doctor.servers": 4.5,
     # what users call
     "commands.beside": 5,
     "commands.open_run": 5, "commands.signals": 5, "commands.summary": 5, "commands.session": 5.5,
@@ -77,6 +80,7 @@ MODEL_SIDE = {
     "workers.fit", "workers.fused", "workers.graphs", "workers.native", "workers.paged",
     "workers.paged_attention", "workers.prefill", "workers.sampler",
     "workers.model_card", "workers.separate", "workers.slots", "workers.steps", "workers.stopping", "workers.upload",
+    "workers.vllm_replica",
 }  # fmt: skip
 HOMES: dict[str, Set[str]] = {
     "torch": MODEL_SIDE,
@@ -84,6 +88,8 @@ HOMES: dict[str, Set[str]] = {
     "bitsandbytes": MODEL_SIDE,
     "accelerate": MODEL_SIDE,
     "ray": {"workers.ray_fleet"},
+    "aiohttp": {"workers.endpoint_client"},
+    "vllm": {"workers.vllm_replica"},
     "wandb": {"watch.wandb_run"},
     "textual": {"dashboard.app", "dashboard.detail_screen", "dashboard.grid"},
     "pyinstrument": {"watch.flame"},

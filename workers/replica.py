@@ -26,6 +26,10 @@ def make_replica(spec: ReplicaSpec, life: int = 0, phases: Phases | None = None)
         from workers.scripted import ScriptedReplica
 
         return ScriptedReplica(spec.script, spec.device, life)
+    if spec.engine == "vllm":
+        from workers import vllm_replica
+
+        return vllm_replica.load(spec, phases)
     return load_engine(spec, phases=phases)
 
 

@@ -39,7 +39,7 @@ class TraceSpec(Struct, frozen=True):
 class ReplicaSpec(Struct, frozen=True):
     """One replica to make. What a user can set comes from the run's settings and has no default here."""
 
-    engine: Literal["hf", "scripted"]
+    engine: Literal["hf", "scripted", "vllm"]
     model: str  # what model_loader.locate gave: a folder, or "embedded"
     device: str  # as the worker sees it: "cuda:0" or "cpu"
     load_in_4bit: bool
