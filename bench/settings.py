@@ -16,7 +16,7 @@ NOT_MEASURED = frozenset({
     "output_dir", "verbose", "eval_workers", "sandbox", "monitor_interval_s", "idle_baseline_s", "wandb",
     "wandb_project", "wandb_entity", "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s",
     "load_timeout_s", "engine_rows", "max_in_flight", "distribution", "cpu_workers", "batch_audit",
-    "measure_baseline", "trace",
+    "measure_baseline", "trace", "ray_address",
 })  # fmt: skip
 
 Temperature = Annotated[float, Field(gt=0, le=10)]
@@ -62,9 +62,14 @@ class RunConfig(BaseModel):
         "auto", description="kernels compiled for this CPU where a C++ compiler is found, or torch alone"
     )
     use_data_parallelism: bool = Field(True, description="one replica per device; false shards one over all GPUs")
-    cpu_workers: int = Field(1, ge=1, le=256, description="replicas on the CPU, sharing its cores")
+    cpu_workers: int = Field(1, ge=1, le=256, description="replicas on the CPU, or on each node's, sharing its cores")
     engine: Literal["hf", "scripted"] = Field("hf", description="what answers; scripted needs no model")
-    fleet: Literal["local"] = Field("local", description="where replicas are: worker processes of this machine")
+    fleet: Literal["local", "ray"] = Field(
+        "local", description="where replicas are: worker processes of this machine, or actors on a Ray cluster's nodes"
+    )
+    ray_address: str = Field(
+        "auto", min_length=1, description="the cluster's head, as host:port; auto: RAY_ADDRESS, or the one running here"
+    )
 
     num_agents: int = Field(1, ge=1, le=1_000_000, description="independent samplers, each answering every task")
     agents: tuple[AgentSettings, ...] | None = Field(None, description="agents with settings of their own")
@@ -177,6 +182,16 @@ class RunConfig(BaseModel):
             raise ValueError(f"these are {jobs:,} jobs; a run may have {MOST_JOBS:,}")
         if self.output_dir.startswith("~"):
             raise ValueError(f"output_dir is {self.output_dir!r}; write the home folder out")
+        return self
+
+    @model_validator(mode="after")
+    def _possible_with_the_fleet(self) -> Self:
+        if self.fleet != "ray" and "ray_address" in self.model_fields_set:
+            raise ValueError(f"ray_address is set but fleet is {self.fleet!r}; set fleet: ray or leave ray_address out")
+        if self.fleet == "ray" and self.trace:
+            raise ValueError(
+                "trace is for the processes of one machine, whose clocks agree; leave it out with fleet: ray"
+            )
         return self
 
     def task_limit(self) -> int | None:

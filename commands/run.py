@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 import msgspec
@@ -68,12 +69,13 @@ def run(options: argparse.Namespace) -> int:
             hardware=hardware(),
             agents=[asdict(agent) for agent in plan.agents],
             task_ids=[task.task_id for task in plan.tasks],
+            **chosen_fleet.facts(),
         )
         tracer = Tracer(record.folder, len(record.manifest["sessions"]) + 1) if config.trace else None
         fleet = chosen_fleet.make(tracer)
         tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
         watching = Watching(config, record, fleet, chosen_fleet.here, tracker)
-        desk = _Desk(config, plan, record, progress, watching)
+        desk = _Desk(config, plan, record, progress, watching, chosen_fleet.facts)
         hooks = Hooks(request=desk.request, ready=desk.ready, publish=desk.publish)
         score: dict[str, object] = {}
         try:
@@ -102,12 +104,21 @@ def run(options: argparse.Namespace) -> int:
 class _Desk:
     """Answers the coordinator's questions with what run knows: prompts, manifest, screen, watchers."""
 
-    def __init__(self, config: RunConfig, plan: Plan, record: OpenRun, progress: Progress, watching: Watching) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        plan: Plan,
+        record: OpenRun,
+        progress: Progress,
+        watching: Watching,
+        facts: Callable[[], Mapping[str, object]],
+    ) -> None:
         self._config = config
         self._plan = plan
         self._record = record
         self._progress = progress
         self._watching = watching
+        self._facts = facts
         self._mode = ""
 
     def ready(self, device: str, info: ReplicaInfo) -> None:
@@ -124,7 +135,9 @@ class _Desk:
             )
         replicas = {**self._record.manifest.get("replicas", {}), device: msgspec.to_builtins(info)}
         steady = all(replica["steady"] for replica in replicas.values())
-        self._record.note(prompts=made_with, replicas=replicas, replies_repeat=STEADY if steady else UP_TO)
+        self._record.note(
+            prompts=made_with, replicas=replicas, replies_repeat=STEADY if steady else UP_TO, **self._facts()
+        )
         self._watching.ready(device, info)
 
     def request(self, k: int, repairs: Attempt | None) -> Request:

@@ -44,7 +44,8 @@ FLOORS = {
     "workers.stopping": 2.2, "workers.model_card": 2.2, "workers.sampler": 2.2, "workers.fused": 2.4,
     "workers.engine": 2.5, "workers.fit": 2.5, "workers.replica": 2.8,
     "workers.asked": 2, "workers.core": 2.9, "workers.process": 3, "workers.dispatch": 3,
-    "workers.alone": 3, "workers.local": 4, "agent_manager": 4,
+    "workers.alone": 3, "workers.local": 4, "workers.ray_node": 3, "workers.ray_nodes": 2,
+    "workers.ray_cluster": 3.1, "workers.ray_fleet": 4.1, "agent_manager": 4,
     # how a run is shown
     "watch.lag": 0, "watch.processes": 0, "watch.memory": 1, "watch.events": 1, "watch.energy": 2.5, "watch.host": 2.5,
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
@@ -81,7 +82,7 @@ HOMES: dict[str, Set[str]] = {
     "transformers": MODEL_SIDE,
     "bitsandbytes": MODEL_SIDE,
     "accelerate": MODEL_SIDE,
-    "ray": {"workers.ray_fleet"},
+    "ray": {"workers.ray_cluster"},
     "wandb": {"watch.wandb_run"},
     "textual": {"dashboard.app", "dashboard.detail_screen", "dashboard.grid"},
     "pyinstrument": {"watch.flame"},
