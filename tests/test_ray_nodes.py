@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from bench.errors import DeviceError
+from bench.errors import ConfigError, DeviceError
 from bench.settings import RunConfig
-from workers.ray_cluster import Cluster
+from bench.settings_file import load, parse_set, validate
+from workers.ray_cluster import Cluster, check_reachable
 from workers.ray_fleet import RayFleet
 from workers.ray_nodes import Found, Node, named, slots, unfit
 from workers.replica_spec import ReplicaSpec
@@ -134,3 +135,38 @@ def test_during_a_run_fit_nodes_join_unfit_ones_do_not_and_lost_ones_do_not_star
         "requirements.txt and requirements-ray.txt there; it takes no part in this run",
         "node a: left the cluster",
     ]
+
+
+def test_settings_that_go_with_another_fleet_are_refused() -> None:
+    for words, said in (
+        (["ray_address=a:1"], "ray_address is set but fleet is 'local'; set fleet: ray or leave ray_address out"),
+        (
+            ["fleet=ray", "trace=true"],
+            "trace is for the processes of one machine, whose clocks agree; leave it out with fleet: ray",
+        ),
+    ):
+        with pytest.raises(ConfigError) as error:
+            validate(parse_set(words), "x.yaml")
+        assert str(error.value) == f"x.yaml: {said}"
+
+
+def test_the_cluster_config_is_the_reference_run_elsewhere() -> None:
+    cluster, here = (load(f"config/{name}.yaml", {}).measured() for name in ("cluster", "config"))
+    assert {key for key in here if here[key] != cluster[key]} == {"fleet"}
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("ray://a:1", "ray_address is 'ray://a:1', which is for remote clients; run main.py on a node, with 'auto'"),
+        (
+            "127.0.0.1:1",
+            "ray_address is '127.0.0.1:1': no Ray cluster answers there ([Errno 111] Connection refused); "
+            "start one with: ray start --head",
+        ),
+    ],
+)
+def test_an_address_where_no_cluster_is_fails_at_once(address: str, said: str) -> None:
+    with pytest.raises(DeviceError) as error:
+        check_reachable(address)
+    assert str(error.value) == said

@@ -53,7 +53,7 @@ class Cluster:
         worker._worker_logs_enabled = False
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         where = environ.get("RAY_ADDRESS") or address if address == "auto" else address
-        _check_reachable(where)
+        check_reachable(where)
         with _parcel() as parcel:
             try:
                 ray.init(
@@ -134,7 +134,7 @@ class Actor:
 
     def __init__(self, handle: Any, env: dict[str, str], ray: Any) -> None:
         self._handle = handle
-        self._env = env  # an environment of Ray's making would need a process of its own: 2 s more at each start
+        self._env = env  # Ray could set it, in a process started for nothing else
         self._ray = ray
 
     async def begin(self, start: bytes) -> dict[str, Any]:
@@ -160,13 +160,13 @@ class Actor:
         errors = self._ray.exceptions
         try:
             return await reference
-        except errors.ActorUnschedulableError as error:
-            raise DeviceError(_line(error)) from None
+        except errors.ActorUnschedulableError:
+            raise DeviceError("its node is gone, or no longer has what it takes") from None
         except errors.RayError as error:
             raise WorkerDied(_line(error)) from None
 
 
-def _check_reachable(address: str) -> None:
+def check_reachable(address: str) -> None:
     """Raises DeviceError where nothing listens, or where it is no address for us."""
     if address.startswith("ray://"):
         raise DeviceError(

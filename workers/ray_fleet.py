@@ -66,7 +66,7 @@ class RayWorker:
                 where = await self._begun(link, Start(self._spec, life))
                 self.settled(self, where["gpus"])
                 self.node_pid = where["pid"]
-                log.info("%s: process %d of its node", self.name, self.node_pid)
+                log.info("%s: loads in process %d of its node", self.name, self.node_pid)
                 first = await link.first()
         except TimeoutError:
             await self.stop()
