@@ -154,6 +154,13 @@ def test_a_run_on_a_cluster_says_nothing_of_ray_and_names_nodes_and_devices(clus
     for told in (f'"{host}"', f'"{host}/cpu:0"', '"ray": "2.60'):
         assert told in manifest
     assert f",{host}/cpu:0," in (tmp_path / "run/metrics.csv").read_text(encoding="utf-8")
+    shown = subprocess.run(
+        [sys.executable, "metrics_dashboard.py", "--run", str(tmp_path / "run"), "--once"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    (row,) = re.findall(rf"^{host}/cpu:0 .*$", shown.stdout, re.MULTILINE)
+    assert "GB" not in row  # nobody sees the memory of another machine
+    assert "/" not in row.removeprefix(f"{host}/cpu:0")
 
 
 def test_a_model_that_a_node_lacks_is_told_before_anything_is_made(cluster: Nodes, tmp_path: Path) -> None:
