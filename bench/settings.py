@@ -3,16 +3,14 @@
 Every default is written here, once. A user's value is obeyed or refused, never changed.
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bench import endpoint_rules
+from bench import endpoint_rules, fleet_rules
 
 WEEK_S = 604_800
 MOST_JOBS = 1_000_000_000  # two bits each are held in memory
-COLDEST_VLLM = 0.01
 EMBEDDED = "embedded"  # the model_id of the bundled SmolLM2-135M-Instruct
 
 # Keys that change how a run is watched or carried out but not what it measures: a resume may change them.
@@ -20,8 +18,8 @@ NOT_MEASURED = frozenset({
     "output_dir", "verbose", "eval_workers", "sandbox", "monitor_interval_s", "idle_baseline_s", "wandb",
     "wandb_project", "wandb_entity", "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s",
     "load_timeout_s", "engine_rows", "max_in_flight", "distribution", "cpu_workers", "batch_audit",
-    "measure_baseline", "trace", "nice", "cpu_affinity", "endpoints", "endpoint_key_env", "endpoint_concurrency",
-    "endpoint_timeout_s",
+    "measure_baseline", "trace", "nice", "cpu_affinity", "ray_address", "endpoints", "endpoint_key_env",
+    "endpoint_concurrency", "endpoint_timeout_s",
 })  # fmt: skip
 
 Temperature = Annotated[float, Field(gt=0, le=10)]
@@ -71,7 +69,7 @@ class RunConfig(BaseModel):
         "auto", description="kernels compiled for this CPU where a C++ compiler is found, or torch alone"
     )
     use_data_parallelism: bool = Field(True, description="one replica per device; false shards one over all GPUs")
-    cpu_workers: int = Field(1, ge=1, le=256, description="replicas on the CPU, sharing its cores")
+    cpu_workers: int = Field(1, ge=1, le=256, description="replicas on the CPU, or on each node's, sharing its cores")
     nice: int = Field(
         0, ge=-20, le=19, description="added to the priority number of the workers; judges always come last"
     )
@@ -80,8 +78,12 @@ class RunConfig(BaseModel):
         description="pins workers: CPU replicas each to their own share of all cores (spread), or of those listed",
     )
     engine: Literal["hf", "scripted"] = Field("hf", description="what answers; scripted needs no model")
-    fleet: Literal["local", "endpoint", "vllm"] = Field(
-        "local", description="what answers: worker processes of this machine, the same with vLLM in them, or servers"
+    fleet: Literal["local", "ray", "endpoint", "vllm"] = Field(
+        "local",
+        description="what answers: workers of this machine, the same with vLLM in them, a Ray cluster's, or servers",
+    )
+    ray_address: str = Field(
+        "auto", min_length=1, description="the cluster's head, as host:port; auto: RAY_ADDRESS, or the one running here"
     )
     endpoints: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description="base URLs of the servers, as http://host:8000/v1"
@@ -224,7 +226,7 @@ class RunConfig(BaseModel):
             raise ValueError(f"these are {jobs:,} jobs; a run may have {MOST_JOBS:,}")
         if self.output_dir.startswith("~"):
             raise ValueError(f"output_dir is {self.output_dir!r}; write the home folder out")
-        for fault in (*self._asked_of_servers(), *self._asked_of_vllm()):
+        for fault in fleet_rules.faults(self, self._is_default):
             raise ValueError(fault)
         return self
 
@@ -234,46 +236,6 @@ class RunConfig(BaseModel):
             raise ValueError("cpu_affinity: spread is for CPU replicas, device is 'cuda'; list cores, or use off")
         if not isinstance(cores, str) and len(set(cores)) < max(1, len(cores)):
             raise ValueError("cpu_affinity must list at least one core, and each once; or use spread or off")
-
-    def _asked_of_servers(self) -> Iterator[str]:
-        """What servers cannot be asked, or what is said of them where none is."""
-        if self.fleet != "endpoint":
-            said = [key for key in type(self).model_fields if key.startswith("endpoint") and not self._is_default(key)]
-            yield from (
-                f"{key} is set but fleet is {self.fleet!r}; set fleet: endpoint or leave {key} out" for key in said
-            )
-            return
-        if not self.endpoints:
-            yield "fleet is 'endpoint' but endpoints is empty; name one, as endpoints: [http://host:8000/v1]"
-        yield from endpoint_rules.urls(self.endpoints)
-        yield from endpoint_rules.fields(self.endpoint_body)
-        if self.engine != "hf":
-            yield f"engine is {self.engine!r} but fleet is 'endpoint', where servers answer; leave engine out"
-        for key, instead in {"engine_rows": "set endpoint_concurrency", "cpu_workers": "leave it out"}.items():
-            if not self._is_default(key):
-                yield f"{key} is for replicas of this machine and fleet is 'endpoint'; {instead}"
-        if self.num_beams > 1:
-            yield "num_beams above 1 is nothing that servers are asked for; set num_beams: 1"
-        if self.endpoint_dialect in ("openai", "plain"):
-            tops = [self.top_k if agent.top_k is None else agent.top_k for agent in self.agents or (AgentSettings(),)]
-            if self.do_sample and any(tops):
-                yield f"top_k is nothing that endpoint_dialect: {self.endpoint_dialect} can say; set top_k: 0"
-            if self.repetition_penalty != 1.0:
-                dialect = f"endpoint_dialect: {self.endpoint_dialect}"
-                yield f"repetition_penalty is nothing that {dialect} can say; set repetition_penalty: 1.0"
-
-    def _asked_of_vllm(self) -> Iterator[str]:
-        """What vLLM cannot be asked."""
-        if self.fleet != "vllm":
-            return
-        for key in ("engine", "cpu_kernel", "native_kernels"):
-            if not self._is_default(key):
-                yield f"{key} is set but fleet is 'vllm', which has its own; leave {key} out"
-        if self.num_beams > 1:
-            yield "num_beams above 1 is nothing that vLLM is asked for; set num_beams: 1"
-        warmths = [agent.temperature or self.temperature for agent in self.agents or (AgentSettings(),)]
-        if self.do_sample and min(warmths) < COLDEST_VLLM:
-            yield f"temperature is below {COLDEST_VLLM}, which vLLM would raise to that; set do_sample: false or more"
 
     def _is_default(self, key: str) -> bool:
         return bool(getattr(self, key) == type(self).model_fields[key].default)

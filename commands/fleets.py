@@ -1,10 +1,13 @@
 """Which fleet answers: what the setting names, checked before anything is made."""
 
 import os
-from collections.abc import Callable
+import platform
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 
 import model_loader
+from bench.errors import DeviceError
 from bench.prompts import usual_sampling
 from bench.settings import RunConfig
 from gpu_monitor import list_devices, visible_here
@@ -23,11 +26,12 @@ class Chosen:
     model: str  # as files name it
     here: tuple[DeviceSpec, ...]  # its devices on this machine, which are watched
     make: Callable[[Tracer | None], Fleet]
+    facts: Callable[[], Mapping[str, object]] = dict  # what the manifest says of it, so far
 
 
 def choose(config: RunConfig) -> Chosen:
     """What answers this run. Raises ConfigError, DeviceError, ModelUnavailable."""
-    return _endpoint(config) if config.fleet == "endpoint" else _local(config)
+    return {"local": _local, "vllm": _local, "ray": _ray, "endpoint": _endpoint}[config.fleet](config)
 
 
 def _local(config: RunConfig) -> Chosen:
@@ -75,6 +79,24 @@ def _endpoint(config: RunConfig) -> Chosen:
         together=config.endpoint_samples == "auto",
     )
     return Chosen(config.model_id, (), lambda _: EndpointFleet(config.endpoints, orders))
+
+
+def _ray(config: RunConfig) -> Chosen:
+    """An actor per device of every node of a Ray cluster, each of them looked at now."""
+    from workers import ray_nodes
+    from workers.ray_cluster import Cluster
+    from workers.ray_fleet import RayFleet
+
+    cluster = Cluster.join(config.ray_address, os.environ)
+    ours = {"python": platform.python_version(), **{name: metadata.version(name) for name in ray_nodes.needed(config)}}
+    fleet = RayFleet(cluster, config, ours, lambda model, device: replica(config, model, device))
+    try:
+        fleet.gather()
+    except DeviceError:
+        cluster.leave()
+        raise
+    model = "scripted" if config.engine == "scripted" else config.model_id
+    return Chosen(model, (), lambda tracer: fleet, lambda: {"nodes": fleet.nodes})
 
 
 def replica(config: RunConfig, model: str, device: str, trace: TraceSpec | None = None) -> ReplicaSpec:

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -72,12 +72,13 @@ def run(options: argparse.Namespace) -> int:
             hardware=hardware(),
             agents=[asdict(agent) for agent in plan.agents],
             task_ids=[task.task_id for task in plan.tasks],
+            **chosen_fleet.facts(),
         )
         tracer = Tracer(record.folder, len(record.manifest["sessions"]) + 1) if config.trace else None
         fleet = chosen_fleet.make(tracer)
         tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
         watching = Watching(config, record, fleet, chosen_fleet.here, tracker)
-        desk = _Desk(config, plan, record, progress, watching, tracer)
+        desk = _Desk(config, plan, record, progress, watching, tracer, chosen_fleet.facts)
         hooks = Hooks(request=desk.request, ready=desk.ready, publish=desk.publish)
         score: dict[str, object] = {}
         try:
@@ -114,6 +115,7 @@ class _Desk:
         progress: Progress,
         watching: Watching,
         tracer: Tracer | None,
+        facts: Callable[[], Mapping[str, object]],
     ) -> None:
         self._config = config
         self._plan = plan
@@ -121,6 +123,7 @@ class _Desk:
         self._progress = progress
         self._watching = watching
         self._tracer = tracer
+        self._facts = facts
         self._mode = ""
 
     def ready(self, device: str, info: ReplicaInfo) -> None:
@@ -136,7 +139,8 @@ class _Desk:
                 f"{self._record.folder}: this run began with {before}, the model now gives {made_with}; use --fresh"
             )
         replicas = {**self._record.manifest.get("replicas", {}), device: msgspec.to_builtins(info)}
-        self._record.note(prompts=made_with, replicas=replicas, replies_repeat=self._repeat(replicas.values()))
+        repeat = self._repeat(replicas.values())
+        self._record.note(prompts=made_with, replicas=replicas, replies_repeat=repeat, **self._facts())
         self._watching.ready(device, info)
 
     def _repeat(self, replicas: Iterable[dict[str, Any]]) -> str:

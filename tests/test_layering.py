@@ -17,7 +17,7 @@ FLOORS = {
     # what a run is
     "bench.secrets": -1,
     "bench.errors": 0, "bench.calibration": 0, "bench.records": 0, "bench.version": 0, "bench.syntax": 0,
-    "bench.endpoint_rules": 0,
+    "bench.endpoint_rules": 0, "bench.fleet_rules": 0.5,
     "bench.files": 1, "bench.settings": 1, "bench.programs": 1, "bench.regions": 1, "bench.settings_file": 1.5,
     "bench.repairs": 1, "bench.bodies": 1.5, "bench.search": 1.8,
     "bench.extraction": 2, "bench.journal": 2, "bench.listed": 2, "bench.plan": 2, "bench.published": 2,
@@ -49,7 +49,8 @@ FLOORS = {
     "workers.model_card": 2.2, "workers.sampler": 2.2, "workers.fused": 2.4,
     "workers.engine": 2.5, "workers.vllm_replica": 2.5, "workers.fit": 2.5, "workers.replica": 2.8,
     "workers.asked": 2, "workers.core": 2.9, "workers.process": 3, "workers.dispatch": 3,
-    "workers.alone": 3, "workers.local": 4, "agent_manager": 4,
+    "workers.alone": 3, "workers.local": 4, "workers.ray_node": 3, "workers.ray_nodes": 2,
+    "workers.ray_cluster": 3.1, "workers.ray_fleet": 4.1, "agent_manager": 4,
     # how a run is shown
     "watch.lag": 0, "watch.processes": 0, "watch.memory": 1, "watch.events": 1, "watch.energy": 2.5, "watch.host": 2.5,
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
@@ -87,7 +88,7 @@ HOMES: dict[str, Set[str]] = {
     "transformers": MODEL_SIDE,
     "bitsandbytes": MODEL_SIDE,
     "accelerate": MODEL_SIDE,
-    "ray": {"workers.ray_fleet"},
+    "ray": {"workers.ray_cluster"},
     "aiohttp": {"workers.endpoint_client"},
     "vllm": {"workers.vllm_replica"},
     "wandb": {"watch.wandb_run"},
