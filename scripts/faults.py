@@ -28,7 +28,9 @@ Row = dict[str, Any]
 
 def marked() -> list[str]:
     """The test files that inject faults: to collect all others takes long."""
-    return [str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").glob("test_*.py")) if MARK in path.read_text()]
+    return [
+        str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").glob("test_*.py")) if MARK in path.read_text()
+    ]
 
 
 def of_tests(*words: str) -> tuple[list[Row], int]:
@@ -48,7 +50,9 @@ def read(path: Path) -> list[Row]:
 def line(row: Row) -> str:
     """Of the table, but for what was seen."""
     name = row["test"].rpartition("::")[2].removeprefix("test_").replace("_", " ")
-    return f"| {row['fault']} | {row['where']} | {row['holds']} | {name} (`{Path(row['test'].partition('::')[0]).name}`) |"
+    return (
+        f"| {row['fault']} | {row['where']} | {row['holds']} | {name} (`{Path(row['test'].partition('::')[0]).name}`) |"
+    )
 
 
 def seen(row: Row) -> str:
@@ -81,7 +85,9 @@ def missing(page: str, rows: Iterable[Row]) -> list[str]:
     written = page[start : page.index(f"\n{LAST}", start)].splitlines()[2:]
     there = {f"{row.removesuffix('|').rpartition('|')[0].strip()} |" for row in written if row}
     wanted = {line(row) for row in rows}
-    return [f"lacks {row}" for row in sorted(wanted - there)] + [f"has, and no test does: {row}" for row in sorted(there - wanted)]
+    return [f"lacks {row}" for row in sorted(wanted - there)] + [
+        f"has, and no test does: {row}" for row in sorted(there - wanted)
+    ]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -28,7 +28,7 @@ from bench.journal import Entry, entries
 from bench.plan import Plan, make_agents
 from bench.records import NOT_GENERATED, Completion, Failure, Verdict
 from bench.results import METRICS
-from bench.run_folder import LOCK, RUN_FILES, locked, read_manifest
+from bench.run_folder import ARCHIVE, LOCK, RUN_FILES, locked, read_manifest
 from bench.settings import RunConfig
 from workers.replica_spec import Script
 
@@ -175,8 +175,6 @@ class Run:
     def _said(self, name: str) -> Path:
         return self.scratch.parent / f"{name}.txt"
 
-    # What must hold.
-
     @cached_property
     def plan(self) -> Plan:
         config = RunConfig(num_agents=self.agents, humaneval_limit=self.tasks)
@@ -185,19 +183,26 @@ class Run:
     def manifest(self) -> dict[str, Any]:
         return read_manifest(self.seen) or {}
 
+    def processes_end(self) -> bool:
+        """Whether all processes of this run end by themselves, and soon."""
+        for _ in range(int(GONE_WITHIN_S / LOOK_EVERY_S)):
+            if not self.processes():
+                return True
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                subprocess.run(["sleep", "1"], timeout=LOOK_EVERY_S, check=False)
+        return False
+
     def expect_quiet(self) -> None:
         """No process of this run is left, and nobody holds its folder."""
-        for _ in range(int(GONE_WITHIN_S / 0.05)):
-            if not (left := self.processes()):
-                break
-            with subprocess.Popen(["sleep", "0.05"]) as pause:
-                pause.wait()
-        assert not left, left
+        assert self.processes_end(), self.processes()
         with locked(self.seen):
             pass
 
-    def recover(self) -> Ended | None:
-        """Resume until the run is finished, then check everything; gives the last session, None where none was needed."""
+    def recover(self, without_report: bool = False, archives: int = 0) -> Ended | None:
+        """Resume until the run is finished, then check everything; gives the last session, None where none was needed.
+
+        `without_report`: it was struck when all else was done, and the report is made by its own command.
+        """
         self.expect_quiet()
         last = None
         for _ in range(RESUMES):
@@ -207,11 +212,14 @@ class Run:
             assert not last.fault_of_ours(), last.err
         assert self.manifest()["finished"], last
         assert last is None or last.code in (0, 1), last
-        self.check()
+        if without_report and not (self.seen / "report.html").exists():
+            report = [*self.prefix, sys.executable, "main.py", "report", str(self.folder)]
+            subprocess.run(report, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        self.check(archives)
         return last
 
-    def check(self) -> None:
-        """Every planned job once, as a Completion or a Failure, judged once; all files of one mind, and nothing else."""
+    def check(self, archives: int = 0) -> None:
+        """Every planned job once, as a Completion or a Failure, judged once; all files agree; nothing else is there."""
         self.expect_quiet()
         answers, verdicts = self._recorded()
         completions = {job_id for job_id, answer in answers.items() if isinstance(answer, Completion)}
@@ -223,6 +231,7 @@ class Run:
             assert f"return {self.plan.seed(self.plan.number(job_id)) % 7}\n" in answer.text
         self._check_results(answers, verdicts)
         self._check_folder()
+        assert len(list(self.seen.glob("archive/*"))) == archives
 
     def _recorded(self) -> tuple[dict[str, Completion | Failure], dict[str, Verdict]]:
         """By job id; fails where the journal has two of a kind."""
@@ -274,7 +283,7 @@ class Run:
         assert all(session["reason"] for session in sessions)
         assert json.loads((self.seen / "status.json").read_text())["phase"] == "done"
         assert (self.seen / "report.html").read_text().rstrip().endswith("</html>")
-        known = (*RUN_FILES, LOCK)
+        known = (*RUN_FILES, LOCK, ARCHIVE)
         strange = [path.name for path in self.seen.iterdir() if not any(fnmatch.fnmatch(path.name, k) for k in known)]
         assert strange == []
         assert list(self.scratch.iterdir()) == []

@@ -4,11 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.aftermath import Run
+if TYPE_CHECKING:
+    from tests.aftermath import Run
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +24,10 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def new_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+def new_run(tmp_path: Path) -> Iterator[Callable[..., "Run"]]:
     """Makes runs of the real command, as tests.aftermath.Run; none of their processes outlives the test."""
+    from tests.aftermath import Run
+
     made: list[Run] = []
 
     def make(**settings: Any) -> Run:
@@ -46,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class FaultTable:
-    """Gathers the tests marked `fault(fault, where, holds)`: a row a test and mark, its cases together (scripts/faults)."""
+    """Gathers what came of the tests marked `fault(fault, where, holds)`: a row a test and mark (scripts/faults.py)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
