@@ -31,6 +31,7 @@ def whole_lines(journal: Path) -> bytes:
     "coordinator killed (SIGKILL)", "at 50 random points of runs, a session after another",
     "nothing journaled is lost or done again; no process is left; resumed, it finishes",
 )  # fmt: skip
+@pytest.mark.timeout(900)  # fifty sessions, of some two seconds each where nothing else runs
 def test_a_run_killed_at_fifty_random_points_loses_nothing(new_run: NewRun) -> None:
     chance = random.Random(SEED)
     shape = {"agents": 8, "tasks": 24, "script": Script(rows=4, steps=2, step_s=0.01), "cpu_workers": 2}
@@ -42,7 +43,7 @@ def test_a_run_killed_at_fifty_random_points_loses_nothing(new_run: NewRun) -> N
         process = run.start()
         if by_time:  # most of a session is not generation
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(3.0 * share)
+                process.wait(2.0 * share)
         else:
             run.reached(process, partial(run.journaled, len(kept) + int(30_000 * share)))
         ended = process.poll() is not None
@@ -115,14 +116,26 @@ def test_an_impatient_user_leaves_no_process_behind(new_run: NewRun) -> None:
     run.recover()
 
 
-@pytest.mark.fault("SIGTERM", "while replies are generated", "exit code 130; the same command finishes")
-def test_a_polite_end_is_an_interruption(new_run: NewRun) -> None:
-    run = new_run(script=SLOW)
+@pytest.mark.parametrize(
+    ("settings", "point"),
+    [
+        pytest.param(
+            *case[1:], id=case[0],
+            marks=pytest.mark.fault("SIGTERM", f"while {case[0]}", "exit code 130; the same command finishes"),
+        )
+        for case in PHASES if case[0] in ("the judge starts", "a worker process starts", "replies are generated")
+    ],
+)  # fmt: skip
+def test_a_polite_end_is_an_interruption(
+    new_run: NewRun, settings: dict[str, object], point: Callable[[Run], bool]
+) -> None:
+    run = new_run(**settings)
     process = run.start()
-    assert run.reached(process, lambda: run.journaled(3000))
+    assert run.reached(process, lambda: point(run))
     process.terminate()
     ended = run.end_of(process)
     assert (ended.code, ended.fault_of_ours()) == (130, False), ended
+    run.write_script(Script())
     run.recover()
 
 
