@@ -179,6 +179,8 @@ def test_a_second_coordinator_is_refused_and_the_first_goes_on(new_run: NewRun) 
     run = new_run(script=SLOW)
     process = run.start()
     assert run.reached(process, lambda: run.journaled(3000))
+    (worker,) = run.workers()
+    os.kill(worker, signal.SIGSTOP)  # or it would be done before the second has started
     for more in ([], ["--fresh"]):
         second = subprocess.run([*run.words, *more], cwd=ROOT, env=run.environment, capture_output=True, text=True)
         assert (second.returncode, second.stdout) == (2, "")
@@ -186,6 +188,7 @@ def test_a_second_coordinator_is_refused_and_the_first_goes_on(new_run: NewRun) 
             f"swarmeval: {run.folder}: in use by another run (PID {process.pid}); "
             "wait for it or choose another --output_dir\n"
         )
+    os.kill(worker, signal.SIGCONT)
     assert run.end_of(process).code == 0
     run.check()
     assert len(run.manifest()["sessions"]) == 1
@@ -193,15 +196,15 @@ def test_a_second_coordinator_is_refused_and_the_first_goes_on(new_run: NewRun) 
 
 @pytest.mark.fault("two coordinators on one folder", "started at the same moment", "one runs, the other is refused")
 def test_of_two_that_start_together_one_is_refused(new_run: NewRun) -> None:
-    run = new_run()
-    pair = [
-        subprocess.Popen(
-            [*run.words], cwd=ROOT, env=run.environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
-        for _ in "ab"
-    ]
-    assert sorted(process.wait(100) for process in pair) == [0, 2]
-    run.check()
+    run = new_run(script=Script(load_s=600))
+    pair = [run.start(), run.start()]
+    assert run.reached(pair[0], lambda: pair[1].poll() is not None) or pair[1].poll() is None
+    refused, other = sorted(pair, key=lambda process: process.poll() is None)
+    assert refused.returncode == 2
+    other.terminate()
+    assert other.wait(60) == 130
+    run.write_script(Script())
+    run.recover()
 
 
 @pytest.mark.fault(
