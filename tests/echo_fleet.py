@@ -93,6 +93,9 @@ class EchoWorker:
             self._in_flight.discard(request.job_id)
             yield self._answer(request)
 
+    def stream(self, request: Request) -> AsyncIterator[Answer]:
+        return self.generate([request])
+
     async def drain(self) -> None:
         self._draining = True
 

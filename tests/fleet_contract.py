@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import pytest
+from msgspec.structs import replace
 
 from bench.errors import WorkerDied
-from workers.protocol import Answer, Fleet, Message, Reply, Request, Sampling, Worker
+from workers.protocol import Answer, Fleet, Message, Piece, Reply, Request, Sampling, Worker
 
 SLOW_STEPS = 40  # of an answer of a slow fleet: long enough to drain, cancel or kill in its midst
 
@@ -81,6 +82,17 @@ class FleetContract:
 
         self.with_worker(use)
 
+    def test_a_streamed_request_tells_a_beginning_of_its_answer(self) -> None:
+        async def use(worker: Worker) -> None:
+            request = replace(requests(1)[0], stream=True)
+            *pieces, reply = [item async for item in worker.stream(request)]
+            assert pieces
+            assert isinstance(reply, Reply)
+            assert all(isinstance(piece, Piece) for piece in pieces)
+            assert reply.text.startswith("".join(piece.text for piece in pieces if isinstance(piece, Piece)))
+
+        self.with_worker(use, slow=True)
+
     def test_draining_answers_what_has_begun_and_ends_the_batch(self) -> None:
         async def use(worker: Worker) -> None:
             answers: list[Answer] = []
@@ -93,13 +105,15 @@ class FleetContract:
 
         self.with_worker(use, slow=True)
 
-    def test_a_batch_given_up_leaves_the_worker_fit(self) -> None:
+    def test_a_batch_given_up_frees_its_rows(self) -> None:
         async def use(worker: Worker) -> None:
-            given_up = asyncio.create_task(collect(worker, requests(8)))
+            given_up = asyncio.create_task(collect(worker, requests(1000)))
             await asyncio.sleep(0.2)
             given_up.cancel()
             await asyncio.gather(given_up, return_exceptions=True)
-            assert len(await collect(worker, requests(4, first=100))) == 4
+            assert len(await collect(worker, requests(4, first=2000))) == 4  # within the test's limit of time
+
+        self.with_worker(use, slow=True)
 
         self.with_worker(use, slow=True)
 

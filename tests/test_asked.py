@@ -7,8 +7,8 @@ import pytest
 
 from bench.errors import WorkerDied, WorkerGone
 from workers.asked import Asked
-from workers.protocol import Answer, Progress, Reply, Request, Sampling
-from workers.wire import Answers, Dropped, Submit
+from workers.protocol import Answer, Piece, Progress, Reply, Request, Sampling
+from workers.wire import Answers, Cancel, Dropped, Pieces, Submit
 
 
 def request(job_id: str) -> Request:
@@ -23,9 +23,9 @@ async def collect(asked: Asked, *job_ids: str) -> list[Answer]:
     return [answer async for answer in asked.answers([request(job_id) for job_id in job_ids])]
 
 
-def during(use: Callable[[Asked, list[Submit]], Awaitable[None]]) -> None:
+def during(use: Callable[[Asked, list[Submit | Cancel]], Awaitable[None]]) -> None:
     async def go() -> None:
-        sent: list[Submit] = []
+        sent: list[Submit | Cancel] = []
         async with asyncio.timeout(5):
             await use(Asked(sent.append), sent)
 
@@ -33,10 +33,10 @@ def during(use: Callable[[Asked, list[Submit]], Awaitable[None]]) -> None:
 
 
 def test_answers_go_to_the_batch_that_asked() -> None:
-    async def use(asked: Asked, sent: list[Submit]) -> None:
+    async def use(asked: Asked, sent: list[Submit | Cancel]) -> None:
         first, second = asyncio.create_task(collect(asked, "a", "b")), asyncio.create_task(collect(asked, "c"))
         await asyncio.sleep(0)
-        assert [[request.job_id for request in message.requests] for message in sent] == [["a", "b"], ["c"]]
+        assert sent == [Submit((request("a"), request("b"))), Submit((request("c"),))]
         asked.hear(Answers((reply("b"), reply("c"))))
         asked.hear(Answers((reply("stranger"), reply("b"), reply("a"))))
         assert await first == [reply("b"), reply("a")]
@@ -46,7 +46,7 @@ def test_answers_go_to_the_batch_that_asked() -> None:
 
 
 def test_what_was_dropped_ends_its_batch() -> None:
-    async def use(asked: Asked, sent: list[Submit]) -> None:
+    async def use(asked: Asked, sent: list[Submit | Cancel]) -> None:
         batch = asyncio.create_task(collect(asked, "a", "b"))
         await asyncio.sleep(0)
         asked.hear(Dropped(("b", "stranger")))
@@ -57,7 +57,7 @@ def test_what_was_dropped_ends_its_batch() -> None:
 
 
 def test_a_death_ends_all_batches_and_refuses_later_ones() -> None:
-    async def use(asked: Asked, sent: list[Submit]) -> None:
+    async def use(asked: Asked, sent: list[Submit | Cancel]) -> None:
         batches = [asyncio.create_task(collect(asked, name)) for name in "ab"]
         await asyncio.sleep(0)
         asked.die(WorkerDied("the first death"))
@@ -73,7 +73,7 @@ def test_a_death_ends_all_batches_and_refuses_later_ones() -> None:
 
 
 def test_silence_is_of_a_worker_with_work_to_do_and_ends_with_any_sign_of_life() -> None:
-    async def use(asked: Asked, sent: list[Submit]) -> None:
+    async def use(asked: Asked, sent: list[Submit | Cancel]) -> None:
         silence = asyncio.create_task(asked.silence(0.05))
         await asyncio.sleep(0.1)
         assert not silence.done()  # it has nothing to do
@@ -84,5 +84,34 @@ def test_silence_is_of_a_worker_with_work_to_do_and_ends_with_any_sign_of_life()
         assert not silence.done()
         await silence
         batch.cancel()
+
+    during(use)
+
+
+def test_pieces_come_before_the_answer_and_only_where_they_are_wanted() -> None:
+    async def use(asked: Asked, sent: list[Submit | Cancel]) -> None:
+        async def stream() -> list[Piece | Answer]:
+            return [item async for item in asked.items([request("a")])]
+
+        streamed, whole = asyncio.create_task(stream()), asyncio.create_task(collect(asked, "b"))
+        await asyncio.sleep(0)
+        pieces = [Piece("a", "of", 1), Piece("b", "of", 1), Piece("stranger", "x", 1)]
+        asked.hear(Pieces(tuple(pieces)))
+        asked.hear(Answers((reply("a"), reply("b"))))
+        assert await streamed == [pieces[0], reply("a")]
+        assert await whole == [reply("b")]
+
+    during(use)
+
+
+def test_what_nobody_waits_for_any_more_is_cancelled() -> None:
+    async def use(asked: Asked, sent: list[Submit | Cancel]) -> None:
+        batch = asyncio.create_task(collect(asked, "a", "b"))
+        await asyncio.sleep(0)
+        asked.hear(Answers((reply("b"),)))
+        await asyncio.sleep(0)
+        batch.cancel()
+        await asyncio.gather(batch, return_exceptions=True)
+        assert sent[1:] == [Cancel(("a",))]
 
     during(use)

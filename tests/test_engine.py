@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from tests import tiny_model
 from workers import fit
@@ -223,6 +224,23 @@ def test_what_has_not_begun_can_be_dropped() -> None:
     served.step()
     assert served.drop_waiting() == ["2/t/0/0", "3/t/0/0", "4/t/0/0"]
     assert sorted(answer.job_id for answer in finish(served)) == ["0/t/0/0", "1/t/0/0"]
+
+
+def test_streamed_requests_tell_their_text_as_it_grows_and_answer_the_same() -> None:
+    wanted = requests(6)
+    silent = texts(engine(3), wanted)
+    served = engine(3)
+    for place, request in enumerate(wanted):
+        served.submit(replace(request, stream=place % 2 == 0))
+    told: dict[str, str] = {}
+    found: dict[str, str] = {}
+    while served.busy():
+        found |= {reply.job_id: reply.text for reply in served.step() if isinstance(reply, Reply)}
+        for piece in served.pieces():
+            told[piece.job_id] = told.get(piece.job_id, "") + piece.text
+    assert found == silent
+    assert sorted(told) == ["0/t/0/0", "2/t/0/0", "4/t/0/0"]
+    assert all(silent[job_id].startswith(text) for job_id, text in told.items())
 
 
 def test_cancelling_frees_rows_and_leaves_the_others_untouched() -> None:

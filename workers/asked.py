@@ -1,19 +1,20 @@
 """What one life of a worker was asked and has not answered yet. Knows messages, and no way they travel."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 
 from bench.errors import WorkerDied, WorkerGone
-from workers.protocol import Answer, Request
-from workers.wire import Answers, Dropped, FromWorker, Submit
+from workers.protocol import Answer, Piece, Request
+from workers.wire import Answers, Cancel, Dropped, FromWorker, Pieces, Submit
 
-Inbox = asyncio.Queue[Answer | Dropped | WorkerDied]
+Inbox = asyncio.Queue[Answer | Piece | Dropped | WorkerDied]
 
 
 class Asked:
     """Hands every answer to the batch that waits for it, and a death to all of them."""
 
-    def __init__(self, send: Callable[[Submit], None]) -> None:
+    def __init__(self, send: Callable[[Submit | Cancel], None]) -> None:
         """`send` puts a message on its way and returns at once."""
         self._send = send
         self._inboxes: dict[str, Inbox] = {}  # by job id
@@ -22,6 +23,13 @@ class Asked:
 
     async def answers(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
         """Ask, and yield what comes as it comes; ends early for what was dropped. Raises WorkerDied."""
+        async with aclosing(self.items(requests)) as items:
+            async for item in items:
+                if not isinstance(item, Piece):
+                    yield item
+
+    async def items(self, requests: Sequence[Request]) -> AsyncGenerator[Piece | Answer, None]:
+        """The same with the pieces of what is streamed. What nobody waits for any more is cancelled."""
         if self.death is not None:
             raise WorkerGone(str(self.death))
         if not self._inboxes:
@@ -38,11 +46,13 @@ class Asked:
                 if isinstance(item, Dropped):
                     unanswered.difference_update(item.job_ids)
                     continue
-                unanswered.discard(item.job_id)
+                if not isinstance(item, Piece):
+                    unanswered.discard(item.job_id)
                 yield item
         finally:
-            for job_id in unanswered:
-                self._inboxes.pop(job_id, None)
+            given_up = [job_id for job_id in unanswered if self._inboxes.pop(job_id, None) is not None]
+            if given_up and self.death is None:
+                self._send(Cancel(tuple(given_up)))
 
     def heard(self) -> None:
         """The worker gave a sign of life."""
@@ -56,6 +66,10 @@ class Asked:
                 for answer in answers:
                     if inbox := self._inboxes.pop(answer.job_id, None):
                         inbox.put_nowait(answer)
+            case Pieces(pieces):
+                for piece in pieces:
+                    if inbox := self._inboxes.get(piece.job_id):
+                        inbox.put_nowait(piece)
             case Dropped(job_ids):
                 for inbox in {self._inboxes.pop(job_id) for job_id in job_ids if job_id in self._inboxes}:
                     inbox.put_nowait(message)

@@ -17,7 +17,20 @@ from workers.phases import DECODE, IDLE, Phases, RecordedPhases
 from workers.protocol import Replica
 from workers.replica import make_replica
 from workers.replica_spec import TraceSpec
-from workers.wire import Answers, Drain, Dropped, Finish, FromWorker, LoadFailed, Ready, Start, Submit, ToWorker
+from workers.wire import (
+    Answers,
+    Cancel,
+    Drain,
+    Dropped,
+    Finish,
+    FromWorker,
+    LoadFailed,
+    Pieces,
+    Ready,
+    Start,
+    Submit,
+    ToWorker,
+)
 
 PROGRESS_EVERY_S = 1.0
 
@@ -45,6 +58,8 @@ def serve(replica: Replica, line: Line, phases: Phases) -> None:
             phases.enter(DECODE)  # an engine says when it reads prompts instead
             if answers := replica.step():
                 line.send(Answers(tuple(answers)))
+            if pieces := replica.pieces():
+                line.send(Pieces(tuple(pieces)))
         if time.monotonic() - told_at >= PROGRESS_EVERY_S:
             told_at = time.monotonic()
             line.send(replica.progress())
@@ -54,6 +69,8 @@ def obey(message: ToWorker, replica: Replica, line: Line) -> None:
     if isinstance(message, Submit):
         for request in message.requests:
             replica.submit(request)
+    elif isinstance(message, Cancel):
+        replica.cancel(message.job_ids)
     elif isinstance(message, Drain):
         line.send(Dropped(tuple(replica.drop_waiting())))
 

@@ -17,9 +17,10 @@ from torch import Tensor
 from workers import beams
 from workers.decoder import Decoder
 from workers.draw import NOTHING
+from workers.growth import Growth
 from workers.native import Kernels
 from workers.phases import DECODE, PREFILL, Phases
-from workers.protocol import Answer, FinishReason, Progress, Refusal, ReplicaInfo, Reply, Request
+from workers.protocol import Answer, FinishReason, Piece, Progress, Refusal, ReplicaInfo, Reply, Request
 from workers.sampler import Choice, Sampler
 from workers.stopping import StopStrings, eos_ids
 from workers.tokens import PromptError, Reader, chat_ids, text_ids
@@ -34,6 +35,7 @@ PREFILL_TOKENS = 2048  # new prompt tokens admitted in one step, so that step() 
 class _Waiting:
     request: Request
     submitted: float  # time.perf_counter(), as all times here
+    told: int = 0  # characters of its answer that were told in an earlier life
 
 
 @dataclass(slots=True)
@@ -46,6 +48,7 @@ class _Row:
     admitted: float
     reader: Reader
     stops: StopStrings
+    growth: Growth | None  # of a streamed request
     output: list[int] = field(default_factory=list)  # without the end-of-text token
     first_token: float = 0.0
     last_token: float = 0.0  # of the text: the end-of-text token is none of it
@@ -131,6 +134,13 @@ class Engine:
         answers, self._answers = self._answers, []
         return answers
 
+    def pieces(self) -> list[Piece]:
+        return [
+            Piece(row.request.job_id, text, len(row.output))
+            for row in self._rows
+            if row.growth is not None and (text := row.growth.more(row.output))
+        ]
+
     def drop_waiting(self) -> list[str]:
         dropped = [waiting.request.job_id for waiting in self._waiting]
         self._waiting.clear()
@@ -152,7 +162,9 @@ class Engine:
         """Half the rows; what was in them waits again, first. Seeds are the requests' own, so replies stay the same."""
         self._most_rows = max(1, self._most_rows // 2)
         log.warning("out of memory: %d rows from now on, and those that ran begin again", self._most_rows)
-        self._waiting.extendleft(_Waiting(row.request, row.submitted) for row in reversed(self._rows))
+        self._waiting.extendleft(
+            _Waiting(row.request, row.submitted, row.growth.told if row.growth else 0) for row in reversed(self._rows)
+        )
         self._output_tokens -= sum(len(row.output) for row in self._rows)
         self._rows = []
         self._decoder.clear()
@@ -207,13 +219,15 @@ class Engine:
         if request.sampling.num_beams > 1 and request.sampling.do_sample:
             raise PromptError("num_beams above 1 works without sampling only")
         reader = Reader(self.tokenizer, prompt)
+        stops = StopStrings(reader, request.sampling.stop)
         return _Row(
             request=request,
             prompt=prompt,
             submitted=waiting.submitted,
             admitted=admitted,
             reader=reader,
-            stops=StopStrings(reader, request.sampling.stop),
+            stops=stops,
+            growth=Growth(reader, stops, waiting.told) if request.stream else None,
         )
 
     def _extend(self, logits: Tensor, first: int) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from bench.errors import DeviceError, ModelUnavailable, UserError, WorkerDied, WorkerGone
 from workers.asked import Asked
 from workers.devices import DeviceSpec, worker_env
-from workers.protocol import Answer, Progress, ReplicaInfo, Request
+from workers.protocol import Answer, Piece, Progress, ReplicaInfo, Request
 from workers.replica_spec import ReplicaSpec
 from workers.wire import (
     HEADER,
@@ -91,13 +91,18 @@ class LocalWorker:
     def running(self) -> bool:
         return self._link is not None and self._link.asked.death is None
 
-    async def generate(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
+    def generate(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
         """Yield the answers to these requests as they are born. Raises WorkerDied."""
-        link = self._link
-        if link is None:
+        return self._asked().answers(requests)
+
+    def stream(self, request: Request) -> AsyncIterator[Piece | Answer]:
+        """Yield the pieces of one request, and its answer. Raises WorkerDied."""
+        return self._asked().items([request])
+
+    def _asked(self) -> Asked:
+        if self._link is None:
             raise WorkerGone(f"{self.name}: is not running")
-        async for answer in link.asked.answers(requests):
-            yield answer
+        return self._link.asked
 
     async def drain(self) -> None:
         """Make the replica forget what it has not begun; the generate() calls end without it."""

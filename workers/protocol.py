@@ -42,6 +42,15 @@ class Request(Struct, frozen=True):
     sampling: Sampling
     messages: tuple[Message, ...] = ()
     text: str | None = None  # completion mode
+    stream: bool = False  # whoever asks wants to see the text grow
+
+
+class Piece(Struct, frozen=True, tag=True):
+    """What a streamed request's text has grown by. All pieces together are a beginning of the reply's text."""
+
+    job_id: str
+    text: str
+    output_tokens: int  # of the answer so far
 
 
 class Reply(Struct, frozen=True, tag=True):
@@ -107,6 +116,9 @@ class Replica(Protocol):
     def step(self) -> list[Answer]:
         """Advance all rows by about one token, admit what fits; give what is finished."""
 
+    def pieces(self) -> list[Piece]:
+        """What streamed requests that go on have grown by since the last call."""
+
     def drop_waiting(self) -> list[str]:
         """Forget the requests that have not begun; give their job ids."""
 
@@ -136,8 +148,12 @@ class Worker(Protocol):
     def generate(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
         """Yield an answer per request as each is born. May be called while others run.
 
-        Raises WorkerDied when the worker ends or hangs; ends early for what drain() dropped.
+        Raises WorkerDied when the worker ends or hangs; ends early for what drain() dropped. One that is closed
+        before its end frees the rows of what it had asked.
         """
+
+    def stream(self, request: Request) -> AsyncIterator[Piece | Answer]:
+        """The same for one request that streams: pieces, then its answer."""
 
     async def drain(self) -> None:
         """Make the replica forget what it has not begun; what it has begun is still answered."""

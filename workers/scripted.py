@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Collection
 
 from bench.errors import DeviceError
-from workers.protocol import Answer, Progress, Refusal, ReplicaInfo, Reply, Request
+from workers.protocol import Answer, Piece, Progress, Refusal, ReplicaInfo, Reply, Request
 from workers.replica_spec import Fault, Script
 
 _FENCED = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -67,6 +67,16 @@ class ScriptedReplica:
                 del self._rows[row.request.job_id]
                 answers.append(self._answer(row))
         return answers
+
+    def pieces(self) -> list[Piece]:
+        """A line a step, as far as the script leaves steps for it."""
+        found = []
+        for row in self._rows.values():
+            told = row.steps - row.steps_left
+            lines = _reply_to(row.request).splitlines(keepends=True)
+            if row.request.stream and 0 < told < len(lines):
+                found.append(Piece(row.request.job_id, lines[told - 1], told))
+        return found
 
     def drop_waiting(self) -> list[str]:
         dropped = [request.job_id for request, _ in self._waiting]
@@ -127,7 +137,7 @@ class _Row:
         self.request = request
         self.submitted = submitted
         self.admitted = admitted
-        self.steps_left = steps
+        self.steps = self.steps_left = steps
 
 
 def _reply_to(request: Request) -> str:

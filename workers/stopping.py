@@ -31,6 +31,14 @@ class StopStrings:
         tail = self._reader.tail(output, self._span)
         return any(stop in tail for stop in self._stops) and self.cut(self._reader.text(output))[1]
 
+    def begun(self, text: str) -> int:
+        """How many of the last characters may be the beginning of a stop string."""
+        longest = max((len(stop) for stop in self._stops), default=1) - 1
+        return max(
+            (n for n in range(1, min(longest, len(text)) + 1) for stop in self._stops if stop.startswith(text[-n:])),
+            default=0,
+        )
+
     def cut(self, text: str) -> tuple[str, bool]:
         """The text before the first stop string, and whether there is one."""
         places = [place for stop in self._stops if (place := text.find(stop)) >= 0]

@@ -53,6 +53,10 @@ class Reader:
             tail = [*self._lead, *tail]
         return self._decode(tail)
 
+    def part(self, output: Sequence[int], first: int) -> str:
+        """The text of the output from token `first` on, behind what leads into it."""
+        return self._decode(output[first:] if first else [*self._lead, *output])
+
     def _decode(self, ids: Sequence[int]) -> str:
         # Cleaning up spaces is for prose: it changes code.
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

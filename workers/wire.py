@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from workers.protocol import Progress, Refusal, ReplicaInfo, Reply, Request
+from workers.protocol import Piece, Progress, Refusal, ReplicaInfo, Reply, Request
 from workers.replica_spec import ReplicaSpec
 
 HEADER = struct.Struct(">I")  # length of the body, in bytes
@@ -21,6 +21,12 @@ class Start(Struct, frozen=True, tag=True):
 
 class Submit(Struct, frozen=True, tag=True):
     requests: tuple[Request, ...]
+
+
+class Cancel(Struct, frozen=True, tag=True):
+    """Nobody waits for these any more."""
+
+    job_ids: tuple[str, ...]
 
 
 class Drain(Struct, frozen=True, tag=True):
@@ -46,6 +52,10 @@ class Answers(Struct, frozen=True, tag=True):
     answers: tuple[Reply | Refusal, ...]
 
 
+class Pieces(Struct, frozen=True, tag=True):
+    pieces: tuple[Piece, ...]
+
+
 class Dropped(Struct, frozen=True, tag=True):
     job_ids: tuple[str, ...]
 
@@ -56,8 +66,8 @@ class Fatal(Struct, frozen=True, tag=True):
     reason: str
 
 
-ToWorker = Start | Submit | Drain | Finish
-FromWorker = Ready | LoadFailed | Answers | Dropped | Progress | Fatal
+ToWorker = Start | Submit | Cancel | Drain | Finish
+FromWorker = Ready | LoadFailed | Answers | Pieces | Dropped | Progress | Fatal
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
