@@ -34,7 +34,7 @@ from workers.replica_spec import Script
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "SWARMEVAL_TESTED_BY"
-PATIENCE_S = 120.0
+PATIENCE_S = 120.0  # with a session, or a point of it
 LOOK_EVERY_S = 0.004
 GONE_WITHIN_S = 10.0  # a process whose parent was killed
 RESUMES = 4
@@ -60,6 +60,7 @@ class Run:
         self.agents, self.tasks = agents, tasks
         self.folder, self.scratch = place / "run", place / "scratch"
         self.seen = self.folder  # where this process finds the run's folder
+        self.patience_s = PATIENCE_S
         self.prefix: Sequence[str] = ()  # goes before the command, as `nsenter ...` does
         self.scratch.mkdir(parents=True)
         self._started: list[subprocess.Popen[bytes]] = []
@@ -106,7 +107,7 @@ class Run:
     def end_of(self, process: "subprocess.Popen[bytes]") -> Ended:
         """Wait for the session's end."""
         try:
-            code = process.wait(PATIENCE_S)
+            code = process.wait(self.patience_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -119,7 +120,7 @@ class Run:
 
     def reached(self, process: "subprocess.Popen[bytes]", point: Callable[[], bool]) -> bool:
         """Wait until `point` holds; False when the session has ended before."""
-        for _ in range(int(PATIENCE_S / LOOK_EVERY_S)):
+        for _ in range(int(self.patience_s / LOOK_EVERY_S)):
             if point():
                 return True
             try:

@@ -137,8 +137,10 @@ def test_a_stopped_judge_does_not_outlive_its_coordinator(new_run: NewRun) -> No
     "three deaths of each of two workers, one kill of the coordinator",
     "each job once; the same command finishes",
 )
+@pytest.mark.timeout(900)  # half a minute where nothing else runs
 def test_eight_thousand_jobs_survive_the_deaths_of_all_who_work_on_them(new_run: NewRun) -> None:
     run = new_run(agents=50, tasks=164, script=Script(faults=(Fault("kill", after=400, lives=3),)), cpu_workers=2)
+    run.patience_s = 400.0
     process = run.start()
     assert run.reached(process, lambda: run.journaled(5_000_000))
     process.kill()
