@@ -183,6 +183,15 @@ def open_closed_streams() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal without the letter costs the letter only
 
 
+def leave_broken_streams() -> None:
+    """Have what a screen that is gone was to show go nowhere: Python would exit with 120 for it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives its exit code."""
     open_closed_streams()
@@ -199,6 +208,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    finally:
+        leave_broken_streams()
 
 
 if __name__ == "__main__":

@@ -176,7 +176,8 @@ def _target(folder: Path, manifest: Manifest | None) -> Path:
         return folder / ARCHIVE / str(begun)
     run_id = str(found.get("run_id") or f"unknown-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     names = itertools.chain([run_id], (f"{run_id}.{number}" for number in itertools.count(1)))
-    return next(target for name in names if not (target := folder / ARCHIVE / name).exists())
+    targets = (folder / ARCHIVE / name for name in names)
+    return next(target for target in targets if not target.exists() or not any(target.iterdir()))
 
 
 def archive(folder: Path, manifest: Manifest | None) -> Path | None:

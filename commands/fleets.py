@@ -5,9 +5,10 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 import model_loader
-from bench.errors import DeviceError
+from bench.errors import ConfigError, DeviceError
 from bench.prompts import usual_sampling
 from bench.settings import RunConfig
 from gpu_monitor import list_devices, visible_here
@@ -16,7 +17,7 @@ from workers import vllm_here
 from workers.devices import DeviceSpec, choose_devices
 from workers.local import LocalFleet
 from workers.protocol import Fleet
-from workers.replica_spec import ReplicaSpec, TraceSpec
+from workers.replica_spec import ReplicaSpec, Script, TraceSpec, read_script
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def _local(config: RunConfig) -> Chosen:
         vllm_here.check(config.device, config.load_in_4bit)
     gpus = visible_here(list_devices()) if config.device == "cuda" else ()
     devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
-    scripted = config.engine == "scripted"
+    scripted, script = config.engine == "scripted", _script(config)
     model = "scripted" if scripted else model_loader.locate(config.model_id, code=config.trust_remote_code)
 
     def make(tracer: Tracer | None) -> Fleet:
@@ -50,6 +51,7 @@ def _local(config: RunConfig) -> Chosen:
                 model,
                 device.name if scripted else device.torch_device,
                 TraceSpec(str(tracer.folder), device.name, tracer.session, tracer.origin_ns) if tracer else None,
+                script,
             )
             for device in devices
         ]
@@ -99,7 +101,19 @@ def _ray(config: RunConfig) -> Chosen:
     return Chosen(model, (), lambda tracer: fleet, lambda: {"nodes": fleet.nodes})
 
 
-def replica(config: RunConfig, model: str, device: str, trace: TraceSpec | None = None) -> ReplicaSpec:
+def _script(config: RunConfig) -> Script:
+    """What a scripted replica shall do, in the JSON file that model_id names, if it does. Raises ConfigError."""
+    path = Path(config.model_id)
+    if path.suffix != ".json":
+        return Script()
+    if config.engine != "scripted" and path.is_file():
+        raise ConfigError(f"model_id is {config.model_id!r}, a script for dry runs; set engine: scripted with it")
+    return read_script(path) if config.engine == "scripted" else Script()
+
+
+def replica(
+    config: RunConfig, model: str, device: str, trace: TraceSpec | None = None, script: Script | None = None
+) -> ReplicaSpec:
     """What a worker is told to load, `device` as it sees it."""
     return ReplicaSpec(
         engine="vllm" if config.fleet == "vllm" else config.engine,
@@ -114,5 +128,6 @@ def replica(config: RunConfig, model: str, device: str, trace: TraceSpec | None 
         max_new_tokens=config.max_new_tokens,
         trust_remote_code=config.trust_remote_code,
         neighbours=config.cpu_workers if config.device == "cpu" else 1,
+        script=script or Script(),
         trace=trace,
     )

@@ -227,8 +227,9 @@ def make_report(record: OpenRun) -> None:
     """The run on one page; where that fails the log says so, and the run is what it was."""
     try:
         write_report(record.folder, record.ledger.jobs.tasks)
-    except Exception as error:  # noqa: BLE001 (whatever is wrong with a page, what was measured is on disk)
-        log.warning("no %s: %s; `python main.py report %s` makes it later", REPORT, error, record.folder)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (whatever is wrong with a page, the run has ended)
+        why = str(error) or "interrupted"
+        log.warning("no %s: %s; `python main.py report %s` makes it later", REPORT, why, record.folder)
 
 
 def user_error(group: BaseExceptionGroup[BaseException]) -> UserError:

@@ -57,8 +57,16 @@ def test_what_is_no_run_file_stays_where_it_is(tmp_path: Path) -> None:
 def test_two_archives_of_one_run_id_do_not_meet(tmp_path: Path) -> None:
     first = begun(tmp_path, "same", finished=True)
     (tmp_path / "archive" / first["run_id"]).mkdir(parents=True)
+    (tmp_path / "archive" / first["run_id"] / "journal.jsonl").touch()
     open_run(tmp_path, "same", fresh=False)
     assert (tmp_path / "archive" / f"{first['run_id']}.1" / "journal.jsonl").exists()
+
+
+def test_a_move_that_was_killed_as_it_began_leaves_no_empty_archive(tmp_path: Path) -> None:
+    first = begun(tmp_path, "same", finished=True)
+    (tmp_path / "archive" / first["run_id"]).mkdir(parents=True)
+    open_run(tmp_path, "same", fresh=False)
+    assert [path.name for path in (tmp_path / "archive").iterdir()] == [first["run_id"]]
 
 
 def test_files_without_a_manifest_are_archived_as_of_an_unknown_run(tmp_path: Path) -> None:
