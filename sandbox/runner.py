@@ -34,6 +34,7 @@ BOOT = (
     "sys.path.remove(root); warden.main(int(fd), folder, mode)"
 )
 STALE_S = 3600.0
+UNKNOWN = "0"  # no number of a namespace
 HARMLESS = Program("pass")
 
 
@@ -165,7 +166,7 @@ class Slot:
         ours = theirs = None
         try:
             ours, theirs = socket.socketpair()
-            self._folder = tempfile.mkdtemp(prefix=f"swarmeval-{os.getpid()}-")
+            self._folder = tempfile.mkdtemp(prefix=f"swarmeval-{os.getpid()}-{pid_namespace()}-")
             self._reader, self._writer = await asyncio.open_connection(sock=ours)
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-B", "-c", BOOT, str(ROOT), str(theirs.fileno()), self._folder, self._mode,
@@ -240,14 +241,24 @@ class Slot:
 
 
 def sweep() -> None:
-    """Remove the folders of runs that were killed together with their judges: their PID is gone, and they are old."""
-    for folder in Path(tempfile.gettempdir()).glob("swarmeval-*-*"):
-        pid = folder.name.split("-")[1]
+    """Remove the folders of runs that were killed together with their judges: their PID is gone.
+
+    One of another PID namespace, where it may live, must be old as well.
+    """
+    for folder in Path(tempfile.gettempdir()).glob("swarmeval-*-*-*"):
+        _, pid, namespace, _ = folder.name.split("-", 3)
         with contextlib.suppress(OSError):  # another sweeps it, or it is not ours
             found = folder.stat()
-            mine = found.st_uid == os.geteuid() and pid.isdecimal() and not Path("/proc", pid).exists()
-            if mine and time.time() - found.st_mtime > STALE_S:  # not of a live run in another PID namespace
+            ended = found.st_uid == os.geteuid() and pid.isdecimal() and not Path("/proc", pid).exists()
+            if ended and (namespace == pid_namespace() != UNKNOWN or time.time() - found.st_mtime > STALE_S):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def pid_namespace() -> str:
+    """What tells apart the places where a PID means a process."""
+    with contextlib.suppress(OSError):
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
+    return UNKNOWN
 
 
 async def end(process: asyncio.subprocess.Process) -> bytes:

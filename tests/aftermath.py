@@ -287,7 +287,8 @@ class Run:
         known = (*RUN_FILES, LOCK, ARCHIVE)
         strange = [path.name for path in self.seen.iterdir() if not any(fnmatch.fnmatch(path.name, k) for k in known)]
         assert strange == []
-        assert list(self.scratch.iterdir()) == []
+        left = sorted(str(path.relative_to(self.scratch)) for path in self.scratch.rglob("*"))
+        assert left == [], left
 
 
 NewRun = Callable[..., Run]

@@ -13,8 +13,9 @@ from watch.processes import Group, Thrifty, context_switches, memory_mb, switche
 PARENT = """
 import subprocess, sys
 def child(code):
-    return subprocess.Popen([sys.executable, "-S", "-c", code], stdin=subprocess.PIPE)
-sleeper = child("input()")
+    return subprocess.Popen([sys.executable, "-S", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+sleeper = child("print('here', flush=True); input()")
+sleeper.stdout.readline()  # before, it may have no memory yet
 for line in sys.stdin:
     if line == "work\\n":
         child("import time\\nwhile time.process_time() < 0.3: pass").wait()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from bench.errors import SandboxError
 from bench.records import Execution, Outcome, Program
-from sandbox.runner import ROOT, Sandbox
+from sandbox.runner import ROOT, Sandbox, pid_namespace, sweep
 from tests.sandboxed import MEMORY_MB, TIMEOUT_S, descendants, folders, run_all, when
 
 ENDINGS = {
@@ -299,3 +300,18 @@ def test_what_is_in_force_is_said_in_one_line() -> None:
     line = asyncio.run(session())
     assert "rlimits (memory, cpu, " in line
     assert line.endswith("empty environment, no_new_privs, nice 19")
+
+
+def test_folders_of_killed_runs_are_removed_unless_their_process_may_live_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    dead, here = process.pid, pid_namespace()
+    names = [f"swarmeval-{dead}-{here}-a", f"swarmeval-{dead}-1-b", f"swarmeval-{os.getpid()}-{here}-c", "swarmeval-x"]
+    for name in [*names, f"swarmeval-{dead}-1-old"]:
+        (tmp_path / name).mkdir()
+    os.utime(tmp_path / f"swarmeval-{dead}-1-old", (0, 0))
+    sweep()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
