@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": "two runs over the same tasks, side by side (python main.py compare --help)",
     "union": "what several profiles of a run find together (python main.py union --help)",
     "report": "a run on one page: report.html in its folder (python main.py report --help)",
+    "serve": "the model behind OpenAI's API (python main.py serve --help)",
     "doctor": "before an expensive run: is this machine fit for it (python main.py doctor --help)",
 }
 EPILOG = "commands:\n" + "\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items())
@@ -132,6 +133,19 @@ def report_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def serve_parser() -> argparse.ArgumentParser:
+    """The flags of `serve`."""
+    parser = Parser(
+        prog="main.py serve",
+        description="The model behind OpenAI's API: /v1/chat/completions, /v1/completions, /v1/models, /health, "
+        "/metrics. Until Ctrl-C.",
+        allow_abbrev=False,
+    )
+    _add_config(parser)
+    _add_set(parser)
+    return parser
+
+
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", default="config/config.yaml", metavar="PATH", help="settings (default: %(default)s)"
@@ -181,6 +195,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif words and words[0] == "report":
             options = report_parser().parse_args(words[1:])
             from commands.report import report as command
+        elif words and words[0] == "serve":
+            options = serve_parser().parse_args(words[1:])
+            from commands.serve import serve as command
         else:
             if words and not words[0].startswith("-"):
                 run_parser().error(f"there is no command {words[0]!r}; there is: {', '.join(COMMANDS)}")

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
 
 from bench.errors import DeviceError, WorkerDied, WorkerGone
-from workers.protocol import Answer, Progress, Refusal, ReplicaInfo, Reply, Request
+from workers.protocol import Answer, Piece, Progress, Refusal, ReplicaInfo, Reply, Request
 
 INFO = ReplicaInfo(
     engine="echo",
@@ -93,8 +93,9 @@ class EchoWorker:
             self._in_flight.discard(request.job_id)
             yield self._answer(request)
 
-    def stream(self, request: Request) -> AsyncIterator[Answer]:
-        return self.generate([request])
+    async def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
+        async for answer in self.generate([request]):
+            yield answer
 
     async def drain(self) -> None:
         self._draining = True

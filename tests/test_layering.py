@@ -64,6 +64,9 @@ FLOORS = {
     # what users call
     "commands.beside": 5,
     "commands.open_run": 5, "commands.signals": 5, "commands.summary": 5, "commands.session": 5.5,
+    "serving.faults": 0, "serving.bodies": 2, "serving.forms": 2, "serving.hanging_up": 0,
+    "serving.pool": 3.5, "serving.tally": 3.6,
+    "serving.calls": 3.7, "serving.app": 3.8, "serving.http": 1, "commands.serve": 5.8,
     "commands.extractors": 5.6, "commands.watching": 5.6, "commands.fleets": 5,
     "commands.run": 5.8, "commands.score": 5.8, "commands.doctor": 5.8, "commands.compare": 5.8,
     "commands.union": 5.8, "commands.report": 5.8,

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -85,7 +85,7 @@ class LocalWorker:
         """Yield the answers to these requests as they are born. Raises WorkerDied."""
         return self._asked().answers(requests)
 
-    def stream(self, request: Request) -> AsyncIterator[Piece | Answer]:
+    def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
         """Yield the pieces of one request, and its answer. Raises WorkerDied."""
         return self._asked().items([request])
 

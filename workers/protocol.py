@@ -5,7 +5,7 @@ stand-in outside, whatever carries the messages (local process, Ray actor, endpo
 dataclasses because they cross process borders as MessagePack, told apart by their tag.
 """
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
@@ -152,8 +152,8 @@ class Worker(Protocol):
         before its end frees the rows of what it had asked.
         """
 
-    def stream(self, request: Request) -> AsyncIterator[Piece | Answer]:
-        """The same for one request that streams: pieces, then its answer."""
+    def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
+        """The same for one request that streams: pieces, then its answer. To be closed by who leaves early."""
 
     async def drain(self) -> None:
         """Make the replica forget what it has not begun; what it has begun is still answered."""
