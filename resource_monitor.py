@@ -41,6 +41,7 @@ GPU_FIELDS = (
 GPU_COLUMNS = (*TIME_COLUMNS, "index", "uuid", "name", *GPU_FIELDS)
 
 USES = ("cpu_pct", "rss_mb", "processes", "threads", "ctx_voluntary", "ctx_involuntary")
+METER_EVERY_S = 60.0  # however seldom samples are: counters of busy processors begin anew after some minutes
 SHARE_OF_A_CORE = 0.003  # of each kind of reading; machines with hundreds of threads are looked at less often
 
 log = logging.getLogger("swarmeval")
@@ -73,19 +74,21 @@ class ResourceMonitor:
         live: Callable[[], Mapping[str, Cell]],
         judges: Callable[[], Iterable[int]] = nobody,
         on_gpus: Callable[[Sequence[DeviceSample]], None] = unheard,
+        meter_every_s: float = METER_EVERY_S,
     ) -> None:
         self._folder = folder
         self._interval_s = interval_s
         self._tracker = tracker
         self._live = live
         self._on_gpus = on_gpus
+        self._meter_every_s = meter_every_s
         self._resources = CsvTrace(folder / RESOURCES, RESOURCE_COLUMNS)
         self._gpus = CsvTrace(folder / GPUS, GPU_COLUMNS)
         self._host = Thrifty(lambda: host.use(folder), SHARE_OF_A_CORE)
         self._processes = Thrifty(_Watched(processes, judges).read, SHARE_OF_A_CORE)
         self._failed: set[str] = set()  # what has been complained about
         self._before_s = 0.0  # that earlier sessions watched
-        self._began: float | None = None
+        self._began: float | None = None  # with the first reading of the meters
         self._drawn = Drawn(None, {}), 0.0
         self._cpu_s = 0.0
         self._stopping = threading.Event()
@@ -93,7 +96,6 @@ class ResourceMonitor:
 
     def start(self) -> None:
         self._before_s = _seconds_watched(self._folder / RESOURCES)
-        self._began = time.monotonic()
         self._thread.start()
 
     def stop(self) -> None:
@@ -109,7 +111,7 @@ class ResourceMonitor:
 
     @property
     def drawn(self) -> tuple[Drawn, float]:
-        """What the run drew up to the last sample, and the elapsed_s of that."""
+        """What the run drew up to the last reading of the meters, and the elapsed_s of that."""
         return self._drawn
 
     @property
@@ -128,24 +130,38 @@ class ResourceMonitor:
 
     def _watch(self) -> None:
         nvml = GpuMonitor()
-        meter = Meter(Rapl(), self._before())
+        before = self._before()
         self._resources.open()
         self._gpus.open()
         self._tried("host", self._host)  # CPU % counts from the reading before: this one begins it
         self._tried("processes", self._processes)
-        meter.read(visible_here(nvml.read()), self.elapsed_s)
-        due = time.monotonic()
+        meter, gpus = Meter(Rapl(), before), visible_here(nvml.read())
+        due = self._began = time.monotonic()
+        meter.read(gpus, self.elapsed_s)
         try:
             last = False
             while not last:  # so that a run stopped at once has a sample too
                 due = max(due + self._interval_s, time.monotonic())  # late samples are skipped, not made up
-                last = self._stopping.wait(due - time.monotonic())
+                last = self._waited(due, lambda: self._read_meters(visible_here(nvml.read()), meter))
                 self._sample(visible_here(nvml.read()), meter)
                 self._cpu_s = time.thread_time()
         finally:
             self._resources.close()
             self._gpus.close()
             nvml.close()
+
+    def _waited(self, due: float, read_meters: Callable[[], object]) -> bool:
+        """Until a sample is due, however far that is, or the monitor is stopped: then True."""
+        while due - time.monotonic() > self._meter_every_s:
+            if self._stopping.wait(self._meter_every_s):
+                return True
+            read_meters()
+        return self._stopping.wait(max(0.0, due - time.monotonic()))
+
+    def _read_meters(self, gpus: Sequence[DeviceSample], meter: Meter) -> tuple[Drawn, float]:
+        elapsed_s = self.elapsed_s
+        self._drawn = meter.read(gpus, elapsed_s), elapsed_s
+        return self._drawn
 
     def _before(self) -> Before:
         """What earlier sessions drew; unknown where their traces cannot be read."""
@@ -156,13 +172,11 @@ class ResourceMonitor:
             return Before(None, None)
 
     def _sample(self, gpus: Sequence[DeviceSample], meter: Meter) -> None:
-        elapsed_s = self.elapsed_s
+        drawn, elapsed_s = self._read_meters(gpus, meter)
         stamp: Row = {
             "time": datetime.now(UTC).astimezone().isoformat(timespec="milliseconds"),
             "elapsed_s": elapsed_s,
         }
-        drawn = meter.read(gpus, elapsed_s)
-        self._drawn = drawn, elapsed_s
         live = self._tried("live numbers", self._live)
         row = {**stamp, **self._tried("host", self._host), **self._tried("processes", self._processes), **live}
         row["rapl_j"] = drawn.rapl_j

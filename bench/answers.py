@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.journal import NAME as JOURNAL
 from bench.journal import Entry, entries
-from bench.records import NOT_GENERATED, Completion, Job, Outcome, parse_job_id
+from bench.records import NOT_GENERATED, Completion, Job, parse_job_id
 
 MOST_CELLS = 20_000  # of a map of tasks and agents
 MOST_PLACES = 100_000  # answers whose places are held
@@ -28,7 +28,7 @@ class Place:
     outcome: str  # "" while there is no verdict
     answer_at: int
     verdict_at: int = -1
-    size: int = 0  # bytes of both texts
+    size: int = 0  # characters of both texts
 
 
 @dataclass(slots=True)
@@ -62,11 +62,12 @@ class Answers:
         self.path = folder / JOURNAL
         self.counts: dict[str, tuple[int, int]] = {}  # by task: (verdicts, passes) of round 0
         self.outcomes: Counter[str] = Counter()  # of round 0
-        self.failures = self.answered = self.judged = 0  # of all rounds
+        self.failures = self.answered = self.judged = self.passes = 0  # of all rounds
         self.agents: set[int] = set()
         self.timings = Timings()
         self.places: dict[str, Place] = {}
-        self.shown_agents = max(1, MOST_CELLS // max(1, tasks))  # those with ids below this
+        self._agents_most = max(1, MOST_CELLS // max(1, tasks))
+        self._mapped: set[int] = set()  # the agents that the map has: the first that answer, whatever their ids
         self.not_shown = 0  # answers without a place
         chance = random.Random(SEED)
         for offset, entry in entries(self.path):
@@ -78,6 +79,8 @@ class Answers:
             job = parse_job_id(answer.job_id)
             self.answered += 1
             self.agents.add(job.agent_id)
+            if len(self._mapped) < self._agents_most:
+                self._mapped.add(job.agent_id)
             self.counts.setdefault(job.task_id, (0, 0))
             size = len(entry.completion.text) if entry.completion else 0
             if entry.completion is not None:
@@ -85,13 +88,14 @@ class Answers:
             else:
                 self.failures += 1
                 self.outcomes[NOT_GENERATED] += job.round == 0
-            if job.agent_id < self.shown_agents and len(self.places) < MOST_PLACES:
+            if job.agent_id in self._mapped and len(self.places) < MOST_PLACES:
                 outcome = NOT_GENERATED if entry.failure else ""
                 self.places[answer.job_id] = Place(job, outcome, offset, size=size)
             else:
                 self.not_shown += 1
         elif entry.verdict is not None:
             self.judged += 1
+            self.passes += entry.verdict.passed
             job = parse_job_id(entry.verdict.job_id)
             if job.round == 0:
                 judged, passed = self.counts.get(job.task_id, (0, 0))
@@ -100,10 +104,6 @@ class Answers:
             if (place := self.places.get(entry.verdict.job_id)) is not None:
                 place.outcome, place.verdict_at = str(entry.verdict.outcome), offset
                 place.size += len(entry.verdict.completion)
-
-    @property
-    def passed(self) -> int:
-        return self.outcomes[Outcome.PASSED]
 
     @property
     def evaluations(self) -> int:

@@ -1,10 +1,11 @@
 """What a solved task cost, and what answering one job after another would have cost. Pure arithmetic on score.json."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-SOLVED = 0.5  # of its answers pass
+from bench.paired import SOLVED
+from bench.records import NOT_GENERATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class BeforeAfter:
     """A run beside its jobs answered one by one, on one replica with nothing else to do."""
 
     measured: int  # jobs that were answered so
-    jobs: int  # of the run
+    jobs: int  # that the run answered, in all its rounds
     sequential_s: float  # for all jobs, extrapolated from the measured ones
     run_s: float
     sequential_tokens_per_s: float | None
@@ -32,9 +33,9 @@ class BeforeAfter:
         return self.sequential_s / self.run_s
 
 
-def solved(counts: Mapping[str, tuple[int, int]]) -> int:
+def solved(counts: Iterable[tuple[int, int]]) -> int:
     """Of tasks with (verdicts, passes), how many are solved: at least half of their answers pass."""
-    return sum(1 for judged, passed in counts.values() if judged and passed / judged >= SOLVED)
+    return sum(1 for judged, passed in counts if judged and passed / judged >= SOLVED)
 
 
 def cost(score: Mapping[str, Any], joules: float | None, units: int) -> Cost:
@@ -48,7 +49,7 @@ def before_after(score: Mapping[str, Any]) -> BeforeAfter | None:
     alone, run_s = score.get("batch_audit"), score.get("generation_s")
     if not alone or not alone["jobs"] or not run_s or not alone["avg_latency_s"]:
         return None
-    jobs = score["evaluations"]
+    jobs = _answered(score)
     return BeforeAfter(
         measured=alone["jobs"],
         jobs=jobs,
@@ -57,3 +58,11 @@ def before_after(score: Mapping[str, Any]) -> BeforeAfter | None:
         sequential_tokens_per_s=alone["tokens_per_s"],
         run_tokens_per_s=score.get("tokens_per_s"),
     )
+
+
+def _answered(score: Mapping[str, Any]) -> int:
+    """The completions that generation_s was spent on; where a run repairs, `evaluations` are its first round's only."""
+    rounds = score.get("rounds")
+    if not rounds:
+        return int(score["evaluations"])
+    return sum(found["jobs"] - found["outcomes"].get(NOT_GENERATED, 0) for found in rounds)

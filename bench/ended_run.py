@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def read(folder: Path) -> EndedRun:
         shares=shares,
         memory_mb=max((float(row["workers_rss_mb"]) for row in _rows(folder / "resource_trace.csv", "workers_rss_mb")),
                       default=None),
-        energy_wh=score["energy"]["joules"] / 3600 if "energy" in score else energy_wh(folder / "gpu_trace.csv"),
+        energy_wh=score["energy"]["joules"] / 3600 if "energy" in score else energy_wh(folder, manifest),
     )  # fmt: skip
 
 
@@ -111,13 +111,16 @@ def differing(one: EndedRun, other: EndedRun) -> dict[str, tuple[object, object]
     return {key: pair for key, pair in found.items() if pair[0] != pair[1]}
 
 
-def energy_wh(trace: Path) -> float | None:
-    """What all GPUs drew by a trace, for runs whose score does not say: their power times the time between samples.
+def energy_wh(folder: Path, manifest: Mapping[str, Any]) -> float | None:
+    """What its GPUs drew by a run's trace, where no score says: their power times the time between samples.
 
-    None where none says.
+    None where none says, and of a run that used none.
     """
+    config = manifest.get("config", {})
+    if config.get("device") == "cpu" or config.get("engine") == "scripted":
+        return None  # the trace has the machine's GPUs, whoever used them
     joules, last = 0.0, dict[str, float]()
-    for row in _rows(trace, "power_w"):
+    for row in _rows(folder / "gpu_trace.csv", "power_w"):
         now, before = float(row["elapsed_s"]), last.get(row["uuid"])
         if before is not None:
             joules += float(row["power_w"]) * (now - before)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from bench.paired import SOLVED
+from bench.costs import solved
 
 
 def energy(
@@ -24,7 +24,6 @@ def energy(
     known = all(source in idle_w for source in joules)
     idle = sum(idle_w[source] for source in joules) if known else None
     above = None if idle is None else drawn - idle * watched_s
-    solved = sum(1 for judged, passed in counts if judged and passed / judged >= SOLVED)
     return {
         "joules": drawn,
         "watched_s": watched_s,
@@ -32,7 +31,7 @@ def energy(
         "joules_above_idle": above,
         "joules_per_output_token": _per(above, output_tokens),
         "joules_per_evaluation": _per(above, evaluations),
-        "joules_per_solved_task": _per(above, solved),
+        "joules_per_solved_task": _per(above, solved(counts)),
         "source": "+".join(joules),
     }
 

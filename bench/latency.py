@@ -64,7 +64,8 @@ def exponential(values: Sequence[float]) -> Exponential:
     """By maximum likelihood. Raises ValueError where there are not two values, one is negative or all are 0.
 
     Its mean is estimated from the same values, which makes the usual table of the Kolmogorov-Smirnov distance too
-    kind; this is that of Lilliefors' case, as Stephens modified it.
+    kind; this is that of Lilliefors' case, as Stephens modified it. The values are taken for independent: latencies of
+    jobs that shared a device at the same time are not quite, and their p is lower than it should be.
     """
     if len(values) < 2 or min(values) < 0 or not max(values) > 0:
         raise ValueError("an exponential distribution is fitted to two values or more, none negative, not all 0")

@@ -1,40 +1,25 @@
 """`score --extractors ...`: the same replies under the rules of other harnesses, each program judged as ours are."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import DataError
 from bench.extractors import OURS, Rule
-from bench.files import replaced
 from bench.other_verdicts import OtherVerdicts, key_of
 from bench.records import Completion, Outcome, Task, parse_job_id
 from bench.results import Results
 from bench.settings import RunConfig
-from bench.stats import mean_pass_at_k
+from bench.under_rules import NAME, UnderRule, tasks_of, under_rule, write
 from commands.open_run import OpenRun
 from commands.session import user_error
 from human_eval_runner import Judge
-
-NAME = "extractors.json"
-SHOWN = 6  # tasks in a line
 
 Program = tuple[str, str]  # task id, completion
 Programs = dict[Program, list[tuple[str, str]]]  # and who makes it: rule, job id
 
 log = logging.getLogger("swarmeval")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One rule."""
-
-    name: str
-    pass_at_1: float
-    passed: frozenset[str]  # job ids
 
 
 def side_by_side(config: RunConfig, record: OpenRun, under: Mapping[str, Rule]) -> str:
@@ -56,10 +41,8 @@ def side_by_side(config: RunConfig, record: OpenRun, under: Mapping[str, Rule]) 
         raise DataError("--extractors: no line of the file has a raw reply; completions and solutions are code already")
     record.note(finished=False)
     passed = _judged(config, record, replies, under)
-    rows = [row(name, replies, frozenset(found)) for name, found in {OURS: ours, **passed}.items()]
-    with replaced(record.folder / NAME) as file:
-        json.dump({one.name: {"pass@1": one.pass_at_1, "passed": sorted(one.passed)} for one in rows}, file, indent=2)
-        file.write("\n")
+    rows = [under_rule(name, replies, frozenset(found)) for name, found in {OURS: ours, **passed}.items()]
+    write(record.folder, rows)
     record.note(finished=True)
     return "\n".join(lines(rows, record.folder / NAME))
 
@@ -124,28 +107,12 @@ async def judge_all(judge: Judge, workers: int, programs: Programs, known: Other
             known.add(key_of(*program), await outcome(program))
 
 
-def row(name: str, replies: Mapping[str, str], passed: frozenset[str]) -> Row:
-    counts: dict[str, tuple[int, int]] = {}
-    for job_id in replies:
-        task_id = parse_job_id(job_id).task_id
-        answers, passes = counts.get(task_id, (0, 0))
-        counts[task_id] = (answers + 1, passes + (job_id in passed))
-    return Row(name, mean_pass_at_k(counts.values(), 1), passed)
-
-
-def lines(rows: list[Row], path: Path) -> Iterator[str]:
+def lines(rows: list[UnderRule], path: Path) -> Iterator[str]:
     ours = rows[0]
     yield f"\nthe same replies under other rules ({path})"
     yield f"{'':28}{'pass@1':>8}{'passes':>8}"
     for one in rows:
         yield f"{one.name:28}{one.pass_at_1:>8.1%}{len(one.passed):>8}"
-        yield from _tasks("loses", ours.passed - one.passed)
-        yield from _tasks("finds", one.passed - ours.passed)
-
-
-def _tasks(what: str, jobs: frozenset[str]) -> Iterator[str]:
-    """Of jobs that only one of two rules passes: their tasks."""
-    found = sorted({parse_job_id(job_id).task_id for job_id in jobs}, key=lambda task: (len(task), task))
-    if found:
-        more = f", and {len(found) - SHOWN} more tasks" if len(found) > SHOWN else ""
-        yield f"    {what} {len(jobs)}: {', '.join(found[:SHOWN])}{more}"
+        for what, jobs in (("loses", ours.passed - one.passed), ("finds", one.passed - ours.passed)):
+            if jobs:
+                yield f"    {what} {len(jobs)}: {tasks_of(jobs)}"

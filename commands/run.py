@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         fleet = chosen_fleet.make(tracer)
         tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
         watching = Watching(config, record, fleet, chosen_fleet.here, tracker)
-        desk = _Desk(config, plan, record, progress, watching)
+        desk = _Desk(config, plan, record, progress, watching, tracer)
         hooks = Hooks(request=desk.request, ready=desk.ready, publish=desk.publish)
         score: dict[str, object] = {}
         try:
@@ -102,12 +102,21 @@ def run(options: argparse.Namespace) -> int:
 class _Desk:
     """Answers the coordinator's questions with what run knows: prompts, manifest, screen, watchers."""
 
-    def __init__(self, config: RunConfig, plan: Plan, record: OpenRun, progress: Progress, watching: Watching) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        plan: Plan,
+        record: OpenRun,
+        progress: Progress,
+        watching: Watching,
+        tracer: Tracer | None,
+    ) -> None:
         self._config = config
         self._plan = plan
         self._record = record
         self._progress = progress
         self._watching = watching
+        self._tracer = tracer
         self._mode = ""
 
     def ready(self, device: str, info: ReplicaInfo) -> None:
@@ -134,3 +143,5 @@ class _Desk:
         self._watching.publish(status)
         status_file.write(self._record.folder, status)
         self._progress.update(status)
+        if self._tracer is not None:
+            self._tracer.rest()

@@ -16,7 +16,7 @@ from bench.reply_file import read_replies
 from bench.settings import JUDGED_BY, RunConfig
 from commands.extractors import side_by_side
 from commands.open_run import OpenRun, opened
-from commands.session import carry_out
+from commands.session import carry_out, make_report
 from commands.summary import say
 from watch import status as status_file
 from watch.logs import shown
@@ -60,7 +60,10 @@ def score(options: argparse.Namespace) -> int:
                 record.journal.append(entry)
         hooks = Hooks(request=_no_request, ready=_no_replica, publish=lambda status: _publish(record, progress, status))
         ending = carry_out(config, record, None, hooks, lambda: {"model_id": None, "benchmark": config.benchmark})
-        others = side_by_side(config, record, under) if under and ending.exit_code == 0 else ""
+        others = ""
+        if under and ending.exit_code == 0:
+            others = side_by_side(config, record, under)
+            make_report(record)  # once more: it shows them
     say(f"{ending.summary}\n{others}" if others else ending.summary)
     return ending.exit_code
 

@@ -4,12 +4,14 @@ import argparse
 import asyncio
 import ipaddress
 import os
+import signal
 import socket
 import sys
 
 from bench import settings_file
 from bench.settings import RunConfig
 from commands.fleets import Chosen, choose
+from commands.signals import heeded
 from commands.summary import say
 from watch.logs import shown
 
@@ -48,12 +50,13 @@ async def _serve(config: RunConfig, chosen: Chosen, sock: socket.socket, key: st
             say(f"ready: http://{name}:{port}/v1, model {chosen.model}, {pool.rows} rows")
             await pool.until_failed()
 
-        serving = asyncio.create_task(server.serve(sock))
-        looking = asyncio.create_task(look_after())
-        await asyncio.wait([serving, looking], return_when=asyncio.FIRST_COMPLETED)
-        if looking.done():
-            server.end()
-        await serving
+        with heeded(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), server.end)):
+            serving = asyncio.create_task(server.serve(sock))
+            looking = asyncio.create_task(look_after())
+            await asyncio.wait([serving, looking], return_when=asyncio.FIRST_COMPLETED)
+            if looking.done():
+                server.end()
+            await serving
         if looking.done():
             looking.result()
         looking.cancel()

@@ -23,6 +23,7 @@ from watch.processes import context_switches
 from watch.report import NAME as REPORT
 from watch.report import write as write_report
 from watch.trace import Tracer
+from watch.trace import write as write_trace
 from workers.protocol import Fleet
 
 log = logging.getLogger("swarmeval")
@@ -87,6 +88,8 @@ def carry_out(
     finally:
         score = _close(record, session, reason, facts)
     if reason in (FINISHED, DRAINED):
+        if tracer is None:
+            write_trace(record.folder)  # an earlier session may have been traced, and killed
         make_report(record)
     seconds = time.monotonic() - began
     voluntary, involuntary = (after - before for after, before in zip(context_switches(), switches, strict=True))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from types import TracebackType
 from typing import Self
@@ -35,7 +36,9 @@ class Watching:
         self._record = record
         self._status: Status | None = None
         self._on_gpus = any(device.uuid for device in devices)
-        self.fleet = WatchedFleet(fleet, lambda: self._snapshot(BEFORE_LOAD), lambda: self._snapshot(AFTER_INFERENCE))
+        # A driver may take its time to answer. One thread: moments are noted in the order in which they came.
+        self._looking = ThreadPoolExecutor(1, "device-memory")
+        self.fleet = WatchedFleet(fleet, lambda: self._look(BEFORE_LOAD), lambda: self._look(AFTER_INFERENCE))
         places = [Place(device.name, tuple(filter(None, device.uuid.split(",")))) for device in devices]
 
         def pids() -> dict[str, int]:
@@ -67,6 +70,7 @@ class Watching:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._monitor.stop()
+        self._looking.shutdown()
 
     def publish(self, status: Status) -> None:
         """The run's state, each second."""
@@ -77,14 +81,12 @@ class Watching:
         """A replica is loaded."""
         self._events.add("loaded", device, f"{info.weights}, {info.rows} rows, in {info.load_s:.1f} s")
         self._memory.told(device, BEFORE_LOAD, info.before_load_mb)
-        if self._on_gpus:  # a driver may take its time to answer
-            asyncio.get_running_loop().run_in_executor(None, self._snapshot, AFTER_LOAD, [device])
-        else:
-            self._snapshot(AFTER_LOAD, [device])
+        self._looking.submit(self._snapshot, AFTER_LOAD, [device])
 
     def facts(self) -> dict[str, object]:
         """End the watching; gives what score.json says of energy, and adds to the manifest what it says of memory."""
         self._monitor.stop()
+        self._looking.shutdown()
         self._record.note(memory={name: asdict(held) for name, held in self._memory.held.items()})
         drawn, watched_s = self._monitor.drawn
         joules = drawn.joules()
@@ -100,6 +102,10 @@ class Watching:
             ledger.counts(),
         )
         return {} if found is None else {"energy": found}
+
+    def _look(self, moment: str) -> None:
+        """Take a snapshot of all devices, after those that were asked for before, and wait for it."""
+        self._looking.submit(self._snapshot, moment).result()
 
     def _snapshot(self, moment: str, names: Sequence[str] | None = None) -> None:
         found = self._memory.snapshot(moment, list_devices() if self._on_gpus else (), names)

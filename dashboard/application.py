@@ -12,10 +12,11 @@ from dashboard import letters
 from dashboard.view import View
 from dashboard.words import UNKNOWN, bar, flow, folded, number, percent, plain, seconds, spark
 from watch.progress import done, failures, hms
+from watch.status import ENDED
 
 STATES = {"killed": "bold white on red", "failed": "bold white on red", "interrupted": "bold black on yellow"}
 SCORES = ("pass@1", "pass@10", "pass@100", "total", "partial")
-OVER = ("done", "interrupted", "failed", "killed")  # else a score is that of an earlier session
+OVER = {*ENDED, "killed"}  # else a score is that of an earlier session
 STALE_S = 10.0  # without news after which the age of the last is shown in colour
 SPARK_WIDTH = 8
 TO_COME = "no run yet"
@@ -30,7 +31,7 @@ def state(view: View, width: int) -> list[Text]:
     line.append(f" {plain(word)} " if word in STATES else plain(word), STATES.get(word, "bold green"))
     if status is not None:
         age_s = max(0.0, snapshot.read_at - status.updated_at)
-        ended = word in ("done", "interrupted", "failed")
+        ended = word in ENDED
         when = time.strftime("%H:%M:%S", time.localtime(status.updated_at)) if ended else f"{age_s:.0f} s ago"
         line.append(f"  PID {status.pid}  {'ended at' if ended else 'updated'} ")
         line.append(when, "yellow" if age_s > STALE_S and not ended else "")

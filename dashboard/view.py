@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from bench.journal import NAME as JOURNAL
@@ -11,6 +12,7 @@ from watch import snapshot
 from watch.follow import Follower, Tally
 from watch.snapshot import Row, Snapshot
 
+PAUSE_S = 2.0  # by which the clock of the day may run ahead of the run's own before the run was interrupted
 RATE_ROWS = 5  # samples over which what the machine counts since boot becomes a rate
 
 
@@ -53,11 +55,23 @@ def look(follower: Follower, whole: bool = False) -> View:
 
 
 def rate(rows: tuple[Row, ...], column: str) -> float | None:
-    """What a counter gains in a second from the first to the last of these rows."""
+    """What a counter gains in a second from the first to the last of these rows; None across two sessions: those of
+    the machine count on between them, and elapsed_s does not.
+    """
     if len(rows) < 2:
         return None
     figures = [to_float(row.get(name)) for row in (rows[0], rows[-1]) for name in (column, "elapsed_s")]
     first, began, last, ended = figures
     if first is None or began is None or last is None or ended is None or ended <= began or last < first:
         return None
+    before, now = (_unix_s(row.get("time", "")) for row in (rows[0], rows[-1]))
+    if before is not None and now is not None and now - before > ended - began + PAUSE_S:
+        return None
     return (last - first) / (ended - began)
+
+
+def _unix_s(stamp: str) -> float | None:
+    try:
+        return datetime.fromisoformat(stamp).timestamp()
+    except ValueError:
+        return None

@@ -1,9 +1,7 @@
 """The HTTP server around the app: a socket, an end that lets what has begun finish. The one home of uvicorn."""
 
-import asyncio
 import contextlib
 import logging
-import signal
 import socket
 
 import uvicorn
@@ -11,19 +9,21 @@ from fastapi import FastAPI
 
 from bench.errors import ConfigError
 
+BACKLOG = 2048  # connections that may wait to be taken
 END_S = 30  # what has begun may take so long once the server is to end
 
 log = logging.getLogger("swarmeval")
 
 
 def listener(host: str, port: int) -> socket.socket:
-    """A bound socket; port 0 is any free one. Raises ConfigError where it cannot be had."""
+    """A socket that clients can already reach; port 0 is any free one. Raises ConfigError where it cannot be had."""
     try:
         family, kind, number, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family, kind, number)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(place)
+            sock.listen(BACKLOG)
         except OSError:
             sock.close()
             raise
@@ -35,7 +35,7 @@ def listener(host: str, port: int) -> socket.socket:
 
 
 class HttpServer:
-    """Answers on a bound socket until told to end."""
+    """Answers on a listening socket until told to end."""
 
     def __init__(self, app: FastAPI) -> None:
         self._server = uvicorn.Server(
@@ -54,20 +54,8 @@ class HttpServer:
         self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
 
     async def serve(self, sock: socket.socket) -> None:
-        """Return when end() was called, or a signal came, and what had begun is answered; a second one cuts it off."""
-        loop = asyncio.get_running_loop()
-        wanted = [
-            number
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-            if signal.getsignal(number) is not signal.SIG_IGN  # as nohup leaves it
-        ]
-        for number in wanted:
-            loop.add_signal_handler(number, self.end)
-        try:
-            await self._server.serve([sock])
-        finally:
-            for number in wanted:
-                loop.remove_signal_handler(number)
+        """Return when end() was called and what had begun is answered."""
+        await self._server.serve([sock])
 
     def end(self) -> None:
         """Take no new calls; said twice: let the others fall."""

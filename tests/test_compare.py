@@ -46,8 +46,14 @@ def test_flips_are_tasks_that_became_solved_or_unsolved() -> None:
 def test_energy_is_power_times_time_of_every_gpu(tmp_path: Path) -> None:
     trace = tmp_path / "gpu_trace.csv"
     trace.write_text("elapsed_s,uuid,power_w\n0,x,100\n0,y,\n10,x,360\n20,x,360\n20,y,50\n")
-    assert energy_wh(trace) == 2.0
-    assert energy_wh(tmp_path / "none.csv") is None
+    assert energy_wh(tmp_path, {"config": {"device": "cuda", "engine": "slots"}}) == 2.0
+    assert energy_wh(tmp_path / "none", {}) is None
+
+
+@pytest.mark.parametrize("config", [{"device": "cpu"}, {"device": "cuda", "engine": "scripted"}])
+def test_gpus_that_a_run_did_not_use_cost_it_nothing(tmp_path: Path, config: dict[str, str]) -> None:
+    (tmp_path / "gpu_trace.csv").write_text("elapsed_s,uuid,power_w\n0,x,100\n10,x,360\n")
+    assert energy_wh(tmp_path, {"config": config}) is None
 
 
 def test_energy_is_what_the_score_says_where_it_does(tmp_path: Path) -> None:

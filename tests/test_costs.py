@@ -11,7 +11,7 @@ SCORE = {
 
 
 def test_a_task_is_solved_when_half_of_its_answers_pass() -> None:
-    assert solved({"a": (4, 2), "b": (4, 1), "c": (0, 0), "d": (1, 1)}) == 2
+    assert solved([(4, 2), (4, 1), (0, 0), (1, 1)]) == 2
 
 
 def test_a_cost_is_all_of_it_by_the_number_of_units_and_nothing_where_there_are_none() -> None:
@@ -24,6 +24,16 @@ def test_the_time_one_by_one_is_extrapolated_to_all_jobs() -> None:
     assert found is not None
     assert (found.measured, found.sequential_s, found.run_s) == (5, 1000.0, 100.0)
     assert found.speed_up == pytest.approx(10.0)
+
+
+def test_repairs_are_jobs_that_one_by_one_would_take_their_time_too() -> None:
+    rounds = [
+        {"jobs": 40, "outcomes": {"PASSED": 9, "RAISED": 30, "NOT_GENERATED": 1}},
+        {"jobs": 30, "outcomes": {"RAISED": 30}},
+    ]
+    found = before_after({**SCORE, "rounds": rounds})
+    assert found is not None
+    assert (found.jobs, found.sequential_s) == (69, 1725.0)
 
 
 @pytest.mark.parametrize("lacking", ["batch_audit", "generation_s"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.records import Status
+from dashboard.view import rate
 from metrics_dashboard import main
 from tests.made_up_run import (
     NUMBERS,
@@ -117,6 +118,15 @@ def test_broken_files_are_named_and_the_rest_is_shown(
     ):
         assert fault in text
     assert "CPU 43 %" in text
+
+
+def test_what_a_counter_gained_while_nobody_ran_is_no_rate() -> None:
+    def row(clock: str, elapsed_s: str, read_mb: str) -> dict[str, str]:
+        return {"time": f"2026-11-21T{clock}+01:00", "elapsed_s": elapsed_s, "disk_read_mb": read_mb}
+
+    rows = (row("10:00:00.000", "7", "100"), row("10:00:02.100", "9", "104"))
+    assert rate(rows, "disk_read_mb") == 2.0
+    assert rate((*rows, row("12:00:00.000", "10", "90104")), "disk_read_mb") is None
 
 
 def test_a_folder_without_a_run_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

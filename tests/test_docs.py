@@ -11,10 +11,7 @@ LATER = {"wandb", "run.log.*"}  # written by W&B and by rotation, or by a later 
 
 
 def test_every_flag_is_in_the_readme() -> None:
-    parsers = (
-        main.run_parser(), main.score_parser(), main.doctor_parser(), main.compare_parser(), main.union_parser(),
-        main.report_parser(),
-    )  # fmt: skip
+    parsers = [main.make_parser(name) for name in (None, *main.COMMANDS)]
     flags = {word for parser in parsers for action in parser._actions for word in action.option_strings}
     assert [flag for flag in sorted(flags - {"-h"}) if f"`{flag}`" not in README] == []
 

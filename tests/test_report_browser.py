@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bench import under_rules
 from bench.records import Completion, Outcome, Verdict
+from bench.under_rules import under_rule
 from tests.browser import Page, chromium, page
 from tests.run_folders import BEGAN, Answer, leave, plan_of
 from tests.test_report import HOSTILE
@@ -38,6 +40,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )  # fmt: skip
 
     leave(folder, config, plan, answers(), notes={"cheat": HOSTILE[0]})
+    jobs = [plan.job(k).job_id for k in range(plan.total)]
+    rules = {"ours": jobs[:12], "lm-eval-instruct": jobs[8:30], "simple-evals": []}
+    under_rules.write(folder, [under_rule(name, jobs, frozenset(passed)) for name, passed in rules.items()])
     return write(folder)
 
 

@@ -103,6 +103,25 @@ def test_a_run_shorter_than_the_interval_has_one_row_and_ends_at_once(tmp_path: 
     assert len(rows(tmp_path / "resource_trace.csv")) == 1
 
 
+@pytest.mark.slow
+def test_meters_are_read_however_seldom_samples_are(tmp_path: Path) -> None:
+    with ResourceMonitor(tmp_path, 3600, nothing, Listener(), dict, meter_every_s=0.01) as monitor:
+        ends = time.monotonic() + WAIT_S
+        while (read_at_s := monitor.drawn[1]) == 0 and time.monotonic() < ends:
+            time.sleep(0.01)
+    assert 0 < read_at_s < monitor.drawn[1]
+    assert len(rows(tmp_path / "resource_trace.csv")) == 1
+
+
+def test_the_clock_stands_until_the_meters_are_read(tmp_path: Path) -> None:
+    monitor = ResourceMonitor(tmp_path, 3600, nothing, Listener(), dict)
+    assert monitor.elapsed_s == 0.0
+    began = time.monotonic()
+    with monitor:
+        pass
+    assert 0 < monitor.drawn[1] < time.monotonic() - began
+
+
 def test_a_monitor_that_never_started_stops() -> None:
     ResourceMonitor(Path("unused"), 1, nothing, Listener(), dict).stop()
 

@@ -31,7 +31,7 @@ def test_nested_scores_get_keys_that_can_be_listed_and_plotted() -> None:
         "intervals/pass@1/low": 0.4,
         "intervals/pass@1/high": 0.6,
         "partial": False,
-        "unions/low": "a",
+        "unions/0": "a",
     }
 
 

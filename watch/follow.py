@@ -91,6 +91,7 @@ class Follower:
         self.folder = folder
         self._path = folder / NAME
         self._of: tuple[str, int] | None = None  # run id and inode
+        self.behind = False  # whether there was more than the last look took in
         self.tally = Tally()
 
     def look(self, run_id: str, agents: Sequence[int] = ()) -> int:
@@ -98,6 +99,7 @@ class Follower:
 
         `agents` are the run's, in their order, as far as its manifest is there already.
         """
+        self.behind = False
         try:
             with self._path.open("rb") as file:
                 about = os.fstat(file.fileno())
@@ -113,6 +115,7 @@ class Follower:
         except FileNotFoundError:
             self._of, self.tally = None, Tally()
             return 0
+        self.behind = self.tally.read + len(data) < about.st_size
         whole = data.rfind(b"\n") + 1  # what follows is half a line: it is read again when it has its end
         for line in data[: max(0, whole - 1)].split(b"\n") if whole else ():
             self.tally.add(line)
@@ -126,8 +129,3 @@ class Follower:
         while before < self.tally.read < end:
             before = self.tally.read
             self.look(run_id, agents)
-
-    @property
-    def behind(self) -> bool:
-        """Whether there was more than the last look took in."""
-        return self.tally.size - self.tally.read > MOST_BYTES

@@ -46,10 +46,6 @@ class DeviceMemory:
     def held(self) -> dict[str, Held]:
         return dict(self._held)
 
-    @property
-    def on_gpus(self) -> bool:
-        return any(place.uuids for place in self._places.values())
-
     def look(self, gpus: Iterable[DeviceSample]) -> None:
         """See whether a device holds more than ever before."""
         used = {gpu.uuid: gpu.memory_used_mb for gpu in gpus}

@@ -12,7 +12,7 @@ from bench.records import NOT_GENERATED, Job, Outcome
 
 WORDS = (*(str(outcome) for outcome in Outcome), NOT_GENERATED)
 CODES = {word: code for code, word in enumerate(WORDS, start=1)}  # 0: no verdict yet
-DIGITS = re.compile(r"(\d+)")
+DIGITS = re.compile(r"([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class OutcomeGrid:
     def tasks(self) -> list[str]:
         """The tasks met so far, HumanEval/9 before HumanEval/10."""
         if len(self._sorted) != len(self._columns):
-            self._sorted = sorted(self._columns, key=_natural)
+            self._sorted = sorted(self._columns, key=natural)
         return self._sorted
 
     def counts(self) -> list[tuple[int, int]]:
@@ -130,5 +130,8 @@ class OutcomeGrid:
         column.words[row] = code
 
 
-def _natural(task_id: str) -> list[tuple[bool, int, str]]:
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in DIGITS.split(task_id)]
+def natural(task_id: str) -> list[tuple[int, str]]:
+    """A key that sorts numbers by their size, however long: T/2 before T/10."""
+    parts = DIGITS.split(task_id)
+    parts[1::2] = [digits.lstrip("0") for digits in parts[1::2]]
+    return [(len(part) if place % 2 else 0, part) for place, part in enumerate(parts)]

@@ -21,10 +21,10 @@ from bench.intervals import confidence
 from bench.records import Task
 from bench.run_folder import Manifest, read_manifest
 from bench.stats import scores
+from bench.under_rules import read as read_under_rules
 from bench.version import VERSION
 from watch import report_words as words
 from watch import status as status_file
-from watch.csv_trace import GPUS
 from watch.report_data import drawn, latencies, over, tasks_and_agents
 from watch.report_replies import by_task, pack
 from watch.timeline import timeline
@@ -61,7 +61,7 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
     try:
         over_time = timeline(folder, answers.timings)
         energy = score.get("energy") or {}
-        joules = energy.get("joules_above_idle") or energy.get("joules") or _joules(folder)
+        joules = energy.get("joules_above_idle") or energy.get("joules") or _joules(folder, manifest)
     except OSError as error:
         raise OutputError(f"{error.filename}: cannot be read ({error.strerror})") from None
     prompts = {task.task_id: task.question or task.prompt for task in tasks}
@@ -74,6 +74,7 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
         "score": score, "certainty": words.certainty(score), "status": status, "status_words": said,
         "what_ran": words.what_ran(manifest, answers), "settings": words.settings(manifest),
         "outcomes": words.outcomes(answers), "published": words.others(score, manifest),
+        "under_rules": words.under_rules(read_under_rules(folder)),
         "costs": words.costs(score, answers, joules), "joules": joules, "energy": energy,
         "sequential": words.sequential(score), "latency": latency, "events": over_time.events,
         "events_in_all": over_time.events_in_all, "series": over_time.series,
@@ -163,8 +164,8 @@ def _planned(folder: Path) -> int | None:
     return status.total_jobs if status else None
 
 
-def _joules(folder: Path) -> float | None:
-    wh = energy_wh(folder / GPUS)
+def _joules(folder: Path, manifest: Manifest) -> float | None:
+    wh = energy_wh(folder, manifest)
     return None if wh is None else 3600 * wh
 
 

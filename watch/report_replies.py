@@ -5,7 +5,6 @@ A pack is JSON, compressed (zlib), as base64. What the page left out or cut, it 
 
 import base64
 import json
-import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass, replace
 from bench.answers import Answers, Place
 from bench.journal import Reader
 from bench.records import Outcome
+from watch.outcome_grid import natural
 
 PACKED_MOST = 4_400_000  # characters of all packs: the page stays under 5 MB
 RAW_MOST = 60_000_000  # characters tried first, before anything was compressed: bounds time and memory
@@ -74,13 +74,8 @@ def by_task(answers: Answers, order: Iterable[str] = ()) -> dict[str, list[Place
     for places in tasks.values():
         places.sort(key=lambda place: (place.job.agent_id, place.job.sample, place.job.round))
     ranks = {task_id: rank for rank, task_id in enumerate(order)}
-    names = sorted(tasks, key=lambda name: (ranks.get(name, len(ranks)), _natural(name)))
+    names = sorted(tasks, key=lambda name: (ranks.get(name, len(ranks)), natural(name)))
     return {name: tasks[name] for name in names}
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Parts that sort numbers by their size: T/2 before T/10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def fitting(tasks: Mapping[str, Sequence[Place]], raw: int) -> Portion:

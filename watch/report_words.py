@@ -9,6 +9,7 @@ from bench.costs import before_after, cost, solved
 from bench.published import beside, published
 from bench.records import NOT_GENERATED, Outcome
 from bench.stats import pass_at_k
+from bench.under_rules import UnderRule, tasks_of
 
 MEANING = {
     Outcome.PASSED: "all tests of the task passed",
@@ -73,7 +74,10 @@ def completeness(manifest: Mapping[str, Any], answers: Answers, planned: int | N
     of = f" of {planned:,}" if planned else ""
     if not manifest.get("finished"):
         last = manifest["sessions"][-1] if manifest["sessions"] else {}
-        how = "it goes on, or its process was killed" if last.get("ended_at") is None else str(last.get("reason"))
+        goes_on = last.get("ended_at") is None
+        if not goes_on and last.get("reason") == "finished":  # `score`, which then judges under other rules
+            return "partial", "Every job is judged; the comparison with other rules is not: the same command goes on."
+        how = "it goes on, or its process was killed" if goes_on else str(last.get("reason"))
         return "partial", f"The run is not finished ({how}): {answers.answered:,}{of} jobs are answered."
     if answers.failures:
         return (
@@ -132,12 +136,27 @@ def others(score: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[dict[s
     return found
 
 
+def under_rules(rows: Sequence[UnderRule]) -> list[dict[str, Any]]:
+    """The same replies under each rule, and which of our verdicts it turns around; the first row is ours."""
+    found = []
+    for one in rows:
+        lost, gained = rows[0].passed - one.passed, one.passed - rows[0].passed
+        found.append({
+            "name": one.name, "pass_at_1": one.pass_at_1, "interval": one.interval, "is_ours": one is rows[0],
+            "passes": f"{len(one.passed):,}" + (f" of {one.replies:,}" if one.replies is not None else ""),
+            "differ": f"{len(lost) + len(gained):,}",
+            "how": "; ".join(f"{what} {len(jobs):,}: {tasks_of(jobs)}"
+                             for what, jobs in (("loses", lost), ("finds", gained)) if jobs),
+        })  # fmt: skip
+    return found
+
+
 def costs(score: Mapping[str, Any], answers: Answers, joules: float | None) -> list[dict[str, str]]:
-    """A row each: of an answer, of a passing answer, of a solved task."""
+    """A row each: of an answer, of a passing answer, of a solved task. Time and tokens are those of all rounds."""
     units = {
-        "an answer": answers.evaluations,
-        "an answer that passes": answers.passed,
-        "a solved task": solved(answers.counts),
+        "an answer": answers.judged,
+        "an answer that passes": answers.passes,
+        "a solved task": solved(answers.counts.values()),
     }
     rows = []
     for name, count in units.items():

@@ -14,11 +14,11 @@ from bench.run_folder import read_manifest
 from watch import logs
 from watch import status as status_file
 from watch.csv_trace import GPUS, RESOURCES, last_rows
+from watch.events import NAME as EVENTS
 
 HISTORY = 60  # samples of the machine that are drawn
 MOST_GPU_ROWS = 16 * HISTORY
 LOG_BYTES = 16 * 1024
-EVENTS = "events.jsonl"
 
 Row = dict[str, str]  # a CSV row: column -> cell, "" where nothing was measured
 
@@ -38,11 +38,6 @@ class Snapshot:
     log: tuple[str, ...] = ()  # the last lines of run.log
     events: tuple[str, ...] = ()  # what happened to workers and memory, in words, with the time since the start
     trouble: tuple[str, ...] = ()
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether the coordinator is gone without having said so."""
-        return self.state == "killed"
 
     @property
     def state(self) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.errors import OutputError
+
 MIB = 1 << 20
 
 log = logging.getLogger("swarmeval")
@@ -52,16 +54,24 @@ def spans_path(folder: Path, track: str) -> Path:
     return folder / f"trace_{file_name(track)}.jsonl"
 
 
+def span_files(folder: Path) -> list[Path]:
+    """Of every process of a traced run."""
+    return sorted(folder.glob("trace_*.jsonl"))
+
+
 def spans(path: Path) -> Iterator[dict[str, Any]]:
-    """What a file holds, line by line; a torn line is left out."""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                span = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(span, dict) and {"session", "lane", "name", "start_us", "end_us"} <= span.keys():
-                yield span
+    """What a file holds, line by line; a torn line is left out. Raises OutputError when it cannot be read."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                try:
+                    span = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(span, dict) and {"session", "lane", "name", "start_us", "end_us"} <= span.keys():
+                    yield span
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def rss_mb() -> float:

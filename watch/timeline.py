@@ -18,8 +18,8 @@ from typing import Any
 
 from bench.answers import Timings
 from watch.csv_trace import GPUS, RESOURCES
+from watch.events import NAME as EVENTS
 
-EVENTS = "events.jsonl"
 POINTS = 240  # of a series
 COARSER = 4  # times, for answers: they end at one moment each
 MOST_EVENTS = 200

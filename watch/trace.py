@@ -1,22 +1,22 @@
 """Where the time of a run goes: the spans of its processes as a Chrome trace, a flame graph of each.
 
 trace.json opens in chrome://tracing and in Perfetto. The workers write their own spans (workers/phases.py); those of
-the judges are written here. Knows no model and no sandbox.
+the judges are written here. It can be made of the spans on disk at any time. Knows no model and no sandbox.
 """
 
 import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from bench.errors import OutputError
 from bench.files import replaced
 from watch.flame import Flame, flame_path
-from watch.spans import SpanFile, rss_mb, spans, spans_path
+from watch.spans import SpanFile, rss_mb, span_files, spans, spans_path
 
 NAME = "trace.json"
 COORDINATOR = "coordinator"
@@ -32,10 +32,11 @@ Event = dict[str, Any]
 class Tracer:
     """One session of a traced run, as the coordinator sees it; leaves trace.json behind, whatever ends it."""
 
-    def __init__(self, folder: Path, session: int) -> None:
+    def __init__(self, folder: Path, session: int, clock: Callable[[], int] = time.perf_counter_ns) -> None:
         self.folder = folder.resolve()
         self.session = session
-        self.origin_ns = time.perf_counter_ns()
+        self._clock = clock
+        self.origin_ns = clock()
         self._file = SpanFile(spans_path(self.folder, COORDINATOR), session, self.origin_ns)
         self._lanes: dict[str, list[_Span | None]] = defaultdict(list)
         self._flushed_ns = self.origin_ns
@@ -50,42 +51,51 @@ class Tracer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end_all()
         if self._flame is not None:
             self._flame.write()
-        for lanes in self._lanes.values():
-            for lane in lanes:
-                self._end(lane)
-        self._file.flush()
         write(self.folder)
 
     def judged(self, what: str, took_s: float) -> None:
         """Something ended just now. What goes on at the same time is drawn on lanes beside each other."""
-        end_ns = time.perf_counter_ns()
+        end_ns = self._clock()
         start_ns = end_ns - int(took_s * 1e9)
         lanes = self._lanes[what]
         number = next((n for n, last in enumerate(lanes) if last is None or last.end_ns <= start_ns), len(lanes))
         if number == len(lanes):
             lanes.append(None)
         last = lanes[number]
-        if last is not None and start_ns - last.end_ns < JOIN_NS and end_ns - last.start_ns < JOINED_NS:
-            last.end_ns, last.count = end_ns, last.count + 1
+        if last is not None and last.goes_on(start_ns, end_ns):
+            last.end_ns, last.count, last.worked_ns = end_ns, last.count + 1, last.worked_ns + end_ns - start_ns
         else:
             self._end(last)
             lanes[number] = _Span(f"{what} {number + 1}", what, start_ns, end_ns)
-        if end_ns - self._flushed_ns > FLUSH_NS:
-            self._flushed_ns = end_ns
-            self._file.flush()
+        self.rest()
+
+    def rest(self) -> None:
+        """Leave on disk what was seen, once a second: no more is lost with a killed process. To be called often."""
+        now_ns = self._clock()
+        if now_ns - self._flushed_ns >= FLUSH_NS:
+            self._flushed_ns = now_ns
+            self._end_all()
             if self._flame is not None:
                 self._flame.rest()
 
+    def _end_all(self) -> None:
+        for lanes in self._lanes.values():
+            for lane in lanes:
+                self._end(lane)
+        self._file.flush()
+
     def _end(self, span: "_Span | None") -> None:
-        if span is not None:
-            facts = {"count": span.count, "rss_mb": rss_mb()}
+        if span is not None and not span.is_told:
+            facts = {"count": span.count, "worked_us": round(span.worked_ns / 1000, 1), "rss_mb": rss_mb()}
             self._file.add(span.lane, span.name, span.start_ns, span.end_ns, **facts)
+            span.is_told = True
 
 
 class _Span:
-    """The last of a lane: what follows at once is joined to it."""
+    """The last of a lane: what follows at once is joined to it, until it is told."""
 
     def __init__(self, lane: str, name: str, start_ns: int, end_ns: int) -> None:
         self.lane = lane
@@ -93,19 +103,60 @@ class _Span:
         self.start_ns = start_ns
         self.end_ns = end_ns
         self.count = 1
+        self.worked_ns = end_ns - start_ns  # without the gaps that joining closes
+        self.is_told = False
+
+    def goes_on(self, start_ns: int, end_ns: int) -> bool:
+        """Whether what began and ended then is joined to it."""
+        return not self.is_told and start_ns - self.end_ns < JOIN_NS and end_ns - self.start_ns < JOINED_NS
+
+
+class _Overtaken(Exception):
+    """Somebody else replaced trace.json in the meantime."""
 
 
 def write(folder: Path) -> None:
-    """trace.json of all sessions in the folder. A disk that cannot take it is logged."""
+    """As `make`, within a run: what cannot be written is logged."""
     try:
-        with replaced(folder / NAME) as file:
-            file.write('{"displayTimeUnit": "ms", "traceEvents": [\n')
-            totals: Totals = {}
-            for number, event in enumerate(events(folder, totals)):
-                file.write((",\n" if number else "") + json.dumps(event))
-            file.write(f'\n], "otherData": {json.dumps({"phases": totals})}}}\n')
-    except (OutputError, OSError) as error:
+        make(folder)
+    except OutputError as error:
         log.warning("%s: is not written, the run goes on (%s)", folder / NAME, error)
+
+
+def make(folder: Path) -> Path | None:
+    """trace.json of all sessions, those that were killed among them, as far as their spans are on disk.
+
+    Gives its path; None where nothing was traced. Raises OutputError.
+    """
+    path = folder / NAME
+    while span_files(folder):
+        before = _mark(path)
+        try:
+            with replaced(path) as file:
+                _fill(file, folder)
+                if _mark(path) != before:
+                    raise _Overtaken
+            return path
+        except _Overtaken:  # a run that ends has spans that a report beside it, begun before, has not seen
+            continue
+    return None
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    """What tells a file from one that takes its place."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _fill(file: TextIO, folder: Path) -> None:
+    file.write('{"displayTimeUnit": "ms", "traceEvents": [\n')
+    totals: Totals = {}
+    for number, event in enumerate(events(folder, totals)):
+        file.write((",\n" if number else "") + json.dumps(event))
+    file.write(f'\n], "otherData": {json.dumps({"phases": totals})}}}\n')
 
 
 Totals = dict[str, dict[str, dict[str, float]]]  # process -> phase -> seconds, spans, peak memory
@@ -113,7 +164,7 @@ Totals = dict[str, dict[str, dict[str, float]]]  # process -> phase -> seconds, 
 
 def events(folder: Path, totals: Totals) -> Iterator[Event]:
     """The events of a folder's spans, process by process; what they come to is entered into `totals`."""
-    paths = sorted(folder.glob("trace_*.jsonl"), key=lambda path: (COORDINATOR not in path.name, path.name))
+    paths = sorted(span_files(folder), key=lambda path: (COORDINATOR not in path.name, path.name))
     begins_us = _beginnings(paths)
     for pid, path in enumerate(paths, 1):
         process = path.stem.removeprefix("trace_")
@@ -121,22 +172,25 @@ def events(folder: Path, totals: Totals) -> Iterator[Event]:
         yield _meta("process_sort_index", pid, 0, sort_index=pid)
         tids: dict[str, int] = {}
         for span in spans(path):
+            if span["session"] not in begins_us:
+                continue  # it began after the first look
             lane, name = str(span["lane"]), str(span["name"])
             if lane not in tids:
                 tids[lane] = len(tids) + 1
                 yield _meta("thread_name", pid, tids[lane], name=lane)
-            start_us = begins_us[span["session"]] + span["start_us"]
-            duration_us = span["end_us"] - span["start_us"]
+            # Whole microseconds: Perfetto drops a span that begins a nanosecond before the one ahead of it ends, and
+            # sums of fractions do not meet.
+            start_us, end_us = (round(begins_us[span["session"]] + span[key]) for key in ("start_us", "end_us"))
             gauges = {key: value for key, value in span.items() if key.endswith("_mb")}
-            facts = {"session": span["session"], **({"count": span["count"]} if "count" in span else {})}
+            facts = {"session": span["session"]} | {key: span[key] for key in ("count", "worked_us") if key in span}
             yield {
-                "name": name, "cat": process, "ph": "X", "ts": round(start_us, 1), "dur": round(duration_us, 1),
+                "name": name, "cat": process, "ph": "X", "ts": start_us, "dur": end_us - start_us,
                 "pid": pid, "tid": tids[lane], "args": facts | gauges,
             }  # fmt: skip
             for gauge, value in gauges.items():
-                ts = round(start_us + duration_us, 1)
-                yield {"name": gauge, "ph": "C", "ts": ts, "pid": pid, "tid": 0, "args": {gauge: value}}
-            _enter(totals.setdefault(process, {}).setdefault(name, {}), duration_us / 1e6, gauges)
+                yield {"name": gauge, "ph": "C", "ts": end_us, "pid": pid, "tid": 0, "args": {gauge: value}}
+            worked_us = span.get("worked_us", span["end_us"] - span["start_us"])
+            _enter(totals.setdefault(process, {}).setdefault(name, {}), worked_us / 1e6, gauges)
 
 
 def _enter(total: dict[str, float], seconds: float, gauges: dict[str, float]) -> None:

@@ -16,7 +16,7 @@ from watch import wandb_run
 from watch.wandb_login import check_login
 from watch.wandb_run import line_of
 
-QUEUE_LENGTH = 10_000  # hours of samples at 1 Hz, a few MB
+QUEUE_LENGTH = 10_000  # hours of samples at 1 Hz: 18 MB, with eight GPUs 96 MB
 OPEN_LIMIT_S = 5.0  # at the end of a run, for a server that has not answered yet
 FINISH_LIMIT_S = 12.0  # for one that has; wandb_run's own limits end before it
 GIVEN_UP_LIMIT_S = 5.0  # and then the disk, with what no server took
@@ -153,4 +153,5 @@ def make_tracker(
     if mode == "off":
         return NoTracker()
     known = dict(manifest)  # as it is now: what is noted later is noted in another thread
-    return WandbTracker(lambda: wandb_run.open_run(config, mode, folder, run_id, known, environ), wandb_run.give_up)
+    subject = wandb_run.Subject(config, folder, run_id, known, environ)
+    return WandbTracker(lambda: wandb_run.open_run(subject, mode), wandb_run.give_up)

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,17 @@ RESULTS = (  # the most telling first: what no longer fits is left out
 MOST_VALUES = 2_000  # in a summary: profiles and their unions may be many
 
 log = logging.getLogger("swarmeval")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The run that is to be tracked, as far as W&B is told of it."""
+
+    config: RunConfig
+    folder: Path
+    run_id: str
+    manifest: Mapping[str, object]
+    environ: Mapping[str, str]  # the user's WANDB_* variables
 
 
 class WandbRun:
@@ -99,7 +111,9 @@ def chosen(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def flat(values: Mapping[str, object]) -> dict[str, object]:
-    """Nested values under keys that W&B can list and plot: {"intervals/pass@1/low": 0.1}. Nulls are left out."""
+    """Nested values under keys that W&B can list and plot: {"intervals/pass@1/low": 0.1}, two numbers being the ends of
+    an interval. Nulls are left out.
+    """
     found = dict(_leaves("", values))
     return dict(list(found.items())[:MOST_VALUES])
 
@@ -109,37 +123,31 @@ def _leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
         for key, inner in value.items():
             yield from _leaves(f"{name}/{key}" if name else str(key), inner)
     elif isinstance(value, list | tuple):
-        ends = ("low", "high") if len(value) == 2 else range(len(value))
-        for key, inner in zip(ends, value, strict=True):
+        is_interval = len(value) == 2 and all(isinstance(end, int | float) for end in value)
+        for key, inner in zip(("low", "high") if is_interval else range(len(value)), value, strict=True):
             yield from _leaves(f"{name}/{key}", inner)
     elif value is not None:
         yield name, value
 
 
-def open_run(
-    config: RunConfig,
-    mode: str,
-    folder: Path,
-    run_id: str,
-    manifest: Mapping[str, object],
-    environ: Mapping[str, str],
-) -> WandbRun:
+def open_run(subject: Subject, mode: str) -> WandbRun:
     """A new run; offline, where a server does not let us have one online."""
     try:
-        run = _begun(config, mode, folder, run_id, manifest, environ)
+        run = _begun(subject, mode)
     except Exception as error:
         if mode != "online":
             raise
         _forget()
-        run = _begun(config, "offline", folder, run_id, manifest, environ)
+        run = _begun(subject, "offline")
         log.warning(
             "W&B cannot be had online (%s); this run is recorded offline, 'wandb sync %s' sends it",
             line_of(error),
             Path(run.dir).parent,
         )
     else:
-        log.info("W&B run %s (%s): %s", run_id, mode, run.url if mode == "online" else Path(run.dir).parent)
-    return WandbRun(run, folder, run_id)
+        where = run.url if mode == "online" else Path(run.dir).parent
+        log.info("W&B run %s (%s): %s", subject.run_id, mode, where)
+    return WandbRun(run, subject.folder, subject.run_id)
 
 
 def line_of(error: Exception) -> str:
@@ -167,14 +175,8 @@ def _forget() -> None:
     timer.cancel()
 
 
-def _begun(
-    config: RunConfig,
-    mode: str,
-    folder: Path,
-    run_id: str,
-    manifest: Mapping[str, object],
-    environ: Mapping[str, str],
-) -> Any:
+def _begun(subject: Subject, mode: str) -> Any:
+    config, environ = subject.config, subject.environ
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its last words to a server that hangs take 20 s
     import wandb
 
@@ -200,13 +202,13 @@ def _begun(
     if "WANDB_INIT_TIMEOUT" not in environ:
         settings.init_timeout = INIT_LIMIT_S
     run: Any = wandb.init(
-        dir=str(folder),
+        dir=str(subject.folder),
         project=preferred("wandb_project", "WANDB_PROJECT"),
         entity=preferred("wandb_entity", "WANDB_ENTITY"),
         tags=preferred("wandb_tags", "WANDB_TAGS"),
-        id=run_id,
-        name=run_id,
-        config=_without_key(manifest),
+        id=subject.run_id,
+        name=subject.run_id,
+        config=_without_key(subject.manifest),
         mode="online" if mode == "online" else "offline",
         resume="allow",
         settings=settings,
