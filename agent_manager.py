@@ -40,6 +40,7 @@ class Hooks:
     request: Callable[[int, Attempt | None], Request]  # of a job number and what it repairs; after the first `ready`
     ready: Callable[[str, ReplicaInfo], None]  # a replica is loaded; raises UserError when it does not fit the run
     publish: Callable[[Status], None]  # once a second
+    clock: Callable[[], float] = time.time  # Unix time, which may jump: for records only
 
 
 class Coordinator:
@@ -110,15 +111,14 @@ class Coordinator:
         """Where the run stands now."""
         ledger = self._ledger
         # Judging goes on when generation has ended; its time is not generation's.
-        elapsed_s = (
-            self._elapsed_s() if self._phase in ("loading", "generating") or not self._began else ledger.session_s
-        )
+        is_generating = self._phase in ("loading", "generating") or not self._began
+        elapsed_s = self._elapsed_s() if is_generating else ledger.session_s
         jobs_per_s = rate(ledger.answered.count - self._answered_before, elapsed_s)
         return Status(
             run_id=self._run_id,
             pid=os.getpid(),
             phase=phase or self._phase,
-            updated_at=time.time(),
+            updated_at=self._hooks.clock(),
             total_jobs=ledger.planned,
             done_jobs=ledger.answered.count,
             failures=ledger.failures,
@@ -142,8 +142,8 @@ class Coordinator:
 
     # What Dispatch asks of its Office.
 
-    def is_answered(self, k: int) -> bool:
-        return k in self._ledger.answered
+    def next_unanswered(self, k: int) -> int:
+        return self._ledger.answered.next_missing(k)
 
     def all_answered(self) -> bool:
         """And none of the answers may call for another."""
@@ -158,7 +158,7 @@ class Coordinator:
         if self._began is None:
             self._began = time.monotonic()
             self._phase = "draining" if self._draining else "generating"
-            self._record(Entry(session=SessionStart(time.time())))
+            self._record(Entry(session=SessionStart(self._hooks.clock())))
 
     async def keep(self, reply: Reply, device: str, batch_id: int, attempts: int) -> None:
         """Journal a reply the moment it is born, then let it be judged."""
@@ -179,13 +179,14 @@ class Coordinator:
             ttft_s=reply.ttft_s,
             latency_s=reply.latency_s,
             finish_reason=reply.finish_reason,
-            finished_at=time.time(),
+            finished_at=self._hooks.clock(),
             elapsed_s=self._elapsed_s(),
         )
 
     def fail(self, k: int, reason: str, attempts: int, device: str) -> None:
         job_id = self._ledger.jobs.job(k).job_id
-        self._record(Entry(failure=Failure(job_id, reason, attempts, device, time.time(), self._elapsed_s())))
+        failure = Failure(job_id, reason, attempts, device, self._hooks.clock(), self._elapsed_s())
+        self._record(Entry(failure=failure))
         log.warning("%s: no completion after %d attempts (%s)", job_id, attempts, reason)
 
     # Its own tasks.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from bench import secrets
 from bench.errors import UserError
 from bench.version import VERSION
 
@@ -190,9 +191,19 @@ def open_closed_streams() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal without the letter costs the letter only
 
 
+def leave_broken_streams() -> None:
+    """Have what a screen that is gone was to show go nowhere: Python would exit with 120 for it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives its exit code."""
     open_closed_streams()
+    secrets.guard()
     words = list(sys.argv[1:] if argv is None else argv)
     name = words.pop(0) if words and not words[0].startswith("-") else None
     if name is not None and name not in COMMANDS:
@@ -205,6 +216,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    finally:
+        leave_broken_streams()
 
 
 if __name__ == "__main__":

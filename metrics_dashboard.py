@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from watch.follow import Follower
+from watch.progress import is_dumb
 
 LEAST_S, MOST_S = 0.1, 3600.0
 YIELDS = 10  # how nice the screen is: drawing must not slow the run
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(options.run)
     if options.once:
         return _print_once(folder)
-    if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
+    if is_dumb() or not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         print("the dashboard needs a terminal; add --once for one plain page", file=sys.stderr)
         return 2
     return _watch(folder, options.interval, options.beside)
@@ -47,7 +48,13 @@ def _print_once(folder: Path) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # lines and dashes where the encoding has none
     console = Console(highlight=False)
-    console.print(page(view, console.width), overflow="ellipsis", no_wrap=True, crop=False)
+    try:
+        console.print(page(view, console.width), overflow="ellipsis", no_wrap=True, crop=False)
+        console.file.flush()
+    except OSError as error:
+        print(f"the page cannot be printed ({error.strerror})", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is buffered goes nowhere, in silence
+        return 2
     return 0
 
 

@@ -35,19 +35,20 @@ class Loaded:
     load_s: float
 
 
-def locate(model_id: str, progress: bool = True, weights: bool = True) -> str:
+def locate(model_id: str, progress: bool = True, weights: bool = True, code: bool = False) -> str:
     """What `load` takes: "embedded", or the folder of the model, fetched from the hub where need be.
 
-    Without `weights`, the folder may lack them. Raises ModelUnavailable.
+    Without `weights`, what is fetched lacks them; with `code`, it has the model's own Python. Raises ModelUnavailable.
     """
     if model_id == EMBEDDED:
         embedded.find()
         return EMBEDDED
     folder = Path(model_id)
     if not folder.is_dir():
-        return hub.fetch(model_id, progress, weights)
+        return hub.fetch(model_id, progress, weights, code)
     if not (folder / "config.json").is_file():
         raise ModelUnavailable(f"{model_id}: a folder without config.json, so it holds no model")
+    hub.check_weights(model_id, folder)
     return model_id
 
 
@@ -57,18 +58,22 @@ def folder_of(model: str) -> str:
     return str(embedded.converted(embedded.find(), embedded.cache_root())) if model == EMBEDDED else model
 
 
-def config_of(folder: str) -> Any:
-    """The model's transformers configuration. Raises ModelUnavailable when it cannot be read."""
+def config_of(folder: str, code: bool = False) -> Any:
+    """The model's transformers configuration; `code`: its own Python may run. Raises ModelUnavailable."""
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=code)
     except (ValueError, OSError, KeyError, ImportError) as error:
-        raise ModelUnavailable(f"{folder}: cannot be loaded: {_first_line(error)}") from error
+        raise ModelUnavailable(unreadable(folder, error)) from error
 
 
-def load(model: str, *, device: str, load_in_4bit: bool, data_parallel: bool = True) -> Loaded:
+def load(
+    model: str, *, device: str, load_in_4bit: bool, data_parallel: bool = True, trust_remote_code: bool = False
+) -> Loaded:
     """Put one replica on the device ("cuda:0", "cpu"); sharded over every visible GPU without data_parallel.
+
+    Weights are read from *.safetensors and nothing else; Python that the model brings runs with trust_remote_code only.
 
     Raises ModelUnavailable when the model cannot be read, DeviceError when it does not fit or lands elsewhere.
     """
@@ -85,13 +90,13 @@ def load(model: str, *, device: str, load_in_4bit: bool, data_parallel: bool = T
     dtype = compute_dtype(device)
     sharded = device != "cpu" and not data_parallel
     try:
-        tokenizer, loaded = _read(folder, device, dtype, load_in_4bit, sharded)
+        tokenizer, loaded = _read(folder, device, dtype, load_in_4bit, sharded, trust_remote_code)
     except (MemoryError, RuntimeError, ValueError, OSError, KeyError, ImportError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise DeviceError(_too_big(model, device, load_in_4bit, sharded)) from error
         if isinstance(error, RuntimeError):  # a fault of ours or the libraries', not of what the user asked for
             raise
-        raise ModelUnavailable(f"{model}: cannot be loaded: {_first_line(error)}") from error
+        raise ModelUnavailable(unreadable(model, error)) from error
     check_placement(loaded, device, load_in_4bit, sharded)
     name = _dtype_name(dtype)
     return Loaded(
@@ -184,20 +189,30 @@ def is_out_of_memory(error: Exception) -> bool:
     return any(words in str(error) for words in ("can't allocate memory", "dispatched on the CPU or the disk"))
 
 
-def _read(folder: str, device: str, dtype: "torch.dtype", four_bit: bool, sharded: bool) -> tuple[Any, Any]:
+def unreadable(model: str, error: Exception) -> str:
+    """Why a model cannot be loaded, in one line."""
+    if "trust_remote_code" in str(error):
+        return (
+            f"{model}: brings Python of its own, which could do anything here and is not run; "
+            "read it, and set trust_remote_code: true"
+        )
+    return f"{model}: cannot be loaded: {_first_line(error)}"
+
+
+def _read(folder: str, device: str, dtype: "torch.dtype", four_bit: bool, sharded: bool, code: bool) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
     quantization = None
     if four_bit:
         quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=code)
     model = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=dtype,
         device_map="auto" if sharded else {"": device},
         quantization_config=quantization,
         use_safetensors=True,
-        trust_remote_code=False,
+        trust_remote_code=code,
     )
     return tokenizer, model
 

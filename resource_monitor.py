@@ -16,7 +16,7 @@ from typing import Self
 from bench.records import DeviceSample
 from gpu_monitor import GpuMonitor, visible_here
 from watch import host
-from watch.csv_trace import GPUS, RESOURCES, Cell, CsvTrace, last_rows
+from watch.csv_trace import GPUS, RESOURCES, Cell, CsvTrace, last_rows, number
 from watch.energy import Before, Drawn, Meter, Rapl, earlier
 from watch.processes import Group, Thrifty, context_switches
 from watch.tracking import Tracker
@@ -167,7 +167,7 @@ class ResourceMonitor:
         """What earlier sessions drew; unknown where their traces cannot be read."""
         try:
             return earlier(self._folder / RESOURCES, self._folder / GPUS)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             log.warning("monitor: what earlier sessions drew cannot be read, the run goes on (%s)", error)
             return Before(None, None)
 
@@ -227,9 +227,9 @@ def _seconds_watched(trace: Path) -> float:
     """elapsed_s of the last row: where a resumed run's clock goes on, the pause between sessions left out."""
     try:
         rows = last_rows(trace, 1)
-        return float(rows[0]["elapsed_s"]) if rows else 0.0
-    except (OSError, KeyError, ValueError):  # unreadable, a file of other columns, or a damaged one
+    except OSError:
         return 0.0
+    return (number(rows[0].get("elapsed_s")) if rows else None) or 0.0  # a damaged one says none
 
 
 def _gpu_row(gpu: DeviceSample, drawn: Drawn) -> Row:

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.errors import OutputError
 from bench.journal import NAME as JOURNAL
 from bench.journal import Entry, entries
 from bench.records import NOT_GENERATED, Completion, Job, parse_job_id
@@ -71,7 +72,10 @@ class Answers:
         self.not_shown = 0  # answers without a place
         chance = random.Random(SEED)
         for offset, entry in entries(self.path):
-            self._add(offset, entry, chance)
+            try:
+                self._add(offset, entry, chance)
+            except ValueError as error:
+                raise OutputError(f"{self.path}: holds a job that is none ({error}); start anew with --fresh") from None
 
     def _add(self, offset: int, entry: Entry, chance: random.Random) -> None:
         answer = entry.completion or entry.failure

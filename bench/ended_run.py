@@ -1,8 +1,7 @@
 """A run folder as somebody who compares reads it: settings, scores, tasks, profiles, and what its traces add up to."""
 
-import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from bench.errors import DataError
 from bench.records import NOT_GENERATED, Outcome
 from bench.run_folder import read_manifest
 from bench.settings import JUDGED_BY
+from watch.csv_trace import number, rows
 
 # Settings that concern the folder and the screen only.
 NO_MATTER = (
@@ -59,8 +59,8 @@ def read(folder: Path) -> EndedRun:
         weights=", ".join(sorted({str(replica["weights"]) for replica in replicas})) or "none",
         score=score,
         shares=shares,
-        memory_mb=max((float(row["workers_rss_mb"]) for row in _rows(folder / "resource_trace.csv", "workers_rss_mb")),
-                      default=None),
+        memory_mb=max((mb for row in rows(folder / "resource_trace.csv")
+                        if (mb := number(row.get("workers_rss_mb"))) is not None), default=None),
         energy_wh=score["energy"]["joules"] / 3600 if "energy" in score else energy_wh(folder, manifest),
     )  # fmt: skip
 
@@ -120,21 +120,12 @@ def energy_wh(folder: Path, manifest: Mapping[str, Any]) -> float | None:
     if config.get("device") == "cpu" or config.get("engine") == "scripted":
         return None  # the trace has the machine's GPUs, whoever used them
     joules, last = 0.0, dict[str, float]()
-    for row in _rows(folder / "gpu_trace.csv", "power_w"):
-        now, before = float(row["elapsed_s"]), last.get(row["uuid"])
-        if before is not None:
-            joules += float(row["power_w"]) * (now - before)
-        last[row["uuid"]] = now
+    for row in rows(folder / "gpu_trace.csv"):
+        now, watts, uuid = number(row.get("elapsed_s")), number(row.get("power_w")), row.get("uuid", "")
+        if now is not None and watts is not None:
+            joules += watts * (now - last.get(uuid, now))
+            last[uuid] = now
     return joules / 3600 if last else None
-
-
-def _rows(path: Path, needed: str) -> Iterator[dict[str, str]]:
-    """The whole rows of a trace that have this column."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            yield from (row for row in csv.DictReader(file) if row.get(needed))
-    except FileNotFoundError:
-        return
 
 
 def _json(path: Path, kind: type = dict) -> Any:
@@ -142,7 +133,7 @@ def _json(path: Path, kind: type = dict) -> Any:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: missing; finish the run first, or make it again with this version") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
     if not isinstance(found, kind):
         raise DataError(f"{path}: holds no results")

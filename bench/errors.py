@@ -15,9 +15,14 @@
 What is none of these is a bug of ours and keeps its traceback.
 """
 
+from bench.secrets import scrub
+
 
 class SwarmevalError(Exception):
-    """Base of all; str() is one line that says where, what was found and what to do."""
+    """Base of all; str() is one line that says where, what was found and what to do, and holds no secret."""
+
+    def __str__(self) -> str:
+        return scrub(super().__str__())  # it often carries the words of a library
 
 
 class UserError(SwarmevalError):

@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -21,12 +21,12 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 def replaced(path: Path, durable: bool = False) -> Iterator[TextIO]:
     """A text file that takes the place of `path` when the block ends well, and vanishes when it does not.
 
-    A `durable` one survives a power cut as the old or the new file, which costs a wait for the disk. Raises
-    OutputError when it cannot be written.
+    A `durable` one survives a power cut as the old or the new file, which costs a wait for the disk. What is no text,
+    half of a surrogate pair, is written as its escape. Raises OutputError when it cannot be written.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with draft.open("w", encoding="utf-8", newline="") as file:
+        with draft.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
             yield file
             if durable:
                 file.flush()
@@ -35,4 +35,5 @@ def replaced(path: Path, durable: bool = False) -> Iterator[TextIO]:
     except OSError as error:
         raise cannot_write(path, error) from None
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that is read-only even what is not there cannot be removed
+            draft.unlink()

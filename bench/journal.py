@@ -101,7 +101,7 @@ def entries(path: Path) -> Iterator[tuple[int, Entry]]:
                 return
             try:
                 yield offset, _decoder.decode(line)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError) as error:
                 raise OutputError(
                     f"{path}, line {number}: not a journal line ({error}); start anew with --fresh"
                 ) from None
@@ -142,7 +142,7 @@ def _sound_length(path: Path) -> int:
         return start
     try:
         _decoder.decode(last)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return start
     return size
 

@@ -5,13 +5,13 @@ Scores are those of round 0; what is repaired afterwards is answered, judged and
 Fed live by the coordinator, and by the journal on a resume. Knows no files and no time but what entries say.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from bench.journal import Entry
-from bench.records import Agent, Job, Outcome, Task, Verdict, parse_job_id
+from bench.records import Agent, Job, Outcome, Task, Verdict, split_job_id
 
 
 class Jobs(Protocol):
@@ -28,6 +28,9 @@ class Jobs(Protocol):
     def job(self, k: int) -> Job: ...
     def number(self, job_id: str) -> int: ...
     def jobs_of_agent(self, agent_id: int) -> Sequence[Sequence[int]]: ...
+
+
+_NOT_FULL = re.compile(rb"[^\xff]")
 
 
 class Bits:
@@ -48,6 +51,20 @@ class Bits:
 
     def __contains__(self, k: int) -> bool:
         return bool(self._bytes[k >> 3] & (1 << (k & 7)))
+
+    def next_missing(self, k: int) -> int:
+        """The first number from k on whose bit is not set; it may be past the end. As fast as a search in bytes."""
+        while k & 7 and k in self:
+            k += 1
+        if k & 7:
+            return k
+        found = _NOT_FULL.search(self._bytes, k >> 3)
+        if found is None:
+            return max(k, 8 * len(self._bytes))
+        k = 8 * found.start()
+        while k in self:
+            k += 1
+        return k
 
 
 class Ledger:
@@ -94,22 +111,25 @@ class Ledger:
     def _add_verdict(self, verdict: Verdict) -> bool:
         if not self.judged.add(self.jobs.number(verdict.job_id)):
             return False
-        self.planned += self.repair(verdict) is not None
-        job = parse_job_id(verdict.job_id)
-        if job.round > 0:
+        agent_id, task_id, _, round_ = split_job_id(verdict.job_id)
+        self.planned += self._calls_for_repair(verdict, agent_id, round_)
+        if round_ > 0:
             return True
         self.outcomes[verdict.outcome] += 1
-        task = self._task_numbers[job.task_id]
+        task = self._task_numbers[task_id]
         self._verdicts[task] += 1
         self._passed[task] += verdict.passed
         return True
 
     def repair(self, verdict: Verdict) -> Job | None:
         """The job that repairs what was judged so; None where it passed, or its agent may not answer again."""
-        job = parse_job_id(verdict.job_id)
-        if verdict.passed or job.round >= self._repairs[job.agent_id]:
+        agent_id, task_id, sample, round_ = split_job_id(verdict.job_id)
+        if not self._calls_for_repair(verdict, agent_id, round_):
             return None
-        return replace(job, round=job.round + 1)
+        return Job(agent_id, task_id, sample, round_ + 1)
+
+    def _calls_for_repair(self, verdict: Verdict, agent_id: int, round_: int) -> bool:
+        return not verdict.passed and round_ < self._repairs[agent_id]
 
     @property
     def evaluations(self) -> int:

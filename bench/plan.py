@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from bench.records import Agent, Job, Task, parse_job_id
+from bench.records import Agent, Job, Task, split_job_id
 from bench.settings import RunConfig
 
 
@@ -88,16 +88,16 @@ class Plan:
     def number(self, job_id: str) -> int:
         """The inverse of job(); KeyError when the job is not of this plan."""
         try:
-            job = parse_job_id(job_id)
-            task_number = self._task_numbers[job.task_id]
+            agent_id, task_id, sample, round_ = split_job_id(job_id)
+            first = self._task_numbers[task_id] * self._per_task
         except (ValueError, KeyError):
             raise KeyError(job_id) from None
-        if not 0 <= job.agent_id < len(self.agents):
+        if not 0 <= agent_id < len(self.agents):
             raise KeyError(job_id)
-        agent = self.agents[job.agent_id]
-        if not (0 <= job.sample < agent.samples and 0 <= job.round <= agent.repairs):
+        agent = self.agents[agent_id]
+        if not (0 <= sample < agent.samples and 0 <= round_ <= agent.repairs):
             raise KeyError(job_id)
-        return job.round * self.total + task_number * self._per_task + self._starts[job.agent_id] + job.sample
+        return round_ * self.total + first + self._starts[agent_id] + sample
 
     def task(self, k: int) -> Task:
         """The task of the k-th job."""

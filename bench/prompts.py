@@ -66,6 +66,11 @@ def _stops(mode: str, config: RunConfig) -> tuple[str, ...]:
     return STOPS if mode == "completion" else ()
 
 
+def usual_sampling(config: RunConfig, mode: str) -> Sampling:
+    """Of an agent with no settings of its own."""
+    return _sampling(Agent(0, 0), mode, config)
+
+
 def _sampling(agent: Agent, mode: str, config: RunConfig) -> Sampling:
     return Sampling(
         max_new_tokens=config.max_new_tokens,

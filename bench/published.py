@@ -45,6 +45,8 @@ def beside(
     low, high = interval
     theirs: dict[str, object] = {**entry.settings} if entry.mode is None else {"mode": entry.mode, **entry.settings}
     ours = {**config, "mode": mode}
+    if config.get("fleet") == "endpoint":
+        ours["load_in_4bit"] = "unknown"  # the server's own
     return {
         "pass@1": entry.pass_at_1,
         "harness": entry.harness,

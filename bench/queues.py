@@ -13,13 +13,15 @@ from bench.plan import batch, batch_count
 class DeviceQueues:
     """The batches that wait, per device."""
 
-    def __init__(self, total: int, batch_size: int, devices: int, steal: bool, is_done: Callable[[int], bool]) -> None:
-        """`is_done` tells which of the `total` jobs an earlier session answered; those are never handed out."""
+    def __init__(self, total: int, batch_size: int, devices: int, steal: bool, next_due: Callable[[int], int]) -> None:
+        """`next_due` gives the first job from the given one on that no earlier session answered: none else is handed
+        out. It may be past the `total` jobs.
+        """
         self._total = total
         self._size = batch_size
         self._stride = devices
         self._steal = steal
-        self._is_done = is_done
+        self._next_due = next_due
         self._heads = [0] * devices
         self._tails = [len(range(device, batch_count(total, batch_size), devices)) for device in range(devices)]
         self._returned: deque[int] = deque()  # jobs to be tried again
@@ -34,7 +36,7 @@ class DeviceQueues:
         if self._returned:
             return self._take_returned()
         while (number := self._next(device, dry)) is not None:
-            jobs = [k for k in batch(number, self._total, self._size) if not self._is_done(k)]
+            jobs = [k for k in batch(number, self._total, self._size) if self._next_due(k) == k]
             if jobs:
                 return number, jobs
         return None
@@ -70,9 +72,19 @@ class DeviceQueues:
 
     def _next(self, device: int, dry: bool) -> int | None:
         if self._heads[device] < self._tails[device]:
+            self._skip_done(device)
+        if self._heads[device] < self._tails[device]:
             self._heads[device] += 1
             return device + (self._heads[device] - 1) * self._stride
         return self._stolen(device) if dry else None
+
+    def _skip_done(self, device: int) -> None:
+        """Go at once over what an earlier session did: of a million jobs, one by one would hold the event loop up."""
+        first = (device + self._heads[device] * self._stride) * self._size
+        due = self._next_due(first)
+        if due >= first + self._size:
+            behind = batch_count(due // self._size - device, self._stride)  # batches of this device that begin before
+            self._heads[device] = min(behind, self._tails[device])
 
     def _stolen(self, thief: int) -> int | None:
         """The last waiting batch of the longest queue that may be taken from."""

@@ -82,9 +82,14 @@ class Job:
 
 def parse_job_id(job_id: str) -> Job:
     """The Job a job_id names; ValueError when it is not of that form. A task id may hold slashes."""
+    return Job(*split_job_id(job_id))
+
+
+def split_job_id(job_id: str) -> tuple[int, str, int, int]:
+    """(agent_id, task_id, sample, round), for where millions are read: to make a Job of them takes twice as long."""
     agent, _, rest = job_id.partition("/")
     task_id, sample, round_ = rest.rsplit("/", 2)
-    return Job(int(agent), task_id, int(sample), int(round_))
+    return int(agent), task_id, int(sample), int(round_)
 
 
 @dataclass(frozen=True, slots=True)

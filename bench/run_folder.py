@@ -9,17 +9,19 @@ import itertools
 import json
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
+
+import msgspec
 
 from bench.errors import OutputError, RunLocked
 from bench.files import cannot_write, replaced
 from bench.journal import NAME as JOURNAL
+from bench.secrets import scrubbed
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
@@ -35,6 +37,47 @@ RUN_FILES = (
 log = logging.getLogger("swarmeval")
 
 Manifest = dict[str, Any]
+FileName = Annotated[str, msgspec.Meta(pattern=r"^\w[\w.-]*\Z")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+
+
+class _Session(msgspec.Struct):
+    ended_at: float | None
+    started_at: float = 0.0
+    pid: int = 0
+
+
+class _Data(msgspec.Struct):
+    tasks: Count = 1
+    tasks_in_all: Count | None = None
+
+
+class _Hardware(msgspec.Struct):
+    gpus: list[Any] = []
+
+
+class _Agent(msgspec.Struct):
+    id: int
+    name: str | None = None
+
+
+class _Manifest(msgspec.Struct):
+    """What those who resume, archive or show a run build on; all else in a manifest may be anything.
+
+    It may have been edited by hand, or be of another version.
+    """
+
+    run_id: FileName
+    sessions: list[_Session]
+    archiving: FileName | None = None
+    config: dict[str, Any] = {}
+    data: _Data = msgspec.field(default_factory=_Data)
+    hardware: _Hardware = msgspec.field(default_factory=_Hardware)
+    agents: list[_Agent] = []
+    prompts: dict[str, Any] = {}
+    replicas: dict[str, dict[str, Any]] = {}
+    versions: dict[str, Any] = {}
+    idle_w: dict[str, float] = {}
 
 
 @contextmanager
@@ -101,29 +144,22 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        msgspec.convert(manifest, _Manifest)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except msgspec.ValidationError as error:
+        raise OutputError(f"{path}: is no manifest of a run ({error}); move it away") from None
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror}); mend that or move it away") from None
+    except (ValueError, RecursionError) as error:
         raise OutputError(f"{path}: cannot be read ({error}); move it away") from None
-    if not _is_manifest(manifest):
-        raise OutputError(f"{path}: is no manifest of a run; move it away")
     return cast(Manifest, manifest)
 
 
-def _is_manifest(found: object) -> bool:
-    """Whether it has what a resume and an archive build on; it may have been edited by hand."""
-    if not isinstance(found, dict) or not isinstance(sessions := found.get("sessions"), list):
-        return False
-    names = [found.get("run_id"), found.get("archiving", "none")]
-    return all(isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) for name in names) and all(
-        isinstance(session, dict) and "ended_at" in session for session in sessions
-    )
-
-
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Replace the manifest atomically."""
+    """Replace the manifest atomically; no secret is in it."""
     with replaced(folder / MANIFEST, durable=True) as file:
-        json.dump(manifest, file, indent=2)
+        json.dump(scrubbed(manifest), file, indent=2)
         file.write("\n")
 
 
@@ -140,7 +176,8 @@ def _target(folder: Path, manifest: Manifest | None) -> Path:
         return folder / ARCHIVE / str(begun)
     run_id = str(found.get("run_id") or f"unknown-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     names = itertools.chain([run_id], (f"{run_id}.{number}" for number in itertools.count(1)))
-    return next(target for name in names if not (target := folder / ARCHIVE / name).exists())
+    targets = (folder / ARCHIVE / name for name in names)
+    return next(target for target in targets if not target.exists() or not any(target.iterdir()))
 
 
 def archive(folder: Path, manifest: Manifest | None) -> Path | None:

@@ -3,9 +3,11 @@
 Every default is written here, once. A user's value is obeyed or refused, never changed.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bench import endpoint_rules, fleet_rules
 
 WEEK_S = 604_800
 MOST_JOBS = 1_000_000_000  # two bits each are held in memory
@@ -16,7 +18,8 @@ NOT_MEASURED = frozenset({
     "output_dir", "verbose", "eval_workers", "sandbox", "monitor_interval_s", "idle_baseline_s", "wandb",
     "wandb_project", "wandb_entity", "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s",
     "load_timeout_s", "engine_rows", "max_in_flight", "distribution", "cpu_workers", "batch_audit",
-    "measure_baseline", "trace", "serve_host", "serve_port", "serve_key_env", "serve_queue",
+    "measure_baseline", "trace", "nice", "cpu_affinity", "ray_address", "endpoints", "endpoint_key_env",
+    "endpoint_concurrency", "endpoint_timeout_s", "serve_host", "serve_port", "serve_key_env", "serve_queue",
 })  # fmt: skip
 
 Temperature = Annotated[float, Field(gt=0, le=10)]
@@ -53,6 +56,10 @@ class RunConfig(BaseModel):
     model_id: str = Field(
         "meta-llama/Meta-Llama-3.1-8B-Instruct", min_length=1, description="hub name, folder, or 'embedded'"
     )
+    trust_remote_code: bool = Field(
+        False,
+        description="run the Python that a model brings along, with all your rights; else such a model is refused",
+    )
     load_in_4bit: bool = Field(True, description="NF4 weights; false loads bf16, or fp16 or fp32 where bf16 is missing")
     device: Literal["cuda", "cpu"] = Field("cuda", description="where replicas run")
     cpu_kernel: Literal["cached", "bnb"] = Field(
@@ -62,9 +69,41 @@ class RunConfig(BaseModel):
         "auto", description="kernels compiled for this CPU where a C++ compiler is found, or torch alone"
     )
     use_data_parallelism: bool = Field(True, description="one replica per device; false shards one over all GPUs")
-    cpu_workers: int = Field(1, ge=1, le=256, description="replicas on the CPU, sharing its cores")
+    cpu_workers: int = Field(1, ge=1, le=256, description="replicas on the CPU, or on each node's, sharing its cores")
+    nice: int = Field(
+        0, ge=-20, le=19, description="added to the priority number of the workers; judges always come last"
+    )
+    cpu_affinity: Literal["off", "spread"] | tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        "off",
+        description="pins workers: CPU replicas each to their own share of all cores (spread), or of those listed",
+    )
     engine: Literal["hf", "scripted"] = Field("hf", description="what answers; scripted needs no model")
-    fleet: Literal["local"] = Field("local", description="where replicas are: worker processes of this machine")
+    fleet: Literal["local", "ray", "endpoint", "vllm"] = Field(
+        "local",
+        description="what answers: workers of this machine, the same with vLLM in them, a Ray cluster's, or servers",
+    )
+    ray_address: str = Field(
+        "auto", min_length=1, description="the cluster's head, as host:port; auto: RAY_ADDRESS, or the one running here"
+    )
+    endpoints: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="base URLs of the servers, as http://host:8000/v1"
+    )
+    endpoint_key_env: str = Field(
+        "OPENAI_API_KEY", min_length=1, description="the environment variable that holds the key, where one is wanted"
+    )
+    endpoint_dialect: Literal["vllm", "llama.cpp", "openai", "plain"] = Field(
+        "vllm", description="which fields a server knows; see Other engines"
+    )
+    endpoint_body: dict[str, Any] = Field(
+        {}, description="further fields of each request; null leaves one out. Not for secrets"
+    )
+    endpoint_samples: Literal["off", "auto"] = Field(
+        "off", description="auto: one request for jobs that differ in their seed only, whose replies then do not repeat"
+    )
+    endpoint_concurrency: int = Field(64, ge=1, le=4096, description="requests at once, of each endpoint")
+    endpoint_timeout_s: float = Field(
+        600.0, gt=0, le=WEEK_S, description="how long a server may say nothing, at the start of an answer and within"
+    )
 
     num_agents: int = Field(1, ge=1, le=1_000_000, description="independent samplers, each answering every task")
     agents: tuple[AgentSettings, ...] | None = Field(None, description="agents with settings of their own")
@@ -168,6 +207,15 @@ class RunConfig(BaseModel):
             raise ValueError("agents and num_agents are both set; keep one of them")
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secret(cls, values: object) -> object:
+        if isinstance(values, dict):
+            fault = endpoint_rules.secret(values.get("endpoints"), values.get("endpoint_key_env"))
+            if fault is not None:
+                raise ValueError(fault)
+        return values
+
     @model_validator(mode="after")
     def _possible_together(self) -> Self:
         if self.num_beams > 1 and self.do_sample:
@@ -182,12 +230,25 @@ class RunConfig(BaseModel):
             raise ValueError("cpu_kernel: bnb is for 4-bit weights on the CPU; set device: cpu and load_in_4bit: true")
         if self.device == "cpu" and not self.use_data_parallelism and self.cpu_workers > 1:
             raise ValueError("use_data_parallelism: false means one replica; leave cpu_workers at 1")
+        self._cores_possible()
         jobs = self.answers_a_task() * self.humaneval_limit
         if jobs > MOST_JOBS:
             raise ValueError(f"these are {jobs:,} jobs; a run may have {MOST_JOBS:,}")
         if self.output_dir.startswith("~"):
             raise ValueError(f"output_dir is {self.output_dir!r}; write the home folder out")
+        for fault in fleet_rules.faults(self, self._is_default):
+            raise ValueError(fault)
         return self
+
+    def _cores_possible(self) -> None:
+        cores = self.cpu_affinity
+        if cores == "spread" and self.device == "cuda" and self.engine != "scripted":
+            raise ValueError("cpu_affinity: spread is for CPU replicas, device is 'cuda'; list cores, or use off")
+        if not isinstance(cores, str) and len(set(cores)) < max(1, len(cores)):
+            raise ValueError("cpu_affinity must list at least one core, and each once; or use spread or off")
+
+    def _is_default(self, key: str) -> bool:
+        return bool(getattr(self, key) == type(self).model_fields[key].default)
 
     def task_limit(self) -> int | None:
         """How many tasks at most; None where the user did not say and all are meant."""
@@ -205,12 +266,23 @@ class RunConfig(BaseModel):
 
     def warnings(self) -> list[str]:
         """What is allowed but seldom meant, a line each."""
+        return [*self._greedy(), *self._left_to_servers()]
+
+    def _greedy(self) -> list[str]:
         agents = self.agents or ()
         if not self.do_sample and (
             self.num_agents > 1 or sum(agent.count for agent in agents) > 1 or self.num_samples > 1
         ):
             return ["do_sample is false: greedy decoding gives every agent and sample the same answer"]
         return []
+
+    def _left_to_servers(self) -> list[str]:
+        if self.fleet != "endpoint":
+            return []
+        local = ("device", "load_in_4bit", "cpu_kernel", "native_kernels", "cuda_graphs", "use_data_parallelism")
+        said: list[str] = [key for key in local if key in self.model_fields_set]
+        said += [endpoint_rules.DECIDED[key] for key in self.endpoint_body if key in endpoint_rules.DECIDED]
+        return [f"fleet: endpoint: left to the servers, whatever is set here: {', '.join(said)}"] if said else []
 
     def measured(self) -> dict[str, object]:
         """The settings that decide what is measured: two runs with equal ones may be one run, resumed."""

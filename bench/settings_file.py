@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from bench import secrets
 from bench.errors import ConfigError
 from bench.settings import AgentSettings, RunConfig
 
@@ -57,6 +58,9 @@ def load(path: str | Path, overrides: Mapping[str, object] | None = None) -> Run
 
 def validate(values: Mapping[str, object], source: str, typed: Collection[str] = ()) -> RunConfig:
     """RunConfig of plain values. A ConfigError names `source`, or the command line where that set the key (`typed`)."""
+    for key, value in values.items():
+        if secrets.named(key):
+            secrets.tell(value)
     try:
         json.dumps(values, ensure_ascii=False, default=str).encode()
         return RunConfig.model_validate(_tuples(values))
@@ -86,11 +90,13 @@ def parse_set(words: Sequence[str]) -> dict[str, object]:
         if key in values:
             raise ConfigError(f"--set {key}: given twice; keep one of them")
         if not equals or not key:
-            raise ConfigError(f"--set: {word!r} is not of the form key=value")
+            raise ConfigError(f"--set: {_shown_word(word)!r} is not of the form key=value")
+        if secrets.named(key):
+            secrets.tell(text)
         try:
             values[key] = yaml.load(text, _Loader)  # a SafeLoader
         except yaml.YAMLError as error:
-            raise ConfigError(f"--set {key}: {_shown(text)} is not a YAML value ({_where(error)})") from None
+            raise ConfigError(f"--set {key}: {_shown(text)} is not a YAML value ({_where(error, word)})") from None
         except (RecursionError, ValueError) as error:  # nested too deep, or a number of too many digits
             raise ConfigError(f"--set {key}: {_shown(text)} cannot be read ({_first_line(error)})") from None
     return values
@@ -112,8 +118,10 @@ def from_flags(flags: Mapping[str, object], names: Mapping[str, str]) -> dict[st
 
 
 def _read(path: Path) -> dict[str, object]:
+    text = ""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
+        text = path.read_text(encoding="utf-8")
+        values = yaml.load(text, _Loader)  # a SafeLoader
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; give an existing one with --config") from None
     except UnicodeDecodeError as error:
@@ -121,7 +129,7 @@ def _read(path: Path) -> dict[str, object]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: YAML syntax error at {_where(error)}") from None
+        raise ConfigError(f"{path}: YAML syntax error at {_where(error, text)}") from None
     except (RecursionError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read ({_first_line(error)})") from None
     if values is None:
@@ -131,10 +139,15 @@ def _read(path: Path) -> dict[str, object]:
     return values
 
 
-def _where(error: yaml.YAMLError) -> str:
+def _where(error: yaml.YAMLError, text: str) -> str:
+    """Place and problem; a problem in the line of a secret may quote it, and is not said."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
+    if mark is None:
+        return problem
+    if any(secrets.named(line) for line in text.splitlines()[mark.line : mark.line + 1]):
+        problem = "quote the value"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
 def _drop_rival(values: dict[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
@@ -177,7 +190,8 @@ def _explain(error: ValidationError) -> str:
     ]
     hint = HINTS.get(str(path[-1]), "")
     asked = f"should be {' or '.join(dict.fromkeys(wanted))}".replace("should be String should", "should")
-    return f"{key} is {_shown(first['input'])}; it {asked}{hint}"
+    found = secrets.HIDDEN if secrets.named(str(path[-1])) else _shown(first["input"])
+    return f"{key} is {found}; it {asked}{hint}"
 
 
 def _path(fault: ErrorDetails) -> list[int | str]:
@@ -188,5 +202,11 @@ def _path(fault: ErrorDetails) -> list[int | str]:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = secrets.scrub(repr(value))  # before it is cut: half of a secret would not be known as one
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _shown_word(word: str) -> str:
+    """A word of the command line; of one that names a secret, no more than the name."""
+    name = secrets.NAMED.search(word)
+    return word if name is None or name.end() == len(word) else word[: name.end()] + secrets.HIDDEN

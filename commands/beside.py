@@ -14,6 +14,7 @@ import termios
 from pathlib import Path
 
 from bench.errors import ConfigError
+from watch.progress import is_dumb
 
 DASHBOARD = Path(__file__).resolve().parent.parent / "metrics_dashboard.py"
 LEAVES_S = 5.0  # that it may take to leave the terminal when the run has ended
@@ -28,7 +29,7 @@ log = logging.getLogger("swarmeval")
 
 def check_terminal() -> None:
     """Raises ConfigError where there is no terminal to draw on."""
-    if not (os.isatty(0) and os.isatty(1)) or os.environ.get("TERM", "") in ("", "dumb", "unknown"):
+    if not (os.isatty(0) and os.isatty(1)) or is_dumb():
         raise ConfigError(
             "--dashboard needs a terminal, as stdin and stdout; leave it out, or watch from another one: "
             "python metrics_dashboard.py"

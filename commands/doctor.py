@@ -4,8 +4,9 @@ import argparse
 import os
 
 from bench import settings_file
+from commands.fleets import choose
 from commands.summary import say
-from doctor import judging, machine, model
+from doctor import judging, machine, model, servers
 from doctor.finding import Finding, verdict
 from gpu_monitor import list_devices, list_settings, visible_here
 
@@ -13,7 +14,8 @@ from gpu_monitor import list_devices, list_settings, visible_here
 def doctor(options: argparse.Namespace) -> int:
     """Check everything, cheapest first; gives 0 when fit and 2 when not. Raises ConfigError."""
     config = settings_file.load(options.config, settings_file.from_flags(vars(options), {}))
-    gpus = visible_here(list_devices()) if config.device == "cuda" else ()
+    served = config.fleet == "endpoint"
+    gpus = visible_here(list_devices()) if config.device == "cuda" and not served else ()
     shown = {gpu.index for gpu in gpus}
     settings = [gpu for gpu in list_settings() if gpu.index in shown]
     found: list[Finding] = []
@@ -21,6 +23,7 @@ def doctor(options: argparse.Namespace) -> int:
         machine.findings(config, os.environ, gpus, settings),
         judging.findings(config),
         model.findings(config, gpus, settings),
+        servers.findings(choose(config).make(None)) if served else (),
     ):
         for finding in part:
             found.append(finding)

@@ -1,17 +1,23 @@
 """Which fleet answers: what the setting names, checked before anything is made."""
 
 import os
-from collections.abc import Callable
+import platform
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
 
 import model_loader
+from bench.errors import ConfigError, DeviceError
+from bench.prompts import usual_sampling
 from bench.settings import RunConfig
 from gpu_monitor import list_devices, visible_here
 from watch.trace import Tracer
+from workers import vllm_here
 from workers.devices import DeviceSpec, choose_devices
 from workers.local import LocalFleet
 from workers.protocol import Fleet
-from workers.replica_spec import ReplicaSpec, TraceSpec
+from workers.replica_spec import ReplicaSpec, Script, TraceSpec, read_script
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +27,22 @@ class Chosen:
     model: str  # as files name it
     here: tuple[DeviceSpec, ...]  # its devices on this machine, which are watched
     make: Callable[[Tracer | None], Fleet]
+    facts: Callable[[], Mapping[str, object]] = dict  # what the manifest says of it, so far
 
 
 def choose(config: RunConfig) -> Chosen:
-    """What answers this run. Raises DeviceError, ModelUnavailable."""
-    return _local(config)
+    """What answers this run. Raises ConfigError, DeviceError, ModelUnavailable."""
+    return {"local": _local, "vllm": _local, "ray": _ray, "endpoint": _endpoint}[config.fleet](config)
 
 
 def _local(config: RunConfig) -> Chosen:
     """A worker process per device of this machine."""
+    if config.fleet == "vllm":
+        vllm_here.check(config.device, config.load_in_4bit)
     gpus = visible_here(list_devices()) if config.device == "cuda" else ()
     devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
-    scripted = config.engine == "scripted"
-    model = "scripted" if scripted else model_loader.locate(config.model_id)
+    scripted, script = config.engine == "scripted", _script(config)
+    model = "scripted" if scripted else model_loader.locate(config.model_id, code=config.trust_remote_code)
 
     def make(tracer: Tracer | None) -> Fleet:
         specs = [
@@ -42,6 +51,7 @@ def _local(config: RunConfig) -> Chosen:
                 model,
                 device.name if scripted else device.torch_device,
                 TraceSpec(str(tracer.folder), device.name, tracer.session, tracer.origin_ns) if tracer else None,
+                script,
             )
             for device in devices
         ]
@@ -50,10 +60,63 @@ def _local(config: RunConfig) -> Chosen:
     return Chosen("scripted" if scripted else config.model_id, devices, make)
 
 
-def replica(config: RunConfig, model: str, device: str, trace: TraceSpec | None = None) -> ReplicaSpec:
+def _endpoint(config: RunConfig) -> Chosen:
+    """A worker per server; none of its devices is this machine's to watch."""
+    from workers.endpoint import EndpointFleet  # brings an HTTP client along
+    from workers.endpoint_body import Asking
+    from workers.endpoint_client import key_from
+    from workers.endpoint_life import Orders
+    from workers.endpoint_probe import Mode
+
+    key = key_from(config.endpoint_key_env, os.environ, "endpoint_key_env" in config.model_fields_set)
+    modes: tuple[Mode, ...] = ("chat", "completion") if config.prompt_mode == "auto" else (config.prompt_mode,)
+    orders = Orders(
+        asking=Asking(config.model_id, config.endpoint_dialect, config.endpoint_body),
+        key=key,
+        modes={mode: usual_sampling(config, mode) for mode in modes},
+        concurrency=config.endpoint_concurrency,
+        silence_s=config.endpoint_timeout_s,
+        patience_s=config.worker_timeout_s,
+        start_s=config.load_timeout_s,
+        together=config.endpoint_samples == "auto",
+    )
+    return Chosen(config.model_id, (), lambda _: EndpointFleet(config.endpoints, orders))
+
+
+def _ray(config: RunConfig) -> Chosen:
+    """An actor per device of every node of a Ray cluster, each of them looked at now."""
+    from workers import ray_nodes
+    from workers.ray_cluster import Cluster
+    from workers.ray_fleet import RayFleet
+
+    cluster = Cluster.join(config.ray_address, os.environ)
+    ours = {"python": platform.python_version(), **{name: metadata.version(name) for name in ray_nodes.needed(config)}}
+    fleet = RayFleet(cluster, config, ours, lambda model, device: replica(config, model, device))
+    try:
+        fleet.gather()
+    except DeviceError:
+        cluster.leave()
+        raise
+    model = "scripted" if config.engine == "scripted" else config.model_id
+    return Chosen(model, (), lambda tracer: fleet, lambda: {"nodes": fleet.nodes})
+
+
+def _script(config: RunConfig) -> Script:
+    """What a scripted replica shall do, in the JSON file that model_id names, if it does. Raises ConfigError."""
+    path = Path(config.model_id)
+    if path.suffix != ".json":
+        return Script()
+    if config.engine != "scripted" and path.is_file():
+        raise ConfigError(f"model_id is {config.model_id!r}, a script for dry runs; set engine: scripted with it")
+    return read_script(path) if config.engine == "scripted" else Script()
+
+
+def replica(
+    config: RunConfig, model: str, device: str, trace: TraceSpec | None = None, script: Script | None = None
+) -> ReplicaSpec:
     """What a worker is told to load, `device` as it sees it."""
     return ReplicaSpec(
-        engine=config.engine,
+        engine="vllm" if config.fleet == "vllm" else config.engine,
         model=model,
         device=device,
         load_in_4bit=config.load_in_4bit,
@@ -63,6 +126,8 @@ def replica(config: RunConfig, model: str, device: str, trace: TraceSpec | None 
         data_parallel=config.use_data_parallelism,
         rows=None if config.engine_rows == "auto" else config.engine_rows,
         max_new_tokens=config.max_new_tokens,
+        trust_remote_code=config.trust_remote_code,
         neighbours=config.cpu_workers if config.device == "cpu" else 1,
+        script=script or Script(),
         trace=trace,
     )

@@ -5,7 +5,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from bench.errors import OutputError
 from bench.journal import Journal, entries
 from bench.ledger import Jobs, Ledger
 from bench.run_folder import Manifest, fingerprint, locked, open_run, write_manifest
+from bench.secrets import scrubbed
 from bench.settings import RunConfig
 from bench.version import VERSION
 from watch.logs import logged
@@ -25,12 +26,22 @@ log = logging.getLogger("swarmeval")
 class OpenRun:
     """One session of a run in its folder: the manifest, the journal, the ledger of what was done before."""
 
-    def __init__(self, folder: Path, manifest: Manifest, journal: Journal, ledger: Ledger, resumed: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        journal: Journal,
+        ledger: Ledger,
+        resumed: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` gives Unix time, which may jump: the manifest notes it, and nothing is reckoned with it."""
         self.folder = folder
         self.manifest = manifest
         self.journal = journal
         self.ledger = ledger
         self.resumed = resumed
+        self._clock = clock
 
     @property
     def run_id(self) -> str:
@@ -54,21 +65,27 @@ class OpenRun:
                 self.ledger.answered.count,
                 self.ledger.jobs.total,
             )
-        sessions.append({"pid": os.getpid(), "started_at": time.time(), "ended_at": None, "reason": None})
+        sessions.append({"pid": os.getpid(), "started_at": self._clock(), "ended_at": None, "reason": None})
         self.note()
 
     def end(self, reason: str) -> None:
         """Close this session; "finished" is the reason that lets the next run archive this one."""
-        self.manifest["sessions"][-1].update(ended_at=time.time(), reason=reason)
+        self.manifest["sessions"][-1].update(ended_at=self._clock(), reason=reason)
         self.note(finished=reason == "finished")
 
     def write_results(self, facts: Mapping[str, object]) -> dict[str, object]:
         """Every result file, of what the journal holds; gives score.json's content. Raises OutputError."""
-        return results.write(self.folder, self.journal.path, self.ledger, {"run_id": self.run_id, **facts})
+        return results.write(self.folder, self.journal.path, self.ledger, scrubbed({"run_id": self.run_id, **facts}))
 
 
 @contextmanager
-def opened(config: RunConfig, jobs: Jobs, measured: Mapping[str, object], fresh: bool) -> Iterator[OpenRun]:
+def opened(
+    config: RunConfig,
+    jobs: Jobs,
+    measured: Mapping[str, object],
+    fresh: bool,
+    clock: Callable[[], float] = time.time,
+) -> Iterator[OpenRun]:
     """The run folder, locked and logged to, its journal replayed. `measured` decides whether an old run goes on.
 
     Raises RunLocked or OutputError.
@@ -88,7 +105,7 @@ def opened(config: RunConfig, jobs: Jobs, measured: Mapping[str, object], fresh:
                     raise OutputError(
                         f"{journal.path}: job {error} is not of this run; start anew with --fresh"
                     ) from None
-            yield OpenRun(folder, manifest, journal, ledger, resumed)
+            yield OpenRun(folder, manifest, journal, ledger, resumed, clock)
 
 
 def versions() -> dict[str, str]:

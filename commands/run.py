@@ -3,7 +3,9 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 import msgspec
 
@@ -40,6 +42,8 @@ FLAGS = {
 
 # What the same config may change from run to run: which rows share a batch depends on when jobs arrive.
 UP_TO = "up to floating-point effects of which rows share a batch; sampled replies can differ throughout"
+SERVERS = "as far as the servers heed seeds and batch alike"
+GROUPED = "not: jobs shared requests (endpoint_samples: auto), and which did depends on when they arrived"
 STEADY = "exactly, on machines of one kind, whatever the rows, the workers and the order of arrival"
 
 
@@ -68,12 +72,13 @@ def run(options: argparse.Namespace) -> int:
             hardware=hardware(),
             agents=[asdict(agent) for agent in plan.agents],
             task_ids=[task.task_id for task in plan.tasks],
+            **chosen_fleet.facts(),
         )
         tracer = Tracer(record.folder, len(record.manifest["sessions"]) + 1) if config.trace else None
         fleet = chosen_fleet.make(tracer)
         tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
         watching = Watching(config, record, fleet, chosen_fleet.here, tracker)
-        desk = _Desk(config, plan, record, progress, watching, tracer)
+        desk = _Desk(config, plan, record, progress, watching, tracer, chosen_fleet.facts)
         hooks = Hooks(request=desk.request, ready=desk.ready, publish=desk.publish)
         score: dict[str, object] = {}
         try:
@@ -110,6 +115,7 @@ class _Desk:
         progress: Progress,
         watching: Watching,
         tracer: Tracer | None,
+        facts: Callable[[], Mapping[str, object]],
     ) -> None:
         self._config = config
         self._plan = plan
@@ -117,13 +123,14 @@ class _Desk:
         self._progress = progress
         self._watching = watching
         self._tracer = tracer
+        self._facts = facts
         self._mode = ""
 
     def ready(self, device: str, info: ReplicaInfo) -> None:
         """Write down what was loaded. Raises ConfigError when it is not what this run began with."""
         asked = self._config.prompt_mode
-        self._mode = asked if asked != "auto" else "chat" if info.chat_template_sha256 else "completion"
-        if self._mode == "chat" and not info.chat_template_sha256:
+        self._mode = asked if asked != "auto" else "chat" if info.takes_chat else "completion"
+        if self._mode == "chat" and not info.takes_chat:
             raise ConfigError(f"prompt_mode is 'chat' but {info.model} has no chat template; use completion or auto")
         made_with = {"prompt_mode": self._mode, "chat_template_sha256": info.chat_template_sha256}
         before = self._record.manifest.get("prompts", made_with)
@@ -132,9 +139,14 @@ class _Desk:
                 f"{self._record.folder}: this run began with {before}, the model now gives {made_with}; use --fresh"
             )
         replicas = {**self._record.manifest.get("replicas", {}), device: msgspec.to_builtins(info)}
-        steady = all(replica["steady"] for replica in replicas.values())
-        self._record.note(prompts=made_with, replicas=replicas, replies_repeat=STEADY if steady else UP_TO)
+        repeat = self._repeat(replicas.values())
+        self._record.note(prompts=made_with, replicas=replicas, replies_repeat=repeat, **self._facts())
         self._watching.ready(device, info)
+
+    def _repeat(self, replicas: Iterable[dict[str, Any]]) -> str:
+        if self._config.fleet == "endpoint":
+            return GROUPED if self._config.endpoint_samples == "auto" else SERVERS
+        return STEADY if all(replica["steady"] for replica in replicas) else UP_TO
 
     def request(self, k: int, repairs: Attempt | None) -> Request:
         return make_request(self._plan, k, self._mode, self._config, repairs)

@@ -192,6 +192,11 @@ class _Session:
                 named,
             )
 
+    def publish_writing(self) -> None:
+        """For those who look while the files are written: of a million answers that takes a minute or more."""
+        if self.coordinator is not None:
+            self._hooks.publish(self.coordinator.status(message="writing the result files"))
+
     def publish_end(self, reason: str) -> None:
         """The last status, for those who look later."""
         if self.coordinator is not None:
@@ -204,6 +209,7 @@ def _close(
 ) -> dict[str, object]:
     """Results, last status and manifest; on a full disk the journal alone must do."""
     try:
+        session.publish_writing()
         score = record.write_results(facts())
         session.publish_end(reason)
         record.end(reason)
@@ -221,8 +227,9 @@ def make_report(record: OpenRun) -> None:
     """The run on one page; where that fails the log says so, and the run is what it was."""
     try:
         write_report(record.folder, record.ledger.jobs.tasks)
-    except Exception as error:  # noqa: BLE001 (whatever is wrong with a page, what was measured is on disk)
-        log.warning("no %s: %s; `python main.py report %s` makes it later", REPORT, error, record.folder)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (whatever is wrong with a page, the run has ended)
+        why = str(error) or "interrupted"
+        log.warning("no %s: %s; `python main.py report %s` makes it later", REPORT, why, record.folder)
 
 
 def user_error(group: BaseExceptionGroup[BaseException]) -> UserError:

@@ -1,6 +1,7 @@
 """All that looks at a run while it goes on: monitor, events, memory, energy. Wires them to fleet and session."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -20,7 +21,10 @@ from watch.events import Events
 from watch.memory import AFTER_INFERENCE, AFTER_LOAD, BEFORE_LOAD, DeviceMemory, Place
 from watch.tracking import Tracker
 from workers.devices import DeviceSpec
+from workers.placement import placed
 from workers.protocol import Fleet, ReplicaInfo, Worker
+
+log = logging.getLogger("swarmeval")
 
 MOMENTS = {BEFORE_LOAD: "before loading", AFTER_LOAD: "after loading", AFTER_INFERENCE: "after inference"}
 
@@ -36,6 +40,7 @@ class Watching:
         self._record = record
         self._status: Status | None = None
         self._on_gpus = any(device.uuid for device in devices)
+        self._here = bool(devices)  # or what draws the power is another machine
         # A driver may take its time to answer. One thread: moments are noted in the order in which they came.
         self._looking = ThreadPoolExecutor(1, "device-memory")
         self.fleet = WatchedFleet(fleet, lambda: self._look(BEFORE_LOAD), lambda: self._look(AFTER_INFERENCE))
@@ -44,6 +49,7 @@ class Watching:
         def pids() -> dict[str, int]:
             return {worker.name: worker.pid for worker in fleet.workers if worker.pid is not None}
 
+        self._pids = pids
         self._memory = DeviceMemory(places, pids)
         self._monitor = ResourceMonitor(
             record.folder, config.monitor_interval_s, pids, tracker, self._live, self.inside.judge_pids,
@@ -55,7 +61,8 @@ class Watching:
         """Watch the idle machine for a while, where it tells what it draws, and then the run."""
         nvml = GpuMonitor()
         try:
-            found = idle_watts(self._config.idle_baseline_s, lambda: visible_here(nvml.read()), Rapl())
+            seconds = self._config.idle_baseline_s if self._here else 0.0
+            found = idle_watts(seconds, lambda: visible_here(nvml.read()), Rapl())
         finally:
             nvml.close()
         before: Mapping[str, float] = self._record.manifest.get("idle_w", {})
@@ -80,14 +87,25 @@ class Watching:
     def ready(self, device: str, info: ReplicaInfo) -> None:
         """A replica is loaded."""
         self._events.add("loaded", device, f"{info.weights}, {info.rows} rows, in {info.load_s:.1f} s")
+        self._note_place(device)
         self._memory.told(device, BEFORE_LOAD, info.before_load_mb)
         self._looking.submit(self._snapshot, AFTER_LOAD, [device])
+
+    def _note_place(self, device: str) -> None:
+        """Into the manifest: the cores and the priority that a worker really has."""
+        pid = self._pids().get(device)
+        place = None if pid is None else placed(pid)
+        if place is not None:
+            log.info("%s: on cores %s, nice %s", device, place["cores"], place["nice"])
+            self._record.note(placement={**self._record.manifest.get("placement", {}), device: place})
 
     def facts(self) -> dict[str, object]:
         """End the watching; gives what score.json says of energy, and adds to the manifest what it says of memory."""
         self._monitor.stop()
         self._looking.shutdown()
         self._record.note(memory={name: asdict(held) for name, held in self._memory.held.items()})
+        if not self._here:
+            return {}
         drawn, watched_s = self._monitor.drawn
         joules = drawn.joules()
         if not self._on_gpus:

@@ -138,7 +138,8 @@ class Dashboard(App[int]):
         self.screen_stack[0].query_one(Grid).show(self._view)
 
     def on_grid_opened(self, message: Grid.Opened) -> None:
-        if self._view is not None:
+        # Another run may have taken the place of the one that was shown.
+        if self._view is not None and message.agent_id in self._view.tally.grid.agents():
             self.push_screen(DetailScreen(self.folder, self._view, message.agent_id, message.task_id))
 
     def action_pause(self) -> None:

@@ -32,7 +32,7 @@ def state(view: View, width: int) -> list[Text]:
     if status is not None:
         age_s = max(0.0, snapshot.read_at - status.updated_at)
         ended = word in ENDED
-        when = time.strftime("%H:%M:%S", time.localtime(status.updated_at)) if ended else f"{age_s:.0f} s ago"
+        when = _clock(status.updated_at) if ended else f"{age_s:.0f} s ago"
         line.append(f"  PID {status.pid}  {'ended at' if ended else 'updated'} ")
         line.append(when, "yellow" if age_s > STALE_S and not ended else "")
     model = plain(str((view.manifest.get("config") or {}).get("model_id", "")))
@@ -40,6 +40,13 @@ def state(view: View, width: int) -> list[Text]:
         line.append(f"  {model}", "dim")
     faults = (part for fault in snapshot.trouble for part in folded(fault, width, "red"))
     return [line, *_explained(view, width), *faults]
+
+
+def _clock(at: float) -> str:
+    try:
+        return time.strftime("%H:%M:%S", time.localtime(at))
+    except (OverflowError, ValueError):  # a time that is none
+        return UNKNOWN
 
 
 def _explained(view: View, width: int) -> list[Text]:

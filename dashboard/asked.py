@@ -18,7 +18,7 @@ from watch.answers import Answer
 def prompt(manifest: Mapping[str, Any], answers: list[Answer], answer: Answer) -> str:
     """The very prompt of a run's answer; of a reply made elsewhere, the task's. Loads the benchmark: slow."""
     try:
-        config = _settings(manifest)
+        config = settings(manifest)
         tasks = benchmarks.load(
             config.benchmark, config.benchmark_file
         ).tasks  # all: which were chosen changes no prompt
@@ -31,11 +31,13 @@ def prompt(manifest: Mapping[str, Any], answers: list[Answer], answer: Answer) -
     return _asked(config, tasks, mode, answers, answer) or f"(the task's)\n{found.question or found.prompt}"
 
 
-def _settings(manifest: Mapping[str, Any]) -> RunConfig:
+def settings(manifest: Mapping[str, Any]) -> RunConfig:
     """Those the run was made with. Raises ConfigError."""
-    values = {key: value for key, value in (manifest.get("config") or {}).items() if value is not None}
+    # The manifest has every key, and some may not be set together.
+    defaults = RunConfig().model_dump(mode="json")
+    values = {key: value for key, value in (manifest.get("config") or {}).items() if value != defaults.get(key)}
     if "agents" in values:
-        values.pop("num_agents", None)  # the manifest has every key, also the one that the other replaced
+        values.pop("num_agents", None)
     return settings_file.validate(values, "manifest.json")
 
 

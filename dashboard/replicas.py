@@ -26,6 +26,11 @@ class _Device:
     worker: WorkerStatus | None = None
     gpu: Row | None = None
 
+    @property
+    def elsewhere(self) -> bool:
+        """On another machine, which nothing here looks at: "node/cpu:0", "endpoint:0"."""
+        return "/" in self.name or self.name.startswith("endpoint:")
+
 
 def replicas(view: View, width: int) -> list[Text]:
     """A header and a row each."""
@@ -95,6 +100,8 @@ def _tokens_per_s(view: View, worker: WorkerStatus) -> float | None:
 def _memory(view: View, device: _Device, cpu_workers: int) -> str:
     if device.gpu is not None:
         return gigabytes(to_float(device.gpu.get("memory_used_mb")), to_float(device.gpu.get("memory_total_mb")))
+    if device.elsewhere:
+        return UNKNOWN
     used = view.now("workers_rss_mb")
     return gigabytes(None if used is None else used / cpu_workers, view.now("ram_total_mb"))
 
@@ -105,7 +112,7 @@ def _history(view: View, device: _Device, cpu_workers: int) -> list[float | None
         uuid = device.gpu.get("uuid")
         return [to_float(row.get("utilization_pct")) for row in view.snapshot.gpus if row.get("uuid") == uuid]
     cores = to_float((view.manifest.get("hardware") or {}).get("usable_cores"))
-    if not cores or not cpu_workers:
+    if not cores or not cpu_workers or device.elsewhere:
         return []
     return [None if pct is None else min(100.0, pct / cores) for pct in view.history("workers_cpu_pct")]
 

@@ -1,5 +1,6 @@
 """How numbers, histories and foreign text are written in the panels. Knows no run."""
 
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
 
@@ -26,9 +27,10 @@ def plain_lines(text: str) -> str:
 def to_float(cell: object) -> float | None:
     """The number in a CSV cell or a JSON value; None where nothing was measured."""
     try:
-        return float(cell or "") if isinstance(cell, str) else float(cell) if isinstance(cell, int | float) else None
-    except ValueError:
+        value = float(cell) if isinstance(cell, str | int | float) else math.nan
+    except (ValueError, OverflowError):
         return None
+    return value if math.isfinite(value) else None
 
 
 def number(value: float | None, digits: int = 0, unit: str = "") -> str:

@@ -16,6 +16,7 @@ from bench.settings import RunConfig
 from doctor.finding import Finding
 from gpu_monitor import GpuSettings
 from watch.wandb_login import check_login
+from workers import vllm_here
 from workers.devices import choose_devices
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,7 +72,11 @@ def packages(requirements: str) -> Finding:
 
 
 def devices(config: RunConfig, environ: Mapping[str, str], gpus: Sequence[DeviceSample]) -> Finding:
+    if config.fleet == "endpoint":
+        return Finding("devices", "ok", "none of this machine: servers answer")
     try:
+        if config.fleet == "vllm":
+            vllm_here.check(config.device, config.load_in_4bit)
         chosen = choose_devices(config, gpus, environ, len(os.sched_getaffinity(0)))
     except UserError as error:
         return Finding("devices", "UNFIT", str(error))

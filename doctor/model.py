@@ -39,11 +39,13 @@ def findings(config: RunConfig, gpus: Sequence[DeviceSample], settings: Sequence
         yield Finding("tasks", "UNFIT", str(error))
         return
     yield Finding("tasks", "ok", f"{len(plan.tasks)}, {len(plan.agents)} agents, {plan.total:,} jobs")
+    if config.fleet == "endpoint":
+        return  # what a server holds, and whether that fits, is its own affair
     if config.engine == "scripted":
         yield Finding("model", "ok", "none: the engine is scripted")
         return
     try:
-        folder = model_loader.locate(config.model_id, progress=False, weights=False)
+        folder = model_loader.locate(config.model_id, progress=False, weights=False, code=config.trust_remote_code)
         card = look(config, plan, folder)
     except UserError as error:
         yield Finding("model", "UNFIT", str(error))
@@ -51,7 +53,9 @@ def findings(config: RunConfig, gpus: Sequence[DeviceSample], settings: Sequence
     yield prompts(config, card)
     yield tokens(card)
     yield memory(config, card, gpus)
-    if config.device == "cpu" and 0 < card.weight_bytes < TRIAL_BYTES:
+    if config.fleet == "vllm":
+        yield Finding("duration", "note", "not estimated: vLLM takes minutes to come up")
+    elif config.device == "cpu" and 0 < card.weight_bytes < TRIAL_BYTES:
         yield trial(config, plan, card)
     elif config.device == "cuda":
         yield bound(config, plan, card, settings)
@@ -69,7 +73,7 @@ def look(config: RunConfig, plan: Plan, folder: str) -> Card:
         chats=[[{"role": m.role, "content": m.content} for m in request.messages] for request in first],
         texts=texts, device=config.device, four_bit=config.load_in_4bit and not cached,
         rows=None if config.engine_rows == "auto" else config.engine_rows, max_new_tokens=config.max_new_tokens,
-        share=config.cpu_workers if config.device == "cpu" else 1,
+        share=config.cpu_workers if config.device == "cpu" else 1, trust_remote_code=config.trust_remote_code,
     )  # fmt: skip
     try:
         done = subprocess.run(
@@ -149,6 +153,7 @@ def trial(config: RunConfig, plan: Plan, card: Card) -> Finding:
         "load_in_4bit",
         "engine_rows",
         "sandbox",
+        "trust_remote_code",
     )
     settings |= {key: getattr(config, key) for key in kept}
     words = [f"{key}={json.dumps(value)}" for key, value in settings.items()]

@@ -1,4 +1,4 @@
-"""How judges yield to everything else on the machine."""
+"""How processes of a run yield to others: judges to everything else on the machine, workers as far as they are told."""
 
 import os
 import time
@@ -11,10 +11,15 @@ AUTOGROUP_TRIES = 10  # the kernel takes one change every 0.1 s, of all users to
 
 def yield_to_all() -> None:
     """Put this process, what it starts and its session, which must be its own, behind all others."""
-    os.nice(LOWEST)
+    step_back(LOWEST)
+
+
+def step_back(by: int) -> None:
+    """Add to the niceness of this process and what it starts; and its session, which must be its own, likewise."""
+    now = os.nice(by)
     for _ in range(AUTOGROUP_TRIES):
         try:
-            AUTOGROUP.write_text(str(LOWEST))
+            AUTOGROUP.write_text(str(now))
             return
         except BlockingIOError:
             time.sleep(0.1)

@@ -25,7 +25,7 @@ from sandbox.cell import Broken, Cell, JailGone, open_cell
 from sandbox.child import READY
 from sandbox.frames import read_frame, write_frame
 from sandbox.guard import LAYERS
-from sandbox.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl
+from sandbox.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 from sandbox.outcomes import answered, outcome, tampered
 from sandbox.places import hidden_places, readable_places
 from sandbox.priority import yield_to_all
@@ -92,6 +92,7 @@ class Warden:
         """Set up the jails with all layers that let honest work through, prove it with a trial, and name them."""
         yield_to_all()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
+        prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # were it stopped, it would never see its socket close
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         all_layers = {"processes", "user", *(LAYERS if mode != "none" else ())}
         missing: dict[str, str] = {}
@@ -130,6 +131,7 @@ class Warden:
         for cell in self._cells:
             cell.close()
         self._cells = []
+        os.killpg(0, signal.SIGCONT)  # a jail that was stopped would not end
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)

@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-DOORS = ("scripts/setup", "scripts/demo", "scripts/check", "scripts/test", ".ci/run")
+DOORS = ("scripts/setup", "scripts/demo", "scripts/check", "scripts/test", "scripts/audit", ".ci/run")
 TOOLS = (
-    "awk", "bash", "cat", "cksum", "df", "dirname", "env", "find", "flock", "grep", "head", "mkdir", "mv", "rm", "sh",
-    "tail",
+    "awk", "bash", "cat", "cksum", "cut", "df", "dirname", "env", "find", "flock", "grep", "head", "mkdir", "mv", "rm",
+    "sed", "sh", "tail",
 )  # fmt: skip
 Run = subprocess.CompletedProcess[str]
 
@@ -35,7 +35,7 @@ class Checkout:
         for tool in TOOLS:
             if found := shutil.which(tool):
                 (self.bin / tool).symlink_to(found)
-        for name in ("requirements.txt", "requirements-embedded.txt", "requirements-dev.txt"):
+        for name in ("requirements.txt", "requirements-embedded.txt", "requirements-dev.txt", "requirements-ray.txt"):
             self.write(name, "")
         self.env = {"PATH": str(self.bin), "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1",
                     "PIP_FIND_LINKS": str(self.wheels), "HOME": str(folder)}  # fmt: skip

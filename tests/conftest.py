@@ -1,8 +1,15 @@
-"""What tests of several rooms ask for."""
+"""What tests of several rooms ask for, and what a run of them says of the faults that they inject."""
 
-from collections.abc import Iterator
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.aftermath import Run
 
 
 @pytest.fixture(scope="module")
@@ -14,3 +21,59 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def new_run(tmp_path: Path) -> Iterator[Callable[..., "Run"]]:
+    """Makes runs of the real command, as tests.aftermath.Run; none of their processes outlives the test."""
+    from tests.aftermath import Run
+
+    made: list[Run] = []
+
+    def make(**settings: Any) -> Run:
+        made.append(Run(tmp_path / str(len(made)), **settings))
+        return made[-1]
+
+    yield make
+    for run in made:
+        run.kill()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fault-table", type=Path, metavar="FILE", help="write what came of each injected fault here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if path := config.getoption("--fault-table"):
+        config.pluginmanager.register(FaultTable(path))
+
+
+class FaultTable:
+    """Gathers what came of the tests marked `fault(fault, where, holds)`: a row a test and mark (scripts/faults.py)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._row_of: dict[str, list[dict[str, Any]]] = {}  # by test case
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for item in session.items:
+            test = item.nodeid.partition("[")[0]
+            for mark in item.iter_markers("fault"):
+                key = (*mark.args, test)
+                fault, where, holds = mark.args
+                new = {"fault": fault, "where": where, "holds": holds, "test": test, "cases": 0, "seconds": 0.0}
+                row = self._rows.setdefault(key, {**new, "outcomes": Counter(), "reasons": []})
+                row["cases"] += 1
+                self._row_of.setdefault(item.nodeid, []).append(row)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for row in self._row_of.get(report.nodeid, []):
+            row["seconds"] += report.duration
+            if report.when == "call" or not report.passed:
+                row["outcomes"][report.outcome] += 1
+            if report.skipped and isinstance(report.longrepr, tuple):
+                row["reasons"].append(report.longrepr[2])
+
+    def pytest_sessionfinish(self) -> None:
+        self._path.write_text(json.dumps(list(self._rows.values()), indent=2), encoding="utf-8")

@@ -30,6 +30,8 @@ class FleetContract:
     """The claims. A subclass says how its fleet is made and how a worker of it is killed."""
 
     rows = 4
+    limit_s = 120.0  # of a claim
+    streams = True  # whether an answer can be seen to grow
     seeded = True  # whether the engine has seeds: one seed, one reply
 
     def fleet(self, slow: bool = False) -> AbstractAsyncContextManager[Fleet]:
@@ -44,7 +46,7 @@ class FleetContract:
         """Run `use` on a started worker of the fleet."""
 
         async def go() -> None:
-            async with asyncio.timeout(120), self.fleet(slow) as fleet:
+            async with asyncio.timeout(self.limit_s), self.fleet(slow) as fleet:
                 worker = fleet.workers[0]
                 assert not worker.running
                 info = await worker.start()
@@ -86,7 +88,7 @@ class FleetContract:
         async def use(worker: Worker) -> None:
             request = replace(requests(1)[0], stream=True)
             *pieces, reply = [item async for item in worker.stream(request)]
-            assert pieces
+            assert bool(pieces) == self.streams
             assert isinstance(reply, Reply)
             assert all(isinstance(piece, Piece) for piece in pieces)
             assert reply.text.startswith("".join(piece.text for piece in pieces if isinstance(piece, Piece)))

@@ -93,7 +93,7 @@ def write_traces(folder: Path, gpu_name: str = "H100") -> None:
 
 
 def write_manifest(folder: Path, agents: int = 3, tasks: int = 4, pid: int | None = None) -> None:
-    session = {"pid": os.getpid() if pid is None else pid, "started_at": 1.0, "ended_at": None, "reason": None}
+    session = {"pid": os.getpid() if pid is None else pid, "started_at": time.time(), "ended_at": None, "reason": None}
     manifest = {
         "run_id": RUN_ID,
         "fingerprint": "f",

@@ -1,95 +1,84 @@
-"""A server over scripted replicas in a thread of the test: a real socket, real worker processes."""
+"""An endpoint's worker before a server that misbehaves: what becomes of requests, what is found, what is refused."""
 
 import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bench.settings import RunConfig
-from serving.app import Api
-from serving.http import HttpServer, listener
-from serving.pool import Pool
-from workers.devices import DeviceSpec
-from workers.local import LocalFleet
-from workers.protocol import Fleet
-from workers.replica_spec import ReplicaSpec, Script
+import pytest
 
-START_S = 60
-
-
-class Served:
-    """A server that runs."""
-
-    def __init__(self, root: str, pool: Pool, loop: asyncio.AbstractEventLoop) -> None:
-        self.root = root
-        self.pool = pool
-        self._loop = loop
-
-    @property
-    def url(self) -> str:
-        return f"{self.root}/v1"
-
-    def do(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """What this gives in the server's event loop."""
-        return asyncio.run_coroutine_threadsafe(work(), self._loop).result(START_S)
-
-    def until(self, true: Callable[[], bool]) -> None:
-        """Return when it is so, by the server's own clock; fails after a while."""
-
-        async def wait() -> None:
-            async with asyncio.timeout(20):
-                while not true():  # noqa: ASYNC110 (what it looks at rings no bell)
-                    await asyncio.sleep(0.02)
-
-        self.do(wait)
+from bench.errors import ConfigError
+from bench.prompts import STOPS
+from tests.fleet_contract import collect, requests
+from tests.misbehaving import Act, Misbehaving
+from workers.endpoint import EndpointWorker
+from workers.endpoint_body import Asking
+from workers.endpoint_client import Key
+from workers.endpoint_life import Orders
+from workers.protocol import Answer, ReplicaInfo, Sampling
 
 
-def scripted(script: Script, workers: int = 1) -> LocalFleet:
-    devices = [DeviceSpec(f"cpu:{number}", "cpu") for number in range(workers)]
-    specs = [
-        ReplicaSpec("scripted", "scripted", device.name, True, "cached", "off", "off", True, None, 8, script=script)
-        for device in devices
-    ]
-    return LocalFleet(devices, specs, silence_s=30.0, load_s=30.0)
+def orders(concurrency: int = 4, silence_s: float = 10.0, patience_s: float = 0.3, **changes: object) -> Orders:
+    """For servers on this machine: what a real one may take seconds for is milliseconds here."""
+    settings: dict[str, object] = {
+        "asking": Asking("tiny", "vllm", {}), "key": Key("SOME_KEY"),
+        "modes": {"chat": Sampling(8), "completion": Sampling(8, stop=STOPS)},
+        "start_s": 10.0, "together": False, "backoff_s": (0.005, 0.02),
+        "concurrency": concurrency, "silence_s": silence_s, "patience_s": patience_s,
+    }  # fmt: skip
+    return Orders(**(settings | changes))  # type: ignore[arg-type]
 
 
-@contextmanager
-def serving(
-    script: Script, workers: int = 1, waiting: int = 256, key: str | None = None, ready: bool = True
-) -> Iterator[Served]:
-    """A server of the model "tiny", until the block ends; with `ready`, its replicas are."""
-    config = RunConfig(engine="scripted", device="cpu", max_new_tokens=64)
-    began: Future[Served] = Future()
-    ending: list[HttpServer] = []
+async def until(holds: Callable[[], bool]) -> None:
+    """Under the limit of whoever waits."""
+    while not holds():  # noqa: ASYNC110 (nothing tells)
+        await asyncio.sleep(0.005)
 
-    async def run(fleet: Fleet) -> None:
-        with listener("127.0.0.1", 0) as sock:
-            async with Pool(fleet, waiting, backoff_s=(0.05,)) as pool:
-                server = HttpServer(Api(pool, config, "tiny", key).app())
-                ending.append(server)
-                if ready:
-                    await pool.until_ready()
-                port = sock.getsockname()[1]
-                began.set_result(Served(f"http://127.0.0.1:{port}", pool, asyncio.get_running_loop()))
-                await server.serve(sock)
 
-    def main() -> None:
-        try:
-            asyncio.run(run(scripted(script, workers)))
-        except BaseException as error:
-            if not began.done():
-                began.set_exception(error)
-            raise
+def with_server(
+    use: Callable[[Misbehaving, EndpointWorker], Awaitable[None]], *, server: dict[str, Any] | None = None, **told: Any
+) -> None:
+    """Run `use` with a server and a worker that has not been started."""
 
-    thread = threading.Thread(target=main)
-    thread.start()
-    try:
-        yield began.result(START_S)
-    finally:
-        for server in ending:
-            server.end()
-            server.end()
-        thread.join(START_S)
-        assert not thread.is_alive()
+    async def go() -> None:
+        async with asyncio.timeout(30), Misbehaving(**(server or {})) as misbehaving:
+            worker = EndpointWorker("endpoint:0", misbehaving.url, orders(**told))
+            try:
+                await use(misbehaving, worker)
+            finally:
+                await worker.stop()
+
+    asyncio.run(go())
+
+
+def answers_of(*plan: Act, count: int = 1, **told: Any) -> tuple[list[Answer], Misbehaving]:
+    """What becomes of requests when the server first does what the plan says."""
+    kept: list[Any] = []
+
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        await worker.start()
+        server.plan.extend(plan)
+        kept.extend([await collect(worker, requests(count)), server])
+
+    with_server(use, **told)
+    return kept[0], kept[1]
+
+
+def started(prepare: Callable[[Misbehaving], None], **told: Any) -> ReplicaInfo:
+    """What a server that was prepared so is found to be."""
+    found: list[ReplicaInfo] = []
+
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        prepare(server)
+        found.append(await worker.start())
+
+    with_server(use, **told)
+    return found[0]
+
+
+def refused(prepare: Callable[[Misbehaving], None], **told: Any) -> str:
+    """Why a server that was prepared so cannot be used, its address left out."""
+    with pytest.raises(ConfigError) as caught:
+        started(prepare, **told)
+    place, _, reason = str(caught.value).partition("/v1: ")
+    assert place.startswith("http://127.0.0.1:")
+    return reason

@@ -8,21 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watch.csv_trace import TAIL_BYTES, CsvTrace, header, last_rows
+from watch.csv_trace import TAIL_BYTES, CsvTrace, header, last_rows, number, rows
 
 CELLS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
 @settings(max_examples=25)
-@given(rows=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=5))
-def test_rows_read_back_as_written_but_for_white_space(rows: list[tuple[str, str]]) -> None:
+@given(cells=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=5))
+def test_rows_read_back_as_written_but_for_white_space(cells: list[tuple[str, str]]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "trace.csv"
-        for first, second in rows:  # each opened anew, as by a resumed run
+        for first, second in cells:  # each opened anew, as by a resumed run
             trace = CsvTrace(path, ("a", "b"))
             trace.append({"a": first, "b": second})
             trace.close()
-        assert last_rows(path, 99) == [{"a": " ".join(a.split()), "b": " ".join(b.split())} for a, b in rows]
+        found = [{"a": " ".join(a.split()), "b": " ".join(b.split())} for a, b in cells]
+        assert last_rows(path, 99) == list(rows(path)) == found
 
 
 def test_numbers_are_short_and_what_is_unknown_is_empty(tmp_path: Path) -> None:
@@ -93,3 +94,16 @@ def test_a_full_disk_is_logged_once_and_raises_nothing(tmp_path: Path, caplog: p
         trace.append({"a": 2})
     trace.close()
     assert caplog.messages == [f"{path}: rows are lost, the run goes on (No space left on device)"]
+
+
+@pytest.mark.parametrize("line", [bytes(200_000) + b"\n", b"3,\r4\n", b"\xff\n", b"3,4,5\n", b"\n", b"3,4"])
+def test_what_a_crash_left_in_a_trace_is_no_row(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_bytes(b"a,b\n1,2\n" + line)
+    assert list(rows(path)) == last_rows(path, 9) == [{"a": "1", "b": "2"}]
+    path.write_bytes(b"a\rb\n" + line)  # a header that is none
+    assert (list(rows(path)), last_rows(path, 9)) == ([], [])
+
+
+def test_a_cell_that_is_no_number_says_nothing() -> None:
+    assert [number(cell) for cell in ("1.5", "", None, "x", "nan", "1e999")] == [1.5, None, None, None, None, None]

@@ -5,11 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench.records import Status
+from bench import settings_file
+from bench.records import Status, WorkerStatus
+from dashboard import asked
 from dashboard.view import rate
 from metrics_dashboard import main
 from tests.made_up_run import (
@@ -111,7 +114,7 @@ def test_broken_files_are_named_and_the_rest_is_shown(
         (tmp_path / name).mkdir()
     text = printed(tmp_path, capsys)
     for fault in (
-        "manifest.json: is no manifest of a run; move it away",
+        "manifest.json: is no manifest of a run (Expected `object`, got `array`); move it away",
         "score.json: cannot be read (Input data was truncated)",
         "gpu_trace.csv: cannot be read (Is a directory)",
         "journal.jsonl: cannot be read (Is a directory)",
@@ -129,6 +132,20 @@ def test_what_a_counter_gained_while_nobody_ran_is_no_rate() -> None:
     assert rate((*rows, row("12:00:00.000", "10", "90104")), "disk_read_mb") is None
 
 
+@pytest.mark.parametrize("figure", ["nan", "1e999", "x"])
+def test_figures_that_cannot_be_are_told_as_unknown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], figure: str
+) -> None:
+    write_run(tmp_path, phase="done")
+    status = json.loads((tmp_path / "status.json").read_text())
+    (tmp_path / "status.json").write_text(json.dumps({**status, "updated_at": 1e300}))
+    trace = tmp_path / "resource_trace.csv"
+    trace.write_text(trace.read_text().replace("43.2", figure))
+    text = printed(tmp_path, capsys)
+    assert "CPU – %" in text
+    assert "ended at –" in text
+
+
 def test_a_folder_without_a_run_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--run", str(tmp_path), "--once"]) == 2
     assert capsys.readouterr().err == f"{tmp_path}: holds no run; start one, or name its folder with --run\n"
@@ -144,6 +161,23 @@ def test_without_a_terminal_it_asks_for_once(tmp_path: Path, capsys: pytest.Capt
     write_run(tmp_path)
     assert main(["--run", str(tmp_path)]) == 2
     assert capsys.readouterr().err == "the dashboard needs a terminal; add --once for one plain page\n"
+
+
+@pytest.mark.slow
+def test_a_terminal_that_knows_lines_only_is_none(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    with Terminal("metrics_dashboard.py", "--run", str(tmp_path), env={"TERM": "dumb"}) as terminal:
+        terminal.read_until("the dashboard needs a terminal; add --once for one plain page")
+        assert terminal.close() == 2
+
+
+@pytest.mark.slow
+def test_a_page_that_cannot_be_printed_is_told_in_one_line(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    command = [sys.executable, "metrics_dashboard.py", "--once", "--run", str(tmp_path)]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+    assert (ended.returncode, ended.stderr) == (2, b"the page cannot be printed (No space left on device)\n")
 
 
 @pytest.mark.parametrize("word", ["0", "-1", "nan", "inf", "soon", ""])
@@ -207,3 +241,24 @@ def test_traces_of_an_older_version_are_shown_as_far_as_they_go(
     text = printed(tmp_path, capsys)
     assert "CPU 50 %" in text
     assert "read –  write –" in text
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["device=cpu"], ["fleet=endpoint", "endpoints=[http://a/v1]"], ["agents=[{name: a}]"]]
+)
+def test_the_settings_in_a_manifest_are_those_of_its_run(words: list[str]) -> None:
+    config = settings_file.validate(settings_file.parse_set(words), "-")
+    found = asked.settings({"config": config.model_dump(mode="json")})
+    assert found.measured() == config.measured()
+
+
+def test_of_a_server_no_use_and_memory_of_this_machine_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path)
+    status = status_file.read(tmp_path)
+    assert status is not None
+    server = WorkerStatus("endpoint:0", "ready", in_flight=9, rows_in_use=7)
+    status_file.write(tmp_path, replace(status, workers=(server,)))
+    row = next(line for line in printed(tmp_path, capsys).splitlines() if "endpoint:0" in line)
+    assert re.search(r"endpoint:0 ready +– +– +– +– +7 ", row), row

@@ -248,6 +248,17 @@ def test_tasks_stand_where_the_manifest_has_them_also_before_they_are_begun(tmp_
     on_screen(tmp_path, act)
 
 
+def test_a_cell_of_a_run_that_was_archived_meanwhile_opens_nothing(tmp_path: Path) -> None:
+    write_run(tmp_path)
+
+    async def act(app: Dashboard, pilot: "Pilot[int]") -> None:
+        app.query_one(Grid).post_message(Grid.Opened(99, "HumanEval/0"))
+        await pilot.pause()
+        assert not isinstance(app.screen, DetailScreen)
+
+    on_screen(tmp_path, act)
+
+
 def test_an_empty_folder_has_no_answer_to_open(tmp_path: Path) -> None:
     async def act(app: Dashboard, pilot: "Pilot[int]") -> None:
         await pilot.press("enter", "z", "down", "right", "enter", "pagedown")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.ended_run import energy_wh
 from bench.energy import energy
 from bench.records import DeviceSample
 from tests.fake_nvml import compiled, run_with
@@ -111,6 +112,15 @@ def test_sessions_that_do_not_say_what_they_drew_leave_the_run_unknown(tmp_path:
     meter.read([gpu("a", 1.0)], 1)
     assert meter.read([gpu("a", 2.0)], 2).joules() == {}
     assert earlier(tmp_path / "no.csv", tmp_path / "no.csv") == Before(0.0, {})
+
+
+def test_what_a_crash_left_in_the_traces_is_no_energy(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("time,elapsed_s,rapl_j\nx,1,5\n" + "\0" * 200_000)
+    (tmp_path / "gpu_trace.csv").write_text(
+        "elapsed_s,uuid,power_w,energy_mj\n0,a,300,1000\n" + "\0" * 200_000 + "\n2,a,300,2000\n3,a,x,nan\n4,a,3"
+    )
+    assert earlier(tmp_path / "r.csv", tmp_path / "gpu_trace.csv") == Before(5.0, {"a": 2.0})
+    assert energy_wh(tmp_path, {}) == 600 / 3600
 
 
 def test_the_idle_machine_is_watched_for_so_long_and_not_at_all_where_nothing_tells(tmp_path: Path) -> None:

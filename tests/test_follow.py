@@ -109,10 +109,11 @@ def test_lines_that_are_none_are_counted_and_passed_over(tmp_path: Path) -> None
     append(
         tmp_path, b'{"completion":{"job_id":"nonsense"}}\n\xff\n[]\n{"verdict":{"job_id":"0/a/0/0","outcome":"FINE"}}\n'
     )
+    append(tmp_path, b'{"x":' * 100_000 + b"\n")
     append(tmp_path, line(0))
     follower = Follower(tmp_path)
     follower.look("r")
-    assert (follower.tally.unreadable, follower.tally.latency.count) == (4, 1)
+    assert (follower.tally.unreadable, follower.tally.latency.count) == (5, 1)
 
 
 @given(st.lists(st.floats(1e-3, 1e4), min_size=1, max_size=300), st.sampled_from([0.5, 0.95, 0.99, 1.0]))
@@ -160,6 +161,29 @@ def test_tasks_stand_in_the_order_of_their_numbers() -> None:
     for name in ("HumanEval/10", "HumanEval/9", "Mbpp/2", "HumanEval/100", "²", "7"):
         grid.answer(Job(0, name), failed=False)
     assert grid.tasks() == ["7", "HumanEval/9", "HumanEval/10", "HumanEval/100", "Mbpp/2", "²"]
+
+
+@given(st.lists(st.text(st.sampled_from("/a09\u00b2\u0663"), max_size=6)))
+def test_any_name_of_a_task_has_its_place(names: list[str]) -> None:
+    grid = OutcomeGrid()
+    for name in (*names, "1" * 5000, "2" * 4999):
+        grid.answer(Job(0, name), failed=False)
+    assert set(grid.tasks()) == {*names, "1" * 5000, "2" * 4999}
+    assert grid.tasks().index("2" * 4999) < grid.tasks().index("1" * 5000)
+
+
+def test_lines_that_are_none_are_no_answers(tmp_path: Path) -> None:
+    for job_id in ("1/a/0/", "1/a/0/0"):
+        append(tmp_path, b'{"failure":{"job_id":"%s","reason":"r","attempts":1}}\n' % job_id.encode())
+    append(tmp_path, b'{"x":"1/a/","y":' + b"[" * 100_000 + b"\n")
+    assert [answer.job for answer in answers(tmp_path / NAME, 1, "a")] == [Job(1, "a")]
+
+
+def test_a_torn_end_however_long_is_nothing_to_catch_up_with(tmp_path: Path) -> None:
+    append(tmp_path, line(0) + b"x" * (MOST_BYTES + 1))
+    follower = Follower(tmp_path)
+    follower.look("r")
+    assert (follower.tally.latency.count, follower.behind) == (1, False)
 
 
 def test_the_answers_of_an_agent_to_a_task_are_found_with_their_verdicts(tmp_path: Path) -> None:

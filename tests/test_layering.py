@@ -15,7 +15,9 @@ MAX_LINES = 330  # the guide says 300; past this a file has two subjects
 
 FLOORS = {
     # what a run is
+    "bench.secrets": -1,
     "bench.errors": 0, "bench.calibration": 0, "bench.records": 0, "bench.version": 0, "bench.syntax": 0,
+    "bench.endpoint_rules": 0, "bench.fleet_rules": 0.5,
     "bench.files": 1, "bench.settings": 1, "bench.programs": 1, "bench.regions": 1, "bench.settings_file": 1.5,
     "bench.repairs": 1, "bench.bodies": 1.5, "bench.search": 1.8,
     "bench.extraction": 2, "bench.journal": 2, "bench.listed": 2, "bench.plan": 2, "bench.published": 2,
@@ -33,9 +35,11 @@ FLOORS = {
     "sandbox.tester": 1.6, "sandbox.outcomes": 1.6, "sandbox.warden": 1.75, "sandbox.runner": 2,
     "human_eval_runner": 3,
     # where replies are made: around the model, the model's side, inside a worker, all workers
+    "workers.endpoint_faults": 0, "workers.brake": 0, "workers.endpoint_body": 1.5, "workers.endpoint_stream": 1.5,
+    "workers.endpoint_client": 2, "workers.endpoint_probe": 2.2, "workers.endpoint_life": 3, "workers.endpoint": 4,
     "workers.death": 0, "workers.phases": 1, "workers.protocol": 1, "workers.replica_spec": 1, "workers.hub": 1,
     "workers.embedded": 1,
-    "workers.card": 0, "workers.wire": 1.5, "workers.devices": 1.5,
+    "workers.card": 0, "workers.vllm_here": 1, "workers.wire": 1.5, "workers.placement": 1.4, "workers.devices": 1.5,
     "model_loader": 2, "workers.attention": 2, "workers.beams": 2, "workers.budget": 2, "workers.cpu_weights": 2,
     "workers.common_prefix": 2, "workers.decoder": 2, "workers.native": 2, "workers.pages": 2, "workers.scripted": 2,
     "workers.tokens": 2, "workers.prefill": 2.1, "workers.draw": 2.1, "workers.paged_attention": 2.1,
@@ -43,15 +47,16 @@ FLOORS = {
     "workers.upload": 2, "workers.steps": 2.1, "workers.graphs": 2.2,
     "workers.stopping": 2.2, "workers.growth": 2.3,
     "workers.model_card": 2.2, "workers.sampler": 2.2, "workers.fused": 2.4,
-    "workers.engine": 2.5, "workers.fit": 2.5, "workers.replica": 2.8,
+    "workers.engine": 2.5, "workers.vllm_replica": 2.5, "workers.fit": 2.5, "workers.replica": 2.8,
     "workers.asked": 2, "workers.core": 2.9, "workers.process": 3, "workers.dispatch": 3,
-    "workers.alone": 3, "workers.local": 4, "agent_manager": 4,
+    "workers.alone": 3, "workers.local": 4, "workers.ray_node": 3, "workers.ray_nodes": 2,
+    "workers.ray_cluster": 3.1, "workers.ray_fleet": 4.1, "agent_manager": 4,
     # how a run is shown
     "watch.lag": 0, "watch.processes": 0, "watch.memory": 1, "watch.events": 1, "watch.energy": 2.5, "watch.host": 2.5,
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
     "watch.spans": 0.5, "watch.flame": 1.5, "watch.trace": 3, "watch.wandb_login": 1.8, "watch.wandb_run": 1.9,
     "watch.tracking": 2, "watch.snapshot": 2.6, "watch.timeline": 2.6, "watch.report_replies": 2.6,
-    "watch.report_words": 2.8, "watch.report_data": 2.9, "watch.report": 3.1,
+    "watch.report_words": 2.8, "watch.report_score": 2.9, "watch.report_data": 2.9, "watch.report": 3.1,
     "resource_monitor": 3,
     "watch.histogram": 0, "watch.outcome_grid": 1, "watch.follow": 2.5, "watch.answers": 2.5,
     "dashboard.words": 0, "dashboard.letters": 1.5, "dashboard.view": 2.8, "dashboard.asked": 2.8,
@@ -60,7 +65,7 @@ FLOORS = {
     "dashboard.app": 3.5, "metrics_dashboard": 4,
     # what is checked before a run
     "doctor.finding": 0, "doctor.hostile": 0, "doctor.mutants": 1, "doctor.machine": 4, "doctor.judging": 4,
-    "doctor.model": 4.5,
+    "doctor.model": 4.5, "doctor.servers": 4.5,
     # what users call
     "commands.beside": 5,
     "commands.open_run": 5, "commands.signals": 5, "commands.summary": 5, "commands.session": 5.5,
@@ -79,13 +84,16 @@ MODEL_SIDE = {
     "workers.fit", "workers.fused", "workers.graphs", "workers.native", "workers.paged",
     "workers.paged_attention", "workers.prefill", "workers.sampler",
     "workers.model_card", "workers.separate", "workers.slots", "workers.steps", "workers.stopping", "workers.upload",
+    "workers.vllm_replica",
 }  # fmt: skip
 HOMES: dict[str, Set[str]] = {
     "torch": MODEL_SIDE,
     "transformers": MODEL_SIDE,
     "bitsandbytes": MODEL_SIDE,
     "accelerate": MODEL_SIDE,
-    "ray": {"workers.ray_fleet"},
+    "ray": {"workers.ray_cluster"},
+    "aiohttp": {"workers.endpoint_client"},
+    "vllm": {"workers.vllm_replica"},
     "wandb": {"watch.wandb_run"},
     "textual": {"dashboard.app", "dashboard.detail_screen", "dashboard.grid"},
     "pyinstrument": {"watch.flame"},

@@ -1,6 +1,7 @@
 """Real worker processes: what they answer arrives, how they die is known, and none is left behind."""
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -149,3 +150,25 @@ def test_workers_do_not_outlive_a_killed_coordinator(number: signal.Signals) -> 
     gone, alive = psutil.wait_procs([worker], timeout=5)
     assert gone
     assert not alive
+
+
+@pytest.mark.fault(
+    "run ends (drained)", "while a worker starts again, at each moment of it", "no process and no socket is left"
+)
+@pytest.mark.parametrize("alive", [True, False], ids=["alive before", "never started"])
+def test_a_start_that_is_cancelled_leaves_nothing_open(alive: bool) -> None:
+    async def go() -> None:
+        for moments in range(12):
+            async with scripted(Script()) as fleet:
+                worker = fleet.workers[0]
+                if alive:
+                    await worker.start()
+                starting = asyncio.create_task(worker.start())
+                for _ in range(moments):
+                    await asyncio.sleep(0)
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
+
+    asyncio.run(go())
+    gc.collect()  # what is open and forgotten is complained of now
+    assert not [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]

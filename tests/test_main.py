@@ -108,6 +108,10 @@ def test_cuda_on_a_machine_without_a_gpu_names_the_way_out() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fault(
+    "limit of a file's size", "at the manifest, and in the midst of the journal",
+    "one line, exit code 2; without the limit the same command finishes",
+)  # fmt: skip
 @pytest.mark.parametrize("limit_kib", [1, 60, 100])  # no manifest; some of the journal
 def test_a_full_disk_is_one_line_and_the_run_resumes_when_there_is_room(tmp_path: Path, limit_kib: int) -> None:
     words = [*SMOKE, "--num_tasks", "50", "--output_dir", str(tmp_path)]
@@ -122,6 +126,7 @@ def test_a_full_disk_is_one_line_and_the_run_resumes_when_there_is_room(tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.fault("screen closed, full or not read", "from the start", "the run does not notice; exit code 0")
 @pytest.mark.parametrize("redirection", ["| head -c 0", "> /dev/full", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_screen_that_cannot_be_written_costs_the_run_nothing(tmp_path: Path, redirection: str) -> None:
     words = " ".join([sys.executable, "main.py", *SMOKE, "--num_tasks", "2", "--output_dir", str(tmp_path)])
@@ -142,6 +147,27 @@ def test_a_finished_run_is_archived_by_the_next(tmp_path: Path) -> None:
     archived = tmp_path / "archive" / first["run_id"]
     assert json.loads((archived / "score.json").read_text())["evaluations"] == 4
     assert len(lines(archived, 1)) == 2
+
+
+@pytest.mark.slow
+def test_fresh_archives_an_unfinished_run_whole_and_begins_anew(tmp_path: Path) -> None:
+    words = [*SMOKE, "--num_agents", "10", "--num_tasks", "60", "--output_dir", str(tmp_path)]
+    with start(*words) as process:
+        journal = tmp_path / "journal.jsonl"
+        while not journal.exists() or journal.stat().st_size < 20_000:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file() and path.name != ".lock"}
+    code, _, err = swarmeval(*words, "--fresh")
+    archived = tmp_path / "archive" / json.loads(before["manifest.json"])["run_id"]
+    assert code == 0, err
+    assert f"{tmp_path}: the run found there, unfinished, was moved to {archived}" in err
+    kept = {path.name: path.read_bytes() for path in archived.iterdir()}
+    assert kept.keys() == before.keys()
+    assert {name for name in kept if kept[name] != before[name]} == {"manifest.json"}  # which says that it is archived
+    assert sum(len(lines(tmp_path, agent)) for agent in range(10)) == 600
+    assert "resuming" not in (tmp_path / "run.log").read_text()
 
 
 @pytest.mark.slow
@@ -226,6 +252,7 @@ def test_ctrl_c_drains_a_score_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fault("terminal closed (SIGHUP)", "under nohup", "the run does not notice; exit code 0")
 def test_a_run_under_nohup_outlives_its_terminal(tmp_path: Path) -> None:
     quick = [*SMOKE, "--num_tasks", "2", "--output_dir", str(tmp_path / "quick")]
     with subprocess.Popen(

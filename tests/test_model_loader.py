@@ -1,5 +1,7 @@
 """Loading a tiny random model on the CPU, in 16 and in 4 bits, and what is said when it cannot be loaded."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +42,81 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable) as error:
         model_loader.locate(str(tmp_path))
     assert str(error.value) == f"{tmp_path}: a folder without config.json, so it holds no model"
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "consolidated.00.pth", "weights.ckpt", "m.pkl"])
+def test_a_folder_that_has_only_pickles_is_refused_without_reading_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / name).write_bytes(b"cos\nsystem\n(S'touch read'\ntR.")  # runs a command in whoever loads it
+    for weights in (True, False):
+        with pytest.raises(ModelUnavailable) as error:
+            model_loader.locate(str(tmp_path), weights=weights)
+        assert str(error.value) == (
+            f"{tmp_path}: its weights are pickles ({name}), which may run anything when they are read; "
+            "save them as *.safetensors"
+        )
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelUnavailable) as error:
+        model_loader.locate(str(tmp_path))
+    assert str(error.value) == f"{tmp_path}: holds no *.safetensors weights, the only format that is loaded"
+
+
+@pytest.mark.slow
+def test_a_pickle_is_not_read_even_where_it_is_all_there_is_nor_beside_safetensors(folder: str, tmp_path: Path) -> None:
+    bait, safe = tmp_path / "read", Path(folder) / "model.safetensors"
+    for file in Path(folder).iterdir():
+        if file.name != "model.safetensors":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch %s'\ntR." % str(bait).encode())
+    with pytest.raises(ModelUnavailable, match=f"^{tmp_path}: cannot be loaded: .*safetensors"):
+        model_loader.load(str(tmp_path), device="cpu", load_in_4bit=False)
+    (tmp_path / "model.safetensors").write_bytes(safe.read_bytes())
+    assert model_loader.locate(str(tmp_path)) == str(tmp_path)
+    model_loader.load(str(tmp_path), device="cpu", load_in_4bit=False)
+    assert not bait.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["AutoConfig", "AutoModelForCausalLM", "AutoTokenizer"])
+def test_python_that_a_model_brings_runs_only_where_the_setting_says_so(
+    folder: str, tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    model, ran = tmp_path / f"model_{part.lower()}", tmp_path / "ran"
+    shutil.copytree(folder, model)
+    (model / "own.py").write_text(
+        f"from pathlib import Path\nPath({str(ran)!r}).touch()\n"
+        "from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast\n"
+        "class OwnConfig(LlamaConfig): model_type = 'own'\n"
+        "class OwnModel(LlamaForCausalLM): config_class = OwnConfig\n"
+        "class OwnTokenizer(PreTrainedTokenizerFast): pass\n"
+    )
+    if part == "AutoTokenizer":
+        path, change = model / "tokenizer_config.json", {"tokenizer_class": "OwnTokenizer"}
+        change |= {"auto_map": {part: [None, "own.OwnTokenizer"]}}  # type: ignore[dict-item]
+    else:
+        path, change = model / "config.json", {"model_type": "own", "architectures": ["OwnModel"]}  # type: ignore[dict-item]
+        change |= {"auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}}  # type: ignore[dict-item]
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    refused = (
+        f"{model}: brings Python of its own, which could do anything here and is not run; "
+        "read it, and set trust_remote_code: true"
+    )
+    if part == "AutoConfig":
+        with pytest.raises(ModelUnavailable) as error:
+            model_loader.config_of(str(model))
+        assert str(error.value) == refused
+    try:
+        model_loader.load(str(model), device="cpu", load_in_4bit=False)
+    except ModelUnavailable as error:
+        assert str(error) == refused  # noqa: PT017 (a tokenizer of a known class is loaded without it)
+    assert not ran.exists()
+    model_loader.load(str(model), device="cpu", load_in_4bit=False, trust_remote_code=True)
+    assert ran.exists()
 
 
 @pytest.mark.slow

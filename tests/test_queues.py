@@ -1,20 +1,23 @@
 """The queues hand out every job once, in round-robin order, and let dry devices help slow ones."""
 
+from itertools import count
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.ledger import Bits
 from bench.queues import DeviceQueues
 
 
-def nothing_done(_: int) -> bool:
-    return False
+def nothing_done(k: int) -> int:
+    return k
 
 
 @given(
     st.integers(0, 60), st.integers(1, 9), st.integers(1, 4), st.booleans(), st.sets(st.integers(0, 59)), st.randoms()
 )
 def test_every_undone_job_is_handed_out_exactly_once(total, size, devices, steal, done, random) -> None:  # type: ignore[no-untyped-def]
-    queues = DeviceQueues(total, size, devices, steal, done.__contains__)
+    queues = DeviceQueues(total, size, devices, steal, lambda k: next(j for j in count(k) if j not in done))
     handed: list[int] = []
     open_devices = list(range(devices))
     while open_devices:
@@ -85,3 +88,28 @@ def test_a_suspect_is_handed_out_alone_and_only_when_asked_for() -> None:
     queues.give_back(5, suspect=True)
     assert queues.take(0, dry=True) is None
     assert [queues.take_suspect(), queues.take_suspect(), queues.take_suspect()] == [(0, [4]), (0, [5]), None]
+
+
+def test_what_an_earlier_session_did_is_skipped_in_a_few_steps() -> None:
+    done = Bits(100_000)
+    for k in range(99_990):
+        done.add(k)
+    asked: list[int] = []
+
+    def next_due(k: int) -> int:
+        asked.append(k)
+        return done.next_missing(k)
+
+    queues = DeviceQueues(100_000, 8, 3, True, next_due)
+    taken = [queues.take(device, dry=False) for device in range(3)]
+    assert sorted(k for found in taken if found for k in found[1]) == list(range(99_990, 100_000))
+    assert len(asked) < 40
+
+
+@given(st.integers(0, 70), st.sets(st.integers(0, 69)), st.integers(0, 70))
+def test_the_next_missing_bit_is_the_first_that_is_not_set(size: int, members: set[int], k: int) -> None:
+    bits = Bits(size)
+    for member in members:
+        if member < size:
+            bits.add(member)
+    assert bits.next_missing(min(k, size)) == next(j for j in count(min(k, size)) if j not in members or j >= size)

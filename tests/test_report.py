@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import html
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,13 +77,42 @@ def test_a_traced_run_has_links_to_its_traces_and_no_other_has(tmp_path: Path) -
     assert found == ["trace.json", "flame_coordinator.html", "flame_cpu_0.html"]
 
 
-def test_a_score_of_another_version_is_made_again_from_the_journal(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"intervals": 1}, "Expected `object`, got `int` - at `$.intervals`"),
+        ({"intervals": {}}, "Object missing required field `pass@1` - at `$.intervals`"),
+        ({"pass@1": "much"}, "Expected `float | null`, got `str` - at `$.pass@1`"),
+        ({"energy": []}, "Expected `object | null`, got `array` - at `$.energy`"),
+        ({"rounds": [{}]}, "Object missing required field `round` - at `$.rounds[0]`"),
+        ({"batch_audit": {"jobs": 2}}, "Object missing required field `replies_changed` - at `$.batch_audit`"),
+    ],
+)
+def test_a_score_of_another_version_is_made_again_from_the_journal(
+    tmp_path: Path, changed: dict[str, object], why: str
+) -> None:
     folder = left(tmp_path, answers(("a", "b", "c", "d"), passes=3))
     score = json.loads((folder / "score.json").read_text())
-    for key in ("intervals", "undefined", "total"):
-        del score[key]
-    (folder / "score.json").write_text(json.dumps(score))
-    assert "4 answers 75.0 %" in words(render(folder))
+    (folder / "score.json").write_text(json.dumps({**score, **changed}))
+    said = words(render(folder))
+    assert "4 answers 75.0 %" in said
+    note = f"score.json is not as this version writes it ({why}): the score here is made from the journal."
+    assert note in html.unescape(said)
+
+
+def test_a_latency_that_cannot_be_is_no_distribution(tmp_path: Path) -> None:
+    first, second = answers(("a", "b"))
+    assert isinstance(first[0], Completion)
+    folder = left(tmp_path, [(replace(first[0], latency_s=-1.0), first[1]), second])
+    assert "No latency was measured." in words(render(folder))
+
+
+def test_a_manifest_that_holds_no_text_is_told_as_far_as_it_goes(tmp_path: Path) -> None:
+    folder = left(tmp_path, answers())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["config"]["model_id"] = "half \ud800"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert "half \\ud800" in write(folder).read_text(encoding="utf-8")
 
 
 def test_failures_make_a_run_partial(tmp_path: Path) -> None:
@@ -205,10 +236,13 @@ def test_a_report_is_replaced_and_leaves_no_draft(tmp_path: Path) -> None:
         ({}, "{folder}: no run is there (no manifest.json)"),
         ({"manifest.json": "{"}, "{folder}/manifest.json: cannot be read (Expecting property name enclosed in double "
          "quotes: line 1 column 2 (char 1)); move it away"),
-        ({"score.json": "[1]"}, "{folder}/score.json: cannot be read as a score (list indices must be integers or "
-         "slices, not str); the next start of the run replaces it"),
+        ({"score.json": "{"},
+         "{folder}/score.json: cannot be read as a score (Input data was truncated); move it away"),
         ({"journal.jsonl": "no\n"}, "{folder}/journal.jsonl, line 1: not a journal line (Input data "
          "was truncated); start anew with --fresh"),
+        ({"journal.jsonl": '{"failure":{"job_id":"0/x/0/","reason":"r","attempts":1}}\n'},
+         "{folder}/journal.jsonl: holds a job that is none (invalid literal for int() with base 10: ''); "
+         "start anew with --fresh"),
     ],
 )  # fmt: skip
 def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, spoil: dict[str, str], said: str) -> None:

@@ -57,8 +57,16 @@ def test_what_is_no_run_file_stays_where_it_is(tmp_path: Path) -> None:
 def test_two_archives_of_one_run_id_do_not_meet(tmp_path: Path) -> None:
     first = begun(tmp_path, "same", finished=True)
     (tmp_path / "archive" / first["run_id"]).mkdir(parents=True)
+    (tmp_path / "archive" / first["run_id"] / "journal.jsonl").touch()
     open_run(tmp_path, "same", fresh=False)
     assert (tmp_path / "archive" / f"{first['run_id']}.1" / "journal.jsonl").exists()
+
+
+def test_a_move_that_was_killed_as_it_began_leaves_no_empty_archive(tmp_path: Path) -> None:
+    first = begun(tmp_path, "same", finished=True)
+    (tmp_path / "archive" / first["run_id"]).mkdir(parents=True)
+    open_run(tmp_path, "same", fresh=False)
+    assert [path.name for path in (tmp_path / "archive").iterdir()] == [first["run_id"]]
 
 
 def test_files_without_a_manifest_are_archived_as_of_an_unknown_run(tmp_path: Path) -> None:
@@ -74,11 +82,34 @@ def test_an_unreadable_manifest_is_refused_with_the_way_out(tmp_path: Path) -> N
         open_run(tmp_path, "same", fresh=False)
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"run_id": "../x", "sessions": []}', '{"run_id": "x", "sessions": [1]}'])
-def test_a_manifest_edited_into_something_else_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(OutputError, match=r"manifest\.json: is no manifest of a run; move it away$"):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[]", "is no manifest of a run (Expected `object`, got `array`)"),
+        ("{}", "is no manifest of a run (Object missing required field `run_id`)"),
+        ('{"run_id": "../x", "sessions": []}',
+         r"is no manifest of a run (Expected `str` matching regex '^\\w[\\w.-]*\\Z' - at `$.run_id`)"),
+        ('{"run_id": "x", "sessions": [1]}',
+         "is no manifest of a run (Expected `object`, got `int` - at `$.sessions[0]`)"),
+        *((f'{{"run_id": "x", "sessions": [], "{part}": 1}}',
+           f"is no manifest of a run (Expected `{kind}`, got `int` - at `$.{part}`)")
+          for part, kind in [("config", "object"), ("data", "object"), ("hardware", "object"), ("agents", "array"),
+                             ("prompts", "object"), ("replicas", "object"), ("versions", "object")]),
+        ('{"x":' * 100_000,
+         "cannot be read (maximum recursion depth exceeded while decoding a JSON object from a unicode string)"),
+    ],
+)  # fmt: skip
+def test_a_manifest_edited_into_something_else_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(text)
+    with pytest.raises(OutputError) as refused:
         open_run(tmp_path, "same", fresh=True)
+    assert str(refused.value) == f"{path}: {why}; move it away"
+
+
+def test_a_file_holds_no_run(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert read_manifest(tmp_path / "file") is None
 
 
 def test_drafts_of_a_killed_writer_are_swept(tmp_path: Path) -> None:

@@ -201,6 +201,9 @@ def test_what_a_program_replaces_changes_no_outcome(program: str, outcome: Outco
 
 
 @pytest.mark.slow
+@pytest.mark.fault(
+    "judge stopped (SIGSTOP)", "by the program it runs, where no layer holds that", "replaced; the program is TAMPERED"
+)
 def test_a_program_that_stops_its_judge_where_no_layer_holds_it_holds_nobody_up() -> None:
     async def session() -> None:
         async with Sandbox(1, 0.5, MEMORY_MB, mode="none", spare_s=0.5) as sandbox:

@@ -53,7 +53,7 @@ def test_demo_shows_no_answer_where_nothing_ran(staged: Checkout) -> None:
 
 STEPS = [
     "-m ruff format --check .", "-m ruff check .", "-m mypy .", "-m scripts.readme --check",
-    "-m pytest -q tests/test_layering.py",
+    "-m scripts.faults --check", "-m pytest -q tests/test_layering.py",
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import httpx2
 import openai
 import pytest
 
-from tests.served import Served, serving
+from tests.own_server import Served, serving
 from workers.replica_spec import Fault, Script
 
 pytestmark = pytest.mark.slow

@@ -39,6 +39,98 @@ REFUSED = {
     "seed=010": "seed is '010'; it should be a valid integer",
 }
 
+ENDPOINT = ["fleet=endpoint", "endpoints=[http://a/v1]"]
+PLAIN = ["endpoint_dialect=plain", "repetition_penalty=1.0"]
+REFUSED_OF_ENDPOINTS = [
+    (["fleet=endpoint"], "fleet is 'endpoint' but endpoints is empty; name one, as endpoints: [http://host:8000/v1]"),
+    (ENDPOINT[1:], "endpoints is set but fleet is 'local'; set fleet: endpoint or leave endpoints out"),
+    (
+        ["endpoint_timeout_s=3"],
+        "endpoint_timeout_s is set but fleet is 'local'; set fleet: endpoint or leave endpoint_timeout_s out",
+    ),
+    (["fleet=endpoint", "endpoints=[host/v1]"], "endpoints: 'host/v1' is no base URL; write it as http://host:8000/v1"),
+    (
+        ["fleet=endpoint", "endpoints=[http://a/v1, http://a/v1/]"],
+        "endpoints: one URL stands there twice; raise endpoint_concurrency to ask it for more at once",
+    ),
+    (
+        [*ENDPOINT, "engine=scripted"],
+        "engine is 'scripted' but fleet is 'endpoint', where servers answer; leave engine out",
+    ),
+    (
+        [*ENDPOINT, "engine_rows=4"],
+        "engine_rows is for replicas of this machine and fleet is 'endpoint'; set endpoint_concurrency",
+    ),
+    (
+        [*ENDPOINT, "do_sample=false", "num_beams=2"],
+        "num_beams above 1 is nothing that servers are asked for; set num_beams: 1",
+    ),
+    ([*ENDPOINT, *PLAIN], "top_k is nothing that endpoint_dialect: plain can say; set top_k: 0"),
+    (
+        [*ENDPOINT, *PLAIN, "top_k=0", "agents=[{top_k: 3}]"],
+        "top_k is nothing that endpoint_dialect: plain can say; set top_k: 0",
+    ),
+    (
+        [*ENDPOINT, "endpoint_dialect=openai", "top_k=0"],
+        "repetition_penalty is nothing that endpoint_dialect: openai can say; set repetition_penalty: 1.0",
+    ),
+    ([*ENDPOINT, "endpoint_body={n: 2}"], "endpoint_body.n is not free: Swarmeval decides it"),
+    (
+        [*ENDPOINT, "endpoint_body={max_tokens: 2}"],
+        "endpoint_body.max_tokens is decided by max_new_tokens; set that, or null to leave the field out",
+    ),
+    ([*ENDPOINT, "endpoint_body={x: .nan}"], "endpoint_body holds what is no JSON"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED_OF_ENDPOINTS)
+def test_what_servers_cannot_be_asked_is_refused_in_one_line(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(parse_set(words), "x.yaml")
+    assert str(caught.value) == f"x.yaml: {message}"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["engine=scripted"], "engine is set but fleet is 'vllm', which has its own; leave engine out"),
+        (["device=cpu", "native_kernels=off"], "native_kernels is set but fleet is 'vllm', which has its own; leave "
+         "native_kernels out"),
+        (["num_beams=2", "do_sample=false"], "num_beams above 1 is nothing that vLLM is asked for; set num_beams: 1"),
+        (["agents=[{temperature: 0.001}]"], "temperature is below 0.01, which vLLM would raise to that; set "
+         "do_sample: false or more"),
+    ],
+)  # fmt: skip
+def test_what_vllm_cannot_be_asked_is_refused_in_one_line(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(parse_set(["fleet=vllm", *words]), "x.yaml")
+    assert str(caught.value) == f"x.yaml: {message}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["endpoints=[http://me:s3cret@a/v1]"],
+        ["endpoints=http://me:s3cret@a/v1"],
+        ["endpoints=[3, 'http://s3cret@a']"],
+        ["endpoints=['http://a/v1?key=s3cret']"],
+        ["endpoint_key_env=sk-s3cret"],
+        ["endpoint_key_env=gsk_s3cret"],
+    ],
+)
+def test_what_may_be_a_secret_is_refused_and_not_shown(words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(parse_set(words), "x.yaml")
+    assert "s3cret" not in str(caught.value)
+    assert "endpoint" in str(caught.value)
+
+
+def test_what_servers_decide_by_themselves_is_said() -> None:
+    config = validate(parse_set([*ENDPOINT, "load_in_4bit=true", "endpoint_body={temperature: null, extra: 1}"]), "-")
+    assert config.warnings() == [
+        "fleet: endpoint: left to the servers, whatever is set here: load_in_4bit, temperature"
+    ]
+
 
 def test_cuda_graphs_on_a_cpu_are_refused_where_they_are_asked_for() -> None:
     with pytest.raises(ConfigError) as caught:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -65,17 +66,23 @@ def test_a_folder_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> N
     assert str(refused.value) == expected
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 1])  # process 1 is another user's, unless root runs this
+@pytest.mark.parametrize(
+    "pid", [os.getpid(), 1], ids=["itself", "init"]
+)  # process 1 is another user's, unless root runs this
 def test_a_running_coordinator_is_alive(pid: int) -> None:
-    assert status_file.alive(Status("r", pid, "generating", 0.0, 1))
+    assert status_file.alive(Status("r", pid, "generating", time.time(), 1))
+
+
+def test_a_process_that_began_later_is_no_coordinator() -> None:
+    assert not status_file.alive(Status("r", os.getpid(), "generating", 1_000_000_000.0, 1))
 
 
 def test_an_ended_coordinator_is_not_alive() -> None:
     ended = subprocess.Popen([sys.executable, "-S", "-c", ""])
     ended.wait()
-    assert not status_file.alive(Status("r", ended.pid, "generating", 0.0, 1))
+    assert not status_file.alive(Status("r", ended.pid, "generating", time.time(), 1))
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**80])
 def test_what_is_no_pid_is_not_alive(pid: int) -> None:
-    assert not status_file.alive(Status("r", pid, "generating", 0.0, 1))
+    assert not status_file.alive(Status("r", pid, "generating", time.time(), 1))

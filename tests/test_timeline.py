@@ -71,9 +71,11 @@ def test_a_long_trace_is_thinned_and_keeps_the_peak_of_memory(tmp_path: Path) ->
 def test_torn_rows_and_lines_are_left_out(tmp_path: Path) -> None:
     traced(tmp_path, [0, 1], {"cpu_pct": [1, 2]})
     with (tmp_path / "resource_trace.csv").open("a") as file:
-        file.write("2027-01")
+        file.write("0001-01-01T00:00:00,9,9\n" + "\0" * 200_000 + "\n2027-01")
     event = {"time": START + 1, "elapsed_s": 1, "kind": "restarted", "device": "cuda:0", "text": "it died"}
-    (tmp_path / "events.jsonl").write_text(json.dumps(event) + '\n{"time": 18')
+    (tmp_path / "events.jsonl").write_text(
+        json.dumps(event) + '\n{"time": NaN}\n{"time": "x"}\n' + "[" * 100_000 + '\n{"time": 18'
+    )
     found = timeline(tmp_path, timings())
     assert [line.points for line in found.series] == [((0.0, 1.0), (1.0, 2.0))]
     assert [(e.at_s, e.kind, e.device, e.text) for e in found.events] == [(1.0, "restarted", "cuda:0", "it died")]

@@ -148,7 +148,8 @@ def test_sessions_are_drawn_one_after_the_other_and_a_torn_line_is_left_out(tmp_
         file.add(LANE, "load", start_ns, start_ns + 2_000_000_000)
         file.flush()
         with path.open("a") as torn:
-            torn.write('{"session": 1, "lane": "pha')
+            torn.write('{"session": "x", "lane": 1, "name": [], "start_us": "", "end_us": null}\n')
+            torn.write("[" * 100_000 + '\n{"session": 1, "lane": "pha')
     trace.write(tmp_path)
     events = lanes(found(tmp_path))["cpu_0", LANE]
     assert [(event["ts"], event["dur"], event["args"]["session"]) for event in events] == [

@@ -11,6 +11,7 @@ import pytest
 from bench.errors import ConfigError
 from bench.settings import RunConfig
 from watch.tracking import NoTracker, Run, WandbTracker, make_tracker
+from watch.wandb_login import check_login
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 NO_LOGIN = "wandb is 'online' but there is no W&B login; run 'wandb login', set WANDB_API_KEY, or set wandb: offline"
@@ -145,6 +146,21 @@ def test_online_without_a_login_is_refused_with_the_remedy(tmp_path: Path, mode:
     with pytest.raises(ConfigError) as refused:
         make_tracker(RunConfig.model_validate({"wandb": mode}), tmp_path, "r", {}, {"HOME": str(tmp_path), **environ})
     assert str(refused.value) == NO_LOGIN
+
+
+def test_a_login_that_is_no_text_is_none(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_bytes(b"\xdb\xff")
+    (tmp_path / "settings").write_bytes(b"[default]\nbase_url = \xff")
+    environ = {"HOME": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path)}
+    with pytest.raises(ConfigError) as refused:
+        check_login(RunConfig(wandb="online"), environ)
+    assert str(refused.value) == NO_LOGIN
+    write_netrc(tmp_path, "api.wandb.ai")
+    assert check_login(RunConfig(wandb="online"), environ) == "online"
+    with pytest.raises(ConfigError) as refused:
+        check_login(RunConfig(wandb="online"), {**environ, "WANDB_BASE_URL": "http://["})
+    said = "the W&B server is 'http://[', which is no URL; mend WANDB_BASE_URL or unset it"
+    assert str(refused.value) == said
 
 
 def write_netrc(home: Path, host: str) -> None:

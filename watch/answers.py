@@ -27,25 +27,22 @@ class Answer:
 def answers(journal: Path, agent_id: int, task_id: str) -> list[Answer]:
     """Those of an agent to a task, by sample and round. Reads the whole journal once. Raises OSError."""
     found: dict[Job, dict[str, Completion | Failure | Verdict]] = {}
-    for entry in _entries(journal, f"{agent_id}/{task_id}/"):
-        what = entry.completion or entry.failure or entry.verdict
-        assert what is not None
-        job = parse_job_id(what.job_id)
+    for job, what in _told(journal, f"{agent_id}/{task_id}/"):
         if (job.agent_id, job.task_id) == (agent_id, task_id) and (job in found or len(found) < MOST):
             found.setdefault(job, {})[type(what).__name__.lower()] = what
     order = sorted(found, key=lambda job: (job.sample, job.round))
     return [Answer(job, **found[job]) for job in order]  # type: ignore[arg-type]
 
 
-def _entries(journal: Path, job_id: str) -> Iterator[Entry]:
-    """The entries whose job_id begins so. A line is decoded only where it holds these letters."""
+def _told(journal: Path, job_id: str) -> Iterator[tuple[Job, Completion | Failure | Verdict]]:
+    """What is said of the jobs whose job_id begins so. A line is decoded only where it holds these letters."""
     begin = msgspec.json.encode(job_id)[:-1]
     with journal.open("rb") as lines:
         for line in lines:
             if begin in line and line.endswith(b"\n"):
                 try:
                     entry = _decoder.decode(line)
-                except msgspec.DecodeError:
+                    if what := entry.completion or entry.failure or entry.verdict:
+                        yield parse_job_id(what.job_id), what
+                except (ValueError, RecursionError):  # not such a line, or no job_id: the panels count them
                     continue
-                if entry.session is None and (entry.completion or entry.failure or entry.verdict):
-                    yield entry

@@ -4,7 +4,9 @@ import csv
 import io
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 RESOURCES = "resource_trace.csv"
@@ -95,9 +97,31 @@ def last_rows(path: Path, count: int) -> list[dict[str, str]]:
     if not columns:
         return []
     tail = _tail(path, TAIL_BYTES)
-    whole = tail[: tail.rfind(b"\n") + 1].splitlines()[1:]  # the first is the header, or half a row
+    whole = tail[: tail.rfind(b"\n") + 1].split(b"\n")[1:]  # the first is the header, or half a row
     sound = (row for line in reversed(whole) if len(row := _cells(line)) == len(columns))
-    return [dict(zip(columns, row, strict=True)) for row in itertools.islice(sound, count)][::-1]
+    found = [dict(zip(columns, row, strict=True)) for row in itertools.islice(sound, count)][::-1]
+    return found or list(deque(rows(path), count))  # what a crash left behind them may be longer than the end
+
+
+def rows(path: Path) -> Iterator[dict[str, str]]:
+    """Every row, oldest first; none where there is no file. Torn rows are left out. Raises OSError."""
+    columns = header(path)
+    if not columns:
+        return
+    with path.open("rb") as file:
+        file.readline()
+        for line in file:
+            if line.endswith(b"\n") and len(row := _cells(line)) == len(columns):
+                yield dict(zip(columns, row, strict=True))
+
+
+def number(cell: str | None) -> float | None:
+    """What a cell says; None where nothing was measured, or what is there is no number."""
+    try:
+        value = float(cell or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _tail(path: Path, size: int) -> bytes:
@@ -108,7 +132,11 @@ def _tail(path: Path, size: int) -> bytes:
 
 
 def _cells(line: bytes) -> list[str]:
-    return next(csv.reader([line.decode(errors="replace").rstrip("\r\n")]), [])
+    """None of what is no line of a CSV file."""
+    try:
+        return next(csv.reader([line.decode(errors="replace").rstrip("\r\n")]), [])
+    except csv.Error:
+        return []
 
 
 def _line(cells: Sequence[str]) -> bytes:

@@ -3,14 +3,13 @@
 Joules are never guessed: what neither a counter nor a power reading tells is None.
 """
 
-import csv
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.records import DeviceSample
-from watch.csv_trace import header, last_rows
+from watch.csv_trace import last_rows, number, rows
 
 POWERCAP = Path("/sys/class/powercap")
 LOOK_EVERY_S = 0.25  # at GPUs that tell their power only, while the idle machine is watched
@@ -150,16 +149,13 @@ class Meter:
 
 
 def earlier(resources: Path, gpus: Path) -> Before:
-    """What the traces of a run that goes on say. Raises OSError and ValueError for damaged ones."""
-    rows = last_rows(resources, 1)
-    rapl_j = 0.0 if not rows else float(rows[0]["rapl_j"]) if rows[0].get("rapl_j") else None
+    """What the traces of a run that goes on say. Raises OSError for those that cannot be read."""
+    last = last_rows(resources, 1)
+    rapl_j = number(last[0].get("rapl_j")) if last else 0.0
     found: dict[str, float] = {}
-    told = any_row = False
-    if header(gpus):
-        with gpus.open(encoding="utf-8", errors="replace", newline="") as file:
-            for row in csv.DictReader(file):
-                any_row = True
-                if row.get("energy_mj") and row.get("uuid"):
-                    told = True
-                    found[row["uuid"]] = float(row["energy_mj"]) / 1000
-    return Before(rapl_j, found if told or not any_row else None)
+    any_row = False
+    for row in rows(gpus):
+        any_row = True
+        if (mj := number(row.get("energy_mj"))) is not None and row.get("uuid"):
+            found[row["uuid"]] = mj / 1000
+    return Before(rapl_j, found if found or not any_row else None)

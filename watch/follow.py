@@ -73,7 +73,7 @@ class Tally:
                 self.grid.answer(parse_job_id(entry.failure.job_id), failed=True)
             elif entry.verdict is not None:
                 self.grid.verdict(parse_job_id(entry.verdict.job_id), entry.verdict.outcome)
-        except ValueError:  # not JSON, not such a line, or no job_id
+        except (ValueError, RecursionError):  # not JSON, not such a line, or no job_id
             self.unreadable += 1
 
     def _add_completion(self, completion: _Completion) -> None:
@@ -93,6 +93,7 @@ class Follower:
         self._of: tuple[str, int] | None = None  # run id and inode
         self.behind = False  # whether there was more than the last look took in
         self.tally = Tally()
+        self.behind = False  # whether there was more than the last look took in
 
     def look(self, run_id: str, agents: Sequence[int] = ()) -> int:
         """Take in what was added, up to MOST_BYTES; gives the bytes read. Raises OSError, but not without a file.
@@ -112,6 +113,7 @@ class Follower:
                 data = file.read(MOST_BYTES)
                 if not data.endswith(b"\n"):
                     data += file.readline()
+                self.behind = file.tell() < about.st_size
         except FileNotFoundError:
             self._of, self.tally = None, Tally()
             return 0

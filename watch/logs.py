@@ -8,10 +8,18 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from bench.files import cannot_write
+from bench.secrets import scrub
 
 NAME = "run.log"
 LOGGER = "swarmeval"
 MAX_BYTES, KEPT = 10 << 20, 5
+
+
+class _Scrubbed(logging.Formatter):
+    """Lines without secrets, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return scrub(super().format(record))
 
 
 class _ToFile(RotatingFileHandler):
@@ -37,13 +45,16 @@ class _ToPeople(logging.Handler):
 
 
 @contextmanager
-def logged(folder: Path) -> Iterator[None]:
-    """Log to run.log in this folder while the block runs. Raises OutputError."""
+def logged(folder: Path, max_bytes: int = MAX_BYTES) -> Iterator[None]:
+    """Log to run.log in this folder while the block runs; what is full becomes run.log.1, the oldest goes.
+
+    Raises OutputError.
+    """
     try:
-        handler = _ToFile(folder / NAME, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8")
+        handler = _ToFile(folder / NAME, maxBytes=max_bytes, backupCount=KEPT, encoding="utf-8")
     except OSError as error:
         raise cannot_write(folder / NAME, error) from None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Scrubbed("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     with _attached(handler):
         yield
 
@@ -52,7 +63,7 @@ def logged(folder: Path) -> Iterator[None]:
 def shown(show: Callable[[str], None], verbose: bool) -> Iterator[None]:
     """Show warnings to people while the block runs; with `verbose` everything, the workers' words included."""
     handler = _ToPeople(show, logging.INFO if verbose else logging.WARNING)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Scrubbed("%(message)s"))
     with _attached(handler):
         yield
 

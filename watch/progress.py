@@ -30,6 +30,8 @@ class _View(Protocol):
 
     def close(self) -> None: ...
 
+    def leave(self) -> None: ...  # a stream that is broken, as it was before
+
 
 class Tenant(Protocol):
     """Who has the terminal to himself for a while: the dashboard."""
@@ -84,6 +86,7 @@ class Progress:
             draw()
         except (OSError, ValueError) as error:  # ValueError: the stream was closed under us
             self._closed = True
+            self._view.leave()
             log.warning("progress is shown no more: %s", error)
 
 
@@ -110,6 +113,9 @@ class _Lines:
     def close(self) -> None:
         if self._unshown is not None:
             self._print(self._unshown)
+
+    def leave(self) -> None:
+        pass
 
     def _print(self, status: Status) -> None:
         self._unshown = None
@@ -141,6 +147,7 @@ class _Bar:
         )
         self._task = self._rich.add_task("starting", total=total, details=f"0/{total}")
         self._started = False
+        self._streams = sys.stdout, sys.stderr
 
     def show(self, status: Status) -> None:
         if not self._started:
@@ -166,6 +173,10 @@ class _Bar:
         if self._started:
             self._rich.stop()  # draws once more
 
+    def leave(self) -> None:
+        """Rich leaves its own streams behind where it cannot draw its last."""
+        sys.stdout, sys.stderr = self._streams
+
 
 class _Behind:
     """Another view that waits until the tenant has left the terminal."""
@@ -190,6 +201,9 @@ class _Behind:
         self._tenant.close()
         self._catch_up()
         self._view.close()
+
+    def leave(self) -> None:
+        self._view.leave()
 
     def _catch_up(self) -> None:
         while self._notes:
@@ -228,4 +242,9 @@ def _details(status: Status) -> str:
 
 
 def _can_draw(stream: TextIO) -> bool:
-    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    return stream.isatty() and not is_dumb()
+
+
+def is_dumb() -> bool:
+    """Whether the terminal, if there is one, knows no more than lines."""
+    return os.environ.get("TERM", "") in ("", "dumb", "unknown")

@@ -17,12 +17,11 @@ from bench.benchmarks import load
 from bench.ended_run import energy_wh
 from bench.errors import DataError, OutputError, UserError
 from bench.files import replaced
-from bench.intervals import confidence
 from bench.records import Task
 from bench.run_folder import Manifest, read_manifest
-from bench.stats import scores
 from bench.under_rules import read as read_under_rules
 from bench.version import VERSION
+from watch import report_score
 from watch import report_words as words
 from watch import status as status_file
 from watch.report_data import drawn, latencies, over, tasks_and_agents
@@ -31,7 +30,6 @@ from watch.timeline import timeline
 
 NAME = "report.html"
 TRACES = ("trace.json", "flame_*.html")  # of a run with --trace; they stay files of their own
-NEEDED = {"benchmark", "intervals", "model_id", "pass@1", "total", "undefined"}  # of score.json
 HERE = Path(__file__).parent
 SCRIPTS = ("report.js", "report_charts.js", "report_map.js")
 
@@ -52,12 +50,11 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
     manifest = read_manifest(folder)
     if manifest is None:
         raise DataError(f"{folder}: no run is there (no manifest.json)")
-    found = manifest.get("data", {})
-    answers = Answers(folder, int(found.get("tasks", 1)))
+    answers = Answers(folder, manifest.get("data", {}).get("tasks", 1))
     trouble = ""
     if tasks is None:
         tasks, trouble = _tasks(manifest)
-    score = _score(folder, manifest, answers)
+    score, missing = report_score.read(folder, manifest, answers)
     try:
         over_time = timeline(folder, answers.timings)
         energy = score.get("energy") or {}
@@ -78,7 +75,7 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
         "costs": words.costs(score, answers, joules), "joules": joules, "energy": energy,
         "sequential": words.sequential(score), "latency": latency, "events": over_time.events,
         "events_in_all": over_time.events_in_all, "series": over_time.series,
-        "left_out": [text for text in (packs.portion.words(), _unshown(answers), trouble) if text],
+        "left_out": [text for text in (packs.portion.words(), _unshown(answers), trouble, missing) if text],
         "traces": [path.name for pattern in TRACES for path in sorted(folder.glob(pattern))],
         "manifest": json.dumps(manifest, indent=2, ensure_ascii=False), "packs": packs.packs,
     }, {
@@ -131,29 +128,6 @@ def _tasks(manifest: Manifest) -> tuple[Sequence[Task], str]:
     if found.dataset.sha256 != data.get("sha256"):
         return (), f"Prompts are not shown: the data of {found.name} found here is not what the run used."
     return found.tasks, ""
-
-
-def _score(folder: Path, manifest: Manifest, answers: Answers) -> dict[str, Any]:
-    """score.json, where it is of all that the journal holds; else what the journal alone tells."""
-    path = folder / "score.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        counted = found["run_id"], found["evaluations"], found["failures"]
-        is_of_this = counted == (manifest["run_id"], answers.evaluations, answers.failures)
-        if is_of_this and found.keys() >= NEEDED:  # another version may have written less
-            return dict(found)
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, TypeError, LookupError) as error:
-        raise DataError(f"{path}: cannot be read as a score ({error}); the next start of the run replaces it") from None
-    counts = list(answers.counts.values())
-    values, reasons = scores(counts)
-    config = manifest.get("config", {})
-    return {
-        **values, **confidence(counts, [])[0], "undefined": reasons, "total": sum(1 for n, _ in counts if n),
-        "evaluations": answers.evaluations, "failures": answers.failures, "benchmark": config.get("benchmark"),
-        "model_id": None if "replies" in manifest else config.get("model_id"),
-    }  # fmt: skip
 
 
 def _planned(folder: Path) -> int | None:

@@ -18,7 +18,7 @@ NOT_JUDGED = -1  # stands where an answer has no outcome yet
 def latencies(timings: Timings) -> dict[str, Any] | None:
     """Everything about latencies; None where none was measured."""
     values = sorted(timings.latency_s)
-    if len(values) < 2 or not values[-1] > 0:
+    if len(values) < 2 or values[0] < 0 or not values[-1] > 0:
         return None
     columns = {
         "latency": timings.latency_s,

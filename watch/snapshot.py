@@ -44,7 +44,7 @@ class Snapshot:
         """One word: "no run yet", "starting", "killed", or the phase that the coordinator gives."""
         session = self._session()
         begun = session.get("pid") if session and session.get("ended_at") is None else None
-        starts = isinstance(begun, int) and status_file.running(begun)
+        starts = isinstance(begun, int) and status_file.running(begun, (session or {}).get("started_at", self.read_at))
         if self.status is None:
             return "no run yet" if self.manifest is None else "starting" if starts or not session else "killed"
         if starts and begun != self.status.pid:
@@ -150,6 +150,6 @@ def _events(path: Path, trouble: list[str]) -> list[str]:
             shown.append(
                 f"{float(event['elapsed_s']):.0f} s {event['kind']} {event.get('device') or ''}: {event['text']}"
             )
-        except (ValueError, KeyError, TypeError):  # a torn or foreign line
+        except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):  # a torn or foreign line
             continue
     return shown

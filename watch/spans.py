@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bench.errors import OutputError
 
 MIB = 1 << 20
+NEEDED = {"session": int, "lane": str, "name": str, "start_us": int | float, "end_us": int | float}
 
 log = logging.getLogger("swarmeval")
 
@@ -60,15 +63,15 @@ def span_files(folder: Path) -> list[Path]:
 
 
 def spans(path: Path) -> Iterator[dict[str, Any]]:
-    """What a file holds, line by line; a torn line is left out. Raises OutputError when it cannot be read."""
+    """What a file holds, line by line; torn and foreign lines left out. Raises OutputError when it cannot be read."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
                 try:
-                    span = json.loads(line)
-                except ValueError:
+                    span = msgspec.json.decode(line)
+                except (ValueError, RecursionError):
                     continue
-                if isinstance(span, dict) and {"session", "lane", "name", "start_us", "end_us"} <= span.keys():
+                if isinstance(span, dict) and all(isinstance(span.get(key), kind) for key, kind in NEEDED.items()):
                     yield span
     except OSError as error:
         raise OutputError(f"{path}: cannot be read ({error.strerror})") from None

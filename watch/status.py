@@ -1,6 +1,7 @@
 """status.json: written whole by the coordinator each second, read by every viewer. Draws nothing."""
 
 import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ from bench.files import replaced
 from bench.records import Status
 
 NAME = "status.json"
+SLACK_S = 10.0  # between clocks: a process that began later than this after it was seen is another
 ENDED = frozenset({"done", "interrupted", "failed"})  # phases after which the coordinator is gone on purpose
 
 
@@ -34,23 +36,34 @@ def read(folder: Path) -> Status | None:
         return None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path}: is not a run's status ({error}); the next start of the run replaces it") from error
 
 
 def alive(status: Status) -> bool:
-    """Whether a process with the coordinator's PID is running on this machine."""
-    return running(status.pid)
+    """Whether the coordinator is running on this machine."""
+    return running(status.pid, status.updated_at)
 
 
-def running(pid: int) -> bool:
-    """Whether a process with this PID is running on this machine."""
+def running(pid: int, at: float) -> bool:
+    """Whether the process that had this PID at that Unix time is running on this machine."""
     if pid <= 0:  # 0 and below would address process groups
         return False
     try:
         os.kill(pid, 0)
     except PermissionError:  # it runs, and is another user's
-        return True
+        pass
     except (ProcessLookupError, OverflowError):
         return False
-    return True
+    began = _began(pid)
+    return began is None or began < at + SLACK_S
+
+
+def _began(pid: int) -> float | None:
+    """When a process began, as Unix time; None where the kernel does not say."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()  # from proc(5)'s third on
+        age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return None
+    return time.time() - age_s

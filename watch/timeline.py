@@ -4,8 +4,6 @@ Reads the traces and events of a run folder, by column name; what a run did not 
 while something was measured: the gap between an interruption and its resume takes none.
 """
 
-import csv
-import json
 import math
 import statistics
 from bisect import bisect_right
@@ -14,10 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from bench.answers import Timings
-from watch.csv_trace import GPUS, RESOURCES
+from watch.csv_trace import GPUS, RESOURCES, number, rows
 from watch.events import NAME as EVENTS
 
 POINTS = 240  # of a series
@@ -71,12 +70,18 @@ def timeline(folder: Path, timings: Timings) -> Timeline:
     host, gpus, events = _host(folder / RESOURCES), _gpus(folder / GPUS), _events(folder / EVENTS)
     clock = Clock([at for points in host.values() for at, _ in points] + list(timings.finished_at))
     done = [*_throughput(timings, clock), *(_thinned(*key, points, clock) for key, points in (host | gpus).items())]
-    told = [
-        Event(clock(float(e["time"])), str(e.get("kind", "")), str(e.get("device", "")), str(e.get("text", "")))
-        for e in events[:MOST_EVENTS]
-    ]
+    told = [Event(clock(event.time), event.kind, event.device, event.text) for event in events[:MOST_EVENTS]]
     series = tuple(line for line in done if len(line.points) > 1)
     return Timeline(clock.seconds, series, tuple(told), len(events))
+
+
+class _Line(msgspec.Struct):
+    """Of events.jsonl."""
+
+    time: float
+    kind: str = ""
+    device: str = ""
+    text: str = ""
 
 
 class Clock:
@@ -118,9 +123,9 @@ def _host(path: Path) -> dict[Key, list[Point]]:
     joules: list[Point] = []
     for at, row in _rows(path):
         for panel, name, unit, column, factor in HOST:
-            if (value := _number(row.get(column))) is not None:
+            if (value := number(row.get(column))) is not None:
                 found.setdefault((panel, name, unit), []).append((at, value * factor))
-        if (value := _number(row.get("rapl_j"))) is not None:
+        if (value := number(row.get("rapl_j"))) is not None:
             joules.append((at, value))
     watts = [
         (at, (now - last) / (at - before))
@@ -134,7 +139,7 @@ def _gpus(path: Path) -> dict[Key, list[Point]]:
     found: dict[Key, list[Point]] = {}
     for at, row in _rows(path):
         for panel, name, unit, column, factor in GPU:
-            if (value := _number(row.get(column))) is not None:
+            if (value := number(row.get(column))) is not None:
                 found.setdefault((panel, f"{name} {row.get('index', '')}", unit), []).append((at, value * factor))
     return found
 
@@ -169,36 +174,22 @@ def _thinned(panel: str, name: str, unit: str, points: Sequence[Point], clock: C
 
 def _rows(path: Path) -> Iterator[tuple[float, dict[str, str]]]:
     """(Unix time, row) of every whole row; none where there is no file."""
-    try:
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
-            for row in csv.DictReader(file):
-                try:
-                    yield datetime.fromisoformat(row["time"]).timestamp(), row
-                except (KeyError, TypeError, ValueError):
-                    continue  # torn by a crash
-    except FileNotFoundError:
-        return
+    for row in rows(path):
+        try:
+            yield datetime.fromisoformat(row["time"]).timestamp(), row
+        except (KeyError, OverflowError, ValueError):
+            continue  # of another file
 
 
-def _events(path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+def _events(path: Path) -> list[_Line]:
+    found: list[_Line] = []
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
                 try:
-                    event = json.loads(line)
-                except ValueError:
+                    found.append(msgspec.json.decode(line, type=_Line))
+                except (ValueError, RecursionError):
                     continue  # torn by a crash
-                if isinstance(event, dict) and isinstance(event.get("time"), int | float):
-                    found.append(event)
     except FileNotFoundError:
         return []
-    return sorted(found, key=lambda event: event["time"])
-
-
-def _number(cell: str | None) -> float | None:
-    try:
-        value = float(cell or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    return sorted(found, key=lambda event: event.time)

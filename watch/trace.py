@@ -181,15 +181,18 @@ def events(folder: Path, totals: Totals) -> Iterator[Event]:
             # Whole microseconds: Perfetto drops a span that begins a nanosecond before the one ahead of it ends, and
             # sums of fractions do not meet.
             start_us, end_us = (round(begins_us[span["session"]] + span[key]) for key in ("start_us", "end_us"))
-            gauges = {key: value for key, value in span.items() if key.endswith("_mb")}
-            facts = {"session": span["session"]} | {key: span[key] for key in ("count", "worked_us") if key in span}
+            numbers = {key: value for key, value in span.items() if isinstance(value, int | float)}
+            gauges = {key: value for key, value in numbers.items() if key.endswith("_mb")}
+            facts = {"session": span["session"]} | {
+                key: numbers[key] for key in ("count", "worked_us") if key in numbers
+            }
             yield {
                 "name": name, "cat": process, "ph": "X", "ts": start_us, "dur": end_us - start_us,
                 "pid": pid, "tid": tids[lane], "args": facts | gauges,
             }  # fmt: skip
             for gauge, value in gauges.items():
                 yield {"name": gauge, "ph": "C", "ts": end_us, "pid": pid, "tid": 0, "args": {gauge: value}}
-            worked_us = span.get("worked_us", span["end_us"] - span["start_us"])
+            worked_us = numbers.get("worked_us", span["end_us"] - span["start_us"])
             _enter(totals.setdefault(process, {}).setdefault(name, {}), worked_us / 1e6, gauges)
 
 

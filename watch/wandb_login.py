@@ -38,9 +38,13 @@ def _logged_in(environ: Mapping[str, str]) -> bool:
     home = Path(environ.get("HOME", "~")).expanduser()
     try:
         entries = netrc.netrc(environ.get("NETRC") or home / ".netrc")
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, ValueError, netrc.NetrcParseError):  # ValueError: it is no text
         return False
-    return entries.authenticators(urlsplit(_server(environ, home)).netloc) is not None
+    server = _server(environ, home)
+    try:
+        return entries.authenticators(urlsplit(server).netloc) is not None
+    except ValueError:
+        raise ConfigError(f"the W&B server is {server!r}, which is no URL; mend WANDB_BASE_URL or unset it") from None
 
 
 def _server(environ: Mapping[str, str], home: Path) -> str:
@@ -49,7 +53,7 @@ def _server(environ: Mapping[str, str], home: Path) -> str:
     folder = Path(environ.get("WANDB_CONFIG_DIR") or home / ".config" / "wandb")
     try:
         settings.read(folder / "settings")
-    except configparser.Error:
+    except (OSError, ValueError, configparser.Error):
         settings.clear()
     written = settings.get("default", "base_url", fallback="https://api.wandb.ai")
     return environ.get("WANDB_BASE_URL") or written

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.secrets import scrubbed
 from bench.settings import RunConfig
 
 UPLOAD_LIMIT_S = 4.0  # at the end of a run: for the server to take the files, and then again for all that is left
@@ -56,7 +57,7 @@ class WandbRun:
         self._run.summary.update(flat(summary))
         with contextlib.suppress(OSError, ValueError):  # a run that ended early may have none
             manifest = json.loads((self._folder / "manifest.json").read_text(encoding="utf-8"))
-            self._run.config.update(_without_key(manifest), allow_val_change=True)
+            self._run.config.update(scrubbed(manifest), allow_val_change=True)
         if summary:
             # It asks the server, and wandb sets no limit to that.
             thread = threading.Thread(target=self._log_results, name="wandb-artifact", daemon=True)
@@ -208,19 +209,10 @@ def _begun(subject: Subject, mode: str) -> Any:
         tags=preferred("wandb_tags", "WANDB_TAGS"),
         id=subject.run_id,
         name=subject.run_id,
-        config=_without_key(subject.manifest),
+        config=scrubbed(dict(subject.manifest)),
         mode="online" if mode == "online" else "offline",
         resume="allow",
         settings=settings,
     )
     run.define_metric("*", step_metric="elapsed_s")
     return run
-
-
-def _without_key(values: Mapping[str, object]) -> dict[str, object]:
-    """The values without any wandb_api_key, however deep."""
-    return {
-        name: _without_key(value) if isinstance(value, Mapping) else value
-        for name, value in values.items()
-        if name != "wandb_api_key"
-    }

@@ -16,6 +16,7 @@ class Order:
     rows: int | None
     max_new_tokens: int
     share: int
+    trust_remote_code: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
-"""Which devices a run uses and what environment each worker gets. Pure: knows no process and no NVML."""
+"""Which devices a run uses and what environment each worker gets. Knows no process and no NVML."""
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench.errors import DeviceError
 from bench.records import DeviceSample
 from bench.settings import RunConfig
+from workers.placement import allowed_cores, worker_envs
 
 # How long a thread on a CPU spins before it sleeps, where it waits for its team: about half a millisecond. OpenMP's own
 # 300,000 spin away the time slice of the thread they wait for when the machine is busy: a product of two matrices took
@@ -29,8 +30,16 @@ def choose_devices(
 ) -> tuple[DeviceSpec, ...]:
     """The devices of a run; `gpus` are the visible ones, in the user's order.
 
-    Raises DeviceError when CUDA is asked for and there is no GPU.
+    Raises DeviceError when CUDA is asked for and there is no GPU, ConfigError for a place that workers cannot have.
     """
+    devices = _devices(config, gpus, environ, cores)
+    places = worker_envs(config, len(devices), environ, allowed_cores())
+    return tuple(replace(device, env={**device.env, **place}) for device, place in zip(devices, places, strict=True))
+
+
+def _devices(
+    config: RunConfig, gpus: Sequence[DeviceSample], environ: Mapping[str, str], cores: int
+) -> tuple[DeviceSpec, ...]:
     if config.device == "cpu" or config.engine == "scripted":
         return _cpu_devices(config.cpu_workers, environ, cores)
     if not gpus:

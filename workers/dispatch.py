@@ -25,7 +25,7 @@ log = logging.getLogger("swarmeval")
 class Office(Protocol):
     """Where a dispatch takes its jobs from and reports to. No call may take long but keep()."""
 
-    def is_answered(self, k: int) -> bool: ...
+    def next_unanswered(self, k: int) -> int: ...
     def all_answered(self) -> bool: ...
     def request(self, k: int) -> Request: ...
     def ready(self, device: str, info: ReplicaInfo) -> None:
@@ -97,7 +97,7 @@ class Dispatch:
         self._office = office
         self._backoff_s = backoff_s
         self._queues = DeviceQueues(
-            total, config.batch_size, len(self.devices), config.distribution == "dynamic", office.is_answered
+            total, config.batch_size, len(self.devices), config.distribution == "dynamic", office.next_unanswered
         )
         self._tries: Counter[int] = Counter()  # of jobs that failed at least once and are not answered
         self._bell = Bell()

@@ -9,20 +9,22 @@ log = logging.getLogger("swarmeval")
 
 WEIGHTS = "*.safetensors"
 WANTED = (WEIGHTS, "*.json", "tokenizer*", "*.model", "*.txt", "*.jinja")
+CODE = "*.py"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")  # whoever reads one runs what it says
 UNWANTED = ("original/*", "*.pth")  # the maker's own format: as many bytes again, and never read
 
 
-def fetch(model_id: str, progress: bool, weights: bool = True) -> str:
+def fetch(model_id: str, progress: bool, weights: bool = True, code: bool = False) -> str:
     """Give the folder that holds the model, fetched where the cache lacks it; without `weights`, all but these.
 
-    Raises ModelUnavailable.
+    The model's own Python is fetched with `code` only. Raises ModelUnavailable.
     """
     from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 
-    wanted = [pattern for pattern in WANTED if weights or pattern != WEIGHTS]
+    wanted = [pattern for pattern in (*WANTED, *([CODE] if code else [])) if weights or pattern != WEIGHTS]
     if not progress:
         disable_progress_bars()
     try:
@@ -34,9 +36,22 @@ def fetch(model_id: str, progress: bool, weights: bool = True) -> str:
     finally:
         if not progress:
             enable_progress_bars()
-    if weights and not any(Path(folder).glob(WEIGHTS)):
-        raise ModelUnavailable(f"{model_id}: holds no *.safetensors weights, the only format that is loaded")
+    if weights:
+        check_weights(model_id, Path(folder))
     return folder
+
+
+def check_weights(model_id: str, folder: Path) -> None:
+    """Raises ModelUnavailable where a folder has no weights of the one format that is loaded."""
+    if any(folder.glob(WEIGHTS)):
+        return
+    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    if pickles:
+        raise ModelUnavailable(
+            f"{model_id}: its weights are pickles ({pickles[0]}), which may run anything when they are read; "
+            "save them as *.safetensors"
+        )
+    raise ModelUnavailable(f"{model_id}: holds no *.safetensors weights, the only format that is loaded")
 
 
 def fetch_file(dataset: str, file: str, instead: str) -> tuple[Path, str]:

@@ -15,6 +15,7 @@ from typing import Self
 import msgspec
 
 from bench.errors import DeviceError, ModelUnavailable, UserError, WorkerDied, WorkerGone
+from bench.secrets import scrub
 from workers.asked import Asked
 from workers.devices import DeviceSpec, worker_env
 from workers.protocol import Answer, Piece, Progress, ReplicaInfo, Request
@@ -60,7 +61,7 @@ class LocalWorker:
         """Start the process and load its replica. Raises WorkerDied, ModelUnavailable or DeviceError."""
         await self.stop()
         life, self._lives = self._lives, self._lives + 1
-        self._link = link = await _Link.open(self._device)
+        self._link = link = await self._open()
         self.pid = link.pid
         try:
             async with asyncio.timeout(self._load_s):
@@ -76,6 +77,16 @@ class LocalWorker:
             raise USELESS_TO_RETRY.get(first.kind, WorkerDied)(f"{self.name}: {first.reason}")
         link.listen(self, self._silence_s)
         return first.info
+
+    async def _open(self) -> "_Link":
+        """A process whose start, once begun, is not cut short: half of one would be nobody's to end."""
+        opening = asyncio.ensure_future(_Link.open(self._device))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            with contextlib.suppress(WorkerDied):
+                await (await opening).close()
+            raise
 
     @property
     def running(self) -> bool:
@@ -101,12 +112,13 @@ class LocalWorker:
 
     async def stop(self) -> None:
         """Kill the process and all it started; waits until it is gone. One that is traced may end by itself."""
-        link, self._link = self._link, None
+        link = self._link
         self.progress, self.pid = IDLE, None
         if link is not None:
             if self._spec.trace is not None:
                 await link.finish()
             await link.close()
+            self._link = None  # not before: what is cancelled here, the next call is to end
 
 
 class _Link:
@@ -178,14 +190,16 @@ class _Link:
         self._writer.write(frame(message))
 
     async def close(self) -> None:
-        """Kill the process's whole session, reap it, end the tasks."""
+        """Kill the process's whole session, reap it, end the tasks. Cancelled, it leaves nothing open."""
         self._kill()
-        await self._process.wait()
-        self._writer.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.asked.die(WorkerDied(f"{self._name}: was stopped"))
+        try:
+            await self._process.wait()
+        finally:
+            self._writer.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self.asked.die(WorkerDied(f"{self._name}: was stopped"))
 
     async def _receive(self) -> FromWorker:
         (length,) = HEADER.unpack(await self._reader.readexactly(HEADER.size))
@@ -217,7 +231,7 @@ class _Link:
         stream = self._process.stdout
         assert stream is not None
         while piece := await stream.read(65536):
-            for line in piece.decode(errors="replace").splitlines():
+            for line in scrub(piece.decode(errors="replace")).splitlines():
                 if line.strip():
                     self._last_words = line.strip()[:200]
                     log.info("%s: %s", self._name, line)

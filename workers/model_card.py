@@ -24,8 +24,8 @@ def look(order: Order) -> Card:
     from workers import budget
     from workers.tokens import PromptError, chat_ids, text_ids
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    config = model_loader.config_of(folder)
+    config = model_loader.config_of(folder, order.trust_remote_code)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=order.trust_remote_code)
     mode = order.mode if order.mode != "auto" else "chat" if tokenizer.chat_template else "completion"
     fault, prompts = "", []
     try:

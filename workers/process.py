@@ -11,6 +11,8 @@ import socket
 import sys
 from collections.abc import Iterator
 
+from bench import secrets
+from workers import placement
 from workers.core import load, serve, traced
 from workers.death import die_with_parent
 from workers.wire import HEADER, Fatal, FromWorker, Start, ToWorker, frame, read_to_worker
@@ -48,6 +50,8 @@ class SocketLine:
 
 def main() -> int:
     die_with_parent()
+    placement.take(os.environ)
+    secrets.guard()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator, which decides what it means
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
     line = SocketLine(socket.socket(fileno=int(sys.argv[1])))

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, Self
 
 from msgspec import Struct
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]  # the last two of servers only
 
 
 class Message(Struct, frozen=True):
@@ -85,7 +85,7 @@ class ReplicaInfo(Struct, frozen=True):
     device: str  # where the parameters are, as the worker sees it: "cuda:0", "cpu"
     rows: int  # sequences decoded at once
     max_context_tokens: int  # prompt and output together
-    chat_template_sha256: str | None  # None: a base model, completion mode only
+    chat_template_sha256: str | None  # None: there is none, or a server keeps it to itself
     weights: str  # "nf4", "bf16", "fp16", "fp32", "none"
     compute_dtype: str
     memory_mb: float  # parameters and buffers
@@ -95,6 +95,11 @@ class ReplicaInfo(Struct, frozen=True):
     steady: bool = False  # a reply does not depend on the rows beside it
     before_load_mb: float | None = None  # what its process held, in MiB
     versions: dict[str, str] = {}
+    chats: bool = False  # takes messages though its template is not known here
+
+    @property
+    def takes_chat(self) -> bool:
+        return self.chats or self.chat_template_sha256 is not None
 
 
 class Progress(Struct, frozen=True, tag=True):
@@ -136,7 +141,10 @@ class Worker(Protocol):
 
     name: str  # the physical device: "cuda:3", "cpu:0"
     pid: int | None  # of its process, where that runs on this machine
-    progress: Progress
+
+    @property
+    def progress(self) -> Progress:
+        """What it does now."""
 
     @property
     def running(self) -> bool:

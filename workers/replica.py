@@ -26,6 +26,10 @@ def make_replica(spec: ReplicaSpec, life: int = 0, phases: Phases | None = None)
         from workers.scripted import ScriptedReplica
 
         return ScriptedReplica(spec.script, spec.device, life)
+    if spec.engine == "vllm":
+        from workers import vllm_replica
+
+        return vllm_replica.load(spec, phases)
     return load_engine(spec, phases=phases)
 
 
@@ -43,13 +47,15 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     cached = spec.device == "cpu" and spec.cpu_kernel == "cached"
     dtype = model_loader.compute_dtype(spec.device)
     needs = budget.reckon(
-        model_loader.config_of(folder), dtype, device=spec.device, rows=spec.rows, max_new_tokens=spec.max_new_tokens,
+        model_loader.config_of(folder, spec.trust_remote_code), dtype,
+        device=spec.device, rows=spec.rows, max_new_tokens=spec.max_new_tokens,
         weight_bytes=budget.weight_bytes(folder, dtype, spec.load_in_4bit and not cached), share=spec.neighbours,
     )  # fmt: skip
     log.info("%s: %s", spec.device, needs)
     loaded = model_loader.load(
-        spec.model, device=spec.device, load_in_4bit=spec.load_in_4bit, data_parallel=spec.data_parallel
-    )
+        spec.model, device=spec.device, load_in_4bit=spec.load_in_4bit, data_parallel=spec.data_parallel,
+        trust_remote_code=spec.trust_remote_code,
+    )  # fmt: skip
     model = loaded.model
     compiled = fit.kernels(model.dtype) if spec.device == "cpu" and spec.native_kernels == "auto" else None
     weights, notes = loaded.weights, []

@@ -31,6 +31,7 @@ class ScriptedReplica:
         self._rows: dict[str, _Row] = {}
         self._answered = 0
         self._tokens = 0
+        time.sleep(script.load_s)
         for fault in self._faults:
             if fault.kind.startswith("load_"):
                 self._strike(fault)

@@ -1,4 +1,4 @@
-"""What a worker process and the coordinator write on their socket: length-prefixed MessagePack, tagged by type."""
+"""What a worker and the coordinator write to each other: MessagePack, tagged by type; on a socket, length first."""
 
 import struct
 from typing import Literal
@@ -74,9 +74,14 @@ _to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker
 _from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
 
 
+def pack(message: ToWorker | FromWorker) -> bytes:
+    """The bytes of one message."""
+    return _encoder.encode(message)
+
+
 def frame(message: ToWorker | FromWorker) -> bytes:
     """The bytes of one message, its length first."""
-    body = _encoder.encode(message)
+    body = pack(message)
     return HEADER.pack(len(body)) + body
 
 

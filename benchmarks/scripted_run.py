@@ -1,0 +1,257 @@
+"""One session of a scripted run, put together as commands/run.py does it, and what it costs. scale.py measures with it.
+
+All is real but the model and, for most replies, the judge: see SampledJudge.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from agent_manager import Coordinator, Hooks, JudgeCall
+from bench import benchmarks
+from bench.plan import Plan, make_agents
+from bench.prompts import make_request
+from bench.records import Attempt, Completion, Status, Verdict
+from bench.settings import RunConfig
+from commands.open_run import OpenRun, opened
+from commands.session import make_report
+from commands.watching import Watching
+from human_eval_runner import Judge
+from watch import status as status_file
+from watch.histogram import LogHistogram
+from watch.tracking import NoTracker
+from workers.devices import choose_devices
+from workers.local import LocalFleet
+from workers.protocol import ReplicaInfo, Reply, Request
+from workers.replica_spec import ReplicaSpec, Script
+from workers.scripted import ScriptedReplica
+
+ROOT = Path(__file__).resolve().parent.parent
+LOOK_EVERY_S = 0.01
+SETTLE_S = 5.0  # after the last worker is ready: what starts up belongs to no phase
+KINDS = 7  # replies that a scripted replica can give to one prompt
+
+Facts = dict[str, float | None]
+
+
+class Lateness:
+    """How late the loop was at moments LOOK_EVERY_S apart; those that a blocked loop missed count as well."""
+
+    def __init__(self) -> None:
+        self._ms = LogHistogram()
+        self._most_ms = 0.0
+
+    @contextlib.asynccontextmanager
+    async def looked_at(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._look())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    def take(self, phase: str) -> Facts:
+        """What was seen since the last call, in milliseconds."""
+        seen, most, self._ms, self._most_ms = self._ms, self._most_ms, LogHistogram(), 0.0
+        return {
+            f"{phase}_late_p50_ms": seen.percentile(0.5),
+            f"{phase}_late_p99_ms": seen.percentile(0.99),
+            f"{phase}_late_max_ms": most,
+        }
+
+    async def _look(self) -> None:
+        due = time.monotonic() + LOOK_EVERY_S
+        while True:
+            await asyncio.sleep(due - time.monotonic())
+            now = time.monotonic()
+            while due <= now:
+                self._ms.add(1000 * (now - due))
+                self._most_ms = max(self._most_ms, 1000 * (now - due))
+                due += LOOK_EVERY_S
+
+
+class SampledJudge:
+    """The sandbox's verdict on one reply in `every`; for another the verdict that its text got before."""
+
+    def __init__(self, judge: JudgeCall, every: int, folder: Path) -> None:
+        """What one session learns, it leaves for the others beside its `folder`."""
+        self._judge = judge
+        self._every = every
+        self._path = folder.parent / "known.json"
+        self._known: dict[str, Verdict] = {}
+        self.asked = self.judged = 0
+
+    async def judge(self, completion: Completion) -> Verdict:
+        self.asked += 1
+        known = self._known.get(completion.text)
+        if known is not None and self.asked % self._every:
+            return replace(known, job_id=completion.job_id)
+        self.judged += 1
+        self._known[completion.text] = verdict = await self._judge(completion)
+        return verdict
+
+    async def learn(self, plan: Plan, config: RunConfig) -> None:
+        """Have every reply judged that the scripted replicas can give, or remember it."""
+        if self._path.exists():
+            self._known = msgspec.json.decode(self._path.read_bytes(), type=dict[str, Verdict])
+            return
+        replica = ScriptedReplica(Script(rows=KINDS * len(plan.tasks)), "cpu", 0)
+        for number, k in enumerate(range(0, plan.total, plan.total // len(plan.tasks))):
+            request = make_request(plan, k, "chat", config)
+            for seed in range(KINDS):  # with the tasks' names: a job id must be known to the judge only
+                job_id = f"{seed}/{plan.tasks[number].task_id}/0/0"
+                replica.submit(Request(job_id, seed, request.sampling, request.messages))
+        replies = [answer for answer in replica.step() if isinstance(answer, Reply)]
+        await asyncio.gather(*(self.judge(Completion(reply.job_id, reply.text)) for reply in replies))
+        self._path.write_bytes(msgspec.json.encode(self._known))
+        self.asked = self.judged = 0
+
+
+class Bench:
+    """One session of a scripted run, put together as commands/run.py does it, and what it cost."""
+
+    def __init__(self, config: RunConfig, scripts: Sequence[Script], judge_every: int, spawned_at: float) -> None:
+        """A script for each worker. `spawned_at`: when this process was started, by time.monotonic()."""
+        self._config = config
+        self._plan = Plan(make_agents(config), benchmarks.chosen(config).tasks)
+        self._devices = choose_devices(config, (), {}, 1)
+        specs = [
+            ReplicaSpec("scripted", "scripted", "cpu", True, "cached", "off", "off", True, None, 512, script=script)
+            for script in scripts
+        ]
+        self._fleet = LocalFleet(self._devices, specs, config.worker_timeout_s, config.load_timeout_s)
+        self._judge_every = judge_every
+        self._spawned_at = spawned_at
+        self._asked_at = 0.0  # when the first job was handed to a worker
+        self._answered_at = 0.0  # when the last answer came to the judge
+        self._loading = len(scripts)
+        self._loaded: asyncio.Event = asyncio.Event()
+        self._late = Lateness()
+        self.facts: Facts = {"workers": len(scripts), "jobs": self._plan.total}
+
+    def run(self, stop_after_s: float | None = None, end: bool = False) -> Facts:
+        """The session, up to its end or stopped some time after all workers are ready. `end`: write every file."""
+        self.facts["import_s"], began = time.monotonic() - self._spawned_at, time.monotonic()
+        with opened(self._config, self._plan, self._config.measured(), fresh=False) as record:
+            self.facts |= {"open_s": time.monotonic() - began, "open_peak_mb": peak_mb(restart=True)}
+            self.facts |= {"found_jobs": record.ledger.answered.count, "found_mb": record.journal.length / 1e6}
+            record.begin()
+            watching = Watching(self._config, record, self._fleet, self._devices, NoTracker())
+            with watching:
+                asyncio.run(self._session(record, watching, stop_after_s))
+            if end:
+                self._end(record, watching)
+        return self.facts
+
+    async def _session(self, record: OpenRun, watching: Watching, stop_after_s: float | None) -> None:
+        config, ledger, journal = self._config, record.ledger, record.journal
+        judge = Judge(self._plan.tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb)
+        async with judge, self._late.looked_at(), watching.inside.lag.sampled():
+            watching.inside.judge = judge
+            judge.scale_timeout(1.0)  # a calibration takes a second, or many beside other work
+            sampled = SampledJudge(judge.judge, self._judge_every, record.folder)
+            await sampled.learn(self._plan, config)
+            self._late.take("")
+            if stop_after_s:  # what the machine itself does to a loop that has nothing to do
+                await asyncio.sleep(min(SETTLE_S, stop_after_s))
+                self.facts |= self._late.take("idle")
+            self.facts["ready_s"] = time.monotonic() - self._spawned_at
+            peak_mb(restart=True)
+            answered, length = ledger.answered.count, journal.length
+
+            def ready(device: str, info: ReplicaInfo) -> None:
+                watching.ready(device, info)
+                self._loading -= 1
+                if not self._loading:
+                    self._loaded.set()
+
+            def publish(status: Status) -> None:
+                watching.publish(status)
+                status_file.write(record.folder, status)
+
+            async def judged(completion: Completion) -> Verdict:
+                self._answered_at = time.monotonic()
+                return await sampled.judge(completion)
+
+            hooks = Hooks(self._request, ready, publish)
+            coordinator = Coordinator(record.run_id, config, ledger, journal, judged, hooks)
+            began, cpu_s = time.monotonic(), time.process_time()
+            async with asyncio.TaskGroup() as group:
+                if stop_after_s is not None:
+                    group.create_task(self._stopped(coordinator, stop_after_s))
+                await coordinator.run(watching.fleet)
+            ended, jobs = time.monotonic(), ledger.answered.count - answered
+            took_s = ended - began
+            self.facts |= {
+                "first_job_s": self._asked_at - self._spawned_at,
+                "load": os.getloadavg()[0],
+                "new_jobs": jobs,
+                "jobs_per_s": jobs / ledger.session_s,
+                "session_s": took_s,
+                "after_last_answer_s": ended - self._answered_at,
+                "cpu_s": time.process_time() - cpu_s,
+                "judged_in_sandbox": sampled.judged,
+                "bytes_per_job": (journal.length - length) / jobs,
+                "run_peak_mb": peak_mb(restart=True),
+                **self._late.take("run" if stop_after_s is None else "end"),
+            }
+
+    def _request(self, k: int, repairs: Attempt | None) -> Request:
+        self._asked_at = self._asked_at or time.monotonic()
+        return make_request(self._plan, k, "chat", self._config, repairs)
+
+    async def _stopped(self, coordinator: Coordinator, after_s: float) -> None:
+        """Stop the run; what was seen between all workers' being ready and that counts as run."""
+        await self._loaded.wait()
+        await asyncio.sleep(min(SETTLE_S, after_s))
+        self.facts |= self._late.take("start")
+        if after_s:
+            self.facts |= await control(after_s)
+        self.facts |= self._late.take("run")
+        coordinator.drain()
+
+    def _end(self, record: OpenRun, watching: Watching) -> None:
+        """What follows the session, in the order of commands/session.py; no event loop runs any more."""
+        began = time.monotonic()
+        record.write_results({"model_id": "scripted", "benchmark": self._config.benchmark, **watching.facts()})
+        self.facts |= {"results_s": time.monotonic() - began, "results_peak_mb": peak_mb(restart=True)}
+        began = time.monotonic()
+        make_report(record)
+        self.facts |= {"report_s": time.monotonic() - began, "report_peak_mb": peak_mb()}
+        self.facts["files_mb"] = sum(path.stat().st_size for path in record.folder.rglob("*") if path.is_file()) / 1e6
+
+
+async def control(seconds: float) -> Facts:
+    """How late the loop of another process is meanwhile, which has nothing to do: what the full machine alone does."""
+    command = [sys.executable, "-m", "benchmarks.scripted_run", str(seconds)]
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    facts: Facts = json.loads(said)
+    return facts
+
+
+async def idle(seconds: float) -> Facts:
+    late = Lateness()
+    async with late.looked_at():
+        await asyncio.sleep(seconds)
+        return late.take("control")
+
+
+def peak_mb(restart: bool = False) -> float:
+    """The most memory that this process has held, since the last restart."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    found = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    if restart:
+        Path("/proc/self/clear_refs").write_text("5")
+    return found / 1024
+
+
+if __name__ == "__main__":  # a control
+    print(json.dumps(asyncio.run(idle(float(sys.argv[1])))))

@@ -1,0 +1,1 @@
+"""What people and the CI call: shell scripts, and the parts of them that are Python."""

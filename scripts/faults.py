@@ -1,0 +1,112 @@
+"""Writes into CONTRIBUTING.md which faults the tests inject, where they strike, what holds after, and what was seen.
+
+.venv/bin/python -m scripts.faults [--check | --from FILE]
+
+Runs the tests that are marked `fault` and takes the table from their outcome; with --from from that of an earlier run
+(pytest --fault-table FILE). With --check it only looks whether the table names the tests there are.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "CONTRIBUTING.md"
+HEAD = "| fault | where it strikes | what holds after | test | seen |"
+LAST = "Seen: "  # begins the line below the table
+MARK = "mark.fault("
+
+Row = dict[str, Any]
+
+
+def marked() -> list[str]:
+    """The test files that inject faults: to collect all others takes long."""
+    return [
+        str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").glob("test_*.py")) if MARK in path.read_text()
+    ]
+
+
+def of_tests(*words: str) -> tuple[list[Row], int]:
+    """What pytest says of the faults, and its exit code."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "faults.json"
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "fault", "--fault-table", str(path), *words, *marked()]
+        done = subprocess.run(command, cwd=ROOT, stdout=sys.stderr if not words else subprocess.DEVNULL, check=False)
+        return read(path), done.returncode
+
+
+def read(path: Path) -> list[Row]:
+    rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))
+    return rows
+
+
+def line(row: Row) -> str:
+    """Of the table, but for what was seen."""
+    name = row["test"].rpartition("::")[2].removeprefix("test_").replace("_", " ")
+    return (
+        f"| {row['fault']} | {row['where']} | {row['holds']} | {name} (`{Path(row['test'].partition('::')[0]).name}`) |"
+    )
+
+
+def seen(row: Row) -> str:
+    """What came of a row's cases, in words."""
+    counts = [f"{count if row['cases'] > 1 else ''} {outcome}".strip() for outcome, count in row["outcomes"].items()]
+    reasons = "; ".join(dict.fromkeys(row["reasons"])).removeprefix("Skipped: ")
+    return (", ".join(counts) or "not run") + (f" ({reasons})" if reasons else "")
+
+
+def table(rows: Iterable[Row]) -> str:
+    """The whole of it, and a line of what machine saw it."""
+    rows = list(rows)
+    cases, seconds = sum(row["cases"] for row in rows), sum(row["seconds"] for row in rows)
+    cores = len(os.sched_getaffinity(0))
+    where = f"Python {platform.python_version()} on {platform.system()}, {cores} cores"
+    lines = [f"{line(row)} {seen(row)} |" for row in rows]
+    return "\n".join([HEAD, "|---|---|---|---|---|", *lines, "", f"{LAST}{cases} cases in {seconds:.0f} s, {where}."])
+
+
+def exchanged(page: str, new: str) -> str:
+    """The page with another table."""
+    start = page.index(HEAD)
+    end = page.index("\n", page.index(f"\n{LAST}", start) + 1)
+    return page[:start] + new + page[end:]
+
+
+def missing(page: str, rows: Iterable[Row]) -> list[str]:
+    """What the page's table lacks or has too much, a line each; what was seen is not compared."""
+    start = page.index(HEAD)
+    written = page[start : page.index(f"\n{LAST}", start)].splitlines()[2:]
+    there = {f"{row.removesuffix('|').rpartition('|')[0].strip()} |" for row in written if row}
+    wanted = {line(row) for row in rows}
+    return [f"lacks {row}" for row in sorted(wanted - there)] + [
+        f"has, and no test does: {row}" for row in sorted(there - wanted)
+    ]
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where the table misses a test")
+    parser.add_argument("--from", dest="file", type=Path, metavar="FILE", help="of an earlier run's --fault-table")
+    options = parser.parse_args(arguments)
+    page = PAGE.read_text(encoding="utf-8")
+    if options.check:
+        found = missing(page, of_tests("--collect-only")[0])
+        for difference in found:
+            sys.stderr.write(f"CONTRIBUTING.md {difference}\n")
+        if found:
+            sys.stderr.write("run .venv/bin/python -m scripts.faults\n")
+        return 1 if found else 0
+    rows, code = (read(options.file), 0) if options.file else of_tests()
+    PAGE.write_text(exchanged(page, table(rows)), encoding="utf-8")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

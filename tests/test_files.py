@@ -1,0 +1,24 @@
+"""Claims about files that are replaced whole."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import OutputError
+from bench.files import replaced
+
+
+def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "x"  # here, as on a read-only disk, not even what is missing can be removed
+    with pytest.raises(OutputError) as refused, replaced(path):
+        pass
+    said = f"{path}: cannot be written (Not a directory); mend that or choose another --output_dir"
+    assert str(refused.value) == said
+
+
+def test_what_is_no_text_is_written_as_its_escape(tmp_path: Path) -> None:
+    with replaced(tmp_path / "x") as file:
+        file.write("é\ud800")
+    assert (tmp_path / "x").read_text(encoding="utf-8") == "é\\ud800"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
