@@ -76,7 +76,7 @@ def _add_union(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", metavar="NAME", nargs="*", help="profiles (default: all of the run)")
 
 
-def _add_doctor(parser: argparse.ArgumentParser) -> None:
+def _add_settings(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
     _add_set(parser)
 
@@ -130,11 +130,17 @@ COMMANDS = {
         "anywhere. Every run makes its own when it ends.",
         _add_folder,
     ),
+    "serve": Command(
+        "the model behind OpenAI's API",
+        "The model behind OpenAI's API: /v1/chat/completions, /v1/completions, /v1/models, /health and /metrics, until "
+        "Ctrl-C.",
+        _add_settings,
+    ),
     "doctor": Command(
         "before an expensive run: is this machine fit for it",
         "Look whether this machine, its sandbox and the model are fit for a run with these settings, in under a "
         "minute. Exit code 0: fit; 2: unfit.",
-        _add_doctor,
+        _add_settings,
     ),
 }
 
@@ -164,6 +170,8 @@ def load(name: str | None) -> Callable[[argparse.Namespace], int]:
         from commands.union import show_union as command
     elif name == "report":
         from commands.report import report as command
+    elif name == "serve":
+        from commands.serve import serve as command
     elif name == "doctor":
         from commands.doctor import doctor as command
     else:

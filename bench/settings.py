@@ -19,7 +19,7 @@ NOT_MEASURED = frozenset({
     "wandb_project", "wandb_entity", "wandb_tags", "wandb_api_key", "max_attempts", "worker_timeout_s",
     "load_timeout_s", "engine_rows", "max_in_flight", "distribution", "cpu_workers", "batch_audit",
     "measure_baseline", "trace", "nice", "cpu_affinity", "ray_address", "endpoints", "endpoint_key_env",
-    "endpoint_concurrency", "endpoint_timeout_s",
+    "endpoint_concurrency", "endpoint_timeout_s", "serve_host", "serve_port", "serve_key_env", "serve_queue",
 })  # fmt: skip
 
 Temperature = Annotated[float, Field(gt=0, le=10)]
@@ -184,6 +184,16 @@ class RunConfig(BaseModel):
     )
     monitor_interval_s: float = Field(1.0, ge=0.05, le=86_400, description="seconds between monitor samples")
     trace: bool = Field(False, description="where the time goes: trace.json and flame graphs of all processes")
+    serve_host: str = Field("127.0.0.1", min_length=1, description="`serve`: the address it listens at")
+    serve_port: int = Field(8000, ge=0, le=65535, description="`serve`: its port; 0: any free one")
+    serve_key_env: str = Field(
+        "SWARMEVAL_API_KEY",
+        min_length=1,
+        description="`serve`: the environment variable with the key that clients must show, if it is set",
+    )
+    serve_queue: int = Field(
+        256, ge=0, le=1_000_000, description="`serve`: answers that may wait for a row; beyond it clients get a 429"
+    )
     wandb: Literal["off", "offline", "online"] = Field("off", description="Weights & Biases")
     wandb_project: str = Field("swarmeval", min_length=1, description="W&B project")
     wandb_entity: str | None = Field(None, description="W&B user or team")

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 log = logging.getLogger("swarmeval")
@@ -12,7 +12,6 @@ log = logging.getLogger("swarmeval")
 @contextmanager
 def handled(drain: Callable[[], None]) -> Iterator[None]:
     """Handle signals while the block runs in the current task: drain() at first, its cancellation after."""
-    loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
     pressed = 0
@@ -31,12 +30,19 @@ def handled(drain: Callable[[], None]) -> Iterator[None]:
         signal.SIGTERM: task.cancel,
         signal.SIGHUP: task.cancel,
     }
-    # What the user had ignored (nohup, a job in the background) stays ignored.
-    heeded = {number: act for number, act in wanted.items() if signal.getsignal(number) is not signal.SIG_IGN}
-    for number, act in heeded.items():
+    with heeded(wanted):
+        yield
+
+
+@contextmanager
+def heeded(wanted: Mapping[signal.Signals, Callable[[], object]]) -> Iterator[None]:
+    """Act on these signals while the block runs; what the user had ignored (nohup, a job behind) stays ignored."""
+    loop = asyncio.get_running_loop()
+    acts = {number: act for number, act in wanted.items() if signal.getsignal(number) is not signal.SIG_IGN}
+    for number, act in acts.items():
         loop.add_signal_handler(number, act)
     try:
         yield
     finally:
-        for number in heeded:
+        for number in acts:
             loop.remove_signal_handler(number)

@@ -50,6 +50,9 @@ def serve(replica: Replica, line: Line, phases: Phases) -> None:
     while True:
         if idle := not replica.busy():
             phases.enter(IDLE)
+            if told_at:  # or what was told last would seem to go on
+                told_at = 0.0
+                line.send(replica.progress())
         for message in line.waiting(block=idle):
             if isinstance(message, Finish):
                 return

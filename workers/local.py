@@ -7,18 +7,18 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from bench.errors import DeviceError, ModelUnavailable, UserError, WorkerDied, WorkerGone
+from bench.errors import DeviceError, ModelUnavailable, UserError, WorkerDied
 from bench.secrets import scrub
-from workers.asked import Asked
+from workers.asked import Asked, Asking
 from workers.devices import DeviceSpec, worker_env
-from workers.protocol import Answer, Piece, Progress, ReplicaInfo, Request
+from workers.protocol import Progress, ReplicaInfo
 from workers.replica_spec import ReplicaSpec
 from workers.wire import (
     HEADER,
@@ -42,7 +42,7 @@ USELESS_TO_RETRY: dict[str, type[UserError]] = {"ModelUnavailable": ModelUnavail
 log = logging.getLogger("swarmeval.worker")
 
 
-class LocalWorker:
+class LocalWorker(Asking):
     """One worker process; started again by start() after a death."""
 
     def __init__(self, device: DeviceSpec, spec: ReplicaSpec, silence_s: float, load_s: float) -> None:
@@ -92,18 +92,8 @@ class LocalWorker:
     def running(self) -> bool:
         return self._link is not None and self._link.asked.death is None
 
-    def generate(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
-        """Yield the answers to these requests as they are born. Raises WorkerDied."""
-        return self._asked().answers(requests)
-
-    def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
-        """Yield the pieces of one request, and its answer. Raises WorkerDied."""
-        return self._asked().items([request])
-
-    def _asked(self) -> Asked:
-        if self._link is None:
-            raise WorkerGone(f"{self.name}: is not running")
-        return self._link.asked
+    def life(self) -> Asked | None:
+        return None if self._link is None else self._link.asked
 
     async def drain(self) -> None:
         """Make the replica forget what it has not begun; the generate() calls end without it."""

@@ -7,18 +7,18 @@ and the worker of a node that is gone knows that it need not start again.
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
-from bench.errors import DeviceError, SwarmevalError, WorkerDied, WorkerGone
+from bench.errors import DeviceError, SwarmevalError, WorkerDied
 from bench.settings import RunConfig
-from workers.asked import Asked
+from workers.asked import Asked, Asking
 from workers.local import IDLE, USELESS_TO_RETRY
-from workers.protocol import Answer, Piece, Progress, ReplicaInfo, Request
+from workers.protocol import Progress, ReplicaInfo
 from workers.ray_cluster import Actor, Cluster
 from workers.ray_nodes import Found, Node, Slot, named, needed, slots, unfit, useful
 from workers.replica_spec import ReplicaSpec
@@ -32,7 +32,7 @@ log = logging.getLogger("swarmeval")
 MakeSpec = Callable[[str, str], ReplicaSpec]  # (model, device as the worker sees it)
 
 
-class RayWorker:
+class RayWorker(Asking):
     """One actor on one node; a new one at each start."""
 
     def __init__(self, slot: Slot, cluster: Cluster, spec: ReplicaSpec, silence_s: float, load_s: float) -> None:
@@ -83,18 +83,8 @@ class RayWorker:
         link.listen(self, self._silence_s)
         return first.info
 
-    def generate(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
-        """Yield the answers to these requests as they are born. Raises WorkerDied."""
-        return self._asked().answers(requests)
-
-    def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
-        """Yield the pieces of one request, and its answer. Raises WorkerDied."""
-        return self._asked().items([request])
-
-    def _asked(self) -> Asked:
-        if self._link is None:
-            raise WorkerGone(f"{self.name}: is not running")
-        return self._link.asked
+    def life(self) -> Asked | None:
+        return None if self._link is None else self._link.asked
 
     async def drain(self) -> None:
         """Make the replica forget what it has not begun; the generate() calls end without it."""

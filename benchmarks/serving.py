@@ -1,0 +1,207 @@
+"""What serving costs: the same requests to the bare fleet and through `main.py serve`; and a server under bad clients.
+
+    python benchmarks/serving.py [--only ab] [--requests N] [--rows N] [--tokens N] [--repeat N] [--minutes M]
+
+(a) A worker process of the bundled model with all rows full, asked in this process, beside a server with such a worker,
+asked over HTTP by `fleet: endpoint`, streaming; in turn. Output tokens a second, each from its first request to its
+last answer. The aim is to lose less than 3 %. Client, server and worker share the machine's cores.
+(b) A server over a scripted worker, asked for so many minutes by 64 clients, of which each hangs up at a random moment
+in one of two requests: open descriptors, memory and rows of the server before, during and after. The aim: no leak.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import aiohttp
+
+from bench import settings_file
+from bench.plan import Plan, make_agents
+from bench.prompts import make_request
+from bench.settings import RunConfig
+from commands import fleets
+from human_eval_runner import load_tasks
+from serving.arrivals import Closed, Level
+from serving.load import Told, under
+from workers.protocol import Fleet, Reply, Request
+
+READY = re.compile(r"ready: (http://\S+/v1), model (\S+), (\d+) rows")
+CLIENTS = 64
+LEAVES = 0.5  # of the requests
+SCRIPT = {"rows": 16, "steps": 50, "step_s": 0.004}
+
+
+@contextmanager
+def server(*settings: str) -> Iterator[tuple[str, int]]:
+    """`main.py serve` with these settings: its URL and its PID."""
+    words = [sys.executable, "main.py", "serve", "--config", "config/smoke.yaml", "--set", "serve_port=0", *settings]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if found := READY.match(line):
+                    break
+            else:
+                raise SystemExit("the server did not come up")
+            yield found[1], process.pid
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def settings(*words: str) -> RunConfig:
+    return settings_file.load(str(ROOT / "config" / "smoke.yaml"), settings_file.from_flags({"set": list(words)}, {}))
+
+
+def requests(config: RunConfig, number: int) -> list[Request]:
+    """Chats of HumanEval, task by task for all agents."""
+    tasks = load_tasks(164)
+    plan = Plan(make_agents(config), tasks)
+    return [make_request(plan, k, "chat", config) for k in range(min(number, plan.total))]
+
+
+async def tokens_per_s(fleet: Fleet, wanted: Sequence[Request], rows: int) -> float:
+    """Of a closed loop that keeps so many requests in the air."""
+    async with fleet:
+        worker = fleet.workers[0]
+        await worker.start()
+
+        async def ask(number: int) -> Told:
+            async with aclosing(worker.stream(wanted[number])) as items:
+                async for item in items:
+                    if isinstance(item, Reply):
+                        return Told(None, time.perf_counter(), item.prompt_tokens, item.output_tokens)
+            raise SystemExit("a request got no answer")
+
+        began, tokens = time.perf_counter(), 0
+        async for one in under(Level(Closed(rows), count=len(wanted)), ask):
+            tokens += one.output_tokens or 0
+        return tokens / (time.perf_counter() - began)
+
+
+def bare(options: argparse.Namespace) -> float:
+    config = settings(*shape(options))
+    wanted = requests(config, options.requests)
+    return asyncio.run(tokens_per_s(fleets.choose(config).make(None), wanted, options.rows))
+
+
+def served(options: argparse.Namespace) -> float:
+    with server(*shape(options)) as (url, _):
+        config = settings(
+            "fleet=endpoint", f"endpoints=[{url}]", f"endpoint_concurrency={options.rows}",
+            f"max_new_tokens={options.tokens}", "num_agents=50",
+        )  # fmt: skip
+        wanted = requests(config, options.requests)
+        return asyncio.run(tokens_per_s(fleets.choose(config).make(None), wanted, options.rows))
+
+
+def shape(options: argparse.Namespace) -> tuple[str, ...]:
+    return (f"engine_rows={options.rows}", f"max_new_tokens={options.tokens}", "num_agents=50")
+
+
+@asynccontextmanager
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as found:
+        yield found
+
+
+async def misbehave(url: str, until: float, seed: int) -> tuple[int, int]:
+    """(answers, hang-ups) of one client."""
+    draw, answers, left = random.Random(seed), 0, 0
+    body = {"model": "scripted", "messages": [{"role": "user", "content": "def f():"}], "stream": True}
+    async with session() as http:
+        while time.monotonic() < until:
+            patience_s = draw.uniform(0, 0.4) if draw.random() < LEAVES else 60.0
+            try:
+                async with asyncio.timeout(patience_s), http.post(f"{url}/chat/completions", json=body) as response:
+                    if response.status == 429:
+                        await asyncio.sleep(0.1)
+                        continue
+                    async for _ in response.content:
+                        pass
+                answers += 1
+            except TimeoutError:
+                left += 1
+    return answers, left
+
+
+def state(pid: int) -> dict[str, int]:
+    """Open descriptors and resident MiB of a process."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    return {"descriptors": descriptors, "rss_mb": pages * os.sysconf("SC_PAGE_SIZE") >> 20}
+
+
+async def gauges(url: str) -> dict[str, float]:
+    """What the server says it still does."""
+    async with session() as http, http.get(url.removesuffix("/v1") + "/metrics") as response:
+        text = await response.text()
+    names = ("swarmeval_in_flight", "swarmeval_waiting", "swarmeval_rows_in_use")
+    return {name: float(found[1]) for name in names if (found := re.search(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))}
+
+
+async def soak(url: str, pid: int, minutes: float) -> dict[str, object]:
+    await misbehave(url, time.monotonic() + 2, -1)
+    looks = [state(pid)]
+    until = time.monotonic() + 60 * minutes
+    clients = [asyncio.create_task(misbehave(url, until, seed)) for seed in range(CLIENTS)]
+    while time.monotonic() < until:
+        await asyncio.sleep(max(0.0, min(60.0 * minutes / 10, until - time.monotonic())))
+        looks.append(state(pid))
+    counts = await asyncio.gather(*clients)
+    await asyncio.sleep(3)
+    return {
+        "answers": sum(answers for answers, _ in counts),
+        "hang_ups": sum(left for _, left in counts),
+        "looks": looks,
+        "after": state(pid) | await gauges(url),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="ab")
+    parser.add_argument("--requests", type=int, default=192)
+    parser.add_argument("--rows", type=int, default=32)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    found: dict[str, object] = {}
+    if "a" in options.only:
+        pairs = [(bare(options), served(options)) for _ in range(options.repeat)]
+        lost = statistics.median(1 - through / alone for alone, through in pairs)
+        found["a"] = {"bare_and_served_tokens_per_s": pairs, "lost": lost}
+        for alone, through in pairs:
+            print(f"(a) bare {alone:7.0f} tokens/s   served {through:7.0f} tokens/s   lost {1 - through / alone:6.1%}")
+        print(f"(a) lost, median of {options.repeat}: {lost:.1%}")
+    if "b" in options.only:
+        with tempfile.TemporaryDirectory() as folder:
+            script = Path(folder, "script.json")
+            script.write_text(json.dumps(SCRIPT), encoding="utf-8")
+            with server("engine=scripted", f"model_id={script}") as (url, pid):
+                result = asyncio.run(soak(url, pid, options.minutes))
+        found["b"] = result
+        print(f"(b) {result['answers']} answers, {result['hang_ups']} hang-ups in {options.minutes:g} minutes")
+        print(f"(b) server: {result['looks']}, then {result['after']}")
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
