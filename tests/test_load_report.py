@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from bench.errors import OutputError
+from bench.records import Completion, Outcome, Verdict
 from serving import load_facts
 from serving.law import NAME as LAW
 from serving.load_facts import LevelFacts, LoadFacts, Memory, Slo
 from tests.made_up_load import closed_loop, leave, row
+from tests.run_folders import BEGAN, plan_of
+from tests.run_folders import leave as leave_run
 from tests.test_main import ROOT, swarmeval
 from tests.test_report import HOSTILE, words
 from watch.load_report import NAME, write
@@ -96,6 +99,17 @@ def test_json_and_page_are_made_again_from_the_files_by_the_command(tmp_path: Pa
     assert (tmp_path / LAW).read_bytes() == first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["load.json", "load_facts.json", NAME, "requests.csv"]
     assert json.loads(first)["levels"][0]["groups"]["numpy"]["latency_s"]["p50"]["low"] > 0
+
+
+def test_a_folder_that_holds_a_run_too_gets_both_pages(tmp_path: Path) -> None:
+    config, plan = plan_of(1, 1)
+    job = plan.job(0).job_id
+    answer = Completion(job, "pass", prompt_tokens=9, output_tokens=4, latency_s=1.0, finished_at=BEGAN, elapsed_s=1.0)
+    leave_run(tmp_path, config, plan, [(answer, Verdict(job, Outcome.PASSED, "", ""))])
+    leave(tmp_path, closed_loop(20))
+    code, said, complaints = swarmeval("report", str(tmp_path))
+    assert (code, complaints) == (0, "")
+    assert [line.split()[0] for line in said.splitlines()] == [str(tmp_path / NAME), str(tmp_path / "report.html")]
 
 
 def test_neither_the_load_nor_the_report_of_another_run_brings_the_statistics_along() -> None:

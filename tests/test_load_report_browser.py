@@ -105,6 +105,10 @@ def test_printed_it_is_black_on_white_without_its_controls(report: Path, tmp_pat
         shown.call("Emulation.setEmulatedMedia", media="print")
         assert shown.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert shown.run("getComputedStyle(document.querySelector('.tools')).display") == "none"
+        a4 = {"width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # less its margins
+        shown.call("Emulation.setDeviceMetricsOverride", **a4)
+        assert shown.run("[...document.querySelectorAll('.level:not([hidden]) table')].every("
+                         "t => t.getBoundingClientRect().right <= innerWidth)") is True  # fmt: skip
 
 
 def test_a_run_with_hardly_anything_in_it_is_drawn_without_a_complaint(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ function drawLevel(number) {
   const level = DATA.levels[number];
   byId("histograms").replaceChildren(...level.groups.filter((group) => group.histogram).map((group) => {
     const figure = element("figure");
-    figure.append(element("figcaption", {}, `${group.name}: how often each latency came${group.histogram.mean ? ", with an exponential distribution of the same mean" : ""}`
+    figure.append(element("figcaption", {}, `${level.name}, ${group.name}: how often each latency came${group.histogram.mean ? ", with an exponential distribution of the same mean" : ""}`
       + (group.histogram.beyond ? `; ${group.histogram.beyond} more far to the right` : "")));
     drawHistogram(figure, group.histogram);
     return figure;

@@ -6,6 +6,7 @@ from typing import Any
 from watch.report_words import duration, number
 
 PERCENTILES = ("p50", "p90", "p95", "p99", "p99.9")
+FITS = ("exponential", "shifted_exponential", "families")
 FAMILIES = ("exponential", "gamma", "lognormal")
 TIMES = {
     "latency_s": "latency",
@@ -19,6 +20,7 @@ LITTLE = 0.05  # p below which chance is no good explanation
 
 Level = Mapping[str, Any]
 Table = dict[str, Any]
+Fit = Mapping[str, Any] | None
 
 
 def times(level: Level) -> list[Table]:
@@ -33,19 +35,24 @@ def times(level: Level) -> list[Table]:
 
 
 def laws(level: Level) -> list[Table]:
-    """A row a package: the fitted exponential and its p, and Akaike's criterion of each family."""
-    rows = []
-    for name, group in groups(level).items():
-        test, shifted, families = group["exponential"], group["shifted_exponential"], group["families"]
-        above = families["families"] if families else {}
-        rows.append({
-            "package": name, "mean": span(test["mean_s"]) if test else UNDEFINED,
-            "distance": f"{test['distance']:.3f}" if test else "", "p": _p(test and test["p"]),
-            "shift": span(shifted["shift_s"]) if shifted else UNDEFINED, "shifted_p": _p(shifted and shifted["p"]),
-            "best": families["best"] if families else UNDEFINED,
-            "above": [f"+{above[family]['above_best']:.1f}" if family in above else "" for family in FAMILIES],
-        })  # fmt: skip
-    return rows
+    """A row a package and kind of time: the fitted exponential and its p, and Akaike's criterion of each family."""
+    return [
+        {"package": name, "what": TIMES[key], **_law(*(group[f"{prefix}{fit}"] for fit in FITS))}
+        for name, group in groups(level).items()
+        for key, prefix in (("latency_s", ""), ("file_s", "file_"))
+        if group[key] is not None
+    ]  # fmt: skip
+
+
+def _law(test: Fit, shifted: Fit, families: Fit) -> Table:
+    above = families["families"] if families else {}
+    return {
+        "mean": span(test["mean_s"]) if test else UNDEFINED,
+        "distance": f"{test['distance']:.3f}" if test else "", "p": _p(test["p"] if test else None),
+        "shift": span(shifted["shift_s"]) if shifted else UNDEFINED, "shifted_p": _p(shifted["p"] if shifted else None),
+        "best": families["best"] if families else UNDEFINED,
+        "above": [f"+{above[family]['above_best']:.1f}" if family in above else "" for family in FAMILIES],
+    }  # fmt: skip
 
 
 def lines(level: Level) -> list[Table]:
