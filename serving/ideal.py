@@ -60,7 +60,8 @@ def beside(rows: Sequence[Row]) -> list[float]:
     area = np.concatenate([[0.0], np.cumsum(in_air[:-1] * np.diff(at))])  # request-seconds until each moment
     spans = ends - begins
     shared = np.interp(ends, at, area) - np.interp(begins, at, area)
-    return [float(value) for value in np.where(spans > 0, shared / np.where(spans > 0, spans, 1.0), 1.0) - 1.0]
+    others = np.where(spans > 0, shared / np.where(spans > 0, spans, 1.0), 1.0) - 1.0
+    return [max(0.0, float(value)) for value in others.round(9)]
 
 
 def costs(levels: Sequence[Sequence[Row]]) -> Costs:
