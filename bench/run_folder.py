@@ -32,6 +32,7 @@ RUN_FILES = (
     "gpu_trace.csv", "resource_trace.csv", "events.jsonl", "status.json", "report.html", "run.log", "run.log.*",
     "wandb",
     "trace.json", "trace_*.jsonl", "flame_*.html",
+    "requests.csv", "load_facts.json", "load.json", "load_report.html",
 )  # fmt: skip
 
 log = logging.getLogger("swarmeval")

@@ -1,18 +1,31 @@
-"""`python main.py report DIR`: a run on one page, report.html in its folder, and its trace.json where it was traced."""
+"""`python main.py report DIR`: a run on one page, report.html in its folder, and its trace.json where it was traced.
+
+A load run leaves load_report.html instead, or beside it where the folder holds both.
+"""
 
 import argparse
 from pathlib import Path
 
+from bench.run_folder import MANIFEST
 from commands.summary import say
+from serving.rows import NAME as REQUESTS
 from watch.report import write
 from watch.trace import make
 
 
 def report(options: argparse.Namespace) -> int:
-    """Make the page and say where it is; gives 0. Raises DataError or OutputError where there is no run to tell of."""
+    """Make the pages and say where they are; gives 0. Raises DataError or OutputError where there is no run."""
     folder = Path(options.folder)
+    made = [_load_page(folder)] if (folder / REQUESTS).exists() else []
     trace = make(folder)  # the page links to it; the session of a run that was killed is not in it yet
-    page = write(folder)
-    for path in (page, trace) if trace else (page,):
+    if not made or (folder / MANIFEST).exists():
+        made += [write(folder), *([trace] if trace else [])]
+    for path in made:
         say(f"{path}  ({path.stat().st_size / 1e6:.2f} MB)")
     return 0
+
+
+def _load_page(folder: Path) -> Path:
+    from watch.load_report import write  # brings scipy and statsmodels along
+
+    return write(folder)

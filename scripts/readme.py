@@ -22,6 +22,7 @@ FOLDERS = {
     "workers": "Where replies are made: replicas, the processes that hold them, and fleets of those",
     "sandbox": "Where model-written programs run",
     "doctor": "What is looked at before an expensive run",
+    "serving": "A model behind an API: the server, load on one, and the law of its latency",
     "watch": "How a run is watched and shown while it runs: readings, traces, status, progress, tracking",
     "dashboard": "The live dashboard: its panels as lines of text, and the screen they stand on",
 }

@@ -8,6 +8,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+PER_SECOND = "/s"  # ends the name of an open loop, and of no closed one
+
 
 @dataclass(frozen=True, slots=True)
 class Closed:
@@ -27,7 +29,7 @@ class Open:
     most: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.rate:g}/s"
+        return f"{self.rate:g}{PER_SECOND}"
 
 
 Pattern = Closed | Open

@@ -57,6 +57,8 @@ FLOORS = {
     "watch.spans": 0.5, "watch.flame": 1.5, "watch.trace": 3, "watch.wandb_login": 1.8, "watch.wandb_run": 1.9,
     "watch.tracking": 2, "watch.snapshot": 2.6, "watch.timeline": 2.6, "watch.report_replies": 2.6,
     "watch.report_words": 2.8, "watch.report_score": 2.9, "watch.report_data": 2.9, "watch.report": 3.1,
+    "watch.pages": 2.9, "watch.load_tables": 2.85, "watch.load_words": 2.9, "watch.load_data": 3,
+    "watch.load_report": 3.1,
     "resource_monitor": 3,
     "watch.histogram": 0, "watch.outcome_grid": 1, "watch.follow": 2.5, "watch.answers": 2.5,
     "dashboard.words": 0, "dashboard.letters": 1.5, "dashboard.view": 2.8, "dashboard.asked": 2.8,
@@ -73,6 +75,9 @@ FLOORS = {
     "serving.pool": 3.5, "serving.tally": 3.6,
     "serving.calls": 3.7, "serving.app": 3.8, "serving.http": 1, "serving.arrivals": 0,
     "serving.load": 0.5, "commands.serve": 5.9,
+    "serving.rows": 2.2, "serving.load_facts": 2.2, "serving.quantiles": 2.2, "serving.fits": 2.2,
+    "serving.relations": 2.2, "serving.outliers": 2.5, "serving.ideal": 2.55, "serving.measures": 2.6,
+    "serving.law": 2.7,
     "commands.extractors": 5.6, "commands.watching": 5.6, "commands.fleets": 5,
     "commands.run": 5.8, "commands.score": 5.8, "commands.doctor": 5.8, "commands.compare": 5.8,
     "commands.union": 5.8, "commands.report": 5.8,
@@ -103,7 +108,9 @@ HOMES: dict[str, Set[str]] = {
     "pyinstrument": {"watch.flame"},
     "pynvml": {"gpu_monitor"},
     "psutil": {"watch.host", "doctor.machine", "doctor.model"},
-    "jinja2": {"watch.report", "workers.tokens"},  # the report's template; the errors of a chat template
+    "jinja2": {"watch.pages", "workers.tokens"},  # the reports' templates; the errors of a chat template
+    "scipy": {"serving.fits", "serving.ideal", "serving.quantiles", "serving.relations"},
+    "statsmodels": {"serving.relations"},
 }
 IN_WORKERS = {
     "workers.process",
@@ -274,56 +281,3 @@ def test_files_keep_to_one_subject() -> None:
         for path, lines in lengths.items()
         if lines > MAX_LINES
     ])  # fmt: skip
-
-
-def house(root: Path, sources: Mapping[str, str]) -> Tree:
-    """The tree of a small made-up project, given as file -> source."""
-    for name, source in sources.items():
-        path = root / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(source, encoding="utf-8")
-    return read(root)
-
-
-def test_an_import_from_above_is_named_with_its_line(tmp_path: Path) -> None:
-    tree = house(
-        tmp_path,
-        {"bench/plan.py": "def f():\n    from commands import run\n", "commands/run.py": "import bench.plan\n"},
-    )
-    assert upward(tree, {"bench.plan": 2, "commands.run": 5}) == [
-        "bench.plan:2 imports commands.run, but stands on floor 2 and commands.run on 5"
-    ]
-
-
-def test_neighbours_on_one_floor_do_not_import_each_other(tmp_path: Path) -> None:
-    tree = house(tmp_path, {"a.py": "from b import x\n", "b.py": "x = 1\n"})
-    assert upward(tree, {"a": 1, "b": 1}) == ["a:1 imports b, but stands on floor 1 and b on 1"]
-
-
-def test_a_module_without_a_floor_is_told_where_to_get_one(tmp_path: Path) -> None:
-    tree = house(tmp_path, {"a.py": "import b\n", "b.py": "", "rooms/__init__.py": "", "rooms/c.py": ""})
-    assert unplaced(tree, {"b": 0}) == [
-        f"{module} has no floor: add it to FLOORS in tests/test_layering.py, above all it imports"
-        for module in ("a", "rooms.c")
-    ]
-
-
-def test_a_heavy_package_away_from_home_is_named(tmp_path: Path) -> None:
-    tree = house(tmp_path, {"a.py": "def f():\n    import torch.nn\n", "b.py": "import torch\n"})
-    assert away_from_home(tree, {"torch": {"b"}}) == ["a:2 imports torch, whose home is b"]
-
-
-def test_torch_is_found_behind_an_import_inside_a_function(tmp_path: Path) -> None:
-    tree = house(
-        tmp_path,
-        {
-            "main.py": "def f():\n    import a\n",
-            "a.py": "from typing import TYPE_CHECKING\nimport b\nimport c\nif TYPE_CHECKING:\n    import torch\n",
-            "b.py": "from torch import nn\ndef g():\n    import torch\n",
-            "c.py": "import torch\n",
-        },
-    )
-    assert reachable(tree, "main", stop={"c"}) == {"main", "a", "b"}
-    assert heavy_at_once(tree, reachable(tree, "main", stop={"c"})) == [
-        "b:1 imports torch.nn as soon as it is imported, in the coordinator's process"
-    ]

@@ -82,7 +82,10 @@ REFUSED = [
         "/proc/x: cannot be written (No such file or directory); mend that or choose another --output_dir",
     ),
     (["--num_tasks", "x"], "argument --num_tasks: invalid int value: 'x'; see main.py --help"),
-    (["scor", "x"], "there is no command 'scor'; there is: score, compare, union, report, doctor; see main.py --help"),
+    (
+        ["scor", "x"],
+        "there is no command 'scor'; there is: score, compare, union, report, serve, doctor; see main.py --help",
+    ),
     (["--config", "config/smoke.yaml", "--set", "wandb=online"], "wandb is 'online' but there is no W&B login"),
     (["score", "/dev/stdin"], "/dev/stdin: not a regular file; replies are read more than once, so save them first"),
     (["score", "no.jsonl"], "no.jsonl: cannot be read (No such file or directory)"),

@@ -1,16 +1,12 @@
 """report.html: a run on one page that asks no network for anything, holds its replies and treats them as text.
 
-What stands here gathers; report.html.j2 lays out, report*.js draw. Everything that came from a run's files reaches
-the page escaped, or as data that scripts put in as text; a Content-Security-Policy lets nothing else run or load.
+What stands here gathers; report.html.j2 lays out, report*.js draw, pages.py makes one file of it.
 """
 
-import base64
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from bench.answers import Answers
 from bench.benchmarks import load
@@ -24,14 +20,14 @@ from bench.version import VERSION
 from watch import report_score
 from watch import report_words as words
 from watch import status as status_file
+from watch.pages import filled
 from watch.report_data import drawn, latencies, over, tasks_and_agents
 from watch.report_replies import by_task, pack
 from watch.timeline import timeline
 
 NAME = "report.html"
 TRACES = ("trace.json", "flame_*.html")  # of a run with --trace; they stay files of their own
-HERE = Path(__file__).parent
-SCRIPTS = ("report.js", "report_charts.js", "report_map.js")
+SCRIPTS = ("report.js", "charts.js", "report_charts.js", "report_map.js")
 
 
 def write(folder: Path, tasks: Sequence[Task] | None = None) -> Path:
@@ -65,7 +61,7 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
     places = by_task(answers, [task.task_id for task in tasks])
     packs, latency = pack(answers, places, prompts), latencies(answers.timings)
     status, said = words.completeness(manifest, answers, _planned(folder))
-    return _page({
+    return filled("report.html.j2", ("report.css",), SCRIPTS, {
         "title": f"{score['model_id'] or 'replies made elsewhere'} on {score['benchmark']}",
         "run_id": manifest["run_id"], "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "version": VERSION,
         "score": score, "certainty": words.certainty(score), "status": status, "status_words": said,
@@ -85,37 +81,6 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
         "latency": drawn(latency, answers.timings),
         **over(over_time),
     })  # fmt: skip
-
-
-def _page(context: Mapping[str, Any], data: Mapping[str, Any]) -> str:
-    import jinja2
-
-    style = (HERE / "report.css").read_text(encoding="utf-8")
-    script = "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        loader=jinja2.FileSystemLoader(HERE),
-    )  # fmt: skip
-    environment.filters |= {
-        "percent": words.percent,
-        "between": words.between,
-        "number": words.number,
-        "duration": words.duration,
-    }
-    template = environment.get_template("report.html.j2")
-    return template.render(
-        **context, style=style, script=script, style_hash=_hash(style), script_hash=_hash(script), data=_json(data)
-    )
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _json(value: object) -> str:
-    """JSON that may stand inside a script element: ASCII only, and nothing in it can end the element."""
-    text = json.dumps(value, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _tasks(manifest: Manifest) -> tuple[Sequence[Task], str]:

@@ -1,0 +1,116 @@
+// What is drawn in more than one page: a frame with axes, a histogram with its fit, points with their lines, shades.
+
+const WIDE = 520, HIGH = 250, LEFT = 52, RIGHT = 14, TOP = 22, BOTTOM = 34;
+
+const shown = (value) => {
+  const size = Math.abs(value);
+  if (size === 0) return "0";
+  if (size >= 1000) return value.toLocaleString("en", { maximumFractionDigits: 0 });
+  return String(Number(value.toPrecision(size >= 100 ? 3 : 2)));
+};
+
+function ticks(low, high, count) {
+  const rough = (high - low) / count || 1;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((one) => one * power).find((one) => one >= rough);
+  const found = [];
+  for (let k = Math.ceil(low / step); k * step <= high + step * 1e-9; k += 1) found.push(k * step);
+  return found;
+}
+
+// A frame with both axes; x and y of what comes back turn values into places.
+function frame(place, [left, right], [bottom, top], xName, xLog = false) {
+  const chart = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": xName });
+  const along = xLog ? (v) => Math.log(v / left) / (Math.log(right / left) || 1) : (v) => (v - left) / (right - left || 1);
+  const x = (v) => LEFT + along(v) * (WIDE - LEFT - RIGHT);
+  const y = (v) => HIGH - BOTTOM - ((v - bottom) / (top - bottom || 1)) * (HIGH - TOP - BOTTOM);
+  for (const v of ticks(bottom, top, 4)) {
+    chart.append(svg("line", { class: "axis", x1: LEFT, x2: WIDE - RIGHT, y1: y(v), y2: y(v) }));
+    chart.append(svg("text", { x: LEFT - 6, y: y(v) + 4, "text-anchor": "end" }, shown(v)));
+  }
+  const across = xLog ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].filter((v) => v >= left && v <= right) : ticks(left, right, 6);
+  for (const v of across) chart.append(svg("text", { x: x(v), y: HIGH - BOTTOM + 16, "text-anchor": "middle" }, shown(v)));
+  chart.append(svg("text", { x: WIDE - RIGHT, y: HIGH - 3, "text-anchor": "end" }, xName));
+  place.append(chart);
+  return { chart, x, y };
+}
+
+const path = (points) => points.map(([a, b], k) => `${k ? "L" : "M"}${a.toFixed(1)} ${b.toFixed(1)}`).join("");
+
+function drawHistogram(place, found) {
+  const { start, width, counts, mean } = found;
+  const total = counts.reduce((a, b) => a + b, 0), bin = width || Math.max(start / 10, 1e-9);
+  const end = start + bin * counts.length;
+  const expected = (at) => (total * bin * Math.exp(-at / mean)) / mean;
+  const top = Math.max(...counts) * 1.18;
+  const { chart, x, y } = frame(place, [Math.min(start, 0), end], [0, top], "latency, s");
+  counts.forEach((count, k) => {
+    const left = x(start + k * bin), right = x(start + (k + 1) * bin);
+    const column = svg("rect", { class: "column", x: left, width: Math.max(0.5, right - left - 0.5), y: y(count), height: y(0) - y(count) });
+    column.append(svg("title", {}, `${shown(start + k * bin)} to ${shown(start + (k + 1) * bin)} s: ${count}`));
+    chart.append(column);
+  });
+  const fit = [];
+  for (let k = 0; k <= 100; k += 1) {
+    const at = (end * k) / 100;
+    if (mean && expected(at) <= top) fit.push([x(at), y(expected(at))]);
+  }
+  if (fit.length > 1) chart.append(svg("path", { class: "fit", d: path(fit) }));
+  let last = -100, level = 0;
+  for (const [name, value] of Object.entries(found.percentiles)) {
+    if (value > end * (1 + 1e-9)) { // beyond what is drawn
+      chart.append(svg("text", { x: WIDE - RIGHT, y: 12 + 12 * (level += 1), "text-anchor": "end" }, `${name} at ${shown(value)} \u2192`));
+      continue;
+    }
+    level = x(value) - last < 30 ? level + 1 : 0;
+    last = x(value);
+    chart.append(svg("line", { class: "mark", x1: x(value), x2: x(value), y1: TOP, y2: y(0) }));
+    chart.append(svg("text", { x: Math.min(x(value) + 3, WIDE - RIGHT - 22), y: 12 + 12 * level }, name));
+  }
+}
+
+// Sets of dots, each with the straight line through it (slope, intercept), in colours of their own.
+// What lies above `highest` stands on the upper edge.
+function drawScatter(place, sets, xName, highest = Infinity) {
+  const all = sets.flatMap(({ dots }) => dots);
+  const right = Math.max(1, ...all.map((dot) => dot[0]));
+  const top = Math.min(highest, Math.max(...all.map((dot) => dot[1]))) * 1.05 || 1;
+  const { chart, x, y } = frame(place, [0, right], [0, top], xName);
+  sets.forEach(({ dots }, k) => {
+    for (const [tokens, latency] of dots) {
+      const far = latency > top;
+      const dot = svg("circle", { class: `dot d${k % 6}`, cx: x(tokens).toFixed(1), cy: y(Math.min(latency, top)).toFixed(1), r: far ? 4 : 2.2 });
+      if (far) dot.append(svg("title", {}, `${shown(latency)} s`));
+      chart.append(dot);
+    }
+  });
+  sets.forEach(({ line }, k) => {
+    if (!line) return;
+    const [slope, intercept] = line;
+    const ends = []; // the part of it that the frame holds
+    for (let step = 0; step <= 200; step += 1) {
+      const at = (right * step) / 200, value = intercept + slope * at;
+      if (value >= 0 && value <= top) ends.push([x(at), y(value)]);
+    }
+    const look = sets.length > 1 ? `l l${k % 6}` : "fit";
+    if (ends.length > 1) chart.append(svg("path", { class: look, d: path([ends[0], ends.at(-1)]) }));
+  });
+}
+
+// The names of lines or dots behind a caption, each with its colour (a number).
+function nameColours(caption, named) {
+  for (const [name, colour] of named) {
+    const key = svg("svg", { class: "stroke", viewBox: "0 0 14 4" });
+    key.append(svg("line", { class: `l l${colour}`, x1: 0, x2: 14, y1: 2, y2: 2 }));
+    const word = element("span", { class: "named" });
+    word.append(key, name);
+    caption.append(" ", word);
+  }
+}
+
+function shadeCorrelations() {
+  for (const cell of document.querySelectorAll("td[data-r]")) {
+    const r = Number(cell.dataset.r);
+    cell.style.backgroundColor = `color-mix(in srgb, var(${r < 0 ? "--b" : "--a"}) ${Math.round(45 * Math.abs(r))}%, transparent)`;
+  }
+}
