@@ -16,7 +16,7 @@ from bench.syntax import CODE_LINE, Parser, describe, parse
 
 READ_CHARS = 20_000  # of a reply's beginning and of its end, thoughts aside: more than one function takes
 CHECK_CHARS = 120_000  # what is longer is left to the sandbox, whose limits hold for the parser too
-BLACK_CHARS = 12_000  # black formats some 20,000 characters of dense code a second
+BLACK_CHARS = 6_000  # black formats some 12,000 characters of dense code a second on a slow core
 LANGUAGE = re.compile(r"\A\s*(?:python3?|py)[ \t]*\n")  # what follows a fence that the prompt has opened
 STAND_IN = "def body():\n"
 

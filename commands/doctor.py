@@ -2,13 +2,17 @@
 
 import argparse
 import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from bench import settings_file
+from bench.records import DeviceSample
+from bench.settings import RunConfig
 from commands.fleets import choose
 from commands.summary import say
 from doctor import judging, machine, model, servers
 from doctor.finding import Finding, verdict
-from gpu_monitor import list_devices, list_settings, visible_here
+from gpu_monitor import GpuSettings, list_devices, list_settings, visible_here
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -19,14 +23,19 @@ def doctor(options: argparse.Namespace) -> int:
     shown = {gpu.index for gpu in gpus}
     settings = [gpu for gpu in list_settings() if gpu.index in shown]
     found: list[Finding] = []
-    for part in (
-        machine.findings(config, os.environ, gpus, settings),
-        judging.findings(config),
-        model.findings(config, gpus, settings),
-        servers.findings(choose(config).make(None)) if served else (),
-    ):
-        for finding in part:
-            found.append(finding)
-            say(str(finding))
+    for finding in findings(config, gpus, settings):
+        found.append(finding)
+        say(str(finding))
     say(f"\n{options.config}: {verdict(found)}")
     return 2 if any(finding.state == "UNFIT" for finding in found) else 0
+
+
+def findings(config: RunConfig, gpus: Sequence[DeviceSample], settings: Sequence[GpuSettings]) -> Iterator[Finding]:
+    """Each as soon as it is found."""
+    yield from machine.findings(config, os.environ, gpus, settings)  # alone: it looks how busy the machine is
+    with ThreadPoolExecutor(1) as background:
+        card = model.reading(config, background)
+        yield from judging.findings(config)
+        yield from model.findings(config, card, gpus, settings)
+    if config.fleet == "endpoint":
+        yield from servers.findings(choose(config).make(None))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,8 +32,16 @@ TRIAL_TASKS, TRIAL_TOKENS = 2, 24
 SHARE = 0.9  # of a GPU's free memory that weights may take
 
 
-def findings(config: RunConfig, gpus: Sequence[DeviceSample], settings: Sequence[GpuSettings]) -> Iterator[Finding]:
-    """Each as soon as it is found."""
+def reading(config: RunConfig, background: Executor) -> Future[Card] | None:
+    """Begin to read the model's card, mostly seconds of imports; None where no card is wanted."""
+    wanted = config.fleet != "endpoint" and config.engine != "scripted"
+    return background.submit(look, config) if wanted else None
+
+
+def findings(
+    config: RunConfig, card_read: Future[Card] | None, gpus: Sequence[DeviceSample], settings: Sequence[GpuSettings]
+) -> Iterator[Finding]:
+    """Each as soon as it is found; `card_read` comes from `reading`."""
     try:
         plan = Plan(make_agents(config), chosen(config).tasks)
     except UserError as error:
@@ -41,12 +50,11 @@ def findings(config: RunConfig, gpus: Sequence[DeviceSample], settings: Sequence
     yield Finding("tasks", "ok", f"{len(plan.tasks)}, {len(plan.agents)} agents, {plan.total:,} jobs")
     if config.fleet == "endpoint":
         return  # what a server holds, and whether that fits, is its own affair
-    if config.engine == "scripted":
+    if card_read is None:
         yield Finding("model", "ok", "none: the engine is scripted")
         return
     try:
-        folder = model_loader.locate(config.model_id, progress=False, weights=False, code=config.trust_remote_code)
-        card = look(config, plan, folder)
+        card = card_read.result()
     except UserError as error:
         yield Finding("model", "UNFIT", str(error))
         return
@@ -63,8 +71,10 @@ def findings(config: RunConfig, gpus: Sequence[DeviceSample], settings: Sequence
         yield Finding("duration", "note", "not estimated: no quick trial of a model of this size on a CPU")
 
 
-def look(config: RunConfig, plan: Plan, folder: str) -> Card:
-    """What the model's files say. Raises ModelUnavailable."""
+def look(config: RunConfig) -> Card:
+    """What the model's files say, and its tokenizer of the run's prompts. Raises UserError."""
+    plan = Plan(make_agents(config), chosen(config).tasks)
+    folder = model_loader.locate(config.model_id, progress=False, weights=False, code=config.trust_remote_code)
     first = [make_request(plan, k, "chat", config) for k in first_jobs(plan)]
     texts = [make_request(plan, k, "completion", config).text or "" for k in first_jobs(plan)]
     cached = config.device == "cpu" and config.cpu_kernel == "cached"
