@@ -21,6 +21,7 @@ FOLDERS = {
     "bench": "What a run is: records, settings and rules",
     "workers": "Where replies are made: replicas, the processes that hold them, and fleets of those",
     "sandbox": "Where model-written programs run",
+    "testgen": "Unit tests that a model writes for real packages, merged into files and weighed",
     "doctor": "What is looked at before an expensive run",
     "watch": "How a run is watched and shown while it runs: readings, traces, status, progress, tracking",
     "dashboard": "The live dashboard: its panels as lines of text, and the screen they stand on",
