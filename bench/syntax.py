@@ -66,6 +66,19 @@ def parse(source: str) -> ast.Module:
             raise SyntaxError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
 
 
+def check(statement: ast.stmt) -> None:
+    """Raises SyntaxError for what parses and is no program all the same: return outside a function, two parameters of
+    one name, what is nested too deeply.
+    """
+    with _parsing, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            compile(ast.Module([statement], []), "<string>", "exec", dont_inherit=True)
+            ast.dump(statement)
+        except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+            raise SyntaxError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
+
+
 def body_indent(prompt: str) -> int:
     """The depth at which the prompt's function goes on."""
     lines = [line for line in prompt.split("\n") if line.strip()]

@@ -6,7 +6,7 @@ The jail is the first process of namespaces of its own, where the kernel allows 
 import contextlib
 import os
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +14,7 @@ from sandbox import namespaces
 from sandbox.frames import read_frame, write_frame
 from sandbox.guard import Guard
 from sandbox.jail import Jail
+from sandbox.places import Places
 from sandbox.seccomp import Seccomp
 
 REPORT_BYTES = 1 << 16
@@ -106,10 +107,8 @@ class Cell:
         self.link.close()
 
 
-def open_cell(
-    folder: str, readable: Sequence[str], hidden: Sequence[str], seccomp: Seccomp | None, wanted: Collection[str]
-) -> Cell:
-    """Start a jail with the layers wanted; `folder` is its own to use, `hidden` lies beneath what is readable.
+def open_cell(folder: str, places: Places, seccomp: Seccomp | None, wanted: Collection[str]) -> Cell:
+    """Start a jail with the layers wanted, and these places in sight; `folder` is its own to use.
 
     Raises Broken when it cannot work so.
     """
@@ -118,7 +117,7 @@ def open_cell(
     helper = os.fork()
     if helper == 0:
         ours.close()
-        be_the_jail(theirs, folder, readable, hidden, seccomp, wanted)
+        be_the_jail(theirs, folder, places, seccomp, wanted)
     theirs.close()
     try:
         if "namespaces" in wanted:
@@ -146,8 +145,7 @@ def hear(link: socket.socket) -> dict[str, Any]:
 def be_the_jail(
     link: socket.socket,
     folder: str,
-    readable: Sequence[str],
-    hidden: Sequence[str],
+    places: Places,
     seccomp: Seccomp | None,
     wanted: Collection[str],
 ) -> NoReturn:
@@ -163,7 +161,7 @@ def be_the_jail(
                     os._exit(0)
                 read_frame(link)  # the helper has ended
             guard = Guard(seccomp, wanted)
-            inside = guard.open(folder, readable, hidden)
+            inside = guard.open(folder, places)
         except OSError as error:
             write_frame(link, {"broken": str(error)})
             os._exit(1)

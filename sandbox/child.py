@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
-from sandbox import answering, asking
+from sandbox import answering, asking, telling
 from sandbox.execution import run, silence
 from sandbox.frames import read_all
 from sandbox.guard import Guard
@@ -22,6 +22,7 @@ KINDS: dict[str, Callable[[dict[str, Any]], Iterable[bytes]]] = {
     "run": lambda work: run(work["program"]),
     "answer": lambda work: [answering.serve(work["program"], work["entry_point"], PEER)],
     "ask": lambda _: asking.serve(CHANNEL),
+    "tell": lambda work: telling.serve(work["program"], work["data"], CHANNEL),
 }
 
 

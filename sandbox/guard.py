@@ -10,13 +10,14 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox import namespaces
 from sandbox.kernel import PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, drop_capabilities, prctl, prepared_prctl
 from sandbox.landlock import Landlock
+from sandbox.places import Places
 from sandbox.seccomp import Seccomp
 
 MB = 1 << 20
@@ -56,18 +57,18 @@ class Guard:
         self._load_filter: Callable[[], None] | None = None
         self._highest = os.sysconf("SC_OPEN_MAX")
 
-    def open(self, folder: str, readable: Sequence[str], hidden: Sequence[str]) -> str:
+    def open(self, folder: str, places: Places) -> str:
         """Move into a root of our own, where namespaces are ours, and make the rules for files.
 
         Gives the folder for programs' folders, as it is called from then on. Raises OSError where the root cannot be
         made.
         """
         if "namespaces" in self._wanted:
-            self.proc = namespaces.furnish(folder, readable, hidden)
-            folder = namespaces.own_folder(readable)
+            self.proc = namespaces.furnish(folder, places)
+            folder = namespaces.own_folder(places.all_readable)
         if "landlock" in self._wanted:
             try:
-                self._landlock = Landlock(readable, hidden, folder)
+                self._landlock = Landlock(places, folder)
             except OSError as error:
                 self.missing["landlock"] = str(error)
         prctl(PR_SET_NO_NEW_PRIVS, 1)

@@ -7,9 +7,10 @@ process then binds itself to them.
 import ctypes
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from sandbox.kernel import LANDLOCK_ADD_RULE, LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF, prepared_syscall, syscall
+from sandbox.places import Places
 
 READ_FILE, READ_DIR, IOCTL_DEV = 1 << 2, 1 << 3, 1 << 15
 READ = READ_FILE | READ_DIR
@@ -40,7 +41,7 @@ def version() -> int:
 class Landlock:
     """Rules that allow reading beneath some places, but for others in them, and writing beneath one."""
 
-    def __init__(self, readable: Iterable[str], hidden: Sequence[str], writable: str) -> None:
+    def __init__(self, places: Places, writable: str) -> None:
         """Places that do not exist are left out. Raises OSError where the kernel has no Landlock."""
         self.version = version()
         self._rights = FILE_RIGHTS[max(least for least in FILE_RIGHTS if least <= self.version)]
@@ -51,8 +52,11 @@ class Landlock:
         made = syscall(LANDLOCK_CREATE_RULESET, "landlock_create_ruleset", ctypes.byref(attributes), size, 0)
         self._ruleset = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, OUT_OF_THE_WAY)
         os.close(made)
-        for place in readable:
-            self._allow_but(place, hidden)
+        for place in places.readable:
+            self._allow_but(place, places.hidden)
+        for place in places.shown:
+            self._allow(place, READ)
+            self._allow(os.path.dirname(place), READ_DIR)  # noqa: PTH120 (to import is to list)
         self._allow("/dev/null", READ_FILE | 1 << 1)
         self._allow(writable, self._rights & ~(1 << 0 | IOCTL_DEV))  # all but to execute and to speak to devices
 

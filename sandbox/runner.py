@@ -14,6 +14,7 @@ import struct
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -30,8 +31,8 @@ LENGTH = struct.Struct(">I")
 ROOT = Path(__file__).resolve().parent.parent
 # The checkout leaves sys.path again before any program runs.
 BOOT = (
-    "import sys; root, fd, folder, mode = sys.argv[1:]; sys.path.insert(0, root); from sandbox import warden; "
-    "sys.path.remove(root); warden.main(int(fd), folder, mode)"
+    "import json, sys; root, fd, folder, mode, shown = sys.argv[1:]; sys.path.insert(0, root); "
+    "from sandbox import warden; sys.path.remove(root); warden.main(int(fd), folder, mode, json.loads(shown))"
 )
 STALE_S = 3600.0
 UNKNOWN = "0"  # no number of a namespace
@@ -46,16 +47,24 @@ class Sandbox:
     """Runs at most `workers` programs at once, each for `timeout_s` seconds in `memory_mb` of address space."""
 
     def __init__(
-        self, workers: int, timeout_s: float, memory_mb: int, mode: str = "auto", spare_s: float = SPARE_S
+        self,
+        workers: int,
+        timeout_s: float,
+        memory_mb: int,
+        mode: str = "auto",
+        spare_s: float = SPARE_S,
+        shown: Sequence[str] | None = None,
     ) -> None:
         """A warden silent for `spare_s` beyond a program's time is killed and replaced.
 
         `mode`: "strict" refuses to run where a layer is missing, "auto" runs with those there are, "none" adds none.
+        `shown`: files and folders of what is installed, or of wherever, that programs may read; None: all that is
+        installed. What belongs to Python itself can always be read.
         """
         self._mode = mode
         self._limits = {"timeout_s": timeout_s, "memory_mb": memory_mb}
         self._spare_s = spare_s
-        self._slots = [Slot(mode) for _ in range(workers)]
+        self._slots = [Slot(mode, shown) for _ in range(workers)]
         self._free: asyncio.Queue[Slot] = asyncio.Queue()
         self._closed = False
 
@@ -106,25 +115,35 @@ class Sandbox:
 
         Raises SandboxError when the sandbox itself fails: that is never the program's verdict.
         """
+        answer = await self._answer({"program": {**asdict(program), "text": program.text}})
+        return execution(answer)
+
+    async def tell(self, program: str, data: str) -> tuple[Execution, str]:
+        """Run a program and then its `tell(data, write)`; say how it ended, and all it wrote. See sandbox.telling.
+
+        Raises SandboxError, as run does.
+        """
+        answer = await self._answer({"program": program, "data": data})
+        return execution(answer), answer.get("told", "")
+
+    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         slot = await self._free.get()
         try:
             if self._closed:
                 raise SandboxError("sandbox: it was closed while a program waited")
-            return await self._run_on(slot, program)
+            return await self._run_on(slot, request)
         except BaseException:
             slot.kill()  # what runs in it has nobody to answer to
             raise
         finally:
             self._free.put_nowait(slot)
 
-    async def _run_on(self, slot: "Slot", program: Program) -> Execution:
+    async def _run_on(self, slot: "Slot", request: dict[str, Any]) -> dict[str, Any]:
         """Try again where a warden died; a program under which each one dies is to blame if others live."""
         reason = ""
         for attempt in range(TRIES):
             try:
-                return await slot.run(
-                    {"program": {**asdict(program), "text": program.text}, **self._limits}, self._spare_s
-                )
+                return await slot.run({**request, **self._limits}, self._spare_s)
             except WardenDied as error:
                 reason = str(error)
                 if self._closed:
@@ -137,7 +156,7 @@ class Sandbox:
             await slot.run({"program": {**asdict(HARMLESS), "text": HARMLESS.text}, **self._limits}, self._spare_s)
         except WardenDied as error:
             raise SandboxError(f"sandbox: the judging process keeps ending: {error}") from error
-        return Execution(Outcome.TAMPERED, f"its judge ended under it {TRIES} times: {reason}")
+        return {"outcome": Outcome.TAMPERED, "detail": f"its judge ended under it {TRIES} times: {reason}"}
 
     async def _stop(self) -> None:
         self._closed = True
@@ -147,10 +166,11 @@ class Sandbox:
 class Slot:
     """One warden: started when needed, replaced when dead."""
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, shown: Sequence[str] | None) -> None:
         self.in_force: list[str] = []
         self.missing: dict[str, str] = {}
         self._mode = mode
+        self._shown = json.dumps(shown if shown is None else list(shown))
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._folder = ""
@@ -170,6 +190,7 @@ class Slot:
             self._reader, self._writer = await asyncio.open_connection(sock=ours)
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-B", "-c", BOOT, str(ROOT), str(theirs.fileno()), self._folder, self._mode,
+                self._shown,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
                 env=clean_environment(), pass_fds=[theirs.fileno()], start_new_session=True, cwd=self._folder,
             )  # fmt: skip
@@ -183,7 +204,7 @@ class Slot:
         hello = await self._receive(START_LIMIT_S)
         self.in_force, self.missing = hello["in_force"], hello["missing"]
 
-    async def run(self, request: dict[str, Any], spare_s: float) -> Execution:
+    async def run(self, request: dict[str, Any], spare_s: float) -> dict[str, Any]:
         """Have one program run. Raises WardenDied when the warden ends before it answers, or never does."""
         if self._writer is None:
             await self.start()
@@ -192,8 +213,7 @@ class Slot:
         with contextlib.suppress(ConnectionError):  # _receive then finds the end of the stream, and why
             self._writer.write(LENGTH.pack(len(body)) + body)
             await self._writer.drain()
-        answer = await self._receive(request["timeout_s"] + spare_s)
-        return Execution(Outcome(answer["outcome"]), answer["detail"], answer["wall_s"], answer["cpu_s"])
+        return await self._receive(request["timeout_s"] + spare_s)
 
     def kill(self) -> None:
         """Make the warden end whatever runs, and itself: it watches its socket for this."""
@@ -238,6 +258,10 @@ class Slot:
         errors = await end(process)
         said = errors.decode(errors="replace").strip().splitlines()
         return f"exit code {process.returncode}" + (f", {said[-1]}" if said else "")
+
+
+def execution(answer: dict[str, Any]) -> Execution:
+    return Execution(Outcome(answer["outcome"]), answer["detail"], answer.get("wall_s", 0.0), answer.get("cpu_s", 0.0))
 
 
 def sweep() -> None:

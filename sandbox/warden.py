@@ -17,19 +17,20 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sandbox.asking import LOST
-from sandbox.cell import Broken, Cell, JailGone, open_cell
+from sandbox.cell import REPORT_BYTES, Broken, Cell, JailGone, open_cell
 from sandbox.child import READY
 from sandbox.frames import read_frame, write_frame
 from sandbox.guard import LAYERS
 from sandbox.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 from sandbox.outcomes import answered, outcome, tampered
-from sandbox.places import hidden_places, readable_places
+from sandbox.places import Places, places
 from sandbox.priority import yield_to_all
 from sandbox.seccomp import Seccomp
+from sandbox.telling import ENDS
 from sandbox.tester import Tester
 
 # Imported once, so that no program spends its time limit on them. Not threading and what needs it: it sets itself up
@@ -53,6 +54,7 @@ TRIAL_PROGRAM = {
     "text": f"{TRIAL}\n{TRIAL_TESTS}", "solution": TRIAL, "tests": TRIAL_TESTS, "entry_point": "answer", "context": "",
 }  # fmt: skip
 CONFIRM_FACTOR = 2  # of the time limit, for what has passed within it: to talk costs time
+MOST_TOLD = 1 << 23  # bytes that one program may tell
 BRIEF_S = 0.01  # a program that ends sooner beside its tests cannot say much by when it does
 # What is left out, in turn, until honest work gets through. "processes" is the limit of their number, "user" that root
 # becomes nobody, who cannot read an interpreter that only root can.
@@ -62,13 +64,13 @@ WITHOUT = (
 )  # fmt: skip
 
 
-def main(control_fd: int, folder: str, mode: str) -> None:
-    """Serve programs from the inherited socket until its other end closes."""
+def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None) -> None:
+    """Serve programs from the inherited socket until its other end closes. `shown`: see places.places."""
     sys.argv = [""]
     for name in WARM_MODULES:
         importlib.import_module(name)
     with socket.socket(fileno=control_fd) as control:
-        warden = Warden(control, folder)
+        warden = Warden(control, folder, places(shown))
         try:
             write_frame(control, warden.open(mode))
             while (request := read_frame(control)) is not None:
@@ -83,9 +85,10 @@ def main(control_fd: int, folder: str, mode: str) -> None:
 class Warden:
     """One slot of the pool: one program at a time."""
 
-    def __init__(self, control: socket.socket, folder: str) -> None:
+    def __init__(self, control: socket.socket, folder: str, places: Places) -> None:
         self._control = control
         self._folder = folder
+        self._places = places
         self._cells: list[Cell] = []
 
     def open(self, mode: str) -> dict[str, Any]:
@@ -121,9 +124,8 @@ class Warden:
 
     def _open_cells(self, seccomp: Seccomp | None, wanted: Collection[str]) -> None:
         self.close()
-        readable, hidden = readable_places(), hidden_places()
         for name in ("beside", "apart", "tests"):
-            self._cells.append(open_cell(os.path.join(self._folder, name), readable, hidden, seccomp, wanted))  # noqa: PTH118
+            self._cells.append(open_cell(os.path.join(self._folder, name), self._places, seccomp, wanted))  # noqa: PTH118
         self._tester = Tester(self._cells[2])
 
     def close(self) -> None:
@@ -138,7 +140,7 @@ class Warden:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            return self.run(**request)
+            return self.tell(**request) if "data" in request else self.run(**request)
         except JailGone as error:
             sys.exit(str(error))  # who sent the request decides whether the program is to blame
         except (OSError, Broken) as error:
@@ -162,6 +164,24 @@ class Warden:
         if confirmed["outcome"] != "PASSED":
             self._tester.end()
         return {**confirmed, "wall_s": found["wall_s"] + confirmed["wall_s"], "cpu_s": found["cpu_s"]}
+
+    def tell(self, program: str, data: str, timeout_s: float, memory_mb: int) -> dict[str, Any]:
+        """A program that says what it finds, which is read while it runs; "told" is that, from before any end."""
+        jail = self._cells[0]
+        jail.order("tell", {"program": program, "data": data}, timeout_s, memory_mb)
+        said, channel = b"", jail.channel
+        is_open = True
+        while (end := self._hear(jail, channel if is_open else None)) is None:
+            piece = channel.recv(REPORT_BYTES)
+            said += piece
+            is_open = bool(piece) and len(said) < MOST_TOLD
+            if len(said) >= MOST_TOLD:
+                jail.stop()
+        said += jail.report()
+        begun = said.startswith(READY)
+        told, _, ended = said[len(READY) :].rpartition(ENDS) if ENDS in said else (said[len(READY) :], b"", b"")
+        found = outcome(end, READY + ended if begun else said, timeout_s, memory_mb)
+        return {**found, "cpu_s": end["cpu_s"], "told": told.decode(errors="replace")}
 
     def _pause(self, most_s: float) -> None:
         """Wait for a random part of the time that a program took beside its tests: when it ended says nothing then."""

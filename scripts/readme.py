@@ -21,6 +21,7 @@ FOLDERS = {
     "bench": "What a run is: records, settings and rules",
     "workers": "Where replies are made: replicas, the processes that hold them, and fleets of those",
     "sandbox": "Where model-written programs run",
+    "testgen": "Unit tests that a model writes for real packages, merged into files and weighed",
     "doctor": "What is looked at before an expensive run",
     "serving": "A model behind an API: the server, load on one, and the law of its latency",
     "watch": "How a run is watched and shown while it runs: readings, traces, status, progress, tracking",

@@ -63,6 +63,27 @@ def test_strict_refuses_and_names_what_is_missing() -> None:
     assert said.endswith("; use auto\n")
 
 
+SHOWN = """
+import asyncio, sys
+sys.path.insert(0, sys.argv[1])
+from bench.records import Program
+from sandbox.runner import Sandbox
+
+async def main():
+    async with Sandbox(1, 5.0, 1024, shown=[sys.argv[2]]) as sandbox:
+        for name in ("yaml", "msgspec"):
+            print((await sandbox.run(Program(f"import {name}"))).outcome)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+def test_landlock_alone_shows_no_more_than_it_is_told_to() -> None:
+    shown = Path(sysconfig.get_path("purelib"), "yaml")
+    words = [*WITHOUT_NAMESPACES, FORBID, "_", sys.executable, "-c", SHOWN, str(ROOT), str(shown)]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "PASSED\nRAISED\n"
+
+
 PROBE = """
 import asyncio, json, sys
 sys.path.insert(0, sys.argv[1])

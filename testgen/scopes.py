@@ -1,0 +1,261 @@
+"""Which names a piece of Python takes from its module, and the same piece with other names. Knows no tests.
+
+Scopes are those of the language reference, section 4.2, but for one thing: a name that a class body binds counts as the
+class's own in all of its body, before the binding too.
+"""
+
+import ast
+import copy
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Definition = Function | ast.ClassDef
+ASKING = ("usefixtures", "getfixturevalue")  # whose arguments are names of fixtures
+Node = TypeVar("Node", bound=ast.AST)
+Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+
+
+def uses(node: ast.AST) -> set[str]:
+    """The names that a statement takes from the module it stands in, builtins among them."""
+    every = {name: name for name in identifiers(node)}
+    renamer = Renamer(every, {})
+    renamer.visit(copy.deepcopy(node))
+    return renamer.seen
+
+
+def renamed(node: Node, names: Mapping[str, str], parameters: Mapping[str, str] | None = None) -> Node:
+    """A copy in which names of the module have the names given: the definition's own, and all uses.
+
+    `parameters` are names of fixtures: where the outermost functions and methods have such a parameter, that too.
+    No new name may be among the node's identifiers. Raises RecursionError for code that is nested too deeply.
+    """
+    made: Node = Renamer(names, parameters or {}).visit(copy.deepcopy(node))
+    return made
+
+
+def identifiers(node: ast.AST) -> set[str]:
+    """Every name in it, of whatever scope; attributes and keywords of calls are none."""
+    found: set[str] = set()
+    for one in ast.walk(node):
+        if isinstance(one, ast.Name):
+            found.add(one.id)
+        elif isinstance(one, ast.arg):
+            found.add(one.arg)
+        elif isinstance(one, ast.Global | ast.Nonlocal):
+            found.update(one.names)
+        elif isinstance(one, Definition):
+            found.add(one.name)
+        elif isinstance(one, ast.alias):
+            found.add((one.asname or one.name).partition(".")[0])
+        elif isinstance(one, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and one.name:
+            found.add(one.name)
+        elif isinstance(one, ast.MatchMapping) and one.rest:
+            found.add(one.rest)
+    return found
+
+
+def parameters_of(node: Function | ast.Lambda) -> list[ast.arg]:
+    every = node.args
+    extra = [one for one in (every.vararg, every.kwarg) if one is not None]
+    return [*every.posonlyargs, *every.args, *every.kwonlyargs, *extra]
+
+
+class Bound(ast.NodeVisitor):
+    """What the statements of one scope bind in it, and what they say is the module's."""
+
+    def __init__(self, body: list[ast.stmt]) -> None:
+        self.names: set[str] = set()
+        self.of_module: set[str] = set()
+        self._elsewhere: set[str] = set()
+        for statement in body:
+            self.visit(statement)
+        self.names -= self.of_module | self._elsewhere
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if not isinstance(node.ctx, ast.Load):
+            self.names.add(node.id)
+
+    def visit_Global(self, node: ast.Global) -> None:
+        self.of_module.update(node.names)
+
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> None:
+        self._elsewhere.update(node.names)
+
+    def visit_alias(self, node: ast.alias) -> None:
+        self.names.add((node.asname or node.name).partition(".")[0])
+
+    def _named(self, node: ast.ExceptHandler | ast.MatchAs | ast.MatchStar) -> None:
+        if node.name:
+            self.names.add(node.name)
+        self.generic_visit(node)
+
+    visit_ExceptHandler = visit_MatchAs = visit_MatchStar = _named  # noqa: N815
+
+    def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
+        if node.rest:
+            self.names.add(node.rest)
+        self.generic_visit(node)
+
+    def _defined(self, node: Definition) -> None:
+        self.names.add(node.name)
+        for expression in node.decorator_list:
+            self.visit(expression)
+        if isinstance(node, ast.ClassDef):
+            for expression in [*node.bases, *(keyword.value for keyword in node.keywords)]:
+                self.visit(expression)
+        else:
+            self.visit(node.args)
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _defined  # noqa: N815
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self.visit(node.args)
+
+    def _comprehended(self, node: Comprehension) -> None:
+        """Its own names stay inside; what := binds does not."""
+        for one in ast.walk(node):
+            if isinstance(one, ast.NamedExpr):
+                self.names.add(one.target.id)
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehended  # noqa: N815
+
+
+class Renamer(ast.NodeTransformer):
+    """Gives the names of a module their new ones, wherever they mean the module's."""
+
+    def __init__(self, names: Mapping[str, str], parameters: Mapping[str, str]) -> None:
+        self.seen: set[str] = set()  # the names that were met as the module's, definitions' own aside
+        self._root = dict(names)
+        self._here = dict(names)  # in the scope at hand
+        self._beneath = dict(names)  # in functions that begin here: the names of a class are not theirs
+        self._parameters = parameters
+        self._depth = 0  # of functions
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id in self._here:
+            self.seen.add(node.id)
+            node.id = self._here[node.id]
+        return node
+
+    def visit_Global(self, node: ast.Global) -> ast.AST:
+        self.seen.update(name for name in node.names if name in self._root)
+        node.names = [self._root.get(name, name) for name in node.names]
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Fixtures are named in strings, too."""
+        asks = isinstance(node.func, ast.Attribute) and node.func.attr in ASKING
+        for argument in node.args if asks else []:
+            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                argument.value = self._parameters.get(argument.value, argument.value)
+        return self.generic_visit(node)
+
+    def _function(self, node: Function) -> ast.AST:
+        node.decorator_list = [self.visit(one) for one in node.decorator_list]
+        if node.returns is not None:
+            node.returns = self.visit(node.returns)
+        self._arguments(node.args)
+        given = self._fixtures_of(node)
+        node.name = self._here.get(node.name, node.name)
+        bound = Bound(node.body)
+        for parameter in parameters_of(node):
+            bound.names.add(parameter.arg)
+            parameter.arg = given.get(parameter.arg, parameter.arg)
+        bound.names.update(parameter.name for parameter in getattr(node, "type_params", []))
+        inner = {name: new for name, new in self._beneath.items() if name not in bound.names}
+        inner |= {name: self._root[name] for name in bound.of_module if name in self._root}
+        self._inside(inner | given, lambda: self._body(node))
+        return node
+
+    visit_FunctionDef = visit_AsyncFunctionDef = _function  # noqa: N815
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        self._arguments(node.args)
+        own = {parameter.arg for parameter in parameters_of(node)}
+        own |= {one.target.id for one in ast.walk(node.body) if isinstance(one, ast.NamedExpr)}
+        inner = {name: new for name, new in self._beneath.items() if name not in own}
+
+        def body() -> None:
+            node.body = self.visit(node.body)
+
+        self._inside(inner, body)
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.decorator_list = [self.visit(one) for one in node.decorator_list]
+        node.bases = [self.visit(one) for one in node.bases]
+        node.keywords = [self.visit(one) for one in node.keywords]
+        node.name = self._here.get(node.name, node.name)
+        own = Bound(node.body).names
+        before = self._here
+        self._here = {name: new for name, new in self._beneath.items() if name not in own}
+        self._body(node)
+        self._here = before
+        return node
+
+    def _comprehension(self, node: Comprehension) -> ast.AST:
+        first = node.generators[0]
+        first.iter = self.visit(first.iter)  # of the scope outside
+        own = {
+            one.id
+            for part in node.generators
+            for one in ast.walk(part.target)
+            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+        }
+        before, self._here = self._here, {n: new for n, new in self._here.items() if n not in own}
+        beneath, self._beneath = self._beneath, {n: new for n, new in self._beneath.items() if n not in own}
+        taken, first.iter = first.iter, ast.Constant(None)
+        self.generic_visit(node)
+        first.iter = taken
+        self._here, self._beneath = before, beneath
+        return node
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension  # noqa: N815
+
+    def _named(self, node: ast.ExceptHandler | ast.MatchAs | ast.MatchStar) -> ast.AST:
+        if node.name:
+            node.name = self._here.get(node.name, node.name)
+        return self.generic_visit(node)
+
+    visit_ExceptHandler = visit_MatchAs = visit_MatchStar = _named  # noqa: N815
+
+    def visit_alias(self, node: ast.alias) -> ast.AST:
+        """An import inside a function that says its name is the module's."""
+        name = (node.asname or node.name).partition(".")[0]
+        if self._here.get(name, name) != name and "." not in node.name:
+            node.asname = self._here[name]
+        return node
+
+    def _arguments(self, node: ast.arguments) -> None:
+        """Defaults and annotations belong to the scope outside."""
+        self.generic_visit(node)
+
+    def _fixtures_of(self, node: Function) -> dict[str, str]:
+        if self._depth or not self._parameters:
+            return {}
+        own = {parameter.arg for parameter in parameters_of(node)} - parametrized(node)
+        return {name: self._parameters[name] for name in own if name in self._parameters}
+
+    def _inside(self, names: dict[str, str], act: Callable[[], None]) -> None:
+        here, beneath = self._here, self._beneath
+        self._here = self._beneath = names
+        self._depth += 1
+        act()
+        self._depth -= 1
+        self._here, self._beneath = here, beneath
+
+    def _body(self, node: Definition) -> None:
+        node.body = [self.visit(statement) for statement in node.body]
+
+
+def parametrized(node: Function) -> set[str]:
+    """The parameters to which pytest.mark.parametrize gives values: no fixtures."""
+    found: set[str] = set()
+    for mark in node.decorator_list:
+        if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Attribute) and mark.func.attr == "parametrize":
+            given = [*mark.args, *(one.value for one in mark.keywords if one.arg == "argnames")]
+            for part in ast.walk(given[0]) if given else ():
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    found.update(name.strip() for name in part.value.split(","))
+    return found

@@ -1,0 +1,121 @@
+"""What the harness said of one run of a test file, read as if a hostile test had said it.
+
+Every line must begin with the word that this run was given, name only what there is, and come in its order; else the
+whole run counts as tampered with.
+"""
+
+from dataclasses import dataclass, field
+
+OUTCOMES = ("passed", "failed", "error", "timed_out", "skipped")
+TRACE = "Stack (most recent call first):"  # what a process leaves at its limit
+
+
+class Forged(Exception):
+    """What was told cannot have been told by the harness alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One item that pytest collected, and ran."""
+
+    item: int
+    test: int  # its place in the list of tests
+    outcome: str  # of OUTCOMES
+    detail: str
+    took_s: float
+    lines: frozenset[int]
+
+
+@dataclass(slots=True)
+class Told:
+    """One run."""
+
+    items: int | None = None  # collected; None: it did not come to that
+    unlisted: int = 0
+    ended: list[Ended] = field(default_factory=list)
+    running: tuple[int, int, float] | None = None  # item, test and when it began, if one did not end
+    broken: dict[int, str] = field(default_factory=dict)  # number of the import -> why it fails
+    uncollected: str | None = None
+    unimported: str | None = None
+    done: bool = False
+
+
+def read(text: str, word: str, tests: int, lines: frozenset[int], at_limit: bool) -> Told:
+    """`tests`: how many there are; `lines`: those that can be run at all. Raises Forged."""
+    reader = Reader(tests, lines)
+    body = text.partition(TRACE)[0] if at_limit else text
+    *whole, rest = body.split("\n")
+    if rest and not at_limit and not word.startswith(rest[: len(word)]):
+        raise Forged
+    for line in whole:
+        begin, _, said = line.partition(" ")
+        if begin != word:
+            raise Forged
+        try:
+            reader.take(said)
+        except (ValueError, IndexError, KeyError):
+            raise Forged from None
+    return reader.told
+
+
+class Reader:
+    """Lines in their order."""
+
+    def __init__(self, tests: int, lines: frozenset[int]) -> None:
+        self.told = Told()
+        self._tests = tests
+        self._possible = lines
+        self._lines: frozenset[int] = frozenset()
+
+    def take(self, said: str) -> None:
+        kind, _, rest = said.partition(" ")
+        if self.told.done:
+            raise ValueError
+        {
+            "began": self._begin, "ended": self._end, "lines": self._ran, "collected": self._collected,
+            "broken": self._break, "uncollected": self._refuse, "unimported": self._miss, "done": self._finish,
+        }[kind](rest)  # fmt: skip
+
+    def _begin(self, rest: str) -> None:
+        item, test, ms, _ = rest.split(" ", 3)
+        last = self.told.ended[-1].item if self.told.ended else -1
+        if self.told.running or not (last < int(item) < (self.told.items or 0)) or not 0 <= int(test) < self._tests:
+            raise ValueError
+        self.told.running = (int(item), int(test), int(ms) / 1000)
+        self._lines = frozenset()
+
+    def _ran(self, rest: str) -> None:
+        item, *numbers = rest.split()
+        if self.told.running is None or self.told.running[0] != int(item):
+            raise ValueError
+        self._lines = frozenset(map(int, numbers)) & self._possible
+
+    def _end(self, rest: str) -> None:
+        number, outcome, ms, detail = rest.split(" ", 3)
+        if self.told.running is None or self.told.running[0] != int(number) or outcome not in OUTCOMES:
+            raise ValueError
+        item, test, began_s = self.told.running
+        took_s = int(ms) / 1000 - began_s
+        self.told.ended.append(Ended(item, test, outcome, detail.strip(), took_s, self._lines))
+        self.told.running = None
+
+    def _collected(self, rest: str) -> None:
+        items, unlisted, _ = rest.split(" ", 2)
+        if self.told.items is not None or int(items) < 0:
+            raise ValueError
+        self.told.items, self.told.unlisted = int(items), int(unlisted)
+
+    def _break(self, rest: str) -> None:
+        number, _, reason = rest.partition(" ")
+        self.told.broken[int(number)] = reason.strip()
+
+    def _refuse(self, rest: str) -> None:
+        self.told.uncollected = self.told.uncollected or rest.strip()
+
+    def _miss(self, rest: str) -> None:
+        self.told.unimported = rest.strip()
+
+    def _finish(self, rest: str) -> None:
+        if self.told.running:
+            raise ValueError
+        self.told.done = True
