@@ -57,6 +57,8 @@ class Landlock:
         for place in places.shown:
             self._allow(place, READ)
             self._allow(os.path.dirname(place), READ_DIR)  # noqa: PTH120 (to import is to list)
+        if places.shown:
+            self._allow("/dev/urandom", READ_FILE)  # torch wants it when it is imported
         self._allow("/dev/null", READ_FILE | 1 << 1)
         self._allow(writable, self._rights & ~(1 << 0 | IOCTL_DEV))  # all but to execute and to speak to devices
 

@@ -44,6 +44,9 @@ def tell(data: str, write: Write) -> None:
         importlib.import_module(given["module"])
     except BaseException as error:  # noqa: BLE001 (a module may raise anything, SystemExit too)
         say("unimported", text=described(error))
+        say("uncollected", text=f"the module under test cannot be imported: {described(error)}")
+        say("done")  # a library that is half there may crash whoever asks it for more
+        return
     for number, statement in enumerate(given["imports"]):
         try:
             exec(compile(statement, "<import>", "exec", dont_inherit=True), {})

@@ -244,7 +244,7 @@ def worth(
         for name, own in lines.items()
     )
     return Worth(
-        module.name, first.items is not None and not forged, first.uncollected, last.unimported,
+        module.name, first.items is not None and not forged, first.uncollected, first.unimported,
         {written([one])[0]: reason for one, reason in first.broken.items()}, tuple(tests), functions, last.unlisted,
         first.count + (last.count if last is not first else 0),
         first.cpu_s + (last.cpu_s if last is not first else 0.0),

@@ -130,6 +130,15 @@ def test_a_file_whose_code_fails_when_it_is_imported_is_not_collected(tmp_path: 
     assert (found.collected, found.reason) == (False, "NameError: name 'nowhere' is not defined")
 
 
+@pytest.mark.slow
+def test_a_module_that_cannot_be_imported_is_named_and_no_test_is_blamed(tmp_path: Path) -> None:
+    broken = package(tmp_path, {"__init__.py": f"import no_such\n{SOURCE}"})
+    found = weighed([broken], {"sign": "def test_a(): assert sign"})
+    assert outcomes(found) == {"test_a": "uncollected"}
+    assert found.unimported == "ModuleNotFoundError: No module named 'no_such'"
+    assert found.reason == f"the module under test cannot be imported: {found.unimported}"
+
+
 FORGERS = {
     "writes lines": "import os\n    os.write(3, b'x ended 0 passed 1 \\n')",
     "writes an end": "import os\n    os.write(3, b'\\0PASSED\\n')\n    os._exit(0)",
