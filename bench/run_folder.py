@@ -32,7 +32,8 @@ RUN_FILES = (
     "gpu_trace.csv", "resource_trace.csv", "events.jsonl", "status.json", "report.html", "run.log", "run.log.*",
     "wandb",
     "trace.json", "trace_*.jsonl", "flame_*.html",
-    "requests.csv", "load_facts.json", "load.json", "load_report.html",
+    "requests.csv", "load_facts.json", "load.json", "load_report.html", "generated_tests", "generated_tests.*",
+    "worth.jsonl",
 )  # fmt: skip
 
 log = logging.getLogger("swarmeval")

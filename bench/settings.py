@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bench import endpoint_rules, fleet_rules
+from bench import endpoint_rules, fleet_rules, load_rules
+from bench.load_rules import LoadLevel
 
 WEEK_S = 604_800
 MOST_JOBS = 1_000_000_000  # two bits each are held in memory
@@ -184,6 +185,18 @@ class RunConfig(BaseModel):
     )
     monitor_interval_s: float = Field(1.0, ge=0.05, le=86_400, description="seconds between monitor samples")
     trace: bool = Field(False, description="where the time goes: trace.json and flame graphs of all processes")
+    packages: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        ("numpy",), description="`testgen`: for whose functions tests are written: names, or paths"
+    )
+    files_per_package: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="`testgen`: modules of each package, drawn by the seed; left out: all"
+    )
+    load: tuple[LoadLevel, ...] = Field(
+        (LoadLevel(concurrency=8),), description="`testgen`: levels of load, one after another"
+    )
+    slo_ttft_s: float | None = Field(None, gt=0, le=WEEK_S, description="`testgen`: TTFT that counts as good")
+    slo_tpot_s: float | None = Field(None, gt=0, le=WEEK_S, description="`testgen`: TPOT that counts as good")
+
     serve_host: str = Field("127.0.0.1", min_length=1, description="`serve`: the address it listens at")
     serve_port: int = Field(8000, ge=0, le=65535, description="`serve`: its port; 0: any free one")
     serve_key_env: str = Field(
@@ -236,7 +249,7 @@ class RunConfig(BaseModel):
             raise ValueError(f"these are {jobs:,} jobs; a run may have {MOST_JOBS:,}")
         if self.output_dir.startswith("~"):
             raise ValueError(f"output_dir is {self.output_dir!r}; write the home folder out")
-        for fault in fleet_rules.faults(self, self._is_default):
+        for fault in (*fleet_rules.faults(self, self._is_default), *load_rules.faults(self, self._is_default)):
             raise ValueError(fault)
         return self
 
@@ -266,7 +279,7 @@ class RunConfig(BaseModel):
 
     def warnings(self) -> list[str]:
         """What is allowed but seldom meant, a line each."""
-        return [*self._greedy(), *self._left_to_servers()]
+        return [*self._greedy(), *self._left_to_servers(), *load_rules.unheeded(self)]
 
     def _greedy(self) -> list[str]:
         agents = self.agents or ()

@@ -13,8 +13,10 @@ from pydantic_core import ErrorDetails
 
 from bench import secrets
 from bench.errors import ConfigError
+from bench.load_rules import LoadLevel
 from bench.settings import AgentSettings, RunConfig
 
+ENTRIES: Mapping[str, type[BaseModel]] = {"agents": AgentSettings, "load": LoadLevel}  # of lists
 HINTS = {"temperature": " (for greedy decoding set do_sample: false)"}
 UNION_TYPE = re.compile(r"(?:literal\[.*|tuple\[.*|constrained-\w+|int|float|str)$")
 
@@ -173,11 +175,12 @@ def _explain(error: ValidationError) -> str:
     path = _path(first)
     key = ".".join(str(part) for part in path)
     if first["type"] == "extra_forbidden":
-        model: type[BaseModel] = RunConfig if len(path) == 1 else AgentSettings
+        model: type[BaseModel] = RunConfig if len(path) == 1 else ENTRIES[str(path[0])]
         near = difflib.get_close_matches(str(path[-1]), model.model_fields, n=1, cutoff=0.5)
         return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else "README lists the keys")
-    if not key:
-        return first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        said = first["msg"].removeprefix("Value error, ")
+        return f"{key}: {said}" if key else said
     # A key of several types has a fault for each: any of them would mend it.
     deepest = max(faults, key=lambda fault: len(_path(fault)))
     if len(_path(deepest)) > len(path):  # the type was right, and something in it is not

@@ -4,6 +4,8 @@ import ast
 import re
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 PARSE_BUDGET_CHARS = 80_000  # of one reply, over all attempts; dense code parses at 400,000 a second or fewer
@@ -22,7 +24,8 @@ STATEMENT = r"(?:return|for|while|if|with|try|def|import|from|raise|yield|assert
 ASSIGNMENT = r"[\w.]+(?:\[[^\]\n]*\])?[ \t]*[-+*/|&]?=[^=]"
 CODE_LINE = re.compile(rf"[ \t]*(?:{STATEMENT}|{ASSIGNMENT})")
 
-# warnings.catch_warnings changes the whole process, and extraction runs in threads.
+# Extraction runs in threads; warnings.catch_warnings changes the whole process, and CPython 3.11 mistakes the recursion
+# of two threads in ast.parse for that of one (SystemError: AST constructor recursion depth mismatch).
 _parsing = threading.Lock()
 
 
@@ -55,11 +58,17 @@ class Parser:
         return 0, ast.Module([], [])
 
 
+@contextmanager
+def parsing() -> Iterator[None]:
+    """For whoever has Python parsed, by whatever means: one at a time, and without warnings."""
+    with _parsing, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def parse(source: str) -> ast.Module:
     """ast.parse without warnings; every refusal is a SyntaxError."""
-    with _parsing, warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with parsing():
         try:
             return ast.parse(source)
         except (ValueError, RecursionError, MemoryError) as error:
@@ -70,8 +79,7 @@ def check(statement: ast.stmt) -> None:
     """Raises SyntaxError for what parses and is no program all the same: return outside a function, two parameters of
     one name, what is nested too deeply.
     """
-    with _parsing, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with parsing():
         try:
             compile(ast.Module([statement], []), "<string>", "exec", dont_inherit=True)
             ast.dump(statement)

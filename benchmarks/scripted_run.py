@@ -220,7 +220,9 @@ class Bench:
     def _end(self, record: OpenRun, watching: Watching) -> None:
         """What follows the session, in the order of commands/session.py; no event loop runs any more."""
         began = time.monotonic()
-        record.write_results({"model_id": "scripted", "benchmark": self._config.benchmark, **watching.facts()})
+        record.write_results(
+            {"model_id": "scripted", "benchmark": self._config.benchmark, **watching.facts(record.ledger)}
+        )
         self.facts |= {"results_s": time.monotonic() - began, "results_peak_mb": peak_mb(restart=True)}
         began = time.monotonic()
         make_report(record)

@@ -23,24 +23,13 @@ from watch.logs import logged
 log = logging.getLogger("swarmeval")
 
 
-class OpenRun:
-    """One session of a run in its folder: the manifest, the journal, the ledger of what was done before."""
+class Record:
+    """One session of a run in its folder, and the manifest that says so."""
 
-    def __init__(
-        self,
-        folder: Path,
-        manifest: Manifest,
-        journal: Journal,
-        ledger: Ledger,
-        resumed: bool,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, clock: Callable[[], float] = time.time) -> None:
         """`clock` gives Unix time, which may jump: the manifest notes it, and nothing is reckoned with it."""
         self.folder = folder
         self.manifest = manifest
-        self.journal = journal
-        self.ledger = ledger
-        self.resumed = resumed
         self._clock = clock
 
     @property
@@ -58,13 +47,6 @@ class OpenRun:
         for session in sessions:
             if session["ended_at"] is None:
                 session["reason"] = "killed"
-        if self.resumed:
-            log.warning(
-                "resuming %s: %d of %d jobs are answered",
-                self.run_id,
-                self.ledger.answered.count,
-                self.ledger.jobs.total,
-            )
         sessions.append({"pid": os.getpid(), "started_at": self._clock(), "ended_at": None, "reason": None})
         self.note()
 
@@ -72,6 +54,30 @@ class OpenRun:
         """Close this session; "finished" is the reason that lets the next run archive this one."""
         self.manifest["sessions"][-1].update(ended_at=self._clock(), reason=reason)
         self.note(finished=reason == "finished")
+
+
+class OpenRun(Record):
+    """The same with the journal, and the ledger of what was done before."""
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        journal: Journal,
+        ledger: Ledger,
+        resumed: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(folder, manifest, clock)
+        self.journal = journal
+        self.ledger = ledger
+        self.resumed = resumed
+
+    def begin(self) -> None:
+        if self.resumed:
+            done, total = self.ledger.answered.count, self.ledger.jobs.total
+            log.warning("resuming %s: %d of %d jobs are answered", self.run_id, done, total)
+        super().begin()
 
     def write_results(self, facts: Mapping[str, object]) -> dict[str, object]:
         """Every result file, of what the journal holds; gives score.json's content. Raises OutputError."""
@@ -93,8 +99,7 @@ def opened(
     folder = Path(config.output_dir)
     with locked(folder):
         manifest, resumed = open_run(folder, fingerprint(measured), fresh)
-        manifest["config"] = config.model_dump(mode="json", exclude={"wandb_api_key"})
-        manifest["versions"] = versions()
+        manifest |= made_with(config)
         write_manifest(folder, manifest)  # before the journal: a journal always has the manifest that explains it
         with logged(folder), Journal(folder) as journal:
             ledger = Ledger(jobs)
@@ -106,6 +111,26 @@ def opened(
                         f"{journal.path}: job {error} is not of this run; start anew with --fresh"
                     ) from None
             yield OpenRun(folder, manifest, journal, ledger, resumed, clock)
+
+
+@contextmanager
+def opened_anew(config: RunConfig) -> Iterator[Record]:
+    """The same for a run that is no sum of jobs and never goes on: what the folder holds is archived.
+
+    Raises RunLocked or OutputError.
+    """
+    folder = Path(config.output_dir)
+    with locked(folder):
+        manifest, _ = open_run(folder, fingerprint(config.measured()), fresh=True)
+        manifest |= made_with(config)
+        write_manifest(folder, manifest)
+        with logged(folder):
+            yield Record(folder, manifest)
+
+
+def made_with(config: RunConfig) -> Manifest:
+    """What every manifest says of settings and versions."""
+    return {"config": config.model_dump(mode="json", exclude={"wandb_api_key"}), "versions": versions()}
 
 
 def versions() -> dict[str, str]:

@@ -13,6 +13,7 @@ from agent_manager import Hooks
 from bench import settings_file
 from bench.benchmarks import HUMANEVAL, chosen
 from bench.errors import ConfigError
+from bench.load_rules import TESTGEN
 from bench.plan import Plan, make_agents
 from bench.prompts import make_request
 from bench.records import Attempt, Status
@@ -55,6 +56,10 @@ def run(options: argparse.Namespace) -> int:
     for warning in config.warnings():
         print(f"swarmeval: {warning}", file=sys.stderr)
     check_login(config, os.environ)  # before anything is moved or made
+    if config.benchmark == TESTGEN:
+        from commands.testgen import testgen
+
+        return testgen(config)
     benchmark = chosen(config)
     if config.benchmark != HUMANEVAL and config.task_limit() and config.humaneval_limit < benchmark.in_all:
         said = f"the first {config.humaneval_limit} of {benchmark.in_all} tasks of {config.benchmark}"
@@ -92,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
                         "model_id": chosen_fleet.model,
                         "benchmark": config.benchmark,
                         "devices": len(fleet.workers),
-                        **watching.facts(),
+                        **watching.facts(record.ledger),
                     },
                     watching.inside,
                     tracer,

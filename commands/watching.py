@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import Self
 
 from bench.energy import energy
+from bench.ledger import Ledger
 from bench.records import Status
 from bench.settings import RunConfig
-from commands.open_run import OpenRun
+from commands.open_run import Record
 from commands.session import Inside
 from gpu_monitor import GpuMonitor, list_devices, visible_here
 from resource_monitor import ResourceMonitor
@@ -33,7 +34,7 @@ class Watching:
     """The watchers of one session, from the moment its context is entered to facts()."""
 
     def __init__(
-        self, config: RunConfig, record: OpenRun, fleet: Fleet, devices: Sequence[DeviceSpec], tracker: Tracker
+        self, config: RunConfig, record: Record, fleet: Fleet, devices: Sequence[DeviceSpec], tracker: Tracker
     ) -> None:
         self.inside = Inside()
         self._config = config
@@ -99,26 +100,28 @@ class Watching:
             log.info("%s: on cores %s, nice %s", device, place["cores"], place["nice"])
             self._record.note(placement={**self._record.manifest.get("placement", {}), device: place})
 
-    def facts(self) -> dict[str, object]:
-        """End the watching; gives what score.json says of energy, and adds to the manifest what it says of memory."""
+    def end(self) -> None:
+        """Watch no more, and add to the manifest what was seen of memory. Idempotent."""
         self._monitor.stop()
         self._looking.shutdown()
         self._record.note(memory={name: asdict(held) for name, held in self._memory.held.items()})
-        if not self._here:
-            return {}
+
+    def drawn(self) -> tuple[dict[str, float], float]:
+        """(joules by source of what this run uses, seconds watched) up to the last sample; empty: nothing tells."""
         drawn, watched_s = self._monitor.drawn
-        joules = drawn.joules()
+        joules = drawn.joules() if self._here else {}
         if not self._on_gpus:
             joules.pop(NVML, None)  # of GPUs that this run did not use
-        ledger = self._record.ledger
-        found = energy(
-            joules,
-            self._record.manifest["idle_w"],
-            watched_s,
-            ledger.output_tokens,
-            ledger.evaluations,
-            ledger.counts(),
-        )
+        return joules, watched_s
+
+    def facts(self, ledger: Ledger) -> dict[str, object]:
+        """End the watching; gives what score.json says of energy."""
+        self.end()
+        if not self._here:
+            return {}
+        joules, watched_s = self.drawn()
+        idle_w = self._record.manifest["idle_w"]
+        found = energy(joules, idle_w, watched_s, ledger.output_tokens, ledger.evaluations, ledger.counts())
         return {} if found is None else {"energy": found}
 
     def _look(self, moment: str) -> None:

@@ -5,7 +5,7 @@ Times are this process's own: from the moment a request was meant to begin to th
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
@@ -60,7 +60,9 @@ class Measured:
 Ask = Callable[[int], Awaitable[Told]]  # of the number of a request
 
 
-async def under(level: Level, ask: Ask, seed: int = 0, clock: Clock = time.perf_counter) -> AsyncIterator[Measured]:
+async def under(
+    level: Level, ask: Ask, seed: int = 0, clock: Clock = time.perf_counter
+) -> AsyncGenerator[Measured, None]:
     """Put this level of load on whoever answers `ask`; yield each request as it ends.
 
     Ends when all that began have ended. `ask` is called with 0, 1, 2, ... and raises nothing that it can tell.

@@ -87,6 +87,12 @@ class Pool:
                 raise self.failure
             await self._bell.wait()
 
+    async def until_settled(self) -> None:
+        """Return when every device is ready or given up. Raises the UserError for which none will be ready."""
+        while not all(seat.info or seat.retired for seat in self.seats):
+            await self._bell.wait()
+        await self.until_ready()
+
     async def until_failed(self) -> None:
         """Raises the UserError for which no device will answer again, when that is so."""
         while self.failure is None:

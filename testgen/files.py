@@ -3,7 +3,7 @@
 What is held are the replies of modules that are not yet answered whole, and the names of files.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +12,6 @@ from testgen.combine import Combined, combine
 from testgen.pieces import Part
 from testgen.prompts import given
 from testgen.sources import Context, Module
-
-FOLDER = "generated_tests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +63,9 @@ class TestFiles:
 
     __test__ = False  # pytest takes what begins with Test for one
 
-    def __init__(self, output_dir: Path, names: dict[str, str]) -> None:
+    def __init__(self, folder: Path, names: dict[str, str]) -> None:
         """`names`: of the files, as file_names gives them for every module that may come."""
-        self._folder = output_dir / FOLDER
+        self._folder = folder
         self._names = names
         self._waiting: dict[str, Waiting] = {}
 
@@ -93,12 +91,19 @@ class TestFiles:
         """Modules that wait for replies: what is held."""
         return len(self._waiting)
 
+    def finish(self, reason: str) -> Iterator[Written]:
+        """Write what there is of the modules that still wait; what they lack failed for this reason."""
+        for waiting in list(self._waiting.values()):
+            waiting.failed |= dict.fromkeys(sorted(waiting.left), reason)
+            yield self._close(waiting)
+
     def _done(self, context: Context) -> Written | None:
         waiting = self._waiting[context.module]
         waiting.left.discard(context.function_id)
-        if waiting.left:
-            return None
-        del self._waiting[context.module]
+        return None if waiting.left else self._close(waiting)
+
+    def _close(self, waiting: Waiting) -> Written:
+        del self._waiting[waiting.module.name]
         parts = [one for each in waiting.module.functions if (one := waiting.parts.get(each.function_id))]
         combined = combine(parts)
         path = self.write(waiting.module, combined) if combined.source else None

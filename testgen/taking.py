@@ -8,6 +8,7 @@ import ast
 import copy
 from collections.abc import Collection, Mapping, Sequence
 
+from bench.syntax import parse
 from testgen.imports import Import, bindings
 from testgen.pieces import Part, Piece, Pieces, digest
 from testgen.replies import Statement, read
@@ -168,9 +169,7 @@ def _give(found: Pieces, shared: Mapping[str, Import]) -> None:
 
 
 def _imports(text: str) -> list[Import]:
-    return [
-        one for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom) for one in bindings(node)
-    ]
+    return [one for node in parse(text).body if isinstance(node, ast.Import | ast.ImportFrom) for one in bindings(node)]
 
 
 def _share_no_fixture(found: Pieces) -> None:

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from bench.records import Execution, Outcome
+from bench.syntax import parse, parsing
 from sandbox.runner import Sandbox
 from testgen.combine import Combined, combine
 from testgen.imports import Import, bindings, written
@@ -266,7 +267,7 @@ def worst(cases: Sequence[Ended], runs: Runs) -> tuple[str, str]:
 
 def imports_of(source: str) -> list[Import]:
     """Each name that a file imports, but for the future."""
-    nodes = [node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    nodes = [node for node in parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
     return [one for node in nodes for one in bindings(node) if one.module != "__future__"]
 
 
@@ -284,7 +285,8 @@ def statements(module: Module) -> dict[str, frozenset[int]]:
     import coverage
 
     whole = coverage.Coverage(data_file=None, config_file=False, messages=False)
-    lines = set(whole.analysis2(str(module.file.path))[1])
+    with parsing():
+        lines = set(whole.analysis2(str(module.file.path))[1])
     return {
         one.function_id: frozenset(line for line in lines if one.body_line <= line <= one.end_line)
         for one in module.functions

@@ -38,7 +38,7 @@ def two_modules(tmp_path: Path) -> list[Module]:
 
 def test_a_file_is_written_when_its_last_function_is_answered_and_then_forgotten(tmp_path: Path) -> None:
     one, two = two_modules(tmp_path)
-    files = TestFiles(tmp_path / "out", file_names([one.name, two.name]))
+    files = TestFiles(tmp_path / "generated_tests", file_names([one.name, two.name]))
     files.begin(one)
     files.begin(two)
     f, g = one.functions
@@ -46,7 +46,7 @@ def test_a_file_is_written_when_its_last_function_is_answered_and_then_forgotten
     assert files.unanswered() == 2
     written = files.answer(f, "def test_f(): assert f() == 1")
     assert isinstance(written, Written)
-    assert written.path == tmp_path / "out" / "generated_tests" / "made" / "test_one.py"
+    assert written.path == tmp_path / "generated_tests" / "made" / "test_one.py"
     assert written.path.read_text() == (
         "# Tests of made.one, written by a language model.\nfrom made.one import f, g\n\n\n"
         "def test_f(): assert f() == 1\n\n\ndef test_g(): assert g() == 2\n"
@@ -57,7 +57,7 @@ def test_a_file_is_written_when_its_last_function_is_answered_and_then_forgotten
 
 def test_what_failed_is_named_and_a_module_without_tests_has_no_file(tmp_path: Path) -> None:
     one, two = two_modules(tmp_path)
-    files = TestFiles(tmp_path, file_names([one.name, two.name]))
+    files = TestFiles(tmp_path / "generated_tests", file_names([one.name, two.name]))
     files.begin(one)
     files.begin(two)
     assert files.fail(one.functions[0], "429") is None

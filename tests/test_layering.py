@@ -16,7 +16,8 @@ MAX_LINES = 330  # the guide says 300; past this a file has two subjects
 FLOORS = {
     # what a run is
     "bench.secrets": -1, "bench.errors": 0, "bench.calibration": 0, "bench.records": 0, "bench.version": 0,
-    "bench.syntax": 0, "bench.endpoint_rules": 0, "bench.fleet_rules": 0.5, "bench.files": 1, "bench.settings": 1,
+    "bench.syntax": 0, "bench.endpoint_rules": 0, "bench.fleet_rules": 0.5, "bench.load_rules": 0,
+    "bench.files": 1, "bench.settings": 1,
     "bench.programs": 1, "bench.regions": 1, "bench.settings_file": 1.5, "bench.repairs": 1, "bench.bodies": 1.5,
     "bench.search": 1.8, "bench.extraction": 2, "bench.journal": 2, "bench.listed": 2, "bench.plan": 2,
     "bench.published": 2, "bench.reply_file": 2, "bench.stats": 2, "bench.ledger": 2.5, "bench.prompts": 2.5,
@@ -50,6 +51,8 @@ FLOORS = {
     "testgen.scopes": 0, "testgen.imports": 0, "testgen.asserting": 0, "testgen.harness": 0, "testgen.told": 0,
     "testgen.packages": 1, "testgen.replies": 1.5, "testgen.sources": 1.5, "testgen.reach": 1.5, "testgen.prompts": 2,
     "testgen.pieces": 2, "testgen.taking": 2.2, "testgen.combine": 2.5, "testgen.files": 3, "testgen.worth": 3,
+    "testgen.workload": 2, "testgen.asking": 2.6, "testgen.kept": 3.1, "testgen.weighing": 3.2,
+    "testgen.pipeline": 3.6,
     # how a run is shown
     "watch.lag": 0, "watch.processes": 0, "watch.memory": 1, "watch.events": 1, "watch.energy": 2.5, "watch.host": 2.5,
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
@@ -57,7 +60,7 @@ FLOORS = {
     "watch.tracking": 2, "watch.snapshot": 2.6, "watch.timeline": 2.6, "watch.report_replies": 2.6,
     "watch.report_words": 2.8, "watch.report_score": 2.9, "watch.report_data": 2.9, "watch.report": 3.1,
     "watch.pages": 2.9, "watch.load_tables": 2.85, "watch.load_words": 2.9, "watch.load_data": 3,
-    "watch.load_report": 3.1,
+    "watch.load_report": 3.1, "watch.allocations": 0.5, "watch.load_progress": 2.1,
     "resource_monitor": 3,
     "watch.histogram": 0, "watch.outcome_grid": 1, "watch.follow": 2.5, "watch.answers": 2.5,
     "dashboard.words": 0, "dashboard.letters": 1.5, "dashboard.view": 2.8, "dashboard.asked": 2.8,
@@ -74,7 +77,9 @@ FLOORS = {
     "serving.load": 0.5, "serving.rows": 2.2, "serving.load_facts": 2.2, "serving.quantiles": 2.2,
     "serving.fits": 2.2, "serving.relations": 2.2, "serving.outliers": 2.5, "serving.ideal": 2.55,
     "serving.measures": 2.6, "serving.law": 2.7, "commands.serve": 5.9, "commands.extractors": 5.6,
-    "commands.watching": 5.6, "commands.fleets": 5, "commands.run": 5.8, "commands.score": 5.8, "commands.doctor": 5.8,
+    "commands.watching": 5.6, "commands.fleets": 5, "commands.run": 5.8,
+    "commands.load_session": 5.65, "commands.load_summary": 5.7, "commands.testgen": 5.75,
+    "commands.score": 5.8, "commands.doctor": 5.8,
     "commands.compare": 5.8, "commands.union": 5.8, "commands.report": 5.8, "main": 6,
 }  # fmt: skip
 

@@ -55,7 +55,7 @@ class Progress:
         tenant: Tenant | None = None,
     ) -> None:
         stream = stream or sys.stderr
-        view: _View = _Bar(total, stream, clock) if _can_draw(stream) else _Lines(stream, clock)
+        view: _View = _Bar(total, stream, clock) if can_draw(stream) else _Lines(stream, clock)
         self._view: _View = view if tenant is None else _Behind(tenant, view)
         self._closed = False
 
@@ -241,7 +241,7 @@ def _details(status: Status) -> str:
     return "".join(f"  {part}" for part in parts if part is not None)
 
 
-def _can_draw(stream: TextIO) -> bool:
+def can_draw(stream: TextIO) -> bool:
     return stream.isatty() and not is_dumb()
 
 

@@ -1,0 +1,149 @@
+"""One level of load: functions -> requests -> replies -> test files, each request measured and told once.
+
+Knows no settings and no report; whoever calls says who answers, and whom to tell.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.errors import WorkerDied
+from serving.arrivals import Level
+from serving.faults import Unready
+from serving.load import Measured, Told, under
+from serving.pool import Pool
+from serving.rows import Row
+from testgen import kept
+from testgen.asking import Asking
+from testgen.files import TestFiles, Written
+from testgen.workload import Turn, Workload
+from workers.protocol import Piece, Reply, Request
+
+PAUSE_S = 1.0  # of a client that finds no replica ready, as any client with manners makes one
+
+
+@dataclass(frozen=True, slots=True)
+class Tellings:
+    """Who hears of what a load run makes, as it is made."""
+
+    row: Callable[[Row], None]
+    line: Callable[[kept.Line], None]
+    ended: Callable[[Measured], None]  # at once; the row waits for its test file
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came of one request besides what is measured."""
+
+    turn: Turn
+    at: float  # by the clock of the one who asked
+    text: str | None
+
+
+class Pipeline:
+    """Test files of a workload, as a pool answers for it."""
+
+    def __init__(
+        self, pool: Pool, asking: Asking, workload: Workload, folder: Path, names: dict[str, str], tellings: Tellings
+    ) -> None:
+        """`names` are those of the test files (see testgen.files.file_names)."""
+        self._pool = pool
+        self._asking = asking
+        self._workload = workload
+        self._folder = folder
+        self._names = names
+        self._tellings = tellings
+        self._heard: dict[int, Heard] = {}
+        self._files: dict[int, TestFiles] = {}  # by round
+        self._rows: dict[tuple[int, str], list[Row]] = {}  # that wait for their test file
+
+    async def under(self, level: Level, seed: int) -> None:
+        """Put this load on the pool until it ends, and write what came of it; the same when it is cut short.
+
+        Raises OutputError, and the UserError for which nobody will ever answer; in a group where others wait.
+        """
+        name = str(level.pattern)
+        try:
+            async with aclosing(under(level, lambda number: self._ask(name, number), seed)) as ended:
+                async for measured in ended:
+                    self._tellings.ended(measured)
+                    heard = self._heard.pop(measured.number)
+                    self._rows.setdefault(heard.turn.key, []).append(_row(name, heard.turn, measured))
+                    await finished(self._take(name, heard, measured))
+        finally:
+            self._workload.cut()
+            self._heard.clear()
+            for number, files in self._files.items():
+                for written in files.finish(kept.NOT_ASKED):
+                    self._tell(name, (number, written.module.name), written, None)
+            self._files.clear()
+
+    async def _ask(self, level: str, number: int) -> Told:
+        turn = await self._workload.next()
+        if turn.round not in self._files:
+            self._files[turn.round] = TestFiles(kept.folder(self._folder, turn.round), self._names)
+        if turn.begins:
+            self._files[turn.round].begin(turn.module)
+        told, text = await self._answered(self._asking.request(turn.context, level, number))
+        self._heard[number] = Heard(turn, told.last_at, text)
+        if told.error is not None and not self._pool.ready:
+            if self._pool.failure is not None:
+                raise self._pool.failure
+            await asyncio.sleep(PAUSE_S)
+        return told
+
+    async def _answered(self, request: Request) -> tuple[Told, str | None]:
+        """What came of a request, and the code that it was answered with."""
+        asked_at = time.perf_counter()
+        first_at: float | None = None
+        error = "no answer came"
+        try:
+            async with aclosing(self._pool.stream(request)) as items:
+                async for item in items:
+                    now = time.perf_counter()
+                    if isinstance(item, Piece):
+                        first_at = first_at or now
+                    elif isinstance(item, Reply):
+                        first_at = first_at or min(now, asked_at + item.ttft_s)
+                        return Told(first_at, now, item.prompt_tokens, item.output_tokens), self._asking.code(item.text)
+                    else:
+                        error = item.reason
+        except (WorkerDied, Unready) as fault:
+            error = str(fault)
+        return Told(None, time.perf_counter(), None, None, error), None
+
+    async def _take(self, level: str, heard: Heard, measured: Measured) -> None:
+        """Give the reply to its module; tell of it, if this was the last answer for it."""
+        files, context = self._files[heard.turn.round], heard.turn.context
+        if heard.text is None:
+            written = files.fail(context, measured.error or "no reply")
+        else:  # in a thread: a module's replies may take a second to combine, and others' clocks run
+            written = await asyncio.to_thread(files.answer, context, heard.text)
+        if written is not None:
+            level_began = heard.at - measured.last_s
+            self._tell(level, heard.turn.key, written, time.perf_counter() - level_began)
+
+    def _tell(self, level: str, key: tuple[int, str], written: Written, at_s: float | None) -> None:
+        """A module is done; `at_s` says when its file was there, unless it was cut short."""
+        for row in self._rows.pop(key, ()):
+            whole = row.asked.error is None and written.path is not None
+            self._tellings.row(replace(row, written_s=at_s if whole else None))
+        self._tellings.line(kept.line(self._folder, level, written))
+
+
+def _row(level: str, turn: Turn, measured: Measured) -> Row:
+    kind = "method" if "." in turn.context.qualname else "function"
+    return Row(level, measured, turn.context.package, turn.context.module, turn.context.qualname, kind=kind)
+
+
+async def finished(work: Coroutine[object, object, None]) -> None:
+    """Do it whole, even when whoever waits for it is cancelled meanwhile: it holds what is not to be lost."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
