@@ -13,7 +13,7 @@ OWN = ("packages", "files_per_package", "load", "slo_ttft_s", "slo_tpot_s")
 SCORED = (
     "num_agents", "agents", "num_samples", "max_repairs", "repair_sees", "batch_audit", "measure_baseline",
     "batch_size", "max_in_flight", "distribution", "max_attempts", "benchmark_file", "task_ids",
-    "use_black_formatting", "accept_any_name", "eval_timeout_scale",
+    "use_black_formatting", "accept_any_name", "eval_timeout_scale", "endpoint_samples",
 )  # fmt: skip
 
 

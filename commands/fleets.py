@@ -9,6 +9,7 @@ from pathlib import Path
 
 import model_loader
 from bench.errors import ConfigError, DeviceError
+from bench.load_rules import TESTGEN
 from bench.prompts import usual_sampling
 from bench.settings import RunConfig
 from gpu_monitor import list_devices, visible_here
@@ -79,6 +80,7 @@ def _endpoint(config: RunConfig) -> Chosen:
         patience_s=config.worker_timeout_s,
         start_s=config.load_timeout_s,
         together=config.endpoint_samples == "auto",
+        once=config.benchmark == TESTGEN,
     )
     return Chosen(config.model_id, (), lambda _: EndpointFleet(config.endpoints, orders))
 

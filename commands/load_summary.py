@@ -44,7 +44,8 @@ def _level(level: Mapping[str, Any]) -> str:
     for name, key in (("latency", "latency_s"), ("TTFT", "ttft_s"), ("TPOT", "tpot_s")):
         found = whole[key]
         if found and found["p50"]:
-            last = f", p99 {span(found['p99']['value'])}" if found["p99"] else ""
-            parts.append(f"{name} {around(found['p50'])}{last}")
+            middle, last = found["p50"], found["p99"]
+            known = around(middle) if middle["low"] is not None else span(middle["value"])
+            parts.append(f"{name} {known}" + (f", p99 {span(last['value'])}" if last else ""))
     parts.append(f"{number(whole['output_tokens_per_s'], 'tokens/s')}")
     return "; ".join(parts)

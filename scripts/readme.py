@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from bench.settings import RunConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,9 +35,14 @@ KERNELS = "  kernels/               C++ of the compiled kernels: pages, attentio
 def settings_table() -> str:
     lines = ["| key | default | meaning |", "|---|---|---|"]
     for key, field in RunConfig.model_fields.items():
-        shown = "none" if field.default is None else json.dumps(field.default).strip('"')
+        shown = "none" if field.default is None else json.dumps(field.default, default=_said).strip('"')
         lines.append(f"| `{key}` | `{shown}` | {field.description} |")
     return "\n".join(lines)
+
+
+def _said(entry: BaseModel) -> object:
+    """An entry of a list as people type it."""
+    return entry.model_dump(exclude_defaults=True)
 
 
 def tree() -> str:

@@ -22,7 +22,7 @@ from testgen.files import TestFiles, Written
 from testgen.workload import Turn, Workload
 from workers.protocol import Piece, Reply, Request
 
-PAUSE_S = 1.0  # of a client that finds no replica ready, as any client with manners makes one
+PAUSE_S = 1.0  # of a client whose request failed, as any client with manners makes one
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,14 @@ class Pipeline:
     """Test files of a workload, as a pool answers for it."""
 
     def __init__(
-        self, pool: Pool, asking: Asking, workload: Workload, folder: Path, names: dict[str, str], tellings: Tellings
+        self,
+        pool: Pool,
+        asking: Asking,
+        workload: Workload,
+        folder: Path,
+        names: dict[str, str],
+        tellings: Tellings,
+        pause_s: float = PAUSE_S,
     ) -> None:
         """`names` are those of the test files (see testgen.files.file_names)."""
         self._pool = pool
@@ -56,6 +63,7 @@ class Pipeline:
         self._folder = folder
         self._names = names
         self._tellings = tellings
+        self._pause_s = pause_s
         self._heard: dict[int, Heard] = {}
         self._files: dict[int, TestFiles] = {}  # by round
         self._rows: dict[tuple[int, str], list[Row]] = {}  # that wait for their test file
@@ -89,10 +97,10 @@ class Pipeline:
             self._files[turn.round].begin(turn.module)
         told, text = await self._answered(self._asking.request(turn.context, level, number))
         self._heard[number] = Heard(turn, told.last_at, text)
-        if told.error is not None and not self._pool.ready:
+        if told.error is not None:
             if self._pool.failure is not None:
                 raise self._pool.failure
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(self._pause_s)
         return told
 
     async def _answered(self, request: Request) -> tuple[Told, str | None]:

@@ -41,6 +41,7 @@ class Orders:
     start_s: float
     together: bool  # several answers to one prompt by one request
     backoff_s: tuple[float, float] = BACKOFF_S
+    once: bool = False  # who measures a server asks once, and is told what failed and why, whatever it is
 
 
 class Life:
@@ -157,6 +158,8 @@ class Life:
                 self._drop(me)
             elif group and fault is None:  # it takes one answer from a request
                 self._apart(group, submitted)
+            elif group and fault is not None and self._orders.once:
+                self._give_up(group, fault)
             elif group and fault is not None:
                 self._waiting.add(me)
                 tries += fault.kind == "cut"
@@ -232,12 +235,15 @@ class Life:
             raise WorkerDied(f"{self._where}: {fault}, and no answer for {self._orders.patience_s:g} s")
         log.debug("%s: %s: %s", self._where, group[0].job_id, fault)
         if tries >= TRIES and (self._brake.answers > answers_before or await self._is_well()):
-            refusals = [Refusal(request.job_id, f"{self._where}: {fault}", retry=True) for request in group]
-            self.asked.hear(Answers(tuple(refusals)))
+            self._give_up(group, fault)
             return True
         if fault.kind == "cut":
             await asyncio.sleep(self._brake.backoff_s(tries - 1))
         return False
+
+    def _give_up(self, group: tuple[Request, ...], fault: ServerFault) -> None:
+        refusals = [Refusal(request.job_id, f"{self._where}: {fault}", retry=True) for request in group]
+        self.asked.hear(Answers(tuple(refusals)))
 
     async def _is_well(self) -> bool:
         """Whether the server answers something that is sure to be no trouble."""
