@@ -45,7 +45,6 @@ def _level(level: Mapping[str, Any]) -> str:
         found = whole[key]
         if found and found["p50"]:
             middle, last = found["p50"], found["p99"]
-            known = around(middle) if middle["low"] is not None else span(middle["value"])
-            parts.append(f"{name} {known}" + (f", p99 {span(last['value'])}" if last else ""))
+            parts.append(f"{name} {around(middle)}" + (f", p99 {span(last['value'])}" if last else ""))
     parts.append(f"{number(whole['output_tokens_per_s'], 'tokens/s')}")
     return "; ".join(parts)

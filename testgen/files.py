@@ -87,6 +87,10 @@ class TestFiles:
         self._waiting[context.module].failed[context.function_id] = reason
         return self._done(context)
 
+    def is_last(self, context: Context) -> bool:
+        """Whether its module is written when it is answered, which takes time."""
+        return self._waiting[context.module].left == {context.function_id}
+
     def unanswered(self) -> int:
         """Modules that wait for replies: what is held."""
         return len(self._waiting)

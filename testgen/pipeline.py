@@ -4,8 +4,10 @@ Knows no settings and no report; whoever calls says who answers, and whom to tel
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,6 +66,7 @@ class Pipeline:
         self._names = names
         self._tellings = tellings
         self._pause_s = pause_s
+        self._thread = ThreadPoolExecutor(1, "combining")
         self._heard: dict[int, Heard] = {}
         self._files: dict[int, TestFiles] = {}  # by round
         self._rows: dict[tuple[int, str], list[Row]] = {}  # that wait for their test file
@@ -127,9 +130,12 @@ class Pipeline:
         """Give the reply to its module; tell of it, if this was the last answer for it."""
         files, context = self._files[heard.turn.round], heard.turn.context
         if heard.text is None:
-            written = files.fail(context, measured.error or "no reply")
-        else:  # in a thread: a module's replies may take a second to combine, and others' clocks run
-            written = await asyncio.to_thread(files.answer, context, heard.text)
+            take = functools.partial(files.fail, context, measured.error or "no reply")
+        else:
+            take = functools.partial(files.answer, context, heard.text)
+        # In a thread: a module's replies may take a second to combine, and others' clocks run.
+        loop = asyncio.get_running_loop()
+        written = await loop.run_in_executor(self._thread, take) if files.is_last(context) else take()
         if written is not None:
             level_began = heard.at - measured.last_s
             self._tell(level, heard.turn.key, written, time.perf_counter() - level_began)

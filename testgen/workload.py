@@ -5,6 +5,7 @@ What is held does not grow with the number of functions.
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -41,6 +42,7 @@ class Workload:
         self._read = read
         self._turns: asyncio.Queue[Turn | BaseException] = asyncio.Queue(ahead)
         self._reading: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "reading")  # one: each thread keeps what a large module took to parse
         self._last: Turn | None = None
         self._left_out: tuple[int, str] | None = None
 
@@ -54,6 +56,7 @@ class Workload:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
+        self._thread.shutdown(wait=False)
 
     async def next(self) -> Turn:
         """Raises what reading raised."""
@@ -70,11 +73,12 @@ class Workload:
         self._left_out = self._last.key if self._last is not None else None
 
     async def _read_ahead(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             number = 0
             while True:
                 modules = iter(self._read())
-                while (module := await asyncio.to_thread(next, modules, None)) is not None:
+                while (module := await loop.run_in_executor(self._thread, next, modules, None)) is not None:
                     for context in module.functions:
                         await self._turns.put(Turn(module, context, number))
                 number += 1

@@ -31,4 +31,5 @@ def test_a_line_belongs_to_the_innermost_definition() -> None:
 def test_files_are_named_as_people_know_them() -> None:
     assert named(str(Path(__file__))) == HERE
     assert named("/somewhere/lib/python3.11/site-packages/scipy/stats/a.py") == "scipy/stats/a.py"
+    assert named("/somewhere/lib/python3.11/json/decoder.py") == "json/decoder.py"
     assert named("<frozen importlib>") == "<frozen importlib>"

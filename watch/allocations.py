@@ -4,6 +4,7 @@ Costs every allocation some time, so that only traced runs have it. Knows no run
 """
 
 import ast
+import re
 import tracemalloc
 from collections import defaultdict
 from functools import cache
@@ -16,6 +17,10 @@ from bench.syntax import parse
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = "tracemalloc, of the coordinator, at the moment of most memory among those looked at"
 MOST_LINES = 2000
+OTHERS = re.compile(r"^.*/(?:site-packages|lib/python3\.\d+)/")
+INSTRUMENTS = [  # what measures is no part of what is measured
+    tracemalloc.Filter(False, pattern) for pattern in (__file__, tracemalloc.__file__, "*/pyinstrument/*")
+]
 
 Lines = tuple[tuple[str, int, int], ...]  # (file, line, bytes)
 
@@ -42,7 +47,7 @@ class Allocations:
         if held <= self._most:
             return
         self._most = held
-        found = tracemalloc.take_snapshot().statistics("lineno")
+        found = tracemalloc.take_snapshot().filter_traces(INSTRUMENTS).statistics("lineno")
         self._lines = tuple(
             (named(one.traceback[0].filename), one.traceback[0].lineno, one.size) for one in found[:MOST_LINES]
         )
@@ -62,11 +67,11 @@ class Allocations:
 
 
 def named(filename: str) -> str:
-    """Within the project its path in it, of a package what is behind site-packages; else as it is."""
+    """Within the project its path in it, of a package or of Python's own what is behind their folder; else as it is."""
     path = Path(filename)
     if path.is_relative_to(ROOT) and "site-packages" not in path.parts:
         return str(path.relative_to(ROOT))
-    return filename.rpartition("site-packages/")[2]
+    return OTHERS.sub("", filename)
 
 
 def function_at(file: str, line: int) -> str:

@@ -128,6 +128,8 @@ def _cells(one: Mapping[str, Any] | None) -> tuple[str, str]:
     """(value, its bounds)."""
     if one is None:
         return UNDEFINED, ""
+    if one["low"] is None and one["high"] is None:
+        return span(one["value"]), ""
     low, high = ("?" if bound is None else span(bound) for bound in (one["low"], one["high"]))
     amount, _, unit = low.partition(" ")
     return span(one["value"]), f"{amount if high.endswith(f' {unit}') else low} to {high}"

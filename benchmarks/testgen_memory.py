@@ -1,0 +1,80 @@
+"""Whether the memory of a load run grows with the number of functions that tests are asked for.
+
+    python benchmarks/testgen_memory.py [--functions 3000 6000 12000 24000] [--packages numpy] [--json FILE]
+
+`main.py --benchmark testgen` over a scripted worker, 64 clients at once, each run a process of its own: its resident
+memory as its own monitor sampled it, during the load. The same modules come again and again, so that runs differ in the
+number of functions alone: what one large module takes while it is parsed is in all of them. What tests are worth is not
+weighed: the run is stopped when its load has ended. The published study that this workload comes from found memory
+that grew with the number of functions.
+"""
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from serving.rows import read
+from watch.csv_trace import rows
+
+SCRIPT = {"rows": 64, "steps": 4, "step_s": 0.002}
+WEIGHING = "weighing test files"
+
+
+def one(functions: int, packages: list[str]) -> dict[str, float | int]:
+    """A run that asks for each of so many functions once."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "script.json")
+        script.write_text(json.dumps(SCRIPT), encoding="utf-8")
+        run = Path(folder, "run")
+        words = [sys.executable, "main.py", "--config", "config/testgen.yaml", "--output_dir", str(run), "--set"]
+        words += ["engine=scripted", f"model_id={script}", "files_per_package=null"]
+        words += [
+            f"packages=[{','.join(packages)}]",
+            f"load=[{{concurrency: 64, count: {functions}}}]",
+            "monitor_interval_s=0.2",
+        ]
+        began = time.monotonic()
+        with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if WEIGHING in line:
+                    break
+            loaded_s = time.monotonic() - began
+            process.send_signal(signal.SIGTERM)
+            process.communicate()
+        asked = list(read(run))
+        sizes = [float(row["coordinator_rss_mb"]) for row in rows(run / "resource_trace.csv")]
+        at_load = sizes[: max(1, int(loaded_s / 0.2))]
+        return {
+            "functions": len(asked),
+            "modules": len({row.module for row in asked}),
+            "requests_per_s": len(asked) / max(row.asked.last_s for row in asked),
+            "first_mb": at_load[0],
+            "peak_mb": max(at_load),
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--functions", type=int, nargs="+", default=[3000, 6000, 12000, 24000])
+    parser.add_argument("--packages", nargs="+", default=["numpy"])
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    found = []
+    for functions in options.functions:
+        found.append(one(functions, options.packages))
+        print("  ".join(f"{key} {value:,.4g}" for key, value in found[-1].items()), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
