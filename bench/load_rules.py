@@ -9,7 +9,7 @@ TESTGEN = "testgen"  # the benchmark that is a load
 WEEK_S = 604_800
 
 # What decides such a run alone, and what is for runs that are scored.
-OWN = ("packages", "files_per_package", "load", "slo_ttft_s", "slo_tpot_s")
+OWN = ("packages", "files_per_package", "load", "slo_ttft_s", "slo_tpot_s", "combine_with_model")
 SCORED = (
     "num_agents", "agents", "num_samples", "max_repairs", "repair_sees", "batch_audit", "measure_baseline",
     "batch_size", "max_in_flight", "distribution", "max_attempts", "benchmark_file", "task_ids",

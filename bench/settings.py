@@ -196,6 +196,9 @@ class RunConfig(BaseModel):
     )
     slo_ttft_s: float | None = Field(None, gt=0, le=WEEK_S, description="`testgen`: TTFT that counts as good")
     slo_tpot_s: float | None = Field(None, gt=0, le=WEEK_S, description="`testgen`: TPOT that counts as good")
+    combine_with_model: bool = Field(
+        False, description="`testgen`: have the model itself tidy each merged test file, after the load"
+    )
 
     serve_host: str = Field("127.0.0.1", min_length=1, description="`serve`: the address it listens at")
     serve_port: int = Field(8000, ge=0, le=65535, description="`serve`: its port; 0: any free one")

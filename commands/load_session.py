@@ -17,7 +17,7 @@ from serving.load import Measured
 from serving.load_facts import LevelFacts, Memory
 from serving.pool import Pool
 from serving.rows import RowFile
-from testgen import kept, weighing
+from testgen import kept, tidying, weighing
 from testgen.asking import Asking
 from testgen.files import file_names
 from testgen.packages import Skips, files, roots
@@ -46,6 +46,7 @@ class Found:
     functions: int = 0
     memory: Memory | None = None
     mode: str = ""
+    tidied: tidying.Tally | None = None
     sandbox: str = ""
 
 
@@ -99,6 +100,8 @@ class LoadSession:
                     pipeline = Pipeline(pool, asking, workload, folder, names, tellings)
                     for level in config.load:
                         await self._under(pipeline, meant(level, self.found.functions), memory)
+            if config.combine_with_model:
+                await self._tidy(pool, asking)
 
     async def _under(self, pipeline: Pipeline, level: Level, memory: Allocations | None) -> None:
         """One level. What it drew counts from sample to sample of the monitor."""
@@ -115,6 +118,14 @@ class LoadSession:
         self._progress.close()
         joules = above_idle(before, self._watching.drawn(), self._record.manifest["idle_w"])
         self.found.levels[-1] = LevelFacts(facts.name, facts.warmup_s, joules)
+
+    async def _tidy(self, pool: Pool, asking: Asking) -> None:
+        """By the model, behind the last level and before the weighing: nothing of it is measured."""
+        folder = self._record.folder
+        self.found.tidied = tally = tidying.tally(folder)
+        self._progress.begin("tidying test files", tally.files)
+        await tidying.tidy(folder, pool, asking, tally, self._progress.ended)
+        self._progress.close()
 
     async def _weigh(self) -> None:
         """In the sandbox, when nobody's time is measured any more."""

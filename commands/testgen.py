@@ -92,6 +92,7 @@ def facts(config: RunConfig, chosen: Chosen, record: Record, found: Found, finis
             "sampling": f"temperature {config.temperature:g}, top_p {config.top_p:g}, top_k {config.top_k}"
             if config.do_sample else "greedy",
             "seed": config.seed, "sandbox": found.sandbox or None,
+            **({"tidied by the model": str(found.tidied)} if found.tidied is not None else {}),
             **{f"skipped: {reason}": count for reason, count in sorted(found.skipped.items())},
         },
         energy_source=", ".join(sorted(record.manifest.get("idle_w", {}))) or None,

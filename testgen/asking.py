@@ -1,4 +1,4 @@
-"""A function's context -> the request for its tests, and a reply -> the code that it holds."""
+"""A function's context -> the request for its tests, a test file -> that for it tidied, and a reply -> its code."""
 
 import msgspec
 
@@ -8,9 +8,10 @@ from bench.prompts import usual_sampling
 from bench.settings import RunConfig
 from testgen import prompts
 from testgen.sources import Context
-from workers.protocol import ReplicaInfo, Request
+from workers.protocol import Message, ReplicaInfo, Request
 
 CHARS_A_TOKEN = 2.5  # of code, at the fewest; tokenizers differ, and that of a server is not known here
+MOST_CHARS_A_TOKEN = 5.0
 
 
 class Asking:
@@ -22,11 +23,12 @@ class Asking:
         self.mode = asked if asked != "auto" else "chat" if info.takes_chat else "completion"
         if self.mode == "chat" and not info.takes_chat:
             raise ConfigError(f"prompt_mode is 'chat' but {info.model} has no chat template; use completion or auto")
-        sampling = usual_sampling(config, self.mode)
+        self._sampling = self._tidying = usual_sampling(config, self.mode)
         if self.mode == "completion" and config.stop == "auto":
-            sampling = msgspec.structs.replace(sampling, stop=prompts.STOPS)
-        self._sampling = sampling
+            self._sampling = msgspec.structs.replace(self._sampling, stop=prompts.STOPS)
+            self._tidying = msgspec.structs.replace(self._tidying, stop=prompts.TIDY_STOPS)
         self._seed = config.seed
+        self._answer_tokens = config.max_new_tokens
         self._most_chars = CHARS_A_TOKEN * (info.max_context_tokens - config.max_new_tokens)
 
     def fits(self, context: Context) -> bool:
@@ -45,3 +47,26 @@ class Asking:
     def code(self, reply: str) -> str:
         """A reply with what its prompt had begun."""
         return prompts.LEAD + reply if self.mode == "completion" else reply
+
+    def too_long(self, module: str, tests: str) -> str:
+        """Why a test file cannot be tidied by this model, by a guess; "" where it may be."""
+        if len(self._tidy_text(module, tests)) > self._most_chars:
+            return "too long for the model"
+        if len(tests) > MOST_CHARS_A_TOKEN * self._answer_tokens:
+            return f"too long for an answer of {self._answer_tokens} tokens (max_new_tokens)"
+        return ""
+
+    def tidying(self, file: str, module: str, tests: str) -> Request:
+        """For a test file of a run, as it was merged. Its seed is of (run seed, file) and nothing else."""
+        job_id, text = f"tidy/{file}", self._tidy_text(module, tests)
+        seed = stable_hash(self._seed, job_id)
+        if self.mode == "chat":
+            return Request(job_id, seed, self._tidying, messages=(Message("user", text),), stream=True)
+        return Request(job_id, seed, self._tidying, text=text, stream=True)
+
+    def tidied(self, reply: str) -> str:
+        """What was answered to that, with what its prompt had begun."""
+        return prompts.TIDY_LEAD + reply if self.mode == "completion" else reply
+
+    def _tidy_text(self, module: str, tests: str) -> str:
+        return prompts.tidy(module, tests) if self.mode == "chat" else prompts.tidy_raw(module, tests)

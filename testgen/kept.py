@@ -3,19 +3,22 @@
 The test files themselves lie beside it. What they are worth is found out from both, later.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from bench.errors import DataError, OutputError
-from bench.files import cannot_write
+from bench.files import cannot_write, replaced
 from testgen.combine import Combined, Kept
 from testgen.files import Written
 
 NAME = "generated_tests.jsonl"
 FOLDER = "generated_tests"
 NOT_ASKED = "not asked: the load ended before"
+TAKEN = "taken"
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -31,6 +34,7 @@ class Line(msgspec.Struct, frozen=True):
     dropped: dict[str, int]  # what was left out of replies, by reason
     faults: dict[str, str]  # function id -> why nothing was kept of its reply
     failed: dict[str, str]  # function id -> why it got no reply
+    tidied: str = ""  # by the model itself: TAKEN, why not, or "" where it was not to be
 
 
 def folder(run: Path, round_: int) -> Path:
@@ -78,8 +82,36 @@ def combined(run: Path, one: Line) -> Combined:
     """What was written, as it was combined: a test file but for its first line. Raises OutputError where it is gone."""
     if one.file is None:
         return Combined("", (), one.dropped, one.faults)
+    return Combined(_read(run / one.file).partition("\n")[2], one.tests, one.dropped, one.faults)
+
+
+def _read(path: Path) -> str:
     try:
-        text = (run / one.file).read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{run / one.file}: cannot be read ({error.strerror})") from None
-    return Combined(text.partition("\n")[2], one.tests, one.dropped, one.faults)
+        raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def replace_tests(run: Path, one: Line, tidied: Combined) -> Line:
+    """Put a tidied test file in the place of one that was written, under the same first line; the line to note of it.
+
+    Raises OutputError, the old file left as it was.
+    """
+    assert one.file is not None
+    path = run / one.file
+    first = _read(path).partition("\n")[0]
+    with replaced(path) as file:
+        file.write(f"{first}\n{tidied.source}")
+    dropped = dict(Counter(one.dropped) + Counter(tidied.dropped))
+    return msgspec.structs.replace(one, tests=tidied.tests, dropped=dropped, tidied=TAKEN)
+
+
+@contextmanager
+def rewritten(run: Path) -> Iterator[Callable[[Line], None]]:
+    """What takes the lines of a file that takes the place of this one when the block ends well. Raises OutputError."""
+    with replaced(run / NAME) as file:
+
+        def take(one: Line) -> None:
+            file.write(f"{msgspec.json.encode(one).decode()}\n")
+
+        yield take

@@ -84,16 +84,20 @@ def _define(statement: Statement, node: Definition, part: Part, found: Pieces) -
     text = statement.text
     if fixture is not None and isinstance(node, Function) and _plain(node, fixture):
         text = ""
-    is_test = fixture is None and bool(tests_in(node))
-    piece = Piece(node.name, node, text, is_test, fixture is not None)
+    piece = Piece(node.name, node, text, is_test(node), fixture is not None)
     before = found.names.get(node.name)
     if isinstance(before, Piece) and not before.is_test:
         found.order.remove(before)
         found.dropped["defined again"] += 1
     found.names[node.name] = piece
     found.order.append(piece)
-    if is_test:
+    if piece.is_test:
         found.tests.append(piece)
+
+
+def is_test(node: Definition) -> bool:
+    """Whether it holds tests. A fixture is none, whatever it is called."""
+    return _fixture(node) is None and bool(tests_in(node))
 
 
 def tests_in(node: ast.stmt) -> list[str]:

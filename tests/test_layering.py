@@ -52,7 +52,7 @@ FLOORS = {
     "testgen.packages": 1, "testgen.replies": 1.5, "testgen.sources": 1.5, "testgen.reach": 1.5, "testgen.prompts": 2,
     "testgen.pieces": 2, "testgen.taking": 2.2, "testgen.combine": 2.5, "testgen.files": 3, "testgen.worth": 3,
     "testgen.workload": 2, "testgen.asking": 2.6, "testgen.kept": 3.1, "testgen.weighing": 3.2,
-    "testgen.pipeline": 3.6,
+    "testgen.pipeline": 3.6, "testgen.accepting": 2.6, "testgen.tidying": 3.6,
     # how a run is shown
     "watch.lag": 0, "watch.processes": 0, "watch.memory": 1, "watch.events": 1, "watch.energy": 2.5, "watch.host": 2.5,
     "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,

@@ -37,7 +37,10 @@ def test_levels_that_cannot_be_meant_are_refused(words: list[str], said: str) ->
     assert str(caught.value).removeprefix("given: ") == said
 
 
-@pytest.mark.parametrize("word", ["packages=[torch]", "load=[{rate: 1}]", "files_per_package=2", "slo_ttft_s=1.0"])
+@pytest.mark.parametrize(
+    "word",
+    ["packages=[torch]", "load=[{rate: 1}]", "files_per_package=2", "slo_ttft_s=1.0", "combine_with_model=true"],
+)
 def test_what_only_a_load_run_has_is_refused_elsewhere(word: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config(word)

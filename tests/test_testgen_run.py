@@ -1,6 +1,7 @@
 """`--benchmark testgen` as a command: what it leaves, says and refuses."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -32,7 +33,9 @@ testgen.__test__ = False  # type: ignore[attr-defined]  # for pytest
 
 @pytest.mark.slow
 def test_a_run_leaves_its_requests_its_tests_their_worth_and_its_report(tmp_path: Path) -> None:
-    done = testgen(tmp_path, "load=[{concurrency: 2, count: 6}, {rate: 50, count: 5}]", "trace=true")
+    done = testgen(
+        tmp_path, "load=[{concurrency: 2, count: 6}, {rate: 50, count: 5}]", "trace=true", "combine_with_model=true"
+    )
     assert done.returncode == 0, done.stderr
     run = tmp_path / "run"
     rows = list(read(run))
@@ -42,6 +45,7 @@ def test_a_run_leaves_its_requests_its_tests_their_worth_and_its_report(tmp_path
     assert (law["finished"], law["failed"], law["requests"]) == (True, 0, 11)
     assert law["worth"]["numpy"]["functions asked for"] == 11
     assert law["memory"]["functions"]
+    assert re.fullmatch(r"0 of \d+", law["settings"]["tidied by the model"])  # a scripted one writes no tests
     assert "11 requests about numpy, 2 levels of load" in (run / "load_report.html").read_text()
     assert (run / "flame_coordinator.html").exists()
     kept = [json.loads(line) for line in (run / "generated_tests.jsonl").read_text().splitlines()]
