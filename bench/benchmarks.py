@@ -9,6 +9,7 @@ from pathlib import Path
 from bench import datasets
 from bench.datasets import Dataset
 from bench.errors import ConfigError, DataError
+from bench.load_rules import TESTGEN
 from bench.records import Suite, Task
 from bench.settings import RunConfig
 from bench.task_forms import Completions, Form, Functions, SelfInvoking, unique
@@ -91,8 +92,8 @@ REGISTRY = {
 def load(name: str, file: str | None = None) -> Loaded:
     """All tasks of a benchmark, from a local copy where one is named. Raises ConfigError or DataError."""
     if name not in REGISTRY:
-        near = difflib.get_close_matches(name, REGISTRY, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(REGISTRY)}"
+        near = difflib.get_close_matches(name, [*REGISTRY, TESTGEN], n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join([*REGISTRY, TESTGEN])}"
         raise ConfigError(f"benchmark is {name!r}; {hint}")
     benchmark = REGISTRY[name]
     if file is not None:

@@ -154,7 +154,7 @@ class LoadSession:
         self.found.skipped = skips.counts
         self._record.note(skipped={reason: [count, skips.names[reason]] for reason, count in skips.counts.items()})
         if not self.found.functions:
-            why = ", ".join(f"{reason} ({count})" for reason, count in skips.counts.items())
+            why = ", ".join(f"{reason} ({count})" for reason, count in skips.counts.items()) or "no Python source"
             raise DataError(f"packages: {', '.join(self._config.packages)}: no function to test: {why}")
 
     def _ended(self, measured: Measured) -> None:

@@ -6,7 +6,7 @@ A load run leaves load_report.html instead, or beside it where the folder holds 
 import argparse
 from pathlib import Path
 
-from bench.run_folder import MANIFEST
+from bench.journal import NAME as JOURNAL
 from commands.summary import say
 from serving.rows import NAME as REQUESTS
 from watch.report import write
@@ -18,7 +18,7 @@ def report(options: argparse.Namespace) -> int:
     folder = Path(options.folder)
     made = [_load_page(folder)] if (folder / REQUESTS).exists() else []
     trace = make(folder)  # the page links to it; the session of a run that was killed is not in it yet
-    if not made or (folder / MANIFEST).exists():
+    if not made or (folder / JOURNAL).exists():
         made += [write(folder), *([trace] if trace else [])]
     for path in made:
         say(f"{path}  ({path.stat().st_size / 1e6:.2f} MB)")

@@ -52,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
     """Run or resume what the flags ask for; gives the exit code. Raises UserError."""
     config = settings_file.load(options.config, settings_file.from_flags(vars(options), FLAGS))
     if options.dashboard:
+        if config.benchmark == TESTGEN:
+            raise ConfigError("--dashboard shows runs that are scored; leave it out with benchmark: testgen")
         check_terminal()
     for warning in config.warnings():
         print(f"swarmeval: {warning}", file=sys.stderr)

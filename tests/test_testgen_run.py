@@ -56,6 +56,8 @@ def test_a_run_leaves_its_requests_its_tests_their_worth_and_its_report(tmp_path
     assert manifest["skipped"]
     for line in ("load      2 at once: 6 answers; latency ", "load      50/s: 5 answers; latency ", "report    "):
         assert line in done.stdout
+    made = subprocess.run([sys.executable, "main.py", "report", str(run)], cwd=ROOT, capture_output=True, check=False)
+    assert made.returncode == 0, made.stderr
     again = testgen(tmp_path, "load=[{concurrency: 1, count: 1}]")
     assert again.returncode == 0
     assert len(list(read(run))) == 1
