@@ -60,6 +60,21 @@ def test_a_stream_tells_what_the_whole_answer_says(served: Served) -> None:
     assert usage == whole.usage
 
 
+def test_a_stream_tells_with_each_chunk_what_its_choice_took_so_far_where_that_is_wanted(served: Served) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    *chunks, end = ask(served, n=2, seed=5, stream=True, stream_options=options)
+    prompt = {chunk.usage.prompt_tokens for chunk in (*chunks, end)}
+    counts: dict[int, list[int]] = {0: [], 1: []}
+    for chunk in chunks:
+        counts[chunk.choices[0].index].append(chunk.usage.completion_tokens)
+    assert prompt == {end.usage.prompt_tokens}
+    assert [told[0] for told in counts.values()] == [0, 0]  # the role alone
+    assert sum(told[-1] for told in counts.values()) == end.usage.completion_tokens
+    for options in ({"continuous_usage_stats": True}, {"include_usage": True}):
+        *chunks, _ = ask(served, stream=True, stream_options=options)
+        assert {chunk.usage for chunk in chunks} == {None}
+
+
 def test_a_seed_repeats_its_answers_and_none_makes_them_differ(served: Served) -> None:
     def texts(**more: Any) -> list[str]:
         return [choice.message.content for choice in ask(served, n=16, **more).choices]
