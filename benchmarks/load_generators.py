@@ -2,13 +2,13 @@
 
     python -m venv /tmp/guidellm && /tmp/guidellm/bin/pip install guidellm==0.8.1  # several GB: it brings torch
     python benchmarks/load_generators.py --guidellm /tmp/guidellm/bin/guidellm [--model scripted|embedded]
-                                         [--at-once 1,4] [--requests N] [--rounds N] [--json FILE]
+                                         [--at-once 1,4] [--requests N] [--rounds N] [--step-ms MS] [--json FILE]
 
-`main.py serve` over a scripted worker (64 lines, one in 20 ms), or over the bundled model (8 rows, greedy, at most 64
+`main.py serve` over a scripted worker (64 lines, a line a step), or over the bundled model (8 rows, greedy, at most 64
 tokens), is asked the same prompts in the same order by closed loops of both, in turn: ours, theirs, ours, theirs. Ours
-is serving.load over `fleet: endpoint`. Printed are the medians of all rounds, their ratio (theirs / ours), the ratio
-of each round, and what the server itself measured meanwhile, which tells a generator that slows the machine down from
-one that measures wrongly. The aim: ratios within 5 %.
+is serving.load over `fleet: endpoint`. Printed are the medians of all rounds, their ratio (theirs / ours) and the ratio
+of each round; then the means of what the server measured meanwhile, which tell a generator that slows the machine
+down, or whose requests come at other moments, from one that measures wrongly. The aim: ratios within 5 %.
 
 What the two mean by their words:
 * The clock: ours runs from the moment a request is meant to begin; theirs from the first byte of its header, when its
@@ -18,6 +18,8 @@ What the two mean by their words:
   says, of both. What they call time per output token counts the first token in, and is not looked at.
 * Latency: ours ends with the last piece, theirs when the response has ended, after the chunks that say why it ended
   and how many tokens it took.
+* The load: theirs asks again some milliseconds after an answer, ours at once. A worker takes requests up between its
+  steps, so a request that comes while others are answered waits up to a step longer, by chance.
 """
 
 import argparse
@@ -33,7 +35,7 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +51,8 @@ from workers.protocol import Message, Reply, Request, Sampling
 
 TOKENS = 64
 SEED = TOKENS - 1  # of which a scripted worker makes 64 tokens
-SCRIPT = {"rows": 8, "steps": TOKENS, "step_s": 0.02}
 FIGURES = ("ttft_s", "tpot_s", "latency_s")
+THE_SERVERS = tuple(f"server_{name}" for name in FIGURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,13 @@ class Turn:
     """What one generator found in one round, and what the server did meanwhile."""
 
     timed: Sequence[Timed]
-    server_latency_s: float  # mean
-    server_tpot_s: float  # mean
+    server_ttft_s: float  # means, on the worker's clock
+    server_tpot_s: float
+    server_latency_s: float
 
     def median(self, name: str) -> float:
-        return statistics.median(getattr(one, name) for one in self.timed)
+        values: list[float] = [getattr(one, name) for one in self.timed]
+        return statistics.median(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,30 +101,28 @@ def prompts_of_tasks(count: int) -> list[str]:
     return [f"Complete this function.\n```python\n{task.prompt.rstrip()}\n```" for task in load_tasks(count)]
 
 
-def ours(asked: Asked) -> list[Timed]:
-    return asyncio.run(_ours(asked))
-
-
-async def _ours(asked: Asked) -> list[Timed]:
+async def ours(asked: Asked) -> Turn:
     config = settings(
         "fleet=endpoint", f"endpoints=[{asked.url}]", f"model_id={asked.model}", f"max_new_tokens={TOKENS}",
         "do_sample=false", "prompt_mode=chat",
     )  # fmt: skip
     sampling = Sampling(TOKENS, do_sample=False)
     texts: dict[int, str] = {}
+    began: dict[str, float] = {}
     found: list[Timed] = []
     async with fleets.choose(config).make(None) as fleet:
         worker = fleet.workers[0]
         await worker.start()
+        before = await asyncio.to_thread(sums, asked.url)  # a start has a few tokens written
 
         async def ask(number: int) -> Told:
             request = Request(str(number), SEED, sampling, (Message("user", asked.prompts[number]),), stream=True)
-            began = time.perf_counter()
+            submitted = time.perf_counter()
             async with aclosing(worker.stream(request)) as items:
                 async for item in items:
                     if isinstance(item, Reply):
                         texts[number] = item.text
-                        first, last = began + item.ttft_s, began + item.latency_s
+                        first, last = submitted + item.ttft_s, submitted + item.latency_s
                         return Told(first, last, item.prompt_tokens, item.output_tokens)
             raise SystemExit("a request got no answer")
 
@@ -129,11 +131,14 @@ async def _ours(asked: Asked) -> list[Timed]:
                 raise SystemExit(f"request {one.number} got {one.output_tokens} tokens, which have no TPOT")
             prompt, text = asked.prompts[one.number], texts[one.number]
             found.append(Timed(prompt, text, one.output_tokens, one.ttft_s, one.tpot_s, one.latency_s))
-    return found
+            began[prompt] = one.sent_s
+        meanwhile = means(before, await asyncio.to_thread(sums, asked.url))
+    return Turn(sorted(found, key=lambda one: began[one.prompt]), *meanwhile)
 
 
-def theirs(asked: Asked, guidellm: Path) -> list[Timed]:
+def theirs(asked: Asked, guidellm: Path) -> Turn:
     """In processes of guidellm's own, of which one asks."""
+    before = sums(asked.url)
     with tempfile.TemporaryDirectory() as folder:
         written, config, report = Path(folder, "prompts.jsonl"), Path(folder, "run.json"), Path(folder, "report.json")
         written.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in asked.prompts), encoding="utf-8")
@@ -149,7 +154,7 @@ def theirs(asked: Asked, guidellm: Path) -> list[Timed]:
     if told["errored"] or told["incomplete"]:
         raise SystemExit(f"guidellm got no answer to some requests: {(told['errored'] or told['incomplete'])[0]}")
     rows = sorted(told["successful"], key=lambda row: row["request_start_time"])
-    return [_timed(row) for row in rows]
+    return Turn([timed_by_guidellm(row) for row in rows], *means(before, sums(asked.url)))
 
 
 def _spec(asked: Asked, prompts: Path, report: Path) -> dict[str, Any]:
@@ -165,7 +170,7 @@ def _spec(asked: Asked, prompts: Path, report: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _timed(row: dict[str, Any]) -> Timed:
+def timed_by_guidellm(row: dict[str, Any]) -> Timed:
     [message] = json.loads(row["request_args"])["body"]["messages"]
     prompt = "".join(part["text"] for part in message["content"])
     ttft_s, tpot_s = row["time_to_first_token_ms"] / 1000, row["inter_token_latency_ms"] / 1000
@@ -176,61 +181,66 @@ def sums(url: str) -> dict[str, float]:
     """The server's own count and sum of what it measured."""
     with urllib.request.urlopen(url.removesuffix("/v1") + "/metrics", timeout=10) as response:
         text = response.read().decode()
-    return {name: float(value) for name, value in re.findall(r"^(swarmeval_\w+_seconds_(?:sum|count)) (\S+)$", text, re.M)}
+    return {
+        name: float(value) for name, value in re.findall(r"^(swarmeval_\w+_seconds_(?:sum|count)) (\S+)$", text, re.M)
+    }
 
 
-def turn(asked: Asked, guidellm: Path | None) -> Turn:
-    """One round of one generator; None: ours."""
-    before = sums(asked.url)
-    timed = ours(asked) if guidellm is None else theirs(asked, guidellm)
-    after = sums(asked.url)
+def means(before: dict[str, float], after: dict[str, float]) -> tuple[float, float, float]:
+    """TTFT, TPOT and latency of what the server answered between two looks."""
 
     def mean(name: str) -> float:
         total, count = f"swarmeval_{name}_seconds_sum", f"swarmeval_{name}_seconds_count"
         return (after[total] - before[total]) / (after[count] - before[count])
 
-    return Turn(timed, mean("latency"), mean("tpot"))
+    return mean("ttft"), mean("tpot"), mean("latency")
 
 
 def compared(at_once: int, rounds: Sequence[tuple[Turn, Turn]]) -> dict[str, Any]:
-    """The figures of one level, and whether both were given the same."""
-    alike = [
-        {one.prompt: (one.text, one.output_tokens) for one in a.timed}
-        == {one.prompt: (one.text, one.output_tokens) for one in b.timed}
-        for a, b in rounds
-    ]
-    order = [[one.prompt for one in a.timed] == [one.prompt for one in b.timed] for a, b in rounds]
-    found: dict[str, Any] = {"at_once": at_once, "same_answers": alike, "same_order": order}
+    """The figures of one level, and whether both asked the same and were answered the same."""
+    found: dict[str, Any] = {
+        "at_once": at_once,
+        "same_order": all([one.prompt for one in a.timed] == [one.prompt for one in b.timed] for a, b in rounds),
+        "same_answers": all(answers(a) == answers(b) for a, b in rounds),
+    }
     for name in FIGURES:
         mine, other = (
             statistics.median(getattr(one, name) for pair in rounds for one in pair[which].timed) for which in (0, 1)
         )
-        each = [b.median(name) / a.median(name) for a, b in rounds]
-        found[name] = {"ours": mine, "theirs": other, "ratio": other / mine, "ratio_of_each_round": each}
-    for name in ("server_latency_s", "server_tpot_s"):
+        found[name] = beside(mine, other, [b.median(name) / a.median(name) for a, b in rounds])
+    for name in THE_SERVERS:
         mine, other = (statistics.median(getattr(pair[which], name) for pair in rounds) for which in (0, 1))
-        each = [getattr(b, name) / getattr(a, name) for a, b in rounds]
-        found[name] = {"ours": mine, "theirs": other, "ratio": other / mine, "ratio_of_each_round": each}
+        found[name] = beside(mine, other, [getattr(b, name) / getattr(a, name) for a, b in rounds])
     return found
 
 
+def answers(turn: Turn) -> dict[str, tuple[str, int]]:
+    return {one.prompt: (one.text, one.output_tokens) for one in turn.timed}
+
+
+def beside(mine: float, other: float, each: Sequence[float]) -> dict[str, Any]:
+    return {"ours": mine, "theirs": other, "ratio": other / mine, "of_each_round": each}
+
+
 def show(found: dict[str, Any]) -> None:
-    same = "the same answers" if all(found["same_answers"]) else "DIFFERENT ANSWERS"
-    print(f"{found['at_once']} at once, {same}:")
-    for name in (*FIGURES, "server_latency_s", "server_tpot_s"):
+    order = "the same order" if found["same_order"] else "NOT THE SAME ORDER"
+    same = "the same answers" if found["same_answers"] else "NOT THE SAME ANSWERS"
+    print(f"{found['at_once']} at once, {order}, {same}; milliseconds:")
+    for name in (*FIGURES, *THE_SERVERS):
         row = found[name]
-        each = " ".join(f"{ratio:.3f}" for ratio in row["ratio_of_each_round"])
+        each = " ".join(f"{ratio:.3f}" for ratio in row["of_each_round"])
         print(
-            f"  {name.removesuffix('_s'):<15} ours {1000 * row['ours']:9.2f} ms   theirs {1000 * row['theirs']:9.2f} ms"
-            f"   ratio {row['ratio']:.3f}   ({each})"
+            f"  {name.removesuffix('_s').replace('_', ' '):<15} ours {1000 * row['ours']:9.2f}"
+            f"   theirs {1000 * row['theirs']:9.2f}   ratio {row['ratio']:.3f}   ({each})",
+            flush=True,
         )
 
 
-def served(model: str, folder: str) -> AbstractContextManager[tuple[str, int]]:
+def served(model: str, folder: str, step_s: float) -> AbstractContextManager[tuple[str, int]]:
     if model == "embedded":
         return server("engine_rows=8", f"max_new_tokens={TOKENS}")
     script = Path(folder, "script.json")
-    script.write_text(json.dumps(SCRIPT), encoding="utf-8")
+    script.write_text(json.dumps({"rows": 8, "steps": TOKENS, "step_s": step_s}), encoding="utf-8")
     return server("engine=scripted", f"model_id={script}")
 
 
@@ -241,6 +251,7 @@ def main() -> None:
     parser.add_argument("--at-once", default="1,4", help="closed loops of so many")
     parser.add_argument("--requests", type=int, default=24, help="of each generator in each round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--step-ms", type=float, default=40.0, help="that a scripted worker takes for a line")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     prompts = (scripted_prompts if options.model == "scripted" else prompts_of_tasks)(options.requests)
@@ -248,15 +259,21 @@ def main() -> None:
     version = subprocess.run([guidellm, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     print(f"{version}; {options.model}, {options.rounds} rounds of {len(prompts)} requests each", flush=True)
     levels, kept = [], []
-    with tempfile.TemporaryDirectory() as folder, served(options.model, folder) as (url, _):
+    with tempfile.TemporaryDirectory() as folder, served(options.model, folder, options.step_ms / 1000) as (url, _):
         for at_once in map(int, options.at_once.split(",")):
             asked = Asked(url, options.model, prompts, at_once)
-            rounds = [(turn(asked, None), turn(asked, guidellm)) for _ in range(options.rounds)]
+            rounds = [(asyncio.run(ours(asked)), theirs(asked, guidellm)) for _ in range(options.rounds)]
             levels.append(compared(at_once, rounds))
-            kept.append([[asdict(one) for one in pair] for pair in rounds])
+            kept.append(
+                [
+                    [{name: getattr(one, name) for name in FIGURES} for one in turn.timed]
+                    for pair in rounds
+                    for turn in pair
+                ]
+            )
             show(levels[-1])
     if options.json:
-        found = {"their_version": version, "model": options.model, "levels": levels, "rounds": kept}
+        found = {"their_version": version, "model": options.model, "levels": levels, "requests": kept}
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
