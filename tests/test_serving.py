@@ -1,5 +1,6 @@
 """The API that serves a fleet, asked by the real `openai` client and by clients that behave badly."""
 
+import asyncio
 import json
 import os
 import signal
@@ -12,6 +13,9 @@ import openai
 import pytest
 
 from tests.own_server import Served, serving
+from tests.served import orders
+from workers.endpoint import EndpointFleet
+from workers.protocol import Answer, Message, Reply, Request, Sampling
 from workers.replica_spec import Fault, Script
 
 pytestmark = pytest.mark.slow
@@ -73,6 +77,23 @@ def test_a_stream_tells_with_each_chunk_what_its_choice_took_so_far_where_that_i
     for options in ({"continuous_usage_stats": True}, {"include_usage": True}):
         *chunks, _ = ask(served, stream=True, stream_options=options)
         assert {chunk.usage for chunk in chunks} == {None}
+
+
+def test_an_endpoints_worker_asks_it_for_several_answers_by_one_request(served: Served) -> None:
+    """Each is counted by itself: that takes the tokens so far with each chunk."""
+    chat = (Message("user", CHAT[0]["content"]),)
+    wanted = [Request(f"a/{number}", 5, Sampling(8), chat) for number in range(3)]
+
+    async def answers() -> list[Answer]:
+        async with EndpointFleet([served.url], orders(together=True)) as fleet:
+            await fleet.workers[0].start()
+            return [answer async for answer in fleet.workers[0].generate(wanted)]
+
+    whole = ask(served, n=3, seed=5)
+    found = [answer for answer in asyncio.run(answers()) if isinstance(answer, Reply)]
+    assert [reply.text for reply in found] == [choice.message.content for choice in whole.choices]
+    assert sum(reply.output_tokens for reply in found) == whole.usage.completion_tokens
+    assert len({reply.output_tokens for reply in found}) == 3
 
 
 def test_a_seed_repeats_its_answers_and_none_makes_them_differ(served: Served) -> None:
