@@ -88,7 +88,7 @@ class Api:
         call_id = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}"
         jobs = requests_of(form, self._config, call_id)
         self._pool.check_room(len(jobs))
-        speech = Speech(call_id, self._model, chat, form.n)
+        speech = Speech(call_id, self._model, chat, form.n, form.with_usage_so_far())
         if form.stream:
             return await self._stream(request, jobs, speech, form.with_usage())
         replies = await while_heard(request.receive, calls.whole(self._pool, jobs, self._tally))

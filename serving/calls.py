@@ -38,15 +38,15 @@ async def events(
                 said = b""
                 if told[index] < 0:
                     told[index] = 0
-                    said = speech.opening(index)
+                    said = speech.opening(index, item)
                 if isinstance(item, Piece):
                     told[index] += len(item.text)
-                    yield said + speech.piece(index, item.text)
+                    yield said + speech.piece(index, item.text, item)
                     continue
                 replies[index] = item
                 if rest := item.text[told[index] :]:
-                    said += speech.piece(index, rest)
-                yield said + speech.ending(index, item.finish_reason)
+                    said += speech.piece(index, rest, item)
+                yield said + speech.ending(index, item)
     except Fault as fault:
         if max(told) < 0:
             raise

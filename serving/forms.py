@@ -26,6 +26,7 @@ class _Form(BaseModel):
 
 class StreamOptions(_Form):
     include_usage: bool = False
+    continuous_usage_stats: bool = False  # as vLLM spells it: with each chunk, of the choice so far
 
 
 class TextPart(_Form):
@@ -92,6 +93,10 @@ class Wanted(_Form):
     def with_usage(self) -> bool:
         """Whether a stream ends with the tokens it took."""
         return self.stream_options is not None and self.stream_options.include_usage
+
+    def with_usage_so_far(self) -> bool:
+        """Whether each chunk tells as well; as in vLLM, only where the end does."""
+        return self.with_usage() and self.stream_options is not None and self.stream_options.continuous_usage_stats
 
 
 class ChatForm(Wanted):

@@ -95,7 +95,7 @@ def test_pieces_come_before_the_answer_and_only_where_they_are_wanted() -> None:
 
         streamed, whole = asyncio.create_task(stream()), asyncio.create_task(collect(asked, "b"))
         await asyncio.sleep(0)
-        pieces = [Piece("a", "of", 1), Piece("b", "of", 1), Piece("stranger", "x", 1)]
+        pieces = [Piece("a", "of", 1, 5), Piece("b", "of", 1, 5), Piece("stranger", "x", 1, 5)]
         asked.hear(Pieces(tuple(pieces)))
         asked.hear(Answers((reply("a"), reply("b"))))
         assert await streamed == [pieces[0], reply("a")]

@@ -1,5 +1,6 @@
 """The API that serves a fleet, asked by the real `openai` client and by clients that behave badly."""
 
+import asyncio
 import json
 import os
 import signal
@@ -12,6 +13,9 @@ import openai
 import pytest
 
 from tests.own_server import Served, serving
+from tests.served import orders
+from workers.endpoint import EndpointFleet
+from workers.protocol import Answer, Message, Reply, Request, Sampling
 from workers.replica_spec import Fault, Script
 
 pytestmark = pytest.mark.slow
@@ -58,6 +62,38 @@ def test_a_stream_tells_what_the_whole_answer_says(served: Served) -> None:
     assert told == {choice.index: choice.message.content for choice in whole.choices}
     assert set(reasons.values()) == {"stop"}
     assert usage == whole.usage
+
+
+def test_a_stream_tells_with_each_chunk_what_its_choice_took_so_far_where_that_is_wanted(served: Served) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    *chunks, end = ask(served, n=2, seed=5, stream=True, stream_options=options)
+    prompt = {chunk.usage.prompt_tokens for chunk in (*chunks, end)}
+    counts: dict[int, list[int]] = {0: [], 1: []}
+    for chunk in chunks:
+        counts[chunk.choices[0].index].append(chunk.usage.completion_tokens)
+    assert prompt == {end.usage.prompt_tokens}
+    assert [told[0] for told in counts.values()] == [0, 0]  # the role alone
+    assert sum(told[-1] for told in counts.values()) == end.usage.completion_tokens
+    for options in ({"continuous_usage_stats": True}, {"include_usage": True}):
+        *chunks, _ = ask(served, stream=True, stream_options=options)
+        assert {chunk.usage for chunk in chunks} == {None}
+
+
+def test_an_endpoints_worker_asks_it_for_several_answers_by_one_request(served: Served) -> None:
+    """Each is counted by itself: that takes the tokens so far with each chunk."""
+    chat = (Message("user", CHAT[0]["content"]),)
+    wanted = [Request(f"a/{number}", 5, Sampling(8), chat) for number in range(3)]
+
+    async def answers() -> list[Answer]:
+        async with EndpointFleet([served.url], orders(together=True)) as fleet:
+            await fleet.workers[0].start()
+            return [answer async for answer in fleet.workers[0].generate(wanted)]
+
+    whole = ask(served, n=3, seed=5)
+    found = [answer for answer in asyncio.run(answers()) if isinstance(answer, Reply)]
+    assert [reply.text for reply in found] == [choice.message.content for choice in whole.choices]
+    assert sum(reply.output_tokens for reply in found) == whole.usage.completion_tokens
+    assert len({reply.output_tokens for reply in found}) == 3
 
 
 def test_a_seed_repeats_its_answers_and_none_makes_them_differ(served: Served) -> None:

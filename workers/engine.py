@@ -136,7 +136,7 @@ class Engine:
 
     def pieces(self) -> list[Piece]:
         return [
-            Piece(row.request.job_id, text, len(row.output))
+            Piece(row.request.job_id, text, len(row.output), len(row.prompt))
             for row in self._rows
             if row.growth is not None and (text := row.growth.more(row.output))
         ]

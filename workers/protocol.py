@@ -51,6 +51,7 @@ class Piece(Struct, frozen=True, tag=True):
     job_id: str
     text: str
     output_tokens: int  # of the answer so far
+    prompt_tokens: int
 
 
 class Reply(Struct, frozen=True, tag=True):

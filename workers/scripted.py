@@ -75,7 +75,7 @@ class ScriptedReplica:
             told = row.steps - row.steps_left
             lines = _reply_to(row.request).splitlines(keepends=True)
             if row.request.stream and 0 < told < len(lines):
-                found.append(Piece(row.request.job_id, lines[told - 1], told))
+                found.append(Piece(row.request.job_id, lines[told - 1], told, len("".join(lines)) // 4))
         return found
 
     def drop_waiting(self) -> list[str]:

@@ -128,7 +128,7 @@ class VllmReplica:
                 del self._rows[output.request_id]
                 answers.append(row.answer(reason))
             elif row.stream and (text := output.outputs[0].text):
-                self._pieces.append(Piece(output.request_id, text, row.tokens))
+                self._pieces.append(Piece(output.request_id, text, row.tokens, row.prompt_tokens))
         return answers
 
     def pieces(self) -> list[Piece]:
@@ -181,7 +181,7 @@ class _Row:
         self.tokens = 0
         self.stream = request.stream
         self._job_id = request.job_id
-        self._prompt_tokens = prompt_tokens
+        self.prompt_tokens = prompt_tokens
         self._submitted = submitted
         self._admitted = admitted
         self._first = self._last = 0.0
@@ -206,7 +206,7 @@ class _Row:
         return Reply(
             job_id=self._job_id,
             text=self._text,
-            prompt_tokens=self._prompt_tokens,
+            prompt_tokens=self.prompt_tokens,
             output_tokens=self.tokens,
             queue_s=self._admitted - self._submitted,
             ttft_s=self._first - self._submitted,

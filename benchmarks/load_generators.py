@@ -1,0 +1,281 @@
+"""Whether two load generators see the same server: ours, and guidellm, which shares no line with it.
+
+    python -m venv /tmp/guidellm && /tmp/guidellm/bin/pip install guidellm==0.8.1  # several GB: it brings torch
+    python benchmarks/load_generators.py --guidellm /tmp/guidellm/bin/guidellm [--model scripted|embedded]
+                                         [--at-once 1,4] [--requests N] [--rounds N] [--step-ms MS] [--json FILE]
+
+`main.py serve` over a scripted worker (64 lines, a line a step), or over the bundled model (8 rows, greedy, at most 64
+tokens), is asked the same prompts in the same order by closed loops of both, in turn: ours, theirs, ours, theirs. Ours
+is serving.load over `fleet: endpoint`. Printed are the medians of all rounds, their ratio (theirs / ours) and the ratio
+of each round; then the means of what the server measured meanwhile, which tell a generator that slows the machine
+down, or whose requests come at other moments, from one that measures wrongly. The aim: ratios within 5 %.
+
+What the two mean by their words:
+* The clock: ours runs from the moment a request is meant to begin; theirs from the first byte of its header, when its
+  body is made and its connection is there.
+* The first token: of both the first piece with text; a chunk that only names the role is none.
+* TPOT, which they call inter-token latency: (last piece - first piece) / (tokens - 1), tokens as the server's usage
+  says, of both. What they call time per output token counts the first token in, and is not looked at.
+* Latency: ours ends with the last piece, theirs when the response has ended, after the chunks that say why it ended
+  and how many tokens it took.
+* The load: theirs asks again some milliseconds after an answer, ours at once. A worker takes requests up between its
+  steps, so a request that comes while others are answered waits up to a step longer, by chance.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.serving import server, settings
+from commands import fleets
+from human_eval_runner import load_tasks
+from serving.arrivals import Closed, Level
+from serving.load import Told, under
+from workers.protocol import Message, Reply, Request, Sampling
+
+TOKENS = 64
+SEED = TOKENS - 1  # of which a scripted worker makes 64 tokens
+FIGURES = ("ttft_s", "tpot_s", "latency_s")
+THE_SERVERS = tuple(f"server_{name}" for name in FIGURES)
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One request as its generator saw it."""
+
+    prompt: str
+    text: str
+    output_tokens: int
+    ttft_s: float
+    tpot_s: float
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one generator found in one round, and what the server did meanwhile."""
+
+    timed: Sequence[Timed]
+    server_ttft_s: float  # means, on the worker's clock
+    server_tpot_s: float
+    server_latency_s: float
+
+    def median(self, name: str) -> float:
+        values: list[float] = [getattr(one, name) for one in self.timed]
+        return statistics.median(values)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What both generators are to ask of whom."""
+
+    url: str
+    model: str
+    prompts: Sequence[str]
+    at_once: int
+
+
+def scripted_prompts(count: int) -> list[str]:
+    """Code of which a scripted worker makes as many lines as it has steps, so that each piece is a line."""
+    body = [f"    total += {line}\n" for line in range(TOKENS - 4)]
+    return [f"```python\ndef add_{number}(total):\n{''.join(body)}```" for number in range(count)]
+
+
+def prompts_of_tasks(count: int) -> list[str]:
+    return [f"Complete this function.\n```python\n{task.prompt.rstrip()}\n```" for task in load_tasks(count)]
+
+
+async def ours(asked: Asked) -> Turn:
+    config = settings(
+        "fleet=endpoint", f"endpoints=[{asked.url}]", f"model_id={asked.model}", f"max_new_tokens={TOKENS}",
+        "do_sample=false", "prompt_mode=chat",
+    )  # fmt: skip
+    sampling = Sampling(TOKENS, do_sample=False)
+    texts: dict[int, str] = {}
+    began: dict[str, float] = {}
+    found: list[Timed] = []
+    async with fleets.choose(config).make(None) as fleet:
+        worker = fleet.workers[0]
+        await worker.start()
+        before = await asyncio.to_thread(sums, asked.url)  # a start has a few tokens written
+
+        async def ask(number: int) -> Told:
+            request = Request(str(number), SEED, sampling, (Message("user", asked.prompts[number]),), stream=True)
+            submitted = time.perf_counter()
+            async with aclosing(worker.stream(request)) as items:
+                async for item in items:
+                    if isinstance(item, Reply):
+                        texts[number] = item.text
+                        first, last = submitted + item.ttft_s, submitted + item.latency_s
+                        return Told(first, last, item.prompt_tokens, item.output_tokens)
+            raise SystemExit("a request got no answer")
+
+        async for one in under(Level(Closed(asked.at_once), count=len(asked.prompts)), ask):
+            if one.ttft_s is None or one.tpot_s is None or one.output_tokens is None:
+                raise SystemExit(f"request {one.number} got {one.output_tokens} tokens, which have no TPOT")
+            prompt, text = asked.prompts[one.number], texts[one.number]
+            found.append(Timed(prompt, text, one.output_tokens, one.ttft_s, one.tpot_s, one.latency_s))
+            began[prompt] = one.sent_s
+        meanwhile = means(before, await asyncio.to_thread(sums, asked.url))
+    return Turn(sorted(found, key=lambda one: began[one.prompt]), *meanwhile)
+
+
+def theirs(asked: Asked, guidellm: Path) -> Turn:
+    """In processes of guidellm's own, of which one asks."""
+    before = sums(asked.url)
+    with tempfile.TemporaryDirectory() as folder:
+        written, config, report = Path(folder, "prompts.jsonl"), Path(folder, "run.json"), Path(folder, "report.json")
+        written.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in asked.prompts), encoding="utf-8")
+        config.write_text(json.dumps({"spec": _spec(asked, written, report)}), encoding="utf-8")
+        done = subprocess.run(
+            [guidellm, "run", "--config", config, "--disable-console"],
+            cwd=folder, capture_output=True, text=True, check=False,
+            env=os.environ | {"GUIDELLM__MAX_WORKER_PROCESSES": "1", "HF_HUB_OFFLINE": "1", "HF_HOME": folder},
+        )  # fmt: skip
+        if done.returncode or not report.exists():
+            raise SystemExit(f"guidellm failed:\n{done.stdout}{done.stderr}")
+        told = json.loads(report.read_text(encoding="utf-8"))["benchmarks"][0]["requests"]
+    if told["errored"] or told["incomplete"]:
+        raise SystemExit(f"guidellm got no answer to some requests: {(told['errored'] or told['incomplete'])[0]}")
+    rows = sorted(told["successful"], key=lambda row: row["request_start_time"])
+    return Turn([timed_by_guidellm(row) for row in rows], *means(before, sums(asked.url)))
+
+
+def _spec(asked: Asked, prompts: Path, report: Path) -> dict[str, Any]:
+    return {
+        "backend": {
+            "kind": "openai_http", "target": asked.url, "model": asked.model, "max_tokens": TOKENS,
+            "extras": {"body": {"seed": SEED, "temperature": 0}},
+        },
+        "profile": {"kind": "concurrent", "streams": [asked.at_once]},
+        "constraints": [{"kind": "max_requests", "count": len(asked.prompts)}],
+        "data": [{"kind": "json_file", "path": str(prompts)}],
+        "outputs": [{"kind": "json", "path": str(report)}],
+    }  # fmt: skip
+
+
+def timed_by_guidellm(row: dict[str, Any]) -> Timed:
+    [message] = json.loads(row["request_args"])["body"]["messages"]
+    prompt = "".join(part["text"] for part in message["content"])
+    ttft_s, tpot_s = row["time_to_first_token_ms"] / 1000, row["inter_token_latency_ms"] / 1000
+    return Timed(prompt, row["output"], row["output_tokens"], ttft_s, tpot_s, row["request_latency"])
+
+
+def sums(url: str) -> dict[str, float]:
+    """The server's own count and sum of what it measured."""
+    with urllib.request.urlopen(url.removesuffix("/v1") + "/metrics", timeout=10) as response:
+        text = response.read().decode()
+    return {
+        name: float(value) for name, value in re.findall(r"^(swarmeval_\w+_seconds_(?:sum|count)) (\S+)$", text, re.M)
+    }
+
+
+def means(before: dict[str, float], after: dict[str, float]) -> tuple[float, float, float]:
+    """TTFT, TPOT and latency of what the server answered between two looks."""
+
+    def mean(name: str) -> float:
+        total, count = f"swarmeval_{name}_seconds_sum", f"swarmeval_{name}_seconds_count"
+        return (after[total] - before[total]) / (after[count] - before[count])
+
+    return mean("ttft"), mean("tpot"), mean("latency")
+
+
+def compared(at_once: int, rounds: Sequence[tuple[Turn, Turn]]) -> dict[str, Any]:
+    """The figures of one level, and whether both asked the same and were answered the same."""
+    found: dict[str, Any] = {
+        "at_once": at_once,
+        "same_order": all([one.prompt for one in a.timed] == [one.prompt for one in b.timed] for a, b in rounds),
+        "same_answers": all(answers(a) == answers(b) for a, b in rounds),
+    }
+    for name in FIGURES:
+        mine, other = (
+            statistics.median(getattr(one, name) for pair in rounds for one in pair[which].timed) for which in (0, 1)
+        )
+        found[name] = beside(mine, other, [b.median(name) / a.median(name) for a, b in rounds])
+    for name in THE_SERVERS:
+        mine, other = (statistics.median(getattr(pair[which], name) for pair in rounds) for which in (0, 1))
+        found[name] = beside(mine, other, [getattr(b, name) / getattr(a, name) for a, b in rounds])
+    return found
+
+
+def answers(turn: Turn) -> dict[str, tuple[str, int]]:
+    return {one.prompt: (one.text, one.output_tokens) for one in turn.timed}
+
+
+def beside(mine: float, other: float, each: Sequence[float]) -> dict[str, Any]:
+    return {"ours": mine, "theirs": other, "ratio": other / mine, "of_each_round": each}
+
+
+def show(found: dict[str, Any]) -> None:
+    order = "the same order" if found["same_order"] else "NOT THE SAME ORDER"
+    same = "the same answers" if found["same_answers"] else "NOT THE SAME ANSWERS"
+    print(f"{found['at_once']} at once, {order}, {same}; milliseconds:")
+    for name in (*FIGURES, *THE_SERVERS):
+        row = found[name]
+        each = " ".join(f"{ratio:.3f}" for ratio in row["of_each_round"])
+        print(
+            f"  {name.removesuffix('_s').replace('_', ' '):<15} ours {1000 * row['ours']:9.2f}"
+            f"   theirs {1000 * row['theirs']:9.2f}   ratio {row['ratio']:.3f}   ({each})",
+            flush=True,
+        )
+
+
+def served(model: str, folder: str, step_s: float) -> AbstractContextManager[tuple[str, int]]:
+    if model == "embedded":
+        return server("engine_rows=8", f"max_new_tokens={TOKENS}")
+    script = Path(folder, "script.json")
+    script.write_text(json.dumps({"rows": 8, "steps": TOKENS, "step_s": step_s}), encoding="utf-8")
+    return server("engine=scripted", f"model_id={script}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--guidellm", type=Path, required=True, help="its executable, in an environment of its own")
+    parser.add_argument("--model", choices=("scripted", "embedded"), default="scripted")
+    parser.add_argument("--at-once", default="1,4", help="closed loops of so many")
+    parser.add_argument("--requests", type=int, default=24, help="of each generator in each round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--step-ms", type=float, default=40.0, help="that a scripted worker takes for a line")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    prompts = (scripted_prompts if options.model == "scripted" else prompts_of_tasks)(options.requests)
+    guidellm = options.guidellm.absolute()
+    version = subprocess.run([guidellm, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    print(f"{version}; {options.model}, {options.rounds} rounds of {len(prompts)} requests each", flush=True)
+    levels, kept = [], []
+    with tempfile.TemporaryDirectory() as folder, served(options.model, folder, options.step_ms / 1000) as (url, _):
+        for at_once in map(int, options.at_once.split(",")):
+            asked = Asked(url, options.model, prompts, at_once)
+            rounds = [(asyncio.run(ours(asked)), theirs(asked, guidellm)) for _ in range(options.rounds)]
+            levels.append(compared(at_once, rounds))
+            kept.append(
+                [
+                    [{name: getattr(one, name) for name in FIGURES} for one in turn.timed]
+                    for pair in rounds
+                    for turn in pair
+                ]
+            )
+            show(levels[-1])
+    if options.json:
+        found = {"their_version": version, "model": options.model, "levels": levels, "requests": kept}
+        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

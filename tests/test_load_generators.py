@@ -1,0 +1,43 @@
+"""What `benchmarks/load_generators.py` makes of two generators' figures; neither is asked here."""
+
+import json
+
+from benchmarks.load_generators import Timed, Turn, compared, scripted_prompts, timed_by_guidellm
+from workers.protocol import Message, Piece, Replica, Reply, Request, Sampling
+from workers.replica_spec import Script
+from workers.scripted import ScriptedReplica
+
+
+def turn(*seconds: float, text: str = "x") -> Turn:
+    timed = [Timed(str(number), text, 3, ttft, ttft / 10, 2 * ttft) for number, ttft in enumerate(seconds)]
+    return Turn(timed, 0.1, 0.01, 1.0)
+
+
+def test_medians_are_of_all_rounds_and_ratios_theirs_to_ours() -> None:
+    found = compared(4, [(turn(1.0, 2.0), turn(2.0, 4.0)), (turn(3.0, 4.0), turn(3.0, 4.0))])
+    assert found["ttft_s"] == {"ours": 2.5, "theirs": 3.5, "ratio": 1.4, "of_each_round": [2.0, 1.0]}
+    assert found["server_latency_s"]["ratio"] == 1.0
+    assert (found["same_order"], found["same_answers"]) == (True, True)
+    other = compared(4, [(turn(1.0), turn(1.0, text="y"))])
+    assert (other["same_order"], other["same_answers"]) == (True, False)
+
+
+def test_a_row_of_guidellms_report_is_read() -> None:
+    content = [{"type": "text", "text": "say "}, {"type": "text", "text": "x"}]
+    row = {
+        "request_args": json.dumps({"body": {"messages": [{"role": "user", "content": content}]}}),
+        "output": "x", "output_tokens": 3, "time_to_first_token_ms": 250.0, "inter_token_latency_ms": 500.0,
+        "request_latency": 1.5,
+    }  # fmt: skip
+    assert timed_by_guidellm(row) == Timed("say x", "x", 3, 0.25, 0.5, 1.5)
+
+
+def test_a_scripted_worker_answers_each_prompt_with_64_tokens_in_64_pieces() -> None:
+    replica: Replica = ScriptedReplica(Script(steps=64), "cpu:0", 0)
+    [prompt] = scripted_prompts(1)
+    replica.submit(Request("a", 63, Sampling(64), (Message("user", prompt),), stream=True))
+    pieces: list[Piece] = []
+    while not (answers := replica.step()):
+        pieces += replica.pieces()
+    assert len(pieces) == 63  # the last comes with the answer
+    assert [answer.output_tokens for answer in answers if isinstance(answer, Reply)] == [64]
