@@ -178,7 +178,8 @@ with opened(config, plan, {}, False) as record:
     fleet = EchoFleet([EchoWorker("cuda:1"), EchoWorker("cuda:3")])
     with Watching(config, record, fleet, devices, NoTracker()) as watching:
         hooks = Hooks(lambda k, _: make_request(plan, k, "chat", config), watching.ready, watching.publish)
-        print(carry_out(config, record, watching.fleet, hooks, watching.facts, watching.inside).summary)
+        facts = lambda: watching.facts(record.ledger)
+        print(carry_out(config, record, watching.fleet, hooks, facts, watching.inside).summary)
 """
 
 
