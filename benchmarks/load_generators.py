@@ -6,9 +6,10 @@
 
 `main.py serve` over a scripted worker (64 lines, a line a step), or over the bundled model (8 rows, greedy, at most 64
 tokens), is asked the same prompts in the same order by closed loops of both, in turn: ours, theirs, ours, theirs. Ours
-is serving.load over `fleet: endpoint`. Printed are the medians of all rounds, their ratio (theirs / ours) and the ratio
-of each round; then the means of what the server measured meanwhile, which tell a generator that slows the machine
-down, or whose requests come at other moments, from one that measures wrongly. The aim: ratios within 5 %.
+is serving.load over `fleet: endpoint`. Both ask through a witness (witness.py), who passes all on and times it. Printed
+are the medians of all rounds, their ratio (theirs / ours) and that of each round; the same as the witness saw it, which
+tells a generator whose requests fared otherwise from one that measures otherwise; and what is left: the ratio of what
+theirs says to what passed, over the same of ours. The aim: within 5 %.
 
 What the two mean by their words:
 * The clock: ours runs from the moment a request is meant to begin; theirs from the first byte of its header, when its
@@ -18,21 +19,19 @@ What the two mean by their words:
   says, of both. What they call time per output token counts the first token in, and is not looked at.
 * Latency: ours ends with the last piece, theirs when the response has ended, after the chunks that say why it ended
   and how many tokens it took.
-* The load: theirs asks again some milliseconds after an answer, ours at once. A worker takes requests up between its
-  steps, so a request that comes while others are answered waits up to a step longer, by chance.
+* The load: theirs asks again some 10 ms after an answer, ours at once. A worker takes requests up between its steps:
+  with several at once one that comes just after a step has begun waits for its end, and then for its own.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
@@ -43,6 +42,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.serving import server, settings
+from benchmarks.witness import Seen, witness
 from commands import fleets
 from human_eval_runner import load_tasks
 from serving.arrivals import Closed, Level
@@ -52,7 +52,6 @@ from workers.protocol import Message, Reply, Request, Sampling
 TOKENS = 64
 SEED = TOKENS - 1  # of which a scripted worker makes 64 tokens
 FIGURES = ("ttft_s", "tpot_s", "latency_s")
-THE_SERVERS = tuple(f"server_{name}" for name in FIGURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +68,10 @@ class Timed:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one generator found in one round, and what the server did meanwhile."""
+    """What one generator found in one round, and what its witness saw."""
 
     timed: Sequence[Timed]
-    server_ttft_s: float  # means, on the worker's clock
-    server_tpot_s: float
-    server_latency_s: float
-
-    def median(self, name: str) -> float:
-        values: list[float] = [getattr(one, name) for one in self.timed]
-        return statistics.median(values)
+    seen: Sequence[Seen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +94,7 @@ def prompts_of_tasks(count: int) -> list[str]:
     return [f"Complete this function.\n```python\n{task.prompt.rstrip()}\n```" for task in load_tasks(count)]
 
 
-async def ours(asked: Asked) -> Turn:
+async def ours(asked: Asked) -> list[Timed]:
     config = settings(
         "fleet=endpoint", f"endpoints=[{asked.url}]", f"model_id={asked.model}", f"max_new_tokens={TOKENS}",
         "do_sample=false", "prompt_mode=chat",
@@ -113,7 +106,6 @@ async def ours(asked: Asked) -> Turn:
     async with fleets.choose(config).make(None) as fleet:
         worker = fleet.workers[0]
         await worker.start()
-        before = await asyncio.to_thread(sums, asked.url)  # a start has a few tokens written
 
         async def ask(number: int) -> Told:
             request = Request(str(number), SEED, sampling, (Message("user", asked.prompts[number]),), stream=True)
@@ -132,13 +124,11 @@ async def ours(asked: Asked) -> Turn:
             prompt, text = asked.prompts[one.number], texts[one.number]
             found.append(Timed(prompt, text, one.output_tokens, one.ttft_s, one.tpot_s, one.latency_s))
             began[prompt] = one.sent_s
-        meanwhile = means(before, await asyncio.to_thread(sums, asked.url))
-    return Turn(sorted(found, key=lambda one: began[one.prompt]), *meanwhile)
+    return sorted(found, key=lambda one: began[one.prompt])
 
 
-def theirs(asked: Asked, guidellm: Path) -> Turn:
+def theirs(asked: Asked, guidellm: Path) -> list[Timed]:
     """In processes of guidellm's own, of which one asks."""
-    before = sums(asked.url)
     with tempfile.TemporaryDirectory() as folder:
         written, config, report = Path(folder, "prompts.jsonl"), Path(folder, "run.json"), Path(folder, "report.json")
         written.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in asked.prompts), encoding="utf-8")
@@ -154,7 +144,7 @@ def theirs(asked: Asked, guidellm: Path) -> Turn:
     if told["errored"] or told["incomplete"]:
         raise SystemExit(f"guidellm got no answer to some requests: {(told['errored'] or told['incomplete'])[0]}")
     rows = sorted(told["successful"], key=lambda row: row["request_start_time"])
-    return Turn([timed_by_guidellm(row) for row in rows], *means(before, sums(asked.url)))
+    return [timed_by_guidellm(row) for row in rows]
 
 
 def _spec(asked: Asked, prompts: Path, report: Path) -> dict[str, Any]:
@@ -177,25 +167,6 @@ def timed_by_guidellm(row: dict[str, Any]) -> Timed:
     return Timed(prompt, row["output"], row["output_tokens"], ttft_s, tpot_s, row["request_latency"])
 
 
-def sums(url: str) -> dict[str, float]:
-    """The server's own count and sum of what it measured."""
-    with urllib.request.urlopen(url.removesuffix("/v1") + "/metrics", timeout=10) as response:
-        text = response.read().decode()
-    return {
-        name: float(value) for name, value in re.findall(r"^(swarmeval_\w+_seconds_(?:sum|count)) (\S+)$", text, re.M)
-    }
-
-
-def means(before: dict[str, float], after: dict[str, float]) -> tuple[float, float, float]:
-    """TTFT, TPOT and latency of what the server answered between two looks."""
-
-    def mean(name: str) -> float:
-        total, count = f"swarmeval_{name}_seconds_sum", f"swarmeval_{name}_seconds_count"
-        return (after[total] - before[total]) / (after[count] - before[count])
-
-    return mean("ttft"), mean("tpot"), mean("latency")
-
-
 def compared(at_once: int, rounds: Sequence[tuple[Turn, Turn]]) -> dict[str, Any]:
     """The figures of one level, and whether both asked the same and were answered the same."""
     found: dict[str, Any] = {
@@ -204,36 +175,43 @@ def compared(at_once: int, rounds: Sequence[tuple[Turn, Turn]]) -> dict[str, Any
         "same_answers": all(answers(a) == answers(b) for a, b in rounds),
     }
     for name in FIGURES:
-        mine, other = (
-            statistics.median(getattr(one, name) for pair in rounds for one in pair[which].timed) for which in (0, 1)
-        )
-        found[name] = beside(mine, other, [b.median(name) / a.median(name) for a, b in rounds])
-    for name in THE_SERVERS:
-        mine, other = (statistics.median(getattr(pair[which], name) for pair in rounds) for which in (0, 1))
-        found[name] = beside(mine, other, [getattr(b, name) / getattr(a, name) for a, b in rounds])
+        mine, other = ([one for pair in rounds for one in pair[which].timed] for which in (0, 1))
+        found[name] = beside(median(mine, name), median(other, name))
+        found[name]["of_each_round"] = [median(b.timed, name) / median(a.timed, name) for a, b in rounds]
+        passed, others = ([one for pair in rounds for one in pair[which].seen] for which in (0, 1))
+        found[name]["witness"] = beside(median(passed, name), median(others, name))
+        found[name]["left"] = found[name]["ratio"] / found[name]["witness"]["ratio"]
     return found
+
+
+def median(of: Sequence[Timed] | Sequence[Seen], name: str) -> float:
+    values: list[float] = [getattr(one, name) for one in of]
+    return statistics.median(values)
 
 
 def answers(turn: Turn) -> dict[str, tuple[str, int]]:
     return {one.prompt: (one.text, one.output_tokens) for one in turn.timed}
 
 
-def beside(mine: float, other: float, each: Sequence[float]) -> dict[str, Any]:
-    return {"ours": mine, "theirs": other, "ratio": other / mine, "of_each_round": each}
+def beside(mine: float, other: float) -> dict[str, Any]:
+    return {"ours": mine, "theirs": other, "ratio": other / mine}
 
 
 def show(found: dict[str, Any]) -> None:
     order = "the same order" if found["same_order"] else "NOT THE SAME ORDER"
     same = "the same answers" if found["same_answers"] else "NOT THE SAME ANSWERS"
     print(f"{found['at_once']} at once, {order}, {same}; milliseconds:")
-    for name in (*FIGURES, *THE_SERVERS):
-        row = found[name]
+    for name in FIGURES:
+        row, seen = found[name], found[name]["witness"]
         each = " ".join(f"{ratio:.3f}" for ratio in row["of_each_round"])
         print(
-            f"  {name.removesuffix('_s').replace('_', ' '):<15} ours {1000 * row['ours']:9.2f}"
-            f"   theirs {1000 * row['theirs']:9.2f}   ratio {row['ratio']:.3f}   ({each})",
+            f"  {name.removesuffix('_s'):<8}{figures(row)} ({each})   witness {figures(seen)}   left {row['left']:.3f}",
             flush=True,
         )
+
+
+def figures(row: dict[str, Any]) -> str:
+    return f"ours {1000 * row['ours']:8.2f}  theirs {1000 * row['theirs']:8.2f}  ratio {row['ratio']:.3f}"
 
 
 def served(model: str, folder: str, step_s: float) -> AbstractContextManager[tuple[str, int]]:
@@ -258,22 +236,23 @@ def main() -> None:
     guidellm = options.guidellm.absolute()
     version = subprocess.run([guidellm, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     print(f"{version}; {options.model}, {options.rounds} rounds of {len(prompts)} requests each", flush=True)
-    levels, kept = [], []
-    with tempfile.TemporaryDirectory() as folder, served(options.model, folder, options.step_ms / 1000) as (url, _):
+    levels = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(options.model, folder, options.step_ms / 1000) as (server_url, _),
+        witness(server_url) as (url, seen),
+    ):
+
+        def turn(timed: Sequence[Timed]) -> Turn:
+            return Turn(timed, seen()[-len(timed) :])  # a start has a few tokens written before
+
         for at_once in map(int, options.at_once.split(",")):
             asked = Asked(url, options.model, prompts, at_once)
-            rounds = [(asyncio.run(ours(asked)), theirs(asked, guidellm)) for _ in range(options.rounds)]
+            rounds = [(turn(asyncio.run(ours(asked))), turn(theirs(asked, guidellm))) for _ in range(options.rounds)]
             levels.append(compared(at_once, rounds))
-            kept.append(
-                [
-                    [{name: getattr(one, name) for name in FIGURES} for one in turn.timed]
-                    for pair in rounds
-                    for turn in pair
-                ]
-            )
             show(levels[-1])
     if options.json:
-        found = {"their_version": version, "model": options.model, "levels": levels, "requests": kept}
+        found = {"their_version": version, "model": options.model, "levels": levels}
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 

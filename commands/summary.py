@@ -18,8 +18,8 @@ def say(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError as error:
-        log.warning("the summary could not be printed: %s", error)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered goes nowhere, in silence
+        log.warning("the summary could not be printed: %s", error)  # last: what is logged may be said here as well
 
 
 def summary(

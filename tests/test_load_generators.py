@@ -3,23 +3,42 @@
 import json
 
 from benchmarks.load_generators import Timed, Turn, compared, scripted_prompts, timed_by_guidellm
+from benchmarks.witness import Answer, Seen
+from serving.bodies import DONE, Speech
 from workers.protocol import Message, Piece, Replica, Reply, Request, Sampling
 from workers.replica_spec import Script
 from workers.scripted import ScriptedReplica
 
 
 def turn(*seconds: float, text: str = "x") -> Turn:
+    """Of requests that took half a second less than their generator says."""
     timed = [Timed(str(number), text, 3, ttft, ttft / 10, 2 * ttft) for number, ttft in enumerate(seconds)]
-    return Turn(timed, 0.1, 0.01, 1.0)
+    return Turn(timed, [Seen(one.ttft_s - 0.5, one.tpot_s, one.latency_s - 0.5) for one in timed])
 
 
 def test_medians_are_of_all_rounds_and_ratios_theirs_to_ours() -> None:
     found = compared(4, [(turn(1.0, 2.0), turn(2.0, 4.0)), (turn(3.0, 4.0), turn(3.0, 4.0))])
-    assert found["ttft_s"] == {"ours": 2.5, "theirs": 3.5, "ratio": 1.4, "of_each_round": [2.0, 1.0]}
-    assert found["server_latency_s"]["ratio"] == 1.0
+    witness = {"ours": 2.0, "theirs": 3.0, "ratio": 1.5}
+    assert found["ttft_s"] == {
+        "ours": 2.5, "theirs": 3.5, "ratio": 1.4, "of_each_round": [2.0, 1.0], "witness": witness, "left": 1.4 / 1.5
+    }  # fmt: skip
+    assert found["tpot_s"]["left"] == 1.0
     assert (found["same_order"], found["same_answers"]) == (True, True)
     other = compared(4, [(turn(1.0), turn(1.0, text="y"))])
     assert (other["same_order"], other["same_answers"]) == (True, False)
+
+
+def test_a_witness_times_text_and_no_role_however_it_is_cut() -> None:
+    speech, piece = Speech("id", "m", True, 1, counting=True), Piece("a", '"x"', 1, 5)
+    reply = Reply("a", '"x"y', 5, 3, 0.0, 0.0, 0.0, "stop")
+    answer = Answer(10.0)
+    assert answer.take(speech.opening(0, piece), 11.0) is None
+    said = speech.piece(0, piece.text, piece)
+    cut = said.index(b"content") + 4
+    assert answer.take(said[:cut], 12.0) is None
+    assert answer.take(said[cut:], 13.0) is None
+    assert answer.take(speech.piece(0, "y", reply) + speech.ending(0, reply), 15.0) is None
+    assert answer.take(speech.tokens([reply]) + DONE, 16.0) == Seen(3.0, 1.0, 5.0)
 
 
 def test_a_row_of_guidellms_report_is_read() -> None:

@@ -101,6 +101,25 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
             assert server.ended() == 0
 
 
+def test_one_whose_reader_has_gone_can_be_ended(tmp_path: Path) -> None:
+    """What it would say of its end is lost, the end is not."""
+    reading, writing = os.pipe()
+    words = ["engine=scripted", "model_id=scripted", "serve_port=0"]
+    with subprocess.Popen(
+        [sys.executable, "main.py", "serve", "--config", "config/smoke.yaml", "--set", *words],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=writing, stderr=writing,
+    ) as process:  # fmt: skip
+        os.close(writing)
+        with os.fdopen(reading) as lines:
+            while not lines.readline().startswith("ready: "):
+                assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

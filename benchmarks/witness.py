@@ -1,0 +1,111 @@
+"""Someone between the clients of `main.py serve` and it, who times what passes. `python witness.py PORT FILE`.
+
+Shares no line with either, and knows little: a request begins with the bytes that begin with POST, a piece is an event
+whose content is not empty, the last count of tokens in an answer is its own, and [DONE] ends it.
+"""
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PIECE = re.compile(rb'"content":"(?!")')
+COUNT = re.compile(rb'"completion_tokens":(\d+)')
+OVERLAP = 64  # bytes, of what may be cut in two
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One answer as it passed."""
+
+    ttft_s: float
+    tpot_s: float
+    latency_s: float
+
+
+@contextmanager
+def witness(url: str) -> Iterator[tuple[str, Callable[[], Sequence[Seen]]]]:
+    """In a process of its own, before the server at this URL: the URL to ask instead, and what passed so far."""
+    port = url.removesuffix("/v1").rpartition(":")[2]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "seen.jsonl")
+        file.touch()
+        words = [sys.executable, __file__, port, str(file)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            here = process.stdout.readline().strip()
+            try:
+                yield (
+                    f"http://127.0.0.1:{here}/v1",
+                    lambda: [Seen(*json.loads(line)) for line in file.read_text(encoding="ascii").splitlines()],
+                )
+            finally:
+                process.terminate()
+
+
+class Answer:
+    """An answer as it passes."""
+
+    def __init__(self, asked_at: float) -> None:
+        self._asked_at = asked_at
+        self._first_at = self._last_at = 0.0
+        self._tokens = 0
+        self._tail = b""
+
+    def take(self, data: bytes, now: float) -> Seen | None:
+        """What came of it, once it has ended."""
+        known, text = len(self._tail), self._tail + data
+        if any(found.end() > known for found in PIECE.finditer(text)):
+            self._first_at = self._first_at or now
+            self._last_at = now
+        for found in COUNT.finditer(text):
+            self._tokens = int(found[1])
+        self._tail = text[-OVERLAP:]
+        if b"[DONE]" not in text or self._tokens < 2:
+            return None
+        tpot_s = (self._last_at - self._first_at) / (self._tokens - 1)
+        return Seen(self._first_at - self._asked_at, tpot_s, self._last_at - self._asked_at)
+
+
+async def watch(port: int, file: Path) -> None:
+    """Pass everything on between whoever comes and the server at a port, for good. Prints its own port."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", port)
+        answer: Answer | None = None
+
+        async def asks() -> None:
+            nonlocal answer
+            while data := await reader.read(1 << 16):
+                if data.startswith(b"POST "):
+                    answer = Answer(time.perf_counter())
+                to_server.write(data)
+            to_server.close()
+
+        async def answers() -> None:
+            nonlocal answer
+            while data := await from_server.read(1 << 16):
+                now = time.perf_counter()
+                writer.write(data)
+                if answer is not None and (seen := answer.take(data, now)):
+                    answer = None
+                    with file.open("a", encoding="ascii") as lines:
+                        lines.write(json.dumps([seen.ttft_s, seen.tpot_s, seen.latency_s]) + "\n")
+            writer.close()
+
+        await asyncio.gather(asks(), answers(), return_exceptions=True)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(watch(int(sys.argv[1]), Path(sys.argv[2])))
