@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench import endpoint_rules, fleet_rules, load_rules
+from bench.agent_settings import AgentSettings, Repairs, Samples, Temperature, TopK, TopP
 from bench.load_rules import LoadLevel
 
 WEEK_S = 604_800
@@ -23,30 +24,8 @@ NOT_MEASURED = frozenset({
     "endpoint_concurrency", "endpoint_timeout_s", "serve_host", "serve_port", "serve_key_env", "serve_queue",
 })  # fmt: skip
 
-Temperature = Annotated[float, Field(gt=0, le=10)]
-TopP = Annotated[float, Field(gt=0, le=1)]
-TopK = Annotated[int, Field(ge=0)]
 # Keys that decide what a verdict means: runs that differ in one of them were judged differently.
 JUDGED_BY = ("benchmark", "eval_timeout", "eval_memory_mb", "use_black_formatting", "accept_any_name")
-
-Repairs = Annotated[int, Field(ge=0, le=100)]
-Samples = Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-class AgentSettings(BaseModel):
-    """One entry of `agents`. What is left out falls back to the run's setting."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    name: str | None = None  # agents of one name are a profile: they are scored together as well
-    count: int = Field(1, ge=1, le=1_000_000)
-    seed: int | None = Field(None, ge=0, lt=2**63)
-    system_prompt: str | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
-    top_k: TopK | None = None
-    samples: Samples | None = None
-    max_repairs: Repairs | None = None
 
 
 class RunConfig(BaseModel):

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from bench import secrets
+from bench.agent_settings import AgentSettings
 from bench.errors import ConfigError
 from bench.load_rules import LoadLevel
-from bench.settings import AgentSettings, RunConfig
+from bench.settings import RunConfig
 
 ENTRIES: Mapping[str, type[BaseModel]] = {"agents": AgentSettings, "load": LoadLevel}  # of lists
 HINTS = {"temperature": " (for greedy decoding set do_sample: false)"}

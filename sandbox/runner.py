@@ -12,8 +12,6 @@ import signal
 import socket
 import struct
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any, Self
 
 from bench.errors import SandboxError
 from bench.records import Execution, Outcome, Program
+from sandbox import folders
 
 START_LIMIT_S = 120.0
 SPARE_S = 90.0  # what a warden may take beyond a program's time: to fork, set up, clean up
@@ -34,8 +33,6 @@ BOOT = (
     "import json, sys; root, fd, folder, mode, shown = sys.argv[1:]; sys.path.insert(0, root); "
     "from sandbox import warden; sys.path.remove(root); warden.main(int(fd), folder, mode, json.loads(shown))"
 )
-STALE_S = 3600.0
-UNKNOWN = "0"  # no number of a namespace
 HARMLESS = Program("pass")
 
 
@@ -72,7 +69,7 @@ class Sandbox:
         """Start the wardens. Raises SandboxError when programs cannot be run here."""
         if sys.platform != "linux":
             raise SandboxError(f"sandbox: programs can be judged on Linux only, this is {sys.platform}")
-        await asyncio.to_thread(sweep)
+        await asyncio.to_thread(folders.sweep)
         try:
             await asyncio.gather(*(slot.start() for slot in self._slots))
         except WardenDied as error:
@@ -186,7 +183,7 @@ class Slot:
         ours = theirs = None
         try:
             ours, theirs = socket.socketpair()
-            self._folder = tempfile.mkdtemp(prefix=f"swarmeval-{os.getpid()}-{pid_namespace()}-")
+            self._folder = folders.make()
             self._reader, self._writer = await asyncio.open_connection(sock=ours)
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-B", "-c", BOOT, str(ROOT), str(theirs.fileno()), self._folder, self._mode,
@@ -262,27 +259,6 @@ class Slot:
 
 def execution(answer: dict[str, Any]) -> Execution:
     return Execution(Outcome(answer["outcome"]), answer["detail"], answer.get("wall_s", 0.0), answer.get("cpu_s", 0.0))
-
-
-def sweep() -> None:
-    """Remove the folders of runs that were killed together with their judges: their PID is gone.
-
-    One of another PID namespace, where it may live, must be old as well.
-    """
-    for folder in Path(tempfile.gettempdir()).glob("swarmeval-*-*-*"):
-        _, pid, namespace, _ = folder.name.split("-", 3)
-        with contextlib.suppress(OSError):  # another sweeps it, or it is not ours
-            found = folder.stat()
-            ended = found.st_uid == os.geteuid() and pid.isdecimal() and not Path("/proc", pid).exists()
-            if ended and (namespace == pid_namespace() != UNKNOWN or time.time() - found.st_mtime > STALE_S):
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def pid_namespace() -> str:
-    """What tells apart the places where a PID means a process."""
-    with contextlib.suppress(OSError):
-        return str(Path("/proc/self/ns/pid").stat().st_ino)
-    return UNKNOWN
 
 
 async def end(process: asyncio.subprocess.Process) -> bytes:

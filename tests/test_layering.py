@@ -17,6 +17,7 @@ FLOORS = {
     # what a run is
     "bench.secrets": -1, "bench.errors": 0, "bench.calibration": 0, "bench.records": 0, "bench.version": 0,
     "bench.syntax": 0, "bench.endpoint_rules": 0, "bench.fleet_rules": 0.5, "bench.load_rules": 0,
+    "bench.agent_settings": 0,
     "bench.files": 1, "bench.settings": 1,
     "bench.programs": 1, "bench.regions": 1, "bench.settings_file": 1.5, "bench.repairs": 1, "bench.bodies": 1.5,
     "bench.search": 1.8, "bench.extraction": 2, "bench.journal": 2, "bench.listed": 2, "bench.plan": 2,
@@ -28,7 +29,8 @@ FLOORS = {
     "bench.task_forms": 2, "bench.benchmarks": 2.5,
     # where programs run
     "sandbox.clock": 0, "sandbox.kernel": 0, "sandbox.frames": 0, "sandbox.places": 0, "sandbox.priority": 0,
-    "sandbox.plain": 0, "sandbox.held": 0, "sandbox.lines": 0, "sandbox.evidence": 0, "sandbox.execution": 0.1,
+    "sandbox.plain": 0, "sandbox.folders": 0, "sandbox.held": 0, "sandbox.lines": 0, "sandbox.evidence": 0,
+    "sandbox.execution": 0.1,
     "sandbox.landlock": 0.25, "sandbox.seccomp": 0.25, "sandbox.namespaces": 0.25, "sandbox.answering": 0.25,
     "sandbox.asking": 0.25, "sandbox.telling": 0.25, "sandbox.guard": 0.5, "sandbox.child": 1, "sandbox.jail": 1.25,
     "sandbox.cell": 1.5, "sandbox.tester": 1.6, "sandbox.outcomes": 1.6, "sandbox.warden": 1.75, "sandbox.runner": 2,

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.agent_settings import AgentSettings
 from bench.plan import Plan, batch, batch_count, make_agents
 from bench.records import Agent, Suite, Task
-from bench.settings import AgentSettings, RunConfig
+from bench.settings import RunConfig
 
 
 def tasks(count: int) -> list[Task]:

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from bench.agent_settings import AgentSettings
 from bench.intervals import wilson
 from bench.plan import make_agents
 from bench.profiles import Profiles
 from bench.records import Agent, Job
-from bench.settings import AgentSettings, RunConfig
+from bench.settings import RunConfig
 from bench.unions import union
 from commands.summary import summary
 

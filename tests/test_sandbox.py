@@ -14,7 +14,8 @@ import pytest
 
 from bench.errors import SandboxError
 from bench.records import Execution, Outcome, Program
-from sandbox.runner import ROOT, Sandbox, pid_namespace, sweep
+from sandbox.folders import pid_namespace, sweep
+from sandbox.runner import ROOT, Sandbox
 from tests.sandboxed import MEMORY_MB, TIMEOUT_S, descendants, folders, run_all, when
 
 ENDINGS = {

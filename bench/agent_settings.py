@@ -1,0 +1,27 @@
+"""An agent of a run as people type it, and the bounds of what runs and agents both may set."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Temperature = Annotated[float, Field(gt=0, le=10)]
+TopP = Annotated[float, Field(gt=0, le=1)]
+TopK = Annotated[int, Field(ge=0)]
+Repairs = Annotated[int, Field(ge=0, le=100)]
+Samples = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class AgentSettings(BaseModel):
+    """One entry of `agents`. What is left out falls back to the run's setting."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    name: str | None = None  # agents of one name are a profile: they are scored together as well
+    count: int = Field(1, ge=1, le=1_000_000)
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    system_prompt: str | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    samples: Samples | None = None
+    max_repairs: Repairs | None = None
