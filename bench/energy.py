@@ -36,5 +36,17 @@ def energy(
     }
 
 
+Drawn = tuple[Mapping[str, float], float]  # joules by source, seconds watched
+
+
+def between(before: Drawn, after: Drawn, idle_w: Mapping[str, float]) -> float | None:
+    """Joules from one reading to a later one, above the idle machine; None where nothing tells, or not both."""
+    sources = set(before[0]) & set(after[0])
+    if not sources or not sources <= set(idle_w):
+        return None
+    seconds = after[1] - before[1]
+    return sum(after[0][source] - before[0][source] - idle_w[source] * seconds for source in sources)
+
+
 def _per(joules: float | None, count: int) -> float | None:
     return None if joules is None or not count else joules / count

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from bench.energy import between
 from bench.errors import DataError
 from bench.load_rules import LoadLevel
 from bench.settings import RunConfig
@@ -33,7 +34,6 @@ from watch.load_progress import LoadProgress
 
 FILE_TIMES = 6  # a test file may run so many times as long as one test
 LOOK_EVERY_S = 5.0  # at what holds memory
-SETTLE_S = 0.1  # between looks at whether a sample of the monitor came
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class LoadSession:
             if looking is not None:
                 looking.cancel()
         self._progress.close()
-        joules = above_idle(before, self._watching.drawn(), self._record.manifest["idle_w"])
+        joules = between(before, self._watching.drawn(), self._record.manifest["idle_w"])
         self.found.levels[-1] = LevelFacts(facts.name, facts.warmup_s, joules)
 
     async def _tidy(self, pool: Pool, asking: Asking) -> None:
@@ -172,15 +172,3 @@ def meant(level: LoadLevel, functions: int) -> Level:
     pattern = Closed(level.concurrency) if level.concurrency is not None else Open(level.rate or 0.0, level.most)
     count = functions if level.seconds is None and level.count is None else level.count
     return Level(pattern, level.seconds, count, level.warmup_s)
-
-
-Drawn = tuple[dict[str, float], float]  # joules by source, seconds watched
-
-
-def above_idle(before: Drawn, after: Drawn, idle_w: dict[str, float]) -> float | None:
-    """Joules between two readings beyond what the idle machine draws, where that is known; None: nothing tells."""
-    seconds = after[1] - before[1]
-    sources = set(before[0]) & set(after[0])
-    if not sources:
-        return None
-    return sum(after[0][one] - before[0][one] - idle_w.get(one, 0.0) * seconds for one in sources)

@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from agent_manager import Coordinator, Hooks
 from bench.audit import Audit
@@ -14,7 +15,7 @@ from bench.benchmarks import HUMANEVAL
 from bench.errors import OutputError, UserError
 from bench.settings import RunConfig
 from commands.open_run import OpenRun
-from commands.signals import handled
+from commands.signals import handled, unheeded
 from commands.summary import summary
 from human_eval_runner import Judge
 from sandbox.held import not_held
@@ -71,31 +72,52 @@ def carry_out(
     began, switches = time.monotonic(), context_switches()
     inside = inside or Inside()
     session = _Session(config, record, fleet, hooks, inside, tracer)
+    reason = Reason()
+    with contextlib.ExitStack() as quiet:
+        try:
+            with ended(reason), tracer or nullcontext():
+                reason.text = FINISHED if asyncio.run(session.run()) else DRAINED
+            if reason.text == STOPPED:
+                log.warning("stopped; the same command resumes")
+        finally:
+            score = _close(record, session, reason.text, facts, quiet)
+        if reason.text in (FINISHED, DRAINED):
+            if tracer is None:
+                write_trace(record.folder)  # an earlier session may have been traced, and killed
+            make_report(record)
+        seconds = time.monotonic() - began
+        voluntary, involuntary = (now - then for now, then in zip(context_switches(), switches, strict=True))
+        code = 130 if reason.text != FINISHED else 1 if score["failures"] else 0
+        lines = summary(
+            record.folder, score, record.manifest, reason.text, seconds, voluntary, involuntary, inside.lag.worst_ms
+        )
+        return Ending(code, score, lines)
+
+
+@dataclass(slots=True)
+class Reason:
+    """Why a session ended, as the manifest says it."""
+
+    text: str = "failed: a fault of Swarmeval itself; its traceback is on the screen"
+
+
+@contextlib.contextmanager
+def ended(reason: Reason) -> Iterator[None]:
+    """Run a session and learn why it ended; who is inside says so where it ends well. What the user did ends the block.
+
+    Raises the UserError that ended it, alone also where it came in a group.
+    """
     try:
-        reason = "failed: a fault of Swarmeval itself; its traceback is on the screen"
-        with tracer or nullcontext():
-            reason = FINISHED if asyncio.run(session.run()) else DRAINED
+        yield
     except (asyncio.CancelledError, KeyboardInterrupt):
-        reason = STOPPED
-        log.warning("stopped; the same command resumes")
+        reason.text = STOPPED
     except BaseExceptionGroup as group:
         error = user_error(group)
-        reason = f"failed: {error}"
+        reason.text = f"failed: {error}"
         raise error from None
     except UserError as error:
-        reason = f"failed: {error}"
+        reason.text = f"failed: {error}"
         raise
-    finally:
-        score = _close(record, session, reason, facts)
-    if reason in (FINISHED, DRAINED):
-        if tracer is None:
-            write_trace(record.folder)  # an earlier session may have been traced, and killed
-        make_report(record)
-    seconds = time.monotonic() - began
-    voluntary, involuntary = (after - before for after, before in zip(context_switches(), switches, strict=True))
-    code = 130 if reason != FINISHED else 1 if score["failures"] else 0
-    lines = summary(record.folder, score, record.manifest, reason, seconds, voluntary, involuntary, inside.lag.worst_ms)
-    return Ending(code, score, lines)
 
 
 class _Session:
@@ -205,12 +227,21 @@ class _Session:
 
 
 def _close(
-    record: OpenRun, session: _Session, reason: str, facts: Callable[[], Mapping[str, object]]
+    record: OpenRun,
+    session: _Session,
+    reason: str,
+    facts: Callable[[], Mapping[str, object]],
+    quiet: contextlib.ExitStack,
 ) -> dict[str, object]:
-    """Results, last status and manifest; on a full disk the journal alone must do."""
+    """Results, last status and manifest; on a full disk the journal alone must do.
+
+    Where all of a run is written Ctrl-C is heeded no more until `quiet` ends: a finished run is not interrupted.
+    """
     try:
         session.publish_writing()
         score = record.write_results(facts())
+        if reason == FINISHED:
+            quiet.enter_context(unheeded())
         session.publish_end(reason)
         record.end(reason)
     except OutputError as error:
@@ -224,12 +255,18 @@ def _close(
 
 
 def make_report(record: OpenRun) -> None:
-    """The run on one page; where that fails the log says so, and the run is what it was."""
+    """The run on one page."""
+    page(REPORT, record.folder, lambda: write_report(record.folder, record.ledger.jobs.tasks))
+
+
+def page(name: str, folder: Path, write: Callable[[], Path]) -> Path | None:
+    """The page that `write` makes; where that fails the log says so, and the run is what it was."""
     try:
-        write_report(record.folder, record.ledger.jobs.tasks)
+        return write()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (whatever is wrong with a page, the run has ended)
         why = str(error) or "interrupted"
-        log.warning("no %s: %s; `python main.py report %s` makes it later", REPORT, why, record.folder)
+        log.warning("no %s: %s; `python main.py report %s` makes it later", name, why, folder)
+        return None
 
 
 def user_error(group: BaseExceptionGroup[BaseException]) -> UserError:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -46,3 +47,19 @@ def heeded(wanted: Mapping[signal.Signals, Callable[[], object]]) -> Iterator[No
     finally:
         for number in acts:
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def unheeded() -> Iterator[None]:
+    """Ctrl-C does nothing while the block runs: its work is done, and must not be told as interrupted.
+
+    Outside the main thread nothing can be changed, and no Ctrl-C comes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

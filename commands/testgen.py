@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import closing
 from pathlib import Path
 
 from bench.errors import UserError
@@ -10,7 +11,8 @@ from commands.fleets import Chosen, choose
 from commands.load_session import Found, LoadSession
 from commands.load_summary import summary
 from commands.open_run import Record, opened_anew
-from commands.session import FINISHED, STOPPED, user_error
+from commands.session import FINISHED, STOPPED, Reason, ended, page
+from commands.signals import unheeded
 from commands.summary import say
 from commands.watching import Watching
 from serving import load_facts, rows
@@ -28,36 +30,28 @@ def testgen(config: RunConfig) -> int:
     """Put load on what answers, write and weigh the tests, report; gives the exit code. Raises UserError."""
     roots(config.packages)  # before anything is loaded, moved or made
     chosen = choose(config)
-    with opened_anew(config) as record, LoadProgress() as progress, shown(progress.note, config.verbose):
+    with opened_anew(config) as record, closing(LoadProgress()) as progress, shown(progress.note, config.verbose):
         record.note(hardware=hardware(), **chosen.facts())
         record.begin()
         tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
         watching = Watching(config, record, chosen.make(None), chosen.here, tracker)
         session = LoadSession(config, record, watching, progress)
-        reason = "failed: a fault of Swarmeval itself; its traceback is on the screen"
+        reason = Reason()
         try:
-            with watching:
-                asyncio.run(session.run())
-                watching.end()
-            reason = FINISHED
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            reason = STOPPED
-        except BaseExceptionGroup as group:
-            error = user_error(group)
-            reason = f"failed: {error}"
-            raise error from None
-        except UserError as error:
-            reason = f"failed: {error}"
-            raise
+            with ended(reason):
+                with watching:
+                    asyncio.run(session.run())
+                    watching.end()
+                reason.text = FINISHED
         finally:
-            page = _close(config, chosen, record, session.found, reason)
+            report = _close(config, chosen, record, session.found, reason.text)
             tracker.finish({})
-    if page is None:
-        say(f"{reason}; there is no report")
-        return 130 if reason == STOPPED else 2
-    text, failed = summary(record.folder, page, session.found, reason)
+    if report is None:
+        say(f"{reason.text}; there is no report")
+        return 130 if reason.text == STOPPED else 2
+    text, failed = summary(record.folder, report, session.found, reason.text)
     say(text)
-    return 130 if reason == STOPPED else 1 if failed else 0
+    return 130 if reason.text == STOPPED else 1 if failed else 0
 
 
 def _close(config: RunConfig, chosen: Chosen, record: Record, found: Found, reason: str) -> Path | None:
@@ -65,15 +59,16 @@ def _close(config: RunConfig, chosen: Chosen, record: Record, found: Found, reas
 
     What cannot be written there is logged: it must not hide why the run ended.
     """
-    from watch.load_report import write  # brings scipy and statsmodels along
+    from watch.load_report import NAME, write  # brings scipy and statsmodels along
 
-    try:
-        load_facts.write(record.folder, facts(config, chosen, record, found, reason == FINISHED))
-        record.end(reason)
-        return write(record.folder) if (record.folder / rows.NAME).exists() else None
-    except UserError as error:
-        log.warning("%s", error)
-        return None
+    with unheeded():
+        try:
+            load_facts.write(record.folder, facts(config, chosen, record, found, reason == FINISHED))
+            record.end(reason)
+        except UserError as error:
+            log.warning("%s", error)
+        asked = (record.folder / rows.NAME).exists()
+        return page(NAME, record.folder, lambda: write(record.folder)) if asked else None
 
 
 def facts(config: RunConfig, chosen: Chosen, record: Record, found: Found, finished: bool) -> LoadFacts:

@@ -33,7 +33,7 @@ class LevelFacts:
 
     name: str  # as in requests.csv
     warmup_s: float = 0.0
-    joules: float | None = None  # that it took, above idle where that is known
+    joules: float | None = None  # that it took, above the idle machine; None where that is not known
 
 
 @dataclass(frozen=True, slots=True)

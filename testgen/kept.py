@@ -12,6 +12,7 @@ import msgspec
 
 from bench.errors import DataError, OutputError
 from bench.files import cannot_write, replaced
+from bench.secrets import scrub
 from testgen.combine import Combined, Kept
 from testgen.files import Written
 
@@ -44,7 +45,7 @@ def folder(run: Path, round_: int) -> Path:
 
 def line(run: Path, level: str, written: Written) -> Line:
     module, combined = written.module, written.combined
-    failed = {name: why for name, why in written.failed.items() if why != NOT_ASKED}
+    failed = {name: scrub(why) for name, why in written.failed.items() if why != NOT_ASKED}
     left_out = set(written.failed) - set(failed)
     return Line(
         level, module.name, module.file.package, str(module.file.path),

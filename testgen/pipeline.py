@@ -7,7 +7,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,7 +66,6 @@ class Pipeline:
         self._names = names
         self._tellings = tellings
         self._pause_s = pause_s
-        self._thread = ThreadPoolExecutor(1, "combining")
         self._heard: dict[int, Heard] = {}
         self._files: dict[int, TestFiles] = {}  # by round
         self._rows: dict[tuple[int, str], list[Row]] = {}  # that wait for their test file
@@ -78,12 +77,13 @@ class Pipeline:
         """
         name = str(level.pattern)
         try:
-            async with aclosing(under(level, lambda number: self._ask(name, number), seed)) as ended:
-                async for measured in ended:
-                    self._tellings.ended(measured)
-                    heard = self._heard.pop(measured.number)
-                    self._rows.setdefault(heard.turn.key, []).append(_row(name, heard.turn, measured))
-                    await finished(self._take(name, heard, measured))
+            with ThreadPoolExecutor(1, "combining") as thread:
+                async with aclosing(under(level, lambda number: self._ask(name, number), seed)) as ended:
+                    async for measured in ended:
+                        self._tellings.ended(measured)
+                        heard = self._heard.pop(measured.number)
+                        self._rows.setdefault(heard.turn.key, []).append(_row(name, heard.turn, measured))
+                        await finished(self._take(name, heard, measured, thread))
         finally:
             self._workload.cut()
             self._heard.clear()
@@ -122,20 +122,23 @@ class Pipeline:
                         return Told(first_at, now, item.prompt_tokens, item.output_tokens), self._asking.code(item.text)
                     else:
                         error = item.reason
-        except (WorkerDied, Unready) as fault:
-            error = str(fault)
+        except WorkerDied as death:
+            error = str(death)
+        except Unready:
+            error = "no replica was ready"
         return Told(None, time.perf_counter(), None, None, error), None
 
-    async def _take(self, level: str, heard: Heard, measured: Measured) -> None:
+    async def _take(self, level: str, heard: Heard, measured: Measured, thread: Executor) -> None:
         """Give the reply to its module; tell of it, if this was the last answer for it."""
         files, context = self._files[heard.turn.round], heard.turn.context
         if heard.text is None:
             take = functools.partial(files.fail, context, measured.error or "no reply")
         else:
             take = functools.partial(files.answer, context, heard.text)
-        # In a thread: a module's replies may take a second to combine, and others' clocks run.
-        loop = asyncio.get_running_loop()
-        written = await loop.run_in_executor(self._thread, take) if files.is_last(context) else take()
+        if files.is_last(context):  # a module's replies may take a second to combine, and others' clocks run
+            written = await asyncio.get_running_loop().run_in_executor(thread, take)
+        else:
+            written = take()
         if written is not None:
             level_began = heard.at - measured.last_s
             self._tell(level, heard.turn.key, written, time.perf_counter() - level_began)

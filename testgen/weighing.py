@@ -1,7 +1,7 @@
 """What all test files of a run are worth: worth.jsonl, a line a module, and the sums of each package."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,7 +119,3 @@ async def _one(run: Path, weigher: Weigher, line: kept.Line) -> Weighed | None:
 
 def _module(line: kept.Line) -> Module | None:
     return read_module(File(line.package, line.module, Path(line.source)), Skips())
-
-
-def cells(sums: Mapping[str, Sums]) -> dict[str, dict[str, int | float | None]]:
-    return {package: one.cells() for package, one in sorted(sums.items())}

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.ended_run import energy_wh
-from bench.energy import energy
+from bench.energy import between, energy
 from bench.records import DeviceSample
 from tests.fake_nvml import compiled, run_with
 from watch.energy import Before, Meter, Rapl, earlier, idle_watts
@@ -206,3 +206,11 @@ def test_a_run_on_gpus_says_what_it_drew_and_what_its_devices_held(tmp_path: Pat
     assert kinds[:2] == [("memory", "cuda:1"), ("memory", "cuda:3")]
     assert {("loaded", "cuda:1"), ("loaded", "cuda:3")} <= set(kinds)
     assert (events[0]["text"], events[-1]["text"]) == ("before loading 20,000 MiB", "after inference 20,000 MiB")
+
+
+def test_what_a_part_of_a_run_took_is_what_lies_between_two_readings_above_idle() -> None:
+    before, after = ({"rapl": 100.0, "nvml": 50.0}, 10.0), ({"rapl": 300.0, "nvml": 250.0}, 20.0)
+    assert between(before, after, {"rapl": 5.0, "nvml": 10.0}) == (200 - 50) + (200 - 100)
+    assert between(before, after, {"rapl": 5.0}) is None  # what the idle machine draws is not known of both
+    assert between(({}, 0.0), after, {"rapl": 5.0, "nvml": 10.0}) is None
+    assert between(before, ({"rapl": 300.0}, 20.0), {"rapl": 5.0, "nvml": 10.0}) == 150

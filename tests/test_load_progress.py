@@ -1,6 +1,7 @@
 """How a load run is shown: few lines where nobody looks, one line that renews itself on a terminal."""
 
 import io
+from contextlib import closing
 
 import pytest
 
@@ -27,7 +28,7 @@ class Gone(io.StringIO):
 
 def test_elsewhere_a_line_begins_a_phase_one_comes_every_thirty_seconds_and_one_ends_it() -> None:
     stream, clock = io.StringIO(), Clock()
-    with LoadProgress(stream, clock) as progress:
+    with closing(LoadProgress(stream, clock)) as progress:
         progress.say("loading the model")
         clock.now = 5.0
         progress.begin("4 at once", 100)
@@ -45,7 +46,7 @@ def test_elsewhere_a_line_begins_a_phase_one_comes_every_thirty_seconds_and_one_
 def test_on_a_terminal_the_line_is_erased_before_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     stream, clock = Terminal(), Clock()
-    with LoadProgress(stream, clock) as progress:
+    with closing(LoadProgress(stream, clock)) as progress:
         progress.begin("2/s")
         clock.now = 1.0
         progress.ended(0.5)
@@ -57,7 +58,7 @@ def test_on_a_terminal_the_line_is_erased_before_the_next(monkeypatch: pytest.Mo
 
 
 def test_a_screen_that_is_gone_ends_nothing() -> None:
-    with LoadProgress(Gone(), Clock()) as progress:
+    with closing(LoadProgress(Gone(), Clock())) as progress:
         progress.begin("2/s")
         progress.ended(0.5)
         progress.note("something")

@@ -7,8 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self, TextIO
+from typing import TextIO
 
 from bench.stats import percentile
 from watch.progress import DRAW_EVERY_S, LINE_EVERY_S, can_draw, hms
@@ -17,7 +16,7 @@ RECENT = 200  # answers that the median is of
 
 
 class LoadProgress:
-    """One phase after another: levels of load, then the weighing. Losing the terminal ends it in silence."""
+    """One phase after another: levels of load, then the weighing. To be closed. Losing the terminal loses no run."""
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream or sys.stderr
@@ -61,14 +60,6 @@ class LoadProgress:
         if self._phase:
             self.note(self._line())
             self._phase = ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _show(self) -> None:
         self._due = self._clock() + (DRAW_EVERY_S if self._draws else LINE_EVERY_S)
