@@ -91,9 +91,10 @@ def _ray(config: RunConfig) -> Chosen:
     from workers.ray_cluster import Cluster
     from workers.ray_fleet import RayFleet
 
+    script = _script(config)
     cluster = Cluster.join(config.ray_address, os.environ)
     ours = {"python": platform.python_version(), **{name: metadata.version(name) for name in ray_nodes.needed(config)}}
-    fleet = RayFleet(cluster, config, ours, lambda model, device: replica(config, model, device))
+    fleet = RayFleet(cluster, config, ours, lambda model, device: replica(config, model, device, script=script))
     try:
         fleet.gather()
     except DeviceError:

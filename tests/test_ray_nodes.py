@@ -11,7 +11,7 @@ from bench.settings import RunConfig
 from bench.settings_file import load, parse_set, validate
 from workers.ray_cluster import Cluster, check_reachable
 from workers.ray_fleet import RayFleet
-from workers.ray_nodes import Found, Node, named, slots, unfit
+from workers.ray_nodes import Found, Look, Node, named, slots, unfit
 from workers.replica_spec import ReplicaSpec
 
 OURS = {"python": "3.12.1", "torch": "2.13.0+cpu", "ray": "2.60.0"}
@@ -69,13 +69,13 @@ def test_an_unfit_node_is_named_with_what_was_found_and_what_to_do() -> None:
 class MadeUp(Cluster):
     """A cluster that is what the test says."""
 
-    def __init__(self, **there: Found | str) -> None:
+    def __init__(self, **there: Look) -> None:
         self.there = there
 
     def nodes(self) -> tuple[Node, ...]:
         return tuple(Node(host * 8, host, 1.0, 0.0) for host in self.there)
 
-    def look(self, nodes: tuple[Node, ...], model: str | None, packages: tuple[str, ...]) -> tuple[Found | str, ...]:
+    def look(self, nodes: tuple[Node, ...], model: str | None, packages: tuple[str, ...]) -> tuple[Look, ...]:
         return tuple(self.there[node.host] for node in nodes)
 
     def leave(self) -> None:
@@ -103,10 +103,26 @@ def fleet_on(cluster: Cluster) -> RayFleet:
         ({"a": FIT, "b": "does not answer within 180 s"}, "node b: does not answer within 180 s"),
     ],
 )
-def test_a_cluster_that_is_unfit_is_refused_before_the_run(there: dict[str, Found | str], said: str) -> None:
+def test_a_cluster_that_is_unfit_is_refused_before_the_run(there: dict[str, Look], said: str) -> None:
     with pytest.raises(DeviceError) as error:
         fleet_on(MadeUp(**there)).gather()
     assert str(error.value) == said
+
+
+@pytest.mark.slow
+def test_a_node_that_is_listed_and_gone_is_left_out_and_taken_when_it_comes() -> None:
+    cluster = MadeUp(a=FIT, b=None)
+    fleet = fleet_on(cluster)
+    fleet.gather()
+    assert [worker.name for worker in fleet.workers] == ["a/cpu:0"]
+
+    async def go() -> None:
+        async with asyncio.timeout(10), fleet:
+            cluster.there = {"a": FIT, "b": FIT}
+            await until(lambda: len(fleet.workers) == 2)
+
+    asyncio.run(go())
+    assert [worker.name for worker in fleet.workers] == ["a/cpu:0", "b/cpu:0"]
 
 
 def test_during_a_run_fit_nodes_join_unfit_ones_do_not_and_lost_ones_do_not_start(

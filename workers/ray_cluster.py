@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.errors import DeviceError, WorkerDied
 from workers.ray_node import ReplicaActor, look
-from workers.ray_nodes import Found, Node, Slot
+from workers.ray_nodes import Found, Look, Node, Slot
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ("bench", "watch", "workers")  # what a replica is made of, beside the root modules
@@ -89,8 +89,8 @@ class Cluster:
             if node["Alive"]
         )
 
-    def look(self, nodes: tuple[Node, ...], model: str | None, packages: tuple[str, ...]) -> tuple[Found | str, ...]:
-        """What is on each of these nodes, or why nothing could be found out; waits."""
+    def look(self, nodes: tuple[Node, ...], model: str | None, packages: tuple[str, ...]) -> tuple[Look, ...]:
+        """What is on each of these nodes; waits."""
         remote = self._ray.remote(look)
         asked = [
             remote.options(num_cpus=0, max_retries=0, scheduling_strategy=self._on(node)).remote(model, packages)
@@ -115,12 +115,15 @@ class Cluster:
         )
         return Actor(handle, dict(slot.device.env), self._ray)
 
-    def _seen(self, reference: Any) -> Found | str:
+    def _seen(self, reference: Any) -> Look:
+        exceptions = self._ray.exceptions
         try:
             found = self._ray.get(reference, timeout=0)
-        except self._ray.exceptions.GetTimeoutError:
+        except (exceptions.TaskUnschedulableError, exceptions.NodeDiedError, exceptions.LocalRayletDiedError):
+            return None  # Ray lists a dead node for up to 15 s, and a new one before it can be used
+        except exceptions.GetTimeoutError:
             return f"does not answer within {LOOK_LIMIT_S:g} s"
-        except self._ray.exceptions.RayError as error:
+        except exceptions.RayError as error:
             return _line(error)
         return Found(**found)
 

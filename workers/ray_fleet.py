@@ -7,6 +7,7 @@ and the worker of a node that is gone knows that it need not start again.
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,11 +21,12 @@ from workers.asked import Asked, Asking
 from workers.local import IDLE, USELESS_TO_RETRY
 from workers.protocol import Progress, ReplicaInfo
 from workers.ray_cluster import Actor, Cluster
-from workers.ray_nodes import Found, Node, Slot, named, needed, slots, unfit, useful
+from workers.ray_nodes import Found, Look, Node, Slot, named, needed, slots, unfit, useful
 from workers.replica_spec import ReplicaSpec
 from workers.wire import Cancel, Drain, Fatal, FromWorker, LoadFailed, Ready, Start, Submit, pack, read_from_worker
 
 LOOK_AROUND_S = 2.0  # how often a fleet asks which nodes there are
+GATHER_PAUSES_S = (0.5, 1.0, 2.0, 0.0)  # for nodes that Ray lists and cannot use: they have just come, or gone
 NO_ROOM_S = 60.0  # after which a worker that still waits for its place says so
 
 log = logging.getLogger("swarmeval")
@@ -207,9 +209,14 @@ class RayFleet:
 
     def gather(self) -> None:
         """Take a look at every node and make its workers; waits. Raises DeviceError for the first that is unfit."""
-        new = self._new(self._cluster.nodes())
-        for problem in self._admit(new, self._look(new)):
-            raise DeviceError(problem)
+        for pause_s in GATHER_PAUSES_S:
+            new = self._new(self._cluster.nodes())
+            looks = self._look(new)
+            for problem in self._admit(new, looks):
+                raise DeviceError(problem)
+            if None not in looks:
+                break
+            time.sleep(pause_s)
         if not self.workers:
             what = "GPU" if self._config.device == "cuda" and self._config.engine != "scripted" else "CPU"
             raise DeviceError(f"the Ray cluster has no node with a {what}; add one with: ray start --address=HEAD:6379")
@@ -253,15 +260,18 @@ class RayFleet:
             self._names[node.id] = named(node, self._names.values())
         return new
 
-    def _look(self, nodes: tuple[Node, ...]) -> tuple[Found | str, ...]:
+    def _look(self, nodes: tuple[Node, ...]) -> tuple[Look, ...]:
         model = None if self._config.engine == "scripted" else _everywhere(self._config.model_id)
         return self._cluster.look(nodes, model, needed(self._config))
 
-    def _admit(self, nodes: tuple[Node, ...], looks: tuple[Found | str, ...]) -> list[str]:
+    def _admit(self, nodes: tuple[Node, ...], looks: tuple[Look, ...]) -> list[str]:
         """Make the workers of those that are fit; gives why the others are not."""
         problems = []
         for node, found in zip(nodes, looks, strict=True):
             name = self._names[node.id]
+            if found is None:
+                del self._names[node.id]  # whoever looks around sees it anew, should it come
+                continue
             problem = f"node {name}: {found}" if isinstance(found, str) else unfit(name, found, self._ours)
             if problem:
                 problems.append(problem)

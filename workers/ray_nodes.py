@@ -30,6 +30,9 @@ class Found:
     problem: str  # why the model cannot be
 
 
+Look = Found | str | None  # or why nothing could be found out; None: there is no such node any more, or not yet
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """A replica's place: a device of a node, and the share of the node that it takes."""
