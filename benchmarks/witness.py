@@ -5,6 +5,7 @@ whose content is not empty, the last count of tokens in an answer is its own, an
 """
 
 import asyncio
+import contextlib
 import json
 import re
 import subprocess
@@ -87,7 +88,6 @@ async def watch(port: int, file: Path) -> None:
                 if data.startswith(b"POST "):
                     answer = Answer(time.perf_counter())
                 to_server.write(data)
-            to_server.close()
 
         async def answers() -> None:
             nonlocal answer
@@ -98,9 +98,16 @@ async def watch(port: int, file: Path) -> None:
                     answer = None
                     with file.open("a", encoding="ascii") as lines:
                         lines.write(json.dumps([seen.ttft_s, seen.tpot_s, seen.latency_s]) + "\n")
-            writer.close()
 
-        await asyncio.gather(asks(), answers(), return_exceptions=True)
+        ways = [asyncio.create_task(asks()), asyncio.create_task(answers())]
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)  # either side that ends ends the other
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        for side in (to_server, writer):
+            with contextlib.suppress(ConnectionError):  # who hung up did so
+                side.close()
+                await side.wait_closed()
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
@@ -139,3 +141,40 @@ def page(profile: Path) -> Iterator[Page]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextlib.contextmanager
+def quiet(profile: Path, file: Path, title: str) -> Iterator[Page]:
+    """The file in a browser; whatever a test does, it must not make the browser complain or load anything."""
+    with page(profile) as shown:
+        shown.open(file)
+        yield shown
+        assert shown.complaints == []
+        assert shown.dialogs == []
+        assert [url for url in shown.requests if not url.startswith(("file:", "data:"))] == []
+        assert shown.run("document.title") == title
+
+
+def choose(shown: Page, select: str, words: str) -> None:
+    """Choose the entry of a select that says so."""
+    shown.run(f"(() => {{ const s = document.getElementById('{select}'); "
+              f"s.value = [...s.options].find(o => o.textContent === {words!r}).value; "
+              "s.dispatchEvent(new Event('change')); })()")  # fmt: skip
+
+
+class ReportPage:
+    """What every page of ours keeps, whatever it shows; a test class inherits it and has a fixture `report`."""
+
+    @pytest.mark.parametrize("width", [390, 1280])
+    def test_nothing_is_wider_than_the_screen(self, report: Path, tmp_path: Path, width: int) -> None:
+        with page(tmp_path / "profile") as shown:
+            shown.open(report, width=width)
+            assert shown.run("document.documentElement.scrollWidth") <= width
+
+    def test_it_is_dark_where_the_system_is_and_the_button_changes_that(self, report: Path, tmp_path: Path) -> None:
+        colour = "getComputedStyle(document.body).backgroundColor"
+        with page(tmp_path / "profile") as shown:
+            shown.open(report, dark=True)
+            assert shown.run(colour) == "rgb(20, 23, 26)"
+            shown.run("document.getElementById('theme').click()")
+            assert shown.run(colour) == "rgb(253, 253, 252)"

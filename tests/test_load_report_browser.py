@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serving.load_facts import LoadFacts
-from tests.browser import Page, chromium, page
+from tests.browser import Page, ReportPage, choose, chromium, page, quiet
 from tests.made_up_load import closed_loop, leave, row
 from tests.test_load_report import FACTS
 from tests.test_report import HOSTILE
@@ -34,23 +34,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def opened(report: Path, tmp_path: Path) -> Iterator[Page]:
     """Whatever a test did, it must not have made the browser complain or load anything."""
-    with page(tmp_path / "profile") as shown:
-        shown.open(report)
+    with quiet(tmp_path / "profile", report, "somebody/model, served - Swarmeval") as shown:
         yield shown
-        assert shown.complaints == []
-        assert shown.dialogs == []
-        assert [url for url in shown.requests if not url.startswith(("file:", "data:"))] == []
-        assert shown.run("document.title") == "somebody/model, served - Swarmeval"
 
 
 def count(shown: Page, selector: str) -> int:
     return int(shown.run(f"document.querySelectorAll({selector!r}).length"))
-
-
-def choose(shown: Page, level: str) -> None:
-    shown.run(f"(() => {{ const s = document.getElementById('level'); "
-              f"s.value = [...s.options].find(o => o.textContent === {level!r}).value; "
-              "s.dispatchEvent(new Event('change')); })()")  # fmt: skip
 
 
 def test_every_chart_is_drawn(opened: Page) -> None:
@@ -74,28 +63,16 @@ def test_a_chosen_level_changes_charts_and_tables(opened: Page) -> None:
     shown = "[...document.querySelectorAll('.level:not([hidden]) h3')].map(h => h.textContent)[0]"
     before = opened.run("document.getElementById('joint').innerHTML")
     assert opened.run(shown) == "1 at once: percentiles"
-    choose(opened, "4 at once")
+    choose(opened, "level", "4 at once")
     assert opened.run(shown) == "4 at once: percentiles"
     assert count(opened, ".level:not([hidden])") == 1
     assert opened.run("document.getElementById('joint').innerHTML") != before
-    choose(opened, "1 at once")
+    choose(opened, "level", "1 at once")
     assert opened.run("document.getElementById('joint').innerHTML") == before
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_is_wider_than_the_screen(report: Path, tmp_path: Path, width: int) -> None:
-    with page(tmp_path / "profile") as shown:
-        shown.open(report, width=width)
-        assert shown.run("document.documentElement.scrollWidth") <= width
-
-
-def test_it_is_dark_where_the_system_is_and_the_button_changes_that(report: Path, tmp_path: Path) -> None:
-    colour = "getComputedStyle(document.body).backgroundColor"
-    with page(tmp_path / "profile") as shown:
-        shown.open(report, dark=True)
-        assert shown.run(colour) == "rgb(20, 23, 26)"
-        shown.run("document.getElementById('theme').click()")
-        assert shown.run(colour) == "rgb(253, 253, 252)"
+class TestPage(ReportPage):
+    pass
 
 
 def test_printed_it_is_black_on_white_without_its_controls(report: Path, tmp_path: Path) -> None:

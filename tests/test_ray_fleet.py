@@ -27,7 +27,8 @@ from tests.fleet_contract import SLOW_STEPS, FleetContract, collect, requests
 from tests.ray_nodes import Nodes, nodes
 from workers.protocol import ReplicaInfo, Worker
 from workers.ray_cluster import Cluster
-from workers.ray_fleet import RayFleet, RayWorker
+from workers.ray_fleet import RayFleet
+from workers.ray_worker import RayWorker
 from workers.replica_spec import Fault, ReplicaSpec, Script
 
 pytest.importorskip("ray", reason="ray is not installed (requirements-ray.txt)")
@@ -148,9 +149,7 @@ def main(cluster: Nodes, folder: Path, *settings: str) -> subprocess.CompletedPr
 
 def test_a_run_on_a_cluster_says_nothing_of_ray_and_names_nodes_and_devices(cluster: Nodes, tmp_path: Path) -> None:
     script = tmp_path / "script.json"
-    script.write_text(
-        '{"rows": 1, "steps": 5, "step_s": 0.2}'
-    )  # no node answers all before another starts
+    script.write_text('{"rows": 1, "steps": 5, "step_s": 0.2}')  # no node answers all before another starts
     done = main(cluster, tmp_path / "run", "engine=scripted", f"model_id={script}", "eval_timeout_scale=1")
     assert done.returncode == 0, done.stderr
     assert "raylet" not in (done.stdout + done.stderr).lower()

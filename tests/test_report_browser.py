@@ -9,7 +9,7 @@ import pytest
 from bench import under_rules
 from bench.records import Completion, Outcome, Verdict
 from bench.under_rules import under_rule
-from tests.browser import Page, chromium, page
+from tests.browser import Page, ReportPage, choose, chromium, page, quiet
 from tests.run_folders import BEGAN, Answer, leave, plan_of
 from tests.test_report import HOSTILE
 from watch.report import write
@@ -49,13 +49,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def opened(report: Path, tmp_path: Path) -> Iterator[Page]:
     """The page in a browser; whatever a test did, it must not have made the browser complain or load anything."""
-    with page(tmp_path / "profile") as shown:
-        shown.open(report)
+    with quiet(tmp_path / "profile", report, "somebody/model on humaneval - Swarmeval") as shown:
         yield shown
-        assert shown.complaints == []
-        assert shown.dialogs == []
-        assert [url for url in shown.requests if not url.startswith(("file:", "data:"))] == []
-        assert shown.run("document.title") == "somebody/model on humaneval - Swarmeval"
 
 
 SHOWN = "[...document.querySelectorAll('.row:not([hidden]) button')].map(b => b.textContent)"
@@ -66,12 +61,6 @@ def type_in(shown: Page, words: str, expected: str) -> None:
     shown.run(f"(() => {{ const s = document.getElementById('search'); s.value = {words!r}; "
               "s.dispatchEvent(new Event('input')); })()")  # fmt: skip
     shown.until(f"document.getElementById('found').textContent === {expected!r}")
-
-
-def choose(shown: Page, select: str, words: str) -> None:
-    shown.run(f"(() => {{ const s = document.getElementById('{select}'); "
-              f"s.value = [...s.options].find(o => o.textContent === {words!r}).value; "
-              "s.dispatchEvent(new Event('change')); })()")  # fmt: skip
 
 
 def open_cell(shown: Page, row: int, agent: int) -> None:
@@ -128,20 +117,8 @@ def test_hostile_replies_are_shown_as_the_text_they_are(opened: Page) -> None:
     assert opened.run("document.querySelectorAll('img, iframe, b, i').length") == 0
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_is_wider_than_the_screen(report: Path, tmp_path: Path, width: int) -> None:
-    with page(tmp_path / "profile") as shown:
-        shown.open(report, width=width)
-        assert shown.run("document.documentElement.scrollWidth") <= width
-
-
-def test_it_is_dark_where_the_system_is_and_the_button_changes_that(report: Path, tmp_path: Path) -> None:
-    colour = "getComputedStyle(document.body).backgroundColor"
-    with page(tmp_path / "profile") as shown:
-        shown.open(report, dark=True)
-        assert shown.run(colour) == "rgb(20, 23, 26)"
-        shown.run("document.getElementById('theme').click()")
-        assert shown.run(colour) == "rgb(253, 253, 252)"
+class TestPage(ReportPage):
+    pass
 
 
 def test_printed_it_is_black_on_white_with_every_task(report: Path, tmp_path: Path) -> None:
