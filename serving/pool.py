@@ -135,7 +135,7 @@ class Pool:
 
     async def _keep_alive(self, seat: Seat) -> None:
         """Start a worker, and again whenever it ends; one that never gets ready is given up."""
-        barren = 0
+        barren, last = 0, ""
         while barren < BARREN_LIVES:
             if seat.starts:
                 await asyncio.sleep(self._backoff_s[min(seat.starts, len(self._backoff_s)) - 1])
@@ -148,7 +148,7 @@ class Pool:
                 return
             except WorkerDied as death:
                 log.warning("%s", death)
-                barren += 1
+                barren, last = barren + 1, str(death)
                 continue
             barren = 0
             self.info = self.info or seat.info
@@ -158,7 +158,7 @@ class Pool:
                 await asyncio.sleep(LOOK_EVERY_S)
             seat.info = None
             log.warning("%s: ended; it is started again", seat.worker.name)
-        self._retire(seat, DeviceError(f"{seat.worker.name}: died {barren} times while loading"))
+        self._retire(seat, DeviceError(f"{last}; it did so {barren} times"))
 
     def _retire(self, seat: Seat, error: UserError) -> None:
         seat.retired = True

@@ -30,7 +30,7 @@ def expect_one_line(run: Run, ended: Ended) -> None:
     assert (ended.code, ended.fault_of_ours()) == (2, False), ended
     last = ended.err.splitlines()[-1]
     assert last.startswith(f"swarmeval: {run.folder}")
-    assert last.endswith("cannot be written (No space left on device); make room; the same command resumes")
+    assert last.endswith("cannot be written (No space left on device); make room and run the same command again")
     assert not [path.name for path in run.seen.iterdir() if path.name.endswith(".tmp")]
 
 

@@ -122,7 +122,7 @@ def test_a_full_disk_is_one_line_and_the_run_resumes_when_there_is_room(tmp_path
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     assert done.stderr.splitlines()[-1].endswith(
-        "cannot be written (File too large); make room; the same command resumes"
+        "cannot be written (File too large); make room and run the same command again"
     )
     assert swarmeval(*words)[0] == 0
     assert sum(len(lines(tmp_path, agent)) for agent in range(2)) == 100
