@@ -9,13 +9,13 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from bench.audit import Audit
 from bench.journal import Entry, Journal, SessionStart, entries
 from bench.ledger import Ledger
-from bench.records import Attempt, Completion, Failure, Outcome, Status, Verdict
+from bench.records import Attempt, Completion, Failure, Status, Verdict
 from bench.rounds import called_for
 from bench.settings import RunConfig
 from bench.stats import rate
@@ -26,11 +26,10 @@ from workers.protocol import Fleet, ReplicaInfo, Reply, Request
 JUDGE_BACKLOG = 256  # completions that may wait for a judge before generation waits for them
 SYNC_EVERY_S = 5.0  # what a power cut may cost; a killed process costs nothing
 REPORT_EVERY_S = 1.0
-ALONE, AGAIN = "nor when tried alone", "nor when tried again"
 
 log = logging.getLogger("swarmeval")
 
-JudgeCall = Callable[[Completion], Awaitable[Verdict]]
+JudgeCall = Callable[[Completion, bool], Awaitable[Verdict]]  # the second: hurried, as Judge.judge says it
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Coordinator:
         self._phase = "loading"
         self._repairs = ledger.jobs.room > ledger.jobs.total  # may any answer be followed by another
         self._attempts: dict[int, Attempt] = {}  # that a job called for and not answered is to repair
-        self._late = 0  # programs that ran out of time beside others
+        self._late = 0  # programs that need more time than their first try has
         self._draining = False
         self._began: float | None = None  # monotonic: when the first replica was ready
         self._answered_before = ledger.answered.count
@@ -213,7 +212,7 @@ class Coordinator:
                 log.warning("batch audit: ends early, %d jobs are left", len(audit.due))
                 return
             completion = self._completion(reply, alone.device, -1, 1)
-            audit.keep(completion, await self._judge(completion))
+            audit.keep(completion, await self._judge(completion, False))
 
     async def _queue_left_over(self, length: int) -> None:
         """Have judged what an earlier session generated and did not judge: the journal's first `length` bytes."""
@@ -229,21 +228,14 @@ class Coordinator:
             completion, left_over = waiting
             if left_over and self._draining:
                 continue  # it was not begun; the next session finds it
-            verdict = await self._judge(completion)
-            if verdict.outcome is Outcome.TIMED_OUT and not self._repairs:
+            verdict = await self._judge(completion, True)
+            if verdict.ran_out and not self._repairs:
                 self._late += 1
                 continue
-            if verdict.outcome is Outcome.TIMED_OUT:  # what repairs it cannot wait until all else is done
-                verdict = await self._confirmed(completion, AGAIN)
+            if verdict.ran_out:  # what repairs it cannot wait until all else is done
+                verdict = await self._judge(completion, False)
             if self._record(Entry(verdict=verdict)) and self._repairs:
                 self._follow_up(Attempt(completion, verdict))
-
-    async def _confirmed(self, completion: Completion, how: str) -> Verdict:
-        """The verdict of another try of what ran out of time."""
-        verdict = await self._judge(completion)
-        if verdict.outcome is Outcome.TIMED_OUT:
-            verdict = replace(verdict, detail=f"{verdict.detail}, {how}")
-        return verdict
 
     def _follow_up(self, attempt: Attempt) -> None:
         """Have a failed attempt repaired, where that may be."""
@@ -259,11 +251,22 @@ class Coordinator:
             self._dispatch.add(k)
 
     async def _judge_late(self) -> None:
-        """Try what ran out of time once more, one at a time, with nothing of ours beside it."""
-        async for completion in self._unjudged(self._journal.length):
-            if self._draining:
-                return  # the next session finds the rest
-            self._record(Entry(verdict=await self._confirmed(completion, ALONE)))
+        """Judge what its first try was too short for, with nothing generated beside it and a core for each."""
+        cores = len(os.sched_getaffinity(0))
+        room = asyncio.Semaphore(min(self._config.eval_workers, cores))
+
+        async def one(completion: Completion) -> None:
+            try:
+                self._record(Entry(verdict=await self._judge(completion, False)))
+            finally:
+                room.release()
+
+        async with asyncio.TaskGroup() as group:
+            async for completion in self._unjudged(self._journal.length):
+                await room.acquire()
+                if self._draining:
+                    return  # the next session finds the rest
+                group.create_task(one(completion))
 
     async def _unjudged(self, length: int) -> AsyncIterator[Completion]:
         """The completions in the journal's first `length` bytes that have no verdict."""

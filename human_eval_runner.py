@@ -18,6 +18,8 @@ from bench.records import Completion, Execution, Outcome, Program, Suite, Task, 
 from bench.settings import RunConfig
 from sandbox.runner import Sandbox
 
+FIRST_TRY = 0.2  # of a program's time limit, where it is hurried
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
@@ -158,12 +160,16 @@ class Judge:
             *(self._execute(task, task.reference, task.base if of_base else None) for task in tasks)
         )
 
-    async def _execute(self, task: Task, completion: str, suite: Suite | None = None) -> Execution:
+    async def _execute(self, task: Task, completion: str, suite: Suite | None = None, part: float = 1.0) -> Execution:
         confirmed = task.task_id not in self._unconfirmed
-        return await self._sandbox.run(program(task, completion, suite, confirmed))
+        return await self._sandbox.run(program(task, completion, suite, confirmed), part)
 
-    async def judge(self, completion: Completion) -> Verdict:
-        """Extract, check and run one completion. Raises DataError for an unknown task, SandboxError for our faults."""
+    async def judge(self, completion: Completion, hurried: bool = False) -> Verdict:
+        """Extract, check and run one completion. Raises DataError for an unknown task, SandboxError for our faults.
+
+        `hurried`: with FIRST_TRY of the time limit, so that a verdict of what ran out of time only says that it needs
+        more than that. Most programs take far less, and those without an end then hold up nobody else for long.
+        """
         task_id = parse_job_id(completion.job_id).task_id
         if task_id not in self._tasks:
             raise DataError(f"{completion.job_id}: no task {task_id!r} in this run")
@@ -174,10 +180,11 @@ class Judge:
         self._told("extract", judge_s)
         base = None
         if found.outcome is None:
-            execution = await self._execute(task, found.completion)
+            part = FIRST_TRY if hurried else 1.0
+            execution = await self._execute(task, found.completion, part=part)
             self._told("judge", execution.wall_s)
             if task.base is not None:
-                beneath = await self._execute(task, found.completion, task.base)
+                beneath = await self._execute(task, found.completion, task.base, part)
                 self._told("judge", beneath.wall_s)
                 base, judge_s = beneath.outcome, judge_s + beneath.wall_s
         else:

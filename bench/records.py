@@ -182,6 +182,11 @@ class Verdict:
     def passed(self) -> bool:
         return self.outcome is Outcome.PASSED
 
+    @property
+    def ran_out(self) -> bool:
+        """Whether a time limit ended it, under whichever tests."""
+        return Outcome.TIMED_OUT in (self.outcome, self.base)
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:

@@ -58,7 +58,7 @@ def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
     )
     ledger = Ledger(plan)
 
-    async def judge(completion: Completion) -> Verdict:
+    async def judge(completion: Completion, _: bool) -> Verdict:
         return Verdict(completion.job_id, Outcome.WRONG_ANSWER, "")
 
     with Journal(folder) as journal:

@@ -2,14 +2,17 @@
 
     python -m venv /tmp/guidellm && /tmp/guidellm/bin/pip install guidellm==0.8.1  # several GB: it brings torch
     python benchmarks/load_generators.py --guidellm /tmp/guidellm/bin/guidellm [--model scripted|embedded]
-                                         [--at-once 1,4] [--requests N] [--rounds N] [--step-ms MS] [--json FILE]
+                                         [--load 1,4,5/s] [--requests N] [--rounds N] [--step-ms MS] [--json FILE]
 
-`main.py serve` over a scripted worker (64 lines, a line a step), or over the bundled model (8 rows, greedy, at most 64
-tokens), is asked the same prompts in the same order by closed loops of both, in turn: ours, theirs, ours, theirs. Ours
-is serving.load over `fleet: endpoint`. Both ask through a witness (witness.py), who passes all on and times it. Printed
-are the medians of all rounds, their ratio (theirs / ours) and that of each round; the same as the witness saw it, which
-tells a generator whose requests fared otherwise from one that measures otherwise; and what is left: the ratio of what
-theirs says to what passed, over the same of ours. The aim: within 5 %.
+`main.py serve` over a scripted worker (64 rows, 64 lines, a line a step), or over the bundled model (8 rows, greedy, at
+most 64 tokens), is asked the same prompts in the same order by both, in turn: ours, theirs, ours, theirs; a level is so
+many clients (closed loops) or so many Poisson arrivals a second, each generator's own draws. Ours is serving.load over
+`fleet: endpoint`. Both ask through a witness (witness.py), who passes all on and times it. Printed are the medians of
+all rounds, their ratio (theirs / ours) and that of each round; the same as the witness saw it, which tells a generator
+whose requests fared otherwise from one that measures otherwise; and what is left: the ratio of what theirs says to what
+passed, over the same of ours. The aim: within 5 %. Of each round: how many answers each counts, in how many places
+their orders differ (clients of a closed loop that ask at the same moment may overtake each other), and how many prompts
+were answered differently.
 
 What the two mean by their words:
 * The clock: ours runs from the moment a request is meant to begin; theirs from the first byte of its header, when its
@@ -19,8 +22,9 @@ What the two mean by their words:
   says, of both. What they call time per output token counts the first token in, and is not looked at.
 * Latency: ours ends with the last piece, theirs when the response has ended, after the chunks that say why it ended
   and how many tokens it took.
-* The load: theirs asks again some 10 ms after an answer, ours at once. A worker takes requests up between its steps:
-  with several at once one that comes just after a step has begun waits for its end, and then for its own.
+* The load: in a closed loop theirs asks again some 10 ms after an answer, ours at once. A worker takes requests up
+  between its steps: with several at once one that comes just after a step has begun waits for its end, and then for its
+  own. Arrivals of a rate do not depend on who asks.
 """
 
 import argparse
@@ -31,9 +35,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, aclosing
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,13 +44,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.serving import server, settings
+from benchmarks.serving import answer, server, settings
 from benchmarks.witness import Seen, witness
 from commands import fleets
 from human_eval_runner import load_tasks
-from serving.arrivals import Closed, Level
+from serving.arrivals import PER_SECOND, Closed, Level, Open, Pattern
 from serving.load import Told, under
-from workers.protocol import Message, Reply, Request, Sampling
+from workers.protocol import Message, Request, Sampling
 
 TOKENS = 64
 SEED = TOKENS - 1  # of which a scripted worker makes 64 tokens
@@ -81,7 +84,7 @@ class Asked:
     url: str
     model: str
     prompts: Sequence[str]
-    at_once: int
+    pattern: Pattern
 
 
 def scripted_prompts(count: int) -> list[str]:
@@ -109,16 +112,11 @@ async def ours(asked: Asked) -> list[Timed]:
 
         async def ask(number: int) -> Told:
             request = Request(str(number), SEED, sampling, (Message("user", asked.prompts[number]),), stream=True)
-            submitted = time.perf_counter()
-            async with aclosing(worker.stream(request)) as items:
-                async for item in items:
-                    if isinstance(item, Reply):
-                        texts[number] = item.text
-                        first, last = submitted + item.ttft_s, submitted + item.latency_s
-                        return Told(first, last, item.prompt_tokens, item.output_tokens)
-            raise SystemExit("a request got no answer")
+            told, reply = await answer(worker, request)
+            texts[number] = reply.text
+            return told
 
-        async for one in under(Level(Closed(asked.at_once), count=len(asked.prompts)), ask):
+        async for one in under(Level(asked.pattern, count=len(asked.prompts)), ask):
             if one.ttft_s is None or one.tpot_s is None or one.output_tokens is None:
                 raise SystemExit(f"request {one.number} got {one.output_tokens} tokens, which have no TPOT")
             prompt, text = asked.prompts[one.number], texts[one.number]
@@ -153,11 +151,17 @@ def _spec(asked: Asked, prompts: Path, report: Path) -> dict[str, Any]:
             "kind": "openai_http", "target": asked.url, "model": asked.model, "max_tokens": TOKENS,
             "extras": {"body": {"seed": SEED, "temperature": 0}},
         },
-        "profile": {"kind": "concurrent", "streams": [asked.at_once]},
+        "profile": _profile(asked.pattern),
         "constraints": [{"kind": "max_requests", "count": len(asked.prompts)}],
         "data": [{"kind": "json_file", "path": str(prompts)}],
         "outputs": [{"kind": "json", "path": str(report)}],
     }  # fmt: skip
+
+
+def _profile(pattern: Pattern) -> dict[str, Any]:
+    if isinstance(pattern, Open):
+        return {"kind": "poisson", "rate": [pattern.rate]}
+    return {"kind": "concurrent", "streams": [pattern.concurrency]}
 
 
 def timed_by_guidellm(row: dict[str, Any]) -> Timed:
@@ -167,13 +171,9 @@ def timed_by_guidellm(row: dict[str, Any]) -> Timed:
     return Timed(prompt, row["output"], row["output_tokens"], ttft_s, tpot_s, row["request_latency"])
 
 
-def compared(at_once: int, rounds: Sequence[tuple[Turn, Turn]]) -> dict[str, Any]:
+def compared(level: str, rounds: Sequence[tuple[Turn, Turn]]) -> dict[str, Any]:
     """The figures of one level, and whether both asked the same and were answered the same."""
-    found: dict[str, Any] = {
-        "at_once": at_once,
-        "same_order": all([one.prompt for one in a.timed] == [one.prompt for one in b.timed] for a, b in rounds),
-        "same_answers": all(answers(a) == answers(b) for a, b in rounds),
-    }
+    found: dict[str, Any] = {"level": level, "rounds": [agreement(a, b) for a, b in rounds]}
     for name in FIGURES:
         mine, other = ([one for pair in rounds for one in pair[which].timed] for which in (0, 1))
         found[name] = beside(median(mine, name), median(other, name))
@@ -182,6 +182,19 @@ def compared(at_once: int, rounds: Sequence[tuple[Turn, Turn]]) -> dict[str, Any
         found[name]["witness"] = beside(median(passed, name), median(others, name))
         found[name]["left"] = found[name]["ratio"] / found[name]["witness"]["ratio"]
     return found
+
+
+def agreement(ours: Turn, theirs: Turn) -> dict[str, Any]:
+    """How many answers each counts, how many places of their orders differ, and how many prompts' answers."""
+    orders = zip(ours.timed, theirs.timed, strict=False)
+    mine, other = answers(ours), answers(theirs)
+    return {
+        "ours": len(ours.timed),
+        "theirs": len(theirs.timed),
+        "places_that_differ": sum(a.prompt != b.prompt for a, b in orders),
+        "prompts_of_one_alone": len(mine.keys() ^ other.keys()),
+        "answers_that_differ": sum(mine[prompt] != other[prompt] for prompt in mine.keys() & other.keys()),
+    }
 
 
 def median(of: Sequence[Timed] | Sequence[Seen], name: str) -> float:
@@ -198,16 +211,16 @@ def beside(mine: float, other: float) -> dict[str, Any]:
 
 
 def show(found: dict[str, Any]) -> None:
-    order = "the same order" if found["same_order"] else "NOT THE SAME ORDER"
-    same = "the same answers" if found["same_answers"] else "NOT THE SAME ANSWERS"
-    print(f"{found['at_once']} at once, {order}, {same}; milliseconds:")
+    print(f"{found['level']}; milliseconds:")
     for name in FIGURES:
         row, seen = found[name], found[name]["witness"]
         each = " ".join(f"{ratio:.3f}" for ratio in row["of_each_round"])
         print(
-            f"  {name.removesuffix('_s'):<8}{figures(row)} ({each})   witness {figures(seen)}   left {row['left']:.3f}",
-            flush=True,
+            f"  {name.removesuffix('_s'):<8}{figures(row)} ({each})   witness {figures(seen)}   left {row['left']:.3f}"
         )
+    for number, row in enumerate(found["rounds"]):
+        said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in row.items())
+        print(f"  round {number}: {said}", flush=True)
 
 
 def figures(row: dict[str, Any]) -> str:
@@ -218,15 +231,21 @@ def served(model: str, folder: str, step_s: float) -> AbstractContextManager[tup
     if model == "embedded":
         return server("engine_rows=8", f"max_new_tokens={TOKENS}")
     script = Path(folder, "script.json")
-    script.write_text(json.dumps({"rows": 8, "steps": TOKENS, "step_s": step_s}), encoding="utf-8")
+    script.write_text(json.dumps({"rows": 64, "steps": TOKENS, "step_s": step_s}), encoding="utf-8")
     return server("engine=scripted", f"model_id={script}")
+
+
+def pattern(word: str) -> Pattern:
+    if word.endswith(PER_SECOND):
+        return Open(float(word.removesuffix(PER_SECOND)))
+    return Closed(int(word))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--guidellm", type=Path, required=True, help="its executable, in an environment of its own")
     parser.add_argument("--model", choices=("scripted", "embedded"), default="scripted")
-    parser.add_argument("--at-once", default="1,4", help="closed loops of so many")
+    parser.add_argument("--load", default="1,4", help="levels: so many at once, or so many a second, as 5/s")
     parser.add_argument("--requests", type=int, default=24, help="of each generator in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--step-ms", type=float, default=40.0, help="that a scripted worker takes for a line")
@@ -246,10 +265,10 @@ def main() -> None:
         def turn(timed: Sequence[Timed]) -> Turn:
             return Turn(timed, seen()[-len(timed) :])  # a start has a few tokens written before
 
-        for at_once in map(int, options.at_once.split(",")):
-            asked = Asked(url, options.model, prompts, at_once)
+        for word in options.load.split(","):
+            asked = Asked(url, options.model, prompts, pattern(word))
             rounds = [(turn(asyncio.run(ours(asked))), turn(theirs(asked, guidellm))) for _ in range(options.rounds)]
-            levels.append(compared(at_once, rounds))
+            levels.append(compared(str(asked.pattern), rounds))
             show(levels[-1])
     if options.json:
         found = {"their_version": version, "model": options.model, "levels": levels}

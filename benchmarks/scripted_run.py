@@ -88,13 +88,15 @@ class SampledJudge:
         self._known: dict[str, Verdict] = {}
         self.asked = self.judged = 0
 
-    async def judge(self, completion: Completion) -> Verdict:
+    async def judge(self, completion: Completion, hurried: bool = False) -> Verdict:
         self.asked += 1
         known = self._known.get(completion.text)
         if known is not None and self.asked % self._every:
             return replace(known, job_id=completion.job_id)
         self.judged += 1
-        self._known[completion.text] = verdict = await self._judge(completion)
+        verdict = await self._judge(completion, hurried)
+        if not (hurried and verdict.ran_out):
+            self._known[completion.text] = verdict
         return verdict
 
     async def learn(self, plan: Plan, config: RunConfig) -> None:
@@ -176,9 +178,9 @@ class Bench:
                 watching.publish(status)
                 status_file.write(record.folder, status)
 
-            async def judged(completion: Completion) -> Verdict:
+            async def judged(completion: Completion, hurried: bool) -> Verdict:
                 self._answered_at = time.monotonic()
-                return await sampled.judge(completion)
+                return await sampled.judge(completion, hurried)
 
             hooks = Hooks(self._request, ready, publish)
             coordinator = Coordinator(record.run_id, config, ledger, journal, judged, hooks)

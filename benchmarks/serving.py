@@ -37,7 +37,7 @@ from commands import fleets
 from human_eval_runner import load_tasks
 from serving.arrivals import Closed, Level
 from serving.load import Told, under
-from workers.protocol import Fleet, Reply, Request
+from workers.protocol import Fleet, Reply, Request, Worker
 
 READY = re.compile(r"ready: (http://\S+/v1), model (\S+), (\d+) rows")
 CLIENTS = 64
@@ -74,6 +74,17 @@ def requests(config: RunConfig, number: int) -> list[Request]:
     return [make_request(plan, k, "chat", config) for k in range(min(number, plan.total))]
 
 
+async def answer(worker: Worker, request: Request) -> tuple[Told, Reply]:
+    """What came of one request, by this process's clock."""
+    submitted = time.perf_counter()
+    async with aclosing(worker.stream(request)) as items:
+        async for item in items:
+            if isinstance(item, Reply):
+                first, last = submitted + item.ttft_s, submitted + item.latency_s
+                return Told(first, last, item.prompt_tokens, item.output_tokens), item
+    raise SystemExit("a request got no answer")
+
+
 async def tokens_per_s(fleet: Fleet, wanted: Sequence[Request], rows: int) -> float:
     """Of a closed loop that keeps so many requests in the air."""
     async with fleet:
@@ -81,11 +92,7 @@ async def tokens_per_s(fleet: Fleet, wanted: Sequence[Request], rows: int) -> fl
         await worker.start()
 
         async def ask(number: int) -> Told:
-            async with aclosing(worker.stream(wanted[number])) as items:
-                async for item in items:
-                    if isinstance(item, Reply):
-                        return Told(None, time.perf_counter(), item.prompt_tokens, item.output_tokens)
-            raise SystemExit("a request got no answer")
+            return (await answer(worker, wanted[number]))[0]
 
         began, tokens = time.perf_counter(), 0
         async for one in under(Level(Closed(rows), count=len(wanted)), ask):

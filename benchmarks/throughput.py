@@ -39,11 +39,11 @@ from torch.nn import functional
 
 from bench.plan import Plan, make_agents
 from bench.prompts import make_request
-from bench.settings import EMBEDDED, RunConfig
+from bench.settings import RunConfig
 from benchmarks import peers
 from benchmarks.peers import Contestant, Spent, spread
 from human_eval_runner import load_tasks
-from workers import embedded, stopping
+from workers import stopping
 from workers.engine import Engine
 from workers.protocol import Reply, Request
 from workers.replica import load_engine
@@ -165,9 +165,8 @@ def vllm(
     chosen = spread(requests, options.e_requests or len(requests))
     prompts = [peers.prompt_ids(made.tokenizer, request) for request in chosen]
     ends = stopping.eos_ids(made.model, made.tokenizer) if options.stops else frozenset()
-    weights = embedded.converted(embedded.find(), embedded.cache_root()) if folder == EMBEDDED else folder
     context_tokens = max(map(len, prompts)) + options.tokens
-    child = peers.VllmChild(options.vllm_python, str(weights), context_tokens, options.threads)
+    child = peers.VllmChild(options.vllm_python, model_loader.folder_of(folder), context_tokens, options.threads)
     print(f"vLLM {held.enter_context(child).version} is loaded", flush=True)
     return peers.vllm(child, prompts, chosen, ends)
 

@@ -107,12 +107,12 @@ class Sandbox:
         """Of the wardens there are: all that runs here descends from them. May be called from any thread."""
         return tuple(pid for slot in self._slots if (pid := slot.pid) is not None)
 
-    async def run(self, program: Program) -> Execution:
-        """Run one program and say how it ended. Cancelled, it kills the program at once.
+    async def run(self, program: Program, part: float = 1.0) -> Execution:
+        """Run one program, for this part of the time limit, and say how it ended. Cancelled, it kills it at once.
 
         Raises SandboxError when the sandbox itself fails: that is never the program's verdict.
         """
-        answer = await self._answer({"program": {**asdict(program), "text": program.text}})
+        answer = await self._answer({"program": {**asdict(program), "text": program.text}}, part)
         return execution(answer)
 
     async def tell(self, program: str, data: str) -> tuple[Execution, str]:
@@ -123,12 +123,12 @@ class Sandbox:
         answer = await self._answer({"program": program, "data": data})
         return execution(answer), answer.get("told", "")
 
-    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def _answer(self, request: dict[str, Any], part: float = 1.0) -> dict[str, Any]:
         slot = await self._free.get()
         try:
             if self._closed:
                 raise SandboxError("sandbox: it was closed while a program waited")
-            return await self._run_on(slot, request)
+            return await self._run_on(slot, {**request, **self._limits, "timeout_s": part * self._limits["timeout_s"]})
         except BaseException:
             slot.kill()  # what runs in it has nobody to answer to
             raise
@@ -140,7 +140,7 @@ class Sandbox:
         reason = ""
         for attempt in range(TRIES):
             try:
-                return await slot.run({**request, **self._limits}, self._spare_s)
+                return await slot.run(request, self._spare_s)
             except WardenDied as error:
                 reason = str(error)
                 if self._closed:

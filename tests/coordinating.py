@@ -29,6 +29,8 @@ class Bench:
         self.readied: list[str] = []
         self.rights: frozenset[str] = frozenset()  # job ids whose answers pass
         self.slow: dict[str, int] = {}  # tries in which a job's program runs out of time
+        self.whole: Counter[str] = Counter()  # tries that had all their time
+        self.at_once = self.most_at_once = 0  # of those
         self.ledger = Ledger(self.plan)
 
     def run(self, fleet: Fleet | None, drain_after: int | None = None) -> bool:
@@ -55,8 +57,12 @@ class Bench:
         assert info == INFO or info.engine == "scripted"
         self.readied.append(device)
 
-    async def _judge(self, completion: Completion) -> Verdict:
+    async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
+        self.whole[completion.job_id] += not hurried
+        self.at_once += not hurried
+        self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(0)
+        self.at_once -= not hurried
         self.judged[completion.job_id] += 1
         if self._drain_after is not None and len(self.judged) >= self._drain_after:
             self._coordinator.drain()

@@ -1,5 +1,6 @@
 """Whatever happens to workers, every planned job ends as exactly one Completion or Failure, and is judged once."""
 
+import os
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -125,8 +126,9 @@ def test_completions_an_earlier_session_left_unjudged_are_judged_without_a_fleet
     assert bench.judged == Counter(bench.planned() - {"0/T/0/0/0"})
 
 
-def test_what_runs_out_of_time_is_tried_once_more_at_the_end(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_not_done_in_a_hurry_gets_all_its_time_at_the_end(tmp_path: Path, workers: int) -> None:
+    bench = Bench(tmp_path, eval_workers=workers)
     bench.slow = {"0/T/0/0/0": 1, "1/T/1/0/0": 2}
     assert bench.run(EchoFleet([EchoWorker("cpu:0")]))
     verdicts = [entry.verdict for entry in bench.journaled() if entry.verdict is not None]
@@ -134,14 +136,32 @@ def test_what_runs_out_of_time_is_tried_once_more_at_the_end(tmp_path: Path) -> 
     assert [verdict.job_id for verdict in verdicts[-2:]] == ["0/T/0/0/0", "1/T/1/0/0"]
     assert [(verdict.outcome, verdict.detail) for verdict in verdicts[-2:]] == [
         (Outcome.WRONG_ANSWER, ""),
-        (Outcome.TIMED_OUT, "late, nor when tried alone"),
+        (Outcome.TIMED_OUT, "late"),
     ]
     assert len(verdicts) == bench.plan.total
+    assert {job_id for job_id, times in bench.whole.items() if times} == set(bench.slow)
+    assert bench.most_at_once == min(workers, len(os.sched_getaffinity(0)))
+
+
+def test_a_sandbox_that_breaks_at_the_end_stops_the_run_and_the_next_session_judges_the_rest(tmp_path: Path) -> None:
+    class Broken(Bench):
+        async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
+            if not hurried:
+                raise SandboxError("no fork")
+            return await super()._judge(completion, hurried)
+
+    broken, bench = Broken(tmp_path), Bench(tmp_path)
+    broken.slow = {"0/T/0/0/0": 1, "1/T/1/0/0": 1}
+    with pytest.raises(ExceptionGroup) as caught:
+        broken.run(EchoFleet([EchoWorker("cpu:0")]))
+    assert caught.group_contains(SandboxError, match=r"^no fork$", depth=None)
+    assert bench.run(None)
+    assert bench.judged == Counter(broken.slow)
 
 
 def test_a_broken_sandbox_stops_the_run_and_loses_no_completion(tmp_path: Path) -> None:
     class Broken(Bench):
-        async def _judge(self, completion: Completion) -> Verdict:
+        async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
             raise SandboxError("no fork")
 
     with pytest.raises(ExceptionGroup) as caught:

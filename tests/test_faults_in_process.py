@@ -114,7 +114,7 @@ def work(
     published: list[Status] = []
     seen = itertools.count(1)
 
-    async def judge(completion: Completion) -> Verdict:
+    async def judge(completion: Completion, _: bool) -> Verdict:
         if next(seen) == stop_after:
             coordinator.drain()
         return Verdict(completion.job_id, Outcome.WRONG_ANSWER, "")

@@ -146,3 +146,23 @@ def test_what_was_extracted_passes_the_reference_evaluator_too() -> None:
     for row, verdict in zip(rows, judge_all(completions(texts, "reply")), strict=True):
         assert verdict.passed
         assert check_correctness(row, verdict.completion, TIMEOUT_S)["passed"]
+
+
+@pytest.mark.slow
+def test_in_a_hurry_a_program_has_a_fifth_of_its_time_under_all_tests() -> None:
+    quick, slow = Suite("f", "def check(f): assert f(0) == 0\ncheck(f)"), Suite("f", "def check(f): f(1)\ncheck(f)")
+    tasks = [Task("T/quick", "", quick), Task("T/slow", "", slow), Task("T/base", "", quick, base=slow)]
+    naps = "def f(n):\n    import time\n    time.sleep(n)\n    return n\n"
+
+    async def session(hurried: bool) -> list[Verdict]:
+        async with Judge(tasks, 3, 3.0, 1024) as judge:
+            asked = (Completion(f"0/{task.task_id}/0/0", naps, "completion") for task in tasks)
+            return await asyncio.gather(*(judge.judge(completion, hurried) for completion in asked))
+
+    found = asyncio.run(session(True))
+    assert [(verdict.outcome, verdict.base, verdict.ran_out) for verdict in found] == [
+        (Outcome.PASSED, None, False), (Outcome.TIMED_OUT, None, True), (Outcome.PASSED, Outcome.TIMED_OUT, True)
+    ]  # fmt: skip
+    assert found[1].detail.startswith("no end after 0.6 s")
+    assert found[1].judge_s < 2
+    assert {verdict.outcome for verdict in asyncio.run(session(False))} == {Outcome.PASSED}

@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks.load_generators import Timed, Turn, compared, scripted_prompts, timed_by_guidellm
+from benchmarks.load_generators import Timed, Turn, agreement, compared, scripted_prompts, timed_by_guidellm
 from benchmarks.witness import Answer, Seen
 from serving.bodies import DONE, Speech
 from workers.protocol import Message, Piece, Replica, Reply, Request, Sampling
@@ -17,15 +17,21 @@ def turn(*seconds: float, text: str = "x") -> Turn:
 
 
 def test_medians_are_of_all_rounds_and_ratios_theirs_to_ours() -> None:
-    found = compared(4, [(turn(1.0, 2.0), turn(2.0, 4.0)), (turn(3.0, 4.0), turn(3.0, 4.0))])
+    found = compared("4 at once", [(turn(1.0, 2.0), turn(2.0, 4.0)), (turn(3.0, 4.0), turn(3.0, 4.0))])
     witness = {"ours": 2.0, "theirs": 3.0, "ratio": 1.5}
     assert found["ttft_s"] == {
         "ours": 2.5, "theirs": 3.5, "ratio": 1.4, "of_each_round": [2.0, 1.0], "witness": witness, "left": 1.4 / 1.5
     }  # fmt: skip
     assert found["tpot_s"]["left"] == 1.0
-    assert (found["same_order"], found["same_answers"]) == (True, True)
-    other = compared(4, [(turn(1.0), turn(1.0, text="y"))])
-    assert (other["same_order"], other["same_answers"]) == (True, False)
+
+
+def test_it_is_said_where_two_generators_asked_or_were_answered_differently() -> None:
+    same = {"ours": 2, "theirs": 2, "places_that_differ": 0, "prompts_of_one_alone": 0, "answers_that_differ": 0}
+    assert agreement(turn(1.0, 2.0), turn(3.0, 4.0)) == same
+    assert agreement(turn(1.0, 2.0), turn(3.0, 4.0, text="y")) == same | {"answers_that_differ": 2}
+    swapped = turn(1.0, 2.0)
+    assert agreement(swapped, Turn(swapped.timed[::-1], swapped.seen)) == same | {"places_that_differ": 2}
+    assert agreement(turn(1.0, 2.0), turn(3.0)) == same | {"theirs": 1, "prompts_of_one_alone": 1}
 
 
 def test_a_witness_times_text_and_no_role_however_it_is_cut() -> None:

@@ -226,10 +226,10 @@ class OnNodes(Bench):
     def _ready(self, device: str, info: ReplicaInfo) -> None:
         self.readied.append(device)
 
-    async def _judge(self, completion: Completion) -> Verdict:
+    async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
         if len(self.judged) == 40:
             self.under_way.set()
-        return await super()._judge(completion)
+        return await super()._judge(completion, hurried)
 
 
 def test_with_a_node_killed_and_one_added_every_job_is_answered_once(

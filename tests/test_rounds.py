@@ -73,15 +73,16 @@ def test_repairs_that_an_interruption_left_out_are_made_by_the_next_session(tmp_
     assert set(bench.judged.values()) == {1}
 
 
-def test_what_runs_out_of_time_is_tried_again_before_it_is_repaired(tmp_path: Path) -> None:
+def test_what_runs_out_of_time_gets_all_its_time_before_it_is_repaired(tmp_path: Path) -> None:
     bench = Bench(tmp_path, agents=1, tasks=1, max_repairs=1)
     bench.slow = {"0/T/0/0/0": 2}
     assert bench.run(EchoFleet([EchoWorker("cpu:0")]))
     verdicts = [entry.verdict for entry in bench.journaled() if entry.verdict is not None]
     assert [(verdict.outcome, verdict.detail) for verdict in verdicts] == [
-        (Outcome.TIMED_OUT, "late, nor when tried again"),
+        (Outcome.TIMED_OUT, "late"),
         (Outcome.WRONG_ANSWER, ""),
     ]
+    assert bench.whole == {"0/T/0/0/0": 1, "0/T/0/0/1": 0}
 
 
 def test_a_repair_that_is_called_for_starts_from_the_answer_that_failed(tmp_path: Path) -> None:

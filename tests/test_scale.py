@@ -20,7 +20,7 @@ class Told:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def judge(self, completion: Completion) -> Verdict:
+    async def judge(self, completion: Completion, _: bool) -> Verdict:
         self.asked += 1
         return Verdict(completion.job_id, Outcome.RAISED, completion.text)
 

@@ -1,0 +1,163 @@
+"""Our server beside `vllm serve`: the same model, prompts, settings and clients, level of load after level.
+
+    python benchmarks/servers.py --vllm PATH/bin/vllm [--load 1,8,32] [--requests N] [--rounds N] [--json FILE]
+
+RESULTS.md says how an environment with vLLM is made. Both serve the bundled model in bf16 on two threads, 64 rows,
+prefix caching on. Both are up all the time and asked in turn, greedily, by our load generator over `fleet: endpoint`:
+prompts of HumanEval that begin with the name of the round, so that nobody has computed them before. Medians over all
+rounds of TTFT, TPOT and latency, and output tokens a second of each round, from its first request to its last answer.
+Client and servers share the machine's cores.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import model_loader
+from bench.settings import RunConfig
+from benchmarks.load_generators import pattern, prompts_of_tasks
+from benchmarks.serving import answer, server, settings
+from benchmarks.vllm_child import SETTINGS
+from commands import fleets
+from serving.arrivals import Level
+from serving.load import Measured, Told, under
+from workers.protocol import Message, Request, Sampling
+
+MODEL = "embedded"
+ROWS = 64
+THREADS = 2
+CONTEXT_TOKENS = 1024
+LOADS_S = 900  # vLLM compiles for minutes
+FIGURES = ("ttft_s", "tpot_s", "latency_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one server did at one level, once."""
+
+    measured: Sequence[Measured]
+
+    @property
+    def tokens_per_s(self) -> float:
+        seconds = max(one.last_s for one in self.measured) - min(one.sent_s for one in self.measured)
+        return sum(one.output_tokens or 0 for one in self.measured) / seconds
+
+
+@contextmanager
+def vllm(executable: Path) -> Iterator[str]:
+    """`vllm serve` over the bundled model's folder: its URL, once it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [
+        str(executable), "serve", model_loader.folder_of(MODEL), "--served-model-name", MODEL, "--host", "127.0.0.1",
+        "--port", str(port), "--dtype", "bfloat16", "--max-model-len", str(CONTEXT_TOKENS), "--max-num-seqs", str(ROWS),
+        "--enable-prefix-caching", "--no-enable-chunked-prefill", "--disable-log-stats",
+    ]  # fmt: skip
+    environment = {**os.environ, **SETTINGS, "OMP_NUM_THREADS": str(THREADS)}
+    with subprocess.Popen(words, env=environment, stdout=sys.stderr) as process:
+        try:
+            await_health(process, f"http://127.0.0.1:{port}/health")
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def await_health(process: subprocess.Popen[bytes], url: str) -> None:
+    until = time.monotonic() + LOADS_S
+    while process.poll() is None and time.monotonic() < until:
+        with suppress(OSError), urllib.request.urlopen(url, timeout=5):
+            return
+        time.sleep(1)
+    raise SystemExit("vLLM did not come up; what it said stands above")
+
+
+async def asked(url: str, word: str, prompts: Sequence[str], tokens: int) -> Round:
+    config: RunConfig = settings(
+        "fleet=endpoint", f"endpoints=[{url}]", f"model_id={MODEL}", f"max_new_tokens={tokens}",
+        f"endpoint_concurrency={ROWS}", "do_sample=false", "prompt_mode=chat",
+    )  # fmt: skip
+    sampling = Sampling(tokens, do_sample=False)
+    async with fleets.choose(config).make(None) as fleet:
+        worker = fleet.workers[0]
+        await worker.start()
+
+        async def ask(number: int) -> Told:
+            told, _ = await answer(worker, Request(str(number), 0, sampling, (Message("user", prompts[number]),)))
+            return told
+
+        level = Level(pattern(word), count=len(prompts))
+        return Round([one async for one in under(level, ask)])
+
+
+def compared(word: str, found: Mapping[str, Sequence[Round]]) -> dict[str, Any]:
+    """Medians of a level, of each server."""
+    made: dict[str, Any] = {"level": str(pattern(word))}
+    for name, rounds in found.items():
+        every = [one for each in rounds for one in each.measured]
+        made[name] = {
+            figure: statistics.median(value for one in every if (value := getattr(one, figure)) is not None)
+            for figure in FIGURES
+        }
+        made[name]["tokens_per_s"] = [each.tokens_per_s for each in rounds]
+        made[name]["tokens"] = [sum(one.output_tokens or 0 for one in each.measured) for each in rounds]
+    return made
+
+
+def show(made: Mapping[str, Any]) -> None:
+    print(made["level"])
+    for name, row in made.items():
+        if name != "level":
+            times = "  ".join(f"{figure.removesuffix('_s')} {1000 * row[figure]:7.1f} ms" for figure in FIGURES)
+            rates = " ".join(f"{rate:.0f}" for rate in row["tokens_per_s"])
+            print(f"  {name:<6}{times}  tokens/s {rates}  (tokens {row['tokens']})", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vllm", type=Path, required=True, help="its executable, in an environment of its own")
+    parser.add_argument("--load", default="1,8,32", help="levels: so many at once, or so many a second, as 5/s")
+    parser.add_argument("--requests", type=int, default=96, help="of each server at each level in each round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    prompts = prompts_of_tasks(options.requests)
+    levels = []
+    with (
+        vllm(options.vllm.absolute()) as theirs,
+        server(f"engine_rows={ROWS}", f"max_new_tokens={options.tokens}", "load_in_4bit=false") as (mine, _),
+    ):
+        urls = {"ours": mine, "vLLM": theirs}
+        for url in urls.values():
+            asyncio.run(asked(url, "8", prompts[-16:], options.tokens))
+        for word in options.load.split(","):
+            found: dict[str, list[Round]] = {name: [] for name in urls}
+            for number in range(options.rounds):
+                fresh = [f"(Round {number} of {word}.) {prompt}" for prompt in prompts]
+                for name in list(urls)[:: 1 if number % 2 == 0 else -1]:
+                    found[name].append(asyncio.run(asked(urls[name], word, fresh, options.tokens)))
+            levels.append(compared(word, found))
+            show(levels[-1])
+    if options.json:
+        options.json.write_text(json.dumps(levels, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
