@@ -8,28 +8,26 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from bench.audit import Audit
-from bench.journal import Entry, Journal, SessionStart, entries
+from bench.journal import Entry, Journal, SessionStart
 from bench.ledger import Ledger
-from bench.records import Attempt, Completion, Failure, Status, Verdict
+from bench.records import Attempt, Completion, Failure, Status
 from bench.rounds import called_for
 from bench.settings import RunConfig
 from bench.stats import rate
 from workers.alone import Alone
 from workers.dispatch import BACKOFF_S, Dispatch
+from workers.judges import JudgeCall, Judging
 from workers.protocol import Fleet, ReplicaInfo, Reply, Request
 
-JUDGE_BACKLOG = 256  # completions that may wait for a judge before generation waits for them
 SYNC_EVERY_S = 5.0  # what a power cut may cost; a killed process costs nothing
 REPORT_EVERY_S = 1.0
 
 log = logging.getLogger("swarmeval")
-
-JudgeCall = Callable[[Completion, bool], Awaitable[Verdict]]  # the second: hurried, as Judge.judge says it
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,11 @@ class Coordinator:
         self._backoff_s = backoff_s
         self._audit = audit
         self._dispatch: Dispatch | None = None
-        # (completion, whether it was left over from an earlier session); None ends a judge.
-        self._to_judge: asyncio.Queue[tuple[Completion, bool] | None] = asyncio.Queue(JUDGE_BACKLOG)
         self._phase = "loading"
         self._repairs = ledger.jobs.room > ledger.jobs.total  # may any answer be followed by another
+        follow_up = self._follow_up if self._repairs else None
+        self._judging = Judging(judge, journal, ledger, config.eval_workers, self._record, follow_up)
         self._attempts: dict[int, Attempt] = {}  # that a job called for and not answered is to repair
-        self._late = 0  # programs that need more time than their first try has
         self._draining = False
         self._began: float | None = None  # monotonic: when the first replica was ready
         self._answered_before = ledger.answered.count
@@ -85,23 +82,18 @@ class Coordinator:
             self._phase = "judging"
         async with asyncio.TaskGroup() as group:
             reporter = group.create_task(self._report())
-            judges = [group.create_task(self._judge_queued()) for _ in range(self._config.eval_workers)]
-            left_over = group.create_task(self._queue_left_over(self._journal.length))
+            self._judging.begin(group)
             if fleet is not None and not self._all_generated() and not self._draining:
                 await self._generate(fleet)
-            await left_over
             self._phase = "draining" if self._draining else "judging"
-            for _ in judges:
-                await self._to_judge.put(None)
-            await asyncio.gather(*judges)
-            if self._late and not self._draining:
-                await self._judge_late()
+            await self._judging.finish()
             reporter.cancel()
         return not self._ledger.unanswered and self._ledger.judged.count == self._ledger.completions
 
     def drain(self) -> None:
-        """Begin nothing new; run() returns when what has begun is answered and judged."""
+        """Begin nothing new; run() returns when what has begun is answered and what judges have at hand is judged."""
         self._draining = True
+        self._judging.drain()
         self._phase = "draining"
         if self._dispatch is not None:
             self._dispatch.drain()
@@ -126,12 +118,17 @@ class Coordinator:
             elapsed_s=elapsed_s,
             jobs_per_s=jobs_per_s,
             tokens_per_s=rate(self._session_tokens(), elapsed_s),
-            eta_s=ledger.unanswered / jobs_per_s if jobs_per_s else None,
+            eta_s=self._eta_s(jobs_per_s),
             pass_at_1=ledger.pass_at_1(),
             outcomes={str(outcome): count for outcome, count in ledger.outcomes.items()},
             workers=tuple(device.status() for device in self._dispatch.devices) if self._dispatch else (),
             message=message,
         )
+
+    def _eta_s(self, jobs_per_s: float | None) -> float | None:
+        if self._phase == "judging":
+            return self._judging.left_s()
+        return self._ledger.unanswered / jobs_per_s if jobs_per_s else None
 
     def _session_tokens(self) -> int:
         """Output tokens of this session, of answers still being written too: what workers say, until one restarts."""
@@ -161,9 +158,9 @@ class Coordinator:
 
     async def keep(self, reply: Reply, device: str, batch_id: int, attempts: int) -> None:
         """Journal a reply the moment it is born, then let it be judged."""
-        completion = self._completion(reply, device, batch_id, attempts)
+        completion, offset = self._completion(reply, device, batch_id, attempts), self._journal.length
         if self._record(Entry(completion=completion)):
-            await self._to_judge.put((completion, False))
+            await self._judging.add(completion, offset)
 
     def _completion(self, reply: Reply, device: str, batch_id: int, attempts: int) -> Completion:
         return Completion(
@@ -214,29 +211,6 @@ class Coordinator:
             completion = self._completion(reply, alone.device, -1, 1)
             audit.keep(completion, await self._judge(completion, False))
 
-    async def _queue_left_over(self, length: int) -> None:
-        """Have judged what an earlier session generated and did not judge: the journal's first `length` bytes."""
-        if self._ledger.judged.count == self._ledger.completions:
-            return
-        async for completion in self._unjudged(length):
-            if self._draining:
-                return
-            await self._to_judge.put((completion, True))
-
-    async def _judge_queued(self) -> None:
-        while (waiting := await self._to_judge.get()) is not None:
-            completion, left_over = waiting
-            if left_over and self._draining:
-                continue  # it was not begun; the next session finds it
-            verdict = await self._judge(completion, True)
-            if verdict.ran_out and not self._repairs:
-                self._late += 1
-                continue
-            if verdict.ran_out:  # what repairs it cannot wait until all else is done
-                verdict = await self._judge(completion, False)
-            if self._record(Entry(verdict=verdict)) and self._repairs:
-                self._follow_up(Attempt(completion, verdict))
-
     def _follow_up(self, attempt: Attempt) -> None:
         """Have a failed attempt repaired, where that may be."""
         job = self._ledger.repair(attempt.verdict)
@@ -249,35 +223,6 @@ class Coordinator:
         if self._dispatch is not None and k not in self._attempts:
             self._attempts[k] = attempt
             self._dispatch.add(k)
-
-    async def _judge_late(self) -> None:
-        """Judge what its first try was too short for, with nothing generated beside it and a core for each."""
-        cores = len(os.sched_getaffinity(0))
-        room = asyncio.Semaphore(min(self._config.eval_workers, cores))
-
-        async def one(completion: Completion) -> None:
-            try:
-                self._record(Entry(verdict=await self._judge(completion, False)))
-            finally:
-                room.release()
-
-        async with asyncio.TaskGroup() as group:
-            async for completion in self._unjudged(self._journal.length):
-                await room.acquire()
-                if self._draining:
-                    return  # the next session finds the rest
-                group.create_task(one(completion))
-
-    async def _unjudged(self, length: int) -> AsyncIterator[Completion]:
-        """The completions in the journal's first `length` bytes that have no verdict."""
-        for number, (offset, entry) in enumerate(entries(self._journal.path)):
-            if offset >= length:
-                return
-            if number % 256 == 0:
-                await asyncio.sleep(0)  # a long journal must not hold up what is being generated
-            completion = entry.completion
-            if completion is not None and self._ledger.jobs.number(completion.job_id) not in self._ledger.judged:
-                yield completion
 
     async def _report(self) -> None:
         """Publish the status every second, and have the journal on disk every few."""

@@ -89,22 +89,22 @@ class Journal:
         self.close()
 
 
-def entries(path: Path) -> Iterator[tuple[int, Entry]]:
-    """(byte offset, entry) of every line; holds one line at a time. One without its end is being written, or torn.
+def entries(path: Path, start: int = 0) -> Iterator[tuple[int, Entry]]:
+    """(byte offset, entry) of every line from an offset on; holds one line at a time.
 
-    Raises OutputError for a line that cannot be read.
+    One without its end is being written, or torn. Raises OutputError for a line that cannot be read.
     """
-    offset = 0
+    offset = start
     with _opened(path) as file:
+        file.seek(start)
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return
             try:
                 yield offset, _decoder.decode(line)
             except (msgspec.DecodeError, RecursionError) as error:
-                raise OutputError(
-                    f"{path}, line {number}: not a journal line ({error}); start anew with --fresh"
-                ) from None
+                place = f"byte {offset}" if start else f"line {number}"
+                raise OutputError(f"{path}, {place}: not a journal line ({error}); start anew with --fresh") from None
             offset += len(line)
 
 

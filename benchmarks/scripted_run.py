@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent_manager import Coordinator, Hooks, JudgeCall
+from agent_manager import Coordinator, Hooks
 from bench import benchmarks
 from bench.plan import Plan, make_agents
 from bench.prompts import make_request
@@ -29,6 +29,7 @@ from watch import status as status_file
 from watch.histogram import LogHistogram
 from watch.tracking import NoTracker
 from workers.devices import choose_devices
+from workers.judges import JudgeCall
 from workers.local import LocalFleet
 from workers.protocol import ReplicaInfo, Reply, Request
 from workers.replica_spec import ReplicaSpec, Script

@@ -49,7 +49,7 @@ FLOORS = {
     "workers.vllm_replica": 2.5, "workers.fit": 2.5, "workers.replica": 2.8, "workers.asked": 2, "workers.core": 2.9,
     "workers.process": 3, "workers.dispatch": 3, "workers.alone": 3, "workers.local": 4, "workers.ray_node": 3,
     "workers.ray_nodes": 2, "workers.ray_cluster": 3.1, "workers.ray_worker": 4.05,
-    "workers.ray_fleet": 4.1, "agent_manager": 4,
+    "workers.ray_fleet": 4.1, "workers.judges": 3, "agent_manager": 4,
     # tests that models write
     "testgen.scopes": 0, "testgen.imports": 0, "testgen.asserting": 0, "testgen.harness": 0, "testgen.told": 0,
     "testgen.packages": 1, "testgen.replies": 1.5, "testgen.sources": 1.5, "testgen.reach": 1.5, "testgen.prompts": 2,
