@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from bench.published import beside, published
 from watch.report import NAME as REPORT
+from watch.report_words import number
 
 log = logging.getLogger("swarmeval")
 
@@ -168,7 +169,7 @@ def _percent(value: object) -> str:
 
 
 def _number(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float | int) else "no"
+    return number(value) if isinstance(value, float | int) else "no"
 
 
 def _pairs(counts: object) -> str:
