@@ -1,6 +1,7 @@
 """Claims about main.py --dashboard: one terminal, a run that never notices, a terminal that is as it was."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -24,10 +25,16 @@ SCRIPTED = (
     "--num_agents",
 )
 FEW, MANY = "40", "500"  # agents: over in a second or two, or long enough to be met at work on any machine
+SLOW = {"rows": 8, "steps": 4, "step_s": 0.02}  # of which many take 40 s
 
 
 def run_in(folder: Path, agents: str = FEW) -> Terminal:
-    return Terminal(*SCRIPTED, agents, "--output_dir", str(folder))
+    words = [*SCRIPTED, agents, "--output_dir", str(folder)]
+    if agents == MANY:
+        script = folder.with_suffix(".json")
+        script.write_text(json.dumps(SLOW))
+        words.insert(words.index("--set") + 1, f"model_id={script}")
+    return Terminal(*words)
 
 
 def dashboard_of(terminal: Terminal) -> psutil.Process:
