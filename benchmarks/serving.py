@@ -1,11 +1,12 @@
 """What serving costs: the same requests to the bare fleet and through `main.py serve`; and a server under bad clients.
 
-    python benchmarks/serving.py [--only ab] [--requests N] [--rows N] [--tokens N] [--repeat N] [--minutes M]
+    python benchmarks/serving.py [--only ab] [--requests N] [--rows N] [--tokens N] [--repeat N] [--apart] [--minutes M]
 
 (a) A worker process of the bundled model with all rows full, asked in this process, beside a server with such a worker,
 asked over HTTP by `fleet: endpoint`, streaming; in turn. Output tokens a second, each from its first request to its
 last answer, and the processor seconds that server and client take beside the worker, who has the same cores: on a
-machine of two they are his loss. The aim is to lose less than 3 %.
+machine of two they are his loss. With --apart he has the first core alone, both ways, as a GPU would be: the others
+have the rest. The aim is to lose less than 3 %.
 (b) A server over a scripted worker, asked for so many minutes by 64 clients, of which each hangs up at a random moment
 in one of two requests: open descriptors, memory and rows of the server before, during and after. The aim: no leak.
 """
@@ -138,7 +139,8 @@ def own_cpu_s(pid: int) -> float:
 
 
 def shape(options: argparse.Namespace) -> tuple[str, ...]:
-    return (f"engine_rows={options.rows}", f"max_new_tokens={options.tokens}", "num_agents=50")
+    apart = ("cpu_affinity=[0]",) if options.apart else ()
+    return (f"engine_rows={options.rows}", f"max_new_tokens={options.tokens}", "num_agents=50", *apart)
 
 
 @asynccontextmanager
@@ -207,6 +209,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument(
+        "--apart", action="store_true", help="(a) with the worker on one core, which leaves others free"
+    )
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
