@@ -1,6 +1,6 @@
 """Makes README's picture of a report: its first screens, as a real headless Chromium shows them.
 
-.venv/bin/python -m scripts.show_report DIR [docs/report.png]
+.venv/bin/python -m scripts.show_report DIR [docs/report.png]    (of a load run its load_report.html)
 """
 
 import base64
@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import UserError
+from serving.rows import NAME as REQUESTS
 from tests.browser import chromium, page
+from watch import load_report
 from watch.report import write
 
 WIDTH, HEIGHT = 1000, 1280
@@ -25,7 +27,8 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     target = Path(arguments[1] if len(arguments) == 2 else "docs/report.png")
     try:
-        report = write(Path(arguments[0]))
+        folder = Path(arguments[0])
+        report = load_report.write(folder) if (folder / REQUESTS).exists() else write(folder)
     except UserError as error:
         sys.stderr.write(f"scripts.show_report: {error}\n")
         return 2
