@@ -25,8 +25,6 @@ UNION_TYPE = re.compile(r"(?:literal\[.*|tuple\[.*|constrained-\w+|int|float|str
 class _Loader(yaml.SafeLoader):
     """YAML 1.2 scalars: only true/false are booleans, 1e-3 is a number, and a key may stand once."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own name)
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
@@ -36,6 +34,9 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value} is set twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {}  # none of those of YAML 1.1
 
 
 def _resolve(tag: str, pattern: str, first: str) -> None:

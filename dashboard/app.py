@@ -23,7 +23,7 @@ from dashboard.view import View, look
 from watch.follow import Follower
 
 Draw = Callable[[View, int], list[Text]]
-WIDE = 120  # columns from which panels stand side by side
+WIDTHS = [(0, "-narrow"), (120, "-wide")]  # columns from which panels stand below each other, and side by side
 LEAVES_S = 5.0  # after which a terminal that takes nothing any more is left as it is
 CATCH_UP_S = 0.02  # between two looks while the journal is not read to its end
 
@@ -60,7 +60,7 @@ class Dashboard(App[int]):
     CSS_PATH = "dashboard.tcss"
     TITLE = "swarmeval"
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]  # noqa: RUF012 (Textual's own name)
+    HORIZONTAL_BREAKPOINTS = WIDTHS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "leave", "leave"),
         Binding("p", "pause", "pause"),

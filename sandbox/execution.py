@@ -3,7 +3,7 @@
 import io
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from sandbox.evidence import evidence, place
 
@@ -79,13 +79,13 @@ class Silence(io.StringIO):
             raise TypeError(f"string argument expected, got {type(text).__name__!r}")
         return len(text)
 
-    def read(self, *_: object) -> str:
+    def read(self, *_: object) -> NoReturn:
         raise OSError
 
-    def readline(self, *_: object) -> str:  # type: ignore[override]
+    def readline(self, *_: object) -> NoReturn:
         raise OSError
 
-    def readlines(self, *_: object) -> list[str]:  # type: ignore[override]
+    def readlines(self, *_: object) -> NoReturn:
         raise OSError
 
     def readable(self) -> bool:
