@@ -1,6 +1,7 @@
 """Our server beside `vllm serve`: the same model, prompts, settings and clients, level of load after level.
 
-    python benchmarks/servers.py --vllm-python PATH [--load 1,8,32] [--requests N] [--rounds N] [--json FILE]
+    python benchmarks/servers.py --vllm-python PATH [--load 1,8,32] [--requests N] [--rounds N] [--tokens N]
+                                 [--json FILE]
 
 RESULTS.md says how an environment with vLLM is made. Both serve the bundled model in bf16 on two threads, 64 rows,
 prefix caching on. Both are up all the time and asked in turn, greedily, by our load generator over `fleet: endpoint`:
@@ -29,7 +30,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import model_loader
-from bench.settings import RunConfig
 from benchmarks.load_generators import pattern, prompts_of_tasks
 from benchmarks.serving import answer, server, settings
 from benchmarks.vllm_child import SETTINGS
@@ -90,7 +90,7 @@ def await_health(process: subprocess.Popen[bytes], url: str) -> None:
 
 
 async def asked(url: str, word: str, prompts: Sequence[str], tokens: int) -> Round:
-    config: RunConfig = settings(
+    config = settings(
         "fleet=endpoint", f"endpoints=[{url}]", f"model_id={MODEL}", f"max_new_tokens={tokens}",
         f"endpoint_concurrency={ROWS}", "do_sample=false", "prompt_mode=chat",
     )  # fmt: skip

@@ -46,8 +46,7 @@ def summary(
         *_rounds(score),
         *_audit(score),
         f"outcomes  {_pairs(score['outcomes'])}; {score['failures']} failures, {score['unanswered']} unanswered",
-        f"speed     {_number(score['avg_throughput_rps'])} jobs/s, {_number(score['tokens_per_s'])} tokens/s, "
-        f"latency {_number(score['avg_latency_s'])} s on average",
+        _speed(score),
         f"switches  {voluntary} voluntary, {involuntary} involuntary context switches of the coordinator "
         f"({(voluntary + involuntary) / seconds:.1f}/s); event loop at most {late_ms:.0f} ms late",
         *_energy(score),
@@ -58,6 +57,12 @@ def summary(
     if reason != "finished":
         lines.append(f"{reason}: the same command resumes this run")
     return "\n".join(lines)
+
+
+def _speed(score: Mapping[str, object]) -> str:
+    line = f"speed     {_number(score['avg_throughput_rps'])} jobs/s, {_number(score['tokens_per_s'])} tokens/s"
+    latency_s = score["avg_latency_s"]
+    return line if latency_s is None else f"{line}, latency {_number(latency_s)} s on average"
 
 
 def _rates(score: Mapping[str, object]) -> str:

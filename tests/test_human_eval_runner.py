@@ -148,21 +148,34 @@ def test_what_was_extracted_passes_the_reference_evaluator_too() -> None:
         assert check_correctness(row, verdict.completion, TIMEOUT_S)["passed"]
 
 
+NAPS = "def f(n):\n    import time\n    time.sleep(n)\n    return n\n"
+SLOW_APART = (
+    "def f(n):\n    import time\n    began = time.process_time()\n"
+    "    while 'check' not in globals() and time.process_time() < began + 2: pass\n    return n\n"
+)
+
+
 @pytest.mark.slow
 def test_in_a_hurry_a_program_has_a_fifth_of_its_time_under_all_tests() -> None:
     quick, slow = Suite("f", "def check(f): assert f(0) == 0\ncheck(f)"), Suite("f", "def check(f): f(1)\ncheck(f)")
     tasks = [Task("T/quick", "", quick), Task("T/slow", "", slow), Task("T/base", "", quick, base=slow)]
-    naps = "def f(n):\n    import time\n    time.sleep(n)\n    return n\n"
+    tasks.append(Task("T/apart", "", quick))
 
     async def session(hurried: bool) -> list[Verdict]:
-        async with Judge(tasks, 3, 3.0, 1024) as judge:
-            asked = (Completion(f"0/{task.task_id}/0/0", naps, "completion") for task in tasks)
+        async with Judge(tasks, 4, 3.0, 1024) as judge:
+            texts = [NAPS, NAPS, NAPS, SLOW_APART]
+            asked = [
+                Completion(f"0/{task.task_id}/0/0", text, "completion") for task, text in zip(tasks, texts, strict=True)
+            ]
             return await asyncio.gather(*(judge.judge(completion, hurried) for completion in asked))
 
     found = asyncio.run(session(True))
     assert [(verdict.outcome, verdict.base, verdict.ran_out) for verdict in found] == [
-        (Outcome.PASSED, None, False), (Outcome.TIMED_OUT, None, True), (Outcome.PASSED, Outcome.TIMED_OUT, True)
-    ]  # fmt: skip
+        (Outcome.PASSED, None, False),
+        (Outcome.TIMED_OUT, None, True),
+        (Outcome.PASSED, Outcome.TIMED_OUT, True),
+        (Outcome.TIMED_OUT, None, True),  # not TAMPERED: it was hurried where its tests cannot see it
+    ]
     assert found[1].detail.startswith("no end after 0.6 s")
     assert found[1].judge_s < 2
     assert {verdict.outcome for verdict in asyncio.run(session(False))} == {Outcome.PASSED}

@@ -92,6 +92,21 @@ with Journal(Path(sys.argv[1])) as journal:
 """
 
 
+def test_a_journal_is_read_from_any_of_its_lines_on(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        for number in range(4):
+            journal.append(Entry(session=SessionStart(float(number))))
+    path = tmp_path / NAME
+    whole = list(entries(path))
+    for place, (offset, _) in enumerate(whole):
+        assert list(entries(path, offset)) == whole[place:]
+    assert list(entries(path, path.stat().st_size)) == []
+    with path.open("ab") as file:
+        file.write(b"no\n")
+    with pytest.raises(OutputError, match=rf"byte {path.stat().st_size - 3}: not a journal line \(.*\); start anew"):
+        list(entries(path, whole[1][0]))
+
+
 def test_an_append_that_does_not_fit_leaves_no_half_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True, timeout=30

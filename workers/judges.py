@@ -40,7 +40,9 @@ class Judging:
         self._follow_up = follow_up
         # (completion, whether it comes from the journal); None ends a judge.
         self._queue: asyncio.Queue[tuple[Completion, bool] | None] = asyncio.Queue(BACKLOG)
+        self._judges: list[asyncio.Task[None]] = []
         self._behind_from: int | None = None  # where in the journal what the queue never held begins
+        self._catching_up: asyncio.Task[None] | None = None  # its last reader
         self._late = 0  # programs that need more time than their first try has
         self._draining = False
         self._since: tuple[float, int] | None = None  # monotonic: from when on nothing else is done; verdicts by then
@@ -48,8 +50,7 @@ class Judging:
     def begin(self, group: asyncio.TaskGroup) -> None:
         """Start the judges, and have judged what earlier sessions left."""
         self._group = group
-        self._judges = [group.create_task(self._judge_queued()) for _ in range(self._workers)]
-        self._catching_up: asyncio.Task[None] | None = None
+        self._judges += (group.create_task(self._judge_queued()) for _ in range(self._workers))
         if self._ledger.judged.count < self._ledger.completions:
             self._fall_behind(0)
 
