@@ -88,7 +88,7 @@ class Coordinator:
             self._phase = "draining" if self._draining else "judging"
             await self._judging.finish()
             reporter.cancel()
-        return not self._ledger.unanswered and self._ledger.judged.count == self._ledger.completions
+        return not self._ledger.unanswered and not self._ledger.unjudged
 
     def drain(self) -> None:
         """Begin nothing new; run() returns when what has begun is answered and what judges have at hand is judged."""
@@ -143,8 +143,7 @@ class Coordinator:
 
     def all_answered(self) -> bool:
         """And none of the answers may call for another."""
-        judged = not self._repairs or self._ledger.judged.count == self._ledger.completions
-        return judged and not self._ledger.unanswered
+        return not self._ledger.unanswered and not (self._repairs and self._ledger.unjudged)
 
     def request(self, k: int) -> Request:
         return self._hooks.request(k, self._attempts.get(k))

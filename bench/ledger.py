@@ -145,6 +145,11 @@ class Ledger:
         return self.planned - self.answered.count
 
     @property
+    def unjudged(self) -> int:
+        """Completions without a verdict."""
+        return self.completions - self.judged.count
+
+    @property
     def passed(self) -> int:
         return self.outcomes[Outcome.PASSED]
 

@@ -101,6 +101,7 @@ def score_of(
         "passed": ledger.passed,
         "failures": ledger.failures,
         "unanswered": ledger.unanswered,
+        "unjudged": ledger.unjudged,
         "partial": bool(ledger.failures or ledger.judged.count < ledger.planned),
         "outcomes": {str(outcome): count for outcome, count in sorted(ledger.outcomes.items())},
         "avg_latency_s": ledger.latency_sum_s / ledger.completions if ledger.completions and seconds else None,

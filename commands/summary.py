@@ -45,7 +45,8 @@ def summary(
         *_base(score),
         *_rounds(score),
         *_audit(score),
-        f"outcomes  {_pairs(score['outcomes'])}; {score['failures']} failures, {score['unanswered']} unanswered",
+        f"outcomes  {_pairs(score['outcomes'])}; {score['failures']} failures, {score['unanswered']} unanswered"
+        f"{_unjudged(score)}",
         _speed(score),
         f"switches  {voluntary} voluntary, {involuntary} involuntary context switches of the coordinator "
         f"({(voluntary + involuntary) / seconds:.1f}/s); event loop at most {late_ms:.0f} ms late",
@@ -57,6 +58,11 @@ def summary(
     if reason != "finished":
         lines.append(f"{reason}: the same command resumes this run")
     return "\n".join(lines)
+
+
+def _unjudged(score: Mapping[str, object]) -> str:
+    count = score["unjudged"]
+    return f", {count} not judged yet: what takes long comes last, and passes less often" if count else ""
 
 
 def _speed(score: Mapping[str, object]) -> str:

@@ -248,8 +248,8 @@ class Run:
             job_id: str(verdicts[job_id].outcome) if job_id in verdicts else NOT_GENERATED for job_id in answers
         }
         score = json.loads((self.seen / "score.json").read_text())
-        assert (score["evaluations"], score["failures"], score["unanswered"]) == (
-            len(verdicts), len(answers) - len(verdicts), 0,
+        assert (score["evaluations"], score["failures"], score["unanswered"], score["unjudged"]) == (
+            len(verdicts), len(answers) - len(verdicts), 0, 0,
         )  # fmt: skip
         assert score["partial"] is (len(answers) != len(verdicts))
         assert score["outcomes"] == dict(Counter(str(verdict.outcome) for verdict in verdicts.values()))

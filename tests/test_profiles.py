@@ -39,7 +39,7 @@ def test_the_summary_has_a_line_a_profile_and_one_of_what_they_find_together() -
         for task, passed in enumerate((True, agent == 0, False, False)):
             profiles.add(Job(agent, str(task)), passed)
     score = {"passed": 3, "evaluations": 8, "total": 4, "intervals": {"pass@1": None}, "agents": None,
-             "outcomes": {}, "failures": 0, "unanswered": 0, "avg_throughput_rps": 1, "tokens_per_s": 1,
+             "outcomes": {}, "failures": 0, "unanswered": 0, "unjudged": 0, "avg_throughput_rps": 1, "tokens_per_s": 1,
              "avg_latency_s": 1}  # fmt: skip
     lines = summary(Path("logs"), {**score, **profiles.facts()}, {}, "finished", 1.0, 0, 0).splitlines()
     assert lines[1:4] == [

@@ -129,6 +129,14 @@ def test_an_unfinished_run_without_results_is_told_from_its_journal(tmp_path: Pa
     assert "partial The run is not finished (it goes on, or its process was killed): 2 jobs are answered." in said
 
 
+def test_an_unfinished_run_says_which_verdicts_it_lacks(tmp_path: Path) -> None:
+    config, plan = plan_of(1, 4)
+    [first, (second, _)] = answers(("a", "b"), passes=1)
+    leave(tmp_path, config, plan, [first, (second, None)], finished=False)
+    said = words(render(tmp_path))
+    assert "1 of them have no verdict yet: what takes long comes last, and passes less often." in said
+
+
 def test_a_line_that_is_being_written_is_left_for_the_next_report(tmp_path: Path) -> None:
     config, plan = plan_of(1, 4)
     leave(tmp_path, config, plan, answers(("a", "b"), passes=1), finished=False)

@@ -107,7 +107,8 @@ def test_an_agents_files_hold_its_verdicts_and_name_what_was_not_generated(tmp_p
 
 def test_a_completion_without_a_verdict_is_said_to_be_unjudged(tmp_path: Path) -> None:
     score = written(tmp_path, [Entry(session=SessionStart(1.0)), completion("0/HumanEval/0/0/0", 1.0)])
-    assert (score["evaluations"], score["unanswered"], score["partial"], score["pass@1"]) == (0, 3, True, None)
+    assert (score["evaluations"], score["unanswered"], score["unjudged"]) == (0, 3, 1)
+    assert (score["partial"], score["pass@1"]) == (True, None)
     evaluation = json.loads((tmp_path / "agent_0_evaluation.json").read_text())
     assert evaluation["tasks"]["HumanEval/0"][0] == {"sample": 0, "outcome": None, "detail": "not judged yet"}
     assert (tmp_path / "agent_0_results.jsonl").read_text() == ""

@@ -78,7 +78,11 @@ def completeness(manifest: Mapping[str, Any], answers: Answers, planned: int | N
         if not goes_on and last.get("reason") == "finished":  # `score`, which then judges under other rules
             return "partial", "Every job is judged; the comparison with other rules is not: the same command goes on."
         how = "it goes on, or its process was killed" if goes_on else str(last.get("reason"))
-        return "partial", f"The run is not finished ({how}): {answers.answered:,}{of} jobs are answered."
+        said = f"The run is not finished ({how}): {answers.answered:,}{of} jobs are answered."
+        unjudged = answers.answered - answers.failures - answers.judged
+        if unjudged > 0:
+            said += f" {unjudged:,} of them have no verdict yet: what takes long comes last, and passes less often."
+        return "partial", said
     if answers.failures:
         return (
             "partial",

@@ -51,7 +51,7 @@ class Judging:
         """Start the judges, and have judged what earlier sessions left."""
         self._group = group
         self._judges += (group.create_task(self._judge_queued()) for _ in range(self._workers))
-        if self._ledger.judged.count < self._ledger.completions:
+        if self._ledger.unjudged:
             self._fall_behind(0)
 
     async def add(self, completion: Completion, offset: int) -> None:
@@ -83,8 +83,8 @@ class Judging:
         if self._since is None:
             return None
         began, before = self._since
-        left, done = self._ledger.completions - self._ledger.judged.count, self._ledger.judged.count - before
-        return left * (time.monotonic() - began) / done if done else None
+        done = self._ledger.judged.count - before
+        return self._ledger.unjudged * (time.monotonic() - began) / done if done else None
 
     def _fall_behind(self, offset: int) -> None:
         self._behind_from = offset
