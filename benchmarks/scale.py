@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,15 +32,20 @@ from benchmarks.scripted_run import Bench, Facts
 from workers.replica_spec import Script
 
 AGENTS = 61  # by 164 tasks: 10,004 jobs a sample
-CUT_LINES = 2000  # off a journal's end: what a resumed run has still to do
+CUT_ANSWERS = 1000  # off a journal's end: what a resumed run has still to do
+
+
+def before_the_last(journal: Path, answers: int) -> int:
+    """How many lines of a journal stand before its last so many answers: verdicts may be far behind them."""
+    with journal.open("rb") as file:
+        places = (number for number, line in enumerate(file) if line.startswith(b'{"completion"'))
+        return deque(places, maxlen=answers)[0]
 
 
 def cut(journal: Path, lines: int) -> None:
-    """Leave so many lines and the half of another: what a kill leaves. A negative number counts from the end."""
+    """Leave so many lines and the half of another: what a kill leaves."""
     with journal.open("rb+") as file:
-        keep = lines if lines >= 0 else sum(1 for _ in file) + lines
-        file.seek(0)
-        for _ in range(keep):
+        for _ in range(lines):
             file.readline()
         place = file.tell()
         file.truncate(place + len(file.readline()) // 2)
@@ -66,7 +72,7 @@ def measure(part: str, folder: Path, samples: int, options: argparse.Namespace) 
         case "run":
             return bench.run()
         case "resume":
-            cut(folder / JOURNAL, -CUT_LINES)
+            cut(folder / JOURNAL, before_the_last(folder / JOURNAL, CUT_ANSWERS))
             return bench.run(end=True)
         case "lines":
             cut(folder / JOURNAL, options.lines)

@@ -133,7 +133,7 @@ class Bench:
         self._judge_every = judge_every
         self._spawned_at = spawned_at
         self._asked_at = 0.0  # when the first job was handed to a worker
-        self._answered_at = 0.0  # when the last answer came to the judge
+        self._ready_at = 0.0  # of the first worker: from when on the ledger counts
         self._loading = len(scripts)
         self._loaded: asyncio.Event = asyncio.Event()
         self._late = Lateness()
@@ -171,6 +171,7 @@ class Bench:
 
             def ready(device: str, info: ReplicaInfo) -> None:
                 watching.ready(device, info)
+                self._ready_at = self._ready_at or time.monotonic()
                 self._loading -= 1
                 if not self._loading:
                     self._loaded.set()
@@ -179,12 +180,8 @@ class Bench:
                 watching.publish(status)
                 status_file.write(record.folder, status)
 
-            async def judged(completion: Completion, hurried: bool) -> Verdict:
-                self._answered_at = time.monotonic()
-                return await sampled.judge(completion, hurried)
-
             hooks = Hooks(self._request, ready, publish)
-            coordinator = Coordinator(record.run_id, config, ledger, journal, judged, hooks)
+            coordinator = Coordinator(record.run_id, config, ledger, journal, sampled.judge, hooks)
             began, cpu_s = time.monotonic(), time.process_time()
             async with asyncio.TaskGroup() as group:
                 if stop_after_s is not None:
@@ -198,10 +195,10 @@ class Bench:
                 "new_jobs": jobs,
                 "jobs_per_s": jobs / ledger.session_s,
                 "session_s": took_s,
-                "after_last_answer_s": ended - self._answered_at,
+                "after_last_answer_s": ended - (self._ready_at + ledger.session_s),  # judging has caught up by then
                 "cpu_s": time.process_time() - cpu_s,
                 "judged_in_sandbox": sampled.judged,
-                "bytes_per_job": (journal.length - length) / jobs,
+                "bytes_per_job": (journal.length - length) / jobs if jobs else None,
                 "run_peak_mb": peak_mb(restart=True),
                 **self._late.take("run" if stop_after_s is None else "end"),
             }

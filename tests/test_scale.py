@@ -55,10 +55,15 @@ def test_each_moment_of_a_blocked_loop_is_late() -> None:
     assert 0.3 * most < half < 0.7 * most  # most moments lie in the block, evenly
 
 
+def test_a_cut_takes_so_many_answers_however_far_verdicts_are_behind(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text('{"completion":{}}\n' * 5 + '{"verdict":{}}\n' * 4)
+    assert [scale.before_the_last(path, count) for count in (1, 2, 5, 9)] == [4, 3, 0, 0]
+
+
 def test_a_cut_leaves_whole_lines_and_half_of_another(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_bytes(b'{"session":{"started_at":1.0}}\n' * 10)
-    scale.cut(path, -3)
     scale.cut(path, 6)
     assert path.read_bytes().count(b"\n") == 6
     assert not path.read_bytes().endswith(b"\n")
@@ -84,7 +89,7 @@ def test_every_part_runs_and_its_numbers_add_up(tmp_path: Path) -> None:
     assert ran["jobs"] == ran["new_jobs"] == 10_004
     assert ran["judged_in_sandbox"] == 0
     assert resumed["found_jobs"] + resumed["new_jobs"] == 10_004  # type: ignore[operator]
-    assert 0 < resumed["new_jobs"] <= scale.CUT_LINES  # type: ignore[operator]
+    assert resumed["new_jobs"] == scale.CUT_ANSWERS
     assert 0 < again["found_jobs"] < 3000  # type: ignore[operator]
     assert resumed["open_s"] < resumed["ready_s"] < resumed["first_job_s"]  # type: ignore[operator]
     assert paced["control_late_max_ms"] > 0  # type: ignore[operator]
