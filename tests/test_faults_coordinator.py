@@ -58,7 +58,7 @@ def test_a_run_killed_at_fifty_random_points_loses_nothing(new_run: NewRun) -> N
     run.recover()
 
 
-JUDGING: dict[str, object] = {"agents": 4, "tasks": 100, "eval_workers": 1}
+JUDGING: dict[str, object] = {"agents": 4, "tasks": 164, "eval_workers": 1}
 PHASES: list[tuple[str, dict[str, object], Callable[[Run], bool]]] = [
     ("the folder is opened", {}, lambda run: (run.folder / ".lock").exists()),
     ("the judge starts", {}, lambda run: bool(run.judges())),
