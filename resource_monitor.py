@@ -16,6 +16,7 @@ from typing import Self
 from bench.records import DeviceSample
 from gpu_monitor import GpuMonitor, visible_here
 from watch import host
+from watch.apart import PATIENCE_S
 from watch.csv_trace import GPUS, RESOURCES, Cell, CsvTrace, last_rows, number
 from watch.energy import Before, Drawn, Meter, Rapl, earlier
 from watch.processes import Group, Thrifty, context_switches
@@ -75,6 +76,7 @@ class ResourceMonitor:
         judges: Callable[[], Iterable[int]] = nobody,
         on_gpus: Callable[[Sequence[DeviceSample]], None] = unheard,
         meter_every_s: float = METER_EVERY_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._folder = folder
         self._interval_s = interval_s
@@ -82,6 +84,7 @@ class ResourceMonitor:
         self._live = live
         self._on_gpus = on_gpus
         self._meter_every_s = meter_every_s
+        self._patience_s = patience_s
         self._resources = CsvTrace(folder / RESOURCES, RESOURCE_COLUMNS)
         self._gpus = CsvTrace(folder / GPUS, GPU_COLUMNS)
         self._host = Thrifty(lambda: host.use(folder), SHARE_OF_A_CORE)
@@ -92,6 +95,7 @@ class ResourceMonitor:
         self._drawn = Drawn(None, {}), 0.0
         self._cpu_s = 0.0
         self._stopping = threading.Event()
+        self._left_behind = False
         self._thread = threading.Thread(target=self._watch, name="resource-monitor", daemon=True)
 
     def start(self) -> None:
@@ -99,10 +103,17 @@ class ResourceMonitor:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take a last sample and end the thread. Idempotent."""
+        """Take a last sample and end the thread; one that waits for a driver too long is left behind. Idempotent."""
+        if self._thread.ident is None or self._left_behind:
+            return
         self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._thread.join(self._patience_s)
+        if self._thread.is_alive():
+            self._left_behind = True
+            log.warning(
+                "monitor: no reading for %g s (a driver that hangs?); the run ends without its last sample",
+                self._patience_s,
+            )
 
     @property
     def elapsed_s(self) -> float:

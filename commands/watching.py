@@ -3,8 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +16,7 @@ from commands.open_run import Record
 from commands.session import Inside
 from gpu_monitor import GpuMonitor, list_devices, visible_here
 from resource_monitor import ResourceMonitor
+from watch.apart import PATIENCE_S, Apart
 from watch.csv_trace import Cell
 from watch.energy import NVML, Rapl, idle_watts
 from watch.events import Events
@@ -42,8 +43,7 @@ class Watching:
         self._status: Status | None = None
         self._on_gpus = any(device.uuid for device in devices)
         self._here = bool(devices)  # or what draws the power is another machine
-        # A driver may take its time to answer. One thread: moments are noted in the order in which they came.
-        self._looking = ThreadPoolExecutor(1, "device-memory")
+        self._looking = Apart("device-memory")  # in one thread moments are noted in the order in which they came
         self.fleet = WatchedFleet(fleet, lambda: self._look(BEFORE_LOAD), lambda: self._look(AFTER_INFERENCE))
         places = [Place(device.name, tuple(filter(None, device.uuid.split(",")))) for device in devices]
 
@@ -77,8 +77,7 @@ class Watching:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._monitor.stop()
-        self._looking.shutdown()
+        self._stop()
 
     def publish(self, status: Status) -> None:
         """The run's state, each second."""
@@ -90,7 +89,7 @@ class Watching:
         self._events.add("loaded", device, f"{info.weights}, {info.rows} rows, in {info.load_s:.1f} s")
         self._note_place(device)
         self._memory.told(device, BEFORE_LOAD, info.before_load_mb)
-        self._looking.submit(self._snapshot, AFTER_LOAD, [device])
+        self._looking.submit(partial(self._snapshot, AFTER_LOAD, [device]))
 
     def _note_place(self, device: str) -> None:
         """Into the manifest: the cores and the priority that a worker really has."""
@@ -102,9 +101,12 @@ class Watching:
 
     def end(self) -> None:
         """Watch no more, and add to the manifest what was seen of memory. Idempotent."""
-        self._monitor.stop()
-        self._looking.shutdown()
+        self._stop()
         self._record.note(memory={name: asdict(held) for name, held in self._memory.held.items()})
+
+    def _stop(self) -> None:
+        self._monitor.stop()
+        self._looking.close()
 
     def drawn(self) -> tuple[dict[str, float], float]:
         """(joules by source of what this run uses, seconds watched) up to the last sample; empty: nothing tells."""
@@ -126,7 +128,10 @@ class Watching:
 
     def _look(self, moment: str) -> None:
         """Take a snapshot of all devices, after those that were asked for before, and wait for it."""
-        self._looking.submit(self._snapshot, moment).result()
+        try:
+            self._looking.submit(partial(self._snapshot, moment)).result(PATIENCE_S)
+        except TimeoutError:
+            log.warning("memory %s: the driver does not answer, the run goes on", MOMENTS[moment])
 
     def _snapshot(self, moment: str, names: Sequence[str] | None = None) -> None:
         found = self._memory.snapshot(moment, list_devices() if self._on_gpus else (), names)

@@ -57,8 +57,8 @@ FLOORS = {
     "testgen.workload": 2, "testgen.asking": 2.6, "testgen.kept": 3.1, "testgen.weighing": 3.2,
     "testgen.pipeline": 3.6, "testgen.accepting": 2.6, "testgen.tidying": 3.6,
     # how a run is shown
-    "watch.lag": 0, "watch.processes": 0, "watch.memory": 1, "watch.events": 1, "watch.energy": 2.5, "watch.host": 2.5,
-    "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
+    "watch.lag": 0, "watch.processes": 0, "watch.apart": 0, "watch.memory": 1, "watch.events": 1, "watch.energy": 2.5,
+    "watch.host": 2.5, "gpu_monitor": 2, "watch.csv_trace": 2, "watch.logs": 2, "watch.progress": 2, "watch.status": 2,
     "watch.spans": 0.5, "watch.flame": 1.5, "watch.trace": 3, "watch.wandb_login": 1.8, "watch.wandb_run": 1.9,
     "watch.tracking": 2, "watch.snapshot": 2.6, "watch.timeline": 2.6, "watch.report_replies": 2.6,
     "watch.report_words": 2.8, "watch.report_score": 2.9, "watch.report_data": 2.9, "watch.report": 3.1,

@@ -209,6 +209,25 @@ def test_failing_callbacks_are_logged_once_and_end_nothing(tmp_path: Path, caplo
     assert first["coordinator_rss_mb"] == ""
 
 
+@pytest.mark.fault("GPU driver hangs", "while a run is watched", "the run ends all the same, and a warning says so")
+def test_a_driver_that_hangs_holds_up_no_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    def hang() -> dict[str, float]:
+        asked.set()
+        answers.wait()
+        return {}
+
+    monitor = ResourceMonitor(tmp_path, 0.05, nothing, Listener(), hang, patience_s=0.1)
+    monitor.start()
+    assert asked.wait(WAIT_S)
+    for _ in range(2):
+        monitor.stop()
+    said = "monitor: no reading for 0.1 s (a driver that hangs?); the run ends without its last sample"
+    assert caplog.messages == [said]
+    answers.set()
+
+
 def test_a_full_disk_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("resource_trace.csv", "gpu_trace.csv"):
         (tmp_path / name).symlink_to("/dev/full")

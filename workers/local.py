@@ -45,8 +45,14 @@ log = logging.getLogger("swarmeval.worker")
 class LocalWorker(Asking):
     """One worker process; started again by start() after a death."""
 
-    def __init__(self, device: DeviceSpec, spec: ReplicaSpec, silence_s: float, load_s: float) -> None:
-        """`silence_s` and `load_s` bound how long a busy or a loading worker may say nothing."""
+    def __init__(
+        self, device: DeviceSpec, spec: ReplicaSpec, silence_s: float, load_s: float, turn: asyncio.Lock
+    ) -> None:
+        """`silence_s` and `load_s` bound how long a busy or a loading worker may say nothing.
+
+        `turn` is the fleet's: a process that is begun holds up the event loop until it runs, and all of many did so
+        for seconds.
+        """
         self.name = device.name
         self.pid: int | None = None
         self.progress = IDLE
@@ -54,6 +60,7 @@ class LocalWorker(Asking):
         self._spec = spec
         self._silence_s = silence_s
         self._load_s = load_s
+        self._turn = turn
         self._lives = 0
         self._link: _Link | None = None
 
@@ -80,13 +87,14 @@ class LocalWorker(Asking):
 
     async def _open(self) -> "_Link":
         """A process whose start, once begun, is not cut short: half of one would be nobody's to end."""
-        opening = asyncio.ensure_future(_Link.open(self._device))
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            with contextlib.suppress(WorkerDied):
-                await (await opening).close()
-            raise
+        async with self._turn:
+            opening = asyncio.ensure_future(_Link.open(self._device))
+            try:
+                return await asyncio.shield(opening)
+            except asyncio.CancelledError:
+                with contextlib.suppress(WorkerDied):
+                    await (await opening).close()
+                raise
 
     @property
     def running(self) -> bool:
@@ -246,8 +254,9 @@ class LocalFleet:
     def __init__(
         self, devices: Sequence[DeviceSpec], specs: Sequence[ReplicaSpec], silence_s: float, load_s: float
     ) -> None:
+        turn = asyncio.Lock()
         self.workers = [
-            LocalWorker(device, spec, silence_s, load_s) for device, spec in zip(devices, specs, strict=True)
+            LocalWorker(device, spec, silence_s, load_s, turn) for device, spec in zip(devices, specs, strict=True)
         ]
 
     async def __aenter__(self) -> Self:
