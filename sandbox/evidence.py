@@ -14,13 +14,8 @@ def evidence(error: BaseException, program: str) -> bytes:
     """
     try:
         frame, line = place(error)
-        source = program.splitlines()[line - 1].strip()
-        statement = ast.parse(source).body[0]
-        assert isinstance(statement, ast.Assert)
-        assert frame is not None
-        compared = statement.test
-        wanted = compared.left if isinstance(compared, ast.Compare) else compared
-        if isinstance(wanted, ast.Constant):
+        wanted = None if frame is None else asserted(program.splitlines()[line - 1].strip())
+        if frame is None or wanted is None:
             return b""
         value = eval(compile(ast.Expression(wanted), "<evidence>", "eval"), frame.f_globals, frame.f_locals)
         short = reprlib.Repr()
@@ -30,6 +25,15 @@ def evidence(error: BaseException, program: str) -> bytes:
     except BaseException:  # noqa: BLE001 (a hostile __repr__, a program that now raises, an assertion over two lines)
         return b""
     return text.encode(errors="backslashreplace")
+
+
+def asserted(line: str) -> ast.expr | None:
+    """What an assertion in one line compares, its left side; None for another statement, and for a constant."""
+    statement = ast.parse(line).body[0]
+    if not isinstance(statement, ast.Assert):
+        return None
+    wanted = statement.test.left if isinstance(statement.test, ast.Compare) else statement.test
+    return None if isinstance(wanted, ast.Constant) else wanted
 
 
 def place(error: BaseException) -> tuple[FrameType | None, int]:

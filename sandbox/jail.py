@@ -65,14 +65,14 @@ class Jail:
     def _run(self, order: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         """Fork, watch and clean up after one child."""
         limits = Limits(order["timeout_s"], order["memory_mb"], bounds_cpu=order["kind"] != "ask")
-        folder = os.path.join(self._folder, os.urandom(8).hex())  # noqa: PTH118 (a Path costs more time)
+        folder = Path(self._folder, os.urandom(8).hex())
         parent = os.getpid()
         try:
-            os.mkdir(folder, 0o700)  # noqa: PTH102
-            self._guard.before_fork(folder, limits)
+            folder.mkdir(0o700)
+            self._guard.before_fork(str(folder), limits)
             child = os.fork()
             if child == 0:
-                be_the_child(self._guard, order["kind"], folder, descriptors, parent)
+                be_the_child(self._guard, order["kind"], str(folder), descriptors, parent)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -80,7 +80,7 @@ class Jail:
             end, wall_s = self._watch(child, limits, is_alone=order["kind"] == "run")
         finally:
             status, used = self._end_everything(child)
-            clear(self._folder, self._mode)  # whatever it wrote where: nothing reaches the next one
+            clear(Path(self._folder), self._mode)  # whatever it wrote where: nothing reaches the next one
         return {
             "end": end,
             "status": status,
@@ -166,28 +166,27 @@ def kill_children() -> None:
                     os.kill(int(entry.name), signal.SIGKILL)
 
 
-def clear(folder: str, mode: int) -> None:
+def clear(folder: Path, mode: int) -> None:
     """Empty a folder and give it its mode back, however deep, long and forbidding what a program left in it is.
 
     Folders move to the top before they are emptied, so no path is ever longer than two names. Follows no link.
     """
-    if os.stat(folder).st_mode != mode:  # noqa: PTH116
-        os.chmod(folder, stat.S_IMODE(mode))  # noqa: PTH101
-    waiting = [entry.path for entry in os.scandir(folder)]
+    if folder.stat().st_mode != mode:
+        folder.chmod(stat.S_IMODE(mode))
+    waiting = list(folder.iterdir())
     while waiting:
         path = waiting.pop()
         try:
-            os.rmdir(path)  # noqa: PTH106 (nearly always an empty folder)
+            path.rmdir()  # nearly always an empty folder
         except NotADirectoryError:
-            os.unlink(path)  # noqa: PTH108
+            path.unlink()
         except OSError:
-            os.chmod(path, 0o700)  # noqa: PTH101 (a link would be no directory)
-            for entry in list(os.scandir(path)):
+            path.chmod(0o700)  # a link would be no directory
+            for entry in list(os.scandir(path)):  # which knows what is a folder without asking again
                 if entry.is_dir(follow_symlinks=False):
-                    os.chmod(entry.path, 0o700)  # noqa: PTH101 (else it cannot be moved)
-                    top = os.path.join(folder, os.urandom(8).hex())  # noqa: PTH118
-                    os.rename(entry.path, top)  # noqa: PTH104
-                    waiting.append(top)
+                    inner = Path(entry.path)
+                    inner.chmod(0o700)  # else it cannot be moved
+                    waiting.append(inner.rename(folder / os.urandom(8).hex()))
                 else:
-                    os.unlink(entry.path)  # noqa: PTH108
+                    Path(entry.path).unlink()
             waiting.append(path)
