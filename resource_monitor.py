@@ -201,9 +201,10 @@ class ResourceMonitor:
         """What `read` gives; nothing, and one line in the log per kind of reading, when it fails."""
         try:
             return read() or {}
-        except Exception as error:  # noqa: BLE001 (callbacks may raise anything, and a watcher must not end what it watches)
+        except Exception as error:  # callbacks may raise anything, and a watcher must not end what it watches
             if what not in self._failed:
                 self._failed.add(what)
+                log.info("monitor: %s:", what, exc_info=True)  # for run.log: it may be a fault of ours
                 log.warning("monitor: %s cannot be read, the run goes on (%s: %s)", what, type(error).__name__, error)
             return {}
 

@@ -263,10 +263,15 @@ def page(name: str, folder: Path, write: Callable[[], Path]) -> Path | None:
     """The page that `write` makes; where that fails the log says so, and the run is what it was."""
     try:
         return write()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (whatever is wrong with a page, the run has ended)
-        why = str(error) or "interrupted"
-        log.warning("no %s: %s; `python main.py report %s` makes it later", name, why, folder)
-        return None
+    except UserError as error:
+        why = str(error)
+    except KeyboardInterrupt:
+        why = "interrupted"
+    except Exception as error:  # whatever is wrong with a page, the run has ended
+        why = f"{type(error).__name__}: {error}"
+        log.info("of %s:", name, exc_info=True)  # a fault of ours: run.log has its traceback
+    log.warning("no %s: %s; `python main.py report %s` makes it later", name, why, folder)
+    return None
 
 
 def user_error(group: BaseExceptionGroup[BaseException]) -> UserError:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import html
 import json
+import logging
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from bench.ledger import Ledger
 from bench.records import Completion, Failure, Outcome, Verdict
 from commands.open_run import OpenRun
 from commands.session import make_report
+from commands.session import page as made_page
 from tests.run_folders import BEGAN, Answer, leave, plan_of
 from tests.test_main import SMOKE, swarmeval
 from watch.report import render, write
@@ -272,6 +274,20 @@ def test_a_run_ends_with_its_report_and_report_makes_it_again(tmp_path: Path) ->
     page.unlink()
     code, out, _ = swarmeval("report", str(folder))
     assert (code, out) == (0, f"{page}  ({page.stat().st_size / 1e6:.2f} MB)\n")
+
+
+def test_a_fault_of_ours_in_a_page_is_named_and_its_traceback_kept_for_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write() -> Path:
+        raise KeyError("agent")
+
+    with caplog.at_level(logging.INFO):
+        assert made_page("report.html", tmp_path, write) is None
+    kept, said = caplog.records
+    assert (kept.levelname, kept.exc_info and kept.exc_info[0]) == ("INFO", KeyError)
+    assert said.levelname == "WARNING"
+    assert said.message == f"no report.html: KeyError: 'agent'; `python main.py report {tmp_path}` makes it later"
 
 
 def test_a_report_that_fails_is_a_line_in_the_log_and_no_failed_run(
