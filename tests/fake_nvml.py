@@ -11,12 +11,15 @@ ROOT = Path(__file__).resolve().parent.parent
 NVML = r"""
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 enum { OK = 0, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7, NO_DRIVER = 9, LOST = 15 };
 typedef struct { unsigned long long total, free, used; } memory_t;
 typedef struct { unsigned gpu, memory; } load_t;
 typedef struct { unsigned pid; unsigned long long memory; unsigned gpu_instance, compute_instance; } process_t;
 static long index_of(void *gpu) { return (long)gpu - 1; }
 static int lost(void *gpu) { const char *which = getenv("FAKE_LOST"); return which && atol(which) == index_of(gpu); }
+/* from the moment on in which there is such a file, a driver that never answers */
+static void hang(void) { const char *now = getenv("FAKE_HANG"); while (now && access(now, F_OK) == 0) pause(); }
 
 int nvmlInitWithFlags(unsigned flags) { return getenv("FAKE_NO_DRIVER") ? NO_DRIVER : OK; }
 int nvmlShutdown(void) { return OK; }
@@ -34,6 +37,7 @@ int nvmlDeviceGetName(void *gpu, char *text, unsigned size) {
     return OK;
 }
 int nvmlDeviceGetMemoryInfo(void *gpu, memory_t *memory) {
+    hang();
     if (lost(gpu)) return LOST;
     *memory = (memory_t){80000ull << 20, 60000ull << 20, 20000ull << 20};
     return OK;

@@ -214,3 +214,21 @@ def test_what_a_part_of_a_run_took_is_what_lies_between_two_readings_above_idle(
     assert between(before, after, {"rapl": 5.0}) is None  # what the idle machine draws is not known of both
     assert between(({}, 0.0), after, {"rapl": 5.0, "nvml": 10.0}) is None
     assert between(before, ({"rapl": 300.0}, 20.0), {"rapl": 5.0, "nvml": 10.0}) == 150
+
+
+@pytest.mark.slow
+@pytest.mark.fault("GPU driver hangs", "while a run is watched", "the run ends all the same, and warnings say so")
+def test_a_driver_that_hangs_from_the_first_job_on_costs_a_run_nothing_but_figures(tmp_path: Path) -> None:
+    folder, hangs = tmp_path / "run", tmp_path / "hangs"
+    patience = "import watch.apart\nwatch.apart.PATIENCE_S = 0.3\n"
+    code = RUN.replace("        hooks = ", f"        Path({str(hangs)!r}).touch()\n        hooks = ")
+    code = f"import sys; sys.argv[1:] = [{str(folder)!r}]\n{patience}{code}"
+    summary = run_with(compiled(tmp_path), code, environ={"FAKE_HANG": str(hangs)})
+    assert "(0 of 3 evaluations passed, 3 tasks)" in summary
+    assert json.loads((folder / "manifest.json").read_text())["finished"]
+    lines = (folder / "run.log").read_text().splitlines()
+    assert [line.partition("swarmeval: ")[2] for line in lines if " WARNING " in line] == [
+        "memory before loading: the driver does not answer, the run goes on",
+        "memory after inference: the driver does not answer, the run goes on",
+        "monitor: no reading for 0.3 s (a driver that hangs?); the run ends without its last sample",
+    ]

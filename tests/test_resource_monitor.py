@@ -209,7 +209,6 @@ def test_failing_callbacks_are_logged_once_and_end_nothing(tmp_path: Path, caplo
     assert first["coordinator_rss_mb"] == ""
 
 
-@pytest.mark.fault("GPU driver hangs", "while a run is watched", "the run ends all the same, and a warning says so")
 def test_a_driver_that_hangs_holds_up_no_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     asked, answers = threading.Event(), threading.Event()
 
