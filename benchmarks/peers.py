@@ -8,7 +8,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -160,11 +160,10 @@ class VllmChild:
         self.version = ""
 
     def __enter__(self) -> Self:
-        try:
+        with ExitStack() as failed:
+            failed.callback(self._end)
             self.version = self.ask(self._told)["vllm"]
-        except BaseException:
-            self._end()
-            raise
+            failed.pop_all()
         return self
 
     def __exit__(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -172,3 +173,30 @@ def test_a_start_that_is_cancelled_leaves_nothing_open(alive: bool) -> None:
     asyncio.run(go())
     gc.collect()  # what is open and forgotten is complained of now
     assert not [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_processes_of_many_workers_are_begun_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To begin one holds up the event loop; it goes on between them."""
+    begin, at_once, most = asyncio.create_subprocess_exec, 0, 0
+
+    async def counted(*words: str, **options: Any) -> asyncio.subprocess.Process:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        try:
+            return await begin(*words, **options)
+        finally:
+            at_once -= 1
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", counted)
+
+    async def go() -> None:
+        spec = ReplicaSpec(
+            "scripted", "scripted", "cpu:0", True, "cached", "off", "off", True, None, 8, script=Script()
+        )
+        devices = [DeviceSpec(f"cpu:{k}", "cpu") for k in range(4)]
+        async with LocalFleet(devices, [spec] * 4, 30.0, 30.0) as fleet:
+            await asyncio.gather(*(worker.start() for worker in fleet.workers))
+
+    asyncio.run(go())
+    assert most == 1

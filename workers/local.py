@@ -50,8 +50,7 @@ class LocalWorker(Asking):
     ) -> None:
         """`silence_s` and `load_s` bound how long a busy or a loading worker may say nothing.
 
-        `turn` is the fleet's: a process that is begun holds up the event loop until it runs, and all of many did so
-        for seconds.
+        `turn` is the fleet's: to begin a process holds up the event loop for some 30 ms, so they are begun one by one.
         """
         self.name = device.name
         self.pid: int | None = None
