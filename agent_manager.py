@@ -12,17 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from bench.audit import Audit
-from bench.journal import Entry, Journal, SessionStart
-from bench.ledger import Ledger
-from bench.records import Attempt, Completion, Failure, Status
-from bench.rounds import called_for
-from bench.settings import RunConfig
-from bench.stats import rate
-from workers.alone import Alone
-from workers.dispatch import BACKOFF_S, Dispatch
-from workers.judges import JudgeCall, Judging
-from workers.protocol import Fleet, ReplicaInfo, Reply, Request
+from swarmeval.records import Attempt, Completion, Failure, Status
+from swarmeval.requests import ReplicaInfo, Reply, Request
+from swarmeval.runs.audit import Audit
+from swarmeval.runs.journal import Entry, Journal, SessionStart
+from swarmeval.runs.ledger import Ledger
+from swarmeval.runs.repair_rounds import called_for
+from swarmeval.scheduling.dispatch import BACKOFF_S, Dispatch
+from swarmeval.scheduling.judge_queue import JudgeCall, Judging
+from swarmeval.scheduling.one_at_a_time import Alone
+from swarmeval.scores.stats import rate
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.workers.protocol import Fleet
 
 SYNC_EVERY_S = 5.0  # what a power cut may cost; a killed process costs nothing
 REPORT_EVERY_S = 1.0

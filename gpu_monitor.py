@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from bench.records import DeviceSample
+from swarmeval.records import DeviceSample
 
 MIB = 1024 * 1024
 # Bits of nvmlDeviceGetCurrentClocksEventReasons. Being idle (1) is not among them: it holds nothing down.

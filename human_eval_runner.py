@@ -1,4 +1,4 @@
-"""Verdicts: the program that judges a candidate, and the judge that runs it. pass@k lives in bench/stats.py.
+"""Verdicts: the program that judges a candidate, and the judge that runs it. pass@k lives in swarmeval/scores/stats.py.
 
 HumanEval gave this room its name and gives the judge its yardstick: what its canonical solutions take here.
 """
@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
-from bench.benchmarks import chosen
-from bench.calibration import MOST, timeout_scale
-from bench.errors import DataError, SandboxError
-from bench.extraction import candidate
-from bench.records import Completion, Execution, Outcome, Program, Suite, Task, Verdict, parse_job_id
-from bench.settings import RunConfig
-from sandbox.runner import Sandbox
+from swarmeval.errors import DataError, SandboxError
+from swarmeval.extraction.candidate import candidate
+from swarmeval.records import Completion, Execution, Outcome, Program, Suite, Task, Verdict, parse_job_id
+from swarmeval.sandbox.runner import Sandbox
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.tasks.catalog import chosen
 
 FIRST_TRY = 0.2  # of a program's time limit, where it is hurried
 
@@ -200,3 +199,17 @@ def _failed(ends: Mapping[Task, Execution]) -> dict[str, str]:
     """Task -> outcome and detail, of those that did not pass."""
     failed = {task.task_id: end for task, end in ends.items() if end.outcome is not Outcome.PASSED}
     return {task_id: f"{end.outcome}: {end.detail}" for task_id, end in failed.items()}
+
+
+# What the processes of all 164 canonical solutions of HumanEval, beside their tests, compute on the machine that the
+# default limit was chosen on: one core of a server of 2023 (benchmarks/RESULTS.md, "The judge's yardstick").
+REFERENCE_CPU_S = 0.5
+MOST = 50.0
+
+
+def timeout_scale(cpu_s: float) -> float:
+    """The factor for time limits on a machine where the canonical solutions compute for `cpu_s` together.
+
+    In halves, so that one machine gives one factor in spite of its noise; never below 1: no machine is too fast.
+    """
+    return min(MOST, max(1.0, round(2 * cpu_s / REFERENCE_CPU_S) / 2))

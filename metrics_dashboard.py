@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from watch.follow import Follower
-from watch.progress import is_dumb
+from swarmeval.watch.follow import Follower
+from swarmeval.watch.progress import is_dumb
 
 LEAST_S, MOST_S = 0.1, 3600.0
 YIELDS = 10  # how nice the screen is: drawing must not slow the run
@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _print_once(folder: Path) -> int:
     from rich.console import Console
 
-    from dashboard.page import page
-    from dashboard.view import look
-    from dashboard.words import plain
+    from swarmeval.dashboard.format import plain
+    from swarmeval.dashboard.page import page
+    from swarmeval.dashboard.view import look
 
     view = look(Follower(folder), whole=True)
     now = view.snapshot
@@ -64,7 +64,7 @@ def _watch(folder: Path, interval_s: float, beside: int | None) -> int:
     os.nice(YIELDS)
     if not os.isatty(2):
         os.dup2(1, 2)  # Textual draws on stderr
-    from dashboard.app import Dashboard
+    from swarmeval.dashboard.app import Dashboard
 
     app = Dashboard(folder, interval_s, beside)
     app.run()

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import DeviceError, ModelUnavailable
-from bench.settings import EMBEDDED
-from workers import embedded, hub
+from swarmeval import hub
+from swarmeval.engine import bundled_model
+from swarmeval.errors import DeviceError, ModelUnavailable
+from swarmeval.settings.run_config import EMBEDDED
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,7 @@ def locate(model_id: str, progress: bool = True, weights: bool = True, code: boo
     Without `weights`, what is fetched lacks them; with `code`, it has the model's own Python. Raises ModelUnavailable.
     """
     if model_id == EMBEDDED:
-        embedded.find()
+        bundled_model.find()
         return EMBEDDED
     folder = Path(model_id)
     if not folder.is_dir():
@@ -55,7 +56,9 @@ def locate(model_id: str, progress: bool = True, weights: bool = True, code: boo
 def folder_of(model: str) -> str:
     """The folder that holds what `locate` gave; the embedded model is converted where need be."""
     quiet()
-    return str(embedded.converted(embedded.find(), embedded.cache_root())) if model == EMBEDDED else model
+    return (
+        str(bundled_model.converted(bundled_model.find(), bundled_model.cache_root())) if model == EMBEDDED else model
+    )
 
 
 def config_of(folder: str, code: bool = False) -> Any:

@@ -13,14 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.records import DeviceSample
 from gpu_monitor import GpuMonitor, visible_here
-from watch import host
-from watch.apart import PATIENCE_S
-from watch.csv_trace import GPUS, RESOURCES, Cell, CsvTrace, last_rows, number
-from watch.energy import Before, Drawn, Meter, Rapl, earlier
-from watch.processes import Group, Thrifty, context_switches
-from watch.tracking import Tracker
+from swarmeval.monitor import host
+from swarmeval.monitor.driver_thread import PATIENCE_S
+from swarmeval.monitor.energy import Before, Drawn, Meter, Rapl, earlier
+from swarmeval.monitor.processes import Group, Thrifty, context_switches
+from swarmeval.monitor.tracking.tracker import Tracker
+from swarmeval.records import DeviceSample
+from swarmeval.runs.csv_trace import GPUS, RESOURCES, Cell, CsvTrace, last_rows, number
 
 TIME_COLUMNS = ("time", "elapsed_s")
 PROCESS_COLUMNS = (

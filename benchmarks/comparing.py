@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workers.protocol import Reply
+from swarmeval.requests import Reply
 
 FIRST_LETTER = 0x10000  # code point of token 0; from here on none is a surrogate, or part of any text we meet
 

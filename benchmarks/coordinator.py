@@ -26,18 +26,18 @@ TASKS = 164
 def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
     """One run of `jobs` jobs in this process."""
     from agent_manager import Coordinator, Hooks
-    from bench import results
-    from bench.journal import Journal
-    from bench.ledger import Ledger
-    from bench.plan import Plan, make_agents
-    from bench.prompts import make_request
-    from bench.records import Completion, Outcome, Verdict
-    from bench.settings import RunConfig
     from human_eval_runner import load_tasks
-    from watch.processes import context_switches
-    from workers.devices import choose_devices
-    from workers.local import LocalFleet
-    from workers.replica_spec import ReplicaSpec, Script
+    from swarmeval.monitor.processes import context_switches
+    from swarmeval.records import Completion, Outcome, Verdict
+    from swarmeval.runs import result_files
+    from swarmeval.runs.journal import Journal
+    from swarmeval.runs.ledger import Ledger
+    from swarmeval.runs.plan import Plan, make_agents
+    from swarmeval.runs.prompts import make_request
+    from swarmeval.settings.run_config import RunConfig
+    from swarmeval.workers.devices import choose_devices
+    from swarmeval.workers.local import LocalFleet
+    from swarmeval.workers.replica_spec import ReplicaSpec, Script
 
     agents = max(1, jobs // TASKS)
     config = RunConfig(engine="scripted", device="cpu", cpu_workers=workers, num_agents=agents)
@@ -72,7 +72,7 @@ def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
         whole_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_s
         voluntary, involuntary = (after - before for after, before in zip(context_switches(), switches, strict=True))
         began = time.perf_counter()
-        results.write(folder, journal.path, ledger, {})
+        result_files.write(folder, journal.path, ledger, {})
         return {
             "jobs": plan.total,
             "workers": workers,

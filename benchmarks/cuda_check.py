@@ -31,19 +31,19 @@ import msgspec
 import torch
 from transformers import AutoTokenizer
 
-from bench.errors import UserError
-from bench.plan import Plan, make_agents
-from bench.prompts import make_request
-from bench.settings import RunConfig
 from benchmarks.cuda_claims import FAMILIES, Check, family_check, generated, logits_checks, memory_check, share_check
 from benchmarks.peers import Contestant, Spent, endless, prompt_ids
 from benchmarks.throughput import FLOOR_STEPS, ours
 from human_eval_runner import load_tasks
-from workers import budget, graphs
-from workers.engine import Engine
-from workers.protocol import Request
-from workers.replica import load_engine
-from workers.replica_spec import ReplicaSpec
+from swarmeval.engine import budget, graphs
+from swarmeval.engine.engine import Engine
+from swarmeval.errors import UserError
+from swarmeval.requests import Request
+from swarmeval.runs.plan import Plan, make_agents
+from swarmeval.runs.prompts import make_request
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.workers.replica import load_engine
+from swarmeval.workers.replica_spec import ReplicaSpec
 
 DEVICE = "cuda:0"
 SCARCE_ROWS = 256

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from benchmarks.peers import prompt_ids
-from tests import tiny_model
-from workers import fit
-from workers.engine import Engine
-from workers.graphs import Graphs, Recorder
-from workers.protocol import ReplicaInfo, Reply, Request, Sampling
-from workers.slots import SlotDecoder
+from swarmeval.engine import decoder_choice
+from swarmeval.engine.engine import Engine
+from swarmeval.engine.graphs import Graphs, Recorder
+from swarmeval.engine.slots import SlotDecoder
+from swarmeval.requests import ReplicaInfo, Reply, Request, Sampling
+from tests.support import tiny_model
 
 FAMILIES = [*tiny_model.FULL_ATTENTION, ("Gemma2", {"head_dim": 32}), ("Mistral", {"sliding_window": 8})]
 
@@ -40,7 +40,7 @@ def family_check(name: str, changes: dict[str, Any], device: str, begin: Begin |
     wanted = {request.job_id: generated(model, tokenizer, [request])[0] for request in requests}
     room, counts = tiny_model.budget(model, 8), {}
     for one in (begin, None) if begin else (None,):
-        found = fit.fitted(model, room, None, begin=one)
+        found = decoder_choice.fitted(model, room, None, begin=one)
         info = ReplicaInfo("hf", name, device, 8, room.context_tokens, None, "fp32", "fp32", 0.0, 0.0)
         texts = replies(Engine(model, tokenizer, found.decoder, info), requests)
         counts[found.name] = sum(
@@ -90,10 +90,10 @@ def logits_checks(model: Any, begin: Begin) -> list[Check]:
         "slots, prompts shared": lambda rows: SlotDecoder(model, rows, share=True),
         "slots, CUDA graphs": lambda rows: SlotDecoder(model, 2 * rows, share=False, step=recorder),
     }
-    changed = {way: fit.difference(model, make) for way, make in ways.items()}
+    changed = {way: decoder_choice.difference(model, make) for way, make in ways.items()}
     name = "logits are those of plain decoding: "
     found = [
-        Check(name + way, share <= fit.tolerance(model), f"changed by {share:.2g} of their norm")
+        Check(name + way, share <= decoder_choice.tolerance(model), f"changed by {share:.2g} of their norm")
         for way, share in changed.items()
     ]
     return [*found, Check("steps can be recorded", recorder.fault is None, recorder.fault or "yes")]

@@ -33,17 +33,17 @@ model_loader.quiet()
 import torch
 from torch import Tensor
 
-from bench.errors import UserError
-from bench.plan import Plan, make_agents
-from bench.prompts import make_request
-from bench.settings import EMBEDDED, RunConfig
 from benchmarks.comparing import Deviation, Ids, bf16_step, first_difference, ids_of, letters, same_share
 from human_eval_runner import load_tasks
-from workers.cpu_weights import threads
-from workers.engine import Engine
-from workers.protocol import Reply, Request
-from workers.replica import load_engine
-from workers.replica_spec import ReplicaSpec
+from swarmeval.engine.cpu_weights import threads
+from swarmeval.engine.engine import Engine
+from swarmeval.errors import UserError
+from swarmeval.requests import Reply, Request
+from swarmeval.runs.plan import Plan, make_agents
+from swarmeval.runs.prompts import make_request
+from swarmeval.settings.run_config import EMBEDDED, RunConfig
+from swarmeval.workers.replica import load_engine
+from swarmeval.workers.replica_spec import ReplicaSpec
 
 
 @dataclass(frozen=True, slots=True)

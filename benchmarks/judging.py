@@ -23,8 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.records import Completion, Job
 from human_eval_runner import Judge, load_tasks
+from swarmeval.records import Completion, Job
 
 WRONG = "    return None\n"
 REFERENCE = (

@@ -6,9 +6,10 @@
 
 `main.py serve` over a scripted worker (64 rows, 64 lines, a line a step), or over the bundled model (8 rows, greedy, at
 most 64 tokens), is asked the same prompts in the same order by both, in turn: ours, theirs, ours, theirs; a level is so
-many clients (closed loops) or so many Poisson arrivals a second, each generator's own draws. Ours is serving.load over
-`fleet: endpoint`. Both ask through a witness (witness.py), who passes all on and times it. Printed are the medians of
-all rounds, their ratio (theirs / ours) and that of each round; the same as the witness saw it, which tells a generator
+many clients (closed loops) or so many Poisson arrivals a second, each generator's own draws. Ours is
+swarmeval.loadtest.generator over `fleet: endpoint`. Both ask through a witness (witness.py), who passes all on and
+times it. Printed are the medians of all rounds, their ratio (theirs / ours) and that of each round; the same as
+the witness saw it, which tells a generator
 whose requests fared otherwise from one that measures otherwise; and what is left: the ratio of what theirs says to what
 passed, over the same of ours. The aim: within 5 %. Of each round: how many answers each counts, in how many places
 their orders differ (clients of a closed loop that ask at the same moment may overtake each other), and how many prompts
@@ -46,11 +47,11 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.serving import answer, server, settings
 from benchmarks.witness import Seen, witness
-from commands import fleets
 from human_eval_runner import load_tasks
-from serving.arrivals import PER_SECOND, Closed, Level, Open, Pattern
-from serving.load import Told, under
-from workers.protocol import Message, Request, Sampling
+from swarmeval.loadtest.arrivals import PER_SECOND, Closed, Level, Open, Pattern
+from swarmeval.loadtest.generator import Told, under
+from swarmeval.requests import Message, Request, Sampling
+from swarmeval.session import fleet_choice
 
 TOKENS = 64
 SEED = TOKENS - 1  # of which a scripted worker makes 64 tokens
@@ -106,7 +107,7 @@ async def ours(asked: Asked) -> list[Timed]:
     texts: dict[int, str] = {}
     began: dict[str, float] = {}
     found: list[Timed] = []
-    async with fleets.choose(config).make(None) as fleet:
+    async with fleet_choice.choose(config).make(None) as fleet:
         worker = fleet.workers[0]
         await worker.start()
 

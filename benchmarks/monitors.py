@@ -27,21 +27,21 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from agent_manager import Coordinator, Hooks
-from bench.journal import Journal
-from bench.ledger import Ledger
-from bench.plan import Plan, make_agents
-from bench.prompts import make_request
-from bench.records import Status
-from bench.settings import RunConfig
-from commands.session import Inside
 from human_eval_runner import Judge, load_tasks
 from resource_monitor import ResourceMonitor
-from watch import status as status_file
-from watch.processes import context_switches
-from watch.tracking import NoTracker
-from workers.devices import choose_devices
-from workers.local import LocalFleet
-from workers.replica_spec import ReplicaSpec, Script
+from swarmeval.monitor.processes import context_switches
+from swarmeval.monitor.tracking.tracker import NoTracker
+from swarmeval.records import Status
+from swarmeval.runs.journal import Journal
+from swarmeval.runs.ledger import Ledger
+from swarmeval.runs.plan import Plan, make_agents
+from swarmeval.runs.prompts import make_request
+from swarmeval.session.session import Inside
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.watch import status as status_file
+from swarmeval.workers.devices import choose_devices
+from swarmeval.workers.local import LocalFleet
+from swarmeval.workers.replica_spec import ReplicaSpec, Script
 
 SETTLE_S = 5.0  # after the first answer: what starts up belongs to no phase
 THREADED = """

@@ -18,9 +18,9 @@ import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
 from model_loader import Loaded
-from workers import tokens
-from workers.protocol import Request
-from workers.stopping import eos_ids
+from swarmeval.engine import tokens
+from swarmeval.engine.stopping import eos_ids
+from swarmeval.requests import Request
 
 CHILD = Path(__file__).with_name("vllm_child.py")
 PAGE_TOKENS = 32  # of continuous batching; its default of 256 wastes most of a page on prompts of this length

@@ -26,10 +26,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.journal import NAME as JOURNAL
-from bench.settings import RunConfig
 from benchmarks.scripted_run import Bench, Facts
-from workers.replica_spec import Script
+from swarmeval.runs.journal import NAME as JOURNAL
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.workers.replica_spec import Script
 
 AGENTS = 61  # by 164 tasks: 10,004 jobs a sample
 CUT_ANSWERS = 1000  # off a journal's end: what a resumed run has still to do

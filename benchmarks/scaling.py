@@ -30,17 +30,17 @@ from typing import TYPE_CHECKING, Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.plan import Plan, make_agents
-from bench.prompts import make_request
-from bench.records import Job
-from bench.settings import EMBEDDED, RunConfig
 from benchmarks.judges import judges
 from human_eval_runner import load_tasks
-from workers.devices import SPINS
-from workers.protocol import Reply, Request
+from swarmeval.records import Job
+from swarmeval.requests import Reply, Request
+from swarmeval.runs.plan import Plan, make_agents
+from swarmeval.runs.prompts import make_request
+from swarmeval.settings.run_config import EMBEDDED, RunConfig
+from swarmeval.workers.devices import SPINS
 
 if TYPE_CHECKING:
-    from workers.engine import Engine
+    from swarmeval.engine.engine import Engine
 
 Figures = dict[str, float]
 SHAPES = {"one worker": (1, 1), "two workers": (2, 1), "two threads": (1, 2)}  # (a): workers, threads of each
@@ -195,8 +195,8 @@ def engine(options: argparse.Namespace) -> "Engine":
     model_loader.quiet()
     import torch
 
-    from workers.replica import load_engine
-    from workers.replica_spec import ReplicaSpec
+    from swarmeval.workers.replica import load_engine
+    from swarmeval.workers.replica_spec import ReplicaSpec
 
     torch.set_num_threads(options.threads)
     return load_engine(

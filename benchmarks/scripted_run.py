@@ -1,5 +1,6 @@
-"""One session of a scripted run, put together as commands/run.py does it, and what it costs. scale.py measures with it.
+"""One session of a scripted run and what it costs, put together as swarmeval/commands/run.py does it.
 
+scale.py measures with it.
 All is real but the model and, for most replies, the judge: see SampledJudge.
 """
 
@@ -16,24 +17,24 @@ from pathlib import Path
 import msgspec
 
 from agent_manager import Coordinator, Hooks
-from bench import benchmarks
-from bench.plan import Plan, make_agents
-from bench.prompts import make_request
-from bench.records import Attempt, Completion, Status, Verdict
-from bench.settings import RunConfig
-from commands.open_run import OpenRun, opened
-from commands.session import make_report
-from commands.watching import Watching
 from human_eval_runner import Judge
-from watch import status as status_file
-from watch.histogram import LogHistogram
-from watch.tracking import NoTracker
-from workers.devices import choose_devices
-from workers.judges import JudgeCall
-from workers.local import LocalFleet
-from workers.protocol import ReplicaInfo, Reply, Request
-from workers.replica_spec import ReplicaSpec, Script
-from workers.scripted import ScriptedReplica
+from swarmeval.monitor.tracking.tracker import NoTracker
+from swarmeval.records import Attempt, Completion, Status, Verdict
+from swarmeval.requests import ReplicaInfo, Reply, Request
+from swarmeval.runs.plan import Plan, make_agents
+from swarmeval.runs.prompts import make_request
+from swarmeval.scheduling.judge_queue import JudgeCall
+from swarmeval.session.run_record import OpenRun, opened
+from swarmeval.session.session import make_report
+from swarmeval.session.watchers import Watching
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.tasks import catalog
+from swarmeval.watch import status as status_file
+from swarmeval.watch.histogram import LogHistogram
+from swarmeval.workers.devices import choose_devices
+from swarmeval.workers.local import LocalFleet
+from swarmeval.workers.replica_spec import ReplicaSpec, Script
+from swarmeval.workers.scripted import ScriptedReplica
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOK_EVERY_S = 0.01
@@ -118,12 +119,12 @@ class SampledJudge:
 
 
 class Bench:
-    """One session of a scripted run, put together as commands/run.py does it, and what it cost."""
+    """One session of a scripted run, put together as swarmeval/commands/run.py does it, and what it cost."""
 
     def __init__(self, config: RunConfig, scripts: Sequence[Script], judge_every: int, spawned_at: float) -> None:
         """A script for each worker. `spawned_at`: when this process was started, by time.monotonic()."""
         self._config = config
-        self._plan = Plan(make_agents(config), benchmarks.chosen(config).tasks)
+        self._plan = Plan(make_agents(config), catalog.chosen(config).tasks)
         self._devices = choose_devices(config, (), {}, 1)
         specs = [
             ReplicaSpec("scripted", "scripted", "cpu", True, "cached", "off", "off", True, None, 512, script=script)
@@ -218,7 +219,7 @@ class Bench:
         coordinator.drain()
 
     def _end(self, record: OpenRun, watching: Watching) -> None:
-        """What follows the session, in the order of commands/session.py; no event loop runs any more."""
+        """What follows the session, in the order of swarmeval/session/session.py; no event loop runs any more."""
         began = time.monotonic()
         record.write_results(
             {"model_id": "scripted", "benchmark": self._config.benchmark, **watching.facts(record.ledger)}

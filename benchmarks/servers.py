@@ -33,10 +33,10 @@ import model_loader
 from benchmarks.load_generators import pattern, prompts_of_tasks
 from benchmarks.serving import answer, server, settings
 from benchmarks.vllm_child import SETTINGS
-from commands import fleets
-from serving.arrivals import Level
-from serving.load import Measured, Told, under
-from workers.protocol import Message, Request, Sampling
+from swarmeval.loadtest.arrivals import Level
+from swarmeval.loadtest.generator import Measured, Told, under
+from swarmeval.requests import Message, Request, Sampling
+from swarmeval.session import fleet_choice
 
 MODEL = "embedded"
 ROWS = 64
@@ -95,7 +95,7 @@ async def asked(url: str, word: str, prompts: Sequence[str], tokens: int) -> Rou
         f"endpoint_concurrency={ROWS}", "do_sample=false", "prompt_mode=chat",
     )  # fmt: skip
     sampling = Sampling(tokens, do_sample=False)
-    async with fleets.choose(config).make(None) as fleet:
+    async with fleet_choice.choose(config).make(None) as fleet:
         worker = fleet.workers[0]
         await worker.start()
 

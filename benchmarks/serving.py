@@ -33,15 +33,16 @@ sys.path.insert(0, str(ROOT))
 import aiohttp
 import psutil
 
-from bench import settings_file
-from bench.plan import Plan, make_agents
-from bench.prompts import make_request
-from bench.settings import RunConfig
-from commands import fleets
 from human_eval_runner import load_tasks
-from serving.arrivals import Closed, Level
-from serving.load import Told, under
-from workers.protocol import Fleet, Reply, Request, Worker
+from swarmeval.loadtest.arrivals import Closed, Level
+from swarmeval.loadtest.generator import Told, under
+from swarmeval.requests import Reply, Request
+from swarmeval.runs.plan import Plan, make_agents
+from swarmeval.runs.prompts import make_request
+from swarmeval.session import fleet_choice
+from swarmeval.settings import loading
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.workers.protocol import Fleet, Worker
 
 READY = re.compile(r"ready: (http://\S+/v1), model (\S+), (\d+) rows")
 CLIENTS = 64
@@ -68,7 +69,7 @@ def server(*settings: str) -> Iterator[tuple[str, int]]:
 
 
 def settings(*words: str) -> RunConfig:
-    return settings_file.load(str(ROOT / "config" / "smoke.yaml"), settings_file.from_flags({"set": list(words)}, {}))
+    return loading.load(str(ROOT / "config" / "smoke.yaml"), loading.from_flags({"set": list(words)}, {}))
 
 
 def requests(config: RunConfig, number: int) -> list[Request]:
@@ -117,7 +118,7 @@ def bare(options: argparse.Namespace) -> Rate:
     config = settings(*shape(options))
     wanted = requests(config, options.requests)
     began = time.process_time()
-    made = asyncio.run(tokens_per_s(fleets.choose(config).make(None), wanted, options.rows))
+    made = asyncio.run(tokens_per_s(fleet_choice.choose(config).make(None), wanted, options.rows))
     return Rate(made, time.process_time() - began)
 
 
@@ -129,7 +130,7 @@ def served(options: argparse.Namespace) -> Rate:
         )  # fmt: skip
         wanted = requests(config, options.requests)
         client_s, server_s = time.process_time(), own_cpu_s(pid)
-        made = asyncio.run(tokens_per_s(fleets.choose(config).make(None), wanted, options.rows))
+        made = asyncio.run(tokens_per_s(fleet_choice.choose(config).make(None), wanted, options.rows))
         return Rate(made, time.process_time() - client_s, own_cpu_s(pid) - server_s)
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from serving.rows import read
-from watch.csv_trace import rows
+from swarmeval.loadtest.request_rows import read
+from swarmeval.runs.csv_trace import rows
 
 SCRIPT = {"rows": 64, "steps": 4, "step_s": 0.002}
 WEIGHING = "weighing test files"

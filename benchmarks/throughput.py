@@ -27,7 +27,7 @@ from typing import Any, Literal
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from workers.devices import SPINS
+from swarmeval.workers.devices import SPINS
 
 os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # as a worker of a run has it
 
@@ -37,17 +37,17 @@ model_loader.quiet()
 import torch
 from torch.nn import functional
 
-from bench.plan import Plan, make_agents
-from bench.prompts import make_request
-from bench.settings import RunConfig
 from benchmarks import peers
 from benchmarks.peers import Contestant, Spent, spread
 from human_eval_runner import load_tasks
-from workers import stopping
-from workers.engine import Engine
-from workers.protocol import Reply, Request
-from workers.replica import load_engine
-from workers.replica_spec import ReplicaSpec
+from swarmeval.engine import stopping
+from swarmeval.engine.engine import Engine
+from swarmeval.requests import Reply, Request
+from swarmeval.runs.plan import Plan, make_agents
+from swarmeval.runs.prompts import make_request
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.workers.replica import load_engine
+from swarmeval.workers.replica_spec import ReplicaSpec
 
 NAMES = {
     "a": "ours, NF4",

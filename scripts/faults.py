@@ -28,9 +28,8 @@ Row = dict[str, Any]
 
 def marked() -> list[str]:
     """The test files that inject faults: to collect all others takes long."""
-    return [
-        str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").glob("test_*.py")) if MARK in path.read_text()
-    ]
+    paths = sorted((ROOT / "tests").rglob("test_*.py"))
+    return [str(path.relative_to(ROOT)) for path in paths if MARK in path.read_text(encoding="utf-8")]
 
 
 def of_tests(*words: str) -> tuple[list[Row], int]:
@@ -50,9 +49,8 @@ def read(path: Path) -> list[Row]:
 def line(row: Row) -> str:
     """Of the table, but for what was seen."""
     name = row["test"].rpartition("::")[2].removeprefix("test_").replace("_", " ")
-    return (
-        f"| {row['fault']} | {row['where']} | {row['holds']} | {name} (`{Path(row['test'].partition('::')[0]).name}`) |"
-    )
+    file = row["test"].partition("::")[0].removeprefix("tests/")
+    return f"| {row['fault']} | {row['where']} | {row['holds']} | {name} (`{file}`) |"
 
 
 def seen(row: Row) -> str:

@@ -5,31 +5,16 @@
 
 import ast
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from bench.settings import RunConfig
+from swarmeval.settings.run_config import RunConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 96  # of a module's line in the tree
-OUTSIDE = {"tests", "benchmarks", "scripts"}
-# Folders in the order of the data; each keeps the words that README says of it.
-FOLDERS = {
-    "commands": "One file per subcommand: wires rooms together, computes nothing",
-    "bench": "What a run is: records, settings and rules",
-    "workers": "Where replies are made: replicas, the processes that hold them, and fleets of those",
-    "sandbox": "Where model-written programs run",
-    "testgen": "Unit tests that a model writes for real packages, merged into files and weighed",
-    "doctor": "What is looked at before an expensive run",
-    "serving": "A model behind an API: the server, load on one, and the law of its latency",
-    "watch": "How a run is watched and shown while it runs: readings, traces, status, progress, tracking",
-    "dashboard": "The live dashboard: its panels as lines of text, and the screen they stand on",
-}
-KERNELS = "  kernels/               C++ of the compiled kernels: pages, attention, steps, best scores"
 
 
 def settings_table() -> str:
@@ -46,16 +31,10 @@ def _said(entry: BaseModel) -> object:
 
 
 def tree() -> str:
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    paths = sorted({Path(line) for line in listed.stdout.split() if (ROOT / line).exists()})
-    modules = [path for path in paths if path.name != "__init__.py" and path.parts[0] not in OUTSIDE]
-    lines = [f"{path.name:<24} {_purpose(path)}" for path in modules if len(path.parts) == 1]
-    for folder, words in FOLDERS.items():
-        lines.append(f"{folder + '/':<24} {words}")
-        lines += [f"  {path.name:<22} {_purpose(path)}" for path in modules if path.parts[0] == folder]
-        lines += [KERNELS] if folder == "workers" else []
+    """A line per root module, then a line per package."""
+    packages = sorted((ROOT / "swarmeval").rglob("__init__.py"))[1:]
+    lines = [f"{path.name:<30} {_purpose(path)}" for path in sorted(ROOT.glob("*.py"))]
+    lines += [f"{f'{path.parent.relative_to(ROOT)}/':<30} {_purpose(path)}" for path in packages]
     return "\n".join(lines)
 
 
@@ -68,7 +47,7 @@ def filled(readme: str) -> str:
 
 def _purpose(path: Path) -> str:
     """The first sentence of a module's docstring, as much of it as a line holds."""
-    text = (ast.get_docstring(ast.parse((ROOT / path).read_text(encoding="utf-8"))) or "").split("\n\n")[0]
+    text = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
     words = text.replace("\n", " ").removesuffix(".")
     words = words.split(". ")[0]
     if len(words) > WIDTH:

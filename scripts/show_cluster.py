@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.ray_nodes import nodes
+from tests.support.ray_nodes import nodes
 
 ROOT = Path(__file__).resolve().parent.parent
 KILL_AT, ADD_AT = 16, 17  # jobs answered

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dashboard.app import Dashboard
+from swarmeval.dashboard.app import Dashboard
 
 SIZE = "120x40"
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import settings_file
-from bench.errors import UserError
-from bench.records import Outcome
-from bench.settings import EMBEDDED, RunConfig
 from human_eval_runner import load_tasks
+from swarmeval.errors import UserError
+from swarmeval.records import Outcome
+from swarmeval.settings import loading
+from swarmeval.settings.run_config import EMBEDDED, RunConfig
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,10 +35,10 @@ def run_settings(arguments: Sequence[str]) -> RunConfig:
     parser.add_argument("--output_dir")
     parser.add_argument("--set", nargs="+", action="extend", default=[])
     known, _ = parser.parse_known_args(arguments)
-    overrides = settings_file.parse_set(known.set)
+    overrides = loading.parse_set(known.set)
     if known.output_dir is not None:
         overrides["output_dir"] = known.output_dir
-    return settings_file.load(known.config, overrides)
+    return loading.load(known.config, overrides)
 
 
 def answers(folder: Path) -> Iterator[dict[str, Any]]:

@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.errors import UserError
-from serving.rows import NAME as REQUESTS
-from tests.browser import chromium, page
-from watch import load_report
-from watch.report import write
+from swarmeval.errors import UserError
+from swarmeval.loadtest import report as load_report
+from swarmeval.loadtest.request_rows import NAME as REQUESTS
+from swarmeval.report.run_report import write
+from tests.support.browser import chromium, page
 
 WIDTH, HEIGHT = 1000, 1280
 MOST_BYTES = 200_000

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.aftermath import Run
+    from tests.support.aftermath import Run
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,8 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def new_run(tmp_path: Path) -> Iterator[Callable[..., "Run"]]:
-    """Makes runs of the real command, as tests.aftermath.Run; none of their processes outlives the test."""
-    from tests.aftermath import Run
+    """Makes runs of the real command, as tests.support.aftermath.Run; none of their processes outlives the test."""
+    from tests.support.aftermath import Run
 
     made: list[Run] = []
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import DeviceError, SandboxError
-from bench.journal import Entry, Journal
-from bench.records import Completion, Failure, Outcome, Verdict
-from tests.coordinating import Bench
-from tests.echo_fleet import EchoFleet, EchoWorker
-from workers.protocol import ReplicaInfo
+from swarmeval.errors import DeviceError, SandboxError
+from swarmeval.records import Completion, Failure, Outcome, Verdict
+from swarmeval.requests import ReplicaInfo
+from swarmeval.runs.journal import Entry, Journal
+from tests.support.coordinating import Bench
+from tests.support.echo_fleet import EchoFleet, EchoWorker
 
 faults = st.builds(
     EchoWorker,

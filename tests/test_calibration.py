@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.calibration import MOST, REFERENCE_CPU_S, timeout_scale
-from bench.errors import SandboxError
-from human_eval_runner import Calibration, Judge, load_tasks
+from human_eval_runner import MOST, REFERENCE_CPU_S, Calibration, Judge, load_tasks, timeout_scale
+from swarmeval.errors import SandboxError
 
 
 @given(one=st.floats(0, 1e4), other=st.floats(0, 1e4))

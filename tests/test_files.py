@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import OutputError
-from bench.files import replaced
+from swarmeval.errors import OutputError
+from swarmeval.files import replaced
 
 
 def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:

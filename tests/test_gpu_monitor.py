@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.records import DeviceSample
 from gpu_monitor import list_devices, visible
-from tests.fake_nvml import compiled, run_with
+from swarmeval.records import DeviceSample
+from tests.support.fake_nvml import compiled, run_with
 
 GPUS = tuple(DeviceSample(index, f"GPU-{letter}{index}", "Fake") for index, letter in enumerate("aabc"))
 

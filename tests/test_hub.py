@@ -20,8 +20,8 @@ ROWS = b'{"task_id": "T/0", "prompt": "def f():\\n", "entry_point": "f", "test":
 
 FETCH = """
 import sys
-from bench.datasets import from_hub
-from bench.errors import DataError
+from swarmeval.tasks.datasets import from_hub
+from swarmeval.errors import DataError
 try:
     found = from_hub(sys.argv[1], "data/rows.jsonl")
     print(found.revision, len(found.rows), found.path.name)
@@ -32,7 +32,7 @@ except DataError as error:
 LOCATE = """
 import sys
 import model_loader
-from bench.errors import ModelUnavailable
+from swarmeval.errors import ModelUnavailable
 try:
     print(model_loader.locate(sys.argv[1], progress=False))
 except ModelUnavailable as error:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.benchmarks import chosen
-from bench.datasets import from_package, humaneval
-from bench.errors import DataError
-from bench.records import Completion, Form, Outcome, Suite, Task, Verdict
-from bench.settings import RunConfig
 from human_eval_runner import Judge, load_tasks, program
+from swarmeval.errors import DataError
+from swarmeval.records import Completion, Form, Outcome, Suite, Task, Verdict
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.tasks.catalog import chosen
+from swarmeval.tasks.datasets import from_package, humaneval
 
 TIMEOUT_S = 10.0
 REFERENCE_TIMEOUT_S = 2.0

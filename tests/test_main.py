@@ -44,7 +44,7 @@ def lines(folder: Path, agent: int) -> list[dict[str, Any]]:
 @pytest.mark.slow
 def test_help_names_every_flag_and_command_and_loads_nothing_heavy() -> None:
     program = (
-        "import sys, main\n"
+        "import sys, swarmeval.cli as main\n"
         "try: main.main(['--help'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'pydantic', 'rich', 'psutil', 'asyncio'} & set(sys.modules)))"
@@ -59,7 +59,7 @@ def test_help_names_every_flag_and_command_and_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize("words", [SMOKE, ["--config", "config/smoke.yaml", "--set", "max_new_tokens=1"]])
 def test_the_coordinator_never_loads_torch(tmp_path: Path, words: list[str]) -> None:
     program = (
-        "import sys, main\n"
+        "import sys, swarmeval.cli as main\n"
         f"code = main.main({[*words, '--num_tasks', '1', '--output_dir', str(tmp_path)]!r})\n"
         "print(code, sorted({'torch', 'transformers', 'bitsandbytes'} & set(sys.modules)))"
     )

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import model_loader
-from bench.errors import DeviceError, ModelUnavailable
-from tests import tiny_model
-from workers import cpu_weights
-from workers.budget import MOST_ROWS
-from workers.protocol import Request, Sampling
-from workers.replica import make_replica
-from workers.replica_spec import ReplicaSpec
+from swarmeval.engine import cpu_weights
+from swarmeval.engine.budget import MOST_ROWS
+from swarmeval.errors import DeviceError, ModelUnavailable
+from swarmeval.requests import Request, Sampling
+from swarmeval.workers.replica import make_replica
+from swarmeval.workers.replica_spec import ReplicaSpec
+from tests.support import tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -263,11 +263,11 @@ def test_a_gpu_that_is_not_there_is_named(folder: str) -> None:
 @pytest.mark.slow
 def test_rows_that_do_not_fit_are_named_with_their_remedy(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As torch says it on a CPU whose address space is limited; the model itself is loaded by then."""
-    from workers import fit
+    from swarmeval.engine import decoder_choice
 
     def full(*_: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(fit, "fitted", full)
+    monkeypatch.setattr(decoder_choice, "fitted", full)
     with pytest.raises(DeviceError, match=r"^no memory for \d+ rows x .* GB; lower engine_rows or max_new_tokens$"):
         make_replica(spec(folder))

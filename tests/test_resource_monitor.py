@@ -15,8 +15,8 @@ from types import MappingProxyType
 import pytest
 
 from resource_monitor import GPU_COLUMNS, LIVE_COLUMNS, RESOURCE_COLUMNS, ResourceMonitor
-from tests.fake_nvml import compiled, run_with
-from watch.host import hardware
+from swarmeval.monitor.host import hardware
+from tests.support.fake_nvml import compiled, run_with
 
 WAIT_S = 20.0
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import secrets
-from bench.errors import ConfigError, WorkerDied
-from bench.run_folder import write_manifest
-from bench.settings_file import load, parse_set, validate
-from tests import tiny_model
+from swarmeval import secrets
+from swarmeval.errors import ConfigError, WorkerDied
+from swarmeval.runs.folder import write_manifest
+from swarmeval.settings.loading import load, parse_set, validate
+from tests.support import tiny_model
 from tests.test_main import ROOT, SMOKE, swarmeval
 
 # Every one of them is looked for in every byte that a run leaves.

@@ -1,1 +1,0 @@
-"""One file per subcommand: wires rooms together, computes nothing."""

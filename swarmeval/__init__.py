@@ -1,0 +1,1 @@
+"""Swarmeval: measures how well, how fast and at what cost a language model writes code."""

@@ -1,0 +1,1 @@
+"""The subcommands, one short file each: they wire rooms together and compute nothing."""

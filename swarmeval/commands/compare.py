@@ -1,0 +1,78 @@
+"""`python main.py compare A B`: two runs over the same tasks, side by side and task by task."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from swarmeval.commands.output import say
+from swarmeval.errors import DataError
+from swarmeval.runs.finished_run import EndedRun, differing, read, refusal
+from swarmeval.scores.paired import Paired, paired
+
+SHOWN = 12  # tasks of each kind
+MEASURED = (
+    ("pass@10", "pass@10", "{:.1%}"), ("tokens/s", "tokens_per_s", "{:,.0f}"),
+    ("jobs/s", "avg_throughput_rps", "{:.2f}"), ("latency, s", "avg_latency_s", "{:.1f}"),
+    ("tokens", "output_tokens", "{:,}"), ("failures", "failures", "{}"),
+)  # fmt: skip
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Print the comparison; gives 0. Raises DataError where two runs are not comparable, or none."""
+    one, other = (read(Path(folder)) for folder in (options.a, options.b))
+    if reason := refusal(one, other):
+        raise DataError(f"{one.folder} and {other.folder} cannot be compared: {reason}")
+    say("\n".join(lines(one, other, paired(one.shares, other.shares))))
+    return 0
+
+
+def lines(one: EndedRun, other: EndedRun, found: Paired) -> Iterator[str]:
+    yield f"A  {one.folder}  ({one.run_id})"
+    yield f"B  {other.folder}  ({other.run_id})"
+    for key, (left, right) in differing(one, other).items():
+        yield f"   {key}: A {left}, B {right}"
+    yield f"\n{'':12}{'A':>22}{'B':>22}"
+    yield row("pass@1", rate(one, "pass@1"), rate(other, "pass@1"))
+    for name, key, form in MEASURED:
+        yield row(name, shown(one.score.get(key), form), shown(other.score.get(key), form))
+    yield row("memory, MB", shown(one.memory_mb, "{:,.0f}"), shown(other.memory_mb, "{:,.0f}"))
+    yield row("energy, Wh", shown(one.energy_wh, "{:.1f}"), shown(other.energy_wh, "{:.1f}"))
+    low, high = found.interval
+    verdict = "B is better" if low > 0 else "A is better" if high < 0 else "no more than chance would make"
+    verdict = verdict if found.most else "no task differs"
+    yield (
+        f"\nB - A  {100 * found.difference:+.1f} points of pass@1, 95 % interval {100 * low:+.1f} to {100 * high:+.1f} "
+        f"(paired over {found.tasks} tasks): {verdict}"
+    )
+    yield (
+        f"flips  B gains {len(found.gained)} tasks and loses {len(found.lost)} (solved: half of the answers pass); "
+        f"exact McNemar p = {found.p_value:.2g}"
+    )
+    low, high = found.union_interval
+    yield f"union  an answer of each: at least one passes {found.union:.1%} ({100 * low:.1f}-{100 * high:.1f})"
+    yield from tasks("gained", found.gained)
+    yield from tasks("lost", found.lost)
+    if found.most:
+        most = [f"{task} {left:.0%} -> {right:.0%}" for task, left, right in found.most[:SHOWN]]
+        yield f"most   {', '.join(most)}"
+
+
+def row(name: str, one: str, other: str) -> str:
+    return f"{name:12}{one:>22}{other:>22}"
+
+
+def rate(run: EndedRun, key: str) -> str:
+    """A score with its interval."""
+    interval = run.score.get("intervals", {}).get(key)
+    around = f" ({100 * interval[0]:.1f}-{100 * interval[1]:.1f})" if interval else ""
+    return shown(run.score.get(key), "{:.1%}") + around
+
+
+def shown(value: object, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def tasks(name: str, found: tuple[str, ...]) -> Iterator[str]:
+    if found:
+        more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        yield f"{name:7}{', '.join(found[:SHOWN])}{more}"

@@ -1,0 +1,117 @@
+"""`score --extractors ...`: the same replies under the rules of other harnesses, each program judged as ours are."""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from human_eval_runner import Judge
+from swarmeval.errors import DataError
+from swarmeval.extraction.harness_rules import OURS, Rule
+from swarmeval.records import Completion, Outcome, Task, parse_job_id
+from swarmeval.runs.result_files import Results
+from swarmeval.scores.other_harnesses import NAME, OtherVerdicts, UnderRule, key_of, tasks_of, under_rule, write
+from swarmeval.session.run_record import OpenRun
+from swarmeval.session.session import user_error
+from swarmeval.settings.run_config import RunConfig
+
+Program = tuple[str, str]  # task id, completion
+Programs = dict[Program, list[tuple[str, str]]]  # and who makes it: rule, job id
+
+log = logging.getLogger("swarmeval")
+
+
+def side_by_side(config: RunConfig, record: OpenRun, under: Mapping[str, Rule]) -> str:
+    """Judge the run's replies under these rules, write extractors.json, and give the table.
+
+    The run counts as unfinished until that is done: the same command goes on where this was interrupted. Raises
+    DataError where there are no raw replies, OutputError and SandboxError.
+    """
+    replies: dict[str, str] = {}
+    ours = set()
+    for _, answer, verdict in Results(record.ledger.jobs, record.journal.path).each(
+        iter(range(record.ledger.jobs.total))
+    ):
+        if isinstance(answer, Completion) and answer.form == "reply":
+            replies[answer.job_id] = answer.text
+            if verdict is not None and verdict.passed:
+                ours.add(answer.job_id)
+    if not replies:
+        raise DataError("--extractors: no line of the file has a raw reply; completions and solutions are code already")
+    record.note(finished=False)
+    passed = _judged(config, record, replies, under)
+    rows = [under_rule(name, replies, frozenset(found)) for name, found in {OURS: ours, **passed}.items()]
+    write(record.folder, rows)
+    record.note(finished=True)
+    return "\n".join(lines(rows, record.folder / NAME))
+
+
+def _judged(
+    config: RunConfig, record: OpenRun, replies: Mapping[str, str], under: Mapping[str, Rule]
+) -> dict[str, set[str]]:
+    """By rule, the jobs that pass."""
+    tasks = {task.task_id: task for task in record.ledger.jobs.tasks}
+    judge = Judge(
+        tuple(tasks.values()), config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox
+    )
+    judge.scale_timeout(record.manifest["eval_timeout_scale"])  # as for the run's own verdicts
+    passed: dict[str, set[str]] = {name: set() for name in under}
+    try:
+        with OtherVerdicts(record.folder) as known:
+            programs = programs_of(tasks, replies, under)
+            asyncio.run(judge_all(judge, config.eval_workers, programs, known))
+    except KeyboardInterrupt:
+        log.warning("stopped; the same command resumes")
+        raise
+    except BaseExceptionGroup as group:
+        raise user_error(group) from None
+    for program, makers in programs.items():
+        if known[key_of(*program)] is Outcome.PASSED:
+            for name, job_id in makers:
+                passed[name].add(job_id)
+    return passed
+
+
+def programs_of(tasks: Mapping[str, Task], replies: Mapping[str, str], under: Mapping[str, Rule]) -> Programs:
+    """What every rule makes of every reply."""
+    programs: Programs = {}
+    for job_id, text in replies.items():
+        task = tasks[parse_job_id(job_id).task_id]
+        for name, rule in under.items():
+            programs.setdefault((task.task_id, rule(text, task)), []).append((name, job_id))
+    return programs
+
+
+async def judge_all(judge: Judge, workers: int, programs: Programs, known: OtherVerdicts) -> None:
+    """Make every program's outcome known that is not. One that several rules make is judged once."""
+    waiting = iter([program for program in programs if key_of(*program) not in known])
+    late: list[Program] = []
+
+    async def outcome(program: Program) -> Outcome:
+        _, job_id = programs[program][0]
+        return (await judge.judge(Completion(job_id, program[1], "completion"))).outcome
+
+    async def drain() -> None:
+        for program in waiting:
+            if (found := await outcome(program)) is Outcome.TIMED_OUT:
+                late.append(program)
+            else:
+                known.add(key_of(*program), found)
+
+    async with judge:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2 * workers):
+                group.create_task(drain())
+        for program in late:  # once more, alone, as the run's own are
+            known.add(key_of(*program), await outcome(program))
+
+
+def lines(rows: list[UnderRule], path: Path) -> Iterator[str]:
+    ours = rows[0]
+    yield f"\nthe same replies under other rules ({path})"
+    yield f"{'':28}{'pass@1':>8}{'passes':>8}"
+    for one in rows:
+        yield f"{one.name:28}{one.pass_at_1:>8.1%}{len(one.passed):>8}"
+        for what, jobs in (("loses", ours.passed - one.passed), ("finds", one.passed - ours.passed)):
+            if jobs:
+                yield f"    {what} {len(jobs)}: {tasks_of(jobs)}"

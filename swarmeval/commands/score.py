@@ -1,0 +1,88 @@
+"""`python main.py score REPLIES.jsonl`: judges replies made elsewhere. Needs no model and no fleet."""
+
+import argparse
+import hashlib
+from pathlib import Path
+
+from agent_manager import Hooks
+from swarmeval.commands.extractors import side_by_side
+from swarmeval.commands.output import say
+from swarmeval.errors import ConfigError, DataError
+from swarmeval.extraction.harness_rules import rules
+from swarmeval.records import Attempt, Status, parse_job_id
+from swarmeval.requests import ReplicaInfo, Request
+from swarmeval.runs.journal import Entry
+from swarmeval.runs.reply_file import ListedJobs, read_replies
+from swarmeval.session.run_record import OpenRun, opened
+from swarmeval.session.session import carry_out, make_report
+from swarmeval.settings import loading
+from swarmeval.settings.run_config import JUDGED_BY, RunConfig
+from swarmeval.tasks.catalog import chosen
+from swarmeval.watch import status as status_file
+from swarmeval.watch.logs import shown
+from swarmeval.watch.progress import Progress
+
+FLAGS = {name: name for name in ("benchmark", "output_dir", "eval_workers", "eval_timeout")}
+USED = {*FLAGS, *JUDGED_BY, "benchmark_file", "eval_timeout_scale", "sandbox", "verbose"}
+DEFAULT_FOLDER = "logs/score"
+
+
+def score(options: argparse.Namespace) -> int:
+    """Judge a file of replies; gives the exit code. Raises UserError."""
+    config = _settings(options)
+    under = rules(options.extractors)
+    path = Path(options.replies)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: not a regular file; replies are read more than once, so save them first")
+    benchmark = chosen(config)
+    if under and any(task.question for task in benchmark.tasks):
+        raise ConfigError(f"--extractors: the rules are for prompts to be completed; {config.benchmark} has others")
+    task_ids = {task.task_id for task in benchmark.tasks}
+    try:
+        jobs = ListedJobs(benchmark.tasks, [parse_job_id(reply.job_id) for reply in read_replies(path, task_ids)])
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+    if not jobs.total:
+        raise DataError(f"{path}: holds no replies")
+    data = {**benchmark.facts(), "tasks": len(jobs.tasks)}
+    judged_by = config.model_dump(include={*JUDGED_BY, "eval_timeout_scale"})
+    replies = {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    with (
+        opened(config, jobs, {**judged_by, "data": data, "replies": replies["sha256"]}, options.fresh) as record,
+        Progress(jobs.total) as progress,
+        shown(progress.note, config.verbose),
+    ):
+        record.note(data=data, replies=replies)
+        for completion in read_replies(path, task_ids):
+            entry = Entry(completion=completion)
+            if record.ledger.add(entry):
+                record.journal.append(entry)
+        hooks = Hooks(request=_no_request, ready=_no_replica, publish=lambda status: _publish(record, progress, status))
+        ending = carry_out(config, record, None, hooks, lambda: {"model_id": None, "benchmark": config.benchmark})
+        others = ""
+        if under and ending.exit_code == 0:
+            others = side_by_side(config, record, under)
+            make_report(record)  # once more: it shows them
+    say(f"{ending.summary}\n{others}" if others else ending.summary)
+    return ending.exit_code
+
+
+def _settings(options: argparse.Namespace) -> RunConfig:
+    values = loading.from_flags(vars(options), FLAGS)
+    for key in values:
+        if key in RunConfig.model_fields and key not in USED:
+            raise ConfigError(f"--set {key}: score does not use it; it uses {', '.join(sorted(USED))}")
+    return loading.validate({"output_dir": DEFAULT_FOLDER, **values}, "score")
+
+
+def _publish(record: OpenRun, progress: Progress, status: Status) -> None:
+    status_file.write(record.folder, status)
+    progress.update(status)
+
+
+def _no_request(k: int, repairs: Attempt | None) -> Request:
+    raise AssertionError(f"score generates nothing, yet job {k} was asked for")
+
+
+def _no_replica(device: str, info: ReplicaInfo) -> None:
+    raise AssertionError(f"score has no fleet, yet {device} loaded {info.model}")

@@ -1,0 +1,69 @@
+"""`python main.py serve`: the replicas of a fleet behind OpenAI's API, until Ctrl-C."""
+
+import argparse
+import asyncio
+import ipaddress
+import os
+import signal
+import socket
+import sys
+
+from swarmeval.commands.output import say
+from swarmeval.session.fleet_choice import Chosen, choose
+from swarmeval.session.signals import heeded
+from swarmeval.settings import loading
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.watch.logs import shown
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Load the fleet and answer until interrupted; gives the exit code. Raises UserError."""
+    from swarmeval.serving.http import listener
+
+    config = loading.load(options.config, loading.from_flags(vars(options), {}))
+    key = os.environ.get(config.serve_key_env) or None
+    if key is None and not _is_loopback(config.serve_host):
+        print(
+            f"swarmeval: serve_host is {config.serve_host} and {config.serve_key_env} is not set: "
+            "whoever reaches this machine may use the model",
+            file=sys.stderr,
+        )
+    chosen = choose(config)
+    with shown(say, verbose=True), listener(config.serve_host, config.serve_port) as sock:
+        asyncio.run(_serve(config, chosen, sock, key))
+    return 0
+
+
+async def _serve(config: RunConfig, chosen: Chosen, sock: socket.socket, key: str | None) -> None:
+    """Listen while replicas load, as /health tells. Raises the UserError for which none can answer."""
+    from swarmeval.serving.app import Api
+    from swarmeval.serving.http import HttpServer
+    from swarmeval.serving.pool import Pool
+
+    async with Pool(chosen.make(None), config.serve_queue) as pool:
+        server = HttpServer(Api(pool, config, chosen.model, key).app())
+
+        async def look_after() -> None:
+            await pool.until_ready()
+            host, port = sock.getsockname()[:2]
+            name = f"[{host}]" if ":" in host else host
+            say(f"ready: http://{name}:{port}/v1, model {chosen.model}, {pool.rows} rows")
+            await pool.until_failed()
+
+        with heeded(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), server.end)):
+            serving = asyncio.create_task(server.serve(sock))
+            looking = asyncio.create_task(look_after())
+            await asyncio.wait([serving, looking], return_when=asyncio.FIRST_COMPLETED)
+            if looking.done():
+                server.end()
+            await serving
+        if looking.done():
+            looking.result()
+        looking.cancel()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,89 @@
+"""One answer in full: the task's and the agent's scores, prompt, reply, candidate, evidence. Text only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from swarmeval.dashboard.format import number, plain, plain_lines, seconds
+from swarmeval.dashboard.prompt_again import prompt
+from swarmeval.runs.journal import NAME
+from swarmeval.watch.answers import Answer, answers
+
+MOST_CHARS = 100_000  # of one text on the screen
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """The answers of an agent to a task, one of them with its prompt."""
+
+    answers: list[Answer]
+    place: int  # of the one that is shown
+    prompt: str
+
+
+def read(folder: Path, manifest: Mapping[str, Any], agent_id: int, task_id: str, place: int) -> Detail:
+    """Look it up in the journal and the benchmark. Takes a while: call from a thread. Raises OSError."""
+    found = answers(folder / NAME, agent_id, task_id)
+    if not found:
+        return Detail([], 0, "")
+    place %= len(found)
+    return Detail(found, place, prompt(manifest, found, found[place]))
+
+
+def sections(detail: Detail) -> list[tuple[str, Text]]:
+    """(heading, text) of each part. All of it is foreign text, shown as it is and never obeyed."""
+    if not detail.answers:
+        return [("answer", Text("not answered yet"))]
+    answer = detail.answers[detail.place]
+    return [
+        ("answer", Text(_facts(answer, detail.place, len(detail.answers)))),
+        ("prompt", _shown(detail.prompt)),
+        ("reply, as the model gave it", _shown(_reply(answer))),
+        ("candidate, the code taken from it", _shown(_candidate(answer))),
+        ("evidence", _shown(_evidence(answer))),
+    ]
+
+
+def _shown(text: str) -> Text:
+    cut = f"\n... {len(text) - MOST_CHARS:,} more letters" if len(text) > MOST_CHARS else ""
+    return Text(plain_lines(text[:MOST_CHARS].strip("\n")) + cut)
+
+
+def _facts(answer: Answer, place: int, count: int) -> str:
+    completion, job = answer.completion, answer.job
+    which = f"{place + 1} of {count}" if count > 1 else "the only one"
+    parts = [f"{plain(job.job_id)} ({which}: sample {job.sample}, round {job.round})"]
+    if completion is not None:
+        parts.append(f"{plain(completion.device) or 'made elsewhere'}, attempt {completion.attempts}")
+        parts.append(f"{completion.prompt_tokens} prompt + {completion.output_tokens} output tokens")
+        parts.append(f"ended by {plain(completion.finish_reason) or 'nothing known'}")
+        parts.append(f"latency {seconds(completion.latency_s)}, TTFT {seconds(completion.ttft_s)}")
+    return "\n".join(parts)
+
+
+def _reply(answer: Answer) -> str:
+    if answer.failure is not None:
+        return f"(no completion after {answer.failure.attempts} attempts: {answer.failure.reason})"
+    return "(not answered yet)" if answer.completion is None else answer.completion.text or "(empty)"
+
+
+def _candidate(answer: Answer) -> str:
+    if answer.verdict is None:
+        return "(not judged yet)"
+    return answer.verdict.completion or "(no code)"
+
+
+def _evidence(answer: Answer) -> str:
+    verdict = answer.verdict
+    if verdict is None:
+        return "(not judged yet)"
+    lines = [f"{verdict.outcome}: {verdict.detail}" if verdict.detail else str(verdict.outcome)]
+    if verdict.note:
+        lines.append(f"code found as: {verdict.note}")
+    if verdict.base is not None:
+        lines.append(f"the base problem: {verdict.base}")
+    lines.append(f"judged in {number(verdict.judge_s, 2)} s")
+    return "\n".join(lines)

@@ -1,0 +1,73 @@
+"""The screen of one answer: prompt, reply, candidate and evidence below each other, to be scrolled."""
+
+import asyncio
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from swarmeval.dashboard import detail
+from swarmeval.dashboard.board import share_of
+from swarmeval.dashboard.format import plain
+from swarmeval.dashboard.view import View
+
+
+class DetailScreen(Screen[None]):
+    """Read once when it opens, and again for another answer of the same agent to the same task."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss", "back"),
+        Binding("n", "turn(1)", "next answer"),
+        Binding("b", "turn(-1)", "one before"),
+    ]
+
+    def __init__(self, folder: Path, view: View, agent_id: int, task_id: str) -> None:
+        super().__init__()
+        self._folder = folder
+        self._view = view
+        self._agent_id, self._task_id = agent_id, task_id
+        self._place = 0
+
+    def compose(self) -> ComposeResult:
+        yield Static(self._head(), id="head")
+        yield VerticalScroll(Static("looking it up ...", id="looking"), id="parts")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.query_one("#parts").focus()
+        self.run_worker(self._fill(), exclusive=True)
+
+    def action_turn(self, steps: int) -> None:
+        self._place += steps
+        self.run_worker(self._fill(), exclusive=True)
+
+    async def _fill(self) -> None:
+        manifest = self._view.manifest
+        try:
+            found = await asyncio.to_thread(
+                detail.read, self._folder, manifest, self._agent_id, self._task_id, self._place
+            )
+            parts = detail.sections(found)
+        except OSError as error:
+            parts = [("answer", Text(f"the journal cannot be read ({error.strerror})"))]
+        box = self.query_one("#parts", VerticalScroll)
+        await box.remove_children()
+        for name, text in parts:
+            panel = Static(text, classes="panel", markup=False)
+            panel.border_title = name
+            await box.mount(panel)
+
+    def _head(self) -> Text:
+        """What the task and the agent come to beside their one answer."""
+        grid = self._view.tally.grid
+        agents = grid.agents()
+        row = agents.index(self._agent_id)
+        task = share_of(grid, slice(0, len(agents)), [self._task_id])
+        agent = share_of(grid, slice(row, row + 1), grid.tasks())
+        head = Text.assemble((plain(f"{self._task_id}"), "bold"), f"  {task}\n")
+        return head.append_text(Text.assemble((f"agent {self._agent_id}", "bold"), f"  {agent}"))

@@ -1,0 +1,107 @@
+"""The grid on the screen: a cursor over tasks x agents, moved by the arrows or the mouse."""
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widget import Widget
+
+from swarmeval.dashboard.board import Board, Cursor, arranged, drawn, said
+from swarmeval.dashboard.view import View
+
+BESIDES = 2  # lines that are no agent's: the border and the ruler
+LEAST = 5  # lines that it takes anyway
+
+
+class Grid(Widget, can_focus=True):
+    """Draws a Board of the last View; Enter on a block of cells zooms in, on a cell opens it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "move(0, -1)", show=False),
+        Binding("right,l", "move(0, 1)", show=False),
+        Binding("up,k", "move(-1, 0)", show=False),
+        Binding("down,j", "move(1, 0)", show=False),
+        Binding("home", "move(0, -1000000)", show=False),
+        Binding("end", "move(0, 1000000)", show=False),
+        Binding("enter", "open", "answer"),
+        Binding("z", "zoom", "zoom"),
+    ]
+
+    class Opened(Message):
+        """Somebody wants to see an answer."""
+
+        def __init__(self, agent_id: int, task_id: str) -> None:
+            super().__init__()
+            self.agent_id, self.task_id = agent_id, task_id
+
+    def __init__(self) -> None:
+        super().__init__(id="grid", classes="panel")
+        self._view: View | None = None
+        self._cursor = Cursor()
+        self._zoomed = False
+
+    def show(self, view: View) -> None:
+        self._view = view
+        needed = len(view.tally.grid.agents()) + BESIDES
+        self.styles.height = needed if LEAST <= needed <= self.app.size.height // 3 else "3fr"  # of what is left
+        self._entitle()
+        self.refresh()
+
+    def render(self) -> Text:
+        board = self._board()
+        return Text("no answer yet") if board is None else Text("\n").join(drawn(board, self._cursor))
+
+    def action_move(self, down: int, right: int) -> None:
+        """By cells, or by blocks of them; not over the edge."""
+        if board := self._board():
+            row = self._cursor.row // board.per_row * board.per_row + down * board.per_row
+            column = self._cursor.column // board.per_column * board.per_column + right * board.per_column
+            self._go(board, row, column)
+
+    def action_zoom(self) -> None:
+        self._zoomed = not self._zoomed
+        self._entitle()
+        self.refresh()
+
+    def action_open(self) -> None:
+        board = self._board()
+        if board is None:
+            return
+        if board.blocks():
+            self.action_zoom()
+        elif self._cursor.row < len(board.agents) and self._cursor.column < len(board.tasks):
+            self.post_message(self.Opened(board.agents[self._cursor.row], board.tasks[self._cursor.column]))
+
+    def on_click(self, event: events.Click) -> None:
+        """A click moves the cursor there; one where it is already opens."""
+        board = self._board()
+        place = event.get_content_offset(self)
+        found = board.at(place.x, place.y) if board and place else None
+        if board is None or found is None:
+            return
+        if found == self._cursor:
+            self.action_open()
+        else:
+            self._go(board, found.row, found.column)
+
+    def on_resize(self) -> None:
+        self._entitle()
+
+    def _go(self, board: Board, row: int, column: int) -> None:
+        rows, columns = max(0, len(board.agents) - 1), max(0, board.columns - 1)
+        self._cursor = Cursor(min(max(row, 0), rows), min(max(column, 0), columns))
+        self._entitle()
+        self.refresh()
+
+    def _board(self) -> Board | None:
+        if self._view is None:
+            return None
+        return arranged(self._view, self.content_size.width, self.content_size.height, self._cursor, self._zoomed)
+
+    def _entitle(self) -> None:
+        """The cursor's cell in the border, as text: names of tasks may hold anything."""
+        board = self._board()
+        if board is not None:
+            self.border_title = Text(f"tasks x agents  {said(board, self._cursor)}")

@@ -1,0 +1,52 @@
+"""A letter and a colour for every outcome: the grid's alphabet, and its legend. Nothing is told by colour alone."""
+
+from rich.text import Text
+
+from swarmeval.dashboard.format import plain
+from swarmeval.records import NOT_GENERATED, Outcome
+from swarmeval.watch.outcome_grid import Cell
+
+LETTERS: dict[str, tuple[str, str]] = {
+    Outcome.PASSED: ("P", "bold #ffffff on #1f7a3d"),
+    Outcome.WRONG_ANSWER: ("w", "#ffffff on dark_red"),
+    Outcome.RAISED: ("r", "#ffffff on purple4"),
+    Outcome.TIMED_OUT: ("t", "#000000 on dark_orange"),
+    Outcome.OUT_OF_MEMORY: ("m", "#000000 on gold3"),
+    Outcome.BAD_SYNTAX: ("s", "#ffffff on grey37"),
+    Outcome.EMPTY: ("e", "#ffffff on grey23"),
+    Outcome.CRASHED: ("c", "#ffffff on magenta"),
+    Outcome.TAMPERED: ("x", "bold #ffffff on #d00000"),
+    NOT_GENERATED: ("n", "bold #000000 on #e0c000"),
+}
+WAITS = ("~", "cyan")  # answered, and not judged yet
+OPEN = ("·", "dim")
+REPAIRED = ("R", "#ffffff on #4d7c0f")  # a later round passed
+SHARES = ("#ffffff on dark_red", "#000000 on dark_orange", "#000000 on gold3", "#ffffff on #3f8f57")  # of mixed cells
+
+
+def of(cell: Cell) -> tuple[str, str]:
+    """(letter, style) of one agent's answers to one task; where they differ, the tenths that passed, 0 to 9."""
+    if not cell.word:
+        return WAITS if cell.answered else OPEN
+    if cell.mixed:
+        return of_share(cell)
+    return REPAIRED if cell.repaired and not cell.passed else LETTERS[cell.word]
+
+
+def of_share(cell: Cell) -> tuple[str, str]:
+    """(letter, style) of several cells taken together: P where all passed, else the tenths that did."""
+    if not cell.judged:
+        return LETTERS[NOT_GENERATED] if cell.word else WAITS if cell.answered else OPEN
+    if cell.passed == cell.judged:
+        return LETTERS[Outcome.PASSED]
+    tenths = min(9, 10 * cell.passed // cell.judged)
+    return str(tenths), SHARES[min(len(SHARES) - 1, tenths * len(SHARES) // 10)]
+
+
+def legend(outcomes: dict[str, int]) -> list[Text]:
+    """Each outcome with its letter and how often it came."""
+    parts = []
+    for name, count in outcomes.items():
+        letter, style = LETTERS.get(name, ("?", ""))
+        parts.append(Text.assemble((letter, style), f" {plain(name)} {count}"))
+    return parts

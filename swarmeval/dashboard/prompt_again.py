@@ -1,0 +1,66 @@
+"""What an agent was asked: its prompt, made again from the manifest's settings and the benchmark's file.
+
+The run folder does not hold prompts. Where they cannot be made, that is said and why.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from swarmeval.errors import UserError
+from swarmeval.records import Attempt, Task
+from swarmeval.runs.plan import Plan, make_agents
+from swarmeval.runs.prompts import make_request
+from swarmeval.settings import loading
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.tasks import catalog
+from swarmeval.watch.answers import Answer
+
+
+def prompt(manifest: Mapping[str, Any], answers: list[Answer], answer: Answer) -> str:
+    """The very prompt of a run's answer; of a reply made elsewhere, the task's. Loads the benchmark: slow."""
+    try:
+        config = settings(manifest)
+        tasks = catalog.load(config.benchmark, config.benchmark_file).tasks  # all: which were chosen changes no prompt
+    except UserError as error:
+        return f"(the prompt cannot be shown: {error})"
+    found = next((task for task in tasks if task.task_id == answer.job.task_id), None)
+    if found is None:
+        return "(the prompt cannot be shown: the benchmark has no such task any more)"
+    mode = (manifest.get("prompts") or {}).get("prompt_mode")
+    return _asked(config, tasks, mode, answers, answer) or f"(the task's)\n{found.question or found.prompt}"
+
+
+def settings(manifest: Mapping[str, Any]) -> RunConfig:
+    """Those the run was made with. Raises ConfigError."""
+    # The manifest has every key, and some may not be set together.
+    defaults = RunConfig().model_dump(mode="json")
+    values = {key: value for key, value in (manifest.get("config") or {}).items() if value != defaults.get(key)}
+    if "agents" in values:
+        values.pop("num_agents", None)
+    return loading.validate(values, "manifest.json")
+
+
+def _asked(config: RunConfig, tasks: tuple[Task, ...], mode: str | None, answers: list[Answer], answer: Answer) -> str:
+    """ "" where the run asked nobody, or what an answer repairs is not to be found."""
+    if mode not in ("chat", "completion"):
+        return ""
+    plan = Plan(make_agents(config), tasks)
+    try:
+        k = plan.number(answer.job.job_id)
+    except KeyError:
+        return ""
+    before = _before(answers, answer) if answer.job.round else None
+    if answer.job.round and before is None:
+        return ""
+    request = make_request(plan, k, mode, config, before)
+    if request.text is not None:
+        return request.text
+    return "\n\n".join(f"[{message.role}]\n{message.content}" for message in request.messages)
+
+
+def _before(answers: list[Answer], answer: Answer) -> Attempt | None:
+    """The answer that this one repairs."""
+    for other in answers:
+        if (other.job.sample, other.job.round) == (answer.job.sample, answer.job.round - 1):
+            return Attempt(other.completion, other.verdict) if other.completion and other.verdict else None
+    return None

@@ -1,0 +1,77 @@
+"""What the panels are drawn from: the run folder now, and what its journal said so far."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from swarmeval.dashboard.format import to_float
+from swarmeval.records import Status
+from swarmeval.runs.journal import NAME as JOURNAL
+from swarmeval.watch import snapshot
+from swarmeval.watch.follow import Follower, Tally
+from swarmeval.watch.snapshot import Row, Snapshot
+
+PAUSE_S = 2.0  # by which the clock of the day may run ahead of the run's own before the run was interrupted
+RATE_ROWS = 5  # samples over which what the machine counts since boot becomes a rate
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One moment of a run."""
+
+    snapshot: Snapshot
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def status(self) -> Status | None:
+        return self.snapshot.status
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        return self.snapshot.manifest or {}
+
+    def now(self, column: str) -> float | None:
+        """The last sample of a column of resource_trace.csv; None where it has none."""
+        return to_float(self.snapshot.resources[-1].get(column)) if self.snapshot.resources else None
+
+    def history(self, column: str) -> list[float | None]:
+        return [to_float(row.get(column)) for row in self.snapshot.resources]
+
+    def rate(self, column: str) -> float | None:
+        """What a counter gains in a second, over the last samples; None with one sample, or across two sessions."""
+        return rate(self.snapshot.resources[-RATE_ROWS:], column)
+
+
+def look(follower: Follower, whole: bool = False) -> View:
+    """The run in the follower's folder now: all of its journal, or as much more of it as one look takes in."""
+    now = snapshot.read(follower.folder)
+    try:
+        (follower.catch_up if whole else follower.look)(now.run_id, now.agents())
+    except OSError as error:
+        told = f"{follower.folder / JOURNAL}: cannot be read ({error.strerror})"
+        now = replace(now, trouble=(*now.trouble, told))
+    return View(now, follower.tally)
+
+
+def rate(rows: tuple[Row, ...], column: str) -> float | None:
+    """What a counter gains in a second from the first to the last of these rows; None across two sessions: those of
+    the machine count on between them, and elapsed_s does not.
+    """
+    if len(rows) < 2:
+        return None
+    figures = [to_float(row.get(name)) for row in (rows[0], rows[-1]) for name in (column, "elapsed_s")]
+    first, began, last, ended = figures
+    if first is None or began is None or last is None or ended is None or ended <= began or last < first:
+        return None
+    before, now = (_unix_s(row.get("time", "")) for row in (rows[0], rows[-1]))
+    if before is not None and now is not None and now - before > ended - began + PAUSE_S:
+        return None
+    return (last - first) / (ended - began)
+
+
+def _unix_s(stamp: str) -> float | None:
+    try:
+        return datetime.fromisoformat(stamp).timestamp()
+    except ValueError:
+        return None

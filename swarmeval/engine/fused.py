@@ -1,0 +1,214 @@
+"""Parts of a model exchanged for compiled ones that do the same in fewer steps: norms, gated MLPs, rotary attention.
+
+Known by their structure, not by the name of the model. Each exchange is tried on random input first, and left out where
+it does not give what the original gives.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from swarmeval.engine.cpu_weights import pack
+from swarmeval.engine.native import Kernels
+from swarmeval.engine.paged_attention import Batch, PagedLayer, current, going_through
+from swarmeval.engine.pages import PAGE, pages_of
+
+_TOKENS = 20  # of the trial; more than a page
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # share of the norm of what the original gives
+
+Module = Callable[..., Any]
+
+
+def fuse(model: Any, kernels: Kernels) -> dict[str, int]:
+    """Exchange what can be, in place; how many of each kind were."""
+    counts = {"norms": 0, "MLPs": 0, "attentions": 0}
+    makers = (("norms", _norm), ("MLPs", _gated_mlp), ("attentions", _attention))
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            for kind, maker in makers:
+                made = maker(child, kernels)
+                if made is not None:
+                    setattr(parent, name, made)
+                    counts[kind] += 1
+                    break
+    return counts
+
+
+class FusedNorm(nn.Module):
+    """Root mean square normalisation."""
+
+    def __init__(self, weight: Tensor, epsilon: float, kernels: Kernels) -> None:
+        super().__init__()
+        self.weight, self._epsilon, self._kernels = nn.Parameter(weight, requires_grad=False), epsilon, kernels
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self._kernels.rms_norm(values, self.weight, self._epsilon)
+
+
+class FusedMLP(nn.Module):
+    """down(silu(gate) * up), with gate and up as one product."""
+
+    def __init__(self, gate: nn.Linear, up: nn.Linear, down: nn.Linear, kernels: Kernels) -> None:
+        super().__init__()
+        self.gate_and_up, self.down_proj, self._kernels = pack(_joined(gate, up)), pack(down), kernels
+
+    def forward(self, values: Tensor) -> Tensor:
+        output: Tensor = self.down_proj(self._kernels.gate(self.gate_and_up(values)))
+        return output
+
+
+class FusedAttention(nn.Module):
+    """Rotary attention over pages, with query, key and value as one product; elsewhere the original over that one."""
+
+    def __init__(self, original: Any, kernels: Kernels) -> None:
+        super().__init__()
+        projections = (original.q_proj, original.k_proj, original.v_proj)
+        self.joined, self.o_proj = pack(_joined(*projections)), pack(original.o_proj)
+        self.layer_idx, self.scaling, self.head_dim = original.layer_idx, original.scaling, original.head_dim
+        self._kernels = kernels
+        self.original = original
+        sizes = [projection.out_features for projection in projections]
+        starts = [0, sizes[0], sizes[0] + sizes[1]]
+        for name, start, size in zip(("q_proj", "k_proj", "v_proj"), starts, sizes, strict=True):
+            setattr(original, name, _Part(self.joined, start, size))
+        original.o_proj = self.o_proj
+
+    def forward(
+        self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor] | None = None, **rest: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        batch = current()
+        if batch is None or position_embeddings is None:
+            found: tuple[Tensor, Tensor | None] = self.original(
+                hidden_states=hidden_states, position_embeddings=position_embeddings, **rest
+            )
+            return found
+        cosine, sine = (part.contiguous() for part in position_embeddings)
+        tokens = hidden_states.shape[1]
+        if cosine.shape != (1, tokens, self.head_dim) or cosine.dtype != hidden_states.dtype:
+            raise NotImplementedError(f"rotary embeddings of shape {tuple(cosine.shape)}")
+        layer = batch.layers[self.layer_idx]
+        joined = self.joined(hidden_states).view(tokens, -1, self.head_dim)
+        self._kernels.rotate_and_put(joined, cosine, sine, layer.keys, layer.values, batch.page, batch.offset)
+        query = joined[:, : joined.shape[1] - 2 * layer.keys.shape[1]]
+        output = layer.attend(query, batch, self.scaling).view(1, tokens, -1)
+        return self.o_proj(output), None
+
+
+class _Part(nn.Module):
+    """Some outputs of a joined product. It holds the product without owning it."""
+
+    def __init__(self, joined: nn.Module, start: int, size: int) -> None:
+        super().__init__()
+        self._joined = (joined,)  # in a tuple: it is somebody else's child
+        self._outputs = slice(start, start + size)
+
+    def forward(self, values: Tensor) -> Tensor:
+        product: Tensor = self._joined[0](values)
+        return product[..., self._outputs]
+
+
+def _norm(module: Any, kernels: Kernels) -> nn.Module | None:
+    weight = getattr(module, "weight", None)
+    epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    if "RMSNorm" not in type(module).__name__ or not isinstance(weight, Tensor) or not isinstance(epsilon, float):
+        return None
+    if weight.dtype != kernels.dtype or weight.ndim != 1 or getattr(module, "bias", None) is not None:
+        return None
+    made = FusedNorm(weight.detach(), epsilon, kernels)
+    values = _some(3, _TOKENS, len(weight), dtype=weight.dtype)
+    return made if _alike(made, module, values) else None
+
+
+def _gated_mlp(module: Any, kernels: Kernels) -> nn.Module | None:
+    gate, up, down = (getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj"))
+    if not all(_plain(part, kernels) for part in (gate, up, down)) or not hasattr(module, "act_fn"):
+        return None
+    made = FusedMLP(gate, up, down, kernels)  # type: ignore[arg-type]
+    values = _some(1, _TOKENS, made.down_proj.out_features, dtype=kernels.dtype)  # type: ignore[arg-type]
+    return made if _alike(made, module, values) else None
+
+
+def _attention(module: Any, kernels: Kernels) -> nn.Module | None:
+    names = ("q_proj", "k_proj", "v_proj", "o_proj")
+    if not all(_plain(getattr(module, name, None), kernels) for name in names):
+        return None
+    others = {name for name, _ in module.named_children()} - set(names)
+    known = all(hasattr(module, name) for name in ("head_dim", "scaling", "layer_idx", "config"))
+    if others or not known or module.head_dim % PAGE:
+        return None
+    if any(getattr(place, "sliding_window", None) is not None for place in (module, module.config)):
+        return None
+    wanted = _try_attention(module, module, kernels, paged=False)
+    held = [getattr(module, name) for name in names]
+    made = FusedAttention(module, kernels)
+    found = [_try_attention(made, made.original, kernels, paged) for paged in (True, False)]
+    if wanted is not None and all(one is not None and _near(one, wanted) for one in found):
+        return made
+    for name, linear in zip(names, held, strict=True):
+        setattr(module, name, linear)
+    return None
+
+
+@torch.inference_mode()
+def _try_attention(module: Any, original: Any, kernels: Kernels, paged: bool) -> Tensor | None:
+    """Attention of one prompt, over pages or as the original computes it; None where it does not work."""
+    size = original.head_dim
+    hidden = _some(1, _TOKENS, original.config.hidden_size, dtype=kernels.dtype)
+    turns = (_some(1, _TOKENS, size, dtype=kernels.dtype), _some(1, _TOKENS, size, dtype=kernels.dtype, seed=1))
+    given = {"hidden_states": hidden, "position_embeddings": turns, "attention_mask": None, "past_key_values": None}
+    try:
+        if not paged:
+            return module(**given)[0]  # type: ignore[no-any-return]
+        key_heads = original.k_proj._outputs.stop - original.k_proj._outputs.start
+        with going_through(_one_prompt(kernels, original.layer_idx, key_heads // size, size)):
+            return module(**given)[0]  # type: ignore[no-any-return]
+    except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return None
+
+
+def _one_prompt(kernels: Kernels, layer: int, key_heads: int, size: int) -> Batch:
+    pages = pages_of(_TOKENS)
+    places = torch.arange(_TOKENS, dtype=torch.int32)
+    pool = PagedLayer(kernels, pages, key_heads, size)
+    return Batch(
+        table=torch.arange(pages, dtype=torch.int32).repeat(_TOKENS, 1),
+        shared=places + 1,
+        own=torch.zeros_like(places),
+        order=places,
+        group=torch.zeros_like(places),
+        page=places // PAGE,
+        offset=places % PAGE,
+        layers=[pool] * (layer + 1),
+    )
+
+
+def _plain(part: Any, kernels: Kernels) -> bool:
+    return type(part) is nn.Linear and part.weight.dtype == kernels.dtype and part.weight.device.type == "cpu"
+
+
+def _joined(*linears: nn.Linear) -> nn.Linear:
+    """One layer that gives what these give, one after the other."""
+    joined = nn.Linear(linears[0].in_features, sum(one.out_features for one in linears), bias=False, device="meta")
+    joined.weight = nn.Parameter(torch.cat([one.weight.detach() for one in linears]), requires_grad=False)
+    biases = [one.bias for one in linears]
+    if any(bias is not None for bias in biases):
+        zeros = [one.weight.new_zeros(one.out_features) for one in linears]
+        given = [zero if bias is None else bias.detach() for bias, zero in zip(biases, zeros, strict=True)]
+        joined.bias = nn.Parameter(torch.cat(given), requires_grad=False)
+    return joined
+
+
+@torch.inference_mode()
+def _alike(made: Module, original: Module, values: Tensor) -> bool:
+    return _near(made(values), original(values))
+
+
+def _near(found: Tensor, wanted: Tensor) -> bool:
+    difference = (found.float() - wanted.float()).norm() / wanted.float().norm()
+    return bool(difference <= _TOLERANCE[wanted.dtype])  # false for a nan
+
+
+def _some(*shape: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)

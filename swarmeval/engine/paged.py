@@ -1,0 +1,209 @@
+"""Decoding of many rows at once over pages of keys and values, with compiled attention, on the CPU.
+
+Every token that goes through the model, of a prompt or of an answer, is a row of the same flat batch, so prompts are
+prefilled without padding, and what rows have in common is computed and kept once (see pages). What a row gets does
+not depend on its neighbours: attention is computed row by row, and batches are filled up to sizes at which the
+linear layers give equal bits.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers.cache_utils import Cache
+
+from swarmeval.engine.common_prefix import Prompt
+from swarmeval.engine.native import Kernels
+from swarmeval.engine.paged_attention import Batch, PagedLayer, attending, going_through
+from swarmeval.engine.pages import PAGE, Lease, PagePool, pages_of
+
+KEPT_TOKENS = 2048  # of prompts that no row reads
+KEPT_LOGITS = 64  # prompts whose next token can be drawn without asking the model again
+
+Numbers = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    prompt: Prompt
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """Tokens that are to go through the model, and where each reads and writes (see Batch)."""
+
+    ids: Sequence[int]
+    positions: Numbers
+    table: Numbers
+    shared: Numbers
+    own: Numbers
+    group: Numbers
+    page: Numbers
+    offset: Numbers
+
+    def part(self, chunk: slice) -> "_Tokens":
+        return _Tokens(*(getattr(self, name)[chunk] for name in self.__slots__))
+
+    def batch(self, size: int, layers: Sequence[PagedLayer]) -> Batch:
+        """Filled up to `size` with tokens that read and write nothing."""
+        group = _padded(self.group, size, filler=-1)
+        return Batch(
+            table=torch.from_numpy(np.pad(self.table, ((0, size - len(self.ids)), (0, 0)))),
+            shared=_padded(self.shared, size),
+            own=_padded(self.own, size),
+            order=torch.argsort(group, stable=True).int(),
+            group=group,
+            page=_padded(self.page, size, filler=-1),
+            offset=_padded(self.offset, size),
+            layers=layers,
+        )
+
+
+class PagedDecoder:
+    """Rows 0..n-1, decoded together; `sizes` are those that batches are filled up to. See engine.Decoder."""
+
+    def __init__(
+        self, model: Any, kernels: Kernels, rows: int, pages: int, sizes: Sequence[int], share: bool = True
+    ) -> None:
+        config = model.config.get_text_config()
+        heads = config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // heads
+        key_heads = getattr(config, "num_key_value_heads", None) or heads
+        if size % PAGE:
+            raise NotImplementedError(f"heads of {size} dimensions")
+        self._model = model
+        self._sizes = sorted(sizes)
+        self._share = share
+        self._pages = pages
+        self._pool = PagePool(pages, keep=pages_of(KEPT_TOKENS))
+        self._cache = Cache(
+            layers=[PagedLayer(kernels, pages, key_heads, size) for _ in range(config.num_hidden_layers)]
+        )
+        self._rows: list[_Row] = []
+        self._table: Numbers = np.zeros((rows, 1), np.int32)
+        self._shared: Numbers = np.zeros(rows, np.int32)
+        self._own: Numbers = np.zeros(rows, np.int32)
+        self._group: Numbers = np.zeros(rows, np.int32)
+        self._logits: OrderedDict[Prompt | int, Tensor] = OrderedDict()
+        self._joined = 0  # rows at the end whose prompts are still to be prefilled
+
+    def join(self, prompt: Prompt, new_tokens: int) -> int | None:
+        lease = self._pool.lease(prompt, new_tokens, self._share)
+        if lease is None:
+            return None
+        row = len(self._rows)
+        pages = [*lease.prompt, *lease.own]
+        self._widen(len(pages))
+        self._table[row, : len(pages)] = pages
+        self._shared[row], self._own[row] = len(prompt), 0
+        self._group[row] = lease.prompt[-1]  # rows whose prompts end on the same page share all of it
+        self._rows.append(_Row(prompt, lease))
+        self._joined += 1
+        return len(prompt) - lease.known
+
+    def prefill(self) -> Tensor:
+        first, self._joined = len(self._rows) - self._joined, 0
+        ends: dict[Prompt | int, int] = {}  # of each prompt its last token's place among those that go through
+        tokens: list[int] = []
+        rows: list[int] = []
+        positions: list[int] = []
+        newcomers = self._rows[first:]
+        for index, row in enumerate(newcomers, first):
+            key = self._key(row, index)
+            is_known = key in self._logits and row.lease.known == len(row.prompt)  # its pages may have been forgotten
+            if key in ends or is_known:
+                continue
+            start = min(row.lease.known, len(row.prompt) - 1)
+            tokens += row.prompt[start:]
+            rows += [index] * (len(row.prompt) - start)
+            positions += range(start, len(row.prompt))
+            ends[key] = len(tokens) - 1
+        self._logits.update(zip(ends, self._through(tokens, rows, positions, list(ends.values())), strict=True))
+        keys = [self._key(row, index) for index, row in enumerate(newcomers, first)]
+        logits = torch.stack([self._logits[key] for key in keys])
+        for key in keys:
+            self._logits.move_to_end(key)
+        while len(self._logits) > (KEPT_LOGITS if self._share else 0):
+            self._logits.popitem(last=False)
+        return logits
+
+    def decode(self, tokens: Sequence[int]) -> Tensor:
+        count = len(self._rows)
+        own = self._own[:count]
+        own += 1
+        shared, place = self._shared[:count], own - 1
+        page = self._table[np.arange(count), -(-shared // PAGE) + place // PAGE]
+        given = _Tokens(
+            tokens, shared + place, self._table[:count], shared, own, self._group[:count], page, place % PAGE
+        )
+        steps = [self._forward(given.part(chunk)) for chunk in _chunks(count, self._sizes[-1])]
+        return steps[0] if len(steps) == 1 else torch.cat(steps)
+
+    def evict(self, row: int) -> None:
+        self._pool.release(self._rows[row].lease)
+        last = len(self._rows) - 1
+        for numbers in (self._table, self._shared, self._own, self._group):
+            numbers[row] = numbers[last]
+        self._rows[row] = self._rows[last]
+        self._rows.pop()
+
+    def clear(self) -> None:
+        # A new pool: the old one knows prompts that may never have gone through the model.
+        self._pool = PagePool(self._pages, keep=pages_of(KEPT_TOKENS))
+        self._rows, self._joined = [], 0
+
+    def _through(self, tokens: list[int], rows: list[int], positions: list[int], ends: list[int]) -> list[Tensor]:
+        """The prompts' tokens through the model; the logits after those at `ends`."""
+        found: list[Tensor] = []
+        place = np.asarray(positions, np.int32)
+        page = self._table[rows, place // PAGE]
+        given = _Tokens(
+            tokens, place, self._table[rows], place + 1, np.zeros_like(place), self._group[rows], page, place % PAGE
+        )
+        for chunk in _chunks(len(tokens), self._sizes[-1]):
+            wanted = [end - chunk.start for end in ends if chunk.start <= end < chunk.stop]
+            found += [row.clone() for row in self._forward(given.part(chunk), wanted)]
+        return found
+
+    def _forward(self, given: _Tokens, wanted: Sequence[int] | None = None) -> Tensor:
+        """At most sizes[-1] tokens through the model; logits after the wanted ones (None: all)."""
+        count = len(given.ids)
+        size = self._filled(count)
+        keep = 0 if wanted is None else torch.tensor([*wanted, *[0] * (self._filled(len(wanted)) - len(wanted))])
+        with attending(self._model), going_through(given.batch(size, self._cache.layers)):
+            result = self._model(
+                input_ids=torch.tensor([[*given.ids, *[0] * (size - count)]]),
+                position_ids=_padded(given.positions, size).long()[None],
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=keep,
+            )
+        logits: Tensor = result.logits[0, : count if wanted is None else len(wanted)]
+        return logits
+
+    def _filled(self, count: int) -> int:
+        """The size of a batch of so many tokens."""
+        return next(size for size in self._sizes if size >= count)
+
+    def _widen(self, width: int) -> None:
+        have = self._table.shape[1]
+        if width > have:
+            self._table = np.pad(self._table, ((0, 0), (0, max(width, 2 * have) - have)))
+
+    def _key(self, row: _Row, index: int) -> Prompt | int:
+        """What the logits after a row's prompt are known by."""
+        return row.prompt if self._share else index
+
+
+def _chunks(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _padded(numbers: Numbers, size: int, filler: int = 0) -> Tensor:
+    return torch.from_numpy(np.pad(numbers, (0, size - len(numbers)), constant_values=filler))

@@ -1,0 +1,127 @@
+"""How the next token of every row is chosen: repetition penalty, temperature, top_k, top_p, in transformers' order.
+
+A row's token depends on its own logits, settings, history and seed alone, never on its neighbours: each row draws one
+uniform a step from a stream of its own. Knows no model and no queue.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from swarmeval.engine.draw import Limits, Penalty, Scores, draw
+from swarmeval.engine.native import Kernels
+from swarmeval.engine.upload import upload
+
+_WIDTH = 256  # tokens of history to begin with; doubled as rows grow
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The settings of one row. `seed` starts its stream of uniforms."""
+
+    do_sample: bool
+    temperature: float
+    top_k: int  # 0: no limit
+    top_p: float
+    repetition_penalty: float
+    seed: int
+
+
+class Sampler:
+    """Chooses tokens for rows 0..n-1; rows join at the end, and the last row takes the place of one that leaves.
+
+    The rows' settings and histories lie on the device. A step reads from it once, and again only where the best scores
+    that were looked at do not decide.
+    """
+
+    def __init__(self, rows: int, device: torch.device, kernels: Kernels | None = None) -> None:
+        self._kernels = kernels
+        self._choices: list[Choice] = []
+        self._streams: list[random.Random] = []
+        self._lengths: list[int] = []
+        self._history = torch.zeros(rows, _WIDTH, dtype=torch.long, device=device)  # [rows, width] token ids
+        # [4, rows]: temperature, top_k, top_p, repetition penalty
+        self._settings = torch.ones(4, rows, dtype=torch.float32, device=device)
+
+    def admit(self, choice: Choice, prompt: Sequence[int]) -> None:
+        """Add a row at the end; the repetition penalty counts its prompt as transformers does."""
+        row = len(self._choices)
+        self._reserve(len(prompt) + 1)
+        self._choices.append(choice)
+        self._streams.append(random.Random(choice.seed))
+        self._lengths.append(len(prompt))
+        self._history[row] = prompt[0]  # what fills the rest must be a token that is there anyway
+        self._history[row, : len(prompt)] = upload(prompt, torch.long, self._history.device)
+        temperature = choice.temperature if choice.do_sample else 1.0
+        values = (temperature, float(choice.top_k), choice.top_p, choice.repetition_penalty)
+        self._settings[:, row] = upload(values, torch.float32, self._settings.device)
+
+    def evict(self, row: int) -> None:
+        last = len(self._choices) - 1
+        self._choices[row] = self._choices[last]
+        self._streams[row] = self._streams[last]
+        self._lengths[row] = self._lengths[last]
+        for column in (self._choices, self._streams, self._lengths):
+            column.pop()
+        self._history[row] = self._history[last]
+        self._settings[:, row] = self._settings[:, last]
+
+    def choose(self, logits: Tensor, first: int) -> list[int]:
+        """The next token of rows first, first + 1, ...; logits is [those rows, vocabulary], of any float type.
+
+        NOTHING for a row whose logits are no numbers: it must be evicted.
+        """
+        rows = slice(first, first + logits.shape[0])
+        sampled = [choice.do_sample for choice in self._choices[rows]]
+        uniforms = [
+            stream.random() if drawn else 0.0 for stream, drawn in zip(self._streams[rows], sampled, strict=True)
+        ]
+        numbers = upload([self._lengths[rows], uniforms], torch.float64, logits.device)
+        lengths = numbers[0].int()
+        scores = Scores(logits, self._penalty(rows, lengths), self._kernels)
+        if any(sampled):
+            tokens, found = self._draw(scores, rows, numbers[1], sampled)
+        else:
+            tokens = scores.likeliest()
+            found = tokens.tolist()
+        self._remember(rows, lengths, tokens)
+        return [int(token) for token in found]
+
+    def _draw(self, scores: Scores, rows: slice, uniform: Tensor, sampled: Sequence[bool]) -> tuple[Tensor, list[int]]:
+        """The tokens, on the device and as the host reads them."""
+        choices, device = self._choices[rows], self._settings.device
+        temperature, top_k, top_p, _ = self._settings[:, rows]
+        whole = [i for i, choice in enumerate(choices) if not 0 < choice.top_k < scores.vocabulary]
+        unlimited = upload(whole, torch.long, device) if whole else None
+        limits = Limits(temperature, top_k.long(), top_p, unlimited)
+        tokens, undecided = draw(scores, limits, uniform)
+        if not all(sampled):
+            certain = ~upload(sampled, torch.bool, device)
+            tokens = torch.where(certain, scores.likeliest(), tokens)
+            undecided &= ~certain
+        found, open_rows = torch.stack([tokens, undecided.long()]).tolist()
+        if any(open_rows):
+            some = undecided.nonzero()[:, 0]
+            tokens[some], _ = draw(Scores(scores.of(some)), limits.of(some), uniform[some], scores.vocabulary)
+            found = tokens.tolist()
+        return tokens, found
+
+    def _penalty(self, rows: slice, lengths: Tensor) -> Penalty | None:
+        if all(choice.repetition_penalty == 1.0 for choice in self._choices[rows]):
+            return None
+        return Penalty(self._history[rows, : max(self._lengths[rows])], lengths, self._settings[3, rows].contiguous())
+
+    def _remember(self, rows: slice, lengths: Tensor, tokens: Tensor) -> None:
+        self._reserve(max(self._lengths[rows]) + 1)
+        index = torch.arange(rows.start, rows.stop, device=tokens.device)
+        self._history[index, lengths.long()] = tokens.clamp(min=0)
+        self._lengths[rows] = [length + 1 for length in self._lengths[rows]]
+
+    def _reserve(self, width: int) -> None:
+        have = self._history.shape[1]
+        if width > have:
+            more = self._history[:, :1].expand(-1, max(width, 2 * have) - have)
+            self._history = torch.cat([self._history, more], dim=1)

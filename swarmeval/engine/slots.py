@@ -1,0 +1,251 @@
+"""Decoding of many rows at once over fixed slots of keys and values.
+
+Row i owns slot i and its own position: no left padding, no concatenation, and nothing moves but the last row, which
+takes the place of one that leaves. What the prompts of several rows begin with in common is kept once, outside their
+slots, and read once a step for all of them (see attention). Serves models whose layers all attend to everything
+before them; `fit` decides.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+from swarmeval.engine import attention
+from swarmeval.engine.common_prefix import Prompt, worth_sharing
+from swarmeval.engine.prefill import Prefilled, Prefills
+from swarmeval.engine.steps import Eager, Inputs, Shape, Step
+
+_NOTHING = Shape(0, 0)
+
+
+@dataclass(slots=True)
+class _Aim:
+    """Where this step writes: token i goes to places[i] of slots[i], and `length` tokens of each are read."""
+
+    slots: Tensor  # [rows]
+    places: Tensor  # [rows]
+    length: int
+
+
+class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
+    """Keys and values of one layer: [slots, heads, capacity, head size]."""
+
+    def __init__(self, room: Shape, like: Any, aim: _Aim) -> None:
+        super().__init__()
+        self._aim = aim
+        self.keys: Tensor = _larger(like.keys[:0, :, :0], room)
+        self.values: Tensor = _larger(like.values[:0, :, :0], room)
+        self.is_initialized = True
+
+    def fill(self, slot: int, like: Any, start: int) -> None:
+        """Tokens `start` and later of a prefilled prompt."""
+        length = like.keys.shape[2] - start
+        self.keys[slot, :, :length] = like.keys[0, :, start:]
+        self.values[slot, :, :length] = like.values[0, :, start:]
+
+    def drop_start(self, slot: int, count: int, length: int) -> None:
+        """Forget the first `count` of the slot's `length` tokens."""
+        self.keys[slot, :, : length - count] = self.keys[slot, :, count:length].clone()
+        self.values[slot, :, : length - count] = self.values[slot, :, count:length].clone()
+
+    def move(self, source: int, target: int, length: int) -> None:
+        self.keys[target, :, :length] = self.keys[source, :, :length]
+        self.values[target, :, :length] = self.values[source, :, :length]
+
+    def grow(self, room: Shape) -> None:
+        self.keys = _larger(self.keys, room)
+        self.values = _larger(self.values, room)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Write one token a row [rows, heads, 1, head size]; give all that the rows may attend to."""
+        rows, device, length = key_states.shape[0], key_states.device, self._aim.length
+        slots, places = self._aim.slots.to(device), self._aim.places.to(device)
+        self.keys[slots, :, places] = key_states[:, :, 0]
+        self.values[slots, :, places] = value_states[:, :, 0]
+        return self.keys[:rows, :, :length], self.values[:rows, :, :length]
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        raise NotImplementedError("slots are filled from a prefilled prompt")
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self._aim.length, 0
+
+    def get_seq_length(self) -> int:
+        return self._aim.length - 1
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+@dataclass(slots=True)
+class _Row:
+    prompt: Prompt
+    own: int  # tokens in the slot
+    prefix: Prompt = ()  # the beginning of the prompt that lies outside of it
+
+    @property
+    def length(self) -> int:
+        return len(self.prefix) + self.own
+
+
+class SlotDecoder:
+    """An engine.Decoder of rows decoded together. Without `share`, every row keeps its prompt in its slot.
+
+    With `step`, shapes are rounded and `step` runs them. Prompts cannot be shared then: who shares what changes from
+    step to step, and no buffer says it.
+    """
+
+    def __init__(self, model: Any, rows: int, share: bool = True, step: Step | None = None) -> None:
+        assert step is None or not share
+        self._model = model
+        self._most = rows
+        self._share = share
+        self._rounded = step is not None
+        self._step: Step = step or Eager()
+        self._inputs = Inputs(rows, model.device)
+        self._aim = _Aim(self._inputs.slots(0), self._inputs.slots(0), 0)
+        self._room = _NOTHING  # slots and their length
+        self._prefills = Prefills(model, together=True)
+        self._rows: list[_Row] = []
+        self._joined: list[Prompt] = []
+        self._shared: dict[Prompt, list[attention.KeysAndValues]] = {}  # prefixes, by layer
+        self._prefixes: attention.Prefixes | None = None  # None: rows have come or gone since it was made
+        self._layers: list[_SlotLayer] = []
+        self._cache: Cache | None = None
+
+    def join(self, prompt: Prompt, new_tokens: int) -> int | None:
+        known = prompt in self._prefills or prompt in self._joined
+        self._joined.append(prompt)
+        return 0 if known else len(prompt)
+
+    def prefill(self) -> Tensor:
+        prompts, self._joined = self._joined, []
+        distinct = list(dict.fromkeys(prompts))
+        found = dict(zip(distinct, self._prefills.of(distinct), strict=True))
+        if self._share:
+            rows = Counter(row.prompt for row in self._rows) + Counter(prompts)
+            for prompt in distinct:
+                prefix = worth_sharing(prompt, rows)
+                if prefix is not None and prefix not in self._shared:
+                    self._begin_sharing(prefix, found[prompt])
+        own = max(len(prompt) - len(self._prefix(prompt)) for prompt in prompts)
+        self._reserve(Shape(len(self._rows) + len(prompts), own + 1), found[prompts[0]])
+        for prompt in prompts:
+            self._admit(prompt, found[prompt])
+        self._forget_unread()
+        return torch.stack([found[prompt].logits for prompt in prompts])
+
+    def decode(self, tokens: Sequence[int]) -> Tensor:
+        shape = Shape(len(self._rows), max(row.own for row in self._rows) + 1)
+        if self._rounded:
+            shape = shape.rounded(self._most)
+        self._reserve(shape)
+        self._inputs.write(shape.rows, tokens, [row.own for row in self._rows], [row.length for row in self._rows])
+        prefixes = self._groups() if self._share else None
+        logits = self._step.run(shape, lambda: self._forward(shape, prefixes))
+        for row in self._rows:
+            row.own += 1
+        return logits[: len(self._rows)]
+
+    def evict(self, row: int) -> None:
+        """Free the slot of a row; the last row takes its place."""
+        last = len(self._rows) - 1
+        if row != last:
+            for layer in self._layers:
+                layer.move(last, row, self._rows[last].own)
+        self._rows[row] = self._rows[last]
+        self._rows.pop()
+        self._forget_unread()
+
+    def clear(self) -> None:
+        self._prefills = Prefills(self._model, together=True)
+        self._rows, self._joined, self._shared, self._prefixes = [], [], {}, None
+        self._layers, self._cache, self._room = [], None, _NOTHING
+        self._step.forget()
+
+    def _forward(self, shape: Shape, prefixes: attention.Prefixes | None) -> Tensor:
+        """The logits of a step of this shape whose inputs are written: [rows, vocabulary]. Reads no number of them."""
+        tokens, places, positions = self._inputs.numbers(shape.rows)
+        self._aim.slots, self._aim.places, self._aim.length = self._inputs.slots(shape.rows), places, shape.length
+        with nullcontext() if prefixes is None else attention.sharing(self._model, prefixes):
+            result = self._model(
+                input_ids=tokens[:, None],
+                attention_mask=self._mask(places, shape.length),
+                position_ids=positions[:, None],
+                past_key_values=self._cache,
+                use_cache=True,
+            )
+        logits: Tensor = result.logits[:, -1].to(tokens.device)
+        return logits
+
+    def _begin_sharing(self, prefix: Prompt, prefilled: Prefilled) -> None:
+        """Keep a prefix outside the slots, and take it out of those that hold it; `prefilled` begins with it."""
+        count = len(prefix)
+        self._shared[prefix] = [
+            (layer.keys[:, :, :count].contiguous(), layer.values[:, :, :count].contiguous())
+            for layer in prefilled.cache.layers
+        ]
+        for slot, row in enumerate(self._rows):
+            more = count - len(row.prefix)
+            if more > 0 and row.prompt[:count] == prefix:
+                for layer in self._layers:
+                    layer.drop_start(slot, more, row.own)
+                row.own, row.prefix = row.own - more, prefix
+
+    def _forget_unread(self) -> None:
+        """Drop the prefixes that no row has, for memory's sake and because a group has rows."""
+        read = {row.prefix for row in self._rows}
+        self._shared = {prefix: layers for prefix, layers in self._shared.items() if prefix in read}
+        self._prefixes = None
+
+    def _prefix(self, prompt: Prompt) -> Prompt:
+        """The longest shared prefix that a prompt begins with."""
+        return max((known for known in self._shared if prompt[: len(known)] == known), key=len, default=())
+
+    def _admit(self, prompt: Prompt, prefilled: Prefilled) -> None:
+        prefix = self._prefix(prompt)
+        for layer, source in zip(self._layers, prefilled.cache.layers, strict=True):
+            layer.fill(len(self._rows), source, len(prefix))
+        self._rows.append(_Row(prompt, len(prompt) - len(prefix), prefix))
+
+    def _groups(self) -> attention.Prefixes:
+        if self._prefixes is None:
+            members: dict[Prompt, list[int]] = {prefix: [] for prefix in self._shared}
+            for index, row in enumerate(self._rows):
+                if row.prefix:
+                    members[row.prefix].append(index)
+            groups = [attention.Group(tuple(rows), self._shared[prefix]) for prefix, rows in members.items()]
+            self._prefixes = attention.Prefixes(groups, len(self._rows), self._model.device)
+        return self._prefixes
+
+    def _mask(self, places: Tensor, length: int) -> Tensor:
+        """What may not be attended to, as a term to add: [rows, 1, 1, length]."""
+        dtype = self._model.dtype
+        hidden = torch.arange(length, device=places.device) > places[:, None]
+        mask = torch.zeros(hidden.shape, dtype=dtype, device=places.device)
+        return mask.masked_fill_(hidden, torch.finfo(dtype).min)[:, None, None]
+
+    def _reserve(self, shape: Shape, like: Prefilled | None = None) -> None:
+        """Room for a step of this shape; for the first, with keys and values like these."""
+        if self._room.holds(shape):
+            return
+        self._step.forget()
+        self._room = self._room.joined(shape.rounded(self._most))
+        for layer in self._layers:
+            layer.grow(self._room)
+        if not self._layers and like is not None:
+            self._layers = [_SlotLayer(self._room, layer, self._aim) for layer in like.cache.layers]
+            self._cache = Cache(layers=self._layers)
+
+
+def _larger(held: Tensor, room: Shape) -> Tensor:
+    """What is held, and zeros beside it: a masked place still meets its value, and 0 * nan is nan."""
+    larger = held.new_zeros(room.rows, held.shape[1], room.length, held.shape[3])
+    larger[: held.shape[0], :, : held.shape[2]] = held
+    return larger

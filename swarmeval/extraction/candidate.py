@@ -1,0 +1,119 @@
+"""Reply -> candidate: the text that makes, behind the task's prompt, the very program that is judged.
+
+Pure and deterministic. Knows which parts of a reply to look into, as they are and repaired, and checks the syntax of
+the whole program. What is added to what the reply holds, see swarmeval/extraction/search.py.
+"""
+
+import ast
+import re
+from dataclasses import replace
+
+from swarmeval.extraction.regions import outermost, regions, without_thoughts
+from swarmeval.extraction.search import Found, Search, behind_stub
+from swarmeval.extraction.syntax import CODE_LINE, Parser, describe, parse
+from swarmeval.extraction.text_fixes import normal_ends, repaired, unescaped, visible
+from swarmeval.records import Candidate, Form, Outcome, Task
+
+READ_CHARS = 20_000  # of a reply's beginning and of its end, thoughts aside: more than one function takes
+CHECK_CHARS = 120_000  # what is longer is left to the sandbox, whose limits hold for the parser too
+BLACK_CHARS = 6_000  # black formats some 12,000 characters of dense code a second on a slow core
+LANGUAGE = re.compile(r"\A\s*(?:python3?|py)[ \t]*\n")  # what follows a fence that the prompt has opened
+STAND_IN = "def body():\n"
+
+
+def candidate(text: str, form: Form, task: Task, use_black: bool = False, any_name: bool = False) -> Candidate:
+    """The code in a completion, and whether the program it makes parses.
+
+    "completion" is taken as it is; "solution" is a whole program; from "reply" the code is extracted. With `any_name`
+    the only function of a reply may have another name than the entry point.
+    """
+    if not text.strip():
+        return Candidate("", "the reply is empty", Outcome.EMPTY)
+    if form == "completion":
+        return checked(text, task, "as given")
+    if form == "solution":
+        return formatted(checked(behind_stub(normal_ends(text), task.prompt), task, "whole program"), task, use_black)
+    return formatted(extracted(text, task, any_name), task, use_black)
+
+
+def extracted(text: str, task: Task, any_name: bool = False) -> Candidate:
+    """The best code in a raw reply; EMPTY or BAD_SYNTAX when there is none."""
+    reply = normal_ends(text)
+    answer = without_thoughts(reply)
+    parser = Parser()
+    for part in [answer] if answer == reply else [answer, reply]:  # thoughts only where nothing else holds code
+        found = searched(part, task, parser, any_name)
+        if found is not None:
+            return checked(found.completion, task, found.note)
+    broken = broken_code(answer if answer.strip() else reply, task)
+    if broken is not None:
+        return checked(behind_stub(broken, task.prompt), task, "no program in it")
+    return Candidate("", "no code in the reply", Outcome.EMPTY)
+
+
+def searched(text: str, task: Task, parser: Parser, any_name: bool) -> Found | None:
+    """What the beginning of a long text goes on with; else what its end holds, where the last word is."""
+    head = looked_into(text[:READ_CHARS], task, parser, any_name)
+    if len(text) <= READ_CHARS or (head is not None and head.sure and head.note.startswith("continuation")):
+        return head
+    end = text[-READ_CHARS:]
+    tail = looked_into(end[end.find("\n") + 1 :], task, parser, any_name)
+    return tail if tail is not None and (tail.sure or head is None) else head
+
+
+def looked_into(text: str, task: Task, parser: Parser, any_name: bool) -> Found | None:
+    """The code as it stands; where that is no whole answer, after repairs, if they lead to one."""
+    shown = LANGUAGE.sub("", visible(text), count=1)
+    plain = [replace(region, text=unescaped(region.text)) for region in regions(shown)]
+    span = outermost(shown)
+    found = Search(plain, [span] if span else [], task, parser, any_name).best()
+    if found is not None and found.sure:
+        return found
+    mended = [replace(region, text=repaired(region.text, task.entry_point)) for region in plain]
+    if mended == plain:
+        return found
+    other = Search(mended, [], task, parser, any_name).best()
+    if other is None or (found is not None and not other.sure):
+        return found
+    return Found(other.completion, f"{other.note}, repaired", other.sure)
+
+
+def broken_code(text: str, task: Task) -> str | None:
+    """What was meant as code but does not parse: a fenced block, or text with the entry point's definition."""
+    found = regions(visible(text[:READ_CHARS]))
+    head = re.compile(rf"^[ \t>+.|:\d-]*(?:async[ \t]+)?def[ \t]+{re.escape(task.entry_point)}\b", re.MULTILINE)
+    meant = [r.text for r in found if r.fenced or head.search(r.text)]
+    return meant[-1] if meant else next((r.text for r in found if starts_inside(r.text)), None)
+
+
+def starts_inside(text: str) -> bool:
+    """Whether the first line is an indented statement."""
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    return first[:1] in (" ", "\t") and CODE_LINE.match(first) is not None
+
+
+def checked(completion: str, task: Task, note: str) -> Candidate:
+    """The candidate, after parsing prompt and completion together."""
+    if len(completion) > CHECK_CHARS:
+        return Candidate(completion, note=f"{note}, too long to be checked")
+    try:
+        parse(task.prompt + completion)
+    except SyntaxError as error:
+        return Candidate(completion, describe(error), Outcome.BAD_SYNTAX, note)
+    return Candidate(completion, note=note)
+
+
+def formatted(found: Candidate, task: Task, use_black: bool) -> Candidate:
+    """The candidate in black's style where that leaves the program's meaning as it is; else the candidate itself."""
+    if not use_black or found.outcome is not None or len(found.completion) > BLACK_CHARS:
+        return found
+    import black
+
+    head = STAND_IN if found.completion.lstrip("\n").startswith((" ", "\t")) else ""  # what a body stands under
+    try:
+        styled = black.format_file_contents(head + found.completion, fast=True, mode=black.Mode())
+        completion = "\n" * (not head) + styled.removeprefix(head)
+        same = ast.dump(parse(task.prompt + completion)) == ast.dump(parse(task.prompt + found.completion))
+    except Exception:  # noqa: BLE001 (a guest: whatever it raises on strange code, the code stays as it was)
+        return found
+    return Candidate(completion, note=f"{found.note}, black") if same else found

@@ -1,0 +1,229 @@
+"""One look through a reply: the ways in which code can stand in it, best first.
+
+Adds nothing that the reply does not hold, but for one line: the entry point as another name of the method, or with
+`any_name` of the only function, that the reply defines. A prompt that ends in a bare signature is closed with `pass`.
+"""
+
+import ast
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from swarmeval.extraction.function_bodies import Body, depth_end, read_body
+from swarmeval.extraction.programs import Program, bound_names, is_stub, is_test, missing_names, read_program
+from swarmeval.extraction.regions import Region, indented_runs
+from swarmeval.extraction.syntax import Parser, body_indent, parse, stub_end
+from swarmeval.records import Task
+
+RUNS = 20  # indented stretches of prose that are looked into
+MARGIN = re.compile(r"^\S", re.MULTILINE)
+FUTURE_IMPORT = re.compile(r"^from[ \t]+__future__[ \t]+import\b[^\n(]*(?:\([^)]{0,500}\))?[^\n]*$", re.MULTILINE)
+COMPLETE = 2  # the least rank of a program that holds a whole answer
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A completion, how it was found, and whether nothing better can be hoped for."""
+
+    completion: str
+    note: str
+    sure: bool
+
+
+class Search:
+    """Looks into the regions of one reply; `extra` are regions to look into where those hold no whole program."""
+
+    def __init__(
+        self, found: Sequence[Region], extra: Sequence[Region], task: Task, parser: Parser, any_name: bool
+    ) -> None:
+        self._task = task
+        self._regions = found
+        self._parser = parser
+        self._any_name = any_name
+        self._indent = body_indent(task.prompt)
+        functions = prompt_functions(task)
+        self._asked = {node.name for node in functions}
+        self._given = {node.name for node in functions if not is_stub(node)}
+        self._runs = [Region(run) for region in found if not region.fenced for run in indented_runs(region.text)][:RUNS]
+        self._extra = [*self._runs, *extra]
+        self._programs: list[tuple[Region, Program]] = []
+        self._bodies: dict[str, Body | None] = {}
+
+    def best(self) -> Found | None:
+        """The answer; of a task whose prompt has no stub only a whole program is one."""
+        bodies = self._task.entry_point in self._asked
+        return (
+            (self._continuation() if bodies else self._base_and_more())
+            or self._program()
+            or (self._body() if bodies else None)
+            or self._other()
+        )
+
+    def _continuation(self) -> Found | None:
+        """A reply that simply goes on where the prompt ends: what follows the body is talk."""
+        if not self._regions or self._regions[0].fenced or starts_a_definition(self._regions[0].text):
+            return None
+        first = self._regions[0].text
+        body = self._read_body(first)
+        return None if body is None else found_body(body, "continuation", self._with_helpers(body.text, first))
+
+    def _base_and_more(self) -> Found | None:
+        """A reply that goes on in the function that the prompt begins, and below it defines the one asked for."""
+        if not self._asked or not self._regions or self._regions[0].fenced:
+            return None
+        first = self._regions[0].text
+        body = self._begun(first)
+        if body is None:
+            return None
+        more = read_program(first, self._task.entry_point, self._parser, open_end=True)
+        if more is None or not more.defines:
+            return None
+        how = "continuation" if more.complete else "continuation, truncated"
+        return Found(f"{body}\n\n{more.text}\n", how, sure=True)
+
+    def _begun(self, text: str) -> str | None:
+        """The indented lines that a text begins with, as they are where they fit the prompt."""
+        lines = text.split("\n")
+        start = next((number for number, line in enumerate(lines) if line.strip()), 0)
+        if not lines[start].startswith((" ", "\t")):
+            return None
+        asis = "\n".join(lines[start : start + depth_end(lines[start:])])
+        try:
+            self._parser.parse(self._task.prompt + asis)
+        except SyntaxError:
+            body = self._read_body(text)
+            return body.text if body else None
+        return asis
+
+    def _program(self) -> Found | None:
+        """The last complete definition, in fences and tags first; then one that was cut.
+
+        A function comes before a method of its name: a class may have one for another purpose.
+        """
+        self._programs = self._read_all(self._regions)
+        if not any(program.complete for _, program in self._programs):
+            self._programs += self._read_all(self._extra)
+        if not self._programs:
+            return None
+        region, program = max(reversed(self._programs), key=lambda held: rank(*held))
+        if not program.defines:
+            return None
+        alias = f"\n\n\n{program.alias}\n" if program.alias else ""
+        sure = rank(region, program) >= COMPLETE
+        return Found(behind_stub(self._supplied(program) + alias, self._task.prompt), note(region, program), sure)
+
+    def _read_all(self, regions: Sequence[Region]) -> list[tuple[Region, Program]]:
+        return [(region, program) for region in regions if (program := self._read(region)) is not None]
+
+    def _read(self, region: Region) -> Program | None:
+        """The program in a region; lines all indented, as in Markdown lists, move to the margin first."""
+        text = region.text if MARGIN.search(region.text) else textwrap.dedent(region.text)
+        return read_program(text, self._task.entry_point, self._parser, self._open_end(region))
+
+    def _open_end(self, region: Region) -> bool:
+        """Whether the reply may have been cut off in this region."""
+        return not region.closed or (not region.fenced and region is self._regions[-1])
+
+    def _supplied(self, program: Program) -> str:
+        """The program, preceded by other fenced blocks that define what it lacks."""
+        text = program.text
+        lacking = missing_names(program.nodes) - self._given
+        for region, other in reversed(self._programs):
+            if other is program or other.defines or not (region.fenced or region.tagged):
+                continue
+            if any(bound_names(node) & lacking for node in other.nodes):
+                text = other.text + "\n\n\n" + text
+        return text
+
+    def _body(self) -> Found | None:
+        """A body in a fence or tag, the last one first, or between prose."""
+        regions = sorted(self._regions, key=lambda region: region.fenced or region.tagged)[::-1]
+        for region in [*regions, *self._runs]:
+            body = self._read_body(region.text)
+            if body is not None:
+                found = found_body(body, "body" if region in regions else "body between prose", body.text)
+                whole = any(f"def {self._task.entry_point}(" in r.text for r in self._regions)  # one that did not parse
+                return replace(found, sure=found.sure and not whole)
+        return None
+
+    def _other(self) -> Found | None:
+        """Definitions that leave the entry point a stub; with `any_name` the only function stands for it."""
+        if not self._programs:
+            return None
+        text = self._programs[-1][1].text
+        functions = {
+            node.name
+            for _, program in self._programs
+            for node in program.nodes
+            if isinstance(node, ast.FunctionDef)
+            if not (is_stub(node) or is_test(node) or node.name in self._asked)
+        }
+        if self._any_name and len(functions) == 1:
+            name = functions.pop()
+            text = next(program.text for _, program in reversed(self._programs) if defines_function(program, name))
+            completion = behind_stub(f"{text}\n\n\n{self._task.entry_point} = {name}\n", self._task.prompt)
+            return Found(completion, f"{name} taken for {self._task.entry_point}", sure=False)
+        return Found(behind_stub(text, self._task.prompt), f"{self._task.entry_point} is not defined", sure=False)
+
+    def _read_body(self, text: str) -> Body | None:
+        if text not in self._bodies:
+            self._bodies[text] = read_body(text, self._indent, self._parser)
+        return self._bodies[text]
+
+    def _with_helpers(self, body: str, text: str) -> str:
+        """The body, followed by definitions below it that it uses."""
+        rest = read_program(text, self._task.entry_point, self._parser, open_end=True)
+        if rest is None or rest.defines:
+            return body
+        try:
+            lacking = missing_names(self._parser.parse(self._task.prompt + body).body)
+        except SyntaxError:
+            return body
+        return f"{body}\n\n{rest.text}\n" if any(bound_names(node) & lacking for node in rest.nodes) else body
+
+
+def rank(region: Region, program: Program) -> int:
+    """How much of an answer a program is: COMPLETE and more, 1 a broken or truncated one, 0 none."""
+    if not program.complete:
+        return int(program.defines)
+    return COMPLETE + 2 * (not program.alias) + (region.fenced or region.tagged)
+
+
+def defines_function(program: Program, name: str) -> bool:
+    return any(isinstance(node, ast.FunctionDef) and node.name == name and not is_stub(node) for node in program.nodes)
+
+
+def found_body(body: Body, how: str, completion: str) -> Found:
+    return Found(completion, f"{how}, truncated" if body.cut else how, sure=not body.cut)
+
+
+def note(region: Region, program: Program) -> str:
+    where = "fence" if region.fenced else "tags" if region.tagged else "whole reply"
+    if program.broken:
+        return f"{where}, as it is"
+    method = f", {program.alias}" if program.alias else ""
+    return f"{where}{method}" if program.complete and region.closed else f"{where}{method}, truncated"
+
+
+def starts_a_definition(text: str) -> bool:
+    """Whether the first line of code is at the margin and begins a program of its own."""
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    return first.startswith(("def ", "async def ", "class ", "import ", "from ", "@"))
+
+
+def prompt_functions(task: Task) -> list[ast.FunctionDef]:
+    """The functions that the prompt defines, be they stubs."""
+    try:
+        tree = parse(task.prompt + stub_end(task.prompt))
+    except SyntaxError:
+        return []
+    return [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+
+def behind_stub(program: str, prompt: str) -> str:
+    """A whole program as a completion: the prompt before it ends in a docstring and stands as a stub, or is made one.
+
+    `from __future__` would no longer come first; what it asks for is not needed to run.
+    """
+    return f"{stub_end(prompt)}\n{FUTURE_IMPORT.sub('', program)}"

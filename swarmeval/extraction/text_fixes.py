@@ -1,0 +1,150 @@
+"""Takes back what happened to code on its way into a reply: marks before its lines, typography, escapes, tabs.
+
+Two kinds: what no Python source holds outside its strings is taken back everywhere (`visible`, `unescaped`); what could
+be meant is taken back only where a reply holds no program as it is (`repaired`). Parses no Python.
+"""
+
+import html
+import re
+import textwrap
+from collections.abc import Callable, Iterable
+
+from swarmeval.extraction.syntax import expand_tabs, inside_flags
+
+# Strings and comments; one that is not closed goes to the end of its line, so that no character is read twice.
+KEPT = r'"""[\s\S]*?"""|\'\'\'[\s\S]*?\'\'\'|"(?:\\.|[^"\\\n])*+"?|\'(?:\\.|[^\'\\\n])*+\'?|#[^\n]*'
+SPACES = "\u00a0\u2000-\u200a\u202f\u205f\u3000"
+NOTHING = "\ufeff\u200b-\u200f\u2060\u00ad"
+END_TOKEN = r"<\|[A-Za-z_]{1,30}\|>|</s>"
+UNSEEN = re.compile(rf"(?P<kept>{KEPT})|(?P<space>[{SPACES}])|(?P<nothing>[{NOTHING}])|(?P<end>{END_TOKEN})")
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+ANSI_OUTSIDE = re.compile(rf"(?P<kept>{KEPT})|{ANSI.pattern}")
+ENTITY_OUTSIDE = re.compile(rf"&(?:lt|gt|amp|quot|apos|nbsp|#0?39|#x27|#34|#96);|(?P<kept>{KEPT})")
+TYPOGRAPHIC = str.maketrans("“”„«»‘’‚′，：；（）［］−–", '"""""\'\'\'\'' + ",:;()[]--")
+TYPOGRAPHIC_OUTSIDE = re.compile(rf"(?P<kept>{KEPT})|[{''.join(map(chr, TYPOGRAPHIC))}]")
+
+QUOTED = re.compile(r"^>(?!>>) ?(?P<code>.*)")
+PROMPT = re.compile(r"[ \t]*(?:>>>|\.\.\.:?|In ?\[\d+\]:)(?: (?P<code>.*))?$")
+PROMPTED_CODE = re.compile(r"[ \t]*(?:>>>|In ?\[\d+\]:) (?:async |def |class |@|from |import |\w+ = lambda)")
+NUMBERED = re.compile(r"^[ \t]*(?P<number>\d{1,6})(?:[ \t]?[|│:.)])?(?P<code>[ \t].*)?$")
+CHANGED = re.compile(r"[-+ @\\]|diff |index ")
+
+
+def normal_ends(text: str) -> str:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def visible(text: str) -> str:
+    """Outside strings and comments: any space as a space, what has no width gone, tokens that end a turn as line ends.
+
+    Terminal colours go everywhere once they stand outside strings: then a terminal put them there.
+    """
+    if stands_outside(ANSI_OUTSIDE, text):
+        text = ANSI.sub("", text)
+    return UNSEEN.sub(seen, text)
+
+
+def seen(match: re.Match[str]) -> str:
+    return {"kept": match.group(), "space": " ", "nothing": "", "end": "\n"}[match.lastgroup or "kept"]
+
+
+def stands_outside(pattern: re.Pattern[str], text: str) -> bool:
+    """Whether the pattern's own matches, which are not "kept", occur."""
+    return any(match["kept"] is None for match in pattern.finditer(text))
+
+
+def unescaped(text: str) -> str:
+    """HTML entities as characters where one stands outside strings: then the whole text was escaped."""
+    return html.unescape(text) if stands_outside(ENTITY_OUTSIDE, text) else text
+
+
+def repaired(text: str, entry_point: str) -> str:
+    """The code as it was; the same text where nothing tells of a mishap."""
+    lines = text.split("\n")
+    for unmarked in (without_quote_marks, without_prompts, without_numbers, without_changes):
+        lines = unmarked(lines) or lines
+    lines = apart_from_prose(lines, entry_point)
+    plain = TYPOGRAPHIC_OUTSIDE.sub(
+        lambda match: match["kept"] or match.group().translate(TYPOGRAPHIC), "\n".join(lines)
+    )
+    return without_tabs(plain)
+
+
+def longest_run(lines: list[str], belongs: Callable[[str], object]) -> list[str]:
+    """The most lines in a row of which each is blank or belongs; none where they are not most of the lines at all."""
+    runs: list[list[str]] = [[]]
+    for line in lines:
+        if line.strip() and not belongs(line):
+            runs.append([])
+        else:
+            runs[-1].append(line)
+    best = max(runs, key=written)
+    return best if 2 * written(best) > written(lines) else []
+
+
+def written(lines: list[str]) -> int:
+    """How many of the lines are not blank."""
+    return sum(1 for line in lines if line.strip())
+
+
+def without_quote_marks(lines: list[str]) -> list[str]:
+    """Lines that all begin with ">", as in mail."""
+    return [QUOTED.sub(r"\g<code>", line, count=1) for line in longest_run(lines, QUOTED.match)]
+
+
+def without_prompts(lines: list[str]) -> list[str]:
+    """What was typed at the interpreter's prompts; what it answered goes."""
+    if not any(PROMPTED_CODE.match(line) for line in lines):
+        return []
+    return [match["code"] or "" for line in lines if (match := PROMPT.match(line))]
+
+
+def without_numbers(lines: list[str]) -> list[str]:
+    """Lines that are counted, one by one."""
+    previous: list[int] = []
+
+    def counts_on(line: str) -> bool:
+        match = NUMBERED.match(line)
+        number = int(match["number"]) if match else -1
+        follows = bool(match) and (not previous or number == previous[-1] + 1)
+        previous[:] = [number] if follows else []
+        return follows
+
+    run = longest_run(lines, counts_on)
+    return dedented(NUMBERED.sub(r"\g<code>", line) for line in run) if run else []
+
+
+def without_changes(lines: list[str]) -> list[str]:
+    """The new side of a diff."""
+    run = longest_run(lines, CHANGED.match)
+    if not any(line.startswith("+") for line in run):
+        return []
+    return dedented(line[1:] for line in run if not line.strip() or (line[0] in "+ " and not line.startswith("+++")))
+
+
+def dedented(lines: Iterable[str]) -> list[str]:
+    return textwrap.dedent("\n".join(lines)).split("\n")
+
+
+def apart_from_prose(lines: list[str], entry_point: str) -> list[str]:
+    """The entry point's definition on a line of its own, where prose or a backtick stands before it."""
+    head = f"def {entry_point}("
+    result = []
+    for line in lines:
+        prose, found, rest = line.partition(head)
+        if found and prose.rstrip().endswith("`"):
+            result += [prose, head + rest.partition("`")[0]]
+        elif found and prose.rstrip().endswith((".", ":", "!", ",", ";", "-")):
+            result += [prose, head + rest]
+        else:
+            result.append(line)
+    return result
+
+
+def without_tabs(text: str) -> str:
+    """Indentation in spaces, outside strings."""
+    if "\t" not in text:
+        return text
+    lines = text.split("\n")
+    flags = inside_flags(lines)
+    return "\n".join(line if inside else expand_tabs(line) for line, inside in zip(lines, flags, strict=True))

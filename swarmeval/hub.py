@@ -1,0 +1,102 @@
+"""What the Hugging Face hub holds: models and files of datasets, fetched into its local cache, once. Loads nothing."""
+
+import logging
+from pathlib import Path
+
+from swarmeval.errors import DataError, ModelUnavailable
+
+log = logging.getLogger("swarmeval")
+
+WEIGHTS = "*.safetensors"
+WANTED = (WEIGHTS, "*.json", "tokenizer*", "*.model", "*.txt", "*.jinja")
+CODE = "*.py"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")  # whoever reads one runs what it says
+UNWANTED = ("original/*", "*.pth")  # the maker's own format: as many bytes again, and never read
+
+
+def fetch(model_id: str, progress: bool, weights: bool = True, code: bool = False) -> str:
+    """Give the folder that holds the model, fetched where the cache lacks it; without `weights`, all but these.
+
+    The model's own Python is fetched with `code` only. Raises ModelUnavailable.
+    """
+    from httpx2 import HTTPError
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
+
+    wanted = [pattern for pattern in (*WANTED, *([CODE] if code else [])) if weights or pattern != WEIGHTS]
+    if not progress:
+        disable_progress_bars()
+    try:
+        folder = snapshot_download(model_id, allow_patterns=wanted, ignore_patterns=list(UNWANTED))
+    except HFValidationError as error:
+        raise ModelUnavailable(f"{model_id}: neither a folder nor a hub name of the form owner/name") from error
+    except (HTTPError, OSError) as error:  # every hub error is one of these two
+        raise ModelUnavailable(_reason(model_id, error, "use a folder", "--config config/smoke.yaml")) from error
+    finally:
+        if not progress:
+            enable_progress_bars()
+    if weights:
+        check_weights(model_id, Path(folder))
+    return folder
+
+
+def check_weights(model_id: str, folder: Path) -> None:
+    """Raises ModelUnavailable where a folder has no weights of the one format that is loaded."""
+    if any(folder.glob(WEIGHTS)):
+        return
+    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    if pickles:
+        raise ModelUnavailable(
+            f"{model_id}: its weights are pickles ({pickles[0]}), which may run anything when they are read; "
+            "save them as *.safetensors"
+        )
+    raise ModelUnavailable(f"{model_id}: holds no *.safetensors weights, the only format that is loaded")
+
+
+def fetch_file(dataset: str, file: str, instead: str) -> tuple[Path, str]:
+    """(a file of a dataset, the commit it is of), fetched where the cache lacks it.
+
+    Raises DataError, which names `instead` as the way out.
+    """
+    from httpx2 import HTTPError
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of each try
+    if try_to_load_from_cache(dataset, file, repo_type="dataset") is None:
+        log.warning("datasets/%s: fetching %s from the hub", dataset, file)  # which may take its time to give up
+    try:
+        path = Path(hf_hub_download(dataset, file, repo_type="dataset"))
+    except (HTTPError, OSError) as error:
+        raise DataError(_reason(f"datasets/{dataset}", error, instead)) from error
+    return path, path.parents[file.count("/")].name  # .../snapshots/<commit>/<file>
+
+
+def _reason(name: str, error: Exception, instead: str, or_else: str = "") -> str:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import (
+        DisabledRepoError,
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, HfHubHTTPError):
+        error = error.__cause__  # the hub did answer, and only then was the cache tried
+    page = f"{constants.ENDPOINT}/{name}"
+    if isinstance(error, GatedRepoError):
+        return f"{name}: gated; accept its licence at {page}, then set HF_TOKEN to a token of that account"
+    if isinstance(error, DisabledRepoError):
+        return f"{name}: disabled by the hub; see {page}"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"{name}: not on the hub, or private; check the name, or set HF_TOKEN to a token that may read it"
+    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+        return f"{name}: no longer has that file; {instead}"
+    if isinstance(error, HfHubHTTPError):
+        return f"{name}: the hub answered {error.response.status_code}; try again later, or {instead}"
+    if isinstance(error, LocalEntryNotFoundError) or not isinstance(error, OSError):
+        ways = f"{instead}, or {or_else}" if or_else else instead
+        return f"{name}: the hub cannot be reached and the local cache does not have it; {ways}"
+    return f"{name}: cannot be stored under {constants.HF_HUB_CACHE}: {error.strerror or error}"

@@ -1,0 +1,148 @@
+"""What requests would take on a server of their own: prefill and decode costs, fitted where little stood in their way.
+
+Narayanan et al. 2023, Cheaply Evaluating Inference Efficiency Metrics for Autoregressive Transformer APIs
+(arXiv 2305.02440): a request's idealized runtime is the cost of its prompt plus the cost of a token for each token
+generated, contention removed. There, costs are the least of many trials; here, of the requests that shared the server
+with the fewest others.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swarmeval.loadtest.outliers import Fence
+from swarmeval.loadtest.request_rows import Row
+
+FEWEST = 12  # requests to fit costs to
+QUIET = 0.25  # others at once in the mean, at most, where a request counts as alone
+ENOUGH = 30  # of the least disturbed ones, where fewer were alone
+INNER = 1.5  # quartile ranges beyond the quartile
+ROUNDING = 1e-6  # of the fitted time
+ROUNDS = 10
+
+Array = NDArray[np.float64]
+Beside = tuple[float, Row]  # others in the air beside a request, in the mean, and the request
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Seconds of an undisturbed request: fixed + input tokens x per_input + (output tokens - 1) x per_output."""
+
+    fixed_s: float
+    per_input_token_s: float | None  # None where all prompts had one length: it is part of fixed_s then
+    per_output_token_s: float
+    requests: int  # that they were fitted to
+    others: float  # requests beside each of these at once, in the mean
+    r_squared: float | None
+    streamed: bool  # the first token's time told prefill from decode
+
+    def seconds(self, row: Row) -> float | None:
+        """Of one request; None where its tokens are not known."""
+        asked = row.asked
+        if asked.input_tokens is None or not asked.output_tokens:
+            return None
+        prefill = self.fixed_s + (self.per_input_token_s or 0.0) * asked.input_tokens
+        return prefill + self.per_output_token_s * (asked.output_tokens - 1)
+
+
+def beside(rows: Sequence[Row]) -> list[float]:
+    """Of each request of one level: how many others were in the air, in the mean over its time there."""
+    begins, ends = (np.array([getattr(row.asked, name) for row in rows], dtype=float) for name in ("sent_s", "last_s"))
+    times = np.concatenate([begins, ends])
+    order = np.argsort(times, kind="stable")
+    at = times[order]
+    in_air = np.cumsum(np.concatenate([np.ones(len(rows)), -np.ones(len(rows))])[order])
+    area = np.concatenate([[0.0], np.cumsum(in_air[:-1] * np.diff(at))])  # request-seconds until each moment
+    spans = ends - begins
+    shared = np.interp(ends, at, area) - np.interp(begins, at, area)
+    others = np.where(spans > 0, shared / np.where(spans > 0, spans, 1.0), 1.0) - 1.0
+    return [max(0.0, float(value)) for value in others.round(9)]
+
+
+def costs(levels: Sequence[Sequence[Row]]) -> Costs:
+    """Fitted to the quietest requests of all levels, by least squares with no cost below 0.
+
+    Contention adds time and never takes any: those far above the fit (Tukey's inner fence of what is left of them, as
+    a share of the fitted time) met some that was not ours, are left out, and the rest is fitted again.
+    Raises ValueError where too few requests tell their tokens.
+    """
+    chosen = _quietest(levels)
+    for _ in range(ROUNDS):
+        found, over = _fitted(chosen)
+        fence = Fence.around(over, INNER).high + ROUNDING
+        kept = [pair for pair, share in zip(chosen, over, strict=True) if share <= fence]
+        if len(kept) == len(chosen) or len(kept) < FEWEST:
+            break
+        chosen = kept
+    return found
+
+
+def _quietest(levels: Sequence[Sequence[Row]]) -> list[Beside]:
+    """The requests that were alone, or where too few were, the ones with the fewest others."""
+    pairs = [
+        (others, row)
+        for rows in levels
+        if rows
+        for others, row in zip(beside(rows), rows, strict=True)
+        if row.asked.counts and row.asked.error is None and row.attempts == 1
+        and row.asked.input_tokens is not None and (row.asked.output_tokens or 0) > 1
+    ]  # fmt: skip
+    if len(pairs) < FEWEST:
+        raise ValueError(f"costs are fitted to {FEWEST} requests of more than one token; there are {len(pairs)}")
+    pairs.sort(key=lambda pair: pair[0])
+    alone = sum(others <= QUIET for others, _ in pairs)
+    return pairs[: alone if alone >= ENOUGH else min(len(pairs), ENOUGH)]
+
+
+def _fitted(chosen: Sequence[Beside]) -> tuple[Costs, list[float]]:
+    """The costs, and of each request the share of its fitted time that it took longer."""
+    from scipy.optimize import nnls
+
+    asked = [row.asked for _, row in chosen]
+    prompts = np.array([one.input_tokens for one in asked], dtype=float)
+    steps = np.array([(one.output_tokens or 1) - 1 for one in asked], dtype=float)
+    whole = np.array([one.last_s - one.sent_s for one in asked])
+    firsts = [one.first_s - one.sent_s for one in asked if one.first_s is not None]
+    streamed = len(firsts) == len(asked)
+    prefill = [np.ones_like(prompts), *([prompts] if np.ptp(prompts) > 0 else [])]
+    if streamed:
+        first = np.array(firsts)
+        found, _ = nnls(np.column_stack(prefill), first)
+        per_output = max(0.0, float(steps @ (whole - first) / (steps @ steps)))
+    else:
+        found, _ = nnls(np.column_stack([*prefill, steps]), whole)
+        per_output = float(found[-1])
+    fixed, per_input = float(found[0]), float(found[1]) if len(prefill) > 1 else None
+    fitted = fixed + (per_input or 0.0) * prompts + per_output * steps
+    others = statistics.fmean(others for others, _ in chosen)
+    costs = Costs(fixed, per_input, per_output, len(chosen), others, _explained(whole, fitted), streamed)
+    return costs, [float(share) for share in (whole - fitted) / np.maximum(fitted, 1e-12)]
+
+
+def idealized(rows: Sequence[Row], found: Costs) -> dict[str, Any]:
+    """The raw and the idealized runtime of answered requests side by side, and how much of it is contention.
+
+    Raises ValueError where no request tells its tokens.
+    """
+    pairs = [(row.asked.latency_s, seconds) for row in rows if (seconds := found.seconds(row)) is not None]
+    if not pairs:
+        raise ValueError("no answered request tells its input and output tokens")
+    raw, ideal = ([pair[k] for pair in pairs] for k in (0, 1))
+    total = math.fsum(ideal)
+    return {
+        "requests": len(pairs),
+        "raw_mean_s": statistics.fmean(raw), "idealized_mean_s": statistics.fmean(ideal),
+        "raw_p50_s": statistics.median(raw), "idealized_p50_s": statistics.median(ideal),
+        "contention_factor": math.fsum(raw) / total if total > 0 else None,
+    }  # fmt: skip
+
+
+def _explained(seconds: Array, fitted: Array) -> float | None:
+    """R squared; None where all took the same time."""
+    scatter = float(((seconds - seconds.mean()) ** 2).sum())
+    return 1 - float(((seconds - fitted) ** 2).sum()) / scatter if scatter > 0 else None

@@ -1,0 +1,203 @@
+"""What a level of load, or a package in it, comes to: times, throughput, goodput. What is undefined has a reason."""
+
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import asdict
+from typing import Any
+
+from swarmeval.loadtest import fits, relations
+from swarmeval.loadtest.facts import Slo
+from swarmeval.loadtest.outliers import file_seconds
+from swarmeval.loadtest.quantiles import quantiles
+from swarmeval.loadtest.request_rows import Row
+from swarmeval.scores.intervals import wilson
+from swarmeval.scores.latency import histogram
+from swarmeval.scores.stats import percentile
+
+STRETCH = 3.0  # times the 90th percentile: as far as a histogram goes
+MOST_REASONS = 20  # errors that are told apart; the rarest share a line
+OTHERS = "other errors"
+TIMES: Mapping[str, Callable[[Row], float | None]] = {
+    "latency_s": lambda row: row.asked.latency_s,
+    "ttft_s": lambda row: row.asked.ttft_s,
+    "tpot_s": lambda row: row.asked.tpot_s,
+    "to_file_s": lambda row: row.to_file_s,
+}
+UNMEASURED = {
+    "ttft_s": "no answer told when its first token came: it was not streamed",
+    "tpot_s": "no streamed answer had two tokens or more",
+    "to_file_s": "no answer was written to a test file",
+    "file_s": "no test file was written",
+}
+
+
+class Findings:
+    """Values by name; one that is undefined is None, with its reason in "undefined"."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.undefined: dict[str, str] = {}
+
+    def ask(self, name: str, find: Callable[[], Any]) -> Any:
+        try:
+            self.values[name] = plain(find())
+        except ValueError as reason:
+            self.values[name], self.undefined[name] = None, str(reason)
+        return self.values[name]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**self.values, "undefined": self.undefined}
+
+
+def group(counted: Sequence[Row], window_s: float | None, slo: Slo, far: Set[int]) -> dict[str, Any]:
+    """All that is said of the counted requests of a level, or of a package in it; `far`: the numbers of outliers."""
+    found = Findings()
+    answered = [row for row in counted if row.asked.error is None]
+    found.values |= {"requests": len(counted), "answered": len(answered), "failed": len(counted) - len(answered)}
+    found.values["output_tokens"] = sum(row.asked.output_tokens or 0 for row in answered)
+    for name, time in TIMES.items():
+        _times(found, name, [value for row in answered if (value := time(row)) is not None])
+    files = _file_times(counted)
+    _times(found, "file_s", files)
+    found.ask("requests_per_s", lambda: _rate(len(answered), window_s))
+    found.ask("output_tokens_per_s", lambda: _token_rate(answered, window_s))
+    found.ask("goodput", lambda: goodput(counted, window_s, slo))
+    latencies = [row.asked.latency_s for row in answered]
+    found.ask("histogram", lambda: bars(latencies))
+    found.ask("exponential", lambda: fits.against_exponential(latencies))
+    found.ask("shifted_exponential", lambda: fits.against_shifted(latencies))
+    found.ask("families", lambda: fits.compared(latencies))
+    found.ask("file_exponential", lambda: fits.against_exponential(files))
+    found.ask("file_shifted_exponential", lambda: fits.against_shifted(files))
+    found.ask("file_families", lambda: fits.compared(files))
+    found.ask("correlations", lambda: correlations(answered, found.undefined))
+    found.ask("line", lambda: relations.line(points(answered)))
+    found.ask("line_without_outliers", lambda: relations.line(points(without(answered, far))))
+    return found.as_dict()
+
+
+def bars(latencies: Sequence[float]) -> dict[str, Any]:
+    """A histogram of those that are not far beyond the 90th percentile, and how many are.
+
+    One request that hung would squeeze all others into a single bin. Raises ValueError without any.
+    """
+    if not latencies:
+        _refuse("no request was answered")
+    limit = STRETCH * (percentile(sorted(latencies), 90) or 0.0)
+    shown = [value for value in latencies if value <= limit] or latencies
+    return {**asdict(histogram(shown)), "beyond": len(latencies) - len(shown)}
+
+
+def points(answered: Sequence[Row]) -> relations.Points:
+    """Output tokens and latency of the requests that tell both."""
+    told = [row.asked for row in answered if row.asked.output_tokens is not None]
+    return [float(one.output_tokens or 0) for one in told], [one.latency_s for one in told]
+
+
+def without(rows: Sequence[Row], far: Set[int]) -> list[Row]:
+    """Those whose numbers are not among these."""
+    return [row for row in rows if row.asked.number not in far]
+
+
+def correlations(answered: Sequence[Row], undefined: dict[str, str]) -> dict[str, relations.Matrix]:
+    """Both matrices; a column that is constant is named in `undefined`. Raises ValueError where requests are few."""
+    told = [row.asked for row in answered if row.asked.output_tokens is not None and row.asked.input_tokens is not None]
+    columns = {
+        "latency": [one.latency_s for one in told],
+        "input tokens": [float(one.input_tokens or 0) for one in told],
+        "output tokens": [float(one.output_tokens or 0) for one in told],
+    }
+    found = relations.matrices(columns)
+    for name, row in found["pearson"].items():
+        if row[name] is None:
+            undefined[f"correlations.{name}"] = "all values are alike: a constant correlates with nothing"
+    return found
+
+
+def window_s(counted: Sequence[Row]) -> float | None:
+    """From the intended begin of the first counted request to the end of the last; None where no time passed."""
+    if not counted:
+        return None
+    spent = max(row.asked.last_s for row in counted) - min(row.asked.intended_s for row in counted)
+    return spent if spent > 0 else None
+
+
+def goodput(counted: Sequence[Row], window_s: float | None, slo: Slo) -> dict[str, Any]:
+    """Answers a second that keep all limits (Zhong et al. 2024, DistServe, arXiv 2401.09670), and their share.
+
+    The share is of all counted requests, failed ones included; its interval is Wilson's. An answer of one token has no
+    TPOT to break. Raises ValueError where no limit is set, or one is and nothing tells whether it was kept.
+    """
+    if not slo:
+        _refuse("no limit was set: goodput needs one for TTFT, TPOT or both")
+    if not counted:
+        _refuse("no request counts")
+    answered = [row for row in counted if row.asked.error is None]
+    if answered and all(row.asked.first_s is None for row in answered):
+        _refuse(UNMEASURED["ttft_s"])
+    kept = sum(_keeps(row, slo) for row in answered)
+    return {
+        "requests_per_s": _rate(kept, window_s),
+        "share": kept / len(counted),
+        "interval": wilson(kept, len(counted)),
+    }
+
+
+def errors(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Failed requests by reason, the most frequent first; those in the warm-up too."""
+    counts = Counter(row.asked.error for row in rows if row.asked.error is not None)
+    common = counts.most_common(MOST_REASONS)
+    rest = counts.total() - sum(count for _, count in common)
+    return [{"reason": reason, "count": count} for reason, count in [*common, *([(OTHERS, rest)] if rest else [])]]
+
+
+def plain(value: Any) -> Any:
+    """For JSON: a number that is none (an overflow, 0/0) is None."""
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _times(found: Findings, name: str, values: Sequence[float]) -> None:
+    """{"count", "mean", "least", "most", p50 ... p99.9 with bounds}."""
+    if not values:
+        found.values[name], found.undefined[name] = None, UNMEASURED.get(name, "no request was answered")
+        return
+    percentiles, reasons = quantiles(values)
+    found.values[name] = {
+        "count": len(values), "mean": statistics.fmean(values), "least": min(values), "most": max(values),
+        **percentiles,
+    }  # fmt: skip
+    found.undefined |= {f"{name}.{key}": reason for key, reason in reasons.items()}
+
+
+def _file_times(counted: Sequence[Row]) -> list[float]:
+    modules: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in counted:
+        if row.written_s is not None:
+            modules[row.package, row.module].append(row)
+    return [file_seconds(rows) for rows in modules.values()]
+
+
+def _keeps(row: Row, slo: Slo) -> bool:
+    first, token = row.asked.ttft_s, row.asked.tpot_s
+    in_time = slo.ttft_s is None or (first is not None and first <= slo.ttft_s)
+    return in_time and (slo.tpot_s is None or token is None or token <= slo.tpot_s)
+
+
+def _rate(amount: float, seconds: float | None) -> float:
+    return amount / seconds if seconds else _refuse("no time was measured")
+
+
+def _token_rate(answered: Sequence[Row], seconds: float | None) -> float:
+    if answered and all(row.asked.output_tokens is None for row in answered):
+        _refuse("no answer told its tokens")
+    return _rate(sum(row.asked.output_tokens or 0 for row in answered), seconds)
+
+
+def _refuse(reason: str) -> Any:
+    raise ValueError(reason)

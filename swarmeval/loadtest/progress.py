@@ -1,0 +1,95 @@
+"""How a load run goes, where people look: a line that renews itself on a terminal, one every 30 s elsewhere.
+
+Knows no load: it is told the ends of requests.
+"""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TextIO
+
+from swarmeval.scores.stats import percentile
+from swarmeval.watch.progress import DRAW_EVERY_S, LINE_EVERY_S, can_draw, hms
+
+RECENT = 200  # answers that the median is of
+
+
+class LoadProgress:
+    """One phase after another: levels of load, then the weighing. To be closed. Losing the terminal loses no run."""
+
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream or sys.stderr
+        self._draws = can_draw(self._stream)
+        self._clock = clock
+        self._began = self._phase_began = self._due = clock()
+        self._phase = ""
+        self._of: int | None = None
+        self._ended = self._failed = 0
+        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._width = 0  # of the line on the terminal
+
+    def say(self, phase: str) -> None:
+        """Something without a number goes on."""
+        self.close()
+        self.note(f"[{hms(self._clock() - self._began)}] {phase}")
+
+    def begin(self, phase: str, of: int | None = None) -> None:
+        """A phase of so many things; None where their number is not known."""
+        self.close()
+        self._phase, self._of, self._phase_began = phase, of, self._clock()
+        self._ended = self._failed = 0
+        self._recent.clear()
+        self._show()
+
+    def ended(self, latency_s: float | None = None, failed: bool = False) -> None:
+        """One more has ended."""
+        self._ended += 1
+        self._failed += failed
+        if latency_s is not None and not failed:
+            self._recent.append(latency_s)
+        if self._clock() >= self._due:
+            self._show()
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._write(f"{self._erased()}{text}\n")
+
+    def close(self) -> None:
+        """Show how the phase ended, for good. Idempotent."""
+        if self._phase:
+            self.note(self._line())
+            self._phase = ""
+
+    def _show(self) -> None:
+        self._due = self._clock() + (DRAW_EVERY_S if self._draws else LINE_EVERY_S)
+        line = self._line()
+        if self._draws:
+            erased = self._erased()
+            self._width = len(line)
+            self._write(f"{erased}{line}")
+        else:
+            self._write(f"{line}\n")
+
+    def _line(self) -> str:
+        seconds = self._clock() - self._phase_began
+        parts = [f"[{hms(self._clock() - self._began)}] {self._phase}"]
+        parts.append(f"{self._ended:,} ended" if self._of is None else f"{self._ended:,}/{self._of:,}")
+        if self._ended and seconds > 0:
+            parts.append(f"{self._ended / seconds:.3g}/s")
+        if self._recent:
+            parts.append(f"median {percentile(sorted(self._recent), 50):.3g} s")
+        if self._failed:
+            parts.append(f"{self._failed:,} failed")
+        return "  ".join(parts)
+
+    def _erased(self) -> str:
+        width, self._width = self._width, 0
+        return f"\r{' ' * width}\r" if width else ""
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):  # ValueError: it was closed under us
+            self._draws = False

@@ -1,0 +1,63 @@
+"""Percentiles of latencies, each with an interval that assumes no distribution. Pure but for one table of scipy's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from swarmeval.scores.stats import percentile
+
+QUANTILES = (50, 90, 95, 99, 99.9)
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value and the bounds of its 95 % interval; None where the sample is too small to bound it on that side."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def quantile(ordered: Sequence[float], q: float) -> Estimate:
+    """The q-th percentile (0..100) of ascending values, linear between neighbours.
+
+    The bounds are order statistics: how many values lie below the true percentile is binomial, whatever their
+    distribution (David & Nagaraja 2003, Order Statistics, section 7.1). They hold at least as often as they say for
+    independent values; requests that shared a server are not quite, and their true interval is wider.
+    Raises ValueError where fewer than one value is expected beyond it: the greatest one would stand in for it.
+    """
+    from scipy.stats import binom
+
+    count, share = len(ordered), q / 100
+    fewest = round(1 / min(share, 1 - share))
+    found = percentile(ordered, q) if count >= fewest else None
+    if found is None:
+        raise ValueError(f"p{q:g} needs at least {fewest:,} values; there are {count:,}")
+    tail = (1 - CONFIDENCE) / 2
+    low, high = int(binom.ppf(tail, count, share)), int(binom.ppf(1 - tail, count, share)) + 1
+    return Estimate(found, ordered[low - 1] if low >= 1 else None, ordered[high - 1] if high <= count else None)
+
+
+def quantiles(values: Sequence[float]) -> tuple[dict[str, Mapping[str, float | None] | None], dict[str, str]]:
+    """({"p50": {value, low, high} or None, ...}, {"p99.9": why it is None, ...}) for QUANTILES."""
+    ordered = sorted(values)
+    found: dict[str, Mapping[str, float | None] | None] = {}
+    reasons: dict[str, str] = {}
+    for q in QUANTILES:
+        name = f"p{q:g}"
+        try:
+            one = quantile(ordered, q)
+        except ValueError as undefined:
+            found[name], reasons[name] = None, str(undefined)
+            continue
+        found[name] = {"value": one.value, "low": one.low, "high": one.high}
+        if one.low is None or one.high is None:
+            missing = (
+                "bounds"
+                if one.low is None and one.high is None
+                else "lower bound"
+                if one.low is None
+                else "upper bound"
+            )
+            reasons[f"{name}.interval"] = f"{len(ordered):,} values are too few for the {missing} of its interval"
+    return found, reasons

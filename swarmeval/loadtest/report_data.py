@@ -1,0 +1,99 @@
+"""What the charts of a load run's report are drawn from, as plain data."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from swarmeval.loadtest.measures import STRETCH
+from swarmeval.loadtest.report_tables import groups
+from swarmeval.loadtest.request_rows import Row
+from swarmeval.scores.stats import percentile
+
+DOTS = 1500  # of the joint plot of a level
+MOST_FILES = 6  # whose memory is drawn
+MOST_LINES = 400  # of one
+MARKS = ("p50", "p90", "p99")
+LATENCIES = ("p50", "p90", "p99")
+
+
+def drawn(law: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+    """Everything that the scripts read."""
+    told: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.asked.counts and row.asked.error is None and row.asked.output_tokens is not None:
+            told[row.level].append(row)
+    return {
+        "levels": [_level(level, told[level["name"]]) for level in law["levels"]],
+        "curve": _curve(law["levels"]),
+        "memory": _memory(law["memory"]),
+    }
+
+
+def _level(level: Mapping[str, Any], told: Sequence[Row]) -> dict[str, Any]:
+    step = max(1, -(-len(told) // DOTS))
+    dots: dict[str, list[list[float]]] = defaultdict(list)
+    for row in told[::step]:
+        dots[row.package].append([row.asked.output_tokens or 0, _short(row.asked.latency_s)])
+    packages = dict(list(level["groups"].items())[1:])
+    return {
+        "name": level["name"],
+        "shown": [len(told[::step]), len(told)],
+        "groups": [_group(name, group) for name, group in groups(level).items()],
+        "top": _top([row.asked.latency_s for row in told]),
+        "joint": [{"name": name, "dots": dots[name], "line": _line(group)}
+                  for name, group in packages.items() if dots[name]],
+    }  # fmt: skip
+
+
+def _group(name: str, group: Mapping[str, Any]) -> dict[str, Any]:
+    bars, latency, test = group["histogram"], group["latency_s"], group["exponential"]
+    return {
+        "name": name,
+        "histogram": bars and {
+            **bars, "mean": test and test["mean_s"],
+            "percentiles": {q: latency[q]["value"] for q in MARKS if latency and latency[q]},
+        },
+        "correlations": group["correlations"],
+    }  # fmt: skip
+
+
+def _top(latencies: Sequence[float]) -> float:
+    """How high the joint plot goes: dots far beyond the 90th percentile stand on its upper edge."""
+    return min(max(latencies, default=1.0), STRETCH * (percentile(sorted(latencies), 90) or 1.0))
+
+
+def _line(group: Mapping[str, Any]) -> list[float] | None:
+    line = group["line_without_outliers"]
+    return line and [line["s_per_token"], line["intercept_s"]]
+
+
+def _curve(levels: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A point a level: load and throughput along, latency and goodput up."""
+    points = []
+    for level in levels:
+        whole = next(iter(level["groups"].values()))
+        latency = whole["latency_s"] or {}
+        points.append({
+            "name": level["name"], "is_open": level["is_open"],
+            "rate": whole["requests_per_s"], "in_air": level["in_the_air_mean"],
+            "good": whole["goodput"] and whole["goodput"]["requests_per_s"],
+            "latency": {q: latency[q]["value"] for q in LATENCIES if latency.get(q)},
+        })  # fmt: skip
+    return points
+
+
+def _memory(memory: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """By file, the largest first: (line, MiB) in the order of lines."""
+    files: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for file, line, size in memory["lines"] if memory else ():
+        files[file].append((line, size))
+    largest = sorted(files, key=lambda file: -sum(size for _, size in files[file]))[:MOST_FILES]
+    return [
+        {"file": file, "lines": [[line, _short(size / (1 << 20))] for line, size in
+                                 sorted(sorted(files[file], key=lambda one: -one[1])[:MOST_LINES])]}
+        for file in largest
+    ]  # fmt: skip
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")

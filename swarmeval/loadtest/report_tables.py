@@ -1,0 +1,150 @@
+"""What the report of a load run says of one level, in tables. Takes a level of load.json as a dict."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from swarmeval.report.words import duration, number
+
+PERCENTILES = ("p50", "p90", "p95", "p99", "p99.9")
+FITS = ("exponential", "shifted_exponential", "families")
+FAMILIES = ("exponential", "gamma", "lognormal")
+TIMES = {
+    "latency_s": "latency",
+    "ttft_s": "TTFT",
+    "tpot_s": "TPOT",
+    "to_file_s": "to its test file",
+    "file_s": "whole test file",
+}
+UNDEFINED = "undefined"
+LITTLE = 0.05  # p below which chance is no good explanation
+
+Level = Mapping[str, Any]
+Table = dict[str, Any]
+Fit = Mapping[str, Any] | None
+
+
+def times(level: Level) -> list[Table]:
+    """A row a package and kind of time, percentiles with their intervals; kinds that nobody measured are left out."""
+    return [
+        {"package": name, "what": words, "count": group[key]["count"], "mean": span(group[key]["mean"]),
+         "cells": [_cells(group[key][q]) for q in PERCENTILES]}
+        for name, group in groups(level).items()
+        for key, words in TIMES.items()
+        if group[key] is not None
+    ]  # fmt: skip
+
+
+def laws(level: Level) -> list[Table]:
+    """A row a package and kind of time: the fitted exponential and its p, and Akaike's criterion of each family."""
+    return [
+        {"package": name, "what": TIMES[key], **_law(*(group[f"{prefix}{fit}"] for fit in FITS))}
+        for name, group in groups(level).items()
+        for key, prefix in (("latency_s", ""), ("file_s", "file_"))
+        if group[key] is not None
+    ]  # fmt: skip
+
+
+def _law(test: Fit, shifted: Fit, families: Fit) -> Table:
+    above = families["families"] if families else {}
+    return {
+        "mean": span(test["mean_s"]) if test else UNDEFINED,
+        "distance": f"{test['distance']:.3f}" if test else "", "p": _p(test["p"] if test else None),
+        "shift": span(shifted["shift_s"]) if shifted else UNDEFINED, "shifted_p": _p(shifted["p"] if shifted else None),
+        "best": families["best"] if families else UNDEFINED,
+        "above": [f"+{above[family]['above_best']:.1f}" if family in above else "" for family in FAMILIES],
+    }  # fmt: skip
+
+
+def lines(level: Level) -> list[Table]:
+    """A row a package: its regression line with and without outliers, and the raw beside the idealized runtime."""
+    rows = []
+    for name, group in groups(level).items():
+        line, ideal = group["line"], group["idealized"]
+        rows.append({
+            "package": name, "intercept": span(line["intercept_s"]) if line else UNDEFINED,
+            "slope": _slope(line), "inner": _slope(group["line_without_outliers"]),
+            "r_squared": f"{line['r_squared']:.3f}" if line and line["r_squared"] is not None else "",
+            "raw": span(ideal["raw_mean_s"]) if ideal else UNDEFINED,
+            "ideal": span(ideal["idealized_mean_s"]) if ideal else UNDEFINED,
+            "factor": maybe(ideal and ideal["contention_factor"]),
+        })  # fmt: skip
+    return rows
+
+
+def _slope(line: Mapping[str, Any] | None) -> tuple[str, str]:
+    if line is None:
+        return UNDEFINED, ""
+    value, low, high = (f"{1000 * line[key]:.3g}" for key in ("s_per_token", "low", "high"))
+    return f"{value} ms", f"{low} to {high} ms"
+
+
+def differ(level: Level) -> list[str]:
+    """Whether the packages' lines differ, in a sentence for all answers and one for those that are no outliers."""
+    return [
+        f"{said}: {_test(level, key)}"
+        for said, key in (("All answers", "lines_differ"), ("Outliers left out", "lines_differ_without_outliers"))
+    ]
+
+
+def _test(level: Level, key: str) -> str:
+    found = level[key]
+    if found is None:
+        return f"whether the lines differ is undefined, {level['undefined'][key]}."
+    whole, slopes = found["lines"], found["slopes"]
+    known = whole["p"] is not None and whole["p"] < LITTLE
+    verdict = "the packages' lines differ" if known else "nothing says that the packages' lines differ"
+    return f"{verdict}, {_f(whole)}; slopes alone {_f(slopes)}."
+
+
+def _f(test: Mapping[str, Any]) -> str:
+    above, below = test["df"]
+    return f"F({above}, {below:,}) = {maybe(test['f'])}, p {_p(test['p'])} (robust {_p(test['p_robust'])})"
+
+
+def undefined(level: Level) -> list[tuple[str, str]]:
+    """(reason, what it makes undefined), each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for where, found in (
+        (None, level["undefined"]),
+        *((name, group["undefined"]) for name, group in groups(level).items()),
+    ):
+        for key, reason in found.items():
+            reasons.setdefault(reason, []).append(f"{where}: {key}" if where else key)
+    return [(reason, ", ".join(names)) for reason, names in reasons.items()]
+
+
+def groups(level: Level) -> dict[str, Mapping[str, Any]]:
+    """The packages of a level; all of them together first, where there are several."""
+    found = dict(level["groups"])
+    return found if len(found) != 2 else dict(list(found.items())[1:])
+
+
+def span(seconds: float) -> str:
+    """A time as people say it, in milliseconds where it is short."""
+    return f"{1000 * seconds:.3g} ms" if abs(seconds) < 0.1 else duration(seconds)
+
+
+def _cells(one: Mapping[str, Any] | None) -> tuple[str, str]:
+    """(value, its bounds)."""
+    if one is None:
+        return UNDEFINED, ""
+    if one["low"] is None and one["high"] is None:
+        return span(one["value"]), ""
+    low, high = ("?" if bound is None else span(bound) for bound in (one["low"], one["high"]))
+    amount, _, unit = low.partition(" ")
+    return span(one["value"]), f"{amount if high.endswith(f' {unit}') else low} to {high}"
+
+
+def around(one: Mapping[str, Any] | None) -> str:
+    value, bounds = _cells(one)
+    return f"{value} ({bounds})" if bounds else value
+
+
+def maybe(value: float | None) -> str:
+    return UNDEFINED if value is None else number(value)
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return UNDEFINED
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

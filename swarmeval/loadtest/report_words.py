@@ -1,0 +1,173 @@
+"""What the report of a load run says in words and tables. Takes load.json as a dict; knows no statistics."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from swarmeval.loadtest.report_tables import PERCENTILES, UNDEFINED, Level, Table, around, maybe, span
+from swarmeval.report.words import between, number, percent
+
+MOST_LINES = 20  # of code, in the table of memory
+MIB = 1 << 20
+
+
+def headline(law: Mapping[str, Any]) -> Table:
+    """The big number of the page, and the sentences beside it."""
+    levels = law["levels"]
+    first = levels[0] if levels else None
+    latency = first and _all(first)["latency_s"]
+    middle = latency and latency["p50"]
+    texts = ["No request was answered."]
+    if first is not None and latency:
+        who = f"{first['name']}, {first['answered']:,} answers"
+        texts = [f"{around(middle)}: the median latency at {who}, from the time a request was meant to begin."]
+        texts += [f"{name}: {around(latency[name])}." for name in ("p99",) if latency[name]]
+    fastest = max(levels, key=lambda level: _all(level)["requests_per_s"] or 0.0, default=None)
+    if fastest is not None and len(levels) > 1:
+        rates = _all(fastest)
+        texts.append(
+            f"The most that came through: {number(rates['requests_per_s'], 'requests/s')}, "
+            f"{number(rates['output_tokens_per_s'], 'output tokens/s')}, at {fastest['name']}."
+        )
+    status, said = completeness(law)
+    return {"big": span(middle["value"]) if middle else UNDEFINED, "texts": texts, "status": status, "said": said}
+
+
+def completeness(law: Mapping[str, Any]) -> tuple[str, str]:
+    """(one word, a sentence)."""
+    if not law["finished"]:
+        return "partial", f"The run is not finished: {law['requests']:,} requests have ended."
+    if law["failed"]:
+        return "partial", f"{law['failed']:,} of {law['requests']:,} requests failed; they count in no latency."
+    return "complete", f"Every one of the {law['requests']:,} requests was answered."
+
+
+def what_ran(law: Mapping[str, Any]) -> str:
+    packages = sorted({name for level in law["levels"] for name in list(level["groups"])[1:]})
+    levels = len(law["levels"])
+    return (
+        f"{law['requests']:,} request{'s' * (law['requests'] != 1)} about {', '.join(packages) or 'nothing'}, "
+        f"{levels} level{'s' * (levels != 1)} of load"
+    )
+
+
+def limits(law: Mapping[str, Any]) -> str:
+    """The SLO in a sentence."""
+    found = [f"{name} {span(value)}" for name, value in
+             (("TTFT", law["slo"]["ttft_s"]), ("TPOT", law["slo"]["tpot_s"])) if value is not None]  # fmt: skip
+    if not found:
+        return "No limits were set, so there is no goodput."
+    return f"Goodput: answers a second that kept {' and '.join(found)}. The share is of all counted requests."
+
+
+def curve(law: Mapping[str, Any]) -> list[Table]:
+    """A row a level: load, throughput, latency, goodput."""
+    rows = []
+    for level in law["levels"]:
+        group, good = _all(level), _all(level)["goodput"]
+        rows.append({
+            "name": level["name"], "counted": level["counted"], "failed": level["failed"], "warmup": level["warmup"],
+            "in_air": maybe(level["in_the_air_mean"]), "rate": maybe(group["requests_per_s"]),
+            "tokens": maybe(group["output_tokens_per_s"]),
+            "joules": _joules(level["joules_per_request"]),
+            "latency": [_value(group["latency_s"], name) for name in PERCENTILES],
+            "good": maybe(good and good["requests_per_s"]),
+            "share": percent(good["share"]) if good else UNDEFINED,
+            "bounds": between(good["interval"]) if good else "",
+        })  # fmt: skip
+    return rows
+
+
+def costs(law: Mapping[str, Any]) -> str:
+    """The fitted costs of an undisturbed request, in sentences."""
+    found = law["costs"]
+    if found is None:
+        return f"The idealized runtime is undefined: {law['undefined']['costs']}."
+    prompt = found["per_input_token_s"]
+    words = f"An undisturbed request: {span(found['fixed_s'])}"
+    words += (
+        f" + {1000 * prompt:.3g} ms an input token" if prompt is not None else " for any prompt (all have one length)"
+    )
+    words += f" + {1000 * found['per_output_token_s']:.3g} ms a token after the first"
+    words += f"; fitted to {found['requests']:,} requests with {found['others']:.2g} others beside each in the mean"
+    if found["r_squared"] is not None:
+        words += f" (R² {found['r_squared']:.3f})"
+    if not found["contention_removed"]:
+        words += ". None ran alone: there is contention in these costs, and the true factor is larger (add one of 1)"
+    return f"{words}."
+
+
+def outliers(law: Mapping[str, Any]) -> list[Table]:
+    return [
+        {"request": f"{one['package']} {one['module']} {one['function']}".strip(), "level": one["level"],
+         "number": one["number"], "latency": span(one["latency_s"]), "how": one["how"],
+         "tokens": f"{_count(one['input_tokens'])} / {_count(one['output_tokens'])}",
+         "reasons": "; ".join(one["reasons"])}
+        for one in law["outliers"]
+    ]  # fmt: skip
+
+
+def file_outliers(law: Mapping[str, Any]) -> list[Table]:
+    return [
+        {"file": f"{one['package']} {one['module']}", "level": one["level"], "requests": one["requests"],
+         "seconds": span(one["seconds"]), "reasons": "; ".join(one["reasons"])}
+        for one in law["file_outliers"]
+    ]  # fmt: skip
+
+
+def worth(law: Mapping[str, Any]) -> Table | None:
+    """What the written tests are worth: a row a package, a column whatever was measured. Floats are shares."""
+    found: Mapping[str, Mapping[str, Any]] = law["worth"] or {}
+    if not found:
+        return None
+    columns = list(dict.fromkeys(key for row in found.values() for key in row))
+    rows = [(name, [_cell(row.get(key)) for key in columns]) for name, row in found.items()]
+    return {"columns": [key.replace("_", " ") for key in columns], "rows": rows}
+
+
+def memory(law: Mapping[str, Any]) -> Table | None:
+    """The lines and functions that held most."""
+    found = law["memory"]
+    if not found or not found["lines"]:
+        return None
+    total = sum(size for _, _, size in found["lines"])
+    by_line = sorted(found["lines"], key=lambda line: -line[2])
+    return {
+        "source": found["source"], "total": _mib(total), "in_all": len(by_line),
+        "lines": [(f"{file}:{line}", _mib(size), percent(size / total if total else None))
+                  for file, line, size in by_line[:MOST_LINES]],
+        "functions": [(name, _mib(size)) for name, size in
+                      sorted(found["functions"], key=lambda one: -one[1])[:MOST_LINES]],
+    }  # fmt: skip
+
+
+def settings(law: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(key, "none" if value is None else str(value)) for key, value in law["settings"].items()]
+
+
+def _all(level: Level) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next(iter(level["groups"].values()))
+    return found
+
+
+def _value(found: Mapping[str, Any] | None, name: str) -> str:
+    return span(found[name]["value"]) if found and found[name] else UNDEFINED
+
+
+def _count(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def _joules(value: float | None) -> str:
+    return UNDEFINED if value is None else number(value, "J")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return UNDEFINED
+    if isinstance(value, float):
+        return percent(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _mib(size: int) -> str:
+    return f"{size / MIB:,.2f} MiB"

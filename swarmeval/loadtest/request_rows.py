@@ -1,0 +1,154 @@
+"""requests.csv: a row a request of a load run, appended as it ends. Seconds count from the begin of its level.
+
+Empty cells are what was not measured. Knows no statistics.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarmeval.errors import DataError, OutputError
+from swarmeval.files import cannot_write
+from swarmeval.loadtest.generator import Measured
+from swarmeval.runs.csv_trace import header, number
+from swarmeval.runs.csv_trace import rows as read_rows
+from swarmeval.secrets import scrub
+
+NAME = "requests.csv"
+COLUMNS = (
+    "level", "number", "package", "module", "function", "kind", "functions", "attempts",
+    "intended_s", "sent_s", "first_s", "last_s", "written_s", "input_tokens", "output_tokens",
+    "ttft_s", "tpot_s", "latency_s", "to_file_s", "error", "counts",
+)  # fmt: skip
+CONSTANTS = "constants"  # the kind of a request about code that holds no function
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A request and what it was about."""
+
+    level: str  # the pattern of its load: "4 at once", "2/s"; one word a level of a run
+    asked: Measured
+    package: str
+    module: str
+    function: str
+    written_s: float | None = None  # when the test file with its answer was written, by the clock of `asked`
+    kind: str = "function"  # or method, class, constants
+    functions: int | None = 1  # of how many functions tests were asked for
+    attempts: int = 1  # requests that were sent for it
+
+    @property
+    def to_file_s(self) -> float | None:
+        """From the moment it was meant to begin to the written test file."""
+        return None if self.written_s is None else self.written_s - self.asked.intended_s
+
+    def cells(self) -> dict[str, object]:
+        """Column -> value, None where nothing was measured."""
+        own = {name: getattr(self, name) for name in COLUMNS if hasattr(self, name)}
+        return own | {name: getattr(self.asked, name) for name in COLUMNS if hasattr(self.asked, name)}
+
+
+class RowFile:
+    """requests.csv, open to append to: each row is one write, so that a killed process leaves whole lines."""
+
+    def __init__(self, folder: Path) -> None:
+        """Create the file with its header, or go on behind the rows that it has. Raises OutputError, DataError."""
+        self._path = folder / NAME
+        try:
+            columns = header(self._path)
+            if columns and columns != COLUMNS:
+                raise DataError(f"{self._path}: its columns are of another version; move it away")
+            self._file = self._path.open("ab" if columns else "wb", buffering=0)
+            if not columns:
+                self._write(_line(dict(zip(COLUMNS, COLUMNS, strict=True))))
+            elif _last_byte(self._path) != b"\n":
+                self._write(b"\n")  # the torn row of a killed process stays a line of its own
+        except OSError as error:
+            raise cannot_write(self._path, error) from None
+
+    def append(self, row: Row) -> None:
+        """Raises OutputError where the disk does not take it."""
+        try:
+            self._write(_line(row.cells()))
+        except OSError as error:
+            raise cannot_write(self._path, error) from None
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> "RowFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, line: bytes) -> None:
+        left = memoryview(line)
+        while left:
+            left = left[self._file.write(left) or 0 :]
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read()
+
+
+def read(folder: Path) -> Iterator[Row]:
+    """Every whole row, oldest first; torn ones are left out.
+
+    Raises DataError where there are none or the columns are others, OutputError where the file cannot be read.
+    """
+    path = folder / NAME
+    try:
+        columns = header(path)
+        if not columns:
+            raise DataError(f"{folder}: no load run is there (no {NAME})")
+        if columns != COLUMNS:
+            raise DataError(f"{path}: its columns are of another version; made by the Swarmeval that reads it?")
+        names: dict[str, str] = {}  # one string a name, however many rows have it
+        for cells in read_rows(path):
+            if row := _row({key: names.setdefault(cell, cell) for key, cell in cells.items()}):
+                yield row
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _row(cells: Mapping[str, str]) -> Row | None:
+    """None of a row that was torn."""
+    intended_s, sent_s, last_s = (number(cells[name]) for name in ("intended_s", "sent_s", "last_s"))
+    if intended_s is None or sent_s is None or last_s is None or cells["counts"] not in ("yes", "no"):
+        return None
+    measured = Measured(
+        _whole(cells["number"]) or 0, intended_s, sent_s, number(cells["first_s"]), last_s,
+        _whole(cells["input_tokens"]), _whole(cells["output_tokens"]), cells["error"] or None, cells["counts"] == "yes",
+    )  # fmt: skip
+    return Row(
+        cells["level"], measured, cells["package"], cells["module"], cells["function"], number(cells["written_s"]),
+        cells["kind"], _whole(cells["functions"]), _whole(cells["attempts"]) or 1,
+    )  # fmt: skip
+
+
+def _whole(cell: str) -> int | None:
+    value = number(cell)
+    return None if value is None else int(value)
+
+
+def _line(cells: Mapping[str, object]) -> bytes:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow([_text(cells[name]) for name in COLUMNS])
+    return buffer.getvalue().encode(errors="replace")
+
+
+def _text(cell: object) -> str:
+    """In one line, and without a key that an error may carry. Microseconds are kept."""
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, float):
+        return f"{cell:.6f}".rstrip("0").rstrip(".")
+    return scrub(" ".join(str(cell).split()))

@@ -1,0 +1,161 @@
+"""Joules drawn by GPUs and by processor packages, counted from readings. Knows no run and starts no thread.
+
+Joules are never guessed: what neither a counter nor a power reading tells is None.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from swarmeval.records import DeviceSample
+from swarmeval.runs.csv_trace import last_rows, number, rows
+
+POWERCAP = Path("/sys/class/powercap")
+LOOK_EVERY_S = 0.25  # at GPUs that tell their power only, while the idle machine is watched
+
+NVML, RAPL = "nvml", "rapl"
+
+
+@dataclass
+class _Zone:
+    """One of RAPL's counters of microjoules, which begins anew at its range."""
+
+    counter: Path
+    range_uj: int
+    last_uj: int
+
+
+class Rapl:
+    """The processor packages and their memory, through Linux' powercap tree; nothing where it may not be read."""
+
+    def __init__(self, root: Path = POWERCAP) -> None:
+        self._zones = [zone for folder in sorted(root.glob("intel-rapl:*")) if (zone := _zone(folder)) is not None]
+        self._drawn_uj = 0
+
+    def joules(self) -> float | None:
+        """Drawn since this was made; None where nothing can be read. Ask more often than counters wrap: each minute."""
+        if not self._zones:
+            return None
+        for zone in self._zones:
+            try:
+                now_uj = int(zone.counter.read_text())
+            except (OSError, ValueError):
+                continue  # the next reading has what is missing in this one
+            wrapped = zone.range_uj if now_uj < zone.last_uj else 0
+            self._drawn_uj += now_uj + wrapped - zone.last_uj
+            zone.last_uj = now_uj
+        return self._drawn_uj / 1e6
+
+
+def _zone(folder: Path) -> _Zone | None:
+    """None for parts of a package, for the whole platform, which holds the packages, and for what is not readable."""
+    try:
+        name = (folder / "name").read_text().strip()
+        if not name.startswith("package") and name != "dram":
+            return None
+        counter = folder / "energy_uj"
+        return _Zone(counter, int((folder / "max_energy_range_uj").read_text()), int(counter.read_text()))
+    except (OSError, ValueError):  # only root may read it where the kernel guards against power side channels
+        return None
+
+
+class GpuJoules:
+    """Of each GPU, by its own counter; where it has none, its power times the time between samples."""
+
+    def __init__(self, before: Mapping[str, float] | None = None) -> None:
+        """`before`: joules by UUID to count on from."""
+        self._joules = dict(before or {})
+        self._last: dict[str, tuple[float, DeviceSample]] = {}
+
+    @property
+    def joules(self) -> dict[str, float]:
+        """By UUID, of the GPUs that told."""
+        return dict(self._joules)
+
+    def add(self, gpu: DeviceSample, at_s: float) -> None:
+        """Count what this GPU has drawn since its sample before, if it tells energy or power."""
+        if gpu.energy_mj is None and gpu.power_w is None:
+            return
+        before = self._last.get(gpu.uuid)
+        drawn = _between(*before, gpu, at_s) if before is not None else 0.0
+        self._last[gpu.uuid] = (at_s, gpu)
+        self._joules[gpu.uuid] = self._joules.get(gpu.uuid, 0.0) + drawn
+
+
+def _between(before_s: float, before: DeviceSample, now: DeviceSample, now_s: float) -> float:
+    if before.energy_mj is not None and now.energy_mj is not None:
+        drawn = (now.energy_mj - before.energy_mj) / 1000
+        return drawn if drawn >= 0 else now.energy_mj / 1000  # its driver was loaded anew and counts from zero
+    powers = [sample.power_w for sample in (before, now) if sample.power_w is not None]
+    return sum(powers) / len(powers) * (now_s - before_s) if powers else 0.0
+
+
+def idle_watts(seconds: float, gpus: Callable[[], Iterable[DeviceSample]], rapl: Rapl) -> dict[str, float]:
+    """What the machine draws while this waits, by source; at once and empty where there is none. Blocks."""
+    began = time.monotonic()
+    meter = Meter(rapl, Before())
+    if not seconds or not meter.read(gpus(), 0.0).joules():
+        return {}
+    took_s = 0.0
+    while took_s < seconds:
+        time.sleep(min(LOOK_EVERY_S, seconds - took_s))
+        took_s = time.monotonic() - began
+        drawn = meter.read(gpus(), took_s)
+    return {source: joules / took_s for source, joules in drawn.joules().items()}
+
+
+def _difference(now: float | None, before: float | None) -> float | None:
+    return None if now is None or before is None else now - before
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What earlier sessions of a run drew, as their traces say; None where they existed and cannot say."""
+
+    rapl_j: float | None = 0.0
+    gpus_j: Mapping[str, float] | None = field(default_factory=dict)  # by UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Since the run began, pauses between sessions left out; None and missing where it is not known."""
+
+    rapl_j: float | None
+    gpus_j: dict[str, float]  # by UUID
+
+    def joules(self) -> dict[str, float]:
+        """By source."""
+        found = {NVML: sum(self.gpus_j.values())} if self.gpus_j else {}
+        return found if self.rapl_j is None else {**found, RAPL: self.rapl_j}
+
+
+class Meter:
+    """A session's joules, added to those of the sessions before."""
+
+    def __init__(self, rapl: Rapl, before: Before) -> None:
+        self._rapl = rapl
+        self._before = before
+        self._gpus = GpuJoules(before.gpus_j)
+        self._first_j = rapl.joules()
+
+    def read(self, gpus: Iterable[DeviceSample], at_s: float) -> Drawn:
+        for gpu in gpus:
+            if self._before.gpus_j is not None:
+                self._gpus.add(gpu, at_s)
+        here = _difference(self._rapl.joules(), self._first_j)
+        before = self._before.rapl_j
+        return Drawn(None if here is None or before is None else before + here, self._gpus.joules)
+
+
+def earlier(resources: Path, gpus: Path) -> Before:
+    """What the traces of a run that goes on say. Raises OSError for those that cannot be read."""
+    last = last_rows(resources, 1)
+    rapl_j = number(last[0].get("rapl_j")) if last else 0.0
+    found: dict[str, float] = {}
+    any_row = False
+    for row in rows(gpus):
+        any_row = True
+        if (mj := number(row.get("energy_mj"))) is not None and row.get("uuid"):
+            found[row["uuid"]] = mj / 1000
+    return Before(rapl_j, found if found or not any_row else None)

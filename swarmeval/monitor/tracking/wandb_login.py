@@ -1,0 +1,59 @@
+"""Which mode W&B runs in, and whether it will find a login without asking. It reads what wandb reads, not wandb."""
+
+import configparser
+import netrc
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from swarmeval.errors import ConfigError
+from swarmeval.settings.run_config import RunConfig
+
+MODES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline", "disabled": "off"}
+
+
+def check_login(config: RunConfig, environ: Mapping[str, str]) -> str:
+    """The mode W&B will run in. Raises ConfigError for an unknown WANDB_MODE, and for online without a login."""
+    mode = _mode(config, environ)
+    if mode == "online" and not (config.wandb_api_key or _logged_in(environ)):
+        raise ConfigError(
+            "wandb is 'online' but there is no W&B login; run 'wandb login', set WANDB_API_KEY, or set wandb: offline"
+        )
+    return mode
+
+
+def _mode(config: RunConfig, environ: Mapping[str, str]) -> str:
+    wish = environ.get("WANDB_MODE", "")
+    if config.wandb == "off" or not wish:
+        return config.wandb
+    if wish not in MODES:
+        raise ConfigError(f"WANDB_MODE is {wish!r}; use one of {', '.join(MODES)}, or unset it")
+    return MODES[wish]
+
+
+def _logged_in(environ: Mapping[str, str]) -> bool:
+    """Whether wandb will find a login without asking: a variable, or the server's entry in ~/.netrc."""
+    if environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    home = Path(environ.get("HOME", "~")).expanduser()
+    try:
+        entries = netrc.netrc(environ.get("NETRC") or home / ".netrc")
+    except (OSError, ValueError, netrc.NetrcParseError):  # ValueError: it is no text
+        return False
+    server = _server(environ, home)
+    try:
+        return entries.authenticators(urlsplit(server).netloc) is not None
+    except ValueError:
+        raise ConfigError(f"the W&B server is {server!r}, which is no URL; mend WANDB_BASE_URL or unset it") from None
+
+
+def _server(environ: Mapping[str, str], home: Path) -> str:
+    """The W&B server: the user's variable, what `wandb login --host` wrote, or the public one."""
+    settings = configparser.ConfigParser(interpolation=None)
+    folder = Path(environ.get("WANDB_CONFIG_DIR") or home / ".config" / "wandb")
+    try:
+        settings.read(folder / "settings")
+    except (OSError, ValueError, configparser.Error):
+        settings.clear()
+    written = settings.get("default", "base_url", fallback="https://api.wandb.ai")
+    return environ.get("WANDB_BASE_URL") or written

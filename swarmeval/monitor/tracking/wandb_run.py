@@ -1,0 +1,218 @@
+"""A run at Weights & Biases: how it is opened, what is written into it, and how it is given up.
+
+The one home of wandb. May wait for a server in any call: tracking has a thread for it.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swarmeval.secrets import scrubbed
+from swarmeval.settings.run_config import RunConfig
+
+UPLOAD_LIMIT_S = 4.0  # at the end of a run: for the server to take the files, and then again for all that is left
+INIT_LIMIT_S = 30.0  # for the server to answer at the start; nobody waits for it
+ARTIFACT_BYTES = 20_000_000  # what an ordinary line uploads while somebody waits for the end of a run
+RESULTS = (  # the most telling first: what no longer fits is left out
+    "score.json", "manifest.json", "report.html", "agent_summary.json", "task_summary.json", "metrics.csv",
+    "agent_*_evaluation.json", "agent_*_results.jsonl",
+)  # fmt: skip
+MOST_VALUES = 2_000  # in a summary: profiles and their unions may be many
+
+log = logging.getLogger("swarmeval")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The run that is to be tracked, as far as W&B is told of it."""
+
+    config: RunConfig
+    folder: Path
+    run_id: str
+    manifest: Mapping[str, object]
+    environ: Mapping[str, str]  # the user's WANDB_* variables
+
+
+class WandbRun:
+    """What a tracker needs of an open wandb run."""
+
+    def __init__(self, run: Any, folder: Path, run_id: str) -> None:
+        self._run = run
+        self._folder = folder
+        self._run_id = run_id
+        self._hurried = False  # the artifact was given up already
+
+    def log(self, values: Mapping[str, float]) -> None:
+        self._run.log(dict(values))
+
+    def conclude(self, summary: Mapping[str, object]) -> None:
+        """The last numbers, what the manifest has learned meanwhile, and the files that hold it all."""
+        self._run.summary.update(flat(summary))
+        with contextlib.suppress(OSError, ValueError):  # a run that ended early may have none
+            manifest = json.loads((self._folder / "manifest.json").read_text(encoding="utf-8"))
+            self._run.config.update(scrubbed(manifest), allow_val_change=True)
+        if summary:
+            # It asks the server, and wandb sets no limit to that.
+            thread = threading.Thread(target=self._log_results, name="wandb-artifact", daemon=True)
+            thread.start()
+            thread.join(UPLOAD_LIMIT_S)
+            if thread.is_alive():
+                self._hurried = True
+                log.warning("W&B did not take the results as an artifact within %.0f s", UPLOAD_LIMIT_S)
+
+    def finish(self) -> None:
+        """End the run and wandb with it: nothing is left for the end of the process to wait for."""
+        import wandb
+
+        try:
+            self._run.finish()
+        except TimeoutError:
+            folder = Path(self._run.dir).parent
+            log.warning("W&B did not take everything in time; 'wandb sync %s' sends the rest", folder)
+        finally:
+            wandb.teardown()
+
+    def _log_results(self) -> None:
+        import wandb
+
+        taken, left_out = chosen(self._folder)
+        if left_out:
+            limit_mb = ARTIFACT_BYTES // 1_000_000
+            log.warning("W&B: an artifact holds %d MB here, these are left out: %s", limit_mb, ", ".join(left_out))
+        artifact = wandb.Artifact(f"results-{self._run_id}", type="results", metadata={"left_out": left_out})
+        for path in taken:
+            artifact.add_file(str(path), skip_cache=True)
+        try:
+            self._run.log_artifact(artifact)
+        except Exception as error:  # noqa: BLE001 (wandb may raise anything)
+            if not self._hurried:
+                log.warning("W&B did not take the results as an artifact (%s)", line_of(error))
+
+
+def chosen(folder: Path) -> tuple[list[Path], list[str]]:
+    """The result files of a run folder that fit into an artifact, and the names of those that do not."""
+    taken: list[Path] = []
+    left_out: list[str] = []
+    room = ARTIFACT_BYTES
+    for path in (path for pattern in RESULTS for path in sorted(folder.glob(pattern))):
+        size = path.stat().st_size
+        if size > room:
+            left_out.append(path.name)
+            continue
+        room -= size
+        taken.append(path)
+    return taken, left_out
+
+
+def flat(values: Mapping[str, object]) -> dict[str, object]:
+    """Nested values under keys that W&B can list and plot: {"intervals/pass@1/low": 0.1}, two numbers being the ends of
+    an interval. Nulls are left out.
+    """
+    found = dict(_leaves("", values))
+    return dict(list(found.items())[:MOST_VALUES])
+
+
+def _leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(f"{name}/{key}" if name else str(key), inner)
+    elif isinstance(value, list | tuple):
+        is_interval = len(value) == 2 and all(isinstance(end, int | float) for end in value)
+        for key, inner in zip(("low", "high") if is_interval else range(len(value)), value, strict=True):
+            yield from _leaves(f"{name}/{key}", inner)
+    elif value is not None:
+        yield name, value
+
+
+def open_run(subject: Subject, mode: str) -> WandbRun:
+    """A new run; offline, where a server does not let us have one online."""
+    try:
+        run = _begun(subject, mode)
+    except Exception as error:
+        if mode != "online":
+            raise
+        _forget()
+        run = _begun(subject, "offline")
+        log.warning(
+            "W&B cannot be had online (%s); this run is recorded offline, 'wandb sync %s' sends it",
+            line_of(error),
+            Path(run.dir).parent,
+        )
+    else:
+        where = run.url if mode == "online" else Path(run.dir).parent
+        log.info("W&B run %s (%s): %s", subject.run_id, mode, where)
+    return WandbRun(run, subject.folder, subject.run_id)
+
+
+def line_of(error: Exception) -> str:
+    """An error of somebody else's in a line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def give_up() -> None:
+    """End wandb's own process, and with it all that waits for a server in it. What it wrote to disk stays."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, rest = path.read_text(errors="replace").rpartition(")")
+            if name.endswith("(wandb-core") and int(rest.split()[1]) == os.getpid():
+                os.kill(int(path.parent.name), signal.SIGKILL)
+
+
+def _forget() -> None:
+    """Have wandb start anew; its process may end by itself for a moment."""
+    import wandb
+
+    timer = threading.Timer(1.0, give_up)
+    timer.start()
+    with contextlib.suppress(Exception):  # whatever it says of a process that was ended
+        wandb.teardown()
+    timer.cancel()
+
+
+def _begun(subject: Subject, mode: str) -> Any:
+    config, environ = subject.config, subject.environ
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its last words to a server that hangs take 20 s
+    import wandb
+
+    def preferred(key: str, variable: str) -> Any:
+        """Our value, or None where wandb shall take the user's variable."""
+        return None if variable in environ and key not in config.model_fields_set else getattr(config, key)
+
+    wandb.setup(wandb.Settings(silent=True))  # before init, whose login would speak on stderr
+    settings = wandb.Settings(
+        api_key=config.wandb_api_key if mode == "online" else None,  # offline has no use for it
+        silent=True,
+        console="off",  # leave stdout and stderr alone
+        disable_git=True,
+        disable_code=True,
+        disable_job_creation=True,
+        save_code=False,
+        x_save_requirements=False,
+        x_disable_stats=True,  # the resource monitor measures, once
+        x_disable_meta=True,  # would record the command line, where --set may carry the key
+        finish_timeout=UPLOAD_LIMIT_S,
+        finish_timeout_raises=True,
+    )
+    if "WANDB_INIT_TIMEOUT" not in environ:
+        settings.init_timeout = INIT_LIMIT_S
+    run: Any = wandb.init(
+        dir=str(subject.folder),
+        project=preferred("wandb_project", "WANDB_PROJECT"),
+        entity=preferred("wandb_entity", "WANDB_ENTITY"),
+        tags=preferred("wandb_tags", "WANDB_TAGS"),
+        id=subject.run_id,
+        name=subject.run_id,
+        config=scrubbed(dict(subject.manifest)),
+        mode="online" if mode == "online" else "offline",
+        resume="allow",
+        settings=settings,
+    )
+    run.define_metric("*", step_metric="elapsed_s")
+    return run

@@ -1,0 +1,94 @@
+"""What the charts and the map of a report are drawn from, as plain data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from swarmeval.records import Outcome, Task
+from swarmeval.report.timeline import Timeline
+from swarmeval.report.words import MEANING
+from swarmeval.runs.answer_index import Answers, Place, Timings
+from swarmeval.scores.latency import correlations, exponential, histogram, line
+from swarmeval.scores.stats import percentile, rate
+
+PERCENTILES = (50, 90, 95, 99)
+DOTS = 1500  # of the scatter plot
+NOT_JUDGED = -1  # stands where an answer has no outcome yet
+
+
+def latencies(timings: Timings) -> dict[str, Any] | None:
+    """Everything about latencies; None where none was measured."""
+    values = sorted(timings.latency_s)
+    if len(values) < 2 or values[0] < 0 or not values[-1] > 0:
+        return None
+    columns = {
+        "latency": timings.latency_s,
+        "input tokens": timings.input_tokens,
+        "output tokens": timings.output_tokens,
+    }
+    return {
+        "seen": timings.seen,
+        "used": len(values),
+        "histogram": histogram(values),
+        "percentiles": {f"p{q}": percentile(values, q) for q in PERCENTILES},
+        "fit": exponential(values),
+        "line": line(timings.output_tokens, timings.latency_s),
+        "correlations": correlations(columns),
+    }
+
+
+def drawn(latency: Mapping[str, Any] | None, timings: Timings) -> dict[str, Any] | None:
+    """The latencies as the scripts draw them."""
+    if latency is None:
+        return None
+    step = max(1, len(timings.latency_s) // DOTS)
+    bars, straight = latency["histogram"], latency["line"]
+    dots = zip(timings.output_tokens[::step], timings.latency_s[::step], strict=True)
+    return {
+        "start": bars.start, "width": bars.width, "counts": bars.counts, "percentiles": latency["percentiles"],
+        "mean": latency["fit"].mean, "dots": [[x, round(y, 4)] for x, y in dots],
+        "line": straight and [straight.slope, straight.intercept],
+    }  # fmt: skip
+
+
+def tasks_and_agents(
+    manifest: Mapping[str, Any], answers: Answers, places: Mapping[str, Sequence[Place]], tasks: Sequence[Task]
+) -> dict[str, Any]:
+    """The map: each task with its share of passes, and (agent, sample, round, outcome) of the answers in `places`;
+    agents and outcomes by their index.
+    """
+    agents = sorted({place.job.agent_id for found in places.values() for place in found})
+    names = {agent["id"]: agent.get("name") for agent in manifest.get("agents", [])}
+    column = {agent: index for index, agent in enumerate(agents)}
+    codes = {str(name): index for index, name in enumerate(MEANING)}
+    entry_points = {task.task_id: task.entry_point for task in tasks}
+
+    def row(place: Place) -> tuple[int, ...]:
+        job = place.job
+        return column[job.agent_id], job.sample, job.round, codes.get(place.outcome, NOT_JUDGED)
+
+    return {
+        "outcomes": list(codes),
+        "passed": codes[Outcome.PASSED],
+        "agents": [[agent, names.get(agent) or ""] for agent in agents],
+        "tasks": [
+            {
+                "id": task_id,
+                "entry": entry_points.get(task_id, ""),
+                "share": rate(*reversed(answers.counts[task_id])),
+                "answers": [row(place) for place in found],
+            }
+            for task_id, found in places.items()
+        ],
+    }
+
+
+def over(time: Timeline) -> dict[str, Any]:
+    """The panels and the events on them."""
+    return {
+        "seconds": time.seconds,
+        "series": [
+            [line.panel, line.name, line.unit, [[round(at, 2), float(f"{value:.5g}")] for at, value in line.points]]
+            for line in time.series
+        ],
+        "events": [[event.at_s, event.kind, event.device, event.text] for event in time.events],
+    }

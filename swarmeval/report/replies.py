@@ -1,0 +1,156 @@
+"""The replies inside a report: which of them its size allows, packed a task at a time, so that opening one unpacks few.
+
+A pack is JSON, compressed (zlib), as base64. What the page left out or cut, it says.
+"""
+
+import base64
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from swarmeval.records import Outcome
+from swarmeval.runs.answer_index import Answers, Place
+from swarmeval.runs.journal import Reader
+from swarmeval.watch.outcome_grid import natural
+
+PACKED_MOST = 4_400_000  # characters of all packs: the page stays under 5 MB
+RAW_MOST = 60_000_000  # characters tried first, before anything was compressed: bounds time and memory
+CUTS = (8000, 4000, 2000, 1000, 500, 250)
+MOST_DETAIL = 2000
+ALL = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Which texts are packed: of each task the first passing and the first other answers, none longer than `cut`."""
+
+    passing: int = ALL
+    others: int = ALL
+    cut: int = ALL
+
+    def words(self) -> str:
+        """What is missing, for people; "" where nothing is."""
+        parts = []
+        if self.passing < ALL:
+            parts.append(f"of each task's passing replies {_first(self.passing)}")
+        if self.others < ALL:
+            parts.append(f"of its other replies {_first(self.others)}")
+        if self.cut < ALL:
+            parts.append(f"texts are cut after {self.cut:,} characters")
+        return f"To keep this page under 5 MB, {', '.join(parts)}." if parts else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Packs:
+    """One pack for each task, in the order of the tasks, and what they lack."""
+
+    packs: tuple[str, ...]
+    portion: Portion
+
+
+def pack(
+    answers: Answers, tasks: Mapping[str, Sequence[Place]], prompts: Mapping[str, str], most: int = PACKED_MOST
+) -> Packs:
+    """The answers of these tasks, as `by_task` gives them. Raises OutputError when the journal cannot be read."""
+    raw = RAW_MOST
+    portion = fitting(tasks, raw)
+    while True:
+        with Reader(answers.path) as reader:
+            packs = tuple(_packed(prompts.get(task, ""), places, portion, reader) for task, places in tasks.items())
+        size = sum(map(len, packs))
+        if size <= most or portion.others == 0:
+            return Packs(packs, portion)
+        raw = int(0.95 * min(raw, _size(tasks, portion)) * most / size)
+        portion = fitting(tasks, raw)
+
+
+def by_task(answers: Answers, order: Iterable[str] = ()) -> dict[str, list[Place]]:
+    """The answers of each task, by agent, sample and round; the tasks in this order, others by name and number."""
+    tasks: dict[str, list[Place]] = {}
+    for place in answers.places.values():
+        tasks.setdefault(place.job.task_id, []).append(place)
+    for places in tasks.values():
+        places.sort(key=lambda place: (place.job.agent_id, place.job.sample, place.job.round))
+    ranks = {task_id: rank for rank, task_id in enumerate(order)}
+    names = sorted(tasks, key=lambda name: (ranks.get(name, len(ranks)), natural(name)))
+    return {name: tasks[name] for name in names}
+
+
+def fitting(tasks: Mapping[str, Sequence[Place]], raw: int) -> Portion:
+    """The largest portion of at most `raw` characters: passing replies go first, then ends of texts, then replies."""
+    portion = Portion()
+    if _size(tasks, portion) <= raw:
+        return portion
+    portion = replace(portion, passing=_most(tasks, portion, "passing", raw))
+    if _size(tasks, portion) <= raw:
+        return portion
+    for cut in CUTS:
+        portion = replace(portion, cut=cut)
+        if _size(tasks, portion) <= raw:
+            return portion
+    return replace(portion, others=_most(tasks, portion, "others", raw))
+
+
+def _most(tasks: Mapping[str, Sequence[Place]], portion: Portion, field: str, raw: int) -> int:
+    """How many of a kind each task may have."""
+    low, high = 0, max(map(len, tasks.values()), default=0)
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = _size(tasks, replace(portion, **{field: middle})) <= raw
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low
+
+
+def _size(tasks: Mapping[str, Sequence[Place]], portion: Portion) -> int:
+    return sum(
+        min(place.size, 2 * portion.cut) for places in tasks.values() for place, kept in _kept(places, portion) if kept
+    )
+
+
+def _kept(places: Sequence[Place], portion: Portion) -> list[tuple[Place, bool]]:
+    rank = Counter[bool]()
+    found = []
+    for place in places:
+        passed = place.outcome == Outcome.PASSED
+        rank[passed] += 1
+        found.append((place, rank[passed] <= (portion.passing if passed else portion.others)))
+    return found
+
+
+def _packed(prompt: str, places: Sequence[Place], portion: Portion, reader: Reader) -> str:
+    """The prompt and the answers of one task: [tokens, latency, how it ended, detail, how the code was found, reply,
+    candidate]; the two texts are null where they are left out.
+    """
+    rows = []
+    for place, kept in _kept(places, portion):
+        entry = reader.entry(place.answer_at)
+        verdict = reader.entry(place.verdict_at).verdict if place.verdict_at >= 0 else None
+        if entry.failure is not None:
+            rows.append([0, 0, "", _cut(entry.failure.reason, MOST_DETAIL), "", None, None])
+            continue
+        answer = entry.completion
+        assert answer is not None  # only places of answers are kept
+        detail, note, candidate = (verdict.detail, verdict.note, verdict.completion) if verdict else ("", "", "")
+        texts = [_cut(answer.text, portion.cut), _cut(candidate, portion.cut)] if kept else [None, None]
+        rows.append(
+            [
+                answer.output_tokens,
+                round(answer.latency_s, 3),
+                answer.finish_reason,
+                _cut(detail, MOST_DETAIL),
+                note,
+                *texts,
+            ]
+        )
+    text = json.dumps({"prompt": _cut(prompt, portion.cut), "answers": rows}, ensure_ascii=False, separators=(",", ":"))
+    return base64.b64encode(zlib.compress(text.encode("utf-8", "replace"), 9)).decode()
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}\n[{len(text) - most:,} more characters]"
+
+
+def _first(number: int) -> str:
+    return f"only the first {number} are here" if number else "none is here"

@@ -1,0 +1,115 @@
+"""report.html: a run on one page that asks no network for anything, holds its replies and treats them as text.
+
+What stands here gathers; report.html.j2 lays out, report*.js draw, pages.py makes one file of it.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from swarmeval.errors import DataError, OutputError, UserError
+from swarmeval.files import replaced
+from swarmeval.records import Task
+from swarmeval.report import score as report_score
+from swarmeval.report import words
+from swarmeval.report.chart_data import drawn, latencies, over, tasks_and_agents
+from swarmeval.report.pages import HERE, filled
+from swarmeval.report.replies import by_task, pack
+from swarmeval.report.timeline import timeline
+from swarmeval.runs.answer_index import Answers
+from swarmeval.runs.finished_run import energy_wh
+from swarmeval.runs.folder import Manifest, read_manifest
+from swarmeval.scores.other_harnesses import read as read_under_rules
+from swarmeval.tasks.catalog import load
+from swarmeval.version import VERSION
+from swarmeval.watch import status as status_file
+
+NAME = "report.html"
+TRACES = ("trace.json", "flame_*.html")  # of a run with --trace; they stay files of their own
+TEMPLATE, STYLES = HERE / "report.html.j2", (HERE / "report.css",)
+SCRIPTS = [HERE / name for name in ("report.js", "charts.js", "report_charts.js", "report_map.js")]
+
+
+def write(folder: Path, tasks: Sequence[Task] | None = None) -> Path:
+    """Make the report of the run in this folder; gives its path. `tasks`: the run's, where the caller has them.
+
+    Raises DataError where there is no run, and OutputError where its files cannot be read or the page not written.
+    """
+    page = render(folder, tasks)
+    with replaced(folder / NAME) as file:
+        file.write(page)
+    return folder / NAME
+
+
+def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
+    """The page. Raises as `write` does."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise DataError(f"{folder}: no run is there (no manifest.json)")
+    answers = Answers(folder, manifest.get("data", {}).get("tasks", 1))
+    trouble = ""
+    if tasks is None:
+        tasks, trouble = _tasks(manifest)
+    score, missing = report_score.read(folder, manifest, answers)
+    try:
+        over_time = timeline(folder, answers.timings)
+        energy = score.get("energy") or {}
+        joules = energy.get("joules_above_idle") or energy.get("joules") or _joules(folder, manifest)
+    except OSError as error:
+        raise OutputError(f"{error.filename}: cannot be read ({error.strerror})") from None
+    prompts = {task.task_id: task.question or task.prompt for task in tasks}
+    places = by_task(answers, [task.task_id for task in tasks])
+    packs, latency = pack(answers, places, prompts), latencies(answers.timings)
+    status, said = words.completeness(manifest, answers, _planned(folder))
+    return filled(TEMPLATE, STYLES, SCRIPTS, {
+        "title": f"{score['model_id'] or 'replies made elsewhere'} on {score['benchmark']}",
+        "run_id": manifest["run_id"], "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "version": VERSION,
+        "score": score, "certainty": words.certainty(score), "status": status, "status_words": said,
+        "what_ran": words.what_ran(manifest, answers), "settings": words.settings(manifest),
+        "outcomes": words.outcomes(answers), "published": words.others(score, manifest),
+        "under_rules": words.under_rules(read_under_rules(folder)),
+        "costs": words.costs(score, answers, joules), "joules": joules, "energy": energy,
+        "sequential": words.sequential(score), "latency": latency, "events": over_time.events,
+        "events_in_all": over_time.events_in_all, "series": over_time.series,
+        "left_out": [text for text in (packs.portion.words(), _unshown(answers), trouble, missing) if text],
+        "traces": [path.name for pattern in TRACES for path in sorted(folder.glob(pattern))],
+        "manifest": json.dumps(manifest, indent=2, ensure_ascii=False), "packs": packs.packs,
+    }, {
+        **tasks_and_agents(manifest, answers, places, tasks),
+        "curve": words.pass_curve(answers.counts),
+        "intervals": {key.removeprefix("pass@"): value for key, value in score["intervals"].items() if value},
+        "latency": drawn(latency, answers.timings),
+        **over(over_time),
+    })  # fmt: skip
+
+
+def _tasks(manifest: Manifest) -> tuple[Sequence[Task], str]:
+    """The run's tasks, or why they are not to be had."""
+    config, data = manifest.get("config", {}), manifest.get("data", {})
+    try:
+        found = load(str(config.get("benchmark")), config.get("benchmark_file"))
+    except UserError as error:
+        return (), f"Prompts are not shown: {error}."
+    if found.dataset.sha256 != data.get("sha256"):
+        return (), f"Prompts are not shown: the data of {found.name} found here is not what the run used."
+    return found.tasks, ""
+
+
+def _planned(folder: Path) -> int | None:
+    try:
+        status = status_file.read(folder)
+    except DataError:
+        return None
+    return status.total_jobs if status else None
+
+
+def _joules(folder: Path, manifest: Manifest) -> float | None:
+    wh = energy_wh(folder, manifest)
+    return None if wh is None else 3600 * wh
+
+
+def _unshown(answers: Answers) -> str:
+    if not answers.not_shown:
+        return ""
+    return f"The map shows {len(answers.places):,} answers; {answers.not_shown:,} more count in the numbers."

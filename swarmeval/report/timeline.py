@@ -1,0 +1,195 @@
+"""A run over time, small enough for a page: throughput, utilisation, memory and power, and what happened when.
+
+Reads the traces and events of a run folder, by column name; what a run did not measure is left out. Time counts
+while something was measured: the gap between an interruption and its resume takes none.
+"""
+
+import math
+import statistics
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+
+from swarmeval.monitor.events import NAME as EVENTS
+from swarmeval.runs.answer_index import Timings
+from swarmeval.runs.csv_trace import GPUS, RESOURCES, number, rows
+
+POINTS = 240  # of a series
+COARSER = 4  # times, for answers: they end at one moment each
+MOST_EVENTS = 200
+PEAKS = ("Memory", "GPU memory")  # panels whose stretches show their greatest value
+GAP_S = 30.0  # between samples; a longer one is a pause of the run, or of its machine
+HOST = (  # panel, series, unit, column, factor
+    ("Utilisation", "CPU", "%", "cpu_pct", 1.0),
+    ("Memory", "machine", "GB", "ram_used_mb", 1 / 1024),
+    ("Memory", "workers", "GB", "workers_rss_mb", 1 / 1024),
+    ("Memory", "judges", "GB", "judges_rss_mb", 1 / 1024),
+)
+GPU = (
+    ("Utilisation", "GPU", "%", "utilization_pct", 1.0),
+    ("GPU memory", "GPU", "GB", "memory_used_mb", 1 / 1024),
+    ("Power", "GPU", "W", "power_w", 1.0),
+)
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line of a panel: (seconds of the run, value), in order."""
+
+    panel: str
+    name: str
+    unit: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    at_s: float
+    kind: str
+    device: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    seconds: float
+    series: tuple[Series, ...]
+    events: tuple[Event, ...]
+    events_in_all: int
+
+
+def timeline(folder: Path, timings: Timings) -> Timeline:
+    """Of the run in a folder; empty where it left no trace. Raises OSError for a file that cannot be read."""
+    host, gpus, events = _host(folder / RESOURCES), _gpus(folder / GPUS), _events(folder / EVENTS)
+    clock = Clock([at for points in host.values() for at, _ in points] + list(timings.finished_at))
+    done = [*_throughput(timings, clock), *(_thinned(*key, points, clock) for key, points in (host | gpus).items())]
+    told = [Event(clock(event.time), event.kind, event.device, event.text) for event in events[:MOST_EVENTS]]
+    series = tuple(line for line in done if len(line.points) > 1)
+    return Timeline(clock.seconds, series, tuple(told), len(events))
+
+
+class _Line(msgspec.Struct):
+    """Of events.jsonl."""
+
+    time: float
+    kind: str = ""
+    device: str = ""
+    text: str = ""
+
+
+class Clock:
+    """Unix time -> seconds of the run: pauses take none."""
+
+    def __init__(self, times: Iterable[float]) -> None:
+        self._starts: list[float] = []  # of stretches without a pause
+        self._before: list[float] = []  # seconds of the run before each
+        ordered = sorted(set(times))
+        steps = [b - a for a, b in pairwise(ordered)]
+        longest = max(GAP_S, 20 * statistics.median(steps)) if steps else GAP_S
+        self.seconds, last = 0.0, 0.0
+        for at, step in zip(ordered, [math.inf, *steps], strict=False):
+            if step > longest:
+                self._end(last)
+                self._starts.append(at)
+                self._before.append(self.seconds)
+            last = at
+        self._end(last)
+
+    def _end(self, last: float) -> None:
+        """Of a stretch, at this time."""
+        if self._starts:
+            self.seconds = self._before[-1] + (last - self._starts[-1])
+
+    def __call__(self, time: float) -> float:
+        if not self._starts:
+            return 0.0
+        k = max(0, bisect_right(self._starts, time) - 1)
+        end = self._before[k + 1] if k + 1 < len(self._before) else self.seconds
+        return min(max(0.0, self._before[k] + (time - self._starts[k])), end)
+
+
+Key = tuple[str, str, str]  # panel, series, unit
+
+
+def _host(path: Path) -> dict[Key, list[Point]]:
+    found: dict[Key, list[Point]] = {}
+    joules: list[Point] = []
+    for at, row in _rows(path):
+        for panel, name, unit, column, factor in HOST:
+            if (value := number(row.get(column))) is not None:
+                found.setdefault((panel, name, unit), []).append((at, value * factor))
+        if (value := number(row.get("rapl_j"))) is not None:
+            joules.append((at, value))
+    watts = [
+        (at, (now - last) / (at - before))
+        for (before, last), (at, now) in pairwise(joules)
+        if at > before and now >= last
+    ]
+    return found | ({("Power", "CPU", "W"): watts} if watts else {})
+
+
+def _gpus(path: Path) -> dict[Key, list[Point]]:
+    found: dict[Key, list[Point]] = {}
+    for at, row in _rows(path):
+        for panel, name, unit, column, factor in GPU:
+            if (value := number(row.get(column))) is not None:
+                found.setdefault((panel, f"{name} {row.get('index', '')}", unit), []).append((at, value * factor))
+    return found
+
+
+def _throughput(timings: Timings, clock: Clock) -> Iterator[Series]:
+    """Answers and tokens a second: each answer's tokens are spread over the time that it took."""
+    if not clock.seconds or not timings.finished_at:
+        return
+    width = clock.seconds / POINTS
+    tokens, answers = [0.0] * POINTS, [0.0] * (POINTS // COARSER)
+    share = timings.seen / len(timings.finished_at)
+    for end, took, count in zip(timings.finished_at, timings.latency_s, timings.output_tokens, strict=True):
+        last = min(POINTS - 1, int(clock(end) / width))
+        first = max(0, min(last, int((clock(end) - took) / width)))
+        answers[last // COARSER] += share / width / COARSER
+        for k in range(first, last + 1):
+            tokens[k] += share * count / width / (last - first + 1)
+    for panel, unit, values, wide in (
+        ("Throughput", "tokens/s", tokens, width),
+        ("Answers", "answers/s", answers, COARSER * width),
+    ):
+        yield Series(panel, unit, unit, tuple(((k + 0.5) * wide, value) for k, value in enumerate(values)))
+
+
+def _thinned(panel: str, name: str, unit: str, points: Sequence[Point], clock: Clock) -> Series:
+    """At most POINTS of them: of each stretch its greatest value or its mean."""
+    of: Callable[[list[float]], float] = max if panel in PEAKS else statistics.fmean
+    size = math.ceil(len(points) / POINTS) or 1
+    stretches = [points[k : k + size] for k in range(0, len(points), size)]
+    return Series(panel, name, unit, tuple((clock(part[0][0]), of([value for _, value in part])) for part in stretches))
+
+
+def _rows(path: Path) -> Iterator[tuple[float, dict[str, str]]]:
+    """(Unix time, row) of every whole row; none where there is no file."""
+    for row in rows(path):
+        try:
+            yield datetime.fromisoformat(row["time"]).timestamp(), row
+        except (KeyError, OverflowError, ValueError):
+            continue  # of another file
+
+
+def _events(path: Path) -> list[_Line]:
+    found: list[_Line] = []
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                try:
+                    found.append(msgspec.json.decode(line, type=_Line))
+                except (ValueError, RecursionError):
+                    continue  # torn by a crash
+    except FileNotFoundError:
+        return []
+    return sorted(found, key=lambda event: event.time)

@@ -1,0 +1,202 @@
+"""What a report says in words and tables: the score, what it means, what was run, whether that is all of it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from swarmeval.records import NOT_GENERATED, Outcome
+from swarmeval.runs.answer_index import Answers
+from swarmeval.scores.costs import before_after, cost, solved
+from swarmeval.scores.other_harnesses import UnderRule, tasks_of
+from swarmeval.scores.published import beside, published
+from swarmeval.scores.stats import pass_at_k
+
+MEANING = {
+    Outcome.PASSED: "all tests of the task passed",
+    Outcome.WRONG_ANSWER: "an assertion of the tests failed",
+    Outcome.RAISED: "the program raised an exception",
+    Outcome.TIMED_OUT: "the program was not done within its time",
+    Outcome.OUT_OF_MEMORY: "the program wanted more memory than it may have",
+    Outcome.BAD_SYNTAX: "the code does not parse",
+    Outcome.EMPTY: "the reply holds no code",
+    Outcome.CRASHED: "the interpreter ended without a word",
+    Outcome.TAMPERED: "the program interfered with its own judging",
+    NOT_GENERATED: "no reply came; never counted as a wrong answer",
+}
+MOST_POINTS = 40  # of the curve of pass@k
+RUN_KEYS = (
+    "prompt_mode", "temperature", "top_p", "top_k", "repetition_penalty", "do_sample", "num_beams", "max_new_tokens",
+    "load_in_4bit", "num_samples", "max_repairs", "batch_size", "seed", "eval_timeout",
+)  # fmt: skip
+
+
+def percent(value: float | None) -> str:
+    return "undefined" if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+
+
+def between(bounds: Sequence[float]) -> str:
+    low, high = bounds
+    return f"{100 * low:.1f} to {percent(high)}"
+
+
+def duration(seconds: float | None) -> str:
+    """In the units that people say; "not measured" of None."""
+    if seconds is None:
+        return "not measured"
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.3g} min"
+    return f"{seconds / 3600:,.3g} h" if seconds < 172_800 else f"{seconds / 86_400:,.3g} days"
+
+
+def number(value: float | None, unit: str = "") -> str:
+    if value is None:
+        return "not measured"
+    shown = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{shown} {unit}".rstrip()
+
+
+def certainty(score: Mapping[str, Any]) -> str:
+    """The interval of pass@1 as a sentence."""
+    interval = score["intervals"]["pass@1"]
+    if interval is None:
+        return "No answer has a verdict yet: there is no score."
+    low, high = interval
+    return (
+        f"Between {percent(low)} and {percent(high)} with 95 % confidence: as many other tasks of this kind "
+        "could well have given any score in there. A smaller difference between two runs may be chance."
+    )
+
+
+def completeness(manifest: Mapping[str, Any], answers: Answers, planned: int | None) -> tuple[str, str]:
+    """(one word, a sentence): complete or partial, and what is missing."""
+    of = f" of {planned:,}" if planned else ""
+    if not manifest.get("finished"):
+        last = manifest["sessions"][-1] if manifest["sessions"] else {}
+        goes_on = last.get("ended_at") is None
+        if not goes_on and last.get("reason") == "finished":  # `score`, which then judges under other rules
+            return "partial", "Every job is judged; the comparison with other rules is not: the same command goes on."
+        how = "it goes on, or its process was killed" if goes_on else str(last.get("reason"))
+        said = f"The run is not finished ({how}): {answers.answered:,}{of} jobs are answered."
+        unjudged = answers.answered - answers.failures - answers.judged
+        if unjudged > 0:
+            said += f" {unjudged:,} of them have no verdict yet: what takes long comes last, and passes less often."
+        return "partial", said
+    if answers.failures:
+        return (
+            "partial",
+            f"{answers.failures:,} of {answers.answered:,} jobs got no completion; not counted as wrong answers.",
+        )
+    if answers.judged < answers.answered:
+        return "partial", f"{answers.answered - answers.judged:,} answers have no verdict."
+    return "complete", f"Every one of the {answers.answered:,} jobs has a verdict."
+
+
+def what_ran(manifest: Mapping[str, Any], answers: Answers) -> str:
+    """Tasks, agents, answers, in a sentence."""
+    tasks, agents = len(answers.counts), len(answers.agents)
+    in_all = manifest.get("data", {}).get("tasks_in_all")
+    of = f" of {in_all}" if in_all and in_all != tasks else ""
+    return (
+        f"{tasks:,}{of} task{'s' * (tasks != 1)}, {agents:,} agent{'s' * (agents != 1)}, "
+        f"{answers.answered:,} answer{'s' * (answers.answered != 1)}"
+    )
+
+
+def outcomes(answers: Answers) -> list[dict[str, Any]]:
+    """Every outcome there is, in its order, with how often it came."""
+    total = answers.outcomes.total()
+    return [
+        {"name": str(name), "count": (count := answers.outcomes[name]), "share": count / total if total else 0.0,
+         "meaning": meaning}
+        for name, meaning in MEANING.items()
+    ]  # fmt: skip
+
+
+def pass_curve(counts: Mapping[str, tuple[int, int]]) -> list[tuple[int, float]]:
+    """(k, pass@k) up to the fewest answers that a task has, at most MOST_POINTS of them."""
+    judged = [(n, c) for n, c in counts.values() if n]
+    fewest = min((n for n, _ in judged), default=0)
+    steps = {round(fewest ** (step / (MOST_POINTS - 1))) for step in range(MOST_POINTS)} if fewest else set()
+    return [(k, math.fsum(pass_at_k(n, c, k) for n, c in judged) / len(judged)) for k in sorted(steps)]
+
+
+def others(score: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What was published of this model, beside this run; nothing where only a part of the benchmark was run."""
+    interval, prompts = score["intervals"]["pass@1"], manifest.get("prompts")
+    if interval is None or prompts is None or score["total"] != manifest.get("data", {}).get("tasks_in_all"):
+        return []
+    found = []
+    for entry in published(str(score["model_id"]), str(score["benchmark"])):
+        ours = beside(entry, score["pass@1"], interval, manifest["config"], prompts["prompt_mode"])
+        low, high = (100 * (bound - entry.pass_at_1) for bound in interval)
+        found.append({
+            **ours, "score": percent(entry.pass_at_1), "points": f"{100 * ours['difference']:+.1f}",
+            "around": f"{low:+.1f} to {high:+.1f}",
+            "settings": ", ".join(f"{key}: {here} here, {there} there"
+                                  for key, (here, there) in ours["differs"].items()),
+        })  # fmt: skip
+    return found
+
+
+def under_rules(rows: Sequence[UnderRule]) -> list[dict[str, Any]]:
+    """The same replies under each rule, and which of our verdicts it turns around; the first row is ours."""
+    found = []
+    for one in rows:
+        lost, gained = rows[0].passed - one.passed, one.passed - rows[0].passed
+        found.append({
+            "name": one.name, "pass_at_1": one.pass_at_1, "interval": one.interval, "is_ours": one is rows[0],
+            "passes": f"{len(one.passed):,}" + (f" of {one.replies:,}" if one.replies is not None else ""),
+            "differ": f"{len(lost) + len(gained):,}",
+            "how": "; ".join(f"{what} {len(jobs):,}: {tasks_of(jobs)}"
+                             for what, jobs in (("loses", lost), ("finds", gained)) if jobs),
+        })  # fmt: skip
+    return found
+
+
+def costs(score: Mapping[str, Any], answers: Answers, joules: float | None) -> list[dict[str, str]]:
+    """A row each: of an answer, of a passing answer, of a solved task. Time and tokens are those of all rounds."""
+    units = {
+        "an answer": answers.judged,
+        "an answer that passes": answers.passes,
+        "a solved task": solved(answers.counts.values()),
+    }
+    rows = []
+    for name, count in units.items():
+        of = cost(score, joules, count)
+        rows.append({
+            "name": name, "count": f"{count:,}",
+            "seconds": duration(of.seconds) if count else "none", "tokens": number(of.tokens) if count else "none",
+            "joules": number(of.joules, "J") if count else "none",
+        })  # fmt: skip
+    return rows
+
+
+def sequential(score: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The before/after table; None where nothing was answered one by one."""
+    found = before_after(score)
+    if found is None:
+        return None
+    return {
+        "measured": found.measured,
+        "speed_up": f"{found.speed_up:.3g}",
+        "rows": [
+            ("time for all jobs", f"{duration(found.sequential_s)} (extrapolated)", duration(found.run_s)),
+            ("jobs per second", number(found.jobs / found.sequential_s), number(found.jobs / found.run_s)),
+            ("tokens per second", number(found.sequential_tokens_per_s), number(found.run_tokens_per_s)),
+        ],
+    }
+
+
+def settings(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The settings that decide a score, and what it ran on."""
+    config, prompts = manifest.get("config", {}), manifest.get("prompts", {})
+    shown = [(key, prompts.get(key, config.get(key))) for key in RUN_KEYS if key in config]
+    hardware, versions = manifest.get("hardware", {}), manifest.get("versions", {})
+    gpus = [str(gpu.get("name", gpu)) if isinstance(gpu, dict) else str(gpu) for gpu in hardware.get("gpus", [])]
+    weights = {str(replica.get("weights")) for replica in manifest.get("replicas", {}).values()}
+    shown += [("weights", ", ".join(sorted(weights)) or None), ("cpu", hardware.get("cpu")),
+              ("cores", hardware.get("usable_cores")), ("gpus", ", ".join(gpus) or None),
+              ("swarmeval", versions.get("swarmeval")), ("sandbox", manifest.get("sandbox"))]  # fmt: skip
+    return [(key, str(value)) for key, value in shown if value is not None]

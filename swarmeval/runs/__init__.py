@@ -1,0 +1,1 @@
+"""A run and its files: plan, journal, ledger, run folder, result files."""

@@ -1,0 +1,114 @@
+"""What a report tells of a run's answers, gathered from its journal: counts, timings, and where each answer lies.
+
+Works on what any run or `score` left, finished or not. Memory is bounded: of a run of any size it holds counts by
+task, a sample of timings, and the places of the answers that a page can show.
+"""
+
+import random
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from swarmeval.errors import OutputError
+from swarmeval.records import NOT_GENERATED, Completion, Job, parse_job_id
+from swarmeval.runs.journal import NAME as JOURNAL
+from swarmeval.runs.journal import Entry, entries
+
+MOST_CELLS = 20_000  # of a map of tasks and agents
+MOST_PLACES = 100_000  # answers whose places are held
+MOST_TIMINGS = 20_000
+SEED = 11  # of the sample
+
+
+@dataclass(slots=True)
+class Place:
+    """Where an answer and its verdict lie in the journal; -1: nowhere."""
+
+    job: Job
+    outcome: str  # "" while there is no verdict
+    answer_at: int
+    verdict_at: int = -1
+    size: int = 0  # characters of both texts
+
+
+@dataclass(slots=True)
+class Timings:
+    """Columns of one length: an answer each, of all answers or a sample of them."""
+
+    latency_s: "array[float]" = field(default_factory=lambda: array("d"))
+    input_tokens: "array[float]" = field(default_factory=lambda: array("d"))
+    output_tokens: "array[float]" = field(default_factory=lambda: array("d"))
+    finished_at: "array[float]" = field(default_factory=lambda: array("d"))
+    seen: int = 0  # answers it was drawn from
+
+    def add(self, answer: Completion, chance: random.Random) -> None:
+        """Keep it, or let it take the place of another, so that every answer is in with the same chance (reservoir)."""
+        self.seen += 1
+        row = (answer.latency_s, float(answer.prompt_tokens), float(answer.output_tokens), answer.finished_at)
+        columns = (self.latency_s, self.input_tokens, self.output_tokens, self.finished_at)
+        if len(self.latency_s) < MOST_TIMINGS:
+            for column, value in zip(columns, row, strict=True):
+                column.append(value)
+        elif (place := chance.randrange(self.seen)) < MOST_TIMINGS:
+            for column, value in zip(columns, row, strict=True):
+                column[place] = value
+
+
+class Answers:
+    """The answers of one run."""
+
+    def __init__(self, folder: Path, tasks: int) -> None:
+        """`tasks`: how many the run has, as far as one knows. Raises OutputError when the journal cannot be read."""
+        self.path = folder / JOURNAL
+        self.counts: dict[str, tuple[int, int]] = {}  # by task: (verdicts, passes) of round 0
+        self.outcomes: Counter[str] = Counter()  # of round 0
+        self.failures = self.answered = self.judged = self.passes = 0  # of all rounds
+        self.agents: set[int] = set()
+        self.timings = Timings()
+        self.places: dict[str, Place] = {}
+        self._agents_most = max(1, MOST_CELLS // max(1, tasks))
+        self._mapped: set[int] = set()  # the agents that the map has: the first that answer, whatever their ids
+        self.not_shown = 0  # answers without a place
+        chance = random.Random(SEED)
+        for offset, entry in entries(self.path):
+            try:
+                self._add(offset, entry, chance)
+            except ValueError as error:
+                raise OutputError(f"{self.path}: holds a job that is none ({error}); start anew with --fresh") from None
+
+    def _add(self, offset: int, entry: Entry, chance: random.Random) -> None:
+        answer = entry.completion or entry.failure
+        if answer is not None:
+            job = parse_job_id(answer.job_id)
+            self.answered += 1
+            self.agents.add(job.agent_id)
+            if len(self._mapped) < self._agents_most:
+                self._mapped.add(job.agent_id)
+            self.counts.setdefault(job.task_id, (0, 0))
+            size = len(entry.completion.text) if entry.completion else 0
+            if entry.completion is not None:
+                self.timings.add(entry.completion, chance)
+            else:
+                self.failures += 1
+                self.outcomes[NOT_GENERATED] += job.round == 0
+            if job.agent_id in self._mapped and len(self.places) < MOST_PLACES:
+                outcome = NOT_GENERATED if entry.failure else ""
+                self.places[answer.job_id] = Place(job, outcome, offset, size=size)
+            else:
+                self.not_shown += 1
+        elif entry.verdict is not None:
+            self.judged += 1
+            self.passes += entry.verdict.passed
+            job = parse_job_id(entry.verdict.job_id)
+            if job.round == 0:
+                judged, passed = self.counts.get(job.task_id, (0, 0))
+                self.counts[job.task_id] = judged + 1, passed + entry.verdict.passed
+                self.outcomes[str(entry.verdict.outcome)] += 1
+            if (place := self.places.get(entry.verdict.job_id)) is not None:
+                place.outcome, place.verdict_at = str(entry.verdict.outcome), offset
+                place.size += len(entry.verdict.completion)
+
+    @property
+    def evaluations(self) -> int:
+        return self.outcomes.total() - self.outcomes[NOT_GENERATED]

@@ -1,0 +1,140 @@
+"""A run folder as somebody who compares reads it: settings, scores, tasks, profiles, and what its traces add up to."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swarmeval.errors import DataError
+from swarmeval.records import NOT_GENERATED, Outcome
+from swarmeval.runs.csv_trace import number, rows
+from swarmeval.runs.folder import read_manifest
+from swarmeval.settings.run_config import JUDGED_BY
+
+# Settings that concern the folder and the screen only.
+NO_MATTER = (
+    "output_dir", "verbose", "monitor_interval_s", "idle_baseline_s", "wandb", "wandb_project", "wandb_entity",
+    "wandb_tags",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRun:
+    """What is compared of one run."""
+
+    folder: Path
+    run_id: str
+    config: dict[str, Any]
+    data_sha256: str
+    version: str
+    weights: str
+    score: dict[str, Any]
+    shares: dict[str, float]  # pass@1 of each task
+    memory_mb: float | None  # of the workers, at most
+    energy_wh: float | None
+
+
+def read(folder: Path) -> EndedRun:
+    """Raises DataError, or OutputError for a broken manifest, when it is not a run's folder with its results."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise DataError(f"{folder}: no run is there (no manifest.json)")
+    score = _json(folder / "score.json")
+    tasks = _json(folder / "task_summary.json")
+    try:
+        shares = {task: found["pass@1"] for task, found in tasks.items()}
+    except (TypeError, LookupError):
+        raise DataError(f"{folder / 'task_summary.json'}: holds no tasks' results; make the run again") from None
+    unscored = [task for task, share in shares.items() if share is None]
+    if unscored:
+        raise DataError(f"{folder}: {len(unscored)} of its tasks have no verdict; finish the run first")
+    replicas = manifest.get("replicas", {}).values()
+    return EndedRun(
+        folder=folder,
+        run_id=str(manifest["run_id"]),
+        config=manifest.get("config", {}),
+        data_sha256=str(manifest.get("data", {}).get("sha256")),
+        version=str(manifest.get("versions", {}).get("swarmeval")),
+        weights=", ".join(sorted({str(replica["weights"]) for replica in replicas})) or "none",
+        score=score,
+        shares=shares,
+        memory_mb=max((mb for row in rows(folder / "resource_trace.csv")
+                        if (mb := number(row.get("workers_rss_mb"))) is not None), default=None),
+        energy_wh=score["energy"]["joules"] / 3600 if "energy" in score else energy_wh(folder, manifest),
+    )  # fmt: skip
+
+
+def verdicts_by_profile(folder: Path) -> dict[str, dict[str, tuple[int, int]]]:
+    """By profile, (verdicts, passes) of each task that it has a verdict on. Raises DataError where there is none."""
+    if read_manifest(folder) is None:
+        raise DataError(f"{folder}: no run is there (no manifest.json)")
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    try:
+        for summary in _json(folder / "agent_summary.json", list):
+            if summary["name"] is not None:
+                evaluation = _json(folder / f"agent_{summary['agent_id']}_evaluation.json")
+                _add_verdicts(found.setdefault(summary["name"], {}), evaluation["tasks"])
+    except (TypeError, AttributeError, LookupError):
+        raise DataError(f"{folder}: its agents' files hold no results; make the run again") from None
+    if not any(found.values()):
+        raise DataError(f"{folder}: no agent of it has a name and a verdict; profiles are the agents of one name")
+    return {name: counts for name, counts in found.items() if counts}
+
+
+def _add_verdicts(counts: dict[str, tuple[int, int]], tasks: dict[str, list[dict[str, Any]]]) -> None:
+    for task, verdicts in tasks.items():
+        outcomes = [verdict["outcome"] for verdict in verdicts if verdict["outcome"] not in (None, NOT_GENERATED)]
+        n, c = counts.get(task, (0, 0))
+        if outcomes:
+            counts[task] = (n + len(outcomes), c + outcomes.count(Outcome.PASSED))
+
+
+def refusal(one: EndedRun, other: EndedRun) -> str:
+    """Why these two cannot be compared; empty when they can."""
+    if one.data_sha256 != other.data_sha256:
+        return "their tasks come from different data"
+    if one.shares.keys() != other.shares.keys():
+        only = sorted(one.shares.keys() ^ other.shares.keys())
+        return f"their tasks differ: {len(only)} are in one only, {only[0]} for one"
+    for key in JUDGED_BY:
+        if one.config.get(key) != other.config.get(key):
+            return f"they were judged differently: {key} is {one.config.get(key)} and {other.config.get(key)}"
+    return ""
+
+
+def differing(one: EndedRun, other: EndedRun) -> dict[str, tuple[object, object]]:
+    """The settings that differ and may matter."""
+    keys = [key for key in {**one.config, **other.config} if key not in NO_MATTER]
+    found = {key: (one.config.get(key), other.config.get(key)) for key in keys}
+    found |= {"swarmeval": (one.version, other.version), "weights": (one.weights, other.weights)}
+    return {key: pair for key, pair in found.items() if pair[0] != pair[1]}
+
+
+def energy_wh(folder: Path, manifest: Mapping[str, Any]) -> float | None:
+    """What its GPUs drew by a run's trace, where no score says: their power times the time between samples.
+
+    None where none says, and of a run that used none.
+    """
+    config = manifest.get("config", {})
+    if config.get("device") == "cpu" or config.get("engine") == "scripted":
+        return None  # the trace has the machine's GPUs, whoever used them
+    joules, last = 0.0, dict[str, float]()
+    for row in rows(folder / "gpu_trace.csv"):
+        now, watts, uuid = number(row.get("elapsed_s")), number(row.get("power_w")), row.get("uuid", "")
+        if now is not None and watts is not None:
+            joules += watts * (now - last.get(uuid, now))
+            last[uuid] = now
+    return joules / 3600 if last else None
+
+
+def _json(path: Path, kind: type = dict) -> Any:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; finish the run first, or make it again with this version") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from None
+    if not isinstance(found, kind):
+        raise DataError(f"{path}: holds no results")
+    return found

@@ -1,0 +1,200 @@
+"""The run folder: its lock, its manifest, and the archive that old runs move to. Knows no results.
+
+Only files a run makes are ever moved: a folder may hold other things, other run folders included.
+"""
+
+import fcntl
+import hashlib
+import itertools
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import msgspec
+
+from swarmeval.errors import OutputError, RunLocked
+from swarmeval.files import cannot_write, replaced
+from swarmeval.runs.journal import NAME as JOURNAL
+from swarmeval.secrets import scrubbed
+
+MANIFEST = "manifest.json"
+LOCK = ".lock"
+ARCHIVE = "archive"
+RUN_FILES = (
+    MANIFEST, JOURNAL, "score.json", "agent_summary.json", "task_summary.json", "extractors.json", "extractors.jsonl",
+    "agent_*_results.jsonl", "agent_*_evaluation.json", "repairs.jsonl", "audit.jsonl", "metrics.csv",
+    "gpu_trace.csv", "resource_trace.csv", "events.jsonl", "status.json", "report.html", "run.log", "run.log.*",
+    "wandb",
+    "trace.json", "trace_*.jsonl", "flame_*.html",
+    "requests.csv", "load_facts.json", "load.json", "load_report.html", "generated_tests", "generated_tests.*",
+    "worth.jsonl",
+)  # fmt: skip
+
+log = logging.getLogger("swarmeval")
+
+Manifest = dict[str, Any]
+FileName = Annotated[str, msgspec.Meta(pattern=r"^\w[\w.-]*\Z")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+
+
+class _Session(msgspec.Struct):
+    ended_at: float | None
+    started_at: float = 0.0
+    pid: int = 0
+
+
+class _Data(msgspec.Struct):
+    tasks: Count = 1
+    tasks_in_all: Count | None = None
+
+
+class _Hardware(msgspec.Struct):
+    gpus: list[Any] = []
+
+
+class _Agent(msgspec.Struct):
+    id: int
+    name: str | None = None
+
+
+class _Manifest(msgspec.Struct):
+    """What those who resume, archive or show a run build on; all else in a manifest may be anything.
+
+    It may have been edited by hand, or be of another version.
+    """
+
+    run_id: FileName
+    sessions: list[_Session]
+    archiving: FileName | None = None
+    config: dict[str, Any] = {}
+    data: _Data = msgspec.field(default_factory=_Data)
+    hardware: _Hardware = msgspec.field(default_factory=_Hardware)
+    agents: list[_Agent] = []
+    prompts: dict[str, Any] = {}
+    replicas: dict[str, dict[str, Any]] = {}
+    versions: dict[str, Any] = {}
+    idle_w: dict[str, float] = {}
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder, made if need be, for this process alone.
+
+    The kernel drops the lock with its holder, so none is ever stale. Raises RunLocked, or OutputError when the
+    folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(fd)
+        raise RunLocked(
+            f"{folder}: in use by another run (PID {holder}); wait for it or choose another --output_dir"
+        ) from None
+    try:
+        _sign(fd, folder)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _sign(fd: int, folder: Path) -> None:
+    """Leave this process's PID in the lock for those who find it held."""
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+
+
+def fingerprint(measured: Mapping[str, object]) -> str:
+    """What two sessions must share to be one run: a hash of everything that decides what is measured."""
+    text = json.dumps(measured, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def open_run(folder: Path, mark: str, fresh: bool) -> tuple[Manifest, bool]:
+    """(manifest, resumed) for the run with this fingerprint; any other or finished run is archived first."""
+    for draft in folder.glob(".*.tmp"):  # of a process killed while it wrote; we hold the lock
+        draft.unlink(missing_ok=True)
+    old = read_manifest(folder)
+    same = old is not None and old.get("fingerprint") == mark and not old.get("finished") and "archiving" not in old
+    if old is not None and same and not fresh:
+        return old, True
+    if target := archive(folder, old):
+        log.warning("%s: the run found there, %s, was moved to %s", folder, _state(old), target)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return {"run_id": f"{stamp}-{mark[:6]}", "fingerprint": mark, "finished": False, "sessions": []}, False
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of the run in a folder; None where there is none.
+
+    Raises OutputError when it cannot be read as one.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        msgspec.convert(manifest, _Manifest)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except msgspec.ValidationError as error:
+        raise OutputError(f"{path}: is no manifest of a run ({error}); move it away") from None
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror}); mend that or move it away") from None
+    except (ValueError, RecursionError) as error:
+        raise OutputError(f"{path}: cannot be read ({error}); move it away") from None
+    return cast(Manifest, manifest)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace the manifest atomically; no secret is in it."""
+    with replaced(folder / MANIFEST, durable=True) as file:
+        json.dump(scrubbed(manifest), file, indent=2)
+        file.write("\n")
+
+
+def _state(manifest: Manifest | None) -> str:
+    if manifest is None:
+        return "of unknown settings"
+    return "finished" if manifest.get("finished") else "unfinished"
+
+
+def _target(folder: Path, manifest: Manifest | None) -> Path:
+    """Where a run is archived: a folder of its own, or the one an interrupted move began to fill."""
+    found = manifest or {}
+    if begun := found.get("archiving"):
+        return folder / ARCHIVE / str(begun)
+    run_id = str(found.get("run_id") or f"unknown-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    names = itertools.chain([run_id], (f"{run_id}.{number}" for number in itertools.count(1)))
+    targets = (folder / ARCHIVE / name for name in names)
+    return next(target for target in targets if not target.exists() or not any(target.iterdir()))
+
+
+def archive(folder: Path, manifest: Manifest | None) -> Path | None:
+    """Move every file of the run found in a folder to archive/<run id>/; None when there was none."""
+    found = [path for pattern in RUN_FILES for path in sorted(folder.glob(pattern))]
+    if not found:
+        return None
+    target = _target(folder, manifest)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        if manifest is not None:
+            write_manifest(folder, {**manifest, "archiving": target.name})
+        # The manifest goes last: a move that is interrupted is finished by the next one.
+        for path in sorted(found, key=lambda path: path.name == MANIFEST):
+            shutil.move(path, target / path.name)
+    except OSError as error:
+        raise cannot_write(target, error) from None
+    return target

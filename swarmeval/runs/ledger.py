@@ -1,0 +1,168 @@
+"""Exactly-once bookkeeping and running counts of a run: two bits per job, a few numbers per task.
+
+Scores are those of round 0; what is repaired afterwards is answered, judged and counted, and changes no score.
+
+Fed live by the coordinator, and by the journal on a resume. Knows no files and no time but what entries say.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+from swarmeval.records import Agent, Job, Outcome, Task, Verdict, split_job_id
+from swarmeval.runs.journal import Entry
+
+
+class Jobs(Protocol):
+    """The jobs of a run, numbered: a Plan, or a list made elsewhere."""
+
+    @property
+    def agents(self) -> Sequence[Agent]: ...
+    @property
+    def tasks(self) -> Sequence[Task]: ...
+    @property
+    def total(self) -> int: ...  # of round 0
+    @property
+    def room(self) -> int: ...  # and of all that may be repaired
+    def job(self, k: int) -> Job: ...
+    def number(self, job_id: str) -> int: ...
+    def jobs_of_agent(self, agent_id: int) -> Sequence[Sequence[int]]: ...
+
+
+_NOT_FULL = re.compile(rb"[^\xff]")
+
+
+class Bits:
+    """A fixed number of booleans, eight to the byte."""
+
+    def __init__(self, size: int) -> None:
+        self._bytes = bytearray(-(-size // 8))
+        self.count = 0
+
+    def add(self, k: int) -> bool:
+        """Set bit k; False when it was set before."""
+        byte, mask = k >> 3, 1 << (k & 7)
+        if self._bytes[byte] & mask:
+            return False
+        self._bytes[byte] |= mask
+        self.count += 1
+        return True
+
+    def __contains__(self, k: int) -> bool:
+        return bool(self._bytes[k >> 3] & (1 << (k & 7)))
+
+    def next_missing(self, k: int) -> int:
+        """The first number from k on whose bit is not set; it may be past the end. As fast as a search in bytes."""
+        while k & 7 and k in self:
+            k += 1
+        if k & 7:
+            return k
+        found = _NOT_FULL.search(self._bytes, k >> 3)
+        if found is None:
+            return max(k, 8 * len(self._bytes))
+        k = 8 * found.start()
+        while k in self:
+            k += 1
+        return k
+
+
+class Ledger:
+    """Which jobs are answered and judged, and what came of them."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.jobs = jobs
+        self.planned = jobs.total  # round 0, and the repairs that were called for
+        self.answered = Bits(jobs.room)  # by a completion or a failure
+        self.judged = Bits(jobs.room)
+        self.failures = 0
+        self._repairs = {agent.id: agent.repairs for agent in jobs.agents}
+        self.outcomes: Counter[Outcome] = Counter()
+        self.output_tokens = 0
+        self.latency_sum_s = 0.0
+        self._task_numbers = {task.task_id: number for number, task in enumerate(jobs.tasks)}
+        self._verdicts = [0] * len(jobs.tasks)
+        self._passed = [0] * len(jobs.tasks)
+        self._past_sessions_s = 0.0
+        self.session_s = 0.0  # from the session's start to its last answer
+
+    def add(self, entry: Entry) -> bool:
+        """Count an entry; False when its job already has one, in which case nothing changes.
+
+        Raises KeyError when the job is not of this run.
+        """
+        if entry.session is not None:
+            self._past_sessions_s += self.session_s
+            self.session_s = 0.0
+            return True
+        if entry.verdict is not None:
+            return self._add_verdict(entry.verdict)
+        answer = entry.completion or entry.failure
+        if answer is None or not self.answered.add(self.jobs.number(answer.job_id)):
+            return False
+        self.session_s = max(self.session_s, answer.elapsed_s)
+        if entry.completion is not None:
+            self.output_tokens += entry.completion.output_tokens
+            self.latency_sum_s += entry.completion.latency_s
+        else:
+            self.failures += 1
+        return True
+
+    def _add_verdict(self, verdict: Verdict) -> bool:
+        if not self.judged.add(self.jobs.number(verdict.job_id)):
+            return False
+        agent_id, task_id, _, round_ = split_job_id(verdict.job_id)
+        self.planned += self._calls_for_repair(verdict, agent_id, round_)
+        if round_ > 0:
+            return True
+        self.outcomes[verdict.outcome] += 1
+        task = self._task_numbers[task_id]
+        self._verdicts[task] += 1
+        self._passed[task] += verdict.passed
+        return True
+
+    def repair(self, verdict: Verdict) -> Job | None:
+        """The job that repairs what was judged so; None where it passed, or its agent may not answer again."""
+        agent_id, task_id, sample, round_ = split_job_id(verdict.job_id)
+        if not self._calls_for_repair(verdict, agent_id, round_):
+            return None
+        return Job(agent_id, task_id, sample, round_ + 1)
+
+    def _calls_for_repair(self, verdict: Verdict, agent_id: int, round_: int) -> bool:
+        return not verdict.passed and round_ < self._repairs[agent_id]
+
+    @property
+    def evaluations(self) -> int:
+        """Verdicts of round 0."""
+        return sum(self._verdicts)
+
+    @property
+    def completions(self) -> int:
+        return self.answered.count - self.failures
+
+    @property
+    def unanswered(self) -> int:
+        return self.planned - self.answered.count
+
+    @property
+    def unjudged(self) -> int:
+        """Completions without a verdict."""
+        return self.completions - self.judged.count
+
+    @property
+    def passed(self) -> int:
+        return self.outcomes[Outcome.PASSED]
+
+    @property
+    def generation_s(self) -> float:
+        """Seconds spent generating, over all sessions: neither loading nor the time between sessions counts."""
+        return self._past_sessions_s + self.session_s
+
+    def counts(self) -> list[tuple[int, int]]:
+        """(verdicts, passed) per task."""
+        return list(zip(self._verdicts, self._passed, strict=True))
+
+    def pass_at_1(self) -> float | None:
+        """Mean over the tasks judged so far of their share passed."""
+        shares = [passed / judged for judged, passed in self.counts() if judged]
+        return sum(shares) / len(shares) if shares else None

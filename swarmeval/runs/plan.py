@@ -1,0 +1,118 @@
+"""agents x tasks x samples -> the k-th job, its seed, its batch, its device: by arithmetic, nothing materialised.
+
+Jobs are ordered task-major (all agents of a task are neighbours, so that they share its prompt), then by agent,
+then by sample. Pure: the same inputs give the same plan on every machine.
+"""
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+from swarmeval.records import Agent, Job, Task, split_job_id
+from swarmeval.settings.run_config import RunConfig
+
+
+def stable_hash(*parts: object) -> int:
+    """64 bits of BLAKE2b over the parts: the same in every process and on every machine."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def make_agents(config: RunConfig) -> tuple[Agent, ...]:
+    """The agents a config asks for: num_agents alike, or `count` of each profile under `agents`."""
+    if config.agents is None:
+        return tuple(
+            Agent(number, stable_hash(config.seed, number), samples=config.num_samples, repairs=config.max_repairs)
+            for number in range(config.num_agents)
+        )
+    listed = [(profile, place) for profile in config.agents for place in range(profile.count)]
+    return tuple(
+        Agent(
+            id=number,
+            seed=stable_hash(config.seed, number) if profile.seed is None else stable_hash(profile.seed, place),
+            name=profile.name,
+            system_prompt=profile.system_prompt,
+            temperature=profile.temperature,
+            top_p=profile.top_p,
+            top_k=profile.top_k,
+            samples=profile.samples or config.num_samples,
+            repairs=config.max_repairs if profile.max_repairs is None else profile.max_repairs,
+        )
+        for number, (profile, place) in enumerate(listed)
+    )
+
+
+def batch_count(total: int, size: int) -> int:
+    """How many batches of `size` jobs hold `total` jobs; the last may be short."""
+    return -(-total // size)
+
+
+def batch(number: int, total: int, size: int) -> range:
+    """The job numbers of one batch. Batch i belongs to device i mod n (see queues)."""
+    return range(number * size, min((number + 1) * size, total))
+
+
+class Plan:
+    """Which jobs there are and in what order.
+
+    Those of round 0 have the numbers range(total). A repair, should it come to one, has the number of what it repairs
+    plus `total`: range(room) are all that there may be.
+    """
+
+    def __init__(self, agents: Sequence[Agent], tasks: Sequence[Task]) -> None:
+        self.agents = tuple(agents)
+        self.tasks = tuple(tasks)
+        self._starts = (0, *accumulate(agent.samples for agent in agents))  # of each agent within a task
+        self._per_task = self._starts[-1]
+        self._task_numbers = {task.task_id: number for number, task in enumerate(tasks)}
+
+    @property
+    def total(self) -> int:
+        """How many jobs of round 0."""
+        return self._per_task * len(self.tasks)
+
+    @property
+    def room(self) -> int:
+        """How many jobs there may be, repairs included."""
+        return self.total * (1 + max((agent.repairs for agent in self.agents), default=0))
+
+    def job(self, k: int) -> Job:
+        """The k-th job."""
+        round_, first = divmod(k, self.total)
+        task_number, within = divmod(first, self._per_task)
+        agent_number = bisect_right(self._starts, within) - 1
+        sample = within - self._starts[agent_number]
+        return Job(self.agents[agent_number].id, self.tasks[task_number].task_id, sample, round_)
+
+    def number(self, job_id: str) -> int:
+        """The inverse of job(); KeyError when the job is not of this plan."""
+        try:
+            agent_id, task_id, sample, round_ = split_job_id(job_id)
+            first = self._task_numbers[task_id] * self._per_task
+        except (ValueError, KeyError):
+            raise KeyError(job_id) from None
+        if not 0 <= agent_id < len(self.agents):
+            raise KeyError(job_id)
+        agent = self.agents[agent_id]
+        if not (0 <= sample < agent.samples and 0 <= round_ <= agent.repairs):
+            raise KeyError(job_id)
+        return round_ * self.total + first + self._starts[agent_id] + sample
+
+    def task(self, k: int) -> Task:
+        """The task of the k-th job."""
+        return self.tasks[k % self.total // self._per_task]
+
+    def agent(self, k: int) -> Agent:
+        """The agent of the k-th job."""
+        return self.agents[bisect_right(self._starts, k % self._per_task) - 1]
+
+    def seed(self, k: int) -> int:
+        """The seed of the k-th job: of (run seed, agent, task, sample, round) and nothing else."""
+        job = self.job(k)
+        return stable_hash(self.agent(k).seed, job.task_id, job.sample, job.round)
+
+    def jobs_of_agent(self, agent_id: int) -> list[range]:
+        """The job numbers of one agent in round 0, a range per task."""
+        start, stop = self._starts[agent_id], self._starts[agent_id + 1]
+        return [range(base + start, base + stop) for base in range(0, self.total, self._per_task)]

@@ -1,0 +1,46 @@
+"""What an agent is told of an answer that failed, before it answers again."""
+
+import re
+
+from swarmeval.records import Attempt, Outcome, Task
+
+SHOWN_CHARS = 400  # of a detail
+TESTS_CHARS = 6000  # of hidden tests, where they are shown
+TELLING = 12  # characters of a line of the tests from which on it tells something
+PLACE = re.compile(r" \(line (\d+): ")
+SAYS = {
+    Outcome.WRONG_ANSWER: "It ran, and gave a wrong answer in at least one of the hidden tests.",
+    Outcome.RAISED: "It raised an exception in the hidden tests",
+    Outcome.TIMED_OUT: "It did not end within the time limit.",
+    Outcome.OUT_OF_MEMORY: "It ran out of memory.",
+    Outcome.BAD_SYNTAX: "It is no valid Python",
+    Outcome.EMPTY: "The reply held no code.",
+    Outcome.CRASHED: "The interpreter ended without a word.",
+    Outcome.TAMPERED: "It does not pass where the tests cannot be reached: only what the function returns counts.",
+}
+
+
+def told(task: Task, attempt: Attempt, sees: str) -> str:
+    """The evidence in words; with `sees` "tests" also the hidden tests and what they found.
+
+    Without, nothing of the tests' source: no line of theirs, no value that they compare with.
+    """
+    verdict = attempt.verdict
+    said = SAYS[verdict.outcome]
+    if sees == "tests":
+        detail = f"{verdict.outcome}: {verdict.detail}"[: 2 * SHOWN_CHARS]
+        return f"{said.rstrip('.')}.\n{detail}\n\nThe tests:\n```python\n{task.suite.text[:TESTS_CHARS].strip()}\n```"
+    detail = _own(task, attempt) if verdict.outcome in (Outcome.RAISED, Outcome.BAD_SYNTAX) else ""
+    return f"{said}: {detail}" if detail else f"{said.rstrip('.')}."
+
+
+def _own(task: Task, attempt: Attempt) -> str:
+    """A detail as far as it is about the program: its exception, and the line where that is one of its own."""
+    detail, program = attempt.verdict.detail, task.prompt + attempt.verdict.completion
+    place = PLACE.search(detail)
+    if place is not None and int(place[1]) > program.count("\n") + 1:
+        detail = detail[: place.start()]  # a line of the tests
+    lines = (line.strip() for line in task.suite.text.splitlines())
+    if any(len(line) >= TELLING and line in detail and line not in program for line in lines):
+        return ""  # a program that reads its tests and raises them
+    return detail[:SHOWN_CHARS]

@@ -1,0 +1,100 @@
+"""Reads replies made elsewhere: one JSON object a line, in one of three forms (README, `score`)."""
+
+import codecs
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from swarmeval.errors import DataError
+from swarmeval.records import Agent, Completion, Form, Job, Task
+
+FORMS: tuple[Form, ...] = ("reply", "completion", "solution")
+
+
+class _Line(msgspec.Struct):
+    """One line; what it holds besides is ignored, since other tools write more."""
+
+    task_id: str
+    reply: str | None = None
+    completion: str | None = None
+    solution: str | None = None
+    agent_id: int = 0
+    sample: int | None = None
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+def read_replies(path: Path, task_ids: Collection[str]) -> Iterator[Completion]:
+    """A Completion per line; blank lines are skipped. Holds one line at a time.
+
+    A line without `sample` gets the running number of its agent's replies to its task. Raises DataError.
+    """
+    running: Counter[tuple[int, str]] = Counter()
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                if text.strip():
+                    yield _completion(text, f"{path}, line {number}", task_ids, running)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _completion(text: bytes, where: str, task_ids: Collection[str], running: Counter[tuple[int, str]]) -> Completion:
+    try:
+        line = _decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DataError(f"{where}: not a reply ({error}); README shows the forms") from None
+    forms = [form for form in FORMS if getattr(line, form) is not None]
+    if len(forms) != 1:
+        raise DataError(f"{where}: has {' and '.join(forms) or 'no text'}; give exactly one of {', '.join(FORMS)}")
+    if line.task_id not in task_ids:
+        raise DataError(f"{where}: task_id {line.task_id!r} is not in the benchmark")
+    sample = running[line.agent_id, line.task_id] if line.sample is None else line.sample
+    if line.agent_id < 0 or sample < 0:
+        raise DataError(f"{where}: agent_id and sample count from 0")
+    running[line.agent_id, line.task_id] += 1
+    job = Job(line.agent_id, line.task_id, sample)
+    return Completion(job.job_id, str(getattr(line, forms[0])), forms[0])
+
+
+class ListedJobs:
+    """Any set of jobs, in the benchmark's order: by task, then agent, then sample."""
+
+    def __init__(self, tasks: Sequence[Task], jobs: Sequence[Job]) -> None:
+        """Raises ValueError when a job stands twice."""
+        place = {task.task_id: number for number, task in enumerate(tasks)}
+        self._jobs = sorted(jobs, key=lambda job: (place[job.task_id], job.agent_id, job.sample))
+        self._numbers = {job.job_id: k for k, job in enumerate(self._jobs)}
+        if len(self._numbers) < len(self._jobs):
+            twice, _ = Counter(job.job_id for job in jobs).most_common(1)[0]
+            raise ValueError(f"job {twice} stands twice")
+        answered = {job.task_id for job in jobs}
+        self.tasks = tuple(task for task in tasks if task.task_id in answered)
+        self._of_agent: dict[int, list[int]] = {}
+        for k, job in enumerate(self._jobs):
+            self._of_agent.setdefault(job.agent_id, []).append(k)
+        self.agents = tuple(Agent(id=number, seed=0) for number in sorted(self._of_agent))
+
+    @property
+    def total(self) -> int:
+        return len(self._jobs)
+
+    @property
+    def room(self) -> int:
+        """Nothing here is repaired."""
+        return self.total
+
+    def job(self, k: int) -> Job:
+        return self._jobs[k]
+
+    def number(self, job_id: str) -> int:
+        """KeyError when the job is not listed."""
+        return self._numbers[job_id]
+
+    def jobs_of_agent(self, agent_id: int) -> Sequence[Sequence[int]]:
+        """The job numbers of one agent, ascending."""
+        return [self._of_agent[agent_id]]

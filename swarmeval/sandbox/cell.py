@@ -1,0 +1,173 @@
+"""A jail as the warden holds it: how one is started, given orders, and listened to.
+
+The jail is the first process of namespaces of its own, where the kernel allows that; it ends with its link.
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NoReturn
+
+from swarmeval.sandbox.frames import read_frame, write_frame
+from swarmeval.sandbox.jail import Jail
+from swarmeval.sandbox.layers import namespaces
+from swarmeval.sandbox.layers.guard import Guard
+from swarmeval.sandbox.layers.places import Places
+from swarmeval.sandbox.layers.seccomp import Seccomp
+
+REPORT_BYTES = 1 << 16
+AT_ONCE_CHARS = 1 << 14  # what surely fits into a channel before anybody reads it
+
+
+class Broken(Exception):
+    """The sandbox, not the program, failed."""
+
+
+class JailGone(Broken):
+    """A jail ended by itself: what ran in it may have ended it."""
+
+
+class Cell:
+    """One jail and the child that it runs just now."""
+
+    def __init__(self, link: socket.socket, hello: dict[str, Any]) -> None:
+        self.link = link
+        self.in_force: list[str] = hello["in_force"]
+        self.missing: dict[str, str] = hello["missing"]
+        self._channel: socket.socket | None = None
+
+    def order(
+        self, kind: str, work: dict[str, str], timeout_s: float, memory_mb: int, peer: socket.socket | None = None
+    ) -> None:
+        """Have a child begin. `peer` is its end of its talk with another child. Raises Broken."""
+        ours, theirs = socket.socketpair()
+        descriptors = [theirs.fileno()] + ([peer.fileno()] if peer is not None else [])
+        is_short = sum(map(len, work.values())) < AT_ONCE_CHARS
+        if is_short:
+            write_frame(ours, work)  # it lies there when the child begins, whose time runs
+        try:
+            write_frame(self.link, {"kind": kind, "timeout_s": timeout_s, "memory_mb": memory_mb}, descriptors)
+        except OSError as error:
+            raise JailGone(f"its jail is gone: {error}") from None
+        finally:
+            theirs.close()
+            if peer is not None:
+                peer.close()
+        self._channel = ours
+        if not is_short:
+            with contextlib.suppress(OSError):  # it broke before it read: its report says why
+                write_frame(ours, work)
+
+    def hear(self) -> dict[str, Any]:
+        """The next word of the jail about its child. Raises Broken when it is gone or could not run it."""
+        try:
+            heard = read_frame(self.link)
+        except OSError:
+            heard = None
+        if heard is None:
+            raise JailGone("its jail is gone")
+        if "broken" in heard[0]:
+            self.report()
+            raise Broken(heard[0]["broken"])
+        return heard[0]
+
+    @property
+    def channel(self) -> socket.socket:
+        """To the child that runs."""
+        assert self._channel is not None
+        return self._channel
+
+    def go_on(self) -> None:
+        """Give the child that runs all its time once more."""
+        with contextlib.suppress(OSError):  # hear() says how it ended
+            write_frame(self.link, {"go on": True})
+
+    def stop(self) -> None:
+        """End the child if it still runs; hear() says how it was."""
+        with contextlib.suppress(OSError):
+            write_frame(self.link, {"stop": True})
+
+    def report(self) -> bytes:
+        """What the child, which has ended, left in its channel."""
+        channel, self._channel = self._channel, None
+        if channel is None:
+            return b""
+        with channel:
+            channel.setblocking(False)
+            report = b""
+            with contextlib.suppress(OSError):
+                while len(report) < REPORT_BYTES and (piece := channel.recv(REPORT_BYTES)):
+                    report += piece
+            return report
+
+    def close(self) -> None:
+        self.report()
+        self.link.close()
+
+
+def open_cell(folder: str, places: Places, seccomp: Seccomp | None, wanted: Collection[str]) -> Cell:
+    """Start a jail with the layers wanted, and these places in sight; `folder` is its own to use.
+
+    Raises Broken when it cannot work so.
+    """
+    Path(folder).mkdir(0o711, parents=True, exist_ok=True)
+    ours, theirs = socket.socketpair()
+    helper = os.fork()
+    if helper == 0:
+        ours.close()
+        be_the_jail(theirs, folder, places, seccomp, wanted)
+    theirs.close()
+    try:
+        if "namespaces" in wanted:
+            hear(ours)
+            try:
+                namespaces.map_ids(helper)
+            except OSError as error:
+                raise Broken(f"namespaces: {error}") from None
+            write_frame(ours, {})
+            os.waitpid(helper, 0)  # its child, the jail, is ours from now on
+            write_frame(ours, {})
+        return Cell(ours, hear(ours))
+    except (Broken, OSError) as error:
+        ours.close()
+        raise Broken(str(error)) from None
+
+
+def hear(link: socket.socket) -> dict[str, Any]:
+    heard = read_frame(link)
+    if heard is None or "broken" in heard[0]:
+        raise Broken(heard[0]["broken"] if heard else "the jail ended at once")
+    return heard[0]
+
+
+def be_the_jail(
+    link: socket.socket,
+    folder: str,
+    places: Places,
+    seccomp: Seccomp | None,
+    wanted: Collection[str],
+) -> NoReturn:
+    """Enter the namespaces, say what is in force, serve."""
+    try:
+        os.closerange(3, link.fileno())
+        os.closerange(link.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+        try:
+            if "namespaces" in wanted:
+                namespaces.unshare()
+                write_frame(link, {})
+                if read_frame(link) is None or os.fork() != 0:
+                    os._exit(0)
+                read_frame(link)  # the helper has ended
+            guard = Guard(seccomp, wanted)
+            inside = guard.open(folder, places)
+        except OSError as error:
+            write_frame(link, {"broken": str(error)})
+            os._exit(1)
+        write_frame(link, {"in_force": guard.in_force(), "missing": guard.missing})
+        Jail(link, guard, inside).serve()
+    except SystemExit:
+        pass
+    finally:
+        os._exit(0)

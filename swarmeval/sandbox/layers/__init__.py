@@ -1,0 +1,1 @@
+"""The layers of isolation around a program: namespaces, Landlock, seccomp, limits."""

@@ -1,0 +1,131 @@
+"""A view of the machine with nothing in it: namespaces of their own for users, processes, network, IPC, mounts.
+
+One process enters them and is their first; when it ends the kernel ends all others in them. See namespaces(7).
+"""
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from swarmeval.sandbox.layers.kernel import MOUNT_SETATTR, call, pivot_root, syscall
+from swarmeval.sandbox.layers.places import Places
+
+NEW_NAMESPACES = 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000  # mnt uts ipc user pid net
+NAMES = "userns+pidns+netns+ipcns+mntns"
+INSIDE = 65534  # nobody: as whom programs run
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
+MOUNT_READ_ONLY, MOUNT_NOSUID = 1, 2
+AT_RECURSIVE = 0x8000
+DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+DISK_MB, FILES = 64, 4096  # that a program may fill
+OWN_FOLDERS = ("/tmp", "/scratch")  # the second where something readable lies beneath the first
+
+
+class Attributes(ctypes.Structure):
+    """struct mount_attr."""
+
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "namespace"))
+
+
+def unshare() -> None:
+    """Leave this process's namespaces; the next child is the first process of the new ones. Raises OSError."""
+    call("unshare", NEW_NAMESPACES)
+
+
+def map_ids(pid: int) -> None:
+    """Say who the users of a process that unshared are outside: for root also nobody, else ourselves alone.
+
+    Must be called from outside. Raises OSError.
+    """
+    process = Path("/proc", str(pid))
+    if os.geteuid() == 0:
+        users = groups = f"0 0 1\n{INSIDE} {INSIDE} 1\n"
+    else:
+        users, groups = f"{INSIDE} {os.geteuid()} 1\n", f"{INSIDE} {os.getegid()} 1\n"
+        (process / "setgroups").write_text("deny")
+    (process / "uid_map").write_text(users)
+    (process / "gid_map").write_text(groups)
+
+
+def furnish(folder: str, places: Places) -> int | None:
+    """Make a root that holds these places, read only, and an empty folder; move in.
+
+    `folder` is where it is built. Gives a descriptor of the /proc of these namespaces, which is in no program's sight,
+    or None where none can be had. Raises OSError.
+    """
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=1k,mode=755")
+    proc = open_proc(f"{folder}/proc")
+    for place in places.readable:
+        bind(place, folder + place)
+    for place in places.hidden:  # an empty folder over each
+        size = "size=1m,nr_inodes=4k,mode=755" if places.shown else "size=4k,nr_inodes=2,mode=000"
+        make_way(folder + place, is_folder=True)
+        mount("tmpfs", folder + place, "tmpfs", MS_NOSUID | MS_NODEV, size)
+    for place in places.shown:
+        bind(place, folder + place)
+    for place in places.hidden if places.shown else ():
+        shut(folder + place, 0)
+    for device in DEVICES:
+        bind(device, folder + device)
+    own = folder + own_folder(places.all_readable)
+    make_way(own, is_folder=True)
+    mount("tmpfs", own, "tmpfs", MS_NOSUID | MS_NODEV, f"size={DISK_MB}m,nr_inodes={FILES},mode=1777")
+    shut(folder, 0)
+    pivot_root(folder)
+    return proc
+
+
+def own_folder(readable: Sequence[str]) -> str:
+    """Where programs write, as they call it: a mount, so nothing they read may lie beneath it."""
+    first, second = OWN_FOLDERS
+    return second if any(place.startswith(f"{first}/") for place in readable) else first
+
+
+def open_proc(place: str) -> int | None:
+    """The /proc of this process namespace, opened and then unmounted: only who holds the descriptor can look."""
+    make_way(place, is_folder=True)
+    try:
+        mount("proc", place, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    except OSError:  # inside a container that hides parts of its own
+        return None
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    call("umount2", place.encode(), 2)
+    return descriptor
+
+
+def bind(place: str, at: str) -> None:
+    """Show a place of the machine, and what is mounted beneath it, read only."""
+    if not os.path.lexists(place):
+        return
+    make_way(at, is_folder=os.path.isdir(place))  # noqa: PTH112
+    mount(place, at, None, MS_BIND | MS_REC)
+    if place not in DEVICES:
+        shut(at, AT_RECURSIVE)
+
+
+def shut(place: str, flags: int) -> None:
+    """Make a mount read only, whatever else is set on it."""
+    attributes = Attributes(MOUNT_READ_ONLY | MOUNT_NOSUID, 0, 0, 0)
+    at_current = -100
+    syscall(
+        MOUNT_SETATTR, "mount_setattr", at_current, place.encode(), flags, ctypes.byref(attributes),
+        ctypes.sizeof(attributes),
+    )  # fmt: skip
+
+
+def make_way(path: str, is_folder: bool) -> None:
+    """Make sure that there is something to mount on."""
+    with contextlib.suppress(FileExistsError):
+        if is_folder:
+            Path(path).mkdir(0o755, parents=True)
+        else:
+            Path(path).parent.mkdir(0o755, parents=True, exist_ok=True)
+            Path(path).touch(exist_ok=False)
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    texts = [text.encode() if text is not None else None for text in (source, target, kind)]
+    call("mount", *texts, flags, data.encode() if data is not None else None)

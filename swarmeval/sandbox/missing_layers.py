@@ -1,0 +1,43 @@
+"""What gets through where layers are missing. The names are those of doctor/hostile.py.
+
+Found by running these with layers left out: most are held by two layers or three, and few by one alone.
+"""
+
+from collections.abc import Collection
+
+# A program does this where all of these layers are missing; what its user may do, that is: it is nobody's all the same.
+ACTS = {
+    "many large files": {"namespaces"},
+    "ten million files": {"namespaces"},
+    "fork": {"seccomp"},
+    "double-forked daemon": {"seccomp"},  # until its verdict
+    "stop itself": {"seccomp"},
+    "an abstract socket": {"seccomp"},
+    "new namespaces": {"seccomp"},
+    "read its parent's memory": {"seccomp"},
+    "keys": {"seccomp"},
+    "a file in memory": {"seccomp"},
+    "throw a file out of memory": {"seccomp"},
+    "ask which pages are in memory": {"seccomp"},
+    "the benchmark's answers": {"namespaces", "landlock"},
+    "bind a port": {"landlock", "seccomp"},
+    "read the users": {"namespaces", "landlock"},
+    "read a home": {"namespaces", "landlock"},
+    "read another's environment": {"namespaces", "landlock"},
+    "read the first process": {"namespaces", "landlock"},
+    "write beside its folder": {"namespaces", "landlock"},
+    "write to site-packages": {"namespaces", "landlock"},
+    "write to the standard library": {"namespaces", "landlock"},
+    "shared memory": {"namespaces", "landlock"},
+    "another program": {"namespaces", "landlock", "seccomp"},
+    "a shell": {"namespaces", "landlock", "seccomp"},
+    "kill the parent": {"namespaces", "landlock", "seccomp"},
+    "kill everyone": {"namespaces", "landlock", "seccomp"},
+    "connect out": {"namespaces", "landlock", "seccomp"},
+    "become root": {"namespaces", "landlock", "seccomp", "user"},
+}
+
+
+def not_held(missing: Collection[str]) -> list[str]:
+    """The acts that nothing holds without these layers."""
+    return [act for act, layers in ACTS.items() if layers <= set(missing)]

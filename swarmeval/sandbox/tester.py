@@ -1,0 +1,80 @@
+"""The tests' process as the warden holds it: one for many programs, a new one whenever there is a reason.
+
+It runs the benchmark's own code on plain data, so that a program that passed leaves nothing in it. After anything else
+than a pass it is replaced, and after some hundred passes: what was allocated is given back.
+"""
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from swarmeval.sandbox.cell import REPORT_BYTES, Cell
+from swarmeval.sandbox.child import READY
+from swarmeval.sandbox.frames import read_bytes, write_frame
+
+MOST_PROGRAMS = 200
+
+# The next word of a cell's jail; None when the socket, if one is given, has something to read first.
+Hear = Callable[[Cell, socket.socket | None], dict[str, Any] | None]
+
+
+class Tester:
+    """At most one process, in the cell given."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._limits: tuple[float, int] | None = None  # of the process, if there is one
+        self._is_ready = False
+        self._programs = 0
+        self._begun = 0.0
+
+    def begin(self, work: dict[str, str], peer: socket.socket, timeout_s: float, memory_mb: int) -> None:
+        """Have a program tested that answers at the other end of `peer`. Raises Broken."""
+        limits = (timeout_s, memory_mb)
+        is_idle = time.monotonic() - self._begun > timeout_s  # its jail ends it when that goes on
+        if is_idle or self._limits != limits or self._programs == MOST_PROGRAMS or not self._ask(work, peer):
+            self.end()
+            self._cell.order("ask", {}, timeout_s, memory_mb)
+            self._limits, self._is_ready, self._programs = limits, False, 0
+            self._ask(work, peer)  # where that fails, wait() hears why
+        peer.close()
+        self._programs += 1
+        self._begun = time.monotonic()
+
+    def _ask(self, work: dict[str, str], peer: socket.socket) -> bool:
+        """Whether there was a process to say it to."""
+        try:
+            self._cell.go_on()
+            write_frame(self._cell.channel, work, [peer.fileno()])
+        except OSError:
+            return False
+        return True
+
+    def wait(self, hear: Hear) -> tuple[dict[str, Any], bytes]:
+        """How the tests ended, and what they said. Raises Broken."""
+        channel = self._cell.channel
+        has_ended = False
+        while (end := hear(self._cell, None if has_ended else channel)) is None:
+            if not self._is_ready and channel.recv(len(READY), socket.MSG_PEEK) == READY:
+                self._is_ready = bool(channel.recv(len(READY)))
+            elif self._is_ready and (report := read_bytes(channel, REPORT_BYTES)) is not None:
+                wall_s = time.monotonic() - self._begun
+                return {"end": "ended", "status": 0, "peak_mb": 0.0, "cpu_s": 0.0, "wall_s": wall_s}, READY + report
+            else:
+                has_ended = True
+        self._limits = None
+        return end, (READY if self._is_ready else b"") + self._cell.report()
+
+    def is_used(self) -> bool:
+        """Whether the process there is has tested a program before its last one."""
+        return self._limits is not None and self._programs > 1
+
+    def end(self) -> None:
+        """End the process, if there is one, and take note of how it was. Raises Broken."""
+        if self._limits is not None:
+            self._limits = None
+            self._cell.stop()
+            while "running" in self._cell.hear():
+                pass
+            self._cell.report()

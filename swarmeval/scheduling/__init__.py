@@ -1,0 +1,1 @@
+"""Who gets which job when: dispatch, device queues, the supervision of workers, the judge queue."""

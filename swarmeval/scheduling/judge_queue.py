@@ -1,0 +1,145 @@
+"""Who judges which completion when: soon after it was journaled, or from the journal when judges have caught up.
+
+Generation never waits for judges, but where verdicts call for repairs. What ran out of its first try is judged last,
+with all its time.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from swarmeval.records import Attempt, Completion, Verdict
+from swarmeval.runs.journal import Entry, Journal, entries
+from swarmeval.runs.ledger import Ledger
+
+BACKLOG = 256  # completions that may wait in memory; the journal has the rest
+LINES_AT_ONCE = 256  # of a journal, read while replicas generate
+
+JudgeCall = Callable[[Completion, bool], Awaitable[Verdict]]  # the second: hurried, as Judge.judge says it
+
+
+class Judging:
+    """Verdicts for every completion of a journal that has none, `workers` programs at a time."""
+
+    def __init__(
+        self,
+        judge: JudgeCall,
+        journal: Journal,
+        ledger: Ledger,
+        workers: int,
+        record: Callable[[Entry], bool],
+        follow_up: Callable[[Attempt], None] | None = None,
+    ) -> None:
+        """`record` journals an entry, once; `follow_up` is told of each verdict that may call for a repair."""
+        self._judge = judge
+        self._journal = journal
+        self._ledger = ledger
+        self._workers = workers
+        self._record = record
+        self._follow_up = follow_up
+        # (completion, whether it comes from the journal); None ends a judge.
+        self._queue: asyncio.Queue[tuple[Completion, bool] | None] = asyncio.Queue(BACKLOG)
+        self._judges: list[asyncio.Task[None]] = []
+        self._behind_from: int | None = None  # where in the journal what the queue never held begins
+        self._catching_up: asyncio.Task[None] | None = None  # its last reader
+        self._late = 0  # programs that need more time than their first try has
+        self._draining = False
+        self._since: tuple[float, int] | None = None  # monotonic: from when on nothing else is done; verdicts by then
+
+    def begin(self, group: asyncio.TaskGroup) -> None:
+        """Start the judges, and have judged what earlier sessions left."""
+        self._group = group
+        self._judges += (group.create_task(self._judge_queued()) for _ in range(self._workers))
+        if self._ledger.unjudged:
+            self._fall_behind(0)
+
+    async def add(self, completion: Completion, offset: int) -> None:
+        """Have a completion judged that was journaled just now, at this offset."""
+        if self._follow_up is not None:
+            await self._queue.put((completion, False))
+        elif self._behind_from is None and not self._queue.full():
+            self._queue.put_nowait((completion, False))
+        elif self._behind_from is None:
+            self._fall_behind(offset)
+
+    def drain(self) -> None:
+        """Begin nothing that comes from the journal: the next session finds it there."""
+        self._draining = True
+
+    async def finish(self) -> None:
+        """Return when everything is judged, or what has begun, once drained. Nothing may be added any more."""
+        self._since = time.monotonic(), self._ledger.judged.count
+        if self._catching_up is not None:
+            await self._catching_up
+        for _ in self._judges:
+            await self._queue.put(None)
+        await asyncio.gather(*self._judges)
+        if self._late and not self._draining:
+            await self._judge_late()
+
+    def left_s(self) -> float | None:
+        """Seconds until everything is judged, as it goes since nothing was added; None where that says nothing yet."""
+        if self._since is None:
+            return None
+        began, before = self._since
+        done = self._ledger.judged.count - before
+        return self._ledger.unjudged * (time.monotonic() - began) / done if done else None
+
+    def _fall_behind(self, offset: int) -> None:
+        self._behind_from = offset
+        self._catching_up = self._group.create_task(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        """Queue what only the journal holds, until the queue holds everything that is new."""
+        while (start := self._behind_from) is not None:
+            end = self._journal.length
+            async for completion in self._unjudged(start, end):
+                if self._draining:
+                    return
+                await self._queue.put((completion, True))
+            # Where verdicts are followed up, what came meanwhile is in the queue already.
+            self._behind_from = None if self._follow_up is not None or end == self._journal.length else end
+
+    async def _judge_queued(self) -> None:
+        while (waiting := await self._queue.get()) is not None:
+            completion, from_journal = waiting
+            if from_journal and self._draining:
+                continue
+            verdict = await self._judge(completion, True)
+            if verdict.ran_out and self._follow_up is None:
+                self._late += 1
+                continue
+            if verdict.ran_out:  # what repairs it cannot wait until all else is done
+                verdict = await self._judge(completion, False)
+            if self._record(Entry(verdict=verdict)) and self._follow_up is not None:
+                self._follow_up(Attempt(completion, verdict))
+
+    async def _judge_late(self) -> None:
+        """Judge what its first try was too short for, with nothing generated beside it and a core for each."""
+        room = asyncio.Semaphore(min(self._workers, len(os.sched_getaffinity(0))))
+        self._since = time.monotonic(), self._ledger.judged.count
+
+        async def one(completion: Completion) -> None:
+            try:
+                self._record(Entry(verdict=await self._judge(completion, False)))
+            finally:
+                room.release()
+
+        async with asyncio.TaskGroup() as group:
+            async for completion in self._unjudged(0, self._journal.length):
+                await room.acquire()
+                if self._draining:
+                    return
+                group.create_task(one(completion))
+
+    async def _unjudged(self, start: int, end: int) -> AsyncIterator[Completion]:
+        """The completions without a verdict in these bytes of the journal, which begin with a line."""
+        for number, (offset, entry) in enumerate(entries(self._journal.path, start)):
+            if offset >= end:
+                return
+            if number % LINES_AT_ONCE == 0:
+                await asyncio.sleep(0)  # a long journal must not hold up what is being generated
+            completion = entry.completion
+            if completion is not None and self._ledger.jobs.number(completion.job_id) not in self._ledger.judged:
+                yield completion

@@ -1,0 +1,1 @@
+"""Statistics of verdicts: pass@k, intervals, comparisons, costs, published scores."""

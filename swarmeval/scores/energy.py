@@ -1,0 +1,52 @@
+"""What a run cost in joules, per token, answer and solved task. Pure arithmetic: who measured them is elsewhere."""
+
+from collections.abc import Iterable, Mapping
+
+from swarmeval.scores.costs import solved
+
+
+def energy(
+    joules: Mapping[str, float],
+    idle_w: Mapping[str, float],
+    watched_s: float,
+    output_tokens: int,
+    evaluations: int,
+    counts: Iterable[tuple[int, int]],
+) -> dict[str, object] | None:
+    """For score.json; None where nothing was measured.
+
+    `joules` and `idle_w` are by source, `counts` are (verdicts, passes) of each task. What is given per token,
+    evaluation and solved task was drawn above the idle machine: None where that is not known, or there are none.
+    """
+    if not joules:
+        return None
+    drawn = sum(joules.values())
+    known = all(source in idle_w for source in joules)
+    idle = sum(idle_w[source] for source in joules) if known else None
+    above = None if idle is None else drawn - idle * watched_s
+    return {
+        "joules": drawn,
+        "watched_s": watched_s,
+        "idle_w": idle,
+        "joules_above_idle": above,
+        "joules_per_output_token": _per(above, output_tokens),
+        "joules_per_evaluation": _per(above, evaluations),
+        "joules_per_solved_task": _per(above, solved(counts)),
+        "source": "+".join(joules),
+    }
+
+
+Drawn = tuple[Mapping[str, float], float]  # joules by source, seconds watched
+
+
+def between(before: Drawn, after: Drawn, idle_w: Mapping[str, float]) -> float | None:
+    """Joules from one reading to a later one, above the idle machine; None where nothing tells, or not both."""
+    sources = set(before[0]) & set(after[0])
+    if not sources or not sources <= set(idle_w):
+        return None
+    seconds = after[1] - before[1]
+    return sum(after[0][source] - before[0][source] - idle_w[source] * seconds for source in sources)
+
+
+def _per(joules: float | None, count: int) -> float | None:
+    return None if joules is None or not count else joules / count

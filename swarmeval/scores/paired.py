@@ -1,0 +1,70 @@
+"""Two runs over the same tasks, task by task: what flipped, by how much they differ, and whether chance would do it."""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from swarmeval.scores.intervals import LEVEL, ROUNDS, SEED, Interval, over_tasks
+
+SOLVED = 0.5  # share of its answers that pass from which on a task counts as solved
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """B beside A. Shares are pass@1."""
+
+    tasks: int
+    difference: float  # of B over A
+    interval: Interval
+    gained: tuple[str, ...]  # tasks that B solves and A does not
+    lost: tuple[str, ...]
+    p_value: float  # exact McNemar, of gained and lost
+    union: float  # chance that an answer of A or one of B passes
+    union_interval: Interval
+    most: tuple[tuple[str, float, float], ...]  # (task, share of A, share of B), the largest differences first
+
+
+def paired(one: Mapping[str, float], other: Mapping[str, float]) -> Paired:
+    """Of the share of answers that pass, by task; both must hold the same tasks.
+
+    Raises ValueError when they do not, or hold none.
+    """
+    if one.keys() != other.keys() or not one:
+        raise ValueError("the tasks differ")
+    changes = {task: other[task] - share for task, share in one.items()}
+    gained = tuple(task for task in one if one[task] < SOLVED <= other[task])
+    lost = tuple(task for task in one if other[task] < SOLVED <= one[task])
+    either = [1.0 - (1.0 - share) * (1.0 - other[task]) for task, share in one.items()]
+    order = sorted((task for task in one if changes[task]), key=lambda task: -abs(changes[task]))
+    return Paired(
+        tasks=len(one),
+        difference=math.fsum(changes.values()) / len(one),
+        interval=interval_of(list(changes.values())),
+        gained=gained,
+        lost=lost,
+        p_value=mcnemar(len(gained), len(lost)),
+        union=math.fsum(either) / len(one),
+        union_interval=over_tasks(either),
+        most=tuple((task, one[task], other[task]) for task in order),
+    )
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Two-sided exact p: the chance of so uneven a split, or a worse one, of flips that are equally likely both ways
+    (McNemar 1947; exact as in Fagerland et al. 2013, BMC Med Res Methodol 13:91, eq. 4).
+    """
+    flips, fewer = gained + lost, min(gained, lost)
+    tail = sum(math.comb(flips, i) for i in range(fewer + 1))
+    return min(1.0, float(Fraction(2 * tail, 2**flips)))
+
+
+def interval_of(changes: Sequence[float]) -> Interval:
+    """Of the mean change: percentiles of the means of draws of tasks (paired bootstrap). Where all tasks changed alike,
+    no draw differs: both ends are that change.
+    """
+    chance, count = random.Random(SEED), len(changes)
+    means = sorted(sum(chance.choices(changes, k=count)) / count for _ in range(ROUNDS))
+    rank = (1 - LEVEL) / 2 * (ROUNDS - 1)
+    return means[math.floor(rank)], means[math.ceil(ROUNDS - 1 - rank)]

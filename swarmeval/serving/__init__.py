@@ -1,0 +1,1 @@
+"""Replicas behind OpenAI's HTTP API."""

@@ -1,0 +1,163 @@
+"""OpenAI's API over a pool: paths, status codes, who may ask. Knows HTTP and no model."""
+
+import hmac
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import msgspec
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from swarmeval.requests import Request as Job
+from swarmeval.serving import calls
+from swarmeval.serving.disconnects import HUNG_UP, EventStream, while_heard
+from swarmeval.serving.errors import BadRequest, Fault, NoKey, NotFound
+from swarmeval.serving.metrics import Tally
+from swarmeval.serving.pool import Pool
+from swarmeval.serving.requests import ChatForm, CompletionForm, requests_of
+from swarmeval.serving.responses import Speech
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.version import VERSION
+
+
+class Api:
+    """The paths, their answers and what was counted of them."""
+
+    def __init__(self, pool: Pool, config: RunConfig, model: str, key: str | None) -> None:
+        """`model` is what clients call it; `key` what they must show, None: nothing."""
+        self._pool = pool
+        self._config = config
+        self._model = model
+        self._key = key
+        self._began = int(time.time())
+        self._tally = Tally(pool)
+
+    def app(self) -> FastAPI:
+        app = FastAPI(title="Swarmeval", version=VERSION, description="OpenAI's API over one model.")
+        guarded = [Depends(self._check_key)]
+        app.get("/health")(self.health)
+        app.get("/metrics")(self.metrics)
+        app.get("/v1/models", dependencies=guarded)(self.models)
+        app.get("/v1/models/{name:path}", dependencies=guarded)(self.one_model)
+        app.post("/v1/chat/completions", dependencies=guarded, response_model=None)(self.chat)
+        app.post("/v1/completions", dependencies=guarded, response_model=None)(self.completions)
+        app.add_exception_handler(Fault, self._fault)
+        app.add_exception_handler(RequestValidationError, self._invalid)
+        app.add_exception_handler(HTTPException, self._http_error)
+        return app
+
+    async def health(self) -> Response:
+        """200 while a replica is ready, 503 otherwise."""
+        states = {
+            seat.worker.name: "ready" if seat.info else "given up" if seat.retired else "loading"
+            for seat in self._pool.seats
+        }
+        ready = self._pool.ready
+        return _json({"status": "ok" if ready else "unready", "replicas": states}, 200 if ready else 503)
+
+    async def metrics(self) -> Response:
+        """For Prometheus."""
+        return Response(self._tally.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def models(self) -> Response:
+        """The one model."""
+        return _json({"object": "list", "data": [self._card()]})
+
+    async def one_model(self, name: str) -> Response:
+        """The card of a model by its name."""
+        self._check_model(name)
+        return _json(self._card())
+
+    async def chat(self, form: ChatForm, request: Request) -> Response:
+        """A chat completion, whole or streamed."""
+        self._check_model(form.model)
+        if self._pool.info is not None and self._pool.info.chat_template_sha256 is None:
+            raise BadRequest(f"{self._model} has no chat template; use /v1/completions")
+        return await self._answer(form, request)
+
+    async def completions(self, form: CompletionForm, request: Request) -> Response:
+        """A completion of raw text, whole or streamed."""
+        self._check_model(form.model)
+        return await self._answer(form, request)
+
+    async def _answer(self, form: ChatForm | CompletionForm, request: Request) -> Response:
+        chat = isinstance(form, ChatForm)
+        call_id = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}"
+        jobs = requests_of(form, self._config, call_id)
+        self._pool.check_room(len(jobs))
+        speech = Speech(call_id, self._model, chat, form.n, form.with_usage_so_far())
+        if form.stream:
+            return await self._stream(request, jobs, speech, form.with_usage())
+        replies = await while_heard(request.receive, calls.whole(self._pool, jobs, self._tally))
+        self._tally.call(request.url.path, HUNG_UP if replies is None else 200)
+        return Response(speech.whole(replies or ()), media_type="application/json")
+
+    async def _stream(self, request: Request, jobs: list[Job], speech: Speech, with_usage: bool) -> Response:
+        """Begins when the first event is there: until then the call can still end with an error of its own."""
+        events = calls.events(self._pool, jobs, self._tally, speech, with_usage)
+        first = await while_heard(request.receive, anext(events))
+        path = request.url.path
+        if first is None:
+            await events.aclose()
+            self._tally.call(path, HUNG_UP)
+            return Response(status_code=HUNG_UP)
+        return EventStream(_before(first, events), lambda status: self._tally.call(path, status))
+
+    def _card(self) -> dict[str, object]:
+        info = self._pool.info
+        return {
+            "id": self._model,
+            "object": "model",
+            "created": self._began,
+            "owned_by": "swarmeval",
+            "max_model_len": None if info is None else info.max_context_tokens,
+        }
+
+    def _check_model(self, name: str) -> None:
+        if name != self._model:
+            raise NotFound(f"there is no model {name!r} here; there is {self._model!r}", "model", "model_not_found")
+
+    async def _check_key(self, request: Request) -> None:
+        shown = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+        if self._key is not None and not hmac.compare_digest(shown, self._key.encode()):
+            raise NoKey("no such key; send it as `Authorization: Bearer KEY`")
+
+    # Errors, in the API's form.
+
+    async def _fault(self, request: Request, fault: Exception) -> Response:
+        assert isinstance(fault, Fault)
+        self._tally.call(getattr(request.scope.get("route"), "path", "unknown"), fault.status)
+        headers = {} if fault.retry_s is None else {"retry-after": str(fault.retry_s)}
+        return Response(fault.body(), fault.status, headers, "application/json")
+
+    async def _http_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        fault = BadRequest(f"{request.method} {request.url.path}: {error.detail}")
+        fault.status = error.status_code
+        return await self._fault(request, fault)
+
+    async def _invalid(self, request: Request, error: Exception) -> Response:
+        """The first field that is wrong."""
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        param = ".".join(str(place) for place in first["loc"][1:] if isinstance(place, str)) or None
+        said = first["msg"] if param is None else f"{param}: {first['msg']}"
+        if first["type"] == "extra_forbidden":
+            said = f"{param} is not supported by this server"
+        elif first["type"] == "json_invalid":
+            said, param = f"the body is no JSON: {first['ctx']['error']}", None
+        return await self._fault(request, BadRequest(said, param))
+
+
+def _json(body: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
+
+
+async def _before(first: bytes, events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(events):
+        yield first
+        async for event in events:
+            yield event

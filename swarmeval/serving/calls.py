@@ -1,0 +1,94 @@
+"""One call of a client: its choices side by side on the pool, as one answer or as one stream of events."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from swarmeval.errors import WorkerDied
+from swarmeval.requests import Piece, Refusal, Reply, Request
+from swarmeval.serving.errors import BadRequest, Fault, Unready
+from swarmeval.serving.metrics import Tally
+from swarmeval.serving.pool import Pool
+from swarmeval.serving.responses import DONE, Speech
+
+Item = tuple[int, Piece | Reply]  # of which choice
+
+
+async def whole(pool: Pool, requests: Sequence[Request], tally: Tally) -> list[Reply]:
+    """The reply to each request. Raises BadRequest for what the model refuses, and Unready."""
+    replies: dict[int, Reply] = {}
+    async with aclosing(_together(pool, requests, tally)) as items:
+        async for index, item in items:
+            if isinstance(item, Reply):
+                replies[index] = item
+    return [replies[index] for index in range(len(requests))]
+
+
+async def events(
+    pool: Pool, requests: Sequence[Request], tally: Tally, speech: Speech, with_usage: bool
+) -> AsyncGenerator[bytes, None]:
+    """The server-sent events of a call that streams. What goes wrong before the first of them is raised, as by
+    whole(); later it is the last event.
+    """
+    told = [-1] * len(requests)  # characters of each choice; -1: not opened
+    replies: dict[int, Reply] = {}
+    try:
+        async with aclosing(_together(pool, requests, tally)) as items:
+            async for index, item in items:
+                said = b""
+                if told[index] < 0:
+                    told[index] = 0
+                    said = speech.opening(index, item)
+                if isinstance(item, Piece):
+                    told[index] += len(item.text)
+                    yield said + speech.piece(index, item.text, item)
+                    continue
+                replies[index] = item
+                if rest := item.text[told[index] :]:
+                    said += speech.piece(index, rest, item)
+                yield said + speech.ending(index, item)
+    except Fault as fault:
+        if max(told) < 0:
+            raise
+        yield b"data: " + fault.body() + b"\n\n"
+        return
+    last = speech.tokens([replies[index] for index in range(len(requests))]) if with_usage else b""
+    yield last + DONE
+
+
+async def _together(pool: Pool, requests: Sequence[Request], tally: Tally) -> AsyncGenerator[Item, None]:
+    """What comes of all requests, as it comes. Raises the Fault of the first that fails; the others are given up."""
+    queue: asyncio.Queue[Item | Fault] = asyncio.Queue()
+    tasks = [asyncio.create_task(_one(pool, index, request, queue)) for index, request in enumerate(requests)]
+    left = len(requests)
+    try:
+        while left:
+            item = await queue.get()
+            if isinstance(item, Fault):
+                raise item
+            if isinstance(item[1], Reply):
+                left -= 1
+                tally.reply(item[1])
+            yield item
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _one(pool: Pool, index: int, request: Request, queue: asyncio.Queue[Item | Fault]) -> None:
+    """Queue what comes of one request, and at its end a reply or a fault."""
+    try:
+        async with aclosing(pool.stream(request)) as items:
+            async for item in items:
+                if isinstance(item, Refusal):
+                    queue.put_nowait(BadRequest(item.reason))
+                    return
+                queue.put_nowait((index, item))
+                if isinstance(item, Reply):
+                    return
+        queue.put_nowait(Unready("the server is ending"))
+    except WorkerDied as death:
+        queue.put_nowait(Unready(f"the replica that answered has ended ({death})"))
+    except Unready as fault:
+        queue.put_nowait(fault)

@@ -1,0 +1,66 @@
+"""The HTTP server around the app: a socket, an end that lets what has begun finish. The one home of uvicorn."""
+
+import contextlib
+import logging
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from swarmeval.errors import ConfigError
+
+BACKLOG = 2048  # connections that may wait to be taken
+END_S = 30  # what has begun may take so long once the server is to end
+
+log = logging.getLogger("swarmeval")
+
+
+def listener(host: str, port: int) -> socket.socket:
+    """A socket that clients can already reach; port 0 is any free one. Raises ConfigError where it cannot be had."""
+    try:
+        family, kind, number, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, kind, number)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(place)
+            sock.listen(BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+    except OSError as error:
+        raise ConfigError(
+            f"serve_host {host}, serve_port {port}: cannot listen there ({error.strerror}); choose another"
+        ) from None
+    return sock
+
+
+class HttpServer:
+    """Answers on a listening socket until told to end."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=END_S,
+            )
+        )
+        # Its own handlers would raise the signal again before the fleet has stopped.
+        self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Return when end() was called and what had begun is answered."""
+        await self._server.serve([sock])
+
+    def end(self) -> None:
+        """Take no new calls; said twice: let the others fall."""
+        if self._server.should_exit:
+            self._server.force_exit = True
+            return
+        log.warning("ending: what has begun is answered, for %d s at most; once more ends it at once", END_S)
+        self._server.should_exit = True

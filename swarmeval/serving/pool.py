@@ -1,0 +1,172 @@
+"""A fleet kept alive, whose rows are shared by all who ask: each request goes to the device with the most free rows."""
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Self
+
+from swarmeval.errors import DeviceError, UserError, WorkerDied
+from swarmeval.requests import Answer, Piece, ReplicaInfo, Reply, Request
+from swarmeval.scheduling.dispatch import BACKOFF_S, BARREN_LIVES, Bell
+from swarmeval.serving.errors import Overloaded, Unready
+from swarmeval.workers.protocol import Fleet, Worker
+
+LOOK_EVERY_S = 0.25  # at whether an idle worker still lives
+TRIES = 3  # of a request whose worker dies before it told anything
+NO_REPLICA = "no replica is ready; /health says how they are"
+LATENCY_WEIGHT = 0.1  # of the newest reply in the running mean
+
+log = logging.getLogger("swarmeval")
+
+
+class Seat:
+    """One worker as the pool sees it."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.info: ReplicaInfo | None = None  # while it is ready
+        self.jobs = 0  # asked and not answered
+        self.starts = 0
+        self.retired = False
+
+    def free(self) -> int:
+        """Rows that nothing is meant for; below 0 as many wait."""
+        return (self.info.rows if self.info else 0) - self.jobs
+
+
+class Pool:
+    """The context starts the fleet's workers, and stops them at its end."""
+
+    def __init__(self, fleet: Fleet, most_waiting: int, backoff_s: Sequence[float] = BACKOFF_S) -> None:
+        """`most_waiting`: requests that may wait for a row beside those that have one."""
+        self._fleet = fleet
+        self._most_waiting = most_waiting
+        self._backoff_s = backoff_s
+        self._bell = Bell()
+        self._latency_s = 1.0  # running mean of a reply's
+        self._keepers: list[asyncio.Task[None]] = []
+        self.seats = [Seat(worker) for worker in fleet.workers]
+        self.failure: UserError | None = None  # why no device will ever be ready
+        self.info: ReplicaInfo | None = None  # of the first replica that was
+
+    async def __aenter__(self) -> Self:
+        await self._fleet.__aenter__()
+        self._keepers = [asyncio.create_task(self._keep_alive(seat)) for seat in self.seats]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        await self._fleet.__aexit__(kind, error, trace)
+
+    @property
+    def ready(self) -> bool:
+        return any(seat.info for seat in self.seats)
+
+    @property
+    def rows(self) -> int:
+        return sum(seat.info.rows for seat in self.seats if seat.info)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(seat.jobs for seat in self.seats)
+
+    @property
+    def waiting(self) -> int:
+        return sum(max(0, -seat.free()) for seat in self.seats)
+
+    async def until_ready(self) -> None:
+        """Return when a device is ready. Raises the UserError for which none will be."""
+        while not self.ready:
+            if self.failure is not None:
+                raise self.failure
+            await self._bell.wait()
+
+    async def until_settled(self) -> None:
+        """Return when every device is ready or given up. Raises the UserError for which none will be ready."""
+        while not all(seat.info or seat.retired for seat in self.seats):
+            await self._bell.wait()
+        await self.until_ready()
+
+    async def until_failed(self) -> None:
+        """Raises the UserError for which no device will answer again, when that is so."""
+        while self.failure is None:
+            await self._bell.wait()
+        raise self.failure
+
+    def check_room(self, count: int) -> None:
+        """Raises Overloaded where so many more requests may not wait, and Unready."""
+        if not self.ready:
+            raise Unready(NO_REPLICA)
+        wait = self.in_flight + count - self.rows
+        if wait > self._most_waiting and self.in_flight:
+            raise Overloaded(self.waiting, self._retry_s())
+
+    async def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
+        """The pieces and the answer of one request. One that is closed frees its row.
+
+        Raises Unready, and WorkerDied where its worker ended after it had told something, or several did.
+        """
+        for tries in range(1, TRIES + 1):
+            seat = max((seat for seat in self.seats if seat.info), key=Seat.free, default=None)
+            if seat is None:
+                raise Unready(NO_REPLICA)
+            told = False
+            seat.jobs += 1
+            try:
+                async with aclosing(seat.worker.stream(request)) as items:
+                    async for item in items:
+                        told = True
+                        if isinstance(item, Reply):
+                            self._latency_s += LATENCY_WEIGHT * (item.latency_s - self._latency_s)
+                        yield item
+                return
+            except WorkerDied:
+                seat.info = None  # until it has started again
+                if told or tries == TRIES:
+                    raise
+            finally:
+                seat.jobs -= 1
+
+    async def _keep_alive(self, seat: Seat) -> None:
+        """Start a worker, and again whenever it ends; one that never gets ready is given up."""
+        barren, last = 0, ""
+        while barren < BARREN_LIVES:
+            if seat.starts:
+                await asyncio.sleep(self._backoff_s[min(seat.starts, len(self._backoff_s)) - 1])
+            seat.starts += 1
+            try:
+                seat.info = await seat.worker.start()
+            except UserError as error:
+                log.warning("%s", error)
+                self._retire(seat, error)
+                return
+            except WorkerDied as death:
+                log.warning("%s", death)
+                barren, last = barren + 1, str(death)
+                continue
+            barren = 0
+            self.info = self.info or seat.info
+            log.info("%s: ready, %d rows", seat.worker.name, seat.info.rows)
+            self._bell.ring()
+            while seat.worker.running:  # noqa: ASYNC110 (an idle worker ends without a word)
+                await asyncio.sleep(LOOK_EVERY_S)
+            seat.info = None
+            log.warning("%s: ended; it is started again", seat.worker.name)
+        self._retire(seat, DeviceError(f"{last}; it did so {barren} times"))
+
+    def _retire(self, seat: Seat, error: UserError) -> None:
+        seat.retired = True
+        if all(other.retired for other in self.seats):
+            self.failure = error
+        self._bell.ring()
+
+    def _retry_s(self) -> int:
+        """Seconds until about half of what waits has a row."""
+        return max(1, min(60, math.ceil(self._latency_s * self.waiting / max(1, self.rows) / 2)))

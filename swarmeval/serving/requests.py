@@ -1,0 +1,150 @@
+"""The bodies of OpenAI's API that this server takes, and the requests a replica gets for them.
+
+A field that is taken is obeyed; one that cannot be is refused, by name. Source: the OpenAI API reference, "Chat
+completions" and "Completions"; top_k and repetition_penalty as vLLM and SGLang spell them.
+"""
+
+import hashlib
+import secrets
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from swarmeval.requests import Message, Request, Sampling
+from swarmeval.serving.errors import BadRequest
+from swarmeval.settings.run_config import RunConfig
+
+MOST_CHOICES = 128
+Prompt = tuple[tuple[Message, ...], str | None]  # a chat, or raw text
+Off = Annotated[float, Field(ge=0, le=0)]  # what this server does not do, at the value that says so
+Never = Literal[False] | None
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class StreamOptions(_Form):
+    include_usage: bool = False
+    continuous_usage_stats: bool = False  # as vLLM spells it: with each chunk, of the choice so far
+
+
+class TextPart(_Form):
+    type: Literal["text"]
+    text: str
+
+
+class Turn(_Form):
+    """One message; the parts of its content can be text only."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
+    name: str | None = None
+
+    def message(self) -> Message:
+        content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return Message("system" if self.role == "developer" else self.role, content)
+
+
+class Wanted(_Form):
+    """What both endpoints take."""
+
+    model: str
+    n: int = Field(1, ge=1, le=MOST_CHOICES)
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    temperature: float | None = Field(None, ge=0, le=10)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=-1)  # -1 and 0: no limit
+    repetition_penalty: float | None = Field(None, gt=0, le=10)
+    max_tokens: int | None = Field(None, ge=1)
+    presence_penalty: Off | None = None
+    frequency_penalty: Off | None = None
+    logit_bias: dict[str, Off] | None = None
+    user: str | None = None  # of the client's own books, as metadata
+    metadata: dict[str, str] | None = None
+
+    def sampling(self, config: RunConfig) -> Sampling:
+        """How tokens are chosen; what the body leaves out is as the server was started."""
+        most = self.most_tokens() or config.max_new_tokens
+        if most > config.max_new_tokens:
+            raise BadRequest(f"max_tokens is {most}; this server answers with {config.max_new_tokens} at most "
+                             "(max_new_tokens)", "max_tokens")  # fmt: skip
+        temperature = config.temperature if self.temperature is None else self.temperature
+        top_k = config.top_k if self.top_k is None else max(0, self.top_k)
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return Sampling(
+            max_new_tokens=most,
+            do_sample=temperature > 0 and (config.do_sample or self.temperature is not None),
+            temperature=temperature or 1.0,
+            top_p=config.top_p if self.top_p is None else self.top_p,
+            top_k=top_k,
+            repetition_penalty=(
+                config.repetition_penalty if self.repetition_penalty is None else self.repetition_penalty
+            ),
+            stop=tuple(stop for stop in stops if stop),
+        )
+
+    def most_tokens(self) -> int | None:
+        return self.max_tokens
+
+    def with_usage(self) -> bool:
+        """Whether a stream ends with the tokens it took."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def with_usage_so_far(self) -> bool:
+        """Whether each chunk tells as well; as in vLLM, only where the end does."""
+        return self.with_usage() and self.stream_options is not None and self.stream_options.continuous_usage_stats
+
+
+class ChatForm(Wanted):
+    """POST /v1/chat/completions."""
+
+    messages: list[Turn] = Field(min_length=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    logprobs: Never = None
+    store: Never = None
+
+    def most_tokens(self) -> int | None:
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+
+class CompletionForm(Wanted):
+    """POST /v1/completions."""
+
+    prompt: str | list[str]
+    echo: Never = None
+    suffix: None = None
+    logprobs: None = None
+    best_of: Literal[1] | None = None
+
+
+def requests_of(form: ChatForm | CompletionForm, config: RunConfig, call_id: str) -> list[Request]:
+    """A request per choice, in the order of their index: all `n` of the first prompt, then of the next.
+
+    Raises BadRequest.
+    """
+    sampling = form.sampling(config)
+    seed = secrets.randbits(63) if form.seed is None else form.seed
+    if isinstance(form, ChatForm):
+        prompts: list[Prompt] = [(tuple(turn.message() for turn in form.messages), None)]
+    else:
+        texts = [form.prompt] if isinstance(form.prompt, str) else form.prompt
+        if not texts:
+            raise BadRequest("prompt is empty; give a text or a list of texts", "prompt")
+        prompts = [((), text) for text in texts]
+    if len(prompts) * form.n > MOST_CHOICES:
+        raise BadRequest(f"these are {len(prompts) * form.n} choices; a request may have {MOST_CHOICES}", "n")
+    return [
+        Request(f"{call_id}/{index}", seed_of(seed, index), sampling, messages, text, form.stream)
+        for index, (messages, text) in enumerate(prompt for prompt in prompts for _ in range(form.n))
+    ]
+
+
+def seed_of(seed: int, index: int) -> int:
+    """The seed of one choice, 64 bits: the first has the client's own, the others a hash of it and their index."""
+    if index == 0:
+        return seed % 2**64
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=8).digest(), "big")

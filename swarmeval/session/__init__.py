@@ -1,0 +1,1 @@
+"""One run or score session, from the first check to the last file."""

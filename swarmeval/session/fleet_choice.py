@@ -1,0 +1,136 @@
+"""Which fleet answers: what the setting names, checked before anything is made."""
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import model_loader
+from gpu_monitor import list_devices, visible_here
+from swarmeval.errors import ConfigError, DeviceError
+from swarmeval.monitor.tracing.export import Tracer
+from swarmeval.runs.prompts import usual_sampling
+from swarmeval.settings.load_levels import TESTGEN
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.workers import vllm_support
+from swarmeval.workers.devices import DeviceSpec, choose_devices
+from swarmeval.workers.local import LocalFleet
+from swarmeval.workers.protocol import Fleet
+from swarmeval.workers.replica_spec import ReplicaSpec, Script, TraceSpec, read_script
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A fleet that can be made."""
+
+    model: str  # as files name it
+    here: tuple[DeviceSpec, ...]  # its devices on this machine, which are watched
+    make: Callable[[Tracer | None], Fleet]
+    facts: Callable[[], Mapping[str, object]] = dict  # what the manifest says of it, so far
+
+
+def choose(config: RunConfig) -> Chosen:
+    """What answers this run. Raises ConfigError, DeviceError, ModelUnavailable."""
+    return {"local": _local, "vllm": _local, "ray": _ray, "endpoint": _endpoint}[config.fleet](config)
+
+
+def _local(config: RunConfig) -> Chosen:
+    """A worker process per device of this machine."""
+    if config.fleet == "vllm":
+        vllm_support.check(config.device, config.load_in_4bit)
+    gpus = visible_here(list_devices()) if config.device == "cuda" else ()
+    devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
+    scripted, script = config.engine == "scripted", _script(config)
+    model = "scripted" if scripted else model_loader.locate(config.model_id, code=config.trust_remote_code)
+
+    def make(tracer: Tracer | None) -> Fleet:
+        specs = [
+            replica(
+                config,
+                model,
+                device.name if scripted else device.torch_device,
+                TraceSpec(str(tracer.folder), device.name, tracer.session, tracer.origin_ns) if tracer else None,
+                script,
+            )
+            for device in devices
+        ]
+        return LocalFleet(devices, specs, config.worker_timeout_s, config.load_timeout_s)
+
+    return Chosen("scripted" if scripted else config.model_id, devices, make)
+
+
+def _endpoint(config: RunConfig) -> Chosen:
+    """A worker per server; none of its devices is this machine's to watch."""
+    from swarmeval.workers.endpoint.body import Asking
+    from swarmeval.workers.endpoint.client import key_from
+    from swarmeval.workers.endpoint.fleet import EndpointFleet  # brings an HTTP client along
+    from swarmeval.workers.endpoint.life import Orders
+    from swarmeval.workers.endpoint.probe import Mode
+
+    key = key_from(config.endpoint_key_env, os.environ, "endpoint_key_env" in config.model_fields_set)
+    modes: tuple[Mode, ...] = ("chat", "completion") if config.prompt_mode == "auto" else (config.prompt_mode,)
+    orders = Orders(
+        asking=Asking(config.model_id, config.endpoint_dialect, config.endpoint_body),
+        key=key,
+        modes={mode: usual_sampling(config, mode) for mode in modes},
+        concurrency=config.endpoint_concurrency,
+        silence_s=config.endpoint_timeout_s,
+        patience_s=config.worker_timeout_s,
+        start_s=config.load_timeout_s,
+        together=config.endpoint_samples == "auto",
+        once=config.benchmark == TESTGEN,
+    )
+    return Chosen(config.model_id, (), lambda _: EndpointFleet(config.endpoints, orders))
+
+
+def _ray(config: RunConfig) -> Chosen:
+    """An actor per device of every node of a Ray cluster, each of them looked at now."""
+    from swarmeval.workers.ray import nodes
+    from swarmeval.workers.ray.cluster import Cluster
+    from swarmeval.workers.ray.fleet import RayFleet
+
+    script = _script(config)
+    cluster = Cluster.join(config.ray_address, os.environ)
+    ours = {"python": platform.python_version(), **{name: metadata.version(name) for name in nodes.needed(config)}}
+    fleet = RayFleet(cluster, config, ours, lambda model, device: replica(config, model, device, script=script))
+    try:
+        fleet.gather()
+    except DeviceError:
+        cluster.leave()
+        raise
+    model = "scripted" if config.engine == "scripted" else config.model_id
+    return Chosen(model, (), lambda tracer: fleet, lambda: {"nodes": fleet.nodes})
+
+
+def _script(config: RunConfig) -> Script:
+    """What a scripted replica shall do, in the JSON file that model_id names, if it does. Raises ConfigError."""
+    path = Path(config.model_id)
+    if path.suffix != ".json":
+        return Script()
+    if config.engine != "scripted" and path.is_file():
+        raise ConfigError(f"model_id is {config.model_id!r}, a script for dry runs; set engine: scripted with it")
+    return read_script(path) if config.engine == "scripted" else Script()
+
+
+def replica(
+    config: RunConfig, model: str, device: str, trace: TraceSpec | None = None, script: Script | None = None
+) -> ReplicaSpec:
+    """What a worker is told to load, `device` as it sees it."""
+    return ReplicaSpec(
+        engine="vllm" if config.fleet == "vllm" else config.engine,
+        model=model,
+        device=device,
+        load_in_4bit=config.load_in_4bit,
+        cpu_kernel=config.cpu_kernel,
+        native_kernels=config.native_kernels,
+        cuda_graphs=config.cuda_graphs,
+        data_parallel=config.use_data_parallelism,
+        rows=None if config.engine_rows == "auto" else config.engine_rows,
+        max_new_tokens=config.max_new_tokens,
+        trust_remote_code=config.trust_remote_code,
+        neighbours=config.cpu_workers if config.device == "cpu" else 1,
+        script=script or Script(),
+        trace=trace,
+    )

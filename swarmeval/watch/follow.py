@@ -1,0 +1,133 @@
+"""Follows the journal of a run as it grows: each look reads only what is new, and keeps counts, never replies.
+
+Memory does not grow with the number of jobs. Writes nothing, and may read beside any number of other readers.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from swarmeval.records import Outcome, parse_job_id
+from swarmeval.runs.journal import NAME
+from swarmeval.watch.histogram import LogHistogram
+from swarmeval.watch.outcome_grid import OutcomeGrid
+
+MOST_BYTES = 8 << 20  # of one look: a long journal is caught up with in several, and the screen says how far
+
+
+class _Session(msgspec.Struct):
+    started_at: float
+
+
+class _Completion(msgspec.Struct):  # the parts that are counted; the reply is passed over, not decoded
+    job_id: str
+    device: str = ""
+    output_tokens: int = 0
+    ttft_s: float = 0.0
+    latency_s: float = 0.0
+
+
+class _Failure(msgspec.Struct):
+    job_id: str
+
+
+class _Verdict(msgspec.Struct):
+    job_id: str
+    outcome: Outcome
+
+
+class _Line(msgspec.Struct):
+    session: _Session | None = None
+    completion: _Completion | None = None
+    failure: _Failure | None = None
+    verdict: _Verdict | None = None
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+@dataclass
+class Tally:
+    """What the journal says so far."""
+
+    grid: OutcomeGrid = field(default_factory=OutcomeGrid)
+    latency: LogHistogram = field(default_factory=LogHistogram)
+    ttft: LogHistogram = field(default_factory=LogHistogram)
+    tokens: dict[str, int] = field(default_factory=dict)  # output tokens of each device in this session
+    unreadable: int = 0  # lines that are none of a journal
+    read: int = 0  # bytes of whole lines
+    size: int = 0  # bytes there were at the last look
+
+    def add(self, line: bytes) -> None:
+        """Count one line."""
+        try:
+            entry = _decoder.decode(line)
+            if entry.session is not None:
+                self.tokens.clear()
+            elif entry.completion is not None:
+                self._add_completion(entry.completion)
+            elif entry.failure is not None:
+                self.grid.answer(parse_job_id(entry.failure.job_id), failed=True)
+            elif entry.verdict is not None:
+                self.grid.verdict(parse_job_id(entry.verdict.job_id), entry.verdict.outcome)
+        except (ValueError, RecursionError):  # not JSON, not such a line, or no job_id
+            self.unreadable += 1
+
+    def _add_completion(self, completion: _Completion) -> None:
+        self.grid.answer(parse_job_id(completion.job_id), failed=False)
+        self.tokens[completion.device] = self.tokens.get(completion.device, 0) + completion.output_tokens
+        if completion.latency_s > 0:  # replies made elsewhere have none
+            self.latency.add(completion.latency_s)
+            self.ttft.add(completion.ttft_s)
+
+
+class Follower:
+    """Reads one run's journal from look to look, and begins anew when another run takes its place."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._path = folder / NAME
+        self._of: tuple[str, int] | None = None  # run id and inode
+        self.behind = False  # whether there was more than the last look took in
+        self.tally = Tally()
+        self.behind = False  # whether there was more than the last look took in
+
+    def look(self, run_id: str, agents: Sequence[int] = ()) -> int:
+        """Take in what was added, up to MOST_BYTES; gives the bytes read. Raises OSError, but not without a file.
+
+        `agents` are the run's, in their order, as far as its manifest is there already.
+        """
+        self.behind = False
+        try:
+            with self._path.open("rb") as file:
+                about = os.fstat(file.fileno())
+                if self._of != (run_id, about.st_ino) or about.st_size < self.tally.read:
+                    self._of, self.tally = (run_id, about.st_ino), Tally(OutcomeGrid(agents))
+                self.tally.size = about.st_size
+                if about.st_size == self.tally.read:
+                    return 0
+                file.seek(self.tally.read)
+                data = file.read(MOST_BYTES)
+                if not data.endswith(b"\n"):
+                    data += file.readline()
+                self.behind = file.tell() < about.st_size
+        except FileNotFoundError:
+            self._of, self.tally = None, Tally()
+            return 0
+        self.behind = self.tally.read + len(data) < about.st_size
+        whole = data.rfind(b"\n") + 1  # what follows is half a line: it is read again when it has its end
+        for line in data[: max(0, whole - 1)].split(b"\n") if whole else ():
+            self.tally.add(line)
+        self.tally.read += whole
+        return len(data)
+
+    def catch_up(self, run_id: str, agents: Sequence[int] = ()) -> None:
+        """Take in all there is now. Raises OSError."""
+        self.look(run_id, agents)
+        end, before = self.tally.size, -1
+        while before < self.tally.read < end:
+            before = self.tally.read
+            self.look(run_id, agents)

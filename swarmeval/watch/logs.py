@@ -1,0 +1,81 @@
+"""Where log lines go: run.log, rotated, and the screen when the user asked for more."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from swarmeval.files import cannot_write
+from swarmeval.secrets import scrub
+
+NAME = "run.log"
+LOGGER = "swarmeval"
+MAX_BYTES, KEPT = 10 << 20, 5
+
+
+class _Scrubbed(logging.Formatter):
+    """Lines without secrets, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return scrub(super().format(record))
+
+
+class _ToFile(RotatingFileHandler):
+    """A log that cannot be written, on a full disk, says nothing and ends nothing."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
+        pass
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
+class _ToPeople(logging.Handler):
+    """Hands formatted lines to whoever draws the screen, so that they do not tear a progress bar."""
+
+    def __init__(self, show: Callable[[str], None], level: int) -> None:
+        super().__init__(level)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._show(self.format(record))
+
+
+@contextmanager
+def logged(folder: Path, max_bytes: int = MAX_BYTES) -> Iterator[None]:
+    """Log to run.log in this folder while the block runs; what is full becomes run.log.1, the oldest goes.
+
+    Raises OutputError.
+    """
+    try:
+        handler = _ToFile(folder / NAME, maxBytes=max_bytes, backupCount=KEPT, encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(folder / NAME, error) from None
+    handler.setFormatter(_Scrubbed("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    with _attached(handler):
+        yield
+
+
+@contextmanager
+def shown(show: Callable[[str], None], verbose: bool) -> Iterator[None]:
+    """Show warnings to people while the block runs; with `verbose` everything, the workers' words included."""
+    handler = _ToPeople(show, logging.INFO if verbose else logging.WARNING)
+    handler.setFormatter(_Scrubbed("%(message)s"))
+    with _attached(handler):
+        yield
+
+
+@contextmanager
+def _attached(handler: logging.Handler) -> Iterator[None]:
+    logger = logging.getLogger(LOGGER)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

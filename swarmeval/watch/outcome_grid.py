@@ -1,0 +1,137 @@
+"""What became of the answers of each agent to each task: a few bytes for each pair, none for each job.
+
+Fed entry by entry from a journal that somebody else reads. Knows no file and no colour.
+"""
+
+import re
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from swarmeval.records import NOT_GENERATED, Job, Outcome
+
+WORDS = (*(str(outcome) for outcome in Outcome), NOT_GENERATED)
+CODES = {word: code for code, word in enumerate(WORDS, start=1)}  # 0: no verdict yet
+DIGITS = re.compile(r"([0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The answers of an agent to a task, or of some agents to some tasks, as one."""
+
+    answered: int = 0  # completions and failures of round 0
+    judged: int = 0  # verdicts of round 0
+    passed: int = 0
+    word: str = ""  # the last outcome, NOT_GENERATED for a failure; "" where nothing is known
+    mixed: bool = False  # whether outcomes differ
+    repaired: bool = False  # whether a later round passed what round 0 did not
+
+
+class _Column:
+    """One task: its agents' counts, in the order in which agents were first seen."""
+
+    __slots__ = ("answered", "flags", "judged", "passed", "words")
+
+    def __init__(self) -> None:
+        self.answered, self.judged, self.passed = array("I"), array("I"), array("I")
+        self.words, self.flags = bytearray(), bytearray()  # flags: 1 mixed, 2 repaired
+
+    def reach(self, row: int) -> None:
+        missing = row + 1 - len(self.words)
+        if missing > 0:
+            for counts in (self.answered, self.judged, self.passed):
+                counts.frombytes(bytes(missing * counts.itemsize))
+            self.words.extend(bytes(missing))
+            self.flags.extend(bytes(missing))
+
+
+class OutcomeGrid:
+    """Agents x tasks, growing as both are met. Rows are numbered: those of `agents` first, in their order.
+
+    One thread may add while another reads: what is read is then of one moment or the next.
+    """
+
+    def __init__(self, agents: Sequence[int] = ()) -> None:
+        self._rows = {agent_id: row for row, agent_id in enumerate(agents)}
+        self._columns: dict[str, _Column] = {}
+        self._sorted: list[str] = []
+
+    def answer(self, job: Job, failed: bool) -> None:
+        """Count a completion or a failure."""
+        if job.round == 0:
+            column, row = self._place(job)
+            column.answered[row] += 1
+            if failed:
+                self._say(column, row, CODES[NOT_GENERATED])
+
+    def verdict(self, job: Job, outcome: str) -> None:
+        """Count a verdict; those of repairs change no count, as they change no score."""
+        column, row = self._place(job)
+        passed = outcome == Outcome.PASSED
+        if job.round > 0:
+            column.flags[row] |= 2 if passed else 0
+            return
+        column.judged[row] += 1
+        column.passed[row] += passed
+        self._say(column, row, CODES[outcome])
+
+    def cell(self, row: int, task_id: str) -> Cell:
+        """What one agent's answers to one task came to; an empty Cell where there is none."""
+        column = self._columns.get(task_id)
+        if column is None or row >= len(column.words):
+            return Cell()
+        code, flags = column.words[row], column.flags[row]
+        word = WORDS[code - 1] if code else ""
+        counts = column.answered[row], column.judged[row], column.passed[row]
+        return Cell(*counts, word, bool(flags & 1), bool(flags & 2))
+
+    def block(self, rows: slice, tasks: Sequence[str]) -> Cell:
+        """Some agents and some tasks as one: counts, and a word where there is any."""
+        answered = judged = passed = code = 0
+        for column in filter(None, map(self._columns.get, tasks)):
+            answered += sum(column.answered[rows])
+            judged += sum(column.judged[rows])
+            passed += sum(column.passed[rows])
+            code = code or max(column.words[rows], default=0)
+        return Cell(answered, judged, passed, WORDS[code - 1] if code else "")
+
+    def outcomes(self, rows: slice, tasks: Sequence[str]) -> dict[str, int]:
+        """How many cells of a block came to each outcome last, the most frequent first."""
+        words = b"".join(column.words[rows] for column in filter(None, map(self._columns.get, tasks)))
+        counts = {word: words.count(code) for word, code in CODES.items()}
+        return {word: counts[word] for word in sorted(counts, key=counts.__getitem__, reverse=True) if counts[word]}
+
+    def agents(self) -> list[int]:
+        """The agents met or named so far; their places are their rows."""
+        return list(self._rows)
+
+    def tasks(self) -> list[str]:
+        """The tasks met so far, HumanEval/9 before HumanEval/10."""
+        if len(self._sorted) != len(self._columns):
+            self._sorted = sorted(self._columns, key=natural)
+        return self._sorted
+
+    def counts(self) -> list[tuple[int, int]]:
+        """(verdicts, passed) of round 0, of each task that has any."""
+        sums = ((sum(column.judged), sum(column.passed)) for column in list(self._columns.values()))
+        return [(judged, passed) for judged, passed in sums if judged]
+
+    def _place(self, job: Job) -> tuple[_Column, int]:
+        row = self._rows.setdefault(job.agent_id, len(self._rows))
+        column = self._columns.get(job.task_id)
+        if column is None:
+            column = self._columns[job.task_id] = _Column()
+        column.reach(row)
+        return column, row
+
+    def _say(self, column: _Column, row: int, code: int) -> None:
+        if column.words[row] not in (0, code):
+            column.flags[row] |= 1
+        column.words[row] = code
+
+
+def natural(task_id: str) -> list[tuple[int, str]]:
+    """A key that sorts numbers by their size, however long: T/2 before T/10."""
+    parts = DIGITS.split(task_id)
+    parts[1::2] = [digits.lstrip("0") for digits in parts[1::2]]
+    return [(len(part) if place % 2 else 0, part) for place, part in enumerate(parts)]

@@ -1,0 +1,250 @@
+"""The progress of a run where people look: a bar on a terminal, a plain line every 30 s elsewhere.
+
+While somebody else draws on the terminal nothing is written there; what is to be read is kept until it is free again.
+Knows Status and a text stream, nothing of the run itself. A stream that breaks is given up, never raised:
+losing the terminal must not lose the run.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Protocol, Self, TextIO
+
+from swarmeval.records import Status
+
+LINE_EVERY_S = 30.0
+MOST_KEPT = 1000  # notes kept while the terminal is somebody else's; all are in run.log
+DRAW_EVERY_S = 0.1  # a scripted run may report thousands of times a second
+
+log = logging.getLogger("swarmeval")
+
+
+class _View(Protocol):
+    def show(self, status: Status) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+    def leave(self) -> None: ...  # a stream that is broken, as it was before
+
+
+class Tenant(Protocol):
+    """Who has the terminal to himself for a while: the dashboard."""
+
+    def holds(self) -> bool: ...  # for good once it does not
+
+    def close(self) -> None: ...  # give the terminal back now
+
+
+class Progress:
+    """Shows each Status it is given; a rich bar on a terminal, plain lines elsewhere (default: stderr).
+
+    While the `tenant` holds the terminal, it shows nothing.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        tenant: Tenant | None = None,
+    ) -> None:
+        stream = stream or sys.stderr
+        view: _View = _Bar(total, stream, clock) if can_draw(stream) else _Lines(stream, clock)
+        self._view: _View = view if tenant is None else _Behind(tenant, view)
+        self._closed = False
+
+    def update(self, status: Status) -> None:
+        self._guarded(lambda: self._view.show(status))
+
+    def note(self, text: str) -> None:
+        """Print a line that stays, above the bar and without tearing it."""
+        self._guarded(lambda: self._view.note(text))
+
+    def close(self) -> None:
+        """Show the last status for good and give the terminal back. Idempotent; nothing is shown after it."""
+        self._guarded(self._view.close)
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _guarded(self, draw: Callable[[], None]) -> None:
+        if self._closed:
+            return
+        try:
+            draw()
+        except (OSError, ValueError) as error:  # ValueError: the stream was closed under us
+            self._closed = True
+            self._view.leave()
+            log.warning("progress is shown no more: %s", error)
+
+
+class _Lines:
+    """A line for the first status, one every 30 s, and one for the last."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._began = clock()
+        self._due = self._began
+        self._unshown: Status | None = None
+
+    def show(self, status: Status) -> None:
+        self._unshown = status
+        if self._clock() >= self._due:
+            self._due = self._clock() + LINE_EVERY_S
+            self._print(status)
+
+    def note(self, text: str) -> None:
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        if self._unshown is not None:
+            self._print(self._unshown)
+
+    def leave(self) -> None:
+        pass
+
+    def _print(self, status: Status) -> None:
+        self._unshown = None
+        elapsed = hms(self._clock() - self._began)
+        self.note(f"[{elapsed}] {status.phase} {done(status)}/{status.total_jobs} jobs{_details(status)}")
+
+
+class _Bar:
+    """A rich bar, drawn when a status comes: no thread of its own to wake beside the engine."""
+
+    def __init__(self, total: int, stream: TextIO, clock: Callable[[], float]) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        ours = stream is sys.stderr  # then what others print stands above the bar
+        self._clock = clock
+        self._due = clock()
+        self._console = Console(file=stream, force_terminal=True)
+        self._rich: Any = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[details]}", markup=False),
+            console=self._console,
+            auto_refresh=False,
+            expand=True,
+            redirect_stdout=ours and sys.stdout.isatty(),  # only what goes to a screen, never into a file or pipe
+            redirect_stderr=ours,
+        )
+        self._task = self._rich.add_task("starting", total=total, details=f"0/{total}")
+        self._started = False
+        self._streams = sys.stdout, sys.stderr
+
+    def show(self, status: Status) -> None:
+        if not self._started:
+            self._started = True
+            self._rich.start()
+            self._console.show_cursor(True)  # a coordinator killed outright must not leave a terminal without one
+        details = f"{done(status)}/{status.total_jobs}{_details(status)}"
+        self._rich.update(
+            self._task,
+            description=status.phase,
+            total=status.total_jobs,
+            completed=done(status),
+            details=details,
+        )
+        if self._clock() >= self._due:
+            self._due = self._clock() + DRAW_EVERY_S
+            self._rich.refresh()
+
+    def note(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        if self._started:
+            self._rich.stop()  # draws once more
+
+    def leave(self) -> None:
+        """Rich leaves its own streams behind where it cannot draw its last."""
+        sys.stdout, sys.stderr = self._streams
+
+
+class _Behind:
+    """Another view that waits until the tenant has left the terminal."""
+
+    def __init__(self, tenant: Tenant, view: _View) -> None:
+        self._tenant = tenant
+        self._view = view
+        self._notes: deque[str] = deque(maxlen=MOST_KEPT)
+        self._unshown: Status | None = None
+
+    def show(self, status: Status) -> None:
+        self._unshown = status
+        if not self._tenant.holds():
+            self._catch_up()
+
+    def note(self, text: str) -> None:
+        self._notes.append(text)
+        if not self._tenant.holds():
+            self._catch_up()
+
+    def close(self) -> None:
+        self._tenant.close()
+        self._catch_up()
+        self._view.close()
+
+    def leave(self) -> None:
+        self._view.leave()
+
+    def _catch_up(self) -> None:
+        while self._notes:
+            self._view.note(self._notes.popleft())
+        if self._unshown is not None:
+            self._view.show(self._unshown)
+            self._unshown = None
+
+
+def done(status: Status) -> int:
+    """How many jobs the phase at hand is done with."""
+    return status.judged + status.failures if status.phase == "judging" else status.done_jobs
+
+
+def hms(seconds: float) -> str:
+    """A duration as hours:minutes:seconds."""
+    minutes, second = divmod(int(seconds), 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{second:02}"
+
+
+def failures(status: Status) -> str:
+    """How many jobs got no completion, in words."""
+    return f"{status.failures} failure{'' if status.failures == 1 else 's'}"
+
+
+def _details(status: Status) -> str:
+    """What is known beside the count, each after two spaces; what is not known yet is left out."""
+    parts = [
+        None if status.jobs_per_s is None else f"{status.jobs_per_s:.{1 if status.jobs_per_s >= 1 else 3}f} jobs/s",
+        None if status.tokens_per_s is None else f"{status.tokens_per_s:.0f} tokens/s",
+        None if status.eta_s is None else f"eta {hms(status.eta_s)}",
+        None if status.pass_at_1 is None else f"pass@1 {status.pass_at_1:.1%}",
+        failures(status),
+    ]
+    return "".join(f"  {part}" for part in parts if part is not None)
+
+
+def can_draw(stream: TextIO) -> bool:
+    return stream.isatty() and not is_dumb()
+
+
+def is_dumb() -> bool:
+    """Whether the terminal, if there is one, knows no more than lines."""
+    return os.environ.get("TERM", "") in ("", "dumb", "unknown")

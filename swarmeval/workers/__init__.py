@@ -1,0 +1,1 @@
+"""Worker processes and fleets: one link, one wire format."""

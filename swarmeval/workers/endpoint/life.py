@@ -1,0 +1,259 @@
+"""One life of an endpoint's worker: its slots, the tries of each request, and what ends it.
+
+A request whose answer breaks off is asked again; it is given up only where the server is seen to be well. A server
+that answers nothing for long ends the life, and costs a request nothing that it was not answering.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+
+from swarmeval.errors import WorkerDied, WorkerGone
+from swarmeval.requests import Answer, Progress, Refusal, Reply, Request, Sampling
+from swarmeval.workers.endpoint.backoff import BACKOFF_S, Brake
+from swarmeval.workers.endpoint.body import Asking, body, path
+from swarmeval.workers.endpoint.client import Client, Key
+from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused
+from swarmeval.workers.endpoint.probe import Found, Mode, explained, try_out
+from swarmeval.workers.endpoint.stream import AnswerSoFar, StreamReader
+from swarmeval.workers.pending import Asked
+from swarmeval.workers.wire import Answers, Cancel, Dropped, Submit
+
+TRIES = 4  # of a request whose answers break off while the server answers others
+FATAL = (401, 402, 403, 404)  # what no other request would fare better with
+
+log = logging.getLogger("swarmeval.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What all endpoints of a run are told."""
+
+    asking: Asking
+    key: Key
+    modes: Mapping[Mode, Sampling]  # to be tried, in this order, and what requests are then like, by and large
+    concurrency: int
+    silence_s: float
+    patience_s: float  # how long a server may be in trouble
+    start_s: float
+    together: bool  # several answers to one prompt by one request
+    backoff_s: tuple[float, float] = BACKOFF_S
+    once: bool = False  # who measures a server asks once, and is told what failed and why, whatever it is
+
+
+class Life:
+    """From a start of a worker to its end."""
+
+    def __init__(self, where: str, client: Client, orders: Orders, brake: Brake, found: Found) -> None:
+        self._where = where
+        self._client = client
+        self._orders = orders
+        self._brake = brake
+        self._found = found
+        self.asked = Asked(self._begin)
+        self._slots = asyncio.Semaphore(orders.concurrency)
+        self._looking = asyncio.Lock()
+        self._together = orders.together
+        self._tasks: dict[asyncio.Task[None], tuple[Request, ...]] = {}
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._reading: set[StreamReader] = set()
+        self._broken: set[str] = set()  # jobs whose answers broke off
+        self._tokens = 0  # of what is answered
+        self._draining = False
+        self._error: Exception | None = None  # why no life of this worker can go on
+
+    async def answers(self, requests: Sequence[Request]) -> AsyncGenerator[Answer, None]:
+        asked = {request.job_id for request in requests}
+        try:
+            async for answer in self.asked.answers(requests):
+                yield answer
+        except WorkerDied as death:
+            if self._error is not None:
+                raise self._error from None
+            # A server that cannot be reached has not been given them, unless one of them is what it fell over.
+            raise (death if self._broken & asked else WorkerGone(str(death))) from None
+        finally:
+            for task, group in list(self._tasks.items()):
+                if any(request.job_id in asked for request in group):
+                    task.cancel()
+
+    def progress(self) -> Progress:
+        pieces = sum(answer.pieces for reader in self._reading for answer in reader.answers)
+        return Progress(
+            rows_in_use=sum(len(reader.answers) for reader in self._reading),
+            waiting=sum(len(self._tasks[task]) for task in self._waiting if task in self._tasks),
+            output_tokens=self._tokens + pieces,
+        )
+
+    def drain(self) -> None:
+        self._draining = True
+        for task in list(self._waiting):
+            self._drop(task)
+
+    async def close(self) -> None:
+        self._die(WorkerDied(f"{self._where}: was stopped"))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.close()
+
+    def _begin(self, submit: Submit | Cancel) -> None:
+        if isinstance(submit, Cancel):
+            return  # answers() ends what it asked
+        submitted = time.perf_counter()
+        groups: dict[object, list[Request]] = {}
+        for request in submit.requests:
+            alike = (request.messages, request.text, request.sampling) if self._together else request.job_id
+            groups.setdefault(alike, []).append(request)
+        most = self._orders.concurrency  # what begins together cannot be drained apart
+        for group in groups.values():
+            for start in range(0, len(group), most):
+                self._spawn(tuple(group[start : start + most]), submitted)
+
+    def _spawn(self, group: tuple[Request, ...], submitted: float) -> None:
+        task = asyncio.create_task(self._answer(group, submitted))
+        self._tasks[task] = group
+        self._waiting.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        self._waiting.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            assert isinstance(error, Exception)
+            if not isinstance(error, WorkerDied):
+                self._error = self._error or error  # of the user's, or a fault of ours: it is raised where answers are
+            self._die(error if isinstance(error, WorkerDied) else WorkerDied(f"{self._where}: {error}"))
+
+    def _die(self, death: WorkerDied) -> None:
+        self.asked.die(death)
+        for task in list(self._tasks):
+            task.cancel()
+
+    def _drop(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        self.asked.hear(Dropped(tuple(request.job_id for request in self._tasks.pop(task, ()))))
+
+    async def _answer(self, group: tuple[Request, ...], submitted: float) -> None:
+        """Have requests that differ in their seeds answered. Raises WorkerDied, ConfigError."""
+        me = asyncio.current_task()
+        assert me is not None
+        tries, answers_before = 0, self._brake.answers
+        while True:
+            await self._brake.wait()
+            async with self._slots:
+                if self._brake.left_s() > 0:
+                    continue  # a pause began while this waited for its slot
+                self._waiting.discard(me)
+                try:
+                    answered, fault = await self._ask(group, submitted)
+                except ServerRefused as refused:
+                    self._refuse(group, submitted, refused)
+                    return
+            self.asked.hear(Answers(tuple(answered)))
+            have = {answer.job_id for answer in answered}
+            group = self._tasks[me] = tuple(request for request in group if request.job_id not in have)
+            if group and self._draining:
+                self._drop(me)
+            elif group and fault is None:  # it takes one answer from a request
+                self._apart(group, submitted)
+            elif group and fault is not None and self._orders.once:
+                self._give_up(group, fault)
+            elif group and fault is not None:
+                self._waiting.add(me)
+                tries += fault.kind == "cut"
+                if not await self._given_up(group, fault, tries, answers_before):
+                    continue
+            return
+
+    async def _ask(self, group: Sequence[Request], submitted: float) -> tuple[list[Answer], ServerFault | None]:
+        """The answers that became whole, and what happened to the others. Raises ServerRefused."""
+        first, sent = group[0], time.perf_counter()
+        reader = StreamReader(len(group), first.sampling.stop)
+        fault = None
+        self._reading.add(reader)
+        try:
+            await self._client.ask(path(first), body(self._orders.asking, group), reader)
+        except ServerFault as error:
+            fault = error
+        finally:
+            self._reading.discard(reader)
+        reader.count()
+        answered = [
+            self._whole(request, answer, reader.prompt_tokens, submitted, sent)
+            for request, answer in zip(group, reader.answers, strict=True)
+            if answer.finish is not None
+        ]
+        if answered:
+            self._brake.answered()
+        return answered, fault
+
+    def _whole(
+        self, request: Request, answer: AnswerSoFar, prompt_tokens: int | None, submitted: float, sent: float
+    ) -> Answer:
+        assert answer.finish is not None
+        if self._client.key.hidden(answer.text) != answer.text:
+            return Refusal(request.job_id, "the answer holds the key, which must not be written down", retry=False)
+        tokens = answer.pieces if answer.tokens is None else answer.tokens
+        self._tokens += tokens
+        return Reply(
+            job_id=request.job_id,
+            text=answer.text,
+            prompt_tokens=prompt_tokens or 0,
+            output_tokens=tokens,
+            queue_s=sent - submitted,
+            ttft_s=(answer.first_at or sent) - submitted,
+            latency_s=(answer.last_at or sent) - submitted,
+            finish_reason=answer.finish,
+        )
+
+    def _refuse(self, group: tuple[Request, ...], submitted: float, refused: ServerRefused) -> None:
+        """Raises ConfigError when any other request would be refused as well."""
+        if refused.status in FATAL:
+            raise explained(self._client, refused)
+        if len(group) > 1:  # it may be their number that is refused
+            self._apart(group, submitted)
+            return
+        self.asked.hear(Answers((Refusal(group[0].job_id, f"{self._where}: {refused}", retry=False),)))
+
+    def _apart(self, group: tuple[Request, ...], submitted: float) -> None:
+        """From now on one answer by one request."""
+        if self._together:
+            log.warning("%s: gives one answer by one request, whatever endpoint_samples says", self._where)
+        self._together = False
+        for request in group:
+            self._spawn((request,), submitted)
+
+    async def _given_up(self, group: tuple[Request, ...], fault: ServerFault, tries: int, answers_before: int) -> bool:
+        """Whether these requests are; when not, wait until they may be tried again. Raises WorkerDied."""
+        if fault.kind == "cut":
+            self._broken.update(request.job_id for request in group)
+        if fault.kind == "busy" and self._reading:
+            self._brake.busy(fault.retry_after_s)
+        elif not self._brake.trouble(fault.kind != "cut", fault.retry_after_s):
+            raise WorkerDied(f"{self._where}: {fault}, and no answer for {self._orders.patience_s:g} s")
+        log.debug("%s: %s: %s", self._where, group[0].job_id, fault)
+        if tries >= TRIES and (self._brake.answers > answers_before or await self._is_well()):
+            self._give_up(group, fault)
+            return True
+        if fault.kind == "cut":
+            await asyncio.sleep(self._brake.backoff_s(tries - 1))
+        return False
+
+    def _give_up(self, group: tuple[Request, ...], fault: ServerFault) -> None:
+        refusals = [Refusal(request.job_id, f"{self._where}: {fault}", retry=True) for request in group]
+        self.asked.hear(Answers(tuple(refusals)))
+
+    async def _is_well(self) -> bool:
+        """Whether the server answers something that is sure to be no trouble."""
+        before = self._brake.answers
+        async with self._looking:
+            if self._brake.answers > before:
+                return True  # another has looked
+            with contextlib.suppress(ServerFault, ServerRefused):
+                mode = self._found.mode
+                await try_out(self._client, self._orders.asking, self._orders.modes[mode], mode)
+                self._brake.answered()
+                return True
+        return False

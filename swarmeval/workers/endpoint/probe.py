@@ -1,0 +1,147 @@
+"""Getting to know a server before it is given work: what it serves, how it is to be asked, whether it counts tokens."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from swarmeval.errors import ConfigError
+from swarmeval.requests import Message, Request, Sampling
+from swarmeval.workers.endpoint.body import Asking, body, path
+from swarmeval.workers.endpoint.client import Client
+from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused
+from swarmeval.workers.endpoint.stream import StreamReader
+
+PROBE_TOKENS = 16
+NAMED = 4  # models that an error names
+HELP = {  # by the field that a server names when it refuses
+    "top_k": "endpoint_dialect: plain sends no top_k and no repetition_penalty (and wants top_k: 0 and "
+    "repetition_penalty: 1.0)",
+    "max_tokens": "endpoint_dialect: openai sends max_completion_tokens",
+    "max_completion_tokens": "endpoint_dialect: plain sends max_tokens",
+}
+HELP |= {"repetition_penalty": HELP["top_k"], "repeat_penalty": HELP["top_k"]}
+LEFT_OUT = ("seed", "stream_options", "temperature", "top_p", "min_p", "repeat_last_n", "stop")
+
+Mode = Literal["chat", "completion"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a server told of itself."""
+
+    mode: Mode
+    counts: bool  # it says how many tokens an answer has
+    context_tokens: int = 0  # 0: it does not say
+    software: str = ""
+    version: str = ""
+    served: tuple[str, ...] = ()
+
+
+async def look(client: Client, asking: Asking, modes: Mapping[Mode, Sampling]) -> Found:
+    """Ask a server what it is, and for a few tokens in the first of these modes that it has.
+
+    Raises ServerFault, or ConfigError when the settings and the server do not fit.
+    """
+    found = await _listed(client, asking.model)
+    refused: ServerRefused | None = None
+    for mode, sampling in modes.items():
+        try:
+            counts = await try_out(client, asking, sampling, mode)
+        except ServerRefused as error:
+            refused = refused or error
+            if error.status in (401, 402, 403) or _field(error):
+                break
+            continue
+        return replace(found, mode=mode, counts=counts)
+    assert refused is not None
+    raise explained(client, refused)
+
+
+async def try_out(client: Client, asking: Asking, sampling: Sampling, mode: Mode) -> bool:
+    """Have a few tokens written; gives whether they were counted. Raises as Client.ask() does."""
+    few = Sampling(
+        max_new_tokens=PROBE_TOKENS, do_sample=sampling.do_sample, temperature=sampling.temperature,
+        top_p=sampling.top_p, top_k=sampling.top_k, repetition_penalty=sampling.repetition_penalty, stop=sampling.stop,
+    )  # fmt: skip
+    messages = (Message("user", "Say hello."),) if mode == "chat" else ()
+    request = Request("", 0, few, messages=messages, text=None if messages else "Hello,")
+    reader = StreamReader(1, ())
+    await client.ask(path(request), body(asking, [request]), reader)
+    reader.count()
+    return reader.answers[0].tokens is not None
+
+
+def explained(client: Client, refused: ServerRefused) -> ConfigError:
+    """Why no request can succeed, and what the user can do about it."""
+    variable, where = client.key.variable, client.url
+    if refused.status in (401, 403):
+        if client.key.value:
+            return ConfigError(f"{where}: does not accept the key in {variable} ({refused}); set another one there")
+        return ConfigError(f"{where}: wants a key ({refused}); set {variable}, or name its variable: endpoint_key_env")
+    if refused.status == 402:
+        return ConfigError(f"{where}: there is nothing left to spend ({refused}); mend that, the same command resumes")
+    if refused.status == 404:
+        return ConfigError(f"{where}: knows no such model or path ({refused}); mend model_id or endpoints")
+    field = _field(refused)
+    if field in HELP:
+        return ConfigError(f"{where}: refuses {field} ({refused}); {HELP[field]}")
+    if field:
+        return ConfigError(f"{where}: refuses {field} ({refused}); endpoint_body: {{{field}: null}} leaves it out")
+    return ConfigError(f"{where}: refuses to answer ({refused}); mend the settings or the server")
+
+
+def _field(refused: ServerRefused) -> str:
+    """The field that a server says it does not take; "" where it names none of ours."""
+    if refused.status not in (400, 422):
+        return ""
+    words = set("".join(letter if letter.isalnum() or letter == "_" else " " for letter in str(refused)).split())
+    return next((field for field in (*HELP, *LEFT_OUT) if field in words), "")
+
+
+async def _listed(client: Client, model: str) -> Found:
+    """What the list of models says, where there is one. Raises ConfigError, ServerFault."""
+    nothing = Found("chat", False)
+    try:
+        told = await client.look(f"{client.url}/models", with_key=True)
+    except ServerRefused as refused:
+        if refused.status in (401, 402, 403):
+            raise explained(client, refused) from None
+        return nothing
+    except ServerFault as fault:
+        if fault.kind == "unreachable":
+            raise
+        return nothing
+    rows = [row for row in (_get(told, "data") or []) if isinstance(_get(row, "id"), str)]
+    if not rows:
+        return nothing
+    served = tuple(row["id"] for row in rows)
+    if model not in served:
+        raise ConfigError(f"{client.url}: serves {_some(served, model)}, and not model_id {model!r}; name one of them")
+    row = rows[served.index(model)]
+    context, owner = row.get("max_model_len"), str(row.get("owned_by") or "")[:40]
+    version = await _version(client) if owner == "vllm" else ""
+    return replace(
+        nothing, context_tokens=context if isinstance(context, int) else 0, software=owner, version=version,
+        served=served[:NAMED],
+    )  # fmt: skip
+
+
+async def _version(client: Client) -> str:
+    parts = urlsplit(client.url)
+    try:
+        told = await client.look(f"{parts.scheme}://{parts.netloc}/version", with_key=False)
+    except (ServerFault, ServerRefused, ConfigError):
+        return ""
+    return str(_get(told, "version") or "")[:40]
+
+
+def _get(told: Any, key: str) -> Any:
+    return told.get(key) if isinstance(told, dict) else None
+
+
+def _some(served: tuple[str, ...], wanted: str) -> str:
+    near = difflib.get_close_matches(wanted, served, NAMED, cutoff=0.3) or list(served[:NAMED])
+    more = f" and {len(served) - len(near)} more" if len(served) > len(near) else ""
+    return ", ".join(repr(name[:80]) for name in near) + more

@@ -1,0 +1,117 @@
+"""What one life of a worker was asked and has not answered yet. Knows messages, and no way they travel."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+
+from swarmeval.errors import WorkerDied, WorkerGone
+from swarmeval.requests import Answer, Piece, Request
+from swarmeval.workers.wire import Answers, Cancel, Dropped, FromWorker, Pieces, Submit
+
+Inbox = asyncio.Queue[Answer | Piece | Dropped | WorkerDied]
+
+
+class Asked:
+    """Hands every answer to the batch that waits for it, and a death to all of them."""
+
+    def __init__(self, send: Callable[[Submit | Cancel], None]) -> None:
+        """`send` puts a message on its way and returns at once."""
+        self._send = send
+        self._inboxes: dict[str, Inbox] = {}  # by job id
+        self.death: WorkerDied | None = None
+        self._heard_at = 0.0
+
+    async def answers(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
+        """Ask, and yield what comes as it comes; ends early for what was dropped. Raises WorkerDied."""
+        async with aclosing(self.items(requests)) as items:
+            async for item in items:
+                if not isinstance(item, Piece):
+                    yield item
+
+    async def items(self, requests: Sequence[Request]) -> AsyncGenerator[Piece | Answer, None]:
+        """The same with the pieces of what is streamed. What nobody waits for any more is cancelled."""
+        if self.death is not None:
+            raise WorkerGone(str(self.death))
+        if not self._inboxes:
+            self.heard()
+        inbox: Inbox = asyncio.Queue()
+        unanswered = {request.job_id for request in requests}
+        self._inboxes.update((job_id, inbox) for job_id in unanswered)
+        self._send(Submit(tuple(requests)))
+        try:
+            while unanswered:
+                item = await inbox.get()
+                if isinstance(item, WorkerDied):
+                    raise item
+                if isinstance(item, Dropped):
+                    unanswered.difference_update(item.job_ids)
+                    continue
+                if not isinstance(item, Piece):
+                    unanswered.discard(item.job_id)
+                yield item
+        finally:
+            given_up = [job_id for job_id in unanswered if self._inboxes.pop(job_id, None) is not None]
+            if given_up and self.death is None:
+                self._send(Cancel(tuple(given_up)))
+
+    def heard(self) -> None:
+        """The worker gave a sign of life."""
+        self._heard_at = asyncio.get_running_loop().time()
+
+    def hear(self, message: FromWorker) -> None:
+        """Take a message of the worker; what is no answer is a sign of life only."""
+        self.heard()
+        match message:
+            case Answers(answers):
+                for answer in answers:
+                    if inbox := self._inboxes.pop(answer.job_id, None):
+                        inbox.put_nowait(answer)
+            case Pieces(pieces):
+                for piece in pieces:
+                    if inbox := self._inboxes.get(piece.job_id):
+                        inbox.put_nowait(piece)
+            case Dropped(job_ids):
+                for inbox in {self._inboxes.pop(job_id) for job_id in job_ids if job_id in self._inboxes}:
+                    inbox.put_nowait(message)
+
+    def die(self, death: WorkerDied) -> None:
+        """End every batch, and all that are to come, with the first death that is told."""
+        if self.death is None:
+            self.death = death
+        for inbox in set(self._inboxes.values()):
+            inbox.put_nowait(self.death)
+        self._inboxes.clear()
+
+    async def silence(self, limit_s: float) -> None:
+        """Return when the worker, with work to do, has said nothing for so long."""
+        loop = asyncio.get_running_loop()
+        while True:
+            quiet_s = loop.time() - self._heard_at if self._inboxes else 0.0
+            if quiet_s >= limit_s:
+                return
+            await asyncio.sleep(max(0.01, min(limit_s - quiet_s, limit_s / 4)))
+
+
+class Asking(ABC):
+    """The half of a worker that asks, whatever carries its messages."""
+
+    name: str
+
+    @abstractmethod
+    def life(self) -> Asked | None:
+        """What its life now was asked; None: it does not live."""
+
+    def generate(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
+        """Yield the answers to these requests as they are born. Raises WorkerDied."""
+        return self._asked().answers(requests)
+
+    def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
+        """Yield the pieces of one request, and its answer. Raises WorkerDied."""
+        return self._asked().items([request])
+
+    def _asked(self) -> Asked:
+        asked = self.life()
+        if asked is None:
+            raise WorkerGone(f"{self.name}: is not running")
+        return asked

@@ -1,0 +1,127 @@
+"""Which cores and what priority each worker gets: reckoned and refused in the coordinator, taken up in the worker.
+
+Judges have their own priority (swarmeval/sandbox/priority.py), and neither they nor the coordinator are pinned.
+"""
+
+import itertools
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from swarmeval.errors import ConfigError
+from swarmeval.sandbox.priority import LOWEST, step_back
+from swarmeval.settings.run_config import RunConfig
+
+CORES, NICE = "SWARMEVAL_CORES", "SWARMEVAL_NICE"  # how a worker is told
+CPUS = Path("/sys/devices/system/cpu")
+
+Env = dict[str, str]
+
+
+def allowed_cores() -> tuple[int, ...]:
+    """Cores that this process may use (taskset, cgroups and batch systems narrow them), in no order."""
+    return tuple(sorted(os.sched_getaffinity(0)))
+
+
+def worker_envs(
+    config: RunConfig, workers: int, environ: Mapping[str, str], allowed: Sequence[int], cpus: Path = CPUS
+) -> list[Env]:
+    """What each worker's environment says of its cores, its threads and its priority.
+
+    Raises ConfigError for cores that are not there and a priority that may not be had.
+    """
+    if config.nice:
+        check_nice(config.nice)
+    envs: list[Env] = [{NICE: str(config.nice)} if config.nice else {} for _ in range(workers)]
+    if config.cpu_affinity == "off":
+        return envs
+    cores = _wanted(config.cpu_affinity, allowed)
+    parts = shares(in_order(cores, cpus), workers) if config.device == "cpu" else [list(cores)] * workers
+    for env, part in zip(envs, parts, strict=True):
+        env[CORES] = ",".join(map(str, sorted(part)))
+        if config.device == "cpu" and "OMP_NUM_THREADS" not in environ:
+            env["OMP_NUM_THREADS"] = str(len(part))
+    return envs
+
+
+def check_nice(by: int) -> None:
+    """Raises ConfigError where a worker cannot be given this priority. The kernel is asked, for a thread that ends."""
+    now = os.getpriority(os.PRIO_PROCESS, 0)
+    if now + by > LOWEST:
+        raise ConfigError(f"nice is {by}, but this run was started at {now} and {LOWEST} is the end; use less")
+    refused: list[OSError] = []
+
+    def attempt() -> None:
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), now + by)
+        except OSError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join()
+    if refused:
+        raise ConfigError(f"nice is {by}, which needs a right that this account does not have; use 0 to {LOWEST - now}")
+
+
+def in_order(cores: Sequence[int], cpus: Path = CPUS) -> list[int]:
+    """Cores so that neighbours share what they can: memory (NUMA node), package, then the core of two threads."""
+
+    def place(core: int) -> tuple[int, int, int, int]:
+        folder = cpus / f"cpu{core}"
+        node = next((int(path.name[4:]) for path in folder.glob("node[0-9]*")), 0)
+        return node, _number(folder / "topology/physical_package_id"), _number(folder / "topology/core_id"), core
+
+    return sorted(cores, key=place)
+
+
+def shares(cores: Sequence[int], workers: int) -> list[list[int]]:
+    """The cores dealt out in stretches as equal as can be; with more workers than cores, some have the same one."""
+    if workers > len(cores):
+        return [[cores[number % len(cores)]] for number in range(workers)]
+    ends = [len(cores) * number // workers for number in range(workers + 1)]
+    return [list(cores[begin:end]) for begin, end in itertools.pairwise(ends)]
+
+
+def take(environ: Mapping[str, str]) -> None:
+    """Take the place that this worker was given, before it starts a thread."""
+    if CORES in environ:
+        os.sched_setaffinity(0, {int(core) for core in environ[CORES].split(",")})
+    if NICE in environ:
+        step_back(int(environ[NICE]))
+
+
+def placed(pid: int) -> dict[str, object] | None:
+    """Where a process runs and how it yields, for the manifest; None once it is gone."""
+    try:
+        return {"cores": _ranges(sorted(os.sched_getaffinity(pid))), "nice": os.getpriority(os.PRIO_PROCESS, pid)}
+    except OSError:
+        return None
+
+
+def _wanted(asked: str | tuple[int, ...], allowed: Sequence[int]) -> Sequence[int]:
+    if isinstance(asked, str):
+        return allowed
+    missing = sorted(set(asked) - set(allowed))
+    if missing:
+        raise ConfigError(f"cpu_affinity names core {missing[0]}, but this run may use {_ranges(sorted(allowed))} only")
+    return asked
+
+
+def _number(path: Path) -> int:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # a machine that does not say
+        return 0
+
+
+def _ranges(cores: Sequence[int]) -> str:
+    """Sorted numbers as people write them: 0-3,8."""
+    parts: list[list[int]] = []
+    for core in cores:
+        if parts and core == parts[-1][-1] + 1:
+            parts[-1].append(core)
+        else:
+            parts.append([core])
+    return ",".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)

@@ -1,0 +1,1 @@
+"""A fleet of worker processes on the nodes of a Ray cluster."""

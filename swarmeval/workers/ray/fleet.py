@@ -1,0 +1,153 @@
+"""One actor per GPU, or per share of a CPU, on every node of a Ray cluster; nodes may come and go during a run.
+
+Every actor is bound to its node, and Ray spreads nothing by itself: a device's name says where its answers were made.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from swarmeval.errors import DeviceError
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.workers.ray.cluster import Cluster
+from swarmeval.workers.ray.nodes import Found, Look, Node, named, needed, slots, unfit, useful
+from swarmeval.workers.ray.worker import RayWorker
+from swarmeval.workers.replica_spec import ReplicaSpec
+
+LOOK_AROUND_S = 2.0  # how often a fleet asks which nodes there are
+GATHER_PAUSES_S = (0.5, 1.0, 2.0, 0.0)  # for nodes that Ray lists and cannot use: they have just come, or gone
+
+log = logging.getLogger("swarmeval")
+
+MakeSpec = Callable[[str, str], ReplicaSpec]  # (model, device as the worker sees it)
+
+
+class RayFleet:
+    """A RayWorker per device of the cluster, and those of the nodes that join."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        config: RunConfig,
+        ours: Mapping[str, str],
+        make_spec: MakeSpec,
+        look_around_s: float = LOOK_AROUND_S,
+    ) -> None:
+        """`ours` are the versions that every node must have."""
+        self.workers: list[RayWorker] = []
+        self.nodes: dict[str, dict[str, object]] = {}  # that took part, by name, as the manifest has them
+        self._cluster = cluster
+        self._config = config
+        self._ours = ours
+        self._make_spec = make_spec
+        self._look_around_s = look_around_s
+        self._names: dict[str, str] = {}  # of every node ever seen, by id
+        self._alive: set[str] = set()  # ids of those that had a look taken at them and are there
+        self._following: asyncio.Task[None] | None = None
+
+    def gather(self) -> None:
+        """Take a look at every node and make its workers; waits. Raises DeviceError for the first that is unfit."""
+        for pause_s in GATHER_PAUSES_S:
+            new = self._new(self._cluster.nodes())
+            looks = self._look(new)
+            for problem in self._admit(new, looks):
+                raise DeviceError(problem)
+            if None not in looks:
+                break
+            time.sleep(pause_s)
+        if not self.workers:
+            what = "GPU" if self._config.device == "cuda" and self._config.engine != "scripted" else "CPU"
+            raise DeviceError(f"the Ray cluster has no node with a {what}; add one with: ray start --address=HEAD:6379")
+
+    async def __aenter__(self) -> Self:
+        self._following = asyncio.create_task(self._follow())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        await asyncio.gather(*(worker.stop() for worker in self.workers))
+        await asyncio.to_thread(self._cluster.leave)
+
+    async def _follow(self) -> None:
+        """Notice nodes that come and go."""
+        while True:
+            await asyncio.sleep(self._look_around_s)
+            try:
+                nodes = await asyncio.to_thread(self._cluster.nodes)
+            except DeviceError as error:
+                log.warning("%s", error)
+                continue
+            for lost in self._alive - {node.id for node in nodes}:
+                self._alive.discard(lost)
+                log.warning("node %s: left the cluster", self._names[lost])
+                for worker in self.workers:
+                    if worker.slot.node.id == lost:
+                        worker.lose()
+            if new := self._new(nodes):
+                for problem in self._admit(new, await asyncio.to_thread(self._look, new)):
+                    log.warning("%s; it takes no part in this run", problem)
+
+    def _new(self, nodes: Sequence[Node]) -> tuple[Node, ...]:
+        """Those never seen before, which get their names."""
+        new = tuple(node for node in nodes if node.id not in self._names and useful(node, self._config))
+        for node in new:
+            self._names[node.id] = named(node, self._names.values())
+        return new
+
+    def _look(self, nodes: tuple[Node, ...]) -> tuple[Look, ...]:
+        model = None if self._config.engine == "scripted" else _everywhere(self._config.model_id)
+        return self._cluster.look(nodes, model, needed(self._config))
+
+    def _admit(self, nodes: tuple[Node, ...], looks: tuple[Look, ...]) -> list[str]:
+        """Make the workers of those that are fit; gives why the others are not."""
+        problems = []
+        for node, found in zip(nodes, looks, strict=True):
+            name = self._names[node.id]
+            if found is None:
+                del self._names[node.id]  # whoever looks around sees it anew, should it come
+                continue
+            problem = f"node {name}: {found}" if isinstance(found, str) else unfit(name, found, self._ours)
+            if problem:
+                problems.append(problem)
+            elif isinstance(found, Found):
+                self._add(node, name, found)
+        return problems
+
+    def _add(self, node: Node, name: str, found: Found) -> None:
+        made = slots(node, name, found, self._config, os.environ)
+        self.nodes[name] = {
+            "id": node.id, "cpus": node.cpus, "gpus": node.gpus, "replicas": len(made), "model": found.model,
+            "versions": dict(found.versions),
+        }  # fmt: skip
+        for slot in made:
+            spec = self._make_spec(
+                slot.model, slot.device.name if self._config.engine == "scripted" else slot.device.torch_device
+            )
+            worker = RayWorker(slot, self._cluster, spec, self._config.worker_timeout_s, self._config.load_timeout_s)
+            worker.settled = self._settle
+            self.workers.append(worker)
+        self._alive.add(node.id)
+
+    def _settle(self, worker: RayWorker, gpus: list[str]) -> None:
+        """Name a worker by the GPU that Ray gave it; the one that had this name, and does not run, takes its own."""
+        if not worker.slot.gpus or worker.name.endswith("/cuda:all"):
+            return
+        name = f"{worker.name.rpartition('/')[0]}/{gpus[0]}" if gpus else worker.name
+        for other in self.workers:
+            if other is not worker and other.name == name:
+                other.name = worker.name
+        worker.name = name
+
+
+def _everywhere(model_id: str) -> str:
+    """What the model is called on every node: a folder has the same path there as here."""
+    return str(Path(model_id).absolute()) if Path(model_id).is_dir() else model_id

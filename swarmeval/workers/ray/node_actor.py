@@ -1,0 +1,139 @@
+"""What runs on a node of a Ray cluster: a look at what is there, and the actor that holds one replica.
+
+Sent there by Ray, by name; imports nothing at once but the standard library, so that a node without our packages can
+say so. Knows no Ray: bytes come in and go out.
+"""
+
+import asyncio
+import os
+import platform
+import queue
+import threading
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from swarmeval.workers.wire import FromWorker, Start, ToWorker
+
+
+def look(model: str | None, packages: tuple[str, ...]) -> dict[str, object]:
+    """What a replica would find here: `versions` of Python and packages, the `model` as it is found, or a `problem`.
+
+    The hub is not asked: a model is here before the run, or it is not. None is a run without a model.
+    """
+    versions = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+    found: dict[str, object] = {"versions": versions, "model": "scripted", "problem": ""}
+    if model is not None:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        try:
+            import model_loader
+            from swarmeval.errors import ModelUnavailable
+
+            try:
+                found["model"] = model_loader.locate(model, progress=False)
+            except ModelUnavailable as error:
+                found["problem"] = str(error)
+        except ImportError:
+            pass  # the versions say what is missing
+    return found
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+class ReplicaActor:
+    """One replica in a thread; its event loop takes what the coordinator sends and gives what the replica says."""
+
+    def __init__(self) -> None:
+        self._inward: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._outward: list[bytes] = []
+        self._said = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def begin(self, start: bytes, env: dict[str, str]) -> dict[str, object]:
+        """Begin to load what a Start asks for; gives where: `pid` and `gpus`, the physical names of those it sees.
+
+        `env` is laid over the environment, which no library has read yet.
+        """
+        os.environ.update(env)
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._work, args=(start,), name="replica", daemon=True).start()
+        return {"pid": os.getpid(), "gpus": _gpus(os.environ)}
+
+    async def tell(self, message: bytes) -> None:
+        """Hand the replica a message."""
+        self._inward.put(message)
+
+    async def hear(self) -> list[bytes]:
+        """All it has said since, as soon as there is anything. One caller at a time."""
+        await self._said.wait()
+        self._said.clear()
+        said, self._outward = self._outward, []
+        return said
+
+    def say(self, message: bytes) -> None:
+        """Keep a message for who hears; called from the replica's thread."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._keep, message)
+
+    def take(self, block: bool) -> bytes | None:
+        """The next message for the replica, None when there is none and nobody waits for it."""
+        try:
+            return self._inward.get(block)
+        except queue.Empty:
+            return None
+
+    def _keep(self, message: bytes) -> None:
+        self._outward.append(message)
+        self._said.set()
+
+    def _work(self, body: bytes) -> None:
+        from swarmeval.workers.serve_loop import load, serve, traced
+        from swarmeval.workers.wire import Fatal, read_to_worker
+
+        line = QueueLine(self)
+        try:
+            start: Start = read_to_worker(body)  # type: ignore[assignment]  # begin() is given nothing else
+            with traced(None) as phases:
+                replica = load(start, line, phases)
+                if replica is not None:
+                    serve(replica, line, phases)
+        except BaseException as error:
+            # The one place where every fault is caught: its reason must reach the coordinator.
+            first_line = (str(error).splitlines() or [""])[0]
+            line.send(Fatal(f"{type(error).__name__}: {first_line}"))
+            raise
+
+
+class QueueLine:
+    """The worker's end of what connects it with the coordinator, for swarmeval.workers.serve_loop."""
+
+    def __init__(self, actor: ReplicaActor) -> None:
+        self._actor = actor
+
+    def send(self, message: "FromWorker") -> None:
+        from swarmeval.workers.wire import pack
+
+        self._actor.say(pack(message))
+
+    def waiting(self, block: bool) -> Iterator["ToWorker"]:
+        """What has arrived; with `block`, at least one message."""
+        from swarmeval.workers.wire import read_to_worker
+
+        while (body := self._actor.take(block)) is not None:
+            yield read_to_worker(body)
+            block = False
+
+
+def _gpus(environ: Mapping[str, str]) -> list[str]:
+    """What Ray lets this process see, by physical index where NVML knows it: ["cuda:3"]."""
+    from gpu_monitor import list_devices, visible
+
+    shown = environ.get("CUDA_VISIBLE_DEVICES", "")
+    found = visible(list_devices(), shown) if shown else ()
+    return [f"cuda:{gpu.index}" for gpu in found] or [f"cuda:{entry}" for entry in shown.split(",") if entry]

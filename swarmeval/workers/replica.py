@@ -1,0 +1,94 @@
+"""From a ReplicaSpec to a replica ready to answer. Runs inside a worker; knows every engine by name."""
+
+import functools
+import logging
+from typing import TYPE_CHECKING
+
+from swarmeval.errors import DeviceError
+from swarmeval.monitor.tracing.phases import Phases
+from swarmeval.requests import ReplicaInfo
+from swarmeval.workers.protocol import Replica
+from swarmeval.workers.replica_spec import ReplicaSpec
+
+if TYPE_CHECKING:
+    from swarmeval.engine.engine import Engine
+
+log = logging.getLogger("swarmeval")
+
+
+def make_replica(spec: ReplicaSpec, life: int = 0, phases: Phases | None = None) -> Replica:
+    """Load what the spec names and give it as a replica; `life` counts the starts of this worker.
+
+    `phases` is told what an engine does.
+
+    Raises UserError when it cannot be loaded here.
+    """
+    if spec.engine == "scripted":
+        from swarmeval.workers.scripted import ScriptedReplica
+
+        return ScriptedReplica(spec.script, spec.device, life)
+    if spec.engine == "vllm":
+        from swarmeval.workers import vllm_replica
+
+        return vllm_replica.load(spec, phases)
+    return load_engine(spec, phases=phases)
+
+
+def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = None) -> "Engine":
+    """The engine over a transformers model; without `share`, rows share no prompts, for comparison.
+
+    Raises UserError when it cannot be loaded here.
+    """
+    import model_loader  # first: it silences what torch and its friends print when they are imported
+
+    folder = model_loader.folder_of(spec.model)
+    from swarmeval.engine import budget, cpu_weights, decoder_choice, fused, graphs
+    from swarmeval.engine.engine import Engine
+
+    cached = spec.device == "cpu" and spec.cpu_kernel == "cached"
+    dtype = model_loader.compute_dtype(spec.device)
+    needs = budget.reckon(
+        model_loader.config_of(folder, spec.trust_remote_code), dtype,
+        device=spec.device, rows=spec.rows, max_new_tokens=spec.max_new_tokens,
+        weight_bytes=budget.weight_bytes(folder, dtype, spec.load_in_4bit and not cached), share=spec.neighbours,
+    )  # fmt: skip
+    log.info("%s: %s", spec.device, needs)
+    loaded = model_loader.load(
+        spec.model, device=spec.device, load_in_4bit=spec.load_in_4bit, data_parallel=spec.data_parallel,
+        trust_remote_code=spec.trust_remote_code,
+    )  # fmt: skip
+    model = loaded.model
+    compiled = decoder_choice.kernels(model.dtype) if spec.device == "cpu" and spec.native_kernels == "auto" else None
+    weights, notes = loaded.weights, []
+    if cached:
+        cpu_weights.dequantize(model)
+        notes += [f"dequantized to {loaded.compute_dtype}"] if weights == "nf4" else []
+        parts = fused.fuse(model, compiled) if compiled is not None else {}
+        notes += ["prepacked"] if cpu_weights.prepack(model) else []
+        notes += [f"{count} {kind} fused" for kind, count in parts.items() if count]
+        weights += f" ({', '.join(notes)})" if notes else ""
+    replays = spec.device != "cpu" and spec.cuda_graphs == "auto" and spec.data_parallel  # one GPU a graph
+    begin = functools.partial(graphs.on_cuda, model.device) if replays else None
+    try:
+        found = decoder_choice.fitted(model, needs, compiled, share, begin)
+    except (MemoryError, RuntimeError) as error:
+        if not model_loader.is_out_of_memory(error):
+            raise
+        raise DeviceError(f"no memory for {needs}; lower engine_rows or max_new_tokens") from error
+    info = ReplicaInfo(
+        engine="hf",
+        model=spec.model,
+        device=spec.device,
+        rows=needs.rows,
+        max_context_tokens=needs.context_tokens,
+        chat_template_sha256=model_loader.chat_template_sha256(loaded.tokenizer),
+        weights=weights,
+        compute_dtype=loaded.compute_dtype,
+        memory_mb=model_loader.memory_mb(model) + cpu_weights.packed_mb(model),
+        load_s=loaded.load_s,
+        rows_mb=needs.tokens * needs.token_bytes / 1e6,
+        decoding=f"{found.name}; {'compiled kernels' if compiled else 'torch alone'}",
+        steady=found.steady,
+        versions=model_loader.versions(),
+    )
+    return Engine(model, loaded.tokenizer, found.decoder, info, compiled, phases)

@@ -1,0 +1,149 @@
+"""A replica without a model: tests, dry runs, coordinator benchmarks. Its scores measure nothing.
+
+It answers every request with the prompt's function and a return of a number drawn from the job's seed, and has the
+faults its script orders.
+"""
+
+import os
+import re
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Collection
+
+from swarmeval.errors import DeviceError
+from swarmeval.requests import Answer, Piece, Progress, Refusal, ReplicaInfo, Reply, Request
+from swarmeval.workers.replica_spec import Fault, Script
+
+_FENCED = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+class ScriptedReplica:
+    """Answers after `Script.steps` steps; `device` and `life` choose which faults are its own."""
+
+    def __init__(self, script: Script, device: str, life: int) -> None:
+        """Raises what the script orders for loading."""
+        self._script = script
+        self._device = device
+        self._faults = [f for f in script.faults if life < f.lives and f.device in ("", device)]
+        self._waiting: deque[tuple[Request, float]] = deque()
+        self._rows: dict[str, _Row] = {}
+        self._answered = 0
+        self._tokens = 0
+        time.sleep(script.load_s)
+        for fault in self._faults:
+            if fault.kind.startswith("load_"):
+                self._strike(fault)
+
+    def info(self) -> ReplicaInfo:
+        return ReplicaInfo(
+            engine="scripted",
+            model="scripted",
+            device=self._device,
+            rows=self._script.rows,
+            max_context_tokens=1 << 20,
+            chat_template_sha256="scripted",
+            weights="none",
+            compute_dtype="none",
+            memory_mb=0.0,
+            load_s=0.0,
+            steady=True,
+        )
+
+    def submit(self, request: Request) -> None:
+        self._waiting.append((request, time.perf_counter()))
+
+    def step(self) -> list[Answer]:
+        if self._script.step_s:
+            time.sleep(self._script.step_s)
+        while self._waiting and len(self._rows) < self._script.rows:
+            request, submitted = self._waiting.popleft()
+            self._rows[request.job_id] = _Row(request, submitted, time.perf_counter(), self._script.steps)
+        answers: list[Answer] = []
+        for row in list(self._rows.values()):
+            row.steps_left -= 1
+            if row.steps_left <= 0:
+                del self._rows[row.request.job_id]
+                answers.append(self._answer(row))
+        return answers
+
+    def pieces(self) -> list[Piece]:
+        """A line a step, as far as the script leaves steps for it."""
+        found = []
+        for row in self._rows.values():
+            told = row.steps - row.steps_left
+            lines = _reply_to(row.request).splitlines(keepends=True)
+            if row.request.stream and 0 < told < len(lines):
+                found.append(Piece(row.request.job_id, lines[told - 1], told, len("".join(lines)) // 4))
+        return found
+
+    def drop_waiting(self) -> list[str]:
+        dropped = [request.job_id for request, _ in self._waiting]
+        self._waiting.clear()
+        return dropped
+
+    def cancel(self, job_ids: Collection[str]) -> None:
+        self._waiting = deque(item for item in self._waiting if item[0].job_id not in job_ids)
+        for job_id in job_ids:
+            self._rows.pop(job_id, None)
+
+    def progress(self) -> Progress:
+        return Progress(rows_in_use=len(self._rows), waiting=len(self._waiting), output_tokens=self._tokens)
+
+    def busy(self) -> bool:
+        return bool(self._rows or self._waiting)
+
+    def _answer(self, row: "_Row") -> Answer:
+        self._answered += 1
+        for fault in self._faults:
+            if fault.kind == "refuse" and self._answered > fault.after:
+                return Refusal(row.request.job_id, "the script refuses", retry=True)
+            if fault.after == self._answered - 1:
+                self._strike(fault)
+        text = _reply_to(row.request)
+        tokens = 1 + row.request.seed % 64
+        self._tokens += tokens
+        now = time.perf_counter()
+        return Reply(
+            job_id=row.request.job_id,
+            text=text,
+            prompt_tokens=len(text) // 4,
+            output_tokens=tokens,
+            queue_s=row.admitted - row.submitted,
+            ttft_s=row.admitted - row.submitted,
+            latency_s=now - row.submitted,
+            finish_reason="stop",
+        )
+
+    def _strike(self, fault: Fault) -> None:
+        match fault.kind:
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "hang" | "load_hang":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case "exit" | "load_exit":
+                os._exit(7)
+            case "garbage":
+                os.write(int(sys.argv[1]), b"\x00\x00\x00\x03abc")
+            case "raise":
+                raise MemoryError("the script ran out of memory")
+            case "load_raise":
+                raise DeviceError("the script finds no device")
+
+
+class _Row:
+    def __init__(self, request: Request, submitted: float, admitted: float, steps: int) -> None:
+        self.request = request
+        self.submitted = submitted
+        self.admitted = admitted
+        self.steps = self.steps_left = steps
+
+
+def _reply_to(request: Request) -> str:
+    body = f"    return {request.seed % 7}\n"
+    if request.text is not None:
+        return "\n" + body
+    found = _FENCED.search(request.messages[-1].content)
+    code = found.group(1) if found else request.messages[-1].content
+    return f"```python\n{code.rstrip()}\n{body}```"

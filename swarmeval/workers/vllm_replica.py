@@ -1,0 +1,249 @@
+"""A replica over vLLM's engine, in the worker's own process. The only home of vllm, which users install themselves.
+
+Requests wait here, not in vLLM, so that what has begun and what has not are told apart. Prompts are rendered as for
+the built-in engine; text, stop strings and ends are vLLM's.
+"""
+
+import importlib
+import os
+import time
+from collections import deque
+from collections.abc import Collection
+from typing import Any
+
+from swarmeval.engine.tokens import PromptError, chat_ids, text_ids
+from swarmeval.errors import DeviceError, ModelUnavailable
+from swarmeval.monitor.tracing.phases import DECODE, Phases
+from swarmeval.requests import Answer, FinishReason, Piece, Progress, Refusal, ReplicaInfo, Reply, Request, Sampling
+from swarmeval.workers.replica_spec import ReplicaSpec
+
+ROWS = {"cpu": 64, "cuda": 256}  # where the user does not say
+SETTINGS = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # this process is the engine's
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # threads bound to a core would wait for whatever else runs there
+    "VLLM_CPU_KVCACHE_SPACE": "4",  # GiB
+}
+
+
+def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
+    """Raises ModelUnavailable or DeviceError when it cannot be loaded here."""
+    began = time.perf_counter()
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import model_loader
+
+    folder = model_loader.folder_of(spec.model)
+    dtype = model_loader.compute_dtype(spec.device)
+    rows = spec.rows or ROWS["cpu" if spec.device == "cpu" else "cuda"]
+    try:
+        engine = _engine(folder, spec, rows, str(dtype).removeprefix("torch."))
+    except (MemoryError, RuntimeError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if isinstance(error, ValueError):
+            raise ModelUnavailable(f"{spec.model}: vLLM cannot serve it ({reason})") from error
+        raise DeviceError(f"{spec.model}: vLLM did not come up ({reason}); see run.log") from error
+    tokenizer = engine.get_tokenizer()
+    info = ReplicaInfo(
+        engine="vllm",
+        model=spec.model,
+        device=spec.device,
+        rows=rows,
+        max_context_tokens=int(engine.model_config.max_model_len),
+        chat_template_sha256=model_loader.chat_template_sha256(tokenizer),
+        weights="nf4" if spec.load_in_4bit else _short(dtype),
+        compute_dtype=_short(dtype),
+        memory_mb=_weights_mb(folder, dtype, spec.load_in_4bit),
+        load_s=time.perf_counter() - began,
+        decoding="vLLM, prefix caching",
+        versions=model_loader.versions() | {"vllm": importlib.import_module("vllm").__version__},
+    )
+    return VllmReplica(engine, tokenizer, info, phases)
+
+
+def _engine(folder: str, spec: ReplicaSpec, rows: int, dtype: str) -> Any:
+    import torch
+    from vllm import EngineArgs, LLMEngine
+
+    settings: dict[str, Any] = {
+        "model": folder,
+        "dtype": dtype,
+        "max_num_seqs": rows,
+        "enable_prefix_caching": True,
+        "seed": 0,
+        "trust_remote_code": False,
+        "enforce_eager": spec.cuda_graphs == "off",
+        "generation_config": "vllm",  # what a model's authors would set is not what the user set
+        "disable_log_stats": True,
+    }
+    if spec.load_in_4bit:
+        settings |= {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
+    if spec.device == "cpu":
+        # vLLM 0.32 dies on a CPU where a prompt with a seed is read in parts: "CPU Generator does not use offset"
+        settings["enable_chunked_prefill"] = False
+    elif not spec.data_parallel:
+        settings["tensor_parallel_size"] = torch.cuda.device_count()
+    return LLMEngine.from_engine_args(EngineArgs(**settings))
+
+
+class VllmReplica:
+    """A Replica over an LLMEngine. output_tokens counts what the model said, the end-of-text token left out."""
+
+    def __init__(self, engine: Any, tokenizer: Any, info: ReplicaInfo, phases: Phases | None = None) -> None:
+        self._engine = engine
+        self._tokenizer = tokenizer
+        self._info = info
+        self._phases = phases or Phases()
+        self._waiting: deque[tuple[Request, float]] = deque()
+        self._rows: dict[str, _Row] = {}
+        self._pieces: list[Piece] = []  # of the last step
+        self._output_tokens = 0
+
+    def info(self) -> ReplicaInfo:
+        return self._info
+
+    def submit(self, request: Request) -> None:
+        self._waiting.append((request, time.perf_counter()))
+
+    def step(self) -> list[Answer]:
+        answers: list[Answer] = []
+        while self._waiting and len(self._rows) < self._info.rows:
+            request, submitted = self._waiting.popleft()
+            try:
+                self._admit(request, submitted)
+            except PromptError as error:
+                answers.append(Refusal(request.job_id, str(error), retry=False))
+        if not self._rows:
+            return answers
+        self._phases.enter(DECODE)  # it reads prompts in the same steps
+        for output in self._engine.step():
+            row = self._rows.get(output.request_id)
+            if row is None:
+                continue
+            before = row.tokens
+            reason = row.take(output.outputs[0], time.perf_counter())
+            self._output_tokens += row.tokens - before
+            if reason is not None:
+                del self._rows[output.request_id]
+                answers.append(row.answer(reason))
+            elif row.stream and (text := output.outputs[0].text):
+                self._pieces.append(Piece(output.request_id, text, row.tokens, row.prompt_tokens))
+        return answers
+
+    def pieces(self) -> list[Piece]:
+        pieces, self._pieces = self._pieces, []
+        return pieces
+
+    def drop_waiting(self) -> list[str]:
+        dropped = [request.job_id for request, _ in self._waiting]
+        self._waiting.clear()
+        return dropped
+
+    def cancel(self, job_ids: Collection[str]) -> None:
+        gone = set(job_ids)
+        self._waiting = deque(item for item in self._waiting if item[0].job_id not in gone)
+        if begun := [job_id for job_id in self._rows if job_id in gone]:
+            self._engine.abort_request(begun)
+            for job_id in begun:
+                del self._rows[job_id]
+
+    def progress(self) -> Progress:
+        return Progress(len(self._rows), len(self._waiting), self._output_tokens)
+
+    def busy(self) -> bool:
+        return bool(self._rows or self._waiting)
+
+    def _admit(self, request: Request, submitted: float) -> None:
+        """Give a request to vLLM. Raises PromptError when the model cannot take it."""
+        admitted = time.perf_counter()
+        if request.text is not None:
+            prompt = text_ids(self._tokenizer, request.text)
+        else:
+            prompt = chat_ids(self._tokenizer, [{"role": m.role, "content": m.content} for m in request.messages])
+        wanted, room = request.sampling.max_new_tokens, self._info.max_context_tokens
+        if not prompt:
+            raise PromptError("the prompt is empty and the tokenizer begins no text by itself")
+        if len(prompt) + wanted > room:
+            raise PromptError(
+                f"the prompt has {len(prompt)} tokens and the answer may have {wanted}; the model takes {room} together"
+            )
+        if request.sampling.num_beams > 1:
+            raise PromptError("vLLM searches no beams; set num_beams: 1")
+        self._engine.add_request(request.job_id, {"prompt_token_ids": list(prompt)}, _params(request))
+        self._rows[request.job_id] = _Row(request, len(prompt), submitted, admitted)
+
+
+class _Row:
+    """One request being answered."""
+
+    def __init__(self, request: Request, prompt_tokens: int, submitted: float, admitted: float) -> None:
+        self.tokens = 0
+        self.stream = request.stream
+        self._job_id = request.job_id
+        self.prompt_tokens = prompt_tokens
+        self._submitted = submitted
+        self._admitted = admitted
+        self._first = self._last = 0.0
+        self._text = ""
+
+    def take(self, output: Any, now: float) -> str | None:
+        """Add what is new; say why the row ends here, if it does."""
+        self._first = self._first or now
+        self._text += output.text
+        # An end-of-text token is vLLM's last one and no stop string; it is none of what the model said.
+        ended = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
+        new = len(output.token_ids) - ended
+        self._last = now if new > 0 else self._last or now
+        self.tokens += new
+        reason: str | None = output.finish_reason
+        return reason
+
+    def answer(self, reason: str) -> Answer:
+        ends: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
+        if reason not in ends:
+            return Refusal(self._job_id, f"vLLM ended it: {reason}", retry=True)
+        return Reply(
+            job_id=self._job_id,
+            text=self._text,
+            prompt_tokens=self.prompt_tokens,
+            output_tokens=self.tokens,
+            queue_s=self._admitted - self._submitted,
+            ttft_s=self._first - self._submitted,
+            latency_s=self._last - self._submitted,
+            finish_reason=ends[reason],
+        )
+
+
+def _params(request: Request) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        **_chosen(request.sampling),
+        seed=request.seed & (2**63 - 1),  # a signed number there
+        max_tokens=request.sampling.max_new_tokens,
+        stop=list(request.sampling.stop),
+        output_kind=RequestOutputKind.DELTA,
+    )
+
+
+def _chosen(sampling: Sampling) -> dict[str, float]:
+    if not sampling.do_sample:
+        return {"temperature": 0.0, "repetition_penalty": sampling.repetition_penalty}
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k or -1,
+        "repetition_penalty": sampling.repetition_penalty,
+    }
+
+
+def _weights_mb(folder: str, dtype: Any, four_bit: bool) -> float:
+    from swarmeval.engine.budget import weight_bytes
+
+    return weight_bytes(folder, dtype, four_bit) / 1e6
+
+
+def _short(dtype: Any) -> str:
+    return {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}[str(dtype).removeprefix("torch.")]

@@ -1,0 +1,94 @@
+"""What a worker and the coordinator write to each other: MessagePack, tagged by type; on a socket, length first."""
+
+import struct
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from swarmeval.requests import Piece, Progress, Refusal, ReplicaInfo, Reply, Request
+from swarmeval.workers.replica_spec import ReplicaSpec
+
+HEADER = struct.Struct(">I")  # length of the body, in bytes
+
+
+class Start(Struct, frozen=True, tag=True):
+    """Load this replica. `life` counts the starts of this device's worker, from 0."""
+
+    spec: ReplicaSpec
+    life: int
+
+
+class Submit(Struct, frozen=True, tag=True):
+    requests: tuple[Request, ...]
+
+
+class Cancel(Struct, frozen=True, tag=True):
+    """Nobody waits for these any more."""
+
+    job_ids: tuple[str, ...]
+
+
+class Drain(Struct, frozen=True, tag=True):
+    """Forget what has not begun, and say what that was."""
+
+
+class Finish(Struct, frozen=True, tag=True):
+    """End by yourself, and soon: a traced worker has something to write first."""
+
+
+class Ready(Struct, frozen=True, tag=True):
+    info: ReplicaInfo
+
+
+class LoadFailed(Struct, frozen=True, tag=True):
+    """The replica cannot be loaded; `kind` is the name of the UserError when trying again is useless."""
+
+    reason: str
+    kind: Literal["ModelUnavailable", "DeviceError", ""]
+
+
+class Answers(Struct, frozen=True, tag=True):
+    answers: tuple[Reply | Refusal, ...]
+
+
+class Pieces(Struct, frozen=True, tag=True):
+    pieces: tuple[Piece, ...]
+
+
+class Dropped(Struct, frozen=True, tag=True):
+    job_ids: tuple[str, ...]
+
+
+class Fatal(Struct, frozen=True, tag=True):
+    """The last words of a worker that cannot go on."""
+
+    reason: str
+
+
+ToWorker = Start | Submit | Cancel | Drain | Finish
+FromWorker = Ready | LoadFailed | Answers | Pieces | Dropped | Progress | Fatal
+
+_encoder = msgspec.msgpack.Encoder()
+_to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+_from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+
+
+def pack(message: ToWorker | FromWorker) -> bytes:
+    """The bytes of one message."""
+    return _encoder.encode(message)
+
+
+def frame(message: ToWorker | FromWorker) -> bytes:
+    """The bytes of one message, its length first."""
+    body = pack(message)
+    return HEADER.pack(len(body)) + body
+
+
+def read_to_worker(body: bytes) -> ToWorker:
+    return _to_worker.decode(body)
+
+
+def read_from_worker(body: bytes) -> FromWorker:
+    """Raises msgspec.DecodeError for what is no message."""
+    return _from_worker.decode(body)

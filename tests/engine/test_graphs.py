@@ -1,0 +1,216 @@
+"""Steps that are recorded and replayed give what plain decoding gives: all of CUDA graphs but CUDA."""
+
+import weakref
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from swarmeval.engine import decoder_choice
+from swarmeval.engine.graphs import Graphs
+from swarmeval.engine.sampler import Choice, Sampler
+from swarmeval.engine.separate import SeparateDecoder
+from swarmeval.engine.slots import SlotDecoder
+from swarmeval.engine.steps import BLOCK, Eager, Shape
+from tests.support import tiny_model
+from tests.support.decoding import PROMPTS, ROWS, admit, close, same_all_the_way
+from tests.support.engines import WARM, engine, requests, texts
+from tests.support.tape import Scarce, Stale, Tape, asked, refusing
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+MODEL = tiny_model.model()
+
+
+def recorded(tape: Tape, rows: int = ROWS, model: Any = MODEL, most: int = 64) -> SlotDecoder:
+    return SlotDecoder(model, rows, share=False, step=Graphs(tape.begin, most))
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 10_000), rows=st.sampled_from([ROWS, 11, 16]))
+def test_replayed_rows_may_come_and_go_in_any_order(seed: int, rows: int) -> None:
+    tape = Tape()
+    assert same_all_the_way(MODEL, lambda _: recorded(tape, rows), seed, steps=8)
+
+
+def test_replays_stand_in_for_steps() -> None:
+    tape = Tape()
+    assert same_all_the_way(MODEL, lambda rows: recorded(tape, rows), seed=3, steps=6)
+    assert tape.recorded < tape.replayed
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 10_000))
+def test_rounded_shapes_need_no_recording(seed: int) -> None:
+    assert same_all_the_way(MODEL, lambda rows: SlotDecoder(MODEL, rows, share=False, step=Eager()), seed, steps=8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "changes"), tiny_model.FULL_ATTENTION)
+def test_every_family_with_full_attention_can_be_recorded(name: str, changes: dict[str, Any]) -> None:
+    model, tape = tiny_model.family(name, **changes), Tape()
+    assert (
+        decoder_choice.fitted(model, tiny_model.budget(model, 4), None, begin=tape.begin).name == "slots, CUDA graphs"
+    )
+    assert same_all_the_way(model, lambda rows: recorded(tape, rows, model), seed=4, steps=6)
+
+
+@pytest.mark.parametrize(("name", "changes"), [("Gemma2", {"head_dim": 32}), ("Mistral", {"sliding_window": 8})])
+def test_models_that_slots_cannot_serve_are_not_recorded(name: str, changes: dict[str, Any]) -> None:
+    model, tape = tiny_model.family(name, **changes), Tape()
+    assert decoder_choice.fitted(model, tiny_model.budget(model, 4), None, begin=tape.begin).name == "one by one"
+    assert tape.begun == 0
+
+
+def test_replays_that_give_other_logits_are_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    found = decoder_choice.fitted(MODEL, tiny_model.budget(MODEL, 4), None, begin=Stale().begin)
+    assert found.name == "slots, prompts shared"
+    assert [message.split(" by ")[0] for message in caplog.messages] == [
+        "no CUDA graphs: the logits of LlamaForCausalLM change"
+    ]
+
+
+@torch.inference_mode()
+def test_where_recording_fails_steps_run_eagerly_and_one_line_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    failing = refusing(RuntimeError("operation not permitted when stream is capturing\nand more"))
+    assert same_all_the_way(MODEL, lambda rows: SlotDecoder(MODEL, rows, False, Graphs(failing)), seed=5, steps=4)
+    reason = "RuntimeError: operation not permitted when stream is capturing"
+    assert caplog.messages == [f"no CUDA graphs, every step is launched anew: {reason}"]
+    assert (
+        decoder_choice.fitted(MODEL, tiny_model.budget(MODEL, 4), None, begin=failing).name == "slots, prompts shared"
+    )
+
+
+@torch.inference_mode()
+def test_want_of_memory_while_recording_is_not_taken_for_a_refusal() -> None:
+    graphs = Graphs(refusing(torch.OutOfMemoryError("made up")))
+    decoder = SlotDecoder(MODEL, 2, False, graphs)
+    admit(decoder, [PROMPTS[0]])
+    with pytest.raises(torch.OutOfMemoryError):
+        decoder.decode([5])
+    assert graphs.fault is None
+
+
+def test_out_of_memory_forgets_what_was_recorded_and_the_replies_stay_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wanted, tape = requests(6, WARM), Scarce(2)
+    undisturbed = texts(engine(8, decoder=SeparateDecoder(MODEL)), wanted)
+    assert texts(engine(8, decoder=recorded(tape)), wanted) == undisturbed
+    assert [message.split(" rows")[0] for message in caplog.messages] == ["out of memory: 4", "out of memory: 2"]
+    assert tape.begun == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "length", "wanted"),
+    [(1, 1, (1, 128)), (3, 128, (4, 128)), (5, 129, (8, 256)), (33, 300, (50, 384)), (50, 1, (50, 128))],
+)
+def test_shapes_are_rounded_to_few(rows: int, length: int, wanted: tuple[int, int]) -> None:
+    assert Shape(rows, length).rounded(most_rows=50) == Shape(*wanted)
+
+
+@torch.inference_mode()
+def test_a_shape_is_recorded_once_and_the_one_longest_unused_goes_first() -> None:
+    tape = Tape()
+    decoder = recorded(tape, most=2)
+    admit(decoder, [PROMPTS[0]] * 4)
+    counts = []
+    for rows in (4, 4, 2, 1, 2, 4):
+        for _ in range(rows - len(decoder._rows)):
+            admit(decoder, [PROMPTS[0]])
+        while len(decoder._rows) > rows:
+            decoder.evict(0)
+        decoder.decode([5] * rows)
+        counts.append(tape.recorded)
+    assert counts == [1, 1, 2, 3, 3, 4]  # the last: four rows went when one came
+    assert tape.begun == 1
+
+
+@torch.inference_mode()
+def test_what_was_recorded_goes_before_the_memory_it_uses_moves_and_when_rows_are_forgotten() -> None:
+    tape = Tape()
+    decoder = recorded(tape)
+    admit(decoder, [PROMPTS[2]])
+    decoder.decode([5])
+    admit(decoder, [PROMPTS[3]])  # two slots, longer than a block
+    decoder.decode([5, 6])
+    assert (tape.begun, tape.recorded) == (2, 2)
+    memory = weakref.ref(decoder._layers[0].keys)
+    decoder.clear()
+    assert memory() is None
+    admit(decoder, [PROMPTS[2]])
+    decoder.decode([5])
+    assert (tape.begun, tape.recorded) == (3, 3)
+
+
+@torch.inference_mode()
+def test_what_fills_a_shape_up_is_never_read() -> None:
+    decoder, separate = recorded(Tape()), SeparateDecoder(MODEL)
+    for each in (decoder, separate):
+        admit(each, [PROMPTS[1]] * 5)
+    assert close(decoder.decode([5] * 5), separate.decode([5] * 5))
+    for layer in decoder._layers:
+        layer.keys[5:, :, 0] = layer.values[5:, :, 0] = float("nan")  # where rows 5, 6 and 7 wrote
+    admit(decoder, [PROMPTS[0]] * 2)
+    admit(separate, [PROMPTS[0]] * 2)
+    assert close(decoder.decode([7] * 7), separate.decode([7] * 7))
+
+
+@torch.inference_mode()
+def test_the_logits_of_a_step_outlive_the_next() -> None:
+    decoder = recorded(Tape())
+    admit(decoder, [PROMPTS[0]])
+    first = decoder.decode([5])
+    copy = first.clone()
+    decoder.decode([9])
+    assert torch.equal(first, copy)
+
+
+@torch.inference_mode()
+def test_slots_are_made_for_the_rows_there_are() -> None:
+    """Or half as many rows would take as much memory."""
+    decoder = SlotDecoder(MODEL, 64, share=False)
+    admit(decoder, [PROMPTS[0]] * 20)
+    assert decoder._layers[0].keys.shape[0] == 32
+    decoder.clear()
+    admit(decoder, [PROMPTS[0]] * 3)
+    assert decoder._layers[0].keys.shape[::2] == (4, BLOCK)
+
+
+@pytest.mark.parametrize("top_k", [40, 0])
+@pytest.mark.parametrize("share", [True, False])
+@torch.inference_mode()
+def test_a_step_asks_the_device_for_nothing_but_its_tokens(share: bool, top_k: int) -> None:
+    decoder = SlotDecoder(MODEL, ROWS, share=True) if share else SlotDecoder(MODEL, ROWS, False, Eager())
+    sampler = Sampler(ROWS, MODEL.device)
+    logits = admit(decoder, [PROMPTS[2]] * 3 + [PROMPTS[1]])
+    for row, prompt in enumerate([PROMPTS[2]] * 3 + [PROMPTS[1]]):
+        sampler.admit(Choice(row != 1, 1.0, top_k, 0.5, 1.1, seed=row), prompt)
+    tokens = sampler.choose(logits, 0)
+
+    def step() -> None:
+        nonlocal tokens
+        tokens = sampler.choose(decoder.decode(tokens), 0)
+
+    for _ in range(3):
+        assert asked(step) == []
+
+
+def test_the_tape_is_no_lenient_judge() -> None:
+    """What Python decides while it records stays as it was."""
+    memory, out, factor = torch.ones(3), torch.zeros(3), 2
+    replay = Tape().begin()(lambda: double(memory, out, factor))
+    memory.fill_(5.0)
+    factor = 7
+    replay()
+    assert out.tolist() == [10.0] * 3
+    assert asked(lambda: bool(memory[0] > 1)) == ["aten._local_scalar_dense.default"]
+
+
+def double(memory: Tensor, out: Tensor, factor: int) -> None:
+    out.copy_(memory * factor)

@@ -1,0 +1,56 @@
+"""The pieces of a growing text are always a beginning of what the answer turns out to be, and keep back little."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swarmeval.engine.stopping import Growth, StopStrings
+from swarmeval.engine.tokens import Reader
+from tests.support import tiny_model
+
+TOKENIZER = tiny_model.tokenizer()
+tokens = st.lists(st.integers(0, len(TOKENIZER) - 1), max_size=40)  # half characters among them
+stops = st.lists(st.text(min_size=1, max_size=4), max_size=2).map(tuple)
+
+
+def ids_of(text: str) -> list[int]:
+    return list(TOKENIZER(text, add_special_tokens=False)["input_ids"])
+
+
+def grown(output: list[int], stops: tuple[str, ...] = ()) -> tuple[list[str], str]:
+    """(the pieces until a stop string is reached, the answer's text)."""
+    reader = Reader(TOKENIZER, ids_of("def f():"))
+    watch = StopStrings(reader, stops)
+    growth = Growth(reader, watch)
+    pieces: list[str] = []
+    for count in range(1, len(output) + 1):
+        if watch.reached(output[:count]):
+            return pieces, watch.cut(reader.text(output[:count]))[0]
+        pieces.append(growth.more(output[:count]))
+    return pieces, reader.text(output)
+
+
+@given(tokens, stops)
+def test_pieces_are_a_beginning_of_the_answer(output: list[int], stops: tuple[str, ...]) -> None:
+    pieces, text = grown(output, stops)
+    assert text.startswith("".join(pieces))
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\ufffd"), max_size=40))
+def test_whole_characters_are_told_as_they_come(text: str) -> None:
+    pieces, whole = grown(ids_of(text))
+    assert "".join(pieces) == whole == text
+
+
+def test_what_may_begin_a_stop_string_is_kept_back_until_it_is_known() -> None:
+    pieces, text = grown(ids_of("a\nda\nb\ndef g"), ("\ndef",))
+    assert [piece for piece in pieces if piece] == ["a", "\nda", "\nb"]
+    assert text == "a\nda\nb"
+
+
+def test_what_an_earlier_life_told_is_not_told_again() -> None:
+    reader = Reader(TOKENIZER, ids_of("x"))
+    first = Growth(reader, StopStrings(reader, ()))
+    output = ids_of("abcdef")
+    assert first.more(output[:2]) == "ab"
+    second = Growth(reader, StopStrings(reader, ()), first.told)
+    assert [second.more(output[:1]), second.more(output[:3])] == ["", "c"]

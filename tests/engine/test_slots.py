@@ -1,0 +1,103 @@
+"""Slots that share prompts give what plain decoding gives, whatever joins, leaves and shares; every family that can."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swarmeval.engine import attention, decoder_choice
+from swarmeval.engine.slots import SlotDecoder
+from tests.support import tiny_model
+from tests.support.decoding import PROMPTS, admit, same_all_the_way
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+MODEL = tiny_model.model()
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 10_000), share=st.booleans())
+def test_rows_may_come_and_go_in_any_order(seed: int, share: bool) -> None:
+    assert same_all_the_way(MODEL, lambda rows: SlotDecoder(MODEL, rows, share), seed, steps=8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "changes"), tiny_model.FULL_ATTENTION)
+def test_every_family_with_full_attention_shares_prompts(name: str, changes: dict[str, Any]) -> None:
+    model = tiny_model.family(name, **changes)
+    assert decoder_choice.fitted(model, tiny_model.budget(model, 4), None).name == "slots, prompts shared"
+    assert same_all_the_way(model, lambda rows: SlotDecoder(model, rows), seed=4, steps=6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "changes", "wanted"),
+    [
+        ("Gemma2", {"head_dim": 32}, "one by one"),
+        ("Mistral", {"sliding_window": 8}, "one by one"),
+        ("Qwen2", {"attn_implementation": "eager"}, "slots"),
+    ],
+)
+def test_attention_of_another_kind_is_not_replaced(name: str, changes: dict[str, Any], wanted: str) -> None:
+    model = tiny_model.family(name, **changes)
+    assert decoder_choice.fitted(model, tiny_model.budget(model, 4), None).name == wanted
+
+
+def test_softmax_over_two_sets_of_keys_is_that_over_their_union() -> None:
+    torch.manual_seed(2)
+    query, key, value = torch.randn(5, 2, 3, 16), torch.randn(5, 2, 7, 16), torch.randn(5, 2, 7, 16)
+    prompt = (torch.randn(1, 2, 11, 16), torch.randn(1, 2, 11, 16))
+    order = (3, 0, 4)
+    prefixes = attention.Prefixes([attention.Group(order, [prompt])], 5, torch.device("cpu"))
+    own, own_sum = attention.softmax_over(query, key, value, None, 0.25)
+    found = attention._merged(query, own, own_sum, prefixes, 0, 0.25)
+    for row in range(5):
+        keys, values = key[row : row + 1], value[row : row + 1]
+        if row in order:
+            keys, values = torch.cat([prompt[0], keys], 2), torch.cat([prompt[1], values], 2)
+        scores = query[row : row + 1] @ keys.transpose(-1, -2) * 0.25
+        assert torch.allclose(found[row : row + 1], scores.softmax(-1) @ values, atol=1e-5)
+
+
+def test_the_logarithm_of_the_sum_is_that_of_the_plain_formula() -> None:
+    torch.manual_seed(3)
+    query, key, value = torch.randn(2, 2, 3, 16), torch.randn(2, 2, 7, 16), torch.randn(2, 2, 7, 8)
+    mask = torch.zeros(2, 1, 1, 7)
+    mask[:, :, :, 5:] = torch.finfo(torch.float32).min
+    plain = attention.softmax_over(query, key, value, mask, 0.25)  # heads of two sizes: the plain formula
+    fused = attention.softmax_over(query, key, torch.cat([value, value], -1), mask, 0.25)
+    assert torch.allclose(fused[0][..., :8], plain[0], atol=1e-5)
+    assert torch.allclose(fused[1], plain[1], atol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_shared_prompt_is_kept_once_and_not_in_the_slots() -> None:
+    decoder = SlotDecoder(MODEL, 6)
+    admit(decoder, [PROMPTS[2]] * 2)
+    decoder.decode([5, 6])
+    assert own_and_shared(decoder) == [(31, 0), (31, 0)]
+    admit(decoder, [PROMPTS[2], PROMPTS[1]])
+    assert own_and_shared(decoder) == [(1, 30), (1, 30), (0, 30), (9, 0)]
+    for row in (2, 1, 0):
+        decoder.evict(row)
+    assert decoder._shared == {}
+
+
+@torch.inference_mode()
+def test_agents_with_their_own_prompts_share_what_these_begin_with() -> None:
+    decoder, begin = SlotDecoder(MODEL, 8), tuple(range(3, 23))
+    theirs = [(*begin, *range(100 + 20 * agent, 105 + 20 * agent + agent)) for agent in range(3)]
+    admit(decoder, theirs)
+    assert own_and_shared(decoder) == [(5, 20), (6, 20), (7, 20)]
+    assert len(decoder._groups()._groups) == 1
+    admit(decoder, [theirs[0]] * 3)  # one of them often enough to be shared whole
+    assert own_and_shared(decoder) == [(0, 25), (6, 20), (7, 20), (0, 25), (0, 25), (0, 25)]
+    for row in (2, 1):
+        decoder.evict(row)
+    assert set(decoder._shared) == {theirs[0]}
+
+
+def own_and_shared(decoder: SlotDecoder) -> list[tuple[int, int]]:
+    return [(row.own, len(row.prefix)) for row in decoder._rows]

@@ -1,0 +1,190 @@
+"""A disk that is full or read-only, at each file that a run writes: one line, exit code 2, no loss once mended."""
+
+import os
+import re
+
+import pytest
+
+from swarmeval.workers.replica_spec import Script
+from tests.support import small_disk
+from tests.support.aftermath import Ended, NewRun, Run
+from tests.support.small_disk import SmallDisk
+
+UNFIT = small_disk.why_not()
+on_a_small_disk = pytest.mark.skipif(bool(UNFIT), reason=UNFIT or "fit")
+pytestmark = pytest.mark.slow
+
+FULL = "one line names the file, exit code 2; the journal is whole; with room, the same command finishes"
+SLOW = Script(rows=2, steps=2, step_s=0.05)
+PLENTY = 4000  # pages
+NAMED = re.compile(r"run/([\w.]+): ")
+
+
+def told(ended: Ended) -> list[str]:
+    """Which files could not be written, in the order of the complaints."""
+    return [re.sub(r"\d+", "N", name) for name in NAMED.findall(ended.err)]
+
+
+def expect_one_line(run: Run, ended: Ended) -> None:
+    """What a full disk ends with."""
+    assert (ended.code, ended.fault_of_ours()) == (2, False), ended
+    last = ended.err.splitlines()[-1]
+    assert last.startswith(f"swarmeval: {run.folder}")
+    assert last.endswith("cannot be written (No space left on device); make room and run the same command again")
+    assert not [path.name for path in run.seen.iterdir() if path.name.endswith(".tmp")]
+
+
+GROWING = {"manifest.json", "journal.jsonl"}  # what only watches has a disk of its own below
+
+
+@on_a_small_disk
+@pytest.mark.fault(
+    "disk full", f"a run on a disk that grows by a page a session, at each of {', '.join(sorted(GROWING))}", FULL
+)
+def test_a_run_gets_further_with_every_page_and_loses_nothing(new_run: NewRun) -> None:
+    run = new_run(tasks=6, sandbox="none", monitor_interval_s=3600)  # a journal larger than any draft
+    found: set[str] = set()
+    with SmallDisk(run, pages=1) as disk:
+        for pages in range(1, 60):
+            disk.resize(pages)
+            kept = run.journal.read_bytes() if run.journal.exists() else b""
+            ended = run.session()
+            found |= set(told(ended))
+            if ended.code == 0:
+                break
+            expect_one_line(run, ended)
+            assert run.journal.read_bytes().startswith(kept) if kept else True
+        disk.resize(PLENTY)
+        run.recover(without_report=True)
+    assert found >= GROWING, found
+
+
+EACH = {
+    "metrics.csv", "agent_N_results.jsonl", "agent_N_evaluation.json", "agent_summary.json", "task_summary.json",
+    "score.json", "status.json", "manifest.json", "report.html",
+}  # fmt: skip
+
+
+@on_a_small_disk
+@pytest.mark.fault("disk full", f"a run whose jobs are all judged, at each of {', '.join(sorted(EACH))}", FULL)
+def test_every_file_of_the_results_may_be_the_one_that_does_not_fit(new_run: NewRun) -> None:
+    run = new_run(tasks=24, sandbox="none", monitor_interval_s=3600)
+    found: set[str] = set()
+    with SmallDisk(run, pages=PLENTY) as disk:
+        assert run.session().code == 0
+        kept = {name: (run.seen / name).read_bytes() for name in ("manifest.json", "journal.jsonl")}
+        kept["manifest.json"] = kept["manifest.json"].replace(b'"finished": true', b'"finished": false')
+        for free in range(200):
+            disk.resize(PLENTY)
+            for path in run.seen.iterdir():
+                path.unlink()
+            for name, content in kept.items():
+                (run.seen / name).write_bytes(content)
+            disk.resize(disk.used + free)
+            ended = run.session()
+            found |= set(told(ended))
+            assert run.journal.read_bytes() == kept["journal.jsonl"]
+            if ended.code == 0:
+                break
+            expect_one_line(run, ended)
+        disk.resize(PLENTY)
+        run.recover(without_report=True)
+    assert found >= EACH, found
+
+
+@on_a_small_disk
+@pytest.mark.fault("disk full", "by another's file, while a traced run generates; freed later", FULL)
+def test_a_disk_that_others_fill_and_free_costs_nothing(new_run: NewRun) -> None:
+    run = new_run(script=SLOW, sandbox="none", trace="true")
+    with SmallDisk(run, pages=100) as disk:
+        process = run.start()
+        assert run.reached(process, lambda: run.journaled(3000))
+        ballast = disk.fill()
+        ended = run.end_of(process)
+        expect_one_line(run, ended)
+        assert {"trace.json", "flame_coordinator.html"} <= set(told(ended)), ended
+        ballast.unlink()
+        disk.resize(PLENTY)
+        run.recover()
+
+
+WATCHED = ("events.jsonl", "resource_trace.csv", "gpu_trace.csv", "trace_coordinator.jsonl", "run.log")
+
+
+@on_a_small_disk
+@pytest.mark.fault(
+    "disk full", f"at what only watches: {', '.join(WATCHED)}, each on a full disk of its own",
+    "the screen says so, but for run.log; all else is written, exit code 0",
+)  # fmt: skip
+def test_what_watches_a_run_may_find_no_room(new_run: NewRun) -> None:
+    run = new_run(script=SLOW, sandbox="none", trace="true")
+    with SmallDisk(run, pages=PLENTY) as disk:
+        process = run.start()
+        assert run.reached(process, lambda: run.journaled(3000))
+        process.kill()
+        process.wait()
+        for name in WATCHED:
+            disk.fill_only(name)
+        ended = run.session()
+        assert (ended.code, ended.fault_of_ours()) == (0, False), ended
+        assert set(told(ended)) == set(WATCHED) - {"run.log"}, ended
+        run.check()
+
+
+@on_a_small_disk
+@pytest.mark.fault(
+    "disk full",
+    "at the flame graphs and the report, for which there is no room",
+    "the screen says so; all else is written, exit code 0",
+)
+def test_pages_that_do_not_fit_are_done_without(new_run: NewRun) -> None:
+    run = new_run(tasks=2, sandbox="none", trace="true")
+    with SmallDisk(run, pages=30) as disk:
+        ended = run.session()
+        assert (ended.code, ended.fault_of_ours()) == (0, False), ended
+        assert set(told(ended)) == {"flame_coordinator.html", "report.html"}, ended
+        assert run.says("run.log", "flame_cpu_0.html: cannot be written (No space left on device)")
+        disk.resize(PLENTY)
+        run.recover(without_report=True)
+
+
+@on_a_small_disk
+@pytest.mark.fault(
+    "read-only folder",
+    "from the start",
+    "one line, exit code 2, nothing written; made writable, the same command finishes",
+)
+def test_a_folder_that_is_read_only_is_refused(new_run: NewRun) -> None:
+    run = new_run(sandbox="none")
+    with SmallDisk(run, pages=PLENTY) as disk:
+        disk.remount("ro")
+        ended = run.session()
+        assert (ended.code, ended.err) == (
+            2,
+            f"swarmeval: {run.folder}: cannot be written (Read-only file system); "
+            "mend that or choose another --output_dir\n",
+        )
+        disk.remount("rw")
+        run.recover()
+
+
+@pytest.mark.fault(
+    "read-only folder", "while replies are generated", "one line, exit code 2; made writable, the same command finishes"
+)
+def test_a_folder_that_becomes_read_only_ends_the_run_which_resumes(new_run: NewRun) -> None:
+    run = new_run(script=Script(rows=1, steps=10, step_s=0.05), sandbox="none")
+    if os.geteuid() == 0:  # whom no mode holds
+        if UNFIT:
+            pytest.skip(UNFIT)
+        run.prefix = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+    process = run.start()
+    assert run.reached(process, lambda: run.journaled(3000))
+    run.folder.chmod(0o555)
+    ended = run.end_of(process)
+    run.folder.chmod(0o755)
+    assert (ended.code, ended.fault_of_ours()) == (2, False), ended
+    assert ended.err.splitlines()[-1].endswith(
+        "cannot be written (Permission denied); mend that or choose another --output_dir"
+    )
+    run.write_script(Script())
+    run.recover()

@@ -1,0 +1,197 @@
+"""The coordinator alone, under faults that need no command: random, a torn journal, a clock that jumps, many jobs."""
+
+import asyncio
+import itertools
+import os
+import random
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agent_manager import Coordinator, Hooks
+from swarmeval.errors import DeviceError, RunLocked
+from swarmeval.records import Completion, Outcome, Status, Verdict
+from swarmeval.report import run_report
+from swarmeval.report.timeline import timeline
+from swarmeval.runs.answer_index import Answers
+from swarmeval.runs.folder import LOCK, locked
+from swarmeval.runs.journal import NAME as JOURNAL
+from swarmeval.runs.plan import Plan
+from swarmeval.runs.prompts import make_request
+from swarmeval.session.run_record import opened
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.workers.devices import DeviceSpec
+from swarmeval.workers.local import LocalFleet
+from swarmeval.workers.protocol import Fleet
+from swarmeval.workers.replica_spec import Fault, ReplicaSpec, Script
+from tests.support.coordinating import Bench
+from tests.support.echo_fleet import EchoFleet, EchoWorker
+from tests.support.run_folders import plan_of
+
+YEAR_S = 365 * 86_400.0
+SEED = 23
+
+
+def local_fleet(scripts: list[Script]) -> LocalFleet:
+    """A worker process for each script."""
+    devices = [DeviceSpec(f"cpu:{number}", "cpu") for number in range(len(scripts))]
+    specs = [
+        ReplicaSpec("scripted", "scripted", device.name, True, "cached", "off", "off", True, None, 8, script=script)
+        for device, script in zip(devices, scripts, strict=True)
+    ]
+    return LocalFleet(devices, specs, silence_s=2.0, load_s=30.0)
+
+
+KINDS = ["kill", "exit", "raise", "garbage", "refuse", "hang", "load_exit", "load_raise"]
+faults = st.builds(
+    Fault, kind=st.sampled_from(KINDS), after=st.integers(0, 8), device=st.just(""), lives=st.integers(1, 3)
+)  # fmt: skip
+scripts = st.builds(
+    Script, rows=st.integers(1, 3), steps=st.integers(1, 2), faults=st.lists(faults, max_size=3).map(tuple)
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    "random schedules of all worker faults", "on one to three scripted workers",
+    "each job once, as completion or failure; with no device left, resumed",
+)  # fmt: skip
+@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(schedule=st.lists(scripts, min_size=1, max_size=3), agents=st.integers(1, 4), size=st.integers(1, 5))
+def test_whatever_befalls_scripted_workers_each_job_is_answered_and_judged_once(
+    schedule: list[Script], agents: int, size: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), agents, tasks=6, batch_size=size)
+        try:
+            assert bench.run(local_fleet(schedule))
+        except* DeviceError:  # no device is left
+            assert bench.run(local_fleet([Script()]))
+        assert set(bench.answers()) == bench.planned()
+        completed = {job_id for job_id, answer in bench.answers().items() if isinstance(answer, Completion)}
+        judged = [entry.verdict.job_id for entry in bench.journaled() if entry.verdict is not None]
+        assert sorted(judged) == sorted(completed)
+    assert [child for child in psutil.Process().children(recursive=True) if child.status() != "zombie"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    "journal cut", "at every byte of every record", "the whole lines stay; only what was torn is done again"
+)
+def test_a_journal_cut_at_every_byte_is_resumed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, agents=2, tasks=2)
+    refused = {"1/T/1/0/0": 3}  # so that a failure is among the records
+    assert bench.run(EchoFleet([EchoWorker("cpu:0", refused=refused)]))
+    path = tmp_path / JOURNAL
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        kept = whole[: whole.rfind(b"\n", 0, length) + 1]
+        assert bench.run(EchoFleet([EchoWorker("cpu:0", refused=refused)])), length
+        assert path.read_bytes().startswith(kept), length
+        assert set(bench.answers()) == bench.planned(), length
+        judged = [entry.verdict.job_id for entry in bench.journaled() if entry.verdict is not None]
+        assert len(judged) == len(set(judged)) == 3, length
+
+
+JUMPS = {
+    "forward by a year": lambda n: YEAR_S * (n >= 5),
+    "back by ten years": lambda n: -10 * YEAR_S * (n >= 5),
+    "to and fro": lambda n: YEAR_S * (n // 6 % 2),
+    "to zero, as without a battery": lambda n: -1_800_000_000.0 * (n >= 5) + n,
+}
+
+
+def work(
+    config: RunConfig, plan: Plan, clock: Callable[[], float], fleet: Fleet, stop_after: int | None
+) -> list[Status]:
+    """One session in the config's folder; gives what it published."""
+    published: list[Status] = []
+    seen = itertools.count(1)
+
+    async def judge(completion: Completion, _: bool) -> Verdict:
+        if next(seen) == stop_after:
+            coordinator.drain()
+        return Verdict(completion.job_id, Outcome.WRONG_ANSWER, "")
+
+    with opened(config, plan, config.measured(), fresh=False, clock=clock) as record:
+        record.begin()
+        hooks = Hooks(
+            lambda k, repairs: make_request(plan, k, "chat", config, repairs), lambda *_: None, published.append, clock
+        )
+        coordinator = Coordinator(record.run_id, config, record.ledger, record.journal, judge, hooks)
+        ended = asyncio.run(coordinator.run(fleet))
+        assert ended is (stop_after is None)
+        published.append(coordinator.status())
+        record.note(data={"tasks": len(plan.tasks)})
+        record.write_results({"model_id": "m", "benchmark": "humaneval"})
+        record.end("finished" if ended else "drained")
+        assert record.ledger.generation_s >= 0
+    return published
+
+
+@pytest.mark.fault(
+    "clock jumps",
+    "within a session and between two (injected clock)",
+    "no negative time, the run resumes, results and report are made",
+)
+@pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
+def test_a_clock_that_jumps_changes_records_and_nothing_else(tmp_path: Path, jump: Callable[[int], float]) -> None:
+    config, plan = plan_of(4, 3, output_dir=str(tmp_path), eval_workers=1, batch_size=2, max_in_flight=1)
+    asked = itertools.count()
+
+    def clock() -> float:
+        n = next(asked)
+        return 1_800_000_000.0 + n * 0.01 + jump(n)
+
+    first = work(config, plan, clock, EchoFleet([EchoWorker("cpu:0")]), stop_after=4)
+    second = work(config, plan, clock, EchoFleet([EchoWorker("cpu:0")]), stop_after=None)
+    assert first[-1].run_id == second[-1].run_id  # resumed
+    assert second[-1].done_jobs == plan.total == 12
+    for status in (*first, *second):
+        assert status.elapsed_s >= 0
+        assert (status.eta_s or 0) >= 0
+        assert (status.jobs_per_s or 0) >= 0
+    drawn = timeline(tmp_path, Answers(tmp_path, len(plan.tasks)).timings)
+    assert 0 <= drawn.seconds < 60
+    assert all(0 <= at <= drawn.seconds for series in drawn.series for at, _ in series.points)
+    assert run_report.write(tmp_path, plan.tasks).exists()
+
+
+@pytest.mark.fault(
+    "clock jumps", "under a lock: its file from another year", "a held lock holds, a dead holder's is free"
+)
+@pytest.mark.parametrize("seconds", [0.0, 4e9])
+def test_whether_a_lock_is_stale_is_no_matter_of_time(tmp_path: Path, seconds: float) -> None:
+    with locked(tmp_path):
+        os.utime(tmp_path / LOCK, (seconds, seconds))
+        with pytest.raises(RunLocked), locked(tmp_path):
+            pass
+    os.utime(tmp_path / LOCK, (seconds, seconds))
+    with locked(tmp_path):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    "workers die a hundred times",
+    "in 100,000 jobs, in one process, without programs",
+    "each job once",
+)
+def test_a_hundred_thousand_jobs_survive_a_hundred_deaths(tmp_path: Path) -> None:
+    chance = random.Random(SEED)
+    bench = Bench(tmp_path, agents=1000, tasks=100, batch_size=8)
+    workers = [EchoWorker(f"cpu:{n}", deaths=sorted(chance.sample(range(1, 30_000), 34))) for n in range(3)]
+    assert bench.run(EchoFleet(workers))
+    assert sum(len(worker.victims) for worker in workers) >= 90
+    assert (bench.ledger.answered.count, bench.ledger.judged.count) == (
+        100_000,
+        bench.ledger.completions,
+    )
+    assert bench.ledger.failures <= 10
+    assert len(bench.answers()) == 100_000

@@ -1,0 +1,152 @@
+"""Workers and judges that die, hang, start slowly or talk nonsense: the command loses no job and does none twice."""
+
+import os
+import random
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from swarmeval.workers.replica_spec import Fault, Script
+from tests.support.aftermath import NewRun
+
+pytestmark = pytest.mark.slow
+
+SEED = 17
+NEXT_LIFE = "its next life answers what it had not; exit code 0"
+AT_WORK = "while generating"
+SOON: dict[str, float] = {"worker_timeout_s": 3, "load_timeout_s": 6}
+CASES: list[tuple[str, str, Script, dict[str, float], str]] = [
+    ("worker killed (SIGKILL)", AT_WORK, Script(faults=(Fault("kill", after=3),)), {}, "killed by SIGKILL"),
+    ("worker hangs (SIGSTOP)", AT_WORK, Script(faults=(Fault("hang", after=3),)), SOON, "said nothing"),
+    ("worker exits", AT_WORK, Script(faults=(Fault("exit", after=3),)), {}, "exit code 7"),
+    ("worker sends a wrong message", AT_WORK, Script(faults=(Fault("garbage", after=3),)), {}, "what is no message"),
+    ("worker exits", "while loading, twice", Script(faults=(Fault("load_exit", lives=2),)), {}, "died while loading"),
+    ("worker hangs (SIGSTOP)", "while loading", Script(faults=(Fault("load_hang"),)), SOON, "did not load"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("script", "settings", "words"),
+    [
+        pytest.param(*case[2:], marks=pytest.mark.fault(*case[:2], NEXT_LIFE), id=f"{case[0]} {case[1]}")
+        for case in CASES
+    ],
+)
+def test_a_worker_that_ends_is_replaced(
+    new_run: NewRun, script: Script, settings: dict[str, float], words: str
+) -> None:
+    run = new_run(script=script, **settings)
+    ended = run.session()
+    assert ended.code == 0
+    assert f"cpu:0: {words}" in ended.err or f"({words})" in ended.err or words in ended.err
+    run.check()
+
+
+@pytest.mark.fault("out of memory", "three workers, at random answers of their first two lives", NEXT_LIFE)
+@pytest.mark.parametrize("seed", [SEED, SEED + 1])
+def test_memory_that_runs_out_at_random_steps_costs_no_answer(new_run: NewRun, seed: int) -> None:
+    chance = random.Random(seed)
+    faults = [Fault("raise", chance.randrange(12), f"cpu:{number}", lives=chance.randint(1, 2)) for number in range(3)]
+    run = new_run(agents=3, tasks=16, script=Script(rows=2, steps=2, faults=tuple(faults)), cpu_workers=3)
+    assert run.session().code in (0, 1), faults
+    run.check()
+
+
+@pytest.mark.fault("worker starts slowly", "both of two", "the run waits for them; exit code 0")
+def test_a_slow_start_is_waited_for(new_run: NewRun) -> None:
+    run = new_run(script=Script(load_s=3.0), cpu_workers=2)
+    ended = run.session()
+    assert (ended.code, "died" in ended.err) == (0, False), ended
+    run.check()
+
+
+def _kill_all(pids: list[int], number: signal.Signals = signal.SIGKILL) -> int:
+    for pid in pids:
+        os.kill(pid, number)
+    return len(pids)
+
+
+@pytest.mark.fault("all workers killed at once", AT_WORK, "all start again; exit code 0")
+def test_all_workers_may_die_at_once(new_run: NewRun) -> None:
+    run = new_run(script=Script(rows=1, steps=2, step_s=0.1), cpu_workers=3)
+    process = run.start()
+    assert run.reached(process, lambda: run.journaled(2000))
+    assert _kill_all(run.workers()) == 3
+    ended = run.end_of(process)
+    assert (ended.code, ended.err.count("killed by SIGKILL")) == (0, 3)
+    run.check()
+
+
+@pytest.mark.fault(
+    "no worker loads", "at every start", "exit code 2 names the reason; mended, the same command finishes"
+)
+def test_a_run_without_workers_stops_and_resumes_once_they_are_mended(new_run: NewRun) -> None:
+    run = new_run(script=Script(faults=(Fault("kill", after=5), Fault("load_exit", lives=0))), cpu_workers=2)
+    run.write_script(Script(faults=(Fault("load_exit", lives=99),)))
+    ended = run.session()
+    assert ended.code == 2
+    assert ended.err.splitlines()[-1].endswith(
+        "worker died while loading (exit code 7)); mend it, the same command resumes"
+    )
+    run.write_script(Script())
+    run.recover()
+
+
+RUNS_AGAIN = "what ran in it runs again; exit code 0"
+JUDGES: list[tuple[str, Callable[[list[int]], list[int]]]] = [
+    ("one", lambda pids: pids[:1]),
+    ("all", lambda pids: pids),
+]
+
+
+@pytest.mark.parametrize(
+    "struck",
+    [
+        pytest.param(
+            choose, id=name,
+            marks=pytest.mark.fault(f"judge killed ({name} of two)", "while programs run", RUNS_AGAIN),
+        )
+        for name, choose in JUDGES
+    ],
+)  # fmt: skip
+def test_a_judge_that_is_killed_is_replaced(new_run: NewRun, struck: Callable[[list[int]], list[int]]) -> None:
+    run = new_run(agents=4, tasks=40)
+    process = run.start()
+    assert run.reached(process, lambda: run.says("journal.jsonl", '{"verdict"'))
+    assert _kill_all(struck(sorted(run.judges())))
+    assert run.end_of(process).code == 0
+    run.check()
+
+
+@pytest.mark.fault(
+    "judge stopped (SIGSTOP), then coordinator killed", "while programs run", "no process is left; resumed, it finishes"
+)
+def test_a_stopped_judge_does_not_outlive_its_coordinator(new_run: NewRun) -> None:
+    run = new_run(agents=4, tasks=40)
+    process = run.start()
+    assert run.reached(process, lambda: run.says("journal.jsonl", '{"verdict"'))
+    assert _kill_all([*run.judges(), *run.jails()], signal.SIGSTOP) > 2
+    process.kill()
+    process.wait()
+    run.recover()
+
+
+@pytest.mark.fault(
+    "8,200 jobs, judged for real",
+    "three deaths of each of two workers, one kill of the coordinator",
+    "each job once; the same command finishes",
+)
+@pytest.mark.timeout(900)  # half a minute where nothing else runs
+def test_eight_thousand_jobs_survive_the_deaths_of_all_who_work_on_them(new_run: NewRun) -> None:
+    run = new_run(agents=50, tasks=164, script=Script(faults=(Fault("kill", after=400, lives=3),)), cpu_workers=2)
+    run.patience_s = 400.0
+    process = run.start()
+    assert run.reached(process, lambda: run.journaled(5_000_000))
+    process.kill()
+    process.wait()
+    kept = run.journal.stat().st_size
+    last = run.recover()
+    assert last is not None
+    assert last.err.count("killed by SIGKILL") > 2, last.err
+    assert run.journal.stat().st_size > kept

@@ -1,0 +1,137 @@
+"""The table of faults: written from what a test run saw, and compared with the tests there are."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.faults import ROOT, exchanged, missing, read, seen, table
+from swarmeval.errors import ConfigError
+from swarmeval.session import fleet_choice
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.workers.replica_spec import Fault, Script, read_script
+
+PAGE = """# Contributing
+
+| fault | where it strikes | what holds after | test | seen |
+|---|---|---|---|---|
+| old | here | nothing | gone (`test_x.py`) | passed |
+
+Seen: 1 cases in 2 s.
+
+## After
+"""
+
+
+def row(**facts: Any) -> dict[str, Any]:
+    return {
+        "fault": "killed", "where": "at work", "holds": "all", "test": "tests/test_x.py::test_it_goes_on", "cases": 1,
+        "seconds": 1.25, "outcomes": {"passed": 1}, "reasons": [], **facts,
+    }  # fmt: skip
+
+
+def test_a_written_table_misses_nothing_and_the_page_around_it_stays() -> None:
+    page = exchanged(PAGE, table([row()]))
+    assert "| killed | at work | all | it goes on (`test_x.py`) | passed |\n" in page
+    assert page.startswith("# Contributing\n\n| fault")
+    assert page.endswith("\n\n## After\n")
+    assert "| old |" not in page
+    assert missing(page, [row()]) == []
+    assert exchanged(page, table([row()])) == page
+
+
+def test_what_differs_is_named_and_outcomes_are_not_compared() -> None:
+    page = exchanged(PAGE, table([row(), row(fault="stopped")]))
+    assert missing(page, [row(outcomes={}), row(fault="burnt")]) == [
+        "lacks | burnt | at work | all | it goes on (`test_x.py`) |",
+        "has, and no test does: | stopped | at work | all | it goes on (`test_x.py`) |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({}, "passed"),
+        ({"cases": 3, "outcomes": {"passed": 3}}, "3 passed"),
+        ({"cases": 3, "outcomes": {"passed": 2, "failed": 1}}, "2 passed, 1 failed"),
+        ({"outcomes": {"skipped": 1}, "reasons": ["Skipped: needs unshare"]}, "skipped (needs unshare)"),
+        ({"outcomes": {}}, "not run"),
+    ],
+)
+def test_what_was_seen_is_said_in_words(facts: dict[str, Any], words: str) -> None:
+    assert seen(row(**facts)) == words
+
+
+MARKED = """
+import pytest
+
+@pytest.mark.fault("burnt", "twice", "ashes")
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_it(n):
+    if n == 2:
+        pytest.skip("no fire")
+    assert n != 3
+
+def test_of_nothing():
+    pass
+"""
+
+
+@pytest.mark.slow
+def test_a_run_of_marked_tests_gives_a_row_with_its_outcomes(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(MARKED)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = fault\n")
+    words = [
+        "-p",
+        "tests.conftest",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        "-c",
+        str(tmp_path / "pytest.ini"),
+    ]
+    command = [sys.executable, "-m", "pytest", *words, "--fault-table", str(tmp_path / "table.json"), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout
+    (found,) = read(tmp_path / "table.json")
+    assert found["seconds"] >= 0
+    assert {key: value for key, value in found.items() if key != "seconds"} == {
+        "fault": "burnt", "where": "twice", "holds": "ashes", "test": "test_it.py::test_it", "cases": 3,
+        "outcomes": {"passed": 1, "skipped": 1, "failed": 1}, "reasons": ["Skipped: no fire"],
+    }  # fmt: skip
+
+
+def test_a_script_is_read_from_the_file_that_model_id_names(tmp_path: Path) -> None:
+    path = tmp_path / "script.json"
+    path.write_text('{"rows": 2, "load_s": 0.5, "faults": [{"kind": "kill", "after": 3}]}')
+    assert read_script(path) == Script(rows=2, load_s=0.5, faults=(Fault("kill", after=3),))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"row": 2}', "Object contains unknown field `row`"),
+        ('{"faults": [{"kind": "burn"}]}', "Invalid enum value 'burn' - at `$.faults[0].kind`"),
+        ("{", "Input data was truncated"),
+    ],
+)
+def test_a_file_that_is_no_script_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "script.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        fleet_choice.choose(RunConfig(engine="scripted", model_id=str(path)))
+    assert str(caught.value) == f"{path}: is no script for engine: scripted ({reason})"
+
+
+def test_a_script_is_nothing_for_another_engine_and_one_that_is_missing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "script.json"
+    with pytest.raises(ConfigError) as caught:
+        fleet_choice.choose(RunConfig(engine="scripted", model_id=str(path)))
+    assert str(caught.value) == f"{path}: cannot be read (No such file or directory)"
+    path.write_text("{}")
+    with pytest.raises(ConfigError) as caught:
+        fleet_choice.choose(RunConfig(device="cpu", model_id=str(path)))
+    assert str(caught.value) == f"model_id is {str(path)!r}, a script for dry runs; set engine: scripted with it"

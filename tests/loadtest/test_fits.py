@@ -1,0 +1,95 @@
+"""Fitted distributions against samples of known ones."""
+
+import math
+import random
+import re
+from collections.abc import Callable
+
+import pytest
+
+from swarmeval.loadtest.fits import DRAWS, against_exponential, against_shifted, compared
+
+
+def sample(law: str, count: int, seed: int) -> list[float]:
+    chance = random.Random(f"{law}{seed}")
+    draws: dict[str, Callable[[], float]] = {
+        "exponential": lambda: chance.expovariate(0.5),
+        "gamma": lambda: chance.gammavariate(4.0, 0.5),
+        "lognormal": lambda: chance.lognormvariate(0.0, 0.8),
+    }
+    return [draws[law]() for _ in range(count)]
+
+
+def far_from_uniform(ps: list[float]) -> float:
+    """Kolmogorov-Smirnov distance to the uniform distribution, times the square root of their number."""
+    ordered, count = sorted(ps), len(ps)
+    gaps = [max(p - rank / count, (rank + 1) / count - p) for rank, p in enumerate(ordered)]
+    return max(gaps) * math.sqrt(count)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [25, 300, 900])
+def test_p_of_exponential_values_is_uniform(count: int) -> None:
+    """Beyond 1.63 by chance once in a hundred; 900 values are more than what is drawn, and go by Stephens' formula."""
+    assert (
+        far_from_uniform([against_exponential(sample("exponential", count, seed))["p"] for seed in range(400)]) < 1.63
+    )
+
+
+@pytest.mark.slow
+def test_p_of_shifted_exponential_values_is_uniform_and_finds_the_shift() -> None:
+    found = [against_shifted([3 + value for value in sample("exponential", 60, seed)]) for seed in range(400)]
+    assert far_from_uniform([one["p"] for one in found]) < 1.63
+    assert all(3 <= one["shift_s"] < 3.5 for one in found)
+
+
+def test_the_usual_p_would_be_too_kind() -> None:
+    """Lilliefors' own 5 % value for 30 values is 0.192 (1969, table 1); the plain table's is 0.242."""
+    values = sorted(sample("exponential", 30, 1))
+    assert (
+        against_exponential(values)["p"] == against_exponential([7 * value for value in values])["p"]
+    )  # the scale does not matter
+    near = next(
+        v
+        for seed in range(3000)
+        if abs((v := against_exponential(sample("exponential", 30, seed)))["distance"] - 0.192) < 0.001
+    )
+    assert 0.035 < near["p"] < 0.065
+
+
+def test_other_laws_are_told_from_an_exponential() -> None:
+    for law in ("gamma", "lognormal"):
+        assert against_exponential(sample(law, 300, 1))["p"] <= 2 / (DRAWS + 1)
+
+
+@pytest.mark.parametrize("law", ["exponential", "gamma", "lognormal"])
+def test_akaike_picks_the_law_that_made_the_values(law: str) -> None:
+    """An exponential is a gamma too: there, a parameter less has to win as often as the chi-squared law says (84 %)."""
+    picks = [compared(sample(law, 400, seed))["best"] for seed in range(60)]
+    assert picks.count(law) >= (42 if law == "exponential" else 57)
+
+
+def test_parameters_are_those_of_the_law() -> None:
+    gamma = compared(sample("gamma", 5000, 3))["families"]["gamma"]
+    assert (gamma["shape"], gamma["scale_s"]) == (pytest.approx(4, rel=0.06), pytest.approx(0.5, rel=0.06))
+    lognormal = compared(sample("lognormal", 5000, 3))["families"]["lognormal"]
+    assert (lognormal["median_s"], lognormal["sigma"]) == (pytest.approx(1, rel=0.06), pytest.approx(0.8, rel=0.06))
+    found = compared(sample("exponential", 500, 3))["families"]
+    assert min(one["above_best"] for one in found.values()) == 0
+    exponential = found["exponential"]
+    likelihood = -500 * math.log(exponential["mean_s"]) - 500
+    assert exponential["aic"] == pytest.approx(2 - 2 * likelihood)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([1.0, 2.0], "a distribution is fitted to 10 values or more; there are 2"),
+        ([0.0, *range(1, 20)], "a value is 0 or less: gamma and lognormal are laws of positive values"),
+        ([3.0] * 20, "all values are alike: a constant has no distribution"),
+    ],
+)
+def test_what_has_no_law_is_refused_with_the_reason(values: list[float], reason: str) -> None:
+    for look in (against_exponential, against_shifted, compared):
+        with pytest.raises(ValueError, match=f"^{re.escape(reason)}$"):
+            look(values)

@@ -1,0 +1,127 @@
+"""load.json of made-up runs: what it holds, and that nothing undefined is a number."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swarmeval.loadtest.facts import LevelFacts, LoadFacts, Slo
+from swarmeval.loadtest.law import ALL, law
+from swarmeval.loadtest.request_rows import Row
+from tests.support.made_up_load import closed_loop, row
+
+
+def of(rows: list[Row], **facts: Any) -> dict[str, Any]:
+    found = law(rows, LoadFacts(**facts))
+    json.dumps(found, allow_nan=False)
+    return found
+
+
+def test_levels_come_in_the_order_of_the_run_and_packages_below_them() -> None:
+    found = of(
+        [*closed_loop(60, clients=4), *closed_loop(60)], levels=(LevelFacts("1 at once", 2.0), LevelFacts("9/s"))
+    )
+    assert [level["name"] for level in found["levels"]] == ["1 at once", "4 at once"]
+    assert list(found["levels"][0]["groups"]) == [ALL, "numpy", "seaborn", "torch"]
+    assert (found["levels"][0]["warmup_s"], found["levels"][1]["warmup"]) == (2.0, 4)
+    assert (found["requests"], found["counted"], found["failed"]) == (120, 115, 0)
+
+
+def test_throughput_counts_what_was_answered_over_the_time_it_took() -> None:
+    rows = [row(k, at=float(k), latency_s=1.0, tokens=(10, 30), error="500" if k == 3 else None) for k in range(10)]
+    group = of(rows)["levels"][0]["groups"][ALL]
+    assert (group["requests_per_s"], group["output_tokens_per_s"]) == (pytest.approx(0.9), pytest.approx(27))
+    assert of(rows)["levels"][0]["in_the_air_mean"] == pytest.approx(1.0)
+
+
+def test_failed_and_warm_up_requests_count_in_no_latency() -> None:
+    rows = [
+        *(row(k, at=float(k)) for k in range(20)),
+        row(50, latency_s=99.0, error="hang"),
+        row(51, latency_s=99.0, counts=False),
+    ]
+    level = of(rows)["levels"][0]
+    assert level["groups"][ALL]["latency_s"]["most"] == 1.0
+    assert level["groups"][ALL]["latency_s"]["count"] == 20
+    assert level["errors"] == [{"reason": "hang", "count": 1}]
+    assert (level["answered"], level["failed"], level["warmup"]) == (20, 1, 1)
+
+
+def test_goodput_is_what_kept_every_limit_of_all_that_was_asked() -> None:
+    rows = [row(k, at=float(k), ttft_s=0.1 * k, latency_s=0.1 * k + 0.39, tokens=(10, 40)) for k in range(10)]
+    rows.append(row(10, at=9.0, latency_s=1.0, error="500"))
+    good = of(rows, slo=Slo(ttft_s=0.45))["levels"][0]["groups"][ALL]["goodput"]
+    assert good["share"] == 5 / 11
+    assert good["requests_per_s"] == pytest.approx(5 / 10.29)
+    assert of(rows, slo=Slo(tpot_s=0.0099))["levels"][0]["groups"][ALL]["goodput"]["share"] == 0
+    assert of(rows, slo=Slo(0.45, 0.02))["levels"][0]["groups"][ALL]["goodput"]["share"] == 5 / 11
+    group = of(rows)["levels"][0]["groups"][ALL]
+    assert group["goodput"] is None
+    assert group["undefined"]["goodput"] == "no limit was set: goodput needs one for TTFT, TPOT or both"
+
+
+def test_an_answer_that_is_no_stream_has_no_goodput_and_says_why() -> None:
+    group = of([row(k, at=float(k), ttft_s=None) for k in range(20)], slo=Slo(1.0))["levels"][0]["groups"][ALL]
+    reason = "no answer told when its first token came: it was not streamed"
+    assert (group["goodput"], group["ttft_s"], group["tpot_s"]) == (None, None, None)
+    assert group["undefined"]["goodput"] == group["undefined"]["ttft_s"] == reason
+
+
+def test_a_test_file_takes_from_its_first_request_to_its_last_word() -> None:
+    rows = [row(k, at=float(k), module=f"m{k // 4}", written_s=4.0 * (k // 4) + 5) for k in range(40)]
+    group = of(rows)["levels"][0]["groups"][ALL]
+    assert (group["file_s"]["count"], group["file_s"]["mean"]) == (10, 5.0)
+    assert (group["to_file_s"]["least"], group["to_file_s"]["most"]) == (2.0, 5.0)
+
+
+def test_lines_of_packages_that_differ_are_found_though_outliers_hide_them() -> None:
+    rows = closed_loop(300, slopes=(1.0, 1.0, 1.3))
+    hung = [row(900 + k, at=1e6 + 1000 * k, latency_s=80.0 + k, tokens=(100, 12 * k), attempts=3) for k in range(12)]
+    level = of([*rows, *hung])["levels"][0]
+    assert level["lines_differ_without_outliers"]["slopes"]["p"] < 1e-9
+    assert level["lines_differ"]["slopes"]["p"] > level["lines_differ_without_outliers"]["slopes"]["p"]
+    lines = {name: group["line_without_outliers"]["s_per_token"] for name, group in level["groups"].items()}
+    assert lines["torch"] == pytest.approx(1.3 * lines["seaborn"], rel=0.05)
+
+
+def test_one_package_has_nobody_to_differ_from() -> None:
+    level = of([one for one in closed_loop(90) if one.package == "numpy"])["levels"][0]
+    assert level["lines_differ"] is None
+    assert level["undefined"]["lines_differ"] == "lines of packages are compared where two have one; here 1 of 1 have"
+
+
+def test_energy_is_shared_by_the_answers_and_undefined_where_nothing_measured_it() -> None:
+    rows, levels = closed_loop(20), (LevelFacts("1 at once", joules=50.0),)
+    assert of(rows, levels=levels, energy_source="RAPL")["levels"][0]["joules_per_request"] == 2.5
+    assert of(rows, levels=levels)["levels"][0]["joules_per_request"] is None
+
+
+def test_a_run_without_a_row_has_no_level_and_no_costs() -> None:
+    found = of([])
+    assert (found["levels"], found["outliers"], found["errors"], found["costs"]) == ([], [], [], None)
+    assert found["undefined"]["costs"] == "costs are fitted to 12 requests of more than one token; there are 0"
+
+
+MAYBE = st.none() | st.floats(0, 10)
+ANY = st.builds(
+    lambda level, at, latency, ttft, inputs, outputs, error, counts, package, written: row(
+        level=level, at=at, latency_s=latency, ttft_s=None if ttft is None else min(ttft, latency),
+        tokens=(inputs, outputs), error=error, counts=counts, package=package,
+        written_s=None if written is None else at + latency + written,
+    ),
+    st.sampled_from(["1 at once", "2/s"]), st.floats(0, 100), st.sampled_from([0.0, 1.0, 2.5, 7.0]), MAYBE,
+    st.none() | st.integers(0, 5), st.none() | st.integers(0, 5), st.none() | st.just("500"), st.booleans(),
+    st.sampled_from(["numpy", "torch"]), MAYBE,
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(ANY, max_size=60))
+def test_whatever_was_measured_each_none_has_its_reason(rows: list[Row]) -> None:
+    found = of(rows, slo=Slo(1.0, 0.1))
+    for level in found["levels"]:
+        for part in (level, *level["groups"].values()):
+            missing = {key for key, value in part.items() if value is None and key != "window_s"}
+            assert missing <= set(part["undefined"])

@@ -1,0 +1,100 @@
+"""The report of a load run in a real headless Chromium: every chart drawn, levels changed, nothing loaded."""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from swarmeval.loadtest.facts import LoadFacts
+from swarmeval.loadtest.report import write
+from tests.loadtest.test_report import FACTS
+from tests.report.test_run_report import HOSTILE
+from tests.support.browser import Page, ReportPage, choose, chromium, page, quiet
+from tests.support.made_up_load import closed_loop, leave, row
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(chromium() is None, reason="needs Chromium (Debian: apt install chromium)"),
+]
+LONG = "a_module_whose_name_is_far_longer_than_any_screen_of_a_phone_could_ever_show_at_once." * 3
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two levels of three packages, an outlier, hostile and long names, everything that a page may show."""
+    rows = [
+        *closed_loop(120, slopes=(1.0, 1.0, 1.4)), *closed_loop(120, clients=4, slowdown=2.0),
+        row(900, at=900.0, latency_s=99.0, module=HOSTILE[0]), row(901, at=999.0, latency_s=99.0, module=LONG),
+        row(902, at=1100.0, error=LONG), row(903, at=1110.0, error=HOSTILE[1]),
+    ]  # fmt: skip
+    return write(leave(tmp_path_factory.mktemp("load"), rows, FACTS))
+
+
+@pytest.fixture
+def opened(report: Path, tmp_path: Path) -> Iterator[Page]:
+    """Whatever a test did, it must not have made the browser complain or load anything."""
+    with quiet(tmp_path / "profile", report, "somebody/model, served - Swarmeval") as shown:
+        yield shown
+
+
+def count(shown: Page, selector: str) -> int:
+    return int(shown.run(f"document.querySelectorAll({selector!r}).length"))
+
+
+def test_every_chart_is_drawn(opened: Page) -> None:
+    assert [count(opened, f"#{place} svg[role=img]") for place in ("curve", "rates", "joint", "lines")] == [1, 1, 1, 1]
+    assert count(opened, "#histograms figure") == 4
+    assert count(opened, "#histograms .fit") == 4
+    assert (
+        opened.run(
+            "[...document.querySelectorAll('#histograms text')].filter(t => t.textContent.startsWith('p90')).length"
+        )
+        == 4
+    )
+    assert count(opened, "#joint .l") >= 3
+    assert count(opened, "#heat table.correlations") == 8
+    assert count(opened, "#heat td[data-r]") == 72
+    assert count(opened, "#lines .stem") == 2
+    assert count(opened, "svg [d*=NaN], svg [x*=NaN], svg [y*=NaN], svg [cx*=NaN], svg [cy*=NaN]") == 0
+
+
+def test_a_chosen_level_changes_charts_and_tables(opened: Page) -> None:
+    shown = "[...document.querySelectorAll('.level:not([hidden]) h3')].map(h => h.textContent)[0]"
+    before = opened.run("document.getElementById('joint').innerHTML")
+    assert opened.run(shown) == "1 at once: percentiles"
+    choose(opened, "level", "4 at once")
+    assert opened.run(shown) == "4 at once: percentiles"
+    assert count(opened, ".level:not([hidden])") == 1
+    assert opened.run("document.getElementById('joint').innerHTML") != before
+    choose(opened, "level", "1 at once")
+    assert opened.run("document.getElementById('joint').innerHTML") == before
+
+
+class TestPage(ReportPage):
+    pass
+
+
+def test_printed_it_is_black_on_white_without_its_controls(report: Path, tmp_path: Path) -> None:
+    with page(tmp_path / "profile") as shown:
+        shown.open(report, dark=True)
+        assert base64.b64decode(shown.call("Page.printToPDF")["data"]).startswith(b"%PDF")
+        shown.call("Emulation.setEmulatedMedia", media="print")
+        assert shown.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert shown.run("getComputedStyle(document.querySelector('.tools')).display") == "none"
+        a4 = {"width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # less its margins
+        shown.call("Emulation.setDeviceMetricsOverride", **a4)
+        assert shown.run("[...document.querySelectorAll('.level:not([hidden]) table')].every("
+                         "t => t.getBoundingClientRect().right <= innerWidth)") is True  # fmt: skip
+
+
+def test_a_run_with_hardly_anything_in_it_is_drawn_without_a_complaint(tmp_path: Path) -> None:
+    few = [
+        [], [row()], [row(error="500")], [row(k, at=2.0 * k) for k in range(40)],
+        [row(k, at=2.0 * k, ttft_s=None, tokens=(None, None)) for k in range(40)],
+    ]  # fmt: skip
+    for number, rows in enumerate(few):
+        with page(tmp_path / f"profile{number}") as shown:
+            shown.open(write(leave(tmp_path / str(number), rows, LoadFacts(finished=True))))
+            assert shown.complaints == []
+            assert count(shown, "svg [d*=NaN], svg [x*=NaN], svg [y*=NaN], svg [cx*=NaN], svg [cy*=NaN]") == 0

@@ -1,0 +1,48 @@
+"""Claims about calls that may never return: in order, their errors where they are waited for, no end held up."""
+
+import subprocess
+import sys
+import threading
+from functools import partial
+
+import pytest
+
+from swarmeval.monitor.driver_thread import Apart
+from tests.support.screens import ROOT
+
+
+def test_calls_are_made_in_order_and_all_of_them_before_it_is_closed() -> None:
+    seen: list[int] = []
+    apart = Apart("test")
+    for number in range(100):
+        apart.submit(partial(seen.append, number))
+    for _ in range(2):
+        apart.close()
+    assert seen == list(range(100))
+
+
+def test_an_error_is_raised_where_the_call_is_waited_for_and_the_next_is_made() -> None:
+    def fail() -> None:
+        raise ValueError("no such device")
+
+    apart = Apart("test")
+    failed, done = apart.submit(fail), apart.submit(lambda: None)
+    with pytest.raises(ValueError, match=r"^no such device$"):
+        failed.result(20)
+    done.result(20)
+    apart.close()
+
+
+def test_a_call_that_hangs_is_given_up_on() -> None:
+    released = threading.Event()
+    apart = Apart("test")
+    with pytest.raises(TimeoutError):
+        apart.submit(released.wait).result(0.01)
+    apart.close(0.01)
+    released.set()
+
+
+def test_the_interpreter_ends_beside_a_call_that_hangs() -> None:
+    made = "from swarmeval.monitor.driver_thread import Apart"
+    code = f"import threading\n{made}\nApart('test').submit(threading.Event().wait)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=20, check=False).returncode == 0

@@ -1,0 +1,234 @@
+"""Claims about joules: counters that begin anew, readings that are missing, sessions that add up, what is undefined."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swarmeval.monitor.energy import Before, Meter, Rapl, earlier, idle_watts
+from swarmeval.records import DeviceSample
+from swarmeval.runs.finished_run import energy_wh
+from swarmeval.scores.energy import between, energy
+from tests.support.fake_nvml import compiled, run_with
+
+RANGE_UJ = 262_143_328_850
+
+
+class Powercap:
+    """A tree of RAPL zones as Linux shows it."""
+
+    def __init__(self, root: Path, zones: dict[str, str], range_uj: int = RANGE_UJ) -> None:
+        self.root = root
+        self._range_uj = range_uj
+        for folder, name in zones.items():
+            (root / folder).mkdir(parents=True)
+            (root / folder / "name").write_text(f"{name}\n")
+            (root / folder / "max_energy_range_uj").write_text(f"{range_uj}\n")
+            self.show(folder, 0)
+
+    def show(self, folder: str, drawn_uj: int) -> None:
+        (self.root / folder / "energy_uj").write_text(f"{drawn_uj % self._range_uj}\n")
+
+
+def gpu(uuid: str = "a", energy_mj: float | None = None, power_w: float | None = None) -> DeviceSample:
+    return DeviceSample(0, uuid, "Fake", energy_mj=energy_mj, power_w=power_w)
+
+
+@settings(max_examples=20, deadline=None)
+@given(start=st.integers(0, 999), steps=st.lists(st.integers(0, 999), max_size=8))
+def test_joules_are_those_drawn_however_often_the_counter_began_anew(start: int, steps: Sequence[int]) -> None:
+    with TemporaryDirectory() as folder:
+        tree = Powercap(Path(folder), {"intel-rapl:0": "package-0"}, range_uj=1000)
+        drawn = start
+        tree.show("intel-rapl:0", drawn)
+        rapl = Rapl(tree.root)
+        for step in steps:
+            drawn += step
+            tree.show("intel-rapl:0", drawn)
+            found = rapl.joules()
+            assert found is not None
+            assert math.isclose(found, (drawn - start) / 1e6, abs_tol=1e-12)
+
+
+def test_packages_and_memory_count_once_and_parts_of_them_not_at_all(tmp_path: Path) -> None:
+    zones = {"intel-rapl:0": "package-0", "intel-rapl:0:0": "core", "intel-rapl:0:1": "dram",
+             "intel-rapl:1": "package-1", "intel-rapl:2": "psys", "intel-rapl-mmio:0": "package-0"}  # fmt: skip
+    tree = Powercap(tmp_path, zones)
+    rapl = Rapl(tmp_path)
+    for zone in zones:
+        tree.show(zone, 2_000_000)
+    assert rapl.joules() == 6.0  # of two packages and one memory
+
+
+def test_what_may_not_be_read_is_absent_and_not_zero(tmp_path: Path) -> None:
+    assert Rapl(tmp_path / "none").joules() is None
+    tree = Powercap(tmp_path, {"intel-rapl:0": "package-0"})
+    (tmp_path / "intel-rapl:0" / "energy_uj").unlink()
+    assert Rapl(tmp_path).joules() is None
+    tree.show("intel-rapl:0", 0)
+    rapl = Rapl(tmp_path)
+    (tmp_path / "intel-rapl:0" / "energy_uj").unlink()
+    assert rapl.joules() == 0.0
+    tree.show("intel-rapl:0", 5_000_000)
+    assert rapl.joules() == 5.0  # a reading that failed is made up for by the next
+
+
+def test_a_gpu_counts_by_its_counter_or_by_its_power_or_not_at_all(tmp_path: Path) -> None:
+    meter = Meter(Rapl(tmp_path), Before())
+    meter.read([gpu("a", 5_000.0, 300.0), gpu("b", None, 100.0), gpu("c")], 0)
+    meter.read([gpu("a", 9_000.0, 300.0), gpu("b", None, 200.0), gpu("c")], 2)
+    assert meter.read([gpu("a"), gpu("b")], 3).gpus_j == {"a": 4.0, "b": 300.0}
+    found = meter.read([gpu("a", 1_000.0), gpu("b", None, 200.0)], 4)  # a's driver was loaded anew
+    assert found.gpus_j == {"a": 5.0, "b": 300.0 + 2 * 200.0}
+    assert found.joules() == {"nvml": 705.0}
+    assert meter.read([], 5).rapl_j is None
+
+
+def test_sessions_add_up_and_the_time_between_them_does_not_count(tmp_path: Path) -> None:
+    tree = Powercap(tmp_path / "cap", {"intel-rapl:0": "package-0"})
+    (tmp_path / "r.csv").write_text("time,elapsed_s,rapl_j\nx,1,10.5\n")
+    (tmp_path / "g.csv").write_text("time,uuid,energy_mj\nx,a,1000\nx,b,7000\nx,a,2000\nx,b,\n")
+    before = earlier(tmp_path / "r.csv", tmp_path / "g.csv")
+    assert before == Before(10.5, {"a": 2.0, "b": 7.0})
+    tree.show("intel-rapl:0", 900_000_000)  # drawn while nobody watched
+    meter = Meter(Rapl(tree.root), before)
+    meter.read([gpu("a", 88_000.0)], 1)
+    tree.show("intel-rapl:0", 901_000_000)
+    assert meter.read([gpu("a", 89_000.0)], 2).joules() == {"nvml": 10.0, "rapl": 11.5}
+
+
+def test_sessions_that_do_not_say_what_they_drew_leave_the_run_unknown(tmp_path: Path) -> None:
+    tree = Powercap(tmp_path / "cap", {"intel-rapl:0": "package-0"})
+    (tmp_path / "r.csv").write_text("time,elapsed_s\nx,1\n")
+    (tmp_path / "g.csv").write_text("time,uuid,power_w\nx,a,300\n")
+    before = earlier(tmp_path / "r.csv", tmp_path / "g.csv")
+    assert before == Before(None, None)
+    meter = Meter(Rapl(tree.root), before)
+    meter.read([gpu("a", 1.0)], 1)
+    assert meter.read([gpu("a", 2.0)], 2).joules() == {}
+    assert earlier(tmp_path / "no.csv", tmp_path / "no.csv") == Before(0.0, {})
+
+
+def test_what_a_crash_left_in_the_traces_is_no_energy(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("time,elapsed_s,rapl_j\nx,1,5\n" + "\0" * 200_000)
+    (tmp_path / "gpu_trace.csv").write_text(
+        "elapsed_s,uuid,power_w,energy_mj\n0,a,300,1000\n" + "\0" * 200_000 + "\n2,a,300,2000\n3,a,x,nan\n4,a,3"
+    )
+    assert earlier(tmp_path / "r.csv", tmp_path / "gpu_trace.csv") == Before(5.0, {"a": 2.0})
+    assert energy_wh(tmp_path, {}) == 600 / 3600
+
+
+def test_the_idle_machine_is_watched_for_so_long_and_not_at_all_where_nothing_tells(tmp_path: Path) -> None:
+    assert idle_watts(3600, lambda: [gpu()], Rapl(tmp_path)) == {}
+    assert idle_watts(0, lambda: [gpu("a", 1.0)], Rapl(tmp_path)) == {}
+    found = idle_watts(0.05, lambda: [gpu("a", None, 60.0), gpu("b", None, 40.0)], Rapl(tmp_path))
+    assert found.keys() == {"nvml"}
+    assert math.isclose(found["nvml"], 100.0)
+
+
+def test_energy_is_told_per_token_evaluation_and_solved_task_above_the_idle_machine() -> None:
+    counts = [(2, 1), (2, 0), (4, 4), (0, 0)]
+    assert energy({"nvml": 900.0, "rapl": 300.0}, {"nvml": 50.0, "rapl": 10.0}, 10.0, 1200, 8, counts) == {
+        "joules": 1200.0,
+        "watched_s": 10.0,
+        "idle_w": 60.0,
+        "joules_above_idle": 600.0,
+        "joules_per_output_token": 0.5,
+        "joules_per_evaluation": 75.0,
+        "joules_per_solved_task": 300.0,
+        "source": "nvml+rapl",
+    }
+
+
+def test_energy_that_is_not_known_is_none() -> None:
+    assert energy({}, {"nvml": 1.0}, 1.0, 1, 1, [(1, 1)]) is None
+    found = energy({"nvml": 9.0, "rapl": 1.0}, {"nvml": 1.0}, 1.0, 1, 1, [(1, 1)])
+    assert found is not None
+    assert (found["joules"], found["idle_w"], found["joules_above_idle"]) == (10.0, None, None)
+    assert found["joules_per_output_token"] is None
+    found = energy({"rapl": 9.0}, {"rapl": 1.0}, 1.0, 0, 0, [(2, 0)])
+    assert found is not None
+    assert [found[f"joules_per_{what}"] for what in ("output_token", "evaluation", "solved_task")] == [None] * 3
+
+
+RUN = """
+import asyncio, json, sys
+from pathlib import Path
+from agent_manager import Hooks
+from swarmeval.runs.plan import Plan, make_agents
+from swarmeval.runs.prompts import make_request
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.session.run_record import opened
+from swarmeval.session.session import carry_out
+from swarmeval.session.watchers import Watching
+from human_eval_runner import load_tasks
+from tests.support.echo_fleet import EchoFleet, EchoWorker
+from swarmeval.monitor.tracking.tracker import NoTracker
+from swarmeval.workers.devices import DeviceSpec
+
+config = RunConfig(output_dir=sys.argv[1], eval_workers=1, eval_timeout_scale=1.0, idle_baseline_s=0.1)
+plan = Plan(make_agents(config), load_tasks(3))
+devices = [DeviceSpec("cuda:1", "cuda:0", "GPU-1aaa"), DeviceSpec("cuda:3", "cuda:0", "GPU-3aaa")]
+with opened(config, plan, {}, False) as record:
+    fleet = EchoFleet([EchoWorker("cuda:1"), EchoWorker("cuda:3")])
+    with Watching(config, record, fleet, devices, NoTracker()) as watching:
+        hooks = Hooks(lambda k, _: make_request(plan, k, "chat", config), watching.ready, watching.publish)
+        facts = lambda: watching.facts(record.ledger)
+        print(carry_out(config, record, watching.fleet, hooks, facts, watching.inside).summary)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_on_gpus_says_what_it_drew_and_what_its_devices_held(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    code = f"import sys; sys.argv[1:] = [{str(folder)!r}]\n{RUN}"
+    summary = run_with(compiled(tmp_path), code, environ={"CUDA_VISIBLE_DEVICES": "3,1"})
+    score = json.loads((folder / "score.json").read_text())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    found = score["energy"]
+    assert found["source"] == "nvml"
+    assert found["joules"] > 0
+    assert found["idle_w"] == manifest["idle_w"]["nvml"] > 0
+    assert math.isclose(found["joules_above_idle"], found["joules"] - found["idle_w"] * found["watched_s"])
+    assert math.isclose(found["joules_per_evaluation"], found["joules_above_idle"] / 3)
+    assert found["joules_per_solved_task"] is None  # echoes solve nothing
+    assert f"energy    {found['joules']:,.0f} J (nvml), " in summary
+    held = {"before_load_mb": 20000.0, "after_load_mb": 20000.0, "after_inference_mb": 20000.0, "peak_mb": 20000.0}
+    assert manifest["memory"] == {name: {"of": "gpu", **held} for name in ("cuda:1", "cuda:3")}
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert all(event.keys() == {"time", "elapsed_s", "kind", "device", "text"} for event in events)
+    kinds = [(event["kind"], event["device"]) for event in events]
+    assert kinds[:2] == [("memory", "cuda:1"), ("memory", "cuda:3")]
+    assert {("loaded", "cuda:1"), ("loaded", "cuda:3")} <= set(kinds)
+    assert (events[0]["text"], events[-1]["text"]) == ("before loading 20,000 MiB", "after inference 20,000 MiB")
+
+
+def test_what_a_part_of_a_run_took_is_what_lies_between_two_readings_above_idle() -> None:
+    before, after = ({"rapl": 100.0, "nvml": 50.0}, 10.0), ({"rapl": 300.0, "nvml": 250.0}, 20.0)
+    assert between(before, after, {"rapl": 5.0, "nvml": 10.0}) == (200 - 50) + (200 - 100)
+    assert between(before, after, {"rapl": 5.0}) is None  # what the idle machine draws is not known of both
+    assert between(({}, 0.0), after, {"rapl": 5.0, "nvml": 10.0}) is None
+    assert between(before, ({"rapl": 300.0}, 20.0), {"rapl": 5.0, "nvml": 10.0}) == 150
+
+
+@pytest.mark.slow
+@pytest.mark.fault("GPU driver hangs", "while a run is watched", "the run ends all the same, and warnings say so")
+def test_a_driver_that_hangs_from_the_first_job_on_costs_a_run_nothing_but_figures(tmp_path: Path) -> None:
+    folder, hangs = tmp_path / "run", tmp_path / "hangs"
+    patience = "import swarmeval.monitor.driver_thread\nwatch.apart.PATIENCE_S = 0.3\n"
+    code = RUN.replace("        hooks = ", f"        Path({str(hangs)!r}).touch()\n        hooks = ")
+    code = f"import sys; sys.argv[1:] = [{str(folder)!r}]\n{patience}{code}"
+    summary = run_with(compiled(tmp_path), code, environ={"FAKE_HANG": str(hangs)})
+    assert "(0 of 3 evaluations passed, 3 tasks)" in summary
+    assert json.loads((folder / "manifest.json").read_text())["finished"]
+    lines = (folder / "run.log").read_text().splitlines()
+    assert [line.partition("swarmeval: ")[2] for line in lines if " WARNING " in line] == [
+        "memory before loading: the driver does not answer, the run goes on",
+        "memory after inference: the driver does not answer, the run goes on",
+        "monitor: no reading for 0.3 s (a driver that hangs?); the run ends without its last sample",
+    ]

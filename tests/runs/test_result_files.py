@@ -1,0 +1,119 @@
+"""The result files are derived from the journal alone: in plan order, failures apart, the undefined as null."""
+
+import csv
+import json
+from pathlib import Path
+
+from swarmeval.records import Completion, Failure, Outcome, Suite, Task, Verdict
+from swarmeval.runs.journal import NAME, Entry, Journal, SessionStart
+from swarmeval.runs.ledger import Ledger
+from swarmeval.runs.plan import Plan, make_agents
+from swarmeval.runs.result_files import METRICS, write
+from swarmeval.settings.run_config import RunConfig
+
+TASKS = [Task(f"HumanEval/{n}", "def f():\n", Suite("f", "")) for n in range(2)]
+
+
+def completion(job_id: str, elapsed_s: float, latency_s: float = 2.0) -> Entry:
+    return Entry(
+        completion=Completion(
+            job_id, "reply", device="cpu:0", batch_id=0, prompt_tokens=5, output_tokens=11, ttft_s=1.0,
+            latency_s=latency_s, finish_reason="stop", finished_at=7.0, elapsed_s=elapsed_s,
+        )
+    )  # fmt: skip
+
+
+def verdict(job_id: str, outcome: Outcome) -> Entry:
+    return Entry(verdict=Verdict(job_id, outcome, "    return 1", "why", 0.25))
+
+
+def written(folder: Path, entries: list[Entry]) -> dict[str, object]:
+    ledger = Ledger(Plan(make_agents(RunConfig(num_agents=2)), TASKS))
+    with Journal(folder) as journal:
+        for entry in entries:
+            ledger.add(entry)
+            journal.append(entry)
+    return write(folder, folder / NAME, ledger, {"model_id": "m"})
+
+
+STORY = [
+    Entry(session=SessionStart(1.0)),
+    completion("1/HumanEval/1/0/0", 3.0),
+    completion("0/HumanEval/0/0/0", 4.0, latency_s=4.0),
+    verdict("1/HumanEval/1/0/0", Outcome.WRONG_ANSWER),
+    Entry(session=SessionStart(900.0)),  # a pause that must not count
+    verdict("0/HumanEval/0/0/0", Outcome.PASSED),
+    Entry(failure=Failure("0/HumanEval/1/0/0", "worker died", 3, "cpu:1", 8.0, 2.0)),
+    completion("1/HumanEval/0/0/0", 6.0),
+    verdict("1/HumanEval/0/0/0", Outcome.PASSED),
+]
+
+
+def test_the_score_counts_verdicts_leaves_failures_out_and_says_what_is_undefined(tmp_path: Path) -> None:
+    score = written(tmp_path, STORY)
+    assert score == json.loads((tmp_path / "score.json").read_text())
+    assert score["pass@1"] == 0.5  # task 0: 2 of 2, task 1: 0 of 1
+    assert (score["pass@10"], score["undefined"]) == (
+        None,
+        {f"pass@{k}": f"pass@{k} needs at least {k} samples per task; the fewest here are 1" for k in (10, 100)}
+        | {"answers_needed": "needs at least 2 tasks, and 2 answers to each"},
+    )
+    assert (score["total"], score["evaluations"], score["failures"], score["unanswered"], score["partial"]) == (
+        2, 3, 1, 0, True,
+    )  # fmt: skip
+    assert score["outcomes"] == {"PASSED": 2, "WRONG_ANSWER": 1}
+
+
+def test_time_between_sessions_does_not_count(tmp_path: Path) -> None:
+    score = written(tmp_path, STORY)
+    assert score["generation_s"] == 4.0 + 6.0
+    assert score["avg_throughput_rps"] == 4 / 10
+    assert score["tokens_per_s"] == 33 / 10
+    assert score["avg_latency_s"] == 8 / 3
+
+
+def test_metrics_has_a_row_per_answered_job_in_plan_order(tmp_path: Path) -> None:
+    written(tmp_path, STORY)
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == METRICS
+    assert [row["job_id"] for row in rows] == [
+        "0/HumanEval/0/0/0", "1/HumanEval/0/0/0", "0/HumanEval/1/0/0", "1/HumanEval/1/0/0",
+    ]  # fmt: skip
+    assert (rows[0]["tpot_s"], rows[0]["outcome"], rows[0]["judge_s"]) == ("0.3", "PASSED", "0.25")
+    assert (rows[2]["outcome"], rows[2]["latency_s"], rows[2]["attempts"]) == ("NOT_GENERATED", "", "3")
+
+
+def test_an_agents_files_hold_its_verdicts_and_name_what_was_not_generated(tmp_path: Path) -> None:
+    written(tmp_path, STORY)
+    lines = [json.loads(line) for line in (tmp_path / "agent_0_results.jsonl").read_text().splitlines()]
+    assert lines == [
+        {
+            "task_id": "HumanEval/0", "sample": 0, "completion": "    return 1", "passed": True, "outcome": "PASSED",
+            "detail": "why", "extraction": "", "reply": "reply", "job_id": "0/HumanEval/0/0/0",
+        }
+    ]  # fmt: skip
+    evaluation = json.loads((tmp_path / "agent_0_evaluation.json").read_text())
+    assert evaluation["tasks"] == {
+        "HumanEval/0": [{"sample": 0, "outcome": "PASSED", "detail": "why"}],
+        "HumanEval/1": [{"sample": 0, "outcome": "NOT_GENERATED", "detail": "worker died"}],
+    }
+    first, second = json.loads((tmp_path / "agent_summary.json").read_text())
+    assert (first["pass@1"], first["jobs"], first["retries"]) == (1.0, 2, 2)
+    assert first["outcomes"] == {"NOT_GENERATED": 1, "PASSED": 1}
+    assert first["latency"] == {"mean_s": 4.0, "p50_s": 4.0, "p95_s": 4.0, "p99_s": 4.0}
+    assert (second["pass@1"], second["output_tokens"]) == (0.5, 22)
+
+
+def test_a_completion_without_a_verdict_is_said_to_be_unjudged(tmp_path: Path) -> None:
+    score = written(tmp_path, [Entry(session=SessionStart(1.0)), completion("0/HumanEval/0/0/0", 1.0)])
+    assert (score["evaluations"], score["unanswered"], score["unjudged"]) == (0, 3, 1)
+    assert (score["partial"], score["pass@1"]) == (True, None)
+    evaluation = json.loads((tmp_path / "agent_0_evaluation.json").read_text())
+    assert evaluation["tasks"]["HumanEval/0"][0] == {"sample": 0, "outcome": None, "detail": "not judged yet"}
+    assert (tmp_path / "agent_0_results.jsonl").read_text() == ""
+
+
+def test_no_draft_is_left_behind(tmp_path: Path) -> None:
+    written(tmp_path, STORY)
+    assert not list(tmp_path.glob(".*"))

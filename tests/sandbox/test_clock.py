@@ -1,0 +1,48 @@
+"""The time limit: a program answers for its own time, and for nobody else's."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from swarmeval.records import Execution, Outcome, Program
+from swarmeval.sandbox.runner import Sandbox
+from tests.support.sandboxed import MEMORY_MB
+
+
+@contextmanager
+def a_crowded_core() -> Iterator[Callable[[], None]]:
+    """Keep this process and what it starts on one core; the function given keeps that core busy."""
+    held = os.sched_getaffinity(0)
+    rivals: list[subprocess.Popen[bytes]] = []
+    os.sched_setaffinity(0, {min(held)})
+    try:
+        yield lambda: rivals.append(
+            subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+        )
+    finally:
+        os.sched_setaffinity(0, held)
+        for rival in rivals:
+            with rival:
+                rival.kill()
+
+
+@pytest.mark.slow
+def test_only_its_own_time_is_charged_to_a_program() -> None:
+    """What others on a full machine take of its time is no part of its limit; what it sleeps is."""
+    compute = "import time\nend = time.process_time() + 0.04\nwhile time.process_time() < end: pass"
+
+    async def session(crowd: Callable[[], None]) -> tuple[Execution, Execution]:
+        async with Sandbox(1, 0.2, MEMORY_MB) as sandbox:
+            asleep = await sandbox.run(Program("import time\ntime.sleep(60)"))
+            crowd()
+            return asleep, await sandbox.run(Program(compute))
+
+    with a_crowded_core() as crowd:
+        asleep, starved = asyncio.run(session(crowd))
+    assert (asleep.outcome, asleep.detail) == (Outcome.TIMED_OUT, "no end after 0.2 s, in line 2 in <module>")
+    assert (starved.outcome, starved.wall_s > 0.2) == (Outcome.PASSED, True)

@@ -1,0 +1,154 @@
+"""A verdict nobody can forge: a program passes only if tests that it cannot reach saw the right values."""
+
+import asyncio
+
+import psutil
+import pytest
+
+from swarmeval.doctor.hostile import CHEATS, HONEST, TESTS
+from swarmeval.records import Execution, Outcome, Program
+from swarmeval.sandbox.runner import Sandbox
+from tests.support.sandboxed import MEMORY_MB, descendants, run_all
+
+
+@pytest.mark.slow
+def test_no_cheat_passes() -> None:
+    found = run_all(*(Program(cheat, TESTS, "f") for cheat in CHEATS.values()), Program(HONEST, TESTS, "f"))
+    outcomes = dict(zip([*CHEATS, "honest"], (execution.outcome for execution in found), strict=True))
+    assert outcomes.pop("honest") is Outcome.PASSED
+    assert {name: str(outcome) for name, outcome in outcomes.items() if outcome is Outcome.PASSED} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["an object equal to everything", "a report of its own", "frames walked in search of tests"]
+)
+def test_a_pass_that_is_not_confirmed_is_tampering(name: str) -> None:
+    (found,) = run_all(Program(CHEATS[name], TESTS, "f"))
+    assert found.outcome is Outcome.TAMPERED
+    assert found.detail.startswith("passed beside its tests but not apart from them: ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("solution", "tests"),
+    [
+        ("def f(x): return (1, (2, 'a'))", "assert f(0) == (1, (2, 'a'))"),
+        ("def f(x): return {1, 2}", "assert f(0) == {2, 1}"),
+        ("def f(x): return {(1, 2): [None, True]}", "assert f(0) == {(1, 2): [None, True]}"),
+        ("from collections import Counter\ndef f(x): return Counter(x)", "assert f('aab') == {'a': 2, 'b': 1}"),
+        ("def f(x): return 0.1 + 0.2", "assert f(0) == 0.1 + 0.2 and f(0) != 0.3"),
+        ("def f(x): return float('inf')", "assert f(0) == float('inf')"),
+        ("def f(x): return None", "assert f(0) is None"),
+        ("def f(x): return 2 ** 100", "assert f(0) == 2 ** 100"),
+        ("def f(x): return (i for i in x)", "assert f([1]) != [1] and list(f([1])) == [1]"),
+        ("def f(x): return map(str, x)", "assert tuple(f([1, 2])) == ('1', '2')"),
+        ("def f(x):\n    x.append(4)", "l = [3]\nf(l)\nassert l == [3, 4]"),
+        ("def f(x):\n    x['a'].pop()", "d = {'a': [1]}\nf(x=d)\nassert d == {'a': []}"),
+        ("def f(x): return 1 / x", "try: f(0)\nexcept ZeroDivisionError: pass\nelse: assert False"),
+        ("def f(x): return '\\ud800é'", "assert f(0) == '\\ud800é'"),
+        ("n = 0\ndef f(x):\n    global n\n    n += 1\n    return n", "assert [f(0), f(0)] == [1, 2]"),
+        ("def f(x): return b'\\x00\\xff'", "assert f(0) == b'\\x00\\xff'"),
+        ("def f(x): return helper(x) + 1", "assert f(1) == helper(1) + 1"),
+    ],
+)
+def test_honest_values_of_every_kind_pass(solution: str, tests: str) -> None:
+    helper = "def helper(x): return 2 * x\n"
+    (found,) = run_all(Program(helper + solution, tests, "f", context=helper))
+    assert (found.outcome, found.detail) == (Outcome.PASSED, "")
+
+
+@pytest.mark.slow
+def test_what_a_program_does_in_its_own_time_is_no_tampering() -> None:
+    """A program that passes once and then never ends, or needs more memory each call, is told by its name."""
+    once = "import sys\ndef f(x):\n    while sys._getframe(1).f_code.co_name != 'check': pass\n    return sorted(x)"
+    (found,) = run_all(Program(once, TESTS, "f"), timeout_s=0.5)
+    assert found.outcome is Outcome.TIMED_OUT
+
+
+@pytest.mark.slow
+def test_a_wrong_answer_comes_with_the_value_that_was_wrong() -> None:
+    hangs_then = "import itertools\nn = itertools.count()\ndef f(x):\n    while next(n) > 0: pass\n    return 0"
+    found = run_all(
+        Program("def f(x): return x", TESTS, "f"),
+        Program("def f(x): return 'x' * 10**6", TESTS, "f"),
+        Program("class A:\n    def __repr__(self): raise SystemExit\ndef f(x): return A()", TESTS, "f"),
+        Program(hangs_then, TESTS, "f"),
+        timeout_s=1.0,
+    )
+    failed = "AssertionError (line {}: assert candidate([3, 1]) == [1, 3])"
+    assert {execution.outcome for execution in found} == {Outcome.WRONG_ANSWER}
+    assert found[0].detail == failed.format(4) + "; candidate([3, 1]) gives [3, 1]"
+    assert found[1].detail.startswith(failed.format(4) + "; candidate([3, 1]) gives 'xxx")
+    assert len(found[1].detail) < 400
+    assert [execution.detail for execution in found[2:]] == [failed.format(6), failed.format(8)]
+
+
+@pytest.mark.slow
+def test_tests_share_a_process_and_no_program_leaves_anything_in_it() -> None:
+    """The tests' own process lasts from pass to pass; whatever else happens, the next program finds a new one."""
+    seen = "import random\nrandom.seen = getattr(random, 'seen', 0) + 1\n"
+    tests = "def check(candidate):\n    import random\n    assert random.seen <= candidate(0)\ncheck(f)"
+    passes = [Program(f"def f(x): return {wanted}", seen + tests, "f") for wanted in (1, 2, 3)]
+    ends = "import os, sys\ndef f(x):\n    if sys._getframe(1).f_code.co_name != 'check': os._exit(0)\n    return 9"
+    found = run_all(*passes, Program(ends, seen + tests, "f"), *passes[:1])
+    assert [execution.outcome for execution in found[:3]] == [Outcome.PASSED] * 3
+    assert [execution.outcome for execution in found[3:]] == [Outcome.TAMPERED, Outcome.PASSED]
+
+
+@pytest.mark.slow
+def test_a_process_of_tests_that_was_idle_or_killed_is_replaced() -> None:
+    depth = len(psutil.Process().parents()) + 3  # below a warden and a jail
+
+    async def session() -> list[Execution]:
+        async with Sandbox(1, 0.3, MEMORY_MB) as sandbox:
+            found = [await sandbox.run(Program(HONEST, TESTS, "f"))]
+            await asyncio.sleep(0.7)
+            found.append(await sandbox.run(Program(HONEST, TESTS, "f")))
+            (tester,) = (process for process in descendants() if len(process.parents()) == depth)
+            tester.kill()
+            found.append(await sandbox.run(Program(HONEST, TESTS, "f")))
+            return found
+
+    assert [execution.outcome for execution in asyncio.run(session())] == [Outcome.PASSED] * 3
+
+
+@pytest.mark.slow
+def test_tests_that_are_done_before_the_program_has_begun_decide() -> None:
+    tests = "class A: pass\nassert f(A()) == 1"
+    found = run_all(
+        *[Program("def f(x): return 1", "pass", "f")] * 20, *[Program("def f(x): return 1", tests, "f")] * 10
+    )
+    assert [execution.outcome for execution in found[:20]] == [Outcome.PASSED] * 20
+
+
+@pytest.mark.slow
+def test_what_a_program_left_in_the_tests_process_is_no_matter_to_the_next() -> None:
+    """Values nobody asked for are not taken; and what fails in a process used before is tried in a new one."""
+    said = b'{"value": 1, "junk": [[]]}\n'
+    junk = f"import os\ndef f(x):\n    try: os.write(4, {said!r})\n    except OSError: pass\n    return 1"
+    hungry = "x = bytearray(650 << 20)\nassert f(1) == 1"
+    found = run_all(
+        Program(junk, "f(0)", "f"), *[Program("def f(x): return x", "assert f(1) == 1", "f")] * 3,
+        Program("def f(x): return x", hungry, "f"), memory_mb=1024,
+    )  # fmt: skip
+    assert [execution.outcome for execution in found] == [Outcome.TAMPERED, *[Outcome.PASSED] * 4]
+
+
+@pytest.mark.slow
+def test_what_a_program_says_is_bounded_and_nothing_that_a_terminal_obeys() -> None:
+    beside = "import sys\ndef f(x):\n    if sys._getframe(1).f_code.co_name == 'check': return sorted(x)\n"
+    long = f"{beside}    raise OSError('y' * 10**7)"
+    raw = "import os\nos.write(3, b'RAISED\\n' + b'\\x1b[2J\\rA' * 9000)\nos._exit(0)"
+    for found in run_all(Program(long, TESTS, "f"), Program(raw, TESTS, "f")):
+        assert len(found.detail) <= 600
+        assert found.detail.isprintable()
+
+
+@pytest.mark.slow
+def test_a_confirmation_that_never_ends_says_where_it_was() -> None:
+    beside = "import sys\ndef f(x):\n    if sys._getframe(1).f_code.co_name == 'check': return sorted(x)\n"
+    program = f"{beside}    while True: pass"
+    (found,) = run_all(Program(program, TESTS, "f"), timeout_s=0.5)
+    assert found.outcome is Outcome.TIMED_OUT
+    assert found.detail.startswith("no end after 1 s, in line ")

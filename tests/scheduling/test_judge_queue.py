@@ -1,0 +1,82 @@
+"""What is judged when: everything once, however far judges fall behind, and generation waits for none of them."""
+
+import asyncio
+import random
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swarmeval.records import Completion, Verdict
+from swarmeval.scheduling import judge_queue
+from tests.support.coordinating import Bench
+from tests.support.echo_fleet import EchoFleet, EchoWorker
+
+MANY = {"agents": 30, "tasks": 20, "batch_size": 8}  # more than may wait in memory
+
+
+class Late(Bench):
+    """Judges nothing before everything is answered."""
+
+    async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
+        async with asyncio.timeout(20):
+            while self.ledger.unanswered:  # noqa: ASYNC110 (the ledger tells nobody)
+                await asyncio.sleep(0.001)
+        return await super()._judge(completion, hurried)
+
+
+class Moody(Bench):
+    """Takes its time or none, and little waits in memory."""
+
+    draw = random.Random(0)
+
+    async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
+        for _ in range(self.draw.choice((0, 0, 1, 50))):
+            await asyncio.sleep(0)
+        return await super()._judge(completion, hurried)
+
+
+def test_generation_waits_for_no_judge(tmp_path: Path) -> None:
+    bench = Late(tmp_path, **MANY)
+    assert bench.plan.total > 2 * judge_queue.BACKLOG
+    assert bench.run(EchoFleet([EchoWorker("cpu:0")]))
+    assert bench.judged == Counter(bench.planned())
+
+
+@given(seed=st.integers(0, 1 << 30), workers=st.integers(1, 5), drain_after=st.none() | st.integers(1, 60))
+def test_however_judges_fall_behind_every_job_is_judged_once(seed: int, workers: int, drain_after: int | None) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judge_queue, "BACKLOG", 3)
+        patch.setattr(judge_queue, "LINES_AT_ONCE", 2)
+        bench = Moody(Path(folder), agents=6, tasks=10, eval_workers=workers)
+        bench.draw = random.Random(seed)
+        bench.slow = dict.fromkeys(bench.draw.sample(sorted(bench.planned()), 5), 1)
+        ended = bench.run(EchoFleet([EchoWorker("cpu:0"), EchoWorker("cpu:1")]), drain_after)
+        if ended:
+            assert bench.judged == {job_id: 2 if job_id in bench.slow else 1 for job_id in bench.planned()}
+        else:
+            assert bench.run(EchoFleet([EchoWorker("cpu:0")]))
+        verdicts = [entry.verdict.job_id for entry in bench.journaled() if entry.verdict is not None]
+        assert Counter(verdicts) == Counter(bench.planned())
+
+
+def test_what_is_judged_last_says_how_long_it_will_take(tmp_path: Path) -> None:
+    said: list[float | None] = []
+
+    class Asked(Bench):
+        async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
+            if not hurried:
+                await asyncio.sleep(0.02)
+                said.append(self._coordinator.status().eta_s)
+            return await super()._judge(completion, hurried)
+
+    bench = Asked(tmp_path, agents=2, tasks=3, eval_workers=1)
+    bench.slow = dict.fromkeys(bench.planned(), 1)
+    assert bench.run(EchoFleet([EchoWorker("cpu:0")]))
+    assert (said[0], len(said)) == (None, 6)
+    for left, eta in zip(range(5, 0, -1), said[1:], strict=True):
+        assert eta is not None
+        assert 0.015 * left < eta < 0.5 * left

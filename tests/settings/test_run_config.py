@@ -1,0 +1,259 @@
+"""A setting is obeyed or refused, in one line that names file, key, value and remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from swarmeval.errors import ConfigError
+from swarmeval.settings.loading import from_flags, load, parse_set, validate
+from swarmeval.settings.run_config import NOT_MEASURED, RunConfig
+
+REFUSED = {
+    "batch_sze=3": "unknown key 'batch_sze'; did you mean 'batch_size'?",
+    "zzz=3": "unknown key 'zzz'; README lists the keys",
+    "batch_size=a": "batch_size is 'a'; it should be a valid integer",
+    "batch_size=2.0": "batch_size is 2.0; it should be a valid integer",
+    "batch_size=true": "batch_size is True; it should be a valid integer",
+    "batch_size=0": "batch_size is 0; it should be greater than or equal to 1",
+    "temperature=0": "temperature is 0; it should be greater than 0 (for greedy decoding set do_sample: false)",
+    "temperature=.nan": "temperature is nan; it should be less than or equal to 10 "
+    "(for greedy decoding set do_sample: false)",
+    "top_p=1.5": "top_p is 1.5; it should be less than or equal to 1",
+    "load_in_4bit=yes": "load_in_4bit is 'yes'; it should be a valid boolean",
+    "load_in_4bit=1": "load_in_4bit is 1; it should be a valid boolean",
+    "device=gpu": "device is 'gpu'; it should be 'cuda' or 'cpu'",
+    "wandb=on": "wandb is 'on'; it should be 'off', 'offline' or 'online'",
+    "max_in_flight=0": "max_in_flight is 0; it should be 'auto' or greater than or equal to 1",
+    "engine_rows=many": "engine_rows is 'many'; it should be 'auto' or a valid integer",
+    "stop=none": "stop is 'none'; it should be 'auto' or a list",
+    'stop=[""]': "stop.0 is ''; it should have at least 1 character",
+    "stop=[a, 3]": "stop.1 is 3; it should be a valid string",
+    "output_dir=": "output_dir is None; it should be a valid string",
+    "num_beams=4": "num_beams above 1 works without sampling only; set do_sample: false or num_beams: 1",
+    "cpu_kernel=bnb": "cpu_kernel: bnb is for 4-bit weights on the CPU; set device: cpu and load_in_4bit: true",
+    "agents=[]": "agents is empty; list at least one agent or use num_agents",
+    "agents=[{temp: 1}]": "unknown key 'agents.0.temp'; did you mean 'temperature'?",
+    "agents=[{temperature: -1}]": "agents.0.temperature is -1; it should be greater than 0 "
+    "(for greedy decoding set do_sample: false)",
+    "seed=-1": "seed is -1; it should be greater than or equal to 0",
+    "seed=010": "seed is '010'; it should be a valid integer",
+}
+
+ENDPOINT = ["fleet=endpoint", "endpoints=[http://a/v1]"]
+PLAIN = ["endpoint_dialect=plain", "repetition_penalty=1.0"]
+REFUSED_OF_ENDPOINTS = [
+    (["fleet=endpoint"], "fleet is 'endpoint' but endpoints is empty; name one, as endpoints: [http://host:8000/v1]"),
+    (ENDPOINT[1:], "endpoints is set but fleet is 'local'; set fleet: endpoint or leave endpoints out"),
+    (
+        ["endpoint_timeout_s=3"],
+        "endpoint_timeout_s is set but fleet is 'local'; set fleet: endpoint or leave endpoint_timeout_s out",
+    ),
+    (["fleet=endpoint", "endpoints=[host/v1]"], "endpoints: 'host/v1' is no base URL; write it as http://host:8000/v1"),
+    (
+        ["fleet=endpoint", "endpoints=[http://a/v1, http://a/v1/]"],
+        "endpoints: one URL stands there twice; raise endpoint_concurrency to ask it for more at once",
+    ),
+    (
+        [*ENDPOINT, "engine=scripted"],
+        "engine is 'scripted' but fleet is 'endpoint', where servers answer; leave engine out",
+    ),
+    (
+        [*ENDPOINT, "engine_rows=4"],
+        "engine_rows is for replicas of this machine and fleet is 'endpoint'; set endpoint_concurrency",
+    ),
+    (
+        [*ENDPOINT, "do_sample=false", "num_beams=2"],
+        "num_beams above 1 is nothing that servers are asked for; set num_beams: 1",
+    ),
+    ([*ENDPOINT, *PLAIN], "top_k is nothing that endpoint_dialect: plain can say; set top_k: 0"),
+    (
+        [*ENDPOINT, *PLAIN, "top_k=0", "agents=[{top_k: 3}]"],
+        "top_k is nothing that endpoint_dialect: plain can say; set top_k: 0",
+    ),
+    (
+        [*ENDPOINT, "endpoint_dialect=openai", "top_k=0"],
+        "repetition_penalty is nothing that endpoint_dialect: openai can say; set repetition_penalty: 1.0",
+    ),
+    ([*ENDPOINT, "endpoint_body={n: 2}"], "endpoint_body.n is not free: Swarmeval decides it"),
+    (
+        [*ENDPOINT, "endpoint_body={max_tokens: 2}"],
+        "endpoint_body.max_tokens is decided by max_new_tokens; set that, or null to leave the field out",
+    ),
+    ([*ENDPOINT, "endpoint_body={x: .nan}"], "endpoint_body holds what is no JSON"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED_OF_ENDPOINTS)
+def test_what_servers_cannot_be_asked_is_refused_in_one_line(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(parse_set(words), "x.yaml")
+    assert str(caught.value) == f"x.yaml: {message}"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["engine=scripted"], "engine is set but fleet is 'vllm', which has its own; leave engine out"),
+        (["device=cpu", "native_kernels=off"], "native_kernels is set but fleet is 'vllm', which has its own; leave "
+         "native_kernels out"),
+        (["num_beams=2", "do_sample=false"], "num_beams above 1 is nothing that vLLM is asked for; set num_beams: 1"),
+        (["agents=[{temperature: 0.001}]"], "temperature is below 0.01, which vLLM would raise to that; set "
+         "do_sample: false or more"),
+    ],
+)  # fmt: skip
+def test_what_vllm_cannot_be_asked_is_refused_in_one_line(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(parse_set(["fleet=vllm", *words]), "x.yaml")
+    assert str(caught.value) == f"x.yaml: {message}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["endpoints=[http://me:s3cret@a/v1]"],
+        ["endpoints=http://me:s3cret@a/v1"],
+        ["endpoints=[3, 'http://s3cret@a']"],
+        ["endpoints=['http://a/v1?key=s3cret']"],
+        ["endpoint_key_env=sk-s3cret"],
+        ["endpoint_key_env=gsk_s3cret"],
+    ],
+)
+def test_what_may_be_a_secret_is_refused_and_not_shown(words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(parse_set(words), "x.yaml")
+    assert "s3cret" not in str(caught.value)
+    assert "endpoint" in str(caught.value)
+
+
+def test_what_servers_decide_by_themselves_is_said() -> None:
+    config = validate(parse_set([*ENDPOINT, "load_in_4bit=true", "endpoint_body={temperature: null, extra: 1}"]), "-")
+    assert config.warnings() == [
+        "fleet: endpoint: left to the servers, whatever is set here: load_in_4bit, temperature"
+    ]
+
+
+def test_cuda_graphs_on_a_cpu_are_refused_where_they_are_asked_for() -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(parse_set(["device=cpu", "cuda_graphs=auto"]), "x.yaml")
+    assert (
+        str(caught.value) == "x.yaml: cuda_graphs is set but device is 'cpu'; set device: cuda or leave cuda_graphs out"
+    )
+
+
+@pytest.mark.parametrize(("word", "message"), REFUSED.items())
+def test_what_cannot_be_obeyed_is_refused_in_one_line(word: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(parse_set([word]), "x.yaml")
+    assert str(caught.value) == f"x.yaml: {message}"
+
+
+def test_values_reach_their_keys_with_their_yaml_types() -> None:
+    words = ["wandb=off", "temperature=1e-3", "top_p=1", "wandb_tags=[a, b]", "max_in_flight=3", "do_sample=false"]
+    config = validate(parse_set([*words, "agents=[{name: a, samples: 2}]"]), "--set")
+    assert (config.wandb, config.temperature, config.top_p, config.wandb_tags) == ("off", 0.001, 1.0, ("a", "b"))
+    assert (config.max_in_flight, config.do_sample) == (3, False)
+    assert config.agents is not None
+    assert config.agents[0].samples == 2
+
+
+@pytest.mark.parametrize("value", ["[" * 3000, "1" * 5000])
+def test_a_value_no_parser_can_hold_is_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--set seed: .* cannot be read"):
+        parse_set([f"seed={value}"])
+
+
+def test_a_recursive_file_and_a_key_set_twice_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("agents: &x [*x]\n")
+    with pytest.raises(ConfigError, match=r"cannot be read"):
+        load(path)
+    with pytest.raises(ConfigError, match=r"^--set seed: given twice; keep one of them$"):
+        parse_set(["seed=1", "seed=2"])
+
+
+@pytest.mark.parametrize("word", ["batch_size", "=3", "key=[a", "a=b: c: d"])
+def test_a_malformed_set_is_refused(word: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--set"):
+        validate(parse_set([word]), "--set")
+
+
+BAD_FILES = {
+    "? [1, 2]\n: 3\n": "YAML syntax error at line 1, column 3: a key must be a word",
+    "{a: b}: c\n": "YAML syntax error at line 1, column 1: a key must be a word",
+    'agents: [{name: "\\ud800"}]\n': "holds half of a surrogate pair, which is no text",
+    "output_dir: ~/runs\n": "output_dir is '~/runs'; write the home folder out",
+    "num_agents: 1000000\nnum_samples: 1000000\n": "these are 164,000,000,000,000 jobs; a run may have 1,000,000,000",
+    "wandb_tags: a\n": "wandb_tags is 'a'; it should be a list",
+    "num_agents: 3\n  batch_size: [1\n": "YAML syntax error at line 2, column 13: mapping values are not allowed here",
+    "seed: 1\nseed: 2\n": "YAML syntax error at line 2, column 1: seed is set twice",
+    "- a\n- b\n": "must hold key: value lines, found list",
+    "just words\n": "must hold key: value lines, found str",
+    "batch_size: !!python/object/apply:os.system [id]\n": "YAML syntax error at line 1, column 13: "
+    "could not determine a constructor for the tag 'tag:yaml.org,2002:python/object/apply:os.system'",
+    "num_agents: 2\nagents: [{name: a}]\n": "agents and num_agents are both set; keep one of them",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_FILES.items())
+def test_a_file_that_cannot_be_read_as_settings_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(caught.value) == f"{path}: {message}"
+
+
+def test_a_missing_folder_or_binary_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe")
+    for path, message in [
+        (tmp_path / "no.yaml", "no such file; give an existing one with --config"),
+        (tmp_path, "cannot be read (Is a directory)"),
+        (tmp_path / "b.yaml", "not UTF-8 text (byte 0); save it as UTF-8"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            load(path)
+        assert str(caught.value) == f"{path}: {message}"
+
+
+def test_an_empty_file_gives_the_documented_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("# nothing\n")
+    config = load(path)
+    assert config == RunConfig()
+    documented = (config.num_agents, config.humaneval_limit, config.batch_size, config.max_new_tokens)
+    assert documented == (1, 164, 8, 512)
+
+
+def test_a_refused_override_is_laid_at_the_command_lines_door(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("batch_size: 4\n")
+    with pytest.raises(ConfigError, match=r"^command line: unknown key 'num_agent'; did you mean 'num_agents'\?$"):
+        load(path, {"num_agent": 3})
+
+
+def test_an_override_of_num_agents_replaces_a_list_of_agents_and_the_other_way_round(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("agents: [{name: a}, {name: b}]\n")
+    assert load(path, {"num_agents": 5}).agents is None
+    path.write_text("num_agents: 5\n")
+    assert load(path, parse_set(["agents=[{name: a}]"])).num_agents == 1
+
+
+def test_a_flag_and_a_set_of_the_same_key_are_refused_together() -> None:
+    names = {"num_tasks": "humaneval_limit"}
+    assert from_flags({"num_tasks": 3, "set": ["seed=1"]}, names) == {"humaneval_limit": 3, "seed": 1}
+    with pytest.raises(ConfigError, match=r"^--set humaneval_limit and --num_tasks are both given; keep one of them$"):
+        from_flags({"num_tasks": 3, "set": ["humaneval_limit=4"]}, names)
+
+
+def test_greedy_decoding_with_several_answers_is_warned_of() -> None:
+    assert RunConfig(do_sample=False).warnings() == []
+    expected = ["do_sample is false: greedy decoding gives every agent and sample the same answer"]
+    assert RunConfig(do_sample=False, num_agents=2).warnings() == expected
+    assert RunConfig(do_sample=False, num_samples=2).warnings() == expected
+
+
+def test_only_keys_that_do_not_change_what_is_measured_may_differ_in_a_resume() -> None:
+    assert set(RunConfig.model_fields) >= NOT_MEASURED
+    assert RunConfig(eval_workers=2, verbose=True, output_dir="x").measured() == RunConfig().measured()
+    assert RunConfig(temperature=0.5).measured() != RunConfig().measured()

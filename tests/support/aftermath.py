@@ -1,0 +1,302 @@
+"""The real command in a folder of its own, and what must hold there after whatever befell it.
+
+Processes are found by a mark in their environment or by the scratch folder in their command line; files by what a
+run folder may hold. Nothing here knows a fault.
+"""
+
+import contextlib
+import csv
+import fnmatch
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from swarmeval.records import NOT_GENERATED, Completion, Failure, Verdict
+from swarmeval.runs.folder import ARCHIVE, LOCK, RUN_FILES, locked, read_manifest
+from swarmeval.runs.journal import NAME as JOURNAL
+from swarmeval.runs.journal import Entry, entries
+from swarmeval.runs.plan import Plan, make_agents
+from swarmeval.runs.result_files import METRICS
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.tasks.catalog import load
+from swarmeval.workers.replica_spec import Script
+
+ROOT = Path(__file__).resolve().parents[2]
+MARK = "SWARMEVAL_TESTED_BY"
+PATIENCE_S = 120.0  # with a session, or a point of it
+LOOK_EVERY_S = 0.004
+GONE_WITHIN_S = 10.0  # a process whose parent was killed
+RESUMES = 4
+
+
+@dataclass(frozen=True)
+class Ended:
+    """One session: how it ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    def fault_of_ours(self) -> bool:
+        return "Traceback" in self.err or "never retrieved" in self.err
+
+
+class Run:
+    """A run of scripted replicas by the real command; the same words each time, so that it is resumed."""
+
+    def __init__(self, place: Path, agents: int = 2, tasks: int = 6, script: Script | None = None, **settings: object):
+        """`place`: a folder of its own."""
+        self.agents, self.tasks = agents, tasks
+        self.folder, self.scratch = place / "run", place / "scratch"
+        self.seen = self.folder  # where this process finds the run's folder
+        self.patience_s = PATIENCE_S
+        self.prefix: Sequence[str] = ()  # goes before the command, as `nsenter ...` does
+        self.scratch.mkdir(parents=True)
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._script = place / "script.json"
+        self._mark = uuid.uuid4().hex
+        self.write_script(script or Script())
+        self._settings = {
+            "engine": "scripted", "model_id": self._script, "eval_timeout_scale": 1, "idle_baseline_s": 0, **settings,
+        }  # fmt: skip
+
+    def write_script(self, script: Script) -> None:
+        """What replicas of the next session do: no part of what is measured."""
+        self._script.write_bytes(msgspec.json.encode(script))
+
+    @property
+    def words(self) -> list[str]:
+        pairs = [f"{key}={value}" for key, value in self._settings.items()]
+        asked = ["--num_agents", str(self.agents), "--num_tasks", str(self.tasks), "--output_dir", str(self.folder)]
+        return [sys.executable, "main.py", "--config", "config/smoke.yaml", *asked, "--set", *pairs]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, MARK: self._mark, "TMPDIR": str(self.scratch)}
+
+    def start(self, *more: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+        """Begin a session; what it says goes into files, which no process that is left could keep open for us."""
+        with self._said("out").open("wb") as out, self._said("err").open("wb") as err:
+            process = subprocess.Popen(
+                [*self.prefix, *self.words, *more], cwd=ROOT, env=self.environment, stdin=stdin, stdout=out, stderr=err,
+                # What a shell started in the background ignores Ctrl-C, and so would all that it starts.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )  # fmt: skip
+        self._started.append(process)
+        return process
+
+    def kill(self) -> None:
+        """End all that is left."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for process in self._started:
+            process.wait()
+
+    def end_of(self, process: "subprocess.Popen[bytes]") -> Ended:
+        """Wait for the session's end."""
+        try:
+            code = process.wait(self.patience_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+        return Ended(code, *(self._said(name).read_text(errors="replace") for name in ("out", "err")))
+
+    def session(self, *more: str) -> Ended:
+        """A whole one."""
+        return self.end_of(self.start(*more))
+
+    def reached(self, process: "subprocess.Popen[bytes]", point: Callable[[], bool]) -> bool:
+        """Wait until `point` holds; False when the session has ended before."""
+        for _ in range(int(self.patience_s / LOOK_EVERY_S)):
+            if point():
+                return True
+            try:
+                process.wait(LOOK_EVERY_S)
+            except subprocess.TimeoutExpired:
+                continue
+            return point()
+        raise TimeoutError("the point was not reached; " + self._said("err").read_text(errors="replace")[-2000:])
+
+    # What points are made of.
+
+    @property
+    def journal(self) -> Path:
+        return self.seen / JOURNAL
+
+    def journaled(self, size: int) -> bool:
+        """Whether the journal has so many bytes."""
+        return self.journal.exists() and self.journal.stat().st_size >= size
+
+    def says(self, name: str, text: str) -> bool:
+        """Whether a file of the run holds a text."""
+        try:
+            return text in (self.seen / name).read_text(errors="replace")
+        except OSError:
+            return False
+
+    def processes(self) -> dict[int, str]:
+        """PID -> command line of every process of this run that lives."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+                continue
+            words, environment = _read(entry / "cmdline").replace(b"\0", b" "), _read(entry / "environ")
+            marked = f"{MARK}={self._mark}".encode() in environment
+            if marked or str(self.scratch).encode() in words:
+                found[int(entry.name)] = words.decode(errors="replace")
+        return found
+
+    def workers(self) -> list[int]:
+        return [pid for pid, words in self.processes().items() if "swarmeval.workers.process" in words]
+
+    def judges(self) -> list[int]:
+        """The wardens, each the first process of a session of its own."""
+        return [pid for pid in self._in_sandbox() if os.getsid(pid) == pid]
+
+    def jails(self) -> list[int]:
+        """What the wardens started, and what runs in it."""
+        return [pid for pid in self._in_sandbox() if os.getsid(pid) != pid]
+
+    def _in_sandbox(self) -> list[int]:
+        return [pid for pid, words in self.processes().items() if "sandbox" in words and str(self.scratch) in words]
+
+    def _said(self, name: str) -> Path:
+        return self.scratch.parent / f"{name}.txt"
+
+    @cached_property
+    def plan(self) -> Plan:
+        config = RunConfig(num_agents=self.agents, humaneval_limit=self.tasks)
+        return Plan(make_agents(config), load("humaneval").tasks[: self.tasks])
+
+    def manifest(self) -> dict[str, Any]:
+        return read_manifest(self.seen) or {}
+
+    def processes_end(self) -> bool:
+        """Whether all processes of this run end by themselves, and soon."""
+        for _ in range(int(GONE_WITHIN_S / LOOK_EVERY_S)):
+            if not self.processes():
+                return True
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                subprocess.run(["sleep", "1"], timeout=LOOK_EVERY_S, check=False)
+        return False
+
+    def expect_quiet(self) -> None:
+        """No process of this run is left, and nobody holds its folder."""
+        assert self.processes_end(), self.processes()
+        with locked(self.seen):
+            pass
+
+    def recover(self, without_report: bool = False, archives: int = 0) -> Ended | None:
+        """Resume until the run is finished, then check everything; gives the last session, None where none was needed.
+
+        `without_report`: it was struck when all else was done, and the report is made by its own command.
+        """
+        self.expect_quiet()
+        last = None
+        for _ in range(RESUMES):
+            if self.manifest().get("finished"):
+                break
+            last = self.session()
+            assert not last.fault_of_ours(), last.err
+        assert self.manifest()["finished"], last
+        assert last is None or last.code in (0, 1), last
+        if without_report and not (self.seen / "report.html").exists():
+            report = [*self.prefix, sys.executable, "main.py", "report", str(self.folder)]
+            subprocess.run(report, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        self.check(archives)
+        return last
+
+    def check(self, archives: int = 0) -> None:
+        """Every planned job once, as a Completion or a Failure, judged once; all files agree; nothing else is there."""
+        self.expect_quiet()
+        answers, verdicts = self._recorded()
+        completions = {job_id for job_id, answer in answers.items() if isinstance(answer, Completion)}
+        assert answers.keys() == {self.plan.job(k).job_id for k in range(self.plan.total)}
+        assert verdicts.keys() == completions
+        for job_id in completions:
+            answer = answers[job_id]
+            assert isinstance(answer, Completion)
+            assert f"return {self.plan.seed(self.plan.number(job_id)) % 7}\n" in answer.text
+        self._check_results(answers, verdicts)
+        self._check_folder()
+        assert len(list(self.seen.glob("archive/*"))) == archives
+
+    def _recorded(self) -> tuple[dict[str, Completion | Failure], dict[str, Verdict]]:
+        """By job id; fails where the journal has two of a kind."""
+        found: list[Entry] = [entry for _, entry in entries(self.journal)]
+        answers = [answer for entry in found if (answer := entry.completion or entry.failure)]
+        verdicts = [entry.verdict for entry in found if entry.verdict]
+        for said in (answers, verdicts):
+            assert [job_id for job_id, count in Counter(one.job_id for one in said).items() if count > 1] == []
+        return {one.job_id: one for one in answers}, {one.job_id: one for one in verdicts}
+
+    def _check_results(self, answers: dict[str, Completion | Failure], verdicts: dict[str, Verdict]) -> None:
+        outcomes = {
+            job_id: str(verdicts[job_id].outcome) if job_id in verdicts else NOT_GENERATED for job_id in answers
+        }
+        score = json.loads((self.seen / "score.json").read_text())
+        assert (score["evaluations"], score["failures"], score["unanswered"], score["unjudged"]) == (
+            len(verdicts), len(answers) - len(verdicts), 0, 0,
+        )  # fmt: skip
+        assert score["partial"] is (len(answers) != len(verdicts))
+        assert score["outcomes"] == dict(Counter(str(verdict.outcome) for verdict in verdicts.values()))
+        assert score["run_id"] == self.manifest()["run_id"]
+        assert score["generation_s"] >= 0
+        with (self.seen / "metrics.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert tuple(rows[0]) == METRICS
+        assert [row["job_id"] for row in rows] == [self.plan.job(k).job_id for k in range(self.plan.total)]
+        assert {row["job_id"]: row["outcome"] for row in rows} == outcomes
+        summaries = json.loads((self.seen / "agent_summary.json").read_text())
+        assert [summary["jobs"] for summary in summaries] == [self.tasks] * self.agents
+        for agent in range(self.agents):
+            self._check_agent(agent, answers, outcomes)
+
+    def _check_agent(self, agent: int, answers: dict[str, Completion | Failure], outcomes: dict[str, str]) -> None:
+        text = (self.seen / f"agent_{agent}_results.jsonl").read_text()
+        lines = {line["job_id"]: line for line in map(json.loads, text.splitlines())}
+        mine = {
+            job_id: answer.text
+            for job_id, answer in answers.items()
+            if isinstance(answer, Completion) and job_id.startswith(f"{agent}/")
+        }
+        assert {job_id: line["reply"] for job_id, line in lines.items()} == mine
+        evaluation = json.loads((self.seen / f"agent_{agent}_evaluation.json").read_text())
+        found = {f"{agent}/{task}/0/0": made[0]["outcome"] for task, made in evaluation["tasks"].items()}
+        assert found == {job_id: said for job_id, said in outcomes.items() if job_id.startswith(f"{agent}/")}
+
+    def _check_folder(self) -> None:
+        sessions = self.manifest()["sessions"]
+        assert sessions[-1]["reason"] == "finished"
+        assert all(session["reason"] for session in sessions)
+        assert json.loads((self.seen / "status.json").read_text())["phase"] == "done"
+        assert (self.seen / "report.html").read_text().rstrip().endswith("</html>")
+        known = (*RUN_FILES, LOCK, ARCHIVE)
+        strange = [path.name for path in self.seen.iterdir() if not any(fnmatch.fnmatch(path.name, k) for k in known)]
+        assert strange == []
+        left = sorted(str(path.relative_to(self.scratch)) for path in self.scratch.rglob("*"))
+        assert left == [], left
+
+
+NewRun = Callable[..., Run]
+
+
+def _read(path: Path) -> bytes:
+    """Of a process; nothing where it ended meanwhile, or does not let itself be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

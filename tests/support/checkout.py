@@ -1,0 +1,67 @@
+"""A small copy of the checkout's doors, to be run by tests without touching this one."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOORS = ("scripts/setup", "scripts/demo", "scripts/check", "scripts/test", "scripts/audit", ".ci/run")
+TOOLS = (
+    "awk", "bash", "cat", "cksum", "cut", "df", "dirname", "env", "find", "flock", "grep", "head", "mkdir", "mv", "rm",
+    "sed", "sh", "tail",
+)  # fmt: skip
+Run = subprocess.CompletedProcess[str]
+
+
+def executable(path: Path, script: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(script, encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+class Checkout:
+    """A copy of the doors, with requirements, a PATH and package wheels of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "checkout"
+        self.bin = folder / "bin"
+        self.wheels = folder / "wheels"
+        for made in (self.bin, self.wheels, self.root / "scripts", self.root / ".ci"):
+            made.mkdir(parents=True)
+        for door in DOORS:
+            shutil.copy2(ROOT / door, self.root / door)
+        for tool in TOOLS:
+            if found := shutil.which(tool):
+                (self.bin / tool).symlink_to(found)
+        for name in ("requirements.txt", "requirements-embedded.txt", "requirements-dev.txt", "requirements-ray.txt"):
+            self.write(name, "")
+        self.env = {"PATH": str(self.bin), "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1",
+                    "PIP_FIND_LINKS": str(self.wheels), "HOME": str(folder)}  # fmt: skip
+
+    def write(self, name: str, text: str) -> None:
+        (self.root / name).write_text(text, encoding="utf-8")
+
+    def command(self, name: str, script: str) -> Path:
+        return executable(self.bin / name, script)
+
+    def start(self, door: str, *arguments: str, **env: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [self.root / door, *arguments],
+            env=self.env | env,
+            cwd=self.root.parent,  # a door works from any folder
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, door: str, *arguments: str, **env: str) -> Run:
+        process = self.start(door, *arguments, **env)
+        out, err = process.communicate(timeout=120)
+        return Run(door, process.returncode, out, err)
+
+    def imports(self, *modules: str) -> bool:
+        python = [str(self.root / ".venv/bin/python"), "-c", f"import {', '.join(modules)}"]
+        return subprocess.run(python, capture_output=True).returncode == 0

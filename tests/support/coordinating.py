@@ -1,0 +1,85 @@
+"""A coordinator over a real journal, a fleet of echoes and a judge that is told what to find."""
+
+import asyncio
+from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
+
+from agent_manager import Coordinator, Hooks
+from swarmeval.records import Completion, Failure, Outcome, Status, Suite, Task, Verdict
+from swarmeval.requests import ReplicaInfo
+from swarmeval.runs.audit import Audit
+from swarmeval.runs.journal import Entry, Journal, entries
+from swarmeval.runs.ledger import Ledger
+from swarmeval.runs.plan import Plan, make_agents
+from swarmeval.runs.prompts import make_request
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.workers.protocol import Fleet
+from tests.support.echo_fleet import INFO
+
+
+class Bench:
+    """A coordinator over a real journal in a folder, with what it did."""
+
+    def __init__(self, folder: Path, agents: int = 2, tasks: int = 3, **settings: object) -> None:
+        self.config = RunConfig.model_validate({"num_agents": agents, "eval_workers": 2, "batch_size": 2, **settings})
+        self.plan = Plan(make_agents(self.config), [Task(f"T/{n}", "def f():\n", Suite("f", "")) for n in range(tasks)])
+        self.folder = folder
+        self.judged: Counter[str] = Counter()
+        self.statuses: list[Status] = []
+        self.readied: list[str] = []
+        self.rights: frozenset[str] = frozenset()  # job ids whose answers pass
+        self.slow: dict[str, int] = {}  # tries in which a job's program runs out of time
+        self.whole: Counter[str] = Counter()  # tries that had all their time
+        self.at_once = self.most_at_once = 0  # of those
+        self.ledger = Ledger(self.plan)
+
+    def run(self, fleet: Fleet | None, drain_after: int | None = None) -> bool:
+        number = self.config.answered_again()
+        with (
+            Journal(self.folder) as journal,
+            Audit(self.folder, self.plan, number) if number else nullcontext() as audit,
+        ):
+            self.ledger = Ledger(self.plan)
+            for _, entry in entries(journal.path):
+                self.ledger.add(entry)
+            hooks = Hooks(
+                request=lambda k, repairs: make_request(self.plan, k, "chat", self.config, repairs),
+                ready=self._ready,
+                publish=self.statuses.append,
+            )
+            coordinator = Coordinator(
+                "test", self.config, self.ledger, journal, self._judge, hooks, backoff_s=(0.0,), audit=audit
+            )
+            self._coordinator, self._drain_after = coordinator, drain_after
+            return asyncio.run(coordinator.run(fleet))
+
+    def _ready(self, device: str, info: ReplicaInfo) -> None:
+        assert info == INFO or info.engine == "scripted"
+        self.readied.append(device)
+
+    async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
+        self.whole[completion.job_id] += not hurried
+        self.at_once += not hurried
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0)
+        self.at_once -= not hurried
+        self.judged[completion.job_id] += 1
+        if self._drain_after is not None and len(self.judged) >= self._drain_after:
+            self._coordinator.drain()
+        late = self.judged[completion.job_id] <= self.slow.get(completion.job_id, 0)
+        outcome = Outcome.PASSED if completion.job_id in self.rights else Outcome.WRONG_ANSWER
+        return Verdict(completion.job_id, Outcome.TIMED_OUT if late else outcome, "", "late" * late)
+
+    def journaled(self) -> list[Entry]:
+        return [entry for _, entry in entries(self.folder / "journal.jsonl")]
+
+    def answers(self) -> dict[str, Completion | Failure]:
+        """By job id; fails when a job has two."""
+        found = [entry.completion or entry.failure for entry in self.journaled()]
+        answered = [answer for answer in found if answer is not None]
+        assert len({answer.job_id for answer in answered}) == len(answered)
+        return {answer.job_id: answer for answer in answered}
+
+    def planned(self) -> set[str]:
+        return {self.plan.job(k).job_id for k in range(self.plan.total)}

@@ -1,0 +1,82 @@
+"""Engines over a tiny random model, requests for them, and what transformers' generate makes of the same."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from swarmeval.engine import decoder_choice
+from swarmeval.engine.engine import Engine
+from swarmeval.requests import Answer, ReplicaInfo, Reply, Request, Sampling
+from tests.support import tiny_model
+
+MODEL = tiny_model.model()
+TOKENIZER = tiny_model.tokenizer()
+GREEDY = Sampling(max_new_tokens=24, do_sample=False)
+WARM = Sampling(max_new_tokens=24, temperature=0.8, top_p=0.95, top_k=40, repetition_penalty=1.1)
+
+
+def engine(rows: int, model: Any = MODEL, decoder: Any = None, compiled: bool = True) -> Engine:
+    info = ReplicaInfo(
+        engine="hf",
+        model="tiny",
+        device="cpu",
+        rows=rows,
+        max_context_tokens=model.config.max_position_embeddings,
+        chat_template_sha256=None,
+        weights="fp32",
+        compute_dtype="fp32",
+        memory_mb=0.0,
+        load_s=0.0,
+    )
+    kernels = decoder_choice.kernels(model.dtype) if compiled else None
+    return Engine(
+        model,
+        TOKENIZER,
+        decoder or decoder_choice.fitted(model, tiny_model.budget(model, rows), kernels).decoder,
+        info,
+        kernels,
+    )
+
+
+def requests(count: int, sampling: Sampling = GREEDY, agents: int = 2) -> list[Request]:
+    """Prompts of different lengths, each asked for by so many agents."""
+    return [
+        Request(f"{i}/t/0/0", i * 7919, sampling, text="def f(x):\n" * (i // agents % 4) + f"n{i // agents}")
+        for i in range(count)
+    ]
+
+
+def finish(engine: Engine) -> list[Answer]:
+    answers = []
+    while engine.busy():
+        answers += engine.step()
+    return answers
+
+
+def answer(engine: Engine, wanted: Sequence[Request]) -> dict[str, Reply]:
+    for request in wanted:
+        engine.submit(request)
+    found = finish(engine)
+    assert len(found) == len(wanted)
+    return {reply.job_id: reply for reply in found if isinstance(reply, Reply)}
+
+
+def texts(engine: Engine, wanted: Sequence[Request]) -> dict[str, str]:
+    return {job_id: reply.text for job_id, reply in answer(engine, wanted).items()}
+
+
+def generated(request: Request, model: Any = MODEL) -> str:
+    """What transformers' generate answers to one request."""
+    ids = torch.tensor([TOKENIZER(request.text)["input_ids"]])
+    sampling = request.sampling
+    output = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        num_beams=sampling.num_beams,
+        max_new_tokens=sampling.max_new_tokens,
+        repetition_penalty=sampling.repetition_penalty,
+        pad_token_id=1,
+    )
+    return str(TOKENIZER.decode(output[0, ids.shape[1] :], skip_special_tokens=True))

@@ -1,0 +1,106 @@
+"""A small NVML library with four GPUs, compiled here and found by the real pynvml in a child process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+ROOT = Path(__file__).resolve().parents[2]
+NVML = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+enum { OK = 0, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7, NO_DRIVER = 9, LOST = 15 };
+typedef struct { unsigned long long total, free, used; } memory_t;
+typedef struct { unsigned gpu, memory; } load_t;
+typedef struct { unsigned pid; unsigned long long memory; unsigned gpu_instance, compute_instance; } process_t;
+static long index_of(void *gpu) { return (long)gpu - 1; }
+static int lost(void *gpu) { const char *which = getenv("FAKE_LOST"); return which && atol(which) == index_of(gpu); }
+/* from the moment on in which there is such a file, a driver that never answers */
+static void hang(void) { const char *now = getenv("FAKE_HANG"); while (now && access(now, F_OK) == 0) pause(); }
+
+int nvmlInitWithFlags(unsigned flags) { return getenv("FAKE_NO_DRIVER") ? NO_DRIVER : OK; }
+int nvmlShutdown(void) { return OK; }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = 4; return OK; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **gpu) {
+    *gpu = (void *)(index + 1L);
+    return lost(*gpu) ? LOST : OK;
+}
+int nvmlDeviceGetUUID(void *gpu, char *text, unsigned size) {
+    snprintf(text, size, "GPU-%ldaaa", index_of(gpu));
+    return OK;
+}
+int nvmlDeviceGetName(void *gpu, char *text, unsigned size) {
+    snprintf(text, size, "Fake %ld", index_of(gpu));
+    return OK;
+}
+int nvmlDeviceGetMemoryInfo(void *gpu, memory_t *memory) {
+    hang();
+    if (lost(gpu)) return LOST;
+    *memory = (memory_t){80000ull << 20, 60000ull << 20, 20000ull << 20};
+    return OK;
+}
+int nvmlDeviceGetUtilizationRates(void *gpu, load_t *load) {
+    if (lost(gpu)) return LOST;
+    *load = (load_t){90 + index_of(gpu), 50};
+    return OK;
+}
+int nvmlDeviceGetTemperature(void *gpu, int sensor, unsigned *celsius) {
+    if (lost(gpu)) return LOST;
+    if (index_of(gpu) == 0) return NOT_SUPPORTED;
+    *celsius = 60 + index_of(gpu);
+    return OK;
+}
+int nvmlDeviceGetEnforcedPowerLimit(void *gpu, unsigned *milliwatts) {
+    if (lost(gpu)) return LOST;
+    *milliwatts = 700000;
+    return OK;
+}
+int nvmlDeviceGetClockInfo(void *gpu, int clock, unsigned *mhz) {
+    if (lost(gpu)) return LOST;
+    *mhz = clock == 1 ? 1980 : 2619;
+    return OK;
+}
+/* a driver older than the name "event reasons": 1 idle, 4 power cap, 64 thermal; the last GPU does not know it */
+int nvmlDeviceGetCurrentClocksThrottleReasons(void *gpu, unsigned long long *reasons) {
+    if (index_of(gpu) == 3) return NOT_SUPPORTED;
+    *reasons = index_of(gpu) ? 4 + 64 : 1;
+    return OK;
+}
+int nvmlDeviceGetTotalEnergyConsumption(void *gpu, unsigned long long *millijoules) {
+    if (lost(gpu)) return LOST;
+    static unsigned long long drawn = 5000000000ull;
+    *millijoules = drawn += 1500;
+    return OK;
+}
+int nvmlDeviceGetComputeRunningProcesses_v3(void *gpu, unsigned *count, process_t *found) {
+    unsigned room = *count;
+    *count = index_of(gpu) == 1 ? 2 : 0;
+    if (*count > room) return INSUFFICIENT_SIZE;
+    if (*count) found[0] = (process_t){4711, 19000ull << 20, -1, -1}, found[1] = (process_t){4712, -1ull, -1, -1};
+    return OK;
+}
+/* nvmlDeviceGetPowerUsage is missing, as in a driver older than the binding */
+"""
+
+
+def compiled(folder: Path) -> Path:
+    """Build libnvidia-ml.so.1 in this folder; gives the folder."""
+    source = folder / "nvml.c"
+    source.write_text(NVML)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True)
+    return folder
+
+
+def run_with(library: Path, code: str, said: str = "", environ: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What a fresh interpreter prints when it finds NVML in this folder; its warnings are errors.
+
+    `said` is all that it may say on stderr.
+    """
+    whole = {**os.environ, "LD_LIBRARY_PATH": str(library), **environ}
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=whole, capture_output=True, text=True)
+    assert done.stderr == said
+    return done.stdout

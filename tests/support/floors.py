@@ -1,0 +1,176 @@
+"""The floors: which package may import which, and where the heavy packages live. Reads the code, imports none of it."""
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTSIDE = {"tests", "benchmarks", "scripts"}  # folders that may import anything
+HEAVY = {"torch", "transformers", "bitsandbytes", "accelerate"}
+
+FLOORS = {
+    "main": 16,
+    "swarmeval.cli": 15,
+    "swarmeval.commands": 14,
+    "swarmeval.session": 13,
+    "swarmeval.testgen": 12,
+    "swarmeval.serving": 11, "agent_manager": 11,
+    "swarmeval.doctor": 10, "swarmeval.scheduling": 10,
+    "swarmeval.loadtest": 9, "swarmeval.workers": 9, "metrics_dashboard": 9,
+    "model_loader": 8, "swarmeval.report": 8, "swarmeval.dashboard": 8,
+    "swarmeval.engine": 7, "resource_monitor": 7, "swarmeval.watch": 7,
+    "swarmeval.monitor": 6,
+    "human_eval_runner": 5, "swarmeval.runs": 5,
+    "swarmeval.tasks": 4, "swarmeval.scores": 4,
+    "swarmeval.sandbox": 3, "swarmeval.extraction": 3, "swarmeval.settings": 3,
+    "swarmeval.hub": 2, "swarmeval.files": 2, "gpu_monitor": 2,
+    "swarmeval.errors": 1,
+    "swarmeval.records": 0, "swarmeval.requests": 0, "swarmeval.secrets": 0,
+    "swarmeval.version": 0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name: "swarmeval.runs.plan.make" of `from swarmeval.runs.plan import make`."""
+
+    name: str
+    line: int
+    at_once: bool  # when the module is imported, not when a function is called
+
+
+Tree = Mapping[str, tuple[Import, ...]]  # module -> what it imports
+
+
+def python_files(root: Path) -> Iterator[Path]:
+    """Every .py file of the checkout, relative to it; what is hidden or a run's output is no source."""
+    for path in sorted(root.rglob("*.py")):
+        inside = path.relative_to(root)
+        if not any(part.startswith(".") or part in ("logs", "wandb") for part in inside.parts):
+            yield inside
+
+
+def read(root: Path) -> Tree:
+    """The imports of every module under root that has to keep the floors."""
+    tree = {}
+    for path in python_files(root):
+        if path.parts[0] not in OUTSIDE:
+            parts = path.with_suffix("").parts
+            module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            tree[module] = tuple(imports(ast.parse((root / path).read_text(encoding="utf-8"), str(path))))
+    return tree
+
+
+def imports(node: ast.AST, at_once: bool = True) -> Iterator[Import]:
+    """All imports below a syntax node, those inside functions and under TYPE_CHECKING too."""
+    if isinstance(node, ast.Import):
+        yield from (Import(alias.name, node.lineno, at_once) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        source = "." * node.level + (node.module or "")
+        yield from (Import(f"{source}.{alias.name}", node.lineno, at_once) for alias in node.names)
+    later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    later = later or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+    for child in ast.iter_child_nodes(node):
+        yield from imports(child, at_once and not later)
+
+
+def module_of(name: str, tree: Tree) -> str | None:
+    """The project's module an imported name comes from; None when it is not ours."""
+    return _longest_prefix(name, tree)
+
+
+def package_of(module: str, floors: Mapping[str, int]) -> str | None:
+    """The entry of the table that a module belongs to."""
+    return _longest_prefix(module, floors)
+
+
+def _longest_prefix(name: str, names: Iterable[str]) -> str | None:
+    parts = name.split(".")
+    return next((prefix for end in range(len(parts), 0, -1) if (prefix := ".".join(parts[:end])) in names), None)
+
+
+def edges(tree: Tree) -> Iterator[tuple[str, str, int]]:
+    """(importing module, imported module, line), both ours."""
+    for module, names in tree.items():
+        for name in names:
+            if target := module_of(name.name, tree):
+                yield module, target, name.line
+
+
+def unplaced(tree: Tree, floors: Mapping[str, int]) -> list[str]:
+    """Modules of no package in the table; a package's bare docstring needs no place."""
+    return [
+        f"{module} has no floor: add its package to FLOORS in tests/support/floors.py, above all it imports"
+        for module in tree
+        if package_of(module, floors) is None and not (module == "swarmeval" and not tree[module])
+    ]
+
+
+def upward(tree: Tree, floors: Mapping[str, int]) -> list[str]:
+    """Imports of a package that does not stand on a lower floor; so no two packages import each other."""
+    found = []
+    for module, target, line in edges(tree):
+        package, other = package_of(module, floors), package_of(target, floors)
+        if package and other and package != other and floors[other] >= floors[package]:
+            found.append(
+                f"{module}:{line} imports {target}, but {package} stands on floor {floors[package]} "
+                f"and {other} on {floors[other]}"
+            )
+    return found
+
+
+def cycles(tree: Tree) -> list[str]:
+    """Modules that import each other in a circle."""
+    targets: dict[str, list[str]] = {module: [] for module in tree}
+    for module, target, _ in edges(tree):
+        if target != module:
+            targets[module].append(target)
+    done: set[str] = set()
+    found = []
+
+    def visit(module: str, path: list[str]) -> None:
+        if module in path:
+            found.append(" -> ".join([*path[path.index(module) :], module]))
+        elif module not in done:
+            for target in targets[module]:
+                visit(target, [*path, module])
+            done.add(module)
+
+    for module in tree:
+        visit(module, [])
+    return found
+
+
+def away_from_home(tree: Tree, homes: Mapping[str, Set[str]]) -> list[str]:
+    """Heavy packages imported outside the modules and packages that may."""
+    return [
+        f"{module}:{name.line} imports {package}, whose home is {', '.join(sorted(homes[package]))}"
+        for module, names in tree.items()
+        for name in names
+        if (package := name.name.split(".")[0]) in homes and not _longest_prefix(module, homes[package])
+    ]
+
+
+def reachable(tree: Tree, start: str, stop: Set[str]) -> set[str]:
+    """Every module that importing or running `start` may import, not looking into `stop`."""
+    targets: dict[str, set[str]] = {}
+    for module, target, _ in edges(tree):
+        targets.setdefault(module, set()).add(target)
+    seen: set[str] = set()
+    waiting = {start} & set(tree)
+    while waiting:
+        module = waiting.pop()
+        seen.add(module)
+        waiting |= targets.get(module, set()) - seen - stop
+    return seen
+
+
+def heavy_at_once(tree: Tree, modules: Iterable[str]) -> list[str]:
+    """Imports of HEAVY packages that happen as soon as one of these modules is imported."""
+    return [
+        f"{module}:{name.line} imports {name.name} as soon as it is imported, in the coordinator's process"
+        for module in sorted(modules)
+        for name in tree[module]
+        if name.at_once and name.name.split(".")[0] in HEAVY
+    ]

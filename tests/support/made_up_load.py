@@ -1,0 +1,72 @@
+"""Rows of a load run whose law is known, and folders as such a run leaves them."""
+
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from swarmeval.loadtest import facts as load_facts
+from swarmeval.loadtest.facts import LoadFacts
+from swarmeval.loadtest.generator import Measured
+from swarmeval.loadtest.request_rows import Row, RowFile
+
+FIXED_S, INPUT_S, OUTPUT_S = 0.05, 0.0004, 0.02  # of a request that is alone
+PACKAGES = ("numpy", "seaborn", "torch")
+
+
+def row(
+    number: int = 0,
+    *,
+    level: str = "1 at once",
+    at: float = 0.0,
+    latency_s: float = 1.0,
+    ttft_s: float | None = 0.1,
+    tokens: tuple[int | None, int | None] = (100, 40),
+    error: str | None = None,
+    counts: bool = True,
+    package: str = "numpy",
+    module: str = "numpy.core",
+    **more: Any,
+) -> Row:
+    """One request that was sent when it was meant to be, at `at`."""
+    first_s = None if ttft_s is None else at + ttft_s
+    asked = Measured(number, at, at, first_s, at + latency_s, *tokens, error, counts)
+    return Row(level, asked, package, module, f"f{number}", **more)
+
+
+def closed_loop(
+    number: int,
+    clients: int = 1,
+    seed: int = 0,
+    slowdown: float = 1.0,
+    slopes: tuple[float, ...] = (1.0, 1.0, 1.0),
+    noise: float = 0.05,
+) -> list[Row]:
+    """Requests of a closed loop, by turns about each package; `slopes`: how much slower its tokens come."""
+    chance = random.Random(seed)
+    clock = [0.0] * clients
+    made = []
+    for k in range(number):
+        client, about = k % clients, k % len(slopes)
+        inputs, outputs = chance.randint(50, 900), max(2, round(chance.expovariate(1 / 60)))
+        noisy = slowdown * chance.uniform(1, 1 + noise)
+        ttft_s = (FIXED_S + INPUT_S * inputs) * noisy
+        latency_s = ttft_s + OUTPUT_S * slopes[about] * (outputs - 1) * noisy
+        made.append(row(
+            k, level=f"{clients} at once", at=clock[client], latency_s=latency_s, ttft_s=ttft_s,
+            tokens=(inputs, outputs), package=PACKAGES[about], module=f"{PACKAGES[about]}.m{k // 9}",
+            counts=k >= clients, written_s=clock[client] + latency_s + 0.25,
+        ))  # fmt: skip
+        clock[client] += latency_s
+    return made
+
+
+def leave(folder: Path, rows: Iterable[Row], facts: LoadFacts | None = None) -> Path:
+    """The folder as the run leaves it; without facts, as a run that was killed before it wrote any."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with RowFile(folder) as file:
+        for one in rows:
+            file.append(one)
+    if facts is not None:
+        load_facts.write(folder, facts)
+    return folder

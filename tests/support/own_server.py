@@ -1,0 +1,95 @@
+"""A server over scripted replicas in a thread of the test: a real socket, real worker processes."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+from swarmeval.serving.app import Api
+from swarmeval.serving.http import HttpServer, listener
+from swarmeval.serving.pool import Pool
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.workers.devices import DeviceSpec
+from swarmeval.workers.local import LocalFleet
+from swarmeval.workers.protocol import Fleet
+from swarmeval.workers.replica_spec import ReplicaSpec, Script
+
+START_S = 60
+
+
+class Served:
+    """A server that runs."""
+
+    def __init__(self, root: str, pool: Pool, loop: asyncio.AbstractEventLoop) -> None:
+        self.root = root
+        self.pool = pool
+        self._loop = loop
+
+    @property
+    def url(self) -> str:
+        return f"{self.root}/v1"
+
+    def do(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """What this gives in the server's event loop."""
+        return asyncio.run_coroutine_threadsafe(work(), self._loop).result(START_S)
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Return when it is so, by the server's own clock; fails after a while."""
+
+        async def wait() -> None:
+            async with asyncio.timeout(20):
+                while not true():  # noqa: ASYNC110 (what it looks at rings no bell)
+                    await asyncio.sleep(0.02)
+
+        self.do(wait)
+
+
+def scripted(script: Script, workers: int = 1) -> LocalFleet:
+    devices = [DeviceSpec(f"cpu:{number}", "cpu") for number in range(workers)]
+    specs = [
+        ReplicaSpec("scripted", "scripted", device.name, True, "cached", "off", "off", True, None, 8, script=script)
+        for device in devices
+    ]
+    return LocalFleet(devices, specs, silence_s=30.0, load_s=30.0)
+
+
+@contextmanager
+def serving(
+    script: Script, workers: int = 1, waiting: int = 256, key: str | None = None, ready: bool = True
+) -> Iterator[Served]:
+    """A server of the model "tiny", until the block ends; with `ready`, its replicas are."""
+    config = RunConfig(engine="scripted", device="cpu", max_new_tokens=64)
+    began: Future[Served] = Future()
+    ending: list[HttpServer] = []
+
+    async def run(fleet: Fleet) -> None:
+        with listener("127.0.0.1", 0) as sock:
+            async with Pool(fleet, waiting, backoff_s=(0.05,)) as pool:
+                server = HttpServer(Api(pool, config, "tiny", key).app())
+                ending.append(server)
+                if ready:
+                    await pool.until_ready()
+                port = sock.getsockname()[1]
+                began.set_result(Served(f"http://127.0.0.1:{port}", pool, asyncio.get_running_loop()))
+                await server.serve(sock)
+
+    def main() -> None:
+        try:
+            asyncio.run(run(scripted(script, workers)))
+        except BaseException as error:
+            if not began.done():
+                began.set_exception(error)
+            raise
+
+    thread = threading.Thread(target=main)
+    thread.start()
+    try:
+        yield began.result(START_S)
+    finally:
+        for server in ending:
+            server.end()
+            server.end()
+        thread.join(START_S)
+        assert not thread.is_alive()

@@ -1,0 +1,85 @@
+"""A command in a pseudo-terminal of its own, typed at and read from."""
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 100
+
+
+class Terminal:
+    """80 columns and 24 lines; the command is the foreground of a session, as in a shell of its own."""
+
+    def __init__(self, *words: str, env: Mapping[str, str] | None = None) -> None:
+        self.fd, self.inside = pty.openpty()
+        fcntl.ioctl(self.inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.modes = termios.tcgetattr(self.inside)
+        self.text = ""
+        self._unread = ""
+        # setsid --ctty: signals of the terminal, as Ctrl-C's, reach the command and its children
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", sys.executable, *words],
+            cwd=ROOT,
+            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})},
+            stdin=self.inside,
+            stdout=self.inside,
+            stderr=self.inside,
+            # A shell's job in the background ignores Ctrl-C, and so would all that it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+
+    def send(self, keys: str) -> None:
+        os.write(self.fd, keys.encode())
+
+    def read_until(self, word: str) -> None:
+        """Read what is drawn until the word appears after all that was awaited before."""
+        deadline = time.monotonic() + PATIENCE_S
+        while word not in self._unread and time.monotonic() < deadline:
+            ended = self.process.poll() is not None
+            if not self._read(1.0) and ended:
+                break
+        assert word in self._unread, self._unread[-2000:]
+        self._unread = self._unread.partition(word)[2]
+
+    def close(self) -> int:
+        """Read to the end; gives the exit code. The terminal is as it was."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self.process.poll() is None and time.monotonic() < deadline:
+            self._read(0.05)
+        code = self.process.wait(1)
+        self._read(0.0)
+        assert termios.tcgetattr(self.inside) == self.modes
+        return code
+
+    def _read(self, seconds: float) -> bool:
+        """Whether there was anything to read within this time."""
+        if not select.select([self.fd], [], [], seconds)[0]:
+            return False
+        drawn = os.read(self.fd, 65536).decode(errors="replace")
+        self.text += drawn
+        self._unread += drawn
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.fd)
+        os.close(self.inside)

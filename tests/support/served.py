@@ -1,0 +1,84 @@
+"""An endpoint's worker before a server that misbehaves: what becomes of requests, what is found, what is refused."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from swarmeval.errors import ConfigError
+from swarmeval.requests import Answer, ReplicaInfo, Sampling
+from swarmeval.runs.prompts import STOPS
+from swarmeval.workers.endpoint.body import Asking
+from swarmeval.workers.endpoint.client import Key
+from swarmeval.workers.endpoint.fleet import EndpointWorker
+from swarmeval.workers.endpoint.life import Orders
+from tests.support.fleet_contract import collect, requests
+from tests.support.misbehaving import Act, Misbehaving
+
+
+def orders(concurrency: int = 4, silence_s: float = 10.0, patience_s: float = 0.3, **changes: object) -> Orders:
+    """For servers on this machine: what a real one may take seconds for is milliseconds here."""
+    settings: dict[str, object] = {
+        "asking": Asking("tiny", "vllm", {}), "key": Key("SOME_KEY"),
+        "modes": {"chat": Sampling(8), "completion": Sampling(8, stop=STOPS)},
+        "start_s": 10.0, "together": False, "backoff_s": (0.005, 0.02),
+        "concurrency": concurrency, "silence_s": silence_s, "patience_s": patience_s,
+    }  # fmt: skip
+    return Orders(**(settings | changes))  # type: ignore[arg-type]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Under the limit of whoever waits."""
+    while not holds():  # noqa: ASYNC110 (nothing tells)
+        await asyncio.sleep(0.005)
+
+
+def with_server(
+    use: Callable[[Misbehaving, EndpointWorker], Awaitable[None]], *, server: dict[str, Any] | None = None, **told: Any
+) -> None:
+    """Run `use` with a server and a worker that has not been started."""
+
+    async def go() -> None:
+        async with asyncio.timeout(30), Misbehaving(**(server or {})) as misbehaving:
+            worker = EndpointWorker("endpoint:0", misbehaving.url, orders(**told))
+            try:
+                await use(misbehaving, worker)
+            finally:
+                await worker.stop()
+
+    asyncio.run(go())
+
+
+def answers_of(*plan: Act, count: int = 1, **told: Any) -> tuple[list[Answer], Misbehaving]:
+    """What becomes of requests when the server first does what the plan says."""
+    kept: list[Any] = []
+
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        await worker.start()
+        server.plan.extend(plan)
+        kept.extend([await collect(worker, requests(count)), server])
+
+    with_server(use, **told)
+    return kept[0], kept[1]
+
+
+def started(prepare: Callable[[Misbehaving], None], **told: Any) -> ReplicaInfo:
+    """What a server that was prepared so is found to be."""
+    found: list[ReplicaInfo] = []
+
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        prepare(server)
+        found.append(await worker.start())
+
+    with_server(use, **told)
+    return found[0]
+
+
+def refused(prepare: Callable[[Misbehaving], None], **told: Any) -> str:
+    """Why a server that was prepared so cannot be used, its address left out."""
+    with pytest.raises(ConfigError) as caught:
+        started(prepare, **told)
+    place, _, reason = str(caught.value).partition("/v1: ")
+    assert place.startswith("http://127.0.0.1:")
+    return reason

@@ -1,0 +1,123 @@
+"""A recorder for steps that works as CUDA graphs do, on any device: what it recorded are operations on memory.
+
+What Python decided while recording (shapes, numbers, which tensors) is frozen; only what memory holds may differ
+when it is replayed.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from swarmeval.engine.graphs import Recorder, Work
+
+
+class _Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Calls `seen` with every operation that is run while it is open."""
+
+    def __init__(self, seen: Callable[[Any, Any, Any, Any], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._seen = seen
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self._seen(func, args, kwargs or {}, result)
+        return result
+
+
+class Tape:
+    """What `begin` gives records; it counts."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.recorded = 0
+        self.replayed = 0
+
+    def begin(self) -> Recorder:
+        self.begun += 1
+        return self._record
+
+    def _record(self, work: Work) -> Work:
+        work()
+        self.recorded += 1
+        operations: list[tuple[Any, Any, Any, Any]] = []
+        with _Watched(lambda *operation: operations.append(operation)):
+            work()
+
+        def replay() -> None:
+            self.replayed += 1
+            for func, args, kwargs, before in operations:
+                _keep(func(*args, **kwargs), before)
+
+        return replay
+
+
+def _keep(results: Any, before: Any) -> None:
+    """Put results where the recorded ones were. What is in place, or a view, is there already."""
+    for new, old in zip(tree_leaves(results), tree_leaves(before), strict=True):
+        if isinstance(old, Tensor) and new.data_ptr() != old.data_ptr():
+            assert new.shape == old.shape
+            old.copy_(new)
+
+
+class Stale(Tape):
+    """Replays nothing, as if a step read numbers that no buffer holds."""
+
+    def begin(self) -> Recorder:
+        record = super().begin()
+
+        def once(work: Work) -> Work:
+            record(work)
+            return lambda: None
+
+        return once
+
+
+class Scarce(Tape):
+    """Runs out of memory at the first steps it is to record."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.failures = times
+
+    def begin(self) -> Recorder:
+        record = super().begin()
+
+        def scarce(work: Work) -> Work:
+            self.failures -= 1
+            if self.failures >= 0:
+                raise torch.OutOfMemoryError("made up")
+            return record(work)
+
+        return scarce
+
+
+def refusing(error: Exception) -> Callable[[], Recorder]:
+    """For `begin`: what records fails with this error."""
+
+    def record(work: Work) -> Work:
+        work()
+        raise error
+
+    return lambda: record
+
+
+def asked(work: Callable[[], object]) -> list[str]:
+    """The operations of work for whose result a GPU's host would wait; reading a whole tensor is none of them."""
+    found = []
+
+    def seen(func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        indexes = args[1] if str(func).startswith("aten.index") and isinstance(args[1], (list, tuple)) else ()
+        by_mask = any(isinstance(index, Tensor) and index.dtype == torch.bool for index in indexes)
+        if by_mask or str(func).split(".")[1] in _WAITING:
+            found.append(str(func))
+
+    with _Watched(seen):
+        work()
+    return found
+
+
+_WAITING = {"_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "_unique2", "repeat_interleave"}

@@ -1,0 +1,236 @@
+"""Functions -> test files under load, over a fleet in this process and over a server that misbehaves."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from swarmeval.errors import ConfigError
+from swarmeval.loadtest.arrivals import Closed, Level, Open
+from swarmeval.loadtest.generator import Measured
+from swarmeval.loadtest.request_rows import Row
+from swarmeval.requests import Answer, Refusal, Reply, Request
+from swarmeval.serving.pool import Pool
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.testgen import test_index
+from swarmeval.testgen.files import file_names
+from swarmeval.testgen.model_requests import Asking
+from swarmeval.testgen.packages import Skips
+from swarmeval.testgen.pipeline import Pipeline, Tellings
+from swarmeval.testgen.sources import Module, modules
+from swarmeval.testgen.workload import Workload
+from swarmeval.workers.endpoint.fleet import EndpointFleet
+from swarmeval.workers.protocol import Fleet
+from tests.support.echo_fleet import EchoFleet, EchoWorker
+from tests.support.misbehaving import Act, Misbehaving
+from tests.support.served import orders
+from tests.testgen.test_sources import package
+
+CODE: dict[str, str | bytes] = {
+    "one.py": "def f(): return 1\ndef g(): return 2",
+    "two.py": "class C:\n    def h(self): return 3",
+}
+CONFIG = RunConfig(device="cpu", benchmark="testgen", repetition_penalty=1.0)
+
+
+class Writer(EchoWorker):
+    """Answers with one test of the function that is asked for."""
+
+    def _answer(self, request: Request) -> Answer:
+        answer = super()._answer(request)
+        if isinstance(answer, Refusal):
+            return answer
+        (name,) = re.findall(r"pytest for `([\w.]+)`", request.messages[-1].content)
+        called = "C().h()" if name == "C.h" else f"{name}()"
+        test = f"```python\ndef test_{name.replace('.', '_')}():\n    assert {called}\n```"
+        return Reply(request.job_id, test, 40, 12, 0.0, 0.001, 0.002, "stop")
+
+
+@dataclass
+class Told:
+    """What a run told."""
+
+    rows: list[Row] = field(default_factory=list)
+    lines: list[test_index.Line] = field(default_factory=list)
+    ended: list[Measured] = field(default_factory=list)
+
+    def tellings(self) -> Tellings:
+        return Tellings(self.rows.append, self.lines.append, self.ended.append)
+
+
+def made(tmp_path: Path) -> list[Module]:
+    return list(modules([package(tmp_path, CODE)], Skips()))
+
+
+@asynccontextmanager
+async def pipeline(tmp_path: Path, fleet: Fleet, tellings: Tellings, pause_s: float = 0.0) -> AsyncIterator[Pipeline]:
+    """For all functions there are, over a fleet that is ready."""
+    found = made(tmp_path)
+    names = file_names(module.name for module in found)
+    async with (
+        asyncio.timeout(30), Pool(fleet, 0, backoff_s=(0.0,)) as pool, Workload(lambda: found) as workload
+    ):  # fmt: skip
+        await pool.until_settled()
+        assert pool.info is not None
+        yield Pipeline(pool, Asking(CONFIG, pool.info), workload, tmp_path / "run", names, tellings, pause_s)
+
+
+def loaded(tmp_path: Path, fleet: Fleet, *levels: Level, pause_s: float = 0.0) -> Told:
+    """What is told of these levels."""
+    told = Told()
+
+    async def go() -> None:
+        async with pipeline(tmp_path, fleet, told.tellings(), pause_s) as under_test:
+            for level in levels:
+                await under_test.under(level, seed=0)
+
+    asyncio.run(go())
+    return told
+
+
+def test_every_request_is_told_once_with_its_function_and_the_file_that_it_went_to(tmp_path: Path) -> None:
+    told = loaded(tmp_path, EchoFleet([Writer("cpu:0")]), Level(Closed(2), count=3))
+    assert [(row.module, row.function, row.kind, row.level) for row in told.rows] == [
+        ("made.one", "f", "function", "2 at once"), ("made.one", "g", "function", "2 at once"),
+        ("made.two", "C.h", "method", "2 at once"),
+    ]  # fmt: skip
+    assert [measured.number for measured in told.ended] == [0, 1, 2]
+    for row in told.rows:
+        assert row.written_s is not None
+        assert row.written_s >= row.asked.last_s >= (row.asked.first_s or 9) >= row.asked.sent_s >= 0
+    assert [line.file for line in told.lines] == [
+        "generated_tests/made/test_one.py",
+        "generated_tests/made/test_two.py",
+    ]
+    text = (tmp_path / "run" / "generated_tests" / "made" / "test_two.py").read_text()
+    assert text.endswith("from made.two import C\n\n\ndef test_C_h():\n    assert C().h()\n")
+    assert [line.asked for line in told.lines] == [("made.one:f", "made.one:g"), ("made.two:C.h",)]
+
+
+def test_a_level_begins_with_another_module_and_what_was_not_asked_is_no_failure(tmp_path: Path) -> None:
+    told = loaded(tmp_path, EchoFleet([Writer("cpu:0")]), Level(Closed(1), count=1), Level(Closed(3), count=1))
+    assert [(line.level, line.module, line.asked, line.failed) for line in told.lines] == [
+        ("1 at once", "made.one", ("made.one:f",), {}), ("3 at once", "made.two", ("made.two:C.h",), {}),
+    ]  # fmt: skip
+    (cut, whole) = told.rows
+    assert cut.written_s is None  # its file waited for the end of the level, and not for answers
+    assert whole.written_s is not None
+
+
+def test_another_round_goes_to_files_of_its_own(tmp_path: Path) -> None:
+    told = loaded(tmp_path, EchoFleet([Writer("cpu:0")]), Level(Closed(1), count=6))
+    assert sorted(str(line.file) for line in told.lines) == [
+        "generated_tests.2/made/test_one.py", "generated_tests.2/made/test_two.py",
+        "generated_tests/made/test_one.py", "generated_tests/made/test_two.py",
+    ]  # fmt: skip
+
+
+def test_no_two_requests_share_a_seed_and_the_same_ones_have_the_same(tmp_path: Path) -> None:
+    (one, _), info = made(tmp_path), EchoWorker("cpu:0")
+    asking = Asking(CONFIG, asyncio.run(info.start()))
+    f, g = one.functions
+    seeds = [asking.request(*what).seed for what in ((f, "a", 0), (f, "a", 1), (f, "b", 0), (g, "a", 0), (f, "a", 0))]
+    assert len(set(seeds)) == 4
+    assert seeds[0] == seeds[4]
+
+
+def test_a_request_that_is_refused_fails_with_its_reason_and_the_rest_of_its_file_is_written(tmp_path: Path) -> None:
+    writer = Writer("cpu:0", refused={"1 at once/0": 1})
+    told = loaded(tmp_path, EchoFleet([writer]), Level(Closed(1), count=3))
+    assert [(row.function, row.asked.error, row.written_s is None) for row in told.rows] == [
+        ("f", "not now", True), ("g", None, False), ("C.h", None, False),
+    ]  # fmt: skip
+    assert told.lines[0].failed == {"made.one:f": "not now"}
+    assert [test.name for test in told.lines[0].tests] == ["test_g"]
+
+
+def test_a_worker_that_dies_is_started_again_and_every_request_is_told(tmp_path: Path) -> None:
+    writer = Writer("cpu:0", deaths=(2,))
+    told = loaded(tmp_path, EchoFleet([writer]), Level(Closed(1), count=6), pause_s=0.3)
+    assert len(told.rows) == 6
+    assert [row.asked.error for row in told.rows if row.asked.error is not None] == ["no replica was ready"]
+    assert writer.starts == 2
+
+
+def test_a_run_that_is_cancelled_tells_what_was_answered(tmp_path: Path) -> None:
+    told, enough = Told(), asyncio.Event()
+
+    def ended(measured: Measured) -> None:
+        told.ended.append(measured)
+        if len(told.ended) == 4:
+            enough.set()
+
+    async def go() -> None:
+        tellings = Tellings(told.rows.append, told.lines.append, ended)
+        async with pipeline(tmp_path, EchoFleet([Writer("cpu:0")]), tellings) as under_test:
+            running = asyncio.create_task(under_test.under(Level(Closed(1), seconds=600), 0))
+            await enough.wait()
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+
+    asyncio.run(go())
+    assert len(told.rows) >= 3
+    assert sum(len(line.asked) for line in told.lines) == len(told.rows)
+
+
+FAULTS = {
+    "429": Act("status", 429, {"Retry-After": "3600"}, {"error": {"message": "slow down"}}),
+    "500": Act("status", 500, said={"error": {"message": "boom"}}),
+    "hang": Act("hang"),
+    "cut": Act("half"),
+    "reset": Act("reset"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("429", "HTTP 429: slow down"), ("500", "HTTP 500: boom"),
+        ("hang", "said nothing for 0.3 s (endpoint_timeout_s)"),
+        ("cut", "the connection broke"), ("reset", "the connection broke"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_a_server_is_a_failure_with_its_reason_and_is_not_asked_again(
+    tmp_path: Path, kind: str, reason: str
+) -> None:
+    told = Told()
+
+    async def go() -> int:
+        async with Misbehaving() as server:
+            fleet = EndpointFleet([server.url], orders(silence_s=0.3, once=True))
+            async with pipeline(tmp_path, fleet, told.tellings()) as under_test:
+                server.plan.append(FAULTS[kind])
+                await under_test.under(Level(Open(100.0), count=3), 0)
+            return len(server.asked)
+
+    assert asyncio.run(go()) == 3
+    failed = [row for row in told.rows if row.asked.error is not None]
+    assert len(told.rows) == 3
+    assert len(failed) == 1
+    assert (failed[0].asked.error or "").endswith(f"/v1: {reason}")
+
+
+def test_a_model_without_a_template_is_asked_to_go_on_with_a_file(tmp_path: Path) -> None:
+    (one, _), worker = made(tmp_path), EchoWorker("cpu:0")
+    info = msgspec.structs.replace(asyncio.run(worker.start()), chat_template_sha256=None)
+    asking = Asking(CONFIG, info)
+    request = asking.request(one.functions[0], "a", 0)
+    assert asking.mode == "completion"
+    assert request.text is not None
+    assert request.text.endswith("\ndef test_")
+    assert asking.code("f():\n    assert f()") == "def test_f():\n    assert f()"
+    with pytest.raises(ConfigError, match="prompt_mode is 'chat' but echo has no chat template; use completion or"):
+        Asking(CONFIG.model_copy(update={"prompt_mode": "chat"}), info)
+
+
+def test_what_cannot_fit_the_window_is_left_out(tmp_path: Path) -> None:
+    (one, _), worker = made(tmp_path), EchoWorker("cpu:0")
+    info = asyncio.run(worker.start())
+    for tokens, fits in ((100, False), (100_000, True)):
+        assert Asking(CONFIG, msgspec.structs.replace(info, max_context_tokens=tokens)).fits(one.functions[0]) is fits

@@ -1,0 +1,214 @@
+"""The parts of an endpoint's worker that need no server: what is sent, what is read, when to wait, what is said."""
+
+import json
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swarmeval.errors import ConfigError
+from swarmeval.requests import Request, Sampling
+from swarmeval.runs.prompts import STOPS
+from swarmeval.workers.endpoint.backoff import Brake
+from swarmeval.workers.endpoint.body import Asking, Dialect, body
+from swarmeval.workers.endpoint.client import key_from
+from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused, failed, retry_after_s, said
+from swarmeval.workers.endpoint.stream import StreamReader
+from tests.support.fleet_contract import requests
+
+USUAL = Sampling(99, temperature=0.25, top_p=0.9, top_k=40, repetition_penalty=1.1, stop=STOPS)
+DIALECTS: dict[Dialect, dict[str, Any]] = {
+    "vllm": {"max_tokens": 99, "top_k": 40, "repetition_penalty": 1.1, "stop": list(STOPS[:4])},
+    "llama.cpp": {"max_tokens": 99, "top_k": 40, "repeat_penalty": 1.1, "repeat_last_n": -1, "min_p": 0.0,
+                  "stop": list(STOPS[:4])},
+    "openai": {"max_tokens": 99, "stop": list(STOPS[:4])},
+    "plain": {"max_tokens": 99, "stop": list(STOPS[:4])},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("dialect", "own"), DIALECTS.items())
+def test_each_dialect_has_its_fields(dialect: Dialect, own: dict[str, Any]) -> None:
+    asked = Request("j", 2**63 + 5, USUAL, text="def f():")
+    counted = {"continuous_usage_stats": True} if dialect == "vllm" else {}
+    assert body(Asking("m", dialect, {}), [asked]) == {
+        "model": "m", "prompt": "def f():", "temperature": 0.25, "top_p": 0.9, "seed": 5, "stream": True,
+        "stream_options": {"include_usage": True, **counted}, **own,
+    }  # fmt: skip
+
+
+def test_openais_chat_has_a_name_of_its_own_for_the_longest_answer() -> None:
+    made = body(Asking("m", "openai", {}), requests(1))
+    assert (made["max_completion_tokens"], "max_tokens" in made) == (8, False)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_greedy_decoding_is_a_temperature_of_zero(dialect: Dialect) -> None:
+    greedy = Sampling(9, do_sample=False, temperature=0.25, top_p=0.9, top_k=40)
+    made = body(Asking("m", dialect, {}), [Request("j", 1, greedy, text="x")])
+    assert (made["temperature"], "top_p" in made, "top_k" in made) == (0.0, False, False)
+
+
+def event(text: str, index: int = 0, reason: str | None = None) -> dict[str, Any]:
+    return {"choices": [{"index": index, "delta": {"content": text}, "finish_reason": reason}]}
+
+
+@given(
+    texts=st.lists(st.lists(st.text(max_size=9), min_size=1, max_size=5), min_size=1, max_size=3),
+    cuts=st.lists(st.integers(1, 40), max_size=30),
+    end=st.sampled_from(["\n\n", "\r\n\r\n"]),
+)
+def test_a_stream_reads_the_same_however_it_is_cut(texts: list[list[str]], cuts: list[int], end: str) -> None:
+    told = [event(piece, number) for number, pieces in enumerate(texts) for piece in pieces]
+    told += [event("", number, "stop") for number in range(len(texts))]
+    told += [{"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 60}}]
+    stream = "".join(f"data: {json.dumps(each, ensure_ascii=False)}{end}" for each in told) + f"data: [DONE]{end}"
+    data, reader = stream.encode(), StreamReader(len(texts), ())
+    for cut in cuts:
+        reader.feed(data[:cut], 1.0)
+        data = data[cut:]
+    reader.feed(data, 2.0)
+    reader.end(3.0)
+    reader.count()
+    assert [answer.text for answer in reader.answers] == ["".join(pieces) for pieces in texts]
+    assert sum(answer.tokens or 0 for answer in reader.answers) == 60
+    assert reader.done
+
+
+@given(st.binary(max_size=200))
+def test_whatever_a_server_sends_is_read_or_called_a_fault(data: bytes) -> None:
+    reader = StreamReader(1, ())
+    try:
+        reader.feed(b"data: " + data + b"\n", 1.0)
+        reader.end(1.0)
+    except (ServerFault, ServerRefused):
+        pass
+    else:
+        assert reader.answers[0].finish is not None
+    said(data)
+
+
+def test_a_stop_string_is_found_across_pieces_and_nothing_of_it_is_kept() -> None:
+    reader = StreamReader(1, ("\nclass ", "\nif"))
+    for piece in ("a", "\ncl", "ass", " B"):
+        reader.feed(b"data: " + json.dumps(event(piece)).encode() + b"\n\n", 1.0)
+    assert (reader.answers[0].text, reader.answers[0].finish, reader.done) == ("a", "stop", True)
+
+
+def test_thoughts_are_no_part_of_an_answer_but_its_first_token() -> None:
+    reader = StreamReader(1, ())
+    thought = {"choices": [{"index": 0, "delta": {"reasoning_content": "hm"}}]}
+    for now, told in enumerate((thought, event("x = 1"), event("", 0, "stop")), 1):
+        reader.feed(b"data: " + json.dumps(told).encode() + b"\n\n", float(now))
+    reader.end(4.0)
+    answer = reader.answers[0]
+    assert (answer.text, answer.first_at, answer.last_at, answer.pieces) == ("x = 1", 1.0, 2.0, 2)
+
+
+def test_tokens_of_each_answer_are_taken_where_a_server_tells_them() -> None:
+    reader = StreamReader(2, ())
+    for number, tokens in ((0, 7), (1, 3)):
+        told = {**event("x", number, "stop"), "usage": {"prompt_tokens": 5, "completion_tokens": tokens}}
+        reader.feed(b"data: " + json.dumps(told).encode() + b"\n\n", 1.0)
+    reader.feed(b'data: {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 10}}\n\n', 1.0)
+    reader.count()
+    assert [answer.tokens for answer in reader.answers] == [7, 3]
+    assert reader.prompt_tokens == 5
+
+
+# Waiting.
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_pauses_grow_while_nothing_is_answered_and_begin_anew_after_an_answer() -> None:
+    clock = Clock()
+    brake = Brake(1e9, (0.5, 30.0), clock, chance=lambda: 1.0)
+    pauses = []
+    for _ in range(8):
+        brake.trouble(pause=True)
+        brake.trouble(pause=True)  # the same trouble, told by another request
+        pauses.append(brake.left_s())
+        clock.now += brake.left_s()
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    brake.answered()
+    brake.trouble(pause=True)
+    assert brake.left_s() == 0.5
+
+
+def test_a_server_is_given_up_when_it_answers_nothing_for_too_long() -> None:
+    clock = Clock()
+    brake = Brake(10.0, (0.5, 1.0), clock, chance=lambda: 1.0)
+    assert brake.trouble(pause=False)
+    clock.now += 9.0
+    assert brake.trouble(pause=False)
+    brake.answered()
+    clock.now += 9.0
+    assert brake.trouble(pause=False)
+    assert not brake.trouble(pause=False, retry_after_s=11.0)
+    brake.busy(None)
+    clock.now += 11.0
+    assert not brake.trouble(pause=False)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "0.5"}, 0.5),
+        ({"retry-after-ms": "250", "Retry-After": "1"}, 0.25),
+        ({"Retry-After": format_datetime(datetime.fromtimestamp(1030, UTC), usegmt=True)}, 30.0),
+        ({"Retry-After": format_datetime(datetime.fromtimestamp(900, UTC), usegmt=True)}, 0.0),
+        ({"Retry-After": "soon"}, None),
+        ({"retry-after-ms": "nan"}, None),
+        ({}, None),
+    ],
+)
+def test_how_long_a_server_wants_to_be_left_alone(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after_s(headers, now=1000.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error": {"message": "bad", "code": 3}}', "bad"),
+        (b'{"error": "bad"}', "bad"),
+        (b'{"object": "error", "message": "bad"}', "bad"),
+        (b'{"detail": [{"loc": ["body", "top_k"], "msg": "Extra inputs are not permitted"}]}',
+         "Extra inputs are not permitted (top_k)"),
+        (b"<html>\n<h1>Bad\x07</h1>", "<html> <h1>Bad </h1>"),
+        (b"", "no word of why"),
+        (b"x" * 999, "x" * 297 + "..."),
+    ],
+)  # fmt: skip
+def test_a_servers_own_words_are_one_line(body: bytes, words: str) -> None:
+    assert said(body) == words
+
+
+@pytest.mark.parametrize(("status", "kind"), [(500, "cut"), (502, "cut"), (429, "busy"), (529, "busy"), (408, "cut")])
+def test_what_another_try_may_mend_is_a_fault(status: int, kind: str) -> None:
+    found = failed(status, {}, b"")
+    assert isinstance(found, ServerFault)
+    assert found.kind == kind
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 501])
+def test_what_no_try_mends_is_refused(status: int) -> None:
+    assert isinstance(failed(status, {}, b""), ServerRefused)
+
+
+def test_a_key_comes_from_its_variable_and_is_missed_where_it_was_named() -> None:
+    assert key_from("A_KEY", {"A_KEY": " k\n"}, wanted=True).value == "k"
+    assert key_from("A_KEY", {}, wanted=False).value == ""
+    with pytest.raises(ConfigError, match=r"^endpoint_key_env is 'A_KEY' but there is no such environment variable"):
+        key_from("A_KEY", {}, wanted=True)
+    with pytest.raises(ConfigError, match=r"^A_KEY: holds letters that no key has; set it again$"):
+        key_from("A_KEY", {"A_KEY": "k\r\nX: y"}, wanted=False)

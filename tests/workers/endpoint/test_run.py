@@ -1,0 +1,139 @@
+"""Whole runs against servers: every job is answered once whatever they do, and the key is in no byte that is left."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.misbehaving import Act, Misbehaving, in_a_thread
+
+ROOT = Path(__file__).resolve().parents[3]
+KEY = "sk-planted-7c1f"
+
+pytestmark = pytest.mark.slow
+
+
+def swarmeval(folder: Path, *settings: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """A small run of a model that servers serve."""
+    words = [sys.executable, "main.py", "--config", "config/smoke.yaml", "--output_dir", str(folder), "--set"]
+    model = () if any(word.startswith("model_id=") for word in settings) else ("model_id=tiny",)
+    words += ["fleet=endpoint", "eval_timeout_scale=1.0", *model, *settings]
+    environ = {**os.environ, "OPENAI_API_KEY": KEY, **env}
+    return subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=280, check=False)
+
+
+def manifest(folder: Path) -> Any:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def replies(folder: Path) -> list[str]:
+    return sorted(
+        json.loads(line)["job_id"]
+        for path in folder.glob("agent_*_results.jsonl")
+        for line in path.read_text().splitlines()
+    )
+
+
+def test_two_servers_that_misbehave_answer_every_job_and_the_key_is_left_nowhere(tmp_path: Path) -> None:
+    servers = [Misbehaving(piece_s=0.002), Misbehaving(piece_s=0.002)]
+    for server in servers:
+        server.key = KEY
+        server.plan.extend([
+            Act(),
+            Act("status", 429, {"Retry-After": "0.3"}, {"error": f"Bearer {KEY} comes too often"}),
+            Act("half"), Act("reset"), Act("status", 500, said=KEY.encode()), Act("garbage"), Act("html"),
+            Act(headers={"finish_reason": "length"}), Act(said=""),
+        ])  # fmt: skip
+    with ExitStack() as serving:
+        for server in servers:
+            serving.enter_context(in_a_thread(server))
+        urls = ", ".join(server.url for server in servers)
+        done = swarmeval(
+            tmp_path, f"endpoints=[{urls}]", "verbose=true", "trace=true", "endpoint_concurrency=4", "batch_audit=2"
+        )
+    assert done.returncode == 0, done.stderr
+    assert len(set(replies(tmp_path))) == len(replies(tmp_path)) == 16
+    told = manifest(tmp_path)
+    assert [told["replicas"][f"endpoint:{k}"]["device"] for k in (0, 1)] == [server.url for server in servers]
+    assert told["prompts"] == {"prompt_mode": "chat", "chat_template_sha256": None}
+    assert told["replies_repeat"] == "as far as the servers heed seeds and batch alike"
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["device"] for row in rows} == {"endpoint:0", "endpoint:1"}
+    assert {row["finish_reason"] for row in rows} == {"stop", "length"}
+    assert "energy" not in json.loads((tmp_path / "score.json").read_text())
+    assert KEY not in done.stdout + done.stderr
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in files if KEY.encode() in path.read_bytes()] == []
+
+
+def test_a_run_whose_server_is_lost_ends_with_2_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    server = Misbehaving()
+    server.plan.extend([Act()] * 5)
+    server.always, server.spare_probes = Act("status", 503, said={"error": "no engine"}), True
+    with in_a_thread(server):
+        words = (f"endpoints=[{server.url}]", "endpoint_concurrency=1", "worker_timeout_s=0.2")
+        lost = swarmeval(tmp_path, *words)
+        assert lost.returncode == 2, lost.stderr
+        last = lost.stderr.splitlines()[-1]
+        assert last.startswith("swarmeval: no device is left (endpoint:0: ")
+        assert last.endswith("HTTP 503: no engine, and no answer for 0.2 s); mend it, the same command resumes")
+        score = json.loads((tmp_path / "score.json").read_text())
+        assert (score["failures"], score["partial"]) == (0, True)
+        before = (tmp_path / "journal.jsonl").read_bytes()
+        server.always = None
+        assert swarmeval(tmp_path, *words).returncode == 0
+    assert len(set(replies(tmp_path))) == 16
+    assert (tmp_path / "journal.jsonl").read_bytes().startswith(before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "env", "reason"),
+    [
+        ([], {"OPENAI_API_KEY": "sk-wrong"}, "does not accept the key in OPENAI_API_KEY (HTTP 401: "),
+        (["model_id=huge"], {}, "serves 'tiny', and not model_id 'huge'; name one of them"),
+        (["prompt_mode=completion"], {}, "knows no such model or path (HTTP 404: Not Found); mend "),
+    ],
+)
+def test_what_the_user_must_change_is_one_line_and_exit_code_2(
+    tmp_path: Path, settings: list[str], env: dict[str, str], reason: str
+) -> None:
+    server = Misbehaving()
+    server.key, server.completions = KEY, False
+    with in_a_thread(server):
+        done = swarmeval(tmp_path, f"endpoints=[{server.url}]", *settings, **env)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"swarmeval: {server.url}: {reason}")
+    assert "sk-wrong" not in done.stdout + done.stderr
+
+
+def test_samples_share_requests_and_a_repeated_prompt_in_completion_mode_is_text(tmp_path: Path) -> None:
+    server = Misbehaving()
+    server.chat = False
+    with in_a_thread(server):
+        done = swarmeval(tmp_path, f"endpoints=[{server.url}]", "endpoint_samples=auto", "num_samples=4")
+    assert done.returncode == 0, done.stderr
+    assert len(set(replies(tmp_path))) == 64
+    assert sum(body.get("n", 1) for body in server.asked) == 64
+    assert max(body.get("n", 1) for body in server.asked) == 8
+    assert all("prompt" in body for body in server.asked)
+    assert manifest(tmp_path)["replies_repeat"].startswith("not: jobs shared requests")
+
+
+def test_the_doctor_asks_the_servers() -> None:
+    server = Misbehaving()
+    with in_a_thread(server):
+        words = ["--config", "config/smoke.yaml", "--set", "fleet=endpoint", "sandbox=none", "model_id=tiny"]
+        words.append(f"endpoints=[{server.url}, http://127.0.0.1:9/v1]")
+        done = subprocess.run(
+            [sys.executable, "main.py", "doctor", *words], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    assert f"server      {server.url}: tiny, chat; vllm 0.0.1; serves tiny; output tokens: as it says" in done.stdout
+    assert "UNFIT server      endpoint:1: http://127.0.0.1:9/v1: no connection (" in done.stdout
+    assert done.returncode == 2

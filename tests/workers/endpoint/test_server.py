@@ -1,0 +1,159 @@
+"""A server is known before it is given work, is asked as the settings say, and its key is shown nowhere."""
+
+from collections.abc import Callable
+
+import pytest
+
+from swarmeval.errors import ConfigError
+from swarmeval.requests import Refusal, Reply, Sampling
+from swarmeval.workers.endpoint.body import Asking
+from swarmeval.workers.endpoint.client import Key
+from swarmeval.workers.endpoint.fleet import EndpointWorker
+from tests.support.fleet_contract import collect, requests
+from tests.support.misbehaving import Act, Misbehaving
+from tests.support.served import answers_of, orders, refused, started, with_server
+
+
+def test_what_a_server_tells_of_itself_is_kept() -> None:
+    info = started(lambda server: None)
+    assert (info.engine, info.model, info.rows, info.max_context_tokens) == ("endpoint", "tiny", 4, 99)
+    assert (info.versions, info.takes_chat, info.chat_template_sha256) == ({"vllm": "0.0.1"}, True, None)
+    assert info.decoding == "vllm 0.0.1; serves tiny; output tokens: as it says"
+
+
+def without_chat(server: Misbehaving) -> None:
+    server.chat = False
+
+
+def test_a_server_without_chat_completes_and_one_with_chat_chats() -> None:
+    assert not started(without_chat).takes_chat
+    assert refused(without_chat, modes={"chat": Sampling(8)}).startswith(
+        "knows no such model or path (HTTP 404: Not Found)"
+    )
+
+
+def test_a_server_that_lists_nothing_is_tolerated_and_one_that_lists_others_is_not() -> None:
+    def lists(act: Act) -> Callable[[Misbehaving], None]:
+        return lambda server: setattr(server, "models", act)
+
+    for act in (Act(status=404, said={}), Act(status=500, said={}), Act(said=b"<html>"), Act(said={"data": []})):
+        assert started(lists(act)).takes_chat
+    rows = [{"id": name} for name in ("tiny-chat", "large", "a", "b", "c", "d")]
+    assert refused(lists(Act(said={"data": rows}))) == (
+        "serves 'tiny-chat' and 5 more, and not model_id 'tiny'; name one of them"
+    )
+    assert refused(lists(Act(status=403, said={"error": "go away"}))).startswith("wants a key (HTTP 403: go away)")
+
+
+@pytest.mark.parametrize(
+    ("field", "remedy"),
+    [
+        (
+            "top_k",
+            "endpoint_dialect: plain sends no top_k and no repetition_penalty "
+            "(and wants top_k: 0 and repetition_penalty: 1.0)",
+        ),
+        ("max_tokens", "endpoint_dialect: openai sends max_completion_tokens"),
+        ("seed", "endpoint_body: {seed: null} leaves it out"),
+    ],
+)  # fmt: skip
+def test_a_field_that_a_server_does_not_know_is_named_with_its_remedy_before_anything_is_asked(
+    field: str, remedy: str
+) -> None:
+    reason = refused(lambda server: setattr(server, "refused_field", field))
+    assert reason == f"refuses {field} (HTTP 400: Unrecognized request argument supplied: {field}); {remedy}"
+
+
+def test_what_is_left_out_is_not_sent_and_what_is_added_is() -> None:
+    asking = Asking("tiny", "vllm", {"seed": None, "reasoning_effort": "low"})
+    _, server = answers_of(asking=asking)
+    assert "seed" not in server.asked[0]
+    assert server.asked[0]["reasoning_effort"] == "low"
+
+
+# Several answers to one prompt by one request.
+
+
+def test_jobs_that_differ_in_their_seeds_share_a_request() -> None:
+    answers, server = answers_of(count=5, together=True, concurrency=3)
+    assert [body["n"] for body in server.asked] == [3, 2]
+    assert sorted(answer.job_id for answer in answers) == [f"0/T/{k}/0" for k in range(5)]
+    assert sum(answer.output_tokens for answer in answers if isinstance(answer, Reply)) == 50
+
+
+def test_what_is_missing_of_a_shared_request_is_asked_for_again_under_another_seed() -> None:
+    answers, server = answers_of(Act("half"), count=3, together=True, patience_s=5.0)
+    assert [body["n"] for body in server.asked] == [3, 3]
+    assert len({answer.job_id for answer in answers}) == 3
+
+
+@pytest.mark.parametrize("how", ["it gives one", "it refuses"])
+def test_a_server_that_gives_one_answer_a_request_is_asked_one_by_one(how: str) -> None:
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        await worker.start()
+        server.takes_n = False
+        if how == "it refuses":
+            server.refused_field = "n"
+        for _ in range(2):
+            answers = await collect(worker, requests(3))
+            assert len({answer.job_id for answer in answers if isinstance(answer, Reply)}) == 3
+        assert [body.get("n") for body in server.asked].count(3) == 1
+
+    with_server(use, together=True)
+
+
+def test_what_is_sent_is_what_the_settings_say() -> None:
+    _, server = answers_of()
+    assert server.asked[0] == {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": "```python\ndef f():\n```"}],
+        "max_tokens": 8, "temperature": 1.0, "top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0, "seed": 0,
+        "stream": True, "stream_options": {"include_usage": True},
+    }  # fmt: skip
+
+
+# The key.
+
+
+def test_the_key_is_sent_and_shown_nowhere() -> None:
+    key = Key("SOME_KEY", "sk-planted")
+    assert "planted" not in repr(key)
+    assert "planted" not in repr(orders(key=key))
+
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        await worker.start()
+        with_key = [headers for headers in server.headers if headers.get("authorization") == "Bearer sk-planted"]
+        assert len(with_key) == len([path for path in server.paths if path.startswith("/v1")]) == 2
+        server.plan.extend(
+            [
+                Act("status", 400, said={"error": {"message": "Bearer sk-planted is not welcome"}}),
+                Act(said="the key is sk-planted, is it not"),
+            ]
+        )
+        for words in (
+            "HTTP 400: Bearer (the key) is not welcome",
+            "the answer holds the key, which must not be written down",
+        ):
+            (answer,) = await collect(worker, requests(1))
+            assert isinstance(answer, Refusal)
+            assert answer.reason.endswith(words)
+            assert not answer.retry
+        server.key = "another"
+        with pytest.raises(ConfigError) as caught:
+            await collect(worker, requests(1))
+        assert str(caught.value) == (
+            f"{server.url}: does not accept the key in SOME_KEY "
+            "(HTTP 401: Incorrect API key provided: Bearer (the key)); set another one there"
+        )
+
+    with_server(use, key=key)
+
+
+def test_a_server_that_leads_elsewhere_is_not_followed_with_the_key() -> None:
+    def leads_on(server: Misbehaving) -> None:
+        server.spare_probes = False
+        server.plan.append(Act("status", 307, {"Location": "http://elsewhere/v1?sk-planted"}, {}))
+
+    assert refused(leads_on, key=Key("SOME_KEY", "sk-planted")) == (
+        "leads on to http://elsewhere/v1; name the place itself in endpoints"
+    )

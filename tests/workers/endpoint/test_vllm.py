@@ -1,0 +1,98 @@
+"""A fleet of one real vLLM server, in an environment that has vLLM (README): the contract, and what vLLM alone does."""
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from swarmeval.requests import Reply, Request, Sampling
+from swarmeval.runs.prompts import STOPS
+from swarmeval.workers.endpoint.client import Key
+from swarmeval.workers.endpoint.fleet import EndpointFleet
+from swarmeval.workers.protocol import Worker
+from tests.support.fleet_contract import FleetContract, collect, requests
+from tests.support.served import orders
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
+]
+SETTINGS = {
+    "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_API_KEY": "sk-planted", "CUDA_VISIBLE_DEVICES": "",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    import model_loader
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model_loader.folder_of("embedded")]
+    words += ["--served-model-name", "tiny", "--port", str(port), "--dtype", "bfloat16", "--enforce-eager"]
+    words += ["--no-enable-chunked-prefill", "--max-num-seqs", "16"]
+    with subprocess.Popen(words, env={**os.environ, **SETTINGS}, stdout=subprocess.DEVNULL) as server:
+        try:
+            while not healthy(port):
+                assert server.poll() is None
+                time.sleep(1)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            server.terminate()
+
+
+def healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+class TestVllmServer(FleetContract):
+    streams = False
+    limit_s = 300.0
+    together = False
+
+    @pytest.fixture(autouse=True)
+    def _served(self, url: str) -> None:
+        self.url = url
+
+    def fleet(self, slow: bool = False) -> EndpointFleet:
+        told = orders(self.rows, 60.0, 60.0, start_s=60.0, together=self.together, key=Key("A_KEY", "sk-planted"))
+        return EndpointFleet([self.url], told)
+
+    def test_a_killed_worker_ends_its_batches_and_starts_again(self) -> None:
+        pytest.skip("it would take its server a minute; tests/workers/endpoint/test_contract.py kills a small one")
+
+    def test_stop_strings_beyond_those_it_takes_end_a_completion(self) -> None:
+        async def use(worker: Worker) -> None:
+            many = Sampling(48, do_sample=False, stop=(*STOPS, "\n"))
+            (answer,) = await collect(worker, [Request("j", 1, many, text="def add(a, b):\n    return")])
+            assert isinstance(answer, Reply)
+            assert "\n" not in answer.text
+            assert answer.finish_reason == "stop"
+            assert answer.output_tokens >= 2
+
+        self.with_worker(use)
+
+
+class TestVllmServerAskedForSeveral(TestVllmServer):
+    together = True
+
+    def test_the_seed_arrives(self) -> None:
+        async def use(worker: Worker) -> None:
+            answers = [answer for answer in await collect(worker, requests(5)) if isinstance(answer, Reply)]
+            assert len(answers) == 5
+            assert all(answer.output_tokens <= 8 for answer in answers)
+            assert len({answer.text for answer in answers}) > 1
+
+        self.with_worker(use)

@@ -1,0 +1,253 @@
+"""What goes wrong with a server costs a run nothing that another try can get, and is never taken for an answer."""
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from swarmeval.errors import ConfigError, WorkerDied, WorkerGone
+from swarmeval.requests import Refusal, Reply, Request
+from swarmeval.workers.endpoint.fleet import EndpointWorker
+from tests.support.fleet_contract import collect, requests
+from tests.support.misbehaving import Act, Misbehaving
+from tests.support.served import answers_of, until, with_server
+
+OVERLOADED = Act("status", 429, {"Retry-After": "0.2"}, {"error": {"message": "slow down"}})
+BROKEN = {
+    "an error of the server": Act("status", 500, said={"error": "oh"}),
+    "a gateway that waits in vain": Act("status", 504, said=b"<html>bad gateway</html>"),
+    "a connection that breaks": Act("reset"),
+    "half a stream": Act("half"),
+    "half an event": Act("garbage"),
+    "no word of why it ended": Act("end"),
+    "a page for people": Act("html"),
+    "an error within the stream": Act("error_event", said={"error": {"message": "engine died", "code": 500}}),
+    "an answer that was stopped": Act(headers={"finish_reason": "abort"}),
+    "silence": Act("hang"),
+}
+
+
+@pytest.mark.parametrize("act", BROKEN.values(), ids=BROKEN)
+def test_what_breaks_off_is_asked_again_and_only_a_whole_answer_counts(act: Act) -> None:
+    (answer,), server = answers_of(act, act, silence_s=0.15, patience_s=3.0)
+    assert isinstance(answer, Reply)
+    assert answer.text == "```python\ndef f():\n    return 0\n```"
+    assert (answer.prompt_tokens, answer.output_tokens, answer.finish_reason) == (22, 10, "stop")
+    assert len(server.asked) == 3
+    assert answer.queue_s <= answer.ttft_s <= answer.latency_s
+
+
+def test_a_request_that_breaks_again_and_again_is_given_up_while_the_server_is_well() -> None:
+    answers, server = answers_of(*[Act("half")] * 4)
+    (answer,) = answers
+    assert answer == Refusal("0/T/0/0", answer.reason, retry=True)  # type: ignore[union-attr]
+    assert answer.reason.endswith("/v1: the connection broke")
+    assert len(server.asked) == 4
+
+
+def test_a_server_that_breaks_everything_dies_and_gives_no_request_up() -> None:
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        await worker.start()
+        server.always, server.spare_probes = Act("half"), False
+        with pytest.raises(WorkerDied, match=r"the connection broke, and no answer for 0.3 s$") as caught:
+            await collect(worker, requests(3))
+        assert not isinstance(caught.value, WorkerGone)  # it had them
+        assert not worker.running
+
+    with_server(use)
+
+
+def test_a_server_that_is_gone_is_waited_for_and_then_dead_but_its_requests_are_not_to_blame() -> None:
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        await worker.start()
+        await server.__aexit__()
+        began = time.monotonic()
+        with pytest.raises(WorkerGone, match=r": no connection \(.*\), and no answer for 0.3 s$"):
+            await collect(worker, requests(9))
+        assert time.monotonic() - began > 0.2
+        with pytest.raises(WorkerDied):
+            await worker.start()
+        await server.__aenter__()
+        await worker.start()
+        assert len(await collect(worker, requests(9))) == 9
+
+    with_server(use)
+
+
+def test_a_server_that_never_was_there_is_not_waited_for() -> None:
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        await server.__aexit__()
+        with pytest.raises(WorkerDied, match=r"^endpoint:0: http://127.0.0.1:\d+/v1: no connection \(.*\)$"):
+            await worker.start()
+        await server.__aenter__()
+
+    with_server(use, patience_s=1000.0)
+
+
+def test_all_requests_pause_for_as_long_as_an_overloaded_server_asks() -> None:
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        await worker.start()
+        server.plan.append(OVERLOADED)
+        began = time.monotonic()
+        answers = await collect(worker, requests(4))
+        assert all(isinstance(answer, Reply) for answer in answers)
+        late = [answer for answer in answers if isinstance(answer, Reply) and answer.queue_s >= 0.2]
+        assert len(late) >= 1
+        assert 0.2 <= time.monotonic() - began < 2.0
+        assert len(server.asked) == 5
+
+    with_server(use, concurrency=2, patience_s=5.0)
+
+
+def test_an_overload_that_lasts_for_longer_than_a_run_has_patience_ends_the_worker() -> None:
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        await worker.start()
+        server.plan.append(replace(OVERLOADED, headers={"Retry-After": "3600"}))
+        with pytest.raises(WorkerDied, match="HTTP 429: slow down"):
+            await collect(worker, requests(1))
+        with pytest.raises(WorkerDied, match=r"wants to be left alone for 3\d\d\d s$"):
+            await worker.start()
+        assert len(server.asked) == 1
+
+    with_server(use)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "message"),
+    [
+        (
+            401,
+            {"error": {"message": "no"}},
+            "wants a key (HTTP 401: no); set SOME_KEY, or name its variable: endpoint_key_env",
+        ),
+        (
+            402,
+            {"message": "pay"},
+            "there is nothing left to spend (HTTP 402: pay); mend that, the same command resumes",
+        ),
+        (
+            429,
+            {"error": {"message": "over", "code": "insufficient_quota"}},
+            "there is nothing left to spend (HTTP 429: over); mend that, the same command resumes",
+        ),
+        (404, {"detail": "Not Found"}, "knows no such model or path (HTTP 404: Not Found); mend model_id or endpoints"),
+    ],
+)  # fmt: skip
+def test_what_no_request_would_fare_better_with_ends_the_run_in_one_line(status: int, said: Any, message: str) -> None:
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        await worker.start()
+        server.plan.append(Act("status", status, said=said))
+        with pytest.raises(ConfigError) as caught:
+            await collect(worker, requests(1))
+        assert str(caught.value) == f"{server.url}: {message}"
+
+    with_server(use)
+
+
+def test_a_request_that_is_refused_is_a_refusal_in_the_servers_words_and_others_go_on() -> None:
+    too_long = Act("status", 400, said={"error": {"message": "the\x1b[31m prompt is\ntoo long"}})
+    answers, server = answers_of(too_long, count=2, concurrency=1)
+    bad, good = answers
+    assert bad == Refusal("0/T/0/0", f"endpoint:0: {server.url}: HTTP 400: the [31m prompt is too long", retry=False)
+    assert isinstance(good, Reply)
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "content_filter", "tool_calls"])
+def test_why_an_answer_ended_is_kept(reason: str) -> None:
+    (answer,), _ = answers_of(Act(headers={"finish_reason": reason}))
+    assert isinstance(answer, Reply)
+    assert answer.finish_reason == reason
+
+
+def test_an_answer_of_nothing_is_an_answer() -> None:
+    (answer,), _ = answers_of(Act(said=""))
+    assert isinstance(answer, Reply)
+    assert (answer.text, answer.output_tokens) == ("", 10)
+    assert answer.ttft_s == answer.latency_s
+
+
+def test_a_server_that_does_not_stream_is_understood() -> None:
+    (answer,), _ = answers_of(Act("whole"))
+    assert isinstance(answer, Reply)
+    assert (answer.text, answer.output_tokens, answer.ttft_s) == (
+        "```python\ndef f():\n    return 0\n```", 10, answer.latency_s,
+    )  # fmt: skip
+
+
+def test_a_stop_string_ends_an_answer_whatever_the_server_makes_of_it() -> None:
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        await worker.start()
+        server.always = Act("endless", said="def f():\n    return 1\n\nclass A: ")
+        first = requests(1)[0]
+        stopping = Request("j", 0, replace_stop(first), messages=first.messages)
+        (answer,) = await collect(worker, [stopping])
+        assert isinstance(answer, Reply)
+        assert (answer.text, answer.finish_reason) == ("def f():\n    return 1\n", "stop")
+
+    with_server(use)
+
+
+def replace_stop(request: Request) -> Any:
+    from msgspec.structs import replace as changed
+
+    return changed(request.sampling, stop=("\nclass ", "\n```"))
+
+
+def test_no_more_requests_are_under_way_than_allowed_and_their_waiting_is_queue_time() -> None:
+    answers, server = answers_of(count=12, concurrency=3, server={"piece_s": 0.01})
+    assert server.most_in_flight == 3
+    waits = sorted(answer.queue_s for answer in answers if isinstance(answer, Reply))
+    assert len(waits) == 12
+    assert waits[2] < 0.03 < waits[-1]
+
+
+def test_tokens_are_counted_in_pieces_where_the_server_does_not_say_and_the_manifest_says_so() -> None:
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        server.counts = False
+        info = await worker.start()
+        assert info.decoding == "vllm 0.0.1; serves tiny; output tokens: pieces of its streams: it does not say"
+        (answer,) = await collect(worker, requests(1))
+        assert isinstance(answer, Reply)
+        assert (answer.prompt_tokens, answer.output_tokens) == (0, 7)
+
+    with_server(use)
+
+
+# Ends.
+
+
+def test_a_batch_that_is_given_up_hangs_up() -> None:
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        await worker.start()
+        server.always = Act("endless")
+        asked = asyncio.create_task(collect(worker, requests(4)))
+        await until(lambda: server.in_flight == 4)
+        assert worker.progress.rows_in_use == 4
+        asked.cancel()
+        await until(lambda: not server.in_flight)
+        assert worker.progress.rows_in_use == 0
+
+    with_server(use, server={"piece_s": 0.01})
+
+
+def test_draining_drops_what_waits_to_be_tried_again() -> None:
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        await worker.start()
+        server.plan.append(replace(OVERLOADED, headers={"Retry-After": "25"}))
+        asked = asyncio.create_task(collect(worker, requests(3)))
+        await until(lambda: bool(server.asked) and worker.progress.waiting == 3)
+        await worker.drain()
+        assert await asked == []
+
+    with_server(use, concurrency=1, patience_s=60.0)
+
+
+def test_a_fault_of_ours_keeps_its_type() -> None:
+    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+        await worker.start()
+        with pytest.raises(UnicodeEncodeError):
+            await collect(worker, [Request("j", 0, requests(1)[0].sampling, text="\ud800")])
+
+    with_server(use)

@@ -1,0 +1,80 @@
+"""Each worker sees exactly the device it is for, whatever the user's own environment says."""
+
+import pytest
+
+from gpu_monitor import visible
+from swarmeval.errors import DeviceError
+from swarmeval.records import DeviceSample
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.workers.devices import SPINS, choose_devices, worker_env
+
+GPUS = tuple(DeviceSample(index, f"GPU-{index}aaa-uuid", "H100") for index in range(4))
+CUDA = RunConfig(device="cuda")
+
+
+def worker_views(environ: dict[str, str]) -> list[tuple[str, str, str]]:
+    """(name, torch device, CUDA_VISIBLE_DEVICES) of every worker under this environment."""
+    devices = choose_devices(CUDA, visible(GPUS, environ.get("CUDA_VISIBLE_DEVICES")), environ, 8)
+    return [(d.name, d.torch_device, worker_env(d, environ, "/repo")["CUDA_VISIBLE_DEVICES"]) for d in devices]
+
+
+def test_four_gpus_give_four_workers_that_see_one_each_as_cuda_0() -> None:
+    assert worker_views({}) == [(f"cuda:{n}", "cuda:0", f"GPU-{n}aaa-uuid") for n in range(4)]
+
+
+def test_a_reordered_cuda_visible_devices_reorders_and_filters_the_workers() -> None:
+    assert worker_views({"CUDA_VISIBLE_DEVICES": "2,0"}) == [
+        ("cuda:2", "cuda:0", "GPU-2aaa-uuid"),
+        ("cuda:0", "cuda:0", "GPU-0aaa-uuid"),
+    ]
+
+
+def test_uuids_in_cuda_visible_devices_are_understood() -> None:
+    assert worker_views({"CUDA_VISIBLE_DEVICES": "GPU-3aaa-uuid,GPU-1"}) == [
+        ("cuda:3", "cuda:0", "GPU-3aaa-uuid"),
+        ("cuda:1", "cuda:0", "GPU-1aaa-uuid"),
+    ]
+
+
+def test_a_sharded_model_has_one_worker_that_sees_every_gpu() -> None:
+    config = RunConfig(device="cuda", use_data_parallelism=False)
+    (device,) = choose_devices(config, GPUS[:2], {}, 8)
+    assert device.name == "cuda:all"
+    assert worker_env(device, {}, "/repo")["CUDA_VISIBLE_DEVICES"] == "GPU-0aaa-uuid,GPU-1aaa-uuid"
+
+
+@pytest.mark.parametrize(
+    ("environ", "where"),
+    [({}, "none was found"), ({"CUDA_VISIBLE_DEVICES": ""}, "CUDA_VISIBLE_DEVICES='' leaves none")],
+)
+def test_cuda_without_a_gpu_is_refused_with_the_way_out(environ: dict[str, str], where: str) -> None:
+    with pytest.raises(DeviceError) as caught:
+        choose_devices(CUDA, (), environ, 8)
+    assert str(caught.value) == (
+        f"device is 'cuda' but this machine has no usable NVIDIA GPU ({where}); "
+        "try --config config/smoke.yaml, or --set device=cpu"
+    )
+
+
+@pytest.mark.parametrize(("cores", "workers", "threads"), [(8, 2, "4"), (2, 2, "1"), (2, 4, "1"), (7, 2, "3")])
+def test_cpu_workers_share_the_cores_out_and_see_no_gpu(cores: int, workers: int, threads: str) -> None:
+    devices = choose_devices(RunConfig(device="cpu", cpu_workers=workers), GPUS, {}, cores)
+    assert [device.name for device in devices] == [f"cpu:{n}" for n in range(workers)]
+    for device in devices:
+        env = worker_env(device, {}, "/repo")
+        assert (env["OMP_NUM_THREADS"], env["CUDA_VISIBLE_DEVICES"]) == (threads, "")
+        assert env["GOMP_SPINCOUNT"] == SPINS
+
+
+def test_what_the_user_set_is_obeyed() -> None:
+    mine = {
+        "OMP_NUM_THREADS": "3",
+        "OMP_WAIT_POLICY": "active",
+        "HF_HUB_OFFLINE": "0",
+        "HF_TOKEN": "secret",
+        "PYTHONPATH": "/mine",
+    }
+    (device,) = choose_devices(RunConfig(device="cpu"), (), mine, 8)
+    env = worker_env(device, mine, "/repo")
+    assert {key: env[key] for key in mine} == {**mine, "PYTHONPATH": "/repo:/mine"}
+    assert "GOMP_SPINCOUNT" not in env

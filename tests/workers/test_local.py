@@ -1,0 +1,202 @@
+"""Real worker processes: what they answer arrives, how they die is known, and none is left behind."""
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from swarmeval.errors import DeviceError, WorkerDied
+from swarmeval.requests import Answer, Message, Reply, Request, Sampling
+from swarmeval.workers.devices import DeviceSpec
+from swarmeval.workers.local import LocalFleet, LocalWorker
+from swarmeval.workers.replica_spec import Fault, ReplicaSpec, Script
+
+pytestmark = pytest.mark.slow  # a process start takes longer than a fast test may
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def requests(count: int) -> list[Request]:
+    message = Message("user", "```python\ndef f():\n```")
+    return [Request(f"0/T/{k}/0", k, Sampling(8), messages=(message,)) for k in range(count)]
+
+
+def scripted(script: Script, silence_s: float = 30.0, load_s: float = 30.0) -> LocalFleet:
+    spec = ReplicaSpec("scripted", "scripted", "cpu:0", True, "cached", "off", "off", True, None, 8, script=script)
+    return LocalFleet([DeviceSpec("cpu:0", "cpu")], [spec], silence_s, load_s)
+
+
+def with_worker(script: Script, use: Callable[[LocalWorker], Awaitable[None]], **limits: float) -> None:
+    """Run `use` on a one-worker fleet, and see that no process outlives it."""
+
+    async def go() -> None:
+        async with scripted(script, **limits) as fleet:
+            await use(fleet.workers[0])
+
+    asyncio.run(go())
+    assert not [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+
+
+async def collect(worker: LocalWorker, wanted: list[Request]) -> list[Answer]:
+    return [answer async for answer in worker.generate(wanted)]
+
+
+def test_every_request_is_answered_also_when_several_batches_are_in_flight() -> None:
+    async def use(worker: LocalWorker) -> None:
+        info = await worker.start()
+        assert (info.engine, info.rows) == ("scripted", 4)
+        wanted = requests(40)
+        groups = await asyncio.gather(*(collect(worker, wanted[k : k + 8]) for k in range(0, 40, 8)))
+        assert [[answer.job_id for answer in group] for group in groups] == [
+            [request.job_id for request in wanted[k : k + 8]] for k in range(0, 40, 8)
+        ]
+        answer = groups[0][3]
+        assert isinstance(answer, Reply)
+        assert answer.text == "```python\ndef f():\n    return 3\n```"
+        assert 0 <= answer.queue_s <= answer.ttft_s <= answer.latency_s
+
+    with_worker(Script(rows=4, steps=2), use)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("kill", r"^cpu:0: worker died while generating \(killed by SIGKILL\)$"),
+        ("exit", r"^cpu:0: worker died while generating \(exit code 7\)$"),
+        ("raise", r"^cpu:0: worker died while generating \(MemoryError: the script ran out of memory\)$"),
+        ("hang", r"^cpu:0: said nothing for 0\.5 s \(worker_timeout_s\)$"),
+        ("garbage", r"^cpu:0: sent what is no message \(.*\)$"),
+    ],
+)
+def test_a_fault_at_work_ends_every_batch_with_its_reason_and_the_next_life_answers(fault, words) -> None:  # type: ignore[no-untyped-def]
+    async def use(worker: LocalWorker) -> None:
+        await worker.start()
+        ends = await asyncio.gather(
+            collect(worker, requests(20)[:10]), collect(worker, requests(20)[10:]), return_exceptions=True
+        )
+        assert any(isinstance(end, WorkerDied) for end in ends)
+        for end in ends:
+            if isinstance(end, WorkerDied):
+                with pytest.raises(WorkerDied, match=words):
+                    raise end
+        with pytest.raises(WorkerDied):
+            await collect(worker, requests(1))
+        await worker.start()
+        assert len(await collect(worker, requests(5))) == 5
+
+    with_worker(Script(rows=4, faults=(Fault(fault, after=6),)), use, silence_s=0.5 if fault == "hang" else 30.0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        ("load_exit", WorkerDied, r"^cpu:0: worker died while loading \(exit code 7\)$"),
+        ("load_raise", DeviceError, r"^cpu:0: the script finds no device$"),
+        ("load_hang", WorkerDied, r"^cpu:0: did not load within 1 s \(load_timeout_s\)$"),
+    ],
+)
+def test_a_fault_while_loading_is_told_from_the_start(fault, error, words) -> None:  # type: ignore[no-untyped-def]
+    async def use(worker: LocalWorker) -> None:
+        with pytest.raises(error, match=words):
+            await worker.start()
+
+    with_worker(Script(faults=(Fault(fault),)), use, load_s=1.0 if fault == "load_hang" else 30.0)
+
+
+def test_draining_answers_what_is_in_rows_and_forgets_the_rest() -> None:
+    async def use(worker: LocalWorker) -> None:
+        await worker.start()
+        answers: list[Answer] = []
+        async for answer in worker.generate(requests(50)):
+            if not answers:
+                await worker.drain()
+            answers.append(answer)
+        assert 4 <= len(answers) < 50
+
+    with_worker(Script(rows=4, steps=30, step_s=0.02), use)
+
+
+ENDLESS = """
+import asyncio, sys
+from tests.workers.test_local import collect, requests, scripted
+from swarmeval.workers.replica_spec import Script
+
+async def go():
+    async with scripted(Script(steps=10**9, step_s=0.01)) as fleet:
+        await fleet.workers[0].start()
+        print(fleet.workers[0].pid, flush=True)
+        await collect(fleet.workers[0], requests(3))
+
+asyncio.run(go())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_workers_do_not_outlive_a_killed_coordinator(number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDLESS], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as coordinator:
+        assert coordinator.stdout is not None
+        worker = psutil.Process(int(coordinator.stdout.readline()))
+        os.kill(coordinator.pid, number)
+        coordinator.wait(10)
+    gone, alive = psutil.wait_procs([worker], timeout=5)
+    assert gone
+    assert not alive
+
+
+@pytest.mark.fault(
+    "run ends (drained)", "while a worker starts again, at each moment of it", "no process and no socket is left"
+)
+@pytest.mark.parametrize("alive", [True, False], ids=["alive before", "never started"])
+def test_a_start_that_is_cancelled_leaves_nothing_open(alive: bool) -> None:
+    async def go() -> None:
+        for moments in range(12):
+            async with scripted(Script()) as fleet:
+                worker = fleet.workers[0]
+                if alive:
+                    await worker.start()
+                starting = asyncio.create_task(worker.start())
+                for _ in range(moments):
+                    await asyncio.sleep(0)
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
+
+    asyncio.run(go())
+    gc.collect()  # what is open and forgotten is complained of now
+    assert not [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_processes_of_many_workers_are_begun_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To begin one holds up the event loop; it goes on between them."""
+    begin, at_once, most = asyncio.create_subprocess_exec, 0, 0
+
+    async def counted(*words: str, **options: Any) -> asyncio.subprocess.Process:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        try:
+            return await begin(*words, **options)
+        finally:
+            at_once -= 1
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", counted)
+
+    async def go() -> None:
+        spec = ReplicaSpec(
+            "scripted", "scripted", "cpu:0", True, "cached", "off", "off", True, None, 8, script=Script()
+        )
+        devices = [DeviceSpec(f"cpu:{k}", "cpu") for k in range(4)]
+        async with LocalFleet(devices, [spec] * 4, 30.0, 30.0) as fleet:
+            await asyncio.gather(*(worker.start() for worker in fleet.workers))
+
+    asyncio.run(go())
+    assert most == 1

@@ -1,0 +1,71 @@
+"""Workers that hold vLLM keep the contract of all fleets; vLLM lives in an environment of its own (README)."""
+
+import importlib.util
+import os
+import signal
+
+import pytest
+
+from swarmeval.errors import ConfigError
+from swarmeval.requests import Message, Reply, Request, Sampling
+from swarmeval.workers import vllm_support
+from swarmeval.workers.devices import DeviceSpec
+from swarmeval.workers.local import LocalFleet
+from swarmeval.workers.protocol import Worker
+from swarmeval.workers.replica_spec import ReplicaSpec
+from tests.support.fleet_contract import FleetContract, collect
+
+HERE = importlib.util.find_spec("vllm") is not None
+needs_vllm = pytest.mark.skipif(not HERE, reason="vLLM is not installed (requirements-vllm.txt)")
+ENV = {"CUDA_VISIBLE_DEVICES": "", "VLLM_CPU_KVCACHE_SPACE": "1"}
+
+
+@pytest.mark.skipif(HERE, reason="vLLM is installed")
+def test_where_vllm_is_missing_one_line_says_so() -> None:
+    with pytest.raises(ConfigError) as caught:
+        vllm_support.check("cuda", load_in_4bit=True)
+    assert str(caught.value) == "fleet is 'vllm' but vLLM is not installed; pip install -r requirements-vllm.txt"
+
+
+@needs_vllm
+def test_nf4_weights_on_a_cpu_are_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        vllm_support.check("cpu", load_in_4bit=True)
+    assert str(caught.value) == "fleet is 'vllm': on a CPU vLLM has no NF4 weights; set load_in_4bit: false"
+    vllm_support.check("cpu", load_in_4bit=False)
+
+
+def made(rows: int) -> LocalFleet:
+    """The bundled model, on the CPU."""
+    spec = ReplicaSpec("vllm", "embedded", "cpu", False, "cached", "off", "off", True, rows, 8)
+    return LocalFleet([DeviceSpec("cpu:0", "cpu", env=ENV)], [spec], silence_s=120.0, load_s=280.0)
+
+
+@needs_vllm
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+class TestVllmFleet(FleetContract):
+    limit_s = 600.0
+
+    def fleet(self, slow: bool = False) -> LocalFleet:
+        return made(self.rows)
+
+    async def kill(self, worker: Worker) -> None:
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGKILL)
+
+    def test_what_it_says_of_an_answer_is_so(self) -> None:
+        async def use(worker: Worker) -> None:
+            user = Message("user", "Count from 1 to 9, digits only.")
+            greedy = Sampling(24, do_sample=False, stop=("5",))
+            (answer,) = await collect(worker, [Request("j", 2**64 - 1, greedy, messages=(user,))])
+            assert isinstance(answer, Reply)
+            assert "5" not in answer.text
+            assert answer.prompt_tokens > 10
+            short = Request("k", 1, Sampling(5), text="def fibonacci(n):")
+            (answer,) = await collect(worker, [short])
+            assert isinstance(answer, Reply)
+            assert (answer.finish_reason, answer.output_tokens) == ("length", 5)
+            assert 0 < answer.ttft_s < answer.latency_s
+
+        self.with_worker(use)

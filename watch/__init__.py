@@ -1,1 +1,0 @@
-"""How a run is shown while it runs: status, progress, tracking."""
