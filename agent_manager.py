@@ -165,7 +165,7 @@ class Coordinator:
     def _completion(self, reply: Reply, device: str, batch_id: int, attempts: int) -> Completion:
         return Completion(
             job_id=reply.job_id,
-            text=reply.text,
+            reply=reply.text,
             device=device,
             batch_id=batch_id,
             attempts=attempts,

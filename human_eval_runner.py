@@ -174,25 +174,23 @@ class Judge:
             raise DataError(f"{completion.job_id}: no task {task_id!r} in this run")
         task = self._tasks[task_id]
         started = time.monotonic()
-        found = await asyncio.to_thread(candidate, completion.text, completion.form, task, *self._reading)
+        found = await asyncio.to_thread(candidate, completion.reply, completion.form, task, *self._reading)
         judge_s = time.monotonic() - started
         self._told("extract", judge_s)
         base = None
         if found.outcome is None:
             part = FIRST_TRY if hurried else 1.0
-            execution = await self._execute(task, found.completion, part=part)
+            execution = await self._execute(task, found.code, part=part)
             self._told("judge", execution.wall_s)
             if task.base is not None:
-                beneath = await self._execute(task, found.completion, task.base, part)
+                beneath = await self._execute(task, found.code, task.base, part)
                 self._told("judge", beneath.wall_s)
                 base, judge_s = beneath.outcome, judge_s + beneath.wall_s
         else:
             execution = Execution(found.outcome, found.error or "")
             base = found.outcome if task.base is not None else None
         judge_s += execution.wall_s  # the wait for a free slot is not its own
-        return Verdict(
-            completion.job_id, execution.outcome, found.completion, execution.detail, judge_s, found.note, base
-        )
+        return Verdict(completion.job_id, execution.outcome, found.code, execution.detail, judge_s, found.note, base)
 
 
 def _failed(ends: Mapping[Task, Execution]) -> dict[str, str]:

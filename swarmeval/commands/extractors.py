@@ -33,7 +33,7 @@ def side_by_side(config: RunConfig, record: OpenRun, under: Mapping[str, Rule]) 
         iter(range(record.ledger.jobs.total))
     ):
         if isinstance(answer, Completion) and answer.form == "reply":
-            replies[answer.job_id] = answer.text
+            replies[answer.job_id] = answer.reply
             if verdict is not None and verdict.passed:
                 ours.add(answer.job_id)
     if not replies:

@@ -67,13 +67,13 @@ def _facts(answer: Answer, place: int, count: int) -> str:
 def _reply(answer: Answer) -> str:
     if answer.failure is not None:
         return f"(no completion after {answer.failure.attempts} attempts: {answer.failure.reason})"
-    return "(not answered yet)" if answer.completion is None else answer.completion.text or "(empty)"
+    return "(not answered yet)" if answer.completion is None else answer.completion.reply or "(empty)"
 
 
 def _candidate(answer: Answer) -> str:
     if answer.verdict is None:
         return "(not judged yet)"
-    return answer.verdict.completion or "(no code)"
+    return answer.verdict.code or "(no code)"
 
 
 def _evidence(answer: Answer) -> str:

@@ -105,15 +105,15 @@ def checked(completion: str, task: Task, note: str) -> Candidate:
 
 def formatted(found: Candidate, task: Task, use_black: bool) -> Candidate:
     """The candidate in black's style where that leaves the program's meaning as it is; else the candidate itself."""
-    if not use_black or found.outcome is not None or len(found.completion) > BLACK_CHARS:
+    if not use_black or found.outcome is not None or len(found.code) > BLACK_CHARS:
         return found
     import black
 
-    head = STAND_IN if found.completion.lstrip("\n").startswith((" ", "\t")) else ""  # what a body stands under
+    head = STAND_IN if found.code.lstrip("\n").startswith((" ", "\t")) else ""  # what a body stands under
     try:
-        styled = black.format_file_contents(head + found.completion, fast=True, mode=black.Mode())
+        styled = black.format_file_contents(head + found.code, fast=True, mode=black.Mode())
         completion = "\n" * (not head) + styled.removeprefix(head)
-        same = ast.dump(parse(task.prompt + completion)) == ast.dump(parse(task.prompt + found.completion))
+        same = ast.dump(parse(task.prompt + completion)) == ast.dump(parse(task.prompt + found.code))
     except Exception:  # noqa: BLE001 (a guest: whatever it raises on strange code, the code stays as it was)
         return found
     return Candidate(completion, note=f"{found.note}, black") if same else found

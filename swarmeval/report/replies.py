@@ -132,8 +132,8 @@ def _packed(prompt: str, places: Sequence[Place], portion: Portion, reader: Read
             continue
         answer = entry.completion
         assert answer is not None  # only places of answers are kept
-        detail, note, candidate = (verdict.detail, verdict.note, verdict.completion) if verdict else ("", "", "")
-        texts = [_cut(answer.text, portion.cut), _cut(candidate, portion.cut)] if kept else [None, None]
+        detail, note, candidate = (verdict.detail, verdict.note, verdict.code) if verdict else ("", "", "")
+        texts = [_cut(answer.reply, portion.cut), _cut(candidate, portion.cut)] if kept else [None, None]
         rows.append(
             [
                 answer.output_tokens,

@@ -86,7 +86,7 @@ class Answers:
             if len(self._mapped) < self._agents_most:
                 self._mapped.add(job.agent_id)
             self.counts.setdefault(job.task_id, (0, 0))
-            size = len(entry.completion.text) if entry.completion else 0
+            size = len(entry.completion.reply) if entry.completion else 0
             if entry.completion is not None:
                 self.timings.add(entry.completion, chance)
             else:
@@ -107,7 +107,7 @@ class Answers:
                 self.outcomes[str(entry.verdict.outcome)] += 1
             if (place := self.places.get(entry.verdict.job_id)) is not None:
                 place.outcome, place.verdict_at = str(entry.verdict.outcome), offset
-                place.size += len(entry.verdict.completion)
+                place.size += len(entry.verdict.code)
 
     @property
     def evaluations(self) -> int:

@@ -70,7 +70,7 @@ class AuditFacts:
             return
         alone, found = self._again[completion.job_id]
         self._jobs += 1
-        if alone.text != completion.text:
+        if alone.reply != completion.reply:
             self._replies.append(completion.job_id)
         if found.outcome is not verdict.outcome:
             self._verdicts.append(completion.job_id)

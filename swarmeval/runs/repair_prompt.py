@@ -36,7 +36,7 @@ def told(task: Task, attempt: Attempt, sees: str) -> str:
 
 def _own(task: Task, attempt: Attempt) -> str:
     """A detail as far as it is about the program: its exception, and the line where that is one of its own."""
-    detail, program = attempt.verdict.detail, task.prompt + attempt.verdict.completion
+    detail, program = attempt.verdict.detail, task.prompt + attempt.verdict.code
     place = PLACE.search(detail)
     if place is not None and int(place[1]) > program.count("\n") + 1:
         detail = detail[: place.start()]  # a line of the tests

@@ -187,13 +187,13 @@ def _result_line(job: Job, answer: Completion, verdict: Verdict) -> dict[str, ob
     return {
         "task_id": job.task_id,
         "sample": job.sample,
-        "completion": verdict.completion,
+        "completion": verdict.code,
         "passed": verdict.passed,
         "outcome": verdict.outcome,
         "detail": verdict.detail,
         **({"base": verdict.base} if verdict.base is not None else {}),
         "extraction": verdict.note,
-        "reply": answer.text,
+        "reply": answer.reply,
         "job_id": job.job_id,
     }
 

@@ -22,7 +22,7 @@ class Told:
 
     async def judge(self, completion: Completion, _: bool) -> Verdict:
         self.asked += 1
-        return Verdict(completion.job_id, Outcome.RAISED, completion.text)
+        return Verdict(completion.job_id, Outcome.RAISED, completion.reply)
 
 
 def test_a_text_gets_the_verdict_it_got_before_and_one_in_so_many_is_judged_again(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_a_text_gets_the_verdict_it_got_before_and_one_in_so_many_is_judged_agai
     texts = ["a", "b", "a", "a", "b", "b", "a", "a"]
     verdicts = [asyncio.run(sampled.judge(Completion(f"{k}/T/0/0", text))) for k, text in enumerate(texts)]
     assert [verdict.job_id for verdict in verdicts] == [f"{k}/T/0/0" for k in range(8)]
-    assert [verdict.completion for verdict in verdicts] == texts
+    assert [verdict.code for verdict in verdicts] == texts
     assert told.asked == sampled.judged == 4  # a, b, the fourth and the eighth
 
 

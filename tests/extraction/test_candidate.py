@@ -63,12 +63,12 @@ def test_a_definition_broken_inside_a_closed_fence_is_not_mended_by_cutting_it(b
         found = candidate(text, "reply", TASK)
         assert found.outcome is Outcome.BAD_SYNTAX
         assert found.error is not None
-        assert broken.rstrip() in found.completion
+        assert broken.rstrip() in found.code
 
 
 def test_a_truncated_reply_keeps_the_longest_prefix_that_parses() -> None:
     found = candidate("```python\ndef total(numbers):\n    x = 1\n    if x:\n        y = (numbers", "reply", TASK)
-    assert found.completion == "\ndef total(numbers):\n    x = 1"
+    assert found.code == "\ndef total(numbers):\n    x = 1"
     assert found.note == "fence, truncated"
 
 
@@ -83,7 +83,7 @@ def test_a_reply_cut_in_the_head_of_a_later_definition_keeps_the_answer(tail: st
 
 def test_a_multi_line_string_keeps_its_margin() -> None:
     found = candidate('x = """\n  two\nnone"""\nreturn x', "reply", TASK)
-    assert found.completion == '    x = """\n  two\nnone"""\n    return x\n'
+    assert found.code == '    x = """\n  two\nnone"""\n    return x\n'
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_broken_code_keeps_its_error_and_line() -> None:
 def test_a_completion_is_taken_as_it_is() -> None:
     assert candidate(BODY, "completion", TASK) == Candidate(BODY, note="as given")
     found = candidate("I cannot help", "completion", TASK)
-    assert (found.completion, found.outcome) == ("I cannot help", Outcome.BAD_SYNTAX)
+    assert (found.code, found.outcome) == ("I cannot help", Outcome.BAD_SYNTAX)
 
 
 def test_a_solution_is_a_whole_program_behind_the_prompt() -> None:

@@ -14,7 +14,7 @@ from tests.support.wrappings import TASK, canonical, fence, program_passes
 def test_black_changes_the_layout_and_not_the_program() -> None:
     ugly = "def total( numbers ):\n    return sum( numbers )"
     found = candidate(ugly, "reply", TASK, use_black=True)
-    assert found.completion == "\ndef total(numbers):\n    return sum(numbers)\n"
+    assert found.code == "\ndef total(numbers):\n    return sum(numbers)\n"
     assert found.note == "whole reply, black"
 
 
@@ -26,7 +26,7 @@ def test_black_formats_real_answers_and_leaves_strange_ones_alone() -> None:
             assert found.note.endswith(", black") or found == candidate(reply, "reply", task)
             assert program_passes(found, task)
     deep = "    return " + "+".join("1" * 1500)
-    assert candidate(deep, "reply", TASK, use_black=True).completion.startswith(deep)
+    assert candidate(deep, "reply", TASK, use_black=True).code.startswith(deep)
 
 
 WHAT_STRINGS_HOLD = (
@@ -116,7 +116,7 @@ def test_a_task_without_a_stub_is_answered_by_a_whole_program(task: Task) -> Non
         f"Sure!\n{RIGHT}\nDone.",
     ):
         found = candidate(reply, "reply", task)
-        assert found.completion.strip() == RIGHT
+        assert found.code.strip() == RIGHT
         assert program_passes(found, task)
     assert program_passes(candidate(RIGHT, "solution", task), task)
     assert program_passes(
@@ -140,7 +140,7 @@ def test_a_prompt_may_end_in_a_signature_or_a_comment(comment: str) -> None:
         fence("    return sum(numbers)"),
     ):
         assert program_passes(candidate(reply, "reply", task), task)
-    assert candidate(RIGHT, "solution", task).completion == f"    pass\n\n{RIGHT}"
+    assert candidate(RIGHT, "solution", task).code == f"    pass\n\n{RIGHT}"
 
 
 def test_a_helper_that_the_prompt_leaves_open_is_kept_too() -> None:

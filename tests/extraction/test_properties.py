@@ -34,7 +34,7 @@ def test_any_text_gives_a_candidate_whose_program_parses_or_an_outcome(text: str
     found = candidate(reply, "reply", TASK)
     assert found == candidate(reply, "reply", TASK)
     if found.outcome is None:
-        ast.parse(TASK.prompt + found.completion)
+        ast.parse(TASK.prompt + found.code)
     else:
         assert found.error
 
@@ -71,7 +71,7 @@ ALIAS = re.compile(r"(\w+) = \w+\(\)\.\1")
 def added_lines(found: Candidate, reply: str, task: Task, body: str) -> list[str]:
     """Lines of the candidate that are no part of a line of the reply, or of the code that was spoiled in it."""
     given = "\n".join([reply, task.prompt, body, "assert \"it's\" and 'x'", 'note = "it\'s"'])
-    return [line for line in found.completion.split("\n") if line.strip() not in given]
+    return [line for line in found.code.split("\n") if line.strip() not in given]
 
 
 @pytest.mark.slow
@@ -104,10 +104,10 @@ def statements(program: str) -> list[str]:
 def test_extracting_from_what_was_extracted_changes_nothing(index: int, name: str) -> None:
     task, body = canonical()[index]
     found = candidate((WRAPPINGS | REBUILT)[name](task, body), "reply", task)
-    program = task.prompt + found.completion if found.completion.startswith(" ") else found.completion
+    program = task.prompt + found.code if found.code.startswith(" ") else found.code
     again = candidate(fence(program), "reply", task)
-    assert statements(again.completion) == statements(program)
-    assert candidate(fence(again.completion), "reply", task).completion.strip() == again.completion.strip()
+    assert statements(again.code) == statements(program)
+    assert candidate(fence(again.code), "reply", task).code.strip() == again.code.strip()
 
 
 @pytest.mark.slow
@@ -121,9 +121,9 @@ def test_of_a_truncated_reply_a_beginning_is_kept_and_marked_so(index: int, shar
     if found.outcome is not None:
         assert found.outcome in (Outcome.BAD_SYNTAX, Outcome.EMPTY)
     elif not found.note.endswith("is not defined"):  # only helpers were left
-        given, kept = written(code), written(found.completion)
+        given, kept = written(code), written(found.code)
         assert given[: len(kept)] == kept
-        assert found.note.endswith(", truncated") or "".join(code.split()) == "".join(found.completion.split())
+        assert found.note.endswith(", truncated") or "".join(code.split()) == "".join(found.code.split())
 
 
 def written(code: str) -> list[str]:
@@ -151,6 +151,4 @@ def test_black_never_changes_a_program(index: int, name: str, odd: str) -> None:
     plain, styled = (candidate(reply, "reply", task, use_black=use) for use in (False, True))
     assert plain.outcome == styled.outcome
     if plain.outcome is None:
-        assert ast.dump(ast.parse(task.prompt + plain.completion)) == ast.dump(
-            ast.parse(task.prompt + styled.completion)
-        )
+        assert ast.dump(ast.parse(task.prompt + plain.code)) == ast.dump(ast.parse(task.prompt + styled.code))

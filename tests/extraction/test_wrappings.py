@@ -23,9 +23,7 @@ def same_code(found: Candidate, task: Task, body: str) -> bool:
         nodes[-1].body = [statement for statement in nodes[-1].body if not isinstance(statement, ast.Expr)]  # docstring
         return ast.dump(nodes[-1])
 
-    return found.outcome is None and last_definition(task.prompt + found.completion) == last_definition(
-        task.prompt + body
-    )
+    return found.outcome is None and last_definition(task.prompt + found.code) == last_definition(task.prompt + body)
 
 
 def assert_survives(name: str, task: Task, body: str) -> None:

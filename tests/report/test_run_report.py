@@ -6,10 +6,10 @@ import html
 import json
 import logging
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from swarmeval.records import Completion, Failure, Outcome, Verdict
 from swarmeval.report.run_report import render, write

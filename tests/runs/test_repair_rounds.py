@@ -90,7 +90,7 @@ def test_a_repair_that_is_called_for_starts_from_the_answer_that_failed(tmp_path
     bench.rights = frozenset({"0/T/0/0/0"})
     assert not bench.run(EchoFleet([EchoWorker("cpu:0")]), drain_after=2)
     due = dict(called_for(tmp_path / NAME, bench.ledger))
-    assert {k: attempt.completion.text for k, attempt in due.items()} == {3: "echo 0/T/1/0/0"}
+    assert {k: attempt.completion.reply for k, attempt in due.items()} == {3: "echo 0/T/1/0/0"}
 
 
 def test_round_0_keeps_the_score_and_every_round_says_what_it_adds_and_costs(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_repair_shows_the_model_its_own_reply_and_then_the_evidence() -> None:
     messages = make_request(plan, 1, "chat", config, failed).messages
     assert [message.role for message in messages or ()] == ["user", "assistant", "user"]
     assert messages is not None
-    assert messages[1].content == failed.completion.text
+    assert messages[1].content == failed.completion.reply
     assert "It did not end within the time limit." in messages[2].content
     text = make_request(plan, 1, "completion", config, failed).text
     again = "# The code above is wrong. It did not end within the time limit.\n# Corrected:"

@@ -229,7 +229,7 @@ class Run:
         for job_id in completions:
             answer = answers[job_id]
             assert isinstance(answer, Completion)
-            assert f"return {self.plan.seed(self.plan.number(job_id)) % 7}\n" in answer.text
+            assert f"return {self.plan.seed(self.plan.number(job_id)) % 7}\n" in answer.reply
         self._check_results(answers, verdicts)
         self._check_folder()
         assert len(list(self.seen.glob("archive/*"))) == archives
@@ -269,7 +269,7 @@ class Run:
         text = (self.seen / f"agent_{agent}_results.jsonl").read_text()
         lines = {line["job_id"]: line for line in map(json.loads, text.splitlines())}
         mine = {
-            job_id: answer.text
+            job_id: answer.reply
             for job_id, answer in answers.items()
             if isinstance(answer, Completion) and job_id.startswith(f"{agent}/")
         }

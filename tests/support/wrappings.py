@@ -30,7 +30,7 @@ def program_passes(found: Candidate, task: Task) -> bool:
     if found.outcome is not None:
         return False
     try:
-        exec(compile(program(task, found.completion).text, "<candidate>", "exec"), {})
+        exec(compile(program(task, found.code).text, "<candidate>", "exec"), {})
     except Exception:  # noqa: BLE001 (whatever a program raises, it does not pass)
         return False
     return True

@@ -191,7 +191,7 @@ def test_the_answers_of_an_agent_to_a_task_are_found_with_their_verdicts(tmp_pat
     first, second = answers(tmp_path / NAME, 1, "HumanEval/1")
     assert (first.job, second.job) == (Job(1, "HumanEval/1"), Job(1, "HumanEval/1", 0, 1))
     assert isinstance(second.completion, Completion)
-    assert second.completion.text == "second try"
+    assert second.completion.reply == "second try"
     assert isinstance(second.verdict, Verdict)
     assert second.verdict.passed
     assert answers(tmp_path / NAME, 9, "HumanEval/1") == []
