@@ -25,7 +25,8 @@ TASKS = 164
 
 def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
     """One run of `jobs` jobs in this process."""
-    from agent_manager import Coordinator, Hooks
+    from agent_manager import Coordinator
+    from benchmarks.plain_context import PlainContext
     from human_eval_runner import load_tasks
     from swarmeval.monitor.processes import context_switches
     from swarmeval.records import Completion, Outcome, Verdict
@@ -33,7 +34,6 @@ def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
     from swarmeval.runs.journal import Journal
     from swarmeval.runs.ledger import Ledger
     from swarmeval.runs.plan import Plan, make_agents
-    from swarmeval.runs.prompts import make_request
     from swarmeval.settings.run_config import RunConfig
     from swarmeval.workers.devices import choose_devices
     from swarmeval.workers.local import LocalFleet
@@ -62,10 +62,7 @@ def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
         return Verdict(completion.job_id, Outcome.WRONG_ANSWER, "")
 
     with Journal(folder) as journal:
-        hooks = Hooks(
-            request=lambda k, _: make_request(plan, k, "chat", config), ready=lambda *_: None, publish=lambda _: None
-        )
-        coordinator = Coordinator("benchmark", config, ledger, journal, judge, hooks)
+        coordinator = Coordinator("benchmark", config, ledger, journal, judge, PlainContext(plan, config))
         fleet = LocalFleet(devices, [spec] * workers, config.worker_timeout_s, config.load_timeout_s)
         switches, cpu_s, began = context_switches(), time.process_time(), time.perf_counter()
         asyncio.run(coordinator.run(fleet))

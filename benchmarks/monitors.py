@@ -26,7 +26,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from agent_manager import Coordinator, Hooks
+from agent_manager import Coordinator
+from benchmarks.plain_context import PlainContext
 from human_eval_runner import Judge, load_tasks
 from resource_monitor import ResourceMonitor
 from swarmeval.monitor.processes import context_switches
@@ -35,8 +36,7 @@ from swarmeval.records import Status
 from swarmeval.runs.journal import Journal
 from swarmeval.runs.ledger import Ledger
 from swarmeval.runs.plan import Plan, make_agents
-from swarmeval.runs.prompts import make_request
-from swarmeval.session.session import Inside
+from swarmeval.session.watchers import OwnReadings
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.watch import status as status_file
 from swarmeval.workers.devices import choose_devices
@@ -51,6 +51,17 @@ for _ in range(int(sys.argv[1]) - 1):
 print(flush=True)
 sys.stdin.read()
 """
+
+
+class StatusOnly(PlainContext):
+    """Writes status.json, as a run does."""
+
+    def __init__(self, plan: Plan, config: RunConfig, folder: Path) -> None:
+        super().__init__(plan, config)
+        self._folder = folder
+
+    def publish(self, status: Status) -> None:
+        status_file.write(self._folder, status)
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ class Bench:
         self._folder = folder
         self._threaded = threaded
         self.phases: list[Phase] = []
-        self._inside = Inside()
+        self._readings = OwnReadings()
         config = RunConfig(engine="scripted", device="cpu", cpu_workers=options.workers, num_agents=100_000)
         self._plan = Plan(make_agents(config), load_tasks())
         self._config = config
@@ -92,17 +103,14 @@ class Bench:
         config = self._config
         judge = Judge(self._plan.tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb)
         with Journal(self._folder) as journal:
-            async with judge, self._inside.lag.sampled():
-                self._inside.judge = judge
-                hooks = Hooks(lambda k, _: make_request(self._plan, k, "chat", config), lambda *_: None, self._publish)
-                coordinator = Coordinator("benchmark", config, self._ledger, journal, judge.judge, hooks)
+            async with judge, self._readings.lag.sampled():
+                self._readings.judge = judge
+                context = StatusOnly(self._plan, config, self._folder)
+                coordinator = Coordinator("benchmark", config, self._ledger, journal, judge.judge, context)
                 running = asyncio.create_task(coordinator.run(self._fleet))
                 await asyncio.to_thread(self._by_turns)
                 coordinator.drain()
                 await running
-
-    def _publish(self, status: Status) -> None:
-        status_file.write(self._folder, status)
 
     def _by_turns(self) -> None:
         time.sleep(SETTLE_S)
@@ -118,9 +126,9 @@ class Bench:
             self._ledger.answered.count,
             context_switches(),
         )
-        self._inside.lag.take()
+        self._readings.lag.take()
         monitor = ResourceMonitor(
-            self._folder, self._options.interval, self._pids, NoTracker(), lambda: {}, self._inside.judge_pids
+            self._folder, self._options.interval, self._pids, NoTracker(), lambda: {}, self._readings.judge_pids
         )
         with monitor if watched else contextlib.nullcontext():
             threading.Event().wait(self._options.phase)
@@ -132,7 +140,7 @@ class Bench:
             coordinator_cpu_pct=100 * (time.process_time() - cpu_s) / seconds,
             jobs_per_s=(self._ledger.answered.count - jobs) / seconds,
             switches_per_s=(sum(context_switches()) - sum(switches)) / seconds,
-            loop_lag_ms=self._inside.lag.take() or 0.0,
+            loop_lag_ms=self._readings.lag.take() or 0.0,
         )
 
     def _pids(self) -> Mapping[str, int]:

@@ -16,7 +16,8 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from agent_manager import Coordinator, Hooks
+from agent_manager import Coordinator
+from benchmarks.plain_context import PlainContext
 from human_eval_runner import Judge
 from swarmeval.monitor.tracking.tracker import NoTracker
 from swarmeval.records import Attempt, Completion, Status, Verdict
@@ -118,6 +119,34 @@ class SampledJudge:
         self.asked = self.judged = 0
 
 
+class Watched(PlainContext):
+    """A context with watchers and a status file, which notes when things happened."""
+
+    def __init__(self, plan: Plan, config: RunConfig, folder: Path, watching: Watching, workers: int) -> None:
+        super().__init__(plan, config)
+        self._folder = folder
+        self._watching = watching
+        self._loading = workers
+        self.loaded = asyncio.Event()  # all workers are ready
+        self.asked_at = 0.0  # when the first job was handed to a worker
+        self.ready_at = 0.0  # of the first worker: from when on the ledger counts
+
+    def request(self, k: int, repairs: Attempt | None) -> Request:
+        self.asked_at = self.asked_at or time.monotonic()
+        return super().request(k, repairs)
+
+    def replica_ready(self, device: str, info: ReplicaInfo) -> None:
+        self._watching.ready(device, info)
+        self.ready_at = self.ready_at or time.monotonic()
+        self._loading -= 1
+        if not self._loading:
+            self.loaded.set()
+
+    def publish(self, status: Status) -> None:
+        self._watching.publish(status)
+        status_file.write(self._folder, status)
+
+
 class Bench:
     """One session of a scripted run, put together as swarmeval/commands/run.py does it, and what it cost."""
 
@@ -133,10 +162,6 @@ class Bench:
         self._fleet = LocalFleet(self._devices, specs, config.worker_timeout_s, config.load_timeout_s)
         self._judge_every = judge_every
         self._spawned_at = spawned_at
-        self._asked_at = 0.0  # when the first job was handed to a worker
-        self._ready_at = 0.0  # of the first worker: from when on the ledger counts
-        self._loading = len(scripts)
-        self._loaded: asyncio.Event = asyncio.Event()
         self._late = Lateness()
         self.facts: Facts = {"workers": len(scripts), "jobs": self._plan.total}
 
@@ -157,8 +182,8 @@ class Bench:
     async def _session(self, record: OpenRun, watching: Watching, stop_after_s: float | None) -> None:
         config, ledger, journal = self._config, record.ledger, record.journal
         judge = Judge(self._plan.tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb)
-        async with judge, self._late.looked_at(), watching.inside.lag.sampled():
-            watching.inside.judge = judge
+        async with judge, self._late.looked_at(), watching.readings.lag.sampled():
+            watching.readings.judge = judge
             judge.scale_timeout(1.0)  # a calibration takes a second, or many beside other work
             sampled = SampledJudge(judge.judge, self._judge_every, record.folder)
             await sampled.learn(self._plan, config)
@@ -170,33 +195,22 @@ class Bench:
             peak_mb(restart=True)
             answered, length = ledger.answered.count, journal.length
 
-            def ready(device: str, info: ReplicaInfo) -> None:
-                watching.ready(device, info)
-                self._ready_at = self._ready_at or time.monotonic()
-                self._loading -= 1
-                if not self._loading:
-                    self._loaded.set()
-
-            def publish(status: Status) -> None:
-                watching.publish(status)
-                status_file.write(record.folder, status)
-
-            hooks = Hooks(self._request, ready, publish)
-            coordinator = Coordinator(record.run_id, config, ledger, journal, sampled.judge, hooks)
+            context = Watched(self._plan, config, record.folder, watching, len(self._devices))
+            coordinator = Coordinator(record.run_id, config, ledger, journal, sampled.judge, context)
             began, cpu_s = time.monotonic(), time.process_time()
             async with asyncio.TaskGroup() as group:
                 if stop_after_s is not None:
-                    group.create_task(self._stopped(coordinator, stop_after_s))
+                    group.create_task(self._stopped(coordinator, context, stop_after_s))
                 await coordinator.run(watching.fleet)
             ended, jobs = time.monotonic(), ledger.answered.count - answered
             took_s = ended - began
             self.facts |= {
-                "first_job_s": self._asked_at - self._spawned_at,
+                "first_job_s": context.asked_at - self._spawned_at,
                 "load": os.getloadavg()[0],
                 "new_jobs": jobs,
                 "jobs_per_s": jobs / ledger.session_s,
                 "session_s": took_s,
-                "after_last_answer_s": ended - (self._ready_at + ledger.session_s),  # judging has caught up by then
+                "after_last_answer_s": ended - (context.ready_at + ledger.session_s),  # judging has caught up by then
                 "cpu_s": time.process_time() - cpu_s,
                 "judged_in_sandbox": sampled.judged,
                 "bytes_per_job": (journal.length - length) / jobs if jobs else None,
@@ -204,13 +218,9 @@ class Bench:
                 **self._late.take("run" if stop_after_s is None else "end"),
             }
 
-    def _request(self, k: int, repairs: Attempt | None) -> Request:
-        self._asked_at = self._asked_at or time.monotonic()
-        return make_request(self._plan, k, "chat", self._config, repairs)
-
-    async def _stopped(self, coordinator: Coordinator, after_s: float) -> None:
+    async def _stopped(self, coordinator: Coordinator, context: "Watched", after_s: float) -> None:
         """Stop the run; what was seen between all workers' being ready and that counts as run."""
-        await self._loaded.wait()
+        await context.loaded.wait()
         await asyncio.sleep(min(SETTLE_S, after_s))
         self.facts |= self._late.take("start")
         if after_s:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+pytest.register_assert_rewrite("tests.support")  # what they assert is shown as in tests
+
 if TYPE_CHECKING:
     from tests.support.aftermath import Run
 

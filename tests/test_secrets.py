@@ -142,7 +142,7 @@ def test_a_word_without_its_equals_sign_keeps_the_key(told: None) -> None:
 @pytest.mark.slow
 def test_a_traceback_of_ours_and_the_words_of_libraries_are_scrubbed_on_the_screen() -> None:
     program = (
-        "import logging, os, sys, warnings; from bench import secrets; secrets.guard()\n"
+        "import logging, os, sys, warnings; from swarmeval import secrets; secrets.guard()\n"
         "print(os.environ['HF_TOKEN'], file=sys.stderr); warnings.warn(os.environ['OPENAI_API_KEY'])\n"
         "logging.getLogger('any').error('%s', dict(os.environ))\n"
         'raise RuntimeError(f\'cannot reach {os.environ["HTTPS_PROXY"]} with {os.environ["DEPLOY_SECRET"]}\')'

@@ -11,8 +11,8 @@ from swarmeval.extraction.harness_rules import OURS, Rule
 from swarmeval.records import Completion, Outcome, Task, parse_job_id
 from swarmeval.runs.result_files import Results
 from swarmeval.scores.other_harnesses import NAME, OtherVerdicts, UnderRule, key_of, tasks_of, under_rule, write
+from swarmeval.session.ending import user_error
 from swarmeval.session.run_record import OpenRun
-from swarmeval.session.session import user_error
 from swarmeval.settings.run_config import RunConfig
 
 Program = tuple[str, str]  # task id, completion

@@ -4,21 +4,19 @@ import argparse
 import hashlib
 from pathlib import Path
 
-from agent_manager import Hooks
 from swarmeval.commands.extractors import side_by_side
 from swarmeval.commands.output import say
 from swarmeval.errors import ConfigError, DataError
 from swarmeval.extraction.harness_rules import rules
-from swarmeval.records import Attempt, Status, parse_job_id
-from swarmeval.requests import ReplicaInfo, Request
+from swarmeval.records import parse_job_id
 from swarmeval.runs.journal import Entry
 from swarmeval.runs.reply_file import ListedJobs, read_replies
-from swarmeval.session.run_record import OpenRun, opened
+from swarmeval.session.run_context import SessionContext
+from swarmeval.session.run_record import opened
 from swarmeval.session.session import carry_out, make_report
 from swarmeval.settings import loading
 from swarmeval.settings.run_config import JUDGED_BY, RunConfig
 from swarmeval.tasks.catalog import chosen
-from swarmeval.watch import status as status_file
 from swarmeval.watch.logs import shown
 from swarmeval.watch.progress import Progress
 
@@ -57,8 +55,7 @@ def score(options: argparse.Namespace) -> int:
             entry = Entry(completion=completion)
             if record.ledger.add(entry):
                 record.journal.append(entry)
-        hooks = Hooks(request=_no_request, ready=_no_replica, publish=lambda status: _publish(record, progress, status))
-        ending = carry_out(config, record, None, hooks, lambda: {"model_id": None, "benchmark": config.benchmark})
+        ending = carry_out(SessionContext(config, record, progress))
         others = ""
         if under and ending.exit_code == 0:
             others = side_by_side(config, record, under)
@@ -73,16 +70,3 @@ def _settings(options: argparse.Namespace) -> RunConfig:
         if key in RunConfig.model_fields and key not in USED:
             raise ConfigError(f"--set {key}: score does not use it; it uses {', '.join(sorted(USED))}")
     return loading.validate({"output_dir": DEFAULT_FOLDER, **values}, "score")
-
-
-def _publish(record: OpenRun, progress: Progress, status: Status) -> None:
-    status_file.write(record.folder, status)
-    progress.update(status)
-
-
-def _no_request(k: int, repairs: Attempt | None) -> Request:
-    raise AssertionError(f"score generates nothing, yet job {k} was asked for")
-
-
-def _no_replica(device: str, info: ReplicaInfo) -> None:
-    raise AssertionError(f"score has no fleet, yet {device} loaded {info.model}")

@@ -19,10 +19,10 @@ from swarmeval.loadtest.report_tables import around, span
 from swarmeval.monitor.host import hardware
 from swarmeval.monitor.tracking.tracker import make_tracker
 from swarmeval.report.words import number, percent
+from swarmeval.session.ending import FINISHED, STOPPED, Reason, ended, page
 from swarmeval.session.fleet_choice import Chosen, choose
 from swarmeval.session.load_session import Found, LoadSession
 from swarmeval.session.run_record import Record, opened_anew
-from swarmeval.session.session import FINISHED, STOPPED, Reason, ended, page
 from swarmeval.session.signals import unheeded
 from swarmeval.session.watchers import Watching
 from swarmeval.settings.run_config import RunConfig

@@ -9,9 +9,9 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from swarmeval.records import Attempt, Completion, Verdict
-from swarmeval.runs.journal import Entry, Journal, entries
-from swarmeval.runs.ledger import Ledger
+from swarmeval.records import Completion, Verdict
+from swarmeval.runs.journal import entries
+from swarmeval.scheduling.bookkeeper import Bookkeeper
 
 BACKLOG = 256  # completions that may wait in memory; the journal has the rest
 LINES_AT_ONCE = 256  # of a journal, read while replicas generate
@@ -19,25 +19,15 @@ LINES_AT_ONCE = 256  # of a journal, read while replicas generate
 JudgeCall = Callable[[Completion, bool], Awaitable[Verdict]]  # the second: hurried, as Judge.judge says it
 
 
-class Judging:
+class JudgeQueue:
     """Verdicts for every completion of a journal that has none, `workers` programs at a time."""
 
-    def __init__(
-        self,
-        judge: JudgeCall,
-        journal: Journal,
-        ledger: Ledger,
-        workers: int,
-        record: Callable[[Entry], bool],
-        follow_up: Callable[[Attempt], None] | None = None,
-    ) -> None:
-        """`record` journals an entry, once; `follow_up` is told of each verdict that may call for a repair."""
+    def __init__(self, judge: JudgeCall, books: Bookkeeper, workers: int) -> None:
         self._judge = judge
-        self._journal = journal
-        self._ledger = ledger
+        self._books = books
+        self._journal = books.journal
+        self._ledger = books.ledger
         self._workers = workers
-        self._record = record
-        self._follow_up = follow_up
         # (completion, whether it comes from the journal); None ends a judge.
         self._queue: asyncio.Queue[tuple[Completion, bool] | None] = asyncio.Queue(BACKLOG)
         self._judges: list[asyncio.Task[None]] = []
@@ -56,7 +46,7 @@ class Judging:
 
     async def add(self, completion: Completion, offset: int) -> None:
         """Have a completion judged that was journaled just now, at this offset."""
-        if self._follow_up is not None:
+        if self._books.repairs:
             await self._queue.put((completion, False))
         elif self._behind_from is None and not self._queue.full():
             self._queue.put_nowait((completion, False))
@@ -99,7 +89,7 @@ class Judging:
                     return
                 await self._queue.put((completion, True))
             # Where verdicts are followed up, what came meanwhile is in the queue already.
-            self._behind_from = None if self._follow_up is not None or end == self._journal.length else end
+            self._behind_from = None if self._books.repairs or end == self._journal.length else end
 
     async def _judge_queued(self) -> None:
         while (waiting := await self._queue.get()) is not None:
@@ -107,13 +97,12 @@ class Judging:
             if from_journal and self._draining:
                 continue
             verdict = await self._judge(completion, True)
-            if verdict.ran_out and self._follow_up is None:
+            if verdict.ran_out and not self._books.repairs:
                 self._late += 1
                 continue
             if verdict.ran_out:  # what repairs it cannot wait until all else is done
                 verdict = await self._judge(completion, False)
-            if self._record(Entry(verdict=verdict)) and self._follow_up is not None:
-                self._follow_up(Attempt(completion, verdict))
+            self._books.keep_verdict(completion, verdict)
 
     async def _judge_late(self) -> None:
         """Judge what its first try was too short for, with nothing generated beside it and a core for each."""
@@ -122,7 +111,7 @@ class Judging:
 
         async def one(completion: Completion) -> None:
             try:
-                self._record(Entry(verdict=await self._judge(completion, False)))
+                self._books.keep_verdict(completion, await self._judge(completion, False))
             finally:
                 room.release()
 

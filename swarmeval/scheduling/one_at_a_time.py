@@ -1,40 +1,45 @@
 """One worker that answers one request at a time, with nothing beside it; started where it does not run."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 
-from swarmeval.errors import DeviceError, WorkerDied
-from swarmeval.requests import ReplicaInfo, Reply, Request
-from swarmeval.workers.protocol import Fleet
+from swarmeval.errors import WorkerDied
+from swarmeval.requests import Reply
+from swarmeval.scheduling.context import RunContext
+from swarmeval.scheduling.supervisor import Supervisor
 
 TRIES = 3
 
 log = logging.getLogger("swarmeval")
 
 
-class Alone:
-    """Of a fleet that has nothing else to do."""
+class OneAtATime:
+    """Requires an otherwise idle fleet."""
 
-    def __init__(self, fleet: Fleet, ready: Callable[[str, ReplicaInfo], None]) -> None:
-        """`ready` is told of every replica that this starts."""
-        running = [worker for worker in fleet.workers if worker.running]
-        self._worker = (running or fleet.workers)[0]
-        self._ready = ready
+    def __init__(self, supervisors: Sequence[Supervisor], context: RunContext) -> None:
+        running = [supervisor for supervisor in supervisors if supervisor.worker.running]
+        self._supervisor = (running or supervisors)[0]
+        self._context = context
 
     @property
     def device(self) -> str:
-        return self._worker.name
+        return self._supervisor.worker.name
 
-    async def answer(self, request: Callable[[], Request]) -> Reply | None:
-        """The reply; None when a few tries gave none. `request` is called when a replica is loaded."""
+    async def answer(self, k: int) -> Reply | None:
+        """The reply to job number `k`; None when a few tries gave none."""
+        worker = self._supervisor.worker
         for _ in range(TRIES):
+            if not worker.running:
+                info = await self._supervisor.start()
+                if info is None:
+                    return None
+                self._context.replica_ready(worker.name, info)
+                self._supervisor.life_began()
             try:
-                if not self._worker.running:
-                    self._ready(self._worker.name, await self._worker.start())
-                async for answer in self._worker.generate([request()]):
+                async for answer in worker.generate([self._context.request(k, None)]):
                     if isinstance(answer, Reply):
                         return answer
                     log.warning("%s: %s", answer.job_id, answer.reason)
-            except (WorkerDied, DeviceError) as error:
-                log.warning("%s", error)
+            except WorkerDied as death:
+                self._supervisor.bury(death)
         return None

@@ -54,5 +54,5 @@ class Tally:
         for seat in self._pool.seats:
             self._in_use.labels(seat.worker.name).set(seat.worker.progress.rows_in_use)
             self._ready.labels(seat.worker.name).set(seat.info is not None)
-            self._restarts.labels(seat.worker.name).set(max(0, seat.starts - 1))
+            self._restarts.labels(seat.worker.name).set(max(0, seat.supervisor.starts - 1))
         return generate_latest(self._registry)

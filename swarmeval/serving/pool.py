@@ -10,7 +10,8 @@ from typing import Self
 
 from swarmeval.errors import DeviceError, UserError, WorkerDied
 from swarmeval.requests import Answer, Piece, ReplicaInfo, Reply, Request
-from swarmeval.scheduling.dispatch import BACKOFF_S, BARREN_LIVES, Bell
+from swarmeval.scheduling.bell import Bell
+from swarmeval.scheduling.supervisor import BACKOFF_S, BARREN_LIVES, Supervisor
 from swarmeval.serving.errors import Overloaded, Unready
 from swarmeval.workers.protocol import Fleet, Worker
 
@@ -25,11 +26,11 @@ log = logging.getLogger("swarmeval")
 class Seat:
     """One worker as the pool sees it."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, backoff_s: Sequence[float]) -> None:
         self.worker = worker
+        self.supervisor = Supervisor(worker, backoff_s)
         self.info: ReplicaInfo | None = None  # while it is ready
         self.jobs = 0  # asked and not answered
-        self.starts = 0
         self.retired = False
 
     def free(self) -> int:
@@ -44,11 +45,10 @@ class Pool:
         """`most_waiting`: requests that may wait for a row beside those that have one."""
         self._fleet = fleet
         self._most_waiting = most_waiting
-        self._backoff_s = backoff_s
         self._bell = Bell()
         self._latency_s = 1.0  # running mean of a reply's
         self._keepers: list[asyncio.Task[None]] = []
-        self.seats = [Seat(worker) for worker in fleet.workers]
+        self.seats = [Seat(worker, backoff_s) for worker in fleet.workers]
         self.failure: UserError | None = None  # why no device will ever be ready
         self.info: ReplicaInfo | None = None  # of the first replica that was
 
@@ -135,31 +135,26 @@ class Pool:
                 seat.jobs -= 1
 
     async def _keep_alive(self, seat: Seat) -> None:
-        """Start a worker, and again whenever it ends; one that never gets ready is given up."""
-        barren, last = 0, ""
-        while barren < BARREN_LIVES:
-            if seat.starts:
-                await asyncio.sleep(self._backoff_s[min(seat.starts, len(self._backoff_s)) - 1])
-            seat.starts += 1
+        """Start a worker, and again whenever it ends, until it is given up."""
+        while True:
             try:
-                seat.info = await seat.worker.start()
+                seat.info = await seat.supervisor.start()
             except UserError as error:
                 log.warning("%s", error)
                 self._retire(seat, error)
                 return
-            except WorkerDied as death:
-                log.warning("%s", death)
-                barren, last = barren + 1, str(death)
-                continue
-            barren = 0
+            if seat.info is None:
+                self._retire(seat, _given_up(seat.supervisor.last_death))
+                return
+            seat.supervisor.life_began()
             self.info = self.info or seat.info
             log.info("%s: ready, %d rows", seat.worker.name, seat.info.rows)
             self._bell.ring()
             while seat.worker.running:  # noqa: ASYNC110 (an idle worker ends without a word)
                 await asyncio.sleep(LOOK_EVERY_S)
             seat.info = None
+            seat.supervisor.life_ended(answered=True)  # that it loaded is enough: it may have had nothing to answer
             log.warning("%s: ended; it is started again", seat.worker.name)
-        self._retire(seat, DeviceError(f"{last}; it did so {barren} times"))
 
     def _retire(self, seat: Seat, error: UserError) -> None:
         seat.retired = True
@@ -170,3 +165,7 @@ class Pool:
     def _retry_s(self) -> int:
         """Seconds until about half of what waits has a row."""
         return max(1, min(60, math.ceil(self._latency_s * self.waiting / max(1, self.rows) / 2)))
+
+
+def _given_up(death: WorkerDied | DeviceError | None) -> DeviceError:
+    return death if isinstance(death, DeviceError) else DeviceError(f"{death}; it did so {BARREN_LIVES} times")

@@ -3,17 +3,19 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Self
 
 from gpu_monitor import GpuMonitor, list_devices, visible_here
+from human_eval_runner import Judge
 from resource_monitor import ResourceMonitor
 from swarmeval.monitor.device_memory import AFTER_INFERENCE, AFTER_LOAD, BEFORE_LOAD, DeviceMemory, Place
 from swarmeval.monitor.driver_thread import PATIENCE_S, Apart
 from swarmeval.monitor.energy import NVML, Rapl, idle_watts
 from swarmeval.monitor.events import Events
+from swarmeval.monitor.loop_lag import LoopLag
 from swarmeval.monitor.tracking.tracker import Tracker
 from swarmeval.records import Status
 from swarmeval.requests import ReplicaInfo
@@ -21,7 +23,6 @@ from swarmeval.runs.csv_trace import Cell
 from swarmeval.runs.ledger import Ledger
 from swarmeval.scores.energy import energy
 from swarmeval.session.run_record import Record
-from swarmeval.session.session import Inside
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.devices import DeviceSpec
 from swarmeval.workers.placement import placed
@@ -32,13 +33,25 @@ log = logging.getLogger("swarmeval")
 MOMENTS = {BEFORE_LOAD: "before loading", AFTER_LOAD: "after loading", AFTER_INFERENCE: "after inference"}
 
 
+@dataclass
+class OwnReadings:
+    """What the coordinator's process tells those who watch it, from any thread."""
+
+    lag: LoopLag = field(default_factory=LoopLag)
+    judge: Judge | None = None
+
+    def judge_pids(self) -> tuple[int, ...]:
+        """The processes that start judged programs."""
+        return () if self.judge is None else self.judge.pids()
+
+
 class Watching:
     """The watchers of one session, from the moment its context is entered to facts()."""
 
     def __init__(
         self, config: RunConfig, record: Record, fleet: Fleet, devices: Sequence[DeviceSpec], tracker: Tracker
     ) -> None:
-        self.inside = Inside()
+        self.readings = OwnReadings()
         self._config = config
         self._record = record
         self._status: Status | None = None
@@ -54,7 +67,7 @@ class Watching:
         self._pids = pids
         self._memory = DeviceMemory(places, pids)
         self._monitor = ResourceMonitor(
-            record.folder, config.monitor_interval_s, pids, tracker, self._live, self.inside.judge_pids,
+            record.folder, config.monitor_interval_s, pids, tracker, self._live, self.readings.judge_pids,
             self._memory.look,
         )  # fmt: skip
         self._events = Events(record.folder, lambda: self._monitor.elapsed_s)
@@ -141,7 +154,7 @@ class Watching:
 
     def _live(self) -> dict[str, Cell]:
         """What the monitor's rows say of the run; called from its thread."""
-        late_ms, status = self.inside.lag.take(), self._status
+        late_ms, status = self.readings.lag.take(), self._status
         if status is None:
             return {"loop_lag_ms": late_ms}
         in_flight = sum(worker.in_flight for worker in status.workers)

@@ -1,7 +1,6 @@
 """What one life of a worker was asked and has not answered yet. Knows messages, and no way they travel."""
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
@@ -12,7 +11,7 @@ from swarmeval.workers.wire import Answers, Cancel, Dropped, FromWorker, Pieces,
 Inbox = asyncio.Queue[Answer | Piece | Dropped | WorkerDied]
 
 
-class Asked:
+class Pending:
     """Hands every answer to the batch that waits for it, and a death to all of them."""
 
     def __init__(self, send: Callable[[Submit | Cancel], None]) -> None:
@@ -91,27 +90,3 @@ class Asked:
             if quiet_s >= limit_s:
                 return
             await asyncio.sleep(max(0.01, min(limit_s - quiet_s, limit_s / 4)))
-
-
-class Asking(ABC):
-    """The half of a worker that asks, whatever carries its messages."""
-
-    name: str
-
-    @abstractmethod
-    def life(self) -> Asked | None:
-        """What its life now was asked; None: it does not live."""
-
-    def generate(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
-        """Yield the answers to these requests as they are born. Raises WorkerDied."""
-        return self._asked().answers(requests)
-
-    def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
-        """Yield the pieces of one request, and its answer. Raises WorkerDied."""
-        return self._asked().items([request])
-
-    def _asked(self) -> Asked:
-        asked = self.life()
-        if asked is None:
-            raise WorkerGone(f"{self.name}: is not running")
-        return asked

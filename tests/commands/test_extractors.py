@@ -88,7 +88,7 @@ def test_evalplus_is_given_the_whole_reply_and_the_entry_point_and_judged_withou
     )
     program = (
         "names = {'given_by_the_prompt': 1}\n"
-        "exec(extractors.rules('evalplus')['evalplus']('a reply', TASK), names)\n"
+        "exec(harness_rules.rules('evalplus')['evalplus']('a reply', TASK), names)\n"
         "print(names['f'](3))"
     )
     assert with_package(tmp_path, sanitize, program) == "('a reply', 3, ['__builtins__', 'f'])\n"
@@ -97,13 +97,13 @@ def test_evalplus_is_given_the_whole_reply_and_the_entry_point_and_judged_withou
 @pytest.mark.slow
 def test_what_evalplus_would_stop_at_makes_no_program_and_all_takes_it_where_it_is(tmp_path: Path) -> None:
     sanitize = "def sanitize(code, entrypoint=None): raise ValueError('null bytes')"
-    program = "print(list(extractors.rules('all'))[-1], [extractors.rules('all')['evalplus']('', TASK)])"
+    program = "print(list(harness_rules.rules('all'))[-1], [harness_rules.rules('all')['evalplus']('', TASK)])"
     assert with_package(tmp_path, sanitize, program) == "evalplus ['']\n"
 
 
 @pytest.mark.slow
 def test_evalplus_that_cannot_be_imported_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    program = "try: extractors.rules('all')\nexcept ConfigError as error: print(error)"
+    program = "try: harness_rules.rules('all')\nexcept ConfigError as error: print(error)"
     assert with_package(tmp_path, "import no_such_module", program) == (
         "--extractors: evalplus cannot be used here (No module named 'no_such_module'); run: pip install evalplus; "
         f"without it there are {NAMES}\n"

@@ -14,7 +14,7 @@ REPO = Path(__file__).parents[2]
 CONVERT_IN_A_PROCESS = """
 import os, sys
 from pathlib import Path
-from workers import embedded
+from swarmeval.engine import bundled_model
 
 def slowly(gguf, folder):
     with open(sys.argv[2] + "/conversions", "a") as log:
@@ -27,7 +27,7 @@ def slowly(gguf, folder):
     sys.stdin.readline()
     (folder / "model.safetensors").write_text("weights")
 
-print(embedded.converted(Path(sys.argv[1]), Path(sys.argv[2]), slowly))
+print(bundled_model.converted(Path(sys.argv[1]), Path(sys.argv[2]), slowly))
 """
 
 

@@ -10,7 +10,7 @@ import torch
 from swarmeval.engine import decoder_choice, native
 from tests.support.checkout import ROOT
 
-LOAD = "import torch; from workers import native; native.load(torch.float32); print('loaded')"
+LOAD = "import torch; from swarmeval.engine import native; native.load(torch.float32); print('loaded')"
 
 
 @pytest.fixture

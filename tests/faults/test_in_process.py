@@ -13,16 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent_manager import Coordinator, Hooks
+from agent_manager import Coordinator
 from swarmeval.errors import DeviceError, RunLocked
-from swarmeval.records import Completion, Outcome, Status, Verdict
+from swarmeval.records import Attempt, Completion, Outcome, Status, Verdict
 from swarmeval.report import run_report
 from swarmeval.report.timeline import timeline
+from swarmeval.requests import ReplicaInfo, Request
 from swarmeval.runs.answer_index import Answers
 from swarmeval.runs.folder import LOCK, locked
 from swarmeval.runs.journal import NAME as JOURNAL
 from swarmeval.runs.plan import Plan
 from swarmeval.runs.prompts import make_request
+from swarmeval.scheduling.context import RunContext
 from swarmeval.session.run_record import opened
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.devices import DeviceSpec
@@ -107,6 +109,28 @@ JUMPS = {
 }
 
 
+class ClockContext(RunContext):
+    """Chat requests, a clock of one's own, and a list of what was published."""
+
+    def __init__(self, plan: Plan, config: RunConfig, clock: Callable[[], float], published: list[Status]) -> None:
+        self._plan = plan
+        self._config = config
+        self._clock = clock
+        self._published = published
+
+    def request(self, k: int, repairs: Attempt | None) -> Request:
+        return make_request(self._plan, k, "chat", self._config, repairs)
+
+    def replica_ready(self, device: str, info: ReplicaInfo) -> None:
+        pass
+
+    def publish(self, status: Status) -> None:
+        self._published.append(status)
+
+    def now(self) -> float:
+        return self._clock()
+
+
 def work(
     config: RunConfig, plan: Plan, clock: Callable[[], float], fleet: Fleet, stop_after: int | None
 ) -> list[Status]:
@@ -121,10 +145,8 @@ def work(
 
     with opened(config, plan, config.measured(), fresh=False, clock=clock) as record:
         record.begin()
-        hooks = Hooks(
-            lambda k, repairs: make_request(plan, k, "chat", config, repairs), lambda *_: None, published.append, clock
-        )
-        coordinator = Coordinator(record.run_id, config, record.ledger, record.journal, judge, hooks)
+        context = ClockContext(plan, config, clock, published)
+        coordinator = Coordinator(record.run_id, config, record.ledger, record.journal, judge, context)
         ended = asyncio.run(coordinator.run(fleet))
         assert ended is (stop_after is None)
         published.append(coordinator.status())

@@ -157,15 +157,16 @@ def test_energy_that_is_not_known_is_none() -> None:
 
 
 RUN = """
-import asyncio, json, sys
+import asyncio, io, json, sys
 from pathlib import Path
-from agent_manager import Hooks
 from swarmeval.runs.plan import Plan, make_agents
-from swarmeval.runs.prompts import make_request
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.session.run_record import opened
+from swarmeval.session.fleet_choice import Chosen
+from swarmeval.session.run_context import SessionContext, Swarm
 from swarmeval.session.session import carry_out
 from swarmeval.session.watchers import Watching
+from swarmeval.watch.progress import Progress
 from human_eval_runner import load_tasks
 from tests.support.echo_fleet import EchoFleet, EchoWorker
 from swarmeval.monitor.tracking.tracker import NoTracker
@@ -175,11 +176,12 @@ config = RunConfig(output_dir=sys.argv[1], eval_workers=1, eval_timeout_scale=1.
 plan = Plan(make_agents(config), load_tasks(3))
 devices = [DeviceSpec("cuda:1", "cuda:0", "GPU-1aaa"), DeviceSpec("cuda:3", "cuda:0", "GPU-3aaa")]
 with opened(config, plan, {}, False) as record:
+    record.note(data={"tasks": 3, "tasks_in_all": 164})
     fleet = EchoFleet([EchoWorker("cuda:1"), EchoWorker("cuda:3")])
     with Watching(config, record, fleet, devices, NoTracker()) as watching:
-        hooks = Hooks(lambda k, _: make_request(plan, k, "chat", config), watching.ready, watching.publish)
-        facts = lambda: watching.facts(record.ledger)
-        print(carry_out(config, record, watching.fleet, hooks, facts, watching.inside).summary)
+        swarm = Swarm(plan, Chosen("echo", devices, lambda tracer: fleet), watching)
+        context = SessionContext(config, record, Progress(plan.total, io.StringIO()), swarm)
+        print(carry_out(context).summary)
 """
 
 
@@ -220,8 +222,8 @@ def test_what_a_part_of_a_run_took_is_what_lies_between_two_readings_above_idle(
 @pytest.mark.fault("GPU driver hangs", "while a run is watched", "the run ends all the same, and warnings say so")
 def test_a_driver_that_hangs_from_the_first_job_on_costs_a_run_nothing_but_figures(tmp_path: Path) -> None:
     folder, hangs = tmp_path / "run", tmp_path / "hangs"
-    patience = "import swarmeval.monitor.driver_thread\nwatch.apart.PATIENCE_S = 0.3\n"
-    code = RUN.replace("        hooks = ", f"        Path({str(hangs)!r}).touch()\n        hooks = ")
+    patience = "import swarmeval.monitor.driver_thread\nswarmeval.monitor.driver_thread.PATIENCE_S = 0.3\n"
+    code = RUN.replace("        swarm = ", f"        Path({str(hangs)!r}).touch()\n        swarm = ")
     code = f"import sys; sys.argv[1:] = [{str(folder)!r}]\n{patience}{code}"
     summary = run_with(compiled(tmp_path), code, environ={"FAKE_HANG": str(hangs)})
     assert "(0 of 3 evaluations passed, 3 tasks)" in summary

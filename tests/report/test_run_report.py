@@ -16,9 +16,9 @@ from swarmeval.report.run_report import render, write
 from swarmeval.runs.answer_index import Answers
 from swarmeval.runs.journal import Journal
 from swarmeval.runs.ledger import Ledger
+from swarmeval.session.ending import page as made_page
 from swarmeval.session.run_record import OpenRun
 from swarmeval.session.session import make_report
-from swarmeval.session.session import page as made_page
 from tests.support.run_folders import BEGAN, Answer, leave, plan_of
 from tests.test_main import SMOKE, swarmeval
 

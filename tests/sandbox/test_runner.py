@@ -26,7 +26,10 @@ ENDINGS = {
     "raise ValueError('a\\nb')": (Outcome.RAISED, "ValueError: a b (line 1: raise ValueError('a\\nb'))"),
     "import sys; sys.exit(0)": (Outcome.RAISED, "SystemExit: 0 (line 1: import sys; sys.exit(0))"),
     "input()": (Outcome.RAISED, "OSError (line 1: input())"),
-    "import bench": (Outcome.RAISED, "ModuleNotFoundError: No module named 'bench' (line 1: import bench)"),
+    "import swarmeval": (
+        Outcome.RAISED,
+        "ModuleNotFoundError: No module named 'swarmeval' (line 1: import swarmeval)",
+    ),
     "import os; os._exit(0)": (Outcome.CRASHED, "ended without a word, exit code 0"),
     "import ctypes; ctypes.string_at(0)": (Outcome.CRASHED, "SIGSEGV"),
     "import os; os.closerange(0, 1000)": (Outcome.CRASHED, "ended without a word, exit code 0"),

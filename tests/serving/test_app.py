@@ -192,7 +192,7 @@ def test_a_replica_that_dies_costs_no_answer_that_nobody_has_seen_a_part_of() ->
             list(stream)
         assert ask(served).choices[0].message.content  # the other replica answers
         served.until(lambda: all(seat.info for seat in served.pool.seats))
-        assert sorted(seat.starts for seat in served.pool.seats) == [1, 2]
+        assert sorted(seat.supervisor.starts for seat in served.pool.seats) == [1, 2]
 
 
 def test_a_whole_answer_is_made_again_by_another_replica() -> None:

@@ -5,20 +5,21 @@ from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 
-from agent_manager import Coordinator, Hooks
-from swarmeval.records import Completion, Failure, Outcome, Status, Suite, Task, Verdict
-from swarmeval.requests import ReplicaInfo
+from agent_manager import Coordinator
+from swarmeval.records import Attempt, Completion, Failure, Outcome, Status, Suite, Task, Verdict
+from swarmeval.requests import ReplicaInfo, Request
 from swarmeval.runs.audit import Audit
 from swarmeval.runs.journal import Entry, Journal, entries
 from swarmeval.runs.ledger import Ledger
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import make_request
+from swarmeval.scheduling.context import RunContext
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.protocol import Fleet
 from tests.support.echo_fleet import INFO
 
 
-class Bench:
+class Bench(RunContext):
     """A coordinator over a real journal in a folder, with what it did."""
 
     def __init__(self, folder: Path, agents: int = 2, tasks: int = 3, **settings: object) -> None:
@@ -43,20 +44,21 @@ class Bench:
             self.ledger = Ledger(self.plan)
             for _, entry in entries(journal.path):
                 self.ledger.add(entry)
-            hooks = Hooks(
-                request=lambda k, repairs: make_request(self.plan, k, "chat", self.config, repairs),
-                ready=self._ready,
-                publish=self.statuses.append,
-            )
             coordinator = Coordinator(
-                "test", self.config, self.ledger, journal, self._judge, hooks, backoff_s=(0.0,), audit=audit
+                "test", self.config, self.ledger, journal, self._judge, self, backoff_s=(0.0,), audit=audit
             )
             self._coordinator, self._drain_after = coordinator, drain_after
             return asyncio.run(coordinator.run(fleet))
 
-    def _ready(self, device: str, info: ReplicaInfo) -> None:
+    def request(self, k: int, repairs: Attempt | None) -> Request:
+        return make_request(self.plan, k, "chat", self.config, repairs)
+
+    def replica_ready(self, device: str, info: ReplicaInfo) -> None:
         assert info == INFO or info.engine == "scripted"
         self.readied.append(device)
+
+    def publish(self, status: Status) -> None:
+        self.statuses.append(status)
 
     async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
         self.whole[completion.job_id] += not hurried

@@ -7,7 +7,7 @@ import pytest
 
 from swarmeval.errors import WorkerDied, WorkerGone
 from swarmeval.requests import Answer, Piece, Progress, Reply, Request, Sampling
-from swarmeval.workers.pending import Asked
+from swarmeval.workers.pending import Pending
 from swarmeval.workers.wire import Answers, Cancel, Dropped, Pieces, Submit
 
 
@@ -19,26 +19,26 @@ def reply(job_id: str) -> Reply:
     return Reply(job_id, f"of {job_id}", 1, 1, 0.0, 0.0, 0.0, "stop")
 
 
-async def collect(asked: Asked, *job_ids: str) -> list[Answer]:
-    return [answer async for answer in asked.answers([request(job_id) for job_id in job_ids])]
+async def collect(pending: Pending, *job_ids: str) -> list[Answer]:
+    return [answer async for answer in pending.answers([request(job_id) for job_id in job_ids])]
 
 
-def during(use: Callable[[Asked, list[Submit | Cancel]], Awaitable[None]]) -> None:
+def during(use: Callable[[Pending, list[Submit | Cancel]], Awaitable[None]]) -> None:
     async def go() -> None:
         sent: list[Submit | Cancel] = []
         async with asyncio.timeout(5):
-            await use(Asked(sent.append), sent)
+            await use(Pending(sent.append), sent)
 
     asyncio.run(go())
 
 
 def test_answers_go_to_the_batch_that_asked() -> None:
-    async def use(asked: Asked, sent: list[Submit | Cancel]) -> None:
-        first, second = asyncio.create_task(collect(asked, "a", "b")), asyncio.create_task(collect(asked, "c"))
+    async def use(pending: Pending, sent: list[Submit | Cancel]) -> None:
+        first, second = asyncio.create_task(collect(pending, "a", "b")), asyncio.create_task(collect(pending, "c"))
         await asyncio.sleep(0)
         assert sent == [Submit((request("a"), request("b"))), Submit((request("c"),))]
-        asked.hear(Answers((reply("b"), reply("c"))))
-        asked.hear(Answers((reply("stranger"), reply("b"), reply("a"))))
+        pending.hear(Answers((reply("b"), reply("c"))))
+        pending.hear(Answers((reply("stranger"), reply("b"), reply("a"))))
         assert await first == [reply("b"), reply("a")]
         assert await second == [reply("c")]
 
@@ -46,41 +46,41 @@ def test_answers_go_to_the_batch_that_asked() -> None:
 
 
 def test_what_was_dropped_ends_its_batch() -> None:
-    async def use(asked: Asked, sent: list[Submit | Cancel]) -> None:
-        batch = asyncio.create_task(collect(asked, "a", "b"))
+    async def use(pending: Pending, sent: list[Submit | Cancel]) -> None:
+        batch = asyncio.create_task(collect(pending, "a", "b"))
         await asyncio.sleep(0)
-        asked.hear(Dropped(("b", "stranger")))
-        asked.hear(Answers((reply("a"),)))
+        pending.hear(Dropped(("b", "stranger")))
+        pending.hear(Answers((reply("a"),)))
         assert await batch == [reply("a")]
 
     during(use)
 
 
 def test_a_death_ends_all_batches_and_refuses_later_ones() -> None:
-    async def use(asked: Asked, sent: list[Submit | Cancel]) -> None:
-        batches = [asyncio.create_task(collect(asked, name)) for name in "ab"]
+    async def use(pending: Pending, sent: list[Submit | Cancel]) -> None:
+        batches = [asyncio.create_task(collect(pending, name)) for name in "ab"]
         await asyncio.sleep(0)
-        asked.die(WorkerDied("the first death"))
-        asked.die(WorkerDied("the second"))
+        pending.die(WorkerDied("the first death"))
+        pending.die(WorkerDied("the second"))
         for end in await asyncio.gather(*batches, return_exceptions=True):
             assert isinstance(end, WorkerDied)
             assert str(end) == "the first death"
         with pytest.raises(WorkerGone, match=r"^the first death$"):
-            await collect(asked, "c")
+            await collect(pending, "c")
         assert len(sent) == 2
 
     during(use)
 
 
 def test_silence_is_of_a_worker_with_work_to_do_and_ends_with_any_sign_of_life() -> None:
-    async def use(asked: Asked, sent: list[Submit | Cancel]) -> None:
-        silence = asyncio.create_task(asked.silence(0.05))
+    async def use(pending: Pending, sent: list[Submit | Cancel]) -> None:
+        silence = asyncio.create_task(pending.silence(0.05))
         await asyncio.sleep(0.1)
         assert not silence.done()  # it has nothing to do
-        batch = asyncio.create_task(collect(asked, "a"))
+        batch = asyncio.create_task(collect(pending, "a"))
         for _ in range(5):
             await asyncio.sleep(0.02)
-            asked.hear(Progress(rows_in_use=1, waiting=0, output_tokens=0))
+            pending.hear(Progress(rows_in_use=1, waiting=0, output_tokens=0))
         assert not silence.done()
         await silence
         batch.cancel()
@@ -89,15 +89,15 @@ def test_silence_is_of_a_worker_with_work_to_do_and_ends_with_any_sign_of_life()
 
 
 def test_pieces_come_before_the_answer_and_only_where_they_are_wanted() -> None:
-    async def use(asked: Asked, sent: list[Submit | Cancel]) -> None:
+    async def use(pending: Pending, sent: list[Submit | Cancel]) -> None:
         async def stream() -> list[Piece | Answer]:
-            return [item async for item in asked.items([request("a")])]
+            return [item async for item in pending.items([request("a")])]
 
-        streamed, whole = asyncio.create_task(stream()), asyncio.create_task(collect(asked, "b"))
+        streamed, whole = asyncio.create_task(stream()), asyncio.create_task(collect(pending, "b"))
         await asyncio.sleep(0)
         pieces = [Piece("a", "of", 1, 5), Piece("b", "of", 1, 5), Piece("stranger", "x", 1, 5)]
-        asked.hear(Pieces(tuple(pieces)))
-        asked.hear(Answers((reply("a"), reply("b"))))
+        pending.hear(Pieces(tuple(pieces)))
+        pending.hear(Answers((reply("a"), reply("b"))))
         assert await streamed == [pieces[0], reply("a")]
         assert await whole == [reply("b")]
 
@@ -105,10 +105,10 @@ def test_pieces_come_before_the_answer_and_only_where_they_are_wanted() -> None:
 
 
 def test_what_nobody_waits_for_any_more_is_cancelled() -> None:
-    async def use(asked: Asked, sent: list[Submit | Cancel]) -> None:
-        batch = asyncio.create_task(collect(asked, "a", "b"))
+    async def use(pending: Pending, sent: list[Submit | Cancel]) -> None:
+        batch = asyncio.create_task(collect(pending, "a", "b"))
         await asyncio.sleep(0)
-        asked.hear(Answers((reply("b"),)))
+        pending.hear(Answers((reply("b"),)))
         await asyncio.sleep(0)
         batch.cancel()
         await asyncio.gather(batch, return_exceptions=True)

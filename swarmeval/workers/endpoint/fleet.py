@@ -38,7 +38,7 @@ class EndpointWorker:
 
     @property
     def running(self) -> bool:
-        return self._life is not None and self._life.asked.death is None
+        return self._life is not None and self._life.pending.death is None
 
     async def start(self) -> ReplicaInfo:
         """Look at the server, and have it write a few tokens.

@@ -19,7 +19,7 @@ from swarmeval.workers.endpoint.client import Client, Key
 from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused
 from swarmeval.workers.endpoint.probe import Found, Mode, explained, try_out
 from swarmeval.workers.endpoint.stream import AnswerSoFar, StreamReader
-from swarmeval.workers.pending import Asked
+from swarmeval.workers.pending import Pending
 from swarmeval.workers.wire import Answers, Cancel, Dropped, Submit
 
 TRIES = 4  # of a request whose answers break off while the server answers others
@@ -53,7 +53,7 @@ class Life:
         self._orders = orders
         self._brake = brake
         self._found = found
-        self.asked = Asked(self._begin)
+        self.pending = Pending(self._begin)
         self._slots = asyncio.Semaphore(orders.concurrency)
         self._looking = asyncio.Lock()
         self._together = orders.together
@@ -68,7 +68,7 @@ class Life:
     async def answers(self, requests: Sequence[Request]) -> AsyncGenerator[Answer, None]:
         asked = {request.job_id for request in requests}
         try:
-            async for answer in self.asked.answers(requests):
+            async for answer in self.pending.answers(requests):
                 yield answer
         except WorkerDied as death:
             if self._error is not None:
@@ -127,13 +127,13 @@ class Life:
             self._die(error if isinstance(error, WorkerDied) else WorkerDied(f"{self._where}: {error}"))
 
     def _die(self, death: WorkerDied) -> None:
-        self.asked.die(death)
+        self.pending.die(death)
         for task in list(self._tasks):
             task.cancel()
 
     def _drop(self, task: asyncio.Task[None]) -> None:
         task.cancel()
-        self.asked.hear(Dropped(tuple(request.job_id for request in self._tasks.pop(task, ()))))
+        self.pending.hear(Dropped(tuple(request.job_id for request in self._tasks.pop(task, ()))))
 
     async def _answer(self, group: tuple[Request, ...], submitted: float) -> None:
         """Have requests that differ in their seeds answered. Raises WorkerDied, ConfigError."""
@@ -151,7 +151,7 @@ class Life:
                 except ServerRefused as refused:
                     self._refuse(group, submitted, refused)
                     return
-            self.asked.hear(Answers(tuple(answered)))
+            self.pending.hear(Answers(tuple(answered)))
             have = {answer.job_id for answer in answered}
             group = self._tasks[me] = tuple(request for request in group if request.job_id not in have)
             if group and self._draining:
@@ -215,7 +215,7 @@ class Life:
         if len(group) > 1:  # it may be their number that is refused
             self._apart(group, submitted)
             return
-        self.asked.hear(Answers((Refusal(group[0].job_id, f"{self._where}: {refused}", retry=False),)))
+        self.pending.hear(Answers((Refusal(group[0].job_id, f"{self._where}: {refused}", retry=False),)))
 
     def _apart(self, group: tuple[Request, ...], submitted: float) -> None:
         """From now on one answer by one request."""
@@ -243,7 +243,7 @@ class Life:
 
     def _give_up(self, group: tuple[Request, ...], fault: ServerFault) -> None:
         refusals = [Refusal(request.job_id, f"{self._where}: {fault}", retry=True) for request in group]
-        self.asked.hear(Answers(tuple(refusals)))
+        self.pending.hear(Answers(tuple(refusals)))
 
     async def _is_well(self) -> bool:
         """Whether the server answers something that is sure to be no trouble."""

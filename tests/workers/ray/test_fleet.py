@@ -121,7 +121,7 @@ def test_a_worker_that_hangs_is_killed_and_leaving_the_fleet_leaves_no_actor(mem
 def test_a_coordinator_that_is_killed_leaves_no_actor(cluster: Nodes) -> None:
     program = (
         "import asyncio, sys\n"
-        "from tests import test_ray_fleet as here\n"
+        "from tests.workers.ray import test_fleet as here\n"
         "async def go():\n"
         "    fleet = here.fleet_on(here.Cluster.join(sys.argv[1], {}))\n"
         "    async with fleet:\n"

@@ -1,0 +1,118 @@
+"""The books of one session: what is answered and judged, journaled the moment it is born, each job once.
+
+Knows no worker and no judge, and holds nothing per job but the ledger's bits and the repairs that wait.
+"""
+
+import logging
+import time
+from collections import deque
+
+from swarmeval.records import Attempt, Completion, Failure, Verdict
+from swarmeval.requests import Reply, Request
+from swarmeval.runs.journal import Entry, Journal, SessionStart
+from swarmeval.runs.ledger import Ledger
+from swarmeval.runs.repair_rounds import called_for
+from swarmeval.scheduling.bell import Bell
+from swarmeval.scheduling.context import RunContext
+
+log = logging.getLogger("swarmeval")
+
+
+class Bookkeeper:
+    """Writes journal and ledger, and knows which jobs are still to be answered."""
+
+    def __init__(self, ledger: Ledger, journal: Journal, context: RunContext) -> None:
+        self.ledger = ledger
+        self.journal = journal
+        self.news = Bell()  # rings when a verdict is kept that may call for a repair
+        self.repairs = ledger.jobs.room > ledger.jobs.total  # whether any answer may be followed by another
+        self._context = context
+        self._attempts: dict[int, Attempt] = {}  # what a job that is called for and not answered repairs
+        self._due: deque[int] = deque()  # repairs that nobody has taken yet
+        self._began: float | None = None  # monotonic: when the first replica was ready
+
+    @property
+    def began(self) -> bool:
+        return self._began is not None
+
+    def begin(self) -> None:
+        """Start the clock of generation, at the first call."""
+        if self._began is None:
+            self._began = time.monotonic()
+            self._record(Entry(session=SessionStart(self._context.now())))
+
+    def elapsed_s(self) -> float:
+        """Seconds since generation began in this session."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
+
+    def request(self, k: int) -> Request:
+        return self._context.request(k, self._attempts.get(k))
+
+    def all_answered(self) -> bool:
+        """Whether every job is answered, and no answer may call for another."""
+        return not self.ledger.unanswered and not (self.repairs and self.ledger.unjudged)
+
+    def keep(self, reply: Reply, device: str, batch_id: int, attempts: int) -> tuple[Completion, int] | None:
+        """Journal a reply; gives the completion and its offset in the journal, None where the job has an answer."""
+        completion, offset = self.completion(reply, device, batch_id, attempts), self.journal.length
+        return (completion, offset) if self._record(Entry(completion=completion)) else None
+
+    def completion(self, reply: Reply, device: str, batch_id: int, attempts: int) -> Completion:
+        """The record of a reply."""
+        return Completion(
+            job_id=reply.job_id,
+            reply=reply.text,
+            device=device,
+            batch_id=batch_id,
+            attempts=attempts,
+            prompt_tokens=reply.prompt_tokens,
+            output_tokens=reply.output_tokens,
+            queue_s=reply.queue_s,
+            ttft_s=reply.ttft_s,
+            latency_s=reply.latency_s,
+            finish_reason=reply.finish_reason,
+            finished_at=self._context.now(),
+            elapsed_s=self.elapsed_s(),
+        )
+
+    def fail(self, k: int, reason: str, attempts: int, device: str) -> None:
+        """Journal that a job got no completion."""
+        job_id = self.ledger.jobs.job(k).job_id
+        self._record(Entry(failure=Failure(job_id, reason, attempts, device, self._context.now(), self.elapsed_s())))
+        log.warning("%s: no completion after %d attempts (%s)", job_id, attempts, reason)
+
+    def keep_verdict(self, completion: Completion, verdict: Verdict) -> None:
+        """Journal a verdict, and call for a repair where it says so and one is allowed."""
+        if not self._record(Entry(verdict=verdict)) or not self.repairs:
+            return
+        job = self.ledger.repair(verdict)
+        if job is not None:
+            self._call_for(self.ledger.jobs.number(job.job_id), Attempt(completion, verdict))
+        self.news.ring()
+
+    def call_for_earlier_repairs(self) -> None:
+        """Call for the repairs that earlier verdicts asked for and nobody answered."""
+        if self.repairs:
+            for k, attempt in called_for(self.journal.path, self.ledger):
+                self._call_for(k, attempt)
+
+    def take_repairs(self) -> list[int]:
+        """The jobs called for since the last call."""
+        taken = list(self._due)
+        self._due.clear()
+        return taken
+
+    def _call_for(self, k: int, attempt: Attempt) -> None:
+        if k not in self._attempts:
+            self._attempts[k] = attempt
+            self._due.append(k)
+
+    def _record(self, entry: Entry) -> bool:
+        """Into the journal and the ledger, unless its job has such an entry already."""
+        if not self.ledger.add(entry):
+            return False
+        self.journal.append(entry)
+        answer = entry.completion or entry.failure
+        if answer is not None and self._attempts:
+            self._attempts.pop(self.ledger.jobs.number(answer.job_id), None)
+        return True

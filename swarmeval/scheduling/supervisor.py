@@ -1,0 +1,70 @@
+"""Starts one worker, starts it again after each death with growing pauses, and retires it when that is in vain."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from swarmeval.errors import DeviceError, WorkerDied
+from swarmeval.requests import ReplicaInfo
+from swarmeval.workers.protocol import Worker
+
+BARREN_LIVES = 3  # a worker that dies this often in a row without an answer is retired
+BACKOFF_S = (1.0, 4.0)  # before the second start, and before every later one
+
+log = logging.getLogger("swarmeval")
+
+
+class Supervisor:
+    """One worker and its lives."""
+
+    def __init__(self, worker: Worker, backoff_s: Sequence[float] = BACKOFF_S) -> None:
+        self.worker = worker
+        self.state = "waiting"
+        self.starts = 0
+        self.deaths = 0
+        self.last_death: WorkerDied | DeviceError | None = None
+        self._barren = 0  # lives in a row that ended without an answer
+        self._backoff_s = backoff_s
+
+    @property
+    def retired(self) -> bool:
+        return self.state == "retired"
+
+    async def start(self) -> ReplicaInfo | None:
+        """Load the replica, as often as it takes; None when the worker is retired. May be cancelled at any moment.
+
+        Raises the UserError that a further start would meet again on any device.
+        """
+        while self._barren < BARREN_LIVES:
+            if self.starts:
+                self.state = "restarting"
+                await asyncio.sleep(self._backoff_s[min(self.starts, len(self._backoff_s)) - 1])
+            self.state = "restarting" if self.starts else "loading"
+            self.starts += 1
+            try:
+                info = await self.worker.start()
+            except WorkerDied as death:
+                self.bury(death)
+                self._barren += 1
+            except DeviceError as error:  # a device that is not fit says so itself: a second start would say the same
+                self.bury(error)
+                self._barren = BARREN_LIVES
+            else:
+                return info
+        self.state = "retired"
+        log.warning("%s: retired after %d starts (%s)", self.worker.name, self.starts, self.last_death)
+        return None
+
+    def bury(self, death: WorkerDied | DeviceError) -> None:
+        """Remember why it died."""
+        log.warning("%s", death)
+        self.deaths += 1
+        self.last_death = death
+
+    def life_began(self) -> None:
+        """Its replica is put to work."""
+        self.state = "ready"
+
+    def life_ended(self, answered: bool) -> None:
+        """Count a life that had begun to serve; `answered`: whether it gave any answer."""
+        self._barren = 0 if answered else self._barren + 1

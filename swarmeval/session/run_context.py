@@ -1,0 +1,101 @@
+"""What a run or score session offers the coordinator: prompts, manifest, screen and watchers."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from swarmeval.errors import ConfigError
+from swarmeval.monitor.tracing.export import Tracer
+from swarmeval.records import Attempt, Status
+from swarmeval.requests import ReplicaInfo, Request
+from swarmeval.runs.plan import Plan
+from swarmeval.runs.prompts import make_request
+from swarmeval.scheduling.context import RunContext
+from swarmeval.session.fleet_choice import Chosen
+from swarmeval.session.run_record import OpenRun
+from swarmeval.session.watchers import OwnReadings, Watching
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.watch import status as status_file
+from swarmeval.watch.progress import Progress
+from swarmeval.workers.protocol import Fleet
+
+# What the same config may change from run to run: which rows share a batch depends on when jobs arrive.
+UP_TO = "up to floating-point effects of which rows share a batch; sampled replies can differ throughout"
+SERVERS = "as far as the servers heed seeds and batch alike"
+GROUPED = "not: jobs shared requests (endpoint_samples: auto), and which did depends on when they arrived"
+STEADY = "exactly, on machines of one kind, whatever the rows, the workers and the order of arrival"
+
+
+@dataclass(frozen=True, slots=True)
+class Swarm:
+    """What answers the jobs of a run; `score` has none."""
+
+    plan: Plan
+    chosen: Chosen
+    watching: Watching
+    tracer: Tracer | None = None
+
+    @property
+    def fleet(self) -> Fleet:
+        return self.watching.fleet
+
+
+class SessionContext(RunContext):
+    """One session in its run folder, on a screen."""
+
+    def __init__(self, config: RunConfig, record: OpenRun, progress: Progress, swarm: Swarm | None = None) -> None:
+        self.config = config
+        self.record = record
+        self.swarm = swarm
+        self.readings = swarm.watching.readings if swarm else OwnReadings()
+        self._progress = progress
+        self._mode = ""
+
+    def request(self, k: int, repairs: Attempt | None) -> Request:
+        assert self.swarm is not None, f"nothing is generated here, yet job {k} was asked for"
+        return make_request(self.swarm.plan, k, self._mode, self.config, repairs)
+
+    def replica_ready(self, device: str, info: ReplicaInfo) -> None:
+        """Write down what was loaded. Raises ConfigError when it is not what this run began with."""
+        assert self.swarm is not None, f"there is no fleet, yet {device} loaded {info.model}"
+        wanted = self.config.prompt_mode
+        self._mode = wanted if wanted != "auto" else "chat" if info.takes_chat else "completion"
+        if self._mode == "chat" and not info.takes_chat:
+            raise ConfigError(f"prompt_mode is 'chat' but {info.model} has no chat template; use completion or auto")
+        made_with = {"prompt_mode": self._mode, "chat_template_sha256": info.chat_template_sha256}
+        manifest = self.record.manifest
+        before = manifest.get("prompts", made_with)
+        if before != made_with:
+            raise ConfigError(
+                f"{self.record.folder}: this run began with {before}, the model now gives {made_with}; use --fresh"
+            )
+        replicas = {**manifest.get("replicas", {}), device: msgspec.to_builtins(info)}
+        repeat = self._repeat(replicas.values())
+        self.record.note(prompts=made_with, replicas=replicas, replies_repeat=repeat, **self.swarm.chosen.facts())
+        self.swarm.watching.ready(device, info)
+
+    def publish(self, status: Status) -> None:
+        if self.swarm is not None:
+            self.swarm.watching.publish(status)
+        status_file.write(self.record.folder, status)
+        self._progress.update(status)
+        if self.swarm is not None and self.swarm.tracer is not None:
+            self.swarm.tracer.rest()
+
+    def facts(self) -> dict[str, object]:
+        """What score.json says besides the score; called when all else is done."""
+        if self.swarm is None:
+            return {"model_id": None, "benchmark": self.config.benchmark}
+        return {
+            "model_id": self.swarm.chosen.model,
+            "benchmark": self.config.benchmark,
+            "devices": len(self.swarm.fleet.workers),
+            **self.swarm.watching.facts(self.record.ledger),
+        }
+
+    def _repeat(self, replicas: Iterable[Mapping[str, Any]]) -> str:
+        if self.config.fleet == "endpoint":
+            return GROUPED if self.config.endpoint_samples == "auto" else SERVERS
+        return STEADY if all(replica["steady"] for replica in replicas) else UP_TO
