@@ -5,14 +5,12 @@ exponential, whose origin is the least value, is tested apart and takes no part 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from swarmeval.scores.latency import exponential
 
 FEWEST = 10  # values; with fewer any law fits
 DRAWS = 4_999
@@ -42,8 +40,7 @@ def against_exponential(values: Sequence[float]) -> dict[str, float]:
     Raises ValueError as `look` does.
     """
     look(values)
-    fit = exponential(values)
-    return {"mean_s": fit.mean, "distance": fit.distance, "p": _p(fit.distance, len(values))}
+    return _against_exponential(np.asarray(values, dtype=float))
 
 
 def against_shifted(values: Sequence[float]) -> dict[str, float]:
@@ -54,8 +51,7 @@ def against_shifted(values: Sequence[float]) -> dict[str, float]:
     """
     look(values)
     least, *others = sorted(values)
-    fit = exponential([value - least for value in others])
-    return {"shift_s": least, "mean_s": fit.mean, "distance": fit.distance, "p": _p(fit.distance, len(others))}
+    return {"shift_s": least, **_against_exponential(np.asarray(others, dtype=float) - least)}
 
 
 def compared(values: Sequence[float]) -> dict[str, Any]:
@@ -68,26 +64,31 @@ def compared(values: Sequence[float]) -> dict[str, Any]:
 
     look(values)
     array = np.asarray(values, dtype=float)
-    shape, _, scale = stats.gamma.fit(array, floc=0)
-    logs = np.log(array)
-    mean, middle, spread = float(array.mean()), float(logs.mean()), float(logs.std())
-    fits: Mapping[str, tuple[dict[str, float], Array]] = {
-        "exponential": ({"mean_s": mean}, stats.expon.logpdf(array, scale=mean)),
-        "gamma": ({"shape": float(shape), "scale_s": float(scale)}, stats.gamma.logpdf(array, shape, scale=scale)),
-        "lognormal": (
-            {"median_s": math.exp(middle), "sigma": spread},
-            stats.lognorm.logpdf(array, spread, scale=math.exp(middle)),
-        ),
-    }
-    scores = {name: 2 * len(found) - 2 * float(likelihood.sum()) for name, (found, likelihood) in fits.items()}
-    best = min(scores, key=scores.__getitem__)
+    families: dict[str, dict[str, float]] = {}
+    for name, law, places in (
+        ("exponential", stats.expon, {"mean_s": -1}),
+        ("gamma", stats.gamma, {"shape": 0, "scale_s": -1}),
+        ("lognormal", stats.lognorm, {"median_s": -1, "sigma": 0}),
+    ):
+        fit = law.fit(array, floc=0)  # (shape where the law has one, location, scale)
+        likelihood = float(law.logpdf(array, *fit).sum())
+        parameters = {key: float(fit[place]) for key, place in places.items()}
+        families[name] = {**parameters, "aic": 2 * len(places) - 2 * likelihood}
+    best = min(families, key=lambda name: families[name]["aic"])
     return {
         "best": best,
         "families": {
-            name: {**found, "aic": scores[name], "above_best": scores[name] - scores[best]}
-            for name, (found, _) in fits.items()
+            name: {**family, "above_best": family["aic"] - families[best]["aic"]} for name, family in families.items()
         },
     }
+
+
+def _against_exponential(values: Array) -> dict[str, float]:
+    from scipy import stats
+
+    mean = float(values.mean())
+    distance = float(stats.ks_1samp(values, stats.expon.cdf, args=(0, mean), method="asymp").statistic)
+    return {"mean_s": mean, "distance": distance, "p": _p(distance, len(values))}
 
 
 def _p(distance: float, count: int) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from swarmeval.loadtest import fits, relations
 from swarmeval.loadtest.facts import Slo
 from swarmeval.loadtest.outliers import file_seconds
@@ -14,7 +16,6 @@ from swarmeval.loadtest.quantiles import quantiles
 from swarmeval.loadtest.request_rows import Row
 from swarmeval.scores.intervals import wilson
 from swarmeval.scores.latency import histogram
-from swarmeval.scores.stats import percentile
 
 STRETCH = 3.0  # times the 90th percentile: as far as a histogram goes
 MOST_REASONS = 20  # errors that are told apart; the rarest share a line
@@ -85,7 +86,7 @@ def bars(latencies: Sequence[float]) -> dict[str, Any]:
     """
     if not latencies:
         _refuse("no request was answered")
-    limit = STRETCH * (percentile(sorted(latencies), 90) or 0.0)
+    limit = STRETCH * float(np.percentile(latencies, 90))
     shown = [value for value in latencies if value <= limit] or latencies
     return {**asdict(histogram(shown)), "beyond": len(latencies) - len(shown)}
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from swarmeval.loadtest.request_rows import CONSTANTS, Row
 from swarmeval.scores.latency import line
-from swarmeval.scores.stats import percentile
 
 FEWEST = 12  # requests, or files, that one is compared with
 FAR = 3.0  # quartile ranges beyond the quartile: what Tukey calls far out (1977, Exploratory Data Analysis, 2D)
@@ -28,8 +29,7 @@ class Fence:
 
     @classmethod
     def around(cls, values: Sequence[float], far: float = FAR) -> "Fence":
-        ordered = sorted(values)
-        low, high = percentile(ordered, 25) or 0.0, percentile(ordered, 75) or 0.0
+        low, high = map(float, np.percentile(values, (25, 75)))
         return cls(low - far * (high - low), high + far * (high - low))
 
 

@@ -3,13 +3,13 @@
 Knows no load: it is told the ends of requests.
 """
 
+import statistics
 import sys
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
-from swarmeval.scores.stats import percentile
 from swarmeval.watch.progress import DRAW_EVERY_S, LINE_EVERY_S, can_draw, hms
 
 RECENT = 200  # answers that the median is of
@@ -78,7 +78,7 @@ class LoadProgress:
         if self._ended and seconds > 0:
             parts.append(f"{self._ended / seconds:.3g}/s")
         if self._recent:
-            parts.append(f"median {percentile(sorted(self._recent), 50):.3g} s")
+            parts.append(f"median {statistics.median(self._recent):.3g} s")
         if self._failed:
             parts.append(f"{self._failed:,} failed")
         return "  ".join(parts)

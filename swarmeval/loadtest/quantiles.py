@@ -1,9 +1,9 @@
-"""Percentiles of latencies, each with an interval that assumes no distribution. Pure but for one table of scipy's."""
+"""Percentiles of latencies, each with an interval that assumes no distribution. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from swarmeval.scores.stats import percentile
+import numpy as np
 
 QUANTILES = (50, 90, 95, 99, 99.9)
 CONFIDENCE = 0.95
@@ -30,12 +30,15 @@ def quantile(ordered: Sequence[float], q: float) -> Estimate:
 
     count, share = len(ordered), q / 100
     fewest = round(1 / min(share, 1 - share))
-    found = percentile(ordered, q) if count >= fewest else None
-    if found is None:
+    if count < fewest:
         raise ValueError(f"p{q:g} needs at least {fewest:,} values; there are {count:,}")
     tail = (1 - CONFIDENCE) / 2
     low, high = int(binom.ppf(tail, count, share)), int(binom.ppf(1 - tail, count, share)) + 1
-    return Estimate(found, ordered[low - 1] if low >= 1 else None, ordered[high - 1] if high <= count else None)
+    return Estimate(
+        float(np.percentile(ordered, q)),
+        ordered[low - 1] if low >= 1 else None,
+        ordered[high - 1] if high <= count else None,
+    )
 
 
 def quantiles(values: Sequence[float]) -> tuple[dict[str, Mapping[str, float | None] | None], dict[str, str]]:

@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from swarmeval.loadtest.measures import STRETCH
 from swarmeval.loadtest.report_tables import groups
 from swarmeval.loadtest.request_rows import Row
-from swarmeval.scores.stats import percentile
 
 DOTS = 1500  # of the joint plot of a level
 MOST_FILES = 6  # whose memory is drawn
@@ -59,7 +60,7 @@ def _group(name: str, group: Mapping[str, Any]) -> dict[str, Any]:
 
 def _top(latencies: Sequence[float]) -> float:
     """How high the joint plot goes: dots far beyond the 90th percentile stand on its upper edge."""
-    return min(max(latencies, default=1.0), STRETCH * (percentile(sorted(latencies), 90) or 1.0))
+    return min(max(latencies), STRETCH * (float(np.percentile(latencies, 90)) or 1.0)) if latencies else 1.0
 
 
 def _line(group: Mapping[str, Any]) -> list[float] | None:

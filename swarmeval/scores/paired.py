@@ -4,7 +4,6 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from swarmeval.scores.intervals import LEVEL, ROUNDS, SEED, Interval, over_tasks
 
@@ -55,9 +54,10 @@ def mcnemar(gained: int, lost: int) -> float:
     """Two-sided exact p: the chance of so uneven a split, or a worse one, of flips that are equally likely both ways
     (McNemar 1947; exact as in Fagerland et al. 2013, BMC Med Res Methodol 13:91, eq. 4).
     """
-    flips, fewer = gained + lost, min(gained, lost)
-    tail = sum(math.comb(flips, i) for i in range(fewer + 1))
-    return min(1.0, float(Fraction(2 * tail, 2**flips)))
+    # The binomial distribution function; scipy.stats has it too, and takes three times as long to import.
+    from scipy.special import bdtr
+
+    return min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
 
 
 def interval_of(changes: Sequence[float]) -> Interval:

@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,20 @@ from swarmeval.scores.paired import interval_of, mcnemar, paired
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@settings(deadline=None)  # the first call imports scipy.special
 @given(st.integers(0, 7), st.integers(0, 7))
 def test_mcnemar_is_the_share_of_all_ways_to_flip_that_are_as_uneven(gained: int, lost: int) -> None:
     ways = list(itertools.product((0, 1), repeat=gained + lost))
     uneven = sum(abs(2 * sum(way) - gained - lost) >= abs(gained - lost) for way in ways)
     assert math.isclose(mcnemar(gained, lost), uneven / len(ways), abs_tol=1e-12)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 500), st.integers(0, 500))
+def test_mcnemar_is_twice_the_binomial_tail_of_the_fewer_flips(gained: int, lost: int) -> None:
+    flips, fewer = gained + lost, min(gained, lost)
+    tail = Fraction(sum(math.comb(flips, i) for i in range(fewer + 1)), 2**flips)
+    assert math.isclose(mcnemar(gained, lost), min(1.0, float(2 * tail)), rel_tol=1e-9)
 
 
 @settings(max_examples=10, deadline=None)

@@ -42,7 +42,7 @@ HOMES: dict[str, Set[str]] = {
     "pynvml": {"gpu_monitor"},
     "psutil": {"swarmeval.monitor.host", "swarmeval.doctor"},
     "jinja2": {"swarmeval.report.pages", "swarmeval.engine.tokens"},  # pages; the errors of a chat template
-    "scipy": {"swarmeval.loadtest"},
+    "scipy": {"swarmeval.loadtest", "swarmeval.scores"},
     "statsmodels": {"swarmeval.loadtest"},
 }
 # Started by the coordinator as processes of their own, never imported by it.

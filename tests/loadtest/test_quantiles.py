@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmeval.loadtest.quantiles import QUANTILES, quantile, quantiles
+from swarmeval.scores.stats import percentile
 
 
 @settings(deadline=None)  # the first import of scipy.stats takes a second
@@ -19,6 +20,14 @@ def test_the_bounds_lie_around_the_value_and_among_the_values(values: list[float
     found = quantile(ordered, q)
     assert found.low is None or (found.low in values and found.low <= found.value)
     assert found.high is None or (found.high in values and found.value <= found.high)
+
+
+@settings(deadline=None)
+@given(st.integers(1000, 1100), st.integers(0, 99), st.sampled_from(QUANTILES))
+def test_a_run_and_a_load_run_have_the_same_percentiles(count: int, seed: int, q: float) -> None:
+    chance = random.Random(seed)
+    ordered = sorted(chance.choice([0.0, 1.0, chance.expovariate(1.0)]) for _ in range(count))
+    assert quantile(ordered, q).value == pytest.approx(percentile(ordered, q), rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.slow

@@ -105,6 +105,25 @@ def test_correlations_are_those_of_the_standard_library(points: list[tuple[int, 
         assert math.isclose(found, statistics.correlation(xs, ys), abs_tol=1e-9)
 
 
+@given(st.floats(0.01, 1000), st.lists(st.floats(0, 1000), min_size=3, max_size=9))
+def test_values_that_differ_by_rounding_alone_have_no_line(value: float, others: list[float]) -> None:
+    alike = [value, math.nextafter(value, 0), *[value] * (len(others) - 2)]
+    for xs, ys in ((alike, others), (others, alike)):
+        assert correlation(xs, ys) is None
+        assert line(xs, ys) is None
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_a_line_does_not_depend_on_the_unit(scale: float) -> None:
+    xs, ys = [1.0, 2.0, 4.0], [1.0, 3.0, 2.0]
+    straight, scaled = line(xs, ys), line([scale * x for x in xs], ys)
+    assert straight is not None
+    assert scaled is not None
+    assert scaled.slope * scale == pytest.approx(straight.slope, rel=1e-9)
+    assert scaled.intercept == pytest.approx(straight.intercept, rel=1e-9)
+    assert scaled.r_squared == pytest.approx(straight.r_squared, rel=1e-9)
+
+
 def test_a_matrix_of_correlations_is_symmetric_with_ones() -> None:
     found = correlations({"a": [1.0, 2.0, 4.0], "b": [3.0, 1.0, 0.0], "same": [5.0, 5.0, 5.0]})
     assert found["a"]["a"] == pytest.approx(1.0)
