@@ -77,7 +77,7 @@ def test_a_refused_job_is_tried_three_times_in_all(tmp_path: Path) -> None:
     assert unlucky == Failure("1/T/0/0/0", "not now", 3, "cpu:0", unlucky.finished_at, unlucky.elapsed_s)
 
 
-def test_a_device_that_dies_three_times_loading_is_retired_and_its_jobs_done_elsewhere(tmp_path: Path) -> None:
+def test_a_device_that_dies_loading_three_times_retires_and_loses_no_job(tmp_path: Path) -> None:
     bench = Bench(tmp_path, distribution="round_robin")
     bad, good = EchoWorker("cpu:0", bad_loads=99), EchoWorker("cpu:1")
     assert bench.run(EchoFleet([bad, good]))
@@ -104,7 +104,7 @@ def test_a_device_that_says_it_is_unfit_is_not_tried_again(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("drain_after", [1, 3, 7])
-def test_draining_keeps_what_was_begun_and_resuming_generates_only_the_rest(tmp_path: Path, drain_after: int) -> None:
+def test_draining_keeps_what_began_and_resuming_generates_only_the_rest(tmp_path: Path, drain_after: int) -> None:
     bench = Bench(tmp_path, agents=4, tasks=5, max_in_flight=1)
     first = EchoWorker("cpu:0")
     assert not bench.run(EchoFleet([first]), drain_after)
@@ -116,7 +116,7 @@ def test_draining_keeps_what_was_begun_and_resuming_generates_only_the_rest(tmp_
     assert bench.judged == Counter(bench.planned())
 
 
-def test_completions_an_earlier_session_left_unjudged_are_judged_without_a_fleet(tmp_path: Path) -> None:
+def test_completions_left_unjudged_by_a_session_are_judged_without_a_fleet(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     with Journal(tmp_path) as journal:
         for job_id in sorted(bench.planned()):
@@ -143,7 +143,7 @@ def test_what_is_not_done_in_a_hurry_gets_all_its_time_at_the_end(tmp_path: Path
     assert bench.most_at_once == min(workers, len(os.sched_getaffinity(0)))
 
 
-def test_a_sandbox_that_breaks_at_the_end_stops_the_run_and_the_next_session_judges_the_rest(tmp_path: Path) -> None:
+def test_a_sandbox_that_breaks_last_stops_the_run_and_the_next_judges_on(tmp_path: Path) -> None:
     class Broken(Bench):
         async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
             if not hurried:

@@ -162,7 +162,7 @@ def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_datasets_file_comes_with_its_commit_and_from_the_cache_the_next_time(tmp_path: Path) -> None:
+def test_a_datasets_file_comes_with_its_commit_and_next_from_the_cache(tmp_path: Path) -> None:
     with hub() as endpoint:
         assert said_by(FETCH, "owner/open", endpoint, tmp_path) == [f"{SHA} 1 rows.jsonl"]
     offline = said_by(FETCH, "owner/open", "http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")

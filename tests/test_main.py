@@ -213,7 +213,7 @@ def untimed(folder: Path) -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_random_moments_resumes_to_the_files_of_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_run_killed_at_random_moments_resumes_to_the_undisturbed_files(tmp_path: Path) -> None:
     words = [*SMOKE, "--num_agents", "6", "--num_tasks", "60", "--set", "cpu_workers=2", "eval_workers=1"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert swarmeval(*words, "--output_dir", str(whole))[0] == 0

@@ -65,7 +65,7 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_pickle_is_not_read_even_where_it_is_all_there_is_nor_beside_safetensors(folder: str, tmp_path: Path) -> None:
+def test_a_pickle_is_not_read_even_alone_nor_beside_safetensors(folder: str, tmp_path: Path) -> None:
     bait, safe = tmp_path / "read", Path(folder) / "model.safetensors"
     for file in Path(folder).iterdir():
         if file.name != "model.safetensors":
@@ -160,7 +160,7 @@ def test_decoding_the_weights_once_changes_no_value(folder: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_layers_laid_out_for_the_cpu_change_no_logits_and_take_the_same_memory(dtype: torch.dtype) -> None:
+def test_layers_packed_for_the_cpu_keep_the_logits_and_the_memory(dtype: torch.dtype) -> None:
     if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("this processor has no bf16 that oneDNN would use")
     model = tiny_model.model(attention_bias=True, tie_word_embeddings=True).to(dtype)

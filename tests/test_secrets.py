@@ -140,7 +140,7 @@ def test_a_word_without_its_equals_sign_keeps_the_key(told: None) -> None:
 
 
 @pytest.mark.slow
-def test_a_traceback_of_ours_and_the_words_of_libraries_are_scrubbed_on_the_screen() -> None:
+def test_our_tracebacks_and_library_output_are_scrubbed_on_the_screen() -> None:
     program = (
         "import logging, os, sys, warnings; from swarmeval import secrets; secrets.guard()\n"
         "print(os.environ['HF_TOKEN'], file=sys.stderr); warnings.warn(os.environ['OPENAI_API_KEY'])\n"

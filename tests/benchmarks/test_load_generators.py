@@ -26,7 +26,7 @@ def test_medians_are_of_all_rounds_and_ratios_theirs_to_ours() -> None:
     assert found["tpot_s"]["left"] == 1.0
 
 
-def test_it_is_said_where_two_generators_asked_or_were_answered_differently() -> None:
+def test_requests_or_answers_that_differ_between_generators_are_named() -> None:
     same = {"ours": 2, "theirs": 2, "places_that_differ": 0, "prompts_of_one_alone": 0, "answers_that_differ": 0}
     assert agreement(turn(1.0, 2.0), turn(3.0, 4.0)) == same
     assert agreement(turn(1.0, 2.0), turn(3.0, 4.0, text="y")) == same | {"answers_that_differ": 2}

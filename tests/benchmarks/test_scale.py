@@ -25,7 +25,7 @@ class Told:
         return Verdict(completion.job_id, Outcome.RAISED, completion.reply)
 
 
-def test_a_text_gets_the_verdict_it_got_before_and_one_in_so_many_is_judged_again(tmp_path: Path) -> None:
+def test_a_text_gets_its_earlier_verdict_and_a_sample_is_judged_again(tmp_path: Path) -> None:
     told = Told()
     sampled = SampledJudge(told.judge, 4, tmp_path)
     texts = ["a", "b", "a", "a", "b", "b", "a", "a"]

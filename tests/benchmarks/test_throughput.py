@@ -88,7 +88,7 @@ def test_the_token_that_ends_a_text_and_what_follows_are_not_counted(reply: list
     assert count == len(reply) or reply[count] in ends
 
 
-def test_each_prompt_reaches_vllm_with_its_own_seed_and_what_is_printed_there_disturbs_nothing(fake_vllm: Path) -> None:
+def test_each_prompt_reaches_vllm_with_its_seed_and_prints_disturb_nothing(fake_vllm: Path) -> None:
     question = {"prompts": [[5, 6], [5, 6, 7]], "seeds": [11, 2**64 - 1], "sampling": {"max_tokens": 4}}
     with VllmChild(fake_vllm, "folder", 64, 1) as child:
         assert child.version == "0.0.fake"

@@ -43,7 +43,7 @@ def dashboard_of(terminal: Terminal) -> psutil.Process:
 
 
 @pytest.mark.slow
-def test_the_run_has_the_dashboard_for_its_face_and_prints_its_summary_when_it_ends(tmp_path: Path) -> None:
+def test_a_run_shows_the_dashboard_and_prints_its_summary_at_its_end(tmp_path: Path) -> None:
     with run_in(tmp_path) as terminal:
         terminal.read_until(ENTERED)
         terminal.read_until("320 jobs (")

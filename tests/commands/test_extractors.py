@@ -82,7 +82,7 @@ def with_package(folder: Path, sanitize: str, program: str) -> str:
 
 
 @pytest.mark.slow
-def test_evalplus_is_given_the_whole_reply_and_the_entry_point_and_judged_without_the_prompt(tmp_path: Path) -> None:
+def test_evalplus_gets_reply_and_entry_point_and_is_judged_without_prompt(tmp_path: Path) -> None:
     sanitize = (
         "def sanitize(code, entrypoint=None): return f'{entrypoint} = lambda x: ({code!r}, x, sorted(globals()))'"
     )
@@ -95,7 +95,7 @@ def test_evalplus_is_given_the_whole_reply_and_the_entry_point_and_judged_withou
 
 
 @pytest.mark.slow
-def test_what_evalplus_would_stop_at_makes_no_program_and_all_takes_it_where_it_is(tmp_path: Path) -> None:
+def test_what_stops_evalplus_makes_no_program_and_all_includes_evalplus(tmp_path: Path) -> None:
     sanitize = "def sanitize(code, entrypoint=None): raise ValueError('null bytes')"
     program = "print(list(harness_rules.rules('all'))[-1], [harness_rules.rules('all')['evalplus']('', TASK)])"
     assert with_package(tmp_path, sanitize, program) == "evalplus ['']\n"

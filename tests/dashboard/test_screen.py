@@ -172,7 +172,7 @@ def test_an_answer_that_repairs_another_is_shown_with_what_it_was_told(tmp_path:
     on_screen(tmp_path, act)
 
 
-def test_a_hostile_reply_stays_text_and_a_prompt_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_a_hostile_reply_stays_text_and_an_impossible_prompt_is_reported(tmp_path: Path) -> None:
     write_run(tmp_path)
     (tmp_path / NAME).unlink()
     write_journal(
@@ -214,7 +214,7 @@ def test_q_and_ctrl_c_leave(tmp_path: Path, key: str) -> None:
     assert on_screen(tmp_path, act).return_code == 0
 
 
-def test_a_grid_too_large_for_the_screen_is_shown_in_blocks_and_zoomed_into(tmp_path: Path) -> None:
+def test_a_grid_larger_than_the_screen_is_shown_in_blocks_and_zoomed_into(tmp_path: Path) -> None:
     write_run(tmp_path)
     write_manifest(tmp_path, agents=50, tasks=164)
 
@@ -235,7 +235,7 @@ def test_a_grid_too_large_for_the_screen_is_shown_in_blocks_and_zoomed_into(tmp_
     on_screen(tmp_path, act)
 
 
-def test_tasks_stand_where_the_manifest_has_them_also_before_they_are_begun(tmp_path: Path) -> None:
+def test_tasks_stand_where_the_manifest_has_them_even_before_they_begin(tmp_path: Path) -> None:
     write_run(tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     manifest["task_ids"] = ["HumanEval/7", "HumanEval/1", "HumanEval/3", "HumanEval/0"]

@@ -96,7 +96,7 @@ def test_want_of_memory_while_recording_is_not_taken_for_a_refusal() -> None:
     assert graphs.fault is None
 
 
-def test_out_of_memory_forgets_what_was_recorded_and_the_replies_stay_the_same(
+def test_out_of_memory_forgets_recordings_and_the_replies_stay_the_same(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     wanted, tape = requests(6, WARM), Scarce(2)
@@ -132,7 +132,7 @@ def test_a_shape_is_recorded_once_and_the_one_longest_unused_goes_first() -> Non
 
 
 @torch.inference_mode()
-def test_what_was_recorded_goes_before_the_memory_it_uses_moves_and_when_rows_are_forgotten() -> None:
+def test_recordings_go_before_their_memory_moves_or_rows_are_forgotten() -> None:
     tape = Tape()
     decoder = recorded(tape)
     admit(decoder, [PROMPTS[2]])

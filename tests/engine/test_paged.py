@@ -90,7 +90,7 @@ def test_a_prompt_whose_logits_are_forgotten_gives_them_again() -> None:
 
 
 @torch.inference_mode()
-def test_a_prompt_whose_pages_are_forgotten_is_read_again_though_its_logits_are_known() -> None:
+def test_a_prompt_with_forgotten_pages_is_read_again_despite_known_logits() -> None:
     decoder, other = paged(pages=12), tuple(range(100, 276))
     admit(decoder, [PROMPTS[2]])
     wanted = decoder.decode([5])

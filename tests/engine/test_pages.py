@@ -54,7 +54,7 @@ def test_without_sharing_every_row_has_pages_of_its_own() -> None:
     assert not set(first.prompt) & set(second.prompt)
 
 
-def test_a_prompt_without_readers_is_found_again_until_its_pages_are_needed() -> None:
+def test_a_prompt_without_readers_is_kept_until_its_pages_are_needed() -> None:
     pool = PagePool(4, keep=4)
     pool.release(leased(pool, prompt(1, 2)))
     assert pool.available == 4

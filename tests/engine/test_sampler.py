@@ -113,7 +113,7 @@ def test_draws_follow_the_distribution(window: int) -> None:
     assert float(((counts - expected) ** 2 / expected).sum()) < 40
 
 
-def test_tokens_equal_to_the_last_of_top_k_are_kept_as_transformers_keeps_them() -> None:
+def test_ties_with_the_last_of_top_k_are_kept_as_transformers_keeps_them() -> None:
     scores = torch.tensor([[5.0, 4.0, 4.0, 4.0, 1.0, 0.0]])
     for window in (2, 3, 6):
         assert torch.allclose(sweep(scores, 2, 1.0, window), reference(scores, 2, 1.0)[0], atol=1 / 1024)

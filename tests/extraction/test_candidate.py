@@ -55,7 +55,7 @@ def test_the_last_complete_definition_wins() -> None:
 
 
 @pytest.mark.parametrize("broken", ["    return sum(numbers)\n    this is no Python\n", "    return sum(numbers))\n"])
-def test_a_definition_broken_inside_a_closed_fence_is_not_mended_by_cutting_it(broken: str) -> None:
+def test_a_definition_broken_inside_a_closed_fence_is_not_fixed_by_cutting(broken: str) -> None:
     for text in (
         f"```python\ndef total(numbers):\n{broken}```\n",
         f"```python\ndef total(numbers):\n{broken}\ndef other():\n    return 1\n```",

@@ -199,7 +199,7 @@ def test_a_reply_to_a_self_invoking_task_keeps_both_functions(reply: str) -> Non
     assert program_passes(candidate(reply, "reply", BASE), BASE)
 
 
-def test_a_reply_that_leaves_the_asked_function_out_does_not_pass_by_its_base() -> None:
+def test_a_reply_without_the_requested_function_does_not_pass_by_its_base() -> None:
     assert not program_passes_or_raises(candidate("    return 2 * x\n", "reply", BASE))
 
 

@@ -65,7 +65,7 @@ scripts = st.builds(
 )  # fmt: skip
 @settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(schedule=st.lists(scripts, min_size=1, max_size=3), agents=st.integers(1, 4), size=st.integers(1, 5))
-def test_whatever_befalls_scripted_workers_each_job_is_answered_and_judged_once(
+def test_whatever_happens_to_workers_each_job_is_answered_and_judged_once(
     schedule: list[Script], agents: int, size: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -43,7 +43,7 @@ def installed(tmp_path: Path) -> Checkout:
     return checkout
 
 
-def test_nothing_known_is_0_and_local_builds_are_asked_for_by_their_version(installed: Checkout) -> None:
+def test_nothing_known_is_0_and_local_builds_are_looked_up_by_version(installed: Checkout) -> None:
     run = installed.run("scripts/audit", SAID="No known vulnerabilities found\\n")
     assert (run.returncode, run.stdout.splitlines()[-1]) == (0, "scripts/audit: no known vulnerability in 2 packages")
     assert (installed.root.parent / "asked").read_text() == "torch==2.13.0\nmine==1.0\n"
@@ -71,7 +71,7 @@ def test_a_service_that_cannot_be_asked_is_3_and_never_taken_for_good_news(insta
     )
 
 
-def test_a_tool_that_cannot_be_installed_is_3_and_is_tried_anew_the_next_time(installed: Checkout) -> None:
+def test_a_tool_that_cannot_be_installed_is_3_and_is_tried_again_next_time(installed: Checkout) -> None:
     run = installed.run("scripts/audit", NO_NETWORK="1")
     assert run.returncode == 3
     assert run.stderr.startswith("scripts/audit: pip-audit cannot be installed: ERROR: no such host")

@@ -126,7 +126,7 @@ def test_a_file_that_is_no_script_is_refused(tmp_path: Path, text: str, reason: 
     assert str(caught.value) == f"{path}: is no script for engine: scripted ({reason})"
 
 
-def test_a_script_is_nothing_for_another_engine_and_one_that_is_missing_is_refused(tmp_path: Path) -> None:
+def test_a_script_is_refused_for_another_engine_and_so_is_a_missing_one(tmp_path: Path) -> None:
     path = tmp_path / "script.json"
     with pytest.raises(ConfigError) as caught:
         fleet_choice.choose(RunConfig(engine="scripted", model_id=str(path)))

@@ -64,7 +64,7 @@ def test_it_is_a_script_that_bash_can_read() -> None:
     assert (read.returncode, read.stderr, os.access(SCRIPT, os.X_OK)) == (0, "", True)
 
 
-def test_its_orders_to_slurm_stand_before_its_first_command_and_ask_for_a_signal_in_time() -> None:
+def test_its_directives_precede_its_commands_and_request_a_signal_in_time() -> None:
     lines = SCRIPT.read_text(encoding="utf-8").splitlines()
     first = next(number for number, line in enumerate(lines) if line and not line.startswith("#"))
     orders = {line.split()[1].split("=")[0]: line for line in lines[:first] if line.startswith("#SBATCH ")}
@@ -75,7 +75,7 @@ def test_its_orders_to_slurm_stand_before_its_first_command_and_ask_for_a_signal
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", [0, 1, 2, 130])
-def test_the_exit_code_of_the_run_is_that_of_the_job_which_is_not_queued_again(cluster: Cluster, code: int) -> None:
+def test_the_job_has_the_exit_code_of_the_run_and_is_not_queued_again(cluster: Cluster, code: int) -> None:
     cluster.python(f'echo "$@"; exit {code}')
     with cluster.start("--num_tasks", "3") as job:
         out, _ = job.communicate(timeout=30)
@@ -89,7 +89,7 @@ HEEDLESS = "trap 'n=$((n+1)); [ $n -lt 2 ] || exit 130' INT; n=0; echo begun; wh
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("state", "requeued"), [("RUNNING", ["requeue 17"]), ("CANCELLED", []), ("PREEMPTED", [])])
-def test_a_run_that_takes_too_long_to_drain_is_stopped_and_only_a_running_job_is_queued_again(
+def test_a_slow_drain_is_stopped_and_only_a_running_job_is_queued_again(
     cluster: Cluster, state: str, requeued: list[str]
 ) -> None:
     cluster.python(HEEDLESS)

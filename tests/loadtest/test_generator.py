@@ -65,7 +65,7 @@ def test_an_open_loop_charges_a_slow_server_for_those_who_wait() -> None:
     assert all(one.sent_s - one.intended_s < 0.1 for one in found)
 
 
-def test_a_limit_on_those_in_the_air_delays_them_but_not_the_time_they_are_charged_for() -> None:
+def test_a_limit_in_flight_delays_requests_but_not_their_charged_time() -> None:
     found, server = run(Level(Open(500.0, most=1), count=10), seconds=0.02)
     assert server.most == 1
     last = max(found, key=lambda one: one.number)

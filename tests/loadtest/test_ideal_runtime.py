@@ -38,7 +38,7 @@ def test_without_streams_the_whole_time_tells_the_same() -> None:
     assert told(found) == pytest.approx([FIXED_S, INPUT_S, OUTPUT_S])
 
 
-def test_contention_of_other_levels_is_no_part_of_the_costs_and_comes_out_as_their_factor() -> None:
+def test_contention_of_other_levels_is_not_in_the_costs_but_their_factor() -> None:
     alone, crowded = closed_loop(60, noise=0.02), closed_loop(160, clients=8, slowdown=3.0, noise=0.02)
     found = ideal_runtime.costs([crowded, alone])
     assert found.others < 0.01

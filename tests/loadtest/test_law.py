@@ -92,7 +92,7 @@ def test_one_package_has_nobody_to_differ_from() -> None:
     assert level["undefined"]["lines_differ"] == "lines of packages are compared where two have one; here 1 of 1 have"
 
 
-def test_energy_is_shared_by_the_answers_and_undefined_where_nothing_measured_it() -> None:
+def test_energy_is_shared_by_the_answers_and_undefined_where_unmeasured() -> None:
     rows, levels = closed_loop(20), (LevelFacts("1 at once", joules=50.0),)
     assert of(rows, levels=levels, energy_source="RAPL")["levels"][0]["joules_per_request"] == 2.5
     assert of(rows, levels=levels)["levels"][0]["joules_per_request"] is None

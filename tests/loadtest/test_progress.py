@@ -26,7 +26,7 @@ class Gone(io.StringIO):
         raise BrokenPipeError
 
 
-def test_elsewhere_a_line_begins_a_phase_one_comes_every_thirty_seconds_and_one_ends_it() -> None:
+def test_elsewhere_lines_begin_and_end_a_phase_and_come_every_30_seconds() -> None:
     stream, clock = io.StringIO(), Clock()
     with closing(LoadProgress(stream, clock)) as progress:
         progress.say("loading the model")

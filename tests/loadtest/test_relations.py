@@ -18,7 +18,7 @@ def points(slope: float, seed: int, count: int = 40, intercept: float = 0.3, noi
 
 
 @pytest.mark.slow
-def test_a_line_is_found_and_its_interval_covers_the_slope_as_often_as_it_says() -> None:
+def test_a_line_is_found_and_its_interval_covers_the_slope_as_promised() -> None:
     found = [line(points(0.02, seed)) for seed in range(200)]
     covered = sum(one["low"] <= 0.02 <= one["high"] for one in found)
     assert abs(covered - 190) <= 3 * math.sqrt(200 * 0.95 * 0.05)
@@ -28,7 +28,7 @@ def test_a_line_is_found_and_its_interval_covers_the_slope_as_often_as_it_says()
 
 
 @pytest.mark.slow
-def test_one_law_for_all_packages_is_called_different_as_often_as_chance_would() -> None:
+def test_one_law_for_all_packages_is_called_different_only_by_chance() -> None:
     ps = [differ({name: points(0.02, 3 * seed + k) for k, name in enumerate("abc")}) for seed in range(200)]
     for key in ("lines", "slopes"):
         assert sum(one[key]["p"] < 0.05 for one in ps) <= 10 + 3 * math.sqrt(200 * 0.05 * 0.95)
@@ -102,7 +102,7 @@ def test_ranks_do_not_mind_what_bends_the_values(whole: list[int], seed: int) ->
     assert matrices({"a": values, "b": [value**3 for value in values]})["spearman"]["a"]["b"] == pytest.approx(1)
 
 
-def test_a_constant_column_correlates_with_nothing_and_few_requests_with_none() -> None:
+def test_constant_columns_and_too_few_requests_have_no_correlation() -> None:
     found = matrices({"latency": [float(k) for k in range(9)], "input tokens": [7.0] * 9})
     assert (
         found["pearson"]["input tokens"] == found["spearman"]["input tokens"] == {"latency": None, "input tokens": None}

@@ -112,7 +112,7 @@ def test_a_folder_that_holds_a_run_too_gets_both_pages(tmp_path: Path) -> None:
     assert [line.split()[0] for line in said.splitlines()] == [str(tmp_path / NAME), str(tmp_path / "report.html")]
 
 
-def test_neither_the_load_nor_the_report_of_another_run_brings_the_statistics_along() -> None:
+def test_neither_the_load_nor_another_runs_report_imports_statistics() -> None:
     program = (
         "import sys, swarmeval.commands.report\n"
         "import swarmeval.loadtest.generator, swarmeval.loadtest.request_rows, swarmeval.loadtest.facts\n"

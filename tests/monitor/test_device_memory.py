@@ -21,14 +21,14 @@ def test_a_gpu_has_its_moments_and_the_most_ever_seen() -> None:
     assert memory.held == {"cuda:1": Held("gpu", 300.0, 6000.0, 7000.0, 7500.0)}
 
 
-def test_a_sharded_model_holds_what_all_its_gpus_hold_together_or_nobody_knows() -> None:
+def test_a_sharded_model_holds_the_sum_of_its_gpus_or_it_is_unknown() -> None:
     memory = DeviceMemory([Place("cuda:all", ("GPU-0", "GPU-1"))], dict)
     assert memory.snapshot(AFTER_LOAD, [gpu(0, 100.0), gpu(1, 200.0)]) == {"cuda:all": 300.0}
     assert memory.snapshot(AFTER_INFERENCE, [gpu(0, 100.0)]) == {}
     assert memory.held["cuda:all"] == Held("gpu", None, 300.0, None, 300.0)
 
 
-def test_a_cpu_device_holds_what_its_process_holds_and_the_kernel_knows_the_most() -> None:
+def test_a_cpu_device_holds_its_process_memory_and_the_kernel_has_the_peak() -> None:
     memory = DeviceMemory([Place("cpu:0"), Place("cpu:1")], lambda: {"cpu:0": os.getpid()})
     memory.told("cpu:0", BEFORE_LOAD, 5.0)
     assert memory.snapshot(AFTER_LOAD, ()).keys() == {"cpu:0"}

@@ -21,7 +21,7 @@ def test_calls_are_made_in_order_and_all_of_them_before_it_is_closed() -> None:
     assert seen == list(range(100))
 
 
-def test_an_error_is_raised_where_the_call_is_waited_for_and_the_next_is_made() -> None:
+def test_an_error_is_raised_where_the_call_is_awaited_and_the_next_is_made() -> None:
     def fail() -> None:
         raise ValueError("no such device")
 

@@ -123,7 +123,7 @@ def test_what_a_crash_left_in_the_traces_is_no_energy(tmp_path: Path) -> None:
     assert energy_wh(tmp_path, {}) == 600 / 3600
 
 
-def test_the_idle_machine_is_watched_for_so_long_and_not_at_all_where_nothing_tells(tmp_path: Path) -> None:
+def test_the_idle_machine_is_watched_so_long_and_never_without_a_meter(tmp_path: Path) -> None:
     assert idle_watts(3600, lambda: [gpu()], Rapl(tmp_path)) == {}
     assert idle_watts(0, lambda: [gpu("a", 1.0)], Rapl(tmp_path)) == {}
     found = idle_watts(0.05, lambda: [gpu("a", None, 60.0), gpu("b", None, 40.0)], Rapl(tmp_path))
@@ -131,7 +131,7 @@ def test_the_idle_machine_is_watched_for_so_long_and_not_at_all_where_nothing_te
     assert math.isclose(found["nvml"], 100.0)
 
 
-def test_energy_is_told_per_token_evaluation_and_solved_task_above_the_idle_machine() -> None:
+def test_energy_above_idle_is_per_token_evaluation_and_solved_task() -> None:
     counts = [(2, 1), (2, 0), (4, 4), (0, 0)]
     assert energy({"nvml": 900.0, "rapl": 300.0}, {"nvml": 50.0, "rapl": 10.0}, 10.0, 1200, 8, counts) == {
         "joules": 1200.0,
@@ -210,7 +210,7 @@ def test_a_run_on_gpus_says_what_it_drew_and_what_its_devices_held(tmp_path: Pat
     assert (events[0]["text"], events[-1]["text"]) == ("before loading 20,000 MiB", "after inference 20,000 MiB")
 
 
-def test_what_a_part_of_a_run_took_is_what_lies_between_two_readings_above_idle() -> None:
+def test_part_of_a_run_took_what_lies_between_two_readings_above_idle() -> None:
     before, after = ({"rapl": 100.0, "nvml": 50.0}, 10.0), ({"rapl": 300.0, "nvml": 250.0}, 20.0)
     assert between(before, after, {"rapl": 5.0, "nvml": 10.0}) == (200 - 50) + (200 - 100)
     assert between(before, after, {"rapl": 5.0}) is None  # what the idle machine draws is not known of both
@@ -220,7 +220,7 @@ def test_what_a_part_of_a_run_took_is_what_lies_between_two_readings_above_idle(
 
 @pytest.mark.slow
 @pytest.mark.fault("GPU driver hangs", "while a run is watched", "the run ends all the same, and warnings say so")
-def test_a_driver_that_hangs_from_the_first_job_on_costs_a_run_nothing_but_figures(tmp_path: Path) -> None:
+def test_a_driver_that_hangs_from_the_first_job_costs_a_run_only_figures(tmp_path: Path) -> None:
     folder, hangs = tmp_path / "run", tmp_path / "hangs"
     patience = "import swarmeval.monitor.driver_thread\nswarmeval.monitor.driver_thread.PATIENCE_S = 0.3\n"
     code = RUN.replace("        swarm = ", f"        Path({str(hangs)!r}).touch()\n        swarm = ")

@@ -40,7 +40,7 @@ def test_restarts_retirement_and_memory_are_told_once_each(tmp_path: Path) -> No
     ]
 
 
-def test_a_run_that_is_drained_is_paused_once_and_one_that_was_stopped_says_why(tmp_path: Path) -> None:
+def test_a_drained_run_is_paused_once_and_a_stopped_one_says_why(tmp_path: Path) -> None:
     drained, stopped = Events(tmp_path, lambda: 0.0), Events(tmp_path, lambda: 0.0)
     for phase in ("generating", "draining", "draining", "interrupted"):
         drained.follow(status(phase=phase))

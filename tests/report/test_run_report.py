@@ -55,7 +55,7 @@ def words(page: str) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", body).split())
 
 
-def test_the_top_says_the_score_its_interval_what_ran_and_whether_that_is_all(tmp_path: Path) -> None:
+def test_the_top_shows_score_interval_what_ran_and_whether_that_is_all(tmp_path: Path) -> None:
     said = words(render(left(tmp_path, answers(("a", "b", "c", "d"), passes=3))))
     assert "somebody/model on humaneval 1 of 164 task, 4 agents, 4 answers 75.0 %" in said
     assert "pass@1 : the chance that one answer to a task passes the task's tests." in said
@@ -163,7 +163,7 @@ def test_a_published_score_stands_beside_a_whole_run(tmp_path: Path) -> None:
     assert "do_sample: True here, False there" in said
 
 
-def test_repairs_profiles_and_the_table_of_one_by_one_are_there_where_the_run_has_them(tmp_path: Path) -> None:
+def test_repairs_profiles_and_the_one_by_one_table_show_where_they_exist(tmp_path: Path) -> None:
     agents = ({"name": "careful"}, {"name": "bold"})
     config, plan = plan_of(1, 0, agents=agents, max_repairs=1)
     leave(tmp_path, config, plan, answers(("a", "b"), passes=1))
@@ -276,7 +276,7 @@ def test_a_run_ends_with_its_report_and_report_makes_it_again(tmp_path: Path) ->
     assert (code, out) == (0, f"{page}  ({page.stat().st_size / 1e6:.2f} MB)\n")
 
 
-def test_a_fault_of_ours_in_a_page_is_named_and_its_traceback_kept_for_the_log(
+def test_a_fault_of_ours_in_a_page_is_named_and_its_traceback_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def write() -> Path:

@@ -62,7 +62,7 @@ def test_each_answer_that_fails_is_repaired_once_and_in_turn(
 
 
 @pytest.mark.parametrize("drain_after", [1, 4, 9])
-def test_repairs_that_an_interruption_left_out_are_made_by_the_next_session(tmp_path: Path, drain_after: int) -> None:
+def test_repairs_left_out_by_an_interruption_are_made_by_the_next_session(tmp_path: Path, drain_after: int) -> None:
     bench = Bench(tmp_path, agents=2, tasks=3, max_repairs=2, max_in_flight=1)
     bench.rights = frozenset({"0/T/1/0/0", "1/T/2/0/1"})
     assert not bench.run(EchoFleet([EchoWorker("cpu:0")]), drain_after)
@@ -93,7 +93,7 @@ def test_a_repair_that_is_called_for_starts_from_the_answer_that_failed(tmp_path
     assert {k: attempt.completion.reply for k, attempt in due.items()} == {3: "echo 0/T/1/0/0"}
 
 
-def test_round_0_keeps_the_score_and_every_round_says_what_it_adds_and_costs(tmp_path: Path) -> None:
+def test_round_0_keeps_the_score_and_rounds_say_what_they_add_and_cost(tmp_path: Path) -> None:
     bench = Bench(tmp_path, agents=2, tasks=2, max_repairs=2)
     bench.rights = frozenset({"0/T/0/0/0", "1/T/0/0/1", "0/T/1/0/2"})
     assert bench.run(EchoFleet([EchoWorker("cpu:0")]))

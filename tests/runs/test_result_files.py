@@ -49,7 +49,7 @@ STORY = [
 ]
 
 
-def test_the_score_counts_verdicts_leaves_failures_out_and_says_what_is_undefined(tmp_path: Path) -> None:
+def test_the_score_counts_verdicts_not_failures_and_says_what_is_undefined(tmp_path: Path) -> None:
     score = written(tmp_path, STORY)
     assert score == json.loads((tmp_path / "score.json").read_text())
     assert score["pass@1"] == 0.5  # task 0: 2 of 2, task 1: 0 of 1

@@ -96,7 +96,7 @@ KEEPS = (
 
 
 @pytest.mark.slow
-def test_the_run_beside_the_tests_leaves_nothing_to_the_run_apart_from_them() -> None:
+def test_the_run_beside_the_tests_leaves_nothing_for_the_separate_run() -> None:
     tests = "def check(candidate):\n    assert candidate([2, 1]) == [1, 2]\ncheck(f)"
     (found,) = run_all(Program(KEEPS, tests, "f"))
     assert found.outcome is Outcome.TAMPERED

@@ -177,7 +177,7 @@ def test_a_program_whose_warm_parent_is_killed_runs_again() -> None:
 
 
 @pytest.mark.slow
-def test_a_program_that_kills_its_judge_is_to_blame_where_no_layer_holds_it() -> None:
+def test_a_program_that_kills_its_judge_without_layers_is_to_blame() -> None:
     kill = "import os\nos.kill(os.getppid(), 9)"
     found = run_all(kill, "pass", mode="none")
     assert found[0] == Execution(Outcome.TAMPERED, "its judge ended under it 3 times: exit code 1, its jail is gone")
@@ -209,7 +209,7 @@ def test_what_a_program_replaces_changes_no_outcome(program: str, outcome: Outco
 @pytest.mark.fault(
     "judge stopped (SIGSTOP)", "by the program it runs, where no layer holds that", "replaced; the program is TAMPERED"
 )
-def test_a_program_that_stops_its_judge_where_no_layer_holds_it_holds_nobody_up() -> None:
+def test_a_program_that_stops_its_judge_without_layers_delays_nothing() -> None:
     async def session() -> None:
         async with Sandbox(1, 0.5, MEMORY_MB, mode="none", spare_s=0.5) as sandbox:
             found = await sandbox.run(Program("import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)"))
@@ -306,7 +306,7 @@ def test_what_is_in_force_is_said_in_one_line() -> None:
     assert line.endswith("empty environment, no_new_privs, nice 19")
 
 
-def test_folders_of_killed_runs_are_removed_unless_their_process_may_live_elsewhere(
+def test_folders_of_killed_runs_go_unless_their_process_may_live_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -30,7 +30,7 @@ def test_every_undone_job_is_handed_out_exactly_once(total, size, devices, steal
     assert sorted(handed) == [k for k in range(total) if k not in done]
 
 
-def test_a_device_that_joins_gets_what_may_be_taken_from_others_and_nothing_twice() -> None:
+def test_a_joining_device_gets_what_others_may_give_and_nothing_twice() -> None:
     queues = DeviceQueues(40, 10, 2, True, nothing_done)  # device 0: 0 2, device 1: 1 3
     queues.add_device()
     assert queues.take(2, dry=False) is None

@@ -14,7 +14,7 @@ def test_a_task_is_solved_when_half_of_its_answers_pass() -> None:
     assert solved([(4, 2), (4, 1), (0, 0), (1, 1)]) == 2
 
 
-def test_a_cost_is_all_of_it_by_the_number_of_units_and_nothing_where_there_are_none() -> None:
+def test_a_unit_cost_is_the_total_by_units_and_nothing_without_units() -> None:
     assert cost(SCORE, 2000.0, 4) == Cost(25.0, 1250.0, 500.0)
     assert cost(SCORE, None, 0) == Cost(None, None, None)
 

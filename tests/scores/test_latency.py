@@ -44,7 +44,7 @@ def exponentials(seed: int, count: int = 200) -> list[float]:
 
 
 @given(st.lists(st.floats(0.001, 1000), min_size=2, max_size=80))
-def test_the_distance_is_the_largest_gap_between_both_distribution_functions(values: list[float]) -> None:
+def test_the_distance_is_the_largest_gap_between_distribution_functions(values: list[float]) -> None:
     found = exponential(values)
     mean = statistics.fmean(values)
     gaps = []
@@ -61,7 +61,7 @@ def test_exponential_values_are_refused_as_often_as_chance_would() -> None:
     assert abs(refused - 30) < 3 * math.sqrt(600 * 0.05 * 0.95)
 
 
-def test_the_mean_is_found_and_a_normal_distribution_is_told_from_an_exponential_one() -> None:
+def test_the_mean_is_found_and_normal_is_told_from_exponential() -> None:
     assert abs(exponential(exponentials(1, 5000)).mean - 2) < 0.1
     chance = random.Random(2)
     found = exponential([chance.gauss(10, 1) for _ in range(200)])

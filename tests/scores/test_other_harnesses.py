@@ -46,7 +46,7 @@ def test_a_report_sets_the_rules_beside_ours(tmp_path: Path) -> None:
     assert "<i>" not in page
 
 
-def test_a_file_that_does_not_say_how_many_replies_there_were_is_shown_without(tmp_path: Path) -> None:
+def test_a_file_without_a_count_of_replies_is_shown_without_one(tmp_path: Path) -> None:
     folder = left(tmp_path, answers())
     rules = {"ours": {"pass@1": 0.5, "passed": REPLIES[:2]}, "bigcode": {"pass@1": 0.0, "passed": []}}
     (folder / NAME).write_text(json.dumps(rules))

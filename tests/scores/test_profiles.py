@@ -33,7 +33,7 @@ def test_profiles_are_scored_and_compared_task_by_task() -> None:
     assert found["solved_by_one"] == {"bold": ["b"], "calm": ["c"]}
 
 
-def test_the_summary_has_a_line_a_profile_and_one_of_what_they_find_together() -> None:
+def test_the_summary_has_a_line_per_profile_and_one_for_their_union() -> None:
     profiles = Profiles([Agent(0, 0, "bold"), Agent(1, 0, "calm")])
     for agent in (0, 1):
         for task, passed in enumerate((True, agent == 0, False, False)):
@@ -55,7 +55,7 @@ def test_agents_without_names_are_no_profiles() -> None:
     assert profiles.facts() == {}
 
 
-def test_a_profile_makes_as_many_agents_as_it_says_each_with_a_seed_of_its_own() -> None:
+def test_a_profile_makes_as_many_agents_as_it_says_each_with_its_own_seed() -> None:
     listed = (AgentSettings(name="calm", count=3, seed=7), AgentSettings(name="bold", count=2, samples=4))
     config = RunConfig(agents=listed)
     agents = make_agents(config)

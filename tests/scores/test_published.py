@@ -48,7 +48,7 @@ def test_a_score_of_one_answer_a_task_is_a_whole_number_of_tasks() -> None:
     [LLAMA, "META-LLAMA/llama-3.1-8b-instruct", "Llama-3.1-8B-Instruct", "meta-llama/Meta-Llama-3.1-8B-Instruct",
      "meta-llama-3.1-8b-instruct"],
 )  # fmt: skip
-def test_a_model_is_found_whatever_its_case_without_its_owner_and_under_its_other_names(asked: str) -> None:
+def test_a_model_is_found_in_any_case_without_owner_and_by_other_names(asked: str) -> None:
     found = published(asked, "humaneval")
     assert found == published(LLAMA, "humaneval")
     assert {entry.model for entry in found} == {LLAMA}

@@ -38,7 +38,7 @@ def test_k_above_n_is_refused_and_scored_as_none_with_its_reason() -> None:
     assert reasons["pass@10"] == "pass@10 needs at least 10 samples per task; the fewest here are 2"
 
 
-def test_tasks_without_a_verdict_leave_the_mean_and_none_at_all_is_undefined() -> None:
+def test_tasks_without_a_verdict_leave_the_mean_and_no_task_is_undefined() -> None:
     assert mean_pass_at_k([(2, 1), (0, 0)], 1) == 0.5
     assert scores([(0, 0)]) == (
         {"pass@1": None, "pass@10": None, "pass@100": None},

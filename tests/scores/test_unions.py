@@ -30,7 +30,7 @@ def counted(members: Members) -> list[dict[str, tuple[int, int]]]:
 
 
 @given(MEMBERS)
-def test_the_chance_of_a_task_equals_counting_every_draw_of_an_answer_from_each(members: Members) -> None:
+def test_the_chance_of_a_task_equals_counting_every_draw_from_each_member(members: Members) -> None:
     for task, chance in chances(counted(members)).items():
         draws = list(itertools.product(*(member[task] for member in members)))
         assert math.isclose(chance, sum(map(any, draws)) / len(draws), abs_tol=1e-12)
@@ -46,14 +46,14 @@ def test_the_pooled_score_equals_counting_every_k_of_all_answers(members: Member
 
 
 @given(MEMBERS)
-def test_a_union_is_no_worse_than_any_part_of_it_and_one_member_is_its_own_pass_at_1(members: Members) -> None:
+def test_a_union_is_no_worse_than_its_parts_and_one_member_is_pass_at_1(members: Members) -> None:
     counts = counted(members)
     each = [union(counts[:size], has_interval=False)["pass@1_each"] for size in range(1, len(counts) + 1)]
     assert all(less <= more + 1e-12 for less, more in itertools.pairwise(each))  # type: ignore[operator]
     assert math.isclose(each[0], mean_pass_at_k(counts[0].values(), 1), abs_tol=1e-12)  # type: ignore[arg-type]
 
 
-def test_only_tasks_that_every_member_has_answers_to_count_for_an_answer_of_each() -> None:
+def test_only_tasks_answered_by_every_member_count_for_one_answer_of_each() -> None:
     found = union([{"a": (2, 1), "b": (1, 0)}, {"a": (4, 1), "c": (1, 1)}])
     assert (found["tasks"], found["pass@1_each"]) == (1, 1 - 0.5 * 0.75)
     assert math.isclose(found["pass@1"], (2 / 6 + 0 + 1) / 3)  # type: ignore[arg-type]
@@ -115,7 +115,7 @@ def run_folder(folder: Path) -> Path:
     return folder
 
 
-def test_verdicts_of_a_run_folder_are_read_by_profile_and_failures_are_none(tmp_path: Path) -> None:
+def test_verdicts_of_a_run_folder_are_read_by_profile_without_failures(tmp_path: Path) -> None:
     assert verdicts_by_profile(run_folder(tmp_path / "run")) == {
         "bold": {"a": (2, 1), "b": (2, 1)}, "calm": {"a": (1, 1)}, "odd": {"a": (1, 0)}
     }  # fmt: skip

@@ -64,7 +64,7 @@ def test_a_stream_tells_what_the_whole_answer_says(served: Served) -> None:
     assert usage == whole.usage
 
 
-def test_a_stream_tells_with_each_chunk_what_its_choice_took_so_far_where_that_is_wanted(served: Served) -> None:
+def test_a_stream_reports_usage_so_far_with_each_chunk_on_request(served: Served) -> None:
     options = {"include_usage": True, "continuous_usage_stats": True}
     *chunks, end = ask(served, n=2, seed=5, stream=True, stream_options=options)
     prompt = {chunk.usage.prompt_tokens for chunk in (*chunks, end)}
@@ -180,7 +180,7 @@ def test_more_than_may_wait_is_told_when_to_come_again() -> None:
         assert ask(served, max_tokens=1)
 
 
-def test_a_replica_that_dies_costs_no_answer_that_nobody_has_seen_a_part_of() -> None:
+def test_a_replica_that_dies_costs_no_answer_that_has_not_begun_to_show() -> None:
     with serving(Script(rows=4, steps=60, step_s=0.01), workers=2) as served:
         served.until(lambda: all(seat.info for seat in served.pool.seats))
         stream = ask(served, stream=True)

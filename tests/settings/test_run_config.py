@@ -231,7 +231,7 @@ def test_a_refused_override_is_laid_at_the_command_lines_door(tmp_path: Path) ->
         load(path, {"num_agent": 3})
 
 
-def test_an_override_of_num_agents_replaces_a_list_of_agents_and_the_other_way_round(tmp_path: Path) -> None:
+def test_num_agents_on_the_command_line_replaces_agents_and_vice_versa(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("agents: [{name: a}, {name: b}]\n")
     assert load(path, {"num_agents": 5}).agents is None
@@ -253,7 +253,7 @@ def test_greedy_decoding_with_several_answers_is_warned_of() -> None:
     assert RunConfig(do_sample=False, num_samples=2).warnings() == expected
 
 
-def test_only_keys_that_do_not_change_what_is_measured_may_differ_in_a_resume() -> None:
+def test_a_resume_may_differ_only_in_keys_that_change_no_measurement() -> None:
     assert set(RunConfig.model_fields) >= NOT_MEASURED
     assert RunConfig(eval_workers=2, verbose=True, output_dir="x").measured() == RunConfig().measured()
     assert RunConfig(temperature=0.5).measured() != RunConfig().measured()

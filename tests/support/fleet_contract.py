@@ -57,7 +57,7 @@ class FleetContract:
 
         asyncio.run(go())
 
-    def test_every_request_is_answered_once_also_when_several_batches_are_in_flight(self) -> None:
+    def test_every_request_is_answered_once_with_several_batches_in_flight(self) -> None:
         async def use(worker: Worker) -> None:
             wanted = requests(40)
             groups = await asyncio.gather(*(collect(worker, wanted[k : k + 8]) for k in range(0, 40, 8)))

@@ -177,7 +177,7 @@ def test_a_limit_that_nobody_set_limits_humaneval_only(tmp_path: Path) -> None:
     assert len(chosen(RunConfig()).tasks) == 164
 
 
-def test_mbpp_is_its_test_split_with_a_docstring_as_prompt_and_the_name_its_tests_call(tmp_path: Path) -> None:
+def test_mbpp_is_its_test_split_with_a_docstring_and_the_tested_name(tmp_path: Path) -> None:
     others = [{**MBPP, "task_id": number} for number in (10, 511)]
     (task,) = load("mbpp", written(tmp_path, MBPP, *others)).tasks
     assert (task.task_id, task.entry_point) == ("MBPP/11", "double")
@@ -217,7 +217,7 @@ def test_own_solutions_pass_and_wrong_ones_do_not(tmp_path: Path, name: str, row
 
 
 @pytest.mark.slow
-def test_a_task_whose_tests_need_more_than_plain_data_is_judged_beside_its_tests_only(tmp_path: Path) -> None:
+def test_tests_that_need_more_than_plain_data_pass_only_beside_the_program(tmp_path: Path) -> None:
     (task,) = load("mbpp", written(tmp_path, PAIRED)).tasks
     assert tried(task) == References({}, {}, ("MBPP/12",))
     assert judged(task, task.reference, "completion").outcome is Outcome.TAMPERED

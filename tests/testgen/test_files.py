@@ -36,7 +36,7 @@ def two_modules(tmp_path: Path) -> list[Module]:
     return list(modules([path], Skips()))
 
 
-def test_a_file_is_written_when_its_last_function_is_answered_and_then_forgotten(tmp_path: Path) -> None:
+def test_a_file_is_written_after_its_last_function_and_then_forgotten(tmp_path: Path) -> None:
     one, two = two_modules(tmp_path)
     files = TestFiles(tmp_path / "generated_tests", file_names([one.name, two.name]))
     files.begin(one)

@@ -93,7 +93,7 @@ def loaded(tmp_path: Path, fleet: Fleet, *levels: Level, pause_s: float = 0.0) -
     return told
 
 
-def test_every_request_is_told_once_with_its_function_and_the_file_that_it_went_to(tmp_path: Path) -> None:
+def test_every_request_is_reported_once_with_its_function_and_its_file(tmp_path: Path) -> None:
     told = loaded(tmp_path, EchoFleet([Writer("cpu:0")]), Level(Closed(2), count=3))
     assert [(row.module, row.function, row.kind, row.level) for row in told.rows] == [
         ("made.one", "f", "function", "2 at once"), ("made.one", "g", "function", "2 at once"),
@@ -112,7 +112,7 @@ def test_every_request_is_told_once_with_its_function_and_the_file_that_it_went_
     assert [line.asked for line in told.lines] == [("made.one:f", "made.one:g"), ("made.two:C.h",)]
 
 
-def test_a_level_begins_with_another_module_and_what_was_not_asked_is_no_failure(tmp_path: Path) -> None:
+def test_a_level_begins_with_a_new_module_and_unsent_requests_do_not_fail(tmp_path: Path) -> None:
     told = loaded(tmp_path, EchoFleet([Writer("cpu:0")]), Level(Closed(1), count=1), Level(Closed(3), count=1))
     assert [(line.level, line.module, line.asked, line.failed) for line in told.lines] == [
         ("1 at once", "made.one", ("made.one:f",), {}), ("3 at once", "made.two", ("made.two:C.h",), {}),
@@ -139,7 +139,7 @@ def test_no_two_requests_share_a_seed_and_the_same_ones_have_the_same(tmp_path: 
     assert seeds[0] == seeds[4]
 
 
-def test_a_request_that_is_refused_fails_with_its_reason_and_the_rest_of_its_file_is_written(tmp_path: Path) -> None:
+def test_a_refused_request_fails_with_a_reason_and_its_file_is_written(tmp_path: Path) -> None:
     writer = Writer("cpu:0", refused={"1 at once/0": 1})
     told = loaded(tmp_path, EchoFleet([writer]), Level(Closed(1), count=3))
     assert [(row.function, row.asked.error, row.written_s is None) for row in told.rows] == [
@@ -196,9 +196,7 @@ FAULTS = {
         ("cut", "the connection broke"), ("reset", "the connection broke"),
     ],
 )  # fmt: skip
-def test_a_fault_of_a_server_is_a_failure_with_its_reason_and_is_not_asked_again(
-    tmp_path: Path, kind: str, reason: str
-) -> None:
+def test_a_server_fault_is_a_failure_with_its_reason_and_not_sent_again(tmp_path: Path, kind: str, reason: str) -> None:
     told = Told()
 
     async def go() -> int:

@@ -38,13 +38,13 @@ def test_a_file_that_comes_back_as_it_was_stays_as_it_was() -> None:
     assert (again.source, again.tests) == (BEFORE.source, BEFORE.tests)
 
 
-def test_each_test_stays_with_the_function_of_its_name_and_what_is_not_used_goes() -> None:
+def test_each_test_stays_with_its_function_and_unused_code_goes() -> None:
     found = accepted(BEFORE, fenced("from m import f, g", G, "def two():\n    return 2", F.replace("2", "two()")))
     assert found.source == f"from m import f, g\n\n\n{G}\n\n\ndef two():\n    return 2\n\n\n{F.replace('2', 'two()')}\n"
     assert found.tests == (Kept("test_g", "m:g", True), Kept("test_f", "m:f", True))
 
 
-def test_imports_that_the_reply_leaves_out_are_there_still_and_no_copy_stands_for_them() -> None:
+def test_imports_left_out_by_the_reply_stay_and_no_copy_replaces_them() -> None:
     found = accepted(BEFORE, fenced("def f(x): return 2", "g = 3", F, G))
     assert found.source == f"from m import f, g\n\n\n{F}\n\n\n{G}\n"
     assert found.dropped["copies of the code under test"] == 2

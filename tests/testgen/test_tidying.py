@@ -110,7 +110,7 @@ def told(run: Path) -> dict[str, str]:
     return {line.module: line.tidied for line in test_index.read(run)}
 
 
-def test_a_good_answer_takes_the_files_place_and_a_file_of_one_function_is_not_asked_about(tmp_path: Path) -> None:
+def test_a_good_answer_replaces_the_file_and_one_function_is_not_sent(tmp_path: Path) -> None:
     run, worker, heard = run_of(tmp_path), Tidier(good), list[int]()
     before = contents(run)
     tally = asyncio.run(passed(run, worker, ended=lambda: heard.append(1)))
@@ -165,7 +165,7 @@ def test_a_few_are_asked_about_at_once_and_the_lines_keep_their_order(tmp_path: 
     assert worker.most_at_once == 4  # its rows
 
 
-def test_a_pass_that_is_cancelled_leaves_whole_files_and_lines_that_say_which(tmp_path: Path) -> None:
+def test_a_cancelled_pass_leaves_whole_files_and_lines_that_say_which(tmp_path: Path) -> None:
     run, worker = run_of(tmp_path, tidying.MOST_HELD + 1), Tidier(good)
     worker.waits, one = asyncio.Event(), asyncio.Event()
     before = contents(run)

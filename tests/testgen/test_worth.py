@@ -64,7 +64,7 @@ def made(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_passing_failing_and_hanging_tests_are_told_apart_and_lines_counted(tmp_path: Path) -> None:
+def test_passing_failing_and_hanging_tests_differ_and_lines_are_counted(tmp_path: Path) -> None:
     found = weighed(
         made(tmp_path),
         {

@@ -61,7 +61,7 @@ def test_the_next_session_of_a_run_goes_on_in_the_same_log(tmp_path: Path) -> No
     ]  # fmt: skip
 
 
-def test_a_run_is_archived_with_all_of_its_logs_and_the_next_begins_an_empty_one(tmp_path: Path) -> None:
+def test_a_run_is_archived_with_all_its_logs_and_the_next_begins_empty(tmp_path: Path) -> None:
     manifest, _ = open_run(tmp_path, fingerprint({"a": 1}), fresh=False)
     write_manifest(tmp_path, manifest)
     with logged(tmp_path, max_bytes=1000):
@@ -73,7 +73,7 @@ def test_a_run_is_archived_with_all_of_its_logs_and_the_next_begins_an_empty_one
     assert files(tmp_path / "archive" / manifest["run_id"]) == before
 
 
-def test_a_folder_moved_while_its_log_is_open_keeps_its_lines_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_moving_a_folder_with_an_open_log_loses_no_line_nor_stops_the_run(tmp_path: Path) -> None:
     folder, moved = tmp_path / "run", tmp_path / "moved"
     folder.mkdir()
     with logged(folder, max_bytes=2000):
@@ -115,7 +115,7 @@ print("done")
 
 
 @pytest.mark.slow
-def test_a_full_disk_costs_lines_and_when_there_is_room_again_the_log_goes_on(tmp_path: Path) -> None:
+def test_a_full_disk_costs_lines_and_the_log_continues_when_there_is_room(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
     text = (tmp_path / "run.log").read_text()

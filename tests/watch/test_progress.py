@@ -90,7 +90,7 @@ def test_a_note_stands_above_the_bar_untorn(monkeypatch: pytest.MonkeyPatch) -> 
     assert after.endswith("\n\x1b[?25h")  # the bar stays, and so does the cursor
 
 
-def test_a_bar_is_drawn_at_most_ten_times_a_second_and_shows_the_last_status(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_is_drawn_ten_times_a_second_at_most_and_shows_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     stream, clock = Terminal(), Clock()
     with Progress(8200, stream, clock) as progress:

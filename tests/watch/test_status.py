@@ -38,7 +38,7 @@ def test_a_folder_without_a_run_has_no_status(tmp_path: Path) -> None:
     assert status_file.read(tmp_path / "missing") is None
 
 
-def test_an_open_reader_keeps_the_whole_old_status_while_a_new_one_is_written(tmp_path: Path) -> None:
+def test_an_open_reader_keeps_the_old_status_while_a_new_one_is_written(tmp_path: Path) -> None:
     status_file.write(tmp_path, STATUS)
     whole = (tmp_path / "status.json").read_bytes()
     with (tmp_path / "status.json").open("rb") as reader:

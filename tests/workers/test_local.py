@@ -76,7 +76,7 @@ def test_every_request_is_answered_also_when_several_batches_are_in_flight() -> 
         ("garbage", r"^cpu:0: sent what is no message \(.*\)$"),
     ],
 )
-def test_a_fault_at_work_ends_every_batch_with_its_reason_and_the_next_life_answers(fault, words) -> None:  # type: ignore[no-untyped-def]
+def test_a_fault_ends_every_batch_with_its_reason_and_a_restart_answers(fault, words) -> None:  # type: ignore[no-untyped-def]
     async def use(worker: LocalWorker) -> None:
         await worker.start()
         ends = await asyncio.gather(

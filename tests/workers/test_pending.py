@@ -72,7 +72,7 @@ def test_a_death_ends_all_batches_and_refuses_later_ones() -> None:
     during(use)
 
 
-def test_silence_is_of_a_worker_with_work_to_do_and_ends_with_any_sign_of_life() -> None:
+def test_silence_counts_only_with_work_to_do_and_ends_with_any_message() -> None:
     async def use(pending: Pending, sent: list[Submit | Cancel]) -> None:
         silence = asyncio.create_task(pending.silence(0.05))
         await asyncio.sleep(0.1)

@@ -49,7 +49,7 @@ def test_shares_are_equal_and_give_every_core_once(cores: list[int], workers: in
         assert sum(sizes) == len(cores)
 
 
-def test_a_share_stays_within_a_node_and_keeps_the_threads_of_a_core_together(tmp_path: Path) -> None:
+def test_a_share_stays_in_one_node_and_keeps_a_cores_threads_together(tmp_path: Path) -> None:
     # As servers number them: nodes alternate, and the second threads of all cores come last.
     places = [(number % 2, number % 2, number // 2 % 2) for number in range(8)]
     cpus = machine(tmp_path, places)
@@ -58,13 +58,13 @@ def test_a_share_stays_within_a_node_and_keeps_the_threads_of_a_core_together(tm
     assert [env["SWARMEVAL_CORES"] for env in envs] == ["0,2,4,6", "1,3,5,7"]
 
 
-def test_a_pinned_worker_has_a_thread_for_each_of_its_cores_unless_the_user_says_otherwise() -> None:
+def test_a_pinned_worker_has_a_thread_per_core_unless_the_user_sets_them() -> None:
     config = cpu(2, cpu_affinity="spread")
     assert [env["OMP_NUM_THREADS"] for env in worker_envs(config, 2, {}, range(7), NOWHERE)] == ["3", "4"]
     assert all("OMP_NUM_THREADS" not in env for env in worker_envs(config, 2, {"OMP_NUM_THREADS": "1"}, range(7)))
 
 
-def test_listed_cores_are_shared_out_by_cpu_workers_and_had_in_common_by_those_of_gpus() -> None:
+def test_listed_cores_are_divided_by_cpu_workers_and_shared_by_gpu_workers() -> None:
     listed = worker_envs(cpu(2, cpu_affinity=[4, 5, 6, 7]), 2, {}, range(16), NOWHERE)
     assert [env["SWARMEVAL_CORES"] for env in listed] == ["4,5", "6,7"]
     gpus = worker_envs(RunConfig(cpu_affinity=(4, 5, 6, 7)), 2, {}, range(16), NOWHERE)
@@ -145,7 +145,7 @@ def test_a_core_that_is_not_there_ends_the_run_before_anything_is_moved(tmp_path
 
 
 @pytest.mark.slow
-def test_the_workers_have_what_was_asked_for_the_coordinator_does_not_and_the_manifest_says_so(tmp_path: Path) -> None:
+def test_only_workers_get_the_requested_placement_and_the_manifest_says_so(tmp_path: Path) -> None:
     core, now = min(os.sched_getaffinity(0)), os.getpriority(os.PRIO_PROCESS, 0)
     before = psutil.Process().cpu_affinity()
     wanted = min(19 - now, 3)

@@ -83,7 +83,7 @@ def test_phases_leave_no_gap_and_few_spans_however_often_they_change(tmp_path: P
     assert spent == pytest.approx({PREFILL: 1000 * STEP_NS / 1e3, DECODE: 2000 * STEP_NS / 1e3})
 
 
-def test_a_phase_that_lasts_is_one_span_a_second_with_the_memory_at_its_end(tmp_path: Path) -> None:
+def test_a_long_phase_is_one_span_per_second_with_the_memory_at_its_end(tmp_path: Path) -> None:
     clock = Clock()
     path = tmp_path / "trace_cpu_0.jsonl"
     phases = RecordedPhases(SpanFile(path, 1, clock.now_ns), lambda: None, clock)
@@ -140,7 +140,7 @@ def test_what_follows_at_once_is_joined(tmp_path: Path) -> None:
     assert worked_s <= 1000 * 1e-9 + 1e-7 * len(events) < drawn_s  # what joining fills up is no work
 
 
-def test_sessions_are_drawn_one_after_the_other_and_a_torn_line_is_left_out(tmp_path: Path) -> None:
+def test_sessions_are_drawn_in_sequence_and_a_torn_line_is_left_out(tmp_path: Path) -> None:
     path = spans_path(tmp_path, "cpu:0")
     for session in (1, 2):
         file = SpanFile(path, session, origin_ns=1_000_000_000 * session)
@@ -159,7 +159,7 @@ def test_sessions_are_drawn_one_after_the_other_and_a_torn_line_is_left_out(tmp_
 
 
 @given(st.lists(st.lists(st.integers(1, 10**11), min_size=1, max_size=20), min_size=1, max_size=3))
-def test_what_follows_without_a_gap_touches_in_the_trace_and_never_overlaps(sessions: list[list[int]]) -> None:
+def test_spans_without_a_gap_touch_in_the_trace_and_never_overlap(sessions: list[list[int]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for session, lengths_ns in enumerate(sessions, 1):
@@ -175,7 +175,7 @@ def test_what_follows_without_a_gap_touches_in_the_trace_and_never_overlaps(sess
 
 
 @pytest.mark.slow
-def test_the_trace_of_a_run_covers_the_life_of_every_worker_and_the_flame_graphs_name_our_functions(
+def test_a_trace_covers_every_workers_life_and_flame_graphs_name_functions(
     tmp_path: Path,
 ) -> None:
     words = [*SMOKE, "cpu_workers=2", "wandb=off", "--num_agents", "3", "--num_tasks", "20", "--output_dir"]
@@ -218,9 +218,7 @@ def test_the_trace_of_a_real_model_has_its_prompts_and_its_decoding(tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_ended_run_has_a_valid_trace_and_its_resumption_goes_on_from_there(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_an_ended_run_has_a_valid_trace_and_a_resumed_one_continues_it(tmp_path: Path, number: signal.Signals) -> None:
     words = [*SMOKE, "--num_agents", "10", "--num_tasks", "60", "--output_dir", str(tmp_path), "--trace"]
     with start(*words) as process:
         journal = tmp_path / "journal.jsonl"

@@ -86,7 +86,7 @@ def test_spans_that_cannot_be_read_are_an_error_that_names_them(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_all_that_a_killed_run_left_on_disk_is_in_the_trace_that_a_report_makes(tmp_path: Path) -> None:
+def test_all_that_a_killed_run_left_on_disk_is_in_its_reports_trace(tmp_path: Path) -> None:
     words = [*SMOKE, "wandb=off", "--num_agents", "10", "--output_dir", str(tmp_path), "--trace"]
     left = [spans_path(tmp_path, track) for track in ("coordinator", "cpu:0")]
     with start(*words) as process:

@@ -35,7 +35,7 @@ def test_nested_scores_get_keys_that_can_be_listed_and_plotted() -> None:
     }
 
 
-def test_an_artifact_takes_the_most_telling_files_and_names_those_it_has_no_room_for(tmp_path: Path) -> None:
+def test_an_artifact_takes_the_key_files_first_and_names_those_left_out(tmp_path: Path) -> None:
     for name, size in {"agent_0_results.jsonl": 25_000_000, "score.json": 10, "metrics.csv": 19_999_980}.items():
         with (tmp_path / name).open("w") as file:
             file.truncate(size)
@@ -132,7 +132,7 @@ LOGGED = [(0.0, 0.0), (1.0, 2.0), (2.0, 4.0)]
 
 
 @pytest.mark.slow
-def test_an_offline_run_holds_config_numbers_summary_and_results_and_is_silent(tmp_path: Path) -> None:
+def test_an_offline_run_is_silent_and_holds_config_numbers_and_results(tmp_path: Path) -> None:
     _, said = track(tmp_path, "offline", wait_s=60)
     assert said == ""
     found = recorded(tmp_path)
@@ -159,7 +159,7 @@ def test_a_server_that_refuses_from_the_start_has_the_run_recorded_offline(tmp_p
 
 
 @pytest.mark.slow
-def test_a_server_that_hangs_from_the_start_costs_the_end_of_a_run_some_seconds_and_no_record(tmp_path: Path) -> None:
+def test_a_server_that_hangs_from_the_start_costs_seconds_and_no_record(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         took_s, said = track(tmp_path, "online", WANDB_BASE_URL=f"http://127.0.0.1:{silent.getsockname()[1]}")
     assert 5 <= took_s < 5 + 5
@@ -172,7 +172,7 @@ def test_a_server_that_hangs_from_the_start_costs_the_end_of_a_run_some_seconds_
 
 
 @pytest.mark.slow
-def test_a_server_that_stops_answering_costs_the_end_of_a_run_some_seconds_and_no_record(tmp_path: Path) -> None:
+def test_a_server_that_stops_answering_costs_seconds_and_no_record(tmp_path: Path) -> None:
     with forgetful_server(answers=2) as port:
         took_s, said = track(tmp_path, "online", wait_s=60, WANDB_BASE_URL=f"http://127.0.0.1:{port}")
     assert took_s < 4 + 4 + 5

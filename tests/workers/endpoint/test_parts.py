@@ -129,7 +129,7 @@ class Clock:
         return self.now
 
 
-def test_pauses_grow_while_nothing_is_answered_and_begin_anew_after_an_answer() -> None:
+def test_pauses_grow_while_nothing_is_answered_and_reset_after_an_answer() -> None:
     clock = Clock()
     brake = Brake(1e9, (0.5, 30.0), clock, chance=lambda: 1.0)
     pauses = []

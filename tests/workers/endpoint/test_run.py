@@ -40,7 +40,7 @@ def replies(folder: Path) -> list[str]:
     )
 
 
-def test_two_servers_that_misbehave_answer_every_job_and_the_key_is_left_nowhere(tmp_path: Path) -> None:
+def test_two_faulty_servers_answer_every_job_and_the_key_is_left_nowhere(tmp_path: Path) -> None:
     servers = [Misbehaving(piece_s=0.002), Misbehaving(piece_s=0.002)]
     for server in servers:
         server.key = KEY
@@ -73,7 +73,7 @@ def test_two_servers_that_misbehave_answer_every_job_and_the_key_is_left_nowhere
     assert [path for path in files if KEY.encode() in path.read_bytes()] == []
 
 
-def test_a_run_whose_server_is_lost_ends_with_2_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_a_run_whose_server_is_lost_ends_with_2_and_the_command_resumes_it(tmp_path: Path) -> None:
     server = Misbehaving()
     server.plan.extend([Act()] * 5)
     server.always, server.spare_probes = Act("status", 503, said={"error": "no engine"}), True
@@ -113,7 +113,7 @@ def test_what_the_user_must_change_is_one_line_and_exit_code_2(
     assert "sk-wrong" not in done.stdout + done.stderr
 
 
-def test_samples_share_requests_and_a_repeated_prompt_in_completion_mode_is_text(tmp_path: Path) -> None:
+def test_samples_share_requests_and_in_completion_mode_a_prompt_is_text(tmp_path: Path) -> None:
     server = Misbehaving()
     server.chat = False
     with in_a_thread(server):

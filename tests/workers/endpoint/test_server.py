@@ -32,7 +32,7 @@ def test_a_server_without_chat_completes_and_one_with_chat_chats() -> None:
     )
 
 
-def test_a_server_that_lists_nothing_is_tolerated_and_one_that_lists_others_is_not() -> None:
+def test_a_server_may_list_no_models_but_not_only_others() -> None:
     def lists(act: Act) -> Callable[[Misbehaving], None]:
         return lambda server: setattr(server, "models", act)
 
@@ -57,9 +57,7 @@ def test_a_server_that_lists_nothing_is_tolerated_and_one_that_lists_others_is_n
         ("seed", "endpoint_body: {seed: null} leaves it out"),
     ],
 )  # fmt: skip
-def test_a_field_that_a_server_does_not_know_is_named_with_its_remedy_before_anything_is_asked(
-    field: str, remedy: str
-) -> None:
+def test_a_field_unknown_to_a_server_is_named_with_its_remedy_at_the_start(field: str, remedy: str) -> None:
     reason = refused(lambda server: setattr(server, "refused_field", field))
     assert reason == f"refuses {field} (HTTP 400: Unrecognized request argument supplied: {field}); {remedy}"
 
@@ -81,7 +79,7 @@ def test_jobs_that_differ_in_their_seeds_share_a_request() -> None:
     assert sum(answer.output_tokens for answer in answers if isinstance(answer, Reply)) == 50
 
 
-def test_what_is_missing_of_a_shared_request_is_asked_for_again_under_another_seed() -> None:
+def test_missing_answers_of_a_shared_request_are_retried_with_another_seed() -> None:
     answers, server = answers_of(Act("half"), count=3, together=True, patience_s=5.0)
     assert [body["n"] for body in server.asked] == [3, 3]
     assert len({answer.job_id for answer in answers}) == 3

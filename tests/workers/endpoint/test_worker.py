@@ -39,7 +39,7 @@ def test_what_breaks_off_is_asked_again_and_only_a_whole_answer_counts(act: Act)
     assert answer.queue_s <= answer.ttft_s <= answer.latency_s
 
 
-def test_a_request_that_breaks_again_and_again_is_given_up_while_the_server_is_well() -> None:
+def test_a_request_that_keeps_breaking_is_given_up_if_the_server_is_well() -> None:
     answers, server = answers_of(*[Act("half")] * 4)
     (answer,) = answers
     assert answer == Refusal("0/T/0/0", answer.reason, retry=True)  # type: ignore[union-attr]
@@ -59,7 +59,7 @@ def test_a_server_that_breaks_everything_dies_and_gives_no_request_up() -> None:
     with_server(use)
 
 
-def test_a_server_that_is_gone_is_waited_for_and_then_dead_but_its_requests_are_not_to_blame() -> None:
+def test_a_lost_server_is_awaited_and_then_dead_without_blaming_requests() -> None:
     async def use(server: Misbehaving, worker: EndpointWorker) -> None:
         await worker.start()
         await server.__aexit__()
@@ -101,7 +101,7 @@ def test_all_requests_pause_for_as_long_as_an_overloaded_server_asks() -> None:
     with_server(use, concurrency=2, patience_s=5.0)
 
 
-def test_an_overload_that_lasts_for_longer_than_a_run_has_patience_ends_the_worker() -> None:
+def test_an_overload_longer_than_the_patience_of_a_run_ends_the_worker() -> None:
     async def use(server: Misbehaving, worker: EndpointWorker) -> None:
         await worker.start()
         server.plan.append(replace(OVERLOADED, headers={"Retry-After": "3600"}))
@@ -146,7 +146,7 @@ def test_what_no_request_would_fare_better_with_ends_the_run_in_one_line(status:
     with_server(use)
 
 
-def test_a_request_that_is_refused_is_a_refusal_in_the_servers_words_and_others_go_on() -> None:
+def test_a_refused_request_keeps_the_servers_words_and_others_go_on() -> None:
     too_long = Act("status", 400, said={"error": {"message": "the\x1b[31m prompt is\ntoo long"}})
     answers, server = answers_of(too_long, count=2, concurrency=1)
     bad, good = answers
@@ -195,7 +195,7 @@ def replace_stop(request: Request) -> Any:
     return changed(request.sampling, stop=("\nclass ", "\n```"))
 
 
-def test_no_more_requests_are_under_way_than_allowed_and_their_waiting_is_queue_time() -> None:
+def test_no_more_requests_than_allowed_are_sent_and_waiting_is_queue_time() -> None:
     answers, server = answers_of(count=12, concurrency=3, server={"piece_s": 0.01})
     assert server.most_in_flight == 3
     waits = sorted(answer.queue_s for answer in answers if isinstance(answer, Reply))
@@ -203,7 +203,7 @@ def test_no_more_requests_are_under_way_than_allowed_and_their_waiting_is_queue_
     assert waits[2] < 0.03 < waits[-1]
 
 
-def test_tokens_are_counted_in_pieces_where_the_server_does_not_say_and_the_manifest_says_so() -> None:
+def test_tokens_count_as_pieces_where_unreported_and_the_manifest_says_so() -> None:
     async def use(server: Misbehaving, worker: EndpointWorker) -> None:
         server.counts = False
         info = await worker.start()

@@ -101,7 +101,7 @@ class TestRayFleet(FleetContract):
         os.kill(pid_of(worker), signal.SIGKILL)
 
 
-def test_a_worker_that_hangs_is_killed_and_leaving_the_fleet_leaves_no_actor(member: Cluster) -> None:
+def test_a_hanging_worker_is_killed_and_leaving_the_fleet_leaves_no_actor(member: Cluster) -> None:
     async def go() -> list[int]:
         async with fleet_on(member, Script(4, faults=(Fault("hang", after=2),)), silence_s=2.0) as fleet:
             first, second = fleet.workers[:2]
@@ -148,7 +148,7 @@ def main(cluster: Nodes, folder: Path, *settings: str) -> subprocess.CompletedPr
     )  # fmt: skip
 
 
-def test_a_run_on_a_cluster_says_nothing_of_ray_and_names_nodes_and_devices(cluster: Nodes, tmp_path: Path) -> None:
+def test_a_run_on_a_cluster_hides_ray_and_names_nodes_and_devices(cluster: Nodes, tmp_path: Path) -> None:
     script = tmp_path / "script.json"
     script.write_text('{"rows": 1, "steps": 5, "step_s": 0.2}')  # no node answers all before another starts
     done = main(cluster, tmp_path / "run", "engine=scripted", f"model_id={script}", "eval_timeout_scale=1")

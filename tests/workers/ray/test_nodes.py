@@ -110,7 +110,7 @@ def test_a_cluster_that_is_unfit_is_refused_before_the_run(there: dict[str, Look
 
 
 @pytest.mark.slow
-def test_a_node_that_is_listed_and_gone_is_left_out_and_taken_when_it_comes() -> None:
+def test_a_listed_node_that_is_gone_is_left_out_and_taken_when_it_comes() -> None:
     cluster = MadeUp(a=FIT, b=None)
     fleet = fleet_on(cluster)
     fleet.gather()
@@ -125,7 +125,7 @@ def test_a_node_that_is_listed_and_gone_is_left_out_and_taken_when_it_comes() ->
     assert [worker.name for worker in fleet.workers] == ["a/cpu:0", "b/cpu:0"]
 
 
-def test_during_a_run_fit_nodes_join_unfit_ones_do_not_and_lost_ones_do_not_start(
+def test_during_a_run_only_fit_nodes_join_and_lost_ones_do_not_start(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     cluster = MadeUp(a=FIT)
