@@ -11,7 +11,7 @@ import pytest
 pytest.register_assert_rewrite("tests.support")  # what they assert is shown as in tests
 
 if TYPE_CHECKING:
-    from tests.support.aftermath import Run
+    from tests.support.checked_run import Run
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def new_run(tmp_path: Path) -> Iterator[Callable[..., "Run"]]:
-    """Makes runs of the real command, as tests.support.aftermath.Run; none of their processes outlives the test."""
-    from tests.support.aftermath import Run
+    """Makes runs of the real command, as tests.support.checked_run.Run; none of their processes outlives the test."""
+    from tests.support.checked_run import Run
 
     made: list[Run] = []
 

@@ -13,7 +13,7 @@ from swarmeval.errors import DeviceError, SandboxError
 from swarmeval.records import Completion, Failure, Outcome, Verdict
 from swarmeval.requests import ReplicaInfo
 from swarmeval.runs.journal import Entry, Journal
-from tests.support.coordinating import Bench
+from tests.support.coordinator_bench import Bench
 from tests.support.echo_fleet import EchoFleet, EchoWorker
 
 faults = st.builds(

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-REPO = Path(__file__).parents[1]
+from tests.support.checkout import ROOT
+
 SHA = "0123456789abcdef0123456789abcdef01234567"
 FILES = {"config.json": b"{}", "model.safetensors": b"weights", "original/consolidated.00.pth": b"twice the bytes"}
 
@@ -103,7 +104,7 @@ def said_by(program: str, name: str, endpoint: str, home: Path, **environment: s
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
     ended = subprocess.run(
         [sys.executable, "-c", program, name],
-        cwd=REPO,
+        cwd=ROOT,
         env=clean | {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"} | environment,
         capture_output=True,
         text=True,

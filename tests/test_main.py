@@ -2,43 +2,18 @@
 
 import csv
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-SMOKE = ["--config", "config/smoke.yaml", "--set", "engine=scripted"]
-
-
-def start(*words: str, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "main.py", *words],
-        cwd=ROOT,
-        env={**os.environ, **(env or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def swarmeval(*words: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
-    """(exit code, stdout, stderr) of one command."""
-    with start(*words, env=env) as process:
-        out, err = process.communicate(timeout=280)
-    return process.returncode, out, err
-
-
-def lines(folder: Path, agent: int) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / f"agent_{agent}_results.jsonl").read_text().splitlines()]
+from tests.support.checkout import ROOT
+from tests.support.command_line import SMOKE, agent_results, start, swarmeval
 
 
 @pytest.mark.slow
@@ -125,7 +100,7 @@ def test_a_full_disk_is_one_line_and_the_run_resumes_when_there_is_room(tmp_path
         "cannot be written (File too large); make room and run the same command again"
     )
     assert swarmeval(*words)[0] == 0
-    assert sum(len(lines(tmp_path, agent)) for agent in range(2)) == 100
+    assert sum(len(agent_results(tmp_path, agent)) for agent in range(2)) == 100
 
 
 @pytest.mark.slow
@@ -149,7 +124,7 @@ def test_a_finished_run_is_archived_by_the_next(tmp_path: Path) -> None:
     assert swarmeval(*words)[0] == 0
     archived = tmp_path / "archive" / first["run_id"]
     assert json.loads((archived / "score.json").read_text())["evaluations"] == 4
-    assert len(lines(archived, 1)) == 2
+    assert len(agent_results(archived, 1)) == 2
 
 
 @pytest.mark.slow
@@ -169,7 +144,7 @@ def test_fresh_archives_an_unfinished_run_whole_and_begins_anew(tmp_path: Path) 
     kept = {path.name: path.read_bytes() for path in archived.iterdir()}
     assert kept.keys() == before.keys()
     assert {name for name in kept if kept[name] != before[name]} == {"manifest.json"}  # which says that it is archived
-    assert sum(len(lines(tmp_path, agent)) for agent in range(10)) == 600
+    assert sum(len(agent_results(tmp_path, agent)) for agent in range(10)) == 600
     assert "resuming" not in (tmp_path / "run.log").read_text()
 
 
@@ -191,7 +166,7 @@ def test_an_interrupted_run_exits_130_leaves_no_process_and_resumes(tmp_path: Pa
     before = journal.read_bytes()
     assert swarmeval(*words)[0] == 0
     assert journal.read_bytes().startswith(before)
-    assert sum(len(lines(tmp_path, agent)) for agent in range(10)) == 600
+    assert sum(len(agent_results(tmp_path, agent)) for agent in range(10)) == 600
 
 
 TIMED = {"queue_s", "ttft_s", "tpot_s", "latency_s", "judge_s", "finished_at", "device", "attempts"}

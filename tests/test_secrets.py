@@ -17,7 +17,8 @@ from swarmeval.errors import ConfigError, WorkerDied
 from swarmeval.runs.folder import write_manifest
 from swarmeval.settings.loading import load, parse_set, validate
 from tests.support import tiny_model
-from tests.test_main import ROOT, SMOKE, swarmeval
+from tests.support.checkout import ROOT
+from tests.support.command_line import SMOKE, swarmeval
 
 # Every one of them is looked for in every byte that a run leaves.
 PLANTED = {

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,11 +12,11 @@ from benchmarks.peers import Spent
 from model_loader import Loaded
 from tests.engine.test_graphs import recorded
 from tests.support import tiny_model
-from tests.support.engines import WARM, engine, generated, requests
-from tests.support.tape import Scarce, Stale, Tape, refusing
+from tests.support.checkout import ROOT
+from tests.support.graph_recorder import Scarce, Stale, Tape, refusing
+from tests.support.tiny_engine import WARM, engine, generated, requests
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.screens import ROOT, Terminal
+from tests.support.checkout import ROOT
+from tests.support.terminal import Terminal
 
 ENTERED, LEFT = "\x1b[?1049h", "\x1b[?1049l"  # the alternate screen
 SCRIPTED = (

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from human_eval_runner import canonical_solutions
 from swarmeval.runs.finished_run import energy_wh, read
 from swarmeval.scores.paired import interval_of, mcnemar, paired
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.checkout import ROOT
 
 
 @settings(deadline=None)  # the first call imports scipy.special

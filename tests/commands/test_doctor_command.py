@@ -19,8 +19,8 @@ from swarmeval.sandbox.missing_layers import ACTS, not_held
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.datasets import from_package
 from tests.support import tiny_model
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CARD = Card(
     mode="chat", template_fault="", begins=["<bos>", "u"], bos="<bos>", ends=["<eos>"], pad=None, longest_prompt=300,
     context_tokens=2048, weight_bytes=6_000_000_000, needs="8 rows", rows=8,

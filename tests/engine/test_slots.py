@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from swarmeval.engine import attention, decoder_choice
 from swarmeval.engine.slots import SlotDecoder
 from tests.support import tiny_model
-from tests.support.decoding import PROMPTS, admit, same_all_the_way
+from tests.support.decoder_comparison import PROMPTS, admit, same_all_the_way
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MODEL = tiny_model.model()

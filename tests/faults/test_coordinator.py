@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from swarmeval.workers.replica_spec import Script
-from tests.support.aftermath import ROOT, NewRun, Run
+from tests.support.checked_run import NewRun, Run
+from tests.support.checkout import ROOT
 
 pytestmark = pytest.mark.slow
 

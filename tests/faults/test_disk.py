@@ -7,7 +7,7 @@ import pytest
 
 from swarmeval.workers.replica_spec import Script
 from tests.support import small_disk
-from tests.support.aftermath import Ended, NewRun, Run
+from tests.support.checked_run import Ended, NewRun, Run
 from tests.support.small_disk import SmallDisk
 
 UNFIT = small_disk.why_not()

@@ -31,7 +31,7 @@ from swarmeval.workers.devices import DeviceSpec
 from swarmeval.workers.local import LocalFleet
 from swarmeval.workers.protocol import Fleet
 from swarmeval.workers.replica_spec import Fault, ReplicaSpec, Script
-from tests.support.coordinating import Bench
+from tests.support.coordinator_bench import Bench
 from tests.support.echo_fleet import EchoFleet, EchoWorker
 from tests.support.run_folders import plan_of
 

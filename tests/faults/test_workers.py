@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from swarmeval.workers.replica_spec import Fault, Script
-from tests.support.aftermath import NewRun
+from tests.support.checked_run import NewRun
 
 pytestmark = pytest.mark.slow
 

@@ -1,11 +1,9 @@
 """README names every flag and file; scripts/check sees to its settings and modules."""
 
-from pathlib import Path
-
 from swarmeval import cli
 from swarmeval.runs.folder import RUN_FILES
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LATER = {"wandb", "run.log.*"}  # written by W&B and by rotation, or by a later version
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from scripts.faults import ROOT, exchanged, missing, read, seen, table
+from scripts.faults import exchanged, missing, read, seen, table
 from swarmeval.errors import ConfigError
 from swarmeval.session import fleet_choice
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.replica_spec import Fault, Script, read_script
+from tests.support.checkout import ROOT
 
 PAGE = """# Contributing
 

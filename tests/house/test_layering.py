@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Set
 from functools import cache
 
+from tests.support.checkout import ROOT
 from tests.support.floors import (
     FLOORS,
     HEAVY,
-    ROOT,
     Tree,
     away_from_home,
     cycles,

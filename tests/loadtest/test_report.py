@@ -16,10 +16,11 @@ from swarmeval.loadtest.law import NAME as LAW
 from swarmeval.loadtest.report import NAME, write
 from swarmeval.records import Completion, Outcome, Verdict
 from tests.report.test_run_report import HOSTILE, words
+from tests.support.checkout import ROOT
+from tests.support.command_line import swarmeval
 from tests.support.made_up_load import closed_loop, leave, row
 from tests.support.run_folders import BEGAN, plan_of
 from tests.support.run_folders import leave as leave_run
-from tests.test_main import ROOT, swarmeval
 
 pytestmark = pytest.mark.slow  # scipy, statsmodels, and samples drawn for each p
 LINES = (("serving/pipeline.py", 40, 3 << 20), ("serving/pipeline.py", 7, 1 << 20))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from swarmeval.monitor.allocations import Allocations, function_at, named
-from tests.support.misbehaving import Misbehaving
+from tests.support.faulty_server import FaultyServer
 
 HERE = "tests/monitor/test_allocations.py"
 MIB = 1 << 20
@@ -23,9 +23,9 @@ def test_the_moment_of_most_memory_is_kept_and_its_line_named() -> None:
 
 
 def test_a_line_belongs_to_the_innermost_definition() -> None:
-    line = Misbehaving.__aenter__.__code__.co_firstlineno + 1
-    assert function_at("tests/support/misbehaving.py", line) == "Misbehaving.__aenter__"
-    assert function_at("tests/support/misbehaving.py", 1) == "module level"
+    line = FaultyServer.__aenter__.__code__.co_firstlineno + 1
+    assert function_at("tests/support/faulty_server.py", line) == "FaultyServer.__aenter__"
+    assert function_at("tests/support/faulty_server.py", 1) == "module level"
 
 
 def test_files_are_named_as_people_know_them() -> None:

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from swarmeval.monitor.driver_thread import Apart
-from tests.support.screens import ROOT
+from tests.support.checkout import ROOT
 
 
 def test_calls_are_made_in_order_and_all_of_them_before_it_is_closed() -> None:

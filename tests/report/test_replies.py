@@ -16,11 +16,12 @@ from swarmeval.records import Completion, Failure, Job, Outcome, Verdict
 from swarmeval.report.replies import ALL, PACKED_MOST, Packs, Portion, by_task, fitting, pack
 from swarmeval.report.run_report import write
 from swarmeval.runs.answer_index import Answers, Place
+from tests.support.checkout import ROOT
 from tests.support.run_folders import leave, plan_of
 
 
 def source(name: str) -> str:
-    return (Path(__file__).parents[2] / "swarmeval" / f"{name}.py").read_text(encoding="utf-8")
+    return (ROOT / "swarmeval" / f"{name}.py").read_text(encoding="utf-8")
 
 
 WORDS = sorted(

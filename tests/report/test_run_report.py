@@ -19,8 +19,8 @@ from swarmeval.runs.ledger import Ledger
 from swarmeval.session.ending import page as made_page
 from swarmeval.session.run_record import OpenRun
 from swarmeval.session.session import make_report
+from tests.support.command_line import SMOKE, swarmeval
 from tests.support.run_folders import BEGAN, Answer, leave, plan_of
-from tests.test_main import SMOKE, swarmeval
 
 HOSTILE = (
     "</script><script>document.title='taken'</script>",

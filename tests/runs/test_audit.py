@@ -8,7 +8,7 @@ from swarmeval.runs.audit import NAME, Audit
 from swarmeval.runs.journal import NAME as JOURNAL
 from swarmeval.runs.journal import entries
 from swarmeval.runs.result_files import write
-from tests.support.coordinating import Bench
+from tests.support.coordinator_bench import Bench
 from tests.support.echo_fleet import EchoFleet, EchoWorker
 
 

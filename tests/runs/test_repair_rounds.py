@@ -17,7 +17,7 @@ from swarmeval.runs.repair_prompt import told
 from swarmeval.runs.repair_rounds import called_for
 from swarmeval.runs.result_files import write
 from swarmeval.settings.run_config import RunConfig
-from tests.support.coordinating import Bench
+from tests.support.coordinator_bench import Bench
 from tests.support.echo_fleet import EchoFleet, EchoWorker
 
 TASK = Task(

@@ -11,7 +11,7 @@ import pytest
 
 from swarmeval.records import Execution, Outcome, Program
 from swarmeval.sandbox.runner import Sandbox
-from tests.support.sandboxed import MEMORY_MB
+from tests.support.sandbox_runs import MEMORY_MB
 
 
 @contextmanager

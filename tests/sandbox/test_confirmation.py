@@ -8,7 +8,7 @@ import pytest
 from swarmeval.doctor.hostile import CHEATS, HONEST, TESTS
 from swarmeval.records import Execution, Outcome, Program
 from swarmeval.sandbox.runner import Sandbox
-from tests.support.sandboxed import MEMORY_MB, descendants, run_all
+from tests.support.sandbox_runs import MEMORY_MB, descendants, run_all
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from swarmeval.doctor.hostile import ESCAPES, EXHAUSTION, refused
 from swarmeval.records import Outcome, Program
 from swarmeval.sandbox.runner import ROOT, Sandbox
-from tests.support.sandboxed import MEMORY_MB, descendants, folders, run_all
+from tests.support.sandbox_runs import MEMORY_MB, descendants, folders, run_all
 
 
 @pytest.fixture(scope="module", autouse=True)

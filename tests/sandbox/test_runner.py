@@ -16,7 +16,7 @@ from swarmeval.errors import SandboxError
 from swarmeval.records import Execution, Outcome, Program
 from swarmeval.sandbox.folders import pid_namespace, sweep
 from swarmeval.sandbox.runner import ROOT, Sandbox
-from tests.support.sandboxed import MEMORY_MB, TIMEOUT_S, descendants, folders, run_all, when
+from tests.support.sandbox_runs import MEMORY_MB, TIMEOUT_S, descendants, folders, run_all, when
 
 ENDINGS = {
     "x = 1": (Outcome.PASSED, ""),

@@ -8,7 +8,7 @@ import pytest
 from swarmeval.records import Execution, Outcome, Program
 from swarmeval.sandbox.layers.places import library_places, places
 from swarmeval.sandbox.runner import Sandbox
-from tests.support.sandboxed import MEMORY_MB, TIMEOUT_S
+from tests.support.sandbox_runs import MEMORY_MB, TIMEOUT_S
 
 
 def told(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from swarmeval.records import Completion, Verdict
 from swarmeval.scheduling import judge_queue
-from tests.support.coordinating import Bench
+from tests.support.coordinator_bench import Bench
 from tests.support.echo_fleet import EchoFleet, EchoWorker
 
 MANY = {"agents": 30, "tasks": 20, "batch_size": 8}  # more than may wait in memory

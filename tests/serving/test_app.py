@@ -15,8 +15,8 @@ import pytest
 from swarmeval.requests import Answer, Message, Reply, Request, Sampling
 from swarmeval.workers.endpoint.fleet import EndpointFleet
 from swarmeval.workers.replica_spec import Fault, Script
-from tests.support.own_server import Served, serving
-from tests.support.served import orders
+from tests.support.endpoint_worker import orders
+from tests.support.scripted_server import Served, serving
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""A small copy of the checkout's doors, to be run by tests without touching this one."""
+"""This checkout's folder, and small copies of its doors that tests run without touching it."""
 
 import os
 import shutil

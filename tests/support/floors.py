@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = {"tests", "benchmarks", "scripts"}  # folders that may import anything
 HEAVY = {"torch", "transformers", "bitsandbytes", "accelerate"}
 

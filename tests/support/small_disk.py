@@ -6,7 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.support.aftermath import ROOT, Run
+from tests.support.checked_run import Run
+from tests.support.checkout import ROOT
 
 PAGE_KIB = 4
 TOOLS = ("unshare", "nsenter", "mount")

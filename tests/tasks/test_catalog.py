@@ -18,8 +18,8 @@ from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import make_request
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import REGISTRY, chosen, load
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT.parent / "shared" / "data"  # files as published, where somebody put them
 
 PLAIN = {

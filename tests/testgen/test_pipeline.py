@@ -27,8 +27,8 @@ from swarmeval.testgen.workload import Workload
 from swarmeval.workers.endpoint.fleet import EndpointFleet
 from swarmeval.workers.protocol import Fleet
 from tests.support.echo_fleet import EchoFleet, EchoWorker
-from tests.support.misbehaving import Act, Misbehaving
-from tests.support.served import orders
+from tests.support.endpoint_worker import orders
+from tests.support.faulty_server import Act, FaultyServer
 from tests.testgen.test_sources import package
 
 CODE: dict[str, str | bytes] = {
@@ -200,7 +200,7 @@ def test_a_server_fault_is_a_failure_with_its_reason_and_not_sent_again(tmp_path
     told = Told()
 
     async def go() -> int:
-        async with Misbehaving() as server:
+        async with FaultyServer() as server:
             fleet = EndpointFleet([server.url], orders(silence_s=0.3, once=True))
             async with pipeline(tmp_path, fleet, told.tellings()) as under_test:
                 server.plan.append(FAULTS[kind])

@@ -12,7 +12,8 @@ from swarmeval.testgen.pieces import Part
 from swarmeval.testgen.prompts import given
 from swarmeval.testgen.sources import Module, modules
 from swarmeval.testgen.worth import Weigher, Worth, statements
-from tests.support.sandboxed import MEMORY_MB
+from tests.support.checkout import ROOT
+from tests.support.sandbox_runs import MEMORY_MB
 from tests.testgen.test_sources import package
 
 SOURCE = '''
@@ -160,13 +161,12 @@ def test_a_test_that_does_not_know_the_word_forges_nothing(tmp_path: Path, way: 
 @pytest.mark.slow
 def test_nothing_but_the_package_and_its_tools_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
-    root = Path(__file__).resolve().parents[2]
     found = weighed(
         made(tmp_path),
         {
             "sign": "def test_numpy():\n    with pytest.raises(ImportError):\n        import numpy\n"
             f"def test_secret():\n    with pytest.raises(OSError): open({str(tmp_path / 'secret')!r})\n"
-            f"def test_checkout():\n    with pytest.raises(OSError): open({str(root / 'README.md')!r})\n"
+            f"def test_checkout():\n    with pytest.raises(OSError): open({str(ROOT / 'README.md')!r})\n"
             "def test_net():\n    import socket\n    with pytest.raises(OSError):\n"
             "        socket.create_connection(('127.0.0.1', 1))\n"
             "def test_fork():\n    import os\n    with pytest.raises(OSError): os.fork()\n"

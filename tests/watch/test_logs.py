@@ -13,7 +13,7 @@ from swarmeval.errors import OutputError
 from swarmeval.runs.folder import fingerprint, open_run, write_manifest
 from swarmeval.watch import logs
 from swarmeval.watch.logs import KEPT, logged, shown
-from tests.test_main import ROOT
+from tests.support.checkout import ROOT
 
 log = logging.getLogger("swarmeval")
 LINE_BYTES = 200

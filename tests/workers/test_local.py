@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,10 +17,9 @@ from swarmeval.requests import Answer, Message, Reply, Request, Sampling
 from swarmeval.workers.devices import DeviceSpec
 from swarmeval.workers.local import LocalFleet, LocalWorker
 from swarmeval.workers.replica_spec import Fault, ReplicaSpec, Script
+from tests.support.checkout import ROOT
 
 pytestmark = pytest.mark.slow  # a process start takes longer than a fast test may
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def requests(count: int) -> list[Request]:

@@ -17,7 +17,8 @@ from swarmeval.settings.loading import validate
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers import placement
 from swarmeval.workers.placement import in_order, shares, worker_envs
-from tests.test_main import ROOT, SMOKE, swarmeval
+from tests.support.checkout import ROOT
+from tests.support.command_line import SMOKE, swarmeval
 
 NOWHERE = Path("/nonexistent")
 

@@ -17,8 +17,8 @@ from swarmeval.monitor.tracing import export
 from swarmeval.monitor.tracing.export import Tracer
 from swarmeval.monitor.tracing.phases import DECODE, FLUSH_NS, IDLE, LANE, PREFILL, SLOT_NS, Phases, RecordedPhases
 from swarmeval.monitor.tracing.spans import SpanFile, spans, spans_path
+from tests.support.command_line import SMOKE, start, swarmeval
 from tests.support.trace_format import faults
-from tests.test_main import SMOKE, start, swarmeval
 
 STEP_NS = 3_000_000
 

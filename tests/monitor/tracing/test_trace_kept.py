@@ -17,8 +17,8 @@ from swarmeval.monitor.tracing.export import Tracer
 from swarmeval.monitor.tracing.phases import LANE
 from swarmeval.monitor.tracing.spans import SpanFile, span_files, spans, spans_path
 from tests.monitor.tracing.test_trace import Clock, found, lanes
+from tests.support.command_line import SMOKE, start, swarmeval
 from tests.support.run_folders import leave, plan_of
-from tests.test_main import SMOKE, start, swarmeval
 
 
 def on_disk(folder: Path) -> int:

@@ -18,8 +18,8 @@ import pytest
 
 from swarmeval.monitor.tracking.wandb_run import chosen, flat
 from swarmeval.settings.run_config import RunConfig
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 KEY = "0123456789abcdef0123456789abcdef01234567"
 KEY_AS_SENT = re.compile(f"{KEY}|{base64.b64encode(f'api:{KEY}'.encode()).decode().rstrip('=')[:-1]}")
 

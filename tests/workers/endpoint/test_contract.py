@@ -7,9 +7,9 @@ import pytest
 
 from swarmeval.workers.endpoint.fleet import EndpointFleet
 from swarmeval.workers.protocol import Fleet, Worker
+from tests.support.endpoint_worker import orders, until
+from tests.support.faulty_server import FaultyServer
 from tests.support.fleet_contract import FleetContract
-from tests.support.misbehaving import Misbehaving
-from tests.support.served import orders, until
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ class TestEndpointFleet(FleetContract):
 
     @asynccontextmanager
     async def _served(self, slow: bool) -> AsyncIterator[Fleet]:
-        self.server = Misbehaving(piece_s=0.05 if slow else 0.0)
+        self.server = FaultyServer(piece_s=0.05 if slow else 0.0)
         async with self.server, EndpointFleet([self.server.url], orders(self.rows)) as fleet:
             yield fleet
 

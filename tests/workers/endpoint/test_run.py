@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.misbehaving import Act, Misbehaving, in_a_thread
+from tests.support.checkout import ROOT
+from tests.support.faulty_server import Act, FaultyServer, in_a_thread
 
-ROOT = Path(__file__).resolve().parents[3]
 KEY = "sk-planted-7c1f"
 
 pytestmark = pytest.mark.slow
@@ -41,7 +41,7 @@ def replies(folder: Path) -> list[str]:
 
 
 def test_two_faulty_servers_answer_every_job_and_the_key_is_left_nowhere(tmp_path: Path) -> None:
-    servers = [Misbehaving(piece_s=0.002), Misbehaving(piece_s=0.002)]
+    servers = [FaultyServer(piece_s=0.002), FaultyServer(piece_s=0.002)]
     for server in servers:
         server.key = KEY
         server.plan.extend([
@@ -74,7 +74,7 @@ def test_two_faulty_servers_answer_every_job_and_the_key_is_left_nowhere(tmp_pat
 
 
 def test_a_run_whose_server_is_lost_ends_with_2_and_the_command_resumes_it(tmp_path: Path) -> None:
-    server = Misbehaving()
+    server = FaultyServer()
     server.plan.extend([Act()] * 5)
     server.always, server.spare_probes = Act("status", 503, said={"error": "no engine"}), True
     with in_a_thread(server):
@@ -104,7 +104,7 @@ def test_a_run_whose_server_is_lost_ends_with_2_and_the_command_resumes_it(tmp_p
 def test_what_the_user_must_change_is_one_line_and_exit_code_2(
     tmp_path: Path, settings: list[str], env: dict[str, str], reason: str
 ) -> None:
-    server = Misbehaving()
+    server = FaultyServer()
     server.key, server.completions = KEY, False
     with in_a_thread(server):
         done = swarmeval(tmp_path, f"endpoints=[{server.url}]", *settings, **env)
@@ -114,7 +114,7 @@ def test_what_the_user_must_change_is_one_line_and_exit_code_2(
 
 
 def test_samples_share_requests_and_in_completion_mode_a_prompt_is_text(tmp_path: Path) -> None:
-    server = Misbehaving()
+    server = FaultyServer()
     server.chat = False
     with in_a_thread(server):
         done = swarmeval(tmp_path, f"endpoints=[{server.url}]", "endpoint_samples=auto", "num_samples=4")
@@ -127,7 +127,7 @@ def test_samples_share_requests_and_in_completion_mode_a_prompt_is_text(tmp_path
 
 
 def test_the_doctor_asks_the_servers() -> None:
-    server = Misbehaving()
+    server = FaultyServer()
     with in_a_thread(server):
         words = ["--config", "config/smoke.yaml", "--set", "fleet=endpoint", "sandbox=none", "model_id=tiny"]
         words.append(f"endpoints=[{server.url}, http://127.0.0.1:9/v1]")

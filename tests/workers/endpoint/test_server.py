@@ -9,9 +9,9 @@ from swarmeval.requests import Refusal, Reply, Sampling
 from swarmeval.workers.endpoint.body import Asking
 from swarmeval.workers.endpoint.client import Key
 from swarmeval.workers.endpoint.fleet import EndpointWorker
+from tests.support.endpoint_worker import answers_of, orders, refused, started, with_server
+from tests.support.faulty_server import Act, FaultyServer
 from tests.support.fleet_contract import collect, requests
-from tests.support.misbehaving import Act, Misbehaving
-from tests.support.served import answers_of, orders, refused, started, with_server
 
 
 def test_what_a_server_tells_of_itself_is_kept() -> None:
@@ -21,7 +21,7 @@ def test_what_a_server_tells_of_itself_is_kept() -> None:
     assert info.decoding == "vllm 0.0.1; serves tiny; output tokens: as it says"
 
 
-def without_chat(server: Misbehaving) -> None:
+def without_chat(server: FaultyServer) -> None:
     server.chat = False
 
 
@@ -33,7 +33,7 @@ def test_a_server_without_chat_completes_and_one_with_chat_chats() -> None:
 
 
 def test_a_server_may_list_no_models_but_not_only_others() -> None:
-    def lists(act: Act) -> Callable[[Misbehaving], None]:
+    def lists(act: Act) -> Callable[[FaultyServer], None]:
         return lambda server: setattr(server, "models", act)
 
     for act in (Act(status=404, said={}), Act(status=500, said={}), Act(said=b"<html>"), Act(said={"data": []})):
@@ -87,7 +87,7 @@ def test_missing_answers_of_a_shared_request_are_retried_with_another_seed() -> 
 
 @pytest.mark.parametrize("how", ["it gives one", "it refuses"])
 def test_a_server_that_gives_one_answer_a_request_is_asked_one_by_one(how: str) -> None:
-    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.takes_n = False
         if how == "it refuses":
@@ -118,7 +118,7 @@ def test_the_key_is_sent_and_shown_nowhere() -> None:
     assert "planted" not in repr(key)
     assert "planted" not in repr(orders(key=key))
 
-    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         with_key = [headers for headers in server.headers if headers.get("authorization") == "Bearer sk-planted"]
         assert len(with_key) == len([path for path in server.paths if path.startswith("/v1")]) == 2
@@ -148,7 +148,7 @@ def test_the_key_is_sent_and_shown_nowhere() -> None:
 
 
 def test_a_server_that_leads_elsewhere_is_not_followed_with_the_key() -> None:
-    def leads_on(server: Misbehaving) -> None:
+    def leads_on(server: FaultyServer) -> None:
         server.spare_probes = False
         server.plan.append(Act("status", 307, {"Location": "http://elsewhere/v1?sk-planted"}, {}))
 

@@ -16,8 +16,8 @@ from swarmeval.runs.prompts import STOPS
 from swarmeval.workers.endpoint.client import Key
 from swarmeval.workers.endpoint.fleet import EndpointFleet
 from swarmeval.workers.protocol import Worker
+from tests.support.endpoint_worker import orders
 from tests.support.fleet_contract import FleetContract, collect, requests
-from tests.support.served import orders
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,9 +10,9 @@ import pytest
 from swarmeval.errors import ConfigError, WorkerDied, WorkerGone
 from swarmeval.requests import Refusal, Reply, Request
 from swarmeval.workers.endpoint.fleet import EndpointWorker
+from tests.support.endpoint_worker import answers_of, until, with_server
+from tests.support.faulty_server import Act, FaultyServer
 from tests.support.fleet_contract import collect, requests
-from tests.support.misbehaving import Act, Misbehaving
-from tests.support.served import answers_of, until, with_server
 
 OVERLOADED = Act("status", 429, {"Retry-After": "0.2"}, {"error": {"message": "slow down"}})
 BROKEN = {
@@ -48,7 +48,7 @@ def test_a_request_that_keeps_breaking_is_given_up_if_the_server_is_well() -> No
 
 
 def test_a_server_that_breaks_everything_dies_and_gives_no_request_up() -> None:
-    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.always, server.spare_probes = Act("half"), False
         with pytest.raises(WorkerDied, match=r"the connection broke, and no answer for 0.3 s$") as caught:
@@ -60,7 +60,7 @@ def test_a_server_that_breaks_everything_dies_and_gives_no_request_up() -> None:
 
 
 def test_a_lost_server_is_awaited_and_then_dead_without_blaming_requests() -> None:
-    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         await server.__aexit__()
         began = time.monotonic()
@@ -77,7 +77,7 @@ def test_a_lost_server_is_awaited_and_then_dead_without_blaming_requests() -> No
 
 
 def test_a_server_that_never_was_there_is_not_waited_for() -> None:
-    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await server.__aexit__()
         with pytest.raises(WorkerDied, match=r"^endpoint:0: http://127.0.0.1:\d+/v1: no connection \(.*\)$"):
             await worker.start()
@@ -87,7 +87,7 @@ def test_a_server_that_never_was_there_is_not_waited_for() -> None:
 
 
 def test_all_requests_pause_for_as_long_as_an_overloaded_server_asks() -> None:
-    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.plan.append(OVERLOADED)
         began = time.monotonic()
@@ -102,7 +102,7 @@ def test_all_requests_pause_for_as_long_as_an_overloaded_server_asks() -> None:
 
 
 def test_an_overload_longer_than_the_patience_of_a_run_ends_the_worker() -> None:
-    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.plan.append(replace(OVERLOADED, headers={"Retry-After": "3600"}))
         with pytest.raises(WorkerDied, match="HTTP 429: slow down"):
@@ -136,7 +136,7 @@ def test_an_overload_longer_than_the_patience_of_a_run_ends_the_worker() -> None
     ],
 )  # fmt: skip
 def test_what_no_request_would_fare_better_with_ends_the_run_in_one_line(status: int, said: Any, message: str) -> None:
-    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.plan.append(Act("status", status, said=said))
         with pytest.raises(ConfigError) as caught:
@@ -177,7 +177,7 @@ def test_a_server_that_does_not_stream_is_understood() -> None:
 
 
 def test_a_stop_string_ends_an_answer_whatever_the_server_makes_of_it() -> None:
-    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.always = Act("endless", said="def f():\n    return 1\n\nclass A: ")
         first = requests(1)[0]
@@ -204,7 +204,7 @@ def test_no_more_requests_than_allowed_are_sent_and_waiting_is_queue_time() -> N
 
 
 def test_tokens_count_as_pieces_where_unreported_and_the_manifest_says_so() -> None:
-    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         server.counts = False
         info = await worker.start()
         assert info.decoding == "vllm 0.0.1; serves tiny; output tokens: pieces of its streams: it does not say"
@@ -219,7 +219,7 @@ def test_tokens_count_as_pieces_where_unreported_and_the_manifest_says_so() -> N
 
 
 def test_a_batch_that_is_given_up_hangs_up() -> None:
-    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.always = Act("endless")
         asked = asyncio.create_task(collect(worker, requests(4)))
@@ -233,7 +233,7 @@ def test_a_batch_that_is_given_up_hangs_up() -> None:
 
 
 def test_draining_drops_what_waits_to_be_tried_again() -> None:
-    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.plan.append(replace(OVERLOADED, headers={"Retry-After": "25"}))
         asked = asyncio.create_task(collect(worker, requests(3)))
@@ -245,7 +245,7 @@ def test_draining_drops_what_waits_to_be_tried_again() -> None:
 
 
 def test_a_fault_of_ours_keeps_its_type() -> None:
-    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         with pytest.raises(UnicodeEncodeError):
             await collect(worker, [Request("j", 0, requests(1)[0].sampling, text="\ud800")])

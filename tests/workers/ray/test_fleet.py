@@ -28,7 +28,8 @@ from swarmeval.workers.ray.cluster import Cluster
 from swarmeval.workers.ray.fleet import RayFleet
 from swarmeval.workers.ray.worker import RayWorker
 from swarmeval.workers.replica_spec import Fault, ReplicaSpec, Script
-from tests.support.coordinating import Bench
+from tests.support.checkout import ROOT
+from tests.support.coordinator_bench import Bench
 from tests.support.fleet_contract import SLOW_STEPS, FleetContract, collect, requests
 from tests.support.ray_nodes import Nodes, nodes
 
@@ -36,7 +37,6 @@ pytest.importorskip("ray", reason="ray is not installed (requirements-ray.txt)")
 # Ray leaves sockets and files of its own to the garbage collector.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")]
 
-ROOT = Path(__file__).resolve().parents[3]
 SLOW = Script(4, SLOW_STEPS, 0.02)
 OURS = {"python": platform.python_version(), "ray": metadata.version("ray")}
 

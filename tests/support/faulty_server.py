@@ -27,7 +27,7 @@ class Act:
     said: Any = None  # the body of an error, or the text of an answer
 
 
-class Misbehaving:
+class FaultyServer:
     """Serves while its context is entered; everything it was asked is kept."""
 
     def __init__(self, *, model: str = "tiny", port: int = 0, piece_s: float = 0.0, rows: int = 1000) -> None:
@@ -54,7 +54,7 @@ class Misbehaving:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
-    async def __aenter__(self) -> "Misbehaving":
+    async def __aenter__(self) -> "FaultyServer":
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -211,7 +211,7 @@ async def _json(writer: asyncio.StreamWriter, status: int, body: Any, headers: d
 
 
 @contextlib.contextmanager
-def in_a_thread(server: Misbehaving) -> Iterator[Misbehaving]:
+def in_a_thread(server: FaultyServer) -> Iterator[FaultyServer]:
     """The server beside a test that waits for a process."""
     ready, ends = threading.Event(), threading.Event()
 

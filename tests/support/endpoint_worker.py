@@ -13,8 +13,8 @@ from swarmeval.workers.endpoint.body import Asking
 from swarmeval.workers.endpoint.client import Key
 from swarmeval.workers.endpoint.fleet import EndpointWorker
 from swarmeval.workers.endpoint.life import Orders
+from tests.support.faulty_server import Act, FaultyServer
 from tests.support.fleet_contract import collect, requests
-from tests.support.misbehaving import Act, Misbehaving
 
 
 def orders(concurrency: int = 4, silence_s: float = 10.0, patience_s: float = 0.3, **changes: object) -> Orders:
@@ -35,12 +35,12 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 def with_server(
-    use: Callable[[Misbehaving, EndpointWorker], Awaitable[None]], *, server: dict[str, Any] | None = None, **told: Any
+    use: Callable[[FaultyServer, EndpointWorker], Awaitable[None]], *, server: dict[str, Any] | None = None, **told: Any
 ) -> None:
     """Run `use` with a server and a worker that has not been started."""
 
     async def go() -> None:
-        async with asyncio.timeout(30), Misbehaving(**(server or {})) as misbehaving:
+        async with asyncio.timeout(30), FaultyServer(**(server or {})) as misbehaving:
             worker = EndpointWorker("endpoint:0", misbehaving.url, orders(**told))
             try:
                 await use(misbehaving, worker)
@@ -50,11 +50,11 @@ def with_server(
     asyncio.run(go())
 
 
-def answers_of(*plan: Act, count: int = 1, **told: Any) -> tuple[list[Answer], Misbehaving]:
+def answers_of(*plan: Act, count: int = 1, **told: Any) -> tuple[list[Answer], FaultyServer]:
     """What becomes of requests when the server first does what the plan says."""
     kept: list[Any] = []
 
-    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.plan.extend(plan)
         kept.extend([await collect(worker, requests(count)), server])
@@ -63,11 +63,11 @@ def answers_of(*plan: Act, count: int = 1, **told: Any) -> tuple[list[Answer], M
     return kept[0], kept[1]
 
 
-def started(prepare: Callable[[Misbehaving], None], **told: Any) -> ReplicaInfo:
+def started(prepare: Callable[[FaultyServer], None], **told: Any) -> ReplicaInfo:
     """What a server that was prepared so is found to be."""
     found: list[ReplicaInfo] = []
 
-    async def use(server: Misbehaving, worker: EndpointWorker) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         prepare(server)
         found.append(await worker.start())
 
@@ -75,7 +75,7 @@ def started(prepare: Callable[[Misbehaving], None], **told: Any) -> ReplicaInfo:
     return found[0]
 
 
-def refused(prepare: Callable[[Misbehaving], None], **told: Any) -> str:
+def refused(prepare: Callable[[FaultyServer], None], **told: Any) -> str:
     """Why a server that was prepared so cannot be used, its address left out."""
     with pytest.raises(ConfigError) as caught:
         started(prepare, **told)

@@ -31,8 +31,8 @@ from swarmeval.runs.result_files import METRICS
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import load
 from swarmeval.workers.replica_spec import Script
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 MARK = "SWARMEVAL_TESTED_BY"
 PATIENCE_S = 120.0  # with a session, or a point of it
 LOOK_EVERY_S = 0.004

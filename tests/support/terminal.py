@@ -11,11 +11,11 @@ import sys
 import termios
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.checkout import ROOT
+
 PATIENCE_S = 100
 
 
