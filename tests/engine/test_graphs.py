@@ -17,16 +17,12 @@ from swarmeval.engine.slots import SlotDecoder
 from swarmeval.engine.steps import BLOCK, Eager, Shape
 from tests.support import tiny_model
 from tests.support.decoder_comparison import PROMPTS, ROWS, admit, close, same_all_the_way
-from tests.support.graph_recorder import Scarce, Stale, Tape, asked, refusing
+from tests.support.graph_recorder import Scarce, Stale, Tape, asked, recorded, refusing
 from tests.support.tiny_engine import WARM, engine, requests, texts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 MODEL = tiny_model.model()
-
-
-def recorded(tape: Tape, rows: int = ROWS, model: Any = MODEL, most: int = 64) -> SlotDecoder:
-    return SlotDecoder(model, rows, share=False, step=Graphs(tape.begin, most))
 
 
 @pytest.mark.slow

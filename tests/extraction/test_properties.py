@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from swarmeval.doctor.mutants import mutant
 from swarmeval.extraction.candidate import candidate
 from swarmeval.records import Candidate, Outcome, Task
-from tests.extraction.test_wrappings import same_code
-from tests.support.wrappings import REBUILT, TASK, WRAPPINGS, canonical, fence, in_class, program_passes
+from tests.support.wrappings import REBUILT, TASK, WRAPPINGS, canonical, fence, in_class, program_passes, same_code
 
 NAMES = sorted(WRAPPINGS)
 WRONG = {

@@ -1,29 +1,16 @@
 """Right answers survive every wrapping, wrong ones stay wrong, and nothing is added that the reply does not hold."""
 
-import ast
-
 import pytest
 
 from swarmeval.extraction.candidate import candidate
-from swarmeval.records import Candidate, Task
-from tests.support.wrappings import BODY, REBUILT, TASK, WRAPPINGS, canonical, program_passes
+from swarmeval.records import Task
+from tests.support.wrappings import BODY, REBUILT, TASK, WRAPPINGS, canonical, program_passes, same_code
 
 
 @pytest.mark.parametrize("name", WRAPPINGS | REBUILT)
 def test_a_right_answer_survives(name: str) -> None:
     found = candidate((WRAPPINGS | REBUILT)[name](TASK, BODY), "reply", TASK)
     assert program_passes(found, TASK), found
-
-
-def same_code(found: Candidate, task: Task, body: str) -> bool:
-    """Whether the entry point's last definition is the canonical one, whatever else the candidate holds."""
-
-    def last_definition(source: str) -> str:
-        nodes = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef) and n.name == task.entry_point]
-        nodes[-1].body = [statement for statement in nodes[-1].body if not isinstance(statement, ast.Expr)]  # docstring
-        return ast.dump(nodes[-1])
-
-    return found.outcome is None and last_definition(task.prompt + found.code) == last_definition(task.prompt + body)
 
 
 def assert_survives(name: str, task: Task, body: str) -> None:

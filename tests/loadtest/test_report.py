@@ -11,31 +11,22 @@ import pytest
 
 from swarmeval.errors import OutputError
 from swarmeval.loadtest import facts as load_facts
-from swarmeval.loadtest.facts import LevelFacts, LoadFacts, Memory, Slo
+from swarmeval.loadtest.facts import LevelFacts, LoadFacts, Memory
 from swarmeval.loadtest.law import NAME as LAW
 from swarmeval.loadtest.report import NAME, write
 from swarmeval.records import Completion, Outcome, Verdict
-from tests.report.test_run_report import HOSTILE, words
 from tests.support.checkout import ROOT
 from tests.support.command_line import swarmeval
-from tests.support.made_up_load import closed_loop, leave, row
+from tests.support.made_up_load import FACTS, closed_loop, leave, row
+from tests.support.pages import HOSTILE, visible_text
 from tests.support.run_folders import BEGAN, plan_of
 from tests.support.run_folders import leave as leave_run
 
 pytestmark = pytest.mark.slow  # scipy, statsmodels, and samples drawn for each p
-LINES = (("serving/pipeline.py", 40, 3 << 20), ("serving/pipeline.py", 7, 1 << 20))
-MEMORY = Memory(LINES, (("ask", 2 << 20),), "a test")
-WORTH = {"numpy": {"functions": 12, "line_coverage": 0.25, "passing": None}}
-FACTS = LoadFacts(
-    title="somebody/model, served", run_id="20270115-080000-abcdef", finished=True, slo=Slo(0.5, 0.05),
-    levels=(LevelFacts("1 at once", 2.0, 300.0), LevelFacts("4 at once", 2.0)),
-    settings={"model_id": "somebody/model", "seed": 3, "packages": None}, energy_source="RAPL",
-    memory=MEMORY, worth=WORTH,
-)  # fmt: skip
 
 
 def page_of(folder: Path) -> str:
-    return html.unescape(words(write(folder).read_text(encoding="utf-8")))
+    return html.unescape(visible_text(write(folder).read_text(encoding="utf-8")))
 
 
 def test_the_page_says_what_ran_how_fast_and_whether_that_is_all(tmp_path: Path) -> None:
@@ -54,7 +45,7 @@ def test_the_page_says_what_ran_how_fast_and_whether_that_is_all(tmp_path: Path)
 def test_worth_memory_and_flame_graphs_are_shown_where_there_are_any(tmp_path: Path) -> None:
     (tmp_path / "flame_pipeline.html").write_text("")
     page = write(leave(tmp_path, closed_loop(30), FACTS)).read_text(encoding="utf-8")
-    said = words(page)
+    said = visible_text(page)
     assert "What the tests are worth package functions line coverage passing numpy 12 25.0 % undefined" in said.replace(
         "\xa0", " "
     )

@@ -8,10 +8,9 @@ import pytest
 
 from swarmeval.loadtest.facts import LoadFacts
 from swarmeval.loadtest.report import write
-from tests.loadtest.test_report import FACTS
-from tests.report.test_run_report import HOSTILE
 from tests.support.browser import Page, ReportPage, choose, chromium, page, quiet
-from tests.support.made_up_load import closed_loop, leave, row
+from tests.support.made_up_load import FACTS, closed_loop, leave, row
+from tests.support.pages import HOSTILE
 
 pytestmark = [
     pytest.mark.slow,

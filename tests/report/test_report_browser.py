@@ -10,8 +10,8 @@ from swarmeval.records import Completion, Outcome, Verdict
 from swarmeval.report.run_report import write
 from swarmeval.scores import other_harnesses
 from swarmeval.scores.other_harnesses import under_rule
-from tests.report.test_run_report import HOSTILE
 from tests.support.browser import Page, ReportPage, choose, chromium, page, quiet
+from tests.support.pages import HOSTILE
 from tests.support.run_folders import BEGAN, Answer, leave, plan_of
 
 pytestmark = [

@@ -20,43 +20,12 @@ from swarmeval.session.ending import page as made_page
 from swarmeval.session.run_record import OpenRun
 from swarmeval.session.session import make_report
 from tests.support.command_line import SMOKE, swarmeval
-from tests.support.run_folders import BEGAN, Answer, leave, plan_of
-
-HOSTILE = (
-    "</script><script>document.title='taken'</script>",
-    "<img src=x onerror=\"alert('reply')\">",
-    "\ufeff```python\nprint('\u2028')\n```",
-    "]]><!--<script>",
-    "{{ 7 * 7 }}<b>bold</b>&amp;",
-)
-
-
-def answers(texts: tuple[str, ...] = ("a reply",), passes: int = 0) -> list[Answer]:
-    """One task, an agent each."""
-    return [
-        (
-            Completion(f"{k}/HumanEval/0/0/0", text, prompt_tokens=9, output_tokens=10 + k, latency_s=1.0 + k,
-                       finished_at=BEGAN + 2 * k, elapsed_s=2.0 * k + 1),
-            Verdict(f"{k}/HumanEval/0/0/0", Outcome.PASSED if k < passes else Outcome.TAMPERED, text, text, note=text),
-        )
-        for k, text in enumerate(texts)
-    ]  # fmt: skip
-
-
-def left(folder: Path, given: list[Answer], **settings: object) -> Path:
-    config, plan = plan_of(1, len(given), **settings)
-    leave(folder, config, plan, given)
-    return folder
-
-
-def words(page: str) -> str:
-    """What people read of it, markup and blanks taken out."""
-    body = re.sub(r"<(style|script)\b.*?</\1>", " ", page, flags=re.DOTALL)
-    return " ".join(re.sub(r"<[^>]*>", " ", body).split())
+from tests.support.pages import HOSTILE, visible_text
+from tests.support.run_folders import answers, finished_run, leave, plan_of
 
 
 def test_the_top_shows_score_interval_what_ran_and_whether_that_is_all(tmp_path: Path) -> None:
-    said = words(render(left(tmp_path, answers(("a", "b", "c", "d"), passes=3))))
+    said = visible_text(render(finished_run(tmp_path, answers(("a", "b", "c", "d"), passes=3))))
     assert "somebody/model on humaneval 1 of 164 task, 4 agents, 4 answers 75.0 %" in said
     assert "pass@1 : the chance that one answer to a task passes the task's tests." in said
     assert "with 95 % confidence" in said
@@ -64,14 +33,14 @@ def test_the_top_shows_score_interval_what_ran_and_whether_that_is_all(tmp_path:
 
 
 def test_every_outcome_has_its_row_tampered_among_them(tmp_path: Path) -> None:
-    said = words(render(left(tmp_path, answers(("a", "b"), passes=1))))
+    said = visible_text(render(finished_run(tmp_path, answers(("a", "b"), passes=1))))
     assert "PASSED 1 50.0 % all tests of the task passed" in said
     assert "TAMPERED 1 50.0 % the program interfered with its own judging" in said
     assert "NOT_GENERATED 0 0.0 %" in said
 
 
 def test_a_traced_run_has_links_to_its_traces_and_no_other_has(tmp_path: Path) -> None:
-    folder = left(tmp_path, answers())
+    folder = finished_run(tmp_path, answers())
     assert "trace.json" not in render(folder)
     for name in ("trace.json", "flame_cpu_0.html", "flame_coordinator.html"):
         (folder / name).write_text("")
@@ -93,10 +62,10 @@ def test_a_traced_run_has_links_to_its_traces_and_no_other_has(tmp_path: Path) -
 def test_a_score_of_another_version_is_made_again_from_the_journal(
     tmp_path: Path, changed: dict[str, object], why: str
 ) -> None:
-    folder = left(tmp_path, answers(("a", "b", "c", "d"), passes=3))
+    folder = finished_run(tmp_path, answers(("a", "b", "c", "d"), passes=3))
     score = json.loads((folder / "score.json").read_text())
     (folder / "score.json").write_text(json.dumps({**score, **changed}))
-    said = words(render(folder))
+    said = visible_text(render(folder))
     assert "4 answers 75.0 %" in said
     note = f"score.json is not as this version writes it ({why}): the score here is made from the journal."
     assert note in html.unescape(said)
@@ -105,12 +74,12 @@ def test_a_score_of_another_version_is_made_again_from_the_journal(
 def test_a_latency_that_cannot_be_is_no_distribution(tmp_path: Path) -> None:
     first, second = answers(("a", "b"))
     assert isinstance(first[0], Completion)
-    folder = left(tmp_path, [(replace(first[0], latency_s=-1.0), first[1]), second])
-    assert "No latency was measured." in words(render(folder))
+    folder = finished_run(tmp_path, [(replace(first[0], latency_s=-1.0), first[1]), second])
+    assert "No latency was measured." in visible_text(render(folder))
 
 
 def test_a_manifest_that_holds_no_text_is_told_as_far_as_it_goes(tmp_path: Path) -> None:
-    folder = left(tmp_path, answers())
+    folder = finished_run(tmp_path, answers())
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["config"]["model_id"] = "half \ud800"
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -120,13 +89,13 @@ def test_a_manifest_that_holds_no_text_is_told_as_far_as_it_goes(tmp_path: Path)
 def test_failures_make_a_run_partial(tmp_path: Path) -> None:
     config, plan = plan_of(1, 2)
     leave(tmp_path, config, plan, [answers()[0], (Failure("1/HumanEval/0/0/0", "died", 3), None)])
-    assert "partial 1 of 2 jobs got no completion; not counted as wrong answers." in words(render(tmp_path))
+    assert "partial 1 of 2 jobs got no completion; not counted as wrong answers." in visible_text(render(tmp_path))
 
 
 def test_an_unfinished_run_without_results_is_told_from_its_journal(tmp_path: Path) -> None:
     config, plan = plan_of(1, 4)
     leave(tmp_path, config, plan, answers(("a", "b"), passes=1), finished=False)
-    said = words(render(tmp_path))
+    said = visible_text(render(tmp_path))
     assert "50.0 %" in said
     assert "partial The run is not finished (it goes on, or its process was killed): 2 jobs are answered." in said
 
@@ -135,7 +104,7 @@ def test_an_unfinished_run_says_which_verdicts_it_lacks(tmp_path: Path) -> None:
     config, plan = plan_of(1, 4)
     [first, (second, _)] = answers(("a", "b"), passes=1)
     leave(tmp_path, config, plan, [first, (second, None)], finished=False)
-    said = words(render(tmp_path))
+    said = visible_text(render(tmp_path))
     assert "1 of them have no verdict yet: what takes long comes last, and passes less often." in said
 
 
@@ -144,13 +113,13 @@ def test_a_line_that_is_being_written_is_left_for_the_next_report(tmp_path: Path
     leave(tmp_path, config, plan, answers(("a", "b"), passes=1), finished=False)
     with (tmp_path / "journal.jsonl").open("a") as journal:
         journal.write('{"completion": {"job_id": "2/Human')
-    assert "2 jobs are answered." in words(render(tmp_path))
+    assert "2 jobs are answered." in visible_text(render(tmp_path))
 
 
 def test_a_run_that_has_answered_nothing_yet_has_a_page(tmp_path: Path) -> None:
     config, plan = plan_of(1, 1)
     leave(tmp_path, config, plan, [], finished=False)
-    assert "No answer has a verdict yet: there is no score." in words(render(tmp_path))
+    assert "No answer has a verdict yet: there is no score." in visible_text(render(tmp_path))
 
 
 def test_a_published_score_stands_beside_a_whole_run(tmp_path: Path) -> None:
@@ -158,7 +127,7 @@ def test_a_published_score_stands_beside_a_whole_run(tmp_path: Path) -> None:
     jobs = [plan.job(k).job_id for k in range(plan.total)]
     verdicts = [Verdict(job, Outcome.PASSED if k < 82 else Outcome.RAISED, "") for k, job in enumerate(jobs)]
     leave(tmp_path, config, plan, [(Completion(v.job_id, "r"), v) for v in verdicts])
-    said = words(render(tmp_path))
+    said = visible_text(render(tmp_path))
     assert "EvalPlus 69.5 % -19.5 points" in said
     assert "do_sample: True here, False there" in said
 
@@ -171,7 +140,7 @@ def test_repairs_profiles_and_the_one_by_one_table_show_where_they_exist(tmp_pat
     alone = {"jobs": 2, "avg_latency_s": 3.0, "tokens_per_s": 4.0, "replies_changed": 1, "verdicts_changed": 0}
     energy = {"joules": 100.0, "joules_above_idle": 60.0, "source": "nvml"}
     (tmp_path / "score.json").write_text(json.dumps({**score, "batch_audit": alone, "energy": energy}))
-    said = words(render(tmp_path))
+    said = visible_text(render(tmp_path))
     assert "union: careful + bold" in said
     assert "after round" in said
     assert "time for all jobs 6 s (extrapolated) 3 s" in said
@@ -186,7 +155,7 @@ def test_the_answers_that_repair_are_answers_that_cost(tmp_path: Path) -> None:
         (Completion(f"{job}/0", "r", output_tokens=10, elapsed_s=3.0), Verdict(f"{job}/0", Outcome.RAISED, "")),
         (Completion(f"{job}/1", "r", output_tokens=20, elapsed_s=8.0), Verdict(f"{job}/1", Outcome.PASSED, "")),
     ])  # fmt: skip
-    said = words(render(tmp_path))
+    said = visible_text(render(tmp_path))
     assert "an answer 2 4 s 15 not measured" in said
     assert "an answer that passes 1 8 s 30 not measured" in said
     assert "a solved task 0 none none none" in said
@@ -200,7 +169,7 @@ def test_an_agent_is_on_the_map_whatever_its_number(tmp_path: Path) -> None:
 
 
 def test_replies_and_all_that_comes_from_files_are_text(tmp_path: Path) -> None:
-    folder = left(tmp_path, answers(HOSTILE), model_id="<i>model</i>")
+    folder = finished_run(tmp_path, answers(HOSTILE), model_id="<i>model</i>")
     page = render(folder)
     for fragment in ("<i>model", "<img", "document.title", "alert(", "<b>bold", "<!--"):
         assert fragment not in page
@@ -209,7 +178,7 @@ def test_replies_and_all_that_comes_from_files_are_text(tmp_path: Path) -> None:
 
 
 def test_the_page_may_run_its_own_script_alone_and_load_nothing(tmp_path: Path) -> None:
-    page = render(left(tmp_path, answers()))
+    page = render(finished_run(tmp_path, answers()))
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
     (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
     (style,) = re.findall(r"<style>(.*?)</style>", page, flags=re.DOTALL)
@@ -223,16 +192,16 @@ def test_the_page_may_run_its_own_script_alone_and_load_nothing(tmp_path: Path) 
 
 
 def test_prompts_of_data_that_is_not_the_runs_are_not_shown(tmp_path: Path) -> None:
-    folder = left(tmp_path, answers())
+    folder = finished_run(tmp_path, answers())
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["data"]["sha256"] = "other"
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    said = words(render(folder))
+    said = visible_text(render(folder))
     assert "Prompts are not shown: the data of humaneval found here is not what the run used." in said
 
 
 def test_a_report_is_replaced_and_leaves_no_draft(tmp_path: Path) -> None:
-    folder = left(tmp_path, answers())
+    folder = finished_run(tmp_path, answers())
     before = set(folder.iterdir())
     page = write(folder)
     write(folder)
@@ -256,7 +225,7 @@ def test_a_report_is_replaced_and_leaves_no_draft(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, spoil: dict[str, str], said: str) -> None:
-    folder = left(tmp_path / "run", answers()) if spoil else tmp_path / "nowhere"
+    folder = finished_run(tmp_path / "run", answers()) if spoil else tmp_path / "nowhere"
     for name, text in spoil.items():
         (folder / name).write_text(text)
     code, out, err = swarmeval("report", str(folder))
@@ -270,7 +239,7 @@ def test_a_run_ends_with_its_report_and_report_makes_it_again(tmp_path: Path) ->
                              "--output_dir", str(folder))  # fmt: skip
     assert code == 0, err
     page = folder / "report.html"
-    assert "speed-up" in words(page.read_text(encoding="utf-8"))
+    assert "speed-up" in visible_text(page.read_text(encoding="utf-8"))
     page.unlink()
     code, out, _ = swarmeval("report", str(folder))
     assert (code, out) == (0, f"{page}  ({page.stat().st_size / 1e6:.2f} MB)\n")

@@ -9,8 +9,8 @@ import pytest
 from swarmeval.errors import DataError
 from swarmeval.report.run_report import render
 from swarmeval.scores.other_harnesses import NAME, UnderRule, read, tasks_of, under_rule, write
-from tests.report.test_run_report import answers, left, words
-from tests.support.run_folders import leave, plan_of
+from tests.support.pages import visible_text
+from tests.support.run_folders import answers, finished_run, leave, plan_of
 
 REPLIES = [f"0/HumanEval/{task}/{sample}/0" for task in range(4) for sample in range(2)]
 OURS = under_rule("ours", REPLIES, frozenset(REPLIES[:6]))
@@ -33,11 +33,11 @@ def test_the_interval_of_a_rule_is_over_tasks_and_holds_its_score() -> None:
 
 
 def test_a_report_sets_the_rules_beside_ours(tmp_path: Path) -> None:
-    folder = left(tmp_path, answers(("a", "b")))
-    assert HEAD not in words(render(folder))
+    folder = finished_run(tmp_path, answers(("a", "b")))
+    assert HEAD not in visible_text(render(folder))
     write(folder, [OURS, OTHER, UnderRule("<i>", 8, 0.75, None, OURS.passed)])
     page = render(folder)
-    said = words(page)
+    said = visible_text(page)
     assert f"{HEAD} rule passes pass@1 95 % interval unlike ours verdicts of which tasks ours 6 of 8 75.0 %" in said
     assert re.search(
         r"lm-eval 3 of 8 37\.5 % [\d.]+ to [\d.]+ % 5 loses 4: HumanEval/0, HumanEval/1; finds 1: HumanEval/3 ", said
@@ -47,10 +47,10 @@ def test_a_report_sets_the_rules_beside_ours(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_count_of_replies_is_shown_without_one(tmp_path: Path) -> None:
-    folder = left(tmp_path, answers())
+    folder = finished_run(tmp_path, answers())
     rules = {"ours": {"pass@1": 0.5, "passed": REPLIES[:2]}, "bigcode": {"pass@1": 0.0, "passed": []}}
     (folder / NAME).write_text(json.dumps(rules))
-    assert "ours 2 50.0 % bigcode 0 0.0 % 2 loses 2: HumanEval/0 What" in words(render(folder))
+    assert "ours 2 50.0 % bigcode 0 0.0 % 2 loses 2: HumanEval/0 What" in visible_text(render(folder))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_run_whose_comparison_was_interrupted_says_so(tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "finished": False}))
     told = "partial Every job is judged; the comparison with other rules is not: the same command goes on."
-    assert told in words(render(tmp_path))
+    assert told in visible_text(render(tmp_path))
 
 
 def test_more_tasks_than_a_line_holds_are_counted() -> None:

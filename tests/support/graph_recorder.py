@@ -12,7 +12,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from swarmeval.engine.graphs import Recorder, Work
+from swarmeval.engine.graphs import Graphs, Recorder, Work
+from swarmeval.engine.slots import SlotDecoder
+from tests.support.decoder_comparison import ROWS
+from tests.support.tiny_engine import MODEL
 
 
 class _Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -93,6 +96,11 @@ class Scarce(Tape):
             return record(work)
 
         return scarce
+
+
+def recorded(tape: Tape, rows: int = ROWS, model: Any = MODEL, most: int = 64) -> SlotDecoder:
+    """A decoder whose steps are recorded on this tape."""
+    return SlotDecoder(model, rows, share=False, step=Graphs(tape.begin, most))
 
 
 def refusing(error: Exception) -> Callable[[], Recorder]:

@@ -6,12 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from swarmeval.loadtest import facts as load_facts
-from swarmeval.loadtest.facts import LoadFacts
+from swarmeval.loadtest.facts import LevelFacts, LoadFacts, Memory, Slo
 from swarmeval.loadtest.generator import Measured
 from swarmeval.loadtest.request_rows import Row, RowFile
 
 FIXED_S, INPUT_S, OUTPUT_S = 0.05, 0.0004, 0.02  # of a request that is alone
 PACKAGES = ("numpy", "seaborn", "torch")
+LINES = (("serving/pipeline.py", 40, 3 << 20), ("serving/pipeline.py", 7, 1 << 20))
+MEMORY = Memory(LINES, (("ask", 2 << 20),), "a test")
+WORTH = {"numpy": {"functions": 12, "line_coverage": 0.25, "passing": None}}
+FACTS = LoadFacts(
+    title="somebody/model, served", run_id="20270115-080000-abcdef", finished=True, slo=Slo(0.5, 0.05),
+    levels=(LevelFacts("1 at once", 2.0, 300.0), LevelFacts("4 at once", 2.0)),
+    settings={"model_id": "somebody/model", "seed": 3, "packages": None}, energy_source="RAPL",
+    memory=MEMORY, worth=WORTH,
+)  # fmt: skip
 
 
 def row(

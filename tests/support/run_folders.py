@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from swarmeval.records import Completion, Failure, Verdict
+from swarmeval.records import Completion, Failure, Outcome, Verdict
 from swarmeval.runs.folder import write_manifest
 from swarmeval.runs.journal import NAME, Entry, Journal, SessionStart
 from swarmeval.runs.ledger import Ledger
@@ -62,3 +62,22 @@ def leave(
     if finished:
         facts = {"run_id": "20270115-080000-abcdef", "model_id": config.model_id, "benchmark": "humaneval"}
         write(folder, folder / NAME, ledger, facts)
+
+
+def answers(texts: tuple[str, ...] = ("a reply",), passes: int = 0) -> list[Answer]:
+    """Replies to one task, an agent each; the first `passes` of them pass."""
+    return [
+        (
+            Completion(f"{k}/HumanEval/0/0/0", text, prompt_tokens=9, output_tokens=10 + k, latency_s=1.0 + k,
+                       finished_at=BEGAN + 2 * k, elapsed_s=2.0 * k + 1),
+            Verdict(f"{k}/HumanEval/0/0/0", Outcome.PASSED if k < passes else Outcome.TAMPERED, text, text, note=text),
+        )
+        for k, text in enumerate(texts)
+    ]  # fmt: skip
+
+
+def finished_run(folder: Path, given: list[Answer], **settings: object) -> Path:
+    """The folder of a finished run of one task with these answers."""
+    config, plan = plan_of(1, len(given), **settings)
+    leave(folder, config, plan, given)
+    return folder

@@ -1,5 +1,6 @@
 """The shapes in which models give an answer: each makes a reply of a task and the body that follows its prompt."""
 
+import ast
 import html
 import textwrap
 from collections.abc import Callable
@@ -34,6 +35,17 @@ def program_passes(found: Candidate, task: Task) -> bool:
     except Exception:  # noqa: BLE001 (whatever a program raises, it does not pass)
         return False
     return True
+
+
+def same_code(found: Candidate, task: Task, body: str) -> bool:
+    """Whether the entry point's last definition is the canonical one, whatever else the candidate holds."""
+
+    def last_definition(source: str) -> str:
+        nodes = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef) and n.name == task.entry_point]
+        nodes[-1].body = [statement for statement in nodes[-1].body if not isinstance(statement, ast.Expr)]  # docstring
+        return ast.dump(nodes[-1])
+
+    return found.outcome is None and last_definition(task.prompt + found.code) == last_definition(task.prompt + body)
 
 
 @cache

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from swarmeval.testgen.files import TestFiles, Written, file_names
 from swarmeval.testgen.packages import Skips
 from swarmeval.testgen.sources import Module, modules
-from tests.testgen.test_sources import package
+from tests.support.made_up_package import package
 
 PARTS = st.text("ab_B", min_size=1, max_size=4)
 

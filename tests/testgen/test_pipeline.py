@@ -29,7 +29,7 @@ from swarmeval.workers.protocol import Fleet
 from tests.support.echo_fleet import EchoFleet, EchoWorker
 from tests.support.endpoint_worker import orders
 from tests.support.faulty_server import Act, FaultyServer
-from tests.testgen.test_sources import package
+from tests.support.made_up_package import package
 
 CODE: dict[str, str | bytes] = {
     "one.py": "def f(): return 1\ndef g(): return 2",

@@ -8,6 +8,7 @@ import pytest
 from swarmeval.errors import DataError
 from swarmeval.testgen.packages import Skips, find, roots
 from swarmeval.testgen.sources import Context, Module, modules
+from tests.support.made_up_package import package
 
 SOURCE = '''
 """A module."""
@@ -64,15 +65,6 @@ class Outer(near.Base, key=1):
         def deep():
             return 1
 '''
-
-
-def package(folder: Path, files: dict[str, str | bytes], name: str = "made") -> str:
-    """A package on disk, as its path."""
-    for path, source in {"__init__.py": "", **files}.items():
-        file = folder / name / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(source if isinstance(source, bytes) else source.encode())
-    return str(folder / name)
 
 
 def read(path: str) -> tuple[list[Module], Skips]:

@@ -20,7 +20,7 @@ from swarmeval.testgen.pieces import Part
 from swarmeval.testgen.sources import modules
 from swarmeval.testgen.tidying import Tally, tidy
 from tests.support.echo_fleet import EchoFleet, EchoWorker
-from tests.testgen.test_sources import package
+from tests.support.made_up_package import package
 
 CONFIG = RunConfig(device="cpu", benchmark="testgen", repetition_penalty=1.0, combine_with_model=True)
 FIRST = "# Tests of made.m0, written by a language model.\n"

@@ -10,7 +10,7 @@ from swarmeval.errors import DataError
 from swarmeval.testgen.packages import Skips
 from swarmeval.testgen.sources import Module, modules
 from swarmeval.testgen.workload import Turn, Workload, first
-from tests.testgen.test_sources import package
+from tests.support.made_up_package import package
 
 
 def two_modules(tmp_path: Path) -> list[Module]:

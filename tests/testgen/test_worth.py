@@ -13,8 +13,8 @@ from swarmeval.testgen.prompts import given
 from swarmeval.testgen.sources import Module, modules
 from swarmeval.testgen.worth import Weigher, Worth, statements
 from tests.support.checkout import ROOT
+from tests.support.made_up_package import package
 from tests.support.sandbox_runs import MEMORY_MB
-from tests.testgen.test_sources import package
 
 SOURCE = '''
 def sign(x):

@@ -1,7 +1,6 @@
 """Claims about --trace: a valid picture of the whole of every process, whatever ended it, and nothing without it."""
 
 import itertools
-import json
 import signal
 import tempfile
 import time
@@ -18,41 +17,9 @@ from swarmeval.monitor.tracing.export import Tracer
 from swarmeval.monitor.tracing.phases import DECODE, FLUSH_NS, IDLE, LANE, PREFILL, SLOT_NS, Phases, RecordedPhases
 from swarmeval.monitor.tracing.spans import SpanFile, spans, spans_path
 from tests.support.command_line import SMOKE, start, swarmeval
-from tests.support.trace_format import faults
+from tests.support.traces import Clock, checked_trace, lanes
 
 STEP_NS = 3_000_000
-
-
-class Clock:
-    """Moves on only when told."""
-
-    def __init__(self) -> None:
-        self.now_ns = time.perf_counter_ns()
-
-    def __call__(self) -> int:
-        return self.now_ns
-
-
-def found(folder: Path) -> dict[str, Any]:
-    """trace.json, after a look at every event of it: it keeps to the format, and nothing on a lane overlaps."""
-    assert faults(folder / "trace.json") == []
-    picture: dict[str, Any] = json.loads((folder / "trace.json").read_text())
-    for track in lanes(picture).values():
-        for before, after in itertools.pairwise(sorted(track, key=lambda event: event["ts"])):
-            assert before["ts"] + before["dur"] <= after["ts"]
-    return picture
-
-
-def lanes(picture: dict[str, Any]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """(process, lane) -> its spans."""
-    events = picture["traceEvents"]
-    processes = {event["pid"]: event["args"]["name"] for event in events if event["name"] == "process_name"}
-    names = {(event["pid"], event["tid"]): event["args"]["name"] for event in events if event["name"] == "thread_name"}
-    tracks = defaultdict(list)
-    for event in events:
-        if event["ph"] == "X":
-            tracks[processes[event["pid"]], names[event["pid"], event["tid"]]].append(event)
-    return tracks
 
 
 def covered(track: list[dict[str, Any]]) -> float:
@@ -123,7 +90,7 @@ def test_judges_at_work_at_once_are_drawn_beside_each_other(tmp_path: Path) -> N
         for _ in range(3):
             tracer.judged("judge", 0.01)
         tracer.judged("extract", 0.001)
-    tracks = lanes(found(tmp_path))
+    tracks = lanes(checked_trace(tmp_path))
     assert set(tracks) == {("coordinator", name) for name in ("judge 1", "judge 2", "judge 3", "extract 1")}
 
 
@@ -131,7 +98,7 @@ def test_what_follows_at_once_is_joined(tmp_path: Path) -> None:
     with Tracer(tmp_path, 1) as tracer:
         for _ in range(1000):
             tracer.judged("extract", 1e-9)
-    picture = found(tmp_path)
+    picture = checked_trace(tmp_path)
     events = lanes(picture)["coordinator", "extract 1"]
     assert sum(event["args"]["count"] for event in events) == 1000
     assert len(events) < 100
@@ -151,7 +118,7 @@ def test_sessions_are_drawn_in_sequence_and_a_torn_line_is_left_out(tmp_path: Pa
             torn.write('{"session": "x", "lane": 1, "name": [], "start_us": "", "end_us": null}\n')
             torn.write("[" * 100_000 + '\n{"session": 1, "lane": "pha')
     export.write(tmp_path)
-    events = lanes(found(tmp_path))["cpu_0", LANE]
+    events = lanes(checked_trace(tmp_path))["cpu_0", LANE]
     assert [(event["ts"], event["dur"], event["args"]["session"]) for event in events] == [
         (0, 2_000_000, 1),
         (2_000_000 + export.PAUSE_US, 2_000_000, 2),
@@ -168,7 +135,7 @@ def test_spans_without_a_gap_touch_in_the_trace_and_never_overlap(sessions: list
                 file.add(LANE, DECODE, start_ns, end_ns)
             file.flush()
         export.write(folder)
-        events = lanes(found(folder))["cpu_0", LANE]
+        events = lanes(checked_trace(folder))["cpu_0", LANE]
     for before, after in itertools.pairwise(events):
         if before["args"] == after["args"]:
             assert before["ts"] + before["dur"] == after["ts"]
@@ -182,7 +149,7 @@ def test_a_trace_covers_every_workers_life_and_flame_graphs_name_functions(
     began = time.monotonic()
     assert swarmeval(*words, str(tmp_path), "--trace")[0] == 0
     took_us = 1e6 * (time.monotonic() - began)
-    picture = found(tmp_path)
+    picture = checked_trace(tmp_path)
     tracks = lanes(picture)
     assert 0.1 * took_us < max(event["ts"] + event["dur"] for track in tracks.values() for event in track) < took_us
     assert {process for process, _ in tracks} == {"coordinator", "cpu_0", "cpu_1"}
@@ -206,7 +173,7 @@ def test_the_trace_of_a_real_model_has_its_prompts_and_its_decoding(tmp_path: Pa
     words = ["--config", "config/smoke.yaml", "--num_agents", "2", "--num_tasks", "2", "--output_dir", str(tmp_path)]
     code, _, err = swarmeval(*words, "--trace", "--set", "max_new_tokens=32")
     assert code == 0, err
-    picture = found(tmp_path)
+    picture = checked_trace(tmp_path)
     track = lanes(picture)["cpu_0", LANE]
     assert {event["name"] for event in track} == {"load", "prefill", "decode", "idle"}
     assert covered(track) >= 0.95
@@ -226,9 +193,9 @@ def test_an_ended_run_has_a_valid_trace_and_a_resumed_one_continues_it(tmp_path:
             time.sleep(0.005)
         process.send_signal(number)
         process.communicate(timeout=60)
-    found(tmp_path)
+    checked_trace(tmp_path)
     assert swarmeval(*words)[0] == 0
-    sessions = {event["args"]["session"] for track in lanes(found(tmp_path)).values() for event in track}
+    sessions = {event["args"]["session"] for track in lanes(checked_trace(tmp_path)).values() for event in track}
     assert sessions == {1, 2}
     assert (tmp_path / "flame_coordinator-2.html").exists()
 

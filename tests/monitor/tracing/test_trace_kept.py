@@ -16,9 +16,9 @@ from swarmeval.monitor.tracing import export
 from swarmeval.monitor.tracing.export import Tracer
 from swarmeval.monitor.tracing.phases import LANE
 from swarmeval.monitor.tracing.spans import SpanFile, span_files, spans, spans_path
-from tests.monitor.tracing.test_trace import Clock, found, lanes
 from tests.support.command_line import SMOKE, start, swarmeval
 from tests.support.run_folders import leave, plan_of
+from tests.support.traces import Clock, checked_trace, lanes
 
 
 def on_disk(folder: Path) -> int:
@@ -48,9 +48,9 @@ def test_a_report_adds_the_sessions_that_were_killed_to_the_trace(tmp_path: Path
         pass
     file.add(LANE, "load", 0, 1_000_000)
     file.flush()
-    assert lanes(found(tmp_path)) == {}
+    assert lanes(checked_trace(tmp_path)) == {}
     report(argparse.Namespace(folder=str(tmp_path)))
-    assert [event["name"] for event in lanes(found(tmp_path))["cpu_0", LANE]] == ["load"]
+    assert [event["name"] for event in lanes(checked_trace(tmp_path))["cpu_0", LANE]] == ["load"]
     assert 'href="trace.json"' in (tmp_path / "report.html").read_text()
 
 
@@ -75,7 +75,7 @@ def test_a_trace_that_was_overtaken_by_the_runs_own_is_made_again(tmp_path: Path
     file.add(LANE, "load", 0, 1_000_000)
     file.flush()
     export.make(Contended(tmp_path))
-    assert set(lanes(found(tmp_path))) == {("cpu_0", LANE), ("cpu_1", LANE)}
+    assert set(lanes(checked_trace(tmp_path))) == {("cpu_0", LANE), ("cpu_1", LANE)}
 
 
 def test_spans_that_cannot_be_read_are_an_error_that_names_them(tmp_path: Path) -> None:
@@ -94,9 +94,9 @@ def test_all_that_a_killed_run_left_on_disk_is_in_its_reports_trace(tmp_path: Pa
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
-    assert lanes(found(tmp_path)) == {}
+    assert lanes(checked_trace(tmp_path)) == {}
     code, out, _ = swarmeval("report", str(tmp_path))
     assert (code, out.splitlines()[1].split("  ")[0]) == (0, str(tmp_path / "trace.json"))
-    tracks = lanes(found(tmp_path))
+    tracks = lanes(checked_trace(tmp_path))
     assert {process for process, _ in tracks} == {"coordinator", "cpu_0"}
     assert sum(map(len, tracks.values())) == on_disk(tmp_path)

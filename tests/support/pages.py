@@ -1,0 +1,17 @@
+"""Pages as people read them, and texts that try to be more than text there."""
+
+import re
+
+HOSTILE = (
+    "</script><script>document.title='taken'</script>",
+    "<img src=x onerror=\"alert('reply')\">",
+    "\ufeff```python\nprint('\u2028')\n```",
+    "]]><!--<script>",
+    "{{ 7 * 7 }}<b>bold</b>&amp;",
+)
+
+
+def visible_text(page: str) -> str:
+    """What people read of a page, without markup and extra blanks."""
+    body = re.sub(r"<(style|script)\b.*?</\1>", " ", page, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]*>", " ", body).split())

@@ -1,0 +1,42 @@
+"""The trace of a run as tests read it, and the clock that they give to a tracer."""
+
+import itertools
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from tests.support.trace_format import faults
+
+
+class Clock:
+    """Moves on only when told."""
+
+    def __init__(self) -> None:
+        self.now_ns = time.perf_counter_ns()
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+def checked_trace(folder: Path) -> dict[str, Any]:
+    """trace.json, after a look at every event of it: it keeps to the format, and nothing on a lane overlaps."""
+    assert faults(folder / "trace.json") == []
+    picture: dict[str, Any] = json.loads((folder / "trace.json").read_text())
+    for track in lanes(picture).values():
+        for before, after in itertools.pairwise(sorted(track, key=lambda event: event["ts"])):
+            assert before["ts"] + before["dur"] <= after["ts"]
+    return picture
+
+
+def lanes(picture: dict[str, Any]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """(process, lane) -> its spans."""
+    events = picture["traceEvents"]
+    processes = {event["pid"]: event["args"]["name"] for event in events if event["name"] == "process_name"}
+    names = {(event["pid"], event["tid"]): event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    tracks = defaultdict(list)
+    for event in events:
+        if event["ph"] == "X":
+            tracks[processes[event["pid"]], names[event["pid"], event["tid"]]].append(event)
+    return tracks
