@@ -153,7 +153,7 @@ class VllmChild:
 
     def __init__(self, python: Path, folder: str, context_tokens: int, threads: int) -> None:
         self._python = python
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [python, CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         )
         self._told = {"model": folder, "context_tokens": context_tokens, "threads": threads}
@@ -173,25 +173,25 @@ class VllmChild:
 
     def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """Its answer. Raises RuntimeError when it dies instead; what it died of stands on stderr."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps(question) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
+            self.process.stdin.write(json.dumps(question) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
         except BrokenPipeError:
             line = ""
         if not line:
-            raise RuntimeError(f"{self._python}: vLLM ended with exit code {self._process.wait(END_S)}; see above")
+            raise RuntimeError(f"{self._python}: vLLM ended with exit code {self.process.wait(END_S)}; see above")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
     def _end(self) -> None:
         try:
-            self._process.communicate(timeout=END_S)
+            self.process.communicate(timeout=END_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
+            self.process.kill()
+            self.process.communicate()
 
 
 def vllm(

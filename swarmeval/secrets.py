@@ -33,7 +33,7 @@ SHAPES = (
 )
 SIGNS = re.compile(r"://|[=:]|--|bearer", re.IGNORECASE)  # no shape is without one of these
 
-_told: set[str] = set()
+told: set[str] = set()
 
 
 def named(name: str) -> bool:
@@ -43,7 +43,7 @@ def named(name: str) -> bool:
 
 def tell(value: object) -> None:
     """Keep this out of all texts from now on."""
-    _told.add(str(value))
+    told.add(str(value))
 
 
 def scrub(text: str) -> str:
@@ -106,7 +106,7 @@ def _without(known: Sequence[str], text: str) -> str:
 
 def _known() -> list[str]:
     """Every form in which a secret that is known may stand in a text, the longest first."""
-    values = set(_told)
+    values = set(told)
     for name, value in os.environ.items():
         if named(name):
             values.add(value)

@@ -145,10 +145,10 @@ def test_what_is_not_done_in_a_hurry_gets_all_its_time_at_the_end(tmp_path: Path
 
 def test_a_sandbox_that_breaks_last_stops_the_run_and_the_next_judges_on(tmp_path: Path) -> None:
     class Broken(Bench):
-        async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
+        async def judge(self, completion: Completion, hurried: bool) -> Verdict:
             if not hurried:
                 raise SandboxError("no fork")
-            return await super()._judge(completion, hurried)
+            return await super().judge(completion, hurried)
 
     broken, bench = Broken(tmp_path), Bench(tmp_path)
     broken.slow = {"0/T/0/0/0": 1, "1/T/1/0/0": 1}
@@ -161,7 +161,7 @@ def test_a_sandbox_that_breaks_last_stops_the_run_and_the_next_judges_on(tmp_pat
 
 def test_a_broken_sandbox_stops_the_run_and_loses_no_completion(tmp_path: Path) -> None:
     class Broken(Bench):
-        async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
+        async def judge(self, completion: Completion, hurried: bool) -> Verdict:
             raise SandboxError("no fork")
 
     with pytest.raises(ExceptionGroup) as caught:

@@ -19,6 +19,7 @@ from swarmeval.settings.loading import load, parse_set, validate
 from tests.support import tiny_model
 from tests.support.checkout import ROOT
 from tests.support.command_line import SMOKE, swarmeval
+from tests.support.told_secrets import forgotten_after
 
 # Every one of them is looked for in every byte that a run leaves.
 PLANTED = {
@@ -36,10 +37,8 @@ TRACES = ("planted", "PLANTED")
 @pytest.fixture
 def told() -> Iterator[None]:
     """Leaves no secret behind that a test has told."""
-    before = set(secrets._told)
-    yield
-    secrets._told.clear()
-    secrets._told.update(before)
+    with forgotten_after():
+        yield
 
 
 def held(folder: Path, *texts: str) -> list[str]:
@@ -90,14 +89,10 @@ def test_a_secret_that_was_told_is_in_no_text_however_it_is_written(before: str,
     for line in secret.splitlines() or [""]:
         if len(line.strip()) < secrets.SHORTEST:
             return
-    kept = set(secrets._told)
-    try:
+    with forgotten_after():
         secrets.tell(secret)
         for form in (secret, json.dumps(secret), repr(secret)):
             assert secret not in secrets.scrub(before + form + after)
-    finally:
-        secrets._told.clear()
-        secrets._told.update(kept)
 
 
 def test_short_values_and_replies_of_other_names_stay(told: None) -> None:

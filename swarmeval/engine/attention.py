@@ -100,11 +100,11 @@ def attend(
     packed = query.reshape(rows, heads, query_heads // heads, size)
     output, log_sum = softmax_over(packed, key, value, attention_mask, scale)
     if prefixes:
-        output = _merged(packed, output, log_sum, prefixes, module.layer_idx, scale)  # type: ignore[arg-type]
+        output = merged(packed, output, log_sum, prefixes, module.layer_idx, scale)  # type: ignore[arg-type]
     return output.reshape(rows, 1, query_heads, -1), None
 
 
-def _merged(packed: Tensor, own: Tensor, own_sum: Tensor, prefixes: Prefixes, layer: int, scale: float) -> Tensor:
+def merged(packed: Tensor, own: Tensor, own_sum: Tensor, prefixes: Prefixes, layer: int, scale: float) -> Tensor:
     """The output of all rows [rows, key heads, queries, head size], prompts included."""
     if prefixes.all_in_order:
         output, log_sum = prefixes.attend(packed, layer, scale)

@@ -82,7 +82,7 @@ class PagedDecoder:
         self._share = share
         self._pages = pages
         self._pool = PagePool(pages, keep=pages_of(KEPT_TOKENS))
-        self._cache = Cache(
+        self.cache = Cache(
             layers=[PagedLayer(kernels, pages, key_heads, size) for _ in range(config.num_hidden_layers)]
         )
         self._rows: list[_Row] = []
@@ -176,11 +176,11 @@ class PagedDecoder:
         count = len(given.ids)
         size = self._filled(count)
         keep = 0 if wanted is None else torch.tensor([*wanted, *[0] * (self._filled(len(wanted)) - len(wanted))])
-        with attending(self._model), going_through(given.batch(size, self._cache.layers)):
+        with attending(self._model), going_through(given.batch(size, self.cache.layers)):
             result = self._model(
                 input_ids=torch.tensor([[*given.ids, *[0] * (size - count)]]),
                 position_ids=_padded(given.positions, size).long()[None],
-                past_key_values=self._cache,
+                past_key_values=self.cache,
                 use_cache=True,
                 logits_to_keep=keep,
             )

@@ -84,7 +84,7 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
 
 
 @dataclass(slots=True)
-class _Row:
+class Row:
     prompt: Prompt
     own: int  # tokens in the slot
     prefix: Prompt = ()  # the beginning of the prompt that lies outside of it
@@ -112,11 +112,11 @@ class SlotDecoder:
         self._aim = _Aim(self._inputs.slots(0), self._inputs.slots(0), 0)
         self._room = _NOTHING  # slots and their length
         self._prefills = Prefills(model, together=True)
-        self._rows: list[_Row] = []
+        self.rows: list[Row] = []
         self._joined: list[Prompt] = []
-        self._shared: dict[Prompt, list[attention.KeysAndValues]] = {}  # prefixes, by layer
+        self.shared: dict[Prompt, list[attention.KeysAndValues]] = {}  # prefixes, by layer
         self._prefixes: attention.Prefixes | None = None  # None: rows have come or gone since it was made
-        self._layers: list[_SlotLayer] = []
+        self.layers: list[_SlotLayer] = []
         self._cache: Cache | None = None
 
     def join(self, prompt: Prompt, new_tokens: int) -> int | None:
@@ -129,44 +129,44 @@ class SlotDecoder:
         distinct = list(dict.fromkeys(prompts))
         found = dict(zip(distinct, self._prefills.of(distinct), strict=True))
         if self._share:
-            rows = Counter(row.prompt for row in self._rows) + Counter(prompts)
+            rows = Counter(row.prompt for row in self.rows) + Counter(prompts)
             for prompt in distinct:
                 prefix = worth_sharing(prompt, rows)
-                if prefix is not None and prefix not in self._shared:
+                if prefix is not None and prefix not in self.shared:
                     self._begin_sharing(prefix, found[prompt])
         own = max(len(prompt) - len(self._prefix(prompt)) for prompt in prompts)
-        self._reserve(Shape(len(self._rows) + len(prompts), own + 1), found[prompts[0]])
+        self._reserve(Shape(len(self.rows) + len(prompts), own + 1), found[prompts[0]])
         for prompt in prompts:
             self._admit(prompt, found[prompt])
         self._forget_unread()
         return torch.stack([found[prompt].logits for prompt in prompts])
 
     def decode(self, tokens: Sequence[int]) -> Tensor:
-        shape = Shape(len(self._rows), max(row.own for row in self._rows) + 1)
+        shape = Shape(len(self.rows), max(row.own for row in self.rows) + 1)
         if self._rounded:
             shape = shape.rounded(self._most)
         self._reserve(shape)
-        self._inputs.write(shape.rows, tokens, [row.own for row in self._rows], [row.length for row in self._rows])
+        self._inputs.write(shape.rows, tokens, [row.own for row in self.rows], [row.length for row in self.rows])
         prefixes = self._groups() if self._share else None
         logits = self._step.run(shape, lambda: self._forward(shape, prefixes))
-        for row in self._rows:
+        for row in self.rows:
             row.own += 1
-        return logits[: len(self._rows)]
+        return logits[: len(self.rows)]
 
     def evict(self, row: int) -> None:
         """Free the slot of a row; the last row takes its place."""
-        last = len(self._rows) - 1
+        last = len(self.rows) - 1
         if row != last:
-            for layer in self._layers:
-                layer.move(last, row, self._rows[last].own)
-        self._rows[row] = self._rows[last]
-        self._rows.pop()
+            for layer in self.layers:
+                layer.move(last, row, self.rows[last].own)
+        self.rows[row] = self.rows[last]
+        self.rows.pop()
         self._forget_unread()
 
     def clear(self) -> None:
         self._prefills = Prefills(self._model, together=True)
-        self._rows, self._joined, self._shared, self._prefixes = [], [], {}, None
-        self._layers, self._cache, self._room = [], None, _NOTHING
+        self.rows, self._joined, self.shared, self._prefixes = [], [], {}, None
+        self.layers, self._cache, self._room = [], None, _NOTHING
         self._step.forget()
 
     def _forward(self, shape: Shape, prefixes: attention.Prefixes | None) -> Tensor:
@@ -187,41 +187,41 @@ class SlotDecoder:
     def _begin_sharing(self, prefix: Prompt, prefilled: Prefilled) -> None:
         """Keep a prefix outside the slots, and take it out of those that hold it; `prefilled` begins with it."""
         count = len(prefix)
-        self._shared[prefix] = [
+        self.shared[prefix] = [
             (layer.keys[:, :, :count].contiguous(), layer.values[:, :, :count].contiguous())
             for layer in prefilled.cache.layers
         ]
-        for slot, row in enumerate(self._rows):
+        for slot, row in enumerate(self.rows):
             more = count - len(row.prefix)
             if more > 0 and row.prompt[:count] == prefix:
-                for layer in self._layers:
+                for layer in self.layers:
                     layer.drop_start(slot, more, row.own)
                 row.own, row.prefix = row.own - more, prefix
 
     def _forget_unread(self) -> None:
         """Drop the prefixes that no row has, for memory's sake and because a group has rows."""
-        read = {row.prefix for row in self._rows}
-        self._shared = {prefix: layers for prefix, layers in self._shared.items() if prefix in read}
+        read = {row.prefix for row in self.rows}
+        self.shared = {prefix: layers for prefix, layers in self.shared.items() if prefix in read}
         self._prefixes = None
 
     def _prefix(self, prompt: Prompt) -> Prompt:
         """The longest shared prefix that a prompt begins with."""
-        return max((known for known in self._shared if prompt[: len(known)] == known), key=len, default=())
+        return max((known for known in self.shared if prompt[: len(known)] == known), key=len, default=())
 
     def _admit(self, prompt: Prompt, prefilled: Prefilled) -> None:
         prefix = self._prefix(prompt)
-        for layer, source in zip(self._layers, prefilled.cache.layers, strict=True):
-            layer.fill(len(self._rows), source, len(prefix))
-        self._rows.append(_Row(prompt, len(prompt) - len(prefix), prefix))
+        for layer, source in zip(self.layers, prefilled.cache.layers, strict=True):
+            layer.fill(len(self.rows), source, len(prefix))
+        self.rows.append(Row(prompt, len(prompt) - len(prefix), prefix))
 
     def _groups(self) -> attention.Prefixes:
         if self._prefixes is None:
-            members: dict[Prompt, list[int]] = {prefix: [] for prefix in self._shared}
-            for index, row in enumerate(self._rows):
+            members: dict[Prompt, list[int]] = {prefix: [] for prefix in self.shared}
+            for index, row in enumerate(self.rows):
                 if row.prefix:
                     members[row.prefix].append(index)
-            groups = [attention.Group(tuple(rows), self._shared[prefix]) for prefix, rows in members.items()]
-            self._prefixes = attention.Prefixes(groups, len(self._rows), self._model.device)
+            groups = [attention.Group(tuple(rows), self.shared[prefix]) for prefix, rows in members.items()]
+            self._prefixes = attention.Prefixes(groups, len(self.rows), self._model.device)
         return self._prefixes
 
     def _mask(self, places: Tensor, length: int) -> Tensor:
@@ -237,11 +237,11 @@ class SlotDecoder:
             return
         self._step.forget()
         self._room = self._room.joined(shape.rounded(self._most))
-        for layer in self._layers:
+        for layer in self.layers:
             layer.grow(self._room)
-        if not self._layers and like is not None:
-            self._layers = [_SlotLayer(self._room, layer, self._aim) for layer in like.cache.layers]
-            self._cache = Cache(layers=self._layers)
+        if not self.layers and like is not None:
+            self.layers = [_SlotLayer(self._room, layer, self._aim) for layer in like.cache.layers]
+            self._cache = Cache(layers=self.layers)
 
 
 def _larger(held: Tensor, room: Shape) -> Tensor:

@@ -96,7 +96,7 @@ def test_each_prompt_reaches_vllm_with_its_seed_and_prints_disturb_nothing(fake_
     for answer in answers:  # the second round finds no prompt in the cache either
         assert answer["replies"] == [[11, 2, False, 7], [2**64 - 1, 3, False, 7]]
         assert answer["seconds"] > 0
-    assert child._process.returncode == 0
+    assert child.process.returncode == 0
 
 
 def test_tokens_of_vllm_are_counted_up_to_the_end_of_the_text(fake_vllm: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_vllm_that_dies_is_an_error_and_leaves_no_process(fake_vllm: Path) -> 
     with pytest.raises(RuntimeError) as error, child:
         pass
     assert str(error.value) == f"{fake_vllm}: vLLM ended with exit code 1; see above"
-    assert child._process.returncode == 1
+    assert child.process.returncode == 1
 
 
 ROUNDS = [

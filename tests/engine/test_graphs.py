@@ -117,9 +117,9 @@ def test_a_shape_is_recorded_once_and_the_one_longest_unused_goes_first() -> Non
     admit(decoder, [PROMPTS[0]] * 4)
     counts = []
     for rows in (4, 4, 2, 1, 2, 4):
-        for _ in range(rows - len(decoder._rows)):
+        for _ in range(rows - len(decoder.rows)):
             admit(decoder, [PROMPTS[0]])
-        while len(decoder._rows) > rows:
+        while len(decoder.rows) > rows:
             decoder.evict(0)
         decoder.decode([5] * rows)
         counts.append(tape.recorded)
@@ -136,7 +136,7 @@ def test_recordings_go_before_their_memory_moves_or_rows_are_forgotten() -> None
     admit(decoder, [PROMPTS[3]])  # two slots, longer than a block
     decoder.decode([5, 6])
     assert (tape.begun, tape.recorded) == (2, 2)
-    memory = weakref.ref(decoder._layers[0].keys)
+    memory = weakref.ref(decoder.layers[0].keys)
     decoder.clear()
     assert memory() is None
     admit(decoder, [PROMPTS[2]])
@@ -150,7 +150,7 @@ def test_what_fills_a_shape_up_is_never_read() -> None:
     for each in (decoder, separate):
         admit(each, [PROMPTS[1]] * 5)
     assert close(decoder.decode([5] * 5), separate.decode([5] * 5))
-    for layer in decoder._layers:
+    for layer in decoder.layers:
         layer.keys[5:, :, 0] = layer.values[5:, :, 0] = float("nan")  # where rows 5, 6 and 7 wrote
     admit(decoder, [PROMPTS[0]] * 2)
     admit(separate, [PROMPTS[0]] * 2)
@@ -172,10 +172,10 @@ def test_slots_are_made_for_the_rows_there_are() -> None:
     """Or half as many rows would take as much memory."""
     decoder = SlotDecoder(MODEL, 64, share=False)
     admit(decoder, [PROMPTS[0]] * 20)
-    assert decoder._layers[0].keys.shape[0] == 32
+    assert decoder.layers[0].keys.shape[0] == 32
     decoder.clear()
     admit(decoder, [PROMPTS[0]] * 3)
-    assert decoder._layers[0].keys.shape[::2] == (4, BLOCK)
+    assert decoder.layers[0].keys.shape[::2] == (4, BLOCK)
 
 
 @pytest.mark.parametrize("top_k", [40, 0])

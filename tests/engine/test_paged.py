@@ -11,7 +11,7 @@ from torch import Tensor
 
 from swarmeval.engine import decoder_choice, fused, native
 from swarmeval.engine.native import Kernels
-from swarmeval.engine.paged import PagedDecoder
+from swarmeval.engine.paged import KEPT_LOGITS, PagedDecoder
 from tests.support import tiny_model
 from tests.support.decoder_comparison import PROMPTS, ROWS, admit, same_all_the_way
 
@@ -82,11 +82,17 @@ def test_a_prompt_computed_on_top_of_another_gets_the_bits_it_gets_alone() -> No
 
 @torch.inference_mode()
 def test_a_prompt_whose_logits_are_forgotten_gives_them_again() -> None:
-    decoder = paged()
+    model, passes = tiny_model.model(), list[int]()
+    model.register_forward_hook(lambda *_: passes.append(1))
+    decoder = paged(model)
     wanted = admit(decoder, [PROMPTS[2]])
-    decoder._logits.clear()
+    for token in range(KEPT_LOGITS):
+        admit(decoder, [(token, 5)])
+        decoder.evict(1)
     assert decoder.join(PROMPTS[2], 4) == 0
+    passes.clear()
     assert torch.equal(decoder.prefill(), wanted)
+    assert passes == [1]
 
 
 @torch.inference_mode()
@@ -144,7 +150,7 @@ def test_a_model_whose_bits_depend_on_company_is_not_called_steady() -> None:
 def test_nothing_but_what_was_written_is_read() -> None:
     """Untouched pages may hold anything."""
     clean, dirty = paged(), paged()
-    for layer in dirty._cache.layers:
+    for layer in dirty.cache.layers:
         layer.keys.fill_(float("nan"))
         layer.values.fill_(float("nan"))
     news = [PROMPTS[0], PROMPTS[3], PROMPTS[3]]

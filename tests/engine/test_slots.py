@@ -52,7 +52,7 @@ def test_softmax_over_two_sets_of_keys_is_that_over_their_union() -> None:
     order = (3, 0, 4)
     prefixes = attention.Prefixes([attention.Group(order, [prompt])], 5, torch.device("cpu"))
     own, own_sum = attention.softmax_over(query, key, value, None, 0.25)
-    found = attention._merged(query, own, own_sum, prefixes, 0, 0.25)
+    found = attention.merged(query, own, own_sum, prefixes, 0, 0.25)
     for row in range(5):
         keys, values = key[row : row + 1], value[row : row + 1]
         if row in order:
@@ -82,7 +82,7 @@ def test_a_shared_prompt_is_kept_once_and_not_in_the_slots() -> None:
     assert own_and_shared(decoder) == [(1, 30), (1, 30), (0, 30), (9, 0)]
     for row in (2, 1, 0):
         decoder.evict(row)
-    assert decoder._shared == {}
+    assert decoder.shared == {}
 
 
 @torch.inference_mode()
@@ -91,13 +91,13 @@ def test_agents_with_their_own_prompts_share_what_these_begin_with() -> None:
     theirs = [(*begin, *range(100 + 20 * agent, 105 + 20 * agent + agent)) for agent in range(3)]
     admit(decoder, theirs)
     assert own_and_shared(decoder) == [(5, 20), (6, 20), (7, 20)]
-    assert len(decoder._groups()._groups) == 1
+    assert len(decoder.shared) == 1
     admit(decoder, [theirs[0]] * 3)  # one of them often enough to be shared whole
     assert own_and_shared(decoder) == [(0, 25), (6, 20), (7, 20), (0, 25), (0, 25), (0, 25)]
     for row in (2, 1):
         decoder.evict(row)
-    assert set(decoder._shared) == {theirs[0]}
+    assert set(decoder.shared) == {theirs[0]}
 
 
 def own_and_shared(decoder: SlotDecoder) -> list[tuple[int, int]]:
-    return [(row.own, len(row.prefix)) for row in decoder._rows]
+    return [(row.own, len(row.prefix)) for row in decoder.rows]

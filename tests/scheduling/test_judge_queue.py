@@ -21,11 +21,11 @@ MANY = {"agents": 30, "tasks": 20, "batch_size": 8}  # more than may wait in mem
 class Late(Bench):
     """Judges nothing before everything is answered."""
 
-    async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
+    async def judge(self, completion: Completion, hurried: bool) -> Verdict:
         async with asyncio.timeout(20):
             while self.ledger.unanswered:  # noqa: ASYNC110 (the ledger tells nobody)
                 await asyncio.sleep(0.001)
-        return await super()._judge(completion, hurried)
+        return await super().judge(completion, hurried)
 
 
 class Moody(Bench):
@@ -33,10 +33,10 @@ class Moody(Bench):
 
     draw = random.Random(0)
 
-    async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
+    async def judge(self, completion: Completion, hurried: bool) -> Verdict:
         for _ in range(self.draw.choice((0, 0, 1, 50))):
             await asyncio.sleep(0)
-        return await super()._judge(completion, hurried)
+        return await super().judge(completion, hurried)
 
 
 def test_generation_waits_for_no_judge(tmp_path: Path) -> None:
@@ -67,11 +67,11 @@ def test_what_is_judged_last_says_how_long_it_will_take(tmp_path: Path) -> None:
     said: list[float | None] = []
 
     class Asked(Bench):
-        async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
+        async def judge(self, completion: Completion, hurried: bool) -> Verdict:
             if not hurried:
                 await asyncio.sleep(0.02)
-                said.append(self._coordinator.status().eta_s)
-            return await super()._judge(completion, hurried)
+                said.append(self.coordinator.status().eta_s)
+            return await super().judge(completion, hurried)
 
     bench = Asked(tmp_path, agents=2, tasks=3, eval_workers=1)
     bench.slow = dict.fromkeys(bench.planned(), 1)

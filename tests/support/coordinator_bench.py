@@ -45,9 +45,9 @@ class Bench(RunContext):
             for _, entry in entries(journal.path):
                 self.ledger.add(entry)
             coordinator = Coordinator(
-                "test", self.config, self.ledger, journal, self._judge, self, backoff_s=(0.0,), audit=audit
+                "test", self.config, self.ledger, journal, self.judge, self, backoff_s=(0.0,), audit=audit
             )
-            self._coordinator, self._drain_after = coordinator, drain_after
+            self.coordinator, self._drain_after = coordinator, drain_after
             return asyncio.run(coordinator.run(fleet))
 
     def request(self, k: int, repairs: Attempt | None) -> Request:
@@ -60,7 +60,7 @@ class Bench(RunContext):
     def publish(self, status: Status) -> None:
         self.statuses.append(status)
 
-    async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
+    async def judge(self, completion: Completion, hurried: bool) -> Verdict:
         self.whole[completion.job_id] += not hurried
         self.at_once += not hurried
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -68,7 +68,7 @@ class Bench(RunContext):
         self.at_once -= not hurried
         self.judged[completion.job_id] += 1
         if self._drain_after is not None and len(self.judged) >= self._drain_after:
-            self._coordinator.drain()
+            self.coordinator.drain()
         late = self.judged[completion.job_id] <= self.slow.get(completion.job_id, 0)
         outcome = Outcome.PASSED if completion.job_id in self.rights else Outcome.WRONG_ANSWER
         return Verdict(completion.job_id, Outcome.TIMED_OUT if late else outcome, "", "late" * late)

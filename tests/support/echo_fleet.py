@@ -91,7 +91,7 @@ class EchoWorker:
                 raise WorkerDied(f"{self.name}: died at work")
             unanswered.discard(request.job_id)
             self._in_flight.discard(request.job_id)
-            yield self._answer(request)
+            yield self.answer(request)
 
     async def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
         async for answer in self.generate([request]):
@@ -103,7 +103,7 @@ class EchoWorker:
     async def stop(self) -> None:
         self._alive = False
 
-    def _answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Answer:
         if self._refused.get(request.job_id, 0) > 0:
             self._refused[request.job_id] -= 1
             self.refusals[request.job_id] += 1

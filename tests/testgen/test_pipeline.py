@@ -41,8 +41,8 @@ CONFIG = RunConfig(device="cpu", benchmark="testgen", repetition_penalty=1.0)
 class Writer(EchoWorker):
     """Answers with one test of the function that is asked for."""
 
-    def _answer(self, request: Request) -> Answer:
-        answer = super()._answer(request)
+    def answer(self, request: Request) -> Answer:
+        answer = super().answer(request)
         if isinstance(answer, Refusal):
             return answer
         (name,) = re.findall(r"pytest for `([\w.]+)`", request.messages[-1].content)

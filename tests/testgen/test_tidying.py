@@ -57,8 +57,8 @@ class Tidier(EchoWorker):
         finally:
             self.at_once -= 1
 
-    def _answer(self, request: Request) -> Answer:
-        answer = super()._answer(request)
+    def answer(self, request: Request) -> Answer:
+        answer = super().answer(request)
         if isinstance(answer, Refusal):
             return answer
         tests = request.messages[-1].content.partition("```python\n")[2].partition("\n```")[0]

@@ -14,6 +14,7 @@ from swarmeval.runs.folder import fingerprint, open_run, write_manifest
 from swarmeval.watch import logs
 from swarmeval.watch.logs import KEPT, logged, shown
 from tests.support.checkout import ROOT
+from tests.support.told_secrets import forgotten_after
 
 log = logging.getLogger("swarmeval")
 LINE_BYTES = 200
@@ -21,11 +22,9 @@ LINE_BYTES = 200
 
 @pytest.fixture
 def told() -> Iterator[str]:
-    before = set(secrets._told)
-    secrets.tell("planted0value")
-    yield "planted0value"
-    secrets._told.clear()
-    secrets._told.update(before)
+    with forgotten_after():
+        secrets.tell("planted0value")
+        yield "planted0value"
 
 
 def files(folder: Path) -> dict[str, int]:

@@ -76,7 +76,7 @@ class WandbTracker:
         self._given_up_limit_s = given_up_limit_s
         self._waiting: deque[dict[str, float]] = deque(maxlen=queue_length)
         self._changed = threading.Condition()
-        self._opened = threading.Event()  # or it failed
+        self.opened = threading.Event()  # or it failed
         self._summary: dict[str, object] | None = None  # set: no more values come
         self._complained = False
         self.dropped = 0  # values the queue had no room for
@@ -100,7 +100,7 @@ class WandbTracker:
                 return
             self._summary = dict(summary)
             self._changed.notify()
-        if self._opened.wait(self._open_limit_s):
+        if self.opened.wait(self._open_limit_s):
             self._thread.join(self._finish_limit_s)
         if self.dropped:
             log.warning("W&B was too slow: %d samples were dropped", self.dropped)
@@ -112,7 +112,7 @@ class WandbTracker:
 
     def _serve(self) -> None:
         run = self._guarded(self._open_run)
-        self._opened.set()
+        self.opened.set()
         while (values := self._next()) is not None:
             if run is not None:
                 self._guarded(run.log, values)

@@ -58,7 +58,7 @@ folder = Path(sys.argv[3])
 (folder / "score.json").write_text("{}")
 (folder / "report.html").write_text("<p>")
 tracker = make_tracker(config, folder, "run-7", {"config": config.model_dump(), "seed": 3})
-tracker._opened.wait(float(sys.argv[4]))
+tracker.opened.wait(float(sys.argv[4]))
 for step in range(3):
     tracker.log({"elapsed_s": float(step), "jobs_per_s": 2.0 * step})
 began = time.monotonic()

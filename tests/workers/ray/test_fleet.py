@@ -224,13 +224,13 @@ class OnNodes(Bench):
         super().__init__(folder, agents, tasks, **settings)
         self.under_way = threading.Event()
 
-    def _ready(self, device: str, info: ReplicaInfo) -> None:
+    def ready(self, device: str, info: ReplicaInfo) -> None:
         self.readied.append(device)
 
-    async def _judge(self, completion: Completion, hurried: bool) -> Verdict:
+    async def judge(self, completion: Completion, hurried: bool) -> Verdict:
         if len(self.judged) == 40:
             self.under_way.set()
-        return await super()._judge(completion, hurried)
+        return await super().judge(completion, hurried)
 
 
 def test_with_a_node_killed_and_one_added_every_job_is_answered_once(
