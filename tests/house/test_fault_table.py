@@ -8,10 +8,6 @@ from typing import Any
 import pytest
 
 from scripts.faults import exchanged, missing, read, seen, table
-from swarmeval.errors import ConfigError
-from swarmeval.session import fleet_choice
-from swarmeval.settings.run_config import RunConfig
-from swarmeval.workers.replica_spec import Fault, Script, read_script
 from tests.support.checkout import ROOT
 
 PAGE = """# Contributing
@@ -103,36 +99,3 @@ def test_a_run_of_marked_tests_gives_a_row_with_its_outcomes(tmp_path: Path) -> 
         "fault": "burnt", "where": "twice", "holds": "ashes", "test": "test_it.py::test_it", "cases": 3,
         "outcomes": {"passed": 1, "skipped": 1, "failed": 1}, "reasons": ["Skipped: no fire"],
     }  # fmt: skip
-
-
-def test_a_script_is_read_from_the_file_that_model_id_names(tmp_path: Path) -> None:
-    path = tmp_path / "script.json"
-    path.write_text('{"rows": 2, "load_s": 0.5, "faults": [{"kind": "kill", "after": 3}]}')
-    assert read_script(path) == Script(rows=2, load_s=0.5, faults=(Fault("kill", after=3),))
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ('{"row": 2}', "Object contains unknown field `row`"),
-        ('{"faults": [{"kind": "burn"}]}', "Invalid enum value 'burn' - at `$.faults[0].kind`"),
-        ("{", "Input data was truncated"),
-    ],
-)
-def test_a_file_that_is_no_script_is_refused(tmp_path: Path, text: str, reason: str) -> None:
-    path = tmp_path / "script.json"
-    path.write_text(text)
-    with pytest.raises(ConfigError) as caught:
-        fleet_choice.choose(RunConfig(engine="scripted", model_id=str(path)))
-    assert str(caught.value) == f"{path}: is no script for engine: scripted ({reason})"
-
-
-def test_a_script_is_refused_for_another_engine_and_so_is_a_missing_one(tmp_path: Path) -> None:
-    path = tmp_path / "script.json"
-    with pytest.raises(ConfigError) as caught:
-        fleet_choice.choose(RunConfig(engine="scripted", model_id=str(path)))
-    assert str(caught.value) == f"{path}: cannot be read (No such file or directory)"
-    path.write_text("{}")
-    with pytest.raises(ConfigError) as caught:
-        fleet_choice.choose(RunConfig(device="cpu", model_id=str(path)))
-    assert str(caught.value) == f"model_id is {str(path)!r}, a script for dry runs; set engine: scripted with it"

@@ -1,0 +1,36 @@
+"""Which fleet serves a config, and scripts that none can follow."""
+
+from pathlib import Path
+
+import pytest
+
+from swarmeval.errors import ConfigError
+from swarmeval.session import fleet_choice
+from swarmeval.settings.run_config import RunConfig
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"row": 2}', "Object contains unknown field `row`"),
+        ('{"faults": [{"kind": "burn"}]}', "Invalid enum value 'burn' - at `$.faults[0].kind`"),
+        ("{", "Input data was truncated"),
+    ],
+)
+def test_a_file_that_is_no_script_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "script.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        fleet_choice.choose(RunConfig(engine="scripted", model_id=str(path)))
+    assert str(caught.value) == f"{path}: is no script for engine: scripted ({reason})"
+
+
+def test_a_script_is_refused_for_another_engine_and_so_is_a_missing_one(tmp_path: Path) -> None:
+    path = tmp_path / "script.json"
+    with pytest.raises(ConfigError) as caught:
+        fleet_choice.choose(RunConfig(engine="scripted", model_id=str(path)))
+    assert str(caught.value) == f"{path}: cannot be read (No such file or directory)"
+    path.write_text("{}")
+    with pytest.raises(ConfigError) as caught:
+        fleet_choice.choose(RunConfig(device="cpu", model_id=str(path)))
+    assert str(caught.value) == f"model_id is {str(path)!r}, a script for dry runs; set engine: scripted with it"
