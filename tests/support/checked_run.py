@@ -1,4 +1,4 @@
-"""The real command in a folder of its own, and what must hold there after whatever befell it.
+"""A run by the real command in a folder of its own, and checks of everything that it leaves behind.
 
 Processes are found by a mark in their environment or by the scratch folder in their command line; files by what a
 run folder may hold. Nothing here knows a fault.

@@ -1,4 +1,4 @@
-"""An endpoint's worker before a server that misbehaves: what becomes of requests, what is found, what is refused."""
+"""An endpoint's worker in front of a faulty server: its answers, what it finds out, and why it refuses."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

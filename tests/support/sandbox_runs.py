@@ -1,4 +1,4 @@
-"""Programs in a sandbox, and what they leave behind."""
+"""Programs run in a sandbox, and the processes and folders that they leave behind."""
 
 import asyncio
 import os
