@@ -70,13 +70,21 @@ def test_rules_are_taken_by_name_and_ours_is_always_there() -> None:
     assert list(harness_rules.rules("all"))[:6] == NAMES.split(", ")
 
 
+IMPORTS = """
+from swarmeval.errors import ConfigError
+from swarmeval.extraction import harness_rules
+from swarmeval.records import Suite, Task
+TASK = Task("T/0", "def f(x):\\n", Suite("f", ""))
+"""
+
+
 def with_package(folder: Path, sanitize: str, program: str) -> str:
     """What a program prints where evalplus is a package whose sanitize.py is this."""
     package = folder / "evalplus"
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "sanitize.py").write_text(sanitize)
-    command = [sys.executable, "-c", f"from tests.commands.test_extractors import *\n{program}"]
+    command = [sys.executable, "-c", f"{IMPORTS}\n{program}"]
     env = {**os.environ, "PYTHONPATH": str(folder)}
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout
 

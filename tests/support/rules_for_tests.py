@@ -7,7 +7,8 @@ from pathlib import Path
 
 LONGEST_NAME = 70
 ATTRIBUTE_CALLS = {"getattr", "setattr", "hasattr", "delattr"}  # of the language, and setattr of a monkeypatch
-IN_TEXT = re.compile(r"[\w)\]]\.(_[a-z]\w*)")  # programs in texts keep the rule too
+IN_TEXT = re.compile(r"[\w)\]]\.(_[a-z]\w*)")  # programs in texts keep the rules too
+TEST_MODULE = re.compile(r"\b(?<!\.)tests(?:\.\w+)*(?:\.| import )test_\w+")
 OTHER_FOLDERS = {"benchmarks", "faults", "house", "support"}  # not about one package
 
 
@@ -21,11 +22,15 @@ def is_private(name: str) -> bool:
 
 def imports_of_tests(tree: ast.AST) -> list[str]:
     """Imports of test modules. What tests share lies in tests.support."""
-    return [
-        f"{line} imports {name}; move what is shared into tests/support"
+    names = [
+        (line, name)
         for line, name in _imports(tree)
         if name.split(".")[0] == "tests" and not f"{name}.".startswith("tests.support.")
     ]
+    names += [
+        (line, name.replace(" import ", ".")) for line, text in _texts(tree) for name in TEST_MODULE.findall(text)
+    ]
+    return [f"{line} imports {name}; move what is shared into tests/support" for line, name in names]
 
 
 def private_names(tree: ast.AST, allowed: Collection[str]) -> list[str]:
@@ -75,8 +80,14 @@ def _private(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
         elif isinstance(node, ast.Call) and _called(node.func) in ATTRIBUTE_CALLS:
             texts = (text.value for text in node.args if isinstance(text, ast.Constant) and isinstance(text.value, str))
             yield from ((node.lineno, text, False) for text in texts if is_private(text))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield from ((node.lineno, name, False) for name in IN_TEXT.findall(node.value))
+    yield from ((line, name, False) for line, text in _texts(tree) for name in IN_TEXT.findall(text))
+
+
+def _texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """(line, text) of every string."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
 
 
 def _called(function: ast.expr) -> str:

@@ -11,10 +11,9 @@ from swarmeval.serving.app import Api
 from swarmeval.serving.http import HttpServer, listener
 from swarmeval.serving.pool import Pool
 from swarmeval.settings.run_config import RunConfig
-from swarmeval.workers.devices import DeviceSpec
-from swarmeval.workers.local import LocalFleet
 from swarmeval.workers.protocol import Fleet
-from swarmeval.workers.replica_spec import ReplicaSpec, Script
+from swarmeval.workers.replica_spec import Script
+from tests.support.scripted_fleet import scripted
 
 START_S = 60
 
@@ -44,15 +43,6 @@ class Served:
                     await asyncio.sleep(0.02)
 
         self.do(wait)
-
-
-def scripted(script: Script, workers: int = 1) -> LocalFleet:
-    devices = [DeviceSpec(f"cpu:{number}", "cpu") for number in range(workers)]
-    specs = [
-        ReplicaSpec("scripted", "scripted", device.name, True, "cached", "off", "off", True, None, 8, script=script)
-        for device in devices
-    ]
-    return LocalFleet(devices, specs, silence_s=30.0, load_s=30.0)
 
 
 @contextmanager

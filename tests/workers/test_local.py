@@ -13,38 +13,28 @@ import psutil
 import pytest
 
 from swarmeval.errors import DeviceError, WorkerDied
-from swarmeval.requests import Answer, Message, Reply, Request, Sampling
+from swarmeval.requests import Answer, Reply
 from swarmeval.workers.devices import DeviceSpec
 from swarmeval.workers.local import LocalFleet, LocalWorker
 from swarmeval.workers.replica_spec import Fault, ReplicaSpec, Script
 from tests.support.checkout import ROOT
+from tests.support.fleet_contract import collect, requests
+from tests.support.scripted_fleet import scripted
 
 pytestmark = pytest.mark.slow  # a process start takes longer than a fast test may
 
 
-def requests(count: int) -> list[Request]:
-    message = Message("user", "```python\ndef f():\n```")
-    return [Request(f"0/T/{k}/0", k, Sampling(8), messages=(message,)) for k in range(count)]
-
-
-def scripted(script: Script, silence_s: float = 30.0, load_s: float = 30.0) -> LocalFleet:
-    spec = ReplicaSpec("scripted", "scripted", "cpu:0", True, "cached", "off", "off", True, None, 8, script=script)
-    return LocalFleet([DeviceSpec("cpu:0", "cpu")], [spec], silence_s, load_s)
-
-
-def with_worker(script: Script, use: Callable[[LocalWorker], Awaitable[None]], **limits: float) -> None:
+def with_worker(
+    script: Script, use: Callable[[LocalWorker], Awaitable[None]], silence_s: float = 30.0, load_s: float = 30.0
+) -> None:
     """Run `use` on a one-worker fleet, and see that no process outlives it."""
 
     async def go() -> None:
-        async with scripted(script, **limits) as fleet:
+        async with scripted(script, silence_s=silence_s, load_s=load_s) as fleet:
             await use(fleet.workers[0])
 
     asyncio.run(go())
     assert not [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
-
-
-async def collect(worker: LocalWorker, wanted: list[Request]) -> list[Answer]:
-    return [answer async for answer in worker.generate(wanted)]
 
 
 def test_every_request_is_answered_also_when_several_batches_are_in_flight() -> None:
@@ -124,7 +114,8 @@ def test_draining_answers_what_is_in_rows_and_forgets_the_rest() -> None:
 
 ENDLESS = """
 import asyncio, sys
-from tests.workers.test_local import collect, requests, scripted
+from tests.support.fleet_contract import collect, requests
+from tests.support.scripted_fleet import scripted
 from swarmeval.workers.replica_spec import Script
 
 async def go():

@@ -12,9 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -22,23 +21,20 @@ import pytest
 from swarmeval.errors import DeviceError, WorkerDied
 from swarmeval.records import Completion, Verdict
 from swarmeval.requests import ReplicaInfo
-from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.protocol import Worker
 from swarmeval.workers.ray.cluster import Cluster
 from swarmeval.workers.ray.fleet import RayFleet
 from swarmeval.workers.ray.worker import RayWorker
-from swarmeval.workers.replica_spec import Fault, ReplicaSpec, Script
+from swarmeval.workers.replica_spec import Fault, Script
 from tests.support.checkout import ROOT
 from tests.support.coordinator_bench import Bench
-from tests.support.fleet_contract import SLOW_STEPS, FleetContract, collect, requests
+from tests.support.fleet_contract import FleetContract, collect, requests
+from tests.support.ray_fleet import SLOW, fleet_on, versions
 from tests.support.ray_nodes import Nodes, nodes
 
 pytest.importorskip("ray", reason="ray is not installed (requirements-ray.txt)")
 # Ray leaves sockets and files of its own to the garbage collector.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")]
-
-SLOW = Script(4, SLOW_STEPS, 0.02)
-OURS = {"python": platform.python_version(), "ray": metadata.version("ray")}
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +55,6 @@ def member(cluster: Nodes) -> Iterator[Cluster]:
     joined = Staying.join(cluster.address, {})
     yield joined
     Cluster.leave(joined)
-
-
-def fleet_on(
-    member: Cluster, script: Script = SLOW, ours: Mapping[str, str] = OURS, silence_s: float = 30.0, **settings: object
-) -> RayFleet:
-    """Scripted replicas, whatever the settings say of the engine."""
-
-    def spec(model: str, device: str) -> ReplicaSpec:
-        return ReplicaSpec("scripted", model, device, True, "cached", "off", "off", True, None, 8, script=script)
-
-    settings = {"engine": "scripted", "fleet": "ray", "worker_timeout_s": silence_s, **settings}
-    fleet = RayFleet(member, RunConfig.model_validate(settings), ours, spec, look_around_s=0.5)
-    fleet.gather()
-    return fleet
 
 
 def pid_of(worker: Worker) -> int:
@@ -121,9 +103,10 @@ def test_a_hanging_worker_is_killed_and_leaving_the_fleet_leaves_no_actor(member
 def test_a_coordinator_that_is_killed_leaves_no_actor(cluster: Nodes) -> None:
     program = (
         "import asyncio, sys\n"
-        "from tests.workers.ray import test_fleet as here\n"
+        "from swarmeval.workers.ray.cluster import Cluster\n"
+        "from tests.support.ray_fleet import fleet_on\n"
         "async def go():\n"
-        "    fleet = here.fleet_on(here.Cluster.join(sys.argv[1], {}))\n"
+        "    fleet = fleet_on(Cluster.join(sys.argv[1], {}))\n"
         "    async with fleet:\n"
         "        await fleet.workers[0].start()\n"
         "        print(fleet.workers[0].node_pid, flush=True)\n"
@@ -185,7 +168,7 @@ def test_a_model_that_a_node_lacks_is_told_before_anything_is_made(cluster: Node
 
 def test_a_node_with_another_version_is_told(member: Cluster) -> None:
     with pytest.raises(DeviceError) as error:
-        fleet_on(member, ours={**OURS, "ray": "2.61.0"})
+        fleet_on(member, ours={**versions(), "ray": "2.61.0"})
     assert re.fullmatch(
         r"node \S+: has ray 2\.60\.\d+ \(here 2\.61\.0\); "
         r"install the same Python and requirements\.txt and requirements-ray\.txt there",
