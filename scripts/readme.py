@@ -1,17 +1,19 @@
-"""Writes into README what the code already says: the table of settings and the lines of the tree.
+"""Writes into README and CONTRIBUTING what the code already says: table of settings, tree, map of the floors.
 
-.venv/bin/python scripts/readme.py
+.venv/bin/python -m scripts.readme
 """
 
 import ast
 import json
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from swarmeval.settings.run_config import RunConfig
+from tests.support.floors import FLOORS
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 96  # of a module's line in the tree
@@ -38,11 +40,29 @@ def tree() -> str:
     return "\n".join(lines)
 
 
-def filled(readme: str) -> str:
-    """README with both parts as they should be."""
-    readme = _exchanged(readme, "| key | default | meaning |", "\n\n", settings_table())
-    start = readme.index("## The tree\n```\n")
-    return readme[:start] + _exchanged(readme[start:], "agent_manager.py  ", "\n```", tree())
+def floor_map() -> str:
+    """A mermaid diagram of the floors, the highest first: a package imports only from the floors below its own."""
+    floors: dict[int, list[str]] = {}
+    for name, floor in FLOORS.items():
+        floors.setdefault(floor, []).append(name.removeprefix("swarmeval."))
+    order = sorted(floors, reverse=True)
+    lines = ["```mermaid", "flowchart TB"]
+    lines += [f'    floor{floor}["{" · ".join(floors[floor])}"]' for floor in order]
+    lines += [f"    floor{upper} --> floor{lower}" for upper, lower in pairwise(order)]
+    return "\n".join([*lines, "```"])
+
+
+def readme(text: str) -> str:
+    """README with its generated parts as they should be."""
+    text = _exchanged(text, "| key | default | meaning |", "\n\n", settings_table())
+    start = text.index("## The tree\n```\n")
+    return text[:start] + _exchanged(text[start:], "agent_manager.py  ", "\n```", tree())
+
+
+def contributing(text: str) -> str:
+    """CONTRIBUTING with its generated parts as they should be."""
+    text = _exchanged(text, "```mermaid\n", "\n\n", floor_map())
+    return _exchanged(text, "agent_manager.py  ", "\n```", tree())
 
 
 def _purpose(path: Path) -> str:
@@ -60,17 +80,22 @@ def _exchanged(text: str, begin: str, end: str, new: str) -> str:
     return text[:start] + new + text[text.index(end, start) :]
 
 
+PAGES = {"README.md": readme, "CONTRIBUTING.md": contributing}
+
+
 def main(arguments: Sequence[str]) -> int:
-    path = ROOT / "README.md"
-    readme = path.read_text(encoding="utf-8")
-    wanted = filled(readme)
-    if readme == wanted:
-        return 0
-    if "--check" in arguments:
-        sys.stderr.write("README.md is not what the code says; run .venv/bin/python -m scripts.readme\n")
-        return 1
-    path.write_text(wanted, encoding="utf-8")
-    return 0
+    code = 0
+    for name, wanted in PAGES.items():
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        if text == wanted(text):
+            continue
+        if "--check" in arguments:
+            sys.stderr.write(f"{name} is not what the code says; run .venv/bin/python -m scripts.readme\n")
+            code = 1
+        else:
+            path.write_text(wanted(text), encoding="utf-8")
+    return code
 
 
 if __name__ == "__main__":
