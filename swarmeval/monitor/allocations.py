@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from swarmeval.extraction.syntax import parse
+from swarmeval.location import ROOT, own_paths, requirements
 
-ROOT = Path(__file__).resolve().parents[2]
 SOURCE = "tracemalloc, of the coordinator, at the moment of most memory among those looked at"
 MOST_LINES = 2000
 OTHERS = re.compile(r"^.*/(?:site-packages|lib/python3\.\d+)/")
@@ -61,7 +61,7 @@ class Allocations:
         """The same by function of ours: ("swarmeval/loadtest/generator.py: under", bytes), the largest first."""
         sums: dict[str, int] = defaultdict(int)
         for file, line, size in self._lines:
-            if not Path(file).is_absolute() and (ROOT / file).is_file():
+            if _is_ours(file):
                 sums[f"{file}: {function_at(file, line)}"] += size
         return tuple(sorted(sums.items(), key=lambda one: -one[1]))
 
@@ -72,6 +72,16 @@ def named(filename: str) -> str:
     if path.is_relative_to(ROOT) and "site-packages" not in path.parts:
         return str(path.relative_to(ROOT))
     return OTHERS.sub("", filename)
+
+
+def _is_ours(file: str) -> bool:
+    """Of a checkout every file is ours; once installed, others' packages stand beside us."""
+    place = ROOT / file
+    return place.is_relative_to(ROOT) and place.is_file() and (requirements() is None or _is_installed(place))
+
+
+def _is_installed(place: Path) -> bool:
+    return any(place.is_relative_to(own) for own in own_paths())
 
 
 def function_at(file: str, line: int) -> str:

@@ -14,11 +14,11 @@ import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from swarmeval.errors import SandboxError
+from swarmeval.location import ROOT
 from swarmeval.records import Execution, Outcome, Program
 from swarmeval.sandbox import folders
 
@@ -27,8 +27,7 @@ SPARE_S = 90.0  # what a warden may take beyond a program's time: to fork, set u
 STOP_LIMIT_S = 5.0  # for a warden to end by itself, its folder removed
 TRIES = 3  # of a program whose warden dies under it
 LENGTH = struct.Struct(">I")
-ROOT = Path(__file__).resolve().parents[2]
-# The checkout leaves sys.path again before any program runs.
+# A checkout leaves sys.path again before any program runs.
 BOOT = (
     "import json, sys; root, fd, folder, mode, shown = sys.argv[1:]; sys.path.insert(0, root); "
     "from swarmeval.sandbox import warden; sys.path.remove(root); warden.main(int(fd), folder, mode, json.loads(shown))"

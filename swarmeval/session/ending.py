@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarmeval.errors import UserError
+from swarmeval.location import command
 
 FINISHED, DRAINED, STOPPED = "finished", "drained", "stopped"
 
@@ -51,7 +52,7 @@ def page(name: str, folder: Path, write: Callable[[], Path]) -> Path | None:
     except Exception as error:  # whatever is wrong with a page, the run has ended
         why = f"{type(error).__name__}: {error}"
         log.info("of %s:", name, exc_info=True)  # a fault of ours: run.log has its traceback
-    log.warning("no %s: %s; `python main.py report %s` makes it later", name, why, folder)
+    log.warning("no %s: %s; `%s report %s` makes it later", name, why, command(), folder)
     return None
 
 

@@ -1,10 +1,10 @@
 """Which devices a run uses and what environment each worker gets. Knows no process and no NVML."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from swarmeval.errors import DeviceError
+from swarmeval.location import environment
 from swarmeval.records import DeviceSample
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.placement import allowed_cores, worker_envs
@@ -55,13 +55,11 @@ def _devices(
     return tuple(DeviceSpec(f"cuda:{gpu.index}", "cuda:0", gpu.uuid, _cuda_env(gpu.uuid)) for gpu in gpus)
 
 
-def worker_env(spec: DeviceSpec, environ: Mapping[str, str], root: str) -> dict[str, str]:
+def worker_env(spec: DeviceSpec, environ: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of one worker; what the user set stays, CUDA_VISIBLE_DEVICES aside (it narrows it)."""
-    path = environ.get("PYTHONPATH")
     return {
-        **environ,
+        **environment(environ),
         **spec.env,
-        "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root,
         "PYTHONUNBUFFERED": "1",
         # The coordinator has fetched the model already; eight workers must not ask the hub again.
         "HF_HUB_OFFLINE": environ.get("HF_HUB_OFFLINE", "1"),

@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +18,6 @@ from swarmeval.workers.link import LinkedWorker, Transport
 from swarmeval.workers.replica_spec import ReplicaSpec
 from swarmeval.workers.wire import HEADER, Fatal, Finish, FromWorker, Start, ToWorker, frame, read_from_worker
 
-ROOT = str(Path(__file__).resolve().parents[2])
 FINISH_LIMIT_S = 15.0  # for a traced worker to end its step and write what it knows
 
 log = logging.getLogger("swarmeval.worker")
@@ -84,9 +82,9 @@ class SocketTransport:
             raise WorkerDied(f"{device.name}: its process cannot be started ({error})") from None
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "swarmeval.workers.process", str(theirs.fileno()),
+                sys.executable, "-P", "-m", "swarmeval.workers.process", str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
-                env=worker_env(device, os.environ, ROOT),
+                env=worker_env(device, os.environ),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,

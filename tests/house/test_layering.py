@@ -1,5 +1,6 @@
 """Packages import only from lower floors, heavy libraries stay at home, files stay small."""
 
+import subprocess
 from collections import Counter
 from collections.abc import Set
 from functools import cache
@@ -21,6 +22,7 @@ from tests.support.floors import (
 
 MAX_LINES, MAX_TEST_LINES = 300, 330  # past this a file has two subjects
 MAX_MODULES = 32  # in one folder
+MAX_ROOT = 22  # entries of the root, dot files aside
 
 MODEL_SIDE = {"model_loader", "swarmeval.engine", "swarmeval.doctor.model_probe", "swarmeval.workers.vllm_replica"}
 HOMES: dict[str, Set[str]] = {
@@ -120,3 +122,10 @@ def test_files_keep_to_one_subject() -> None:
 def test_no_folder_holds_more_modules_than_one_can_look_over() -> None:
     folders = Counter(path.parent for path in python_files(ROOT) if path.parts[0] not in ("tests",))
     expect_none([f"{folder} has {count} modules" for folder, count in folders.items() if count > MAX_MODULES])
+
+
+def test_the_root_stays_small() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    entries = {path.partition("/")[0] for path in listed.splitlines() if not path.startswith(".")}
+    assert {"main.py", "swarmeval"} <= entries
+    assert len(entries) <= MAX_ROOT, sorted(entries)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from swarmeval.engine import bundled_model
 from tests.support.checkout import Checkout
 
 REAL_PYTHON = f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'
@@ -45,11 +46,11 @@ def ready(checkout: Checkout) -> Checkout:
     checkout.command("python3.13", SHIM)
     checkout.command("python3.12", python_says("3.9.1"))
     checkout.command("python3", REAL_PYTHON)
-    for name, needs in (("torch", ""), ("model", "compiles_for_minutes"), ("tester", "")):
+    for name, needs in (("torch", ""), ("model", "compiles_for_minutes"), ("tester", ""), ("cluster", "")):
         make_wheel(checkout.wheels, name, needs)
     checkout.write("requirements.txt", "torch==1.0\n")
-    checkout.write("requirements-embedded.txt", "model==1.0\n")
-    checkout.write("requirements-dev.txt", "tester==1.0\n")
+    checkout.write_bundled("model==1.0")
+    checkout.write_extras(dev=["tester==1.0"], ray=["cluster>=1.0,<2"])
     return checkout
 
 
@@ -130,13 +131,37 @@ def test_setup_installs_what_is_pinned_and_then_does_nothing(ready: Checkout) ->
 
     assert not ready.imports("tester")
     assert ready.run("scripts/setup", "--dev").returncode == 0
-    assert ready.imports("tester")
+    assert ready.imports("tester", "cluster")
     make_wheel(ready.wheels, "added")
     ready.write("requirements.txt", "torch==1.0\nadded==1.0\n")
     changed = ready.run("scripts/setup")
     assert "making .venv" not in changed.stdout
     assert ready.imports("added")
     assert ready.run("scripts/setup", "--dev").stdout == ""  # dev packages stayed in step
+
+
+@pytest.mark.slow
+def test_a_change_of_the_extras_or_the_bundled_model_is_installed(ready: Checkout) -> None:
+    assert ready.run("scripts/setup", "--dev").returncode == 0
+    for name in ("linter", "larger"):
+        make_wheel(ready.wheels, name)
+    ready.write_extras(dev=["tester==1.0", "linter==1.0"], ray=["cluster>=1.0,<2"])
+    assert ready.run("scripts/setup", "--dev").returncode == 0
+    assert ready.imports("linter")
+    ready.write_bundled("larger==1.0")
+    assert ready.run("scripts/setup").returncode == 0
+    assert ready.imports("larger")
+    assert ready.run("scripts/setup", "--dev").stdout == ""
+
+
+@pytest.mark.slow
+def test_setup_takes_the_bundled_model_from_the_module_that_loads_it(ready: Checkout) -> None:
+    ready.write("swarmeval/engine/bundled_model.py", Path(bundled_model.__file__).read_text(encoding="utf-8"))
+    run = ready.run("scripts/setup")
+    assert run.returncode == 2
+    assert run.stderr.startswith(
+        f"scripts/setup: No matching distribution found for {bundled_model.PINNED} (full log: "
+    )
 
 
 @pytest.mark.slow

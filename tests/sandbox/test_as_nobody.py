@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from swarmeval.sandbox.runner import ROOT
+from swarmeval.location import ROOT
 
 SUITE = ("tests/sandbox/test_containment.py", "tests/sandbox/test_confirmation.py")
 # An interpreter below a folder that only root may enter is shown below an open folder of the same name.

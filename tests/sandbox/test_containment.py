@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from swarmeval.doctor.hostile import ESCAPES, EXHAUSTION, refused
+from swarmeval.location import ROOT
 from swarmeval.records import Outcome, Program
-from swarmeval.sandbox.runner import ROOT, Sandbox
+from swarmeval.sandbox.runner import Sandbox
 from tests.support.sandbox_runs import MEMORY_MB, descendants, folders, run_all
 
 

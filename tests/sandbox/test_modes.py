@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from swarmeval.sandbox.runner import ROOT
+from swarmeval.location import ROOT
 
 RUN = """
 import asyncio, json, sys

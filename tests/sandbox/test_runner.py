@@ -13,9 +13,10 @@ import psutil
 import pytest
 
 from swarmeval.errors import SandboxError
+from swarmeval.location import ROOT
 from swarmeval.records import Execution, Outcome, Program
 from swarmeval.sandbox.folders import pid_namespace, sweep
-from swarmeval.sandbox.runner import ROOT, Sandbox
+from swarmeval.sandbox.runner import Sandbox
 from tests.support.sandbox_runs import MEMORY_MB, TIMEOUT_S, descendants, folders, run_all, when
 
 ENDINGS = {

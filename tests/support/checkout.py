@@ -35,13 +35,22 @@ class Checkout:
         for tool in TOOLS:
             if found := shutil.which(tool):
                 (self.bin / tool).symlink_to(found)
-        for name in ("requirements.txt", "requirements-embedded.txt", "requirements-dev.txt", "requirements-ray.txt"):
-            self.write(name, "")
+        self.write("requirements.txt", "")
+        self.write_extras(dev=[], ray=[])
+        self.write_bundled("")
         self.env = {"PATH": str(self.bin), "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1",
                     "PIP_FIND_LINKS": str(self.wheels), "HOME": str(folder)}  # fmt: skip
 
     def write(self, name: str, text: str) -> None:
-        (self.root / name).write_text(text, encoding="utf-8")
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def write_extras(self, dev: list[str], ray: list[str]) -> None:
+        self.write("pyproject.toml", f"[project.optional-dependencies]\ndev = {dev}\nray = {ray}\n")
+
+    def write_bundled(self, pinned: str) -> None:
+        self.write("swarmeval/engine/bundled_model.py", f'PACKAGE = "model"\nPINNED = "{pinned}"  # read by setup\n')
 
     def command(self, name: str, script: str) -> Path:
         return executable(self.bin / name, script)

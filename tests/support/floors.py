@@ -25,7 +25,7 @@ FLOORS = {
     "swarmeval.sandbox": 3, "swarmeval.extraction": 3, "swarmeval.settings": 3,
     "swarmeval.hub": 2, "swarmeval.files": 2, "gpu_monitor": 2,
     "swarmeval.errors": 1,
-    "swarmeval.records": 0, "swarmeval.requests": 0, "swarmeval.secrets": 0,
+    "swarmeval.location": 0, "swarmeval.records": 0, "swarmeval.requests": 0, "swarmeval.secrets": 0,
     "swarmeval.version": 0,
 }  # fmt: skip
 

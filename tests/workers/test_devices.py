@@ -4,6 +4,7 @@ import pytest
 
 from gpu_monitor import visible
 from swarmeval.errors import DeviceError
+from swarmeval.location import ROOT
 from swarmeval.records import DeviceSample
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.devices import SPINS, choose_devices, worker_env
@@ -15,7 +16,7 @@ CUDA = RunConfig(device="cuda")
 def worker_views(environ: dict[str, str]) -> list[tuple[str, str, str]]:
     """(name, torch device, CUDA_VISIBLE_DEVICES) of every worker under this environment."""
     devices = choose_devices(CUDA, visible(GPUS, environ.get("CUDA_VISIBLE_DEVICES")), environ, 8)
-    return [(d.name, d.torch_device, worker_env(d, environ, "/repo")["CUDA_VISIBLE_DEVICES"]) for d in devices]
+    return [(d.name, d.torch_device, worker_env(d, environ)["CUDA_VISIBLE_DEVICES"]) for d in devices]
 
 
 def test_four_gpus_give_four_workers_that_see_one_each_as_cuda_0() -> None:
@@ -40,7 +41,7 @@ def test_a_sharded_model_has_one_worker_that_sees_every_gpu() -> None:
     config = RunConfig(device="cuda", use_data_parallelism=False)
     (device,) = choose_devices(config, GPUS[:2], {}, 8)
     assert device.name == "cuda:all"
-    assert worker_env(device, {}, "/repo")["CUDA_VISIBLE_DEVICES"] == "GPU-0aaa-uuid,GPU-1aaa-uuid"
+    assert worker_env(device, {})["CUDA_VISIBLE_DEVICES"] == "GPU-0aaa-uuid,GPU-1aaa-uuid"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_cpu_workers_share_the_cores_out_and_see_no_gpu(cores: int, workers: int
     devices = choose_devices(RunConfig(device="cpu", cpu_workers=workers), GPUS, {}, cores)
     assert [device.name for device in devices] == [f"cpu:{n}" for n in range(workers)]
     for device in devices:
-        env = worker_env(device, {}, "/repo")
+        env = worker_env(device, {})
         assert (env["OMP_NUM_THREADS"], env["CUDA_VISIBLE_DEVICES"]) == (threads, "")
         assert env["GOMP_SPINCOUNT"] == SPINS
 
@@ -75,6 +76,6 @@ def test_what_the_user_set_is_obeyed() -> None:
         "PYTHONPATH": "/mine",
     }
     (device,) = choose_devices(RunConfig(device="cpu"), (), mine, 8)
-    env = worker_env(device, mine, "/repo")
-    assert {key: env[key] for key in mine} == {**mine, "PYTHONPATH": "/repo:/mine"}
+    env = worker_env(device, mine)
+    assert {key: env[key] for key in mine} == {**mine, "PYTHONPATH": f"{ROOT}:/mine"}
     assert "GOMP_SPINCOUNT" not in env

@@ -16,7 +16,7 @@ from swarmeval.workers.replica_spec import ReplicaSpec
 from tests.support.fleet_contract import FleetContract, collect
 
 HERE = importlib.util.find_spec("vllm") is not None
-needs_vllm = pytest.mark.skipif(not HERE, reason="vLLM is not installed (requirements-vllm.txt)")
+needs_vllm = pytest.mark.skipif(not HERE, reason=f"vLLM is not installed ({vllm_support.INSTALL})")
 ENV = {"CUDA_VISIBLE_DEVICES": "", "VLLM_CPU_KVCACHE_SPACE": "1"}
 
 
@@ -24,7 +24,9 @@ ENV = {"CUDA_VISIBLE_DEVICES": "", "VLLM_CPU_KVCACHE_SPACE": "1"}
 def test_where_vllm_is_missing_one_line_says_so() -> None:
     with pytest.raises(ConfigError) as caught:
         vllm_support.check("cuda", load_in_4bit=True)
-    assert str(caught.value) == "fleet is 'vllm' but vLLM is not installed; pip install -r requirements-vllm.txt"
+    assert str(caught.value) == (
+        "fleet is 'vllm' but vLLM is not installed; pip install 'vllm>=0.32,<0.33' 'vllm-bnb-plugin>=0.0.3,<0.1'"
+    )
 
 
 @needs_vllm

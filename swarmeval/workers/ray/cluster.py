@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from swarmeval.errors import DeviceError, WorkerDied
+from swarmeval.location import own_paths
 from swarmeval.workers.ray.node_actor import ReplicaActor, look
 from swarmeval.workers.ray.nodes import Found, Look, Node, Slot
 
-ROOT = Path(__file__).resolve().parents[3]
-PACKAGE = "swarmeval"  # what a replica is made of, beside the root modules
 ANSWER_LIMIT_S = 5.0  # for the head to take a connection: Ray itself would try for minutes, and then end this process
 LOOK_LIMIT_S = 180.0  # for a node to unpack our code, start a process and look around
 CALLS = 1000  # of one actor at once: as many batches as are handed to it, and one that hears
-INSTALL = "pip install -r requirements-ray.txt"
+INSTALL = "in the checkout: pip install '.[ray]'"
 START = "start one with: ray start --head"
 
 
@@ -186,14 +185,16 @@ def check_reachable(address: str) -> None:
 
 @contextmanager
 def _parcel() -> Iterator[Path]:
-    """A folder with what nodes need of this checkout and nothing else, for as long as the block runs."""
+    """A folder with this code and nothing else, for as long as the block runs."""
     with tempfile.TemporaryDirectory(prefix="swarmeval-") as folder:
         parcel = Path(folder) / "code"
         parcel.mkdir()
         skipped = shutil.ignore_patterns("__pycache__", ".*")
-        shutil.copytree(ROOT / PACKAGE, parcel / PACKAGE, ignore=skipped)
-        for path in ROOT.glob("*.py"):
-            shutil.copy(path, parcel)
+        for path in own_paths():
+            if path.is_dir():
+                shutil.copytree(path, parcel / path.name, ignore=skipped)
+            else:
+                shutil.copy(path, parcel)
         yield parcel
 
 

@@ -67,7 +67,7 @@ def unfit(name: str, found: Found, ours: Mapping[str, str]) -> str | None:
         if _public(there := found.versions.get(package, "")) != _public(here)
     ]
     if wrong:
-        remedy = "install the same Python and requirements.txt and requirements-ray.txt there"
+        remedy = "install the same Python there, and in the same checkout: pip install '.[ray]'"
         return f"node {name}: has {', '.join(wrong)}; {remedy}"
     if found.problem:
         return f"node {name}: {found.problem}; put the model there: nodes do not fetch it during a run"

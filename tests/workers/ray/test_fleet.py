@@ -32,7 +32,7 @@ from tests.support.fleet_contract import FleetContract, collect, requests
 from tests.support.ray_fleet import SLOW, fleet_on, versions
 from tests.support.ray_nodes import Nodes, nodes
 
-pytest.importorskip("ray", reason="ray is not installed (requirements-ray.txt)")
+pytest.importorskip("ray", reason="ray is not installed (pip install '.[ray]')")
 # Ray leaves sockets and files of its own to the garbage collector.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")]
 
@@ -171,7 +171,7 @@ def test_a_node_with_another_version_is_told(member: Cluster) -> None:
         fleet_on(member, ours={**versions(), "ray": "2.61.0"})
     assert re.fullmatch(
         r"node \S+: has ray 2\.60\.\d+ \(here 2\.61\.0\); "
-        r"install the same Python and requirements\.txt and requirements-ray\.txt there",
+        r"install the same Python there, and in the same checkout: pip install '\.\[ray\]'",
         str(error.value),
     )
 

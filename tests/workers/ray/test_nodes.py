@@ -59,7 +59,7 @@ def test_an_unfit_node_is_named_with_what_was_found_and_what_to_do() -> None:
     assert unfit("left", FIT, OURS) is None
     assert unfit("left", OLD, OURS) == (
         "node left: has torch 2.12.0 (here 2.13.0+cpu), ray missing (here 2.60.0); "
-        "install the same Python and requirements.txt and requirements-ray.txt there"
+        "install the same Python there, and in the same checkout: pip install '.[ray]'"
     )
     assert unfit("left", Found(FIT.versions, "", "a/b: not in the cache"), OURS) == (
         "node left: a/b: not in the cache; put the model there: nodes do not fetch it during a run"
@@ -147,8 +147,8 @@ def test_during_a_run_only_fit_nodes_join_and_lost_ones_do_not_start(
     assert [worker.name for worker in fleet.workers] == ["a/cpu:0", "c/cpu:0"]
     assert set(fleet.nodes) == {"a", "c"}
     assert [record.message for record in caplog.records] == [
-        "node b: has torch 2.12.0 (here 2.13.0+cpu), ray missing (here 2.60.0); install the same Python and "
-        "requirements.txt and requirements-ray.txt there; it takes no part in this run",
+        "node b: has torch 2.12.0 (here 2.13.0+cpu), ray missing (here 2.60.0); install the same Python there, and "
+        "in the same checkout: pip install '.[ray]'; it takes no part in this run",
         "node a: left the cluster",
     ]
 

