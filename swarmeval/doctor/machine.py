@@ -52,13 +52,10 @@ def python() -> Finding:
 
 
 def requirements() -> Sequence[str]:
-    """The lines of requirements.txt, which pip keeps of a package that is installed."""
-    installed = location.requirements()
-    return (
-        (location.ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-        if installed is None
-        else installed
-    )
+    """The lines of requirements.txt; once installed, those that pip keeps."""
+    if (installed := location.requirements()) is not None:
+        return installed
+    return (location.ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
 
 
 def packages(lines: Sequence[str]) -> Finding:

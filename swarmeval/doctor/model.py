@@ -171,17 +171,8 @@ def trial(config: RunConfig, plan: Plan, card: Card) -> Finding:
     with tempfile.TemporaryDirectory(prefix="swarmeval-doctor-") as folder:
         config_file = Path(folder, "trial.yaml")
         config_file.write_text("repetition_penalty: 1.0\n", encoding="utf-8")
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "swarmeval.cli",
-            "--config",
-            str(config_file),
-            "--num_tasks",
-            str(TRIAL_TASKS),
-        ]
-        command += ["--num_agents", str(agents), "--output_dir", folder, "--set", *words]
+        command = [sys.executable, "-P", "-m", "swarmeval.cli", "--config", str(config_file), "--output_dir", folder]
+        command += ["--num_tasks", str(TRIAL_TASKS), "--num_agents", str(agents), "--set", *words]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=TRIAL_LIMIT_S, check=False,

@@ -75,13 +75,10 @@ def named(filename: str) -> str:
 
 
 def _is_ours(file: str) -> bool:
-    """Of a checkout every file is ours; once installed, others' packages stand beside us."""
-    place = ROOT / file
-    return place.is_relative_to(ROOT) and place.is_file() and (requirements() is None or _is_installed(place))
-
-
-def _is_installed(place: Path) -> bool:
-    return any(place.is_relative_to(own) for own in own_paths())
+    """Every file of a checkout is ours; in site-packages, only those that the wheel holds."""
+    if Path(file).is_absolute() or not (ROOT / file).is_file():
+        return False
+    return requirements() is None or any((ROOT / file).is_relative_to(path) for path in own_paths())
 
 
 def function_at(file: str, line: int) -> str:

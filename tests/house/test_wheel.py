@@ -136,3 +136,24 @@ def test_an_installed_doctor_knows_what_the_package_requires(installed: Installe
     found = installed.run(tmp_path, "python", "-c", program)
     count, state = found.stdout.split()
     assert (int(count) > 30, state) == (True, "ok")
+
+
+HELD = """
+import json
+from swarmeval.location import own_paths
+from swarmeval.monitor.allocations import Allocations
+with Allocations() as seen:
+    from swarmeval.commands.run import run  # brings along packages of others too
+    seen.look()
+print(json.dumps([[path.name for path in own_paths() if path.exists()], seen.lines, seen.functions()]))
+"""
+
+
+def test_installed_code_tells_its_own_files_from_other_packages(installed: Installed, tmp_path: Path) -> None:
+    found = installed.run(tmp_path, "python", "-c", HELD)
+    paths, lines, functions = json.loads(found.stdout)
+    own = ["swarmeval", *(f"{module}.py" for module in MODULES)]
+    assert paths == own
+    assert any(file.startswith("pydantic/") for file, *_ in lines)
+    assert functions
+    assert {function.partition(":")[0].partition("/")[0] for function, _ in functions} <= set(own)
