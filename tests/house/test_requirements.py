@@ -12,7 +12,8 @@ from packaging.requirements import Requirement
 
 from swarmeval.engine import bundled_model
 from swarmeval.workers import vllm_support
-from tests.support.floors import OUTSIDE, ROOT, imports, python_files
+from tests.support.checkout import ROOT
+from tests.support.floors import OUTSIDE, imports, python_files
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 BUILD = tuple(PROJECT["build-system"]["requires"])

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from human_eval_runner import load_tasks
-from swarmeval.location import MODULES, ROOT
+from swarmeval.location import MODULES
 from swarmeval.version import VERSION
+from tests.support.checkout import ROOT
 
 pytestmark = pytest.mark.slow
 
