@@ -63,7 +63,7 @@ def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
 
     with Journal(folder) as journal:
         coordinator = Coordinator("benchmark", config, ledger, journal, judge, PlainContext(plan, config))
-        fleet = LocalFleet(devices, [spec] * workers, config.worker_timeout_s, config.load_timeout_s)
+        fleet = LocalFleet(devices, [spec] * workers, config.workers.timeout_s, config.workers.load_timeout_s)
         switches, cpu_s, began = context_switches(), time.process_time(), time.perf_counter()
         asyncio.run(coordinator.run(fleet))
         whole_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_s

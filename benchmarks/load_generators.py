@@ -100,7 +100,7 @@ def prompts_of_tasks(count: int) -> list[str]:
 
 async def ours(asked: Asked) -> list[Timed]:
     config = settings(
-        "fleet=endpoint", f"endpoints=[{asked.url}]", f"model_id={asked.model}", f"max_new_tokens={TOKENS}",
+        "fleet=endpoint", f"endpoint.urls=[{asked.url}]", f"model_id={asked.model}", f"max_new_tokens={TOKENS}",
         "do_sample=false", "prompt_mode=chat",
     )  # fmt: skip
     sampling = Sampling(TOKENS, do_sample=False)
@@ -230,7 +230,7 @@ def figures(row: dict[str, Any]) -> str:
 
 def served(model: str, folder: str, step_s: float) -> AbstractContextManager[tuple[str, int]]:
     if model == "embedded":
-        return server("engine_rows=8", f"max_new_tokens={TOKENS}")
+        return server("replica.rows=8", f"max_new_tokens={TOKENS}")
     script = Path(folder, "script.json")
     script.write_text(json.dumps({"rows": 64, "steps": TOKENS, "step_s": step_s}), encoding="utf-8")
     return server("engine=scripted", f"model_id={script}")

@@ -93,7 +93,10 @@ class Bench:
         script = Script(rows=8, steps=4, step_s=0.05)
         spec = ReplicaSpec("scripted", "scripted", "cpu", True, "cached", "off", "off", True, None, 512, script=script)
         self._fleet = LocalFleet(
-            choose_devices(config, (), {}, 1), [spec] * options.workers, config.worker_timeout_s, config.load_timeout_s
+            choose_devices(config, (), {}, 1),
+            [spec] * options.workers,
+            config.workers.timeout_s,
+            config.workers.load_timeout_s,
         )
 
     def run(self) -> None:
@@ -186,7 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=6, help="of a watched and an unwatched phase")
     parser.add_argument("--phase", type=float, default=15.0, help="seconds of a phase (default: %(default)s)")
-    parser.add_argument("--interval", type=float, default=1.0, help="monitor_interval_s (default: %(default)s)")
+    parser.add_argument("--interval", type=float, default=1.0, help="monitor.interval_s (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=32, help="of each process that is watched beside a worker")
     parser.add_argument("--json", type=Path, help="write every phase here")

@@ -51,7 +51,7 @@ def run_main(workers: int, threads: int, options: argparse.Namespace) -> Figures
     with tempfile.TemporaryDirectory() as folder, on_cores(workers * threads):
         words = [sys.executable, str(ROOT / "main.py"), "--config", str(ROOT / "config" / "smoke.yaml")]
         words += ["--num_tasks", str(options.tasks), "--num_agents", str(options.agents), "--output_dir", folder]
-        words += ["--set", f"cpu_workers={workers}", f"engine_rows={options.rows}", f"max_new_tokens={options.tokens}"]
+        words += ["--set", f"cpu_workers={workers}", f"replica.rows={options.rows}", f"max_new_tokens={options.tokens}"]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         subprocess.run(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
         score = json.loads(Path(folder, "score.json").read_text(encoding="utf-8"))

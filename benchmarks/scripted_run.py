@@ -159,7 +159,7 @@ class Bench:
             ReplicaSpec("scripted", "scripted", "cpu", True, "cached", "off", "off", True, None, 512, script=script)
             for script in scripts
         ]
-        self._fleet = LocalFleet(self._devices, specs, config.worker_timeout_s, config.load_timeout_s)
+        self._fleet = LocalFleet(self._devices, specs, config.workers.timeout_s, config.workers.load_timeout_s)
         self._judge_every = judge_every
         self._spawned_at = spawned_at
         self._late = Lateness()

@@ -91,8 +91,8 @@ def await_health(process: subprocess.Popen[bytes], url: str) -> None:
 
 async def asked(url: str, word: str, prompts: Sequence[str], tokens: int) -> Round:
     config = settings(
-        "fleet=endpoint", f"endpoints=[{url}]", f"model_id={MODEL}", f"max_new_tokens={tokens}",
-        f"endpoint_concurrency={ROWS}", "do_sample=false", "prompt_mode=chat",
+        "fleet=endpoint", f"endpoint.urls=[{url}]", f"model_id={MODEL}", f"max_new_tokens={tokens}",
+        f"endpoint.concurrency={ROWS}", "do_sample=false", "prompt_mode=chat",
     )  # fmt: skip
     sampling = Sampling(tokens, do_sample=False)
     async with fleet_choice.choose(config).make(None) as fleet:
@@ -143,7 +143,7 @@ def main() -> None:
     levels = []
     with (
         vllm(options.vllm_python.absolute()) as theirs,
-        server(f"engine_rows={ROWS}", f"max_new_tokens={options.tokens}", "load_in_4bit=false") as (mine, _),
+        server(f"replica.rows={ROWS}", f"max_new_tokens={options.tokens}", "load_in_4bit=false") as (mine, _),
     ):
         urls = {"ours": mine, "vLLM": theirs}
         for url in urls.values():

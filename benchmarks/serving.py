@@ -53,7 +53,7 @@ SCRIPT = {"rows": 16, "steps": 50, "step_s": 0.004}
 @contextmanager
 def server(*settings: str) -> Iterator[tuple[str, int]]:
     """`main.py serve` with these settings: its URL and its PID."""
-    words = [sys.executable, "main.py", "serve", "--config", "config/smoke.yaml", "--set", "serve_port=0", *settings]
+    words = [sys.executable, "main.py", "serve", "--config", "config/smoke.yaml", "--set", "serve.port=0", *settings]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         try:
@@ -125,7 +125,7 @@ def bare(options: argparse.Namespace) -> Rate:
 def served(options: argparse.Namespace) -> Rate:
     with server(*shape(options)) as (url, pid):
         config = settings(
-            "fleet=endpoint", f"endpoints=[{url}]", f"endpoint_concurrency={options.rows}",
+            "fleet=endpoint", f"endpoint.urls=[{url}]", f"endpoint.concurrency={options.rows}",
             f"max_new_tokens={options.tokens}", "num_agents=50",
         )  # fmt: skip
         wanted = requests(config, options.requests)
@@ -140,8 +140,8 @@ def own_cpu_s(pid: int) -> float:
 
 
 def shape(options: argparse.Namespace) -> tuple[str, ...]:
-    apart = ("cpu_affinity=[0]",) if options.apart else ()
-    return (f"engine_rows={options.rows}", f"max_new_tokens={options.tokens}", "num_agents=50", *apart)
+    apart = ("workers.cpu_affinity=[0]",) if options.apart else ()
+    return (f"replica.rows={options.rows}", f"max_new_tokens={options.tokens}", "num_agents=50", *apart)
 
 
 @asynccontextmanager

@@ -35,11 +35,11 @@ def one(functions: int, packages: list[str]) -> dict[str, float | int]:
         script.write_text(json.dumps(SCRIPT), encoding="utf-8")
         run = Path(folder, "run")
         words = [sys.executable, "main.py", "--config", "config/testgen.yaml", "--output_dir", str(run), "--set"]
-        words += ["engine=scripted", f"model_id={script}", "files_per_package=null"]
+        words += ["engine=scripted", f"model_id={script}", "loadtest.files_per_package=null"]
         words += [
-            f"packages=[{','.join(packages)}]",
-            f"load=[{{concurrency: 64, count: {functions}}}]",
-            "monitor_interval_s=0.2",
+            f"loadtest.packages=[{','.join(packages)}]",
+            f"loadtest.levels=[{{concurrency: 64, count: {functions}}}]",
+            "monitor.interval_s=0.2",
         ]
         began = time.monotonic()
         with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:

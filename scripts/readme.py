@@ -13,17 +13,20 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.settings.section import is_resumable, keys
 from tests.support.floors import FLOORS
 
 ROOT = Path(__file__).resolve().parent.parent
+HEADER = "| key | default | in a resume | meaning |"
 WIDTH = 96  # of a module's line in the tree
 
 
 def settings_table() -> str:
-    lines = ["| key | default | meaning |", "|---|---|---|"]
-    for key, field in RunConfig.model_fields.items():
+    lines = [HEADER, "|---|---|---|---|"]
+    for key, field in keys(RunConfig).items():
         shown = "none" if field.default is None else json.dumps(field.default, default=_said).strip('"')
-        lines.append(f"| `{key}` | `{shown}` | {field.description} |")
+        resume = "may differ" if is_resumable(field) else ""
+        lines.append(f"| `{key}` | `{shown}` | {resume} | {field.description} |")
     return "\n".join(lines)
 
 
@@ -54,7 +57,7 @@ def floor_map() -> str:
 
 def readme(text: str) -> str:
     """README with its generated parts as they should be."""
-    text = _exchanged(text, "| key | default | meaning |", "\n\n", settings_table())
+    text = _exchanged(text, HEADER, "\n\n", settings_table())
     start = text.index("## The tree\n```\n")
     return text[:start] + _exchanged(text[start:], "agent_manager.py  ", "\n```", tree())
 

@@ -39,9 +39,9 @@ def main(folder: Path) -> int:
         tell("a head and two nodes of one CPU each")
         command = [
             "main.py", "--config", "config/smoke.yaml", "--num_agents", "12", "--output_dir", str(folder),
-            "--set", "fleet=ray", f"ray_address={cluster.address}", "engine_rows=8",
+            "--set", "fleet=ray", f"ray.address={cluster.address}", "replica.rows=8",
             "max_new_tokens=64",
-            "max_in_flight=2",
+            "workers.max_in_flight=2",
         ]  # fmt: skip
         tell("$ python " + " ".join(command))
         run = subprocess.Popen(

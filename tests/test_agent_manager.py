@@ -105,7 +105,7 @@ def test_a_device_that_says_it_is_unfit_is_not_tried_again(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("drain_after", [1, 3, 7])
 def test_draining_keeps_what_began_and_resuming_generates_only_the_rest(tmp_path: Path, drain_after: int) -> None:
-    bench = Bench(tmp_path, agents=4, tasks=5, max_in_flight=1)
+    bench = Bench(tmp_path, agents=4, tasks=5, workers={"max_in_flight": 1})
     first = EchoWorker("cpu:0")
     assert not bench.run(EchoFleet([first]), drain_after)
     done = set(bench.answers())

@@ -61,7 +61,10 @@ REFUSED = [
         ["scor", "x"],
         "there is no command 'scor'; there is: score, compare, union, report, serve, doctor; see main.py --help",
     ),
-    (["--config", "config/smoke.yaml", "--set", "wandb=online"], "wandb is 'online' but there is no W&B login"),
+    (
+        ["--config", "config/smoke.yaml", "--set", "wandb.mode=online"],
+        "wandb.mode is 'online' but there is no W&B login",
+    ),
     (["score", "/dev/stdin"], "/dev/stdin: not a regular file; replies are read more than once, so save them first"),
     (["score", "no.jsonl"], "no.jsonl: cannot be read (No such file or directory)"),
     (["score", "README.md", "--set", "model_id=x"], "--set model_id: score does not use it; it uses "),

@@ -269,5 +269,5 @@ def test_rows_that_do_not_fit_are_named_with_their_remedy(folder: str, monkeypat
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(decoder_choice, "fitted", full)
-    with pytest.raises(DeviceError, match=r"^no memory for \d+ rows x .* GB; lower engine_rows or max_new_tokens$"):
+    with pytest.raises(DeviceError, match=r"^no memory for \d+ rows x .* GB; lower replica\.rows or max_new_tokens$"):
         make_replica(spec(folder))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from swarmeval import secrets
 from swarmeval.errors import ConfigError, WorkerDied
 from swarmeval.runs.folder import write_manifest
+from swarmeval.session.run_record import made_with
 from swarmeval.settings.loading import load, parse_set, validate
 from tests.support import tiny_model
 from tests.support.checkout import ROOT
@@ -72,6 +73,7 @@ def test_a_name_says_whether_what_it_holds_is_secret(name: str, is_one: bool) ->
         ("Authorization: Bearer abc", "Authorization: Bearer ***"),
         ("https://host/x?page=1&token=abc&n=2", "https://host/x?page=1&token=***&n=2"),
         ("unrecognized arguments: --wandb_api_key abc", "unrecognized arguments: --wandb_api_key ***"),
+        ("main.py --set wandb.api_key=abc seed=1", "main.py --set wandb.api_key=*** seed=1"),
         ("main.py --set wandb_api_key=abc seed=1", "main.py --set wandb_api_key=*** seed=1"),
         ("{'api_key': 'abc', 'n': 1}", "{'api_key': '***', 'n': 1}"),
         ("could not log in: password=abc", "could not log in: password=***"),
@@ -113,20 +115,43 @@ def test_errors_and_the_manifest_are_scrubbed_whatever_they_carry(told: None, tm
 @pytest.mark.parametrize("text", ["12345678901", "[planted0value]", "true", "{a: planted0value}"])
 def test_a_key_of_the_wrong_type_is_refused_without_being_repeated(told: None, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        validate(parse_set([f"wandb_api_key={text}"]), "x.yaml", ["wandb_api_key"])
-    assert str(caught.value) == "command line: wandb_api_key is ***; it should be a valid string"
+        validate(parse_set([f"wandb.api_key={text}"]), "x.yaml", ["wandb.api_key"])
+    assert str(caught.value) == "command line: wandb.api_key is ***; it should be a valid string"
 
 
 @pytest.mark.parametrize("text", ["*planted0alias", "'planted0quote", "{planted0", "!planted0tag x"])
 def test_a_key_that_yaml_cannot_read_is_not_repeated(told: None, tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_set([f"wandb_api_key={text}"])
+        parse_set([f"wandb.api_key={text}"])
     assert "planted" not in str(caught.value)
     path = tmp_path / "c.yaml"
-    path.write_text(f"wandb_api_key: {text}\n")
+    for lines in (f"wandb_api_key: {text}\n", f"wandb:\n  api_key: {text}\n", f"wandb: {{api_key: {text}\n"):
+        path.write_text(lines)
+        with pytest.raises(ConfigError) as caught:
+            load(path)
+        assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "wandb={api_key: planted0value, mode: on}", "wandb={api_key: planted0value, mode: [}",
+        "wandb=[api_key: planted0value",
+        "wandb={api_key: [planted0value]}", "wandb=planted0value", "wandb_api_key=planted0value",
+        "wandb={api_key: planted0value, entity: [planted0value]}", "wandb=api_key:planted0value",
+    ],
+)  # fmt: skip
+def test_a_key_in_a_section_is_refused_without_being_repeated(told: None, word: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(path)
+        validate(parse_set([word]), "x.yaml", ["wandb"])
     assert "planted" not in str(caught.value)
+
+
+def test_a_key_in_a_section_is_kept_out_of_all_texts(told: None) -> None:
+    config = validate(parse_set(["wandb={api_key: planted0value}"]), "x.yaml")
+    assert "planted" not in repr(config)
+    assert "planted" not in json.dumps(made_with(config))
+    assert secrets.scrub("it was planted0value") == "it was ***"
 
 
 def test_a_word_without_its_equals_sign_keeps_the_key(told: None) -> None:
@@ -155,8 +180,8 @@ def test_our_tracebacks_and_library_output_are_scrubbed_on_the_screen() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["--set", f"wandb_api_key={SET_KEY}", "wandb=online", "trace=true"],
-        ["--set", f"wandb_api_key={SET_KEY}", "wandb=offline", "verbose=true", "measure_baseline=1"],
+        ["--set", f"wandb.api_key={SET_KEY}", "wandb.mode=online", "trace=true"],
+        ["--set", f"wandb.api_key={SET_KEY}", "wandb.mode=offline", "verbose=true", "audit.jobs=1"],
     ],
 )
 def test_a_run_leaves_no_secret_in_any_file_nor_on_the_screen(tmp_path: Path, words: list[str]) -> None:
@@ -175,9 +200,9 @@ def test_what_is_refused_on_the_command_line_is_not_repeated(tmp_path: Path) -> 
     for words in (
         [f"--wandb_api_key={SET_KEY}"],
         ["--wandb_api_key", SET_KEY],
-        ["--set", f"wandb_api_key={SET_KEY}", "seed=x"],
-        ["--set", f"wandb_api_key=[{SET_KEY}]"],
-        ["--config", "config/smoke.yaml", "--set", f"wandb_api_key={SET_KEY}", "model_id=me/none"],
+        ["--set", f"wandb.api_key={SET_KEY}", "seed=x"],
+        ["--set", f"wandb.api_key=[{SET_KEY}]"],
+        ["--config", "config/smoke.yaml", "--set", f"wandb.api_key={SET_KEY}", "model_id=me/none"],
         ["--config", "config/smoke.yaml", "--set", "model_id=https://me:planted0word@host/x"],
     ):
         code, out, err = swarmeval(*words, "--output_dir", str(tmp_path), env=PLANTED | {"HF_ENDPOINT": server})
@@ -206,7 +231,7 @@ def test_what_a_models_own_code_says_of_its_environment_is_scrubbed(tmp_path: Pa
     (model / "config.json").write_text(json.dumps(config))
     words = ["--config", "config/smoke.yaml", "--num_tasks", "1", "--output_dir", str(folder), "--set"]
     env = PLANTED | {"HF_MODULES_CACHE": str(tmp_path / "modules")}
-    words += [f"model_id={model}", "trust_remote_code=true", "max_attempts=1", "load_in_4bit=false"]
+    words += [f"model_id={model}", "trust_remote_code=true", "workers.max_attempts=1", "load_in_4bit=false"]
     code, out, err = swarmeval(*words, env=env)
     assert code == 2, err
     assert "***" in (folder / "run.log").read_text()

@@ -52,7 +52,7 @@ def _judged(
     """By rule, the jobs that pass."""
     tasks = {task.task_id: task for task in record.ledger.jobs.tasks}
     judge = Judge(
-        tuple(tasks.values()), config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox
+        tuple(tasks.values()), config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox.mode
     )
     judge.scale_timeout(record.manifest["eval_timeout_scale"])  # as for the run's own verdicts
     passed: dict[str, set[str]] = {name: set() for name in under}

@@ -19,7 +19,7 @@ from swarmeval.session.run_record import opened
 from swarmeval.session.session import carry_out
 from swarmeval.session.watchers import Watching
 from swarmeval.settings import loading
-from swarmeval.settings.load_levels import TESTGEN
+from swarmeval.settings.load_rules import TESTGEN
 from swarmeval.tasks.catalog import HUMANEVAL, chosen
 from swarmeval.watch.logs import shown
 from swarmeval.watch.progress import Progress

@@ -16,12 +16,13 @@ from swarmeval.session.run_record import opened
 from swarmeval.session.session import carry_out, make_report
 from swarmeval.settings import loading
 from swarmeval.settings.run_config import JUDGED_BY, RunConfig
+from swarmeval.settings.section import keys, sections
 from swarmeval.tasks.catalog import chosen
 from swarmeval.watch.logs import shown
 from swarmeval.watch.progress import Progress
 
 FLAGS = {name: name for name in ("benchmark", "output_dir", "eval_workers", "eval_timeout")}
-USED = {*FLAGS, *JUDGED_BY, "benchmark_file", "eval_timeout_scale", "sandbox", "verbose"}
+USED = {*FLAGS, *JUDGED_BY, "benchmark_file", "eval_timeout_scale", "verbose"}
 DEFAULT_FOLDER = "logs/score"
 
 
@@ -43,10 +44,9 @@ def score(options: argparse.Namespace) -> int:
     if not jobs.total:
         raise DataError(f"{path}: holds no replies")
     data = {**benchmark.facts(), "tasks": len(jobs.tasks)}
-    judged_by = config.model_dump(include={*JUDGED_BY, "eval_timeout_scale"})
     replies = {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     with (
-        opened(config, jobs, {**judged_by, "data": data, "replies": replies["sha256"]}, options.fresh) as record,
+        opened(config, jobs, {**config.judged(), "data": data, "replies": replies["sha256"]}, options.fresh) as record,
         Progress(jobs.total) as progress,
         shown(progress.note, config.verbose),
     ):
@@ -66,7 +66,8 @@ def score(options: argparse.Namespace) -> int:
 
 def _settings(options: argparse.Namespace) -> RunConfig:
     values = loading.from_flags(vars(options), FLAGS)
+    known = {*keys(RunConfig), *sections(RunConfig)} - {"sandbox"}  # which is used as a whole
     for key in values:
-        if key in RunConfig.model_fields and key not in USED:
+        if key in known and key not in USED:
             raise ConfigError(f"--set {key}: score does not use it; it uses {', '.join(sorted(USED))}")
     return loading.validate({"output_dir": DEFAULT_FOLDER, **values}, "score")

@@ -21,15 +21,15 @@ def serve(options: argparse.Namespace) -> int:
     from swarmeval.serving.http import listener
 
     config = loading.load(options.config, loading.from_flags(vars(options), {}))
-    key = os.environ.get(config.serve_key_env) or None
-    if key is None and not _is_loopback(config.serve_host):
+    key = os.environ.get(config.serve.key_env) or None
+    if key is None and not _is_loopback(config.serve.host):
         print(
-            f"swarmeval: serve_host is {config.serve_host} and {config.serve_key_env} is not set: "
+            f"swarmeval: serve.host is {config.serve.host} and {config.serve.key_env} is not set: "
             "whoever reaches this machine may use the model",
             file=sys.stderr,
         )
     chosen = choose(config)
-    with shown(say, verbose=True), listener(config.serve_host, config.serve_port) as sock:
+    with shown(say, verbose=True), listener(config.serve.host, config.serve.port) as sock:
         asyncio.run(_serve(config, chosen, sock, key))
     return 0
 
@@ -40,7 +40,7 @@ async def _serve(config: RunConfig, chosen: Chosen, sock: socket.socket, key: st
     from swarmeval.serving.http import HttpServer
     from swarmeval.serving.pool import Pool
 
-    async with Pool(chosen.make(None), config.serve_queue) as pool:
+    async with Pool(chosen.make(None), config.serve.queue) as pool:
         server = HttpServer(Api(pool, config, chosen.model, key).app())
 
         async def look_after() -> None:

@@ -35,7 +35,7 @@ log = logging.getLogger("swarmeval")
 
 def testgen(config: RunConfig) -> int:
     """Put load on what answers, write and weigh the tests, report; gives the exit code. Raises UserError."""
-    roots(config.packages)  # before anything is loaded, moved or made
+    roots(config.loadtest.packages)  # before anything is loaded, moved or made
     chosen = choose(config)
     with opened_anew(config) as record, closing(LoadProgress()) as progress, shown(progress.note, config.verbose):
         record.note(hardware=hardware(), **chosen.facts())
@@ -80,17 +80,17 @@ def _close(config: RunConfig, chosen: Chosen, record: Record, found: Found, reas
 
 def facts(config: RunConfig, chosen: Chosen, record: Record, found: Found, finished: bool) -> LoadFacts:
     """What the report knows beside the requests."""
-    packages = ", ".join(config.packages)
+    packages = ", ".join(config.loadtest.packages)
     return LoadFacts(
         title=f"{chosen.model}: tests for {packages}",
         run_id=record.run_id,
         finished=finished,
-        slo=Slo(config.slo_ttft_s, config.slo_tpot_s),
+        slo=Slo(config.loadtest.slo_ttft_s, config.loadtest.slo_tpot_s),
         levels=tuple(found.levels),
         settings={
-            "model": chosen.model, "fleet": config.fleet, "endpoints": ", ".join(config.endpoints) or None,
-            "packages": packages, "files of each": config.files_per_package or "all", "functions": found.functions,
-            "prompts": found.mode or None, "max_new_tokens": config.max_new_tokens,
+            "model": chosen.model, "fleet": config.fleet, "endpoints": ", ".join(config.endpoint.urls) or None,
+            "packages": packages, "files of each": config.loadtest.files_per_package or "all",
+            "functions": found.functions, "prompts": found.mode or None, "max_new_tokens": config.max_new_tokens,
             "sampling": f"temperature {config.temperature:g}, top_p {config.top_p:g}, top_k {config.top_k}"
             if config.do_sample else "greedy",
             "seed": config.seed, "sandbox": found.sandbox or None,

@@ -10,7 +10,7 @@ from swarmeval.errors import UserError
 from swarmeval.records import Attempt, Task
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import make_request
-from swarmeval.settings import loading
+from swarmeval.settings import manifest_settings
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks import catalog
 from swarmeval.watch.answers import Answer
@@ -19,7 +19,7 @@ from swarmeval.watch.answers import Answer
 def prompt(manifest: Mapping[str, Any], answers: list[Answer], answer: Answer) -> str:
     """The very prompt of a run's answer; of a reply made elsewhere, the task's. Loads the benchmark: slow."""
     try:
-        config = settings(manifest)
+        config = manifest_settings.read(manifest.get("config") or {})
         tasks = catalog.load(config.benchmark, config.benchmark_file).tasks  # all: which were chosen changes no prompt
     except UserError as error:
         return f"(the prompt cannot be shown: {error})"
@@ -28,16 +28,6 @@ def prompt(manifest: Mapping[str, Any], answers: list[Answer], answer: Answer) -
         return "(the prompt cannot be shown: the benchmark has no such task any more)"
     mode = (manifest.get("prompts") or {}).get("prompt_mode")
     return _asked(config, tasks, mode, answers, answer) or f"(the task's)\n{found.question or found.prompt}"
-
-
-def settings(manifest: Mapping[str, Any]) -> RunConfig:
-    """Those the run was made with. Raises ConfigError."""
-    # The manifest has every key, and some may not be set together.
-    defaults = RunConfig().model_dump(mode="json")
-    values = {key: value for key, value in (manifest.get("config") or {}).items() if value != defaults.get(key)}
-    if "agents" in values:
-        values.pop("num_agents", None)
-    return loading.validate(values, "manifest.json")
 
 
 def _asked(config: RunConfig, tasks: tuple[Task, ...], mode: str | None, answers: list[Answer], answer: Answer) -> str:

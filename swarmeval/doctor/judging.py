@@ -45,7 +45,7 @@ def findings(config: RunConfig) -> Iterator[Finding]:
     else:
         yield Finding("mutants", "ok", f"0 of {total} solutions with one wrong constant or operator pass")
     yield from references(config)
-    if missing or config.sandbox == "none":
+    if missing or config.sandbox.mode == "none":
         yield Finding("hostile", "note", "not tried: where layers are missing, some programs would do what they try")
     else:
         yield from asyncio.run(_held(config))
@@ -72,15 +72,15 @@ def references(config: RunConfig) -> Iterator[Finding]:
 
 async def _tried(config: RunConfig, tasks: Sequence[Task]) -> References:
     async with Judge(
-        tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox
+        tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox.mode
     ) as judge:
         return await judge.try_references()
 
 
 def layers(config: RunConfig, in_force: str, missing: dict[str, str]) -> Iterator[Finding]:
     """What is in force, and of what is not what that lets through and how to get it."""
-    if config.sandbox == "none":
-        yield Finding("sandbox", "note", "none, as set: programs may do whatever you may", "sandbox: auto")
+    if config.sandbox.mode == "none":
+        yield Finding("sandbox", "note", "none, as set: programs may do whatever you may", "sandbox.mode: auto")
         return
     yield Finding("sandbox", "note" if missing else "ok", in_force)
     for layer, reason in missing.items():
@@ -95,7 +95,7 @@ async def _judged(config: RunConfig) -> tuple[dict[str, str], str, Calibration, 
     """(missing layers, those in force, the calibration, the tasks whose mutant passes). Raises SandboxError."""
     tasks, solutions = load_tasks(), canonical_solutions()
     async with Judge(
-        tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox
+        tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox.mode
     ) as judge:
         calibration = await judge.calibrate()
         verdicts = await asyncio.gather(
@@ -113,7 +113,7 @@ async def _judged(config: RunConfig) -> tuple[dict[str, str], str, Calibration, 
 async def _held(config: RunConfig) -> list[Finding]:
     """What comes of hostile programs."""
     began = time.monotonic()
-    async with Sandbox(config.eval_workers, TIMEOUT_S, MEMORY_MB, config.sandbox) as sandbox:
+    async with Sandbox(config.eval_workers, TIMEOUT_S, MEMORY_MB, config.sandbox.mode) as sandbox:
         cheats = [Program(cheat, hostile.TESTS, "f") for cheat in hostile.CHEATS.values()]
         passed = [
             name

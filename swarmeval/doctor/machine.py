@@ -161,7 +161,7 @@ def quota(cpu_max: Path, cores: int) -> Iterator[Finding]:
 
 def compiler(config: RunConfig) -> Finding:
     found = next((path for name in COMPILERS if (path := shutil.which(name))), None)
-    if found or config.device != "cpu" or config.native_kernels == "off":
+    if found or config.device != "cpu" or config.replica.native_kernels == "off":
         return Finding("compiler", "ok", found or "not needed")
     return Finding("compiler", "note", "no C++ compiler: the engine is about half as fast", "apt install g++")
 

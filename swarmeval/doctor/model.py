@@ -77,12 +77,12 @@ def look(config: RunConfig) -> Card:
     folder = model_loader.locate(config.model_id, progress=False, weights=False, code=config.trust_remote_code)
     first = [make_request(plan, k, "chat", config) for k in first_jobs(plan)]
     texts = [make_request(plan, k, "completion", config).text or "" for k in first_jobs(plan)]
-    cached = config.device == "cpu" and config.cpu_kernel == "cached"
+    cached = config.device == "cpu" and config.replica.cpu_kernel == "cached"
     order = Order(
         folder=folder, mode=config.prompt_mode,
         chats=[[{"role": m.role, "content": m.content} for m in request.messages] for request in first],
         texts=texts, device=config.device, four_bit=config.load_in_4bit and not cached,
-        rows=None if config.engine_rows == "auto" else config.engine_rows, max_new_tokens=config.max_new_tokens,
+        rows=None if config.replica.rows == "auto" else config.replica.rows, max_new_tokens=config.max_new_tokens,
         share=config.cpu_workers if config.device == "cpu" else 1, trust_remote_code=config.trust_remote_code,
     )  # fmt: skip
     try:
@@ -154,19 +154,19 @@ def memory(config: RunConfig, card: Card, gpus: Sequence[DeviceSample]) -> Findi
 def trial(config: RunConfig, plan: Plan, card: Card) -> Finding:
     """The main job itself, small: does it run, and how fast."""
     agents = max(1, min(plan.total, card.rows) // TRIAL_TASKS)
-    settings = {"max_new_tokens": TRIAL_TOKENS, "wandb": "off", "eval_timeout_scale": 1.0}
+    settings = {"max_new_tokens": TRIAL_TOKENS, "wandb.mode": "off", "eval_timeout_scale": 1.0}
     kept = (
         "model_id",
         "device",
         "cpu_workers",
-        "cpu_kernel",
-        "native_kernels",
+        "replica.cpu_kernel",
+        "replica.native_kernels",
         "load_in_4bit",
-        "engine_rows",
-        "sandbox",
+        "replica.rows",
+        "sandbox.mode",
         "trust_remote_code",
     )
-    settings |= {key: getattr(config, key) for key in kept}
+    settings |= {key: config.at(key) for key in kept}
     words = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     with tempfile.TemporaryDirectory(prefix="swarmeval-doctor-") as folder:
         config_file = Path(folder, "trial.yaml")

@@ -1,6 +1,6 @@
 """The audit: jobs answered once more, each alone, and what of their replies, verdicts and speed that changed.
 
-They are journaled apart from the run and never scored. One audit serves `batch_audit` and `measure_baseline`.
+They are journaled apart from the run and never scored. How many is `audit.jobs`.
 """
 
 import random

@@ -10,12 +10,13 @@ from swarmeval.errors import DataError
 from swarmeval.records import NOT_GENERATED, Outcome
 from swarmeval.runs.csv_trace import number, rows
 from swarmeval.runs.folder import read_manifest
-from swarmeval.settings.run_config import JUDGED_BY
+from swarmeval.settings.run_config import JUDGED_BY, RunConfig
+from swarmeval.settings.section import flat
 
 # Settings that concern the folder and the screen only.
 NO_MATTER = (
-    "output_dir", "verbose", "monitor_interval_s", "idle_baseline_s", "wandb", "wandb_project", "wandb_entity",
-    "wandb_tags",
+    "output_dir", "verbose", "monitor.interval_s", "monitor.idle_baseline_s", "wandb.mode", "wandb.project",
+    "wandb.entity", "wandb.tags",
 )  # fmt: skip
 
 
@@ -25,7 +26,7 @@ class EndedRun:
 
     folder: Path
     run_id: str
-    config: dict[str, Any]
+    config: dict[str, object]  # by key, "endpoint.timeout_s" where it is in a section
     data_sha256: str
     version: str
     weights: str
@@ -53,7 +54,7 @@ def read(folder: Path) -> EndedRun:
     return EndedRun(
         folder=folder,
         run_id=str(manifest["run_id"]),
-        config=manifest.get("config", {}),
+        config=flat(RunConfig, manifest.get("config", {})),
         data_sha256=str(manifest.get("data", {}).get("sha256")),
         version=str(manifest.get("versions", {}).get("swarmeval")),
         weights=", ".join(sorted({str(replica["weights"]) for replica in replicas})) or "none",

@@ -14,14 +14,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import msgspec
 
 from swarmeval.errors import OutputError, RunLocked
 from swarmeval.files import cannot_write, replaced
+from swarmeval.runs import older_manifest
 from swarmeval.runs.journal import NAME as JOURNAL
 from swarmeval.secrets import scrubbed
+from swarmeval.settings import old_spelling
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
@@ -155,7 +157,16 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise OutputError(f"{path}: cannot be read ({error.strerror}); mend that or move it away") from None
     except (ValueError, RecursionError) as error:
         raise OutputError(f"{path}: cannot be read ({error}); move it away") from None
-    return cast(Manifest, manifest)
+    return _renewed(manifest)
+
+
+def _renewed(manifest: Manifest) -> Manifest:
+    """A manifest as this version would have written it. One whose settings cannot be obeyed now fits no run."""
+    if not older_manifest.is_older(manifest):
+        return manifest
+    measured = older_manifest.measured(manifest)
+    mark = manifest.get("fingerprint") if measured is None else fingerprint(measured)
+    return {**manifest, "config": old_spelling.renewed(manifest["config"]), "fingerprint": mark}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -160,7 +160,7 @@ class Dispatch:
 
     async def _serve(self, device: Device, info: ReplicaInfo) -> None:
         """Hand batches to a live worker until it dies or the run ends."""
-        wanted = self._config.max_in_flight
+        wanted = self._config.workers.max_in_flight
         limit = -(-2 * info.rows // self._config.batch_size) if wanted == "auto" else wanted
         done_before, alone = device.done, False
         async with asyncio.TaskGroup() as batches:
@@ -222,11 +222,11 @@ class Dispatch:
         With one attempt left it may be what kills workers: it is then run alone, and takes no neighbour with it.
         """
         self._tries[k] += 1
-        if useful and self._tries[k] < self._config.max_attempts:
+        if useful and self._tries[k] < self._config.workers.max_attempts:
             self._queues.give_back(k, suspect=self._is_suspect(k))
             return
         self._books.fail(k, reason, self._tries.pop(k), device.worker.name)
 
     def _is_suspect(self, k: int) -> bool:
-        allowed = self._config.max_attempts
+        allowed = self._config.workers.max_attempts
         return allowed > 2 and self._tries.get(k, 0) == allowed - 1

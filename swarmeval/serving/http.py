@@ -29,7 +29,7 @@ def listener(host: str, port: int) -> socket.socket:
             raise
     except OSError as error:
         raise ConfigError(
-            f"serve_host {host}, serve_port {port}: cannot listen there ({error.strerror}); choose another"
+            f"serve.host {host}, serve.port {port}: cannot listen there ({error.strerror}); choose another"
         ) from None
     return sock
 

@@ -12,7 +12,7 @@ from gpu_monitor import list_devices, visible_here
 from swarmeval.errors import ConfigError, DeviceError
 from swarmeval.monitor.tracing.export import Tracer
 from swarmeval.runs.prompts import usual_sampling
-from swarmeval.settings.load_levels import TESTGEN
+from swarmeval.settings.load_rules import TESTGEN
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers import vllm_support
 from swarmeval.workers.devices import DeviceSpec, choose_devices
@@ -56,7 +56,7 @@ def _local(config: RunConfig) -> Chosen:
             )
             for device in devices
         ]
-        return LocalFleet(devices, specs, config.worker_timeout_s, config.load_timeout_s)
+        return LocalFleet(devices, specs, config.workers.timeout_s, config.workers.load_timeout_s)
 
     return Chosen("scripted" if scripted else config.model_id, devices, make)
 
@@ -69,20 +69,20 @@ def _endpoint(config: RunConfig) -> Chosen:
     from swarmeval.workers.endpoint.life import Orders
     from swarmeval.workers.endpoint.probe import Mode
 
-    key = key_from(config.endpoint_key_env, os.environ, "endpoint_key_env" in config.model_fields_set)
+    key = key_from(config.endpoint.key_env, os.environ, config.is_set("endpoint.key_env"))
     modes: tuple[Mode, ...] = ("chat", "completion") if config.prompt_mode == "auto" else (config.prompt_mode,)
     orders = Orders(
-        asking=Asking(config.model_id, config.endpoint_dialect, config.endpoint_body),
+        asking=Asking(config.model_id, config.endpoint.dialect, config.endpoint.body),
         key=key,
         modes={mode: usual_sampling(config, mode) for mode in modes},
-        concurrency=config.endpoint_concurrency,
-        silence_s=config.endpoint_timeout_s,
-        patience_s=config.worker_timeout_s,
-        start_s=config.load_timeout_s,
-        together=config.endpoint_samples == "auto",
+        concurrency=config.endpoint.concurrency,
+        silence_s=config.endpoint.timeout_s,
+        patience_s=config.workers.timeout_s,
+        start_s=config.workers.load_timeout_s,
+        together=config.endpoint.samples == "auto",
         once=config.benchmark == TESTGEN,
     )
-    return Chosen(config.model_id, (), lambda _: EndpointFleet(config.endpoints, orders))
+    return Chosen(config.model_id, (), lambda _: EndpointFleet(config.endpoint.urls, orders))
 
 
 def _ray(config: RunConfig) -> Chosen:
@@ -92,7 +92,7 @@ def _ray(config: RunConfig) -> Chosen:
     from swarmeval.workers.ray.fleet import RayFleet
 
     script = _script(config)
-    cluster = Cluster.join(config.ray_address, os.environ)
+    cluster = Cluster.join(config.ray.address, os.environ)
     ours = {"python": platform.python_version(), **{name: metadata.version(name) for name in nodes.needed(config)}}
     fleet = RayFleet(cluster, config, ours, lambda model, device: replica(config, model, device, script=script))
     try:
@@ -123,11 +123,11 @@ def replica(
         model=model,
         device=device,
         load_in_4bit=config.load_in_4bit,
-        cpu_kernel=config.cpu_kernel,
-        native_kernels=config.native_kernels,
-        cuda_graphs=config.cuda_graphs,
+        cpu_kernel=config.replica.cpu_kernel,
+        native_kernels=config.replica.native_kernels,
+        cuda_graphs=config.replica.cuda_graphs,
         data_parallel=config.use_data_parallelism,
-        rows=None if config.engine_rows == "auto" else config.engine_rows,
+        rows=None if config.replica.rows == "auto" else config.replica.rows,
         max_new_tokens=config.max_new_tokens,
         trust_remote_code=config.trust_remote_code,
         neighbours=config.cpu_workers if config.device == "cpu" else 1,

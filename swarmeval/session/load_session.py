@@ -20,7 +20,7 @@ from swarmeval.serving.pool import Pool
 from swarmeval.session.run_record import Record
 from swarmeval.session.signals import heeded
 from swarmeval.session.watchers import Watching
-from swarmeval.settings.load_levels import LoadLevel
+from swarmeval.settings.loadtest import LoadLevel
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.testgen import test_index, tidying, weighing
 from swarmeval.testgen.files import file_names
@@ -59,7 +59,7 @@ class LoadSession:
         self._record = record
         self._watching = watching
         self._progress = progress
-        self._roots = roots(config.packages)
+        self._roots = roots(config.loadtest.packages)
 
     async def run(self) -> None:
         """Raises UserError, alone or in a group, and CancelledError when the user ends it."""
@@ -98,9 +98,9 @@ class LoadSession:
                 tellings = Tellings(rows.append, lambda line: test_index.append(folder, line), self._ended)
                 async with Workload(lambda: self._modules(asking, Skips())) as workload:
                     pipeline = Pipeline(pool, asking, workload, folder, names, tellings)
-                    for level in config.load:
+                    for level in config.loadtest.levels:
                         await self._under(pipeline, meant(level, self.found.functions), memory)
-            if config.combine_with_model:
+            if config.loadtest.combine_with_model:
                 await self._tidy(pool, asking)
 
     async def _under(self, pipeline: Pipeline, level: Level, memory: Allocations | None) -> None:
@@ -134,7 +134,7 @@ class LoadSession:
         self._progress.begin("weighing test files", lines)
         async with Weigher(
             self._roots, config.eval_workers, FILE_TIMES * config.eval_timeout, config.eval_timeout,
-            config.eval_memory_mb, config.sandbox,
+            config.eval_memory_mb, config.sandbox.mode,
         ) as weigher:  # fmt: skip
             self.found.sandbox = weigher.in_force()
             self.found.worth = await weighing.weigh(
@@ -144,7 +144,7 @@ class LoadSession:
 
     def _modules(self, asking: Asking, skips: Skips) -> Iterable[Module]:
         config = self._config
-        found = modules(config.packages, skips, asking.fits, config.files_per_package, config.seed)
+        found = modules(config.loadtest.packages, skips, asking.fits, config.loadtest.files_per_package, config.seed)
         return first(found, config.task_limit())
 
     def _count(self, asking: Asking) -> None:
@@ -155,7 +155,9 @@ class LoadSession:
         self._record.note(skipped={reason: [count, skips.names[reason]] for reason, count in skips.counts.items()})
         if not self.found.functions:
             why = ", ".join(f"{reason} ({count})" for reason, count in skips.counts.items()) or "no Python source"
-            raise DataError(f"packages: {', '.join(self._config.packages)}: no function to test: {why}")
+            raise DataError(
+                f"loadtest.packages: {', '.join(self._config.loadtest.packages)}: no function to test: {why}"
+            )
 
     def _ended(self, measured: Measured) -> None:
         self._progress.ended(measured.latency_s, measured.error is not None)

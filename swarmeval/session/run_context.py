@@ -24,7 +24,7 @@ from swarmeval.workers.protocol import Fleet
 # What the same config may change from run to run: which rows share a batch depends on when jobs arrive.
 UP_TO = "up to floating-point effects of which rows share a batch; sampled replies can differ throughout"
 SERVERS = "as far as the servers heed seeds and batch alike"
-GROUPED = "not: jobs shared requests (endpoint_samples: auto), and which did depends on when they arrived"
+GROUPED = "not: jobs shared requests (endpoint.samples: auto), and which did depends on when they arrived"
 STEADY = "exactly, on machines of one kind, whatever the rows, the workers and the order of arrival"
 
 
@@ -97,5 +97,5 @@ class SessionContext(RunContext):
 
     def _repeat(self, replicas: Iterable[Mapping[str, Any]]) -> str:
         if self.config.fleet == "endpoint":
-            return GROUPED if self.config.endpoint_samples == "auto" else SERVERS
+            return GROUPED if self.config.endpoint.samples == "auto" else SERVERS
         return STEADY if all(replica["steady"] for replica in replicas) else UP_TO

@@ -132,7 +132,7 @@ def opened_anew(config: RunConfig) -> Iterator[Record]:
 
 def made_with(config: RunConfig) -> Manifest:
     """What every manifest says of settings and versions."""
-    return {"config": config.model_dump(mode="json", exclude={"wandb_api_key"}), "versions": versions()}
+    return {"config": config.model_dump(mode="json", exclude={"wandb": {"api_key"}}), "versions": versions()}
 
 
 def versions() -> dict[str, str]:

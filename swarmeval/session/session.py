@@ -85,7 +85,7 @@ class _Session:
             config.eval_timeout,
             config.eval_memory_mb,
             config.use_black_formatting,
-            config.sandbox,
+            config.sandbox.mode,
             config.accept_any_name,
             **({"told": tracer.judged} if tracer else {}),
         )
@@ -104,8 +104,8 @@ class _Session:
             self.context.readings.judge = judge
             missing = judge.missing()
             record.note(sandbox=judge.in_force(), sandbox_missing=missing, sandbox_not_held=not_held(missing))
-            if config.sandbox == "none":
-                log.warning("sandbox: none: model-written programs run with nothing between them and your files")
+            if config.sandbox.mode == "none":
+                log.warning("sandbox.mode: none: model-written programs run with nothing between them and your files")
             elif missing:
                 log.warning("sandbox: %s", "; ".join(f"no {layer}: {why}" for layer, why in missing.items()))
             await self._calibrate(judge)
@@ -121,7 +121,7 @@ class _Session:
 
     def _audit(self) -> AbstractContextManager[Audit | None]:
         """What is to be answered again after the run, if anything is. Raises OutputError."""
-        record, number = self._record, self._config.answered_again()
+        record, number = self._record, self._config.audit.jobs
         return Audit(record.folder, record.ledger.jobs, number) if number and self.context.swarm else nullcontext()
 
     async def _calibrate(self, judge: Judge) -> None:

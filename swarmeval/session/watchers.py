@@ -67,7 +67,7 @@ class Watching:
         self._pids = pids
         self._memory = DeviceMemory(places, pids)
         self._monitor = ResourceMonitor(
-            record.folder, config.monitor_interval_s, pids, tracker, self._live, self.readings.judge_pids,
+            record.folder, config.monitor.interval_s, pids, tracker, self._live, self.readings.judge_pids,
             self._memory.look,
         )  # fmt: skip
         self._events = Events(record.folder, lambda: self._monitor.elapsed_s)
@@ -76,7 +76,7 @@ class Watching:
         """Watch the idle machine for a while, where it tells what it draws, and then the run."""
         nvml = GpuMonitor()
         try:
-            seconds = self._config.idle_baseline_s if self._here else 0.0
+            seconds = self._config.monitor.idle_baseline_s if self._here else 0.0
             found = idle_watts(seconds, lambda: visible_here(nvml.read()), Rapl())
         finally:
             nvml.close()

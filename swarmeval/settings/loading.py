@@ -13,11 +13,14 @@ from pydantic_core import ErrorDetails
 
 from swarmeval import secrets
 from swarmeval.errors import ConfigError
+from swarmeval.settings import old_spelling
 from swarmeval.settings.agents import AgentSettings
-from swarmeval.settings.load_levels import LoadLevel
+from swarmeval.settings.loadtest import LoadLevel
+from swarmeval.settings.old_spelling import SECTIONS
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.settings.section import keys
 
-ENTRIES: Mapping[str, type[BaseModel]] = {"agents": AgentSettings, "load": LoadLevel}  # of lists
+ENTRIES: Mapping[str, type[BaseModel]] = {"agents": AgentSettings, "loadtest.levels": LoadLevel}  # of lists
 HINTS = {"temperature": " (for greedy decoding set do_sample: false)"}
 UNION_TYPE = re.compile(r"(?:literal\[.*|tuple\[.*|constrained-\w+|int|float|str)$")
 
@@ -52,22 +55,29 @@ _resolve("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.")
 
 
 def load(path: str | Path, overrides: Mapping[str, object] | None = None) -> RunConfig:
-    """The settings in a YAML file with `overrides` laid over them.
+    """The settings in a YAML file with `overrides` laid over them, whose keys may be "section.key".
 
     Raises ConfigError that names file, key, value and remedy.
     """
     values = _read(Path(path))
+    for key in values:
+        section, dot, name = key.partition(".")
+        if dot and section in SECTIONS:
+            raise ConfigError(f"{path}: {key}: in a file, write {name} below {section}:")
     return validate({**_drop_rival(values, overrides or {}), **(overrides or {})}, str(path), overrides or {})
 
 
 def validate(values: Mapping[str, object], source: str, typed: Collection[str] = ()) -> RunConfig:
-    """RunConfig of plain values. A ConfigError names `source`, or the command line where that set the key (`typed`)."""
-    for key, value in values.items():
-        if secrets.named(key):
-            secrets.tell(value)
+    """RunConfig of plain values, whose keys may be "section.key".
+
+    A ConfigError names `source`, or the command line where that set the key (`typed`).
+    """
+    _tell_secrets(values)
+    for key in old_spelling.old_keys(values):
+        raise ConfigError(f"{_origin(key, source, typed)}: {old_spelling.remedy(key)}")
     try:
         json.dumps(values, ensure_ascii=False, default=str).encode()
-        return RunConfig.model_validate(_tuples(values))
+        return RunConfig.model_validate(_tuples(_nested(values, source, typed)))
     except UnicodeEncodeError:
         raise ConfigError(f"{source}: holds half of a surrogate pair, which is no text") from None
     except (RecursionError, ValueError) as error:
@@ -76,10 +86,39 @@ def validate(values: Mapping[str, object], source: str, typed: Collection[str] =
         raise ConfigError(f"{source}: cannot be read ({_first_line(error)})") from None
 
 
+def _tell_secrets(values: Mapping[str, object]) -> None:
+    """Keep what a key names as a secret out of all texts from now on."""
+    for key, value in values.items():
+        if secrets.named(str(key)):
+            secrets.tell(value)
+        elif key in SECTIONS and isinstance(value, Mapping):
+            _tell_secrets(value)
+
+
+def _nested(values: Mapping[str, object], source: str, typed: Collection[str]) -> dict[str, object]:
+    """The values with each "section.key" laid over what its section holds."""
+    nested = {key: value for key, value in values.items() if key.partition(".")[0] not in SECTIONS}
+    for section, model in SECTIONS.items():
+        held = values.get(section, {})
+        if not isinstance(held, Mapping):
+            where, first = _origin(section, source, typed), next(iter(model.model_fields))
+            raise ConfigError(f"{where}: {section} is a section; set its keys, as {section}.{first}")
+        laid = {
+            key.removeprefix(f"{section}."): value for key, value in values.items() if key.startswith(f"{section}.")
+        }
+        if held or laid:
+            nested[section] = {**held, **laid}
+    return nested
+
+
+def _origin(key: str, source: str, typed: Collection[str]) -> str:
+    """Where a key was set: what was typed names it, or what it lies in."""
+    return "command line" if any(f"{key}.".startswith(f"{one}.") for one in typed) else source
+
+
 def _refused(error: ValidationError, source: str, typed: Collection[str]) -> ConfigError:
-    place = error.errors()[0]["loc"]
-    where = "command line" if place and place[0] in typed else source
-    return ConfigError(f"{where}: {_explain(error)}")
+    place = _path(error.errors()[0])
+    return ConfigError(f"{_origin(_dotted(place), source, typed)}: {_explain(error)}")
 
 
 def _first_line(error: Exception) -> str:
@@ -95,14 +134,21 @@ def parse_set(words: Sequence[str]) -> dict[str, object]:
             raise ConfigError(f"--set {key}: given twice; keep one of them")
         if not equals or not key:
             raise ConfigError(f"--set: {_shown_word(word)!r} is not of the form key=value")
+        for other in values:  # a section as a whole, and one of its keys
+            if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):
+                raise ConfigError(f"--set {other} and --set {key} are both given; keep one of them")
         if secrets.named(key):
             secrets.tell(text)
         try:
             values[key] = yaml.load(text, _Loader)  # a SafeLoader
         except yaml.YAMLError as error:
-            raise ConfigError(f"--set {key}: {_shown(text)} is not a YAML value ({_where(error, word)})") from None
+            raise ConfigError(
+                f"--set {key}: {_shown(_shown_word(text))} is not a YAML value ({_where(error, word)})"
+            ) from None
         except (RecursionError, ValueError) as error:  # nested too deep, or a number of too many digits
-            raise ConfigError(f"--set {key}: {_shown(text)} cannot be read ({_first_line(error)})") from None
+            raise ConfigError(
+                f"--set {key}: {_shown(_shown_word(text))} cannot be read ({_first_line(error)})"
+            ) from None
     return values
 
 
@@ -175,19 +221,21 @@ def _explain(error: ValidationError) -> str:
     faults = error.errors(include_url=False)
     first = faults[0]
     path = _path(first)
-    key = ".".join(str(part) for part in path)
+    key = _dotted(path)
     if first["type"] == "extra_forbidden":
-        model: type[BaseModel] = RunConfig if len(path) == 1 else ENTRIES[str(path[0])]
-        near = difflib.get_close_matches(str(path[-1]), model.model_fields, n=1, cutoff=0.5)
-        return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else "README lists the keys")
+        near = _near(path)
+        return f"unknown key {key!r}; " + (f"did you mean {near!r}?" if near else "README lists the keys")
+    if first["type"] == "invalid_key":
+        return f"{key}: a key must be a word"
     if first["type"] == "value_error":
         said = first["msg"].removeprefix("Value error, ")
         return f"{key}: {said}" if key else said
     # A key of several types has a fault for each: any of them would mend it.
+    faults = [fault for fault in faults if _path(fault)[: len(path)] == path]
     deepest = max(faults, key=lambda fault: len(_path(fault)))
     if len(_path(deepest)) > len(path):  # the type was right, and something in it is not
         first, path = deepest, _path(deepest)
-        key = ".".join(str(part) for part in path)
+        key = _dotted(path)
     wanted = [
         fault["msg"].removeprefix("Input should be ").replace("valid tuple", "list")
         for fault in faults
@@ -197,6 +245,24 @@ def _explain(error: ValidationError) -> str:
     asked = f"should be {' or '.join(dict.fromkeys(wanted))}".replace("should be String should", "should")
     found = secrets.HIDDEN if secrets.named(str(path[-1])) else _shown(first["input"])
     return f"{key} is {found}; it {asked}{hint}"
+
+
+def _near(path: Sequence[int | str]) -> str | None:
+    """The key that somebody may have meant who wrote an unknown one."""
+    place = _dotted([part for part in path[:-1] if not isinstance(part, int)])
+    if place in ENTRIES:
+        meant = {name: name for name in ENTRIES[place].model_fields}
+    elif place:
+        meant = {name: f"{place}.{name}" for name in SECTIONS[place].model_fields}
+    else:
+        known = list(keys(RunConfig))
+        meant = old_spelling.NEW | {key.rpartition(".")[2]: key for key in known} | {key: key for key in known}
+    near = difflib.get_close_matches(str(path[-1]), meant, n=1, cutoff=0.5)
+    return meant[near[0]] if near else None
+
+
+def _dotted(path: Sequence[int | str]) -> str:
+    return ".".join(str(part) for part in path)
 
 
 def _path(fault: ErrorDetails) -> list[int | str]:

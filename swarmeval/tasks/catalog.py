@@ -8,7 +8,7 @@ from pathlib import Path
 
 from swarmeval.errors import ConfigError, DataError
 from swarmeval.records import Suite, Task
-from swarmeval.settings.load_levels import TESTGEN
+from swarmeval.settings.load_rules import TESTGEN
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks import datasets
 from swarmeval.tasks.datasets import Dataset

@@ -71,33 +71,37 @@ def find(wanted: str) -> Root:
     except (ValueError, ImportError):
         spec = None
     if spec is None:
-        raise DataError(f"packages: there is no package {first!r} here; install it, or give the path of its folder")
+        raise DataError(
+            f"loadtest.packages: there is no package {first!r} here; install it, or give the path of its folder"
+        )
     if spec.submodule_search_locations is not None:
         places = tuple(Path(place).resolve() for place in spec.submodule_search_locations)
     elif spec.origin is not None and spec.origin.endswith(".py"):
         places = (Path(spec.origin).resolve(),)
     else:
-        raise DataError(f"packages: {wanted!r} is compiled ({spec.origin}) and has no Python source to write tests for")
+        raise DataError(
+            f"loadtest.packages: {wanted!r} is compiled ({spec.origin}) and has no Python source to write tests for"
+        )
     above = places[0].parent
     for name in rest:
         beneath = [place / name for place in places if (place / name).is_dir()]
         places = tuple(beneath or [place / f"{name}.py" for place in places if (place / f"{name}.py").is_file()])
         if not places:
-            raise DataError(f"packages: {first!r} is here and has no module {wanted!r} with Python source")
+            raise DataError(f"loadtest.packages: {first!r} is here and has no module {wanted!r} with Python source")
     return Root(wanted, places, above)
 
 
 def _at(path: Path, wanted: str) -> Root:
     """What lies at a path; its dotted name begins at the outermost folder that is a package."""
     if not (path.is_dir() or (path.is_file() and path.suffix == ".py")):
-        raise DataError(f"packages: {wanted} is neither a folder nor a .py file")
+        raise DataError(f"loadtest.packages: {wanted} is neither a folder nor a .py file")
     parts = [path.stem]
     above = path.parent
     while (above / "__init__.py").is_file():
         parts.insert(0, above.name)
         above = above.parent
     if unfit := next((part for part in parts if not part.isidentifier()), None):
-        raise DataError(f"packages: {wanted} cannot be imported: {unfit!r} is no name of a module")
+        raise DataError(f"loadtest.packages: {wanted} cannot be imported: {unfit!r} is no name of a module")
     return Root(".".join(parts), (path,), above)
 
 
@@ -109,7 +113,7 @@ def roots(wanted: Sequence[str]) -> list[Root]:
         top = root.name.partition(".")[0]
         if found.setdefault(top, root).above != root.above:
             raise DataError(
-                f"packages: {found[top].above} and {root.above} both hold a package {top!r}; name one of them"
+                f"loadtest.packages: {found[top].above} and {root.above} both hold a package {top!r}; name one of them"
             )
         found[root.name] = root
     return list(dict.fromkeys(found.values()))

@@ -98,7 +98,7 @@ class Link:
     async def _watch(self, silence_s: float) -> None:
         """End a worker that has work and says nothing."""
         await self.pending.silence(silence_s)
-        self.pending.die(WorkerDied(f"{self._name}: said nothing for {silence_s:g} s (worker_timeout_s)"))
+        self.pending.die(WorkerDied(f"{self._name}: said nothing for {silence_s:g} s (workers.timeout_s)"))
         await self.transport.kill()
 
     def _garbled(self, error: Exception) -> WorkerDied:
@@ -146,7 +146,7 @@ class LinkedWorker(ABC):
                 first = await link.first()
         except TimeoutError:
             await link.close()
-            raise WorkerDied(f"{self.name}: did not load within {self._load_s:g} s (load_timeout_s)") from None
+            raise WorkerDied(f"{self.name}: did not load within {self._load_s:g} s (workers.load_timeout_s)") from None
         except (WorkerDied, DeviceError):
             await link.close()
             raise

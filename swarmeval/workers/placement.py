@@ -31,12 +31,12 @@ def worker_envs(
 
     Raises ConfigError for cores that are not there and a priority that may not be had.
     """
-    if config.nice:
-        check_nice(config.nice)
-    envs: list[Env] = [{NICE: str(config.nice)} if config.nice else {} for _ in range(workers)]
-    if config.cpu_affinity == "off":
+    if config.workers.nice:
+        check_nice(config.workers.nice)
+    envs: list[Env] = [{NICE: str(config.workers.nice)} if config.workers.nice else {} for _ in range(workers)]
+    if config.workers.cpu_affinity == "off":
         return envs
-    cores = _wanted(config.cpu_affinity, allowed)
+    cores = _wanted(config.workers.cpu_affinity, allowed)
     parts = shares(in_order(cores, cpus), workers) if config.device == "cpu" else [list(cores)] * workers
     for env, part in zip(envs, parts, strict=True):
         env[CORES] = ",".join(map(str, sorted(part)))
@@ -49,7 +49,7 @@ def check_nice(by: int) -> None:
     """Raises ConfigError where a worker cannot be given this priority. The kernel is asked, for a thread that ends."""
     now = os.getpriority(os.PRIO_PROCESS, 0)
     if now + by > LOWEST:
-        raise ConfigError(f"nice is {by}, but this run was started at {now} and {LOWEST} is the end; use less")
+        raise ConfigError(f"workers.nice is {by}, but this run was started at {now} and {LOWEST} is the end; use less")
     refused: list[OSError] = []
 
     def attempt() -> None:
@@ -62,7 +62,9 @@ def check_nice(by: int) -> None:
     thread.start()
     thread.join()
     if refused:
-        raise ConfigError(f"nice is {by}, which needs a right that this account does not have; use 0 to {LOWEST - now}")
+        raise ConfigError(
+            f"workers.nice is {by}, which needs a right that this account does not have; use 0 to {LOWEST - now}"
+        )
 
 
 def in_order(cores: Sequence[int], cpus: Path = CPUS) -> list[int]:
@@ -105,7 +107,9 @@ def _wanted(asked: str | tuple[int, ...], allowed: Sequence[int]) -> Sequence[in
         return allowed
     missing = sorted(set(asked) - set(allowed))
     if missing:
-        raise ConfigError(f"cpu_affinity names core {missing[0]}, but this run may use {_ranges(sorted(allowed))} only")
+        raise ConfigError(
+            f"workers.cpu_affinity names core {missing[0]}, but this run may use {_ranges(sorted(allowed))} only"
+        )
     return asked
 
 

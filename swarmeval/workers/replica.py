@@ -74,7 +74,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     except (MemoryError, RuntimeError) as error:
         if not model_loader.is_out_of_memory(error):
             raise
-        raise DeviceError(f"no memory for {needs}; lower engine_rows or max_new_tokens") from error
+        raise DeviceError(f"no memory for {needs}; lower replica.rows or max_new_tokens") from error
     info = ReplicaInfo(
         engine="hf",
         model=spec.model,

@@ -50,11 +50,15 @@ def test_a_fit_machine_is_called_fit_in_under_a_minute(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_unfit_one_is_told_why_and_ends_with_2() -> None:
-    done = doctor("--config", "config/smoke.yaml", "--set", "engine=scripted", "sandbox=none", "eval_timeout=0.001")
+    done = doctor(
+        "--config", "config/smoke.yaml", "--set", "engine=scripted", "sandbox.mode=none", "eval_timeout=0.001"
+    )
     assert done.returncode == 2
     assert "UNFIT judge       sandbox: the canonical solution of HumanEval/" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("config/smoke.yaml: unfit: judge (")
-    done = doctor("--config", "config/smoke.yaml", "--set", "engine=scripted", "sandbox=none", "humaneval_limit=165")
+    done = doctor(
+        "--config", "config/smoke.yaml", "--set", "engine=scripted", "sandbox.mode=none", "humaneval_limit=165"
+    )
     assert "UNFIT tasks       humaneval_limit is 165, but HumanEval has 164 tasks\n" in done.stdout
 
 

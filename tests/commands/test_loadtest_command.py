@@ -13,7 +13,7 @@ import pytest
 from swarmeval.loadtest.request_rows import read
 from tests.support.checkout import ROOT
 
-SCRIPTED = ["engine=scripted", "engine_rows=auto", "files_per_package=2", "eval_timeout=20.0"]
+SCRIPTED = ["engine=scripted", "replica.rows=auto", "loadtest.files_per_package=2", "eval_timeout=20.0"]
 
 
 def command(folder: Path, *words: str) -> list[str]:
@@ -34,7 +34,10 @@ testgen.__test__ = False  # type: ignore[attr-defined]  # for pytest
 @pytest.mark.slow
 def test_a_run_leaves_its_requests_its_tests_their_worth_and_its_report(tmp_path: Path) -> None:
     done = testgen(
-        tmp_path, "load=[{concurrency: 2, count: 6}, {rate: 50, count: 5}]", "trace=true", "combine_with_model=true"
+        tmp_path,
+        "loadtest.levels=[{concurrency: 2, count: 6}, {rate: 50, count: 5}]",
+        "trace=true",
+        "loadtest.combine_with_model=true",
     )
     assert done.returncode == 0, done.stderr
     run = tmp_path / "run"
@@ -58,7 +61,7 @@ def test_a_run_leaves_its_requests_its_tests_their_worth_and_its_report(tmp_path
         assert line in done.stdout
     made = subprocess.run([sys.executable, "main.py", "report", str(run)], cwd=ROOT, capture_output=True, check=False)
     assert made.returncode == 0, made.stderr
-    again = testgen(tmp_path, "load=[{concurrency: 1, count: 1}]")
+    again = testgen(tmp_path, "loadtest.levels=[{concurrency: 1, count: 1}]")
     assert again.returncode == 0
     assert len(list(read(run))) == 1
     (archived,) = (run / "archive").iterdir()
@@ -67,7 +70,7 @@ def test_a_run_leaves_its_requests_its_tests_their_worth_and_its_report(tmp_path
 
 @pytest.mark.slow
 def test_a_run_that_is_interrupted_reports_what_it_has(tmp_path: Path) -> None:
-    words = command(tmp_path, "load=[{concurrency: 2, seconds: 300}]")
+    words = command(tmp_path, "loadtest.levels=[{concurrency: 2, seconds: 300}]")
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         asked = tmp_path / "run" / "requests.csv"
         while not asked.exists() or asked.read_bytes().count(b"\n") < 5:  # the header and rows
@@ -85,10 +88,11 @@ def test_a_run_that_is_interrupted_reports_what_it_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("packages=[nosuchpackage]",
-         "packages: there is no package 'nosuchpackage' here; install it, or give the path of its folder"),
-        ("load=[{concurrency: 1}, {concurrency: 1}]",
-         "config/testgen.yaml: load has two levels of 1 at once, which no file could tell apart; leave one out"),
+        ("loadtest.packages=[nosuchpackage]",
+         "loadtest.packages: there is no package 'nosuchpackage' here; install it, or give the path of its folder"),
+        ("loadtest.levels=[{concurrency: 1}, {concurrency: 1}]",
+         "config/testgen.yaml: loadtest.levels has two levels of 1 at once, which no file could tell apart; "
+         "leave one out"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_one_line_and_makes_nothing(tmp_path: Path, word: str, said: str) -> None:

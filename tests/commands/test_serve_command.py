@@ -29,7 +29,7 @@ class Command:
 
     def __init__(self, folder: Path, script: Mapping[str, object], environ: Mapping[str, str], *settings: str) -> None:
         (folder / "script.json").write_text(json.dumps(script))
-        words = ["engine=scripted", f"model_id={folder / 'script.json'}", *(settings or ["serve_port=0"])]
+        words = ["engine=scripted", f"model_id={folder / 'script.json'}", *(settings or ["serve.port=0"])]
         self.process = subprocess.Popen(
             [sys.executable, "main.py", "serve", "--config", "config/smoke.yaml", "--set", *words],
             cwd=ROOT,
@@ -105,7 +105,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 def test_one_whose_reader_has_gone_can_be_ended(tmp_path: Path) -> None:
     """What it would say of its end is lost, the end is not."""
     reading, writing = os.pipe()
-    words = ["engine=scripted", "model_id=scripted", "serve_port=0"]
+    words = ["engine=scripted", "model_id=scripted", "serve.port=0"]
     with subprocess.Popen(
         [sys.executable, "main.py", "serve", "--config", "config/smoke.yaml", "--set", *words],
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=writing, stderr=writing,
@@ -124,7 +124,7 @@ def test_one_whose_reader_has_gone_can_be_ended(tmp_path: Path) -> None:
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with command(tmp_path, {"rows": 4}, f"serve_port={port}") as server:
+        with command(tmp_path, {"rows": 4}, f"serve.port={port}") as server:
             assert server.ended() == 2
             assert server.said == [
                 f"swarmeval: serve_host 127.0.0.1, serve_port {port}: cannot listen there (Address already in use); "
@@ -150,7 +150,7 @@ def test_the_key_is_asked_for_and_told_to_nobody(tmp_path: Path) -> None:
 
 
 def test_an_open_door_is_warned_of(tmp_path: Path) -> None:
-    with command(tmp_path, {"rows": 4}, "serve_host=0.0.0.0", "serve_port=0") as server:
+    with command(tmp_path, {"rows": 4}, "serve.host=0.0.0.0", "serve.port=0") as server:
         while not server.said:
             server.process.poll()
         assert server.said[0] == (

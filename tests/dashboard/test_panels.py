@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 
 from metrics_dashboard import main
-from swarmeval.dashboard import prompt_again
 from swarmeval.dashboard.view import rate
 from swarmeval.records import Status, WorkerStatus
-from swarmeval.settings import loading
 from swarmeval.watch import status as status_file
 from tests.support.checkout import ROOT
 from tests.support.made_up_run import NUMBERS, RUN_ID, ended_pid, write_manifest, write_run, write_status, write_traces
@@ -232,15 +230,6 @@ def test_traces_of_an_older_version_are_shown_as_far_as_they_go(
     text = printed(tmp_path, capsys)
     assert "CPU 50 %" in text
     assert "read –  write –" in text
-
-
-@pytest.mark.parametrize(
-    "words", [[], ["device=cpu"], ["fleet=endpoint", "endpoints=[http://a/v1]"], ["agents=[{name: a}]"]]
-)
-def test_the_settings_in_a_manifest_are_those_of_its_run(words: list[str]) -> None:
-    config = loading.validate(loading.parse_set(words), "-")
-    found = prompt_again.settings({"config": config.model_dump(mode="json")})
-    assert found.measured() == config.measured()
 
 
 def test_of_a_server_no_use_and_memory_of_this_machine_is_shown(

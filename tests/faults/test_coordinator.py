@@ -68,7 +68,7 @@ PHASES: list[tuple[str, dict[str, object], Callable[[Run], bool]]] = [
     ("a worker process starts", {"script": Script(load_s=60)}, lambda run: bool(run.workers())),
     ("replies are generated", {"script": SLOW}, lambda run: run.journaled(3000)),
     ("programs are judged", JUDGING, lambda run: run.says("status.json", '"judging"')),
-    ("jobs are answered again", {"script": SLOW, "batch_audit": 12}, lambda run: run.says("audit.jsonl", "completion")),
+    ("jobs are answered again", {"script": SLOW, "audit.jobs": 12}, lambda run: run.says("audit.jsonl", "completion")),
     ("results are written", {"agents": 20}, lambda run: (run.folder / "metrics.csv").exists()),
     ("the report is made", {}, lambda run: (run.folder / "score.json").exists() and run.says("status.json", '"done"')),
 ]  # fmt: skip

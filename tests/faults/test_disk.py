@@ -15,6 +15,8 @@ on_a_small_disk = pytest.mark.skipif(bool(UNFIT), reason=UNFIT or "fit")
 pytestmark = pytest.mark.slow
 
 FULL = "one line names the file, exit code 2; the journal is whole; with room, the same command finishes"
+NONE = "{mode: none}"  # no sandbox
+RARELY = "{interval_s: 3600, idle_baseline_s: 0}"
 SLOW = Script(rows=2, steps=2, step_s=0.05)
 PLENTY = 4000  # pages
 NAMED = re.compile(r"run/([\w.]+): ")
@@ -42,7 +44,7 @@ GROWING = {"manifest.json", "journal.jsonl"}  # what only watches has a disk of 
     "disk full", f"a run on a disk that grows by a page a session, at each of {', '.join(sorted(GROWING))}", FULL
 )
 def test_a_run_gets_further_with_every_page_and_loses_nothing(new_run: NewRun) -> None:
-    run = new_run(tasks=6, sandbox="none", monitor_interval_s=3600)  # a journal larger than any draft
+    run = new_run(tasks=6, sandbox=NONE, monitor=RARELY)  # a journal larger than any draft
     found: set[str] = set()
     with SmallDisk(run, pages=1) as disk:
         for pages in range(1, 60):
@@ -68,7 +70,7 @@ EACH = {
 @on_a_small_disk
 @pytest.mark.fault("disk full", f"a run whose jobs are all judged, at each of {', '.join(sorted(EACH))}", FULL)
 def test_every_file_of_the_results_may_be_the_one_that_does_not_fit(new_run: NewRun) -> None:
-    run = new_run(tasks=24, sandbox="none", monitor_interval_s=3600)
+    run = new_run(tasks=24, sandbox=NONE, monitor=RARELY)
     found: set[str] = set()
     with SmallDisk(run, pages=PLENTY) as disk:
         assert run.session().code == 0
@@ -95,7 +97,7 @@ def test_every_file_of_the_results_may_be_the_one_that_does_not_fit(new_run: New
 @on_a_small_disk
 @pytest.mark.fault("disk full", "by another's file, while a traced run generates; freed later", FULL)
 def test_a_disk_that_others_fill_and_free_costs_nothing(new_run: NewRun) -> None:
-    run = new_run(script=SLOW, sandbox="none", trace="true")
+    run = new_run(script=SLOW, sandbox=NONE, trace="true")
     with SmallDisk(run, pages=100) as disk:
         process = run.start()
         assert run.reached(process, lambda: run.journaled(3000))
@@ -117,7 +119,7 @@ WATCHED = ("events.jsonl", "resource_trace.csv", "gpu_trace.csv", "trace_coordin
     "the screen says so, but for run.log; all else is written, exit code 0",
 )  # fmt: skip
 def test_what_watches_a_run_may_find_no_room(new_run: NewRun) -> None:
-    run = new_run(script=SLOW, sandbox="none", trace="true")
+    run = new_run(script=SLOW, sandbox=NONE, trace="true")
     with SmallDisk(run, pages=PLENTY) as disk:
         process = run.start()
         assert run.reached(process, lambda: run.journaled(3000))
@@ -138,7 +140,7 @@ def test_what_watches_a_run_may_find_no_room(new_run: NewRun) -> None:
     "the screen says so; all else is written, exit code 0",
 )
 def test_pages_that_do_not_fit_are_done_without(new_run: NewRun) -> None:
-    run = new_run(tasks=2, sandbox="none", trace="true")
+    run = new_run(tasks=2, sandbox=NONE, trace="true")
     with SmallDisk(run, pages=30) as disk:
         ended = run.session()
         assert (ended.code, ended.fault_of_ours()) == (0, False), ended
@@ -155,7 +157,7 @@ def test_pages_that_do_not_fit_are_done_without(new_run: NewRun) -> None:
     "one line, exit code 2, nothing written; made writable, the same command finishes",
 )
 def test_a_folder_that_is_read_only_is_refused(new_run: NewRun) -> None:
-    run = new_run(sandbox="none")
+    run = new_run(sandbox=NONE)
     with SmallDisk(run, pages=PLENTY) as disk:
         disk.remount("ro")
         ended = run.session()
@@ -172,7 +174,7 @@ def test_a_folder_that_is_read_only_is_refused(new_run: NewRun) -> None:
     "read-only folder", "while replies are generated", "one line, exit code 2; made writable, the same command finishes"
 )
 def test_a_folder_that_becomes_read_only_ends_the_run_which_resumes(new_run: NewRun) -> None:
-    run = new_run(script=Script(rows=1, steps=10, step_s=0.05), sandbox="none")
+    run = new_run(script=Script(rows=1, steps=10, step_s=0.05), sandbox=NONE)
     if os.geteuid() == 0:  # whom no mode holds
         if UNFIT:
             pytest.skip(UNFIT)

@@ -164,7 +164,7 @@ def work(
 )
 @pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
 def test_a_clock_that_jumps_changes_records_and_nothing_else(tmp_path: Path, jump: Callable[[int], float]) -> None:
-    config, plan = plan_of(4, 3, output_dir=str(tmp_path), eval_workers=1, batch_size=2, max_in_flight=1)
+    config, plan = plan_of(4, 3, output_dir=str(tmp_path), eval_workers=1, batch_size=2, workers={"max_in_flight": 1})
     asked = itertools.count()
 
     def clock() -> float:

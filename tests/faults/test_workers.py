@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 SEED = 17
 NEXT_LIFE = "its next life answers what it had not; exit code 0"
 AT_WORK = "while generating"
-SOON: dict[str, float] = {"worker_timeout_s": 3, "load_timeout_s": 6}
+SOON: dict[str, float] = {"workers.timeout_s": 3, "workers.load_timeout_s": 6}
 CASES: list[tuple[str, str, Script, dict[str, float], str]] = [
     ("worker killed (SIGKILL)", AT_WORK, Script(faults=(Fault("kill", after=3),)), {}, "killed by SIGKILL"),
     ("worker hangs (SIGSTOP)", AT_WORK, Script(faults=(Fault("hang", after=3),)), SOON, "said nothing"),

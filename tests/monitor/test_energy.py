@@ -146,7 +146,7 @@ from tests.support.echo_fleet import EchoFleet, EchoWorker
 from swarmeval.monitor.tracking.tracker import NoTracker
 from swarmeval.workers.devices import DeviceSpec
 
-config = RunConfig(output_dir=sys.argv[1], eval_workers=1, eval_timeout_scale=1.0, idle_baseline_s=0.1)
+config = RunConfig(output_dir=sys.argv[1], eval_workers=1, eval_timeout_scale=1.0, monitor=Monitor(idle_baseline_s=0.1))
 plan = Plan(make_agents(config), load_tasks(3))
 devices = [DeviceSpec("cuda:1", "cuda:0", "GPU-1aaa"), DeviceSpec("cuda:3", "cuda:0", "GPU-3aaa")]
 with opened(config, plan, {}, False) as record:

@@ -235,7 +235,7 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, spoil: dict[str, 
 @pytest.mark.slow
 def test_a_run_ends_with_its_report_and_report_makes_it_again(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    code, _, err = swarmeval(*SMOKE, "measure_baseline=2", "--num_tasks", "3", "--num_agents", "2",
+    code, _, err = swarmeval(*SMOKE, "audit.jobs=2", "--num_tasks", "3", "--num_agents", "2",
                              "--output_dir", str(folder))  # fmt: skip
     assert code == 0, err
     page = folder / "report.html"

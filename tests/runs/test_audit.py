@@ -17,7 +17,7 @@ def audited(folder: Path) -> list[str]:
 
 
 def test_jobs_are_answered_again_one_by_one_and_kept_out_of_the_run(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, agents=3, tasks=4, batch_audit=5)
+    bench = Bench(tmp_path, agents=3, tasks=4, audit={"jobs": 5})
     worker = EchoWorker("cpu:0")
     assert bench.run(EchoFleet([worker]))
     assert set(bench.answers()) == bench.planned()
@@ -45,7 +45,7 @@ def test_what_changed_is_named(tmp_path: Path) -> None:
 
 
 def test_an_audit_goes_on_in_the_next_session_with_a_worker_that_it_starts(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, agents=2, tasks=2, batch_audit=3)
+    bench = Bench(tmp_path, agents=2, tasks=2, audit={"jobs": 3})
     assert bench.run(EchoFleet([EchoWorker("cpu:0", deaths=[6, 7, 8])]))  # three tries of the second audit job
     assert len(audited(tmp_path)) == 1
     again = EchoWorker("cpu:0")

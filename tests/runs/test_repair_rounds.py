@@ -63,7 +63,7 @@ def test_each_answer_that_fails_is_repaired_once_and_in_turn(
 
 @pytest.mark.parametrize("drain_after", [1, 4, 9])
 def test_repairs_left_out_by_an_interruption_are_made_by_the_next_session(tmp_path: Path, drain_after: int) -> None:
-    bench = Bench(tmp_path, agents=2, tasks=3, max_repairs=2, max_in_flight=1)
+    bench = Bench(tmp_path, agents=2, tasks=3, max_repairs=2, workers={"max_in_flight": 1})
     bench.rights = frozenset({"0/T/1/0/0", "1/T/2/0/1"})
     assert not bench.run(EchoFleet([EchoWorker("cpu:0")]), drain_after)
     done = set(bench.answers())

@@ -15,20 +15,21 @@ def config(*words: str) -> RunConfig:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["load=[{seconds: 3}]"], "load.0: a level of load has either concurrency or rate"),
-        (["load=[{rate: 3, concurrency: 2}]"], "load.0: a level of load has either concurrency or rate"),
-        (["load=[{concurrency: 2, most: 3}]"],
-         "load.0: most is for a rate; with concurrency no more are in the air anyway"),
-        (["load=[{rate: 2, seconds: 5, warmup_s: 5}]"],
-         "load.0: warmup_s is 5 of 5 seconds, so that nothing counts"),
-        (["load=[{rat: 2}]"], "unknown key 'load.0.rat'; did you mean 'rate'?"),
-        (["load=[{rate: 0}]"], "load.0.rate is 0; it should be greater than 0"),
-        (["load=[]"], "load is empty; name at least one"),
-        (["packages=[]"], "packages is empty; name at least one"),
-        (["load=[{rate: 2}, {rate: 2.0, count: 3}]"],
-         "load has two levels of 2/s, which no file could tell apart; leave one out"),
-        (["fleet=endpoint", "endpoints=[http://a/v1]", "load=[{concurrency: 65}]"],
-         "load asks 65 at once, endpoint_concurrency allows 64; raise it"),
+        (["loadtest.levels=[{seconds: 3}]"], "loadtest.levels.0: a level of load has either concurrency or rate"),
+        (["loadtest.levels=[{rate: 3, concurrency: 2}]"],
+         "loadtest.levels.0: a level of load has either concurrency or rate"),
+        (["loadtest.levels=[{concurrency: 2, most: 3}]"],
+         "loadtest.levels.0: most is for a rate; with concurrency no more are in the air anyway"),
+        (["loadtest.levels=[{rate: 2, seconds: 5, warmup_s: 5}]"],
+         "loadtest.levels.0: warmup_s is 5 of 5 seconds, so that nothing counts"),
+        (["loadtest.levels=[{rat: 2}]"], "unknown key 'loadtest.levels.0.rat'; did you mean 'rate'?"),
+        (["loadtest.levels=[{rate: 0}]"], "loadtest.levels.0.rate is 0; it should be greater than 0"),
+        (["loadtest.levels=[]"], "loadtest.levels is empty; name at least one"),
+        (["loadtest.packages=[]"], "loadtest.packages is empty; name at least one"),
+        (["loadtest.levels=[{rate: 2}, {rate: 2.0, count: 3}]"],
+         "loadtest.levels has two levels of 2/s, which no file could tell apart; leave one out"),
+        (["fleet=endpoint", "endpoint.urls=[http://a/v1]", "loadtest.levels=[{concurrency: 65}]"],
+         "loadtest.levels asks 65 at once, endpoint.concurrency allows 64; raise it"),
     ],
 )  # fmt: skip
 def test_levels_that_cannot_be_meant_are_refused(words: list[str], said: str) -> None:
@@ -39,7 +40,13 @@ def test_levels_that_cannot_be_meant_are_refused(words: list[str], said: str) ->
 
 @pytest.mark.parametrize(
     "word",
-    ["packages=[torch]", "load=[{rate: 1}]", "files_per_package=2", "slo_ttft_s=1.0", "combine_with_model=true"],
+    [
+        "loadtest.packages=[torch]",
+        "loadtest.levels=[{rate: 1}]",
+        "loadtest.files_per_package=2",
+        "loadtest.slo_ttft_s=1.0",
+        "loadtest.combine_with_model=true",
+    ],
 )
 def test_what_only_a_load_run_has_is_refused_elsewhere(word: str) -> None:
     with pytest.raises(ConfigError) as caught:

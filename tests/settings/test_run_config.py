@@ -6,10 +6,21 @@ import pytest
 
 from swarmeval.errors import ConfigError
 from swarmeval.settings.loading import from_flags, load, parse_set, validate
-from swarmeval.settings.run_config import NOT_MEASURED, RunConfig
+from swarmeval.settings.run_config import JUDGED_BY, RunConfig
+from swarmeval.settings.sandbox import Sandbox
+from swarmeval.settings.section import is_resumable, keys
 
 REFUSED = {
     "batch_sze=3": "unknown key 'batch_sze'; did you mean 'batch_size'?",
+    "endpoint.timout_s=3": "unknown key 'endpoint.timout_s'; did you mean 'endpoint.timeout_s'?",
+    "project=me": "unknown key 'project'; did you mean 'wandb.project'?",
+    "endpoints_timeout_s=3": "unknown key 'endpoints_timeout_s'; did you mean 'endpoint.timeout_s'?",
+    "wandb.zzz=3": "unknown key 'wandb.zzz'; README lists the keys",
+    "agents.name=a": "unknown key 'agents.name'; did you mean 'agents'?",
+    "wandb=offline": "wandb is wandb.mode now; in a file wandb: {mode: ...}",
+    "sandbox=strict": "sandbox is sandbox.mode now; in a file sandbox: {mode: ...}",
+    "endpoint=3": "endpoint is a section; set its keys, as endpoint.urls",
+    "ray=": "ray is a section; set its keys, as ray.address",
     "zzz=3": "unknown key 'zzz'; README lists the keys",
     "batch_size=a": "batch_size is 'a'; it should be a valid integer",
     "batch_size=2.0": "batch_size is 2.0; it should be a valid integer",
@@ -22,15 +33,16 @@ REFUSED = {
     "load_in_4bit=yes": "load_in_4bit is 'yes'; it should be a valid boolean",
     "load_in_4bit=1": "load_in_4bit is 1; it should be a valid boolean",
     "device=gpu": "device is 'gpu'; it should be 'cuda' or 'cpu'",
-    "wandb=on": "wandb is 'on'; it should be 'off', 'offline' or 'online'",
-    "max_in_flight=0": "max_in_flight is 0; it should be 'auto' or greater than or equal to 1",
-    "engine_rows=many": "engine_rows is 'many'; it should be 'auto' or a valid integer",
+    "wandb.mode=on": "wandb.mode is 'on'; it should be 'off', 'offline' or 'online'",
+    "workers.max_in_flight=0": "workers.max_in_flight is 0; it should be 'auto' or greater than or equal to 1",
+    "replica.rows=many": "replica.rows is 'many'; it should be 'auto' or a valid integer",
     "stop=none": "stop is 'none'; it should be 'auto' or a list",
     'stop=[""]': "stop.0 is ''; it should have at least 1 character",
     "stop=[a, 3]": "stop.1 is 3; it should be a valid string",
     "output_dir=": "output_dir is None; it should be a valid string",
     "num_beams=4": "num_beams above 1 works without sampling only; set do_sample: false or num_beams: 1",
-    "cpu_kernel=bnb": "cpu_kernel: bnb is for 4-bit weights on the CPU; set device: cpu and load_in_4bit: true",
+    "replica.cpu_kernel=bnb": "replica.cpu_kernel: bnb is for 4-bit weights on the CPU; "
+    "set device: cpu and load_in_4bit: true",
     "agents=[]": "agents is empty; list at least one agent or use num_agents",
     "agents=[{temp: 1}]": "unknown key 'agents.0.temp'; did you mean 'temperature'?",
     "agents=[{temperature: -1}]": "agents.0.temperature is -1; it should be greater than 0 "
@@ -39,47 +51,53 @@ REFUSED = {
     "seed=010": "seed is '010'; it should be a valid integer",
 }
 
-ENDPOINT = ["fleet=endpoint", "endpoints=[http://a/v1]"]
-PLAIN = ["endpoint_dialect=plain", "repetition_penalty=1.0"]
+ENDPOINT = ["fleet=endpoint", "endpoint.urls=[http://a/v1]"]
+PLAIN = ["endpoint.dialect=plain", "repetition_penalty=1.0"]
 REFUSED_OF_ENDPOINTS = [
-    (["fleet=endpoint"], "fleet is 'endpoint' but endpoints is empty; name one, as endpoints: [http://host:8000/v1]"),
-    (ENDPOINT[1:], "endpoints is set but fleet is 'local'; set fleet: endpoint or leave endpoints out"),
     (
-        ["endpoint_timeout_s=3"],
-        "endpoint_timeout_s is set but fleet is 'local'; set fleet: endpoint or leave endpoint_timeout_s out",
+        ["fleet=endpoint"],
+        "fleet is 'endpoint' but endpoint.urls is empty; name one, as endpoint.urls: [http://host:8000/v1]",
     ),
-    (["fleet=endpoint", "endpoints=[host/v1]"], "endpoints: 'host/v1' is no base URL; write it as http://host:8000/v1"),
+    (ENDPOINT[1:], "endpoint.urls is set but fleet is 'local'; set fleet: endpoint or leave endpoint.urls out"),
     (
-        ["fleet=endpoint", "endpoints=[http://a/v1, http://a/v1/]"],
-        "endpoints: one URL stands there twice; raise endpoint_concurrency to ask it for more at once",
+        ["endpoint.timeout_s=3"],
+        "endpoint.timeout_s is set but fleet is 'local'; set fleet: endpoint or leave endpoint.timeout_s out",
+    ),
+    (
+        ["fleet=endpoint", "endpoint.urls=[host/v1]"],
+        "endpoint.urls: 'host/v1' is no base URL; write it as http://host:8000/v1",
+    ),
+    (
+        ["fleet=endpoint", "endpoint.urls=[http://a/v1, http://a/v1/]"],
+        "endpoint.urls: one URL stands there twice; raise endpoint.concurrency to ask it for more at once",
     ),
     (
         [*ENDPOINT, "engine=scripted"],
         "engine is 'scripted' but fleet is 'endpoint', where servers answer; leave engine out",
     ),
     (
-        [*ENDPOINT, "engine_rows=4"],
-        "engine_rows is for replicas of this machine and fleet is 'endpoint'; set endpoint_concurrency",
+        [*ENDPOINT, "replica.rows=4"],
+        "replica.rows is for replicas of this machine and fleet is 'endpoint'; set endpoint.concurrency",
     ),
     (
         [*ENDPOINT, "do_sample=false", "num_beams=2"],
         "num_beams above 1 is nothing that servers are asked for; set num_beams: 1",
     ),
-    ([*ENDPOINT, *PLAIN], "top_k is nothing that endpoint_dialect: plain can say; set top_k: 0"),
+    ([*ENDPOINT, *PLAIN], "top_k is nothing that endpoint.dialect: plain can say; set top_k: 0"),
     (
         [*ENDPOINT, *PLAIN, "top_k=0", "agents=[{top_k: 3}]"],
-        "top_k is nothing that endpoint_dialect: plain can say; set top_k: 0",
+        "top_k is nothing that endpoint.dialect: plain can say; set top_k: 0",
     ),
     (
-        [*ENDPOINT, "endpoint_dialect=openai", "top_k=0"],
-        "repetition_penalty is nothing that endpoint_dialect: openai can say; set repetition_penalty: 1.0",
+        [*ENDPOINT, "endpoint.dialect=openai", "top_k=0"],
+        "repetition_penalty is nothing that endpoint.dialect: openai can say; set repetition_penalty: 1.0",
     ),
-    ([*ENDPOINT, "endpoint_body={n: 2}"], "endpoint_body.n is not free: Swarmeval decides it"),
+    ([*ENDPOINT, "endpoint.body={n: 2}"], "endpoint.body.n is not free: Swarmeval decides it"),
     (
-        [*ENDPOINT, "endpoint_body={max_tokens: 2}"],
-        "endpoint_body.max_tokens is decided by max_new_tokens; set that, or null to leave the field out",
+        [*ENDPOINT, "endpoint.body={max_tokens: 2}"],
+        "endpoint.body.max_tokens is decided by max_new_tokens; set that, or null to leave the field out",
     ),
-    ([*ENDPOINT, "endpoint_body={x: .nan}"], "endpoint_body holds what is no JSON"),
+    ([*ENDPOINT, "endpoint.body={x: .nan}"], "endpoint.body holds what is no JSON"),
 ]
 
 
@@ -94,8 +112,8 @@ def test_what_servers_cannot_be_asked_is_refused_in_one_line(words: list[str], m
     ("words", "message"),
     [
         (["engine=scripted"], "engine is set but fleet is 'vllm', which has its own; leave engine out"),
-        (["device=cpu", "native_kernels=off"], "native_kernels is set but fleet is 'vllm', which has its own; leave "
-         "native_kernels out"),
+        (["device=cpu", "replica.native_kernels=off"],
+         "replica.native_kernels is set but fleet is 'vllm', which has its own; leave replica.native_kernels out"),
         (["num_beams=2", "do_sample=false"], "num_beams above 1 is nothing that vLLM is asked for; set num_beams: 1"),
         (["agents=[{temperature: 0.001}]"], "temperature is below 0.01, which vLLM would raise to that; set "
          "do_sample: false or more"),
@@ -110,12 +128,12 @@ def test_what_vllm_cannot_be_asked_is_refused_in_one_line(words: list[str], mess
 @pytest.mark.parametrize(
     "words",
     [
-        ["endpoints=[http://me:s3cret@a/v1]"],
-        ["endpoints=http://me:s3cret@a/v1"],
-        ["endpoints=[3, 'http://s3cret@a']"],
-        ["endpoints=['http://a/v1?key=s3cret']"],
-        ["endpoint_key_env=sk-s3cret"],
-        ["endpoint_key_env=gsk_s3cret"],
+        ["endpoint.urls=[http://me:s3cret@a/v1]"],
+        ["endpoint.urls=http://me:s3cret@a/v1"],
+        ["endpoint.urls=[3, 'http://s3cret@a']"],
+        ["endpoint.urls=['http://a/v1?key=s3cret']"],
+        ["endpoint.key_env=sk-s3cret"],
+        ["endpoint.key_env=gsk_s3cret"],
     ],
 )
 def test_what_may_be_a_secret_is_refused_and_not_shown(words: list[str]) -> None:
@@ -126,7 +144,7 @@ def test_what_may_be_a_secret_is_refused_and_not_shown(words: list[str]) -> None
 
 
 def test_what_servers_decide_by_themselves_is_said() -> None:
-    config = validate(parse_set([*ENDPOINT, "load_in_4bit=true", "endpoint_body={temperature: null, extra: 1}"]), "-")
+    config = validate(parse_set([*ENDPOINT, "load_in_4bit=true", "endpoint.body={temperature: null, extra: 1}"]), "-")
     assert config.warnings() == [
         "fleet: endpoint: left to the servers, whatever is set here: load_in_4bit, temperature"
     ]
@@ -134,9 +152,10 @@ def test_what_servers_decide_by_themselves_is_said() -> None:
 
 def test_cuda_graphs_on_a_cpu_are_refused_where_they_are_asked_for() -> None:
     with pytest.raises(ConfigError) as caught:
-        validate(parse_set(["device=cpu", "cuda_graphs=auto"]), "x.yaml")
+        validate(parse_set(["device=cpu", "replica.cuda_graphs=auto"]), "x.yaml")
     assert (
-        str(caught.value) == "x.yaml: cuda_graphs is set but device is 'cpu'; set device: cuda or leave cuda_graphs out"
+        str(caught.value)
+        == "x.yaml: replica.cuda_graphs is set but device is 'cpu'; set device: cuda or leave replica.cuda_graphs out"
     )
 
 
@@ -148,10 +167,17 @@ def test_what_cannot_be_obeyed_is_refused_in_one_line(word: str, message: str) -
 
 
 def test_values_reach_their_keys_with_their_yaml_types() -> None:
-    words = ["wandb=off", "temperature=1e-3", "top_p=1", "wandb_tags=[a, b]", "max_in_flight=3", "do_sample=false"]
+    words = [
+        "wandb.mode=off",
+        "temperature=1e-3",
+        "top_p=1",
+        "wandb.tags=[a, b]",
+        "workers.max_in_flight=3",
+        "do_sample=false",
+    ]
     config = validate(parse_set([*words, "agents=[{name: a, samples: 2}]"]), "--set")
-    assert (config.wandb, config.temperature, config.top_p, config.wandb_tags) == ("off", 0.001, 1.0, ("a", "b"))
-    assert (config.max_in_flight, config.do_sample) == (3, False)
+    assert (config.wandb.mode, config.temperature, config.top_p, config.wandb.tags) == ("off", 0.001, 1.0, ("a", "b"))
+    assert (config.workers.max_in_flight, config.do_sample) == (3, False)
     assert config.agents is not None
     assert config.agents[0].samples == 2
 
@@ -183,7 +209,7 @@ BAD_FILES = {
     'agents: [{name: "\\ud800"}]\n': "holds half of a surrogate pair, which is no text",
     "output_dir: ~/runs\n": "output_dir is '~/runs'; write the home folder out",
     "num_agents: 1000000\nnum_samples: 1000000\n": "these are 164,000,000,000,000 jobs; a run may have 1,000,000,000",
-    "wandb_tags: a\n": "wandb_tags is 'a'; it should be a list",
+    "wandb: {tags: a}\n": "wandb.tags is 'a'; it should be a list",
     "num_agents: 3\n  batch_size: [1\n": "YAML syntax error at line 2, column 13: mapping values are not allowed here",
     "seed: 1\nseed: 2\n": "YAML syntax error at line 2, column 1: seed is set twice",
     "- a\n- b\n": "must hold key: value lines, found list",
@@ -254,6 +280,9 @@ def test_greedy_decoding_with_several_answers_is_warned_of() -> None:
 
 
 def test_a_resume_may_differ_only_in_keys_that_change_no_measurement() -> None:
-    assert set(RunConfig.model_fields) >= NOT_MEASURED
+    measured = RunConfig().measured()
+    assert set(measured) == {key for key, field in keys(RunConfig).items() if not is_resumable(field)}
+    assert set(measured) >= {*JUDGED_BY, "seed", "temperature", "model_id"}
+    assert RunConfig(sandbox=Sandbox(mode="none")).measured() != measured
     assert RunConfig(eval_workers=2, verbose=True, output_dir="x").measured() == RunConfig().measured()
     assert RunConfig(temperature=0.5).measured() != RunConfig().measured()

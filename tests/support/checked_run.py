@@ -68,7 +68,8 @@ class Run:
         self._mark = uuid.uuid4().hex
         self.write_script(script or Script())
         self._settings = {
-            "engine": "scripted", "model_id": self._script, "eval_timeout_scale": 1, "idle_baseline_s": 0, **settings,
+            "engine": "scripted", "model_id": self._script, "eval_timeout_scale": 1, "monitor": "{idle_baseline_s: 0}",
+            **settings,
         }  # fmt: skip
 
     def write_script(self, script: Script) -> None:

@@ -36,7 +36,7 @@ class Bench(RunContext):
         self.ledger = Ledger(self.plan)
 
     def run(self, fleet: Fleet | None, drain_after: int | None = None) -> bool:
-        number = self.config.answered_again()
+        number = self.config.audit.jobs
         with (
             Journal(self.folder) as journal,
             Audit(self.folder, self.plan, number) if number else nullcontext() as audit,

@@ -192,7 +192,7 @@ FAULTS = {
     ("kind", "reason"),
     [
         ("429", "HTTP 429: slow down"), ("500", "HTTP 500: boom"),
-        ("hang", "said nothing for 0.3 s (endpoint_timeout_s)"),
+        ("hang", "said nothing for 0.3 s (endpoint.timeout_s)"),
         ("cut", "the connection broke"), ("reset", "the connection broke"),
     ],
 )  # fmt: skip

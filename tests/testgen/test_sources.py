@@ -198,15 +198,15 @@ def test_a_sample_is_the_seeds_and_never_more_than_asked_for(tmp_path: Path) -> 
 
 def test_missing_packages_are_one_clear_line(tmp_path: Path) -> None:
     for wanted, said in {
-        "no_such": "packages: there is no package 'no_such' here; install it, or give the path of its folder",
-        "json.nothing": "packages: 'json' is here and has no module 'json.nothing' with Python source",
+        "no_such": "loadtest.packages: there is no package 'no_such' here; install it, or give the path of its folder",
+        "json.nothing": "loadtest.packages: 'json' is here and has no module 'json.nothing' with Python source",
         "math": None,
-        "./nowhere": "packages: ./nowhere is neither a folder nor a .py file",
+        "./nowhere": "loadtest.packages: ./nowhere is neither a folder nor a .py file",
     }.items():
         with pytest.raises(DataError) as caught:
             find(wanted)
         assert str(caught.value) == said if said else "is compiled" in str(caught.value)
-    with pytest.raises(DataError, match=r"^packages: .* and .* both hold a package 'made'; name one of them$"):
+    with pytest.raises(DataError, match=r"^loadtest.packages: .* and .* both hold a package 'made'; name one of them$"):
         roots([package(tmp_path / "a", {}), package(tmp_path / "b", {})])
 
 

@@ -60,7 +60,7 @@ def test_every_request_is_answered_also_when_several_batches_are_in_flight() -> 
         ("kill", r"^cpu:0: worker died while generating \(killed by SIGKILL\)$"),
         ("exit", r"^cpu:0: worker died while generating \(exit code 7\)$"),
         ("raise", r"^cpu:0: worker died while generating \(MemoryError: the script ran out of memory\)$"),
-        ("hang", r"^cpu:0: said nothing for 0\.5 s \(worker_timeout_s\)$"),
+        ("hang", r"^cpu:0: said nothing for 0\.5 s \(workers\.timeout_s\)$"),
         ("garbage", r"^cpu:0: sent what is no message \(.*\)$"),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_fault_ends_every_batch_with_its_reason_and_a_restart_answers(fault, w
     [
         ("load_exit", WorkerDied, r"^cpu:0: worker died while loading \(exit code 7\)$"),
         ("load_raise", DeviceError, r"^cpu:0: the script finds no device$"),
-        ("load_hang", WorkerDied, r"^cpu:0: did not load within 1 s \(load_timeout_s\)$"),
+        ("load_hang", WorkerDied, r"^cpu:0: did not load within 1 s \(workers\.load_timeout_s\)$"),
     ],
 )
 def test_a_fault_while_loading_is_told_from_the_start(fault, error, words) -> None:  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""`nice` and `cpu_affinity`: what cannot be had is refused, what can is what the workers' own processes have."""
+"""Priority and cores of workers: what cannot be had is refused, what can is what their own processes have."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from swarmeval.errors import ConfigError
 from swarmeval.settings.loading import validate
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.settings.workers import Workers
 from swarmeval.workers import placement
 from swarmeval.workers.placement import in_order, shares, worker_envs
 from tests.support.checkout import ROOT
@@ -55,20 +56,20 @@ def test_a_share_stays_in_one_node_and_keeps_a_cores_threads_together(tmp_path: 
     places = [(number % 2, number % 2, number // 2 % 2) for number in range(8)]
     cpus = machine(tmp_path, places)
     assert in_order(range(8), cpus) == [0, 4, 2, 6, 1, 5, 3, 7]
-    envs = worker_envs(cpu(2, cpu_affinity="spread"), 2, {}, range(8), cpus)
+    envs = worker_envs(cpu(2, **{"workers.cpu_affinity": "spread"}), 2, {}, range(8), cpus)
     assert [env["SWARMEVAL_CORES"] for env in envs] == ["0,2,4,6", "1,3,5,7"]
 
 
 def test_a_pinned_worker_has_a_thread_per_core_unless_the_user_sets_them() -> None:
-    config = cpu(2, cpu_affinity="spread")
+    config = cpu(2, **{"workers.cpu_affinity": "spread"})
     assert [env["OMP_NUM_THREADS"] for env in worker_envs(config, 2, {}, range(7), NOWHERE)] == ["3", "4"]
     assert all("OMP_NUM_THREADS" not in env for env in worker_envs(config, 2, {"OMP_NUM_THREADS": "1"}, range(7)))
 
 
 def test_listed_cores_are_divided_by_cpu_workers_and_shared_by_gpu_workers() -> None:
-    listed = worker_envs(cpu(2, cpu_affinity=[4, 5, 6, 7]), 2, {}, range(16), NOWHERE)
+    listed = worker_envs(cpu(2, **{"workers.cpu_affinity": [4, 5, 6, 7]}), 2, {}, range(16), NOWHERE)
     assert [env["SWARMEVAL_CORES"] for env in listed] == ["4,5", "6,7"]
-    gpus = worker_envs(RunConfig(cpu_affinity=(4, 5, 6, 7)), 2, {}, range(16), NOWHERE)
+    gpus = worker_envs(RunConfig(workers=Workers(cpu_affinity=(4, 5, 6, 7))), 2, {}, range(16), NOWHERE)
     assert gpus == [{"SWARMEVAL_CORES": "4,5,6,7"}] * 2
 
 
@@ -78,21 +79,27 @@ def test_without_the_settings_a_workers_environment_says_nothing_of_them() -> No
 
 def test_a_core_that_is_not_there_is_named_with_those_that_are() -> None:
     with pytest.raises(ConfigError) as caught:
-        worker_envs(cpu(1, cpu_affinity=[2, 99]), 1, {}, [0, 1, 2, 3, 8])
-    assert str(caught.value) == "cpu_affinity names core 99, but this run may use 0-3,8 only"
+        worker_envs(cpu(1, **{"workers.cpu_affinity": [2, 99]}), 1, {}, [0, 1, 2, 3, 8])
+    assert str(caught.value) == "workers.cpu_affinity names core 99, but this run may use 0-3,8 only"
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"nice": 20}, "nice is 20; it should be less than or equal to 19"),
-        ({"cpu_affinity": "all"}, "cpu_affinity is 'all'; it should be 'off' or 'spread' or a list"),
-        ({"cpu_affinity": [-1]}, "cpu_affinity.0 is -1; it should be greater than or equal to 0"),
-        ({"cpu_affinity": []}, "cpu_affinity must list at least one core, and each once; or use spread or off"),
-        ({"cpu_affinity": [1, 1]}, "cpu_affinity must list at least one core, and each once; or use spread or off"),
+        ({"workers.nice": 20}, "workers.nice is 20; it should be less than or equal to 19"),
+        ({"workers.cpu_affinity": "all"}, "workers.cpu_affinity is 'all'; it should be 'off' or 'spread' or a list"),
+        ({"workers.cpu_affinity": [-1]}, "workers.cpu_affinity.0 is -1; it should be greater than or equal to 0"),
         (
-            {"cpu_affinity": "spread", "device": "cuda"},
-            "cpu_affinity: spread is for CPU replicas, device is 'cuda'; list cores, or use off",
+            {"workers.cpu_affinity": []},
+            "workers.cpu_affinity: list at least one core, and each once; or use spread or off",
+        ),
+        (
+            {"workers.cpu_affinity": [1, 1]},
+            "workers.cpu_affinity: list at least one core, and each once; or use spread or off",
+        ),
+        (
+            {"workers.cpu_affinity": "spread", "device": "cuda"},
+            "workers.cpu_affinity: spread is for CPU replicas, device is 'cuda'; list cores, or use off",
         ),
     ],
 )
@@ -139,9 +146,9 @@ def test_a_priority_that_cannot_be_had_is_refused_in_a_line() -> None:
 @pytest.mark.slow
 def test_a_core_that_is_not_there_ends_the_run_before_anything_is_moved(tmp_path: Path) -> None:
     (tmp_path / "score.json").write_text("{}")
-    code, out, err = swarmeval(*SMOKE, "cpu_affinity=[9999]", "--output_dir", str(tmp_path), "--fresh")
+    code, out, err = swarmeval(*SMOKE, "workers.cpu_affinity=[9999]", "--output_dir", str(tmp_path), "--fresh")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith("swarmeval: cpu_affinity names core 9999, but this run may use ")
+    assert err.startswith("swarmeval: workers.cpu_affinity names core 9999, but this run may use ")
     assert [path.name for path in tmp_path.iterdir()] == ["score.json"]
 
 
@@ -150,14 +157,15 @@ def test_only_workers_get_the_requested_placement_and_the_manifest_says_so(tmp_p
     core, now = min(os.sched_getaffinity(0)), os.getpriority(os.PRIO_PROCESS, 0)
     before = psutil.Process().cpu_affinity()
     wanted = min(19 - now, 3)
-    words = [f"cpu_affinity=[{core}]", f"nice={wanted}", "cpu_workers=2"]
+    words = [f"workers.cpu_affinity=[{core}]", f"workers.nice={wanted}", "cpu_workers=2"]
     code, out, err = swarmeval(*SMOKE, *words, "--num_tasks", "2", "--output_dir", str(tmp_path))
     assert code == 0, out + err
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     place = {"cores": str(core), "nice": now + wanted}
     assert manifest["placement"].keys() <= {"cpu:0", "cpu:1"}  # on a busy machine one may load after the last answer
     assert list(manifest["placement"].values()) == [place] * len(manifest["placement"])
-    assert (manifest["config"]["nice"], manifest["config"]["cpu_affinity"]) == (wanted, [core])
+    placed = manifest["config"]["workers"]
+    assert (placed["nice"], placed["cpu_affinity"]) == (wanted, [core])
     first = min(manifest["placement"])
     assert f"{first}: on cores {core}, nice {now + wanted}" in (tmp_path / "run.log").read_text()
     assert psutil.Process().cpu_affinity() == before

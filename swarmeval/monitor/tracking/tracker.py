@@ -144,7 +144,7 @@ def make_tracker(
 ) -> Tracker:
     """The tracker the settings ask for; W&B itself starts in the background.
 
-    `wandb: off` is off whatever the environment says. Otherwise WANDB_MODE, where the user set it, wins over
+    `wandb.mode: off` is off whatever the environment says. Otherwise WANDB_MODE, where the user set it, wins over
     offline or online. A key set in the config wins over the user's WANDB_* variables, and those over our defaults.
     Raises ConfigError for an unknown WANDB_MODE, and for online without a login.
     """

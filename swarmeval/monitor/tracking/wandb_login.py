@@ -15,17 +15,18 @@ MODES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "o
 def check_login(config: RunConfig, environ: Mapping[str, str]) -> str:
     """The mode W&B will run in. Raises ConfigError for an unknown WANDB_MODE, and for online without a login."""
     mode = _mode(config, environ)
-    if mode == "online" and not (config.wandb_api_key or _logged_in(environ)):
+    if mode == "online" and not (config.wandb.api_key or _logged_in(environ)):
         raise ConfigError(
-            "wandb is 'online' but there is no W&B login; run 'wandb login', set WANDB_API_KEY, or set wandb: offline"
+            "wandb.mode is 'online' but there is no W&B login; run 'wandb login', set WANDB_API_KEY, "
+            "or set wandb.mode: offline"
         )
     return mode
 
 
 def _mode(config: RunConfig, environ: Mapping[str, str]) -> str:
     wish = environ.get("WANDB_MODE", "")
-    if config.wandb == "off" or not wish:
-        return config.wandb
+    if config.wandb.mode == "off" or not wish:
+        return config.wandb.mode
     if wish not in MODES:
         raise ConfigError(f"WANDB_MODE is {wish!r}; use one of {', '.join(MODES)}, or unset it")
     return MODES[wish]

@@ -183,11 +183,11 @@ def _begun(subject: Subject, mode: str) -> Any:
 
     def preferred(key: str, variable: str) -> Any:
         """Our value, or None where wandb shall take the user's variable."""
-        return None if variable in environ and key not in config.model_fields_set else getattr(config, key)
+        return None if variable in environ and not config.is_set(key) else config.at(key)
 
     wandb.setup(wandb.Settings(silent=True))  # before init, whose login would speak on stderr
     settings = wandb.Settings(
-        api_key=config.wandb_api_key if mode == "online" else None,  # offline has no use for it
+        api_key=config.wandb.api_key if mode == "online" else None,  # offline has no use for it
         silent=True,
         console="off",  # leave stdout and stderr alone
         disable_git=True,
@@ -204,9 +204,9 @@ def _begun(subject: Subject, mode: str) -> Any:
         settings.init_timeout = INIT_LIMIT_S
     run: Any = wandb.init(
         dir=str(subject.folder),
-        project=preferred("wandb_project", "WANDB_PROJECT"),
-        entity=preferred("wandb_entity", "WANDB_ENTITY"),
-        tags=preferred("wandb_tags", "WANDB_TAGS"),
+        project=preferred("wandb.project", "WANDB_PROJECT"),
+        entity=preferred("wandb.entity", "WANDB_ENTITY"),
+        tags=preferred("wandb.tags", "WANDB_TAGS"),
         id=subject.run_id,
         name=subject.run_id,
         config=scrubbed(dict(subject.manifest)),

@@ -45,7 +45,7 @@ def key_from(variable: str, environ: Mapping[str, str], wanted: bool) -> Key:
     """The key in a variable; none where there is none and none is wanted by name. Raises ConfigError."""
     value = environ.get(variable, "").strip()
     if wanted and not value:
-        raise ConfigError(f"endpoint_key_env is {variable!r} but there is no such environment variable; set it")
+        raise ConfigError(f"endpoint.key_env is {variable!r} but there is no such environment variable; set it")
     if not (value.isascii() and value.isprintable() and " " not in value):
         raise ConfigError(f"{variable}: holds letters that no key has; set it again")
     return Key(variable, value)
@@ -140,7 +140,7 @@ class Client:
     def _failed(self, response: aiohttp.ClientResponse, body: bytes) -> Exception:
         if 300 <= response.status < 400:
             place = self.key.hidden(response.headers.get("Location", "somewhere else").partition("?")[0])[:200]
-            return ConfigError(f"{self.url}: leads on to {place}; name the place itself in endpoints")
+            return ConfigError(f"{self.url}: leads on to {place}; name the place itself in endpoint.urls")
         found = failed(response.status, response.headers, body)
         hidden = self.key.hidden(str(found))
         if isinstance(found, ServerFault):
@@ -151,7 +151,7 @@ class Client:
         """What an exception of the library means. Its own text may name what is not to be shown."""
         match error:
             case aiohttp.InvalidURL():
-                return ConfigError(f"{self.url}: is no URL that can be asked; mend it in endpoints")
+                return ConfigError(f"{self.url}: is no URL that can be asked; mend it in endpoint.urls")
             case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
                 return ConfigError(f"{self.url}: its certificate is not trusted; mend that, or use another endpoint")
             case aiohttp.ClientConnectorDNSError():
@@ -163,9 +163,9 @@ class Client:
                     f"no connection ({os.strerror(error.os_error.errno or errno.ECONNREFUSED)})", "unreachable"
                 )
             case aiohttp.SocketTimeoutError():
-                return ServerFault(f"said nothing for {self._silence_s:g} s (endpoint_timeout_s)")
+                return ServerFault(f"said nothing for {self._silence_s:g} s (endpoint.timeout_s)")
             case TimeoutError():
-                return ServerFault(f"was not done within {WHOLE * self._silence_s:g} s ({WHOLE} x endpoint_timeout_s)")
+                return ServerFault(f"was not done within {WHOLE * self._silence_s:g} s ({WHOLE} x endpoint.timeout_s)")
             case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | OSError():
                 return ServerFault("the connection broke")
         return ServerFault(f"sent what is no HTTP ({type(error).__name__})")

@@ -1,7 +1,7 @@
 """A fleet of OpenAI-compatible servers: each endpoint is a worker whose requests travel by HTTP.
 
-What becomes of them while it runs (endpoint_life), what is sent (endpoint_body), what comes (endpoint_stream), HTTP
-itself (endpoint_client) and getting to know a server (endpoint_probe) have rooms of their own.
+What becomes of them while it runs (life), what is sent (body), what comes (stream), HTTP
+itself (client) and getting to know a server (probe) have rooms of their own.
 """
 
 import asyncio
@@ -56,7 +56,9 @@ class EndpointWorker:
                 found = await self._met(client, where)
         except TimeoutError:
             await client.close()
-            raise WorkerDied(f"{where}: was not ready within {self._orders.start_s:g} s (load_timeout_s)") from None
+            raise WorkerDied(
+                f"{where}: was not ready within {self._orders.start_s:g} s (workers.load_timeout_s)"
+            ) from None
         except BaseException:
             await client.close()
             raise

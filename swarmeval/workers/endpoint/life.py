@@ -220,7 +220,7 @@ class Life:
     def _apart(self, group: tuple[Request, ...], submitted: float) -> None:
         """From now on one answer by one request."""
         if self._together:
-            log.warning("%s: gives one answer by one request, whatever endpoint_samples says", self._where)
+            log.warning("%s: gives one answer by one request, whatever endpoint.samples says", self._where)
         self._together = False
         for request in group:
             self._spawn((request,), submitted)

@@ -16,10 +16,10 @@ from swarmeval.workers.endpoint.stream import StreamReader
 PROBE_TOKENS = 16
 NAMED = 4  # models that an error names
 HELP = {  # by the field that a server names when it refuses
-    "top_k": "endpoint_dialect: plain sends no top_k and no repetition_penalty (and wants top_k: 0 and "
+    "top_k": "endpoint.dialect: plain sends no top_k and no repetition_penalty (and wants top_k: 0 and "
     "repetition_penalty: 1.0)",
-    "max_tokens": "endpoint_dialect: openai sends max_completion_tokens",
-    "max_completion_tokens": "endpoint_dialect: plain sends max_tokens",
+    "max_tokens": "endpoint.dialect: openai sends max_completion_tokens",
+    "max_completion_tokens": "endpoint.dialect: plain sends max_tokens",
 }
 HELP |= {"repetition_penalty": HELP["top_k"], "repeat_penalty": HELP["top_k"]}
 LEFT_OUT = ("seed", "stream_options", "temperature", "top_p", "min_p", "repeat_last_n", "stop")
@@ -79,16 +79,16 @@ def explained(client: Client, refused: ServerRefused) -> ConfigError:
     if refused.status in (401, 403):
         if client.key.value:
             return ConfigError(f"{where}: does not accept the key in {variable} ({refused}); set another one there")
-        return ConfigError(f"{where}: wants a key ({refused}); set {variable}, or name its variable: endpoint_key_env")
+        return ConfigError(f"{where}: wants a key ({refused}); set {variable}, or name its variable: endpoint.key_env")
     if refused.status == 402:
         return ConfigError(f"{where}: there is nothing left to spend ({refused}); mend that, the same command resumes")
     if refused.status == 404:
-        return ConfigError(f"{where}: knows no such model or path ({refused}); mend model_id or endpoints")
+        return ConfigError(f"{where}: knows no such model or path ({refused}); mend model_id or endpoint.urls")
     field = _field(refused)
     if field in HELP:
         return ConfigError(f"{where}: refuses {field} ({refused}); {HELP[field]}")
     if field:
-        return ConfigError(f"{where}: refuses {field} ({refused}); endpoint_body: {{{field}: null}} leaves it out")
+        return ConfigError(f"{where}: refuses {field} ({refused}); endpoint.body: {{{field}: null}} leaves it out")
     return ConfigError(f"{where}: refuses to answer ({refused}); mend the settings or the server")
 
 

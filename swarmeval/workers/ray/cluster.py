@@ -62,9 +62,9 @@ class Cluster:
                     runtime_env={"working_dir": str(parcel)},
                 )
             except ConnectionError:
-                raise DeviceError(f"ray_address is {where!r}: no Ray cluster is there; {START}") from None
+                raise DeviceError(f"ray.address is {where!r}: no Ray cluster is there; {START}") from None
             except (RuntimeError, ValueError) as error:  # other versions of Ray or Python, above all
-                raise DeviceError(f"ray_address is {where!r}: {' '.join(str(error).split())[:300]}") from None
+                raise DeviceError(f"ray.address is {where!r}: {' '.join(str(error).split())[:300]}") from None
         return cls(ray)
 
     def leave(self) -> None:
@@ -172,7 +172,7 @@ def check_reachable(address: str) -> None:
     """Raises DeviceError where nothing listens, or where it is no address for us."""
     if address.startswith("ray://"):
         raise DeviceError(
-            f"ray_address is {address!r}, which is for remote clients; run main.py on a node, with 'auto'"
+            f"ray.address is {address!r}, which is for remote clients; run main.py on a node, with 'auto'"
         )
     host, colon, port = address.rpartition(":")
     if not colon:
@@ -180,7 +180,7 @@ def check_reachable(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_LIMIT_S).close()
     except (OSError, ValueError, OverflowError) as error:
-        raise DeviceError(f"ray_address is {address!r}: no Ray cluster answers there ({error}); {START}") from None
+        raise DeviceError(f"ray.address is {address!r}: no Ray cluster answers there ({error}); {START}") from None
 
 
 @contextmanager

@@ -132,7 +132,9 @@ class RayFleet:
             spec = self._make_spec(
                 slot.model, slot.device.name if self._config.engine == "scripted" else slot.device.torch_device
             )
-            worker = RayWorker(slot, self._cluster, spec, self._config.worker_timeout_s, self._config.load_timeout_s)
+            worker = RayWorker(
+                slot, self._cluster, spec, self._config.workers.timeout_s, self._config.workers.load_timeout_s
+            )
             worker.settled = self._settle
             self.workers.append(worker)
         self._alive.add(node.id)

@@ -145,7 +145,7 @@ def test_spans_without_a_gap_touch_in_the_trace_and_never_overlap(sessions: list
 def test_a_trace_covers_every_workers_life_and_flame_graphs_name_functions(
     tmp_path: Path,
 ) -> None:
-    words = [*SMOKE, "cpu_workers=2", "wandb=off", "--num_agents", "3", "--num_tasks", "20", "--output_dir"]
+    words = [*SMOKE, "cpu_workers=2", "wandb.mode=off", "--num_agents", "3", "--num_tasks", "20", "--output_dir"]
     began = time.monotonic()
     assert swarmeval(*words, str(tmp_path), "--trace")[0] == 0
     took_us = 1e6 * (time.monotonic() - began)

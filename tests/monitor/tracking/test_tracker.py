@@ -12,9 +12,12 @@ from swarmeval.errors import ConfigError
 from swarmeval.monitor.tracking.tracker import NoTracker, Run, WandbTracker, make_tracker
 from swarmeval.monitor.tracking.wandb_login import check_login
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.settings.wandb import Wandb
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
-NO_LOGIN = "wandb is 'online' but there is no W&B login; run 'wandb login', set WANDB_API_KEY, or set wandb: offline"
+NO_LOGIN = (
+    "wandb.mode is 'online' but there is no W&B login; run 'wandb login', set WANDB_API_KEY, or set wandb.mode: offline"
+)
 
 
 class RecordingRun:
@@ -120,14 +123,14 @@ def test_off_tracks_nothing_whatever_the_environment_says(tmp_path: Path) -> Non
 
 def test_wandb_mode_disabled_wins_over_the_config(tmp_path: Path) -> None:
     tracker = make_tracker(
-        RunConfig.model_validate({"wandb": "offline"}), tmp_path, "r", {}, {"WANDB_MODE": "disabled"}
+        RunConfig.model_validate({"wandb": {"mode": "offline"}}), tmp_path, "r", {}, {"WANDB_MODE": "disabled"}
     )
     assert isinstance(tracker, NoTracker)
 
 
 def test_an_unknown_wandb_mode_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
-        make_tracker(RunConfig.model_validate({"wandb": "offline"}), tmp_path, "r", {}, {"WANDB_MODE": "of"})
+        make_tracker(RunConfig.model_validate({"wandb": {"mode": "offline"}}), tmp_path, "r", {}, {"WANDB_MODE": "of"})
     words = "online, run, offline, dryrun, disabled"
     assert str(refused.value) == f"WANDB_MODE is 'of'; use one of {words}, or unset it"
 
@@ -144,7 +147,9 @@ def test_online_without_a_login_is_refused_with_the_remedy(tmp_path: Path, mode:
     if "WANDB_BASE_URL" in environ:
         write_netrc(tmp_path, "api.wandb.ai")
     with pytest.raises(ConfigError) as refused:
-        make_tracker(RunConfig.model_validate({"wandb": mode}), tmp_path, "r", {}, {"HOME": str(tmp_path), **environ})
+        make_tracker(
+            RunConfig.model_validate({"wandb": {"mode": mode}}), tmp_path, "r", {}, {"HOME": str(tmp_path), **environ}
+        )
     assert str(refused.value) == NO_LOGIN
 
 
@@ -153,12 +158,12 @@ def test_a_login_that_is_no_text_is_none(tmp_path: Path) -> None:
     (tmp_path / "settings").write_bytes(b"[default]\nbase_url = \xff")
     environ = {"HOME": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path)}
     with pytest.raises(ConfigError) as refused:
-        check_login(RunConfig(wandb="online"), environ)
+        check_login(RunConfig(wandb=Wandb(mode="online")), environ)
     assert str(refused.value) == NO_LOGIN
     write_netrc(tmp_path, "api.wandb.ai")
-    assert check_login(RunConfig(wandb="online"), environ) == "online"
+    assert check_login(RunConfig(wandb=Wandb(mode="online")), environ) == "online"
     with pytest.raises(ConfigError) as refused:
-        check_login(RunConfig(wandb="online"), {**environ, "WANDB_BASE_URL": "http://["})
+        check_login(RunConfig(wandb=Wandb(mode="online")), {**environ, "WANDB_BASE_URL": "http://["})
     said = "the W&B server is 'http://[', which is no URL; mend WANDB_BASE_URL or unset it"
     assert str(refused.value) == said
 

@@ -51,8 +51,9 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.settings.wandb import Wandb
 from swarmeval.monitor.tracking.tracker import make_tracker
-config = RunConfig(wandb=sys.argv[1], wandb_api_key=sys.argv[2], wandb_project="proj", wandb_tags=("a", "b"))
+config = RunConfig(wandb=Wandb(mode=sys.argv[1], api_key=sys.argv[2], project="proj", tags=("a", "b")))
 folder = Path(sys.argv[3])
 (folder / "manifest.json").write_text('{"replicas": {"cpu:0": {"weights": "nf4"}}}')
 (folder / "score.json").write_text("{}")
@@ -238,8 +239,8 @@ def test_a_key_in_the_settings_reaches_no_file_of_the_run(tmp_path: Path) -> Non
             "--trace",
             "--set",
             "engine=scripted",
-            "wandb=offline",
-            f"wandb_api_key={KEY}",
+            "wandb.mode=offline",
+            f"wandb.api_key={KEY}",
         ],
         cwd=ROOT,
         env={**os.environ, "HOME": str(tmp_path)},

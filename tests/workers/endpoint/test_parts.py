@@ -208,7 +208,7 @@ def test_what_no_try_mends_is_refused(status: int) -> None:
 def test_a_key_comes_from_its_variable_and_is_missed_where_it_was_named() -> None:
     assert key_from("A_KEY", {"A_KEY": " k\n"}, wanted=True).value == "k"
     assert key_from("A_KEY", {}, wanted=False).value == ""
-    with pytest.raises(ConfigError, match=r"^endpoint_key_env is 'A_KEY' but there is no such environment variable"):
+    with pytest.raises(ConfigError, match=r"^endpoint\.key_env is 'A_KEY' but there is no such environment variable"):
         key_from("A_KEY", {}, wanted=True)
     with pytest.raises(ConfigError, match=r"^A_KEY: holds letters that no key has; set it again$"):
         key_from("A_KEY", {"A_KEY": "k\r\nX: y"}, wanted=False)

@@ -55,7 +55,7 @@ def test_two_faulty_servers_answer_every_job_and_the_key_is_left_nowhere(tmp_pat
             serving.enter_context(in_a_thread(server))
         urls = ", ".join(server.url for server in servers)
         done = swarmeval(
-            tmp_path, f"endpoints=[{urls}]", "verbose=true", "trace=true", "endpoint_concurrency=4", "batch_audit=2"
+            tmp_path, f"endpoint.urls=[{urls}]", "verbose=true", "trace=true", "endpoint.concurrency=4", "audit.jobs=2"
         )
     assert done.returncode == 0, done.stderr
     assert len(set(replies(tmp_path))) == len(replies(tmp_path)) == 16
@@ -78,7 +78,7 @@ def test_a_run_whose_server_is_lost_ends_with_2_and_the_command_resumes_it(tmp_p
     server.plan.extend([Act()] * 5)
     server.always, server.spare_probes = Act("status", 503, said={"error": "no engine"}), True
     with in_a_thread(server):
-        words = (f"endpoints=[{server.url}]", "endpoint_concurrency=1", "worker_timeout_s=0.2")
+        words = (f"endpoint.urls=[{server.url}]", "endpoint.concurrency=1", "workers.timeout_s=0.2")
         lost = swarmeval(tmp_path, *words)
         assert lost.returncode == 2, lost.stderr
         last = lost.stderr.splitlines()[-1]
@@ -107,7 +107,7 @@ def test_what_the_user_must_change_is_one_line_and_exit_code_2(
     server = FaultyServer()
     server.key, server.completions = KEY, False
     with in_a_thread(server):
-        done = swarmeval(tmp_path, f"endpoints=[{server.url}]", *settings, **env)
+        done = swarmeval(tmp_path, f"endpoint.urls=[{server.url}]", *settings, **env)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"swarmeval: {server.url}: {reason}")
     assert "sk-wrong" not in done.stdout + done.stderr
@@ -117,7 +117,7 @@ def test_samples_share_requests_and_in_completion_mode_a_prompt_is_text(tmp_path
     server = FaultyServer()
     server.chat = False
     with in_a_thread(server):
-        done = swarmeval(tmp_path, f"endpoints=[{server.url}]", "endpoint_samples=auto", "num_samples=4")
+        done = swarmeval(tmp_path, f"endpoint.urls=[{server.url}]", "endpoint.samples=auto", "num_samples=4")
     assert done.returncode == 0, done.stderr
     assert len(set(replies(tmp_path))) == 64
     assert sum(body.get("n", 1) for body in server.asked) == 64
@@ -129,8 +129,8 @@ def test_samples_share_requests_and_in_completion_mode_a_prompt_is_text(tmp_path
 def test_the_doctor_asks_the_servers() -> None:
     server = FaultyServer()
     with in_a_thread(server):
-        words = ["--config", "config/smoke.yaml", "--set", "fleet=endpoint", "sandbox=none", "model_id=tiny"]
-        words.append(f"endpoints=[{server.url}, http://127.0.0.1:9/v1]")
+        words = ["--config", "config/smoke.yaml", "--set", "fleet=endpoint", "sandbox.mode=none", "model_id=tiny"]
+        words.append(f"endpoint.urls=[{server.url}, http://127.0.0.1:9/v1]")
         done = subprocess.run(
             [sys.executable, "main.py", "doctor", *words], cwd=ROOT, capture_output=True, text=True, check=False
         )

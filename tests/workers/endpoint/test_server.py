@@ -50,11 +50,11 @@ def test_a_server_may_list_no_models_but_not_only_others() -> None:
     [
         (
             "top_k",
-            "endpoint_dialect: plain sends no top_k and no repetition_penalty "
+            "endpoint.dialect: plain sends no top_k and no repetition_penalty "
             "(and wants top_k: 0 and repetition_penalty: 1.0)",
         ),
-        ("max_tokens", "endpoint_dialect: openai sends max_completion_tokens"),
-        ("seed", "endpoint_body: {seed: null} leaves it out"),
+        ("max_tokens", "endpoint.dialect: openai sends max_completion_tokens"),
+        ("seed", "endpoint.body: {seed: null} leaves it out"),
     ],
 )  # fmt: skip
 def test_a_field_unknown_to_a_server_is_named_with_its_remedy_at_the_start(field: str, remedy: str) -> None:
@@ -153,5 +153,5 @@ def test_a_server_that_leads_elsewhere_is_not_followed_with_the_key() -> None:
         server.plan.append(Act("status", 307, {"Location": "http://elsewhere/v1?sk-planted"}, {}))
 
     assert refused(leads_on, key=Key("SOME_KEY", "sk-planted")) == (
-        "leads on to http://elsewhere/v1; name the place itself in endpoints"
+        "leads on to http://elsewhere/v1; name the place itself in endpoint.urls"
     )

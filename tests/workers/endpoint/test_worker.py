@@ -120,7 +120,7 @@ def test_an_overload_longer_than_the_patience_of_a_run_ends_the_worker() -> None
         (
             401,
             {"error": {"message": "no"}},
-            "wants a key (HTTP 401: no); set SOME_KEY, or name its variable: endpoint_key_env",
+            "wants a key (HTTP 401: no); set SOME_KEY, or name its variable: endpoint.key_env",
         ),
         (
             402,
@@ -132,7 +132,11 @@ def test_an_overload_longer_than_the_patience_of_a_run_ends_the_worker() -> None
             {"error": {"message": "over", "code": "insufficient_quota"}},
             "there is nothing left to spend (HTTP 429: over); mend that, the same command resumes",
         ),
-        (404, {"detail": "Not Found"}, "knows no such model or path (HTTP 404: Not Found); mend model_id or endpoints"),
+        (
+            404,
+            {"detail": "Not Found"},
+            "knows no such model or path (HTTP 404: Not Found); mend model_id or endpoint.urls",
+        ),
     ],
 )  # fmt: skip
 def test_what_no_request_would_fare_better_with_ends_the_run_in_one_line(status: int, said: Any, message: str) -> None:

@@ -91,7 +91,7 @@ def test_a_hanging_worker_is_killed_and_leaving_the_fleet_leaves_no_actor(member
             pids = [pid_of(first), pid_of(second)]
             with pytest.raises(WorkerDied) as death:
                 await collect(first, requests(8))
-            assert str(death.value) == f"{first.name}: said nothing for 2 s (worker_timeout_s)"
+            assert str(death.value) == f"{first.name}: said nothing for 2 s (workers.timeout_s)"
             await first.start()
             assert len(await collect(first, requests(8))) == 8
             return [*pids, pid_of(first)]
@@ -126,7 +126,7 @@ def test_a_coordinator_that_is_killed_leaves_no_actor(cluster: Nodes) -> None:
 def main(cluster: Nodes, folder: Path, *settings: str) -> subprocess.CompletedProcess[str]:
     words = ["--config", "config/smoke.yaml", "--output_dir", str(folder), "--set", "fleet=ray"]
     return subprocess.run(
-        [sys.executable, "main.py", *words, f"ray_address={cluster.address}", "idle_baseline_s=0", *settings],
+        [sys.executable, "main.py", *words, f"ray.address={cluster.address}", "monitor.idle_baseline_s=0", *settings],
         cwd=ROOT, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 

@@ -155,7 +155,7 @@ def test_during_a_run_only_fit_nodes_join_and_lost_ones_do_not_start(
 
 def test_settings_that_go_with_another_fleet_are_refused() -> None:
     for words, said in (
-        (["ray_address=a:1"], "ray_address is set but fleet is 'local'; set fleet: ray or leave ray_address out"),
+        (["ray.address=a:1"], "ray.address is set but fleet is 'local'; set fleet: ray or leave ray.address out"),
         (
             ["fleet=ray", "trace=true"],
             "trace is for the processes of one machine, whose clocks agree; leave it out with fleet: ray",
@@ -174,10 +174,10 @@ def test_the_cluster_config_is_the_reference_run_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("ray://a:1", "ray_address is 'ray://a:1', which is for remote clients; run main.py on a node, with 'auto'"),
+        ("ray://a:1", "ray.address is 'ray://a:1', which is for remote clients; run main.py on a node, with 'auto'"),
         (
             "127.0.0.1:1",
-            "ray_address is '127.0.0.1:1': no Ray cluster answers there ([Errno 111] Connection refused); "
+            "ray.address is '127.0.0.1:1': no Ray cluster answers there ([Errno 111] Connection refused); "
             "start one with: ray start --head",
         ),
     ],

@@ -1,0 +1,36 @@
+"""What a load run can be asked, and what it does not heed."""
+
+from collections.abc import Iterator
+
+from swarmeval.settings.run_keys import RunKeys
+
+TESTGEN = "testgen"  # the benchmark that is a load
+
+# What is for runs that are scored.
+SCORED = (
+    "num_agents", "agents", "num_samples", "max_repairs", "repair_sees", "audit.jobs", "batch_size",
+    "workers.max_in_flight", "distribution", "workers.max_attempts", "benchmark_file", "task_ids",
+    "use_black_formatting", "accept_any_name", "eval_timeout_scale", "endpoint.samples",
+)  # fmt: skip
+
+
+def faults(config: RunKeys) -> Iterator[str]:
+    """Why these settings cannot be meant together."""
+    if config.benchmark != TESTGEN:
+        for name in config.loadtest.changed():
+            yield f"loadtest.{name} is set but benchmark is {config.benchmark!r}; set benchmark: testgen"
+        return
+    yield from config.loadtest.faults()
+    if config.fleet == "endpoint":
+        room = config.endpoint.concurrency * len(config.endpoint.urls)
+        for level in config.loadtest.levels:
+            if (level.concurrency or 0) > room:
+                yield f"loadtest.levels asks {level.concurrency} at once, endpoint.concurrency allows {room}; raise it"
+
+
+def unheeded(config: RunKeys) -> list[str]:
+    """What was set though it means nothing to this benchmark, in a line."""
+    if config.benchmark != TESTGEN:
+        return []
+    said = [key for key in SCORED if config.is_set(key)]
+    return [f"benchmark: testgen: no part of a load run, whatever is set here: {', '.join(said)}"] if said else []

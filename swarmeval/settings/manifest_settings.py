@@ -1,0 +1,19 @@
+"""The settings that a manifest holds, as the run had them, whichever version wrote them."""
+
+from collections.abc import Mapping
+
+from swarmeval import secrets
+from swarmeval.settings import loading, old_spelling
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.settings.section import flat
+
+
+def read(config: Mapping[str, object]) -> RunConfig:
+    """Raises ConfigError where this version cannot obey them."""
+    # A manifest has every key: some may not be set together, and names of secrets are hidden.
+    defaults = flat(RunConfig, RunConfig().model_dump(mode="json"))
+    held = flat(RunConfig, old_spelling.renewed(config))
+    values = {key: one for key, one in held.items() if one != defaults.get(key) and one != secrets.HIDDEN}
+    if "agents" in values:
+        values.pop("num_agents", None)
+    return loading.validate(values, "manifest.json")

@@ -1,0 +1,74 @@
+"""Keys that once were flat. People are told the new spelling; manifests of before are read in it."""
+
+from collections.abc import Iterator, Mapping
+
+from swarmeval.settings.run_keys import RunKeys
+from swarmeval.settings.section import sections
+
+NEW = {
+    "cpu_kernel": "replica.cpu_kernel",
+    "native_kernels": "replica.native_kernels",
+    "engine_rows": "replica.rows",
+    "cuda_graphs": "replica.cuda_graphs",
+    "nice": "workers.nice",
+    "cpu_affinity": "workers.cpu_affinity",
+    "max_in_flight": "workers.max_in_flight",
+    "max_attempts": "workers.max_attempts",
+    "worker_timeout_s": "workers.timeout_s",
+    "load_timeout_s": "workers.load_timeout_s",
+    "sandbox": "sandbox.mode",
+    "batch_audit": "audit.jobs",
+    "measure_baseline": "audit.jobs",
+    "monitor_interval_s": "monitor.interval_s",
+    "idle_baseline_s": "monitor.idle_baseline_s",
+    "wandb": "wandb.mode",
+    "wandb_project": "wandb.project",
+    "wandb_entity": "wandb.entity",
+    "wandb_tags": "wandb.tags",
+    "wandb_api_key": "wandb.api_key",
+    "endpoints": "endpoint.urls",
+    "endpoint_key_env": "endpoint.key_env",
+    "endpoint_dialect": "endpoint.dialect",
+    "endpoint_body": "endpoint.body",
+    "endpoint_samples": "endpoint.samples",
+    "endpoint_concurrency": "endpoint.concurrency",
+    "endpoint_timeout_s": "endpoint.timeout_s",
+    "ray_address": "ray.address",
+    "serve_host": "serve.host",
+    "serve_port": "serve.port",
+    "serve_key_env": "serve.key_env",
+    "serve_queue": "serve.queue",
+    "packages": "loadtest.packages",
+    "files_per_package": "loadtest.files_per_package",
+    "load": "loadtest.levels",
+    "slo_ttft_s": "loadtest.slo_ttft_s",
+    "slo_tpot_s": "loadtest.slo_tpot_s",
+    "combine_with_model": "loadtest.combine_with_model",
+}
+SECTIONS = sections(RunKeys)
+
+
+def old_keys(values: Mapping[str, object]) -> Iterator[str]:
+    """The keys in an old spelling. `wandb` and `sandbox` are sections now, and are old where they hold one value."""
+    return (key for key, value in values.items() if key in NEW and not (key in SECTIONS and isinstance(value, Mapping)))
+
+
+def remedy(key: str) -> str:
+    """What an old key is now, in a line."""
+    section, _, name = NEW[key].partition(".")
+    return f"{key} is {NEW[key]} now; in a file {section}: {{{name}: ...}}"
+
+
+def renewed(values: Mapping[str, object]) -> dict[str, object]:
+    """The settings of a manifest with every old key where it stands now."""
+    old = set(old_keys(values))
+    nested: dict[str, object] = {key: value for key, value in values.items() if key not in old}
+    inner: dict[str, dict[str, object]] = {}
+    for key in values:
+        if key in old:
+            section, _, name = NEW[key].partition(".")
+            inner.setdefault(section, {})[name] = values[key]
+    if "audit" in inner:
+        jobs = [count for key in ("batch_audit", "measure_baseline") if isinstance(count := values.get(key), int)]
+        inner["audit"] = {"jobs": max(jobs, default=0)}  # one audit served both
+    return nested | inner

@@ -1,0 +1,36 @@
+"""A manifest gives its run's settings again, whichever version wrote it."""
+
+from typing import Any
+
+import pytest
+
+from swarmeval.errors import ConfigError
+from swarmeval.settings import loading, manifest_settings, old_spelling
+from swarmeval.settings.run_config import RunConfig
+from swarmeval.settings.section import keys
+from tests.support.older_settings import flat_as_of_old
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [], ["device=cpu"], ["fleet=endpoint", "endpoint.urls=[http://a/v1]"], ["agents=[{name: a}]"],
+        ["device=cpu", "sandbox.mode=none", "wandb.mode=offline", "replica.native_kernels=off", "audit.jobs=3"],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("older", [False, True])
+def test_the_settings_in_a_manifest_are_those_of_its_run(words: list[str], older: bool) -> None:
+    config = loading.validate(loading.parse_set(words), "-")
+    written: Any = flat_as_of_old(config) if older else config.model_dump(mode="json", exclude={"wandb": {"api_key"}})
+    found = manifest_settings.read(written)
+    assert found.measured() == config.measured()
+    assert (found.audit, found.wandb, found.endpoint) == (config.audit, config.wandb, config.endpoint)
+
+
+def test_every_key_of_old_has_a_place_and_is_refused_where_people_type_it() -> None:
+    assert set(old_spelling.NEW.values()) <= set(keys(RunConfig))
+    for old, new in old_spelling.NEW.items():
+        section, _, name = new.partition(".")
+        with pytest.raises(ConfigError) as caught:
+            loading.validate({old: 1}, "x.yaml")
+        assert str(caught.value) == f"x.yaml: {old} is {new} now; in a file {section}: {{{name}: ...}}"
