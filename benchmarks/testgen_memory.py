@@ -2,7 +2,7 @@
 
     python benchmarks/testgen_memory.py [--functions 3000 6000 12000 24000] [--packages numpy] [--json FILE]
 
-`main.py --benchmark testgen` over a scripted worker, 64 clients at once, each run a process of its own: its resident
+`main.py loadtest` over a scripted worker, 64 clients at once, each run a process of its own: its resident
 memory as its own monitor sampled it, during the load. The same modules come again and again, so that runs differ in the
 number of functions alone: what one large module takes while it is parsed is in all of them. What tests are worth is not
 weighed: the run is stopped when its load has ended. The published study that this workload comes from found memory
@@ -34,7 +34,7 @@ def one(functions: int, packages: list[str]) -> dict[str, float | int]:
         script = Path(folder, "script.json")
         script.write_text(json.dumps(SCRIPT), encoding="utf-8")
         run = Path(folder, "run")
-        words = [sys.executable, "main.py", "--config", "config/testgen.yaml", "--output_dir", str(run), "--set"]
+        words = [sys.executable, "main.py", "loadtest", "--output_dir", str(run), "--set"]
         words += ["engine=scripted", f"model_id={script}", "loadtest.files_per_package=null"]
         words += [
             f"loadtest.packages=[{','.join(packages)}]",

@@ -86,10 +86,14 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="the folder of a run")
 
 
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config", default="config/config.yaml", metavar="PATH", help="settings (default: %(default)s)"
-    )
+def _add_loadtest(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser, "config/loadtest.yaml")
+    parser.add_argument("--output_dir", metavar="DIR", help="the run folder")
+    _add_set(parser)
+
+
+def _add_config(parser: argparse.ArgumentParser, path: str = "config/config.yaml") -> None:
+    parser.add_argument("--config", default=path, metavar="PATH", help="settings (default: %(default)s)")
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:
@@ -137,6 +141,12 @@ COMMANDS = {
         "Ctrl-C.",
         _add_settings,
     ),
+    "loadtest": Command(
+        "a model or a server under load: latency and throughput",
+        "Ask for unit tests for real packages under the load that loadtest.levels states: which law latencies follow, "
+        "and what the tests are worth. It is never resumed: what the folder holds is archived.",
+        _add_loadtest,
+    ),
     "doctor": Command(
         "before an expensive run: is this machine fit for it",
         "Look whether this machine, its sandbox and the model are fit for a run with these settings, in under a "
@@ -174,6 +184,8 @@ def load(name: str | None) -> Callable[[argparse.Namespace], int]:
         from swarmeval.commands.report import report as command
     elif name == "serve":
         from swarmeval.commands.serve import serve as command
+    elif name == "loadtest":
+        from swarmeval.commands.loadtest import loadtest as command
     elif name == "doctor":
         from swarmeval.commands.doctor import doctor as command
     else:

@@ -59,12 +59,19 @@ REFUSED = [
     (["--num_tasks", "x"], "argument --num_tasks: invalid int value: 'x'; see main.py --help"),
     (
         ["scor", "x"],
-        "there is no command 'scor'; there is: score, compare, union, report, serve, doctor; see main.py --help",
+        "there is no command 'scor'; there is: score, compare, union, report, serve, loadtest, doctor; see main.py",
     ),
     (
         ["--config", "config/smoke.yaml", "--set", "wandb.mode=online"],
         "wandb.mode is 'online' but there is no W&B login",
     ),
+    (["--benchmark", "testgen"], "command line: benchmark: testgen is a command now: python main.py loadtest"),
+    (
+        ["--config", "config/loadtest.yaml"],
+        "config/loadtest.yaml: loadtest.files_per_package is set but this is no load test; use python main.py loadtest",
+    ),
+    (["--set", "endpoint_timeout_s=3"], "command line: endpoint_timeout_s is endpoint.timeout_s now; in a file "),
+    (["score", "x", "--set", "sandbox=none"], "score: sandbox is sandbox.mode now; in a file sandbox: {mode: ...}"),
     (["score", "/dev/stdin"], "/dev/stdin: not a regular file; replies are read more than once, so save them first"),
     (["score", "no.jsonl"], "no.jsonl: cannot be read (No such file or directory)"),
     (["score", "README.md", "--set", "model_id=x"], "--set model_id: score does not use it; it uses "),

@@ -18,8 +18,7 @@ from swarmeval.session.run_context import SessionContext, Swarm
 from swarmeval.session.run_record import opened
 from swarmeval.session.session import carry_out
 from swarmeval.session.watchers import Watching
-from swarmeval.settings import loading
-from swarmeval.settings.load_rules import TESTGEN
+from swarmeval.settings import load_rules, loading
 from swarmeval.tasks.catalog import HUMANEVAL, chosen
 from swarmeval.watch.logs import shown
 from swarmeval.watch.progress import Progress
@@ -36,17 +35,13 @@ FLAGS = {
 def run(options: argparse.Namespace) -> int:
     """Run or resume what the flags ask for; gives the exit code. Raises UserError."""
     config = loading.load(options.config, loading.from_flags(vars(options), FLAGS))
+    for fault in load_rules.in_vain(config):
+        raise ConfigError(f"{options.config}: {fault}")
     if options.dashboard:
-        if config.benchmark == TESTGEN:
-            raise ConfigError("--dashboard shows runs that are scored; leave it out with benchmark: testgen")
         check_terminal()
     for warning in config.warnings():
         print(f"swarmeval: {warning}", file=sys.stderr)
     check_login(config, os.environ)  # before anything is moved or made
-    if config.benchmark == TESTGEN:
-        from swarmeval.commands.testgen import testgen
-
-        return testgen(config)
     benchmark = chosen(config)
     if config.benchmark != HUMANEVAL and config.task_limit() and config.humaneval_limit < benchmark.in_all:
         said = f"the first {config.humaneval_limit} of {benchmark.in_all} tasks of {config.benchmark}"

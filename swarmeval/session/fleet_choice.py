@@ -12,7 +12,6 @@ from gpu_monitor import list_devices, visible_here
 from swarmeval.errors import ConfigError, DeviceError
 from swarmeval.monitor.tracing.export import Tracer
 from swarmeval.runs.prompts import usual_sampling
-from swarmeval.settings.load_rules import TESTGEN
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers import vllm_support
 from swarmeval.workers.devices import DeviceSpec, choose_devices
@@ -31,9 +30,14 @@ class Chosen:
     facts: Callable[[], Mapping[str, object]] = dict  # what the manifest says of it, so far
 
 
-def choose(config: RunConfig) -> Chosen:
-    """What answers this run. Raises ConfigError, DeviceError, ModelUnavailable."""
-    return {"local": _local, "vllm": _local, "ray": _ray, "endpoint": _endpoint}[config.fleet](config)
+def choose(config: RunConfig, once: bool = False) -> Chosen:
+    """What answers this run. `once`: a request that fails at a server is not tried again.
+
+    Raises ConfigError, DeviceError, ModelUnavailable.
+    """
+    if config.fleet == "endpoint":
+        return _endpoint(config, once)
+    return _ray(config) if config.fleet == "ray" else _local(config)
 
 
 def _local(config: RunConfig) -> Chosen:
@@ -61,7 +65,7 @@ def _local(config: RunConfig) -> Chosen:
     return Chosen("scripted" if scripted else config.model_id, devices, make)
 
 
-def _endpoint(config: RunConfig) -> Chosen:
+def _endpoint(config: RunConfig, once: bool) -> Chosen:
     """A worker per server; none of its devices is this machine's to watch."""
     from swarmeval.workers.endpoint.body import Asking
     from swarmeval.workers.endpoint.client import key_from
@@ -80,7 +84,7 @@ def _endpoint(config: RunConfig) -> Chosen:
         patience_s=config.workers.timeout_s,
         start_s=config.workers.load_timeout_s,
         together=config.endpoint.samples == "auto",
-        once=config.benchmark == TESTGEN,
+        once=once,
     )
     return Chosen(config.model_id, (), lambda _: EndpointFleet(config.endpoint.urls, orders))
 

@@ -1,25 +1,21 @@
-"""What a load run can be asked, and what it does not heed."""
+"""What a load test can be asked, and what it does not heed."""
 
 from collections.abc import Iterator
 
 from swarmeval.settings.run_keys import RunKeys
 
-TESTGEN = "testgen"  # the benchmark that is a load
+COMMAND = "python main.py loadtest"
 
 # What is for runs that are scored.
 SCORED = (
     "num_agents", "agents", "num_samples", "max_repairs", "repair_sees", "audit.jobs", "batch_size",
-    "workers.max_in_flight", "distribution", "workers.max_attempts", "benchmark_file", "task_ids",
+    "workers.max_in_flight", "distribution", "workers.max_attempts", "benchmark", "benchmark_file", "task_ids",
     "use_black_formatting", "accept_any_name", "eval_timeout_scale", "endpoint.samples",
 )  # fmt: skip
 
 
 def faults(config: RunKeys) -> Iterator[str]:
-    """Why these settings cannot be meant together."""
-    if config.benchmark != TESTGEN:
-        for name in config.loadtest.changed():
-            yield f"loadtest.{name} is set but benchmark is {config.benchmark!r}; set benchmark: testgen"
-        return
+    """Why no load can be put like this."""
     yield from config.loadtest.faults()
     if config.fleet == "endpoint":
         room = config.endpoint.concurrency * len(config.endpoint.urls)
@@ -29,8 +25,12 @@ def faults(config: RunKeys) -> Iterator[str]:
 
 
 def unheeded(config: RunKeys) -> list[str]:
-    """What was set though it means nothing to this benchmark, in a line."""
-    if config.benchmark != TESTGEN:
-        return []
+    """What was set though it means nothing to a load test, in a line."""
     said = [key for key in SCORED if config.is_set(key)]
-    return [f"benchmark: testgen: no part of a load run, whatever is set here: {', '.join(said)}"] if said else []
+    return [f"loadtest: no part of a load test, whatever is set here: {', '.join(said)}"] if said else []
+
+
+def in_vain(config: RunKeys) -> Iterator[str]:
+    """What a run that is scored cannot be asked."""
+    for name in config.loadtest.changed():
+        yield f"loadtest.{name} is set but this is no load test; use {COMMAND}, or leave it out"

@@ -2,10 +2,11 @@
 
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
-from swarmeval.settings import fleet_rules, load_rules
+from swarmeval.settings import fleet_rules
 from swarmeval.settings.endpoint import DECIDED
+from swarmeval.settings.load_rules import COMMAND
 from swarmeval.settings.run_keys import RunKeys
 from swarmeval.settings.section import flat, is_resumable, keys
 
@@ -26,6 +27,13 @@ class RunConfig(RunKeys):
             raise ValueError("agents and num_agents are both set; keep one of them")
         return values
 
+    @field_validator("benchmark")
+    @classmethod
+    def _no_command(cls, name: str) -> str:
+        if name == "testgen":
+            raise ValueError(f"testgen is a command now: {COMMAND}")
+        return name
+
     @model_validator(mode="after")
     def _possible_together(self) -> Self:
         if self.num_beams > 1 and self.do_sample:
@@ -38,7 +46,7 @@ class RunConfig(RunKeys):
             raise ValueError(f"these are {jobs:,} jobs; a run may have {MOST_JOBS:,}")
         if self.output_dir.startswith("~"):
             raise ValueError(f"output_dir is {self.output_dir!r}; write the home folder out")
-        for fault in (*fleet_rules.faults(self), *load_rules.faults(self)):
+        for fault in fleet_rules.faults(self):
             raise ValueError(fault)
         return self
 
@@ -72,7 +80,7 @@ class RunConfig(RunKeys):
 
     def warnings(self) -> list[str]:
         """What is allowed but seldom meant, a line each."""
-        return [*self._greedy(), *self._left_to_servers(), *load_rules.unheeded(self)]
+        return [*self._greedy(), *self._left_to_servers()]
 
     def _greedy(self) -> list[str]:
         agents = self.agents or ()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from swarmeval.errors import ConfigError, DataError
 from swarmeval.records import Suite, Task
-from swarmeval.settings.load_rules import TESTGEN
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks import datasets
 from swarmeval.tasks.datasets import Dataset
@@ -92,8 +91,8 @@ REGISTRY = {
 def load(name: str, file: str | None = None) -> Loaded:
     """All tasks of a benchmark, from a local copy where one is named. Raises ConfigError or DataError."""
     if name not in REGISTRY:
-        near = difflib.get_close_matches(name, [*REGISTRY, TESTGEN], n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join([*REGISTRY, TESTGEN])}"
+        near = difflib.get_close_matches(name, REGISTRY, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(REGISTRY)}"
         raise ConfigError(f"benchmark is {name!r}; {hint}")
     benchmark = REGISTRY[name]
     if file is not None:

@@ -26,7 +26,7 @@ def shown(roots: Sequence[Root]) -> list[str]:
     for tool in TOOLS:
         if not list(metadata.distributions(name=tool)):
             raise DataError(
-                f"testgen: {tool} is not installed, and tests are run with it; pip install -r requirements.txt"
+                f"loadtest: {tool} is not installed, and tests are run with it; pip install -r requirements.txt"
             )
     for name in closure({*wanted, *TOOLS}):
         found.update(_entries(name))

@@ -1,4 +1,4 @@
-"""`--benchmark testgen` as a command: what it leaves, says and refuses."""
+"""`python main.py loadtest`: what it leaves, says and refuses."""
 
 import json
 import re
@@ -20,20 +20,17 @@ def command(folder: Path, *words: str) -> list[str]:
     script = folder / "script.json"
     script.write_text(json.dumps({"rows": 4, "steps": 5, "step_s": 0.002}))
     settings = [*SCRIPTED, f"model_id={script}", *words]
-    run = ["--config", "config/testgen.yaml", "--output_dir", str(folder / "run"), "--set", *settings]
+    run = ["loadtest", "--output_dir", str(folder / "run"), "--set", *settings]
     return [sys.executable, "main.py", *run]
 
 
-def testgen(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def loadtest(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(folder, *words), cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-testgen.__test__ = False  # type: ignore[attr-defined]  # for pytest
 
 
 @pytest.mark.slow
 def test_a_run_leaves_its_requests_its_tests_their_worth_and_its_report(tmp_path: Path) -> None:
-    done = testgen(
+    done = loadtest(
         tmp_path,
         "loadtest.levels=[{concurrency: 2, count: 6}, {rate: 50, count: 5}]",
         "trace=true",
@@ -61,7 +58,7 @@ def test_a_run_leaves_its_requests_its_tests_their_worth_and_its_report(tmp_path
         assert line in done.stdout
     made = subprocess.run([sys.executable, "main.py", "report", str(run)], cwd=ROOT, capture_output=True, check=False)
     assert made.returncode == 0, made.stderr
-    again = testgen(tmp_path, "loadtest.levels=[{concurrency: 1, count: 1}]")
+    again = loadtest(tmp_path, "loadtest.levels=[{concurrency: 1, count: 1}]")
     assert again.returncode == 0
     assert len(list(read(run))) == 1
     (archived,) = (run / "archive").iterdir()
@@ -91,12 +88,12 @@ def test_a_run_that_is_interrupted_reports_what_it_has(tmp_path: Path) -> None:
         ("loadtest.packages=[nosuchpackage]",
          "loadtest.packages: there is no package 'nosuchpackage' here; install it, or give the path of its folder"),
         ("loadtest.levels=[{concurrency: 1}, {concurrency: 1}]",
-         "config/testgen.yaml: loadtest.levels has two levels of 1 at once, which no file could tell apart; "
+         "config/loadtest.yaml: loadtest.levels has two levels of 1 at once, which no file could tell apart; "
          "leave one out"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_one_line_and_makes_nothing(tmp_path: Path, word: str, said: str) -> None:
-    done = testgen(tmp_path, word)
+    done = loadtest(tmp_path, word)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1] == f"swarmeval: {said}"
     assert not (tmp_path / "run").exists()

@@ -127,7 +127,7 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
         with command(tmp_path, {"rows": 4}, f"serve.port={port}") as server:
             assert server.ended() == 2
             assert server.said == [
-                f"swarmeval: serve_host 127.0.0.1, serve_port {port}: cannot listen there (Address already in use); "
+                f"swarmeval: serve.host 127.0.0.1, serve.port {port}: cannot listen there (Address already in use); "
                 "choose another"
             ]
 
@@ -154,6 +154,6 @@ def test_an_open_door_is_warned_of(tmp_path: Path) -> None:
         while not server.said:
             server.process.poll()
         assert server.said[0] == (
-            "swarmeval: serve_host is 0.0.0.0 and SWARMEVAL_API_KEY is not set: whoever reaches this machine may use "
+            "swarmeval: serve.host is 0.0.0.0 and SWARMEVAL_API_KEY is not set: whoever reaches this machine may use "
             "the model"
         )

@@ -91,6 +91,12 @@ def test_nothing_the_coordinator_may_import_brings_torch_along() -> None:
     expect_none(heavy_at_once(ours(), reachable(ours(), "main", IN_WORKERS)))
 
 
+def test_a_run_knows_no_load_test() -> None:
+    known = reachable(ours(), "swarmeval.commands.run", set())
+    assert "swarmeval.session.session" in known
+    expect_none([name for name in known if name.startswith(("swarmeval.loadtest", "swarmeval.testgen"))])
+
+
 def test_records_and_rules_wait_for_nothing() -> None:
     expect_none([
         f"{module}:{name.line} imports {name.name}; here are records and rules, no waiting and no models"

@@ -134,6 +134,7 @@ RUN = """
 import asyncio, io, json, sys
 from pathlib import Path
 from swarmeval.runs.plan import Plan, make_agents
+from swarmeval.settings.monitor import Monitor
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.session.run_record import opened
 from swarmeval.session.fleet_choice import Chosen

@@ -35,7 +35,7 @@ CODE: dict[str, str | bytes] = {
     "one.py": "def f(): return 1\ndef g(): return 2",
     "two.py": "class C:\n    def h(self): return 3",
 }
-CONFIG = RunConfig(device="cpu", benchmark="testgen", repetition_penalty=1.0)
+CONFIG = RunConfig(device="cpu", repetition_penalty=1.0)
 
 
 class Writer(EchoWorker):

@@ -23,9 +23,7 @@ from swarmeval.testgen.tidying import Tally, tidy
 from tests.support.echo_fleet import EchoFleet, EchoWorker
 from tests.support.made_up_package import package
 
-CONFIG = RunConfig(
-    device="cpu", benchmark="testgen", repetition_penalty=1.0, loadtest=LoadTest(combine_with_model=True)
-)
+CONFIG = RunConfig(device="cpu", repetition_penalty=1.0, loadtest=LoadTest(combine_with_model=True))
 FIRST = "# Tests of made.m0, written by a language model.\n"
 GOOD = "from made.m0 import f, g\n\n\ndef test_g():\n    assert g() == 2\n\n\ndef test_f():\n    assert f() == 1\n"
 BAD = "def test_f():\n    assert f() == 1\n"

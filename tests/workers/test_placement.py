@@ -138,8 +138,8 @@ for by in (-5, 19, 18 - now):
 def test_a_priority_that_cannot_be_had_is_refused_in_a_line() -> None:
     done = subprocess.run([sys.executable, "-c", CHECK], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines() == [
-        "nice is -5, which needs a right that this account does not have; use 0 to REST",
-        "nice is 19, but this run was started at NOW and 19 is the end; use less",
+        "workers.nice is -5, which needs a right that this account does not have; use 0 to REST",
+        "workers.nice is 19, but this run was started at NOW and 19 is the end; use less",
     ], done.stderr
 
 

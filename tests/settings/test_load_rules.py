@@ -3,7 +3,7 @@
 import pytest
 
 from swarmeval.errors import ConfigError
-from swarmeval.settings import loading
+from swarmeval.settings import load_rules, loading
 from swarmeval.settings.run_config import RunConfig
 
 
@@ -33,9 +33,11 @@ def config(*words: str) -> RunConfig:
     ],
 )  # fmt: skip
 def test_levels_that_cannot_be_meant_are_refused(words: list[str], said: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        config("benchmark=testgen", *words)
-    assert str(caught.value).removeprefix("given: ") == said
+    try:
+        told = list(load_rules.faults(config(*words)))[:1]
+    except ConfigError as error:
+        told = [str(error).removeprefix("given: ")]
+    assert told == [said]
 
 
 @pytest.mark.parametrize(
@@ -49,14 +51,23 @@ def test_levels_that_cannot_be_meant_are_refused(words: list[str], said: str) ->
     ],
 )
 def test_what_only_a_load_run_has_is_refused_elsewhere(word: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        config(word)
     key = word.partition("=")[0]
-    assert str(caught.value) == f"given: {key} is set but benchmark is 'humaneval'; set benchmark: testgen"
+    said = f"{key} is set but this is no load test; use python main.py loadtest, or leave it out"
+    assert list(load_rules.in_vain(config(word))) == [said]
 
 
 def test_what_a_load_run_does_not_heed_is_said() -> None:
-    assert config("benchmark=testgen", "num_agents=3", "batch_size=2").warnings() == [
-        "benchmark: testgen: no part of a load run, whatever is set here: num_agents, batch_size"
+    assert load_rules.unheeded(config("num_agents=3", "batch_size=2", "workers.max_attempts=2")) == [
+        "loadtest: no part of a load test, whatever is set here: num_agents, batch_size, workers.max_attempts"
     ]
-    assert not config("benchmark=testgen").warnings()
+    assert not load_rules.unheeded(config("seed=3"))
+
+
+def test_the_room_of_endpoints_does_not_matter_to_a_run_without_load() -> None:
+    assert config("fleet=endpoint", "endpoint.urls=[http://a/v1]", "endpoint.concurrency=4").loadtest.levels
+
+
+def test_the_benchmark_that_became_a_command_is_refused_with_its_name() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config("benchmark=testgen")
+    assert str(caught.value) == "given: benchmark: testgen is a command now: python main.py loadtest"

@@ -1,81 +1,22 @@
-"""`python main.py --benchmark testgen`: unit tests for real packages, asked for under load, timed and weighed."""
+"""What is told of a load run at its end: the facts that its report has beside the requests, and the last lines."""
 
-import asyncio
 import json
-import logging
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from swarmeval.commands.output import say
-from swarmeval.errors import UserError
-from swarmeval.loadtest import facts as load_facts
-from swarmeval.loadtest import request_rows
 from swarmeval.loadtest.facts import LoadFacts, Slo
 from swarmeval.loadtest.law import NAME as LAW
-from swarmeval.loadtest.progress import LoadProgress
 from swarmeval.loadtest.report_tables import around, span
-from swarmeval.monitor.host import hardware
-from swarmeval.monitor.tracking.tracker import make_tracker
 from swarmeval.report.words import number, percent
-from swarmeval.session.ending import FINISHED, STOPPED, Reason, ended, page
-from swarmeval.session.fleet_choice import Chosen, choose
-from swarmeval.session.load_session import Found, LoadSession
-from swarmeval.session.run_record import Record, opened_anew
-from swarmeval.session.signals import unheeded
-from swarmeval.session.watchers import Watching
+from swarmeval.session.ending import FINISHED
+from swarmeval.session.fleet_choice import Chosen
+from swarmeval.session.load_session import Found
+from swarmeval.session.run_record import Record
 from swarmeval.settings.run_config import RunConfig
-from swarmeval.testgen.packages import roots
 from swarmeval.testgen.test_index import FOLDER
-from swarmeval.watch.logs import shown
 
-log = logging.getLogger("swarmeval")
-
-
-def testgen(config: RunConfig) -> int:
-    """Put load on what answers, write and weigh the tests, report; gives the exit code. Raises UserError."""
-    roots(config.loadtest.packages)  # before anything is loaded, moved or made
-    chosen = choose(config)
-    with opened_anew(config) as record, closing(LoadProgress()) as progress, shown(progress.note, config.verbose):
-        record.note(hardware=hardware(), **chosen.facts())
-        record.begin()
-        tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
-        watching = Watching(config, record, chosen.make(None), chosen.here, tracker)
-        session = LoadSession(config, record, watching, progress)
-        reason = Reason()
-        try:
-            with ended(reason):
-                with watching:
-                    asyncio.run(session.run())
-                    watching.end()
-                reason.text = FINISHED
-        finally:
-            report = _close(config, chosen, record, session.found, reason.text)
-            tracker.finish({})
-    if report is None:
-        say(f"{reason.text}; there is no report")
-        return 130 if reason.text == STOPPED else 2
-    text, failed = summary(record.folder, report, session.found, reason.text)
-    say(text)
-    return 130 if reason.text == STOPPED else 1 if failed else 0
-
-
-def _close(config: RunConfig, chosen: Chosen, record: Record, found: Found, reason: str) -> Path | None:
-    """Leave what is known on disk, and the report of it, which is given; None where nothing was asked.
-
-    What cannot be written there is logged: it must not hide why the run ended.
-    """
-    from swarmeval.loadtest.report import NAME, write  # brings scipy and statsmodels along
-
-    with unheeded():
-        try:
-            load_facts.write(record.folder, facts(config, chosen, record, found, reason == FINISHED))
-            record.end(reason)
-        except UserError as error:
-            log.warning("%s", error)
-        asked = (record.folder / request_rows.NAME).exists()
-        return page(NAME, record.folder, lambda: write(record.folder)) if asked else None
+WIDTH = 10  # of a line's first word
 
 
 def facts(config: RunConfig, chosen: Chosen, record: Record, found: Found, finished: bool) -> LoadFacts:
@@ -101,9 +42,6 @@ def facts(config: RunConfig, chosen: Chosen, record: Record, found: Found, finis
         memory=found.memory,
         worth={package: sums.cells() for package, sums in sorted(found.worth.items())} or None,
     )  # fmt: skip
-
-
-WIDTH = 10  # of a line's first word
 
 
 def summary(folder: Path, page: Path, found: Found, reason: str) -> tuple[str, int]:
