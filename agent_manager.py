@@ -52,8 +52,8 @@ class Coordinator:
         self._context = context
         self._backoff_s = backoff_s
         self._audit = audit
-        self._books = Bookkeeper(ledger, journal, context)
-        self._judges = JudgeQueue(judge, self._books, config.eval_workers)
+        self._bookkeeper = Bookkeeper(ledger, journal, context)
+        self._judges = JudgeQueue(judge, self._bookkeeper, config.eval_workers)
         self._dispatch: Dispatch | None = None
         self._phase = "loading"  # and generating, from the first replica on
         self._draining = False
@@ -89,8 +89,8 @@ class Coordinator:
         """Where the run stands now."""
         ledger = self._ledger
         # Judging goes on when generation has ended; its time is not generation's.
-        is_generating = self._phase == "loading" or not self._books.began
-        elapsed_s = self._books.elapsed_s() if is_generating else ledger.session_s
+        is_generating = self._phase == "loading" or not self._bookkeeper.began
+        elapsed_s = self._bookkeeper.elapsed_s() if is_generating else ledger.session_s
         jobs_per_s = rate(ledger.answered.count - self._answered_before, elapsed_s)
         return Status(
             run_id=self._run_id,
@@ -113,7 +113,7 @@ class Coordinator:
         )
 
     def _shown_phase(self) -> str:
-        return "generating" if self._phase == "loading" and self._books.began else self._phase
+        return "generating" if self._phase == "loading" and self._bookkeeper.began else self._phase
 
     def _eta_s(self, jobs_per_s: float | None) -> float | None:
         if self._phase == "judging":
@@ -123,22 +123,24 @@ class Coordinator:
     def _session_tokens(self) -> int:
         """Output tokens of this session, of answers still being written too: what workers say, until one restarts."""
         devices = self._dispatch.devices if self._dispatch else ()
-        said = sum(device.worker.progress.output_tokens for device in devices)
-        return max(said, self._ledger.output_tokens - self._tokens_before)
+        reported = sum(device.worker.progress.output_tokens for device in devices)
+        return max(reported, self._ledger.output_tokens - self._tokens_before)
 
     async def _generate(self, fleet: Fleet) -> None:
         async with fleet:
-            self._dispatch = Dispatch(self._config, fleet, self._books, self._judges, self._context, self._backoff_s)
-            self._books.call_for_earlier_repairs()
+            self._dispatch = Dispatch(
+                self._config, fleet, self._bookkeeper, self._judges, self._context, self._backoff_s
+            )
+            self._bookkeeper.queue_earlier_repairs()
             await self._dispatch.run()
             if self._audit is not None:
                 supervisors = [device.supervisor for device in self._dispatch.devices]
-                await self._answer_again(OneAtATime(supervisors, self._context), self._audit)
+                await self._run_audit(OneAtATime(supervisors, self._context), self._audit)
 
     def _all_generated(self) -> bool:
-        return self._books.all_answered() and not (self._audit is not None and self._audit.due)
+        return self._bookkeeper.all_answered() and not (self._audit is not None and self._audit.due)
 
-    async def _answer_again(self, worker: OneAtATime, audit: Audit) -> None:
+    async def _run_audit(self, worker: OneAtATime, audit: Audit) -> None:
         """Have the audit's jobs answered one by one, judge the replies, and keep them apart."""
         for k in audit.due:
             self._phase = "draining" if self._draining else "auditing"
@@ -146,7 +148,7 @@ class Coordinator:
             if reply is None:
                 log.warning("batch audit: ends early, %d jobs are left", len(audit.due))
                 return
-            completion = self._books.completion(reply, worker.device, -1, 1)
+            completion = self._bookkeeper.completion(reply, worker.device, -1, 1)
             audit.keep(completion, await self._judge(completion, False))
 
     async def _report(self) -> None:

@@ -25,7 +25,7 @@ PACKAGES = ("torch", "transformers", "bitsandbytes", "tokenizers", "accelerate")
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedModel:
     """A model that lies where it belongs, and its tokenizer."""
 
     model: Any  # transformers.PreTrainedModel
@@ -73,7 +73,7 @@ def config_of(folder: str, code: bool = False) -> Any:
 
 def load(
     model: str, *, device: str, load_in_4bit: bool, data_parallel: bool = True, trust_remote_code: bool = False
-) -> Loaded:
+) -> LoadedModel:
     """Put one replica on the device ("cuda:0", "cpu"); sharded over every visible GPU without data_parallel.
 
     Weights are read from *.safetensors and nothing else; Python that the model brings runs with trust_remote_code only.
@@ -102,7 +102,7 @@ def load(
         raise ModelUnavailable(unreadable(model, error)) from error
     check_placement(loaded, device, load_in_4bit, sharded)
     name = _dtype_name(dtype)
-    return Loaded(
+    return LoadedModel(
         model=loaded.eval(),
         tokenizer=tokenizer,
         weights="nf4" if load_in_4bit else name,
@@ -135,8 +135,8 @@ def check_placement(model: Any, device: str, four_bit: bool, sharded: bool) -> N
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         right = tensor.device.type == "cuda" if sharded else str(tensor.device) == device
         if not right:
-            wanted = "a GPU" if sharded else device
-            raise DeviceError(f"{name} landed on {tensor.device}, not on {wanted}; is another program using it?")
+            expected = "a GPU" if sharded else device
+            raise DeviceError(f"{name} landed on {tensor.device}, not on {expected}; is another program using it?")
     if not four_bit:
         return
     from bitsandbytes.nn import Linear4bit
@@ -145,8 +145,8 @@ def check_placement(model: Any, device: str, four_bit: bool, sharded: bool) -> N
     linears = [(n, m) for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head]
     plain = [name for name, module in linears if not isinstance(module, Linear4bit)]
     if plain or not linears:
-        found = f"{plain[0]} is not" if plain else "it has no linear layers"
-        raise DeviceError(f"load_in_4bit is true but {found} quantized; set load_in_4bit: false for this model")
+        problem = f"{plain[0]} is not" if plain else "it has no linear layers"
+        raise DeviceError(f"load_in_4bit is true but {problem} quantized; set load_in_4bit: false for this model")
 
 
 def memory_mb(model: Any) -> float:
@@ -156,13 +156,13 @@ def memory_mb(model: Any) -> float:
 
 def versions() -> dict[str, str]:
     """The libraries that decide what the model answers; those that are not installed are left out."""
-    found = {}
+    installed = {}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def chat_template_sha256(tokenizer: Any) -> str | None:

@@ -32,7 +32,7 @@ import torch
 from transformers import AutoTokenizer
 
 from benchmarks.cuda_claims import FAMILIES, Check, family_check, generated, logits_checks, memory_check, share_check
-from benchmarks.peers import Contestant, Spent, endless, prompt_ids
+from benchmarks.peers import Contestant, RoundCost, endless, prompt_ids
 from benchmarks.throughput import FLOOR_STEPS, ours
 from human_eval_runner import load_tasks
 from swarmeval.engine import budget, graphs
@@ -105,17 +105,17 @@ def engine_contestant(made: Engine, requests: list[Request]) -> Contestant:
     return lambda: ours(made, requests)
 
 
-def peer(loaded: model_loader.Loaded, requests: list[Request], size: int, batches: int = 2) -> Contestant:
+def peer(loaded: model_loader.LoadedModel, requests: list[Request], size: int, batches: int = 2) -> Contestant:
     """`generate` over some batches, spread evenly."""
     starts = range(0, len(requests), size)
     chosen = [starts[i * len(starts) // batches] for i in range(min(batches, len(starts)))]
 
-    def run() -> Spent:
+    def run() -> RoundCost:
         torch.manual_seed(0)
         began = time.perf_counter()
         with endless(loaded.model, loaded.tokenizer, stops=False):
             rows = [generated(loaded.model, loaded.tokenizer, requests[start : start + size]) for start in chosen]
-        return Spent(sum(len(row) for batch in rows for row in batch), time.perf_counter() - began)
+        return RoundCost(sum(len(row) for batch in rows for row in batch), time.perf_counter() - began)
 
     return run
 
@@ -132,12 +132,12 @@ def floor(model: Any, rows: int) -> Contestant:
 
     replay = graphs.on_cuda(model.device)(work)
 
-    def run() -> Spent:
+    def run() -> RoundCost:
         began = time.perf_counter()
         for _ in range(FLOOR_STEPS):
             replay()
         torch.cuda.synchronize()
-        return Spent(FLOOR_STEPS * rows, time.perf_counter() - began)
+        return RoundCost(FLOOR_STEPS * rows, time.perf_counter() - began)
 
     return run
 
@@ -151,14 +151,14 @@ def free() -> None:
     torch.cuda.empty_cache()
 
 
-def measured(load: Callable[[], Contestant], rounds: int) -> list[Spent]:
+def measured(load: Callable[[], Contestant], rounds: int) -> list[RoundCost]:
     """So many rounds of one contestant, after one that does not count: graphs are recorded in it."""
     run = load()
     run()
     return [run() for _ in range(rounds)]
 
 
-def table(found: dict[str, list[Spent]]) -> list[str]:
+def table(found: dict[str, list[RoundCost]]) -> list[str]:
     """Medians, and how they compare with ours."""
     rates = {x: statistics.median(s.tokens / s.seconds for s in rounds) for x, rounds in found.items()}
     lines = [f"{'':3} {'contestant':52} {'tok/s':>10} {'a / it':>8}"]
@@ -199,7 +199,7 @@ def main() -> int:
     for check in checks(folder, requests, options):
         done.append(check)
         print(f"{'----' if check.passed is None else 'ok  ' if check.passed else 'FAIL'} {check.name}: {check.found}")
-    found: dict[str, list[Spent]] = {}
+    found: dict[str, list[RoundCost]] = {}
     for letter, load in contestants(folder, requests, options):
         free()
         print(f"({letter}) {NAMES[letter]}")

@@ -46,7 +46,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.serving import answer, server, settings
-from benchmarks.witness import Seen, witness
+from benchmarks.witness import ObservedTimes, witness
 from human_eval_runner import load_tasks
 from swarmeval.loadtest.arrivals import PER_SECOND, Closed, Level, Open, Pattern
 from swarmeval.loadtest.generator import Told, under
@@ -59,7 +59,7 @@ FIGURES = ("ttft_s", "tpot_s", "latency_s")
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class TimedRequest:
     """One request as its generator saw it."""
 
     prompt: str
@@ -71,15 +71,15 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class GeneratorRound:
     """What one generator found in one round, and what its witness saw."""
 
-    timed: Sequence[Timed]
-    seen: Sequence[Seen]
+    timed: Sequence[TimedRequest]
+    seen: Sequence[ObservedTimes]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LoadSpec:
     """What both generators are to ask of whom."""
 
     url: str
@@ -98,7 +98,7 @@ def prompts_of_tasks(count: int) -> list[str]:
     return [f"Complete this function.\n```python\n{task.prompt.rstrip()}\n```" for task in load_tasks(count)]
 
 
-async def ours(asked: Asked) -> list[Timed]:
+async def ours(asked: LoadSpec) -> list[TimedRequest]:
     config = settings(
         "fleet=endpoint", f"endpoint.urls=[{asked.url}]", f"model_id={asked.model}", f"max_new_tokens={TOKENS}",
         "do_sample=false", "prompt_mode=chat",
@@ -106,7 +106,7 @@ async def ours(asked: Asked) -> list[Timed]:
     sampling = Sampling(TOKENS, do_sample=False)
     texts: dict[int, str] = {}
     began: dict[str, float] = {}
-    found: list[Timed] = []
+    found: list[TimedRequest] = []
     async with fleet_choice.choose(config).make(None) as fleet:
         worker = fleet.workers[0]
         await worker.start()
@@ -121,12 +121,12 @@ async def ours(asked: Asked) -> list[Timed]:
             if one.ttft_s is None or one.tpot_s is None or one.output_tokens is None:
                 raise SystemExit(f"request {one.number} got {one.output_tokens} tokens, which have no TPOT")
             prompt, text = asked.prompts[one.number], texts[one.number]
-            found.append(Timed(prompt, text, one.output_tokens, one.ttft_s, one.tpot_s, one.latency_s))
+            found.append(TimedRequest(prompt, text, one.output_tokens, one.ttft_s, one.tpot_s, one.latency_s))
             began[prompt] = one.sent_s
     return sorted(found, key=lambda one: began[one.prompt])
 
 
-def theirs(asked: Asked, guidellm: Path) -> list[Timed]:
+def theirs(asked: LoadSpec, guidellm: Path) -> list[TimedRequest]:
     """In processes of guidellm's own, of which one asks."""
     with tempfile.TemporaryDirectory() as folder:
         written, config, report = Path(folder, "prompts.jsonl"), Path(folder, "run.json"), Path(folder, "report.json")
@@ -146,7 +146,7 @@ def theirs(asked: Asked, guidellm: Path) -> list[Timed]:
     return [timed_by_guidellm(row) for row in rows]
 
 
-def _spec(asked: Asked, prompts: Path, report: Path) -> dict[str, Any]:
+def _spec(asked: LoadSpec, prompts: Path, report: Path) -> dict[str, Any]:
     return {
         "backend": {
             "kind": "openai_http", "target": asked.url, "model": asked.model, "max_tokens": TOKENS,
@@ -165,14 +165,14 @@ def _profile(pattern: Pattern) -> dict[str, Any]:
     return {"kind": "concurrent", "streams": [pattern.concurrency]}
 
 
-def timed_by_guidellm(row: dict[str, Any]) -> Timed:
+def timed_by_guidellm(row: dict[str, Any]) -> TimedRequest:
     [message] = json.loads(row["request_args"])["body"]["messages"]
     prompt = "".join(part["text"] for part in message["content"])
     ttft_s, tpot_s = row["time_to_first_token_ms"] / 1000, row["inter_token_latency_ms"] / 1000
-    return Timed(prompt, row["output"], row["output_tokens"], ttft_s, tpot_s, row["request_latency"])
+    return TimedRequest(prompt, row["output"], row["output_tokens"], ttft_s, tpot_s, row["request_latency"])
 
 
-def compared(level: str, rounds: Sequence[tuple[Turn, Turn]]) -> dict[str, Any]:
+def compared(level: str, rounds: Sequence[tuple[GeneratorRound, GeneratorRound]]) -> dict[str, Any]:
     """The figures of one level, and whether both asked the same and were answered the same."""
     found: dict[str, Any] = {"level": level, "rounds": [agreement(a, b) for a, b in rounds]}
     for name in FIGURES:
@@ -185,7 +185,7 @@ def compared(level: str, rounds: Sequence[tuple[Turn, Turn]]) -> dict[str, Any]:
     return found
 
 
-def agreement(ours: Turn, theirs: Turn) -> dict[str, Any]:
+def agreement(ours: GeneratorRound, theirs: GeneratorRound) -> dict[str, Any]:
     """How many answers each counts, how many places of their orders differ, and how many prompts' answers."""
     orders = zip(ours.timed, theirs.timed, strict=False)
     mine, other = answers(ours), answers(theirs)
@@ -198,12 +198,12 @@ def agreement(ours: Turn, theirs: Turn) -> dict[str, Any]:
     }
 
 
-def median(of: Sequence[Timed] | Sequence[Seen], name: str) -> float:
+def median(of: Sequence[TimedRequest] | Sequence[ObservedTimes], name: str) -> float:
     values: list[float] = [getattr(one, name) for one in of]
     return statistics.median(values)
 
 
-def answers(turn: Turn) -> dict[str, tuple[str, int]]:
+def answers(turn: GeneratorRound) -> dict[str, tuple[str, int]]:
     return {one.prompt: (one.text, one.output_tokens) for one in turn.timed}
 
 
@@ -263,11 +263,11 @@ def main() -> None:
         witness(server_url) as (url, seen),
     ):
 
-        def turn(timed: Sequence[Timed]) -> Turn:
-            return Turn(timed, seen()[-len(timed) :])  # a start has a few tokens written before
+        def turn(timed: Sequence[TimedRequest]) -> GeneratorRound:
+            return GeneratorRound(timed, seen()[-len(timed) :])  # a start has a few tokens written before
 
         for word in options.load.split(","):
-            asked = Asked(url, options.model, prompts, pattern(word))
+            asked = LoadSpec(url, options.model, prompts, pattern(word))
             rounds = [(turn(asyncio.run(ours(asked))), turn(theirs(asked, guidellm))) for _ in range(options.rounds)]
             levels.append(compared(str(asked.pattern), rounds))
             show(levels[-1])

@@ -77,7 +77,7 @@ class Phase:
     loop_lag_ms: float
 
 
-class Bench:
+class MonitoredRun:
     """A run that goes on until told to stop, and a thread that watches it by turns."""
 
     def __init__(self, options: argparse.Namespace, folder: Path, threaded: Sequence[int]) -> None:
@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write every phase here")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, threaded(options.workers, options.threads) as pids:
-        bench = Bench(options, Path(folder), pids)
+        bench = MonitoredRun(options, Path(folder), pids)
         bench.run()
         samples = (Path(folder) / "resource_trace.csv").read_text().count("\n") - 1
     print(file=sys.stderr)

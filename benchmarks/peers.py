@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
-from model_loader import Loaded
+from model_loader import LoadedModel
 from swarmeval.engine import tokens
 from swarmeval.engine.stopping import eos_ids
 from swarmeval.requests import Request
@@ -31,14 +31,14 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class RoundCost:
     """What one contestant did in one round."""
 
     tokens: int
     seconds: float
 
 
-Contestant = Callable[[], Spent]
+Contestant = Callable[[], RoundCost]
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
@@ -52,7 +52,7 @@ def spoken(output: Sequence[int], ends: Collection[int]) -> int:
     return next((place for place, token in enumerate(output) if token in ends), len(output))
 
 
-def ends_of(loaded: Loaded, stops: bool) -> frozenset[int]:
+def ends_of(loaded: LoadedModel, stops: bool) -> frozenset[int]:
     """The ids that end a text; none without `stops`."""
     return eos_ids(loaded.model, loaded.tokenizer) if stops else frozenset()
 
@@ -73,12 +73,12 @@ def endless(model: Any, tokenizer: Any, stops: bool) -> Iterator[None]:
     model.generation_config.eos_token_id, tokenizer.eos_token = held
 
 
-def static(loaded: Loaded, requests: Sequence[Request], size: int, batches: int, stops: bool) -> Contestant:
+def static(loaded: LoadedModel, requests: Sequence[Request], size: int, batches: int, stops: bool) -> Contestant:
     """`generate` over left-padded batches of one size, as many of them as asked for."""
     ends = ends_of(loaded, stops)
     starts = spread(range(0, len(requests), size), batches)
 
-    def run() -> Spent:
+    def run() -> RoundCost:
         count, seconds = 0, 0.0
         with endless(loaded.model, loaded.tokenizer, stops):
             for start in starts:
@@ -86,12 +86,12 @@ def static(loaded: Loaded, requests: Sequence[Request], size: int, batches: int,
                 replies = generate(loaded, requests[start : start + size])
                 seconds += time.perf_counter() - began
                 count += sum(spoken(reply, ends) for reply in replies)
-        return Spent(count, seconds)
+        return RoundCost(count, seconds)
 
     return run
 
 
-def generate(loaded: Loaded, requests: Sequence[Request]) -> list[list[int]]:
+def generate(loaded: LoadedModel, requests: Sequence[Request]) -> list[list[int]]:
     """The ids that `generate` adds to one batch."""
     prompts = [prompt_ids(loaded.tokenizer, request) for request in requests]
     width = max(map(len, prompts))
@@ -114,7 +114,7 @@ def generate(loaded: Loaded, requests: Sequence[Request]) -> list[list[int]]:
     return found
 
 
-def continuous(loaded: Loaded, requests: Sequence[Request], rows: int, stops: bool) -> Contestant:
+def continuous(loaded: LoadedModel, requests: Sequence[Request], rows: int, stops: bool) -> Contestant:
     """transformers' continuous batching of all these requests, so many at once. It drops the repetition penalty."""
     prompts = [list(prompt_ids(loaded.tokenizer, request)) for request in requests]
     ends, sampling = ends_of(loaded, stops), requests[0].sampling
@@ -136,14 +136,14 @@ def continuous(loaded: Loaded, requests: Sequence[Request], rows: int, stops: bo
         seed=requests[0].seed % 2**31,
     )
 
-    def run() -> Spent:
+    def run() -> RoundCost:
         began = time.perf_counter()
         found = loaded.model.generate_batch(prompts, generation, batching)
         seconds = time.perf_counter() - began
         wrong = {reply.error for reply in found.values() if reply.error}
         if wrong or len(found) != len(prompts):
             raise RuntimeError(f"continuous batching answered {len(found)} of {len(prompts)} prompts: {sorted(wrong)}")
-        return Spent(sum(spoken(reply.generated_tokens, ends) for reply in found.values()), seconds)
+        return RoundCost(sum(spoken(reply.generated_tokens, ends) for reply in found.values()), seconds)
 
     return run
 
@@ -212,8 +212,8 @@ def vllm(
         },
     }
 
-    def run() -> Spent:
+    def run() -> RoundCost:
         answer = child.ask(question)
-        return Spent(sum(spoken(reply, ends) for reply in answer["replies"]), answer["seconds"])
+        return RoundCost(sum(spoken(reply, ends) for reply in answer["replies"]), answer["seconds"])
 
     return run

@@ -26,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.scripted_run import Bench, Facts
+from benchmarks.scripted_run import Facts, ScriptedRun
 from swarmeval.runs.journal import NAME as JOURNAL
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.replica_spec import Script
@@ -67,7 +67,7 @@ def measure(part: str, folder: Path, samples: int, options: argparse.Namespace) 
     """One part, in this process."""
     workers = options.many if part == "pace" else options.workers
     scripts = [pace(number, workers) if part == "pace" else Script(rows=64) for number in range(workers)]
-    bench = Bench(config_of(folder, samples, workers), scripts, options.judge_every, options.spawned_at)
+    bench = ScriptedRun(config_of(folder, samples, workers), scripts, options.judge_every, options.spawned_at)
     match part:
         case "run":
             return bench.run()

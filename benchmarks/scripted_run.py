@@ -119,7 +119,7 @@ class SampledJudge:
         self.asked = self.judged = 0
 
 
-class Watched(PlainContext):
+class RecordingContext(PlainContext):
     """A context with watchers and a status file, which notes when things happened."""
 
     def __init__(self, plan: Plan, config: RunConfig, folder: Path, watching: Watching, workers: int) -> None:
@@ -147,7 +147,7 @@ class Watched(PlainContext):
         status_file.write(self._folder, status)
 
 
-class Bench:
+class ScriptedRun:
     """One session of a scripted run, put together as swarmeval/commands/run.py does it, and what it cost."""
 
     def __init__(self, config: RunConfig, scripts: Sequence[Script], judge_every: int, spawned_at: float) -> None:
@@ -195,7 +195,7 @@ class Bench:
             peak_mb(restart=True)
             answered, length = ledger.answered.count, journal.length
 
-            context = Watched(self._plan, config, record.folder, watching, len(self._devices))
+            context = RecordingContext(self._plan, config, record.folder, watching, len(self._devices))
             coordinator = Coordinator(record.run_id, config, ledger, journal, sampled.judge, context)
             began, cpu_s = time.monotonic(), time.process_time()
             async with asyncio.TaskGroup() as group:
@@ -218,7 +218,7 @@ class Bench:
                 **self._late.take("run" if stop_after_s is None else "end"),
             }
 
-    async def _stopped(self, coordinator: Coordinator, context: "Watched", after_s: float) -> None:
+    async def _stopped(self, coordinator: Coordinator, context: "RecordingContext", after_s: float) -> None:
         """Stop the run; what was seen between all workers' being ready and that counts as run."""
         await context.loaded.wait()
         await asyncio.sleep(min(SETTLE_S, after_s))

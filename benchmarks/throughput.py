@@ -38,7 +38,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks import peers
-from benchmarks.peers import Contestant, Spent, spread
+from benchmarks.peers import Contestant, RoundCost, spread
 from human_eval_runner import load_tasks
 from swarmeval.engine import stopping
 from swarmeval.engine.engine import Engine
@@ -63,7 +63,7 @@ FLOOR_STEPS = 30
 BATCH_ROWS = 64  # of (c) and (d)
 
 
-def ours(made: Engine, requests: list[Request]) -> Spent:
+def ours(made: Engine, requests: list[Request]) -> RoundCost:
     began = time.perf_counter()
     answers = []
     for request in requests:
@@ -73,7 +73,7 @@ def ours(made: Engine, requests: list[Request]) -> Spent:
     replies = [answer for answer in answers if isinstance(answer, Reply)]
     if len(replies) != len(requests):
         raise RuntimeError(f"{len(requests) - len(replies)} requests were refused: {answers}")
-    return Spent(sum(reply.output_tokens for reply in replies), time.perf_counter() - began)
+    return RoundCost(sum(reply.output_tokens for reply in replies), time.perf_counter() - began)
 
 
 def floor(model: Any, rows: int) -> Contestant:
@@ -83,12 +83,12 @@ def floor(model: Any, rows: int) -> Contestant:
     calls = [(inputs[m.in_features], packed(m)) for m in linears]
 
     @torch.inference_mode()
-    def run() -> Spent:
+    def run() -> RoundCost:
         began = time.perf_counter()
         for _ in range(FLOOR_STEPS):
             for values, call in calls:
                 call(values)
-        return Spent(FLOOR_STEPS * rows, time.perf_counter() - began)
+        return RoundCost(FLOOR_STEPS * rows, time.perf_counter() - began)
 
     return run
 
@@ -171,7 +171,7 @@ def vllm(
     return peers.vllm(child, prompts, chosen, ends)
 
 
-def medians(rounds: Sequence[Mapping[str, Spent]]) -> dict[str, float]:
+def medians(rounds: Sequence[Mapping[str, RoundCost]]) -> dict[str, float]:
     """Tokens a second of every contestant that ran."""
     return {x: statistics.median(r[x].tokens / r[x].seconds for r in rounds) for x in rounds[0]}
 
@@ -181,7 +181,7 @@ def ratios(rates: Mapping[str, float]) -> dict[str, float]:
     return {x: rates["a"] / rate for x, rate in rates.items()} if "a" in rates else {}
 
 
-def table(rounds: Sequence[Mapping[str, Spent]]) -> str:
+def table(rounds: Sequence[Mapping[str, RoundCost]]) -> str:
     """Medians, and how they compare with ours."""
     rates = medians(rounds)
     compared = ratios(rates)
@@ -195,7 +195,7 @@ def table(rounds: Sequence[Mapping[str, Spent]]) -> str:
     return "\n".join(lines)
 
 
-def report(rounds: Sequence[Mapping[str, Spent]], options: argparse.Namespace) -> dict[str, Any]:
+def report(rounds: Sequence[Mapping[str, RoundCost]], options: argparse.Namespace) -> dict[str, Any]:
     """What --json writes: every round, the medians, and our speed over each."""
     rates = medians(rounds)
     return {
@@ -210,7 +210,7 @@ def report(rounds: Sequence[Mapping[str, Spent]], options: argparse.Namespace) -
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
-    rounds: list[dict[str, Spent]] = []
+    rounds: list[dict[str, RoundCost]] = []
     with ExitStack() as held:
         runners = contestants(options, held)
         for number in range(options.repeat):

@@ -23,7 +23,7 @@ OVERLAP = 64  # bytes, of what may be cut in two
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObservedTimes:
     """One answer as it passed."""
 
     ttft_s: float
@@ -32,7 +32,7 @@ class Seen:
 
 
 @contextmanager
-def witness(url: str) -> Iterator[tuple[str, Callable[[], Sequence[Seen]]]]:
+def witness(url: str) -> Iterator[tuple[str, Callable[[], Sequence[ObservedTimes]]]]:
     """In a process of its own, before the server at this URL: the URL to ask instead, and what passed so far."""
     port = url.removesuffix("/v1").rpartition(":")[2]
     with tempfile.TemporaryDirectory() as folder:
@@ -45,13 +45,15 @@ def witness(url: str) -> Iterator[tuple[str, Callable[[], Sequence[Seen]]]]:
             try:
                 yield (
                     f"http://127.0.0.1:{here}/v1",
-                    lambda: [Seen(*json.loads(line)) for line in file.read_text(encoding="ascii").splitlines()],
+                    lambda: [
+                        ObservedTimes(*json.loads(line)) for line in file.read_text(encoding="ascii").splitlines()
+                    ],
                 )
             finally:
                 process.terminate()
 
 
-class Answer:
+class ObservedAnswer:
     """An answer as it passes."""
 
     def __init__(self, asked_at: float) -> None:
@@ -60,7 +62,7 @@ class Answer:
         self._tokens = 0
         self._tail = b""
 
-    def take(self, data: bytes, now: float) -> Seen | None:
+    def take(self, data: bytes, now: float) -> ObservedTimes | None:
         """What came of it, once it has ended."""
         known, text = len(self._tail), self._tail + data
         if any(found.end() > known for found in PIECE.finditer(text)):
@@ -72,7 +74,7 @@ class Answer:
         if b"[DONE]" not in text or self._tokens < 2:
             return None
         tpot_s = (self._last_at - self._first_at) / (self._tokens - 1)
-        return Seen(self._first_at - self._asked_at, tpot_s, self._last_at - self._asked_at)
+        return ObservedTimes(self._first_at - self._asked_at, tpot_s, self._last_at - self._asked_at)
 
 
 async def watch(port: int, file: Path) -> None:
@@ -80,13 +82,13 @@ async def watch(port: int, file: Path) -> None:
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_server, to_server = await asyncio.open_connection("127.0.0.1", port)
-        answer: Answer | None = None
+        answer: ObservedAnswer | None = None
 
         async def asks() -> None:
             nonlocal answer
             while data := await reader.read(1 << 16):
                 if data.startswith(b"POST "):
-                    answer = Answer(time.perf_counter())
+                    answer = ObservedAnswer(time.perf_counter())
                 to_server.write(data)
 
         async def answers() -> None:

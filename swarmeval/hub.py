@@ -8,10 +8,10 @@ from swarmeval.errors import DataError, ModelUnavailable
 log = logging.getLogger("swarmeval")
 
 WEIGHTS = "*.safetensors"
-WANTED = (WEIGHTS, "*.json", "tokenizer*", "*.model", "*.txt", "*.jinja")
+MODEL_FILES = (WEIGHTS, "*.json", "tokenizer*", "*.model", "*.txt", "*.jinja")
 CODE = "*.py"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")  # whoever reads one runs what it says
-UNWANTED = ("original/*", "*.pth")  # the maker's own format: as many bytes again, and never read
+IGNORED_FILES = ("original/*", "*.pth")  # the maker's own format: as many bytes again, and never read
 
 
 def fetch(model_id: str, progress: bool, weights: bool = True, code: bool = False) -> str:
@@ -24,11 +24,11 @@ def fetch(model_id: str, progress: bool, weights: bool = True, code: bool = Fals
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 
-    wanted = [pattern for pattern in (*WANTED, *([CODE] if code else [])) if weights or pattern != WEIGHTS]
+    patterns = [pattern for pattern in (*MODEL_FILES, *([CODE] if code else [])) if weights or pattern != WEIGHTS]
     if not progress:
         disable_progress_bars()
     try:
-        folder = snapshot_download(model_id, allow_patterns=wanted, ignore_patterns=list(UNWANTED))
+        folder = snapshot_download(model_id, allow_patterns=patterns, ignore_patterns=list(IGNORED_FILES))
     except HFValidationError as error:
         raise ModelUnavailable(f"{model_id}: neither a folder nor a hub name of the form owner/name") from error
     except (HTTPError, OSError) as error:  # every hub error is one of these two

@@ -99,7 +99,7 @@ class ReplicaInfo(Struct, frozen=True):
         return self.chats or self.chat_template_sha256 is not None
 
 
-class Progress(Struct, frozen=True, tag=True):
+class WorkerProgress(Struct, frozen=True, tag=True):
     """A sign of life, sent at most once a second while the replica steps."""
 
     rows_in_use: int

@@ -38,7 +38,7 @@ def loadtest(options: argparse.Namespace) -> int:
     config = _settings(options)
     check_login(config, os.environ)
     roots(config.loadtest.packages)  # before anything is loaded, moved or made
-    chosen = choose(config, once=True)
+    chosen = choose(config, single_try=True)
     with opened_anew(config) as record, closing(LoadProgress()) as progress, shown(progress.note, config.verbose):
         record.note(hardware=hardware(), **chosen.facts())
         record.begin()

@@ -24,7 +24,7 @@ KeysAndValues = tuple[Tensor, Tensor]  # [1, key heads, tokens, head size] each
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RowGroup:
     """Rows whose prompts begin with the same prefix."""
 
     rows: tuple[int, ...]
@@ -34,7 +34,7 @@ class Group:
 class Prefixes:
     """The groups of one step. Rows that belong to none attend to their own keys only."""
 
-    def __init__(self, groups: Sequence[Group], rows: int, device: torch.device) -> None:
+    def __init__(self, groups: Sequence[RowGroup], rows: int, device: torch.device) -> None:
         self._groups = groups
         order = [row for group in groups for row in group.rows]
         self.all_in_order = order == list(range(rows))

@@ -5,8 +5,8 @@ from itertools import takewhile
 
 Prompt = tuple[int, ...]
 
-LEAST = 16  # tokens: keeping fewer once costs more than it saves
-MATES = 3  # rows from which on a prefix is shared: an attention call for fewer costs more than it saves
+MIN_TOKENS = 16  # tokens: keeping fewer once costs more than it saves
+MIN_ROWS = 3  # rows from which on a prefix is shared: an attention call for fewer costs more than it saves
 
 
 def common(one: Prompt, other: Prompt) -> int:
@@ -25,7 +25,7 @@ def best_known(prompts: Iterable[Prompt], known: Iterable[Prompt]) -> tuple[Prom
     first = wanted[0]
     shared = min(min(common(first, other) for other in wanted), min(map(len, wanted)) - 1)
     found = max(((min(common(first, prompt), shared), prompt) for prompt in known), default=(0, ()))
-    return (found[1], found[0]) if found[0] >= LEAST else None
+    return (found[1], found[0]) if found[0] >= MIN_TOKENS else None
 
 
 def worth_sharing(prompt: Prompt, rows: Mapping[Prompt, int]) -> Prompt | None:
@@ -39,6 +39,6 @@ def worth_sharing(prompt: Prompt, rows: Mapping[Prompt, int]) -> Prompt | None:
     best, saved = 0, 0.0
     for length in sorted(set(lengths.values())):
         mates = sum(count for other, count in rows.items() if lengths[other] >= length)
-        if mates >= MATES and length >= LEAST and length * (1 - 1 / mates) > saved:
+        if mates >= MIN_ROWS and length >= MIN_TOKENS and length * (1 - 1 / mates) > saved:
             best, saved = length, length * (1 - 1 / mates)
     return prompt[:best] if best else None

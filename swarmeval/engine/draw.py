@@ -12,7 +12,7 @@ from torch import Tensor
 from swarmeval.engine.native import Kernels
 
 WINDOW = 128  # how many of a row's best tokens are looked at before its whole vocabulary is sorted
-NOTHING = -1  # instead of a token id
+NO_TOKEN = -1  # instead of a token id
 _BLOCK = 16  # tokens whose best stands for them; about the root of a vocabulary over WINDOW
 
 
@@ -26,7 +26,7 @@ class Penalty:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SamplingLimits:
     """What the tokens of each row are drawn from: [rows] each."""
 
     temperature: Tensor  # fp32
@@ -34,9 +34,9 @@ class Limits:
     top_p: Tensor  # fp32
     unlimited: Tensor | None  # which rows' top_k is 0 or reaches the whole vocabulary; read for a window only
 
-    def of(self, rows: Tensor) -> "Limits":
+    def of(self, rows: Tensor) -> "SamplingLimits":
         """Those of some rows, by index, for their whole vocabulary."""
-        return Limits(self.temperature[rows], self.top_k[rows], self.top_p[rows], None)
+        return SamplingLimits(self.temperature[rows], self.top_k[rows], self.top_p[rows], None)
 
 
 class Scores:
@@ -80,9 +80,9 @@ class Scores:
         return values, ids.gather(1, order)
 
     def likeliest(self) -> Tensor:
-        """The best id of each row, of equal ones the first; NOTHING where scores are no numbers."""
+        """The best id of each row, of equal ones the first; NO_TOKEN where scores are no numbers."""
         values, ids = self.whole.max(dim=-1) if self._kernels is None else (part[:, 0] for part in self.best(1))
-        return torch.where(values > -torch.inf, ids, NOTHING)
+        return torch.where(values > -torch.inf, ids, NO_TOKEN)
 
 
 def penalized(scores: Tensor, penalty: Penalty) -> Tensor:
@@ -96,10 +96,10 @@ def _no_penalty(rows: int) -> Penalty:
     return Penalty(torch.zeros(rows, 1, dtype=torch.long), torch.zeros(rows, dtype=torch.int32), torch.ones(rows))
 
 
-def draw(scores: Scores, limits: Limits, uniform: Tensor, window: int = WINDOW) -> tuple[Tensor, Tensor]:
+def draw(scores: Scores, limits: SamplingLimits, uniform: Tensor, window: int = WINDOW) -> tuple[Tensor, Tensor]:
     """One token id a row, from a uniform [rows, fp64] each, and whether it is not decided yet: [rows] both.
 
-    The id is NOTHING where scores are no numbers. Only the best `window` scores are put in order; where these cannot
+    The id is NO_TOKEN where scores are no numbers. Only the best `window` scores are put in order; where these cannot
     decide, ask again with the whole vocabulary.
     """
     width = min(window, scores.vocabulary)
@@ -110,7 +110,7 @@ def draw(scores: Scores, limits: Limits, uniform: Tensor, window: int = WINDOW) 
     place = (reached <= target[:, None]).sum(dim=-1)
     last = (weights > 0).sum(dim=-1) - 1
     tokens = ids.gather(1, torch.minimum(place, last).clamp(min=0)[:, None])[:, 0]
-    tokens = torch.where(last >= 0, tokens, NOTHING)
+    tokens = torch.where(last >= 0, tokens, NO_TOKEN)
     decided = certain & ((target < reached[:, -1]) | (width == scores.vocabulary))
     return tokens, ~decided
 
@@ -135,7 +135,7 @@ def topk(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
     return values, torch.where(places < inside.shape[1], ids, places - inside.shape[1] + blocks * _BLOCK)
 
 
-def _kept(scores: Scores, values: Tensor, limits: Limits) -> tuple[Tensor, Tensor, Tensor]:
+def _kept(scores: Scores, values: Tensor, limits: SamplingLimits) -> tuple[Tensor, Tensor, Tensor]:
     """Weights of the best scores [rows, width], 0 where top_k or top_p drop them; the weight of all that is kept,
     in the window or beyond [rows]; and whether the window decides what is kept [rows].
     """

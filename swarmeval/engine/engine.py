@@ -16,13 +16,13 @@ from torch import Tensor
 
 from swarmeval.engine import beams
 from swarmeval.engine.decoder import Decoder
-from swarmeval.engine.draw import NOTHING
+from swarmeval.engine.draw import NO_TOKEN
 from swarmeval.engine.native import Kernels
 from swarmeval.engine.sampler import Choice, Sampler
 from swarmeval.engine.stopping import Growth, StopStrings, eos_ids
-from swarmeval.engine.tokens import PromptError, Reader, chat_ids, text_ids
+from swarmeval.engine.tokens import Detokenizer, PromptError, chat_ids, text_ids
 from swarmeval.monitor.tracing.phases import DECODE, PREFILL, Phases
-from swarmeval.requests import Answer, FinishReason, Piece, Progress, Refusal, ReplicaInfo, Reply, Request
+from swarmeval.requests import Answer, FinishReason, Piece, Refusal, ReplicaInfo, Reply, Request, WorkerProgress
 
 log = logging.getLogger("swarmeval")
 
@@ -31,21 +31,21 @@ PREFILL_TOKENS = 2048  # new prompt tokens admitted in one step, so that step() 
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _WaitingRequest:
     request: Request
     submitted: float  # time.perf_counter(), as all times here
     told: int = 0  # characters of its answer that were told in an earlier life
 
 
 @dataclass(slots=True)
-class _Row:
+class _RunningRequest:
     """One request being answered."""
 
     request: Request
     prompt: tuple[int, ...]
     submitted: float
     admitted: float
-    reader: Reader
+    reader: Detokenizer
     stops: StopStrings
     growth: Growth | None  # of a streamed request
     output: list[int] = field(default_factory=list)  # without the end-of-text token
@@ -102,8 +102,8 @@ class Engine:
         self._kernels = kernels
         self._most_rows = info.rows
         self._sampler = Sampler(info.rows, model.device, kernels)
-        self._waiting: deque[_Waiting] = deque()
-        self._rows: list[_Row] = []  # row i is row i of decoder and sampler
+        self._waiting: deque[_WaitingRequest] = deque()
+        self._rows: list[_RunningRequest] = []  # row i is row i of decoder and sampler
         self._answers: list[Answer] = []  # of this step so far
         self._output_tokens = 0
         self._phases = phases or Phases()
@@ -114,7 +114,7 @@ class Engine:
         return self._info
 
     def submit(self, request: Request) -> None:
-        self._waiting.append(_Waiting(request, time.perf_counter()))
+        self._waiting.append(_WaitingRequest(request, time.perf_counter()))
 
     @torch.inference_mode()
     def step(self) -> list[Answer]:
@@ -151,8 +151,8 @@ class Engine:
         self._waiting = deque(waiting for waiting in self._waiting if waiting.request.job_id not in gone)
         self._evict([index for index, row in enumerate(self._rows) if row.request.job_id in gone])
 
-    def progress(self) -> Progress:
-        return Progress(len(self._rows), len(self._waiting), self._output_tokens)
+    def progress(self) -> WorkerProgress:
+        return WorkerProgress(len(self._rows), len(self._waiting), self._output_tokens)
 
     def busy(self) -> bool:
         return bool(self._rows or self._waiting)
@@ -162,7 +162,8 @@ class Engine:
         self._most_rows = max(1, self._most_rows // 2)
         log.warning("out of memory: %d rows from now on, and those that ran begin again", self._most_rows)
         self._waiting.extendleft(
-            _Waiting(row.request, row.submitted, row.growth.told if row.growth else 0) for row in reversed(self._rows)
+            _WaitingRequest(row.request, row.submitted, row.growth.told if row.growth else 0)
+            for row in reversed(self._rows)
         )
         self._output_tokens -= sum(len(row.output) for row in self._rows)
         self._rows = []
@@ -199,7 +200,7 @@ class Engine:
                 self._sampler.admit(_choice(row.request), row.prompt)
             self._extend(logits, first)
 
-    def _open(self, waiting: _Waiting) -> _Row:
+    def _open(self, waiting: _WaitingRequest) -> _RunningRequest:
         """The row of a request. Raises PromptError when the model cannot take it."""
         admitted = time.perf_counter()
         request = waiting.request
@@ -217,9 +218,9 @@ class Engine:
             )
         if request.sampling.num_beams > 1 and request.sampling.do_sample:
             raise PromptError("num_beams above 1 works without sampling only")
-        reader = Reader(self.tokenizer, prompt)
+        reader = Detokenizer(self.tokenizer, prompt)
         stops = StopStrings(reader, request.sampling.stop)
-        return _Row(
+        return _RunningRequest(
             request=request,
             prompt=prompt,
             submitted=waiting.submitted,
@@ -236,7 +237,7 @@ class Engine:
         ended = []
         for index, token in enumerate(tokens, first):
             row = self._rows[index]
-            if token == NOTHING:
+            if token == NO_TOKEN:
                 self._answers.append(Refusal(row.request.job_id, NO_NUMBERS, retry=False))
                 ended.append(index)
                 continue
@@ -255,7 +256,7 @@ class Engine:
             self._rows[index] = self._rows[-1]
             self._rows.pop()
 
-    def _search_beams(self, row: _Row) -> Reply:
+    def _search_beams(self, row: _RunningRequest) -> Reply:
         """Beams are no rows: the request is answered whole, and its first token comes with its last."""
         self._phases.enter(DECODE)
         sampling = row.request.sampling

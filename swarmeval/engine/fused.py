@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from swarmeval.engine.cpu_weights import pack
 from swarmeval.engine.native import Kernels
-from swarmeval.engine.paged_attention import Batch, PagedLayer, current, going_through
+from swarmeval.engine.paged_attention import Batch, PagedLayer, current, using_batch
 from swarmeval.engine.pages import PAGE, pages_of
 
 _TOKENS = 20  # of the trial; more than a page
@@ -162,7 +162,7 @@ def _try_attention(module: Any, original: Any, kernels: Kernels, paged: bool) ->
         if not paged:
             return module(**given)[0]  # type: ignore[no-any-return]
         key_heads = original.k_proj._outputs.stop - original.k_proj._outputs.start
-        with going_through(_one_prompt(kernels, original.layer_idx, key_heads // size, size)):
+        with using_batch(_one_prompt(kernels, original.layer_idx, key_heads // size, size)):
             return module(**given)[0]  # type: ignore[no-any-return]
     except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return None

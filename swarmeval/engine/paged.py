@@ -19,7 +19,7 @@ from transformers.cache_utils import Cache
 
 from swarmeval.engine.common_prefix import Prompt
 from swarmeval.engine.native import Kernels
-from swarmeval.engine.paged_attention import Batch, PagedLayer, attending, going_through
+from swarmeval.engine.paged_attention import Batch, PagedLayer, using_batch, using_pages
 from swarmeval.engine.pages import PAGE, Lease, PagePool, pages_of
 
 KEPT_TOKENS = 2048  # of prompts that no row reads
@@ -29,7 +29,7 @@ Numbers = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _LeasedRow:
     prompt: Prompt
     lease: Lease
 
@@ -85,7 +85,7 @@ class PagedDecoder:
         self.cache = Cache(
             layers=[PagedLayer(kernels, pages, key_heads, size) for _ in range(config.num_hidden_layers)]
         )
-        self._rows: list[_Row] = []
+        self._rows: list[_LeasedRow] = []
         self._table: Numbers = np.zeros((rows, 1), np.int32)
         self._shared: Numbers = np.zeros(rows, np.int32)
         self._own: Numbers = np.zeros(rows, np.int32)
@@ -103,7 +103,7 @@ class PagedDecoder:
         self._table[row, : len(pages)] = pages
         self._shared[row], self._own[row] = len(prompt), 0
         self._group[row] = lease.prompt[-1]  # rows whose prompts end on the same page share all of it
-        self._rows.append(_Row(prompt, lease))
+        self._rows.append(_LeasedRow(prompt, lease))
         self._joined += 1
         return len(prompt) - lease.known
 
@@ -176,7 +176,7 @@ class PagedDecoder:
         count = len(given.ids)
         size = self._filled(count)
         keep = 0 if wanted is None else torch.tensor([*wanted, *[0] * (self._filled(len(wanted)) - len(wanted))])
-        with attending(self._model), going_through(given.batch(size, self.cache.layers)):
+        with using_pages(self._model), using_batch(given.batch(size, self.cache.layers)):
             result = self._model(
                 input_ids=torch.tensor([[*given.ids, *[0] * (size - count)]]),
                 position_ids=_padded(given.positions, size).long()[None],
@@ -196,7 +196,7 @@ class PagedDecoder:
         if width > have:
             self._table = np.pad(self._table, ((0, 0), (0, max(width, 2 * have) - have)))
 
-    def _key(self, row: _Row, index: int) -> Prompt | int:
+    def _key(self, row: _LeasedRow, index: int) -> Prompt | int:
         """What the logits after a row's prompt are known by."""
         return row.prompt if self._share else index
 

@@ -74,25 +74,25 @@ class PagedLayer(CacheLayerMixin):  # type: ignore[misc]
         return -1
 
 
-_now: ContextVar[Batch | None] = ContextVar("now", default=None)
+_current_batch: ContextVar[Batch | None] = ContextVar("now", default=None)
 
 
 def current() -> Batch | None:
     """The batch that is going through the model; None outside of a decoder's forward."""
-    return _now.get()
+    return _current_batch.get()
 
 
 @contextmanager
-def going_through(batch: Batch) -> Iterator[None]:
-    token = _now.set(batch)
+def using_batch(batch: Batch) -> Iterator[None]:
+    token = _current_batch.set(batch)
     try:
         yield
     finally:
-        _now.reset(token)
+        _current_batch.reset(token)
 
 
 @contextmanager
-def attending(model: Any) -> Iterator[None]:
+def using_pages(model: Any) -> Iterator[None]:
     """Within it, the model's attention is ours."""
     AttentionInterface.register(NAME, attend)  # without a mask function of this name, no mask is made
     held = model.config._attn_implementation

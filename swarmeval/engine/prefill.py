@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from swarmeval.engine.common_prefix import LEAST, Prompt, best_known
+from swarmeval.engine.common_prefix import MIN_TOKENS, Prompt, best_known
 
 KEPT_TOKENS = 2048  # of prompts in all; an 8B model's keys and values take about 0.13 MB a token
 
-TOGETHER = 8  # prompts in one forward; the logits it makes grow with the square of them
+MAX_PROMPTS = 8  # prompts in one forward; the logits it makes grow with the square of them
 PADDING = 0.2  # share of padding that one forward may have
 
 
@@ -29,24 +29,24 @@ class Prefilled:
     logits: Tensor  # [vocabulary], on the model's input device
 
 
-def alike(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
+def by_length(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
     """The prompts in batches of about one length each, shortest first."""
     batches: list[list[Prompt]] = []
     for prompt in sorted(prompts, key=len):
         last = batches[-1] if batches else []
         padded = len(prompt) * (len(last) + 1)
-        if 0 < len(last) < TOGETHER and sum(map(len, last)) + len(prompt) >= (1 - PADDING) * padded:
+        if 0 < len(last) < MAX_PROMPTS and sum(map(len, last)) + len(prompt) >= (1 - PADDING) * padded:
             last.append(prompt)
         else:
             batches.append([prompt])
     return batches
 
 
-def families(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
-    """The prompts by what they begin with: those that have LEAST tokens in common are together."""
+def by_beginning(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
+    """The prompts by what they begin with: those that have MIN_TOKENS tokens in common are together."""
     found: dict[Prompt, list[Prompt]] = {}
     for prompt in prompts:
-        found.setdefault(prompt[:LEAST], []).append(prompt)
+        found.setdefault(prompt[:MIN_TOKENS], []).append(prompt)
     return list(found.values())
 
 
@@ -70,7 +70,7 @@ class Prefills:
         """What the model makes of each of the prompts."""
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._kept]
         if self._together:
-            for family in families(new):
+            for family in by_beginning(new):
                 self._compute_family(family)
         else:
             for prompt in new:
@@ -89,7 +89,7 @@ class Prefills:
             first, *prompts = prompts
             self._compute([first])
             known = best_known(prompts, [first])
-        for batch in alike(prompts):
+        for batch in by_length(prompts):
             self._compute(batch, known)
 
     def _compute(self, prompts: Sequence[Prompt], known: tuple[Prompt, int] | None = None) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from swarmeval.engine.draw import Limits, Penalty, Scores, draw
+from swarmeval.engine.draw import Penalty, SamplingLimits, Scores, draw
 from swarmeval.engine.native import Kernels
 from swarmeval.engine.upload import upload
 
@@ -72,7 +72,7 @@ class Sampler:
     def choose(self, logits: Tensor, first: int) -> list[int]:
         """The next token of rows first, first + 1, ...; logits is [those rows, vocabulary], of any float type.
 
-        NOTHING for a row whose logits are no numbers: it must be evicted.
+        NO_TOKEN for a row whose logits are no numbers: it must be evicted.
         """
         rows = slice(first, first + logits.shape[0])
         sampled = [choice.do_sample for choice in self._choices[rows]]
@@ -96,7 +96,7 @@ class Sampler:
         temperature, top_k, top_p, _ = self._settings[:, rows]
         whole = [i for i, choice in enumerate(choices) if not 0 < choice.top_k < scores.vocabulary]
         unlimited = upload(whole, torch.long, device) if whole else None
-        limits = Limits(temperature, top_k.long(), top_p, unlimited)
+        limits = SamplingLimits(temperature, top_k.long(), top_p, unlimited)
         tokens, undecided = draw(scores, limits, uniform)
         if not all(sampled):
             certain = ~upload(sampled, torch.bool, device)

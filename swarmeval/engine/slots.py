@@ -21,11 +21,11 @@ from swarmeval.engine.common_prefix import Prompt, worth_sharing
 from swarmeval.engine.prefill import Prefilled, Prefills
 from swarmeval.engine.steps import Eager, Inputs, Shape, Step
 
-_NOTHING = Shape(0, 0)
+_NO_ROOM = Shape(0, 0)
 
 
 @dataclass(slots=True)
-class _Aim:
+class _WriteTarget:
     """Where this step writes: token i goes to places[i] of slots[i], and `length` tokens of each are read."""
 
     slots: Tensor  # [rows]
@@ -36,7 +36,7 @@ class _Aim:
 class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
     """Keys and values of one layer: [slots, heads, capacity, head size]."""
 
-    def __init__(self, room: Shape, like: Any, aim: _Aim) -> None:
+    def __init__(self, room: Shape, like: Any, aim: _WriteTarget) -> None:
         super().__init__()
         self._aim = aim
         self.keys: Tensor = _larger(like.keys[:0, :, :0], room)
@@ -84,7 +84,7 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
 
 
 @dataclass(slots=True)
-class Row:
+class SlotRow:
     prompt: Prompt
     own: int  # tokens in the slot
     prefix: Prompt = ()  # the beginning of the prompt that lies outside of it
@@ -109,10 +109,10 @@ class SlotDecoder:
         self._rounded = step is not None
         self._step: Step = step or Eager()
         self._inputs = Inputs(rows, model.device)
-        self._aim = _Aim(self._inputs.slots(0), self._inputs.slots(0), 0)
-        self._room = _NOTHING  # slots and their length
+        self._aim = _WriteTarget(self._inputs.slots(0), self._inputs.slots(0), 0)
+        self._room = _NO_ROOM  # slots and their length
         self._prefills = Prefills(model, together=True)
-        self.rows: list[Row] = []
+        self.rows: list[SlotRow] = []
         self._joined: list[Prompt] = []
         self.shared: dict[Prompt, list[attention.KeysAndValues]] = {}  # prefixes, by layer
         self._prefixes: attention.Prefixes | None = None  # None: rows have come or gone since it was made
@@ -166,7 +166,7 @@ class SlotDecoder:
     def clear(self) -> None:
         self._prefills = Prefills(self._model, together=True)
         self.rows, self._joined, self.shared, self._prefixes = [], [], {}, None
-        self.layers, self._cache, self._room = [], None, _NOTHING
+        self.layers, self._cache, self._room = [], None, _NO_ROOM
         self._step.forget()
 
     def _forward(self, shape: Shape, prefixes: attention.Prefixes | None) -> Tensor:
@@ -212,7 +212,7 @@ class SlotDecoder:
         prefix = self._prefix(prompt)
         for layer, source in zip(self.layers, prefilled.cache.layers, strict=True):
             layer.fill(len(self.rows), source, len(prefix))
-        self.rows.append(Row(prompt, len(prompt) - len(prefix), prefix))
+        self.rows.append(SlotRow(prompt, len(prompt) - len(prefix), prefix))
 
     def _groups(self) -> attention.Prefixes:
         if self._prefixes is None:
@@ -220,7 +220,7 @@ class SlotDecoder:
             for index, row in enumerate(self.rows):
                 if row.prefix:
                     members[row.prefix].append(index)
-            groups = [attention.Group(tuple(rows), self.shared[prefix]) for prefix, rows in members.items()]
+            groups = [attention.RowGroup(tuple(rows), self.shared[prefix]) for prefix, rows in members.items()]
             self._prefixes = attention.Prefixes(groups, len(self.rows), self._model.device)
         return self._prefixes
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from swarmeval.engine.tokens import Reader
+from swarmeval.engine.tokens import Detokenizer
 
 _MARGIN = 4  # tokens decoded beyond the longest stop string, so that it never begins at the edge
 
@@ -18,7 +18,7 @@ def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 class StopStrings:
     """Looks for the first of the stop strings in the output of one row."""
 
-    def __init__(self, reader: Reader, stops: Sequence[str]) -> None:
+    def __init__(self, reader: Detokenizer, stops: Sequence[str]) -> None:
         self._reader = reader
         self._stops = [stop for stop in stops if stop]
         # A token holds at least one byte, so this many tokens hold any stop string.
@@ -51,7 +51,7 @@ UNFINISHED = "\ufffd"  # what the first bytes of a character decode to
 class Growth:
     """Text that can be told before the answer is whole: no half character, and nothing that a stop string may cut."""
 
-    def __init__(self, reader: Reader, stops: StopStrings, told: int = 0) -> None:
+    def __init__(self, reader: Detokenizer, stops: StopStrings, told: int = 0) -> None:
         """`told`: characters that have been told already, in an earlier life of the row."""
         self._reader = reader
         self._stops = stops

@@ -33,7 +33,7 @@ def text_ids(tokenizer: Any, text: str) -> tuple[int, ...]:
     return tuple(tokenizer(text)["input_ids"])
 
 
-class Reader:
+class Detokenizer:
     """The output tokens of one prompt as text; special tokens are left out."""
 
     def __init__(self, tokenizer: Any, prompt: Sequence[int]) -> None:

@@ -24,11 +24,11 @@ class Bookkeeper:
     def __init__(self, ledger: Ledger, journal: Journal, context: RunContext) -> None:
         self.ledger = ledger
         self.journal = journal
-        self.news = Bell()  # rings when a verdict is kept that may call for a repair
+        self.verdict_bell = Bell()  # rings when a verdict is kept that may call for a repair
         self.repairs = ledger.jobs.room > ledger.jobs.total  # whether any answer may be followed by another
         self._context = context
         self._attempts: dict[int, Attempt] = {}  # what a job that is called for and not answered repairs
-        self._due: deque[int] = deque()  # repairs that nobody has taken yet
+        self._due_repairs: deque[int] = deque()  # repairs that nobody has taken yet
         self._began: float | None = None  # monotonic: when the first replica was ready
 
     @property
@@ -52,7 +52,7 @@ class Bookkeeper:
         """Whether every job is answered, and no answer may call for another."""
         return not self.ledger.unanswered and not (self.repairs and self.ledger.unjudged)
 
-    def keep(self, reply: Reply, device: str, batch_id: int, attempts: int) -> tuple[Completion, int] | None:
+    def record_reply(self, reply: Reply, device: str, batch_id: int, attempts: int) -> tuple[Completion, int] | None:
         """Journal a reply; gives the completion and its offset in the journal, None where the job has an answer."""
         completion, offset = self.completion(reply, device, batch_id, attempts), self.journal.length
         return (completion, offset) if self._record(Entry(completion=completion)) else None
@@ -81,31 +81,31 @@ class Bookkeeper:
         self._record(Entry(failure=Failure(job_id, reason, attempts, device, self._context.now(), self.elapsed_s())))
         log.warning("%s: no completion after %d attempts (%s)", job_id, attempts, reason)
 
-    def keep_verdict(self, completion: Completion, verdict: Verdict) -> None:
+    def record_verdict(self, completion: Completion, verdict: Verdict) -> None:
         """Journal a verdict, and call for a repair where it says so and one is allowed."""
         if not self._record(Entry(verdict=verdict)) or not self.repairs:
             return
         job = self.ledger.repair(verdict)
         if job is not None:
-            self._call_for(self.ledger.jobs.number(job.job_id), Attempt(completion, verdict))
-        self.news.ring()
+            self._queue_repair(self.ledger.jobs.number(job.job_id), Attempt(completion, verdict))
+        self.verdict_bell.ring()
 
-    def call_for_earlier_repairs(self) -> None:
+    def queue_earlier_repairs(self) -> None:
         """Call for the repairs that earlier verdicts asked for and nobody answered."""
         if self.repairs:
             for k, attempt in called_for(self.journal.path, self.ledger):
-                self._call_for(k, attempt)
+                self._queue_repair(k, attempt)
 
     def take_repairs(self) -> list[int]:
         """The jobs called for since the last call."""
-        taken = list(self._due)
-        self._due.clear()
+        taken = list(self._due_repairs)
+        self._due_repairs.clear()
         return taken
 
-    def _call_for(self, k: int, attempt: Attempt) -> None:
+    def _queue_repair(self, k: int, attempt: Attempt) -> None:
         if k not in self._attempts:
             self._attempts[k] = attempt
-            self._due.append(k)
+            self._due_repairs.append(k)
 
     def _record(self, entry: Entry) -> bool:
         """Into the journal and the ledger, unless its job has such an entry already."""

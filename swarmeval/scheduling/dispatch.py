@@ -59,28 +59,28 @@ class Dispatch:
         self,
         config: RunConfig,
         fleet: Fleet,
-        books: Bookkeeper,
+        bookkeeper: Bookkeeper,
         judges: JudgeQueue,
         context: RunContext,
         backoff_s: Sequence[float] = BACKOFF_S,
     ) -> None:
         self.devices = [Device(number, worker, backoff_s) for number, worker in enumerate(fleet.workers)]
         self._fleet = fleet
-        self._driven: list[asyncio.Task[None]] = []
+        self._drivers: list[asyncio.Task[None]] = []
         self._config = config
-        self._books = books
+        self._bookkeeper = bookkeeper
         self._judges = judges
         self._context = context
         self._backoff_s = backoff_s
         self._queues = DeviceQueues(
-            books.ledger.jobs.total,
+            bookkeeper.ledger.jobs.total,
             config.batch_size,
             len(self.devices),
             config.distribution == "dynamic",
-            books.ledger.answered.next_missing,
+            bookkeeper.ledger.answered.next_missing,
         )
-        self._tries: Counter[int] = Counter()  # of jobs that failed at least once and are not answered
-        self._bell = books.news
+        self._attempts: Counter[int] = Counter()  # of jobs that failed at least once and are not answered
+        self._bell = bookkeeper.verdict_bell
         self._draining = False
         self._last_error: Exception | None = None  # of the device that was retired last
 
@@ -90,11 +90,11 @@ class Dispatch:
         Raises DeviceError when no device is left, and what the context raises, in an ExceptionGroup.
         """
         async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(self._drain_workers()), group.create_task(self._welcome(group))]
-            self._driven = [group.create_task(self._drive(device)) for device in self.devices]
-            while driven := [task for task in self._driven if not task.done()]:
-                await asyncio.wait(driven)
-            for task in beside:
+            side_tasks = [group.create_task(self._drain_workers()), group.create_task(self._add_joined(group))]
+            self._drivers = [group.create_task(self._drive(device)) for device in self.devices]
+            while unfinished := [task for task in self._drivers if not task.done()]:
+                await asyncio.wait(unfinished)
+            for task in side_tasks:
                 task.cancel()
         if not self._ended():
             raise DeviceError(f"no device is left ({self._last_error}); mend it, the same command resumes")
@@ -105,7 +105,7 @@ class Dispatch:
         self._bell.ring()
 
     def _ended(self) -> bool:
-        return self._draining or self._books.all_answered()
+        return self._draining or self._bookkeeper.all_answered()
 
     async def _until_ended(self) -> None:
         while not self._ended():
@@ -116,7 +116,7 @@ class Dispatch:
             await self._bell.wait()
         await asyncio.gather(*(device.worker.drain() for device in self.devices))
 
-    async def _welcome(self, group: asyncio.TaskGroup) -> None:
+    async def _add_joined(self, group: asyncio.TaskGroup) -> None:
         """Drive what joins the fleet as well."""
         while True:
             await asyncio.sleep(JOINED_EVERY_S)
@@ -124,7 +124,7 @@ class Dispatch:
                 device = Device(len(self.devices), worker, self._backoff_s)
                 self.devices.append(device)
                 self._queues.add_device()
-                self._driven.append(group.create_task(self._drive(device)))
+                self._drivers.append(group.create_task(self._drive(device)))
                 log.info("%s: joins the run", worker.name)
 
     async def _drive(self, device: Device) -> None:
@@ -141,7 +141,7 @@ class Dispatch:
                 supervisor.life_began()
                 device.died = False
                 self._context.replica_ready(device.worker.name, info)
-                self._books.begin()
+                self._bookkeeper.begin()
                 self._bell.ring()
                 await self._serve(device, info)
         supervisor.state = "stopped"
@@ -160,46 +160,50 @@ class Dispatch:
 
     async def _serve(self, device: Device, info: ReplicaInfo) -> None:
         """Hand batches to a live worker until it dies or the run ends."""
-        wanted = self._config.workers.max_in_flight
-        limit = -(-2 * info.rows // self._config.batch_size) if wanted == "auto" else wanted
-        done_before, alone = device.done, False
+        max_in_flight = self._config.workers.max_in_flight
+        limit = -(-2 * info.rows // self._config.batch_size) if max_in_flight == "auto" else max_in_flight
+        done_before, isolated = device.done, False
         async with asyncio.TaskGroup() as batches:
             while not self._ended() and not device.died:
-                for k in self._books.take_repairs():  # before what waits in the queues
+                for k in self._bookkeeper.take_repairs():  # before what waits in the queues
                     self._queues.give_back(k, suspect=False)
-                taken = self._queues.take(device.number, self._dry(device, info)) if device.batches < limit else None
-                alone = taken is None and not device.batches and (taken := self._queues.take_suspect()) is not None
+                taken = (
+                    self._queues.take(device.number, self._may_steal(device, info)) if device.batches < limit else None
+                )
+                isolated = taken is None and not device.batches and (taken := self._queues.take_suspect()) is not None
                 if taken is None:
                     await self._bell.wait()
                     continue
                 device.batches += 1
                 device.jobs += len(taken[1])
                 batch = batches.create_task(self._run_batch(device, *taken))
-                if alone:
+                if isolated:
                     await asyncio.wait([batch])
-        if device.died and not alone:
+        if device.died and not isolated:
             device.supervisor.life_ended(answered=device.done > done_before)
 
-    def _dry(self, device: Device, info: ReplicaInfo) -> bool:
+    def _may_steal(self, device: Device, info: ReplicaInfo) -> bool:
         """Whether a device should take batches of others: its rows run empty, and none of them is yet to come."""
         to_come = any(other.supervisor.state in ("waiting", "loading") for other in self.devices)
         return device.jobs < (1 if to_come else info.rows)
 
     async def _run_batch(self, device: Device, batch_id: int, jobs: Sequence[int]) -> None:
         """Have one batch answered; what is not, is tried again or failed."""
-        requests = [self._books.request(k) for k in jobs]
+        requests = [self._bookkeeper.request(k) for k in jobs]
         unanswered = dict(zip((request.job_id for request in requests), jobs, strict=True))
         try:
             async for answer in device.worker.generate(requests):
                 k = unanswered.pop(answer.job_id)
                 device.jobs -= 1
                 if isinstance(answer, Refusal):
-                    self._try_again(k, answer.reason, device, answer.retry)
+                    self._retry(k, answer.reason, device, answer.retry)
                     continue
                 device.done += 1
-                kept = self._books.keep(answer, device.worker.name, batch_id, self._tries.pop(k, 0) + 1)
-                if kept is not None:
-                    await self._judges.add(*kept)
+                recorded = self._bookkeeper.record_reply(
+                    answer, device.worker.name, batch_id, self._attempts.pop(k, 0) + 1
+                )
+                if recorded is not None:
+                    await self._judges.add(*recorded)
         except WorkerDied as death:
             if not device.died:
                 device.supervisor.bury(death)
@@ -208,7 +212,7 @@ class Dispatch:
                 if isinstance(death, WorkerGone):
                     self._queues.give_back(k, suspect=self._is_suspect(k))
                 else:
-                    self._try_again(k, str(death), device)
+                    self._retry(k, str(death), device)
         finally:
             device.batches -= 1
             device.jobs -= len(unanswered)
@@ -216,17 +220,17 @@ class Dispatch:
         if self._config.verbose:
             log.info("%s: batch %d, %d jobs answered", device.worker.name, batch_id, len(jobs) - len(unanswered))
 
-    def _try_again(self, k: int, reason: str, device: Device, useful: bool = True) -> None:
+    def _retry(self, k: int, reason: str, device: Device, useful: bool = True) -> None:
         """Queue a job whose generation failed once more, or record it as failed when that was the last attempt.
 
         With one attempt left it may be what kills workers: it is then run alone, and takes no neighbour with it.
         """
-        self._tries[k] += 1
-        if useful and self._tries[k] < self._config.workers.max_attempts:
+        self._attempts[k] += 1
+        if useful and self._attempts[k] < self._config.workers.max_attempts:
             self._queues.give_back(k, suspect=self._is_suspect(k))
             return
-        self._books.fail(k, reason, self._tries.pop(k), device.worker.name)
+        self._bookkeeper.fail(k, reason, self._attempts.pop(k), device.worker.name)
 
     def _is_suspect(self, k: int) -> bool:
         allowed = self._config.workers.max_attempts
-        return allowed > 2 and self._tries.get(k, 0) == allowed - 1
+        return allowed > 2 and self._attempts.get(k, 0) == allowed - 1

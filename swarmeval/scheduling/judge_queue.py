@@ -22,18 +22,18 @@ JudgeCall = Callable[[Completion, bool], Awaitable[Verdict]]  # the second: hurr
 class JudgeQueue:
     """Verdicts for every completion of a journal that has none, `workers` programs at a time."""
 
-    def __init__(self, judge: JudgeCall, books: Bookkeeper, workers: int) -> None:
+    def __init__(self, judge: JudgeCall, bookkeeper: Bookkeeper, workers: int) -> None:
         self._judge = judge
-        self._books = books
-        self._journal = books.journal
-        self._ledger = books.ledger
+        self._bookkeeper = bookkeeper
+        self._journal = bookkeeper.journal
+        self._ledger = bookkeeper.ledger
         self._workers = workers
         # (completion, whether it comes from the journal); None ends a judge.
         self._queue: asyncio.Queue[tuple[Completion, bool] | None] = asyncio.Queue(BACKLOG)
         self._judges: list[asyncio.Task[None]] = []
-        self._behind_from: int | None = None  # where in the journal what the queue never held begins
+        self._unqueued_from: int | None = None  # where in the journal what the queue never held begins
         self._catching_up: asyncio.Task[None] | None = None  # its last reader
-        self._late = 0  # programs that need more time than their first try has
+        self._slow_programs = 0  # programs that need more time than their first try has
         self._draining = False
         self._since: tuple[float, int] | None = None  # monotonic: from when on nothing else is done; verdicts by then
 
@@ -42,16 +42,16 @@ class JudgeQueue:
         self._group = group
         self._judges += (group.create_task(self._judge_queued()) for _ in range(self._workers))
         if self._ledger.unjudged:
-            self._fall_behind(0)
+            self._begin_catching_up(0)
 
     async def add(self, completion: Completion, offset: int) -> None:
         """Have a completion judged that was journaled just now, at this offset."""
-        if self._books.repairs:
+        if self._bookkeeper.repairs:
             await self._queue.put((completion, False))
-        elif self._behind_from is None and not self._queue.full():
+        elif self._unqueued_from is None and not self._queue.full():
             self._queue.put_nowait((completion, False))
-        elif self._behind_from is None:
-            self._fall_behind(offset)
+        elif self._unqueued_from is None:
+            self._begin_catching_up(offset)
 
     def drain(self) -> None:
         """Begin nothing that comes from the journal: the next session finds it there."""
@@ -65,8 +65,8 @@ class JudgeQueue:
         for _ in self._judges:
             await self._queue.put(None)
         await asyncio.gather(*self._judges)
-        if self._late and not self._draining:
-            await self._judge_late()
+        if self._slow_programs and not self._draining:
+            await self._judge_slow()
 
     def left_s(self) -> float | None:
         """Seconds until everything is judged, as it goes since nothing was added; None where that says nothing yet."""
@@ -76,20 +76,20 @@ class JudgeQueue:
         done = self._ledger.judged.count - before
         return self._ledger.unjudged * (time.monotonic() - began) / done if done else None
 
-    def _fall_behind(self, offset: int) -> None:
-        self._behind_from = offset
+    def _begin_catching_up(self, offset: int) -> None:
+        self._unqueued_from = offset
         self._catching_up = self._group.create_task(self._catch_up())
 
     async def _catch_up(self) -> None:
         """Queue what only the journal holds, until the queue holds everything that is new."""
-        while (start := self._behind_from) is not None:
+        while (start := self._unqueued_from) is not None:
             end = self._journal.length
             async for completion in self._unjudged(start, end):
                 if self._draining:
                     return
                 await self._queue.put((completion, True))
             # Where verdicts are followed up, what came meanwhile is in the queue already.
-            self._behind_from = None if self._books.repairs or end == self._journal.length else end
+            self._unqueued_from = None if self._bookkeeper.repairs or end == self._journal.length else end
 
     async def _judge_queued(self) -> None:
         while (waiting := await self._queue.get()) is not None:
@@ -97,30 +97,30 @@ class JudgeQueue:
             if from_journal and self._draining:
                 continue
             verdict = await self._judge(completion, True)
-            if verdict.ran_out and not self._books.repairs:
-                self._late += 1
+            if verdict.ran_out and not self._bookkeeper.repairs:
+                self._slow_programs += 1
                 continue
             if verdict.ran_out:  # what repairs it cannot wait until all else is done
                 verdict = await self._judge(completion, False)
-            self._books.keep_verdict(completion, verdict)
+            self._bookkeeper.record_verdict(completion, verdict)
 
-    async def _judge_late(self) -> None:
+    async def _judge_slow(self) -> None:
         """Judge what its first try was too short for, with nothing generated beside it and a core for each."""
-        room = asyncio.Semaphore(min(self._workers, len(os.sched_getaffinity(0))))
+        free_cores = asyncio.Semaphore(min(self._workers, len(os.sched_getaffinity(0))))
         self._since = time.monotonic(), self._ledger.judged.count
 
-        async def one(completion: Completion) -> None:
+        async def judge_one(completion: Completion) -> None:
             try:
-                self._books.keep_verdict(completion, await self._judge(completion, False))
+                self._bookkeeper.record_verdict(completion, await self._judge(completion, False))
             finally:
-                room.release()
+                free_cores.release()
 
         async with asyncio.TaskGroup() as group:
             async for completion in self._unjudged(0, self._journal.length):
-                await room.acquire()
+                await free_cores.acquire()
                 if self._draining:
                     return
-                group.create_task(one(completion))
+                group.create_task(judge_one(completion))
 
     async def _unjudged(self, start: int, end: int) -> AsyncIterator[Completion]:
         """The completions without a verdict in these bytes of the journal, which begin with a line."""

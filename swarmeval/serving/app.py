@@ -13,12 +13,12 @@ from starlette.exceptions import HTTPException
 
 from swarmeval.requests import Request as Job
 from swarmeval.serving import calls
-from swarmeval.serving.disconnects import HUNG_UP, EventStream, while_heard
-from swarmeval.serving.errors import BadRequest, Fault, NoKey, NotFound
-from swarmeval.serving.metrics import Tally
+from swarmeval.serving.disconnects import HUNG_UP, EventStream, while_connected
+from swarmeval.serving.errors import ApiError, BadRequest, NoKey, NotFound
+from swarmeval.serving.metrics import ServerMetrics
 from swarmeval.serving.pool import Pool
 from swarmeval.serving.requests import ChatForm, CompletionForm, requests_of
-from swarmeval.serving.responses import Speech
+from swarmeval.serving.responses import ResponseWriter
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.version import VERSION
 
@@ -33,7 +33,7 @@ class Api:
         self._model = model
         self._key = key
         self._began = int(time.time())
-        self._tally = Tally(pool)
+        self._tally = ServerMetrics(pool)
 
     def app(self) -> FastAPI:
         app = FastAPI(title="Swarmeval", version=VERSION, description="OpenAI's API over one model.")
@@ -44,7 +44,7 @@ class Api:
         app.get("/v1/models/{name:path}", dependencies=guarded)(self.one_model)
         app.post("/v1/chat/completions", dependencies=guarded, response_model=None)(self.chat)
         app.post("/v1/completions", dependencies=guarded, response_model=None)(self.completions)
-        app.add_exception_handler(Fault, self._fault)
+        app.add_exception_handler(ApiError, self._fault)
         app.add_exception_handler(RequestValidationError, self._invalid)
         app.add_exception_handler(HTTPException, self._http_error)
         return app
@@ -88,17 +88,17 @@ class Api:
         call_id = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}"
         jobs = requests_of(form, self._config, call_id)
         self._pool.check_room(len(jobs))
-        speech = Speech(call_id, self._model, chat, form.n, form.with_usage_so_far())
+        speech = ResponseWriter(call_id, self._model, chat, form.n, form.with_usage_so_far())
         if form.stream:
             return await self._stream(request, jobs, speech, form.with_usage())
-        replies = await while_heard(request.receive, calls.whole(self._pool, jobs, self._tally))
+        replies = await while_connected(request.receive, calls.whole(self._pool, jobs, self._tally))
         self._tally.call(request.url.path, HUNG_UP if replies is None else 200)
         return Response(speech.whole(replies or ()), media_type="application/json")
 
-    async def _stream(self, request: Request, jobs: list[Job], speech: Speech, with_usage: bool) -> Response:
+    async def _stream(self, request: Request, jobs: list[Job], speech: ResponseWriter, with_usage: bool) -> Response:
         """Begins when the first event is there: until then the call can still end with an error of its own."""
         events = calls.events(self._pool, jobs, self._tally, speech, with_usage)
-        first = await while_heard(request.receive, anext(events))
+        first = await while_connected(request.receive, anext(events))
         path = request.url.path
         if first is None:
             await events.aclose()
@@ -128,7 +128,7 @@ class Api:
     # Errors, in the API's form.
 
     async def _fault(self, request: Request, fault: Exception) -> Response:
-        assert isinstance(fault, Fault)
+        assert isinstance(fault, ApiError)
         self._tally.call(getattr(request.scope.get("route"), "path", "unknown"), fault.status)
         headers = {} if fault.retry_s is None else {"retry-after": str(fault.retry_s)}
         return Response(fault.body(), fault.status, headers, "application/json")

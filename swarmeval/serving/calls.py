@@ -6,15 +6,15 @@ from contextlib import aclosing
 
 from swarmeval.errors import WorkerDied
 from swarmeval.requests import Piece, Refusal, Reply, Request
-from swarmeval.serving.errors import BadRequest, Fault, Unready
-from swarmeval.serving.metrics import Tally
+from swarmeval.serving.errors import ApiError, BadRequest, Unready
+from swarmeval.serving.metrics import ServerMetrics
 from swarmeval.serving.pool import Pool
-from swarmeval.serving.responses import DONE, Speech
+from swarmeval.serving.responses import DONE, ResponseWriter
 
 Item = tuple[int, Piece | Reply]  # of which choice
 
 
-async def whole(pool: Pool, requests: Sequence[Request], tally: Tally) -> list[Reply]:
+async def whole(pool: Pool, requests: Sequence[Request], tally: ServerMetrics) -> list[Reply]:
     """The reply to each request. Raises BadRequest for what the model refuses, and Unready."""
     replies: dict[int, Reply] = {}
     async with aclosing(_together(pool, requests, tally)) as items:
@@ -25,7 +25,7 @@ async def whole(pool: Pool, requests: Sequence[Request], tally: Tally) -> list[R
 
 
 async def events(
-    pool: Pool, requests: Sequence[Request], tally: Tally, speech: Speech, with_usage: bool
+    pool: Pool, requests: Sequence[Request], tally: ServerMetrics, speech: ResponseWriter, with_usage: bool
 ) -> AsyncGenerator[bytes, None]:
     """The server-sent events of a call that streams. What goes wrong before the first of them is raised, as by
     whole(); later it is the last event.
@@ -47,7 +47,7 @@ async def events(
                 if rest := item.text[told[index] :]:
                     said += speech.piece(index, rest, item)
                 yield said + speech.ending(index, item)
-    except Fault as fault:
+    except ApiError as fault:
         if max(told) < 0:
             raise
         yield b"data: " + fault.body() + b"\n\n"
@@ -56,15 +56,15 @@ async def events(
     yield last + DONE
 
 
-async def _together(pool: Pool, requests: Sequence[Request], tally: Tally) -> AsyncGenerator[Item, None]:
-    """What comes of all requests, as it comes. Raises the Fault of the first that fails; the others are given up."""
-    queue: asyncio.Queue[Item | Fault] = asyncio.Queue()
+async def _together(pool: Pool, requests: Sequence[Request], tally: ServerMetrics) -> AsyncGenerator[Item, None]:
+    """What comes of all requests, as it comes. Raises the ApiError of the first that fails; the others are given up."""
+    queue: asyncio.Queue[Item | ApiError] = asyncio.Queue()
     tasks = [asyncio.create_task(_one(pool, index, request, queue)) for index, request in enumerate(requests)]
     left = len(requests)
     try:
         while left:
             item = await queue.get()
-            if isinstance(item, Fault):
+            if isinstance(item, ApiError):
                 raise item
             if isinstance(item[1], Reply):
                 left -= 1
@@ -76,7 +76,7 @@ async def _together(pool: Pool, requests: Sequence[Request], tally: Tally) -> As
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _one(pool: Pool, index: int, request: Request, queue: asyncio.Queue[Item | Fault]) -> None:
+async def _one(pool: Pool, index: int, request: Request, queue: asyncio.Queue[Item | ApiError]) -> None:
     """Queue what comes of one request, and at its end a reply or a fault."""
     try:
         async with aclosing(pool.stream(request)) as items:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 HUNG_UP = 499  # as nginx counts it; nobody is left to read it
 
@@ -27,7 +27,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        self._ended(200 if await while_heard(receive, self._all(send)) else HUNG_UP)
+        self._ended(200 if await while_connected(receive, self._all(send)) else HUNG_UP)
 
     async def _all(self, send: Send) -> bool:
         async with aclosing(self._events) as events:
@@ -37,7 +37,7 @@ class EventStream(Response):
         return True
 
 
-async def while_heard(receive: Receive, work: Awaitable[Found]) -> Found | None:
+async def while_connected(receive: Receive, work: Awaitable[Result]) -> Result | None:
     """What the work gives; None, and the work cancelled, where the client hangs up before."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_hang_up(receive))

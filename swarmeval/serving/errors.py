@@ -5,7 +5,7 @@ import msgspec
 RETRY_S = 5  # where no replica is ready
 
 
-class Fault(Exception):
+class ApiError(Exception):
     """Base of all; str() is for the client."""
 
     status = 500
@@ -24,7 +24,7 @@ class Fault(Exception):
         )
 
 
-class BadRequest(Fault):
+class BadRequest(ApiError):
     """The client must change something."""
 
     status = 400
@@ -37,14 +37,14 @@ class NotFound(BadRequest):
     status = 404
 
 
-class NoKey(Fault):
+class NoKey(ApiError):
     """The client has not shown the key."""
 
     status = 401
     kind = "authentication_error"
 
 
-class Overloaded(Fault):
+class Overloaded(ApiError):
     """Too much waits already."""
 
     status = 429
@@ -55,7 +55,7 @@ class Overloaded(Fault):
         self.retry_s = retry_s
 
 
-class Unready(Fault):
+class Unready(ApiError):
     """No replica can answer now, or the one that did has ended."""
 
     status = 503

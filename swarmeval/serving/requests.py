@@ -20,21 +20,21 @@ Off = Annotated[float, Field(ge=0, le=0)]  # what this server does not do, at th
 Never = Literal[False] | None
 
 
-class _Form(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class StreamOptions(_Form):
+class StreamOptions(_StrictModel):
     include_usage: bool = False
     continuous_usage_stats: bool = False  # as vLLM spells it: with each chunk, of the choice so far
 
 
-class TextPart(_Form):
+class TextPart(_StrictModel):
     type: Literal["text"]
     text: str
 
 
-class Turn(_Form):
+class ChatMessage(_StrictModel):
     """One message; the parts of its content can be text only."""
 
     role: Literal["system", "developer", "user", "assistant"]
@@ -46,7 +46,7 @@ class Turn(_Form):
         return Message("system" if self.role == "developer" else self.role, content)
 
 
-class Wanted(_Form):
+class CommonForm(_StrictModel):
     """What both endpoints take."""
 
     model: str
@@ -99,10 +99,10 @@ class Wanted(_Form):
         return self.with_usage() and self.stream_options is not None and self.stream_options.continuous_usage_stats
 
 
-class ChatForm(Wanted):
+class ChatForm(CommonForm):
     """POST /v1/chat/completions."""
 
-    messages: list[Turn] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: Never = None
     store: Never = None
@@ -111,7 +111,7 @@ class ChatForm(Wanted):
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
 
-class CompletionForm(Wanted):
+class CompletionForm(CommonForm):
     """POST /v1/completions."""
 
     prompt: str | list[str]

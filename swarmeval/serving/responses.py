@@ -11,7 +11,7 @@ from swarmeval.requests import Piece, Reply
 DONE = b"data: [DONE]\n\n"
 
 
-class Speech:
+class ResponseWriter:
     """The words of one call: `chat` or plain completions, as the client asked."""
 
     def __init__(self, call_id: str, model: str, chat: bool, n: int, counting: bool = False) -> None:

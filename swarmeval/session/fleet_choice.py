@@ -30,13 +30,13 @@ class Chosen:
     facts: Callable[[], Mapping[str, object]] = dict  # what the manifest says of it, so far
 
 
-def choose(config: RunConfig, once: bool = False) -> Chosen:
-    """What answers this run. `once`: a request that fails at a server is not tried again.
+def choose(config: RunConfig, single_try: bool = False) -> Chosen:
+    """What answers this run. `single_try`: a request that fails at a server is not tried again.
 
     Raises ConfigError, DeviceError, ModelUnavailable.
     """
     if config.fleet == "endpoint":
-        return _endpoint(config, once)
+        return _endpoint(config, single_try)
     return _ray(config) if config.fleet == "ray" else _local(config)
 
 
@@ -65,28 +65,28 @@ def _local(config: RunConfig) -> Chosen:
     return Chosen("scripted" if scripted else config.model_id, devices, make)
 
 
-def _endpoint(config: RunConfig, once: bool) -> Chosen:
+def _endpoint(config: RunConfig, single_try: bool) -> Chosen:
     """A worker per server; none of its devices is this machine's to watch."""
-    from swarmeval.workers.endpoint.body import Asking
+    from swarmeval.workers.endpoint.body import RequestFormat
     from swarmeval.workers.endpoint.client import key_from
     from swarmeval.workers.endpoint.fleet import EndpointFleet  # brings an HTTP client along
-    from swarmeval.workers.endpoint.life import Orders
+    from swarmeval.workers.endpoint.life import EndpointOptions
     from swarmeval.workers.endpoint.probe import Mode
 
     key = key_from(config.endpoint.key_env, os.environ, config.is_set("endpoint.key_env"))
     modes: tuple[Mode, ...] = ("chat", "completion") if config.prompt_mode == "auto" else (config.prompt_mode,)
-    orders = Orders(
-        asking=Asking(config.model_id, config.endpoint.dialect, config.endpoint.body),
+    options = EndpointOptions(
+        request_format=RequestFormat(config.model_id, config.endpoint.dialect, config.endpoint.body),
         key=key,
         modes={mode: usual_sampling(config, mode) for mode in modes},
         concurrency=config.endpoint.concurrency,
         silence_s=config.endpoint.timeout_s,
         patience_s=config.workers.timeout_s,
         start_s=config.workers.load_timeout_s,
-        together=config.endpoint.samples == "auto",
-        once=once,
+        combine_samples=config.endpoint.samples == "auto",
+        single_try=single_try,
     )
-    return Chosen(config.model_id, (), lambda _: EndpointFleet(config.endpoint.urls, orders))
+    return Chosen(config.model_id, (), lambda _: EndpointFleet(config.endpoint.urls, options))
 
 
 def _ray(config: RunConfig) -> Chosen:

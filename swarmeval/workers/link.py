@@ -9,12 +9,12 @@ from typing import Protocol
 import msgspec
 
 from swarmeval.errors import DeviceError, ModelUnavailable, UserError, WorkerDied, WorkerGone
-from swarmeval.requests import Answer, Piece, Progress, ReplicaInfo, Request
+from swarmeval.requests import Answer, Piece, ReplicaInfo, Request, WorkerProgress
 from swarmeval.workers.pending import Pending
 from swarmeval.workers.replica_spec import ReplicaSpec
 from swarmeval.workers.wire import Drain, FromWorker, LoadFailed, Ready, Start, ToWorker
 
-IDLE = Progress(rows_in_use=0, waiting=0, output_tokens=0)
+IDLE = WorkerProgress(rows_in_use=0, waiting=0, output_tokens=0)
 USELESS_TO_RETRY: dict[str, type[UserError]] = {"ModelUnavailable": ModelUnavailable, "DeviceError": DeviceError}
 
 log = logging.getLogger("swarmeval.worker")
@@ -85,8 +85,8 @@ class Link:
             messages: Sequence[FromWorker] = self._received
             while True:
                 for message in messages:
-                    self.pending.hear(message)
-                    if isinstance(message, Progress):
+                    self.pending.receive(message)
+                    if isinstance(message, WorkerProgress):
                         self.progress = message
                 messages = await self.transport.receive()
         except WorkerDied as death:
@@ -97,7 +97,7 @@ class Link:
 
     async def _watch(self, silence_s: float) -> None:
         """End a worker that has work and says nothing."""
-        await self.pending.silence(silence_s)
+        await self.pending.wait_for_silence(silence_s)
         self.pending.die(WorkerDied(f"{self._name}: said nothing for {silence_s:g} s (workers.timeout_s)"))
         await self.transport.kill()
 
@@ -127,7 +127,7 @@ class LinkedWorker(ABC):
         """Have the process load its replica. Raises WorkerDied, DeviceError."""
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> WorkerProgress:
         return IDLE if self._link is None else self._link.progress
 
     @property

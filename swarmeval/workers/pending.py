@@ -19,7 +19,7 @@ class Pending:
         self._send = send
         self._inboxes: dict[str, Inbox] = {}  # by job id
         self.death: WorkerDied | None = None
-        self._heard_at = 0.0
+        self._alive_at = 0.0
 
     async def answers(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
         """Ask, and yield what comes as it comes; ends early for what was dropped. Raises WorkerDied."""
@@ -33,7 +33,7 @@ class Pending:
         if self.death is not None:
             raise WorkerGone(str(self.death))
         if not self._inboxes:
-            self.heard()
+            self.mark_alive()
         inbox: Inbox = asyncio.Queue()
         unanswered = {request.job_id for request in requests}
         self._inboxes.update((job_id, inbox) for job_id in unanswered)
@@ -54,13 +54,13 @@ class Pending:
             if given_up and self.death is None:
                 self._send(Cancel(tuple(given_up)))
 
-    def heard(self) -> None:
+    def mark_alive(self) -> None:
         """The worker gave a sign of life."""
-        self._heard_at = asyncio.get_running_loop().time()
+        self._alive_at = asyncio.get_running_loop().time()
 
-    def hear(self, message: FromWorker) -> None:
+    def receive(self, message: FromWorker) -> None:
         """Take a message of the worker; what is no answer is a sign of life only."""
-        self.heard()
+        self.mark_alive()
         match message:
             case Answers(answers):
                 for answer in answers:
@@ -82,11 +82,11 @@ class Pending:
             inbox.put_nowait(self.death)
         self._inboxes.clear()
 
-    async def silence(self, limit_s: float) -> None:
+    async def wait_for_silence(self, limit_s: float) -> None:
         """Return when the worker, with work to do, has said nothing for so long."""
         loop = asyncio.get_running_loop()
         while True:
-            quiet_s = loop.time() - self._heard_at if self._inboxes else 0.0
+            quiet_s = loop.time() - self._alive_at if self._inboxes else 0.0
             if quiet_s >= limit_s:
                 return
             await asyncio.sleep(max(0.01, min(limit_s - quiet_s, limit_s / 4)))

@@ -36,7 +36,7 @@ def worker_envs(
     envs: list[Env] = [{NICE: str(config.workers.nice)} if config.workers.nice else {} for _ in range(workers)]
     if config.workers.cpu_affinity == "off":
         return envs
-    cores = _wanted(config.workers.cpu_affinity, allowed)
+    cores = _requested_cores(config.workers.cpu_affinity, allowed)
     parts = shares(in_order(cores, cpus), workers) if config.device == "cpu" else [list(cores)] * workers
     for env, part in zip(envs, parts, strict=True):
         env[CORES] = ",".join(map(str, sorted(part)))
@@ -102,15 +102,15 @@ def placed(pid: int) -> dict[str, object] | None:
         return None
 
 
-def _wanted(asked: str | tuple[int, ...], allowed: Sequence[int]) -> Sequence[int]:
-    if isinstance(asked, str):
+def _requested_cores(requested: str | tuple[int, ...], allowed: Sequence[int]) -> Sequence[int]:
+    if isinstance(requested, str):
         return allowed
-    missing = sorted(set(asked) - set(allowed))
+    missing = sorted(set(requested) - set(allowed))
     if missing:
         raise ConfigError(
             f"workers.cpu_affinity names core {missing[0]}, but this run may use {_ranges(sorted(allowed))} only"
         )
-    return asked
+    return requested
 
 
 def _number(path: Path) -> int:

@@ -18,7 +18,7 @@ from swarmeval.workers.serve_loop import load, serve, traced
 from swarmeval.workers.wire import HEADER, Fatal, FromWorker, Start, ToWorker, frame, read_to_worker
 
 
-class SocketLine:
+class SocketConnection:
     """The worker's end of the socket, blocking."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -32,7 +32,7 @@ class SocketLine:
         (length,) = HEADER.unpack(self._exactly(HEADER.size))
         return read_to_worker(self._exactly(length))
 
-    def waiting(self, block: bool) -> Iterator[ToWorker]:
+    def arrived(self, block: bool) -> Iterator[ToWorker]:
         """What has arrived; with `block`, at least one message."""
         while block or select.select([self._sock], [], [], 0)[0]:
             yield self.receive()
@@ -54,22 +54,22 @@ def main() -> int:
     secrets.guard()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator, which decides what it means
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    line = SocketLine(socket.socket(fileno=int(sys.argv[1])))
+    connection = SocketConnection(socket.socket(fileno=int(sys.argv[1])))
     try:
-        start = line.receive()
+        start = connection.receive()
         if not isinstance(start, Start):
             raise TypeError(f"the first message must be Start, found {type(start).__name__}")
         with traced(start.spec.trace) as phases:
-            replica = load(start, line, phases)
+            replica = load(start, connection, phases)
             if replica is None:
                 return 1
-            serve(replica, line, phases)
+            serve(replica, connection, phases)
     except (EOFError, ConnectionError):
         return 0  # the coordinator is gone
     except Exception as error:
         # The one place where every fault is caught: its reason must reach the coordinator before the process ends.
         first_line = (str(error).splitlines() or [""])[0]
-        line.send(Fatal(f"{type(error).__name__}: {first_line}"))
+        connection.send(Fatal(f"{type(error).__name__}: {first_line}"))
         raise
     return 0
 

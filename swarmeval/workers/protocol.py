@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from swarmeval.requests import Answer, Piece, Progress, ReplicaInfo, Request
+from swarmeval.requests import Answer, Piece, ReplicaInfo, Request, WorkerProgress
 
 
 class Replica(Protocol):
@@ -31,7 +31,7 @@ class Replica(Protocol):
     def cancel(self, job_ids: Collection[str]) -> None:
         """Forget these requests, begun or not, and free their rows. Unknown ids are ignored."""
 
-    def progress(self) -> Progress: ...
+    def progress(self) -> WorkerProgress: ...
 
     def busy(self) -> bool:
         """Whether step() has anything to do."""
@@ -44,7 +44,7 @@ class Worker(Protocol):
     pid: int | None  # of its process, where that runs on this machine
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> WorkerProgress:
         """What it does now."""
 
     @property

@@ -70,7 +70,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     replays = spec.device != "cpu" and spec.cuda_graphs == "auto" and spec.data_parallel  # one GPU a graph
     begin = functools.partial(graphs.on_cuda, model.device) if replays else None
     try:
-        found = decoder_choice.fitted(model, needs, compiled, share, begin)
+        fit = decoder_choice.fitted(model, needs, compiled, share, begin)
     except (MemoryError, RuntimeError) as error:
         if not model_loader.is_out_of_memory(error):
             raise
@@ -87,8 +87,8 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         memory_mb=model_loader.memory_mb(model) + cpu_weights.packed_mb(model),
         load_s=loaded.load_s,
         rows_mb=needs.tokens * needs.token_bytes / 1e6,
-        decoding=f"{found.name}; {'compiled kernels' if compiled else 'torch alone'}",
-        steady=found.steady,
+        decoding=f"{fit.name}; {'compiled kernels' if compiled else 'torch alone'}",
+        steady=fit.steady,
         versions=model_loader.versions(),
     )
-    return Engine(model, loaded.tokenizer, found.decoder, info, compiled, phases)
+    return Engine(model, loaded.tokenizer, fit.decoder, info, compiled, phases)

@@ -13,7 +13,7 @@ FaultKind = Literal[
 ]  # fmt: skip
 
 
-class Fault(Struct, frozen=True, forbid_unknown_fields=True):
+class ScriptedFault(Struct, frozen=True, forbid_unknown_fields=True):
     """Something that goes wrong in a scripted replica; the load_ kinds strike while it loads."""
 
     kind: FaultKind
@@ -29,7 +29,7 @@ class Script(Struct, frozen=True, forbid_unknown_fields=True):
     steps: int = 1  # steps an answer takes
     step_s: float = 0.0
     load_s: float = 0.0
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[ScriptedFault, ...] = ()
 
 
 def read_script(path: Path) -> Script:

@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Collection
 
 from swarmeval.errors import DeviceError
-from swarmeval.requests import Answer, Piece, Progress, Refusal, ReplicaInfo, Reply, Request
-from swarmeval.workers.replica_spec import Fault, Script
+from swarmeval.requests import Answer, Piece, Refusal, ReplicaInfo, Reply, Request, WorkerProgress
+from swarmeval.workers.replica_spec import Script, ScriptedFault
 
 _FENCED = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
@@ -28,7 +28,7 @@ class ScriptedReplica:
         self._device = device
         self._faults = [f for f in script.faults if life < f.lives and f.device in ("", device)]
         self._waiting: deque[tuple[Request, float]] = deque()
-        self._rows: dict[str, _Row] = {}
+        self._rows: dict[str, _ScriptedRow] = {}
         self._answered = 0
         self._tokens = 0
         time.sleep(script.load_s)
@@ -59,7 +59,7 @@ class ScriptedReplica:
             time.sleep(self._script.step_s)
         while self._waiting and len(self._rows) < self._script.rows:
             request, submitted = self._waiting.popleft()
-            self._rows[request.job_id] = _Row(request, submitted, time.perf_counter(), self._script.steps)
+            self._rows[request.job_id] = _ScriptedRow(request, submitted, time.perf_counter(), self._script.steps)
         answers: list[Answer] = []
         for row in list(self._rows.values()):
             row.steps_left -= 1
@@ -70,13 +70,13 @@ class ScriptedReplica:
 
     def pieces(self) -> list[Piece]:
         """A line a step, as far as the script leaves steps for it."""
-        found = []
+        pieces = []
         for row in self._rows.values():
-            told = row.steps - row.steps_left
+            done = row.steps - row.steps_left
             lines = _reply_to(row.request).splitlines(keepends=True)
-            if row.request.stream and 0 < told < len(lines):
-                found.append(Piece(row.request.job_id, lines[told - 1], told, len("".join(lines)) // 4))
-        return found
+            if row.request.stream and 0 < done < len(lines):
+                pieces.append(Piece(row.request.job_id, lines[done - 1], done, len("".join(lines)) // 4))
+        return pieces
 
     def drop_waiting(self) -> list[str]:
         dropped = [request.job_id for request, _ in self._waiting]
@@ -88,13 +88,13 @@ class ScriptedReplica:
         for job_id in job_ids:
             self._rows.pop(job_id, None)
 
-    def progress(self) -> Progress:
-        return Progress(rows_in_use=len(self._rows), waiting=len(self._waiting), output_tokens=self._tokens)
+    def progress(self) -> WorkerProgress:
+        return WorkerProgress(rows_in_use=len(self._rows), waiting=len(self._waiting), output_tokens=self._tokens)
 
     def busy(self) -> bool:
         return bool(self._rows or self._waiting)
 
-    def _answer(self, row: "_Row") -> Answer:
+    def _answer(self, row: "_ScriptedRow") -> Answer:
         self._answered += 1
         for fault in self._faults:
             if fault.kind == "refuse" and self._answered > fault.after:
@@ -116,7 +116,7 @@ class ScriptedReplica:
             finish_reason="stop",
         )
 
-    def _strike(self, fault: Fault) -> None:
+    def _strike(self, fault: ScriptedFault) -> None:
         match fault.kind:
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -132,7 +132,7 @@ class ScriptedReplica:
                 raise DeviceError("the script finds no device")
 
 
-class _Row:
+class _ScriptedRow:
     def __init__(self, request: Request, submitted: float, admitted: float, steps: int) -> None:
         self.request = request
         self.submitted = submitted
@@ -144,6 +144,6 @@ def _reply_to(request: Request) -> str:
     body = f"    return {request.seed % 7}\n"
     if request.text is not None:
         return "\n" + body
-    found = _FENCED.search(request.messages[-1].content)
-    code = found.group(1) if found else request.messages[-1].content
+    block = _FENCED.search(request.messages[-1].content)
+    code = block.group(1) if block else request.messages[-1].content
     return f"```python\n{code.rstrip()}\n{body}```"

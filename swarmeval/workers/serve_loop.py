@@ -35,47 +35,47 @@ from swarmeval.workers.wire import (
 PROGRESS_EVERY_S = 1.0
 
 
-class Line(Protocol):
+class Connection(Protocol):
     """The worker's end of what connects it with the coordinator."""
 
     def send(self, message: FromWorker) -> None: ...
 
-    def waiting(self, block: bool) -> Iterator[ToWorker]:
+    def arrived(self, block: bool) -> Iterator[ToWorker]:
         """What has arrived; with `block`, at least one message. Raises EOFError when the coordinator is gone."""
 
 
-def serve(replica: Replica, line: Line, phases: Phases) -> None:
+def serve(replica: Replica, connection: Connection, phases: Phases) -> None:
     """Answer requests until the coordinator hangs up, or wants an end."""
-    told_at = 0.0
+    reported_at = 0.0
     while True:
         if idle := not replica.busy():
             phases.enter(IDLE)
-            if told_at:  # or what was told last would seem to go on
-                told_at = 0.0
-                line.send(replica.progress())
-        for message in line.waiting(block=idle):
+            if reported_at:  # or what was told last would seem to go on
+                reported_at = 0.0
+                connection.send(replica.progress())
+        for message in connection.arrived(block=idle):
             if isinstance(message, Finish):
                 return
-            obey(message, replica, line)
+            handle(message, replica, connection)
         if replica.busy():
             phases.enter(DECODE)  # an engine says when it reads prompts instead
             if answers := replica.step():
-                line.send(Answers(tuple(answers)))
+                connection.send(Answers(tuple(answers)))
             if pieces := replica.pieces():
-                line.send(Pieces(tuple(pieces)))
-        if time.monotonic() - told_at >= PROGRESS_EVERY_S:
-            told_at = time.monotonic()
-            line.send(replica.progress())
+                connection.send(Pieces(tuple(pieces)))
+        if time.monotonic() - reported_at >= PROGRESS_EVERY_S:
+            reported_at = time.monotonic()
+            connection.send(replica.progress())
 
 
-def obey(message: ToWorker, replica: Replica, line: Line) -> None:
+def handle(message: ToWorker, replica: Replica, connection: Connection) -> None:
     if isinstance(message, Submit):
         for request in message.requests:
             replica.submit(request)
     elif isinstance(message, Cancel):
         replica.cancel(message.job_ids)
     elif isinstance(message, Drain):
-        line.send(Dropped(tuple(replica.drop_waiting())))
+        connection.send(Dropped(tuple(replica.drop_waiting())))
 
 
 @contextmanager
@@ -95,18 +95,18 @@ def traced(trace: TraceSpec | None) -> Iterator[Phases]:
         flame.write()
 
 
-def load(start: Start, line: Line, phases: Phases) -> Replica | None:
+def load(start: Start, connection: Connection, phases: Phases) -> Replica | None:
     """The replica asked for; None when it could not be loaded, which the coordinator then knows."""
-    before = memory_mb(os.getpid())
+    memory = memory_mb(os.getpid())
     try:
         replica = make_replica(start.spec, start.life, phases)
     except ModelUnavailable as error:
-        line.send(LoadFailed(str(error), "ModelUnavailable"))
+        connection.send(LoadFailed(str(error), "ModelUnavailable"))
     except DeviceError as error:
-        line.send(LoadFailed(str(error), "DeviceError"))
+        connection.send(LoadFailed(str(error), "DeviceError"))
     except UserError as error:
-        line.send(LoadFailed(str(error), ""))
+        connection.send(LoadFailed(str(error), ""))
     else:
-        line.send(Ready(replace(replica.info(), before_load_mb=None if before is None else before[0])))
+        connection.send(Ready(replace(replica.info(), before_load_mb=None if memory is None else memory[0])))
         return replica
     return None

@@ -14,7 +14,17 @@ from typing import Any
 from swarmeval.engine.tokens import PromptError, chat_ids, text_ids
 from swarmeval.errors import DeviceError, ModelUnavailable
 from swarmeval.monitor.tracing.phases import DECODE, Phases
-from swarmeval.requests import Answer, FinishReason, Piece, Progress, Refusal, ReplicaInfo, Reply, Request, Sampling
+from swarmeval.requests import (
+    Answer,
+    FinishReason,
+    Piece,
+    Refusal,
+    ReplicaInfo,
+    Reply,
+    Request,
+    Sampling,
+    WorkerProgress,
+)
 from swarmeval.workers.replica_spec import ReplicaSpec
 
 ROWS = {"cpu": 64, "cuda": 256}  # where the user does not say
@@ -96,7 +106,7 @@ class VllmReplica:
         self._info = info
         self._phases = phases or Phases()
         self._waiting: deque[tuple[Request, float]] = deque()
-        self._rows: dict[str, _Row] = {}
+        self._rows: dict[str, _VllmRow] = {}
         self._pieces: list[Piece] = []  # of the last step
         self._output_tokens = 0
 
@@ -141,15 +151,15 @@ class VllmReplica:
         return dropped
 
     def cancel(self, job_ids: Collection[str]) -> None:
-        gone = set(job_ids)
-        self._waiting = deque(item for item in self._waiting if item[0].job_id not in gone)
-        if begun := [job_id for job_id in self._rows if job_id in gone]:
+        cancelled = set(job_ids)
+        self._waiting = deque(item for item in self._waiting if item[0].job_id not in cancelled)
+        if begun := [job_id for job_id in self._rows if job_id in cancelled]:
             self._engine.abort_request(begun)
             for job_id in begun:
                 del self._rows[job_id]
 
-    def progress(self) -> Progress:
-        return Progress(len(self._rows), len(self._waiting), self._output_tokens)
+    def progress(self) -> WorkerProgress:
+        return WorkerProgress(len(self._rows), len(self._waiting), self._output_tokens)
 
     def busy(self) -> bool:
         return bool(self._rows or self._waiting)
@@ -161,20 +171,20 @@ class VllmReplica:
             prompt = text_ids(self._tokenizer, request.text)
         else:
             prompt = chat_ids(self._tokenizer, [{"role": m.role, "content": m.content} for m in request.messages])
-        wanted, room = request.sampling.max_new_tokens, self._info.max_context_tokens
+        most, room = request.sampling.max_new_tokens, self._info.max_context_tokens
         if not prompt:
             raise PromptError("the prompt is empty and the tokenizer begins no text by itself")
-        if len(prompt) + wanted > room:
+        if len(prompt) + most > room:
             raise PromptError(
-                f"the prompt has {len(prompt)} tokens and the answer may have {wanted}; the model takes {room} together"
+                f"the prompt has {len(prompt)} tokens and the answer may have {most}; the model takes {room} together"
             )
         if request.sampling.num_beams > 1:
             raise PromptError("vLLM searches no beams; set num_beams: 1")
         self._engine.add_request(request.job_id, {"prompt_token_ids": list(prompt)}, _params(request))
-        self._rows[request.job_id] = _Row(request, len(prompt), submitted, admitted)
+        self._rows[request.job_id] = _VllmRow(request, len(prompt), submitted, admitted)
 
 
-class _Row:
+class _VllmRow:
     """One request being answered."""
 
     def __init__(self, request: Request, prompt_tokens: int, submitted: float, admitted: float) -> None:

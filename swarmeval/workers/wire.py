@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from swarmeval.requests import Piece, Progress, Refusal, ReplicaInfo, Reply, Request
+from swarmeval.requests import Piece, Refusal, ReplicaInfo, Reply, Request, WorkerProgress
 from swarmeval.workers.replica_spec import ReplicaSpec
 
 HEADER = struct.Struct(">I")  # length of the body, in bytes
@@ -67,7 +67,7 @@ class Fatal(Struct, frozen=True, tag=True):
 
 
 ToWorker = Start | Submit | Cancel | Drain | Finish
-FromWorker = Ready | LoadFailed | Answers | Pieces | Dropped | Progress | Fatal
+FromWorker = Ready | LoadFailed | Answers | Pieces | Dropped | WorkerProgress | Fatal
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)

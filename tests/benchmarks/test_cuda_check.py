@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks import cuda_check, cuda_claims
-from benchmarks.peers import Spent
-from model_loader import Loaded
+from benchmarks.peers import RoundCost
+from model_loader import LoadedModel
 from tests.support import tiny_model
 from tests.support.checkout import ROOT
 from tests.support.graph_recorder import Scarce, Stale, Tape, recorded, refusing
@@ -79,12 +79,12 @@ def test_a_batch_of_generate_is_that_of_its_rows() -> None:
 
 @pytest.mark.slow
 def test_generate_as_a_contestant_answers_whole_batches_without_an_end() -> None:
-    loaded = Loaded(tiny_model.model(), tiny_model.tokenizer(), "fp32", "fp32", 0.0, 0.0)
+    loaded = LoadedModel(tiny_model.model(), tiny_model.tokenizer(), "fp32", "fp32", 0.0, 0.0)
     assert cuda_check.peer(loaded, requests(10), size=4)().tokens == 2 * 4 * 24
 
 
 def test_the_table_compares_medians() -> None:
-    rounds = {"a": [Spent(100, 1.0), Spent(900, 1.0), Spent(200, 1.0)], "b": [Spent(50, 1.0)]}
+    rounds = {"a": [RoundCost(100, 1.0), RoundCost(900, 1.0), RoundCost(200, 1.0)], "b": [RoundCost(50, 1.0)]}
     assert cuda_check.table(rounds)[:3] == [
         f"    {'contestant':52}      tok/s   a / it",
         f"(a) {cuda_check.NAMES['a']:52}        200     1.00",

@@ -2,19 +2,26 @@
 
 import json
 
-from benchmarks.load_generators import Timed, Turn, agreement, compared, scripted_prompts, timed_by_guidellm
-from benchmarks.witness import Answer, Seen
+from benchmarks.load_generators import (
+    GeneratorRound,
+    TimedRequest,
+    agreement,
+    compared,
+    scripted_prompts,
+    timed_by_guidellm,
+)
+from benchmarks.witness import ObservedAnswer, ObservedTimes
 from swarmeval.requests import Message, Piece, Reply, Request, Sampling
-from swarmeval.serving.responses import DONE, Speech
+from swarmeval.serving.responses import DONE, ResponseWriter
 from swarmeval.workers.protocol import Replica
 from swarmeval.workers.replica_spec import Script
 from swarmeval.workers.scripted import ScriptedReplica
 
 
-def turn(*seconds: float, text: str = "x") -> Turn:
+def turn(*seconds: float, text: str = "x") -> GeneratorRound:
     """Of requests that took half a second less than their generator says."""
-    timed = [Timed(str(number), text, 3, ttft, ttft / 10, 2 * ttft) for number, ttft in enumerate(seconds)]
-    return Turn(timed, [Seen(one.ttft_s - 0.5, one.tpot_s, one.latency_s - 0.5) for one in timed])
+    timed = [TimedRequest(str(number), text, 3, ttft, ttft / 10, 2 * ttft) for number, ttft in enumerate(seconds)]
+    return GeneratorRound(timed, [ObservedTimes(one.ttft_s - 0.5, one.tpot_s, one.latency_s - 0.5) for one in timed])
 
 
 def test_medians_are_of_all_rounds_and_ratios_theirs_to_ours() -> None:
@@ -31,21 +38,21 @@ def test_requests_or_answers_that_differ_between_generators_are_named() -> None:
     assert agreement(turn(1.0, 2.0), turn(3.0, 4.0)) == same
     assert agreement(turn(1.0, 2.0), turn(3.0, 4.0, text="y")) == same | {"answers_that_differ": 2}
     swapped = turn(1.0, 2.0)
-    assert agreement(swapped, Turn(swapped.timed[::-1], swapped.seen)) == same | {"places_that_differ": 2}
+    assert agreement(swapped, GeneratorRound(swapped.timed[::-1], swapped.seen)) == same | {"places_that_differ": 2}
     assert agreement(turn(1.0, 2.0), turn(3.0)) == same | {"theirs": 1, "prompts_of_one_alone": 1}
 
 
 def test_a_witness_times_text_and_no_role_however_it_is_cut() -> None:
-    speech, piece = Speech("id", "m", True, 1, counting=True), Piece("a", '"x"', 1, 5)
+    speech, piece = ResponseWriter("id", "m", True, 1, counting=True), Piece("a", '"x"', 1, 5)
     reply = Reply("a", '"x"y', 5, 3, 0.0, 0.0, 0.0, "stop")
-    answer = Answer(10.0)
+    answer = ObservedAnswer(10.0)
     assert answer.take(speech.opening(0, piece), 11.0) is None
     said = speech.piece(0, piece.text, piece)
     cut = said.index(b"content") + 4
     assert answer.take(said[:cut], 12.0) is None
     assert answer.take(said[cut:], 13.0) is None
     assert answer.take(speech.piece(0, "y", reply) + speech.ending(0, reply), 15.0) is None
-    assert answer.take(speech.tokens([reply]) + DONE, 16.0) == Seen(3.0, 1.0, 5.0)
+    assert answer.take(speech.tokens([reply]) + DONE, 16.0) == ObservedTimes(3.0, 1.0, 5.0)
 
 
 def test_a_row_of_guidellms_report_is_read() -> None:
@@ -55,7 +62,7 @@ def test_a_row_of_guidellms_report_is_read() -> None:
         "output": "x", "output_tokens": 3, "time_to_first_token_ms": 250.0, "inter_token_latency_ms": 500.0,
         "request_latency": 1.5,
     }  # fmt: skip
-    assert timed_by_guidellm(row) == Timed("say x", "x", 3, 0.25, 0.5, 1.5)
+    assert timed_by_guidellm(row) == TimedRequest("say x", "x", 3, 0.25, 0.5, 1.5)
 
 
 def test_a_scripted_worker_answers_each_prompt_with_64_tokens_in_64_pieces() -> None:

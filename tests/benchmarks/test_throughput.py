@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import peers, throughput
-from benchmarks.peers import Spent, VllmChild
-from model_loader import Loaded
+from benchmarks.peers import RoundCost, VllmChild
+from model_loader import LoadedModel
 from swarmeval.requests import Request, Sampling
 from tests.support import tiny_model
 from tests.support.checkout import ROOT, executable
@@ -67,8 +67,8 @@ def requests(count: int, tokens: int = 8) -> list[Request]:
     return [Request(f"{k}/x/0/0", 2**64 - 1 - k, sampling, text=f"def f{k}(x):") for k in range(count)]
 
 
-def tiny() -> Loaded:
-    return Loaded(tiny_model.model(), tiny_model.tokenizer(), "fp32", "fp32", 0.0, 0.0)
+def tiny() -> LoadedModel:
+    return LoadedModel(tiny_model.model(), tiny_model.tokenizer(), "fp32", "fp32", 0.0, 0.0)
 
 
 @given(items=st.lists(st.integers(), min_size=1), count=st.integers(1, 60))
@@ -115,9 +115,9 @@ def test_a_vllm_that_dies_is_an_error_and_leaves_no_process(fake_vllm: Path) -> 
 
 
 ROUNDS = [
-    {"a": Spent(300, 1.0), "b": Spent(50, 2.0), "e": Spent(200, 1.0)},
-    {"a": Spent(500, 1.0), "b": Spent(50, 1.0), "e": Spent(200, 1.0)},
-    {"a": Spent(400, 1.0), "b": Spent(50, 0.5), "e": Spent(200, 1.0)},
+    {"a": RoundCost(300, 1.0), "b": RoundCost(50, 2.0), "e": RoundCost(200, 1.0)},
+    {"a": RoundCost(500, 1.0), "b": RoundCost(50, 1.0), "e": RoundCost(200, 1.0)},
+    {"a": RoundCost(400, 1.0), "b": RoundCost(50, 0.5), "e": RoundCost(200, 1.0)},
 ]
 
 
@@ -136,7 +136,7 @@ def test_the_table_shows_medians_and_names_who_did_not_run() -> None:
 
 
 def test_without_ours_nothing_is_compared() -> None:
-    rates = throughput.medians([{"b": Spent(50, 2.0)}])
+    rates = throughput.medians([{"b": RoundCost(50, 2.0)}])
     assert rates == {"b": 25.0}
     assert throughput.ratios(rates) == {}
 
@@ -145,7 +145,7 @@ def test_without_ours_nothing_is_compared() -> None:
 class Case:
     """A contestant in this process, and how many of 6 requests its part of the work holds."""
 
-    make: Callable[[Loaded, bool], peers.Contestant]
+    make: Callable[[LoadedModel, bool], peers.Contestant]
     answered: int
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmeval.engine.common_prefix import LEAST, MATES, Prompt, best_known, common, worth_sharing
+from swarmeval.engine.common_prefix import MIN_ROWS, MIN_TOKENS, Prompt, best_known, common, worth_sharing
 
 prompts = st.lists(
     st.tuples(st.sampled_from([0, 10, 20, 40]), st.lists(st.integers(0, 1), max_size=4)).map(
@@ -29,7 +29,7 @@ def test_no_beginning_that_enough_rows_have_saves_more(rows: list[Prompt]) -> No
 
     def saved(length: int) -> float:
         mates = sum(row[:length] == prompt[:length] for row in rows)
-        return length * (1 - 1 / mates) if length >= LEAST and mates >= MATES else 0.0
+        return length * (1 - 1 / mates) if length >= MIN_TOKENS and mates >= MIN_ROWS else 0.0
 
     found = worth_sharing(prompt, counts)
     assert found is None or prompt[: len(found)] == found
@@ -41,9 +41,9 @@ def test_what_is_known_is_common_to_all_and_leaves_each_a_token(new: list[Prompt
     found = best_known(new, known)
     most = max(min(common(prompt, base) - (prompt == base[: len(prompt)]) for prompt in new) for base in known)
     if found is None:
-        assert most < LEAST
+        assert most < MIN_TOKENS
     else:
         base, count = found
         assert base in known
-        assert count == most >= LEAST
+        assert count == most >= MIN_TOKENS
         assert all(prompt[:count] == base[:count] and len(prompt) > count for prompt in new)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmeval.engine.stopping import Growth, StopStrings
-from swarmeval.engine.tokens import Reader
+from swarmeval.engine.tokens import Detokenizer
 from tests.support import tiny_model
 
 TOKENIZER = tiny_model.tokenizer()
@@ -18,7 +18,7 @@ def ids_of(text: str) -> list[int]:
 
 def grown(output: list[int], stops: tuple[str, ...] = ()) -> tuple[list[str], str]:
     """(the pieces until a stop string is reached, the answer's text)."""
-    reader = Reader(TOKENIZER, ids_of("def f():"))
+    reader = Detokenizer(TOKENIZER, ids_of("def f():"))
     watch = StopStrings(reader, stops)
     growth = Growth(reader, watch)
     pieces: list[str] = []
@@ -48,7 +48,7 @@ def test_what_may_begin_a_stop_string_is_kept_back_until_it_is_known() -> None:
 
 
 def test_what_an_earlier_life_told_is_not_told_again() -> None:
-    reader = Reader(TOKENIZER, ids_of("x"))
+    reader = Detokenizer(TOKENIZER, ids_of("x"))
     first = Growth(reader, StopStrings(reader, ()))
     output = ids_of("abcdef")
     assert first.more(output[:2]) == "ab"

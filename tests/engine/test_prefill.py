@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmeval.engine.prefill import PADDING, TOGETHER, Prefills, alike
+from swarmeval.engine.prefill import MAX_PROMPTS, PADDING, Prefills, by_length
 from tests.support import tiny_model
 
 MODEL = tiny_model.model()
@@ -14,10 +14,10 @@ MODEL = tiny_model.model()
 @given(lengths=st.lists(st.integers(1, 60), max_size=40))
 def test_every_prompt_is_in_one_batch_of_bounded_size_and_padding(lengths: list[int]) -> None:
     prompts = [(index,) * length for index, length in enumerate(lengths)]
-    batches = alike(prompts)
+    batches = by_length(prompts)
     assert sorted(prompt for batch in batches for prompt in batch) == sorted(prompts)
     for batch in batches:
-        assert 1 <= len(batch) <= TOGETHER
+        assert 1 <= len(batch) <= MAX_PROMPTS
         assert sum(map(len, batch)) >= (1 - PADDING) * (len(batch) * max(map(len, batch)))
 
 

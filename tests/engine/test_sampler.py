@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from swarmeval.engine import native
-from swarmeval.engine.draw import NOTHING, Limits, Penalty, Scores, draw, penalized, topk
+from swarmeval.engine.draw import NO_TOKEN, Penalty, SamplingLimits, Scores, draw, penalized, topk
 from swarmeval.engine.sampler import Choice, Sampler
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -44,7 +44,7 @@ def drawn(scores: Tensor, top_k: int, top_p: float, uniform: Tensor, window: int
 def decided(scores: Tensor, top_k: Tensor, top_p: Tensor, uniform: Tensor, window: int) -> Tensor:
     """The tokens drawn from the best `window` scores, or from all of them where these do not decide."""
     unlimited = ((top_k == 0) | (top_k >= scores.shape[1])).nonzero()[:, 0]
-    limits = Limits(torch.ones(len(top_k)), top_k, top_p, unlimited)
+    limits = SamplingLimits(torch.ones(len(top_k)), top_k, top_p, unlimited)
     tokens, undecided = draw(Scores(scores), limits, uniform, window)
     if undecided.any():
         some = undecided.nonzero()[:, 0]
@@ -235,5 +235,5 @@ def test_a_row_whose_logits_are_no_numbers_gets_nothing(settings: dict[str, floa
     for _ in range(2):
         sampler.admit(choice(0, **settings), [1])
     nothing, token = sampler.choose(logits, 0)
-    assert nothing == NOTHING
+    assert nothing == NO_TOKEN
     assert 0 <= token < 5000

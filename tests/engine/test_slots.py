@@ -50,7 +50,7 @@ def test_softmax_over_two_sets_of_keys_is_that_over_their_union() -> None:
     query, key, value = torch.randn(5, 2, 3, 16), torch.randn(5, 2, 7, 16), torch.randn(5, 2, 7, 16)
     prompt = (torch.randn(1, 2, 11, 16), torch.randn(1, 2, 11, 16))
     order = (3, 0, 4)
-    prefixes = attention.Prefixes([attention.Group(order, [prompt])], 5, torch.device("cpu"))
+    prefixes = attention.Prefixes([attention.RowGroup(order, [prompt])], 5, torch.device("cpu"))
     own, own_sum = attention.softmax_over(query, key, value, None, 0.25)
     found = attention.merged(query, own, own_sum, prefixes, 0, 0.25)
     for row in range(5):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmeval.engine.stopping import StopStrings, eos_ids
-from swarmeval.engine.tokens import PromptError, Reader, chat_ids, text_ids
+from swarmeval.engine.tokens import Detokenizer, PromptError, chat_ids, text_ids
 from tests.support import tiny_model
 
 TOKENIZER = tiny_model.tokenizer()
@@ -20,7 +20,7 @@ def ids_of(text: str) -> list[int]:
 
 def cut_where_it_stops(text: str, stops: tuple[str, ...], prompt: str = "x") -> tuple[str, bool]:
     """Feed the text token by token; give what is kept, and whether it stopped."""
-    reader = Reader(TOKENIZER, ids_of(prompt))
+    reader = Detokenizer(TOKENIZER, ids_of(prompt))
     watch = StopStrings(reader, stops)
     output: list[int] = []
     for token in ids_of(text):
@@ -60,7 +60,7 @@ def test_a_stop_string_is_found_wherever_it_is(text: str, stop: str) -> None:
 
 
 def test_special_tokens_are_not_part_of_the_text() -> None:
-    assert Reader(TOKENIZER, ids_of("x")).text([*ids_of("a"), 2, *ids_of("b")]) == "ab"
+    assert Detokenizer(TOKENIZER, ids_of("x")).text([*ids_of("a"), 2, *ids_of("b")]) == "ab"
 
 
 def test_a_tokenizer_that_drops_leading_spaces_loses_none() -> None:
@@ -70,7 +70,7 @@ def test_a_tokenizer_that_drops_leading_spaces_loses_none() -> None:
         def decode(self, ids: list[int], **_: Any) -> str:
             return "".join([" the", " cat", " sat"][i] for i in ids).removeprefix(" ")
 
-    assert Reader(Stripping(), [0, 1]).text([2]) == " sat"
+    assert Detokenizer(Stripping(), [0, 1]).text([2]) == " sat"
 
 
 def test_every_eos_id_of_model_and_tokenizer_ends_a_text() -> None:

@@ -30,7 +30,7 @@ from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.devices import DeviceSpec
 from swarmeval.workers.local import LocalFleet
 from swarmeval.workers.protocol import Fleet
-from swarmeval.workers.replica_spec import Fault, ReplicaSpec, Script
+from swarmeval.workers.replica_spec import ReplicaSpec, Script, ScriptedFault
 from tests.support.coordinator_bench import Bench
 from tests.support.echo_fleet import EchoFleet, EchoWorker
 from tests.support.run_folders import plan_of
@@ -51,7 +51,7 @@ def local_fleet(scripts: list[Script]) -> LocalFleet:
 
 KINDS = ["kill", "exit", "raise", "garbage", "refuse", "hang", "load_exit", "load_raise"]
 faults = st.builds(
-    Fault, kind=st.sampled_from(KINDS), after=st.integers(0, 8), device=st.just(""), lives=st.integers(1, 3)
+    ScriptedFault, kind=st.sampled_from(KINDS), after=st.integers(0, 8), device=st.just(""), lives=st.integers(1, 3)
 )  # fmt: skip
 scripts = st.builds(
     Script, rows=st.integers(1, 3), steps=st.integers(1, 2), faults=st.lists(faults, max_size=3).map(tuple)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from swarmeval.workers.replica_spec import Fault, Script
+from swarmeval.workers.replica_spec import Script, ScriptedFault
 from tests.support.checked_run import NewRun
 
 pytestmark = pytest.mark.slow
@@ -17,12 +17,14 @@ NEXT_LIFE = "its next life answers what it had not; exit code 0"
 AT_WORK = "while generating"
 SOON: dict[str, float] = {"workers.timeout_s": 3, "workers.load_timeout_s": 6}
 CASES: list[tuple[str, str, Script, dict[str, float], str]] = [
-    ("worker killed (SIGKILL)", AT_WORK, Script(faults=(Fault("kill", after=3),)), {}, "killed by SIGKILL"),
-    ("worker hangs (SIGSTOP)", AT_WORK, Script(faults=(Fault("hang", after=3),)), SOON, "said nothing"),
-    ("worker exits", AT_WORK, Script(faults=(Fault("exit", after=3),)), {}, "exit code 7"),
-    ("worker sends a wrong message", AT_WORK, Script(faults=(Fault("garbage", after=3),)), {}, "what is no message"),
-    ("worker exits", "while loading, twice", Script(faults=(Fault("load_exit", lives=2),)), {}, "died while loading"),
-    ("worker hangs (SIGSTOP)", "while loading", Script(faults=(Fault("load_hang"),)), SOON, "did not load"),
+    ("worker killed (SIGKILL)", AT_WORK, Script(faults=(ScriptedFault("kill", after=3),)), {}, "killed by SIGKILL"),
+    ("worker hangs (SIGSTOP)", AT_WORK, Script(faults=(ScriptedFault("hang", after=3),)), SOON, "said nothing"),
+    ("worker exits", AT_WORK, Script(faults=(ScriptedFault("exit", after=3),)), {}, "exit code 7"),
+    ("worker sends a wrong message", AT_WORK, Script(faults=(ScriptedFault("garbage", after=3),)), {},
+     "what is no message"),
+    ("worker exits", "while loading, twice", Script(faults=(ScriptedFault("load_exit", lives=2),)), {},
+     "died while loading"),
+    ("worker hangs (SIGSTOP)", "while loading", Script(faults=(ScriptedFault("load_hang"),)), SOON, "did not load"),
 ]  # fmt: skip
 
 
@@ -47,7 +49,9 @@ def test_a_worker_that_ends_is_replaced(
 @pytest.mark.parametrize("seed", [SEED, SEED + 1])
 def test_memory_that_runs_out_at_random_steps_costs_no_answer(new_run: NewRun, seed: int) -> None:
     chance = random.Random(seed)
-    faults = [Fault("raise", chance.randrange(12), f"cpu:{number}", lives=chance.randint(1, 2)) for number in range(3)]
+    faults = [
+        ScriptedFault("raise", chance.randrange(12), f"cpu:{number}", lives=chance.randint(1, 2)) for number in range(3)
+    ]
     run = new_run(agents=3, tasks=16, script=Script(rows=2, steps=2, faults=tuple(faults)), cpu_workers=3)
     assert run.session().code in (0, 1), faults
     run.check()
@@ -82,8 +86,10 @@ def test_all_workers_may_die_at_once(new_run: NewRun) -> None:
     "no worker loads", "at every start", "exit code 2 names the reason; mended, the same command finishes"
 )
 def test_a_run_without_workers_stops_and_resumes_once_they_are_mended(new_run: NewRun) -> None:
-    run = new_run(script=Script(faults=(Fault("kill", after=5), Fault("load_exit", lives=0))), cpu_workers=2)
-    run.write_script(Script(faults=(Fault("load_exit", lives=99),)))
+    run = new_run(
+        script=Script(faults=(ScriptedFault("kill", after=5), ScriptedFault("load_exit", lives=0))), cpu_workers=2
+    )
+    run.write_script(Script(faults=(ScriptedFault("load_exit", lives=99),)))
     ended = run.session()
     assert ended.code == 2
     assert ended.err.splitlines()[-1].endswith(
@@ -139,7 +145,9 @@ def test_a_stopped_judge_does_not_outlive_its_coordinator(new_run: NewRun) -> No
 )
 @pytest.mark.timeout(900)  # half a minute where nothing else runs
 def test_eight_thousand_jobs_survive_the_deaths_of_all_who_work_on_them(new_run: NewRun) -> None:
-    run = new_run(agents=50, tasks=164, script=Script(faults=(Fault("kill", after=400, lives=3),)), cpu_workers=2)
+    run = new_run(
+        agents=50, tasks=164, script=Script(faults=(ScriptedFault("kill", after=400, lives=3),)), cpu_workers=2
+    )
     run.patience_s = 400.0
     process = run.start()
     assert run.reached(process, lambda: run.journaled(5_000_000))

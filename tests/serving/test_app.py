@@ -14,8 +14,8 @@ import pytest
 
 from swarmeval.requests import Answer, Message, Reply, Request, Sampling
 from swarmeval.workers.endpoint.fleet import EndpointFleet
-from swarmeval.workers.replica_spec import Fault, Script
-from tests.support.endpoint_worker import orders
+from swarmeval.workers.replica_spec import Script, ScriptedFault
+from tests.support.endpoint_worker import endpoint_options
 from tests.support.scripted_server import Served, serving
 
 pytestmark = pytest.mark.slow
@@ -85,7 +85,7 @@ def test_an_endpoints_worker_asks_it_for_several_answers_by_one_request(served: 
     wanted = [Request(f"a/{number}", 5, Sampling(8), chat) for number in range(3)]
 
     async def answers() -> list[Answer]:
-        async with EndpointFleet([served.url], orders(together=True)) as fleet:
+        async with EndpointFleet([served.url], endpoint_options(combine_samples=True)) as fleet:
             await fleet.workers[0].start()
             return [answer async for answer in fleet.workers[0].generate(wanted)]
 
@@ -196,7 +196,7 @@ def test_a_replica_that_dies_costs_no_answer_that_has_not_begun_to_show() -> Non
 
 
 def test_a_whole_answer_is_made_again_by_another_replica() -> None:
-    with serving(Script(rows=4, faults=(Fault("kill", after=0, device="cpu:0"),)), workers=2) as served:
+    with serving(Script(rows=4, faults=(ScriptedFault("kill", after=0, device="cpu:0"),)), workers=2) as served:
         served.until(lambda: all(seat.info for seat in served.pool.seats))
         assert ask(served).choices[0].message.content
 
@@ -212,7 +212,7 @@ def test_without_the_key_nothing_is_told_but_health() -> None:
 
 
 def test_while_no_replica_is_ready_health_says_so_and_calls_may_come_again() -> None:
-    with serving(Script(faults=(Fault("load_hang"),)), ready=False) as served:
+    with serving(Script(faults=(ScriptedFault("load_hang"),)), ready=False) as served:
         health = httpx2.get(served.root + "/health")
         assert (health.status_code, health.json()["status"]) == (503, "unready")
         with pytest.raises(openai.InternalServerError) as caught:

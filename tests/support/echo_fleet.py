@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from swarmeval.errors import DeviceError, WorkerDied, WorkerGone
-from swarmeval.requests import Answer, Piece, Progress, Refusal, ReplicaInfo, Reply, Request
+from swarmeval.requests import Answer, Piece, Refusal, ReplicaInfo, Reply, Request, WorkerProgress
 
 INFO = ReplicaInfo(
     engine="echo",
@@ -42,7 +42,7 @@ class EchoWorker:
     ) -> None:
         self.name = name
         self.pid: int | None = None
-        self.progress = Progress(rows_in_use=0, waiting=0, output_tokens=0)
+        self.progress = WorkerProgress(rows_in_use=0, waiting=0, output_tokens=0)
         self.starts = 0
         self.served: list[str] = []
         self._deaths = set(deaths)

@@ -9,23 +9,25 @@ import pytest
 from swarmeval.errors import ConfigError
 from swarmeval.requests import Answer, ReplicaInfo, Sampling
 from swarmeval.runs.prompts import STOPS
-from swarmeval.workers.endpoint.body import Asking
+from swarmeval.workers.endpoint.body import RequestFormat
 from swarmeval.workers.endpoint.client import Key
 from swarmeval.workers.endpoint.fleet import EndpointWorker
-from swarmeval.workers.endpoint.life import Orders
+from swarmeval.workers.endpoint.life import EndpointOptions
 from tests.support.faulty_server import Act, FaultyServer
 from tests.support.fleet_contract import collect, requests
 
 
-def orders(concurrency: int = 4, silence_s: float = 10.0, patience_s: float = 0.3, **changes: object) -> Orders:
+def endpoint_options(
+    concurrency: int = 4, silence_s: float = 10.0, patience_s: float = 0.3, **changes: object
+) -> EndpointOptions:
     """For servers on this machine: what a real one may take seconds for is milliseconds here."""
     settings: dict[str, object] = {
-        "asking": Asking("tiny", "vllm", {}), "key": Key("SOME_KEY"),
+        "asking": RequestFormat("tiny", "vllm", {}), "key": Key("SOME_KEY"),
         "modes": {"chat": Sampling(8), "completion": Sampling(8, stop=STOPS)},
         "start_s": 10.0, "together": False, "backoff_s": (0.005, 0.02),
         "concurrency": concurrency, "silence_s": silence_s, "patience_s": patience_s,
     }  # fmt: skip
-    return Orders(**(settings | changes))  # type: ignore[arg-type]
+    return EndpointOptions(**(settings | changes))  # type: ignore[arg-type]
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -41,7 +43,7 @@ def with_server(
 
     async def go() -> None:
         async with asyncio.timeout(30), FaultyServer(**(server or {})) as misbehaving:
-            worker = EndpointWorker("endpoint:0", misbehaving.url, orders(**told))
+            worker = EndpointWorker("endpoint:0", misbehaving.url, endpoint_options(**told))
             try:
                 await use(misbehaving, worker)
             finally:

@@ -31,6 +31,6 @@ def fleet_on(
         return ReplicaSpec("scripted", model, device, True, "cached", "off", "off", True, None, 8, script=script)
 
     settings = {"engine": "scripted", "fleet": "ray", "workers": {"timeout_s": silence_s}, **settings}
-    fleet = RayFleet(member, RunConfig.model_validate(settings), ours or versions(), spec, look_around_s=0.5)
+    fleet = RayFleet(member, RunConfig.model_validate(settings), ours or versions(), spec, poll_s=0.5)
     fleet.gather()
     return fleet

@@ -27,7 +27,7 @@ from swarmeval.testgen.workload import Workload
 from swarmeval.workers.endpoint.fleet import EndpointFleet
 from swarmeval.workers.protocol import Fleet
 from tests.support.echo_fleet import EchoFleet, EchoWorker
-from tests.support.endpoint_worker import orders
+from tests.support.endpoint_worker import endpoint_options
 from tests.support.faulty_server import Act, FaultyServer
 from tests.support.made_up_package import package
 
@@ -201,7 +201,7 @@ def test_a_server_fault_is_a_failure_with_its_reason_and_not_sent_again(tmp_path
 
     async def go() -> int:
         async with FaultyServer() as server:
-            fleet = EndpointFleet([server.url], orders(silence_s=0.3, once=True))
+            fleet = EndpointFleet([server.url], endpoint_options(silence_s=0.3, single_try=True))
             async with pipeline(tmp_path, fleet, told.tellings()) as under_test:
                 server.plan.append(FAULTS[kind])
                 await under_test.under(Level(Open(100.0), count=3), 0)

@@ -16,7 +16,7 @@ from swarmeval.errors import DeviceError, WorkerDied
 from swarmeval.requests import Answer, Reply
 from swarmeval.workers.devices import DeviceSpec
 from swarmeval.workers.local import LocalFleet, LocalWorker
-from swarmeval.workers.replica_spec import Fault, ReplicaSpec, Script
+from swarmeval.workers.replica_spec import ReplicaSpec, Script, ScriptedFault
 from tests.support.checkout import ROOT
 from tests.support.fleet_contract import collect, requests
 from tests.support.scripted_fleet import scripted
@@ -80,7 +80,9 @@ def test_a_fault_ends_every_batch_with_its_reason_and_a_restart_answers(fault, w
         await worker.start()
         assert len(await collect(worker, requests(5))) == 5
 
-    with_worker(Script(rows=4, faults=(Fault(fault, after=6),)), use, silence_s=0.5 if fault == "hang" else 30.0)
+    with_worker(
+        Script(rows=4, faults=(ScriptedFault(fault, after=6),)), use, silence_s=0.5 if fault == "hang" else 30.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_a_fault_while_loading_is_told_from_the_start(fault, error, words) -> No
         with pytest.raises(error, match=words):
             await worker.start()
 
-    with_worker(Script(faults=(Fault(fault),)), use, load_s=1.0 if fault == "load_hang" else 30.0)
+    with_worker(Script(faults=(ScriptedFault(fault),)), use, load_s=1.0 if fault == "load_hang" else 30.0)
 
 
 def test_draining_answers_what_is_in_rows_and_forgets_the_rest() -> None:

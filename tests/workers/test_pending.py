@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from swarmeval.errors import WorkerDied, WorkerGone
-from swarmeval.requests import Answer, Piece, Progress, Reply, Request, Sampling
+from swarmeval.requests import Answer, Piece, Reply, Request, Sampling, WorkerProgress
 from swarmeval.workers.pending import Pending
 from swarmeval.workers.wire import Answers, Cancel, Dropped, Pieces, Submit
 
@@ -37,8 +37,8 @@ def test_answers_go_to_the_batch_that_asked() -> None:
         first, second = asyncio.create_task(collect(pending, "a", "b")), asyncio.create_task(collect(pending, "c"))
         await asyncio.sleep(0)
         assert sent == [Submit((request("a"), request("b"))), Submit((request("c"),))]
-        pending.hear(Answers((reply("b"), reply("c"))))
-        pending.hear(Answers((reply("stranger"), reply("b"), reply("a"))))
+        pending.receive(Answers((reply("b"), reply("c"))))
+        pending.receive(Answers((reply("stranger"), reply("b"), reply("a"))))
         assert await first == [reply("b"), reply("a")]
         assert await second == [reply("c")]
 
@@ -49,8 +49,8 @@ def test_what_was_dropped_ends_its_batch() -> None:
     async def use(pending: Pending, sent: list[Submit | Cancel]) -> None:
         batch = asyncio.create_task(collect(pending, "a", "b"))
         await asyncio.sleep(0)
-        pending.hear(Dropped(("b", "stranger")))
-        pending.hear(Answers((reply("a"),)))
+        pending.receive(Dropped(("b", "stranger")))
+        pending.receive(Answers((reply("a"),)))
         assert await batch == [reply("a")]
 
     during(use)
@@ -74,13 +74,13 @@ def test_a_death_ends_all_batches_and_refuses_later_ones() -> None:
 
 def test_silence_counts_only_with_work_to_do_and_ends_with_any_message() -> None:
     async def use(pending: Pending, sent: list[Submit | Cancel]) -> None:
-        silence = asyncio.create_task(pending.silence(0.05))
+        silence = asyncio.create_task(pending.wait_for_silence(0.05))
         await asyncio.sleep(0.1)
         assert not silence.done()  # it has nothing to do
         batch = asyncio.create_task(collect(pending, "a"))
         for _ in range(5):
             await asyncio.sleep(0.02)
-            pending.hear(Progress(rows_in_use=1, waiting=0, output_tokens=0))
+            pending.receive(WorkerProgress(rows_in_use=1, waiting=0, output_tokens=0))
         assert not silence.done()
         await silence
         batch.cancel()
@@ -96,8 +96,8 @@ def test_pieces_come_before_the_answer_and_only_where_they_are_wanted() -> None:
         streamed, whole = asyncio.create_task(stream()), asyncio.create_task(collect(pending, "b"))
         await asyncio.sleep(0)
         pieces = [Piece("a", "of", 1, 5), Piece("b", "of", 1, 5), Piece("stranger", "x", 1, 5)]
-        pending.hear(Pieces(tuple(pieces)))
-        pending.hear(Answers((reply("a"), reply("b"))))
+        pending.receive(Pieces(tuple(pieces)))
+        pending.receive(Answers((reply("a"), reply("b"))))
         assert await streamed == [pieces[0], reply("a")]
         assert await whole == [reply("b")]
 
@@ -108,7 +108,7 @@ def test_what_nobody_waits_for_any_more_is_cancelled() -> None:
     async def use(pending: Pending, sent: list[Submit | Cancel]) -> None:
         batch = asyncio.create_task(collect(pending, "a", "b"))
         await asyncio.sleep(0)
-        pending.hear(Answers((reply("b"),)))
+        pending.receive(Answers((reply("b"),)))
         await asyncio.sleep(0)
         batch.cancel()
         await asyncio.gather(batch, return_exceptions=True)

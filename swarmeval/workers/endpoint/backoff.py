@@ -1,6 +1,6 @@
 """When a server that is in trouble may be asked again, and when it has been in trouble for too long.
 
-All who ask it wait for one brake: a server that is overloaded is not helped by the next of them trying as well.
+All who ask it share one backoff: a server that is overloaded is not helped by the next of them trying as well.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ BACKOFF_S = (0.5, 30.0)  # the first pause, and the longest; each is twice the o
 SPREAD = 0.1  # of a pause, by which those who wait come back one after the other
 
 
-class Brake:
+class Backoff:
     """`patience_s` is how long trouble may last without a whole answer in between."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Brake:
         self.answers += 1
         self._pauses, self._since = 0, None
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """The server's trouble so far has had its consequence; a pause it asked for still holds."""
         self._since = None
 

@@ -11,12 +11,12 @@ from swarmeval.requests import Request, Sampling
 
 Dialect = Literal["vllm", "llama.cpp", "openai", "plain"]
 SEEDS = 2**31  # of a seed its lowest bits are sent: servers differ in what they hold, and none holds less
-FEW_STOPS = 4  # more are refused by OpenAI and by vLLM 0.32; the reader of an answer looks for all of them
+MAX_STOPS = 4  # more are refused by OpenAI and by vLLM 0.32; the reader of an answer looks for all of them
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """How a server is asked."""
+class RequestFormat:
+    """The form of all requests to a server."""
 
     model: str
     dialect: Dialect
@@ -28,32 +28,32 @@ def path(request: Request) -> str:
     return "completions" if request.text is not None else "chat/completions"
 
 
-def body(asking: Asking, requests: Sequence[Request]) -> dict[str, Any]:
+def body(request_format: RequestFormat, requests: Sequence[Request]) -> dict[str, Any]:
     """Of requests that differ in nothing but job and seed; the first one's seed stands for all."""
     first = requests[0]
-    made: dict[str, Any] = {"model": asking.model}
+    fields: dict[str, Any] = {"model": request_format.model}
     if first.text is not None:
-        made["prompt"] = first.text
+        fields["prompt"] = first.text
     else:
-        made["messages"] = [{"role": message.role, "content": message.content} for message in first.messages]
-    made |= _sampling(first.sampling, asking.dialect, chat=first.text is None)
-    made |= {"seed": first.seed % SEEDS, "stream": True, "stream_options": {"include_usage": True}}
+        fields["messages"] = [{"role": message.role, "content": message.content} for message in first.messages]
+    fields |= _sampling(first.sampling, request_format.dialect, chat=first.text is None)
+    fields |= {"seed": first.seed % SEEDS, "stream": True, "stream_options": {"include_usage": True}}
     if len(requests) > 1:
-        made["n"] = len(requests)
-    if asking.dialect == "vllm" and (len(requests) > 1 or len(first.sampling.stop) > FEW_STOPS):
+        fields["n"] = len(requests)
+    if request_format.dialect == "vllm" and (len(requests) > 1 or len(first.sampling.stop) > MAX_STOPS):
         # The tokens of each answer and not of all together, and of one that a stop string ends before the server does.
-        made["stream_options"]["continuous_usage_stats"] = True
-    made |= asking.extra
-    return {name: value for name, value in made.items() if value is not None}
+        fields["stream_options"]["continuous_usage_stats"] = True
+    fields |= request_format.extra
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _sampling(sampling: Sampling, dialect: Dialect, chat: bool) -> dict[str, Any]:
-    named = "max_completion_tokens" if dialect == "openai" and chat else "max_tokens"
-    fields: dict[str, Any] = {named: sampling.max_new_tokens, "temperature": 0.0}
+    limit_name = "max_completion_tokens" if dialect == "openai" and chat else "max_tokens"
+    fields: dict[str, Any] = {limit_name: sampling.max_new_tokens, "temperature": 0.0}
     if sampling.do_sample:
         fields |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
     if sampling.stop:
-        fields["stop"] = list(sampling.stop[:FEW_STOPS])
+        fields["stop"] = list(sampling.stop[:MAX_STOPS])
     if dialect == "vllm":
         fields["repetition_penalty"] = sampling.repetition_penalty
         if sampling.do_sample:

@@ -18,14 +18,14 @@ import aiohttp
 import msgspec
 
 from swarmeval.errors import ConfigError
-from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused, failed
-from swarmeval.workers.endpoint.stream import MOST_TEXT, StreamReader
+from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused, error_of
+from swarmeval.workers.endpoint.stream import MAX_TEXT, StreamReader
 
 CONNECT_S = 15.0
-ASIDE_S = 15.0  # for what is asked beside answers: the list of models, the version
-AFTERWARDS_S = 0.5  # that a response may take to end when all has been said, so that its connection can serve again
-WHOLE = 12  # times the time of silence that a whole answer may take
-MOST_READ = 1 << 20  # bytes of a list or an error
+INFO_S = 15.0  # for what is asked beside answers: the list of models, the version
+DRAIN_S = 0.5  # that a response may take to end when all has been said, so that its connection can serve again
+TOTAL_FACTOR = 12  # times the time of silence that a whole answer may take
+MAX_READ = 1 << 20  # bytes of a list or an error
 HIDDEN = "(the key)"
 
 
@@ -41,10 +41,10 @@ class Key:
         return text.replace(self.value, HIDDEN) if self.value else text
 
 
-def key_from(variable: str, environ: Mapping[str, str], wanted: bool) -> Key:
+def key_from(variable: str, environ: Mapping[str, str], required: bool) -> Key:
     """The key in a variable; none where there is none and none is wanted by name. Raises ConfigError."""
     value = environ.get(variable, "").strip()
-    if wanted and not value:
+    if required and not value:
         raise ConfigError(f"endpoint.key_env is {variable!r} but there is no such environment variable; set it")
     if not (value.isascii() and value.isprintable() and " " not in value):
         raise ConfigError(f"{variable}: holds letters that no key has; set it again")
@@ -68,13 +68,15 @@ class Client:
     async def close(self) -> None:
         await self._session.close()
 
-    async def ask(self, path: str, body: Mapping[str, Any], reader: StreamReader) -> None:
+    async def complete(self, path: str, body: Mapping[str, Any], reader: StreamReader) -> None:
         """Have the reader read the answer to a body; its answers that are finished are whole whatever is raised.
 
         Raises ServerFault, ServerRefused, or ConfigError where no request can succeed.
         """
         limits = aiohttp.ClientTimeout(
-            total=WHOLE * self._silence_s, sock_connect=min(CONNECT_S, self._silence_s), sock_read=self._silence_s
+            total=TOTAL_FACTOR * self._silence_s,
+            sock_connect=min(CONNECT_S, self._silence_s),
+            sock_read=self._silence_s,
         )
         data = msgspec.json.encode(body)
         try:
@@ -88,28 +90,28 @@ class Client:
                     if not reader.done:
                         response.close()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise self._fault(error) from None
+            raise self._fault_of(error) from None
 
-    async def look(self, url: str, with_key: bool) -> Any:
+    async def get_json(self, url: str, with_key: bool) -> Any:
         """What lies at a URL, as JSON; None where that is nothing. Raises as ask() does."""
-        limits = aiohttp.ClientTimeout(total=ASIDE_S, sock_connect=CONNECT_S)
+        limits = aiohttp.ClientTimeout(total=INFO_S, sock_connect=CONNECT_S)
         try:
             async with self._session.get(
                 url, headers=self._headers() if with_key else {}, proxy=self._proxy, timeout=limits,
                 allow_redirects=False,
             ) as response:  # fmt: skip
-                body = await response.content.read(MOST_READ)
-                while not response.content.at_eof() and len(body) < MOST_READ:
-                    body += await response.content.read(MOST_READ)
+                body = await response.content.read(MAX_READ)
+                while not response.content.at_eof() and len(body) < MAX_READ:
+                    body += await response.content.read(MAX_READ)
                 if response.status != 200:
-                    raise self._failed(response, body)
+                    raise self._error_of(response, body)
                 return msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         except TimeoutError:
-            raise ServerFault(f"did not answer within {ASIDE_S:g} s", "unreachable") from None
+            raise ServerFault(f"did not answer within {INFO_S:g} s", "unreachable") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._fault(error) from None
+            raise self._fault_of(error) from None
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
@@ -117,12 +119,12 @@ class Client:
 
     async def _read(self, response: aiohttp.ClientResponse, reader: StreamReader) -> None:
         if response.status != 200:
-            raise self._failed(response, await response.content.read(MOST_READ))
+            raise self._error_of(response, await response.content.read(MAX_READ))
         if response.content_type == "application/json":  # it does not stream
             body = b""
             async for data in response.content.iter_any():
                 body += data
-                if len(body) > MOST_TEXT:
+                if len(body) > MAX_TEXT:
                     raise ServerFault("a response that does not end")
             reader.whole(body, time.perf_counter())
             reader.end(time.perf_counter())
@@ -135,19 +137,19 @@ class Client:
                 break
         reader.end(time.perf_counter())
         if reader.done:
-            await _let_end(response)
+            await _drain(response)
 
-    def _failed(self, response: aiohttp.ClientResponse, body: bytes) -> Exception:
+    def _error_of(self, response: aiohttp.ClientResponse, body: bytes) -> Exception:
         if 300 <= response.status < 400:
             place = self.key.hidden(response.headers.get("Location", "somewhere else").partition("?")[0])[:200]
             return ConfigError(f"{self.url}: leads on to {place}; name the place itself in endpoint.urls")
-        found = failed(response.status, response.headers, body)
-        hidden = self.key.hidden(str(found))
-        if isinstance(found, ServerFault):
-            return ServerFault(hidden, found.kind, found.retry_after_s)
-        return ServerRefused(found.status, hidden)
+        error = error_of(response.status, response.headers, body)
+        hidden = self.key.hidden(str(error))
+        if isinstance(error, ServerFault):
+            return ServerFault(hidden, error.kind, error.retry_after_s)
+        return ServerRefused(error.status, hidden)
 
-    def _fault(self, error: Exception) -> Exception:
+    def _fault_of(self, error: Exception) -> Exception:
         """What an exception of the library means. Its own text may name what is not to be shown."""
         match error:
             case aiohttp.InvalidURL():
@@ -165,16 +167,18 @@ class Client:
             case aiohttp.SocketTimeoutError():
                 return ServerFault(f"said nothing for {self._silence_s:g} s (endpoint.timeout_s)")
             case TimeoutError():
-                return ServerFault(f"was not done within {WHOLE * self._silence_s:g} s ({WHOLE} x endpoint.timeout_s)")
+                return ServerFault(
+                    f"was not done within {TOTAL_FACTOR * self._silence_s:g} s ({TOTAL_FACTOR} x endpoint.timeout_s)"
+                )
             case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | OSError():
                 return ServerFault("the connection broke")
         return ServerFault(f"sent what is no HTTP ({type(error).__name__})")
 
 
-async def _let_end(response: aiohttp.ClientResponse) -> None:
+async def _drain(response: aiohttp.ClientResponse) -> None:
     """All is said; a response that ends leaves its connection to the next request, any other takes it along."""
     try:
-        async with asyncio.timeout(AFTERWARDS_S):
+        async with asyncio.timeout(DRAIN_S):
             while await response.content.readany():
                 pass
     except (aiohttp.ClientError, TimeoutError, OSError):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-MOST_SAID = 300  # letters of a server's own words that are passed on
+MAX_ERROR_TEXT = 300  # letters of a server's own words that are passed on
 
 Kind = Literal["cut", "busy", "unreachable"]
 
@@ -29,9 +29,9 @@ class ServerRefused(Exception):
         self.status = status
 
 
-def failed(status: int, headers: Mapping[str, str], body: bytes) -> ServerFault | ServerRefused:
+def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ServerFault | ServerRefused:
     """What a response that is no answer means."""
-    reason = f"HTTP {status}: {said(body)}"
+    reason = f"HTTP {status}: {error_text(body)}"
     if status == 429 and b"insufficient_quota" in body:
         return ServerRefused(402, reason)
     if status in (429, 529) or (status == 503 and "Retry-After" in headers):
@@ -56,40 +56,40 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
     return max(0.0, seconds) if seconds == seconds else None
 
 
-def said(body: bytes) -> str:
+def error_text(body: bytes) -> str:
     """The server's own words, from the shapes that errors have: one line that is safe to print."""
     try:
-        found = _message(msgspec.json.decode(body))
+        message = _message(msgspec.json.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = body[:4096].decode(errors="replace")
-    text = " ".join("".join(letter if letter.isprintable() else " " for letter in found).split())
-    return (text if len(text) <= MOST_SAID else text[: MOST_SAID - 3] + "...") or "no word of why"
+        message = body[:4096].decode(errors="replace")
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in message).split())
+    return (text if len(text) <= MAX_ERROR_TEXT else text[: MAX_ERROR_TEXT - 3] + "...") or "no word of why"
 
 
-def status_of(body: bytes) -> int | None:
+def status_in(body: bytes) -> int | None:
     """The HTTP status that an error within a stream names."""
     try:
-        told = msgspec.json.decode(body)
+        error = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    inner = told.get("error", told) if isinstance(told, dict) else None
+    inner = error.get("error", error) if isinstance(error, dict) else None
     code = inner.get("code") if isinstance(inner, dict) else None
     return code if isinstance(code, int) else int(code) if isinstance(code, str) and code.isdecimal() else None
 
 
-def _message(told: Any) -> str:
-    if isinstance(told, str):
-        return told
-    if isinstance(told, dict):
+def _message(error: Any) -> str:
+    if isinstance(error, str):
+        return error
+    if isinstance(error, dict):
         for key in ("error", "message", "detail", "msg"):
-            if told.get(key):
-                return _message(told[key])
-    if isinstance(told, list):
-        return "; ".join(_at(part) for part in told[:3])
-    return str(told)
+            if error.get(key):
+                return _message(error[key])
+    if isinstance(error, list):
+        return "; ".join(_field_error(part) for part in error[:3])
+    return str(error)
 
 
-def _at(part: Any) -> str:
+def _field_error(part: Any) -> str:
     """An entry of FastAPI's list of faults, with the field it is about."""
     place = part.get("loc") if isinstance(part, dict) else None
     return f"{_message(part)}{f' ({place[-1]})' if isinstance(place, list) and place else ''}"

@@ -11,30 +11,30 @@ from types import TracebackType
 from typing import Self
 
 from swarmeval.errors import WorkerDied, WorkerGone
-from swarmeval.requests import Answer, Piece, Progress, ReplicaInfo, Request
-from swarmeval.workers.endpoint.backoff import Brake
+from swarmeval.requests import Answer, Piece, ReplicaInfo, Request, WorkerProgress
+from swarmeval.workers.endpoint.backoff import Backoff
 from swarmeval.workers.endpoint.client import Client
 from swarmeval.workers.endpoint.faults import ServerFault
-from swarmeval.workers.endpoint.life import Life, Orders
-from swarmeval.workers.endpoint.probe import Found, look
+from swarmeval.workers.endpoint.life import EndpointOptions, Life
+from swarmeval.workers.endpoint.probe import ServerInfo, inspect_server
 
 
 class EndpointWorker:
     """One endpoint; start() gets to know its server."""
 
-    def __init__(self, name: str, url: str, orders: Orders) -> None:
+    def __init__(self, name: str, url: str, options: EndpointOptions) -> None:
         """`url` holds no secret."""
         self.name = name
         self.pid: int | None = None
         self._url = url
-        self._orders = orders
-        self._brake = Brake(orders.patience_s, orders.backoff_s)
+        self._options = options
+        self._backoff = Backoff(options.patience_s, options.backoff_s)
         self._served = False
         self._life: Life | None = None
 
     @property
-    def progress(self) -> Progress:
-        return self._life.progress() if self._life is not None else Progress(0, 0, 0)
+    def progress(self) -> WorkerProgress:
+        return self._life.progress() if self._life is not None else WorkerProgress(0, 0, 0)
 
     @property
     def running(self) -> bool:
@@ -47,24 +47,24 @@ class EndpointWorker:
         """
         await self.stop()
         began, where = time.perf_counter(), f"{self.name}: {self._url}"
-        if self._brake.left_s() > self._orders.patience_s:
-            raise WorkerDied(f"{where}: wants to be left alone for {self._brake.left_s():.0f} s")
-        self._brake.begin_anew()
-        client = Client(self._url, self._orders.key, self._orders.silence_s)
+        if self._backoff.left_s() > self._options.patience_s:
+            raise WorkerDied(f"{where}: wants to be left alone for {self._backoff.left_s():.0f} s")
+        self._backoff.reset()
+        client = Client(self._url, self._options.key, self._options.silence_s)
         try:
-            async with asyncio.timeout(self._orders.start_s):
-                found = await self._met(client, where)
+            async with asyncio.timeout(self._options.start_s):
+                server = await self._inspected(client, where)
         except TimeoutError:
             await client.close()
             raise WorkerDied(
-                f"{where}: was not ready within {self._orders.start_s:g} s (workers.load_timeout_s)"
+                f"{where}: was not ready within {self._options.start_s:g} s (workers.load_timeout_s)"
             ) from None
         except BaseException:
             await client.close()
             raise
         self._served = True
-        self._life = Life(where, client, self._orders, self._brake, found)
-        return _info(self._url, self._orders, found, time.perf_counter() - began)
+        self._life = Life(where, client, self._options, self._backoff, server)
+        return _info(self._url, self._options, server, time.perf_counter() - began)
 
     def generate(self, requests: Sequence[Request]) -> AsyncGenerator[Answer, None]:
         """Yield the answers to these requests as they come. Raises WorkerDied, ConfigError."""
@@ -86,23 +86,23 @@ class EndpointWorker:
         if life is not None:
             await life.close()
 
-    async def _met(self, client: Client, where: str) -> Found:
+    async def _inspected(self, client: Client, where: str) -> ServerInfo:
         """Raises WorkerDied when the server is not there, or has been in trouble for too long."""
         while True:
-            await self._brake.wait()
+            await self._backoff.wait()
             try:
-                return await look(client, self._orders.asking, self._orders.modes)
+                return await inspect_server(client, self._options.request_format, self._options.modes)
             except ServerFault as fault:
-                hope = self._brake.trouble(pause=True, retry_after_s=fault.retry_after_s)
-                if not (hope and self._served):
+                may_recover = self._backoff.trouble(pause=True, retry_after_s=fault.retry_after_s)
+                if not (may_recover and self._served):
                     raise WorkerDied(f"{where}: {fault}") from None
 
 
 class EndpointFleet:
     """An EndpointWorker per URL."""
 
-    def __init__(self, urls: Sequence[str], orders: Orders) -> None:
-        self.workers = [EndpointWorker(f"endpoint:{number}", url, orders) for number, url in enumerate(urls)]
+    def __init__(self, urls: Sequence[str], options: EndpointOptions) -> None:
+        self.workers = [EndpointWorker(f"endpoint:{number}", url, options) for number, url in enumerate(urls)]
 
     async def __aenter__(self) -> Self:
         return self
@@ -113,21 +113,21 @@ class EndpointFleet:
         await asyncio.gather(*(worker.stop() for worker in self.workers))
 
 
-def _info(url: str, orders: Orders, found: Found, load_s: float) -> ReplicaInfo:
-    counts = "as it says" if found.counts else "pieces of its streams: it does not say"
-    software = f"{found.software} {found.version}".strip() or "a server that does not say what it is"
+def _info(url: str, options: EndpointOptions, server: ServerInfo, load_s: float) -> ReplicaInfo:
+    counts = "as it says" if server.counts else "pieces of its streams: it does not say"
+    software = f"{server.software} {server.version}".strip() or "a server that does not say what it is"
     return ReplicaInfo(
         engine="endpoint",
-        model=orders.asking.model,
+        model=options.request_format.model,
         device=url,
-        rows=orders.concurrency,
-        max_context_tokens=found.context_tokens,
+        rows=options.concurrency,
+        max_context_tokens=server.context_tokens,
         chat_template_sha256=None,
         weights="unknown",
         compute_dtype="unknown",
         memory_mb=0.0,
         load_s=load_s,
-        decoding=f"{software}; serves {', '.join(found.served) or 'what it does not list'}; output tokens: {counts}",
-        versions={found.software: found.version} if found.version else {},
-        chats=found.mode == "chat",
+        decoding=f"{software}; serves {', '.join(server.served) or 'what it does not list'}; output tokens: {counts}",
+        versions={server.software: server.version} if server.version else {},
+        chats=server.mode == "chat",
     )

@@ -12,13 +12,13 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 
 from swarmeval.errors import WorkerDied, WorkerGone
-from swarmeval.requests import Answer, Progress, Refusal, Reply, Request, Sampling
-from swarmeval.workers.endpoint.backoff import BACKOFF_S, Brake
-from swarmeval.workers.endpoint.body import Asking, body, path
+from swarmeval.requests import Answer, Refusal, Reply, Request, Sampling, WorkerProgress
+from swarmeval.workers.endpoint.backoff import BACKOFF_S, Backoff
+from swarmeval.workers.endpoint.body import RequestFormat, body, path
 from swarmeval.workers.endpoint.client import Client, Key
 from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused
-from swarmeval.workers.endpoint.probe import Found, Mode, explained, try_out
-from swarmeval.workers.endpoint.stream import AnswerSoFar, StreamReader
+from swarmeval.workers.endpoint.probe import Mode, ServerInfo, explained, try_out
+from swarmeval.workers.endpoint.stream import PartialAnswer, StreamReader
 from swarmeval.workers.pending import Pending
 from swarmeval.workers.wire import Answers, Cancel, Dropped, Submit
 
@@ -29,34 +29,36 @@ log = logging.getLogger("swarmeval.worker")
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
-    """What all endpoints of a run are told."""
+class EndpointOptions:
+    """What all endpoints of a run have in common."""
 
-    asking: Asking
+    request_format: RequestFormat
     key: Key
     modes: Mapping[Mode, Sampling]  # to be tried, in this order, and what requests are then like, by and large
     concurrency: int
     silence_s: float
     patience_s: float  # how long a server may be in trouble
     start_s: float
-    together: bool  # several answers to one prompt by one request
+    combine_samples: bool  # several answers to one prompt by one request
     backoff_s: tuple[float, float] = BACKOFF_S
-    once: bool = False  # who measures a server asks once, and is told what failed and why, whatever it is
+    single_try: bool = False  # a request that fails is reported, with its reason, and not tried again: for measurements
 
 
 class Life:
     """From a start of a worker to its end."""
 
-    def __init__(self, where: str, client: Client, orders: Orders, brake: Brake, found: Found) -> None:
+    def __init__(
+        self, where: str, client: Client, options: EndpointOptions, backoff: Backoff, server: ServerInfo
+    ) -> None:
         self._where = where
         self._client = client
-        self._orders = orders
-        self._brake = brake
-        self._found = found
+        self._options = options
+        self._backoff = backoff
+        self._server = server
         self.pending = Pending(self._begin)
-        self._slots = asyncio.Semaphore(orders.concurrency)
-        self._looking = asyncio.Lock()
-        self._together = orders.together
+        self._slots = asyncio.Semaphore(options.concurrency)
+        self._probing = asyncio.Lock()
+        self._combine_samples = options.combine_samples
         self._tasks: dict[asyncio.Task[None], tuple[Request, ...]] = {}
         self._waiting: set[asyncio.Task[None]] = set()
         self._reading: set[StreamReader] = set()
@@ -66,7 +68,7 @@ class Life:
         self._error: Exception | None = None  # why no life of this worker can go on
 
     async def answers(self, requests: Sequence[Request]) -> AsyncGenerator[Answer, None]:
-        asked = {request.job_id for request in requests}
+        job_ids = {request.job_id for request in requests}
         try:
             async for answer in self.pending.answers(requests):
                 yield answer
@@ -74,15 +76,15 @@ class Life:
             if self._error is not None:
                 raise self._error from None
             # A server that cannot be reached has not been given them, unless one of them is what it fell over.
-            raise (death if self._broken & asked else WorkerGone(str(death))) from None
+            raise (death if self._broken & job_ids else WorkerGone(str(death))) from None
         finally:
             for task, group in list(self._tasks.items()):
-                if any(request.job_id in asked for request in group):
+                if any(request.job_id in job_ids for request in group):
                     task.cancel()
 
-    def progress(self) -> Progress:
+    def progress(self) -> WorkerProgress:
         pieces = sum(answer.pieces for reader in self._reading for answer in reader.answers)
-        return Progress(
+        return WorkerProgress(
             rows_in_use=sum(len(reader.answers) for reader in self._reading),
             waiting=sum(len(self._tasks[task]) for task in self._waiting if task in self._tasks),
             output_tokens=self._tokens + pieces,
@@ -104,9 +106,9 @@ class Life:
         submitted = time.perf_counter()
         groups: dict[object, list[Request]] = {}
         for request in submit.requests:
-            alike = (request.messages, request.text, request.sampling) if self._together else request.job_id
-            groups.setdefault(alike, []).append(request)
-        most = self._orders.concurrency  # what begins together cannot be drained apart
+            key = (request.messages, request.text, request.sampling) if self._combine_samples else request.job_id
+            groups.setdefault(key, []).append(request)
+        most = self._options.concurrency  # what begins together cannot be drained apart
         for group in groups.values():
             for start in range(0, len(group), most):
                 self._spawn(tuple(group[start : start + most]), submitted)
@@ -133,37 +135,37 @@ class Life:
 
     def _drop(self, task: asyncio.Task[None]) -> None:
         task.cancel()
-        self.pending.hear(Dropped(tuple(request.job_id for request in self._tasks.pop(task, ()))))
+        self.pending.receive(Dropped(tuple(request.job_id for request in self._tasks.pop(task, ()))))
 
     async def _answer(self, group: tuple[Request, ...], submitted: float) -> None:
         """Have requests that differ in their seeds answered. Raises WorkerDied, ConfigError."""
-        me = asyncio.current_task()
-        assert me is not None
-        tries, answers_before = 0, self._brake.answers
+        task = asyncio.current_task()
+        assert task is not None
+        tries, answers_before = 0, self._backoff.answers
         while True:
-            await self._brake.wait()
+            await self._backoff.wait()
             async with self._slots:
-                if self._brake.left_s() > 0:
+                if self._backoff.left_s() > 0:
                     continue  # a pause began while this waited for its slot
-                self._waiting.discard(me)
+                self._waiting.discard(task)
                 try:
                     answered, fault = await self._ask(group, submitted)
                 except ServerRefused as refused:
                     self._refuse(group, submitted, refused)
                     return
-            self.pending.hear(Answers(tuple(answered)))
-            have = {answer.job_id for answer in answered}
-            group = self._tasks[me] = tuple(request for request in group if request.job_id not in have)
+            self.pending.receive(Answers(tuple(answered)))
+            answered_ids = {answer.job_id for answer in answered}
+            group = self._tasks[task] = tuple(request for request in group if request.job_id not in answered_ids)
             if group and self._draining:
-                self._drop(me)
+                self._drop(task)
             elif group and fault is None:  # it takes one answer from a request
-                self._apart(group, submitted)
-            elif group and fault is not None and self._orders.once:
+                self._split(group, submitted)
+            elif group and fault is not None and self._options.single_try:
                 self._give_up(group, fault)
             elif group and fault is not None:
-                self._waiting.add(me)
+                self._waiting.add(task)
                 tries += fault.kind == "cut"
-                if not await self._given_up(group, fault, tries, answers_before):
+                if not await self._handle_fault(group, fault, tries, answers_before):
                     continue
             return
 
@@ -174,7 +176,7 @@ class Life:
         fault = None
         self._reading.add(reader)
         try:
-            await self._client.ask(path(first), body(self._orders.asking, group), reader)
+            await self._client.complete(path(first), body(self._options.request_format, group), reader)
         except ServerFault as error:
             fault = error
         finally:
@@ -186,11 +188,11 @@ class Life:
             if answer.finish is not None
         ]
         if answered:
-            self._brake.answered()
+            self._backoff.answered()
         return answered, fault
 
     def _whole(
-        self, request: Request, answer: AnswerSoFar, prompt_tokens: int | None, submitted: float, sent: float
+        self, request: Request, answer: PartialAnswer, prompt_tokens: int | None, submitted: float, sent: float
     ) -> Answer:
         assert answer.finish is not None
         if self._client.key.hidden(answer.text) != answer.text:
@@ -213,47 +215,49 @@ class Life:
         if refused.status in FATAL:
             raise explained(self._client, refused)
         if len(group) > 1:  # it may be their number that is refused
-            self._apart(group, submitted)
+            self._split(group, submitted)
             return
-        self.pending.hear(Answers((Refusal(group[0].job_id, f"{self._where}: {refused}", retry=False),)))
+        self.pending.receive(Answers((Refusal(group[0].job_id, f"{self._where}: {refused}", retry=False),)))
 
-    def _apart(self, group: tuple[Request, ...], submitted: float) -> None:
+    def _split(self, group: tuple[Request, ...], submitted: float) -> None:
         """From now on one answer by one request."""
-        if self._together:
+        if self._combine_samples:
             log.warning("%s: gives one answer by one request, whatever endpoint.samples says", self._where)
-        self._together = False
+        self._combine_samples = False
         for request in group:
             self._spawn((request,), submitted)
 
-    async def _given_up(self, group: tuple[Request, ...], fault: ServerFault, tries: int, answers_before: int) -> bool:
-        """Whether these requests are; when not, wait until they may be tried again. Raises WorkerDied."""
+    async def _handle_fault(
+        self, group: tuple[Request, ...], fault: ServerFault, tries: int, answers_before: int
+    ) -> bool:
+        """True when these requests were given up; False when they may be tried again, after the pause. Raises WorkerDied."""
         if fault.kind == "cut":
             self._broken.update(request.job_id for request in group)
         if fault.kind == "busy" and self._reading:
-            self._brake.busy(fault.retry_after_s)
-        elif not self._brake.trouble(fault.kind != "cut", fault.retry_after_s):
-            raise WorkerDied(f"{self._where}: {fault}, and no answer for {self._orders.patience_s:g} s")
+            self._backoff.busy(fault.retry_after_s)
+        elif not self._backoff.trouble(fault.kind != "cut", fault.retry_after_s):
+            raise WorkerDied(f"{self._where}: {fault}, and no answer for {self._options.patience_s:g} s")
         log.debug("%s: %s: %s", self._where, group[0].job_id, fault)
-        if tries >= TRIES and (self._brake.answers > answers_before or await self._is_well()):
+        if tries >= TRIES and (self._backoff.answers > answers_before or await self._answers_probe()):
             self._give_up(group, fault)
             return True
         if fault.kind == "cut":
-            await asyncio.sleep(self._brake.backoff_s(tries - 1))
+            await asyncio.sleep(self._backoff.backoff_s(tries - 1))
         return False
 
     def _give_up(self, group: tuple[Request, ...], fault: ServerFault) -> None:
         refusals = [Refusal(request.job_id, f"{self._where}: {fault}", retry=True) for request in group]
-        self.pending.hear(Answers(tuple(refusals)))
+        self.pending.receive(Answers(tuple(refusals)))
 
-    async def _is_well(self) -> bool:
+    async def _answers_probe(self) -> bool:
         """Whether the server answers something that is sure to be no trouble."""
-        before = self._brake.answers
-        async with self._looking:
-            if self._brake.answers > before:
+        before = self._backoff.answers
+        async with self._probing:
+            if self._backoff.answers > before:
                 return True  # another has looked
             with contextlib.suppress(ServerFault, ServerRefused):
-                mode = self._found.mode
-                await try_out(self._client, self._orders.asking, self._orders.modes[mode], mode)
-                self._brake.answered()
+                mode = self._server.mode
+                await try_out(self._client, self._options.request_format, self._options.modes[mode], mode)
+                self._backoff.answered()
                 return True
         return False

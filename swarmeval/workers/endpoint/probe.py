@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 from swarmeval.errors import ConfigError
 from swarmeval.requests import Message, Request, Sampling
-from swarmeval.workers.endpoint.body import Asking, body, path
+from swarmeval.workers.endpoint.body import RequestFormat, body, path
 from swarmeval.workers.endpoint.client import Client
 from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused
 from swarmeval.workers.endpoint.stream import StreamReader
 
 PROBE_TOKENS = 16
-NAMED = 4  # models that an error names
+MAX_NAMED = 4  # models that an error names
 HELP = {  # by the field that a server names when it refuses
     "top_k": "endpoint.dialect: plain sends no top_k and no repetition_penalty (and wants top_k: 0 and "
     "repetition_penalty: 1.0)",
@@ -22,14 +22,14 @@ HELP = {  # by the field that a server names when it refuses
     "max_completion_tokens": "endpoint.dialect: plain sends max_tokens",
 }
 HELP |= {"repetition_penalty": HELP["top_k"], "repeat_penalty": HELP["top_k"]}
-LEFT_OUT = ("seed", "stream_options", "temperature", "top_p", "min_p", "repeat_last_n", "stop")
+OPTIONAL_FIELDS = ("seed", "stream_options", "temperature", "top_p", "min_p", "repeat_last_n", "stop")
 
 Mode = Literal["chat", "completion"]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a server told of itself."""
+class ServerInfo:
+    """What a server reports of itself."""
 
     mode: Mode
     counts: bool  # it says how many tokens an answer has
@@ -39,36 +39,36 @@ class Found:
     served: tuple[str, ...] = ()
 
 
-async def look(client: Client, asking: Asking, modes: Mapping[Mode, Sampling]) -> Found:
+async def inspect_server(client: Client, request_format: RequestFormat, modes: Mapping[Mode, Sampling]) -> ServerInfo:
     """Ask a server what it is, and for a few tokens in the first of these modes that it has.
 
     Raises ServerFault, or ConfigError when the settings and the server do not fit.
     """
-    found = await _listed(client, asking.model)
+    server = await _listed(client, request_format.model)
     refused: ServerRefused | None = None
     for mode, sampling in modes.items():
         try:
-            counts = await try_out(client, asking, sampling, mode)
+            counts = await try_out(client, request_format, sampling, mode)
         except ServerRefused as error:
             refused = refused or error
             if error.status in (401, 402, 403) or _field(error):
                 break
             continue
-        return replace(found, mode=mode, counts=counts)
+        return replace(server, mode=mode, counts=counts)
     assert refused is not None
     raise explained(client, refused)
 
 
-async def try_out(client: Client, asking: Asking, sampling: Sampling, mode: Mode) -> bool:
-    """Have a few tokens written; gives whether they were counted. Raises as Client.ask() does."""
-    few = Sampling(
+async def try_out(client: Client, request_format: RequestFormat, sampling: Sampling, mode: Mode) -> bool:
+    """Have a few tokens written; gives whether they were counted. Raises as Client.complete() does."""
+    short = Sampling(
         max_new_tokens=PROBE_TOKENS, do_sample=sampling.do_sample, temperature=sampling.temperature,
         top_p=sampling.top_p, top_k=sampling.top_k, repetition_penalty=sampling.repetition_penalty, stop=sampling.stop,
     )  # fmt: skip
     messages = (Message("user", "Say hello."),) if mode == "chat" else ()
-    request = Request("", 0, few, messages=messages, text=None if messages else "Hello,")
+    request = Request("", 0, short, messages=messages, text=None if messages else "Hello,")
     reader = StreamReader(1, ())
-    await client.ask(path(request), body(asking, [request]), reader)
+    await client.complete(path(request), body(request_format, [request]), reader)
     reader.count()
     return reader.answers[0].tokens is not None
 
@@ -97,51 +97,53 @@ def _field(refused: ServerRefused) -> str:
     if refused.status not in (400, 422):
         return ""
     words = set("".join(letter if letter.isalnum() or letter == "_" else " " for letter in str(refused)).split())
-    return next((field for field in (*HELP, *LEFT_OUT) if field in words), "")
+    return next((field for field in (*HELP, *OPTIONAL_FIELDS) if field in words), "")
 
 
-async def _listed(client: Client, model: str) -> Found:
+async def _listed(client: Client, model: str) -> ServerInfo:
     """What the list of models says, where there is one. Raises ConfigError, ServerFault."""
-    nothing = Found("chat", False)
+    unlisted = ServerInfo("chat", False)
     try:
-        told = await client.look(f"{client.url}/models", with_key=True)
+        listing = await client.get_json(f"{client.url}/models", with_key=True)
     except ServerRefused as refused:
         if refused.status in (401, 402, 403):
             raise explained(client, refused) from None
-        return nothing
+        return unlisted
     except ServerFault as fault:
         if fault.kind == "unreachable":
             raise
-        return nothing
-    rows = [row for row in (_get(told, "data") or []) if isinstance(_get(row, "id"), str)]
+        return unlisted
+    rows = [row for row in (_entry(listing, "data") or []) if isinstance(_entry(row, "id"), str)]
     if not rows:
-        return nothing
+        return unlisted
     served = tuple(row["id"] for row in rows)
     if model not in served:
-        raise ConfigError(f"{client.url}: serves {_some(served, model)}, and not model_id {model!r}; name one of them")
+        raise ConfigError(
+            f"{client.url}: serves {_nearest(served, model)}, and not model_id {model!r}; name one of them"
+        )
     row = rows[served.index(model)]
     context, owner = row.get("max_model_len"), str(row.get("owned_by") or "")[:40]
     version = await _version(client) if owner == "vllm" else ""
     return replace(
-        nothing, context_tokens=context if isinstance(context, int) else 0, software=owner, version=version,
-        served=served[:NAMED],
+        unlisted, context_tokens=context if isinstance(context, int) else 0, software=owner, version=version,
+        served=served[:MAX_NAMED],
     )  # fmt: skip
 
 
 async def _version(client: Client) -> str:
     parts = urlsplit(client.url)
     try:
-        told = await client.look(f"{parts.scheme}://{parts.netloc}/version", with_key=False)
+        response = await client.get_json(f"{parts.scheme}://{parts.netloc}/version", with_key=False)
     except (ServerFault, ServerRefused, ConfigError):
         return ""
-    return str(_get(told, "version") or "")[:40]
+    return str(_entry(response, "version") or "")[:40]
 
 
-def _get(told: Any, key: str) -> Any:
-    return told.get(key) if isinstance(told, dict) else None
+def _entry(response: Any, key: str) -> Any:
+    return response.get(key) if isinstance(response, dict) else None
 
 
-def _some(served: tuple[str, ...], wanted: str) -> str:
-    near = difflib.get_close_matches(wanted, served, NAMED, cutoff=0.3) or list(served[:NAMED])
-    more = f" and {len(served) - len(near)} more" if len(served) > len(near) else ""
-    return ", ".join(repr(name[:80]) for name in near) + more
+def _nearest(served: tuple[str, ...], model: str) -> str:
+    close = difflib.get_close_matches(model, served, MAX_NAMED, cutoff=0.3) or list(served[:MAX_NAMED])
+    more = f" and {len(served) - len(close)} more" if len(served) > len(close) else ""
+    return ", ".join(repr(name[:80]) for name in close) + more

@@ -10,16 +10,16 @@ import msgspec
 from msgspec import Struct
 
 from swarmeval.requests import FinishReason
-from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused, said, status_of
+from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused, error_text, status_in
 
-MOST_LINE, MOST_TEXT = 4 << 20, 16 << 20  # bytes of an event, letters of an answer: memory has an end
+MAX_LINE, MAX_TEXT = 4 << 20, 16 << 20  # bytes of an event, letters of an answer: memory has an end
 ENDS: dict[str, FinishReason] = {
     "stop": "stop", "length": "length", "content_filter": "content_filter", "tool_calls": "tool_calls",
     "eos_token": "stop", "stop_sequence": "stop", "function_call": "tool_calls",  # older words
 }  # fmt: skip
 
 
-class _Said(Struct):
+class _Delta(Struct):
     content: str | None = None
     reasoning_content: Any = None
     reasoning: Any = None
@@ -27,8 +27,8 @@ class _Said(Struct):
 
 class _Choice(Struct):
     index: int = 0
-    delta: _Said | None = None
-    message: _Said | None = None  # of a server that does not stream
+    delta: _Delta | None = None
+    message: _Delta | None = None  # of a server that does not stream
     text: str | None = None  # completion mode
     finish_reason: str | None = None
 
@@ -48,7 +48,7 @@ class _Chunk(Struct):
 _chunks: msgspec.json.Decoder[_Chunk] = msgspec.json.Decoder(_Chunk)
 
 
-class AnswerSoFar:
+class PartialAnswer:
     """One answer as it grows. Times are those the reader was given with the bytes."""
 
     def __init__(self, stops: Sequence[str]) -> None:
@@ -66,21 +66,21 @@ class AnswerSoFar:
         """Raises ServerFault for an end that is none."""
         if self.finish is not None:
             return
-        told = choice.delta or choice.message or _Said()
-        new = (told.content if choice.text is None else choice.text) or ""
-        if new or told.reasoning_content or told.reasoning:
+        delta = choice.delta or choice.message or _Delta()
+        new = (delta.content if choice.text is None else choice.text) or ""
+        if new or delta.reasoning_content or delta.reasoning:
             self.pieces += 1
             self.first_at = self.first_at or now
             self.last_at = now
         if new:
-            looked = max(0, len(self.text) - self._overlap)
+            start = max(0, len(self.text) - self._overlap)
             self.text += new
-            found = [place for stop in self._stops if (place := self.text.find(stop, looked)) >= 0]
-            if found:
-                self.text, self.cut, self.finish = self.text[: min(found)], True, "stop"
+            places = [place for stop in self._stops if (place := self.text.find(stop, start)) >= 0]
+            if places:
+                self.text, self.cut, self.finish = self.text[: min(places)], True, "stop"
                 return
-            if len(self.text) > MOST_TEXT:
-                raise ServerFault(f"an answer of more than {MOST_TEXT >> 20} million letters")
+            if len(self.text) > MAX_TEXT:
+                raise ServerFault(f"an answer of more than {MAX_TEXT >> 20} million letters")
         if choice.finish_reason is not None:
             if choice.finish_reason not in ENDS:
                 raise ServerFault(f"an answer ended with finish_reason {choice.finish_reason[:40]!r}")
@@ -93,7 +93,7 @@ class StreamReader:
     """The answers of one response, from its bytes as they come."""
 
     def __init__(self, count: int, stops: Sequence[str]) -> None:
-        self.answers = [AnswerSoFar(stops) for _ in range(count)]
+        self.answers = [PartialAnswer(stops) for _ in range(count)]
         self.prompt_tokens: int | None = None
         self.done = False  # the server said so, or nothing more is wanted
         self._tokens: int | None = None  # of all answers together
@@ -102,8 +102,8 @@ class StreamReader:
     def feed(self, data: bytes, now: float) -> None:
         """Raises ServerFault for what is no event of such a stream, ServerRefused for an error that it reports."""
         *lines, self._rest = (self._rest + data).split(b"\n") if b"\n" in data else (self._rest + data,)
-        if len(self._rest) > MOST_LINE:
-            raise ServerFault(f"sent what is no answer (a line of more than {MOST_LINE >> 20} MiB)")
+        if len(self._rest) > MAX_LINE:
+            raise ServerFault(f"sent what is no answer (a line of more than {MAX_LINE >> 20} MiB)")
         for line in lines:
             if line.startswith(b"data:"):
                 self._event(line[5:].strip(), now)
@@ -131,10 +131,10 @@ class StreamReader:
             return
         shares = [answer.pieces for answer in self.answers]
         shares = shares if any(shares) else [1] * len(shares)
-        left, of = self._tokens, sum(shares)
+        remaining, pieces = self._tokens, sum(shares)
         for answer, share in zip(self.answers, shares, strict=True):
-            answer.tokens = round(left * share / of) if of else 0
-            left, of = left - answer.tokens, of - share
+            answer.tokens = round(remaining * share / pieces) if pieces else 0
+            remaining, pieces = remaining - answer.tokens, pieces - share
 
     def _event(self, data: bytes, now: float) -> None:
         if data == b"[DONE]":
@@ -148,7 +148,7 @@ class StreamReader:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ServerFault(f"sent what is no answer ({_first_line(error)})") from None
         if chunk.error is not None or chunk.object == "error":
-            raise _told(data)
+            raise _stream_error(data)
         choices = chunk.choices or []
         for choice in choices:
             if 0 <= choice.index < len(self.answers):
@@ -169,11 +169,11 @@ class StreamReader:
             self._tokens = usage.completion_tokens
 
 
-def _told(data: bytes) -> ServerFault | ServerRefused:
-    status = status_of(data)
+def _stream_error(data: bytes) -> ServerFault | ServerRefused:
+    status = status_in(data)
     if status is not None and 400 <= status < 500 and status not in (408, 429):
-        return ServerRefused(status, said(data))
-    return ServerFault(f"broke off: {said(data)}")
+        return ServerRefused(status, error_text(data))
+    return ServerFault(f"broke off: {error_text(data)}")
 
 
 def _first_line(error: Exception) -> str:

@@ -17,11 +17,11 @@ from typing import Any
 
 from swarmeval.errors import DeviceError, WorkerDied
 from swarmeval.location import own_paths
-from swarmeval.workers.ray.node_actor import ReplicaActor, look
-from swarmeval.workers.ray.nodes import Found, Look, Node, Slot
+from swarmeval.workers.ray.node_actor import ReplicaActor, inspect_node
+from swarmeval.workers.ray.nodes import Inspection, Node, NodeReport, ReplicaSlot
 
 ANSWER_LIMIT_S = 5.0  # for the head to take a connection: Ray itself would try for minutes, and then end this process
-LOOK_LIMIT_S = 180.0  # for a node to unpack our code, start a process and look around
+INSPECT_LIMIT_S = 180.0  # for a node to unpack our code, start a process and look around
 CALLS = 1000  # of one actor at once: as many batches as are handed to it, and one that hears
 INSTALL = "in the checkout: pip install '.[ray]'"
 START = "start one with: ray start --head"
@@ -51,20 +51,20 @@ class Cluster:
         # Nodes that come and go are ours to tell. There is no public switch, and log_to_driver is about actors only.
         worker._worker_logs_enabled = False
         logging.getLogger("ray").setLevel(logging.CRITICAL)
-        where = environ.get("RAY_ADDRESS") or address if address == "auto" else address
-        check_reachable(where)
-        with _parcel() as parcel:
+        head = environ.get("RAY_ADDRESS") or address if address == "auto" else address
+        check_reachable(head)
+        with _code_copy() as code:
             try:
                 ray.init(
-                    address=where,
+                    address=head,
                     log_to_driver=False,
                     configure_logging=False,
-                    runtime_env={"working_dir": str(parcel)},
+                    runtime_env={"working_dir": str(code)},
                 )
             except ConnectionError:
-                raise DeviceError(f"ray.address is {where!r}: no Ray cluster is there; {START}") from None
+                raise DeviceError(f"ray.address is {head!r}: no Ray cluster is there; {START}") from None
             except (RuntimeError, ValueError) as error:  # other versions of Ray or Python, above all
-                raise DeviceError(f"ray.address is {where!r}: {' '.join(str(error).split())[:300]}") from None
+                raise DeviceError(f"ray.address is {head!r}: {' '.join(str(error).split())[:300]}") from None
         return cls(ray)
 
     def leave(self) -> None:
@@ -88,17 +88,17 @@ class Cluster:
             if node["Alive"]
         )
 
-    def look(self, nodes: tuple[Node, ...], model: str | None, packages: tuple[str, ...]) -> tuple[Look, ...]:
+    def inspect(self, nodes: tuple[Node, ...], model: str | None, packages: tuple[str, ...]) -> tuple[Inspection, ...]:
         """What is on each of these nodes; waits."""
-        remote = self._ray.remote(look)
-        asked = [
+        remote = self._ray.remote(inspect_node)
+        references = [
             remote.options(num_cpus=0, max_retries=0, scheduling_strategy=self._on(node)).remote(model, packages)
             for node in nodes
         ]
-        self._ray.wait(asked, num_returns=len(asked), timeout=LOOK_LIMIT_S)
-        return tuple(self._seen(reference) for reference in asked)
+        self._ray.wait(references, num_returns=len(references), timeout=INSPECT_LIMIT_S)
+        return tuple(self._report_of(reference) for reference in references)
 
-    def actor(self, slot: Slot) -> "Actor":
+    def actor(self, slot: ReplicaSlot) -> "Actor":
         """A new actor in this place, which Ray starts as soon as there is room; waits a little."""
         handle = (
             self._ray.remote(ReplicaActor)
@@ -114,17 +114,17 @@ class Cluster:
         )
         return Actor(handle, dict(slot.device.env), self._ray)
 
-    def _seen(self, reference: Any) -> Look:
+    def _report_of(self, reference: Any) -> Inspection:
         exceptions = self._ray.exceptions
         try:
-            found = self._ray.get(reference, timeout=0)
+            report = self._ray.get(reference, timeout=0)
         except (exceptions.TaskUnschedulableError, exceptions.NodeDiedError, exceptions.LocalRayletDiedError):
             return None  # Ray lists a dead node for up to 15 s, and a new one before it can be used
         except exceptions.GetTimeoutError:
-            return f"does not answer within {LOOK_LIMIT_S:g} s"
+            return f"does not answer within {INSPECT_LIMIT_S:g} s"
         except exceptions.RayError as error:
             return _line(error)
-        return Found(**found)
+        return NodeReport(**report)
 
     def _on(self, node: Node) -> Any:
         strategies = self._ray.util.scheduling_strategies
@@ -141,17 +141,17 @@ class Actor:
 
     async def begin(self, start: bytes) -> dict[str, Any]:
         """Give it its Start, once it runs; see ReplicaActor.begin. Raises DeviceError when it never will."""
-        where: dict[str, Any] = await self._result(self._handle.begin.remote(start, self._env))
-        return where
+        place: dict[str, Any] = await self._result(self._handle.begin.remote(start, self._env))
+        return place
 
-    async def hear(self) -> list[bytes]:
+    async def receive(self) -> list[bytes]:
         """What the replica has said since the last call; waits for at least one message."""
-        said: list[bytes] = await self._result(self._handle.hear.remote())
-        return said
+        messages: list[bytes] = await self._result(self._handle.receive.remote())
+        return messages
 
-    def tell(self, message: bytes) -> None:
+    def send(self, message: bytes) -> None:
         """Put a message on its way; that it did not arrive shows in hear()."""
-        self._handle.tell.remote(message)
+        self._handle.send.remote(message)
 
     def kill(self) -> None:
         """End it, whatever it does; waits a little. Idempotent."""
@@ -184,18 +184,18 @@ def check_reachable(address: str) -> None:
 
 
 @contextmanager
-def _parcel() -> Iterator[Path]:
+def _code_copy() -> Iterator[Path]:
     """A folder with this code and nothing else, for as long as the block runs."""
     with tempfile.TemporaryDirectory(prefix="swarmeval-") as folder:
-        parcel = Path(folder) / "code"
-        parcel.mkdir()
+        copy = Path(folder) / "code"
+        copy.mkdir()
         skipped = shutil.ignore_patterns("__pycache__", ".*")
         for path in own_paths():
             if path.is_dir():
-                shutil.copytree(path, parcel / path.name, ignore=skipped)
+                shutil.copytree(path, copy / path.name, ignore=skipped)
             else:
-                shutil.copy(path, parcel)
-        yield parcel
+                shutil.copy(path, copy)
+        yield copy
 
 
 def _line(error: Exception) -> str:

@@ -15,11 +15,11 @@ from typing import Self
 from swarmeval.errors import DeviceError
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.ray.cluster import Cluster
-from swarmeval.workers.ray.nodes import Found, Look, Node, named, needed, slots, unfit, useful
+from swarmeval.workers.ray.nodes import Inspection, Node, NodeReport, named, needed, slots, unfit, useful
 from swarmeval.workers.ray.worker import RayWorker
 from swarmeval.workers.replica_spec import ReplicaSpec
 
-LOOK_AROUND_S = 2.0  # how often a fleet asks which nodes there are
+POLL_S = 2.0  # how often a fleet asks which nodes there are
 GATHER_PAUSES_S = (0.5, 1.0, 2.0, 0.0)  # for nodes that Ray lists and cannot use: they have just come, or gone
 
 log = logging.getLogger("swarmeval")
@@ -34,18 +34,18 @@ class RayFleet:
         self,
         cluster: Cluster,
         config: RunConfig,
-        ours: Mapping[str, str],
+        required_versions: Mapping[str, str],
         make_spec: MakeSpec,
-        look_around_s: float = LOOK_AROUND_S,
+        poll_s: float = POLL_S,
     ) -> None:
-        """`ours` are the versions that every node must have."""
+        """`required_versions` are the versions that every node must have."""
         self.workers: list[RayWorker] = []
         self.nodes: dict[str, dict[str, object]] = {}  # that took part, by name, as the manifest has them
         self._cluster = cluster
         self._config = config
-        self._ours = ours
+        self._required_versions = required_versions
         self._make_spec = make_spec
-        self._look_around_s = look_around_s
+        self._poll_s = poll_s
         self._names: dict[str, str] = {}  # of every node ever seen, by id
         self._alive: set[str] = set()  # ids of those that had a look taken at them and are there
         self._following: asyncio.Task[None] | None = None
@@ -54,10 +54,10 @@ class RayFleet:
         """Take a look at every node and make its workers; waits. Raises DeviceError for the first that is unfit."""
         for pause_s in GATHER_PAUSES_S:
             new = self._new(self._cluster.nodes())
-            looks = self._look(new)
-            for problem in self._admit(new, looks):
+            inspections = self._inspect(new)
+            for problem in self._admit(new, inspections):
                 raise DeviceError(problem)
-            if None not in looks:
+            if None not in inspections:
                 break
             time.sleep(pause_s)
         if not self.workers:
@@ -80,7 +80,7 @@ class RayFleet:
     async def _follow(self) -> None:
         """Notice nodes that come and go."""
         while True:
-            await asyncio.sleep(self._look_around_s)
+            await asyncio.sleep(self._poll_s)
             try:
                 nodes = await asyncio.to_thread(self._cluster.nodes)
             except DeviceError as error:
@@ -91,9 +91,9 @@ class RayFleet:
                 log.warning("node %s: left the cluster", self._names[lost])
                 for worker in self.workers:
                     if worker.slot.node.id == lost:
-                        worker.lose()
+                        worker.lose_node()
             if new := self._new(nodes):
-                for problem in self._admit(new, await asyncio.to_thread(self._look, new)):
+                for problem in self._admit(new, await asyncio.to_thread(self._inspect, new)):
                     log.warning("%s; it takes no part in this run", problem)
 
     def _new(self, nodes: Sequence[Node]) -> tuple[Node, ...]:
@@ -103,43 +103,47 @@ class RayFleet:
             self._names[node.id] = named(node, self._names.values())
         return new
 
-    def _look(self, nodes: tuple[Node, ...]) -> tuple[Look, ...]:
-        model = None if self._config.engine == "scripted" else _everywhere(self._config.model_id)
-        return self._cluster.look(nodes, model, needed(self._config))
+    def _inspect(self, nodes: tuple[Node, ...]) -> tuple[Inspection, ...]:
+        model = None if self._config.engine == "scripted" else _shared_path(self._config.model_id)
+        return self._cluster.inspect(nodes, model, needed(self._config))
 
-    def _admit(self, nodes: tuple[Node, ...], looks: tuple[Look, ...]) -> list[str]:
+    def _admit(self, nodes: tuple[Node, ...], inspections: tuple[Inspection, ...]) -> list[str]:
         """Make the workers of those that are fit; gives why the others are not."""
         problems = []
-        for node, found in zip(nodes, looks, strict=True):
+        for node, inspection in zip(nodes, inspections, strict=True):
             name = self._names[node.id]
-            if found is None:
-                del self._names[node.id]  # whoever looks around sees it anew, should it come
+            if inspection is None:
+                del self._names[node.id]  # the next poll treats it as new, should it come
                 continue
-            problem = f"node {name}: {found}" if isinstance(found, str) else unfit(name, found, self._ours)
+            problem = (
+                f"node {name}: {inspection}"
+                if isinstance(inspection, str)
+                else unfit(name, inspection, self._required_versions)
+            )
             if problem:
                 problems.append(problem)
-            elif isinstance(found, Found):
-                self._add(node, name, found)
+            elif isinstance(inspection, NodeReport):
+                self._add(node, name, inspection)
         return problems
 
-    def _add(self, node: Node, name: str, found: Found) -> None:
-        made = slots(node, name, found, self._config, os.environ)
+    def _add(self, node: Node, name: str, report: NodeReport) -> None:
+        places = slots(node, name, report, self._config, os.environ)
         self.nodes[name] = {
-            "id": node.id, "cpus": node.cpus, "gpus": node.gpus, "replicas": len(made), "model": found.model,
-            "versions": dict(found.versions),
+            "id": node.id, "cpus": node.cpus, "gpus": node.gpus, "replicas": len(places), "model": report.model,
+            "versions": dict(report.versions),
         }  # fmt: skip
-        for slot in made:
+        for slot in places:
             spec = self._make_spec(
                 slot.model, slot.device.name if self._config.engine == "scripted" else slot.device.torch_device
             )
             worker = RayWorker(
                 slot, self._cluster, spec, self._config.workers.timeout_s, self._config.workers.load_timeout_s
             )
-            worker.settled = self._settle
+            worker.on_placed = self._rename
             self.workers.append(worker)
         self._alive.add(node.id)
 
-    def _settle(self, worker: RayWorker, gpus: list[str]) -> None:
+    def _rename(self, worker: RayWorker, gpus: list[str]) -> None:
         """Name a worker by the GPU that Ray gave it; the one that had this name, and does not run, takes its own."""
         if not worker.slot.gpus or worker.name.endswith("/cuda:all"):
             return
@@ -150,6 +154,6 @@ class RayFleet:
         worker.name = name
 
 
-def _everywhere(model_id: str) -> str:
+def _shared_path(model_id: str) -> str:
     """What the model is called on every node: a folder has the same path there as here."""
     return str(Path(model_id).absolute()) if Path(model_id).is_dir() else model_id

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from swarmeval.workers.wire import FromWorker, Start, ToWorker
 
 
-def look(model: str | None, packages: tuple[str, ...]) -> dict[str, object]:
+def inspect_node(model: str | None, packages: tuple[str, ...]) -> dict[str, object]:
     """What a replica would find here: `versions` of Python and packages, the `model` as it is found, or a `problem`.
 
     The hub is not asked: a model is here before the run, or it is not. None is a run without a model.
     """
     versions = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
-    found: dict[str, object] = {"versions": versions, "model": "scripted", "problem": ""}
+    report: dict[str, object] = {"versions": versions, "model": "scripted", "problem": ""}
     if model is not None:
         os.environ["HF_HUB_OFFLINE"] = "1"
         try:
@@ -31,12 +31,12 @@ def look(model: str | None, packages: tuple[str, ...]) -> dict[str, object]:
             from swarmeval.errors import ModelUnavailable
 
             try:
-                found["model"] = model_loader.locate(model, progress=False)
+                report["model"] = model_loader.locate(model, progress=False)
             except ModelUnavailable as error:
-                found["problem"] = str(error)
+                report["problem"] = str(error)
         except ImportError:
             pass  # the versions say what is missing
-    return found
+    return report
 
 
 def _version(package: str) -> str:
@@ -50,9 +50,9 @@ class ReplicaActor:
     """One replica in a thread; its event loop takes what the coordinator sends and gives what the replica says."""
 
     def __init__(self) -> None:
-        self._inward: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._outward: list[bytes] = []
-        self._said = asyncio.Event()
+        self._incoming: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._outgoing: list[bytes] = []
+        self._has_outgoing = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def begin(self, start: bytes, env: dict[str, str]) -> dict[str, object]:
@@ -65,52 +65,52 @@ class ReplicaActor:
         threading.Thread(target=self._work, args=(start,), name="replica", daemon=True).start()
         return {"pid": os.getpid(), "gpus": _gpus(os.environ)}
 
-    async def tell(self, message: bytes) -> None:
+    async def send(self, message: bytes) -> None:
         """Hand the replica a message."""
-        self._inward.put(message)
+        self._incoming.put(message)
 
-    async def hear(self) -> list[bytes]:
+    async def receive(self) -> list[bytes]:
         """All it has said since, as soon as there is anything. One caller at a time."""
-        await self._said.wait()
-        self._said.clear()
-        said, self._outward = self._outward, []
-        return said
+        await self._has_outgoing.wait()
+        self._has_outgoing.clear()
+        messages, self._outgoing = self._outgoing, []
+        return messages
 
-    def say(self, message: bytes) -> None:
+    def emit(self, message: bytes) -> None:
         """Keep a message for who hears; called from the replica's thread."""
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._keep, message)
+        self._loop.call_soon_threadsafe(self._queue_outgoing, message)
 
     def take(self, block: bool) -> bytes | None:
         """The next message for the replica, None when there is none and nobody waits for it."""
         try:
-            return self._inward.get(block)
+            return self._incoming.get(block)
         except queue.Empty:
             return None
 
-    def _keep(self, message: bytes) -> None:
-        self._outward.append(message)
-        self._said.set()
+    def _queue_outgoing(self, message: bytes) -> None:
+        self._outgoing.append(message)
+        self._has_outgoing.set()
 
     def _work(self, body: bytes) -> None:
         from swarmeval.workers.serve_loop import load, serve, traced
         from swarmeval.workers.wire import Fatal, read_to_worker
 
-        line = QueueLine(self)
+        connection = QueueConnection(self)
         try:
             start: Start = read_to_worker(body)  # type: ignore[assignment]  # begin() is given nothing else
             with traced(None) as phases:
-                replica = load(start, line, phases)
+                replica = load(start, connection, phases)
                 if replica is not None:
-                    serve(replica, line, phases)
+                    serve(replica, connection, phases)
         except BaseException as error:
             # The one place where every fault is caught: its reason must reach the coordinator.
             first_line = (str(error).splitlines() or [""])[0]
-            line.send(Fatal(f"{type(error).__name__}: {first_line}"))
+            connection.send(Fatal(f"{type(error).__name__}: {first_line}"))
             raise
 
 
-class QueueLine:
+class QueueConnection:
     """The worker's end of what connects it with the coordinator, for swarmeval.workers.serve_loop."""
 
     def __init__(self, actor: ReplicaActor) -> None:
@@ -119,9 +119,9 @@ class QueueLine:
     def send(self, message: "FromWorker") -> None:
         from swarmeval.workers.wire import pack
 
-        self._actor.say(pack(message))
+        self._actor.emit(pack(message))
 
-    def waiting(self, block: bool) -> Iterator["ToWorker"]:
+    def arrived(self, block: bool) -> Iterator["ToWorker"]:
         """What has arrived; with `block`, at least one message."""
         from swarmeval.workers.wire import read_to_worker
 
@@ -134,6 +134,6 @@ def _gpus(environ: Mapping[str, str]) -> list[str]:
     """What Ray lets this process see, by physical index where NVML knows it: ["cuda:3"]."""
     from gpu_monitor import list_devices, visible
 
-    shown = environ.get("CUDA_VISIBLE_DEVICES", "")
-    found = visible(list_devices(), shown) if shown else ()
-    return [f"cuda:{gpu.index}" for gpu in found] or [f"cuda:{entry}" for entry in shown.split(",") if entry]
+    visible_ids = environ.get("CUDA_VISIBLE_DEVICES", "")
+    devices = visible(list_devices(), visible_ids) if visible_ids else ()
+    return [f"cuda:{gpu.index}" for gpu in devices] or [f"cuda:{entry}" for entry in visible_ids.split(",") if entry]

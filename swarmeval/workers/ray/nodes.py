@@ -22,7 +22,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class NodeReport:
     """What a look at a node found."""
 
     versions: Mapping[str, str]  # "" where a package is missing
@@ -30,11 +30,13 @@ class Found:
     problem: str  # why the model cannot be
 
 
-Look = Found | str | None  # or why nothing could be found out; None: there is no such node any more, or not yet
+Inspection = (
+    NodeReport | str | None
+)  # or why nothing could be found out; None: there is no such node any more, or not yet
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class ReplicaSlot:
     """A replica's place: a device of a node, and the share of the node that it takes."""
 
     node: Node
@@ -59,32 +61,34 @@ def useful(node: Node, config: RunConfig) -> bool:
     return (node.gpus if _on_gpus(config) else node.cpus) > 0
 
 
-def unfit(name: str, found: Found, ours: Mapping[str, str]) -> str | None:
+def unfit(name: str, report: NodeReport, required: Mapping[str, str]) -> str | None:
     """Why replicas cannot run on this node, in one line with the remedy; None when they can."""
     wrong = [
-        f"{package} {there or 'missing'} (here {here})"
-        for package, here in ours.items()
-        if _public(there := found.versions.get(package, "")) != _public(here)
+        f"{package} {installed or 'missing'} (here {version})"
+        for package, version in required.items()
+        if _public(installed := report.versions.get(package, "")) != _public(version)
     ]
     if wrong:
         remedy = "install the same Python there, and in the same checkout: pip install '.[ray]'"
         return f"node {name}: has {', '.join(wrong)}; {remedy}"
-    if found.problem:
-        return f"node {name}: {found.problem}; put the model there: nodes do not fetch it during a run"
+    if report.problem:
+        return f"node {name}: {report.problem}; put the model there: nodes do not fetch it during a run"
     return None
 
 
-def slots(node: Node, name: str, found: Found, config: RunConfig, environ: Mapping[str, str]) -> tuple[Slot, ...]:
+def slots(
+    node: Node, name: str, report: NodeReport, config: RunConfig, environ: Mapping[str, str]
+) -> tuple[ReplicaSlot, ...]:
     """The replicas that this node holds: one for each GPU, or `cpu_workers` that share its cores."""
     if not _on_gpus(config):
         devices = choose_devices(config, (), environ, max(1, int(node.cpus)))
         share = int(node.cpus / len(devices) * 10_000) / 10_000  # what Ray can count
-        return tuple(Slot(node, _on(name, device, environ), share, 0.0, found.model) for device in devices)
+        return tuple(ReplicaSlot(node, _on(name, device, environ), share, 0.0, report.model) for device in devices)
     gpus = int(node.gpus)
     if not config.use_data_parallelism:
-        return (Slot(node, _on(name, DeviceSpec("cuda:all", "cuda"), environ), 0.0, gpus, found.model),)
+        return (ReplicaSlot(node, _on(name, DeviceSpec("cuda:all", "cuda"), environ), 0.0, gpus, report.model),)
     devices = tuple(DeviceSpec(f"cuda:{number}", "cuda:0") for number in range(gpus))
-    return tuple(Slot(node, _on(name, device, environ), 0.0, 1.0, found.model) for device in devices)
+    return tuple(ReplicaSlot(node, _on(name, device, environ), 0.0, 1.0, report.model) for device in devices)
 
 
 def _on_gpus(config: RunConfig) -> bool:
@@ -94,13 +98,13 @@ def _on_gpus(config: RunConfig) -> bool:
 def _on(name: str, device: DeviceSpec, environ: Mapping[str, str]) -> DeviceSpec:
     """A device of this node, with all that its worker's environment needs."""
     threads = {"OMP_NUM_THREADS": environ["OMP_NUM_THREADS"]} if "OMP_NUM_THREADS" in environ else {}
-    settled = {
+    env = {
         **threads,
         **device.env,
         "HF_HUB_OFFLINE": "1",  # the model was found there before
         "TOKENIZERS_PARALLELISM": environ.get("TOKENIZERS_PARALLELISM", "false"),
     }
-    return DeviceSpec(f"{name}/{device.name}", device.torch_device, env=settled)
+    return DeviceSpec(f"{name}/{device.name}", device.torch_device, env=env)
 
 
 def _public(version: str) -> str:

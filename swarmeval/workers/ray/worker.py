@@ -12,7 +12,7 @@ from swarmeval.errors import DeviceError, WorkerDied
 from swarmeval.requests import ReplicaInfo
 from swarmeval.workers.link import LinkedWorker, Transport
 from swarmeval.workers.ray.cluster import Actor, Cluster
-from swarmeval.workers.ray.nodes import Slot
+from swarmeval.workers.ray.nodes import ReplicaSlot
 from swarmeval.workers.replica_spec import ReplicaSpec
 from swarmeval.workers.wire import Fatal, FromWorker, Start, ToWorker, pack, read_from_worker
 
@@ -24,20 +24,20 @@ log = logging.getLogger("swarmeval")
 class RayWorker(LinkedWorker):
     """One actor on one node; a new one at each start. Its process means nothing on this machine."""
 
-    def __init__(self, slot: Slot, cluster: Cluster, spec: ReplicaSpec, silence_s: float, load_s: float) -> None:
+    def __init__(self, slot: ReplicaSlot, cluster: Cluster, spec: ReplicaSpec, silence_s: float, load_s: float) -> None:
         super().__init__(slot.device.name, spec, silence_s, load_s)
         self.node_pid: int | None = None  # of the actor's process, on its node
         self.slot = slot
-        self.settled: Callable[[RayWorker, list[str]], None] = lambda worker, gpus: None
+        self.on_placed: Callable[[RayWorker, list[str]], None] = lambda worker, gpus: None
         self._cluster = cluster
-        self._gone = False
+        self._node_gone = False
 
     async def start(self) -> ReplicaInfo:
         """Have an actor made and its replica loaded. Raises WorkerDied, ModelUnavailable, or DeviceError."""
         try:
             return await super().start()
         except WorkerDied:
-            self._check_there()
+            self._check_node()
             raise
 
     async def stop(self) -> None:
@@ -45,18 +45,18 @@ class RayWorker(LinkedWorker):
         self.node_pid = None
         await super().stop()
 
-    def lose(self) -> None:
+    def lose_node(self) -> None:
         """Its node has left the cluster: what it was asked is unanswered, and it does not start again."""
-        self._gone = True
+        self._node_gone = True
         if self._link is not None:
             self._link.pending.die(WorkerDied(f"{self.name}: its node left the cluster"))
 
-    def _check_there(self) -> None:
-        if self._gone:
+    def _check_node(self) -> None:
+        if self._node_gone:
             raise DeviceError(f"{self.name}: its node left the cluster")
 
     async def _open(self) -> "ActorTransport":
-        self._check_there()
+        self._check_node()
         return ActorTransport(await asyncio.to_thread(self._cluster.actor, self.slot))
 
     async def _begin(self, transport: Transport, start: Start) -> None:
@@ -67,7 +67,7 @@ class RayWorker(LinkedWorker):
             raise WorkerDied(f"{self.name}: worker died while loading ({death})") from None
         except DeviceError as error:
             raise DeviceError(f"{self.name}: {error}") from None
-        self.settled(self, place["gpus"])
+        self.on_placed(self, place["gpus"])
         self.node_pid = place["pid"]
         log.info("%s: loads in process %d of its node", self.name, self.node_pid)
 
@@ -91,11 +91,11 @@ class ActorTransport:
         self._fatal = ""  # the last words of its replica; the actor itself lives on
 
     def send(self, message: ToWorker) -> None:
-        self.actor.tell(pack(message))
+        self.actor.send(pack(message))
 
     async def receive(self) -> Sequence[FromWorker]:
         while not self._fatal:
-            messages = await self._heard()
+            messages = await self._next_messages()
             self._fatal = next((message.reason for message in messages if isinstance(message, Fatal)), "")
             if others := [message for message in messages if not isinstance(message, Fatal)]:
                 return others
@@ -107,8 +107,8 @@ class ActorTransport:
     async def close(self) -> None:
         await self.kill()
 
-    async def _heard(self) -> list[FromWorker]:
+    async def _next_messages(self) -> list[FromWorker]:
         try:
-            return [read_from_worker(body) for body in await self.actor.hear()]
+            return [read_from_worker(body) for body in await self.actor.receive()]
         except DeviceError as error:
             raise WorkerDied(str(error)) from None

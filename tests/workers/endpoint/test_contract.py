@@ -7,7 +7,7 @@ import pytest
 
 from swarmeval.workers.endpoint.fleet import EndpointFleet
 from swarmeval.workers.protocol import Fleet, Worker
-from tests.support.endpoint_worker import orders, until
+from tests.support.endpoint_worker import endpoint_options, until
 from tests.support.faulty_server import FaultyServer
 from tests.support.fleet_contract import FleetContract
 
@@ -23,7 +23,7 @@ class TestEndpointFleet(FleetContract):
     @asynccontextmanager
     async def _served(self, slow: bool) -> AsyncIterator[Fleet]:
         self.server = FaultyServer(piece_s=0.05 if slow else 0.0)
-        async with self.server, EndpointFleet([self.server.url], orders(self.rows)) as fleet:
+        async with self.server, EndpointFleet([self.server.url], endpoint_options(self.rows)) as fleet:
             yield fleet
 
     async def kill(self, worker: Worker) -> None:

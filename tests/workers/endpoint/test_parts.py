@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from swarmeval.errors import ConfigError
 from swarmeval.requests import Request, Sampling
 from swarmeval.runs.prompts import STOPS
-from swarmeval.workers.endpoint.backoff import Brake
-from swarmeval.workers.endpoint.body import Asking, Dialect, body
+from swarmeval.workers.endpoint.backoff import Backoff
+from swarmeval.workers.endpoint.body import Dialect, RequestFormat, body
 from swarmeval.workers.endpoint.client import key_from
-from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused, failed, retry_after_s, said
+from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused, error_of, error_text, retry_after_s
 from swarmeval.workers.endpoint.stream import StreamReader
 from tests.support.fleet_contract import requests
 
@@ -33,21 +33,21 @@ DIALECTS: dict[Dialect, dict[str, Any]] = {
 def test_each_dialect_has_its_fields(dialect: Dialect, own: dict[str, Any]) -> None:
     asked = Request("j", 2**63 + 5, USUAL, text="def f():")
     counted = {"continuous_usage_stats": True} if dialect == "vllm" else {}
-    assert body(Asking("m", dialect, {}), [asked]) == {
+    assert body(RequestFormat("m", dialect, {}), [asked]) == {
         "model": "m", "prompt": "def f():", "temperature": 0.25, "top_p": 0.9, "seed": 5, "stream": True,
         "stream_options": {"include_usage": True, **counted}, **own,
     }  # fmt: skip
 
 
 def test_openais_chat_has_a_name_of_its_own_for_the_longest_answer() -> None:
-    made = body(Asking("m", "openai", {}), requests(1))
+    made = body(RequestFormat("m", "openai", {}), requests(1))
     assert (made["max_completion_tokens"], "max_tokens" in made) == (8, False)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_greedy_decoding_is_a_temperature_of_zero(dialect: Dialect) -> None:
     greedy = Sampling(9, do_sample=False, temperature=0.25, top_p=0.9, top_k=40)
-    made = body(Asking("m", dialect, {}), [Request("j", 1, greedy, text="x")])
+    made = body(RequestFormat("m", dialect, {}), [Request("j", 1, greedy, text="x")])
     assert (made["temperature"], "top_p" in made, "top_k" in made) == (0.0, False, False)
 
 
@@ -87,7 +87,7 @@ def test_whatever_a_server_sends_is_read_or_called_a_fault(data: bytes) -> None:
         pass
     else:
         assert reader.answers[0].finish is not None
-    said(data)
+    error_text(data)
 
 
 def test_a_stop_string_is_found_across_pieces_and_nothing_of_it_is_kept() -> None:
@@ -131,32 +131,32 @@ class Clock:
 
 def test_pauses_grow_while_nothing_is_answered_and_reset_after_an_answer() -> None:
     clock = Clock()
-    brake = Brake(1e9, (0.5, 30.0), clock, chance=lambda: 1.0)
+    backoff = Backoff(1e9, (0.5, 30.0), clock, chance=lambda: 1.0)
     pauses = []
     for _ in range(8):
-        brake.trouble(pause=True)
-        brake.trouble(pause=True)  # the same trouble, told by another request
-        pauses.append(brake.left_s())
-        clock.now += brake.left_s()
+        backoff.trouble(pause=True)
+        backoff.trouble(pause=True)  # the same trouble, told by another request
+        pauses.append(backoff.left_s())
+        clock.now += backoff.left_s()
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
-    brake.answered()
-    brake.trouble(pause=True)
-    assert brake.left_s() == 0.5
+    backoff.answered()
+    backoff.trouble(pause=True)
+    assert backoff.left_s() == 0.5
 
 
 def test_a_server_is_given_up_when_it_answers_nothing_for_too_long() -> None:
     clock = Clock()
-    brake = Brake(10.0, (0.5, 1.0), clock, chance=lambda: 1.0)
-    assert brake.trouble(pause=False)
+    backoff = Backoff(10.0, (0.5, 1.0), clock, chance=lambda: 1.0)
+    assert backoff.trouble(pause=False)
     clock.now += 9.0
-    assert brake.trouble(pause=False)
-    brake.answered()
+    assert backoff.trouble(pause=False)
+    backoff.answered()
     clock.now += 9.0
-    assert brake.trouble(pause=False)
-    assert not brake.trouble(pause=False, retry_after_s=11.0)
-    brake.busy(None)
+    assert backoff.trouble(pause=False)
+    assert not backoff.trouble(pause=False, retry_after_s=11.0)
+    backoff.busy(None)
     clock.now += 11.0
-    assert not brake.trouble(pause=False)
+    assert not backoff.trouble(pause=False)
 
 
 @pytest.mark.parametrize(
@@ -190,25 +190,25 @@ def test_how_long_a_server_wants_to_be_left_alone(headers: dict[str, str], secon
     ],
 )  # fmt: skip
 def test_a_servers_own_words_are_one_line(body: bytes, words: str) -> None:
-    assert said(body) == words
+    assert error_text(body) == words
 
 
 @pytest.mark.parametrize(("status", "kind"), [(500, "cut"), (502, "cut"), (429, "busy"), (529, "busy"), (408, "cut")])
 def test_what_another_try_may_mend_is_a_fault(status: int, kind: str) -> None:
-    found = failed(status, {}, b"")
+    found = error_of(status, {}, b"")
     assert isinstance(found, ServerFault)
     assert found.kind == kind
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 501])
 def test_what_no_try_mends_is_refused(status: int) -> None:
-    assert isinstance(failed(status, {}, b""), ServerRefused)
+    assert isinstance(error_of(status, {}, b""), ServerRefused)
 
 
 def test_a_key_comes_from_its_variable_and_is_missed_where_it_was_named() -> None:
-    assert key_from("A_KEY", {"A_KEY": " k\n"}, wanted=True).value == "k"
-    assert key_from("A_KEY", {}, wanted=False).value == ""
+    assert key_from("A_KEY", {"A_KEY": " k\n"}, required=True).value == "k"
+    assert key_from("A_KEY", {}, required=False).value == ""
     with pytest.raises(ConfigError, match=r"^endpoint\.key_env is 'A_KEY' but there is no such environment variable"):
-        key_from("A_KEY", {}, wanted=True)
+        key_from("A_KEY", {}, required=True)
     with pytest.raises(ConfigError, match=r"^A_KEY: holds letters that no key has; set it again$"):
-        key_from("A_KEY", {"A_KEY": "k\r\nX: y"}, wanted=False)
+        key_from("A_KEY", {"A_KEY": "k\r\nX: y"}, required=False)

@@ -6,10 +6,10 @@ import pytest
 
 from swarmeval.errors import ConfigError
 from swarmeval.requests import Refusal, Reply, Sampling
-from swarmeval.workers.endpoint.body import Asking
+from swarmeval.workers.endpoint.body import RequestFormat
 from swarmeval.workers.endpoint.client import Key
 from swarmeval.workers.endpoint.fleet import EndpointWorker
-from tests.support.endpoint_worker import answers_of, orders, refused, started, with_server
+from tests.support.endpoint_worker import answers_of, endpoint_options, refused, started, with_server
 from tests.support.faulty_server import Act, FaultyServer
 from tests.support.fleet_contract import collect, requests
 
@@ -63,8 +63,8 @@ def test_a_field_unknown_to_a_server_is_named_with_its_remedy_at_the_start(field
 
 
 def test_what_is_left_out_is_not_sent_and_what_is_added_is() -> None:
-    asking = Asking("tiny", "vllm", {"seed": None, "reasoning_effort": "low"})
-    _, server = answers_of(asking=asking)
+    asking = RequestFormat("tiny", "vllm", {"seed": None, "reasoning_effort": "low"})
+    _, server = answers_of(request_format=asking)
     assert "seed" not in server.asked[0]
     assert server.asked[0]["reasoning_effort"] == "low"
 
@@ -73,14 +73,14 @@ def test_what_is_left_out_is_not_sent_and_what_is_added_is() -> None:
 
 
 def test_jobs_that_differ_in_their_seeds_share_a_request() -> None:
-    answers, server = answers_of(count=5, together=True, concurrency=3)
+    answers, server = answers_of(count=5, combine_samples=True, concurrency=3)
     assert [body["n"] for body in server.asked] == [3, 2]
     assert sorted(answer.job_id for answer in answers) == [f"0/T/{k}/0" for k in range(5)]
     assert sum(answer.output_tokens for answer in answers if isinstance(answer, Reply)) == 50
 
 
 def test_missing_answers_of_a_shared_request_are_retried_with_another_seed() -> None:
-    answers, server = answers_of(Act("half"), count=3, together=True, patience_s=5.0)
+    answers, server = answers_of(Act("half"), count=3, combine_samples=True, patience_s=5.0)
     assert [body["n"] for body in server.asked] == [3, 3]
     assert len({answer.job_id for answer in answers}) == 3
 
@@ -97,7 +97,7 @@ def test_a_server_that_gives_one_answer_a_request_is_asked_one_by_one(how: str) 
             assert len({answer.job_id for answer in answers if isinstance(answer, Reply)}) == 3
         assert [body.get("n") for body in server.asked].count(3) == 1
 
-    with_server(use, together=True)
+    with_server(use, combine_samples=True)
 
 
 def test_what_is_sent_is_what_the_settings_say() -> None:
@@ -116,7 +116,7 @@ def test_what_is_sent_is_what_the_settings_say() -> None:
 def test_the_key_is_sent_and_shown_nowhere() -> None:
     key = Key("SOME_KEY", "sk-planted")
     assert "planted" not in repr(key)
-    assert "planted" not in repr(orders(key=key))
+    assert "planted" not in repr(endpoint_options(key=key))
 
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()

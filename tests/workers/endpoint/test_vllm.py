@@ -16,7 +16,7 @@ from swarmeval.runs.prompts import STOPS
 from swarmeval.workers.endpoint.client import Key
 from swarmeval.workers.endpoint.fleet import EndpointFleet
 from swarmeval.workers.protocol import Worker
-from tests.support.endpoint_worker import orders
+from tests.support.endpoint_worker import endpoint_options
 from tests.support.fleet_contract import FleetContract, collect, requests
 
 pytestmark = [
@@ -60,14 +60,16 @@ def healthy(port: int) -> bool:
 class TestVllmServer(FleetContract):
     streams = False
     limit_s = 300.0
-    together = False
+    combine_samples = False
 
     @pytest.fixture(autouse=True)
     def _served(self, url: str) -> None:
         self.url = url
 
     def fleet(self, slow: bool = False) -> EndpointFleet:
-        told = orders(self.rows, 60.0, 60.0, start_s=60.0, together=self.together, key=Key("A_KEY", "sk-planted"))
+        told = endpoint_options(
+            self.rows, 60.0, 60.0, start_s=60.0, combine_samples=self.combine_samples, key=Key("A_KEY", "sk-planted")
+        )
         return EndpointFleet([self.url], told)
 
     def test_a_killed_worker_ends_its_batches_and_starts_again(self) -> None:
@@ -86,7 +88,7 @@ class TestVllmServer(FleetContract):
 
 
 class TestVllmServerAskedForSeveral(TestVllmServer):
-    together = True
+    combine_samples = True
 
     def test_the_seed_arrives(self) -> None:
         async def use(worker: Worker) -> None:

@@ -25,7 +25,7 @@ from swarmeval.workers.protocol import Worker
 from swarmeval.workers.ray.cluster import Cluster
 from swarmeval.workers.ray.fleet import RayFleet
 from swarmeval.workers.ray.worker import RayWorker
-from swarmeval.workers.replica_spec import Fault, Script
+from swarmeval.workers.replica_spec import Script, ScriptedFault
 from tests.support.checkout import ROOT
 from tests.support.coordinator_bench import Bench
 from tests.support.fleet_contract import FleetContract, collect, requests
@@ -85,7 +85,7 @@ class TestRayFleet(FleetContract):
 
 def test_a_hanging_worker_is_killed_and_leaving_the_fleet_leaves_no_actor(member: Cluster) -> None:
     async def go() -> list[int]:
-        async with fleet_on(member, Script(4, faults=(Fault("hang", after=2),)), silence_s=2.0) as fleet:
+        async with fleet_on(member, Script(4, faults=(ScriptedFault("hang", after=2),)), silence_s=2.0) as fleet:
             first, second = fleet.workers[:2]
             await asyncio.gather(first.start(), second.start())
             pids = [pid_of(first), pid_of(second)]
@@ -187,7 +187,7 @@ def test_each_worker_sees_one_gpu_of_its_node_and_is_named_by_it(cluster: Nodes,
     async def go() -> None:
         async with fleet_on(member, engine="hf", model_id="embedded") as fleet:
             for worker in fleet.workers:
-                worker.settled = functools.partial(tell, worker.settled)
+                worker.on_placed = functools.partial(tell, worker.on_placed)
             for _ in range(2):  # also when both start again at once
                 await asyncio.gather(*(worker.start() for worker in fleet.workers))
                 assert {worker.name.rpartition("/")[2] for worker in fleet.workers} == {"cuda:0", "cuda:1"}

@@ -11,12 +11,12 @@ from swarmeval.settings.loading import load, parse_set, validate
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.ray.cluster import Cluster, check_reachable
 from swarmeval.workers.ray.fleet import RayFleet
-from swarmeval.workers.ray.nodes import Found, Look, Node, named, slots, unfit
+from swarmeval.workers.ray.nodes import Inspection, Node, NodeReport, named, slots, unfit
 from swarmeval.workers.replica_spec import ReplicaSpec
 
 OURS = {"python": "3.12.1", "torch": "2.13.0+cpu", "ray": "2.60.0"}
-FIT = Found({"python": "3.12.1", "torch": "2.13.0+cu130", "ray": "2.60.0"}, "/models/a", "")
-OLD = Found({"python": "3.12.1", "torch": "2.12.0", "ray": ""}, "/models/a", "")
+FIT = NodeReport({"python": "3.12.1", "torch": "2.13.0+cu130", "ray": "2.60.0"}, "/models/a", "")
+OLD = NodeReport({"python": "3.12.1", "torch": "2.12.0", "ray": ""}, "/models/a", "")
 TWO = Node("aa11bb22", "left", 8.0, 2.0)
 THREE = Node("cc33dd44", "right", 3.0, 0.0)
 
@@ -61,7 +61,7 @@ def test_an_unfit_node_is_named_with_what_was_found_and_what_to_do() -> None:
         "node left: has torch 2.12.0 (here 2.13.0+cpu), ray missing (here 2.60.0); "
         "install the same Python there, and in the same checkout: pip install '.[ray]'"
     )
-    assert unfit("left", Found(FIT.versions, "", "a/b: not in the cache"), OURS) == (
+    assert unfit("left", NodeReport(FIT.versions, "", "a/b: not in the cache"), OURS) == (
         "node left: a/b: not in the cache; put the model there: nodes do not fetch it during a run"
     )
 
@@ -69,13 +69,13 @@ def test_an_unfit_node_is_named_with_what_was_found_and_what_to_do() -> None:
 class MadeUp(Cluster):
     """A cluster that is what the test says."""
 
-    def __init__(self, **there: Look) -> None:
+    def __init__(self, **there: Inspection) -> None:
         self.there = there
 
     def nodes(self) -> tuple[Node, ...]:
         return tuple(Node(host * 8, host, 1.0, 0.0) for host in self.there)
 
-    def look(self, nodes: tuple[Node, ...], model: str | None, packages: tuple[str, ...]) -> tuple[Look, ...]:
+    def inspect(self, nodes: tuple[Node, ...], model: str | None, packages: tuple[str, ...]) -> tuple[Inspection, ...]:
         return tuple(self.there[node.host] for node in nodes)
 
     def leave(self) -> None:
@@ -93,7 +93,7 @@ def fleet_on(cluster: Cluster) -> RayFleet:
     def spec(model: str, device: str) -> ReplicaSpec:
         return ReplicaSpec("scripted", model, device, True, "cached", "off", "off", True, None, 8)
 
-    return RayFleet(cluster, config(device="cpu"), OURS, spec, look_around_s=0.01)
+    return RayFleet(cluster, config(device="cpu"), OURS, spec, poll_s=0.01)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def fleet_on(cluster: Cluster) -> RayFleet:
         ({"a": FIT, "b": "does not answer within 180 s"}, "node b: does not answer within 180 s"),
     ],
 )
-def test_a_cluster_that_is_unfit_is_refused_before_the_run(there: dict[str, Look], said: str) -> None:
+def test_a_cluster_that_is_unfit_is_refused_before_the_run(there: dict[str, Inspection], said: str) -> None:
     with pytest.raises(DeviceError) as error:
         fleet_on(MadeUp(**there)).gather()
     assert str(error.value) == said
