@@ -24,19 +24,19 @@ def bf16_step(value: float) -> float:
     return 2.0 ** (math.frexp(value)[1] - 8) if value else 0.0
 
 
-def first_difference(found: Sequence[int], wanted: Sequence[int]) -> int | None:
+def first_difference(actual: Sequence[int], expected: Sequence[int]) -> int | None:
     """The first place where two sequences differ, where one ends included; None when they are equal."""
-    for place, (mine, other) in enumerate(zip(found, wanted, strict=False)):
+    for place, (mine, other) in enumerate(zip(actual, expected, strict=False)):
         if mine != other:
             return place
-    return None if len(found) == len(wanted) else min(len(found), len(wanted))
+    return None if len(actual) == len(expected) else min(len(actual), len(expected))
 
 
-def same_share(found: Mapping[str, Ids], wanted: Mapping[str, Ids]) -> float:
+def same_share(actual: Mapping[str, Ids], expected: Mapping[str, Ids]) -> float:
     """The share of jobs that got the same reply in both. Raises ValueError when they are not the same jobs."""
-    if not wanted or found.keys() != wanted.keys():
-        raise ValueError(f"{len(found)} replies cannot be compared with {len(wanted)}: the jobs are not the same")
-    return sum(found[job] == wanted[job] for job in wanted) / len(wanted)
+    if not expected or actual.keys() != expected.keys():
+        raise ValueError(f"{len(actual)} replies cannot be compared with {len(expected)}: the jobs are not the same")
+    return sum(actual[job] == expected[job] for job in expected) / len(expected)
 
 
 @dataclass(slots=True)
@@ -49,13 +49,13 @@ class Deviation:
     same_best: int = 0
     places: int = 0
 
-    def add(self, found: Tensor, wanted: Tensor) -> None:
+    def add(self, logits: Tensor, exact: Tensor) -> None:
         """Both are [places, vocabulary]."""
-        off = found.float() - wanted
+        off = logits.float() - exact
         self.squares += float(off.square().sum(dtype=torch.float64))
         self.count += off.numel()
         self.largest = max(self.largest, float(off.abs().max()))
-        self.same_best += int((found.argmax(-1) == wanted.argmax(-1)).sum())
+        self.same_best += int((logits.argmax(-1) == exact.argmax(-1)).sum())
         self.places += len(off)
 
     def summary(self) -> dict[str, float]:

@@ -102,8 +102,8 @@ def main() -> None:
     for _ in range(options.repeat):
         for jobs in options.jobs:
             with tempfile.TemporaryDirectory() as folder:
-                words = ["--one", folder, "--jobs", str(jobs), "--workers", str(options.workers)]
-                done = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, check=True)
+                arguments = ["--one", folder, "--jobs", str(jobs), "--workers", str(options.workers)]
+                done = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, check=True)
                 runs.append(json.loads(done.stdout))
     if options.json:
         options.json.write_text(json.dumps(runs, indent=2) + "\n")

@@ -158,9 +158,9 @@ def measured(load: Callable[[], Contestant], rounds: int) -> list[RoundCost]:
     return [run() for _ in range(rounds)]
 
 
-def table(found: dict[str, list[RoundCost]]) -> list[str]:
+def table(runs: dict[str, list[RoundCost]]) -> list[str]:
     """Medians, and how they compare with ours."""
-    rates = {x: statistics.median(s.tokens / s.seconds for s in rounds) for x, rounds in found.items()}
+    rates = {x: statistics.median(s.tokens / s.seconds for s in rounds) for x, rounds in runs.items()}
     lines = [f"{'':3} {'contestant':52} {'tok/s':>10} {'a / it':>8}"]
     for letter, name in NAMES.items():
         figures = f"{rates[letter]:10.0f} {rates['a'] / rates[letter]:8.2f}" if letter in rates else f"{'not run':>10}"
@@ -199,19 +199,19 @@ def main() -> int:
     for check in checks(folder, requests, options):
         done.append(check)
         print(f"{'----' if check.passed is None else 'ok  ' if check.passed else 'FAIL'} {check.name}: {check.found}")
-    found: dict[str, list[RoundCost]] = {}
+    runs: dict[str, list[RoundCost]] = {}
     for letter, load in contestants(folder, requests, options):
         free()
         print(f"({letter}) {NAMES[letter]}")
-        found[letter] = measured(load, options.repeat)
-    print("\n".join(["", *table(found)]))
+        runs[letter] = measured(load, options.repeat)
+    print("\n".join(["", *table(runs)]))
     if options.json:
         report = {
             "options": {k: str(v) for k, v in vars(options).items()},
             "versions": model_loader.versions(),
             "device": torch.cuda.get_device_name(DEVICE),
             "checks": [asdict(check) for check in done],
-            "rounds": {letter: [asdict(spent) for spent in rounds] for letter, rounds in found.items()},
+            "rounds": {letter: [asdict(spent) for spent in rounds] for letter, rounds in runs.items()},
         }
         options.json.write_text(json.dumps(report, indent=2) + "\n")
     return 1 if any(check.passed is False for check in done) else 0

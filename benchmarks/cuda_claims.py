@@ -37,18 +37,18 @@ def family_check(name: str, changes: dict[str, Any], device: str, begin: Begin |
     model, tokenizer = tiny_model.family(name, **changes).to(device), tiny_model.tokenizer()
     sampling = Sampling(max_new_tokens=24, do_sample=False)
     requests = [Request(f"{i}", i, sampling, text="def f(x):\n" * (i // 4 % 3) + f"n{i // 4}") for i in range(16)]
-    wanted = {request.job_id: generated(model, tokenizer, [request])[0] for request in requests}
+    expected = {request.job_id: generated(model, tokenizer, [request])[0] for request in requests}
     room, counts = tiny_model.budget(model, 8), {}
     for one in (begin, None) if begin else (None,):
-        found = decoder_choice.fitted(model, room, None, begin=one)
+        fit = decoder_choice.fitted(model, room, None, begin=one)
         info = ReplicaInfo("hf", name, device, 8, room.context_tokens, None, "fp32", "fp32", 0.0, 0.0)
-        texts = replies(Engine(model, tokenizer, found.decoder, info), requests)
-        counts[found.name] = sum(
-            texts.get(job) == tokenizer.decode(ids, skip_special_tokens=True) for job, ids in wanted.items()
+        texts = replies(Engine(model, tokenizer, fit.decoder, info), requests)
+        counts[fit.name] = sum(
+            texts.get(job) == tokenizer.decode(ids, skip_special_tokens=True) for job, ids in expected.items()
         )
     title = f"{name} {changes or ''} answers as generate does".replace("  ", " ")
-    said = "; ".join(f"{way}: {count} of {len(requests)}" for way, count in counts.items())
-    return Check(title, all(count == len(requests) for count in counts.values()), said)
+    summary = "; ".join(f"{way}: {count} of {len(requests)}" for way, count in counts.items())
+    return Check(title, all(count == len(requests) for count in counts.values()), summary)
 
 
 def generated(model: Any, tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
@@ -92,11 +92,11 @@ def logits_checks(model: Any, begin: Begin) -> list[Check]:
     }
     changed = {way: decoder_choice.difference(model, make) for way, make in ways.items()}
     name = "logits are those of plain decoding: "
-    found = [
+    checks = [
         Check(name + way, share <= decoder_choice.tolerance(model), f"changed by {share:.2g} of their norm")
         for way, share in changed.items()
     ]
-    return [*found, Check("steps can be recorded", recorder.fault is None, recorder.fault or "yes")]
+    return [*checks, Check("steps can be recorded", recorder.fault is None, recorder.fault or "yes")]
 
 
 def share_check(few: Engine, many: Engine, requests: Sequence[Request]) -> Check:

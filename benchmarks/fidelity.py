@@ -63,7 +63,7 @@ class Difference:
 
 def answers(made: Engine, requests: Sequence[Request]) -> dict[str, Ids]:
     """What the engine answers to each job, end-of-text tokens included. Raises RuntimeError when it refuses one."""
-    found = {}
+    replies = {}
     end = made.tokenizer.eos_token_id
     with letters(made.tokenizer):
         for request in requests:
@@ -72,8 +72,8 @@ def answers(made: Engine, requests: Sequence[Request]) -> dict[str, Ids]:
             for answer in made.step():
                 if not isinstance(answer, Reply):
                     raise RuntimeError(f"{answer.job_id} was refused: {answer.reason}")
-                found[answer.job_id] = ids_of(answer) + (end,) * (answer.finish_reason == "stop")
-    return found
+                replies[answer.job_id] = ids_of(answer) + (end,) * (answer.finish_reason == "stop")
+    return replies
 
 
 class Reference:
@@ -97,7 +97,7 @@ class Reference:
     def generate(self, prompt: Ids) -> tuple[Ids, Tensor]:
         """The greedy reply, its end-of-text token included, and the logits behind it: [tokens, vocabulary]."""
         ids = torch.tensor([prompt])
-        found = self.plain.generate(
+        output = self.plain.generate(
             ids,
             attention_mask=torch.ones_like(ids),
             do_sample=False,
@@ -107,25 +107,25 @@ class Reference:
             output_logits=True,
             return_dict_in_generate=True,
         )
-        return tuple(found.sequences[0, len(prompt) :].tolist()), torch.cat(found.logits)
+        return tuple(output.sequences[0, len(prompt) :].tolist()), torch.cat(output.logits)
 
     @torch.inference_mode()
     def logits(self, model: Any, prompt: Ids, reply: Ids) -> Tensor:
         """What one forward says before each token of the reply: [tokens, vocabulary], fp32."""
-        found: Tensor = model(torch.tensor([prompt + reply[:-1]]), logits_to_keep=len(reply)).logits[0].float()
-        return found
+        logits: Tensor = model(torch.tensor([prompt + reply[:-1]]), logits_to_keep=len(reply)).logits[0].float()
+        return logits
 
 
 def greedy(made: Engine, reference: Reference, plan: Plan, requests: Sequence[Request]) -> dict[str, Any]:
     """(a). Prints what differs as it is found."""
-    found = answers(made, requests)
+    replies = answers(made, requests)
     agents = len(plan.agents)
     differences: list[Difference] = []
     for number, task in enumerate(plan.tasks):
         mates = requests[number * agents : (number + 1) * agents]
         prompt = reference.prompt(mates[0])
         expected, logits = reference.generate(prompt)
-        for reply, count in Counter(found[request.job_id] for request in mates).items():
+        for reply, count in Counter(replies[request.job_id] for request in mates).items():
             if reply != expected:
                 differences.append(weighed(task.task_id, count, prompt, reply, expected, logits, reference))
                 print(f"(a) {line(differences[-1])}", flush=True)
@@ -164,11 +164,11 @@ def weighed(
     )
 
 
-def line(found: Difference) -> str:
-    gaps = "" if found.gap_bf16 is None else f"gap {found.gap_bf16:.4g} in bf16, {found.gap_fp32:.4g} in fp32, "
+def line(change: Difference) -> str:
+    gaps = "" if change.gap_bf16 is None else f"gap {change.gap_bf16:.4g} in bf16, {change.gap_fp32:.4g} in fp32, "
     return (
-        f"{found.task_id:13} x{found.replies} token {found.place:3} {found.expected!r:>12} -> {found.found!r:12} "
-        f"{gaps}step {found.step:g}: {'excused' if found.excused else 'UNEXCUSED'}"
+        f"{change.task_id:13} x{change.replies} token {change.place:3} {change.expected!r:>12} -> {change.found!r:12} "
+        f"{gaps}step {change.step:g}: {'excused' if change.excused else 'UNEXCUSED'}"
     )
 
 
@@ -180,13 +180,13 @@ def forced(made: Engine, reference: Reference, prompts: Sequence[Ids], agents: i
     for start in range(0, len(prompts), at_once):
         some = prompts[start : start + at_once]
         replies = [reference.generate(prompt)[0] for prompt in some]
-        wanted = [reference.logits(reference.exact, *texts) for texts in zip(some, replies, strict=True)]
-        for prompt, reply, exact in zip(some, replies, wanted, strict=True):
+        exact_logits = [reference.logits(reference.exact, *texts) for texts in zip(some, replies, strict=True)]
+        for prompt, reply, exact in zip(some, replies, exact_logits, strict=True):
             plain.add(reference.logits(reference.plain, prompt, reply), exact)
         rows = [row for row in range(len(some)) for _ in range(agents)]
         for place, logits in enumerate(decoded(made, [some[row] for row in rows], [replies[row] for row in rows])):
-            going = [index for index, row in enumerate(rows) if place < len(replies[row])]
-            ours.add(logits[going], torch.stack([wanted[rows[index]][place] for index in going]))
+            unfinished = [index for index, row in enumerate(rows) if place < len(replies[row])]
+            ours.add(logits[unfinished], torch.stack([exact_logits[rows[index]][place] for index in unfinished]))
     return {"ours": ours.summary(), "plain": plain.summary()}
 
 
@@ -223,18 +223,18 @@ def on_one_thread(run: Callable[[], dict[str, Ids]]) -> dict[str, Ids]:
 
 def show(report: dict[str, Any]) -> None:
     """The table of what was asked for."""
-    if found := report.get("greedy"):
-        print(f"\n(a) {found['replies']} greedy replies: {found['equal']} as generate's, ", end="")
-        print(f"{found['excused']} excused by rounding, {found['unexcused']} NOT excused")
-    if found := report.get("forced"):
+    if figures := report.get("greedy"):
+        print(f"\n(a) {figures['replies']} greedy replies: {figures['equal']} as generate's, ", end="")
+        print(f"{figures['excused']} excused by rounding, {figures['unexcused']} NOT excused")
+    if figures := report.get("forced"):
         print(f"\n(b) logits against fp32 {'rms':>14} {'largest':>10} {'same best':>10} {'places':>8}")
         for name, key in (("our decode path", "ours"), ("plain forward, bf16", "plain")):
-            row = found[key]
+            row = figures[key]
             print(f"    {name:20} {row['rms']:18.5f} {row['largest']:10.4f} {row['same_best']:10.2%} {row['places']:8}")
-        print(f"    ours / plain {found['ours']['rms'] / found['plain']['rms']:26.3f}")
-    if found := report.get("sampled"):
+        print(f"    ours / plain {figures['ours']['rms'] / figures['plain']['rms']:26.3f}")
+    if figures := report.get("sampled"):
         print(f"\n(c) sampled, same seeds {'replies that stay the same':>42}")
-        for name, share in found.items():
+        for name, share in figures.items():
             print(f"    {name:50} {share:10.1%}")
 
 

@@ -19,24 +19,24 @@ from swarmeval.records import Completion, Job
 @contextmanager
 def judges(count: int, programs: str) -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """A process that judges so many programs at once, over and over, while within what it yields."""
-    words = [sys.executable, __file__, programs, str(count)]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as pool:
+    arguments = [sys.executable, __file__, programs, str(count)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as pool:
         assert pool.stdin is not None
         assert pool.stdout is not None
         to_pool, from_pool = pool.stdin, pool.stdout
         from_pool.readline()
 
-        def say(word: bytes) -> None:
-            to_pool.write(word)
+        def send(command: bytes) -> None:
+            to_pool.write(command)
             to_pool.flush()
 
         @contextmanager
         def at_work() -> Iterator[None]:
-            say(b"go\n")
+            send(b"go\n")
             try:
                 yield
             finally:
-                say(b"rest\n")
+                send(b"rest\n")
                 from_pool.readline()  # what ran has ended
 
         yield at_work
@@ -52,14 +52,14 @@ async def judge_on(programs: str, count: int) -> None:
         texts = ["    while True:\n        pass\n"] * len(texts)
     waiting = itertools.cycle(zip(problems, texts, strict=True))
 
-    async def one_by_one(judge: Judge) -> None:
+    async def judge_in_turn(judge: Judge) -> None:
         for task, text in waiting:
             await judge.judge(Completion(Job(0, task.task_id).job_id, text, "completion"))
 
     async with Judge(problems, count, timeout_s=10.0, memory_mb=4096) as judge:
         print("judging", flush=True)
         while await asyncio.to_thread(sys.stdin.readline):  # go, or the end
-            tasks = [asyncio.create_task(one_by_one(judge)) for _ in range(count)]
+            tasks = [asyncio.create_task(judge_in_turn(judge)) for _ in range(count)]
             await asyncio.to_thread(sys.stdin.readline)  # rest
             for task in tasks:
                 task.cancel()

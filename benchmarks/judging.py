@@ -59,8 +59,8 @@ def reference(work: list[tuple[str, str]], workers: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "samples.jsonl")
         path.write_text("".join(json.dumps({"task_id": t, "completion": c}) + "\n" for t, c in work), encoding="utf-8")
-        words = [sys.executable, "-c", REFERENCE, str(path), str(workers)]
-        subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        arguments = [sys.executable, "-c", REFERENCE, str(path), str(workers)]
+        subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         lines = Path(f"{path}_results.jsonl").read_text(encoding="utf-8").splitlines()
         return sum(json.loads(line)["passed"] for line in lines)
 
@@ -90,8 +90,8 @@ def main() -> None:
     last = options.only[-1]
     print(f"\n{'':32} programs/s  times ({last})")
     for letter in options.only:
-        ratio = statistics.median(found[letter] / found[last] for found in rounds)
-        speed = statistics.median(found[letter] for found in rounds)
+        ratio = statistics.median(rates[letter] / rates[last] for rates in rounds)
+        speed = statistics.median(rates[letter] for rates in rounds)
         print(f"({letter}) {NAMES[letter]:28} {speed:10.0f}  {ratio:9.2f}")
     if options.json:
         report = {"options": {k: str(v) for k, v in vars(options).items()}, "rounds": rounds}

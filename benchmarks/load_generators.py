@@ -75,7 +75,7 @@ class GeneratorRound:
     """What one generator found in one round, and what its witness saw."""
 
     timed: Sequence[TimedRequest]
-    seen: Sequence[ObservedTimes]
+    witnessed: Sequence[ObservedTimes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,40 +98,40 @@ def prompts_of_tasks(count: int) -> list[str]:
     return [f"Complete this function.\n```python\n{task.prompt.rstrip()}\n```" for task in load_tasks(count)]
 
 
-async def ours(asked: LoadSpec) -> list[TimedRequest]:
+async def ours(load: LoadSpec) -> list[TimedRequest]:
     config = settings(
-        "fleet=endpoint", f"endpoint.urls=[{asked.url}]", f"model_id={asked.model}", f"max_new_tokens={TOKENS}",
+        "fleet=endpoint", f"endpoint.urls=[{load.url}]", f"model_id={load.model}", f"max_new_tokens={TOKENS}",
         "do_sample=false", "prompt_mode=chat",
     )  # fmt: skip
     sampling = Sampling(TOKENS, do_sample=False)
     texts: dict[int, str] = {}
     began: dict[str, float] = {}
-    found: list[TimedRequest] = []
+    timed: list[TimedRequest] = []
     async with fleet_choice.choose(config).make(None) as fleet:
         worker = fleet.workers[0]
         await worker.start()
 
         async def ask(number: int) -> Told:
-            request = Request(str(number), SEED, sampling, (Message("user", asked.prompts[number]),), stream=True)
-            told, reply = await answer(worker, request)
+            request = Request(str(number), SEED, sampling, (Message("user", load.prompts[number]),), stream=True)
+            times, reply = await answer(worker, request)
             texts[number] = reply.text
-            return told
+            return times
 
-        async for one in under(Level(asked.pattern, count=len(asked.prompts)), ask):
+        async for one in under(Level(load.pattern, count=len(load.prompts)), ask):
             if one.ttft_s is None or one.tpot_s is None or one.output_tokens is None:
                 raise SystemExit(f"request {one.number} got {one.output_tokens} tokens, which have no TPOT")
-            prompt, text = asked.prompts[one.number], texts[one.number]
-            found.append(TimedRequest(prompt, text, one.output_tokens, one.ttft_s, one.tpot_s, one.latency_s))
+            prompt, text = load.prompts[one.number], texts[one.number]
+            timed.append(TimedRequest(prompt, text, one.output_tokens, one.ttft_s, one.tpot_s, one.latency_s))
             began[prompt] = one.sent_s
-    return sorted(found, key=lambda one: began[one.prompt])
+    return sorted(timed, key=lambda one: began[one.prompt])
 
 
-def theirs(asked: LoadSpec, guidellm: Path) -> list[TimedRequest]:
+def theirs(load: LoadSpec, guidellm: Path) -> list[TimedRequest]:
     """In processes of guidellm's own, of which one asks."""
     with tempfile.TemporaryDirectory() as folder:
         written, config, report = Path(folder, "prompts.jsonl"), Path(folder, "run.json"), Path(folder, "report.json")
-        written.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in asked.prompts), encoding="utf-8")
-        config.write_text(json.dumps({"spec": _spec(asked, written, report)}), encoding="utf-8")
+        written.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in load.prompts), encoding="utf-8")
+        config.write_text(json.dumps({"spec": _spec(load, written, report)}), encoding="utf-8")
         done = subprocess.run(
             [guidellm, "run", "--config", config, "--disable-console"],
             cwd=folder, capture_output=True, text=True, check=False,
@@ -139,21 +139,21 @@ def theirs(asked: LoadSpec, guidellm: Path) -> list[TimedRequest]:
         )  # fmt: skip
         if done.returncode or not report.exists():
             raise SystemExit(f"guidellm failed:\n{done.stdout}{done.stderr}")
-        told = json.loads(report.read_text(encoding="utf-8"))["benchmarks"][0]["requests"]
-    if told["errored"] or told["incomplete"]:
-        raise SystemExit(f"guidellm got no answer to some requests: {(told['errored'] or told['incomplete'])[0]}")
-    rows = sorted(told["successful"], key=lambda row: row["request_start_time"])
+        answers = json.loads(report.read_text(encoding="utf-8"))["benchmarks"][0]["requests"]
+    if answers["errored"] or answers["incomplete"]:
+        raise SystemExit(f"guidellm got no answer to some requests: {(answers['errored'] or answers['incomplete'])[0]}")
+    rows = sorted(answers["successful"], key=lambda row: row["request_start_time"])
     return [timed_by_guidellm(row) for row in rows]
 
 
-def _spec(asked: LoadSpec, prompts: Path, report: Path) -> dict[str, Any]:
+def _spec(load: LoadSpec, prompts: Path, report: Path) -> dict[str, Any]:
     return {
         "backend": {
-            "kind": "openai_http", "target": asked.url, "model": asked.model, "max_tokens": TOKENS,
+            "kind": "openai_http", "target": load.url, "model": load.model, "max_tokens": TOKENS,
             "extras": {"body": {"seed": SEED, "temperature": 0}},
         },
-        "profile": _profile(asked.pattern),
-        "constraints": [{"kind": "max_requests", "count": len(asked.prompts)}],
+        "profile": _profile(load.pattern),
+        "constraints": [{"kind": "max_requests", "count": len(load.prompts)}],
         "data": [{"kind": "json_file", "path": str(prompts)}],
         "outputs": [{"kind": "json", "path": str(report)}],
     }  # fmt: skip
@@ -174,25 +174,25 @@ def timed_by_guidellm(row: dict[str, Any]) -> TimedRequest:
 
 def compared(level: str, rounds: Sequence[tuple[GeneratorRound, GeneratorRound]]) -> dict[str, Any]:
     """The figures of one level, and whether both asked the same and were answered the same."""
-    found: dict[str, Any] = {"level": level, "rounds": [agreement(a, b) for a, b in rounds]}
+    figures: dict[str, Any] = {"level": level, "rounds": [agreement(a, b) for a, b in rounds]}
     for name in FIGURES:
         mine, other = ([one for pair in rounds for one in pair[which].timed] for which in (0, 1))
-        found[name] = beside(median(mine, name), median(other, name))
-        found[name]["of_each_round"] = [median(b.timed, name) / median(a.timed, name) for a, b in rounds]
-        passed, others = ([one for pair in rounds for one in pair[which].seen] for which in (0, 1))
-        found[name]["witness"] = beside(median(passed, name), median(others, name))
-        found[name]["left"] = found[name]["ratio"] / found[name]["witness"]["ratio"]
-    return found
+        figures[name] = side_by_side(median(mine, name), median(other, name))
+        figures[name]["of_each_round"] = [median(b.timed, name) / median(a.timed, name) for a, b in rounds]
+        passed, others = ([one for pair in rounds for one in pair[which].witnessed] for which in (0, 1))
+        figures[name]["witness"] = side_by_side(median(passed, name), median(others, name))
+        figures[name]["left"] = figures[name]["ratio"] / figures[name]["witness"]["ratio"]
+    return figures
 
 
 def agreement(ours: GeneratorRound, theirs: GeneratorRound) -> dict[str, Any]:
     """How many answers each counts, how many places of their orders differ, and how many prompts' answers."""
-    orders = zip(ours.timed, theirs.timed, strict=False)
+    pairs = zip(ours.timed, theirs.timed, strict=False)
     mine, other = answers(ours), answers(theirs)
     return {
         "ours": len(ours.timed),
         "theirs": len(theirs.timed),
-        "places_that_differ": sum(a.prompt != b.prompt for a, b in orders),
+        "places_that_differ": sum(a.prompt != b.prompt for a, b in pairs),
         "prompts_of_one_alone": len(mine.keys() ^ other.keys()),
         "answers_that_differ": sum(mine[prompt] != other[prompt] for prompt in mine.keys() & other.keys()),
     }
@@ -203,25 +203,25 @@ def median(of: Sequence[TimedRequest] | Sequence[ObservedTimes], name: str) -> f
     return statistics.median(values)
 
 
-def answers(turn: GeneratorRound) -> dict[str, tuple[str, int]]:
-    return {one.prompt: (one.text, one.output_tokens) for one in turn.timed}
+def answers(generator_round: GeneratorRound) -> dict[str, tuple[str, int]]:
+    return {one.prompt: (one.text, one.output_tokens) for one in generator_round.timed}
 
 
-def beside(mine: float, other: float) -> dict[str, Any]:
+def side_by_side(mine: float, other: float) -> dict[str, Any]:
     return {"ours": mine, "theirs": other, "ratio": other / mine}
 
 
-def show(found: dict[str, Any]) -> None:
-    print(f"{found['level']}; milliseconds:")
+def show(level: dict[str, Any]) -> None:
+    print(f"{level['level']}; milliseconds:")
     for name in FIGURES:
-        row, seen = found[name], found[name]["witness"]
+        row, seen = level[name], level[name]["witness"]
         each = " ".join(f"{ratio:.3f}" for ratio in row["of_each_round"])
         print(
             f"  {name.removesuffix('_s'):<8}{figures(row)} ({each})   witness {figures(seen)}   left {row['left']:.3f}"
         )
-    for number, row in enumerate(found["rounds"]):
-        said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in row.items())
-        print(f"  round {number}: {said}", flush=True)
+    for number, row in enumerate(level["rounds"]):
+        summary = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in row.items())
+        print(f"  round {number}: {summary}", flush=True)
 
 
 def figures(row: dict[str, Any]) -> str:
@@ -236,10 +236,10 @@ def served(model: str, folder: str, step_s: float) -> AbstractContextManager[tup
     return server("engine=scripted", f"model_id={script}")
 
 
-def pattern(word: str) -> Pattern:
-    if word.endswith(PER_SECOND):
-        return Open(float(word.removesuffix(PER_SECOND)))
-    return Closed(int(word))
+def pattern(spec: str) -> Pattern:
+    if spec.endswith(PER_SECOND):
+        return Open(float(spec.removesuffix(PER_SECOND)))
+    return Closed(int(spec))
 
 
 def main() -> None:
@@ -260,20 +260,22 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         served(options.model, folder, options.step_ms / 1000) as (server_url, _),
-        witness(server_url) as (url, seen),
+        witness(server_url) as (url, witnessed),
     ):
 
-        def turn(timed: Sequence[TimedRequest]) -> GeneratorRound:
-            return GeneratorRound(timed, seen()[-len(timed) :])  # a start has a few tokens written before
+        def round_of(timed: Sequence[TimedRequest]) -> GeneratorRound:
+            return GeneratorRound(timed, witnessed()[-len(timed) :])  # a start has a few tokens written before
 
-        for word in options.load.split(","):
-            asked = LoadSpec(url, options.model, prompts, pattern(word))
-            rounds = [(turn(asyncio.run(ours(asked))), turn(theirs(asked, guidellm))) for _ in range(options.rounds)]
-            levels.append(compared(str(asked.pattern), rounds))
+        for spec in options.load.split(","):
+            load = LoadSpec(url, options.model, prompts, pattern(spec))
+            rounds = [
+                (round_of(asyncio.run(ours(load))), round_of(theirs(load, guidellm))) for _ in range(options.rounds)
+            ]
+            levels.append(compared(str(load.pattern), rounds))
             show(levels[-1])
     if options.json:
-        found = {"their_version": version, "model": options.model, "levels": levels}
-        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        report = {"their_version": version, "model": options.model, "levels": levels}
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

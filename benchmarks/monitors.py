@@ -178,10 +178,10 @@ def table(phases: Sequence[Phase]) -> Iterator[str]:
     ):
         cells = []
         for watched in (True, False):
-            found = [
+            values = [
                 value for phase in phases if phase.watched is watched and (value := getattr(phase, key)) is not None
             ]
-            cells.append(f"{statistics.median(found):.2f} ({min(found):.2f}-{max(found):.2f})" if found else "-")
+            cells.append(f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})" if values else "-")
         yield f"{name:34}{cells[0]:>24}{cells[1]:>24}"
 
 
@@ -195,15 +195,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write every phase here")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, threaded(options.workers, options.threads) as pids:
-        bench = MonitoredRun(options, Path(folder), pids)
-        bench.run()
+        monitored = MonitoredRun(options, Path(folder), pids)
+        monitored.run()
         samples = (Path(folder) / "resource_trace.csv").read_text().count("\n") - 1
     print(file=sys.stderr)
     if options.json:
-        options.json.write_text(json.dumps([vars(phase) for phase in bench.phases], indent=2) + "\n")
+        options.json.write_text(json.dumps([vars(phase) for phase in monitored.phases], indent=2) + "\n")
     print(f"{options.rounds} rounds of {options.phase:g} s with and without, {samples} samples; "
           f"{options.workers} workers, as many processes of {options.threads} threads, 4 judges")  # fmt: skip
-    for line in table(bench.phases):
+    for line in table(monitored.phases):
         print(line)
 
 

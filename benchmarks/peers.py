@@ -43,11 +43,11 @@ Contestant = Callable[[], RoundCost]
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
     """As many of the items as asked for, or all, spread evenly."""
-    wanted = min(count, len(items))
-    return [items[i * len(items) // wanted] for i in range(wanted)]
+    number = min(count, len(items))
+    return [items[i * len(items) // number] for i in range(number)]
 
 
-def spoken(output: Sequence[int], ends: Collection[int]) -> int:
+def text_tokens(output: Sequence[int], ends: Collection[int]) -> int:
     """How many tokens come before the one that ends the text."""
     return next((place for place, token in enumerate(output) if token in ends), len(output))
 
@@ -66,11 +66,11 @@ def prompt_ids(tokenizer: Any, request: Request) -> tuple[int, ...]:
 @contextmanager
 def endless(model: Any, tokenizer: Any, stops: bool) -> Iterator[None]:
     """Without `stops`, nothing ends a text while this is open."""
-    held = model.generation_config.eos_token_id, tokenizer.eos_token
+    previous = model.generation_config.eos_token_id, tokenizer.eos_token
     if not stops:
         model.generation_config.eos_token_id, tokenizer.eos_token = None, None
     yield
-    model.generation_config.eos_token_id, tokenizer.eos_token = held
+    model.generation_config.eos_token_id, tokenizer.eos_token = previous
 
 
 def static(loaded: LoadedModel, requests: Sequence[Request], size: int, batches: int, stops: bool) -> Contestant:
@@ -85,7 +85,7 @@ def static(loaded: LoadedModel, requests: Sequence[Request], size: int, batches:
                 began = time.perf_counter()
                 replies = generate(loaded, requests[start : start + size])
                 seconds += time.perf_counter() - began
-                count += sum(spoken(reply, ends) for reply in replies)
+                count += sum(text_tokens(reply, ends) for reply in replies)
         return RoundCost(count, seconds)
 
     return run
@@ -110,8 +110,8 @@ def generate(loaded: LoadedModel, requests: Sequence[Request]) -> list[list[int]
         max_new_tokens=sampling.max_new_tokens,
         pad_token_id=min(eos, default=0),
     )
-    found: list[list[int]] = output[:, width:].tolist()
-    return found
+    replies: list[list[int]] = output[:, width:].tolist()
+    return replies
 
 
 def continuous(loaded: LoadedModel, requests: Sequence[Request], rows: int, stops: bool) -> Contestant:
@@ -138,12 +138,14 @@ def continuous(loaded: LoadedModel, requests: Sequence[Request], rows: int, stop
 
     def run() -> RoundCost:
         began = time.perf_counter()
-        found = loaded.model.generate_batch(prompts, generation, batching)
+        replies = loaded.model.generate_batch(prompts, generation, batching)
         seconds = time.perf_counter() - began
-        wrong = {reply.error for reply in found.values() if reply.error}
-        if wrong or len(found) != len(prompts):
-            raise RuntimeError(f"continuous batching answered {len(found)} of {len(prompts)} prompts: {sorted(wrong)}")
-        return RoundCost(sum(spoken(reply.generated_tokens, ends) for reply in found.values()), seconds)
+        wrong = {reply.error for reply in replies.values() if reply.error}
+        if wrong or len(replies) != len(prompts):
+            raise RuntimeError(
+                f"continuous batching answered {len(replies)} of {len(prompts)} prompts: {sorted(wrong)}"
+            )
+        return RoundCost(sum(text_tokens(reply.generated_tokens, ends) for reply in replies.values()), seconds)
 
     return run
 
@@ -156,13 +158,13 @@ class VllmChild:
         self.process = subprocess.Popen(
             [python, CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         )
-        self._told = {"model": folder, "context_tokens": context_tokens, "threads": threads}
+        self._settings = {"model": folder, "context_tokens": context_tokens, "threads": threads}
         self.version = ""
 
     def __enter__(self) -> Self:
         with ExitStack() as failed:
             failed.callback(self._end)
-            self.version = self.ask(self._told)["vllm"]
+            self.version = self.ask(self._settings)["vllm"]
             failed.pop_all()
         return self
 
@@ -214,6 +216,6 @@ def vllm(
 
     def run() -> RoundCost:
         answer = child.ask(question)
-        return RoundCost(sum(spoken(reply, ends) for reply in answer["replies"]), answer["seconds"])
+        return RoundCost(sum(text_tokens(reply, ends) for reply in answer["replies"]), answer["seconds"])
 
     return run

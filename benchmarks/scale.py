@@ -67,46 +67,55 @@ def measure(part: str, folder: Path, samples: int, options: argparse.Namespace) 
     """One part, in this process."""
     workers = options.many if part == "pace" else options.workers
     scripts = [pace(number, workers) if part == "pace" else Script(rows=64) for number in range(workers)]
-    bench = ScriptedRun(config_of(folder, samples, workers), scripts, options.judge_every, options.spawned_at)
+    session = ScriptedRun(config_of(folder, samples, workers), scripts, options.judge_every, options.spawned_at)
     match part:
         case "run":
-            return bench.run()
+            return session.run()
         case "resume":
             cut(folder / JOURNAL, before_the_last(folder / JOURNAL, CUT_ANSWERS))
-            return bench.run(end=True)
+            return session.run(end=True)
         case "lines":
             cut(folder / JOURNAL, options.lines)
-            return bench.run(stop_after_s=0.0)
+            return session.run(stop_after_s=0.0)
         case _:
-            return bench.run(stop_after_s=options.seconds)
+            return session.run(stop_after_s=options.seconds)
 
 
 def measured(part: str, folder: Path, samples: int, options: argparse.Namespace) -> Facts:
     """One part, in a process of its own."""
     print(f"{part}, {samples} samples, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
-    words = ["--part", part, "--folder", str(folder), "--samples", str(samples), "--spawned-at", str(time.monotonic())]
-    words += [f"--{name.replace('_', '-')}={getattr(options, name)}"
+    arguments = [
+        "--part",
+        part,
+        "--folder",
+        str(folder),
+        "--samples",
+        str(samples),
+        "--spawned-at",
+        str(time.monotonic()),
+    ]
+    arguments += [f"--{name.replace('_', '-')}={getattr(options, name)}"
               for name in ("workers", "many", "judge_every", "seconds", "lines")]  # fmt: skip
-    done = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, check=True)
+    done = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, check=True)
     facts: Facts = json.loads(done.stdout)
     return facts
 
 
 def all_parts(options: argparse.Namespace) -> dict[str, list[Facts]]:
     """The runs of each part; the folders of all lie in one, and each is gone when it has served."""
-    found: dict[str, list[Facts]] = {}
+    facts: dict[str, list[Facts]] = {}
     with tempfile.TemporaryDirectory() as home:
         if "c" in options.only:
-            found["pace"] = [measured("pace", Path(home, "pace"), max(options.samples), options)]
+            facts["pace"] = [measured("pace", Path(home, "pace"), max(options.samples), options)]
         for samples in options.samples if {"a", "b"} & set(options.only) else ():
             with tempfile.TemporaryDirectory(dir=home) as folder:
-                found.setdefault("run", []).append(measured("run", Path(folder), samples, options))
+                facts.setdefault("run", []).append(measured("run", Path(folder), samples, options))
                 if "b" not in options.only:
                     continue
-                found.setdefault("resume", []).append(measured("resume", Path(folder), samples, options))
+                facts.setdefault("resume", []).append(measured("resume", Path(folder), samples, options))
                 if samples == max(options.samples):
-                    found["lines"] = [measured("lines", Path(folder), samples, options)]
-    return found
+                    facts["lines"] = [measured("lines", Path(folder), samples, options)]
+    return facts
 
 
 def table(runs: Sequence[Facts]) -> Iterator[str]:
@@ -116,7 +125,7 @@ def table(runs: Sequence[Facts]) -> Iterator[str]:
         yield f"  {key:24}" + "".join(f"{'-' if value is None else f'{value:,.1f}':>14}" for value in values)
 
 
-def read(words: Sequence[str] | None = None) -> argparse.Namespace:
+def read(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, or these words."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="abc", help="which of them (b needs the runs of a)")
@@ -130,7 +139,7 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--part", help=argparse.SUPPRESS)  # measure it in this process, into --folder
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--spawned-at", type=float, help=argparse.SUPPRESS)
-    return parser.parse_args(words)
+    return parser.parse_args(arguments)
 
 
 def main() -> None:
@@ -138,10 +147,10 @@ def main() -> None:
     if options.part:
         print(json.dumps(measure(options.part, options.folder, options.samples[0], options)))
         return
-    found = all_parts(options)
+    facts = all_parts(options)
     if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
-    for part, runs in found.items():
+        options.json.write_text(json.dumps(facts, indent=2) + "\n")
+    for part, runs in facts.items():
         print(f"\n{part}")
         for line in table(runs):
             print(line)

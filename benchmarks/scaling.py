@@ -49,11 +49,16 @@ SHAPES = {"one worker": (1, 1), "two workers": (2, 1), "two threads": (1, 2)}  #
 def run_main(workers: int, threads: int, options: argparse.Namespace) -> Figures:
     """One run of main.py with so many workers of so many threads, and a core for each thread."""
     with tempfile.TemporaryDirectory() as folder, on_cores(workers * threads):
-        words = [sys.executable, str(ROOT / "main.py"), "--config", str(ROOT / "config" / "smoke.yaml")]
-        words += ["--num_tasks", str(options.tasks), "--num_agents", str(options.agents), "--output_dir", folder]
-        words += ["--set", f"cpu_workers={workers}", f"replica.rows={options.rows}", f"max_new_tokens={options.tokens}"]
+        arguments = [sys.executable, str(ROOT / "main.py"), "--config", str(ROOT / "config" / "smoke.yaml")]
+        arguments += ["--num_tasks", str(options.tasks), "--num_agents", str(options.agents), "--output_dir", folder]
+        arguments += [
+            "--set",
+            f"cpu_workers={workers}",
+            f"replica.rows={options.rows}",
+            f"max_new_tokens={options.tokens}",
+        ]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        subprocess.run(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(arguments, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
         score = json.loads(Path(folder, "score.json").read_text(encoding="utf-8"))
         with Path(folder, "metrics.csv").open(encoding="utf-8", newline="") as rows:
             own = paces(list(csv.DictReader(rows)))
@@ -62,26 +67,26 @@ def run_main(workers: int, threads: int, options: argparse.Namespace) -> Figures
 
 def paces(jobs: Sequence[dict[str, str]]) -> Figures:
     """Tokens a second of each device, from its first request to its last answer: that others still load counts not."""
-    found = {}
+    rates = {}
     for device in {job["device"] for job in jobs}:
-        mine = [job for job in jobs if job["device"] == device]
-        began = min(float(job["finished_at"]) - float(job["latency_s"]) for job in mine)
-        ended = max(float(job["finished_at"]) for job in mine)
-        found[device] = sum(int(job["output_tokens"]) for job in mine) / (ended - began)
-    return found
+        own_jobs = [job for job in jobs if job["device"] == device]
+        began = min(float(job["finished_at"]) - float(job["latency_s"]) for job in own_jobs)
+        ended = max(float(job["finished_at"]) for job in own_jobs)
+        rates[device] = sum(int(job["output_tokens"]) for job in own_jobs) / (ended - began)
+    return rates
 
 
 @contextmanager
 def on_cores(count: int) -> Iterator[None]:
     """What is started within it stays on the first so many cores of this process."""
-    held = os.sched_getaffinity(0)
-    if len(held) < count:
-        raise SystemExit(f"scaling: {count} threads need {count} cores, this process may use {len(held)}")
-    os.sched_setaffinity(0, sorted(held)[:count])
+    previous = os.sched_getaffinity(0)
+    if len(previous) < count:
+        raise SystemExit(f"scaling: {count} threads need {count} cores, this process may use {len(previous)}")
+    os.sched_setaffinity(0, sorted(previous)[:count])
     try:
         yield
     finally:
-        os.sched_setaffinity(0, held)
+        os.sched_setaffinity(0, previous)
 
 
 def in_turn(names: Sequence[str], number: int) -> list[str]:
@@ -96,8 +101,8 @@ def workers(options: argparse.Namespace) -> dict[str, Any]:
     for number in range(options.repeat):
         rounds.append({})
         for name in in_turn(tuple(SHAPES), number):
-            rounds[-1][name] = found = run_main(*SHAPES[name], options)
-            print(f"(a) round {number + 1}, {name}, tokens/s: {found['tokens_per_s']:.0f}", flush=True)
+            rounds[-1][name] = figures = run_main(*SHAPES[name], options)
+            print(f"(a) round {number + 1}, {name}, tokens/s: {figures['tokens_per_s']:.0f}", flush=True)
     return compared(rounds)
 
 
@@ -112,22 +117,23 @@ def judging(made: "Engine", requests: Iterator[Request], options: argparse.Names
             for name in in_turn(tuple(states), number):
                 with nullcontext() if (switch := states[name]) is None else switch():
                     rounds[-1][name] = pace(made, requests, options.window_s)
-    found = compared(rounds)
+    report = compared(rounds)
     for name in states:
-        print(f"(b) judged: {name}, tokens/s: {found['medians'][name]['tokens_per_s']:.0f}", flush=True)
-    return found
+        print(f"(b) judged: {name}, tokens/s: {report['medians'][name]['tokens_per_s']:.0f}", flush=True)
+    return report
 
 
 def compared(rounds: Sequence[dict[str, Figures]]) -> dict[str, Any]:
     """Medians of each, and the median over the rounds of each as a multiple of the first of the first round."""
     base = next(iter(rounds[0]))
     figures = {
-        name: {key: statistics.median(found[name][key] for found in rounds) for key in rounds[0][name]}
+        name: {key: statistics.median(round_figures[name][key] for round_figures in rounds) for key in rounds[0][name]}
         for name in rounds[0]
     }
     ratios = {
         name: {
-            key: statistics.median(found[name][key] / found[base][key] for found in rounds) for key in rounds[0][name]
+            key: statistics.median(round_figures[name][key] / round_figures[base][key] for round_figures in rounds)
+            for key in rounds[0][name]
         }
         for name in rounds[0]
         if name != base
@@ -158,12 +164,12 @@ def ending(made: "Engine", requests: Sequence[Request]) -> dict[str, Any]:
     row_steps = wasted = 0
     while made.busy():
         before = made.progress()
-        found = [answer for answer in made.step() if isinstance(answer, Reply)]
+        new_replies = [answer for answer in made.step() if isinstance(answer, Reply)]
         after = made.progress()
-        replies += found
+        replies += new_replies
         if after.waiting == before.waiting:  # else newcomers bring first tokens, which come of no row's step
             row_steps += before.rows_in_use
-            wasted += before.rows_in_use - (after.output_tokens - before.output_tokens) - sum(map(ended, found))
+            wasted += before.rows_in_use - (after.output_tokens - before.output_tokens) - sum(map(ended, new_replies))
     lengths = {reply.job_id: reply.output_tokens + ended(reply) for reply in replies}
     if len(lengths) != len(requests):
         raise RuntimeError(f"{len(requests) - len(lengths)} requests were refused")
@@ -208,7 +214,7 @@ def engine(options: argparse.Namespace) -> "Engine":
     )  # fmt: skip
 
 
-def asked(tokens: int, options: argparse.Namespace, samples: int = 1) -> Iterator[Request]:
+def requests_of_run(tokens: int, options: argparse.Namespace, samples: int = 1) -> Iterator[Request]:
     """The requests of a run of so many samples, all tasks and agents for each sample."""
     config = RunConfig(
         num_agents=options.agents,
@@ -226,20 +232,20 @@ def asked(tokens: int, options: argparse.Namespace, samples: int = 1) -> Iterato
 
 def show(report: dict[str, Any]) -> None:
     """The table of what was asked for."""
-    if found := report.get("workers"):
+    if part := report.get("workers"):
         print(f"\n(a) a core for each thread {'tokens/s':>8} {'ratio':>6} {'once loaded':>12} {'ratio':>6}")
-        for name, figures in found["medians"].items():
-            both = [(figures[key], found["ratios"].get(name, {}).get(key, 1.0)) for key in figures]
+        for name, figures in part["medians"].items():
+            both = [(figures[key], part["ratios"].get(name, {}).get(key, 1.0)) for key in figures]
             print(f"    {name:22} {both[0][0]:8.0f} {both[0][1]:6.2f} {both[1][0]:12.0f} {both[1][1]:6.2f}")
-    if found := report.get("judging"):
+    if part := report.get("judging"):
         print(f"\n(b) judged meanwhile {'tokens/s':>14} {'lost':>8}")
-        for name, figures in found["medians"].items():
-            lost = 1 - found["ratios"][name]["tokens_per_s"] if name in found["ratios"] else 0.0
+        for name, figures in part["medians"].items():
+            lost = 1 - part["ratios"][name]["tokens_per_s"] if name in part["ratios"] else 0.0
             print(f"    {name.replace('alone', 'nothing'):22} {figures['tokens_per_s']:8.0f} {lost:8.1%}")
-    if found := report.get("ending"):
-        print(f"\n(c) {found['replies']} replies, {found['ended_by_the_model']:.0%} ended by the model: ", end="")
-        print(f"{found['wasted']:.2%} of {found['row_steps']} row-steps wasted; ", end="")
-        print(f"static batches would waste {found['wasted_by_static_batches']:.0%}")
+    if part := report.get("ending"):
+        print(f"\n(c) {part['replies']} replies, {part['ended_by_the_model']:.0%} ended by the model: ", end="")
+        print(f"{part['wasted']:.2%} of {part['row_steps']} row-steps wasted; ", end="")
+        print(f"static batches would waste {part['wasted_by_static_batches']:.0%}")
 
 
 def main() -> None:
@@ -263,9 +269,9 @@ def main() -> None:
     if set(options.only) & set("bc"):
         made = engine(options)
         if "c" in options.only:  # before (b), which leaves requests behind
-            report["ending"] = ending(made, list(asked(options.long_tokens, options)))
+            report["ending"] = ending(made, list(requests_of_run(options.long_tokens, options)))
         if "b" in options.only:
-            report["judging"] = judging(made, asked(options.tokens, options, samples=100_000), options)
+            report["judging"] = judging(made, requests_of_run(options.tokens, options, samples=100_000), options)
     show(report)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -53,8 +53,8 @@ class Lateness:
         self._most_ms = 0.0
 
     @contextlib.asynccontextmanager
-    async def looked_at(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._look())
+    async def sampled(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._sample())
         try:
             yield
         finally:
@@ -69,7 +69,7 @@ class Lateness:
             f"{phase}_late_max_ms": most,
         }
 
-    async def _look(self) -> None:
+    async def _sample(self) -> None:
         due = time.monotonic() + LOOK_EVERY_S
         while True:
             await asyncio.sleep(due - time.monotonic())
@@ -83,18 +83,18 @@ class Lateness:
 class SampledJudge:
     """The sandbox's verdict on one reply in `every`; for another the verdict that its text got before."""
 
-    def __init__(self, judge: JudgeCall, every: int, folder: Path) -> None:
+    def __init__(self, judge: JudgeCall, interval: int, folder: Path) -> None:
         """What one session learns, it leaves for the others beside its `folder`."""
         self._judge = judge
-        self._every = every
+        self._interval = interval
         self._path = folder.parent / "known.json"
         self._known: dict[str, Verdict] = {}
-        self.asked = self.judged = 0
+        self.calls = self.judged = 0
 
     async def judge(self, completion: Completion, hurried: bool = False) -> Verdict:
-        self.asked += 1
+        self.calls += 1
         known = self._known.get(completion.reply)
-        if known is not None and self.asked % self._every:
+        if known is not None and self.calls % self._interval:
             return replace(known, job_id=completion.job_id)
         self.judged += 1
         verdict = await self._judge(completion, hurried)
@@ -116,7 +116,7 @@ class SampledJudge:
         replies = [answer for answer in replica.step() if isinstance(answer, Reply)]
         await asyncio.gather(*(self.judge(Completion(reply.job_id, reply.text)) for reply in replies))
         self._path.write_bytes(msgspec.json.encode(self._known))
-        self.asked = self.judged = 0
+        self.calls = self.judged = 0
 
 
 class RecordingContext(PlainContext):
@@ -128,11 +128,11 @@ class RecordingContext(PlainContext):
         self._watching = watching
         self._loading = workers
         self.loaded = asyncio.Event()  # all workers are ready
-        self.asked_at = 0.0  # when the first job was handed to a worker
+        self.requested_at = 0.0  # when the first job was handed to a worker
         self.ready_at = 0.0  # of the first worker: from when on the ledger counts
 
     def request(self, k: int, repairs: Attempt | None) -> Request:
-        self.asked_at = self.asked_at or time.monotonic()
+        self.requested_at = self.requested_at or time.monotonic()
         return super().request(k, repairs)
 
     def replica_ready(self, device: str, info: ReplicaInfo) -> None:
@@ -182,7 +182,7 @@ class ScriptedRun:
     async def _session(self, record: OpenRun, watching: Watching, stop_after_s: float | None) -> None:
         config, ledger, journal = self._config, record.ledger, record.journal
         judge = Judge(self._plan.tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb)
-        async with judge, self._late.looked_at(), watching.readings.lag.sampled():
+        async with judge, self._late.sampled(), watching.readings.lag.sampled():
             watching.readings.judge = judge
             judge.scale_timeout(1.0)  # a calibration takes a second, or many beside other work
             sampled = SampledJudge(judge.judge, self._judge_every, record.folder)
@@ -205,7 +205,7 @@ class ScriptedRun:
             ended, jobs = time.monotonic(), ledger.answered.count - answered
             took_s = ended - began
             self.facts |= {
-                "first_job_s": context.asked_at - self._spawned_at,
+                "first_job_s": context.requested_at - self._spawned_at,
                 "load": os.getloadavg()[0],
                 "new_jobs": jobs,
                 "jobs_per_s": jobs / ledger.session_s,
@@ -245,14 +245,14 @@ async def control(seconds: float) -> Facts:
     """How late the loop of another process is meanwhile, which has nothing to do: what the full machine alone does."""
     command = [sys.executable, "-m", "benchmarks.scripted_run", str(seconds)]
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
-    said, _ = await process.communicate()
-    facts: Facts = json.loads(said)
+    output, _ = await process.communicate()
+    facts: Facts = json.loads(output)
     return facts
 
 
 async def idle(seconds: float) -> Facts:
     late = Lateness()
-    async with late.looked_at():
+    async with late.sampled():
         await asyncio.sleep(seconds)
         return late.take("control")
 
@@ -260,10 +260,10 @@ async def idle(seconds: float) -> Facts:
 def peak_mb(restart: bool = False) -> float:
     """The most memory that this process has held, since the last restart."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    found = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    kib = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     if restart:
         Path("/proc/self/clear_refs").write_text("5")
-    return found / 1024
+    return kib / 1024
 
 
 if __name__ == "__main__":  # a control

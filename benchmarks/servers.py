@@ -64,14 +64,14 @@ def vllm(python: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [
+    arguments = [
         str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", model_loader.folder_of(MODEL),
         "--served-model-name", MODEL, "--host", "127.0.0.1",
         "--port", str(port), "--dtype", "bfloat16", "--max-model-len", str(CONTEXT_TOKENS), "--max-num-seqs", str(ROWS),
         "--enable-prefix-caching", "--no-enable-chunked-prefill", "--disable-log-stats",
     ]  # fmt: skip
     environment = {**os.environ, **SETTINGS, "OMP_NUM_THREADS": str(THREADS)}
-    with subprocess.Popen(words, env=environment, stdout=sys.stderr) as process:
+    with subprocess.Popen(arguments, env=environment, stdout=sys.stderr) as process:
         try:
             await_health(process, f"http://127.0.0.1:{port}/health")
             yield f"http://127.0.0.1:{port}/v1"
@@ -89,7 +89,7 @@ def await_health(process: subprocess.Popen[bytes], url: str) -> None:
     raise SystemExit("vLLM did not come up; what it said stands above")
 
 
-async def asked(url: str, word: str, prompts: Sequence[str], tokens: int) -> Round:
+async def measured_round(url: str, spec: str, prompts: Sequence[str], tokens: int) -> Round:
     config = settings(
         "fleet=endpoint", f"endpoint.urls=[{url}]", f"model_id={MODEL}", f"max_new_tokens={tokens}",
         f"endpoint.concurrency={ROWS}", "do_sample=false", "prompt_mode=chat",
@@ -100,25 +100,25 @@ async def asked(url: str, word: str, prompts: Sequence[str], tokens: int) -> Rou
         await worker.start()
 
         async def ask(number: int) -> Told:
-            told, _ = await answer(worker, Request(str(number), 0, sampling, (Message("user", prompts[number]),)))
-            return told
+            times, _ = await answer(worker, Request(str(number), 0, sampling, (Message("user", prompts[number]),)))
+            return times
 
-        level = Level(pattern(word), count=len(prompts))
+        level = Level(pattern(spec), count=len(prompts))
         return Round([one async for one in under(level, ask)])
 
 
-def compared(word: str, found: Mapping[str, Sequence[Round]]) -> dict[str, Any]:
+def compared(spec: str, rounds_of: Mapping[str, Sequence[Round]]) -> dict[str, Any]:
     """Medians of a level, of each server."""
-    made: dict[str, Any] = {"level": str(pattern(word))}
-    for name, rounds in found.items():
-        every = [one for each in rounds for one in each.measured]
-        made[name] = {
-            figure: statistics.median(value for one in every if (value := getattr(one, figure)) is not None)
+    figures: dict[str, Any] = {"level": str(pattern(spec))}
+    for name, rounds in rounds_of.items():
+        requests = [one for one_round in rounds for one in one_round.measured]
+        figures[name] = {
+            figure: statistics.median(value for one in requests if (value := getattr(one, figure)) is not None)
             for figure in FIGURES
         }
-        made[name]["tokens_per_s"] = [each.tokens_per_s for each in rounds]
-        made[name]["tokens"] = [sum(one.output_tokens or 0 for one in each.measured) for each in rounds]
-    return made
+        figures[name]["tokens_per_s"] = [one_round.tokens_per_s for one_round in rounds]
+        figures[name]["tokens"] = [sum(one.output_tokens or 0 for one in one_round.measured) for one_round in rounds]
+    return figures
 
 
 def show(made: Mapping[str, Any]) -> None:
@@ -147,14 +147,14 @@ def main() -> None:
     ):
         urls = {"ours": mine, "vLLM": theirs}
         for url in urls.values():
-            asyncio.run(asked(url, "8", prompts[-16:], options.tokens))
-        for word in options.load.split(","):
-            found: dict[str, list[Round]] = {name: [] for name in urls}
+            asyncio.run(measured_round(url, "8", prompts[-16:], options.tokens))
+        for spec in options.load.split(","):
+            rounds: dict[str, list[Round]] = {name: [] for name in urls}
             for number in range(options.rounds):
-                fresh = [f"(Round {number} of {word}.) {prompt}" for prompt in prompts]
+                fresh = [f"(Round {number} of {spec}.) {prompt}" for prompt in prompts]
                 for name in list(urls)[:: 1 if number % 2 == 0 else -1]:
-                    found[name].append(asyncio.run(asked(urls[name], word, fresh, options.tokens)))
-            levels.append(compared(word, found))
+                    rounds[name].append(asyncio.run(measured_round(urls[name], spec, fresh, options.tokens)))
+            levels.append(compared(spec, rounds))
             show(levels[-1])
     if options.json:
         options.json.write_text(json.dumps(levels, indent=2) + "\n", encoding="utf-8")

@@ -53,23 +53,32 @@ SCRIPT = {"rows": 16, "steps": 50, "step_s": 0.004}
 @contextmanager
 def server(*settings: str) -> Iterator[tuple[str, int]]:
     """`main.py serve` with these settings: its URL and its PID."""
-    words = [sys.executable, "main.py", "serve", "--config", "config/smoke.yaml", "--set", "serve.port=0", *settings]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    arguments = [
+        sys.executable,
+        "main.py",
+        "serve",
+        "--config",
+        "config/smoke.yaml",
+        "--set",
+        "serve.port=0",
+        *settings,
+    ]
+    with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                if found := READY.match(line):
+                if ready := READY.match(line):
                     break
             else:
                 raise SystemExit("the server did not come up")
-            yield found[1], process.pid
+            yield ready[1], process.pid
         finally:
             process.terminate()
             process.wait(60)
 
 
-def settings(*words: str) -> RunConfig:
-    return loading.load(str(ROOT / "config" / "smoke.yaml"), loading.from_flags({"set": list(words)}, {}))
+def settings(*arguments: str) -> RunConfig:
+    return loading.load(str(ROOT / "config" / "smoke.yaml"), loading.from_flags({"set": list(arguments)}, {}))
 
 
 def requests(config: RunConfig, number: int) -> list[Request]:
@@ -90,17 +99,17 @@ async def answer(worker: Worker, request: Request) -> tuple[Told, Reply]:
     raise SystemExit("a request got no answer")
 
 
-async def tokens_per_s(fleet: Fleet, wanted: Sequence[Request], rows: int) -> float:
+async def tokens_per_s(fleet: Fleet, load: Sequence[Request], rows: int) -> float:
     """Of a closed loop that keeps so many requests in the air."""
     async with fleet:
         worker = fleet.workers[0]
         await worker.start()
 
         async def ask(number: int) -> Told:
-            return (await answer(worker, wanted[number]))[0]
+            return (await answer(worker, load[number]))[0]
 
         began, tokens = time.perf_counter(), 0
-        async for one in under(Level(Closed(rows), count=len(wanted)), ask):
+        async for one in under(Level(Closed(rows), count=len(load)), ask):
             tokens += one.output_tokens or 0
         return tokens / (time.perf_counter() - began)
 
@@ -116,10 +125,10 @@ class Rate:
 
 def bare(options: argparse.Namespace) -> Rate:
     config = settings(*shape(options))
-    wanted = requests(config, options.requests)
+    load = requests(config, options.requests)
     began = time.process_time()
-    made = asyncio.run(tokens_per_s(fleet_choice.choose(config).make(None), wanted, options.rows))
-    return Rate(made, time.process_time() - began)
+    rate = asyncio.run(tokens_per_s(fleet_choice.choose(config).make(None), load, options.rows))
+    return Rate(rate, time.process_time() - began)
 
 
 def served(options: argparse.Namespace) -> Rate:
@@ -128,10 +137,10 @@ def served(options: argparse.Namespace) -> Rate:
             "fleet=endpoint", f"endpoint.urls=[{url}]", f"endpoint.concurrency={options.rows}",
             f"max_new_tokens={options.tokens}", "num_agents=50",
         )  # fmt: skip
-        wanted = requests(config, options.requests)
+        load = requests(config, options.requests)
         client_s, server_s = time.process_time(), own_cpu_s(pid)
-        made = asyncio.run(tokens_per_s(fleet_choice.choose(config).make(None), wanted, options.rows))
-        return Rate(made, time.process_time() - client_s, own_cpu_s(pid) - server_s)
+        rate = asyncio.run(tokens_per_s(fleet_choice.choose(config).make(None), load, options.rows))
+        return Rate(rate, time.process_time() - client_s, own_cpu_s(pid) - server_s)
 
 
 def own_cpu_s(pid: int) -> float:
@@ -140,14 +149,14 @@ def own_cpu_s(pid: int) -> float:
 
 
 def shape(options: argparse.Namespace) -> tuple[str, ...]:
-    apart = ("workers.cpu_affinity=[0]",) if options.apart else ()
-    return (f"replica.rows={options.rows}", f"max_new_tokens={options.tokens}", "num_agents=50", *apart)
+    affinity = ("workers.cpu_affinity=[0]",) if options.apart else ()
+    return (f"replica.rows={options.rows}", f"max_new_tokens={options.tokens}", "num_agents=50", *affinity)
 
 
 @asynccontextmanager
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as found:
-        yield found
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        yield http
 
 
 async def misbehave(url: str, until: float, seed: int) -> tuple[int, int]:
@@ -182,7 +191,7 @@ async def gauges(url: str) -> dict[str, float]:
     async with session() as http, http.get(url.removesuffix("/v1") + "/metrics") as response:
         text = await response.text()
     names = ("swarmeval_in_flight", "swarmeval_waiting", "swarmeval_rows_in_use")
-    return {name: float(found[1]) for name in names if (found := re.search(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))}
+    return {name: float(value[1]) for name in names if (value := re.search(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))}
 
 
 async def soak(url: str, pid: int, minutes: float) -> dict[str, object]:
@@ -216,16 +225,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    found: dict[str, object] = {}
+    report: dict[str, object] = {}
     if "a" in options.only:
         pairs = [(bare(options), served(options)) for _ in range(options.repeat)]
-        lost = statistics.median(1 - through.tokens_per_s / alone.tokens_per_s for alone, through in pairs)
-        found["a"] = {"bare_and_served": [[asdict(one) for one in pair] for pair in pairs], "lost": lost}
-        for alone, through in pairs:
+        lost = statistics.median(1 - with_server.tokens_per_s / without.tokens_per_s for without, with_server in pairs)
+        report["a"] = {"bare_and_served": [[asdict(one) for one in pair] for pair in pairs], "lost": lost}
+        for without, with_server in pairs:
             print(
-                f"(a) bare {alone.tokens_per_s:6.0f} tokens/s   served {through.tokens_per_s:6.0f} tokens/s   "
-                f"lost {1 - through.tokens_per_s / alone.tokens_per_s:6.1%}   processor beside the worker: "
-                f"bare {alone.client_s:.2f} s, server {through.server_s:.2f} s, client {through.client_s:.2f} s"
+                f"(a) bare {without.tokens_per_s:6.0f} tokens/s   served {with_server.tokens_per_s:6.0f} tokens/s   "
+                f"lost {1 - with_server.tokens_per_s / without.tokens_per_s:6.1%}   processor beside the worker: "
+                f"bare {without.client_s:.2f} s, server {with_server.server_s:.2f} s, "
+                f"client {with_server.client_s:.2f} s"
             )
         print(f"(a) lost, median of {options.repeat}: {lost:.1%}")
     if "b" in options.only:
@@ -234,11 +244,11 @@ def main() -> None:
             script.write_text(json.dumps(SCRIPT), encoding="utf-8")
             with server("engine=scripted", f"model_id={script}") as (url, pid):
                 result = asyncio.run(soak(url, pid, options.minutes))
-        found["b"] = result
+        report["b"] = result
         print(f"(b) {result['answers']} answers, {result['hang_ups']} hang-ups in {options.minutes:g} minutes")
         print(f"(b) server: {result['looks']}, then {result['after']}")
     if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

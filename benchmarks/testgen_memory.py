@@ -34,15 +34,17 @@ def one(functions: int, packages: list[str]) -> dict[str, float | int]:
         script = Path(folder, "script.json")
         script.write_text(json.dumps(SCRIPT), encoding="utf-8")
         run = Path(folder, "run")
-        words = [sys.executable, "main.py", "loadtest", "--output_dir", str(run), "--set"]
-        words += ["engine=scripted", f"model_id={script}", "loadtest.files_per_package=null"]
-        words += [
+        arguments = [sys.executable, "main.py", "loadtest", "--output_dir", str(run), "--set"]
+        arguments += ["engine=scripted", f"model_id={script}", "loadtest.files_per_package=null"]
+        arguments += [
             f"loadtest.packages=[{','.join(packages)}]",
             f"loadtest.levels=[{{concurrency: 64, count: {functions}}}]",
             "monitor.interval_s=0.2",
         ]
         began = time.monotonic()
-        with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        with subprocess.Popen(
+            arguments, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        ) as process:
             assert process.stderr is not None
             for line in process.stderr:
                 if WEIGHING in line:
@@ -50,13 +52,13 @@ def one(functions: int, packages: list[str]) -> dict[str, float | int]:
             loaded_s = time.monotonic() - began
             process.send_signal(signal.SIGTERM)
             process.communicate()
-        asked = list(read(run))
+        load_rows = list(read(run))
         sizes = [float(row["coordinator_rss_mb"]) for row in rows(run / "resource_trace.csv")]
         at_load = sizes[: max(1, int(loaded_s / 0.2))]
         return {
-            "functions": len(asked),
-            "modules": len({row.module for row in asked}),
-            "requests_per_s": len(asked) / max(row.asked.last_s for row in asked),
+            "functions": len(load_rows),
+            "modules": len({row.module for row in load_rows}),
+            "requests_per_s": len(load_rows) / max(row.asked.last_s for row in load_rows),
             "first_mb": at_load[0],
             "peak_mb": max(at_load),
         }
@@ -68,12 +70,12 @@ def main() -> None:
     parser.add_argument("--packages", nargs="+", default=["numpy"])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    found = []
+    figures = []
     for functions in options.functions:
-        found.append(one(functions, options.packages))
-        print("  ".join(f"{key} {value:,.4g}" for key, value in found[-1].items()), flush=True)
+        figures.append(one(functions, options.packages))
+        print("  ".join(f"{key} {value:,.4g}" for key, value in figures[-1].items()), flush=True)
     if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

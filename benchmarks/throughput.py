@@ -104,7 +104,7 @@ def packed(linear: torch.nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
     return lambda values: torch.ops.mkldnn._linear_pointwise(values, laid_out, bias, "none", [], "")
 
 
-def contestants(options: argparse.Namespace, held: ExitStack) -> dict[str, Contestant]:
+def contestants(options: argparse.Namespace, open_children: ExitStack) -> dict[str, Contestant]:
     """Those asked for that can run here, loaded and ready; what must be ended afterwards is held."""
     config = RunConfig(
         model_id=options.model, device="cpu", num_agents=options.agents, max_new_tokens=options.tokens, batch_size=8
@@ -118,20 +118,20 @@ def contestants(options: argparse.Namespace, held: ExitStack) -> dict[str, Conte
     print(
         f"{options.tasks} tasks x {options.agents} agents x {options.tokens} tokens, {rows} rows, {made.info().weights}"
     )
-    found: dict[str, Contestant] = {}
-    found["a"] = lambda: ours(made, requests)
+    runners: dict[str, Contestant] = {}
+    runners["a"] = lambda: ours(made, requests)
     if "g" in options.only:
         unshared = engine(folder, options, share=False)
-        found["g"] = lambda: ours(unshared, requests)
+        runners["g"] = lambda: ours(unshared, requests)
     if "h" in options.only:
         plain = engine(folder, options, native_kernels="off")
-        found["h"] = lambda: ours(plain, requests)
-    found |= others(folder, requests, options)
+        runners["h"] = lambda: ours(plain, requests)
+    runners |= others(folder, requests, options)
     if "e" in options.only and options.vllm_python:
-        found["e"] = vllm(folder, made, requests, options, held)
+        runners["e"] = vllm(folder, made, requests, options, open_children)
     if "f" in options.only:
-        found["f"] = floor(model_loader.load(folder, device="cpu", load_in_4bit=False).model, rows)
-    return {letter: found[letter] for letter in sorted(found) if letter in options.only}
+        runners["f"] = floor(model_loader.load(folder, device="cpu", load_in_4bit=False).model, rows)
+    return {letter: runners[letter] for letter in sorted(runners) if letter in options.only}
 
 
 def engine(
@@ -148,26 +148,26 @@ def engine(
 
 def others(folder: str, requests: Sequence[Request], options: argparse.Namespace) -> dict[str, Contestant]:
     """The peers that live in this process."""
-    found = {}
+    runners = {}
     if "b" in options.only:
         nf4 = model_loader.load(folder, device="cpu", load_in_4bit=True)
-        found["b"] = peers.static(nf4, requests, 8, options.b_batches, options.stops)
+        runners["b"] = peers.static(nf4, requests, 8, options.b_batches, options.stops)
     if {"c", "d"} & set(options.only):
         bf16 = model_loader.load(folder, device="cpu", load_in_4bit=False)
-        found["c"] = peers.static(bf16, requests, BATCH_ROWS, options.c_batches, options.stops)
-        found["d"] = peers.continuous(bf16, spread(requests, options.d_requests), BATCH_ROWS, options.stops)
-    return found
+        runners["c"] = peers.static(bf16, requests, BATCH_ROWS, options.c_batches, options.stops)
+        runners["d"] = peers.continuous(bf16, spread(requests, options.d_requests), BATCH_ROWS, options.stops)
+    return runners
 
 
 def vllm(
-    folder: str, made: Engine, requests: Sequence[Request], options: argparse.Namespace, held: ExitStack
+    folder: str, made: Engine, requests: Sequence[Request], options: argparse.Namespace, open_children: ExitStack
 ) -> Contestant:
     chosen = spread(requests, options.e_requests or len(requests))
     prompts = [peers.prompt_ids(made.tokenizer, request) for request in chosen]
     ends = stopping.eos_ids(made.model, made.tokenizer) if options.stops else frozenset()
     context_tokens = max(map(len, prompts)) + options.tokens
     child = peers.VllmChild(options.vllm_python, model_loader.folder_of(folder), context_tokens, options.threads)
-    print(f"vLLM {held.enter_context(child).version} is loaded", flush=True)
+    print(f"vLLM {open_children.enter_context(child).version} is loaded", flush=True)
     return peers.vllm(child, prompts, chosen, ends)
 
 
@@ -211,8 +211,8 @@ def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
     rounds: list[dict[str, RoundCost]] = []
-    with ExitStack() as held:
-        runners = contestants(options, held)
+    with ExitStack() as open_children:
+        runners = contestants(options, open_children)
         for number in range(options.repeat):
             rounds.append({})
             for letter, run in runners.items():
@@ -224,7 +224,7 @@ def main() -> None:
     print(f"\n{table(rounds)}")
 
 
-def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="embedded", help="as the setting model_id (default: %(default)s)")
     parser.add_argument("--tasks", type=int, default=8)
@@ -242,7 +242,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="of torch and vLLM (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are printed")
     parser.add_argument("--json", type=Path, help="write every round here")
-    options = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     if unknown := sorted(set(options.only) - set(NAMES)):
         parser.error(f"--only: no contestant is called {', '.join(unknown)}; use some of {''.join(NAMES)}")
     if options.vllm_python and not os.access(options.vllm_python, os.X_OK):

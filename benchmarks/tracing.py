@@ -23,13 +23,13 @@ COLUMNS = {"tokens_per_s": "tokens/s", "wall_s": "whole run, s", "cpu_s": "CPU o
 def measure(options: argparse.Namespace, traced: bool) -> dict[str, float]:
     """One run in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ["--config", "config/smoke.yaml", "--output_dir", folder]
-        words += ["--num_agents", str(options.agents), "--num_tasks", str(options.tasks)]
-        words += ["--trace"] if traced else []
+        arguments = ["--config", "config/smoke.yaml", "--output_dir", folder]
+        arguments += ["--num_agents", str(options.agents), "--num_tasks", str(options.tasks)]
+        arguments += ["--trace"] if traced else []
         settings = [f"max_new_tokens={options.tokens}", f"engine={options.engine}", "eval_timeout_scale=2"]
         before, began = _cpu_s(), time.perf_counter()
         subprocess.run(
-            [sys.executable, "main.py", *words, "--set", *settings], cwd=ROOT, check=True, capture_output=True
+            [sys.executable, "main.py", *arguments, "--set", *settings], cwd=ROOT, check=True, capture_output=True
         )
         wall_s, cpu_s = time.perf_counter() - began, _cpu_s() - before
         score = json.loads(Path(folder, "score.json").read_text(encoding="utf-8"))

@@ -47,12 +47,12 @@ def generate(llm: Any, prompts: Sequence[Sequence[int]], seeds: Sequence[int], s
     """The ids that were added to each prompt, and the seconds that took."""
     import vllm
 
-    asked = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
+    inputs = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
     # The ids that end a text are among the settings, as stop_token_ids, or nothing ends it.
     params = [vllm.SamplingParams(**sampling, seed=seed, ignore_eos=True, detokenize=False) for seed in seeds]
     llm.reset_prefix_cache()
     began = time.perf_counter()
-    outputs = llm.generate(asked, params, use_tqdm=False)
+    outputs = llm.generate(inputs, params, use_tqdm=False)
     seconds = time.perf_counter() - began
     return {"replies": [list(output.outputs[0].token_ids) for output in outputs], "seconds": seconds}
 
@@ -62,12 +62,12 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print must not fall between the answers
     llm: Any = None
     for line in sys.stdin:
-        told = json.loads(line)
+        question = json.loads(line)
         if llm is None:
-            llm = load(**told)
+            llm = load(**question)
             answer = {"vllm": sys.modules["vllm"].__version__}
         else:
-            answer = generate(llm, **told)
+            answer = generate(llm, **question)
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 

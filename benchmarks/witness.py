@@ -38,13 +38,13 @@ def witness(url: str) -> Iterator[tuple[str, Callable[[], Sequence[ObservedTimes
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "seen.jsonl")
         file.touch()
-        words = [sys.executable, __file__, port, str(file)]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        arguments = [sys.executable, __file__, port, str(file)]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            here = process.stdout.readline().strip()
+            own_port = process.stdout.readline().strip()
             try:
                 yield (
-                    f"http://127.0.0.1:{here}/v1",
+                    f"http://127.0.0.1:{own_port}/v1",
                     lambda: [
                         ObservedTimes(*json.loads(line)) for line in file.read_text(encoding="ascii").splitlines()
                     ],
@@ -56,25 +56,25 @@ def witness(url: str) -> Iterator[tuple[str, Callable[[], Sequence[ObservedTimes
 class ObservedAnswer:
     """An answer as it passes."""
 
-    def __init__(self, asked_at: float) -> None:
-        self._asked_at = asked_at
+    def __init__(self, requested_at: float) -> None:
+        self._requested_at = requested_at
         self._first_at = self._last_at = 0.0
         self._tokens = 0
         self._tail = b""
 
     def take(self, data: bytes, now: float) -> ObservedTimes | None:
         """What came of it, once it has ended."""
-        known, text = len(self._tail), self._tail + data
-        if any(found.end() > known for found in PIECE.finditer(text)):
+        seen_before, text = len(self._tail), self._tail + data
+        if any(match.end() > seen_before for match in PIECE.finditer(text)):
             self._first_at = self._first_at or now
             self._last_at = now
-        for found in COUNT.finditer(text):
-            self._tokens = int(found[1])
+        for match in COUNT.finditer(text):
+            self._tokens = int(match[1])
         self._tail = text[-OVERLAP:]
         if b"[DONE]" not in text or self._tokens < 2:
             return None
         tpot_s = (self._last_at - self._first_at) / (self._tokens - 1)
-        return ObservedTimes(self._first_at - self._asked_at, tpot_s, self._last_at - self._asked_at)
+        return ObservedTimes(self._first_at - self._requested_at, tpot_s, self._last_at - self._requested_at)
 
 
 async def watch(port: int, file: Path) -> None:
@@ -84,14 +84,14 @@ async def watch(port: int, file: Path) -> None:
         from_server, to_server = await asyncio.open_connection("127.0.0.1", port)
         answer: ObservedAnswer | None = None
 
-        async def asks() -> None:
+        async def forward_requests() -> None:
             nonlocal answer
             while data := await reader.read(1 << 16):
                 if data.startswith(b"POST "):
                     answer = ObservedAnswer(time.perf_counter())
                 to_server.write(data)
 
-        async def answers() -> None:
+        async def forward_answers() -> None:
             nonlocal answer
             while data := await from_server.read(1 << 16):
                 now = time.perf_counter()
@@ -101,7 +101,7 @@ async def watch(port: int, file: Path) -> None:
                     with file.open("a", encoding="ascii") as lines:
                         lines.write(json.dumps([seen.ttft_s, seen.tpot_s, seen.latency_s]) + "\n")
 
-        ways = [asyncio.create_task(asks()), asyncio.create_task(answers())]
+        ways = [asyncio.create_task(forward_requests()), asyncio.create_task(forward_answers())]
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)  # either side that ends ends the other
         for way in ways:
             way.cancel()

@@ -37,7 +37,7 @@ def look(order: Order) -> Card:
         fault = str(error)
     dtype = model_loader.compute_dtype("cpu") if order.device == "cpu" else torch.bfloat16
     weight_bytes = budget.weight_bytes(folder, dtype, order.four_bit)
-    needs = budget.reckon(
+    needs = budget.estimate(
         config, dtype, device="cpu", rows=order.rows, max_new_tokens=order.max_new_tokens, weight_bytes=weight_bytes,
         share=order.share,
     )  # fmt: skip

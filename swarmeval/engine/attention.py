@@ -47,7 +47,7 @@ class Prefixes:
         """Attention of [shared rows, key heads, queries, head size], in `order`, to each row's prompt: output
         [shared rows, key heads, queries, head size] and log of sums [shared rows, key heads, queries].
         """
-        found = []
+        outputs = []
         parts = torch.split(query, [len(group.rows) for group in self._groups])
         for part, group in zip(parts, self._groups, strict=True):
             rows, heads, queries, size = part.shape
@@ -55,10 +55,10 @@ class Prefixes:
             flat = part.transpose(0, 1).reshape(1, heads, rows * queries, size)
             output, log_sum = softmax_over(flat, keys, values, None, scale)
             output = output.reshape(heads, rows, queries, -1).transpose(0, 1)
-            found.append((output, log_sum.reshape(heads, rows, queries).transpose(0, 1)))
-        if len(found) == 1:
-            return found[0]
-        return torch.cat([output for output, _ in found]), torch.cat([log_sum for _, log_sum in found])
+            outputs.append((output, log_sum.reshape(heads, rows, queries).transpose(0, 1)))
+        if len(outputs) == 1:
+            return outputs[0]
+        return torch.cat([output for output, _ in outputs]), torch.cat([log_sum for _, log_sum in outputs])
 
 
 _prefixes: ContextVar[Prefixes | None] = ContextVar("prefixes", default=None)
@@ -69,13 +69,13 @@ def sharing(model: Any, prefixes: Prefixes) -> Iterator[None]:
     """Within it, the model's forward decodes one token a row, and its attention reads the prefixes too."""
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)
-    held = model.config._attn_implementation
+    previous = model.config._attn_implementation
     token = _prefixes.set(prefixes)
     model.config._attn_implementation = NAME
     try:
         yield
     finally:
-        model.config._attn_implementation = held
+        model.config._attn_implementation = previous
         _prefixes.reset(token)
 
 
@@ -90,10 +90,10 @@ def attend(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """What transformers calls. Raises NotImplementedError for attention of a kind it does not know."""
-    odd = sorted(name for name, given in kwargs.items() if given is not None and name not in _PLAIN)
+    unsupported = sorted(name for name, argument in kwargs.items() if argument is not None and name not in _PLAIN)
     prefixes = _prefixes.get()
-    if odd or prefixes is None or query.shape[2] != 1 or dropout:
-        raise NotImplementedError(f"attention with {', '.join(odd) or 'several tokens a row'}")
+    if unsupported or prefixes is None or query.shape[2] != 1 or dropout:
+        raise NotImplementedError(f"attention with {', '.join(unsupported) or 'several tokens a row'}")
     rows, query_heads, _, size = query.shape
     heads = key.shape[1]
     scale = size**-0.5 if scaling is None else scaling

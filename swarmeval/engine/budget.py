@@ -1,4 +1,4 @@
-"""How long a row may grow and how many rows fit: reckoned from the model's shape and the memory that is free."""
+"""How long a row may grow and how many rows fit: estimated from the model's shape and the memory that is free."""
 
 import os
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 MOST_ROWS = {"cpu": 240, "cuda": 64}  # on a CPU more rows share the reading of the weights; see RESULTS.md
-PROMPT_TOKENS = 1024  # what a prompt is reckoned to take; HumanEval's longest is about half of it
+PROMPT_TOKENS = 1024  # what a prompt is estimated to take; HumanEval's longest is about half of it
 SHARE = 0.5  # of the free memory; the rest is for activations, logits and whatever else runs
 UNSTATED_CONTEXT_TOKENS = 32768  # for models that state no limit
 NF4_SHARE = 0.3  # of 16-bit weights: half a byte each, their scales, and the layers that stay as they are
@@ -16,7 +16,7 @@ NF4_SHARE = 0.3  # of 16-bit weights: half a byte each, their scales, and the la
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a replica will take at most, reckoned before it is loaded."""
+    """What a replica will take at most, estimated before it is loaded."""
 
     rows: int
     row_tokens: int  # prompt and output of one row
@@ -37,7 +37,7 @@ class Budget:
         )
 
 
-def reckon(
+def estimate(
     config: Any,
     dtype: torch.dtype,
     *,

@@ -21,11 +21,11 @@ def best_known(prompts: Iterable[Prompt], known: Iterable[Prompt]) -> tuple[Prom
 
     The last token of every prompt is left out: it must go through the model, which says what comes after it.
     """
-    wanted = list(prompts)
-    first = wanted[0]
-    shared = min(min(common(first, other) for other in wanted), min(map(len, wanted)) - 1)
-    found = max(((min(common(first, prompt), shared), prompt) for prompt in known), default=(0, ()))
-    return (found[1], found[0]) if found[0] >= MIN_TOKENS else None
+    targets = list(prompts)
+    first = targets[0]
+    shared = min(min(common(first, other) for other in targets), min(map(len, targets)) - 1)
+    best = max(((min(common(first, prompt), shared), prompt) for prompt in known), default=(0, ()))
+    return (best[1], best[0]) if best[0] >= MIN_TOKENS else None
 
 
 def worth_sharing(prompt: Prompt, rows: Mapping[Prompt, int]) -> Prompt | None:
@@ -38,7 +38,7 @@ def worth_sharing(prompt: Prompt, rows: Mapping[Prompt, int]) -> Prompt | None:
     lengths = {other: common(prompt, other) for other in rows}
     best, saved = 0, 0.0
     for length in sorted(set(lengths.values())):
-        mates = sum(count for other, count in rows.items() if lengths[other] >= length)
-        if mates >= MIN_ROWS and length >= MIN_TOKENS and length * (1 - 1 / mates) > saved:
-            best, saved = length, length * (1 - 1 / mates)
+        sharers = sum(count for other, count in rows.items() if lengths[other] >= length)
+        if sharers >= MIN_ROWS and length >= MIN_TOKENS and length * (1 - 1 / sharers) > saved:
+            best, saved = length, length * (1 - 1 / sharers)
     return prompt[:best] if best else None

@@ -93,31 +93,31 @@ def steady_sizes(model: nn.Module, most: int) -> tuple[list[int], bool]:
         if isinstance(module, (PackedLinear, nn.Linear)):
             layers.setdefault(shape, module)
     sizes, steady = list(range(_GRAIN, most + 1, _GRAIN)), True
-    chance = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     for layer in layers.values():
-        values = torch.randn(1, most, layer.in_features, generator=chance).to(_dtype_of(layer))
-        wanted = layer(values)
+        values = torch.randn(1, most, layer.in_features, generator=generator).to(_dtype_of(layer))
+        expected = layer(values)
         with threads(1 if torch.get_num_threads() > 1 else 2):
-            turned = layer(values.flip(1)).flip(1)
-        steady = steady and torch.equal(turned, wanted)
-        sizes = [size for size in sizes if torch.equal(layer(values[:, :size].contiguous()), wanted[:, :size])]
+            reversed_order = layer(values.flip(1)).flip(1)
+        steady = steady and torch.equal(reversed_order, expected)
+        sizes = [size for size in sizes if torch.equal(layer(values[:, :size].contiguous()), expected[:, :size])]
     return sizes, steady
 
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """So many of torch within it, and as many as before after it."""
-    held = torch.get_num_threads()
+    previous = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(held)
+        torch.set_num_threads(previous)
 
 
 def _dtype_of(layer: Any) -> torch.dtype:
-    found: torch.dtype = layer.dtype if isinstance(layer, PackedLinear) else layer.weight.dtype
-    return found if found.is_floating_point else layer.compute_dtype  # 4-bit weights are bytes
+    dtype: torch.dtype = layer.dtype if isinstance(layer, PackedLinear) else layer.weight.dtype
+    return dtype if dtype.is_floating_point else layer.compute_dtype  # 4-bit weights are bytes
 
 
 def _checked(linear: nn.Linear) -> PackedLinear | None:
@@ -125,13 +125,13 @@ def _checked(linear: nn.Linear) -> PackedLinear | None:
     weight = linear.weight
     if weight.device.type != "cpu" or weight.dtype not in _TOLERANCE:
         return None
-    chance = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     try:
         packed = PackedLinear(linear)
         for rows in _ROWS:
-            values = torch.randn(rows, 1, linear.in_features, generator=chance).to(weight.dtype)
-            wanted = functional.linear(values, weight, linear.bias).float()
-            if not (packed(values).float() - wanted).norm() <= _TOLERANCE[weight.dtype] * wanted.norm():
+            values = torch.randn(rows, 1, linear.in_features, generator=generator).to(weight.dtype)
+            expected = functional.linear(values, weight, linear.bias).float()
+            if not (packed(values).float() - expected).norm() <= _TOLERANCE[weight.dtype] * expected.norm():
                 return None
     except RuntimeError:
         return None

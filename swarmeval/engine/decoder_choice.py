@@ -40,7 +40,7 @@ log = logging.getLogger("swarmeval")
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class ChosenDecoder:
     """How a model's rows are decoded."""
 
     decoder: Decoder
@@ -51,14 +51,14 @@ class Fitted:
 def kernels(dtype: torch.dtype) -> Kernels | None:
     """The compiled kernels for a model on the CPU, where they can be had and choose as torch does."""
     try:
-        found = native.load(dtype)
+        compiled = native.load(dtype)
     except native.Unavailable as error:
         log.warning("no compiled kernels: %s", error)
         return None
-    if not _finds_the_best(found):
+    if not _finds_best_scores(compiled):
         log.warning("no compiled kernels: they do not find the best scores of a row")
         return None
-    return found
+    return compiled
 
 
 def fitted(
@@ -67,12 +67,12 @@ def fitted(
     compiled: Kernels | None,
     share: bool = True,
     begin: Callable[[], Recorder] | None = None,
-) -> Fitted:
+) -> ChosenDecoder:
     """A decoder of this model with room for the budget's rows. Without `share`, rows share no prompts.
 
     With `begin` (see Graphs), steps are recorded and replayed where that works; rows share no prompts then.
     """
-    reason = _odd_layers(model)
+    reason = _unsupported_layers(model)
     if reason is None and compiled is not None:
         sizes, steady = _sizes(model)
 
@@ -82,23 +82,23 @@ def fitted(
         fault = unsuited(model, lambda rows: paged(rows, 4 * rows))
         if fault is None:
             halves = 2 * budget.rows  # the last page of a prompt and the last of an answer may be half empty
-            steady = steady and _alone_as_in_company(model, lambda rows: paged(rows, 4 * rows), sizes[-1])
-            return Fitted(paged(budget.rows, pages_of(budget.tokens) + halves), "pages", steady)
+            steady = steady and _same_in_any_batch(model, lambda rows: paged(rows, 4 * rows), sizes[-1])
+            return ChosenDecoder(paged(budget.rows, pages_of(budget.tokens) + halves), "pages", steady)
         log.warning("no compiled attention: %s", fault)
     if reason is None and begin is not None:
         recorded = _recorded(model, budget.rows, begin)
         if recorded is not None:
-            return Fitted(recorded, "slots, CUDA graphs")
+            return ChosenDecoder(recorded, "slots, CUDA graphs")
     if reason is None and share:
         fault = _other_attention(model) or unsuited(model, lambda rows: SlotDecoder(model, rows, share=True))
         if fault is None:
-            return Fitted(SlotDecoder(model, budget.rows, share=True), "slots, prompts shared")
+            return ChosenDecoder(SlotDecoder(model, budget.rows, share=True), "slots, prompts shared")
         log.warning("rows share no prompts: %s", fault)
     reason = reason or unsuited(model, lambda rows: SlotDecoder(model, rows, share=False))
     if reason is None:
-        return Fitted(SlotDecoder(model, budget.rows, share=False), "slots")
+        return ChosenDecoder(SlotDecoder(model, budget.rows, share=False), "slots")
     log.warning("rows are decoded one by one: %s", reason)
-    return Fitted(SeparateDecoder(model), "one by one")
+    return ChosenDecoder(SeparateDecoder(model), "one by one")
 
 
 def _sizes(model: Any) -> tuple[list[int], bool]:
@@ -114,13 +114,13 @@ def _recorded(model: Any, rows: int, begin: Callable[[], Recorder]) -> SlotDecod
     """Slots whose steps are recorded; None, and the reason in the log, where that does not work."""
     graphs = Graphs(begin)
 
-    def made(rows: int) -> SlotDecoder:
+    def new_decoder(rows: int) -> SlotDecoder:
         return SlotDecoder(model, rows, share=False, step=graphs)
 
-    fault = unsuited(model, lambda rows: made(2 * rows))  # so that rows which only fill a shape up are there too
+    fault = unsuited(model, lambda rows: new_decoder(2 * rows))  # so that rows which only fill a shape up are there too
     graphs.forget()
     if fault is None and graphs.fault is None:
-        return made(rows)
+        return new_decoder(rows)
     if graphs.fault is None:
         log.warning("no CUDA graphs: %s", fault)
     return None
@@ -151,26 +151,26 @@ def difference(model: Any, make: Callable[[int], Decoder]) -> float:
     vocabulary = model.config.get_text_config().vocab_size
     short, long = (_some_prompt(vocabulary, length) for length in (5, 20))
     prompts = [short, long, short, short, long]  # enough of the first to share it
-    found = _logits(make(len(prompts)), prompts)
-    wanted = _logits(SeparateDecoder(model), prompts)
-    return float((found - wanted).norm() / wanted.norm())
+    logits = _logits(make(len(prompts)), prompts)
+    expected = _logits(SeparateDecoder(model), prompts)
+    return float((logits - expected).norm() / expected.norm())
 
 
 @torch.inference_mode()
-def _alone_as_in_company(model: Any, make: Callable[[int], Decoder], rows: int) -> bool:
+def _same_in_any_batch(model: Any, make: Callable[[int], Decoder], rows: int) -> bool:
     """Whether a row gets the same bits by itself and as one of so many: of the whole model, not of its layers."""
     vocabulary = model.config.get_text_config().vocab_size
     prompt, other = (_some_prompt(vocabulary, length) for length in (20, 5))
     first = slice(0, 1)
-    alone, company = (_logits(make(count), [prompt] + [other] * (count - 1), first) for count in (1, rows))
-    return torch.equal(alone, company)
+    single, batched = (_logits(make(count), [prompt] + [other] * (count - 1), first) for count in (1, rows))
+    return torch.equal(single, batched)
 
 
-def _odd_layers(model: Any) -> str | None:
-    odd = sorted(
-        {type(one).__name__ for one in DynamicCache(config=model.config).layers if type(one) is not DynamicLayer}
+def _unsupported_layers(model: Any) -> str | None:
+    unsupported = sorted(
+        {type(layer).__name__ for layer in DynamicCache(config=model.config).layers if type(layer) is not DynamicLayer}
     )
-    return f"nothing stands in for its {', '.join(odd)}" if odd else None
+    return f"nothing stands in for its {', '.join(unsupported)}" if unsupported else None
 
 
 def _other_attention(model: Any) -> str | None:
@@ -194,13 +194,13 @@ def _some_prompt(vocabulary: int, length: int) -> Prompt:
     return tuple((7 + 37 * length * place) % vocabulary for place in range(1, length + 1))
 
 
-def _finds_the_best(compiled: Kernels) -> bool:
+def _finds_best_scores(compiled: Kernels) -> bool:
     """Whether the best scores of rows with equal scores, and with a penalty, are those that torch finds."""
-    chance = torch.Generator().manual_seed(0)
-    logits = (torch.randn(3, 5000, generator=chance) * 4).round().to(compiled.dtype) / 2
-    history = torch.randint(0, 5000, (3, 40), generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    logits = (torch.randn(3, 5000, generator=generator) * 4).round().to(compiled.dtype) / 2
+    history = torch.randint(0, 5000, (3, 40), generator=generator)
     penalty = Penalty(history, torch.full((3,), 40, dtype=torch.int32), torch.tensor([1.0, 1.3, 0.7]))
     values, ids = Scores(logits, penalty, compiled).best(50)
-    wanted, wanted_ids = Scores(logits, penalty).best(50)
-    above = wanted > wanted[:, -1:]  # torch takes any of those that equal the last
-    return torch.equal(values, wanted) and torch.equal(ids[above], wanted_ids[above])
+    expected, expected_ids = Scores(logits, penalty).best(50)
+    above = expected > expected[:, -1:]  # torch takes any of those that equal the last
+    return torch.equal(values, expected) and torch.equal(ids[above], expected_ids[above])

@@ -104,7 +104,7 @@ def draw(scores: Scores, limits: SamplingLimits, uniform: Tensor, window: int = 
     """
     width = min(window, scores.vocabulary)
     values, ids = scores.best(width)
-    weights, whole, certain = _kept(scores, values, limits)
+    weights, whole, certain = _filtered(scores, values, limits)
     reached = weights.cumsum(dim=-1)
     target = uniform * whole
     place = (reached <= target[:, None]).sum(dim=-1)
@@ -127,15 +127,15 @@ def topk(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
         return scores.topk(width, dim=-1, sorted=False)
     whole = scores[:, : blocks * _BLOCK].view(-1, _BLOCK, blocks)
     best = whole.amax(dim=1).topk(width, dim=-1, sorted=False).indices  # [rows, width] block numbers
-    inside = whole.gather(2, best[:, None, :].expand(-1, _BLOCK, -1)).flatten(1)
+    in_blocks = whole.gather(2, best[:, None, :].expand(-1, _BLOCK, -1)).flatten(1)
     rest = scores[:, blocks * _BLOCK :]
-    found = torch.cat([inside, rest], dim=1) if rest.shape[1] else inside
-    values, places = found.topk(width, dim=-1, sorted=False)
+    candidates = torch.cat([in_blocks, rest], dim=1) if rest.shape[1] else in_blocks
+    values, places = candidates.topk(width, dim=-1, sorted=False)
     ids = best.gather(1, places % width) + places // width * blocks
-    return values, torch.where(places < inside.shape[1], ids, places - inside.shape[1] + blocks * _BLOCK)
+    return values, torch.where(places < in_blocks.shape[1], ids, places - in_blocks.shape[1] + blocks * _BLOCK)
 
 
-def _kept(scores: Scores, values: Tensor, limits: SamplingLimits) -> tuple[Tensor, Tensor, Tensor]:
+def _filtered(scores: Scores, values: Tensor, limits: SamplingLimits) -> tuple[Tensor, Tensor, Tensor]:
     """Weights of the best scores [rows, width], 0 where top_k or top_p drop them; the weight of all that is kept,
     in the window or beyond [rows]; and whether the window decides what is kept [rows].
     """
@@ -157,8 +157,8 @@ def _kept(scores: Scores, values: Tensor, limits: SamplingLimits) -> tuple[Tenso
     before = weights.cumsum(dim=-1) - weights
     in_p = (before < top_p[:, None]) | (top_p >= 1.0)[:, None]
     in_p[:, 0] = True
-    kept = weights * in_p
-    all_kept = unlimited & (top_p >= 1.0)  # even what lies beyond the window
-    certain = (limited & (values[:, -1:] < kth)[:, 0]) | (unlimited & ~in_p[:, -1]) | all_kept
-    whole = torch.where(all_kept & (not everything), 1.0, kept.sum(dim=-1))
-    return kept, whole, certain | everything
+    filtered = weights * in_p
+    nothing_dropped = unlimited & (top_p >= 1.0)  # even what lies beyond the window
+    certain = (limited & (values[:, -1:] < kth)[:, 0]) | (unlimited & ~in_p[:, -1]) | nothing_dropped
+    whole = torch.where(nothing_dropped & (not everything), 1.0, filtered.sum(dim=-1))
+    return filtered, whole, certain | everything

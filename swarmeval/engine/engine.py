@@ -34,7 +34,7 @@ PREFILL_TOKENS = 2048  # new prompt tokens admitted in one step, so that step() 
 class _WaitingRequest:
     request: Request
     submitted: float  # time.perf_counter(), as all times here
-    told: int = 0  # characters of its answer that were told in an earlier life
+    sent: int = 0  # characters of its answer that were sent before it began again
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class _RunningRequest:
     prompt: tuple[int, ...]
     submitted: float
     admitted: float
-    reader: Detokenizer
+    detokenizer: Detokenizer
     stops: StopStrings
     growth: Growth | None  # of a streamed request
     output: list[int] = field(default_factory=list)  # without the end-of-text token
@@ -65,7 +65,7 @@ class _RunningRequest:
         return "length" if len(self.output) >= self.request.sampling.max_new_tokens else None
 
     def reply(self, reason: FinishReason) -> Reply:
-        text, stopped = self.stops.cut(self.reader.text(self.output))
+        text, stopped = self.stops.cut(self.detokenizer.text(self.output))
         return Reply(
             job_id=self.request.job_id,
             text=text,
@@ -147,9 +147,9 @@ class Engine:
 
     @torch.inference_mode()
     def cancel(self, job_ids: Collection[str]) -> None:
-        gone = set(job_ids)
-        self._waiting = deque(waiting for waiting in self._waiting if waiting.request.job_id not in gone)
-        self._evict([index for index, row in enumerate(self._rows) if row.request.job_id in gone])
+        cancelled = set(job_ids)
+        self._waiting = deque(waiting for waiting in self._waiting if waiting.request.job_id not in cancelled)
+        self._evict([index for index, row in enumerate(self._rows) if row.request.job_id in cancelled])
 
     def progress(self) -> WorkerProgress:
         return WorkerProgress(len(self._rows), len(self._waiting), self._output_tokens)
@@ -162,7 +162,7 @@ class Engine:
         self._most_rows = max(1, self._most_rows // 2)
         log.warning("out of memory: %d rows from now on, and those that ran begin again", self._most_rows)
         self._waiting.extendleft(
-            _WaitingRequest(row.request, row.submitted, row.growth.told if row.growth else 0)
+            _WaitingRequest(row.request, row.submitted, row.growth.sent if row.growth else 0)
             for row in reversed(self._rows)
         )
         self._output_tokens -= sum(len(row.output) for row in self._rows)
@@ -208,26 +208,26 @@ class Engine:
             prompt = text_ids(self.tokenizer, request.text)
         else:
             prompt = chat_ids(self.tokenizer, [{"role": m.role, "content": m.content} for m in request.messages])
-        wanted = request.sampling.max_new_tokens
+        most = request.sampling.max_new_tokens
         if not prompt:
             raise PromptError("the prompt is empty and the tokenizer begins no text by itself")
-        if len(prompt) + wanted > self._info.max_context_tokens:
+        if len(prompt) + most > self._info.max_context_tokens:
             raise PromptError(
-                f"the prompt has {len(prompt)} tokens and the answer may have {wanted}; "
+                f"the prompt has {len(prompt)} tokens and the answer may have {most}; "
                 f"the model takes {self._info.max_context_tokens} together"
             )
         if request.sampling.num_beams > 1 and request.sampling.do_sample:
             raise PromptError("num_beams above 1 works without sampling only")
-        reader = Detokenizer(self.tokenizer, prompt)
-        stops = StopStrings(reader, request.sampling.stop)
+        detokenizer = Detokenizer(self.tokenizer, prompt)
+        stops = StopStrings(detokenizer, request.sampling.stop)
         return _RunningRequest(
             request=request,
             prompt=prompt,
             submitted=waiting.submitted,
             admitted=admitted,
-            reader=reader,
+            detokenizer=detokenizer,
             stops=stops,
-            growth=Growth(reader, stops, waiting.told) if request.stream else None,
+            growth=Growth(detokenizer, stops, waiting.sent) if request.stream else None,
         )
 
     def _extend(self, logits: Tensor, first: int) -> None:
@@ -260,13 +260,13 @@ class Engine:
         """Beams are no rows: the request is answered whole, and its first token comes with its last."""
         self._phases.enter(DECODE)
         sampling = row.request.sampling
-        found = beams.search(
+        tokens = beams.search(
             self.model, row.prompt, sampling.num_beams, sampling.max_new_tokens, sampling.repetition_penalty, self._eos
         )
         now = time.perf_counter()
         row.first_token = row.last_token = now
-        ended = next((place for place, token in enumerate(found) if token in self._eos), None)
-        row.output = found[:ended]
+        ended = next((place for place, token in enumerate(tokens) if token in self._eos), None)
+        row.output = tokens[:ended]
         self._output_tokens += len(row.output)
         return row.reply("length" if ended is None else "stop")
 

@@ -80,10 +80,10 @@ class FusedAttention(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         batch = current()
         if batch is None or position_embeddings is None:
-            found: tuple[Tensor, Tensor | None] = self.original(
+            result: tuple[Tensor, Tensor | None] = self.original(
                 hidden_states=hidden_states, position_embeddings=position_embeddings, **rest
             )
-            return found
+            return result
         cosine, sine = (part.contiguous() for part in position_embeddings)
         tokens = hidden_states.shape[1]
         if cosine.shape != (1, tokens, self.head_dim) or cosine.dtype != hidden_states.dtype:
@@ -117,8 +117,8 @@ def _norm(module: Any, kernels: Kernels) -> nn.Module | None:
     if weight.dtype != kernels.dtype or weight.ndim != 1 or getattr(module, "bias", None) is not None:
         return None
     made = FusedNorm(weight.detach(), epsilon, kernels)
-    values = _some(3, _TOKENS, len(weight), dtype=weight.dtype)
-    return made if _alike(made, module, values) else None
+    values = _random(3, _TOKENS, len(weight), dtype=weight.dtype)
+    return made if _same_output(made, module, values) else None
 
 
 def _gated_mlp(module: Any, kernels: Kernels) -> nn.Module | None:
@@ -126,8 +126,8 @@ def _gated_mlp(module: Any, kernels: Kernels) -> nn.Module | None:
     if not all(_plain(part, kernels) for part in (gate, up, down)) or not hasattr(module, "act_fn"):
         return None
     made = FusedMLP(gate, up, down, kernels)  # type: ignore[arg-type]
-    values = _some(1, _TOKENS, made.down_proj.out_features, dtype=kernels.dtype)  # type: ignore[arg-type]
-    return made if _alike(made, module, values) else None
+    values = _random(1, _TOKENS, made.down_proj.out_features, dtype=kernels.dtype)  # type: ignore[arg-type]
+    return made if _same_output(made, module, values) else None
 
 
 def _attention(module: Any, kernels: Kernels) -> nn.Module | None:
@@ -140,13 +140,13 @@ def _attention(module: Any, kernels: Kernels) -> nn.Module | None:
         return None
     if any(getattr(place, "sliding_window", None) is not None for place in (module, module.config)):
         return None
-    wanted = _try_attention(module, module, kernels, paged=False)
-    held = [getattr(module, name) for name in names]
+    expected = _try_attention(module, module, kernels, paged=False)
+    originals = [getattr(module, name) for name in names]
     made = FusedAttention(module, kernels)
-    found = [_try_attention(made, made.original, kernels, paged) for paged in (True, False)]
-    if wanted is not None and all(one is not None and _near(one, wanted) for one in found):
+    outputs = [_try_attention(made, made.original, kernels, paged) for paged in (True, False)]
+    if expected is not None and all(output is not None and _close(output, expected) for output in outputs):
         return made
-    for name, linear in zip(names, held, strict=True):
+    for name, linear in zip(names, originals, strict=True):
         setattr(module, name, linear)
     return None
 
@@ -155,15 +155,20 @@ def _attention(module: Any, kernels: Kernels) -> nn.Module | None:
 def _try_attention(module: Any, original: Any, kernels: Kernels, paged: bool) -> Tensor | None:
     """Attention of one prompt, over pages or as the original computes it; None where it does not work."""
     size = original.head_dim
-    hidden = _some(1, _TOKENS, original.config.hidden_size, dtype=kernels.dtype)
-    turns = (_some(1, _TOKENS, size, dtype=kernels.dtype), _some(1, _TOKENS, size, dtype=kernels.dtype, seed=1))
-    given = {"hidden_states": hidden, "position_embeddings": turns, "attention_mask": None, "past_key_values": None}
+    hidden = _random(1, _TOKENS, original.config.hidden_size, dtype=kernels.dtype)
+    rotations = (_random(1, _TOKENS, size, dtype=kernels.dtype), _random(1, _TOKENS, size, dtype=kernels.dtype, seed=1))
+    arguments = {
+        "hidden_states": hidden,
+        "position_embeddings": rotations,
+        "attention_mask": None,
+        "past_key_values": None,
+    }
     try:
         if not paged:
-            return module(**given)[0]  # type: ignore[no-any-return]
+            return module(**arguments)[0]  # type: ignore[no-any-return]
         key_heads = original.k_proj._outputs.stop - original.k_proj._outputs.start
         with using_batch(_one_prompt(kernels, original.layer_idx, key_heads // size, size)):
-            return module(**given)[0]  # type: ignore[no-any-return]
+            return module(**arguments)[0]  # type: ignore[no-any-return]
     except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return None
 
@@ -190,25 +195,27 @@ def _plain(part: Any, kernels: Kernels) -> bool:
 
 def _joined(*linears: nn.Linear) -> nn.Linear:
     """One layer that gives what these give, one after the other."""
-    joined = nn.Linear(linears[0].in_features, sum(one.out_features for one in linears), bias=False, device="meta")
-    joined.weight = nn.Parameter(torch.cat([one.weight.detach() for one in linears]), requires_grad=False)
-    biases = [one.bias for one in linears]
+    joined = nn.Linear(
+        linears[0].in_features, sum(linear.out_features for linear in linears), bias=False, device="meta"
+    )
+    joined.weight = nn.Parameter(torch.cat([linear.weight.detach() for linear in linears]), requires_grad=False)
+    biases = [linear.bias for linear in linears]
     if any(bias is not None for bias in biases):
-        zeros = [one.weight.new_zeros(one.out_features) for one in linears]
-        given = [zero if bias is None else bias.detach() for bias, zero in zip(biases, zeros, strict=True)]
-        joined.bias = nn.Parameter(torch.cat(given), requires_grad=False)
+        zeros = [linear.weight.new_zeros(linear.out_features) for linear in linears]
+        terms = [zero if bias is None else bias.detach() for bias, zero in zip(biases, zeros, strict=True)]
+        joined.bias = nn.Parameter(torch.cat(terms), requires_grad=False)
     return joined
 
 
 @torch.inference_mode()
-def _alike(made: Module, original: Module, values: Tensor) -> bool:
-    return _near(made(values), original(values))
+def _same_output(made: Module, original: Module, values: Tensor) -> bool:
+    return _close(made(values), original(values))
 
 
-def _near(found: Tensor, wanted: Tensor) -> bool:
-    difference = (found.float() - wanted.float()).norm() / wanted.float().norm()
-    return bool(difference <= _TOLERANCE[wanted.dtype])  # false for a nan
+def _close(output: Tensor, expected: Tensor) -> bool:
+    difference = (output.float() - expected.float()).norm() / expected.float().norm()
+    return bool(difference <= _TOLERANCE[expected.dtype])  # false for a nan
 
 
-def _some(*shape: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
+def _random(*shape: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)

@@ -50,7 +50,7 @@ class _Tokens:
     def part(self, chunk: slice) -> "_Tokens":
         return _Tokens(*(getattr(self, name)[chunk] for name in self.__slots__))
 
-    def batch(self, size: int, layers: Sequence[PagedLayer]) -> Batch:
+    def padded_to(self, size: int, layers: Sequence[PagedLayer]) -> Batch:
         """Filled up to `size` with tokens that read and write nothing."""
         group = _padded(self.group, size, filler=-1)
         return Batch(
@@ -124,7 +124,7 @@ class PagedDecoder:
             rows += [index] * (len(row.prompt) - start)
             positions += range(start, len(row.prompt))
             ends[key] = len(tokens) - 1
-        self._logits.update(zip(ends, self._through(tokens, rows, positions, list(ends.values())), strict=True))
+        self._logits.update(zip(ends, self._run_prompts(tokens, rows, positions, list(ends.values())), strict=True))
         keys = [self._key(row, index) for index, row in enumerate(newcomers, first)]
         logits = torch.stack([self._logits[key] for key in keys])
         for key in keys:
@@ -139,10 +139,10 @@ class PagedDecoder:
         own += 1
         shared, place = self._shared[:count], own - 1
         page = self._table[np.arange(count), -(-shared // PAGE) + place // PAGE]
-        given = _Tokens(
+        batch = _Tokens(
             tokens, shared + place, self._table[:count], shared, own, self._group[:count], page, place % PAGE
         )
-        steps = [self._forward(given.part(chunk)) for chunk in _chunks(count, self._sizes[-1])]
+        steps = [self._forward(batch.part(chunk)) for chunk in _chunks(count, self._sizes[-1])]
         return steps[0] if len(steps) == 1 else torch.cat(steps)
 
     def evict(self, row: int) -> None:
@@ -158,33 +158,37 @@ class PagedDecoder:
         self._pool = PagePool(self._pages, keep=pages_of(KEPT_TOKENS))
         self._rows, self._joined = [], 0
 
-    def _through(self, tokens: list[int], rows: list[int], positions: list[int], ends: list[int]) -> list[Tensor]:
+    def _run_prompts(self, tokens: list[int], rows: list[int], positions: list[int], ends: list[int]) -> list[Tensor]:
         """The prompts' tokens through the model; the logits after those at `ends`."""
-        found: list[Tensor] = []
+        logits: list[Tensor] = []
         place = np.asarray(positions, np.int32)
         page = self._table[rows, place // PAGE]
-        given = _Tokens(
+        batch = _Tokens(
             tokens, place, self._table[rows], place + 1, np.zeros_like(place), self._group[rows], page, place % PAGE
         )
         for chunk in _chunks(len(tokens), self._sizes[-1]):
-            wanted = [end - chunk.start for end in ends if chunk.start <= end < chunk.stop]
-            found += [row.clone() for row in self._forward(given.part(chunk), wanted)]
-        return found
+            chunk_ends = [end - chunk.start for end in ends if chunk.start <= end < chunk.stop]
+            logits += [row.clone() for row in self._forward(batch.part(chunk), chunk_ends)]
+        return logits
 
-    def _forward(self, given: _Tokens, wanted: Sequence[int] | None = None) -> Tensor:
-        """At most sizes[-1] tokens through the model; logits after the wanted ones (None: all)."""
-        count = len(given.ids)
+    def _forward(self, batch: _Tokens, logits_at: Sequence[int] | None = None) -> Tensor:
+        """At most sizes[-1] tokens through the model; logits after those at `logits_at` (None: all)."""
+        count = len(batch.ids)
         size = self._filled(count)
-        keep = 0 if wanted is None else torch.tensor([*wanted, *[0] * (self._filled(len(wanted)) - len(wanted))])
-        with using_pages(self._model), using_batch(given.batch(size, self.cache.layers)):
+        keep = (
+            0
+            if logits_at is None
+            else torch.tensor([*logits_at, *[0] * (self._filled(len(logits_at)) - len(logits_at))])
+        )
+        with using_pages(self._model), using_batch(batch.padded_to(size, self.cache.layers)):
             result = self._model(
-                input_ids=torch.tensor([[*given.ids, *[0] * (size - count)]]),
-                position_ids=_padded(given.positions, size).long()[None],
+                input_ids=torch.tensor([[*batch.ids, *[0] * (size - count)]]),
+                position_ids=_padded(batch.positions, size).long()[None],
                 past_key_values=self.cache,
                 use_cache=True,
                 logits_to_keep=keep,
             )
-        logits: Tensor = result.logits[0, : count if wanted is None else len(wanted)]
+        logits: Tensor = result.logits[0, : count if logits_at is None else len(logits_at)]
         return logits
 
     def _filled(self, count: int) -> int:

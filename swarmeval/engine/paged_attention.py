@@ -95,12 +95,12 @@ def using_batch(batch: Batch) -> Iterator[None]:
 def using_pages(model: Any) -> Iterator[None]:
     """Within it, the model's attention is ours."""
     AttentionInterface.register(NAME, attend)  # without a mask function of this name, no mask is made
-    held = model.config._attn_implementation
+    previous = model.config._attn_implementation
     model.config._attn_implementation = NAME
     try:
         yield
     finally:
-        model.config._attn_implementation = held
+        model.config._attn_implementation = previous
 
 
 def attend(
@@ -114,10 +114,10 @@ def attend(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """What transformers calls. Raises NotImplementedError for attention of a kind it does not know."""
-    odd = sorted(name for name, given in kwargs.items() if given is not None and name not in _PLAIN)
+    unsupported = sorted(name for name, argument in kwargs.items() if argument is not None and name not in _PLAIN)
     batch = current()
-    if odd or batch is None or dropout or attention_mask is not None:
-        raise NotImplementedError(f"attention with {', '.join(odd) or 'a mask or dropout'}")
+    if unsupported or batch is None or dropout or attention_mask is not None:
+        raise NotImplementedError(f"attention with {', '.join(unsupported) or 'a mask or dropout'}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     layer = batch.layers[module.layer_idx]  # type: ignore[call-overload]
     return layer.attend(query[0].transpose(0, 1), batch, scale)[None], None

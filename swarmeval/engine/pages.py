@@ -46,22 +46,22 @@ class PagePool:
     def lease(self, prompt: Sequence[int], new_tokens: int, share: bool = True) -> Lease | None:
         """Pages for a prompt and as many new tokens; None while there are too few. Without `share`, none is shared."""
         parts = [tuple(prompt[start : start + PAGE]) for start in range(0, len(prompt), PAGE)]
-        found = self._find(parts) if share else []
-        idle = sum(page in self._idle for page, _ in found)
+        known_pages = self._find(parts) if share else []
+        idle = sum(page in self._idle for page, _ in known_pages)
         own_count = pages_of(new_tokens)
-        if self.available - idle < len(parts) - len(found) + own_count:
+        if self.available - idle < len(parts) - len(known_pages) + own_count:
             return None
-        for page, _ in found:
+        for page, _ in known_pages:
             self._take(page)
-        pages = [page for page, _ in found]
-        before = found[-1][1] if found else 0
-        for part in parts[len(found) :]:
+        pages = [page for page, _ in known_pages]
+        before = known_pages[-1][1] if known_pages else 0
+        for part in parts[len(known_pages) :]:
             page = self._new()
             if share:
                 before = self._register(page, (before, part))
             pages.append(page)
         own = tuple(self._new() for _ in range(own_count))
-        return Lease(tuple(pages), own, known=min(len(prompt), len(found) * PAGE))
+        return Lease(tuple(pages), own, known=min(len(prompt), len(known_pages) * PAGE))
 
     def release(self, lease: Lease) -> None:
         """Give the pages back; those of the prompt stay findable as long as they are not needed."""
@@ -79,13 +79,13 @@ class PagePool:
 
     def _find(self, parts: Sequence[tuple[int, ...]]) -> list[tuple[int, int]]:
         """Page and serial number of the first parts, as far as they are known."""
-        found: list[tuple[int, int]] = []
+        pages: list[tuple[int, int]] = []
         for part in parts:
-            place = self._by_key.get((found[-1][1] if found else 0, part))
+            place = self._by_key.get((pages[-1][1] if pages else 0, part))
             if place is None:
                 break
-            found.append(place)
-        return found
+            pages.append(place)
+        return pages
 
     def _take(self, page: int) -> None:
         self._idle.pop(page, None)

@@ -44,10 +44,10 @@ def by_length(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
 
 def by_beginning(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
     """The prompts by what they begin with: those that have MIN_TOKENS tokens in common are together."""
-    found: dict[Prompt, list[Prompt]] = {}
+    groups: dict[Prompt, list[Prompt]] = {}
     for prompt in prompts:
-        found.setdefault(prompt[:MIN_TOKENS], []).append(prompt)
-    return list(found.values())
+        groups.setdefault(prompt[:MIN_TOKENS], []).append(prompt)
+    return list(groups.values())
 
 
 class Prefills:
@@ -61,30 +61,30 @@ class Prefills:
     def __init__(self, model: Any, together: bool) -> None:
         self._model = model
         self._together = together
-        self._kept: OrderedDict[Prompt, Prefilled] = OrderedDict()
+        self._latest: OrderedDict[Prompt, Prefilled] = OrderedDict()
 
     def __contains__(self, prompt: Prompt) -> bool:
-        return prompt in self._kept
+        return prompt in self._latest
 
     def of(self, prompts: Sequence[Prompt]) -> list[Prefilled]:
         """What the model makes of each of the prompts."""
-        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._kept]
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._latest]
         if self._together:
             for family in by_beginning(new):
                 self._compute_family(family)
         else:
             for prompt in new:
                 self._compute([prompt])
-        found = [self._kept[prompt] for prompt in prompts]
+        prefilled = [self._latest[prompt] for prompt in prompts]
         for prompt in prompts:
-            self._kept.move_to_end(prompt)
-        while len(self._kept) > 1 and sum(map(len, self._kept)) > KEPT_TOKENS:
-            self._kept.popitem(last=False)
-        return found
+            self._latest.move_to_end(prompt)
+        while len(self._latest) > 1 and sum(map(len, self._latest)) > KEPT_TOKENS:
+            self._latest.popitem(last=False)
+        return prefilled
 
     def _compute_family(self, prompts: list[Prompt]) -> None:
         """Prompts that begin alike: with what is known of a kept one, or else of the first of them."""
-        known = best_known(prompts, self._kept)
+        known = best_known(prompts, self._latest)
         if known is None and len(prompts) > 1:
             first, *prompts = prompts
             self._compute([first])
@@ -102,7 +102,7 @@ class Prefills:
         start = 0
         if known is not None:
             prompt, start = known
-            self._fill(cache, self._kept[prompt].cache, slice(0, 1), start, copies=len(prompts))
+            self._fill(cache, self._latest[prompt].cache, slice(0, 1), start, copies=len(prompts))
         ends = sorted({length - 1 - start for length in lengths})
         result = self._model(
             input_ids=ids[:, start:],
@@ -119,7 +119,7 @@ class Prefills:
             if len(prompts) > 1:  # a copy, so that the others' memory is not kept with it
                 single = DynamicCache(config=self._model.config)
                 self._fill(single, cache, slice(row, row + 1), len(prompt))
-            self._kept[prompt] = Prefilled(single, logits)
+            self._latest[prompt] = Prefilled(single, logits)
 
     def _fill(self, target: DynamicCache, source: DynamicCache, rows: slice, length: int, copies: int = 1) -> None:
         """Copy the first tokens of a cache."""

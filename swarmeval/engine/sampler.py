@@ -83,12 +83,12 @@ class Sampler:
         lengths = numbers[0].int()
         scores = Scores(logits, self._penalty(rows, lengths), self._kernels)
         if any(sampled):
-            tokens, found = self._draw(scores, rows, numbers[1], sampled)
+            tokens, token_ids = self._draw(scores, rows, numbers[1], sampled)
         else:
             tokens = scores.likeliest()
-            found = tokens.tolist()
+            token_ids = tokens.tolist()
         self._remember(rows, lengths, tokens)
-        return [int(token) for token in found]
+        return [int(token) for token in token_ids]
 
     def _draw(self, scores: Scores, rows: slice, uniform: Tensor, sampled: Sequence[bool]) -> tuple[Tensor, list[int]]:
         """The tokens, on the device and as the host reads them."""
@@ -102,12 +102,12 @@ class Sampler:
             certain = ~upload(sampled, torch.bool, device)
             tokens = torch.where(certain, scores.likeliest(), tokens)
             undecided &= ~certain
-        found, open_rows = torch.stack([tokens, undecided.long()]).tolist()
+        token_ids, open_rows = torch.stack([tokens, undecided.long()]).tolist()
         if any(open_rows):
             some = undecided.nonzero()[:, 0]
             tokens[some], _ = draw(Scores(scores.of(some)), limits.of(some), uniform[some], scores.vocabulary)
-            found = tokens.tolist()
-        return tokens, found
+            token_ids = tokens.tolist()
+        return tokens, token_ids
 
     def _penalty(self, rows: slice, lengths: Tensor) -> Penalty | None:
         if all(choice.repetition_penalty == 1.0 for choice in self._choices[rows]):

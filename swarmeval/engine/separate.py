@@ -33,10 +33,10 @@ class SeparateDecoder:
 
     def prefill(self) -> Tensor:
         prompts, self._joined = self._joined, []
-        found = self._prefills.of(prompts)
-        self._caches += [copy.deepcopy(prefilled.cache) for prefilled in found]
+        results = self._prefills.of(prompts)
+        self._caches += [copy.deepcopy(result.cache) for result in results]
         self._lengths += [len(prompt) for prompt in prompts]
-        return torch.stack([prefilled.logits for prefilled in found])
+        return torch.stack([result.logits for result in results])
 
     def decode(self, tokens: Sequence[int]) -> Tensor:
         return torch.stack([self._decode(row, token) for row, token in enumerate(tokens)])

@@ -127,19 +127,19 @@ class SlotDecoder:
     def prefill(self) -> Tensor:
         prompts, self._joined = self._joined, []
         distinct = list(dict.fromkeys(prompts))
-        found = dict(zip(distinct, self._prefills.of(distinct), strict=True))
+        results = dict(zip(distinct, self._prefills.of(distinct), strict=True))
         if self._share:
             rows = Counter(row.prompt for row in self.rows) + Counter(prompts)
             for prompt in distinct:
                 prefix = worth_sharing(prompt, rows)
                 if prefix is not None and prefix not in self.shared:
-                    self._begin_sharing(prefix, found[prompt])
+                    self._begin_sharing(prefix, results[prompt])
         own = max(len(prompt) - len(self._prefix(prompt)) for prompt in prompts)
-        self._reserve(Shape(len(self.rows) + len(prompts), own + 1), found[prompts[0]])
+        self._reserve(Shape(len(self.rows) + len(prompts), own + 1), results[prompts[0]])
         for prompt in prompts:
-            self._admit(prompt, found[prompt])
+            self._admit(prompt, results[prompt])
         self._forget_unread()
-        return torch.stack([found[prompt].logits for prompt in prompts])
+        return torch.stack([results[prompt].logits for prompt in prompts])
 
     def decode(self, tokens: Sequence[int]) -> Tensor:
         shape = Shape(len(self.rows), max(row.own for row in self.rows) + 1)
@@ -244,8 +244,8 @@ class SlotDecoder:
             self._cache = Cache(layers=self.layers)
 
 
-def _larger(held: Tensor, room: Shape) -> Tensor:
-    """What is held, and zeros beside it: a masked place still meets its value, and 0 * nan is nan."""
-    larger = held.new_zeros(room.rows, held.shape[1], room.length, held.shape[3])
-    larger[: held.shape[0], :, : held.shape[2]] = held
+def _larger(states: Tensor, room: Shape) -> Tensor:
+    """The states, and zeros beside them: a masked place still meets its value, and 0 * nan is nan."""
+    larger = states.new_zeros(room.rows, states.shape[1], room.length, states.shape[3])
+    larger[: states.shape[0], :, : states.shape[2]] = states
     return larger

@@ -10,16 +10,16 @@ _MARGIN = 4  # tokens decoded beyond the longest stop string, so that it never b
 
 def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     """Every token id that ends a text: those of the generation config and the tokenizer's own."""
-    found = model.generation_config.eos_token_id
-    ids = set(found) if isinstance(found, list) else {found}
+    stated = model.generation_config.eos_token_id
+    ids = set(stated) if isinstance(stated, list) else {stated}
     return frozenset(ids - {None} | ({tokenizer.eos_token_id} - {None}))
 
 
 class StopStrings:
     """Looks for the first of the stop strings in the output of one row."""
 
-    def __init__(self, reader: Detokenizer, stops: Sequence[str]) -> None:
-        self._reader = reader
+    def __init__(self, detokenizer: Detokenizer, stops: Sequence[str]) -> None:
+        self._detokenizer = detokenizer
         self._stops = [stop for stop in stops if stop]
         # A token holds at least one byte, so this many tokens hold any stop string.
         self._span = _MARGIN + max((len(stop.encode()) for stop in self._stops), default=0)
@@ -28,8 +28,8 @@ class StopStrings:
         """Whether the newest token completed a stop string; to be asked after each token."""
         if not self._stops:
             return False
-        tail = self._reader.tail(output, self._span)
-        return any(stop in tail for stop in self._stops) and self.cut(self._reader.text(output))[1]
+        tail = self._detokenizer.tail(output, self._span)
+        return any(stop in tail for stop in self._stops) and self.cut(self._detokenizer.text(output))[1]
 
     def begun(self, text: str) -> int:
         """How many of the last characters may be the beginning of a stop string."""
@@ -49,26 +49,26 @@ UNFINISHED = "\ufffd"  # what the first bytes of a character decode to
 
 
 class Growth:
-    """Text that can be told before the answer is whole: no half character, and nothing that a stop string may cut."""
+    """Text that can be sent before the answer is whole: no half character, and nothing that a stop string may cut."""
 
-    def __init__(self, reader: Detokenizer, stops: StopStrings, told: int = 0) -> None:
-        """`told`: characters that have been told already, in an earlier life of the row."""
-        self._reader = reader
+    def __init__(self, detokenizer: Detokenizer, stops: StopStrings, sent: int = 0) -> None:
+        """`sent`: characters that were sent already, before the row began again."""
+        self._detokenizer = detokenizer
         self._stops = stops
         self._settled = 0  # tokens whose text is final
         self._window = 0  # where decoding begins, so that a token's text does not depend on the cut before it
         self._text = ""  # of the settled tokens
-        self.told = told
+        self.sent = sent
 
     def more(self, output: Sequence[int]) -> str:
-        """What can be told since the last call, of an output that has only grown. Cheap: decodes the newest tokens."""
+        """What can be sent beyond the last call, of an output that has only grown. Cheap: decodes the newest tokens."""
         if len(output) > self._settled:
-            before = self._reader.part(output[: self._settled], self._window)
-            now = self._reader.part(output, self._window)
+            before = self._detokenizer.part(output[: self._settled], self._window)
+            now = self._detokenizer.part(output, self._window)
             if len(now) > len(before) and not now.endswith(UNFINISHED):
                 self._text += now[len(before) :]
                 self._window, self._settled = self._settled, len(output)
         until = len(self._text) - self._stops.begun(self._text)
-        piece = self._text[self.told : until]
-        self.told += len(piece)
+        piece = self._text[self.sent : until]
+        self.sent += len(piece)
         return piece

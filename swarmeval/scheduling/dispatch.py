@@ -206,7 +206,7 @@ class Dispatch:
                     await self._judges.add(*recorded)
         except WorkerDied as death:
             if not device.died:
-                device.supervisor.bury(death)
+                device.supervisor.record_death(death)
             device.died = True
             for k in unanswered.values():
                 if isinstance(death, WorkerGone):

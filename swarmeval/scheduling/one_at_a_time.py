@@ -41,5 +41,5 @@ class OneAtATime:
                         return answer
                     log.warning("%s: %s", answer.job_id, answer.reason)
             except WorkerDied as death:
-                self._supervisor.bury(death)
+                self._supervisor.record_death(death)
         return None

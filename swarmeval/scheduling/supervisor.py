@@ -8,7 +8,7 @@ from swarmeval.errors import DeviceError, WorkerDied
 from swarmeval.requests import ReplicaInfo
 from swarmeval.workers.protocol import Worker
 
-BARREN_LIVES = 3  # a worker that dies this often in a row without an answer is retired
+MAX_FRUITLESS_LIVES = 3  # a worker that dies this often in a row without an answer is retired
 BACKOFF_S = (1.0, 4.0)  # before the second start, and before every later one
 
 log = logging.getLogger("swarmeval")
@@ -23,7 +23,7 @@ class Supervisor:
         self.starts = 0
         self.deaths = 0
         self.last_death: WorkerDied | DeviceError | None = None
-        self._barren = 0  # lives in a row that ended without an answer
+        self._fruitless_lives = 0  # lives in a row that ended without an answer
         self._backoff_s = backoff_s
 
     @property
@@ -35,7 +35,7 @@ class Supervisor:
 
         Raises the UserError that a further start would meet again on any device.
         """
-        while self._barren < BARREN_LIVES:
+        while self._fruitless_lives < MAX_FRUITLESS_LIVES:
             if self.starts:
                 self.state = "restarting"
                 await asyncio.sleep(self._backoff_s[min(self.starts, len(self._backoff_s)) - 1])
@@ -44,19 +44,19 @@ class Supervisor:
             try:
                 info = await self.worker.start()
             except WorkerDied as death:
-                self.bury(death)
-                self._barren += 1
+                self.record_death(death)
+                self._fruitless_lives += 1
             except DeviceError as error:  # a device that is not fit says so itself: a second start would say the same
-                self.bury(error)
-                self._barren = BARREN_LIVES
+                self.record_death(error)
+                self._fruitless_lives = MAX_FRUITLESS_LIVES
             else:
                 return info
         self.state = "retired"
         log.warning("%s: retired after %d starts (%s)", self.worker.name, self.starts, self.last_death)
         return None
 
-    def bury(self, death: WorkerDied | DeviceError) -> None:
-        """Remember why it died."""
+    def record_death(self, death: WorkerDied | DeviceError) -> None:
+        """Count a death and remember its reason."""
         log.warning("%s", death)
         self.deaths += 1
         self.last_death = death
@@ -67,4 +67,4 @@ class Supervisor:
 
     def life_ended(self, answered: bool) -> None:
         """Count a life that had begun to serve; `answered`: whether it gave any answer."""
-        self._barren = 0 if answered else self._barren + 1
+        self._fruitless_lives = 0 if answered else self._fruitless_lives + 1

@@ -33,7 +33,7 @@ class Api:
         self._model = model
         self._key = key
         self._began = int(time.time())
-        self._tally = ServerMetrics(pool)
+        self._metrics = ServerMetrics(pool)
 
     def app(self) -> FastAPI:
         app = FastAPI(title="Swarmeval", version=VERSION, description="OpenAI's API over one model.")
@@ -52,15 +52,15 @@ class Api:
     async def health(self) -> Response:
         """200 while a replica is ready, 503 otherwise."""
         states = {
-            seat.worker.name: "ready" if seat.info else "given up" if seat.retired else "loading"
-            for seat in self._pool.seats
+            member.worker.name: "ready" if member.info else "given up" if member.retired else "loading"
+            for member in self._pool.members
         }
         ready = self._pool.ready
         return _json({"status": "ok" if ready else "unready", "replicas": states}, 200 if ready else 503)
 
     async def metrics(self) -> Response:
         """For Prometheus."""
-        return Response(self._tally.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(self._metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def models(self) -> Response:
         """The one model."""
@@ -88,23 +88,23 @@ class Api:
         call_id = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}"
         jobs = requests_of(form, self._config, call_id)
         self._pool.check_room(len(jobs))
-        speech = ResponseWriter(call_id, self._model, chat, form.n, form.with_usage_so_far())
+        writer = ResponseWriter(call_id, self._model, chat, form.n, form.with_running_usage())
         if form.stream:
-            return await self._stream(request, jobs, speech, form.with_usage())
-        replies = await while_connected(request.receive, calls.whole(self._pool, jobs, self._tally))
-        self._tally.call(request.url.path, HUNG_UP if replies is None else 200)
-        return Response(speech.whole(replies or ()), media_type="application/json")
+            return await self._stream(request, jobs, writer, form.with_usage())
+        replies = await while_connected(request.receive, calls.all_replies(self._pool, jobs, self._metrics))
+        self._metrics.call(request.url.path, HUNG_UP if replies is None else 200)
+        return Response(writer.full_response(replies or ()), media_type="application/json")
 
-    async def _stream(self, request: Request, jobs: list[Job], speech: ResponseWriter, with_usage: bool) -> Response:
+    async def _stream(self, request: Request, jobs: list[Job], writer: ResponseWriter, with_usage: bool) -> Response:
         """Begins when the first event is there: until then the call can still end with an error of its own."""
-        events = calls.events(self._pool, jobs, self._tally, speech, with_usage)
+        events = calls.events(self._pool, jobs, self._metrics, writer, with_usage)
         first = await while_connected(request.receive, anext(events))
         path = request.url.path
         if first is None:
             await events.aclose()
-            self._tally.call(path, HUNG_UP)
+            self._metrics.call(path, HUNG_UP)
             return Response(status_code=HUNG_UP)
-        return EventStream(_before(first, events), lambda status: self._tally.call(path, status))
+        return EventStream(_before(first, events), lambda status: self._metrics.call(path, status))
 
     def _card(self) -> dict[str, object]:
         info = self._pool.info
@@ -121,15 +121,15 @@ class Api:
             raise NotFound(f"there is no model {name!r} here; there is {self._model!r}", "model", "model_not_found")
 
     async def _check_key(self, request: Request) -> None:
-        shown = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-        if self._key is not None and not hmac.compare_digest(shown, self._key.encode()):
+        key = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+        if self._key is not None and not hmac.compare_digest(key, self._key.encode()):
             raise NoKey("no such key; send it as `Authorization: Bearer KEY`")
 
     # Errors, in the API's form.
 
     async def _fault(self, request: Request, fault: Exception) -> Response:
         assert isinstance(fault, ApiError)
-        self._tally.call(getattr(request.scope.get("route"), "path", "unknown"), fault.status)
+        self._metrics.call(getattr(request.scope.get("route"), "path", "unknown"), fault.status)
         headers = {} if fault.retry_s is None else {"retry-after": str(fault.retry_s)}
         return Response(fault.body(), fault.status, headers, "application/json")
 
@@ -144,12 +144,12 @@ class Api:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         param = ".".join(str(place) for place in first["loc"][1:] if isinstance(place, str)) or None
-        said = first["msg"] if param is None else f"{param}: {first['msg']}"
+        message = first["msg"] if param is None else f"{param}: {first['msg']}"
         if first["type"] == "extra_forbidden":
-            said = f"{param} is not supported by this server"
+            message = f"{param} is not supported by this server"
         elif first["type"] == "json_invalid":
-            said, param = f"the body is no JSON: {first['ctx']['error']}", None
-        return await self._fault(request, BadRequest(said, param))
+            message, param = f"the body is no JSON: {first['ctx']['error']}", None
+        return await self._fault(request, BadRequest(message, param))
 
 
 def _json(body: object, status: int = 200) -> Response:

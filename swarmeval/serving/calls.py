@@ -14,10 +14,10 @@ from swarmeval.serving.responses import DONE, ResponseWriter
 Item = tuple[int, Piece | Reply]  # of which choice
 
 
-async def whole(pool: Pool, requests: Sequence[Request], tally: ServerMetrics) -> list[Reply]:
+async def all_replies(pool: Pool, requests: Sequence[Request], metrics: ServerMetrics) -> list[Reply]:
     """The reply to each request. Raises BadRequest for what the model refuses, and Unready."""
     replies: dict[int, Reply] = {}
-    async with aclosing(_together(pool, requests, tally)) as items:
+    async with aclosing(_items_of_all(pool, requests, metrics)) as items:
         async for index, item in items:
             if isinstance(item, Reply):
                 replies[index] = item
@@ -25,38 +25,38 @@ async def whole(pool: Pool, requests: Sequence[Request], tally: ServerMetrics) -
 
 
 async def events(
-    pool: Pool, requests: Sequence[Request], tally: ServerMetrics, speech: ResponseWriter, with_usage: bool
+    pool: Pool, requests: Sequence[Request], metrics: ServerMetrics, writer: ResponseWriter, with_usage: bool
 ) -> AsyncGenerator[bytes, None]:
     """The server-sent events of a call that streams. What goes wrong before the first of them is raised, as by
-    whole(); later it is the last event.
+    all_replies(); later it is the last event.
     """
-    told = [-1] * len(requests)  # characters of each choice; -1: not opened
+    sent = [-1] * len(requests)  # characters of each choice; -1: not opened
     replies: dict[int, Reply] = {}
     try:
-        async with aclosing(_together(pool, requests, tally)) as items:
+        async with aclosing(_items_of_all(pool, requests, metrics)) as items:
             async for index, item in items:
-                said = b""
-                if told[index] < 0:
-                    told[index] = 0
-                    said = speech.opening(index, item)
+                chunk = b""
+                if sent[index] < 0:
+                    sent[index] = 0
+                    chunk = writer.opening(index, item)
                 if isinstance(item, Piece):
-                    told[index] += len(item.text)
-                    yield said + speech.piece(index, item.text, item)
+                    sent[index] += len(item.text)
+                    yield chunk + writer.piece(index, item.text, item)
                     continue
                 replies[index] = item
-                if rest := item.text[told[index] :]:
-                    said += speech.piece(index, rest, item)
-                yield said + speech.ending(index, item)
+                if rest := item.text[sent[index] :]:
+                    chunk += writer.piece(index, rest, item)
+                yield chunk + writer.ending(index, item)
     except ApiError as fault:
-        if max(told) < 0:
+        if max(sent) < 0:
             raise
         yield b"data: " + fault.body() + b"\n\n"
         return
-    last = speech.tokens([replies[index] for index in range(len(requests))]) if with_usage else b""
+    last = writer.tokens([replies[index] for index in range(len(requests))]) if with_usage else b""
     yield last + DONE
 
 
-async def _together(pool: Pool, requests: Sequence[Request], tally: ServerMetrics) -> AsyncGenerator[Item, None]:
+async def _items_of_all(pool: Pool, requests: Sequence[Request], metrics: ServerMetrics) -> AsyncGenerator[Item, None]:
     """What comes of all requests, as it comes. Raises the ApiError of the first that fails; the others are given up."""
     queue: asyncio.Queue[Item | ApiError] = asyncio.Queue()
     tasks = [asyncio.create_task(_one(pool, index, request, queue)) for index, request in enumerate(requests)]
@@ -68,7 +68,7 @@ async def _together(pool: Pool, requests: Sequence[Request], tally: ServerMetric
                 raise item
             if isinstance(item[1], Reply):
                 left -= 1
-                tally.reply(item[1])
+                metrics.reply(item[1])
             yield item
     finally:
         for task in tasks:

@@ -51,8 +51,8 @@ class ServerMetrics:
         self._in_flight.set(self._pool.in_flight)
         self._waiting.set(self._pool.waiting)
         self._rows.set(self._pool.rows)
-        for seat in self._pool.seats:
-            self._in_use.labels(seat.worker.name).set(seat.worker.progress.rows_in_use)
-            self._ready.labels(seat.worker.name).set(seat.info is not None)
-            self._restarts.labels(seat.worker.name).set(max(0, seat.supervisor.starts - 1))
+        for member in self._pool.members:
+            self._in_use.labels(member.worker.name).set(member.worker.progress.rows_in_use)
+            self._ready.labels(member.worker.name).set(member.info is not None)
+            self._restarts.labels(member.worker.name).set(max(0, member.supervisor.starts - 1))
         return generate_latest(self._registry)

@@ -11,19 +11,19 @@ from typing import Self
 from swarmeval.errors import DeviceError, UserError, WorkerDied
 from swarmeval.requests import Answer, Piece, ReplicaInfo, Reply, Request
 from swarmeval.scheduling.bell import Bell
-from swarmeval.scheduling.supervisor import BACKOFF_S, BARREN_LIVES, Supervisor
+from swarmeval.scheduling.supervisor import BACKOFF_S, MAX_FRUITLESS_LIVES, Supervisor
 from swarmeval.serving.errors import Overloaded, Unready
 from swarmeval.workers.protocol import Fleet, Worker
 
 LOOK_EVERY_S = 0.25  # at whether an idle worker still lives
-TRIES = 3  # of a request whose worker dies before it told anything
+TRIES = 3  # of a request whose worker dies before it sent anything
 NO_REPLICA = "no replica is ready; /health says how they are"
 LATENCY_WEIGHT = 0.1  # of the newest reply in the running mean
 
 log = logging.getLogger("swarmeval")
 
 
-class Seat:
+class PooledWorker:
     """One worker as the pool sees it."""
 
     def __init__(self, worker: Worker, backoff_s: Sequence[float]) -> None:
@@ -48,13 +48,13 @@ class Pool:
         self._bell = Bell()
         self._latency_s = 1.0  # running mean of a reply's
         self._keepers: list[asyncio.Task[None]] = []
-        self.seats = [Seat(worker, backoff_s) for worker in fleet.workers]
+        self.members = [PooledWorker(worker, backoff_s) for worker in fleet.workers]
         self.failure: UserError | None = None  # why no device will ever be ready
         self.info: ReplicaInfo | None = None  # of the first replica that was
 
     async def __aenter__(self) -> Self:
         await self._fleet.__aenter__()
-        self._keepers = [asyncio.create_task(self._keep_alive(seat)) for seat in self.seats]
+        self._keepers = [asyncio.create_task(self._keep_alive(member)) for member in self.members]
         return self
 
     async def __aexit__(
@@ -67,19 +67,19 @@ class Pool:
 
     @property
     def ready(self) -> bool:
-        return any(seat.info for seat in self.seats)
+        return any(member.info for member in self.members)
 
     @property
     def rows(self) -> int:
-        return sum(seat.info.rows for seat in self.seats if seat.info)
+        return sum(member.info.rows for member in self.members if member.info)
 
     @property
     def in_flight(self) -> int:
-        return sum(seat.jobs for seat in self.seats)
+        return sum(member.jobs for member in self.members)
 
     @property
     def waiting(self) -> int:
-        return sum(max(0, -seat.free()) for seat in self.seats)
+        return sum(max(0, -member.free()) for member in self.members)
 
     async def until_ready(self) -> None:
         """Return when a device is ready. Raises the UserError for which none will be."""
@@ -90,7 +90,7 @@ class Pool:
 
     async def until_settled(self) -> None:
         """Return when every device is ready or given up. Raises the UserError for which none will be ready."""
-        while not all(seat.info or seat.retired for seat in self.seats):
+        while not all(member.info or member.retired for member in self.members):
             await self._bell.wait()
         await self.until_ready()
 
@@ -111,54 +111,54 @@ class Pool:
     async def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
         """The pieces and the answer of one request. One that is closed frees its row.
 
-        Raises Unready, and WorkerDied where its worker ended after it had told something, or several did.
+        Raises Unready, and WorkerDied where its worker ended after it had sent something, or several did.
         """
         for tries in range(1, TRIES + 1):
-            seat = max((seat for seat in self.seats if seat.info), key=Seat.free, default=None)
-            if seat is None:
+            member = max((member for member in self.members if member.info), key=PooledWorker.free, default=None)
+            if member is None:
                 raise Unready(NO_REPLICA)
-            told = False
-            seat.jobs += 1
+            started = False
+            member.jobs += 1
             try:
-                async with aclosing(seat.worker.stream(request)) as items:
+                async with aclosing(member.worker.stream(request)) as items:
                     async for item in items:
-                        told = True
+                        started = True
                         if isinstance(item, Reply):
                             self._latency_s += LATENCY_WEIGHT * (item.latency_s - self._latency_s)
                         yield item
                 return
             except WorkerDied:
-                seat.info = None  # until it has started again
-                if told or tries == TRIES:
+                member.info = None  # until it has started again
+                if started or tries == TRIES:
                     raise
             finally:
-                seat.jobs -= 1
+                member.jobs -= 1
 
-    async def _keep_alive(self, seat: Seat) -> None:
+    async def _keep_alive(self, member: PooledWorker) -> None:
         """Start a worker, and again whenever it ends, until it is given up."""
         while True:
             try:
-                seat.info = await seat.supervisor.start()
+                member.info = await member.supervisor.start()
             except UserError as error:
                 log.warning("%s", error)
-                self._retire(seat, error)
+                self._retire(member, error)
                 return
-            if seat.info is None:
-                self._retire(seat, _given_up(seat.supervisor.last_death))
+            if member.info is None:
+                self._retire(member, _given_up(member.supervisor.last_death))
                 return
-            seat.supervisor.life_began()
-            self.info = self.info or seat.info
-            log.info("%s: ready, %d rows", seat.worker.name, seat.info.rows)
+            member.supervisor.life_began()
+            self.info = self.info or member.info
+            log.info("%s: ready, %d rows", member.worker.name, member.info.rows)
             self._bell.ring()
-            while seat.worker.running:  # noqa: ASYNC110 (an idle worker ends without a word)
+            while member.worker.running:  # noqa: ASYNC110 (an idle worker ends without a word)
                 await asyncio.sleep(LOOK_EVERY_S)
-            seat.info = None
-            seat.supervisor.life_ended(answered=True)  # that it loaded is enough: it may have had nothing to answer
-            log.warning("%s: ended; it is started again", seat.worker.name)
+            member.info = None
+            member.supervisor.life_ended(answered=True)  # that it loaded is enough: it may have had nothing to answer
+            log.warning("%s: ended; it is started again", member.worker.name)
 
-    def _retire(self, seat: Seat, error: UserError) -> None:
-        seat.retired = True
-        if all(other.retired for other in self.seats):
+    def _retire(self, member: PooledWorker, error: UserError) -> None:
+        member.retired = True
+        if all(other.retired for other in self.members):
             self.failure = error
         self._bell.ring()
 
@@ -168,4 +168,4 @@ class Pool:
 
 
 def _given_up(death: WorkerDied | DeviceError | None) -> DeviceError:
-    return death if isinstance(death, DeviceError) else DeviceError(f"{death}; it did so {BARREN_LIVES} times")
+    return death if isinstance(death, DeviceError) else DeviceError(f"{death}; it did so {MAX_FRUITLESS_LIVES} times")

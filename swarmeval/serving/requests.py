@@ -41,7 +41,7 @@ class ChatMessage(_StrictModel):
     content: str | list[TextPart]
     name: str | None = None
 
-    def message(self) -> Message:
+    def to_message(self) -> Message:
         content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
         return Message("system" if self.role == "developer" else self.role, content)
 
@@ -94,7 +94,7 @@ class CommonForm(_StrictModel):
         """Whether a stream ends with the tokens it took."""
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def with_usage_so_far(self) -> bool:
+    def with_running_usage(self) -> bool:
         """Whether each chunk tells as well; as in vLLM, only where the end does."""
         return self.with_usage() and self.stream_options is not None and self.stream_options.continuous_usage_stats
 
@@ -129,7 +129,7 @@ def requests_of(form: ChatForm | CompletionForm, config: RunConfig, call_id: str
     sampling = form.sampling(config)
     seed = secrets.randbits(63) if form.seed is None else form.seed
     if isinstance(form, ChatForm):
-        prompts: list[Prompt] = [(tuple(turn.message() for turn in form.messages), None)]
+        prompts: list[Prompt] = [(tuple(message.to_message() for message in form.messages), None)]
     else:
         texts = [form.prompt] if isinstance(form.prompt, str) else form.prompt
         if not texts:

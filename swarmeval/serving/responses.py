@@ -21,7 +21,7 @@ class ResponseWriter:
         self._counting = counting
         self._head = {"id": call_id, "created": int(time.time()), "model": model}
 
-    def whole(self, replies: Sequence[Reply]) -> bytes:
+    def full_response(self, replies: Sequence[Reply]) -> bytes:
         """The answer of a call that does not stream; reply i is choice i."""
         kind = "chat.completion" if self._chat else "text_completion"
         choices = [self._choice(index, reply) for index, reply in enumerate(replies)]
@@ -29,16 +29,16 @@ class ResponseWriter:
 
     def opening(self, index: int, first: Piece | Reply) -> bytes:
         """The first chunk of a choice, before what comes of it first; plain completions have none."""
-        said = {"role": "assistant", "content": ""}
-        return self._chunk(index, said, first.prompt_tokens, 0) if self._chat else b""
+        delta = {"role": "assistant", "content": ""}
+        return self._chunk(index, delta, first.prompt_tokens, 0) if self._chat else b""
 
     def piece(self, index: int, text: str, of: Piece | Reply) -> bytes:
         return self._chunk(index, {"content": text} if self._chat else text, of.prompt_tokens, of.output_tokens)
 
     def ending(self, index: int, reply: Reply) -> bytes:
         """The last chunk of a choice."""
-        said = {} if self._chat else ""
-        return self._chunk(index, said, reply.prompt_tokens, reply.output_tokens, reply.finish_reason)
+        delta = {} if self._chat else ""
+        return self._chunk(index, delta, reply.prompt_tokens, reply.output_tokens, reply.finish_reason)
 
     def tokens(self, replies: Sequence[Reply]) -> bytes:
         """The chunk that says what a stream took."""
@@ -49,12 +49,12 @@ class ResponseWriter:
         return "chat.completion.chunk" if self._chat else "text_completion"
 
     def _choice(self, index: int, reply: Reply) -> dict[str, Any]:
-        said = {"message": {"role": "assistant", "content": reply.text}} if self._chat else {"text": reply.text}
-        return {"index": index, **said, "logprobs": None, "finish_reason": reply.finish_reason}
+        content = {"message": {"role": "assistant", "content": reply.text}} if self._chat else {"text": reply.text}
+        return {"index": index, **content, "logprobs": None, "finish_reason": reply.finish_reason}
 
-    def _chunk(self, index: int, said: object, prompt: int, output: int, reason: str | None = None) -> bytes:
+    def _chunk(self, index: int, delta: object, prompt: int, output: int, reason: str | None = None) -> bytes:
         key = "delta" if self._chat else "text"
-        choice = {"index": index, key: said, "logprobs": None, "finish_reason": reason}
+        choice = {"index": index, key: delta, "logprobs": None, "finish_reason": reason}
         took = {"usage": _tokens(prompt, output)} if self._counting else {}
         return event({**self._head, "object": self._kind, "choices": [choice], **took})
 

@@ -97,7 +97,10 @@ def _ray(config: RunConfig) -> Chosen:
 
     script = _script(config)
     cluster = Cluster.join(config.ray.address, os.environ)
-    ours = {"python": platform.python_version(), **{name: metadata.version(name) for name in nodes.needed(config)}}
+    ours = {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in nodes.required_packages(config)},
+    }
     fleet = RayFleet(cluster, config, ours, lambda model, device: replica(config, model, device, script=script))
     try:
         fleet.gather()

@@ -85,9 +85,9 @@ class LoadSession:
         self._progress.say("waiting for the servers" if config.fleet == "endpoint" else "loading the model")
         async with Pool(self._watching.fleet, most_waiting=0) as pool:
             await pool.until_settled()
-            for seat in pool.seats:
-                if seat.info is not None:
-                    self._watching.ready(seat.worker.name, seat.info)
+            for member in pool.members:
+                if member.info is not None:
+                    self._watching.ready(member.worker.name, member.info)
             assert pool.info is not None
             asking = Asking(config, pool.info)
             self.found.mode = asking.mode

@@ -25,7 +25,7 @@ from swarmeval.scores.energy import energy
 from swarmeval.session.run_record import Record
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.devices import DeviceSpec
-from swarmeval.workers.placement import placed
+from swarmeval.workers.placement import placement_of
 from swarmeval.workers.protocol import Fleet, Worker
 
 log = logging.getLogger("swarmeval")
@@ -108,7 +108,7 @@ class Watching:
     def _note_place(self, device: str) -> None:
         """Into the manifest: the cores and the priority that a worker really has."""
         pid = self._pids().get(device)
-        place = None if pid is None else placed(pid)
+        place = None if pid is None else placement_of(pid)
         if place is not None:
             log.info("%s: on cores %s, nice %s", device, place["cores"], place["nice"])
             self._record.note(placement={**self._record.manifest.get("placement", {}), device: place})

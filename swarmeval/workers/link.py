@@ -15,7 +15,7 @@ from swarmeval.workers.replica_spec import ReplicaSpec
 from swarmeval.workers.wire import Drain, FromWorker, LoadFailed, Ready, Start, ToWorker
 
 IDLE = WorkerProgress(rows_in_use=0, waiting=0, output_tokens=0)
-USELESS_TO_RETRY: dict[str, type[UserError]] = {"ModelUnavailable": ModelUnavailable, "DeviceError": DeviceError}
+NOT_RETRIED: dict[str, type[UserError]] = {"ModelUnavailable": ModelUnavailable, "DeviceError": DeviceError}
 
 log = logging.getLogger("swarmeval.worker")
 
@@ -152,7 +152,7 @@ class LinkedWorker(ABC):
             raise
         if isinstance(first, LoadFailed):
             await link.close()
-            raise USELESS_TO_RETRY.get(first.kind, WorkerDied)(f"{self.name}: {first.reason}")
+            raise NOT_RETRIED.get(first.kind, WorkerDied)(f"{self.name}: {first.reason}")
         link.listen(self._silence_s)
         return first.info
 

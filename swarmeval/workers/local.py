@@ -27,16 +27,16 @@ class LocalWorker(LinkedWorker):
     """One worker process."""
 
     def __init__(
-        self, device: DeviceSpec, spec: ReplicaSpec, silence_s: float, load_s: float, turn: asyncio.Lock
+        self, device: DeviceSpec, spec: ReplicaSpec, silence_s: float, load_s: float, start_lock: asyncio.Lock
     ) -> None:
-        """`turn` is the fleet's: starting a process blocks the event loop for some 30 ms, so they start one by one."""
+        """`start_lock` is the fleet's: starting a process blocks the event loop for some 30 ms, so they start one by one."""
         super().__init__(device.name, spec, silence_s, load_s)
         self._device = device
-        self._turn = turn
+        self._start_lock = start_lock
 
     async def _open(self) -> "SocketTransport":
         """A process whose start, once begun, is not cut short: nobody could end half of one."""
-        async with self._turn:
+        async with self._start_lock:
             opening = asyncio.ensure_future(SocketTransport.open(self._device, self._spec.trace is not None))
             try:
                 transport = await asyncio.shield(opening)
@@ -66,7 +66,7 @@ class SocketTransport:
         self._reader, self._writer = streams
         self._traced = traced
         self._fatal = ""
-        self._last_words = ""
+        self._last_line = ""
         self._logging = asyncio.create_task(self._log_output())
 
     @property
@@ -77,13 +77,13 @@ class SocketTransport:
     async def open(cls, device: DeviceSpec, traced: bool) -> "SocketTransport":
         """Start a process; one that is `traced` may end by itself. Raises WorkerDied."""
         try:
-            ours, theirs = socket.socketpair()
+            own_end, worker_end = socket.socketpair()
         except OSError as error:
             raise WorkerDied(f"{device.name}: its process cannot be started ({error})") from None
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "swarmeval.workers.process", str(theirs.fileno()),
-                pass_fds=[theirs.fileno()],
+                sys.executable, "-P", "-m", "swarmeval.workers.process", str(worker_end.fileno()),
+                pass_fds=[worker_end.fileno()],
                 env=worker_env(device, os.environ),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
@@ -91,12 +91,12 @@ class SocketTransport:
                 start_new_session=True,  # Ctrl-C in the terminal is the coordinator's to handle
             )  # fmt: skip
         except OSError as error:
-            ours.close()
+            own_end.close()
             raise WorkerDied(f"{device.name}: its process cannot be started ({error})") from None
         finally:
-            theirs.close()
-        ours.setblocking(False)
-        return cls(device.name, process, await asyncio.open_connection(sock=ours), traced)
+            worker_end.close()
+        own_end.setblocking(False)
+        return cls(device.name, process, await asyncio.open_connection(sock=own_end), traced)
 
     def send(self, message: ToWorker) -> None:
         self._writer.write(frame(message))
@@ -141,7 +141,7 @@ class SocketTransport:
         while piece := await stream.read(65536):
             for line in scrub(piece.decode(errors="replace")).splitlines():
                 if line.strip():
-                    self._last_words = line.strip()[:200]
+                    self._last_line = line.strip()[:200]
                     log.info("%s: %s", self._name, line)
 
     async def _cause_of_death(self) -> str:
@@ -149,7 +149,7 @@ class SocketTransport:
         code = await self._process.wait()
         await asyncio.wait([self._logging], timeout=1.0)  # let its last words arrive
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return self._fatal or (f"{how}: {self._last_words}" if self._last_words else how)
+        return self._fatal or (f"{how}: {self._last_line}" if self._last_line else how)
 
     def _kill(self) -> None:
         if self._process.returncode is None:
@@ -163,9 +163,10 @@ class LocalFleet:
     def __init__(
         self, devices: Sequence[DeviceSpec], specs: Sequence[ReplicaSpec], silence_s: float, load_s: float
     ) -> None:
-        turn = asyncio.Lock()
+        start_lock = asyncio.Lock()
         self.workers = [
-            LocalWorker(device, spec, silence_s, load_s, turn) for device, spec in zip(devices, specs, strict=True)
+            LocalWorker(device, spec, silence_s, load_s, start_lock)
+            for device, spec in zip(devices, specs, strict=True)
         ]
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Which cores and what priority each worker gets: reckoned and refused in the coordinator, taken up in the worker.
+"""Which cores and what priority each worker gets: computed and refused in the coordinator, applied in the worker.
 
 Judges have their own priority (swarmeval/sandbox/priority.py), and neither they nor the coordinator are pinned.
 """
@@ -86,7 +86,7 @@ def shares(cores: Sequence[int], workers: int) -> list[list[int]]:
     return [list(cores[begin:end]) for begin, end in itertools.pairwise(ends)]
 
 
-def take(environ: Mapping[str, str]) -> None:
+def apply(environ: Mapping[str, str]) -> None:
     """Take the place that this worker was given, before it starts a thread."""
     if CORES in environ:
         os.sched_setaffinity(0, {int(core) for core in environ[CORES].split(",")})
@@ -94,7 +94,7 @@ def take(environ: Mapping[str, str]) -> None:
         step_back(int(environ[NICE]))
 
 
-def placed(pid: int) -> dict[str, object] | None:
+def placement_of(pid: int) -> dict[str, object] | None:
     """Where a process runs and how it yields, for the manifest; None once it is gone."""
     try:
         return {"cores": _ranges(sorted(os.sched_getaffinity(pid))), "nice": os.getpriority(os.PRIO_PROCESS, pid)}

@@ -50,7 +50,7 @@ class SocketConnection:
 
 def main() -> int:
     die_with_parent()
-    placement.take(os.environ)
+    placement.apply(os.environ)
     secrets.guard()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator, which decides what it means
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)

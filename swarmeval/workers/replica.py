@@ -47,7 +47,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
 
     cached = spec.device == "cpu" and spec.cpu_kernel == "cached"
     dtype = model_loader.compute_dtype(spec.device)
-    needs = budget.reckon(
+    needs = budget.estimate(
         model_loader.config_of(folder, spec.trust_remote_code), dtype,
         device=spec.device, rows=spec.rows, max_new_tokens=spec.max_new_tokens,
         weight_bytes=budget.weight_bytes(folder, dtype, spec.load_in_4bit and not cached), share=spec.neighbours,

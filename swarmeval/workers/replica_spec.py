@@ -63,7 +63,7 @@ class ReplicaSpec(Struct, frozen=True):
     cuda_graphs: Literal["auto", "off"]  # on a GPU: replay the steps of rows that share nothing, or launch them
     data_parallel: bool  # false: one model sharded over every GPU the worker sees
     rows: int | None  # sequences decoded at once; None: as many as memory allows, within reason
-    max_new_tokens: int  # the longest answer asked for: what the memory of a row is reckoned with
+    max_new_tokens: int  # the longest answer asked for: what the memory of a row is estimated from
     trust_remote_code: bool = False  # may Python that the model brings run: only where somebody says so
     neighbours: int = 1  # replicas on this machine's memory, this one included
     script: Script = Script()  # read by the scripted engine only

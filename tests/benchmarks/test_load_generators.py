@@ -38,7 +38,9 @@ def test_requests_or_answers_that_differ_between_generators_are_named() -> None:
     assert agreement(turn(1.0, 2.0), turn(3.0, 4.0)) == same
     assert agreement(turn(1.0, 2.0), turn(3.0, 4.0, text="y")) == same | {"answers_that_differ": 2}
     swapped = turn(1.0, 2.0)
-    assert agreement(swapped, GeneratorRound(swapped.timed[::-1], swapped.seen)) == same | {"places_that_differ": 2}
+    assert agreement(swapped, GeneratorRound(swapped.timed[::-1], swapped.witnessed)) == same | {
+        "places_that_differ": 2
+    }
     assert agreement(turn(1.0, 2.0), turn(3.0)) == same | {"theirs": 1, "prompts_of_one_alone": 1}
 
 

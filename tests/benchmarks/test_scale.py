@@ -39,7 +39,7 @@ def test_a_text_gets_its_earlier_verdict_and_a_sample_is_judged_again(tmp_path: 
 def test_each_moment_of_a_blocked_loop_is_late() -> None:
     async def session() -> dict[str, float | None]:
         late = Lateness()
-        async with late.looked_at():
+        async with late.sampled():
             await asyncio.sleep(5 * LOOK_EVERY_S)
             until = time.monotonic() + 50 * LOOK_EVERY_S
             while time.monotonic() < until:  # the loop is held

@@ -83,7 +83,7 @@ def test_a_share_is_spread_evenly_over_the_work(items: list[int], count: int) ->
 
 @given(reply=st.lists(st.integers(0, 9)), ends=st.sets(st.integers(0, 9)))
 def test_the_token_that_ends_a_text_and_what_follows_are_not_counted(reply: list[int], ends: set[int]) -> None:
-    count = peers.spoken(reply, ends)
+    count = peers.text_tokens(reply, ends)
     assert not ends & set(reply[:count])
     assert count == len(reply) or reply[count] in ends
 

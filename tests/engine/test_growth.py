@@ -52,5 +52,5 @@ def test_what_an_earlier_life_told_is_not_told_again() -> None:
     first = Growth(reader, StopStrings(reader, ()))
     output = ids_of("abcdef")
     assert first.more(output[:2]) == "ab"
-    second = Growth(reader, StopStrings(reader, ()), first.told)
+    second = Growth(reader, StopStrings(reader, ()), first.sent)
     assert [second.more(output[:1]), second.more(output[:3])] == ["", "c"]

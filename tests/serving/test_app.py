@@ -163,7 +163,7 @@ def test_a_client_that_hangs_up_frees_its_row(stream: bool) -> None:
         for _ in range(2):
             hang_up(served, stream)
         served.until(lambda: served.pool.in_flight == 0)
-        served.until(lambda: served.pool.seats[0].worker.progress.rows_in_use == 0)
+        served.until(lambda: served.pool.members[0].worker.progress.rows_in_use == 0)
         metrics = httpx2.get(served.root + "/metrics").text
         assert 'swarmeval_calls_total{path="/v1/chat/completions",status="499"} 2.0' in metrics
 
@@ -182,22 +182,22 @@ def test_more_than_may_wait_is_told_when_to_come_again() -> None:
 
 def test_a_replica_that_dies_costs_no_answer_that_has_not_begun_to_show() -> None:
     with serving(Script(rows=4, steps=60, step_s=0.01), workers=2) as served:
-        served.until(lambda: all(seat.info for seat in served.pool.seats))
+        served.until(lambda: all(member.info for member in served.pool.members))
         stream = ask(served, stream=True)
         next(stream)
-        victim = next(seat.worker.pid for seat in served.pool.seats if seat.jobs)
+        victim = next(member.worker.pid for member in served.pool.members if member.jobs)
         assert victim is not None
         os.kill(victim, signal.SIGKILL)
         with pytest.raises(openai.APIError, match="the replica that answered has ended"):
             list(stream)
         assert ask(served).choices[0].message.content  # the other replica answers
-        served.until(lambda: all(seat.info for seat in served.pool.seats))
-        assert sorted(seat.supervisor.starts for seat in served.pool.seats) == [1, 2]
+        served.until(lambda: all(member.info for member in served.pool.members))
+        assert sorted(member.supervisor.starts for member in served.pool.members) == [1, 2]
 
 
 def test_a_whole_answer_is_made_again_by_another_replica() -> None:
     with serving(Script(rows=4, faults=(ScriptedFault("kill", after=0, device="cpu:0"),)), workers=2) as served:
-        served.until(lambda: all(seat.info for seat in served.pool.seats))
+        served.until(lambda: all(member.info for member in served.pool.members))
         assert ask(served).choices[0].message.content
 
 

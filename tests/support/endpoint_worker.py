@@ -22,9 +22,9 @@ def endpoint_options(
 ) -> EndpointOptions:
     """For servers on this machine: what a real one may take seconds for is milliseconds here."""
     settings: dict[str, object] = {
-        "asking": RequestFormat("tiny", "vllm", {}), "key": Key("SOME_KEY"),
+        "request_format": RequestFormat("tiny", "vllm", {}), "key": Key("SOME_KEY"),
         "modes": {"chat": Sampling(8), "completion": Sampling(8, stop=STOPS)},
-        "start_s": 10.0, "together": False, "backoff_s": (0.005, 0.02),
+        "start_s": 10.0, "combine_samples": False, "backoff_s": (0.005, 0.02),
         "concurrency": concurrency, "silence_s": silence_s, "patience_s": patience_s,
     }  # fmt: skip
     return EndpointOptions(**(settings | changes))  # type: ignore[arg-type]

@@ -176,7 +176,7 @@ def test_every_thread_of_a_worker_is_where_it_was_told_to_be() -> None:
     core = min(os.sched_getaffinity(0))
     program = (
         "import os, threading; from swarmeval.workers import placement\n"
-        "placement.take(os.environ)\n"
+        "placement.apply(os.environ)\n"
         "seen = []; look = lambda: seen.append((os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0)))\n"
         "thread = threading.Thread(target=look); thread.start(); thread.join(); look(); print(seen)"
     )

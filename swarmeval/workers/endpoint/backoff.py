@@ -45,7 +45,7 @@ class Backoff:
         longest: float = min(self._longest_s, self._first_s * 2.0 ** min(tries, 30))
         return longest * (0.5 + 0.5 * self._chance())
 
-    def answered(self) -> None:
+    def record_answer(self) -> None:
         """The server gave a whole answer: it is well."""
         self.answers += 1
         self._pauses, self._since = 0, None
@@ -54,7 +54,7 @@ class Backoff:
         """The server's trouble so far has had its consequence; a pause it asked for still holds."""
         self._since = None
 
-    def trouble(self, pause: bool, retry_after_s: float | None = None) -> bool:
+    def record_trouble(self, pause: bool, retry_after_s: float | None = None) -> bool:
         """The server is in trouble; with `pause`, or where it says for how long, nobody asks it for a while.
 
         False when that is no use any more: it has lasted for too long, or would.
@@ -68,8 +68,8 @@ class Backoff:
             self._pauses += 1
         return max(now, self._until) - self._since < self._patience_s
 
-    def busy(self, retry_after_s: float | None) -> None:
+    def record_busy(self, retry_after_s: float | None) -> None:
         """The server answers others at this moment and has no room for more: a pause, and no trouble."""
         since = self._since
-        self.trouble(pause=True, retry_after_s=retry_after_s)
+        self.record_trouble(pause=True, retry_after_s=retry_after_s)
         self._since = since

@@ -42,7 +42,7 @@ class Key:
 
 
 def key_from(variable: str, environ: Mapping[str, str], required: bool) -> Key:
-    """The key in a variable; none where there is none and none is wanted by name. Raises ConfigError."""
+    """The key in a variable; empty if it is not set and not `required`. Raises ConfigError."""
     value = environ.get(variable, "").strip()
     if required and not value:
         raise ConfigError(f"endpoint.key_env is {variable!r} but there is no such environment variable; set it")
@@ -126,7 +126,7 @@ class Client:
                 body += data
                 if len(body) > MAX_TEXT:
                     raise ServerFault("a response that does not end")
-            reader.whole(body, time.perf_counter())
+            reader.read_whole(body, time.perf_counter())
             reader.end(time.perf_counter())
             return
         if response.content_type == "text/html":

@@ -46,24 +46,24 @@ class EndpointWorker:
         A server that answered before is waited for; one that never did is not. Raises WorkerDied, ConfigError.
         """
         await self.stop()
-        began, where = time.perf_counter(), f"{self.name}: {self._url}"
+        began, label = time.perf_counter(), f"{self.name}: {self._url}"
         if self._backoff.left_s() > self._options.patience_s:
-            raise WorkerDied(f"{where}: wants to be left alone for {self._backoff.left_s():.0f} s")
+            raise WorkerDied(f"{label}: wants to be left alone for {self._backoff.left_s():.0f} s")
         self._backoff.reset()
         client = Client(self._url, self._options.key, self._options.silence_s)
         try:
             async with asyncio.timeout(self._options.start_s):
-                server = await self._inspected(client, where)
+                server = await self._inspected(client, label)
         except TimeoutError:
             await client.close()
             raise WorkerDied(
-                f"{where}: was not ready within {self._options.start_s:g} s (workers.load_timeout_s)"
+                f"{label}: was not ready within {self._options.start_s:g} s (workers.load_timeout_s)"
             ) from None
         except BaseException:
             await client.close()
             raise
         self._served = True
-        self._life = Life(where, client, self._options, self._backoff, server)
+        self._life = Life(label, client, self._options, self._backoff, server)
         return _info(self._url, self._options, server, time.perf_counter() - began)
 
     def generate(self, requests: Sequence[Request]) -> AsyncGenerator[Answer, None]:
@@ -86,16 +86,16 @@ class EndpointWorker:
         if life is not None:
             await life.close()
 
-    async def _inspected(self, client: Client, where: str) -> ServerInfo:
+    async def _inspected(self, client: Client, label: str) -> ServerInfo:
         """Raises WorkerDied when the server is not there, or has been in trouble for too long."""
         while True:
             await self._backoff.wait()
             try:
                 return await inspect_server(client, self._options.request_format, self._options.modes)
             except ServerFault as fault:
-                may_recover = self._backoff.trouble(pause=True, retry_after_s=fault.retry_after_s)
+                may_recover = self._backoff.record_trouble(pause=True, retry_after_s=fault.retry_after_s)
                 if not (may_recover and self._served):
-                    raise WorkerDied(f"{where}: {fault}") from None
+                    raise WorkerDied(f"{label}: {fault}") from None
 
 
 class EndpointFleet:

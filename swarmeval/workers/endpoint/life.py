@@ -48,9 +48,9 @@ class Life:
     """From a start of a worker to its end."""
 
     def __init__(
-        self, where: str, client: Client, options: EndpointOptions, backoff: Backoff, server: ServerInfo
+        self, label: str, client: Client, options: EndpointOptions, backoff: Backoff, server: ServerInfo
     ) -> None:
-        self._where = where
+        self._label = label
         self._client = client
         self._options = options
         self._backoff = backoff
@@ -96,7 +96,7 @@ class Life:
             self._drop(task)
 
     async def close(self) -> None:
-        self._die(WorkerDied(f"{self._where}: was stopped"))
+        self._die(WorkerDied(f"{self._label}: was stopped"))
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.close()
 
@@ -126,7 +126,7 @@ class Life:
             assert isinstance(error, Exception)
             if not isinstance(error, WorkerDied):
                 self._error = self._error or error  # of the user's, or a fault of ours: it is raised where answers are
-            self._die(error if isinstance(error, WorkerDied) else WorkerDied(f"{self._where}: {error}"))
+            self._die(error if isinstance(error, WorkerDied) else WorkerDied(f"{self._label}: {error}"))
 
     def _die(self, death: WorkerDied) -> None:
         self.pending.die(death)
@@ -188,7 +188,7 @@ class Life:
             if answer.finish is not None
         ]
         if answered:
-            self._backoff.answered()
+            self._backoff.record_answer()
         return answered, fault
 
     def _whole(
@@ -217,12 +217,12 @@ class Life:
         if len(group) > 1:  # it may be their number that is refused
             self._split(group, submitted)
             return
-        self.pending.receive(Answers((Refusal(group[0].job_id, f"{self._where}: {refused}", retry=False),)))
+        self.pending.receive(Answers((Refusal(group[0].job_id, f"{self._label}: {refused}", retry=False),)))
 
     def _split(self, group: tuple[Request, ...], submitted: float) -> None:
         """From now on one answer by one request."""
         if self._combine_samples:
-            log.warning("%s: gives one answer by one request, whatever endpoint.samples says", self._where)
+            log.warning("%s: gives one answer by one request, whatever endpoint.samples says", self._label)
         self._combine_samples = False
         for request in group:
             self._spawn((request,), submitted)
@@ -230,14 +230,14 @@ class Life:
     async def _handle_fault(
         self, group: tuple[Request, ...], fault: ServerFault, tries: int, answers_before: int
     ) -> bool:
-        """True when these requests were given up; False when they may be tried again, after the pause. Raises WorkerDied."""
+        """True if these requests were given up; False, after the pause, to try again. Raises WorkerDied."""
         if fault.kind == "cut":
             self._broken.update(request.job_id for request in group)
         if fault.kind == "busy" and self._reading:
-            self._backoff.busy(fault.retry_after_s)
-        elif not self._backoff.trouble(fault.kind != "cut", fault.retry_after_s):
-            raise WorkerDied(f"{self._where}: {fault}, and no answer for {self._options.patience_s:g} s")
-        log.debug("%s: %s: %s", self._where, group[0].job_id, fault)
+            self._backoff.record_busy(fault.retry_after_s)
+        elif not self._backoff.record_trouble(fault.kind != "cut", fault.retry_after_s):
+            raise WorkerDied(f"{self._label}: {fault}, and no answer for {self._options.patience_s:g} s")
+        log.debug("%s: %s: %s", self._label, group[0].job_id, fault)
         if tries >= TRIES and (self._backoff.answers > answers_before or await self._answers_probe()):
             self._give_up(group, fault)
             return True
@@ -246,7 +246,7 @@ class Life:
         return False
 
     def _give_up(self, group: tuple[Request, ...], fault: ServerFault) -> None:
-        refusals = [Refusal(request.job_id, f"{self._where}: {fault}", retry=True) for request in group]
+        refusals = [Refusal(request.job_id, f"{self._label}: {fault}", retry=True) for request in group]
         self.pending.receive(Answers(tuple(refusals)))
 
     async def _answers_probe(self) -> bool:
@@ -258,6 +258,6 @@ class Life:
             with contextlib.suppress(ServerFault, ServerRefused):
                 mode = self._server.mode
                 await try_out(self._client, self._options.request_format, self._options.modes[mode], mode)
-                self._backoff.answered()
+                self._backoff.record_answer()
                 return True
         return False

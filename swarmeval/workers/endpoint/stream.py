@@ -108,7 +108,7 @@ class StreamReader:
             if line.startswith(b"data:"):
                 self._event(line[5:].strip(), now)
 
-    def whole(self, data: bytes, now: float) -> None:
+    def read_whole(self, data: bytes, now: float) -> None:
         """A response that is no stream: what it says came all at once."""
         self._take(data, now)
         self.done = True

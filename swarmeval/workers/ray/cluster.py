@@ -145,12 +145,12 @@ class Actor:
         return place
 
     async def receive(self) -> list[bytes]:
-        """What the replica has said since the last call; waits for at least one message."""
+        """The messages of the replica since the last call; waits for at least one message."""
         messages: list[bytes] = await self._result(self._handle.receive.remote())
         return messages
 
     def send(self, message: bytes) -> None:
-        """Put a message on its way; that it did not arrive shows in hear()."""
+        """Put a message on its way; that it did not arrive shows in receive()."""
         self._handle.send.remote(message)
 
     def kill(self) -> None:

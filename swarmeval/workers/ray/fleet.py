@@ -15,7 +15,16 @@ from typing import Self
 from swarmeval.errors import DeviceError
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.ray.cluster import Cluster
-from swarmeval.workers.ray.nodes import Inspection, Node, NodeReport, named, needed, slots, unfit, useful
+from swarmeval.workers.ray.nodes import (
+    Inspection,
+    Node,
+    NodeReport,
+    is_usable,
+    name_for,
+    required_packages,
+    slots,
+    unfit_reason,
+)
 from swarmeval.workers.ray.worker import RayWorker
 from swarmeval.workers.replica_spec import ReplicaSpec
 
@@ -51,7 +60,7 @@ class RayFleet:
         self._following: asyncio.Task[None] | None = None
 
     def gather(self) -> None:
-        """Take a look at every node and make its workers; waits. Raises DeviceError for the first that is unfit."""
+        """Inspect every node and make its workers; waits. Raises DeviceError for the first that is unfit."""
         for pause_s in GATHER_PAUSES_S:
             new = self._new(self._cluster.nodes())
             inspections = self._inspect(new)
@@ -61,8 +70,10 @@ class RayFleet:
                 break
             time.sleep(pause_s)
         if not self.workers:
-            what = "GPU" if self._config.device == "cuda" and self._config.engine != "scripted" else "CPU"
-            raise DeviceError(f"the Ray cluster has no node with a {what}; add one with: ray start --address=HEAD:6379")
+            processor = "GPU" if self._config.device == "cuda" and self._config.engine != "scripted" else "CPU"
+            raise DeviceError(
+                f"the Ray cluster has no node with a {processor}; add one with: ray start --address=HEAD:6379"
+            )
 
     async def __aenter__(self) -> Self:
         self._following = asyncio.create_task(self._follow())
@@ -98,14 +109,14 @@ class RayFleet:
 
     def _new(self, nodes: Sequence[Node]) -> tuple[Node, ...]:
         """Those never seen before, which get their names."""
-        new = tuple(node for node in nodes if node.id not in self._names and useful(node, self._config))
+        new = tuple(node for node in nodes if node.id not in self._names and is_usable(node, self._config))
         for node in new:
-            self._names[node.id] = named(node, self._names.values())
+            self._names[node.id] = name_for(node, self._names.values())
         return new
 
     def _inspect(self, nodes: tuple[Node, ...]) -> tuple[Inspection, ...]:
         model = None if self._config.engine == "scripted" else _shared_path(self._config.model_id)
-        return self._cluster.inspect(nodes, model, needed(self._config))
+        return self._cluster.inspect(nodes, model, required_packages(self._config))
 
     def _admit(self, nodes: tuple[Node, ...], inspections: tuple[Inspection, ...]) -> list[str]:
         """Make the workers of those that are fit; gives why the others are not."""
@@ -118,7 +129,7 @@ class RayFleet:
             problem = (
                 f"node {name}: {inspection}"
                 if isinstance(inspection, str)
-                else unfit(name, inspection, self._required_versions)
+                else unfit_reason(name, inspection, self._required_versions)
             )
             if problem:
                 problems.append(problem)

@@ -1,4 +1,4 @@
-"""What runs on a node of a Ray cluster: a look at what is there, and the actor that holds one replica.
+"""What runs on a node of a Ray cluster: an inspection of what is installed, and the actor that holds one replica.
 
 Sent there by Ray, by name; imports nothing at once but the standard library, so that a node without our packages can
 say so. Knows no Ray: bytes come in and go out.
@@ -70,14 +70,14 @@ class ReplicaActor:
         self._incoming.put(message)
 
     async def receive(self) -> list[bytes]:
-        """All it has said since, as soon as there is anything. One caller at a time."""
+        """All messages of the replica since the last call, at least one. One caller at a time."""
         await self._has_outgoing.wait()
         self._has_outgoing.clear()
         messages, self._outgoing = self._outgoing, []
         return messages
 
     def emit(self, message: bytes) -> None:
-        """Keep a message for who hears; called from the replica's thread."""
+        """Queue a message for receive(); called from the replica's thread."""
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._queue_outgoing, message)
 

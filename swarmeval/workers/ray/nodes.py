@@ -23,16 +23,15 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """What a look at a node found."""
+    """What the inspection of a node showed."""
 
     versions: Mapping[str, str]  # "" where a package is missing
     model: str  # what to load there
     problem: str  # why the model cannot be
 
 
-Inspection = (
-    NodeReport | str | None
-)  # or why nothing could be found out; None: there is no such node any more, or not yet
+# A string says why the inspection failed; None: there is no such node any more, or not yet.
+Inspection = NodeReport | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +45,22 @@ class ReplicaSlot:
     model: str
 
 
-def needed(config: RunConfig) -> tuple[str, ...]:
+def required_packages(config: RunConfig) -> tuple[str, ...]:
     """The packages whose versions count."""
     return PACKAGES if config.engine == "scripted" else PACKAGES + MODEL_PACKAGES
 
 
-def named(node: Node, taken: Collection[str]) -> str:
+def name_for(node: Node, taken: Collection[str]) -> str:
     """Its host's name; one that has had this name before gets the begin of the node's id with it."""
     return node.host if node.host not in taken else f"{node.host}-{node.id[:6]}"
 
 
-def useful(node: Node, config: RunConfig) -> bool:
+def is_usable(node: Node, config: RunConfig) -> bool:
     """Whether it has what replicas run on."""
     return (node.gpus if _on_gpus(config) else node.cpus) > 0
 
 
-def unfit(name: str, report: NodeReport, required: Mapping[str, str]) -> str | None:
+def unfit_reason(name: str, report: NodeReport, required: Mapping[str, str]) -> str | None:
     """Why replicas cannot run on this node, in one line with the remedy; None when they can."""
     wrong = [
         f"{package} {installed or 'missing'} (here {version})"

@@ -134,29 +134,29 @@ def test_pauses_grow_while_nothing_is_answered_and_reset_after_an_answer() -> No
     backoff = Backoff(1e9, (0.5, 30.0), clock, chance=lambda: 1.0)
     pauses = []
     for _ in range(8):
-        backoff.trouble(pause=True)
-        backoff.trouble(pause=True)  # the same trouble, told by another request
+        backoff.record_trouble(pause=True)
+        backoff.record_trouble(pause=True)  # the same trouble, told by another request
         pauses.append(backoff.left_s())
         clock.now += backoff.left_s()
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
-    backoff.answered()
-    backoff.trouble(pause=True)
+    backoff.record_answer()
+    backoff.record_trouble(pause=True)
     assert backoff.left_s() == 0.5
 
 
 def test_a_server_is_given_up_when_it_answers_nothing_for_too_long() -> None:
     clock = Clock()
     backoff = Backoff(10.0, (0.5, 1.0), clock, chance=lambda: 1.0)
-    assert backoff.trouble(pause=False)
+    assert backoff.record_trouble(pause=False)
     clock.now += 9.0
-    assert backoff.trouble(pause=False)
-    backoff.answered()
+    assert backoff.record_trouble(pause=False)
+    backoff.record_answer()
     clock.now += 9.0
-    assert backoff.trouble(pause=False)
-    assert not backoff.trouble(pause=False, retry_after_s=11.0)
-    backoff.busy(None)
+    assert backoff.record_trouble(pause=False)
+    assert not backoff.record_trouble(pause=False, retry_after_s=11.0)
+    backoff.record_busy(None)
     clock.now += 11.0
-    assert not backoff.trouble(pause=False)
+    assert not backoff.record_trouble(pause=False)
 
 
 @pytest.mark.parametrize(

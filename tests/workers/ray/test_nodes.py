@@ -11,7 +11,7 @@ from swarmeval.settings.loading import load, parse_set, validate
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.ray.cluster import Cluster, check_reachable
 from swarmeval.workers.ray.fleet import RayFleet
-from swarmeval.workers.ray.nodes import Inspection, Node, NodeReport, named, slots, unfit
+from swarmeval.workers.ray.nodes import Inspection, Node, NodeReport, name_for, slots, unfit_reason
 from swarmeval.workers.replica_spec import ReplicaSpec
 
 OURS = {"python": "3.12.1", "torch": "2.13.0+cpu", "ray": "2.60.0"}
@@ -51,17 +51,17 @@ def test_a_thread_count_that_the_user_set_is_obeyed_on_every_node() -> None:
 
 
 def test_a_host_that_joins_again_gets_a_name_of_its_own() -> None:
-    assert named(TWO, []) == "left"
-    assert named(TWO, ["left"]) == "left-aa11bb"
+    assert name_for(TWO, []) == "left"
+    assert name_for(TWO, ["left"]) == "left-aa11bb"
 
 
 def test_an_unfit_node_is_named_with_what_was_found_and_what_to_do() -> None:
-    assert unfit("left", FIT, OURS) is None
-    assert unfit("left", OLD, OURS) == (
+    assert unfit_reason("left", FIT, OURS) is None
+    assert unfit_reason("left", OLD, OURS) == (
         "node left: has torch 2.12.0 (here 2.13.0+cpu), ray missing (here 2.60.0); "
         "install the same Python there, and in the same checkout: pip install '.[ray]'"
     )
-    assert unfit("left", NodeReport(FIT.versions, "", "a/b: not in the cache"), OURS) == (
+    assert unfit_reason("left", NodeReport(FIT.versions, "", "a/b: not in the cache"), OURS) == (
         "node left: a/b: not in the cache; put the model there: nodes do not fetch it during a run"
     )
 
