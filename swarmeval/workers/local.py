@@ -29,7 +29,7 @@ class LocalWorker(LinkedWorker):
     def __init__(
         self, device: DeviceSpec, spec: ReplicaSpec, silence_s: float, load_s: float, start_lock: asyncio.Lock
     ) -> None:
-        """`start_lock` is the fleet's: starting a process blocks the event loop for some 30 ms, so they start one by one."""
+        """`start_lock` is shared by the fleet: a start blocks the event loop for some 30 ms, so they go one by one."""
         super().__init__(device.name, spec, silence_s, load_s)
         self._device = device
         self._start_lock = start_lock
