@@ -39,8 +39,8 @@ def family_check(name: str, changes: dict[str, Any], device: str, begin: Begin |
     requests = [Request(f"{i}", i, sampling, text="def f(x):\n" * (i // 4 % 3) + f"n{i // 4}") for i in range(16)]
     expected = {request.job_id: generated(model, tokenizer, [request])[0] for request in requests}
     room, counts = tiny_model.budget(model, 8), {}
-    for one in (begin, None) if begin else (None,):
-        fit = decoder_choice.fitted(model, room, None, begin=one)
+    for recording in (begin, None) if begin else (None,):
+        fit = decoder_choice.fitted(model, room, None, begin=recording)
         info = ReplicaInfo("hf", name, device, 8, room.context_tokens, None, "fp32", "fp32", 0.0, 0.0)
         texts = replies(Engine(model, tokenizer, fit.decoder, info), requests)
         counts[fit.name] = sum(
@@ -101,10 +101,12 @@ def logits_checks(model: Any, begin: Begin) -> list[Check]:
 
 def share_check(few: Engine, many: Engine, requests: Sequence[Request]) -> Check:
     """How many sampled replies stay the same when other rows run beside them? Rounding makes the rest."""
-    one, other = replies(few, requests), replies(many, requests)
-    equal = sum(one.get(job) == text for job, text in other.items())
+    few_replies, many_replies = replies(few, requests), replies(many, requests)
+    equal = sum(few_replies.get(job) == text for job, text in many_replies.items())
     name = f"same replies with {few.info().rows} and {many.info().rows} rows"
-    return Check(name, None if len(one) == len(other) == len(requests) else False, f"{equal} of {len(requests)}")
+    return Check(
+        name, None if len(few_replies) == len(many_replies) == len(requests) else False, f"{equal} of {len(requests)}"
+    )
 
 
 def memory_check(served: Engine, requests: Sequence[Request], scarce: AbstractContextManager[None]) -> Check:

@@ -178,13 +178,13 @@ def forced(made: Engine, reference: Reference, prompts: Sequence[Ids], agents: i
     ours, plain = Deviation(), Deviation()
     at_once = max(1, made.info().rows // agents)
     for start in range(0, len(prompts), at_once):
-        some = prompts[start : start + at_once]
-        replies = [reference.generate(prompt)[0] for prompt in some]
-        exact_logits = [reference.logits(reference.exact, *texts) for texts in zip(some, replies, strict=True)]
-        for prompt, reply, exact in zip(some, replies, exact_logits, strict=True):
+        chunk = prompts[start : start + at_once]
+        replies = [reference.generate(prompt)[0] for prompt in chunk]
+        exact_logits = [reference.logits(reference.exact, *texts) for texts in zip(chunk, replies, strict=True)]
+        for prompt, reply, exact in zip(chunk, replies, exact_logits, strict=True):
             plain.add(reference.logits(reference.plain, prompt, reply), exact)
-        rows = [row for row in range(len(some)) for _ in range(agents)]
-        for place, logits in enumerate(decoded(made, [some[row] for row in rows], [replies[row] for row in rows])):
+        rows = [row for row in range(len(chunk)) for _ in range(agents)]
+        for place, logits in enumerate(decoded(made, [chunk[row] for row in rows], [replies[row] for row in rows])):
             unfinished = [index for index, row in enumerate(rows) if place < len(replies[row])]
             ours.add(logits[unfinished], torch.stack([exact_logits[rows[index]][place] for index in unfinished]))
     return {"ours": ours.summary(), "plain": plain.summary()}

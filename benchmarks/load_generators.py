@@ -80,7 +80,7 @@ class GeneratorRound:
 
 @dataclass(frozen=True, slots=True)
 class LoadSpec:
-    """What both generators are to ask of whom."""
+    """The requests that both generators send, and to which server."""
 
     url: str
     model: str
@@ -176,11 +176,11 @@ def compared(level: str, rounds: Sequence[tuple[GeneratorRound, GeneratorRound]]
     """The figures of one level, and whether both asked the same and were answered the same."""
     figures: dict[str, Any] = {"level": level, "rounds": [agreement(a, b) for a, b in rounds]}
     for name in FIGURES:
-        mine, other = ([one for pair in rounds for one in pair[which].timed] for which in (0, 1))
-        figures[name] = side_by_side(median(mine, name), median(other, name))
+        our_requests, their_requests = ([one for pair in rounds for one in pair[which].timed] for which in (0, 1))
+        figures[name] = side_by_side(median(our_requests, name), median(their_requests, name))
         figures[name]["of_each_round"] = [median(b.timed, name) / median(a.timed, name) for a, b in rounds]
-        passed, others = ([one for pair in rounds for one in pair[which].witnessed] for which in (0, 1))
-        figures[name]["witness"] = side_by_side(median(passed, name), median(others, name))
+        our_witnessed, their_witnessed = ([one for pair in rounds for one in pair[which].witnessed] for which in (0, 1))
+        figures[name]["witness"] = side_by_side(median(our_witnessed, name), median(their_witnessed, name))
         figures[name]["left"] = figures[name]["ratio"] / figures[name]["witness"]["ratio"]
     return figures
 

@@ -32,7 +32,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class RoundCost:
-    """What one contestant did in one round."""
+    """The tokens that one contestant made in one round, and the time they took."""
 
     tokens: int
     seconds: float

@@ -24,7 +24,7 @@ OVERLAP = 64  # bytes, of what may be cut in two
 
 @dataclass(frozen=True, slots=True)
 class ObservedTimes:
-    """One answer as it passed."""
+    """The times of one answer that passed."""
 
     ttft_s: float
     tpot_s: float
@@ -54,7 +54,7 @@ def witness(url: str) -> Iterator[tuple[str, Callable[[], Sequence[ObservedTimes
 
 
 class ObservedAnswer:
-    """An answer as it passes."""
+    """Times one answer while it passes."""
 
     def __init__(self, requested_at: float) -> None:
         self._requested_at = requested_at

@@ -62,8 +62,8 @@ class Scores:
         if "whole" in vars(self):
             return self.whole[rows]
         penalty = self._penalty
-        some = penalty and Penalty(penalty.history[rows], penalty.lengths[rows], penalty.strength[rows])
-        return Scores(self._logits[rows], some).whole
+        penalty_of_rows = penalty and Penalty(penalty.history[rows], penalty.lengths[rows], penalty.strength[rows])
+        return Scores(self._logits[rows], penalty_of_rows).whole
 
     def best(self, width: int) -> tuple[Tensor, Tensor]:
         """The best of each row and their ids, best first, equal ones by id: [rows, width] each."""

@@ -196,9 +196,9 @@ class PagedDecoder:
         return next(size for size in self._sizes if size >= count)
 
     def _widen(self, width: int) -> None:
-        have = self._table.shape[1]
-        if width > have:
-            self._table = np.pad(self._table, ((0, 0), (0, max(width, 2 * have) - have)))
+        current = self._table.shape[1]
+        if width > current:
+            self._table = np.pad(self._table, ((0, 0), (0, max(width, 2 * current) - current)))
 
     def _key(self, row: _LeasedRow, index: int) -> Prompt | int:
         """What the logits after a row's prompt are known by."""

@@ -104,8 +104,10 @@ class Sampler:
             undecided &= ~certain
         token_ids, open_rows = torch.stack([tokens, undecided.long()]).tolist()
         if any(open_rows):
-            some = undecided.nonzero()[:, 0]
-            tokens[some], _ = draw(Scores(scores.of(some)), limits.of(some), uniform[some], scores.vocabulary)
+            open_indexes = undecided.nonzero()[:, 0]
+            tokens[open_indexes], _ = draw(
+                Scores(scores.of(open_indexes)), limits.of(open_indexes), uniform[open_indexes], scores.vocabulary
+            )
             token_ids = tokens.tolist()
         return tokens, token_ids
 
@@ -121,7 +123,7 @@ class Sampler:
         self._lengths[rows] = [length + 1 for length in self._lengths[rows]]
 
     def _reserve(self, width: int) -> None:
-        have = self._history.shape[1]
-        if width > have:
-            more = self._history[:, :1].expand(-1, max(width, 2 * have) - have)
+        current = self._history.shape[1]
+        if width > current:
+            more = self._history[:, :1].expand(-1, max(width, 2 * current) - current)
             self._history = torch.cat([self._history, more], dim=1)

@@ -24,7 +24,7 @@ class Bookkeeper:
     def __init__(self, ledger: Ledger, journal: Journal, context: RunContext) -> None:
         self.ledger = ledger
         self.journal = journal
-        self.verdict_bell = Bell()  # rings when a verdict is kept that may call for a repair
+        self.verdict_bell = Bell()  # rings when a verdict is recorded that may call for a repair
         self.repairs = ledger.jobs.room > ledger.jobs.total  # whether any answer may be followed by another
         self._context = context
         self._attempts: dict[int, Attempt] = {}  # what a job that is called for and not answered repairs
@@ -91,7 +91,7 @@ class Bookkeeper:
         self.verdict_bell.ring()
 
     def queue_earlier_repairs(self) -> None:
-        """Call for the repairs that earlier verdicts asked for and nobody answered."""
+        """Queue the repairs that earlier verdicts call for and that have no answer."""
         if self.repairs:
             for k, attempt in called_for(self.journal.path, self.ledger):
                 self._queue_repair(k, attempt)

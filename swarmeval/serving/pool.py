@@ -30,7 +30,7 @@ class PooledWorker:
         self.worker = worker
         self.supervisor = Supervisor(worker, backoff_s)
         self.info: ReplicaInfo | None = None  # while it is ready
-        self.jobs = 0  # asked and not answered
+        self.jobs = 0  # in flight
         self.retired = False
 
     def free(self) -> int:

@@ -12,7 +12,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 class ResponseWriter:
-    """The words of one call: `chat` or plain completions, as the client asked."""
+    """Writes the responses to one call, as `chat` or as plain completions."""
 
     def __init__(self, call_id: str, model: str, chat: bool, n: int, counting: bool = False) -> None:
         """`n` choices of each prompt, one after another; `counting`: each chunk says what its choice took so far."""

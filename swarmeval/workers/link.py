@@ -40,7 +40,7 @@ class Transport(Protocol):
 
 
 class Link:
-    """One life of a worker: its transport, and what it was asked and has not answered."""
+    """One life of a worker: its transport, and the requests that it has not answered."""
 
     def __init__(self, name: str, transport: Transport) -> None:
         self.transport = transport
@@ -71,7 +71,7 @@ class Link:
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._watch(silence_s))]
 
     async def close(self) -> None:
-        """End the worker and the tasks; what it was asked learns that it was stopped."""
+        """End the worker and the tasks; callers that wait for answers get WorkerDied."""
         try:
             await self.transport.close()
         finally:

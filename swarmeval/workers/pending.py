@@ -1,4 +1,4 @@
-"""What one life of a worker was asked and has not answered yet. Knows messages, and no way they travel."""
+"""The requests of one life of a worker that are not answered yet. Knows messages, not how they travel."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -75,7 +75,7 @@ class Pending:
                     inbox.put_nowait(message)
 
     def die(self, death: WorkerDied) -> None:
-        """End every batch, and all that are to come, with the first death that is told."""
+        """End every batch, and all that are to come, with the first death that is reported."""
         if self.death is None:
             self.death = death
         for inbox in set(self._inboxes.values()):

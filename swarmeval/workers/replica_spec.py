@@ -1,4 +1,4 @@
-"""What a worker is told about the replica it shall hold. Crosses the process border; loads no model library."""
+"""The description of the replica that a worker loads. Crosses the process border; loads no model library."""
 
 from pathlib import Path
 from typing import Literal

@@ -36,7 +36,7 @@ PROGRESS_EVERY_S = 1.0
 
 
 class Connection(Protocol):
-    """The worker's end of what connects it with the coordinator."""
+    """The worker's end of its connection to the coordinator."""
 
     def send(self, message: FromWorker) -> None: ...
 
@@ -50,7 +50,7 @@ def serve(replica: Replica, connection: Connection, phases: Phases) -> None:
     while True:
         if idle := not replica.busy():
             phases.enter(IDLE)
-            if reported_at:  # or what was told last would seem to go on
+            if reported_at:  # or the last reported state would seem to go on
                 reported_at = 0.0
                 connection.send(replica.progress())
         for message in connection.arrived(block=idle):

@@ -63,7 +63,7 @@ class Life:
         self._waiting: set[asyncio.Task[None]] = set()
         self._reading: set[StreamReader] = set()
         self._broken: set[str] = set()  # jobs whose answers broke off
-        self._tokens = 0  # of what is answered
+        self._tokens = 0  # of whole answers
         self._draining = False
         self._error: Exception | None = None  # why no life of this worker can go on
 

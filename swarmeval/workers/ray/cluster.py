@@ -22,7 +22,7 @@ from swarmeval.workers.ray.nodes import Inspection, Node, NodeReport, ReplicaSlo
 
 ANSWER_LIMIT_S = 5.0  # for the head to take a connection: Ray itself would try for minutes, and then end this process
 INSPECT_LIMIT_S = 180.0  # for a node to unpack our code, start a process and look around
-CALLS = 1000  # of one actor at once: as many batches as are handed to it, and one that hears
+CALLS = 1000  # of one actor at once: as many batches as are handed to it, and one receive()
 INSTALL = "in the checkout: pip install '.[ray]'"
 START = "start one with: ray start --head"
 

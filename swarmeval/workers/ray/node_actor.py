@@ -111,7 +111,7 @@ class ReplicaActor:
 
 
 class QueueConnection:
-    """The worker's end of what connects it with the coordinator, for swarmeval.workers.serve_loop."""
+    """The worker's end of its connection to the coordinator, for swarmeval.workers.serve_loop."""
 
     def __init__(self, actor: ReplicaActor) -> None:
         self._actor = actor

@@ -13,7 +13,7 @@ MODEL_PACKAGES = ("torch", "transformers", "bitsandbytes")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A machine of the cluster, as Ray tells of it."""
+    """A machine of the cluster, as Ray reports it."""
 
     id: str
     host: str

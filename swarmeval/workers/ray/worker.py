@@ -46,7 +46,7 @@ class RayWorker(LinkedWorker):
         await super().stop()
 
     def lose_node(self) -> None:
-        """Its node has left the cluster: what it was asked is unanswered, and it does not start again."""
+        """Note that its node has left the cluster: its requests stay unanswered, and it does not start again."""
         self._node_gone = True
         if self._link is not None:
             self._link.pending.die(WorkerDied(f"{self.name}: its node left the cluster"))
