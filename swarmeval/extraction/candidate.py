@@ -9,8 +9,8 @@ import re
 from dataclasses import replace
 
 from swarmeval.extraction.regions import outermost, regions, without_thoughts
-from swarmeval.extraction.search import Found, Search, behind_stub
-from swarmeval.extraction.syntax import CODE_LINE, Parser, describe, parse
+from swarmeval.extraction.search import Extraction, Search, behind_stub
+from swarmeval.extraction.syntax import CODE_LINE, BudgetedParser, describe, parse
 from swarmeval.extraction.text_fixes import normal_ends, repaired, unescaped, visible
 from swarmeval.records import Candidate, Form, Outcome, Task
 
@@ -40,7 +40,7 @@ def extracted(text: str, task: Task, any_name: bool = False) -> Candidate:
     """The best code in a raw reply; EMPTY or BAD_SYNTAX when there is none."""
     reply = normal_ends(text)
     answer = without_thoughts(reply)
-    parser = Parser()
+    parser = BudgetedParser()
     for part in [answer] if answer == reply else [answer, reply]:  # thoughts only where nothing else holds code
         found = searched(part, task, parser, any_name)
         if found is not None:
@@ -51,7 +51,7 @@ def extracted(text: str, task: Task, any_name: bool = False) -> Candidate:
     return Candidate("", "no code in the reply", Outcome.EMPTY)
 
 
-def searched(text: str, task: Task, parser: Parser, any_name: bool) -> Found | None:
+def searched(text: str, task: Task, parser: BudgetedParser, any_name: bool) -> Extraction | None:
     """What the beginning of a long text goes on with; else what its end holds, where the last word is."""
     head = looked_into(text[:READ_CHARS], task, parser, any_name)
     if len(text) <= READ_CHARS or (head is not None and head.sure and head.note.startswith("continuation")):
@@ -61,7 +61,7 @@ def searched(text: str, task: Task, parser: Parser, any_name: bool) -> Found | N
     return tail if tail is not None and (tail.sure or head is None) else head
 
 
-def looked_into(text: str, task: Task, parser: Parser, any_name: bool) -> Found | None:
+def looked_into(text: str, task: Task, parser: BudgetedParser, any_name: bool) -> Extraction | None:
     """The code as it stands; where that is no whole answer, after repairs, if they lead to one."""
     shown = LANGUAGE.sub("", visible(text), count=1)
     plain = [replace(region, text=unescaped(region.text)) for region in regions(shown)]
@@ -75,7 +75,7 @@ def looked_into(text: str, task: Task, parser: Parser, any_name: bool) -> Found 
     other = Search(mended, [], task, parser, any_name).best()
     if other is None or (found is not None and not other.sure):
         return found
-    return Found(other.completion, f"{other.note}, repaired", other.sure)
+    return Extraction(other.completion, f"{other.note}, repaired", other.sure)
 
 
 def broken_code(text: str, task: Task) -> str | None:

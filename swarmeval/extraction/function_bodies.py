@@ -3,7 +3,7 @@
 import ast
 from dataclasses import dataclass
 
-from swarmeval.extraction.syntax import CODE_LINE, Parser, chunks, indent_of, inside_flags, shift
+from swarmeval.extraction.syntax import CODE_LINE, BudgetedParser, chunks, indent_of, inside_flags, shift
 from swarmeval.extraction.text_fixes import without_tabs
 
 
@@ -15,7 +15,7 @@ class Body:
     cut: bool  # more code followed, which does not parse
 
 
-def read_body(text: str, indent: int, parser: Parser) -> Body | None:
+def read_body(text: str, indent: int, parser: BudgetedParser) -> Body | None:
     """The function body a text begins with, indented by `indent`; None when it does not begin with one.
 
     Lines may stand at the body's own depth, at the left margin, or all but the first one at depth. A body gives
@@ -62,7 +62,7 @@ def depth_end(lines: list[str]) -> int:
     return len(lines)
 
 
-def margin_block(lines: list[str], indent: int, parser: Parser) -> tuple[list[str], bool]:
+def margin_block(lines: list[str], indent: int, parser: BudgetedParser) -> tuple[list[str], bool]:
     """Statements at the left margin, up to the first that does not parse or defines something after a `return`.
 
     And whether what did not parse looks like code.

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from swarmeval.extraction.syntax import Parser, chunks
+from swarmeval.extraction.syntax import BudgetedParser, chunks
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
@@ -16,7 +16,7 @@ TALKS = frozenset({"print", "input", "stdin"})
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class TopLevelStatement:
     """One statement at the left margin, with the lines it stands on: [start, end)."""
 
     node: ast.stmt
@@ -26,7 +26,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class ExtractedProgram:
     """Module-level code taken from a text, usage and prose removed."""
 
     text: str
@@ -37,7 +37,7 @@ class Program:
     alias: str = ""  # the line that makes the entry point of the method of its name, where only a class has one
 
 
-def read_program(text: str, entry_point: str, parser: Parser, open_end: bool) -> Program | None:
+def read_program(text: str, entry_point: str, parser: BudgetedParser, open_end: bool) -> ExtractedProgram | None:
     """The definitions in a text; None where there are none. With `open_end` its last one may have been cut short.
 
     A definition that is broken otherwise stays as it is: what was left of it would be another program.
@@ -60,10 +60,12 @@ def read_program(text: str, entry_point: str, parser: Parser, open_end: bool) ->
         chosen = [line for number, line in enumerate(lines) if number in wanted]
     complete = last >= 0 and not found[last].cut and not broken
     meant = last >= 0 or any(f"def {entry_point}" in lines[number] for number in broken)
-    return Program("\n".join(chosen), tuple(s.node for s in kept), complete, meant, bool(broken), alias)
+    return ExtractedProgram("\n".join(chosen), tuple(s.node for s in kept), complete, meant, bool(broken), alias)
 
 
-def statements(lines: list[str], parser: Parser, open_end: bool) -> tuple[list[Statement], bool, set[int]]:
+def statements(
+    lines: list[str], parser: BudgetedParser, open_end: bool
+) -> tuple[list[TopLevelStatement], bool, set[int]]:
     """What parses at the left margin, in order; whether that is the whole text; the lines of broken definitions.
 
     With `open_end` a last definition that does not parse is cut to what parses of it.
@@ -72,7 +74,7 @@ def statements(lines: list[str], parser: Parser, open_end: bool) -> tuple[list[S
         return [placed(node, 0) for node in parser.parse("\n".join(lines)).body], True, set()
     except SyntaxError:
         pass  # part of it then
-    found: list[Statement] = []
+    found: list[TopLevelStatement] = []
     broken: set[int] = set()
     for start, end in chunks(lines):
         part = lines[start:end]
@@ -89,10 +91,10 @@ def statements(lines: list[str], parser: Parser, open_end: bool) -> tuple[list[S
     return found, False, broken
 
 
-def placed(node: ast.stmt, offset: int) -> Statement:
+def placed(node: ast.stmt, offset: int) -> TopLevelStatement:
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
-    return Statement(node, offset + first - 1, offset + (node.end_lineno or node.lineno))
+    return TopLevelStatement(node, offset + first - 1, offset + (node.end_lineno or node.lineno))
 
 
 def defines(node: ast.stmt, entry_point: str) -> bool:
@@ -169,7 +171,7 @@ def belongs(node: ast.stmt, before: bool, entry_point: str) -> bool:
     return before and isinstance(node, ast.Try | ast.If | ast.For | ast.While | ast.With) and entry_point not in used
 
 
-def drop_unneeded(kept: list[Statement], entry_point: str) -> list[Statement]:
+def drop_unneeded(kept: list[TopLevelStatement], entry_point: str) -> list[TopLevelStatement]:
     """Drop results of usage, imports nothing uses of what may not be installed, and tests beside what they test."""
     last = max((i for i, s in enumerate(kept) if defines(s.node, entry_point)), default=-1)
     needed: set[str] = {entry_point}

@@ -50,7 +50,7 @@ def without_thoughts(text: str) -> str:
 
 def regions(text: str) -> list[Region]:
     """Fenced and tagged blocks and the text between, in order. A new tagged fence ends an open one."""
-    reader = Reader()
+    reader = RegionReader()
     for line in text.split("\n"):
         reader.take(line)
     reader.close(closed=False)
@@ -58,7 +58,7 @@ def regions(text: str) -> list[Region]:
 
 
 @dataclass(slots=True)
-class Reader:
+class RegionReader:
     """Reads a reply line by line."""
 
     found: list[Region] = field(default_factory=list)

@@ -30,7 +30,7 @@ _parsing = threading.Lock()
 
 
 @dataclass(slots=True)
-class Parser:
+class BudgetedParser:
     """ast.parse within a budget of characters, so that a hostile reply cannot buy time with many attempts."""
 
     left_chars: int = PARSE_BUDGET_CHARS

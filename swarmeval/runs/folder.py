@@ -45,7 +45,7 @@ FileName = Annotated[str, msgspec.Meta(pattern=r"^\w[\w.-]*\Z")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
-class _Session(msgspec.Struct):
+class _SessionEntry(msgspec.Struct):
     ended_at: float | None
     started_at: float = 0.0
     pid: int = 0
@@ -72,7 +72,7 @@ class _Manifest(msgspec.Struct):
     """
 
     run_id: FileName
-    sessions: list[_Session]
+    sessions: list[_SessionEntry]
     archiving: FileName | None = None
     config: dict[str, Any] = {}
     data: _Data = msgspec.field(default_factory=_Data)

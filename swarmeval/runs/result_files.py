@@ -18,7 +18,7 @@ import msgspec
 from swarmeval.files import replaced
 from swarmeval.records import NOT_GENERATED, Agent, Completion, Failure, Job, Outcome, Verdict
 from swarmeval.runs.audit import AuditFacts
-from swarmeval.runs.journal import Entry, Reader, entries
+from swarmeval.runs.journal import Entry, JournalReader, entries
 from swarmeval.runs.ledger import Jobs, Ledger
 from swarmeval.runs.repair_rounds import Rounds
 from swarmeval.scores.base_problems import Bases
@@ -50,7 +50,7 @@ class Results:
 
     def each(self, numbers: Iterator[int]) -> Iterator[tuple[Job, Completion | Failure, Verdict | None]]:
         """(job, answer, verdict) of every answered one among these job numbers."""
-        with Reader(self._journal) as reader:
+        with JournalReader(self._journal) as reader:
             for k in numbers:
                 if self._answers[k] < 0:
                     continue

@@ -24,7 +24,7 @@ from typing import Any
 from swarmeval.sandbox.child import CHANNEL, be_the_child
 from swarmeval.sandbox.clock import charged_s, computed_s
 from swarmeval.sandbox.frames import read_frame, write_frame
-from swarmeval.sandbox.layers.guard import MB, Guard, Limits
+from swarmeval.sandbox.layers.guard import MB, Guard, ProcessLimits
 from swarmeval.sandbox.layers.kernel import PR_SET_CHILD_SUBREAPER, prctl
 
 STILL_RUNNING = {"running": True}
@@ -64,7 +64,7 @@ class Jail:
 
     def _run(self, order: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         """Fork, watch and clean up after one child."""
-        limits = Limits(order["timeout_s"], order["memory_mb"], bounds_cpu=order["kind"] != "ask")
+        limits = ProcessLimits(order["timeout_s"], order["memory_mb"], bounds_cpu=order["kind"] != "ask")
         folder = Path(self._folder, os.urandom(8).hex())
         parent = os.getpid()
         try:
@@ -89,7 +89,7 @@ class Jail:
             "wall_s": wall_s,
         }
 
-    def _watch(self, child: int, limits: Limits, is_alone: bool) -> tuple[str, float]:
+    def _watch(self, child: int, limits: ProcessLimits, is_alone: bool) -> tuple[str, float]:
         """Wait until the child has "ended", came to its "limit", or is "stopped" by whoever gave the order.
 
         One that is not alone sleeps while it waits for another, who may be starved: that is no doing of its own.

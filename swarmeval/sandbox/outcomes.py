@@ -4,8 +4,8 @@ import os
 import signal
 from typing import Any
 
-from swarmeval.sandbox.cell import Broken
 from swarmeval.sandbox.child import BROKEN, READY
+from swarmeval.sandbox.jail_handle import SandboxFault
 
 REPORTED = (b"PASSED", b"WRONG_ANSWER", b"RAISED", b"OUT_OF_MEMORY", b"BAD_SYNTAX")  # what a child may say
 MEMORY_SHARE = 0.5  # a program killed by a signal with this share of its memory in use ran out of memory
@@ -13,15 +13,15 @@ DETAIL_CHARS = 600
 
 
 def outcome(end: dict[str, Any], report: bytes, timeout_s: float, memory_mb: int) -> dict[str, Any]:
-    """The outcome of a child. Raises Broken where the program never began."""
+    """The outcome of a child. Raises SandboxFault where the program never began."""
     if report.startswith(BROKEN):
-        raise Broken(report[len(BROKEN) :].decode(errors="replace"))
+        raise SandboxFault(report[len(BROKEN) :].decode(errors="replace"))
     said = report.removeprefix(READY)
     if end["end"] == "limit" and not complete(said):
         where = last_line(said)
         return _found("TIMED_OUT", f"no end after {timeout_s:g} s" + (f", in line {where}" if where else ""), end)
     if not report.startswith(READY):
-        raise Broken("a program could not be started")
+        raise SandboxFault("a program could not be started")
     if not said:
         return _found(*describe_death(end["status"], end["peak_mb"], memory_mb), end)
     word, _, detail = said.partition(b"\n")

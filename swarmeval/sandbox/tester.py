@@ -9,20 +9,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from swarmeval.sandbox.cell import REPORT_BYTES, Cell
 from swarmeval.sandbox.child import READY
 from swarmeval.sandbox.frames import read_bytes, write_frame
+from swarmeval.sandbox.jail_handle import REPORT_BYTES, JailHandle
 
 MOST_PROGRAMS = 200
 
 # The next word of a cell's jail; None when the socket, if one is given, has something to read first.
-Hear = Callable[[Cell, socket.socket | None], dict[str, Any] | None]
+Hear = Callable[[JailHandle, socket.socket | None], dict[str, Any] | None]
 
 
 class Tester:
     """At most one process, in the cell given."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: JailHandle) -> None:
         self._cell = cell
         self._limits: tuple[float, int] | None = None  # of the process, if there is one
         self._is_ready = False
@@ -30,7 +30,7 @@ class Tester:
         self._begun = 0.0
 
     def begin(self, work: dict[str, str], peer: socket.socket, timeout_s: float, memory_mb: int) -> None:
-        """Have a program tested that answers at the other end of `peer`. Raises Broken."""
+        """Have a program tested that answers at the other end of `peer`. Raises SandboxFault."""
         limits = (timeout_s, memory_mb)
         is_idle = time.monotonic() - self._begun > timeout_s  # its jail ends it when that goes on
         if is_idle or self._limits != limits or self._programs == MOST_PROGRAMS or not self._ask(work, peer):
@@ -52,7 +52,7 @@ class Tester:
         return True
 
     def wait(self, hear: Hear) -> tuple[dict[str, Any], bytes]:
-        """How the tests ended, and what they said. Raises Broken."""
+        """How the tests ended, and what they said. Raises SandboxFault."""
         channel = self._cell.channel
         has_ended = False
         while (end := hear(self._cell, None if has_ended else channel)) is None:
@@ -71,7 +71,7 @@ class Tester:
         return self._limits is not None and self._programs > 1
 
     def end(self) -> None:
-        """End the process, if there is one, and take note of how it was. Raises Broken."""
+        """End the process, if there is one, and take note of how it was. Raises SandboxFault."""
         if self._limits is not None:
             self._limits = None
             self._cell.stop()

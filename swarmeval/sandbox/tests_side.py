@@ -27,7 +27,7 @@ class Unsendable(BaseException):
     """A test calls the function with what is no plain data."""
 
 
-class Asked:
+class RemoteFunction:
     """The function under test, as its tests see it."""
 
     def __init__(self, lines: Lines) -> None:
@@ -94,7 +94,7 @@ def judge(context: str, tests: str, entry_point: str, peer: int) -> bytes:
     lost: list[BaseException] = []
 
     def check(names: dict[str, Any]) -> None:
-        names[entry_point] = Asked(Lines(peer))
+        names[entry_point] = RemoteFunction(Lines(peer))
         exec(compile(tests, "<string>", "exec", dont_inherit=True), names)  # its lines are those of the report
 
     def watched(names: dict[str, Any]) -> None:

@@ -20,9 +20,9 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from swarmeval.sandbox.cell import REPORT_BYTES, Broken, Cell, JailGone, open_cell
 from swarmeval.sandbox.child import READY
 from swarmeval.sandbox.frames import read_frame, write_frame
+from swarmeval.sandbox.jail_handle import REPORT_BYTES, JailGone, JailHandle, SandboxFault, open_jail
 from swarmeval.sandbox.layers.guard import LAYERS
 from swarmeval.sandbox.layers.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 from swarmeval.sandbox.layers.places import Places, places
@@ -89,7 +89,7 @@ class Warden:
         self._control = control
         self._folder = folder
         self._places = places
-        self._cells: list[Cell] = []
+        self._cells: list[JailHandle] = []
 
     def open(self, mode: str) -> dict[str, Any]:
         """Set up the jails with all layers that let honest work through, prove it with a trial, and name them."""
@@ -110,7 +110,7 @@ class Warden:
             try:
                 self._open_cells(seccomp, wanted)
                 trial = self.run(TRIAL_PROGRAM, timeout_s=30.0, memory_mb=1024)
-            except (OSError, Broken) as error:
+            except (OSError, SandboxFault) as error:
                 reasons.append(str(error))
                 continue
             if trial["outcome"] == "PASSED":
@@ -125,7 +125,7 @@ class Warden:
     def _open_cells(self, seccomp: Seccomp | None, wanted: Collection[str]) -> None:
         self.close()
         for name in ("beside", "apart", "tests"):
-            self._cells.append(open_cell(os.path.join(self._folder, name), self._places, seccomp, wanted))  # noqa: PTH118
+            self._cells.append(open_jail(os.path.join(self._folder, name), self._places, seccomp, wanted))  # noqa: PTH118
         self._tester = Tester(self._cells[2])
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ class Warden:
             return self.tell(**request) if "data" in request else self.run(**request)
         except JailGone as error:
             sys.exit(str(error))  # who sent the request decides whether the program is to blame
-        except (OSError, Broken) as error:
+        except (OSError, SandboxFault) as error:
             return {"broken": str(error)}
 
     def run(self, program: dict[str, str], timeout_s: float, memory_mb: int) -> dict[str, Any]:
@@ -198,7 +198,7 @@ class Warden:
         try:
             tester.begin(work, other, timeout_s, memory_mb)
             asked, report = tester.wait(self._hear)
-        except (OSError, Broken):
+        except (OSError, SandboxFault):
             candidate.stop()
             self._wait(candidate)
             candidate.report()
@@ -225,13 +225,13 @@ class Warden:
             return found
         return tampered(found["detail"], wall_s)
 
-    def _wait(self, cell: Cell) -> dict[str, Any]:
-        """How a cell's child ended. Raises Broken, and ConnectionResetError when nobody waits for us any more."""
+    def _wait(self, cell: JailHandle) -> dict[str, Any]:
+        """How a cell's child ended. Raises SandboxFault, and ConnectionResetError when nobody waits for us any more."""
         heard = self._hear(cell, None)
         assert heard is not None
         return heard
 
-    def _hear(self, cell: Cell, channel: socket.socket | None) -> dict[str, Any] | None:
+    def _hear(self, cell: JailHandle, channel: socket.socket | None) -> dict[str, Any] | None:
         """The same; None when the channel, if one is given, has something to read first."""
         watched = [cell.link, self._control, *([channel] if channel is not None else [])]
         while True:

@@ -29,7 +29,7 @@ class Benchmark:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedBenchmark:
     """The tasks of a benchmark, all of them or those chosen, and the file they came from."""
 
     name: str
@@ -88,7 +88,7 @@ REGISTRY = {
 }
 
 
-def load(name: str, file: str | None = None) -> Loaded:
+def load(name: str, file: str | None = None) -> LoadedBenchmark:
     """All tasks of a benchmark, from a local copy where one is named. Raises ConfigError or DataError."""
     if name not in REGISTRY:
         near = difflib.get_close_matches(name, REGISTRY, n=1, cutoff=0.5)
@@ -104,10 +104,10 @@ def load(name: str, file: str | None = None) -> Loaded:
     else:
         raise ConfigError(f"benchmark: {name} needs benchmark_file, a file of tasks in HumanEval's form")
     tasks = unique(benchmark.form.tasks(dataset), dataset)
-    return Loaded(name, dataset, tasks, len(tasks))
+    return LoadedBenchmark(name, dataset, tasks, len(tasks))
 
 
-def chosen(config: RunConfig) -> Loaded:
+def chosen(config: RunConfig) -> LoadedBenchmark:
     """The tasks that the settings ask for. Raises ConfigError, or DataError where there are too few, or none match."""
     found = load(config.benchmark, config.benchmark_file)
     tasks: Sequence[Task] = found.tasks

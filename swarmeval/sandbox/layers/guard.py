@@ -37,7 +37,7 @@ LAYERS = ("namespaces", "landlock", "seccomp")  # that a kernel may not offer
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ProcessLimits:
     """What one process may use."""
 
     timeout_s: float
@@ -57,7 +57,7 @@ class Guard:
         self._landlock: Landlock | None = None
         self._tasks = 0
         self._counted_at = -math.inf
-        self._limits_for: Limits | None = None
+        self._limits_for: ProcessLimits | None = None
         self._limits: list[tuple[int, tuple[int, int]]] = []  # of these, as setrlimit wants them
         self._last_steps: list[Callable[[], None]] = []
         self._load_filter: Callable[[], None] | None = None
@@ -86,7 +86,7 @@ class Guard:
             self._load_filter = self._seccomp.load()
         return folder
 
-    def before_fork(self, folder: str, limits: Limits) -> None:
+    def before_fork(self, folder: str, limits: ProcessLimits) -> None:
         """Make a child's folder its own, and find out for it what it could only slowly."""
         if self._becomes_nobody():
             os.chown(folder, NOBODY, NOBODY)
@@ -138,7 +138,7 @@ class Guard:
         """Whether the kernel counts a program's processes together with all others of its user."""
         return "processes" in self._wanted and "namespaces" not in self._wanted
 
-    def _limits_of(self, limits: Limits) -> Iterator[tuple[int, tuple[int, int]]]:
+    def _limits_of(self, limits: ProcessLimits) -> Iterator[tuple[int, tuple[int, int]]]:
         """A child's limits, soft and hard, none above those of this process."""
         table = {
             resource.RLIMIT_AS: limits.memory_mb * MB,

@@ -40,7 +40,7 @@ CLONE_THREAD = 0x00010000
 BINARY_TREE = 2
 
 
-class Program(ctypes.Structure):
+class BpfProgram(ctypes.Structure):
     """struct sock_fprog."""
 
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
@@ -52,7 +52,7 @@ class Seccomp:
     def __init__(self) -> None:
         """Raises OSError where libseccomp cannot be found or does not know this processor."""
         self._instructions = ctypes.create_string_buffer(compiled_apart())
-        self._program = Program(len(self._instructions) // 8, ctypes.addressof(self._instructions))
+        self._program = BpfProgram(len(self._instructions) // 8, ctypes.addressof(self._instructions))
 
     def load(self) -> Callable[[], None]:
         """A call that binds the process it is made in, which must have given up new privileges, for good."""

@@ -21,15 +21,15 @@ REPORT_BYTES = 1 << 16
 AT_ONCE_CHARS = 1 << 14  # what surely fits into a channel before anybody reads it
 
 
-class Broken(Exception):
+class SandboxFault(Exception):
     """The sandbox, not the program, failed."""
 
 
-class JailGone(Broken):
+class JailGone(SandboxFault):
     """A jail ended by itself: what ran in it may have ended it."""
 
 
-class Cell:
+class JailHandle:
     """One jail and the child that it runs just now."""
 
     def __init__(self, link: socket.socket, hello: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ class Cell:
     def order(
         self, kind: str, work: dict[str, str], timeout_s: float, memory_mb: int, peer: socket.socket | None = None
     ) -> None:
-        """Have a child begin. `peer` is its end of its talk with another child. Raises Broken."""
+        """Have a child begin. `peer` is its end of its talk with another child. Raises SandboxFault."""
         ours, theirs = socket.socketpair()
         descriptors = [theirs.fileno()] + ([peer.fileno()] if peer is not None else [])
         is_short = sum(map(len, work.values())) < AT_ONCE_CHARS
@@ -61,7 +61,7 @@ class Cell:
                 write_frame(ours, work)
 
     def hear(self) -> dict[str, Any]:
-        """The next word of the jail about its child. Raises Broken when it is gone or could not run it."""
+        """The next word of the jail about its child. Raises SandboxFault when it is gone or could not run it."""
         try:
             heard = read_frame(self.link)
         except OSError:
@@ -70,7 +70,7 @@ class Cell:
             raise JailGone("its jail is gone")
         if "broken" in heard[0]:
             self.report()
-            raise Broken(heard[0]["broken"])
+            raise SandboxFault(heard[0]["broken"])
         return heard[0]
 
     @property
@@ -107,10 +107,10 @@ class Cell:
         self.link.close()
 
 
-def open_cell(folder: str, places: Places, seccomp: Seccomp | None, wanted: Collection[str]) -> Cell:
+def open_jail(folder: str, places: Places, seccomp: Seccomp | None, wanted: Collection[str]) -> JailHandle:
     """Start a jail with the layers wanted, and these places in sight; `folder` is its own to use.
 
-    Raises Broken when it cannot work so.
+    Raises SandboxFault when it cannot work so.
     """
     Path(folder).mkdir(0o711, parents=True, exist_ok=True)
     ours, theirs = socket.socketpair()
@@ -125,20 +125,20 @@ def open_cell(folder: str, places: Places, seccomp: Seccomp | None, wanted: Coll
             try:
                 namespaces.map_ids(helper)
             except OSError as error:
-                raise Broken(f"namespaces: {error}") from None
+                raise SandboxFault(f"namespaces: {error}") from None
             write_frame(ours, {})
             os.waitpid(helper, 0)  # its child, the jail, is ours from now on
             write_frame(ours, {})
-        return Cell(ours, hear(ours))
-    except (Broken, OSError) as error:
+        return JailHandle(ours, hear(ours))
+    except (SandboxFault, OSError) as error:
         ours.close()
-        raise Broken(str(error)) from None
+        raise SandboxFault(str(error)) from None
 
 
 def hear(link: socket.socket) -> dict[str, Any]:
     heard = read_frame(link)
     if heard is None or "broken" in heard[0]:
-        raise Broken(heard[0]["broken"] if heard else "the jail ended at once")
+        raise SandboxFault(heard[0]["broken"] if heard else "the jail ended at once")
     return heard[0]
 
 
