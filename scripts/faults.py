@@ -81,10 +81,10 @@ def missing(page: str, rows: Iterable[Row]) -> list[str]:
     """What the page's table lacks or has too much, a line each; what was seen is not compared."""
     start = page.index(HEAD)
     written = page[start : page.index(f"\n{LAST}", start)].splitlines()[2:]
-    there = {f"{row.removesuffix('|').rpartition('|')[0].strip()} |" for row in written if row}
-    wanted = {line(row) for row in rows}
-    return [f"lacks {row}" for row in sorted(wanted - there)] + [
-        f"has, and no test does: {row}" for row in sorted(there - wanted)
+    listed = {f"{row.removesuffix('|').rpartition('|')[0].strip()} |" for row in written if row}
+    expected = {line(row) for row in rows}
+    return [f"lacks {row}" for row in sorted(expected - listed)] + [
+        f"has, and no test does: {row}" for row in sorted(listed - expected)
     ]
 
 
@@ -95,12 +95,12 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     page = PAGE.read_text(encoding="utf-8")
     if options.check:
-        found = missing(page, of_tests("--collect-only")[0])
-        for difference in found:
+        differences = missing(page, of_tests("--collect-only")[0])
+        for difference in differences:
             sys.stderr.write(f"CONTRIBUTING.md {difference}\n")
-        if found:
+        if differences:
             sys.stderr.write("run .venv/bin/python -m scripts.faults\n")
-        return 1 if found else 0
+        return 1 if differences else 0
     rows, code = (read(options.file), 0) if options.file else of_tests()
     PAGE.write_text(exchanged(page, table(rows)), encoding="utf-8")
     return code

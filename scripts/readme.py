@@ -88,16 +88,16 @@ PAGES = {"README.md": readme, "CONTRIBUTING.md": contributing}
 
 def main(arguments: Sequence[str]) -> int:
     code = 0
-    for name, wanted in PAGES.items():
+    for name, generated in PAGES.items():
         path = ROOT / name
         text = path.read_text(encoding="utf-8")
-        if text == wanted(text):
+        if text == generated(text):
             continue
         if "--check" in arguments:
             sys.stderr.write(f"{name} is not what the code says; run .venv/bin/python -m scripts.readme\n")
             code = 1
         else:
-            path.write_text(wanted(text), encoding="utf-8")
+            path.write_text(generated(text), encoding="utf-8")
     return code
 
 

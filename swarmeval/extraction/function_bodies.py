@@ -30,7 +30,7 @@ def read_body(text: str, indent: int, parser: BudgetedParser) -> Body | None:
     cut = False
     head = f"def body():\n{' ' * indent}pass\n"
     margin, stopped = margin_block(lines, indent, parser)
-    for block in (deep_block(lines, indent), first_line_repaired(lines, indent), margin):
+    for block in (deep_block(lines, indent), first_line_indented(lines, indent), margin):
         length, tree = parser.prefix(block, head)
         if length > len(best) and gives_back(tree):
             best = block[:length]
@@ -43,7 +43,7 @@ def deep_block(lines: list[str], indent: int) -> list[str]:
     return shift(lines[: depth_end(lines)], indent) if indent_of(lines[0]) else []
 
 
-def first_line_repaired(lines: list[str], indent: int) -> list[str]:
+def first_line_indented(lines: list[str], indent: int) -> list[str]:
     """The same where the first line lost its indentation, wholly or in part, as after a prompt cut at its end."""
     end = 1 + depth_end(lines[1:])
     rest = shift(lines[1:end], indent)

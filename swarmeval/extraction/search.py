@@ -35,24 +35,26 @@ class Search:
     """Looks into the regions of one reply; `extra` are regions to look into where those hold no whole program."""
 
     def __init__(
-        self, found: Sequence[Region], extra: Sequence[Region], task: Task, parser: BudgetedParser, any_name: bool
+        self, regions: Sequence[Region], extra: Sequence[Region], task: Task, parser: BudgetedParser, any_name: bool
     ) -> None:
         self._task = task
-        self._regions = found
+        self._regions = regions
         self._parser = parser
         self._any_name = any_name
         self._indent = body_indent(task.prompt)
         functions = prompt_functions(task)
-        self._asked = {node.name for node in functions}
-        self._given = {node.name for node in functions if not is_stub(node)}
-        self._runs = [Region(run) for region in found if not region.fenced for run in indented_runs(region.text)][:RUNS]
+        self._prompt_functions = {node.name for node in functions}
+        self._prompt_definitions = {node.name for node in functions if not is_stub(node)}
+        self._runs = [Region(run) for region in regions if not region.fenced for run in indented_runs(region.text)][
+            :RUNS
+        ]
         self._extra = [*self._runs, *extra]
         self._programs: list[tuple[Region, ExtractedProgram]] = []
         self._bodies: dict[str, Body | None] = {}
 
     def best(self) -> Extraction | None:
         """The answer; of a task whose prompt has no stub only a whole program is one."""
-        bodies = self._task.entry_point in self._asked
+        bodies = self._task.entry_point in self._prompt_functions
         return (
             (self._continuation() if bodies else self._base_and_more())
             or self._program()
@@ -70,7 +72,7 @@ class Search:
 
     def _base_and_more(self) -> Extraction | None:
         """A reply that goes on in the function that the prompt begins, and below it defines the one asked for."""
-        if not self._asked or not self._regions or self._regions[0].fenced:
+        if not self._prompt_functions or not self._regions or self._regions[0].fenced:
             return None
         first = self._regions[0].text
         body = self._begun(first)
@@ -106,7 +108,7 @@ class Search:
             self._programs += self._read_all(self._extra)
         if not self._programs:
             return None
-        region, program = max(reversed(self._programs), key=lambda held: rank(*held))
+        region, program = max(reversed(self._programs), key=lambda scored: rank(*scored))
         if not program.defines:
             return None
         alias = f"\n\n\n{program.alias}\n" if program.alias else ""
@@ -128,7 +130,7 @@ class Search:
     def _supplied(self, program: ExtractedProgram) -> str:
         """The program, preceded by other fenced blocks that define what it lacks."""
         text = program.text
-        lacking = missing_names(program.nodes) - self._given
+        lacking = missing_names(program.nodes) - self._prompt_definitions
         for region, other in reversed(self._programs):
             if other is program or other.defines or not (region.fenced or region.tagged):
                 continue
@@ -142,9 +144,9 @@ class Search:
         for region in [*regions, *self._runs]:
             body = self._read_body(region.text)
             if body is not None:
-                found = body_extraction(body, "body" if region in regions else "body between prose", body.text)
+                extraction = body_extraction(body, "body" if region in regions else "body between prose", body.text)
                 whole = any(f"def {self._task.entry_point}(" in r.text for r in self._regions)  # one that did not parse
-                return replace(found, sure=found.sure and not whole)
+                return replace(extraction, sure=extraction.sure and not whole)
         return None
 
     def _other(self) -> Extraction | None:
@@ -157,7 +159,7 @@ class Search:
             for _, program in self._programs
             for node in program.nodes
             if isinstance(node, ast.FunctionDef)
-            if not (is_stub(node) or is_test(node) or node.name in self._asked)
+            if not (is_stub(node) or is_test(node) or node.name in self._prompt_functions)
         }
         if self._any_name and len(functions) == 1:
             name = functions.pop()

@@ -26,7 +26,7 @@ def latencies(timings: Timings) -> dict[str, Any] | None:
         "output tokens": timings.output_tokens,
     }
     return {
-        "seen": timings.seen,
+        "seen": timings.population,
         "used": len(values),
         "histogram": histogram(values),
         "percentiles": {f"p{q}": percentile(values, q) for q in PERCENTILES},

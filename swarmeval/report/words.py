@@ -8,7 +8,7 @@ from swarmeval.records import NOT_GENERATED, Outcome
 from swarmeval.runs.answer_index import AnswerIndex
 from swarmeval.scores.costs import before_after, cost, solved
 from swarmeval.scores.other_harnesses import UnderRule, tasks_of
-from swarmeval.scores.published import beside, published
+from swarmeval.scores.published import compare_with, published
 from swarmeval.scores.stats import pass_at_k
 
 MEANING = {
@@ -129,7 +129,7 @@ def others(score: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[dict[s
         return []
     found = []
     for entry in published(str(score["model_id"]), str(score["benchmark"])):
-        ours = beside(entry, score["pass@1"], interval, manifest["config"], prompts["prompt_mode"])
+        ours = compare_with(entry, score["pass@1"], interval, manifest["config"], prompts["prompt_mode"])
         low, high = (100 * (bound - entry.pass_at_1) for bound in interval)
         found.append({
             **ours, "score": percent(entry.pass_at_1), "points": f"{100 * ours['difference']:+.1f}",

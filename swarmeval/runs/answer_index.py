@@ -40,17 +40,17 @@ class Timings:
     input_tokens: "array[float]" = field(default_factory=lambda: array("d"))
     output_tokens: "array[float]" = field(default_factory=lambda: array("d"))
     finished_at: "array[float]" = field(default_factory=lambda: array("d"))
-    seen: int = 0  # answers it was drawn from
+    population: int = 0  # answers it was drawn from
 
     def add(self, answer: Completion, chance: random.Random) -> None:
         """Keep it, or let it take the place of another, so that every answer is in with the same chance (reservoir)."""
-        self.seen += 1
+        self.population += 1
         row = (answer.latency_s, float(answer.prompt_tokens), float(answer.output_tokens), answer.finished_at)
         columns = (self.latency_s, self.input_tokens, self.output_tokens, self.finished_at)
         if len(self.latency_s) < MOST_TIMINGS:
             for column, value in zip(columns, row, strict=True):
                 column.append(value)
-        elif (place := chance.randrange(self.seen)) < MOST_TIMINGS:
+        elif (place := chance.randrange(self.population)) < MOST_TIMINGS:
             for column, value in zip(columns, row, strict=True):
                 column[place] = value
 

@@ -111,18 +111,18 @@ class Sandbox:
 
         Raises SandboxError when the sandbox itself fails: that is never the program's verdict.
         """
-        answer = await self._answer({"program": {**asdict(program), "text": program.text}}, part)
+        answer = await self._send({"program": {**asdict(program), "text": program.text}}, part)
         return execution(answer)
 
-    async def tell(self, program: str, data: str) -> tuple[Execution, str]:
-        """Run a program and then its `tell(data, write)`; say how it ended, and all it wrote (streamed_output.py).
+    async def stream(self, program: str, data: str) -> tuple[Execution, str]:
+        """Run a program and then its `stream(data, write)`; say how it ended, and all it wrote (streamed_output.py).
 
         Raises SandboxError, as run does.
         """
-        answer = await self._answer({"program": program, "data": data})
-        return execution(answer), answer.get("told", "")
+        answer = await self._send({"program": program, "data": data})
+        return execution(answer), answer.get("output", "")
 
-    async def _answer(self, request: dict[str, Any], part: float = 1.0) -> dict[str, Any]:
+    async def _send(self, request: dict[str, Any], part: float = 1.0) -> dict[str, Any]:
         warden = await self._free.get()
         try:
             if self._closed:
@@ -240,22 +240,22 @@ class WardenProcess:
         except TimeoutError:  # a program may have stopped it
             if self._process is not None:
                 kill_group(self._process)
-            raise WardenDied(f"silent for {limit_s:.0f} s; {await self._last_words()}") from None
+            raise WardenDied(f"silent for {limit_s:.0f} s; {await self._exit_reason()}") from None
         except (asyncio.IncompleteReadError, ConnectionError):
-            raise WardenDied(await self._last_words()) from None
+            raise WardenDied(await self._exit_reason()) from None
         if "broken" in answer:
             raise SandboxError(f"sandbox: {answer['broken']}")
         return answer
 
-    async def _last_words(self) -> str:
+    async def _exit_reason(self) -> str:
         """How the warden ended; then forget it, so that the next run starts another."""
         self.kill()
         process, self._process = self._process, None
         if process is None:
             return "stopped"
         errors = await end(process)
-        said = errors.decode(errors="replace").strip().splitlines()
-        return f"exit code {process.returncode}" + (f", {said[-1]}" if said else "")
+        lines = errors.decode(errors="replace").strip().splitlines()
+        return f"exit code {process.returncode}" + (f", {lines[-1]}" if lines else "")
 
 
 def execution(answer: dict[str, Any]) -> Execution:

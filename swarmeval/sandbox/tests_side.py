@@ -81,8 +81,8 @@ def serve(channel: int) -> Iterator[bytes]:
     a descriptor that leads to the program. Each answer is a report (see judge).
     """
     with socket.socket(fileno=channel) as link:
-        while (asked := read_frame(link)) is not None:
-            work, (peer,) = asked
+        while (message := read_frame(link)) is not None:
+            work, (peer,) = message
             report = judge(**work, peer=peer)
             os.close(peer)
             write_bytes(link, report[:REPORT_BYTES])

@@ -79,8 +79,8 @@ class Run:
     @property
     def words(self) -> list[str]:
         pairs = [f"{key}={value}" for key, value in self._settings.items()]
-        asked = ["--num_agents", str(self.agents), "--num_tasks", str(self.tasks), "--output_dir", str(self.folder)]
-        return [sys.executable, "main.py", "--config", "config/smoke.yaml", *asked, "--set", *pairs]
+        flags = ["--num_agents", str(self.agents), "--num_tasks", str(self.tasks), "--output_dir", str(self.folder)]
+        return [sys.executable, "main.py", "--config", "config/smoke.yaml", *flags, "--set", *pairs]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -150,15 +150,15 @@ class Run:
 
     def processes(self) -> dict[int, str]:
         """PID -> command line of every process of this run that lives."""
-        found = {}
+        commands = {}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdecimal() or int(entry.name) == os.getpid():
                 continue
             words, environment = _read(entry / "cmdline").replace(b"\0", b" "), _read(entry / "environ")
             marked = f"{MARK}={self._mark}".encode() in environment
             if marked or str(self.scratch).encode() in words:
-                found[int(entry.name)] = words.decode(errors="replace")
-        return found
+                commands[int(entry.name)] = words.decode(errors="replace")
+        return commands
 
     def workers(self) -> list[int]:
         return [pid for pid, words in self.processes().items() if "swarmeval.workers.process" in words]
@@ -237,11 +237,11 @@ class Run:
 
     def _recorded(self) -> tuple[dict[str, Completion | Failure], dict[str, Verdict]]:
         """By job id; fails where the journal has two of a kind."""
-        found: list[Entry] = [entry for _, entry in entries(self.journal)]
-        answers = [answer for entry in found if (answer := entry.completion or entry.failure)]
-        verdicts = [entry.verdict for entry in found if entry.verdict]
-        for said in (answers, verdicts):
-            assert [job_id for job_id, count in Counter(one.job_id for one in said).items() if count > 1] == []
+        journaled: list[Entry] = [entry for _, entry in entries(self.journal)]
+        answers = [answer for entry in journaled if (answer := entry.completion or entry.failure)]
+        verdicts = [entry.verdict for entry in journaled if entry.verdict]
+        for records in (answers, verdicts):
+            assert [job_id for job_id, count in Counter(one.job_id for one in records).items() if count > 1] == []
         return {one.job_id: one for one in answers}, {one.job_id: one for one in verdicts}
 
     def _check_results(self, answers: dict[str, Completion | Failure], verdicts: dict[str, Verdict]) -> None:
@@ -276,8 +276,8 @@ class Run:
         }
         assert {job_id: line["reply"] for job_id, line in lines.items()} == mine
         evaluation = json.loads((self.seen / f"agent_{agent}_evaluation.json").read_text())
-        found = {f"{agent}/{task}/0/0": made[0]["outcome"] for task, made in evaluation["tasks"].items()}
-        assert found == {job_id: said for job_id, said in outcomes.items() if job_id.startswith(f"{agent}/")}
+        judged = {f"{agent}/{task}/0/0": made[0]["outcome"] for task, made in evaluation["tasks"].items()}
+        assert judged == {job_id: outcome for job_id, outcome in outcomes.items() if job_id.startswith(f"{agent}/")}
 
     def _check_folder(self) -> None:
         sessions = self.manifest()["sessions"]

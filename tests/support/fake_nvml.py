@@ -95,13 +95,13 @@ def compiled(folder: Path) -> Path:
     return folder
 
 
-def run_with(library: Path, code: str, said: str = "", environ: Mapping[str, str] = MappingProxyType({})) -> str:
+def run_with(library: Path, code: str, stderr: str = "", environ: Mapping[str, str] = MappingProxyType({})) -> str:
     """What a fresh interpreter prints when it finds NVML in this folder; its warnings are errors.
 
-    `said` is all that it may say on stderr.
+    `stderr` is all that it may say on stderr.
     """
     whole = {**os.environ, "LD_LIBRARY_PATH": str(library), **environ}
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, cwd=ROOT, env=whole, capture_output=True, text=True)
-    assert done.stderr == said
+    assert done.stderr == stderr
     return done.stdout

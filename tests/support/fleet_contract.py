@@ -23,8 +23,8 @@ def requests(count: int, first: int = 0) -> list[Request]:
     return [Request(f"0/T/{k}/0", k, Sampling(8), messages=(message,)) for k in range(first, first + count)]
 
 
-async def collect(worker: Worker, wanted: list[Request]) -> list[Answer]:
-    return [answer async for answer in worker.generate(wanted)]
+async def collect(worker: Worker, batch: list[Request]) -> list[Answer]:
+    return [answer async for answer in worker.generate(batch)]
 
 
 class FleetContract:

@@ -36,8 +36,8 @@ class SmallDisk:
         )  # fmt: skip
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == "mounted\n"
-        inside = ["--target", str(self._holder.pid), "--user", "--mount", "--preserve-credentials", f"--wd={ROOT}"]
-        run.prefix = self._prefix = ("nsenter", *inside)
+        arguments = ["--target", str(self._holder.pid), "--user", "--mount", "--preserve-credentials", f"--wd={ROOT}"]
+        run.prefix = self._prefix = ("nsenter", *arguments)
         run.seen = self.seen = Path(f"/proc/{self._holder.pid}/root{run.folder}")
 
     def resize(self, pages: int) -> None:
