@@ -53,7 +53,7 @@ def line(row: Row) -> str:
     return f"| {row['fault']} | {row['where']} | {row['holds']} | {name} (`{file}`) |"
 
 
-def seen(row: Row) -> str:
+def outcomes_of(row: Row) -> str:
     """What came of a row's cases, in words."""
     counts = [f"{count if row['cases'] > 1 else ''} {outcome}".strip() for outcome, count in row["outcomes"].items()]
     reasons = "; ".join(dict.fromkeys(row["reasons"])).removeprefix("Skipped: ")
@@ -66,7 +66,7 @@ def table(rows: Iterable[Row]) -> str:
     cases, seconds = sum(row["cases"] for row in rows), sum(row["seconds"] for row in rows)
     cores = len(os.sched_getaffinity(0))
     where = f"Python {platform.python_version()} on {platform.system()}, {cores} cores"
-    lines = [f"{line(row)} {seen(row)} |" for row in rows]
+    lines = [f"{line(row)} {outcomes_of(row)} |" for row in rows]
     return "\n".join([HEAD, "|---|---|---|---|---|", *lines, "", f"{LAST}{cases} cases in {seconds:.0f} s, {where}."])
 
 

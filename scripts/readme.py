@@ -24,13 +24,13 @@ WIDTH = 96  # of a module's line in the tree
 def settings_table() -> str:
     lines = [HEADER, "|---|---|---|---|"]
     for key, field in keys(RunConfig).items():
-        shown = "none" if field.default is None else json.dumps(field.default, default=_said).strip('"')
+        shown = "none" if field.default is None else json.dumps(field.default, default=_as_typed).strip('"')
         resume = "may differ" if is_resumable(field) else ""
         lines.append(f"| `{key}` | `{shown}` | {resume} | {field.description} |")
     return "\n".join(lines)
 
 
-def _said(entry: BaseModel) -> object:
+def _as_typed(entry: BaseModel) -> object:
     """An entry of a list as people type it."""
     return entry.model_dump(exclude_defaults=True)
 

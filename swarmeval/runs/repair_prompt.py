@@ -6,7 +6,7 @@ from swarmeval.records import Attempt, Outcome, Task
 
 SHOWN_CHARS = 400  # of a detail
 TESTS_CHARS = 6000  # of hidden tests, where they are shown
-TELLING = 12  # characters of a line of the tests from which on it tells something
+TELLING_CHARS = 12  # characters of a line of the tests from which on it tells something
 PLACE = re.compile(r" \(line (\d+): ")
 EXPLANATIONS = {
     Outcome.WRONG_ANSWER: "It ran, and gave a wrong answer in at least one of the hidden tests.",
@@ -42,6 +42,6 @@ def _own(task: Task, attempt: Attempt) -> str:
     if place is not None and int(place[1]) > program.count("\n") + 1:
         detail = detail[: place.start()]  # a line of the tests
     lines = (line.strip() for line in task.suite.text.splitlines())
-    if any(len(line) >= TELLING and line in detail and line not in program for line in lines):
+    if any(len(line) >= TELLING_CHARS and line in detail and line not in program for line in lines):
         return ""  # a program that reads its tests and raises them
     return detail[:SHOWN_CHARS]

@@ -69,15 +69,15 @@ def write(folder: Path, journal: Path, ledger: Ledger, facts: Mapping[str, objec
     """
     results = Results(ledger.jobs, journal)
     with replaced(folder / "metrics.csv") as file:
-        outcomes, found = _write_metrics(file, results, folder)
+        outcomes, extras = _write_metrics(file, results, folder)
     if ledger.jobs.room > ledger.jobs.total:
         _write_repairs(folder / REPAIRS, results)
     summaries = [_write_agent(folder, results, agent) for agent in ledger.jobs.agents]
     with replaced(folder / "agent_summary.json") as file:
         json.dump(summaries, file, indent=2)
-    score = score_of(ledger, summaries, {**found, **facts})
+    score = score_of(ledger, summaries, {**extras, **facts})
     with replaced(folder / "task_summary.json") as file:
-        json.dump({task_id: _task(found) for task_id, found in outcomes.items()}, file, indent=2)
+        json.dump({task_id: _task(counts) for task_id, counts in outcomes.items()}, file, indent=2)
     with replaced(folder / "score.json") as file:
         json.dump(score, file, indent=2)
         file.write("\n")

@@ -21,7 +21,7 @@ FLAGS = (
 
 def chromium() -> str | None:
     """The browser's path, where there is one."""
-    return next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+    return next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
 
 
 class BrowserError(Exception):
@@ -83,14 +83,14 @@ class Page:
             message["sessionId"] = self._session
         os.write(self._write, json.dumps(message).encode() + b"\0")
         while True:
-            reply = self._hear()
+            reply = self._receive()
             if reply.get("id") == number:
                 if "error" in reply:
                     raise BrowserError(f"{method}: {reply['error']}")
                 return dict(reply["result"])
             self._note(reply)
 
-    def _hear(self) -> dict[str, Any]:
+    def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
             piece = os.read(self._read, 1 << 16)
             if not piece:

@@ -76,11 +76,11 @@ int nvmlDeviceGetTotalEnergyConsumption(void *gpu, unsigned long long *millijoul
     *millijoules = drawn += 1500;
     return OK;
 }
-int nvmlDeviceGetComputeRunningProcesses_v3(void *gpu, unsigned *count, process_t *found) {
+int nvmlDeviceGetComputeRunningProcesses_v3(void *gpu, unsigned *count, process_t *list) {
     unsigned room = *count;
     *count = index_of(gpu) == 1 ? 2 : 0;
     if (*count > room) return INSUFFICIENT_SIZE;
-    if (*count) found[0] = (process_t){4711, 19000ull << 20, -1, -1}, found[1] = (process_t){4712, -1ull, -1, -1};
+    if (*count) list[0] = (process_t){4711, 19000ull << 20, -1, -1}, list[1] = (process_t){4712, -1ull, -1, -1};
     return OK;
 }
 /* nvmlDeviceGetPowerUsage is missing, as in a driver older than the binding */

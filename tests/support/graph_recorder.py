@@ -23,11 +23,11 @@ class _Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, record: Callable[[Any, Any, Any, Any], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._seen = record
+        self._record = record
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        self._seen(func, args, kwargs or {}, result)
+        self._record(func, args, kwargs or {}, result)
         return result
 
 
@@ -113,7 +113,7 @@ def refusing(error: Exception) -> Callable[[], Recorder]:
     return lambda: record
 
 
-def asked(work: Callable[[], object]) -> list[str]:
+def host_waits(work: Callable[[], object]) -> list[str]:
     """The operations of work for whose result a GPU's host would wait; reading a whole tensor is none of them."""
     waiting = []
 
