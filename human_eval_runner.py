@@ -74,10 +74,10 @@ class Judge:
         use_black: bool = False,
         mode: str = "auto",
         any_name: bool = False,
-        told: Callable[[str, float], None] = lambda what, took_s: None,
+        on_timing: Callable[[str, float], None] = lambda what, took_s: None,
     ) -> None:
-        """`told` hears of every extraction ("extract") and run of a program ("judge") that ended, and its seconds."""
-        self._told = told
+        """`on_timing` is called with "extract" or "judge", and the seconds, after each extraction and each program."""
+        self._on_timing = on_timing
         self._tasks = {task.task_id: task for task in tasks}
         self._reading = (use_black, any_name)
         self._timeout_s = timeout_s
@@ -175,23 +175,25 @@ class Judge:
             raise DataError(f"{completion.job_id}: no task {task_id!r} in this run")
         task = self._tasks[task_id]
         started = time.monotonic()
-        found = await asyncio.to_thread(candidate, completion.reply, completion.form, task, *self._reading)
+        extracted = await asyncio.to_thread(candidate, completion.reply, completion.form, task, *self._reading)
         judge_s = time.monotonic() - started
-        self._told("extract", judge_s)
+        self._on_timing("extract", judge_s)
         base = None
-        if found.outcome is None:
+        if extracted.outcome is None:
             part = FIRST_TRY if hurried else 1.0
-            execution = await self._execute(task, found.code, part=part)
-            self._told("judge", execution.wall_s)
+            execution = await self._execute(task, extracted.code, part=part)
+            self._on_timing("judge", execution.wall_s)
             if task.base is not None:
-                beneath = await self._execute(task, found.code, task.base, part)
-                self._told("judge", beneath.wall_s)
-                base, judge_s = beneath.outcome, judge_s + beneath.wall_s
+                base_execution = await self._execute(task, extracted.code, task.base, part)
+                self._on_timing("judge", base_execution.wall_s)
+                base, judge_s = base_execution.outcome, judge_s + base_execution.wall_s
         else:
-            execution = Execution(found.outcome, found.error or "")
-            base = found.outcome if task.base is not None else None
+            execution = Execution(extracted.outcome, extracted.error or "")
+            base = extracted.outcome if task.base is not None else None
         judge_s += execution.wall_s  # the wait for a free slot is not its own
-        return Verdict(completion.job_id, execution.outcome, found.code, execution.detail, judge_s, found.note, base)
+        return Verdict(
+            completion.job_id, execution.outcome, extracted.code, execution.detail, judge_s, extracted.note, base
+        )
 
 
 def _failed(ends: Mapping[Task, Execution]) -> dict[str, str]:

@@ -53,7 +53,7 @@ def line(row: Row) -> str:
     return f"| {row['fault']} | {row['where']} | {row['holds']} | {name} (`{file}`) |"
 
 
-def seen(row: Row) -> str:
+def outcomes_of(row: Row) -> str:
     """What came of a row's cases, in words."""
     counts = [f"{count if row['cases'] > 1 else ''} {outcome}".strip() for outcome, count in row["outcomes"].items()]
     reasons = "; ".join(dict.fromkeys(row["reasons"])).removeprefix("Skipped: ")
@@ -66,7 +66,7 @@ def table(rows: Iterable[Row]) -> str:
     cases, seconds = sum(row["cases"] for row in rows), sum(row["seconds"] for row in rows)
     cores = len(os.sched_getaffinity(0))
     where = f"Python {platform.python_version()} on {platform.system()}, {cores} cores"
-    lines = [f"{line(row)} {seen(row)} |" for row in rows]
+    lines = [f"{line(row)} {outcomes_of(row)} |" for row in rows]
     return "\n".join([HEAD, "|---|---|---|---|---|", *lines, "", f"{LAST}{cases} cases in {seconds:.0f} s, {where}."])
 
 
@@ -81,10 +81,10 @@ def missing(page: str, rows: Iterable[Row]) -> list[str]:
     """What the page's table lacks or has too much, a line each; what was seen is not compared."""
     start = page.index(HEAD)
     written = page[start : page.index(f"\n{LAST}", start)].splitlines()[2:]
-    there = {f"{row.removesuffix('|').rpartition('|')[0].strip()} |" for row in written if row}
-    wanted = {line(row) for row in rows}
-    return [f"lacks {row}" for row in sorted(wanted - there)] + [
-        f"has, and no test does: {row}" for row in sorted(there - wanted)
+    listed = {f"{row.removesuffix('|').rpartition('|')[0].strip()} |" for row in written if row}
+    expected = {line(row) for row in rows}
+    return [f"lacks {row}" for row in sorted(expected - listed)] + [
+        f"has, and no test does: {row}" for row in sorted(listed - expected)
     ]
 
 
@@ -95,12 +95,12 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     page = PAGE.read_text(encoding="utf-8")
     if options.check:
-        found = missing(page, of_tests("--collect-only")[0])
-        for difference in found:
+        differences = missing(page, of_tests("--collect-only")[0])
+        for difference in differences:
             sys.stderr.write(f"CONTRIBUTING.md {difference}\n")
-        if found:
+        if differences:
             sys.stderr.write("run .venv/bin/python -m scripts.faults\n")
-        return 1 if found else 0
+        return 1 if differences else 0
     rows, code = (read(options.file), 0) if options.file else of_tests()
     PAGE.write_text(exchanged(page, table(rows)), encoding="utf-8")
     return code

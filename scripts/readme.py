@@ -24,13 +24,13 @@ WIDTH = 96  # of a module's line in the tree
 def settings_table() -> str:
     lines = [HEADER, "|---|---|---|---|"]
     for key, field in keys(RunConfig).items():
-        shown = "none" if field.default is None else json.dumps(field.default, default=_said).strip('"')
+        shown = "none" if field.default is None else json.dumps(field.default, default=_as_typed).strip('"')
         resume = "may differ" if is_resumable(field) else ""
         lines.append(f"| `{key}` | `{shown}` | {resume} | {field.description} |")
     return "\n".join(lines)
 
 
-def _said(entry: BaseModel) -> object:
+def _as_typed(entry: BaseModel) -> object:
     """An entry of a list as people type it."""
     return entry.model_dump(exclude_defaults=True)
 
@@ -88,16 +88,16 @@ PAGES = {"README.md": readme, "CONTRIBUTING.md": contributing}
 
 def main(arguments: Sequence[str]) -> int:
     code = 0
-    for name, wanted in PAGES.items():
+    for name, generated in PAGES.items():
         path = ROOT / name
         text = path.read_text(encoding="utf-8")
-        if text == wanted(text):
+        if text == generated(text):
             continue
         if "--check" in arguments:
             sys.stderr.write(f"{name} is not what the code says; run .venv/bin/python -m scripts.readme\n")
             code = 1
         else:
-            path.write_text(wanted(text), encoding="utf-8")
+            path.write_text(generated(text), encoding="utf-8")
     return code
 
 

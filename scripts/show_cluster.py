@@ -21,7 +21,7 @@ KILL_AT, ADD_AT = 16, 17  # jobs answered
 def main(folder: Path) -> int:
     began = time.monotonic()
 
-    def tell(what: str) -> None:
+    def report(what: str) -> None:
         sys.stdout.write(f"[{time.monotonic() - began:6.1f} s] {what}\n")
         sys.stdout.flush()
 
@@ -36,24 +36,24 @@ def main(folder: Path) -> int:
 
     with nodes(1) as cluster:
         last = cluster.add()
-        tell("a head and two nodes of one CPU each")
+        report("a head and two nodes of one CPU each")
         command = [
             "main.py", "--config", "config/smoke.yaml", "--num_agents", "12", "--output_dir", str(folder),
             "--set", "fleet=ray", f"ray.address={cluster.address}", "replica.rows=8",
             "max_new_tokens=64",
             "workers.max_in_flight=2",
         ]  # fmt: skip
-        tell("$ python " + " ".join(command))
+        report("$ python " + " ".join(command))
         run = subprocess.Popen(
             [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        tell(f"{wait_for(KILL_AT)} jobs are answered: the second node is killed")
+        report(f"{wait_for(KILL_AT)} jobs are answered: the second node is killed")
         cluster.kill(last)
-        tell(f"{wait_for(ADD_AT)} jobs are answered: a node is added")
+        report(f"{wait_for(ADD_AT)} jobs are answered: a node is added")
         cluster.add()
-        said, _ = run.communicate()
-        tell(f"exit code {run.returncode}")
-    sys.stdout.write(said)
+        output, _ = run.communicate()
+        report(f"exit code {run.returncode}")
+    sys.stdout.write(output)
     with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     sys.stdout.write(f"metrics.csv: {len(rows)} rows, {len({row['job_id'] for row in rows})} different jobs\n")

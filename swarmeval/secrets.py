@@ -33,7 +33,7 @@ SHAPES = (
 )
 SIGNS = re.compile(r"://|[=:]|--|bearer", re.IGNORECASE)  # no shape is without one of these
 
-told: set[str] = set()
+registered: set[str] = set()
 
 
 def named(name: str) -> bool:
@@ -41,9 +41,9 @@ def named(name: str) -> bool:
     return NAMED.search(name) is not None and PLACE.search(name) is None
 
 
-def tell(value: object) -> None:
+def register(value: object) -> None:
     """Keep this out of all texts from now on."""
-    told.add(str(value))
+    registered.add(str(value))
 
 
 def scrub(text: str) -> str:
@@ -106,7 +106,7 @@ def _without(known: Sequence[str], text: str) -> str:
 
 def _known() -> list[str]:
     """Every form in which a secret that is known may stand in a text, the longest first."""
-    values = set(told)
+    values = set(registered)
     for name, value in os.environ.items():
         if named(name):
             values.add(value)

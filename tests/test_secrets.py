@@ -20,7 +20,7 @@ from swarmeval.settings.loading import load, parse_set, validate
 from tests.support import tiny_model
 from tests.support.checkout import ROOT
 from tests.support.command_line import SMOKE, swarmeval
-from tests.support.told_secrets import forgotten_after
+from tests.support.registered_secrets import forgotten_after
 
 # Every one of them is looked for in every byte that a run leaves.
 PLANTED = {
@@ -92,18 +92,18 @@ def test_a_secret_that_was_told_is_in_no_text_however_it_is_written(before: str,
         if len(line.strip()) < secrets.SHORTEST:
             return
     with forgotten_after():
-        secrets.tell(secret)
+        secrets.register(secret)
         for form in (secret, json.dumps(secret), repr(secret)):
             assert secret not in secrets.scrub(before + form + after)
 
 
 def test_short_values_and_replies_of_other_names_stay(told: None) -> None:
-    secrets.tell("EMPTY")
+    secrets.register("EMPTY")
     assert secrets.scrub("3 answers are EMPTY") == "3 answers are EMPTY"
 
 
 def test_errors_and_the_manifest_are_scrubbed_whatever_they_carry(told: None, tmp_path: Path) -> None:
-    secrets.tell("planted0value")
+    secrets.register("planted0value")
     assert str(WorkerDied("cpu:0: worker died (planted0value)")) == "cpu:0: worker died (***)"
     facts: dict[str, Any] = {"config": {"api_key": "x", "tags": ["planted0value"]}, "wandb_api_key": None, "n": 1}
     write_manifest(tmp_path, facts)

@@ -67,7 +67,7 @@ def _settings(options: argparse.Namespace) -> RunConfig:
     config = loading.load(options.config, loading.from_flags(vars(options), FLAGS))
     for fault in load_rules.faults(config):
         raise ConfigError(f"{options.config}: {fault}")
-    for warning in (*config.warnings(), *load_rules.unheeded(config)):
+    for warning in (*config.warnings(), *load_rules.ignored(config)):
         print(f"swarmeval: {warning}", file=sys.stderr)
     return config
 

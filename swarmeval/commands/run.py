@@ -35,7 +35,7 @@ FLAGS = {
 def run(options: argparse.Namespace) -> int:
     """Run or resume what the flags ask for; gives the exit code. Raises UserError."""
     config = loading.load(options.config, loading.from_flags(vars(options), FLAGS))
-    for fault in load_rules.in_vain(config):
+    for fault in load_rules.misplaced(config):
         raise ConfigError(f"{options.config}: {fault}")
     if options.dashboard:
         check_terminal()
@@ -43,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"swarmeval: {warning}", file=sys.stderr)
     check_login(config, os.environ)  # before anything is moved or made
     benchmark = chosen(config)
-    if config.benchmark != HUMANEVAL and config.task_limit() and config.humaneval_limit < benchmark.in_all:
-        said = f"the first {config.humaneval_limit} of {benchmark.in_all} tasks of {config.benchmark}"
+    if config.benchmark != HUMANEVAL and config.task_limit() and config.humaneval_limit < benchmark.total:
+        said = f"the first {config.humaneval_limit} of {benchmark.total} tasks of {config.benchmark}"
         print(f"swarmeval: humaneval_limit: {said}", file=sys.stderr)  # it may be left from a config for HumanEval
     chosen_fleet = choose(config)
     plan = Plan(make_agents(config), benchmark.tasks)

@@ -10,7 +10,7 @@ from swarmeval.doctor.finding import Finding
 from swarmeval.doctor.mutants import mutant
 from swarmeval.errors import SandboxError, UserError
 from swarmeval.records import Completion, Execution, Job, Outcome, Program, Task
-from swarmeval.sandbox.missing_layers import not_held
+from swarmeval.sandbox.missing_layers import unblocked_acts
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import HUMANEVAL, chosen
@@ -84,11 +84,11 @@ def layers(config: RunConfig, in_force: str, missing: dict[str, str]) -> Iterato
         return
     yield Finding("sandbox", "note" if missing else "ok", in_force)
     for layer, reason in missing.items():
-        acts = ", ".join(not_held([layer])) or "nothing by itself"
+        acts = ", ".join(unblocked_acts([layer])) or "nothing by itself"
         remedy = HOW_TO_GET.get(layer, "")
         yield Finding(layer, "note", f"missing ({reason}); lets through: {acts}", remedy)
     if len(missing) > 1:
-        yield Finding("together", "note", f"what these layers would hold: {', '.join(not_held(missing))}")
+        yield Finding("together", "note", f"what these layers would hold: {', '.join(unblocked_acts(missing))}")
 
 
 async def _judged(config: RunConfig) -> tuple[dict[str, str], str, Calibration, list[str]]:

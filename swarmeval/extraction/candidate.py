@@ -9,9 +9,9 @@ import re
 from dataclasses import replace
 
 from swarmeval.extraction.regions import outermost, regions, without_thoughts
-from swarmeval.extraction.search import Found, Search, behind_stub
-from swarmeval.extraction.syntax import CODE_LINE, Parser, describe, parse
-from swarmeval.extraction.text_fixes import normal_ends, repaired, unescaped, visible
+from swarmeval.extraction.search import Extraction, Search, behind_stub
+from swarmeval.extraction.syntax import CODE_LINE, BudgetedParser, describe, parse
+from swarmeval.extraction.text_fixes import normal_ends, unescaped, visible, with_text_fixes
 from swarmeval.records import Candidate, Form, Outcome, Task
 
 READ_CHARS = 20_000  # of a reply's beginning and of its end, thoughts aside: more than one function takes
@@ -40,53 +40,53 @@ def extracted(text: str, task: Task, any_name: bool = False) -> Candidate:
     """The best code in a raw reply; EMPTY or BAD_SYNTAX when there is none."""
     reply = normal_ends(text)
     answer = without_thoughts(reply)
-    parser = Parser()
+    parser = BudgetedParser()
     for part in [answer] if answer == reply else [answer, reply]:  # thoughts only where nothing else holds code
-        found = searched(part, task, parser, any_name)
-        if found is not None:
-            return checked(found.completion, task, found.note)
+        extraction = search_text(part, task, parser, any_name)
+        if extraction is not None:
+            return checked(extraction.completion, task, extraction.note)
     broken = broken_code(answer if answer.strip() else reply, task)
     if broken is not None:
         return checked(behind_stub(broken, task.prompt), task, "no program in it")
     return Candidate("", "no code in the reply", Outcome.EMPTY)
 
 
-def searched(text: str, task: Task, parser: Parser, any_name: bool) -> Found | None:
+def search_text(text: str, task: Task, parser: BudgetedParser, any_name: bool) -> Extraction | None:
     """What the beginning of a long text goes on with; else what its end holds, where the last word is."""
-    head = looked_into(text[:READ_CHARS], task, parser, any_name)
+    head = search_part(text[:READ_CHARS], task, parser, any_name)
     if len(text) <= READ_CHARS or (head is not None and head.sure and head.note.startswith("continuation")):
         return head
     end = text[-READ_CHARS:]
-    tail = looked_into(end[end.find("\n") + 1 :], task, parser, any_name)
+    tail = search_part(end[end.find("\n") + 1 :], task, parser, any_name)
     return tail if tail is not None and (tail.sure or head is None) else head
 
 
-def looked_into(text: str, task: Task, parser: Parser, any_name: bool) -> Found | None:
+def search_part(text: str, task: Task, parser: BudgetedParser, any_name: bool) -> Extraction | None:
     """The code as it stands; where that is no whole answer, after repairs, if they lead to one."""
     shown = LANGUAGE.sub("", visible(text), count=1)
     plain = [replace(region, text=unescaped(region.text)) for region in regions(shown)]
     span = outermost(shown)
-    found = Search(plain, [span] if span else [], task, parser, any_name).best()
-    if found is not None and found.sure:
-        return found
-    mended = [replace(region, text=repaired(region.text, task.entry_point)) for region in plain]
-    if mended == plain:
-        return found
-    other = Search(mended, [], task, parser, any_name).best()
-    if other is None or (found is not None and not other.sure):
-        return found
-    return Found(other.completion, f"{other.note}, repaired", other.sure)
+    extraction = Search(plain, [span] if span else [], task, parser, any_name).best()
+    if extraction is not None and extraction.sure:
+        return extraction
+    fixed = [replace(region, text=with_text_fixes(region.text, task.entry_point)) for region in plain]
+    if fixed == plain:
+        return extraction
+    second = Search(fixed, [], task, parser, any_name).best()
+    if second is None or (extraction is not None and not second.sure):
+        return extraction
+    return Extraction(second.completion, f"{second.note}, repaired", second.sure)
 
 
 def broken_code(text: str, task: Task) -> str | None:
     """What was meant as code but does not parse: a fenced block, or text with the entry point's definition."""
-    found = regions(visible(text[:READ_CHARS]))
+    blocks = regions(visible(text[:READ_CHARS]))
     head = re.compile(rf"^[ \t>+.|:\d-]*(?:async[ \t]+)?def[ \t]+{re.escape(task.entry_point)}\b", re.MULTILINE)
-    meant = [r.text for r in found if r.fenced or head.search(r.text)]
-    return meant[-1] if meant else next((r.text for r in found if starts_inside(r.text)), None)
+    code_like = [r.text for r in blocks if r.fenced or head.search(r.text)]
+    return code_like[-1] if code_like else next((r.text for r in blocks if starts_indented(r.text)), None)
 
 
-def starts_inside(text: str) -> bool:
+def starts_indented(text: str) -> bool:
     """Whether the first line is an indented statement."""
     first = next((line for line in text.split("\n") if line.strip()), "")
     return first[:1] in (" ", "\t") and CODE_LINE.match(first) is not None
@@ -103,17 +103,17 @@ def checked(completion: str, task: Task, note: str) -> Candidate:
     return Candidate(completion, note=note)
 
 
-def formatted(found: Candidate, task: Task, use_black: bool) -> Candidate:
+def formatted(unformatted: Candidate, task: Task, use_black: bool) -> Candidate:
     """The candidate in black's style where that leaves the program's meaning as it is; else the candidate itself."""
-    if not use_black or found.outcome is not None or len(found.code) > BLACK_CHARS:
-        return found
+    if not use_black or unformatted.outcome is not None or len(unformatted.code) > BLACK_CHARS:
+        return unformatted
     import black
 
-    head = STAND_IN if found.code.lstrip("\n").startswith((" ", "\t")) else ""  # what a body stands under
+    head = STAND_IN if unformatted.code.lstrip("\n").startswith((" ", "\t")) else ""  # what a body stands under
     try:
-        styled = black.format_file_contents(head + found.code, fast=True, mode=black.Mode())
+        styled = black.format_file_contents(head + unformatted.code, fast=True, mode=black.Mode())
         completion = "\n" * (not head) + styled.removeprefix(head)
-        same = ast.dump(parse(task.prompt + completion)) == ast.dump(parse(task.prompt + found.code))
+        same = ast.dump(parse(task.prompt + completion)) == ast.dump(parse(task.prompt + unformatted.code))
     except Exception:  # noqa: BLE001 (a guest: whatever it raises on strange code, the code stays as it was)
-        return found
-    return Candidate(completion, note=f"{found.note}, black") if same else found
+        return unformatted
+    return Candidate(completion, note=f"{unformatted.note}, black") if same else unformatted

@@ -3,7 +3,7 @@
 import ast
 from dataclasses import dataclass
 
-from swarmeval.extraction.syntax import CODE_LINE, Parser, chunks, indent_of, inside_flags, shift
+from swarmeval.extraction.syntax import CODE_LINE, BudgetedParser, chunks, indent_of, inside_flags, shift
 from swarmeval.extraction.text_fixes import without_tabs
 
 
@@ -15,7 +15,7 @@ class Body:
     cut: bool  # more code followed, which does not parse
 
 
-def read_body(text: str, indent: int, parser: Parser) -> Body | None:
+def read_body(text: str, indent: int, parser: BudgetedParser) -> Body | None:
     """The function body a text begins with, indented by `indent`; None when it does not begin with one.
 
     Lines may stand at the body's own depth, at the left margin, or all but the first one at depth. A body gives
@@ -30,7 +30,7 @@ def read_body(text: str, indent: int, parser: Parser) -> Body | None:
     cut = False
     head = f"def body():\n{' ' * indent}pass\n"
     margin, stopped = margin_block(lines, indent, parser)
-    for block in (deep_block(lines, indent), first_line_repaired(lines, indent), margin):
+    for block in (deep_block(lines, indent), first_line_indented(lines, indent), margin):
         length, tree = parser.prefix(block, head)
         if length > len(best) and gives_back(tree):
             best = block[:length]
@@ -43,7 +43,7 @@ def deep_block(lines: list[str], indent: int) -> list[str]:
     return shift(lines[: depth_end(lines)], indent) if indent_of(lines[0]) else []
 
 
-def first_line_repaired(lines: list[str], indent: int) -> list[str]:
+def first_line_indented(lines: list[str], indent: int) -> list[str]:
     """The same where the first line lost its indentation, wholly or in part, as after a prompt cut at its end."""
     end = 1 + depth_end(lines[1:])
     rest = shift(lines[1:end], indent)
@@ -62,7 +62,7 @@ def depth_end(lines: list[str]) -> int:
     return len(lines)
 
 
-def margin_block(lines: list[str], indent: int, parser: Parser) -> tuple[list[str], bool]:
+def margin_block(lines: list[str], indent: int, parser: BudgetedParser) -> tuple[list[str], bool]:
     """Statements at the left margin, up to the first that does not parse or defines something after a `return`.
 
     And whether what did not parse looks like code.

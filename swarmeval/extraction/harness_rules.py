@@ -86,12 +86,12 @@ def evalplus(reply: str, task: Task) -> str:
     with warnings.catch_warnings():  # it parses every stretch of lines, and each would warn
         warnings.simplefilter("ignore")
         try:
-            return apart(str(sanitize(reply, entrypoint=task.entry_point)), task.entry_point)
+            return in_own_namespace(str(sanitize(reply, entrypoint=task.entry_point)), task.entry_point)
         except (ValueError, RecursionError):
             return ""
 
 
-def apart(solution: str, entry_point: str) -> str:
+def in_own_namespace(solution: str, entry_point: str) -> str:
     """A whole program as evalplus 0.3.1, eval/__init__.py `unsafe_execute`, runs it: in names of its own, from which
     the tests get the entry point. What the prompt imports or defines is not there.
     """
@@ -121,14 +121,14 @@ RULES: dict[str, Rule] = {
 ALL, OURS = "all", "ours"
 
 
-def rules(asked: str) -> dict[str, Rule]:
+def rules(requested: str) -> dict[str, Rule]:
     """The rules that are asked for: ALL that can be used here, some by their names with commas between, none beside
     OURS. Raises ConfigError for a name that is none, and for evalplus where it is not installed.
     """
-    if asked == ALL:
+    if requested == ALL:
         names = [name for name in RULES if name != "evalplus" or importlib.util.find_spec("evalplus")]
     else:
-        names = [name for name in asked.split(",") if name != OURS]
+        names = [name for name in requested.split(",") if name != OURS]
     for name in names:
         if name not in RULES:
             raise ConfigError(f"--extractors: there is no {name!r}; use {ALL}, {OURS}, or some of {', '.join(RULES)}")

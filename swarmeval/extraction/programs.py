@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from swarmeval.extraction.syntax import Parser, chunks
+from swarmeval.extraction.syntax import BudgetedParser, chunks
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
@@ -16,7 +16,7 @@ TALKS = frozenset({"print", "input", "stdin"})
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class TopLevelStatement:
     """One statement at the left margin, with the lines it stands on: [start, end)."""
 
     node: ast.stmt
@@ -26,7 +26,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class ExtractedProgram:
     """Module-level code taken from a text, usage and prose removed."""
 
     text: str
@@ -37,33 +37,35 @@ class Program:
     alias: str = ""  # the line that makes the entry point of the method of its name, where only a class has one
 
 
-def read_program(text: str, entry_point: str, parser: Parser, open_end: bool) -> Program | None:
+def read_program(text: str, entry_point: str, parser: BudgetedParser, open_end: bool) -> ExtractedProgram | None:
     """The definitions in a text; None where there are none. With `open_end` its last one may have been cut short.
 
     A definition that is broken otherwise stays as it is: what was left of it would be another program.
     """
     lines = text.split("\n")
-    found, whole, broken = statements(lines, parser, open_end)
-    last = max((i for i, s in enumerate(found) if defines(s.node, entry_point)), default=-1)
+    parsed, whole, broken = statements(lines, parser, open_end)
+    last = max((i for i, s in enumerate(parsed) if defines(s.node, entry_point)), default=-1)
     alias = ""
     if last < 0:
-        last, alias = method_alias([s.node for s in found], entry_point)
-    kept = [s for i, s in enumerate(found) if belongs(s.node, i <= last, entry_point)]
+        last, alias = method_alias([s.node for s in parsed], entry_point)
+    retained = [s for i, s in enumerate(parsed) if belongs(s.node, i <= last, entry_point)]
     if last >= 0:  # a stub that follows the real definition would replace it
-        kept = [s for s in kept if s.start <= found[last].start or bound_names(s.node) != {entry_point}]
-    kept = drop_unneeded(kept, entry_point)
-    if not broken and not any(isinstance(s.node, DEFINITIONS) or defines(s.node, entry_point) for s in kept):
+        retained = [s for s in retained if s.start <= parsed[last].start or bound_names(s.node) != {entry_point}]
+    retained = drop_unneeded(retained, entry_point)
+    if not broken and not any(isinstance(s.node, DEFINITIONS) or defines(s.node, entry_point) for s in retained):
         return None
     chosen = lines
-    if not whole or len(kept) < len(found):
-        wanted = {number for s in kept for number in range(s.start, s.end)} | broken
-        chosen = [line for number, line in enumerate(lines) if number in wanted]
-    complete = last >= 0 and not found[last].cut and not broken
-    meant = last >= 0 or any(f"def {entry_point}" in lines[number] for number in broken)
-    return Program("\n".join(chosen), tuple(s.node for s in kept), complete, meant, bool(broken), alias)
+    if not whole or len(retained) < len(parsed):
+        retained_lines = {number for s in retained for number in range(s.start, s.end)} | broken
+        chosen = [line for number, line in enumerate(lines) if number in retained_lines]
+    complete = last >= 0 and not parsed[last].cut and not broken
+    defined = last >= 0 or any(f"def {entry_point}" in lines[number] for number in broken)
+    return ExtractedProgram("\n".join(chosen), tuple(s.node for s in retained), complete, defined, bool(broken), alias)
 
 
-def statements(lines: list[str], parser: Parser, open_end: bool) -> tuple[list[Statement], bool, set[int]]:
+def statements(
+    lines: list[str], parser: BudgetedParser, open_end: bool
+) -> tuple[list[TopLevelStatement], bool, set[int]]:
     """What parses at the left margin, in order; whether that is the whole text; the lines of broken definitions.
 
     With `open_end` a last definition that does not parse is cut to what parses of it.
@@ -72,12 +74,12 @@ def statements(lines: list[str], parser: Parser, open_end: bool) -> tuple[list[S
         return [placed(node, 0) for node in parser.parse("\n".join(lines)).body], True, set()
     except SyntaxError:
         pass  # part of it then
-    found: list[Statement] = []
+    parsed: list[TopLevelStatement] = []
     broken: set[int] = set()
     for start, end in chunks(lines):
         part = lines[start:end]
         try:
-            found += [placed(node, start) for node in parser.parse("\n".join(part)).body]
+            parsed += [placed(node, start) for node in parser.parse("\n".join(part)).body]
         except SyntaxError:
             if not DEFINITION.match(part[0]):
                 continue  # prose
@@ -85,14 +87,14 @@ def statements(lines: list[str], parser: Parser, open_end: bool) -> tuple[list[S
                 broken |= set(range(start, end))
                 continue
             length, tree = parser.prefix(part)  # 0 where the reply was cut before anything of it parses
-            found += [replace(placed(node, start), end=start + length, cut=True) for node in tree.body]
-    return found, False, broken
+            parsed += [replace(placed(node, start), end=start + length, cut=True) for node in tree.body]
+    return parsed, False, broken
 
 
-def placed(node: ast.stmt, offset: int) -> Statement:
+def placed(node: ast.stmt, offset: int) -> TopLevelStatement:
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
-    return Statement(node, offset + first - 1, offset + (node.end_lineno or node.lineno))
+    return TopLevelStatement(node, offset + first - 1, offset + (node.end_lineno or node.lineno))
 
 
 def defines(node: ast.stmt, entry_point: str) -> bool:
@@ -169,23 +171,23 @@ def belongs(node: ast.stmt, before: bool, entry_point: str) -> bool:
     return before and isinstance(node, ast.Try | ast.If | ast.For | ast.While | ast.With) and entry_point not in used
 
 
-def drop_unneeded(kept: list[Statement], entry_point: str) -> list[Statement]:
+def drop_unneeded(retained: list[TopLevelStatement], entry_point: str) -> list[TopLevelStatement]:
     """Drop results of usage, imports nothing uses of what may not be installed, and tests beside what they test."""
-    last = max((i for i, s in enumerate(kept) if defines(s.node, entry_point)), default=-1)
+    last = max((i for i, s in enumerate(retained) if defines(s.node, entry_point)), default=-1)
     needed: set[str] = {entry_point}
-    for s in kept:
+    for s in retained:
         if not isinstance(s.node, ast.Import | ast.ImportFrom) and not is_test(s.node):
             needed |= used_names(s.node, values_of=isinstance(s.node, ast.Assign))
     result = []
-    for i, s in enumerate(kept):
+    for i, s in enumerate(retained):
         bound = bound_names(s.node)
         if isinstance(s.node, ast.Import | ast.ImportFrom):
             if not bound & needed and "*" not in bound and not is_standard(s.node):
                 continue
         elif isinstance(s.node, ast.Assign | ast.AugAssign | ast.AnnAssign):
-            asks_entry = entry_point in used_names(s.node) and entry_point not in bound
-            no_answer = entry_point in bound and not defines(s.node, entry_point)
-            if asks_entry or no_answer or (i > last and bound and not bound & needed):
+            uses_entry_point = entry_point in used_names(s.node) and entry_point not in bound
+            binds_result = entry_point in bound and not defines(s.node, entry_point)
+            if uses_entry_point or binds_result or (i > last and bound and not bound & needed):
                 continue
         elif last >= 0 and is_test(s.node) and not bound & needed:
             continue

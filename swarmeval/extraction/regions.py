@@ -34,34 +34,34 @@ class Region:
 
 def without_thoughts(text: str) -> str:
     """The reply outside <think> blocks, closed or not; a closing tag alone ends a block the template began."""
-    kept: list[str] = []
+    outside: list[str] = []
     start, thinking = 0, False
     for tag in THOUGHT.finditer(text):
         if any(tag.groups()):
-            kept = kept if thinking else []
+            outside = outside if thinking else []
             start, thinking = tag.end(), False
         elif not thinking:
-            kept.append(text[start : tag.start()])
+            outside.append(text[start : tag.start()])
             thinking = True
     if not thinking:
-        kept.append(text[start:])
-    return "".join(kept)
+        outside.append(text[start:])
+    return "".join(outside)
 
 
 def regions(text: str) -> list[Region]:
     """Fenced and tagged blocks and the text between, in order. A new tagged fence ends an open one."""
-    reader = Reader()
+    reader = RegionReader()
     for line in text.split("\n"):
         reader.take(line)
     reader.close(closed=False)
-    return reader.found
+    return reader.regions
 
 
 @dataclass(slots=True)
-class Reader:
+class RegionReader:
     """Reads a reply line by line."""
 
-    found: list[Region] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
     _lines: list[str] = field(default_factory=list)
     _marks: str = ""  # of the open fence
     _endings: tuple[str, ...] = ()  # of the open tag
@@ -114,16 +114,16 @@ class Reader:
         """End the block that is open, or the text between two."""
         fenced, tagged = bool(self._marks), bool(self._endings)
         if any(line.strip() for line in self._lines):
-            self.found.append(Region("\n".join(self._lines), fenced, closed or not (fenced or tagged), tagged))
+            self.regions.append(Region("\n".join(self._lines), fenced, closed or not (fenced or tagged), tagged))
         self._lines.clear()
         self._marks, self._endings = "", ()
 
 
-def opens(match: re.Match[str], inside: bool) -> bool:
+def opens(match: re.Match[str], in_block: bool) -> bool:
     """Whether a line with fence marks begins a block: alone on its line, or behind prose with a one-word tag."""
     if LIST_MARKS.fullmatch(match["before"]) is not None:
-        return not inside or bool(match["tag"].strip())
-    return not inside and "```" not in match["before"] and len(match["tag"].split()) <= 1
+        return not in_block or bool(match["tag"].strip())
+    return not in_block and "```" not in match["before"] and len(match["tag"].split()) <= 1
 
 
 def outermost(text: str) -> Region | None:
@@ -138,16 +138,16 @@ def outermost(text: str) -> Region | None:
 def indented_runs(text: str) -> list[str]:
     """Indented lines that follow a blank one, with the blank lines among them."""
     runs: list[list[str]] = []
-    inside, blank = False, True
+    in_run, blank = False, True
     for line in text.split("\n"):
         indented = line.startswith((" ", "\t")) and bool(line.strip())
-        if indented and (inside or blank):
-            if not inside:
+        if indented and (in_run or blank):
+            if not in_run:
                 runs.append([])
-            inside = True
+            in_run = True
         elif line.strip():
-            inside = False
-        if inside:
+            in_run = False
+        if in_run:
             runs[-1].append(line)
         blank = not line.strip()
     return ["\n".join(run) for run in runs]

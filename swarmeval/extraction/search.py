@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from swarmeval.extraction.function_bodies import Body, depth_end, read_body
-from swarmeval.extraction.programs import Program, bound_names, is_stub, is_test, missing_names, read_program
+from swarmeval.extraction.programs import ExtractedProgram, bound_names, is_stub, is_test, missing_names, read_program
 from swarmeval.extraction.regions import Region, indented_runs
-from swarmeval.extraction.syntax import Parser, body_indent, parse, stub_end
+from swarmeval.extraction.syntax import BudgetedParser, body_indent, parse, stub_end
 from swarmeval.records import Task
 
 RUNS = 20  # indented stretches of prose that are looked into
@@ -23,7 +23,7 @@ COMPLETE = 2  # the least rank of a program that holds a whole answer
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Extraction:
     """A completion, how it was found, and whether nothing better can be hoped for."""
 
     completion: str
@@ -35,24 +35,26 @@ class Search:
     """Looks into the regions of one reply; `extra` are regions to look into where those hold no whole program."""
 
     def __init__(
-        self, found: Sequence[Region], extra: Sequence[Region], task: Task, parser: Parser, any_name: bool
+        self, regions: Sequence[Region], extra: Sequence[Region], task: Task, parser: BudgetedParser, any_name: bool
     ) -> None:
         self._task = task
-        self._regions = found
+        self._regions = regions
         self._parser = parser
         self._any_name = any_name
         self._indent = body_indent(task.prompt)
         functions = prompt_functions(task)
-        self._asked = {node.name for node in functions}
-        self._given = {node.name for node in functions if not is_stub(node)}
-        self._runs = [Region(run) for region in found if not region.fenced for run in indented_runs(region.text)][:RUNS]
+        self._prompt_functions = {node.name for node in functions}
+        self._prompt_definitions = {node.name for node in functions if not is_stub(node)}
+        self._runs = [Region(run) for region in regions if not region.fenced for run in indented_runs(region.text)][
+            :RUNS
+        ]
         self._extra = [*self._runs, *extra]
-        self._programs: list[tuple[Region, Program]] = []
+        self._programs: list[tuple[Region, ExtractedProgram]] = []
         self._bodies: dict[str, Body | None] = {}
 
-    def best(self) -> Found | None:
+    def best(self) -> Extraction | None:
         """The answer; of a task whose prompt has no stub only a whole program is one."""
-        bodies = self._task.entry_point in self._asked
+        bodies = self._task.entry_point in self._prompt_functions
         return (
             (self._continuation() if bodies else self._base_and_more())
             or self._program()
@@ -60,17 +62,17 @@ class Search:
             or self._other()
         )
 
-    def _continuation(self) -> Found | None:
+    def _continuation(self) -> Extraction | None:
         """A reply that simply goes on where the prompt ends: what follows the body is talk."""
         if not self._regions or self._regions[0].fenced or starts_a_definition(self._regions[0].text):
             return None
         first = self._regions[0].text
         body = self._read_body(first)
-        return None if body is None else found_body(body, "continuation", self._with_helpers(body.text, first))
+        return None if body is None else body_extraction(body, "continuation", self._with_helpers(body.text, first))
 
-    def _base_and_more(self) -> Found | None:
+    def _base_and_more(self) -> Extraction | None:
         """A reply that goes on in the function that the prompt begins, and below it defines the one asked for."""
-        if not self._asked or not self._regions or self._regions[0].fenced:
+        if not self._prompt_functions or not self._regions or self._regions[0].fenced:
             return None
         first = self._regions[0].text
         body = self._begun(first)
@@ -80,7 +82,7 @@ class Search:
         if more is None or not more.defines:
             return None
         how = "continuation" if more.complete else "continuation, truncated"
-        return Found(f"{body}\n\n{more.text}\n", how, sure=True)
+        return Extraction(f"{body}\n\n{more.text}\n", how, sure=True)
 
     def _begun(self, text: str) -> str | None:
         """The indented lines that a text begins with, as they are where they fit the prompt."""
@@ -96,7 +98,7 @@ class Search:
             return body.text if body else None
         return asis
 
-    def _program(self) -> Found | None:
+    def _program(self) -> Extraction | None:
         """The last complete definition, in fences and tags first; then one that was cut.
 
         A function comes before a method of its name: a class may have one for another purpose.
@@ -106,17 +108,17 @@ class Search:
             self._programs += self._read_all(self._extra)
         if not self._programs:
             return None
-        region, program = max(reversed(self._programs), key=lambda held: rank(*held))
+        region, program = max(reversed(self._programs), key=lambda scored: rank(*scored))
         if not program.defines:
             return None
         alias = f"\n\n\n{program.alias}\n" if program.alias else ""
         sure = rank(region, program) >= COMPLETE
-        return Found(behind_stub(self._supplied(program) + alias, self._task.prompt), note(region, program), sure)
+        return Extraction(behind_stub(self._supplied(program) + alias, self._task.prompt), note(region, program), sure)
 
-    def _read_all(self, regions: Sequence[Region]) -> list[tuple[Region, Program]]:
+    def _read_all(self, regions: Sequence[Region]) -> list[tuple[Region, ExtractedProgram]]:
         return [(region, program) for region in regions if (program := self._read(region)) is not None]
 
-    def _read(self, region: Region) -> Program | None:
+    def _read(self, region: Region) -> ExtractedProgram | None:
         """The program in a region; lines all indented, as in Markdown lists, move to the margin first."""
         text = region.text if MARGIN.search(region.text) else textwrap.dedent(region.text)
         return read_program(text, self._task.entry_point, self._parser, self._open_end(region))
@@ -125,10 +127,10 @@ class Search:
         """Whether the reply may have been cut off in this region."""
         return not region.closed or (not region.fenced and region is self._regions[-1])
 
-    def _supplied(self, program: Program) -> str:
+    def _supplied(self, program: ExtractedProgram) -> str:
         """The program, preceded by other fenced blocks that define what it lacks."""
         text = program.text
-        lacking = missing_names(program.nodes) - self._given
+        lacking = missing_names(program.nodes) - self._prompt_definitions
         for region, other in reversed(self._programs):
             if other is program or other.defines or not (region.fenced or region.tagged):
                 continue
@@ -136,18 +138,18 @@ class Search:
                 text = other.text + "\n\n\n" + text
         return text
 
-    def _body(self) -> Found | None:
+    def _body(self) -> Extraction | None:
         """A body in a fence or tag, the last one first, or between prose."""
         regions = sorted(self._regions, key=lambda region: region.fenced or region.tagged)[::-1]
         for region in [*regions, *self._runs]:
             body = self._read_body(region.text)
             if body is not None:
-                found = found_body(body, "body" if region in regions else "body between prose", body.text)
+                extraction = body_extraction(body, "body" if region in regions else "body between prose", body.text)
                 whole = any(f"def {self._task.entry_point}(" in r.text for r in self._regions)  # one that did not parse
-                return replace(found, sure=found.sure and not whole)
+                return replace(extraction, sure=extraction.sure and not whole)
         return None
 
-    def _other(self) -> Found | None:
+    def _other(self) -> Extraction | None:
         """Definitions that leave the entry point a stub; with `any_name` the only function stands for it."""
         if not self._programs:
             return None
@@ -157,14 +159,14 @@ class Search:
             for _, program in self._programs
             for node in program.nodes
             if isinstance(node, ast.FunctionDef)
-            if not (is_stub(node) or is_test(node) or node.name in self._asked)
+            if not (is_stub(node) or is_test(node) or node.name in self._prompt_functions)
         }
         if self._any_name and len(functions) == 1:
             name = functions.pop()
             text = next(program.text for _, program in reversed(self._programs) if defines_function(program, name))
             completion = behind_stub(f"{text}\n\n\n{self._task.entry_point} = {name}\n", self._task.prompt)
-            return Found(completion, f"{name} taken for {self._task.entry_point}", sure=False)
-        return Found(behind_stub(text, self._task.prompt), f"{self._task.entry_point} is not defined", sure=False)
+            return Extraction(completion, f"{name} taken for {self._task.entry_point}", sure=False)
+        return Extraction(behind_stub(text, self._task.prompt), f"{self._task.entry_point} is not defined", sure=False)
 
     def _read_body(self, text: str) -> Body | None:
         if text not in self._bodies:
@@ -183,22 +185,22 @@ class Search:
         return f"{body}\n\n{rest.text}\n" if any(bound_names(node) & lacking for node in rest.nodes) else body
 
 
-def rank(region: Region, program: Program) -> int:
+def rank(region: Region, program: ExtractedProgram) -> int:
     """How much of an answer a program is: COMPLETE and more, 1 a broken or truncated one, 0 none."""
     if not program.complete:
         return int(program.defines)
     return COMPLETE + 2 * (not program.alias) + (region.fenced or region.tagged)
 
 
-def defines_function(program: Program, name: str) -> bool:
+def defines_function(program: ExtractedProgram, name: str) -> bool:
     return any(isinstance(node, ast.FunctionDef) and node.name == name and not is_stub(node) for node in program.nodes)
 
 
-def found_body(body: Body, how: str, completion: str) -> Found:
-    return Found(completion, f"{how}, truncated" if body.cut else how, sure=not body.cut)
+def body_extraction(body: Body, how: str, completion: str) -> Extraction:
+    return Extraction(completion, f"{how}, truncated" if body.cut else how, sure=not body.cut)
 
 
-def note(region: Region, program: Program) -> str:
+def note(region: Region, program: ExtractedProgram) -> str:
     where = "fence" if region.fenced else "tags" if region.tagged else "whole reply"
     if program.broken:
         return f"{where}, as it is"

@@ -30,7 +30,7 @@ _parsing = threading.Lock()
 
 
 @dataclass(slots=True)
-class Parser:
+class BudgetedParser:
     """ast.parse within a budget of characters, so that a hostile reply cannot buy time with many attempts."""
 
     left_chars: int = PARSE_BUDGET_CHARS
@@ -171,12 +171,12 @@ def expand_tabs(line: str) -> str:
 
 def shift(lines: list[str], indent: int) -> list[str]:
     """Move the block so that its least indented line stands at `indent`. What is inside strings stays as it is."""
-    inside = inside_flags(lines)
-    own = [line for line, held in zip(lines, inside, strict=True) if line.strip() and not held]
+    flags = inside_flags(lines)
+    own = [line for line, inside in zip(lines, flags, strict=True) if line.strip() and not inside]
     by = indent - min((indent_of(line) for line in own if not line.lstrip().startswith("#")), default=indent)
     moved = []
-    for line, held in zip(lines, inside, strict=True):
-        if held or not line.strip() or by == 0:
+    for line, inside in zip(lines, flags, strict=True):
+        if inside or not line.strip() or by == 0:
             moved.append(line)
         else:
             moved.append(" " * by + line if by > 0 else line[min(-by, indent_of(line)) :])

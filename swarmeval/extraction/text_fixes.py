@@ -1,7 +1,7 @@
 """Takes back what happened to code on its way into a reply: marks before its lines, typography, escapes, tabs.
 
 Two kinds: what no Python source holds outside its strings is taken back everywhere (`visible`, `unescaped`); what could
-be meant is taken back only where a reply holds no program as it is (`repaired`). Parses no Python.
+be meant is taken back only where a reply holds no program as it is (`with_text_fixes`). Parses no Python.
 """
 
 import html
@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterable
 from swarmeval.extraction.syntax import expand_tabs, inside_flags
 
 # Strings and comments; one that is not closed goes to the end of its line, so that no character is read twice.
-KEPT = r'"""[\s\S]*?"""|\'\'\'[\s\S]*?\'\'\'|"(?:\\.|[^"\\\n])*+"?|\'(?:\\.|[^\'\\\n])*+\'?|#[^\n]*'
+LITERAL = r'"""[\s\S]*?"""|\'\'\'[\s\S]*?\'\'\'|"(?:\\.|[^"\\\n])*+"?|\'(?:\\.|[^\'\\\n])*+\'?|#[^\n]*'
 SPACES = "\u00a0\u2000-\u200a\u202f\u205f\u3000"
 NOTHING = "\ufeff\u200b-\u200f\u2060\u00ad"
 END_TOKEN = r"<\|[A-Za-z_]{1,30}\|>|</s>"
-UNSEEN = re.compile(rf"(?P<kept>{KEPT})|(?P<space>[{SPACES}])|(?P<nothing>[{NOTHING}])|(?P<end>{END_TOKEN})")
+UNSEEN = re.compile(rf"(?P<literal>{LITERAL})|(?P<space>[{SPACES}])|(?P<nothing>[{NOTHING}])|(?P<end>{END_TOKEN})")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-ANSI_OUTSIDE = re.compile(rf"(?P<kept>{KEPT})|{ANSI.pattern}")
-ENTITY_OUTSIDE = re.compile(rf"&(?:lt|gt|amp|quot|apos|nbsp|#0?39|#x27|#34|#96);|(?P<kept>{KEPT})")
+ANSI_OUTSIDE = re.compile(rf"(?P<literal>{LITERAL})|{ANSI.pattern}")
+ENTITY_OUTSIDE = re.compile(rf"&(?:lt|gt|amp|quot|apos|nbsp|#0?39|#x27|#34|#96);|(?P<literal>{LITERAL})")
 TYPOGRAPHIC = str.maketrans("“”„«»‘’‚′，：；（）［］−–", '"""""\'\'\'\'' + ",:;()[]--")
-TYPOGRAPHIC_OUTSIDE = re.compile(rf"(?P<kept>{KEPT})|[{''.join(map(chr, TYPOGRAPHIC))}]")
+TYPOGRAPHIC_OUTSIDE = re.compile(rf"(?P<literal>{LITERAL})|[{''.join(map(chr, TYPOGRAPHIC))}]")
 
 QUOTED = re.compile(r"^>(?!>>) ?(?P<code>.*)")
 PROMPT = re.compile(r"[ \t]*(?:>>>|\.\.\.:?|In ?\[\d+\]:)(?: (?P<code>.*))?$")
@@ -41,16 +41,16 @@ def visible(text: str) -> str:
     """
     if stands_outside(ANSI_OUTSIDE, text):
         text = ANSI.sub("", text)
-    return UNSEEN.sub(seen, text)
+    return UNSEEN.sub(replacement, text)
 
 
-def seen(match: re.Match[str]) -> str:
-    return {"kept": match.group(), "space": " ", "nothing": "", "end": "\n"}[match.lastgroup or "kept"]
+def replacement(match: re.Match[str]) -> str:
+    return {"literal": match.group(), "space": " ", "nothing": "", "end": "\n"}[match.lastgroup or "literal"]
 
 
 def stands_outside(pattern: re.Pattern[str], text: str) -> bool:
-    """Whether the pattern's own matches, which are not "kept", occur."""
-    return any(match["kept"] is None for match in pattern.finditer(text))
+    """Whether the pattern's own matches, which are not "literal", occur."""
+    return any(match["literal"] is None for match in pattern.finditer(text))
 
 
 def unescaped(text: str) -> str:
@@ -58,14 +58,14 @@ def unescaped(text: str) -> str:
     return html.unescape(text) if stands_outside(ENTITY_OUTSIDE, text) else text
 
 
-def repaired(text: str, entry_point: str) -> str:
-    """The code as it was; the same text where nothing tells of a mishap."""
+def with_text_fixes(text: str, entry_point: str) -> str:
+    """The code as it was; the same text if nothing happened to it."""
     lines = text.split("\n")
     for unmarked in (without_quote_marks, without_prompts, without_numbers, without_changes):
         lines = unmarked(lines) or lines
-    lines = apart_from_prose(lines, entry_point)
+    lines = separated_from_prose(lines, entry_point)
     plain = TYPOGRAPHIC_OUTSIDE.sub(
-        lambda match: match["kept"] or match.group().translate(TYPOGRAPHIC), "\n".join(lines)
+        lambda match: match["literal"] or match.group().translate(TYPOGRAPHIC), "\n".join(lines)
     )
     return without_tabs(plain)
 
@@ -126,15 +126,15 @@ def dedented(lines: Iterable[str]) -> list[str]:
     return textwrap.dedent("\n".join(lines)).split("\n")
 
 
-def apart_from_prose(lines: list[str], entry_point: str) -> list[str]:
+def separated_from_prose(lines: list[str], entry_point: str) -> list[str]:
     """The entry point's definition on a line of its own, where prose or a backtick stands before it."""
     head = f"def {entry_point}("
     result = []
     for line in lines:
-        prose, found, rest = line.partition(head)
-        if found and prose.rstrip().endswith("`"):
+        prose, definition, rest = line.partition(head)
+        if definition and prose.rstrip().endswith("`"):
             result += [prose, head + rest.partition("`")[0]]
-        elif found and prose.rstrip().endswith((".", ":", "!", ",", ";", "-")):
+        elif definition and prose.rstrip().endswith((".", ":", "!", ",", ";", "-")):
             result += [prose, head + rest]
         else:
             result.append(line)

@@ -6,7 +6,7 @@ from typing import Any
 from swarmeval.records import Outcome, Task
 from swarmeval.report.timeline import Timeline
 from swarmeval.report.words import MEANING
-from swarmeval.runs.answer_index import Answers, Place, Timings
+from swarmeval.runs.answer_index import AnswerIndex, AnswerLocation, Timings
 from swarmeval.scores.latency import correlations, exponential, histogram, line
 from swarmeval.scores.stats import percentile, rate
 
@@ -26,7 +26,7 @@ def latencies(timings: Timings) -> dict[str, Any] | None:
         "output tokens": timings.output_tokens,
     }
     return {
-        "seen": timings.seen,
+        "seen": timings.population,
         "used": len(values),
         "histogram": histogram(values),
         "percentiles": {f"p{q}": percentile(values, q) for q in PERCENTILES},
@@ -51,7 +51,10 @@ def drawn(latency: Mapping[str, Any] | None, timings: Timings) -> dict[str, Any]
 
 
 def tasks_and_agents(
-    manifest: Mapping[str, Any], answers: Answers, places: Mapping[str, Sequence[Place]], tasks: Sequence[Task]
+    manifest: Mapping[str, Any],
+    answers: AnswerIndex,
+    places: Mapping[str, Sequence[AnswerLocation]],
+    tasks: Sequence[Task],
 ) -> dict[str, Any]:
     """The map: each task with its share of passes, and (agent, sample, round, outcome) of the answers in `places`;
     agents and outcomes by their index.
@@ -62,7 +65,7 @@ def tasks_and_agents(
     codes = {str(name): index for index, name in enumerate(MEANING)}
     entry_points = {task.task_id: task.entry_point for task in tasks}
 
-    def row(place: Place) -> tuple[int, ...]:
+    def row(place: AnswerLocation) -> tuple[int, ...]:
         job = place.job
         return column[job.agent_id], job.sample, job.round, codes.get(place.outcome, NOT_JUDGED)
 

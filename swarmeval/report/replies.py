@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from swarmeval.records import Outcome
-from swarmeval.runs.answer_index import Answers, Place
-from swarmeval.runs.journal import Reader
+from swarmeval.runs.answer_index import AnswerIndex, AnswerLocation
+from swarmeval.runs.journal import JournalReader
 from swarmeval.watch.outcome_grid import natural
 
 PACKED_MOST = 4_400_000  # characters of all packs: the page stays under 5 MB
@@ -51,13 +51,16 @@ class Packs:
 
 
 def pack(
-    answers: Answers, tasks: Mapping[str, Sequence[Place]], prompts: Mapping[str, str], most: int = PACKED_MOST
+    answers: AnswerIndex,
+    tasks: Mapping[str, Sequence[AnswerLocation]],
+    prompts: Mapping[str, str],
+    most: int = PACKED_MOST,
 ) -> Packs:
     """The answers of these tasks, as `by_task` gives them. Raises OutputError when the journal cannot be read."""
     raw = RAW_MOST
     portion = fitting(tasks, raw)
     while True:
-        with Reader(answers.path) as reader:
+        with JournalReader(answers.path) as reader:
             packs = tuple(_packed(prompts.get(task, ""), places, portion, reader) for task, places in tasks.items())
         size = sum(map(len, packs))
         if size <= most or portion.others == 0:
@@ -66,10 +69,10 @@ def pack(
         portion = fitting(tasks, raw)
 
 
-def by_task(answers: Answers, order: Iterable[str] = ()) -> dict[str, list[Place]]:
+def by_task(answers: AnswerIndex, order: Iterable[str] = ()) -> dict[str, list[AnswerLocation]]:
     """The answers of each task, by agent, sample and round; the tasks in this order, others by name and number."""
-    tasks: dict[str, list[Place]] = {}
-    for place in answers.places.values():
+    tasks: dict[str, list[AnswerLocation]] = {}
+    for place in answers.locations.values():
         tasks.setdefault(place.job.task_id, []).append(place)
     for places in tasks.values():
         places.sort(key=lambda place: (place.job.agent_id, place.job.sample, place.job.round))
@@ -78,7 +81,7 @@ def by_task(answers: Answers, order: Iterable[str] = ()) -> dict[str, list[Place
     return {name: tasks[name] for name in names}
 
 
-def fitting(tasks: Mapping[str, Sequence[Place]], raw: int) -> Portion:
+def fitting(tasks: Mapping[str, Sequence[AnswerLocation]], raw: int) -> Portion:
     """The largest portion of at most `raw` characters: passing replies go first, then ends of texts, then replies."""
     portion = Portion()
     if _size(tasks, portion) <= raw:
@@ -93,7 +96,7 @@ def fitting(tasks: Mapping[str, Sequence[Place]], raw: int) -> Portion:
     return replace(portion, others=_most(tasks, portion, "others", raw))
 
 
-def _most(tasks: Mapping[str, Sequence[Place]], portion: Portion, field: str, raw: int) -> int:
+def _most(tasks: Mapping[str, Sequence[AnswerLocation]], portion: Portion, field: str, raw: int) -> int:
     """How many of a kind each task may have."""
     low, high = 0, max(map(len, tasks.values()), default=0)
     while low < high:
@@ -103,13 +106,13 @@ def _most(tasks: Mapping[str, Sequence[Place]], portion: Portion, field: str, ra
     return low
 
 
-def _size(tasks: Mapping[str, Sequence[Place]], portion: Portion) -> int:
+def _size(tasks: Mapping[str, Sequence[AnswerLocation]], portion: Portion) -> int:
     return sum(
         min(place.size, 2 * portion.cut) for places in tasks.values() for place, kept in _kept(places, portion) if kept
     )
 
 
-def _kept(places: Sequence[Place], portion: Portion) -> list[tuple[Place, bool]]:
+def _kept(places: Sequence[AnswerLocation], portion: Portion) -> list[tuple[AnswerLocation, bool]]:
     rank = Counter[bool]()
     found = []
     for place in places:
@@ -119,7 +122,7 @@ def _kept(places: Sequence[Place], portion: Portion) -> list[tuple[Place, bool]]
     return found
 
 
-def _packed(prompt: str, places: Sequence[Place], portion: Portion, reader: Reader) -> str:
+def _packed(prompt: str, places: Sequence[AnswerLocation], portion: Portion, reader: JournalReader) -> str:
     """The prompt and the answers of one task: [tokens, latency, how it ended, detail, how the code was found, reply,
     candidate]; the two texts are null where they are left out.
     """

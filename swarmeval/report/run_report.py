@@ -17,7 +17,7 @@ from swarmeval.report.chart_data import drawn, latencies, over, tasks_and_agents
 from swarmeval.report.pages import HERE, filled
 from swarmeval.report.replies import by_task, pack
 from swarmeval.report.timeline import timeline
-from swarmeval.runs.answer_index import Answers
+from swarmeval.runs.answer_index import AnswerIndex
 from swarmeval.runs.finished_run import energy_wh
 from swarmeval.runs.folder import Manifest, read_manifest
 from swarmeval.scores.other_harnesses import read as read_under_rules
@@ -47,7 +47,7 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
     manifest = read_manifest(folder)
     if manifest is None:
         raise DataError(f"{folder}: no run is there (no manifest.json)")
-    answers = Answers(folder, manifest.get("data", {}).get("tasks", 1))
+    answers = AnswerIndex(folder, manifest.get("data", {}).get("tasks", 1))
     trouble = ""
     if tasks is None:
         tasks, trouble = _tasks(manifest)
@@ -109,7 +109,7 @@ def _joules(folder: Path, manifest: Manifest) -> float | None:
     return None if wh is None else 3600 * wh
 
 
-def _unshown(answers: Answers) -> str:
+def _unshown(answers: AnswerIndex) -> str:
     if not answers.not_shown:
         return ""
-    return f"The map shows {len(answers.places):,} answers; {answers.not_shown:,} more count in the numbers."
+    return f"The map shows {len(answers.locations):,} answers; {answers.not_shown:,} more count in the numbers."

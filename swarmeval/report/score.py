@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from swarmeval.errors import DataError
-from swarmeval.runs.answer_index import Answers
+from swarmeval.runs.answer_index import AnswerIndex
 from swarmeval.runs.folder import Manifest
 from swarmeval.scores.intervals import confidence
 from swarmeval.scores.stats import scores
@@ -93,7 +93,7 @@ class _Score(msgspec.Struct):
     tokens_per_s: float | None = None
 
 
-def read(folder: Path, manifest: Manifest, answers: Answers) -> tuple[dict[str, Any], str]:
+def read(folder: Path, manifest: Manifest, answers: AnswerIndex) -> tuple[dict[str, Any], str]:
     """(as score.json has it, why not all of it is there). Raises DataError for a score.json that cannot be read."""
     path = folder / "score.json"
     missing = ""

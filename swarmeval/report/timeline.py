@@ -150,7 +150,7 @@ def _throughput(timings: Timings, clock: Clock) -> Iterator[Series]:
         return
     width = clock.seconds / POINTS
     tokens, answers = [0.0] * POINTS, [0.0] * (POINTS // COARSER)
-    share = timings.seen / len(timings.finished_at)
+    share = timings.population / len(timings.finished_at)
     for end, took, count in zip(timings.finished_at, timings.latency_s, timings.output_tokens, strict=True):
         last = min(POINTS - 1, int(clock(end) / width))
         first = max(0, min(last, int((clock(end) - took) / width)))

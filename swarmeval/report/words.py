@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from swarmeval.records import NOT_GENERATED, Outcome
-from swarmeval.runs.answer_index import Answers
+from swarmeval.runs.answer_index import AnswerIndex
 from swarmeval.scores.costs import before_after, cost, solved
 from swarmeval.scores.other_harnesses import UnderRule, tasks_of
-from swarmeval.scores.published import beside, published
+from swarmeval.scores.published import compare_with, published
 from swarmeval.scores.stats import pass_at_k
 
 MEANING = {
@@ -69,7 +69,7 @@ def certainty(score: Mapping[str, Any]) -> str:
     )
 
 
-def completeness(manifest: Mapping[str, Any], answers: Answers, planned: int | None) -> tuple[str, str]:
+def completeness(manifest: Mapping[str, Any], answers: AnswerIndex, planned: int | None) -> tuple[str, str]:
     """(one word, a sentence): complete or partial, and what is missing."""
     of = f" of {planned:,}" if planned else ""
     if not manifest.get("finished"):
@@ -93,7 +93,7 @@ def completeness(manifest: Mapping[str, Any], answers: Answers, planned: int | N
     return "complete", f"Every one of the {answers.answered:,} jobs has a verdict."
 
 
-def what_ran(manifest: Mapping[str, Any], answers: Answers) -> str:
+def what_ran(manifest: Mapping[str, Any], answers: AnswerIndex) -> str:
     """Tasks, agents, answers, in a sentence."""
     tasks, agents = len(answers.counts), len(answers.agents)
     in_all = manifest.get("data", {}).get("tasks_in_all")
@@ -104,7 +104,7 @@ def what_ran(manifest: Mapping[str, Any], answers: Answers) -> str:
     )
 
 
-def outcomes(answers: Answers) -> list[dict[str, Any]]:
+def outcomes(answers: AnswerIndex) -> list[dict[str, Any]]:
     """Every outcome there is, in its order, with how often it came."""
     total = answers.outcomes.total()
     return [
@@ -129,7 +129,7 @@ def others(score: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[dict[s
         return []
     found = []
     for entry in published(str(score["model_id"]), str(score["benchmark"])):
-        ours = beside(entry, score["pass@1"], interval, manifest["config"], prompts["prompt_mode"])
+        ours = compare_with(entry, score["pass@1"], interval, manifest["config"], prompts["prompt_mode"])
         low, high = (100 * (bound - entry.pass_at_1) for bound in interval)
         found.append({
             **ours, "score": percent(entry.pass_at_1), "points": f"{100 * ours['difference']:+.1f}",
@@ -155,7 +155,7 @@ def under_rules(rows: Sequence[UnderRule]) -> list[dict[str, Any]]:
     return found
 
 
-def costs(score: Mapping[str, Any], answers: Answers, joules: float | None) -> list[dict[str, str]]:
+def costs(score: Mapping[str, Any], answers: AnswerIndex, joules: float | None) -> list[dict[str, str]]:
     """A row each: of an answer, of a passing answer, of a solved task. Time and tokens are those of all rounds."""
     units = {
         "an answer": answers.judged,

@@ -1,7 +1,7 @@
 """What a report tells of a run's answers, gathered from its journal: counts, timings, and where each answer lies.
 
 Works on what any run or `score` left, finished or not. Memory is bounded: of a run of any size it holds counts by
-task, a sample of timings, and the places of the answers that a page can show.
+task, a sample of timings, and the locations of the answers that a page can show.
 """
 
 import random
@@ -16,13 +16,13 @@ from swarmeval.runs.journal import NAME as JOURNAL
 from swarmeval.runs.journal import Entry, entries
 
 MOST_CELLS = 20_000  # of a map of tasks and agents
-MOST_PLACES = 100_000  # answers whose places are held
+MOST_LOCATIONS = 100_000  # answers whose locations are held
 MOST_TIMINGS = 20_000
 SEED = 11  # of the sample
 
 
 @dataclass(slots=True)
-class Place:
+class AnswerLocation:
     """Where an answer and its verdict lie in the journal; -1: nowhere."""
 
     job: Job
@@ -40,22 +40,22 @@ class Timings:
     input_tokens: "array[float]" = field(default_factory=lambda: array("d"))
     output_tokens: "array[float]" = field(default_factory=lambda: array("d"))
     finished_at: "array[float]" = field(default_factory=lambda: array("d"))
-    seen: int = 0  # answers it was drawn from
+    population: int = 0  # answers it was drawn from
 
     def add(self, answer: Completion, chance: random.Random) -> None:
         """Keep it, or let it take the place of another, so that every answer is in with the same chance (reservoir)."""
-        self.seen += 1
+        self.population += 1
         row = (answer.latency_s, float(answer.prompt_tokens), float(answer.output_tokens), answer.finished_at)
         columns = (self.latency_s, self.input_tokens, self.output_tokens, self.finished_at)
         if len(self.latency_s) < MOST_TIMINGS:
             for column, value in zip(columns, row, strict=True):
                 column.append(value)
-        elif (place := chance.randrange(self.seen)) < MOST_TIMINGS:
+        elif (place := chance.randrange(self.population)) < MOST_TIMINGS:
             for column, value in zip(columns, row, strict=True):
                 column[place] = value
 
 
-class Answers:
+class AnswerIndex:
     """The answers of one run."""
 
     def __init__(self, folder: Path, tasks: int) -> None:
@@ -66,7 +66,7 @@ class Answers:
         self.failures = self.answered = self.judged = self.passes = 0  # of all rounds
         self.agents: set[int] = set()
         self.timings = Timings()
-        self.places: dict[str, Place] = {}
+        self.locations: dict[str, AnswerLocation] = {}
         self._agents_most = max(1, MOST_CELLS // max(1, tasks))
         self._mapped: set[int] = set()  # the agents that the map has: the first that answer, whatever their ids
         self.not_shown = 0  # answers without a place
@@ -92,9 +92,9 @@ class Answers:
             else:
                 self.failures += 1
                 self.outcomes[NOT_GENERATED] += job.round == 0
-            if job.agent_id in self._mapped and len(self.places) < MOST_PLACES:
+            if job.agent_id in self._mapped and len(self.locations) < MOST_LOCATIONS:
                 outcome = NOT_GENERATED if entry.failure else ""
-                self.places[answer.job_id] = Place(job, outcome, offset, size=size)
+                self.locations[answer.job_id] = AnswerLocation(job, outcome, offset, size=size)
             else:
                 self.not_shown += 1
         elif entry.verdict is not None:
@@ -105,7 +105,7 @@ class Answers:
                 judged, passed = self.counts.get(job.task_id, (0, 0))
                 self.counts[job.task_id] = judged + 1, passed + entry.verdict.passed
                 self.outcomes[str(entry.verdict.outcome)] += 1
-            if (place := self.places.get(entry.verdict.job_id)) is not None:
+            if (place := self.locations.get(entry.verdict.job_id)) is not None:
                 place.outcome, place.verdict_at = str(entry.verdict.outcome), offset
                 place.size += len(entry.verdict.code)
 

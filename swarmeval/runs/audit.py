@@ -68,19 +68,19 @@ class AuditFacts:
         """Compare what the run has of a job with what the audit has."""
         if completion.job_id not in self._again:
             return
-        alone, found = self._again[completion.job_id]
+        audited, audited_verdict = self._again[completion.job_id]
         self._jobs += 1
-        if alone.reply != completion.reply:
+        if audited.reply != completion.reply:
             self._replies.append(completion.job_id)
-        if found.outcome is not verdict.outcome:
+        if audited_verdict.outcome is not verdict.outcome:
             self._verdicts.append(completion.job_id)
 
     def facts(self) -> dict[str, object]:
         """For score.json; nothing without an audit."""
         if not self._jobs:
             return {}
-        seconds = sum(alone.latency_s for alone, _ in self._again.values())
-        tokens = sum(alone.output_tokens for alone, _ in self._again.values())
+        seconds = sum(completion.latency_s for completion, _ in self._again.values())
+        tokens = sum(completion.output_tokens for completion, _ in self._again.values())
         return {
             "batch_audit": {
                 "jobs": self._jobs,

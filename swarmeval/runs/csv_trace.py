@@ -99,8 +99,8 @@ def last_rows(path: Path, count: int) -> list[dict[str, str]]:
     tail = _tail(path, TAIL_BYTES)
     whole = tail[: tail.rfind(b"\n") + 1].split(b"\n")[1:]  # the first is the header, or half a row
     sound = (row for line in reversed(whole) if len(row := _cells(line)) == len(columns))
-    found = [dict(zip(columns, row, strict=True)) for row in itertools.islice(sound, count)][::-1]
-    return found or list(deque(rows(path), count))  # what a crash left behind them may be longer than the end
+    latest = [dict(zip(columns, row, strict=True)) for row in itertools.islice(sound, count)][::-1]
+    return latest or list(deque(rows(path), count))  # what a crash left behind them may be longer than the end
 
 
 def rows(path: Path) -> Iterator[dict[str, str]]:

@@ -44,7 +44,7 @@ def read(folder: Path) -> EndedRun:
     score = _json(folder / "score.json")
     tasks = _json(folder / "task_summary.json")
     try:
-        shares = {task: found["pass@1"] for task, found in tasks.items()}
+        shares = {task: summary["pass@1"] for task, summary in tasks.items()}
     except (TypeError, LookupError):
         raise DataError(f"{folder / 'task_summary.json'}: holds no tasks' results; make the run again") from None
     unscored = [task for task, share in shares.items() if share is None]
@@ -70,17 +70,17 @@ def verdicts_by_profile(folder: Path) -> dict[str, dict[str, tuple[int, int]]]:
     """By profile, (verdicts, passes) of each task that it has a verdict on. Raises DataError where there is none."""
     if read_manifest(folder) is None:
         raise DataError(f"{folder}: no run is there (no manifest.json)")
-    found: dict[str, dict[str, tuple[int, int]]] = {}
+    profiles: dict[str, dict[str, tuple[int, int]]] = {}
     try:
         for summary in _json(folder / "agent_summary.json", list):
             if summary["name"] is not None:
                 evaluation = _json(folder / f"agent_{summary['agent_id']}_evaluation.json")
-                _add_verdicts(found.setdefault(summary["name"], {}), evaluation["tasks"])
+                _add_verdicts(profiles.setdefault(summary["name"], {}), evaluation["tasks"])
     except (TypeError, AttributeError, LookupError):
         raise DataError(f"{folder}: its agents' files hold no results; make the run again") from None
-    if not any(found.values()):
+    if not any(profiles.values()):
         raise DataError(f"{folder}: no agent of it has a name and a verdict; profiles are the agents of one name")
-    return {name: counts for name, counts in found.items() if counts}
+    return {name: counts for name, counts in profiles.items() if counts}
 
 
 def _add_verdicts(counts: dict[str, tuple[int, int]], tasks: dict[str, list[dict[str, Any]]]) -> None:
@@ -107,9 +107,9 @@ def refusal(one: EndedRun, other: EndedRun) -> str:
 def differing(one: EndedRun, other: EndedRun) -> dict[str, tuple[object, object]]:
     """The settings that differ and may matter."""
     keys = [key for key in {**one.config, **other.config} if key not in NO_MATTER]
-    found = {key: (one.config.get(key), other.config.get(key)) for key in keys}
-    found |= {"swarmeval": (one.version, other.version), "weights": (one.weights, other.weights)}
-    return {key: pair for key, pair in found.items() if pair[0] != pair[1]}
+    values = {key: (one.config.get(key), other.config.get(key)) for key in keys}
+    values |= {"swarmeval": (one.version, other.version), "weights": (one.weights, other.weights)}
+    return {key: pair for key, pair in values.items() if pair[0] != pair[1]}
 
 
 def energy_wh(folder: Path, manifest: Mapping[str, Any]) -> float | None:
@@ -131,11 +131,11 @@ def energy_wh(folder: Path, manifest: Mapping[str, Any]) -> float | None:
 
 def _json(path: Path, kind: type = dict) -> Any:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: missing; finish the run first, or make it again with this version") from None
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
-    if not isinstance(found, kind):
+    if not isinstance(content, kind):
         raise DataError(f"{path}: holds no results")
-    return found
+    return content

@@ -45,7 +45,7 @@ FileName = Annotated[str, msgspec.Meta(pattern=r"^\w[\w.-]*\Z")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
-class _Session(msgspec.Struct):
+class _SessionEntry(msgspec.Struct):
     ended_at: float | None
     started_at: float = 0.0
     pid: int = 0
@@ -72,7 +72,7 @@ class _Manifest(msgspec.Struct):
     """
 
     run_id: FileName
-    sessions: list[_Session]
+    sessions: list[_SessionEntry]
     archiving: FileName | None = None
     config: dict[str, Any] = {}
     data: _Data = msgspec.field(default_factory=_Data)
@@ -184,10 +184,10 @@ def _state(manifest: Manifest | None) -> str:
 
 def _target(folder: Path, manifest: Manifest | None) -> Path:
     """Where a run is archived: a folder of its own, or the one an interrupted move began to fill."""
-    found = manifest or {}
-    if begun := found.get("archiving"):
-        return folder / ARCHIVE / str(begun)
-    run_id = str(found.get("run_id") or f"unknown-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    known = manifest or {}
+    if unfinished := known.get("archiving"):
+        return folder / ARCHIVE / str(unfinished)
+    run_id = str(known.get("run_id") or f"unknown-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     names = itertools.chain([run_id], (f"{run_id}.{number}" for number in itertools.count(1)))
     targets = (folder / ARCHIVE / name for name in names)
     return next(target for target in targets if not target.exists() or not any(target.iterdir()))
@@ -195,8 +195,8 @@ def _target(folder: Path, manifest: Manifest | None) -> Path:
 
 def archive(folder: Path, manifest: Manifest | None) -> Path | None:
     """Move every file of the run found in a folder to archive/<run id>/; None when there was none."""
-    found = [path for pattern in RUN_FILES for path in sorted(folder.glob(pattern))]
-    if not found:
+    paths = [path for pattern in RUN_FILES for path in sorted(folder.glob(pattern))]
+    if not paths:
         return None
     target = _target(folder, manifest)
     try:
@@ -204,7 +204,7 @@ def archive(folder: Path, manifest: Manifest | None) -> Path | None:
         if manifest is not None:
             write_manifest(folder, {**manifest, "archiving": target.name})
         # The manifest goes last: a move that is interrupted is finished by the next one.
-        for path in sorted(found, key=lambda path: path.name == MANIFEST):
+        for path in sorted(paths, key=lambda path: path.name == MANIFEST):
             shutil.move(path, target / path.name)
     except OSError as error:
         raise cannot_write(target, error) from None

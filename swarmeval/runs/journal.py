@@ -108,7 +108,7 @@ def entries(path: Path, start: int = 0) -> Iterator[tuple[int, Entry]]:
             offset += len(line)
 
 
-class Reader:
+class JournalReader:
     """Entries of a journal by their byte offset."""
 
     def __init__(self, path: Path) -> None:

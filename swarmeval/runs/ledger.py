@@ -58,10 +58,10 @@ class Bits:
             k += 1
         if k & 7:
             return k
-        found = _NOT_FULL.search(self._bytes, k >> 3)
-        if found is None:
+        match = _NOT_FULL.search(self._bytes, k >> 3)
+        if match is None:
             return max(k, 8 * len(self._bytes))
-        k = 8 * found.start()
+        k = 8 * match.start()
         while k in self:
             k += 1
         return k

@@ -3,7 +3,7 @@
 from swarmeval.records import Agent, Attempt, Task
 from swarmeval.requests import Message, Request, Sampling
 from swarmeval.runs.plan import Plan
-from swarmeval.runs.repair_prompt import told
+from swarmeval.runs.repair_prompt import failure_evidence
 from swarmeval.settings.run_config import RunConfig
 
 INSTRUCTION = (
@@ -40,14 +40,14 @@ def _messages(agent: Agent, task: Task) -> tuple[Message, ...]:
 
 def _messages_again(task: Task, attempt: Attempt, config: RunConfig) -> tuple[Message, ...]:
     """The reply that failed, and what came of it. Earlier ones are left out: a context has an end."""
-    evidence = told(task, attempt, config.repair_sees)
+    evidence = failure_evidence(task, attempt, config.repair_sees)
     reply = attempt.completion.reply.strip() or "(no reply)"
     return Message("assistant", reply), Message("user", AGAIN.format(evidence=evidence))
 
 
 def _text_again(task: Task, attempt: Attempt, config: RunConfig) -> str:
     """The program that failed and what came of it, as a file goes on that is being corrected."""
-    evidence = told(task, attempt, config.repair_sees).replace("\n", "\n# ")
+    evidence = failure_evidence(task, attempt, config.repair_sees).replace("\n", "\n# ")
     program = f"{task.prompt}{attempt.verdict.code.rstrip()}"
     return f"{program}\n\n\n# The code above is wrong. {evidence}\n# Corrected:\n\n"
 

@@ -6,9 +6,9 @@ from swarmeval.records import Attempt, Outcome, Task
 
 SHOWN_CHARS = 400  # of a detail
 TESTS_CHARS = 6000  # of hidden tests, where they are shown
-TELLING = 12  # characters of a line of the tests from which on it tells something
+TELLING_CHARS = 12  # characters of a line of the tests from which on it tells something
 PLACE = re.compile(r" \(line (\d+): ")
-SAYS = {
+EXPLANATIONS = {
     Outcome.WRONG_ANSWER: "It ran, and gave a wrong answer in at least one of the hidden tests.",
     Outcome.RAISED: "It raised an exception in the hidden tests",
     Outcome.TIMED_OUT: "It did not end within the time limit.",
@@ -20,18 +20,19 @@ SAYS = {
 }
 
 
-def told(task: Task, attempt: Attempt, sees: str) -> str:
-    """The evidence in words; with `sees` "tests" also the hidden tests and what they found.
+def failure_evidence(task: Task, attempt: Attempt, repair_sees: str) -> str:
+    """The evidence in words; with `repair_sees` "tests" also the hidden tests and what they found.
 
     Without, nothing of the tests' source: no line of theirs, no value that they compare with.
     """
     verdict = attempt.verdict
-    said = SAYS[verdict.outcome]
-    if sees == "tests":
+    explanation = EXPLANATIONS[verdict.outcome]
+    if repair_sees == "tests":
         detail = f"{verdict.outcome}: {verdict.detail}"[: 2 * SHOWN_CHARS]
-        return f"{said.rstrip('.')}.\n{detail}\n\nThe tests:\n```python\n{task.suite.text[:TESTS_CHARS].strip()}\n```"
+        tests = task.suite.text[:TESTS_CHARS].strip()
+        return f"{explanation.rstrip('.')}.\n{detail}\n\nThe tests:\n```python\n{tests}\n```"
     detail = _own(task, attempt) if verdict.outcome in (Outcome.RAISED, Outcome.BAD_SYNTAX) else ""
-    return f"{said}: {detail}" if detail else f"{said.rstrip('.')}."
+    return f"{explanation}: {detail}" if detail else f"{explanation.rstrip('.')}."
 
 
 def _own(task: Task, attempt: Attempt) -> str:
@@ -41,6 +42,6 @@ def _own(task: Task, attempt: Attempt) -> str:
     if place is not None and int(place[1]) > program.count("\n") + 1:
         detail = detail[: place.start()]  # a line of the tests
     lines = (line.strip() for line in task.suite.text.splitlines())
-    if any(len(line) >= TELLING and line in detail and line not in program for line in lines):
+    if any(len(line) >= TELLING_CHARS and line in detail and line not in program for line in lines):
         return ""  # a program that reads its tests and raises them
     return detail[:SHOWN_CHARS]

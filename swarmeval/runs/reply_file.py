@@ -13,7 +13,7 @@ from swarmeval.records import Agent, Completion, Form, Job, Task
 FORMS: tuple[Form, ...] = ("reply", "completion", "solution")
 
 
-class _Line(msgspec.Struct):
+class _ReplyLine(msgspec.Struct):
     """One line; what it holds besides is ignored, since other tools write more."""
 
     task_id: str
@@ -24,7 +24,7 @@ class _Line(msgspec.Struct):
     sample: int | None = None
 
 
-_decoder = msgspec.json.Decoder(_Line)
+_decoder = msgspec.json.Decoder(_ReplyLine)
 
 
 def read_replies(path: Path, task_ids: Collection[str]) -> Iterator[Completion]:

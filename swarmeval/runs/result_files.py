@@ -18,7 +18,7 @@ import msgspec
 from swarmeval.files import replaced
 from swarmeval.records import NOT_GENERATED, Agent, Completion, Failure, Job, Outcome, Verdict
 from swarmeval.runs.audit import AuditFacts
-from swarmeval.runs.journal import Entry, Reader, entries
+from swarmeval.runs.journal import Entry, JournalReader, entries
 from swarmeval.runs.ledger import Jobs, Ledger
 from swarmeval.runs.repair_rounds import Rounds
 from swarmeval.scores.base_problems import Bases
@@ -43,14 +43,14 @@ class Results:
         self._answers = array("q", [-1]) * jobs.room
         self._verdicts = array("q", [-1]) * jobs.room
         for offset, entry in entries(journal):
-            place = self._verdicts if entry.verdict else self._answers
-            said = entry.verdict or entry.completion or entry.failure
-            if said is not None and place[k := jobs.number(said.job_id)] < 0:
-                place[k] = offset
+            offsets = self._verdicts if entry.verdict else self._answers
+            record = entry.verdict or entry.completion or entry.failure
+            if record is not None and offsets[k := jobs.number(record.job_id)] < 0:
+                offsets[k] = offset
 
     def each(self, numbers: Iterator[int]) -> Iterator[tuple[Job, Completion | Failure, Verdict | None]]:
         """(job, answer, verdict) of every answered one among these job numbers."""
-        with Reader(self._journal) as reader:
+        with JournalReader(self._journal) as reader:
             for k in numbers:
                 if self._answers[k] < 0:
                     continue
@@ -69,15 +69,15 @@ def write(folder: Path, journal: Path, ledger: Ledger, facts: Mapping[str, objec
     """
     results = Results(ledger.jobs, journal)
     with replaced(folder / "metrics.csv") as file:
-        outcomes, found = _write_metrics(file, results, folder)
+        outcomes, extras = _write_metrics(file, results, folder)
     if ledger.jobs.room > ledger.jobs.total:
         _write_repairs(folder / REPAIRS, results)
     summaries = [_write_agent(folder, results, agent) for agent in ledger.jobs.agents]
     with replaced(folder / "agent_summary.json") as file:
         json.dump(summaries, file, indent=2)
-    score = score_of(ledger, summaries, {**found, **facts})
+    score = score_of(ledger, summaries, {**extras, **facts})
     with replaced(folder / "task_summary.json") as file:
-        json.dump({task_id: _task(found) for task_id, found in outcomes.items()}, file, indent=2)
+        json.dump({task_id: _task(counts) for task_id, counts in outcomes.items()}, file, indent=2)
     with replaced(folder / "score.json") as file:
         json.dump(score, file, indent=2)
         file.write("\n")
@@ -117,8 +117,8 @@ def _task(outcomes: Counter[str]) -> dict[str, object]:
     """How hard a task was: its verdicts, and the share that passed."""
     judged = outcomes.total() - outcomes[NOT_GENERATED]
     passed = outcomes[Outcome.PASSED]
-    found = {str(outcome): count for outcome, count in sorted(outcomes.items()) if count}
-    return {"verdicts": judged, "passed": passed, "pass@1": passed / judged if judged else None, "outcomes": found}
+    counts = {str(outcome): count for outcome, count in sorted(outcomes.items()) if count}
+    return {"verdicts": judged, "passed": passed, "pass@1": passed / judged if judged else None, "outcomes": counts}
 
 
 def _write_metrics(file: TextIO, results: Results, folder: Path) -> tuple[dict[str, Counter[str]], dict[str, object]]:
@@ -168,7 +168,7 @@ def _write_agent(folder: Path, results: Results, agent: Agent) -> dict[str, obje
     ):
         evaluation.write(f'{{"agent_id": {agent.id}, "name": {_json(agent.name)}, "tasks": {{')
         comma = ""
-        for task_id, group in itertools.groupby(results.of_agent(agent.id), key=lambda found: found[0].task_id):
+        for task_id, group in itertools.groupby(results.of_agent(agent.id), key=lambda answered: answered[0].task_id):
             verdicts = []
             for job, answer, verdict in group:
                 summary.add(answer, verdict)

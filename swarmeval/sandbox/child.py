@@ -20,13 +20,13 @@ BROKEN = b"!"
 
 KINDS: dict[str, Callable[[dict[str, Any]], Iterable[bytes]]] = {
     "run": lambda work: run(work["program"]),
-    "answer": lambda work: [program_side.serve(work["program"], work["entry_point"], PEER)],
-    "ask": lambda _: tests_side.serve(CHANNEL),
-    "tell": lambda work: streamed_output.serve(work["program"], work["data"], CHANNEL),
+    "serve_calls": lambda work: [program_side.serve(work["program"], work["entry_point"], PEER)],
+    "run_tests": lambda _: tests_side.serve(CHANNEL),
+    "stream": lambda work: streamed_output.serve(work["program"], work["data"], CHANNEL),
 }
 
 
-def be_the_child(guard: Guard, kind: str, folder: str, descriptors: Sequence[int], parent: int) -> NoReturn:
+def become_child(guard: Guard, kind: str, folder: str, descriptors: Sequence[int], parent: int) -> NoReturn:
     """Confine this process, do what the channel says, report once. A program may replace what it finds in `os`."""
     write, leave = os.write, os._exit
     try:

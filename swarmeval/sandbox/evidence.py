@@ -14,14 +14,14 @@ def evidence(error: BaseException, program: str) -> bytes:
     """
     try:
         frame, line = place(error)
-        wanted = None if frame is None else asserted(program.splitlines()[line - 1].strip())
-        if frame is None or wanted is None:
+        compared = None if frame is None else asserted(program.splitlines()[line - 1].strip())
+        if frame is None or compared is None:
             return b""
-        value = eval(compile(ast.Expression(wanted), "<evidence>", "eval"), frame.f_globals, frame.f_locals)
+        value = eval(compile(ast.Expression(compared), "<evidence>", "eval"), frame.f_globals, frame.f_locals)
         short = reprlib.Repr()
         short.maxstring = short.maxother = short.maxlong = SHOWN_CHARS
         shown = short.repr(value)
-        text = " ".join(f"{ast.unparse(wanted)[:SHOWN_CHARS]} gives {shown[:SHOWN_CHARS]}".split())
+        text = " ".join(f"{ast.unparse(compared)[:SHOWN_CHARS]} gives {shown[:SHOWN_CHARS]}".split())
     except BaseException:  # noqa: BLE001 (a hostile __repr__, a program that now raises, an assertion over two lines)
         return b""
     return text.encode(errors="backslashreplace")
@@ -32,8 +32,8 @@ def asserted(line: str) -> ast.expr | None:
     statement = ast.parse(line).body[0]
     if not isinstance(statement, ast.Assert):
         return None
-    wanted = statement.test.left if isinstance(statement.test, ast.Compare) else statement.test
-    return None if isinstance(wanted, ast.Constant) else wanted
+    compared = statement.test.left if isinstance(statement.test, ast.Compare) else statement.test
+    return None if isinstance(compared, ast.Constant) else compared
 
 
 def place(error: BaseException) -> tuple[FrameType | None, int]:

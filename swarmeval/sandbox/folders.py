@@ -24,9 +24,9 @@ def sweep() -> None:
     for folder in Path(tempfile.gettempdir()).glob("swarmeval-*-*-*"):
         _, pid, namespace, _ = folder.name.split("-", 3)
         with contextlib.suppress(OSError):  # another sweeps it, or it is not ours
-            found = folder.stat()
-            ended = found.st_uid == os.geteuid() and pid.isdecimal() and not Path("/proc", pid).exists()
-            if ended and (namespace == pid_namespace() != UNKNOWN or time.time() - found.st_mtime > STALE_S):
+            status = folder.stat()
+            ended = status.st_uid == os.geteuid() and pid.isdecimal() and not Path("/proc", pid).exists()
+            if ended and (namespace == pid_namespace() != UNKNOWN or time.time() - status.st_mtime > STALE_S):
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -21,18 +21,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from swarmeval.sandbox.child import CHANNEL, be_the_child
+from swarmeval.sandbox.child import CHANNEL, become_child
 from swarmeval.sandbox.clock import charged_s, computed_s
 from swarmeval.sandbox.frames import read_frame, write_frame
-from swarmeval.sandbox.layers.guard import MB, Guard, Limits
+from swarmeval.sandbox.layers.guard import MB, Guard, ProcessLimits
 from swarmeval.sandbox.layers.kernel import PR_SET_CHILD_SUBREAPER, prctl
 
 STILL_RUNNING = {"running": True}
 LEAST_WAIT_S = 0.05
 BACKSTOP = 60  # times its limit that a child may take at most, however others starve it
 PATIENCE = 6  # times its limit that a child may take which waits for another
-LAST_WORDS_S = 0.05  # for a child at its limit to say where it is
-TELL_WHERE = signal.SIGUSR2
+TRACEBACK_S = 0.05  # for a child at its limit to say where it is
+DUMP_TRACEBACK = signal.SIGUSR2
 
 
 class Jail:
@@ -47,13 +47,13 @@ class Jail:
         self._is_first = os.getpid() == 1  # of its namespace: all others in it are children's
         if not self._is_first:
             prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a child detaches becomes ours
-        faulthandler.register(TELL_WHERE, file=CHANNEL, all_threads=False)  # in a child CHANNEL is its channel
+        faulthandler.register(DUMP_TRACEBACK, file=CHANNEL, all_threads=False)  # in a child CHANNEL is its channel
 
     def serve(self) -> None:
         for name in [name for name in sys.modules if name.partition(".")[0] == "swarmeval"]:
             del sys.modules[name]  # what a child can import is Python's own
-        while (order := read_frame(self._link)) is not None:
-            message, descriptors = order
+        while (request := read_frame(self._link)) is not None:
+            message, descriptors = request
             if "kind" not in message:  # for a child that has ended
                 continue
             try:
@@ -62,9 +62,9 @@ class Jail:
                 answer = {"broken": str(error)}
             write_frame(self._link, answer)
 
-    def _run(self, order: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+    def _run(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         """Fork, watch and clean up after one child."""
-        limits = Limits(order["timeout_s"], order["memory_mb"], bounds_cpu=order["kind"] != "ask")
+        limits = ProcessLimits(request["timeout_s"], request["memory_mb"], bounds_cpu=request["kind"] != "run_tests")
         folder = Path(self._folder, os.urandom(8).hex())
         parent = os.getpid()
         try:
@@ -72,12 +72,12 @@ class Jail:
             self._guard.before_fork(str(folder), limits)
             child = os.fork()
             if child == 0:
-                be_the_child(self._guard, order["kind"], str(folder), descriptors, parent)
+                become_child(self._guard, request["kind"], str(folder), descriptors, parent)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         try:
-            end, wall_s = self._watch(child, limits, is_alone=order["kind"] == "run")
+            end, wall_s = self._watch(child, limits, is_standalone=request["kind"] == "run")
         finally:
             status, used = self._end_everything(child)
             clear(Path(self._folder), self._mode)  # whatever it wrote where: nothing reaches the next one
@@ -89,7 +89,7 @@ class Jail:
             "wall_s": wall_s,
         }
 
-    def _watch(self, child: int, limits: Limits, is_alone: bool) -> tuple[str, float]:
+    def _watch(self, child: int, limits: ProcessLimits, is_standalone: bool) -> tuple[str, float]:
         """Wait until the child has "ended", came to its "limit", or is "stopped" by whoever gave the order.
 
         One that is not alone sleeps while it waits for another, who may be starved: that is no doing of its own.
@@ -106,18 +106,18 @@ class Jail:
                 if handle in readable:
                     return "ended", now - started
                 if self._link in readable:
-                    said = read_frame(self._link)
-                    if said is None:
+                    message = read_frame(self._link)
+                    if message is None:
                         raise SystemExit  # nobody waits for the answer
-                    if "stop" in said[0]:
+                    if "stop" in message[0]:
                         return "stopped", now - started
                     started, computed, deadline = now, computed_s(child), now + limits.timeout_s
                     continue
-                charged = self._charged_s(child, now - started, computed, is_alone)
+                charged = self._charged_s(child, now - started, computed, is_standalone)
                 if charged >= limits.timeout_s:
                     with contextlib.suppress(ProcessLookupError):
-                        os.kill(child, TELL_WHERE)
-                    select.select([handle], [], [], LAST_WORDS_S)
+                        os.kill(child, DUMP_TRACEBACK)
+                    select.select([handle], [], [], TRACEBACK_S)
                     return "limit", now - started
                 # Not foreseeable: one that sleeps is charged when it is seen asleep, and would be awake for each look.
                 deadline = now + max(limits.timeout_s - charged, LEAST_WAIT_S) * random.SystemRandom().uniform(0.3, 1)
@@ -125,11 +125,11 @@ class Jail:
         finally:
             os.close(handle)
 
-    def _charged_s(self, child: int, wall_s: float, computed: float, is_alone: bool) -> float:
+    def _charged_s(self, child: int, wall_s: float, computed: float, is_standalone: bool) -> float:
         """What the child answers for of the time since it began, or last began anew having `computed` so much."""
         if self._guard.lets_fork():
             return wall_s  # what a crowd of processes takes of a core is nobody's alone
-        if is_alone:
+        if is_standalone:
             return max(charged_s(child, wall_s, self._guard.proc), wall_s / BACKSTOP)
         return max(computed_s(child) - computed, wall_s / PATIENCE)
 

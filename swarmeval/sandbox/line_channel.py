@@ -21,8 +21,8 @@ class Lines:
     def receive(self) -> bytes | None:
         """The next line; None when the other end is closed or says more than it may."""
         while (end := self._received.find(b"\n")) < 0:
-            seen = len(self._received)
-            piece = os.read(self._descriptor, 1 << 16) if seen < LONGEST else b""
+            searched = len(self._received)
+            piece = os.read(self._descriptor, 1 << 16) if searched < LONGEST else b""
             if not piece:
                 return None
             self._received += piece

@@ -38,6 +38,6 @@ ACTS = {
 }
 
 
-def not_held(missing: Collection[str]) -> list[str]:
+def unblocked_acts(missing: Collection[str]) -> list[str]:
     """The acts that nothing holds without these layers."""
     return [act for act, layers in ACTS.items() if layers <= set(missing)]

@@ -4,8 +4,8 @@ import os
 import signal
 from typing import Any
 
-from swarmeval.sandbox.cell import Broken
 from swarmeval.sandbox.child import BROKEN, READY
+from swarmeval.sandbox.jail_handle import SandboxFault
 
 REPORTED = (b"PASSED", b"WRONG_ANSWER", b"RAISED", b"OUT_OF_MEMORY", b"BAD_SYNTAX")  # what a child may say
 MEMORY_SHARE = 0.5  # a program killed by a signal with this share of its memory in use ran out of memory
@@ -13,43 +13,43 @@ DETAIL_CHARS = 600
 
 
 def outcome(end: dict[str, Any], report: bytes, timeout_s: float, memory_mb: int) -> dict[str, Any]:
-    """The outcome of a child. Raises Broken where the program never began."""
+    """The outcome of a child. Raises SandboxFault where the program never began."""
     if report.startswith(BROKEN):
-        raise Broken(report[len(BROKEN) :].decode(errors="replace"))
-    said = report.removeprefix(READY)
-    if end["end"] == "limit" and not complete(said):
-        where = last_line(said)
-        return _found("TIMED_OUT", f"no end after {timeout_s:g} s" + (f", in line {where}" if where else ""), end)
+        raise SandboxFault(report[len(BROKEN) :].decode(errors="replace"))
+    body = report.removeprefix(READY)
+    if end["end"] == "limit" and not complete(body):
+        where = last_line(body)
+        return _result("TIMED_OUT", f"no end after {timeout_s:g} s" + (f", in line {where}" if where else ""), end)
     if not report.startswith(READY):
-        raise Broken("a program could not be started")
-    if not said:
-        return _found(*describe_death(end["status"], end["peak_mb"], memory_mb), end)
-    word, _, detail = said.partition(b"\n")
+        raise SandboxFault("a program could not be started")
+    if not body:
+        return _result(*describe_death(end["status"], end["peak_mb"], memory_mb), end)
+    word, _, detail = body.partition(b"\n")
     if word not in REPORTED:
-        return _found("TAMPERED", "the program wrote to the judge's channel", end)
-    what, _, seen = detail.decode(errors="replace").partition("\n")
-    value = seen.strip() if end["end"] != "limit" else ""  # at a limit it is where that came, which decided nothing
-    return _found(word.decode(), f"{what}; {value}" if value else what, end)
+        return _result("TAMPERED", "the program wrote to the judge's channel", end)
+    text, _, extra = detail.decode(errors="replace").partition("\n")
+    value = extra.strip() if end["end"] != "limit" else ""  # at a limit it is where that came, which decided nothing
+    return _result(word.decode(), f"{text}; {value}" if value else text, end)
 
 
-def answered(end: dict[str, Any], report: bytes, timeout_s: float, memory_mb: int) -> dict[str, Any]:
+def program_side_outcome(end: dict[str, Any], report: bytes, timeout_s: float, memory_mb: int) -> dict[str, Any]:
     """The outcome of a child that the tests were done with, perhaps before it had begun."""
     if end["end"] == "stopped" and not report:
-        return _found("PASSED", "", end)
+        return _result("PASSED", "", end)
     return outcome(end, report, timeout_s, memory_mb)
 
 
 def tampered(detail: str, wall_s: float) -> dict[str, Any]:
-    return _found("TAMPERED", f"passed beside its tests but not apart from them: {detail}", {"wall_s": wall_s})
+    return _result("TAMPERED", f"passed beside its tests but not apart from them: {detail}", {"wall_s": wall_s})
 
 
-def complete(said: bytes) -> bool:
-    return said.partition(b"\n")[0] in REPORTED
+def complete(report: bytes) -> bool:
+    return report.partition(b"\n")[0] in REPORTED
 
 
-def last_line(said: bytes) -> str:
+def last_line(report: bytes) -> str:
     """The line of the program in the traceback that a child at its limit left."""
-    for text in said.decode(errors="replace").splitlines():
+    for text in report.decode(errors="replace").splitlines():
         if 'File "<string>", line ' in text:
             return text.partition(", line ")[2][:80]
     return ""
@@ -68,7 +68,7 @@ def describe_death(status: int, peak_mb: float, memory_mb: int) -> tuple[str, st
     return "CRASHED", name
 
 
-def _found(word: str, detail: str, end: dict[str, Any]) -> dict[str, Any]:
+def _result(word: str, detail: str, end: dict[str, Any]) -> dict[str, Any]:
     """A program may have written the detail: bounded, on one line, and nothing that a terminal would obey."""
     line = "".join(letter if letter.isprintable() else "?" for letter in detail[:DETAIL_CHARS])
     return {"outcome": word, "detail": line, "wall_s": end["wall_s"]}

@@ -52,10 +52,10 @@ def load_fields(text: str | bytes, names: Collection[str]) -> dict[str, Any]:
     """A JSON object of such values under these names and no other. Raises Malformed."""
 
     def fields() -> dict[str, Any]:
-        found = json.loads(text)
-        if not found.keys() <= set(names):
+        content = json.loads(text)
+        if not content.keys() <= set(names):
             raise ValueError("fields that nobody asked for")
-        return {name: unpack(value) for name, value in found.items()}
+        return {name: unpack(value) for name, value in content.items()}
 
     loaded: dict[str, Any] = read(fields)
     return loaded

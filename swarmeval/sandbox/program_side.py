@@ -26,10 +26,10 @@ def call(function: Any, arguments: list[Any], keywords: dict[str, Any]) -> str:
     """What a call gave or raised, and what it made of its arguments where that is not what they were: a JSON object."""
     before = plain_data.dumps([arguments, keywords])
     try:
-        found = f'"value": {plain_data.dumps(function(*arguments, **keywords))}'
+        result = f'"value": {plain_data.dumps(function(*arguments, **keywords))}'
     except MemoryError:
         raise
     except BaseException as error:  # noqa: BLE001 (it is the tests' to bear)
-        found = f'"raised": {plain_data.dumps([type(error).__name__, str(error)])}'
+        result = f'"raised": {plain_data.dumps([type(error).__name__, str(error)])}'
     after = plain_data.dumps([arguments, keywords])
-    return f'{{{found}, "arguments": {after if after != before else "null"}}}'
+    return f'{{{result}, "arguments": {after if after != before else "null"}}}'

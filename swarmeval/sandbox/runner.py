@@ -60,8 +60,8 @@ class Sandbox:
         self._mode = mode
         self._limits = {"timeout_s": timeout_s, "memory_mb": memory_mb}
         self._spare_s = spare_s
-        self._slots = [Slot(mode, shown) for _ in range(workers)]
-        self._free: asyncio.Queue[Slot] = asyncio.Queue()
+        self._wardens = [WardenProcess(mode, shown) for _ in range(workers)]
+        self._free: asyncio.Queue[WardenProcess] = asyncio.Queue()
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -70,7 +70,7 @@ class Sandbox:
             raise SandboxError(f"sandbox: programs can be judged on Linux only, this is {sys.platform}")
         await asyncio.to_thread(folders.sweep)
         try:
-            await asyncio.gather(*(slot.start() for slot in self._slots))
+            await asyncio.gather(*(warden.start() for warden in self._wardens))
         except WardenDied as error:
             await self._stop()
             raise SandboxError(f"sandbox: the judging process does not start: {error}") from error
@@ -81,8 +81,8 @@ class Sandbox:
             await self._stop()
             reasons = "; ".join(f"{layer}: {reason}" for layer, reason in missing.items())
             raise SandboxError(f"sandbox: 'strict' needs every layer, and these are missing: {reasons}; use auto")
-        for slot in self._slots:
-            self._free.put_nowait(slot)
+        for warden in self._wardens:
+            self._free.put_nowait(warden)
         return self
 
     async def __aexit__(
@@ -96,50 +96,52 @@ class Sandbox:
 
     def in_force(self) -> str:
         """One line: the layers that hold around every program."""
-        return ", ".join(self._slots[0].in_force)
+        return ", ".join(self._wardens[0].in_force)
 
     def missing(self) -> dict[str, str]:
         """The layers that do not hold here, and why."""
-        return self._slots[0].missing
+        return self._wardens[0].missing
 
     def pids(self) -> tuple[int, ...]:
         """Of the wardens there are: all that runs here descends from them. May be called from any thread."""
-        return tuple(pid for slot in self._slots if (pid := slot.pid) is not None)
+        return tuple(pid for warden in self._wardens if (pid := warden.pid) is not None)
 
     async def run(self, program: Program, part: float = 1.0) -> Execution:
         """Run one program, for this part of the time limit, and say how it ended. Cancelled, it kills it at once.
 
         Raises SandboxError when the sandbox itself fails: that is never the program's verdict.
         """
-        answer = await self._answer({"program": {**asdict(program), "text": program.text}}, part)
+        answer = await self._send({"program": {**asdict(program), "text": program.text}}, part)
         return execution(answer)
 
-    async def tell(self, program: str, data: str) -> tuple[Execution, str]:
-        """Run a program and then its `tell(data, write)`; say how it ended, and all it wrote (streamed_output.py).
+    async def stream(self, program: str, data: str) -> tuple[Execution, str]:
+        """Run a program and then its `stream(data, write)`; say how it ended, and all it wrote (streamed_output.py).
 
         Raises SandboxError, as run does.
         """
-        answer = await self._answer({"program": program, "data": data})
-        return execution(answer), answer.get("told", "")
+        answer = await self._send({"program": program, "data": data})
+        return execution(answer), answer.get("output", "")
 
-    async def _answer(self, request: dict[str, Any], part: float = 1.0) -> dict[str, Any]:
-        slot = await self._free.get()
+    async def _send(self, request: dict[str, Any], part: float = 1.0) -> dict[str, Any]:
+        warden = await self._free.get()
         try:
             if self._closed:
                 raise SandboxError("sandbox: it was closed while a program waited")
-            return await self._run_on(slot, {**request, **self._limits, "timeout_s": part * self._limits["timeout_s"]})
+            return await self._run_on(
+                warden, {**request, **self._limits, "timeout_s": part * self._limits["timeout_s"]}
+            )
         except BaseException:
-            slot.kill()  # what runs in it has nobody to answer to
+            warden.kill()  # what runs in it has nobody to answer to
             raise
         finally:
-            self._free.put_nowait(slot)
+            self._free.put_nowait(warden)
 
-    async def _run_on(self, slot: "Slot", request: dict[str, Any]) -> dict[str, Any]:
+    async def _run_on(self, warden: "WardenProcess", request: dict[str, Any]) -> dict[str, Any]:
         """Try again where a warden died; a program under which each one dies is to blame if others live."""
         reason = ""
         for attempt in range(TRIES):
             try:
-                return await slot.run(request, self._spare_s)
+                return await warden.run(request, self._spare_s)
             except WardenDied as error:
                 reason = str(error)
                 if self._closed:
@@ -149,17 +151,17 @@ class Sandbox:
                     raise
                 await asyncio.sleep(2**attempt)  # no process or memory to be had may pass
         try:
-            await slot.run({"program": {**asdict(HARMLESS), "text": HARMLESS.text}, **self._limits}, self._spare_s)
+            await warden.run({"program": {**asdict(HARMLESS), "text": HARMLESS.text}, **self._limits}, self._spare_s)
         except WardenDied as error:
             raise SandboxError(f"sandbox: the judging process keeps ending: {error}") from error
         return {"outcome": Outcome.TAMPERED, "detail": f"its judge ended under it {TRIES} times: {reason}"}
 
     async def _stop(self) -> None:
         self._closed = True
-        await asyncio.gather(*(slot.stop() for slot in self._slots))
+        await asyncio.gather(*(warden.stop() for warden in self._wardens))
 
 
-class Slot:
+class WardenProcess:
     """One warden: started when needed, replaced when dead."""
 
     def __init__(self, mode: str, shown: Sequence[str] | None) -> None:
@@ -238,22 +240,22 @@ class Slot:
         except TimeoutError:  # a program may have stopped it
             if self._process is not None:
                 kill_group(self._process)
-            raise WardenDied(f"silent for {limit_s:.0f} s; {await self._last_words()}") from None
+            raise WardenDied(f"silent for {limit_s:.0f} s; {await self._exit_reason()}") from None
         except (asyncio.IncompleteReadError, ConnectionError):
-            raise WardenDied(await self._last_words()) from None
+            raise WardenDied(await self._exit_reason()) from None
         if "broken" in answer:
             raise SandboxError(f"sandbox: {answer['broken']}")
         return answer
 
-    async def _last_words(self) -> str:
+    async def _exit_reason(self) -> str:
         """How the warden ended; then forget it, so that the next run starts another."""
         self.kill()
         process, self._process = self._process, None
         if process is None:
             return "stopped"
         errors = await end(process)
-        said = errors.decode(errors="replace").strip().splitlines()
-        return f"exit code {process.returncode}" + (f", {said[-1]}" if said else "")
+        lines = errors.decode(errors="replace").strip().splitlines()
+        return f"exit code {process.returncode}" + (f", {lines[-1]}" if lines else "")
 
 
 def execution(answer: dict[str, Any]) -> Execution:

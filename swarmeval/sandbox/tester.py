@@ -9,53 +9,53 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from swarmeval.sandbox.cell import REPORT_BYTES, Cell
 from swarmeval.sandbox.child import READY
 from swarmeval.sandbox.frames import read_bytes, write_frame
+from swarmeval.sandbox.jail_handle import REPORT_BYTES, JailHandle
 
 MOST_PROGRAMS = 200
 
-# The next word of a cell's jail; None when the socket, if one is given, has something to read first.
-Hear = Callable[[Cell, socket.socket | None], dict[str, Any] | None]
+# The next message of a jail; None when the socket, if one is given, has something to read first.
+Receive = Callable[[JailHandle, socket.socket | None], dict[str, Any] | None]
 
 
 class Tester:
-    """At most one process, in the cell given."""
+    """At most one process, in the jail given."""
 
-    def __init__(self, cell: Cell) -> None:
-        self._cell = cell
+    def __init__(self, jail: JailHandle) -> None:
+        self._jail = jail
         self._limits: tuple[float, int] | None = None  # of the process, if there is one
         self._is_ready = False
         self._programs = 0
         self._begun = 0.0
 
     def begin(self, work: dict[str, str], peer: socket.socket, timeout_s: float, memory_mb: int) -> None:
-        """Have a program tested that answers at the other end of `peer`. Raises Broken."""
+        """Have a program tested that answers at the other end of `peer`. Raises SandboxFault."""
         limits = (timeout_s, memory_mb)
         is_idle = time.monotonic() - self._begun > timeout_s  # its jail ends it when that goes on
-        if is_idle or self._limits != limits or self._programs == MOST_PROGRAMS or not self._ask(work, peer):
+        if is_idle or self._limits != limits or self._programs == MOST_PROGRAMS or not self._submit(work, peer):
             self.end()
-            self._cell.order("ask", {}, timeout_s, memory_mb)
+            self._jail.start_child("run_tests", {}, timeout_s, memory_mb)
             self._limits, self._is_ready, self._programs = limits, False, 0
-            self._ask(work, peer)  # where that fails, wait() hears why
+            self._submit(work, peer)  # where that fails, wait() hears why
         peer.close()
         self._programs += 1
         self._begun = time.monotonic()
 
-    def _ask(self, work: dict[str, str], peer: socket.socket) -> bool:
+    def _submit(self, work: dict[str, str], peer: socket.socket) -> bool:
         """Whether there was a process to say it to."""
         try:
-            self._cell.go_on()
-            write_frame(self._cell.channel, work, [peer.fileno()])
+            self._jail.restart_clock()
+            write_frame(self._jail.channel, work, [peer.fileno()])
         except OSError:
             return False
         return True
 
-    def wait(self, hear: Hear) -> tuple[dict[str, Any], bytes]:
-        """How the tests ended, and what they said. Raises Broken."""
-        channel = self._cell.channel
+    def wait(self, next_message: Receive) -> tuple[dict[str, Any], bytes]:
+        """How the tests ended, and what they said. Raises SandboxFault."""
+        channel = self._jail.channel
         has_ended = False
-        while (end := hear(self._cell, None if has_ended else channel)) is None:
+        while (end := next_message(self._jail, None if has_ended else channel)) is None:
             if not self._is_ready and channel.recv(len(READY), socket.MSG_PEEK) == READY:
                 self._is_ready = bool(channel.recv(len(READY)))
             elif self._is_ready and (report := read_bytes(channel, REPORT_BYTES)) is not None:
@@ -64,17 +64,17 @@ class Tester:
             else:
                 has_ended = True
         self._limits = None
-        return end, (READY if self._is_ready else b"") + self._cell.report()
+        return end, (READY if self._is_ready else b"") + self._jail.report()
 
     def is_used(self) -> bool:
         """Whether the process there is has tested a program before its last one."""
         return self._limits is not None and self._programs > 1
 
     def end(self) -> None:
-        """End the process, if there is one, and take note of how it was. Raises Broken."""
+        """End the process, if there is one, and take note of how it was. Raises SandboxFault."""
         if self._limits is not None:
             self._limits = None
-            self._cell.stop()
-            while "running" in self._cell.hear():
+            self._jail.stop()
+            while "running" in self._jail.receive():
                 pass
-            self._cell.report()
+            self._jail.report()

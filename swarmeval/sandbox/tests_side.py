@@ -27,7 +27,7 @@ class Unsendable(BaseException):
     """A test calls the function with what is no plain data."""
 
 
-class Asked:
+class RemoteFunction:
     """The function under test, as its tests see it."""
 
     def __init__(self, lines: Lines) -> None:
@@ -81,8 +81,8 @@ def serve(channel: int) -> Iterator[bytes]:
     a descriptor that leads to the program. Each answer is a report (see judge).
     """
     with socket.socket(fileno=channel) as link:
-        while (asked := read_frame(link)) is not None:
-            work, (peer,) = asked
+        while (message := read_frame(link)) is not None:
+            work, (peer,) = message
             report = judge(**work, peer=peer)
             os.close(peer)
             write_bytes(link, report[:REPORT_BYTES])
@@ -94,7 +94,7 @@ def judge(context: str, tests: str, entry_point: str, peer: int) -> bytes:
     lost: list[BaseException] = []
 
     def check(names: dict[str, Any]) -> None:
-        names[entry_point] = Asked(Lines(peer))
+        names[entry_point] = RemoteFunction(Lines(peer))
         exec(compile(tests, "<string>", "exec", dont_inherit=True), names)  # its lines are those of the report
 
     def watched(names: dict[str, Any]) -> None:

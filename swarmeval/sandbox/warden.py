@@ -1,4 +1,4 @@
-"""The warden of one slot: has programs run, has those that pass confirmed, and gives the verdict.
+"""One warden: has programs run, has those that pass confirmed, and gives the verdict.
 
 It holds three jails: in the first, programs run beside their tests; in the second, apart from them, so that nothing a
 program can change in its jail by having read the tests is there to be found; in the third the tests run that ask them.
@@ -20,14 +20,14 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from swarmeval.sandbox.cell import REPORT_BYTES, Broken, Cell, JailGone, open_cell
 from swarmeval.sandbox.child import READY
 from swarmeval.sandbox.frames import read_frame, write_frame
+from swarmeval.sandbox.jail_handle import REPORT_BYTES, JailGone, JailHandle, SandboxFault, open_jail
 from swarmeval.sandbox.layers.guard import LAYERS
 from swarmeval.sandbox.layers.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 from swarmeval.sandbox.layers.places import Places, places
 from swarmeval.sandbox.layers.seccomp import Seccomp
-from swarmeval.sandbox.outcomes import answered, outcome, tampered
+from swarmeval.sandbox.outcomes import outcome, program_side_outcome, tampered
 from swarmeval.sandbox.priority import yield_to_all
 from swarmeval.sandbox.streamed_output import ENDS
 from swarmeval.sandbox.tester import Tester
@@ -54,7 +54,7 @@ TRIAL_PROGRAM = {
     "text": f"{TRIAL}\n{TRIAL_TESTS}", "solution": TRIAL, "tests": TRIAL_TESTS, "entry_point": "answer", "context": "",
 }  # fmt: skip
 CONFIRM_FACTOR = 2  # of the time limit, for what has passed within it: to talk costs time
-MOST_TOLD = 1 << 23  # bytes that one program may tell
+MOST_OUTPUT_BYTES = 1 << 23  # bytes that one program may stream
 BRIEF_S = 0.01  # a program that ends sooner beside its tests cannot say much by when it does
 # What is left out, in turn, until honest work gets through. "processes" is the limit of their number, "user" that root
 # becomes nobody, who cannot read an interpreter that only root can.
@@ -83,13 +83,13 @@ def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None) -
 
 
 class Warden:
-    """One slot of the pool: one program at a time."""
+    """One process of the pool: one program at a time."""
 
     def __init__(self, control: socket.socket, folder: str, places: Places) -> None:
         self._control = control
         self._folder = folder
         self._places = places
-        self._cells: list[Cell] = []
+        self._jails: list[JailHandle] = []
 
     def open(self, mode: str) -> dict[str, Any]:
         """Set up the jails with all layers that let honest work through, prove it with a trial, and name them."""
@@ -106,33 +106,33 @@ class Warden:
                 seccomp = Seccomp()
             except OSError as error:
                 missing["seccomp"] = f"{error}; install libseccomp (Debian: apt install libseccomp2)"
-        for wanted in dict.fromkeys(frozenset(all_layers - set(without)) for without in WITHOUT):
+        for layers in dict.fromkeys(frozenset(all_layers - set(without)) for without in WITHOUT):
             try:
-                self._open_cells(seccomp, wanted)
+                self._open_jails(seccomp, layers)
                 trial = self.run(TRIAL_PROGRAM, timeout_s=30.0, memory_mb=1024)
-            except (OSError, Broken) as error:
+            except (OSError, SandboxFault) as error:
                 reasons.append(str(error))
                 continue
             if trial["outcome"] == "PASSED":
                 prctl(PR_SET_DUMPABLE, 0)  # not before: who may map a process's users depends on it
-                missing |= self._cells[0].missing | dict.fromkeys(
-                    sorted(all_layers - wanted), reasons[0] if reasons else ""
+                missing |= self._jails[0].missing | dict.fromkeys(
+                    sorted(all_layers - layers), reasons[0] if reasons else ""
                 )
-                return {"in_force": self._cells[0].in_force, "missing": missing}
+                return {"in_force": self._jails[0].in_force, "missing": missing}
             reasons.append(f"the trial program ended as {trial['outcome']}: {trial['detail']}")
         return {"broken": reasons[-1]}
 
-    def _open_cells(self, seccomp: Seccomp | None, wanted: Collection[str]) -> None:
+    def _open_jails(self, seccomp: Seccomp | None, layers: Collection[str]) -> None:
         self.close()
         for name in ("beside", "apart", "tests"):
-            self._cells.append(open_cell(os.path.join(self._folder, name), self._places, seccomp, wanted))  # noqa: PTH118
-        self._tester = Tester(self._cells[2])
+            self._jails.append(open_jail(os.path.join(self._folder, name), self._places, seccomp, layers))  # noqa: PTH118
+        self._tester = Tester(self._jails[2])
 
     def close(self) -> None:
         """End the jails and what runs in them, and wait until they are gone."""
-        for cell in self._cells:
-            cell.close()
-        self._cells = []
+        for jail in self._jails:
+            jail.close()
+        self._jails = []
         os.killpg(0, signal.SIGCONT)  # a jail that was stopped would not end
         with contextlib.suppress(ChildProcessError):
             while True:
@@ -140,22 +140,22 @@ class Warden:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            return self.tell(**request) if "data" in request else self.run(**request)
+            return self.stream(**request) if "data" in request else self.run(**request)
         except JailGone as error:
             sys.exit(str(error))  # who sent the request decides whether the program is to blame
-        except (OSError, Broken) as error:
+        except (OSError, SandboxFault) as error:
             return {"broken": str(error)}
 
     def run(self, program: dict[str, str], timeout_s: float, memory_mb: int) -> dict[str, Any]:
         """The program with its tests, as the reference evaluator runs them; where that passes, apart from them."""
-        jail = self._cells[0]
-        jail.order("run", {"program": program["text"]}, timeout_s, memory_mb)
+        jail = self._jails[0]
+        jail.start_child("run", {"program": program["text"]}, timeout_s, memory_mb)
         end = self._wait(jail)
-        found = {**outcome(end, jail.report(), timeout_s, memory_mb), "cpu_s": end["cpu_s"]}
-        if found["outcome"] != "PASSED" or not program["tests"]:
-            return found
-        if found["wall_s"] > BRIEF_S:
-            self._pause(found["wall_s"])
+        verdict = {**outcome(end, jail.report(), timeout_s, memory_mb), "cpu_s": end["cpu_s"]}
+        if verdict["outcome"] != "PASSED" or not program["tests"]:
+            return verdict
+        if verdict["wall_s"] > BRIEF_S:
+            self._pause(verdict["wall_s"])
         wait_s, memory = CONFIRM_FACTOR * timeout_s, memory_mb
         confirmed = self._confirm(program, wait_s, memory)
         if confirmed["outcome"] != "PASSED" and self._tester.is_used():
@@ -163,25 +163,27 @@ class Warden:
             confirmed = self._confirm(program, wait_s, memory)
         if confirmed["outcome"] != "PASSED":
             self._tester.end()
-        return {**confirmed, "wall_s": found["wall_s"] + confirmed["wall_s"], "cpu_s": found["cpu_s"]}
+        return {**confirmed, "wall_s": verdict["wall_s"] + confirmed["wall_s"], "cpu_s": verdict["cpu_s"]}
 
-    def tell(self, program: str, data: str, timeout_s: float, memory_mb: int) -> dict[str, Any]:
-        """A program that says what it finds, which is read while it runs; "told" is that, from before any end."""
-        jail = self._cells[0]
-        jail.order("tell", {"program": program, "data": data}, timeout_s, memory_mb)
-        said, channel = b"", jail.channel
+    def stream(self, program: str, data: str, timeout_s: float, memory_mb: int) -> dict[str, Any]:
+        """A program that says what it finds, which is read while it runs; "output" is that, from before any end."""
+        jail = self._jails[0]
+        jail.start_child("stream", {"program": program, "data": data}, timeout_s, memory_mb)
+        received, channel = b"", jail.channel
         is_open = True
-        while (end := self._hear(jail, channel if is_open else None)) is None:
+        while (end := self._receive(jail, channel if is_open else None)) is None:
             piece = channel.recv(REPORT_BYTES)
-            said += piece
-            is_open = bool(piece) and len(said) < MOST_TOLD
-            if len(said) >= MOST_TOLD:
+            received += piece
+            is_open = bool(piece) and len(received) < MOST_OUTPUT_BYTES
+            if len(received) >= MOST_OUTPUT_BYTES:
                 jail.stop()
-        said += jail.report()
-        begun = said.startswith(READY)
-        told, _, ended = said[len(READY) :].rpartition(ENDS) if ENDS in said else (said[len(READY) :], b"", b"")
-        found = outcome(end, READY + ended if begun else said, timeout_s, memory_mb)
-        return {**found, "cpu_s": end["cpu_s"], "told": told.decode(errors="replace")}
+        received += jail.report()
+        begun = received.startswith(READY)
+        output, _, ending = (
+            received[len(READY) :].rpartition(ENDS) if ENDS in received else (received[len(READY) :], b"", b"")
+        )
+        verdict = outcome(end, READY + ending if begun else received, timeout_s, memory_mb)
+        return {**verdict, "cpu_s": end["cpu_s"], "output": output.decode(errors="replace")}
 
     def _pause(self, most_s: float) -> None:
         """Wait for a random part of the time that a program took beside its tests: when it ended says nothing then."""
@@ -190,15 +192,15 @@ class Warden:
 
     def _confirm(self, program: dict[str, str], timeout_s: float, memory_mb: int) -> dict[str, Any]:
         """Run the tests where the program cannot reach them."""
-        candidate, tester = self._cells[1], self._tester
+        candidate, tester = self._jails[1], self._tester
         one, other = socket.socketpair()
         work = {"program": program["solution"], "entry_point": program["entry_point"]}
-        candidate.order("answer", work, timeout_s, memory_mb, peer=one)
+        candidate.start_child("serve_calls", work, timeout_s, memory_mb, peer=one)
         work = {key: program[key] for key in ("context", "tests", "entry_point")}
         try:
             tester.begin(work, other, timeout_s, memory_mb)
-            asked, report = tester.wait(self._hear)
-        except (OSError, Broken):
+            tests_end, report = tester.wait(self._receive)
+        except (OSError, SandboxFault):
             candidate.stop()
             self._wait(candidate)
             candidate.report()
@@ -206,41 +208,46 @@ class Warden:
             raise
         candidate.stop()
         end = self._wait(candidate)
-        found = answered(end, candidate.report(), timeout_s, memory_mb)
-        return self._confirmed(asked, report, found, timeout_s, memory_mb)
+        program_verdict = program_side_outcome(end, candidate.report(), timeout_s, memory_mb)
+        return self._confirmed(tests_end, report, program_verdict, timeout_s, memory_mb)
 
     def _confirmed(
-        self, asked: dict[str, Any], report: bytes, answers: dict[str, Any], timeout_s: float, memory_mb: int
+        self,
+        tests_end: dict[str, Any],
+        report: bytes,
+        program_verdict: dict[str, Any],
+        timeout_s: float,
+        memory_mb: int,
     ) -> dict[str, Any]:
         """The outcome of a program that passed, from what its tests found and how its own process ended."""
-        wall_s = asked["wall_s"]
-        said = report.removeprefix(READY)
-        if said.startswith(LOST):
-            if answers["outcome"] in ("TIMED_OUT", "OUT_OF_MEMORY"):
-                return {**answers, "wall_s": wall_s}
-            reason = said.removeprefix(LOST).decode(errors="replace").strip()
-            return tampered(reason if answers["outcome"] == "PASSED" else answers["detail"], wall_s)
-        found = outcome(asked, report, timeout_s, memory_mb)
-        if found["outcome"] in ("PASSED", "TIMED_OUT"):
-            return found
-        return tampered(found["detail"], wall_s)
+        wall_s = tests_end["wall_s"]
+        body = report.removeprefix(READY)
+        if body.startswith(LOST):
+            if program_verdict["outcome"] in ("TIMED_OUT", "OUT_OF_MEMORY"):
+                return {**program_verdict, "wall_s": wall_s}
+            reason = body.removeprefix(LOST).decode(errors="replace").strip()
+            return tampered(reason if program_verdict["outcome"] == "PASSED" else program_verdict["detail"], wall_s)
+        verdict = outcome(tests_end, report, timeout_s, memory_mb)
+        if verdict["outcome"] in ("PASSED", "TIMED_OUT"):
+            return verdict
+        return tampered(verdict["detail"], wall_s)
 
-    def _wait(self, cell: Cell) -> dict[str, Any]:
-        """How a cell's child ended. Raises Broken, and ConnectionResetError when nobody waits for us any more."""
-        heard = self._hear(cell, None)
-        assert heard is not None
-        return heard
+    def _wait(self, jail: JailHandle) -> dict[str, Any]:
+        """How a jail's child ended. Raises SandboxFault, and ConnectionResetError when nobody waits for us any more."""
+        message = self._receive(jail, None)
+        assert message is not None
+        return message
 
-    def _hear(self, cell: Cell, channel: socket.socket | None) -> dict[str, Any] | None:
+    def _receive(self, jail: JailHandle, channel: socket.socket | None) -> dict[str, Any] | None:
         """The same; None when the channel, if one is given, has something to read first."""
-        watched = [cell.link, self._control, *([channel] if channel is not None else [])]
+        watched = [jail.link, self._control, *([channel] if channel is not None else [])]
         while True:
             readable = select.select(watched, [], [])[0]
             if self._control in readable:
                 raise ConnectionResetError
-            if cell.link not in readable:
+            if jail.link not in readable:
                 return None
-            heard = cell.hear()
-            if "running" not in heard:
-                return heard
-            write_frame(self._control, heard)
+            message = jail.receive()
+            if "running" not in message:
+                return message
+            write_frame(self._control, message)

@@ -46,16 +46,16 @@ def cost(score: Mapping[str, Any], joules: float | None, units: int) -> Cost:
 
 def before_after(score: Mapping[str, Any]) -> BeforeAfter | None:
     """None where no job was answered alone, or the run took no time."""
-    alone, run_s = score.get("batch_audit"), score.get("generation_s")
-    if not alone or not alone["jobs"] or not run_s or not alone["avg_latency_s"]:
+    audit, run_s = score.get("batch_audit"), score.get("generation_s")
+    if not audit or not audit["jobs"] or not run_s or not audit["avg_latency_s"]:
         return None
     jobs = _answered(score)
     return BeforeAfter(
-        measured=alone["jobs"],
+        measured=audit["jobs"],
         jobs=jobs,
-        sequential_s=jobs * alone["avg_latency_s"],
+        sequential_s=jobs * audit["avg_latency_s"],
         run_s=run_s,
-        sequential_tokens_per_s=alone["tokens_per_s"],
+        sequential_tokens_per_s=audit["tokens_per_s"],
         run_tokens_per_s=score.get("tokens_per_s"),
     )
 
@@ -65,4 +65,4 @@ def _answered(score: Mapping[str, Any]) -> int:
     rounds = score.get("rounds")
     if not rounds:
         return int(score["evaluations"])
-    return sum(found["jobs"] - found["outcomes"].get(NOT_GENERATED, 0) for found in rounds)
+    return sum(one["jobs"] - one["outcomes"].get(NOT_GENERATED, 0) for one in rounds)

@@ -34,7 +34,7 @@ class Exponential:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FittedLine:
     """y = intercept + slope x by least squares; r_squared is the share of y's variance that it explains."""
 
     slope: float
@@ -87,14 +87,14 @@ def _chance(modified: float) -> tuple[float, float]:
     return 0.0, high
 
 
-def line(xs: Sequence[float], ys: Sequence[float]) -> Line | None:
+def line(xs: Sequence[float], ys: Sequence[float]) -> FittedLine | None:
     """None where all xs or all ys are alike: no line says anything then."""
     r = correlation(xs, ys)
     if r is None:
         return None
     (x_scaled, x_exponent), (y_scaled, y_exponent) = _scaled(xs), _scaled(ys)
     slope, intercept = statistics.linear_regression(x_scaled, y_scaled)
-    return Line(math.ldexp(slope, y_exponent - x_exponent), math.ldexp(intercept, y_exponent), r * r)
+    return FittedLine(math.ldexp(slope, y_exponent - x_exponent), math.ldexp(intercept, y_exponent), r * r)
 
 
 def correlation(xs: Sequence[float], ys: Sequence[float]) -> float | None:

@@ -62,7 +62,7 @@ def read(folder: Path) -> list[UnderRule]:
     """A row a rule, ours first; none where nothing was compared. Raises DataError when it cannot be read."""
     path = folder / NAME
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        scores = json.loads(path.read_text(encoding="utf-8"))
         return [
             UnderRule(
                 name,
@@ -71,7 +71,7 @@ def read(folder: Path) -> list[UnderRule]:
                 None if (bounds := one.get("pass@1_interval")) is None else (float(bounds[0]), float(bounds[1])),
                 frozenset(parse_job_id(job_id).job_id for job_id in one["passed"]),
             )
-            for name, one in found.items()
+            for name, one in scores.items()
         ]
     except FileNotFoundError:
         return []
@@ -81,9 +81,9 @@ def read(folder: Path) -> list[UnderRule]:
 
 def tasks_of(jobs: Collection[str]) -> str:
     """The tasks of some jobs, the first SHOWN of them by name."""
-    found = sorted({parse_job_id(job_id).task_id for job_id in jobs}, key=lambda task: (len(task), task))
-    more = f", and {len(found) - SHOWN} more tasks" if len(found) > SHOWN else ""
-    return ", ".join(found[:SHOWN]) + more
+    names = sorted({parse_job_id(job_id).task_id for job_id in jobs}, key=lambda task: (len(task), task))
+    more = f", and {len(names) - SHOWN} more tasks" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def key_of(task_id: str, completion: str) -> str:
@@ -98,8 +98,8 @@ class OtherVerdicts:
         """Raises OutputError when the file cannot be read or written."""
         self._path = folder / VERDICTS
         try:
-            found = self._path.read_bytes() if self._path.exists() else b""
-            whole = found[: found.rfind(b"\n") + 1]  # a crash can tear only the last line
+            content = self._path.read_bytes() if self._path.exists() else b""
+            whole = content[: content.rfind(b"\n") + 1]  # a crash can tear only the last line
             self._outcomes = dict(map(_read, whole.splitlines()))
             self._file = self._path.open("ab")
             self._file.truncate(len(whole))
@@ -134,5 +134,5 @@ class OtherVerdicts:
 
 
 def _read(line: bytes) -> tuple[str, Outcome]:
-    found = json.loads(line)
-    return found["program"], Outcome(found["outcome"])
+    entry = json.loads(line)
+    return entry["program"], Outcome(entry["outcome"])

@@ -32,11 +32,11 @@ def published(model_id: str, benchmark: str) -> tuple[Published, ...]:
     Names match whatever their case, with or without the owner, and under the names that the hub gave them later.
     Another owner's model is another model.
     """
-    asked = model_id.lower()
-    return tuple(entry for entry in entries() if entry.benchmark == benchmark and asked in _names(entry.model))
+    name = model_id.lower()
+    return tuple(entry for entry in entries() if entry.benchmark == benchmark and name in _names(entry.model))
 
 
-def beside(
+def compare_with(
     entry: Published, pass_at_1: float, interval: tuple[float, float], config: Mapping[str, object], mode: str
 ) -> dict[str, Any]:
     """A run beside a published score: `difference` is the run over the score, `within_interval` says whether the score

@@ -49,26 +49,26 @@ def pooled(members: Sequence[Counts]) -> list[tuple[int, int]]:
     """(answers, passes) of each task, whoever gave them."""
     tasks = {task: None for counts in members for task in counts}
     of_task = [[counts[task] for counts in members if task in counts] for task in tasks]
-    return [(sum(n for n, _ in found), sum(c for _, c in found)) for found in of_task]
+    return [(sum(n for n, _ in members_counts), sum(c for _, c in members_counts)) for members_counts in of_task]
 
 
 def union(members: Sequence[Counts], has_interval: bool = True) -> dict[str, object]:
     """pass@1_each, which is pass@1 of the ensemble that gives an answer of each member, and pass@k of k answers drawn
     from all of theirs. What is undefined is None, with a reason in `undefined`.
     """
-    found = chances(members)
+    task_chances = chances(members)
     values, reasons = scores(pooled(members))
     each = interval = None
-    if not found:
+    if not task_chances:
         reasons["pass@1_each"] = "needs a task that every profile has a verdict on; there is none"
     else:
-        each = math.fsum(found.values()) / len(found)
+        each = math.fsum(task_chances.values()) / len(task_chances)
         if has_interval:
-            interval = list(interval_of(members, found))
+            interval = list(interval_of(members, task_chances))
         else:
             reasons["pass@1_each_interval"] = f"of more than {EVERY} profiles only all together; python main.py union"
     return {
-        "tasks": len(found),
+        "tasks": len(task_chances),
         "pass@1_each": each,
         "pass@1_each_interval": interval,
         **values,
@@ -76,9 +76,9 @@ def union(members: Sequence[Counts], has_interval: bool = True) -> dict[str, obj
     }
 
 
-def interval_of(members: Sequence[Counts], found: Mapping[str, float]) -> Interval:
+def interval_of(members: Sequence[Counts], task_chances: Mapping[str, float]) -> Interval:
     """Of pass@1_each, from the chances of its tasks: Wilson's where each member gave one answer to each."""
-    values = list(found.values())
-    if all(counts[task][0] == 1 for counts in members for task in found):
+    values = list(task_chances.values())
+    if all(counts[task][0] == 1 for counts in members for task in task_chances):
         return wilson(round(math.fsum(values)), len(values))
     return over_tasks(values)

@@ -15,7 +15,7 @@ from swarmeval.monitor.tracing.export import write as write_trace
 from swarmeval.report.run_report import NAME as REPORT
 from swarmeval.report.run_report import write as write_report
 from swarmeval.runs.audit import Audit
-from swarmeval.sandbox.missing_layers import not_held
+from swarmeval.sandbox.missing_layers import unblocked_acts
 from swarmeval.session.ending import DRAINED, FINISHED, STOPPED, Reason, ended, page
 from swarmeval.session.run_context import SessionContext
 from swarmeval.session.run_record import OpenRun
@@ -87,7 +87,7 @@ class _Session:
             config.use_black_formatting,
             config.sandbox.mode,
             config.accept_any_name,
-            **({"told": tracer.judged} if tracer else {}),
+            **({"on_timing": tracer.judged} if tracer else {}),
         )
         with handled(self._drain):
             async with self.context.readings.lag.sampled():
@@ -103,7 +103,7 @@ class _Session:
         async with judge:
             self.context.readings.judge = judge
             missing = judge.missing()
-            record.note(sandbox=judge.in_force(), sandbox_missing=missing, sandbox_not_held=not_held(missing))
+            record.note(sandbox=judge.in_force(), sandbox_missing=missing, sandbox_not_held=unblocked_acts(missing))
             if config.sandbox.mode == "none":
                 log.warning("sandbox.mode: none: model-written programs run with nothing between them and your files")
             elif missing:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from swarmeval.report.run_report import NAME as REPORT
 from swarmeval.report.words import number
-from swarmeval.scores.published import beside, published
+from swarmeval.scores.published import compare_with, published
 
 log = logging.getLogger("swarmeval")
 
@@ -85,7 +85,7 @@ def _published(score: Mapping[str, object], manifest: Mapping[str, Any]) -> list
         return []
     lines = []
     for entry in published(str(score["model_id"]), str(score["benchmark"])):
-        found = beside(entry, cast(float, score["pass@1"]), interval, manifest["config"], prompts["prompt_mode"])
+        found = compare_with(entry, cast(float, score["pass@1"]), interval, manifest["config"], prompts["prompt_mode"])
         differs = ", ".join(f"{key} {ours} for {theirs}" for key, (ours, theirs) in found["differs"].items())
         where = "within" if found["within_interval"] else "outside"
         lines.append(

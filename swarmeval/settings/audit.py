@@ -5,7 +5,7 @@ from pydantic import Field
 from swarmeval.settings.section import Resumable, Section
 
 
-class Audit(Section):
+class AuditSettings(Section):
     """One audit serves the count of changed replies and the report's table of one job after another."""
 
     jobs: Resumable[int] = Field(

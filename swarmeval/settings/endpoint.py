@@ -20,7 +20,7 @@ OURS = ("model", "messages", "prompt", "stream", "n")
 NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
-class Endpoint(Section):
+class EndpointSettings(Section):
     """OpenAI-compatible servers and how they are asked."""
 
     urls: Resumable[tuple[Annotated[str, Field(min_length=1)], ...]] = Field(

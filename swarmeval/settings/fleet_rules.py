@@ -17,7 +17,7 @@ def faults(config: RunKeys) -> Iterator[str]:
 def _of_ray(config: RunKeys) -> Iterator[str]:
     """What a cluster cannot be asked, or what is said of one where none is."""
     if config.fleet != "ray":
-        yield from _set_in_vain(config, "ray", config.ray.changed())
+        yield from _misplaced(config, "ray", config.ray.changed())
     elif config.trace:
         yield "trace is for the processes of one machine, whose clocks agree; leave it out with fleet: ray"
     elif not config.is_default("workers.cpu_affinity") or not config.is_default("workers.nice"):
@@ -25,7 +25,7 @@ def _of_ray(config: RunKeys) -> Iterator[str]:
         yield f"{keys} are for the processes of one machine; leave them out with fleet: ray"
 
 
-def _set_in_vain(config: RunKeys, fleet: str, changed: Iterator[str]) -> Iterator[str]:
+def _misplaced(config: RunKeys, fleet: str, changed: Iterator[str]) -> Iterator[str]:
     """A section that bears the name of another fleet than the one that is set."""
     for name in changed:
         key = f"{fleet}.{name}"
@@ -35,7 +35,7 @@ def _set_in_vain(config: RunKeys, fleet: str, changed: Iterator[str]) -> Iterato
 def _of_servers(config: RunKeys) -> Iterator[str]:
     """What servers cannot be asked, or what is said of them where none is."""
     if config.fleet != "endpoint":
-        yield from _set_in_vain(config, "endpoint", config.endpoint.changed())
+        yield from _misplaced(config, "endpoint", config.endpoint.changed())
         return
     yield from config.endpoint.faults()
     if config.engine != "hf":

@@ -24,13 +24,13 @@ def faults(config: RunKeys) -> Iterator[str]:
                 yield f"loadtest.levels asks {level.concurrency} at once, endpoint.concurrency allows {room}; raise it"
 
 
-def unheeded(config: RunKeys) -> list[str]:
+def ignored(config: RunKeys) -> list[str]:
     """What was set though it means nothing to a load test, in a line."""
-    said = [key for key in SCORED if config.is_set(key)]
-    return [f"loadtest: no part of a load test, whatever is set here: {', '.join(said)}"] if said else []
+    names = [key for key in SCORED if config.is_set(key)]
+    return [f"loadtest: no part of a load test, whatever is set here: {', '.join(names)}"] if names else []
 
 
-def in_vain(config: RunKeys) -> Iterator[str]:
+def misplaced(config: RunKeys) -> Iterator[str]:
     """What a run that is scored cannot be asked."""
     for name in config.loadtest.changed():
         yield f"loadtest.{name} is set but this is no load test; use {COMMAND}, or leave it out"

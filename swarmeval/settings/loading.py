@@ -29,13 +29,13 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.2 scalars: only true/false are booleans, 1e-3 is a number, and a key may stand once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
+        keys_seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key.start_mark)
-            if key.value in seen:
+            if key.value in keys_seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value} is set twice", key.start_mark)
-            seen.add(key.value)
+            keys_seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -72,7 +72,7 @@ def validate(values: Mapping[str, object], source: str, typed: Collection[str] =
 
     A ConfigError names `source`, or the command line where that set the key (`typed`).
     """
-    _tell_secrets(values)
+    _register_secrets(values)
     for key in old_spelling.old_keys(values):
         raise ConfigError(f"{_origin(key, source, typed)}: {old_spelling.remedy(key)}")
     try:
@@ -86,28 +86,28 @@ def validate(values: Mapping[str, object], source: str, typed: Collection[str] =
         raise ConfigError(f"{source}: cannot be read ({_first_line(error)})") from None
 
 
-def _tell_secrets(values: Mapping[str, object]) -> None:
+def _register_secrets(values: Mapping[str, object]) -> None:
     """Keep what a key names as a secret out of all texts from now on."""
     for key, value in values.items():
         if secrets.named(str(key)):
-            secrets.tell(value)
+            secrets.register(value)
         elif key in SECTIONS and isinstance(value, Mapping):
-            _tell_secrets(value)
+            _register_secrets(value)
 
 
 def _nested(values: Mapping[str, object], source: str, typed: Collection[str]) -> dict[str, object]:
     """The values with each "section.key" laid over what its section holds."""
     nested = {key: value for key, value in values.items() if key.partition(".")[0] not in SECTIONS}
     for section, model in SECTIONS.items():
-        held = values.get(section, {})
-        if not isinstance(held, Mapping):
+        inner = values.get(section, {})
+        if not isinstance(inner, Mapping):
             where, first = _origin(section, source, typed), next(iter(model.model_fields))
             raise ConfigError(f"{where}: {section} is a section; set its keys, as {section}.{first}")
-        laid = {
+        dotted = {
             key.removeprefix(f"{section}."): value for key, value in values.items() if key.startswith(f"{section}.")
         }
-        if held or laid:
-            nested[section] = {**held, **laid}
+        if inner or dotted:
+            nested[section] = {**inner, **dotted}
     return nested
 
 
@@ -138,7 +138,7 @@ def parse_set(words: Sequence[str]) -> dict[str, object]:
             if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):
                 raise ConfigError(f"--set {other} and --set {key} are both given; keep one of them")
         if secrets.named(key):
-            secrets.tell(text)
+            secrets.register(text)
         try:
             values[key] = yaml.load(text, _Loader)  # a SafeLoader
         except yaml.YAMLError as error:
@@ -228,37 +228,37 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "invalid_key":
         return f"{key}: a key must be a word"
     if first["type"] == "value_error":
-        said = first["msg"].removeprefix("Value error, ")
-        return f"{key}: {said}" if key else said
+        message = first["msg"].removeprefix("Value error, ")
+        return f"{key}: {message}" if key else message
     # A key of several types has a fault for each: any of them would mend it.
     faults = [fault for fault in faults if _path(fault)[: len(path)] == path]
     deepest = max(faults, key=lambda fault: len(_path(fault)))
     if len(_path(deepest)) > len(path):  # the type was right, and something in it is not
         first, path = deepest, _path(deepest)
         key = _dotted(path)
-    wanted = [
+    needed = [
         fault["msg"].removeprefix("Input should be ").replace("valid tuple", "list")
         for fault in faults
         if _path(fault) == path
     ]
     hint = HINTS.get(str(path[-1]), "")
-    asked = f"should be {' or '.join(dict.fromkeys(wanted))}".replace("should be String should", "should")
-    found = secrets.HIDDEN if secrets.named(str(path[-1])) else _shown(first["input"])
-    return f"{key} is {found}; it {asked}{hint}"
+    requirement = f"should be {' or '.join(dict.fromkeys(needed))}".replace("should be String should", "should")
+    value = secrets.HIDDEN if secrets.named(str(path[-1])) else _shown(first["input"])
+    return f"{key} is {value}; it {requirement}{hint}"
 
 
 def _near(path: Sequence[int | str]) -> str | None:
     """The key that somebody may have meant who wrote an unknown one."""
     place = _dotted([part for part in path[:-1] if not isinstance(part, int)])
     if place in ENTRIES:
-        meant = {name: name for name in ENTRIES[place].model_fields}
+        known_keys = {name: name for name in ENTRIES[place].model_fields}
     elif place:
-        meant = {name: f"{place}.{name}" for name in SECTIONS[place].model_fields}
+        known_keys = {name: f"{place}.{name}" for name in SECTIONS[place].model_fields}
     else:
         known = list(keys(RunConfig))
-        meant = old_spelling.NEW | {key.rpartition(".")[2]: key for key in known} | {key: key for key in known}
-    near = difflib.get_close_matches(str(path[-1]), meant, n=1, cutoff=0.5)
-    return meant[near[0]] if near else None
+        known_keys = old_spelling.NEW | {key.rpartition(".")[2]: key for key in known} | {key: key for key in known}
+    near = difflib.get_close_matches(str(path[-1]), known_keys, n=1, cutoff=0.5)
+    return known_keys[near[0]] if near else None
 
 
 def _dotted(path: Sequence[int | str]) -> str:

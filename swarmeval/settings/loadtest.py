@@ -32,7 +32,7 @@ class LoadLevel(Section):
         return f"{self.concurrency} at once" if self.rate is None else f"{self.rate:g}/s"
 
 
-class LoadTest(Section):
+class LoadTestSettings(Section):
     """The packages that tests are written for, the levels of load, and what counts as good."""
 
     packages: tuple[Annotated[str, Field(min_length=1)], ...] = Field(

@@ -12,8 +12,8 @@ def read(config: Mapping[str, object]) -> RunConfig:
     """Raises ConfigError where this version cannot obey them."""
     # A manifest has every key: some may not be set together, and names of secrets are hidden.
     defaults = flat(RunConfig, RunConfig().model_dump(mode="json"))
-    held = flat(RunConfig, old_spelling.renewed(config))
-    values = {key: one for key, one in held.items() if one != defaults.get(key) and one != secrets.HIDDEN}
+    values_flat = flat(RunConfig, old_spelling.renewed(config))
+    values = {key: one for key, one in values_flat.items() if one != defaults.get(key) and one != secrets.HIDDEN}
     if "agents" in values:
         values.pop("num_agents", None)
     return loading.validate(values, "manifest.json")

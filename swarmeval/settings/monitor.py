@@ -5,7 +5,7 @@ from pydantic import Field
 from swarmeval.settings.section import WEEK_S, Resumable, Section
 
 
-class Monitor(Section):
+class MonitorSettings(Section):
     """The monitor's clock."""
 
     interval_s: Resumable[float] = Field(1.0, ge=0.05, le=86_400, description="seconds between monitor samples")

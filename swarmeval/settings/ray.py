@@ -5,7 +5,7 @@ from pydantic import Field
 from swarmeval.settings.section import Resumable, Section
 
 
-class Ray(Section):
+class RaySettings(Section):
     """A Ray cluster."""
 
     address: Resumable[str] = Field(

@@ -7,7 +7,7 @@ from pydantic import Field
 from swarmeval.settings.section import Resumable, Section
 
 
-class Replica(Section):
+class ReplicaSettings(Section):
     """One replica's engine."""
 
     rows: Resumable[Literal["auto"] | Annotated[int, Field(ge=1, le=4096)]] = Field(

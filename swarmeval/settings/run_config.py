@@ -97,9 +97,9 @@ class RunConfig(RunKeys):
             "device", "load_in_4bit", "replica.cpu_kernel", "replica.native_kernels", "replica.cuda_graphs",
             "use_data_parallelism",
         )  # fmt: skip
-        said: list[str] = [key for key in local if self.is_set(key)]
-        said += [DECIDED[key] for key in self.endpoint.body if key in DECIDED]
-        return [f"fleet: endpoint: left to the servers, whatever is set here: {', '.join(said)}"] if said else []
+        ignored: list[str] = [key for key in local if self.is_set(key)]
+        ignored += [DECIDED[key] for key in self.endpoint.body if key in DECIDED]
+        return [f"fleet: endpoint: left to the servers, whatever is set here: {', '.join(ignored)}"] if ignored else []
 
     def measured(self) -> dict[str, object]:
         """The settings that decide what is measured: two runs with equal ones may be one run, resumed."""

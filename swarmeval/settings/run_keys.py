@@ -8,17 +8,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from swarmeval.settings.agents import AgentSettings, Repairs, Samples, Temperature, TopK, TopP
-from swarmeval.settings.audit import Audit
-from swarmeval.settings.endpoint import Endpoint
-from swarmeval.settings.loadtest import LoadTest
-from swarmeval.settings.monitor import Monitor
-from swarmeval.settings.ray import Ray
-from swarmeval.settings.replica import Replica
-from swarmeval.settings.sandbox import Sandbox
+from swarmeval.settings.audit import AuditSettings
+from swarmeval.settings.endpoint import EndpointSettings
+from swarmeval.settings.loadtest import LoadTestSettings
+from swarmeval.settings.monitor import MonitorSettings
+from swarmeval.settings.ray import RaySettings
+from swarmeval.settings.replica import ReplicaSettings
+from swarmeval.settings.sandbox import SandboxSettings
 from swarmeval.settings.section import Resumable, Section
-from swarmeval.settings.serve import Serve
-from swarmeval.settings.wandb import Wandb
-from swarmeval.settings.workers import Workers
+from swarmeval.settings.serve import ServeSettings
+from swarmeval.settings.wandb import WandbSettings
+from swarmeval.settings.workers import WorkersSettings
 
 
 class RunKeys(Section):
@@ -94,13 +94,13 @@ class RunKeys(Section):
         False, description="where the time goes: trace.json and flame graphs of all processes"
     )
 
-    replica: Replica = Replica()
-    workers: Workers = Workers()
-    sandbox: Sandbox = Sandbox()
-    audit: Audit = Audit()
-    monitor: Monitor = Monitor()
-    wandb: Wandb = Wandb()
-    endpoint: Endpoint = Endpoint()
-    ray: Ray = Ray()
-    serve: Serve = Serve()
-    loadtest: LoadTest = LoadTest()
+    replica: ReplicaSettings = ReplicaSettings()
+    workers: WorkersSettings = WorkersSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    audit: AuditSettings = AuditSettings()
+    monitor: MonitorSettings = MonitorSettings()
+    wandb: WandbSettings = WandbSettings()
+    endpoint: EndpointSettings = EndpointSettings()
+    ray: RaySettings = RaySettings()
+    serve: ServeSettings = ServeSettings()
+    loadtest: LoadTestSettings = LoadTestSettings()

@@ -7,7 +7,7 @@ from pydantic import Field
 from swarmeval.settings.section import Section
 
 
-class Sandbox(Section):
+class SandboxSettings(Section):
     """The sandbox's layers. They decide what TAMPERED means, so a resume may not change them."""
 
     mode: Literal["strict", "auto", "none"] = Field(

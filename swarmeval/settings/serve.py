@@ -5,7 +5,7 @@ from pydantic import Field
 from swarmeval.settings.section import Resumable, Section
 
 
-class Serve(Section):
+class ServeSettings(Section):
     """Where the server listens, and to whom."""
 
     host: Resumable[str] = Field("127.0.0.1", min_length=1, description="the address that `serve` listens at")

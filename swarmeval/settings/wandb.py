@@ -7,7 +7,7 @@ from pydantic import Field
 from swarmeval.settings.section import Resumable, Section
 
 
-class Wandb(Section):
+class WandbSettings(Section):
     """A run's entry at Weights & Biases."""
 
     mode: Resumable[Literal["off", "offline", "online"]] = Field("off", description="Weights & Biases")

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from swarmeval.settings.section import WEEK_S, Resumable, Section
 
 
-class Workers(Section):
+class WorkersSettings(Section):
     """How worker processes are run."""
 
     nice: Resumable[int] = Field(

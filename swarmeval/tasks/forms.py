@@ -148,13 +148,13 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 
 def rows_as(kind: type[Row], dataset: Dataset) -> list[Row]:
     """The rows of a file by the fields that a form needs. Raises DataError that names the row and the field."""
-    found = []
+    rows = []
     for number, row in enumerate(dataset.rows, start=1):
         try:
-            found.append(msgspec.convert(row, kind))
+            rows.append(msgspec.convert(row, kind))
         except msgspec.ValidationError as error:
             raise DataError(f"{dataset.path}: task {number}: {error}; README, Benchmarks, has the forms") from None
-    return found
+    return rows
 
 
 def called(tests: str, solution: str) -> str:

@@ -33,7 +33,7 @@ class TooLong(BaseException):
     """A test takes longer than it may. No Exception: what catches those must not catch it."""
 
 
-def tell(data: str, write: Write) -> None:
+def stream(data: str, write: Write) -> None:
     """Run the file that `data` describes, as swarmeval.testgen.worth writes it."""
     began = time.monotonic()
     given: dict[str, Any] = json.loads(data)

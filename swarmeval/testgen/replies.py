@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from swarmeval.extraction.regions import regions, without_thoughts
-from swarmeval.extraction.syntax import Parser, check, chunks, describe, parse
+from swarmeval.extraction.syntax import BudgetedParser, check, chunks, describe, parse
 from swarmeval.extraction.text_fixes import normal_ends, unescaped, visible
 from swarmeval.testgen.scopes import Definition
 
@@ -36,7 +36,7 @@ class Found:
 def read(text: str, is_code: bool = False) -> Found:
     """The code of a reply, or of what is a module's source."""
     found = Found()
-    parser = Parser(2 * READ_CHARS)
+    parser = BudgetedParser(2 * READ_CHARS)
     for stretch in [text] if is_code else stretches(text[:READ_CHARS]):
         _read(stretch, parser, found)
     return found
@@ -52,7 +52,7 @@ def stretches(reply: str) -> list[str]:
     return [unescaped(region.text) for region in blocks or found]
 
 
-def _read(stretch: str, parser: Parser, found: Found) -> None:
+def _read(stretch: str, parser: BudgetedParser, found: Found) -> None:
     """All of it, or each of its parts that can be had."""
     source = textwrap.dedent(stretch)
     try:

@@ -202,7 +202,7 @@ class Weigher:
         possible = frozenset().union(*lines.values())
         while combined.tests and runs.count < MOST_RUNS:
             word = secrets.token_hex(16)
-            execution, said = await self._sandbox.tell(
+            execution, said = await self._sandbox.stream(
                 self._program, json.dumps({**order, "word": word, "first": runs.first})
             )
             try:

@@ -15,7 +15,7 @@ from swarmeval.doctor import hostile, machine, model, model_probe
 from swarmeval.doctor.finding import Finding, verdict
 from swarmeval.doctor.model_facts import Card, Order
 from swarmeval.doctor.mutants import mutant, mutants
-from swarmeval.sandbox.missing_layers import ACTS, not_held
+from swarmeval.sandbox.missing_layers import ACTS, unblocked_acts
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.datasets import from_package
 from tests.support import tiny_model
@@ -140,9 +140,9 @@ def test_prompts_longer_than_the_context_are_unfit() -> None:
 
 def test_what_a_missing_layer_lets_through_is_one_of_the_hostile_programs() -> None:
     assert ACTS.keys() <= hostile.ESCAPES.keys() | hostile.EXHAUSTION.keys()
-    assert not_held([]) == not_held(["landlock"]) == []
-    assert "fork" in not_held(["seccomp"])
-    assert "connect out" not in not_held(["seccomp", "landlock"])
+    assert unblocked_acts([]) == unblocked_acts(["landlock"]) == []
+    assert "fork" in unblocked_acts(["seccomp"])
+    assert "connect out" not in unblocked_acts(["seccomp", "landlock"])
 
 
 def test_a_mutant_differs_in_one_place() -> None:

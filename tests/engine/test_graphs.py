@@ -17,7 +17,7 @@ from swarmeval.engine.slots import SlotDecoder
 from swarmeval.engine.steps import BLOCK, Eager, Shape
 from tests.support import tiny_model
 from tests.support.decoder_comparison import PROMPTS, ROWS, admit, close, same_all_the_way
-from tests.support.graph_recorder import Scarce, Stale, Tape, asked, recorded, refusing
+from tests.support.graph_recorder import Scarce, Stale, Tape, host_waits, recorded, refusing
 from tests.support.tiny_engine import WARM, engine, requests, texts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -194,7 +194,7 @@ def test_a_step_asks_the_device_for_nothing_but_its_tokens(share: bool, top_k: i
         tokens = sampler.choose(decoder.decode(tokens), 0)
 
     for _ in range(3):
-        assert asked(step) == []
+        assert host_waits(step) == []
 
 
 def test_the_tape_is_no_lenient_judge() -> None:
@@ -205,7 +205,7 @@ def test_the_tape_is_no_lenient_judge() -> None:
     factor = 7
     replay()
     assert out.tolist() == [10.0] * 3
-    assert asked(lambda: bool(memory[0] > 1)) == ["aten._local_scalar_dense.default"]
+    assert host_waits(lambda: bool(memory[0] > 1)) == ["aten._local_scalar_dense.default"]
 
 
 def double(memory: Tensor, out: Tensor, factor: int) -> None:

@@ -63,14 +63,14 @@ JUDGING: dict[str, object] = {"agents": 4, "tasks": 164, "eval_workers": 1}
 PHASES: list[tuple[str, dict[str, object], Callable[[Run], bool]]] = [
     ("the folder is opened", {}, lambda run: (run.folder / ".lock").exists()),
     ("the judge starts", {}, lambda run: bool(run.judges())),
-    ("the judge is calibrated", {"eval_timeout_scale": "auto"}, lambda run: run.says("manifest.json", '"sandbox"')),
-    ("a worker loads", {"script": Script(load_s=60)}, lambda run: run.says("status.json", '"loading"')),
+    ("the judge is calibrated", {"eval_timeout_scale": "auto"}, lambda run: run.holds("manifest.json", '"sandbox"')),
+    ("a worker loads", {"script": Script(load_s=60)}, lambda run: run.holds("status.json", '"loading"')),
     ("a worker process starts", {"script": Script(load_s=60)}, lambda run: bool(run.workers())),
     ("replies are generated", {"script": SLOW}, lambda run: run.journaled(3000)),
-    ("programs are judged", JUDGING, lambda run: run.says("status.json", '"judging"')),
-    ("jobs are answered again", {"script": SLOW, "audit.jobs": 12}, lambda run: run.says("audit.jsonl", "completion")),
+    ("programs are judged", JUDGING, lambda run: run.holds("status.json", '"judging"')),
+    ("jobs are answered again", {"script": SLOW, "audit.jobs": 12}, lambda run: run.holds("audit.jsonl", "completion")),
     ("results are written", {"agents": 20}, lambda run: (run.folder / "metrics.csv").exists()),
-    ("the report is made", {}, lambda run: (run.folder / "score.json").exists() and run.says("status.json", '"done"')),
+    ("the report is made", {}, lambda run: (run.folder / "score.json").exists() and run.holds("status.json", '"done"')),
 ]  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def test_ctrl_c_ends_every_phase_and_the_run_resumes(
 def test_an_impatient_user_leaves_no_process_behind(new_run: NewRun) -> None:
     run = new_run(script=Script(rows=2, steps=1000, step_s=0.05))
     process = run.start()
-    assert run.reached(process, lambda: run.says("status.json", '"generating"'))
+    assert run.reached(process, lambda: run.holds("status.json", '"generating"'))
     for _ in range(7):
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.03)
@@ -156,7 +156,7 @@ def test_a_terminal_that_is_closed_stops_the_run_which_resumes(new_run: NewRun) 
         assert run.reached(process, lambda: run.journaled(3000))
         os.close(master)
         assert process.wait(60) == 130
-    assert run.says("score.json", '"partial": true')
+    assert run.holds("score.json", '"partial": true')
     run.recover()
 
 

@@ -33,7 +33,7 @@ def expect_one_line(run: Run, ended: Ended) -> None:
     last = ended.err.splitlines()[-1]
     assert last.startswith(f"swarmeval: {run.folder}")
     assert last.endswith("cannot be written (No space left on device); make room and run the same command again")
-    assert not [path.name for path in run.seen.iterdir() if path.name.endswith(".tmp")]
+    assert not [path.name for path in run.visible_folder.iterdir() if path.name.endswith(".tmp")]
 
 
 GROWING = {"manifest.json", "journal.jsonl"}  # what only watches has a disk of its own below
@@ -74,14 +74,14 @@ def test_every_file_of_the_results_may_be_the_one_that_does_not_fit(new_run: New
     found: set[str] = set()
     with SmallDisk(run, pages=PLENTY) as disk:
         assert run.session().code == 0
-        kept = {name: (run.seen / name).read_bytes() for name in ("manifest.json", "journal.jsonl")}
+        kept = {name: (run.visible_folder / name).read_bytes() for name in ("manifest.json", "journal.jsonl")}
         kept["manifest.json"] = kept["manifest.json"].replace(b'"finished": true', b'"finished": false')
         for free in range(200):
             disk.resize(PLENTY)
-            for path in run.seen.iterdir():
+            for path in run.visible_folder.iterdir():
                 path.unlink()
             for name, content in kept.items():
-                (run.seen / name).write_bytes(content)
+                (run.visible_folder / name).write_bytes(content)
             disk.resize(disk.used + free)
             ended = run.session()
             found |= set(told(ended))
@@ -145,7 +145,7 @@ def test_pages_that_do_not_fit_are_done_without(new_run: NewRun) -> None:
         ended = run.session()
         assert (ended.code, ended.fault_of_ours()) == (0, False), ended
         assert set(told(ended)) == {"flame_coordinator.html", "report.html"}, ended
-        assert run.says("run.log", "flame_cpu_0.html: cannot be written (No space left on device)")
+        assert run.holds("run.log", "flame_cpu_0.html: cannot be written (No space left on device)")
         disk.resize(PLENTY)
         run.recover(without_report=True)
 

@@ -19,7 +19,7 @@ from swarmeval.records import Attempt, Completion, Outcome, Status, Verdict
 from swarmeval.report import run_report
 from swarmeval.report.timeline import timeline
 from swarmeval.requests import ReplicaInfo, Request
-from swarmeval.runs.answer_index import Answers
+from swarmeval.runs.answer_index import AnswerIndex
 from swarmeval.runs.folder import LOCK, locked
 from swarmeval.runs.journal import NAME as JOURNAL
 from swarmeval.runs.plan import Plan
@@ -179,7 +179,7 @@ def test_a_clock_that_jumps_changes_records_and_nothing_else(tmp_path: Path, jum
         assert status.elapsed_s >= 0
         assert (status.eta_s or 0) >= 0
         assert (status.jobs_per_s or 0) >= 0
-    drawn = timeline(tmp_path, Answers(tmp_path, len(plan.tasks)).timings)
+    drawn = timeline(tmp_path, AnswerIndex(tmp_path, len(plan.tasks)).timings)
     assert 0 <= drawn.seconds < 60
     assert all(0 <= at <= drawn.seconds for series in drawn.series for at, _ in series.points)
     assert run_report.write(tmp_path, plan.tasks).exists()

@@ -119,7 +119,7 @@ JUDGES: list[tuple[str, Callable[[list[int]], list[int]]]] = [
 def test_a_judge_that_is_killed_is_replaced(new_run: NewRun, struck: Callable[[list[int]], list[int]]) -> None:
     run = new_run(agents=4, tasks=40)
     process = run.start()
-    assert run.reached(process, lambda: run.says("journal.jsonl", '{"verdict"'))
+    assert run.reached(process, lambda: run.holds("journal.jsonl", '{"verdict"'))
     assert _kill_all(struck(sorted(run.judges())))
     assert run.end_of(process).code == 0
     run.check()
@@ -131,7 +131,7 @@ def test_a_judge_that_is_killed_is_replaced(new_run: NewRun, struck: Callable[[l
 def test_a_stopped_judge_does_not_outlive_its_coordinator(new_run: NewRun) -> None:
     run = new_run(agents=4, tasks=40)
     process = run.start()
-    assert run.reached(process, lambda: run.says("journal.jsonl", '{"verdict"'))
+    assert run.reached(process, lambda: run.holds("journal.jsonl", '{"verdict"'))
     assert _kill_all([*run.judges(), *run.jails()], signal.SIGSTOP) > 2
     process.kill()
     process.wait()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scripts.faults import exchanged, missing, read, seen, table
+from scripts.faults import exchanged, missing, outcomes_of, read, table
 from tests.support.checkout import ROOT
 
 PAGE = """# Contributing
@@ -58,7 +58,7 @@ def test_what_differs_is_named_and_outcomes_are_not_compared() -> None:
     ],
 )
 def test_what_was_seen_is_said_in_words(facts: dict[str, Any], words: str) -> None:
-    assert seen(row(**facts)) == words
+    assert outcomes_of(row(**facts)) == words
 
 
 MARKED = """

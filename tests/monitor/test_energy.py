@@ -134,7 +134,7 @@ RUN = """
 import asyncio, io, json, sys
 from pathlib import Path
 from swarmeval.runs.plan import Plan, make_agents
-from swarmeval.settings.monitor import Monitor
+from swarmeval.settings.monitor import MonitorSettings
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.session.run_record import opened
 from swarmeval.session.fleet_choice import Chosen
@@ -147,7 +147,8 @@ from tests.support.echo_fleet import EchoFleet, EchoWorker
 from swarmeval.monitor.tracking.tracker import NoTracker
 from swarmeval.workers.devices import DeviceSpec
 
-config = RunConfig(output_dir=sys.argv[1], eval_workers=1, eval_timeout_scale=1.0, monitor=Monitor(idle_baseline_s=0.1))
+monitor = MonitorSettings(idle_baseline_s=0.1)
+config = RunConfig(output_dir=sys.argv[1], eval_workers=1, eval_timeout_scale=1.0, monitor=monitor)
 plan = Plan(make_agents(config), load_tasks(3))
 devices = [DeviceSpec("cuda:1", "cuda:0", "GPU-1aaa"), DeviceSpec("cuda:3", "cuda:0", "GPU-3aaa")]
 with opened(config, plan, {}, False) as record:

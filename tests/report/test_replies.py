@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from swarmeval.records import Completion, Failure, Job, Outcome, Verdict
 from swarmeval.report.replies import ALL, PACKED_MOST, Packs, Portion, by_task, fitting, pack
 from swarmeval.report.run_report import write
-from swarmeval.runs.answer_index import Answers, Place
+from swarmeval.runs.answer_index import AnswerIndex, AnswerLocation
 from tests.support.checkout import ROOT
 from tests.support.run_folders import leave, plan_of
 
@@ -42,16 +42,16 @@ def answered(job_id: str, text: str, passes: bool, candidate: str = "code") -> t
     return Completion(job_id, text, output_tokens=5, latency_s=1.5), Verdict(job_id, outcome, candidate, "why")
 
 
-def packed(answers: Answers, prompts: dict[str, str], most: int = PACKED_MOST) -> Packs:
+def packed(answers: AnswerIndex, prompts: dict[str, str], most: int = PACKED_MOST) -> Packs:
     return pack(answers, by_task(answers), prompts, most)
 
 
-def small_run(folder: Path, length: int = 10) -> Answers:
+def small_run(folder: Path, length: int = 10) -> AnswerIndex:
     """Two tasks, three agents; agent 1 passes."""
     config, plan = plan_of(2, 3)
     jobs = [plan.job(k) for k in range(plan.total)]
     leave(folder, config, plan, [answered(job.job_id, job.job_id + "x" * length, job.agent_id == 1) for job in jobs])
-    return Answers(folder, 2)
+    return AnswerIndex(folder, 2)
 
 
 def test_every_answer_of_a_task_is_in_its_pack(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_every_answer_of_a_task_is_in_its_pack(tmp_path: Path) -> None:
 def test_a_failure_says_why_and_has_no_texts(tmp_path: Path) -> None:
     config, plan = plan_of(1, 1)
     leave(tmp_path, config, plan, [(Failure("0/HumanEval/0/0/0", "it died thrice", 3), None)])
-    (text,) = packed(Answers(tmp_path, 1), {}).packs
+    (text,) = packed(AnswerIndex(tmp_path, 1), {}).packs
     assert unpacked(text)["answers"] == [[0, 0, "", "it died thrice", "", None, None]]
 
 
@@ -75,7 +75,7 @@ def test_passing_replies_are_left_out_first_and_the_page_says_so(tmp_path: Path)
     config, plan = plan_of(2, 4)
     texts = {plan.job(k).job_id: chance.randbytes(3000).hex() for k in range(8)}
     leave(tmp_path, config, plan, [answered(job, text, job[0] in "13") for job, text in texts.items()])
-    found = packed(Answers(tmp_path, 2), {}, most=25_000)
+    found = packed(AnswerIndex(tmp_path, 2), {}, most=25_000)
     assert sum(map(len, found.packs)) <= 25_000
     assert found.portion == Portion(passing=0)
     assert found.portion.words() == "To keep this page under 5 MB, of each task's passing replies none is here."
@@ -89,7 +89,7 @@ def test_then_long_texts_are_cut_and_at_last_all_are_left_out(tmp_path: Path) ->
     leave(
         tmp_path, config, plan, [answered(plan.job(k).job_id, chance.randbytes(50_000).hex(), False) for k in range(4)]
     )
-    answers = Answers(tmp_path, 1)
+    answers = AnswerIndex(tmp_path, 1)
     cut = packed(answers, {}, most=40_000)
     assert cut.portion.cut == 4000
     assert unpacked(cut.packs[0])["answers"][0][5].endswith("\n[96,000 more characters]")
@@ -99,7 +99,7 @@ def test_then_long_texts_are_cut_and_at_last_all_are_left_out(tmp_path: Path) ->
 def test_tasks_come_in_the_order_asked_for_and_others_by_number(tmp_path: Path) -> None:
     config, plan = plan_of(12, 1)
     leave(tmp_path, config, plan, [answered(plan.job(k).job_id, "r", False) for k in reversed(range(12))])
-    found = list(by_task(Answers(tmp_path, 12), ["HumanEval/3"]))
+    found = list(by_task(AnswerIndex(tmp_path, 12), ["HumanEval/3"]))
     assert found == [f"HumanEval/{k}" for k in (3, 0, 1, 2, *range(4, 12))]
 
 
@@ -109,7 +109,8 @@ def test_tasks_come_in_the_order_asked_for_and_others_by_number(tmp_path: Path) 
 )
 def test_a_portion_fits_or_is_nothing_and_holds_all_that_fits(sizes: list[tuple[int, bool]], raw: int) -> None:
     places = [
-        Place(Job(k, "T"), Outcome.PASSED if good else Outcome.RAISED, 0, 0, n) for k, (n, good) in enumerate(sizes)
+        AnswerLocation(Job(k, "T"), Outcome.PASSED if good else Outcome.RAISED, 0, 0, n)
+        for k, (n, good) in enumerate(sizes)
     ]
     portion = fitting({"T": places}, raw)
     good, bad = [n for n, passed in sizes if passed], [n for n, passed in sizes if not passed]

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from swarmeval.records import Completion, Failure, Outcome, Verdict
 from swarmeval.report.run_report import render, write
-from swarmeval.runs.answer_index import Answers
+from swarmeval.runs.answer_index import AnswerIndex
 from swarmeval.runs.journal import Journal
 from swarmeval.runs.ledger import Ledger
 from swarmeval.session.ending import page as made_page
@@ -165,7 +165,7 @@ def test_an_agent_is_on_the_map_whatever_its_number(tmp_path: Path) -> None:
     job = "500/HumanEval/0/0/0"
     config, plan = plan_of(1, 501)
     leave(tmp_path, config, plan, [(Completion(job, "r"), Verdict(job, Outcome.PASSED, ""))], finished=False)
-    assert list(Answers(tmp_path, 164).places) == [job]
+    assert list(AnswerIndex(tmp_path, 164).locations) == [job]
 
 
 def test_replies_and_all_that_comes_from_files_are_text(tmp_path: Path) -> None:

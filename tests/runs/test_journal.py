@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from swarmeval.errors import OutputError
 from swarmeval.records import Completion, Failure, Outcome, Verdict
-from swarmeval.runs.journal import NAME, Entry, Journal, Reader, SessionStart, entries
+from swarmeval.runs.journal import NAME, Entry, Journal, JournalReader, SessionStart, entries
 
 ENTRIES = [
     Entry(session=SessionStart(1.5)),
@@ -31,7 +31,7 @@ def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
     path = written(tmp_path)
     found = list(entries(path))
     assert [entry for _, entry in found] == ENTRIES
-    with Reader(path) as reader:
+    with JournalReader(path) as reader:
         assert [reader.entry(offset) for offset, _ in reversed(found)] == ENTRIES[::-1]
 
 

@@ -13,7 +13,7 @@ from swarmeval.runs.journal import NAME
 from swarmeval.runs.ledger import Ledger
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import make_request
-from swarmeval.runs.repair_prompt import told
+from swarmeval.runs.repair_prompt import failure_evidence
 from swarmeval.runs.repair_rounds import called_for
 from swarmeval.runs.result_files import write
 from swarmeval.settings.run_config import RunConfig
@@ -154,12 +154,12 @@ def attempt(outcome: Outcome, detail: str, completion: str = "    return x\n") -
     ],
 )
 def test_evidence_says_how_a_program_failed_and_nothing_of_the_tests(outcome: Outcome, detail: str, said: str) -> None:
-    assert told(TASK, attempt(outcome, detail), "evidence") == said
+    assert failure_evidence(TASK, attempt(outcome, detail), "evidence") == said
 
 
 def test_the_tests_are_shown_only_where_that_was_asked_for() -> None:
     failed = attempt(Outcome.WRONG_ANSWER, "AssertionError (line 4: assert candidate(3) == 4); candidate(3) gives 3")
-    said = told(TASK, failed, "tests")
+    said = failure_evidence(TASK, failed, "tests")
     assert "candidate(3) gives 3" in said
     assert TASK.suite.text in said
 

@@ -16,7 +16,7 @@ def told(
 ) -> list[tuple[Execution, str]]:
     async def session() -> list[tuple[Execution, str]]:
         async with Sandbox(1, timeout_s, MEMORY_MB, mode, shown=shown) as sandbox:
-            return [await sandbox.tell(program, "given") for program in programs]
+            return [await sandbox.stream(program, "given") for program in programs]
 
     return asyncio.run(session())
 
@@ -24,13 +24,13 @@ def told(
 @pytest.mark.slow
 def test_all_that_a_program_tells_is_given_back_and_how_it_ended() -> None:
     found = told(
-        "def tell(data, write): write(data.encode() + b'\\0' + b'x' * 300_000)",
-        "def tell(data, write):\n    write(b'first')\n    1 / 0",
-        "def tell(data, write):\n    write(b'first')\n    import os\n    os._exit(0)",
-        "def tell(data, write):\n    write(b'first')\n    while True: pass",
-        "def tell(data, write):\n    while True: write(b'x' * 100_000)",
+        "def stream(data, write): write(data.encode() + b'\\0' + b'x' * 300_000)",
+        "def stream(data, write):\n    write(b'first')\n    1 / 0",
+        "def stream(data, write):\n    write(b'first')\n    import os\n    os._exit(0)",
+        "def stream(data, write):\n    write(b'first')\n    while True: pass",
+        "def stream(data, write):\n    while True: write(b'x' * 100_000)",
         "def other(): pass",
-        "def tell(:",
+        "def stream(:",
     )
     ends = [execution.outcome for execution, _ in found]
     assert ends == [
@@ -45,7 +45,7 @@ def test_all_that_a_program_tells_is_given_back_and_how_it_ended() -> None:
 
 
 SEES = """
-def tell(data, write):
+def stream(data, write):
     import importlib.util, os, zipfile
     found = []
     for name in ("numpy", "pytest", "yaml", "made"):
@@ -77,7 +77,7 @@ def test_only_what_is_shown_of_what_is_installed_can_be_read(tmp_path: Path) -> 
 def test_what_is_shown_cannot_be_changed(tmp_path: Path) -> None:
     (tmp_path / "shown").write_text("x")
     program = (
-        f"def tell(data, write):\n    try: open({str(tmp_path / 'shown')!r}, 'w')\n"
+        f"def stream(data, write):\n    try: open({str(tmp_path / 'shown')!r}, 'w')\n"
         "    except OSError: write(b'refused')"
     )
     assert told(program, shown=[str(tmp_path / "shown")])[0][1] == "refused"

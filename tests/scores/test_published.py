@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from swarmeval.scores.published import Published, beside, entries, published
+from swarmeval.scores.published import Published, compare_with, entries, published
 from swarmeval.settings.run_config import RunConfig
 
 TASKS = {"humaneval": 164, "humaneval_plus": 164, "mbpp": 500, "mbpp_plus": 378}
@@ -72,7 +72,7 @@ def test_a_score_counts_for_its_own_benchmark_only() -> None:
 
 def test_a_run_is_held_against_a_score_with_the_settings_that_differ() -> None:
     config = {"do_sample": True, "num_samples": 1, "temperature": 0.25}
-    assert beside(GREEDY, 0.75, (0.45, 0.9), config, "completion") == {
+    assert compare_with(GREEDY, 0.75, (0.45, 0.9), config, "completion") == {
         "pass@1": 0.5,
         "harness": "a harness",
         "source": "a paper",
@@ -84,7 +84,7 @@ def test_a_run_is_held_against_a_score_with_the_settings_that_differ() -> None:
 
 @pytest.mark.parametrize(("interval", "inside"), [((0.5, 0.6), True), ((0.4, 0.5), True), ((0.51, 0.6), False)])
 def test_a_score_at_the_end_of_the_interval_is_within_it(interval: tuple[float, float], inside: bool) -> None:
-    assert beside(GREEDY, 0.5, interval, {}, "chat")["within_interval"] is inside
+    assert compare_with(GREEDY, 0.5, interval, {}, "chat")["within_interval"] is inside
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,9 @@ def test_a_score_at_the_end_of_the_interval_is_within_it(interval: tuple[float, 
 def test_what_is_alike_does_not_differ_and_what_a_run_does_not_say_does(
     config: Mapping[str, object], differs: Mapping[str, object]
 ) -> None:
-    assert beside(GREEDY, 0.5, (0.4, 0.6), config, "chat")["differs"] == differs
+    assert compare_with(GREEDY, 0.5, (0.4, 0.6), config, "chat")["differs"] == differs
 
 
 def test_what_the_source_leaves_open_does_not_differ() -> None:
     entry = Published("owner/model", "humaneval", 0.5, None, {}, "a harness", "a paper")
-    assert beside(entry, 0.4, (0.3, 0.5), {"temperature": 0.25}, "chat")["differs"] == {}
+    assert compare_with(entry, 0.4, (0.3, 0.5), {"temperature": 0.25}, "chat")["differs"] == {}

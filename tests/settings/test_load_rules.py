@@ -53,14 +53,14 @@ def test_levels_that_cannot_be_meant_are_refused(words: list[str], said: str) ->
 def test_what_only_a_load_run_has_is_refused_elsewhere(word: str) -> None:
     key = word.partition("=")[0]
     said = f"{key} is set but this is no load test; use python main.py loadtest, or leave it out"
-    assert list(load_rules.in_vain(config(word))) == [said]
+    assert list(load_rules.misplaced(config(word))) == [said]
 
 
 def test_what_a_load_run_does_not_heed_is_said() -> None:
-    assert load_rules.unheeded(config("num_agents=3", "batch_size=2", "workers.max_attempts=2")) == [
+    assert load_rules.ignored(config("num_agents=3", "batch_size=2", "workers.max_attempts=2")) == [
         "loadtest: no part of a load test, whatever is set here: num_agents, batch_size, workers.max_attempts"
     ]
-    assert not load_rules.unheeded(config("seed=3"))
+    assert not load_rules.ignored(config("seed=3"))
 
 
 def test_the_room_of_endpoints_does_not_matter_to_a_run_without_load() -> None:

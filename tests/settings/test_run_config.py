@@ -7,7 +7,7 @@ import pytest
 from swarmeval.errors import ConfigError
 from swarmeval.settings.loading import from_flags, load, parse_set, validate
 from swarmeval.settings.run_config import JUDGED_BY, RunConfig
-from swarmeval.settings.sandbox import Sandbox
+from swarmeval.settings.sandbox import SandboxSettings
 from swarmeval.settings.section import is_resumable, keys
 
 REFUSED = {
@@ -283,6 +283,6 @@ def test_a_resume_may_differ_only_in_keys_that_change_no_measurement() -> None:
     measured = RunConfig().measured()
     assert set(measured) == {key for key, field in keys(RunConfig).items() if not is_resumable(field)}
     assert set(measured) >= {*JUDGED_BY, "seed", "temperature", "model_id"}
-    assert RunConfig(sandbox=Sandbox(mode="none")).measured() != measured
+    assert RunConfig(sandbox=SandboxSettings(mode="none")).measured() != measured
     assert RunConfig(eval_workers=2, verbose=True, output_dir="x").measured() == RunConfig().measured()
     assert RunConfig(temperature=0.5).measured() != RunConfig().measured()

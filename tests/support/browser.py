@@ -21,7 +21,7 @@ FLAGS = (
 
 def chromium() -> str | None:
     """The browser's path, where there is one."""
-    return next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+    return next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
 
 
 class BrowserError(Exception):
@@ -56,10 +56,10 @@ class Page:
 
     def run(self, script: str) -> Any:
         """The value of an expression; a promise is awaited. Raises BrowserError where it throws."""
-        found = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
-        if "exceptionDetails" in found:
-            raise BrowserError(json.dumps(found["exceptionDetails"]))
-        return found["result"].get("value")
+        reply = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in reply:
+            raise BrowserError(json.dumps(reply["exceptionDetails"]))
+        return reply["result"].get("value")
 
     def until(self, condition: str, frames: int = 600) -> None:
         """Wait, a frame at a time, until a condition holds. Raises BrowserError when it does not."""
@@ -83,14 +83,14 @@ class Page:
             message["sessionId"] = self._session
         os.write(self._write, json.dumps(message).encode() + b"\0")
         while True:
-            heard = self._hear()
-            if heard.get("id") == number:
-                if "error" in heard:
-                    raise BrowserError(f"{method}: {heard['error']}")
-                return dict(heard["result"])
-            self._note(heard)
+            reply = self._receive()
+            if reply.get("id") == number:
+                if "error" in reply:
+                    raise BrowserError(f"{method}: {reply['error']}")
+                return dict(reply["result"])
+            self._note(reply)
 
-    def _hear(self) -> dict[str, Any]:
+    def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
             piece = os.read(self._read, 1 << 16)
             if not piece:

@@ -59,7 +59,7 @@ class Run:
         """`place`: a folder of its own."""
         self.agents, self.tasks = agents, tasks
         self.folder, self.scratch = place / "run", place / "scratch"
-        self.seen = self.folder  # where this process finds the run's folder
+        self.visible_folder = self.folder  # where this process finds the run's folder
         self.patience_s = PATIENCE_S
         self.prefix: Sequence[str] = ()  # goes before the command, as `nsenter ...` does
         self.scratch.mkdir(parents=True)
@@ -79,8 +79,8 @@ class Run:
     @property
     def words(self) -> list[str]:
         pairs = [f"{key}={value}" for key, value in self._settings.items()]
-        asked = ["--num_agents", str(self.agents), "--num_tasks", str(self.tasks), "--output_dir", str(self.folder)]
-        return [sys.executable, "main.py", "--config", "config/smoke.yaml", *asked, "--set", *pairs]
+        flags = ["--num_agents", str(self.agents), "--num_tasks", str(self.tasks), "--output_dir", str(self.folder)]
+        return [sys.executable, "main.py", "--config", "config/smoke.yaml", *flags, "--set", *pairs]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -88,7 +88,7 @@ class Run:
 
     def start(self, *more: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
         """Begin a session; what it says goes into files, which no process that is left could keep open for us."""
-        with self._said("out").open("wb") as out, self._said("err").open("wb") as err:
+        with self._output_file("out").open("wb") as out, self._output_file("err").open("wb") as err:
             process = subprocess.Popen(
                 [*self.prefix, *self.words, *more], cwd=ROOT, env=self.environment, stdin=stdin, stdout=out, stderr=err,
                 # What a shell started in the background ignores Ctrl-C, and so would all that it starts.
@@ -113,7 +113,7 @@ class Run:
             process.kill()
             process.wait()
             raise
-        return Ended(code, *(self._said(name).read_text(errors="replace") for name in ("out", "err")))
+        return Ended(code, *(self._output_file(name).read_text(errors="replace") for name in ("out", "err")))
 
     def session(self, *more: str) -> Ended:
         """A whole one."""
@@ -129,36 +129,36 @@ class Run:
             except subprocess.TimeoutExpired:
                 continue
             return point()
-        raise TimeoutError("the point was not reached; " + self._said("err").read_text(errors="replace")[-2000:])
+        raise TimeoutError("the point was not reached; " + self._output_file("err").read_text(errors="replace")[-2000:])
 
     # What points are made of.
 
     @property
     def journal(self) -> Path:
-        return self.seen / JOURNAL
+        return self.visible_folder / JOURNAL
 
     def journaled(self, size: int) -> bool:
         """Whether the journal has so many bytes."""
         return self.journal.exists() and self.journal.stat().st_size >= size
 
-    def says(self, name: str, text: str) -> bool:
+    def holds(self, name: str, text: str) -> bool:
         """Whether a file of the run holds a text."""
         try:
-            return text in (self.seen / name).read_text(errors="replace")
+            return text in (self.visible_folder / name).read_text(errors="replace")
         except OSError:
             return False
 
     def processes(self) -> dict[int, str]:
         """PID -> command line of every process of this run that lives."""
-        found = {}
+        commands = {}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdecimal() or int(entry.name) == os.getpid():
                 continue
             words, environment = _read(entry / "cmdline").replace(b"\0", b" "), _read(entry / "environ")
             marked = f"{MARK}={self._mark}".encode() in environment
             if marked or str(self.scratch).encode() in words:
-                found[int(entry.name)] = words.decode(errors="replace")
-        return found
+                commands[int(entry.name)] = words.decode(errors="replace")
+        return commands
 
     def workers(self) -> list[int]:
         return [pid for pid, words in self.processes().items() if "swarmeval.workers.process" in words]
@@ -174,7 +174,7 @@ class Run:
     def _in_sandbox(self) -> list[int]:
         return [pid for pid, words in self.processes().items() if "sandbox" in words and str(self.scratch) in words]
 
-    def _said(self, name: str) -> Path:
+    def _output_file(self, name: str) -> Path:
         return self.scratch.parent / f"{name}.txt"
 
     @cached_property
@@ -183,7 +183,7 @@ class Run:
         return Plan(make_agents(config), load("humaneval").tasks[: self.tasks])
 
     def manifest(self) -> dict[str, Any]:
-        return read_manifest(self.seen) or {}
+        return read_manifest(self.visible_folder) or {}
 
     def processes_end(self) -> bool:
         """Whether all processes of this run end by themselves, and soon."""
@@ -197,7 +197,7 @@ class Run:
     def expect_quiet(self) -> None:
         """No process of this run is left, and nobody holds its folder."""
         assert self.processes_end(), self.processes()
-        with locked(self.seen):
+        with locked(self.visible_folder):
             pass
 
     def recover(self, without_report: bool = False, archives: int = 0) -> Ended | None:
@@ -214,7 +214,7 @@ class Run:
             assert not last.fault_of_ours(), last.err
         assert self.manifest()["finished"], last
         assert last is None or last.code in (0, 1), last
-        if without_report and not (self.seen / "report.html").exists():
+        if without_report and not (self.visible_folder / "report.html").exists():
             report = [*self.prefix, sys.executable, "main.py", "report", str(self.folder)]
             subprocess.run(report, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         self.check(archives)
@@ -233,22 +233,22 @@ class Run:
             assert f"return {self.plan.seed(self.plan.number(job_id)) % 7}\n" in answer.reply
         self._check_results(answers, verdicts)
         self._check_folder()
-        assert len(list(self.seen.glob("archive/*"))) == archives
+        assert len(list(self.visible_folder.glob("archive/*"))) == archives
 
     def _recorded(self) -> tuple[dict[str, Completion | Failure], dict[str, Verdict]]:
         """By job id; fails where the journal has two of a kind."""
-        found: list[Entry] = [entry for _, entry in entries(self.journal)]
-        answers = [answer for entry in found if (answer := entry.completion or entry.failure)]
-        verdicts = [entry.verdict for entry in found if entry.verdict]
-        for said in (answers, verdicts):
-            assert [job_id for job_id, count in Counter(one.job_id for one in said).items() if count > 1] == []
+        journaled: list[Entry] = [entry for _, entry in entries(self.journal)]
+        answers = [answer for entry in journaled if (answer := entry.completion or entry.failure)]
+        verdicts = [entry.verdict for entry in journaled if entry.verdict]
+        for records in (answers, verdicts):
+            assert [job_id for job_id, count in Counter(one.job_id for one in records).items() if count > 1] == []
         return {one.job_id: one for one in answers}, {one.job_id: one for one in verdicts}
 
     def _check_results(self, answers: dict[str, Completion | Failure], verdicts: dict[str, Verdict]) -> None:
         outcomes = {
             job_id: str(verdicts[job_id].outcome) if job_id in verdicts else NOT_GENERATED for job_id in answers
         }
-        score = json.loads((self.seen / "score.json").read_text())
+        score = json.loads((self.visible_folder / "score.json").read_text())
         assert (score["evaluations"], score["failures"], score["unanswered"], score["unjudged"]) == (
             len(verdicts), len(answers) - len(verdicts), 0, 0,
         )  # fmt: skip
@@ -256,18 +256,18 @@ class Run:
         assert score["outcomes"] == dict(Counter(str(verdict.outcome) for verdict in verdicts.values()))
         assert score["run_id"] == self.manifest()["run_id"]
         assert score["generation_s"] >= 0
-        with (self.seen / "metrics.csv").open() as file:
+        with (self.visible_folder / "metrics.csv").open() as file:
             rows = list(csv.DictReader(file))
         assert tuple(rows[0]) == METRICS
         assert [row["job_id"] for row in rows] == [self.plan.job(k).job_id for k in range(self.plan.total)]
         assert {row["job_id"]: row["outcome"] for row in rows} == outcomes
-        summaries = json.loads((self.seen / "agent_summary.json").read_text())
+        summaries = json.loads((self.visible_folder / "agent_summary.json").read_text())
         assert [summary["jobs"] for summary in summaries] == [self.tasks] * self.agents
         for agent in range(self.agents):
             self._check_agent(agent, answers, outcomes)
 
     def _check_agent(self, agent: int, answers: dict[str, Completion | Failure], outcomes: dict[str, str]) -> None:
-        text = (self.seen / f"agent_{agent}_results.jsonl").read_text()
+        text = (self.visible_folder / f"agent_{agent}_results.jsonl").read_text()
         lines = {line["job_id"]: line for line in map(json.loads, text.splitlines())}
         mine = {
             job_id: answer.reply
@@ -275,18 +275,20 @@ class Run:
             if isinstance(answer, Completion) and job_id.startswith(f"{agent}/")
         }
         assert {job_id: line["reply"] for job_id, line in lines.items()} == mine
-        evaluation = json.loads((self.seen / f"agent_{agent}_evaluation.json").read_text())
-        found = {f"{agent}/{task}/0/0": made[0]["outcome"] for task, made in evaluation["tasks"].items()}
-        assert found == {job_id: said for job_id, said in outcomes.items() if job_id.startswith(f"{agent}/")}
+        evaluation = json.loads((self.visible_folder / f"agent_{agent}_evaluation.json").read_text())
+        judged = {f"{agent}/{task}/0/0": made[0]["outcome"] for task, made in evaluation["tasks"].items()}
+        assert judged == {job_id: outcome for job_id, outcome in outcomes.items() if job_id.startswith(f"{agent}/")}
 
     def _check_folder(self) -> None:
         sessions = self.manifest()["sessions"]
         assert sessions[-1]["reason"] == "finished"
         assert all(session["reason"] for session in sessions)
-        assert json.loads((self.seen / "status.json").read_text())["phase"] == "done"
-        assert (self.seen / "report.html").read_text().rstrip().endswith("</html>")
+        assert json.loads((self.visible_folder / "status.json").read_text())["phase"] == "done"
+        assert (self.visible_folder / "report.html").read_text().rstrip().endswith("</html>")
         known = (*RUN_FILES, LOCK, ARCHIVE)
-        strange = [path.name for path in self.seen.iterdir() if not any(fnmatch.fnmatch(path.name, k) for k in known)]
+        strange = [
+            path.name for path in self.visible_folder.iterdir() if not any(fnmatch.fnmatch(path.name, k) for k in known)
+        ]
         assert strange == []
         left = sorted(str(path.relative_to(self.scratch)) for path in self.scratch.rglob("*"))
         assert left == [], left

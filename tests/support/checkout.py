@@ -33,8 +33,8 @@ class Checkout:
         for door in DOORS:
             shutil.copy2(ROOT / door, self.root / door)
         for tool in TOOLS:
-            if found := shutil.which(tool):
-                (self.bin / tool).symlink_to(found)
+            if tool_path := shutil.which(tool):
+                (self.bin / tool).symlink_to(tool_path)
         self.write("requirements.txt", "")
         self.write_extras(dev=[], ray=[])
         self.write_bundled("")

@@ -78,8 +78,8 @@ class Bench(RunContext):
 
     def answers(self) -> dict[str, Completion | Failure]:
         """By job id; fails when a job has two."""
-        found = [entry.completion or entry.failure for entry in self.journaled()]
-        answered = [answer for answer in found if answer is not None]
+        outcomes = [entry.completion or entry.failure for entry in self.journaled()]
+        answered = [answer for answer in outcomes if answer is not None]
         assert len({answer.job_id for answer in answered}) == len(answered)
         return {answer.job_id: answer for answer in answered}
 

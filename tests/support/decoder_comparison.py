@@ -22,8 +22,8 @@ def admit(decoder: Decoder, prompts: Sequence[tuple[int, ...]], new_tokens: int 
     return decoder.prefill()
 
 
-def close(found: Tensor, wanted: Tensor) -> bool:
-    return bool(torch.allclose(found, wanted, rtol=1e-3, atol=1e-4))
+def close(actual: Tensor, expected: Tensor) -> bool:
+    return bool(torch.allclose(actual, expected, rtol=1e-3, atol=1e-4))
 
 
 @torch.inference_mode()

@@ -54,7 +54,7 @@ class EchoWorker:
         self._in_flight: set[str] = set()
         self._broken = broken
         self._loading_steps = loading_steps
-        self._seen = 0
+        self._received = 0
         self._alive = False
         self._draining = False
 
@@ -82,8 +82,8 @@ class EchoWorker:
             await asyncio.sleep(0)
             if self._draining:
                 return
-            self._seen += 1
-            if self._alive and (self._seen in self._deaths or request.job_id in self._poison):
+            self._received += 1
+            if self._alive and (self._received in self._deaths or request.job_id in self._poison):
                 self._alive = False
                 self.victims.append(set(self._in_flight))
             if not self._alive:

@@ -37,13 +37,16 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 def with_server(
-    use: Callable[[FaultyServer, EndpointWorker], Awaitable[None]], *, server: dict[str, Any] | None = None, **told: Any
+    use: Callable[[FaultyServer, EndpointWorker], Awaitable[None]],
+    *,
+    server: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> None:
     """Run `use` with a server and a worker that has not been started."""
 
     async def go() -> None:
         async with asyncio.timeout(30), FaultyServer(**(server or {})) as misbehaving:
-            worker = EndpointWorker("endpoint:0", misbehaving.url, endpoint_options(**told))
+            worker = EndpointWorker("endpoint:0", misbehaving.url, endpoint_options(**settings))
             try:
                 await use(misbehaving, worker)
             finally:
@@ -52,35 +55,35 @@ def with_server(
     asyncio.run(go())
 
 
-def answers_of(*plan: Act, count: int = 1, **told: Any) -> tuple[list[Answer], FaultyServer]:
+def answers_of(*plan: Act, count: int = 1, **settings: Any) -> tuple[list[Answer], FaultyServer]:
     """What becomes of requests when the server first does what the plan says."""
-    kept: list[Any] = []
+    results: list[Any] = []
 
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.plan.extend(plan)
-        kept.extend([await collect(worker, requests(count)), server])
+        results.extend([await collect(worker, requests(count)), server])
 
-    with_server(use, **told)
-    return kept[0], kept[1]
+    with_server(use, **settings)
+    return results[0], results[1]
 
 
-def started(prepare: Callable[[FaultyServer], None], **told: Any) -> ReplicaInfo:
+def started(prepare: Callable[[FaultyServer], None], **settings: Any) -> ReplicaInfo:
     """What a server that was prepared so is found to be."""
-    found: list[ReplicaInfo] = []
+    infos: list[ReplicaInfo] = []
 
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         prepare(server)
-        found.append(await worker.start())
+        infos.append(await worker.start())
 
-    with_server(use, **told)
-    return found[0]
+    with_server(use, **settings)
+    return infos[0]
 
 
-def refused(prepare: Callable[[FaultyServer], None], **told: Any) -> str:
+def refused(prepare: Callable[[FaultyServer], None], **settings: Any) -> str:
     """Why a server that was prepared so cannot be used, its address left out."""
     with pytest.raises(ConfigError) as caught:
-        started(prepare, **told)
+        started(prepare, **settings)
     place, _, reason = str(caught.value).partition("/v1: ")
     assert place.startswith("http://127.0.0.1:")
     return reason

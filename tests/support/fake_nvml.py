@@ -76,11 +76,11 @@ int nvmlDeviceGetTotalEnergyConsumption(void *gpu, unsigned long long *millijoul
     *millijoules = drawn += 1500;
     return OK;
 }
-int nvmlDeviceGetComputeRunningProcesses_v3(void *gpu, unsigned *count, process_t *found) {
+int nvmlDeviceGetComputeRunningProcesses_v3(void *gpu, unsigned *count, process_t *list) {
     unsigned room = *count;
     *count = index_of(gpu) == 1 ? 2 : 0;
     if (*count > room) return INSUFFICIENT_SIZE;
-    if (*count) found[0] = (process_t){4711, 19000ull << 20, -1, -1}, found[1] = (process_t){4712, -1ull, -1, -1};
+    if (*count) list[0] = (process_t){4711, 19000ull << 20, -1, -1}, list[1] = (process_t){4712, -1ull, -1, -1};
     return OK;
 }
 /* nvmlDeviceGetPowerUsage is missing, as in a driver older than the binding */
@@ -95,13 +95,13 @@ def compiled(folder: Path) -> Path:
     return folder
 
 
-def run_with(library: Path, code: str, said: str = "", environ: Mapping[str, str] = MappingProxyType({})) -> str:
+def run_with(library: Path, code: str, stderr: str = "", environ: Mapping[str, str] = MappingProxyType({})) -> str:
     """What a fresh interpreter prints when it finds NVML in this folder; its warnings are errors.
 
-    `said` is all that it may say on stderr.
+    `stderr` is all that it may say on stderr.
     """
     whole = {**os.environ, "LD_LIBRARY_PATH": str(library), **environ}
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, cwd=ROOT, env=whole, capture_output=True, text=True)
-    assert done.stderr == said
+    assert done.stderr == stderr
     return done.stdout

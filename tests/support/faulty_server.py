@@ -24,22 +24,22 @@ class Act:
     kind: str = "well"  # well, status, hang, half, reset, garbage, html, slow, whole, error_event, end, endless
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    said: Any = None  # the body of an error, or the text of an answer
+    content: Any = None  # the body of an error, or the text of an answer
 
 
 class FaultyServer:
-    """Serves while its context is entered; everything it was asked is kept."""
+    """Serves while its context is entered; keeps every request."""
 
     def __init__(self, *, model: str = "tiny", port: int = 0, piece_s: float = 0.0, rows: int = 1000) -> None:
         self.plan: deque[Act] = deque()
-        self.asked: list[dict[str, Any]] = []  # the bodies of requests for answers
+        self.requests: list[dict[str, Any]] = []  # the bodies of requests for answers
         self.headers: list[dict[str, str]] = []  # of all requests
         self.paths: list[str] = []
         self.always: Act | None = None  # what becomes of every request that the plan does not know
         self.spare_probes = True
         self.key: str | None = None  # that requests must carry
         self.models: Act = Act(
-            said={"object": "list", "data": [{"id": model, "owned_by": "vllm", "max_model_len": 99}]}
+            content={"object": "list", "data": [{"id": model, "owned_by": "vllm", "max_model_len": 99}]}
         )
         self.chat = self.completions = self.counts = self.takes_n = True
         self.refused_field: str | None = None  # as servers do that know OpenAI's own fields only
@@ -92,10 +92,10 @@ class FaultyServer:
         self.headers.append(headers)
         self.paths.append(path)
         if self.key is not None and headers.get("authorization") != f"Bearer {self.key}" and path.startswith("/v1"):
-            said = f"Incorrect API key provided: {headers.get('authorization')}"
-            await _json(writer, 401, {"error": {"message": said}})
+            problem = f"Incorrect API key provided: {headers.get('authorization')}"
+            await _json(writer, 401, {"error": {"message": problem}})
         elif path == "/v1/models":
-            await _json(writer, self.models.status, self.models.said)
+            await _json(writer, self.models.status, self.models.content)
         elif path == "/version":
             await _json(writer, 200, {"version": "0.0.1"})
         elif path in ("/v1/chat/completions", "/v1/completions") and self._has(path):
@@ -109,13 +109,13 @@ class FaultyServer:
 
     async def _answered(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         probe = _prompt(body) in PROBES
-        self.asked += [] if probe else [body]
+        self.requests += [] if probe else [body]
         act = Act() if probe and self.spare_probes else self.plan.popleft() if self.plan else self.always or Act()
         if self.refused_field in body:
-            said = f"Unrecognized request argument supplied: {self.refused_field}"
-            act = Act("status", 400, said={"error": {"message": said}})
+            problem = f"Unrecognized request argument supplied: {self.refused_field}"
+            act = Act("status", 400, content={"error": {"message": problem}})
         if len(body.get("stop", ())) > 4:  # as vLLM does
-            act = Act("status", 400, said={"error": {"message": "List should have at most 4 items (stop)"}})
+            act = Act("status", 400, content={"error": {"message": "List should have at most 4 items (stop)"}})
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -126,7 +126,7 @@ class FaultyServer:
 
     async def _do(self, act: Act, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         if act.kind == "status":
-            await _json(writer, act.status, act.said, act.headers)
+            await _json(writer, act.status, act.content, act.headers)
             return True
         if act.kind == "hang":
             await asyncio.sleep(3600)
@@ -157,7 +157,7 @@ class FaultyServer:
         if act.kind == "html":
             return [b"<html>welcome</html>"]
         answers = body.get("n", 1) if self.takes_n else 1
-        texts = [act.said if isinstance(act.said, str) else _text(body, number) for number in range(answers)]
+        texts = [act.content if isinstance(act.content, str) else _text(body, number) for number in range(answers)]
         words = [[piece for piece in text.replace(" ", " \0").split("\0") if piece] for text in texts]
         events = [b": a comment\n\n"]
         for place in range(max(map(len, words))):
@@ -169,14 +169,14 @@ class FaultyServer:
         if act.kind == "end":  # with all its text, and no word of why
             return [*events, b"data: [DONE]\n\n"]
         if act.kind == "error_event":
-            return [*events[:2], b"data: " + json.dumps(act.said).encode() + b"\n\n"]
+            return [*events[:2], b"data: " + json.dumps(act.content).encode() + b"\n\n"]
         if act.kind == "endless":
             return events * 1000
         reason = act.headers.get("finish_reason", "stop")
         events += [_event(body, number, "", reason) for number in range(answers)]
         if self.counts:
-            told = {"choices": [], "usage": _usage(body, answers)}
-            events.append(b"data: " + json.dumps(told).encode() + b"\r\n\r\n")
+            usage = {"choices": [], "usage": _usage(body, answers)}
+            events.append(b"data: " + json.dumps(usage).encode() + b"\r\n\r\n")
         return [*events, b"data: [DONE]\n\n"]
 
 
@@ -193,8 +193,8 @@ def _usage(body: dict[str, Any], answers: int) -> dict[str, int]:
 
 
 def _event(body: dict[str, Any], number: int, piece: str, reason: str | None = None) -> bytes:
-    told = {"text": piece} if "prompt" in body else {"delta": {"content": piece}}
-    return b"data: " + json.dumps({"choices": [{"index": number, **told, "finish_reason": reason}]}).encode() + b"\n\n"
+    part = {"text": piece} if "prompt" in body else {"delta": {"content": piece}}
+    return b"data: " + json.dumps({"choices": [{"index": number, **part, "finish_reason": reason}]}).encode() + b"\n\n"
 
 
 async def _chunk(writer: asyncio.StreamWriter, data: bytes) -> None:

@@ -23,8 +23,8 @@ def requests(count: int, first: int = 0) -> list[Request]:
     return [Request(f"0/T/{k}/0", k, Sampling(8), messages=(message,)) for k in range(first, first + count)]
 
 
-async def collect(worker: Worker, wanted: list[Request]) -> list[Answer]:
-    return [answer async for answer in worker.generate(wanted)]
+async def collect(worker: Worker, batch: list[Request]) -> list[Answer]:
+    return [answer async for answer in worker.generate(batch)]
 
 
 class FleetContract:
@@ -59,10 +59,10 @@ class FleetContract:
 
     def test_every_request_is_answered_once_with_several_batches_in_flight(self) -> None:
         async def use(worker: Worker) -> None:
-            wanted = requests(40)
-            groups = await asyncio.gather(*(collect(worker, wanted[k : k + 8]) for k in range(0, 40, 8)))
+            sent = requests(40)
+            groups = await asyncio.gather(*(collect(worker, sent[k : k + 8]) for k in range(0, 40, 8)))
             assert [sorted(answer.job_id for answer in group) for group in groups] == [
-                sorted(request.job_id for request in wanted[k : k + 8]) for k in range(0, 40, 8)
+                sorted(request.job_id for request in sent[k : k + 8]) for k in range(0, 40, 8)
             ]
             for answer in (answer for group in groups for answer in group):
                 assert isinstance(answer, Reply)

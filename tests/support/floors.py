@@ -45,9 +45,9 @@ Tree = Mapping[str, tuple[Import, ...]]  # module -> what it imports
 def python_files(root: Path) -> Iterator[Path]:
     """Every .py file of the checkout, relative to it; what is hidden or a run's output is no source."""
     for path in sorted(root.rglob("*.py")):
-        inside = path.relative_to(root)
-        if not any(part.startswith(".") or part in ("logs", "wandb") for part in inside.parts):
-            yield inside
+        relative = path.relative_to(root)
+        if not any(part.startswith(".") or part in ("logs", "wandb") for part in relative.parts):
+            yield relative
 
 
 def read(root: Path) -> Tree:
@@ -108,15 +108,15 @@ def unplaced(tree: Tree, floors: Mapping[str, int]) -> list[str]:
 
 def upward(tree: Tree, floors: Mapping[str, int]) -> list[str]:
     """Imports of a package that does not stand on a lower floor; so no two packages import each other."""
-    found = []
+    faults = []
     for module, target, line in edges(tree):
         package, other = package_of(module, floors), package_of(target, floors)
         if package and other and package != other and floors[other] >= floors[package]:
-            found.append(
+            faults.append(
                 f"{module}:{line} imports {target}, but {package} stands on floor {floors[package]} "
                 f"and {other} on {floors[other]}"
             )
-    return found
+    return faults
 
 
 def cycles(tree: Tree) -> list[str]:
@@ -126,11 +126,11 @@ def cycles(tree: Tree) -> list[str]:
         if target != module:
             targets[module].append(target)
     done: set[str] = set()
-    found = []
+    circles = []
 
     def visit(module: str, path: list[str]) -> None:
         if module in path:
-            found.append(" -> ".join([*path[path.index(module) :], module]))
+            circles.append(" -> ".join([*path[path.index(module) :], module]))
         elif module not in done:
             for target in targets[module]:
                 visit(target, [*path, module])
@@ -138,7 +138,7 @@ def cycles(tree: Tree) -> list[str]:
 
     for module in tree:
         visit(module, [])
-    return found
+    return circles
 
 
 def away_from_home(tree: Tree, homes: Mapping[str, Set[str]]) -> list[str]:

@@ -19,15 +19,15 @@ from tests.support.tiny_engine import MODEL
 
 
 class _Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Calls `seen` with every operation that is run while it is open."""
+    """Calls `record` with every operation that is run while it is open."""
 
-    def __init__(self, seen: Callable[[Any, Any, Any, Any], None]) -> None:
+    def __init__(self, record: Callable[[Any, Any, Any, Any], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._seen = seen
+        self._record = record
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        self._seen(func, args, kwargs or {}, result)
+        self._record(func, args, kwargs or {}, result)
         return result
 
 
@@ -113,19 +113,19 @@ def refusing(error: Exception) -> Callable[[], Recorder]:
     return lambda: record
 
 
-def asked(work: Callable[[], object]) -> list[str]:
+def host_waits(work: Callable[[], object]) -> list[str]:
     """The operations of work for whose result a GPU's host would wait; reading a whole tensor is none of them."""
-    found = []
+    waiting = []
 
-    def seen(func: Any, args: Any, kwargs: Any, result: Any) -> None:
+    def record(func: Any, args: Any, kwargs: Any, result: Any) -> None:
         indexes = args[1] if str(func).startswith("aten.index") and isinstance(args[1], (list, tuple)) else ()
         by_mask = any(isinstance(index, Tensor) and index.dtype == torch.bool for index in indexes)
         if by_mask or str(func).split(".")[1] in _WAITING:
-            found.append(str(func))
+            waiting.append(str(func))
 
-    with _Watched(seen):
+    with _Watched(record):
         work()
-    return found
+    return waiting
 
 
 _WAITING = {"_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "_unique2", "repeat_interleave"}

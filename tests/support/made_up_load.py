@@ -39,8 +39,8 @@ def row(
 ) -> Row:
     """One request that was sent when it was meant to be, at `at`."""
     first_s = None if ttft_s is None else at + ttft_s
-    asked = Measured(number, at, at, first_s, at + latency_s, *tokens, error, counts)
-    return Row(level, asked, package, module, f"f{number}", **more)
+    measured = Measured(number, at, at, first_s, at + latency_s, *tokens, error, counts)
+    return Row(level, measured, package, module, f"f{number}", **more)
 
 
 def closed_loop(

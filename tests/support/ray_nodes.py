@@ -35,9 +35,9 @@ def nodes(count: int) -> Iterator[Nodes]:
     head = {"num_cpus": 0, "object_store_memory": SMALL, "include_dashboard": False, "_system_config": quick}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
-        found = Nodes(cluster)
+        cluster_nodes = Nodes(cluster)
         for _ in range(count):
-            found.add()
-        yield found
+            cluster_nodes.add()
+        yield cluster_nodes
     finally:
         cluster.shutdown()

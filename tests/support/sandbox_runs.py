@@ -20,11 +20,11 @@ def run_all(
 ) -> list[Execution]:
     """Run the programs together on one warden."""
 
-    wanted = [Program(program) if isinstance(program, str) else program for program in programs]
+    records = [Program(program) if isinstance(program, str) else program for program in programs]
 
     async def session() -> list[Execution]:
         async with Sandbox(1, timeout_s, memory_mb, mode) as sandbox:
-            return await asyncio.gather(*(sandbox.run(program) for program in wanted))
+            return await asyncio.gather(*(sandbox.run(program) for program in records))
 
     return asyncio.run(session())
 

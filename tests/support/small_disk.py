@@ -36,9 +36,9 @@ class SmallDisk:
         )  # fmt: skip
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == "mounted\n"
-        inside = ["--target", str(self._holder.pid), "--user", "--mount", "--preserve-credentials", f"--wd={ROOT}"]
-        run.prefix = self._prefix = ("nsenter", *inside)
-        run.seen = self.seen = Path(f"/proc/{self._holder.pid}/root{run.folder}")
+        arguments = ["--target", str(self._holder.pid), "--user", "--mount", "--preserve-credentials", f"--wd={ROOT}"]
+        run.prefix = self._prefix = ("nsenter", *arguments)
+        run.visible_folder = self.visible_folder = Path(f"/proc/{self._holder.pid}/root{run.folder}")
 
     def resize(self, pages: int) -> None:
         """Give it so many; none that is in use is taken away."""
@@ -61,11 +61,11 @@ class SmallDisk:
     @property
     def used(self) -> int:
         """Pages."""
-        return shutil.disk_usage(self.seen).used // (PAGE_KIB << 10)
+        return shutil.disk_usage(self.visible_folder).used // (PAGE_KIB << 10)
 
     def fill(self) -> Path:
         """Take all that is free with a file of another's."""
-        path = self.seen.parent / self.seen.name / ".ballast"
+        path = self.visible_folder.parent / self.visible_folder.name / ".ballast"
         try:
             with path.open("wb", buffering=0) as file:
                 while file.write(bytes(PAGE_KIB << 10)):

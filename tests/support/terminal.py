@@ -23,9 +23,9 @@ class Terminal:
     """80 columns and 24 lines; the command is the foreground of a session, as in a shell of its own."""
 
     def __init__(self, *words: str, env: Mapping[str, str] | None = None) -> None:
-        self.fd, self.inside = pty.openpty()
-        fcntl.ioctl(self.inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self.modes = termios.tcgetattr(self.inside)
+        self.fd, self.tty = pty.openpty()
+        fcntl.ioctl(self.tty, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.modes = termios.tcgetattr(self.tty)
         self.text = ""
         self._unread = ""
         # setsid --ctty: signals of the terminal, as Ctrl-C's, reach the command and its children
@@ -33,9 +33,9 @@ class Terminal:
             ["setsid", "--ctty", "--wait", sys.executable, *words],
             cwd=ROOT,
             env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})},
-            stdin=self.inside,
-            stdout=self.inside,
-            stderr=self.inside,
+            stdin=self.tty,
+            stdout=self.tty,
+            stderr=self.tty,
             # A shell's job in the background ignores Ctrl-C, and so would all that it starts.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
@@ -60,7 +60,7 @@ class Terminal:
             self._read(0.05)
         code = self.process.wait(1)
         self._read(0.0)
-        assert termios.tcgetattr(self.inside) == self.modes
+        assert termios.tcgetattr(self.tty) == self.modes
         return code
 
     def _read(self, seconds: float) -> bool:
@@ -82,4 +82,4 @@ class Terminal:
             self.process.kill()
             self.process.wait()
         os.close(self.fd)
-        os.close(self.inside)
+        os.close(self.tty)

@@ -54,16 +54,16 @@ def finish(engine: Engine) -> list[Answer]:
     return answers
 
 
-def answer(engine: Engine, wanted: Sequence[Request]) -> dict[str, Reply]:
-    for request in wanted:
+def answer(engine: Engine, batch: Sequence[Request]) -> dict[str, Reply]:
+    for request in batch:
         engine.submit(request)
-    found = finish(engine)
-    assert len(found) == len(wanted)
-    return {reply.job_id: reply for reply in found if isinstance(reply, Reply)}
+    answers = finish(engine)
+    assert len(answers) == len(batch)
+    return {reply.job_id: reply for reply in answers if isinstance(reply, Reply)}
 
 
-def texts(engine: Engine, wanted: Sequence[Request]) -> dict[str, str]:
-    return {job_id: reply.text for job_id, reply in answer(engine, wanted).items()}
+def texts(engine: Engine, batch: Sequence[Request]) -> dict[str, str]:
+    return {job_id: reply.text for job_id, reply in answer(engine, batch).items()}
 
 
 def generated(request: Request, model: Any = MODEL) -> str:

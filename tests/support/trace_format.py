@@ -28,11 +28,11 @@ def faults(path: Path) -> list[str]:
         return [f"not JSON: {error}"]
     if not isinstance(picture, dict) or any(not isinstance(picture.get(key), kind) for key, kind in TOP.items()):
         return [f"the whole is not an object of {', '.join(TOP)}"]
-    found = [] if picture["displayTimeUnit"] in ("ms", "ns") else ["displayTimeUnit is neither ms nor ns"]
+    problems = [] if picture["displayTimeUnit"] in ("ms", "ns") else ["displayTimeUnit is neither ms nor ns"]
     events = picture["traceEvents"]
     for number, event in enumerate(events):
-        found += [f"event {number}: {fault}" for fault in _event(event)]
-    return found or [*_names(events), *_nesting(events)]
+        problems += [f"event {number}: {fault}" for fault in _event(event)]
+    return problems or [*_names(events), *_nesting(events)]
 
 
 def _event(event: object) -> Iterator[str]:

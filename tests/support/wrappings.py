@@ -26,18 +26,18 @@ def fence(code: str, tag: str = "python") -> str:
     return f"```{tag}\n{code}\n```"
 
 
-def program_passes(found: Candidate, task: Task) -> bool:
+def program_passes(candidate: Candidate, task: Task) -> bool:
     """Whether the candidate's program runs to its end, here in this process: for our own harmless texts only."""
-    if found.outcome is not None:
+    if candidate.outcome is not None:
         return False
     try:
-        exec(compile(program(task, found.code).text, "<candidate>", "exec"), {})
+        exec(compile(program(task, candidate.code).text, "<candidate>", "exec"), {})
     except Exception:  # noqa: BLE001 (whatever a program raises, it does not pass)
         return False
     return True
 
 
-def same_code(found: Candidate, task: Task, body: str) -> bool:
+def same_code(candidate: Candidate, task: Task, body: str) -> bool:
     """Whether the entry point's last definition is the canonical one, whatever else the candidate holds."""
 
     def last_definition(source: str) -> str:
@@ -45,7 +45,9 @@ def same_code(found: Candidate, task: Task, body: str) -> bool:
         nodes[-1].body = [statement for statement in nodes[-1].body if not isinstance(statement, ast.Expr)]  # docstring
         return ast.dump(nodes[-1])
 
-    return found.outcome is None and last_definition(task.prompt + found.code) == last_definition(task.prompt + body)
+    return candidate.outcome is None and last_definition(task.prompt + candidate.code) == last_definition(
+        task.prompt + body
+    )
 
 
 @cache

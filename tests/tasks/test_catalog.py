@@ -173,7 +173,7 @@ def test_a_limit_that_nobody_set_limits_humaneval_only(tmp_path: Path) -> None:
         "benchmark": "custom", "sha256": "", "revision": None, "tasks": 200, "tasks_in_all": 200,
     }  # fmt: skip
     some = chosen(RunConfig.model_validate({**config, "humaneval_limit": 20, "task_ids": ("Own/1?",)}))
-    assert (len(some.tasks), some.in_all) == (10, 200)
+    assert (len(some.tasks), some.total) == (10, 200)
     assert len(chosen(RunConfig()).tasks) == 164
 
 

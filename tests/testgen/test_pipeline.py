@@ -181,7 +181,7 @@ def test_a_run_that_is_cancelled_tells_what_was_answered(tmp_path: Path) -> None
 
 FAULTS = {
     "429": Act("status", 429, {"Retry-After": "3600"}, {"error": {"message": "slow down"}}),
-    "500": Act("status", 500, said={"error": {"message": "boom"}}),
+    "500": Act("status", 500, content={"error": {"message": "boom"}}),
     "hang": Act("hang"),
     "cut": Act("half"),
     "reset": Act("reset"),
@@ -205,7 +205,7 @@ def test_a_server_fault_is_a_failure_with_its_reason_and_not_sent_again(tmp_path
             async with pipeline(tmp_path, fleet, told.tellings()) as under_test:
                 server.plan.append(FAULTS[kind])
                 await under_test.under(Level(Open(100.0), count=3), 0)
-            return len(server.asked)
+            return len(server.requests)
 
     assert asyncio.run(go()) == 3
     failed = [row for row in told.rows if row.asked.error is not None]

@@ -10,7 +10,7 @@ import pytest
 from swarmeval.errors import OutputError
 from swarmeval.requests import Answer, Piece, Refusal, ReplicaInfo, Request
 from swarmeval.serving.pool import NO_REPLICA, Pool
-from swarmeval.settings.loadtest import LoadTest
+from swarmeval.settings.loadtest import LoadTestSettings
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.testgen import test_index, tidying
 from swarmeval.testgen.combine import combine
@@ -23,7 +23,7 @@ from swarmeval.testgen.tidying import Tally, tidy
 from tests.support.echo_fleet import EchoFleet, EchoWorker
 from tests.support.made_up_package import package
 
-CONFIG = RunConfig(device="cpu", repetition_penalty=1.0, loadtest=LoadTest(combine_with_model=True))
+CONFIG = RunConfig(device="cpu", repetition_penalty=1.0, loadtest=LoadTestSettings(combine_with_model=True))
 FIRST = "# Tests of made.m0, written by a language model.\n"
 GOOD = "from made.m0 import f, g\n\n\ndef test_g():\n    assert g() == 2\n\n\ndef test_f():\n    assert f() == 1\n"
 BAD = "def test_f():\n    assert f() == 1\n"

@@ -14,7 +14,7 @@ from swarmeval.runs.folder import fingerprint, open_run, write_manifest
 from swarmeval.watch import logs
 from swarmeval.watch.logs import KEPT, logged, shown
 from tests.support.checkout import ROOT
-from tests.support.told_secrets import forgotten_after
+from tests.support.registered_secrets import forgotten_after
 
 log = logging.getLogger("swarmeval")
 LINE_BYTES = 200
@@ -23,7 +23,7 @@ LINE_BYTES = 200
 @pytest.fixture
 def told() -> Iterator[str]:
     with forgotten_after():
-        secrets.tell("planted0value")
+        secrets.register("planted0value")
         yield "planted0value"
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from swarmeval.errors import ConfigError
 from swarmeval.settings.loading import validate
 from swarmeval.settings.run_config import RunConfig
-from swarmeval.settings.workers import Workers
+from swarmeval.settings.workers import WorkersSettings
 from swarmeval.workers import placement
 from swarmeval.workers.placement import in_order, shares, worker_envs
 from tests.support.checkout import ROOT
@@ -69,7 +69,7 @@ def test_a_pinned_worker_has_a_thread_per_core_unless_the_user_sets_them() -> No
 def test_listed_cores_are_divided_by_cpu_workers_and_shared_by_gpu_workers() -> None:
     listed = worker_envs(cpu(2, **{"workers.cpu_affinity": [4, 5, 6, 7]}), 2, {}, range(16), NOWHERE)
     assert [env["SWARMEVAL_CORES"] for env in listed] == ["4,5", "6,7"]
-    gpus = worker_envs(RunConfig(workers=Workers(cpu_affinity=(4, 5, 6, 7))), 2, {}, range(16), NOWHERE)
+    gpus = worker_envs(RunConfig(workers=WorkersSettings(cpu_affinity=(4, 5, 6, 7))), 2, {}, range(16), NOWHERE)
     assert gpus == [{"SWARMEVAL_CORES": "4,5,6,7"}] * 2
 
 

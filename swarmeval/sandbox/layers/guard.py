@@ -32,12 +32,12 @@ OPEN_FILES = 256
 OWN_PROCESSES = 64  # processes and threads, where a program's user is counted apart
 SPARE_PROCESSES = 256  # where it is not: those a program may add to the ones its user already has
 COUNT_EVERY_S = 5.0  # counting a user's threads takes milliseconds: not for each program
-NOBODY = namespaces.INSIDE
+NOBODY = namespaces.NOBODY
 LAYERS = ("namespaces", "landlock", "seccomp")  # that a kernel may not offer
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ProcessLimits:
     """What one process may use."""
 
     timeout_s: float
@@ -48,16 +48,16 @@ class Limits:
 class Guard:
     """The layers of one forking process; its children inherit them and add their own."""
 
-    def __init__(self, seccomp: Seccomp | None, wanted: Collection[str]) -> None:
-        """`wanted`: of LAYERS, "processes" (a limit of their number) and "user" (that root becomes nobody)."""
+    def __init__(self, seccomp: Seccomp | None, layers: Collection[str]) -> None:
+        """`layers`: of LAYERS, "processes" (a limit of their number) and "user" (that root becomes nobody)."""
         self.missing: dict[str, str] = {}
         self.proc: int | None = None  # of our namespaces
-        self._wanted = wanted
-        self._seccomp = seccomp if "seccomp" in wanted else None
+        self._layers = layers
+        self._seccomp = seccomp if "seccomp" in layers else None
         self._landlock: Landlock | None = None
         self._tasks = 0
         self._counted_at = -math.inf
-        self._limits_for: Limits | None = None
+        self._limits_for: ProcessLimits | None = None
         self._limits: list[tuple[int, tuple[int, int]]] = []  # of these, as setrlimit wants them
         self._last_steps: list[Callable[[], None]] = []
         self._load_filter: Callable[[], None] | None = None
@@ -69,10 +69,10 @@ class Guard:
         Gives the folder for programs' folders, as it is called from then on. Raises OSError where the root cannot be
         made.
         """
-        if "namespaces" in self._wanted:
+        if "namespaces" in self._layers:
             self.proc = namespaces.furnish(folder, places)
             folder = namespaces.own_folder(places.all_readable)
-        if "landlock" in self._wanted:
+        if "landlock" in self._layers:
             try:
                 self._landlock = Landlock(places, folder)
             except OSError as error:
@@ -86,7 +86,7 @@ class Guard:
             self._load_filter = self._seccomp.load()
         return folder
 
-    def before_fork(self, folder: str, limits: Limits) -> None:
+    def before_fork(self, folder: str, limits: ProcessLimits) -> None:
         """Make a child's folder its own, and find out for it what it could only slowly."""
         if self._becomes_nobody():
             os.chown(folder, NOBODY, NOBODY)
@@ -107,7 +107,7 @@ class Guard:
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
-        elif os.getuid() == 0 and "processes" in self._wanted:  # root's are not counted: be another's, but read as root
+        elif os.getuid() == 0 and "processes" in self._layers:  # root's are not counted: be another's, but read as root
             os.setresuid(NOBODY, 0, 0)
         for step in self._last_steps:
             step()
@@ -123,22 +123,22 @@ class Guard:
 
     def in_force(self) -> list[str]:
         """The layers that hold, strongest first."""
-        processes = ", processes" if "processes" in self._wanted else ""
-        found = [namespaces.NAMES] if "namespaces" in self._wanted else []
-        found += [f"landlock {self._landlock.version}"] if self._landlock is not None else []
-        found += ["seccomp"] if self._seccomp is not None else []
-        found += [f"rlimits (memory, cpu{processes}, file size, open files, core)"]
-        found += [f"private folder of {namespaces.DISK_MB} MB" if "namespaces" in self._wanted else "private folder"]
-        return [*found, "empty environment", "no_new_privs", "nice 19"]
+        processes = ", processes" if "processes" in self._layers else ""
+        layers = [namespaces.NAMES] if "namespaces" in self._layers else []
+        layers += [f"landlock {self._landlock.version}"] if self._landlock is not None else []
+        layers += ["seccomp"] if self._seccomp is not None else []
+        layers += [f"rlimits (memory, cpu{processes}, file size, open files, core)"]
+        layers += [f"private folder of {namespaces.DISK_MB} MB" if "namespaces" in self._layers else "private folder"]
+        return [*layers, "empty environment", "no_new_privs", "nice 19"]
 
     def _becomes_nobody(self) -> bool:
-        return os.getuid() == 0 and "user" in self._wanted
+        return os.getuid() == 0 and "user" in self._layers
 
     def _counts_all(self) -> bool:
         """Whether the kernel counts a program's processes together with all others of its user."""
-        return "processes" in self._wanted and "namespaces" not in self._wanted
+        return "processes" in self._layers and "namespaces" not in self._layers
 
-    def _limits_of(self, limits: Limits) -> Iterator[tuple[int, tuple[int, int]]]:
+    def _limits_of(self, limits: ProcessLimits) -> Iterator[tuple[int, tuple[int, int]]]:
         """A child's limits, soft and hard, none above those of this process."""
         table = {
             resource.RLIMIT_AS: limits.memory_mb * MB,
@@ -148,13 +148,13 @@ class Guard:
         }
         if limits.bounds_cpu:
             table[resource.RLIMIT_CPU] = math.ceil(limits.timeout_s) + 2  # a backstop: the parent's clock comes first
-        if "processes" in self._wanted:
+        if "processes" in self._layers:
             table[resource.RLIMIT_NPROC] = self._tasks + SPARE_PROCESSES if self._counts_all() else OWN_PROCESSES
-        for kind, wanted in table.items():
+        for kind, requested in table.items():
             hard = resource.getrlimit(kind)[1]
-            value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            value = requested if hard == resource.RLIM_INFINITY else min(requested, hard)
             # The CPU's soft limit sends SIGXCPU, which says what happened; its hard one, a second later, kills.
-            spare = 1 if kind == resource.RLIMIT_CPU and value == wanted else 0
+            spare = 1 if kind == resource.RLIMIT_CPU and value == requested else 0
             yield kind, (value, value + spare if hard == resource.RLIM_INFINITY else value)
 
 

@@ -25,7 +25,7 @@ FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16
 OF_FILES_ONLY = 1 << 0 | 1 << 1 | READ_FILE | 1 << 14  # execute, write, read, truncate
 BIND_TCP, CONNECT_TCP = 1, 2  # version 4
 SCOPED_ABSTRACT_SOCKETS, SCOPED_SIGNALS = 1, 2  # version 6
-BENEATH = 1
+RULE_PATH_BENEATH = 1
 GET_VERSION = 1
 OUT_OF_THE_WAY = 32  # a child has its channels on the first descriptors
 
@@ -34,7 +34,7 @@ class Ruleset(ctypes.Structure):
     _fields_ = (("files", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
 
 
-class Beneath(ctypes.Structure):
+class PathBeneath(ctypes.Structure):
     _pack_ = 1
     _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
 
@@ -55,9 +55,9 @@ class Landlock:
         scoped = SCOPED_ABSTRACT_SOCKETS | SCOPED_SIGNALS if self.version >= 6 else 0
         attributes = Ruleset(self._rights, net, scoped)
         size = 8 if self.version < 4 else 16 if self.version < 6 else 24  # an older kernel refuses a longer one
-        made = syscall(LANDLOCK_CREATE_RULESET, "landlock_create_ruleset", ctypes.byref(attributes), size, 0)
-        self._ruleset = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, OUT_OF_THE_WAY)
-        os.close(made)
+        descriptor = syscall(LANDLOCK_CREATE_RULESET, "landlock_create_ruleset", ctypes.byref(attributes), size, 0)
+        self._ruleset = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, OUT_OF_THE_WAY)
+        os.close(descriptor)
         for place in places.readable:
             self._allow_but(place, places.hidden)
         for place in places.shown:
@@ -89,7 +89,7 @@ class Landlock:
         try:
             if not os.path.isdir(place):  # noqa: PTH112
                 rights &= OF_FILES_ONLY
-            rule = Beneath(rights & self._rights, parent)
-            syscall(LANDLOCK_ADD_RULE, "landlock_add_rule", self._ruleset, BENEATH, ctypes.byref(rule), 0)
+            rule = PathBeneath(rights & self._rights, parent)
+            syscall(LANDLOCK_ADD_RULE, "landlock_add_rule", self._ruleset, RULE_PATH_BENEATH, ctypes.byref(rule), 0)
         finally:
             os.close(parent)

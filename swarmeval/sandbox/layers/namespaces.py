@@ -14,7 +14,7 @@ from swarmeval.sandbox.layers.places import Places
 
 NEW_NAMESPACES = 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000  # mnt uts ipc user pid net
 NAMES = "userns+pidns+netns+ipcns+mntns"
-INSIDE = 65534  # nobody: as whom programs run
+NOBODY = 65534  # nobody: as whom programs run
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 MOUNT_READ_ONLY, MOUNT_NOSUID = 1, 2
 AT_RECURSIVE = 0x8000
@@ -41,9 +41,9 @@ def map_ids(pid: int) -> None:
     """
     process = Path("/proc", str(pid))
     if os.geteuid() == 0:
-        users = groups = f"0 0 1\n{INSIDE} {INSIDE} 1\n"
+        users = groups = f"0 0 1\n{NOBODY} {NOBODY} 1\n"
     else:
-        users, groups = f"{INSIDE} {os.geteuid()} 1\n", f"{INSIDE} {os.getegid()} 1\n"
+        users, groups = f"{NOBODY} {os.geteuid()} 1\n", f"{NOBODY} {os.getegid()} 1\n"
         (process / "setgroups").write_text("deny")
     (process / "uid_map").write_text(users)
     (process / "gid_map").write_text(groups)

@@ -41,29 +41,29 @@ def library_places() -> list[str]:
     own = {os.path.normpath(path) for key in ("stdlib", "platstdlib") if (path := sysconfig.get_path(key))}
     own |= {os.path.join(path, "lib-dynload") for path in own}  # noqa: PTH118
     installed = (path for key in ("purelib", "platlib") if (path := sysconfig.get_path(key)))
-    found = {os.path.normpath(path) for path in (*sys.path, *installed) if path}
-    return outermost(path for path in found - own if os.path.isdir(path))  # noqa: PTH112
+    installed_paths = {os.path.normpath(path) for path in (*sys.path, *installed) if path}
+    return outermost(path for path in installed_paths - own if os.path.isdir(path))  # noqa: PTH112
 
 
 def hidden_places() -> list[str]:
     """What lies beneath readable places and must not be read: the answers."""
-    found = {os.path.normpath(os.path.join(path, name)) for path in sys.path for name in ANSWERS}  # noqa: PTH118
-    return sorted(place for place in found if os.path.isdir(place))  # noqa: PTH112
+    candidates = {os.path.normpath(os.path.join(path, name)) for path in sys.path for name in ANSWERS}  # noqa: PTH118
+    return sorted(place for place in candidates if os.path.isdir(place))  # noqa: PTH112
 
 
 def readable_places() -> list[str]:
     """Each place once, none beneath another."""
     library = sysconfig.get_config_var("LIBDIR")
-    wanted = {*SYSTEM, *sys.path, *([library] if library else [])}
-    wanted |= {path for key in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(key))}
-    return outermost(wanted)
+    paths = {*SYSTEM, *sys.path, *([library] if library else [])}
+    paths |= {path for key in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(key))}
+    return outermost(paths)
 
 
-def outermost(wanted: Iterable[str]) -> list[str]:
+def outermost(paths: Iterable[str]) -> list[str]:
     """Those that there are, each once, none beneath another."""
-    found = sorted(os.path.normpath(place) for place in wanted if place and os.path.exists(place))  # noqa: PTH110
-    kept: list[str] = []
-    for place in found:
-        if place != "/" and not any(place.startswith(f"{above}/") for above in kept):
-            kept.append(place)
-    return kept
+    existing = sorted(os.path.normpath(place) for place in paths if place and os.path.exists(place))  # noqa: PTH110
+    retained: list[str] = []
+    for place in existing:
+        if place != "/" and not any(place.startswith(f"{above}/") for above in retained):
+            retained.append(place)
+    return retained

@@ -40,7 +40,7 @@ CLONE_THREAD = 0x00010000
 BINARY_TREE = 2
 
 
-class Program(ctypes.Structure):
+class BpfProgram(ctypes.Structure):
     """struct sock_fprog."""
 
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
@@ -51,16 +51,16 @@ class Seccomp:
 
     def __init__(self) -> None:
         """Raises OSError where libseccomp cannot be found or does not know this processor."""
-        self._instructions = ctypes.create_string_buffer(compiled_apart())
-        self._program = Program(len(self._instructions) // 8, ctypes.addressof(self._instructions))
+        self._instructions = ctypes.create_string_buffer(compile_in_child())
+        self._program = BpfProgram(len(self._instructions) // 8, ctypes.addressof(self._instructions))
 
     def load(self) -> Callable[[], None]:
         """A call that binds the process it is made in, which must have given up new privileges, for good."""
         return prepared_prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(self._program))
 
 
-def compiled_apart() -> bytes:
-    """What compile_filter() gives, made in a process of its own: the binding imports what makes every fork dearer."""
+def compile_in_child() -> bytes:
+    """compile_filter() in a child process: the modules that the binding imports would make every fork dearer."""
     ours, theirs = os.pipe()
     helper = os.fork()
     if helper == 0:
@@ -71,8 +71,8 @@ def compiled_apart() -> bytes:
         finally:
             os._exit(0)
     os.close(theirs)
-    with open(ours, "rb") as said:  # noqa: PTH123
-        word, text = said.read(1), said.read()
+    with open(ours, "rb") as pipe:  # noqa: PTH123
+        word, text = pipe.read(1), pipe.read()
     os.waitpid(helper, 0)
     if word != b"+":
         raise OSError(text.decode(errors="replace") or "the filter could not be made")
@@ -85,29 +85,29 @@ def compile_filter() -> bytes:
         import pyseccomp as lib  # here: it looks for the library when it is imported
     except (ImportError, RuntimeError, OSError) as error:
         raise OSError(f"libseccomp: {error}") from None
-    made: Any = lib.SyscallFilter(lib.ERRNO(errno.EPERM))
+    rules: Any = lib.SyscallFilter(lib.ERRNO(errno.EPERM))
     with contextlib.suppress(OSError, ValueError):  # libseccomp before 2.5
-        made.set_attr(lib.Attr.CTL_OPTIMIZE, BINARY_TREE)  # the kernel tries each number when a filter is loaded
+        rules.set_attr(lib.Attr.CTL_OPTIMIZE, BINARY_TREE)  # the kernel tries each number when a filter is loaded
     for name in ALLOWED.split():
-        add(lib, made, lib.ALLOW, name)
-    add(lib, made, lib.ERRNO(errno.ENOSYS), "clone3")  # its flags lie in memory: the C library then calls clone
-    add(lib, made, lib.ALLOW, "clone", lib.Arg(0, lib.MASKED_EQ, CLONE_THREAD, CLONE_THREAD))
-    add(lib, made, lib.ALLOW, "socketpair", lib.Arg(0, lib.EQ, int(socket.AF_UNIX)))
-    add(lib, made, lib.ALLOW, "prlimit64", lib.Arg(2, lib.EQ, 0))  # to read, not to set
+        add(lib, rules, lib.ALLOW, name)
+    add(lib, rules, lib.ERRNO(errno.ENOSYS), "clone3")  # its flags lie in memory: the C library then calls clone
+    add(lib, rules, lib.ALLOW, "clone", lib.Arg(0, lib.MASKED_EQ, CLONE_THREAD, CLONE_THREAD))
+    add(lib, rules, lib.ALLOW, "socketpair", lib.Arg(0, lib.EQ, int(socket.AF_UNIX)))
+    add(lib, rules, lib.ALLOW, "prlimit64", lib.Arg(2, lib.EQ, 0))  # to read, not to set
     for request in IOCTLS:
-        add(lib, made, lib.ALLOW, "ioctl", lib.Arg(1, lib.EQ, request))
+        add(lib, rules, lib.ALLOW, "ioctl", lib.Arg(1, lib.EQ, request))
     for option in PRCTLS:
-        add(lib, made, lib.ALLOW, "prctl", lib.Arg(0, lib.EQ, option))
+        add(lib, rules, lib.ALLOW, "prctl", lib.Arg(0, lib.EQ, option))
     with tempfile.TemporaryFile() as file:
-        made.export_bpf(file)
+        rules.export_bpf(file)
         file.seek(0)
         return file.read()
 
 
-def add(lib: Any, made: Any, action: int, name: str, *arguments: Any) -> None:
+def add(lib: Any, rules: Any, action: int, name: str, *arguments: Any) -> None:
     """A rule; names that this processor does not have are passed over."""
     try:
-        made.add_rule(action, name, *arguments)
+        rules.add_rule(action, name, *arguments)
     except (OSError, ValueError) as error:
         if lib.resolve_syscall(lib.system_arch(), name) >= 0:
             raise OSError(f"libseccomp: {name}: {error}") from None

@@ -12,7 +12,7 @@ from swarmeval.errors import ConfigError
 from swarmeval.monitor.tracking.tracker import NoTracker, Run, WandbTracker, make_tracker
 from swarmeval.monitor.tracking.wandb_login import check_login
 from swarmeval.settings.run_config import RunConfig
-from swarmeval.settings.wandb import Wandb
+from swarmeval.settings.wandb import WandbSettings
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 NO_LOGIN = (
@@ -158,12 +158,12 @@ def test_a_login_that_is_no_text_is_none(tmp_path: Path) -> None:
     (tmp_path / "settings").write_bytes(b"[default]\nbase_url = \xff")
     environ = {"HOME": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path)}
     with pytest.raises(ConfigError) as refused:
-        check_login(RunConfig(wandb=Wandb(mode="online")), environ)
+        check_login(RunConfig(wandb=WandbSettings(mode="online")), environ)
     assert str(refused.value) == NO_LOGIN
     write_netrc(tmp_path, "api.wandb.ai")
-    assert check_login(RunConfig(wandb=Wandb(mode="online")), environ) == "online"
+    assert check_login(RunConfig(wandb=WandbSettings(mode="online")), environ) == "online"
     with pytest.raises(ConfigError) as refused:
-        check_login(RunConfig(wandb=Wandb(mode="online")), {**environ, "WANDB_BASE_URL": "http://["})
+        check_login(RunConfig(wandb=WandbSettings(mode="online")), {**environ, "WANDB_BASE_URL": "http://["})
     said = "the W&B server is 'http://[', which is no URL; mend WANDB_BASE_URL or unset it"
     assert str(refused.value) == said
 

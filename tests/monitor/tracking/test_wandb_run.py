@@ -51,9 +51,9 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from swarmeval.settings.run_config import RunConfig
-from swarmeval.settings.wandb import Wandb
+from swarmeval.settings.wandb import WandbSettings
 from swarmeval.monitor.tracking.tracker import make_tracker
-config = RunConfig(wandb=Wandb(mode=sys.argv[1], api_key=sys.argv[2], project="proj", tags=("a", "b")))
+config = RunConfig(wandb=WandbSettings(mode=sys.argv[1], api_key=sys.argv[2], project="proj", tags=("a", "b")))
 folder = Path(sys.argv[3])
 (folder / "manifest.json").write_text('{"replicas": {"cpu:0": {"weights": "nf4"}}}')
 (folder / "score.json").write_text("{}")

@@ -47,8 +47,8 @@ def test_two_faulty_servers_answer_every_job_and_the_key_is_left_nowhere(tmp_pat
         server.plan.extend([
             Act(),
             Act("status", 429, {"Retry-After": "0.3"}, {"error": f"Bearer {KEY} comes too often"}),
-            Act("half"), Act("reset"), Act("status", 500, said=KEY.encode()), Act("garbage"), Act("html"),
-            Act(headers={"finish_reason": "length"}), Act(said=""),
+            Act("half"), Act("reset"), Act("status", 500, content=KEY.encode()), Act("garbage"), Act("html"),
+            Act(headers={"finish_reason": "length"}), Act(content=""),
         ])  # fmt: skip
     with ExitStack() as serving:
         for server in servers:
@@ -76,7 +76,7 @@ def test_two_faulty_servers_answer_every_job_and_the_key_is_left_nowhere(tmp_pat
 def test_a_run_whose_server_is_lost_ends_with_2_and_the_command_resumes_it(tmp_path: Path) -> None:
     server = FaultyServer()
     server.plan.extend([Act()] * 5)
-    server.always, server.spare_probes = Act("status", 503, said={"error": "no engine"}), True
+    server.always, server.spare_probes = Act("status", 503, content={"error": "no engine"}), True
     with in_a_thread(server):
         words = (f"endpoint.urls=[{server.url}]", "endpoint.concurrency=1", "workers.timeout_s=0.2")
         lost = swarmeval(tmp_path, *words)
@@ -120,9 +120,9 @@ def test_samples_share_requests_and_in_completion_mode_a_prompt_is_text(tmp_path
         done = swarmeval(tmp_path, f"endpoint.urls=[{server.url}]", "endpoint.samples=auto", "num_samples=4")
     assert done.returncode == 0, done.stderr
     assert len(set(replies(tmp_path))) == 64
-    assert sum(body.get("n", 1) for body in server.asked) == 64
-    assert max(body.get("n", 1) for body in server.asked) == 8
-    assert all("prompt" in body for body in server.asked)
+    assert sum(body.get("n", 1) for body in server.requests) == 64
+    assert max(body.get("n", 1) for body in server.requests) == 8
+    assert all("prompt" in body for body in server.requests)
     assert manifest(tmp_path)["replies_repeat"].startswith("not: jobs shared requests")
 
 

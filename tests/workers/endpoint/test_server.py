@@ -36,13 +36,18 @@ def test_a_server_may_list_no_models_but_not_only_others() -> None:
     def lists(act: Act) -> Callable[[FaultyServer], None]:
         return lambda server: setattr(server, "models", act)
 
-    for act in (Act(status=404, said={}), Act(status=500, said={}), Act(said=b"<html>"), Act(said={"data": []})):
+    for act in (
+        Act(status=404, content={}),
+        Act(status=500, content={}),
+        Act(content=b"<html>"),
+        Act(content={"data": []}),
+    ):
         assert started(lists(act)).takes_chat
     rows = [{"id": name} for name in ("tiny-chat", "large", "a", "b", "c", "d")]
-    assert refused(lists(Act(said={"data": rows}))) == (
+    assert refused(lists(Act(content={"data": rows}))) == (
         "serves 'tiny-chat' and 5 more, and not model_id 'tiny'; name one of them"
     )
-    assert refused(lists(Act(status=403, said={"error": "go away"}))).startswith("wants a key (HTTP 403: go away)")
+    assert refused(lists(Act(status=403, content={"error": "go away"}))).startswith("wants a key (HTTP 403: go away)")
 
 
 @pytest.mark.parametrize(
@@ -65,8 +70,8 @@ def test_a_field_unknown_to_a_server_is_named_with_its_remedy_at_the_start(field
 def test_what_is_left_out_is_not_sent_and_what_is_added_is() -> None:
     asking = RequestFormat("tiny", "vllm", {"seed": None, "reasoning_effort": "low"})
     _, server = answers_of(request_format=asking)
-    assert "seed" not in server.asked[0]
-    assert server.asked[0]["reasoning_effort"] == "low"
+    assert "seed" not in server.requests[0]
+    assert server.requests[0]["reasoning_effort"] == "low"
 
 
 # Several answers to one prompt by one request.
@@ -74,14 +79,14 @@ def test_what_is_left_out_is_not_sent_and_what_is_added_is() -> None:
 
 def test_jobs_that_differ_in_their_seeds_share_a_request() -> None:
     answers, server = answers_of(count=5, combine_samples=True, concurrency=3)
-    assert [body["n"] for body in server.asked] == [3, 2]
+    assert [body["n"] for body in server.requests] == [3, 2]
     assert sorted(answer.job_id for answer in answers) == [f"0/T/{k}/0" for k in range(5)]
     assert sum(answer.output_tokens for answer in answers if isinstance(answer, Reply)) == 50
 
 
 def test_missing_answers_of_a_shared_request_are_retried_with_another_seed() -> None:
     answers, server = answers_of(Act("half"), count=3, combine_samples=True, patience_s=5.0)
-    assert [body["n"] for body in server.asked] == [3, 3]
+    assert [body["n"] for body in server.requests] == [3, 3]
     assert len({answer.job_id for answer in answers}) == 3
 
 
@@ -95,14 +100,14 @@ def test_a_server_that_gives_one_answer_a_request_is_asked_one_by_one(how: str) 
         for _ in range(2):
             answers = await collect(worker, requests(3))
             assert len({answer.job_id for answer in answers if isinstance(answer, Reply)}) == 3
-        assert [body.get("n") for body in server.asked].count(3) == 1
+        assert [body.get("n") for body in server.requests].count(3) == 1
 
     with_server(use, combine_samples=True)
 
 
 def test_what_is_sent_is_what_the_settings_say() -> None:
     _, server = answers_of()
-    assert server.asked[0] == {
+    assert server.requests[0] == {
         "model": "tiny",
         "messages": [{"role": "user", "content": "```python\ndef f():\n```"}],
         "max_tokens": 8, "temperature": 1.0, "top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0, "seed": 0,
@@ -124,8 +129,8 @@ def test_the_key_is_sent_and_shown_nowhere() -> None:
         assert len(with_key) == len([path for path in server.paths if path.startswith("/v1")]) == 2
         server.plan.extend(
             [
-                Act("status", 400, said={"error": {"message": "Bearer sk-planted is not welcome"}}),
-                Act(said="the key is sk-planted, is it not"),
+                Act("status", 400, content={"error": {"message": "Bearer sk-planted is not welcome"}}),
+                Act(content="the key is sk-planted, is it not"),
             ]
         )
         for words in (

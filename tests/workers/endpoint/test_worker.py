@@ -16,14 +16,14 @@ from tests.support.fleet_contract import collect, requests
 
 OVERLOADED = Act("status", 429, {"Retry-After": "0.2"}, {"error": {"message": "slow down"}})
 BROKEN = {
-    "an error of the server": Act("status", 500, said={"error": "oh"}),
-    "a gateway that waits in vain": Act("status", 504, said=b"<html>bad gateway</html>"),
+    "an error of the server": Act("status", 500, content={"error": "oh"}),
+    "a gateway that waits in vain": Act("status", 504, content=b"<html>bad gateway</html>"),
     "a connection that breaks": Act("reset"),
     "half a stream": Act("half"),
     "half an event": Act("garbage"),
     "no word of why it ended": Act("end"),
     "a page for people": Act("html"),
-    "an error within the stream": Act("error_event", said={"error": {"message": "engine died", "code": 500}}),
+    "an error within the stream": Act("error_event", content={"error": {"message": "engine died", "code": 500}}),
     "an answer that was stopped": Act(headers={"finish_reason": "abort"}),
     "silence": Act("hang"),
 }
@@ -35,7 +35,7 @@ def test_what_breaks_off_is_asked_again_and_only_a_whole_answer_counts(act: Act)
     assert isinstance(answer, Reply)
     assert answer.text == "```python\ndef f():\n    return 0\n```"
     assert (answer.prompt_tokens, answer.output_tokens, answer.finish_reason) == (22, 10, "stop")
-    assert len(server.asked) == 3
+    assert len(server.requests) == 3
     assert answer.queue_s <= answer.ttft_s <= answer.latency_s
 
 
@@ -44,7 +44,7 @@ def test_a_request_that_keeps_breaking_is_given_up_if_the_server_is_well() -> No
     (answer,) = answers
     assert answer == Refusal("0/T/0/0", answer.reason, retry=True)  # type: ignore[union-attr]
     assert answer.reason.endswith("/v1: the connection broke")
-    assert len(server.asked) == 4
+    assert len(server.requests) == 4
 
 
 def test_a_server_that_breaks_everything_dies_and_gives_no_request_up() -> None:
@@ -96,7 +96,7 @@ def test_all_requests_pause_for_as_long_as_an_overloaded_server_asks() -> None:
         late = [answer for answer in answers if isinstance(answer, Reply) and answer.queue_s >= 0.2]
         assert len(late) >= 1
         assert 0.2 <= time.monotonic() - began < 2.0
-        assert len(server.asked) == 5
+        assert len(server.requests) == 5
 
     with_server(use, concurrency=2, patience_s=5.0)
 
@@ -109,7 +109,7 @@ def test_an_overload_longer_than_the_patience_of_a_run_ends_the_worker() -> None
             await collect(worker, requests(1))
         with pytest.raises(WorkerDied, match=r"wants to be left alone for 3\d\d\d s$"):
             await worker.start()
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
     with_server(use)
 
@@ -142,7 +142,7 @@ def test_an_overload_longer_than_the_patience_of_a_run_ends_the_worker() -> None
 def test_what_no_request_would_fare_better_with_ends_the_run_in_one_line(status: int, said: Any, message: str) -> None:
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
-        server.plan.append(Act("status", status, said=said))
+        server.plan.append(Act("status", status, content=said))
         with pytest.raises(ConfigError) as caught:
             await collect(worker, requests(1))
         assert str(caught.value) == f"{server.url}: {message}"
@@ -151,7 +151,7 @@ def test_what_no_request_would_fare_better_with_ends_the_run_in_one_line(status:
 
 
 def test_a_refused_request_keeps_the_servers_words_and_others_go_on() -> None:
-    too_long = Act("status", 400, said={"error": {"message": "the\x1b[31m prompt is\ntoo long"}})
+    too_long = Act("status", 400, content={"error": {"message": "the\x1b[31m prompt is\ntoo long"}})
     answers, server = answers_of(too_long, count=2, concurrency=1)
     bad, good = answers
     assert bad == Refusal("0/T/0/0", f"endpoint:0: {server.url}: HTTP 400: the [31m prompt is too long", retry=False)
@@ -166,7 +166,7 @@ def test_why_an_answer_ended_is_kept(reason: str) -> None:
 
 
 def test_an_answer_of_nothing_is_an_answer() -> None:
-    (answer,), _ = answers_of(Act(said=""))
+    (answer,), _ = answers_of(Act(content=""))
     assert isinstance(answer, Reply)
     assert (answer.text, answer.output_tokens) == ("", 10)
     assert answer.ttft_s == answer.latency_s
@@ -183,7 +183,7 @@ def test_a_server_that_does_not_stream_is_understood() -> None:
 def test_a_stop_string_ends_an_answer_whatever_the_server_makes_of_it() -> None:
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
-        server.always = Act("endless", said="def f():\n    return 1\n\nclass A: ")
+        server.always = Act("endless", content="def f():\n    return 1\n\nclass A: ")
         first = requests(1)[0]
         stopping = Request("j", 0, replace_stop(first), messages=first.messages)
         (answer,) = await collect(worker, [stopping])
@@ -241,7 +241,7 @@ def test_draining_drops_what_waits_to_be_tried_again() -> None:
         await worker.start()
         server.plan.append(replace(OVERLOADED, headers={"Retry-After": "25"}))
         asked = asyncio.create_task(collect(worker, requests(3)))
-        await until(lambda: bool(server.asked) and worker.progress.waiting == 3)
+        await until(lambda: bool(server.requests) and worker.progress.waiting == 3)
         await worker.drain()
         assert await asked == []
 

@@ -21,15 +21,15 @@ REPORT_BYTES = 1 << 16
 AT_ONCE_CHARS = 1 << 14  # what surely fits into a channel before anybody reads it
 
 
-class Broken(Exception):
+class SandboxFault(Exception):
     """The sandbox, not the program, failed."""
 
 
-class JailGone(Broken):
+class JailGone(SandboxFault):
     """A jail ended by itself: what ran in it may have ended it."""
 
 
-class Cell:
+class JailHandle:
     """One jail and the child that it runs just now."""
 
     def __init__(self, link: socket.socket, hello: dict[str, Any]) -> None:
@@ -38,10 +38,10 @@ class Cell:
         self.missing: dict[str, str] = hello["missing"]
         self._channel: socket.socket | None = None
 
-    def order(
+    def start_child(
         self, kind: str, work: dict[str, str], timeout_s: float, memory_mb: int, peer: socket.socket | None = None
     ) -> None:
-        """Have a child begin. `peer` is its end of its talk with another child. Raises Broken."""
+        """Have a child begin. `peer` is its end of its talk with another child. Raises SandboxFault."""
         ours, theirs = socket.socketpair()
         descriptors = [theirs.fileno()] + ([peer.fileno()] if peer is not None else [])
         is_short = sum(map(len, work.values())) < AT_ONCE_CHARS
@@ -60,18 +60,18 @@ class Cell:
             with contextlib.suppress(OSError):  # it broke before it read: its report says why
                 write_frame(ours, work)
 
-    def hear(self) -> dict[str, Any]:
-        """The next word of the jail about its child. Raises Broken when it is gone or could not run it."""
+    def receive(self) -> dict[str, Any]:
+        """The next word of the jail about its child. Raises SandboxFault when it is gone or could not run it."""
         try:
-            heard = read_frame(self.link)
+            message = read_frame(self.link)
         except OSError:
-            heard = None
-        if heard is None:
+            message = None
+        if message is None:
             raise JailGone("its jail is gone")
-        if "broken" in heard[0]:
+        if "broken" in message[0]:
             self.report()
-            raise Broken(heard[0]["broken"])
-        return heard[0]
+            raise SandboxFault(message[0]["broken"])
+        return message[0]
 
     @property
     def channel(self) -> socket.socket:
@@ -79,13 +79,13 @@ class Cell:
         assert self._channel is not None
         return self._channel
 
-    def go_on(self) -> None:
+    def restart_clock(self) -> None:
         """Give the child that runs all its time once more."""
-        with contextlib.suppress(OSError):  # hear() says how it ended
+        with contextlib.suppress(OSError):  # receive() says how it ended
             write_frame(self.link, {"go on": True})
 
     def stop(self) -> None:
-        """End the child if it still runs; hear() says how it was."""
+        """End the child if it still runs; receive() says how it was."""
         with contextlib.suppress(OSError):
             write_frame(self.link, {"stop": True})
 
@@ -107,66 +107,66 @@ class Cell:
         self.link.close()
 
 
-def open_cell(folder: str, places: Places, seccomp: Seccomp | None, wanted: Collection[str]) -> Cell:
+def open_jail(folder: str, places: Places, seccomp: Seccomp | None, layers: Collection[str]) -> JailHandle:
     """Start a jail with the layers wanted, and these places in sight; `folder` is its own to use.
 
-    Raises Broken when it cannot work so.
+    Raises SandboxFault when it cannot work so.
     """
     Path(folder).mkdir(0o711, parents=True, exist_ok=True)
     ours, theirs = socket.socketpair()
     helper = os.fork()
     if helper == 0:
         ours.close()
-        be_the_jail(theirs, folder, places, seccomp, wanted)
+        become_jail(theirs, folder, places, seccomp, layers)
     theirs.close()
     try:
-        if "namespaces" in wanted:
-            hear(ours)
+        if "namespaces" in layers:
+            receive(ours)
             try:
                 namespaces.map_ids(helper)
             except OSError as error:
-                raise Broken(f"namespaces: {error}") from None
+                raise SandboxFault(f"namespaces: {error}") from None
             write_frame(ours, {})
             os.waitpid(helper, 0)  # its child, the jail, is ours from now on
             write_frame(ours, {})
-        return Cell(ours, hear(ours))
-    except (Broken, OSError) as error:
+        return JailHandle(ours, receive(ours))
+    except (SandboxFault, OSError) as error:
         ours.close()
-        raise Broken(str(error)) from None
+        raise SandboxFault(str(error)) from None
 
 
-def hear(link: socket.socket) -> dict[str, Any]:
-    heard = read_frame(link)
-    if heard is None or "broken" in heard[0]:
-        raise Broken(heard[0]["broken"] if heard else "the jail ended at once")
-    return heard[0]
+def receive(link: socket.socket) -> dict[str, Any]:
+    message = read_frame(link)
+    if message is None or "broken" in message[0]:
+        raise SandboxFault(message[0]["broken"] if message else "the jail ended at once")
+    return message[0]
 
 
-def be_the_jail(
+def become_jail(
     link: socket.socket,
     folder: str,
     places: Places,
     seccomp: Seccomp | None,
-    wanted: Collection[str],
+    layers: Collection[str],
 ) -> NoReturn:
     """Enter the namespaces, say what is in force, serve."""
     try:
         os.closerange(3, link.fileno())
         os.closerange(link.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
         try:
-            if "namespaces" in wanted:
+            if "namespaces" in layers:
                 namespaces.unshare()
                 write_frame(link, {})
                 if read_frame(link) is None or os.fork() != 0:
                     os._exit(0)
                 read_frame(link)  # the helper has ended
-            guard = Guard(seccomp, wanted)
-            inside = guard.open(folder, places)
+            guard = Guard(seccomp, layers)
+            own_folder = guard.open(folder, places)
         except OSError as error:
             write_frame(link, {"broken": str(error)})
             os._exit(1)
         write_frame(link, {"in_force": guard.in_force(), "missing": guard.missing})
-        Jail(link, guard, inside).serve()
+        Jail(link, guard, own_folder).serve()
     except SystemExit:
         pass
     finally:
