@@ -56,7 +56,7 @@ def one(functions: int, packages: list[str]) -> dict[str, float | int]:
         return {
             "functions": len(asked),
             "modules": len({row.module for row in asked}),
-            "requests_per_s": len(asked) / max(row.asked.last_s for row in asked),
+            "requests_per_s": len(asked) / max(row.request.last_s for row in asked),
             "first_mb": at_load[0],
             "peak_mb": max(at_load),
         }

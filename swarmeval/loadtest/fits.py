@@ -21,7 +21,7 @@ ALIKE = 1e-9  # of the greatest value: what differs by less is rounding
 Array = NDArray[np.float64]
 
 
-def look(values: Sequence[float]) -> None:
+def check_values(values: Sequence[float]) -> None:
     """Raises ValueError where no distribution can be fitted: too few values, one not positive, all alike."""
     if len(values) < FEWEST:
         raise ValueError(f"a distribution is fitted to {FEWEST} values or more; there are {len(values)}")
@@ -39,7 +39,7 @@ def against_exponential(values: Sequence[float]) -> dict[str, float]:
     size that lie as far from their own fit: (1 + farther) / (1 + draws) (Davison & Hinkley 1997, eq. 4.11).
     Raises ValueError as `look` does.
     """
-    look(values)
+    check_values(values)
     return _against_exponential(np.asarray(values, dtype=float))
 
 
@@ -49,7 +49,7 @@ def against_shifted(values: Sequence[float]) -> dict[str, float]:
     What lies above the least of exponential values is an exponential sample of one less (Sukhatme 1937).
     Raises ValueError as `look` does.
     """
-    look(values)
+    check_values(values)
     least, *others = sorted(values)
     return {"shift_s": least, **_against_exponential(np.asarray(others, dtype=float) - least)}
 
@@ -62,7 +62,7 @@ def compared(values: Sequence[float]) -> dict[str, Any]:
     """
     from scipy import stats
 
-    look(values)
+    check_values(values)
     array = np.asarray(values, dtype=float)
     families: dict[str, dict[str, float]] = {}
     for name, law, places in (
@@ -106,10 +106,10 @@ def _distances(count: int) -> Array:
     """[DRAWS] ascending: how far exponential samples of so many values lie from the exponential of their own mean."""
     chance = np.random.default_rng((SEED, count))
     below, above = np.arange(count) / count, np.arange(1, count + 1) / count
-    found = np.empty(DRAWS)
+    distances = np.empty(DRAWS)
     for start in range(0, DRAWS, 500):  # [500, count] at a time: 2 MB
         end = min(start + 500, DRAWS)
         sample = np.sort(chance.exponential(size=(end - start, count)), axis=1)
         share = -np.expm1(-sample / sample.mean(axis=1, keepdims=True))
-        found[start:end] = np.maximum((share - below).max(axis=1), (above - share).max(axis=1))
-    return np.sort(found)
+        distances[start:end] = np.maximum((share - below).max(axis=1), (above - share).max(axis=1))
+    return np.sort(distances)

@@ -81,16 +81,16 @@ def _slope(line: Mapping[str, Any] | None) -> tuple[str, str]:
 def differ(level: Level) -> list[str]:
     """Whether the packages' lines differ, in a sentence for all answers and one for those that are no outliers."""
     return [
-        f"{said}: {_test(level, key)}"
-        for said, key in (("All answers", "lines_differ"), ("Outliers left out", "lines_differ_without_outliers"))
+        f"{label}: {_test(level, key)}"
+        for label, key in (("All answers", "lines_differ"), ("Outliers left out", "lines_differ_without_outliers"))
     ]
 
 
 def _test(level: Level, key: str) -> str:
-    found = level[key]
-    if found is None:
+    comparison = level[key]
+    if comparison is None:
         return f"whether the lines differ is undefined, {level['undefined'][key]}."
-    whole, slopes = found["lines"], found["slopes"]
+    whole, slopes = comparison["lines"], comparison["slopes"]
     known = whole["p"] is not None and whole["p"] < LITTLE
     verdict = "the packages' lines differ" if known else "nothing says that the packages' lines differ"
     return f"{verdict}, {_f(whole)}; slopes alone {_f(slopes)}."
@@ -104,19 +104,19 @@ def _f(test: Mapping[str, Any]) -> str:
 def undefined(level: Level) -> list[tuple[str, str]]:
     """(reason, what it makes undefined), each reason once."""
     reasons: dict[str, list[str]] = {}
-    for where, found in (
+    for where, why in (
         (None, level["undefined"]),
         *((name, group["undefined"]) for name, group in groups(level).items()),
     ):
-        for key, reason in found.items():
+        for key, reason in why.items():
             reasons.setdefault(reason, []).append(f"{where}: {key}" if where else key)
     return [(reason, ", ".join(names)) for reason, names in reasons.items()]
 
 
 def groups(level: Level) -> dict[str, Mapping[str, Any]]:
     """The packages of a level; all of them together first, where there are several."""
-    found = dict(level["groups"])
-    return found if len(found) != 2 else dict(list(found.items())[1:])
+    by_package = dict(level["groups"])
+    return by_package if len(by_package) != 2 else dict(list(by_package.items())[1:])
 
 
 def span(seconds: float) -> str:

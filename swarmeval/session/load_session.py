@@ -24,12 +24,12 @@ from swarmeval.settings.loadtest import LoadLevel
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.testgen import test_index, tidying, weighing
 from swarmeval.testgen.files import file_names
-from swarmeval.testgen.model_requests import Asking
+from swarmeval.testgen.model_requests import RequestBuilder
 from swarmeval.testgen.packages import Skips, files, roots
-from swarmeval.testgen.pipeline import Pipeline, Tellings
+from swarmeval.testgen.pipeline import Pipeline, PipelineCallbacks
 from swarmeval.testgen.sources import Module, modules
 from swarmeval.testgen.weighing import Sums
-from swarmeval.testgen.workload import Workload, first
+from swarmeval.testgen.workload import Workload, first_functions
 from swarmeval.testgen.worth import Weigher
 
 FILE_TIMES = 6  # a test file may run so many times as long as one test
@@ -46,7 +46,7 @@ class Found:
     functions: int = 0
     memory: Memory | None = None
     mode: str = ""
-    tidied: tidying.Tally | None = None
+    tidied: tidying.TidyingProgress | None = None
     sandbox: str = ""
 
 
@@ -89,13 +89,13 @@ class LoadSession:
                 if seat.info is not None:
                     self._watching.ready(seat.worker.name, seat.info)
             assert pool.info is not None
-            asking = Asking(config, pool.info)
+            asking = RequestBuilder(config, pool.info)
             self.found.mode = asking.mode
             self._progress.say("reading packages")
             await asyncio.to_thread(self._count, asking)
             names = file_names(file.module for root in self._roots for file in files(root, Skips()))
             with RowFile(folder) as rows:
-                tellings = Tellings(rows.append, lambda line: test_index.append(folder, line), self._ended)
+                tellings = PipelineCallbacks(rows.append, lambda line: test_index.append(folder, line), self._ended)
                 async with Workload(lambda: self._modules(asking, Skips())) as workload:
                     pipeline = Pipeline(pool, asking, workload, folder, names, tellings)
                     for level in config.loadtest.levels:
@@ -111,7 +111,7 @@ class LoadSession:
         self._progress.begin(facts.name, level.count if level.seconds is None else None)
         looking = asyncio.create_task(self._look(memory)) if memory is not None else None
         try:
-            await pipeline.under(level, self._config.seed)
+            await pipeline.run_level(level, self._config.seed)
         finally:
             if looking is not None:
                 looking.cancel()
@@ -119,10 +119,10 @@ class LoadSession:
         joules = between(before, self._watching.drawn(), self._record.manifest["idle_w"])
         self.found.levels[-1] = LevelFacts(facts.name, facts.warmup_s, joules)
 
-    async def _tidy(self, pool: Pool, asking: Asking) -> None:
+    async def _tidy(self, pool: Pool, asking: RequestBuilder) -> None:
         """By the model, behind the last level and before the weighing: nothing of it is measured."""
         folder = self._record.folder
-        self.found.tidied = tally = tidying.tally(folder)
+        self.found.tidied = tally = tidying.count_merged(folder)
         self._progress.begin("tidying test files", tally.files)
         await tidying.tidy(folder, pool, asking, tally, self._progress.ended)
         self._progress.close()
@@ -142,12 +142,12 @@ class LoadSession:
             )
         self._progress.close()
 
-    def _modules(self, asking: Asking, skips: Skips) -> Iterable[Module]:
+    def _modules(self, asking: RequestBuilder, skips: Skips) -> Iterable[Module]:
         config = self._config
         found = modules(config.loadtest.packages, skips, asking.fits, config.loadtest.files_per_package, config.seed)
-        return first(found, config.task_limit())
+        return first_functions(found, config.task_limit())
 
-    def _count(self, asking: Asking) -> None:
+    def _count(self, asking: RequestBuilder) -> None:
         """Raises DataError where there is nothing to write tests for."""
         skips = Skips()
         self.found.functions = sum(len(module.functions) for module in self._modules(asking, skips))

@@ -1,4 +1,4 @@
-"""Imports as what they bind: one name each, told apart by what it means, and written together again."""
+"""Imports as what they bind: one name each, distinguished by what it means, and written together again."""
 
 import ast
 from collections.abc import Iterable, Iterator

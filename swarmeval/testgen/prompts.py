@@ -42,7 +42,7 @@ TIDY_STOPS = ("\nif __name__", "\n```", "\n<|", "\n# test_")
 PLACE = re.compile(r"\{(\w+)\}")
 
 
-def given(context: Context) -> tuple[str, ...]:
+def prompt_imports(context: Context) -> tuple[str, ...]:
     """The imports that a prompt says are there."""
     return ("import pytest", f"from {context.module} import {context.subject}")
 
@@ -69,9 +69,9 @@ def tidy_raw(module: str, tests: str) -> str:
     return filled(TIDY_FILE, {"module": module, "last": last, "tests": tests.rstrip(), "lead": TIDY_LEAD})
 
 
-def filled(template: str, what: Mapping[str, str]) -> str:
+def filled(template: str, values: Mapping[str, str]) -> str:
     """A template with its places filled. Other braces, and whatever the code holds, stay as they are."""
-    return PLACE.sub(lambda found: what.get(found[1], found[0]), template)
+    return PLACE.sub(lambda match: values.get(match[1], match[0]), template)
 
 
 def places(context: Context) -> dict[str, str]:
@@ -79,6 +79,6 @@ def places(context: Context) -> dict[str, str]:
         "name": context.qualname,
         "module": context.module,
         "last": context.module.rpartition(".")[2],
-        "imports": "\n".join(given(context)),
+        "imports": "\n".join(prompt_imports(context)),
         "context": context.text,
     }

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmeval.loadtest.arrivals import Closed, Level, Open, poisson
-from swarmeval.loadtest.generator import Measured, Told, under
+from swarmeval.loadtest.generator import Measured, RequestResult, generate_load
 
 
 class Server:
@@ -22,7 +22,7 @@ class Server:
         self.now = self.most = 0
         self.numbers: list[int] = []
 
-    async def ask(self, number: int) -> Told:
+    async def ask(self, number: int) -> RequestResult:
         self.numbers.append(number)
         self.now += 1
         self.most = max(self.most, self.now)
@@ -31,13 +31,13 @@ class Server:
             first = time.perf_counter()
             await asyncio.sleep(self._seconds / 2)
         self.now -= 1
-        return Told(first, time.perf_counter(), 10, 5)
+        return RequestResult(first, time.perf_counter(), 10, 5)
 
 
 def run(level: Level, seconds: float = 0.01, rows: int = 1_000) -> tuple[list[Measured], Server]:
     async def go() -> tuple[list[Measured], Server]:
         server = Server(seconds, rows)
-        return [measured async for measured in under(level, server.ask)], server
+        return [measured async for measured in generate_load(level, server.ask)], server
 
     return asyncio.run(go())
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmeval.loadtest import ideal_runtime
-from swarmeval.loadtest.request_rows import Row
+from swarmeval.loadtest.request_rows import RequestRow
 from tests.support.made_up_load import FIXED_S, INPUT_S, OUTPUT_S, closed_loop, row
 
 
@@ -29,8 +29,8 @@ def test_costs_are_those_that_the_requests_were_made_with() -> None:
 
 def test_without_streams_the_whole_time_tells_the_same() -> None:
     rows = [
-        row(one.asked.number, at=one.asked.sent_s, latency_s=one.asked.latency_s, ttft_s=None,
-            tokens=(one.asked.input_tokens, one.asked.output_tokens))
+        row(one.request.number, at=one.request.sent_s, latency_s=one.request.latency_s, ttft_s=None,
+            tokens=(one.request.input_tokens, one.request.output_tokens))
         for one in closed_loop(90, noise=0.0)
     ]  # fmt: skip
     found = ideal_runtime.costs([rows])
@@ -78,7 +78,7 @@ def test_prompts_of_one_length_leave_the_cost_of_a_prompt_token_undefined() -> N
     found = ideal_runtime.costs([rows])
     assert found.per_input_token_s is None
     assert found.fixed_s == pytest.approx(0.2)
-    assert found.seconds(rows[0]) == pytest.approx(rows[0].asked.latency_s)
+    assert found.seconds(rows[0]) == pytest.approx(rows[0].request.latency_s)
 
 
 def test_too_few_requests_tell_no_costs() -> None:
@@ -97,18 +97,18 @@ SPANS = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), min_size=1, 
 def test_others_in_the_air_are_those_that_brute_force_counts(spans: list[tuple[int, int]]) -> None:
     rows = [row(k, at=float(at), latency_s=float(length)) for k, (at, length) in enumerate(spans)]
 
-    def brute(one: Row) -> float:
-        begin, end = one.asked.sent_s, one.asked.last_s
+    def brute(one: RequestRow) -> float:
+        begin, end = one.request.sent_s, one.request.last_s
         if begin == end:
             return 0.0
-        shared = [max(0.0, min(end, other.asked.last_s) - max(begin, other.asked.sent_s)) for other in rows]
+        shared = [max(0.0, min(end, other.request.last_s) - max(begin, other.request.sent_s)) for other in rows]
         return sum(shared) / (end - begin) - 1
 
-    assert ideal_runtime.beside(rows) == pytest.approx([brute(one) for one in rows], abs=1e-9)
+    assert ideal_runtime.concurrent_requests(rows) == pytest.approx([brute(one) for one in rows], abs=1e-9)
 
 
 def test_a_closed_loop_has_its_other_clients_beside_each_request() -> None:
     chance = random.Random(1)
     times = [sorted(chance.uniform(0, 100) for _ in range(30)) for _ in range(5)]
     rows = [row(at=begin, latency_s=end - begin) for client in times for begin, end in pairwise([0.0, *client, 100.0])]
-    assert fmean(ideal_runtime.beside(rows)) == pytest.approx(4)
+    assert fmean(ideal_runtime.concurrent_requests(rows)) == pytest.approx(4)

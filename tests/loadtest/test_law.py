@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from swarmeval.loadtest.facts import LevelFacts, LoadFacts, Slo
 from swarmeval.loadtest.law import ALL, law
-from swarmeval.loadtest.request_rows import Row
+from swarmeval.loadtest.request_rows import RequestRow
 from tests.support.made_up_load import closed_loop, row
 
 
-def of(rows: list[Row], **facts: Any) -> dict[str, Any]:
+def of(rows: list[RequestRow], **facts: Any) -> dict[str, Any]:
     found = law(rows, LoadFacts(**facts))
     json.dumps(found, allow_nan=False)
     return found
@@ -119,7 +119,7 @@ ANY = st.builds(
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(ANY, max_size=60))
-def test_whatever_was_measured_each_none_has_its_reason(rows: list[Row]) -> None:
+def test_whatever_was_measured_each_none_has_its_reason(rows: list[RequestRow]) -> None:
     found = of(rows, slo=Slo(1.0, 0.1))
     for level in found["levels"]:
         for part in (level, *level["groups"].values()):

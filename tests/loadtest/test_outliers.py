@@ -7,13 +7,13 @@ import pytest
 
 from swarmeval.loadtest import outliers
 from swarmeval.loadtest.outliers import UNKNOWN
-from swarmeval.loadtest.request_rows import CONSTANTS, Row
+from swarmeval.loadtest.request_rows import CONSTANTS, RequestRow
 from tests.support.made_up_load import row
 
 LATE: dict[str, Any] = {"latency_s": 60.0}
 
 
-def usual(number: int = 60) -> list[Row]:
+def usual(number: int = 60) -> list[RequestRow]:
     """Requests that no fence leaves out: 1 s or so, 100 tokens in, 40 out."""
     chance = random.Random(3)
     tokens = [(chance.randint(90, 110), chance.randint(35, 45)) for _ in range(number)]
@@ -48,8 +48,8 @@ def test_several_reasons_are_all_named_and_the_farthest_comes_first() -> None:
 
 def test_a_request_that_was_sent_late_says_so() -> None:
     late = row(99, at=0.0, latency_s=60.0)
-    asked = type(late.asked)(99, 0.0, 50.0, 50.1, 60.0, 100, 40, None, True)
-    (found,) = outliers.requests([*usual(), Row("1 at once", asked, "numpy", "numpy.core", "f")])
+    asked = type(late.request)(99, 0.0, 50.0, 50.1, 60.0, 100, 40, None, True)
+    (found,) = outliers.requests([*usual(), RequestRow("1 at once", asked, "numpy", "numpy.core", "f")])
     assert found["reasons"] == ["waited 50 s before it was sent"]
 
 
@@ -76,7 +76,7 @@ def test_packages_and_levels_are_compared_with_their_like_only() -> None:
     assert outliers.requests([*usual(11)[:11], row(99, **LATE, package="seaborn")]) == []
 
 
-def files(number: int = 20) -> list[Row]:
+def files(number: int = 20) -> list[RequestRow]:
     """Test files of three requests each, some 3 s a file."""
     return [row(3 * k + j, at=10.0 * k + j, latency_s=1.0 + 0.01 * k, module=f"m{k}", written_s=10.0 * k + 3 + 0.01 * k,
                 tokens=(100, 30 + k)) for k in range(number) for j in range(3)]  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmeval.testgen.files import TestFiles, Written, file_names
+from swarmeval.testgen.files import TestFiles, WrittenModule, file_names
 from swarmeval.testgen.packages import Skips
 from swarmeval.testgen.sources import Module, modules
 from tests.support.made_up_package import package
@@ -45,7 +45,7 @@ def test_a_file_is_written_after_its_last_function_and_then_forgotten(tmp_path: 
     assert files.answer(g, "def test_g(): assert g() == 2") is None
     assert files.unanswered() == 2
     written = files.answer(f, "def test_f(): assert f() == 1")
-    assert isinstance(written, Written)
+    assert isinstance(written, WrittenModule)
     assert written.path == tmp_path / "generated_tests" / "made" / "test_one.py"
     assert written.path.read_text() == (
         "# Tests of made.one, written by a language model.\nfrom made.one import f, g\n\n\n"

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarmeval.testgen.combine import Combined, Kept, combine
+from swarmeval.testgen.combine import Combined, CombinedTest, combine
 from swarmeval.testgen.pieces import Part
-from swarmeval.testgen.tidied_check import UNKNOWN, Unsafe, accepted, lacks
+from swarmeval.testgen.tidied_check import UNKNOWN, Unsafe, accepted, undefined_names
 
 BEFORE = combine([
     Part("m:f", "def test_f():\n    assert f(1) == 2\n\ndef test_f_twice():\n    assert f(f(1)) == 3",
@@ -41,7 +41,7 @@ def test_a_file_that_comes_back_as_it_was_stays_as_it_was() -> None:
 def test_each_test_stays_with_its_function_and_unused_code_goes() -> None:
     found = accepted(BEFORE, fenced("from m import f, g", G, "def two():\n    return 2", F.replace("2", "two()")))
     assert found.source == f"from m import f, g\n\n\n{G}\n\n\ndef two():\n    return 2\n\n\n{F.replace('2', 'two()')}\n"
-    assert found.tests == (Kept("test_g", "m:g", True), Kept("test_f", "m:f", True))
+    assert found.tests == (CombinedTest("test_g", "m:g", True), CombinedTest("test_f", "m:f", True))
 
 
 def test_imports_left_out_by_the_reply_stay_and_no_copy_replaces_them() -> None:
@@ -90,7 +90,7 @@ def test_what_a_file_lacked_before_it_may_lack_again() -> None:
     before = combine(
         [Part("m:f", "def test_f(mocker):\n    assert f(lost)"), Part("m:g", "def test_g():\n    assert g")]
     )
-    assert lacks(before.source) == {"f", "g", "lost", "mocker"}
+    assert undefined_names(before.source) == {"f", "g", "lost", "mocker"}
     assert accepted(before, before.source).tests == before.tests
 
 
@@ -118,5 +118,5 @@ def test_whatever_comes_back_nothing_is_lost(statements: list[str], whole: bool)
     for kept in after.tests:
         assert kept.function_id == OWNERS[kept.name].function_id
         assert kept.asserts >= OWNERS[kept.name].asserts
-    assert lacks(after.source) <= lacks(before.source)
+    assert undefined_names(after.source) <= undefined_names(before.source)
     assert accepted(after, fenced(after.source)).source == after.source

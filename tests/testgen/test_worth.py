@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from swarmeval.testgen.combine import combine
-from swarmeval.testgen.harness_output import Forged, Told, read
+from swarmeval.testgen.harness_output import Forged, HarnessReport, read
 from swarmeval.testgen.packages import Skips, roots
 from swarmeval.testgen.pieces import Part
-from swarmeval.testgen.prompts import given
+from swarmeval.testgen.prompts import prompt_imports
 from swarmeval.testgen.sources import Module, modules
 from swarmeval.testgen.worth import Weigher, Worth, statements
 from tests.support.checkout import ROOT
@@ -43,7 +43,8 @@ async def _weighed(
 ) -> Worth:
     known = {one.qualname: one for one in module.functions}
     parts = [
-        Part(known[name].function_id, reply, given(known[name]), known[name].subject) for name, reply in replies.items()
+        Part(known[name].function_id, reply, prompt_imports(known[name]), known[name].subject)
+        for name, reply in replies.items()
     ]
     weigher = Weigher(
         roots(packages),
@@ -203,7 +204,7 @@ def test_statements_are_those_of_the_body(tmp_path: Path) -> None:
     assert statements(module) == {"made:sign": {4, 5, 6, 7, 8}, "made:double": {11}}
 
 
-def told(*lines: str, at_limit: bool = False) -> Told:
+def told(*lines: str, at_limit: bool = False) -> HarnessReport:
     return read("".join(f"{line}\n" for line in lines), "word", tests=2, lines=frozenset({3, 4}), at_limit=at_limit)
 
 
@@ -212,7 +213,7 @@ def test_what_the_harness_tells_is_read() -> None:
         "word collected 2 1 ", "word began 0 1 5 ", "word lines 0 3 9 ", "word ended 0 failed 25 Why: so", "word done "
     )
     assert (found.items, found.unlisted, found.done) == (2, 1, True)
-    (ended,) = found.ended
+    (ended,) = found.results
     assert (ended.test, ended.outcome, ended.detail, ended.lines) == (1, "failed", "Why: so", frozenset({3}))
     assert ended.took_s == pytest.approx(0.02)
 
