@@ -40,7 +40,7 @@ def side_by_side(config: RunConfig, record: OpenRun, under: Mapping[str, Rule]) 
         raise DataError("--extractors: no line of the file has a raw reply; completions and solutions are code already")
     record.note(finished=False)
     passed = _judged(config, record, replies, under)
-    rows = [under_rule(name, replies, frozenset(found)) for name, found in {OURS: ours, **passed}.items()]
+    rows = [under_rule(name, replies, frozenset(job_ids)) for name, job_ids in {OURS: ours, **passed}.items()]
     write(record.folder, rows)
     record.note(finished=True)
     return "\n".join(lines(rows, record.folder / NAME))
@@ -93,10 +93,10 @@ async def judge_all(judge: Judge, workers: int, programs: Programs, known: Other
 
     async def drain() -> None:
         for program in waiting:
-            if (found := await outcome(program)) is Outcome.TIMED_OUT:
+            if (result := await outcome(program)) is Outcome.TIMED_OUT:
                 late.append(program)
             else:
-                known.add(key_of(*program), found)
+                known.add(key_of(*program), result)
 
     async with judge:
         async with asyncio.TaskGroup() as group:

@@ -26,11 +26,11 @@ class Detail:
 
 def read(folder: Path, manifest: Mapping[str, Any], agent_id: int, task_id: str, place: int) -> Detail:
     """Look it up in the journal and the benchmark. Takes a while: call from a thread. Raises OSError."""
-    found = answers(folder / NAME, agent_id, task_id)
-    if not found:
+    every_answer = answers(folder / NAME, agent_id, task_id)
+    if not every_answer:
         return Detail([], 0, "")
-    place %= len(found)
-    return Detail(found, place, prompt(manifest, found, found[place]))
+    place %= len(every_answer)
+    return Detail(every_answer, place, prompt(manifest, every_answer, every_answer[place]))
 
 
 def sections(detail: Detail) -> list[tuple[str, Text]]:

@@ -23,14 +23,16 @@ def prompt(manifest: Mapping[str, Any], answers: list[Answer], answer: Answer) -
         tasks = catalog.load(config.benchmark, config.benchmark_file).tasks  # all: which were chosen changes no prompt
     except UserError as error:
         return f"(the prompt cannot be shown: {error})"
-    found = next((task for task in tasks if task.task_id == answer.job.task_id), None)
-    if found is None:
+    answered = next((task for task in tasks if task.task_id == answer.job.task_id), None)
+    if answered is None:
         return "(the prompt cannot be shown: the benchmark has no such task any more)"
     mode = (manifest.get("prompts") or {}).get("prompt_mode")
-    return _asked(config, tasks, mode, answers, answer) or f"(the task's)\n{found.question or found.prompt}"
+    return _run_prompt(config, tasks, mode, answers, answer) or f"(the task's)\n{answered.question or answered.prompt}"
 
 
-def _asked(config: RunConfig, tasks: tuple[Task, ...], mode: str | None, answers: list[Answer], answer: Answer) -> str:
+def _run_prompt(
+    config: RunConfig, tasks: tuple[Task, ...], mode: str | None, answers: list[Answer], answer: Answer
+) -> str:
     """ "" where the run asked nobody, or what an answer repairs is not to be found."""
     if mode not in ("chat", "completion"):
         return ""

@@ -126,9 +126,9 @@ def interval_of(view: View) -> Interval | None:
     score = view.snapshot.score
     if score is not None and view.snapshot.state == "done":
         intervals = score.get("intervals")
-        found = intervals.get("pass@1") if isinstance(intervals, Mapping) else None
-        if isinstance(found, list) and len(found) == 2 and all(isinstance(end, int | float) for end in found):
-            return cast(float, found[0]), cast(float, found[1])
+        bounds = intervals.get("pass@1") if isinstance(intervals, Mapping) else None
+        if isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(end, int | float) for end in bounds):
+            return cast(float, bounds[0]), cast(float, bounds[1])
     counts: Sequence[tuple[int, int]] = view.tally.grid.counts()
     return of_shares(counts) if counts else None
 

@@ -9,7 +9,7 @@ from swarmeval.dashboard.format import to_float
 from swarmeval.records import Status
 from swarmeval.runs.journal import NAME as JOURNAL
 from swarmeval.watch import snapshot
-from swarmeval.watch.follow import Follower, Tally
+from swarmeval.watch.follow import Follower, JournalTally
 from swarmeval.watch.snapshot import Row, Snapshot
 
 PAUSE_S = 2.0  # by which the clock of the day may run ahead of the run's own before the run was interrupted
@@ -21,7 +21,7 @@ class View:
     """One moment of a run."""
 
     snapshot: Snapshot
-    tally: Tally = field(default_factory=Tally)
+    tally: JournalTally = field(default_factory=JournalTally)
 
     @property
     def status(self) -> Status | None:
@@ -49,8 +49,8 @@ def look(follower: Follower, whole: bool = False) -> View:
     try:
         (follower.catch_up if whole else follower.look)(now.run_id, now.agents())
     except OSError as error:
-        told = f"{follower.folder / JOURNAL}: cannot be read ({error.strerror})"
-        now = replace(now, trouble=(*now.trouble, told))
+        problem = f"{follower.folder / JOURNAL}: cannot be read ({error.strerror})"
+        now = replace(now, trouble=(*now.trouble, problem))
     return View(now, follower.tally)
 
 

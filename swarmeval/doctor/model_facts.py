@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ProbeRequest:
     """What to look at, as JSON."""
 
     folder: str  # as model_loader.locate gives it
@@ -20,7 +20,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class ModelCard:
     """What was found."""
 
     mode: str  # "chat" or "completion"

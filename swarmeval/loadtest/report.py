@@ -15,15 +15,15 @@ from swarmeval.loadtest.law import NAME as LAW
 from swarmeval.loadtest.law import law
 from swarmeval.loadtest.report_data import drawn
 from swarmeval.loadtest.request_rows import read
-from swarmeval.report.pages import HERE as RUN_REPORT
+from swarmeval.report.pages import FOLDER as RUN_REPORT
 from swarmeval.report.pages import filled
 from swarmeval.version import VERSION
 
 NAME = "load_report.html"
-HERE = Path(__file__).parent
-TEMPLATE = HERE / "load_report.html.j2"
-STYLES = (RUN_REPORT / "report.css", HERE / "load_report.css")
-SCRIPTS = (RUN_REPORT / "report.js", RUN_REPORT / "charts.js", HERE / "load_charts.js")
+FOLDER = Path(__file__).parent
+TEMPLATE = FOLDER / "load_report.html.j2"
+STYLES = (RUN_REPORT / "report.css", FOLDER / "load_report.css")
+SCRIPTS = (RUN_REPORT / "report.js", RUN_REPORT / "charts.js", FOLDER / "load_charts.js")
 FLAMES = "flame_*.html"  # files of their own; linked to
 
 

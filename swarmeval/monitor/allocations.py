@@ -43,13 +43,13 @@ class Allocations:
 
     def look(self) -> None:
         """Keep what is held now, if it is the most so far. Takes some 0.1 s."""
-        held, _ = tracemalloc.get_traced_memory()
-        if held <= self._most:
+        current, _ = tracemalloc.get_traced_memory()
+        if current <= self._most:
             return
-        self._most = held
-        found = tracemalloc.take_snapshot().filter_traces(INSTRUMENTS).statistics("lineno")
+        self._most = current
+        statistics = tracemalloc.take_snapshot().filter_traces(INSTRUMENTS).statistics("lineno")
         self._lines = tuple(
-            (named(one.traceback[0].filename), one.traceback[0].lineno, one.size) for one in found[:MOST_LINES]
+            (named(one.traceback[0].filename), one.traceback[0].lineno, one.size) for one in statistics[:MOST_LINES]
         )
 
     @property
@@ -83,22 +83,22 @@ def _is_ours(file: str) -> bool:
 
 def function_at(file: str, line: int) -> str:
     """The innermost function or class of a file of ours that holds a line; "module level" where none does."""
-    inside = [(first, name) for first, last, name in _spans(file) if first <= line <= last]
-    return max(inside)[1] if inside else "module level"
+    enclosing = [(first, name) for first, last, name in _spans(file) if first <= line <= last]
+    return max(enclosing)[1] if enclosing else "module level"
 
 
 @cache
 def _spans(file: str) -> tuple[tuple[int, int, str], ...]:
     """(first line, last line, dotted name) of each definition of a file."""
-    found: list[tuple[int, int, str]] = []
+    spans: list[tuple[int, int, str]] = []
 
     def walk(node: ast.AST, above: str) -> None:
         for child in ast.iter_child_nodes(node):
             name = above
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 name = f"{above}.{child.name}" if above else child.name
-                found.append((child.lineno, child.end_lineno or child.lineno, name))
+                spans.append((child.lineno, child.end_lineno or child.lineno, name))
             walk(child, name)
 
     walk(parse((ROOT / file).read_text(encoding="utf-8")), "")
-    return tuple(found)
+    return tuple(spans)

@@ -13,7 +13,7 @@ from typing import Any
 
 from swarmeval.report import words
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 
 
 def filled(
@@ -25,7 +25,7 @@ def filled(
     style, script = (_joined(paths) for paths in (styles, scripts))
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        loader=jinja2.FileSystemLoader([template.parent, HERE]),
+        loader=jinja2.FileSystemLoader([template.parent, FOLDER]),
     )  # fmt: skip
     environment.filters |= {
         "percent": words.percent,

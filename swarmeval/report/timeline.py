@@ -70,12 +70,12 @@ def timeline(folder: Path, timings: Timings) -> Timeline:
     host, gpus, events = _host(folder / RESOURCES), _gpus(folder / GPUS), _events(folder / EVENTS)
     clock = Clock([at for points in host.values() for at, _ in points] + list(timings.finished_at))
     done = [*_throughput(timings, clock), *(_thinned(*key, points, clock) for key, points in (host | gpus).items())]
-    told = [Event(clock(event.time), event.kind, event.device, event.text) for event in events[:MOST_EVENTS]]
+    shown = [Event(clock(event.time), event.kind, event.device, event.text) for event in events[:MOST_EVENTS]]
     series = tuple(line for line in done if len(line.points) > 1)
-    return Timeline(clock.seconds, series, tuple(told), len(events))
+    return Timeline(clock.seconds, series, tuple(shown), len(events))
 
 
-class _Line(msgspec.Struct):
+class _EventLine(msgspec.Struct):
     """Of events.jsonl."""
 
     time: float
@@ -119,12 +119,12 @@ Key = tuple[str, str, str]  # panel, series, unit
 
 
 def _host(path: Path) -> dict[Key, list[Point]]:
-    found: dict[Key, list[Point]] = {}
+    series: dict[Key, list[Point]] = {}
     joules: list[Point] = []
     for at, row in _rows(path):
         for panel, name, unit, column, factor in HOST:
             if (value := number(row.get(column))) is not None:
-                found.setdefault((panel, name, unit), []).append((at, value * factor))
+                series.setdefault((panel, name, unit), []).append((at, value * factor))
         if (value := number(row.get("rapl_j"))) is not None:
             joules.append((at, value))
     watts = [
@@ -132,16 +132,16 @@ def _host(path: Path) -> dict[Key, list[Point]]:
         for (before, last), (at, now) in pairwise(joules)
         if at > before and now >= last
     ]
-    return found | ({("Power", "CPU", "W"): watts} if watts else {})
+    return series | ({("Power", "CPU", "W"): watts} if watts else {})
 
 
 def _gpus(path: Path) -> dict[Key, list[Point]]:
-    found: dict[Key, list[Point]] = {}
+    series: dict[Key, list[Point]] = {}
     for at, row in _rows(path):
         for panel, name, unit, column, factor in GPU:
             if (value := number(row.get(column))) is not None:
-                found.setdefault((panel, f"{name} {row.get('index', '')}", unit), []).append((at, value * factor))
-    return found
+                series.setdefault((panel, f"{name} {row.get('index', '')}", unit), []).append((at, value * factor))
+    return series
 
 
 def _throughput(timings: Timings, clock: Clock) -> Iterator[Series]:
@@ -181,15 +181,15 @@ def _rows(path: Path) -> Iterator[tuple[float, dict[str, str]]]:
             continue  # of another file
 
 
-def _events(path: Path) -> list[_Line]:
-    found: list[_Line] = []
+def _events(path: Path) -> list[_EventLine]:
+    events: list[_EventLine] = []
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
                 try:
-                    found.append(msgspec.json.decode(line, type=_Line))
+                    events.append(msgspec.json.decode(line, type=_EventLine))
                 except (ValueError, RecursionError):
                     continue  # torn by a crash
     except FileNotFoundError:
         return []
-    return sorted(found, key=lambda event: event.time)
+    return sorted(events, key=lambda event: event.time)

@@ -19,7 +19,7 @@ from swarmeval.sandbox.missing_layers import not_held
 from swarmeval.session.ending import DRAINED, FINISHED, STOPPED, Reason, ended, page
 from swarmeval.session.run_context import SessionContext
 from swarmeval.session.run_record import OpenRun
-from swarmeval.session.signals import handled, unheeded
+from swarmeval.session.signals import drain_on_interrupt, ignoring_interrupts
 from swarmeval.session.summary import summary
 from swarmeval.tasks.catalog import HUMANEVAL
 
@@ -89,7 +89,7 @@ class _Session:
             config.accept_any_name,
             **({"told": tracer.judged} if tracer else {}),
         )
-        with handled(self._drain):
+        with drain_on_interrupt(self._drain):
             async with self.context.readings.lag.sampled():
                 return await self._judged(judge)
 
@@ -131,21 +131,21 @@ class _Session:
             judge.scale_timeout(setting)
             self._record.note(eval_timeout_scale=setting)
             return
-        found = await judge.calibrate()
-        self._record.note(eval_timeout_scale=found.scale, calibration=asdict(found))
-        if found.scale > 1:
-            log.warning("this machine is slow: programs may compute %g times eval_timeout", found.scale)
+        calibration = await judge.calibrate()
+        self._record.note(eval_timeout_scale=calibration.scale, calibration=asdict(calibration))
+        if calibration.scale > 1:
+            log.warning("this machine is slow: programs may compute %g times eval_timeout", calibration.scale)
 
     async def _try_references(self, judge: Judge) -> None:
         """Write down which of the benchmark's own solutions do not pass, and which are judged beside tests only."""
-        found = await judge.try_references()
-        self._record.note(references=asdict(found))
-        if found.failed:
-            named = ", ".join(list(found.failed)[:5])
+        references = await judge.try_references()
+        self._record.note(references=asdict(references))
+        if references.failed:
+            named = ", ".join(list(references.failed)[:5])
             log.warning(
                 "%s: its own solutions of %d tasks do not pass (%s): nobody's may; manifest.json says how each ended",
                 self._config.benchmark,
-                len(found.failed),
+                len(references.failed),
                 named,
             )
 
@@ -171,7 +171,7 @@ def _close(session: _Session, reason: str, quiet: contextlib.ExitStack) -> dict[
         session.publish_writing()
         score = record.write_results(session.context.facts())
         if reason == FINISHED:
-            quiet.enter_context(unheeded())
+            quiet.enter_context(ignoring_interrupts())
         session.publish_end(reason)
         record.end(reason)
     except OutputError as error:

@@ -106,11 +106,11 @@ def _imports(source: str) -> Iterator[Import]:
 
 def _keep_imports(imports: Collection[Import], statements: Collection[ReplyStatement]) -> None:
     """Raises Unsafe where a name that the file imports would come to mean something else."""
-    meant = {one.bound: one.meaning for one in imports}
+    meanings = {one.bound: one.meaning for one in imports}
     for statement in statements:
         if isinstance(statement.node, ast.Import | ast.ImportFrom):
             for one in bindings(statement.node):
-                if meant.get(one.bound, one.meaning) != one.meaning:
+                if meanings.get(one.bound, one.meaning) != one.meaning:
                     raise Unsafe(f"{one.bound} is imported from elsewhere")
 
 

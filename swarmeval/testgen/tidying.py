@@ -27,7 +27,7 @@ from swarmeval.testgen.model_requests import RequestBuilder
 from swarmeval.testgen.tidied_check import Unsafe, accepted
 
 MOST_AT_ONCE = 8
-MOST_HELD = 2 * MOST_AT_ONCE  # lines: the next are asked about while the first waits for its answer
+MOST_PENDING = 2 * MOST_AT_ONCE  # lines: the next are asked about while the first waits for its answer
 
 
 def merges(line: test_index.IndexLine) -> bool:
@@ -100,7 +100,7 @@ async def _each(
     """Settle all lines in their order; those that begun wait in `begun`."""
     for line in lines:
         begun.append((line, asyncio.create_task(tidier.tidied(line))))
-        if len(begun) == MOST_HELD:
+        if len(begun) == MOST_PENDING:
             settle(await begun[0][1])
     while begun:
         settle(await begun[0][1])

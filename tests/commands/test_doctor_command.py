@@ -13,7 +13,7 @@ from gpu_monitor import GpuSettings
 from human_eval_runner import canonical_solutions, load_tasks
 from swarmeval.doctor import hostile, machine, model, model_probe
 from swarmeval.doctor.finding import Finding, verdict
-from swarmeval.doctor.model_facts import Card, Order
+from swarmeval.doctor.model_facts import ModelCard, ProbeRequest
 from swarmeval.doctor.mutants import mutant, mutants
 from swarmeval.sandbox.missing_layers import ACTS, not_held
 from swarmeval.settings.run_config import RunConfig
@@ -21,7 +21,7 @@ from swarmeval.tasks.datasets import from_package
 from tests.support import tiny_model
 from tests.support.checkout import ROOT
 
-CARD = Card(
+CARD = ModelCard(
     mode="chat", template_fault="", begins=["<bos>", "u"], bos="<bos>", ends=["<eos>"], pad=None, longest_prompt=300,
     context_tokens=2048, weight_bytes=6_000_000_000, needs="8 rows", rows=8,
 )  # fmt: skip
@@ -74,8 +74,8 @@ def test_packages_that_are_not_those_asked_for_are_named() -> None:
         ["# torch", "pydantic>=1,<2", "no-such-package==1.0", "psutil>=5  # processes", "none; extra == 'dev'"]
     )
     assert found.state == "UNFIT"
-    assert found.found.startswith("pydantic<2,>=1 (found ")
-    assert found.found.endswith(", no-such-package==1.0 (not installed)")
+    assert found.text.startswith("pydantic<2,>=1 (found ")
+    assert found.text.endswith(", no-such-package==1.0 (not installed)")
     assert machine.packages(machine.requirements()).state == "ok"
 
 
@@ -91,7 +91,7 @@ def test_a_governor_that_saves_power_is_noticed(tmp_path: Path) -> None:
 def test_a_container_with_fewer_cores_than_it_shows_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("150000 100000\n")
     (found,) = machine.quota(tmp_path / "cpu.max", 8)
-    assert found.found == "this container may use 1.5 of the 8 cores it sees"
+    assert found.text == "this container may use 1.5 of the 8 cores it sees"
     (tmp_path / "cpu.max").write_text("max 100000\n")
     assert list(machine.quota(tmp_path / "cpu.max", 8)) == []
 
@@ -114,18 +114,18 @@ def test_a_run_that_does_not_fit_the_disk_is_unfit(tmp_path: Path) -> None:
 
 def test_a_driver_that_unloads_itself_is_noticed() -> None:
     (found,) = machine.persistence([GpuSettings(0, True, 3350.0), GpuSettings(1, False, None)])
-    assert (found.found, found.remedy) == ("off on GPU 1", "sudo nvidia-smi -pm 1")
+    assert (found.text, found.remedy) == ("off on GPU 1", "sudo nvidia-smi -pm 1")
     assert list(machine.persistence([])) == []
 
 
 def test_special_tokens_that_are_doubled_or_missing_are_found(tmp_path: Path) -> None:
     folder = tiny_model.save(tmp_path)
     (folder / "chat_template.jinja").write_text("{{ bos_token }}" + tiny_model.TEMPLATE)
-    order = Order(
+    order = ProbeRequest(
         folder=str(folder), mode="auto", chats=[[{"role": "user", "content": "hello"}]], texts=["hello"], device="cpu",
         four_bit=True, rows=None, max_new_tokens=8, share=1, trust_remote_code=False,
     )  # fmt: skip
-    card = model_probe.look(order)
+    card = model_probe.probe(order)
     assert (card.mode, card.begins, card.context_tokens) == ("chat", ["<bos>", "<bos>"], tiny_model.CONTEXT_TOKENS)
     assert model.tokens(card).state == "UNFIT"
     assert model.tokens(CARD).state == "ok"

@@ -157,7 +157,7 @@ def test_a_file_that_no_answer_can_hold_is_not_asked_about(tmp_path: Path) -> No
 
 
 def test_a_few_are_asked_about_at_once_and_the_lines_keep_their_order(tmp_path: Path) -> None:
-    count = tidying.MOST_HELD + 3
+    count = tidying.MOST_PENDING + 3
     run, worker = run_of(tmp_path, count), Tidier(lambda tests: good(tests) if "m10" in tests else "No.")
     modules_before = [line.module for line in test_index.read(run)]
     assert str(asyncio.run(passed(run, worker))) == f"1 of {count}"
@@ -167,7 +167,7 @@ def test_a_few_are_asked_about_at_once_and_the_lines_keep_their_order(tmp_path: 
 
 
 def test_a_cancelled_pass_leaves_whole_files_and_lines_that_say_which(tmp_path: Path) -> None:
-    run, worker = run_of(tmp_path, tidying.MOST_HELD + 1), Tidier(good)
+    run, worker = run_of(tmp_path, tidying.MOST_PENDING + 1), Tidier(good)
     worker.waits, one = asyncio.Event(), asyncio.Event()
     before = contents(run)
 
@@ -182,7 +182,7 @@ def test_a_cancelled_pass_leaves_whole_files_and_lines_that_say_which(tmp_path: 
     after = contents(run)
     assert after.keys() == before.keys()
     assert [line.module for line in test_index.read(run) if line.tidied] == ["made.m0"]
-    assert len(told(run)) == tidying.MOST_HELD + 2
+    assert len(told(run)) == tidying.MOST_PENDING + 2
     for line in test_index.read(run):
         assert line.file is not None
         assert (after[line.file] == before[line.file]) is (line.tidied == "")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from swarmeval.monitor.tracking.wandb_run import chosen, flat
+from swarmeval.monitor.tracking.wandb_run import artifact_files, flat
 from swarmeval.settings.run_config import RunConfig
 from tests.support.checkout import ROOT
 
@@ -42,7 +42,7 @@ def test_an_artifact_takes_the_key_files_first_and_names_those_left_out(tmp_path
     (tmp_path / "agent_0_evaluation.json").write_text("0123456789")
     (tmp_path / "agent_1_evaluation.json").write_text("0")
     (tmp_path / "journal.jsonl").write_text("no result")
-    taken, left_out = chosen(tmp_path)
+    taken, left_out = artifact_files(tmp_path)
     assert [path.name for path in taken] == ["score.json", "metrics.csv", "agent_0_evaluation.json"]
     assert left_out == ["agent_1_evaluation.json", "agent_0_results.jsonl"]
 
