@@ -47,7 +47,7 @@ SHARE_OF_A_CORE = 0.003  # of each kind of reading; machines with hundreds of th
 
 log = logging.getLogger("swarmeval")
 
-Row = dict[str, Cell]
+TraceRow = dict[str, Cell]
 
 
 def no_pids() -> Iterable[int]:
@@ -184,7 +184,7 @@ class ResourceMonitor:
 
     def _sample(self, gpus: Sequence[DeviceSample], meter: Meter) -> None:
         drawn, elapsed_s = self._read_meters(gpus, meter)
-        stamp: Row = {
+        stamp: TraceRow = {
             "time": datetime.now(UTC).astimezone().isoformat(timespec="milliseconds"),
             "elapsed_s": elapsed_s,
         }
@@ -219,7 +219,7 @@ class _RunProcesses:
         self._judge_pids = judges
         self._coordinator, self._workers, self._judges = ProcessGroup(), ProcessGroup(), ProcessGroup(trees=True)
 
-    def read(self) -> Row:
+    def read(self) -> TraceRow:
         own = os.getpid()
         coordinator = self._coordinator.use([own])
         workers = self._workers.use({pid for pid in self._worker_pids().values() if pid != own})
@@ -246,14 +246,14 @@ def _seconds_watched(trace: Path) -> float:
     return (number(rows[0].get("elapsed_s")) if rows else None) or 0.0  # a damaged one says none
 
 
-def _gpu_row(gpu: DeviceSample, drawn: EnergyDrawn) -> Row:
+def _gpu_row(gpu: DeviceSample, drawn: EnergyDrawn) -> TraceRow:
     """Its energy is that of the run; one that is lost has none any more."""
     joules = None if gpu.lost else drawn.gpus_j.get(gpu.uuid)
     fields = {name: getattr(gpu, name) for name in ("index", "uuid", "name", *GPU_FIELDS)}
     return {**fields, "energy_mj": None if joules is None else round(1000 * joules)}
 
 
-def _flat(gpus: Iterable[DeviceSample]) -> Row:
+def _flat(gpus: Iterable[DeviceSample]) -> TraceRow:
     """{"gpu0/power_w": ...}"""
     return {f"gpu{gpu.index}/{name}": getattr(gpu, name) for gpu in gpus for name in GPU_FIELDS}
 

@@ -15,8 +15,8 @@ from swarmeval.session.ending import user_error
 from swarmeval.session.run_record import OpenRun
 from swarmeval.settings.run_config import RunConfig
 
-Program = tuple[str, str]  # task id, completion
-Programs = dict[Program, list[tuple[str, str]]]  # and who makes it: rule, job id
+TaskProgram = tuple[str, str]  # task id, completion
+Programs = dict[TaskProgram, list[tuple[str, str]]]  # and who makes it: rule, job id
 
 log = logging.getLogger("swarmeval")
 
@@ -85,9 +85,9 @@ def programs_of(tasks: Mapping[str, Task], replies: Mapping[str, str], under: Ma
 async def judge_all(judge: Judge, workers: int, programs: Programs, known: OtherVerdicts) -> None:
     """Make every program's outcome known that is not. One that several rules make is judged once."""
     waiting = iter([program for program in programs if key_of(*program) not in known])
-    late: list[Program] = []
+    late: list[TaskProgram] = []
 
-    async def outcome(program: Program) -> Outcome:
+    async def outcome(program: TaskProgram) -> Outcome:
         _, job_id = programs[program][0]
         return (await judge.judge(Completion(job_id, program[1], "completion"))).outcome
 

@@ -16,7 +16,7 @@ from swarmeval.loadtest.progress import LoadProgress
 from swarmeval.monitor.host import hardware
 from swarmeval.monitor.tracking.tracker import make_tracker
 from swarmeval.monitor.tracking.wandb_login import check_login
-from swarmeval.session.ending import FINISHED, STOPPED, Reason, ended, page
+from swarmeval.session.ending import FINISHED, STOPPED, Reason, page, recording_end
 from swarmeval.session.fleet_choice import ChosenFleet, choose
 from swarmeval.session.load_session import LoadResults, LoadSession
 from swarmeval.session.load_summary import facts, summary
@@ -25,7 +25,7 @@ from swarmeval.session.signals import ignoring_interrupts
 from swarmeval.session.watchers import SessionWatchers
 from swarmeval.settings import load_rules, loading
 from swarmeval.settings.run_config import RunConfig
-from swarmeval.testgen.packages import roots
+from swarmeval.testgen.packages import find_roots
 from swarmeval.watch.logs import log_to_screen
 
 FLAGS = {"output_dir": "output_dir"}
@@ -37,7 +37,7 @@ def loadtest(options: argparse.Namespace) -> int:
     """Put load on what answers, write and weigh the tests, report; gives the exit code. Raises UserError."""
     config = _settings(options)
     check_login(config, os.environ)
-    roots(config.loadtest.packages)  # before anything is loaded, moved or made
+    find_roots(config.loadtest.packages)  # before anything is loaded, moved or made
     chosen = choose(config, once=True)
     with (
         opened_anew(config) as record,
@@ -51,7 +51,7 @@ def loadtest(options: argparse.Namespace) -> int:
         session = LoadSession(config, record, watchers, progress)
         reason = Reason()
         try:
-            with ended(reason):
+            with recording_end(reason):
                 with watchers:
                     asyncio.run(session.run())
                     watchers.end()

@@ -55,7 +55,7 @@ class Panel(Static):
 
 
 class Dashboard(App[int]):
-    """Shows one run folder until it is left. `beside` is the coordinator that shares its terminal, if one does."""
+    """Shows one run folder until it is left. `run_pid` is the coordinator that shares its terminal, if one does."""
 
     CSS_PATH = "dashboard.tcss"
     TITLE = "swarmeval"

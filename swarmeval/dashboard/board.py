@@ -59,7 +59,7 @@ class Board:
         return self.per_row > 1 or self.per_column > 1
 
 
-def arranged(view: View, width: int, height: int, cursor: Cursor, zoomed: bool) -> Board:
+def arrange(view: View, width: int, height: int, cursor: Cursor, zoomed: bool) -> Board:
     """Where everything goes on so much room. Zoomed, each cell is shown and the cursor's are in sight; else all are."""
     grid = view.tally.grid
     agents, tasks = grid.agents(), _tasks(grid, view.manifest)
@@ -81,7 +81,7 @@ def arranged(view: View, width: int, height: int, cursor: Cursor, zoomed: bool) 
     )  # fmt: skip
 
 
-def drawn(board: Board, cursor: Cursor | None) -> list[Text]:
+def draw(board: Board, cursor: Cursor | None) -> list[Text]:
     """The ruler, then a line for each agent or each few of them."""
     if not board.columns or not board.agents:
         return [Text("no answer yet")]
@@ -100,7 +100,7 @@ def drawn(board: Board, cursor: Cursor | None) -> list[Text]:
     return lines
 
 
-def described(board: Board, cursor: Cursor) -> str:
+def describe(board: Board, cursor: Cursor) -> str:
     """The cell under the cursor in words, its agent and its task."""
     if cursor.row >= len(board.agents) or cursor.column >= board.columns:
         return "no answer yet"
@@ -136,8 +136,8 @@ def _letter(board: Board, rows: slice, column: int) -> tuple[str, str]:
     if not tasks:
         return outcome_letters.OPEN
     if board.blocks():
-        return outcome_letters.of_share(board.grid.block(rows, tasks))
-    return outcome_letters.of(board.grid.cell(rows.start, tasks[0]))
+        return outcome_letters.share_letter(board.grid.block(rows, tasks))
+    return outcome_letters.cell_letter(board.grid.cell(rows.start, tasks[0]))
 
 
 def _ruler(board: Board) -> Text:

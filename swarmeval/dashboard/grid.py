@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widget import Widget
 
-from swarmeval.dashboard.board import Board, Cursor, arranged, described, drawn
+from swarmeval.dashboard.board import Board, Cursor, arrange, describe, draw
 from swarmeval.dashboard.view import View
 
 BESIDES = 2  # lines that are no agent's: the border and the ruler
@@ -51,7 +51,7 @@ class Grid(Widget, can_focus=True):
 
     def render(self) -> Text:
         board = self._board()
-        return Text("no answer yet") if board is None else Text("\n").join(drawn(board, self._cursor))
+        return Text("no answer yet") if board is None else Text("\n").join(draw(board, self._cursor))
 
     def action_move(self, down: int, right: int) -> None:
         """By cells, or by blocks of them; not over the edge."""
@@ -98,10 +98,10 @@ class Grid(Widget, can_focus=True):
     def _board(self) -> Board | None:
         if self._view is None:
             return None
-        return arranged(self._view, self.content_size.width, self.content_size.height, self._cursor, self._zoomed)
+        return arrange(self._view, self.content_size.width, self.content_size.height, self._cursor, self._zoomed)
 
     def _entitle(self) -> None:
         """The cursor's cell in the border, as text: names of tasks may hold anything."""
         board = self._board()
         if board is not None:
-            self.border_title = Text(f"tasks x agents  {described(board, self._cursor)}")
+            self.border_title = Text(f"tasks x agents  {describe(board, self._cursor)}")

@@ -13,10 +13,10 @@ from swarmeval.runs.prompts import make_request
 from swarmeval.settings import manifest_settings
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks import catalog
-from swarmeval.watch.answers import Answer
+from swarmeval.watch.answers import AnswerRecord
 
 
-def prompt(manifest: Mapping[str, Any], answers: list[Answer], answer: Answer) -> str:
+def prompt(manifest: Mapping[str, Any], answers: list[AnswerRecord], answer: AnswerRecord) -> str:
     """The very prompt of a run's answer; of a reply made elsewhere, the task's. Loads the benchmark: slow."""
     try:
         config = manifest_settings.read(manifest.get("config") or {})
@@ -31,7 +31,7 @@ def prompt(manifest: Mapping[str, Any], answers: list[Answer], answer: Answer) -
 
 
 def _run_prompt(
-    config: RunConfig, tasks: tuple[Task, ...], mode: str | None, answers: list[Answer], answer: Answer
+    config: RunConfig, tasks: tuple[Task, ...], mode: str | None, answers: list[AnswerRecord], answer: AnswerRecord
 ) -> str:
     """ "" where the run asked nobody, or what an answer repairs is not to be found."""
     if mode not in ("chat", "completion"):
@@ -50,7 +50,7 @@ def _run_prompt(
     return "\n\n".join(f"[{message.role}]\n{message.content}" for message in request.messages)
 
 
-def _before(answers: list[Answer], answer: Answer) -> Attempt | None:
+def _before(answers: list[AnswerRecord], answer: AnswerRecord) -> Attempt | None:
     """The answer that this one repairs."""
     for other in answers:
         if (other.job.sample, other.job.round) == (answer.job.sample, answer.job.round - 1):

@@ -8,7 +8,7 @@ from rich.text import Text
 from swarmeval.dashboard.format import UNKNOWN, gigabytes, heat, number, plain, short, spark, to_float
 from swarmeval.dashboard.view import View
 from swarmeval.records import WorkerStatus
-from swarmeval.watch.snapshot import Row
+from swarmeval.watch.snapshot import CsvRow
 
 LEAST_SPARK, MOST_SPARK = 4, 24
 HEADS = ("device", "state", "use", "", "memory", "temp", "power", "rows", "tok/s", "jobs", "restarts")
@@ -24,7 +24,7 @@ class _Device:
 
     name: str
     worker: WorkerStatus | None = None
-    gpu: Row | None = None
+    gpu: CsvRow | None = None
 
     @property
     def is_remote(self) -> bool:
@@ -82,7 +82,7 @@ def _work(view: View, worker: WorkerStatus | None) -> list[Text]:
     return [*map(Text, texts), Text(str(worker.restarts), "yellow" if worker.restarts else "")]
 
 
-def _temperature(gpu: Row | None, brief: bool) -> Text:
+def _temperature(gpu: CsvRow | None, brief: bool) -> Text:
     """With its word, and what the GPU slows itself down for."""
     shown = heat(to_float(gpu.get("temperature_c")) if gpu else None)
     if gpu and (throttle := plain(gpu.get("throttle", ""))):

@@ -10,7 +10,7 @@ from swarmeval.records import Status
 from swarmeval.runs.journal import NAME as JOURNAL
 from swarmeval.watch import snapshot
 from swarmeval.watch.follow import Follower, JournalTally
-from swarmeval.watch.snapshot import Row, Snapshot
+from swarmeval.watch.snapshot import CsvRow, Snapshot
 
 PAUSE_S = 2.0  # by which the clock of the day may run ahead of the run's own before the run was interrupted
 RATE_ROWS = 5  # samples over which what the machine counts since boot becomes a rate
@@ -54,7 +54,7 @@ def look(follower: Follower, whole: bool = False) -> View:
     return View(now, follower.tally)
 
 
-def rate(rows: tuple[Row, ...], column: str) -> float | None:
+def rate(rows: tuple[CsvRow, ...], column: str) -> float | None:
     """What a counter gains in a second from the first to the last of these rows; None across two sessions: those of
     the machine count on between them, and elapsed_s does not.
     """

@@ -1,4 +1,4 @@
-"""What is asked about a model before its weights are loaded, and what is found: see model_card, which runs apart."""
+"""What is asked about a model before its weights are loaded, and the answer: model_probe, another process, gives it."""
 
 from dataclasses import dataclass
 

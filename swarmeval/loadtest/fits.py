@@ -37,7 +37,7 @@ def against_exponential(values: Sequence[float]) -> dict[str, float]:
     The mean is estimated from the same values, which makes the usual p far too kind (Lilliefors 1969, JASA 64:387).
     The distance of exponential samples does not depend on their true mean, so p is the share of drawn samples of this
     size that lie as far from their own fit: (1 + farther) / (1 + draws) (Davison & Hinkley 1997, eq. 4.11).
-    Raises ValueError as `look` does.
+    Raises ValueError as `check_values` does.
     """
     check_values(values)
     return _against_exponential(np.asarray(values, dtype=float))
@@ -47,18 +47,18 @@ def against_shifted(values: Sequence[float]) -> dict[str, float]:
     """As `against_exponential`, for an exponential distribution that begins at the least value instead of 0.
 
     What lies above the least of exponential values is an exponential sample of one less (Sukhatme 1937).
-    Raises ValueError as `look` does.
+    Raises ValueError as `check_values` does.
     """
     check_values(values)
     least, *others = sorted(values)
     return {"shift_s": least, **_against_exponential(np.asarray(others, dtype=float) - least)}
 
 
-def compared(values: Sequence[float]) -> dict[str, Any]:
+def compare_families(values: Sequence[float]) -> dict[str, Any]:
     """Akaike's criterion of exponential, gamma and lognormal, each by maximum likelihood with its origin at 0.
 
     {"best": name, "families": {name: {parameters, "aic", "above_best"}}}; another 2 above the best is little, 10 much
-    (Burnham & Anderson 2002, section 2.6). Raises ValueError as `look` does.
+    (Burnham & Anderson 2002, section 2.6). Raises ValueError as `check_values` does.
     """
     from scipy import stats
 

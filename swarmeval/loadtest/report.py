@@ -13,10 +13,10 @@ from swarmeval.loadtest import report_tables as tables
 from swarmeval.loadtest import report_words as words
 from swarmeval.loadtest.law import NAME as LAW
 from swarmeval.loadtest.law import law
-from swarmeval.loadtest.report_data import drawn
+from swarmeval.loadtest.report_data import chart_data
 from swarmeval.loadtest.request_rows import read
 from swarmeval.report.pages import FOLDER as RUN_REPORT
-from swarmeval.report.pages import filled
+from swarmeval.report.pages import render_page
 from swarmeval.version import VERSION
 
 NAME = "load_report.html"
@@ -54,7 +54,7 @@ def write(folder: Path) -> Path:
         "settings": words.settings(stats), "energy_source": stats["energy_source"],
         "flames": sorted(path.name for path in folder.glob(FLAMES)),
     }  # fmt: skip
-    page = filled(TEMPLATE, STYLES, SCRIPTS, context, drawn(stats, rows))
+    page = render_page(TEMPLATE, STYLES, SCRIPTS, context, chart_data(stats, rows))
     with replaced(folder / NAME) as file:
         file.write(page)
     return folder / NAME

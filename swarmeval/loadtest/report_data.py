@@ -17,7 +17,7 @@ MARKS = ("p50", "p90", "p99")
 LATENCIES = ("p50", "p90", "p99")
 
 
-def drawn(law: Mapping[str, Any], rows: Sequence[RequestRow]) -> dict[str, Any]:
+def chart_data(law: Mapping[str, Any], rows: Sequence[RequestRow]) -> dict[str, Any]:
     """Everything that the scripts read."""
     with_tokens: dict[str, list[RequestRow]] = defaultdict(list)
     for row in rows:

@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from swarmeval.loadtest.report_tables import PERCENTILES, UNDEFINED, Level, Table, around, maybe, span
+from swarmeval.loadtest.report_tables import (
+    PERCENTILES,
+    UNDEFINED,
+    LevelData,
+    Table,
+    number_or_undefined,
+    span,
+    value_with_bounds,
+)
 from swarmeval.report.words import between, number, percent
 
 MOST_LINES = 20  # of code, in the table of memory
@@ -19,8 +27,10 @@ def headline(law: Mapping[str, Any]) -> Table:
     texts = ["No request was answered."]
     if first is not None and latency:
         who = f"{first['name']}, {first['answered']:,} answers"
-        texts = [f"{around(middle)}: the median latency at {who}, from the time a request was meant to begin."]
-        texts += [f"{name}: {around(latency[name])}." for name in ("p99",) if latency[name]]
+        texts = [
+            f"{value_with_bounds(middle)}: the median latency at {who}, from the time a request was meant to begin."
+        ]
+        texts += [f"{name}: {value_with_bounds(latency[name])}." for name in ("p99",) if latency[name]]
     fastest = max(levels, key=lambda level: _all(level)["requests_per_s"] or 0.0, default=None)
     if fastest is not None and len(levels) > 1:
         rates = _all(fastest)
@@ -71,11 +81,12 @@ def curve(law: Mapping[str, Any]) -> list[Table]:
         group, good = _all(level), _all(level)["goodput"]
         rows.append({
             "name": level["name"], "counted": level["counted"], "failed": level["failed"], "warmup": level["warmup"],
-            "in_air": maybe(level["in_the_air_mean"]), "rate": maybe(group["requests_per_s"]),
-            "tokens": maybe(group["output_tokens_per_s"]),
+            "in_air": number_or_undefined(level["in_the_air_mean"]),
+            "rate": number_or_undefined(group["requests_per_s"]),
+            "tokens": number_or_undefined(group["output_tokens_per_s"]),
             "joules": _joules(level["joules_per_request"]),
             "latency": [_value(group["latency_s"], name) for name in PERCENTILES],
-            "good": maybe(good and good["requests_per_s"]),
+            "good": number_or_undefined(good and good["requests_per_s"]),
             "share": percent(good["share"]) if good else UNDEFINED,
             "bounds": between(good["interval"]) if good else "",
         })  # fmt: skip
@@ -149,7 +160,7 @@ def settings(law: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(key, "none" if value is None else str(value)) for key, value in law["settings"].items()]
 
 
-def _all(level: Level) -> Mapping[str, Any]:
+def _all(level: LevelData) -> Mapping[str, Any]:
     whole: Mapping[str, Any] = next(iter(level["groups"].values()))
     return whole
 

@@ -22,7 +22,7 @@ INSTRUMENTS = [  # what measures is no part of what is measured
     tracemalloc.Filter(False, pattern) for pattern in (__file__, tracemalloc.__file__, "*/pyinstrument/*")
 ]
 
-Lines = tuple[tuple[str, int, int], ...]  # (file, line, bytes)
+AllocatedLines = tuple[tuple[str, int, int], ...]  # (file, line, bytes)
 
 
 class Allocations:
@@ -30,7 +30,7 @@ class Allocations:
 
     def __init__(self) -> None:
         self._most = -1
-        self._lines: Lines = ()
+        self._lines: AllocatedLines = ()
 
     def __enter__(self) -> Self:
         tracemalloc.start()
@@ -49,11 +49,12 @@ class Allocations:
         self._most = current
         statistics = tracemalloc.take_snapshot().filter_traces(INSTRUMENTS).statistics("lineno")
         self._lines = tuple(
-            (named(one.traceback[0].filename), one.traceback[0].lineno, one.size) for one in statistics[:MOST_LINES]
+            (display_name(one.traceback[0].filename), one.traceback[0].lineno, one.size)
+            for one in statistics[:MOST_LINES]
         )
 
     @property
-    def lines(self) -> Lines:
+    def lines(self) -> AllocatedLines:
         """The largest first; files of ours by their path in the project."""
         return self._lines
 
@@ -66,7 +67,7 @@ class Allocations:
         return tuple(sorted(sums.items(), key=lambda one: -one[1]))
 
 
-def named(filename: str) -> str:
+def display_name(filename: str) -> str:
     """Within the project its path in it, of a package or of Python's own what is behind their folder; else as it is."""
     path = Path(filename)
     if path.is_relative_to(ROOT) and "site-packages" not in path.parts:

@@ -36,7 +36,7 @@ def latencies(timings: Timings) -> dict[str, Any] | None:
     }
 
 
-def drawn(latency: Mapping[str, Any] | None, timings: Timings) -> dict[str, Any] | None:
+def latency_chart(latency: Mapping[str, Any] | None, timings: Timings) -> dict[str, Any] | None:
     """The latencies as the scripts draw them."""
     if latency is None:
         return None
@@ -82,7 +82,7 @@ def tasks_and_agents(
     }
 
 
-def over(time: Timeline) -> dict[str, Any]:
+def timeline_chart(time: Timeline) -> dict[str, Any]:
     """The panels and the events on them."""
     return {
         "seconds": time.seconds,

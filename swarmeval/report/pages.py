@@ -16,7 +16,7 @@ from swarmeval.report import words
 FOLDER = Path(__file__).parent
 
 
-def filled(
+def render_page(
     template: Path, styles: Sequence[Path], scripts: Sequence[Path], context: Mapping[str, Any], data: Mapping[str, Any]
 ) -> str:
     """The page; `data` is what the scripts read. The template may extend those beside this file."""

@@ -13,8 +13,8 @@ from swarmeval.files import replaced
 from swarmeval.records import Task
 from swarmeval.report import score as report_score
 from swarmeval.report import words
-from swarmeval.report.chart_data import drawn, latencies, over, tasks_and_agents
-from swarmeval.report.pages import FOLDER, filled
+from swarmeval.report.chart_data import latencies, latency_chart, tasks_and_agents, timeline_chart
+from swarmeval.report.pages import FOLDER, render_page
 from swarmeval.report.replies import by_task, pack
 from swarmeval.report.timeline import timeline
 from swarmeval.runs.answer_index import Answers
@@ -62,7 +62,7 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
     places = by_task(answers, [task.task_id for task in tasks])
     packs, latency = pack(answers, places, prompts), latencies(answers.timings)
     status, sentence = words.completeness(manifest, answers, _planned(folder))
-    return filled(TEMPLATE, STYLES, SCRIPTS, {
+    return render_page(TEMPLATE, STYLES, SCRIPTS, {
         "title": f"{score['model_id'] or 'replies made elsewhere'} on {score['benchmark']}",
         "run_id": manifest["run_id"], "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "version": VERSION,
         "score": score, "certainty": words.certainty(score), "status": status, "status_words": sentence,
@@ -79,8 +79,8 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
         **tasks_and_agents(manifest, answers, places, tasks),
         "curve": words.pass_curve(answers.counts),
         "intervals": {key.removeprefix("pass@"): value for key, value in score["intervals"].items() if value},
-        "latency": drawn(latency, answers.timings),
-        **over(over_time),
+        "latency": latency_chart(latency, answers.timings),
+        **timeline_chart(over_time),
     })  # fmt: skip
 
 

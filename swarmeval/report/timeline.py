@@ -68,7 +68,7 @@ class Timeline:
 def timeline(folder: Path, timings: Timings) -> Timeline:
     """Of the run in a folder; empty where it left no trace. Raises OSError for a file that cannot be read."""
     host, gpus, events = _host(folder / RESOURCES), _gpus(folder / GPUS), _events(folder / EVENTS)
-    clock = Clock([at for points in host.values() for at, _ in points] + list(timings.finished_at))
+    clock = RunClock([at for points in host.values() for at, _ in points] + list(timings.finished_at))
     done = [*_throughput(timings, clock), *(_thinned(*key, points, clock) for key, points in (host | gpus).items())]
     shown = [Event(clock(event.time), event.kind, event.device, event.text) for event in events[:MOST_EVENTS]]
     series = tuple(line for line in done if len(line.points) > 1)
@@ -84,7 +84,7 @@ class _EventLine(msgspec.Struct):
     text: str = ""
 
 
-class Clock:
+class RunClock:
     """Unix time -> seconds of the run: pauses take none."""
 
     def __init__(self, times: Iterable[float]) -> None:
@@ -115,11 +115,11 @@ class Clock:
         return min(max(0.0, self._before[k] + (time - self._starts[k])), end)
 
 
-Key = tuple[str, str, str]  # panel, series, unit
+SeriesKey = tuple[str, str, str]  # panel, series, unit
 
 
-def _host(path: Path) -> dict[Key, list[Point]]:
-    series: dict[Key, list[Point]] = {}
+def _host(path: Path) -> dict[SeriesKey, list[Point]]:
+    series: dict[SeriesKey, list[Point]] = {}
     joules: list[Point] = []
     for at, row in _rows(path):
         for panel, name, unit, column, factor in HOST:
@@ -135,8 +135,8 @@ def _host(path: Path) -> dict[Key, list[Point]]:
     return series | ({("Power", "CPU", "W"): watts} if watts else {})
 
 
-def _gpus(path: Path) -> dict[Key, list[Point]]:
-    series: dict[Key, list[Point]] = {}
+def _gpus(path: Path) -> dict[SeriesKey, list[Point]]:
+    series: dict[SeriesKey, list[Point]] = {}
     for at, row in _rows(path):
         for panel, name, unit, column, factor in GPU:
             if (value := number(row.get(column))) is not None:
@@ -144,7 +144,7 @@ def _gpus(path: Path) -> dict[Key, list[Point]]:
     return series
 
 
-def _throughput(timings: Timings, clock: Clock) -> Iterator[Series]:
+def _throughput(timings: Timings, clock: RunClock) -> Iterator[Series]:
     """Answers and tokens a second: each answer's tokens are spread over the time that it took."""
     if not clock.seconds or not timings.finished_at:
         return
@@ -164,7 +164,7 @@ def _throughput(timings: Timings, clock: Clock) -> Iterator[Series]:
         yield Series(panel, unit, unit, tuple(((k + 0.5) * wide, value) for k, value in enumerate(values)))
 
 
-def _thinned(panel: str, name: str, unit: str, points: Sequence[Point], clock: Clock) -> Series:
+def _thinned(panel: str, name: str, unit: str, points: Sequence[Point], clock: RunClock) -> Series:
     """At most POINTS of them: of each stretch its greatest value or its mean."""
     of: Callable[[list[float]], float] = max if panel in PEAKS else statistics.fmean
     size = math.ceil(len(points) / POINTS) or 1

@@ -25,7 +25,7 @@ from swarmeval.settings.run_config import RunConfig
 from swarmeval.testgen import test_index, tidying, weighing
 from swarmeval.testgen.files import file_names
 from swarmeval.testgen.model_requests import RequestBuilder
-from swarmeval.testgen.packages import Skips, files, roots
+from swarmeval.testgen.packages import Skips, find_roots, source_files
 from swarmeval.testgen.pipeline import Pipeline, PipelineCallbacks
 from swarmeval.testgen.sources import Module, modules
 from swarmeval.testgen.weighing import Sums
@@ -51,7 +51,7 @@ class LoadResults:
 
 
 class LoadSession:
-    """Carries out what a config asks for; `found` holds what there is of it at any time."""
+    """Carries out what a config asks for; `results` holds what there is of it at any time."""
 
     def __init__(self, config: RunConfig, record: Record, watchers: SessionWatchers, progress: LoadProgress) -> None:
         self.results = LoadResults()
@@ -59,7 +59,7 @@ class LoadSession:
         self._record = record
         self._watchers = watchers
         self._progress = progress
-        self._roots = roots(config.loadtest.packages)
+        self._roots = find_roots(config.loadtest.packages)
 
     async def run(self) -> None:
         """Raises UserError, alone or in a group, and CancelledError when the user ends it."""
@@ -93,7 +93,7 @@ class LoadSession:
             self.results.mode = builder.mode
             self._progress.say("reading packages")
             await asyncio.to_thread(self._count, builder)
-            names = file_names(file.module for root in self._roots for file in files(root, Skips()))
+            names = file_names(file.module for root in self._roots for file in source_files(root, Skips()))
             with RowFile(folder) as rows:
                 callbacks = PipelineCallbacks(rows.append, lambda line: test_index.append(folder, line), self._ended)
                 async with Workload(lambda: self._modules(builder, Skips())) as workload:

@@ -7,7 +7,7 @@ from typing import Any
 
 from swarmeval.loadtest.facts import LoadFacts, Slo
 from swarmeval.loadtest.law import NAME as LAW
-from swarmeval.loadtest.report_tables import around, span
+from swarmeval.loadtest.report_tables import span, value_with_bounds
 from swarmeval.report.words import number, percent
 from swarmeval.session.ending import FINISHED
 from swarmeval.session.fleet_choice import ChosenFleet
@@ -74,6 +74,6 @@ def _level(level: Mapping[str, Any]) -> str:
         percentiles = whole[key]
         if percentiles and percentiles["p50"]:
             middle, last = percentiles["p50"], percentiles["p99"]
-            parts.append(f"{name} {around(middle)}" + (f", p99 {span(last['value'])}" if last else ""))
+            parts.append(f"{name} {value_with_bounds(middle)}" + (f", p99 {span(last['value'])}" if last else ""))
     parts.append(f"{number(whole['output_tokens_per_s'], 'tokens/s')}")
     return "; ".join(parts)

@@ -16,7 +16,7 @@ from swarmeval.report.run_report import NAME as REPORT
 from swarmeval.report.run_report import write as write_report
 from swarmeval.runs.audit import Audit
 from swarmeval.sandbox.missing_layers import not_held
-from swarmeval.session.ending import DRAINED, FINISHED, STOPPED, Reason, ended, page
+from swarmeval.session.ending import DRAINED, FINISHED, STOPPED, Reason, page, recording_end
 from swarmeval.session.run_context import SessionContext
 from swarmeval.session.run_record import OpenRun
 from swarmeval.session.signals import drain_on_interrupt, ignoring_interrupts
@@ -43,11 +43,11 @@ def carry_out(context: SessionContext) -> Ending:
     record, tracer = context.record, context.swarm.tracer if context.swarm else None
     record.begin()
     began, switches = time.monotonic(), context_switches()
-    session = _Session(context)
+    session = _SessionRun(context)
     reason = Reason()
     with contextlib.ExitStack() as quiet:
         try:
-            with ended(reason), tracer or nullcontext():
+            with recording_end(reason), tracer or nullcontext():
                 reason.text = FINISHED if asyncio.run(session.run()) else DRAINED
             if reason.text == STOPPED:
                 log.warning("stopped; the same command resumes")
@@ -65,7 +65,7 @@ def carry_out(context: SessionContext) -> Ending:
         return Ending(code, score, lines)
 
 
-class _Session:
+class _SessionRun:
     """The coordinator and its judge, within one event loop."""
 
     def __init__(self, context: SessionContext) -> None:
@@ -161,7 +161,7 @@ class _Session:
             self.context.publish(self._coordinator.status(phase, reason))
 
 
-def _close(session: _Session, reason: str, quiet: contextlib.ExitStack) -> dict[str, object]:
+def _close(session: _SessionRun, reason: str, quiet: contextlib.ExitStack) -> dict[str, object]:
     """Results, last status and manifest; on a full disk the journal alone must do.
 
     Where all of a run is written Ctrl-C is heeded no more until `quiet` ends: a finished run is not interrupted.

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from swarmeval.testgen.imports import Import, bound_as, written
+from swarmeval.testgen.imports import Import, bound_as, import_statements
 from swarmeval.testgen.pieces import BUILTINS, CodePiece, Part, ReplyPieces
-from swarmeval.testgen.replies import same
-from swarmeval.testgen.reply_pieces import read_pieces, resolved, tests_in
+from swarmeval.testgen.replies import is_same_statement
+from swarmeval.testgen.reply_pieces import read_pieces, resolve, tests_in
 from swarmeval.testgen.scopes import Definition, Function, renamed
 
 FIXTURES = frozenset({
@@ -63,10 +63,10 @@ def combine(parts: Sequence[Part], without: Collection[Import] = ()) -> Combined
     replies = [read_pieces(part) for part in parts]
     shared: dict[str, Import] = {}
     for reply in replies:
-        for name, one in [*reply.names.items(), *reply.shown.items()]:
+        for name, one in [*reply.names.items(), *reply.from_prompt.items()]:
             if isinstance(one, Import):
                 shared.setdefault(name, one)
-    replies = [resolved(reply, shared, without) for reply in replies]
+    replies = [resolve(reply, shared, without) for reply in replies]
     file.unbound = {name for reply in replies for name in reply.unbound()}
     file.external_fixtures = FIXTURES.union(*(reply.external_fixtures() for reply in replies))
     for reply in replies:
@@ -76,7 +76,9 @@ def combine(parts: Sequence[Part], without: Collection[Import] = ()) -> Combined
             file.faults[reply.function_id] = reply.broken[0] if reply.broken else "no tests in the reply"
     if not file.tests:
         return Combined("", (), dict(+file.dropped), file.faults)
-    source = "\n\n\n".join(["\n".join(written(file.imports)), *file.statements] if file.imports else file.statements)
+    source = "\n\n\n".join(
+        ["\n".join(import_statements(file.imports)), *file.statements] if file.imports else file.statements
+    )
     tests = tuple(
         CombinedTest(
             name, function_id, asserts(node, file.nodes, methods_of(whole) if isinstance(whole, ast.ClassDef) else {})
@@ -129,7 +131,7 @@ def _place(name: str, one: CodePiece | Import, pieces: ReplyPieces, file: FileDr
     if isinstance(one, Import):
         chosen = _shared_name(f"{one.meaning} as {one.bound}", name, pieces, file) or _free_name(name, pieces, file)
         file.known.setdefault(f"{one.meaning} as {one.bound}", chosen)
-        file.imports.update(each for other in pieces.needs(one) for each in bound_as(other, chosen))
+        file.imports.update(each for other in pieces.imports_behind(one) for each in bound_as(other, chosen))
         return chosen
     chosen = _shared_name(pieces.meaning(one), one.name, pieces, file) or _allot_name(one, pieces, file)
     file.known.setdefault(pieces.meaning(one), chosen)
@@ -169,7 +171,7 @@ def _write(piece: CodePiece, name: str, names: dict[str, str], pieces: ReplyPiec
     node = renamed(piece.node, changes, fixtures) if changes or fixtures else piece.node
     if isinstance(node, Definition):
         node.name = name
-    keeps_text = not changes and not fixtures and piece.text and same(piece.text, node)
+    keeps_text = not changes and not fixtures and piece.text and is_same_statement(piece.text, node)
     file.statements.append(piece.text.rstrip() if keeps_text else ast.unparse(ast.fix_missing_locations(node)))
     file.nodes[name] = node
     if piece.is_test:

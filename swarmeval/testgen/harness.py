@@ -43,15 +43,15 @@ def tell(data: str, write: Write) -> None:
     try:
         importlib.import_module(task["module"])
     except BaseException as error:  # noqa: BLE001 (a module may raise anything, SystemExit too)
-        write_line("unimported", text=described(error))
-        write_line("uncollected", text=f"the module under test cannot be imported: {described(error)}")
+        write_line("unimported", text=describe_error(error))
+        write_line("uncollected", text=f"the module under test cannot be imported: {describe_error(error)}")
         write_line("done")  # a library that is half there may crash whoever asks it for more
         return
     for number, statement in enumerate(task["imports"]):
         try:
             exec(compile(statement, "<import>", "exec", dont_inherit=True), {})
         except BaseException as error:  # noqa: BLE001
-            write_line("broken", number, text=described(error))
+            write_line("broken", number, text=describe_error(error))
     run(task, write_line, began)
     write_line("done")
 
@@ -67,7 +67,7 @@ def line_writer(word: str, write: Write) -> Callable[..., None]:
     return write_line
 
 
-def described(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     try:
         return " ".join(f"{type(error).__name__}: {error}".split())
     except BaseException:  # noqa: BLE001 (a hostile __str__)

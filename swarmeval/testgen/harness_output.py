@@ -72,8 +72,9 @@ class HarnessOutputReader:
         if self.report.done:
             raise ValueError
         {
-            "began": self._begin, "ended": self._end, "lines": self._ran, "collected": self._collected,
-            "broken": self._break, "uncollected": self._refuse, "unimported": self._miss, "done": self._finish,
+            "began": self._begin, "ended": self._end, "lines": self._add_lines, "collected": self._set_collected,
+            "broken": self._add_broken, "uncollected": self._add_uncollected, "unimported": self._add_unimported,
+            "done": self._finish,
         }[kind](rest)  # fmt: skip
 
     def _begin(self, rest: str) -> None:
@@ -84,7 +85,7 @@ class HarnessOutputReader:
         self.report.running = (int(item), int(test), int(ms) / 1000)
         self._lines = frozenset()
 
-    def _ran(self, rest: str) -> None:
+    def _add_lines(self, rest: str) -> None:
         item, *numbers = rest.split()
         if self.report.running is None or self.report.running[0] != int(item):
             raise ValueError
@@ -99,20 +100,20 @@ class HarnessOutputReader:
         self.report.results.append(ItemResult(item, test, outcome, detail.strip(), took_s, self._lines))
         self.report.running = None
 
-    def _collected(self, rest: str) -> None:
+    def _set_collected(self, rest: str) -> None:
         items, unlisted, _ = rest.split(" ", 2)
         if self.report.items is not None or int(items) < 0:
             raise ValueError
         self.report.items, self.report.unlisted = int(items), int(unlisted)
 
-    def _break(self, rest: str) -> None:
+    def _add_broken(self, rest: str) -> None:
         number, _, reason = rest.partition(" ")
         self.report.broken[int(number)] = reason.strip()
 
-    def _refuse(self, rest: str) -> None:
+    def _add_uncollected(self, rest: str) -> None:
         self.report.uncollected = self.report.uncollected or rest.strip()
 
-    def _miss(self, rest: str) -> None:
+    def _add_unimported(self, rest: str) -> None:
         self.report.unimported = rest.strip()
 
     def _finish(self, rest: str) -> None:

@@ -61,7 +61,7 @@ class Root:
     import_folder: Path  # the folder to import it from
 
 
-def find(package: str) -> Root:
+def find_root(package: str) -> Root:
     """The package of that name or path. Raises DataError where there is none with Python source."""
     if "/" in package or "\\" in package or package.startswith(".") or package.endswith(".py"):
         return _at(Path(package).expanduser().resolve(), package)
@@ -105,11 +105,11 @@ def _at(path: Path, package: str) -> Root:
     return Root(".".join(parts), (path,), above)
 
 
-def roots(packages: Sequence[str]) -> list[Root]:
+def find_roots(packages: Sequence[str]) -> list[Root]:
     """All of them, in order. Raises DataError also where two would have one name."""
     by_name: dict[str, Root] = {}
     for one in packages:
-        root = find(one)
+        root = find_root(one)
         top = root.name.partition(".")[0]
         folders = by_name.setdefault(top, root).import_folder, root.import_folder
         if folders[0] != folders[1]:
@@ -120,7 +120,7 @@ def roots(packages: Sequence[str]) -> list[Root]:
     return list(dict.fromkeys(by_name.values()))
 
 
-def files(root: Root, skips: Skips) -> list[SourceFile]:
+def source_files(root: Root, skips: Skips) -> list[SourceFile]:
     """The source files that tests are written for, by module; but for what `text` finds when it reads them."""
     by_module: dict[str, SourceFile] = {}
     for place in root.places:
@@ -134,9 +134,9 @@ def files(root: Root, skips: Skips) -> list[SourceFile]:
     return [by_module[module] for module in sorted(by_module)]
 
 
-def sampled(source_files: Sequence[SourceFile], seed: int) -> list[SourceFile]:
+def shuffled(files: Sequence[SourceFile], seed: int) -> list[SourceFile]:
     """In an order that is the seed's: a file keeps its place among the others when one is added."""
-    return sorted(source_files, key=lambda file: hashlib.sha256(f"{seed}/{file.module}".encode()).digest())
+    return sorted(files, key=lambda file: hashlib.sha256(f"{seed}/{file.module}".encode()).digest())
 
 
 def _walk(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
@@ -171,7 +171,7 @@ def says_generated(source: str) -> bool:
     return any(word in line for line in comments for word in GENERATED_WORDS)
 
 
-def text(file: SourceFile, skips: Skips) -> str | None:
+def read_source(file: SourceFile, skips: Skips) -> str | None:
     """The source, or None where it cannot be one; the reason goes to `skips`."""
     reason = ""
     try:

@@ -51,8 +51,8 @@ class ReplyPieces:
     names: dict[str, CodePiece | Import] = field(default_factory=dict)  # what a name means behind the last statement
     identifiers: set[str] = field(default_factory=set)
     dotted: list[Import] = field(default_factory=list)  # of modules that are reached through another's name
-    shown: dict[str, Import] = field(default_factory=dict)  # what the prompt said was imported, by name
-    stars: list[str] = field(default_factory=list)  # modules of which everything was imported
+    from_prompt: dict[str, Import] = field(default_factory=dict)  # what the prompt said was imported, by name
+    star_modules: list[str] = field(default_factory=list)  # modules of which everything was imported
     future: bool = False  # annotations are not computed
     dropped: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
@@ -107,7 +107,7 @@ class ReplyPieces:
             self._meanings[id(piece)] = known
         return known
 
-    def needs(self, one: Import) -> list[Import]:
+    def imports_behind(self, one: Import) -> list[Import]:
         """The imports behind a name: `import a.b` and `import a.c` both bind "a"."""
         return [one, *(other for other in self.dotted if (other.meaning, other.bound) == (one.meaning, one.bound))]
 

@@ -37,12 +37,12 @@ def read(text: str, is_code: bool = False) -> ReplyCode:
     """The code of a reply, or of what is a module's source."""
     code = ReplyCode()
     parser = Parser(2 * READ_CHARS)
-    for stretch in [text] if is_code else stretches(text[:READ_CHARS]):
-        _read(stretch, parser, code)
+    for block in [text] if is_code else code_blocks(text[:READ_CHARS]):
+        _read(block, parser, code)
     return code
 
 
-def stretches(reply: str) -> list[str]:
+def code_blocks(reply: str) -> list[str]:
     """The fenced or tagged blocks of a reply; the whole of one that has none."""
     text = normal_ends(reply)
     answer = without_thoughts(text)
@@ -52,9 +52,9 @@ def stretches(reply: str) -> list[str]:
     return [unescaped(region.text) for region in blocks or all_regions]
 
 
-def _read(stretch: str, parser: Parser, code: ReplyCode) -> None:
+def _read(block: str, parser: Parser, code: ReplyCode) -> None:
     """All of it, or each of its parts that can be had."""
-    source = textwrap.dedent(stretch)
+    source = textwrap.dedent(block)
     try:
         tree = parser.parse(source)
     except SyntaxError as error:
@@ -86,7 +86,7 @@ def statements(source: str, tree: ast.Module) -> Iterator[ReplyStatement]:
         used |= {start, end}
 
 
-def same(text: str, node: ast.stmt) -> bool:
+def is_same_statement(text: str, node: ast.stmt) -> bool:
     """Whether the text is this statement and nothing else."""
     try:
         body = parse(text).body

@@ -20,16 +20,16 @@ OF_THE_FILE = {"setup_module", "teardown_module", "setup_function", "teardown_fu
 
 
 def read_pieces(part: Part) -> ReplyPieces:
-    """What a reply holds, before it is known what others hold: see `finished`."""
+    """What a reply holds, before it is known what others hold: see `resolved`."""
     code = read(part.text, part.is_code)
     pieces = ReplyPieces(part.function_id, digest(part.text), broken=code.broken)
     for statement in code.statements:
         _add_statement(statement, part, pieces)
-    pieces.shown = {one.bound: one for text in part.prompt_imports for one in _imports(text)}
+    pieces.from_prompt = {one.bound: one for text in part.prompt_imports for one in _imports(text)}
     return pieces
 
 
-def resolved(pieces: ReplyPieces, shared: Mapping[str, Import], without: Collection[Import] = ()) -> ReplyPieces:
+def resolve(pieces: ReplyPieces, shared: Mapping[str, Import], without: Collection[Import] = ()) -> ReplyPieces:
     """The same with all that its names mean. A name that nobody binds means what the prompt showed, or what its star
     import brings, or what `shared`, the imports of the others, say. Tests that need an import of `without` are dropped.
     """
@@ -57,7 +57,7 @@ def _add_statement(statement: ReplyStatement, part: Part, pieces: ReplyPieces) -
     elif isinstance(node, ast.Import | ast.ImportFrom):
         for one in bindings(node):
             if one.name == "*":
-                pieces.stars.append(one.module)
+                pieces.star_modules.append(one.module)
             else:
                 pieces.names[one.bound] = one
                 pieces.dotted += [one] if one.is_dotted else []
@@ -164,10 +164,10 @@ def _fixture_candidates(node: ast.stmt) -> set[str]:
 
 def _bind_names(pieces: ReplyPieces, shared: Mapping[str, Import]) -> None:
     for name in sorted(pieces.unbound()):
-        if name in pieces.shown:
-            pieces.names[name] = pieces.shown[name]
-        elif pieces.stars:
-            pieces.names[name] = Import(pieces.stars[0], name, name)
+        if name in pieces.from_prompt:
+            pieces.names[name] = pieces.from_prompt[name]
+        elif pieces.star_modules:
+            pieces.names[name] = Import(pieces.star_modules[0], name, name)
         elif name in shared:
             pieces.names[name] = shared[name]
 
@@ -204,7 +204,10 @@ def _limit_fixtures(pieces: ReplyPieces) -> None:
 def _drop_broken(pieces: ReplyPieces, without: Collection[Import]) -> None:
     for test in list(pieces.tests) if without else []:
         needed = [
-            each for one in pieces.dependencies(test).values() if isinstance(one, Import) for each in pieces.needs(one)
+            each
+            for one in pieces.dependencies(test).values()
+            if isinstance(one, Import)
+            for each in pieces.imports_behind(one)
         ]
         if any(one in without for one in needed):
             pieces.tests.remove(test)

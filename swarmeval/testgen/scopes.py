@@ -12,7 +12,7 @@ from typing import TypeVar
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef
 FIXTURE_CALLS = ("usefixtures", "getfixturevalue")  # whose arguments are names of fixtures
-Node = TypeVar("Node", bound=ast.AST)
+AnyNode = TypeVar("AnyNode", bound=ast.AST)
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
@@ -24,13 +24,13 @@ def uses(node: ast.AST) -> set[str]:
     return renamer.seen
 
 
-def renamed(node: Node, names: Mapping[str, str], parameters: Mapping[str, str] | None = None) -> Node:
+def renamed(node: AnyNode, names: Mapping[str, str], parameters: Mapping[str, str] | None = None) -> AnyNode:
     """A copy in which names of the module have the names given: the definition's own, and all uses.
 
     `parameters` are names of fixtures: where the outermost functions and methods have such a parameter, that too.
     No new name may be among the node's identifiers. Raises RecursionError for code that is nested too deeply.
     """
-    result: Node = Renamer(names, parameters or {}).visit(copy.deepcopy(node))
+    result: AnyNode = Renamer(names, parameters or {}).visit(copy.deepcopy(node))
     return result
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from swarmeval.extraction.syntax import parse
-from swarmeval.testgen.packages import Skips, SourceFile, files, roots, sampled, text
+from swarmeval.testgen.packages import Skips, SourceFile, find_roots, read_source, shuffled, source_files
 from swarmeval.testgen.scopes import Definition, Function, uses
 
 CLASS_LINES = 12  # of a class's docstring, at most
@@ -79,8 +79,8 @@ def modules(
     not fit, its constants, its imports and its class are left out in turn. Raises DataError where a package is missing,
     before anything is read.
     """
-    package_roots = roots(packages)
-    return _modules([files(root, skips) for root in package_roots], skips, fits, files_per_package, seed)
+    package_roots = find_roots(packages)
+    return _modules([source_files(root, skips) for root in package_roots], skips, fits, files_per_package, seed)
 
 
 def _modules(
@@ -89,7 +89,7 @@ def _modules(
     counts: dict[str, int] = {}  # of each package
     seen: set[str] = set()
     for group in listed:
-        for file in group if most is None else sampled(group, seed):
+        for file in group if most is None else shuffled(group, seed):
             if file.module in seen or (most is not None and counts.get(file.package, 0) >= most):
                 continue
             seen.add(file.module)
@@ -101,7 +101,7 @@ def _modules(
 
 def read(file: SourceFile, skips: Skips, fits: Fits = lambda context: True) -> Module | None:
     """A file's functions; None where it has none or cannot be parsed; the reason goes to `skips`."""
-    source = text(file, skips)
+    source = read_source(file, skips)
     if source is None:
         return None
     try:

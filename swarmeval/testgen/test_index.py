@@ -108,7 +108,7 @@ def replace_tests(run: Path, one: IndexLine, tidied: Combined) -> IndexLine:
 
 
 @contextmanager
-def rewritten(run: Path) -> Iterator[Callable[[IndexLine], None]]:
+def rewrite(run: Path) -> Iterator[Callable[[IndexLine], None]]:
     """What takes the lines of a file that takes the place of this one when the block ends well. Raises OutputError."""
     with replaced(run / NAME) as file:
 

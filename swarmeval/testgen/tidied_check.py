@@ -13,10 +13,10 @@ from dataclasses import replace
 from swarmeval.extraction.syntax import check, describe, parse
 from swarmeval.testgen import replies
 from swarmeval.testgen.combine import FIXTURES, Combined, CombinedTest, combine
-from swarmeval.testgen.imports import Import, bindings, written
+from swarmeval.testgen.imports import Import, bindings, import_statements
 from swarmeval.testgen.pieces import BUILTINS, Part
 from swarmeval.testgen.replies import ReplyStatement
-from swarmeval.testgen.reply_pieces import is_test, read_pieces, resolved, tests_in
+from swarmeval.testgen.reply_pieces import is_test, read_pieces, resolve, tests_in
 from swarmeval.testgen.scopes import Definition, Function
 
 UNKNOWN = "tests of other names"  # they cannot be put to a function
@@ -26,7 +26,7 @@ class Unsafe(Exception):
     """A tidied file may not take the other's place; str() says why, in a line."""
 
 
-def accepted(before: Combined, reply: str) -> Combined:
+def accept(before: Combined, reply: str) -> Combined:
     """The tests of a reply in place of those of `before`, each for the function that it was for. Raises Unsafe."""
     try:
         after = _read(before, reply)
@@ -46,13 +46,13 @@ def _read(before: Combined, reply: str) -> Combined:
     imports = list(_imports(before.source))
     owners = {test.name: test.function_id for test in before.tests}
     dropped: Counter[str] = Counter()
-    statements = list(_own(code.statements, {one.bound for one in imports}, owners, dropped))
+    statements = list(_known_statements(code.statements, {one.bound for one in imports}, owners, dropped))
     names = Counter(one.node.name for one in statements if isinstance(one.node, Definition) and is_test(one.node))
     for name, count in names.items():
         if count > 1:
             raise Unsafe(f"defines {name} {count} times")
     _keep_imports(imports, statements)
-    source = "\n".join([*written(imports), *(one.text or ast.unparse(one.node) for one in statements)])
+    source = "\n".join([*import_statements(imports), *(one.text or ast.unparse(one.node) for one in statements)])
     after = combine([Part("", source, is_code=True)])
     if not after.tests:
         raise Unsafe("holds none of the tests")
@@ -63,7 +63,7 @@ def _read(before: Combined, reply: str) -> Combined:
     return replace(after, tests=tests, dropped=dict(Counter(after.dropped) + dropped), faults=before.faults)
 
 
-def _own(
+def _known_statements(
     statements: Collection[ReplyStatement], imported: Collection[str], known: Collection[str], dropped: Counter[str]
 ) -> Iterator[ReplyStatement]:
     """All but tests of unknown names, and what would stand for something that the file imports."""
@@ -133,7 +133,7 @@ def _check(before: Combined, after: Combined) -> None:
 
 def undefined_names(source: str) -> set[str]:
     """The names that a test file uses and that mean nothing, those of fixtures included."""
-    pieces = resolved(read_pieces(Part("", source, is_code=True)), {})
+    pieces = resolve(read_pieces(Part("", source, is_code=True)), {})
     fixtures = {
         name for piece in pieces.order if isinstance(piece.node, Function) and piece.takes_fixtures
         for name in piece.fixture_candidates - set(pieces.fixtures(piece))

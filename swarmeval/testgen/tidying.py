@@ -24,13 +24,13 @@ from swarmeval.serving.pool import Pool
 from swarmeval.testgen import test_index
 from swarmeval.testgen.combine import Combined
 from swarmeval.testgen.model_requests import RequestBuilder
-from swarmeval.testgen.tidied_check import Unsafe, accepted
+from swarmeval.testgen.tidied_check import Unsafe, accept
 
 MOST_AT_ONCE = 8
 MOST_PENDING = 2 * MOST_AT_ONCE  # lines: the next are asked about while the first waits for its answer
 
 
-def merges(line: test_index.IndexLine) -> bool:
+def is_merged(line: test_index.IndexLine) -> bool:
     """Whether its test file was put together from what was written for several functions."""
     return line.file is not None and len({test.function_id for test in line.tests}) > 1
 
@@ -48,7 +48,7 @@ class TidyingProgress:
 
 def count_merged(run: Path) -> TidyingProgress:
     """Of a run whose files are still to be tidied. Raises DataError or OutputError."""
-    return TidyingProgress(sum(merges(line) for line in test_index.read(run)))
+    return TidyingProgress(sum(is_merged(line) for line in test_index.read(run)))
 
 
 Tidied = Combined | str  # what takes a file's place, or why it stays; "": it is none to tidy
@@ -67,16 +67,16 @@ async def tidy(
     begun, noted = Begun(), 0
     cut: OutputError | asyncio.CancelledError | None = None
     try:
-        with test_index.rewritten(run) as note:
+        with test_index.rewrite(run) as note:
 
             def settle(tidied: Tidied) -> None:
                 """The first that begun, without a wait within: its file and its line change together."""
                 nonlocal noted
                 line = begun[0][0]
-                note(settled(run, line, tidied))
+                note(apply_tidied(run, line, tidied))
                 noted += 1
                 begun.popleft()
-                if merges(line):
+                if is_merged(line):
                     progress.taken += not isinstance(tidied, str)
                     on_ended()
 
@@ -106,7 +106,7 @@ async def _each(
         settle(await begun[0][1])
 
 
-def settled(run: Path, line: test_index.IndexLine, tidied: Tidied) -> test_index.IndexLine:
+def apply_tidied(run: Path, line: test_index.IndexLine, tidied: Tidied) -> test_index.IndexLine:
     """Put what was tidied into its place, if anything was; the line to note. Raises OutputError."""
     if isinstance(tidied, str):
         return msgspec.structs.replace(line, tidied=tidied)
@@ -124,7 +124,7 @@ class Tidier:
 
     async def tidied(self, line: test_index.IndexLine) -> Tidied:
         """What becomes of a line's file. Raises OutputError where that is gone."""
-        if line.file is None or not merges(line):
+        if line.file is None or not is_merged(line):
             return ""
         async with self._room:
             before = test_index.combined(self._run, line)
@@ -133,7 +133,7 @@ class Tidier:
             try:
                 reply = await self._request_code(self._builder.tidying(line.file, line.module, before.source))
                 # In a thread: a long reply takes its time to read, and others' answers come meanwhile.
-                return await asyncio.to_thread(accepted, before, reply)
+                return await asyncio.to_thread(accept, before, reply)
             except Unsafe as error:
                 return str(error)
 

@@ -23,7 +23,7 @@ from swarmeval.records import Execution, Outcome
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.testgen.combine import Combined, combine
 from swarmeval.testgen.harness_output import Forged, HarnessReport, ItemResult, read
-from swarmeval.testgen.imports import Import, bindings, written
+from swarmeval.testgen.imports import Import, bindings, import_statements
 from swarmeval.testgen.packages import Root
 from swarmeval.testgen.pieces import Part
 from swarmeval.testgen.readable_paths import readable_paths
@@ -196,7 +196,7 @@ class Weigher:
         task = {
             "path": self._path, "module": module.name, "file": str(module.file.path),
             "name": f"test_{module.name.replace('.', '_')}.py", "source": combined.source,
-            "imports": ["\n".join(written([one])) for one in imports],
+            "imports": ["\n".join(import_statements([one])) for one in imports],
             "tests": [test.name for test in combined.tests],
             "spans": [span(module, test.function_id) for test in combined.tests],
             "test_timeout_s": self._test_timeout_s,
@@ -248,7 +248,8 @@ def worth(
     )
     return Worth(
         module.name, first.items is not None and not forged, first.uncollected, first.unimported,
-        {written([one])[0]: reason for one, reason in first.broken.items()}, tuple(tests), functions, last.unlisted,
+        {import_statements([one])[0]: reason for one, reason in first.broken.items()}, tuple(tests), functions,
+        last.unlisted,
         first.count + (last.count if last is not first else 0),
         first.cpu_s + (last.cpu_s if last is not first else 0.0),
     )  # fmt: skip

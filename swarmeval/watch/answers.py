@@ -15,7 +15,7 @@ _decoder = msgspec.json.Decoder(Entry)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerRecord:
     """One job and what is known of it; a verdict may be missing still."""
 
     job: Job
@@ -24,14 +24,14 @@ class Answer:
     verdict: Verdict | None = None
 
 
-def answers(journal: Path, agent_id: int, task_id: str) -> list[Answer]:
+def answers(journal: Path, agent_id: int, task_id: str) -> list[AnswerRecord]:
     """Those of an agent to a task, by sample and round. Reads the whole journal once. Raises OSError."""
     by_job: dict[Job, dict[str, Completion | Failure | Verdict]] = {}
     for job, record in _records(journal, f"{agent_id}/{task_id}/"):
         if (job.agent_id, job.task_id) == (agent_id, task_id) and (job in by_job or len(by_job) < MOST):
             by_job.setdefault(job, {})[type(record).__name__.lower()] = record
     order = sorted(by_job, key=lambda job: (job.sample, job.round))
-    return [Answer(job, **by_job[job]) for job in order]  # type: ignore[arg-type]
+    return [AnswerRecord(job, **by_job[job]) for job in order]  # type: ignore[arg-type]
 
 
 def _records(journal: Path, job_id: str) -> Iterator[tuple[Job, Completion | Failure | Verdict]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from swarmeval.loadtest.fits import DRAWS, against_exponential, against_shifted, compared
+from swarmeval.loadtest.fits import DRAWS, against_exponential, against_shifted, compare_families
 
 
 def sample(law: str, count: int, seed: int) -> list[float]:
@@ -82,25 +82,25 @@ def test_other_laws_are_told_from_an_exponential() -> None:
 @pytest.mark.parametrize("law", ["exponential", "gamma", "lognormal"])
 def test_akaike_picks_the_law_that_made_the_values(law: str) -> None:
     """An exponential is a gamma too: there, a parameter less has to win as often as the chi-squared law says (84 %)."""
-    picks = [compared(sample(law, 400, seed))["best"] for seed in range(60)]
+    picks = [compare_families(sample(law, 400, seed))["best"] for seed in range(60)]
     assert picks.count(law) >= (42 if law == "exponential" else 57)
 
 
 def test_exponential_and_lognormal_have_their_closed_form() -> None:
     values = sample("lognormal", 300, 5)
     logs = [math.log(value) for value in values]
-    found = compared(values)["families"]
+    found = compare_families(values)["families"]
     assert found["exponential"]["mean_s"] == pytest.approx(statistics.fmean(values), rel=1e-9)
     assert found["lognormal"]["median_s"] == pytest.approx(math.exp(statistics.fmean(logs)), rel=1e-9)
     assert found["lognormal"]["sigma"] == pytest.approx(statistics.pstdev(logs), rel=1e-9)
 
 
 def test_parameters_are_those_of_the_law() -> None:
-    gamma = compared(sample("gamma", 5000, 3))["families"]["gamma"]
+    gamma = compare_families(sample("gamma", 5000, 3))["families"]["gamma"]
     assert (gamma["shape"], gamma["scale_s"]) == (pytest.approx(4, rel=0.06), pytest.approx(0.5, rel=0.06))
-    lognormal = compared(sample("lognormal", 5000, 3))["families"]["lognormal"]
+    lognormal = compare_families(sample("lognormal", 5000, 3))["families"]["lognormal"]
     assert (lognormal["median_s"], lognormal["sigma"]) == (pytest.approx(1, rel=0.06), pytest.approx(0.8, rel=0.06))
-    found = compared(sample("exponential", 500, 3))["families"]
+    found = compare_families(sample("exponential", 500, 3))["families"]
     assert min(one["above_best"] for one in found.values()) == 0
     exponential = found["exponential"]
     likelihood = -500 * math.log(exponential["mean_s"]) - 500
@@ -116,6 +116,6 @@ def test_parameters_are_those_of_the_law() -> None:
     ],
 )
 def test_what_has_no_law_is_refused_with_the_reason(values: list[float], reason: str) -> None:
-    for look in (against_exponential, against_shifted, compared):
+    for look in (against_exponential, against_shifted, compare_families):
         with pytest.raises(ValueError, match=f"^{re.escape(reason)}$"):
             look(values)

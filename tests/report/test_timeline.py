@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmeval.report.timeline import POINTS, Clock, timeline
+from swarmeval.report.timeline import POINTS, RunClock, timeline
 from swarmeval.runs.answer_index import Timings
 
 START = 1_800_000_000.0
@@ -99,7 +99,7 @@ def test_throughput_adds_up_to_every_token(tmp_path: Path) -> None:
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=60))
 @pytest.mark.slow
 def test_the_clock_never_runs_backwards_nor_past_the_end(times: list[float]) -> None:
-    clock = Clock(times)
+    clock = RunClock(times)
     shown = [clock(time) for time in sorted(times)]
     assert all(later >= at - 1e-6 for at, later in pairwise(shown))
     assert all(0 <= at <= clock.seconds for at in shown)

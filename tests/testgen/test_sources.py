@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from swarmeval.errors import DataError
-from swarmeval.testgen.packages import Skips, find, roots
+from swarmeval.testgen.packages import Skips, find_root, find_roots
 from swarmeval.testgen.sources import Context, Module, modules
 from tests.support.made_up_package import package
 
@@ -204,10 +204,10 @@ def test_missing_packages_are_one_clear_line(tmp_path: Path) -> None:
         "./nowhere": "loadtest.packages: ./nowhere is neither a folder nor a .py file",
     }.items():
         with pytest.raises(DataError) as caught:
-            find(wanted)
+            find_root(wanted)
         assert str(caught.value) == said if said else "is compiled" in str(caught.value)
     with pytest.raises(DataError, match=r"^loadtest.packages: .* and .* both hold a package 'made'; name one of them$"):
-        roots([package(tmp_path / "a", {}), package(tmp_path / "b", {})])
+        find_roots([package(tmp_path / "a", {}), package(tmp_path / "b", {})])
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 
 from swarmeval.testgen.combine import combine
 from swarmeval.testgen.harness_output import Forged, HarnessReport, read
-from swarmeval.testgen.packages import Skips, roots
+from swarmeval.testgen.packages import Skips, find_roots
 from swarmeval.testgen.pieces import Part
 from swarmeval.testgen.prompts import prompt_imports
 from swarmeval.testgen.sources import Module, modules
@@ -47,7 +47,7 @@ async def _weighed(
         for name, reply in replies.items()
     ]
     weigher = Weigher(
-        roots(packages),
+        find_roots(packages),
         workers=1,
         file_timeout_s=file_timeout_s,
         test_timeout_s=test_timeout_s,

@@ -98,11 +98,11 @@ def test_a_log_that_cannot_be_begun_is_refused(tmp_path: Path) -> None:
 FULL = """
 import logging, resource, signal, sys
 from pathlib import Path
-from swarmeval.watch.logs import logged
+from swarmeval.watch.logs import log_to_file
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 log = logging.getLogger("swarmeval")
 folder = Path(sys.argv[1])
-with logged(folder, max_bytes=10_000):
+with log_to_file(folder, max_bytes=10_000):
     log.info("before")
     resource.setrlimit(resource.RLIMIT_FSIZE, (300, resource.RLIM_INFINITY))
     for _ in range(200):

@@ -26,7 +26,7 @@ PAUSE_US = 1e6  # between two sessions, as it is drawn: nobody worked then
 
 log = logging.getLogger("swarmeval")
 
-Event = dict[str, Any]
+TraceEvent = dict[str, Any]
 
 
 class Tracer:
@@ -162,7 +162,7 @@ def _fill(file: TextIO, folder: Path) -> None:
 Totals = dict[str, dict[str, dict[str, float]]]  # process -> phase -> seconds, spans, peak memory
 
 
-def events(folder: Path, totals: Totals) -> Iterator[Event]:
+def events(folder: Path, totals: Totals) -> Iterator[TraceEvent]:
     """The events of a folder's spans, process by process; what they come to is entered into `totals`."""
     paths = sorted(span_files(folder), key=lambda path: (COORDINATOR not in path.name, path.name))
     begins_us = _beginnings(paths)
@@ -220,5 +220,5 @@ def _beginnings(paths: list[Path]) -> dict[int, float]:
     return begins
 
 
-def _meta(kind: str, pid: int, tid: int, **arguments: object) -> Event:
+def _meta(kind: str, pid: int, tid: int, **arguments: object) -> TraceEvent:
     return {"name": kind, "ph": "M", "ts": 0, "pid": pid, "tid": tid, "args": arguments}
