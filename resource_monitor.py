@@ -55,14 +55,14 @@ def no_pids() -> Iterable[int]:
 
 
 def ignore_gpus(gpus: Sequence[DeviceSample]) -> None:
-    """Where nobody else wants to know of the GPUs."""
+    """The default where nothing else needs the readings of the GPUs."""
 
 
 class ResourceMonitor:
     """Samples every `interval_s` in a thread of its own, from start() to stop().
 
     `processes` gives the workers' PIDs by name, `judges` those of the processes that start judged programs, `live`
-    further numbers for row and tracker, and `on_gpus` is told each reading of the GPUs; all are called in the
+    further numbers for row and tracker, and `on_gpus` is called with each reading of the GPUs; all are called in the
     monitor's thread. Nothing that fails here, disk, reading or callback, ends the run: it is logged once.
     """
 

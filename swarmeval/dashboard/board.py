@@ -1,6 +1,6 @@
 """The grid of tasks x agents as lines: a letter for each cell, or for a block of them where they are many.
 
-Tasks run across and agents down. Pure: where the cursor is and how far it is zoomed are told.
+Tasks run across and agents down. Pure: the cursor and the zoom are parameters.
 """
 
 import math

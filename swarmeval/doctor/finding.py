@@ -1,4 +1,4 @@
-"""What the doctor finds, and how it is told: a line each, and a remedy where there is something to do."""
+"""What the doctor finds, and how it is printed: a line each, and a remedy where there is something to do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

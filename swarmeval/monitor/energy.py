@@ -70,7 +70,7 @@ class GpuJoules:
 
     @property
     def joules(self) -> dict[str, float]:
-        """By UUID, of the GPUs that told."""
+        """By UUID, of the GPUs that report energy or power."""
         return dict(self._joules)
 
     def add(self, gpu: DeviceSample, at_s: float) -> None:

@@ -121,7 +121,7 @@ def _script(config: RunConfig) -> Script:
 def replica(
     config: RunConfig, model: str, device: str, trace: TraceSpec | None = None, script: Script | None = None
 ) -> ReplicaSpec:
-    """What a worker is told to load, `device` as it sees it."""
+    """What a worker is to load; `device` as the worker sees it."""
     return ReplicaSpec(
         engine="vllm" if config.fleet == "vllm" else config.engine,
         model=model,

@@ -164,7 +164,7 @@ class _SessionRun:
 def _close(session: _SessionRun, reason: str, quiet: contextlib.ExitStack) -> dict[str, object]:
     """Results, last status and manifest; on a full disk the journal alone must do.
 
-    Where all of a run is written Ctrl-C is heeded no more until `quiet` ends: a finished run is not interrupted.
+    Where all of a run is written Ctrl-C is ignored until `quiet` ends: a finished run is not interrupted.
     """
     record = session.context.record
     try:

@@ -51,7 +51,7 @@ def handling_signals(handlers: Mapping[signal.Signals, Callable[[], object]]) ->
 
 @contextmanager
 def ignoring_interrupts() -> Iterator[None]:
-    """Ctrl-C does nothing while the block runs: its work is done, and must not be told as interrupted.
+    """Ctrl-C does nothing while the block runs: its work is done, and must not be reported as interrupted.
 
     Outside the main thread nothing can be changed, and no Ctrl-C comes.
     """

@@ -35,7 +35,7 @@ MOMENTS = {BEFORE_LOAD: "before loading", AFTER_LOAD: "after loading", AFTER_INF
 
 @dataclass
 class CoordinatorReadings:
-    """What the coordinator's process tells those who watch it, from any thread."""
+    """What the watchers read of the coordinator's own process, from any thread."""
 
     lag: LoopLag = field(default_factory=LoopLag)
     judge: Judge | None = None

@@ -1,4 +1,4 @@
-"""Runs one test file inside the sandbox and tells what its tests did. Sent there as text: it imports nothing of ours.
+"""Runs one test file inside the sandbox and reports what its tests did. Sent there as text: it imports nothing of ours.
 
 It shares its process with the tests. Each line it writes begins with a word that only it was given; what it says are
 numbers, words of its own and, last in a line, text with nothing in it but printable ASCII.

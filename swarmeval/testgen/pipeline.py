@@ -131,7 +131,7 @@ class Pipeline:
         return RequestResult(None, time.perf_counter(), None, None, error), None
 
     async def _store_reply(self, level: str, pending: PendingReply, measured: Measured, thread: Executor) -> None:
-        """Give the reply to its module; tell of it, if this was the last answer for it."""
+        """Give the reply to its module; finish the module if this was its last reply."""
         files, context = self._files[pending.item.round], pending.item.context
         if pending.code is None:
             store = functools.partial(files.fail, context, measured.error or "no reply")

@@ -20,7 +20,7 @@ OF_THE_FILE = {"setup_module", "teardown_module", "setup_function", "teardown_fu
 
 
 def read_pieces(part: Part) -> ReplyPieces:
-    """What a reply holds, before it is known what others hold: see `resolved`."""
+    """What a reply holds, before it is known what others hold: see `resolve`."""
     code = read(part.text, part.is_code)
     pieces = ReplyPieces(part.function_id, digest(part.text), broken=code.broken)
     for statement in code.statements:

@@ -83,7 +83,7 @@ class Snapshot:
 
 
 def read(folder: Path) -> Snapshot:
-    """The run in this folder, now. Raises nothing: what is broken is told in `trouble`."""
+    """The run in this folder, now. Raises nothing: what is broken is listed in `trouble`."""
     trouble: list[str] = []
     status = manifest = None
     try:

@@ -39,9 +39,9 @@ def test_p_of_exponential_values_is_uniform(count: int) -> None:
 
 @pytest.mark.slow
 def test_p_of_shifted_exponential_values_is_uniform_and_finds_the_shift() -> None:
-    found = [against_shifted([3 + value for value in sample("exponential", 60, seed)]) for seed in range(400)]
-    assert far_from_uniform([one["p"] for one in found]) < 1.63
-    assert all(3 <= one["shift_s"] < 3.5 for one in found)
+    fits = [against_shifted([3 + value for value in sample("exponential", 60, seed)]) for seed in range(400)]
+    assert far_from_uniform([one["p"] for one in fits]) < 1.63
+    assert all(3 <= one["shift_s"] < 3.5 for one in fits)
 
 
 def test_distance_and_p_are_those_of_lilliefors_test() -> None:
@@ -52,11 +52,11 @@ def test_distance_and_p_are_those_of_lilliefors_test() -> None:
     for seed in range(100):
         values = sample("exponential", 30 if seed % 2 else 200, seed)
         distance, p = lilliefors(values, dist="exp", pvalmethod="table")
-        found = against_exponential(values)
-        assert found["distance"] == pytest.approx(distance, rel=1e-9)
+        fit = against_exponential(values)
+        assert fit["distance"] == pytest.approx(distance, rel=1e-9)
         if p <= 0.2:
             compared_ps += 1
-            assert found["p"] == pytest.approx(p, abs=0.025)
+            assert fit["p"] == pytest.approx(p, abs=0.025)
     assert compared_ps >= 10
 
 
@@ -89,10 +89,10 @@ def test_akaike_picks_the_law_that_made_the_values(law: str) -> None:
 def test_exponential_and_lognormal_have_their_closed_form() -> None:
     values = sample("lognormal", 300, 5)
     logs = [math.log(value) for value in values]
-    found = compare_families(values)["families"]
-    assert found["exponential"]["mean_s"] == pytest.approx(statistics.fmean(values), rel=1e-9)
-    assert found["lognormal"]["median_s"] == pytest.approx(math.exp(statistics.fmean(logs)), rel=1e-9)
-    assert found["lognormal"]["sigma"] == pytest.approx(statistics.pstdev(logs), rel=1e-9)
+    families = compare_families(values)["families"]
+    assert families["exponential"]["mean_s"] == pytest.approx(statistics.fmean(values), rel=1e-9)
+    assert families["lognormal"]["median_s"] == pytest.approx(math.exp(statistics.fmean(logs)), rel=1e-9)
+    assert families["lognormal"]["sigma"] == pytest.approx(statistics.pstdev(logs), rel=1e-9)
 
 
 def test_parameters_are_those_of_the_law() -> None:
@@ -100,9 +100,9 @@ def test_parameters_are_those_of_the_law() -> None:
     assert (gamma["shape"], gamma["scale_s"]) == (pytest.approx(4, rel=0.06), pytest.approx(0.5, rel=0.06))
     lognormal = compare_families(sample("lognormal", 5000, 3))["families"]["lognormal"]
     assert (lognormal["median_s"], lognormal["sigma"]) == (pytest.approx(1, rel=0.06), pytest.approx(0.8, rel=0.06))
-    found = compare_families(sample("exponential", 500, 3))["families"]
-    assert min(one["above_best"] for one in found.values()) == 0
-    exponential = found["exponential"]
+    families = compare_families(sample("exponential", 500, 3))["families"]
+    assert min(one["above_best"] for one in families.values()) == 0
+    exponential = families["exponential"]
     likelihood = -500 * math.log(exponential["mean_s"]) - 500
     assert exponential["aic"] == pytest.approx(2 - 2 * likelihood)
 

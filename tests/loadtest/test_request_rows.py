@@ -62,9 +62,9 @@ def test_a_torn_header_is_written_anew(tmp_path: Path) -> None:
 
 def test_an_error_is_one_line_without_a_key(tmp_path: Path) -> None:
     leave(tmp_path, [row(error="401:\n  Bearer sk-abcdefghijklmnopqrstuvwxyz0123456789 is\tunknown")])
-    (found,) = read(tmp_path)
-    assert found.request.error is not None
-    assert found.request.error.startswith("401: Bearer ")
+    (read_row,) = read(tmp_path)
+    assert read_row.request.error is not None
+    assert read_row.request.error.startswith("401: Bearer ")
     assert "abcdefghijklmnopqrstuvwxyz" not in (tmp_path / NAME).read_text()
 
 

@@ -49,9 +49,9 @@ def test_joules_are_those_drawn_however_often_the_counter_began_anew(start: int,
         for step in steps:
             drawn += step
             tree.show("intel-rapl:0", drawn)
-            found = rapl.joules()
-            assert found is not None
-            assert math.isclose(found, (drawn - start) / 1e6, abs_tol=1e-12)
+            joules = rapl.joules()
+            assert joules is not None
+            assert math.isclose(joules, (drawn - start) / 1e6, abs_tol=1e-12)
 
 
 def test_packages_and_memory_count_once_and_parts_of_them_not_at_all(tmp_path: Path) -> None:
@@ -82,9 +82,9 @@ def test_a_gpu_counts_by_its_counter_or_by_its_power_or_not_at_all(tmp_path: Pat
     meter.read([gpu("a", 5_000.0, 300.0), gpu("b", None, 100.0), gpu("c")], 0)
     meter.read([gpu("a", 9_000.0, 300.0), gpu("b", None, 200.0), gpu("c")], 2)
     assert meter.read([gpu("a"), gpu("b")], 3).gpus_j == {"a": 4.0, "b": 300.0}
-    found = meter.read([gpu("a", 1_000.0), gpu("b", None, 200.0)], 4)  # a's driver was loaded anew
-    assert found.gpus_j == {"a": 5.0, "b": 300.0 + 2 * 200.0}
-    assert found.joules() == {"nvml": 705.0}
+    drawn = meter.read([gpu("a", 1_000.0), gpu("b", None, 200.0)], 4)  # a's driver was loaded anew
+    assert drawn.gpus_j == {"a": 5.0, "b": 300.0 + 2 * 200.0}
+    assert drawn.joules() == {"nvml": 705.0}
     assert meter.read([], 5).rapl_j is None
 
 
@@ -125,9 +125,9 @@ def test_what_a_crash_left_in_the_traces_is_no_energy(tmp_path: Path) -> None:
 def test_the_idle_machine_is_watched_so_long_and_never_without_a_meter(tmp_path: Path) -> None:
     assert idle_watts(3600, lambda: [gpu()], Rapl(tmp_path)) == {}
     assert idle_watts(0, lambda: [gpu("a", 1.0)], Rapl(tmp_path)) == {}
-    found = idle_watts(0.05, lambda: [gpu("a", None, 60.0), gpu("b", None, 40.0)], Rapl(tmp_path))
-    assert found.keys() == {"nvml"}
-    assert math.isclose(found["nvml"], 100.0)
+    watts = idle_watts(0.05, lambda: [gpu("a", None, 60.0), gpu("b", None, 40.0)], Rapl(tmp_path))
+    assert watts.keys() == {"nvml"}
+    assert math.isclose(watts["nvml"], 100.0)
 
 
 RUN = """
@@ -167,14 +167,14 @@ def test_a_run_on_gpus_says_what_it_drew_and_what_its_devices_held(tmp_path: Pat
     summary = run_with(compiled(tmp_path), code, environ={"CUDA_VISIBLE_DEVICES": "3,1"})
     score = json.loads((folder / "score.json").read_text())
     manifest = json.loads((folder / "manifest.json").read_text())
-    found = score["energy"]
-    assert found["source"] == "nvml"
-    assert found["joules"] > 0
-    assert found["idle_w"] == manifest["idle_w"]["nvml"] > 0
-    assert math.isclose(found["joules_above_idle"], found["joules"] - found["idle_w"] * found["watched_s"])
-    assert math.isclose(found["joules_per_evaluation"], found["joules_above_idle"] / 3)
-    assert found["joules_per_solved_task"] is None  # echoes solve nothing
-    assert f"energy    {found['joules']:,.0f} J (nvml), " in summary
+    energy = score["energy"]
+    assert energy["source"] == "nvml"
+    assert energy["joules"] > 0
+    assert energy["idle_w"] == manifest["idle_w"]["nvml"] > 0
+    assert math.isclose(energy["joules_above_idle"], energy["joules"] - energy["idle_w"] * energy["watched_s"])
+    assert math.isclose(energy["joules_per_evaluation"], energy["joules_above_idle"] / 3)
+    assert energy["joules_per_solved_task"] is None  # echoes solve nothing
+    assert f"energy    {energy['joules']:,.0f} J (nvml), " in summary
     held = {"before_load_mb": 20000.0, "after_load_mb": 20000.0, "after_inference_mb": 20000.0, "peak_mb": 20000.0}
     assert manifest["memory"] == {name: {"of": "gpu", **held} for name in ("cuda:1", "cuda:3")}
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]

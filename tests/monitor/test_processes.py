@@ -39,7 +39,7 @@ def test_a_tree_counts_its_descendants_and_what_ended_ones_computed() -> None:
         ask("begin")
         whole, alone, began = ProcessGroup(trees=True), ProcessGroup(), time.monotonic()
         before = whole.use([parent.pid]), alone.use([parent.pid])
-        assert [found.processes for found in before] == [2, 1]
+        assert [use.processes for use in before] == [2, 1]
         assert before[0].rss_mb > before[1].rss_mb > 1
         assert len(list(tree(parent.pid))) == 2
         ask("work")

@@ -15,8 +15,8 @@ PARTS = st.text("ab_B", min_size=1, max_size=4)
 
 
 def test_names_are_those_of_the_modules() -> None:
-    found = file_names(["a", "a.b.c", "a.b_c", "a.B.c", "a.b_c__2", "b.b.c"])
-    assert found == {
+    chosen = file_names(["a", "a.b.c", "a.b_c", "a.B.c", "a.b_c__2", "b.b.c"])
+    assert chosen == {
         "a": "test___init__.py", "a.B.c": "test_B_c.py", "a.b.c": "test_b_c__3.py", "a.b_c": "test_b_c__4.py",
         "a.b_c__2": "test_b_c__2.py", "b.b.c": "test_b_c.py",
     }  # fmt: skip
@@ -24,11 +24,11 @@ def test_names_are_those_of_the_modules() -> None:
 
 @given(st.lists(st.lists(PARTS, min_size=1, max_size=4).map(".".join), max_size=12))
 def test_no_two_modules_of_a_package_share_a_file(names: list[str]) -> None:
-    found = file_names(names)
-    assert set(found) == set(names)
-    places = {(module.partition(".")[0], name.casefold()) for module, name in found.items()}
-    assert len(places) == len(found)
-    assert file_names(reversed(names)) == found
+    chosen = file_names(names)
+    assert set(chosen) == set(names)
+    places = {(module.partition(".")[0], name.casefold()) for module, name in chosen.items()}
+    assert len(places) == len(chosen)
+    assert file_names(reversed(names)) == chosen
 
 
 def two_modules(tmp_path: Path) -> list[Module]:

@@ -72,10 +72,10 @@ async def pipeline(
     tmp_path: Path, fleet: Fleet, callbacks: PipelineCallbacks, pause_s: float = 0.0
 ) -> AsyncIterator[Pipeline]:
     """For all functions there are, over a fleet that is ready."""
-    found = made(tmp_path)
-    names = file_names(module.name for module in found)
+    path = made(tmp_path)
+    names = file_names(module.name for module in path)
     async with (
-        asyncio.timeout(30), Pool(fleet, 0, backoff_s=(0.0,)) as pool, Workload(lambda: found) as workload
+        asyncio.timeout(30), Pool(fleet, 0, backoff_s=(0.0,)) as pool, Workload(lambda: path) as workload
     ):  # fmt: skip
         await pool.until_settled()
         assert pool.info is not None

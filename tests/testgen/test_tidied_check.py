@@ -39,23 +39,23 @@ def test_a_file_that_comes_back_as_it_was_stays_as_it_was() -> None:
 
 
 def test_each_test_stays_with_its_function_and_unused_code_goes() -> None:
-    found = accept(BEFORE, fenced("from m import f, g", G, "def two():\n    return 2", F.replace("2", "two()")))
-    assert found.source == f"from m import f, g\n\n\n{G}\n\n\ndef two():\n    return 2\n\n\n{F.replace('2', 'two()')}\n"
-    assert found.tests == (CombinedTest("test_g", "m:g", True), CombinedTest("test_f", "m:f", True))
+    after = accept(BEFORE, fenced("from m import f, g", G, "def two():\n    return 2", F.replace("2", "two()")))
+    assert after.source == f"from m import f, g\n\n\n{G}\n\n\ndef two():\n    return 2\n\n\n{F.replace('2', 'two()')}\n"
+    assert after.tests == (CombinedTest("test_g", "m:g", True), CombinedTest("test_f", "m:f", True))
 
 
 def test_imports_left_out_by_the_reply_stay_and_no_copy_replaces_them() -> None:
-    found = accept(BEFORE, fenced("def f(x): return 2", "g = 3", F, G))
-    assert found.source == f"from m import f, g\n\n\n{F}\n\n\n{G}\n"
-    assert found.dropped["copies of the code under test"] == 2
+    after = accept(BEFORE, fenced("def f(x): return 2", "g = 3", F, G))
+    assert after.source == f"from m import f, g\n\n\n{F}\n\n\n{G}\n"
+    assert after.dropped["copies of the code under test"] == 2
 
 
 def test_tests_of_other_names_are_left_out_and_counted() -> None:
     cases = "class TestG:\n    def test_a(self):\n        assert g(2)\n    def test_new(self):\n        assert g(9)"
-    found = accept(BEFORE, fenced(F, cases, "def test_new():\n    assert f(9)"))
-    assert [kept.name for kept in found.tests] == ["test_f", "TestG::test_a"]
-    assert "new" not in found.source
-    assert found.dropped[UNKNOWN] == 2
+    after = accept(BEFORE, fenced(F, cases, "def test_new():\n    assert f(9)"))
+    assert [kept.name for kept in after.tests] == ["test_f", "TestG::test_a"]
+    assert "new" not in after.source
+    assert after.dropped[UNKNOWN] == 2
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def contents(run: Path) -> dict[str, str]:
     return {str(path.relative_to(run)): path.read_text() for path in sorted(run.rglob("*")) if path.is_file()}
 
 
-def told(run: Path) -> dict[str, str]:
+def reasons(run: Path) -> dict[str, str]:
     return {line.module: line.tidied for line in test_index.read(run)}
 
 
@@ -152,7 +152,7 @@ def test_whatever_else_comes_leaves_the_file_and_is_noted(tmp_path: Path, worker
 def test_a_file_that_no_answer_can_hold_is_not_asked_about(tmp_path: Path) -> None:
     run, worker = run_of(tmp_path), Tidier(good)
     asyncio.run(passed(run, worker, CONFIG.model_copy(update={"max_new_tokens": 10})))
-    assert told(run)["made.m0"] == "too long for an answer of 10 tokens (max_new_tokens)"
+    assert reasons(run)["made.m0"] == "too long for an answer of 10 tokens (max_new_tokens)"
     assert not worker.request
 
 
@@ -161,8 +161,8 @@ def test_a_few_are_asked_about_at_once_and_the_lines_keep_their_order(tmp_path: 
     run, worker = run_of(tmp_path, count), Tidier(lambda tests: good(tests) if "m10" in tests else "No.")
     modules_before = [line.module for line in test_index.read(run)]
     assert str(asyncio.run(passed(run, worker))) == f"1 of {count}"
-    assert list(told(run)) == modules_before
-    assert [module for module, why in told(run).items() if why == "taken"] == ["made.m10"]
+    assert list(reasons(run)) == modules_before
+    assert [module for module, why in reasons(run).items() if why == "taken"] == ["made.m10"]
     assert worker.most_at_once == 4  # its rows
 
 
@@ -182,7 +182,7 @@ def test_a_cancelled_pass_leaves_whole_files_and_lines_that_say_which(tmp_path: 
     after = contents(run)
     assert after.keys() == before.keys()
     assert [line.module for line in test_index.read(run) if line.tidied] == ["made.m0"]
-    assert len(told(run)) == tidying.MOST_PENDING + 2
+    assert len(reasons(run)) == tidying.MOST_PENDING + 2
     for line in test_index.read(run):
         assert line.file is not None
         assert (after[line.file] == before[line.file]) is (line.tidied == "")
@@ -196,7 +196,7 @@ def test_a_file_that_has_gone_ends_the_pass_and_no_line_is_lost(tmp_path: Path) 
     with pytest.raises(OutputError) as caught:
         asyncio.run(passed(run, Tidier(good)))
     assert str(caught.value) == f"{gone}: cannot be read (No such file or directory)"
-    assert told(run) == {"made.m0": "taken", "made.m1": "", "made.m2": "", "made.one": ""}
+    assert reasons(run) == {"made.m0": "taken", "made.m1": "", "made.m2": "", "made.one": ""}
 
 
 def test_a_run_without_merged_files_is_left_alone(tmp_path: Path) -> None:

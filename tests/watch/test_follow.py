@@ -123,9 +123,9 @@ def test_percentiles_are_within_one_per_cent_of_a_value(values: list[float], sha
     for value in values:
         histogram.add(value)
     exact = sorted(values)[max(1, -int(-share * len(values) // 1)) - 1]
-    found = histogram.percentile(share)
-    assert found is not None
-    assert exact / 1.01 <= found <= exact * 1.01
+    estimate = histogram.percentile(share)
+    assert estimate is not None
+    assert exact / 1.01 <= estimate <= exact * 1.01
 
 
 def test_without_values_there_is_no_percentile() -> None:

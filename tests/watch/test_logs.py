@@ -39,9 +39,9 @@ def say(lines: int, begin: int = 0) -> None:
 def test_a_log_that_is_full_is_put_aside_and_only_the_last_ones_are_kept(tmp_path: Path) -> None:
     with log_to_file(tmp_path, max_bytes=2000):
         say(200)
-    found = files(tmp_path)
-    assert list(found) == ["run.log", *(f"run.log.{number}" for number in range(1, BACKUPS + 1))]
-    assert max(found.values()) <= 2000
+    names = files(tmp_path)
+    assert list(names) == ["run.log", *(f"run.log.{number}" for number in range(1, BACKUPS + 1))]
+    assert max(names.values()) <= 2000
     assert "line 199 " in (tmp_path / "run.log").read_text()
     assert "line 0 " not in "".join(path.read_text() for path in tmp_path.iterdir())
 

@@ -95,7 +95,7 @@ class Tracer:
 
 
 class _Span:
-    """The last of a lane: what follows at once is joined to it, until it is told."""
+    """The last of a lane: what follows at once is joined to it, until it is written."""
 
     def __init__(self, lane: str, name: str, start_ns: int, end_ns: int) -> None:
         self.lane = lane

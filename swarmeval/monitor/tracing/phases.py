@@ -14,7 +14,7 @@ LANE = "phases"
 
 
 class Phases:
-    """Is told what the worker does from now on. This one does not listen."""
+    """Receives what the worker does from now on. This one records nothing."""
 
     def enter(self, phase: str) -> None:
         """The phase before ends here."""
