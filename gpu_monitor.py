@@ -56,7 +56,7 @@ def visible(devices: Iterable[DeviceSample], cuda_visible_devices: str | None) -
         return known
     chosen: list[DeviceSample] = []
     for entry in cuda_visible_devices.split(","):
-        device = _named(known, entry.strip())
+        device = _matching(known, entry.strip())
         if device is None:
             break
         if device in chosen:
@@ -65,17 +65,17 @@ def visible(devices: Iterable[DeviceSample], cuda_visible_devices: str | None) -
     return tuple(chosen)
 
 
-def visible_here(devices: Iterable[DeviceSample]) -> tuple[DeviceSample, ...]:
+def visible_to_process(devices: Iterable[DeviceSample]) -> tuple[DeviceSample, ...]:
     """The devices this process's own CUDA_VISIBLE_DEVICES shows."""
     return visible(devices, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
-def _named(devices: tuple[DeviceSample, ...], entry: str) -> DeviceSample | None:
+def _matching(devices: tuple[DeviceSample, ...], entry: str) -> DeviceSample | None:
     if entry.startswith("GPU-"):
-        found = [device for device in devices if device.uuid.startswith(entry)]
+        matches = [device for device in devices if device.uuid.startswith(entry)]
     else:
-        found = [device for device in devices if entry.isascii() and entry.isdigit() and device.index == int(entry)]
-    return found[0] if len(found) == 1 else None
+        matches = [device for device in devices if entry.isascii() and entry.isdigit() and device.index == int(entry)]
+    return matches[0] if len(matches) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,9 @@ class GpuMonitor:
     def settings(self) -> Iterator[GpuSettings]:
         """How each GPU is set."""
         for gpu in self._gpus:
-            persistence = self._ask(self._nvml.nvmlDeviceGetPersistenceMode, gpu.handle)
-            width_bits = self._ask(self._nvml.nvmlDeviceGetMemoryBusWidth, gpu.handle)
-            clock_mhz = self._ask(self._nvml.nvmlDeviceGetMaxClockInfo, gpu.handle, self._nvml.NVML_CLOCK_MEM)
+            persistence = self._query(self._nvml.nvmlDeviceGetPersistenceMode, gpu.handle)
+            width_bits = self._query(self._nvml.nvmlDeviceGetMemoryBusWidth, gpu.handle)
+            clock_mhz = self._query(self._nvml.nvmlDeviceGetMaxClockInfo, gpu.handle, self._nvml.NVML_CLOCK_MEM)
             twice = 2 * clock_mhz * 1e6 * width_bits / 8 / 1e9 if clock_mhz and width_bits else None  # double data rate
             yield GpuSettings(gpu.index, None if persistence is None else bool(persistence), twice)
 
@@ -119,16 +119,16 @@ class GpuMonitor:
         if self._open:
             self._open = False
             self._gpus = ()
-            self._ask(self._nvml.nvmlShutdown)
+            self._query(self._nvml.nvmlShutdown)
 
     def _discover(self) -> tuple[_Gpu, ...]:
         """The GPUs that answer now: one that is lost or forbidden already is none CUDA could use."""
         gpus = []
-        for index in range(self._ask(self._nvml.nvmlDeviceGetCount) or 0):
-            handle = self._ask(self._nvml.nvmlDeviceGetHandleByIndex, index)
+        for index in range(self._query(self._nvml.nvmlDeviceGetCount) or 0):
+            handle = self._query(self._nvml.nvmlDeviceGetHandleByIndex, index)
             if handle is not None:
-                uuid = self._ask(self._nvml.nvmlDeviceGetUUID, handle) or ""
-                name = self._ask(self._nvml.nvmlDeviceGetName, handle) or ""
+                uuid = self._query(self._nvml.nvmlDeviceGetUUID, handle) or ""
+                name = self._query(self._nvml.nvmlDeviceGetName, handle) or ""
                 gpus.append(_Gpu(index, uuid, name, handle))
         return tuple(gpus)
 
@@ -140,7 +140,7 @@ class GpuMonitor:
             if self._is_lost(gpu, error):  # further questions could each wait for a device that has gone
                 return DeviceSample(gpu.index, gpu.uuid, gpu.name, lost=True)
             memory = None
-        load = self._ask(nvml.nvmlDeviceGetUtilizationRates, handle)
+        load = self._query(nvml.nvmlDeviceGetUtilizationRates, handle)
         processes, process_memory_mb = self._processes(handle)
         return DeviceSample(
             index=gpu.index,
@@ -170,23 +170,25 @@ class GpuMonitor:
         return True
 
     def _throttle(self, handle: Any) -> str | None:
-        bits = self._ask(self._nvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
+        bits = self._query(self._nvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
         if bits is None:  # the name that drivers before 535 have for it
-            bits = self._ask(self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
+            bits = self._query(self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
         return None if bits is None else "+".join(word for bit, word in THROTTLES.items() if bits & bit)
 
     def _processes(self, handle: Any) -> tuple[int | None, str | None]:
-        found = self._ask(self._nvml.nvmlDeviceGetComputeRunningProcesses, handle)
-        if found is None:
+        processes = self._query(self._nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        if processes is None:
             return None, None
-        each = (f"{one.pid}:{one.usedGpuMemory // MIB}" if one.usedGpuMemory is not None else one.pid for one in found)
-        return len(found), " ".join(map(str, each))
+        each = (
+            f"{one.pid}:{one.usedGpuMemory // MIB}" if one.usedGpuMemory is not None else one.pid for one in processes
+        )
+        return len(processes), " ".join(map(str, each))
 
     def _number(self, call: Callable[..., Any], *arguments: Any, unit: float = 1) -> float | None:
-        found = self._ask(call, *arguments)
-        return None if found is None else found / unit
+        value = self._query(call, *arguments)
+        return None if value is None else value / unit
 
-    def _ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
+    def _query(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """What NVML answers; None when it refuses: not supported, function missing in this driver, GPU lost."""
         try:
             return call(*arguments)

@@ -58,15 +58,15 @@ def _print_once(folder: Path) -> int:
     return 0
 
 
-def _watch(folder: Path, interval_s: float, beside: int | None) -> int:
-    if beside is not None:
+def _watch(folder: Path, interval_s: float, run_pid: int | None) -> int:
+    if run_pid is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run in this terminal is sent it too
     os.nice(YIELDS)
     if not os.isatty(2):
         os.dup2(1, 2)  # Textual draws on stderr
     from swarmeval.dashboard.app import Dashboard
 
-    app = Dashboard(folder, interval_s, beside)
+    app = Dashboard(folder, interval_s, run_pid)
     app.run()
     return app.return_code or 0
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gpu_monitor import GpuMonitor, visible_here
+from gpu_monitor import GpuMonitor, visible_to_process
 from swarmeval.monitor import host
 from swarmeval.monitor.driver_thread import PATIENCE_S
-from swarmeval.monitor.energy import Before, Drawn, Meter, Rapl, earlier
-from swarmeval.monitor.processes import Group, Thrifty, context_switches
+from swarmeval.monitor.energy import EarlierEnergy, EnergyDrawn, Meter, Rapl, earlier
+from swarmeval.monitor.processes import ProcessGroup, ThrottledReading, context_switches
 from swarmeval.monitor.tracking.tracker import Tracker
 from swarmeval.records import DeviceSample
 from swarmeval.runs.csv_trace import GPUS, RESOURCES, Cell, CsvTrace, last_rows, number
@@ -47,22 +47,22 @@ SHARE_OF_A_CORE = 0.003  # of each kind of reading; machines with hundreds of th
 
 log = logging.getLogger("swarmeval")
 
-Row = dict[str, Cell]
+TraceRow = dict[str, Cell]
 
 
-def nobody() -> Iterable[int]:
+def no_pids() -> Iterable[int]:
     return ()
 
 
-def unheard(gpus: Sequence[DeviceSample]) -> None:
-    """Where nobody else wants to know of the GPUs."""
+def ignore_gpus(gpus: Sequence[DeviceSample]) -> None:
+    """The default where nothing else needs the readings of the GPUs."""
 
 
 class ResourceMonitor:
     """Samples every `interval_s` in a thread of its own, from start() to stop().
 
     `processes` gives the workers' PIDs by name, `judges` those of the processes that start judged programs, `live`
-    further numbers for row and tracker, and `on_gpus` is told each reading of the GPUs; all are called in the
+    further numbers for row and tracker, and `on_gpus` is called with each reading of the GPUs; all are called in the
     monitor's thread. Nothing that fails here, disk, reading or callback, ends the run: it is logged once.
     """
 
@@ -73,8 +73,8 @@ class ResourceMonitor:
         processes: Callable[[], Mapping[str, int]],
         tracker: Tracker,
         live: Callable[[], Mapping[str, Cell]],
-        judges: Callable[[], Iterable[int]] = nobody,
-        on_gpus: Callable[[Sequence[DeviceSample]], None] = unheard,
+        judges: Callable[[], Iterable[int]] = no_pids,
+        on_gpus: Callable[[Sequence[DeviceSample]], None] = ignore_gpus,
         meter_every_s: float = METER_EVERY_S,
         patience_s: float = PATIENCE_S,
     ) -> None:
@@ -87,12 +87,12 @@ class ResourceMonitor:
         self._patience_s = patience_s
         self._resources = CsvTrace(folder / RESOURCES, RESOURCE_COLUMNS)
         self._gpus = CsvTrace(folder / GPUS, GPU_COLUMNS)
-        self._host = Thrifty(lambda: host.use(folder), SHARE_OF_A_CORE)
-        self._processes = Thrifty(_Watched(processes, judges).read, SHARE_OF_A_CORE)
+        self._host = ThrottledReading(lambda: host.use(folder), SHARE_OF_A_CORE)
+        self._processes = ThrottledReading(_RunProcesses(processes, judges).read, SHARE_OF_A_CORE)
         self._failed: set[str] = set()  # what has been complained about
         self._before_s = 0.0  # that earlier sessions watched
         self._began: float | None = None  # with the first reading of the meters
-        self._drawn = Drawn(None, {}), 0.0
+        self._drawn = EnergyDrawn(None, {}), 0.0
         self._cpu_s = 0.0
         self._stopping = threading.Event()
         self._left_behind = False
@@ -121,7 +121,7 @@ class ResourceMonitor:
         return self._before_s + (time.monotonic() - self._began if self._began is not None else 0.0)
 
     @property
-    def drawn(self) -> tuple[Drawn, float]:
+    def drawn(self) -> tuple[EnergyDrawn, float]:
         """What the run drew up to the last reading of the meters, and the elapsed_s of that."""
         return self._drawn
 
@@ -144,17 +144,17 @@ class ResourceMonitor:
         before = self._before()
         self._resources.open()
         self._gpus.open()
-        self._tried("host", self._host)  # CPU % counts from the reading before: this one begins it
-        self._tried("processes", self._processes)
-        meter, gpus = Meter(Rapl(), before), visible_here(nvml.read())
+        self._attempt("host", self._host)  # CPU % counts from the reading before: this one begins it
+        self._attempt("processes", self._processes)
+        meter, gpus = Meter(Rapl(), before), visible_to_process(nvml.read())
         due = self._began = time.monotonic()
         meter.read(gpus, self.elapsed_s)
         try:
             last = False
             while not last:  # so that a run stopped at once has a sample too
                 due = max(due + self._interval_s, time.monotonic())  # late samples are skipped, not made up
-                last = self._waited(due, lambda: self._read_meters(visible_here(nvml.read()), meter))
-                self._sample(visible_here(nvml.read()), meter)
+                last = self._waited(due, lambda: self._read_meters(visible_to_process(nvml.read()), meter))
+                self._sample(visible_to_process(nvml.read()), meter)
                 self._cpu_s = time.thread_time()
         finally:
             self._resources.close()
@@ -169,55 +169,57 @@ class ResourceMonitor:
             read_meters()
         return self._stopping.wait(max(0.0, due - time.monotonic()))
 
-    def _read_meters(self, gpus: Sequence[DeviceSample], meter: Meter) -> tuple[Drawn, float]:
+    def _read_meters(self, gpus: Sequence[DeviceSample], meter: Meter) -> tuple[EnergyDrawn, float]:
         elapsed_s = self.elapsed_s
         self._drawn = meter.read(gpus, elapsed_s), elapsed_s
         return self._drawn
 
-    def _before(self) -> Before:
+    def _before(self) -> EarlierEnergy:
         """What earlier sessions drew; unknown where their traces cannot be read."""
         try:
             return earlier(self._folder / RESOURCES, self._folder / GPUS)
         except OSError as error:
             log.warning("monitor: what earlier sessions drew cannot be read, the run goes on (%s)", error)
-            return Before(None, None)
+            return EarlierEnergy(None, None)
 
     def _sample(self, gpus: Sequence[DeviceSample], meter: Meter) -> None:
         drawn, elapsed_s = self._read_meters(gpus, meter)
-        stamp: Row = {
+        stamp: TraceRow = {
             "time": datetime.now(UTC).astimezone().isoformat(timespec="milliseconds"),
             "elapsed_s": elapsed_s,
         }
-        live = self._tried("live numbers", self._live)
-        row = {**stamp, **self._tried("host", self._host), **self._tried("processes", self._processes), **live}
+        live = self._attempt("live numbers", self._live)
+        row = {**stamp, **self._attempt("host", self._host), **self._attempt("processes", self._processes), **live}
         row["rapl_j"] = drawn.rapl_j
         self._resources.append(row)
         for gpu in gpus:
             self._gpus.append({**stamp, **_gpu_row(gpu, drawn)})
-        self._tried("GPU memory", lambda: self._on_gpus(gpus))
-        self._tried("tracker", lambda: self._tracker.log(_numbers({**row, **_flat(gpus)})))
+        self._attempt("GPU memory", lambda: self._on_gpus(gpus))
+        self._attempt("tracker", lambda: self._tracker.log(_numbers({**row, **_flat(gpus)})))
 
-    def _tried(self, what: str, read: Callable[[], Mapping[str, Cell] | None]) -> Mapping[str, Cell]:
+    def _attempt(self, reading: str, read: Callable[[], Mapping[str, Cell] | None]) -> Mapping[str, Cell]:
         """What `read` gives; nothing, and one line in the log per kind of reading, when it fails."""
         try:
             return read() or {}
         except Exception as error:  # callbacks may raise anything, and a watcher must not end what it watches
-            if what not in self._failed:
-                self._failed.add(what)
-                log.info("monitor: %s:", what, exc_info=True)  # for run.log: it may be a fault of ours
-                log.warning("monitor: %s cannot be read, the run goes on (%s: %s)", what, type(error).__name__, error)
+            if reading not in self._failed:
+                self._failed.add(reading)
+                log.info("monitor: %s:", reading, exc_info=True)  # for run.log: it may be a fault of ours
+                log.warning(
+                    "monitor: %s cannot be read, the run goes on (%s: %s)", reading, type(error).__name__, error
+                )
             return {}
 
 
-class _Watched:
+class _RunProcesses:
     """The coordinator, which is this process, its workers and its judges."""
 
     def __init__(self, workers: Callable[[], Mapping[str, int]], judges: Callable[[], Iterable[int]]) -> None:
         self._worker_pids = workers
         self._judge_pids = judges
-        self._coordinator, self._workers, self._judges = Group(), Group(), Group(trees=True)
+        self._coordinator, self._workers, self._judges = ProcessGroup(), ProcessGroup(), ProcessGroup(trees=True)
 
-    def read(self) -> Row:
+    def read(self) -> TraceRow:
         own = os.getpid()
         coordinator = self._coordinator.use([own])
         workers = self._workers.use({pid for pid in self._worker_pids().values() if pid != own})
@@ -244,14 +246,14 @@ def _seconds_watched(trace: Path) -> float:
     return (number(rows[0].get("elapsed_s")) if rows else None) or 0.0  # a damaged one says none
 
 
-def _gpu_row(gpu: DeviceSample, drawn: Drawn) -> Row:
+def _gpu_row(gpu: DeviceSample, drawn: EnergyDrawn) -> TraceRow:
     """Its energy is that of the run; one that is lost has none any more."""
     joules = None if gpu.lost else drawn.gpus_j.get(gpu.uuid)
     fields = {name: getattr(gpu, name) for name in ("index", "uuid", "name", *GPU_FIELDS)}
     return {**fields, "energy_mj": None if joules is None else round(1000 * joules)}
 
 
-def _flat(gpus: Iterable[DeviceSample]) -> Row:
+def _flat(gpus: Iterable[DeviceSample]) -> TraceRow:
     """{"gpu0/power_w": ...}"""
     return {f"gpu{gpu.index}/{name}": getattr(gpu, name) for gpu in gpus for name in GPU_FIELDS}
 

@@ -49,7 +49,7 @@ from benchmarks.serving import answer, server, settings
 from benchmarks.witness import ObservedTimes, witness
 from human_eval_runner import load_tasks
 from swarmeval.loadtest.arrivals import PER_SECOND, Closed, Level, Open, Pattern
-from swarmeval.loadtest.generator import Told, under
+from swarmeval.loadtest.generator import RequestResult, generate_load
 from swarmeval.requests import Message, Request, Sampling
 from swarmeval.session import fleet_choice
 
@@ -111,13 +111,13 @@ async def ours(load: LoadSpec) -> list[TimedRequest]:
         worker = fleet.workers[0]
         await worker.start()
 
-        async def ask(number: int) -> Told:
+        async def ask(number: int) -> RequestResult:
             request = Request(str(number), SEED, sampling, (Message("user", load.prompts[number]),), stream=True)
             times, reply = await answer(worker, request)
             texts[number] = reply.text
             return times
 
-        async for one in under(Level(load.pattern, count=len(load.prompts)), ask):
+        async for one in generate_load(Level(load.pattern, count=len(load.prompts)), ask):
             if one.ttft_s is None or one.tpot_s is None or one.output_tokens is None:
                 raise SystemExit(f"request {one.number} got {one.output_tokens} tokens, which have no TPOT")
             prompt, text = load.prompts[one.number], texts[one.number]

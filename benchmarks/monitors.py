@@ -36,7 +36,7 @@ from swarmeval.records import Status
 from swarmeval.runs.journal import Journal
 from swarmeval.runs.ledger import Ledger
 from swarmeval.runs.plan import Plan, make_agents
-from swarmeval.session.watchers import OwnReadings
+from swarmeval.session.watchers import CoordinatorReadings
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.watch import status as status_file
 from swarmeval.workers.devices import choose_devices
@@ -85,7 +85,7 @@ class MonitoredRun:
         self._folder = folder
         self._threaded = threaded
         self.phases: list[Phase] = []
-        self._readings = OwnReadings()
+        self._readings = CoordinatorReadings()
         config = RunConfig(engine="scripted", device="cpu", cpu_workers=options.workers, num_agents=100_000)
         self._plan = Plan(make_agents(config), load_tasks())
         self._config = config

@@ -27,7 +27,7 @@ from swarmeval.runs.prompts import make_request
 from swarmeval.scheduling.judge_queue import JudgeCall
 from swarmeval.session.run_record import OpenRun, opened
 from swarmeval.session.session import make_report
-from swarmeval.session.watchers import Watching
+from swarmeval.session.watchers import SessionWatchers
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks import catalog
 from swarmeval.watch import status as status_file
@@ -122,7 +122,7 @@ class SampledJudge:
 class RecordingContext(PlainContext):
     """A context with watchers and a status file, which notes when things happened."""
 
-    def __init__(self, plan: Plan, config: RunConfig, folder: Path, watching: Watching, workers: int) -> None:
+    def __init__(self, plan: Plan, config: RunConfig, folder: Path, watching: SessionWatchers, workers: int) -> None:
         super().__init__(plan, config)
         self._folder = folder
         self._watching = watching
@@ -172,14 +172,14 @@ class ScriptedRun:
             self.facts |= {"open_s": time.monotonic() - began, "open_peak_mb": peak_mb(restart=True)}
             self.facts |= {"found_jobs": record.ledger.answered.count, "found_mb": record.journal.length / 1e6}
             record.begin()
-            watching = Watching(self._config, record, self._fleet, self._devices, NoTracker())
+            watching = SessionWatchers(self._config, record, self._fleet, self._devices, NoTracker())
             with watching:
                 asyncio.run(self._session(record, watching, stop_after_s))
             if end:
                 self._end(record, watching)
         return self.facts
 
-    async def _session(self, record: OpenRun, watching: Watching, stop_after_s: float | None) -> None:
+    async def _session(self, record: OpenRun, watching: SessionWatchers, stop_after_s: float | None) -> None:
         config, ledger, journal = self._config, record.ledger, record.journal
         judge = Judge(self._plan.tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb)
         async with judge, self._late.sampled(), watching.readings.lag.sampled():
@@ -228,7 +228,7 @@ class ScriptedRun:
         self.facts |= self._late.take("run")
         coordinator.drain()
 
-    def _end(self, record: OpenRun, watching: Watching) -> None:
+    def _end(self, record: OpenRun, watching: SessionWatchers) -> None:
         """What follows the session, in the order of swarmeval/session/session.py; no event loop runs any more."""
         began = time.monotonic()
         record.write_results(

@@ -34,7 +34,7 @@ from benchmarks.load_generators import pattern, prompts_of_tasks
 from benchmarks.serving import answer, server, settings
 from benchmarks.vllm_child import SETTINGS
 from swarmeval.loadtest.arrivals import Level
-from swarmeval.loadtest.generator import Measured, Told, under
+from swarmeval.loadtest.generator import Measured, RequestResult, generate_load
 from swarmeval.requests import Message, Request, Sampling
 from swarmeval.session import fleet_choice
 
@@ -99,12 +99,12 @@ async def measured_round(url: str, spec: str, prompts: Sequence[str], tokens: in
         worker = fleet.workers[0]
         await worker.start()
 
-        async def ask(number: int) -> Told:
+        async def ask(number: int) -> RequestResult:
             times, _ = await answer(worker, Request(str(number), 0, sampling, (Message("user", prompts[number]),)))
             return times
 
         level = Level(pattern(spec), count=len(prompts))
-        return Round([one async for one in under(level, ask)])
+        return Round([one async for one in generate_load(level, ask)])
 
 
 def compared(spec: str, rounds_of: Mapping[str, Sequence[Round]]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ import psutil
 
 from human_eval_runner import load_tasks
 from swarmeval.loadtest.arrivals import Closed, Level
-from swarmeval.loadtest.generator import Told, under
+from swarmeval.loadtest.generator import RequestResult, generate_load
 from swarmeval.requests import Reply, Request
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import make_request
@@ -88,14 +88,14 @@ def requests(config: RunConfig, number: int) -> list[Request]:
     return [make_request(plan, k, "chat", config) for k in range(min(number, plan.total))]
 
 
-async def answer(worker: Worker, request: Request) -> tuple[Told, Reply]:
+async def answer(worker: Worker, request: Request) -> tuple[RequestResult, Reply]:
     """What came of one request, by this process's clock."""
     submitted = time.perf_counter()
     async with aclosing(worker.stream(request)) as items:
         async for item in items:
             if isinstance(item, Reply):
                 first, last = submitted + item.ttft_s, submitted + item.latency_s
-                return Told(first, last, item.prompt_tokens, item.output_tokens), item
+                return RequestResult(first, last, item.prompt_tokens, item.output_tokens), item
     raise SystemExit("a request got no answer")
 
 
@@ -105,11 +105,11 @@ async def tokens_per_s(fleet: Fleet, load: Sequence[Request], rows: int) -> floa
         worker = fleet.workers[0]
         await worker.start()
 
-        async def ask(number: int) -> Told:
+        async def ask(number: int) -> RequestResult:
             return (await answer(worker, load[number]))[0]
 
         began, tokens = time.perf_counter(), 0
-        async for one in under(Level(Closed(rows), count=len(load)), ask):
+        async for one in generate_load(Level(Closed(rows), count=len(load)), ask):
             tokens += one.output_tokens or 0
         return tokens / (time.perf_counter() - began)
 

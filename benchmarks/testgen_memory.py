@@ -58,7 +58,7 @@ def one(functions: int, packages: list[str]) -> dict[str, float | int]:
         return {
             "functions": len(load_rows),
             "modules": len({row.module for row in load_rows}),
-            "requests_per_s": len(load_rows) / max(row.asked.last_s for row in load_rows),
+            "requests_per_s": len(load_rows) / max(row.request.last_s for row in load_rows),
             "first_mb": at_load[0],
             "peak_mb": max(at_load),
         }

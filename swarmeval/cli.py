@@ -17,7 +17,7 @@ from swarmeval.location import command as typed
 from swarmeval.version import VERSION
 
 
-class Parser(argparse.ArgumentParser):
+class OneLineParser(argparse.ArgumentParser):
     """A parser whose complaints are one line."""
 
     def error(self, message: str) -> NoReturn:
@@ -161,7 +161,7 @@ def make_parser(name: str | None = None) -> argparse.ArgumentParser:
     command = RUN if name is None else COMMANDS[name]
     commands = (f"  {other:8} {one.brief} ({typed()} {other} --help)" for other, one in COMMANDS.items())
     prog = typed().removeprefix("python ")
-    parser = Parser(
+    parser = OneLineParser(
         prog=f"{prog} {name}" if name else prog,
         description=command.description,
         epilog=None if name else "\n".join(["commands:", *commands]),

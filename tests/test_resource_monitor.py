@@ -237,8 +237,8 @@ def test_a_full_disk_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 
 def test_hardware_says_what_the_manifest_needs() -> None:
-    found = hardware()
-    assert set(found) == {"cpu", "physical_cores", "logical_cores", "usable_cores", "ram_mb", "gpus", "platform"}
-    assert found["cpu"]
-    assert isinstance(found["usable_cores"], int)
-    assert found["usable_cores"] >= 1
+    facts = hardware()
+    assert set(facts) == {"cpu", "physical_cores", "logical_cores", "usable_cores", "ram_mb", "gpus", "platform"}
+    assert facts["cpu"]
+    assert isinstance(facts["usable_cores"], int)
+    assert facts["usable_cores"] >= 1

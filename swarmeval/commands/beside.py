@@ -37,8 +37,8 @@ def check_terminal() -> None:
         )
 
 
-class Beside:
-    """The dashboard on this terminal (a Tenant of Progress)."""
+class DashboardProcess:
+    """The dashboard on this terminal (a TerminalOwner of ProgressDisplay)."""
 
     def __init__(self, folder: Path, interval_s: float = 1.0) -> None:
         """Start it for this run folder."""
@@ -46,25 +46,25 @@ class Beside:
         words = [sys.executable, str(DASHBOARD), "--run", str(folder), "--interval", f"{interval_s:g}"]
         # Textual draws on stderr, which may go elsewhere here.
         self._child = subprocess.Popen([*words, "--beside", str(os.getpid())], stderr=1)
-        self._held = True
+        self._is_drawing = True
 
-    def holds(self) -> bool:
+    def is_drawing(self) -> bool:
         """Whether it still draws; when it has ended, the terminal is made good."""
-        if self._held and (code := self._child.poll()) is not None:
-            self._held = False
+        if self._is_drawing and (code := self._child.poll()) is not None:
+            self._is_drawing = False
             self._restore(code)
-        return self._held
+        return self._is_drawing
 
     def close(self) -> None:
         """Have it leave. Idempotent."""
-        if self.holds():
+        if self.is_drawing():
             self._child.terminate()
             try:
                 self._child.wait(LEAVES_S)
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
-            self.holds()
+            self.is_drawing()
 
     def _restore(self, code: int) -> None:
         if code in LEFT:
@@ -72,8 +72,10 @@ class Beside:
         with contextlib.suppress(OSError, termios.error):  # a terminal that is gone needs nothing
             os.write(1, RESET)
             termios.tcsetattr(0, termios.TCSADRAIN, self._modes)
-        log.warning("the dashboard ended (%s), the run goes on; %s shows it again", _said(code), dashboard_command())
+        log.warning(
+            "the dashboard ended (%s), the run goes on; %s shows it again", _exit_words(code), dashboard_command()
+        )
 
 
-def _said(code: int) -> str:
+def _exit_words(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -26,7 +26,7 @@ def compare(options: argparse.Namespace) -> int:
     return 0
 
 
-def lines(one: EndedRun, other: EndedRun, found: Paired) -> Iterator[str]:
+def lines(one: EndedRun, other: EndedRun, result: Paired) -> Iterator[str]:
     yield f"A  {one.folder}  ({one.run_id})"
     yield f"B  {other.folder}  ({other.run_id})"
     for key, (left, right) in differing(one, other).items():
@@ -37,23 +37,23 @@ def lines(one: EndedRun, other: EndedRun, found: Paired) -> Iterator[str]:
         yield row(name, shown(one.score.get(key), form), shown(other.score.get(key), form))
     yield row("memory, MB", shown(one.memory_mb, "{:,.0f}"), shown(other.memory_mb, "{:,.0f}"))
     yield row("energy, Wh", shown(one.energy_wh, "{:.1f}"), shown(other.energy_wh, "{:.1f}"))
-    low, high = found.interval
+    low, high = result.interval
     verdict = "B is better" if low > 0 else "A is better" if high < 0 else "no more than chance would make"
-    verdict = verdict if found.most else "no task differs"
+    verdict = verdict if result.most else "no task differs"
     yield (
-        f"\nB - A  {100 * found.difference:+.1f} points of pass@1, 95 % interval {100 * low:+.1f} to {100 * high:+.1f} "
-        f"(paired over {found.tasks} tasks): {verdict}"
+        f"\nB - A  {100 * result.difference:+.1f} points of pass@1, 95 % interval {100 * low:+.1f} to "
+        f"{100 * high:+.1f} (paired over {result.tasks} tasks): {verdict}"
     )
     yield (
-        f"flips  B gains {len(found.gained)} tasks and loses {len(found.lost)} (solved: half of the answers pass); "
-        f"exact McNemar p = {found.p_value:.2g}"
+        f"flips  B gains {len(result.gained)} tasks and loses {len(result.lost)} (solved: half of the answers pass); "
+        f"exact McNemar p = {result.p_value:.2g}"
     )
-    low, high = found.union_interval
-    yield f"union  an answer of each: at least one passes {found.union:.1%} ({100 * low:.1f}-{100 * high:.1f})"
-    yield from tasks("gained", found.gained)
-    yield from tasks("lost", found.lost)
-    if found.most:
-        most = [f"{task} {left:.0%} -> {right:.0%}" for task, left, right in found.most[:SHOWN]]
+    low, high = result.union_interval
+    yield f"union  an answer of each: at least one passes {result.union:.1%} ({100 * low:.1f}-{100 * high:.1f})"
+    yield from tasks("gained", result.gained)
+    yield from tasks("lost", result.lost)
+    if result.most:
+        most = [f"{task} {left:.0%} -> {right:.0%}" for task, left, right in result.most[:SHOWN]]
         yield f"most   {', '.join(most)}"
 
 
@@ -72,7 +72,7 @@ def shown(value: object, form: str) -> str:
     return "-" if value is None else form.format(value)
 
 
-def tasks(name: str, found: tuple[str, ...]) -> Iterator[str]:
-    if found:
-        more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        yield f"{name:7}{', '.join(found[:SHOWN])}{more}"
+def tasks(name: str, task_ids: tuple[str, ...]) -> Iterator[str]:
+    if task_ids:
+        more = f", and {len(task_ids) - SHOWN} more" if len(task_ids) > SHOWN else ""
+        yield f"{name:7}{', '.join(task_ids[:SHOWN])}{more}"

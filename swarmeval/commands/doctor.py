@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from gpu_monitor import GpuSettings, list_devices, list_settings, visible_here
+from gpu_monitor import GpuSettings, list_devices, list_settings, visible_to_process
 from swarmeval.commands.output import say
 from swarmeval.doctor import judging, machine, model, servers
 from swarmeval.doctor.finding import Finding, verdict
@@ -19,15 +19,15 @@ def doctor(options: argparse.Namespace) -> int:
     """Check everything, cheapest first; gives 0 when fit and 2 when not. Raises ConfigError."""
     config = loading.load(options.config, loading.from_flags(vars(options), {}))
     served = config.fleet == "endpoint"
-    gpus = visible_here(list_devices()) if config.device == "cuda" and not served else ()
+    gpus = visible_to_process(list_devices()) if config.device == "cuda" and not served else ()
     shown = {gpu.index for gpu in gpus}
     settings = [gpu for gpu in list_settings() if gpu.index in shown]
-    found: list[Finding] = []
+    results: list[Finding] = []
     for finding in findings(config, gpus, settings):
-        found.append(finding)
+        results.append(finding)
         say(str(finding))
-    say(f"\n{options.config}: {verdict(found)}")
-    return 2 if any(finding.state == "UNFIT" for finding in found) else 0
+    say(f"\n{options.config}: {verdict(results)}")
+    return 2 if any(finding.state == "UNFIT" for finding in results) else 0
 
 
 def findings(config: RunConfig, gpus: Sequence[DeviceSample], settings: Sequence[GpuSettings]) -> Iterator[Finding]:

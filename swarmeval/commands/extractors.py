@@ -15,8 +15,8 @@ from swarmeval.session.ending import user_error
 from swarmeval.session.run_record import OpenRun
 from swarmeval.settings.run_config import RunConfig
 
-Program = tuple[str, str]  # task id, completion
-Programs = dict[Program, list[tuple[str, str]]]  # and who makes it: rule, job id
+TaskProgram = tuple[str, str]  # task id, completion
+Programs = dict[TaskProgram, list[tuple[str, str]]]  # and who makes it: rule, job id
 
 log = logging.getLogger("swarmeval")
 
@@ -40,7 +40,7 @@ def side_by_side(config: RunConfig, record: OpenRun, under: Mapping[str, Rule]) 
         raise DataError("--extractors: no line of the file has a raw reply; completions and solutions are code already")
     record.note(finished=False)
     passed = _judged(config, record, replies, under)
-    rows = [under_rule(name, replies, frozenset(found)) for name, found in {OURS: ours, **passed}.items()]
+    rows = [under_rule(name, replies, frozenset(job_ids)) for name, job_ids in {OURS: ours, **passed}.items()]
     write(record.folder, rows)
     record.note(finished=True)
     return "\n".join(lines(rows, record.folder / NAME))
@@ -85,18 +85,18 @@ def programs_of(tasks: Mapping[str, Task], replies: Mapping[str, str], under: Ma
 async def judge_all(judge: Judge, workers: int, programs: Programs, known: OtherVerdicts) -> None:
     """Make every program's outcome known that is not. One that several rules make is judged once."""
     waiting = iter([program for program in programs if key_of(*program) not in known])
-    late: list[Program] = []
+    late: list[TaskProgram] = []
 
-    async def outcome(program: Program) -> Outcome:
+    async def outcome(program: TaskProgram) -> Outcome:
         _, job_id = programs[program][0]
         return (await judge.judge(Completion(job_id, program[1], "completion"))).outcome
 
     async def drain() -> None:
         for program in waiting:
-            if (found := await outcome(program)) is Outcome.TIMED_OUT:
+            if (result := await outcome(program)) is Outcome.TIMED_OUT:
                 late.append(program)
             else:
-                known.add(key_of(*program), found)
+                known.add(key_of(*program), result)
 
     async with judge:
         async with asyncio.TaskGroup() as group:

@@ -16,17 +16,17 @@ from swarmeval.loadtest.progress import LoadProgress
 from swarmeval.monitor.host import hardware
 from swarmeval.monitor.tracking.tracker import make_tracker
 from swarmeval.monitor.tracking.wandb_login import check_login
-from swarmeval.session.ending import FINISHED, STOPPED, Reason, ended, page
-from swarmeval.session.fleet_choice import Chosen, choose
-from swarmeval.session.load_session import Found, LoadSession
+from swarmeval.session.ending import FINISHED, STOPPED, Reason, page, recording_end
+from swarmeval.session.fleet_choice import ChosenFleet, choose
+from swarmeval.session.load_session import LoadResults, LoadSession
 from swarmeval.session.load_summary import facts, summary
 from swarmeval.session.run_record import Record, opened_anew
-from swarmeval.session.signals import unheeded
-from swarmeval.session.watchers import Watching
+from swarmeval.session.signals import ignoring_interrupts
+from swarmeval.session.watchers import SessionWatchers
 from swarmeval.settings import load_rules, loading
 from swarmeval.settings.run_config import RunConfig
-from swarmeval.testgen.packages import roots
-from swarmeval.watch.logs import shown
+from swarmeval.testgen.packages import find_roots
+from swarmeval.watch.logs import log_to_screen
 
 FLAGS = {"output_dir": "output_dir"}
 
@@ -37,28 +37,32 @@ def loadtest(options: argparse.Namespace) -> int:
     """Put load on what answers, write and weigh the tests, report; gives the exit code. Raises UserError."""
     config = _settings(options)
     check_login(config, os.environ)
-    roots(config.loadtest.packages)  # before anything is loaded, moved or made
+    find_roots(config.loadtest.packages)  # before anything is loaded, moved or made
     chosen = choose(config, single_try=True)
-    with opened_anew(config) as record, closing(LoadProgress()) as progress, shown(progress.note, config.verbose):
+    with (
+        opened_anew(config) as record,
+        closing(LoadProgress()) as progress,
+        log_to_screen(progress.note, config.verbose),
+    ):
         record.note(hardware=hardware(), **chosen.facts())
         record.begin()
         tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
-        watching = Watching(config, record, chosen.make(None), chosen.here, tracker)
-        session = LoadSession(config, record, watching, progress)
+        watchers = SessionWatchers(config, record, chosen.make(None), chosen.local_devices, tracker)
+        session = LoadSession(config, record, watchers, progress)
         reason = Reason()
         try:
-            with ended(reason):
-                with watching:
+            with recording_end(reason):
+                with watchers:
                     asyncio.run(session.run())
-                    watching.end()
+                    watchers.end()
                 reason.text = FINISHED
         finally:
-            report = _close(config, chosen, record, session.found, reason.text)
+            report = _close(config, chosen, record, session.results, reason.text)
             tracker.finish({})
     if report is None:
         say(f"{reason.text}; there is no report")
         return 130 if reason.text == STOPPED else 2
-    text, failed = summary(record.folder, report, session.found, reason.text)
+    text, failed = summary(record.folder, report, session.results, reason.text)
     say(text)
     return 130 if reason.text == STOPPED else 1 if failed else 0
 
@@ -72,18 +76,18 @@ def _settings(options: argparse.Namespace) -> RunConfig:
     return config
 
 
-def _close(config: RunConfig, chosen: Chosen, record: Record, found: Found, reason: str) -> Path | None:
+def _close(config: RunConfig, chosen: ChosenFleet, record: Record, results: LoadResults, reason: str) -> Path | None:
     """Leave what is known on disk, and the report of it, which is given; None where nothing was asked.
 
     What cannot be written there is logged: it must not hide why the run ended.
     """
     from swarmeval.loadtest.report import NAME, write  # brings scipy and statsmodels along
 
-    with unheeded():
+    with ignoring_interrupts():
         try:
-            load_facts.write(record.folder, facts(config, chosen, record, found, reason == FINISHED))
+            load_facts.write(record.folder, facts(config, chosen, record, results, reason == FINISHED))
             record.end(reason)
         except UserError as error:
             log.warning("%s", error)
-        asked = (record.folder / request_rows.NAME).exists()
-        return page(NAME, record.folder, lambda: write(record.folder)) if asked else None
+        has_requests = (record.folder / request_rows.NAME).exists()
+        return page(NAME, record.folder, lambda: write(record.folder)) if has_requests else None

@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import asdict
 
-from swarmeval.commands.beside import Beside, check_terminal
+from swarmeval.commands.beside import DashboardProcess, check_terminal
 from swarmeval.commands.output import say
 from swarmeval.errors import ConfigError
 from swarmeval.monitor.host import hardware
@@ -17,11 +17,11 @@ from swarmeval.session.fleet_choice import choose
 from swarmeval.session.run_context import SessionContext, Swarm
 from swarmeval.session.run_record import opened
 from swarmeval.session.session import carry_out
-from swarmeval.session.watchers import Watching
+from swarmeval.session.watchers import SessionWatchers
 from swarmeval.settings import load_rules, loading
 from swarmeval.tasks.catalog import HUMANEVAL, chosen
-from swarmeval.watch.logs import shown
-from swarmeval.watch.progress import Progress
+from swarmeval.watch.logs import log_to_screen
+from swarmeval.watch.progress import ProgressDisplay
 
 FLAGS = {
     "num_tasks": "humaneval_limit",
@@ -44,15 +44,15 @@ def run(options: argparse.Namespace) -> int:
     check_login(config, os.environ)  # before anything is moved or made
     benchmark = chosen(config)
     if config.benchmark != HUMANEVAL and config.task_limit() and config.humaneval_limit < benchmark.total:
-        said = f"the first {config.humaneval_limit} of {benchmark.total} tasks of {config.benchmark}"
-        print(f"swarmeval: humaneval_limit: {said}", file=sys.stderr)  # it may be left from a config for HumanEval
+        subset = f"the first {config.humaneval_limit} of {benchmark.total} tasks of {config.benchmark}"
+        print(f"swarmeval: humaneval_limit: {subset}", file=sys.stderr)  # it may be left from a config for HumanEval
     chosen_fleet = choose(config)
     plan = Plan(make_agents(config), benchmark.tasks)
     data = benchmark.facts()
     with (
         opened(config, plan, {**config.measured(), "data": data}, options.fresh) as record,
-        Progress(plan.total, tenant=Beside(record.folder) if options.dashboard else None) as progress,
-        shown(progress.note, config.verbose),
+        ProgressDisplay(plan.total, owner=DashboardProcess(record.folder) if options.dashboard else None) as progress,
+        log_to_screen(progress.note, config.verbose),
     ):
         record.note(
             data=data,
@@ -64,11 +64,11 @@ def run(options: argparse.Namespace) -> int:
         tracer = Tracer(record.folder, len(record.manifest["sessions"]) + 1) if config.trace else None
         fleet = chosen_fleet.make(tracer)
         tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
-        watching = Watching(config, record, fleet, chosen_fleet.here, tracker)
+        watchers = SessionWatchers(config, record, fleet, chosen_fleet.local_devices, tracker)
         score: dict[str, object] = {}
         try:
-            with watching:
-                swarm = Swarm(plan, chosen_fleet, watching, tracer)
+            with watchers:
+                swarm = Swarm(plan, chosen_fleet, watchers, tracer)
                 ending = carry_out(SessionContext(config, record, progress, swarm))
             score = ending.score
         finally:

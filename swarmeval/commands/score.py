@@ -18,8 +18,8 @@ from swarmeval.settings import loading
 from swarmeval.settings.run_config import JUDGED_BY, RunConfig
 from swarmeval.settings.section import keys, sections
 from swarmeval.tasks.catalog import chosen
-from swarmeval.watch.logs import shown
-from swarmeval.watch.progress import Progress
+from swarmeval.watch.logs import log_to_screen
+from swarmeval.watch.progress import ProgressDisplay
 
 FLAGS = {name: name for name in ("benchmark", "output_dir", "eval_workers", "eval_timeout")}
 USED = {*FLAGS, *JUDGED_BY, "benchmark_file", "eval_timeout_scale", "verbose"}
@@ -47,8 +47,8 @@ def score(options: argparse.Namespace) -> int:
     replies = {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     with (
         opened(config, jobs, {**config.judged(), "data": data, "replies": replies["sha256"]}, options.fresh) as record,
-        Progress(jobs.total) as progress,
-        shown(progress.note, config.verbose),
+        ProgressDisplay(jobs.total) as progress,
+        log_to_screen(progress.note, config.verbose),
     ):
         record.note(data=data, replies=replies)
         for completion in read_replies(path, task_ids):

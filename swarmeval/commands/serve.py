@@ -9,11 +9,11 @@ import socket
 import sys
 
 from swarmeval.commands.output import say
-from swarmeval.session.fleet_choice import Chosen, choose
-from swarmeval.session.signals import heeded
+from swarmeval.session.fleet_choice import ChosenFleet, choose
+from swarmeval.session.signals import handling_signals
 from swarmeval.settings import loading
 from swarmeval.settings.run_config import RunConfig
-from swarmeval.watch.logs import shown
+from swarmeval.watch.logs import log_to_screen
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -29,12 +29,12 @@ def serve(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     chosen = choose(config)
-    with shown(say, verbose=True), listener(config.serve.host, config.serve.port) as sock:
+    with log_to_screen(say, verbose=True), listener(config.serve.host, config.serve.port) as sock:
         asyncio.run(_serve(config, chosen, sock, key))
     return 0
 
 
-async def _serve(config: RunConfig, chosen: Chosen, sock: socket.socket, key: str | None) -> None:
+async def _serve(config: RunConfig, chosen: ChosenFleet, sock: socket.socket, key: str | None) -> None:
     """Listen while replicas load, as /health tells. Raises the UserError for which none can answer."""
     from swarmeval.serving.app import Api
     from swarmeval.serving.http import HttpServer
@@ -43,23 +43,23 @@ async def _serve(config: RunConfig, chosen: Chosen, sock: socket.socket, key: st
     async with Pool(chosen.make(None), config.serve.queue) as pool:
         server = HttpServer(Api(pool, config, chosen.model, key).app())
 
-        async def look_after() -> None:
+        async def announce() -> None:
             await pool.until_ready()
             host, port = sock.getsockname()[:2]
             name = f"[{host}]" if ":" in host else host
             say(f"ready: http://{name}:{port}/v1, model {chosen.model}, {pool.rows} rows")
             await pool.until_failed()
 
-        with heeded(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), server.end)):
+        with handling_signals(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), server.end)):
             serving = asyncio.create_task(server.serve(sock))
-            looking = asyncio.create_task(look_after())
-            await asyncio.wait([serving, looking], return_when=asyncio.FIRST_COMPLETED)
-            if looking.done():
+            readiness = asyncio.create_task(announce())
+            await asyncio.wait([serving, readiness], return_when=asyncio.FIRST_COMPLETED)
+            if readiness.done():
                 server.end()
             await serving
-        if looking.done():
-            looking.result()
-        looking.cancel()
+        if readiness.done():
+            readiness.result()
+        readiness.cancel()
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,14 +15,14 @@ from swarmeval.scores.unions import Counts, union
 def show_union(options: argparse.Namespace) -> int:
     """Print the scores of the profiles asked for, all where none is, and of their union; gives 0. Raises DataError."""
     folder = Path(options.folder)
-    found = verdicts_by_profile(folder)
-    names = list(dict.fromkeys(options.names or found))
+    by_profile = verdicts_by_profile(folder)
+    names = list(dict.fromkeys(options.names or by_profile))
     for name in names:
-        if name not in found:
-            raise DataError(f"{folder}: has no profile {name!r}; it has {', '.join(found)}")
+        if name not in by_profile:
+            raise DataError(f"{folder}: has no profile {name!r}; it has {', '.join(by_profile)}")
     if len(names) < 2:
-        raise DataError(f"{folder}: a union is of two profiles or more; it has {', '.join(found)}")
-    say("\n".join(lines({name: found[name] for name in names})))
+        raise DataError(f"{folder}: a union is of two profiles or more; it has {', '.join(by_profile)}")
+    say("\n".join(lines({name: by_profile[name] for name in names})))
     return 0
 
 

@@ -55,7 +55,7 @@ class Panel(Static):
 
 
 class Dashboard(App[int]):
-    """Shows one run folder until it is left. `beside` is the coordinator that shares its terminal, if one does."""
+    """Shows one run folder until it is left. `run_pid` is the coordinator that shares its terminal, if one does."""
 
     CSS_PATH = "dashboard.tcss"
     TITLE = "swarmeval"
@@ -69,14 +69,14 @@ class Dashboard(App[int]):
         Binding("pagedown", "page(1)", show=False),
     ]
 
-    def __init__(self, folder: Path, interval_s: float, beside: int | None = None) -> None:
+    def __init__(self, folder: Path, interval_s: float, run_pid: int | None = None) -> None:
         super().__init__()
         self.folder = folder
         self.interval_s = interval_s
         self.paused = False
-        self._beside = beside
+        self._run_pid = run_pid
         self._follower = Follower(folder)
-        self._looking = asyncio.Lock()
+        self._look_lock = asyncio.Lock()
         self._view: View | None = None
 
     def compose(self) -> ComposeResult:
@@ -104,7 +104,7 @@ class Dashboard(App[int]):
         loop.add_signal_handler(signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM)
         # The terminal is gone: there is nothing to give back, and what is written there may never return.
         loop.add_signal_handler(signal.SIGHUP, os._exit, 128 + signal.SIGHUP)
-        if self._beside is None:  # else the one it stands beside has the same signal, and knows what to do
+        if self._run_pid is None:  # else the one it stands beside has the same signal, and knows what to do
             loop.add_signal_handler(signal.SIGINT, self.exit)
         self.run_worker(self._watch(), exclusive=True)
 
@@ -116,9 +116,9 @@ class Dashboard(App[int]):
 
     async def look(self) -> None:
         """Read the folder now and show it."""
-        async with self._looking:  # a journal is followed by one look at a time
+        async with self._look_lock:  # a journal is followed by one look at a time
             view = await asyncio.to_thread(look, self._follower)
-        if self._beside is not None and os.getppid() != self._beside:
+        if self._run_pid is not None and os.getppid() != self._run_pid:
             self.exit()  # the coordinator was killed: the terminal is its shell's again
             asyncio.get_running_loop().call_later(LEAVES_S, os._exit, 1)
         if not self.paused:
@@ -158,7 +158,7 @@ class Dashboard(App[int]):
 
     def action_interrupt(self) -> None:
         """Ctrl-C, here a key like others: leave, or pass it on to the run in this terminal."""
-        if self._beside is None:
+        if self._run_pid is None:
             self.exit()
-        elif os.getppid() == self._beside:
-            os.kill(self._beside, signal.SIGINT)
+        elif os.getppid() == self._run_pid:
+            os.kill(self._run_pid, signal.SIGINT)

@@ -1,6 +1,6 @@
 """The grid of tasks x agents as lines: a letter for each cell, or for a block of them where they are many.
 
-Tasks run across and agents down. Pure: where the cursor is and how far it is zoomed are told.
+Tasks run across and agents down. Pure: the cursor and the zoom are parameters.
 """
 
 import math
@@ -14,7 +14,7 @@ from rich.text import Text
 from swarmeval.dashboard import outcome_letters
 from swarmeval.dashboard.format import percent, plain
 from swarmeval.dashboard.view import View
-from swarmeval.watch.outcome_grid import Cell, OutcomeGrid
+from swarmeval.watch.outcome_grid import GridCell, OutcomeGrid
 
 MOST_LABEL = 14
 MOST_CELL = 3  # columns that a cell is wide where there is room
@@ -51,15 +51,15 @@ class Board:
         """The cell under a letter of the screen; None where there is none."""
         column = self.left + (x - self.label) // self.cell * self.per_column
         row = self.top + (y - ABOVE) * self.per_row
-        inside = x >= self.label and y >= ABOVE and row < len(self.agents) and column < self.columns
-        return Cursor(row, column) if inside else None
+        is_cell = x >= self.label and y >= ABOVE and row < len(self.agents) and column < self.columns
+        return Cursor(row, column) if is_cell else None
 
     def blocks(self) -> bool:
         """Whether a letter stands for more than one cell."""
         return self.per_row > 1 or self.per_column > 1
 
 
-def arranged(view: View, width: int, height: int, cursor: Cursor, zoomed: bool) -> Board:
+def arrange(view: View, width: int, height: int, cursor: Cursor, zoomed: bool) -> Board:
     """Where everything goes on so much room. Zoomed, each cell is shown and the cursor's are in sight; else all are."""
     grid = view.tally.grid
     agents, tasks = grid.agents(), _tasks(grid, view.manifest)
@@ -81,7 +81,7 @@ def arranged(view: View, width: int, height: int, cursor: Cursor, zoomed: bool) 
     )  # fmt: skip
 
 
-def drawn(board: Board, cursor: Cursor | None) -> list[Text]:
+def draw(board: Board, cursor: Cursor | None) -> list[Text]:
     """The ruler, then a line for each agent or each few of them."""
     if not board.columns or not board.agents:
         return [Text("no answer yet")]
@@ -93,14 +93,14 @@ def drawn(board: Board, cursor: Cursor | None) -> list[Text]:
         for number in range(board.across):
             column = board.left + number * board.per_column
             letter, style = _letter(board, rows, column)
-            here = cursor is not None and row <= cursor.row < row + board.per_row
-            here = here and cursor is not None and column <= cursor.column < column + board.per_column
-            line.append(letter.center(board.cell), f"{style} reverse bold" if here else style)
+            selected = cursor is not None and row <= cursor.row < row + board.per_row
+            selected = selected and cursor is not None and column <= cursor.column < column + board.per_column
+            line.append(letter.center(board.cell), f"{style} reverse bold" if selected else style)
         lines.append(line)
     return lines
 
 
-def said(board: Board, cursor: Cursor) -> str:
+def describe(board: Board, cursor: Cursor) -> str:
     """The cell under the cursor in words, its agent and its task."""
     if cursor.row >= len(board.agents) or cursor.column >= board.columns:
         return "no answer yet"
@@ -112,7 +112,7 @@ def said(board: Board, cursor: Cursor) -> str:
         return f"{where}: {cell.passed} of {cell.judged} passed" if cell.judged else f"{where}: no verdict yet"
     named = cursor.column < len(board.tasks)
     task = plain(board.tasks[cursor.column]) if named else f"task {cursor.column + 1}, not begun"
-    cell = board.grid.cell(cursor.row, board.tasks[cursor.column]) if named else Cell()
+    cell = board.grid.cell(cursor.row, board.tasks[cursor.column]) if named else GridCell()
     return f"{board.labels[cursor.row]} x {task}: {_in_words(cell)}"
 
 
@@ -124,7 +124,7 @@ def share_of(grid: OutcomeGrid, rows: slice, tasks: Sequence[str]) -> str:
     return f"pass@1 {share}  {cell.passed} of {cell.judged} judged passed  {outcomes}"
 
 
-def _in_words(cell: Cell) -> str:
+def _in_words(cell: GridCell) -> str:
     if cell.judged > 1:
         return f"{cell.passed} of {cell.judged} passed"
     repaired = ", passed when it answered again" if cell.repaired else ""
@@ -136,8 +136,8 @@ def _letter(board: Board, rows: slice, column: int) -> tuple[str, str]:
     if not tasks:
         return outcome_letters.OPEN
     if board.blocks():
-        return outcome_letters.of_share(board.grid.block(rows, tasks))
-    return outcome_letters.of(board.grid.cell(rows.start, tasks[0]))
+        return outcome_letters.share_letter(board.grid.block(rows, tasks))
+    return outcome_letters.cell_letter(board.grid.cell(rows.start, tasks[0]))
 
 
 def _ruler(board: Board) -> Text:

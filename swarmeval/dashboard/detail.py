@@ -10,7 +10,7 @@ from rich.text import Text
 from swarmeval.dashboard.format import number, plain, plain_lines, seconds
 from swarmeval.dashboard.prompt_again import prompt
 from swarmeval.runs.journal import NAME
-from swarmeval.watch.answers import Answer, answers
+from swarmeval.watch.answers import AnswerRecord, answers
 
 MOST_CHARS = 100_000  # of one text on the screen
 
@@ -19,18 +19,18 @@ MOST_CHARS = 100_000  # of one text on the screen
 class Detail:
     """The answers of an agent to a task, one of them with its prompt."""
 
-    answers: list[Answer]
+    answers: list[AnswerRecord]
     place: int  # of the one that is shown
     prompt: str
 
 
 def read(folder: Path, manifest: Mapping[str, Any], agent_id: int, task_id: str, place: int) -> Detail:
     """Look it up in the journal and the benchmark. Takes a while: call from a thread. Raises OSError."""
-    found = answers(folder / NAME, agent_id, task_id)
-    if not found:
+    every_answer = answers(folder / NAME, agent_id, task_id)
+    if not every_answer:
         return Detail([], 0, "")
-    place %= len(found)
-    return Detail(found, place, prompt(manifest, found, found[place]))
+    place %= len(every_answer)
+    return Detail(every_answer, place, prompt(manifest, every_answer, every_answer[place]))
 
 
 def sections(detail: Detail) -> list[tuple[str, Text]]:
@@ -52,7 +52,7 @@ def _shown(text: str) -> Text:
     return Text(plain_lines(text[:MOST_CHARS].strip("\n")) + cut)
 
 
-def _facts(answer: Answer, place: int, count: int) -> str:
+def _facts(answer: AnswerRecord, place: int, count: int) -> str:
     completion, job = answer.completion, answer.job
     which = f"{place + 1} of {count}" if count > 1 else "the only one"
     parts = [f"{plain(job.job_id)} ({which}: sample {job.sample}, round {job.round})"]
@@ -64,19 +64,19 @@ def _facts(answer: Answer, place: int, count: int) -> str:
     return "\n".join(parts)
 
 
-def _reply(answer: Answer) -> str:
+def _reply(answer: AnswerRecord) -> str:
     if answer.failure is not None:
         return f"(no completion after {answer.failure.attempts} attempts: {answer.failure.reason})"
     return "(not answered yet)" if answer.completion is None else answer.completion.reply or "(empty)"
 
 
-def _candidate(answer: Answer) -> str:
+def _candidate(answer: AnswerRecord) -> str:
     if answer.verdict is None:
         return "(not judged yet)"
     return answer.verdict.code or "(no code)"
 
 
-def _evidence(answer: Answer) -> str:
+def _evidence(answer: AnswerRecord) -> str:
     verdict = answer.verdict
     if verdict is None:
         return "(not judged yet)"

@@ -49,10 +49,10 @@ class DetailScreen(Screen[None]):
     async def _fill(self) -> None:
         manifest = self._view.manifest
         try:
-            found = await asyncio.to_thread(
+            answer_detail = await asyncio.to_thread(
                 detail.read, self._folder, manifest, self._agent_id, self._task_id, self._place
             )
-            parts = detail.sections(found)
+            parts = detail.sections(answer_detail)
         except OSError as error:
             parts = [("answer", Text(f"the journal cannot be read ({error.strerror})"))]
         box = self.query_one("#parts", VerticalScroll)

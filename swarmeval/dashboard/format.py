@@ -97,7 +97,7 @@ def heat(temperature_c: float | None) -> Text:
     return Text(f"{temperature_c:.0f}° {word}", style)
 
 
-def folded(text: str, width: int, style: str = "") -> list[Text]:
+def wrap(text: str, width: int, style: str = "") -> list[Text]:
     """Foreign text on as many lines as it needs."""
     return [Text(line, style) for line in textwrap.wrap(plain(text), max(1, width))]
 

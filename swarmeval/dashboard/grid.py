@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widget import Widget
 
-from swarmeval.dashboard.board import Board, Cursor, arranged, drawn, said
+from swarmeval.dashboard.board import Board, Cursor, arrange, describe, draw
 from swarmeval.dashboard.view import View
 
 BESIDES = 2  # lines that are no agent's: the border and the ruler
@@ -51,7 +51,7 @@ class Grid(Widget, can_focus=True):
 
     def render(self) -> Text:
         board = self._board()
-        return Text("no answer yet") if board is None else Text("\n").join(drawn(board, self._cursor))
+        return Text("no answer yet") if board is None else Text("\n").join(draw(board, self._cursor))
 
     def action_move(self, down: int, right: int) -> None:
         """By cells, or by blocks of them; not over the edge."""
@@ -78,13 +78,13 @@ class Grid(Widget, can_focus=True):
         """A click moves the cursor there; one where it is already opens."""
         board = self._board()
         place = event.get_content_offset(self)
-        found = board.at(place.x, place.y) if board and place else None
-        if board is None or found is None:
+        clicked = board.at(place.x, place.y) if board and place else None
+        if board is None or clicked is None:
             return
-        if found == self._cursor:
+        if clicked == self._cursor:
             self.action_open()
         else:
-            self._go(board, found.row, found.column)
+            self._go(board, clicked.row, clicked.column)
 
     def on_resize(self) -> None:
         self._entitle()
@@ -98,10 +98,10 @@ class Grid(Widget, can_focus=True):
     def _board(self) -> Board | None:
         if self._view is None:
             return None
-        return arranged(self._view, self.content_size.width, self.content_size.height, self._cursor, self._zoomed)
+        return arrange(self._view, self.content_size.width, self.content_size.height, self._cursor, self._zoomed)
 
     def _entitle(self) -> None:
         """The cursor's cell in the border, as text: names of tasks may hold anything."""
         board = self._board()
         if board is not None:
-            self.border_title = Text(f"tasks x agents  {said(board, self._cursor)}")
+            self.border_title = Text(f"tasks x agents  {describe(board, self._cursor)}")

@@ -4,7 +4,7 @@ from rich.text import Text
 
 from swarmeval.dashboard.format import plain
 from swarmeval.records import NOT_GENERATED, Outcome
-from swarmeval.watch.outcome_grid import Cell
+from swarmeval.watch.outcome_grid import GridCell
 
 LETTERS: dict[str, tuple[str, str]] = {
     Outcome.PASSED: ("P", "bold #ffffff on #1f7a3d"),
@@ -24,16 +24,16 @@ REPAIRED = ("R", "#ffffff on #4d7c0f")  # a later round passed
 SHARES = ("#ffffff on dark_red", "#000000 on dark_orange", "#000000 on gold3", "#ffffff on #3f8f57")  # of mixed cells
 
 
-def of(cell: Cell) -> tuple[str, str]:
+def cell_letter(cell: GridCell) -> tuple[str, str]:
     """(letter, style) of one agent's answers to one task; where they differ, the tenths that passed, 0 to 9."""
     if not cell.word:
         return WAITS if cell.answered else OPEN
     if cell.mixed:
-        return of_share(cell)
+        return share_letter(cell)
     return REPAIRED if cell.repaired and not cell.passed else LETTERS[cell.word]
 
 
-def of_share(cell: Cell) -> tuple[str, str]:
+def share_letter(cell: GridCell) -> tuple[str, str]:
     """(letter, style) of several cells taken together: P where all passed, else the tenths that did."""
     if not cell.judged:
         return LETTERS[NOT_GENERATED] if cell.word else WAITS if cell.answered else OPEN

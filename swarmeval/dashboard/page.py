@@ -5,7 +5,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from swarmeval.dashboard import machine_panel, replica_panel, run_panel
-from swarmeval.dashboard.board import Cursor, arranged, drawn
+from swarmeval.dashboard.board import Cursor, arrange, draw
 from swarmeval.dashboard.view import View
 
 GRID_LINES = 12
@@ -14,7 +14,7 @@ LOG_LINES = 5
 
 def page(view: View, width: int) -> RenderableType:
     """The panels under their names."""
-    grid = drawn(arranged(view, width, GRID_LINES, Cursor(), zoomed=False), None)
+    grid = draw(arrange(view, width, GRID_LINES, Cursor(), zoomed=False), None)
     parts: list[tuple[str, list[Text]]] = [
         ("run", run_panel.state(view, width)),
         ("application", run_panel.application(view, width)),

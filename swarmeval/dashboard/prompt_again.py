@@ -13,24 +13,26 @@ from swarmeval.runs.prompts import make_request
 from swarmeval.settings import manifest_settings
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks import catalog
-from swarmeval.watch.answers import Answer
+from swarmeval.watch.answers import AnswerRecord
 
 
-def prompt(manifest: Mapping[str, Any], answers: list[Answer], answer: Answer) -> str:
+def prompt(manifest: Mapping[str, Any], answers: list[AnswerRecord], answer: AnswerRecord) -> str:
     """The very prompt of a run's answer; of a reply made elsewhere, the task's. Loads the benchmark: slow."""
     try:
         config = manifest_settings.read(manifest.get("config") or {})
         tasks = catalog.load(config.benchmark, config.benchmark_file).tasks  # all: which were chosen changes no prompt
     except UserError as error:
         return f"(the prompt cannot be shown: {error})"
-    found = next((task for task in tasks if task.task_id == answer.job.task_id), None)
-    if found is None:
+    answered = next((task for task in tasks if task.task_id == answer.job.task_id), None)
+    if answered is None:
         return "(the prompt cannot be shown: the benchmark has no such task any more)"
     mode = (manifest.get("prompts") or {}).get("prompt_mode")
-    return _asked(config, tasks, mode, answers, answer) or f"(the task's)\n{found.question or found.prompt}"
+    return _run_prompt(config, tasks, mode, answers, answer) or f"(the task's)\n{answered.question or answered.prompt}"
 
 
-def _asked(config: RunConfig, tasks: tuple[Task, ...], mode: str | None, answers: list[Answer], answer: Answer) -> str:
+def _run_prompt(
+    config: RunConfig, tasks: tuple[Task, ...], mode: str | None, answers: list[AnswerRecord], answer: AnswerRecord
+) -> str:
     """ "" where the run asked nobody, or what an answer repairs is not to be found."""
     if mode not in ("chat", "completion"):
         return ""
@@ -48,7 +50,7 @@ def _asked(config: RunConfig, tasks: tuple[Task, ...], mode: str | None, answers
     return "\n\n".join(f"[{message.role}]\n{message.content}" for message in request.messages)
 
 
-def _before(answers: list[Answer], answer: Answer) -> Attempt | None:
+def _before(answers: list[AnswerRecord], answer: AnswerRecord) -> Attempt | None:
     """The answer that this one repairs."""
     for other in answers:
         if (other.job.sample, other.job.round) == (answer.job.sample, answer.job.round - 1):

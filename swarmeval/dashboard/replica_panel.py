@@ -8,7 +8,7 @@ from rich.text import Text
 from swarmeval.dashboard.format import UNKNOWN, gigabytes, heat, number, plain, short, spark, to_float
 from swarmeval.dashboard.view import View
 from swarmeval.records import WorkerStatus
-from swarmeval.watch.snapshot import Row
+from swarmeval.watch.snapshot import CsvRow
 
 LEAST_SPARK, MOST_SPARK = 4, 24
 HEADS = ("device", "state", "use", "", "memory", "temp", "power", "rows", "tok/s", "jobs", "restarts")
@@ -24,10 +24,10 @@ class _Device:
 
     name: str
     worker: WorkerStatus | None = None
-    gpu: Row | None = None
+    gpu: CsvRow | None = None
 
     @property
-    def elsewhere(self) -> bool:
+    def is_remote(self) -> bool:
         """On another machine, which nothing here looks at: "node/cpu:0", "endpoint:0"."""
         return "/" in self.name or self.name.startswith("endpoint:")
 
@@ -54,8 +54,8 @@ def _devices(view: View) -> list[_Device]:
     """The workers in their order, then the GPUs that none of them has to itself."""
     gpus = {f"cuda:{row.get('index', '')}": row for row in view.snapshot.latest_gpus()}
     workers = view.status.workers if view.status else ()
-    found = [_Device(plain(worker.device), worker, gpus.pop(worker.device, None)) for worker in workers]
-    return found + [_Device(plain(name), None, row) for name, row in gpus.items()]
+    devices = [_Device(plain(worker.device), worker, gpus.pop(worker.device, None)) for worker in workers]
+    return devices + [_Device(plain(name), None, row) for name, row in gpus.items()]
 
 
 def _row(view: View, device: _Device, cpu_workers: int, brief: bool) -> list[Text]:
@@ -82,7 +82,7 @@ def _work(view: View, worker: WorkerStatus | None) -> list[Text]:
     return [*map(Text, texts), Text(str(worker.restarts), "yellow" if worker.restarts else "")]
 
 
-def _temperature(gpu: Row | None, brief: bool) -> Text:
+def _temperature(gpu: CsvRow | None, brief: bool) -> Text:
     """With its word, and what the GPU slows itself down for."""
     shown = heat(to_float(gpu.get("temperature_c")) if gpu else None)
     if gpu and (throttle := plain(gpu.get("throttle", ""))):
@@ -100,7 +100,7 @@ def _tokens_per_s(view: View, worker: WorkerStatus) -> float | None:
 def _memory(view: View, device: _Device, cpu_workers: int) -> str:
     if device.gpu is not None:
         return gigabytes(to_float(device.gpu.get("memory_used_mb")), to_float(device.gpu.get("memory_total_mb")))
-    if device.elsewhere:
+    if device.is_remote:
         return UNKNOWN
     used = view.now("workers_rss_mb")
     return gigabytes(None if used is None else used / cpu_workers, view.now("ram_total_mb"))
@@ -112,7 +112,7 @@ def _history(view: View, device: _Device, cpu_workers: int) -> list[float | None
         uuid = device.gpu.get("uuid")
         return [to_float(row.get("utilization_pct")) for row in view.snapshot.gpus if row.get("uuid") == uuid]
     cores = to_float((view.manifest.get("hardware") or {}).get("usable_cores"))
-    if not cores or not cpu_workers or device.elsewhere:
+    if not cores or not cpu_workers or device.is_remote:
         return []
     return [None if pct is None else min(100.0, pct / cores) for pct in view.history("workers_cpu_pct")]
 

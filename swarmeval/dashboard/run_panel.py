@@ -7,7 +7,7 @@ from typing import cast
 from rich.text import Text
 
 from swarmeval.dashboard import outcome_letters
-from swarmeval.dashboard.format import UNKNOWN, bar, flow, folded, number, percent, plain, seconds, spark
+from swarmeval.dashboard.format import UNKNOWN, bar, flow, number, percent, plain, seconds, spark, wrap
 from swarmeval.dashboard.view import View
 from swarmeval.records import Status
 from swarmeval.scores.intervals import Interval, of_shares
@@ -38,7 +38,7 @@ def state(view: View, width: int) -> list[Text]:
     model = plain(str((view.manifest.get("config") or {}).get("model_id", "")))
     if model and width > len(line.plain) + len(model) + 2:
         line.append(f"  {model}", "dim")
-    faults = (part for fault in snapshot.trouble for part in folded(fault, width, "red"))
+    faults = (part for fault in snapshot.trouble for part in wrap(fault, width, "red"))
     return [line, *_explained(view, width), *faults]
 
 
@@ -54,14 +54,14 @@ def _explained(view: View, width: int) -> list[Text]:
     status, word = view.status, view.snapshot.state
     lines: list[Text] = []
     if word == TO_COME:
-        lines += folded(f"{view.snapshot.folder} holds no run yet; it is shown as soon as one begins", width)
+        lines += wrap(f"{view.snapshot.folder} holds no run yet; it is shown as soon as one begins", width)
     if word == "killed" and status is not None:
         gone = f"coordinator not running (PID {status.pid}), started again by the same command"
         lines.append(Text(gone, "bold red"))
     elif word == "interrupted":
         lines.append(Text("stopped before its end; the same command goes on", "yellow"))
     if status is not None and status.message and status.message != "finished":
-        lines += folded(status.message, width, "yellow")
+        lines += wrap(status.message, width, "yellow")
     return lines
 
 
@@ -126,9 +126,9 @@ def interval_of(view: View) -> Interval | None:
     score = view.snapshot.score
     if score is not None and view.snapshot.state == "done":
         intervals = score.get("intervals")
-        found = intervals.get("pass@1") if isinstance(intervals, Mapping) else None
-        if isinstance(found, list) and len(found) == 2 and all(isinstance(end, int | float) for end in found):
-            return cast(float, found[0]), cast(float, found[1])
+        bounds = intervals.get("pass@1") if isinstance(intervals, Mapping) else None
+        if isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(end, int | float) for end in bounds):
+            return cast(float, bounds[0]), cast(float, bounds[1])
     counts: Sequence[tuple[int, int]] = view.tally.grid.counts()
     return of_shares(counts) if counts else None
 

@@ -9,8 +9,8 @@ from swarmeval.dashboard.format import to_float
 from swarmeval.records import Status
 from swarmeval.runs.journal import NAME as JOURNAL
 from swarmeval.watch import snapshot
-from swarmeval.watch.follow import Follower, Tally
-from swarmeval.watch.snapshot import Row, Snapshot
+from swarmeval.watch.follow import Follower, JournalTally
+from swarmeval.watch.snapshot import CsvRow, Snapshot
 
 PAUSE_S = 2.0  # by which the clock of the day may run ahead of the run's own before the run was interrupted
 RATE_ROWS = 5  # samples over which what the machine counts since boot becomes a rate
@@ -21,7 +21,7 @@ class View:
     """One moment of a run."""
 
     snapshot: Snapshot
-    tally: Tally = field(default_factory=Tally)
+    tally: JournalTally = field(default_factory=JournalTally)
 
     @property
     def status(self) -> Status | None:
@@ -49,12 +49,12 @@ def look(follower: Follower, whole: bool = False) -> View:
     try:
         (follower.catch_up if whole else follower.look)(now.run_id, now.agents())
     except OSError as error:
-        told = f"{follower.folder / JOURNAL}: cannot be read ({error.strerror})"
-        now = replace(now, trouble=(*now.trouble, told))
+        problem = f"{follower.folder / JOURNAL}: cannot be read ({error.strerror})"
+        now = replace(now, trouble=(*now.trouble, problem))
     return View(now, follower.tally)
 
 
-def rate(rows: tuple[Row, ...], column: str) -> float | None:
+def rate(rows: tuple[CsvRow, ...], column: str) -> float | None:
     """What a counter gains in a second from the first to the last of these rows; None across two sessions: those of
     the machine count on between them, and elapsed_s does not.
     """

@@ -1,4 +1,4 @@
-"""What the doctor finds, and how it is told: a line each, and a remedy where there is something to do."""
+"""What the doctor finds, and how it is printed: a line each, and a remedy where there is something to do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ State = Literal["ok", "note", "UNFIT"]  # a note costs speed or comfort; unfit c
 class Finding:
     subject: str
     state: State
-    found: str
+    text: str
     remedy: str = ""
 
     def __str__(self) -> str:
-        line = f"{self.state:6}{self.subject:12}{self.found}"
+        line = f"{self.state:6}{self.subject:12}{self.text}"
         return f"{line}\n{'':18}-> {self.remedy}" if self.remedy else line
 
 
@@ -23,5 +23,5 @@ def verdict(findings: Sequence[Finding]) -> str:
     """The last line."""
     unfit = [finding.subject for finding in findings if finding.state == "UNFIT"]
     notes = sum(finding.state == "note" for finding in findings)
-    said = f"{len(findings)} checks, {notes} notes"
-    return f"unfit: {', '.join(unfit)} ({said})" if unfit else f"fit ({said})"
+    counts = f"{len(findings)} checks, {notes} notes"
+    return f"unfit: {', '.join(unfit)} ({counts})" if unfit else f"fit ({counts})"

@@ -28,7 +28,7 @@ HOW_TO_GET = {
 def findings(config: RunConfig) -> Iterator[Finding]:
     """Each as soon as it is found."""
     try:
-        missing, in_force, calibration, wrong = asyncio.run(_judged(config))
+        missing, in_force, calibration, wrong = asyncio.run(_try_judge(config))
     except SandboxError as error:
         yield Finding("judge", "UNFIT", str(error))
         return
@@ -48,7 +48,7 @@ def findings(config: RunConfig) -> Iterator[Finding]:
     if missing or config.sandbox.mode == "none":
         yield Finding("hostile", "note", "not tried: where layers are missing, some programs would do what they try")
     else:
-        yield from asyncio.run(_held(config))
+        yield from asyncio.run(_hostile_findings(config))
 
 
 def references(config: RunConfig) -> Iterator[Finding]:
@@ -57,20 +57,22 @@ def references(config: RunConfig) -> Iterator[Finding]:
         return
     try:
         tasks = chosen(config).tasks
-        found = asyncio.run(_tried(config, tasks))
+        checked = asyncio.run(_try_references(config, tasks))
     except UserError:
         return  # the finding "tasks" says why
     tried = sum(1 for task in tasks if task.reference)
-    failed = f"; of {', '.join(list(found.failed)[:5])} it does not" if found.failed else ""
+    failed = f"; of {', '.join(list(checked.failed)[:5])} it does not" if checked.failed else ""
     yield Finding(
         "references",
-        "note" if found.failed else "ok",
-        f"{tried - len(found.failed)} of {tried} own solutions of {config.benchmark} pass{failed}",
-        "tasks whose own solution fails are a defect of the data, or need more time or memory" if found.failed else "",
+        "note" if checked.failed else "ok",
+        f"{tried - len(checked.failed)} of {tried} own solutions of {config.benchmark} pass{failed}",
+        "tasks whose own solution fails are a defect of the data, or need more time or memory"
+        if checked.failed
+        else "",
     )
 
 
-async def _tried(config: RunConfig, tasks: Sequence[Task]) -> References:
+async def _try_references(config: RunConfig, tasks: Sequence[Task]) -> References:
     async with Judge(
         tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox.mode
     ) as judge:
@@ -91,7 +93,7 @@ def layers(config: RunConfig, in_force: str, missing: dict[str, str]) -> Iterato
         yield Finding("together", "note", f"what these layers would hold: {', '.join(unblocked_acts(missing))}")
 
 
-async def _judged(config: RunConfig) -> tuple[dict[str, str], str, Calibration, list[str]]:
+async def _try_judge(config: RunConfig) -> tuple[dict[str, str], str, Calibration, list[str]]:
     """(missing layers, those in force, the calibration, the tasks whose mutant passes). Raises SandboxError."""
     tasks, solutions = load_tasks(), canonical_solutions()
     async with Judge(
@@ -110,26 +112,32 @@ async def _judged(config: RunConfig) -> tuple[dict[str, str], str, Calibration, 
         return judge.missing(), judge.in_force(), calibration, wrong
 
 
-async def _held(config: RunConfig) -> list[Finding]:
+async def _hostile_findings(config: RunConfig) -> list[Finding]:
     """What comes of hostile programs."""
     began = time.monotonic()
     async with Sandbox(config.eval_workers, TIMEOUT_S, MEMORY_MB, config.sandbox.mode) as sandbox:
         cheats = [Program(cheat, hostile.TESTS, "f") for cheat in hostile.CHEATS.values()]
         passed = [
             name
-            for name, found in zip(hostile.CHEATS, await _run(sandbox, cheats), strict=True)
-            if found.outcome is Outcome.PASSED
+            for name, execution in zip(hostile.CHEATS, await _run(sandbox, cheats), strict=True)
+            if execution.outcome is Outcome.PASSED
         ]
         escapes = await _run(sandbox, map(Program, hostile.ESCAPES.values()))
-        out = [n for n, found in zip(hostile.ESCAPES, escapes, strict=True) if found.outcome is not Outcome.PASSED]
+        out = [
+            n for n, execution in zip(hostile.ESCAPES, escapes, strict=True) if execution.outcome is not Outcome.PASSED
+        ]
         tried = {name: case for name, case in hostile.EXHAUSTION.items() if name not in LASTING}
         ends = await _run(sandbox, (Program(text) for text, _ in tried.values()))
-        beyond = [n for (n, case), found in zip(tried.items(), ends, strict=True) if found.outcome not in case[1]]
+        beyond = [
+            n for (n, case), execution in zip(tried.items(), ends, strict=True) if execution.outcome not in case[1]
+        ]
     seconds = time.monotonic() - began
     return [
-        _all_held("cheats", passed, f"{len(cheats)} programs that pretend to pass: none does"),
-        _all_held("escapes", out, f"{len(escapes)} ways out: all shut"),
-        _all_held("exhaustion", beyond, f"{len(tried)} ways to use it up: all bounded (all three in {seconds:.0f} s)"),
+        _sandbox_finding("cheats", passed, f"{len(cheats)} programs that pretend to pass: none does"),
+        _sandbox_finding("escapes", out, f"{len(escapes)} ways out: all shut"),
+        _sandbox_finding(
+            "exhaustion", beyond, f"{len(tried)} ways to use it up: all bounded (all three in {seconds:.0f} s)"
+        ),
     ]
 
 
@@ -137,7 +145,7 @@ async def _run(sandbox: Sandbox, programs: Iterable[Program]) -> Sequence[Execut
     return await asyncio.gather(*(sandbox.run(program) for program in programs))
 
 
-def _all_held(subject: str, escaped: Sequence[str], said: str) -> Finding:
+def _sandbox_finding(subject: str, escaped: Sequence[str], text: str) -> Finding:
     if not escaped:
-        return Finding(subject, "ok", said)
+        return Finding(subject, "ok", text)
     return Finding(subject, "UNFIT", f"not held: {', '.join(escaped)}", "report this: the sandbox should hold them")

@@ -60,27 +60,29 @@ def requirements() -> Sequence[str]:
 
 def packages(lines: Sequence[str]) -> Finding:
     """Whether the installed packages are those that these lines require; those of extras are optional."""
-    wrong, found = {}, {}
+    wrong, versions = {}, {}
     for line in lines:
         try:
-            wanted = Requirement(line.partition("#")[0])
+            requirement = Requirement(line.partition("#")[0])
         except InvalidRequirement:  # a comment, an empty line
             continue
-        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
-            version = importlib.metadata.version(wanted.name)
+            version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            wrong[str(wanted)] = "not installed"
+            wrong[str(requirement)] = "not installed"
             continue
-        found[wanted.name] = version
-        if not wanted.specifier.contains(version, prereleases=True):
-            wrong[str(wanted)] = f"found {version}"
+        versions[requirement.name] = version
+        if not requirement.specifier.contains(version, prereleases=True):
+            wrong[str(requirement)] = f"found {version}"
     if wrong:
         in_checkout = location.requirements() is None
         remedy = "pip install -r requirements.txt" if in_checkout else shlex.join(["pip", "install", *wrong])
-        return Finding("packages", "UNFIT", ", ".join(f"{wanted} ({why})" for wanted, why in wrong.items()), remedy)
-    return Finding("packages", "ok", ", ".join(f"{name} {found[name]}" for name in SHOWN if name in found))
+        return Finding(
+            "packages", "UNFIT", ", ".join(f"{requirement} ({why})" for requirement, why in wrong.items()), remedy
+        )
+    return Finding("packages", "ok", ", ".join(f"{name} {versions[name]}" for name in SHOWN if name in versions))
 
 
 def devices(config: RunConfig, environ: Mapping[str, str], gpus: Sequence[DeviceSample]) -> Finding:
@@ -106,12 +108,12 @@ def persistence(settings: Sequence[GpuSettings]) -> Iterator[Finding]:
 
 def governor(cpus: Path) -> Finding:
     """What decides how fast the cores run."""
-    found = {path.read_text().strip() for path in cpus.glob("cpu[0-9]*/cpufreq/scaling_governor")}
-    if not found:
+    governors = {path.read_text().strip() for path in cpus.glob("cpu[0-9]*/cpufreq/scaling_governor")}
+    if not governors:
         return Finding("governor", "ok", "none here: the clock of the cores is not ours to set")
-    if found <= {"performance", "schedutil"}:
-        return Finding("governor", "ok", ", ".join(sorted(found)))
-    return Finding("governor", "note", ", ".join(sorted(found)), "sudo cpupower frequency-set -g performance")
+    if governors <= {"performance", "schedutil"}:
+        return Finding("governor", "ok", ", ".join(sorted(governors)))
+    return Finding("governor", "note", ", ".join(sorted(governors)), "sudo cpupower frequency-set -g performance")
 
 
 def load() -> Finding:
@@ -130,15 +132,15 @@ def priority(nice: int) -> Finding:
 
 def threads(config: RunConfig, environ: Mapping[str, str], cores: int) -> Iterator[Finding]:
     """Settings of threads and workers that fight each other for the cores."""
-    before = [f"{name}={environ[name]}" for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in environ]
+    waiting = [f"{name}={environ[name]}" for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in environ]
     if environ.get("OMP_WAIT_POLICY", "").lower() == "active":
         yield Finding(
-            "threads", "note", f"{before[0]}: waiting threads take the judges' cores", "unset OMP_WAIT_POLICY"
+            "threads", "note", f"{waiting[0]}: waiting threads take the judges' cores", "unset OMP_WAIT_POLICY"
         )
-    wanted = environ.get("OMP_NUM_THREADS", "")
-    if config.device == "cpu" and wanted.isdigit() and int(wanted) * config.cpu_workers > cores:
-        found = f"OMP_NUM_THREADS={wanted} x {config.cpu_workers} workers on {cores} cores"
-        yield Finding("threads", "note", found, "unset OMP_NUM_THREADS")
+    omp_threads = environ.get("OMP_NUM_THREADS", "")
+    if config.device == "cpu" and omp_threads.isdigit() and int(omp_threads) * config.cpu_workers > cores:
+        conflict = f"OMP_NUM_THREADS={omp_threads} x {config.cpu_workers} workers on {cores} cores"
+        yield Finding("threads", "note", conflict, "unset OMP_NUM_THREADS")
     if config.device == "cpu" and config.cpu_workers > cores:
         yield Finding("threads", "note", f"{config.cpu_workers} CPU workers on {cores} cores", f"cpu_workers: {cores}")
     if config.eval_workers > 2 * cores:
@@ -155,31 +157,31 @@ def quota(cpu_max: Path, cores: int) -> Iterator[Finding]:
     except (OSError, ValueError):  # no such file, or "max"
         return
     if share < cores:
-        found = f"this container may use {share:g} of the {cores} cores it sees"
-        yield Finding("quota", "note", found, f"OMP_NUM_THREADS={max(1, int(share))}, or a larger quota")
+        limit = f"this container may use {share:g} of the {cores} cores it sees"
+        yield Finding("quota", "note", limit, f"OMP_NUM_THREADS={max(1, int(share))}, or a larger quota")
 
 
 def compiler(config: RunConfig) -> Finding:
-    found = next((path for name in COMPILERS if (path := shutil.which(name))), None)
-    if found or config.device != "cpu" or config.replica.native_kernels == "off":
-        return Finding("compiler", "ok", found or "not needed")
+    compiler_path = next((path for name in COMPILERS if (path := shutil.which(name))), None)
+    if compiler_path or config.device != "cpu" or config.replica.native_kernels == "off":
+        return Finding("compiler", "ok", compiler_path or "not needed")
     return Finding("compiler", "note", "no C++ compiler: the engine is about half as fast", "apt install g++")
 
 
 def disk(config: RunConfig) -> Finding:
     """Room for what the run will write."""
     folder = Path(config.output_dir)
-    there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     needed = SPARE_BYTES + config.answers_a_task() * config.humaneval_limit * (
         JOB_BYTES + TOKEN_BYTES * config.max_new_tokens
     )
-    free = shutil.disk_usage(there).free
-    if not os.access(there, os.W_OK):
-        return Finding("disk", "UNFIT", f"{there} cannot be written", "choose another output_dir")
+    free = shutil.disk_usage(existing).free
+    if not os.access(existing, os.W_OK):
+        return Finding("disk", "UNFIT", f"{existing} cannot be written", "choose another output_dir")
     if free < needed:
-        found = f"{gb(free)} free in {there}, the run may write {gb(needed)}"
-        return Finding("disk", "UNFIT", found, "make room, or choose another output_dir")
-    return Finding("disk", "ok", f"{gb(free)} free in {there}, the run may write {gb(needed)}")
+        shortage = f"{gb(free)} free in {existing}, the run may write {gb(needed)}"
+        return Finding("disk", "UNFIT", shortage, "make room, or choose another output_dir")
+    return Finding("disk", "ok", f"{gb(free)} free in {existing}, the run may write {gb(needed)}")
 
 
 def tracking(config: RunConfig, environ: Mapping[str, str]) -> Finding:

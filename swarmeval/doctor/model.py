@@ -16,7 +16,7 @@ import model_loader
 from gpu_monitor import GpuSettings
 from swarmeval.doctor.finding import Finding
 from swarmeval.doctor.machine import gb
-from swarmeval.doctor.model_facts import Card, Order
+from swarmeval.doctor.model_facts import ModelCard, ProbeRequest
 from swarmeval.errors import UserError
 from swarmeval.location import environment
 from swarmeval.records import DeviceSample
@@ -32,14 +32,17 @@ TRIAL_TASKS, TRIAL_TOKENS = 2, 24
 SHARE = 0.9  # of a GPU's free memory that weights may take
 
 
-def reading(config: RunConfig, background: Executor) -> Future[Card] | None:
+def reading(config: RunConfig, background: Executor) -> Future[ModelCard] | None:
     """Begin to read the model's card, mostly seconds of imports; None where no card is wanted."""
-    wanted = config.fleet != "endpoint" and config.engine != "scripted"
-    return background.submit(look, config) if wanted else None
+    needs_card = config.fleet != "endpoint" and config.engine != "scripted"
+    return background.submit(probe, config) if needs_card else None
 
 
 def findings(
-    config: RunConfig, card_read: Future[Card] | None, gpus: Sequence[DeviceSample], settings: Sequence[GpuSettings]
+    config: RunConfig,
+    card_read: Future[ModelCard] | None,
+    gpus: Sequence[DeviceSample],
+    settings: Sequence[GpuSettings],
 ) -> Iterator[Finding]:
     """Each as soon as it is found; `card_read` comes from `reading`."""
     try:
@@ -71,14 +74,14 @@ def findings(
         yield Finding("duration", "note", "not estimated: no quick trial of a model of this size on a CPU")
 
 
-def look(config: RunConfig) -> Card:
+def probe(config: RunConfig) -> ModelCard:
     """What the model's files say, and its tokenizer of the run's prompts. Raises UserError."""
     plan = Plan(make_agents(config), chosen(config).tasks)
     folder = model_loader.locate(config.model_id, progress=False, weights=False, code=config.trust_remote_code)
     first = [make_request(plan, k, "chat", config) for k in first_jobs(plan)]
     texts = [make_request(plan, k, "completion", config).text or "" for k in first_jobs(plan)]
     cached = config.device == "cpu" and config.replica.cpu_kernel == "cached"
-    order = Order(
+    probe_request = ProbeRequest(
         folder=folder, mode=config.prompt_mode,
         chats=[[{"role": m.role, "content": m.content} for m in request.messages] for request in first],
         texts=texts, device=config.device, four_bit=config.load_in_4bit and not cached,
@@ -88,18 +91,18 @@ def look(config: RunConfig) -> Card:
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "swarmeval.doctor.model_probe"],
-            input=json.dumps(asdict(order)), env=environment(os.environ), text=True, capture_output=True, check=False,
-            timeout=LOOK_LIMIT_S,
+            input=json.dumps(asdict(probe_request)), env=environment(os.environ), text=True, capture_output=True,
+            check=False, timeout=LOOK_LIMIT_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise UserError(f"{config.model_id}: its tokenizer was not read within {LOOK_LIMIT_S:.0f} s") from None
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"{config.model_id}: its tokenizer cannot be read: {last}")
-    found = json.loads(done.stdout)
-    if "fault" in found:
-        raise UserError(found["fault"])
-    return Card(**found)
+    output = json.loads(done.stdout)
+    if "fault" in output:
+        raise UserError(output["fault"])
+    return ModelCard(**output)
 
 
 def first_jobs(plan: Plan) -> range:
@@ -107,37 +110,37 @@ def first_jobs(plan: Plan) -> range:
     return range(0, plan.total, plan.total // len(plan.tasks))
 
 
-def prompts(config: RunConfig, card: Card) -> Finding:
+def prompts(config: RunConfig, card: ModelCard) -> Finding:
     if card.template_fault:
         return Finding("prompts", "UNFIT", card.template_fault)
     needed = card.longest_prompt + config.max_new_tokens
-    found = f"{card.mode}; longest {card.longest_prompt} tokens + {config.max_new_tokens} of {card.context_tokens}"
+    sizes = f"{card.mode}; longest {card.longest_prompt} tokens + {config.max_new_tokens} of {card.context_tokens}"
     if needed > card.context_tokens:
         return Finding(
-            "prompts", "UNFIT", found, f"max_new_tokens: {max(1, card.context_tokens - card.longest_prompt)}"
+            "prompts", "UNFIT", sizes, f"max_new_tokens: {max(1, card.context_tokens - card.longest_prompt)}"
         )
-    return Finding("prompts", "ok", found)
+    return Finding("prompts", "ok", sizes)
 
 
-def tokens(card: Card) -> Finding:
+def tokens(card: ModelCard) -> Finding:
     """Special tokens that are doubled or missing."""
     if card.bos is not None and card.begins[:2] == [card.bos, card.bos]:
-        found = f"prompts begin with {card.bos} twice: template and tokenizer both write it"
-        return Finding("tokens", "UNFIT", found, "take it out of the model's chat template")
+        fault = f"prompts begin with {card.bos} twice: template and tokenizer both write it"
+        return Finding("tokens", "UNFIT", fault, "take it out of the model's chat template")
     if not card.ends:
         return Finding("tokens", "note", "no token ends a text: every answer runs to max_new_tokens", "set stop")
-    said = f"prompts begin with {' '.join(card.begins)}, answers end with {' or '.join(card.ends)}"
-    return Finding("tokens", "ok", said + ("" if card.pad else "; no pad token, and none is needed"))
+    sentence = f"prompts begin with {' '.join(card.begins)}, answers end with {' or '.join(card.ends)}"
+    return Finding("tokens", "ok", sentence + ("" if card.pad else "; no pad token, and none is needed"))
 
 
-def memory(config: RunConfig, card: Card, gpus: Sequence[DeviceSample]) -> Finding:
+def memory(config: RunConfig, card: ModelCard, gpus: Sequence[DeviceSample]) -> Finding:
     """Weights beside the memory that is free."""
     if config.device == "cpu":
         available = psutil.virtual_memory().available
-        found = f"{card.needs}; {gb(available)} are free"
+        sizes = f"{card.needs}; {gb(available)} are free"
         if card.weight_bytes * config.cpu_workers > available:
-            return Finding("memory", "UNFIT", found, "a smaller model, or cpu_workers: 1")
-        return Finding("memory", "ok", found)
+            return Finding("memory", "UNFIT", sizes, "a smaller model, or cpu_workers: 1")
+        return Finding("memory", "ok", sizes)
     if not card.weight_bytes:
         return Finding("memory", "note", "the weights are not in the cache yet: the run fetches them first")
     frees = [1048576 * (gpu.memory_total_mb - gpu.memory_used_mb) for gpu in gpus
@@ -145,17 +148,17 @@ def memory(config: RunConfig, card: Card, gpus: Sequence[DeviceSample]) -> Findi
     if not frees:
         return Finding("memory", "note", "no GPU says how much memory is free")
     free = SHARE * (min(frees) if config.use_data_parallelism else sum(frees))
-    found = f"weights of about {gb(card.weight_bytes)}, {gb(free)} of GPU memory for them"
+    sizes = f"weights of about {gb(card.weight_bytes)}, {gb(free)} of GPU memory for them"
     if card.weight_bytes > free:
-        return Finding("memory", "UNFIT", found, "load_in_4bit: true, use_data_parallelism: false, or free the GPU")
-    return Finding("memory", "ok", found)
+        return Finding("memory", "UNFIT", sizes, "load_in_4bit: true, use_data_parallelism: false, or free the GPU")
+    return Finding("memory", "ok", sizes)
 
 
-def trial(config: RunConfig, plan: Plan, card: Card) -> Finding:
+def trial(config: RunConfig, plan: Plan, card: ModelCard) -> Finding:
     """The main job itself, small: does it run, and how fast."""
     agents = max(1, min(plan.total, card.rows) // TRIAL_TASKS)
     settings = {"max_new_tokens": TRIAL_TOKENS, "wandb.mode": "off", "eval_timeout_scale": 1.0}
-    kept = (
+    inherited = (
         "model_id",
         "device",
         "cpu_workers",
@@ -166,7 +169,7 @@ def trial(config: RunConfig, plan: Plan, card: Card) -> Finding:
         "sandbox.mode",
         "trust_remote_code",
     )
-    settings |= {key: config.at(key) for key in kept}
+    settings |= {key: config.at(key) for key in inherited}
     words = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     with tempfile.TemporaryDirectory(prefix="swarmeval-doctor-") as folder:
         config_file = Path(folder, "trial.yaml")
@@ -190,17 +193,17 @@ def trial(config: RunConfig, plan: Plan, card: Card) -> Finding:
     return Finding("duration", "ok", f"{small}; {plan.total:,} jobs take at most {span(most_s)}")
 
 
-def bound(config: RunConfig, plan: Plan, card: Card, settings: Sequence[GpuSettings]) -> Finding:
+def bound(config: RunConfig, plan: Plan, card: ModelCard, settings: Sequence[GpuSettings]) -> Finding:
     """No run is faster than its weights are read, once for each token of each set of rows."""
     speeds = [gpu.bandwidth_gb_s for gpu in settings if gpu.bandwidth_gb_s]
     if not speeds or not card.weight_bytes:
         return Finding("duration", "note", "not estimated: neither weights nor memory speeds are known here")
     sets = plan.total / (card.rows * (len(speeds) if config.use_data_parallelism else 1))
     seconds = sets * config.max_new_tokens * card.weight_bytes / (min(speeds) * 1e9)
-    found = (
+    estimate = (
         f"answers of {config.max_new_tokens} tokens take {span(seconds)} at the very least: the reading of the weights"
     )
-    return Finding("duration", "ok", found)
+    return Finding("duration", "ok", estimate)
 
 
 def span(seconds: float) -> str:

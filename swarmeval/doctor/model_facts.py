@@ -1,10 +1,10 @@
-"""What is asked about a model before its weights are loaded, and what is found: see model_card, which runs apart."""
+"""What is asked about a model before its weights are loaded, and the answer: model_probe, another process, gives it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ProbeRequest:
     """What to look at, as JSON."""
 
     folder: str  # as model_loader.locate gives it
@@ -20,7 +20,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class ModelCard:
     """What was found."""
 
     mode: str  # "chat" or "completion"

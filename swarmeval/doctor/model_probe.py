@@ -1,6 +1,6 @@
 """What can be said of a model before its weights are loaded: its template, its special tokens, what it will take.
 
-    python -m swarmeval.doctor.model_probe < ORDER.json        (an Order; prints a Card)
+    python -m swarmeval.doctor.model_probe < ORDER.json        (a ProbeRequest; prints a ModelCard)
 
 A process of its own for `doctor`, which imports no transformers.
 """
@@ -10,43 +10,43 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from swarmeval.doctor.model_facts import Card, Order
+from swarmeval.doctor.model_facts import ModelCard, ProbeRequest
 
 
-def look(order: Order) -> Card:
+def probe(request: ProbeRequest) -> ModelCard:
     """Raises ModelUnavailable."""
     import model_loader  # first: it silences what torch and its friends print when they are imported
 
-    folder = model_loader.folder_of(order.folder)
+    folder = model_loader.folder_of(request.folder)
     import torch
     from transformers import AutoTokenizer, GenerationConfig
 
     from swarmeval.engine import budget
     from swarmeval.engine.tokens import PromptError, chat_ids, text_ids
 
-    config = model_loader.config_of(folder, order.trust_remote_code)
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=order.trust_remote_code)
-    mode = order.mode if order.mode != "auto" else "chat" if tokenizer.chat_template else "completion"
+    config = model_loader.config_of(folder, request.trust_remote_code)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=request.trust_remote_code)
+    mode = request.mode if request.mode != "auto" else "chat" if tokenizer.chat_template else "completion"
     fault, prompts = "", []
     try:
         if mode == "chat":
-            prompts = [chat_ids(tokenizer, chat) for chat in order.chats]
+            prompts = [chat_ids(tokenizer, chat) for chat in request.chats]
         else:
-            prompts = [text_ids(tokenizer, text) for text in order.texts]
+            prompts = [text_ids(tokenizer, text) for text in request.texts]
     except PromptError as error:
         fault = str(error)
-    dtype = model_loader.compute_dtype("cpu") if order.device == "cpu" else torch.bfloat16
-    weight_bytes = budget.weight_bytes(folder, dtype, order.four_bit)
+    dtype = model_loader.compute_dtype("cpu") if request.device == "cpu" else torch.bfloat16
+    weight_bytes = budget.weight_bytes(folder, dtype, request.four_bit)
     needs = budget.estimate(
-        config, dtype, device="cpu", rows=order.rows, max_new_tokens=order.max_new_tokens, weight_bytes=weight_bytes,
-        share=order.share,
+        config, dtype, device="cpu", rows=request.rows, max_new_tokens=request.max_new_tokens,
+        weight_bytes=weight_bytes, share=request.share,
     )  # fmt: skip
     try:
         ends = GenerationConfig.from_pretrained(folder).eos_token_id
     except OSError:
         ends = None
     known = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
-    return Card(
+    return ModelCard(
         mode=mode,
         template_fault=fault,
         begins=tokenizer.convert_ids_to_tokens(list(prompts[0][:2])) if prompts else [],
@@ -64,12 +64,12 @@ def look(order: Order) -> Card:
 def main() -> None:
     from swarmeval.errors import UserError
 
-    given: dict[str, Any] = json.load(sys.stdin)
+    values: dict[str, Any] = json.load(sys.stdin)
     try:
-        found: dict[str, object] = asdict(look(Order(**given)))
+        result: dict[str, object] = asdict(probe(ProbeRequest(**values)))
     except UserError as error:
-        found = {"fault": str(error)}
-    json.dump(found, sys.stdout)
+        result = {"fault": str(error)}
+    json.dump(result, sys.stdout)
 
 
 if __name__ == "__main__":

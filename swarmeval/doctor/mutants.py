@@ -52,7 +52,7 @@ def _changes(function: ast.FunctionDef) -> Iterator[None]:
     for node in nodes:
         for field in ("op", "ops", "value"):
             old = getattr(node, field, None)
-            for new in _instead(node, field, old):
+            for new in _replacements(node, field, old):
                 setattr(node, field, new)
                 yield
                 setattr(node, field, old)
@@ -64,7 +64,7 @@ def _changes(function: ast.FunctionDef) -> Iterator[None]:
             node.value = old
 
 
-def _instead(node: ast.AST, field: str, old: object) -> Iterator[object]:
+def _replacements(node: ast.AST, field: str, old: object) -> Iterator[object]:
     """What may stand in a field in place of what stands there."""
     if field == "ops" and isinstance(old, list):
         for place, operator in enumerate(old):

@@ -10,18 +10,18 @@ from swarmeval.workers.protocol import Fleet
 
 def findings(fleet: Fleet) -> Iterator[Finding]:
     """One for each server."""
-    yield from asyncio.run(_asked(fleet))
+    yield from asyncio.run(_check_servers(fleet))
 
 
-async def _asked(fleet: Fleet) -> list[Finding]:
-    found = []
+async def _check_servers(fleet: Fleet) -> list[Finding]:
+    results = []
     async with fleet:
         for worker in fleet.workers:
             try:
                 info = await worker.start()
             except SwarmevalError as error:
-                found.append(Finding("server", "UNFIT", str(error)))
+                results.append(Finding("server", "UNFIT", str(error)))
                 continue
             mode = "chat" if info.takes_chat else "completion"
-            found.append(Finding("server", "ok", f"{info.device}: {info.model}, {mode}; {info.decoding}"))
-    return found
+            results.append(Finding("server", "ok", f"{info.device}: {info.model}, {mode}; {info.decoding}"))
+    return results

@@ -13,7 +13,7 @@ from swarmeval.secrets import scrubbed
 
 NAME = "load_facts.json"
 
-Cell = str | int | float | None
+FactValue = str | int | float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ class LoadFacts:
     finished: bool = False
     slo: Slo = Slo()
     levels: tuple[LevelFacts, ...] = ()
-    settings: Mapping[str, Cell] = field(default_factory=dict)  # shown as they are
+    settings: Mapping[str, FactValue] = field(default_factory=dict)  # shown as they are
     energy_source: str | None = None  # None: not measurable here
     memory: Memory | None = None
-    worth: Mapping[str, Mapping[str, Cell]] | None = None  # package -> what its tests are worth; floats are shares
+    worth: Mapping[str, Mapping[str, FactValue]] | None = None  # package -> what its tests are worth; floats are shares
 
 
 def write(folder: Path, facts: LoadFacts) -> None:

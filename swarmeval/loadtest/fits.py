@@ -21,7 +21,7 @@ ALIKE = 1e-9  # of the greatest value: what differs by less is rounding
 Array = NDArray[np.float64]
 
 
-def look(values: Sequence[float]) -> None:
+def check_values(values: Sequence[float]) -> None:
     """Raises ValueError where no distribution can be fitted: too few values, one not positive, all alike."""
     if len(values) < FEWEST:
         raise ValueError(f"a distribution is fitted to {FEWEST} values or more; there are {len(values)}")
@@ -37,9 +37,9 @@ def against_exponential(values: Sequence[float]) -> dict[str, float]:
     The mean is estimated from the same values, which makes the usual p far too kind (Lilliefors 1969, JASA 64:387).
     The distance of exponential samples does not depend on their true mean, so p is the share of drawn samples of this
     size that lie as far from their own fit: (1 + farther) / (1 + draws) (Davison & Hinkley 1997, eq. 4.11).
-    Raises ValueError as `look` does.
+    Raises ValueError as `check_values` does.
     """
-    look(values)
+    check_values(values)
     return _against_exponential(np.asarray(values, dtype=float))
 
 
@@ -47,22 +47,22 @@ def against_shifted(values: Sequence[float]) -> dict[str, float]:
     """As `against_exponential`, for an exponential distribution that begins at the least value instead of 0.
 
     What lies above the least of exponential values is an exponential sample of one less (Sukhatme 1937).
-    Raises ValueError as `look` does.
+    Raises ValueError as `check_values` does.
     """
-    look(values)
+    check_values(values)
     least, *others = sorted(values)
     return {"shift_s": least, **_against_exponential(np.asarray(others, dtype=float) - least)}
 
 
-def compared(values: Sequence[float]) -> dict[str, Any]:
+def compare_families(values: Sequence[float]) -> dict[str, Any]:
     """Akaike's criterion of exponential, gamma and lognormal, each by maximum likelihood with its origin at 0.
 
     {"best": name, "families": {name: {parameters, "aic", "above_best"}}}; another 2 above the best is little, 10 much
-    (Burnham & Anderson 2002, section 2.6). Raises ValueError as `look` does.
+    (Burnham & Anderson 2002, section 2.6). Raises ValueError as `check_values` does.
     """
     from scipy import stats
 
-    look(values)
+    check_values(values)
     array = np.asarray(values, dtype=float)
     families: dict[str, dict[str, float]] = {}
     for name, law, places in (
@@ -106,10 +106,10 @@ def _distances(count: int) -> Array:
     """[DRAWS] ascending: how far exponential samples of so many values lie from the exponential of their own mean."""
     chance = np.random.default_rng((SEED, count))
     below, above = np.arange(count) / count, np.arange(1, count + 1) / count
-    found = np.empty(DRAWS)
+    distances = np.empty(DRAWS)
     for start in range(0, DRAWS, 500):  # [500, count] at a time: 2 MB
         end = min(start + 500, DRAWS)
         sample = np.sort(chance.exponential(size=(end - start, count)), axis=1)
         share = -np.expm1(-sample / sample.mean(axis=1, keepdims=True))
-        found[start:end] = np.maximum((share - below).max(axis=1), (above - share).max(axis=1))
-    return np.sort(found)
+        distances[start:end] = np.maximum((share - below).max(axis=1), (above - share).max(axis=1))
+    return np.sort(distances)

@@ -17,10 +17,10 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What came of one request; `error` says why nothing did."""
+class RequestResult:
+    """What came of one request; `error` says why it has no answer."""
 
-    first_at: float | None  # by the clock of the one who asked
+    first_at: float | None  # on the clock of the caller of `generate_load`
     last_at: float
     input_tokens: int | None
     output_tokens: int | None
@@ -57,43 +57,43 @@ class Measured:
         return (self.last_s - self.first_s) / (self.output_tokens - 1)
 
 
-Ask = Callable[[int], Awaitable[Told]]  # of the number of a request
+Send = Callable[[int], Awaitable[RequestResult]]  # of the number of a request
 
 
-async def under(
-    level: Level, ask: Ask, seed: int = 0, clock: Clock = time.perf_counter
+async def generate_load(
+    level: Level, send: Send, seed: int = 0, clock: Clock = time.perf_counter
 ) -> AsyncGenerator[Measured, None]:
-    """Put this level of load on whoever answers `ask`; yield each request as it ends.
+    """Put this level of load on the server behind `send`; yield each request as it ends.
 
-    Ends when all that began have ended. `ask` is called with 0, 1, 2, ... and raises nothing that it can tell.
+    Ends when all that began have ended. `send` is called with 0, 1, 2, ... and returns a failure as a result.
     """
     finished: asyncio.Queue[Measured | None] = asyncio.Queue()
     began = clock()
 
-    async def one(number: int, intended_s: float) -> None:
+    async def send_one(number: int, intended_s: float) -> None:
         sent_s = clock() - began
-        told = await ask(number)
-        first_s = None if told.first_at is None else told.first_at - began
+        result = await send(number)
+        first_s = None if result.first_at is None else result.first_at - began
         finished.put_nowait(
             Measured(
-                number, intended_s, sent_s, first_s, told.last_at - began, told.input_tokens, told.output_tokens,
-                told.error, intended_s >= level.warmup_s,
+                number, intended_s, sent_s, first_s, result.last_at - began, result.input_tokens, result.output_tokens,
+                result.error, intended_s >= level.warmup_s,
             )
         )  # fmt: skip
 
-    async def all_of_them() -> None:
+    async def send_all() -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 numbers = _numbers(level)
                 if isinstance(level.pattern, Closed):
                     for _ in range(level.pattern.concurrency):
-                        group.create_task(_client(numbers, level, one, lambda: clock() - began))
+                        group.create_task(_client(numbers, level, send_one, lambda: clock() - began))
                 else:
-                    await _arrivals(level, level.pattern, numbers, group, one, lambda: clock() - began, seed)
+                    await _arrivals(level, level.pattern, numbers, group, send_one, lambda: clock() - began, seed)
         finally:
             finished.put_nowait(None)
 
-    running = asyncio.create_task(all_of_them())
+    running = asyncio.create_task(send_all())
     try:
         while (measured := await finished.get()) is not None:
             yield measured
@@ -107,33 +107,39 @@ def _numbers(level: Level) -> Iterator[int]:
     return count() if level.count is None else iter(range(level.count))
 
 
-One = Callable[[int, float], Awaitable[None]]
+SendOne = Callable[[int, float], Awaitable[None]]
 
 
-async def _client(numbers: Iterator[int], level: Level, one: One, now: Clock) -> None:
+async def _client(numbers: Iterator[int], level: Level, send_one: SendOne, now: Clock) -> None:
     """A client of a closed loop: what it asks is meant to begin when it asks."""
     while level.seconds is None or now() < level.seconds:
         number = next(numbers, None)
         if number is None:
             return
-        await one(number, now())
+        await send_one(number, now())
 
 
 async def _arrivals(
-    level: Level, pattern: Open, numbers: Iterator[int], group: asyncio.TaskGroup, one: One, now: Clock, seed: int
+    level: Level,
+    pattern: Open,
+    numbers: Iterator[int],
+    group: asyncio.TaskGroup,
+    send_one: SendOne,
+    now: Clock,
+    seed: int,
 ) -> None:
     """Begin each request at its time, or as soon after it as the limit on those in the air allows."""
-    room = asyncio.Semaphore(ANY_NUMBER if pattern.most is None else pattern.most)
+    in_flight = asyncio.Semaphore(ANY_NUMBER if pattern.most is None else pattern.most)
     for number, intended_s in zip(numbers, poisson(pattern.rate, seed), strict=False):
         if level.seconds is not None and intended_s >= level.seconds:
             return
         await asyncio.sleep(max(0.0, intended_s - now()))
-        await room.acquire()
-        group.create_task(_arrived(one, number, intended_s, room))
+        await in_flight.acquire()
+        group.create_task(_arrived(send_one, number, intended_s, in_flight))
 
 
-async def _arrived(one: One, number: int, intended_s: float, room: asyncio.Semaphore) -> None:
+async def _arrived(send_one: SendOne, number: int, intended_s: float, in_flight: asyncio.Semaphore) -> None:
     try:
-        await one(number, intended_s)
+        await send_one(number, intended_s)
     finally:
-        room.release()
+        in_flight.release()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmeval.loadtest.outliers import Fence
-from swarmeval.loadtest.request_rows import Row
+from swarmeval.loadtest.request_rows import RequestRow
 
 FEWEST = 12  # requests to fit costs to
 QUIET = 0.25  # others at once in the mean, at most, where a request counts as alone
@@ -26,7 +26,7 @@ ROUNDING = 1e-6  # of the fitted time
 ROUNDS = 10
 
 Array = NDArray[np.float64]
-Beside = tuple[float, Row]  # others in the air beside a request, in the mean, and the request
+RowConcurrency = tuple[float, RequestRow]  # others in the air beside a request, in the mean, and the request
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +41,20 @@ class Costs:
     r_squared: float | None
     streamed: bool  # the first token's time told prefill from decode
 
-    def seconds(self, row: Row) -> float | None:
+    def seconds(self, row: RequestRow) -> float | None:
         """Of one request; None where its tokens are not known."""
-        asked = row.asked
-        if asked.input_tokens is None or not asked.output_tokens:
+        request = row.request
+        if request.input_tokens is None or not request.output_tokens:
             return None
-        prefill = self.fixed_s + (self.per_input_token_s or 0.0) * asked.input_tokens
-        return prefill + self.per_output_token_s * (asked.output_tokens - 1)
+        prefill = self.fixed_s + (self.per_input_token_s or 0.0) * request.input_tokens
+        return prefill + self.per_output_token_s * (request.output_tokens - 1)
 
 
-def beside(rows: Sequence[Row]) -> list[float]:
+def concurrent_requests(rows: Sequence[RequestRow]) -> list[float]:
     """Of each request of one level: how many others were in the air, in the mean over its time there."""
-    begins, ends = (np.array([getattr(row.asked, name) for row in rows], dtype=float) for name in ("sent_s", "last_s"))
+    begins, ends = (
+        np.array([getattr(row.request, name) for row in rows], dtype=float) for name in ("sent_s", "last_s")
+    )
     times = np.concatenate([begins, ends])
     order = np.argsort(times, kind="stable")
     at = times[order]
@@ -64,7 +66,7 @@ def beside(rows: Sequence[Row]) -> list[float]:
     return [max(0.0, float(value)) for value in others.round(9)]
 
 
-def costs(levels: Sequence[Sequence[Row]]) -> Costs:
+def costs(levels: Sequence[Sequence[RequestRow]]) -> Costs:
     """Fitted to the quietest requests of all levels, by least squares with no cost below 0.
 
     Contention adds time and never takes any: those far above the fit (Tukey's inner fence of what is left of them, as
@@ -73,63 +75,63 @@ def costs(levels: Sequence[Sequence[Row]]) -> Costs:
     """
     chosen = _quietest(levels)
     for _ in range(ROUNDS):
-        found, over = _fitted(chosen)
+        fitted, over = _fitted(chosen)
         fence = Fence.around(over, INNER).high + ROUNDING
-        kept = [pair for pair, share in zip(chosen, over, strict=True) if share <= fence]
-        if len(kept) == len(chosen) or len(kept) < FEWEST:
+        retained = [pair for pair, share in zip(chosen, over, strict=True) if share <= fence]
+        if len(retained) == len(chosen) or len(retained) < FEWEST:
             break
-        chosen = kept
-    return found
+        chosen = retained
+    return fitted
 
 
-def _quietest(levels: Sequence[Sequence[Row]]) -> list[Beside]:
+def _quietest(levels: Sequence[Sequence[RequestRow]]) -> list[RowConcurrency]:
     """The requests that were alone, or where too few were, the ones with the fewest others."""
     pairs = [
         (others, row)
         for rows in levels
         if rows
-        for others, row in zip(beside(rows), rows, strict=True)
-        if row.asked.counts and row.asked.error is None and row.attempts == 1
-        and row.asked.input_tokens is not None and (row.asked.output_tokens or 0) > 1
+        for others, row in zip(concurrent_requests(rows), rows, strict=True)
+        if row.request.counts and row.request.error is None and row.attempts == 1
+        and row.request.input_tokens is not None and (row.request.output_tokens or 0) > 1
     ]  # fmt: skip
     if len(pairs) < FEWEST:
         raise ValueError(f"costs are fitted to {FEWEST} requests of more than one token; there are {len(pairs)}")
     pairs.sort(key=lambda pair: pair[0])
-    alone = sum(others <= QUIET for others, _ in pairs)
-    return pairs[: alone if alone >= ENOUGH else min(len(pairs), ENOUGH)]
+    undisturbed = sum(others <= QUIET for others, _ in pairs)
+    return pairs[: undisturbed if undisturbed >= ENOUGH else min(len(pairs), ENOUGH)]
 
 
-def _fitted(chosen: Sequence[Beside]) -> tuple[Costs, list[float]]:
+def _fitted(chosen: Sequence[RowConcurrency]) -> tuple[Costs, list[float]]:
     """The costs, and of each request the share of its fitted time that it took longer."""
     from scipy.optimize import nnls
 
-    asked = [row.asked for _, row in chosen]
-    prompts = np.array([one.input_tokens for one in asked], dtype=float)
-    steps = np.array([(one.output_tokens or 1) - 1 for one in asked], dtype=float)
-    whole = np.array([one.last_s - one.sent_s for one in asked])
-    firsts = [one.first_s - one.sent_s for one in asked if one.first_s is not None]
-    streamed = len(firsts) == len(asked)
+    measured = [row.request for _, row in chosen]
+    prompts = np.array([one.input_tokens for one in measured], dtype=float)
+    steps = np.array([(one.output_tokens or 1) - 1 for one in measured], dtype=float)
+    whole = np.array([one.last_s - one.sent_s for one in measured])
+    firsts = [one.first_s - one.sent_s for one in measured if one.first_s is not None]
+    streamed = len(firsts) == len(measured)
     prefill = [np.ones_like(prompts), *([prompts] if np.ptp(prompts) > 0 else [])]
     if streamed:
         first = np.array(firsts)
-        found, _ = nnls(np.column_stack(prefill), first)
+        coefficients, _ = nnls(np.column_stack(prefill), first)
         per_output = max(0.0, float(steps @ (whole - first) / (steps @ steps)))
     else:
-        found, _ = nnls(np.column_stack([*prefill, steps]), whole)
-        per_output = float(found[-1])
-    fixed, per_input = float(found[0]), float(found[1]) if len(prefill) > 1 else None
+        coefficients, _ = nnls(np.column_stack([*prefill, steps]), whole)
+        per_output = float(coefficients[-1])
+    fixed, per_input = float(coefficients[0]), float(coefficients[1]) if len(prefill) > 1 else None
     fitted = fixed + (per_input or 0.0) * prompts + per_output * steps
     others = statistics.fmean(others for others, _ in chosen)
     costs = Costs(fixed, per_input, per_output, len(chosen), others, _explained(whole, fitted), streamed)
     return costs, [float(share) for share in (whole - fitted) / np.maximum(fitted, 1e-12)]
 
 
-def idealized(rows: Sequence[Row], found: Costs) -> dict[str, Any]:
+def idealized(rows: Sequence[RequestRow], fitted: Costs) -> dict[str, Any]:
     """The raw and the idealized runtime of answered requests side by side, and how much of it is contention.
 
     Raises ValueError where no request tells its tokens.
     """
-    pairs = [(row.asked.latency_s, seconds) for row in rows if (seconds := found.seconds(row)) is not None]
+    pairs = [(row.request.latency_s, seconds) for row in rows if (seconds := fitted.seconds(row)) is not None]
     if not pairs:
         raise ValueError("no answered request tells its input and output tokens")
     raw, ideal = ([pair[k] for pair in pairs] for k in (0, 1))

@@ -11,7 +11,7 @@ from swarmeval.loadtest import ideal_runtime, outliers, relations
 from swarmeval.loadtest.arrivals import PER_SECOND
 from swarmeval.loadtest.facts import LevelFacts, LoadFacts
 from swarmeval.loadtest.measures import Findings, errors, group, plain, points, window_s, without
-from swarmeval.loadtest.request_rows import Row
+from swarmeval.loadtest.request_rows import RequestRow
 from swarmeval.version import VERSION
 
 NAME = "load.json"
@@ -19,75 +19,78 @@ ALL = "all packages"
 MOST_OUTLIERS = 200
 
 
-def law(rows: Sequence[Row], facts: LoadFacts) -> dict[str, Any]:
+def law(rows: Sequence[RequestRow], facts: LoadFacts) -> dict[str, Any]:
     """All that load.json holds. Failed requests and those of the warm-up count in no latency."""
     levels = {level.name: [row for row in rows if row.level == level.name] for level in levels_of(rows, facts)}
-    found, far = Findings(), outliers.requests(rows)
-    found.values |= {
+    findings, far = Findings(), outliers.requests(rows)
+    findings.values |= {
         "version": VERSION, "title": facts.title, "run_id": facts.run_id, "finished": facts.finished,
-        "requests": len(rows), "counted": sum(row.asked.counts for row in rows),
-        "failed": sum(row.asked.error is not None for row in rows),
+        "requests": len(rows), "counted": sum(row.request.counts for row in rows),
+        "failed": sum(row.request.error is not None for row in rows),
         "energy_source": facts.energy_source, "slo": asdict(facts.slo), "settings": dict(facts.settings),
     }  # fmt: skip
     costs: ideal_runtime.Costs | None = None
     try:
         costs = ideal_runtime.costs(list(levels.values()))
-        found.values["costs"] = plain({**asdict(costs), "contention_removed": costs.others <= ideal_runtime.QUIET})
+        findings.values["costs"] = plain({**asdict(costs), "contention_removed": costs.others <= ideal_runtime.QUIET})
         if costs.per_input_token_s is None:
-            found.undefined["costs.per_input_token_s"] = "all prompts have one length: their cost is part of fixed_s"
+            findings.undefined["costs.per_input_token_s"] = "all prompts have one length: their cost is part of fixed_s"
     except ValueError as reason:
-        found.values["costs"], found.undefined["costs"] = None, str(reason)
-    found.values["levels"] = [
+        findings.values["costs"], findings.undefined["costs"] = None, str(reason)
+    findings.values["levels"] = [
         _level(level, levels[level.name], facts, costs, {one["number"] for one in far if one["level"] == level.name})
         for level in levels_of(rows, facts)
         if levels[level.name]
     ]
-    for name, all_of_them in (("outliers", far), ("file_outliers", outliers.files(rows))):
-        found.values[name] = plain(all_of_them[:MOST_OUTLIERS])
-        found.values[f"{name}_in_all"] = len(all_of_them)
-    found.values["errors"] = errors(rows)
-    found.values |= {"memory": facts.memory and asdict(facts.memory), "worth": facts.worth}
-    return found.as_dict()
+    for name, entries in (("outliers", far), ("file_outliers", outliers.files(rows))):
+        findings.values[name] = plain(entries[:MOST_OUTLIERS])
+        findings.values[f"{name}_in_all"] = len(entries)
+    findings.values["errors"] = errors(rows)
+    findings.values |= {"memory": facts.memory and asdict(facts.memory), "worth": facts.worth}
+    return findings.as_dict()
 
 
-def levels_of(rows: Sequence[Row], facts: LoadFacts) -> list[LevelFacts]:
+def levels_of(rows: Sequence[RequestRow], facts: LoadFacts) -> list[LevelFacts]:
     """Those that the run knew, in its order, and then those of other rows."""
     known = {level.name: level for level in facts.levels}
     return list((known | {row.level: LevelFacts(row.level) for row in rows if row.level not in known}).values())
 
 
 def _level(
-    level: LevelFacts, rows: Sequence[Row], facts: LoadFacts, costs: ideal_runtime.Costs | None, far: Set[int]
+    level: LevelFacts, rows: Sequence[RequestRow], facts: LoadFacts, costs: ideal_runtime.Costs | None, far: Set[int]
 ) -> dict[str, Any]:
-    counted = [row for row in rows if row.asked.counts]
-    answered = [row for row in counted if row.asked.error is None]
+    counted = [row for row in rows if row.request.counts]
+    answered = [row for row in counted if row.request.error is None]
     packages = {name: [row for row in counted if row.package == name] for name in sorted({r.package for r in counted})}
-    window, found = window_s(counted), Findings()
-    found.values |= {
+    window, findings = window_s(counted), Findings()
+    findings.values |= {
         "name": level.name, "is_open": level.name.endswith(PER_SECOND),
         "requests": len(rows), "counted": len(counted), "answered": len(answered),
         "failed": len(counted) - len(answered), "warmup": len(rows) - len(counted), "warmup_s": level.warmup_s,
         "window_s": window, "errors": errors(rows),
     }  # fmt: skip
-    found.ask("in_the_air_mean", lambda: _in_the_air(counted, window))
-    found.ask("joules_per_request", lambda: _joules(level, rows, facts))
-    found.ask("lines_differ", lambda: _differ(packages, set()))
-    found.ask("lines_differ_without_outliers", lambda: _differ(packages, far))
-    found.values["groups"] = {}
+    findings.compute("in_the_air_mean", lambda: _in_the_air(counted, window))
+    findings.compute("joules_per_request", lambda: _joules(level, rows, facts))
+    findings.compute("lines_differ", lambda: _differ(packages, set()))
+    findings.compute("lines_differ_without_outliers", lambda: _differ(packages, far))
+    findings.values["groups"] = {}
     for name, members in {ALL: counted, **packages}.items():
         entry = group(members, window, facts.slo, far)
-        entry |= _idealized([row for row in members if row.asked.error is None], costs, entry["undefined"])
-        found.values["groups"][name] = entry
-    return found.as_dict()
+        entry |= _idealized([row for row in members if row.request.error is None], costs, entry["undefined"])
+        findings.values["groups"][name] = entry
+    return findings.as_dict()
 
 
-def _differ(packages: Mapping[str, Sequence[Row]], far: Set[int]) -> dict[str, Any]:
+def _differ(packages: Mapping[str, Sequence[RequestRow]], far: Set[int]) -> dict[str, Any]:
     return relations.differ({
-        name: points(without([row for row in rows if row.asked.error is None], far)) for name, rows in packages.items()
+        name: points(without([row for row in rows if row.request.error is None], far))
+        for name, rows in packages.items()
     })  # fmt: skip
 
 
-def _idealized(answered: Sequence[Row], costs: ideal_runtime.Costs | None, undefined: dict[str, str]) -> dict[str, Any]:
+def _idealized(
+    answered: Sequence[RequestRow], costs: ideal_runtime.Costs | None, undefined: dict[str, str]
+) -> dict[str, Any]:
     try:
         if costs is None:
             raise ValueError("no costs were fitted")
@@ -97,16 +100,16 @@ def _idealized(answered: Sequence[Row], costs: ideal_runtime.Costs | None, undef
         return {"idealized": None}
 
 
-def _in_the_air(counted: Sequence[Row], window: float | None) -> float:
+def _in_the_air(counted: Sequence[RequestRow], window: float | None) -> float:
     """Requests on their way to the server or back, in the mean over the window (Little 1961)."""
     if window is None:
         raise ValueError("no time was measured")
-    return sum(row.asked.last_s - row.asked.sent_s for row in counted) / window
+    return sum(row.request.last_s - row.request.sent_s for row in counted) / window
 
 
-def _joules(level: LevelFacts, rows: Sequence[Row], facts: LoadFacts) -> float:
+def _joules(level: LevelFacts, rows: Sequence[RequestRow], facts: LoadFacts) -> float:
     """Of the level, warm-up included, by all of its requests that were answered."""
-    answered = sum(row.asked.error is None for row in rows)
+    answered = sum(row.request.error is None for row in rows)
     if level.joules is None or facts.energy_source is None:
         raise ValueError("energy could not be measured here")
     if not answered:

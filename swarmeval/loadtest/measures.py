@@ -13,17 +13,17 @@ from swarmeval.loadtest import fits, relations
 from swarmeval.loadtest.facts import Slo
 from swarmeval.loadtest.outliers import file_seconds
 from swarmeval.loadtest.quantiles import quantiles
-from swarmeval.loadtest.request_rows import Row
+from swarmeval.loadtest.request_rows import RequestRow
 from swarmeval.scores.intervals import wilson
 from swarmeval.scores.latency import histogram
 
 STRETCH = 3.0  # times the 90th percentile: as far as a histogram goes
 MOST_REASONS = 20  # errors that are told apart; the rarest share a line
 OTHERS = "other errors"
-TIMES: Mapping[str, Callable[[Row], float | None]] = {
-    "latency_s": lambda row: row.asked.latency_s,
-    "ttft_s": lambda row: row.asked.ttft_s,
-    "tpot_s": lambda row: row.asked.tpot_s,
+TIMES: Mapping[str, Callable[[RequestRow], float | None]] = {
+    "latency_s": lambda row: row.request.latency_s,
+    "ttft_s": lambda row: row.request.ttft_s,
+    "tpot_s": lambda row: row.request.tpot_s,
     "to_file_s": lambda row: row.to_file_s,
 }
 UNMEASURED = {
@@ -41,7 +41,7 @@ class Findings:
         self.values: dict[str, Any] = {}
         self.undefined: dict[str, str] = {}
 
-    def ask(self, name: str, find: Callable[[], Any]) -> Any:
+    def compute(self, name: str, find: Callable[[], Any]) -> Any:
         try:
             self.values[name] = plain(find())
         except ValueError as reason:
@@ -52,31 +52,31 @@ class Findings:
         return {**self.values, "undefined": self.undefined}
 
 
-def group(counted: Sequence[Row], window_s: float | None, slo: Slo, far: Set[int]) -> dict[str, Any]:
+def group(counted: Sequence[RequestRow], window_s: float | None, slo: Slo, far: Set[int]) -> dict[str, Any]:
     """All that is said of the counted requests of a level, or of a package in it; `far`: the numbers of outliers."""
-    found = Findings()
-    answered = [row for row in counted if row.asked.error is None]
-    found.values |= {"requests": len(counted), "answered": len(answered), "failed": len(counted) - len(answered)}
-    found.values["output_tokens"] = sum(row.asked.output_tokens or 0 for row in answered)
+    findings = Findings()
+    answered = [row for row in counted if row.request.error is None]
+    findings.values |= {"requests": len(counted), "answered": len(answered), "failed": len(counted) - len(answered)}
+    findings.values["output_tokens"] = sum(row.request.output_tokens or 0 for row in answered)
     for name, time in TIMES.items():
-        _times(found, name, [value for row in answered if (value := time(row)) is not None])
+        _times(findings, name, [value for row in answered if (value := time(row)) is not None])
     files = _file_times(counted)
-    _times(found, "file_s", files)
-    found.ask("requests_per_s", lambda: _rate(len(answered), window_s))
-    found.ask("output_tokens_per_s", lambda: _token_rate(answered, window_s))
-    found.ask("goodput", lambda: goodput(counted, window_s, slo))
-    latencies = [row.asked.latency_s for row in answered]
-    found.ask("histogram", lambda: bars(latencies))
-    found.ask("exponential", lambda: fits.against_exponential(latencies))
-    found.ask("shifted_exponential", lambda: fits.against_shifted(latencies))
-    found.ask("families", lambda: fits.compared(latencies))
-    found.ask("file_exponential", lambda: fits.against_exponential(files))
-    found.ask("file_shifted_exponential", lambda: fits.against_shifted(files))
-    found.ask("file_families", lambda: fits.compared(files))
-    found.ask("correlations", lambda: correlations(answered, found.undefined))
-    found.ask("line", lambda: relations.line(points(answered)))
-    found.ask("line_without_outliers", lambda: relations.line(points(without(answered, far))))
-    return found.as_dict()
+    _times(findings, "file_s", files)
+    findings.compute("requests_per_s", lambda: _rate(len(answered), window_s))
+    findings.compute("output_tokens_per_s", lambda: _token_rate(answered, window_s))
+    findings.compute("goodput", lambda: goodput(counted, window_s, slo))
+    latencies = [row.request.latency_s for row in answered]
+    findings.compute("histogram", lambda: bars(latencies))
+    findings.compute("exponential", lambda: fits.against_exponential(latencies))
+    findings.compute("shifted_exponential", lambda: fits.against_shifted(latencies))
+    findings.compute("families", lambda: fits.compare_families(latencies))
+    findings.compute("file_exponential", lambda: fits.against_exponential(files))
+    findings.compute("file_shifted_exponential", lambda: fits.against_shifted(files))
+    findings.compute("file_families", lambda: fits.compare_families(files))
+    findings.compute("correlations", lambda: correlations(answered, findings.undefined))
+    findings.compute("line", lambda: relations.line(points(answered)))
+    findings.compute("line_without_outliers", lambda: relations.line(points(without(answered, far))))
+    return findings.as_dict()
 
 
 def bars(latencies: Sequence[float]) -> dict[str, Any]:
@@ -91,41 +91,45 @@ def bars(latencies: Sequence[float]) -> dict[str, Any]:
     return {**asdict(histogram(shown)), "beyond": len(latencies) - len(shown)}
 
 
-def points(answered: Sequence[Row]) -> relations.Points:
+def points(answered: Sequence[RequestRow]) -> relations.Points:
     """Output tokens and latency of the requests that tell both."""
-    told = [row.asked for row in answered if row.asked.output_tokens is not None]
-    return [float(one.output_tokens or 0) for one in told], [one.latency_s for one in told]
+    with_tokens = [row.request for row in answered if row.request.output_tokens is not None]
+    return [float(one.output_tokens or 0) for one in with_tokens], [one.latency_s for one in with_tokens]
 
 
-def without(rows: Sequence[Row], far: Set[int]) -> list[Row]:
+def without(rows: Sequence[RequestRow], far: Set[int]) -> list[RequestRow]:
     """Those whose numbers are not among these."""
-    return [row for row in rows if row.asked.number not in far]
+    return [row for row in rows if row.request.number not in far]
 
 
-def correlations(answered: Sequence[Row], undefined: dict[str, str]) -> dict[str, relations.Matrix]:
+def correlations(answered: Sequence[RequestRow], undefined: dict[str, str]) -> dict[str, relations.Matrix]:
     """Both matrices; a column that is constant is named in `undefined`. Raises ValueError where requests are few."""
-    told = [row.asked for row in answered if row.asked.output_tokens is not None and row.asked.input_tokens is not None]
+    with_tokens = [
+        row.request
+        for row in answered
+        if row.request.output_tokens is not None and row.request.input_tokens is not None
+    ]
     columns = {
-        "latency": [one.latency_s for one in told],
-        "input tokens": [float(one.input_tokens or 0) for one in told],
-        "output tokens": [float(one.output_tokens or 0) for one in told],
+        "latency": [one.latency_s for one in with_tokens],
+        "input tokens": [float(one.input_tokens or 0) for one in with_tokens],
+        "output tokens": [float(one.output_tokens or 0) for one in with_tokens],
     }
-    found = relations.matrices(columns)
-    for name, row in found["pearson"].items():
+    matrices = relations.matrices(columns)
+    for name, row in matrices["pearson"].items():
         if row[name] is None:
             undefined[f"correlations.{name}"] = "all values are alike: a constant correlates with nothing"
-    return found
+    return matrices
 
 
-def window_s(counted: Sequence[Row]) -> float | None:
+def window_s(counted: Sequence[RequestRow]) -> float | None:
     """From the intended begin of the first counted request to the end of the last; None where no time passed."""
     if not counted:
         return None
-    spent = max(row.asked.last_s for row in counted) - min(row.asked.intended_s for row in counted)
+    spent = max(row.request.last_s for row in counted) - min(row.request.intended_s for row in counted)
     return spent if spent > 0 else None
 
 
-def goodput(counted: Sequence[Row], window_s: float | None, slo: Slo) -> dict[str, Any]:
+def goodput(counted: Sequence[RequestRow], window_s: float | None, slo: Slo) -> dict[str, Any]:
     """Answers a second that keep all limits (Zhong et al. 2024, DistServe, arXiv 2401.09670), and their share.
 
     The share is of all counted requests, failed ones included; its interval is Wilson's. An answer of one token has no
@@ -135,20 +139,20 @@ def goodput(counted: Sequence[Row], window_s: float | None, slo: Slo) -> dict[st
         _refuse("no limit was set: goodput needs one for TTFT, TPOT or both")
     if not counted:
         _refuse("no request counts")
-    answered = [row for row in counted if row.asked.error is None]
-    if answered and all(row.asked.first_s is None for row in answered):
+    answered = [row for row in counted if row.request.error is None]
+    if answered and all(row.request.first_s is None for row in answered):
         _refuse(UNMEASURED["ttft_s"])
-    kept = sum(_keeps(row, slo) for row in answered)
+    within_limits = sum(_keeps(row, slo) for row in answered)
     return {
-        "requests_per_s": _rate(kept, window_s),
-        "share": kept / len(counted),
-        "interval": wilson(kept, len(counted)),
+        "requests_per_s": _rate(within_limits, window_s),
+        "share": within_limits / len(counted),
+        "interval": wilson(within_limits, len(counted)),
     }
 
 
-def errors(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def errors(rows: Sequence[RequestRow]) -> list[dict[str, Any]]:
     """Failed requests by reason, the most frequent first; those in the warm-up too."""
-    counts = Counter(row.asked.error for row in rows if row.asked.error is not None)
+    counts = Counter(row.request.error for row in rows if row.request.error is not None)
     common = counts.most_common(MOST_REASONS)
     rest = counts.total() - sum(count for _, count in common)
     return [{"reason": reason, "count": count} for reason, count in [*common, *([(OTHERS, rest)] if rest else [])]]
@@ -163,29 +167,29 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _times(found: Findings, name: str, values: Sequence[float]) -> None:
+def _times(findings: Findings, name: str, values: Sequence[float]) -> None:
     """{"count", "mean", "least", "most", p50 ... p99.9 with bounds}."""
     if not values:
-        found.values[name], found.undefined[name] = None, UNMEASURED.get(name, "no request was answered")
+        findings.values[name], findings.undefined[name] = None, UNMEASURED.get(name, "no request was answered")
         return
     percentiles, reasons = quantiles(values)
-    found.values[name] = {
+    findings.values[name] = {
         "count": len(values), "mean": statistics.fmean(values), "least": min(values), "most": max(values),
         **percentiles,
     }  # fmt: skip
-    found.undefined |= {f"{name}.{key}": reason for key, reason in reasons.items()}
+    findings.undefined |= {f"{name}.{key}": reason for key, reason in reasons.items()}
 
 
-def _file_times(counted: Sequence[Row]) -> list[float]:
-    modules: dict[tuple[str, str], list[Row]] = defaultdict(list)
+def _file_times(counted: Sequence[RequestRow]) -> list[float]:
+    modules: dict[tuple[str, str], list[RequestRow]] = defaultdict(list)
     for row in counted:
         if row.written_s is not None:
             modules[row.package, row.module].append(row)
     return [file_seconds(rows) for rows in modules.values()]
 
 
-def _keeps(row: Row, slo: Slo) -> bool:
-    first, token = row.asked.ttft_s, row.asked.tpot_s
+def _keeps(row: RequestRow, slo: Slo) -> bool:
+    first, token = row.request.ttft_s, row.request.tpot_s
     in_time = slo.ttft_s is None or (first is not None and first <= slo.ttft_s)
     return in_time and (slo.tpot_s is None or token is None or token <= slo.tpot_s)
 
@@ -194,10 +198,10 @@ def _rate(amount: float, seconds: float | None) -> float:
     return amount / seconds if seconds else _refuse("no time was measured")
 
 
-def _token_rate(answered: Sequence[Row], seconds: float | None) -> float:
-    if answered and all(row.asked.output_tokens is None for row in answered):
+def _token_rate(answered: Sequence[RequestRow], seconds: float | None) -> float:
+    if answered and all(row.request.output_tokens is None for row in answered):
         _refuse("no answer told its tokens")
-    return _rate(sum(row.asked.output_tokens or 0 for row in answered), seconds)
+    return _rate(sum(row.request.output_tokens or 0 for row in answered), seconds)
 
 
 def _refuse(reason: str) -> Any:

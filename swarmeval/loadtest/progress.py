@@ -1,6 +1,6 @@
 """How a load run goes, where people look: a line that renews itself on a terminal, one every 30 s elsewhere.
 
-Knows no load: it is told the ends of requests.
+Knows no load: it is only called when a request ends.
 """
 
 import statistics

@@ -44,16 +44,16 @@ def quantile(ordered: Sequence[float], q: float) -> Estimate:
 def quantiles(values: Sequence[float]) -> tuple[dict[str, Mapping[str, float | None] | None], dict[str, str]]:
     """({"p50": {value, low, high} or None, ...}, {"p99.9": why it is None, ...}) for QUANTILES."""
     ordered = sorted(values)
-    found: dict[str, Mapping[str, float | None] | None] = {}
+    percentiles: dict[str, Mapping[str, float | None] | None] = {}
     reasons: dict[str, str] = {}
     for q in QUANTILES:
         name = f"p{q:g}"
         try:
             one = quantile(ordered, q)
         except ValueError as undefined:
-            found[name], reasons[name] = None, str(undefined)
+            percentiles[name], reasons[name] = None, str(undefined)
             continue
-        found[name] = {"value": one.value, "low": one.low, "high": one.high}
+        percentiles[name] = {"value": one.value, "low": one.low, "high": one.high}
         if one.low is None or one.high is None:
             missing = (
                 "bounds"
@@ -63,4 +63,4 @@ def quantiles(values: Sequence[float]) -> tuple[dict[str, Mapping[str, float | N
                 else "upper bound"
             )
             reasons[f"{name}.interval"] = f"{len(ordered):,} values are too few for the {missing} of its interval"
-    return found, reasons
+    return percentiles, reasons

@@ -36,10 +36,10 @@ def line(points: Points) -> dict[str, float]:
     """
     from statsmodels.regression.linear_model import OLS
 
-    _look(points)
+    _check_points(points)
     tokens, seconds = (np.asarray(column, dtype=float) for column in points)
     fit = OLS(seconds, np.column_stack([np.ones_like(tokens), tokens])).fit()
-    _spread(seconds)
+    _check_spread(seconds)
     low, high = fit.conf_int()[1]
     return {
         "intercept_s": float(fit.params[0]), "s_per_token": float(fit.params[1]),
@@ -59,32 +59,34 @@ def differ(packages: Mapping[str, Points]) -> dict[str, Any]:
     """
     from statsmodels.regression.linear_model import OLS
 
-    kept, left_out = {}, {}
+    compared, left_out = {}, {}
     for name, points in packages.items():
         try:
-            _look(points)
-            kept[name] = points
+            _check_points(points)
+            compared[name] = points
         except ValueError as error:
             left_out[name] = str(error)
-    if len(kept) < 2:
-        raise ValueError(f"lines of packages are compared where two have one; here {len(kept)} of {len(packages)} have")
-    seconds = np.concatenate([np.asarray(ys, dtype=float) for _, ys in kept.values()])
-    full, parallel, one = _designs(kept)
+    if len(compared) < 2:
+        raise ValueError(
+            f"lines of packages are compared where two have one; here {len(compared)} of {len(packages)} have"
+        )
+    seconds = np.concatenate([np.asarray(ys, dtype=float) for _, ys in compared.values()])
+    full, parallel, one = _designs(compared)
     fit = OLS(seconds, full).fit()
     if fit.ssr <= 1e-18 * float(seconds @ seconds):
         raise ValueError("every point lies on its line: there is no scatter to compare a difference with")
     robust = fit.get_robustcov_results("HC3")
-    count = len(kept)
+    count = len(compared)
     slopes = np.eye(full.shape[1])[count + 1 :]  # columns: 1, package 2.., tokens, package 2.. x tokens
     lines = np.vstack([np.eye(full.shape[1])[1:count], slopes])
-    found: dict[str, Any] = {"packages": list(kept), "left_out": left_out, "requests": len(seconds)}
+    comparison: dict[str, Any] = {"packages": list(compared), "left_out": left_out, "requests": len(seconds)}
     for name, reduced, zero in (("lines", one, lines), ("slopes", parallel, slopes)):
         f, p, between = fit.compare_f_test(OLS(seconds, reduced).fit())
-        found[name] = {
+        comparison[name] = {
             "f": float(f), "p": float(p), "df": [int(between), int(fit.df_resid)],
             "p_robust": float(np.squeeze(robust.f_test(zero).pvalue)),
         }  # fmt: skip
-    return found
+    return comparison
 
 
 def _designs(packages: Mapping[str, Points]) -> tuple[Array, Array, Array]:
@@ -97,7 +99,7 @@ def _designs(packages: Mapping[str, Points]) -> tuple[Array, Array, Array]:
     return np.column_stack([parallel, others * tokens[:, None]]), parallel, one
 
 
-def _look(points: Points) -> None:
+def _check_points(points: Points) -> None:
     tokens, _ = points
     if len(tokens) < FEWEST:
         raise ValueError(f"a line needs at least {FEWEST} requests with token counts; there are {len(tokens)}")
@@ -105,6 +107,6 @@ def _look(points: Points) -> None:
         raise ValueError(f"all answers have {tokens[0]:g} tokens: a line needs two lengths")
 
 
-def _spread(seconds: Array) -> None:
+def _check_spread(seconds: Array) -> None:
     if np.ptp(seconds) <= 1e-12 * np.abs(seconds).max():
         raise ValueError("all latencies are alike: there is nothing to explain")

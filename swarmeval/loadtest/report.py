@@ -13,17 +13,17 @@ from swarmeval.loadtest import report_tables as tables
 from swarmeval.loadtest import report_words as words
 from swarmeval.loadtest.law import NAME as LAW
 from swarmeval.loadtest.law import law
-from swarmeval.loadtest.report_data import drawn
+from swarmeval.loadtest.report_data import chart_data
 from swarmeval.loadtest.request_rows import read
-from swarmeval.report.pages import HERE as RUN_REPORT
-from swarmeval.report.pages import filled
+from swarmeval.report.pages import FOLDER as RUN_REPORT
+from swarmeval.report.pages import render_page
 from swarmeval.version import VERSION
 
 NAME = "load_report.html"
-HERE = Path(__file__).parent
-TEMPLATE = HERE / "load_report.html.j2"
-STYLES = (RUN_REPORT / "report.css", HERE / "load_report.css")
-SCRIPTS = (RUN_REPORT / "report.js", RUN_REPORT / "charts.js", HERE / "load_charts.js")
+FOLDER = Path(__file__).parent
+TEMPLATE = FOLDER / "load_report.html.j2"
+STYLES = (RUN_REPORT / "report.css", FOLDER / "load_report.css")
+SCRIPTS = (RUN_REPORT / "report.js", RUN_REPORT / "charts.js", FOLDER / "load_charts.js")
 FLAMES = "flame_*.html"  # files of their own; linked to
 
 
@@ -33,28 +33,28 @@ def write(folder: Path) -> Path:
     Raises DataError where there is no such run, and OutputError where its files cannot be read or these not written.
     """
     rows = list(read(folder))
-    found = law(rows, facts.read(folder))
+    stats = law(rows, facts.read(folder))
     with replaced(folder / LAW) as file:
-        json.dump(found, file, indent=2, allow_nan=False)
+        json.dump(stats, file, indent=2, allow_nan=False)
         file.write("\n")
     levels = [
         {
             "name": level["name"], "times": tables.times(level), "laws": tables.laws(level),
             "lines": tables.lines(level), "differ": tables.differ(level), "undefined": tables.undefined(level),
         }
-        for level in found["levels"]
+        for level in stats["levels"]
     ]  # fmt: skip
     context = {
-        "title": found["title"], "run_id": found["run_id"], "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "version": VERSION, "what_ran": words.what_ran(found), "headline": words.headline(found),
-        "limits": words.limits(found), "curve": words.curve(found), "levels": levels, "costs": words.costs(found),
-        "percentiles": tables.PERCENTILES, "families": tables.FAMILIES, "errors": found["errors"],
-        "outliers": words.outliers(found), "outliers_in_all": found["outliers_in_all"],
-        "file_outliers": words.file_outliers(found), "worth": words.worth(found), "memory": words.memory(found),
-        "settings": words.settings(found), "energy_source": found["energy_source"],
+        "title": stats["title"], "run_id": stats["run_id"], "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "version": VERSION, "what_ran": words.what_ran(stats), "headline": words.headline(stats),
+        "limits": words.limits(stats), "curve": words.curve(stats), "levels": levels, "costs": words.costs(stats),
+        "percentiles": tables.PERCENTILES, "families": tables.FAMILIES, "errors": stats["errors"],
+        "outliers": words.outliers(stats), "outliers_in_all": stats["outliers_in_all"],
+        "file_outliers": words.file_outliers(stats), "worth": words.worth(stats), "memory": words.memory(stats),
+        "settings": words.settings(stats), "energy_source": stats["energy_source"],
         "flames": sorted(path.name for path in folder.glob(FLAMES)),
     }  # fmt: skip
-    page = filled(TEMPLATE, STYLES, SCRIPTS, context, drawn(found, rows))
+    page = render_page(TEMPLATE, STYLES, SCRIPTS, context, chart_data(stats, rows))
     with replaced(folder / NAME) as file:
         file.write(page)
     return folder / NAME

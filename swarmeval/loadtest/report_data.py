@@ -8,7 +8,7 @@ import numpy as np
 
 from swarmeval.loadtest.measures import STRETCH
 from swarmeval.loadtest.report_tables import groups
-from swarmeval.loadtest.request_rows import Row
+from swarmeval.loadtest.request_rows import RequestRow
 
 DOTS = 1500  # of the joint plot of a level
 MOST_FILES = 6  # whose memory is drawn
@@ -17,30 +17,30 @@ MARKS = ("p50", "p90", "p99")
 LATENCIES = ("p50", "p90", "p99")
 
 
-def drawn(law: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+def chart_data(law: Mapping[str, Any], rows: Sequence[RequestRow]) -> dict[str, Any]:
     """Everything that the scripts read."""
-    told: dict[str, list[Row]] = defaultdict(list)
+    with_tokens: dict[str, list[RequestRow]] = defaultdict(list)
     for row in rows:
-        if row.asked.counts and row.asked.error is None and row.asked.output_tokens is not None:
-            told[row.level].append(row)
+        if row.request.counts and row.request.error is None and row.request.output_tokens is not None:
+            with_tokens[row.level].append(row)
     return {
-        "levels": [_level(level, told[level["name"]]) for level in law["levels"]],
+        "levels": [_level(level, with_tokens[level["name"]]) for level in law["levels"]],
         "curve": _curve(law["levels"]),
         "memory": _memory(law["memory"]),
     }
 
 
-def _level(level: Mapping[str, Any], told: Sequence[Row]) -> dict[str, Any]:
-    step = max(1, -(-len(told) // DOTS))
+def _level(level: Mapping[str, Any], with_tokens: Sequence[RequestRow]) -> dict[str, Any]:
+    step = max(1, -(-len(with_tokens) // DOTS))
     dots: dict[str, list[list[float]]] = defaultdict(list)
-    for row in told[::step]:
-        dots[row.package].append([row.asked.output_tokens or 0, _short(row.asked.latency_s)])
+    for row in with_tokens[::step]:
+        dots[row.package].append([row.request.output_tokens or 0, _short(row.request.latency_s)])
     packages = dict(list(level["groups"].items())[1:])
     return {
         "name": level["name"],
-        "shown": [len(told[::step]), len(told)],
+        "shown": [len(with_tokens[::step]), len(with_tokens)],
         "groups": [_group(name, group) for name, group in groups(level).items()],
-        "top": _top([row.asked.latency_s for row in told]),
+        "top": _top([row.request.latency_s for row in with_tokens]),
         "joint": [{"name": name, "dots": dots[name], "line": _line(group)}
                   for name, group in packages.items() if dots[name]],
     }  # fmt: skip

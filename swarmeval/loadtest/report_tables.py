@@ -18,12 +18,12 @@ TIMES = {
 UNDEFINED = "undefined"
 LITTLE = 0.05  # p below which chance is no good explanation
 
-Level = Mapping[str, Any]
+LevelData = Mapping[str, Any]
 Table = dict[str, Any]
 Fit = Mapping[str, Any] | None
 
 
-def times(level: Level) -> list[Table]:
+def times(level: LevelData) -> list[Table]:
     """A row a package and kind of time, percentiles with their intervals; kinds that nobody measured are left out."""
     return [
         {"package": name, "what": words, "count": group[key]["count"], "mean": span(group[key]["mean"]),
@@ -34,7 +34,7 @@ def times(level: Level) -> list[Table]:
     ]  # fmt: skip
 
 
-def laws(level: Level) -> list[Table]:
+def laws(level: LevelData) -> list[Table]:
     """A row a package and kind of time: the fitted exponential and its p, and Akaike's criterion of each family."""
     return [
         {"package": name, "what": TIMES[key], **_law(*(group[f"{prefix}{fit}"] for fit in FITS))}
@@ -55,7 +55,7 @@ def _law(test: Fit, shifted: Fit, families: Fit) -> Table:
     }  # fmt: skip
 
 
-def lines(level: Level) -> list[Table]:
+def lines(level: LevelData) -> list[Table]:
     """A row a package: its regression line with and without outliers, and the raw beside the idealized runtime."""
     rows = []
     for name, group in groups(level).items():
@@ -66,7 +66,7 @@ def lines(level: Level) -> list[Table]:
             "r_squared": f"{line['r_squared']:.3f}" if line and line["r_squared"] is not None else "",
             "raw": span(ideal["raw_mean_s"]) if ideal else UNDEFINED,
             "ideal": span(ideal["idealized_mean_s"]) if ideal else UNDEFINED,
-            "factor": maybe(ideal and ideal["contention_factor"]),
+            "factor": number_or_undefined(ideal and ideal["contention_factor"]),
         })  # fmt: skip
     return rows
 
@@ -78,19 +78,19 @@ def _slope(line: Mapping[str, Any] | None) -> tuple[str, str]:
     return f"{value} ms", f"{low} to {high} ms"
 
 
-def differ(level: Level) -> list[str]:
+def differ(level: LevelData) -> list[str]:
     """Whether the packages' lines differ, in a sentence for all answers and one for those that are no outliers."""
     return [
-        f"{said}: {_test(level, key)}"
-        for said, key in (("All answers", "lines_differ"), ("Outliers left out", "lines_differ_without_outliers"))
+        f"{label}: {_test(level, key)}"
+        for label, key in (("All answers", "lines_differ"), ("Outliers left out", "lines_differ_without_outliers"))
     ]
 
 
-def _test(level: Level, key: str) -> str:
-    found = level[key]
-    if found is None:
+def _test(level: LevelData, key: str) -> str:
+    comparison = level[key]
+    if comparison is None:
         return f"whether the lines differ is undefined, {level['undefined'][key]}."
-    whole, slopes = found["lines"], found["slopes"]
+    whole, slopes = comparison["lines"], comparison["slopes"]
     known = whole["p"] is not None and whole["p"] < LITTLE
     verdict = "the packages' lines differ" if known else "nothing says that the packages' lines differ"
     return f"{verdict}, {_f(whole)}; slopes alone {_f(slopes)}."
@@ -98,25 +98,27 @@ def _test(level: Level, key: str) -> str:
 
 def _f(test: Mapping[str, Any]) -> str:
     above, below = test["df"]
-    return f"F({above}, {below:,}) = {maybe(test['f'])}, p {_p(test['p'])} (robust {_p(test['p_robust'])})"
+    return (
+        f"F({above}, {below:,}) = {number_or_undefined(test['f'])}, p {_p(test['p'])} (robust {_p(test['p_robust'])})"
+    )
 
 
-def undefined(level: Level) -> list[tuple[str, str]]:
+def undefined(level: LevelData) -> list[tuple[str, str]]:
     """(reason, what it makes undefined), each reason once."""
     reasons: dict[str, list[str]] = {}
-    for where, found in (
+    for where, why in (
         (None, level["undefined"]),
         *((name, group["undefined"]) for name, group in groups(level).items()),
     ):
-        for key, reason in found.items():
+        for key, reason in why.items():
             reasons.setdefault(reason, []).append(f"{where}: {key}" if where else key)
     return [(reason, ", ".join(names)) for reason, names in reasons.items()]
 
 
-def groups(level: Level) -> dict[str, Mapping[str, Any]]:
+def groups(level: LevelData) -> dict[str, Mapping[str, Any]]:
     """The packages of a level; all of them together first, where there are several."""
-    found = dict(level["groups"])
-    return found if len(found) != 2 else dict(list(found.items())[1:])
+    by_package = dict(level["groups"])
+    return by_package if len(by_package) != 2 else dict(list(by_package.items())[1:])
 
 
 def span(seconds: float) -> str:
@@ -135,12 +137,12 @@ def _cells(one: Mapping[str, Any] | None) -> tuple[str, str]:
     return span(one["value"]), f"{amount if high.endswith(f' {unit}') else low} to {high}"
 
 
-def around(one: Mapping[str, Any] | None) -> str:
+def value_with_bounds(one: Mapping[str, Any] | None) -> str:
     value, bounds = _cells(one)
     return f"{value} ({bounds})" if bounds else value
 
 
-def maybe(value: float | None) -> str:
+def number_or_undefined(value: float | None) -> str:
     return UNDEFINED if value is None else number(value)
 
 

@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from swarmeval.loadtest.report_tables import PERCENTILES, UNDEFINED, Level, Table, around, maybe, span
+from swarmeval.loadtest.report_tables import (
+    PERCENTILES,
+    UNDEFINED,
+    LevelData,
+    Table,
+    number_or_undefined,
+    span,
+    value_with_bounds,
+)
 from swarmeval.report.words import between, number, percent
 
 MOST_LINES = 20  # of code, in the table of memory
@@ -19,8 +27,10 @@ def headline(law: Mapping[str, Any]) -> Table:
     texts = ["No request was answered."]
     if first is not None and latency:
         who = f"{first['name']}, {first['answered']:,} answers"
-        texts = [f"{around(middle)}: the median latency at {who}, from the time a request was meant to begin."]
-        texts += [f"{name}: {around(latency[name])}." for name in ("p99",) if latency[name]]
+        texts = [
+            f"{value_with_bounds(middle)}: the median latency at {who}, from the time a request was meant to begin."
+        ]
+        texts += [f"{name}: {value_with_bounds(latency[name])}." for name in ("p99",) if latency[name]]
     fastest = max(levels, key=lambda level: _all(level)["requests_per_s"] or 0.0, default=None)
     if fastest is not None and len(levels) > 1:
         rates = _all(fastest)
@@ -28,8 +38,13 @@ def headline(law: Mapping[str, Any]) -> Table:
             f"The most that came through: {number(rates['requests_per_s'], 'requests/s')}, "
             f"{number(rates['output_tokens_per_s'], 'output tokens/s')}, at {fastest['name']}."
         )
-    status, said = completeness(law)
-    return {"big": span(middle["value"]) if middle else UNDEFINED, "texts": texts, "status": status, "said": said}
+    status, sentence = completeness(law)
+    return {
+        "big": span(middle["value"]) if middle else UNDEFINED,
+        "texts": texts,
+        "status": status,
+        "sentence": sentence,
+    }
 
 
 def completeness(law: Mapping[str, Any]) -> tuple[str, str]:
@@ -52,11 +67,11 @@ def what_ran(law: Mapping[str, Any]) -> str:
 
 def limits(law: Mapping[str, Any]) -> str:
     """The SLO in a sentence."""
-    found = [f"{name} {span(value)}" for name, value in
+    bounds = [f"{name} {span(value)}" for name, value in
              (("TTFT", law["slo"]["ttft_s"]), ("TPOT", law["slo"]["tpot_s"])) if value is not None]  # fmt: skip
-    if not found:
+    if not bounds:
         return "No limits were set, so there is no goodput."
-    return f"Goodput: answers a second that kept {' and '.join(found)}. The share is of all counted requests."
+    return f"Goodput: answers a second that kept {' and '.join(bounds)}. The share is of all counted requests."
 
 
 def curve(law: Mapping[str, Any]) -> list[Table]:
@@ -66,11 +81,12 @@ def curve(law: Mapping[str, Any]) -> list[Table]:
         group, good = _all(level), _all(level)["goodput"]
         rows.append({
             "name": level["name"], "counted": level["counted"], "failed": level["failed"], "warmup": level["warmup"],
-            "in_air": maybe(level["in_the_air_mean"]), "rate": maybe(group["requests_per_s"]),
-            "tokens": maybe(group["output_tokens_per_s"]),
+            "in_air": number_or_undefined(level["in_the_air_mean"]),
+            "rate": number_or_undefined(group["requests_per_s"]),
+            "tokens": number_or_undefined(group["output_tokens_per_s"]),
             "joules": _joules(level["joules_per_request"]),
             "latency": [_value(group["latency_s"], name) for name in PERCENTILES],
-            "good": maybe(good and good["requests_per_s"]),
+            "good": number_or_undefined(good and good["requests_per_s"]),
             "share": percent(good["share"]) if good else UNDEFINED,
             "bounds": between(good["interval"]) if good else "",
         })  # fmt: skip
@@ -79,19 +95,19 @@ def curve(law: Mapping[str, Any]) -> list[Table]:
 
 def costs(law: Mapping[str, Any]) -> str:
     """The fitted costs of an undisturbed request, in sentences."""
-    found = law["costs"]
-    if found is None:
+    fitted = law["costs"]
+    if fitted is None:
         return f"The idealized runtime is undefined: {law['undefined']['costs']}."
-    prompt = found["per_input_token_s"]
-    words = f"An undisturbed request: {span(found['fixed_s'])}"
+    prompt = fitted["per_input_token_s"]
+    words = f"An undisturbed request: {span(fitted['fixed_s'])}"
     words += (
         f" + {1000 * prompt:.3g} ms an input token" if prompt is not None else " for any prompt (all have one length)"
     )
-    words += f" + {1000 * found['per_output_token_s']:.3g} ms a token after the first"
-    words += f"; fitted to {found['requests']:,} requests with {found['others']:.2g} others beside each in the mean"
-    if found["r_squared"] is not None:
-        words += f" (R² {found['r_squared']:.3f})"
-    if not found["contention_removed"]:
+    words += f" + {1000 * fitted['per_output_token_s']:.3g} ms a token after the first"
+    words += f"; fitted to {fitted['requests']:,} requests with {fitted['others']:.2g} others beside each in the mean"
+    if fitted["r_squared"] is not None:
+        words += f" (R² {fitted['r_squared']:.3f})"
+    if not fitted["contention_removed"]:
         words += ". None ran alone: there is contention in these costs, and the true factor is larger (add one of 1)"
     return f"{words}."
 
@@ -116,27 +132,27 @@ def file_outliers(law: Mapping[str, Any]) -> list[Table]:
 
 def worth(law: Mapping[str, Any]) -> Table | None:
     """What the written tests are worth: a row a package, a column whatever was measured. Floats are shares."""
-    found: Mapping[str, Mapping[str, Any]] = law["worth"] or {}
-    if not found:
+    packages: Mapping[str, Mapping[str, Any]] = law["worth"] or {}
+    if not packages:
         return None
-    columns = list(dict.fromkeys(key for row in found.values() for key in row))
-    rows = [(name, [_cell(row.get(key)) for key in columns]) for name, row in found.items()]
+    columns = list(dict.fromkeys(key for row in packages.values() for key in row))
+    rows = [(name, [_cell(row.get(key)) for key in columns]) for name, row in packages.items()]
     return {"columns": [key.replace("_", " ") for key in columns], "rows": rows}
 
 
 def memory(law: Mapping[str, Any]) -> Table | None:
     """The lines and functions that held most."""
-    found = law["memory"]
-    if not found or not found["lines"]:
+    recorded = law["memory"]
+    if not recorded or not recorded["lines"]:
         return None
-    total = sum(size for _, _, size in found["lines"])
-    by_line = sorted(found["lines"], key=lambda line: -line[2])
+    total = sum(size for _, _, size in recorded["lines"])
+    by_line = sorted(recorded["lines"], key=lambda line: -line[2])
     return {
-        "source": found["source"], "total": _mib(total), "in_all": len(by_line),
+        "source": recorded["source"], "total": _mib(total), "in_all": len(by_line),
         "lines": [(f"{file}:{line}", _mib(size), percent(size / total if total else None))
                   for file, line, size in by_line[:MOST_LINES]],
         "functions": [(name, _mib(size)) for name, size in
-                      sorted(found["functions"], key=lambda one: -one[1])[:MOST_LINES]],
+                      sorted(recorded["functions"], key=lambda one: -one[1])[:MOST_LINES]],
     }  # fmt: skip
 
 
@@ -144,13 +160,13 @@ def settings(law: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(key, "none" if value is None else str(value)) for key, value in law["settings"].items()]
 
 
-def _all(level: Level) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = next(iter(level["groups"].values()))
-    return found
+def _all(level: LevelData) -> Mapping[str, Any]:
+    whole: Mapping[str, Any] = next(iter(level["groups"].values()))
+    return whole
 
 
-def _value(found: Mapping[str, Any] | None, name: str) -> str:
-    return span(found[name]["value"]) if found and found[name] else UNDEFINED
+def _value(percentiles: Mapping[str, Any] | None, name: str) -> str:
+    return span(percentiles[name]["value"]) if percentiles and percentiles[name] else UNDEFINED
 
 
 def _count(value: int | None) -> str:

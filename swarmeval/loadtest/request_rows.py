@@ -27,15 +27,15 @@ CONSTANTS = "constants"  # the kind of a request about code that holds no functi
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RequestRow:
     """A request and what it was about."""
 
     level: str  # the pattern of its load: "4 at once", "2/s"; one word a level of a run
-    asked: Measured
+    request: Measured
     package: str
     module: str
     function: str
-    written_s: float | None = None  # when the test file with its answer was written, by the clock of `asked`
+    written_s: float | None = None  # when the test file with its answer was written, on the clock of `request`
     kind: str = "function"  # or method, class, constants
     functions: int | None = 1  # of how many functions tests were asked for
     attempts: int = 1  # requests that were sent for it
@@ -43,12 +43,12 @@ class Row:
     @property
     def to_file_s(self) -> float | None:
         """From the moment it was meant to begin to the written test file."""
-        return None if self.written_s is None else self.written_s - self.asked.intended_s
+        return None if self.written_s is None else self.written_s - self.request.intended_s
 
     def cells(self) -> dict[str, object]:
         """Column -> value, None where nothing was measured."""
         own = {name: getattr(self, name) for name in COLUMNS if hasattr(self, name)}
-        return own | {name: getattr(self.asked, name) for name in COLUMNS if hasattr(self.asked, name)}
+        return own | {name: getattr(self.request, name) for name in COLUMNS if hasattr(self.request, name)}
 
 
 class RowFile:
@@ -69,7 +69,7 @@ class RowFile:
         except OSError as error:
             raise cannot_write(self._path, error) from None
 
-    def append(self, row: Row) -> None:
+    def append(self, row: RequestRow) -> None:
         """Raises OutputError where the disk does not take it."""
         try:
             self._write(_line(row.cells()))
@@ -97,7 +97,7 @@ def _last_byte(path: Path) -> bytes:
         return file.read()
 
 
-def read(folder: Path) -> Iterator[Row]:
+def read(folder: Path) -> Iterator[RequestRow]:
     """Every whole row, oldest first; torn ones are left out.
 
     Raises DataError where there are none or the columns are others, OutputError where the file cannot be read.
@@ -109,15 +109,15 @@ def read(folder: Path) -> Iterator[Row]:
             raise DataError(f"{folder}: no load run is there (no {NAME})")
         if columns != COLUMNS:
             raise DataError(f"{path}: its columns are of another version; made by the Swarmeval that reads it?")
-        names: dict[str, str] = {}  # one string a name, however many rows have it
+        interned: dict[str, str] = {}  # one string a name, however many rows have it
         for cells in read_rows(path):
-            if row := _row({key: names.setdefault(cell, cell) for key, cell in cells.items()}):
+            if row := _row({key: interned.setdefault(cell, cell) for key, cell in cells.items()}):
                 yield row
     except OSError as error:
         raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _row(cells: Mapping[str, str]) -> Row | None:
+def _row(cells: Mapping[str, str]) -> RequestRow | None:
     """None of a row that was torn."""
     intended_s, sent_s, last_s = (number(cells[name]) for name in ("intended_s", "sent_s", "last_s"))
     if intended_s is None or sent_s is None or last_s is None or cells["counts"] not in ("yes", "no"):
@@ -126,7 +126,7 @@ def _row(cells: Mapping[str, str]) -> Row | None:
         _whole(cells["number"]) or 0, intended_s, sent_s, number(cells["first_s"]), last_s,
         _whole(cells["input_tokens"]), _whole(cells["output_tokens"]), cells["error"] or None, cells["counts"] == "yes",
     )  # fmt: skip
-    return Row(
+    return RequestRow(
         cells["level"], measured, cells["package"], cells["module"], cells["function"], number(cells["written_s"]),
         cells["kind"], _whole(cells["functions"]), _whole(cells["attempts"]) or 1,
     )  # fmt: skip

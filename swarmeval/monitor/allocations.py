@@ -22,7 +22,7 @@ INSTRUMENTS = [  # what measures is no part of what is measured
     tracemalloc.Filter(False, pattern) for pattern in (__file__, tracemalloc.__file__, "*/pyinstrument/*")
 ]
 
-Lines = tuple[tuple[str, int, int], ...]  # (file, line, bytes)
+AllocatedLines = tuple[tuple[str, int, int], ...]  # (file, line, bytes)
 
 
 class Allocations:
@@ -30,7 +30,7 @@ class Allocations:
 
     def __init__(self) -> None:
         self._most = -1
-        self._lines: Lines = ()
+        self._lines: AllocatedLines = ()
 
     def __enter__(self) -> Self:
         tracemalloc.start()
@@ -43,17 +43,18 @@ class Allocations:
 
     def look(self) -> None:
         """Keep what is held now, if it is the most so far. Takes some 0.1 s."""
-        held, _ = tracemalloc.get_traced_memory()
-        if held <= self._most:
+        current, _ = tracemalloc.get_traced_memory()
+        if current <= self._most:
             return
-        self._most = held
-        found = tracemalloc.take_snapshot().filter_traces(INSTRUMENTS).statistics("lineno")
+        self._most = current
+        statistics = tracemalloc.take_snapshot().filter_traces(INSTRUMENTS).statistics("lineno")
         self._lines = tuple(
-            (named(one.traceback[0].filename), one.traceback[0].lineno, one.size) for one in found[:MOST_LINES]
+            (display_name(one.traceback[0].filename), one.traceback[0].lineno, one.size)
+            for one in statistics[:MOST_LINES]
         )
 
     @property
-    def lines(self) -> Lines:
+    def lines(self) -> AllocatedLines:
         """The largest first; files of ours by their path in the project."""
         return self._lines
 
@@ -66,7 +67,7 @@ class Allocations:
         return tuple(sorted(sums.items(), key=lambda one: -one[1]))
 
 
-def named(filename: str) -> str:
+def display_name(filename: str) -> str:
     """Within the project its path in it, of a package or of Python's own what is behind their folder; else as it is."""
     path = Path(filename)
     if path.is_relative_to(ROOT) and "site-packages" not in path.parts:
@@ -83,22 +84,22 @@ def _is_ours(file: str) -> bool:
 
 def function_at(file: str, line: int) -> str:
     """The innermost function or class of a file of ours that holds a line; "module level" where none does."""
-    inside = [(first, name) for first, last, name in _spans(file) if first <= line <= last]
-    return max(inside)[1] if inside else "module level"
+    enclosing = [(first, name) for first, last, name in _spans(file) if first <= line <= last]
+    return max(enclosing)[1] if enclosing else "module level"
 
 
 @cache
 def _spans(file: str) -> tuple[tuple[int, int, str], ...]:
     """(first line, last line, dotted name) of each definition of a file."""
-    found: list[tuple[int, int, str]] = []
+    spans: list[tuple[int, int, str]] = []
 
     def walk(node: ast.AST, above: str) -> None:
         for child in ast.iter_child_nodes(node):
             name = above
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 name = f"{above}.{child.name}" if above else child.name
-                found.append((child.lineno, child.end_lineno or child.lineno, name))
+                spans.append((child.lineno, child.end_lineno or child.lineno, name))
             walk(child, name)
 
     walk(parse((ROOT / file).read_text(encoding="utf-8")), "")
-    return tuple(found)
+    return tuple(spans)

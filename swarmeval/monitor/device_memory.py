@@ -14,7 +14,7 @@ BEFORE_LOAD, AFTER_LOAD, AFTER_INFERENCE = "before_load_mb", "after_load_mb", "a
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WatchedDevice:
     """A device of a run, and where its memory is read."""
 
     name: str
@@ -22,7 +22,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class MemoryReadings:
     """What one device held, in MiB; None where it was not seen."""
 
     of: str  # "gpu" or "process"
@@ -35,21 +35,21 @@ class Held:
 class DeviceMemory:
     """The snapshots of a session. Its methods may be called from any thread."""
 
-    def __init__(self, places: Sequence[Place], processes: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(self, devices: Sequence[WatchedDevice], processes: Callable[[], Mapping[str, int]]) -> None:
         """`processes` gives the workers' PIDs by device."""
-        self._places = {place.name: place for place in places}
+        self._devices = {device.name: device for device in devices}
         self._processes = processes
-        self._held = {place.name: Held("gpu" if place.uuids else "process") for place in places}
+        self._readings = {device.name: MemoryReadings("gpu" if device.uuids else "process") for device in devices}
         self._lock = threading.Lock()
 
     @property
-    def held(self) -> dict[str, Held]:
-        return dict(self._held)
+    def readings(self) -> dict[str, MemoryReadings]:
+        return dict(self._readings)
 
     def look(self, gpus: Iterable[DeviceSample]) -> None:
         """See whether a device holds more than ever before."""
         used = {gpu.uuid: gpu.memory_used_mb for gpu in gpus}
-        for name in self._places:
+        for name in self._devices:
             self._note(name, *self._now(name, used))
 
     def snapshot(
@@ -57,24 +57,24 @@ class DeviceMemory:
     ) -> dict[str, float]:
         """Keep what devices, or those named, hold at a moment; gives what was found."""
         used = {gpu.uuid: gpu.memory_used_mb for gpu in gpus}
-        found = {}
-        for name in self._places if names is None else names:
-            if name not in self._places:
+        by_device = {}
+        for name in self._devices if names is None else names:
+            if name not in self._devices:
                 continue  # of another machine
             now, peak = self._now(name, used)
             self._note(name, now, peak, moment)
             if now is not None:
-                found[name] = now
-        return found
+                by_device[name] = now
+        return by_device
 
-    def told(self, name: str, moment: str, resident_mb: float | None) -> None:
-        """Keep what a worker says of its own process; what a GPU holds is read elsewhere, as is another machine's."""
-        if name in self._places and not self._places[name].uuids:
+    def add_reported(self, name: str, moment: str, resident_mb: float | None) -> None:
+        """Keep what a worker reports of its process; what a GPU holds is read elsewhere, as is another machine's."""
+        if name in self._devices and not self._devices[name].uuids:
             self._note(name, resident_mb, None, moment)
 
     def _now(self, name: str, used: Mapping[str, float | None]) -> tuple[float | None, float | None]:
         """(what is held, the most that the process ever held) of a device."""
-        uuids = self._places[name].uuids
+        uuids = self._devices[name].uuids
         if uuids:
             known = [mb for uuid in uuids if (mb := used.get(uuid)) is not None]
             return (sum(known) if len(known) == len(uuids) else None), None
@@ -83,8 +83,8 @@ class DeviceMemory:
 
     def _note(self, name: str, now: float | None, peak: float | None, moment: str | None = None) -> None:
         with self._lock:
-            held = self._held[name]
+            readings = self._readings[name]
             if moment is not None and now is not None:
-                held = replace(held, **{moment: now})  # type: ignore[arg-type]  # a name of one of its figures
-            known = [mb for mb in (held.peak_mb, now, peak) if mb is not None]
-            self._held[name] = replace(held, peak_mb=max(known, default=None))
+                readings = replace(readings, **{moment: now})  # type: ignore[arg-type]  # a name of one of its figures
+            known = [mb for mb in (readings.peak_mb, now, peak) if mb is not None]
+            self._readings[name] = replace(readings, peak_mb=max(known, default=None))

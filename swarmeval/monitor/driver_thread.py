@@ -8,8 +8,8 @@ from concurrent.futures import Future
 PATIENCE_S = 30.0  # with a reading: drivers that wake up take seconds, those that hang take for ever
 
 
-class Apart:
-    """Unlike an executor's, its thread is waited for by nobody, at the interpreter's end neither."""
+class DriverThread:
+    """A daemon thread: unlike an executor's, the interpreter does not wait for it at exit."""
 
     def __init__(self, name: str) -> None:
         self._closed = False
@@ -31,8 +31,8 @@ class Apart:
             self._thread.join(patience_s)
 
     def _serve(self) -> None:
-        while (asked := self._calls.get()) is not None:
-            call, future = asked
+        while (submitted := self._calls.get()) is not None:
+            call, future = submitted
             try:
                 call()
             except Exception as error:  # noqa: BLE001 (it is the caller's: the future raises it there)

@@ -70,7 +70,7 @@ class GpuJoules:
 
     @property
     def joules(self) -> dict[str, float]:
-        """By UUID, of the GPUs that told."""
+        """By UUID, of the GPUs that report energy or power."""
         return dict(self._joules)
 
     def add(self, gpu: DeviceSample, at_s: float) -> None:
@@ -94,7 +94,7 @@ def _between(before_s: float, before: DeviceSample, now: DeviceSample, now_s: fl
 def idle_watts(seconds: float, gpus: Callable[[], Iterable[DeviceSample]], rapl: Rapl) -> dict[str, float]:
     """What the machine draws while this waits, by source; at once and empty where there is none. Blocks."""
     began = time.monotonic()
-    meter = Meter(rapl, Before())
+    meter = Meter(rapl, EarlierEnergy())
     if not seconds or not meter.read(gpus(), 0.0).joules():
         return {}
     took_s = 0.0
@@ -110,7 +110,7 @@ def _difference(now: float | None, before: float | None) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class EarlierEnergy:
     """What earlier sessions of a run drew, as their traces say; None where they existed and cannot say."""
 
     rapl_j: float | None = 0.0
@@ -118,7 +118,7 @@ class Before:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class EnergyDrawn:
     """Since the run began, pauses between sessions left out; None and missing where it is not known."""
 
     rapl_j: float | None
@@ -126,36 +126,36 @@ class Drawn:
 
     def joules(self) -> dict[str, float]:
         """By source."""
-        found = {NVML: sum(self.gpus_j.values())} if self.gpus_j else {}
-        return found if self.rapl_j is None else {**found, RAPL: self.rapl_j}
+        by_source = {NVML: sum(self.gpus_j.values())} if self.gpus_j else {}
+        return by_source if self.rapl_j is None else {**by_source, RAPL: self.rapl_j}
 
 
 class Meter:
     """A session's joules, added to those of the sessions before."""
 
-    def __init__(self, rapl: Rapl, before: Before) -> None:
+    def __init__(self, rapl: Rapl, before: EarlierEnergy) -> None:
         self._rapl = rapl
         self._before = before
         self._gpus = GpuJoules(before.gpus_j)
         self._first_j = rapl.joules()
 
-    def read(self, gpus: Iterable[DeviceSample], at_s: float) -> Drawn:
+    def read(self, gpus: Iterable[DeviceSample], at_s: float) -> EnergyDrawn:
         for gpu in gpus:
             if self._before.gpus_j is not None:
                 self._gpus.add(gpu, at_s)
-        here = _difference(self._rapl.joules(), self._first_j)
+        session_j = _difference(self._rapl.joules(), self._first_j)
         before = self._before.rapl_j
-        return Drawn(None if here is None or before is None else before + here, self._gpus.joules)
+        return EnergyDrawn(None if session_j is None or before is None else before + session_j, self._gpus.joules)
 
 
-def earlier(resources: Path, gpus: Path) -> Before:
+def earlier(resources: Path, gpus: Path) -> EarlierEnergy:
     """What the traces of a run that goes on say. Raises OSError for those that cannot be read."""
     last = last_rows(resources, 1)
     rapl_j = number(last[0].get("rapl_j")) if last else 0.0
-    found: dict[str, float] = {}
+    gpus_j: dict[str, float] = {}
     any_row = False
     for row in rows(gpus):
         any_row = True
         if (mj := number(row.get("energy_mj"))) is not None and row.get("uuid"):
-            found[row["uuid"]] = mj / 1000
-    return Before(rapl_j, found if found or not any_row else None)
+            gpus_j[row["uuid"]] = mj / 1000
+    return EarlierEnergy(rapl_j, gpus_j if gpus_j or not any_row else None)

@@ -46,7 +46,7 @@ class _Sums:
     switches: dict[int, tuple[int, int]] = field(default_factory=dict)  # by thread
 
 
-class Group:
+class ProcessGroup:
     """Some processes, with `trees` also all that descends from them, each of which may end at any time."""
 
     def __init__(self, trees: bool = False) -> None:
@@ -93,14 +93,14 @@ class Group:
             for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 (a quarter of iterdir's cost)
                 yield int(thread), f"/proc/{pid}/task/{thread}/status"
 
-    def _count(self, found: dict[int, tuple[int, int]]) -> None:
-        for thread, (voluntary, involuntary) in found.items():
+    def _count(self, counts: dict[int, tuple[int, int]]) -> None:
+        for thread, (voluntary, involuntary) in counts.items():
             before = self._switches.get(thread, (0, 0))
             if before[0] > voluntary or before[1] > involuntary:  # another thread has its number now
                 before = (0, 0)
             self._voluntary += voluntary - before[0]
             self._involuntary += involuntary - before[1]
-        self._switches = found
+        self._switches = counts
 
 
 def tree(pid: int) -> Iterator[int]:
@@ -114,8 +114,8 @@ def tree(pid: int) -> Iterator[int]:
 
 def switches(status: bytes) -> tuple[int, int] | None:
     """(voluntary, involuntary) of a /proc/.../status; None for one that has ended."""
-    _, found, rest = status.rpartition(b"\nvoluntary_ctxt_switches:")
-    if not found:
+    _, separator, rest = status.rpartition(b"\nvoluntary_ctxt_switches:")
+    if not separator:
         return None
     voluntary, _, involuntary = rest.partition(b"\nnonvoluntary_ctxt_switches:")
     return int(voluntary), int(involuntary)
@@ -145,7 +145,7 @@ def read(path: str) -> bytes:
         os.close(fd)
 
 
-class Thrifty(Generic[T]):
+class ThrottledReading(Generic[T]):
     """A reading that takes at most a share of one core: made at every call, or as seldom as its cost demands."""
 
     def __init__(self, make: Callable[[], T], share: float) -> None:

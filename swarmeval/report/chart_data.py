@@ -36,7 +36,7 @@ def latencies(timings: Timings) -> dict[str, Any] | None:
     }
 
 
-def drawn(latency: Mapping[str, Any] | None, timings: Timings) -> dict[str, Any] | None:
+def latency_chart(latency: Mapping[str, Any] | None, timings: Timings) -> dict[str, Any] | None:
     """The latencies as the scripts draw them."""
     if latency is None:
         return None
@@ -59,7 +59,7 @@ def tasks_and_agents(
     """The map: each task with its share of passes, and (agent, sample, round, outcome) of the answers in `places`;
     agents and outcomes by their index.
     """
-    agents = sorted({place.job.agent_id for found in places.values() for place in found})
+    agents = sorted({place.job.agent_id for task_places in places.values() for place in task_places})
     names = {agent["id"]: agent.get("name") for agent in manifest.get("agents", [])}
     column = {agent: index for index, agent in enumerate(agents)}
     codes = {str(name): index for index, name in enumerate(MEANING)}
@@ -78,14 +78,14 @@ def tasks_and_agents(
                 "id": task_id,
                 "entry": entry_points.get(task_id, ""),
                 "share": rate(*reversed(answers.counts[task_id])),
-                "answers": [row(place) for place in found],
+                "answers": [row(place) for place in task_places],
             }
-            for task_id, found in places.items()
+            for task_id, task_places in places.items()
         ],
     }
 
 
-def over(time: Timeline) -> dict[str, Any]:
+def timeline_chart(time: Timeline) -> dict[str, Any]:
     """The panels and the events on them."""
     return {
         "seconds": time.seconds,

@@ -13,10 +13,10 @@ from typing import Any
 
 from swarmeval.report import words
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 
 
-def filled(
+def render_page(
     template: Path, styles: Sequence[Path], scripts: Sequence[Path], context: Mapping[str, Any], data: Mapping[str, Any]
 ) -> str:
     """The page; `data` is what the scripts read. The template may extend those beside this file."""
@@ -25,7 +25,7 @@ def filled(
     style, script = (_joined(paths) for paths in (styles, scripts))
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        loader=jinja2.FileSystemLoader([template.parent, HERE]),
+        loader=jinja2.FileSystemLoader([template.parent, FOLDER]),
     )  # fmt: skip
     environment.filters |= {
         "percent": words.percent,

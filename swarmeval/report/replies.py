@@ -108,18 +108,21 @@ def _most(tasks: Mapping[str, Sequence[AnswerLocation]], portion: Portion, field
 
 def _size(tasks: Mapping[str, Sequence[AnswerLocation]], portion: Portion) -> int:
     return sum(
-        min(place.size, 2 * portion.cut) for places in tasks.values() for place, kept in _kept(places, portion) if kept
+        min(place.size, 2 * portion.cut)
+        for places in tasks.values()
+        for place, included in _included(places, portion)
+        if included
     )
 
 
-def _kept(places: Sequence[AnswerLocation], portion: Portion) -> list[tuple[AnswerLocation, bool]]:
+def _included(places: Sequence[AnswerLocation], portion: Portion) -> list[tuple[AnswerLocation, bool]]:
     rank = Counter[bool]()
-    found = []
+    ranked = []
     for place in places:
         passed = place.outcome == Outcome.PASSED
         rank[passed] += 1
-        found.append((place, rank[passed] <= (portion.passing if passed else portion.others)))
-    return found
+        ranked.append((place, rank[passed] <= (portion.passing if passed else portion.others)))
+    return ranked
 
 
 def _packed(prompt: str, places: Sequence[AnswerLocation], portion: Portion, reader: JournalReader) -> str:
@@ -127,7 +130,7 @@ def _packed(prompt: str, places: Sequence[AnswerLocation], portion: Portion, rea
     candidate]; the two texts are null where they are left out.
     """
     rows = []
-    for place, kept in _kept(places, portion):
+    for place, included in _included(places, portion):
         entry = reader.entry(place.answer_at)
         verdict = reader.entry(place.verdict_at).verdict if place.verdict_at >= 0 else None
         if entry.failure is not None:
@@ -136,7 +139,7 @@ def _packed(prompt: str, places: Sequence[AnswerLocation], portion: Portion, rea
         answer = entry.completion
         assert answer is not None  # only places of answers are kept
         detail, note, candidate = (verdict.detail, verdict.note, verdict.code) if verdict else ("", "", "")
-        texts = [_cut(answer.reply, portion.cut), _cut(candidate, portion.cut)] if kept else [None, None]
+        texts = [_cut(answer.reply, portion.cut), _cut(candidate, portion.cut)] if included else [None, None]
         rows.append(
             [
                 answer.output_tokens,

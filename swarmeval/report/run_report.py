@@ -13,8 +13,8 @@ from swarmeval.files import replaced
 from swarmeval.records import Task
 from swarmeval.report import score as report_score
 from swarmeval.report import words
-from swarmeval.report.chart_data import drawn, latencies, over, tasks_and_agents
-from swarmeval.report.pages import HERE, filled
+from swarmeval.report.chart_data import latencies, latency_chart, tasks_and_agents, timeline_chart
+from swarmeval.report.pages import FOLDER, render_page
 from swarmeval.report.replies import by_task, pack
 from swarmeval.report.timeline import timeline
 from swarmeval.runs.answer_index import AnswerIndex
@@ -27,8 +27,8 @@ from swarmeval.watch import status as status_file
 
 NAME = "report.html"
 TRACES = ("trace.json", "flame_*.html")  # of a run with --trace; they stay files of their own
-TEMPLATE, STYLES = HERE / "report.html.j2", (HERE / "report.css",)
-SCRIPTS = [HERE / name for name in ("report.js", "charts.js", "report_charts.js", "report_map.js")]
+TEMPLATE, STYLES = FOLDER / "report.html.j2", (FOLDER / "report.css",)
+SCRIPTS = [FOLDER / name for name in ("report.js", "charts.js", "report_charts.js", "report_map.js")]
 
 
 def write(folder: Path, tasks: Sequence[Task] | None = None) -> Path:
@@ -61,11 +61,11 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
     prompts = {task.task_id: task.question or task.prompt for task in tasks}
     places = by_task(answers, [task.task_id for task in tasks])
     packs, latency = pack(answers, places, prompts), latencies(answers.timings)
-    status, said = words.completeness(manifest, answers, _planned(folder))
-    return filled(TEMPLATE, STYLES, SCRIPTS, {
+    status, sentence = words.completeness(manifest, answers, _planned(folder))
+    return render_page(TEMPLATE, STYLES, SCRIPTS, {
         "title": f"{score['model_id'] or 'replies made elsewhere'} on {score['benchmark']}",
         "run_id": manifest["run_id"], "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "version": VERSION,
-        "score": score, "certainty": words.certainty(score), "status": status, "status_words": said,
+        "score": score, "certainty": words.certainty(score), "status": status, "status_words": sentence,
         "what_ran": words.what_ran(manifest, answers), "settings": words.settings(manifest),
         "outcomes": words.outcomes(answers), "published": words.others(score, manifest),
         "under_rules": words.under_rules(read_under_rules(folder)),
@@ -79,8 +79,8 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
         **tasks_and_agents(manifest, answers, places, tasks),
         "curve": words.pass_curve(answers.counts),
         "intervals": {key.removeprefix("pass@"): value for key, value in score["intervals"].items() if value},
-        "latency": drawn(latency, answers.timings),
-        **over(over_time),
+        "latency": latency_chart(latency, answers.timings),
+        **timeline_chart(over_time),
     })  # fmt: skip
 
 
@@ -88,12 +88,12 @@ def _tasks(manifest: Manifest) -> tuple[Sequence[Task], str]:
     """The run's tasks, or why they are not to be had."""
     config, data = manifest.get("config", {}), manifest.get("data", {})
     try:
-        found = load(str(config.get("benchmark")), config.get("benchmark_file"))
+        benchmark = load(str(config.get("benchmark")), config.get("benchmark_file"))
     except UserError as error:
         return (), f"Prompts are not shown: {error}."
-    if found.dataset.sha256 != data.get("sha256"):
-        return (), f"Prompts are not shown: the data of {found.name} found here is not what the run used."
-    return found.tasks, ""
+    if benchmark.dataset.sha256 != data.get("sha256"):
+        return (), f"Prompts are not shown: the data of {benchmark.name} found here is not what the run used."
+    return benchmark.tasks, ""
 
 
 def _planned(folder: Path) -> int | None:

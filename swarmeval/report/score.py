@@ -98,11 +98,11 @@ def read(folder: Path, manifest: Manifest, answers: AnswerIndex) -> tuple[dict[s
     path = folder / "score.json"
     missing = ""
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        of = found.get("run_id"), found.get("evaluations"), found.get("failures")
+        score = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        of = score.get("run_id"), score.get("evaluations"), score.get("failures")
         if of == (manifest["run_id"], answers.evaluations, answers.failures):
-            msgspec.convert(found, _Score)
-            return found, ""
+            msgspec.convert(score, _Score)
+            return score, ""
     except FileNotFoundError:
         pass
     except msgspec.ValidationError as error:

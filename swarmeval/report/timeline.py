@@ -68,14 +68,14 @@ class Timeline:
 def timeline(folder: Path, timings: Timings) -> Timeline:
     """Of the run in a folder; empty where it left no trace. Raises OSError for a file that cannot be read."""
     host, gpus, events = _host(folder / RESOURCES), _gpus(folder / GPUS), _events(folder / EVENTS)
-    clock = Clock([at for points in host.values() for at, _ in points] + list(timings.finished_at))
+    clock = RunClock([at for points in host.values() for at, _ in points] + list(timings.finished_at))
     done = [*_throughput(timings, clock), *(_thinned(*key, points, clock) for key, points in (host | gpus).items())]
-    told = [Event(clock(event.time), event.kind, event.device, event.text) for event in events[:MOST_EVENTS]]
+    shown = [Event(clock(event.time), event.kind, event.device, event.text) for event in events[:MOST_EVENTS]]
     series = tuple(line for line in done if len(line.points) > 1)
-    return Timeline(clock.seconds, series, tuple(told), len(events))
+    return Timeline(clock.seconds, series, tuple(shown), len(events))
 
 
-class _Line(msgspec.Struct):
+class _EventLine(msgspec.Struct):
     """Of events.jsonl."""
 
     time: float
@@ -84,7 +84,7 @@ class _Line(msgspec.Struct):
     text: str = ""
 
 
-class Clock:
+class RunClock:
     """Unix time -> seconds of the run: pauses take none."""
 
     def __init__(self, times: Iterable[float]) -> None:
@@ -115,16 +115,16 @@ class Clock:
         return min(max(0.0, self._before[k] + (time - self._starts[k])), end)
 
 
-Key = tuple[str, str, str]  # panel, series, unit
+SeriesKey = tuple[str, str, str]  # panel, series, unit
 
 
-def _host(path: Path) -> dict[Key, list[Point]]:
-    found: dict[Key, list[Point]] = {}
+def _host(path: Path) -> dict[SeriesKey, list[Point]]:
+    series: dict[SeriesKey, list[Point]] = {}
     joules: list[Point] = []
     for at, row in _rows(path):
         for panel, name, unit, column, factor in HOST:
             if (value := number(row.get(column))) is not None:
-                found.setdefault((panel, name, unit), []).append((at, value * factor))
+                series.setdefault((panel, name, unit), []).append((at, value * factor))
         if (value := number(row.get("rapl_j"))) is not None:
             joules.append((at, value))
     watts = [
@@ -132,19 +132,19 @@ def _host(path: Path) -> dict[Key, list[Point]]:
         for (before, last), (at, now) in pairwise(joules)
         if at > before and now >= last
     ]
-    return found | ({("Power", "CPU", "W"): watts} if watts else {})
+    return series | ({("Power", "CPU", "W"): watts} if watts else {})
 
 
-def _gpus(path: Path) -> dict[Key, list[Point]]:
-    found: dict[Key, list[Point]] = {}
+def _gpus(path: Path) -> dict[SeriesKey, list[Point]]:
+    series: dict[SeriesKey, list[Point]] = {}
     for at, row in _rows(path):
         for panel, name, unit, column, factor in GPU:
             if (value := number(row.get(column))) is not None:
-                found.setdefault((panel, f"{name} {row.get('index', '')}", unit), []).append((at, value * factor))
-    return found
+                series.setdefault((panel, f"{name} {row.get('index', '')}", unit), []).append((at, value * factor))
+    return series
 
 
-def _throughput(timings: Timings, clock: Clock) -> Iterator[Series]:
+def _throughput(timings: Timings, clock: RunClock) -> Iterator[Series]:
     """Answers and tokens a second: each answer's tokens are spread over the time that it took."""
     if not clock.seconds or not timings.finished_at:
         return
@@ -164,7 +164,7 @@ def _throughput(timings: Timings, clock: Clock) -> Iterator[Series]:
         yield Series(panel, unit, unit, tuple(((k + 0.5) * wide, value) for k, value in enumerate(values)))
 
 
-def _thinned(panel: str, name: str, unit: str, points: Sequence[Point], clock: Clock) -> Series:
+def _thinned(panel: str, name: str, unit: str, points: Sequence[Point], clock: RunClock) -> Series:
     """At most POINTS of them: of each stretch its greatest value or its mean."""
     of: Callable[[list[float]], float] = max if panel in PEAKS else statistics.fmean
     size = math.ceil(len(points) / POINTS) or 1
@@ -181,15 +181,15 @@ def _rows(path: Path) -> Iterator[tuple[float, dict[str, str]]]:
             continue  # of another file
 
 
-def _events(path: Path) -> list[_Line]:
-    found: list[_Line] = []
+def _events(path: Path) -> list[_EventLine]:
+    events: list[_EventLine] = []
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
                 try:
-                    found.append(msgspec.json.decode(line, type=_Line))
+                    events.append(msgspec.json.decode(line, type=_EventLine))
                 except (ValueError, RecursionError):
                     continue  # torn by a crash
     except FileNotFoundError:
         return []
-    return sorted(found, key=lambda event: event.time)
+    return sorted(events, key=lambda event: event.time)

@@ -78,11 +78,11 @@ def completeness(manifest: Mapping[str, Any], answers: AnswerIndex, planned: int
         if not goes_on and last.get("reason") == "finished":  # `score`, which then judges under other rules
             return "partial", "Every job is judged; the comparison with other rules is not: the same command goes on."
         how = "it goes on, or its process was killed" if goes_on else str(last.get("reason"))
-        said = f"The run is not finished ({how}): {answers.answered:,}{of} jobs are answered."
+        sentence = f"The run is not finished ({how}): {answers.answered:,}{of} jobs are answered."
         unjudged = answers.answered - answers.failures - answers.judged
         if unjudged > 0:
-            said += f" {unjudged:,} of them have no verdict yet: what takes long comes last, and passes less often."
-        return "partial", said
+            sentence += f" {unjudged:,} of them have no verdict yet: what takes long comes last, and passes less often."
+        return "partial", sentence
     if answers.failures:
         return (
             "partial",
@@ -127,32 +127,32 @@ def others(score: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[dict[s
     interval, prompts = score["intervals"]["pass@1"], manifest.get("prompts")
     if interval is None or prompts is None or score["total"] != manifest.get("data", {}).get("tasks_in_all"):
         return []
-    found = []
+    comparisons = []
     for entry in published(str(score["model_id"]), str(score["benchmark"])):
         ours = compare_with(entry, score["pass@1"], interval, manifest["config"], prompts["prompt_mode"])
         low, high = (100 * (bound - entry.pass_at_1) for bound in interval)
-        found.append({
+        comparisons.append({
             **ours, "score": percent(entry.pass_at_1), "points": f"{100 * ours['difference']:+.1f}",
             "around": f"{low:+.1f} to {high:+.1f}",
-            "settings": ", ".join(f"{key}: {here} here, {there} there"
-                                  for key, (here, there) in ours["differs"].items()),
+            "settings": ", ".join(f"{key}: {own} here, {theirs} there"
+                                  for key, (own, theirs) in ours["differs"].items()),
         })  # fmt: skip
-    return found
+    return comparisons
 
 
 def under_rules(rows: Sequence[UnderRule]) -> list[dict[str, Any]]:
     """The same replies under each rule, and which of our verdicts it turns around; the first row is ours."""
-    found = []
+    table = []
     for one in rows:
         lost, gained = rows[0].passed - one.passed, one.passed - rows[0].passed
-        found.append({
+        table.append({
             "name": one.name, "pass_at_1": one.pass_at_1, "interval": one.interval, "is_ours": one is rows[0],
             "passes": f"{len(one.passed):,}" + (f" of {one.replies:,}" if one.replies is not None else ""),
             "differ": f"{len(lost) + len(gained):,}",
             "how": "; ".join(f"{what} {len(jobs):,}: {tasks_of(jobs)}"
                              for what, jobs in (("loses", lost), ("finds", gained)) if jobs),
         })  # fmt: skip
-    return found
+    return table
 
 
 def costs(score: Mapping[str, Any], answers: AnswerIndex, joules: float | None) -> list[dict[str, str]]:
@@ -175,16 +175,20 @@ def costs(score: Mapping[str, Any], answers: AnswerIndex, joules: float | None) 
 
 def sequential(score: Mapping[str, Any]) -> dict[str, Any] | None:
     """The before/after table; None where nothing was answered one by one."""
-    found = before_after(score)
-    if found is None:
+    comparison = before_after(score)
+    if comparison is None:
         return None
     return {
-        "measured": found.measured,
-        "speed_up": f"{found.speed_up:.3g}",
+        "measured": comparison.measured,
+        "speed_up": f"{comparison.speed_up:.3g}",
         "rows": [
-            ("time for all jobs", f"{duration(found.sequential_s)} (extrapolated)", duration(found.run_s)),
-            ("jobs per second", number(found.jobs / found.sequential_s), number(found.jobs / found.run_s)),
-            ("tokens per second", number(found.sequential_tokens_per_s), number(found.run_tokens_per_s)),
+            ("time for all jobs", f"{duration(comparison.sequential_s)} (extrapolated)", duration(comparison.run_s)),
+            (
+                "jobs per second",
+                number(comparison.jobs / comparison.sequential_s),
+                number(comparison.jobs / comparison.run_s),
+            ),
+            ("tokens per second", number(comparison.sequential_tokens_per_s), number(comparison.run_tokens_per_s)),
         ],
     }
 

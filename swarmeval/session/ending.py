@@ -23,7 +23,7 @@ class Reason:
 
 
 @contextlib.contextmanager
-def ended(reason: Reason) -> Iterator[None]:
+def recording_end(reason: Reason) -> Iterator[None]:
     """Run a session and learn why it ended; who is inside says so where it ends well. What the user did ends the block.
 
     Raises the UserError that ended it, alone also where it came in a group.

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import model_loader
-from gpu_monitor import list_devices, visible_here
+from gpu_monitor import list_devices, visible_to_process
 from swarmeval.errors import ConfigError, DeviceError
 from swarmeval.monitor.tracing.export import Tracer
 from swarmeval.runs.prompts import usual_sampling
@@ -21,16 +21,16 @@ from swarmeval.workers.replica_spec import ReplicaSpec, Script, TraceSpec, read_
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenFleet:
     """A fleet that can be made."""
 
     model: str  # as files name it
-    here: tuple[DeviceSpec, ...]  # its devices on this machine, which are watched
+    local_devices: tuple[DeviceSpec, ...]  # its devices on this machine, which are watched
     make: Callable[[Tracer | None], Fleet]
     facts: Callable[[], Mapping[str, object]] = dict  # what the manifest says of it, so far
 
 
-def choose(config: RunConfig, single_try: bool = False) -> Chosen:
+def choose(config: RunConfig, single_try: bool = False) -> ChosenFleet:
     """What answers this run. `single_try`: a request that fails at a server is not tried again.
 
     Raises ConfigError, DeviceError, ModelUnavailable.
@@ -40,11 +40,11 @@ def choose(config: RunConfig, single_try: bool = False) -> Chosen:
     return _ray(config) if config.fleet == "ray" else _local(config)
 
 
-def _local(config: RunConfig) -> Chosen:
+def _local(config: RunConfig) -> ChosenFleet:
     """A worker process per device of this machine."""
     if config.fleet == "vllm":
         vllm_support.check(config.device, config.load_in_4bit)
-    gpus = visible_here(list_devices()) if config.device == "cuda" else ()
+    gpus = visible_to_process(list_devices()) if config.device == "cuda" else ()
     devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
     scripted, script = config.engine == "scripted", _script(config)
     model = "scripted" if scripted else model_loader.locate(config.model_id, code=config.trust_remote_code)
@@ -62,10 +62,10 @@ def _local(config: RunConfig) -> Chosen:
         ]
         return LocalFleet(devices, specs, config.workers.timeout_s, config.workers.load_timeout_s)
 
-    return Chosen("scripted" if scripted else config.model_id, devices, make)
+    return ChosenFleet("scripted" if scripted else config.model_id, devices, make)
 
 
-def _endpoint(config: RunConfig, single_try: bool) -> Chosen:
+def _endpoint(config: RunConfig, single_try: bool) -> ChosenFleet:
     """A worker per server; none of its devices is this machine's to watch."""
     from swarmeval.workers.endpoint.body import RequestFormat
     from swarmeval.workers.endpoint.client import key_from
@@ -86,10 +86,10 @@ def _endpoint(config: RunConfig, single_try: bool) -> Chosen:
         combine_samples=config.endpoint.samples == "auto",
         single_try=single_try,
     )
-    return Chosen(config.model_id, (), lambda _: EndpointFleet(config.endpoint.urls, options))
+    return ChosenFleet(config.model_id, (), lambda _: EndpointFleet(config.endpoint.urls, options))
 
 
-def _ray(config: RunConfig) -> Chosen:
+def _ray(config: RunConfig) -> ChosenFleet:
     """An actor per device of every node of a Ray cluster, each of them looked at now."""
     from swarmeval.workers.ray import nodes
     from swarmeval.workers.ray.cluster import Cluster
@@ -108,7 +108,7 @@ def _ray(config: RunConfig) -> Chosen:
         cluster.leave()
         raise
     model = "scripted" if config.engine == "scripted" else config.model_id
-    return Chosen(model, (), lambda tracer: fleet, lambda: {"nodes": fleet.nodes})
+    return ChosenFleet(model, (), lambda tracer: fleet, lambda: {"nodes": fleet.nodes})
 
 
 def _script(config: RunConfig) -> Script:
@@ -124,7 +124,7 @@ def _script(config: RunConfig) -> Script:
 def replica(
     config: RunConfig, model: str, device: str, trace: TraceSpec | None = None, script: Script | None = None
 ) -> ReplicaSpec:
-    """What a worker is told to load, `device` as it sees it."""
+    """What a worker is to load; `device` as the worker sees it."""
     return ReplicaSpec(
         engine="vllm" if config.fleet == "vllm" else config.engine,
         model=model,

@@ -7,11 +7,11 @@ from typing import Any
 
 from swarmeval.loadtest.facts import LoadFacts, Slo
 from swarmeval.loadtest.law import NAME as LAW
-from swarmeval.loadtest.report_tables import around, span
+from swarmeval.loadtest.report_tables import span, value_with_bounds
 from swarmeval.report.words import number, percent
 from swarmeval.session.ending import FINISHED
-from swarmeval.session.fleet_choice import Chosen
-from swarmeval.session.load_session import Found
+from swarmeval.session.fleet_choice import ChosenFleet
+from swarmeval.session.load_session import LoadResults
 from swarmeval.session.run_record import Record
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.testgen.test_index import FOLDER
@@ -19,7 +19,7 @@ from swarmeval.testgen.test_index import FOLDER
 WIDTH = 10  # of a line's first word
 
 
-def facts(config: RunConfig, chosen: Chosen, record: Record, found: Found, finished: bool) -> LoadFacts:
+def facts(config: RunConfig, chosen: ChosenFleet, record: Record, results: LoadResults, finished: bool) -> LoadFacts:
     """What the report knows beside the requests."""
     packages = ", ".join(config.loadtest.packages)
     return LoadFacts(
@@ -27,31 +27,31 @@ def facts(config: RunConfig, chosen: Chosen, record: Record, found: Found, finis
         run_id=record.run_id,
         finished=finished,
         slo=Slo(config.loadtest.slo_ttft_s, config.loadtest.slo_tpot_s),
-        levels=tuple(found.levels),
+        levels=tuple(results.levels),
         settings={
             "model": chosen.model, "fleet": config.fleet, "endpoints": ", ".join(config.endpoint.urls) or None,
             "packages": packages, "files of each": config.loadtest.files_per_package or "all",
-            "functions": found.functions, "prompts": found.mode or None, "max_new_tokens": config.max_new_tokens,
+            "functions": results.functions, "prompts": results.mode or None, "max_new_tokens": config.max_new_tokens,
             "sampling": f"temperature {config.temperature:g}, top_p {config.top_p:g}, top_k {config.top_k}"
             if config.do_sample else "greedy",
-            "seed": config.seed, "sandbox": found.sandbox or None,
-            **({"tidied by the model": str(found.tidied)} if found.tidied is not None else {}),
-            **{f"skipped: {reason}": count for reason, count in sorted(found.skipped.items())},
+            "seed": config.seed, "sandbox": results.sandbox or None,
+            **({"tidied by the model": str(results.tidied)} if results.tidied is not None else {}),
+            **{f"skipped: {reason}": count for reason, count in sorted(results.skipped.items())},
         },
         energy_source=", ".join(sorted(record.manifest.get("idle_w", {}))) or None,
-        memory=found.memory,
-        worth={package: sums.cells() for package, sums in sorted(found.worth.items())} or None,
+        memory=results.memory,
+        worth={package: sums.cells() for package, sums in sorted(results.worth.items())} or None,
     )  # fmt: skip
 
 
-def summary(folder: Path, page: Path, found: Found, reason: str) -> tuple[str, int]:
+def summary(folder: Path, page: Path, results: LoadResults, reason: str) -> tuple[str, int]:
     """(the text, how many requests failed), of what load.json holds."""
     law: Mapping[str, Any] = json.loads((folder / LAW).read_text(encoding="utf-8"))
     lines = [] if reason == FINISHED else [_line("partial", f"{reason}; the same command begins anew")]
     lines += [_line("load", _level(level)) for level in law["levels"]]
     for error in law["errors"][:3]:
         lines.append(_line("failed", f"{error['count']} x {error['reason']}"))
-    for package, sums in sorted(found.worth.items()):
+    for package, sums in sorted(results.worth.items()):
         cells = sums.cells()
         lines.append(_line("worth", f"{package}: {sums.files} test files, {sums.tests} tests; " + "; ".join(
             f"{percent(value)} {name}" for name, value in (
@@ -71,9 +71,9 @@ def _level(level: Mapping[str, Any]) -> str:
     whole = next(iter(level["groups"].values()))
     parts = [f"{level['name']}: {level['answered']:,} answers"]
     for name, key in (("latency", "latency_s"), ("TTFT", "ttft_s"), ("TPOT", "tpot_s")):
-        found = whole[key]
-        if found and found["p50"]:
-            middle, last = found["p50"], found["p99"]
-            parts.append(f"{name} {around(middle)}" + (f", p99 {span(last['value'])}" if last else ""))
+        percentiles = whole[key]
+        if percentiles and percentiles["p50"]:
+            middle, last = percentiles["p50"], percentiles["p99"]
+            parts.append(f"{name} {value_with_bounds(middle)}" + (f", p99 {span(last['value'])}" if last else ""))
     parts.append(f"{number(whole['output_tokens_per_s'], 'tokens/s')}")
     return "; ".join(parts)

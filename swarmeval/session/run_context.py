@@ -13,12 +13,12 @@ from swarmeval.requests import ReplicaInfo, Request
 from swarmeval.runs.plan import Plan
 from swarmeval.runs.prompts import make_request
 from swarmeval.scheduling.context import RunContext
-from swarmeval.session.fleet_choice import Chosen
+from swarmeval.session.fleet_choice import ChosenFleet
 from swarmeval.session.run_record import OpenRun
-from swarmeval.session.watchers import OwnReadings, Watching
+from swarmeval.session.watchers import CoordinatorReadings, SessionWatchers
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.watch import status as status_file
-from swarmeval.watch.progress import Progress
+from swarmeval.watch.progress import ProgressDisplay
 from swarmeval.workers.protocol import Fleet
 
 # What the same config may change from run to run: which rows share a batch depends on when jobs arrive.
@@ -33,23 +33,25 @@ class Swarm:
     """What answers the jobs of a run; `score` has none."""
 
     plan: Plan
-    chosen: Chosen
-    watching: Watching
+    chosen: ChosenFleet
+    watchers: SessionWatchers
     tracer: Tracer | None = None
 
     @property
     def fleet(self) -> Fleet:
-        return self.watching.fleet
+        return self.watchers.fleet
 
 
 class SessionContext(RunContext):
     """One session in its run folder, on a screen."""
 
-    def __init__(self, config: RunConfig, record: OpenRun, progress: Progress, swarm: Swarm | None = None) -> None:
+    def __init__(
+        self, config: RunConfig, record: OpenRun, progress: ProgressDisplay, swarm: Swarm | None = None
+    ) -> None:
         self.config = config
         self.record = record
         self.swarm = swarm
-        self.readings = swarm.watching.readings if swarm else OwnReadings()
+        self.readings = swarm.watchers.readings if swarm else CoordinatorReadings()
         self._progress = progress
         self._mode = ""
 
@@ -60,8 +62,8 @@ class SessionContext(RunContext):
     def replica_ready(self, device: str, info: ReplicaInfo) -> None:
         """Write down what was loaded. Raises ConfigError when it is not what this run began with."""
         assert self.swarm is not None, f"there is no fleet, yet {device} loaded {info.model}"
-        wanted = self.config.prompt_mode
-        self._mode = wanted if wanted != "auto" else "chat" if info.takes_chat else "completion"
+        configured = self.config.prompt_mode
+        self._mode = configured if configured != "auto" else "chat" if info.takes_chat else "completion"
         if self._mode == "chat" and not info.takes_chat:
             raise ConfigError(f"prompt_mode is 'chat' but {info.model} has no chat template; use completion or auto")
         made_with = {"prompt_mode": self._mode, "chat_template_sha256": info.chat_template_sha256}
@@ -74,15 +76,15 @@ class SessionContext(RunContext):
         replicas = {**manifest.get("replicas", {}), device: msgspec.to_builtins(info)}
         repeat = self._repeat(replicas.values())
         self.record.note(prompts=made_with, replicas=replicas, replies_repeat=repeat, **self.swarm.chosen.facts())
-        self.swarm.watching.ready(device, info)
+        self.swarm.watchers.ready(device, info)
 
     def publish(self, status: Status) -> None:
         if self.swarm is not None:
-            self.swarm.watching.publish(status)
+            self.swarm.watchers.publish(status)
         status_file.write(self.record.folder, status)
         self._progress.update(status)
         if self.swarm is not None and self.swarm.tracer is not None:
-            self.swarm.tracer.rest()
+            self.swarm.tracer.flush_if_due()
 
     def facts(self) -> dict[str, object]:
         """What score.json says besides the score; called when all else is done."""
@@ -92,7 +94,7 @@ class SessionContext(RunContext):
             "model_id": self.swarm.chosen.model,
             "benchmark": self.config.benchmark,
             "devices": len(self.swarm.fleet.workers),
-            **self.swarm.watching.facts(self.record.ledger),
+            **self.swarm.watchers.facts(self.record.ledger),
         }
 
     def _repeat(self, replicas: Iterable[Mapping[str, Any]]) -> str:

@@ -18,7 +18,7 @@ from swarmeval.runs.ledger import Jobs, Ledger
 from swarmeval.secrets import scrubbed
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.version import VERSION
-from swarmeval.watch.logs import logged
+from swarmeval.watch.logs import log_to_file
 
 log = logging.getLogger("swarmeval")
 
@@ -103,7 +103,7 @@ def opened(
         manifest, resumed = open_run(folder, fingerprint(measured), fresh)
         manifest |= made_with(config)
         write_manifest(folder, manifest)  # before the journal: a journal always has the manifest that explains it
-        with logged(folder), Journal(folder) as journal:
+        with log_to_file(folder), Journal(folder) as journal:
             ledger = Ledger(jobs)
             for _, entry in entries(journal.path):
                 try:
@@ -126,7 +126,7 @@ def opened_anew(config: RunConfig) -> Iterator[Record]:
         manifest, _ = open_run(folder, fingerprint(config.measured()), fresh=True)
         manifest |= made_with(config)
         write_manifest(folder, manifest)
-        with logged(folder):
+        with log_to_file(folder):
             yield Record(folder, manifest)
 
 

@@ -16,10 +16,10 @@ from swarmeval.report.run_report import NAME as REPORT
 from swarmeval.report.run_report import write as write_report
 from swarmeval.runs.audit import Audit
 from swarmeval.sandbox.missing_layers import unblocked_acts
-from swarmeval.session.ending import DRAINED, FINISHED, STOPPED, Reason, ended, page
+from swarmeval.session.ending import DRAINED, FINISHED, STOPPED, Reason, page, recording_end
 from swarmeval.session.run_context import SessionContext
 from swarmeval.session.run_record import OpenRun
-from swarmeval.session.signals import handled, unheeded
+from swarmeval.session.signals import drain_on_interrupt, ignoring_interrupts
 from swarmeval.session.summary import summary
 from swarmeval.tasks.catalog import HUMANEVAL
 
@@ -43,11 +43,11 @@ def carry_out(context: SessionContext) -> Ending:
     record, tracer = context.record, context.swarm.tracer if context.swarm else None
     record.begin()
     began, switches = time.monotonic(), context_switches()
-    session = _Session(context)
+    session = _SessionRun(context)
     reason = Reason()
     with contextlib.ExitStack() as quiet:
         try:
-            with ended(reason), tracer or nullcontext():
+            with recording_end(reason), tracer or nullcontext():
                 reason.text = FINISHED if asyncio.run(session.run()) else DRAINED
             if reason.text == STOPPED:
                 log.warning("stopped; the same command resumes")
@@ -65,7 +65,7 @@ def carry_out(context: SessionContext) -> Ending:
         return Ending(code, score, lines)
 
 
-class _Session:
+class _SessionRun:
     """The coordinator and its judge, within one event loop."""
 
     def __init__(self, context: SessionContext) -> None:
@@ -89,7 +89,7 @@ class _Session:
             config.accept_any_name,
             **({"on_timing": tracer.judged} if tracer else {}),
         )
-        with handled(self._drain):
+        with drain_on_interrupt(self._drain):
             async with self.context.readings.lag.sampled():
                 return await self._judged(judge)
 
@@ -131,21 +131,21 @@ class _Session:
             judge.scale_timeout(setting)
             self._record.note(eval_timeout_scale=setting)
             return
-        found = await judge.calibrate()
-        self._record.note(eval_timeout_scale=found.scale, calibration=asdict(found))
-        if found.scale > 1:
-            log.warning("this machine is slow: programs may compute %g times eval_timeout", found.scale)
+        calibration = await judge.calibrate()
+        self._record.note(eval_timeout_scale=calibration.scale, calibration=asdict(calibration))
+        if calibration.scale > 1:
+            log.warning("this machine is slow: programs may compute %g times eval_timeout", calibration.scale)
 
     async def _try_references(self, judge: Judge) -> None:
         """Write down which of the benchmark's own solutions do not pass, and which are judged beside tests only."""
-        found = await judge.try_references()
-        self._record.note(references=asdict(found))
-        if found.failed:
-            named = ", ".join(list(found.failed)[:5])
+        references = await judge.try_references()
+        self._record.note(references=asdict(references))
+        if references.failed:
+            named = ", ".join(list(references.failed)[:5])
             log.warning(
                 "%s: its own solutions of %d tasks do not pass (%s): nobody's may; manifest.json says how each ended",
                 self._config.benchmark,
-                len(found.failed),
+                len(references.failed),
                 named,
             )
 
@@ -161,17 +161,17 @@ class _Session:
             self.context.publish(self._coordinator.status(phase, reason))
 
 
-def _close(session: _Session, reason: str, quiet: contextlib.ExitStack) -> dict[str, object]:
+def _close(session: _SessionRun, reason: str, quiet: contextlib.ExitStack) -> dict[str, object]:
     """Results, last status and manifest; on a full disk the journal alone must do.
 
-    Where all of a run is written Ctrl-C is heeded no more until `quiet` ends: a finished run is not interrupted.
+    Where all of a run is written Ctrl-C is ignored until `quiet` ends: a finished run is not interrupted.
     """
     record = session.context.record
     try:
         session.publish_writing()
         score = record.write_results(session.context.facts())
         if reason == FINISHED:
-            quiet.enter_context(unheeded())
+            quiet.enter_context(ignoring_interrupts())
         session.publish_end(reason)
         record.end(reason)
     except OutputError as error:

@@ -11,7 +11,7 @@ log = logging.getLogger("swarmeval")
 
 
 @contextmanager
-def handled(drain: Callable[[], None]) -> Iterator[None]:
+def drain_on_interrupt(drain: Callable[[], None]) -> Iterator[None]:
     """Handle signals while the block runs in the current task: drain() at first, its cancellation after."""
     task = asyncio.current_task()
     assert task is not None
@@ -26,32 +26,32 @@ def handled(drain: Callable[[], None]) -> Iterator[None]:
         log.warning("interrupted: finishing what has begun; Ctrl-C again stops at once")
         drain()
 
-    wanted: dict[signal.Signals, Callable[[], object]] = {
+    handlers: dict[signal.Signals, Callable[[], object]] = {
         signal.SIGINT: interrupt,
         signal.SIGTERM: task.cancel,
         signal.SIGHUP: task.cancel,
     }
-    with heeded(wanted):
+    with handling_signals(handlers):
         yield
 
 
 @contextmanager
-def heeded(wanted: Mapping[signal.Signals, Callable[[], object]]) -> Iterator[None]:
+def handling_signals(handlers: Mapping[signal.Signals, Callable[[], object]]) -> Iterator[None]:
     """Act on these signals while the block runs; what the user had ignored (nohup, a job behind) stays ignored."""
     loop = asyncio.get_running_loop()
-    acts = {number: act for number, act in wanted.items() if signal.getsignal(number) is not signal.SIG_IGN}
-    for number, act in acts.items():
-        loop.add_signal_handler(number, act)
+    active = {number: handler for number, handler in handlers.items() if signal.getsignal(number) is not signal.SIG_IGN}
+    for number, handler in active.items():
+        loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
-        for number in acts:
+        for number in active:
             loop.remove_signal_handler(number)
 
 
 @contextmanager
-def unheeded() -> Iterator[None]:
-    """Ctrl-C does nothing while the block runs: its work is done, and must not be told as interrupted.
+def ignoring_interrupts() -> Iterator[None]:
+    """Ctrl-C does nothing while the block runs: its work is done, and must not be reported as interrupted.
 
     Outside the main thread nothing can be changed, and no Ctrl-C comes.
     """

@@ -61,8 +61,8 @@ def _speed(score: Mapping[str, object]) -> str:
 
 
 def _rates(score: Mapping[str, object]) -> str:
-    found = {key: value for key, value in score.items() if key.startswith("pass@")}
-    return "  ".join(f"{key} {_percent(value)}" for key, value in found.items())
+    rates = {key: value for key, value in score.items() if key.startswith("pass@")}
+    return "  ".join(f"{key} {_percent(value)}" for key, value in rates.items())
 
 
 def _certainty(score: Mapping[str, object]) -> list[str]:
@@ -85,11 +85,12 @@ def _published(score: Mapping[str, object], manifest: Mapping[str, Any]) -> list
         return []
     lines = []
     for entry in published(str(score["model_id"]), str(score["benchmark"])):
-        found = compare_with(entry, cast(float, score["pass@1"]), interval, manifest["config"], prompts["prompt_mode"])
-        differs = ", ".join(f"{key} {ours} for {theirs}" for key, (ours, theirs) in found["differs"].items())
-        where = "within" if found["within_interval"] else "outside"
+        ours, mode = cast(float, score["pass@1"]), prompts["prompt_mode"]
+        comparison = compare_with(entry, ours, interval, manifest["config"], mode)
+        differs = ", ".join(f"{key} {here} for {there}" for key, (here, there) in comparison["differs"].items())
+        where = "within" if comparison["within_interval"] else "outside"
         lines.append(
-            f"published {_percent(entry.pass_at_1)} ({entry.harness}): {100 * found['difference']:+.1f} points, "
+            f"published {_percent(entry.pass_at_1)} ({entry.harness}): {100 * comparison['difference']:+.1f} points, "
             f"{where} the interval{f'; here {differs}' if differs else ''}"
         )
     return lines
@@ -101,10 +102,10 @@ def _profiles(score: Mapping[str, object]) -> list[str]:
     assert isinstance(profiles, Mapping)
     assert isinstance(unions, Mapping)
     lines = []
-    for name, found in profiles.items():
-        low, high = found["pass@1_interval"]
+    for name, profile in profiles.items():
+        low, high = profile["pass@1_interval"]
         around = f"({100 * low:.1f} to {100 * high:.1f} %)"
-        lines.append(f"profile   {name}: pass@1 {_percent(found['pass@1'])} {around}, {found['agents']} agents")
+        lines.append(f"profile   {name}: pass@1 {_percent(profile['pass@1'])} {around}, {profile['agents']} agents")
     if unions and (together := list(unions.values())[-1])["pass@1_each"] is not None:
         low, high = together["pass@1_each_interval"]
         around = f"({100 * low:.1f} to {100 * high:.1f} %)"
@@ -127,38 +128,38 @@ def _base(score: Mapping[str, object]) -> list[str]:
 def _rounds(score: Mapping[str, object]) -> list[str]:
     """A line a round of repairs: what stands after it, and what it cost."""
     lines = []
-    for found in cast(list[Mapping[str, Any]], score.get("rounds", []))[1:]:
-        low, high = found["pass@1_interval"]
+    for entry in cast(list[Mapping[str, Any]], score.get("rounds", []))[1:]:
+        low, high = entry["pass@1_interval"]
         lines.append(
-            f"repair {found['round']:<3}pass@1 {_percent(found['pass@1'])} ({100 * low:.1f} to {100 * high:.1f} %); "
-            f"{found['jobs']} answers, {found['outcomes'].get('PASSED', 0)} passed, {found['output_tokens']:,} tokens"
+            f"repair {entry['round']:<3}pass@1 {_percent(entry['pass@1'])} ({100 * low:.1f} to {100 * high:.1f} %); "
+            f"{entry['jobs']} answers, {entry['outcomes'].get('PASSED', 0)} passed, {entry['output_tokens']:,} tokens"
         )
     return lines
 
 
 def _audit(score: Mapping[str, object]) -> list[str]:
     """What came of the jobs that were answered once more, one by one."""
-    found = cast(Mapping[str, Any] | None, score.get("batch_audit"))
-    if found is None:
+    audit = cast(Mapping[str, Any] | None, score.get("batch_audit"))
+    if audit is None:
         return []
     return [
-        f"audit     {found['jobs']} jobs answered again, one by one: {found['replies_changed']} replies and "
-        f"{found['verdicts_changed']} verdicts differ; {_number(found['tokens_per_s'])} tokens/s"
+        f"audit     {audit['jobs']} jobs answered again, one by one: {audit['replies_changed']} replies and "
+        f"{audit['verdicts_changed']} verdicts differ; {_number(audit['tokens_per_s'])} tokens/s"
     ]
 
 
 def _energy(score: Mapping[str, object]) -> list[str]:
     """What the run drew, where that could be measured."""
-    found = cast(Mapping[str, Any] | None, score.get("energy"))
-    if found is None:
+    energy = cast(Mapping[str, Any] | None, score.get("energy"))
+    if energy is None:
         return []
-    line = f"energy    {found['joules']:,.0f} J ({found['source']})"
-    if found["joules_above_idle"] is None:
+    line = f"energy    {energy['joules']:,.0f} J ({energy['source']})"
+    if energy["joules_above_idle"] is None:
         return [f"{line}; the idle machine was not measured"]
     each = (("output_token", "token"), ("evaluation", "evaluation"), ("solved_task", "solved task"))
-    shares = [f"{_number(found[f'joules_per_{key}'])} J a {word}" for key, word in each]
+    shares = [f"{_number(energy[f'joules_per_{key}'])} J a {word}" for key, word in each]
     return [
-        f"{line}, {found['joules_above_idle']:,.0f} J above idle: {', '.join(shares)}".replace(
+        f"{line}, {energy['joules_above_idle']:,.0f} J above idle: {', '.join(shares)}".replace(
             " a evaluation", " an evaluation"
         )
     ]

@@ -8,11 +8,11 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from gpu_monitor import GpuMonitor, list_devices, visible_here
+from gpu_monitor import GpuMonitor, list_devices, visible_to_process
 from human_eval_runner import Judge
 from resource_monitor import ResourceMonitor
-from swarmeval.monitor.device_memory import AFTER_INFERENCE, AFTER_LOAD, BEFORE_LOAD, DeviceMemory, Place
-from swarmeval.monitor.driver_thread import PATIENCE_S, Apart
+from swarmeval.monitor.device_memory import AFTER_INFERENCE, AFTER_LOAD, BEFORE_LOAD, DeviceMemory, WatchedDevice
+from swarmeval.monitor.driver_thread import PATIENCE_S, DriverThread
 from swarmeval.monitor.energy import NVML, Rapl, idle_watts
 from swarmeval.monitor.events import Events
 from swarmeval.monitor.loop_lag import LoopLag
@@ -34,8 +34,8 @@ MOMENTS = {BEFORE_LOAD: "before loading", AFTER_LOAD: "after loading", AFTER_INF
 
 
 @dataclass
-class OwnReadings:
-    """What the coordinator's process tells those who watch it, from any thread."""
+class CoordinatorReadings:
+    """What the watchers read of the coordinator's own process, from any thread."""
 
     lag: LoopLag = field(default_factory=LoopLag)
     judge: Judge | None = None
@@ -45,27 +45,31 @@ class OwnReadings:
         return () if self.judge is None else self.judge.pids()
 
 
-class Watching:
+class SessionWatchers:
     """The watchers of one session, from the moment its context is entered to facts()."""
 
     def __init__(
         self, config: RunConfig, record: Record, fleet: Fleet, devices: Sequence[DeviceSpec], tracker: Tracker
     ) -> None:
-        self.readings = OwnReadings()
+        self.readings = CoordinatorReadings()
         self._config = config
         self._record = record
         self._status: Status | None = None
         self._on_gpus = any(device.uuid for device in devices)
-        self._here = bool(devices)  # or what draws the power is another machine
-        self._looking = Apart("device-memory")  # in one thread moments are noted in the order in which they came
-        self.fleet = WatchedFleet(fleet, lambda: self._look(BEFORE_LOAD), lambda: self._look(AFTER_INFERENCE))
-        places = [Place(device.name, tuple(filter(None, device.uuid.split(",")))) for device in devices]
+        self._has_local_devices = bool(devices)  # or what draws the power is another machine
+        self._driver_thread = DriverThread(
+            "device-memory"
+        )  # in one thread moments are noted in the order in which they came
+        self.fleet = WatchedFleet(
+            fleet, lambda: self._take_snapshot(BEFORE_LOAD), lambda: self._take_snapshot(AFTER_INFERENCE)
+        )
+        watched = [WatchedDevice(device.name, tuple(filter(None, device.uuid.split(",")))) for device in devices]
 
         def pids() -> dict[str, int]:
             return {worker.name: worker.pid for worker in fleet.workers if worker.pid is not None}
 
         self._pids = pids
-        self._memory = DeviceMemory(places, pids)
+        self._memory = DeviceMemory(watched, pids)
         self._monitor = ResourceMonitor(
             record.folder, config.monitor.interval_s, pids, tracker, self._live, self.readings.judge_pids,
             self._memory.look,
@@ -76,14 +80,14 @@ class Watching:
         """Watch the idle machine for a while, where it tells what it draws, and then the run."""
         nvml = GpuMonitor()
         try:
-            seconds = self._config.monitor.idle_baseline_s if self._here else 0.0
-            found = idle_watts(seconds, lambda: visible_here(nvml.read()), Rapl())
+            seconds = self._config.monitor.idle_baseline_s if self._has_local_devices else 0.0
+            idle_w = idle_watts(seconds, lambda: visible_to_process(nvml.read()), Rapl())
         finally:
             nvml.close()
         before: Mapping[str, float] = self._record.manifest.get("idle_w", {})
         # What was drawn beside other work is no baseline: of several sessions the lowest counts.
         self._record.note(
-            idle_w={**before, **{key: min(watts, before.get(key, watts)) for key, watts in found.items()}}
+            idle_w={**before, **{key: min(watts, before.get(key, watts)) for key, watts in idle_w.items()}}
         )
         self._monitor.start()
         return self
@@ -102,8 +106,8 @@ class Watching:
         """A replica is loaded."""
         self._events.add("loaded", device, f"{info.weights}, {info.rows} rows, in {info.load_s:.1f} s")
         self._note_place(device)
-        self._memory.told(device, BEFORE_LOAD, info.before_load_mb)
-        self._looking.submit(partial(self._snapshot, AFTER_LOAD, [device]))
+        self._memory.add_reported(device, BEFORE_LOAD, info.before_load_mb)
+        self._driver_thread.submit(partial(self._snapshot, AFTER_LOAD, [device]))
 
     def _note_place(self, device: str) -> None:
         """Into the manifest: the cores and the priority that a worker really has."""
@@ -116,16 +120,16 @@ class Watching:
     def end(self) -> None:
         """Watch no more, and add to the manifest what was seen of memory. Idempotent."""
         self._stop()
-        self._record.note(memory={name: asdict(held) for name, held in self._memory.held.items()})
+        self._record.note(memory={name: asdict(readings) for name, readings in self._memory.readings.items()})
 
     def _stop(self) -> None:
         self._monitor.stop()
-        self._looking.close()
+        self._driver_thread.close()
 
     def drawn(self) -> tuple[dict[str, float], float]:
         """(joules by source of what this run uses, seconds watched) up to the last sample; empty: nothing tells."""
         drawn, watched_s = self._monitor.drawn
-        joules = drawn.joules() if self._here else {}
+        joules = drawn.joules() if self._has_local_devices else {}
         if not self._on_gpus:
             joules.pop(NVML, None)  # of GPUs that this run did not use
         return joules, watched_s
@@ -133,23 +137,23 @@ class Watching:
     def facts(self, ledger: Ledger) -> dict[str, object]:
         """End the watching; gives what score.json says of energy."""
         self.end()
-        if not self._here:
+        if not self._has_local_devices:
             return {}
         joules, watched_s = self.drawn()
         idle_w = self._record.manifest["idle_w"]
-        found = energy(joules, idle_w, watched_s, ledger.output_tokens, ledger.evaluations, ledger.counts())
-        return {} if found is None else {"energy": found}
+        figures = energy(joules, idle_w, watched_s, ledger.output_tokens, ledger.evaluations, ledger.counts())
+        return {} if figures is None else {"energy": figures}
 
-    def _look(self, moment: str) -> None:
+    def _take_snapshot(self, moment: str) -> None:
         """Take a snapshot of all devices, after those that were asked for before, and wait for it."""
         try:
-            self._looking.submit(partial(self._snapshot, moment)).result(PATIENCE_S)
+            self._driver_thread.submit(partial(self._snapshot, moment)).result(PATIENCE_S)
         except TimeoutError:
             log.warning("memory %s: the driver does not answer, the run goes on", MOMENTS[moment])
 
     def _snapshot(self, moment: str, names: Sequence[str] | None = None) -> None:
-        found = self._memory.snapshot(moment, list_devices() if self._on_gpus else (), names)
-        for device, mb in found.items():
+        by_device = self._memory.snapshot(moment, list_devices() if self._on_gpus else (), names)
+        for device, mb in by_device.items():
             self._events.add("memory", device, f"{MOMENTS[moment]} {mb:,.0f} MiB")
 
     def _live(self) -> dict[str, Cell]:

@@ -1,4 +1,4 @@
-"""Replies -> one test file, by syntax alone: imports and equal code once, clashing names told apart, order kept.
+"""Replies -> one test file, by syntax alone: imports and equal code once, clashing names made distinct, order kept.
 
 Pure, and the same for the same replies. Nothing of a reply is run.
 """
@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from swarmeval.testgen.imports import Import, bound_as, written
-from swarmeval.testgen.pieces import BUILTINS, Part, Piece, Pieces
-from swarmeval.testgen.replies import same
-from swarmeval.testgen.reply_pieces import finished, taken, tests_in
+from swarmeval.testgen.imports import Import, bound_as, import_statements
+from swarmeval.testgen.pieces import BUILTINS, CodePiece, Part, ReplyPieces
+from swarmeval.testgen.replies import is_same_statement
+from swarmeval.testgen.reply_pieces import read_pieces, resolve, tests_in
 from swarmeval.testgen.scopes import Definition, Function, renamed
 
 FIXTURES = frozenset({
@@ -23,7 +23,7 @@ FIXTURES = frozenset({
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CombinedTest:
     """One test of the file."""
 
     name: str  # as pytest says it: "test_a", "TestB::test_c"
@@ -36,22 +36,22 @@ class Combined:
     """One test file."""
 
     source: str  # a module that parses and compiles; "" where no test was kept
-    tests: tuple[Kept, ...]  # in the file's order
+    tests: tuple[CombinedTest, ...]  # in the file's order
     dropped: dict[str, int]  # what was left out, by reason
     faults: dict[str, str]  # function id -> why nothing was kept of its reply, or what of it does not parse
 
 
 @dataclass(slots=True)
-class File:
-    """What is kept so far."""
+class FileDraft:
+    """The test file as far as it is written."""
 
     imports: set[Import] = field(default_factory=set)
     statements: list[str] = field(default_factory=list)
     tests: list[tuple[str, str, ast.stmt]] = field(default_factory=list)  # name, function id, definition
     unbound: set[str] = field(default_factory=set)  # names that mean nothing, and shall not come to mean something
-    missed: frozenset[str] = frozenset()  # the same of fixtures
+    external_fixtures: frozenset[str] = frozenset()  # fixtures that no reply defines
     taken: set[str] = field(default_factory=set)
-    known: dict[str, str] = field(default_factory=dict)  # meaning -> the name it has here
+    known: dict[str, str] = field(default_factory=dict)  # meaning -> its name in this file
     nodes: dict[str, ast.AST] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     faults: dict[str, str] = field(default_factory=dict)
@@ -59,26 +59,30 @@ class File:
 
 def combine(parts: Sequence[Part], without: Collection[Import] = ()) -> Combined:
     """One file of the tests of all parts. Tests that need an import of `without` are dropped."""
-    file = File()
-    replies = [taken(part) for part in parts]
+    file = FileDraft()
+    replies = [read_pieces(part) for part in parts]
     shared: dict[str, Import] = {}
     for reply in replies:
-        for name, one in [*reply.names.items(), *reply.shown.items()]:
+        for name, one in [*reply.names.items(), *reply.from_prompt.items()]:
             if isinstance(one, Import):
                 shared.setdefault(name, one)
-    replies = [finished(reply, shared, without) for reply in replies]
+    replies = [resolve(reply, shared, without) for reply in replies]
     file.unbound = {name for reply in replies for name in reply.unbound()}
-    file.missed = FIXTURES.union(*(reply.missed() for reply in replies))
-    for found in replies:
-        file.dropped.update(found.dropped)
-        _add(found, file)
-        if found.broken or not found.tests:
-            file.faults[found.function_id] = found.broken[0] if found.broken else "no tests in the reply"
+    file.external_fixtures = FIXTURES.union(*(reply.external_fixtures() for reply in replies))
+    for reply in replies:
+        file.dropped.update(reply.dropped)
+        _add(reply, file)
+        if reply.broken or not reply.tests:
+            file.faults[reply.function_id] = reply.broken[0] if reply.broken else "no tests in the reply"
     if not file.tests:
         return Combined("", (), dict(+file.dropped), file.faults)
-    source = "\n\n\n".join(["\n".join(written(file.imports)), *file.statements] if file.imports else file.statements)
+    source = "\n\n\n".join(
+        ["\n".join(import_statements(file.imports)), *file.statements] if file.imports else file.statements
+    )
     tests = tuple(
-        Kept(name, function_id, asserts(node, file.nodes, methods_of(whole) if isinstance(whole, ast.ClassDef) else {}))
+        CombinedTest(
+            name, function_id, asserts(node, file.nodes, methods_of(whole) if isinstance(whole, ast.ClassDef) else {})
+        )
         for owner, function_id, whole in file.tests
         for name, node in _named(owner, whole)
     )
@@ -97,60 +101,60 @@ def methods_of(node: ast.ClassDef) -> dict[str, ast.stmt]:
     return {one.name: one for one in node.body if isinstance(one, Function)}
 
 
-def _add(found: Pieces, file: File) -> None:
+def _add(pieces: ReplyPieces, file: FileDraft) -> None:
     """Put one reply's tests into the file, and what they need."""
-    needed: dict[str, Piece | Import] = {}
-    fresh: list[Piece] = []
-    for test in found.tests:
-        meaning = found.meaning(test)
+    needed: dict[str, CodePiece | Import] = {}
+    fresh: list[CodePiece] = []
+    for test in pieces.tests:
+        meaning = pieces.meaning(test)
         if meaning in file.known:
             file.dropped["duplicate tests"] += 1
             continue
-        needed |= found.reach(test)
+        needed |= pieces.dependencies(test)
         fresh.append(test)
-        file.known[meaning] = _allot(test, found, file)
-    names = {name: _placed(name, one, found, file) for name, one in sorted(needed.items(), key=lambda item: item[0])}
-    own = {id(piece): names[name] for name, piece in needed.items() if isinstance(piece, Piece)}
-    own |= {id(test): file.known[found.meaning(test)] for test in fresh}
+        file.known[meaning] = _allot_name(test, pieces, file)
+    names = {name: _place(name, one, pieces, file) for name, one in sorted(needed.items(), key=lambda item: item[0])}
+    own = {id(piece): names[name] for name, piece in needed.items() if isinstance(piece, CodePiece)}
+    own |= {id(test): file.known[pieces.meaning(test)] for test in fresh}
     file.dropped["helpers that no test uses"] += sum(
-        not piece.is_test and piece not in needed.values() for piece in found.order
+        not piece.is_test and piece not in needed.values() for piece in pieces.order
     )
-    for piece in found.order:
+    for piece in pieces.order:
         if id(piece) in own and own[id(piece)] not in file.nodes:
-            _write(piece, own[id(piece)], names, found, file)
-    if found.future and fresh:
+            _write(piece, own[id(piece)], names, pieces, file)
+    if pieces.future and fresh:
         file.imports.add(Import("__future__", "annotations", "annotations"))
 
 
-def _placed(name: str, one: Piece | Import, found: Pieces, file: File) -> str:
+def _place(name: str, one: CodePiece | Import, pieces: ReplyPieces, file: FileDraft) -> str:
     """The name by which something has to be called in the file; an import is added to it."""
     if isinstance(one, Import):
-        chosen = _shared(f"{one.meaning} as {one.bound}", name, found, file) or _free(name, found, file)
+        chosen = _shared_name(f"{one.meaning} as {one.bound}", name, pieces, file) or _free_name(name, pieces, file)
         file.known.setdefault(f"{one.meaning} as {one.bound}", chosen)
-        file.imports.update(each for other in found.needs(one) for each in bound_as(other, chosen))
+        file.imports.update(each for other in pieces.imports_behind(one) for each in bound_as(other, chosen))
         return chosen
-    chosen = _shared(found.meaning(one), one.name, found, file) or _allot(one, found, file)
-    file.known.setdefault(found.meaning(one), chosen)
+    chosen = _shared_name(pieces.meaning(one), one.name, pieces, file) or _allot_name(one, pieces, file)
+    file.known.setdefault(pieces.meaning(one), chosen)
     return chosen
 
 
-def _shared(meaning: str, name: str, found: Pieces, file: File) -> str:
+def _shared_name(meaning: str, name: str, pieces: ReplyPieces, file: FileDraft) -> str:
     """The name that the same thing has in the file already; "" where the reply uses that name for something else."""
     known = file.known.get(meaning, "")
-    return known if known == name or known not in found.identifiers else ""
+    return known if known == name or known not in pieces.identifiers else ""
 
 
-def _allot(piece: Piece, found: Pieces, file: File) -> str:
-    return _free(piece.name, found, file, file.missed if piece.is_fixture else ())
+def _allot_name(piece: CodePiece, pieces: ReplyPieces, file: FileDraft) -> str:
+    return _free_name(piece.name, pieces, file, file.external_fixtures if piece.is_fixture else ())
 
 
-def _free(name: str, found: Pieces, file: File, reserved: Collection[str] = ()) -> str:
+def _free_name(name: str, pieces: ReplyPieces, file: FileDraft, reserved: Collection[str] = ()) -> str:
     """The name itself, or it with the first number that makes it new to the file and to its own reply."""
     chosen, number = name, 1
     while (
         chosen in reserved
         or chosen in file.taken | file.unbound | BUILTINS
-        or (chosen != name and (chosen in found.identifiers or chosen in found.names or keyword.iskeyword(chosen)))
+        or (chosen != name and (chosen in pieces.identifiers or chosen in pieces.names or keyword.iskeyword(chosen)))
     ):
         number += 1
         chosen = f"{name}_{number}"
@@ -158,20 +162,20 @@ def _free(name: str, found: Pieces, file: File, reserved: Collection[str] = ()) 
     return chosen
 
 
-def _write(piece: Piece, name: str, names: dict[str, str], found: Pieces, file: File) -> None:
-    """Add one definition with its names as they are here: as its author wrote it where none of them changed."""
+def _write(piece: CodePiece, name: str, names: dict[str, str], pieces: ReplyPieces, file: FileDraft) -> None:
+    """Add one definition with the names of this file: as its author wrote it where none of them changed."""
     changes = {old: names[old] for old in piece.uses if names.get(old, old) != old}
-    asked = {old: names[old] for old in found.fixtures(piece) if names[old] != old}
+    fixtures = {old: names[old] for old in pieces.fixtures(piece) if names[old] != old}
     if piece.name != name or piece.name in changes:
         changes[piece.name] = name
-    node = renamed(piece.node, changes, asked) if changes or asked else piece.node
+    node = renamed(piece.node, changes, fixtures) if changes or fixtures else piece.node
     if isinstance(node, Definition):
         node.name = name
-    keeps_text = not changes and not asked and piece.text and same(piece.text, node)
+    keeps_text = not changes and not fixtures and piece.text and is_same_statement(piece.text, node)
     file.statements.append(piece.text.rstrip() if keeps_text else ast.unparse(ast.fix_missing_locations(node)))
     file.nodes[name] = node
     if piece.is_test:
-        file.tests.append((name, found.function_id, node))
+        file.tests.append((name, pieces.function_id, node))
 
 
 EXPECTS = {"raises", "warns", "deprecated_call", "fail", "xfail"}  # of pytest
@@ -184,14 +188,14 @@ def asserts(node: ast.AST, defined: Mapping[str, ast.AST], methods: Mapping[str,
         for one in ast.walk(waiting.pop()):
             if _asserts(one):
                 return True
-            known = _known(one, defined, methods)
+            known = _definition_of(one, defined, methods)
             if known is not None and id(known) not in seen:
                 seen.add(id(known))
                 waiting.append(known)
     return False
 
 
-def _known(node: ast.AST, defined: Mapping[str, ast.AST], methods: Mapping[str, ast.AST]) -> ast.AST | None:
+def _definition_of(node: ast.AST, defined: Mapping[str, ast.AST], methods: Mapping[str, ast.AST]) -> ast.AST | None:
     """The definition that a name means, if it is one of these. A parameter may name a fixture."""
     if isinstance(node, ast.Name):
         return defined.get(node.id)

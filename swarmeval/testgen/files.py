@@ -10,12 +10,12 @@ from pathlib import Path
 from swarmeval.files import cannot_write, replaced
 from swarmeval.testgen.combine import Combined, combine
 from swarmeval.testgen.pieces import Part
-from swarmeval.testgen.prompts import given
+from swarmeval.testgen.prompts import prompt_imports
 from swarmeval.testgen.sources import Context, Module
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenModule:
     """A module whose functions are all answered."""
 
     module: Module
@@ -30,13 +30,13 @@ def file_names(modules: Iterable[str]) -> dict[str, str]:
     "a.b.c" is test_b_c.py, the package "a" itself test___init__.py. Where two would be alike, as those of "a.b_c" and
     "a.b.c", the later in the alphabet gets a number. The same modules get the same names.
     """
-    wanted: dict[tuple[str, str], list[str]] = {}
+    grouped: dict[tuple[str, str], list[str]] = {}
     for module in sorted(set(modules)):
         package, _, rest = module.partition(".")
-        wanted.setdefault((package, rest.replace(".", "_").casefold()), []).append(module)
+        grouped.setdefault((package, rest.replace(".", "_").casefold()), []).append(module)
     names: dict[str, str] = {}
-    taken = set(wanted)
-    for (package, _), group in wanted.items():
+    taken = set(grouped)
+    for (package, _), group in grouped.items():
         for number, module in enumerate(group, 1):
             plain = module.partition(".")[2].replace(".", "_") or "__init__"
             chosen = plain
@@ -49,7 +49,7 @@ def file_names(modules: Iterable[str]) -> dict[str, str]:
 
 
 @dataclass(slots=True)
-class Waiting:
+class PendingModule:
     """A module of which some functions are not answered."""
 
     module: Module
@@ -67,51 +67,51 @@ class TestFiles:
         """`names`: of the files, as file_names gives them for every module that may come."""
         self._folder = folder
         self._names = names
-        self._waiting: dict[str, Waiting] = {}
+        self._pending: dict[str, PendingModule] = {}
 
     def begin(self, module: Module) -> None:
         """Say which functions of a module will be answered, before any of them is."""
-        self._waiting[module.name] = Waiting(module, {one.function_id for one in module.functions})
+        self._pending[module.name] = PendingModule(module, {one.function_id for one in module.functions})
 
-    def answer(self, context: Context, reply: str) -> Written | None:
+    def answer(self, context: Context, reply: str) -> WrittenModule | None:
         """Take what a model answered for one function, a base model's LEAD included; the file, if it was the last.
 
         Raises OutputError when that cannot be written.
         """
-        part = Part(context.function_id, reply, given(context), context.subject)
-        self._waiting[context.module].parts[context.function_id] = part
+        part = Part(context.function_id, reply, prompt_imports(context), context.subject)
+        self._pending[context.module].parts[context.function_id] = part
         return self._done(context)
 
-    def fail(self, context: Context, reason: str) -> Written | None:
+    def fail(self, context: Context, reason: str) -> WrittenModule | None:
         """Take note that there will be no reply."""
-        self._waiting[context.module].failed[context.function_id] = reason
+        self._pending[context.module].failed[context.function_id] = reason
         return self._done(context)
 
     def is_last(self, context: Context) -> bool:
         """Whether its module is written when it is answered, which takes time."""
-        return self._waiting[context.module].left == {context.function_id}
+        return self._pending[context.module].left == {context.function_id}
 
     def unanswered(self) -> int:
         """Modules that wait for replies: what is held."""
-        return len(self._waiting)
+        return len(self._pending)
 
-    def finish(self, reason: str) -> Iterator[Written]:
+    def finish(self, reason: str) -> Iterator[WrittenModule]:
         """Write what there is of the modules that still wait; what they lack failed for this reason."""
-        for waiting in list(self._waiting.values()):
-            waiting.failed |= dict.fromkeys(sorted(waiting.left), reason)
-            yield self._close(waiting)
+        for pending in list(self._pending.values()):
+            pending.failed |= dict.fromkeys(sorted(pending.left), reason)
+            yield self._close(pending)
 
-    def _done(self, context: Context) -> Written | None:
-        waiting = self._waiting[context.module]
-        waiting.left.discard(context.function_id)
-        return None if waiting.left else self._close(waiting)
+    def _done(self, context: Context) -> WrittenModule | None:
+        pending = self._pending[context.module]
+        pending.left.discard(context.function_id)
+        return None if pending.left else self._close(pending)
 
-    def _close(self, waiting: Waiting) -> Written:
-        del self._waiting[waiting.module.name]
-        parts = [one for each in waiting.module.functions if (one := waiting.parts.get(each.function_id))]
+    def _close(self, pending: PendingModule) -> WrittenModule:
+        del self._pending[pending.module.name]
+        parts = [one for each in pending.module.functions if (one := pending.parts.get(each.function_id))]
         combined = combine(parts)
-        path = self.write(waiting.module, combined) if combined.source else None
-        return Written(waiting.module, combined, path, waiting.failed)
+        path = self.write(pending.module, combined) if combined.source else None
+        return WrittenModule(pending.module, combined, path, pending.failed)
 
     def write(self, module: Module, combined: Combined) -> Path:
         """Put a module's test file into its place, whole, or raise OutputError."""

@@ -1,4 +1,4 @@
-"""Runs one test file inside the sandbox and tells what its tests did. Sent there as text: it imports nothing of ours.
+"""Runs one test file inside the sandbox and reports what its tests did. Sent there as text: it imports nothing of ours.
 
 It shares its process with the tests. Each line it writes begins with a word that only it was given; what it says are
 numbers, words of its own and, last in a line, text with nothing in it but printable ASCII.
@@ -36,89 +36,89 @@ class TooLong(BaseException):
 def stream(data: str, write: Write) -> None:
     """Run the file that `data` describes, as swarmeval.testgen.worth writes it."""
     began = time.monotonic()
-    given: dict[str, Any] = json.loads(data)
-    say = teller(given.pop("word"), write)
+    task: dict[str, Any] = json.loads(data)
+    write_line = line_writer(task.pop("word"), write)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    sys.path[:0] = given["path"]
+    sys.path[:0] = task["path"]
     try:
-        importlib.import_module(given["module"])
+        importlib.import_module(task["module"])
     except BaseException as error:  # noqa: BLE001 (a module may raise anything, SystemExit too)
-        say("unimported", text=described(error))
-        say("uncollected", text=f"the module under test cannot be imported: {described(error)}")
-        say("done")  # a library that is half there may crash whoever asks it for more
+        write_line("unimported", text=describe_error(error))
+        write_line("uncollected", text=f"the module under test cannot be imported: {describe_error(error)}")
+        write_line("done")  # a library that is half there may crash whoever asks it for more
         return
-    for number, statement in enumerate(given["imports"]):
+    for number, statement in enumerate(task["imports"]):
         try:
             exec(compile(statement, "<import>", "exec", dont_inherit=True), {})
         except BaseException as error:  # noqa: BLE001
-            say("broken", number, text=described(error))
-    run(given, say, began)
-    say("done")
+            write_line("broken", number, text=describe_error(error))
+    run(task, write_line, began)
+    write_line("done")
 
 
-def teller(word: str, write: Write) -> Callable[..., None]:
+def line_writer(word: str, write: Write) -> Callable[..., None]:
     """A function that writes one line. It holds what it needs: a test may replace whatever it finds in modules."""
     as_text, join = str, " ".join
 
-    def say(kind: str, *values: object, text: str = "") -> None:
+    def write_line(kind: str, *values: object, text: str = "") -> None:
         shown = "".join(letter if " " <= letter <= "~" else "?" for letter in text[:TEXT_CHARS])
         write(join([word, kind, *(as_text(value) for value in values), shown]).encode("ascii", "replace") + b"\n")
 
-    return say
+    return write_line
 
 
-def described(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     try:
         return " ".join(f"{type(error).__name__}: {error}".split())
     except BaseException:  # noqa: BLE001 (a hostile __str__)
         return type(error).__name__
 
 
-def run(given: dict[str, Any], say: Callable[..., None], began: float) -> None:
+def run(task: dict[str, Any], write_line: Callable[..., None], began: float) -> None:
     """pytest on the file, with nothing around it, under coverage.py."""
     import coverage
     import pytest
 
     with open("pytest.ini", "w", encoding="utf-8") as file:  # noqa: PTH123 (whose folder is the whole root)
         file.write("[pytest]\n")
-    with open(given["name"], "w", encoding="utf-8", newline="") as file:  # noqa: PTH123
-        file.write(given["source"])
-    watched = coverage.Coverage(data_file=None, config_file=False, include=[given["file"]], messages=False)
-    watched.set_option("run:disable_warnings", ["no-data-collected", "module-not-imported", "module-not-measured"])
+    with open(task["name"], "w", encoding="utf-8", newline="") as file:  # noqa: PTH123
+        file.write(task["source"])
+    recorder = coverage.Coverage(data_file=None, config_file=False, include=[task["file"]], messages=False)
+    recorder.set_option("run:disable_warnings", ["no-data-collected", "module-not-imported", "module-not-measured"])
     for phase in ("setup", "call", "teardown"):
         name = f"pytest_runtest_{phase}"
         setattr(Plugin, name, pytest.hookimpl(wrapper=True)(getattr(Plugin, name)))
     off = ("cacheprovider", "faulthandler", "terminal", "junitxml", "pastebin", "doctest", "stepwise")
     pytest.main(
-        [given["name"], "-c", "pytest.ini", "--rootdir", ".", "--noconftest", "--import-mode=importlib",
+        [task["name"], "-c", "pytest.ini", "--rootdir", ".", "--noconftest", "--import-mode=importlib",
          "--assert=plain", "--capture=no", *(part for name in off for part in ("-p", f"no:{name}"))],
-        plugins=[Plugin(given, say, watched, began)],
+        plugins=[Plugin(task, write_line, recorder, began)],
     )  # fmt: skip
 
 
 class Plugin:
     """What pytest calls."""
 
-    def __init__(self, given: dict[str, Any], say: Callable[..., None], watched: Any, began: float) -> None:
-        self._tests = {name: number for number, name in enumerate(given["tests"])}
-        self._spans = given["spans"]  # of each test: first and last line of the function it is for
-        self._first = given["first"]  # items before it have run already
-        self._limit_s = given["test_timeout_s"]
-        self._file = given["file"]
-        self._say = say
-        self._watched = watched
+    def __init__(self, task: dict[str, Any], write_line: Callable[..., None], recorder: Any, began: float) -> None:
+        self._tests = {name: number for number, name in enumerate(task["tests"])}
+        self._spans = task["spans"]  # of each test: first and last line of the function it is for
+        self._first = task["first"]  # items before it have run already
+        self._limit_s = task["test_timeout_s"]
+        self._file = task["file"]
+        self._write_line = write_line
+        self._recorder = recorder
         self._began = began
         self._items: dict[str, tuple[int, int]] = {}  # node id -> item, test
         self._worst: dict[str, tuple[str, str]] = {}
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:
-            self._say("uncollected", text=last_line(report))
+            self._write_line("uncollected", text=last_line(report))
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Leave what is in the list and has not run."""
         numbered = list(enumerate(items))
-        kept = []
+        selected = []
         unlisted = 0
         for number, item in numbered:
             name = item.nodeid.partition("::")[2].partition("[")[0]
@@ -127,15 +127,15 @@ class Plugin:
                 unlisted += 1
             elif number >= self._first:
                 self._items[item.nodeid] = (number, test)
-                kept.append(item)
-        items[:] = kept
-        self._say("collected", len(numbered), unlisted)
+                selected.append(item)
+        items[:] = selected
+        self._write_line("collected", len(numbered), unlisted)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._worst[nodeid] = ("passed", "")
-        self._say("began", *self._items[nodeid], self._ms())
-        self._watched.erase()
-        self._watched.start()
+        self._write_line("began", *self._items[nodeid], self._ms())
+        self._recorder.erase()
+        self._recorder.start()
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         before, _ = self._worst[report.nodeid]
@@ -147,13 +147,13 @@ class Plugin:
             self._worst[report.nodeid] = ("skipped", last_line(report))
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        self._watched.stop()
+        self._recorder.stop()
         item, test = self._items[nodeid]
         first, last = self._spans[test]
-        ran = sorted(line for line in self._watched.get_data().lines(self._file) or () if first <= line <= last)
-        self._say("lines", item, *ran[:MOST_LINES])
+        ran = sorted(line for line in self._recorder.get_data().lines(self._file) or () if first <= line <= last)
+        self._write_line("lines", item, *ran[:MOST_LINES])
         word, text = self._worst.pop(nodeid)
-        self._say("ended", item, word, self._ms(), text=text)
+        self._write_line("ended", item, word, self._ms(), text=text)
 
     def pytest_runtest_setup(self) -> Phase:
         return (yield from self._limited())

@@ -1,4 +1,4 @@
-"""What the harness said of one run of a test file, read as if a hostile test had said it.
+"""What the harness reported of one run of a test file, read as if a hostile test had written it.
 
 Every line must begin with the word that this run was given, name only what there is, and come in its order; else the
 whole run counts as tampered with.
@@ -11,11 +11,11 @@ TRACE = "Stack (most recent call first):"  # what a process leaves at its limit
 
 
 class Forged(Exception):
-    """What was told cannot have been told by the harness alone."""
+    """The harness alone cannot have written this output."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ItemResult:
     """One item that pytest collected, and ran."""
 
     item: int
@@ -27,12 +27,12 @@ class Ended:
 
 
 @dataclass(slots=True)
-class Told:
+class HarnessReport:
     """One run."""
 
     items: int | None = None  # collected; None: it did not come to that
     unlisted: int = 0
-    ended: list[Ended] = field(default_factory=list)
+    results: list[ItemResult] = field(default_factory=list)
     running: tuple[int, int, float] | None = None  # item, test and when it began, if one did not end
     broken: dict[int, str] = field(default_factory=dict)  # number of the import -> why it fails
     uncollected: str | None = None
@@ -40,82 +40,83 @@ class Told:
     done: bool = False
 
 
-def read(text: str, word: str, tests: int, lines: frozenset[int], at_limit: bool) -> Told:
+def read(text: str, word: str, tests: int, lines: frozenset[int], at_limit: bool) -> HarnessReport:
     """`tests`: how many there are; `lines`: those that can be run at all. Raises Forged."""
-    reader = Reader(tests, lines)
+    reader = HarnessOutputReader(tests, lines)
     body = text.partition(TRACE)[0] if at_limit else text
     *whole, rest = body.split("\n")
     if rest and not at_limit and not word.startswith(rest[: len(word)]):
         raise Forged
     for line in whole:
-        begin, _, said = line.partition(" ")
+        begin, _, message = line.partition(" ")
         if begin != word:
             raise Forged
         try:
-            reader.take(said)
+            reader.take(message)
         except (ValueError, IndexError, KeyError):
             raise Forged from None
-    return reader.told
+    return reader.report
 
 
-class Reader:
+class HarnessOutputReader:
     """Lines in their order."""
 
     def __init__(self, tests: int, lines: frozenset[int]) -> None:
-        self.told = Told()
+        self.report = HarnessReport()
         self._tests = tests
         self._possible = lines
         self._lines: frozenset[int] = frozenset()
 
-    def take(self, said: str) -> None:
-        kind, _, rest = said.partition(" ")
-        if self.told.done:
+    def take(self, message: str) -> None:
+        kind, _, rest = message.partition(" ")
+        if self.report.done:
             raise ValueError
         {
-            "began": self._begin, "ended": self._end, "lines": self._ran, "collected": self._collected,
-            "broken": self._break, "uncollected": self._refuse, "unimported": self._miss, "done": self._finish,
+            "began": self._begin, "ended": self._end, "lines": self._add_lines, "collected": self._set_collected,
+            "broken": self._add_broken, "uncollected": self._add_uncollected, "unimported": self._add_unimported,
+            "done": self._finish,
         }[kind](rest)  # fmt: skip
 
     def _begin(self, rest: str) -> None:
         item, test, ms, _ = rest.split(" ", 3)
-        last = self.told.ended[-1].item if self.told.ended else -1
-        if self.told.running or not (last < int(item) < (self.told.items or 0)) or not 0 <= int(test) < self._tests:
+        last = self.report.results[-1].item if self.report.results else -1
+        if self.report.running or not (last < int(item) < (self.report.items or 0)) or not 0 <= int(test) < self._tests:
             raise ValueError
-        self.told.running = (int(item), int(test), int(ms) / 1000)
+        self.report.running = (int(item), int(test), int(ms) / 1000)
         self._lines = frozenset()
 
-    def _ran(self, rest: str) -> None:
+    def _add_lines(self, rest: str) -> None:
         item, *numbers = rest.split()
-        if self.told.running is None or self.told.running[0] != int(item):
+        if self.report.running is None or self.report.running[0] != int(item):
             raise ValueError
         self._lines = frozenset(map(int, numbers)) & self._possible
 
     def _end(self, rest: str) -> None:
         number, outcome, ms, detail = rest.split(" ", 3)
-        if self.told.running is None or self.told.running[0] != int(number) or outcome not in OUTCOMES:
+        if self.report.running is None or self.report.running[0] != int(number) or outcome not in OUTCOMES:
             raise ValueError
-        item, test, began_s = self.told.running
+        item, test, began_s = self.report.running
         took_s = int(ms) / 1000 - began_s
-        self.told.ended.append(Ended(item, test, outcome, detail.strip(), took_s, self._lines))
-        self.told.running = None
+        self.report.results.append(ItemResult(item, test, outcome, detail.strip(), took_s, self._lines))
+        self.report.running = None
 
-    def _collected(self, rest: str) -> None:
+    def _set_collected(self, rest: str) -> None:
         items, unlisted, _ = rest.split(" ", 2)
-        if self.told.items is not None or int(items) < 0:
+        if self.report.items is not None or int(items) < 0:
             raise ValueError
-        self.told.items, self.told.unlisted = int(items), int(unlisted)
+        self.report.items, self.report.unlisted = int(items), int(unlisted)
 
-    def _break(self, rest: str) -> None:
+    def _add_broken(self, rest: str) -> None:
         number, _, reason = rest.partition(" ")
-        self.told.broken[int(number)] = reason.strip()
+        self.report.broken[int(number)] = reason.strip()
 
-    def _refuse(self, rest: str) -> None:
-        self.told.uncollected = self.told.uncollected or rest.strip()
+    def _add_uncollected(self, rest: str) -> None:
+        self.report.uncollected = self.report.uncollected or rest.strip()
 
-    def _miss(self, rest: str) -> None:
-        self.told.unimported = rest.strip()
+    def _add_unimported(self, rest: str) -> None:
+        self.report.unimported = rest.strip()
 
     def _finish(self, rest: str) -> None:
-        if self.told.running:
+        if self.report.running:
             raise ValueError
-        self.told.done = True
+        self.report.done = True

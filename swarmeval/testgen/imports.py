@@ -1,4 +1,4 @@
-"""Imports as what they bind: one name each, told apart by what it means, and written together again."""
+"""Imports as what they bind: one name each, distinguished by what it means, and written together again."""
 
 import ast
 from collections.abc import Iterable, Iterator
@@ -41,7 +41,7 @@ def bound_as(one: Import, name: str) -> list[Import]:
     return [Import(one.module, one.name, name)]
 
 
-def written(imports: Iterable[Import]) -> list[str]:
+def import_statements(imports: Iterable[Import]) -> list[str]:
     """As statements, in an order that is always the same; the future first, names of one module together."""
     whole: list[str] = []
     parts: dict[str, list[str]] = {}

@@ -14,13 +14,13 @@ CHARS_A_TOKEN = 2.5  # of code, at the fewest; tokenizers differ, and that of a 
 MOST_CHARS_A_TOKEN = 5.0
 
 
-class Asking:
+class RequestBuilder:
     """Makes the requests of a load run, as the model that answers takes them."""
 
     def __init__(self, config: RunConfig, info: ReplicaInfo) -> None:
         """Raises ConfigError where the model does not take what the settings ask for."""
-        asked = config.prompt_mode
-        self.mode = asked if asked != "auto" else "chat" if info.takes_chat else "completion"
+        mode = config.prompt_mode
+        self.mode = mode if mode != "auto" else "chat" if info.takes_chat else "completion"
         if self.mode == "chat" and not info.takes_chat:
             raise ConfigError(f"prompt_mode is 'chat' but {info.model} has no chat template; use completion or auto")
         self._sampling = self._tidying = usual_sampling(config, self.mode)

@@ -1,6 +1,6 @@
 """Where the source files of a package lie, which of them tests are written for, and in what order. Imports none.
 
-A file is a module's source, in the encoding that it names. What is left out is told with its reason.
+A file is a module's source, in the encoding that it names. What is left out is reported with its reason.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ MOST_BYTES = 2_000_000  # of a source file; no hand wrote a longer one
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class SourceFile:
     """One source file that could be a subject."""
 
     package: str  # "numpy": the first name of the module
@@ -38,9 +38,9 @@ class File:
 
 @dataclass(slots=True)
 class Skips:
-    """What was left out and why: counted whole, named up to SHOWN of each reason; `told` hears of every one."""
+    """What was left out and why: counted whole, named up to SHOWN of each reason; `on_skip` is called for each."""
 
-    told: Callable[[str, str], None] = lambda reason, name: None
+    on_skip: Callable[[str, str], None] = lambda reason, name: None
     counts: dict[str, int] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
 
@@ -49,7 +49,7 @@ class Skips:
         shown = self.names.setdefault(reason, [])
         if len(shown) < SHOWN:
             shown.append(name)
-        self.told(reason, name)
+        self.on_skip(reason, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,14 @@ class Root:
 
     name: str  # dotted, as it is imported
     places: tuple[Path, ...]
-    above: Path  # the folder to import it from
+    import_folder: Path  # the folder to import it from
 
 
-def find(wanted: str) -> Root:
+def find_root(package: str) -> Root:
     """The package of that name or path. Raises DataError where there is none with Python source."""
-    if "/" in wanted or "\\" in wanted or wanted.startswith(".") or wanted.endswith(".py"):
-        return _at(Path(wanted).expanduser().resolve(), wanted)
-    first, *rest = wanted.split(".")
+    if "/" in package or "\\" in package or package.startswith(".") or package.endswith(".py"):
+        return _at(Path(package).expanduser().resolve(), package)
+    first, *rest = package.split(".")
     try:
         spec = importlib.util.find_spec(first)  # of a first name: nothing is imported
     except (ValueError, ImportError):
@@ -80,62 +80,63 @@ def find(wanted: str) -> Root:
         places = (Path(spec.origin).resolve(),)
     else:
         raise DataError(
-            f"loadtest.packages: {wanted!r} is compiled ({spec.origin}) and has no Python source to write tests for"
+            f"loadtest.packages: {package!r} is compiled ({spec.origin}) and has no Python source to write tests for"
         )
     above = places[0].parent
     for name in rest:
         beneath = [place / name for place in places if (place / name).is_dir()]
         places = tuple(beneath or [place / f"{name}.py" for place in places if (place / f"{name}.py").is_file()])
         if not places:
-            raise DataError(f"loadtest.packages: {first!r} is here and has no module {wanted!r} with Python source")
-    return Root(wanted, places, above)
+            raise DataError(f"loadtest.packages: {first!r} is here and has no module {package!r} with Python source")
+    return Root(package, places, above)
 
 
-def _at(path: Path, wanted: str) -> Root:
+def _at(path: Path, package: str) -> Root:
     """What lies at a path; its dotted name begins at the outermost folder that is a package."""
     if not (path.is_dir() or (path.is_file() and path.suffix == ".py")):
-        raise DataError(f"loadtest.packages: {wanted} is neither a folder nor a .py file")
+        raise DataError(f"loadtest.packages: {package} is neither a folder nor a .py file")
     parts = [path.stem]
     above = path.parent
     while (above / "__init__.py").is_file():
         parts.insert(0, above.name)
         above = above.parent
     if unfit := next((part for part in parts if not part.isidentifier()), None):
-        raise DataError(f"loadtest.packages: {wanted} cannot be imported: {unfit!r} is no name of a module")
+        raise DataError(f"loadtest.packages: {package} cannot be imported: {unfit!r} is no name of a module")
     return Root(".".join(parts), (path,), above)
 
 
-def roots(wanted: Sequence[str]) -> list[Root]:
+def find_roots(packages: Sequence[str]) -> list[Root]:
     """All of them, in order. Raises DataError also where two would have one name."""
-    found: dict[str, Root] = {}
-    for one in wanted:
-        root = find(one)
+    by_name: dict[str, Root] = {}
+    for one in packages:
+        root = find_root(one)
         top = root.name.partition(".")[0]
-        if found.setdefault(top, root).above != root.above:
+        folders = by_name.setdefault(top, root).import_folder, root.import_folder
+        if folders[0] != folders[1]:
             raise DataError(
-                f"loadtest.packages: {found[top].above} and {root.above} both hold a package {top!r}; name one of them"
+                f"loadtest.packages: {folders[0]} and {folders[1]} both hold a package {top!r}; name one of them"
             )
-        found[root.name] = root
-    return list(dict.fromkeys(found.values()))
+        by_name[root.name] = root
+    return list(dict.fromkeys(by_name.values()))
 
 
-def files(root: Root, skips: Skips) -> list[File]:
+def source_files(root: Root, skips: Skips) -> list[SourceFile]:
     """The source files that tests are written for, by module; but for what `text` finds when it reads them."""
-    found: dict[str, File] = {}
+    by_module: dict[str, SourceFile] = {}
     for place in root.places:
         for path, parts in _walk(place, ()) if place.is_dir() else [(place, ())]:
             names = parts if path.stem == "__init__" or place.is_file() else (*parts, path.name.partition(".")[0])
             module = ".".join((root.name, *names))
-            if reason := _unwanted(path, parts):
+            if reason := _skip_reason(path, parts):
                 skips.add(reason, module)
             else:
-                found.setdefault(module, File(root.name.partition(".")[0], module, path))
-    return [found[module] for module in sorted(found)]
+                by_module.setdefault(module, SourceFile(root.name.partition(".")[0], module, path))
+    return [by_module[module] for module in sorted(by_module)]
 
 
-def sampled(found: Sequence[File], seed: int) -> list[File]:
+def shuffled(files: Sequence[SourceFile], seed: int) -> list[SourceFile]:
     """In an order that is the seed's: a file keeps its place among the others when one is added."""
-    return sorted(found, key=lambda file: hashlib.sha256(f"{seed}/{file.module}".encode()).digest())
+    return sorted(files, key=lambda file: hashlib.sha256(f"{seed}/{file.module}".encode()).digest())
 
 
 def _walk(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
@@ -148,7 +149,7 @@ def _walk(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[Path, tuple[st
             yield path, parts
 
 
-def _unwanted(path: Path, parts: Sequence[str]) -> str:
+def _skip_reason(path: Path, parts: Sequence[str]) -> str:
     """Why no tests are written for a file, as far as its name says; "" where they are."""
     stem = path.stem
     if path.suffix in BINARIES:
@@ -170,19 +171,19 @@ def says_generated(source: str) -> bool:
     return any(word in line for line in comments for word in GENERATED_WORDS)
 
 
-def text(file: File, skips: Skips) -> str | None:
-    """The source, or None where it cannot be one, which is told."""
+def read_source(file: SourceFile, skips: Skips) -> str | None:
+    """The source, or None where it cannot be one; the reason goes to `skips`."""
     reason = ""
     try:
         if file.path.stat().st_size > MOST_BYTES:
             reason = "too large"
         else:
             with tokenize.open(file.path) as source:
-                found = source.read()
-            if says_generated(found):
+                content = source.read()
+            if says_generated(content):
                 reason = "generated"
             else:
-                return found
+                return content
     except (SyntaxError, UnicodeDecodeError):  # of the line that names an encoding, too
         reason = "not readable as text"
     except OSError as error:

@@ -18,13 +18,13 @@ class Part:
 
     function_id: str
     text: str
-    given: tuple[str, ...] = ()  # imports that its prompt said were there
+    prompt_imports: tuple[str, ...] = ()  # imports that its prompt said were there
     subject: str = ""  # the name of what it tests: a copy of that is no helper
     is_code: bool = False  # the text is a module, not a reply
 
 
 @dataclass(eq=False, slots=True)
-class Piece:
+class CodePiece:
     """One function, class or constant."""
 
     name: str
@@ -33,7 +33,7 @@ class Piece:
     is_test: bool
     is_fixture: bool = False
     uses: frozenset[str] = frozenset()
-    wishes: frozenset[str] = frozenset()  # names of the fixtures that it may mean, by parameters and marks
+    fixture_candidates: frozenset[str] = frozenset()  # names of the fixtures that it may mean, by parameters and marks
 
     @property
     def takes_fixtures(self) -> bool:
@@ -41,76 +41,78 @@ class Piece:
 
 
 @dataclass(slots=True)
-class Pieces:
+class ReplyPieces:
     """A reply, read."""
 
     function_id: str
-    salt: str = ""  # of the whole text, for what cannot be told apart by itself
-    tests: list[Piece] = field(default_factory=list)
-    order: list[Piece] = field(default_factory=list)  # all pieces as they stood
-    names: dict[str, Piece | Import] = field(default_factory=dict)  # what a name means behind the last statement
+    salt: str = ""  # of the whole text, for what cannot be distinguished by itself
+    tests: list[CodePiece] = field(default_factory=list)
+    order: list[CodePiece] = field(default_factory=list)  # all pieces as they stood
+    names: dict[str, CodePiece | Import] = field(default_factory=dict)  # what a name means behind the last statement
     identifiers: set[str] = field(default_factory=set)
     dotted: list[Import] = field(default_factory=list)  # of modules that are reached through another's name
-    shown: dict[str, Import] = field(default_factory=dict)  # what the prompt said was imported, by name
-    stars: list[str] = field(default_factory=list)  # modules of which everything was imported
+    from_prompt: dict[str, Import] = field(default_factory=dict)  # what the prompt said was imported, by name
+    star_modules: list[str] = field(default_factory=list)  # modules of which everything was imported
     future: bool = False  # annotations are not computed
     dropped: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
     _meanings: dict[int, str] = field(default_factory=dict)
-    _reading: set[int] = field(default_factory=set)
+    _in_progress: set[int] = field(default_factory=set)
 
     def unbound(self) -> set[str]:
         """The names that its pieces use and that mean nothing."""
         return {name for piece in self.order for name in piece.uses} - set(self.names) - BUILTINS
 
-    def missed(self) -> set[str]:
+    def external_fixtures(self) -> set[str]:
         """The fixtures that its tests ask for and it does not define: pytest's own, or none."""
-        asking = [piece for piece in self.order if piece.takes_fixtures]
-        return {name for piece in asking for name in piece.wishes - set(self.fixtures(piece))}
+        takers = [piece for piece in self.order if piece.takes_fixtures]
+        return {name for piece in takers for name in piece.fixture_candidates - set(self.fixtures(piece))}
 
-    def fixtures(self, piece: Piece) -> dict[str, Piece]:
+    def fixtures(self, piece: CodePiece) -> dict[str, CodePiece]:
         """The fixtures of this reply that a piece asks for."""
-        found = {name: self.names.get(name) for name in piece.wishes} if piece.takes_fixtures else {}
-        return {name: one for name, one in found.items() if isinstance(one, Piece) and one.is_fixture}
+        candidates = {name: self.names.get(name) for name in piece.fixture_candidates} if piece.takes_fixtures else {}
+        return {name: one for name, one in candidates.items() if isinstance(one, CodePiece) and one.is_fixture}
 
-    def reach(self, piece: Piece) -> dict[str, Piece | Import]:
+    def dependencies(self, piece: CodePiece) -> dict[str, CodePiece | Import]:
         """All that a piece needs, of this reply, in an order that does not change."""
-        found: dict[str, Piece | Import] = {}
+        needed: dict[str, CodePiece | Import] = {}
         waiting = [piece]
         while waiting:
             one = waiting.pop(0)
             for name in sorted(one.uses | set(self.fixtures(one))):
-                meant = self.names.get(name)
-                if meant is not None and name not in found:
-                    found[name] = meant
-                    waiting += [meant] if isinstance(meant, Piece) else []
-        return found
+                value = self.names.get(name)
+                if value is not None and name not in needed:
+                    needed[name] = value
+                    waiting += [value] if isinstance(value, CodePiece) else []
+        return needed
 
-    def meaning(self, piece: Piece) -> str:
+    def meaning(self, piece: CodePiece) -> str:
         """Equal where two pieces, of whatever replies, do the same under whatever names."""
         known = self._meanings.get(id(piece))
         if known is None:
-            if id(piece) in self._reading:
+            if id(piece) in self._in_progress:
                 return f"around {self.salt} {piece.name}"  # it comes back to itself by others
-            self._reading.add(id(piece))
-            meant = {name: self._meant(self.names[name], piece) for name in sorted(piece.uses) if name in self.names}
-            asked = {name: self._meant(one, piece) for name, one in sorted(self.fixtures(piece).items())}
-            node = renamed(piece.node, meant, asked)
+            self._in_progress.add(id(piece))
+            references = {
+                name: self._reference(self.names[name], piece) for name in sorted(piece.uses) if name in self.names
+            }
+            fixtures = {name: self._reference(one, piece) for name, one in sorted(self.fixtures(piece).items())}
+            node = renamed(piece.node, references, fixtures)
             if isinstance(node, Definition):
                 node.name = ""
             elif isinstance(node, ast.Assign):
                 node.targets = []
-            self._reading.remove(id(piece))
+            self._in_progress.remove(id(piece))
             known = digest(ast.dump(node))
             self._meanings[id(piece)] = known
         return known
 
-    def needs(self, one: Import) -> list[Import]:
+    def imports_behind(self, one: Import) -> list[Import]:
         """The imports behind a name: `import a.b` and `import a.c` both bind "a"."""
         return [one, *(other for other in self.dotted if (other.meaning, other.bound) == (one.meaning, one.bound))]
 
-    def _meant(self, one: Piece | Import, by: Piece) -> str:
-        if one is by:
+    def _reference(self, one: CodePiece | Import, user: CodePiece) -> str:
+        if one is user:
             return "<itself>"
         return f"<{one.meaning if isinstance(one, Import) else self.meaning(one)}>"
 

@@ -1,6 +1,6 @@
-"""One level of load: functions -> requests -> replies -> test files, each request measured and told once.
+"""One level of load: functions -> requests -> replies -> test files, each request measured and reported once.
 
-Knows no settings and no report; whoever calls says who answers, and whom to tell.
+Knows no settings and no report; the caller gives the pool and the callbacks.
 """
 
 import asyncio
@@ -14,35 +14,35 @@ from pathlib import Path
 
 from swarmeval.errors import WorkerDied
 from swarmeval.loadtest.arrivals import Level
-from swarmeval.loadtest.generator import Measured, Told, under
-from swarmeval.loadtest.request_rows import Row
+from swarmeval.loadtest.generator import Measured, RequestResult, generate_load
+from swarmeval.loadtest.request_rows import RequestRow
 from swarmeval.requests import Piece, Reply, Request
 from swarmeval.serving.errors import Unready
 from swarmeval.serving.pool import Pool
 from swarmeval.testgen import test_index
-from swarmeval.testgen.files import TestFiles, Written
-from swarmeval.testgen.model_requests import Asking
-from swarmeval.testgen.workload import Turn, Workload
+from swarmeval.testgen.files import TestFiles, WrittenModule
+from swarmeval.testgen.model_requests import RequestBuilder
+from swarmeval.testgen.workload import WorkItem, Workload
 
 PAUSE_S = 1.0  # of a client whose request failed, as any client with manners makes one
 
 
 @dataclass(frozen=True, slots=True)
-class Tellings:
-    """Who hears of what a load run makes, as it is made."""
+class PipelineCallbacks:
+    """What is called with each result of a load run, as soon as there is one."""
 
-    row: Callable[[Row], None]
-    line: Callable[[test_index.Line], None]
-    ended: Callable[[Measured], None]  # at once; the row waits for its test file
+    on_row: Callable[[RequestRow], None]
+    on_module: Callable[[test_index.IndexLine], None]
+    on_ended: Callable[[Measured], None]  # at once; the row waits for its test file
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class PendingReply:
     """What came of one request besides what is measured."""
 
-    turn: Turn
-    at: float  # by the clock of the one who asked
-    text: str | None
+    item: WorkItem
+    received_at: float  # on the clock of this process
+    code: str | None
 
 
 class Pipeline:
@@ -51,26 +51,26 @@ class Pipeline:
     def __init__(
         self,
         pool: Pool,
-        asking: Asking,
+        builder: RequestBuilder,
         workload: Workload,
         folder: Path,
         names: dict[str, str],
-        tellings: Tellings,
+        callbacks: PipelineCallbacks,
         pause_s: float = PAUSE_S,
     ) -> None:
         """`names` are those of the test files (see swarmeval.testgen.files.file_names)."""
         self._pool = pool
-        self._asking = asking
+        self._builder = builder
         self._workload = workload
         self._folder = folder
         self._names = names
-        self._tellings = tellings
+        self._callbacks = callbacks
         self._pause_s = pause_s
-        self._heard: dict[int, Heard] = {}
+        self._pending: dict[int, PendingReply] = {}
         self._files: dict[int, TestFiles] = {}  # by round
-        self._rows: dict[tuple[int, str], list[Row]] = {}  # that wait for their test file
+        self._rows: dict[tuple[int, str], list[RequestRow]] = {}  # that wait for their test file
 
-    async def under(self, level: Level, seed: int) -> None:
+    async def run_level(self, level: Level, seed: int) -> None:
         """Put this load on the pool until it ends, and write what came of it; the same when it is cut short.
 
         Raises OutputError, and the UserError for which nobody will ever answer; in a group where others wait.
@@ -78,37 +78,37 @@ class Pipeline:
         name = str(level.pattern)
         try:
             with ThreadPoolExecutor(1, "combining") as thread:
-                async with aclosing(under(level, lambda number: self._ask(name, number), seed)) as ended:
+                async with aclosing(generate_load(level, lambda number: self._send(name, number), seed)) as ended:
                     async for measured in ended:
-                        self._tellings.ended(measured)
-                        heard = self._heard.pop(measured.number)
-                        self._rows.setdefault(heard.turn.key, []).append(_row(name, heard.turn, measured))
-                        await finished(self._take(name, heard, measured, thread))
+                        self._callbacks.on_ended(measured)
+                        pending = self._pending.pop(measured.number)
+                        self._rows.setdefault(pending.item.key, []).append(_row(name, pending.item, measured))
+                        await run_to_end(self._store_reply(name, pending, measured, thread))
         finally:
-            self._workload.cut()
-            self._heard.clear()
+            self._workload.skip_rest_of_module()
+            self._pending.clear()
             for number, files in self._files.items():
-                for written in files.finish(test_index.NOT_ASKED):
-                    self._tell(name, (number, written.module.name), written, None)
+                for written in files.finish(test_index.NOT_REQUESTED):
+                    self._finish_module(name, (number, written.module.name), written, None)
             self._files.clear()
 
-    async def _ask(self, level: str, number: int) -> Told:
-        turn = await self._workload.next()
-        if turn.round not in self._files:
-            self._files[turn.round] = TestFiles(test_index.folder(self._folder, turn.round), self._names)
-        if turn.begins:
-            self._files[turn.round].begin(turn.module)
-        told, text = await self._answered(self._asking.request(turn.context, level, number))
-        self._heard[number] = Heard(turn, told.last_at, text)
-        if told.error is not None:
+    async def _send(self, level: str, number: int) -> RequestResult:
+        item = await self._workload.next()
+        if item.round not in self._files:
+            self._files[item.round] = TestFiles(test_index.folder(self._folder, item.round), self._names)
+        if item.is_first:
+            self._files[item.round].begin(item.module)
+        result, text = await self._request_reply(self._builder.request(item.context, level, number))
+        self._pending[number] = PendingReply(item, result.last_at, text)
+        if result.error is not None:
             if self._pool.failure is not None:
                 raise self._pool.failure
             await asyncio.sleep(self._pause_s)
-        return told
+        return result
 
-    async def _answered(self, request: Request) -> tuple[Told, str | None]:
+    async def _request_reply(self, request: Request) -> tuple[RequestResult, str | None]:
         """What came of a request, and the code that it was answered with."""
-        asked_at = time.perf_counter()
+        sent_at = time.perf_counter()
         first_at: float | None = None
         error = "no answer came"
         try:
@@ -118,45 +118,47 @@ class Pipeline:
                     if isinstance(item, Piece):
                         first_at = first_at or now
                     elif isinstance(item, Reply):
-                        first_at = first_at or min(now, asked_at + item.ttft_s)
-                        return Told(first_at, now, item.prompt_tokens, item.output_tokens), self._asking.code(item.text)
+                        first_at = first_at or min(now, sent_at + item.ttft_s)
+                        return RequestResult(first_at, now, item.prompt_tokens, item.output_tokens), self._builder.code(
+                            item.text
+                        )
                     else:
                         error = item.reason
         except WorkerDied as death:
             error = str(death)
         except Unready:
             error = "no replica was ready"
-        return Told(None, time.perf_counter(), None, None, error), None
+        return RequestResult(None, time.perf_counter(), None, None, error), None
 
-    async def _take(self, level: str, heard: Heard, measured: Measured, thread: Executor) -> None:
-        """Give the reply to its module; tell of it, if this was the last answer for it."""
-        files, context = self._files[heard.turn.round], heard.turn.context
-        if heard.text is None:
-            take = functools.partial(files.fail, context, measured.error or "no reply")
+    async def _store_reply(self, level: str, pending: PendingReply, measured: Measured, thread: Executor) -> None:
+        """Give the reply to its module; finish the module if this was its last reply."""
+        files, context = self._files[pending.item.round], pending.item.context
+        if pending.code is None:
+            store = functools.partial(files.fail, context, measured.error or "no reply")
         else:
-            take = functools.partial(files.answer, context, heard.text)
+            store = functools.partial(files.answer, context, pending.code)
         if files.is_last(context):  # a module's replies may take a second to combine, and others' clocks run
-            written = await asyncio.get_running_loop().run_in_executor(thread, take)
+            written = await asyncio.get_running_loop().run_in_executor(thread, store)
         else:
-            written = take()
+            written = store()
         if written is not None:
-            level_began = heard.at - measured.last_s
-            self._tell(level, heard.turn.key, written, time.perf_counter() - level_began)
+            level_began = pending.received_at - measured.last_s
+            self._finish_module(level, pending.item.key, written, time.perf_counter() - level_began)
 
-    def _tell(self, level: str, key: tuple[int, str], written: Written, at_s: float | None) -> None:
-        """A module is done; `at_s` says when its file was there, unless it was cut short."""
+    def _finish_module(self, level: str, key: tuple[int, str], written: WrittenModule, written_s: float | None) -> None:
+        """A module is done; `written_s` says when its file was there, unless it was cut short."""
         for row in self._rows.pop(key, ()):
-            whole = row.asked.error is None and written.path is not None
-            self._tellings.row(replace(row, written_s=at_s if whole else None))
-        self._tellings.line(test_index.line(self._folder, level, written))
+            whole = row.request.error is None and written.path is not None
+            self._callbacks.on_row(replace(row, written_s=written_s if whole else None))
+        self._callbacks.on_module(test_index.line(self._folder, level, written))
 
 
-def _row(level: str, turn: Turn, measured: Measured) -> Row:
-    kind = "method" if "." in turn.context.qualname else "function"
-    return Row(level, measured, turn.context.package, turn.context.module, turn.context.qualname, kind=kind)
+def _row(level: str, item: WorkItem, measured: Measured) -> RequestRow:
+    kind = "method" if "." in item.context.qualname else "function"
+    return RequestRow(level, measured, item.context.package, item.context.module, item.context.qualname, kind=kind)
 
 
-async def finished(work: Coroutine[object, object, None]) -> None:
+async def run_to_end(work: Coroutine[object, object, None]) -> None:
     """Do it whole, even when whoever waits for it is cancelled meanwhile: it holds what is not to be lost."""
     task = asyncio.create_task(work)
     try:

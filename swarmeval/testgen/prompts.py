@@ -42,43 +42,43 @@ TIDY_STOPS = ("\nif __name__", "\n```", "\n<|", "\n# test_")
 PLACE = re.compile(r"\{(\w+)\}")
 
 
-def given(context: Context) -> tuple[str, ...]:
+def prompt_imports(context: Context) -> tuple[str, ...]:
     """The imports that a prompt says are there."""
     return ("import pytest", f"from {context.module} import {context.subject}")
 
 
 def chat(context: Context, instruction: str = INSTRUCTION, system_prompt: str | None = None) -> tuple[Message, ...]:
     """The messages for a chat model. `instruction` may use {name}, {module}, {imports} and {context}."""
-    user = Message("user", filled(instruction, places(context)))
+    user = Message("user", fill(instruction, placeholders(context)))
     return (Message("system", system_prompt), user) if system_prompt else (user,)
 
 
 def raw(context: Context, template: str = FILE) -> str:
     """The text for a base model to go on with; its tests are LEAD and what it answers."""
-    return filled(template, places(context))
+    return fill(template, placeholders(context))
 
 
 def tidy(module: str, tests: str) -> str:
     """What a chat model is asked for a test file."""
-    return filled(TIDY, {"module": module, "tests": tests.rstrip()})
+    return fill(TIDY, {"module": module, "tests": tests.rstrip()})
 
 
 def tidy_raw(module: str, tests: str) -> str:
     """The same as a text to go on with; the file is TIDY_LEAD and what is answered."""
     last = module.rpartition(".")[2]
-    return filled(TIDY_FILE, {"module": module, "last": last, "tests": tests.rstrip(), "lead": TIDY_LEAD})
+    return fill(TIDY_FILE, {"module": module, "last": last, "tests": tests.rstrip(), "lead": TIDY_LEAD})
 
 
-def filled(template: str, what: Mapping[str, str]) -> str:
+def fill(template: str, values: Mapping[str, str]) -> str:
     """A template with its places filled. Other braces, and whatever the code holds, stay as they are."""
-    return PLACE.sub(lambda found: what.get(found[1], found[0]), template)
+    return PLACE.sub(lambda match: values.get(match[1], match[0]), template)
 
 
-def places(context: Context) -> dict[str, str]:
+def placeholders(context: Context) -> dict[str, str]:
     return {
         "name": context.qualname,
         "module": context.module,
         "last": context.module.rpartition(".")[2],
-        "imports": "\n".join(given(context)),
+        "imports": "\n".join(prompt_imports(context)),
         "context": context.text,
     }

@@ -16,21 +16,21 @@ from swarmeval.testgen.packages import Root
 TOOLS = ("pytest", "coverage")  # distributions
 
 
-def shown(roots: Sequence[Root]) -> list[str]:
+def readable_paths(roots: Sequence[Root]) -> list[str]:
     """Files and folders, for Sandbox(shown=...). Raises DataError where pytest or coverage.py is not installed."""
-    found: set[str] = {str(root.above / root.name.partition(".")[0]) for root in roots}
-    found |= {str(place) for root in roots for place in root.places if not place.is_relative_to(root.above)}
-    found |= {str(root.above / f"{root.name}.py") for root in roots}
+    paths: set[str] = {str(root.import_folder / root.name.partition(".")[0]) for root in roots}
+    paths |= {str(place) for root in roots for place in root.places if not place.is_relative_to(root.import_folder)}
+    paths |= {str(root.import_folder / f"{root.name}.py") for root in roots}
     owners = metadata.packages_distributions()
-    wanted = {name for root in roots for name in owners.get(root.name.partition(".")[0], [])}
+    distributions = {name for root in roots for name in owners.get(root.name.partition(".")[0], [])}
     for tool in TOOLS:
         if not list(metadata.distributions(name=tool)):
             raise DataError(
                 f"loadtest: {tool} is not installed, and tests are run with it; pip install -r requirements.txt"
             )
-    for name in closure({*wanted, *TOOLS}):
-        found.update(_entries(name))
-    return sorted(place for place in found if Path(place).exists())
+    for name in closure({*distributions, *TOOLS}):
+        paths.update(_entries(name))
+    return sorted(place for place in paths if Path(place).exists())
 
 
 def closure(names: Iterable[str]) -> set[str]:

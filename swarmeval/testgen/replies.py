@@ -18,7 +18,7 @@ DEFINES = ("def ", "async ", "class ", "@")
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class ReplyStatement:
     """One statement at the left margin."""
 
     node: ast.stmt
@@ -26,35 +26,35 @@ class Statement:
 
 
 @dataclass(slots=True)
-class Found:
+class ReplyCode:
     """What a reply held, in its order."""
 
-    statements: list[Statement] = field(default_factory=list)
+    statements: list[ReplyStatement] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)  # definitions that do not parse or compile, and why
 
 
-def read(text: str, is_code: bool = False) -> Found:
+def read(text: str, is_code: bool = False) -> ReplyCode:
     """The code of a reply, or of what is a module's source."""
-    found = Found()
+    code = ReplyCode()
     parser = BudgetedParser(2 * READ_CHARS)
-    for stretch in [text] if is_code else stretches(text[:READ_CHARS]):
-        _read(stretch, parser, found)
-    return found
+    for block in [text] if is_code else code_blocks(text[:READ_CHARS]):
+        _read(block, parser, code)
+    return code
 
 
-def stretches(reply: str) -> list[str]:
+def code_blocks(reply: str) -> list[str]:
     """The fenced or tagged blocks of a reply; the whole of one that has none."""
     text = normal_ends(reply)
     answer = without_thoughts(text)
     shown = visible(answer if answer.strip() else text)
-    found = regions(shown)
-    blocks = [region for region in found if region.fenced] or [region for region in found if region.tagged]
-    return [unescaped(region.text) for region in blocks or found]
+    all_regions = regions(shown)
+    blocks = [region for region in all_regions if region.fenced] or [region for region in all_regions if region.tagged]
+    return [unescaped(region.text) for region in blocks or all_regions]
 
 
-def _read(stretch: str, parser: BudgetedParser, found: Found) -> None:
+def _read(block: str, parser: BudgetedParser, code: ReplyCode) -> None:
     """All of it, or each of its parts that can be had."""
-    source = textwrap.dedent(stretch)
+    source = textwrap.dedent(block)
     try:
         tree = parser.parse(source)
     except SyntaxError as error:
@@ -62,31 +62,31 @@ def _read(stretch: str, parser: BudgetedParser, found: Found) -> None:
         parts = ["\n".join(lines[start:end]) for start, end in chunks(lines)]
         if len(parts) > 1:
             for part in parts:
-                _read(part, parser, found)
+                _read(part, parser, code)
         elif source.startswith(DEFINES):
-            found.broken.append(describe(error))
+            code.broken.append(describe(error))
         return
     for statement in statements(source, tree):
         try:
             if isinstance(statement.node, Definition):
                 check(statement.node)
-            found.statements.append(statement)
+            code.statements.append(statement)
         except SyntaxError as error:
-            found.broken.append(describe(error))
+            code.broken.append(describe(error))
 
 
-def statements(source: str, tree: ast.Module) -> Iterator[Statement]:
+def statements(source: str, tree: ast.Module) -> Iterator[ReplyStatement]:
     lines = source.split("\n")
     used: set[int] = set()  # lines: two statements may share one
     for node in tree.body:
         start = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
         end = node.end_lineno or start
         text = "\n".join(lines[start - 1 : end])
-        yield Statement(node, "" if used & {start, end} or node.col_offset else text)
+        yield ReplyStatement(node, "" if used & {start, end} or node.col_offset else text)
         used |= {start, end}
 
 
-def same(text: str, node: ast.stmt) -> bool:
+def is_same_statement(text: str, node: ast.stmt) -> bool:
     """Whether the text is this statement and nothing else."""
     try:
         body = parse(text).body

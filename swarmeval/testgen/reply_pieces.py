@@ -10,89 +10,89 @@ from collections.abc import Collection, Mapping, Sequence
 
 from swarmeval.extraction.syntax import parse
 from swarmeval.testgen.imports import Import, bindings
-from swarmeval.testgen.pieces import Part, Piece, Pieces, digest
-from swarmeval.testgen.replies import Statement, read
-from swarmeval.testgen.scopes import ASKING, Definition, Function, identifiers, parameters_of, parametrized, uses
+from swarmeval.testgen.pieces import CodePiece, Part, ReplyPieces, digest
+from swarmeval.testgen.replies import ReplyStatement, read
+from swarmeval.testgen.scopes import FIXTURE_CALLS, Definition, Function, identifiers, parameters_of, parametrized, uses
 
 # Called by pytest or unittest by their names, for all tests of a file.
 OF_THE_FILE = {"setup_module", "teardown_module", "setup_function", "teardown_function", "setUpModule",
                "tearDownModule", "load_tests", "setup", "teardown"}  # fmt: skip
 
 
-def taken(part: Part) -> Pieces:
-    """What a reply holds, before it is known what others hold: see `finished`."""
-    read_ = read(part.text, part.is_code)
-    found = Pieces(part.function_id, digest(part.text), broken=read_.broken)
-    for statement in read_.statements:
-        _take(statement, part, found)
-    found.shown = {one.bound: one for text in part.given for one in _imports(text)}
-    return found
+def read_pieces(part: Part) -> ReplyPieces:
+    """What a reply holds, before it is known what others hold: see `resolve`."""
+    code = read(part.text, part.is_code)
+    pieces = ReplyPieces(part.function_id, digest(part.text), broken=code.broken)
+    for statement in code.statements:
+        _add_statement(statement, part, pieces)
+    pieces.from_prompt = {one.bound: one for text in part.prompt_imports for one in _imports(text)}
+    return pieces
 
 
-def finished(found: Pieces, shared: Mapping[str, Import], without: Collection[Import] = ()) -> Pieces:
+def resolve(pieces: ReplyPieces, shared: Mapping[str, Import], without: Collection[Import] = ()) -> ReplyPieces:
     """The same with all that its names mean. A name that nobody binds means what the prompt showed, or what its star
     import brings, or what `shared`, the imports of the others, say. Tests that need an import of `without` are dropped.
     """
     try:
-        for piece in found.order:
+        for piece in pieces.order:
             piece.uses = frozenset(uses(piece.node))
-            piece.wishes = frozenset(_wishes(piece.node))
-            found.identifiers |= identifiers(piece.node)
+            piece.fixture_candidates = frozenset(_fixture_candidates(piece.node))
+            pieces.identifiers |= identifiers(piece.node)
             ast.unparse(piece.node)  # what cannot be written is found now
-        _give(found, shared)
-        _share_no_fixture(found)
-        _drop_broken(found, without)
-        for piece in found.order:
-            found.meaning(piece)
+        _bind_names(pieces, shared)
+        _limit_fixtures(pieces)
+        _drop_broken(pieces, without)
+        for piece in pieces.order:
+            pieces.meaning(piece)
     except RecursionError:
-        return Pieces(found.function_id, dropped=found.dropped, broken=[*found.broken, "nested too deeply"])
-    return found
+        return ReplyPieces(pieces.function_id, dropped=pieces.dropped, broken=[*pieces.broken, "nested too deeply"])
+    return pieces
 
 
-def _take(statement: Statement, part: Part, found: Pieces) -> None:
+def _add_statement(statement: ReplyStatement, part: Part, pieces: ReplyPieces) -> None:
     node = statement.node
     if isinstance(node, ast.ImportFrom) and (node.level or node.module == "__future__"):
-        found.future |= any(alias.name == "annotations" for alias in node.names) and not node.level
-        found.dropped["relative imports"] += node.level > 0
+        pieces.future |= any(alias.name == "annotations" for alias in node.names) and not node.level
+        pieces.dropped["relative imports"] += node.level > 0
     elif isinstance(node, ast.Import | ast.ImportFrom):
         for one in bindings(node):
             if one.name == "*":
-                found.stars.append(one.module)
+                pieces.star_modules.append(one.module)
             else:
-                found.names[one.bound] = one
-                found.dotted += [one] if one.is_dotted else []
+                pieces.names[one.bound] = one
+                pieces.dotted += [one] if one.is_dotted else []
     elif isinstance(node, Definition):
-        _define(statement, node, part, found)
+        _add_definition(statement, node, part, pieces)
     elif isinstance(node, ast.Assign) and (name := _constant(node)):
-        if name in found.names:
-            found.dropped["statements"] += 1
+        if name in pieces.names:
+            pieces.dropped["statements"] += 1
         else:
-            found.names[name] = piece = Piece(name, node, statement.text, is_test=False)
-            found.order.append(piece)
+            pieces.names[name] = piece = CodePiece(name, node, statement.text, is_test=False)
+            pieces.order.append(piece)
     else:
-        found.dropped["statements"] += 1
+        pieces.dropped["statements"] += 1
 
 
-def _define(statement: Statement, node: Definition, part: Part, found: Pieces) -> None:
+def _add_definition(statement: ReplyStatement, node: Definition, part: Part, pieces: ReplyPieces) -> None:
     if node.name in OF_THE_FILE or (node.name.startswith("__") and node.name.endswith("__")):
-        found.dropped["functions for all tests of a file"] += 1
+        pieces.dropped["functions for all tests of a file"] += 1
         return
     if node.name == part.subject:
-        found.dropped["copies of the code under test"] += 1
+        pieces.dropped["copies of the code under test"] += 1
         return
     fixture = _fixture(node)
     text = statement.text
-    if fixture is not None and isinstance(node, Function) and _plain(node, fixture):
+    if fixture is not None and isinstance(node, Function) and _restore_name(node, fixture):
         text = ""
-    piece = Piece(node.name, node, text, is_test(node), fixture is not None)
-    before = found.names.get(node.name)
-    if isinstance(before, Piece) and not before.is_test:
-        found.order.remove(before)
-        found.dropped["defined again"] += 1
-    found.names[node.name] = piece
-    found.order.append(piece)
+    piece = CodePiece(node.name, node, text, is_test(node), fixture is not None)
+    before = pieces.names.get(node.name)
+    if isinstance(before, CodePiece) and not before.is_test:
+        pieces.order.remove(before)
+        pieces.dropped["defined again"] += 1
+    pieces.names[node.name] = piece
+    pieces.order.append(piece)
     if piece.is_test:
-        found.tests.append(piece)
+        pieces.tests.append(piece)
 
 
 def is_test(node: Definition) -> bool:
@@ -136,7 +136,7 @@ def _fixture(node: Definition) -> ast.expr | None:
     return None
 
 
-def _plain(node: Function, decorator: ast.expr) -> bool:
+def _restore_name(node: Function, decorator: ast.expr) -> bool:
     """Give a fixture the name that it is asked for by; whether that changed anything."""
     if not isinstance(decorator, ast.Call):
         return False
@@ -150,35 +150,35 @@ def _plain(node: Function, decorator: ast.expr) -> bool:
     return False
 
 
-def _wishes(node: ast.stmt) -> set[str]:
+def _fixture_candidates(node: ast.stmt) -> set[str]:
     functions: Sequence[ast.AST] = node.body if isinstance(node, ast.ClassDef) else [node]
-    found: set[str] = set()
+    names: set[str] = set()
     for one in functions:
         if isinstance(one, Function):
-            found |= {parameter.arg for parameter in parameters_of(one)} - parametrized(one)
+            names |= {parameter.arg for parameter in parameters_of(one)} - parametrized(one)
     for call in ast.walk(node):
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in ASKING:
-            found |= {one.value for one in call.args if isinstance(one, ast.Constant) and isinstance(one.value, str)}
-    return found
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in FIXTURE_CALLS:
+            names |= {one.value for one in call.args if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+    return names
 
 
-def _give(found: Pieces, shared: Mapping[str, Import]) -> None:
-    for name in sorted(found.unbound()):
-        if name in found.shown:
-            found.names[name] = found.shown[name]
-        elif found.stars:
-            found.names[name] = Import(found.stars[0], name, name)
+def _bind_names(pieces: ReplyPieces, shared: Mapping[str, Import]) -> None:
+    for name in sorted(pieces.unbound()):
+        if name in pieces.from_prompt:
+            pieces.names[name] = pieces.from_prompt[name]
+        elif pieces.star_modules:
+            pieces.names[name] = Import(pieces.star_modules[0], name, name)
         elif name in shared:
-            found.names[name] = shared[name]
+            pieces.names[name] = shared[name]
 
 
 def _imports(text: str) -> list[Import]:
     return [one for node in parse(text).body if isinstance(node, ast.Import | ast.ImportFrom) for one in bindings(node)]
 
 
-def _share_no_fixture(found: Pieces) -> None:
+def _limit_fixtures(pieces: ReplyPieces) -> None:
     """A fixture for every test of a file becomes one for every test of its reply."""
-    for piece in [piece for piece in found.order if piece.is_fixture]:
+    for piece in [piece for piece in pieces.order if piece.is_fixture]:
         assert isinstance(piece.node, Definition)
         decorator = _fixture(piece.node)
         if not isinstance(decorator, ast.Call):
@@ -189,22 +189,27 @@ def _share_no_fixture(found: Pieces) -> None:
         decorator.keywords = keywords
         piece.text = ""
         if not isinstance(decorator.func, ast.Attribute):
-            found.dropped["fixtures for all tests of a file"] += 1
+            pieces.dropped["fixtures for all tests of a file"] += 1
             continue
-        for test in found.tests:
+        for test in pieces.tests:
             mark = ast.Attribute(copy.deepcopy(decorator.func.value), "mark", ast.Load())
             call = ast.Call(ast.Attribute(mark, "usefixtures", ast.Load()), [ast.Constant(piece.name)], [])
             assert isinstance(test.node, Definition)
             test.node.decorator_list.insert(0, ast.fix_missing_locations(ast.copy_location(call, decorator)))
             test.text = ""
             test.uses |= frozenset(uses(decorator.func.value))
-            test.wishes |= {piece.name}
+            test.fixture_candidates |= {piece.name}
 
 
-def _drop_broken(found: Pieces, without: Collection[Import]) -> None:
-    for test in list(found.tests) if without else []:
-        needed = [each for one in found.reach(test).values() if isinstance(one, Import) for each in found.needs(one)]
+def _drop_broken(pieces: ReplyPieces, without: Collection[Import]) -> None:
+    for test in list(pieces.tests) if without else []:
+        needed = [
+            each
+            for one in pieces.dependencies(test).values()
+            if isinstance(one, Import)
+            for each in pieces.imports_behind(one)
+        ]
         if any(one in without for one in needed):
-            found.tests.remove(test)
-            found.order.remove(test)
-            found.dropped["tests of what cannot be imported"] += 1
+            pieces.tests.remove(test)
+            pieces.order.remove(test)
+            pieces.dropped["tests of what cannot be imported"] += 1

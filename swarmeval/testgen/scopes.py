@@ -11,8 +11,8 @@ from typing import TypeVar
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef
-ASKING = ("usefixtures", "getfixturevalue")  # whose arguments are names of fixtures
-Node = TypeVar("Node", bound=ast.AST)
+FIXTURE_CALLS = ("usefixtures", "getfixturevalue")  # whose arguments are names of fixtures
+AnyNode = TypeVar("AnyNode", bound=ast.AST)
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
@@ -24,35 +24,35 @@ def uses(node: ast.AST) -> set[str]:
     return renamer.seen
 
 
-def renamed(node: Node, names: Mapping[str, str], parameters: Mapping[str, str] | None = None) -> Node:
+def renamed(node: AnyNode, names: Mapping[str, str], parameters: Mapping[str, str] | None = None) -> AnyNode:
     """A copy in which names of the module have the names given: the definition's own, and all uses.
 
     `parameters` are names of fixtures: where the outermost functions and methods have such a parameter, that too.
     No new name may be among the node's identifiers. Raises RecursionError for code that is nested too deeply.
     """
-    made: Node = Renamer(names, parameters or {}).visit(copy.deepcopy(node))
-    return made
+    result: AnyNode = Renamer(names, parameters or {}).visit(copy.deepcopy(node))
+    return result
 
 
 def identifiers(node: ast.AST) -> set[str]:
     """Every name in it, of whatever scope; attributes and keywords of calls are none."""
-    found: set[str] = set()
+    names: set[str] = set()
     for one in ast.walk(node):
         if isinstance(one, ast.Name):
-            found.add(one.id)
+            names.add(one.id)
         elif isinstance(one, ast.arg):
-            found.add(one.arg)
+            names.add(one.arg)
         elif isinstance(one, ast.Global | ast.Nonlocal):
-            found.update(one.names)
+            names.update(one.names)
         elif isinstance(one, Definition):
-            found.add(one.name)
+            names.add(one.name)
         elif isinstance(one, ast.alias):
-            found.add((one.asname or one.name).partition(".")[0])
+            names.add((one.asname or one.name).partition(".")[0])
         elif isinstance(one, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and one.name:
-            found.add(one.name)
+            names.add(one.name)
         elif isinstance(one, ast.MatchMapping) and one.rest:
-            found.add(one.rest)
-    return found
+            names.add(one.rest)
+    return names
 
 
 def parameters_of(node: Function | ast.Lambda) -> list[ast.arg]:
@@ -66,21 +66,21 @@ class Bound(ast.NodeVisitor):
 
     def __init__(self, body: list[ast.stmt]) -> None:
         self.names: set[str] = set()
-        self.of_module: set[str] = set()
-        self._elsewhere: set[str] = set()
+        self.module_names: set[str] = set()
+        self._nonlocals: set[str] = set()
         for statement in body:
             self.visit(statement)
-        self.names -= self.of_module | self._elsewhere
+        self.names -= self.module_names | self._nonlocals
 
     def visit_Name(self, node: ast.Name) -> None:
         if not isinstance(node.ctx, ast.Load):
             self.names.add(node.id)
 
     def visit_Global(self, node: ast.Global) -> None:
-        self.of_module.update(node.names)
+        self.module_names.update(node.names)
 
     def visit_Nonlocal(self, node: ast.Nonlocal) -> None:
-        self._elsewhere.update(node.names)
+        self._nonlocals.update(node.names)
 
     def visit_alias(self, node: ast.alias) -> None:
         self.names.add((node.asname or node.name).partition(".")[0])
@@ -127,15 +127,15 @@ class Renamer(ast.NodeTransformer):
     def __init__(self, names: Mapping[str, str], parameters: Mapping[str, str]) -> None:
         self.seen: set[str] = set()  # the names that were met as the module's, definitions' own aside
         self._root = dict(names)
-        self._here = dict(names)  # in the scope at hand
-        self._beneath = dict(names)  # in functions that begin here: the names of a class are not theirs
+        self._scope = dict(names)  # in the scope at hand
+        self._inner = dict(names)  # in functions that begin here: the names of a class are not theirs
         self._parameters = parameters
         self._depth = 0  # of functions
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        if node.id in self._here:
+        if node.id in self._scope:
             self.seen.add(node.id)
-            node.id = self._here[node.id]
+            node.id = self._scope[node.id]
         return node
 
     def visit_Global(self, node: ast.Global) -> ast.AST:
@@ -145,7 +145,7 @@ class Renamer(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Fixtures are named in strings, too."""
-        asks = isinstance(node.func, ast.Attribute) and node.func.attr in ASKING
+        asks = isinstance(node.func, ast.Attribute) and node.func.attr in FIXTURE_CALLS
         for argument in node.args if asks else []:
             if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                 argument.value = self._parameters.get(argument.value, argument.value)
@@ -156,16 +156,16 @@ class Renamer(ast.NodeTransformer):
         if node.returns is not None:
             node.returns = self.visit(node.returns)
         self._arguments(node.args)
-        given = self._fixtures_of(node)
-        node.name = self._here.get(node.name, node.name)
+        fixtures = self._fixtures_of(node)
+        node.name = self._scope.get(node.name, node.name)
         bound = Bound(node.body)
         for parameter in parameters_of(node):
             bound.names.add(parameter.arg)
-            parameter.arg = given.get(parameter.arg, parameter.arg)
+            parameter.arg = fixtures.get(parameter.arg, parameter.arg)
         bound.names.update(parameter.name for parameter in getattr(node, "type_params", []))
-        inner = {name: new for name, new in self._beneath.items() if name not in bound.names}
-        inner |= {name: self._root[name] for name in bound.of_module if name in self._root}
-        self._inside(inner | given, lambda: self._body(node))
+        inner = {name: new for name, new in self._inner.items() if name not in bound.names}
+        inner |= {name: self._root[name] for name in bound.module_names if name in self._root}
+        self._in_scope(inner | fixtures, lambda: self._body(node))
         return node
 
     visit_FunctionDef = visit_AsyncFunctionDef = _function  # noqa: N815
@@ -174,24 +174,24 @@ class Renamer(ast.NodeTransformer):
         self._arguments(node.args)
         own = {parameter.arg for parameter in parameters_of(node)}
         own |= {one.target.id for one in ast.walk(node.body) if isinstance(one, ast.NamedExpr)}
-        inner = {name: new for name, new in self._beneath.items() if name not in own}
+        inner = {name: new for name, new in self._inner.items() if name not in own}
 
         def body() -> None:
             node.body = self.visit(node.body)
 
-        self._inside(inner, body)
+        self._in_scope(inner, body)
         return node
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         node.decorator_list = [self.visit(one) for one in node.decorator_list]
         node.bases = [self.visit(one) for one in node.bases]
         node.keywords = [self.visit(one) for one in node.keywords]
-        node.name = self._here.get(node.name, node.name)
+        node.name = self._scope.get(node.name, node.name)
         own = Bound(node.body).names
-        before = self._here
-        self._here = {name: new for name, new in self._beneath.items() if name not in own}
+        before = self._scope
+        self._scope = {name: new for name, new in self._inner.items() if name not in own}
         self._body(node)
-        self._here = before
+        self._scope = before
         return node
 
     def _comprehension(self, node: Comprehension) -> ast.AST:
@@ -203,19 +203,19 @@ class Renamer(ast.NodeTransformer):
             for one in ast.walk(part.target)
             if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
         }
-        before, self._here = self._here, {n: new for n, new in self._here.items() if n not in own}
-        beneath, self._beneath = self._beneath, {n: new for n, new in self._beneath.items() if n not in own}
+        before, self._scope = self._scope, {n: new for n, new in self._scope.items() if n not in own}
+        inner, self._inner = self._inner, {n: new for n, new in self._inner.items() if n not in own}
         taken, first.iter = first.iter, ast.Constant(None)
         self.generic_visit(node)
         first.iter = taken
-        self._here, self._beneath = before, beneath
+        self._scope, self._inner = before, inner
         return node
 
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension  # noqa: N815
 
     def _named(self, node: ast.ExceptHandler | ast.MatchAs | ast.MatchStar) -> ast.AST:
         if node.name:
-            node.name = self._here.get(node.name, node.name)
+            node.name = self._scope.get(node.name, node.name)
         return self.generic_visit(node)
 
     visit_ExceptHandler = visit_MatchAs = visit_MatchStar = _named  # noqa: N815
@@ -223,8 +223,8 @@ class Renamer(ast.NodeTransformer):
     def visit_alias(self, node: ast.alias) -> ast.AST:
         """An import inside a function that says its name is the module's."""
         name = (node.asname or node.name).partition(".")[0]
-        if self._here.get(name, name) != name and "." not in node.name:
-            node.asname = self._here[name]
+        if self._scope.get(name, name) != name and "." not in node.name:
+            node.asname = self._scope[name]
         return node
 
     def _arguments(self, node: ast.arguments) -> None:
@@ -237,13 +237,13 @@ class Renamer(ast.NodeTransformer):
         own = {parameter.arg for parameter in parameters_of(node)} - parametrized(node)
         return {name: self._parameters[name] for name in own if name in self._parameters}
 
-    def _inside(self, names: dict[str, str], act: Callable[[], None]) -> None:
-        here, beneath = self._here, self._beneath
-        self._here = self._beneath = names
+    def _in_scope(self, names: dict[str, str], visit: Callable[[], None]) -> None:
+        scope, inner = self._scope, self._inner
+        self._scope = self._inner = names
         self._depth += 1
-        act()
+        visit()
         self._depth -= 1
-        self._here, self._beneath = here, beneath
+        self._scope, self._inner = scope, inner
 
     def _body(self, node: Definition) -> None:
         node.body = [self.visit(statement) for statement in node.body]
@@ -251,11 +251,11 @@ class Renamer(ast.NodeTransformer):
 
 def parametrized(node: Function) -> set[str]:
     """The parameters to which pytest.mark.parametrize gives values: no fixtures."""
-    found: set[str] = set()
+    names: set[str] = set()
     for mark in node.decorator_list:
         if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Attribute) and mark.func.attr == "parametrize":
-            given = [*mark.args, *(one.value for one in mark.keywords if one.arg == "argnames")]
-            for part in ast.walk(given[0]) if given else ():
+            values = [*mark.args, *(one.value for one in mark.keywords if one.arg == "argnames")]
+            for part in ast.walk(values[0]) if values else ():
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    found.update(name.strip() for name in part.value.split(","))
-    return found
+                    names.update(name.strip() for name in part.value.split(","))
+    return names

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from swarmeval.extraction.syntax import parse
-from swarmeval.testgen.packages import File, Skips, files, roots, sampled, text
+from swarmeval.testgen.packages import Skips, SourceFile, find_roots, read_source, shuffled, source_files
 from swarmeval.testgen.scopes import Definition, Function, uses
 
 CLASS_LINES = 12  # of a class's docstring, at most
@@ -53,7 +53,7 @@ class Context:
 class Module:
     """One parsed file."""
 
-    file: File
+    file: SourceFile
     functions: tuple[Context, ...]  # in the order of their lines
     classes: tuple[str, ...]
     imports: tuple[str, ...]
@@ -79,60 +79,60 @@ def modules(
     not fit, its constants, its imports and its class are left out in turn. Raises DataError where a package is missing,
     before anything is read.
     """
-    found = roots(packages)
-    return _modules([files(root, skips) for root in found], skips, fits, files_per_package, seed)
+    package_roots = find_roots(packages)
+    return _modules([source_files(root, skips) for root in package_roots], skips, fits, files_per_package, seed)
 
 
 def _modules(
-    listed: Sequence[Sequence[File]], skips: Skips, fits: Fits, most: int | None, seed: int
+    listed: Sequence[Sequence[SourceFile]], skips: Skips, fits: Fits, most: int | None, seed: int
 ) -> Iterator[Module]:
-    given: dict[str, int] = {}  # of each package
+    counts: dict[str, int] = {}  # of each package
     seen: set[str] = set()
     for group in listed:
-        for file in group if most is None else sampled(group, seed):
-            if file.module in seen or (most is not None and given.get(file.package, 0) >= most):
+        for file in group if most is None else shuffled(group, seed):
+            if file.module in seen or (most is not None and counts.get(file.package, 0) >= most):
                 continue
             seen.add(file.module)
             module = read(file, skips, fits)
             if module is not None:
-                given[file.package] = given.get(file.package, 0) + 1
+                counts[file.package] = counts.get(file.package, 0) + 1
                 yield module
 
 
-def read(file: File, skips: Skips, fits: Fits = lambda context: True) -> Module | None:
-    """A file's functions; None where it has none or cannot be parsed, which is told."""
-    source = text(file, skips)
+def read(file: SourceFile, skips: Skips, fits: Fits = lambda context: True) -> Module | None:
+    """A file's functions; None where it has none or cannot be parsed; the reason goes to `skips`."""
+    source = read_source(file, skips)
     if source is None:
         return None
     try:
-        reader = Reader(file, source, parse(source))
-        found = [context for whole in reader.contexts(skips) if (context := fitted(whole, fits, skips))]
+        reader = ModuleReader(file, source, parse(source))
+        contexts = [context for whole in reader.contexts(skips) if (context := fit(whole, fits, skips))]
     except SyntaxError:
         skips.add("a syntax error", file.module)
         return None
     except RecursionError:
         skips.add("nested too deeply", file.module)
         return None
-    if not found:
+    if not contexts:
         skips.add("no function to test", file.module)
         return None
-    return Module(file, tuple(found), tuple(reader.classes), tuple(reader.imports))
+    return Module(file, tuple(contexts), tuple(reader.classes), tuple(reader.imports))
 
 
-def fitted(context: Context, fits: Fits, skips: Skips) -> Context | None:
-    """As much of a context as fits, its source at least; else None, which is told."""
-    less = replace(context, constants=())
-    for one in (context, less, replace(less, imports=()), replace(less, imports=(), class_signature="")):
+def fit(context: Context, fits: Fits, skips: Skips) -> Context | None:
+    """As much of a context as fits, its source at least; else None, and the reason goes to `skips`."""
+    shorter = replace(context, constants=())
+    for one in (context, shorter, replace(shorter, imports=()), replace(shorter, imports=(), class_signature="")):
         if fits(one):
             return one
     skips.add("too long for the model", context.function_id)
     return None
 
 
-class Reader:
+class ModuleReader:
     """What a parsed file holds."""
 
-    def __init__(self, file: File, source: str, tree: ast.Module) -> None:
+    def __init__(self, file: SourceFile, source: str, tree: ast.Module) -> None:
         self.classes: list[str] = []
         self.imports: list[str] = []
         self._file = file
@@ -147,36 +147,36 @@ class Reader:
     def contexts(self, skips: Skips) -> Iterator[Context]:
         """Functions and methods that can be called from outside, and do something."""
         for statement in flat(self._tree.body):
-            yield from self._within(statement, "", None, skips)
+            yield from self._contexts_in(statement, "", None, skips)
 
-    def _within(self, node: ast.stmt, above: str, owner: ast.ClassDef | None, skips: Skips) -> Iterator[Context]:
+    def _contexts_in(self, node: ast.stmt, prefix: str, owner: ast.ClassDef | None, skips: Skips) -> Iterator[Context]:
         if isinstance(node, ast.ClassDef):
-            self.classes.append(above + node.name)
+            self.classes.append(prefix + node.name)
             for statement in flat(node.body):
-                yield from self._within(statement, f"{above}{node.name}.", node, skips)
+                yield from self._contexts_in(statement, f"{prefix}{node.name}.", node, skips)
         elif isinstance(node, Function):
-            name = f"{self._file.module}:{above}{node.name}"
-            if reason := self._unwanted(node):
+            name = f"{self._file.module}:{prefix}{node.name}"
+            if reason := self._skip_reason(node):
                 skips.add(reason, name)
                 return
             for inner in ast.walk(node):
                 if inner is not node and isinstance(inner, Function):
                     skips.add("inside another function, whose context holds it", f"{name}.{inner.name}")
-            context = self._context(node, above, owner)
+            context = self._context(node, prefix, owner)
             if context.function_id in self._ids:
                 skips.add("defined a second time", context.function_id)
                 return
             self._ids.add(context.function_id)
             yield context
 
-    def _context(self, node: Function, above: str, owner: ast.ClassDef | None) -> Context:
+    def _context(self, node: Function, prefix: str, owner: ast.ClassDef | None) -> Context:
         needed = uses(node) | (uses(head(owner)) if owner is not None else set())
         imports = dict.fromkeys(self._imported[name] for name in sorted(needed & set(self._imported)))
         constants = dict.fromkeys(self._constants[name] for name in sorted(needed & set(self._constants)))
         line = first_line(node)
         return Context(
-            self._file.package, self._file.module, f"{above}{node.name}{accessor(node)}", line,
-            worked(node)[0].lineno, node.end_lineno or node.lineno,
+            self._file.package, self._file.module, f"{prefix}{node.name}{accessor(node)}", line,
+            body_after_docstring(node)[0].lineno, node.end_lineno or node.lineno,
             dedented(self._lines[line - 1 : node.end_lineno]), signature(owner) if owner is not None else "",
             tuple(imports), tuple(constants),
         )  # fmt: skip
@@ -187,7 +187,7 @@ class Reader:
             node = absolute(node, self._file)
             self.imports.append(ast.unparse(node))
             for alias in node.names:
-                self._imported[(alias.asname or alias.name).partition(".")[0]] = alone(node, alias)
+                self._imported[(alias.asname or alias.name).partition(".")[0]] = single_import(node, alias)
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             written = ast.unparse(node)
@@ -197,11 +197,11 @@ class Reader:
                     if isinstance(name, ast.Name) and not name.id.startswith("__"):
                         self._constants[name.id] = shown
 
-    def _unwanted(self, node: Function) -> str:
+    def _skip_reason(self, node: Function) -> str:
         for decorator in node.decorator_list:
             if ast.unparse(decorator).rpartition(".")[2] == "overload":
                 return "a signature only (overload)"
-        body = worked(node)
+        body = body_after_docstring(node)
         if all(is_empty(statement) for statement in body):
             return "an empty body"
         return ""
@@ -221,7 +221,7 @@ def flat(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
             yield statement
 
 
-def worked(node: Definition) -> list[ast.stmt]:
+def body_after_docstring(node: Definition) -> list[ast.stmt]:
     """The body behind the docstring; the docstring, where there is nothing else."""
     return node.body[1:] or node.body if ast.get_docstring(node, clean=False) is not None else node.body
 
@@ -245,15 +245,15 @@ def accessor(node: Function) -> str:
 
 def head(node: ast.ClassDef) -> ast.ClassDef:
     """The class without its methods' bodies: what it is, its fields, how one is made."""
-    kept: list[ast.stmt] = []
+    members: list[ast.stmt] = []
     for statement in node.body:
         if isinstance(statement, ast.AnnAssign):
-            kept.append(statement)
+            members.append(statement)
         elif isinstance(statement, Function) and statement.name in ("__init__", "__new__"):
             body: list[ast.stmt] = [ast.Expr(ast.Constant(...))]
             made = type(statement)(**{**dict(ast.iter_fields(statement)), "body": body})
-            kept.append(ast.copy_location(made, statement))
-    fields = {**dict(ast.iter_fields(node)), "body": kept or [ast.Pass()]}
+            members.append(ast.copy_location(made, statement))
+    fields = {**dict(ast.iter_fields(node)), "body": members or [ast.Pass()]}
     return ast.copy_location(ast.ClassDef(**fields), node)
 
 
@@ -261,8 +261,8 @@ def signature(node: ast.ClassDef) -> str:
     """The same as text, with the beginning of the docstring."""
     lines = ast.unparse(head(node)).split("\n")
     at = 1 + next(index for index, line in enumerate(lines) if line.startswith("class "))  # behind its decorators
-    said = (ast.get_docstring(node) or "").strip().splitlines()[:CLASS_LINES]
-    documented = [f"    {line}".rstrip() for line in ['"""' + said[0], *said[1:], '"""']] if said else []
+    docstring = (ast.get_docstring(node) or "").strip().splitlines()[:CLASS_LINES]
+    documented = [f"    {line}".rstrip() for line in ['"""' + docstring[0], *docstring[1:], '"""']] if docstring else []
     return "\n".join([*lines[:at], *documented, *lines[at:]])
 
 
@@ -276,7 +276,7 @@ def dedented(lines: Sequence[str]) -> str:
     return "\n".join(line[depth:] if not line[:depth].strip() else line for line in lines)
 
 
-def absolute(node: ast.Import | ast.ImportFrom, file: File) -> ast.Import | ast.ImportFrom:
+def absolute(node: ast.Import | ast.ImportFrom, file: SourceFile) -> ast.Import | ast.ImportFrom:
     """The import as it reads from anywhere."""
     if isinstance(node, ast.Import) or not node.level:
         return node
@@ -285,7 +285,7 @@ def absolute(node: ast.Import | ast.ImportFrom, file: File) -> ast.Import | ast.
     return ast.ImportFrom(".".join([*base, *([node.module] if node.module else [])]), node.names, 0)
 
 
-def alone(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> str:
+def single_import(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> str:
     """The import of this one name."""
     if isinstance(node, ast.Import):
         return ast.unparse(ast.Import([alias]))

@@ -13,16 +13,16 @@ import msgspec
 from swarmeval.errors import DataError, OutputError
 from swarmeval.files import cannot_write, replaced
 from swarmeval.secrets import scrub
-from swarmeval.testgen.combine import Combined, Kept
-from swarmeval.testgen.files import Written
+from swarmeval.testgen.combine import Combined, CombinedTest
+from swarmeval.testgen.files import WrittenModule
 
 NAME = "generated_tests.jsonl"
 FOLDER = "generated_tests"
-NOT_ASKED = "not asked: the load ended before"
+NOT_REQUESTED = "not asked: the load ended before"
 TAKEN = "taken"
 
 
-class Line(msgspec.Struct, frozen=True):
+class IndexLine(msgspec.Struct, frozen=True):
     """One module."""
 
     level: str  # of load, in which its functions were asked for
@@ -30,8 +30,8 @@ class Line(msgspec.Struct, frozen=True):
     package: str
     source: str  # the path of its code
     file: str | None  # of its tests, within the run folder; None where no test was kept
-    tests: tuple[Kept, ...]
-    asked: tuple[str, ...]  # function ids
+    tests: tuple[CombinedTest, ...]
+    requested: tuple[str, ...] = msgspec.field(name="asked")  # function ids
     dropped: dict[str, int]  # what was left out of replies, by reason
     faults: dict[str, str]  # function id -> why nothing was kept of its reply
     failed: dict[str, str]  # function id -> why it got no reply
@@ -43,11 +43,11 @@ def folder(run: Path, round_: int) -> Path:
     return run / (FOLDER if not round_ else f"{FOLDER}.{round_ + 1}")
 
 
-def line(run: Path, level: str, written: Written) -> Line:
+def line(run: Path, level: str, written: WrittenModule) -> IndexLine:
     module, combined = written.module, written.combined
-    failed = {name: scrub(why) for name, why in written.failed.items() if why != NOT_ASKED}
+    failed = {name: scrub(why) for name, why in written.failed.items() if why != NOT_REQUESTED}
     left_out = set(written.failed) - set(failed)
-    return Line(
+    return IndexLine(
         level, module.name, module.file.package, str(module.file.path),
         None if written.path is None else str(written.path.relative_to(run)), combined.tests,
         tuple(one.function_id for one in module.functions if one.function_id not in left_out),
@@ -55,7 +55,7 @@ def line(run: Path, level: str, written: Written) -> Line:
     )  # fmt: skip
 
 
-def append(run: Path, one: Line) -> None:
+def append(run: Path, one: IndexLine) -> None:
     """Raises OutputError."""
     try:
         with (run / NAME).open("ab") as file:
@@ -64,13 +64,13 @@ def append(run: Path, one: Line) -> None:
         raise cannot_write(run / NAME, error) from None
 
 
-def read(run: Path) -> Iterator[Line]:
+def read(run: Path) -> Iterator[IndexLine]:
     """One at a time; none where there is no file. Raises DataError or OutputError where it cannot be read."""
     try:
         with (run / NAME).open("rb") as file:
             for number, text in enumerate(file, 1):
                 try:
-                    yield msgspec.json.decode(text, type=Line)
+                    yield msgspec.json.decode(text, type=IndexLine)
                 except msgspec.MsgspecError as error:
                     raise DataError(f"{run / NAME}: line {number} is none of ours ({error})") from None
     except FileNotFoundError:
@@ -79,7 +79,7 @@ def read(run: Path) -> Iterator[Line]:
         raise OutputError(f"{run / NAME}: cannot be read ({error.strerror})") from None
 
 
-def combined(run: Path, one: Line) -> Combined:
+def combined(run: Path, one: IndexLine) -> Combined:
     """What was written, as it was combined: a test file but for its first line. Raises OutputError where it is gone."""
     if one.file is None:
         return Combined("", (), one.dropped, one.faults)
@@ -93,7 +93,7 @@ def _read(path: Path) -> str:
         raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def replace_tests(run: Path, one: Line, tidied: Combined) -> Line:
+def replace_tests(run: Path, one: IndexLine, tidied: Combined) -> IndexLine:
     """Put a tidied test file in the place of one that was written, under the same first line; the line to note of it.
 
     Raises OutputError, the old file left as it was.
@@ -108,11 +108,11 @@ def replace_tests(run: Path, one: Line, tidied: Combined) -> Line:
 
 
 @contextmanager
-def rewritten(run: Path) -> Iterator[Callable[[Line], None]]:
+def rewrite(run: Path) -> Iterator[Callable[[IndexLine], None]]:
     """What takes the lines of a file that takes the place of this one when the block ends well. Raises OutputError."""
     with replaced(run / NAME) as file:
 
-        def take(one: Line) -> None:
+        def take(one: IndexLine) -> None:
             file.write(f"{msgspec.json.encode(one).decode()}\n")
 
         yield take

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from swarmeval.extraction.syntax import check, describe, parse
 from swarmeval.testgen import replies
-from swarmeval.testgen.combine import FIXTURES, Combined, Kept, combine
-from swarmeval.testgen.imports import Import, bindings, written
+from swarmeval.testgen.combine import FIXTURES, Combined, CombinedTest, combine
+from swarmeval.testgen.imports import Import, bindings, import_statements
 from swarmeval.testgen.pieces import BUILTINS, Part
-from swarmeval.testgen.replies import Statement
-from swarmeval.testgen.reply_pieces import finished, is_test, taken, tests_in
+from swarmeval.testgen.replies import ReplyStatement
+from swarmeval.testgen.reply_pieces import is_test, read_pieces, resolve, tests_in
 from swarmeval.testgen.scopes import Definition, Function
 
 UNKNOWN = "tests of other names"  # they cannot be put to a function
@@ -26,7 +26,7 @@ class Unsafe(Exception):
     """A tidied file may not take the other's place; str() says why, in a line."""
 
 
-def accepted(before: Combined, reply: str) -> Combined:
+def accept(before: Combined, reply: str) -> Combined:
     """The tests of a reply in place of those of `before`, each for the function that it was for. Raises Unsafe."""
     try:
         after = _read(before, reply)
@@ -40,32 +40,32 @@ def accepted(before: Combined, reply: str) -> Combined:
 
 def _read(before: Combined, reply: str) -> Combined:
     """What a reply keeps of a file, as a file; what it leaves out of the imports is imported still."""
-    found = replies.read(reply)
-    if found.broken:
-        raise Unsafe(f"does not parse: {found.broken[0]}")
+    code = replies.read(reply)
+    if code.broken:
+        raise Unsafe(f"does not parse: {code.broken[0]}")
     imports = list(_imports(before.source))
-    owners = {kept.name: kept.function_id for kept in before.tests}
+    owners = {test.name: test.function_id for test in before.tests}
     dropped: Counter[str] = Counter()
-    statements = list(_own(found.statements, {one.bound for one in imports}, owners, dropped))
+    statements = list(_known_statements(code.statements, {one.bound for one in imports}, owners, dropped))
     names = Counter(one.node.name for one in statements if isinstance(one.node, Definition) and is_test(one.node))
     for name, count in names.items():
         if count > 1:
             raise Unsafe(f"defines {name} {count} times")
     _keep_imports(imports, statements)
-    source = "\n".join([*written(imports), *(one.text or ast.unparse(one.node) for one in statements)])
+    source = "\n".join([*import_statements(imports), *(one.text or ast.unparse(one.node) for one in statements)])
     after = combine([Part("", source, is_code=True)])
     if not after.tests:
         raise Unsafe("holds none of the tests")
-    for kept in after.tests:
-        if kept.name not in owners:
-            raise Unsafe(f"{kept.name} cannot keep its name")
-    tests = tuple(Kept(kept.name, owners[kept.name], kept.asserts) for kept in after.tests)
+    for test in after.tests:
+        if test.name not in owners:
+            raise Unsafe(f"{test.name} cannot keep its name")
+    tests = tuple(CombinedTest(test.name, owners[test.name], test.asserts) for test in after.tests)
     return replace(after, tests=tests, dropped=dict(Counter(after.dropped) + dropped), faults=before.faults)
 
 
-def _own(
-    statements: Collection[Statement], imported: Collection[str], known: Collection[str], dropped: Counter[str]
-) -> Iterator[Statement]:
+def _known_statements(
+    statements: Collection[ReplyStatement], imported: Collection[str], known: Collection[str], dropped: Counter[str]
+) -> Iterator[ReplyStatement]:
     """All but tests of unknown names, and what would stand for something that the file imports."""
     for one in statements:
         node = one.node
@@ -81,14 +81,14 @@ def _own(
             yield one
 
 
-def _without(node: ast.stmt, names: Collection[str]) -> Statement:
+def _without(node: ast.stmt, names: Collection[str]) -> ReplyStatement:
     """A class without these of its tests."""
     less = copy.deepcopy(node)
     assert isinstance(less, ast.ClassDef)
     less.body = [
         one for one in less.body if not (isinstance(one, Function) and f"{less.name}::{one.name}" in names)
     ]  # fmt: skip
-    return Statement(less, "")
+    return ReplyStatement(less, "")
 
 
 def _name(node: ast.stmt) -> str:
@@ -104,13 +104,13 @@ def _imports(source: str) -> Iterator[Import]:
             yield from bindings(node)
 
 
-def _keep_imports(imports: Collection[Import], statements: Collection[Statement]) -> None:
+def _keep_imports(imports: Collection[Import], statements: Collection[ReplyStatement]) -> None:
     """Raises Unsafe where a name that the file imports would come to mean something else."""
-    meant = {one.bound: one.meaning for one in imports}
+    meanings = {one.bound: one.meaning for one in imports}
     for statement in statements:
         if isinstance(statement.node, ast.Import | ast.ImportFrom):
             for one in bindings(statement.node):
-                if meant.get(one.bound, one.meaning) != one.meaning:
+                if meanings.get(one.bound, one.meaning) != one.meaning:
                     raise Unsafe(f"{one.bound} is imported from elsewhere")
 
 
@@ -118,24 +118,24 @@ def _check(before: Combined, after: Combined) -> None:
     """Raises Unsafe, and SyntaxError for what does not compile."""
     for node in parse(after.source).body:
         check(node)
-    left = {kept.function_id for kept in after.tests}
-    for kept in before.tests:
-        if kept.function_id not in left:
-            raise Unsafe(f"no test of {kept.function_id} is left")
-    silent = {kept.name for kept in after.tests if not kept.asserts}
-    for kept in before.tests:
-        if kept.asserts and kept.name in silent:
-            raise Unsafe(f"{kept.name} asserts nothing any more")
-    lost = lacks(after.source) - lacks(before.source)
+    left = {test.function_id for test in after.tests}
+    for test in before.tests:
+        if test.function_id not in left:
+            raise Unsafe(f"no test of {test.function_id} is left")
+    silent = {test.name for test in after.tests if not test.asserts}
+    for test in before.tests:
+        if test.asserts and test.name in silent:
+            raise Unsafe(f"{test.name} asserts nothing any more")
+    lost = undefined_names(after.source) - undefined_names(before.source)
     if lost:
         raise Unsafe(f"nothing defines {min(lost)}")
 
 
-def lacks(source: str) -> set[str]:
+def undefined_names(source: str) -> set[str]:
     """The names that a test file uses and that mean nothing, those of fixtures included."""
-    found = finished(taken(Part("", source, is_code=True)), {})
-    asked = {
-        name for piece in found.order if isinstance(piece.node, Function) and piece.takes_fixtures
-        for name in piece.wishes - set(found.fixtures(piece))
+    pieces = resolve(read_pieces(Part("", source, is_code=True)), {})
+    fixtures = {
+        name for piece in pieces.order if isinstance(piece.node, Function) and piece.takes_fixtures
+        for name in piece.fixture_candidates - set(pieces.fixtures(piece))
     }  # fmt: skip
-    return (found.unbound() - BUILTINS) | (asked - FIXTURES)
+    return (pieces.unbound() - BUILTINS) | (fixtures - FIXTURES)

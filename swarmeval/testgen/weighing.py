@@ -9,7 +9,7 @@ import msgspec
 
 from swarmeval.files import cannot_write
 from swarmeval.testgen import test_index
-from swarmeval.testgen.packages import File, Skips
+from swarmeval.testgen.packages import Skips, SourceFile
 from swarmeval.testgen.sources import Module
 from swarmeval.testgen.sources import read as read_module
 from swarmeval.testgen.worth import Weigher, Worth
@@ -17,7 +17,7 @@ from swarmeval.testgen.worth import Weigher, Worth
 NAME = "worth.jsonl"
 PASSED = "passed"
 
-Weighed = tuple[test_index.Line, Worth]
+Weighed = tuple[test_index.IndexLine, Worth]
 
 
 @dataclass(slots=True)
@@ -26,28 +26,28 @@ class Sums:
 
     files: int = 0
     collected: int = 0
-    asked: int = 0
+    requested: int = 0
     tested: int = 0  # functions of whose reply a test was kept
-    held: int = 0  # functions with a test that passes and asserts something
+    verified: int = 0  # functions with a test that passes and asserts something
     tests: int = 0
     passed: int = 0
-    silent: int = 0  # tests that assert nothing
+    unasserted: int = 0  # tests that assert nothing
     statements: int = 0
     covered: int = 0
 
-    def add(self, line: test_index.Line, worth: Worth) -> None:
-        asked = set(line.asked)
+    def add(self, line: test_index.IndexLine, worth: Worth) -> None:
+        requested = set(line.requested)
         self.files += line.file is not None
         self.collected += line.file is not None and worth.collected
-        self.asked += len(asked)
-        self.tested += len({test.function_id for test in worth.tests} & asked)
+        self.requested += len(requested)
+        self.tested += len({test.function_id for test in worth.tests} & requested)
         good = {test.function_id for test in worth.tests if test.outcome == PASSED and test.asserts}
-        self.held += len(good & asked)
+        self.verified += len(good & requested)
         self.tests += len(worth.tests)
         self.passed += sum(test.outcome == PASSED for test in worth.tests)
-        self.silent += sum(not test.asserts for test in worth.tests)
+        self.unasserted += sum(not test.asserts for test in worth.tests)
         for function in worth.functions:
-            if function.function_id in asked:
+            if function.function_id in requested:
                 self.statements += function.statements
                 self.covered += function.covered
 
@@ -56,12 +56,12 @@ class Sums:
         return {
             "test files": self.files,
             "collected by pytest": share(self.collected, self.files),
-            "functions asked for": self.asked,
-            "with a test": share(self.tested, self.asked),
-            "with a passing test that asserts": share(self.held, self.asked),
+            "functions asked for": self.requested,
+            "with a test": share(self.tested, self.requested),
+            "with a passing test that asserts": share(self.verified, self.requested),
             "tests": self.tests,
             "tests that pass": share(self.passed, self.tests),
-            "tests that assert nothing": share(self.silent, self.tests),
+            "tests that assert nothing": share(self.unasserted, self.tests),
             "lines of the functions that their tests run": share(self.covered, self.statements),
         }
 
@@ -71,27 +71,27 @@ def share(part: int, whole: int) -> float | None:
 
 
 async def weigh(run: Path, weigher: Weigher, at_once: int, show: Callable[[int], None]) -> dict[str, Sums]:
-    """Weigh every test file of a run, so many at once; package -> sums. `show` hears how many are done.
+    """Weigh every test file of a run, so many at once; package -> sums. `show` is called with how many are done.
 
     Raises SandboxError, DataError, OutputError.
     """
-    found: dict[str, Sums] = {}
+    sums: dict[str, Sums] = {}
     number = 0
     try:
         with (run / NAME).open("wb") as file:
             async for line, worth in _weighed(run, weigher, at_once):
                 file.write(msgspec.json.encode({"level": line.level, "file": line.file, "worth": worth}) + b"\n")
-                found.setdefault(line.package, Sums()).add(line, worth)
+                sums.setdefault(line.package, Sums()).add(line, worth)
                 number += 1
                 show(number)
     except OSError as error:
         raise cannot_write(run / NAME, error) from None
-    return found
+    return sums
 
 
 async def _weighed(run: Path, weigher: Weigher, at_once: int) -> AsyncGenerator[Weighed, None]:
     """In the order in which they end; read when there is room, so that few are held."""
-    lines: Iterator[test_index.Line] = test_index.read(run)
+    lines: Iterator[test_index.IndexLine] = test_index.read(run)
     running: set[asyncio.Task[Weighed | None]] = set()
     try:
         while True:
@@ -109,7 +109,7 @@ async def _weighed(run: Path, weigher: Weigher, at_once: int) -> AsyncGenerator[
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _one(run: Path, weigher: Weigher, line: test_index.Line) -> Weighed | None:
+async def _one(run: Path, weigher: Weigher, line: test_index.IndexLine) -> Weighed | None:
     """None where the code has gone meanwhile."""
     module = await asyncio.to_thread(_module, line)
     if module is None:
@@ -117,5 +117,5 @@ async def _one(run: Path, weigher: Weigher, line: test_index.Line) -> Weighed | 
     return line, await weigher.weigh(module, test_index.combined(run, line))
 
 
-def _module(line: test_index.Line) -> Module | None:
-    return read_module(File(line.package, line.module, Path(line.source)), Skips())
+def _module(line: test_index.IndexLine) -> Module | None:
+    return read_module(SourceFile(line.package, line.module, Path(line.source)), Skips())

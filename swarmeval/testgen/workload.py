@@ -16,7 +16,7 @@ AHEAD = 64  # functions read before they are asked for: reading a file must not 
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class WorkItem:
     """One function whose turn it is."""
 
     module: Module
@@ -29,7 +29,7 @@ class Turn:
         return self.round, self.module.name
 
     @property
-    def begins(self) -> bool:
+    def is_first(self) -> bool:
         """Whether it is the first of its module."""
         return self.context is self.module.functions[0]
 
@@ -40,10 +40,10 @@ class Workload:
     def __init__(self, read: Callable[[], Iterable[Module]], ahead: int = AHEAD) -> None:
         """`read` begins with the first module again, each time it is called; it gives one function at least."""
         self._read = read
-        self._turns: asyncio.Queue[Turn | BaseException] = asyncio.Queue(ahead)
+        self._items: asyncio.Queue[WorkItem | BaseException] = asyncio.Queue(ahead)
         self._reading: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "reading")  # one: each thread keeps what a large module took to parse
-        self._last: Turn | None = None
+        self._last: WorkItem | None = None
         self._left_out: tuple[int, str] | None = None
 
     async def __aenter__(self) -> Self:
@@ -58,17 +58,17 @@ class Workload:
             await asyncio.gather(self._reading, return_exceptions=True)
         self._thread.shutdown(wait=False)
 
-    async def next(self) -> Turn:
+    async def next(self) -> WorkItem:
         """Raises what reading raised."""
         while True:
-            turn = await self._turns.get()
-            if isinstance(turn, BaseException):
-                raise turn
-            if turn.key != self._left_out:
-                self._last = turn
-                return turn
+            item = await self._items.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item.key != self._left_out:
+                self._last = item
+                return item
 
-    def cut(self) -> None:
+    def skip_rest_of_module(self) -> None:
         """Leave out the rest of the module at hand: the next turn is the first of another."""
         self._left_out = self._last.key if self._last is not None else None
 
@@ -80,13 +80,13 @@ class Workload:
                 modules = iter(self._read())
                 while (module := await loop.run_in_executor(self._thread, next, modules, None)) is not None:
                     for context in module.functions:
-                        await self._turns.put(Turn(module, context, number))
+                        await self._items.put(WorkItem(module, context, number))
                 number += 1
         except Exception as error:  # noqa: BLE001 (whoever asks next raises it)
-            await self._turns.put(error)
+            await self._items.put(error)
 
 
-def first(modules: Iterable[Module], most: int | None) -> Iterator[Module]:
+def first_functions(modules: Iterable[Module], most: int | None) -> Iterator[Module]:
     """These modules up to so many functions in all; the last may be cut short."""
     left = most
     for module in modules:

@@ -22,11 +22,11 @@ from swarmeval.extraction.syntax import parse, parsing
 from swarmeval.records import Execution, Outcome
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.testgen.combine import Combined, combine
-from swarmeval.testgen.harness_output import Ended, Forged, Told, read
-from swarmeval.testgen.imports import Import, bindings, written
+from swarmeval.testgen.harness_output import Forged, HarnessReport, ItemResult, read
+from swarmeval.testgen.imports import Import, bindings, import_statements
 from swarmeval.testgen.packages import Root
 from swarmeval.testgen.pieces import Part
-from swarmeval.testgen.readable_paths import shown
+from swarmeval.testgen.readable_paths import readable_paths
 from swarmeval.testgen.sources import Module
 
 HARNESS = Path(__file__).with_name("harness.py")
@@ -80,15 +80,15 @@ class Worth:
 
     def outcomes(self) -> dict[str, int]:
         """How many tests came to each outcome."""
-        found = [test.outcome for test in self.tests]
-        return {outcome: found.count(outcome) for outcome in sorted(set(found))}
+        outcomes = [test.outcome for test in self.tests]
+        return {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
 
 
 @dataclass(slots=True)
 class Runs:
-    """What the runs of one file told, together."""
+    """What the runs of one file reported, together."""
 
-    ended: list[Ended] = field(default_factory=list)
+    results: list[ItemResult] = field(default_factory=list)
     items: int | None = None  # collected
     unlisted: int = 0
     uncollected: str = ""
@@ -100,36 +100,38 @@ class Runs:
     cpu_s: float = 0.0
     first: int = 0  # item of the next run
 
-    def take(self, told: Told, execution: Execution, imports: Sequence[Import], test_timeout_s: float) -> bool:
-        """Take what a run told; whether there is something left to run."""
+    def take(
+        self, report: HarnessReport, execution: Execution, imports: Sequence[Import], test_timeout_s: float
+    ) -> bool:
+        """Take what a run reported; whether there is something left to run."""
         self.count += 1
         self.cpu_s += execution.cpu_s
-        self.ended += told.ended
-        self.unimported = told.unimported or ""
+        self.results += report.results
+        self.unimported = report.unimported or ""
         if self.items is None:
-            self.items, self.unlisted = told.items, told.unlisted
-            self.broken = {imports[number]: reason for number, reason in told.broken.items() if number < len(imports)}
-        if told.items is None or told.uncollected is not None:
+            self.items, self.unlisted = report.items, report.unlisted
+            self.broken = {imports[number]: reason for number, reason in report.broken.items() if number < len(imports)}
+        if report.items is None or report.uncollected is not None:
             self.items = None
-            self.uncollected = told.uncollected or f"{execution.outcome}: {execution.detail}"
-        if told.done or self.items is None:
-            self.whole = told.done
+            self.uncollected = report.uncollected or f"{execution.outcome}: {execution.detail}"
+        if report.done or self.items is None:
+            self.whole = report.done
             return False
-        return self._goes_on(told, execution, test_timeout_s)
+        return self._has_more(report, execution, test_timeout_s)
 
-    def _goes_on(self, told: Told, execution: Execution, test_timeout_s: float) -> bool:
+    def _has_more(self, report: HarnessReport, execution: Execution, test_timeout_s: float) -> bool:
         """Blame the test that was running when the process ended, unless others had used up its time."""
-        if told.running is None:
-            self.first = told.ended[-1].item + 1 if told.ended else self.first
-            return bool(told.ended)
-        item, test, began_s = told.running
+        if report.running is None:
+            self.first = report.results[-1].item + 1 if report.results else self.first
+            return bool(report.results)
+        item, test, began_s = report.running
         took_s = execution.wall_s - began_s
         late = execution.outcome is Outcome.TIMED_OUT
-        if late and told.ended and took_s < test_timeout_s:
+        if late and report.results and took_s < test_timeout_s:
             self.first = item
             return True
         outcome = "timed_out" if late else "crashed"
-        self.ended.append(Ended(item, test, outcome, execution.detail, took_s, frozenset()))
+        self.results.append(ItemResult(item, test, outcome, execution.detail, took_s, frozenset()))
         self.first = item + 1
         return True
 
@@ -151,8 +153,8 @@ class Weigher:
         Raises DataError where pytest or coverage.py is not installed.
         """
         self._test_timeout_s = test_timeout_s
-        self._path = list(dict.fromkeys(str(root.above) for root in roots))
-        self._sandbox = Sandbox(workers, file_timeout_s, memory_mb, mode, shown=shown(roots))
+        self._path = list(dict.fromkeys(str(root.import_folder) for root in roots))
+        self._sandbox = Sandbox(workers, file_timeout_s, memory_mb, mode, shown=readable_paths(roots))
         self._program = HARNESS.read_text(encoding="utf-8")
 
     async def __aenter__(self) -> Self:
@@ -181,9 +183,9 @@ class Weigher:
         first = last = await self._run(module, combined, lines)
         ran = combined
         if first.broken and first.items is None:
-            again = combine([Part("", combined.source, is_code=True)], without=set(first.broken))
-            names = {kept.name for kept in again.tests}
-            ran = replace(again, tests=tuple(kept for kept in combined.tests if kept.name in names))
+            retry = combine([Part("", combined.source, is_code=True)], without=set(first.broken))
+            names = {test.name for test in retry.tests}
+            ran = replace(retry, tests=tuple(test for test in combined.tests if test.name in names))
             last = await self._run(module, ran, lines)
         return worth(module, combined, ran, first, last, lines)
 
@@ -191,28 +193,28 @@ class Weigher:
         """Run a file, and what is left of it behind each test that ended its process."""
         runs = Runs()
         imports = imports_of(combined.source)
-        order = {
+        task = {
             "path": self._path, "module": module.name, "file": str(module.file.path),
             "name": f"test_{module.name.replace('.', '_')}.py", "source": combined.source,
-            "imports": ["\n".join(written([one])) for one in imports],
-            "tests": [kept.name for kept in combined.tests],
-            "spans": [span(module, kept.function_id) for kept in combined.tests],
+            "imports": ["\n".join(import_statements([one])) for one in imports],
+            "tests": [test.name for test in combined.tests],
+            "spans": [span(module, test.function_id) for test in combined.tests],
             "test_timeout_s": self._test_timeout_s,
         }  # fmt: skip
         possible = frozenset().union(*lines.values())
         while combined.tests and runs.count < MOST_RUNS:
             word = secrets.token_hex(16)
-            execution, said = await self._sandbox.stream(
-                self._program, json.dumps({**order, "word": word, "first": runs.first})
+            execution, output = await self._sandbox.stream(
+                self._program, json.dumps({**task, "word": word, "first": runs.first})
             )
             try:
-                told = read(said, word, len(combined.tests), possible, execution.outcome is Outcome.TIMED_OUT)
-                if execution.outcome is Outcome.PASSED and not told.done:
+                report = read(output, word, len(combined.tests), possible, execution.outcome is Outcome.TIMED_OUT)
+                if execution.outcome is Outcome.PASSED and not report.done:
                     raise Forged  # the harness never ends well before it is done
             except Forged:
                 runs.forged = True
                 break
-            if not runs.take(told, execution, imports, self._test_timeout_s):
+            if not runs.take(report, execution, imports, self._test_timeout_s):
                 break
         return runs
 
@@ -221,38 +223,39 @@ def worth(
     module: Module, combined: Combined, ran: Combined, first: Runs, last: Runs, lines: dict[str, frozenset[int]]
 ) -> Worth:
     """From the run of a file as it was written and the run of what could be imported; often they are one."""
-    cases: dict[str, list[Ended]] = {}
+    cases: dict[str, list[ItemResult]] = {}
     covered: dict[str, set[int]] = {}
-    for ended in last.ended:
-        kept = ran.tests[ended.test]
-        cases.setdefault(kept.name, []).append(ended)
-        covered.setdefault(kept.function_id, set()).update(ended.lines)
+    for result in last.results:
+        test = ran.tests[result.test]
+        cases.setdefault(test.name, []).append(result)
+        covered.setdefault(test.function_id, set()).update(result.lines)
     forged = first.forged or last.forged
-    unbroken = {kept.name for kept in ran.tests}
+    unbroken = {test.name for test in ran.tests}
     tests = []
-    for kept in combined.tests:
-        own = cases.get(kept.name, [])
+    for test in combined.tests:
+        own = cases.get(test.name, [])
         if forged:
             outcome, detail = "tampered", "the file wrote where only its harness may"
-        elif kept.name not in unbroken:
+        elif test.name not in unbroken:
             outcome, detail = "error", "; ".join(first.broken.values())
         else:
             outcome, detail = worst(own, last)
         took_s = sum(case.took_s for case in own)
-        tests.append(TestWorth(kept.name, kept.function_id, outcome, detail, kept.asserts, len(own), took_s))
+        tests.append(TestWorth(test.name, test.function_id, outcome, detail, test.asserts, len(own), took_s))
     functions = tuple(
         FunctionWorth(name, len(own), 0 if forged else len(own & covered.get(name, set())))
         for name, own in lines.items()
     )
     return Worth(
         module.name, first.items is not None and not forged, first.uncollected, first.unimported,
-        {written([one])[0]: reason for one, reason in first.broken.items()}, tuple(tests), functions, last.unlisted,
+        {import_statements([one])[0]: reason for one, reason in first.broken.items()}, tuple(tests), functions,
+        last.unlisted,
         first.count + (last.count if last is not first else 0),
         first.cpu_s + (last.cpu_s if last is not first else 0.0),
     )  # fmt: skip
 
 
-def worst(cases: Sequence[Ended], runs: Runs) -> tuple[str, str]:
+def worst(cases: Sequence[ItemResult], runs: Runs) -> tuple[str, str]:
     """The outcome of a test from those of its cases, and why."""
     for outcome in ("crashed", "timed_out", "error", "failed", "passed", "skipped"):
         for case in cases:
@@ -273,8 +276,8 @@ def imports_of(source: str) -> list[Import]:
 
 def span(module: Module, function_id: str) -> tuple[int, int]:
     """First and last line of a function's body."""
-    found = next(one for one in module.functions if one.function_id == function_id)
-    return found.body_line, found.end_line
+    function = next(one for one in module.functions if one.function_id == function_id)
+    return function.body_line, function.end_line
 
 
 def statements(module: Module) -> dict[str, frozenset[int]]:

@@ -15,7 +15,7 @@ _decoder = msgspec.json.Decoder(Entry)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerRecord:
     """One job and what is known of it; a verdict may be missing still."""
 
     job: Job
@@ -24,17 +24,17 @@ class Answer:
     verdict: Verdict | None = None
 
 
-def answers(journal: Path, agent_id: int, task_id: str) -> list[Answer]:
+def answers(journal: Path, agent_id: int, task_id: str) -> list[AnswerRecord]:
     """Those of an agent to a task, by sample and round. Reads the whole journal once. Raises OSError."""
-    found: dict[Job, dict[str, Completion | Failure | Verdict]] = {}
-    for job, what in _told(journal, f"{agent_id}/{task_id}/"):
-        if (job.agent_id, job.task_id) == (agent_id, task_id) and (job in found or len(found) < MOST):
-            found.setdefault(job, {})[type(what).__name__.lower()] = what
-    order = sorted(found, key=lambda job: (job.sample, job.round))
-    return [Answer(job, **found[job]) for job in order]  # type: ignore[arg-type]
+    by_job: dict[Job, dict[str, Completion | Failure | Verdict]] = {}
+    for job, record in _records(journal, f"{agent_id}/{task_id}/"):
+        if (job.agent_id, job.task_id) == (agent_id, task_id) and (job in by_job or len(by_job) < MOST):
+            by_job.setdefault(job, {})[type(record).__name__.lower()] = record
+    order = sorted(by_job, key=lambda job: (job.sample, job.round))
+    return [AnswerRecord(job, **by_job[job]) for job in order]  # type: ignore[arg-type]
 
 
-def _told(journal: Path, job_id: str) -> Iterator[tuple[Job, Completion | Failure | Verdict]]:
+def _records(journal: Path, job_id: str) -> Iterator[tuple[Job, Completion | Failure | Verdict]]:
     """What is said of the jobs whose job_id begins so. A line is decoded only where it holds these letters."""
     begin = msgspec.json.encode(job_id)[:-1]
     with journal.open("rb") as lines:
@@ -42,7 +42,7 @@ def _told(journal: Path, job_id: str) -> Iterator[tuple[Job, Completion | Failur
             if begin in line and line.endswith(b"\n"):
                 try:
                     entry = _decoder.decode(line)
-                    if what := entry.completion or entry.failure or entry.verdict:
-                        yield parse_job_id(what.job_id), what
+                    if record := entry.completion or entry.failure or entry.verdict:
+                        yield parse_job_id(record.job_id), record
                 except (ValueError, RecursionError):  # not such a line, or no job_id: the panels count them
                     continue

@@ -18,7 +18,7 @@ from swarmeval.watch.outcome_grid import OutcomeGrid
 MOST_BYTES = 8 << 20  # of one look: a long journal is caught up with in several, and the screen says how far
 
 
-class _Session(msgspec.Struct):
+class _SessionLine(msgspec.Struct):
     started_at: float
 
 
@@ -39,18 +39,18 @@ class _Verdict(msgspec.Struct):
     outcome: Outcome
 
 
-class _Line(msgspec.Struct):
-    session: _Session | None = None
+class _JournalLine(msgspec.Struct):
+    session: _SessionLine | None = None
     completion: _Completion | None = None
     failure: _Failure | None = None
     verdict: _Verdict | None = None
 
 
-_decoder = msgspec.json.Decoder(_Line)
+_decoder = msgspec.json.Decoder(_JournalLine)
 
 
 @dataclass
-class Tally:
+class JournalTally:
     """What the journal says so far."""
 
     grid: OutcomeGrid = field(default_factory=OutcomeGrid)
@@ -92,7 +92,7 @@ class Follower:
         self._path = folder / NAME
         self._of: tuple[str, int] | None = None  # run id and inode
         self.behind = False  # whether there was more than the last look took in
-        self.tally = Tally()
+        self.tally = JournalTally()
         self.behind = False  # whether there was more than the last look took in
 
     def look(self, run_id: str, agents: Sequence[int] = ()) -> int:
@@ -103,21 +103,21 @@ class Follower:
         self.behind = False
         try:
             with self._path.open("rb") as file:
-                about = os.fstat(file.fileno())
-                if self._of != (run_id, about.st_ino) or about.st_size < self.tally.read:
-                    self._of, self.tally = (run_id, about.st_ino), Tally(OutcomeGrid(agents))
-                self.tally.size = about.st_size
-                if about.st_size == self.tally.read:
+                stat = os.fstat(file.fileno())
+                if self._of != (run_id, stat.st_ino) or stat.st_size < self.tally.read:
+                    self._of, self.tally = (run_id, stat.st_ino), JournalTally(OutcomeGrid(agents))
+                self.tally.size = stat.st_size
+                if stat.st_size == self.tally.read:
                     return 0
                 file.seek(self.tally.read)
                 data = file.read(MOST_BYTES)
                 if not data.endswith(b"\n"):
                     data += file.readline()
-                self.behind = file.tell() < about.st_size
+                self.behind = file.tell() < stat.st_size
         except FileNotFoundError:
-            self._of, self.tally = None, Tally()
+            self._of, self.tally = None, JournalTally()
             return 0
-        self.behind = self.tally.read + len(data) < about.st_size
+        self.behind = self.tally.read + len(data) < stat.st_size
         whole = data.rfind(b"\n") + 1  # what follows is half a line: it is read again when it has its end
         for line in data[: max(0, whole - 1)].split(b"\n") if whole else ():
             self.tally.add(line)

@@ -12,7 +12,7 @@ from swarmeval.secrets import scrub
 
 NAME = "run.log"
 LOGGER = "swarmeval"
-MAX_BYTES, KEPT = 10 << 20, 5
+MAX_BYTES, BACKUPS = 10 << 20, 5
 
 
 class _Scrubbed(logging.Formatter):
@@ -22,7 +22,7 @@ class _Scrubbed(logging.Formatter):
         return scrub(super().format(record))
 
 
-class _ToFile(RotatingFileHandler):
+class _FileHandler(RotatingFileHandler):
     """A log that cannot be written, on a full disk, says nothing and ends nothing."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
@@ -33,7 +33,7 @@ class _ToFile(RotatingFileHandler):
             super().close()
 
 
-class _ToPeople(logging.Handler):
+class _ScreenHandler(logging.Handler):
     """Hands formatted lines to whoever draws the screen, so that they do not tear a progress bar."""
 
     def __init__(self, show: Callable[[str], None], level: int) -> None:
@@ -45,13 +45,13 @@ class _ToPeople(logging.Handler):
 
 
 @contextmanager
-def logged(folder: Path, max_bytes: int = MAX_BYTES) -> Iterator[None]:
+def log_to_file(folder: Path, max_bytes: int = MAX_BYTES) -> Iterator[None]:
     """Log to run.log in this folder while the block runs; what is full becomes run.log.1, the oldest goes.
 
     Raises OutputError.
     """
     try:
-        handler = _ToFile(folder / NAME, maxBytes=max_bytes, backupCount=KEPT, encoding="utf-8")
+        handler = _FileHandler(folder / NAME, maxBytes=max_bytes, backupCount=BACKUPS, encoding="utf-8")
     except OSError as error:
         raise cannot_write(folder / NAME, error) from None
     handler.setFormatter(_Scrubbed("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -60,9 +60,9 @@ def logged(folder: Path, max_bytes: int = MAX_BYTES) -> Iterator[None]:
 
 
 @contextmanager
-def shown(show: Callable[[str], None], verbose: bool) -> Iterator[None]:
+def log_to_screen(show: Callable[[str], None], verbose: bool) -> Iterator[None]:
     """Show warnings to people while the block runs; with `verbose` everything, the workers' words included."""
-    handler = _ToPeople(show, logging.INFO if verbose else logging.WARNING)
+    handler = _ScreenHandler(show, logging.INFO if verbose else logging.WARNING)
     handler.setFormatter(_Scrubbed("%(message)s"))
     with _attached(handler):
         yield

@@ -16,7 +16,7 @@ DIGITS = re.compile(r"([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class GridCell:
     """The answers of an agent to a task, or of some agents to some tasks, as one."""
 
     answered: int = 0  # completions and failures of round 0
@@ -62,7 +62,7 @@ class OutcomeGrid:
             column, row = self._place(job)
             column.answered[row] += 1
             if failed:
-                self._say(column, row, CODES[NOT_GENERATED])
+                self._set_word(column, row, CODES[NOT_GENERATED])
 
     def verdict(self, job: Job, outcome: str) -> None:
         """Count a verdict; those of repairs change no count, as they change no score."""
@@ -73,19 +73,19 @@ class OutcomeGrid:
             return
         column.judged[row] += 1
         column.passed[row] += passed
-        self._say(column, row, CODES[outcome])
+        self._set_word(column, row, CODES[outcome])
 
-    def cell(self, row: int, task_id: str) -> Cell:
+    def cell(self, row: int, task_id: str) -> GridCell:
         """What one agent's answers to one task came to; an empty Cell where there is none."""
         column = self._columns.get(task_id)
         if column is None or row >= len(column.words):
-            return Cell()
+            return GridCell()
         code, flags = column.words[row], column.flags[row]
         word = WORDS[code - 1] if code else ""
         counts = column.answered[row], column.judged[row], column.passed[row]
-        return Cell(*counts, word, bool(flags & 1), bool(flags & 2))
+        return GridCell(*counts, word, bool(flags & 1), bool(flags & 2))
 
-    def block(self, rows: slice, tasks: Sequence[str]) -> Cell:
+    def block(self, rows: slice, tasks: Sequence[str]) -> GridCell:
         """Some agents and some tasks as one: counts, and a word where there is any."""
         answered = judged = passed = code = 0
         for column in filter(None, map(self._columns.get, tasks)):
@@ -93,7 +93,7 @@ class OutcomeGrid:
             judged += sum(column.judged[rows])
             passed += sum(column.passed[rows])
             code = code or max(column.words[rows], default=0)
-        return Cell(answered, judged, passed, WORDS[code - 1] if code else "")
+        return GridCell(answered, judged, passed, WORDS[code - 1] if code else "")
 
     def outcomes(self, rows: slice, tasks: Sequence[str]) -> dict[str, int]:
         """How many cells of a block came to each outcome last, the most frequent first."""
@@ -124,7 +124,7 @@ class OutcomeGrid:
         column.reach(row)
         return column, row
 
-    def _say(self, column: _Column, row: int, code: int) -> None:
+    def _set_word(self, column: _Column, row: int, code: int) -> None:
         if column.words[row] not in (0, code):
             column.flags[row] |= 1
         column.words[row] = code

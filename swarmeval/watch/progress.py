@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self, TextIO
 from swarmeval.records import Status
 
 LINE_EVERY_S = 30.0
-MOST_KEPT = 1000  # notes kept while the terminal is somebody else's; all are in run.log
+MOST_NOTES = 1000  # notes kept while the terminal is somebody else's; all are in run.log
 DRAW_EVERY_S = 0.1  # a scripted run may report thousands of times a second
 
 log = logging.getLogger("swarmeval")
@@ -33,18 +33,18 @@ class _View(Protocol):
     def leave(self) -> None: ...  # a stream that is broken, as it was before
 
 
-class Tenant(Protocol):
-    """Who has the terminal to himself for a while: the dashboard."""
+class TerminalOwner(Protocol):
+    """What has the terminal to itself for a while: the dashboard."""
 
-    def holds(self) -> bool: ...  # for good once it does not
+    def is_drawing(self) -> bool: ...  # for good once it does not
 
     def close(self) -> None: ...  # give the terminal back now
 
 
-class Progress:
+class ProgressDisplay:
     """Shows each Status it is given; a rich bar on a terminal, plain lines elsewhere (default: stderr).
 
-    While the `tenant` holds the terminal, it shows nothing.
+    While the `owner` draws on the terminal, it shows nothing.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Progress:
         total: int,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
-        tenant: Tenant | None = None,
+        owner: TerminalOwner | None = None,
     ) -> None:
         stream = stream or sys.stderr
         view: _View = _Bar(total, stream, clock) if can_draw(stream) else _Lines(stream, clock)
-        self._view: _View = view if tenant is None else _Behind(tenant, view)
+        self._view: _View = view if owner is None else _DeferredView(owner, view)
         self._closed = False
 
     def update(self, status: Status) -> None:
@@ -178,27 +178,27 @@ class _Bar:
         sys.stdout, sys.stderr = self._streams
 
 
-class _Behind:
-    """Another view that waits until the tenant has left the terminal."""
+class _DeferredView:
+    """Another view, deferred until the owner has left the terminal."""
 
-    def __init__(self, tenant: Tenant, view: _View) -> None:
-        self._tenant = tenant
+    def __init__(self, owner: TerminalOwner, view: _View) -> None:
+        self._owner = owner
         self._view = view
-        self._notes: deque[str] = deque(maxlen=MOST_KEPT)
+        self._notes: deque[str] = deque(maxlen=MOST_NOTES)
         self._unshown: Status | None = None
 
     def show(self, status: Status) -> None:
         self._unshown = status
-        if not self._tenant.holds():
+        if not self._owner.is_drawing():
             self._catch_up()
 
     def note(self, text: str) -> None:
         self._notes.append(text)
-        if not self._tenant.holds():
+        if not self._owner.is_drawing():
             self._catch_up()
 
     def close(self) -> None:
-        self._tenant.close()
+        self._owner.close()
         self._catch_up()
         self._view.close()
 

@@ -20,7 +20,7 @@ HISTORY = 60  # samples of the machine that are drawn
 MOST_GPU_ROWS = 16 * HISTORY
 LOG_BYTES = 16 * 1024
 
-Row = dict[str, str]  # a CSV row: column -> cell, "" where nothing was measured
+CsvRow = dict[str, str]  # a CSV row: column -> cell, "" where nothing was measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Snapshot:
     status: Status | None = None
     alive: bool = False  # the coordinator's process
     manifest: Mapping[str, Any] | None = None
-    resources: tuple[Row, ...] = ()  # the last rows, oldest first
-    gpus: tuple[Row, ...] = ()  # likewise, all GPUs of a sample beside each other
+    resources: tuple[CsvRow, ...] = ()  # the last rows, oldest first
+    gpus: tuple[CsvRow, ...] = ()  # likewise, all GPUs of a sample beside each other
     score: dict[str, object] | None = None
     log: tuple[str, ...] = ()  # the last lines of run.log
     events: tuple[str, ...] = ()  # what happened to workers and memory, in words, with the time since the start
@@ -73,7 +73,7 @@ class Snapshot:
         entries = listed if isinstance(listed, list) else []
         return [entry["id"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), int)]
 
-    def latest_gpus(self) -> tuple[Row, ...]:
+    def latest_gpus(self) -> tuple[CsvRow, ...]:
         """The rows of the last sample: all GPUs of a sample share its time."""
         return tuple(row for row in self.gpus if row.get("time") == self.gpus[-1].get("time"))
 
@@ -83,7 +83,7 @@ class Snapshot:
 
 
 def read(folder: Path) -> Snapshot:
-    """The run in this folder, now. Raises nothing: what is broken is told in `trouble`."""
+    """The run in this folder, now. Raises nothing: what is broken is listed in `trouble`."""
     trouble: list[str] = []
     status = manifest = None
     try:
@@ -109,7 +109,7 @@ def read(folder: Path) -> Snapshot:
     )
 
 
-def _rows(path: Path, count: int, trouble: list[str]) -> list[Row]:
+def _rows(path: Path, count: int, trouble: list[str]) -> list[CsvRow]:
     try:
         return last_rows(path, count)
     except OSError as error:

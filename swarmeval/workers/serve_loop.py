@@ -87,7 +87,7 @@ def traced(trace: TraceSpec | None) -> Iterator[Phases]:
     folder = Path(trace.folder)
     file = SpanFile(spans_path(folder, trace.device), trace.session, trace.origin_ns)
     flame = Flame(flame_path(folder, trace.device, trace.session))
-    phases = RecordedPhases(file, flame.rest)
+    phases = RecordedPhases(file, flame.stop_if_due)
     try:
         yield phases
     finally:

@@ -39,8 +39,8 @@ def run_in(folder: Path, agents: str = FEW) -> Terminal:
 
 def dashboard_of(terminal: Terminal) -> psutil.Process:
     children = psutil.Process(terminal.process.pid).children()
-    (found,) = (child for child in children if any("metrics_dashboard" in word for word in child.cmdline()))
-    return found
+    (dashboard,) = (child for child in children if any("metrics_dashboard" in word for word in child.cmdline()))
+    return dashboard
 
 
 @pytest.mark.slow

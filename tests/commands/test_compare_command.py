@@ -43,11 +43,11 @@ def test_the_interval_of_a_change_holds_the_change(changes: list[float]) -> None
 
 
 def test_flips_are_tasks_that_became_solved_or_unsolved() -> None:
-    found = paired({"a": 1.0, "b": 0.0, "c": 0.4, "d": 0.6}, {"a": 0.0, "b": 0.0, "c": 0.5, "d": 0.9})
-    assert (found.gained, found.lost) == (("c",), ("a",))
-    assert math.isclose(found.difference, -0.15)
-    assert math.isclose(found.union, (1 + 0 + 0.7 + 0.96) / 4)  # 1 - (1 - A)(1 - B) of each task
-    assert [task for task, _, _ in found.most] == ["a", "d", "c"]
+    comparison = paired({"a": 1.0, "b": 0.0, "c": 0.4, "d": 0.6}, {"a": 0.0, "b": 0.0, "c": 0.5, "d": 0.9})
+    assert (comparison.gained, comparison.lost) == (("c",), ("a",))
+    assert math.isclose(comparison.difference, -0.15)
+    assert math.isclose(comparison.union, (1 + 0 + 0.7 + 0.96) / 4)  # 1 - (1 - A)(1 - B) of each task
+    assert [task for task, _, _ in comparison.most] == ["a", "d", "c"]
     with pytest.raises(ValueError, match=r"^the tasks differ$"):
         paired({"a": 1.0}, {"b": 1.0})
 

@@ -13,7 +13,7 @@ from gpu_monitor import GpuSettings
 from human_eval_runner import canonical_solutions, load_tasks
 from swarmeval.doctor import hostile, machine, model, model_probe
 from swarmeval.doctor.finding import Finding, verdict
-from swarmeval.doctor.model_facts import Card, Order
+from swarmeval.doctor.model_facts import ModelCard, ProbeRequest
 from swarmeval.doctor.mutants import mutant, mutants
 from swarmeval.sandbox.missing_layers import ACTS, unblocked_acts
 from swarmeval.settings.run_config import RunConfig
@@ -21,7 +21,7 @@ from swarmeval.tasks.datasets import from_package
 from tests.support import tiny_model
 from tests.support.checkout import ROOT
 
-CARD = Card(
+CARD = ModelCard(
     mode="chat", template_fault="", begins=["<bos>", "u"], bos="<bos>", ends=["<eos>"], pad=None, longest_prompt=300,
     context_tokens=2048, weight_bytes=6_000_000_000, needs="8 rows", rows=8,
 )  # fmt: skip
@@ -63,19 +63,19 @@ def test_an_unfit_one_is_told_why_and_ends_with_2() -> None:
 
 
 def test_a_finding_comes_with_its_remedy() -> None:
-    found = [Finding("disk", "UNFIT", "full", "make room"), Finding("load", "note", "busy"), Finding("a", "ok", "b")]
-    assert str(found[0]) == "UNFIT disk        full\n                  -> make room"
-    assert verdict(found) == "unfit: disk (3 checks, 1 notes)"
-    assert verdict(found[1:]) == "fit (2 checks, 1 notes)"
+    results = [Finding("disk", "UNFIT", "full", "make room"), Finding("load", "note", "busy"), Finding("a", "ok", "b")]
+    assert str(results[0]) == "UNFIT disk        full\n                  -> make room"
+    assert verdict(results) == "unfit: disk (3 checks, 1 notes)"
+    assert verdict(results[1:]) == "fit (2 checks, 1 notes)"
 
 
 def test_packages_that_are_not_those_asked_for_are_named() -> None:
-    found = machine.packages(
+    finding = machine.packages(
         ["# torch", "pydantic>=1,<2", "no-such-package==1.0", "psutil>=5  # processes", "none; extra == 'dev'"]
     )
-    assert found.state == "UNFIT"
-    assert found.found.startswith("pydantic<2,>=1 (found ")
-    assert found.found.endswith(", no-such-package==1.0 (not installed)")
+    assert finding.state == "UNFIT"
+    assert finding.text.startswith("pydantic<2,>=1 (found ")
+    assert finding.text.endswith(", no-such-package==1.0 (not installed)")
     assert machine.packages(machine.requirements()).state == "ok"
 
 
@@ -90,8 +90,8 @@ def test_a_governor_that_saves_power_is_noticed(tmp_path: Path) -> None:
 
 def test_a_container_with_fewer_cores_than_it_shows_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("150000 100000\n")
-    (found,) = machine.quota(tmp_path / "cpu.max", 8)
-    assert found.found == "this container may use 1.5 of the 8 cores it sees"
+    (finding,) = machine.quota(tmp_path / "cpu.max", 8)
+    assert finding.text == "this container may use 1.5 of the 8 cores it sees"
     (tmp_path / "cpu.max").write_text("max 100000\n")
     assert list(machine.quota(tmp_path / "cpu.max", 8)) == []
 
@@ -99,7 +99,7 @@ def test_a_container_with_fewer_cores_than_it_shows_is_noticed(tmp_path: Path) -
 def test_threads_that_fight_for_the_cores_are_noticed() -> None:
     config = RunConfig(device="cpu", cpu_workers=3, eval_workers=9)
     environ = {"OMP_WAIT_POLICY": "active", "OMP_NUM_THREADS": "2"}
-    assert [found.remedy for found in machine.threads(config, environ, 2)] == [
+    assert [finding.remedy for finding in machine.threads(config, environ, 2)] == [
         "unset OMP_WAIT_POLICY", "unset OMP_NUM_THREADS", "cpu_workers: 2", "eval_workers: 2"
     ]  # fmt: skip
     assert list(machine.threads(RunConfig(device="cpu"), {}, 8)) == []
@@ -113,19 +113,19 @@ def test_a_run_that_does_not_fit_the_disk_is_unfit(tmp_path: Path) -> None:
 
 
 def test_a_driver_that_unloads_itself_is_noticed() -> None:
-    (found,) = machine.persistence([GpuSettings(0, True, 3350.0), GpuSettings(1, False, None)])
-    assert (found.found, found.remedy) == ("off on GPU 1", "sudo nvidia-smi -pm 1")
+    (finding,) = machine.persistence([GpuSettings(0, True, 3350.0), GpuSettings(1, False, None)])
+    assert (finding.text, finding.remedy) == ("off on GPU 1", "sudo nvidia-smi -pm 1")
     assert list(machine.persistence([])) == []
 
 
 def test_special_tokens_that_are_doubled_or_missing_are_found(tmp_path: Path) -> None:
     folder = tiny_model.save(tmp_path)
     (folder / "chat_template.jinja").write_text("{{ bos_token }}" + tiny_model.TEMPLATE)
-    order = Order(
+    order = ProbeRequest(
         folder=str(folder), mode="auto", chats=[[{"role": "user", "content": "hello"}]], texts=["hello"], device="cpu",
         four_bit=True, rows=None, max_new_tokens=8, share=1, trust_remote_code=False,
     )  # fmt: skip
-    card = model_probe.look(order)
+    card = model_probe.probe(order)
     assert (card.mode, card.begins, card.context_tokens) == ("chat", ["<bos>", "<bos>"], tiny_model.CONTEXT_TOKENS)
     assert model.tokens(card).state == "UNFIT"
     assert model.tokens(CARD).state == "ok"
@@ -133,8 +133,8 @@ def test_special_tokens_that_are_doubled_or_missing_are_found(tmp_path: Path) ->
 
 def test_prompts_longer_than_the_context_are_unfit() -> None:
     config = RunConfig(max_new_tokens=1800)
-    found = model.prompts(config, CARD)
-    assert (found.state, found.remedy) == ("UNFIT", "max_new_tokens: 1748")
+    finding = model.prompts(config, CARD)
+    assert (finding.state, finding.remedy) == ("UNFIT", "max_new_tokens: 1748")
     assert model.prompts(config.model_copy(update={"max_new_tokens": 1748}), CARD).state == "ok"
 
 
@@ -148,11 +148,11 @@ def test_what_a_missing_layer_lets_through_is_one_of_the_hostile_programs() -> N
 def test_a_mutant_differs_in_one_place() -> None:
     task, solution = load_tasks(1)[0], canonical_solutions()["HumanEval/0"]
     right = ast.unparse(ast.parse(task.prompt + solution)).splitlines()
-    found = [text.splitlines() for text in mutants(task, solution)]
-    assert len(found) > 5
-    for text in found:
+    programs = [text.splitlines() for text in mutants(task, solution)]
+    assert len(programs) > 5
+    for text in programs:
         assert sum(one != other for one, other in zip(text, right, strict=True)) == 1
-    assert len({"\n".join(text) for text in found}) == len(found)
+    assert len({"\n".join(text) for text in programs}) == len(programs)
 
 
 @pytest.mark.slow

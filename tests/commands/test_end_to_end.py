@@ -36,16 +36,16 @@ def test_agents_on_two_replicas_answer_once_and_the_reference_agrees(tmp_path: P
         "--set", "cpu_workers=2", "max_new_tokens=96", "batch_size=2",
     )  # fmt: skip
     assert code == 0, out + err
-    found = [line | {"agent": agent} for agent in range(3) for line in agent_results(tmp_path, agent)]
-    assert {(line["agent"], line["task_id"]) for line in found} == {
+    lines = [line | {"agent": agent} for agent in range(3) for line in agent_results(tmp_path, agent)]
+    assert {(line["agent"], line["task_id"]) for line in lines} == {
         (a, f"HumanEval/{t}") for a in range(3) for t in range(6)
     }
-    assert len(found) == 18
+    assert len(lines) == 18
     with (tmp_path / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["device"] for row in rows} == {"cpu:0", "cpu:1"}
     assert all(0 < float(row["ttft_s"]) <= float(row["latency_s"]) and int(row["output_tokens"]) <= 96 for row in rows)
-    assert [line["passed"] for line in found] == [reference_verdict(line, 10.0) for line in found]
+    assert [line["passed"] for line in lines] == [reference_verdict(line, 10.0) for line in lines]
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     steady = all(replica["steady"] for replica in manifest["replicas"].values())
     assert manifest["replies_repeat"].startswith("exactly" if steady else "up to floating-point effects")

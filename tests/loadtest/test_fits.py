@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from swarmeval.loadtest.fits import DRAWS, against_exponential, against_shifted, compared
+from swarmeval.loadtest.fits import DRAWS, against_exponential, against_shifted, compare_families
 
 
 def sample(law: str, count: int, seed: int) -> list[float]:
@@ -39,9 +39,9 @@ def test_p_of_exponential_values_is_uniform(count: int) -> None:
 
 @pytest.mark.slow
 def test_p_of_shifted_exponential_values_is_uniform_and_finds_the_shift() -> None:
-    found = [against_shifted([3 + value for value in sample("exponential", 60, seed)]) for seed in range(400)]
-    assert far_from_uniform([one["p"] for one in found]) < 1.63
-    assert all(3 <= one["shift_s"] < 3.5 for one in found)
+    fits = [against_shifted([3 + value for value in sample("exponential", 60, seed)]) for seed in range(400)]
+    assert far_from_uniform([one["p"] for one in fits]) < 1.63
+    assert all(3 <= one["shift_s"] < 3.5 for one in fits)
 
 
 def test_distance_and_p_are_those_of_lilliefors_test() -> None:
@@ -52,11 +52,11 @@ def test_distance_and_p_are_those_of_lilliefors_test() -> None:
     for seed in range(100):
         values = sample("exponential", 30 if seed % 2 else 200, seed)
         distance, p = lilliefors(values, dist="exp", pvalmethod="table")
-        found = against_exponential(values)
-        assert found["distance"] == pytest.approx(distance, rel=1e-9)
+        fit = against_exponential(values)
+        assert fit["distance"] == pytest.approx(distance, rel=1e-9)
         if p <= 0.2:
             compared_ps += 1
-            assert found["p"] == pytest.approx(p, abs=0.025)
+            assert fit["p"] == pytest.approx(p, abs=0.025)
     assert compared_ps >= 10
 
 
@@ -82,27 +82,27 @@ def test_other_laws_are_told_from_an_exponential() -> None:
 @pytest.mark.parametrize("law", ["exponential", "gamma", "lognormal"])
 def test_akaike_picks_the_law_that_made_the_values(law: str) -> None:
     """An exponential is a gamma too: there, a parameter less has to win as often as the chi-squared law says (84 %)."""
-    picks = [compared(sample(law, 400, seed))["best"] for seed in range(60)]
+    picks = [compare_families(sample(law, 400, seed))["best"] for seed in range(60)]
     assert picks.count(law) >= (42 if law == "exponential" else 57)
 
 
 def test_exponential_and_lognormal_have_their_closed_form() -> None:
     values = sample("lognormal", 300, 5)
     logs = [math.log(value) for value in values]
-    found = compared(values)["families"]
-    assert found["exponential"]["mean_s"] == pytest.approx(statistics.fmean(values), rel=1e-9)
-    assert found["lognormal"]["median_s"] == pytest.approx(math.exp(statistics.fmean(logs)), rel=1e-9)
-    assert found["lognormal"]["sigma"] == pytest.approx(statistics.pstdev(logs), rel=1e-9)
+    families = compare_families(values)["families"]
+    assert families["exponential"]["mean_s"] == pytest.approx(statistics.fmean(values), rel=1e-9)
+    assert families["lognormal"]["median_s"] == pytest.approx(math.exp(statistics.fmean(logs)), rel=1e-9)
+    assert families["lognormal"]["sigma"] == pytest.approx(statistics.pstdev(logs), rel=1e-9)
 
 
 def test_parameters_are_those_of_the_law() -> None:
-    gamma = compared(sample("gamma", 5000, 3))["families"]["gamma"]
+    gamma = compare_families(sample("gamma", 5000, 3))["families"]["gamma"]
     assert (gamma["shape"], gamma["scale_s"]) == (pytest.approx(4, rel=0.06), pytest.approx(0.5, rel=0.06))
-    lognormal = compared(sample("lognormal", 5000, 3))["families"]["lognormal"]
+    lognormal = compare_families(sample("lognormal", 5000, 3))["families"]["lognormal"]
     assert (lognormal["median_s"], lognormal["sigma"]) == (pytest.approx(1, rel=0.06), pytest.approx(0.8, rel=0.06))
-    found = compared(sample("exponential", 500, 3))["families"]
-    assert min(one["above_best"] for one in found.values()) == 0
-    exponential = found["exponential"]
+    families = compare_families(sample("exponential", 500, 3))["families"]
+    assert min(one["above_best"] for one in families.values()) == 0
+    exponential = families["exponential"]
     likelihood = -500 * math.log(exponential["mean_s"]) - 500
     assert exponential["aic"] == pytest.approx(2 - 2 * likelihood)
 
@@ -116,6 +116,6 @@ def test_parameters_are_those_of_the_law() -> None:
     ],
 )
 def test_what_has_no_law_is_refused_with_the_reason(values: list[float], reason: str) -> None:
-    for look in (against_exponential, against_shifted, compared):
+    for look in (against_exponential, against_shifted, compare_families):
         with pytest.raises(ValueError, match=f"^{re.escape(reason)}$"):
             look(values)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmeval.loadtest.arrivals import Closed, Level, Open, poisson
-from swarmeval.loadtest.generator import Measured, Told, under
+from swarmeval.loadtest.generator import Measured, RequestResult, generate_load
 
 
 class Server:
@@ -22,7 +22,7 @@ class Server:
         self.now = self.most = 0
         self.numbers: list[int] = []
 
-    async def ask(self, number: int) -> Told:
+    async def ask(self, number: int) -> RequestResult:
         self.numbers.append(number)
         self.now += 1
         self.most = max(self.most, self.now)
@@ -31,13 +31,13 @@ class Server:
             first = time.perf_counter()
             await asyncio.sleep(self._seconds / 2)
         self.now -= 1
-        return Told(first, time.perf_counter(), 10, 5)
+        return RequestResult(first, time.perf_counter(), 10, 5)
 
 
 def run(level: Level, seconds: float = 0.01, rows: int = 1_000) -> tuple[list[Measured], Server]:
     async def go() -> tuple[list[Measured], Server]:
         server = Server(seconds, rows)
-        return [measured async for measured in under(level, server.ask)], server
+        return [measured async for measured in generate_load(level, server.ask)], server
 
     return asyncio.run(go())
 
@@ -51,33 +51,35 @@ def test_arrivals_come_at_their_rate_and_the_same_for_a_seed(rate: float, seed: 
 
 
 def test_a_closed_loop_keeps_so_many_in_the_air_and_asks_each_once() -> None:
-    found, server = run(Level(Closed(3), count=20))
-    assert sorted(server.numbers) == list(range(20)) == sorted(one.number for one in found)
+    measured, server = run(Level(Closed(3), count=20))
+    assert sorted(server.numbers) == list(range(20)) == sorted(one.number for one in measured)
     assert server.most == 3
-    assert all(one.intended_s <= one.sent_s <= one.first_s <= one.last_s for one in found if one.first_s is not None)
-    assert all(one.tpot_s == pytest.approx((one.last_s - one.first_s) / 4) for one in found if one.first_s is not None)
+    assert all(one.intended_s <= one.sent_s <= one.first_s <= one.last_s for one in measured if one.first_s is not None)
+    assert all(
+        one.tpot_s == pytest.approx((one.last_s - one.first_s) / 4) for one in measured if one.first_s is not None
+    )
 
 
 def test_an_open_loop_charges_a_slow_server_for_those_who_wait() -> None:
-    found, _ = run(Level(Open(200.0), count=20), seconds=0.02, rows=1)
-    last = max(found, key=lambda one: one.number)
+    measured, _ = run(Level(Open(200.0), count=20), seconds=0.02, rows=1)
+    last = max(measured, key=lambda one: one.number)
     assert last.latency_s > 0.2  # nineteen before it took 20 ms each, and it was meant to begin at about 0.1 s
-    assert all(one.sent_s - one.intended_s < 0.1 for one in found)
+    assert all(one.sent_s - one.intended_s < 0.1 for one in measured)
 
 
 def test_a_limit_in_flight_delays_requests_but_not_their_charged_time() -> None:
-    found, server = run(Level(Open(500.0, most=1), count=10), seconds=0.02)
+    measured, server = run(Level(Open(500.0, most=1), count=10), seconds=0.02)
     assert server.most == 1
-    last = max(found, key=lambda one: one.number)
+    last = max(measured, key=lambda one: one.number)
     assert last.latency_s > 0.1
     assert last.sent_s - last.intended_s > 0.1
 
 
 def test_what_begins_in_the_warm_up_does_not_count() -> None:
-    found, _ = run(Level(Closed(2), seconds=0.1, warmup_s=0.05))
-    assert {one.counts for one in found} == {True, False}
-    assert all(one.counts == (one.intended_s >= 0.05) for one in found)
-    assert all(one.intended_s < 0.1 for one in found)
+    measured, _ = run(Level(Closed(2), seconds=0.1, warmup_s=0.05))
+    assert {one.counts for one in measured} == {True, False}
+    assert all(one.counts == (one.intended_s >= 0.05) for one in measured)
+    assert all(one.intended_s < 0.1 for one in measured)
 
 
 def test_a_level_without_an_end_is_refused() -> None:

@@ -9,58 +9,58 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmeval.loadtest import ideal_runtime
-from swarmeval.loadtest.request_rows import Row
+from swarmeval.loadtest.request_rows import RequestRow
 from tests.support.made_up_load import FIXED_S, INPUT_S, OUTPUT_S, closed_loop, row
 
 
-def told(costs: ideal_runtime.Costs) -> list[float]:
+def per_token_costs(costs: ideal_runtime.Costs) -> list[float]:
     """The three costs, a prompt token's among them."""
     assert costs.per_input_token_s is not None
     return [costs.fixed_s, costs.per_input_token_s, costs.per_output_token_s]
 
 
 def test_costs_are_those_that_the_requests_were_made_with() -> None:
-    found = ideal_runtime.costs([closed_loop(90, noise=0.0)])
-    assert told(found) == pytest.approx([FIXED_S, INPUT_S, OUTPUT_S])
-    assert (found.requests, found.streamed) == (89, True)
-    assert found.others == pytest.approx(0, abs=1e-9)
-    assert found.r_squared == pytest.approx(1)
+    costs = ideal_runtime.costs([closed_loop(90, noise=0.0)])
+    assert per_token_costs(costs) == pytest.approx([FIXED_S, INPUT_S, OUTPUT_S])
+    assert (costs.requests, costs.streamed) == (89, True)
+    assert costs.others == pytest.approx(0, abs=1e-9)
+    assert costs.r_squared == pytest.approx(1)
 
 
 def test_without_streams_the_whole_time_tells_the_same() -> None:
     rows = [
-        row(one.asked.number, at=one.asked.sent_s, latency_s=one.asked.latency_s, ttft_s=None,
-            tokens=(one.asked.input_tokens, one.asked.output_tokens))
+        row(one.request.number, at=one.request.sent_s, latency_s=one.request.latency_s, ttft_s=None,
+            tokens=(one.request.input_tokens, one.request.output_tokens))
         for one in closed_loop(90, noise=0.0)
     ]  # fmt: skip
-    found = ideal_runtime.costs([rows])
-    assert not found.streamed
-    assert told(found) == pytest.approx([FIXED_S, INPUT_S, OUTPUT_S])
+    costs = ideal_runtime.costs([rows])
+    assert not costs.streamed
+    assert per_token_costs(costs) == pytest.approx([FIXED_S, INPUT_S, OUTPUT_S])
 
 
 def test_contention_of_other_levels_is_not_in_the_costs_but_their_factor() -> None:
     alone, crowded = closed_loop(60, noise=0.02), closed_loop(160, clients=8, slowdown=3.0, noise=0.02)
-    found = ideal_runtime.costs([crowded, alone])
-    assert found.others < 0.01
-    assert found.per_output_token_s == pytest.approx(OUTPUT_S, rel=0.02)
-    said = ideal_runtime.idealized(crowded, found)
+    costs = ideal_runtime.costs([crowded, alone])
+    assert costs.others < 0.01
+    assert costs.per_output_token_s == pytest.approx(OUTPUT_S, rel=0.02)
+    said = ideal_runtime.idealized(crowded, costs)
     assert said["contention_factor"] == pytest.approx(3.0, rel=0.03)
-    assert ideal_runtime.idealized(alone, found)["contention_factor"] == pytest.approx(1.0, rel=0.03)
+    assert ideal_runtime.idealized(alone, costs)["contention_factor"] == pytest.approx(1.0, rel=0.03)
     assert said["raw_mean_s"] == pytest.approx(3 * said["idealized_mean_s"], rel=0.03)
 
 
 def test_requests_that_hung_for_reasons_of_their_own_tell_no_costs() -> None:
     rows = closed_loop(60, noise=0.02)
     hung = [row(100 + k, at=1e6 + 1000 * k, latency_s=60.0 + k, tokens=(100, 50)) for k in range(6)]
-    found = ideal_runtime.costs([[*rows, *hung]])
-    assert found.per_output_token_s == pytest.approx(OUTPUT_S, rel=0.02)
-    assert found.requests <= 59
+    costs = ideal_runtime.costs([[*rows, *hung]])
+    assert costs.per_output_token_s == pytest.approx(OUTPUT_S, rel=0.02)
+    assert costs.requests <= 59
 
 
 def test_costs_say_how_many_others_were_there_where_nobody_was_alone() -> None:
-    found = ideal_runtime.costs([closed_loop(80, clients=4)])
-    assert found.requests == ideal_runtime.ENOUGH
-    assert found.others > 1
+    costs = ideal_runtime.costs([closed_loop(80, clients=4)])
+    assert costs.requests == ideal_runtime.ENOUGH
+    assert costs.others > 1
 
 
 def test_retried_failed_and_warm_up_requests_tell_no_costs() -> None:
@@ -75,10 +75,10 @@ def test_retried_failed_and_warm_up_requests_tell_no_costs() -> None:
 
 def test_prompts_of_one_length_leave_the_cost_of_a_prompt_token_undefined() -> None:
     rows = [row(k, at=10.0 * k, tokens=(100, 10 + k), ttft_s=0.2, latency_s=0.2 + 0.01 * (9 + k)) for k in range(20)]
-    found = ideal_runtime.costs([rows])
-    assert found.per_input_token_s is None
-    assert found.fixed_s == pytest.approx(0.2)
-    assert found.seconds(rows[0]) == pytest.approx(rows[0].asked.latency_s)
+    costs = ideal_runtime.costs([rows])
+    assert costs.per_input_token_s is None
+    assert costs.fixed_s == pytest.approx(0.2)
+    assert costs.seconds(rows[0]) == pytest.approx(rows[0].request.latency_s)
 
 
 def test_too_few_requests_tell_no_costs() -> None:
@@ -97,18 +97,18 @@ SPANS = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), min_size=1, 
 def test_others_in_the_air_are_those_that_brute_force_counts(spans: list[tuple[int, int]]) -> None:
     rows = [row(k, at=float(at), latency_s=float(length)) for k, (at, length) in enumerate(spans)]
 
-    def brute(one: Row) -> float:
-        begin, end = one.asked.sent_s, one.asked.last_s
+    def brute(one: RequestRow) -> float:
+        begin, end = one.request.sent_s, one.request.last_s
         if begin == end:
             return 0.0
-        shared = [max(0.0, min(end, other.asked.last_s) - max(begin, other.asked.sent_s)) for other in rows]
+        shared = [max(0.0, min(end, other.request.last_s) - max(begin, other.request.sent_s)) for other in rows]
         return sum(shared) / (end - begin) - 1
 
-    assert ideal_runtime.beside(rows) == pytest.approx([brute(one) for one in rows], abs=1e-9)
+    assert ideal_runtime.concurrent_requests(rows) == pytest.approx([brute(one) for one in rows], abs=1e-9)
 
 
 def test_a_closed_loop_has_its_other_clients_beside_each_request() -> None:
     chance = random.Random(1)
     times = [sorted(chance.uniform(0, 100) for _ in range(30)) for _ in range(5)]
     rows = [row(at=begin, latency_s=end - begin) for client in times for begin, end in pairwise([0.0, *client, 100.0])]
-    assert fmean(ideal_runtime.beside(rows)) == pytest.approx(4)
+    assert fmean(ideal_runtime.concurrent_requests(rows)) == pytest.approx(4)

@@ -9,24 +9,24 @@ from hypothesis import strategies as st
 
 from swarmeval.loadtest.facts import LevelFacts, LoadFacts, Slo
 from swarmeval.loadtest.law import ALL, law
-from swarmeval.loadtest.request_rows import Row
+from swarmeval.loadtest.request_rows import RequestRow
 from tests.support.made_up_load import closed_loop, row
 
 
-def of(rows: list[Row], **facts: Any) -> dict[str, Any]:
-    found = law(rows, LoadFacts(**facts))
-    json.dumps(found, allow_nan=False)
-    return found
+def of(rows: list[RequestRow], **facts: Any) -> dict[str, Any]:
+    content = law(rows, LoadFacts(**facts))
+    json.dumps(content, allow_nan=False)
+    return content
 
 
 def test_levels_come_in_the_order_of_the_run_and_packages_below_them() -> None:
-    found = of(
+    content = of(
         [*closed_loop(60, clients=4), *closed_loop(60)], levels=(LevelFacts("1 at once", 2.0), LevelFacts("9/s"))
     )
-    assert [level["name"] for level in found["levels"]] == ["1 at once", "4 at once"]
-    assert list(found["levels"][0]["groups"]) == [ALL, "numpy", "seaborn", "torch"]
-    assert (found["levels"][0]["warmup_s"], found["levels"][1]["warmup"]) == (2.0, 4)
-    assert (found["requests"], found["counted"], found["failed"]) == (120, 115, 0)
+    assert [level["name"] for level in content["levels"]] == ["1 at once", "4 at once"]
+    assert list(content["levels"][0]["groups"]) == [ALL, "numpy", "seaborn", "torch"]
+    assert (content["levels"][0]["warmup_s"], content["levels"][1]["warmup"]) == (2.0, 4)
+    assert (content["requests"], content["counted"], content["failed"]) == (120, 115, 0)
 
 
 def test_throughput_counts_what_was_answered_over_the_time_it_took() -> None:
@@ -99,9 +99,9 @@ def test_energy_is_shared_by_the_answers_and_undefined_where_unmeasured() -> Non
 
 
 def test_a_run_without_a_row_has_no_level_and_no_costs() -> None:
-    found = of([])
-    assert (found["levels"], found["outliers"], found["errors"], found["costs"]) == ([], [], [], None)
-    assert found["undefined"]["costs"] == "costs are fitted to 12 requests of more than one token; there are 0"
+    content = of([])
+    assert (content["levels"], content["outliers"], content["errors"], content["costs"]) == ([], [], [], None)
+    assert content["undefined"]["costs"] == "costs are fitted to 12 requests of more than one token; there are 0"
 
 
 MAYBE = st.none() | st.floats(0, 10)
@@ -119,9 +119,9 @@ ANY = st.builds(
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(ANY, max_size=60))
-def test_whatever_was_measured_each_none_has_its_reason(rows: list[Row]) -> None:
-    found = of(rows, slo=Slo(1.0, 0.1))
-    for level in found["levels"]:
+def test_whatever_was_measured_each_none_has_its_reason(rows: list[RequestRow]) -> None:
+    content = of(rows, slo=Slo(1.0, 0.1))
+    for level in content["levels"]:
         for part in (level, *level["groups"].values()):
             missing = {key for key, value in part.items() if value is None and key != "window_s"}
             assert missing <= set(part["undefined"])

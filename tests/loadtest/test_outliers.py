@@ -7,13 +7,13 @@ import pytest
 
 from swarmeval.loadtest import outliers
 from swarmeval.loadtest.outliers import UNKNOWN
-from swarmeval.loadtest.request_rows import CONSTANTS, Row
+from swarmeval.loadtest.request_rows import CONSTANTS, RequestRow
 from tests.support.made_up_load import row
 
 LATE: dict[str, Any] = {"latency_s": 60.0}
 
 
-def usual(number: int = 60) -> list[Row]:
+def usual(number: int = 60) -> list[RequestRow]:
     """Requests that no fence leaves out: 1 s or so, 100 tokens in, 40 out."""
     chance = random.Random(3)
     tokens = [(chance.randint(90, 110), chance.randint(35, 45)) for _ in range(number)]
@@ -35,32 +35,32 @@ def usual(number: int = 60) -> list[Row]:
     ],
 )
 def test_a_late_request_is_named_with_what_its_row_tells(odd: dict[str, Any], reason: str) -> None:
-    (found,) = outliers.requests([*usual(), row(99, at=500.0, **odd)])
-    assert (found["number"], found["latency_s"], found["how"]) == (99, 60.0, "latency")
-    assert found["reasons"] == [reason]
+    (outlier,) = outliers.requests([*usual(), row(99, at=500.0, **odd)])
+    assert (outlier["number"], outlier["latency_s"], outlier["how"]) == (99, 60.0, "latency")
+    assert outlier["reasons"] == [reason]
 
 
 def test_several_reasons_are_all_named_and_the_farthest_comes_first() -> None:
-    found = outliers.requests([*usual(), row(98, **LATE), row(99, latency_s=90.0, attempts=2, tokens=(4000, 900))])
-    assert [one["number"] for one in found] == [99, 98]
-    assert found[0]["reasons"] == ["sent 2 times", "very long input (4,000 tokens)", "long answer (900 tokens)"]
+    entries = outliers.requests([*usual(), row(98, **LATE), row(99, latency_s=90.0, attempts=2, tokens=(4000, 900))])
+    assert [one["number"] for one in entries] == [99, 98]
+    assert entries[0]["reasons"] == ["sent 2 times", "very long input (4,000 tokens)", "long answer (900 tokens)"]
 
 
 def test_a_request_that_was_sent_late_says_so() -> None:
     late = row(99, at=0.0, latency_s=60.0)
-    asked = type(late.asked)(99, 0.0, 50.0, 50.1, 60.0, 100, 40, None, True)
-    (found,) = outliers.requests([*usual(), Row("1 at once", asked, "numpy", "numpy.core", "f")])
-    assert found["reasons"] == ["waited 50 s before it was sent"]
+    asked = type(late.request)(99, 0.0, 50.0, 50.1, 60.0, 100, 40, None, True)
+    (outlier,) = outliers.requests([*usual(), RequestRow("1 at once", asked, "numpy", "numpy.core", "f")])
+    assert outlier["reasons"] == ["waited 50 s before it was sent"]
 
 
 def test_a_request_far_from_its_line_is_found_though_its_latency_is_common() -> None:
     chance = random.Random(4)
     lined = [row(k, latency_s=0.02 * tokens * chance.uniform(0.98, 1.02), tokens=(100, tokens))
              for k, tokens in enumerate(chance.randint(10, 400) for _ in range(80))]  # fmt: skip
-    found = outliers.requests(
+    entries = outliers.requests(
         [*lined, row(98, latency_s=4.0, tokens=(100, 20)), row(99, latency_s=0.5, tokens=(100, 380))]
     )
-    assert {one["number"]: one["how"] for one in found} == {98: "above its line", 99: "below its line"}
+    assert {one["number"]: one["how"] for one in entries} == {98: "above its line", 99: "below its line"}
 
 
 def test_exponential_latencies_are_rarely_called_outliers() -> None:
@@ -76,7 +76,7 @@ def test_packages_and_levels_are_compared_with_their_like_only() -> None:
     assert outliers.requests([*usual(11)[:11], row(99, **LATE, package="seaborn")]) == []
 
 
-def files(number: int = 20) -> list[Row]:
+def files(number: int = 20) -> list[RequestRow]:
     """Test files of three requests each, some 3 s a file."""
     return [row(3 * k + j, at=10.0 * k + j, latency_s=1.0 + 0.01 * k, module=f"m{k}", written_s=10.0 * k + 3 + 0.01 * k,
                 tokens=(100, 30 + k)) for k in range(number) for j in range(3)]  # fmt: skip
@@ -86,16 +86,16 @@ def test_a_test_file_of_many_small_functions_is_named() -> None:
     many = [
         row(500 + j, at=900.0 + j, latency_s=1.0, module="many", written_s=930.0, tokens=(60, 8)) for j in range(30)
     ]
-    (found,) = outliers.files([*files(), *many])
-    assert (found["module"], found["seconds"], found["requests"]) == ("many", 30.0, 30)
-    assert found["reasons"] == ["many small functions (30, 8 output tokens in the median)"]
+    (outlier,) = outliers.files([*files(), *many])
+    assert (outlier["module"], outlier["seconds"], outlier["requests"]) == ("many", 30.0, 30)
+    assert outlier["reasons"] == ["many small functions (30, 8 output tokens in the median)"]
 
 
 def test_a_test_file_names_constants_retries_long_answers_and_waits() -> None:
     def one(**odd: Any) -> list[str]:
         rows = [row(500, at=900.0, module="odd", written_s=990.0, **{"latency_s": 80.0, **odd})]
-        (found,) = outliers.files([*files(), *rows])
-        reasons: list[str] = found["reasons"]
+        (outlier,) = outliers.files([*files(), *rows])
+        reasons: list[str] = outlier["reasons"]
         return reasons
 
     assert one(kind=CONSTANTS) == ["constants only"]

@@ -17,9 +17,9 @@ def test_the_bounds_lie_around_the_value_and_among_the_values(values: list[float
     ordered = sorted(values)
     if len(values) < round(1 / min(q / 100, 1 - q / 100)):
         return
-    found = quantile(ordered, q)
-    assert found.low is None or (found.low in values and found.low <= found.value)
-    assert found.high is None or (found.high in values and found.value <= found.high)
+    estimate = quantile(ordered, q)
+    assert estimate.low is None or (estimate.low in values and estimate.low <= estimate.value)
+    assert estimate.high is None or (estimate.high in values and estimate.value <= estimate.high)
 
 
 @settings(deadline=None)
@@ -36,21 +36,21 @@ def test_an_interval_covers_the_true_percentile_as_often_as_it_says(q: float, co
     """Of 500 samples at least 95 % less three standard deviations; of exponential values, far from symmetric."""
     true, chance, covered = -math.log(1 - q / 100), random.Random(5), 0
     for _ in range(500):
-        found = quantile(sorted(chance.expovariate(1.0) for _ in range(count)), q)
-        assert found.low is not None
-        assert found.high is not None
-        covered += found.low <= true <= found.high
+        estimate = quantile(sorted(chance.expovariate(1.0) for _ in range(count)), q)
+        assert estimate.low is not None
+        assert estimate.high is not None
+        covered += estimate.low <= true <= estimate.high
     assert covered >= 500 * 0.95 - 3 * math.sqrt(500 * 0.95 * 0.05)
     assert covered < 500
 
 
 def test_a_percentile_of_too_few_values_is_none_with_a_reason() -> None:
-    found, reasons = quantiles([float(k) for k in range(1, 151)])
-    assert found["p99.9"] is None
+    percentiles, reasons = quantiles([float(k) for k in range(1, 151)])
+    assert percentiles["p99.9"] is None
     assert reasons["p99.9"] == "p99.9 needs at least 1,000 values; there are 150"
-    assert found["p99"] is not None
-    assert found["p99"]["high"] is None
+    assert percentiles["p99"] is not None
+    assert percentiles["p99"]["high"] is None
     assert reasons["p99.interval"] == "150 values are too few for the upper bound of its interval"
-    assert found["p50"] is not None
+    assert percentiles["p50"] is not None
     assert "p50.interval" not in reasons
     assert quantiles([])[0] == dict.fromkeys(f"p{q:g}" for q in QUANTILES)

@@ -19,12 +19,12 @@ def points(slope: float, seed: int, count: int = 40, intercept: float = 0.3, noi
 
 @pytest.mark.slow
 def test_a_line_is_found_and_its_interval_covers_the_slope_as_promised() -> None:
-    found = [line(points(0.02, seed)) for seed in range(200)]
-    covered = sum(one["low"] <= 0.02 <= one["high"] for one in found)
+    lines = [line(points(0.02, seed)) for seed in range(200)]
+    covered = sum(one["low"] <= 0.02 <= one["high"] for one in lines)
     assert abs(covered - 190) <= 3 * math.sqrt(200 * 0.95 * 0.05)
-    assert found[0]["s_per_token"] == pytest.approx(0.02, rel=0.05)
-    assert found[0]["intercept_s"] == pytest.approx(0.3, abs=0.1)
-    assert 0.99 < found[0]["r_squared"] < 1
+    assert lines[0]["s_per_token"] == pytest.approx(0.02, rel=0.05)
+    assert lines[0]["intercept_s"] == pytest.approx(0.3, abs=0.1)
+    assert 0.99 < lines[0]["r_squared"] < 1
 
 
 @pytest.mark.slow
@@ -54,18 +54,18 @@ def test_the_robust_p_holds_where_long_answers_scatter_more() -> None:
         tokens = [chance.expovariate(1 / 60) for _ in range(count)]
         return tokens, [0.02 * x + chance.gauss(0, 0.0001) * x**1.7 for x in tokens]
 
-    found = [differ({"a": fan(2 * seed, 300), "b": fan(2 * seed + 1, 60)}) for seed in range(150)]
-    plain, robust = (sum(one["slopes"][key] < 0.05 for one in found) for key in ("p", "p_robust"))
+    comparisons = [differ({"a": fan(2 * seed, 300), "b": fan(2 * seed + 1, 60)}) for seed in range(150)]
+    plain, robust = (sum(one["slopes"][key] < 0.05 for one in comparisons) for key in ("p", "p_robust"))
     assert plain > robust
     assert robust <= 150 * 0.05 + 4 * math.sqrt(150 * 0.05 * 0.95)
 
 
 def test_a_package_without_a_line_is_left_out_and_named() -> None:
-    found = differ(
+    comparison = differ(
         {"a": points(0.02, 1), "b": points(0.02, 2), "few": ([1.0, 2.0], [1.0, 2.0]), "flat": ([5.0] * 9, [1.0] * 9)}
     )
-    assert found["packages"] == ["a", "b"]
-    assert found["left_out"] == {
+    assert comparison["packages"] == ["a", "b"]
+    assert comparison["left_out"] == {
         "few": "a line needs at least 8 requests with token counts; there are 2",
         "flat": "all answers have 5 tokens: a line needs two lengths",
     }
@@ -103,9 +103,9 @@ def test_ranks_do_not_mind_what_bends_the_values(whole: list[int], seed: int) ->
 
 
 def test_constant_columns_and_too_few_requests_have_no_correlation() -> None:
-    found = matrices({"latency": [float(k) for k in range(9)], "input tokens": [7.0] * 9})
+    both = matrices({"latency": [float(k) for k in range(9)], "input tokens": [7.0] * 9})
     assert (
-        found["pearson"]["input tokens"] == found["spearman"]["input tokens"] == {"latency": None, "input tokens": None}
+        both["pearson"]["input tokens"] == both["spearman"]["input tokens"] == {"latency": None, "input tokens": None}
     )
     with pytest.raises(ValueError, match=r"^a correlation needs at least 8 requests with token counts; there are 3$"):
         matrices({"latency": [1.0, 2.0, 3.0], "input tokens": [1.0, 2.0, 3.0]})

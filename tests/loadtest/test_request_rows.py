@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from swarmeval.errors import DataError, OutputError
 from swarmeval.loadtest.generator import Measured
-from swarmeval.loadtest.request_rows import COLUMNS, NAME, Row, RowFile, read
+from swarmeval.loadtest.request_rows import COLUMNS, NAME, RequestRow, RowFile, read
 from tests.support.made_up_load import closed_loop, leave, row
 
 SECONDS = st.integers(0, 10**9).map(lambda micro: micro / 1e6)
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Z"]), max_size=20)
 ROWS = st.builds(
-    Row, TEXT,
+    RequestRow, TEXT,
     st.builds(Measured, st.integers(0, 10**6), SECONDS, SECONDS, st.none() | SECONDS, SECONDS,
               st.none() | st.integers(0, 10**6), st.none() | st.integers(0, 10**6),
               st.none() | TEXT.filter(bool), st.booleans()),
@@ -25,7 +25,7 @@ ROWS = st.builds(
 
 @settings(deadline=None, max_examples=30)  # a disk may be slow
 @given(st.lists(ROWS, max_size=5))
-def test_rows_are_read_as_they_were_written(tmp_path_factory: pytest.TempPathFactory, rows: list[Row]) -> None:
+def test_rows_are_read_as_they_were_written(tmp_path_factory: pytest.TempPathFactory, rows: list[RequestRow]) -> None:
     folder = tmp_path_factory.mktemp("rows")
     assert list(read(leave(folder, rows))) == rows
 
@@ -49,9 +49,9 @@ def test_a_file_torn_anywhere_keeps_its_whole_rows_and_takes_more(tmp_path: Path
         with RowFile(tmp_path) as file:
             file.append(rows[5])
         *before, last = read(tmp_path)
-        assert last.asked.number == 5
+        assert last.request.number == 5
         whole_now = cut == len(whole) - 1  # it lacked nothing but the end of its line
-        assert [one.asked.number for one in before] == ([0, 1, 2] if whole_now else [0, 1])
+        assert [one.request.number for one in before] == ([0, 1, 2] if whole_now else [0, 1])
 
 
 def test_a_torn_header_is_written_anew(tmp_path: Path) -> None:
@@ -62,9 +62,9 @@ def test_a_torn_header_is_written_anew(tmp_path: Path) -> None:
 
 def test_an_error_is_one_line_without_a_key(tmp_path: Path) -> None:
     leave(tmp_path, [row(error="401:\n  Bearer sk-abcdefghijklmnopqrstuvwxyz0123456789 is\tunknown")])
-    (found,) = read(tmp_path)
-    assert found.asked.error is not None
-    assert found.asked.error.startswith("401: Bearer ")
+    (read_row,) = read(tmp_path)
+    assert read_row.request.error is not None
+    assert read_row.request.error.startswith("401: Bearer ")
     assert "abcdefghijklmnopqrstuvwxyz" not in (tmp_path / NAME).read_text()
 
 

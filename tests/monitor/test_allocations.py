@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from swarmeval.monitor.allocations import Allocations, function_at, named
+from swarmeval.monitor.allocations import Allocations, display_name, function_at
 from tests.support.faulty_server import FaultyServer
 
 HERE = "tests/monitor/test_allocations.py"
@@ -29,7 +29,7 @@ def test_a_line_belongs_to_the_innermost_definition() -> None:
 
 
 def test_files_are_named_as_people_know_them() -> None:
-    assert named(str(Path(__file__))) == HERE
-    assert named("/somewhere/lib/python3.11/site-packages/scipy/stats/a.py") == "scipy/stats/a.py"
-    assert named("/somewhere/lib/python3.11/json/decoder.py") == "json/decoder.py"
-    assert named("<frozen importlib>") == "<frozen importlib>"
+    assert display_name(str(Path(__file__))) == HERE
+    assert display_name("/somewhere/lib/python3.11/site-packages/scipy/stats/a.py") == "scipy/stats/a.py"
+    assert display_name("/somewhere/lib/python3.11/json/decoder.py") == "json/decoder.py"
+    assert display_name("<frozen importlib>") == "<frozen importlib>"

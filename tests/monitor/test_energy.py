@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarmeval.monitor.energy import Before, Meter, Rapl, earlier, idle_watts
+from swarmeval.monitor.energy import EarlierEnergy, Meter, Rapl, earlier, idle_watts
 from swarmeval.records import DeviceSample
 from swarmeval.runs.finished_run import energy_wh
 from tests.support.fake_nvml import compiled, run_with
@@ -49,9 +49,9 @@ def test_joules_are_those_drawn_however_often_the_counter_began_anew(start: int,
         for step in steps:
             drawn += step
             tree.show("intel-rapl:0", drawn)
-            found = rapl.joules()
-            assert found is not None
-            assert math.isclose(found, (drawn - start) / 1e6, abs_tol=1e-12)
+            joules = rapl.joules()
+            assert joules is not None
+            assert math.isclose(joules, (drawn - start) / 1e6, abs_tol=1e-12)
 
 
 def test_packages_and_memory_count_once_and_parts_of_them_not_at_all(tmp_path: Path) -> None:
@@ -78,13 +78,13 @@ def test_what_may_not_be_read_is_absent_and_not_zero(tmp_path: Path) -> None:
 
 
 def test_a_gpu_counts_by_its_counter_or_by_its_power_or_not_at_all(tmp_path: Path) -> None:
-    meter = Meter(Rapl(tmp_path), Before())
+    meter = Meter(Rapl(tmp_path), EarlierEnergy())
     meter.read([gpu("a", 5_000.0, 300.0), gpu("b", None, 100.0), gpu("c")], 0)
     meter.read([gpu("a", 9_000.0, 300.0), gpu("b", None, 200.0), gpu("c")], 2)
     assert meter.read([gpu("a"), gpu("b")], 3).gpus_j == {"a": 4.0, "b": 300.0}
-    found = meter.read([gpu("a", 1_000.0), gpu("b", None, 200.0)], 4)  # a's driver was loaded anew
-    assert found.gpus_j == {"a": 5.0, "b": 300.0 + 2 * 200.0}
-    assert found.joules() == {"nvml": 705.0}
+    drawn = meter.read([gpu("a", 1_000.0), gpu("b", None, 200.0)], 4)  # a's driver was loaded anew
+    assert drawn.gpus_j == {"a": 5.0, "b": 300.0 + 2 * 200.0}
+    assert drawn.joules() == {"nvml": 705.0}
     assert meter.read([], 5).rapl_j is None
 
 
@@ -93,7 +93,7 @@ def test_sessions_add_up_and_the_time_between_them_does_not_count(tmp_path: Path
     (tmp_path / "r.csv").write_text("time,elapsed_s,rapl_j\nx,1,10.5\n")
     (tmp_path / "g.csv").write_text("time,uuid,energy_mj\nx,a,1000\nx,b,7000\nx,a,2000\nx,b,\n")
     before = earlier(tmp_path / "r.csv", tmp_path / "g.csv")
-    assert before == Before(10.5, {"a": 2.0, "b": 7.0})
+    assert before == EarlierEnergy(10.5, {"a": 2.0, "b": 7.0})
     tree.show("intel-rapl:0", 900_000_000)  # drawn while nobody watched
     meter = Meter(Rapl(tree.root), before)
     meter.read([gpu("a", 88_000.0)], 1)
@@ -106,11 +106,11 @@ def test_sessions_that_do_not_say_what_they_drew_leave_the_run_unknown(tmp_path:
     (tmp_path / "r.csv").write_text("time,elapsed_s\nx,1\n")
     (tmp_path / "g.csv").write_text("time,uuid,power_w\nx,a,300\n")
     before = earlier(tmp_path / "r.csv", tmp_path / "g.csv")
-    assert before == Before(None, None)
+    assert before == EarlierEnergy(None, None)
     meter = Meter(Rapl(tree.root), before)
     meter.read([gpu("a", 1.0)], 1)
     assert meter.read([gpu("a", 2.0)], 2).joules() == {}
-    assert earlier(tmp_path / "no.csv", tmp_path / "no.csv") == Before(0.0, {})
+    assert earlier(tmp_path / "no.csv", tmp_path / "no.csv") == EarlierEnergy(0.0, {})
 
 
 def test_what_a_crash_left_in_the_traces_is_no_energy(tmp_path: Path) -> None:
@@ -118,16 +118,16 @@ def test_what_a_crash_left_in_the_traces_is_no_energy(tmp_path: Path) -> None:
     (tmp_path / "gpu_trace.csv").write_text(
         "elapsed_s,uuid,power_w,energy_mj\n0,a,300,1000\n" + "\0" * 200_000 + "\n2,a,300,2000\n3,a,x,nan\n4,a,3"
     )
-    assert earlier(tmp_path / "r.csv", tmp_path / "gpu_trace.csv") == Before(5.0, {"a": 2.0})
+    assert earlier(tmp_path / "r.csv", tmp_path / "gpu_trace.csv") == EarlierEnergy(5.0, {"a": 2.0})
     assert energy_wh(tmp_path, {}) == 600 / 3600
 
 
 def test_the_idle_machine_is_watched_so_long_and_never_without_a_meter(tmp_path: Path) -> None:
     assert idle_watts(3600, lambda: [gpu()], Rapl(tmp_path)) == {}
     assert idle_watts(0, lambda: [gpu("a", 1.0)], Rapl(tmp_path)) == {}
-    found = idle_watts(0.05, lambda: [gpu("a", None, 60.0), gpu("b", None, 40.0)], Rapl(tmp_path))
-    assert found.keys() == {"nvml"}
-    assert math.isclose(found["nvml"], 100.0)
+    watts = idle_watts(0.05, lambda: [gpu("a", None, 60.0), gpu("b", None, 40.0)], Rapl(tmp_path))
+    assert watts.keys() == {"nvml"}
+    assert math.isclose(watts["nvml"], 100.0)
 
 
 RUN = """
@@ -137,11 +137,11 @@ from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.settings.monitor import MonitorSettings
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.session.run_record import opened
-from swarmeval.session.fleet_choice import Chosen
+from swarmeval.session.fleet_choice import ChosenFleet
 from swarmeval.session.run_context import SessionContext, Swarm
 from swarmeval.session.session import carry_out
-from swarmeval.session.watchers import Watching
-from swarmeval.watch.progress import Progress
+from swarmeval.session.watchers import SessionWatchers
+from swarmeval.watch.progress import ProgressDisplay
 from human_eval_runner import load_tasks
 from tests.support.echo_fleet import EchoFleet, EchoWorker
 from swarmeval.monitor.tracking.tracker import NoTracker
@@ -154,9 +154,9 @@ devices = [DeviceSpec("cuda:1", "cuda:0", "GPU-1aaa"), DeviceSpec("cuda:3", "cud
 with opened(config, plan, {}, False) as record:
     record.note(data={"tasks": 3, "tasks_in_all": 164})
     fleet = EchoFleet([EchoWorker("cuda:1"), EchoWorker("cuda:3")])
-    with Watching(config, record, fleet, devices, NoTracker()) as watching:
-        swarm = Swarm(plan, Chosen("echo", devices, lambda tracer: fleet), watching)
-        context = SessionContext(config, record, Progress(plan.total, io.StringIO()), swarm)
+    with SessionWatchers(config, record, fleet, devices, NoTracker()) as watchers:
+        swarm = Swarm(plan, ChosenFleet("echo", devices, lambda tracer: fleet), watchers)
+        context = SessionContext(config, record, ProgressDisplay(plan.total, io.StringIO()), swarm)
         print(carry_out(context).summary)
 """
 
@@ -168,14 +168,14 @@ def test_a_run_on_gpus_says_what_it_drew_and_what_its_devices_held(tmp_path: Pat
     summary = run_with(compiled(tmp_path), code, environ={"CUDA_VISIBLE_DEVICES": "3,1"})
     score = json.loads((folder / "score.json").read_text())
     manifest = json.loads((folder / "manifest.json").read_text())
-    found = score["energy"]
-    assert found["source"] == "nvml"
-    assert found["joules"] > 0
-    assert found["idle_w"] == manifest["idle_w"]["nvml"] > 0
-    assert math.isclose(found["joules_above_idle"], found["joules"] - found["idle_w"] * found["watched_s"])
-    assert math.isclose(found["joules_per_evaluation"], found["joules_above_idle"] / 3)
-    assert found["joules_per_solved_task"] is None  # echoes solve nothing
-    assert f"energy    {found['joules']:,.0f} J (nvml), " in summary
+    energy = score["energy"]
+    assert energy["source"] == "nvml"
+    assert energy["joules"] > 0
+    assert energy["idle_w"] == manifest["idle_w"]["nvml"] > 0
+    assert math.isclose(energy["joules_above_idle"], energy["joules"] - energy["idle_w"] * energy["watched_s"])
+    assert math.isclose(energy["joules_per_evaluation"], energy["joules_above_idle"] / 3)
+    assert energy["joules_per_solved_task"] is None  # echoes solve nothing
+    assert f"energy    {energy['joules']:,.0f} J (nvml), " in summary
     held = {"before_load_mb": 20000.0, "after_load_mb": 20000.0, "after_inference_mb": 20000.0, "peak_mb": 20000.0}
     assert manifest["memory"] == {name: {"of": "gpu", **held} for name in ("cuda:1", "cuda:3")}
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from swarmeval.monitor.processes import Group, Thrifty, context_switches, memory_mb, switches, tree
+from swarmeval.monitor.processes import ProcessGroup, ThrottledReading, context_switches, memory_mb, switches, tree
 
 PARENT = """
 import subprocess, sys
@@ -37,9 +37,9 @@ def test_a_tree_counts_its_descendants_and_what_ended_ones_computed() -> None:
             said.readline()
 
         ask("begin")
-        whole, alone, began = Group(trees=True), Group(), time.monotonic()
+        whole, alone, began = ProcessGroup(trees=True), ProcessGroup(), time.monotonic()
         before = whole.use([parent.pid]), alone.use([parent.pid])
-        assert [found.processes for found in before] == [2, 1]
+        assert [use.processes for use in before] == [2, 1]
         assert before[0].rss_mb > before[1].rss_mb > 1
         assert len(list(tree(parent.pid))) == 2
         ask("work")
@@ -55,7 +55,7 @@ def test_a_tree_counts_its_descendants_and_what_ended_ones_computed() -> None:
 
 
 def test_switches_of_all_threads_count_and_those_of_ended_ones_stay() -> None:
-    group, stop = Group(), threading.Event()
+    group, stop = ProcessGroup(), threading.Event()
     ping, pong = threading.Semaphore(0), threading.Semaphore(0)
 
     def answer() -> None:
@@ -83,7 +83,7 @@ def test_switches_of_all_threads_count_and_those_of_ended_ones_stay() -> None:
 def test_of_a_process_that_never_was_nothing_is_known() -> None:
     with subprocess.Popen([sys.executable, "-S", "-c", ""]) as gone:
         gone.wait()
-    assert Group().use([gone.pid]).processes == 0
+    assert ProcessGroup().use([gone.pid]).processes == 0
     assert memory_mb(gone.pid) is None
     assert list(tree(gone.pid)) == [gone.pid]
     assert switches(b"") is None
@@ -111,8 +111,8 @@ def test_a_costly_reading_is_made_as_seldom_as_its_share_demands() -> None:
         made.append(time.monotonic())
         return len(made)
 
-    seldom, often = Thrifty(costly, 0.001), Thrifty(lambda: 1, 1.0)
+    seldom, often = ThrottledReading(costly, 0.001), ThrottledReading(lambda: 1, 1.0)
     assert [seldom() for _ in range(100)] == [1] * 100  # the next is due after 10 s
     assert often() == often() == 1
-    always = Thrifty(costly, 1e9)
+    always = ThrottledReading(costly, 1e9)
     assert [always(), always()] == [2, 3]

@@ -55,10 +55,10 @@ def small_run(folder: Path, length: int = 10) -> AnswerIndex:
 
 
 def test_every_answer_of_a_task_is_in_its_pack(tmp_path: Path) -> None:
-    found = packed(small_run(tmp_path), {"HumanEval/0": "a prompt"})
-    assert found.portion == Portion()
-    assert found.portion.words() == ""
-    first, second = (unpacked(text) for text in found.packs)
+    packs = packed(small_run(tmp_path), {"HumanEval/0": "a prompt"})
+    assert packs.portion == Portion()
+    assert packs.portion.words() == ""
+    first, second = (unpacked(text) for text in packs.packs)
     assert (first["prompt"], second["prompt"]) == ("a prompt", "")
     assert first["answers"][1] == [5, 1.5, "", "why", "", "1/HumanEval/0/0/0xxxxxxxxxx", "code"]
 
@@ -75,11 +75,11 @@ def test_passing_replies_are_left_out_first_and_the_page_says_so(tmp_path: Path)
     config, plan = plan_of(2, 4)
     texts = {plan.job(k).job_id: chance.randbytes(3000).hex() for k in range(8)}
     leave(tmp_path, config, plan, [answered(job, text, job[0] in "13") for job, text in texts.items()])
-    found = packed(AnswerIndex(tmp_path, 2), {}, most=25_000)
-    assert sum(map(len, found.packs)) <= 25_000
-    assert found.portion == Portion(passing=0)
-    assert found.portion.words() == "To keep this page under 5 MB, of each task's passing replies none is here."
-    replies = [row[5] for row in unpacked(found.packs[0])["answers"]]
+    packs = packed(AnswerIndex(tmp_path, 2), {}, most=25_000)
+    assert sum(map(len, packs.packs)) <= 25_000
+    assert packs.portion == Portion(passing=0)
+    assert packs.portion.words() == "To keep this page under 5 MB, of each task's passing replies none is here."
+    replies = [row[5] for row in unpacked(packs.packs[0])["answers"]]
     assert replies == [texts["0/HumanEval/0/0/0"], None, texts["2/HumanEval/0/0/0"], None]
 
 
@@ -99,8 +99,8 @@ def test_then_long_texts_are_cut_and_at_last_all_are_left_out(tmp_path: Path) ->
 def test_tasks_come_in_the_order_asked_for_and_others_by_number(tmp_path: Path) -> None:
     config, plan = plan_of(12, 1)
     leave(tmp_path, config, plan, [answered(plan.job(k).job_id, "r", False) for k in reversed(range(12))])
-    found = list(by_task(AnswerIndex(tmp_path, 12), ["HumanEval/3"]))
-    assert found == [f"HumanEval/{k}" for k in (3, 0, 1, 2, *range(4, 12))]
+    tasks = list(by_task(AnswerIndex(tmp_path, 12), ["HumanEval/3"]))
+    assert tasks == [f"HumanEval/{k}" for k in (3, 0, 1, 2, *range(4, 12))]
 
 
 @given(

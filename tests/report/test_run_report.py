@@ -44,8 +44,8 @@ def test_a_traced_run_has_links_to_its_traces_and_no_other_has(tmp_path: Path) -
     assert "trace.json" not in render(folder)
     for name in ("trace.json", "flame_cpu_0.html", "flame_coordinator.html"):
         (folder / name).write_text("")
-    found = re.findall(r'<a href="([^"]+)">', render(folder))
-    assert found == ["trace.json", "flame_coordinator.html", "flame_cpu_0.html"]
+    links = re.findall(r'<a href="([^"]+)">', render(folder))
+    assert links == ["trace.json", "flame_coordinator.html", "flame_cpu_0.html"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmeval.report.timeline import POINTS, Clock, timeline
+from swarmeval.report.timeline import POINTS, RunClock, timeline
 from swarmeval.runs.answer_index import Timings
 
 START = 1_800_000_000.0
@@ -36,14 +36,14 @@ def timings(*rows: tuple[float, float, float]) -> Timings:
 
 
 def test_a_run_that_left_no_trace_has_an_empty_timeline(tmp_path: Path) -> None:
-    found = timeline(tmp_path, timings())
-    assert (found.seconds, found.series, found.events) == (0.0, (), ())
+    time = timeline(tmp_path, timings())
+    assert (time.seconds, time.series, time.events) == (0.0, (), ())
 
 
 def test_columns_that_are_there_become_series_and_the_rest_is_left_out(tmp_path: Path) -> None:
     traced(tmp_path, [0, 1, 2], {"cpu_pct": [10, 20, 30], "ram_used_mb": [1024, 2048, 1024], "rapl_j": [0, 50, 150]})
-    found = {(line.panel, line.name): line.points for line in timeline(tmp_path, timings()).series}
-    assert found == {
+    series = {(line.panel, line.name): line.points for line in timeline(tmp_path, timings()).series}
+    assert series == {
         ("Utilisation", "CPU"): ((0.0, 10.0), (1.0, 20.0), (2.0, 30.0)),
         ("Memory", "machine"): ((0.0, 1.0), (1.0, 2.0), (2.0, 1.0)),
         ("Power", "CPU"): ((1.0, 50.0), (2.0, 100.0)),
@@ -54,9 +54,9 @@ def test_each_gpu_has_a_line_of_its_own(tmp_path: Path) -> None:
     traced(tmp_path, [0, 1], {"cpu_pct": [1, 1]})
     rows = [f"{stamp(at)},{gpu},{100 * gpu + at},300" for at in (0, 1) for gpu in (0, 1)]
     (tmp_path / "gpu_trace.csv").write_text("\n".join(["time,index,utilization_pct,power_w", *rows]) + "\n")
-    found = {(line.panel, line.name): line.points for line in timeline(tmp_path, timings()).series}
-    assert found["Utilisation", "GPU 1"] == ((0.0, 100.0), (1.0, 101.0))
-    assert found["Power", "GPU 0"] == ((0.0, 300.0), (1.0, 300.0))
+    series = {(line.panel, line.name): line.points for line in timeline(tmp_path, timings()).series}
+    assert series["Utilisation", "GPU 1"] == ((0.0, 100.0), (1.0, 101.0))
+    assert series["Power", "GPU 0"] == ((0.0, 300.0), (1.0, 300.0))
 
 
 def test_a_long_trace_is_thinned_and_keeps_the_peak_of_memory(tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ def test_torn_rows_and_lines_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_text(
         json.dumps(event) + '\n{"time": NaN}\n{"time": "x"}\n' + "[" * 100_000 + '\n{"time": 18'
     )
-    found = timeline(tmp_path, timings())
-    assert [line.points for line in found.series] == [((0.0, 1.0), (1.0, 2.0))]
-    assert [(e.at_s, e.kind, e.device, e.text) for e in found.events] == [(1.0, "restarted", "cuda:0", "it died")]
+    time = timeline(tmp_path, timings())
+    assert [line.points for line in time.series] == [((0.0, 1.0), (1.0, 2.0))]
+    assert [(e.at_s, e.kind, e.device, e.text) for e in time.events] == [(1.0, "restarted", "cuda:0", "it died")]
 
 
 def test_the_hours_between_an_interruption_and_its_resume_take_no_time(tmp_path: Path) -> None:
@@ -88,8 +88,8 @@ def test_the_hours_between_an_interruption_and_its_resume_take_no_time(tmp_path:
 
 
 def test_throughput_adds_up_to_every_token(tmp_path: Path) -> None:
-    found = timeline(tmp_path, timings((10, 10, 100), (20, 5, 300), (12, 4, 7)))
-    tokens, answers = found.series
+    time = timeline(tmp_path, timings((10, 10, 100), (20, 5, 300), (12, 4, 7)))
+    tokens, answers = time.series
     step = tokens.points[1][0] - tokens.points[0][0]
     assert round(sum(value for _, value in tokens.points) * step) == 407
     step = answers.points[1][0] - answers.points[0][0]
@@ -99,7 +99,7 @@ def test_throughput_adds_up_to_every_token(tmp_path: Path) -> None:
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=60))
 @pytest.mark.slow
 def test_the_clock_never_runs_backwards_nor_past_the_end(times: list[float]) -> None:
-    clock = Clock(times)
+    clock = RunClock(times)
     shown = [clock(time) for time in sorted(times)]
     assert all(later >= at - 1e-6 for at, later in pairwise(shown))
     assert all(0 <= at <= clock.seconds for at in shown)

@@ -8,7 +8,7 @@ from typing import Any
 from swarmeval.loadtest import facts as load_facts
 from swarmeval.loadtest.facts import LevelFacts, LoadFacts, Memory, Slo
 from swarmeval.loadtest.generator import Measured
-from swarmeval.loadtest.request_rows import Row, RowFile
+from swarmeval.loadtest.request_rows import RequestRow, RowFile
 
 FIXED_S, INPUT_S, OUTPUT_S = 0.05, 0.0004, 0.02  # of a request that is alone
 PACKAGES = ("numpy", "seaborn", "torch")
@@ -36,11 +36,11 @@ def row(
     package: str = "numpy",
     module: str = "numpy.core",
     **more: Any,
-) -> Row:
+) -> RequestRow:
     """One request that was sent when it was meant to be, at `at`."""
     first_s = None if ttft_s is None else at + ttft_s
-    measured = Measured(number, at, at, first_s, at + latency_s, *tokens, error, counts)
-    return Row(level, measured, package, module, f"f{number}", **more)
+    asked = Measured(number, at, at, first_s, at + latency_s, *tokens, error, counts)
+    return RequestRow(level, asked, package, module, f"f{number}", **more)
 
 
 def closed_loop(
@@ -50,7 +50,7 @@ def closed_loop(
     slowdown: float = 1.0,
     slopes: tuple[float, ...] = (1.0, 1.0, 1.0),
     noise: float = 0.05,
-) -> list[Row]:
+) -> list[RequestRow]:
     """Requests of a closed loop, by turns about each package; `slopes`: how much slower its tokens come."""
     chance = random.Random(seed)
     clock = [0.0] * clients
@@ -70,7 +70,7 @@ def closed_loop(
     return made
 
 
-def leave(folder: Path, rows: Iterable[Row], facts: LoadFacts | None = None) -> Path:
+def leave(folder: Path, rows: Iterable[RequestRow], facts: LoadFacts | None = None) -> Path:
     """The folder as the run leaves it; without facts, as a run that was killed before it wrote any."""
     folder.mkdir(parents=True, exist_ok=True)
     with RowFile(folder) as file:

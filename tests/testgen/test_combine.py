@@ -22,25 +22,25 @@ def names(combined: Combined) -> list[str]:
 
 
 def test_prose_fences_and_thoughts_are_left_behind() -> None:
-    found = merged(
+    file = merged(
         "<think>def test_no(): pass</think>Sure:\n```python\ndef test_a():\n    assert f(1)  # kept\n```\nAnd:\n"
         "```python\ndef test_b():\n    assert f(2)\n```\nDone."
     )
-    assert found.source == (
+    assert file.source == (
         "from m import f\n\n\ndef test_a():\n    assert f(1)  # kept\n\n\ndef test_b():\n    assert f(2)\n"
     )
-    assert [kept.function_id for kept in found.tests] == ["m:f0", "m:f0"]
+    assert [kept.function_id for kept in file.tests] == ["m:f0", "m:f0"]
 
 
 def test_what_does_not_parse_costs_its_own_function_only() -> None:
-    found = merged(
+    file = merged(
         "```python\ndef test_a():\n    assert f(1)\n\ndef test_b(:\n    pass\n\ndef test_c():\n    return f(",
         "def test_d():\n    assert f(4)",
         "I cannot help with that.",
         "def test_e(a, a): pass",
     )
-    assert names(found) == ["test_a", "test_d"]
-    assert found.faults == {
+    assert names(file) == ["test_a", "test_d"]
+    assert file.faults == {
         "m:f0": "line 1: invalid syntax: 'def test_b(:'",
         "m:f2": "no tests in the reply",
         "m:f3": "line 1: duplicate argument 'a' in function definition",
@@ -48,79 +48,79 @@ def test_what_does_not_parse_costs_its_own_function_only() -> None:
 
 
 def test_what_would_run_when_the_file_is_imported_is_dropped_and_counted() -> None:
-    found = merged(
+    file = merged(
         "import os, sys\nfrom . import near\nX = [1]\nY = os.getcwd()\nprint(X)\n__test__ = False\n"
         "def setup_module(): sys.exit()\ndef f(x): return x\ndef unused(): pass\n"
         "def test_a():\n    assert f(X)\nif __name__ == '__main__':\n    pytest.main()"
     )
-    assert found.source == "from m import f\n\n\nX = [1]\n\n\ndef test_a():\n    assert f(X)\n"
-    assert found.dropped == {
+    assert file.source == "from m import f\n\n\nX = [1]\n\n\ndef test_a():\n    assert f(X)\n"
+    assert file.dropped == {
         "relative imports": 1, "statements": 4, "functions for all tests of a file": 1,
         "copies of the code under test": 1, "helpers that no test uses": 1,
     }  # fmt: skip
 
 
 def test_imports_are_merged_and_the_future_comes_first() -> None:
-    found = merged(
+    file = merged(
         "import a.b, a.c\nimport numpy as np\nfrom x import one\ndef test_a(): assert a.b.x, one(a.c, np)",
         "from __future__ import annotations\nfrom x import two, one\nimport numpy as np\n"
         "def test_b(): assert two(one, np)",
     )
-    assert found.source.split("\n\n\n")[0] == (
+    assert file.source.split("\n\n\n")[0] == (
         "from __future__ import annotations\nimport a.b\nimport a.c\nimport numpy as np\nfrom x import one, two"
     )
 
 
 def test_names_that_clash_are_told_apart_with_all_their_uses() -> None:
-    found = merged(
+    file = merged(
         "from x import one\nLIMIT = 3\ndef helper(a): return one(a) + LIMIT\ndef test_a(): assert helper(1)",
         "from y import one\nLIMIT = 4\ndef helper(a):\n    one_2 = LIMIT\n    return one(a) + one_2\n"
         "class Case: one = one\ndef test_a():\n    def inner(one): return one\n"
         "    assert helper(inner(Case.one)), [one for one in LIMIT]",
     )
-    assert found.source.split("\n\n\n")[-4:] == [
+    assert file.source.split("\n\n\n")[-4:] == [
         "LIMIT_2 = 4",
         "def helper_2(a):\n    one_2 = LIMIT_2\n    return one_3(a) + one_2",
         "class Case: one = one",
         "def test_a_2():\n\n    def inner(one):\n        return one\n"
         "    assert helper_2(inner(Case.one)), [one for one in LIMIT_2]\n",
     ]
-    assert "from y import one as one_3" in found.source
+    assert "from y import one as one_3" in file.source
 
 
 def test_fixtures_keep_to_their_reply() -> None:
-    found = merged(
+    file = merged(
         "@pytest.fixture(autouse=True)\ndef data(): return 1\ndef test_a(): assert f(1)",
         "@pytest.fixture(name='data')\ndef made(tmp_path): return 2\n@pytest.fixture\ndef tmp_path(): return 3\n"
         "@pytest.mark.usefixtures('data')\ndef test_b(data):\n    data += 1\n    assert data\n"
         "@pytest.mark.parametrize('data', [1])\ndef test_c(data): assert f(data)",
     )
-    assert "@pytest.mark.usefixtures('data')\ndef test_a():" in found.source
-    assert "@pytest.fixture()\ndef data_2(tmp_path_2):" in found.source
-    assert "@pytest.mark.usefixtures('data_2')\ndef test_b(data_2):\n    data_2 += 1" in found.source
-    assert "@pytest.mark.parametrize('data', [1])\ndef test_c(data): assert f(data)" in found.source
+    assert "@pytest.mark.usefixtures('data')\ndef test_a():" in file.source
+    assert "@pytest.fixture()\ndef data_2(tmp_path_2):" in file.source
+    assert "@pytest.mark.usefixtures('data_2')\ndef test_b(data_2):\n    data_2 += 1" in file.source
+    assert "@pytest.mark.parametrize('data', [1])\ndef test_c(data): assert f(data)" in file.source
 
 
 def test_equal_tests_and_helpers_stand_once_whatever_their_names() -> None:
-    found = merged(
+    file = merged(
         "def helper(): return 1\ndef test_a(): assert f(helper())\ndef test_b(): assert f(helper())",
         "def other(): return 1\ndef test_c(): assert f(other())\ndef test_d(): assert f(other(), 2)",
         "def other(): return 2\ndef test_e(): assert f(other())",
     )
-    assert names(found) == ["test_a", "test_d", "test_e"]
-    assert found.dropped["duplicate tests"] == 2
-    assert "def test_d():\n    assert f(helper(), 2)" in found.source
+    assert names(file) == ["test_a", "test_d", "test_e"]
+    assert file.dropped["duplicate tests"] == 2
+    assert "def test_d():\n    assert f(helper(), 2)" in file.source
 
 
 def test_a_builtin_is_nobody_elses_name() -> None:
-    found = merged("from numpy import sum\ndef test_a(): assert sum([f(1)])", "def test_b(): assert sum([f(1)])")
-    assert "from numpy import sum as sum_2" in found.source
-    assert found.source.endswith("def test_b(): assert sum([f(1)])\n")
+    file = merged("from numpy import sum\ndef test_a(): assert sum([f(1)])", "def test_b(): assert sum([f(1)])")
+    assert "from numpy import sum as sum_2" in file.source
+    assert file.source.endswith("def test_b(): assert sum([f(1)])\n")
 
 
 def test_names_nobody_binds_come_from_the_prompt_or_from_the_star() -> None:
-    found = merged("from x import *\ndef test_a():\n    with pytest.raises(KeyError): one(f, len)")
-    assert found.source.startswith("import pytest\nfrom m import f\nfrom x import one\n")
+    file = merged("from x import *\ndef test_a():\n    with pytest.raises(KeyError): one(f, len)")
+    assert file.source.startswith("import pytest\nfrom m import f\nfrom x import one\n")
 
 
 def test_tests_that_assert_nothing_are_flagged() -> None:
@@ -130,8 +130,8 @@ def test_tests_that_assert_nothing_are_flagged() -> None:
         "helper(f)": False, "raise AssertionError": True, "pytest.fail('no')": True, "raise ValueError": False,
     }  # fmt: skip
     body = "".join(f"def test_{number}():\n    {check}\n" for number, check in enumerate(checks))
-    found = merged("def check(x):\n    assert x\ndef helper(x): pass\n" + body)
-    assert [kept.asserts for kept in found.tests] == list(checks.values())
+    file = merged("def check(x):\n    assert x\ndef helper(x): pass\n" + body)
+    assert [kept.asserts for kept in file.tests] == list(checks.values())
     classes = merged(
         "import unittest\nclass Some(unittest.TestCase):\n    def check(self): self.assertEqual(f(1), 1)\n"
         "    def test_a(self): self.check()\n    def test_b(self): f(1)\n"
@@ -158,9 +158,9 @@ def test_tests_that_assert_nothing_are_flagged() -> None:
     ],
 )
 def test_hostile_replies_end_in_a_fault_or_a_file(hostile: str) -> None:
-    found = merged(hostile, "def test_z(): assert f(1)")
-    ast.parse(found.source)
-    assert names(found)[-1] == "test_z"
+    file = merged(hostile, "def test_z(): assert f(1)")
+    ast.parse(file.source)
+    assert names(file)[-1] == "test_z"
 
 
 IDENTIFIERS = st.sampled_from(["a", "b", "sum", "data", "helper", "X"])
@@ -193,13 +193,13 @@ REPLIES = st.lists(st.lists(STATEMENTS, max_size=8).map("\n".join), max_size=5)
 @given(REPLIES)
 @settings(max_examples=100, deadline=None)
 def test_a_merged_file_parses_and_holds_every_kept_test_once(replies: list[str]) -> None:
-    found = merged(*replies)
-    tree = ast.parse(found.source)
+    file = merged(*replies)
+    tree = ast.parse(file.source)
     compile(tree, "<merged>", "exec")
     defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     assert len(defined) == len(set(defined))
-    assert len(names(found)) == len(set(names(found)))
-    for kept in found.tests:
+    assert len(names(file)) == len(set(names(file)))
+    for kept in file.tests:
         assert defined.count(kept.name.partition("::")[0]) == 1
     first = [isinstance(node, ast.Import | ast.ImportFrom) for node in tree.body]
     assert first == sorted(first, reverse=True)
@@ -210,13 +210,13 @@ def test_a_merged_file_parses_and_holds_every_kept_test_once(replies: list[str])
 @given(REPLIES)
 @settings(max_examples=100, deadline=None)
 def test_merging_is_idempotent(replies: list[str]) -> None:
-    found = merged(*replies)
-    again = combine([Part("m:all", found.source, GIVEN, is_code=True)])
-    assert again.source == found.source
-    assert names(again) == names(found)
-    assert merged(*replies) == found
+    file = merged(*replies)
+    again = combine([Part("m:all", file.source, GIVEN, is_code=True)])
+    assert again.source == file.source
+    assert names(again) == names(file)
+    assert merged(*replies) == file
     parts = [Part(f"m:f{number}", reply, GIVEN, "f") for number, reply in enumerate(replies)]
-    assert combine(parts * 2).source == found.source
+    assert combine(parts * 2).source == file.source
 
 
 VALUES = {"one": 1, "two": 2, "three": 3}
@@ -232,8 +232,8 @@ def test_what_tests_mean_outlives_the_merging(pairs: list[tuple[str, str]]) -> N
         f"def test_it():\n    X_2 = {VALUES[outer]}\n    return [X for X in [X_2]][0] * 10 + helper()"
         for outer, inner in pairs
     ]
-    found = merged(*replies)
+    file = merged(*replies)
     space: dict[str, object] = {}
-    exec(found.source, space)
-    got = [space[kept.name]() for kept in found.tests]  # type: ignore[operator]
+    exec(file.source, space)
+    got = [space[kept.name]() for kept in file.tests]  # type: ignore[operator]
     assert got == list(dict.fromkeys(10 * VALUES[outer] + VALUES[inner] for outer, inner in pairs))

@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmeval.testgen.files import TestFiles, Written, file_names
+from swarmeval.testgen.files import TestFiles, WrittenModule, file_names
 from swarmeval.testgen.packages import Skips
 from swarmeval.testgen.sources import Module, modules
 from tests.support.made_up_package import package
@@ -15,8 +15,8 @@ PARTS = st.text("ab_B", min_size=1, max_size=4)
 
 
 def test_names_are_those_of_the_modules() -> None:
-    found = file_names(["a", "a.b.c", "a.b_c", "a.B.c", "a.b_c__2", "b.b.c"])
-    assert found == {
+    chosen = file_names(["a", "a.b.c", "a.b_c", "a.B.c", "a.b_c__2", "b.b.c"])
+    assert chosen == {
         "a": "test___init__.py", "a.B.c": "test_B_c.py", "a.b.c": "test_b_c__3.py", "a.b_c": "test_b_c__4.py",
         "a.b_c__2": "test_b_c__2.py", "b.b.c": "test_b_c.py",
     }  # fmt: skip
@@ -24,11 +24,11 @@ def test_names_are_those_of_the_modules() -> None:
 
 @given(st.lists(st.lists(PARTS, min_size=1, max_size=4).map(".".join), max_size=12))
 def test_no_two_modules_of_a_package_share_a_file(names: list[str]) -> None:
-    found = file_names(names)
-    assert set(found) == set(names)
-    places = {(module.partition(".")[0], name.casefold()) for module, name in found.items()}
-    assert len(places) == len(found)
-    assert file_names(reversed(names)) == found
+    chosen = file_names(names)
+    assert set(chosen) == set(names)
+    places = {(module.partition(".")[0], name.casefold()) for module, name in chosen.items()}
+    assert len(places) == len(chosen)
+    assert file_names(reversed(names)) == chosen
 
 
 def two_modules(tmp_path: Path) -> list[Module]:
@@ -45,7 +45,7 @@ def test_a_file_is_written_after_its_last_function_and_then_forgotten(tmp_path: 
     assert files.answer(g, "def test_g(): assert g() == 2") is None
     assert files.unanswered() == 2
     written = files.answer(f, "def test_f(): assert f() == 1")
-    assert isinstance(written, Written)
+    assert isinstance(written, WrittenModule)
     assert written.path == tmp_path / "generated_tests" / "made" / "test_one.py"
     assert written.path.read_text() == (
         "# Tests of made.one, written by a language model.\nfrom made.one import f, g\n\n\n"

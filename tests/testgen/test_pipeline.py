@@ -13,15 +13,15 @@ import pytest
 from swarmeval.errors import ConfigError
 from swarmeval.loadtest.arrivals import Closed, Level, Open
 from swarmeval.loadtest.generator import Measured
-from swarmeval.loadtest.request_rows import Row
+from swarmeval.loadtest.request_rows import RequestRow
 from swarmeval.requests import Answer, Refusal, Reply, Request
 from swarmeval.serving.pool import Pool
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.testgen import test_index
 from swarmeval.testgen.files import file_names
-from swarmeval.testgen.model_requests import Asking
+from swarmeval.testgen.model_requests import RequestBuilder
 from swarmeval.testgen.packages import Skips
-from swarmeval.testgen.pipeline import Pipeline, Tellings
+from swarmeval.testgen.pipeline import Pipeline, PipelineCallbacks
 from swarmeval.testgen.sources import Module, modules
 from swarmeval.testgen.workload import Workload
 from swarmeval.workers.endpoint.fleet import EndpointFleet
@@ -52,15 +52,15 @@ class Writer(EchoWorker):
 
 
 @dataclass
-class Told:
-    """What a run told."""
+class Collected:
+    """What a run collected."""
 
-    rows: list[Row] = field(default_factory=list)
-    lines: list[test_index.Line] = field(default_factory=list)
+    rows: list[RequestRow] = field(default_factory=list)
+    lines: list[test_index.IndexLine] = field(default_factory=list)
     ended: list[Measured] = field(default_factory=list)
 
-    def tellings(self) -> Tellings:
-        return Tellings(self.rows.append, self.lines.append, self.ended.append)
+    def callbacks(self) -> PipelineCallbacks:
+        return PipelineCallbacks(self.rows.append, self.lines.append, self.ended.append)
 
 
 def made(tmp_path: Path) -> list[Module]:
@@ -68,63 +68,65 @@ def made(tmp_path: Path) -> list[Module]:
 
 
 @asynccontextmanager
-async def pipeline(tmp_path: Path, fleet: Fleet, tellings: Tellings, pause_s: float = 0.0) -> AsyncIterator[Pipeline]:
+async def pipeline(
+    tmp_path: Path, fleet: Fleet, callbacks: PipelineCallbacks, pause_s: float = 0.0
+) -> AsyncIterator[Pipeline]:
     """For all functions there are, over a fleet that is ready."""
-    found = made(tmp_path)
-    names = file_names(module.name for module in found)
+    path = made(tmp_path)
+    names = file_names(module.name for module in path)
     async with (
-        asyncio.timeout(30), Pool(fleet, 0, backoff_s=(0.0,)) as pool, Workload(lambda: found) as workload
+        asyncio.timeout(30), Pool(fleet, 0, backoff_s=(0.0,)) as pool, Workload(lambda: path) as workload
     ):  # fmt: skip
         await pool.until_settled()
         assert pool.info is not None
-        yield Pipeline(pool, Asking(CONFIG, pool.info), workload, tmp_path / "run", names, tellings, pause_s)
+        yield Pipeline(pool, RequestBuilder(CONFIG, pool.info), workload, tmp_path / "run", names, callbacks, pause_s)
 
 
-def loaded(tmp_path: Path, fleet: Fleet, *levels: Level, pause_s: float = 0.0) -> Told:
-    """What is told of these levels."""
-    told = Told()
+def loaded(tmp_path: Path, fleet: Fleet, *levels: Level, pause_s: float = 0.0) -> Collected:
+    """What is collected of these levels."""
+    collected = Collected()
 
     async def go() -> None:
-        async with pipeline(tmp_path, fleet, told.tellings(), pause_s) as under_test:
+        async with pipeline(tmp_path, fleet, collected.callbacks(), pause_s) as under_test:
             for level in levels:
-                await under_test.under(level, seed=0)
+                await under_test.run_level(level, seed=0)
 
     asyncio.run(go())
-    return told
+    return collected
 
 
 def test_every_request_is_reported_once_with_its_function_and_its_file(tmp_path: Path) -> None:
-    told = loaded(tmp_path, EchoFleet([Writer("cpu:0")]), Level(Closed(2), count=3))
-    assert [(row.module, row.function, row.kind, row.level) for row in told.rows] == [
+    collected = loaded(tmp_path, EchoFleet([Writer("cpu:0")]), Level(Closed(2), count=3))
+    assert [(row.module, row.function, row.kind, row.level) for row in collected.rows] == [
         ("made.one", "f", "function", "2 at once"), ("made.one", "g", "function", "2 at once"),
         ("made.two", "C.h", "method", "2 at once"),
     ]  # fmt: skip
-    assert [measured.number for measured in told.ended] == [0, 1, 2]
-    for row in told.rows:
+    assert [measured.number for measured in collected.ended] == [0, 1, 2]
+    for row in collected.rows:
         assert row.written_s is not None
-        assert row.written_s >= row.asked.last_s >= (row.asked.first_s or 9) >= row.asked.sent_s >= 0
-    assert [line.file for line in told.lines] == [
+        assert row.written_s >= row.request.last_s >= (row.request.first_s or 9) >= row.request.sent_s >= 0
+    assert [line.file for line in collected.lines] == [
         "generated_tests/made/test_one.py",
         "generated_tests/made/test_two.py",
     ]
     text = (tmp_path / "run" / "generated_tests" / "made" / "test_two.py").read_text()
     assert text.endswith("from made.two import C\n\n\ndef test_C_h():\n    assert C().h()\n")
-    assert [line.asked for line in told.lines] == [("made.one:f", "made.one:g"), ("made.two:C.h",)]
+    assert [line.requested for line in collected.lines] == [("made.one:f", "made.one:g"), ("made.two:C.h",)]
 
 
 def test_a_level_begins_with_a_new_module_and_unsent_requests_do_not_fail(tmp_path: Path) -> None:
-    told = loaded(tmp_path, EchoFleet([Writer("cpu:0")]), Level(Closed(1), count=1), Level(Closed(3), count=1))
-    assert [(line.level, line.module, line.asked, line.failed) for line in told.lines] == [
+    collected = loaded(tmp_path, EchoFleet([Writer("cpu:0")]), Level(Closed(1), count=1), Level(Closed(3), count=1))
+    assert [(line.level, line.module, line.requested, line.failed) for line in collected.lines] == [
         ("1 at once", "made.one", ("made.one:f",), {}), ("3 at once", "made.two", ("made.two:C.h",), {}),
     ]  # fmt: skip
-    (cut, whole) = told.rows
+    (cut, whole) = collected.rows
     assert cut.written_s is None  # its file waited for the end of the level, and not for answers
     assert whole.written_s is not None
 
 
 def test_another_round_goes_to_files_of_its_own(tmp_path: Path) -> None:
-    told = loaded(tmp_path, EchoFleet([Writer("cpu:0")]), Level(Closed(1), count=6))
-    assert sorted(str(line.file) for line in told.lines) == [
+    collected = loaded(tmp_path, EchoFleet([Writer("cpu:0")]), Level(Closed(1), count=6))
+    assert sorted(str(line.file) for line in collected.lines) == [
         "generated_tests.2/made/test_one.py", "generated_tests.2/made/test_two.py",
         "generated_tests/made/test_one.py", "generated_tests/made/test_two.py",
     ]  # fmt: skip
@@ -132,7 +134,7 @@ def test_another_round_goes_to_files_of_its_own(tmp_path: Path) -> None:
 
 def test_no_two_requests_share_a_seed_and_the_same_ones_have_the_same(tmp_path: Path) -> None:
     (one, _), info = made(tmp_path), EchoWorker("cpu:0")
-    asking = Asking(CONFIG, asyncio.run(info.start()))
+    asking = RequestBuilder(CONFIG, asyncio.run(info.start()))
     f, g = one.functions
     seeds = [asking.request(*what).seed for what in ((f, "a", 0), (f, "a", 1), (f, "b", 0), (g, "a", 0), (f, "a", 0))]
     assert len(set(seeds)) == 4
@@ -141,42 +143,42 @@ def test_no_two_requests_share_a_seed_and_the_same_ones_have_the_same(tmp_path: 
 
 def test_a_refused_request_fails_with_a_reason_and_its_file_is_written(tmp_path: Path) -> None:
     writer = Writer("cpu:0", refused={"1 at once/0": 1})
-    told = loaded(tmp_path, EchoFleet([writer]), Level(Closed(1), count=3))
-    assert [(row.function, row.asked.error, row.written_s is None) for row in told.rows] == [
+    collected = loaded(tmp_path, EchoFleet([writer]), Level(Closed(1), count=3))
+    assert [(row.function, row.request.error, row.written_s is None) for row in collected.rows] == [
         ("f", "not now", True), ("g", None, False), ("C.h", None, False),
     ]  # fmt: skip
-    assert told.lines[0].failed == {"made.one:f": "not now"}
-    assert [test.name for test in told.lines[0].tests] == ["test_g"]
+    assert collected.lines[0].failed == {"made.one:f": "not now"}
+    assert [test.name for test in collected.lines[0].tests] == ["test_g"]
 
 
 def test_a_worker_that_dies_is_started_again_and_every_request_is_told(tmp_path: Path) -> None:
     writer = Writer("cpu:0", deaths=(2,))
-    told = loaded(tmp_path, EchoFleet([writer]), Level(Closed(1), count=6), pause_s=0.3)
-    assert len(told.rows) == 6
-    assert [row.asked.error for row in told.rows if row.asked.error is not None] == ["no replica was ready"]
+    collected = loaded(tmp_path, EchoFleet([writer]), Level(Closed(1), count=6), pause_s=0.3)
+    assert len(collected.rows) == 6
+    assert [row.request.error for row in collected.rows if row.request.error is not None] == ["no replica was ready"]
     assert writer.starts == 2
 
 
 def test_a_run_that_is_cancelled_tells_what_was_answered(tmp_path: Path) -> None:
-    told, enough = Told(), asyncio.Event()
+    collected, enough = Collected(), asyncio.Event()
 
     def ended(measured: Measured) -> None:
-        told.ended.append(measured)
-        if len(told.ended) == 4:
+        collected.ended.append(measured)
+        if len(collected.ended) == 4:
             enough.set()
 
     async def go() -> None:
-        tellings = Tellings(told.rows.append, told.lines.append, ended)
-        async with pipeline(tmp_path, EchoFleet([Writer("cpu:0")]), tellings) as under_test:
-            running = asyncio.create_task(under_test.under(Level(Closed(1), seconds=600), 0))
+        callbacks = PipelineCallbacks(collected.rows.append, collected.lines.append, ended)
+        async with pipeline(tmp_path, EchoFleet([Writer("cpu:0")]), callbacks) as under_test:
+            running = asyncio.create_task(under_test.run_level(Level(Closed(1), seconds=600), 0))
             await enough.wait()
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running
 
     asyncio.run(go())
-    assert len(told.rows) >= 3
-    assert sum(len(line.asked) for line in told.lines) == len(told.rows)
+    assert len(collected.rows) >= 3
+    assert sum(len(line.requested) for line in collected.lines) == len(collected.rows)
 
 
 FAULTS = {
@@ -197,38 +199,41 @@ FAULTS = {
     ],
 )  # fmt: skip
 def test_a_server_fault_is_a_failure_with_its_reason_and_not_sent_again(tmp_path: Path, kind: str, reason: str) -> None:
-    told = Told()
+    collected = Collected()
 
     async def go() -> int:
         async with FaultyServer() as server:
             fleet = EndpointFleet([server.url], endpoint_options(silence_s=0.3, single_try=True))
-            async with pipeline(tmp_path, fleet, told.tellings()) as under_test:
+            async with pipeline(tmp_path, fleet, collected.callbacks()) as under_test:
                 server.plan.append(FAULTS[kind])
-                await under_test.under(Level(Open(100.0), count=3), 0)
+                await under_test.run_level(Level(Open(100.0), count=3), 0)
             return len(server.requests)
 
     assert asyncio.run(go()) == 3
-    failed = [row for row in told.rows if row.asked.error is not None]
-    assert len(told.rows) == 3
+    failed = [row for row in collected.rows if row.request.error is not None]
+    assert len(collected.rows) == 3
     assert len(failed) == 1
-    assert (failed[0].asked.error or "").endswith(f"/v1: {reason}")
+    assert (failed[0].request.error or "").endswith(f"/v1: {reason}")
 
 
 def test_a_model_without_a_template_is_asked_to_go_on_with_a_file(tmp_path: Path) -> None:
     (one, _), worker = made(tmp_path), EchoWorker("cpu:0")
     info = msgspec.structs.replace(asyncio.run(worker.start()), chat_template_sha256=None)
-    asking = Asking(CONFIG, info)
+    asking = RequestBuilder(CONFIG, info)
     request = asking.request(one.functions[0], "a", 0)
     assert asking.mode == "completion"
     assert request.text is not None
     assert request.text.endswith("\ndef test_")
     assert asking.code("f():\n    assert f()") == "def test_f():\n    assert f()"
     with pytest.raises(ConfigError, match="prompt_mode is 'chat' but echo has no chat template; use completion or"):
-        Asking(CONFIG.model_copy(update={"prompt_mode": "chat"}), info)
+        RequestBuilder(CONFIG.model_copy(update={"prompt_mode": "chat"}), info)
 
 
 def test_what_cannot_fit_the_window_is_left_out(tmp_path: Path) -> None:
     (one, _), worker = made(tmp_path), EchoWorker("cpu:0")
     info = asyncio.run(worker.start())
     for tokens, fits in ((100, False), (100_000, True)):
-        assert Asking(CONFIG, msgspec.structs.replace(info, max_context_tokens=tokens)).fits(one.functions[0]) is fits
+        assert (
+            RequestBuilder(CONFIG, msgspec.structs.replace(info, max_context_tokens=tokens)).fits(one.functions[0])
+            is fits
+        )

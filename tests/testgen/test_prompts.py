@@ -1,7 +1,7 @@
 """What a model is asked for a function's tests."""
 
 from swarmeval.requests import Message
-from swarmeval.testgen.prompts import LEAD, chat, given, raw
+from swarmeval.testgen.prompts import LEAD, chat, prompt_imports, raw
 from swarmeval.testgen.sources import Context
 
 CONTEXT = Context(
@@ -20,7 +20,7 @@ def test_a_chat_prompt_names_the_function_its_imports_and_its_context() -> None:
 def test_a_raw_prompt_is_a_file_that_goes_on_with_a_test() -> None:
     text = raw(CONTEXT)
     assert text.startswith('# made.some\nimport math\n\ndef shown(x):\n    return f"{x}{name}"\n\n\n# test_some.py: ')
-    assert text.endswith(f"{given(CONTEXT)[1]}\n\n\n{LEAD}")
+    assert text.endswith(f"{prompt_imports(CONTEXT)[1]}\n\n\n{LEAD}")
 
 
 def test_a_template_is_the_users() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from swarmeval.errors import DataError
-from swarmeval.testgen.packages import Skips, find, roots
+from swarmeval.testgen.packages import Skips, find_root, find_roots
 from swarmeval.testgen.sources import Context, Module, modules
 from tests.support.made_up_package import package
 
@@ -74,8 +74,8 @@ def read(path: str) -> tuple[list[Module], Skips]:
 
 @pytest.fixture
 def module(tmp_path: Path) -> Module:
-    (found,), _ = read(package(tmp_path, {"some.py": SOURCE}))
-    return found
+    (only,), _ = read(package(tmp_path, {"some.py": SOURCE}))
+    return only
 
 
 def by_name(module: Module) -> dict[str, Context]:
@@ -137,8 +137,8 @@ def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
             "deep.py": "x = " + "-" * 5000 + "1",
         },
     )
-    found, skips = read(path)
-    assert [one.name for one in found] == ["made.latin", "made.no_init.inside", "made.some"]
+    read_modules, skips = read(path)
+    assert [one.name for one in read_modules] == ["made.latin", "made.no_init.inside", "made.some"]
     assert skips.names.pop("a signature only (overload)") == ["made.some:shown"] * 2
     assert skips.names == {
         "compiled": ["made.fast"],
@@ -159,9 +159,11 @@ def test_a_context_that_is_too_long_gives_up_what_surrounds_it(tmp_path: Path) -
 
     def given(most: int) -> tuple[tuple[str, ...], tuple[str, ...], str] | None:
         skips = Skips()
-        found = list(modules([path], skips, fits=lambda one: one.qualname == "Outer.value" and len(one.text) <= most))
-        assert skips.counts["too long for the model"] == 6 - len(found)
-        one = found[0].functions[0] if found else None
+        read_modules = list(
+            modules([path], skips, fits=lambda one: one.qualname == "Outer.value" and len(one.text) <= most)
+        )
+        assert skips.counts["too long for the model"] == 6 - len(read_modules)
+        one = read_modules[0].functions[0] if read_modules else None
         return None if one is None else (one.constants, one.imports, one.class_signature[:11])
 
     full = ("LONG = [1, 2]",), ("from made import near",), "class Outer"
@@ -204,10 +206,10 @@ def test_missing_packages_are_one_clear_line(tmp_path: Path) -> None:
         "./nowhere": "loadtest.packages: ./nowhere is neither a folder nor a .py file",
     }.items():
         with pytest.raises(DataError) as caught:
-            find(wanted)
+            find_root(wanted)
         assert str(caught.value) == said if said else "is compiled" in str(caught.value)
     with pytest.raises(DataError, match=r"^loadtest.packages: .* and .* both hold a package 'made'; name one of them$"):
-        roots([package(tmp_path / "a", {}), package(tmp_path / "b", {})])
+        find_roots([package(tmp_path / "a", {}), package(tmp_path / "b", {})])
 
 
 @pytest.mark.slow
@@ -230,5 +232,5 @@ def test_memory_does_not_grow_with_the_number_of_functions(tmp_path: Path) -> No
 
 
 def test_nothing_is_imported(tmp_path: Path) -> None:
-    found, _ = read(package(tmp_path, {"some.py": "raise SystemExit\ndef f(): return 1"}))
-    assert [one.name for one in found] == ["made.some"]
+    read_modules, _ = read(package(tmp_path, {"some.py": "raise SystemExit\ndef f(): return 1"}))
+    assert [one.name for one in read_modules] == ["made.some"]

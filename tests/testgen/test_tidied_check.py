@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarmeval.testgen.combine import Combined, Kept, combine
+from swarmeval.testgen.combine import Combined, CombinedTest, combine
 from swarmeval.testgen.pieces import Part
-from swarmeval.testgen.tidied_check import UNKNOWN, Unsafe, accepted, lacks
+from swarmeval.testgen.tidied_check import UNKNOWN, Unsafe, accept, undefined_names
 
 BEFORE = combine([
     Part("m:f", "def test_f():\n    assert f(1) == 2\n\ndef test_f_twice():\n    assert f(f(1)) == 3",
@@ -24,7 +24,7 @@ def fenced(*statements: str) -> str:
 
 def refused(*statements: str) -> str:
     with pytest.raises(Unsafe) as caught:
-        accepted(BEFORE, fenced(*statements))
+        accept(BEFORE, fenced(*statements))
     return str(caught.value)
 
 
@@ -34,28 +34,28 @@ G = "def test_g():\n    assert g(1) == 1"
 
 def test_a_file_that_comes_back_as_it_was_stays_as_it_was() -> None:
     assert list(OWNERS) == ["test_f", "test_f_twice", "test_g", "TestG::test_a", "TestG::test_b"]
-    again = accepted(BEFORE, fenced(BEFORE.source))
+    again = accept(BEFORE, fenced(BEFORE.source))
     assert (again.source, again.tests) == (BEFORE.source, BEFORE.tests)
 
 
 def test_each_test_stays_with_its_function_and_unused_code_goes() -> None:
-    found = accepted(BEFORE, fenced("from m import f, g", G, "def two():\n    return 2", F.replace("2", "two()")))
-    assert found.source == f"from m import f, g\n\n\n{G}\n\n\ndef two():\n    return 2\n\n\n{F.replace('2', 'two()')}\n"
-    assert found.tests == (Kept("test_g", "m:g", True), Kept("test_f", "m:f", True))
+    after = accept(BEFORE, fenced("from m import f, g", G, "def two():\n    return 2", F.replace("2", "two()")))
+    assert after.source == f"from m import f, g\n\n\n{G}\n\n\ndef two():\n    return 2\n\n\n{F.replace('2', 'two()')}\n"
+    assert after.tests == (CombinedTest("test_g", "m:g", True), CombinedTest("test_f", "m:f", True))
 
 
 def test_imports_left_out_by_the_reply_stay_and_no_copy_replaces_them() -> None:
-    found = accepted(BEFORE, fenced("def f(x): return 2", "g = 3", F, G))
-    assert found.source == f"from m import f, g\n\n\n{F}\n\n\n{G}\n"
-    assert found.dropped["copies of the code under test"] == 2
+    after = accept(BEFORE, fenced("def f(x): return 2", "g = 3", F, G))
+    assert after.source == f"from m import f, g\n\n\n{F}\n\n\n{G}\n"
+    assert after.dropped["copies of the code under test"] == 2
 
 
 def test_tests_of_other_names_are_left_out_and_counted() -> None:
     cases = "class TestG:\n    def test_a(self):\n        assert g(2)\n    def test_new(self):\n        assert g(9)"
-    found = accepted(BEFORE, fenced(F, cases, "def test_new():\n    assert f(9)"))
-    assert [kept.name for kept in found.tests] == ["test_f", "TestG::test_a"]
-    assert "new" not in found.source
-    assert found.dropped[UNKNOWN] == 2
+    after = accept(BEFORE, fenced(F, cases, "def test_new():\n    assert f(9)"))
+    assert [kept.name for kept in after.tests] == ["test_f", "TestG::test_a"]
+    assert "new" not in after.source
+    assert after.dropped[UNKNOWN] == 2
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_what_a_file_lacked_before_it_may_lack_again() -> None:
     before = combine(
         [Part("m:f", "def test_f(mocker):\n    assert f(lost)"), Part("m:g", "def test_g():\n    assert g")]
     )
-    assert lacks(before.source) == {"f", "g", "lost", "mocker"}
-    assert accepted(before, before.source).tests == before.tests
+    assert undefined_names(before.source) == {"f", "g", "lost", "mocker"}
+    assert accept(before, before.source).tests == before.tests
 
 
 WORDS = st.sampled_from([
@@ -110,7 +110,7 @@ WORDS = st.sampled_from([
 def test_whatever_comes_back_nothing_is_lost(statements: list[str], whole: bool) -> None:
     before: Combined = BEFORE
     try:
-        after = accepted(before, fenced(*statements, *([F, G] if whole else [])))
+        after = accept(before, fenced(*statements, *([F, G] if whole else [])))
     except Unsafe:
         return
     compile(after.source, "after", "exec", dont_inherit=True)
@@ -118,5 +118,5 @@ def test_whatever_comes_back_nothing_is_lost(statements: list[str], whole: bool)
     for kept in after.tests:
         assert kept.function_id == OWNERS[kept.name].function_id
         assert kept.asserts >= OWNERS[kept.name].asserts
-    assert lacks(after.source) <= lacks(before.source)
-    assert accepted(after, fenced(after.source)).source == after.source
+    assert undefined_names(after.source) <= undefined_names(before.source)
+    assert accept(after, fenced(after.source)).source == after.source

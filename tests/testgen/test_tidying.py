@@ -14,12 +14,12 @@ from swarmeval.settings.loadtest import LoadTestSettings
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.testgen import test_index, tidying
 from swarmeval.testgen.combine import combine
-from swarmeval.testgen.files import Written
-from swarmeval.testgen.model_requests import Asking
+from swarmeval.testgen.files import WrittenModule
+from swarmeval.testgen.model_requests import RequestBuilder
 from swarmeval.testgen.packages import Skips
 from swarmeval.testgen.pieces import Part
 from swarmeval.testgen.sources import modules
-from swarmeval.testgen.tidying import Tally, tidy
+from swarmeval.testgen.tidying import TidyingProgress, tidy
 from tests.support.echo_fleet import EchoFleet, EchoWorker
 from tests.support.made_up_package import package
 
@@ -36,7 +36,7 @@ class Tidier(EchoWorker):
         self, answer: Callable[[str], str], finish: str = "stop", tokens: int = 100_000, **more: object
     ) -> None:
         super().__init__("cpu:0", **more)  # type: ignore[arg-type]
-        self.asked: list[str] = []
+        self.request: list[str] = []
         self.at_once = self.most_at_once = 0
         self.waits: asyncio.Event | None = None  # for what answers before the last do
         self._make = answer
@@ -47,11 +47,11 @@ class Tidier(EchoWorker):
         return msgspec.structs.replace(await super().start(), max_context_tokens=self._tokens)
 
     async def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
-        self.asked.append(request.job_id)
+        self.request.append(request.job_id)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            if self.waits is not None and len(self.asked) > 1:
+            if self.waits is not None and len(self.request) > 1:
                 await self.waits.wait()
             async for item in super().stream(request):
                 yield item
@@ -87,18 +87,18 @@ def run_of(tmp_path: Path, count: int = 1) -> Path:
         path = run / test_index.FOLDER / "made" / f"test_{module.name.partition('.')[2]}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"# Tests of {module.name}, written by a language model.\n{combined.source}")
-        test_index.append(run, test_index.line(run, "1 at once", Written(module, combined, path, {})))
+        test_index.append(run, test_index.line(run, "1 at once", WrittenModule(module, combined, path, {})))
     return run
 
 
 async def passed(
     run: Path, worker: Tidier, config: RunConfig = CONFIG, ended: Callable[[], object] = lambda: None
-) -> Tally:
+) -> TidyingProgress:
     async with asyncio.timeout(30), Pool(EchoFleet([worker]), 0, backoff_s=(0.0,)) as pool:
         await pool.until_settled()
         assert pool.info is not None
-        tally = tidying.tally(run)
-        await tidy(run, pool, Asking(config, pool.info), tally, ended)
+        tally = tidying.count_merged(run)
+        await tidy(run, pool, RequestBuilder(config, pool.info), tally, ended)
     return tally
 
 
@@ -107,7 +107,7 @@ def contents(run: Path) -> dict[str, str]:
     return {str(path.relative_to(run)): path.read_text() for path in sorted(run.rglob("*")) if path.is_file()}
 
 
-def told(run: Path) -> dict[str, str]:
+def reasons(run: Path) -> dict[str, str]:
     return {line.module: line.tidied for line in test_index.read(run)}
 
 
@@ -116,7 +116,7 @@ def test_a_good_answer_replaces_the_file_and_one_function_is_not_sent(tmp_path: 
     before = contents(run)
     tally = asyncio.run(passed(run, worker, ended=lambda: heard.append(1)))
     assert (str(tally), len(heard)) == ("1 of 1", 1)
-    assert worker.asked == ["tidy/generated_tests/made/test_m0.py"]
+    assert worker.request == ["tidy/generated_tests/made/test_m0.py"]
     after = contents(run)
     assert after["generated_tests/made/test_m0.py"] == FIRST + GOOD
     assert after["generated_tests/made/test_one.py"] == before["generated_tests/made/test_one.py"]
@@ -152,22 +152,22 @@ def test_whatever_else_comes_leaves_the_file_and_is_noted(tmp_path: Path, worker
 def test_a_file_that_no_answer_can_hold_is_not_asked_about(tmp_path: Path) -> None:
     run, worker = run_of(tmp_path), Tidier(good)
     asyncio.run(passed(run, worker, CONFIG.model_copy(update={"max_new_tokens": 10})))
-    assert told(run)["made.m0"] == "too long for an answer of 10 tokens (max_new_tokens)"
-    assert not worker.asked
+    assert reasons(run)["made.m0"] == "too long for an answer of 10 tokens (max_new_tokens)"
+    assert not worker.request
 
 
 def test_a_few_are_asked_about_at_once_and_the_lines_keep_their_order(tmp_path: Path) -> None:
-    count = tidying.MOST_HELD + 3
+    count = tidying.MOST_PENDING + 3
     run, worker = run_of(tmp_path, count), Tidier(lambda tests: good(tests) if "m10" in tests else "No.")
     modules_before = [line.module for line in test_index.read(run)]
     assert str(asyncio.run(passed(run, worker))) == f"1 of {count}"
-    assert list(told(run)) == modules_before
-    assert [module for module, why in told(run).items() if why == "taken"] == ["made.m10"]
+    assert list(reasons(run)) == modules_before
+    assert [module for module, why in reasons(run).items() if why == "taken"] == ["made.m10"]
     assert worker.most_at_once == 4  # its rows
 
 
 def test_a_cancelled_pass_leaves_whole_files_and_lines_that_say_which(tmp_path: Path) -> None:
-    run, worker = run_of(tmp_path, tidying.MOST_HELD + 1), Tidier(good)
+    run, worker = run_of(tmp_path, tidying.MOST_PENDING + 1), Tidier(good)
     worker.waits, one = asyncio.Event(), asyncio.Event()
     before = contents(run)
 
@@ -182,7 +182,7 @@ def test_a_cancelled_pass_leaves_whole_files_and_lines_that_say_which(tmp_path: 
     after = contents(run)
     assert after.keys() == before.keys()
     assert [line.module for line in test_index.read(run) if line.tidied] == ["made.m0"]
-    assert len(told(run)) == tidying.MOST_HELD + 2
+    assert len(reasons(run)) == tidying.MOST_PENDING + 2
     for line in test_index.read(run):
         assert line.file is not None
         assert (after[line.file] == before[line.file]) is (line.tidied == "")
@@ -196,7 +196,7 @@ def test_a_file_that_has_gone_ends_the_pass_and_no_line_is_lost(tmp_path: Path) 
     with pytest.raises(OutputError) as caught:
         asyncio.run(passed(run, Tidier(good)))
     assert str(caught.value) == f"{gone}: cannot be read (No such file or directory)"
-    assert told(run) == {"made.m0": "taken", "made.m1": "", "made.m2": "", "made.one": ""}
+    assert reasons(run) == {"made.m0": "taken", "made.m1": "", "made.m2": "", "made.one": ""}
 
 
 def test_a_run_without_merged_files_is_left_alone(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_run_without_merged_files_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_model_without_a_template_goes_on_with_a_file(tmp_path: Path) -> None:
     info = msgspec.structs.replace(asyncio.run(Tidier(good).start()), chat_template_sha256=None)
-    asking = Asking(CONFIG, info)
+    asking = RequestBuilder(CONFIG, info)
     request = asking.tidying("generated_tests/made/test_m0.py", "made.m0", GOOD)
     assert request.text is not None
     assert request.text.startswith("# test_m0.py: tests of made.m0 with pytest, as they were first written\nfrom made")

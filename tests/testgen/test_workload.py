@@ -9,7 +9,7 @@ import pytest
 from swarmeval.errors import DataError
 from swarmeval.testgen.packages import Skips
 from swarmeval.testgen.sources import Module, modules
-from swarmeval.testgen.workload import Turn, Workload, first
+from swarmeval.testgen.workload import WorkItem, Workload, first_functions
 from tests.support.made_up_package import package
 
 
@@ -18,38 +18,38 @@ def two_modules(tmp_path: Path) -> list[Module]:
     return list(modules([path], Skips()))
 
 
-def turns(found: list[Module], count: int, cut_behind: tuple[int, ...] = ()) -> list[Turn]:
-    async def go() -> list[Turn]:
+def turns(given_modules: list[Module], count: int, cut_behind: tuple[int, ...] = ()) -> list[WorkItem]:
+    async def go() -> list[WorkItem]:
         kept = []
-        async with Workload(lambda: found, ahead=2) as workload:
+        async with Workload(lambda: given_modules, ahead=2) as workload:
             for number in range(count):
                 kept.append(await workload.next())
                 if number in cut_behind:
-                    workload.cut()
+                    workload.skip_rest_of_module()
         return kept
 
     return asyncio.run(go())
 
 
 def test_functions_come_in_order_and_anew_behind_the_last(tmp_path: Path) -> None:
-    found = turns(two_modules(tmp_path), 5)
-    assert [turn.context.function_id for turn in found] == [
+    items = turns(two_modules(tmp_path), 5)
+    assert [turn.context.function_id for turn in items] == [
         "made.one:f", "made.one:g", "made.two:h", "made.one:f", "made.one:g",
     ]  # fmt: skip
-    assert [turn.round for turn in found] == [0, 0, 0, 1, 1]
-    assert [turn.begins for turn in found] == [True, False, True, True, False]
+    assert [turn.round for turn in items] == [0, 0, 0, 1, 1]
+    assert [turn.is_first for turn in items] == [True, False, True, True, False]
 
 
 def test_behind_a_cut_another_module_begins(tmp_path: Path) -> None:
-    found = turns(two_modules(tmp_path), 5, cut_behind=(0, 1))
-    assert [turn.context.qualname for turn in found] == ["f", "h", "f", "g", "h"]
-    assert [turn.begins for turn in found] == [True, True, True, False, True]
+    items = turns(two_modules(tmp_path), 5, cut_behind=(0, 1))
+    assert [turn.context.qualname for turn in items] == ["f", "h", "f", "g", "h"]
+    assert [turn.is_first for turn in items] == [True, True, True, False, True]
 
 
 def test_a_cut_before_the_first_turn_leaves_nothing_out(tmp_path: Path) -> None:
-    async def go() -> Turn:
+    async def go() -> WorkItem:
         async with Workload(lambda: two_modules(tmp_path)) as workload:
-            workload.cut()
+            workload.skip_rest_of_module()
             return await workload.next()
 
     assert asyncio.run(go()).context.qualname == "f"
@@ -92,5 +92,5 @@ def test_what_reading_raises_is_raised_where_a_turn_is_asked_for(tmp_path: Path)
     [(None, [["f", "g"], ["h"]]), (1, [["f"]]), (2, [["f", "g"]]), (3, [["f", "g"], ["h"]]), (9, [["f", "g"], ["h"]])],
 )
 def test_the_first_functions_may_end_within_a_module(tmp_path: Path, most: int | None, names: list[list[str]]) -> None:
-    found = first(two_modules(tmp_path), most)
-    assert [[context.qualname for context in module.functions] for module in found] == names
+    shortened = first_functions(two_modules(tmp_path), most)
+    assert [[context.qualname for context in module.functions] for module in shortened] == names

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from swarmeval.testgen.combine import combine
-from swarmeval.testgen.harness_output import Forged, Told, read
-from swarmeval.testgen.packages import Skips, roots
+from swarmeval.testgen.harness_output import Forged, HarnessReport, read
+from swarmeval.testgen.packages import Skips, find_roots
 from swarmeval.testgen.pieces import Part
-from swarmeval.testgen.prompts import given
+from swarmeval.testgen.prompts import prompt_imports
 from swarmeval.testgen.sources import Module, modules
 from swarmeval.testgen.worth import Weigher, Worth, statements
 from tests.support.checkout import ROOT
@@ -43,10 +43,11 @@ async def _weighed(
 ) -> Worth:
     known = {one.qualname: one for one in module.functions}
     parts = [
-        Part(known[name].function_id, reply, given(known[name]), known[name].subject) for name, reply in replies.items()
+        Part(known[name].function_id, reply, prompt_imports(known[name]), known[name].subject)
+        for name, reply in replies.items()
     ]
     weigher = Weigher(
-        roots(packages),
+        find_roots(packages),
         workers=1,
         file_timeout_s=file_timeout_s,
         test_timeout_s=test_timeout_s,
@@ -66,7 +67,7 @@ def made(tmp_path: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_passing_failing_and_hanging_tests_differ_and_lines_are_counted(tmp_path: Path) -> None:
-    found = weighed(
+    result = weighed(
         made(tmp_path),
         {
             "sign": "def test_minus():\n    assert sign(-3) == -1\ndef test_wrong():\n    assert sign(0) == 5\n"
@@ -76,24 +77,24 @@ def test_passing_failing_and_hanging_tests_differ_and_lines_are_counted(tmp_path
             "@pytest.mark.parametrize('x', [1, 0, -1])\ndef test_some(x):\n    assert sign(x) == 1\n",
         },
     )
-    assert outcomes(found) == {
+    assert outcomes(result) == {
         "test_minus": "passed", "test_wrong": "failed", "test_weak": "failed", "test_asks": "error",
         "test_hangs": "timed_out", "test_not_here": "skipped", "test_some": "failed",
     }  # fmt: skip
-    details = {test.name: test.detail for test in found.tests}
+    details = {test.name: test.detail for test in result.tests}
     assert details["test_weak"] == "NameError: name 'double' is not defined"
     assert details["test_asks"] == "fixture 'nothing' not found"
-    assert {test.name for test in found.tests if not test.asserts} == {"test_weak", "test_hangs", "test_not_here"}
-    assert [test.cases for test in found.tests] == [1, 1, 1, 1, 1, 1, 3]
-    sign, double = found.functions
+    assert {test.name for test in result.tests if not test.asserts} == {"test_weak", "test_hangs", "test_not_here"}
+    assert [test.cases for test in result.tests] == [1, 1, 1, 1, 1, 1, 3]
+    sign, double = result.functions
     assert (sign.statements, sign.covered, sign.coverage) == (5, 5, 1.0)
     assert (double.statements, double.covered) == (1, 0)
-    assert (found.collected, found.unimported, found.runs) == (True, "", 1)
+    assert (result.collected, result.unimported, result.runs) == (True, "", 1)
 
 
 @pytest.mark.slow
 def test_what_ends_the_process_costs_the_others_nothing(tmp_path: Path) -> None:
-    found = weighed(
+    result = weighed(
         made(tmp_path),
         {
             "sign": "def test_a():\n    assert sign(1)\ndef test_exit():\n    import os\n    os._exit(0)\n"
@@ -103,41 +104,41 @@ def test_what_ends_the_process_costs_the_others_nothing(tmp_path: Path) -> None:
         },
         file_timeout_s=3.0,
     )
-    assert outcomes(found) == {
+    assert outcomes(result) == {
         "test_a": "passed", "test_exit": "crashed", "test_b": "passed", "test_crash": "crashed",
         "test_deaf": "timed_out", "test_memory": "failed", "test_c": "passed",
     }  # fmt: skip
-    assert (found.functions[0].covered, found.runs) == (5, 4)
+    assert (result.functions[0].covered, result.runs) == (5, 4)
 
 
 @pytest.mark.slow
 def test_an_import_that_fails_costs_only_the_tests_that_need_it(tmp_path: Path) -> None:
-    found = weighed(
+    result = weighed(
         made(tmp_path),
         {
             "sign": "from made import no_such\ndef test_a(): assert no_such",
             "double": "def test_b(): assert double(1) == 2",
         },
     )
-    assert outcomes(found) == {"test_a": "error", "test_b": "passed"}
-    assert (found.collected, list(found.broken_imports)) == (False, ["from made import no_such"])
-    assert found.functions[1].coverage == 1.0
+    assert outcomes(result) == {"test_a": "error", "test_b": "passed"}
+    assert (result.collected, list(result.broken_imports)) == (False, ["from made import no_such"])
+    assert result.functions[1].coverage == 1.0
 
 
 @pytest.mark.slow
 def test_a_file_whose_code_fails_when_it_is_imported_is_not_collected(tmp_path: Path) -> None:
-    found = weighed(made(tmp_path), {"sign": "def helper(x=nowhere): pass\ndef test_a(): assert helper()"})
-    assert outcomes(found) == {"test_a": "uncollected"}
-    assert (found.collected, found.reason) == (False, "NameError: name 'nowhere' is not defined")
+    result = weighed(made(tmp_path), {"sign": "def helper(x=nowhere): pass\ndef test_a(): assert helper()"})
+    assert outcomes(result) == {"test_a": "uncollected"}
+    assert (result.collected, result.reason) == (False, "NameError: name 'nowhere' is not defined")
 
 
 @pytest.mark.slow
 def test_a_module_that_cannot_be_imported_is_named_and_no_test_is_blamed(tmp_path: Path) -> None:
     broken = package(tmp_path, {"__init__.py": f"import no_such\n{SOURCE}"})
-    found = weighed([broken], {"sign": "def test_a(): assert sign"})
-    assert outcomes(found) == {"test_a": "uncollected"}
-    assert found.unimported == "ModuleNotFoundError: No module named 'no_such'"
-    assert found.reason == f"the module under test cannot be imported: {found.unimported}"
+    result = weighed([broken], {"sign": "def test_a(): assert sign"})
+    assert outcomes(result) == {"test_a": "uncollected"}
+    assert result.unimported == "ModuleNotFoundError: No module named 'no_such'"
+    assert result.reason == f"the module under test cannot be imported: {result.unimported}"
 
 
 FORGERS = {
@@ -153,15 +154,15 @@ ENDS = {"writes lines": "tampered", "writes an end": "tampered", "replaces what 
 @pytest.mark.slow
 @pytest.mark.parametrize(("way", "outcome"), list(ENDS.items()))
 def test_a_test_that_does_not_know_the_word_forges_nothing(tmp_path: Path, way: str, outcome: str) -> None:
-    found = weighed(made(tmp_path), {"sign": f"def test_a():\n    {FORGERS[way]}\n"})
-    assert outcomes(found) == {"test_a": outcome}
-    assert found.functions[0].covered == 0
+    result = weighed(made(tmp_path), {"sign": f"def test_a():\n    {FORGERS[way]}\n"})
+    assert outcomes(result) == {"test_a": outcome}
+    assert result.functions[0].covered == 0
 
 
 @pytest.mark.slow
 def test_nothing_but_the_package_and_its_tools_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
-    found = weighed(
+    result = weighed(
         made(tmp_path),
         {
             "sign": "def test_numpy():\n    with pytest.raises(ImportError):\n        import numpy\n"
@@ -172,12 +173,12 @@ def test_nothing_but_the_package_and_its_tools_can_be_read(tmp_path: Path) -> No
             "def test_fork():\n    import os\n    with pytest.raises(OSError): os.fork()\n"
         },
     )
-    assert set(outcomes(found).values()) == {"passed"}
+    assert set(outcomes(result).values()) == {"passed"}
 
 
 @pytest.mark.slow
 def test_real_functions_of_numpy(tmp_path: Path) -> None:
-    found = weighed(
+    result = weighed(
         ["numpy.lib._function_base_impl"],
         {
             "flip": "```python\nimport numpy as np\n\ndef test_flip():\n    assert flip([1, 2]).tolist() == [2, 1]\n\n"
@@ -188,14 +189,14 @@ def test_real_functions_of_numpy(tmp_path: Path) -> None:
             "vectorize.__call__": "def test_it():\n    assert vectorize(abs)([-1]).tolist() == [1]",
         },
     )
-    assert outcomes(found) == {
+    assert outcomes(result) == {
         "test_flip": "passed", "test_axis": "passed", "test_flip_2": "passed", "test_bad": "passed",
         "test_it": "passed",
     }  # fmt: skip
-    parts = {one.function_id.partition(":")[2]: one for one in found.functions}
+    parts = {one.function_id.partition(":")[2]: one for one in result.functions}
     assert (parts["flip"].coverage, parts["vectorize.__call__"].covered) == (1.0, 2)
     assert 0 < (parts["rot90"].coverage or 0) < 1
-    assert found.outcomes() == {"passed": 5}
+    assert result.outcomes() == {"passed": 5}
 
 
 def test_statements_are_those_of_the_body(tmp_path: Path) -> None:
@@ -203,16 +204,16 @@ def test_statements_are_those_of_the_body(tmp_path: Path) -> None:
     assert statements(module) == {"made:sign": {4, 5, 6, 7, 8}, "made:double": {11}}
 
 
-def told(*lines: str, at_limit: bool = False) -> Told:
+def reported(*lines: str, at_limit: bool = False) -> HarnessReport:
     return read("".join(f"{line}\n" for line in lines), "word", tests=2, lines=frozenset({3, 4}), at_limit=at_limit)
 
 
 def test_what_the_harness_tells_is_read() -> None:
-    found = told(
+    report = reported(
         "word collected 2 1 ", "word began 0 1 5 ", "word lines 0 3 9 ", "word ended 0 failed 25 Why: so", "word done "
     )
-    assert (found.items, found.unlisted, found.done) == (2, 1, True)
-    (ended,) = found.ended
+    assert (report.items, report.unlisted, report.done) == (2, 1, True)
+    (ended,) = report.results
     assert (ended.test, ended.outcome, ended.detail, ended.lines) == (1, "failed", "Why: so", frozenset({3}))
     assert ended.took_s == pytest.approx(0.02)
 
@@ -234,11 +235,11 @@ def test_what_the_harness_tells_is_read() -> None:
 )
 def test_what_the_harness_cannot_have_told_is_forged(lines: list[str]) -> None:
     with pytest.raises(Forged):
-        told(*lines)
+        reported(*lines)
 
 
 def test_a_process_at_its_limit_leaves_where_it_was() -> None:
-    found = told(
+    report = reported(
         "word collected 1 0 ", "word began 0 0 5 ", "Stack (most recent call first):", "  File x", at_limit=True
     )
-    assert found.running == (0, 0, 0.005)
+    assert report.running == (0, 0, 0.005)

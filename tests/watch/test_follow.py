@@ -13,7 +13,7 @@ from swarmeval.runs.journal import NAME, Entry
 from swarmeval.watch.answers import answers
 from swarmeval.watch.follow import MOST_BYTES, Follower
 from swarmeval.watch.histogram import LogHistogram
-from swarmeval.watch.outcome_grid import Cell, OutcomeGrid
+from swarmeval.watch.outcome_grid import GridCell, OutcomeGrid
 from tests.support.made_up_run import completion, verdict, write_journal
 
 
@@ -35,12 +35,12 @@ def test_a_journal_is_counted(tmp_path: Path) -> None:
     grid = follower.tally.grid
     assert grid.tasks() == ["HumanEval/0", "HumanEval/1"]
     assert grid.agents() == [0, 1, 2]
-    assert grid.cell(0, "HumanEval/0") == Cell(1, 1, 1, "PASSED")
-    assert grid.cell(1, "HumanEval/0") == Cell(1, 1, 0, "WRONG_ANSWER")
-    assert grid.cell(2, "HumanEval/0") == Cell(1)
-    assert grid.cell(0, "HumanEval/1") == Cell(1, word="NOT_GENERATED")
-    assert grid.cell(1, "HumanEval/1") == Cell(1, 1, 0, "RAISED", repaired=True)
-    assert grid.cell(2, "HumanEval/1") == grid.cell(0, "HumanEval/7") == Cell()
+    assert grid.cell(0, "HumanEval/0") == GridCell(1, 1, 1, "PASSED")
+    assert grid.cell(1, "HumanEval/0") == GridCell(1, 1, 0, "WRONG_ANSWER")
+    assert grid.cell(2, "HumanEval/0") == GridCell(1)
+    assert grid.cell(0, "HumanEval/1") == GridCell(1, word="NOT_GENERATED")
+    assert grid.cell(1, "HumanEval/1") == GridCell(1, 1, 0, "RAISED", repaired=True)
+    assert grid.cell(2, "HumanEval/1") == grid.cell(0, "HumanEval/7") == GridCell()
     assert grid.counts() == [(2, 1), (1, 0)]
     assert follower.tally.tokens == {"cuda:0": 5 * 90}
 
@@ -123,9 +123,9 @@ def test_percentiles_are_within_one_per_cent_of_a_value(values: list[float], sha
     for value in values:
         histogram.add(value)
     exact = sorted(values)[max(1, -int(-share * len(values) // 1)) - 1]
-    found = histogram.percentile(share)
-    assert found is not None
-    assert exact / 1.01 <= found <= exact * 1.01
+    estimate = histogram.percentile(share)
+    assert estimate is not None
+    assert exact / 1.01 <= estimate <= exact * 1.01
 
 
 def test_without_values_there_is_no_percentile() -> None:

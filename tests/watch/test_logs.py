@@ -12,7 +12,7 @@ from swarmeval import secrets
 from swarmeval.errors import OutputError
 from swarmeval.runs.folder import fingerprint, open_run, write_manifest
 from swarmeval.watch import logs
-from swarmeval.watch.logs import KEPT, logged, shown
+from swarmeval.watch.logs import BACKUPS, log_to_file, log_to_screen
 from tests.support.checkout import ROOT
 from tests.support.registered_secrets import forgotten_after
 
@@ -37,23 +37,23 @@ def say(lines: int, begin: int = 0) -> None:
 
 
 def test_a_log_that_is_full_is_put_aside_and_only_the_last_ones_are_kept(tmp_path: Path) -> None:
-    with logged(tmp_path, max_bytes=2000):
+    with log_to_file(tmp_path, max_bytes=2000):
         say(200)
-    found = files(tmp_path)
-    assert list(found) == ["run.log", *(f"run.log.{number}" for number in range(1, KEPT + 1))]
-    assert max(found.values()) <= 2000
+    names = files(tmp_path)
+    assert list(names) == ["run.log", *(f"run.log.{number}" for number in range(1, BACKUPS + 1))]
+    assert max(names.values()) <= 2000
     assert "line 199 " in (tmp_path / "run.log").read_text()
     assert "line 0 " not in "".join(path.read_text() for path in tmp_path.iterdir())
 
 
 def test_what_may_lie_on_the_disk_is_what_readme_says() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"`run.log` of up to {logs.MAX_BYTES >> 20} MiB and {KEPT} older ones" in readme
+    assert f"`run.log` of up to {logs.MAX_BYTES >> 20} MiB and {BACKUPS} older ones" in readme
 
 
 def test_the_next_session_of_a_run_goes_on_in_the_same_log(tmp_path: Path) -> None:
     for session in range(2):
-        with logged(tmp_path):
+        with log_to_file(tmp_path):
             log.info("session %d", session)
     assert [line.split(": ")[1] for line in (tmp_path / "run.log").read_text().splitlines()] == [
         "session 0", "session 1"
@@ -63,7 +63,7 @@ def test_the_next_session_of_a_run_goes_on_in_the_same_log(tmp_path: Path) -> No
 def test_a_run_is_archived_with_all_its_logs_and_the_next_begins_empty(tmp_path: Path) -> None:
     manifest, _ = open_run(tmp_path, fingerprint({"a": 1}), fresh=False)
     write_manifest(tmp_path, manifest)
-    with logged(tmp_path, max_bytes=1000):
+    with log_to_file(tmp_path, max_bytes=1000):
         say(10)
     before = files(tmp_path)
     assert len(before) > 1
@@ -75,7 +75,7 @@ def test_a_run_is_archived_with_all_its_logs_and_the_next_begins_empty(tmp_path:
 def test_moving_a_folder_with_an_open_log_loses_no_line_nor_stops_the_run(tmp_path: Path) -> None:
     folder, moved = tmp_path / "run", tmp_path / "moved"
     folder.mkdir()
-    with logged(folder, max_bytes=2000):
+    with log_to_file(folder, max_bytes=2000):
         say(3)
         folder.rename(moved)
         say(3, begin=3)
@@ -88,7 +88,7 @@ def test_moving_a_folder_with_an_open_log_loses_no_line_nor_stops_the_run(tmp_pa
 
 def test_a_log_that_cannot_be_begun_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.log").mkdir()
-    with pytest.raises(OutputError) as caught, logged(tmp_path):
+    with pytest.raises(OutputError) as caught, log_to_file(tmp_path):
         pass
     assert str(caught.value) == (
         f"{tmp_path / 'run.log'}: cannot be written (Is a directory); mend that or choose another --output_dir"
@@ -98,11 +98,11 @@ def test_a_log_that_cannot_be_begun_is_refused(tmp_path: Path) -> None:
 FULL = """
 import logging, resource, signal, sys
 from pathlib import Path
-from swarmeval.watch.logs import logged
+from swarmeval.watch.logs import log_to_file
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 log = logging.getLogger("swarmeval")
 folder = Path(sys.argv[1])
-with logged(folder, max_bytes=10_000):
+with log_to_file(folder, max_bytes=10_000):
     log.info("before")
     resource.setrlimit(resource.RLIMIT_FSIZE, (300, resource.RLIM_INFINITY))
     for _ in range(200):
@@ -124,7 +124,7 @@ def test_a_full_disk_costs_lines_and_the_log_continues_when_there_is_room(tmp_pa
 
 def test_lines_and_tracebacks_hold_no_secret_in_the_file_nor_for_people(tmp_path: Path, told: str) -> None:
     said: list[str] = []
-    with logged(tmp_path), shown(said.append, verbose=True):
+    with log_to_file(tmp_path), log_to_screen(said.append, verbose=True):
         log.info("with %s", told)
         try:
             raise RuntimeError(f"refused {told}")

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from swarmeval.records import Status
-from swarmeval.watch.progress import Progress, hms
+from swarmeval.watch.progress import ProgressDisplay, hms
 
 
 class Terminal(io.StringIO):
@@ -39,7 +39,7 @@ def status(done: int, **more: object) -> Status:
 
 def test_a_plain_line_shows_all_that_is_known() -> None:
     stream, clock = io.StringIO(), Clock()
-    progress = Progress(8200, stream, clock)
+    progress = ProgressDisplay(8200, stream, clock)
     clock.now += 90
     progress.update(status(412, jobs_per_s=4.6, tokens_per_s=912.4, eta_s=1693.4, pass_at_1=0.0612))
     line = "[00:01:30] generating 412/8200 jobs  4.6 jobs/s  912 tokens/s  eta 00:28:13  pass@1 6.1%  0 failures\n"
@@ -48,7 +48,7 @@ def test_a_plain_line_shows_all_that_is_known() -> None:
 
 def test_elsewhere_a_line_comes_first_every_thirty_seconds_and_last() -> None:
     stream, clock = io.StringIO(), Clock()
-    with Progress(8200, stream, clock) as progress:
+    with ProgressDisplay(8200, stream, clock) as progress:
         for second in range(75):
             clock.now = 100.0 + second
             progress.update(status(second, failures=1))
@@ -62,7 +62,7 @@ def test_elsewhere_a_line_comes_first_every_thirty_seconds_and_last() -> None:
 
 def test_the_last_line_is_not_said_twice() -> None:
     stream = io.StringIO()
-    with Progress(8200, stream, Clock()) as progress:
+    with ProgressDisplay(8200, stream, Clock()) as progress:
         progress.update(status(1))
     progress.close()
     progress.update(status(2))
@@ -71,7 +71,7 @@ def test_the_last_line_is_not_said_twice() -> None:
 
 def test_a_note_is_a_line_of_its_own() -> None:
     stream = io.StringIO()
-    with Progress(8200, stream, Clock()) as progress:
+    with ProgressDisplay(8200, stream, Clock()) as progress:
         progress.note("cuda:1 [bold]restarts")
     assert stream.getvalue() == "cuda:1 [bold]restarts\n"
 
@@ -80,7 +80,7 @@ def test_a_note_stands_above_the_bar_untorn(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
     note = "cuda:1 [bold]restarts " + "x" * 200
-    with Progress(8200, stream, Clock()) as progress:
+    with ProgressDisplay(8200, stream, Clock()) as progress:
         progress.update(status(412))
         progress.note(note)
     before, _, after = stream.getvalue().partition(note)
@@ -93,7 +93,7 @@ def test_a_note_stands_above_the_bar_untorn(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_bar_is_drawn_ten_times_a_second_at_most_and_shows_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     stream, clock = Terminal(), Clock()
-    with Progress(8200, stream, clock) as progress:
+    with ProgressDisplay(8200, stream, clock) as progress:
         for done in range(1001):
             progress.update(status(done))
             clock.now += 0.01
@@ -105,7 +105,7 @@ def test_a_bar_is_drawn_ten_times_a_second_at_most_and_shows_the_latest(monkeypa
 def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     stream = Terminal()
-    with Progress(8200, stream, Clock()) as progress:
+    with ProgressDisplay(8200, stream, Clock()) as progress:
         progress.update(status(1))
     assert stream.getvalue() == "[00:00:00] generating 1/8200 jobs  0 failures\n"
 
@@ -115,7 +115,7 @@ def test_a_stream_that_breaks_is_given_up_and_logged_once(
     term: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", term)
-    with caplog.at_level(logging.WARNING), Progress(8200, Broken(), Clock()) as progress:
+    with caplog.at_level(logging.WARNING), ProgressDisplay(8200, Broken(), Clock()) as progress:
         progress.update(status(1))
         progress.note("more")
     assert caplog.messages == ["progress is shown no more: [Errno 5] Input/output error"]
@@ -132,7 +132,7 @@ class Lodger:
     def __init__(self) -> None:
         self.here = True
 
-    def holds(self) -> bool:
+    def is_drawing(self) -> bool:
         return self.here
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ class Lodger:
 
 def test_while_somebody_else_has_the_terminal_nothing_is_written_there() -> None:
     stream, lodger = io.StringIO(), Lodger()
-    progress = Progress(8200, stream, Clock(), lodger)
+    progress = ProgressDisplay(8200, stream, Clock(), lodger)
     progress.update(status(1))
     progress.note("a warning")
     assert stream.getvalue() == ""
@@ -152,7 +152,7 @@ def test_while_somebody_else_has_the_terminal_nothing_is_written_there() -> None
 
 def test_at_the_end_the_terminal_is_asked_back_and_what_was_kept_is_shown() -> None:
     stream, lodger = io.StringIO(), Lodger()
-    with Progress(8200, stream, Clock(), lodger) as progress:
+    with ProgressDisplay(8200, stream, Clock(), lodger) as progress:
         progress.update(status(8200))
         progress.note("a warning")
     assert not lodger.here

@@ -26,7 +26,7 @@ PAUSE_US = 1e6  # between two sessions, as it is drawn: nobody worked then
 
 log = logging.getLogger("swarmeval")
 
-Event = dict[str, Any]
+TraceEvent = dict[str, Any]
 
 
 class Tracer:
@@ -56,11 +56,11 @@ class Tracer:
             self._flame.write()
         write(self.folder)
 
-    def judged(self, what: str, took_s: float) -> None:
+    def judged(self, kind: str, took_s: float) -> None:
         """Something ended just now. What goes on at the same time is drawn on lanes beside each other."""
         end_ns = self._clock()
         start_ns = end_ns - int(took_s * 1e9)
-        lanes = self._lanes[what]
+        lanes = self._lanes[kind]
         number = next((n for n, last in enumerate(lanes) if last is None or last.end_ns <= start_ns), len(lanes))
         if number == len(lanes):
             lanes.append(None)
@@ -69,17 +69,17 @@ class Tracer:
             last.end_ns, last.count, last.worked_ns = end_ns, last.count + 1, last.worked_ns + end_ns - start_ns
         else:
             self._end(last)
-            lanes[number] = _Span(f"{what} {number + 1}", what, start_ns, end_ns)
-        self.rest()
+            lanes[number] = _Span(f"{kind} {number + 1}", kind, start_ns, end_ns)
+        self.flush_if_due()
 
-    def rest(self) -> None:
+    def flush_if_due(self) -> None:
         """Leave on disk what was seen, once a second: no more is lost with a killed process. To be called often."""
         now_ns = self._clock()
         if now_ns - self._flushed_ns >= FLUSH_NS:
             self._flushed_ns = now_ns
             self._end_all()
             if self._flame is not None:
-                self._flame.rest()
+                self._flame.stop_if_due()
 
     def _end_all(self) -> None:
         for lanes in self._lanes.values():
@@ -88,14 +88,14 @@ class Tracer:
         self._file.flush()
 
     def _end(self, span: "_Span | None") -> None:
-        if span is not None and not span.is_told:
+        if span is not None and not span.is_written:
             facts = {"count": span.count, "worked_us": round(span.worked_ns / 1000, 1), "rss_mb": rss_mb()}
             self._file.add(span.lane, span.name, span.start_ns, span.end_ns, **facts)
-            span.is_told = True
+            span.is_written = True
 
 
 class _Span:
-    """The last of a lane: what follows at once is joined to it, until it is told."""
+    """The last of a lane: what follows at once is joined to it, until it is written."""
 
     def __init__(self, lane: str, name: str, start_ns: int, end_ns: int) -> None:
         self.lane = lane
@@ -104,14 +104,14 @@ class _Span:
         self.end_ns = end_ns
         self.count = 1
         self.worked_ns = end_ns - start_ns  # without the gaps that joining closes
-        self.is_told = False
+        self.is_written = False
 
     def goes_on(self, start_ns: int, end_ns: int) -> bool:
         """Whether what began and ended then is joined to it."""
-        return not self.is_told and start_ns - self.end_ns < JOIN_NS and end_ns - self.start_ns < JOINED_NS
+        return not self.is_written and start_ns - self.end_ns < JOIN_NS and end_ns - self.start_ns < JOINED_NS
 
 
-class _Overtaken(Exception):
+class _Superseded(Exception):
     """Somebody else replaced trace.json in the meantime."""
 
 
@@ -135,9 +135,9 @@ def make(folder: Path) -> Path | None:
             with replaced(path) as file:
                 _fill(file, folder)
                 if _mark(path) != before:
-                    raise _Overtaken
+                    raise _Superseded
             return path
-        except _Overtaken:  # a run that ends has spans that a report beside it, begun before, has not seen
+        except _Superseded:  # a run that ends has spans that a report beside it, begun before, has not seen
             continue
     return None
 
@@ -145,10 +145,10 @@ def make(folder: Path) -> Path | None:
 def _mark(path: Path) -> tuple[int, int] | None:
     """What tells a file from one that takes its place."""
     try:
-        found = path.stat()
+        stat = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_mtime_ns
+    return stat.st_ino, stat.st_mtime_ns
 
 
 def _fill(file: TextIO, folder: Path) -> None:
@@ -162,7 +162,7 @@ def _fill(file: TextIO, folder: Path) -> None:
 Totals = dict[str, dict[str, dict[str, float]]]  # process -> phase -> seconds, spans, peak memory
 
 
-def events(folder: Path, totals: Totals) -> Iterator[Event]:
+def events(folder: Path, totals: Totals) -> Iterator[TraceEvent]:
     """The events of a folder's spans, process by process; what they come to is entered into `totals`."""
     paths = sorted(span_files(folder), key=lambda path: (COORDINATOR not in path.name, path.name))
     begins_us = _beginnings(paths)
@@ -220,5 +220,5 @@ def _beginnings(paths: list[Path]) -> dict[int, float]:
     return begins
 
 
-def _meta(kind: str, pid: int, tid: int, **arguments: object) -> Event:
+def _meta(kind: str, pid: int, tid: int, **arguments: object) -> TraceEvent:
     return {"name": kind, "ph": "M", "ts": 0, "pid": pid, "tid": tid, "args": arguments}

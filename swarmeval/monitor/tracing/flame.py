@@ -29,7 +29,7 @@ class Flame:
         self._ends_at = time.monotonic() + LIMIT_S
         self._profiler.start(target_description=path.stem)
 
-    def rest(self) -> None:
+    def stop_if_due(self) -> None:
         """Look no longer, once the limit is reached. Cheap; to be called now and then."""
         if self._profiler.is_running and time.monotonic() > self._ends_at:
             self._profiler.stop()

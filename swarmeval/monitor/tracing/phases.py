@@ -14,7 +14,7 @@ LANE = "phases"
 
 
 class Phases:
-    """Is told what the worker does from now on. This one does not listen."""
+    """Receives what the worker does from now on. This one records nothing."""
 
     def enter(self, phase: str) -> None:
         """The phase before ends here."""
@@ -30,11 +30,11 @@ class RecordedPhases(Phases):
     """Writes spans without a gap, the memory beside them. Loading has begun with the process."""
 
     def __init__(
-        self, file: SpanFile, now_and_then: Callable[[], None], clock: Callable[[], int] = time.perf_counter_ns
+        self, file: SpanFile, on_flush: Callable[[], None], clock: Callable[[], int] = time.perf_counter_ns
     ) -> None:
-        """`now_and_then` is called about once a second of work."""
+        """`on_flush` is called about once a second of work."""
         self._file = file
-        self._now_and_then = now_and_then
+        self._on_flush = on_flush
         self._clock = clock
         self._gauges: dict[str, Callable[[], float]] = {"rss_mb": rss_mb}
         self._phase = LOAD
@@ -73,7 +73,7 @@ class RecordedPhases(Phases):
             self._end_span()
             self._file.flush()
             self._flushed_ns = now
-            self._now_and_then()
+            self._on_flush()
 
     def _add(self, phase: str, start: int, end: int) -> None:
         if self._span is not None:

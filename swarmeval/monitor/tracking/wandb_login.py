@@ -24,12 +24,12 @@ def check_login(config: RunConfig, environ: Mapping[str, str]) -> str:
 
 
 def _mode(config: RunConfig, environ: Mapping[str, str]) -> str:
-    wish = environ.get("WANDB_MODE", "")
-    if config.wandb.mode == "off" or not wish:
+    requested = environ.get("WANDB_MODE", "")
+    if config.wandb.mode == "off" or not requested:
         return config.wandb.mode
-    if wish not in MODES:
-        raise ConfigError(f"WANDB_MODE is {wish!r}; use one of {', '.join(MODES)}, or unset it")
-    return MODES[wish]
+    if requested not in MODES:
+        raise ConfigError(f"WANDB_MODE is {requested!r}; use one of {', '.join(MODES)}, or unset it")
+    return MODES[requested]
 
 
 def _logged_in(environ: Mapping[str, str]) -> bool:
@@ -56,5 +56,5 @@ def _server(environ: Mapping[str, str], home: Path) -> str:
         settings.read(folder / "settings")
     except (OSError, ValueError, configparser.Error):
         settings.clear()
-    written = settings.get("default", "base_url", fallback="https://api.wandb.ai")
-    return environ.get("WANDB_BASE_URL") or written
+    configured = settings.get("default", "base_url", fallback="https://api.wandb.ai")
+    return environ.get("WANDB_BASE_URL") or configured

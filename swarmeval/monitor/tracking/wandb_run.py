@@ -82,12 +82,12 @@ class WandbRun:
     def _log_results(self) -> None:
         import wandb
 
-        taken, left_out = chosen(self._folder)
+        included, left_out = artifact_files(self._folder)
         if left_out:
             limit_mb = ARTIFACT_BYTES // 1_000_000
             log.warning("W&B: an artifact holds %d MB here, these are left out: %s", limit_mb, ", ".join(left_out))
         artifact = wandb.Artifact(f"results-{self._run_id}", type="results", metadata={"left_out": left_out})
-        for path in taken:
+        for path in included:
             artifact.add_file(str(path), skip_cache=True)
         try:
             self._run.log_artifact(artifact)
@@ -96,9 +96,9 @@ class WandbRun:
                 log.warning("W&B did not take the results as an artifact (%s)", line_of(error))
 
 
-def chosen(folder: Path) -> tuple[list[Path], list[str]]:
+def artifact_files(folder: Path) -> tuple[list[Path], list[str]]:
     """The result files of a run folder that fit into an artifact, and the names of those that do not."""
-    taken: list[Path] = []
+    included: list[Path] = []
     left_out: list[str] = []
     room = ARTIFACT_BYTES
     for path in (path for pattern in RESULTS for path in sorted(folder.glob(pattern))):
@@ -107,16 +107,16 @@ def chosen(folder: Path) -> tuple[list[Path], list[str]]:
             left_out.append(path.name)
             continue
         room -= size
-        taken.append(path)
-    return taken, left_out
+        included.append(path)
+    return included, left_out
 
 
 def flat(values: Mapping[str, object]) -> dict[str, object]:
     """Nested values under keys that W&B can list and plot: {"intervals/pass@1/low": 0.1}, two numbers being the ends of
     an interval. Nulls are left out.
     """
-    found = dict(_leaves("", values))
-    return dict(list(found.items())[:MOST_VALUES])
+    leaves = dict(_leaves("", values))
+    return dict(list(leaves.items())[:MOST_VALUES])
 
 
 def _leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
@@ -134,12 +134,12 @@ def _leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
 def open_run(subject: Subject, mode: str) -> WandbRun:
     """A new run; offline, where a server does not let us have one online."""
     try:
-        run = _begun(subject, mode)
+        run = _init_run(subject, mode)
     except Exception as error:
         if mode != "online":
             raise
-        _forget()
-        run = _begun(subject, "offline")
+        _restart_wandb()
+        run = _init_run(subject, "offline")
         log.warning(
             "W&B cannot be had online (%s); this run is recorded offline, 'wandb sync %s' sends it",
             line_of(error),
@@ -165,7 +165,7 @@ def give_up() -> None:
                 os.kill(int(path.parent.name), signal.SIGKILL)
 
 
-def _forget() -> None:
+def _restart_wandb() -> None:
     """Have wandb start anew; its process may end by itself for a moment."""
     import wandb
 
@@ -176,7 +176,7 @@ def _forget() -> None:
     timer.cancel()
 
 
-def _begun(subject: Subject, mode: str) -> Any:
+def _init_run(subject: Subject, mode: str) -> Any:
     config, environ = subject.config, subject.environ
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its last words to a server that hangs take 20 s
     import wandb

@@ -30,14 +30,14 @@ def test_what_was_seen_is_on_disk_a_second_later_though_nothing_more_comes(tmp_p
     clock = Clock()
     tracer = Tracer(tmp_path, 1, clock)
     tracer.judged("judge", 0.01)
-    tracer.rest()
+    tracer.flush_if_due()
     assert on_disk(tmp_path) == 0
     clock.now_ns += export.FLUSH_NS
-    tracer.rest()
+    tracer.flush_if_due()
     assert on_disk(tmp_path) == 1
     tracer.judged("judge", 1e-9)  # not joined to what was told, nor is that told again
     clock.now_ns += export.FLUSH_NS
-    tracer.rest()
+    tracer.flush_if_due()
     assert on_disk(tmp_path) == 2
 
 

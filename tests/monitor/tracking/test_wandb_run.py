@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from swarmeval.monitor.tracking.wandb_run import chosen, flat
+from swarmeval.monitor.tracking.wandb_run import artifact_files, flat
 from swarmeval.settings.run_config import RunConfig
 from tests.support.checkout import ROOT
 
@@ -42,7 +42,7 @@ def test_an_artifact_takes_the_key_files_first_and_names_those_left_out(tmp_path
     (tmp_path / "agent_0_evaluation.json").write_text("0123456789")
     (tmp_path / "agent_1_evaluation.json").write_text("0")
     (tmp_path / "journal.jsonl").write_text("no result")
-    taken, left_out = chosen(tmp_path)
+    taken, left_out = artifact_files(tmp_path)
     assert [path.name for path in taken] == ["score.json", "metrics.csv", "agent_0_evaluation.json"]
     assert left_out == ["agent_1_evaluation.json", "agent_0_results.jsonl"]
 
@@ -116,15 +116,15 @@ def recorded(folder: Path, kind: str = "offline-run") -> list[Any]:
     return list(records(path))
 
 
-def history(found: list[Any]) -> list[tuple[float, float]]:
-    rows = [pairs(record.history.item) for record in found if record.HasField("history")]
+def history(records: list[Any]) -> list[tuple[float, float]]:
+    rows = [pairs(record.history.item) for record in records if record.HasField("history")]
     return [(row["elapsed_s"], row["jobs_per_s"]) for row in rows]
 
 
-def last(found: list[Any], kind: str) -> dict[str, Any]:
+def last(records: list[Any], kind: str) -> dict[str, Any]:
     """What all updates of a run's summary or config come to."""
     values: dict[str, Any] = {}
-    for record in found:
+    for record in records:
         values.update(pairs(getattr(record, kind).update))
     return values
 
@@ -136,17 +136,17 @@ LOGGED = [(0.0, 0.0), (1.0, 2.0), (2.0, 4.0)]
 def test_an_offline_run_is_silent_and_holds_config_numbers_and_results(tmp_path: Path) -> None:
     _, said = track(tmp_path, "offline", wait_s=60)
     assert said == ""
-    found = recorded(tmp_path)
-    run = next(record.run for record in found if record.HasField("run"))
+    records = recorded(tmp_path)
+    run = next(record.run for record in records if record.HasField("run"))
     assert (run.run_id, run.display_name, run.project, list(run.tags)) == ("run-7", "run-7", "proj", ["a", "b"])
     config = pairs(run.config.update)
     assert config["seed"] == 3
     assert config["config"]["batch_size"] == RunConfig.model_validate({}).batch_size
-    assert last(found, "config")["replicas"] == {"cpu:0": {"weights": "nf4"}}
-    assert history(found) == LOGGED
-    summary = last(found, "summary")
+    assert last(records, "config")["replicas"] == {"cpu:0": {"weights": "nf4"}}
+    assert history(records) == LOGGED
+    summary = last(records, "summary")
     assert (summary["pass@1"], summary["outcomes/PASSED"]) == (0.25, 2)
-    (artifact,) = (record.artifact for record in found if record.HasField("artifact"))
+    (artifact,) = (record.artifact for record in records if record.HasField("artifact"))
     assert (artifact.name, artifact.type) == ("results-run-7", "results")
     assert {entry.path for entry in artifact.manifest.contents} == {"score.json", "manifest.json", "report.html"}
 
