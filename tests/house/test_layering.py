@@ -11,6 +11,7 @@ from tests.support.floors import (
     HEAVY,
     Tree,
     away_from_home,
+    classes,
     cycles,
     heavy_at_once,
     python_files,
@@ -114,6 +115,10 @@ def test_imports_name_their_module_from_the_root() -> None:
         for name in names
         if name.name.startswith(".")
     ])  # fmt: skip
+
+
+def test_no_two_classes_share_a_name() -> None:
+    expect_none([f"{name}: {', '.join(files)}" for name, files in classes(ROOT).items() if len(files) > 1])
 
 
 def test_files_keep_to_one_subject() -> None:

@@ -173,3 +173,15 @@ def heavy_at_once(tree: Tree, modules: Iterable[str]) -> list[str]:
         for name in tree[module]
         if name.at_once and name.name.split(".")[0] in HEAVY
     ]
+
+
+def classes(root: Path) -> dict[str, list[str]]:
+    """The files that define each class of the project, by its name."""
+    places: dict[str, list[str]] = {}
+    for path in python_files(root):
+        if path.parts[0] not in OUTSIDE:
+            tree = ast.parse((root / path).read_text(encoding="utf-8"))
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ClassDef):
+                    places.setdefault(node.name, []).append(str(path))
+    return places
