@@ -191,9 +191,8 @@ class Judge:
             execution = Execution(extracted.outcome, extracted.error or "")
             base = extracted.outcome if task.base is not None else None
         judge_s += execution.wall_s  # the wait for a free slot is not its own
-        return Verdict(
-            completion.job_id, execution.outcome, extracted.code, execution.detail, judge_s, extracted.note, base
-        )
+        note = ", ".join(filter(None, (extracted.note, completion.note)))
+        return Verdict(completion.job_id, execution.outcome, extracted.code, execution.detail, judge_s, note, base)
 
 
 def _failed(ends: Mapping[Task, Execution]) -> dict[str, str]:

@@ -99,7 +99,7 @@ def split_job_id(job_id: str) -> tuple[int, str, int, int]:
 
 
 class Completion(Struct, frozen=True):
-    """One model reply to one job, exactly as the model gave it."""
+    """One model reply to one job, exactly as the model gave it if it is valid text."""
 
     job_id: str
     reply: str = msgspec.field(name="text")
@@ -112,9 +112,10 @@ class Completion(Struct, frozen=True):
     queue_s: float = 0.0  # submit -> admitted
     ttft_s: float = 0.0  # submit -> first token
     latency_s: float = 0.0  # submit -> last token, of this job alone
-    finish_reason: str = ""  # "stop" (end of text or stop string) or "length"
+    finish_reason: str = ""  # "stop" (end of text or stop string), "length", or a server's own word
     finished_at: float = 0.0  # Unix time
     elapsed_s: float = 0.0  # monotonic, since generation began in this session
+    note: str = ""  # what was replaced in the reply so that it can be saved
 
     @property
     def tpot_s(self) -> float | None:

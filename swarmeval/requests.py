@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]  # the last two of servers only
+FinishReason = Literal["stop", "length"]
 
 
 class Message(Struct, frozen=True):
@@ -60,7 +60,8 @@ class Reply(Struct, frozen=True, tag=True):
     queue_s: float
     ttft_s: float
     latency_s: float
-    finish_reason: FinishReason
+    finish_reason: str  # a FinishReason; of a server also a word of its own, or "" where it says none
+    note: str = ""  # what was replaced in the text so that it can be saved
 
 
 class Refusal(Struct, frozen=True, tag=True):

@@ -73,6 +73,7 @@ class Bookkeeper:
             finish_reason=reply.finish_reason,
             finished_at=self._context.now(),
             elapsed_s=self.elapsed_s(),
+            note=reply.note,
         )
 
     def fail(self, k: int, reason: str, attempts: int, device: str) -> None:

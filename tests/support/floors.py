@@ -26,7 +26,7 @@ FLOORS = {
     "swarmeval.hub": 2, "swarmeval.files": 2, "gpu_monitor": 2,
     "swarmeval.errors": 1,
     "swarmeval.location": 0, "swarmeval.records": 0, "swarmeval.requests": 0, "swarmeval.secrets": 0,
-    "swarmeval.version": 0,
+    "swarmeval.surrogates": 0, "swarmeval.version": 0,
 }  # fmt: skip
 
 

@@ -18,8 +18,10 @@ import aiohttp
 import msgspec
 
 from swarmeval.errors import ConfigError
-from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused, error_of
-from swarmeval.workers.endpoint.stream import MAX_TEXT, StreamReader
+from swarmeval.secrets import scrub
+from swarmeval.workers.endpoint.events import json_value
+from swarmeval.workers.endpoint.faults import ServerFault, error_of
+from swarmeval.workers.endpoint.stream import StreamReader
 
 CONNECT_S = 15.0
 INFO_S = 15.0  # for what is asked beside answers: the list of models, the version
@@ -27,6 +29,7 @@ DRAIN_S = 0.5  # that a response may take to end when all has been said, so that
 TOTAL_FACTOR = 12  # times the time of silence that a whole answer may take
 MAX_READ = 1 << 20  # bytes of a list or an error
 HIDDEN = "(the key)"
+PORTS = {"http": 80, "https": 443}  # where a URL names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Client:
         self.url = url.rstrip("/")
         self.key = key
         self._silence_s = silence_s
-        self._proxy = _proxy(self.url)
+        self._proxy = proxy_for(self.url)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             headers={"Accept-Encoding": "identity", "User-Agent": "swarmeval"},
@@ -100,18 +103,21 @@ class Client:
                 url, headers=self._headers() if with_key else {}, proxy=self._proxy, timeout=limits,
                 allow_redirects=False,
             ) as response:  # fmt: skip
-                body = await response.content.read(MAX_READ)
-                while not response.content.at_eof() and len(body) < MAX_READ:
-                    body += await response.content.read(MAX_READ)
+                body = await _body(response)
                 if response.status != 200:
                     raise self._error_of(response, body)
-                return msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
         except TimeoutError:
             raise ServerFault(f"did not answer within {INFO_S:g} s", "unreachable") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self._fault_of(error) from None
+        try:
+            return json_value(body)
+        except (ValueError, RecursionError):
+            return None
+
+    def hide(self, text: str) -> str:
+        """A server's own words without the key and other secrets. To be called before they are cut."""
+        return scrub(self.key.hidden(text))
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
@@ -119,16 +125,7 @@ class Client:
 
     async def _read(self, response: aiohttp.ClientResponse, reader: StreamReader) -> None:
         if response.status != 200:
-            raise self._error_of(response, await response.content.read(MAX_READ))
-        if response.content_type == "application/json":  # it does not stream
-            body = b""
-            async for data in response.content.iter_any():
-                body += data
-                if len(body) > MAX_TEXT:
-                    raise ServerFault("a response that does not end")
-            reader.read_whole(body, time.perf_counter())
-            reader.end(time.perf_counter())
-            return
+            raise self._error_of(response, await _body(response))
         if response.content_type == "text/html":
             raise ServerFault("sent a page for people instead of an answer")
         async for data in response.content.iter_any():
@@ -141,13 +138,9 @@ class Client:
 
     def _error_of(self, response: aiohttp.ClientResponse, body: bytes) -> Exception:
         if 300 <= response.status < 400:
-            place = self.key.hidden(response.headers.get("Location", "somewhere else").partition("?")[0])[:200]
+            place = self.hide(response.headers.get("Location", "somewhere else").partition("?")[0])[:200]
             return ConfigError(f"{self.url}: leads on to {place}; name the place itself in endpoint.urls")
-        error = error_of(response.status, response.headers, body)
-        hidden = self.key.hidden(str(error))
-        if isinstance(error, ServerFault):
-            return ServerFault(hidden, error.kind, error.retry_after_s)
-        return ServerRefused(error.status, hidden)
+        return error_of(response.status, response.headers, body, self.hide)
 
     def _fault_of(self, error: Exception) -> Exception:
         """What an exception of the library means. Its own text may name what is not to be shown."""
@@ -175,6 +168,14 @@ class Client:
         return ServerFault(f"sent what is no HTTP ({type(error).__name__})")
 
 
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """All of a body that is read at once, up to a limit."""
+    body = b""
+    while len(body) < MAX_READ and (more := await response.content.read(MAX_READ)):
+        body += more
+    return body
+
+
 async def _drain(response: aiohttp.ClientResponse) -> None:
     """All is said; a response that ends leaves its connection to the next request, any other takes it along."""
     try:
@@ -185,10 +186,11 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
         response.close()
 
 
-def _proxy(url: str) -> str | None:
-    """What the environment says of the way there."""
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for a URL. NO_PROXY may name a host, or a host with its port."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    if host == "localhost" or host.startswith("127.") or host == "::1" or proxy_bypass(host):
+    host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
+    names = (host, f"{host}:{port}", f"[{host}]", f"[{host}]:{port}")
+    if host == "localhost" or host.startswith("127.") or host == "::1" or any(map(proxy_bypass, names)):
         return None
     return getproxies().get(parts.scheme)

@@ -1,13 +1,20 @@
 """What goes wrong with a server: what another try may mend, what it refuses, and what it says of that, in one line."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-import msgspec
+from swarmeval.secrets import scrub
+from swarmeval.surrogates import without_lone
+from swarmeval.workers.endpoint.events import error_in, json_value, token_count
 
 MAX_ERROR_TEXT = 300  # letters of a server's own words that are passed on
+MAX_READ = 4096  # letters that they are looked for in
+STATUS_WORDS = {  # in the type or code of an error that names no status
+    "rate_limit": 429, "timeout": 408, "server_error": 500, "servererror": 500, "internal": 500, "overloaded": 503,
+    "unavailable": 503, "invalid_request": 400, "bad_request": 400, "badrequest": 400,
+}  # fmt: skip
 
 Kind = Literal["cut", "busy", "unreachable"]
 
@@ -29,9 +36,11 @@ class ServerRefused(Exception):
         self.status = status
 
 
-def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ServerFault | ServerRefused:
+def error_of(
+    status: int, headers: Mapping[str, str], body: bytes, hide: Callable[[str], str] = scrub
+) -> ServerFault | ServerRefused:
     """What a response that is no answer means."""
-    reason = f"HTTP {status}: {error_text(body)}"
+    reason = f"HTTP {status}: {error_text(body, hide)}"
     if status == 429 and b"insufficient_quota" in body:
         return ServerRefused(402, reason)
     if status in (429, 529) or (status == 503 and "Retry-After" in headers):
@@ -39,6 +48,20 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ServerFaul
     if status in (408, 425) or (status >= 500 and status != 501):
         return ServerFault(reason)
     return ServerRefused(status, reason)
+
+
+def reported_error(data: bytes, begun: bool, hide: Callable[[str], str] = scrub) -> ServerFault | ServerRefused:
+    """What an error within a response of status 200 means; `begun`: part of an answer came before it.
+
+    In place of an answer it is the server's answer to this request, unless it asks for patience. Within an answer
+    another try may help if the server says that the fault is its own.
+    """
+    status, words = status_in(data), error_text(data, hide)
+    if status == 429 and b"insufficient_quota" in data:
+        return ServerRefused(402, words)
+    if status in (408, 425, 429, 529) or (begun and status >= 500 and status != 501):
+        return ServerFault(f"broke off: {words}")
+    return ServerRefused(status, words)
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
@@ -56,25 +79,35 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
     return max(0.0, seconds) if seconds == seconds else None
 
 
-def error_text(body: bytes) -> str:
-    """The server's own words, from the shapes that errors have: one line that is safe to print."""
+def error_text(body: bytes, hide: Callable[[str], str] = scrub) -> str:
+    """The server's own words, from the shapes that errors have: one line that is safe to print.
+
+    Secrets are hidden before anything is cut: half of one would not be known as one.
+    """
     try:
-        message = _message(msgspec.json.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        message = body[:4096].decode(errors="replace")
+        message = _message(error_in(json_value(body)))
+    except (ValueError, RecursionError):
+        message = body.decode(errors="replace")
+    message = hide(without_lone(message)[0])[:MAX_READ]
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in message).split())
     return (text if len(text) <= MAX_ERROR_TEXT else text[: MAX_ERROR_TEXT - 3] + "...") or "no word of why"
 
 
-def status_in(body: bytes) -> int | None:
-    """The HTTP status that an error within a stream names."""
+def status_in(body: bytes) -> int:
+    """The HTTP status that an error within a response names; 400 where it names none."""
     try:
-        error = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    inner = error.get("error", error) if isinstance(error, dict) else None
-    code = inner.get("code") if isinstance(inner, dict) else None
-    return code if isinstance(code, int) else int(code) if isinstance(code, str) and code.isdecimal() else None
+        error = error_in(json_value(body))
+    except (ValueError, RecursionError):
+        return 400
+    if not isinstance(error, dict):
+        return 400
+    codes = [error.get(key) for key in ("code", "status", "status_code", "http_status_code", "type", "error_type")]
+    for code in codes:
+        number = token_count(code)
+        if number is not None and 400 <= number < 600:
+            return number
+    words = " ".join(code.lower() for code in codes if isinstance(code, str))
+    return next((status for word, status in STATUS_WORDS.items() if word in words), 400)
 
 
 def _message(error: Any) -> str:

@@ -16,6 +16,7 @@ from swarmeval.requests import Answer, Refusal, Reply, Request, Sampling, Worker
 from swarmeval.workers.endpoint.backoff import BACKOFF_S, Backoff
 from swarmeval.workers.endpoint.body import RequestFormat, body, path
 from swarmeval.workers.endpoint.client import Client, Key
+from swarmeval.workers.endpoint.endings import broke_off
 from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused
 from swarmeval.workers.endpoint.probe import Mode, ServerInfo, explained, try_out
 from swarmeval.workers.endpoint.stream import PartialAnswer, StreamReader
@@ -149,7 +150,7 @@ class Life:
                     continue  # a pause began while this waited for its slot
                 self._waiting.discard(task)
                 try:
-                    answered, fault = await self._ask(group, submitted)
+                    answered, fault = await self._ask(group, submitted, last=tries + 1 >= TRIES)
                 except ServerRefused as refused:
                     self._refuse(group, submitted, refused)
                     return
@@ -169,24 +170,35 @@ class Life:
                     continue
             return
 
-    async def _ask(self, group: Sequence[Request], submitted: float) -> tuple[list[Answer], ServerFault | None]:
-        """The answers that became whole, and what happened to the others. Raises ServerRefused."""
+    async def _ask(
+        self, group: Sequence[Request], submitted: float, last: bool
+    ) -> tuple[list[Answer], ServerFault | None]:
+        """The answers that became whole, and what happened to the others. Raises ServerRefused.
+
+        An answer that the server says it broke off is asked for again; the `last` time it is kept as it is.
+        """
         first, sent = group[0], time.perf_counter()
-        reader = StreamReader(len(group), first.sampling.stop)
+        reader = StreamReader(len(group), first.sampling.stop, self._client.hide)
         fault = None
         self._reading.add(reader)
         try:
             await self._client.complete(path(first), body(self._options.request_format, group), reader)
         except ServerFault as error:
             fault = error
+        except ServerRefused as refused:
+            if not any(answer.finish for answer in reader.answers):
+                raise
+            fault = ServerFault(str(refused))  # after an answer that is whole
         finally:
             self._reading.discard(reader)
         reader.count()
-        answered = [
-            self._whole(request, answer, reader.prompt_tokens, submitted, sent)
-            for request, answer in zip(group, reader.answers, strict=True)
-            if answer.finish is not None
-        ]
+        answered = []
+        for request, answer in zip(group, reader.answers, strict=True):
+            if broke_off(answer.finish) and (not last or self._options.single_try):
+                fault = fault or ServerFault(f"an answer ended with finish_reason {answer.finish!r}")
+                self._backoff.record_answer()  # the server lives
+            elif answer.finish is not None:
+                answered.append(self._whole(request, answer, reader.prompt_tokens, submitted, sent))
         if answered:
             self._backoff.record_answer()
         return answered, fault
@@ -198,16 +210,18 @@ class Life:
         if self._client.key.hidden(answer.text) != answer.text:
             return Refusal(request.job_id, "the answer holds the key, which must not be written down", retry=False)
         tokens = answer.pieces if answer.tokens is None else answer.tokens
+        text, note = answer.final_text()
         self._tokens += tokens
         return Reply(
             job_id=request.job_id,
-            text=answer.text,
+            text=text,
             prompt_tokens=prompt_tokens or 0,
             output_tokens=tokens,
             queue_s=sent - submitted,
             ttft_s=(answer.first_at or sent) - submitted,
             latency_s=(answer.last_at or sent) - submitted,
             finish_reason=answer.finish,
+            note=note,
         )
 
     def _refuse(self, group: tuple[Request, ...], submitted: float, refused: ServerRefused) -> None:

@@ -8,13 +8,16 @@ from urllib.parse import urlsplit
 
 from swarmeval.errors import ConfigError
 from swarmeval.requests import Message, Request, Sampling
+from swarmeval.surrogates import without_lone
 from swarmeval.workers.endpoint.body import RequestFormat, body, path
 from swarmeval.workers.endpoint.client import Client
+from swarmeval.workers.endpoint.events import token_count
 from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused
 from swarmeval.workers.endpoint.stream import StreamReader
 
 PROBE_TOKENS = 16
 MAX_NAMED = 4  # models that an error names
+MAX_LABEL = 80  # letters of a name
 HELP = {  # by the field that a server names when it refuses
     "top_k": "endpoint.dialect: plain sends no top_k and no repetition_penalty (and wants top_k: 0 and "
     "repetition_penalty: 1.0)",
@@ -50,6 +53,8 @@ async def inspect_server(client: Client, request_format: RequestFormat, modes: M
         try:
             counts = await try_out(client, request_format, sampling, mode)
         except ServerRefused as error:
+            if error.status >= 500:  # reported in place of an answer: it may pass
+                raise ServerFault(str(error)) from None
             refused = refused or error
             if error.status in (401, 402, 403) or _field(error):
                 break
@@ -67,7 +72,7 @@ async def try_out(client: Client, request_format: RequestFormat, sampling: Sampl
     )  # fmt: skip
     messages = (Message("user", "Say hello."),) if mode == "chat" else ()
     request = Request("", 0, short, messages=messages, text=None if messages else "Hello,")
-    reader = StreamReader(1, ())
+    reader = StreamReader(1, (), client.hide)
     await client.complete(path(request), body(request_format, [request]), reader)
     reader.count()
     return reader.answers[0].tokens is not None
@@ -113,20 +118,21 @@ async def _listed(client: Client, model: str) -> ServerInfo:
         if fault.kind == "unreachable":
             raise
         return unlisted
-    rows = [row for row in (_entry(listing, "data") or []) if isinstance(_entry(row, "id"), str)]
+    data = _entry(listing, "data")
+    rows = [row for row in data if isinstance(_entry(row, "id"), str)] if isinstance(data, list) else []
     if not rows:
         return unlisted
     served = tuple(row["id"] for row in rows)
     if model not in served:
         raise ConfigError(
-            f"{client.url}: serves {_nearest(served, model)}, and not model_id {model!r}; name one of them"
+            f"{client.url}: serves {_nearest(client, served, model)}, and not model_id {model!r}; name one of them"
         )
     row = rows[served.index(model)]
-    context, owner = row.get("max_model_len"), str(row.get("owned_by") or "")[:40]
+    context, owner = token_count(row.get("max_model_len")), _label(client, row.get("owned_by"))
     version = await _version(client) if owner == "vllm" else ""
     return replace(
-        unlisted, context_tokens=context if isinstance(context, int) else 0, software=owner, version=version,
-        served=served[:MAX_NAMED],
+        unlisted, context_tokens=context or 0, software=owner, version=version,
+        served=tuple(_label(client, name) for name in served[:MAX_NAMED]),
     )  # fmt: skip
 
 
@@ -136,14 +142,19 @@ async def _version(client: Client) -> str:
         response = await client.get_json(f"{parts.scheme}://{parts.netloc}/version", with_key=False)
     except (ServerFault, ServerRefused, ConfigError):
         return ""
-    return str(_entry(response, "version") or "")[:40]
+    return _label(client, _entry(response, "version"))
 
 
 def _entry(response: Any, key: str) -> Any:
     return response.get(key) if isinstance(response, dict) else None
 
 
-def _nearest(served: tuple[str, ...], model: str) -> str:
+def _label(client: Client, value: object) -> str:
+    """A name that a server gives, as far as it is shown."""
+    return client.hide(without_lone(str(value or ""))[0])[:MAX_LABEL]
+
+
+def _nearest(client: Client, served: tuple[str, ...], model: str) -> str:
     close = difflib.get_close_matches(model, served, MAX_NAMED, cutoff=0.3) or list(served[:MAX_NAMED])
     more = f" and {len(served) - len(close)} more" if len(served) > len(close) else ""
-    return ", ".join(repr(name[:80]) for name in close) + more
+    return ", ".join(repr(_label(client, name)) for name in close) + more

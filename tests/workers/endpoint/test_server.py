@@ -160,3 +160,16 @@ def test_a_server_that_leads_elsewhere_is_not_followed_with_the_key() -> None:
     assert refused(leads_on, key=Key("SOME_KEY", "sk-planted")) == (
         "leads on to http://elsewhere/v1; name the place itself in endpoint.urls"
     )
+
+
+@pytest.mark.parametrize(("context", "known"), [(99.0, 99), ("99", 99), (10**30, 0), (-1, 0), (None, 0), ([], 0)])
+def test_the_context_that_a_server_lists_is_read_in_any_form(context: object, known: int) -> None:
+    listed = Act(content={"data": [{"id": "tiny", "max_model_len": context, "owned_by": ["x"]}]})
+    assert started(lambda server: setattr(server, "models", listed)).max_context_tokens == known
+
+
+def test_names_that_a_server_lists_show_no_key() -> None:
+    key = Key("SOME_KEY", "sk-" + "A1b2C3d4" * 12)
+    listed = Act(content={"data": [{"id": "x" * 20 + key.value}, {"id": "\ud83d"}]})
+    reason = refused(lambda server: setattr(server, "models", listed), key=key)
+    assert reason == f"serves '{'x' * 20}(the key)', '\ufffd', and not model_id 'tiny'; name one of them"

@@ -165,6 +165,42 @@ def test_why_an_answer_ended_is_kept(reason: str) -> None:
     assert answer.finish_reason == reason
 
 
+def test_an_error_that_refuses_a_request_costs_one_request() -> None:
+    exceeded = Act("error_event", content={"error": {"message": "context exceeded", "code": 400}})
+    answers, server = answers_of(exceeded, count=2, concurrency=1)
+    assert answers[0] == Refusal("0/T/0/0", f"endpoint:0: {server.url}: context exceeded", retry=False)
+    assert isinstance(answers[1], Reply)
+    assert len(server.requests) == 2
+
+
+def test_an_answer_that_is_stopped_every_time_is_kept_as_the_server_says() -> None:
+    stopped = Act(headers={"finish_reason": "abort"})
+    (answer,), server = answers_of(*[stopped] * 9)
+    assert isinstance(answer, Reply)
+    assert (answer.finish_reason, len(server.requests)) == ("abort", 4)
+    (refusal,), _ = answers_of(stopped, single_try=True)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason.endswith("/v1: an answer ended with finish_reason 'abort'")
+
+
+@pytest.mark.parametrize("reason", ["abort", "eos", "repetition"])
+def test_no_finish_reason_makes_a_server_count_as_dead(reason: str) -> None:
+    async def use(server: FaultyServer, worker: EndpointWorker) -> None:
+        server.always, server.spare_probes = Act(headers={"finish_reason": reason}), False
+        await worker.start()
+        answers = await collect(worker, requests(9))
+        assert sum(isinstance(answer, Reply) for answer in answers) == 9
+        assert worker.running
+
+    with_server(use, patience_s=0.05, backoff_s=(0.1, 0.1))
+
+
+def test_half_a_letter_at_an_answers_end_is_replaced_and_noted() -> None:
+    (answer,), _ = answers_of(Act(content="x = 1  # \ud83d"))
+    assert isinstance(answer, Reply)
+    assert (answer.text, answer.note) == ("x = 1  # \ufffd", "1 lone surrogate became U+FFFD")
+
+
 def test_an_answer_of_nothing_is_an_answer() -> None:
     (answer,), _ = answers_of(Act(content=""))
     assert isinstance(answer, Reply)

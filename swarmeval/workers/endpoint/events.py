@@ -1,0 +1,182 @@
+"""What one JSON object of a server says: choices, token counts, an error. Knows no stream and no network.
+
+Servers vary their types. The usual ones are decoded at once; any others are read value by value, and a value that
+makes no sense is left out.
+"""
+
+import json
+import math
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+MAX_TOKENS = 1 << 24  # of one response: a larger count is not believed
+MAX_DIGITS = 19  # of a number that is read as an integer
+THOUGHTS = ("thinking", "redacted_thinking", "reasoning", "reasoning_content", "reasoning_text", "thought")
+
+
+class Delta(Struct):
+    """What an answer grows by, or all of it."""
+
+    content: str | None = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+
+
+class AnswerChoice(Struct):
+    """What an event says of one answer."""
+
+    index: int = 0
+    delta: Delta | None = None
+    message: Delta | None = None  # of a server that does not stream
+    text: str | None = None  # completion mode
+    finish_reason: str | None = None
+    error: Any = None
+
+
+class TokenCounts(Struct):
+    """`usage`, as the server counts."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class Chunk(Struct):
+    """One event of a stream, or the whole answer of a server that does not stream."""
+
+    choices: list[AnswerChoice] | None = None
+    usage: TokenCounts | None = None
+    error: Any = None
+    object: Any = None
+    type: Any = None
+    detail: Any = None
+    message: Any = None
+
+    def is_error(self, alone: bool) -> bool:
+        """Whether it reports an error, that of a choice aside; `alone`: it is all that the server sent."""
+        if self.object == "error" or self.type == "error":
+            return True
+        if self.error is not None and says_something(self.error):
+            return True
+        if self.choices is None and self.usage is None:
+            return says_something(self.detail) or (alone and says_something(self.message))
+        return False
+
+
+_chunks: msgspec.json.Decoder[Chunk] = msgspec.json.Decoder(Chunk)
+
+
+def decode(data: bytes) -> Chunk:
+    """Raises ValueError or RecursionError for what is not a JSON object."""
+    try:
+        return _chunks.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _chunk(json_value(data))
+
+
+def json_value(data: bytes) -> Any:
+    """JSON as lenient as servers are: NaN, raw control characters and lone surrogates are read.
+
+    A byte that is not UTF-8 becomes a lone surrogate. Raises ValueError or RecursionError.
+    """
+    try:
+        text = data.decode("utf-8-sig", "surrogatepass")
+    except UnicodeDecodeError:
+        text = data.decode("utf-8-sig", "surrogateescape")
+    return json.loads(text, strict=False, parse_int=_number)
+
+
+def token_count(value: object) -> int | None:
+    """A count that can be one; None for any other value."""
+    count = _integer(value)
+    return count if count is not None and 0 <= count <= MAX_TOKENS else None
+
+
+def error_in(value: Any) -> Any:
+    """The part of an object that describes its error."""
+    if not isinstance(value, dict):
+        return value
+    choices = value.get("choices")
+    inner = [choice.get("error") for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    return next((error for error in (value.get("error"), *inner) if says_something(error)), value)
+
+
+def _chunk(value: object) -> Chunk:
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    choices, usage = value.get("choices"), value.get("usage")
+    choices = [choices] if isinstance(choices, dict) else choices
+    return Chunk(
+        choices=[_choice(choice) for choice in choices if isinstance(choice, dict)]
+        if isinstance(choices, list)
+        else None,
+        usage=TokenCounts(_integer(usage.get("prompt_tokens")), _integer(usage.get("completion_tokens")))
+        if isinstance(usage, dict)
+        else None,
+        **{name: value.get(name) for name in ("error", "object", "type", "detail", "message")},
+    )
+
+
+def _choice(value: dict[str, Any]) -> AnswerChoice:
+    return AnswerChoice(
+        index=_integer(value.get("index")) or 0,
+        delta=_delta(value.get("delta")),
+        message=_delta(value.get("message")),
+        text=_text(value.get("text")),
+        finish_reason=_word(value.get("finish_reason")),
+        error=value.get("error"),
+    )
+
+
+def _delta(value: object) -> Delta | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        return Delta(_text(value))
+    content = value.get("content")
+    thought = value.get("reasoning_content") or (isinstance(content, list) and any(map(_is_thought, content)))
+    return Delta(_text(content), thought, value.get("reasoning"))
+
+
+def _text(content: object) -> str | None:
+    """Text, or the texts of a list of parts joined; thoughts are not part of an answer."""
+    if content is None or isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "".join(_text(part) or "" for part in content)
+    if isinstance(content, dict):
+        parts = (content.get(key) for key in ("text", "value", "content"))
+        return "" if _is_thought(content) else _text(next((part for part in parts if part is not None), ""))
+    return json.dumps(content)
+
+
+def _is_thought(part: object) -> bool:
+    return isinstance(part, dict) and (part.get("type") in THOUGHTS or part.get("thought") is True)
+
+
+def _word(reason: object) -> str | None:
+    """A finish reason; SGLang's is an object with a type."""
+    if isinstance(reason, dict):
+        reason = next((reason[key] for key in ("type", "reason") if key in reason), None)
+    return reason if reason is None or isinstance(reason, str) else json.dumps(reason)
+
+
+def _integer(value: object) -> int | None:
+    """A number without a fraction, however it is written; None for any other value."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = _number(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(digits: str) -> int | float:
+    return int(digits) if len(digits) <= MAX_DIGITS else math.inf
+
+
+def says_something(error: object) -> bool:
+    """Servers send `error` as null, "" or an object of nulls where there is none."""
+    return any(map(says_something, error.values())) if isinstance(error, dict) else bool(error)
