@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 
 from swarmeval.errors import ConfigError
-from swarmeval.secrets import scrub
+from swarmeval.secrets import register, scrub
 from swarmeval.workers.endpoint.events import json_value
 from swarmeval.workers.endpoint.faults import ServerFault, error_of
 from swarmeval.workers.endpoint.stream import StreamReader
@@ -51,6 +51,7 @@ def key_from(variable: str, environ: Mapping[str, str], required: bool) -> Key:
         raise ConfigError(f"endpoint.key_env is {variable!r} but there is no such environment variable; set it")
     if not (value.isascii() and value.isprintable() and " " not in value):
         raise ConfigError(f"{variable}: holds letters that no key has; set it again")
+    register(value)  # the variable's name need not say that it holds a secret
     return Key(variable, value)
 
 
@@ -62,7 +63,7 @@ class Client:
         self.url = url.rstrip("/")
         self.key = key
         self._silence_s = silence_s
-        self._proxy = proxy_for(self.url)
+        self._proxy = proxy_for(self.url, getproxies())
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             headers={"Accept-Encoding": "identity", "User-Agent": "swarmeval"},
@@ -186,11 +187,16 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
         response.close()
 
 
-def proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for a URL. NO_PROXY may name a host, or a host with its port."""
+def proxy_for(url: str, proxies: Mapping[str, str]) -> str | None:
+    """The proxy for a URL, of those in the environment; "no" (NO_PROXY) names hosts, or hosts with their port."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
     names = (host, f"{host}:{port}", f"[{host}]", f"[{host}]:{port}")
-    if host == "localhost" or host.startswith("127.") or host == "::1" or any(map(proxy_bypass, names)):
+    if (
+        host == "localhost"
+        or host.startswith("127.")
+        or host == "::1"
+        or any(proxy_bypass(name, proxies) for name in names)
+    ):
         return None
-    return getproxies().get(parts.scheme)
+    return proxies.get(parts.scheme)
