@@ -1,6 +1,8 @@
 """Reads replies made elsewhere: one JSON object a line, in one of three forms (README, `score`)."""
 
 import codecs
+import json
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -9,7 +11,10 @@ import msgspec
 
 from swarmeval.errors import DataError
 from swarmeval.records import Agent, Completion, Form, Job, Task
+from swarmeval.surrogates import note, without_lone
 
+# Of a surrogate, as JSON's escape or as bytes.
+MAYBE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 FORMS: tuple[Form, ...] = ("reply", "completion", "solution")
 
 
@@ -45,8 +50,8 @@ def read_replies(path: Path, task_ids: Collection[str]) -> Iterator[Completion]:
 
 def _completion(text: bytes, where: str, task_ids: Collection[str], running: Counter[tuple[int, str]]) -> Completion:
     try:
-        line = _decoder.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+        line = _line(text)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not a reply ({error}); README shows the forms") from None
     forms = [form for form in FORMS if getattr(line, form) is not None]
     if len(forms) != 1:
@@ -58,7 +63,22 @@ def _completion(text: bytes, where: str, task_ids: Collection[str], running: Cou
         raise DataError(f"{where}: agent_id and sample count from 0")
     running[line.agent_id, line.task_id] += 1
     job = Job(line.agent_id, line.task_id, sample)
-    return Completion(job.job_id, str(getattr(line, forms[0])), forms[0])
+    reply, replaced = without_lone(str(getattr(line, forms[0])))
+    return Completion(job.job_id, reply, forms[0], note=note(replaced))
+
+
+def _line(text: bytes) -> _ReplyLine:
+    """One line; a lone surrogate in it stays one. Raises ValueError, RecursionError."""
+    try:
+        return _decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if not MAYBE_SURROGATE.search(text):
+            raise
+        try:
+            data = json.loads(text.decode("utf-8", "surrogatepass"))
+        except ValueError:
+            raise error from None
+        return msgspec.convert(data, _ReplyLine)
 
 
 class ListedJobs:

