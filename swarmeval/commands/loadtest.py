@@ -40,7 +40,7 @@ def loadtest(options: argparse.Namespace) -> int:
     find_roots(config.loadtest.packages)  # before anything is loaded, moved or made
     chosen = choose(config, single_try=True)
     with (
-        opened_anew(config) as record,
+        opened_anew(config, chosen.check) as record,
         closing(LoadProgress()) as progress,
         log_to_screen(progress.note, config.verbose),
     ):

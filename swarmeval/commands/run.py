@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     plan = Plan(make_agents(config), benchmark.tasks)
     data = benchmark.facts()
     with (
-        opened(config, plan, {**config.measured(), "data": data}, options.fresh) as record,
+        opened(config, plan, {**config.measured(), "data": data}, options.fresh, check=chosen_fleet.check) as record,
         ProgressDisplay(plan.total, owner=DashboardProcess(record.folder) if options.dashboard else None) as progress,
         log_to_screen(progress.note, config.verbose),
     ):

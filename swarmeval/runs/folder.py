@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -126,14 +126,19 @@ def fingerprint(measured: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def open_run(folder: Path, mark: str, fresh: bool) -> tuple[Manifest, bool]:
-    """(manifest, resumed) for the run with this fingerprint; any other or finished run is archived first."""
+def open_run(folder: Path, mark: str, fresh: bool, check: Callable[[], None] | None = None) -> tuple[Manifest, bool]:
+    """(manifest, resumed) for the run with this fingerprint; any other or finished run is archived first.
+
+    `check` raises where a new run cannot begin, while nothing has been moved.
+    """
     for draft in folder.glob(".*.tmp"):  # of a process killed while it wrote; we hold the lock
         draft.unlink(missing_ok=True)
     old = read_manifest(folder)
     same = old is not None and old.get("fingerprint") == mark and not old.get("finished") and "archiving" not in old
     if old is not None and same and not fresh:
         return old, True
+    if check is not None:
+        check()
     if target := archive(folder, old):
         log.warning("%s: the run found there, %s, was moved to %s", folder, _state(old), target)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")

@@ -1,5 +1,6 @@
 """Which fleet answers: what the setting names, checked before anything is made."""
 
+import asyncio
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ class ChosenFleet:
     local_devices: tuple[DeviceSpec, ...]  # its devices on this machine, which are watched
     make: Callable[[Tracer | None], Fleet]
     facts: Callable[[], Mapping[str, object]] = dict  # what the manifest says of it, so far
+    check: Callable[[], None] | None = None  # raises UserError where it could answer nothing now
 
 
 def choose(config: RunConfig, single_try: bool = False) -> ChosenFleet:
@@ -86,7 +88,13 @@ def _endpoint(config: RunConfig, single_try: bool) -> ChosenFleet:
         combine_samples=config.endpoint.samples == "auto",
         single_try=single_try,
     )
-    return ChosenFleet(config.model_id, (), lambda _: EndpointFleet(config.endpoint.urls, options))
+    urls = config.endpoint.urls
+    return ChosenFleet(
+        config.model_id,
+        (),
+        lambda _: EndpointFleet(urls, options),
+        check=lambda: asyncio.run(EndpointFleet(urls, options).check()),
+    )
 
 
 def _ray(config: RunConfig) -> ChosenFleet:

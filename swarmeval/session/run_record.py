@@ -93,14 +93,16 @@ def opened(
     measured: Mapping[str, object],
     fresh: bool,
     clock: Callable[[], float] = time.time,
+    check: Callable[[], None] | None = None,
 ) -> Iterator[OpenRun]:
     """The run folder, locked and logged to, its journal replayed. `measured` decides whether an old run goes on.
 
+    `check` raises where nothing can be answered: before a new run, and before one goes on that lacks answers.
     Raises RunLocked or OutputError.
     """
     folder = Path(config.output_dir)
     with locked(folder):
-        manifest, resumed = open_run(folder, fingerprint(measured), fresh)
+        manifest, resumed = open_run(folder, fingerprint(measured), fresh, check)
         manifest |= made_with(config)
         write_manifest(folder, manifest)  # before the journal: a journal always has the manifest that explains it
         with log_to_file(folder), Journal(folder) as journal:
@@ -112,18 +114,20 @@ def opened(
                     raise OutputError(
                         f"{journal.path}: job {error} is not of this run; start anew with --fresh"
                     ) from None
+            if check is not None and resumed and ledger.unanswered:
+                check()
             yield OpenRun(folder, manifest, journal, ledger, resumed, clock)
 
 
 @contextmanager
-def opened_anew(config: RunConfig) -> Iterator[Record]:
+def opened_anew(config: RunConfig, check: Callable[[], None] | None = None) -> Iterator[Record]:
     """The same for a run that is no sum of jobs and never goes on: what the folder holds is archived.
 
     Raises RunLocked or OutputError.
     """
     folder = Path(config.output_dir)
     with locked(folder):
-        manifest, _ = open_run(folder, fingerprint(config.measured()), fresh=True)
+        manifest, _ = open_run(folder, fingerprint(config.measured()), fresh=True, check=check)
         manifest |= made_with(config)
         write_manifest(folder, manifest)
         with log_to_file(folder):

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Self
 
-from swarmeval.errors import WorkerDied, WorkerGone
+from swarmeval.errors import ConfigError, DeviceError, WorkerDied, WorkerGone
 from swarmeval.requests import Answer, Piece, ReplicaInfo, Request, WorkerProgress
 from swarmeval.workers.endpoint.backoff import Backoff
 from swarmeval.workers.endpoint.client import Client
@@ -104,6 +104,20 @@ class EndpointFleet:
     def __init__(self, urls: Sequence[str], options: EndpointOptions) -> None:
         self.workers = [EndpointWorker(f"endpoint:{number}", url, options) for number, url in enumerate(urls)]
 
+    async def check(self) -> None:
+        """Look at every server, and leave it again.
+
+        Raises ConfigError where one cannot be asked like this, DeviceError where none answers.
+        """
+        async with self:
+            errors = await asyncio.gather(*(_start_error(worker) for worker in self.workers))
+        for error in errors:
+            if isinstance(error, ConfigError):
+                raise error
+        if all(errors):
+            reasons = "; ".join(map(str, errors))
+            raise DeviceError(f"no server answers ({reasons}); start one, or name another in endpoint.urls")
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -111,6 +125,14 @@ class EndpointFleet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.gather(*(worker.stop() for worker in self.workers))
+
+
+async def _start_error(worker: EndpointWorker) -> ConfigError | WorkerDied | None:
+    try:
+        await worker.start()
+    except (ConfigError, WorkerDied) as error:
+        return error
+    return None
 
 
 def _info(url: str, options: EndpointOptions, server: ServerInfo, load_s: float) -> ReplicaInfo:

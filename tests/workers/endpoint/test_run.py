@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from swarmeval.runs.folder import LOCK
 from tests.support.checkout import ROOT
 from tests.support.faulty_server import Act, FaultyServer, in_a_thread
 
@@ -111,6 +112,47 @@ def test_what_the_user_must_change_is_one_line_and_exit_code_2(
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"swarmeval: {server.url}: {reason}")
     assert "sk-wrong" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "loadtest"])
+def test_a_server_that_cannot_answer_is_found_before_anything_is_moved(tmp_path: Path, command: str) -> None:
+    server = FaultyServer()
+    with in_a_thread(server):
+        assert swarmeval(tmp_path, f"endpoint.urls=[{server.url}]").returncode == 0
+        before = contents(tmp_path)
+        lacks = refused(command, tmp_path, f"endpoint.urls=[{server.url}]", "model_id=huge")
+    assert lacks == f"swarmeval: {server.url}: serves 'tiny', and not model_id 'huge'; name one of them"
+    down = refused(command, tmp_path, f"endpoint.urls=[{server.url}]", "model_id=tiny")
+    assert down == (
+        f"swarmeval: no server answers (endpoint:0: {server.url}: no connection (Connection refused)); "
+        "start one, or name another in endpoint.urls"
+    )
+    assert contents(tmp_path) == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Every file but the lock, which holds the last process's id."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != LOCK}
+
+
+def refused(command: str, folder: Path, *settings: str) -> str:
+    """The one line of a command that must end with exit code 2. The judge's time limit would be found by trying."""
+    words = [sys.executable, "main.py", *([] if command == "run" else [command]), "--output_dir", str(folder)]
+    words += ["--config", "config/smoke.yaml" if command == "run" else "config/loadtest.yaml"]
+    words += ["--set", "fleet=endpoint", *settings]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2, done.stderr
+    *others, line = done.stderr.splitlines()
+    assert not [other for other in others if "endpoint:0" in other]
+    return line
+
+
+def test_one_server_of_two_is_enough_to_begin(tmp_path: Path) -> None:
+    server = FaultyServer()
+    with in_a_thread(server):
+        done = swarmeval(tmp_path, f"endpoint.urls=[http://127.0.0.1:9/v1, {server.url}]")
+    assert done.returncode == 0, done.stderr
+    assert len(set(replies(tmp_path))) == 16
 
 
 def test_samples_share_requests_and_in_completion_mode_a_prompt_is_text(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""What must hold before a run begins is checked while the run found in the folder is still where it was."""
+
+from pathlib import Path
+
+import pytest
+
+from swarmeval.errors import DeviceError
+from swarmeval.records import Completion
+from swarmeval.runs.folder import MANIFEST, read_manifest
+from swarmeval.runs.journal import Entry
+from swarmeval.runs.plan import Plan
+from swarmeval.session.run_record import opened, opened_anew
+from swarmeval.settings.run_config import RunConfig
+from tests.support.run_folders import plan_of
+
+
+def down() -> None:
+    raise DeviceError("no server answers")
+
+
+def begun(folder: Path, answered: int, finished: bool) -> tuple[RunConfig, Plan]:
+    """A run of four jobs, so many of them answered."""
+    config, plan = plan_of(2, 2, output_dir=str(folder))
+    with opened(config, plan, config.measured(), fresh=False) as record:
+        record.begin()
+        for k in range(answered):
+            record.journal.append(Entry(completion=Completion(plan.job(k).job_id, "x")))
+        record.end("finished" if finished else "drained")
+    return config, plan
+
+
+def test_a_finished_run_stays_where_it_is_if_a_new_one_cannot_begin(tmp_path: Path) -> None:
+    config, plan = begun(tmp_path, 4, finished=True)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(DeviceError), opened(config, plan, config.measured(), fresh=False, check=down):
+        pytest.fail("the run began")
+    with pytest.raises(DeviceError), opened_anew(config, down):
+        pytest.fail("the run began")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_that_was_never_there_leaves_no_manifest_if_it_cannot_begin(tmp_path: Path) -> None:
+    config, plan = plan_of(2, 2, output_dir=str(tmp_path))
+    with pytest.raises(DeviceError), opened(config, plan, config.measured(), fresh=False, check=down):
+        pytest.fail("the run began")
+    assert not (tmp_path / MANIFEST).exists()
+
+
+def test_a_run_goes_on_without_a_fleet_if_only_judging_is_left(tmp_path: Path) -> None:
+    config, plan = begun(tmp_path / "lacks", 3, finished=False)
+    with pytest.raises(DeviceError), opened(config, plan, config.measured(), fresh=False, check=down):
+        pytest.fail("the run went on")
+    manifest = read_manifest(tmp_path / "lacks")
+    assert manifest is not None
+    assert len(manifest["sessions"]) == 1
+    config, plan = begun(tmp_path / "answered", 4, finished=False)
+    with opened(config, plan, config.measured(), fresh=False, check=down) as record:
+        assert record.resumed
