@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Self
 
 from swarmeval.errors import WorkerDied
-from swarmeval.secrets import scrub
 from swarmeval.workers.devices import DeviceSpec, worker_env
 from swarmeval.workers.link import LinkedWorker, Transport
+from swarmeval.workers.output_lines import printed_lines
 from swarmeval.workers.replica_spec import ReplicaSpec
 from swarmeval.workers.wire import HEADER, Fatal, Finish, FromWorker, Start, ToWorker, frame, read_from_worker
 
@@ -138,11 +138,9 @@ class SocketTransport:
         """What the worker prints goes to the log, line by line; its last line may tell why it died."""
         stream = self._process.stdout
         assert stream is not None
-        while piece := await stream.read(65536):
-            for line in scrub(piece.decode(errors="replace")).splitlines():
-                if line.strip():
-                    self._last_line = line.strip()[:200]
-                    log.info("%s: %s", self._name, line)
+        async for line in printed_lines(stream):
+            self._last_line = line.strip()[:200]
+            log.info("%s: %s", self._name, line)
 
     async def _cause_of_death(self) -> str:
         self._kill()  # a closed socket without a death is an end as well

@@ -17,12 +17,14 @@ from typing import Any
 
 from swarmeval.errors import DeviceError, WorkerDied
 from swarmeval.location import own_paths
+from swarmeval.secrets import scrub
 from swarmeval.workers.ray.node_actor import ReplicaActor, inspect_node
 from swarmeval.workers.ray.nodes import Inspection, Node, NodeReport, ReplicaSlot
 
 ANSWER_LIMIT_S = 5.0  # for the head to take a connection: Ray itself would try for minutes, and then end this process
 INSPECT_LIMIT_S = 180.0  # for a node to unpack our code, start a process and look around
 CALLS = 1000  # of one actor at once: as many batches as are handed to it, and one receive()
+MAX_REASON = 300  # letters of Ray's own words
 INSTALL = "in the checkout: pip install '.[ray]'"
 START = "start one with: ray start --head"
 
@@ -64,7 +66,8 @@ class Cluster:
             except ConnectionError:
                 raise DeviceError(f"ray.address is {head!r}: no Ray cluster is there; {START}") from None
             except (RuntimeError, ValueError) as error:  # other versions of Ray or Python, above all
-                raise DeviceError(f"ray.address is {head!r}: {' '.join(str(error).split())[:300]}") from None
+                reason = scrub(" ".join(str(error).split()))[:MAX_REASON]  # hidden first: half a secret is not known
+                raise DeviceError(f"ray.address is {head!r}: {reason}") from None
         return cls(ray)
 
     def leave(self) -> None:
