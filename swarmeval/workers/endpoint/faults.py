@@ -54,14 +54,15 @@ def reported_error(data: bytes, begun: bool, hide: Callable[[str], str] = scrub)
     """What an error within a response of status 200 means; `begun`: part of an answer came before it.
 
     In place of an answer it is the server's answer to this request, unless it asks for patience. Within an answer
-    another try may help if the server says that the fault is its own.
+    another try may help if the server says that the fault is its own. A server that took the request knows path and
+    model, so that 403 and 404 are about this request alone.
     """
     status, words = status_in(data), error_text(data, hide)
     if status == 429 and b"insufficient_quota" in data:
         return ServerRefused(402, words)
     if status in (408, 425, 429, 529) or (begun and status >= 500 and status != 501):
         return ServerFault(f"broke off: {words}")
-    return ServerRefused(status, words)
+    return ServerRefused(400 if status in (403, 404) else status, words)
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:

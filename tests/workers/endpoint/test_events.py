@@ -51,6 +51,8 @@ def hidden(text: str) -> str:
         ({"error": {"message": "no", "type": "invalid_request_error", "code": "context_length_exceeded"}}, 400),
         ({"error": {"message": "no"}}, 400),
         ({"error": "no"}, 400),
+        ({"error": {"message": "no", "code": 404}}, 400),
+        ({"error": {"message": "no", "code": 401}}, 401),
         ({"object": "error", "message": "no", "code": 413}, 413),
         ({"type": "error", "error": {"type": "invalid_request_error", "message": "no"}}, 400),
         ({"detail": "no"}, 400),
