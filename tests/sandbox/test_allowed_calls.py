@@ -11,6 +11,11 @@ HONEST = {
         "threads = [threading.Thread(target=found.append, args=(1,)) for _ in range(20)]\n"
         "for thread in threads: thread.start()\nfor thread in threads: thread.join()\nassert len(found) == 20"
     ),
+    "a thread of the C library": (
+        "import ctypes\nlibc, thread = ctypes.CDLL(None), ctypes.c_ulong()\n"
+        "assert libc.pthread_create(ctypes.byref(thread), None, libc.usleep, 50000) == 0\n"
+        "assert libc.pthread_join(thread, None) == 0"
+    ),
     "a pool of threads": (
         "from concurrent.futures import ThreadPoolExecutor\n"
         "with ThreadPoolExecutor(4) as pool: assert list(pool.map(abs, [-1, 2])) == [1, 2]"

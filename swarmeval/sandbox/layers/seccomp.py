@@ -54,7 +54,8 @@ LAST_CLOCK = 11  # beyond are the clocks of other processes
 CLOCK_CALLS = ("clock_gettime", "clock_getres", "clock_nanosleep")
 CLONE_THREAD = 0x00010000
 MAP_HUGETLB = 0x40000  # from a pool that all share
-# A wait may be for another process, as the C library joins threads so; a wake may not.
+# A futex that other processes may share: the C library waits so for the end of a thread. The answer is that its value
+# has changed, so that it looks again; who waits in earnest could be woken from another jail.
 FUTEX_PRIVATE, FUTEX_OPERATION, FUTEX_WAITS = 0x80, 0xFF, (0, 9)  # FUTEX_WAIT FUTEX_WAIT_BITSET
 BINARY_TREE = 2
 
@@ -74,7 +75,7 @@ class Seccomp:
         self._program = BpfProgram(len(self._instructions) // 8, ctypes.addressof(self._instructions))
 
     def load(self) -> Callable[[], None]:
-        """A call that binds the process it is rules in, which must have given up new privileges, for good."""
+        """A call that binds the process it is made in, which must have given up new privileges, for good."""
         return prepared_prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(self._program))
 
 
@@ -94,7 +95,7 @@ def compile_in_child() -> bytes:
         word, text = pipe.read(1), pipe.read()
     os.waitpid(helper, 0)
     if word != b"+":
-        raise OSError(text.decode(errors="replace") or "the filter could not be rules")
+        raise OSError(text.decode(errors="replace") or "the filter could not be made")
     return text
 
 
@@ -143,7 +144,8 @@ def add_rules(lib: Any, rules: Any) -> None:
     add(lib, rules, lib.ALLOW, "mmap", lib.Arg(3, lib.MASKED_EQ, MAP_HUGETLB, 0))
     add(lib, rules, lib.ALLOW, "futex", lib.Arg(1, lib.MASKED_EQ, FUTEX_PRIVATE, FUTEX_PRIVATE))
     for operation in FUTEX_WAITS:
-        add(lib, rules, lib.ALLOW, "futex", lib.Arg(1, lib.MASKED_EQ, FUTEX_OPERATION, operation))
+        shared = lib.Arg(1, lib.MASKED_EQ, FUTEX_OPERATION, operation)
+        add(lib, rules, lib.ERRNO(errno.EAGAIN), "futex", shared)
 
 
 def add(lib: Any, rules: Any, action: int, name: str, *arguments: Any) -> None:
