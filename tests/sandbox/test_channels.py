@@ -196,7 +196,7 @@ def capacity(bits: int, errors: int, seconds: float) -> float:
     return (1 - entropy) * bits / seconds
 
 
-def test_capacity_is_all_bits_without_errors_and_nothing_where_half_are_wrong() -> None:
+def test_capacity_is_all_bits_without_errors_and_none_by_guessing() -> None:
     assert capacity(128, 0, 2.0) == 64.0
     assert capacity(128, 64, 2.0) == capacity(8, 0, 2.0) == 0.0
     assert 0 < capacity(128, 20, 2.0) < capacity(128, 10, 2.0) < 64.0

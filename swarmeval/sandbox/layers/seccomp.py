@@ -35,27 +35,28 @@ ALLOWED = """
     uname getrlimit getrandom capget wait4 waitid exit exit_group
     sendto recvfrom recvmsg shutdown getsockname getpeername
 """
-# The C library then does without: the flags of clone3 lie in memory, statx numbers all mounts of the machine.
+# Answered with ENOSYS, and the C library uses older calls instead. A filter cannot see the flags of clone3; statx can
+# number all mounts of the machine.
 NOT_THERE = "clone3 statx"
-# Python then copies a file without them.
+# Extended attributes: answered with ENOTSUP, and Python copies a file without them.
 NOT_SUPPORTED = "listxattr llistxattr flistxattr getxattr lgetxattr fgetxattr setxattr lsetxattr fsetxattr"
-# Done already: a program's files lie in memory. On a library file these would wait for the machine's disk.
+# Answered with success: a program's own files lie in memory. On a library file these would wait for the machine's disk.
 WITHOUT_EFFECT = "fsync fdatasync msync"
 # What Python asks a terminal, a pipe or a file about; not TIOCSTI, which types into a terminal.
 IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS TIOCGWINSZ FIONREAD FIONBIO FIONCLEX FIOCLEX
 PRCTLS = (15, 16, 0x53564D41)  # names of threads, names of memory
-# Descriptors and their flags. Not locks and leases, which others see, nor the size of a pipe, of which a user has so
-# much in all.
+# Descriptors and their flags. Not locks and leases, which other jails see, nor sizes of pipes, whose sum per user is
+# limited.
 FCNTLS = (0, 1, 2, 3, 4, 1030)  # F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL F_DUPFD_CLOEXEC
-# To give memory back and to want it in large pages or small. Not to fetch a file or to throw it out, nor to share.
+# Return memory, ask for large or small pages. Not loading or dropping pages of a file, nor merging equal pages.
 MADVICE = (4, 8, 14, 15, 16, 17, 102, 103)  # DONTNEED FREE HUGEPAGE NOHUGEPAGE DONTDUMP DODUMP GUARD_(INSTALL REMOVE)
 SOCKET_OPTIONS = (3, 4, 38, 39)  # SO_TYPE SO_ERROR SO_PROTOCOL SO_DOMAIN; not SO_COOKIE, which counts for all
 LAST_CLOCK = 11  # beyond are the clocks of other processes
 CLOCK_CALLS = ("clock_gettime", "clock_getres", "clock_nanosleep")
 CLONE_THREAD = 0x00010000
 MAP_HUGETLB = 0x40000  # from a pool that all share
-# A futex that other processes may share: the C library waits so for the end of a thread. The answer is that its value
-# has changed, so that it looks again; who waits in earnest could be woken from another jail.
+# Waking a shared futex is refused. Waiting on one is answered with EAGAIN, "its value has changed": the C library waits
+# for the end of a thread that way, and checks again. A real wait on a library's page could be ended from another jail.
 FUTEX_PRIVATE, FUTEX_OPERATION, FUTEX_WAITS = 0x80, 0xFF, (0, 9)  # FUTEX_WAIT FUTEX_WAIT_BITSET
 BINARY_TREE = 2
 
