@@ -134,6 +134,52 @@ ESCAPES = {
                     "if call(248, b'user', b'x', b'y', 1, -3) < 0: raise OSError"),
     "io_uring": refused("import ctypes", "if ctypes.CDLL(None).syscall(425, 8, None) < 0: raise OSError"),
     "bpf": refused("import ctypes", "if ctypes.CDLL(None).syscall(321, 0, None, 0) < 0: raise OSError"),
+    # What the kernel keeps for all processes together, through which one run could tell another something.
+    "lock a library file": refused("import fcntl, os", "fcntl.lockf(open(os.__file__), fcntl.LOCK_SH | fcntl.LOCK_NB)"),
+    "look for locks on a library file": refused(
+        "import fcntl, os", "fcntl.fcntl(open(os.__file__), fcntl.F_GETLK, bytes(32))"
+    ),
+    "lock an open file": refused(
+        "import fcntl, os", "fcntl.fcntl(open(os.__file__), fcntl.F_OFD_SETLK, bytes(32))"
+    ),
+    "lock all of a library file": refused("import fcntl, os", "fcntl.flock(open(os.__file__), fcntl.LOCK_SH)"),
+    "lease a library file": refused("import fcntl", "fcntl.fcntl(open('x', 'w'), fcntl.F_SETLEASE, fcntl.F_WRLCK)"),
+    "watch a folder": refused(
+        "import fcntl, os", "folder = os.open(os.path.dirname(os.__file__), os.O_RDONLY)",
+        "fcntl.fcntl(folder, fcntl.F_NOTIFY, fcntl.DN_ACCESS)",
+    ),
+    "a larger pipe": refused("import fcntl, os", "fcntl.fcntl(os.pipe()[0], 1031, 1 << 19)"),
+    "the machine's load": refused("import ctypes", "if ctypes.CDLL(None).sysinfo(bytes(112)): raise OSError"),
+    "its page faults": refused("import resource", "resource.getrusage(resource.RUSAGE_SELF)"),
+    "the number of a socket": refused(
+        "import socket", "socket.socketpair()[0].getsockopt(socket.SOL_SOCKET, 57, 8)"  # SO_COOKIE
+    ),
+    "who is at the other end": refused(
+        "import socket", "socket.socketpair()[0].getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)"
+    ),
+    "a larger socket": refused(
+        "import socket", "socket.socketpair()[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)"
+    ),
+    "pass descriptors on": refused("import socket", "socket.send_fds(socket.socketpair()[0], [b'x'], [0])"),
+    "wake who waits on a library's page": refused(
+        "import ctypes", "libc = ctypes.CDLL(None)", "if libc.syscall(202, libc.abs, 1, 9) < 0: raise OSError"
+    ),
+    "a thread whose end is told to others": refused(
+        "import ctypes", "if ctypes.CDLL(None).syscall(218, 0) < 0: raise OSError"
+    ),
+    "the clock of the first process": refused("import time", "time.clock_gettime(~1 << 3 | 2)"),
+    "pages shared with others": refused("import mmap", "mmap.mmap(-1, 4096).madvise(mmap.MADV_MERGEABLE)"),
+    "fetch a file": refused(
+        "import mmap, os", "mmap.mmap(os.open(os.__file__, os.O_RDONLY), 0, prot=1).madvise(mmap.MADV_WILLNEED)"
+    ),
+    "throw out pages of a library": refused(
+        "import mmap, os", "mmap.mmap(os.open(os.__file__, os.O_RDONLY), 0, prot=1).madvise(21)"  # MADV_PAGEOUT
+    ),
+    "wait for every processor": refused("import ctypes", "if ctypes.CDLL(None).syscall(324, 1, 0): raise OSError"),
+    "timers without end": refused(
+        "import ctypes", "libc, timer = ctypes.CDLL(None), ctypes.c_void_p()",
+        "for _ in range(999):", "    if libc.timer_create(1, None, ctypes.byref(timer)): raise OSError",
+    ),
 }  # fmt: skip
 
 # Program -> what may come of it.

@@ -80,7 +80,8 @@ class Jail:
             end, wall_s = self._watch(child, limits, is_standalone=request["kind"] == "run")
         finally:
             status, used = self._end_everything(child)
-            clear(Path(self._folder), self._mode)  # whatever it wrote where: nothing reaches the next one
+            if not self._guard.start_over():
+                clear(Path(self._folder), self._mode)  # whatever it wrote where: nothing reaches the next one
         return {
             "end": end,
             "status": status,

@@ -30,6 +30,7 @@ MB = 1 << 20
 FILE_SIZE_MB = 64
 OPEN_FILES = 256
 OWN_PROCESSES = 64  # processes and threads, where a program's user is counted apart
+OWN_SIGNALS = 64  # pending signals and timers, so that all jails together stay below the limit that they share
 SPARE_PROCESSES = 256  # where it is not: those a program may add to the ones its user already has
 COUNT_EVERY_S = 5.0  # counting a user's threads takes milliseconds: not for each program
 NOBODY = namespaces.NOBODY
@@ -55,6 +56,7 @@ class Guard:
         self._layers = layers
         self._seccomp = seccomp if "seccomp" in layers else None
         self._landlock: Landlock | None = None
+        self._last_pid: int | None = None  # where the numbers of processes can be set back
         self._tasks = 0
         self._counted_at = -math.inf
         self._limits_for: ProcessLimits | None = None
@@ -71,10 +73,12 @@ class Guard:
         """
         if "namespaces" in self._layers:
             self.proc = namespaces.furnish(folder, places)
-            folder = namespaces.own_folder(places.all_readable)
+            self._last_pid = namespaces.open_last_pid(self.proc)
+            folder = namespaces.OWN_FOLDER
         if "landlock" in self._layers:
+            writable = namespaces.OWN if "namespaces" in self._layers else folder  # beneath it is what is mounted anew
             try:
-                self._landlock = Landlock(places, folder)
+                self._landlock = Landlock(places, writable)
             except OSError as error:
                 self.missing["landlock"] = str(error)
         prctl(PR_SET_NO_NEW_PRIVS, 1)
@@ -85,6 +89,18 @@ class Guard:
         if self._seccomp is not None:
             self._load_filter = self._seccomp.load()
         return folder
+
+    def start_over(self) -> bool:
+        """Once all children are gone, give the next ones a new file system and the first one's process number.
+
+        Both count up, so that they tell how much was made before. False where files cannot be dealt with so.
+        """
+        if "namespaces" not in self._layers:
+            return False
+        namespaces.renew_own_folder()
+        if self._last_pid is not None:
+            os.pwrite(self._last_pid, str(namespaces.FIRST_PID).encode(), 0)
+        return True
 
     def before_fork(self, folder: str, limits: ProcessLimits) -> None:
         """Make a child's folder its own, and find out for it what it could only slowly."""
@@ -148,6 +164,8 @@ class Guard:
         }
         if limits.bounds_cpu:
             table[resource.RLIMIT_CPU] = math.ceil(limits.timeout_s) + 2  # a backstop: the parent's clock comes first
+        if "namespaces" in self._layers:  # else they are counted together with all others of its user
+            table[resource.RLIMIT_SIGPENDING] = OWN_SIGNALS
         if "processes" in self._layers:
             table[resource.RLIMIT_NPROC] = self._tasks + SPARE_PROCESSES if self._counts_all() else OWN_PROCESSES
         for kind, requested in table.items():

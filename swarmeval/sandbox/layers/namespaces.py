@@ -16,11 +16,15 @@ NEW_NAMESPACES = 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 
 NAMES = "userns+pidns+netns+ipcns+mntns"
 NOBODY = 65534  # nobody: as whom programs run
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
+MNT_DETACH = 2
 MOUNT_READ_ONLY, MOUNT_NOSUID = 1, 2
 AT_RECURSIVE = 0x8000
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 DISK_MB, FILES = 64, 4096  # that a program may fill
-OWN_FOLDERS = ("/tmp", "/scratch")  # the second where something readable lies beneath the first
+OWN = "/own"  # holds the one folder that programs write to
+OWN_FOLDER = f"{OWN}/files"
+OWN_NAMES = ("/tmp", "/scratch")  # as programs know it: the second where something readable lies beneath the first
+FIRST_PID = 1
 
 
 class Attributes(ctypes.Structure):
@@ -70,18 +74,38 @@ def furnish(folder: str, places: Places) -> int | None:
         shut(folder + place, 0)
     for device in DEVICES:
         bind(device, folder + device)
-    own = folder + own_folder(places.all_readable)
-    make_way(own, is_folder=True)
-    mount("tmpfs", own, "tmpfs", MS_NOSUID | MS_NODEV, f"size={DISK_MB}m,nr_inodes={FILES},mode=1777")
+    make_way(folder + OWN_FOLDER, is_folder=True)
+    Path(folder + own_name(places.all_readable)).symlink_to(OWN_FOLDER)
     shut(folder, 0)
     pivot_root(folder)
+    mount_own_folder()
     return proc
 
 
-def own_folder(readable: Sequence[str]) -> str:
-    """Where programs write, as they call it: a mount, so nothing they read may lie beneath it."""
-    first, second = OWN_FOLDERS
+def own_name(readable: Sequence[str]) -> str:
+    """What programs call the folder that they write to; nothing they read lies beneath it."""
+    first, second = OWN_NAMES
     return second if any(place.startswith(f"{first}/") for place in readable) else first
+
+
+def mount_own_folder() -> None:
+    mount("tmpfs", OWN_FOLDER, "tmpfs", MS_NOSUID | MS_NODEV, f"size={DISK_MB}m,nr_inodes={FILES},mode=1777")
+
+
+def renew_own_folder() -> None:
+    """Put an empty file system in place of the one that programs wrote to, which numbered all their files in turn."""
+    call("umount2", OWN_FOLDER.encode(), MNT_DETACH)
+    mount_own_folder()
+
+
+def open_last_pid(proc: int | None) -> int | None:
+    """The file that says which number the last process of these namespaces has; None where it cannot be had."""
+    if proc is None:
+        return None
+    try:
+        return os.open("sys/kernel/ns_last_pid", os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
+    except OSError:  # a kernel built without it
+        return None
 
 
 def open_proc(place: str) -> int | None:
@@ -92,7 +116,7 @@ def open_proc(place: str) -> int | None:
     except OSError:  # inside a container that hides parts of its own
         return None
     descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    call("umount2", place.encode(), 2)
+    call("umount2", place.encode(), MNT_DETACH)
     return descriptor
 
 

@@ -1,7 +1,9 @@
 """The system calls that a program may make: a list, and everything else is refused with EPERM.
 
 libseccomp, through its binding, turns the names into a filter for this machine's processor once; each program's process
-then loads it. What tells whether a page is in memory, or throws it out, is not on the list: that outlives a program.
+then loads it. The list leaves out calls that read or change what the kernel keeps for all processes together: through
+it, one run could leave word for another. Every jail sees the same library files, so that includes locks on them, what
+of them is in memory, and who waits on a futex in them.
 """
 
 import contextlib
@@ -17,26 +19,45 @@ from swarmeval.sandbox.layers.kernel import PR_SET_SECCOMP, SECCOMP_MODE_FILTER,
 
 ALLOWED = """
     read write readv writev pread64 pwrite64 preadv pwritev lseek
-    open openat close close_range creat dup dup2 dup3 fcntl flock fsync fdatasync truncate ftruncate fallocate
-    sendfile copy_file_range stat fstat lstat newfstatat statx statfs fstatfs access faccessat faccessat2
+    open openat close close_range creat dup dup2 dup3 truncate ftruncate fallocate
+    sendfile copy_file_range stat fstat lstat newfstatat statfs fstatfs access faccessat faccessat2
     getdents getdents64 getcwd chdir fchdir rename renameat renameat2 mkdir mkdirat rmdir link linkat unlink unlinkat
     symlink symlinkat readlink readlinkat chmod fchmod fchmodat umask utime utimes utimensat futimesat
     pipe pipe2 select pselect6 poll ppoll epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait eventfd eventfd2
-    mmap mprotect munmap mremap madvise msync brk membarrier
+    mprotect munmap mremap brk
     rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack pause
-    futex set_robust_list get_robust_list set_tid_address rseq sched_yield sched_getaffinity sched_getparam
+    set_robust_list rseq sched_yield sched_getaffinity sched_getparam
     sched_getscheduler sched_get_priority_max sched_get_priority_min getpriority getcpu arch_prctl restart_syscall
-    nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time times alarm getitimer setitimer
+    nanosleep gettimeofday time times alarm getitimer setitimer
     timer_create timer_settime timer_gettime timer_getoverrun timer_delete
     timerfd_create timerfd_settime timerfd_gettime
     getpid getppid gettid getuid geteuid getgid getegid getgroups getresuid getresgid getpgrp getpgid getsid
-    uname sysinfo getrusage getrlimit getrandom capget wait4 waitid exit exit_group
-    sendto recvfrom sendmsg recvmsg shutdown getsockname getpeername getsockopt
+    uname getrlimit getrandom capget wait4 waitid exit exit_group
+    sendto recvfrom recvmsg shutdown getsockname getpeername
 """
+# Answered with ENOSYS, and the C library uses older calls instead. A filter cannot see the flags of clone3; statx can
+# number all mounts of the machine.
+NOT_THERE = "clone3 statx"
+# Extended attributes: answered with ENOTSUP, and Python copies a file without them.
+NOT_SUPPORTED = "listxattr llistxattr flistxattr getxattr lgetxattr fgetxattr setxattr lsetxattr fsetxattr"
+# Answered with success: a program's own files lie in memory. On a library file these would wait for the machine's disk.
+WITHOUT_EFFECT = "fsync fdatasync msync"
 # What Python asks a terminal, a pipe or a file about; not TIOCSTI, which types into a terminal.
 IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS TIOCGWINSZ FIONREAD FIONBIO FIONCLEX FIOCLEX
 PRCTLS = (15, 16, 0x53564D41)  # names of threads, names of memory
+# Descriptors and their flags. Not locks and leases, which other jails see, nor sizes of pipes, whose sum per user is
+# limited.
+FCNTLS = (0, 1, 2, 3, 4, 1030)  # F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL F_DUPFD_CLOEXEC
+# Return memory, ask for large or small pages. Not loading or dropping pages of a file, nor merging equal pages.
+MADVICE = (4, 8, 14, 15, 16, 17, 102, 103)  # DONTNEED FREE HUGEPAGE NOHUGEPAGE DONTDUMP DODUMP GUARD_(INSTALL REMOVE)
+SOCKET_OPTIONS = (3, 4, 38, 39)  # SO_TYPE SO_ERROR SO_PROTOCOL SO_DOMAIN; not SO_COOKIE, which counts for all
+LAST_CLOCK = 11  # beyond are the clocks of other processes
+CLOCK_CALLS = ("clock_gettime", "clock_getres", "clock_nanosleep")
 CLONE_THREAD = 0x00010000
+MAP_HUGETLB = 0x40000  # from a pool that all share
+# Waking a shared futex is refused. Waiting on one is answered with EAGAIN, "its value has changed": the C library waits
+# for the end of a thread that way, and checks again. A real wait on a library's page could be ended from another jail.
+FUTEX_PRIVATE, FUTEX_OPERATION, FUTEX_WAITS = 0x80, 0xFF, (0, 9)  # FUTEX_WAIT FUTEX_WAIT_BITSET
 BINARY_TREE = 2
 
 
@@ -88,20 +109,44 @@ def compile_filter() -> bytes:
     rules: Any = lib.SyscallFilter(lib.ERRNO(errno.EPERM))
     with contextlib.suppress(OSError, ValueError):  # libseccomp before 2.5
         rules.set_attr(lib.Attr.CTL_OPTIMIZE, BINARY_TREE)  # the kernel tries each number when a filter is loaded
-    for name in ALLOWED.split():
-        add(lib, rules, lib.ALLOW, name)
-    add(lib, rules, lib.ERRNO(errno.ENOSYS), "clone3")  # its flags lie in memory: the C library then calls clone
-    add(lib, rules, lib.ALLOW, "clone", lib.Arg(0, lib.MASKED_EQ, CLONE_THREAD, CLONE_THREAD))
-    add(lib, rules, lib.ALLOW, "socketpair", lib.Arg(0, lib.EQ, int(socket.AF_UNIX)))
-    add(lib, rules, lib.ALLOW, "prlimit64", lib.Arg(2, lib.EQ, 0))  # to read, not to set
-    for request in IOCTLS:
-        add(lib, rules, lib.ALLOW, "ioctl", lib.Arg(1, lib.EQ, request))
-    for option in PRCTLS:
-        add(lib, rules, lib.ALLOW, "prctl", lib.Arg(0, lib.EQ, option))
+    add_rules(lib, rules)
     with tempfile.TemporaryFile() as file:
         rules.export_bpf(file)
         file.seek(0)
         return file.read()
+
+
+def add_rules(lib: Any, rules: Any) -> None:
+    """Everything that is not refused."""
+    for name in ALLOWED.split():
+        add(lib, rules, lib.ALLOW, name)
+    for name in NOT_THERE.split():
+        add(lib, rules, lib.ERRNO(errno.ENOSYS), name)
+    for name in NOT_SUPPORTED.split():
+        add(lib, rules, lib.ERRNO(errno.ENOTSUP), name)
+    for name in WITHOUT_EFFECT.split():
+        add(lib, rules, lib.ERRNO(0), name)
+    for name, position, values in (
+        ("socketpair", 0, (int(socket.AF_UNIX),)),
+        ("prlimit64", 2, (0,)),  # to read, not to set
+        ("ioctl", 1, IOCTLS),
+        ("prctl", 0, PRCTLS),
+        ("fcntl", 1, FCNTLS),
+        ("madvise", 2, MADVICE),
+    ):
+        for value in values:
+            add(lib, rules, lib.ALLOW, name, lib.Arg(position, lib.EQ, value))
+    for option in SOCKET_OPTIONS:
+        level = lib.Arg(1, lib.EQ, int(socket.SOL_SOCKET))
+        add(lib, rules, lib.ALLOW, "getsockopt", level, lib.Arg(2, lib.EQ, option))
+    for name in CLOCK_CALLS:
+        add(lib, rules, lib.ALLOW, name, lib.Arg(0, lib.LE, LAST_CLOCK))
+    add(lib, rules, lib.ALLOW, "clone", lib.Arg(0, lib.MASKED_EQ, CLONE_THREAD, CLONE_THREAD))
+    add(lib, rules, lib.ALLOW, "mmap", lib.Arg(3, lib.MASKED_EQ, MAP_HUGETLB, 0))
+    add(lib, rules, lib.ALLOW, "futex", lib.Arg(1, lib.MASKED_EQ, FUTEX_PRIVATE, FUTEX_PRIVATE))
+    for operation in FUTEX_WAITS:
+        shared = lib.Arg(1, lib.MASKED_EQ, FUTEX_OPERATION, operation)
+        add(lib, rules, lib.ERRNO(errno.EAGAIN), "futex", shared)
 
 
 def add(lib: Any, rules: Any, action: int, name: str, *arguments: Any) -> None:
