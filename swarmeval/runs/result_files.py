@@ -192,6 +192,7 @@ def _result_line(job: Job, answer: Completion, verdict: Verdict) -> dict[str, ob
         "outcome": verdict.outcome,
         "detail": verdict.detail,
         **({"base": verdict.base} if verdict.base is not None else {}),
+        **({"unconfirmed": True} if verdict.unconfirmed else {}),
         "extraction": verdict.note,
         "reply": answer.reply,
         "job_id": job.job_id,

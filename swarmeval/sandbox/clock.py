@@ -19,10 +19,17 @@ def charged_s(pid: int, wall_s: float, proc: int | None = None) -> float:
         state = read(pid, "stat", proc).rpartition(b")")[2].split()[0]
         if state == b"R":  # it has a core or wants one; how long it wants one already, the kernel says only afterwards
             return computed
-        waited_s = int(read(pid, "schedstat", proc).split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
-        waited_s = 0.0
-    return max(computed, wall_s - waited_s)
+        return max(computed, wall_s)
+    return max(computed, wall_s - waited_s(pid, proc))
+
+
+def waited_s(pid: int, proc: int | None = None) -> float:
+    """What a process's first thread spent waiting for a free core; 0 where the kernel does not say."""
+    try:
+        return int(read(pid, "schedstat", proc).split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def computed_s(pid: int) -> float:

@@ -22,15 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from swarmeval.sandbox.child import CHANNEL, become_child
-from swarmeval.sandbox.clock import charged_s, computed_s
+from swarmeval.sandbox.clock import charged_s, computed_s, waited_s
 from swarmeval.sandbox.frames import read_frame, write_frame
 from swarmeval.sandbox.layers.guard import MB, Guard, ProcessLimits
 from swarmeval.sandbox.layers.kernel import PR_SET_CHILD_SUBREAPER, prctl
 
-STILL_RUNNING = {"running": True}
 LEAST_WAIT_S = 0.05
 BACKSTOP = 60  # times its limit that a child may take at most, however others starve it
-PATIENCE = 6  # times its limit that a child may take which waits for another
+PATIENCE = 6  # times its limit that a process of tests may take, which waits for programs
 TRACEBACK_S = 0.05  # for a child at its limit to say where it is
 DUMP_TRACEBACK = signal.SIGUSR2
 
@@ -77,7 +76,7 @@ class Jail:
             for descriptor in descriptors:
                 os.close(descriptor)
         try:
-            end, wall_s = self._watch(child, limits, is_standalone=request["kind"] == "run")
+            end, wall_s = self._watch(child, limits, request["kind"])
         finally:
             status, used = self._end_everything(child)
             if not self._guard.start_over():
@@ -90,12 +89,13 @@ class Jail:
             "wall_s": wall_s,
         }
 
-    def _watch(self, child: int, limits: ProcessLimits, is_standalone: bool) -> tuple[str, float]:
-        """Wait until the child has "ended", came to its "limit", or is "stopped" by whoever gave the order.
+    def _watch(self, child: int, limits: ProcessLimits, kind: str) -> tuple[str, float]:
+        """Wait until the child has "ended", came to its "limit", or is "stopped" by whoever started it.
 
-        One that is not alone sleeps while it waits for another, who may be starved: that is no doing of its own.
+        Two that talk sleep while they wait for each other, who may be starved. What each computes is limited here; of
+        a program's sleep the warden decides, which hears of both.
         """
-        started, computed = time.monotonic(), 0.0
+        started, computed, waited = time.monotonic(), 0.0, 0.0
         deadline = started + limits.timeout_s
         handle = os.pidfd_open(child)
         try:
@@ -112,27 +112,35 @@ class Jail:
                         raise SystemExit  # nobody waits for the answer
                     if "stop" in message[0]:
                         return "stopped", now - started
+                    if "limit" in message[0]:
+                        dump_traceback(child, handle)
+                        return "limit", now - started
+                    if "report waiting" in message[0]:
+                        write_frame(self._link, {"waited_s": waited_s(child, self._guard.proc) - waited})
+                        continue
                     started, computed, deadline = now, computed_s(child), now + limits.timeout_s
+                    waited = waited_s(child, self._guard.proc)
                     continue
-                charged = self._charged_s(child, now - started, computed, is_standalone)
+                charged = self._charged_s(child, now - started, computed, kind)
                 if charged >= limits.timeout_s:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(child, DUMP_TRACEBACK)
-                    select.select([handle], [], [], TRACEBACK_S)
+                    dump_traceback(child, handle)
                     return "limit", now - started
+                asleep = charged_s(child, now - started, self._guard.proc)
                 # Not foreseeable: one that sleeps is charged when it is seen asleep, and would be awake for each look.
-                deadline = now + max(limits.timeout_s - charged, LEAST_WAIT_S) * random.SystemRandom().uniform(0.3, 1)
-                write_frame(self._link, STILL_RUNNING)
+                left_s = max(limits.timeout_s - (asleep if kind == "serve_calls" else charged), LEAST_WAIT_S)
+                deadline = now + left_s * random.SystemRandom().uniform(0.3, 1)
+                write_frame(self._link, {"running": True, "charged_s": asleep})
         finally:
             os.close(handle)
 
-    def _charged_s(self, child: int, wall_s: float, computed: float, is_standalone: bool) -> float:
+    def _charged_s(self, child: int, wall_s: float, computed: float, kind: str) -> float:
         """What the child answers for of the time since it began, or last began anew having `computed` so much."""
         if self._guard.lets_fork():
             return wall_s  # what a crowd of processes takes of a core is nobody's alone
-        if is_standalone:
-            return max(charged_s(child, wall_s, self._guard.proc), wall_s / BACKSTOP)
-        return max(computed_s(child) - computed, wall_s / PATIENCE)
+        if kind == "run_tests":
+            return max(computed_s(child) - computed, wall_s / PATIENCE)
+        own_s = computed_s(child) if kind == "serve_calls" else charged_s(child, wall_s, self._guard.proc)
+        return max(own_s, wall_s / BACKSTOP)
 
     def _end_everything(self, child: int) -> tuple[int, resource.struct_rusage]:
         """Kill the child and every process it left; give its wait status and what it used.
@@ -154,6 +162,13 @@ class Jail:
             if pid == 0:
                 kill_children()
                 select.select([], [], [], 0.002)
+
+
+def dump_traceback(child: int, handle: int) -> None:
+    """Have a child at its limit say where it is."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, DUMP_TRACEBACK)
+    select.select([handle], [], [], TRACEBACK_S)
 
 
 def kill_children() -> None:

@@ -36,12 +36,14 @@ class JailHandle:
         self.link = link
         self.in_force: list[str] = hello["in_force"]
         self.missing: dict[str, str] = hello["missing"]
+        self.end: dict[str, Any] | None = None  # how the last child ended
         self._channel: socket.socket | None = None
 
     def start_child(
         self, kind: str, work: dict[str, str], timeout_s: float, memory_mb: int, peer: socket.socket | None = None
     ) -> None:
         """Have a child begin. `peer` is its end of its talk with another child. Raises SandboxFault."""
+        self.end = None
         ours, theirs = socket.socketpair()
         descriptors = [theirs.fileno()] + ([peer.fileno()] if peer is not None else [])
         is_short = sum(map(len, work.values())) < AT_ONCE_CHARS
@@ -71,6 +73,8 @@ class JailHandle:
         if "broken" in message[0]:
             self.report()
             raise SandboxFault(message[0]["broken"])
+        if "end" in message[0]:
+            self.end = message[0]
         return message[0]
 
     @property
@@ -81,13 +85,23 @@ class JailHandle:
 
     def restart_clock(self) -> None:
         """Give the child that runs all its time once more."""
-        with contextlib.suppress(OSError):  # receive() says how it ended
-            write_frame(self.link, {"go on": True})
+        self._send("restart clock")
 
     def stop(self) -> None:
         """End the child if it still runs; receive() says how it was."""
-        with contextlib.suppress(OSError):
-            write_frame(self.link, {"stop": True})
+        self._send("stop")
+
+    def limit(self) -> None:
+        """The same, as one that came to its limit."""
+        self._send("limit")
+
+    def request_waiting(self) -> None:
+        """Ask how long the child waited for a free core; receive() gives {"waited_s"} some time."""
+        self._send("report waiting")
+
+    def _send(self, word: str) -> None:
+        with contextlib.suppress(OSError):  # receive() says how the child ended
+            write_frame(self.link, {word: True})
 
     def report(self) -> bytes:
         """What the child, which has ended, left in its channel."""

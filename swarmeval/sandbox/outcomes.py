@@ -6,6 +6,7 @@ from typing import Any
 
 from swarmeval.sandbox.child import BROKEN, READY
 from swarmeval.sandbox.jail_handle import SandboxFault
+from swarmeval.sandbox.tests_side import LOST
 
 REPORTED = (b"PASSED", b"WRONG_ANSWER", b"RAISED", b"OUT_OF_MEMORY", b"BAD_SYNTAX")  # what a child may say
 MEMORY_SHARE = 0.5  # a program killed by a signal with this share of its memory in use ran out of memory
@@ -33,14 +34,26 @@ def outcome(end: dict[str, Any], report: bytes, timeout_s: float, memory_mb: int
 
 
 def program_side_outcome(end: dict[str, Any], report: bytes, timeout_s: float, memory_mb: int) -> dict[str, Any]:
-    """The outcome of a child that the tests were done with, perhaps before it had begun."""
-    if end["end"] == "stopped" and not report:
+    """The outcome of a child that the tests were done with, perhaps before it had begun: we killed it then."""
+    is_killed = os.WIFSIGNALED(end["status"]) and os.WTERMSIG(end["status"]) == signal.SIGKILL
+    if end["end"] == "stopped" and is_killed and report in (b"", READY):
         return _result("PASSED", "", end)
     return outcome(end, report, timeout_s, memory_mb)
 
 
-def tampered(detail: str, wall_s: float) -> dict[str, Any]:
-    return _result("TAMPERED", f"passed beside its tests but not apart from them: {detail}", {"wall_s": wall_s})
+def judged(
+    tests_end: dict[str, Any], report: bytes, program_verdict: dict[str, Any], timeout_s: float, memory_mb: int
+) -> dict[str, Any]:
+    """The outcome of a program whose tests ran apart from it: what they found or, where it gave them no answer, how
+    its own process ended (`program_verdict`: see program_side_outcome).
+    """
+    body = report.removeprefix(READY)
+    if not body.startswith(LOST):
+        return outcome(tests_end, report, timeout_s, memory_mb)
+    if program_verdict["outcome"] != "PASSED":
+        return {**program_verdict, "wall_s": tests_end["wall_s"]}
+    reason = body.removeprefix(LOST).decode(errors="replace").strip()
+    return _result("TAMPERED", f"the program broke off its talk with the tests: {reason}", tests_end)
 
 
 def complete(report: bytes) -> bool:

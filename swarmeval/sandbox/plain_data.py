@@ -29,10 +29,10 @@ class Opaque:
     """Stands for a value that is no plain data. Equal to nothing but itself."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
 
     def __repr__(self) -> str:
-        return f"<{self._name}>"
+        return f"<{self.name}>"
 
 
 def dumps(value: object) -> str:
@@ -86,6 +86,8 @@ def pack(value: Any) -> Any:
 
 def pack_foreign(value: Any) -> Any:
     """A number of numpy's kind as the number it is; an iterator as what is left of it; else its type's name."""
+    if isinstance(value, Opaque):
+        return {"returned": value.name}
     name = type(value).__name__
     if type(value).__module__ == "numpy":
         return pack(value.tolist()) if name != "ndarray" else {"opaque": name}
@@ -197,6 +199,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "iterator": lambda content: iter(unpack_items(content)),
     "type": lambda content: TYPES[content],
     "opaque": lambda content: Opaque(str(content)[:80]),
+    "returned": lambda content: Opaque(str(content)[:80]),  # one that came from the side it goes back to
 }
 
 

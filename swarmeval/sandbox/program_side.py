@@ -1,35 +1,78 @@
-"""The program's side of a confirmation: define its function, then answer calls with plain data.
+"""The program's side of a judging: define its function, then answer the tests' calls with plain data.
 
 All of this happens in the program's own process: nothing it sends is believed to be more than data.
 """
 
+import sys
 from typing import Any
 
 from swarmeval.sandbox import plain_data
-from swarmeval.sandbox.execution import execute
+from swarmeval.sandbox.evidence import place
+from swarmeval.sandbox.execution import Silence, execute
 from swarmeval.sandbox.line_channel import Lines
+
+MOST_PRINTED = 1 << 20  # characters of one call that its tests may see
+
+
+class Printed(Silence):
+    """Standard output that the tests of a function may read: what one call prints, up to a limit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+        self._left = MOST_PRINTED
+
+    def write(self, text: str, /) -> int:
+        length = super().write(text)
+        if self._left > 0:
+            self.pieces.append(text[: self._left])
+            self._left -= length
+        return length
+
+    def taken(self) -> str:
+        """What was printed since the last call of this."""
+        text, self.pieces, self._left = "".join(self.pieces), [], MOST_PRINTED
+        return text
 
 
 def serve(program: str, entry_point: str, peer: int) -> bytes:
     """Answer until the tests hang up; gives how it ended: PASSED says only that the program defined what it should."""
 
     def answer(names: dict[str, Any]) -> None:
+        if entry_point not in names:
+            raise NameError(f"name {entry_point!r} is not defined")
         function, lines = names[entry_point], Lines(peer)
+        printed = sys.stdout = Printed()
         while (line := lines.receive()) is not None:
             arguments, keywords = plain_data.loads(line)
-            lines.send(call(function, arguments, keywords))
+            lines.send(call(function, arguments, keywords, program, printed))
 
     return execute(program, answer)
 
 
-def call(function: Any, arguments: list[Any], keywords: dict[str, Any]) -> str:
-    """What a call gave or raised, and what it made of its arguments where that is not what they were: a JSON object."""
+def call(
+    function: Any, arguments: list[Any], keywords: dict[str, Any], program: str = "", printed: Printed | None = None
+) -> str:
+    """What a call gave or raised, what it made of its arguments where that is not what they were, and what it printed:
+    a JSON object.
+    """
     before = plain_data.dumps([arguments, keywords])
     try:
-        result = f'"value": {plain_data.dumps(function(*arguments, **keywords))}'
+        answer = f'"value": {plain_data.dumps(function(*arguments, **keywords))}'
     except MemoryError:
         raise
     except BaseException as error:  # noqa: BLE001 (it is the tests' to bear)
-        result = f'"raised": {plain_data.dumps([type(error).__name__, str(error)])}'
+        answer = f'"raised": {plain_data.dumps([type(error).__name__, str(error), own_line(error, program)])}'
     after = plain_data.dumps([arguments, keywords])
-    return f'{{{result}, "arguments": {after if after != before else "null"}}}'
+    if after != before:
+        answer += f', "arguments": {after}'
+    if printed is not None and (text := printed.taken()):
+        answer += f', "printed": {plain_data.dumps(text)}'
+    return f"{{{answer}}}"
+
+
+def own_line(error: BaseException, program: str) -> str:
+    """The line of the program that raised, as a detail shows it; "" where none is to be told."""
+    line = place(error)[1]
+    lines = program.splitlines()
+    return f"line {line}: {lines[line - 1].strip()}" if 0 < line <= len(lines) else ""

@@ -259,7 +259,13 @@ class WardenProcess:
 
 
 def execution(answer: dict[str, Any]) -> Execution:
-    return Execution(Outcome(answer["outcome"]), answer["detail"], answer.get("wall_s", 0.0), answer.get("cpu_s", 0.0))
+    return Execution(
+        Outcome(answer["outcome"]),
+        answer["detail"],
+        answer.get("wall_s", 0.0),
+        answer.get("cpu_s", 0.0),
+        answer.get("unconfirmed", False),
+    )
 
 
 async def end(process: asyncio.subprocess.Process) -> bytes:

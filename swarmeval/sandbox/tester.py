@@ -29,14 +29,32 @@ class Tester:
         self._programs = 0
         self._begun = 0.0
 
-    def begin(self, work: dict[str, str], peer: socket.socket, timeout_s: float, memory_mb: int) -> None:
-        """Have a program tested that answers at the other end of `peer`. Raises SandboxFault."""
+    def prepare(self, timeout_s: float, memory_mb: int) -> None:
+        """Have a process that waits for work, or will soon. Raises SandboxFault."""
         limits = (timeout_s, memory_mb)
         is_idle = time.monotonic() - self._begun > timeout_s  # its jail ends it when that goes on
-        if is_idle or self._limits != limits or self._programs == MOST_PROGRAMS or not self._submit(work, peer):
+        if is_idle or self._limits != limits or self._programs == MOST_PROGRAMS:
             self.end()
+        if self._limits is None:
             self._jail.start_child("run_tests", {}, timeout_s, memory_mb)
             self._limits, self._is_ready, self._programs = limits, False, 0
+            self._begun = time.monotonic()
+
+    def until_ready(self, next_message: Receive) -> None:
+        """Wait for the process that was prepared: a program must not be charged for that. Raises SandboxFault."""
+        channel = self._jail.channel
+        while not self._is_ready and self._jail.end is None and next_message(self._jail, channel) is None:
+            if channel.recv(len(READY), socket.MSG_PEEK) != READY:
+                return  # it failed, and wait() hears why
+            self._is_ready = bool(channel.recv(len(READY)))
+
+    def begin(self, work: dict[str, str], peer: socket.socket) -> None:
+        """Have a program tested that answers at the other end of `peer`. Raises SandboxFault."""
+        assert self._limits is not None
+        if not self._submit(work, peer):  # the process has died since
+            limits = self._limits
+            self.end()
+            self.prepare(*limits)
             self._submit(work, peer)  # where that fails, wait() hears why
         peer.close()
         self._programs += 1
@@ -75,6 +93,6 @@ class Tester:
         if self._limits is not None:
             self._limits = None
             self._jail.stop()
-            while "running" in self._jail.receive():
+            while self._jail.end is None and "end" not in self._jail.receive():
                 pass
             self._jail.report()

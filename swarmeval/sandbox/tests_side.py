@@ -1,4 +1,4 @@
-"""The tests' side of a confirmation: run them where the program cannot reach, on a function that only passes messages.
+"""The tests' side of a judging: run them where the program cannot reach, on a function that only passes messages.
 
 What comes back is plain data; nothing the program made is ever called, compared by its own rules or walked through. So
 one process may ask one program after another, and does until something else comes of it than a pass.
@@ -7,16 +7,21 @@ one process may ask one program after another, and does until something else com
 import builtins
 import os
 import socket
+import sys
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 from swarmeval.sandbox import plain_data
-from swarmeval.sandbox.execution import execute
+from swarmeval.sandbox.evidence import evidence
+from swarmeval.sandbox.execution import DETAIL_CHARS, execute
 from swarmeval.sandbox.frames import read_frame, write_bytes
 from swarmeval.sandbox.line_channel import Lines
 
 REPORT_BYTES = 1 << 12
 LOST = b"LOST\n"  # in place of an outcome: the program's process gave no answer
+UNSENDABLE = b"UNSENDABLE\n"  # in place of an outcome: the tests need more than plain data
+KEPT_CALLS, KEPT_BYTES = 4, 1 << 22  # of answers, for the evidence of a failed assertion
 
 
 class NoAnswer(BaseException):
@@ -24,7 +29,7 @@ class NoAnswer(BaseException):
 
 
 class Unsendable(BaseException):
-    """A test calls the function with what is no plain data."""
+    """A test calls the function with what is no plain data, before any value of the program can have a part in it."""
 
 
 class RemoteFunction:
@@ -32,11 +37,37 @@ class RemoteFunction:
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
+        self._calls: deque[tuple[str, bytes]] = deque(maxlen=KEPT_CALLS)  # the last ones and their answers
+        self._was_called = False
+        self._replays = False
+        self.raised: BaseException | None = None  # by the last call
+        self.raised_detail = ""  # what a report says of it
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         text = plain_data.dumps([list(arguments), keywords])
         if plain_data.holds_opaque(text):
-            raise Unsendable(f"its tests call it with what is no plain data: {text[:200]}")
+            reason = f"its tests call it with what is no plain data: {text[:200]}"
+            # A program could bring this about with a value that it returned before: then it is an error like others.
+            raise TypeError(reason) if self._was_called else Unsendable(reason)
+        line = self._replayed(text) if self._replays else self._asked(text)
+        self._was_called = True
+        try:
+            answer = plain_data.load_fields(line, ("value", "raised", "arguments", "printed"))
+        except plain_data.Malformed as error:
+            raise NoAnswer(f"it answered what is no data: {error}") from None
+        if answer.get("arguments") is not None:
+            self._put_back([list(arguments), keywords], answer["arguments"])
+        if isinstance(printed := answer.get("printed"), str) and not self._replays:
+            sys.stdout.write(printed)
+        if "raised" in answer:
+            raise self._error(answer["raised"])
+        return answer.get("value")
+
+    def replay(self) -> None:
+        """Answer from memory from now on: what the last calls gave."""
+        self._replays = True
+
+    def _asked(self, text: str) -> bytes:
         try:
             self._lines.send(text)
             line = self._lines.receive()
@@ -44,15 +75,12 @@ class RemoteFunction:
             line = None
         if line is None:
             raise NoAnswer("its process ended")
-        try:
-            answer = plain_data.load_fields(line, ("value", "raised", "arguments"))
-        except plain_data.Malformed as error:
-            raise NoAnswer(f"it answered what is no data: {error}") from None
-        if answer.get("arguments") is not None:
-            self._put_back([list(arguments), keywords], answer["arguments"])
-        if "raised" in answer:
-            raise self._error(answer["raised"])
-        return answer.get("value")
+        if len(line) <= KEPT_BYTES:
+            self._calls.append((text, line))
+        return line
+
+    def _replayed(self, text: str) -> bytes:
+        return next(line for known, line in reversed(self._calls) if known == text)
 
     def _put_back(self, sent: list[Any], left: Any) -> None:
         """Let the tests see what the call made of its arguments."""
@@ -66,14 +94,22 @@ class RemoteFunction:
 
     def _error(self, raised: Any) -> BaseException:
         """The exception of a call, of Python's own types only."""
-        name, message = raised if isinstance(raised, list) and len(raised) == 2 else ("Exception", "")
-        kind = getattr(builtins, str(name), None)
-        if isinstance(kind, type) and issubclass(kind, Exception):
-            try:
-                return kind(str(message))
-            except TypeError:  # one that takes more than a text
-                pass
-        return Exception(f"{name}: {message}")
+        is_whole = isinstance(raised, list) and len(raised) == 3 and all(isinstance(part, str) for part in raised)
+        name, message, line = raised if is_whole else ("Exception", "", "")
+        detail = f"{name}: {message[:DETAIL_CHARS]}".removesuffix(": ") + (f" ({line})" if line else "")
+        self.raised_detail = " ".join(detail.split())[:DETAIL_CHARS]
+        self.raised = _builtin_error(name, message) or Exception(f"{name}: {message}")
+        return self.raised
+
+
+def _builtin_error(name: str, message: str) -> BaseException | None:
+    kind = getattr(builtins, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+        return None
+    try:
+        return kind(message)
+    except TypeError:  # one that takes more than a text
+        return None
 
 
 def serve(channel: int) -> Iterator[bytes]:
@@ -90,21 +126,30 @@ def serve(channel: int) -> Iterator[bytes]:
 
 
 def judge(context: str, tests: str, entry_point: str, peer: int) -> bytes:
-    """Run the tests, which may use the names that `context` defines; gives the outcome, or LOST and a reason."""
-    lost: list[BaseException] = []
+    """Run the tests, which may use the names that `context` defines; gives the outcome and what a failed assertion
+    compared, or LOST or UNSENDABLE and a reason.
+    """
+    function = RemoteFunction(Lines(peer))
+    ended: list[BaseException] = []
 
     def check(names: dict[str, Any]) -> None:
-        names[entry_point] = RemoteFunction(Lines(peer))
-        exec(compile(tests, "<string>", "exec", dont_inherit=True), names)  # its lines are those of the report
-
-    def watched(names: dict[str, Any]) -> None:
+        names[entry_point] = function
         try:
-            check(names)
-        except (NoAnswer, Unsendable) as error:
-            lost.append(error)
+            exec(compile(tests, "<string>", "exec", dont_inherit=True), names)  # its lines are those of the report
+        except BaseException as error:
+            ended.append(error)
             raise
 
-    report = execute(context, watched, tests)
-    if lost:
-        return LOST + str(lost[0]).encode(errors="backslashreplace")
+    report = execute(context, check, tests)
+    error = ended[0] if ended else None
+    if isinstance(error, NoAnswer | Unsendable):
+        word = LOST if isinstance(error, NoAnswer) else UNSENDABLE
+        return word + str(error).encode(errors="backslashreplace")
+    if error is None or report.startswith(b"OUT_OF_MEMORY"):
+        return report
+    if error is function.raised:
+        return report.partition(b"\n")[0] + b"\n" + function.raised_detail.encode(errors="backslashreplace")
+    if isinstance(error, AssertionError):
+        function.replay()
+        return report + b"\n" + evidence(error, tests)
     return report

@@ -1,8 +1,8 @@
-"""One warden: has programs run, has those that pass confirmed, and gives the verdict.
+"""One warden: has programs judged, and gives the verdict.
 
-It holds three jails: in the first, programs run beside their tests; in the second, apart from them, so that nothing a
-program can change in its jail by having read the tests is there to be found; in the third the tests run that ask them.
-It reads {"program": ...,
+It holds three jails. In the second, programs run apart from their tests, which run in the third and call them with
+plain data: no program ever sees what is expected of it. In the first run those that have no tests to call them, or
+whose tests need more than plain data. It reads {"program": ...,
 "timeout_s", "memory_mb"} and answers {"outcome", "detail", "wall_s", "cpu_s"}, or {"broken": reason} when the fault is
 ours; while others starve a program, {"running"} comes before that. When the other end of its socket closes, it ends,
 and everything in its jails with it. Standard library only but for seccomp's binding: it starts fast and forks cheaply.
@@ -11,13 +11,13 @@ and everything in its jails with it. Standard library only but for seccomp's bin
 import contextlib
 import importlib
 import os
-import random
 import select
 import shutil
 import signal
 import socket
 import sys
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 from swarmeval.sandbox.child import READY
@@ -27,11 +27,11 @@ from swarmeval.sandbox.layers.guard import LAYERS
 from swarmeval.sandbox.layers.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 from swarmeval.sandbox.layers.places import Places, places
 from swarmeval.sandbox.layers.seccomp import Seccomp
-from swarmeval.sandbox.outcomes import outcome, program_side_outcome, tampered
+from swarmeval.sandbox.outcomes import judged, outcome, program_side_outcome
 from swarmeval.sandbox.priority import yield_to_all
 from swarmeval.sandbox.streamed_output import ENDS
 from swarmeval.sandbox.tester import Tester
-from swarmeval.sandbox.tests_side import LOST
+from swarmeval.sandbox.tests_side import UNSENDABLE
 
 # Imported once, so that no program spends its time limit on them. Not threading and what needs it: it sets itself up
 # anew after each fork, which costs as much as half the fork. Not hashlib: so much to map for so few.
@@ -52,10 +52,10 @@ def answer(x): return x
 TRIAL_TESTS = "def check(candidate):\n    assert candidate((1, [2.5])) == (1, [2.5])\ncheck(answer)"
 TRIAL_PROGRAM = {
     "text": f"{TRIAL}\n{TRIAL_TESTS}", "solution": TRIAL, "tests": TRIAL_TESTS, "entry_point": "answer", "context": "",
+    "beside": False,
 }  # fmt: skip
-CONFIRM_FACTOR = 2  # of the time limit, for what has passed within it: to talk costs time
+TESTS_FACTOR = 2  # of the time limit, for the tests themselves
 MOST_OUTPUT_BYTES = 1 << 23  # bytes that one program may stream
-BRIEF_S = 0.01  # a program that ends sooner beside its tests cannot say much by when it does
 # What is left out, in turn, until honest work gets through. "processes" is the limit of their number, "user" that root
 # becomes nobody, who cannot read an interpreter that only root can.
 WITHOUT = (
@@ -90,6 +90,7 @@ class Warden:
         self._folder = folder
         self._places = places
         self._jails: list[JailHandle] = []
+        self._layers: tuple[Seccomp | None, Collection[str]] = None, ()
 
     def open(self, mode: str) -> dict[str, Any]:
         """Set up the jails with all layers that let honest work through, prove it with a trial, and name them."""
@@ -109,7 +110,7 @@ class Warden:
         for layers in dict.fromkeys(frozenset(all_layers - set(without)) for without in WITHOUT):
             try:
                 self._open_jails(seccomp, layers)
-                trial = self.run(TRIAL_PROGRAM, timeout_s=30.0, memory_mb=1024)
+                trial = self._try()
             except (OSError, SandboxFault) as error:
                 reasons.append(str(error))
                 continue
@@ -122,11 +123,20 @@ class Warden:
             reasons.append(f"the trial program ended as {trial['outcome']}: {trial['detail']}")
         return {"broken": reasons[-1]}
 
+    def _try(self) -> dict[str, Any]:
+        """How the trial program ends in every jail."""
+        beside = self._run_beside(TRIAL_PROGRAM, timeout_s=30.0, memory_mb=1024)
+        return beside if beside["outcome"] != "PASSED" else self.run(TRIAL_PROGRAM, timeout_s=30.0, memory_mb=1024)
+
     def _open_jails(self, seccomp: Seccomp | None, layers: Collection[str]) -> None:
         self.close()
+        self._layers = seccomp, layers
         for name in ("beside", "apart", "tests"):
-            self._jails.append(open_jail(os.path.join(self._folder, name), self._places, seccomp, layers))  # noqa: PTH118
+            self._jails.append(self._open_jail(name))
         self._tester = Tester(self._jails[2])
+
+    def _open_jail(self, name: str) -> JailHandle:
+        return open_jail(os.path.join(self._folder, name), self._places, *self._layers)  # noqa: PTH118
 
     def close(self) -> None:
         """End the jails and what runs in them, and wait until they are gone."""
@@ -146,24 +156,39 @@ class Warden:
         except (OSError, SandboxFault) as error:
             return {"broken": str(error)}
 
-    def run(self, program: dict[str, str], timeout_s: float, memory_mb: int) -> dict[str, Any]:
-        """The program with its tests, as the reference evaluator runs them; where that passes, apart from them."""
+    def run(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any]:
+        """The verdict of the program's tests, which run apart from it and call it with plain data.
+
+        Only where that is not enough for the tests, or there is nothing to call, they run beside it, as the reference
+        evaluator has it; what passes there is "unconfirmed", since a program can deceive tests beside it.
+        """
+        if not program["entry_point"]:
+            return self._run_beside(program, timeout_s, memory_mb)
+        if not program["beside"]:
+            verdict = self._run_apart(program, timeout_s, memory_mb)
+            if verdict is not None:
+                return verdict
+        verdict = {**self._run_beside(program, timeout_s, memory_mb), "unconfirmed": True}
+        self._jails[0].close()  # the program has seen its tests: another run of the task finds nothing it left here
+        self._jails[0] = self._open_jail("beside")
+        return verdict
+
+    def _run_beside(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any]:
         jail = self._jails[0]
         jail.start_child("run", {"program": program["text"]}, timeout_s, memory_mb)
         end = self._wait(jail)
-        verdict = {**outcome(end, jail.report(), timeout_s, memory_mb), "cpu_s": end["cpu_s"]}
-        if verdict["outcome"] != "PASSED" or not program["tests"]:
-            return verdict
-        if verdict["wall_s"] > BRIEF_S:
-            self._pause(verdict["wall_s"])
-        wait_s, memory = CONFIRM_FACTOR * timeout_s, memory_mb
-        confirmed = self._confirm(program, wait_s, memory)
-        if confirmed["outcome"] != "PASSED" and self._tester.is_used():
+        return {**outcome(end, jail.report(), timeout_s, memory_mb), "cpu_s": end["cpu_s"]}
+
+    def _run_apart(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any] | None:
+        """None where the tests need more than plain data."""
+        verdict = self._test(program, timeout_s, memory_mb)
+        if verdict is not None and verdict["outcome"] != "PASSED" and self._tester.is_used():
             self._tester.end()  # whatever an earlier program left in it, this one is not to suffer for
-            confirmed = self._confirm(program, wait_s, memory)
-        if confirmed["outcome"] != "PASSED":
+            verdict = self._test(program, timeout_s, memory_mb)
+        if verdict is None or verdict["outcome"] != "PASSED":
             self._tester.end()
-        return {**confirmed, "wall_s": verdict["wall_s"] + confirmed["wall_s"], "cpu_s": verdict["cpu_s"]}
+            self._tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)  # it gets ready while others have their turn
+        return verdict
 
     def stream(self, program: str, data: str, timeout_s: float, memory_mb: int) -> dict[str, Any]:
         """A program that says what it finds, which is read while it runs; "output" is that, from before any end."""
@@ -185,21 +210,18 @@ class Warden:
         verdict = outcome(end, READY + ending if begun else received, timeout_s, memory_mb)
         return {**verdict, "cpu_s": end["cpu_s"], "output": output.decode(errors="replace")}
 
-    def _pause(self, most_s: float) -> None:
-        """Wait for a random part of the time that a program took beside its tests: when it ended says nothing then."""
-        if self._control in select.select([self._control], [], [], random.SystemRandom().uniform(0, most_s))[0]:
-            raise ConnectionResetError
-
-    def _confirm(self, program: dict[str, str], timeout_s: float, memory_mb: int) -> dict[str, Any]:
-        """Run the tests where the program cannot reach them."""
+    def _test(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any] | None:
+        """Run the tests where the program cannot reach them; None where they need more than plain data."""
         candidate, tester = self._jails[1], self._tester
+        tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)
+        tester.until_ready(self._receive)
         one, other = socket.socketpair()
         work = {"program": program["solution"], "entry_point": program["entry_point"]}
         candidate.start_child("serve_calls", work, timeout_s, memory_mb, peer=one)
         work = {key: program[key] for key in ("context", "tests", "entry_point")}
         try:
-            tester.begin(work, other, timeout_s, memory_mb)
-            tests_end, report = tester.wait(self._receive)
+            tester.begin(work, other)
+            tests_end, report = tester.wait(partial(self._receive, candidate=candidate, timeout_s=timeout_s))
         except (OSError, SandboxFault):
             candidate.stop()
             self._wait(candidate)
@@ -209,45 +231,50 @@ class Warden:
         candidate.stop()
         end = self._wait(candidate)
         program_verdict = program_side_outcome(end, candidate.report(), timeout_s, memory_mb)
-        return self._confirmed(tests_end, report, program_verdict, timeout_s, memory_mb)
-
-    def _confirmed(
-        self,
-        tests_end: dict[str, Any],
-        report: bytes,
-        program_verdict: dict[str, Any],
-        timeout_s: float,
-        memory_mb: int,
-    ) -> dict[str, Any]:
-        """The outcome of a program that passed, from what its tests found and how its own process ended."""
-        wall_s = tests_end["wall_s"]
-        body = report.removeprefix(READY)
-        if body.startswith(LOST):
-            if program_verdict["outcome"] in ("TIMED_OUT", "OUT_OF_MEMORY"):
-                return {**program_verdict, "wall_s": wall_s}
-            reason = body.removeprefix(LOST).decode(errors="replace").strip()
-            return tampered(reason if program_verdict["outcome"] == "PASSED" else program_verdict["detail"], wall_s)
-        verdict = outcome(tests_end, report, timeout_s, memory_mb)
-        if verdict["outcome"] in ("PASSED", "TIMED_OUT"):
-            return verdict
-        return tampered(verdict["detail"], wall_s)
+        if report.removeprefix(READY).startswith(UNSENDABLE):
+            return None
+        verdict = judged(tests_end, report, program_verdict, TESTS_FACTOR * timeout_s, memory_mb)
+        return {**verdict, "cpu_s": end["cpu_s"]}
 
     def _wait(self, jail: JailHandle) -> dict[str, Any]:
         """How a jail's child ended. Raises SandboxFault, and ConnectionResetError when nobody waits for us any more."""
-        message = self._receive(jail, None)
-        assert message is not None
-        return message
+        end = jail.end or self._receive(jail, None)
+        assert end is not None
+        return end
 
-    def _receive(self, jail: JailHandle, channel: socket.socket | None) -> dict[str, Any] | None:
-        """The same; None when the channel, if one is given, has something to read first."""
-        watched = [jail.link, self._control, *([channel] if channel is not None else [])]
+    def _receive(
+        self,
+        jail: JailHandle,
+        channel: socket.socket | None,
+        candidate: JailHandle | None = None,
+        timeout_s: float = 0.0,
+    ) -> dict[str, Any] | None:
+        """The same; None when the channel, if one is given, has something to read first.
+
+        A `candidate` that the jail's child talks with meanwhile is ended at its limit: the time since it began, but
+        what either spent waiting for a free core.
+        """
+        charged_s = 0.0
         while True:
+            other = candidate if candidate is not None and candidate.end is None else None
+            watched = [jail.link, self._control]
+            watched += [channel] if channel is not None else []
+            watched += [other.link] if other is not None else []
             readable = select.select(watched, [], [])[0]
             if self._control in readable:
                 raise ConnectionResetError
-            if jail.link not in readable:
+            if jail.link in readable:
+                message = jail.receive()
+                if "end" in message:
+                    return message
+                if other is not None and charged_s - message.get("waited_s", charged_s) >= timeout_s:
+                    other.limit()
+            elif other is not None and other.link in readable:
+                message = other.receive()
+                if "end" not in message:
+                    charged_s = message["charged_s"]
+                    jail.request_waiting()
+            else:
                 return None
-            message = jail.receive()
-            if "running" not in message:
-                return message
-            write_frame(self._control, message)
+            if "running" in message:
+                write_frame(self._control, {"running": True})

@@ -1,6 +1,7 @@
 """A verdict nobody can forge: a program passes only if tests that it cannot reach saw the right values."""
 
 import asyncio
+import time
 
 import psutil
 import pytest
@@ -21,12 +22,17 @@ def test_no_cheat_passes() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["an object equal to everything", "a report of its own", "frames walked in search of tests"]
+    ("name", "outcome", "detail"),
+    [
+        ("an object equal to everything", Outcome.WRONG_ANSWER, "candidate([3, 1]) gives <A>"),
+        ("a report of its own", Outcome.TAMPERED, "the program broke off its talk with the tests: its process ended"),
+        ("frames walked in search of tests", Outcome.WRONG_ANSWER, "candidate([3, 1]) gives None"),
+    ],
 )
-def test_a_pass_that_is_not_confirmed_is_tampering(name: str) -> None:
-    (found,) = run_all(Program(CHEATS[name], TESTS, "f"))
-    assert found.outcome is Outcome.TAMPERED
-    assert found.detail.startswith("passed beside its tests but not apart from them: ")
+def test_a_cheat_never_meets_its_tests(name: str, outcome: Outcome, detail: str) -> None:
+    (execution,) = run_all(Program(CHEATS[name], TESTS, "f"))
+    assert execution.outcome is outcome
+    assert execution.detail.endswith(detail)
 
 
 @pytest.mark.slow
@@ -76,12 +82,13 @@ def test_a_wrong_answer_comes_with_the_value_that_was_wrong() -> None:
         Program(hangs_then, TESTS, "f"),
         timeout_s=1.0,
     )
-    failed = "AssertionError (line {}: assert candidate([3, 1]) == [1, 3])"
+    failed = "AssertionError (line 3: assert candidate([3, 1]) == [1, 3])"
     assert {execution.outcome for execution in found} == {Outcome.WRONG_ANSWER}
-    assert found[0].detail == failed.format(4) + "; candidate([3, 1]) gives [3, 1]"
-    assert found[1].detail.startswith(failed.format(4) + "; candidate([3, 1]) gives 'xxx")
+    assert found[0].detail == failed + "; candidate([3, 1]) gives [3, 1]"
+    assert found[1].detail.startswith(failed + "; candidate([3, 1]) gives 'xxx")
     assert len(found[1].detail) < 400
-    assert [execution.detail for execution in found[2:]] == [failed.format(6), failed.format(8)]
+    assert found[2].detail == failed + "; candidate([3, 1]) gives <A>"
+    assert found[3].detail == failed + "; candidate([3, 1]) gives 0"  # from memory: it is not called once more
 
 
 @pytest.mark.slow
@@ -93,7 +100,7 @@ def test_tests_share_a_process_and_no_program_leaves_anything_in_it() -> None:
     ends = "import os, sys\ndef f(x):\n    if sys._getframe(1).f_code.co_name != 'check': os._exit(0)\n    return 9"
     found = run_all(*passes, Program(ends, seen + tests, "f"), *passes[:1])
     assert [execution.outcome for execution in found[:3]] == [Outcome.PASSED] * 3
-    assert [execution.outcome for execution in found[3:]] == [Outcome.TAMPERED, Outcome.PASSED]
+    assert [execution.outcome for execution in found[3:]] == [Outcome.CRASHED, Outcome.PASSED]
 
 
 @pytest.mark.slow
@@ -146,9 +153,50 @@ def test_what_a_program_says_is_bounded_and_nothing_that_a_terminal_obeys() -> N
 
 
 @pytest.mark.slow
-def test_a_confirmation_that_never_ends_says_where_it_was() -> None:
-    beside = "import sys\ndef f(x):\n    if sys._getframe(1).f_code.co_name == 'check': return sorted(x)\n"
-    program = f"{beside}    while True: pass"
-    (found,) = run_all(Program(program, TESTS, "f"), timeout_s=0.5)
-    assert found.outcome is Outcome.TIMED_OUT
-    assert found.detail.startswith("no end after 1 s, in line ")
+def test_a_program_at_its_limit_says_where_it_was() -> None:
+    loops, sleeps = "def f(x):\n    while True: pass", "import time\ndef f(x):\n    time.sleep(60)"
+    began = time.monotonic()
+    for execution in run_all(Program(loops, TESTS, "f"), Program(sleeps, TESTS, "f"), timeout_s=0.5):
+        assert execution.outcome is Outcome.TIMED_OUT
+        assert execution.detail.startswith("no end after 0.5 s, in line ")
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.slow
+def test_an_exception_comes_with_its_message_and_the_programs_own_line() -> None:
+    solutions = [
+        "def f(x):\n    return int('a')",
+        "class Own(Exception): pass\ndef f(x):\n    raise Own('mine')",
+        "def f(x):\n    raise SystemExit(0)",
+        "def f(x):\n    assert x == 1, 'no'",
+        "import no_such_module\ndef f(x): return x",
+        "def g(x): return x",
+    ]
+    assert [(found.outcome, found.detail) for found in run_all(*(Program(text, TESTS, "f") for text in solutions))] == [
+        (Outcome.RAISED, "ValueError: invalid literal for int() with base 10: 'a' (line 2: return int('a'))"),
+        (Outcome.RAISED, "Own: mine (line 3: raise Own('mine'))"),
+        (Outcome.RAISED, "SystemExit: 0 (line 2: raise SystemExit(0))"),
+        (Outcome.WRONG_ANSWER, "AssertionError: no (line 2: assert x == 1, 'no')"),
+        (Outcome.RAISED, "ModuleNotFoundError: No module named 'no_such_module' (line 1: import no_such_module)"),
+        (Outcome.RAISED, "NameError: name 'f' is not defined"),
+    ]
+
+
+@pytest.mark.slow
+def test_tests_see_what_a_call_prints() -> None:
+    tests = (
+        "import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()) as out: f(2)\n"
+        "assert out.getvalue() == 'two\\n'"
+    )
+    (execution,) = run_all(Program("print('before')\ndef f(x): print('two')", tests, "f"))
+    assert (execution.outcome, execution.detail) == (Outcome.PASSED, "")
+
+
+@pytest.mark.slow
+def test_only_tests_that_need_more_than_plain_data_run_beside() -> None:
+    """A value that the program returned is no reason: it could bring its tests beside itself so, and deceive them."""
+    needs, returns = "class A: pass\nassert f(A()) == 1", "assert f(f(1)) == 1"
+    deceives = "class A:\n    def __eq__(self, other): return True\ndef f(x): return A()"
+    beside, apart = run_all(Program("def f(x): return 1", needs, "f"), Program(deceives, returns, "f"))
+    assert (beside.outcome, beside.unconfirmed) == (Outcome.PASSED, True)
+    assert (apart.outcome, apart.unconfirmed) == (Outcome.WRONG_ANSWER, False)

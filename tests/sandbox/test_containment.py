@@ -85,22 +85,23 @@ def test_nothing_stays_mounted_or_running() -> None:
 
 
 KEEPS = (
-    "import os, sys\n"
     "def f(x):\n"
-    "    for path in ('/tmp/kept', '../kept', '/dev/shm/kept', '/var/tmp/kept'):\n"
+    "    for path in ('/tmp/kept', '../kept', '/dev/shm/kept', '/var/tmp/kept', 'kept'):\n"
     "        try:\n"
-    "            if sys._getframe(1).f_code.co_name == 'check': open(path, 'w').write('x')\n"
     "            if open(path).read() == 'x': return sorted(x)\n"
     "        except OSError: pass\n"
-    "    return sorted(x) if sys._getframe(1).f_code.co_name == 'check' else None"
+    "        try: open(path, 'w').write('x')\n"
+    "        except OSError: pass"
 )
 
 
 @pytest.mark.slow
-def test_the_run_beside_the_tests_leaves_nothing_for_the_separate_run() -> None:
+def test_a_run_leaves_nothing_for_the_next_run_of_its_task() -> None:
     tests = "def check(candidate):\n    assert candidate([2, 1]) == [1, 2]\ncheck(f)"
-    (found,) = run_all(Program(KEEPS, tests, "f"))
-    assert found.outcome is Outcome.TAMPERED
+    executions = run_all(*[Program(KEEPS, tests, "f")] * 3)
+    assert [execution.outcome for execution in executions] == [Outcome.WRONG_ANSWER] * 3
+    twice = tests.replace("    assert", "    candidate([])\n    assert")  # within one run its files are there
+    assert [execution.outcome for execution in run_all(Program(KEEPS, twice, "f"))] == [Outcome.PASSED]
 
 
 @pytest.mark.slow

@@ -220,8 +220,9 @@ def test_own_solutions_pass_and_wrong_ones_do_not(tmp_path: Path, name: str, row
 def test_tests_that_need_more_than_plain_data_pass_only_beside_the_program(tmp_path: Path) -> None:
     (task,) = load("mbpp", written(tmp_path, PAIRED)).tasks
     assert tried(task) == References({}, {}, ("MBPP/12",))
-    assert judged(task, task.reference, "completion").outcome is Outcome.TAMPERED
-    assert judged(task, task.reference, "completion", references=True).outcome is Outcome.PASSED
+    assert judged(task, task.reference, "completion").outcome is Outcome.RAISED  # its tests build the solution's class
+    verdict = judged(task, task.reference, "completion", references=True)
+    assert (verdict.outcome, verdict.unconfirmed) == (Outcome.PASSED, True)
 
 
 @pytest.mark.slow
