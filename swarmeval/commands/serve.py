@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import ipaddress
 import os
 import signal
 import socket
@@ -18,16 +17,18 @@ from swarmeval.watch.logs import log_to_screen
 
 def serve(options: argparse.Namespace) -> int:
     """Load the fleet and answer until interrupted; gives the exit code. Raises UserError."""
-    from swarmeval.serving.http import listener
+    from swarmeval.serving.admission import is_loopback
+    from swarmeval.serving.http import allow_files, listener
 
     config = loading.load(options.config, loading.from_flags(vars(options), {}))
     key = os.environ.get(config.serve.key_env) or None
-    if key is None and not _is_loopback(config.serve.host):
+    if key is None and not is_loopback(config.serve.host):
         print(
             f"swarmeval: serve.host is {config.serve.host} and {config.serve.key_env} is not set: "
             "whoever reaches this machine may use the model",
             file=sys.stderr,
         )
+    allow_files(config.serve.connections)
     chosen = choose(config)
     with log_to_screen(say, verbose=True), listener(config.serve.host, config.serve.port) as sock:
         asyncio.run(_serve(config, chosen, sock, key))
@@ -41,7 +42,7 @@ async def _serve(config: RunConfig, chosen: ChosenFleet, sock: socket.socket, ke
     from swarmeval.serving.pool import Pool
 
     async with Pool(chosen.make(None), config.serve.queue) as pool:
-        server = HttpServer(Api(pool, config, chosen.model, key).app())
+        server = HttpServer(Api(pool, config, chosen.model, key).app(), config.serve.connections)
 
         async def announce() -> None:
             await pool.until_ready()
@@ -60,10 +61,3 @@ async def _serve(config: RunConfig, chosen: ChosenFleet, sock: socket.socket, ke
         if readiness.done():
             readiness.result()
         readiness.cancel()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,20 +1,21 @@
 """OpenAI's API over a pool: paths, status codes, who may ask. Knows HTTP and no model."""
 
-import hmac
 import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import msgspec
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Scope
 
 from swarmeval.requests import Request as Job
 from swarmeval.serving import calls
+from swarmeval.serving.admission import Admission, AllowedHosts
 from swarmeval.serving.disconnects import HUNG_UP, EventStream, while_connected
-from swarmeval.serving.errors import ApiError, BadRequest, NoKey, NotFound
+from swarmeval.serving.errors import ApiError, BadRequest, InternalError, NotFound, TooLarge
 from swarmeval.serving.metrics import ServerMetrics
 from swarmeval.serving.pool import Pool
 from swarmeval.serving.requests import ChatForm, CompletionForm, requests_of
@@ -27,7 +28,7 @@ class Api:
     """The paths, their answers and what was counted of them."""
 
     def __init__(self, pool: Pool, config: RunConfig, model: str, key: str | None) -> None:
-        """`model` is what clients call it; `key` what they must show, None: nothing."""
+        """`model` is what clients call it; `key` is what they must show, None: nothing."""
         self._pool = pool
         self._config = config
         self._model = model
@@ -35,19 +36,28 @@ class Api:
         self._began = int(time.time())
         self._metrics = ServerMetrics(pool)
 
-    def app(self) -> FastAPI:
-        app = FastAPI(title="Swarmeval", version=VERSION, description="OpenAI's API over one model.")
-        guarded = [Depends(self._check_key)]
+    def app(self) -> ASGIApp:
+        serve = self._config.serve
+        app = FastAPI(
+            title="Swarmeval",
+            version=VERSION,
+            description="OpenAI's API over one model.",
+            openapi_url="/openapi.json" if serve.docs else None,  # without it /docs and /redoc are not there either
+            max_body_size=serve.max_body_bytes,  # counts the bytes of bodies that do not say their length
+        )
         app.get("/health")(self.health)
         app.get("/metrics")(self.metrics)
-        app.get("/v1/models", dependencies=guarded)(self.models)
-        app.get("/v1/models/{name:path}", dependencies=guarded)(self.one_model)
-        app.post("/v1/chat/completions", dependencies=guarded, response_model=None)(self.chat)
-        app.post("/v1/completions", dependencies=guarded, response_model=None)(self.completions)
+        app.get("/v1/models")(self.models)
+        app.get("/v1/models/{name:path}")(self.one_model)
+        app.post("/v1/chat/completions", response_model=None)(self.chat)
+        app.post("/v1/completions", response_model=None)(self.completions)
         app.add_exception_handler(ApiError, self._fault)
         app.add_exception_handler(RequestValidationError, self._invalid)
         app.add_exception_handler(HTTPException, self._http_error)
-        return app
+        app.add_exception_handler(Exception, self._broken)
+        # Around the app: what is refused reaches nothing in it that reads a body.
+        hosts = AllowedHosts(serve.host, serve.hosts)
+        return Admission(app, self._key, hosts, serve.max_body_bytes, self._refused)
 
     async def health(self) -> Response:
         """200 while a replica is ready, 503 otherwise."""
@@ -92,14 +102,14 @@ class Api:
         if form.stream:
             return await self._stream(request, jobs, writer, form.with_usage())
         replies = await while_connected(request.receive, calls.all_replies(self._pool, jobs, self._metrics))
-        self._metrics.call(request.url.path, HUNG_UP if replies is None else 200)
+        self._metrics.call(request.scope["path"], HUNG_UP if replies is None else 200)
         return Response(writer.full_response(replies or ()), media_type="application/json")
 
     async def _stream(self, request: Request, jobs: list[Job], writer: ResponseWriter, with_usage: bool) -> Response:
         """Begins when the first event is there: until then the call can still end with an error of its own."""
         events = calls.events(self._pool, jobs, self._metrics, writer, with_usage)
         first = await while_connected(request.receive, anext(events))
-        path = request.url.path
+        path = request.scope["path"]
         if first is None:
             await events.aclose()
             self._metrics.call(path, HUNG_UP)
@@ -120,36 +130,41 @@ class Api:
         if name != self._model:
             raise NotFound(f"there is no model {name!r} here; there is {self._model!r}", "model", "model_not_found")
 
-    async def _check_key(self, request: Request) -> None:
-        key = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-        if self._key is not None and not hmac.compare_digest(key, self._key.encode()):
-            raise NoKey("no such key; send it as `Authorization: Bearer KEY`")
-
     # Errors, in the API's form.
 
-    async def _fault(self, request: Request, fault: Exception) -> Response:
-        assert isinstance(fault, ApiError)
-        self._metrics.call(getattr(request.scope.get("route"), "path", "unknown"), fault.status)
+    def _refused(self, scope: Scope, fault: ApiError) -> Response:
+        self._metrics.call(getattr(scope.get("route"), "path", "unknown"), fault.status)
         headers = {} if fault.retry_s is None else {"retry-after": str(fault.retry_s)}
         return Response(fault.body(), fault.status, headers, "application/json")
 
+    async def _fault(self, request: Request, fault: Exception) -> Response:
+        assert isinstance(fault, ApiError)
+        return self._refused(request.scope, fault)
+
+    async def _broken(self, request: Request, error: Exception) -> Response:
+        """For what nobody foresaw; Starlette raises it again, so that it is logged."""
+        return self._refused(request.scope, InternalError())
+
     async def _http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        fault = BadRequest(f"{request.method} {request.url.path}: {error.detail}")
+        if error.status_code == TooLarge.status:
+            return self._refused(request.scope, TooLarge(self._config.serve.max_body_bytes))
+        fault = BadRequest(f"{request.method} {request.scope['path']}: {error.detail}")
         fault.status = error.status_code
-        return await self._fault(request, fault)
+        return self._refused(request.scope, fault)
 
     async def _invalid(self, request: Request, error: Exception) -> Response:
-        """The first field that is wrong."""
+        """The first field that is wrong, or what is wrong deepest inside one: a union lists all its kinds of value."""
         assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        param = ".".join(str(place) for place in first["loc"][1:] if isinstance(place, str)) or None
+        first = max(error.errors(), key=lambda entry: len(entry["loc"]))
+        places = (place for place in first["loc"][1:] if isinstance(place, str) and "[" not in place)  # no union's arms
+        param = ".".join(places) or None
         message = first["msg"] if param is None else f"{param}: {first['msg']}"
         if first["type"] == "extra_forbidden":
             message = f"{param} is not supported by this server"
         elif first["type"] == "json_invalid":
             message, param = f"the body is no JSON: {first['ctx']['error']}", None
-        return await self._fault(request, BadRequest(message, param))
+        return self._refused(request.scope, BadRequest(message, param))
 
 
 def _json(body: object, status: int = 200) -> Response:

@@ -1,21 +1,24 @@
 """One call of a client: its choices side by side on the pool, as one answer or as one stream of events."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from swarmeval.errors import WorkerDied
 from swarmeval.requests import Piece, Refusal, Reply, Request
-from swarmeval.serving.errors import ApiError, BadRequest, Unready
+from swarmeval.serving.errors import ApiError, BadRequest, InternalError, Unready
 from swarmeval.serving.metrics import ServerMetrics
 from swarmeval.serving.pool import Pool
 from swarmeval.serving.responses import DONE, ResponseWriter
 
 Item = tuple[int, Piece | Reply]  # of which choice
 
+log = logging.getLogger("swarmeval")
+
 
 async def all_replies(pool: Pool, requests: Sequence[Request], metrics: ServerMetrics) -> list[Reply]:
-    """The reply to each request. Raises BadRequest for what the model refuses, and Unready."""
+    """The reply to each request. Raises BadRequest for what the model refuses, Unready and InternalError."""
     replies: dict[int, Reply] = {}
     async with aclosing(_items_of_all(pool, requests, metrics)) as items:
         async for index, item in items:
@@ -58,16 +61,19 @@ async def events(
 
 async def _items_of_all(pool: Pool, requests: Sequence[Request], metrics: ServerMetrics) -> AsyncGenerator[Item, None]:
     """What comes of all requests, as it comes. Raises the ApiError of the first that fails; the others are given up."""
-    queue: asyncio.Queue[Item | ApiError] = asyncio.Queue()
+    queue: asyncio.Queue[Item | asyncio.Task[None]] = asyncio.Queue()  # a task comes last of its request
     tasks = [asyncio.create_task(_one(pool, index, request, queue)) for index, request in enumerate(requests)]
-    left = len(requests)
+    for task in tasks:
+        task.add_done_callback(queue.put_nowait)
+    left = len(tasks)
     try:
         while left:
             item = await queue.get()
-            if isinstance(item, ApiError):
-                raise item
-            if isinstance(item[1], Reply):
+            if isinstance(item, asyncio.Task):
+                _raise_fault(item)
                 left -= 1
+                continue
+            if isinstance(item[1], Reply):
                 metrics.reply(item[1])
             yield item
     finally:
@@ -76,19 +82,27 @@ async def _items_of_all(pool: Pool, requests: Sequence[Request], metrics: Server
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _one(pool: Pool, index: int, request: Request, queue: asyncio.Queue[Item | ApiError]) -> None:
-    """Queue what comes of one request, and at its end a reply or a fault."""
+def _raise_fault(ended: asyncio.Task[None]) -> None:
+    """Raise what a request ended with, if it has no reply: its ApiError, or InternalError for what nobody foresaw."""
+    error = ended.exception()
+    if error is None:
+        return
+    if isinstance(error, ApiError):
+        raise error
+    log.error("a request was not answered", exc_info=error)
+    raise InternalError from error
+
+
+async def _one(pool: Pool, index: int, request: Request, queue: asyncio.Queue[Item | asyncio.Task[None]]) -> None:
+    """Queue what comes of one request; its reply is the last. Raises an ApiError where there is none."""
     try:
         async with aclosing(pool.stream(request)) as items:
             async for item in items:
                 if isinstance(item, Refusal):
-                    queue.put_nowait(BadRequest(item.reason))
-                    return
+                    raise BadRequest(item.reason)
                 queue.put_nowait((index, item))
                 if isinstance(item, Reply):
                     return
-        queue.put_nowait(Unready("the server is ending"))
     except WorkerDied as death:
-        queue.put_nowait(Unready(f"the replica that answered has ended ({death})"))
-    except Unready as fault:
-        queue.put_nowait(fault)
+        raise Unready(f"the replica that answered has ended ({death})") from death
+    raise Unready("the server is ending")

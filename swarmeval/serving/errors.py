@@ -13,8 +13,8 @@ class ApiError(Exception):
 
     def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
         """`param` names the field of the body that is wrong."""
-        super().__init__(message)
-        self.param = param
+        super().__init__(_encodable(message))
+        self.param = None if param is None else _encodable(param)
         self.code = code
         self.retry_s: int | None = None  # when to ask again
 
@@ -22,6 +22,13 @@ class ApiError(Exception):
         return msgspec.json.encode(
             {"error": {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}}
         )
+
+
+class InternalError(ApiError):
+    """The server failed where it should not have; its log says how."""
+
+    def __init__(self) -> None:
+        super().__init__("the server failed to answer this request; its log says why")
 
 
 class BadRequest(ApiError):
@@ -44,6 +51,53 @@ class NoKey(ApiError):
     kind = "authentication_error"
 
 
+class ForeignHost(ApiError):
+    """Without a key, clients must call the server by a name of its own."""
+
+    status = 403
+    kind = "permission_error"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"{host!r} is not a name of this server; without a key it is called by its IP address, localhost or a name "
+            "in serve.hosts"
+        )
+
+
+class TooLarge(BadRequest):
+    """The body is longer than the server reads."""
+
+    status = 413
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"the body is longer than {max_bytes} bytes (serve.max_body_mb)")
+
+
+class BadHttp(BadRequest):
+    """What arrived is not an HTTP request that can be taken."""
+
+    def __init__(self) -> None:
+        super().__init__("this is not a valid HTTP request")
+
+
+class HeadTooLarge(BadRequest):
+    """A request line and header fields beyond what the server reads."""
+
+    status = 431
+
+    def __init__(self, max_bytes: int, max_fields: int) -> None:
+        super().__init__(f"the head of the request is longer than {max_bytes} bytes or {max_fields} fields")
+
+
+class TooSlow(BadRequest):
+    """A request has not arrived in time."""
+
+    status = 408
+
+    def __init__(self) -> None:
+        super().__init__("the request did not arrive in time")
+
+
 class Overloaded(ApiError):
     """Too much waits already."""
 
@@ -63,3 +117,15 @@ class Unready(ApiError):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.retry_s = RETRY_S
+
+
+class TooManyConnections(Unready):
+    """As many connections as may be open are at work."""
+
+    def __init__(self) -> None:
+        super().__init__("too many connections are open (serve.connections)")
+
+
+def _encodable(text: str) -> str:
+    """Text that can be encoded: it may repeat what a client sent."""
+    return text.encode(errors="replace").decode()

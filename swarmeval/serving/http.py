@@ -1,15 +1,19 @@
-"""The HTTP server around the app: a socket, an end that lets what has begun finish. The one home of uvicorn."""
+"""The HTTP server around the app: a socket, an end that lets what has begun finish. It and connection know uvicorn."""
 
 import contextlib
 import logging
+import resource
 import socket
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from swarmeval.errors import ConfigError
+from swarmeval.serving.connection import BoundedConnection, Deadlines
 
 BACKLOG = 2048  # connections that may wait to be taken
+FILES_BESIDE = 256  # a process has open besides its connections and those that wait to be taken
+DEADLINES = Deadlines()
 END_S = 30  # what has begun may take so long once the server is to end
 
 log = logging.getLogger("swarmeval")
@@ -34,14 +38,34 @@ def listener(host: str, port: int) -> socket.socket:
     return sock
 
 
+def allow_files(connections: int) -> None:
+    """Let this process open as many files as its connections take. Raises ConfigError where it may not."""
+    needed = connections + BACKLOG + FILES_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if hard != unlimited and hard < needed:
+        raise ConfigError(
+            f"serve.connections is {connections}, which takes {needed} open files; this process may have {hard} "
+            "(ulimit -Hn); lower the one or raise the other"
+        )
+    if soft != unlimited and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
 class HttpServer:
     """Answers on a listening socket until told to end."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: ASGIApp, connections: int, deadlines: Deadlines = DEADLINES) -> None:
+        """`connections` may be open at once; requests arrive within their `deadlines`."""
+
+        class ServerConnection(BoundedConnection):
+            pass
+
+        ServerConnection.max_connections, ServerConnection.deadlines = connections, deadlines
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=ServerConnection,
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -6,22 +6,52 @@ completions" and "Completions"; top_k and repetition_penalty as vLLM and SGLang 
 
 import hashlib
 import secrets
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from swarmeval.requests import Message, Request, Sampling
 from swarmeval.serving.errors import BadRequest
 from swarmeval.settings.run_config import RunConfig
 
 MOST_CHOICES = 128
+MOST_KEYS = 1024  # of an object in a body
+MOST_COUNT = 2**31 - 1  # of a number of tokens
+LEAST_TEMPERATURE = 0.001  # below it scores divided by it have no meaning as fp32; 0 is greedy
 Prompt = tuple[tuple[Message, ...], str | None]  # a chat, or raw text
 Off = Annotated[float, Field(ge=0, le=0)]  # what this server does not do, at the value that says so
 Never = Literal[False] | None
 
 
+def _check_unicode(text: str) -> str:
+    """Refuse text with a lone surrogate: no tokenizer takes it, no message carries it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        code = ord(text[error.start])
+        raise PydanticCustomError("surrogate", f"\\u{code:04x} is a lone surrogate, which is not valid text") from None
+    return text
+
+
+def _limit_keys(entries: object) -> object:
+    """Refuse a mapping with more keys than any honest one: each may be an error of its own."""
+    if isinstance(entries, dict) and len(entries) > MOST_KEYS:
+        raise PydanticCustomError("keys", f"{len(entries)} keys are too many; {MOST_KEYS} may be there")
+    return entries
+
+
+T = TypeVar("T")
+Text = Annotated[str, AfterValidator(_check_unicode)]
+List = Annotated[list[T], Field(fail_fast=True)]  # of a million wrong entries the first is told
+Map = Annotated[dict[Text, T], BeforeValidator(_limit_keys)]
+Count = Annotated[int, Field(ge=1, le=MOST_COUNT)]
+
+
 class _StrictModel(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    _limited_fields = model_validator(mode="before")(_limit_keys)
 
 
 class StreamOptions(_StrictModel):
@@ -31,15 +61,15 @@ class StreamOptions(_StrictModel):
 
 class TextPart(_StrictModel):
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class ChatMessage(_StrictModel):
     """One message; the parts of its content can be text only."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
-    name: str | None = None
+    content: Text | List[TextPart]
+    name: Text | None = None
 
     def to_message(self) -> Message:
         content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
@@ -49,22 +79,22 @@ class ChatMessage(_StrictModel):
 class CommonForm(_StrictModel):
     """What both endpoints take."""
 
-    model: str
+    model: Text
     n: int = Field(1, ge=1, le=MOST_CHOICES)
-    seed: int | None = None
-    stop: str | list[str] | None = None
+    seed: int | None = Field(None, ge=-(2**63), lt=2**64)
+    stop: Text | List[Text] | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(None, ge=0, le=10)
     top_p: float | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=-1)  # -1 and 0: no limit
-    repetition_penalty: float | None = Field(None, gt=0, le=10)
-    max_tokens: int | None = Field(None, ge=1)
+    top_k: int | None = Field(None, ge=-1, le=MOST_COUNT)  # -1 and 0: no limit
+    repetition_penalty: float | None = Field(None, ge=0.01, le=10)
+    max_tokens: Count | None = None
     presence_penalty: Off | None = None
     frequency_penalty: Off | None = None
-    logit_bias: dict[str, Off] | None = None
-    user: str | None = None  # of the client's own books, as metadata
-    metadata: dict[str, str] | None = None
+    logit_bias: Map[Off] | None = None
+    user: Text | None = None  # of the client's own books, as metadata
+    metadata: Map[Text] | None = None
 
     def sampling(self, config: RunConfig) -> Sampling:
         """How tokens are chosen; what the body leaves out is as the server was started."""
@@ -73,6 +103,9 @@ class CommonForm(_StrictModel):
             raise BadRequest(f"max_tokens is {most}; this server answers with {config.max_new_tokens} at most "
                              "(max_new_tokens)", "max_tokens")  # fmt: skip
         temperature = config.temperature if self.temperature is None else self.temperature
+        if self.temperature is not None and 0 < self.temperature < LEAST_TEMPERATURE:
+            raise BadRequest(f"temperature is {self.temperature}; use 0, which is greedy, or at least "
+                             f"{LEAST_TEMPERATURE}", "temperature")  # fmt: skip
         top_k = config.top_k if self.top_k is None else max(0, self.top_k)
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return Sampling(
@@ -102,8 +135,8 @@ class CommonForm(_StrictModel):
 class ChatForm(CommonForm):
     """POST /v1/chat/completions."""
 
-    messages: list[ChatMessage] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
+    messages: List[ChatMessage] = Field(min_length=1)
+    max_completion_tokens: Count | None = None
     logprobs: Never = None
     store: Never = None
 
@@ -114,7 +147,7 @@ class ChatForm(CommonForm):
 class CompletionForm(CommonForm):
     """POST /v1/completions."""
 
-    prompt: str | list[str]
+    prompt: Text | List[Text]
     echo: Never = None
     suffix: None = None
     logprobs: None = None

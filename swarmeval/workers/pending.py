@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
 from swarmeval.errors import WorkerDied, WorkerGone
-from swarmeval.requests import Answer, Piece, Request
-from swarmeval.workers.wire import Answers, Cancel, Dropped, FromWorker, Pieces, Submit
+from swarmeval.requests import Answer, Piece, Refusal, Request
+from swarmeval.workers.wire import Answers, Cancel, Dropped, FromWorker, NotEncodable, Pieces, Submit
 
 Inbox = asyncio.Queue[Answer | Piece | Dropped | WorkerDied]
 
@@ -15,14 +15,17 @@ class Pending:
     """Hands every answer to the batch that waits for it, and a death to all of them."""
 
     def __init__(self, send: Callable[[Submit | Cancel], None]) -> None:
-        """`send` puts a message on its way and returns at once."""
+        """`send` puts a message on its way and returns at once. Raises NotEncodable, and then has sent nothing."""
         self._send = send
         self._inboxes: dict[str, Inbox] = {}  # by job id
         self.death: WorkerDied | None = None
         self._alive_at = 0.0
 
     async def answers(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
-        """Ask, and yield what comes as it comes; ends early for what was dropped. Raises WorkerDied."""
+        """Ask, and yield what comes as it comes; ends early for what was dropped. Raises WorkerDied.
+
+        A request that cannot be encoded is refused; the others of its batch are asked.
+        """
         async with aclosing(self.items(requests)) as items:
             async for item in items:
                 if not isinstance(item, Piece):
@@ -35,10 +38,12 @@ class Pending:
         if not self._inboxes:
             self.mark_alive()
         inbox: Inbox = asyncio.Queue()
-        unanswered = {request.job_id for request in requests}
+        refusals = self._submit(requests)  # before anything is registered: what is not sent is not waited for
+        unanswered = {request.job_id for request in requests} - {refusal.job_id for refusal in refusals}
         self._inboxes.update((job_id, inbox) for job_id in unanswered)
-        self._send(Submit(tuple(requests)))
         try:
+            for refusal in refusals:
+                yield refusal
             while unanswered:
                 item = await inbox.get()
                 if isinstance(item, WorkerDied):
@@ -53,6 +58,16 @@ class Pending:
             given_up = [job_id for job_id in unanswered if self._inboxes.pop(job_id, None) is not None]
             if given_up and self.death is None:
                 self._send(Cancel(tuple(given_up)))
+
+    def _submit(self, requests: Sequence[Request]) -> list[Refusal]:
+        """Send the requests; refuse those that cannot be encoded."""
+        try:
+            self._send(Submit(tuple(requests)))
+        except NotEncodable as error:
+            if len(requests) == 1:
+                return [Refusal(requests[0].job_id, f"the request cannot be sent: {error}", retry=False)]
+            return [refusal for request in requests for refusal in self._submit([request])]
+        return []
 
     def mark_alive(self) -> None:
         """The worker gave a sign of life."""

@@ -10,6 +10,7 @@ from swarmeval.requests import Piece, Refusal, ReplicaInfo, Reply, Request, Work
 from swarmeval.workers.replica_spec import ReplicaSpec
 
 HEADER = struct.Struct(">I")  # length of the body, in bytes
+MOST_BYTES = (1 << 32) - 1  # as many as HEADER can say
 
 
 class Start(Struct, frozen=True, tag=True):
@@ -74,14 +75,27 @@ _to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker
 _from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
 
 
+class NotEncodable(ValueError):
+    """A message holds a value that MessagePack cannot carry; str() names it."""
+
+
 def pack(message: ToWorker | FromWorker) -> bytes:
-    """The bytes of one message."""
-    return _encoder.encode(message)
+    """The bytes of one message. Raises NotEncodable."""
+    try:
+        return _encoder.encode(message)
+    except UnicodeEncodeError as error:
+        raise NotEncodable(f"a lone surrogate, \\u{ord(error.object[error.start]):04x}, is not valid text") from None
+    except OverflowError:
+        raise NotEncodable("an integer does not fit into 64 bits") from None
+    except (TypeError, msgspec.EncodeError) as error:
+        raise NotEncodable(str(error)) from None
 
 
-def frame(message: ToWorker | FromWorker) -> bytes:
-    """The bytes of one message, its length first."""
+def frame(message: ToWorker | FromWorker, most_bytes: int = MOST_BYTES) -> bytes:
+    """The bytes of one message, its length first. Raises NotEncodable."""
     body = pack(message)
+    if len(body) > most_bytes:
+        raise NotEncodable(f"a message of {len(body):,} bytes is too long to send")
     return HEADER.pack(len(body)) + body
 
 

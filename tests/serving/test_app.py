@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from swarmeval.requests import Answer, Message, Reply, Request, Sampling
+from swarmeval.settings.serve import ServeSettings
 from swarmeval.workers.endpoint.fleet import EndpointFleet
 from swarmeval.workers.replica_spec import Script, ScriptedFault
 from tests.support.endpoint_worker import endpoint_options
@@ -149,7 +150,7 @@ def hang_up(served: Served, stream: bool) -> None:
     body = json.dumps({"model": "tiny", "messages": CHAT, "stream": stream}).encode()
     host, port = served.root.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as sock:
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n"
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n"
         sock.sendall(head.encode() + b"content-type: application/json\r\n\r\n" + body)
         if stream:
             assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
@@ -207,8 +208,46 @@ def test_without_the_key_nothing_is_told_but_health() -> None:
             answer = httpx2.get(served.url + "/models", headers={b"authorization": f"Bearer {key}".encode()})
             assert answer.status_code == 401
             assert answer.json()["error"]["type"] == "authentication_error"
+            for path in ("/metrics", "/docs", "/redoc", "/openapi.json", "/v1/chat/completions", "/nothing"):
+                assert (
+                    httpx2.get(served.root + path, headers={b"authorization": f"Bearer {key}".encode()}).status_code
+                    == 401
+                )
         assert [model.id for model in client(served, "secret-key").models.list()] == ["tiny"]
+        metrics = httpx2.get(served.root + "/metrics", headers={"authorization": "Bearer secret-key"})
+        assert 'swarmeval_ready{device="cpu:0"} 1.0' in metrics.text
         assert httpx2.get(served.root + "/health").json() == {"status": "ok", "replicas": {"cpu:0": "ready"}}
+
+
+PAGES = ("/docs", "/redoc", "/openapi.json")
+
+
+def test_the_pages_about_the_api_are_there_only_if_they_are_wanted(served: Served) -> None:
+    assert [httpx2.get(served.root + page).status_code for page in PAGES] == [404, 404, 404]
+    with serving(Script(), key="secret-key", serve=ServeSettings(docs=True)) as other:
+        shown = {"authorization": "Bearer secret-key"}
+        assert [httpx2.get(other.root + page).status_code for page in PAGES] == [401, 401, 401]
+        assert [httpx2.get(other.root + page, headers=shown).status_code for page in PAGES] == [200, 200, 200]
+        schema = httpx2.get(other.root + "/openapi.json", headers=shown).json()
+        assert "/v1/chat/completions" in schema["paths"]
+
+
+def test_without_a_key_a_page_whose_name_was_rebound_gets_no_answer(served: Served) -> None:
+    port = served.root.rpartition(":")[2]
+    for host in (f"evil.example:{port}", f"localhost.evil.example:{port}"):
+        answer = httpx2.post(
+            f"{served.url}/chat/completions",
+            json={"model": "tiny", "messages": CHAT},
+            headers={"host": host, "origin": f"http://{host}"},
+        )
+        assert answer.status_code == 403
+        assert answer.json()["error"]["message"] == (
+            f"{host!r} is not a name of this server; without a key it is called by its IP address, localhost or a name "
+            "in serve.hosts"
+        )
+    with serving(Script(), serve=ServeSettings(hosts=("models.lab",))) as other:
+        assert httpx2.get(f"{other.url}/models", headers={"host": "models.lab:80"}).status_code == 200
+        assert httpx2.get(f"{other.url}/models", headers={"host": "models"}).status_code == 403
 
 
 def test_while_no_replica_is_ready_health_says_so_and_calls_may_come_again() -> None:

@@ -8,14 +8,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from swarmeval.serving.app import Api
-from swarmeval.serving.http import HttpServer, listener
+from swarmeval.serving.connection import Deadlines
+from swarmeval.serving.http import DEADLINES, HttpServer, listener
 from swarmeval.serving.pool import Pool
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.settings.serve import ServeSettings
 from swarmeval.workers.protocol import Fleet
 from swarmeval.workers.replica_spec import Script
 from tests.support.scripted_fleet import scripted
 
 START_S = 60
+LOCAL = ServeSettings()
 
 
 class Served:
@@ -47,17 +50,24 @@ class Served:
 
 @contextmanager
 def serving(
-    script: Script, workers: int = 1, waiting: int = 256, key: str | None = None, ready: bool = True
+    script: Script,
+    workers: int = 1,
+    waiting: int = 256,
+    key: str | None = None,
+    ready: bool = True,
+    serve: ServeSettings = LOCAL,
+    deadlines: Deadlines = DEADLINES,
+    silence_s: float = 30.0,
 ) -> Iterator[Served]:
     """A server of the model "tiny", until the block ends; with `ready`, its replicas are."""
-    config = RunConfig(engine="scripted", device="cpu", max_new_tokens=64)
+    config = RunConfig(engine="scripted", device="cpu", max_new_tokens=64, serve=serve)
     began: Future[Served] = Future()
     ending: list[HttpServer] = []
 
     async def run(fleet: Fleet) -> None:
         with listener("127.0.0.1", 0) as sock:
             async with Pool(fleet, waiting, backoff_s=(0.05,)) as pool:
-                server = HttpServer(Api(pool, config, "tiny", key).app())
+                server = HttpServer(Api(pool, config, "tiny", key).app(), config.serve.connections, deadlines)
                 ending.append(server)
                 if ready:
                     await pool.until_ready()
@@ -67,7 +77,7 @@ def serving(
 
     def main() -> None:
         try:
-            asyncio.run(run(scripted(script, workers)))
+            asyncio.run(run(scripted(script, workers, silence_s)))
         except BaseException as error:
             if not began.done():
                 began.set_exception(error)

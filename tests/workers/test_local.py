@@ -11,9 +11,10 @@ from typing import Any
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from swarmeval.errors import DeviceError, WorkerDied
-from swarmeval.requests import Answer, Reply
+from swarmeval.requests import Answer, Refusal, Reply
 from swarmeval.workers.devices import DeviceSpec
 from swarmeval.workers.local import LocalFleet, LocalWorker
 from swarmeval.workers.replica_spec import ReplicaSpec, Script, ScriptedFault
@@ -35,6 +36,19 @@ def with_worker(
 
     asyncio.run(go())
     assert not [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_request_that_cannot_be_encoded_costs_the_worker_nothing() -> None:
+    async def use(worker: LocalWorker) -> None:
+        await worker.start()
+        good, *bad = requests(3)
+        bad = [replace(bad[0], seed=2**64), replace(bad[1], text="\ud800")]
+        answers = await collect(worker, [*bad, good])
+        assert [type(answer) for answer in answers] == [Refusal, Refusal, Reply]
+        await asyncio.sleep(0.6)  # as long as a busy worker may say nothing
+        assert worker.running
+
+    with_worker(Script(rows=4), use, silence_s=0.5)
 
 
 def test_every_request_is_answered_also_when_several_batches_are_in_flight() -> None:

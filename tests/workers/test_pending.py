@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from swarmeval.errors import WorkerDied, WorkerGone
-from swarmeval.requests import Answer, Piece, Reply, Request, Sampling, WorkerProgress
+from swarmeval.requests import Answer, Message, Piece, Refusal, Reply, Request, Sampling, WorkerProgress
 from swarmeval.workers.pending import Pending
-from swarmeval.workers.wire import Answers, Cancel, Dropped, Pieces, Submit
+from swarmeval.workers.wire import Answers, Cancel, Dropped, NotEncodable, Pieces, Submit, frame
 
 
 def request(job_id: str) -> Request:
@@ -115,3 +115,51 @@ def test_what_nobody_waits_for_any_more_is_cancelled() -> None:
         assert sent[1:] == [Cancel(("a",))]
 
     during(use)
+
+
+BAD_SEED = Request("bad", 2**64, Sampling(8), text="x")
+BAD_TOP_K = Request("bad", 0, Sampling(8, top_k=10**29), text="x")
+BAD_TEXT = Request("bad", 0, Sampling(8), text="half \ud83d")
+BAD_CHAT = Request("bad", 0, Sampling(8), (Message("user", "\udc00"),))
+BAD_STOP = Request("bad", 0, Sampling(8, stop=("\udfff",)), text="x")
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (BAD_SEED, "an integer does not fit into 64 bits"),
+        (BAD_TOP_K, "an integer does not fit into 64 bits"),
+        (BAD_TEXT, "a lone surrogate, \\ud83d, is not valid text"),
+        (BAD_CHAT, "a lone surrogate, \\udc00, is not valid text"),
+        (BAD_STOP, "a lone surrogate, \\udfff, is not valid text"),
+    ],
+)
+def test_a_request_that_cannot_be_encoded_is_refused_and_not_waited_for(bad: Request, reason: str) -> None:
+    async def go() -> None:
+        sent: list[Submit | Cancel] = []
+
+        def send(message: Submit | Cancel) -> None:
+            frame(message)
+            sent.append(message)
+
+        pending = Pending(send)
+        async with asyncio.timeout(5):
+            alone = [answer async for answer in pending.answers([bad])]
+            assert alone == [Refusal("bad", f"the request cannot be sent: {reason}", retry=False)]
+            assert sent == []
+            silence = asyncio.create_task(pending.wait_for_silence(0.05))
+            await asyncio.sleep(0.1)
+            assert not silence.done()  # an idle worker is not blamed for what it never got
+            silence.cancel()
+            items = pending.answers([request("a"), bad, request("b")])
+            assert await anext(items) == alone[0]
+            assert sent == [Submit((request("a"),)), Submit((request("b"),))]
+            pending.receive(Answers((reply("b"), reply("a"))))
+            assert [answer async for answer in items] == [reply("b"), reply("a")]
+
+    asyncio.run(go())
+
+
+def test_a_message_longer_than_its_header_can_say_is_not_encodable() -> None:
+    with pytest.raises(NotEncodable, match=r"^a message of 53 bytes is too long to send$"):
+        frame(Cancel(("x" * 30,)), most_bytes=50)

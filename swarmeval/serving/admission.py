@@ -1,0 +1,107 @@
+"""Who may ask: the key, or without one the host name. An ASGI middleware, before anything of a body is read."""
+
+import hmac
+import ipaddress
+import socket
+from collections.abc import Callable, Collection
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from swarmeval.serving.errors import ApiError, ForeignHost, NoKey, TooLarge
+
+OPEN = "/health"  # asked by whoever watches over the server
+SCHEME = b"bearer "
+
+
+class Admission:
+    """Passes on the calls of clients that may ask, and answers the others."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        key: str | None,
+        hosts: Callable[[str], bool],
+        max_body_bytes: int,
+        refused: Callable[[Scope, ApiError], Response],
+    ) -> None:
+        """`key` is what clients must show, None: nothing; `hosts` says which names are then this server's."""
+        self._app = app
+        self._key = None if key is None else key.encode(errors="surrogateescape")
+        self._hosts = hosts
+        self._max_body_bytes = max_body_bytes
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self._check(scope)
+        except ApiError as fault:
+            await self._refused(scope, fault)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _check(self, scope: Scope) -> None:
+        """Raises NoKey, ForeignHost and TooLarge."""
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        if self._key is None:
+            named = [value.decode("latin-1") for name, value in headers if name == b"host"]
+            if len(named) != 1 or not self._hosts(named[0]):
+                raise ForeignHost(", ".join(named))
+        elif scope["path"] != OPEN:
+            shown = [value for name, value in headers if name == b"authorization"]
+            if len(shown) != 1 or not self._is_key(shown[0]):
+                raise NoKey("no such key; send it as `Authorization: Bearer KEY`")
+        length = next((value for name, value in headers if name == b"content-length"), b"0")
+        if int(length) > self._max_body_bytes:
+            raise TooLarge(self._max_body_bytes)
+
+    def _is_key(self, shown: bytes) -> bool:
+        if shown[: len(SCHEME)].lower() == SCHEME:
+            shown = shown[len(SCHEME) :]
+        assert self._key is not None
+        return hmac.compare_digest(shown.strip(), self._key)
+
+
+class AllowedHosts:
+    """The names that a server without a key may be called by.
+
+    A page whose own name was made to point at this machine sends that name: its requests must not be answered. IP
+    addresses cannot be made to point elsewhere.
+    """
+
+    def __init__(self, bound: str, more: Collection[str]) -> None:
+        """`bound` is the address that the server listens at, `more` what its owner calls it besides."""
+        own = {bound, *more} if is_loopback(bound) else {bound, socket.gethostname(), socket.getfqdn(), *more}
+        self._names = {"localhost"} | {name.lower().rstrip(".") for name in own}
+        self._loopback_only = is_loopback(bound)
+
+    def __call__(self, host: str) -> bool:
+        """Whether the value of a Host header is a name of this server."""
+        name = _without_port(host.lower())
+        if name is None:
+            return False
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return name.rstrip(".") in self._names
+        return address.is_loopback or not self._loopback_only
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this name or address is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _without_port(host: str) -> str | None:
+    """The name or address in a Host header; None where it is not well formed."""
+    name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
+    if not colon:
+        name = host
+    elif port and not (port.isascii() and port.isdigit()):
+        return None
+    if name.startswith("[") and name.endswith("]"):
+        return name[1:-1]
+    return None if ":" in name else name
