@@ -8,16 +8,18 @@ from human_eval_runner import Calibration, Judge, References, canonical_solution
 from swarmeval.doctor import hostile
 from swarmeval.doctor.finding import Finding
 from swarmeval.doctor.mutants import mutant
+from swarmeval.doctor.trivial_answers import TrivialAnswers, try_trivial
 from swarmeval.errors import SandboxError, UserError
 from swarmeval.records import Completion, Execution, Job, Outcome, Program, Task
 from swarmeval.sandbox.missing_layers import unblocked_acts
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.settings.run_config import RunConfig
-from swarmeval.tasks.catalog import HUMANEVAL, chosen
+from swarmeval.tasks.catalog import CUSTOM, HUMANEVAL, chosen
 
 # The hostile programs are over quickly; what each is meant to exhaust is shown with little of it.
 TIMEOUT_S, MEMORY_MB = 1.0, 256
 LASTING = {"output without end", "raw output without end", "signals ignored", "sleep", "a finalizer that never ends"}
+NAMED = 20  # tasks, in one line
 HOW_TO_GET = {
     "namespaces": "sudo sysctl user.max_user_namespaces=10000; Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0",
     "landlock": "needs Linux 5.13 or later, and landlock in the lsm= of its command line",
@@ -44,39 +46,60 @@ def findings(config: RunConfig) -> Iterator[Finding]:
         yield Finding("mutants", "UNFIT", f"{len(wrong)} of {total} wrong solutions pass: {', '.join(wrong[:5])}")
     else:
         yield Finding("mutants", "ok", f"0 of {total} solutions with one wrong constant or operator pass")
-    yield from references(config)
+    yield from benchmark(config)
     if missing or config.sandbox.mode == "none":
         yield Finding("hostile", "note", "not tried: where layers are missing, some programs would do what they try")
     else:
         yield from asyncio.run(_hostile_findings(config))
 
 
-def references(config: RunConfig) -> Iterator[Finding]:
-    """Whether the own solutions of the benchmark pass, where that is another than the one the judge is tried on."""
-    if config.benchmark == HUMANEVAL:
-        return
+def benchmark(config: RunConfig) -> Iterator[Finding]:
+    """Whether the own solutions of the benchmark pass its tests, and no trivial answers do."""
     try:
         tasks = chosen(config).tasks
-        checked = asyncio.run(_try_references(config, tasks))
+        references, trivial = asyncio.run(_try_benchmark(config, tasks))
     except UserError:
         return  # the finding "tasks" says why
+    if references is not None:
+        yield own_solutions(config, tasks, references)
+    yield trivial_answers(config, tasks, trivial)
+
+
+def own_solutions(config: RunConfig, tasks: Sequence[Task], references: References) -> Finding:
     tried = sum(1 for task in tasks if task.reference)
-    failed = f"; of {', '.join(list(checked.failed)[:5])} it does not" if checked.failed else ""
-    yield Finding(
+    failed = f"; of {', '.join(list(references.failed)[:5])} it does not" if references.failed else ""
+    return Finding(
         "references",
-        "note" if checked.failed else "ok",
-        f"{tried - len(checked.failed)} of {tried} own solutions of {config.benchmark} pass{failed}",
-        "tasks whose own solution fails are a defect of the data, or need more time or memory"
-        if checked.failed
-        else "",
+        "note" if failed else "ok",
+        f"{tried - len(references.failed)} of {tried} own solutions of {config.benchmark} pass{failed}",
+        "tasks whose own solution fails are a defect of the data, or need more time or memory" if failed else "",
     )
 
 
-async def _try_references(config: RunConfig, tasks: Sequence[Task]) -> References:
+def trivial_answers(config: RunConfig, tasks: Sequence[Task], trivial: TrivialAnswers) -> Finding:
+    """Which tests accept what is not an answer; a run of custom tasks is refused if any accept every value."""
+    untried = f"; could not be tried on {', '.join(trivial.untried[:5])}" if trivial.untried else ""
+    of_all = f"of {len(tasks)} tasks of {config.benchmark} accept an answer such as [], None or the argument"
+    if not trivial.accepted:
+        return Finding("trivial", "note" if untried else "ok", f"the tests of 0 {of_all}{untried}")
+    weak = [f"{task} ({', '.join(names[:3])})" for task, names in trivial.accepted.items()]
+    more = f" and {len(weak) - NAMED} more" if len(weak) > NAMED else ""
+    is_refused = config.benchmark == CUSTOM and trivial.accept_anything()
+    return Finding(
+        "trivial",
+        "UNFIT" if is_refused else "note",
+        f"the tests of {len(weak)} {of_all}: {', '.join(weak[:NAMED])}{more}{untried}",
+        "compare what the candidate returns in their tests" if is_refused else "do not read a pass of these as solved",
+    )
+
+
+async def _try_benchmark(config: RunConfig, tasks: Sequence[Task]) -> tuple[References | None, TrivialAnswers]:
+    """What came of the own solutions, where calibrating the judge did not try them, and of trivial answers."""
     async with Judge(
         tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox.mode
     ) as judge:
-        return await judge.try_references()
+        references = await judge.try_references() if config.benchmark != HUMANEVAL else None
+        return references, await try_trivial(config, judge, tasks, references.unconfirmed if references else ())
 
 
 def layers(config: RunConfig, in_force: str, missing: dict[str, str]) -> Iterator[Finding]:

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 
 from agent_manager import Coordinator
 from human_eval_runner import Judge
-from swarmeval.errors import OutputError
+from swarmeval.doctor.trivial_answers import try_trivial
+from swarmeval.errors import DataError, OutputError
 from swarmeval.monitor.processes import context_switches
 from swarmeval.monitor.tracing.export import write as write_trace
 from swarmeval.report.run_report import NAME as REPORT
@@ -21,7 +23,7 @@ from swarmeval.session.run_context import SessionContext
 from swarmeval.session.run_record import OpenRun
 from swarmeval.session.signals import drain_on_interrupt, ignoring_interrupts
 from swarmeval.session.summary import summary
-from swarmeval.tasks.catalog import HUMANEVAL
+from swarmeval.tasks.catalog import CUSTOM, HUMANEVAL
 
 log = logging.getLogger("swarmeval")
 
@@ -148,6 +150,22 @@ class _SessionRun:
                 len(references.failed),
                 named,
             )
+        if "trivial_answers" not in self._record.manifest:  # an earlier session of this run may have tried them
+            await self._try_trivial_answers(judge, references.unconfirmed)
+
+    async def _try_trivial_answers(self, judge: Judge, unconfirmed: Sequence[str]) -> None:
+        """Write down which tests accept what is no answer. Raises DataError where custom tests accept anything."""
+        config = self._config
+        trivial = await try_trivial(config, judge, self._record.ledger.jobs.tasks, unconfirmed)
+        if config.benchmark == CUSTOM and (tasks := trivial.accept_anything()):
+            raise DataError(
+                f"{config.benchmark_file}: task {tasks[0]!r}: its tests accept whatever a candidate returns"
+                f"{f', and so do those of {len(tasks) - 1} others' if len(tasks) > 1 else ''}; "
+                "compare what it returns with what it should (README, Benchmarks)"
+            )
+        self._record.note(trivial_answers=asdict(trivial))
+        if trivial.accepted:
+            log.info("%s: tests of %d tasks accept a trivial answer", config.benchmark, len(trivial.accepted))
 
     def publish_writing(self) -> None:
         """For those who look while the files are written: of a million answers that takes a minute or more."""

@@ -10,10 +10,11 @@ from swarmeval.errors import ConfigError, DataError
 from swarmeval.records import Suite, Task
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks import datasets
+from swarmeval.tasks.assertions import refuse_idle
 from swarmeval.tasks.datasets import Dataset
 from swarmeval.tasks.forms import Completions, Form, Functions, SelfInvoking, unique
 
-HUMANEVAL = "humaneval"
+HUMANEVAL, CUSTOM = "humaneval", "custom"
 MBPP = ("google-research-datasets/mbpp", "full/test-00000-of-00001.parquet")
 MBPP_PLUS = ("evalplus/mbppplus", "data/test-00000-of-00001-d5781c9c51e02795.parquet")
 MBPP_TEST = range(11, 511)  # the ids of its test split (google-research/mbpp, README)
@@ -85,7 +86,7 @@ REGISTRY = {
         f"evoeval_{part}": Benchmark(Completions(), f"evoeval/EvoEval_{part}", "test.jsonl")
         for part in ("difficult", "creative", "subtle", "combine", "tool_use", "verbose", "concise")
     },
-    "custom": Benchmark(Completions()),
+    CUSTOM: Benchmark(Completions()),
 }
 
 
@@ -105,6 +106,8 @@ def load(name: str, file: str | None = None) -> LoadedBenchmark:
     else:
         raise ConfigError(f"benchmark: {name} needs benchmark_file, a file of tasks in HumanEval's form")
     tasks = unique(benchmark.form.tasks(dataset), dataset)
+    if file is not None and name != HUMANEVAL:
+        refuse_idle(tasks, dataset)
     return LoadedBenchmark(name, dataset, tasks, len(tasks))
 
 

@@ -13,7 +13,6 @@ from swarmeval.runs.journal import NAME
 from swarmeval.runs.ledger import Ledger
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import make_request
-from swarmeval.runs.repair_prompt import failure_evidence
 from swarmeval.runs.repair_rounds import called_for
 from swarmeval.runs.result_files import write
 from swarmeval.settings.run_config import RunConfig
@@ -123,51 +122,12 @@ def test_agents_may_differ_in_how_often_they_repair(tmp_path: Path) -> None:
     assert Ledger(plan).repair(Verdict("0/T/0/0/1", Outcome.RAISED, "")) is None
 
 
-def attempt(outcome: Outcome, detail: str, completion: str = "    return x\n") -> Attempt:
-    return Attempt(Completion("0/T/0/0/0", f"```\n{completion}```"), Verdict("0/T/0/0/0", outcome, completion, detail))
-
-
-@pytest.mark.parametrize(
-    ("outcome", "detail", "said"),
-    [
-        (
-            Outcome.WRONG_ANSWER,
-            "AssertionError (line 4: assert candidate(3) == 4); candidate(3) gives 3",
-            "It ran, and gave a wrong answer in at least one of the hidden tests.",
-        ),
-        (
-            Outcome.RAISED,
-            "NameError: name 'm' is not defined (line 2: return m.pi)",
-            "It raised an exception in the hidden tests: NameError: name 'm' is not defined (line 2: return m.pi)",
-        ),
-        (
-            Outcome.RAISED,
-            "TypeError: f() takes 0 positional arguments (line 5: assert candidate(3) == 4)",
-            "It raised an exception in the hidden tests: TypeError: f() takes 0 positional arguments",
-        ),
-        (
-            Outcome.RAISED,
-            "ValueError: look: assert candidate(5) == 6 (line 2: raise ValueError(seen))",
-            "It raised an exception in the hidden tests.",
-        ),
-        (Outcome.TIMED_OUT, "no end after 10 s, in line 2", "It did not end within the time limit."),
-    ],
-)
-def test_evidence_says_how_a_program_failed_and_nothing_of_the_tests(outcome: Outcome, detail: str, said: str) -> None:
-    assert failure_evidence(TASK, attempt(outcome, detail), "evidence") == said
-
-
-def test_the_tests_are_shown_only_where_that_was_asked_for() -> None:
-    failed = attempt(Outcome.WRONG_ANSWER, "AssertionError (line 4: assert candidate(3) == 4); candidate(3) gives 3")
-    said = failure_evidence(TASK, failed, "tests")
-    assert "candidate(3) gives 3" in said
-    assert TASK.suite.text in said
-
-
 def test_a_repair_shows_the_model_its_own_reply_and_then_the_evidence() -> None:
     config = RunConfig(max_repairs=1)
     plan = Plan(make_agents(config), [TASK])
-    failed = attempt(Outcome.TIMED_OUT, "")
+    failed = Attempt(
+        Completion("0/T/0/0/0", "```\n    return x\n```"), Verdict("0/T/0/0/0", Outcome.TIMED_OUT, "    return x\n")
+    )
     messages = make_request(plan, 1, "chat", config, failed).messages
     assert [message.role for message in messages or ()] == ["user", "assistant", "user"]
     assert messages is not None

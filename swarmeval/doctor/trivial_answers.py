@@ -1,0 +1,108 @@
+"""Which tests accept what is no answer: functions that return the same whatever they are given, tried on every task.
+
+`np.allclose([], x)` is true, and so may be what tests compute from an argument that was emptied. All answers to a task
+are tried in one process; only those that pass there are judged.
+"""
+
+import asyncio
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from human_eval_runner import Judge
+from swarmeval.records import Completion, Job, Program, Task
+from swarmeval.sandbox.runner import Sandbox
+from swarmeval.settings.run_config import RunConfig
+
+LIMIT_S = 0.5  # of computing, of one answer; most tests reject it at once
+EMPTIED = "for one in [*a, *k.values()]: hasattr(one, 'clear') and one.clear()"
+EQUAL = "an object equal to everything"
+# What each returns, below "def f(*a, **k):".
+VALUES = {
+    "None": "return None", "[]": "return []", "()": "return ()", "{}": "return {}", '""': 'return ""', "0": "return 0",
+    "1": "return 1", "True": "return True", "False": "return False", "NaN": "return float('nan')",
+    "its argument": "return [*a, *k.values(), None][0]",
+    "its last argument": "return [None, *a, *k.values()][-1]",
+    "0, arguments emptied": f"{EMPTIED}\n    return 0",
+    "None, arguments emptied": f"{EMPTIED}\n    return None",
+    "its argument, emptied": f"{EMPTIED}\n    return [*a, *k.values(), None][0]",
+    EQUAL: "return type('Equal', (), {'__eq__': lambda self, other: True, '__ne__': lambda self, other: False})()",
+}  # fmt: skip
+ANSWERS = {**VALUES, "an exception": "raise Exception('no answer')"}
+SCREEN = """
+import signal
+
+class Late(BaseException): pass
+
+def late(*_): raise Late
+
+def passes(answer):
+    names = {{}}
+    signal.setitimer(signal.ITIMER_PROF, {limit_s})
+    try:
+        for code in (context, answer, tests): exec(code, names)
+        return "1"
+    except BaseException:
+        return "0"
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+signal.signal(signal.SIGPROF, late)
+context, tests = (compile(text, "<tests>", "exec") for text in {texts!r})
+raise RuntimeError("accepted " + "".join(map(passes, {answers!r})))
+"""
+ACCEPTED = re.compile(r"\ARuntimeError: accepted ([01]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class TrivialAnswers:
+    """What came of them."""
+
+    accepted: dict[str, tuple[str, ...]]  # task -> the answers that its tests accept
+    untried: tuple[str, ...]  # tasks whose tests ended in another way than by accepting or rejecting
+
+    def accept_anything(self) -> list[str]:
+        """The tasks whose tests accept every value, and so tell nothing."""
+        return [task for task, names in self.accepted.items() if VALUES.keys() - {EQUAL} <= set(names)]
+
+
+def trivial_answer(task: Task, name: str) -> str:
+    """The program of a trivial answer."""
+    return f"def {task.entry_point}(*a, **k):\n    {ANSWERS[name]}\n"
+
+
+async def try_trivial(
+    config: RunConfig, judge: Judge, tasks: Sequence[Task], unconfirmed: Collection[str] = ()
+) -> TrivialAnswers:
+    """Try all of them on every task. `unconfirmed`: tasks judged beside their tests only. Raises SandboxError."""
+    tasks = [task for task in tasks if task.entry_point.isidentifier()]
+    limit_s = 2 * LIMIT_S * len(ANSWERS)
+    async with Sandbox(config.eval_workers, limit_s, config.eval_memory_mb, config.sandbox.mode) as sandbox:
+        screened = await asyncio.gather(*(_screen(sandbox, task, task.task_id in unconfirmed) for task in tasks))
+    pairs = [(task, name) for task, names in zip(tasks, screened, strict=True) for name in names or ()]
+    passed = await asyncio.gather(*(_passes(judge, task, name) for task, name in pairs))
+    accepted: dict[str, tuple[str, ...]] = {}
+    for (task, name), has_passed in zip(pairs, passed, strict=True):
+        if has_passed:
+            accepted[task.task_id] = (*accepted.get(task.task_id, ()), name)
+    untried = tuple(task.task_id for task, names in zip(tasks, screened, strict=True) if names is None)
+    return TrivialAnswers(accepted, untried)
+
+
+async def _screen(sandbox: Sandbox, task: Task, is_beside: bool) -> list[str] | None:
+    """The answers that may pass; None if the tests ended the process.
+
+    Tests that run apart see any object that is not plain data as one that equals nothing.
+    """
+    programs = {name: trivial_answer(task, name) for name in ANSWERS}
+    if not is_beside:
+        programs[EQUAL] = f"def {task.entry_point}(*a, **k):\n    return object()\n"
+    texts = (task.suite.context, task.suite.text)
+    screen = SCREEN.format(limit_s=LIMIT_S, texts=texts, answers=list(programs.values()))
+    match = ACCEPTED.match((await sandbox.run(Program(screen))).detail)
+    return None if match is None else [name for name, bit in zip(programs, match[1], strict=True) if bit == "1"]
+
+
+async def _passes(judge: Judge, task: Task, name: str) -> bool:
+    completion = Completion(Job(0, task.task_id).job_id, trivial_answer(task, name), "solution")
+    return (await judge.judge(completion)).passed
