@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from human_eval_runner import Judge
-from swarmeval.errors import DataError
 from swarmeval.extraction.harness_rules import OURS, Rule
 from swarmeval.records import Completion, Outcome, Task, parse_job_id
 from swarmeval.runs.result_files import Results
@@ -24,8 +23,8 @@ log = logging.getLogger("swarmeval")
 def side_by_side(config: RunConfig, record: OpenRun, under: Mapping[str, Rule]) -> str:
     """Judge the run's replies under these rules, write extractors.json, and give the table.
 
-    The run counts as unfinished until that is done: the same command goes on where this was interrupted. Raises
-    DataError where there are no raw replies, OutputError and SandboxError.
+    The run counts as unfinished until that is done: the same command goes on where this was interrupted. Some of its
+    answers are raw replies. Raises OutputError and SandboxError.
     """
     replies: dict[str, str] = {}
     ours = set()
@@ -36,8 +35,6 @@ def side_by_side(config: RunConfig, record: OpenRun, under: Mapping[str, Rule]) 
             replies[answer.job_id] = answer.reply
             if verdict is not None and verdict.passed:
                 ours.add(answer.job_id)
-    if not replies:
-        raise DataError("--extractors: no line of the file has a raw reply; completions and solutions are code already")
     record.note(finished=False)
     passed = _judged(config, record, replies, under)
     rows = [under_rule(name, replies, frozenset(job_ids)) for name, job_ids in {OURS: ours, **passed}.items()]

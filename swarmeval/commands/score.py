@@ -2,13 +2,14 @@
 
 import argparse
 import hashlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from swarmeval.commands.extractors import side_by_side
 from swarmeval.commands.output import say
 from swarmeval.errors import ConfigError, DataError
 from swarmeval.extraction.harness_rules import rules
-from swarmeval.records import parse_job_id
+from swarmeval.records import Form, Job, parse_job_id
 from swarmeval.runs.journal import Entry
 from swarmeval.runs.reply_file import ListedJobs, read_replies
 from swarmeval.session.run_context import SessionContext
@@ -37,12 +38,15 @@ def score(options: argparse.Namespace) -> int:
     if under and any(task.question for task in benchmark.tasks):
         raise ConfigError(f"--extractors: the rules are for prompts to be completed; {config.benchmark} has others")
     task_ids = {task.task_id for task in benchmark.tasks}
+    forms: set[Form] = set()
     try:
-        jobs = ListedJobs(benchmark.tasks, [parse_job_id(reply.job_id) for reply in read_replies(path, task_ids)])
+        jobs = ListedJobs(benchmark.tasks, list(_jobs(path, task_ids, forms)))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
     if not jobs.total:
         raise DataError(f"{path}: holds no replies")
+    if under and "reply" not in forms:
+        raise DataError("--extractors: no line of the file has a raw reply; completions and solutions are code already")
     data = {**benchmark.facts(), "tasks": len(jobs.tasks)}
     replies = {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     with (
@@ -62,6 +66,13 @@ def score(options: argparse.Namespace) -> int:
             make_report(record)  # once more: it shows them
     say(f"{ending.summary}\n{others}" if others else ending.summary)
     return ending.exit_code
+
+
+def _jobs(path: Path, task_ids: Collection[str], forms: set[Form]) -> Iterator[Job]:
+    """The jobs that the file answers; the forms of its lines are added to `forms`."""
+    for reply in read_replies(path, task_ids):
+        forms.add(reply.form)
+        yield parse_job_id(reply.job_id)
 
 
 def _settings(options: argparse.Namespace) -> RunConfig:

@@ -7,14 +7,18 @@ the whole program. What is added to what the reply holds, see swarmeval/extracti
 import ast
 import re
 from dataclasses import replace
+from functools import cached_property, partial
+from itertools import chain
 
-from swarmeval.extraction.regions import outermost, regions, without_thoughts
+from swarmeval.extraction.regions import outermost, regions
 from swarmeval.extraction.search import Extraction, Search, behind_stub
 from swarmeval.extraction.syntax import CODE_LINE, BudgetedParser, describe, parse
 from swarmeval.extraction.text_fixes import normal_ends, unescaped, visible, with_text_fixes
+from swarmeval.extraction.thoughts import without_thoughts
+from swarmeval.extraction.windows import READ_CHARS, windows
 from swarmeval.records import Candidate, Form, Outcome, Task
 
-READ_CHARS = 20_000  # of a reply's beginning and of its end, thoughts aside: more than one function takes
+SEARCH_CHARS = 80_000  # that one search may have parsed, over all attempts
 CHECK_CHARS = 120_000  # what is longer is left to the sandbox, whose limits hold for the parser too
 BLACK_CHARS = 6_000  # black formats some 12,000 characters of dense code a second on a slow core
 LANGUAGE = re.compile(r"\A\s*(?:python3?|py)[ \t]*\n")  # what follows a fence that the prompt has opened
@@ -43,8 +47,10 @@ def extracted(text: str, task: Task, any_name: bool = False) -> Candidate:
     parser = BudgetedParser()
     for part in [answer] if answer == reply else [answer, reply]:  # thoughts only where nothing else holds code
         extraction = search_text(part, task, parser, any_name)
-        if extraction is not None:
+        if extraction is not None and extraction.completion:
             return checked(extraction.completion, task, extraction.note)
+    if extraction is not None:
+        return Candidate("", extraction.note, Outcome.EMPTY)
     broken = broken_code(answer if answer.strip() else reply, task)
     if broken is not None:
         return checked(behind_stub(broken, task.prompt), task, "no program in it")
@@ -53,29 +59,49 @@ def extracted(text: str, task: Task, any_name: bool = False) -> Candidate:
 
 def search_text(text: str, task: Task, parser: BudgetedParser, any_name: bool) -> Extraction | None:
     """What the beginning of a long text goes on with; else what its end holds, where the last word is."""
-    head = search_part(text[:READ_CHARS], task, parser, any_name)
-    if len(text) <= READ_CHARS or (head is not None and head.sure and head.note.startswith("continuation")):
-        return head
-    end = text[-READ_CHARS:]
-    tail = search_part(end[end.find("\n") + 1 :], task, parser, any_name)
-    return tail if tail is not None and (tail.sure or head is None) else head
+    texts = windows(text, task.entry_point)
+    head, *later = [ReplyPart(part, task, parser, any_name, begins=number == 0) for number, part in enumerate(texts)]
+    first = head.plain
+    if first is not None and first.sure and (not later or first.note.startswith("continuation")):
+        return first
+    for extraction in chain((part.plain for part in later), (part.best for part in later)):
+        if extraction is not None and extraction.sure:
+            return extraction
+    others = [extraction for part in (head, *later) if (extraction := part.best) is not None]
+    return next((extraction for extraction in others if extraction.completion), others[0] if others else None)
 
 
-def search_part(text: str, task: Task, parser: BudgetedParser, any_name: bool) -> Extraction | None:
-    """The code as it stands; where that is no whole answer, after repairs, if they lead to one."""
-    shown = LANGUAGE.sub("", visible(text), count=1)
-    plain = [replace(region, text=unescaped(region.text)) for region in regions(shown)]
-    span = outermost(shown)
-    extraction = Search(plain, [span] if span else [], task, parser, any_name).best()
-    if extraction is not None and extraction.sure:
-        return extraction
-    fixed = [replace(region, text=with_text_fixes(region.text, task.entry_point)) for region in plain]
-    if fixed == plain:
-        return extraction
-    second = Search(fixed, [], task, parser, any_name).best()
-    if second is None or (extraction is not None and not second.sure):
-        return extraction
-    return Extraction(second.completion, f"{second.note}, repaired", second.sure)
+class ReplyPart:
+    """A stretch of a reply and the code in it: as it stands, or after repairs. Each search has its own budget."""
+
+    def __init__(self, text: str, task: Task, parser: BudgetedParser, any_name: bool, begins: bool) -> None:
+        self._task = task
+        shown = visible(text)
+        shown = LANGUAGE.sub("", shown, count=1) if begins else shown
+        self._regions = [replace(region, text=unescaped(region.text)) for region in regions(shown)]
+        self._span = outermost(shown)
+        self._search = partial(Search, task=task, any_name=any_name, begins=begins)
+        self._parser = parser
+
+    @cached_property
+    def plain(self) -> Extraction | None:
+        """The code as it stands."""
+        extra = [self._span] if self._span else []
+        return self._search(self._regions, extra, parser=self._parser.part(SEARCH_CHARS)).best()
+
+    @cached_property
+    def best(self) -> Extraction | None:
+        """The code as it stands; where that is no whole answer, after repairs, if they lead to one."""
+        extraction = self.plain
+        if extraction is not None and extraction.sure:
+            return extraction
+        fixed = [replace(region, text=with_text_fixes(region.text, self._task.entry_point)) for region in self._regions]
+        if fixed == self._regions:
+            return extraction
+        second = self._search(fixed, [], parser=self._parser.part(SEARCH_CHARS)).best()
+        if second is None or (extraction is not None and not second.sure):
+            return extraction
+        return Extraction(second.completion, f"{second.note}, repaired", second.sure)
 
 
 def broken_code(text: str, task: Task) -> str | None:

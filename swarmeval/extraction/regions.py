@@ -1,13 +1,10 @@
-"""The parts of a model's reply: thoughts set aside, fenced and tagged blocks and the text between. Parses no Python."""
+"""The parts of a model's reply: fenced and tagged blocks and the text between. Parses no Python."""
 
 import re
 from dataclasses import dataclass, field
 
-THOUGHT = re.compile(
-    r"(?<![\"'`])(?:<(?P<tag>/?)(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)>"
-    r"|\[(?P<caps>/?)THINK\]|◁(?P<angle>/?)think▷|<\|(?:begin|(?P<token>end))_of_thought\|>)(?![\"'`])",
-    re.IGNORECASE,
-)
+from swarmeval.extraction.thoughts import STRING
+
 # A fence opens a line, after list or quote marks perhaps, or ends a line of prose; after it at most a tag.
 FENCE = re.compile(r"^(?P<before>.*?)(?P<marks>(?<!`)`{3,}+|(?<!~)~{3,}+)(?P<tag>[^`~]*)$")
 LIST_MARKS = re.compile(r"[ \t>*+-]*(?:\d+[.)][ \t]*)?")
@@ -20,6 +17,7 @@ OPENING = re.compile(
     rf"(?:<(?P<name>(?i:{NAMES}))(?:[ \t][^<>]{{0,80}})?>|\[(?P<capitals>{CAPITALS})\]){{1,3}}"
 )
 CLOSING_LINE = re.compile(rf"[ \t]*(?:</(?i:{NAMES})>|\[/(?:{CAPITALS})\]|\[(?:DONE|END)\])[ \t]*$")
+LINE_TEXT = re.compile(rf"{STRING}|#.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +28,6 @@ class Region:
     fenced: bool = False
     closed: bool = True  # false: the reply ended inside the fence or tag
     tagged: bool = False  # it stands between tags such as <answer>
-
-
-def without_thoughts(text: str) -> str:
-    """The reply outside <think> blocks, closed or not; a closing tag alone ends a block the template began."""
-    outside: list[str] = []
-    start, thinking = 0, False
-    for tag in THOUGHT.finditer(text):
-        if any(tag.groups()):
-            outside = outside if thinking else []
-            start, thinking = tag.end(), False
-        elif not thinking:
-            outside.append(text[start : tag.start()])
-            thinking = True
-    if not thinking:
-        outside.append(text[start:])
-    return "".join(outside)
 
 
 def regions(text: str) -> list[Region]:
@@ -100,8 +82,8 @@ class RegionReader:
 
     def _take_text(self, line: str) -> None:
         """A line outside fences, which may end what a tag began."""
-        place, ending = min(((line.find(end), end) for end in self._endings if end in line), default=(-1, ""))
-        if place >= 0:
+        place, ending = min(((ends_at(line, end), end) for end in self._endings if end in line), default=(-1, ""))
+        if 0 <= place < len(line):
             self._lines.append(line[:place])
             self.close()
             line = line[place + len(ending) :]
@@ -117,6 +99,20 @@ class RegionReader:
             self.regions.append(Region("\n".join(self._lines), fenced, closed or not (fenced or tagged), tagged))
         self._lines.clear()
         self._marks, self._endings = "", ()
+
+
+def ends_at(line: str, ending: str) -> int:
+    """Where an ending stands in a line of code, outside its strings and comments; len(line) where it does not.
+
+    A comment may end with it: then it ends the block, too.
+    """
+    spans = [text.span() for text in LINE_TEXT.finditer(line)] if '"' in line or "'" in line or "#" in line else []
+    place = line.find(ending)
+    while place >= 0:
+        if not any(start <= place < end for start, end in spans) or not line[place + len(ending) :].strip():
+            return place
+        place = line.find(ending, place + 1)
+    return len(line)
 
 
 def opens(match: re.Match[str], in_block: bool) -> bool:

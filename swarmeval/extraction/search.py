@@ -10,16 +10,19 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from swarmeval.extraction.definitions import DEFINITIONS, is_bare, is_stub, is_test
 from swarmeval.extraction.function_bodies import Body, depth_end, read_body
-from swarmeval.extraction.programs import ExtractedProgram, bound_names, is_stub, is_test, missing_names, read_program
+from swarmeval.extraction.future_imports import without_future_imports
+from swarmeval.extraction.names import names
+from swarmeval.extraction.programs import ExtractedProgram, missing_names, read_program
 from swarmeval.extraction.regions import Region, indented_runs
 from swarmeval.extraction.syntax import BudgetedParser, body_indent, parse, stub_end
 from swarmeval.records import Task
 
 RUNS = 20  # indented stretches of prose that are looked into
 MARGIN = re.compile(r"^\S", re.MULTILINE)
-FUTURE_IMPORT = re.compile(r"^from[ \t]+__future__[ \t]+import\b[^\n(]*(?:\([^)]{0,500}\))?[^\n]*$", re.MULTILINE)
 COMPLETE = 2  # the least rank of a program that holds a whole answer
+ONLY_SIGNATURE = "only a signature and a docstring in the reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,17 @@ class Search:
     """Looks into the regions of one reply; `extra` are regions to look into where those hold no whole program."""
 
     def __init__(
-        self, regions: Sequence[Region], extra: Sequence[Region], task: Task, parser: BudgetedParser, any_name: bool
+        self,
+        regions: Sequence[Region],
+        extra: Sequence[Region],
+        task: Task,
+        parser: BudgetedParser,
+        any_name: bool,
+        begins: bool = True,
     ) -> None:
+        """`begins`: the first region is how the reply begins, and may go on where the prompt ends."""
         self._task = task
+        self._begins = begins
         self._regions = regions
         self._parser = parser
         self._any_name = any_name
@@ -56,7 +67,7 @@ class Search:
         """The answer; of a task whose prompt has no stub only a whole program is one."""
         bodies = self._task.entry_point in self._prompt_functions
         return (
-            (self._continuation() if bodies else self._base_and_more())
+            ((self._continuation() if bodies else self._base_and_more()) if self._begins else None)
             or self._program()
             or (self._body() if bodies else None)
             or self._other()
@@ -82,7 +93,8 @@ class Search:
         if more is None or not more.defines:
             return None
         how = "continuation" if more.complete else "continuation, truncated"
-        return Extraction(f"{body}\n\n{more.text}\n", how, sure=True)
+        text = without_future_imports(more.text, self._task.prompt)
+        return Extraction(f"{body}\n\n{text}\n", how, sure=True)
 
     def _begun(self, text: str) -> str | None:
         """The indented lines that a text begins with, as they are where they fit the prompt."""
@@ -108,15 +120,24 @@ class Search:
             self._programs += self._read_all(self._extra)
         if not self._programs:
             return None
-        region, program = max(reversed(self._programs), key=lambda scored: rank(*scored))
+        region, program = max(reversed(self._programs), key=self._rank)
         if not program.defines:
             return None
         alias = f"\n\n\n{program.alias}\n" if program.alias else ""
-        sure = rank(region, program) >= COMPLETE
+        sure = self._rank((region, program)) >= COMPLETE
         return Extraction(behind_stub(self._supplied(program) + alias, self._task.prompt), note(region, program), sure)
 
+    def _rank(self, scored: tuple[Region, ExtractedProgram]) -> int:
+        """How much of an answer a program is: COMPLETE and more, 1 a broken or truncated one, 0 none."""
+        region, program = scored
+        if not program.complete or any(program.shortens(other) for _, other in self._programs if other is not program):
+            return int(program.defines)
+        return COMPLETE + 2 * (not program.alias) + (region.fenced or region.tagged)
+
     def _read_all(self, regions: Sequence[Region]) -> list[tuple[Region, ExtractedProgram]]:
-        return [(region, program) for region in regions if (program := self._read(region)) is not None]
+        """The programs, in the reply's order. The last ones are read first: they count most."""
+        read = [(region, self._read(region)) for region in reversed(regions)]
+        return [(region, program) for region, program in reversed(read) if program is not None]
 
     def _read(self, region: Region) -> ExtractedProgram | None:
         """The program in a region; lines all indented, as in Markdown lists, move to the margin first."""
@@ -128,14 +149,15 @@ class Search:
         return not region.closed or (not region.fenced and region is self._regions[-1])
 
     def _supplied(self, program: ExtractedProgram) -> str:
-        """The program, preceded by other fenced blocks that define what it lacks."""
+        """The program, preceded by other fenced blocks that define what it lacks, earlier versions among them."""
         text = program.text
         lacking = missing_names(program.nodes) - self._prompt_definitions
         for region, other in reversed(self._programs):
-            if other is program or other.defines or not (region.fenced or region.tagged):
+            if other is program or (other.defines and not other.complete) or not (region.fenced or region.tagged):
                 continue
-            if any(bound_names(node) & lacking for node in other.nodes):
+            if any(names(node).bound & lacking for node in other.nodes):
                 text = other.text + "\n\n\n" + text
+                lacking |= missing_names(other.nodes) - self._prompt_definitions
         return text
 
     def _body(self) -> Extraction | None:
@@ -144,52 +166,55 @@ class Search:
         for region in [*regions, *self._runs]:
             body = self._read_body(region.text)
             if body is not None:
-                extraction = body_extraction(body, "body" if region in regions else "body between prose", body.text)
+                how = "body" if region in regions else "body between prose"
+                extraction = body_extraction(body, how, self._with_helpers(body.text, region.text))
                 whole = any(f"def {self._task.entry_point}(" in r.text for r in self._regions)  # one that did not parse
                 return replace(extraction, sure=extraction.sure and not whole)
         return None
 
     def _other(self) -> Extraction | None:
         """Definitions that leave the entry point a stub; with `any_name` the only function stands for it."""
-        if not self._programs:
+        programs = [program for _, program in self._programs if program.broken or holds_definitions(program)]
+        if not programs:
             return None
-        text = self._programs[-1][1].text
+        text = programs[-1].text
+        defined = [node for program in programs for node in program.nodes if isinstance(node, DEFINITIONS)]
+        written = [node for node in defined if node.name not in self._prompt_definitions]
+        if written and all(map(is_bare, written)) and not any(program.broken for program in programs):
+            return Extraction("", ONLY_SIGNATURE, sure=False)
+        tests_too = self._task.entry_point.lower().startswith("test")
         functions = {
             node.name
-            for _, program in self._programs
-            for node in program.nodes
+            for node in defined
             if isinstance(node, ast.FunctionDef)
-            if not (is_stub(node) or is_test(node) or node.name in self._prompt_functions)
+            if not (is_stub(node) or (is_test(node, "") and not tests_too) or node.name in self._prompt_functions)
         }
         if self._any_name and len(functions) == 1:
             name = functions.pop()
-            text = next(program.text for _, program in reversed(self._programs) if defines_function(program, name))
+            text = next(program.text for program in reversed(programs) if defines_function(program, name))
             completion = behind_stub(f"{text}\n\n\n{self._task.entry_point} = {name}\n", self._task.prompt)
             return Extraction(completion, f"{name} taken for {self._task.entry_point}", sure=False)
         return Extraction(behind_stub(text, self._task.prompt), f"{self._task.entry_point} is not defined", sure=False)
 
     def _read_body(self, text: str) -> Body | None:
         if text not in self._bodies:
-            self._bodies[text] = read_body(text, self._indent, self._parser)
+            self._bodies[text] = read_body(text, self._indent, self._parser.part(self._parser.left_chars // 3))
         return self._bodies[text]
 
     def _with_helpers(self, body: str, text: str) -> str:
-        """The body, followed by definitions below it that it uses."""
-        rest = read_program(text, self._task.entry_point, self._parser, open_end=True)
-        if rest is None or rest.defines:
-            return body
+        """The body, followed by what stands below it that it needs."""
         try:
-            lacking = missing_names(self._parser.parse(self._task.prompt + body).body)
+            lacking = missing_names(self._parser.parse(self._task.prompt + body).body) | {self._task.entry_point}
         except SyntaxError:
             return body
-        return f"{body}\n\n{rest.text}\n" if any(bound_names(node) & lacking for node in rest.nodes) else body
+        rest = read_program(text, self._task.entry_point, self._parser, open_end=True, wanted=lacking)
+        if rest is None or rest.defines or not rest.text.strip():
+            return body
+        return f"{body}\n\n{without_future_imports(rest.text, self._task.prompt)}\n"
 
 
-def rank(region: Region, program: ExtractedProgram) -> int:
-    """How much of an answer a program is: COMPLETE and more, 1 a broken or truncated one, 0 none."""
-    if not program.complete:
-        return int(program.defines)
-    return COMPLETE + 2 * (not program.alias) + (region.fenced or region.tagged)
+def holds_definitions(program: ExtractedProgram) -> bool:
+    return any(isinstance(node, DEFINITIONS) for node in program.nodes)
 
 
 def defines_function(program: ExtractedProgram, name: str) -> bool:
@@ -224,8 +249,5 @@ def prompt_functions(task: Task) -> list[ast.FunctionDef]:
 
 
 def behind_stub(program: str, prompt: str) -> str:
-    """A whole program as a completion: the prompt before it ends in a docstring and stands as a stub, or is made one.
-
-    `from __future__` would no longer come first; what it asks for is not needed to run.
-    """
-    return f"{stub_end(prompt)}\n{FUTURE_IMPORT.sub('', program)}"
+    """A whole program as a completion: the prompt before it stands as a stub, or is made one."""
+    return f"{stub_end(prompt)}\n{without_future_imports(program, prompt)}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-PARSE_BUDGET_CHARS = 80_000  # of one reply, over all attempts; dense code parses at 400,000 a second or fewer
+PARSE_BUDGET_CHARS = 240_000  # of one reply, over all attempts; dense code parses at 400,000 a second or fewer
 CALL_CHARS = 30  # what a call of the parser takes beside the text, in characters
 PREFIX_TRIES = 16
 
@@ -29,18 +29,32 @@ CODE_LINE = re.compile(rf"[ \t]*(?:{STATEMENT}|{ASSIGNMENT})")
 _parsing = threading.Lock()
 
 
+class BudgetSpent(SyntaxError):
+    """Not parsed, because too much was before."""
+
+
 @dataclass(slots=True)
 class BudgetedParser:
     """ast.parse within a budget of characters, so that a hostile reply cannot buy time with many attempts."""
 
     left_chars: int = PARSE_BUDGET_CHARS
+    whole: "BudgetedParser | None" = None  # whose budget this one is a part of
+
+    def part(self, chars: int) -> "BudgetedParser":
+        """A parser that may spend so much of this one's budget."""
+        return BudgetedParser(chars, self)
 
     def parse(self, source: str) -> ast.Module:
-        """Raises SyntaxError for whatever keeps the source from being a program, and when the budget is spent."""
-        self.left_chars -= len(source) + CALL_CHARS
-        if self.left_chars < 0:
-            raise SyntaxError("too long to be searched")
+        """Raises SyntaxError for whatever keeps the source from being a program, BudgetSpent when that is spent."""
+        self._spend(len(source) + CALL_CHARS)
         return parse(source)
+
+    def _spend(self, chars: int) -> None:
+        if self.left_chars < chars:
+            raise BudgetSpent("too long to be searched")
+        if self.whole is not None:
+            self.whole._spend(chars)
+        self.left_chars -= chars
 
     def prefix(self, lines: list[str], head: str = "") -> tuple[int, ast.Module]:
         """How many of the first lines parse together, after `head` (whole lines), and their tree.

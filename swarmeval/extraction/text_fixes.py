@@ -9,14 +9,18 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable
 
+from swarmeval.extraction.end_marks import END_MARK, named_marks
 from swarmeval.extraction.syntax import expand_tabs, inside_flags
 
 # Strings and comments; one that is not closed goes to the end of its line, so that no character is read twice.
 LITERAL = r'"""[\s\S]*?"""|\'\'\'[\s\S]*?\'\'\'|"(?:\\.|[^"\\\n])*+"?|\'(?:\\.|[^\'\\\n])*+\'?|#[^\n]*'
-SPACES = "\u00a0\u2000-\u200a\u202f\u205f\u3000"
-NOTHING = "\ufeff\u200b-\u200f\u2060\u00ad"
-END_TOKEN = r"<\|[A-Za-z_]{1,30}\|>|</s>"
-UNSEEN = re.compile(rf"(?P<literal>{LITERAL})|(?P<space>[{SPACES}])|(?P<nothing>[{NOTHING}])|(?P<end>{END_TOKEN})")
+SPACES = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+# Without width: marks of direction (bidi controls) are among them.
+NOTHING = "\ufeff\u00ad\u034f\u061c\u115f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f"
+LINE_END = "\u0085\u2028\u2029"
+UNSEEN = re.compile(
+    rf"(?P<literal>{LITERAL})|(?P<space>[{SPACES}])|(?P<nothing>[{NOTHING}])|(?P<line>[{LINE_END}])|{END_MARK}"
+)
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ANSI_OUTSIDE = re.compile(rf"(?P<literal>{LITERAL})|{ANSI.pattern}")
 ENTITY_OUTSIDE = re.compile(rf"&(?:lt|gt|amp|quot|apos|nbsp|#0?39|#x27|#34|#96);|(?P<literal>{LITERAL})")
@@ -35,17 +39,20 @@ def normal_ends(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Outside strings and comments: any space as a space, what has no width gone, tokens that end a turn as line ends.
+    """Outside strings and comments: any space as a space, what has no width gone, marks that end a turn as line ends.
 
     Terminal colours go everywhere once they stand outside strings: then a terminal put them there.
     """
     if stands_outside(ANSI_OUTSIDE, text):
         text = ANSI.sub("", text)
+    is_mark = named_marks(text)
+
+    def replacement(match: re.Match[str]) -> str:
+        if match["named"] is not None and not is_mark(match):
+            return match.group()
+        return match["literal"] or ("" if match["nothing"] else " " if match["space"] else "\n")
+
     return UNSEEN.sub(replacement, text)
-
-
-def replacement(match: re.Match[str]) -> str:
-    return {"literal": match.group(), "space": " ", "nothing": "", "end": "\n"}[match.lastgroup or "literal"]
 
 
 def stands_outside(pattern: re.Pattern[str], text: str) -> bool:

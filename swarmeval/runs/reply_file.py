@@ -2,7 +2,6 @@
 
 import codecs
 import json
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -13,8 +12,6 @@ from swarmeval.errors import DataError
 from swarmeval.records import Agent, Completion, Form, Job, Task
 from swarmeval.surrogates import note, without_lone
 
-# Of a surrogate, as JSON's escape or as bytes.
-MAYBE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 FORMS: tuple[Form, ...] = ("reply", "completion", "solution")
 
 
@@ -29,6 +26,8 @@ class _ReplyLine(msgspec.Struct):
     sample: int | None = None
 
 
+NAMES = _ReplyLine.__struct_fields__
+INTEGER_DIGITS = 4_000  # Python converts 4,300 unless told otherwise
 _decoder = msgspec.json.Decoder(_ReplyLine)
 
 
@@ -68,17 +67,26 @@ def _completion(text: bytes, where: str, task_ids: Collection[str], running: Cou
 
 
 def _line(text: bytes) -> _ReplyLine:
-    """One line; a lone surrogate in it stays one. Raises ValueError, RecursionError."""
+    """One line, whatever else it holds: NaN and Infinity, as Python writes them, and numbers of any size.
+
+    A lone surrogate in it stays one. Raises ValueError, RecursionError.
+    """
     try:
         return _decoder.decode(text)
+    except msgspec.ValidationError:
+        raise
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        if not MAYBE_SURROGATE.search(text):
-            raise
         try:
-            data = json.loads(text.decode("utf-8", "surrogatepass"))
+            data = json.loads(text.decode("utf-8", "surrogatepass"), parse_int=_integer)
         except ValueError:
-            raise error from None
-        return msgspec.convert(data, _ReplyLine)
+            raise error from None  # which says it in the same words for every line
+        needed = {name: data[name] for name in NAMES if name in data} if isinstance(data, dict) else data
+        return msgspec.convert(needed, _ReplyLine)
+
+
+def _integer(digits: str) -> int | None:
+    """None for more digits than Python converts."""
+    return int(digits) if len(digits) <= INTEGER_DIGITS else None
 
 
 class ListedJobs:

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from swarmeval.errors import DataError
-from swarmeval.extraction.programs import bound_names, used_names
+from swarmeval.extraction.names import names, used_names
 from swarmeval.extraction.syntax import parse, stub_end
 from swarmeval.records import Suite, Task
 from swarmeval.tasks.datasets import Dataset
@@ -77,14 +77,18 @@ class Functions:
 
     def tasks(self, dataset: Dataset) -> list[Task]:
         rows = rows_as(FunctionRow, dataset)
-        return [self._task(row) for row in rows if self._ids is None or row.task_id in self._ids]
+        chosen = [(number, row) for number, row in enumerate(rows, 1) if self._ids is None or row.task_id in self._ids]
+        for number, row in chosen:
+            if not any(test.strip() for test in row.test_list):
+                raise DataError(f"{dataset.path}: task {number}: test_list holds no test; give at least one assertion")
+        return [self._task(row) for _, row in chosen]
 
     def _task(self, row: FunctionRow) -> Task:
         text, code = row.text or row.prompt, row.code.replace("\r\n", "\n")
         asserted = "\n".join([*filter(None, [row.test_setup_code]), *row.test_list])
         return Task(
             task_id=f"{self._prefix}{row.task_id}",
-            prompt=f'"""\n{text}\n{row.test_list[0]}\n"""\n',
+            prompt=docstring(f"\n{text}\n{row.test_list[0]}\n"),
             suite=Suite(called(asserted, code), row.test or asserted, context=imports(code)),
             question=self.QUESTION.format(text=text.strip(), test=row.test_list[0]),
             reference=f"\n{code}\n",
@@ -169,6 +173,20 @@ def called(tests: str, solution: str) -> str:
         return ""
 
 
+def docstring(text: str) -> str:
+    """A docstring that holds the text: as it is, as the published harnesses write it, or escaped where Python asks."""
+    plain = f'"""{text}"""\n'
+    if '"""' not in text:
+        try:
+            parse(plain)
+        except SyntaxError:
+            pass  # \N, \x and \u begin an escape; a null byte is not valid anywhere
+        else:
+            return plain
+    escaped = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"').replace("\0", "\\x00")
+    return f'"""{escaped}"""\n'
+
+
 def last_function(source: str) -> str:
     """Its name; "" where there is none."""
     try:
@@ -180,7 +198,7 @@ def last_function(source: str) -> str:
 def functions(source: str) -> list[str]:
     """What is defined at the margin and can be called, in order. Raises SyntaxError."""
     kinds = (ast.FunctionDef, ast.Assign)
-    return [name for node in parse(source).body if isinstance(node, kinds) for name in sorted(bound_names(node))]
+    return [name for node in parse(source).body if isinstance(node, kinds) for name in sorted(names(node).bound)]
 
 
 def imports(source: str) -> str:

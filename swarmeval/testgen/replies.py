@@ -8,9 +8,10 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from swarmeval.extraction.regions import regions, without_thoughts
+from swarmeval.extraction.regions import regions
 from swarmeval.extraction.syntax import BudgetedParser, check, chunks, describe, parse
 from swarmeval.extraction.text_fixes import normal_ends, unescaped, visible
+from swarmeval.extraction.thoughts import without_thoughts
 from swarmeval.testgen.scopes import Definition
 
 READ_CHARS = 60_000  # of a reply; what is behind is not read

@@ -169,8 +169,9 @@ def test_the_same_replies_are_judged_under_every_rule(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_code_that_was_extracted_already_is_refused(tmp_path: Path) -> None:
     done = score([{"task_id": "HumanEval/0", "completion": "    return True"}], tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("swarmeval: --extractors: no line of the file has a raw reply")
+    why = "no line of the file has a raw reply; completions and solutions are code already"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"swarmeval: --extractors: {why}\n")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Benchmarks: rows of the published forms become tasks, whatever file they lie in; their own solutions pass."""
 
+import ast
 import asyncio
 import gzip
 import json
@@ -184,6 +185,37 @@ def test_mbpp_is_its_test_split_with_a_docstring_and_the_tested_name(tmp_path: P
     assert task.prompt == '"""\nWrite a function to double a number.\nassert math.isclose(double(2), 4)\n"""\n'
     assert "assert math.isclose(double(2), 4)" in task.question
     assert "double(0)" not in task.question  # the other tests stay hidden
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A \\N token, e.g. \\x.", "\\u12 and \\U00", "C:\\new\\Users",
+        'Say """a""".', '""', 'It is """', '""" + """ + """',
+        "\0 and \\",
+        'Four """" \\""" quotes',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "test", ["assert double(2) == 4", 'assert double(2) == 4 and """a""" == \'a\'', "assert '\\N{DIGIT ONE}'"]
+)
+def test_any_text_makes_a_valid_docstring(tmp_path: Path, text: str, test: str) -> None:
+    (task,) = load("mbpp", written(tmp_path, {**MBPP, "text": text, "test_list": [test]})).tasks
+    (statement,) = ast.parse(task.prompt + task.reference).body[:1]
+    assert isinstance(statement, ast.Expr)
+    assert isinstance(statement.value, ast.Constant)
+    asis = f'"""\n{text}\n{test}\n"""\n'
+    assert task.prompt == asis or statement.value.value == f"\n{text}\n{test}\n"
+    assert text in task.question
+
+
+@pytest.mark.parametrize("tests", [[], [""], [" \n", ""]])
+def test_a_task_without_tests_is_refused_in_one_line(tmp_path: Path, tests: list[str]) -> None:
+    outside = {**MBPP, "task_id": 3, "test_list": []}  # which the benchmark does not use
+    path = written(tmp_path, outside, {**MBPP, "test_list": tests})
+    said = rf"^{re.escape(path)}: task 2: test_list holds no test; give at least one assertion$"
+    with pytest.raises(DataError, match=said):
+        load("mbpp", path)
 
 
 def test_a_self_invoking_task_asks_for_both_functions(tmp_path: Path) -> None:

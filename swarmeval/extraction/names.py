@@ -1,0 +1,184 @@
+"""The module-level names that code reads, binds and changes: static, from one statement's syntax tree. Runs nothing."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+IMPORTS = (ast.Import, ast.ImportFrom)
+
+
+@dataclass(slots=True)
+class Scope:
+    """A block with names of its own, and what its code does to names."""
+
+    above: "Scope | None" = None
+    kind: str = "module"  # "function", "class" or "comprehension"
+    later: bool = False  # its code runs when a function is called, not where it stands
+    bound: set[str] = field(default_factory=set)
+    declared: set[str] = field(default_factory=set)  # `global`
+    read: set[str] = field(default_factory=set)
+    stored: set[str] = field(default_factory=set)  # x of `x.a = 1`, `x[0] = 1`, `del x[0]`
+    acted: set[tuple[str, str]] = field(default_factory=set)  # (x, append) of `x.append(1)`, `x[0].append(1)`
+    passed: set[str] = field(default_factory=set)  # x of `f(x)`, `f(x.append)`
+    called: set[str] = field(default_factory=set)  # f of `f(x)`
+
+    def is_local(self, name: str) -> bool:
+        """Whether the name, used here, is not one of the module's."""
+        scope: Scope | None = self
+        while scope is not None and scope.above is not None:
+            if name in scope.declared:
+                return False
+            if name in scope.bound and scope.kind != "class":  # a class body may read a global of the same name
+                return True
+            scope = scope.above
+        return False
+
+    def home(self) -> "Scope":
+        """Where `:=` binds: comprehensions do not hold it."""
+        return self.above.home() if self.kind == "comprehension" and self.above is not None else self
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The module-level names of one statement. What functions do within it counts as later."""
+
+    bound: frozenset[str]
+    read: frozenset[str]
+    read_now: frozenset[str]
+    stored: frozenset[str]
+    acted: frozenset[tuple[str, str]]
+    passed: frozenset[str]
+    called: frozenset[str]
+    changed_later: frozenset[str]
+    called_later: frozenset[str]
+
+
+def names(statement: ast.stmt) -> Names:
+    """What a statement does to the names of the module that it stands in."""
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Name | ast.Constant):
+        return NOTHING  # prose, mostly
+    scopes = _scopes(statement)
+    now = [scope for scope in scopes if not scope.later]
+    later = [scope for scope in scopes if scope.later]
+    rebound = {name for scope in later for name in scope.bound & scope.declared}
+    changed = rebound | {root for scope in later for root in _free(scope, scope.stored | scope.passed)}
+    changed |= {root for scope in later for root, _ in scope.acted if not scope.is_local(root)}
+    return Names(
+        bound=frozenset(scopes[0].bound),
+        read=_all_free(scopes, "read"),
+        read_now=_all_free(now, "read"),
+        stored=_all_free(now, "stored"),
+        acted=frozenset(act for scope in now for act in scope.acted if not scope.is_local(act[0])),
+        passed=_all_free(now, "passed"),
+        called=_all_free(now, "called"),
+        changed_later=frozenset(changed),
+        called_later=_all_free(later, "called"),
+    )
+
+
+NOTHING = Names(*[frozenset()] * 9)
+
+
+def root(node: ast.expr) -> str:
+    """The name that attributes and subscripts are taken of; "" where it is none."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def bound_by(node: ast.AST) -> Iterator[str]:
+    """Names that a node binds by itself, its parts aside."""
+    match node:
+        case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+            yield name
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name
+        case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+            yield from (alias.asname or alias.name.partition(".")[0] for alias in aliases)
+        case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+            yield name
+        case ast.MatchMapping(rest=str(name)) | ast.arg(arg=name):
+            yield name
+
+
+def _free(scope: Scope, used: set[str]) -> set[str]:
+    return {name for name in used if name and not scope.is_local(name)}
+
+
+def _all_free(scopes: list[Scope], what: str) -> frozenset[str]:
+    return frozenset(name for scope in scopes for name in _free(scope, getattr(scope, what)))
+
+
+def _scopes(statement: ast.stmt) -> list[Scope]:
+    """Every scope in a statement, the module's first. Without recursion: trees may be deep."""
+    scopes = [Scope()]
+    waiting: list[tuple[ast.AST, Scope]] = [(statement, scopes[0])]
+    named = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None  # a lambda that gets a name
+    while waiting:
+        node, scope = waiting.pop()
+        _note(node, scope)
+        inner, inside, outside = _opened(node, scope)
+        inner.later |= node is named and isinstance(node, ast.Lambda)
+        if inner is not scope:
+            scopes.append(inner)
+        waiting.extend((child, inner) for child in inside)
+        waiting.extend((child, scope) for child in outside)
+    return scopes
+
+
+def _opened(node: ast.AST, scope: Scope) -> tuple[Scope, list[ast.AST], list[ast.AST]]:
+    """The scope that a node opens, if it does; its parts that lie in it, and those outside."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            held = _arguments(node.args)
+            inner = Scope(scope, "function", later=True, bound={argument.arg for argument in held})
+            notes = [note for argument in held if (note := argument.annotation)] + (
+                [node.returns] if node.returns else []
+            )
+            return inner, [*node.body], [*node.decorator_list, *notes, *_defaults(node.args)]
+        case ast.Lambda():
+            inner = Scope(scope, "function", scope.later, bound={argument.arg for argument in _arguments(node.args)})
+            return inner, [node.body], _defaults(node.args)
+        case ast.ClassDef():
+            inner = Scope(scope, "class", scope.later)
+            return inner, [*node.body], [*node.decorator_list, *node.bases, *node.keywords]
+        case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+            return Scope(scope, "comprehension", scope.later), [*ast.iter_child_nodes(node)], []
+    return scope, [*ast.iter_child_nodes(node)], []
+
+
+def _arguments(held: ast.arguments) -> list[ast.arg]:
+    extra = [argument for argument in (held.vararg, held.kwarg) if argument is not None]
+    return [*held.posonlyargs, *held.args, *held.kwonlyargs, *extra]
+
+
+def _defaults(held: ast.arguments) -> list[ast.AST]:
+    return [*held.defaults, *(default for default in held.kw_defaults if default is not None)]
+
+
+def _note(node: ast.AST, scope: Scope) -> None:
+    """Enter what a node does by itself, its parts aside."""
+    scope.bound.update(bound_by(node))
+    match node:
+        case ast.Name(id=name, ctx=ast.Load()):
+            scope.read.add(name)
+        case ast.Attribute(attr="stdin"):
+            scope.read.add("stdin")  # as if it were imported by that name
+        case ast.Global(names=declared):
+            scope.declared.update(declared)
+        case ast.NamedExpr(target=target):
+            scope.home().bound.add(target.id)
+        case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
+            scope.stored.add(root(node))
+        case ast.Call(func=function, args=given, keywords=keywords):
+            if isinstance(function, ast.Name):
+                scope.called.add(function.id)
+            elif isinstance(function, ast.Attribute):
+                scope.acted.add((root(function), function.attr))
+            scope.passed.update(root(value) for value in [*given, *(keyword.value for keyword in keywords)])
+
+
+def used_names(node: ast.AST) -> set[str]:
+    """Names and attributes that the code reads or binds, whatever they stand for."""
+    inner = ast.walk(node)
+    return {n.id if isinstance(n, ast.Name) else n.attr for n in inner if isinstance(n, ast.Name | ast.Attribute)}

@@ -1,0 +1,135 @@
+"""Which statements of a module an entry point needs: those that define it, what it reads, and what prepares that.
+
+A statement is usage where it calls the entry point, reads input, prints or asserts; usage is needed only for what it
+binds. Static, and on the side of keeping: a statement that is kept for nothing seldom does harm.
+"""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+from swarmeval.extraction.definitions import DEFINITIONS
+from swarmeval.extraction.names import IMPORTS, Names, names, root
+
+SETTERS = (
+    "set",
+    "seed",
+    "register",
+    "update",
+    "filterwarnings",
+    "simplefilter",
+)  # how functions that prepare are named
+BY_NAME = frozenset({"globals", "vars", "locals", "eval", "exec", "getattr", "setattr", "delattr", "__import__"})
+WORD = re.compile(r"[^\W\d]\w*")
+
+
+class ModuleNames:
+    """The statements at the margin of one text, and what they do to each other's names."""
+
+    def __init__(self, nodes: Sequence[ast.stmt], entry_points: Collection[str]) -> None:
+        self._nodes = nodes
+        self._entry_points = frozenset(entry_points)
+        self.names = [names(node) for node in nodes]
+        self._binders: dict[str, list[int]] = defaultdict(list)
+        for place, held in enumerate(self.names):
+            for name in held.bound:
+                self._binders[name].append(place)
+        self._data = {
+            name
+            for name, places in self._binders.items()
+            if not all(isinstance(nodes[place], (*DEFINITIONS, *IMPORTS)) for place in places)
+        }
+        self._reached: dict[str, set[str]] = {}
+        self._changes = [self._changed_by(place) for place in range(len(nodes))]
+        self._changers: dict[str, list[int]] = defaultdict(list)
+        for place, changed in enumerate(self._changes):
+            for name in changed:
+                self._changers[name].append(place)
+
+    def needed(self, wanted: Iterable[str], also: Iterable[int] = ()) -> set[int]:
+        """The places of the statements that the wanted names need, and of those that others need where they run."""
+        seen: set[str] = set()
+        places: set[int] = set()
+        waiting = [*wanted, *(name for place in also for name in self.names[place].read_now)]
+        while waiting:
+            name = waiting.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            for place in (*self._binders[name], *self._changers[name]):
+                if place not in places:
+                    places.add(place)
+                    waiting += self._reads(place)
+        return places
+
+    def is_usage(self, place: int) -> bool:
+        """Whether the statement only tries the answer out."""
+        node, held = self._nodes[place], self.names[place]
+        if isinstance(node, ast.Assert) or prints(node) or reads_input(node, held):
+            return True
+        asked = {name for name, method in held.acted if not method.startswith(SETTERS)}
+        asked = asked.union(*(self._calls(name) for name in held.called))
+        return not asked.isdisjoint(self._entry_points)
+
+    def _reads(self, place: int) -> frozenset[str]:
+        """Names that a statement reads, also those that it spells in strings where it looks names up."""
+        held = self.names[place]
+        if not held.read & BY_NAME:
+            return held.read
+        texts = (node.value for node in ast.walk(self._nodes[place]) if isinstance(node, ast.Constant))
+        return held.read.union(*(WORD.findall(text) for text in texts if isinstance(text, str)))
+
+    def _over(self, name: str, what: str) -> set[str]:
+        """What all statements that bind a name have under this heading."""
+        empty: set[str] = set()
+        return empty.union(*(getattr(self.names[place], what) for place in self._binders[name]))
+
+    def _changed_by(self, place: int) -> set[str]:
+        """Names whose values the statement prepares, by itself or by what it calls; none where that is usage."""
+        node, held = self._nodes[place], self.names[place]
+        if isinstance(node, (*DEFINITIONS, *IMPORTS)):
+            return set()
+        changed = set(held.stored) if not reads_input(node, held) else set()
+        if self.is_usage(place):
+            return changed
+        if held.called & BY_NAME:
+            changed |= self._reads(place)
+        for name, method in held.acted:
+            if name in self._data or method.startswith(SETTERS):
+                changed.add(name)
+        changed |= held.passed & self._data
+        for name in held.called:
+            for function in self._calls(name):
+                changed |= self._over(function, "changed_later")
+        return changed
+
+    def _calls(self, name: str) -> set[str]:
+        """The function itself and all that it calls, directly or through others."""
+        if name not in self._reached:
+            reached: set[str] = set()
+            waiting = [name]
+            while waiting:
+                other = waiting.pop()
+                if other not in reached:
+                    reached.add(other)
+                    waiting += self._over(other, "called_later")
+            self._reached[name] = reached
+        return self._reached[name]
+
+
+def prints(node: ast.stmt) -> bool:
+    """Whether the statement is a call of print."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and root(node.value.func) == "print"
+
+
+def reads_input(node: ast.stmt, held: Names) -> bool:
+    """Whether the statement waits for input where it stands; under `try` it may do without."""
+    if isinstance(node, (ast.Try, *DEFINITIONS)):
+        return False
+    if "input" in held.called:
+        return True
+    named = isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(
+        node.value, ast.Name | ast.Attribute | ast.Lambda
+    )
+    return "stdin" in held.read_now and not named  # another name for it reads nothing

@@ -1,0 +1,34 @@
+"""The stretches of a long reply that are looked into: its beginning, its end, and the last definition between them."""
+
+import re
+
+READ_CHARS = 20_000  # of each stretch: more than one function takes
+FENCE_LINE = re.compile(r"^[ \t>*+-]*(?:```+|~~~+)(?P<tag>[^\n`~]*)$", re.MULTILINE)
+
+
+def windows(text: str, entry_point: str) -> list[str]:
+    """The beginning first, then from the end: the last word counts. One stretch where the text is short."""
+    if len(text) <= READ_CHARS:
+        return [text]
+    tail = len(text) - READ_CHARS
+    starts = [tail]
+    heads = [match.start() for match in re.finditer(rf"\bdef[ \t]+{re.escape(entry_point)}\b", text)]
+    before = [place for place in heads if READ_CHARS // 2 < place < tail]
+    if before:
+        starts.append(max(0, before[-1] - READ_CHARS // 2))
+    return [text[:READ_CHARS], *(window(text, start) for start in starts)]
+
+
+def window(text: str, start: int) -> str:
+    """What is read from the next line on; a fence that is open there is opened again."""
+    start = text.find("\n", start, start + READ_CHARS) + 1 or start
+    part = text[start : start + READ_CHARS]
+    return "```\n" + part if inside_fence(text, start) else part
+
+
+def inside_fence(text: str, end: int) -> bool:
+    """Whether a fence is open at this place: one with a tag opens, one without closes what is open."""
+    inside = False
+    for fence in FENCE_LINE.finditer(text, 0, end):
+        inside = not inside or bool(fence["tag"].strip())
+    return inside
