@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from swarmeval.errors import DataError
-from swarmeval.extraction.programs import used_names
+from swarmeval.extraction.names import used_names
 from swarmeval.extraction.syntax import parse
 from swarmeval.records import Task
 from swarmeval.tasks.datasets import Dataset
