@@ -5,7 +5,7 @@ import sys
 from collections.abc import Collection, Sequence
 
 from swarmeval.extraction.definitions import DEFINITIONS, defines, is_test
-from swarmeval.extraction.names import IMPORTS, NOTHING, Names, used_names
+from swarmeval.extraction.names import IMPORTS, NOTHING, Names, bound_by, used_names
 from swarmeval.extraction.needs import ModuleNames, reads_input
 
 ASSIGNMENTS = (ast.Assign, ast.AugAssign, ast.AnnAssign)
@@ -33,8 +33,18 @@ def belonging(nodes: Sequence[ast.stmt], last: int, entry_point: str) -> tuple[l
         i for i in wide if isinstance(nodes[i], (*DEFINITIONS, *IMPORTS)) or not (module.is_usage(i) or talks(nodes[i]))
     }
     chosen = {i for i in core | wide | stays if not never_stays(nodes[i], held[i], i > last >= 0, entry_point)}
-    chosen -= idle_imports(nodes, held, chosen, asked)
+    chosen -= idle_imports(nodes, [names.bound for names in held], chosen, asked)
     return supported(nodes, held, sorted(chosen), core), core & chosen
+
+
+def all_definitions(nodes: Sequence[ast.stmt], last: int, entry_point: str) -> list[int] | None:
+    """The same places where a text holds definitions and imports only, as most do; None for any other text."""
+    if not all(isinstance(node, (*DEFINITIONS, *IMPORTS)) and not is_test(node, entry_point) for node in nodes):
+        return None
+    bound = [frozenset(bound_by(node)) for node in nodes]
+    chosen = {i for i in range(len(nodes)) if not i > last >= 0 or bound[i] != {entry_point}}
+    asked = {entry_point, *bound[last]} if last >= 0 else {entry_point}
+    return sorted(chosen - idle_imports(nodes, bound, chosen, asked))
 
 
 def needed_by(nodes: Sequence[ast.stmt], wanted: Collection[str], entry_point: str) -> tuple[list[int], set[int]]:
@@ -82,15 +92,15 @@ def never_stays(node: ast.stmt, held: Names, behind: bool, entry_point: str) -> 
     return entry_point in held.bound and not definition
 
 
-def idle_imports(nodes: Sequence[ast.stmt], held: Sequence[Names], chosen: set[int], asked: set[str]) -> set[int]:
+def idle_imports(
+    nodes: Sequence[ast.stmt], bound: Sequence[Collection[str]], chosen: set[int], asked: set[str]
+) -> set[int]:
     """Imports that nothing chosen uses, of what may not be installed."""
+    others = {i for i in chosen if isinstance(node := nodes[i], IMPORTS) and not is_standard(node)}
+    if not others:
+        return others
     used = {name for i in chosen if not isinstance(nodes[i], IMPORTS) for name in used_names(nodes[i])} | asked
-    return {
-        i
-        for i in chosen
-        if isinstance(node := nodes[i], IMPORTS)
-        if not (held[i].bound & used or "*" in held[i].bound or is_standard(node))
-    }
+    return {i for i in others if used.isdisjoint(bound[i]) and "*" not in bound[i]}
 
 
 def supported(nodes: Sequence[ast.stmt], held: Sequence[Names], chosen: list[int], core: set[int]) -> list[int]:

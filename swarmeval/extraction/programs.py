@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
-from swarmeval.extraction.belonging import belonging, needed_by
+from swarmeval.extraction.belonging import all_definitions, belonging, needed_by
 from swarmeval.extraction.definitions import defines, method_alias, shortens
 from swarmeval.extraction.names import bound_by
 from swarmeval.extraction.syntax import BudgetedParser, BudgetSpent, chunks
@@ -82,7 +82,7 @@ def read_program(
     alias = ""
     if last < 0:
         last, alias = method_alias(nodes, entry_point)
-    chosen, needed = needed_by(nodes, wanted, entry_point) if wanted else belonging(nodes, last, entry_point)
+    chosen, needed = chosen_places(kept, last, entry_point, wanted)
     if not broken and not chosen:
         return None
     complete = last >= 0 and not broken and not any(kept[i].cut for i in needed)
@@ -92,6 +92,18 @@ def read_program(
         text = "\n".join(line for number, line in enumerate(lines) if number in numbers)
     places = frozenset(place for place, i in enumerate(chosen) if i in needed)
     return ExtractedProgram(text, tuple(kept[i] for i in chosen), complete, meant, bool(broken), alias, places)
+
+
+def chosen_places(
+    kept: list[TopLevelStatement], last: int, entry_point: str, wanted: Collection[str]
+) -> tuple[list[int], set[int]]:
+    """The places of the statements that belong to the answer; which of them it needs, where something was cut."""
+    nodes = [s.node for s in kept]
+    if wanted:
+        return needed_by(nodes, wanted, entry_point)
+    if not any(s.cut or s.last for s in kept) and (places := all_definitions(nodes, last, entry_point)) is not None:
+        return places, set()
+    return belonging(nodes, last, entry_point)
 
 
 def statements(

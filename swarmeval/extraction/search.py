@@ -151,6 +151,8 @@ class Search:
     def _supplied(self, program: ExtractedProgram) -> str:
         """The program, preceded by other fenced blocks that define what it lacks, earlier versions among them."""
         text = program.text
+        if len(self._programs) == 1:
+            return text
         lacking = missing_names(program.nodes) - self._prompt_definitions
         for region, other in reversed(self._programs):
             if other is program or (other.defines and not other.complete) or not (region.fenced or region.tagged):
