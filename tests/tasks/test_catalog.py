@@ -197,7 +197,8 @@ def test_mbpp_is_its_test_split_with_a_docstring_and_the_tested_name(tmp_path: P
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(
-    "test", ["assert double(2) == 4", 'assert double(2) == 4 and """a""" == \'a\'', "assert '\\N{DIGIT ONE}'"]
+    "test",
+    ["assert double(2) == 4", 'assert double(2) == 4 and """a""" == \'a\'', "assert double(1) != '\\N{DIGIT ONE}'"],
 )
 def test_any_text_makes_a_valid_docstring(tmp_path: Path, text: str, test: str) -> None:
     (task,) = load("mbpp", written(tmp_path, {**MBPP, "text": text, "test_list": [test]})).tasks
