@@ -1,5 +1,6 @@
 """What the Hugging Face hub holds: models and files of datasets, fetched into its local cache, once. Loads nothing."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -42,7 +43,9 @@ def fetch(model_id: str, progress: bool, weights: bool = True, code: bool = Fals
 
 
 def check_weights(model_id: str, folder: Path) -> None:
-    """Raises ModelUnavailable where a folder has no weights of the one format that is loaded."""
+    """Raises ModelUnavailable where a folder has no weights of the one format that is loaded, or names others."""
+    for index in sorted(folder.glob("*.index.json")):
+        _check_index(model_id, index)
     if any(folder.glob(WEIGHTS)):
         return
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
@@ -52,6 +55,21 @@ def check_weights(model_id: str, folder: Path) -> None:
             "save them as *.safetensors"
         )
     raise ModelUnavailable(f"{model_id}: holds no *.safetensors weights, the only format that is loaded")
+
+
+def _check_index(model_id: str, index: Path) -> None:
+    """An index of weights names files that are then opened, whatever they are."""
+    try:
+        files = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        names = sorted({str(name) for name in files})
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelUnavailable(f"{model_id}: {index.name} cannot be read as an index of weights ({error})") from error
+    for name in names:
+        if not name.endswith(".safetensors") or Path(name).name != name:
+            raise ModelUnavailable(
+                f"{model_id}: {index.name} names {name!r}, which is no *.safetensors file beside it; "
+                "only such files are loaded"
+            )
 
 
 def fetch_file(dataset: str, file: str, instead: str) -> tuple[Path, str]:

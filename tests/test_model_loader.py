@@ -57,6 +57,26 @@ def test_a_folder_that_has_only_pickles_is_refused_without_reading_one(tmp_path:
         )
 
 
+@pytest.mark.parametrize("name", ["model.bin", "../model.safetensors", "/model.safetensors", "model.safetensors.pkl"])
+def test_an_index_that_names_other_files_is_refused_unread(tmp_path: Path, name: str) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_text("")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(ModelUnavailable) as caught:
+        model_loader.locate(str(tmp_path))
+    assert str(caught.value) == (
+        f"{tmp_path}: model.safetensors.index.json names {name!r}, which is no *.safetensors file beside it; "
+        "only such files are loaded"
+    )
+
+
+def test_an_index_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors.index.json").write_text("[]")
+    with pytest.raises(ModelUnavailable, match=r"\.index\.json cannot be read as an index of weights"):
+        model_loader.locate(str(tmp_path))
+
+
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelUnavailable) as error:

@@ -21,12 +21,14 @@ from swarmeval.errors import SandboxError
 from swarmeval.location import ROOT
 from swarmeval.records import Execution, Outcome, Program
 from swarmeval.sandbox import folders
+from swarmeval.sandbox.layers.guard import MB
 
 START_LIMIT_S = 120.0
 SPARE_S = 90.0  # what a warden may take beyond a program's time: to fork, set up, clean up
 STOP_LIMIT_S = 5.0  # for a warden to end by itself, its folder removed
 TRIES = 3  # of a program whose warden dies under it
 LENGTH = struct.Struct(">I")
+BYTES_PER_LETTER = 64  # of a program, that reading and compiling it may take at least: 12 as JSON, twice, and 4 as text
 # A checkout leaves sys.path again before any program runs.
 BOOT = (
     "import json, sys; root, fd, folder, mode, shown = sys.argv[1:]; sys.path.insert(0, root); "
@@ -111,6 +113,9 @@ class Sandbox:
 
         Raises SandboxError when the sandbox itself fails: that is never the program's verdict.
         """
+        memory_mb = self._limits["memory_mb"]
+        if BYTES_PER_LETTER * len(program.text) > memory_mb * MB:
+            return Execution(Outcome.OUT_OF_MEMORY, f"{len(program.text):,} letters do not run in {memory_mb} MB")
         answer = await self._send({"program": {**asdict(program), "text": program.text}}, part)
         return execution(answer)
 

@@ -124,7 +124,7 @@ def source_files(root: Root, skips: Skips) -> list[SourceFile]:
     """The source files that tests are written for, by module; but for what `text` finds when it reads them."""
     by_module: dict[str, SourceFile] = {}
     for place in root.places:
-        for path, parts in _walk(place, ()) if place.is_dir() else [(place, ())]:
+        for path, parts in _walk(place, (), set()) if place.is_dir() else [(place, ())]:
             names = parts if path.stem == "__init__" or place.is_file() else (*parts, path.name.partition(".")[0])
             module = ".".join((root.name, *names))
             if reason := _skip_reason(path, parts):
@@ -139,12 +139,18 @@ def shuffled(files: Sequence[SourceFile], seed: int) -> list[SourceFile]:
     return sorted(files, key=lambda file: hashlib.sha256(f"{seed}/{file.module}".encode()).digest())
 
 
-def _walk(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """Files beneath a folder with the names of the folders between. A folder without __init__.py can be imported."""
-    for path in sorted(folder.iterdir()):
+def _walk(folder: Path, parts: tuple[str, ...], seen: set[Path]) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Files beneath a folder with the names of the folders between. A folder without __init__.py can be imported.
+
+    Each folder is read once, whatever links lead to it, its real place before any link.
+    """
+    if (real := folder.resolve()) in seen:
+        return
+    seen.add(real)
+    for path in sorted(folder.iterdir(), key=lambda path: (path.is_symlink(), path)):
         if path.is_dir():
             if path.name.isidentifier() and path.name != "__pycache__":
-                yield from _walk(path, (*parts, path.name))
+                yield from _walk(path, (*parts, path.name), seen)
         elif path.suffix == ".py" or path.suffix in BINARIES:
             yield path, parts
 

@@ -125,3 +125,13 @@ def test_a_program_that_wakes_only_to_be_looked_at_is_charged_all_its_time() -> 
     (found,) = run_all(dodger, timeout_s=1.0)
     assert found.outcome is Outcome.TIMED_OUT
     assert found.wall_s < 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("letter", ["x", "\U0001f600"])
+def test_a_program_too_large_for_its_memory_is_out_of_memory(letter: str) -> None:
+    tests = "def check(candidate):\n    assert candidate(1) == 1\ncheck(f)"
+    sizes = (1 << 19, 1 << 20, 1 << 21, 1 << 25)
+    programs = [Program(f"def f(x): return x\n#{letter * size}", tests, "f") for size in sizes]
+    outcomes = [execution.outcome for execution in run_all(*programs, "pass", memory_mb=64)]
+    assert outcomes == [Outcome.PASSED, *[Outcome.OUT_OF_MEMORY] * 3, Outcome.PASSED]

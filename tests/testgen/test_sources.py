@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from swarmeval.errors import DataError
-from swarmeval.testgen.packages import Skips, find_root, find_roots
+from swarmeval.testgen.packages import Skips, find_root, find_roots, source_files
 from swarmeval.testgen.sources import Context, Module, modules
 from tests.support.made_up_package import package
 
@@ -183,6 +183,16 @@ def test_a_namespace_package_and_a_single_file_are_packages(tmp_path: Path) -> N
     package(tmp_path, {"sub/__init__.py": "def f(): return 1"})
     (inner,), _ = read(str(tmp_path / "made" / "sub"))
     assert (inner.name, inner.file.package) == ("made.sub", "made")
+
+
+def test_a_folder_is_read_once_whatever_links_lead_to_it(tmp_path: Path) -> None:
+    folder = Path(
+        package(tmp_path, {"a.py": "def one(x):\n    return x\n", "deep/b.py": "def two(x):\n    return x\n"})
+    )
+    for link, target in (("up", "."), ("deep/up", ".."), ("alias", "deep")):
+        (folder / link).symlink_to(target)
+    (root,) = find_roots([str(folder)])
+    assert [file.module for file in source_files(root, Skips())] == ["made", "made.a", "made.deep.b"]
 
 
 def test_a_sample_is_the_seeds_and_never_more_than_asked_for(tmp_path: Path) -> None:
