@@ -136,6 +136,9 @@ class Warden:
         self._tester = Tester(self._jails[2])
 
     def _open_jail(self, name: str) -> JailHandle:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:  # the jails that were closed before
+                pass
         return open_jail(os.path.join(self._folder, name), self._places, *self._layers)  # noqa: PTH118
 
     def close(self) -> None:

@@ -200,3 +200,18 @@ def test_only_tests_that_need_more_than_plain_data_run_beside() -> None:
     beside, apart = run_all(Program("def f(x): return 1", needs, "f"), Program(deceives, returns, "f"))
     assert (beside.outcome, beside.unconfirmed) == (Outcome.PASSED, True)
     assert (apart.outcome, apart.unconfirmed) == (Outcome.WRONG_ANSWER, False)
+
+
+@pytest.mark.slow
+def test_a_jail_that_is_made_anew_leaves_no_process_behind() -> None:
+    beside = Program("def f(x): return x", "assert f(1) == 1", "f", beside=True)
+
+    async def session() -> tuple[list[Execution], int]:
+        async with Sandbox(1, 10.0, MEMORY_MB) as sandbox:
+            before = len(descendants())
+            executions = [await sandbox.run(beside) for _ in range(8)]
+            return executions, len(descendants()) - before
+
+    executions, more = asyncio.run(session())
+    assert [(execution.outcome, execution.unconfirmed) for execution in executions] == [(Outcome.PASSED, True)] * 8
+    assert more <= 1  # the last one may not have been reaped yet
