@@ -47,7 +47,9 @@ def floor_map() -> str:
     """A mermaid diagram of the floors, the highest first: a package imports only from the floors below its own."""
     floors: dict[int, list[str]] = {}
     for name, floor in FLOORS.items():
-        floors.setdefault(floor, []).append(name.removeprefix("swarmeval."))
+        floors.setdefault(floor, []).append(
+            "records, errors, ..." if name == "swarmeval" else name.removeprefix("swarmeval.")
+        )
     order = sorted(floors, reverse=True)
     lines = ["```mermaid", "flowchart TB"]
     lines += [f'    floor{floor}["{" · ".join(floors[floor])}"]' for floor in order]

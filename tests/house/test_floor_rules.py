@@ -10,7 +10,7 @@ def house(root: Path, sources: Mapping[str, str]) -> Tree:
     """The tree of a small made-up project, given as file -> source."""
     for name, source in sources.items():
         path = root / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source, encoding="utf-8")
     return read(root)
 
@@ -37,9 +37,18 @@ def test_files_of_one_package_may_import_each_other_but_not_in_a_circle(tmp_path
 
 
 def test_a_module_without_a_floor_is_told_where_to_get_one(tmp_path: Path) -> None:
-    tree = house(tmp_path, {"a.py": "import b\n", "b.py": "", "rooms/__init__.py": "", "rooms/c.py": ""})
-    assert unplaced(tree, {"b": 0, "rooms": 1}) == [
-        "a has no floor: add its package to FLOORS in tests/support/floors.py, above all it imports"
+    files = (
+        "b.py",
+        "rooms/__init__.py",
+        "rooms/c.py",
+        "swarmeval/one.py",
+        "swarmeval/new/__init__.py",
+        "swarmeval/new/d.py",
+    )
+    tree = house(tmp_path, {"a.py": "import b\n", **dict.fromkeys(files, "")})
+    assert unplaced(tree, {"b": 0, "rooms": 1, "swarmeval": 0}) == [
+        f"{module} has no floor: add its package to FLOORS in tests/support/floors.py, above all it imports"
+        for module in ("a", "swarmeval.new.d")
     ]
 
 
