@@ -173,7 +173,11 @@ class Warden:
                 return verdict
         verdict = {**self._run_beside(program, timeout_s, memory_mb), "unconfirmed": True}
         self._jails[0].close()  # the program has seen its tests: another run of the task finds nothing it left here
-        self._jails[0] = self._open_jail("beside")
+        prctl(PR_SET_DUMPABLE, 1)  # as in open(): who may map a process's users depends on it. No program runs now
+        try:
+            self._jails[0] = self._open_jail("beside")
+        finally:
+            prctl(PR_SET_DUMPABLE, 0)
         return verdict
 
     def _run_beside(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any]:

@@ -85,11 +85,13 @@ def test_nothing_stays_mounted_or_running() -> None:
 
 
 KEEPS = (
+    "PATHS = '/tmp/kept', '../kept', '/dev/shm/kept', '/var/tmp/kept', 'kept'\n"
     "def f(x):\n"
-    "    for path in ('/tmp/kept', '../kept', '/dev/shm/kept', '/var/tmp/kept', 'kept'):\n"
+    "    for path in PATHS:\n"
     "        try:\n"
     "            if open(path).read() == 'x': return sorted(x)\n"
     "        except OSError: pass\n"
+    "    for path in PATHS:\n"
     "        try: open(path, 'w').write('x')\n"
     "        except OSError: pass"
 )
