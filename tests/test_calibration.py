@@ -47,4 +47,4 @@ def test_a_limit_that_no_machine_of_this_speed_can_keep_is_refused() -> None:
 @pytest.mark.slow
 def test_a_judge_that_fails_a_canonical_solution_judges_nothing() -> None:
     with pytest.raises(SandboxError, match=r"^sandbox: the canonical solution of HumanEval/\d+ ended as TIMED_OUT"):
-        calibrated(0.001)
+        calibrated(0.0002)

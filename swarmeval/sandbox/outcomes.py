@@ -6,7 +6,7 @@ from typing import Any
 
 from swarmeval.sandbox.child import BROKEN, READY
 from swarmeval.sandbox.jail_handle import SandboxFault
-from swarmeval.sandbox.tests_side import LOST
+from swarmeval.sandbox.tests_side import GARBLED, LOST
 
 REPORTED = (b"PASSED", b"WRONG_ANSWER", b"RAISED", b"OUT_OF_MEMORY", b"BAD_SYNTAX")  # what a child may say
 MEMORY_SHARE = 0.5  # a program killed by a signal with this share of its memory in use ran out of memory
@@ -48,11 +48,11 @@ def judged(
     its own process ended (`program_verdict`: see program_side_outcome).
     """
     body = report.removeprefix(READY)
-    if not body.startswith(LOST):
+    if not body.startswith((LOST, GARBLED)):
         return outcome(tests_end, report, timeout_s, memory_mb)
-    if program_verdict["outcome"] != "PASSED":
+    if body.startswith(LOST) and program_verdict["outcome"] != "PASSED":
         return {**program_verdict, "wall_s": tests_end["wall_s"]}
-    reason = body.removeprefix(LOST).decode(errors="replace").strip()
+    reason = body.partition(b"\n")[2].decode(errors="replace").strip()
     return _result("TAMPERED", f"the program broke off its talk with the tests: {reason}", tests_end)
 
 

@@ -22,8 +22,9 @@ Receive = Callable[[JailHandle, socket.socket | None], dict[str, Any] | None]
 class Tester:
     """At most one process, in the jail given."""
 
-    def __init__(self, jail: JailHandle) -> None:
+    def __init__(self, jail: JailHandle, next_message: Receive) -> None:
         self._jail = jail
+        self._next_message = next_message
         self._limits: tuple[float, int] | None = None  # of the process, if there is one
         self._is_ready = False
         self._programs = 0
@@ -40,10 +41,10 @@ class Tester:
             self._limits, self._is_ready, self._programs = limits, False, 0
             self._begun = time.monotonic()
 
-    def until_ready(self, next_message: Receive) -> None:
+    def until_ready(self) -> None:
         """Wait for the process that was prepared: a program must not be charged for that. Raises SandboxFault."""
         channel = self._jail.channel
-        while not self._is_ready and self._jail.end is None and next_message(self._jail, channel) is None:
+        while not self._is_ready and self._jail.end is None and self._next_message(self._jail, channel) is None:
             if channel.recv(len(READY), socket.MSG_PEEK) != READY:
                 return  # it failed, and wait() hears why
             self._is_ready = bool(channel.recv(len(READY)))
@@ -93,6 +94,6 @@ class Tester:
         if self._limits is not None:
             self._limits = None
             self._jail.stop()
-            while self._jail.end is None and "end" not in self._jail.receive():
-                pass
+            while self._jail.end is None:
+                self._next_message(self._jail, None)
             self._jail.report()

@@ -19,13 +19,18 @@ from swarmeval.sandbox.frames import read_frame, write_bytes
 from swarmeval.sandbox.line_channel import Lines
 
 REPORT_BYTES = 1 << 12
-LOST = b"LOST\n"  # in place of an outcome: the program's process gave no answer
+LOST = b"LOST\n"  # in place of an outcome: the program's process ended before it answered
+GARBLED = b"GARBLED\n"  # in place of an outcome: what it answered is no answer
 UNSENDABLE = b"UNSENDABLE\n"  # in place of an outcome: the tests need more than plain data
 KEPT_CALLS, KEPT_BYTES = 4, 1 << 22  # of answers, for the evidence of a failed assertion
 
 
 class NoAnswer(BaseException):
-    """The program's process ended, or said what is no answer. No test can catch it by accident."""
+    """The program's process ended. No test can catch it by accident."""
+
+
+class Garbled(BaseException):
+    """The program's process said what is no answer."""
 
 
 class Unsendable(BaseException):
@@ -54,7 +59,7 @@ class RemoteFunction:
         try:
             answer = plain_data.load_fields(line, ("value", "raised", "arguments", "printed"))
         except plain_data.Malformed as error:
-            raise NoAnswer(f"it answered what is no data: {error}") from None
+            raise Garbled(f"it answered what is no data: {error}") from None
         if answer.get("arguments") is not None:
             self._put_back([list(arguments), keywords], answer["arguments"])
         if isinstance(printed := answer.get("printed"), str) and not self._replays:
@@ -90,7 +95,7 @@ class RemoteFunction:
             for name, target in sent[1].items():
                 plain_data.put_back(target, left[1][name])
         except (ValueError, TypeError, LookupError) as error:
-            raise NoAnswer(f"it gave back other arguments: {error}") from None
+            raise Garbled(f"it gave back other arguments: {error}") from None
 
     def _error(self, raised: Any) -> BaseException:
         """The exception of a call, of Python's own types only."""
@@ -127,7 +132,7 @@ def serve(channel: int) -> Iterator[bytes]:
 
 def judge(context: str, tests: str, entry_point: str, peer: int) -> bytes:
     """Run the tests, which may use the names that `context` defines; gives the outcome and what a failed assertion
-    compared, or LOST or UNSENDABLE and a reason.
+    compared, or one of LOST, GARBLED, UNSENDABLE and a reason.
     """
     function = RemoteFunction(Lines(peer))
     ended: list[BaseException] = []
@@ -142,9 +147,9 @@ def judge(context: str, tests: str, entry_point: str, peer: int) -> bytes:
 
     report = execute(context, check, tests)
     error = ended[0] if ended else None
-    if isinstance(error, NoAnswer | Unsendable):
-        word = LOST if isinstance(error, NoAnswer) else UNSENDABLE
-        return word + str(error).encode(errors="backslashreplace")
+    for kind, word in ((NoAnswer, LOST), (Garbled, GARBLED), (Unsendable, UNSENDABLE)):
+        if isinstance(error, kind):
+            return word + str(error).encode(errors="backslashreplace")
     if error is None or report.startswith(b"OUT_OF_MEMORY"):
         return report
     if error is function.raised:

@@ -82,6 +82,10 @@ def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None) -
             shutil.rmtree(folder, ignore_errors=True)
 
 
+class NobodyWaits(ConnectionResetError):
+    """The coordinator is gone, or wants no answer any more. Whoever is stopped must not be waited for."""
+
+
 class Warden:
     """One process of the pool: one program at a time."""
 
@@ -133,7 +137,7 @@ class Warden:
         self._layers = seccomp, layers
         for name in ("beside", "apart", "tests"):
             self._jails.append(self._open_jail(name))
-        self._tester = Tester(self._jails[2])
+        self._tester = Tester(self._jails[2], self._receive)
 
     def _open_jail(self, name: str) -> JailHandle:
         with contextlib.suppress(ChildProcessError):
@@ -221,7 +225,7 @@ class Warden:
         """Run the tests where the program cannot reach them; None where they need more than plain data."""
         candidate, tester = self._jails[1], self._tester
         tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)
-        tester.until_ready(self._receive)
+        tester.until_ready()
         one, other = socket.socketpair()
         work = {"program": program["solution"], "entry_point": program["entry_point"]}
         candidate.start_child("serve_calls", work, timeout_s, memory_mb, peer=one)
@@ -229,6 +233,8 @@ class Warden:
         try:
             tester.begin(work, other)
             tests_end, report = tester.wait(partial(self._receive, candidate=candidate, timeout_s=timeout_s))
+        except NobodyWaits:
+            raise
         except (OSError, SandboxFault):
             candidate.stop()
             self._wait(candidate)
@@ -269,7 +275,7 @@ class Warden:
             watched += [other.link] if other is not None else []
             readable = select.select(watched, [], [])[0]
             if self._control in readable:
-                raise ConnectionResetError
+                raise NobodyWaits
             if jail.link in readable:
                 message = jail.receive()
                 if "end" in message:
