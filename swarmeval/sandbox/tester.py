@@ -1,7 +1,8 @@
 """The tests' process as the warden holds it: one for many programs, a new one whenever there is a reason.
 
-It runs the benchmark's own code on plain data, so that a program that passed leaves nothing in it. After anything else
-than a pass it is replaced, and after some hundred passes: what was allocated is given back.
+It runs the benchmark's own code on plain data, so that a program leaves nothing in it. It is replaced where the tests
+changed the interpreter, where they did not come to an end, and after some hundred programs: what was allocated is given
+back.
 """
 
 import socket
@@ -12,6 +13,7 @@ from typing import Any
 from swarmeval.sandbox.child import READY
 from swarmeval.sandbox.frames import read_bytes, write_frame
 from swarmeval.sandbox.jail_handle import REPORT_BYTES, JailHandle
+from swarmeval.sandbox.tests_side import REUSABLE
 
 MOST_PROGRAMS = 200
 
@@ -29,16 +31,17 @@ class Tester:
         self._is_ready = False
         self._programs = 0
         self._begun = 0.0
+        self._is_reusable = False
 
     def prepare(self, timeout_s: float, memory_mb: int) -> None:
         """Have a process that waits for work, or will soon. Raises SandboxFault."""
         limits = (timeout_s, memory_mb)
         is_idle = time.monotonic() - self._begun > timeout_s  # its jail ends it when that goes on
-        if is_idle or self._limits != limits or self._programs == MOST_PROGRAMS:
+        if is_idle or self._limits != limits or self._programs == MOST_PROGRAMS or not self._is_reusable:
             self.end()
         if self._limits is None:
             self._jail.start_child("run_tests", {}, timeout_s, memory_mb)
-            self._limits, self._is_ready, self._programs = limits, False, 0
+            self._limits, self._is_ready, self._programs, self._is_reusable = limits, False, 0, True
             self._begun = time.monotonic()
 
     def until_ready(self) -> None:
@@ -60,6 +63,7 @@ class Tester:
         peer.close()
         self._programs += 1
         self._begun = time.monotonic()
+        self._is_reusable = False  # until it says so
 
     def _submit(self, work: dict[str, str], peer: socket.socket) -> bool:
         """Whether there was a process to say it to."""
@@ -79,7 +83,9 @@ class Tester:
                 self._is_ready = bool(channel.recv(len(READY)))
             elif self._is_ready and (report := read_bytes(channel, REPORT_BYTES)) is not None:
                 wall_s = time.monotonic() - self._begun
-                return {"end": "ended", "status": 0, "peak_mb": 0.0, "cpu_s": 0.0, "wall_s": wall_s}, READY + report
+                self._is_reusable = report.startswith(REUSABLE)
+                end = {"end": "ended", "status": 0, "peak_mb": 0.0, "cpu_s": 0.0, "wall_s": wall_s}
+                return end, READY + report[len(REUSABLE) :]
             else:
                 has_ended = True
         self._limits = None

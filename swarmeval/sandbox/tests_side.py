@@ -1,7 +1,7 @@
 """The tests' side of a judging: run them where the program cannot reach, on a function that only passes messages.
 
 What comes back is plain data; nothing the program made is ever called, compared by its own rules or walked through. So
-one process may ask one program after another, and does until something else comes of it than a pass.
+one process may ask one program after another, as long as the tests leave the interpreter as they found it.
 """
 
 import builtins
@@ -16,12 +16,14 @@ from swarmeval.sandbox import plain_data
 from swarmeval.sandbox.evidence import evidence
 from swarmeval.sandbox.execution import DETAIL_CHARS, execute
 from swarmeval.sandbox.frames import read_frame, write_bytes
+from swarmeval.sandbox.interpreter_state import InterpreterState
 from swarmeval.sandbox.line_channel import Lines
 
 REPORT_BYTES = 1 << 12
 LOST = b"LOST\n"  # in place of an outcome: the program's process ended before it answered
 GARBLED = b"GARBLED\n"  # in place of an outcome: what it answered is no answer
 UNSENDABLE = b"UNSENDABLE\n"  # in place of an outcome: the tests need more than plain data
+REUSABLE, SPENT = b"+", b"-"  # before a report: whether this process may run other tests
 KEPT_CALLS, KEPT_BYTES = 4, 1 << 22  # of answers, for the evidence of a failed assertion
 
 
@@ -119,14 +121,17 @@ def _builtin_error(name: str, message: str) -> BaseException | None:
 
 def serve(channel: int) -> Iterator[bytes]:
     """Judge what the channel asks for, until its other end closes: {"context", "tests", "entry_point"}, and beside it
-    a descriptor that leads to the program. Each answer is a report (see judge).
+    a descriptor that leads to the program. Each answer is a report (see judge), behind REUSABLE or SPENT.
     """
+    state = InterpreterState()
     with socket.socket(fileno=channel) as link:
         while (message := read_frame(link)) is not None:
             work, (peer,) = message
             report = judge(**work, peer=peer)
             os.close(peer)
-            write_bytes(link, report[:REPORT_BYTES])
+            ended_well = report.startswith((b"PASSED", b"WRONG_ANSWER", b"RAISED"))
+            word = REUSABLE if ended_well and state.is_unchanged() else SPENT
+            write_bytes(link, word + report[: REPORT_BYTES - 1])
     yield from ()
 
 

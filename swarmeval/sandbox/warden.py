@@ -55,6 +55,7 @@ TRIAL_PROGRAM = {
     "beside": False,
 }  # fmt: skip
 TESTS_FACTOR = 2  # of the time limit, for the tests themselves
+USED_UP = ("OUT_OF_MEMORY", "CRASHED")  # what a process that many programs have used may end as by itself
 MOST_OUTPUT_BYTES = 1 << 23  # bytes that one program may stream
 # What is left out, in turn, until honest work gets through. "processes" is the limit of their number, "user" that root
 # becomes nobody, who cannot read an interpreter that only root can.
@@ -193,12 +194,10 @@ class Warden:
     def _run_apart(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any] | None:
         """None where the tests need more than plain data."""
         verdict = self._test(program, timeout_s, memory_mb)
-        if verdict is not None and verdict["outcome"] != "PASSED" and self._tester.is_used():
-            self._tester.end()  # whatever an earlier program left in it, this one is not to suffer for
+        if verdict is not None and verdict["outcome"] in USED_UP and self._tester.is_used():
+            self._tester.end()  # what earlier tests allocated in it, this program is not to suffer for
             verdict = self._test(program, timeout_s, memory_mb)
-        if verdict is None or verdict["outcome"] != "PASSED":
-            self._tester.end()
-            self._tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)  # it gets ready while others have their turn
+        self._tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)  # a new one gets ready while others have their turn
         return verdict
 
     def stream(self, program: str, data: str, timeout_s: float, memory_mb: int) -> dict[str, Any]:

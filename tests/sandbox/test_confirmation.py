@@ -93,7 +93,7 @@ def test_a_wrong_answer_comes_with_the_value_that_was_wrong() -> None:
 
 @pytest.mark.slow
 def test_tests_share_a_process_and_no_program_leaves_anything_in_it() -> None:
-    """The tests' own process lasts from pass to pass; whatever else happens, the next program finds a new one."""
+    """The tests' own process lasts as long as they change nothing in it; else the next program finds a new one."""
     seen = "import random\nrandom.seen = getattr(random, 'seen', 0) + 1\n"
     tests = "def check(candidate):\n    import random\n    assert random.seen <= candidate(0)\ncheck(f)"
     passes = [Program(f"def f(x): return {wanted}", seen + tests, "f") for wanted in (1, 2, 3)]
@@ -215,3 +215,27 @@ def test_a_jail_that_is_made_anew_leaves_no_process_behind() -> None:
     executions, more = asyncio.run(session())
     assert [(execution.outcome, execution.unconfirmed) for execution in executions] == [(Outcome.PASSED, True)] * 8
     assert more <= 1  # the last one may not have been reaped yet
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change",
+    [
+        "import math; math.pi = 3", "import builtins; builtins.kept = 1", "import sys; sys.setrecursionlimit(900)",
+        "import decimal; decimal.getcontext().prec = 3", "import os; os.chdir('/')",
+        "import os; os.environ['KEPT'] = '1'", "import sys; sys.path.append('x')", "import colorsys",
+        "import warnings; warnings.simplefilter('error')",
+    ],
+)  # fmt: skip
+def test_tests_that_change_their_interpreter_change_it_for_themselves(change: str) -> None:
+    state = (
+        "import builtins, decimal, math, os, sys, warnings\n"
+        "now = (math.pi, hasattr(builtins, 'kept'), sys.getrecursionlimit(), os.getcwd() == '/',\n"
+        "       decimal.getcontext().prec, 'KEPT' in os.environ, 'x' in sys.path, len(warnings.filters))\n"
+        "assert f(hash((repr(now), 'colorsys' in sys.modules))) == 'x'"
+    )
+    shows, changes = Program("def f(x): return x", state, "f"), f"{change}\nassert f(1) == 2"
+    before, _, after = run_all(shows, Program("def f(x): return x", changes, "f"), shows)
+    assert before.outcome is Outcome.WRONG_ANSWER
+    assert "gives" in before.detail
+    assert after.detail == before.detail
