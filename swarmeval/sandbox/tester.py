@@ -13,7 +13,7 @@ from typing import Any
 from swarmeval.sandbox.child import READY
 from swarmeval.sandbox.frames import read_bytes, write_frame
 from swarmeval.sandbox.jail_handle import REPORT_BYTES, JailHandle
-from swarmeval.sandbox.tests_side import REUSABLE
+from swarmeval.sandbox.tests_side import GARBLED, LOST, REUSABLE
 
 MOST_PROGRAMS = 200
 
@@ -32,6 +32,7 @@ class Tester:
         self._programs = 0
         self._begun = 0.0
         self._is_reusable = False
+        self._blames_program = False
 
     def prepare(self, timeout_s: float, memory_mb: int) -> None:
         """Have a process that waits for work, or will soon. Raises SandboxFault."""
@@ -77,13 +78,14 @@ class Tester:
     def wait(self, next_message: Receive) -> tuple[dict[str, Any], bytes]:
         """How the tests ended, and what they said. Raises SandboxFault."""
         channel = self._jail.channel
-        has_ended = False
+        has_ended = self._blames_program = False
         while (end := next_message(self._jail, None if has_ended else channel)) is None:
             if not self._is_ready and channel.recv(len(READY), socket.MSG_PEEK) == READY:
                 self._is_ready = bool(channel.recv(len(READY)))
             elif self._is_ready and (report := read_bytes(channel, REPORT_BYTES)) is not None:
                 wall_s = time.monotonic() - self._begun
                 self._is_reusable = report.startswith(REUSABLE)
+                self._blames_program = report[len(REUSABLE) :].startswith((LOST, GARBLED))
                 end = {"end": "ended", "status": 0, "peak_mb": 0.0, "cpu_s": 0.0, "wall_s": wall_s}
                 return end, READY + report[len(REUSABLE) :]
             else:
@@ -91,9 +93,11 @@ class Tester:
         self._limits = None
         return end, (READY if self._is_ready else b"") + self._jail.report()
 
-    def is_used(self) -> bool:
-        """Whether the process there is has tested a program before its last one."""
-        return self._limits is not None and self._programs > 1
+    def may_be_worn_out(self) -> bool:
+        """Whether what the last tests ended with may come from earlier ones: their process had tested other programs,
+        and they did not blame the program.
+        """
+        return self._programs > 1 and not self._blames_program
 
     def end(self) -> None:
         """End the process, if there is one, and take note of how it was. Raises SandboxFault."""

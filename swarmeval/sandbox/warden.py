@@ -194,8 +194,8 @@ class Warden:
     def _run_apart(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any] | None:
         """None where the tests need more than plain data."""
         verdict = self._test(program, timeout_s, memory_mb)
-        if verdict is not None and verdict["outcome"] in USED_UP and self._tester.is_used():
-            self._tester.end()  # what earlier tests allocated in it, this program is not to suffer for
+        if verdict is not None and verdict["outcome"] in USED_UP and self._tester.may_be_worn_out():
+            self._tester.end()  # a program must not suffer for what earlier tests left in the process
             verdict = self._test(program, timeout_s, memory_mb)
         self._tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)  # a new one gets ready while others have their turn
         return verdict
