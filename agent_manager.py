@@ -20,6 +20,7 @@ from swarmeval.scheduling.dispatch import Dispatch
 from swarmeval.scheduling.judge_queue import JudgeCall, JudgeQueue
 from swarmeval.scheduling.one_at_a_time import OneAtATime
 from swarmeval.scheduling.supervisor import BACKOFF_S
+from swarmeval.scheduling.time_left import seconds_left
 from swarmeval.scores.stats import rate
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.protocol import Fleet
@@ -43,7 +44,9 @@ class Coordinator:
         context: RunContext,
         backoff_s: Sequence[float] = BACKOFF_S,
         audit: Audit | None = None,
+        judge_limit_s: float | None = None,
     ) -> None:
+        """`judge_limit_s`: the whole time limit of a program, for the display."""
         self._run_id = run_id
         self._config = config
         self._ledger = ledger
@@ -53,7 +56,7 @@ class Coordinator:
         self._backoff_s = backoff_s
         self._audit = audit
         self._bookkeeper = Bookkeeper(ledger, journal, context)
-        self._judges = JudgeQueue(judge, self._bookkeeper, config.eval_workers)
+        self._judges = JudgeQueue(judge, self._bookkeeper, config.eval_workers, judge_limit_s)
         self._dispatch: Dispatch | None = None
         self._phase = "loading"  # and generating, from the first replica on
         self._draining = False
@@ -92,6 +95,8 @@ class Coordinator:
         is_generating = self._phase == "loading" or not self._bookkeeper.began
         elapsed_s = self._bookkeeper.elapsed_s() if is_generating else ledger.session_s
         jobs_per_s = rate(ledger.answered.count - self._answered_before, elapsed_s)
+        tokens = self._session_tokens()
+        tokens_per_s = rate(tokens, elapsed_s)
         return Status(
             run_id=self._run_id,
             pid=os.getpid(),
@@ -104,8 +109,9 @@ class Coordinator:
             passed=ledger.passed,
             elapsed_s=elapsed_s,
             jobs_per_s=jobs_per_s,
-            tokens_per_s=rate(self._session_tokens(), elapsed_s),
-            eta_s=self._eta_s(jobs_per_s),
+            tokens_per_s=tokens_per_s,
+            output_tokens=tokens,
+            eta_s=self._eta_s(jobs_per_s, tokens_per_s),
             pass_at_1=ledger.pass_at_1(),
             outcomes={str(outcome): count for outcome, count in ledger.outcomes.items()},
             workers=tuple(device.status() for device in self._dispatch.devices) if self._dispatch else (),
@@ -115,10 +121,23 @@ class Coordinator:
     def _shown_phase(self) -> str:
         return "generating" if self._phase == "loading" and self._bookkeeper.began else self._phase
 
-    def _eta_s(self, jobs_per_s: float | None) -> float | None:
+    def _eta_s(self, jobs_per_s: float | None, tokens_per_s: float | None) -> float | None:
+        ledger = self._ledger
         if self._phase == "judging":
             return self._judges.left_s()
-        return self._ledger.unanswered / jobs_per_s if jobs_per_s else None
+        if not tokens_per_s:  # servers may not count
+            return ledger.unanswered / jobs_per_s if jobs_per_s else None
+        rows = sum(device.worker.progress.rows_in_use for device in self._dispatch.devices) if self._dispatch else 0
+        decoding = min(rows, ledger.unanswered)
+        return seconds_left(
+            waiting=ledger.unanswered - decoding,
+            decoding=decoding,
+            finished=ledger.answered.count - ledger.failures,
+            finished_tokens=ledger.output_tokens,
+            open_tokens=self._session_tokens() - (ledger.output_tokens - self._tokens_before),
+            most=self._config.max_new_tokens,
+            tokens_per_s=tokens_per_s,
+        )
 
     def _session_tokens(self) -> int:
         """Output tokens of this session, of answers still being written too: what workers say, until one restarts."""

@@ -18,6 +18,7 @@ from swarmeval.sandbox.runner import Sandbox
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import chosen
 
+OnProgress = Callable[[int, int], None]  # reference solutions tried, and all of them
 FIRST_TRY = 0.2  # of a program's time limit, where it is hurried
 
 
@@ -78,6 +79,7 @@ class Judge:
         self._tasks = {task.task_id: task for task in tasks}
         self._reading = (use_black, any_name)
         self._timeout_s = timeout_s
+        self.limit_s = timeout_s  # of a program on this machine, once calibrated
         self._sandbox = Sandbox(workers, timeout_s, memory_mb, mode)
         self._unconfirmed: frozenset[str] = frozenset()
 
@@ -103,18 +105,18 @@ class Judge:
         """Of the processes that start judged programs. May be called from any thread."""
         return self._sandbox.pids()
 
-    async def calibrate(self) -> Calibration:
+    async def calibrate(self, on_progress: OnProgress = lambda done, total: None) -> Calibration:
         """Judge every canonical solution, and scale the time limit to what this machine needs for them.
 
         Raises SandboxError where one does not pass: then no verdict that is given here would mean anything.
         """
         tasks = load_tasks()
         self._sandbox.set_timeout(MOST * self._timeout_s)
-        executions = await asyncio.gather(*(self._sandbox.run(program(task, task.reference)) for task in tasks))
+        executions = await self._try(tasks, on_progress=on_progress)
         cpu_s = {task.task_id: execution.cpu_s for task, execution in zip(tasks, executions, strict=True)}
         slowest = max(cpu_s, key=cpu_s.__getitem__)
         scale = timeout_scale(sum(cpu_s.values()))
-        self._sandbox.set_timeout(scale * self._timeout_s)
+        self.scale_timeout(scale)
         for task, execution in zip(tasks, executions, strict=True):
             if execution.outcome is not Outcome.PASSED:
                 raise SandboxError(
@@ -122,7 +124,7 @@ class Judge:
                     f"({execution.detail}); "
                     f"raise eval_timeout or eval_memory_mb, or see what {command()} doctor says"
                 )
-        if cpu_s[slowest] > scale * self._timeout_s:
+        if cpu_s[slowest] > self.limit_s:
             raise SandboxError(
                 f"sandbox: eval_timeout is {self._timeout_s:g} s, and the canonical solution of {slowest} takes "
                 f"{cpu_s[slowest]:.2g} s here; raise it"
@@ -130,10 +132,11 @@ class Judge:
         return Calibration(scale, sum(cpu_s.values()), slowest, cpu_s[slowest])
 
     def scale_timeout(self, scale: float) -> None:
-        """Without a calibration."""
-        self._sandbox.set_timeout(scale * self._timeout_s)
+        """Set the time limit of programs to `scale` times eval_timeout."""
+        self.limit_s = scale * self._timeout_s
+        self._sandbox.set_timeout(self.limit_s)
 
-    async def try_references(self) -> References:
+    async def try_references(self, on_progress: OnProgress = lambda done, total: None) -> References:
         """Judge the benchmark's own solutions of the judge's tasks, where it gives them.
 
         One that passes beside its tests and not apart from them needs more than plain data can carry: its task is
@@ -141,7 +144,7 @@ class Judge:
         without those. Raises SandboxError.
         """
         tasks = [task for task in self._tasks.values() if task.reference]
-        ends = dict(zip(tasks, await self._try(tasks), strict=True))
+        ends = dict(zip(tasks, await self._try(tasks, on_progress=on_progress), strict=True))
         failed = [task for task, end in ends.items() if end.outcome is not Outcome.PASSED or end.unconfirmed]
         beside = dict(zip(failed, await self._try(failed, beside=True), strict=True))
         unconfirmed = tuple(task.task_id for task, end in beside.items() if end.outcome is Outcome.PASSED)
@@ -153,14 +156,24 @@ class Judge:
             self._tasks[task] = replace(self._tasks[task], base=None)
         return References(_failed(ends), _failed(bases), unconfirmed)
 
-    async def _try(self, tasks: Sequence[Task], of_base: bool = False, beside: bool = False) -> list[Execution]:
+    async def _try(
+        self,
+        tasks: Sequence[Task],
+        of_base: bool = False,
+        beside: bool = False,
+        on_progress: OnProgress = lambda done, total: None,
+    ) -> list[Execution]:
         """How the references of tasks end under the tests of the task, or of its base problem."""
-        return await asyncio.gather(
-            *(
-                self._sandbox.run(program(task, task.reference, task.base if of_base else None, beside))
-                for task in tasks
-            )
-        )
+        done = 0
+
+        async def end_of(task: Task) -> Execution:
+            nonlocal done
+            execution = await self._sandbox.run(program(task, task.reference, task.base if of_base else None, beside))
+            done += 1
+            on_progress(done, len(tasks))
+            return execution
+
+        return await asyncio.gather(*(end_of(task) for task in tasks))
 
     async def _execute(self, task: Task, completion: str, suite: Suite | None = None, part: float = 1.0) -> Execution:
         return await self._sandbox.run(program(task, completion, suite, task.task_id in self._unconfirmed), part)

@@ -241,6 +241,7 @@ class Status:
     elapsed_s: float = 0.0  # generation time of this session
     jobs_per_s: float | None = None  # over this session
     tokens_per_s: float | None = None
+    output_tokens: int = 0  # of this session, unfinished answers included
     eta_s: float | None = None
     pass_at_1: float | None = None  # running
     outcomes: dict[str, int] = field(default_factory=dict)
@@ -261,3 +262,4 @@ class WorkerStatus:
     restarts: int = 0
     deaths: int = 0
     last_error: str = ""  # why it died last
+    loading: str = ""  # the step of loading that it is at

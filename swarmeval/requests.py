@@ -101,8 +101,9 @@ class ReplicaInfo(Struct, frozen=True):
 
 
 class WorkerProgress(Struct, frozen=True, tag=True):
-    """A sign of life, sent at most once a second while the replica steps."""
+    """A sign of life: one per step of loading, then at most one per second while the replica decodes."""
 
     rows_in_use: int
     waiting: int
     output_tokens: int  # since the worker started
+    loading: str = ""  # the step of loading that has begun; empty once the replica is ready

@@ -11,7 +11,7 @@ from swarmeval.dashboard.format import UNKNOWN, bar, flow, number, percent, plai
 from swarmeval.dashboard.view import View
 from swarmeval.records import Status
 from swarmeval.scores.intervals import Interval, of_shares
-from swarmeval.watch.progress import done, failures, hms
+from swarmeval.watch.progress_text import done, failures, hms
 from swarmeval.watch.status import ENDED
 
 STATES = {"killed": "bold white on red", "failed": "bold white on red", "interrupted": "bold black on yellow"}

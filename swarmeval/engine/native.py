@@ -5,6 +5,7 @@ Nothing needs them: where they cannot be had, `load` says why and torch does the
 
 import ctypes
 import hashlib
+import logging
 import os
 import platform
 import shutil
@@ -165,6 +166,7 @@ def _built(compiler: str) -> Path:
     file = cache_root() / f"kernels-{_fingerprint(compiler)}.so"
     if file.is_file():
         return file
+    logging.getLogger("swarmeval.loading").info("compiling the CPU kernels (once)")
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="building-", dir=file.parent) as folder:
         made, target = Path(folder) / "kernels.o", Path(folder) / "kernels.so"

@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
-from swarmeval.watch.progress import DRAW_EVERY_S, LINE_EVERY_S, can_draw, hms
+from swarmeval.watch.progress import DRAW_EVERY_S, LINE_EVERY_S, can_draw
+from swarmeval.watch.progress_text import hms
 
 RECENT = 200  # answers that the median is of
 

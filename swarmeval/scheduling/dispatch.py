@@ -49,6 +49,7 @@ class Device:
             restarts=max(0, supervisor.starts - 1),
             deaths=supervisor.deaths,
             last_error=str(supervisor.last_death or ""),
+            loading=self.worker.progress.loading,
         )
 
 

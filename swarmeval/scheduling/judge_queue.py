@@ -5,6 +5,8 @@ with all its time.
 """
 
 import asyncio
+import logging
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,18 +18,22 @@ from swarmeval.scheduling.bookkeeper import Bookkeeper
 BACKLOG = 256  # completions that may wait in memory; the journal has the rest
 LINES_AT_ONCE = 256  # of a journal, read while replicas generate
 
+log = logging.getLogger("swarmeval")
+
 JudgeCall = Callable[[Completion, bool], Awaitable[Verdict]]  # the second: hurried, as Judge.judge says it
 
 
 class JudgeQueue:
     """Verdicts for every completion of a journal that has none, `workers` programs at a time."""
 
-    def __init__(self, judge: JudgeCall, bookkeeper: Bookkeeper, workers: int) -> None:
+    def __init__(self, judge: JudgeCall, bookkeeper: Bookkeeper, workers: int, limit_s: float | None = None) -> None:
         self._judge = judge
         self._bookkeeper = bookkeeper
         self._journal = bookkeeper.journal
         self._ledger = bookkeeper.ledger
         self._workers = workers
+        self._cores = min(workers, len(os.sched_getaffinity(0)))
+        self._limit_s = limit_s
         # (completion, whether it comes from the journal); None ends a judge.
         self._queue: asyncio.Queue[tuple[Completion, bool] | None] = asyncio.Queue(BACKLOG)
         self._judges: list[asyncio.Task[None]] = []
@@ -106,7 +112,8 @@ class JudgeQueue:
 
     async def _judge_slow(self) -> None:
         """Judge what its first try was too short for, with nothing generated beside it and a core for each."""
-        free_cores = asyncio.Semaphore(min(self._workers, len(os.sched_getaffinity(0))))
+        free_cores = asyncio.Semaphore(self._cores)
+        self._announce_reruns()
         self._since = time.monotonic(), self._ledger.judged.count
 
         async def judge_one(completion: Completion) -> None:
@@ -121,6 +128,14 @@ class JudgeQueue:
                 if self._draining:
                     return
                 group.create_task(judge_one(completion))
+
+    def _announce_reruns(self) -> None:
+        """Say why the end takes long."""
+        programs = "1 program is" if self._slow_programs == 1 else f"{self._slow_programs} programs are"
+        most = ""
+        if self._limit_s is not None:
+            most = f" (up to {math.ceil(self._slow_programs / self._cores) * self._limit_s:.0f} s)"
+        log.warning("%s being rerun with the full time limit%s", programs, most)
 
     async def _unjudged(self, start: int, end: int) -> AsyncIterator[Completion]:
         """The completions without a verdict in these bytes of the journal, which begin with a line."""

@@ -86,6 +86,10 @@ class SessionContext(RunContext):
         if self.swarm is not None and self.swarm.tracer is not None:
             self.swarm.tracer.flush_if_due()
 
+    def show_step(self, text: str) -> None:
+        """Say what happens before the first status."""
+        self._progress.step(text)
+
     def facts(self) -> dict[str, object]:
         """What score.json says besides the score; called when all else is done."""
         if self.swarm is None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from agent_manager import Coordinator
 from human_eval_runner import Judge
@@ -115,7 +116,14 @@ class _SessionRun:
                 await self._try_references(judge)
             with self._audit() as audit:
                 self._coordinator = Coordinator(
-                    record.run_id, config, record.ledger, record.journal, judge.judge, self.context, audit=audit
+                    record.run_id,
+                    config,
+                    record.ledger,
+                    record.journal,
+                    judge.judge,
+                    self.context,
+                    audit=audit,
+                    judge_limit_s=judge.limit_s,
                 )
                 if self._draining:
                     self._coordinator.drain()
@@ -133,14 +141,17 @@ class _SessionRun:
             judge.scale_timeout(setting)
             self._record.note(eval_timeout_scale=setting)
             return
-        calibration = await judge.calibrate()
+        calibration = await judge.calibrate(partial(self._show_check, "the judge", HUMANEVAL))
         self._record.note(eval_timeout_scale=calibration.scale, calibration=asdict(calibration))
         if calibration.scale > 1:
-            log.warning("this machine is slow: programs may compute %g times eval_timeout", calibration.scale)
+            log.warning("Slow machine: time limit raised to %g s (%g x eval_timeout)", judge.limit_s, calibration.scale)
+
+    def _show_check(self, what: str, benchmark: str, done: int, total: int) -> None:
+        self.context.show_step(f"checking {what}: {done} of {total} reference solutions of {benchmark}")
 
     async def _try_references(self, judge: Judge) -> None:
         """Write down which of the benchmark's own solutions do not pass, and which are judged beside tests only."""
-        references = await judge.try_references()
+        references = await judge.try_references(partial(self._show_check, "the benchmark", self._config.benchmark))
         self._record.note(references=asdict(references))
         if references.failed:
             named = ", ".join(list(references.failed)[:5])
@@ -156,6 +167,7 @@ class _SessionRun:
     async def _try_trivial_answers(self, judge: Judge, unconfirmed: Sequence[str]) -> None:
         """Write down which tests accept what is no answer. Raises DataError where custom tests accept anything."""
         config = self._config
+        self.context.show_step("checking the benchmark: do its tests reject trivial answers?")
         trivial = await try_trivial(config, judge, self._record.ledger.jobs.tasks, unconfirmed)
         if config.benchmark == CUSTOM and (tasks := trivial.accept_anything()):
             raise DataError(

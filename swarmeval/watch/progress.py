@@ -15,9 +15,11 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 from swarmeval.records import Status
+from swarmeval.watch.progress_text import details, done, line
 
 LINE_EVERY_S = 30.0
 MOST_NOTES = 1000  # notes kept while the terminal is somebody else's; all are in run.log
+OTHER_COLUMNS = 7 + 10 + 3  # the time, the shortest bar, and what is between
 DRAW_EVERY_S = 0.1  # a scripted run may report thousands of times a second
 
 log = logging.getLogger("swarmeval")
@@ -25,6 +27,8 @@ log = logging.getLogger("swarmeval")
 
 class _View(Protocol):
     def show(self, status: Status) -> None: ...
+
+    def step(self, text: str) -> None: ...
 
     def note(self, text: str) -> None: ...
 
@@ -61,6 +65,10 @@ class ProgressDisplay:
 
     def update(self, status: Status) -> None:
         self._guarded(lambda: self._view.show(status))
+
+    def step(self, text: str) -> None:
+        """Show what happens before there is a Status; on a terminal only, until the next step or status."""
+        self._guarded(lambda: self._view.step(text))
 
     def note(self, text: str) -> None:
         """Print a line that stays, above the bar and without tearing it."""
@@ -106,6 +114,9 @@ class _Lines:
             self._due = self._clock() + LINE_EVERY_S
             self._print(status)
 
+    def step(self, text: str) -> None:
+        pass
+
     def note(self, text: str) -> None:
         self._stream.write(f"{text}\n")
         self._stream.flush()
@@ -119,8 +130,7 @@ class _Lines:
 
     def _print(self, status: Status) -> None:
         self._unshown = None
-        elapsed = hms(self._clock() - self._began)
-        self.note(f"[{elapsed}] {status.phase} {done(status)}/{status.total_jobs} jobs{_details(status)}")
+        self.note(line(status, self._clock() - self._began))
 
 
 class _Bar:
@@ -128,7 +138,7 @@ class _Bar:
 
     def __init__(self, total: int, stream: TextIO, clock: Callable[[], float]) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
 
         ours = stream is sys.stderr  # then what others print stands above the bar
@@ -136,6 +146,7 @@ class _Bar:
         self._due = clock()
         self._console = Console(file=stream, force_terminal=True)
         self._rich: Any = RichProgress(
+            TimeElapsedColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[details]}", markup=False),
@@ -150,18 +161,29 @@ class _Bar:
         self._streams = sys.stdout, sys.stderr
 
     def show(self, status: Status) -> None:
-        if not self._started:
-            self._started = True
-            self._rich.start()
-            self._console.show_cursor(True)  # a coordinator killed outright must not leave a terminal without one
-        details = f"{done(status)}/{status.total_jobs}{_details(status)}"
+        self._start()
+        room = self._console.width - len(status.phase) - OTHER_COLUMNS
         self._rich.update(
             self._task,
             description=status.phase,
             total=status.total_jobs,
             completed=done(status),
-            details=details,
+            details=details(status, room),
         )
+        self._draw()
+
+    def step(self, text: str) -> None:
+        self._start()
+        self._rich.update(self._task, description=text, details="")
+        self._draw()
+
+    def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            self._rich.start()
+            self._console.show_cursor(True)  # a coordinator killed outright must not leave a terminal without one
+
+    def _draw(self) -> None:
         if self._clock() >= self._due:
             self._due = self._clock() + DRAW_EVERY_S
             self._rich.refresh()
@@ -192,6 +214,10 @@ class _DeferredView:
         if not self._owner.is_drawing():
             self._catch_up()
 
+    def step(self, text: str) -> None:
+        if not self._owner.is_drawing():
+            self._view.step(text)
+
     def note(self, text: str) -> None:
         self._notes.append(text)
         if not self._owner.is_drawing():
@@ -211,34 +237,6 @@ class _DeferredView:
         if self._unshown is not None:
             self._view.show(self._unshown)
             self._unshown = None
-
-
-def done(status: Status) -> int:
-    """How many jobs the phase at hand is done with."""
-    return status.judged + status.failures if status.phase == "judging" else status.done_jobs
-
-
-def hms(seconds: float) -> str:
-    """A duration as hours:minutes:seconds."""
-    minutes, second = divmod(int(seconds), 60)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{second:02}"
-
-
-def failures(status: Status) -> str:
-    """How many jobs got no completion, in words."""
-    return f"{status.failures} failure{'' if status.failures == 1 else 's'}"
-
-
-def _details(status: Status) -> str:
-    """What is known beside the count, each after two spaces; what is not known yet is left out."""
-    parts = [
-        None if status.jobs_per_s is None else f"{status.jobs_per_s:.{1 if status.jobs_per_s >= 1 else 3}f} jobs/s",
-        None if status.tokens_per_s is None else f"{status.tokens_per_s:.0f} tokens/s",
-        None if status.eta_s is None else f"eta {hms(status.eta_s)}",
-        None if status.pass_at_1 is None else f"pass@1 {status.pass_at_1:.1%}",
-        failures(status),
-    ]
-    return "".join(f"  {part}" for part in parts if part is not None)
 
 
 def can_draw(stream: TextIO) -> bool:

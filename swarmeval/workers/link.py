@@ -63,7 +63,10 @@ class Link:
             for number, message in enumerate(messages):
                 if isinstance(message, Ready | LoadFailed):
                     self._received = messages[number + 1 :]
+                    self.progress = IDLE
                     return message
+                if isinstance(message, WorkerProgress):
+                    self.progress = message
 
     def listen(self, silence_s: float) -> None:
         """From now on hand every answer to those who wait for it, and end a worker that says nothing for so long."""

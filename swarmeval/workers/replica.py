@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from swarmeval.engine.engine import Engine
 
 log = logging.getLogger("swarmeval")
+steps = logging.getLogger("swarmeval.loading")
 
 
 def make_replica(spec: ReplicaSpec, life: int = 0, phases: Phases | None = None) -> Replica:
@@ -39,6 +40,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
 
     Raises UserError when it cannot be loaded here.
     """
+    steps.info("importing torch and transformers")
     import model_loader  # first: it silences what torch and its friends print when they are imported
 
     folder = model_loader.folder_of(spec.model)
@@ -53,11 +55,13 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         weight_bytes=budget.weight_bytes(folder, dtype, spec.load_in_4bit and not cached), share=spec.neighbours,
     )  # fmt: skip
     log.info("%s: %s", spec.device, needs)
+    steps.info("loading %s%s", spec.model, ", quantized to NF4" if spec.load_in_4bit else "")
     loaded = model_loader.load(
         spec.model, device=spec.device, load_in_4bit=spec.load_in_4bit, data_parallel=spec.data_parallel,
         trust_remote_code=spec.trust_remote_code,
     )  # fmt: skip
     model = loaded.model
+    steps.info("preparing the weights")
     compiled = decoder_choice.kernels(model.dtype) if spec.device == "cpu" and spec.native_kernels == "auto" else None
     weights, notes = loaded.weights, []
     if cached:
@@ -67,6 +71,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         notes += ["prepacked"] if cpu_weights.prepack(model) else []
         notes += [f"{count} {kind} fused" for kind, count in parts.items() if count]
         weights += f" ({', '.join(notes)})" if notes else ""
+    steps.info("checking how rows can be decoded")
     replays = spec.device != "cpu" and spec.cuda_graphs == "auto" and spec.data_parallel  # one GPU a graph
     begin = functools.partial(graphs.on_cuda, model.device) if replays else None
     try:

@@ -1,5 +1,6 @@
 """The heart of a worker, whatever carries its messages: load one replica, step it, answer."""
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from swarmeval.monitor.processes import memory_mb
 from swarmeval.monitor.tracing.flame import Flame, flame_path
 from swarmeval.monitor.tracing.phases import DECODE, IDLE, Phases, RecordedPhases
 from swarmeval.monitor.tracing.spans import SpanFile, spans_path
+from swarmeval.requests import WorkerProgress
 from swarmeval.workers.protocol import Replica
 from swarmeval.workers.replica import make_replica
 from swarmeval.workers.replica_spec import TraceSpec
@@ -33,6 +35,7 @@ from swarmeval.workers.wire import (
 )
 
 PROGRESS_EVERY_S = 1.0
+STEPS = "swarmeval.loading"  # the logger to which everything that loads a replica names each step as it begins
 
 
 class Connection(Protocol):
@@ -95,11 +98,34 @@ def traced(trace: TraceSpec | None) -> Iterator[Phases]:
         flame.write()
 
 
+class _StepHandler(logging.Handler):
+    """Sends each record to the coordinator as the step of loading that has begun."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._connection.send(WorkerProgress(0, 0, 0, record.getMessage()))
+
+
+@contextmanager
+def _reported_steps(connection: Connection) -> Iterator[None]:
+    """Report the steps of loading while the block runs."""
+    logger, handler = logging.getLogger(STEPS), _StepHandler(connection)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 def load(start: Start, connection: Connection, phases: Phases) -> Replica | None:
     """The replica asked for; None when it could not be loaded, which the coordinator then knows."""
     memory = memory_mb(os.getpid())
     try:
-        replica = make_replica(start.spec, start.life, phases)
+        with _reported_steps(connection):
+            replica = make_replica(start.spec, start.life, phases)
     except ModelUnavailable as error:
         connection.send(LoadFailed(str(error), "ModelUnavailable"))
     except DeviceError as error:

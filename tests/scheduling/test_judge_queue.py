@@ -63,6 +63,14 @@ def test_however_judges_fall_behind_every_job_is_judged_once(seed: int, workers:
         assert Counter(verdicts) == Counter(bench.planned())
 
 
+def test_programs_that_run_again_are_announced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(tmp_path, agents=1, tasks=5, eval_workers=1)
+    bench.slow = dict.fromkeys(list(bench.planned())[:3], 1)
+    with caplog.at_level("WARNING"):
+        assert bench.run(EchoFleet([EchoWorker("cpu:0")]))
+    assert caplog.messages == ["3 programs are being rerun with the full time limit (up to 30 s)"]
+
+
 def test_what_is_judged_last_says_how_long_it_will_take(tmp_path: Path) -> None:
     said: list[float | None] = []
 

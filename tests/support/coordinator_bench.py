@@ -45,7 +45,15 @@ class Bench(RunContext):
             for _, entry in entries(journal.path):
                 self.ledger.add(entry)
             coordinator = Coordinator(
-                "test", self.config, self.ledger, journal, self.judge, self, backoff_s=(0.0,), audit=audit
+                "test",
+                self.config,
+                self.ledger,
+                journal,
+                self.judge,
+                self,
+                backoff_s=(0.0,),
+                audit=audit,
+                judge_limit_s=10.0,
             )
             self.coordinator, self._drain_after = coordinator, drain_after
             return asyncio.run(coordinator.run(fleet))

@@ -6,7 +6,8 @@ import logging
 import pytest
 
 from swarmeval.records import Status
-from swarmeval.watch.progress import ProgressDisplay, hms
+from swarmeval.watch.progress import ProgressDisplay
+from swarmeval.watch.progress_text import hms
 
 
 class Terminal(io.StringIO):
@@ -41,8 +42,9 @@ def test_a_plain_line_shows_all_that_is_known() -> None:
     stream, clock = io.StringIO(), Clock()
     progress = ProgressDisplay(8200, stream, clock)
     clock.now += 90
-    progress.update(status(412, jobs_per_s=4.6, tokens_per_s=912.4, eta_s=1693.4, pass_at_1=0.0612))
-    line = "[00:01:30] generating 412/8200 jobs  4.6 jobs/s  912 tokens/s  eta 00:28:13  pass@1 6.1%  0 failures\n"
+    known = {"jobs_per_s": 4.6, "tokens_per_s": 912.4, "output_tokens": 82000, "eta_s": 1693.4, "pass_at_1": 0.0612}
+    progress.update(status(412, **known))
+    line = "[00:01:30] generating 412/8200 jobs  ETA 00:28:13  pass@1 6.1 %  912 tokens/s  4.6 jobs/s  0 failures\n"
     assert stream.getvalue() == line
 
 
@@ -53,7 +55,7 @@ def test_elsewhere_a_line_comes_first_every_thirty_seconds_and_last() -> None:
             clock.now = 100.0 + second
             progress.update(status(second, failures=1))
     assert stream.getvalue().splitlines() == [
-        "[00:00:00] generating 0/8200 jobs  1 failure",
+        "[00:00:00] generating 0/8200 jobs  waiting for the first tokens  1 failure",
         "[00:00:30] generating 30/8200 jobs  1 failure",
         "[00:01:00] generating 60/8200 jobs  1 failure",
         "[00:01:14] generating 74/8200 jobs  1 failure",
