@@ -24,13 +24,14 @@ def test_it_comes_close_in_the_midst_of_a_run(seed: int, most: int) -> None:
     """Against the true rest of a run of exponential lengths, one token per row and step, 64 rows."""
     draw = random.Random(seed)
     lengths = [min(most, 1 + int(draw.expovariate(1 / 100))) for _ in range(400)]
-    rows, waiting, finished, tokens = [], lengths[:], [], 0
+    rows: list[list[int]] = []  # [length, done]
+    finished: list[int] = []
+    waiting = lengths[:]
     while len(finished) < 200:
         while waiting and len(rows) < 64:
             rows.append([waiting.pop(), 0])
         for row in rows:
             row[1] += 1
-            tokens += 1
         finished += [row[0] for row in rows if row[1] >= row[0]]
         rows = [row for row in rows if row[1] < row[0]]
     rest = sum(waiting) + sum(length - done for length, done in rows)

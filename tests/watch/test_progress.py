@@ -2,6 +2,7 @@
 
 import io
 import logging
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,13 @@ def test_a_plain_line_shows_all_that_is_known() -> None:
     stream, clock = io.StringIO(), Clock()
     progress = ProgressDisplay(8200, stream, clock)
     clock.now += 90
-    known = {"jobs_per_s": 4.6, "tokens_per_s": 912.4, "output_tokens": 82000, "eta_s": 1693.4, "pass_at_1": 0.0612}
+    known: dict[str, Any] = {
+        "jobs_per_s": 4.6,
+        "tokens_per_s": 912.4,
+        "output_tokens": 82000,
+        "eta_s": 1693.4,
+        "pass_at_1": 0.0612,
+    }
     progress.update(status(412, **known))
     line = "[00:01:30] generating 412/8200 jobs  ETA 00:28:13  pass@1 6.1 %  912 tokens/s  4.6 jobs/s  0 failures\n"
     assert stream.getvalue() == line

@@ -1,12 +1,20 @@
 """Claims about the words of the progress display: what is known, as much as fits."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmeval.records import Status, WorkerStatus
 from swarmeval.watch.progress_text import details
 
-KNOWN = {"jobs_per_s": 0.4, "tokens_per_s": 210.0, "output_tokens": 9000, "eta_s": 87.0, "pass_at_1": 0.0625}
+KNOWN: dict[str, Any] = {
+    "jobs_per_s": 0.4,
+    "tokens_per_s": 210.0,
+    "output_tokens": 9000,
+    "eta_s": 87.0,
+    "pass_at_1": 0.0625,
+}
 
 
 def status(phase: str, done: int = 12, **more: object) -> Status:
