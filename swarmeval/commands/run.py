@@ -34,7 +34,10 @@ FLAGS = {
 
 def run(options: argparse.Namespace) -> int:
     """Run or resume what the flags ask for; gives the exit code. Raises UserError."""
-    config = loading.load(options.config, loading.from_flags(vars(options), FLAGS))
+    values = loading.from_flags(vars(options), FLAGS)
+    if options.num_tasks is not None:
+        values.setdefault("task_ids", None)  # the first tasks of the benchmark, whichever the file names
+    config = loading.load(options.config, values)
     for fault in load_rules.misplaced(config):
         raise ConfigError(f"{options.config}: {fault}")
     if options.dashboard:

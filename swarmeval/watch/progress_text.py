@@ -49,7 +49,7 @@ def _fields(status: Status) -> list[tuple[str, int]]:
     tokens = status.tokens_per_s if status.output_tokens else None
     fields = [
         (_step(status), 0),
-        (None if status.eta_s is None else f"ETA {hms(status.eta_s)}", 1),
+        (None if not status.eta_s else f"ETA {hms(status.eta_s)}", 1),
         (None if status.pass_at_1 is None else f"pass@1 {percent(status.pass_at_1)}", 2),
         (None if tokens is None else f"{tokens:.0f} tokens/s", 3),
         (f"{status.output_tokens:,} tokens" if status.output_tokens and not status.done_jobs else None, 4),

@@ -104,7 +104,7 @@ def test_setup_says_how_much_disk_is_missing(checkout: Checkout) -> None:
 
 def test_setup_refuses_what_it_does_not_know(checkout: Checkout) -> None:
     run = checkout.run("scripts/setup", "--devel")
-    assert run.stderr == "scripts/setup: unknown argument '--devel'; usage: scripts/setup [--dev]\n"
+    assert run.stderr == "scripts/setup: unknown argument '--devel'; usage: scripts/setup [--dev | --score]\n"
     assert run.returncode == 2
 
 
@@ -138,6 +138,19 @@ def test_setup_installs_what_is_pinned_and_then_does_nothing(ready: Checkout) ->
     assert "making .venv" not in changed.stdout
     assert ready.imports("added")
     assert ready.run("scripts/setup", "--dev").stdout == ""  # dev packages stayed in step
+
+
+@pytest.mark.slow
+def test_what_scoring_needs_is_there_before_torch_and_stays_in_step(ready: Checkout) -> None:
+    make_wheel(ready.wheels, "judge")
+    ready.write("requirements.txt", "torch==1.0\njudge>=1.0,<2\n")
+    assert "ready to score" in ready.run("scripts/setup", "--score").stdout
+    assert ready.imports("judge")
+    assert not ready.imports("torch")
+    assert ready.run("scripts/setup", "--score").stdout == ""
+    assert "ready in" in ready.run("scripts/setup").stdout
+    assert ready.imports("judge", "torch", "model")
+    assert ready.run("scripts/setup", "--score").stdout == ""  # whoever has everything has this too
 
 
 @pytest.mark.slow
