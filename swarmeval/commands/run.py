@@ -57,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
         ProgressDisplay(plan.total, owner=DashboardProcess(record.folder) if options.dashboard else None) as progress,
         log_to_screen(progress.note, config.verbose),
     ):
+        tasks = f"{len(plan.tasks)} of {benchmark.total} tasks of {benchmark.name}"
+        progress.note(f"{plan.total:,} jobs: {len(plan.agents)} agents, {tasks}; model {chosen_fleet.model}")
         record.note(
             data=data,
             hardware=hardware(),
