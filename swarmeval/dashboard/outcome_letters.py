@@ -4,23 +4,25 @@ from rich.text import Text
 
 from swarmeval.dashboard.format import plain
 from swarmeval.records import NOT_GENERATED, Outcome
+from swarmeval.watch import outcome_letters as letters
 from swarmeval.watch.outcome_grid import GridCell
 
-LETTERS: dict[str, tuple[str, str]] = {
-    Outcome.PASSED: ("P", "bold #ffffff on #1f7a3d"),
-    Outcome.WRONG_ANSWER: ("w", "#ffffff on dark_red"),
-    Outcome.RAISED: ("r", "#ffffff on purple4"),
-    Outcome.TIMED_OUT: ("t", "#000000 on dark_orange"),
-    Outcome.OUT_OF_MEMORY: ("m", "#000000 on gold3"),
-    Outcome.BAD_SYNTAX: ("s", "#ffffff on grey37"),
-    Outcome.EMPTY: ("e", "#ffffff on grey23"),
-    Outcome.CRASHED: ("c", "#ffffff on magenta"),
-    Outcome.TAMPERED: ("x", "bold #ffffff on #d00000"),
-    NOT_GENERATED: ("n", "bold #000000 on #e0c000"),
+STYLES: dict[str, str] = {
+    Outcome.PASSED: "bold #ffffff on #1f7a3d",
+    Outcome.WRONG_ANSWER: "#ffffff on dark_red",
+    Outcome.RAISED: "#ffffff on purple4",
+    Outcome.TIMED_OUT: "#000000 on dark_orange",
+    Outcome.OUT_OF_MEMORY: "#000000 on gold3",
+    Outcome.BAD_SYNTAX: "#ffffff on grey37",
+    Outcome.EMPTY: "#ffffff on grey23",
+    Outcome.CRASHED: "#ffffff on magenta",
+    Outcome.TAMPERED: "bold #ffffff on #d00000",
+    NOT_GENERATED: "bold #000000 on #e0c000",
 }
-WAITS = ("~", "cyan")  # answered, and not judged yet
-OPEN = ("·", "dim")
-REPAIRED = ("R", "#ffffff on #4d7c0f")  # a later round passed
+LETTERS = {name: (letter, STYLES[name]) for name, letter in letters.LETTERS.items()}
+WAITS = (letters.WAITING, "cyan")
+OPEN = (letters.OPEN, "dim")
+REPAIRED = (letters.REPAIRED, "#ffffff on #4d7c0f")
 SHARES = ("#ffffff on dark_red", "#000000 on dark_orange", "#000000 on gold3", "#ffffff on #3f8f57")  # of mixed cells
 
 

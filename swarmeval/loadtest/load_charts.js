@@ -24,7 +24,7 @@ function drawLevels(place, along, xName, lines) {
   for (const level of known) { // named above its uppermost dot
     const highest = widest(drawn.map(([, value]) => value(level))), at = x(level[along]);
     const anchor = at > WIDE - 60 ? "end" : at < LEFT + 40 ? "start" : "middle";
-    chart.append(svg("text", { x: at, y: y(highest) - 9, "text-anchor": anchor }, level.name));
+    chart.append(svg("text", { class: "movable", x: at, y: y(highest) - 9, "text-anchor": anchor }, level.name));
   }
   nameColours(place.parentElement.firstElementChild, drawn.map(([name], k) => [name, k]));
 }
@@ -75,6 +75,7 @@ function drawLevel(number) {
     return box;
   }));
   shadeCorrelations();
+  settleAll();
   for (const part of document.querySelectorAll(".level")) part.hidden = Number(part.dataset.level) !== number;
 }
 

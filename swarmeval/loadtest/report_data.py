@@ -9,6 +9,7 @@ import numpy as np
 from swarmeval.loadtest.measures import STRETCH
 from swarmeval.loadtest.report_tables import groups
 from swarmeval.loadtest.request_rows import RequestRow
+from swarmeval.report.chart_data import FEWEST, LEAST_R_SQUARED
 
 DOTS = 1500  # of the joint plot of a level
 MOST_FILES = 6  # whose memory is drawn
@@ -64,8 +65,11 @@ def _top(latencies: Sequence[float]) -> float:
 
 
 def _line(group: Mapping[str, Any]) -> list[float] | None:
+    """The regression, if there are enough requests for it and it explains enough of their latencies."""
     line = group["line_without_outliers"]
-    return line and [line["s_per_token"], line["intercept_s"]]
+    if not line or line["count"] < FEWEST or (line["r_squared"] or 0.0) < LEAST_R_SQUARED:
+        return None
+    return [line["s_per_token"], line["intercept_s"]]
 
 
 def _curve(levels: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

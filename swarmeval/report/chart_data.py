@@ -9,8 +9,11 @@ from swarmeval.report.words import MEANING
 from swarmeval.runs.answer_index import AnswerIndex, AnswerLocation, Timings
 from swarmeval.scores.latency import correlations, exponential, histogram, line
 from swarmeval.scores.stats import percentile, rate
+from swarmeval.watch.outcome_letters import LETTERS, OPEN, REPAIRED, WAITING
 
 PERCENTILES = (50, 90, 95, 99)
+FEWEST = 20  # answers that a distribution or a regression is fitted to
+LEAST_R_SQUARED = 0.25  # of a regression that is drawn: tokens explain a quarter of the latency's variance
 DOTS = 1500  # of the scatter plot
 NOT_JUDGED = -1  # stands where an answer has no outcome yet
 
@@ -25,13 +28,18 @@ def latencies(timings: Timings) -> dict[str, Any] | None:
         "input tokens": timings.input_tokens,
         "output tokens": timings.output_tokens,
     }
+    fit, straight = exponential(values), line(timings.output_tokens, timings.latency_s)
+    enough = len(values) >= FEWEST
     return {
         "seen": timings.population,
         "used": len(values),
+        "fewest": FEWEST,
         "histogram": histogram(values),
         "percentiles": {f"p{q}": percentile(values, q) for q in PERCENTILES},
-        "fit": exponential(values),
-        "line": line(timings.output_tokens, timings.latency_s),
+        "fit": fit,
+        "fit_is_drawn": enough and fit.p_low > 0,
+        "line": straight,
+        "line_is_drawn": enough and straight is not None and straight.r_squared >= LEAST_R_SQUARED,
         "correlations": correlations(columns),
     }
 
@@ -45,8 +53,8 @@ def latency_chart(latency: Mapping[str, Any] | None, timings: Timings) -> dict[s
     dots = zip(timings.output_tokens[::step], timings.latency_s[::step], strict=True)
     return {
         "start": bars.start, "width": bars.width, "counts": bars.counts, "percentiles": latency["percentiles"],
-        "mean": latency["fit"].mean, "dots": [[x, round(y, 4)] for x, y in dots],
-        "line": straight and [straight.slope, straight.intercept],
+        "mean": latency["fit"].mean if latency["fit_is_drawn"] else None, "dots": [[x, round(y, 4)] for x, y in dots],
+        "line": [straight.slope, straight.intercept] if latency["line_is_drawn"] else None,
     }  # fmt: skip
 
 
@@ -71,6 +79,12 @@ def tasks_and_agents(
 
     return {
         "outcomes": list(codes),
+        "letters": {
+            "outcomes": [LETTERS[name] for name in codes],
+            "waiting": WAITING,
+            "open": OPEN,
+            "repaired": REPAIRED,
+        },
         "passed": codes[Outcome.PASSED],
         "agents": [[agent, names.get(agent) or ""] for agent in agents],
         "tasks": [

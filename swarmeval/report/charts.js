@@ -1,6 +1,6 @@
 // What is drawn in more than one page: a frame with axes, a histogram with its fit, points with their lines, shades.
 
-const WIDE = 520, HIGH = 250, LEFT = 52, RIGHT = 14, TOP = 22, BOTTOM = 34;
+const WIDE = 520, HIGH = 250, LEFT = 58, RIGHT = 24, TOP = 24, BOTTOM = 44;
 
 const shown = (value) => {
   const size = Math.abs(value);
@@ -8,6 +8,9 @@ const shown = (value) => {
   if (size >= 1000) return value.toLocaleString("en", { maximumFractionDigits: 0 });
   return String(Number(value.toPrecision(size >= 100 ? 3 : 2)));
 };
+
+// As short as an axis has room for.
+const short = (value) => (Math.abs(value) >= 10000 ? value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 }) : shown(value));
 
 function ticks(low, high, count) {
   const rough = (high - low) / count || 1;
@@ -26,14 +29,37 @@ function frame(place, [left, right], [bottom, top], xName, xLog = false) {
   const y = (v) => HIGH - BOTTOM - ((v - bottom) / (top - bottom || 1)) * (HIGH - TOP - BOTTOM);
   for (const v of ticks(bottom, top, 4)) {
     chart.append(svg("line", { class: "axis", x1: LEFT, x2: WIDE - RIGHT, y1: y(v), y2: y(v) }));
-    chart.append(svg("text", { x: LEFT - 6, y: y(v) + 4, "text-anchor": "end" }, shown(v)));
+    chart.append(svg("text", { x: LEFT - 6, y: y(v) + 4, "text-anchor": "end" }, short(v)));
   }
   const across = xLog ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].filter((v) => v >= left && v <= right) : ticks(left, right, 6);
-  for (const v of across) chart.append(svg("text", { x: x(v), y: HIGH - BOTTOM + 16, "text-anchor": "middle" }, shown(v)));
+  for (const v of across) chart.append(svg("text", { x: x(v), y: HIGH - BOTTOM + 22, "text-anchor": "middle" }, short(v)));
   chart.append(svg("text", { x: WIDE - RIGHT, y: HIGH - 3, "text-anchor": "end" }, xName));
   place.append(chart);
   return { chart, x, y };
 }
+
+// Labels that would overprint an earlier one, or leave the chart, move down by lines; one that finds no room is hidden.
+// Its mark keeps a title. Axes are drawn first, so their numbers come first.
+function settle(chart) {
+  const taken = [], edge = chart.viewBox.baseVal;
+  const apart = (a, b) => a.x >= b.x + b.width + 2 || b.x >= a.x + a.width + 2 || a.y >= b.y + b.height - 1 || b.y >= a.y + a.height - 1;
+  for (const label of chart.querySelectorAll("text")) {
+    label.removeAttribute("visibility");
+    label.removeAttribute("transform");
+    const box = label.getBBox();
+    if (!box.width) continue; // not drawn now
+    const across = Math.max(edge.x - box.x, Math.min(0, edge.x + edge.width - box.x - box.width));
+    const lines = label.classList.contains("movable") ? [0, 1, 2, 3, 4, 5] : [0];
+    const places = lines.map((line) => ({ x: box.x + across, y: box.y + line * box.height, width: box.width, height: box.height }));
+    const free = places.find((place) => taken.every((other) => apart(place, other)));
+    if (!free) { label.setAttribute("visibility", "hidden"); continue; }
+    if (across || free.y !== box.y) label.setAttribute("transform", `translate(${across} ${free.y - box.y})`);
+    taken.push(free);
+  }
+}
+const settleAll = () => document.querySelectorAll("svg[role=img]").forEach(settle);
+matchMedia("(max-width: 640px)").addEventListener("change", settleAll); // letters are larger there
+addEventListener("load", settleAll);
 
 const path = (points) => points.map(([a, b], k) => `${k ? "L" : "M"}${a.toFixed(1)} ${b.toFixed(1)}`).join("");
 
@@ -56,16 +82,14 @@ function drawHistogram(place, found) {
     if (mean && expected(at) <= top) fit.push([x(at), y(expected(at))]);
   }
   if (fit.length > 1) chart.append(svg("path", { class: "fit", d: path(fit) }));
-  let last = -100, level = 0;
   for (const [name, value] of Object.entries(found.percentiles)) {
     if (value > end * (1 + 1e-9)) { // beyond what is drawn
-      chart.append(svg("text", { x: WIDE - RIGHT, y: 12 + 12 * (level += 1), "text-anchor": "end" }, `${name} at ${shown(value)} \u2192`));
+      chart.append(svg("text", { class: "movable", x: WIDE - RIGHT, y: 12, "text-anchor": "end" }, `${name} at ${shown(value)} \u2192`));
       continue;
     }
-    level = x(value) - last < 30 ? level + 1 : 0;
-    last = x(value);
-    chart.append(svg("line", { class: "mark", x1: x(value), x2: x(value), y1: TOP, y2: y(0) }));
-    chart.append(svg("text", { x: Math.min(x(value) + 3, WIDE - RIGHT - 22), y: 12 + 12 * level }, name));
+    const line = svg("line", { class: "mark", x1: x(value), x2: x(value), y1: TOP, y2: y(0) });
+    line.append(svg("title", {}, `${name}: ${shown(value)} s`));
+    chart.append(line, svg("text", { class: "movable", x: x(value) + 3, y: 12 }, name));
   }
 }
 

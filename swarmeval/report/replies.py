@@ -1,6 +1,7 @@
 """The replies inside a report: which of them its size allows, packed a task at a time, so that opening one unpacks few.
 
-A pack is JSON, compressed (zlib), as base64. What the page left out or cut, it says.
+A pack is JSON, compressed (zlib), as base64. Each distinct program of a task is in it once.
+The page says what it left out or cut.
 """
 
 import base64
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from swarmeval.records import Outcome
+from swarmeval.report.task_texts import TaskTexts, cut
 from swarmeval.runs.answer_index import AnswerIndex, AnswerLocation
 from swarmeval.runs.journal import JournalReader
 from swarmeval.watch.outcome_grid import natural
@@ -53,7 +55,7 @@ class Packs:
 def pack(
     answers: AnswerIndex,
     tasks: Mapping[str, Sequence[AnswerLocation]],
-    prompts: Mapping[str, str],
+    texts: Mapping[str, TaskTexts],
     most: int = PACKED_MOST,
 ) -> Packs:
     """The answers of these tasks, as `by_task` gives them. Raises OutputError when the journal cannot be read."""
@@ -61,7 +63,9 @@ def pack(
     portion = fitting(tasks, raw)
     while True:
         with JournalReader(answers.path) as reader:
-            packs = tuple(_packed(prompts.get(task, ""), places, portion, reader) for task, places in tasks.items())
+            packs = tuple(
+                _packed(texts.get(task, TaskTexts()), places, portion, reader) for task, places in tasks.items()
+            )
         size = sum(map(len, packs))
         if size <= most or portion.others == 0:
             return Packs(packs, portion)
@@ -125,37 +129,34 @@ def _included(places: Sequence[AnswerLocation], portion: Portion) -> list[tuple[
     return ranked
 
 
-def _packed(prompt: str, places: Sequence[AnswerLocation], portion: Portion, reader: JournalReader) -> str:
-    """The prompt and the answers of one task: [tokens, latency, how it ended, detail, how the code was found, reply,
-    candidate]; the two texts are null where they are left out.
+def _packed(task: TaskTexts, places: Sequence[AnswerLocation], portion: Portion, reader: JournalReader) -> str:
+    """The texts of one task and its answers: [tokens, latency, how it ended, detail, how the code was found, reply,
+    candidate]. The last two are null if they are left out. A candidate that an earlier answer had is that answer's
+    number: a text would be too far from its copy to be compressed.
     """
-    rows = []
+    rows: list[list[object]] = []
+    first: dict[str, int] = {}  # the answer that was the first to have this candidate
     for place, included in _included(places, portion):
         entry = reader.entry(place.answer_at)
         verdict = reader.entry(place.verdict_at).verdict if place.verdict_at >= 0 else None
         if entry.failure is not None:
-            rows.append([0, 0, "", _cut(entry.failure.reason, MOST_DETAIL), "", None, None])
+            rows.append([0, 0, "", cut(entry.failure.reason, MOST_DETAIL), "", None, None])
             continue
         answer = entry.completion
         assert answer is not None  # only places of answers are kept
         detail, note, candidate = (verdict.detail, verdict.note, verdict.code) if verdict else ("", "", "")
-        texts = [_cut(answer.reply, portion.cut), _cut(candidate, portion.cut)] if included else [None, None]
-        rows.append(
-            [
-                answer.output_tokens,
-                round(answer.latency_s, 3),
-                answer.finish_reason,
-                _cut(detail, MOST_DETAIL),
-                note,
-                *texts,
-            ]
-        )
-    text = json.dumps({"prompt": _cut(prompt, portion.cut), "answers": rows}, ensure_ascii=False, separators=(",", ":"))
+        texts: list[object] = [None, None]
+        if included:
+            same = first.setdefault(candidate, len(rows))
+            texts = [cut(answer.reply, portion.cut), cut(candidate, portion.cut) if same == len(rows) else same]
+        row = [answer.output_tokens, round(answer.latency_s, 3), answer.finish_reason, cut(detail, MOST_DETAIL), note]
+        rows.append([*row, *texts])
+    pack = {
+        "prompt": cut(task.prompt, portion.cut), "source": task.source, "tests": task.tests, "reference": task.reference,
+        "answers": rows,
+    }  # fmt: skip
+    text = json.dumps(pack, ensure_ascii=False, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode("utf-8", "replace"), 9)).decode()
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}\n[{len(text) - most:,} more characters]"
 
 
 def _first(number: int) -> str:

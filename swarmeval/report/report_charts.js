@@ -2,7 +2,6 @@
 
 function drawCurve() {
   const points = DATA.curve.map(([k, value]) => [k, 100 * value]);
-  if (!points.length) return;
   const bounds = Object.values(DATA.intervals).map(([, high]) => 100 * high);
   const top = Math.min(100, Math.max(1, 1.1 * Math.max(...points.map((p) => p[1]), ...bounds)));
   const { chart, x, y } = frame(byId("curve"), [1, Math.max(2, points.at(-1)[0])], [0, top], "k answers (pass@k in %)", true);
@@ -25,9 +24,10 @@ function drawPanels() {
   for (const [title, lines] of panels) {
     const figure = element("figure");
     figure.append(element("figcaption", {}, `${title}, ${lines[0].unit}`));
+    // Words of events stand above the lines.
     const top = Math.max(1e-9, ...lines.flatMap((line) => line.points.map((point) => point[1])));
     const end = minutes ? DATA.seconds / 60 : DATA.seconds;
-    const { chart, x, y } = frame(figure, [0, end || 1], [0, top * 1.05], minutes ? "minutes" : "seconds");
+    const { chart, x, y } = frame(figure, [0, end || 1], [0, top * (DATA.events.length ? 1.3 : 1.05)], minutes ? "minutes" : "seconds");
     lines.forEach(({ name, points }) => {
       chart.append(svg("path", { class: `l l${colour(name, lines)}`, d: path(points.map(([t, v]) => [x(minutes ? t / 60 : t), y(v)])) }));
     });
@@ -35,12 +35,15 @@ function drawPanels() {
     for (const [at, kind, device, text] of DATA.events) {
       const place = x(minutes ? at / 60 : at);
       const mark = svg("line", { class: "event", x1: place, x2: place, y1: TOP, y2: HIGH - BOTTOM });
-      mark.append(svg("title", {}, `${kind} ${device}: ${text}`));
-      chart.append(mark);
+      mark.append(svg("title", {}, `${inPlainWords(kind)} ${device}: ${text}`));
+      const onRight = place > (LEFT + WIDE) / 2; // its words stand on the side with more room
+      chart.append(mark, svg("text", { class: "movable", x: place + (onRight ? -4 : 4), y: 12, "text-anchor": onRight ? "end" : "start" }, inPlainWords(kind)));
     }
     byId("panels").append(figure);
   }
 }
+
+const inPlainWords = (kind) => kind.replaceAll("_", " ");
 
 // A device has the same colour in every panel.
 const colours = new Map();
@@ -50,7 +53,7 @@ function colour(name, lines) {
   return colours.get(name);
 }
 
-drawCurve();
+if (byId("curve")) drawCurve();
 if (DATA.latency) {
   drawHistogram(byId("histogram"), DATA.latency);
   drawScatter(byId("scatter"), [DATA.latency], "output tokens (latency in s)");

@@ -16,6 +16,7 @@ from swarmeval.report import words
 from swarmeval.report.chart_data import latencies, latency_chart, tasks_and_agents, timeline_chart
 from swarmeval.report.pages import FOLDER, render_page
 from swarmeval.report.replies import by_task, pack
+from swarmeval.report.task_texts import task_texts
 from swarmeval.report.timeline import timeline
 from swarmeval.runs.answer_index import AnswerIndex
 from swarmeval.runs.finished_run import energy_wh
@@ -24,11 +25,13 @@ from swarmeval.scores.other_harnesses import read as read_under_rules
 from swarmeval.tasks.catalog import load
 from swarmeval.version import VERSION
 from swarmeval.watch import status as status_file
+from swarmeval.watch.outcome_letters import LETTERS
 
 NAME = "report.html"
 TRACES = ("trace.json", "flame_*.html")  # of a run with --trace; they stay files of their own
 TEMPLATE, STYLES = FOLDER / "report.html.j2", (FOLDER / "report.css",)
-SCRIPTS = [FOLDER / name for name in ("report.js", "charts.js", "report_charts.js", "report_map.js")]
+SCRIPTS = [FOLDER / name for name in ("report.js", "charts.js", "report_charts.js")]
+MAP = [FOLDER / name for name in ("report_answers.js", "report_map.js", "report_diff.js", "report_dialog.js")]
 
 
 def write(folder: Path, tasks: Sequence[Task] | None = None) -> Path:
@@ -58,26 +61,27 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
         joules = energy.get("joules_above_idle") or energy.get("joules") or _joules(folder, manifest)
     except OSError as error:
         raise OutputError(f"{error.filename}: cannot be read ({error.strerror})") from None
-    prompts = {task.task_id: task.question or task.prompt for task in tasks}
+    texts, cut_tests = task_texts(tasks)
     places = by_task(answers, [task.task_id for task in tasks])
-    packs, latency = pack(answers, places, prompts), latencies(answers.timings)
+    packs, latency = pack(answers, places, texts), latencies(answers.timings)
     status, sentence = words.completeness(manifest, answers, _planned(folder))
-    return render_page(TEMPLATE, STYLES, SCRIPTS, {
+    curve = words.pass_curve(answers.counts)
+    return render_page(TEMPLATE, STYLES, [*SCRIPTS, *(MAP if places else ())], {
         "title": f"{score['model_id'] or 'replies made elsewhere'} on {score['benchmark']}",
         "run_id": manifest["run_id"], "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "version": VERSION,
         "score": score, "certainty": words.certainty(score), "status": status, "status_words": sentence,
         "what_ran": words.what_ran(manifest, answers), "settings": words.settings(manifest),
-        "outcomes": words.outcomes(answers), "published": words.others(score, manifest),
+        "answered": answers.answered, "letters": LETTERS, "curve": curve, "outcomes": words.outcomes(answers), "published": words.others(score, manifest),
         "under_rules": words.under_rules(read_under_rules(folder)),
         "costs": words.costs(score, answers, joules), "joules": joules, "energy": energy,
         "sequential": words.sequential(score), "latency": latency, "events": over_time.events,
         "events_in_all": over_time.events_in_all, "series": over_time.series,
-        "left_out": [text for text in (packs.portion.words(), _unshown(answers), trouble, missing) if text],
+        "left_out": [text for text in (packs.portion.words(), cut_tests, _unshown(answers), trouble, missing) if text],
         "traces": [path.name for pattern in TRACES for path in sorted(folder.glob(pattern))],
         "manifest": json.dumps(manifest, indent=2, ensure_ascii=False), "packs": packs.packs,
     }, {
-        **tasks_and_agents(manifest, answers, places, tasks),
-        "curve": words.pass_curve(answers.counts),
+        **tasks_and_agents(manifest, answers, places, tasks), "cut": packs.portion.cut,
+        "curve": curve,
         "intervals": {key.removeprefix("pass@"): value for key, value in score["intervals"].items() if value},
         "latency": latency_chart(latency, answers.timings),
         **timeline_chart(over_time),
@@ -90,9 +94,12 @@ def _tasks(manifest: Manifest) -> tuple[Sequence[Task], str]:
     try:
         benchmark = load(str(config.get("benchmark")), config.get("benchmark_file"))
     except UserError as error:
-        return (), f"Prompts are not shown: {error}."
+        return (), f"Prompts, tests and references are not shown: {error}."
     if benchmark.dataset.sha256 != data.get("sha256"):
-        return (), f"Prompts are not shown: the data of {benchmark.name} found here is not what the run used."
+        return (
+            (),
+            f"Prompts, tests and references are not shown: the data of {benchmark.name} found here is not what the run used.",
+        )
     return benchmark.tasks, ""
 
 

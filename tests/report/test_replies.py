@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from swarmeval.records import Completion, Failure, Job, Outcome, Verdict
 from swarmeval.report.replies import ALL, PACKED_MOST, Packs, Portion, by_task, fitting, pack
 from swarmeval.report.run_report import write
+from swarmeval.report.task_texts import TaskTexts
 from swarmeval.runs.answer_index import AnswerIndex, AnswerLocation
 from tests.support.checkout import ROOT
 from tests.support.run_folders import leave, plan_of
@@ -42,8 +43,8 @@ def answered(job_id: str, text: str, passes: bool, candidate: str = "code") -> t
     return Completion(job_id, text, output_tokens=5, latency_s=1.5), Verdict(job_id, outcome, candidate, "why")
 
 
-def packed(answers: AnswerIndex, prompts: dict[str, str], most: int = PACKED_MOST) -> Packs:
-    return pack(answers, by_task(answers), prompts, most)
+def packed(answers: AnswerIndex, texts: dict[str, TaskTexts], most: int = PACKED_MOST) -> Packs:
+    return pack(answers, by_task(answers), texts, most)
 
 
 def small_run(folder: Path, length: int = 10) -> AnswerIndex:
@@ -55,12 +56,25 @@ def small_run(folder: Path, length: int = 10) -> AnswerIndex:
 
 
 def test_every_answer_of_a_task_is_in_its_pack(tmp_path: Path) -> None:
-    packs = packed(small_run(tmp_path), {"HumanEval/0": "a prompt"})
+    packs = packed(small_run(tmp_path), {"HumanEval/0": TaskTexts("a prompt", "def f():\n", "assert f()", None)})
     assert packs.portion == Portion()
     assert packs.portion.words() == ""
     first, second = (unpacked(text) for text in packs.packs)
     assert (first["prompt"], second["prompt"]) == ("a prompt", "")
-    assert first["answers"][1] == [5, 1.5, "", "why", "", "1/HumanEval/0/0/0xxxxxxxxxx", "code"]
+    assert (first["source"], first["tests"], first["reference"]) == ("def f():\n", "assert f()", None)
+    assert first["answers"][1] == [5, 1.5, "", "why", "", "1/HumanEval/0/0/0xxxxxxxxxx", 0]
+
+
+def test_each_distinct_program_is_packed_once(tmp_path: Path) -> None:
+    config, plan = plan_of(1, 3)
+    codes = {plan.job(k).job_id: code for k, code in enumerate(("    return 1", "    return 2", "    return 1"))}
+    leave(tmp_path, config, plan, [answered(job, "a reply", False, code) for job, code in codes.items()])
+    (text,) = packed(AnswerIndex(tmp_path, 1), {}).packs
+    assert [row[-1] for row in unpacked(text)["answers"]] == [
+        "    return 1",
+        "    return 2",
+        0,
+    ]  # as the first answer's
 
 
 def test_a_failure_says_why_and_has_no_texts(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from swarmeval.records import Completion, Outcome, Verdict
 from swarmeval.report.run_report import write
 from swarmeval.scores import other_harnesses
 from swarmeval.scores.other_harnesses import under_rule
+from swarmeval.tasks.catalog import load
 from tests.support.browser import Page, ReportPage, choose, chromium, page, quiet
 from tests.support.pages import HOSTILE
 from tests.support.run_folders import BEGAN, Answer, leave, plan_of
@@ -53,8 +54,8 @@ def opened(report: Path, tmp_path: Path) -> Iterator[Page]:
         yield shown
 
 
-SHOWN = "[...document.querySelectorAll('.row:not([hidden]) button')].map(b => b.textContent)"
-BRIGHT = "document.querySelectorAll('.row:not([hidden]) rect:not(.dim)').length"
+SHOWN = "[...document.querySelectorAll('.row:not([hidden]) .name')].map(b => b.textContent)"
+BRIGHT = "document.querySelectorAll('.row:not([hidden]) [data-agent]:not(.dim)').length"
 
 
 def type_in(shown: Page, words: str, expected: str) -> None:
@@ -64,15 +65,19 @@ def type_in(shown: Page, words: str, expected: str) -> None:
 
 
 def open_cell(shown: Page, row: int, agent: int) -> None:
-    shown.run(f"document.querySelectorAll('.row')[{row}].querySelector('rect[data-agent=\"{agent}\"]')"
+    shown.run(f"document.querySelectorAll('.row .name')[{row}].closest('.row').querySelector('[data-agent=\"{agent}\"]')"
               ".dispatchEvent(new MouseEvent('click', {bubbles: true}))")  # fmt: skip
     shown.until(f"document.getElementById('answer').open && document.getElementById('a-title').textContent === "
                 f"'HumanEval/{row}, agent {agent}'")  # fmt: skip
 
 
+def text_of(shown: Page, part: str) -> str:
+    return str(shown.run(f"document.getElementById('a-{part}').textContent"))
+
+
 def test_everything_is_drawn(opened: Page) -> None:
-    assert opened.run("document.querySelectorAll('.row').length") == 6
-    assert opened.run("document.querySelectorAll('.row rect').length") == 42
+    assert opened.run("document.querySelectorAll('.row .name').length") == 6
+    assert opened.run("document.querySelectorAll('.row .cell').length") == 42
     for place in ("curve", "histogram", "scatter", "panels"):
         assert opened.run(f"document.querySelectorAll('#{place} svg').length") >= 1, place
     assert opened.run("document.querySelectorAll('svg [d*=NaN], svg [x*=NaN], svg [y*=NaN]').length") == 0
@@ -100,11 +105,14 @@ def test_filters_narrow_what_is_shown_and_what_is_stepped_through(opened: Page) 
     assert opened.run("document.getElementById('answer').open") is False
 
 
-def test_a_cell_shows_prompt_reply_candidate_and_evidence(opened: Page) -> None:
+def test_a_cell_shows_prompt_reply_program_tests_and_evidence(opened: Page) -> None:
     open_cell(opened, 0, 3)
     assert "has_close_elements" in opened.run("document.getElementById('a-prompt').textContent")
-    for part in ("reply", "candidate", "evidence"):
-        assert opened.run(f"document.getElementById('a-{part}').textContent") == "a reply of agent 3"
+    for part in ("reply", "evidence"):
+        assert text_of(opened, part) == "a reply of agent 3"
+    task = load("humaneval").tasks[0]
+    assert text_of(opened, "program") == task.prompt + "a reply of agent 3"
+    assert text_of(opened, "tests") == task.suite.text
     assert opened.run("document.getElementById('a-verdict').textContent") == "RAISED"
 
 

@@ -24,6 +24,14 @@ from tests.support.pages import HOSTILE, visible_text
 from tests.support.run_folders import answers, finished_run, leave, plan_of
 
 
+def sections(page: str) -> list[str]:
+    """The parts of the page. Each has an entry in the navigation, and each entry its part."""
+    found = re.findall(r'<section id="(\w+)">', page)
+    (nav,) = re.findall(r"<nav .*?</nav>", page, flags=re.DOTALL)
+    assert re.findall(r'href="#(\w+)"', nav) == found
+    return found
+
+
 def test_the_top_shows_score_interval_what_ran_and_whether_that_is_all(tmp_path: Path) -> None:
     said = visible_text(render(finished_run(tmp_path, answers(("a", "b", "c", "d"), passes=3))))
     assert "somebody/model on humaneval 1 of 164 task, 4 agents, 4 answers 75.0 %" in said
@@ -44,7 +52,7 @@ def test_a_traced_run_has_links_to_its_traces_and_no_other_has(tmp_path: Path) -
     assert "trace.json" not in render(folder)
     for name in ("trace.json", "flame_cpu_0.html", "flame_coordinator.html"):
         (folder / name).write_text("")
-    links = re.findall(r'<a href="([^"]+)">', render(folder))
+    links = re.findall(r'<a href="([^"#]+)">', render(folder))
     assert links == ["trace.json", "flame_coordinator.html", "flame_cpu_0.html"]
 
 
@@ -71,11 +79,11 @@ def test_a_score_of_another_version_is_made_again_from_the_journal(
     assert note in html.unescape(said)
 
 
-def test_a_latency_that_cannot_be_is_no_distribution(tmp_path: Path) -> None:
+def test_a_latency_that_cannot_be_gives_no_section_of_latencies(tmp_path: Path) -> None:
     first, second = answers(("a", "b"))
     assert isinstance(first[0], Completion)
     folder = finished_run(tmp_path, [(replace(first[0], latency_s=-1.0), first[1]), second])
-    assert "No latency was measured." in visible_text(render(folder))
+    assert sections(render(folder)) == ["score", "outcomes", "answers", "time", "cost", "manifest"]
 
 
 def test_a_manifest_that_holds_no_text_is_told_as_far_as_it_goes(tmp_path: Path) -> None:
@@ -119,7 +127,9 @@ def test_a_line_that_is_being_written_is_left_for_the_next_report(tmp_path: Path
 def test_a_run_that_has_answered_nothing_yet_has_a_page(tmp_path: Path) -> None:
     config, plan = plan_of(1, 1)
     leave(tmp_path, config, plan, [], finished=False)
-    assert "No answer has a verdict yet: there is no score." in visible_text(render(tmp_path))
+    page = render(tmp_path)
+    assert "No answer has a verdict yet: there is no score." in visible_text(page)
+    assert sections(page) == ["score", "manifest"]
 
 
 def test_a_published_score_stands_beside_a_whole_run(tmp_path: Path) -> None:
@@ -197,7 +207,10 @@ def test_prompts_of_data_that_is_not_the_runs_are_not_shown(tmp_path: Path) -> N
     manifest["data"]["sha256"] = "other"
     (folder / "manifest.json").write_text(json.dumps(manifest))
     said = visible_text(render(folder))
-    assert "Prompts are not shown: the data of humaneval found here is not what the run used." in said
+    assert (
+        "Prompts, tests and references are not shown: the data of humaneval found here is not what the run used."
+        in said
+    )
 
 
 def test_a_report_is_replaced_and_leaves_no_draft(tmp_path: Path) -> None:

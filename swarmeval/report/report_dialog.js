@@ -1,0 +1,120 @@
+// One answer, in the dialog: its program, tests, diff and reply, copies of them, and a link to it.
+
+const dialog = byId("answer");
+const LEFT_OUT = "(left out to keep this page small; the agent's results file has it)";
+let at = [-1, -1];
+
+async function open(number, k) {
+  at = [number, k];
+  const found = rows[number], { task } = found, answer = task.answers[k];
+  const texts = await pack(number);
+  if (at[0] !== number || at[1] !== k) return;
+  const told = texts.answers[k], [letter, look] = mark(found, [k]);
+  const more = `${answer[SAMPLE] ? `, sample ${answer[SAMPLE]}` : ""}${answer[ROUND] ? `, repair ${answer[ROUND]}` : ""}`;
+  byId("a-title").textContent = `${task.id}, ${agentName(answer[AGENT])}${more}`;
+  byId("a-letter").textContent = letter;
+  byId("a-letter").className = `letter ${look}`;
+  byId("a-verdict").textContent = DATA.outcomes[answer[OUTCOME]] ?? "not judged yet";
+  byId("a-facts").textContent = [told[TOKENS] ? `${told[TOKENS]} tokens` : "", told[LATENCY] ? `${told[LATENCY]} s` : "",
+    told[ENDED] === "length" ? "cut at max_new_tokens" : "", told[NOTE] ? `code found by: ${told[NOTE]}` : ""].filter(Boolean).join(" · ");
+  show("evidence", told[DETAIL] || (answer[OUTCOME] === DATA.passed ? "All tests passed." : "None."));
+  const judged = answer[OUTCOME] >= 0 && DATA.outcomes[answer[OUTCOME]] !== "NOT_GENERATED";
+  show("reply", told[REPLY] === "" ? "(an empty reply)" : told[REPLY] ?? (judged ? LEFT_OUT : ""));
+  show("prompt", texts.prompt);
+  show("tests", texts.tests);
+  if (judged) showProgram(texts, told[PROGRAM]);
+  else for (const name of ["program", "diff"]) show(name, "");
+  byId("a-before").disabled = step(-1) === null;
+  byId("a-after").disabled = step(1) === null;
+  const link = `#job=${jobOf(found, k).split("/").map(encodeURIComponent).join("/")}`;
+  byId("a-link").href = link;
+  if (location.hash !== link) history.replaceState(null, "", link);
+  if (!dialog.open) dialog.showModal();
+  dialog.scrollTop = 0;
+}
+
+// A text in its part of the dialog; a part without a text is left out.
+function show(name, text) {
+  byId(`a-${name}`).textContent = text;
+  byId(`a-${name}`).closest(".part").hidden = !text;
+  const numbers = byId(`a-${name}-lines`);
+  if (numbers) numbers.textContent = Array.from({ length: linesOf(text).length }, (_, k) => k + 1).join("\n");
+}
+
+function showProgram({ source, reference }, candidate) {
+  const whole = candidate !== null && candidate.length <= DATA.cut;
+  const known = source !== null && candidate;
+  byId("a-program-title").textContent = known ? "Program, as it was judged" : "Code taken from the reply";
+  show("program", candidate === null ? LEFT_OUT : known ? source + candidate : candidate || "(no code)");
+  byId("a-origin").textContent = known ? origin(source) : "";
+  const can = known && whole && reference !== null;
+  const lines = can ? unified(linesOf(source + reference), linesOf(source + candidate)) : [];
+  show("diff", lines === null ? "(the program is too long to be compared here)" : can && !lines.length ? "No line differs." : lines.join("\n"));
+  if (lines?.length) colourDiff(byId("a-diff"), lines);
+}
+
+function origin(source) {
+  const count = linesOf(source).length;
+  return source.trim() ? `Lines 1 to ${count} come from the task, the others from the reply. The tests ran after them.` : "The tests ran after it.";
+}
+
+// The next answer that the filters show, in this task and then in its neighbours.
+function step(by) {
+  const all = rowsInOrder().map((row) => rows[row.dataset.number]).flatMap((found) => [...found.shown].map((k) => [found.number, k]));
+  const here = all.findIndex(([number, k]) => number === at[0] && k === at[1]);
+  return here < 0 ? null : all[here + by] ?? null;
+}
+
+const go = (by) => { const next = step(by); if (next) open(...next); };
+byId("a-before").addEventListener("click", () => go(-1));
+byId("a-after").addEventListener("click", () => go(1));
+byId("a-close").addEventListener("click", () => dialog.close());
+dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+dialog.addEventListener("keydown", (event) => {
+  if (event.target.closest("pre, .lines")) return; // the arrows scroll it
+  if (event.key === "ArrowLeft") go(-1);
+  if (event.key === "ArrowRight") go(1);
+});
+dialog.addEventListener("close", () => {
+  const found = rows[at[0]], cell = found?.cells.get(found.task.answers[at[1]][AGENT]);
+  at = [-1, -1];
+  history.replaceState(null, "", location.pathname + location.search);
+  if (cell && !found.row.hidden) cell.focus();
+});
+
+// Copies: the texts themselves, without the numbers of their lines.
+async function copy(button, text) {
+  const words = button.textContent;
+  let done = true;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch { // a browser that lets no page from a file write to the clipboard this way
+    const field = element("textarea");
+    field.value = text;
+    dialog.append(field);
+    field.select();
+    done = document.execCommand("copy");
+    field.remove();
+    button.focus();
+  }
+  button.textContent = done ? "copied" : "not copied";
+  setTimeout(() => { button.textContent = words; }, 1200);
+}
+for (const button of dialog.querySelectorAll("button[data-copy]")) {
+  button.addEventListener("click", () => copy(button, byId(button.dataset.copy).textContent));
+}
+byId("a-copy-link").addEventListener("click", (event) => copy(event.target, byId("a-link").href));
+
+// A link to an answer: #job=agent/task/sample/round.
+function follow() {
+  if (!location.hash.startsWith("#job=")) return;
+  let job = location.hash.slice(5);
+  try { job = decodeURIComponent(job); } catch { /* a "%" that somebody typed */ }
+  for (const found of rows) {
+    const k = found.task.answers.findIndex((_, one) => jobOf(found, one) === job);
+    if (k >= 0) { open(found.number, k); return; }
+  }
+  byId("pointed").textContent = `The link names ${job}; this page has no such answer.`;
+}
+addEventListener("hashchange", follow);
+follow();
