@@ -49,7 +49,7 @@ function settle(chart) {
     const box = label.getBBox();
     if (!box.width) continue; // not drawn now
     const across = Math.max(edge.x - box.x, Math.min(0, edge.x + edge.width - box.x - box.width));
-    const lines = label.classList.contains("movable") ? [0, 1, 2, 3, 4, 5] : [0];
+    const lines = label.classList.contains("movable") ? [0, 1, 2] : [0];
     const places = lines.map((line) => ({ x: box.x + across, y: box.y + line * box.height, width: box.width, height: box.height }));
     const free = places.find((place) => taken.every((other) => apart(place, other)));
     if (!free) { label.setAttribute("visibility", "hidden"); continue; }

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from swarmeval.records import Outcome
-from swarmeval.report.task_texts import TaskTexts, cut
+from swarmeval.report.task_texts import TaskTexts, shortened
 from swarmeval.runs.answer_index import AnswerIndex, AnswerLocation
 from swarmeval.runs.journal import JournalReader
 from swarmeval.watch.outcome_grid import natural
@@ -140,7 +140,7 @@ def _packed(task: TaskTexts, places: Sequence[AnswerLocation], portion: Portion,
         entry = reader.entry(place.answer_at)
         verdict = reader.entry(place.verdict_at).verdict if place.verdict_at >= 0 else None
         if entry.failure is not None:
-            rows.append([0, 0, "", cut(entry.failure.reason, MOST_DETAIL), "", None, None])
+            rows.append([0, 0, "", shortened(entry.failure.reason, MOST_DETAIL), "", None, None])
             continue
         answer = entry.completion
         assert answer is not None  # only places of answers are kept
@@ -148,12 +148,13 @@ def _packed(task: TaskTexts, places: Sequence[AnswerLocation], portion: Portion,
         texts: list[object] = [None, None]
         if included:
             same = first.setdefault(candidate, len(rows))
-            texts = [cut(answer.reply, portion.cut), cut(candidate, portion.cut) if same == len(rows) else same]
-        row = [answer.output_tokens, round(answer.latency_s, 3), answer.finish_reason, cut(detail, MOST_DETAIL), note]
-        rows.append([*row, *texts])
+            code = shortened(candidate, portion.cut) if same == len(rows) else same
+            texts = [shortened(answer.reply, portion.cut), code]
+        row = [answer.output_tokens, round(answer.latency_s, 3), answer.finish_reason]
+        rows.append([*row, shortened(detail, MOST_DETAIL), note, *texts])
     pack = {
-        "prompt": cut(task.prompt, portion.cut), "source": task.source, "tests": task.tests, "reference": task.reference,
-        "answers": rows,
+        "prompt": shortened(task.prompt, portion.cut), "source": task.source, "tests": task.tests,
+        "reference": task.reference, "answers": rows,
     }  # fmt: skip
     text = json.dumps(pack, ensure_ascii=False, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode("utf-8", "replace"), 9)).decode()

@@ -53,10 +53,7 @@ function showProgram({ source, reference }, candidate) {
   if (lines?.length) colourDiff(byId("a-diff"), lines);
 }
 
-function origin(source) {
-  const count = linesOf(source).length;
-  return source.trim() ? `Lines 1 to ${count} come from the task, the others from the reply. The tests ran after them.` : "The tests ran after it.";
-}
+const origin = (source) => (source.trim() ? `Lines 1 to ${linesOf(source).length} come from the task, the others from the reply.` : "");
 
 // The next answer that the filters show, in this task and then in its neighbours.
 function step(by) {

@@ -31,6 +31,7 @@ NAME = "report.html"
 TRACES = ("trace.json", "flame_*.html")  # of a run with --trace; they stay files of their own
 TEMPLATE, STYLES = FOLDER / "report.html.j2", (FOLDER / "report.css",)
 SCRIPTS = [FOLDER / name for name in ("report.js", "charts.js", "report_charts.js")]
+NOT_SHOWN = "Prompts, tests and references are not shown"
 MAP = [FOLDER / name for name in ("report_answers.js", "report_map.js", "report_diff.js", "report_dialog.js")]
 
 
@@ -71,7 +72,8 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
         "run_id": manifest["run_id"], "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "version": VERSION,
         "score": score, "certainty": words.certainty(score), "status": status, "status_words": sentence,
         "what_ran": words.what_ran(manifest, answers), "settings": words.settings(manifest),
-        "answered": answers.answered, "letters": LETTERS, "curve": curve, "outcomes": words.outcomes(answers), "published": words.others(score, manifest),
+        "answered": answers.answered, "letters": LETTERS, "curve": curve,
+        "outcomes": words.outcomes(answers), "published": words.others(score, manifest),
         "under_rules": words.under_rules(read_under_rules(folder)),
         "costs": words.costs(score, answers, joules), "joules": joules, "energy": energy,
         "sequential": words.sequential(score), "latency": latency, "events": over_time.events,
@@ -94,12 +96,9 @@ def _tasks(manifest: Manifest) -> tuple[Sequence[Task], str]:
     try:
         benchmark = load(str(config.get("benchmark")), config.get("benchmark_file"))
     except UserError as error:
-        return (), f"Prompts, tests and references are not shown: {error}."
+        return (), f"{NOT_SHOWN}: {error}."
     if benchmark.dataset.sha256 != data.get("sha256"):
-        return (
-            (),
-            f"Prompts, tests and references are not shown: the data of {benchmark.name} found here is not what the run used.",
-        )
+        return (), f"{NOT_SHOWN}: the data of {benchmark.name} found here is not what the run used."
     return benchmark.tasks, ""
 
 

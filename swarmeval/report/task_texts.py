@@ -26,7 +26,7 @@ def task_texts(tasks: Sequence[Task]) -> tuple[dict[str, TaskTexts], str]:
         task.task_id: TaskTexts(
             task.question or task.prompt,
             task.prompt if len(task.prompt) <= most else None,
-            cut(task.suite.text, most),
+            shortened(task.suite.text, most),
             task.reference if 0 < len(task.reference) <= most else None,
         )
         for task in tasks
@@ -36,5 +36,5 @@ def task_texts(tasks: Sequence[Task]) -> tuple[dict[str, TaskTexts], str]:
     return texts, f"The tests {were} cut after {most:,} characters here." if number else ""
 
 
-def cut(text: str, most: int) -> str:
+def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}\n[{len(text) - most:,} more characters]"

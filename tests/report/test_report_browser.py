@@ -13,6 +13,7 @@ from swarmeval.scores.other_harnesses import under_rule
 from swarmeval.tasks.catalog import load
 from tests.support.browser import Page, ReportPage, choose, chromium, page, quiet
 from tests.support.pages import HOSTILE
+from tests.support.report_pages import open_cell, text_of
 from tests.support.run_folders import BEGAN, Answer, leave, plan_of
 
 pytestmark = [
@@ -64,17 +65,6 @@ def type_in(shown: Page, words: str, expected: str) -> None:
     shown.until(f"document.getElementById('found').textContent === {expected!r}")
 
 
-def open_cell(shown: Page, row: int, agent: int) -> None:
-    shown.run(f"document.querySelectorAll('.row .name')[{row}].closest('.row').querySelector('[data-agent=\"{agent}\"]')"
-              ".dispatchEvent(new MouseEvent('click', {bubbles: true}))")  # fmt: skip
-    shown.until(f"document.getElementById('answer').open && document.getElementById('a-title').textContent === "
-                f"'HumanEval/{row}, agent {agent}'")  # fmt: skip
-
-
-def text_of(shown: Page, part: str) -> str:
-    return str(shown.run(f"document.getElementById('a-{part}').textContent"))
-
-
 def test_everything_is_drawn(opened: Page) -> None:
     assert opened.run("document.querySelectorAll('.row .name').length") == 6
     assert opened.run("document.querySelectorAll('.row .cell').length") == 42
@@ -120,7 +110,7 @@ def test_hostile_replies_are_shown_as_the_text_they_are(opened: Page) -> None:
     before = opened.run("document.querySelectorAll('*').length")
     for agent, text in enumerate((*HOSTILE, MANY)):
         open_cell(opened, 2, agent)
-        assert opened.run("document.getElementById('a-reply').textContent") == text
+        assert text_of(opened, "reply") == text
     assert opened.run("document.querySelectorAll('*').length") == before
     assert opened.run("document.querySelectorAll('img, iframe, b, i').length") == 0
 

@@ -162,6 +162,19 @@ def choose(shown: Page, select: str, words: str) -> None:
               "s.dispatchEvent(new Event('change')); })()")  # fmt: skip
 
 
+# Pairs of labels that overprint each other, and labels that leave their chart.
+OVERPRINTED = """[...document.querySelectorAll('svg[role=img]')].flatMap(chart => {
+  const edge = chart.getBoundingClientRect();
+  const labels = [...chart.querySelectorAll('text')].filter(label => getComputedStyle(label).visibility !== 'hidden')
+    .map(label => [label.textContent, label.getBoundingClientRect()]).filter(([, box]) => box.width);
+  const meet = (a, b) => a.left < b.right - .5 && b.left < a.right - .5 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+  return labels.flatMap(([words, box], k) => [
+    ...labels.slice(k + 1).filter(([, other]) => meet(box, other)).map(([other]) => `${words} over ${other}`),
+    ...(box.left < edge.left - 1 || box.right > edge.right + 1 ? [`${words} leaves its chart`] : []),
+  ]);
+})"""
+
+
 class ReportPage:
     """What every page of ours keeps, whatever it shows; a test class inherits it and has a fixture `report`."""
 
@@ -170,6 +183,13 @@ class ReportPage:
         with page(tmp_path / "profile") as shown:
             shown.open(report, width=width)
             assert shown.run("document.documentElement.scrollWidth") <= width
+
+    @pytest.mark.parametrize("width", [390, 1280])
+    def test_no_label_of_a_chart_overprints_another(self, report: Path, tmp_path: Path, width: int) -> None:
+        with page(tmp_path / "profile") as shown:
+            shown.open(report, width=width)
+            assert shown.run("document.querySelectorAll('svg[role=img] text').length") > 10
+            assert shown.run(OVERPRINTED) == []
 
     def test_it_is_dark_where_the_system_is_and_the_button_changes_that(self, report: Path, tmp_path: Path) -> None:
         colour = "getComputedStyle(document.body).backgroundColor"
