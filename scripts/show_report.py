@@ -15,8 +15,8 @@ from swarmeval.loadtest.request_rows import NAME as REQUESTS
 from swarmeval.report.run_report import write
 from tests.support.browser import chromium, page
 
-WIDTH, HEIGHT = 1000, 1280
-MOST_BYTES = 200_000
+WIDTH, HEIGHT = 1000, 1600
+MOST_BYTES = 300_000
 
 
 def main(arguments: Sequence[str]) -> int:

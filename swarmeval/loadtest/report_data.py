@@ -14,6 +14,7 @@ from swarmeval.report.chart_data import FEWEST, LEAST_R_SQUARED
 DOTS = 1500  # of the joint plot of a level
 MOST_FILES = 6  # whose memory is drawn
 MOST_LINES = 400  # of one
+LEAST_P = 0.01  # of an exponential distribution that is drawn
 MARKS = ("p50", "p90", "p99")
 LATENCIES = ("p50", "p90", "p99")
 
@@ -52,7 +53,7 @@ def _group(name: str, group: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": name,
         "histogram": bars and {
-            **bars, "mean": test and test["mean_s"],
+            **bars, "mean": test["mean_s"] if test and test["p"] >= LEAST_P else None,
             "percentiles": {q: latency[q]["value"] for q in MARKS if latency and latency[q]},
         },
         "correlations": group["correlations"],

@@ -52,7 +52,8 @@ def test_worth_memory_and_flame_graphs_are_shown_where_there_are_any(tmp_path: P
     assert "4.00 MiB at the peak, by a test." in said
     assert "serving/pipeline.py:40 3.00 MiB 75.0 %" in said.replace("\xa0", " ")
     assert "ask 2.00 MiB" in said
-    assert re.findall(r'<a href="([^"]+)">', page) == ["flame_pipeline.html"]
+    assert re.findall(r'<a href="([^"#]+)">', page) == ["flame_pipeline.html"]
+    assert re.findall(r'<a href="#(\w+)">', page) == re.findall(r'<section id="(\w+)">', page)
 
 
 def test_what_nobody_measured_has_no_place_on_the_page(tmp_path: Path) -> None:
