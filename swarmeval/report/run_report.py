@@ -4,7 +4,7 @@ What stands here gathers; report.html.j2 lays out, report*.js draw, pages.py mak
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
     places = by_task(answers, [task.task_id for task in tasks])
     packs, latency = pack(answers, places, texts), latencies(answers.timings)
     status, sentence = words.completeness(manifest, answers, _planned(folder))
-    curve = words.pass_curve(answers.counts)
+    curve, costs = words.pass_curve(answers.counts), words.costs(score, answers, joules)
     return render_page(TEMPLATE, STYLES, [*SCRIPTS, *(MAP if places else ())], {
         "title": f"{score['model_id'] or 'replies made elsewhere'} on {score['benchmark']}",
         "run_id": manifest["run_id"], "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "version": VERSION,
@@ -75,7 +75,7 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
         "answered": answers.answered, "letters": LETTERS, "curve": curve,
         "outcomes": words.outcomes(answers), "published": words.others(score, manifest),
         "under_rules": words.under_rules(read_under_rules(folder)),
-        "costs": words.costs(score, answers, joules), "joules": joules, "energy": energy,
+        "costs": costs if _has_costs(costs) else [], "joules": joules, "energy": energy,
         "sequential": words.sequential(score), "latency": latency, "events": over_time.events,
         "events_in_all": over_time.events_in_all, "series": over_time.series,
         "left_out": [text for text in (packs.portion.words(), cut_tests, _unshown(answers), trouble, missing) if text],
@@ -100,6 +100,10 @@ def _tasks(manifest: Manifest) -> tuple[Sequence[Task], str]:
     if benchmark.dataset.sha256 != data.get("sha256"):
         return (), f"{NOT_SHOWN}: the data of {benchmark.name} found here is not what the run used."
     return benchmark.tasks, ""
+
+
+def _has_costs(rows: Sequence[Mapping[str, str]]) -> bool:
+    return any(row[key] not in ("none", "not measured") for row in rows for key in ("seconds", "tokens", "joules"))
 
 
 def _planned(folder: Path) -> int | None:

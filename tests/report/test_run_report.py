@@ -40,6 +40,13 @@ def test_the_top_shows_score_interval_what_ran_and_whether_that_is_all(tmp_path:
     assert "complete Every one of the 4 jobs has a verdict." in said
 
 
+def test_replies_that_nobody_measured_have_no_latencies_costs_or_timeline(tmp_path: Path) -> None:
+    config, plan = plan_of(1, 2)
+    jobs = [plan.job(k).job_id for k in range(2)]
+    leave(tmp_path, config, plan, [(Completion(job, "r"), Verdict(job, Outcome.PASSED, "")) for job in jobs])
+    assert sections(render(tmp_path)) == ["score", "outcomes", "answers", "manifest"]
+
+
 def test_every_outcome_has_its_row_tampered_among_them(tmp_path: Path) -> None:
     said = visible_text(render(finished_run(tmp_path, answers(("a", "b"), passes=1))))
     assert "PASSED 1 50.0 % all tests of the task passed" in said
