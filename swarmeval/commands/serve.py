@@ -38,7 +38,8 @@ def serve(options: argparse.Namespace) -> int:
 async def _serve(config: RunConfig, chosen: ChosenFleet, sock: socket.socket, key: str | None) -> None:
     """Listen while replicas load, as /health tells. Raises the UserError for which none can answer."""
     from swarmeval.serving.app import Api
-    from swarmeval.serving.http import HttpServer
+    from swarmeval.serving.example import curl
+    from swarmeval.serving.http import HttpServer, url
     from swarmeval.serving.pool import Pool
 
     async with Pool(chosen.make(None), config.serve.queue) as pool:
@@ -46,9 +47,12 @@ async def _serve(config: RunConfig, chosen: ChosenFleet, sock: socket.socket, ke
 
         async def announce() -> None:
             await pool.until_ready()
+            assert pool.info is not None
             host, port = sock.getsockname()[:2]
-            name = f"[{host}]" if ":" in host else host
-            say(f"ready: http://{name}:{port}/v1, model {chosen.model}, {pool.rows} rows")
+            say(f"ready: {url(host, port)}, model {chosen.model}, {pool.rows} rows")
+            reached = url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104 (every address)
+            example = curl(reached, chosen.model, pool.info.takes_chat, config.serve.key_env if key else None)
+            say(f"Try it from another terminal{f' where {config.serve.key_env} is set' if key else ''}:\n{example}")
             await pool.until_failed()
 
         with handling_signals(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), server.end)):

@@ -15,7 +15,7 @@ from swarmeval.requests import Request as Job
 from swarmeval.serving import calls
 from swarmeval.serving.admission import Admission, AllowedHosts
 from swarmeval.serving.disconnects import HUNG_UP, EventStream, while_connected
-from swarmeval.serving.errors import ApiError, BadRequest, InternalError, NotFound, TooLarge
+from swarmeval.serving.errors import ApiError, BadRequest, InternalError, NotFound, NotJson, TooLarge
 from swarmeval.serving.metrics import ServerMetrics
 from swarmeval.serving.pool import Pool
 from swarmeval.serving.requests import ChatForm, CompletionForm, requests_of
@@ -84,7 +84,7 @@ class Api:
     async def chat(self, form: ChatForm, request: Request) -> Response:
         """A chat completion, whole or streamed."""
         self._check_model(form.model)
-        if self._pool.info is not None and self._pool.info.chat_template_sha256 is None:
+        if self._pool.info is not None and not self._pool.info.takes_chat:
             raise BadRequest(f"{self._model} has no chat template; use /v1/completions")
         return await self._answer(form, request)
 
@@ -156,6 +156,8 @@ class Api:
     async def _invalid(self, request: Request, error: Exception) -> Response:
         """The first field that is wrong, or what is wrong deepest inside one: a union lists all its kinds of value."""
         assert isinstance(error, RequestValidationError)
+        if isinstance(error.body, bytes):  # FastAPI parses only what is declared as JSON
+            return self._refused(request.scope, NotJson(request.headers.get("content-type")))
         first = max(error.errors(), key=lambda entry: len(entry["loc"]))
         places = (place for place in first["loc"][1:] if isinstance(place, str) and "[" not in place)  # no union's arms
         param = ".".join(places) or None

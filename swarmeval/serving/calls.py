@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from swarmeval.errors import WorkerDied
 from swarmeval.requests import Piece, Refusal, Reply, Request
-from swarmeval.serving.errors import ApiError, BadRequest, InternalError, Unready
+from swarmeval.serving.errors import ApiError, BadRequest, InternalError, NotAnswered, Unready
 from swarmeval.serving.metrics import ServerMetrics
 from swarmeval.serving.pool import Pool
 from swarmeval.serving.responses import DONE, ResponseWriter
@@ -18,7 +18,7 @@ log = logging.getLogger("swarmeval")
 
 
 async def all_replies(pool: Pool, requests: Sequence[Request], metrics: ServerMetrics) -> list[Reply]:
-    """The reply to each request. Raises BadRequest for what the model refuses, Unready and InternalError."""
+    """The reply to each request. Raises BadRequest or NotAnswered for what is refused, Unready and InternalError."""
     replies: dict[int, Reply] = {}
     async with aclosing(_items_of_all(pool, requests, metrics)) as items:
         async for index, item in items:
@@ -34,6 +34,7 @@ async def events(
     all_replies(); later it is the last event.
     """
     sent = [-1] * len(requests)  # characters of each choice; -1: not opened
+    begun = False
     replies: dict[int, Reply] = {}
     try:
         async with aclosing(_items_of_all(pool, requests, metrics)) as items:
@@ -43,20 +44,24 @@ async def events(
                     sent[index] = 0
                     chunk = writer.opening(index, item)
                 if isinstance(item, Piece):
+                    chunk += writer.piece(index, item.text, item)
                     sent[index] += len(item.text)
-                    yield chunk + writer.piece(index, item.text, item)
+                    begun = True
+                    yield chunk
                     continue
                 replies[index] = item
                 if rest := item.text[sent[index] :]:
                     chunk += writer.piece(index, rest, item)
-                yield chunk + writer.ending(index, item)
-    except ApiError as fault:
-        if max(sent) < 0:
-            raise
+                chunk += writer.ending(index, item)
+                begun = True
+                yield chunk
+        last = writer.tokens([replies[index] for index in range(len(requests))]) if with_usage else b""
+        yield last + DONE
+    except Exception as error:  # a text that cannot be encoded, for one: the client must learn that the stream broke
+        fault = error if isinstance(error, ApiError) else _internal(error)
+        if not begun:
+            raise fault from None
         yield b"data: " + fault.body() + b"\n\n"
-        return
-    last = writer.tokens([replies[index] for index in range(len(requests))]) if with_usage else b""
-    yield last + DONE
 
 
 async def _items_of_all(pool: Pool, requests: Sequence[Request], metrics: ServerMetrics) -> AsyncGenerator[Item, None]:
@@ -89,8 +94,13 @@ def _raise_fault(ended: asyncio.Task[None]) -> None:
         return
     if isinstance(error, ApiError):
         raise error
+    raise _internal(error) from error
+
+
+def _internal(error: BaseException) -> InternalError:
+    """What the client is told of a fault that nobody foresaw; the log has all of it."""
     log.error("a request was not answered", exc_info=error)
-    raise InternalError from error
+    return InternalError()
 
 
 async def _one(pool: Pool, index: int, request: Request, queue: asyncio.Queue[Item | asyncio.Task[None]]) -> None:
@@ -99,7 +109,7 @@ async def _one(pool: Pool, index: int, request: Request, queue: asyncio.Queue[It
         async with aclosing(pool.stream(request)) as items:
             async for item in items:
                 if isinstance(item, Refusal):
-                    raise BadRequest(item.reason)
+                    raise NotAnswered(item.reason) if item.retry else BadRequest(item.reason)
                 queue.put_nowait((index, item))
                 if isinstance(item, Reply):
                     return

@@ -64,6 +64,15 @@ class ForeignHost(ApiError):
         )
 
 
+class NotJson(BadRequest):
+    """The body is not declared as JSON: pages of others can send such ones, so it is not read."""
+
+    def __init__(self, content_type: str | None) -> None:
+        """`content_type` is what the client declared, None where it declared nothing."""
+        found = "there is no Content-Type header" if content_type is None else f"the Content-Type is {content_type!r}"
+        super().__init__(f"{found}; send the body with `Content-Type: application/json`")
+
+
 class TooLarge(BadRequest):
     """The body is longer than the server reads."""
 
@@ -117,6 +126,12 @@ class Unready(ApiError):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.retry_s = RETRY_S
+
+
+class NotAnswered(ApiError):
+    """A replica gave up this request; the same one may succeed later. Nothing tells when, so no Retry-After is sent."""
+
+    status = 503
 
 
 class TooManyConnections(Unready):

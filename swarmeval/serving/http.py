@@ -38,6 +38,11 @@ def listener(host: str, port: int) -> socket.socket:
     return sock
 
 
+def url(host: str, port: int) -> str:
+    """Where clients find OpenAI's API."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+
+
 def allow_files(connections: int) -> None:
     """Let this process open as many files as its connections take. Raises ConfigError where it may not."""
     needed = connections + BACKLOG + FILES_BESIDE

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -147,6 +148,22 @@ def test_the_key_is_asked_for_and_told_to_nobody(tmp_path: Path) -> None:
         server.process.terminate()
         assert server.ended() == 0
         assert not any("a-planted-key" in line for line in server.said)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("environ", [{}, {"SWARMEVAL_API_KEY": "a-planted-key"}])
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_the_example_that_it_prints_works_as_pasted(tmp_path: Path, environ: dict[str, str], host: str) -> None:
+    with command(tmp_path, {"rows": 4}, f"serve.host={host}", "serve.port=0", environ=environ) as server:
+        server.url()
+        while not server.said[-1].startswith("  -d "):
+            server.process.poll()
+        begin = next(number for number, line in enumerate(server.said) if line.startswith("curl "))
+        example = "\n".join(server.said[begin:])
+        environment = {**os.environ, "SWARMEVAL_API_KEY": "", **environ}
+        done = subprocess.run(["bash", "-c", f"{example} -s"], env=environment, capture_output=True, check=True)
+        assert json.loads(done.stdout)["choices"][0]["message"]["content"]
+        assert max(map(len, server.said[begin - 1 :])) <= 120
 
 
 def test_an_open_door_is_warned_of(tmp_path: Path) -> None:

@@ -96,8 +96,12 @@ def test_what_is_not_a_request_in_json_is_refused_at_once(served: Served, body: 
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
-def test_a_body_that_pages_of_others_could_send_is_refused(served: Served, kind: str) -> None:
-    assert answered(served, "chat/completions", json.dumps(CHAT).encode(), kind)[0] == 400
+def test_a_body_that_is_not_declared_as_json_is_refused_in_one_line(served: Served, kind: str) -> None:
+    """Pages of others can send such bodies."""
+    status, error = answered(served, "chat/completions", json.dumps(CHAT).encode(), kind)
+    found = f"the Content-Type is '{kind}'" if kind else "there is no Content-Type header"
+    assert (status, error["param"]) == (400, None)
+    assert error["message"] == f"{found}; send the body with `Content-Type: application/json`"
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def during(worker: EchoWorker, use: Callable[[httpx2.AsyncClient], Awaitable[Non
         (OverflowError("out of range"), 500, INTERNAL),
         (ConfigError("a wrong key at the endpoint"), 500, INTERNAL),
         (Refusal("x", "too long", retry=False), 400, "too long"),
+        (Refusal("x", "aborted", retry=True), 503, "aborted"),
         (None, 503, "the server is ending"),
     ],
 )
@@ -88,6 +89,22 @@ def test_a_reply_that_cannot_be_encoded_is_an_error_of_the_server() -> None:
         assert (answer.status_code, answer.json()["error"]["message"]) == (500, INTERNAL)
 
     during(FailingWorker(Reply("x", "\ud800", 1, 1, 0.0, 0.0, 0.0, "stop")), use)
+
+
+def test_a_stream_that_cannot_be_encoded_ends_in_an_error_event() -> None:
+    async def use(client: httpx2.AsyncClient) -> None:
+        answer = await client.post("/v1/chat/completions", json={**CHAT, "stream": True})
+        *pieces, last, nothing = answer.text.split("\n\n")
+        assert (answer.status_code, len(pieces), nothing) == (200, 2, "")
+        assert json.loads(last.removeprefix("data: "))["error"]["message"] == INTERNAL
+
+    async def from_the_start(client: httpx2.AsyncClient) -> None:
+        answer = await client.post("/v1/chat/completions", json={**CHAT, "stream": True})
+        assert (answer.status_code, answer.json()["error"]["message"]) == (500, INTERNAL)
+
+    reply = Reply("x", "x\ud800", 1, 1, 0.0, 0.0, 0.0, "stop")
+    during(FailingWorker(reply, pieces=1), use)
+    during(FailingWorker(reply), from_the_start)
 
 
 def test_a_page_that_fails_is_an_error_in_the_apis_form() -> None:
