@@ -53,6 +53,15 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("replies", metavar="REPLIES.jsonl", help="the file to judge")
     parser.add_argument("--benchmark", metavar="NAME", help="which tasks: humaneval")
+    parser.add_argument(
+        "--num_tasks", type=int, metavar="N", help="only the first N tasks were meant (humaneval_limit)"
+    )
+    parser.add_argument(
+        "--missing",
+        choices=("warn", "fail"),
+        default="warn",
+        help="tasks without a reply: warn leaves them out of the score and says so, fail counts them as failures",
+    )
     parser.add_argument("--output_dir", metavar="DIR", help="where results go (default: logs/score)")
     parser.add_argument("--eval_workers", type=int, metavar="N", help="programs judged at once")
     parser.add_argument("--eval_timeout", type=float, metavar="S", help="seconds a program may run")

@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from swarmeval.commands.extractors import side_by_side
@@ -12,18 +11,20 @@ from swarmeval.extraction.harness_rules import rules
 from swarmeval.records import Form, Job, parse_job_id
 from swarmeval.runs.journal import Entry
 from swarmeval.runs.reply_file import ListedJobs, read_replies
+from swarmeval.scores.missing import COUNTED_AS, FAIL
 from swarmeval.session.run_context import SessionContext
 from swarmeval.session.run_record import opened
 from swarmeval.session.session import carry_out, make_report
 from swarmeval.settings import loading
-from swarmeval.settings.run_config import JUDGED_BY, RunConfig
+from swarmeval.settings.run_config import SCORE_USES, RunConfig
 from swarmeval.settings.section import keys, sections
-from swarmeval.tasks.catalog import chosen
+from swarmeval.tasks.catalog import LoadedBenchmark, chosen
 from swarmeval.watch.logs import log_to_screen
 from swarmeval.watch.progress import ProgressDisplay
 
-FLAGS = {name: name for name in ("benchmark", "output_dir", "eval_workers", "eval_timeout")}
-USED = {*FLAGS, *JUDGED_BY, "benchmark_file", "eval_timeout_scale", "verbose"}
+FLAGS = {name: name for name in ("benchmark", "output_dir", "eval_workers", "eval_timeout")} | {
+    "num_tasks": "humaneval_limit"
+}
 DEFAULT_FOLDER = "logs/score"
 
 
@@ -31,31 +32,28 @@ def score(options: argparse.Namespace) -> int:
     """Judge a file of replies; gives the exit code. Raises UserError."""
     config = _settings(options)
     under = rules(options.extractors)
+    if under and options.missing == FAIL:
+        raise ConfigError("--missing=fail: --extractors compares rules over the tasks that have replies; leave one out")
     path = Path(options.replies)
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: not a regular file; replies are read more than once, so save them first")
     benchmark = chosen(config)
     if under and any(task.question for task in benchmark.tasks):
         raise ConfigError(f"--extractors: the rules are for prompts to be completed; {config.benchmark} has others")
-    task_ids = {task.task_id for task in benchmark.tasks}
-    forms: set[Form] = set()
-    try:
-        jobs = ListedJobs(benchmark.tasks, list(_jobs(path, task_ids, forms)))
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
-    if not jobs.total:
-        raise DataError(f"{path}: holds no replies")
+    jobs, forms = _listed(path, benchmark, options.missing == FAIL)
     if under and "reply" not in forms:
         raise DataError("--extractors: no line of the file has a raw reply; completions and solutions are code already")
     data = {**benchmark.facts(), "tasks": len(jobs.tasks)}
-    replies = {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    replies = {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "lines": jobs.total}
+    missing = {"missing_tasks": list(jobs.missing), "missing_counted_as": COUNTED_AS[options.missing]}
+    measured = {**config.judged(), "data": data, "replies": replies["sha256"]}
     with (
-        opened(config, jobs, {**config.judged(), "data": data, "replies": replies["sha256"]}, options.fresh) as record,
+        opened(config, jobs, measured, options.fresh, generates=False) as record,
         ProgressDisplay(jobs.total) as progress,
         log_to_screen(progress.note, config.verbose),
     ):
-        record.note(data=data, replies=replies)
-        for completion in read_replies(path, task_ids):
+        record.note(data=data, replies={**replies, **missing})
+        for completion in read_replies(path, {task.task_id for task in jobs.tasks}):
             entry = Entry(completion=completion)
             if record.ledger.add(entry):
                 record.journal.append(entry)
@@ -68,17 +66,25 @@ def score(options: argparse.Namespace) -> int:
     return ending.exit_code
 
 
-def _jobs(path: Path, task_ids: Collection[str], forms: set[Form]) -> Iterator[Job]:
-    """The jobs that the file answers; the forms of its lines are added to `forms`."""
-    for reply in read_replies(path, task_ids):
+def _listed(path: Path, benchmark: LoadedBenchmark, missing_fail: bool) -> tuple[ListedJobs, set[Form]]:
+    """The jobs that the file answers, and the forms of its lines. Raises DataError."""
+    task_ids, forms, jobs = {task.task_id for task in benchmark.tasks}, set[Form](), list[Job]()
+    whole = "in the benchmark" if len(task_ids) == benchmark.total else f"among the {len(task_ids)} tasks chosen"
+    for reply in read_replies(path, task_ids, whole):
         forms.add(reply.form)
-        yield parse_job_id(reply.job_id)
+        jobs.append(parse_job_id(reply.job_id))
+    if not jobs:
+        raise DataError(f"{path}: holds no replies")
+    try:
+        return ListedJobs(benchmark.tasks, jobs, missing_fail), forms
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _settings(options: argparse.Namespace) -> RunConfig:
     values = loading.from_flags(vars(options), FLAGS)
     known = {*keys(RunConfig), *sections(RunConfig)} - {"sandbox"}  # which is used as a whole
     for key in values:
-        if key in known and key not in USED:
-            raise ConfigError(f"--set {key}: score does not use it; it uses {', '.join(sorted(USED))}")
+        if key in known and key not in SCORE_USES:
+            raise ConfigError(f"--set {key}: score does not use it; it uses {', '.join(sorted(SCORE_USES))}")
     return loading.validate({"output_dir": DEFAULT_FOLDER, **values}, "score")

@@ -50,7 +50,7 @@ async def _serve(config: RunConfig, chosen: ChosenFleet, sock: socket.socket, ke
             assert pool.info is not None
             host, port = sock.getsockname()[:2]
             say(f"ready: {url(host, port)}, model {chosen.model}, {pool.rows} rows")
-            reached = url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104 (every address)
+            reached = url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)
             example = curl(reached, chosen.model, pool.info.takes_chat, config.serve.key_env if key else None)
             say(f"Try it from another terminal{f' where {config.serve.key_env} is set' if key else ''}:\n{example}")
             await pool.until_failed()

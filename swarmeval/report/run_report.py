@@ -12,7 +12,7 @@ from swarmeval.errors import DataError, OutputError, UserError
 from swarmeval.files import replaced
 from swarmeval.records import Task
 from swarmeval.report import score as report_score
-from swarmeval.report import words
+from swarmeval.report import settings_shown, words
 from swarmeval.report.chart_data import latencies, latency_chart, tasks_and_agents, timeline_chart
 from swarmeval.report.pages import FOLDER, render_page
 from swarmeval.report.replies import by_task, pack
@@ -21,6 +21,7 @@ from swarmeval.report.timeline import timeline
 from swarmeval.runs.answer_index import AnswerIndex
 from swarmeval.runs.finished_run import energy_wh
 from swarmeval.runs.folder import Manifest, read_manifest
+from swarmeval.scores.missing import with_failed
 from swarmeval.scores.other_harnesses import read as read_under_rules
 from swarmeval.tasks.catalog import load
 from swarmeval.version import VERSION
@@ -66,12 +67,12 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
     places = by_task(answers, [task.task_id for task in tasks])
     packs, latency = pack(answers, places, texts), latencies(answers.timings)
     status, sentence = words.completeness(manifest, answers, _planned(folder))
-    curve, costs = words.pass_curve(answers.counts), words.costs(score, answers, joules)
+    curve, costs = words.pass_curve(with_failed(list(answers.counts.values()), words.failed_tasks(manifest))), words.costs(score, answers, joules)
     return render_page(TEMPLATE, STYLES, [*SCRIPTS, *(MAP if places else ())], {
         "title": f"{score['model_id'] or 'replies made elsewhere'} on {score['benchmark']}",
         "run_id": manifest["run_id"], "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "version": VERSION,
         "score": score, "certainty": words.certainty(score), "status": status, "status_words": sentence,
-        "what_ran": words.what_ran(manifest, answers), "settings": words.settings(manifest),
+        "what_ran": words.what_ran(manifest, answers), "settings": settings_shown.settings(manifest),
         "answered": answers.answered, "letters": LETTERS, "curve": curve,
         "outcomes": words.outcomes(answers), "published": words.others(score, manifest),
         "under_rules": words.under_rules(read_under_rules(folder)),

@@ -6,9 +6,11 @@ from typing import Any
 import msgspec
 
 from swarmeval.errors import DataError
+from swarmeval.report.words import failed_tasks
 from swarmeval.runs.answer_index import AnswerIndex
 from swarmeval.runs.folder import Manifest
 from swarmeval.scores.intervals import confidence
+from swarmeval.scores.missing import with_failed
 from swarmeval.scores.stats import scores
 
 Ends = tuple[float, float]
@@ -111,7 +113,7 @@ def read(folder: Path, manifest: Manifest, answers: AnswerIndex) -> tuple[dict[s
         raise DataError(f"{path}: cannot be read ({error.strerror}); mend that or move it away") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as a score ({error}); move it away") from None
-    counts = list(answers.counts.values())
+    counts = with_failed(list(answers.counts.values()), failed_tasks(manifest))
     values, reasons = scores(counts)
     config = manifest.get("config", {})
     return {

@@ -7,6 +7,7 @@ from typing import Any
 from swarmeval.records import NOT_GENERATED, Outcome
 from swarmeval.runs.answer_index import AnswerIndex
 from swarmeval.scores.costs import before_after, cost, solved
+from swarmeval.scores.missing import COUNTED_AS, FAIL, named
 from swarmeval.scores.other_harnesses import UnderRule, tasks_of
 from swarmeval.scores.published import compare_with, published
 from swarmeval.scores.stats import pass_at_k
@@ -24,10 +25,6 @@ MEANING = {
     NOT_GENERATED: "no reply came; never counted as a wrong answer",
 }
 MOST_POINTS = 40  # of the curve of pass@k
-RUN_KEYS = (
-    "prompt_mode", "temperature", "top_p", "top_k", "repetition_penalty", "do_sample", "num_beams", "max_new_tokens",
-    "load_in_4bit", "num_samples", "max_repairs", "batch_size", "seed", "eval_timeout",
-)  # fmt: skip
 
 
 def percent(value: float | None) -> str:
@@ -83,14 +80,37 @@ def completeness(manifest: Mapping[str, Any], answers: AnswerIndex, planned: int
         if unjudged > 0:
             sentence += f" {unjudged:,} of them have no verdict yet: what takes long comes last, and passes less often."
         return "partial", sentence
+    missing = missing_words(manifest)
     if answers.failures:
         return (
             "partial",
-            f"{answers.failures:,} of {answers.answered:,} jobs got no completion; not counted as wrong answers.",
+            f"{answers.failures:,} of {answers.answered:,} jobs got no completion; not counted as wrong answers."
+            f"{missing}",
         )
     if answers.judged < answers.answered:
-        return "partial", f"{answers.answered - answers.judged:,} answers have no verdict."
-    return "complete", f"Every one of the {answers.answered:,} jobs has a verdict."
+        return "partial", f"{answers.answered - answers.judged:,} answers have no verdict.{missing}"
+    status = "partial" if missing and not failed_tasks(manifest) else "complete"
+    return status, f"Every one of the {answers.answered:,} jobs has a verdict.{missing}"
+
+
+def missing_words(manifest: Mapping[str, Any]) -> str:
+    """A sentence, with a space before it, on tasks that the file of replies does not answer; "" where it has all."""
+    tasks = missing_tasks(manifest)
+    if not tasks:
+        return ""
+    effect = "they count as failures" if failed_tasks(manifest) else "the score says nothing of them"
+    return f" {len(tasks):,} tasks have no reply, and {effect}: {named(tasks)}."
+
+
+def missing_tasks(manifest: Mapping[str, Any]) -> list[str]:
+    tasks = manifest.get("replies", {}).get("missing_tasks", [])
+    return [str(task) for task in tasks] if isinstance(tasks, list) else []
+
+
+def failed_tasks(manifest: Mapping[str, Any]) -> int:
+    """How many tasks without a reply count as failed."""
+    failed = manifest.get("replies", {}).get("missing_counted_as") == COUNTED_AS[FAIL]
+    return len(missing_tasks(manifest)) if failed else 0
 
 
 def what_ran(manifest: Mapping[str, Any], answers: AnswerIndex) -> str:
@@ -114,9 +134,9 @@ def outcomes(answers: AnswerIndex) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def pass_curve(counts: Mapping[str, tuple[int, int]]) -> list[tuple[int, float]]:
-    """(k, pass@k) up to the fewest answers that a task has, at most MOST_POINTS of them."""
-    judged = [(n, c) for n, c in counts.values() if n]
+def pass_curve(counts: Sequence[tuple[int, int]]) -> list[tuple[int, float]]:
+    """(k, pass@k) up to the fewest answers that a task has, at most MOST_POINTS of them. Counts are (n, c)."""
+    judged = [(n, c) for n, c in counts if n]
     fewest = min((n for n, _ in judged), default=0)
     steps = {round(fewest ** (step / (MOST_POINTS - 1))) for step in range(MOST_POINTS)} if fewest else set()
     return [(k, math.fsum(pass_at_k(n, c, k) for n, c in judged) / len(judged)) for k in sorted(steps)]
@@ -191,16 +211,3 @@ def sequential(score: Mapping[str, Any]) -> dict[str, Any] | None:
             ("tokens per second", number(comparison.sequential_tokens_per_s), number(comparison.run_tokens_per_s)),
         ],
     }
-
-
-def settings(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The settings that decide a score, and what it ran on."""
-    config, prompts = manifest.get("config", {}), manifest.get("prompts", {})
-    shown = [(key, prompts.get(key, config.get(key))) for key in RUN_KEYS if key in config]
-    hardware, versions = manifest.get("hardware", {}), manifest.get("versions", {})
-    gpus = [str(gpu.get("name", gpu)) if isinstance(gpu, dict) else str(gpu) for gpu in hardware.get("gpus", [])]
-    weights = {str(replica.get("weights")) for replica in manifest.get("replicas", {}).values()}
-    shown += [("weights", ", ".join(sorted(weights)) or None), ("cpu", hardware.get("cpu")),
-              ("cores", hardware.get("usable_cores")), ("gpus", ", ".join(gpus) or None),
-              ("swarmeval", versions.get("swarmeval")), ("sandbox", manifest.get("sandbox"))]  # fmt: skip
-    return [(key, str(value)) for key, value in shown if value is not None]

@@ -34,6 +34,7 @@ class EndedRun:
     shares: dict[str, float]  # pass@1 of each task
     memory_mb: float | None  # of the workers, at most
     energy_wh: float | None
+    made_elsewhere: bool  # what `score` judged
 
 
 def read(folder: Path) -> EndedRun:
@@ -63,6 +64,7 @@ def read(folder: Path) -> EndedRun:
         memory_mb=max((mb for row in rows(folder / "resource_trace.csv")
                         if (mb := number(row.get("workers_rss_mb"))) is not None), default=None),
         energy_wh=score["energy"]["joules"] / 3600 if "energy" in score else energy_wh(folder, manifest),
+        made_elsewhere="replies" in manifest,
     )  # fmt: skip
 
 
@@ -105,9 +107,15 @@ def refusal(one: EndedRun, other: EndedRun) -> str:
 
 
 def differing(one: EndedRun, other: EndedRun) -> dict[str, tuple[object, object]]:
-    """The settings that differ and may matter."""
+    """The settings that differ and may matter. Of replies made elsewhere, nothing is known of how they were made."""
     keys = [key for key in {**one.config, **other.config} if key not in NO_MATTER]
-    values = {key: (one.config.get(key), other.config.get(key)) for key in keys}
+    values: dict[str, tuple[object, object]] = {}
+    if one.made_elsewhere or other.made_elsewhere:
+        keys = [key for key in keys if key in one.config and key in other.config]
+        unknown, known = "unknown (replies made elsewhere)", "as its manifest says"
+        values["generation settings"] = (unknown if one.made_elsewhere else known,
+                                         unknown if other.made_elsewhere else known)  # fmt: skip
+    values |= {key: (one.config.get(key), other.config.get(key)) for key in keys}
     values |= {"swarmeval": (one.version, other.version), "weights": (one.weights, other.weights)}
     return {key: pair for key, pair in values.items() if pair[0] != pair[1]}
 

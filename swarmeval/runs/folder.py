@@ -24,6 +24,7 @@ from swarmeval.runs import older_manifest
 from swarmeval.runs.journal import NAME as JOURNAL
 from swarmeval.secrets import scrubbed
 from swarmeval.settings import old_spelling
+from swarmeval.settings.run_config import SCORE_USES
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
@@ -82,6 +83,8 @@ class _Manifest(msgspec.Struct):
     replicas: dict[str, dict[str, Any]] = {}
     versions: dict[str, Any] = {}
     idle_w: dict[str, float] = {}
+    replies: dict[str, Any] = {}
+    sandbox_missing: dict[str, str] = {}
 
 
 @contextmanager
@@ -167,11 +170,19 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def _renewed(manifest: Manifest) -> Manifest:
     """A manifest as this version would have written it. One whose settings cannot be obeyed now fits no run."""
-    if not older_manifest.is_older(manifest):
-        return manifest
-    measured = older_manifest.measured(manifest)
-    mark = manifest.get("fingerprint") if measured is None else fingerprint(measured)
-    return {**manifest, "config": old_spelling.renewed(manifest["config"]), "fingerprint": mark}
+    if older_manifest.is_older(manifest):
+        measured = older_manifest.measured(manifest)
+        mark = manifest.get("fingerprint") if measured is None else fingerprint(measured)
+        manifest = {**manifest, "config": old_spelling.renewed(manifest["config"]), "fingerprint": mark}
+    if "replies" in manifest:
+        manifest = {**manifest, "config": used_by_score(manifest.get("config", {}))}
+    return manifest
+
+
+def used_by_score(config: Mapping[str, Any]) -> Manifest:
+    """The settings that describe what `score` did: all others are defaults that nothing obeyed."""
+    names = {key.partition(".")[0] for key in SCORE_USES}
+    return {name: value for name, value in config.items() if name in names}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

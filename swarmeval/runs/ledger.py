@@ -12,6 +12,7 @@ from typing import Protocol
 
 from swarmeval.records import Agent, Job, Outcome, Task, Verdict, split_job_id
 from swarmeval.runs.journal import Entry
+from swarmeval.scores.missing import with_failed
 
 
 class Jobs(Protocol):
@@ -25,6 +26,10 @@ class Jobs(Protocol):
     def total(self) -> int: ...  # of round 0
     @property
     def room(self) -> int: ...  # and of all that may be repaired
+    @property
+    def missing(self) -> Sequence[str]: ...  # tasks that were to be answered and that no job is of
+    @property
+    def failed_tasks(self) -> int: ...  # how many of these count as failed
     def job(self, k: int) -> Job: ...
     def number(self, job_id: str) -> int: ...
     def jobs_of_agent(self, agent_id: int) -> Sequence[Sequence[int]]: ...
@@ -159,10 +164,12 @@ class Ledger:
         return self._past_sessions_s + self.session_s
 
     def counts(self) -> list[tuple[int, int]]:
-        """(verdicts, passed) per task."""
-        return list(zip(self._verdicts, self._passed, strict=True))
+        """(verdicts, passed) per task; missing tasks that count as failed come last, once there is a verdict."""
+        return with_failed(list(zip(self._verdicts, self._passed, strict=True)), self.jobs.failed_tasks)
 
     def pass_at_1(self) -> float | None:
-        """Mean over the tasks judged so far of their share passed."""
-        shares = [passed / judged for judged, passed in self.counts() if judged]
+        """Mean over the tasks judged so far of their share passed; missing tasks join when all others are judged."""
+        shares = [passed / judged for judged, passed in zip(self._verdicts, self._passed, strict=True) if judged]
+        if self.judged.count == self.planned:
+            shares += [0.0] * self.jobs.failed_tasks
         return sum(shares) / len(shares) if shares else None

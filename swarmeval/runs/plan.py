@@ -77,6 +77,15 @@ class Plan:
         """How many jobs there may be, repairs included."""
         return self.total * (1 + max((agent.repairs for agent in self.agents), default=0))
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """None: every task that was chosen has its jobs."""
+        return ()
+
+    @property
+    def failed_tasks(self) -> int:
+        return 0
+
     def job(self, k: int) -> Job:
         """The k-th job."""
         round_, first = divmod(k, self.total)

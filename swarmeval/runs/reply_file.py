@@ -31,10 +31,11 @@ INTEGER_DIGITS = 4_000  # Python converts 4,300 unless told otherwise
 _decoder = msgspec.json.Decoder(_ReplyLine)
 
 
-def read_replies(path: Path, task_ids: Collection[str]) -> Iterator[Completion]:
+def read_replies(path: Path, task_ids: Collection[str], whole: str = "in the benchmark") -> Iterator[Completion]:
     """A Completion per line; blank lines are skipped. Holds one line at a time.
 
-    A line without `sample` gets the running number of its agent's replies to its task. Raises DataError.
+    `whole` is where a task of another id is not, in messages. A line without `sample` gets the
+    running number of its agent's replies to its task. Raises DataError.
     """
     running: Counter[tuple[int, str]] = Counter()
     try:
@@ -42,12 +43,14 @@ def read_replies(path: Path, task_ids: Collection[str]) -> Iterator[Completion]:
             for number, line in enumerate(file, start=1):
                 text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
                 if text.strip():
-                    yield _completion(text, f"{path}, line {number}", task_ids, running)
+                    yield _completion(text, f"{path}, line {number}", task_ids, whole, running)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _completion(text: bytes, where: str, task_ids: Collection[str], running: Counter[tuple[int, str]]) -> Completion:
+def _completion(
+    text: bytes, where: str, task_ids: Collection[str], whole: str, running: Counter[tuple[int, str]]
+) -> Completion:
     try:
         line = _line(text)
     except (ValueError, RecursionError) as error:
@@ -56,7 +59,7 @@ def _completion(text: bytes, where: str, task_ids: Collection[str], running: Cou
     if len(forms) != 1:
         raise DataError(f"{where}: has {' and '.join(forms) or 'no text'}; give exactly one of {', '.join(FORMS)}")
     if line.task_id not in task_ids:
-        raise DataError(f"{where}: task_id {line.task_id!r} is not in the benchmark")
+        raise DataError(f"{where}: task_id {line.task_id!r} is not {whole}")
     sample = running[line.agent_id, line.task_id] if line.sample is None else line.sample
     if line.agent_id < 0 or sample < 0:
         raise DataError(f"{where}: agent_id and sample count from 0")
@@ -92,8 +95,8 @@ def _integer(digits: str) -> int | None:
 class ListedJobs:
     """Any set of jobs, in the benchmark's order: by task, then agent, then sample."""
 
-    def __init__(self, tasks: Sequence[Task], jobs: Sequence[Job]) -> None:
-        """Raises ValueError when a job stands twice."""
+    def __init__(self, tasks: Sequence[Task], jobs: Sequence[Job], missing_fail: bool = False) -> None:
+        """`missing_fail`: tasks that no job is of count as failed. Raises ValueError when a job stands twice."""
         place = {task.task_id: number for number, task in enumerate(tasks)}
         self._jobs = sorted(jobs, key=lambda job: (place[job.task_id], job.agent_id, job.sample))
         self._numbers = {job.job_id: k for k, job in enumerate(self._jobs)}
@@ -102,6 +105,8 @@ class ListedJobs:
             raise ValueError(f"job {twice} stands twice")
         answered = {job.task_id for job in jobs}
         self.tasks = tuple(task for task in tasks if task.task_id in answered)
+        self.missing = tuple(task.task_id for task in tasks if task.task_id not in answered)
+        self.failed_tasks = len(self.missing) if missing_fail else 0
         self._of_agent: dict[int, list[int]] = {}
         for k, job in enumerate(self._jobs):
             self._of_agent.setdefault(job.agent_id, []).append(k)

@@ -23,6 +23,7 @@ from swarmeval.runs.ledger import Jobs, Ledger
 from swarmeval.runs.repair_rounds import Rounds
 from swarmeval.scores.base_problems import Bases
 from swarmeval.scores.intervals import confidence, of_counts
+from swarmeval.scores.missing import COUNTED_AS, FAIL, WARN, named, with_failed
 from swarmeval.scores.profiles import Profiles
 from swarmeval.scores.stats import latency_summary, rate, scores
 
@@ -72,12 +73,16 @@ def write(folder: Path, journal: Path, ledger: Ledger, facts: Mapping[str, objec
         outcomes, extras = _write_metrics(file, results, folder)
     if ledger.jobs.room > ledger.jobs.total:
         _write_repairs(folder / REPAIRS, results)
-    summaries = [_write_agent(folder, results, agent) for agent in ledger.jobs.agents]
+    failed = ledger.jobs.failed_tasks
+    summaries = [_write_agent(folder, results, agent, failed) for agent in ledger.jobs.agents]
     with replaced(folder / "agent_summary.json") as file:
         json.dump(summaries, file, indent=2)
     score = score_of(ledger, summaries, {**extras, **facts})
+    tasks = {task_id: _task(counts) for task_id, counts in outcomes.items()}
+    if failed:
+        tasks |= {task_id: {**_task(Counter()), "pass@1": 0.0, "missing": True} for task_id in ledger.jobs.missing}
     with replaced(folder / "task_summary.json") as file:
-        json.dump({task_id: _task(counts) for task_id, counts in outcomes.items()}, file, indent=2)
+        json.dump(tasks, file, indent=2)
     with replaced(folder / "score.json") as file:
         json.dump(score, file, indent=2)
         file.write("\n")
@@ -102,14 +107,26 @@ def score_of(
         "failures": ledger.failures,
         "unanswered": ledger.unanswered,
         "unjudged": ledger.unjudged,
+        **_missing(ledger.jobs),
         "partial": bool(ledger.failures or ledger.judged.count < ledger.planned),
         "outcomes": {str(outcome): count for outcome, count in sorted(ledger.outcomes.items())},
         "avg_latency_s": ledger.latency_sum_s / ledger.completions if ledger.completions and seconds else None,
         "avg_throughput_rps": rate(answered, seconds),
         "tokens_per_s": rate(ledger.output_tokens, seconds),
-        "output_tokens": ledger.output_tokens,
+        "output_tokens": ledger.output_tokens if seconds else None,
         "generation_s": seconds,
         **facts,
+    }
+
+
+def _missing(jobs: Jobs) -> dict[str, object]:
+    """How many tasks nothing was given for, which, and what became of them in the score."""
+    if not jobs.missing:
+        return {"tasks_missing": 0}
+    return {
+        "tasks_missing": len(jobs.missing),
+        "missing_tasks": named(jobs.missing),
+        "missing_counted_as": COUNTED_AS[FAIL if jobs.failed_tasks else WARN],
     }
 
 
@@ -159,9 +176,11 @@ def _write_repairs(path: Path, results: Results) -> None:
                 lines.write(_json({**_result_line(job, answer, verdict), "round": job.round}) + "\n")
 
 
-def _write_agent(folder: Path, results: Results, agent: Agent) -> dict[str, object]:
-    """One agent's two files, in one pass over its jobs; gives its entry in agent_summary.json."""
-    summary = _Summary(agent)
+def _write_agent(folder: Path, results: Results, agent: Agent, failed: int) -> dict[str, object]:
+    """One agent's two files, in one pass over its jobs; gives its entry in agent_summary.json. `failed`: tasks without
+    a job that count as failed.
+    """
+    summary = _Summary(agent, failed)
     with (
         replaced(folder / f"agent_{agent.id}_results.jsonl") as lines,
         replaced(folder / f"agent_{agent.id}_evaluation.json") as evaluation,
@@ -210,20 +229,23 @@ def _verdict_line(job: Job, answer: Completion | Failure, verdict: Verdict | Non
 class _Summary:
     """What one agent did, gathered job by job."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, failed: int) -> None:
         self._agent = agent
+        self._failed = failed
         self._outcomes: Counter[str] = Counter()
         self._latencies = array("d")
         self._counts: list[tuple[int, int]] = []  # (verdicts, passes) of each task with a verdict
         self._judged = self._passed = 0  # of the task at hand
-        self._tokens = self._retries = 0
+        self._jobs = self._tokens = self._retries = 0
 
     def add(self, answer: Completion | Failure, verdict: Verdict | None) -> None:
+        self._jobs += 1
         self._retries += answer.attempts - 1
         if isinstance(answer, Failure):
             self._outcomes[NOT_GENERATED] += 1
             return
-        self._latencies.append(answer.latency_s)
+        if answer.latency_s:  # 0: it was made elsewhere
+            self._latencies.append(answer.latency_s)
         self._tokens += answer.output_tokens
         if verdict is not None:
             self._outcomes[str(verdict.outcome)] += 1
@@ -236,14 +258,15 @@ class _Summary:
         self._judged = self._passed = 0
 
     def facts(self) -> dict[str, object]:
-        shares = [passed / judged for judged, passed in self._counts]
+        counts = with_failed(self._counts, self._failed) if self._counts else []
+        shares = [passed / judged for judged, passed in counts]
         return {
             "agent_id": self._agent.id,
             "name": self._agent.name,
             "pass@1": math.fsum(shares) / len(shares) if shares else None,
-            "pass@1_interval": list(of_counts(self._counts, shares)) if shares else None,
+            "pass@1_interval": list(of_counts(counts, shares)) if shares else None,
             "outcomes": dict(sorted(self._outcomes.items())),
-            "jobs": len(self._latencies) + self._outcomes[NOT_GENERATED],
+            "jobs": self._jobs,
             "latency": latency_summary(self._latencies),
             "output_tokens": self._tokens,
             "retries": self._retries,

@@ -57,7 +57,7 @@ async def events(
                 yield chunk
         last = writer.tokens([replies[index] for index in range(len(requests))]) if with_usage else b""
         yield last + DONE
-    except Exception as error:  # a text that cannot be encoded, for one: the client must learn that the stream broke
+    except (ApiError, ValueError, OverflowError) as error:  # a text or number that JSON cannot hold, for one
         fault = error if isinstance(error, ApiError) else _internal(error)
         if not begun:
             raise fault from None

@@ -12,7 +12,7 @@ from typing import Any
 
 from swarmeval.errors import OutputError
 from swarmeval.runs import result_files
-from swarmeval.runs.folder import Manifest, fingerprint, locked, open_run, write_manifest
+from swarmeval.runs.folder import Manifest, fingerprint, locked, open_run, used_by_score, write_manifest
 from swarmeval.runs.journal import Journal, entries
 from swarmeval.runs.ledger import Jobs, Ledger
 from swarmeval.secrets import scrubbed
@@ -94,16 +94,19 @@ def opened(
     fresh: bool,
     clock: Callable[[], float] = time.time,
     check: Callable[[], None] | None = None,
+    generates: bool = True,
 ) -> Iterator[OpenRun]:
     """The run folder, locked and logged to, its journal replayed. `measured` decides whether an old run goes on.
 
+    Where it `generates` nothing the manifest leaves out the settings of generation: nobody knows them.
     `check` raises where nothing can be answered: before a new run, and before one goes on that lacks answers.
     Raises RunLocked or OutputError.
     """
     folder = Path(config.output_dir)
     with locked(folder):
         manifest, resumed = open_run(folder, fingerprint(measured), fresh, check)
-        manifest |= made_with(config)
+        made = made_with(config)
+        manifest |= made if generates else {**made, "config": used_by_score(made["config"])}
         write_manifest(folder, manifest)  # before the journal: a journal always has the manifest that explains it
         with log_to_file(folder), Journal(folder) as journal:
             ledger = Ledger(jobs)

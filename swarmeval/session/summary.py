@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from swarmeval.report.run_report import NAME as REPORT
+from swarmeval.report.settings_shown import is_of_replies, judging, replies
 from swarmeval.report.words import number
+from swarmeval.scores.missing import COUNTED_AS, FAIL
 from swarmeval.scores.published import compare_with, published
 
 log = logging.getLogger("swarmeval")
@@ -28,6 +30,7 @@ def summary(
     """
     lines = [
         f"{_rates(score)}  ({score['passed']} of {score['evaluations']} evaluations passed, {score['total']} tasks)",
+        *_missing(score),
         *_certainty(score),
         *_published(score, manifest),
         *_profiles(score),
@@ -36,7 +39,8 @@ def summary(
         *_audit(score),
         f"outcomes  {_pairs(score['outcomes'])}; {score['failures']} failures, {score['unanswered']} unanswered"
         f"{_unjudged(score)}",
-        _speed(score),
+        *_made_elsewhere(manifest),
+        *([] if is_of_replies(manifest) else [_speed(score)]),
         f"switches  {voluntary} voluntary, {involuntary} involuntary context switches of the coordinator "
         f"({(voluntary + involuntary) / seconds:.1f}/s); event loop at most {late_ms:.0f} ms late",
         *_energy(score),
@@ -52,6 +56,29 @@ def summary(
 def _unjudged(score: Mapping[str, object]) -> str:
     count = score["unjudged"]
     return f", {count} not judged yet: what takes long comes last, and passes less often" if count else ""
+
+
+def _missing(score: Mapping[str, object]) -> list[str]:
+    """Which tasks have no reply, and what that does to the score."""
+    if not score.get("tasks_missing"):
+        return []
+    named = f"{score['tasks_missing']} tasks have no reply"
+    if score["missing_counted_as"] == COUNTED_AS[FAIL]:
+        return [f"warning   {named} and count as failures: {score['missing_tasks']}"]
+    return [
+        f"warning   {named}, and the score says nothing of them: {score['missing_tasks']}",
+        "          --missing=fail counts them as failures; --num_tasks N says that only the first N were meant",
+    ]
+
+
+def _made_elsewhere(manifest: Mapping[str, Any]) -> list[str]:
+    """Of replies made elsewhere: which, and how they were judged. How they were made nobody here knows."""
+    if not is_of_replies(manifest):
+        return []
+    return [
+        f"replies   {replies(manifest)}; generation settings unknown",
+        f"judging   {judging(manifest)}",
+    ]
 
 
 def _speed(score: Mapping[str, object]) -> str:
@@ -74,7 +101,7 @@ def _certainty(score: Mapping[str, object]) -> list[str]:
     low, high = intervals["pass@1"]
     line = f"certainty pass@1 {100 * low:.1f} to {100 * high:.1f} % (95 %, over tasks)"
     if isinstance(agents, Mapping):
-        line += f"; agents {_percent(agents['min'])} to {_percent(agents['max'])}"
+        line += f"; agents: lowest {_percent(agents['min'])}, highest {_percent(agents['max'])}"
     return [line]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -55,6 +56,7 @@ class SessionWatchers:
         self._config = config
         self._record = record
         self._status: Status | None = None
+        self._began = 0.0  # when the monitor was started, by the monotonic clock
         self._on_gpus = any(device.uuid for device in devices)
         self._has_local_devices = bool(devices)  # or what draws the power is another machine
         self._driver_thread = DriverThread(
@@ -89,6 +91,7 @@ class SessionWatchers:
         self._record.note(
             idle_w={**before, **{key: min(watts, before.get(key, watts)) for key, watts in idle_w.items()}}
         )
+        self._began = time.monotonic()
         self._monitor.start()
         return self
 
@@ -104,7 +107,7 @@ class SessionWatchers:
 
     def ready(self, device: str, info: ReplicaInfo) -> None:
         """A replica is loaded."""
-        self._events.add("loaded", device, f"{info.weights}, {info.rows} rows, in {info.load_s:.1f} s")
+        self._events.add("loaded", device, loaded_words(info, time.monotonic() - self._began))
         self._note_place(device)
         self._memory.add_reported(device, BEFORE_LOAD, info.before_load_mb)
         self._driver_thread.submit(partial(self._snapshot, AFTER_LOAD, [device]))
@@ -176,6 +179,13 @@ class SessionWatchers:
             "tokens_per_s": status.tokens_per_s,
             "pass_at_1": status.pass_at_1,
         }
+
+
+def loaded_words(info: ReplicaInfo, ready_s: float) -> str:
+    """What was loaded, how long what is named took, and when the replica could answer."""
+    took = {"hf": "weights loaded in", "vllm": "vLLM started in", "endpoint": "the server was asked for"}
+    words = f"{took[info.engine]} {info.load_s:.1f} s, " if info.engine in took else ""
+    return f"{info.weights}, {info.rows} rows; {words}ready {ready_s:.1f} s into the session"
 
 
 class WatchedFleet:

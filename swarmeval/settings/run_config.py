@@ -15,6 +15,11 @@ MOST_JOBS = 1_000_000_000  # two bits each are held in memory
 
 # Keys that decide what a verdict means: runs that differ in one of them were judged differently.
 JUDGED_BY = ("benchmark", "eval_timeout", "eval_memory_mb", "sandbox.mode", "use_black_formatting", "accept_any_name")
+# All that `score` obeys: nothing is generated there, and no other setting describes what it did.
+SCORE_USES = (
+    *JUDGED_BY, "benchmark_file", "humaneval_limit", "task_ids", "eval_timeout_scale", "eval_workers", "output_dir",
+    "verbose",
+)  # fmt: skip
 
 
 class RunConfig(RunKeys):
