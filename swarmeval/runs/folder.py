@@ -20,6 +20,7 @@ import msgspec
 
 from swarmeval.errors import OutputError, RunLocked
 from swarmeval.files import cannot_write, replaced
+from swarmeval.location import command
 from swarmeval.runs import older_manifest
 from swarmeval.runs.journal import NAME as JOURNAL
 from swarmeval.secrets import scrubbed
@@ -29,13 +30,14 @@ from swarmeval.settings.run_config import SCORE_USES
 MANIFEST = "manifest.json"
 LOCK = ".lock"
 ARCHIVE = "archive"
+REPORTS = ("report.html", "load_report.html")
 RUN_FILES = (
     MANIFEST, JOURNAL, "score.json", "agent_summary.json", "task_summary.json", "extractors.json", "extractors.jsonl",
     "agent_*_results.jsonl", "agent_*_evaluation.json", "repairs.jsonl", "audit.jsonl", "metrics.csv",
-    "gpu_trace.csv", "resource_trace.csv", "events.jsonl", "status.json", "report.html", "run.log", "run.log.*",
+    "gpu_trace.csv", "resource_trace.csv", "events.jsonl", "status.json", *REPORTS, "run.log", "run.log.*",
     "wandb",
     "trace.json", "trace_*.jsonl", "flame_*.html",
-    "requests.csv", "load_facts.json", "load.json", "load_report.html", "generated_tests", "generated_tests.*",
+    "requests.csv", "load_facts.json", "load.json", "generated_tests", "generated_tests.*",
     "worth.jsonl",
 )  # fmt: skip
 
@@ -137,13 +139,13 @@ def open_run(folder: Path, mark: str, fresh: bool, check: Callable[[], None] | N
     for draft in folder.glob(".*.tmp"):  # of a process killed while it wrote; we hold the lock
         draft.unlink(missing_ok=True)
     old = read_manifest(folder)
-    same = old is not None and old.get("fingerprint") == mark and not old.get("finished") and "archiving" not in old
-    if old is not None and same and not fresh:
+    same = old is not None and old.get("fingerprint") == mark
+    if old is not None and same and not fresh and not old.get("finished") and "archiving" not in old:
         return old, True
     if check is not None:
         check()
     if target := archive(folder, old):
-        log.warning("%s: the run found there, %s, was moved to %s", folder, _state(old), target)
+        log.warning("%s: %s was moved to %s; %s", folder, _found(old, same), target, _report_of(target))
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     return {"run_id": f"{stamp}-{mark[:6]}", "fingerprint": mark, "finished": False, "sessions": []}, False
 
@@ -192,10 +194,19 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         file.write("\n")
 
 
-def _state(manifest: Manifest | None) -> str:
+def _report_of(folder: Path) -> str:
+    """How to see the report of a run that was moved."""
+    made = next((folder / name for name in REPORTS if (folder / name).exists()), None)
+    return f"its report: {made}" if made else f"`{command()} report {folder}` makes its report"
+
+
+def _found(manifest: Manifest | None, same: bool) -> str:
+    """The run that a new one found; `same`: of the same settings."""
     if manifest is None:
-        return "of unknown settings"
-    return "finished" if manifest.get("finished") else "unfinished"
+        return "the run found there, of unknown settings,"
+    if not manifest.get("finished"):
+        return "the run found there, unfinished,"
+    return "this run had finished and starts over; the earlier one" if same else "the run found there, finished,"
 
 
 def _target(folder: Path, manifest: Manifest | None) -> Path:

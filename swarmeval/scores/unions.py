@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
+from swarmeval.location import command
 from swarmeval.scores.intervals import Interval, over_tasks, wilson
 from swarmeval.scores.stats import scores
 
@@ -66,7 +67,7 @@ def union(members: Sequence[Counts], has_interval: bool = True) -> dict[str, obj
         if has_interval:
             interval = list(interval_of(members, task_chances))
         else:
-            reasons["pass@1_each_interval"] = f"of more than {EVERY} profiles only all together; python main.py union"
+            reasons["pass@1_each_interval"] = f"of more than {EVERY} profiles only all together; {command()} union"
     return {
         "tasks": len(task_chances),
         "pass@1_each": each,

@@ -75,7 +75,7 @@ class OpenRun(Record):
 
     def begin(self) -> None:
         if self.resumed:
-            done, total = self.ledger.answered.count, self.ledger.jobs.total
+            done, total = self.ledger.answered.count, self.ledger.planned
             log.warning("resuming %s: %d of %d jobs are answered", self.run_id, done, total)
         super().begin()
 

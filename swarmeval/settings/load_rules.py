@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
+from swarmeval.location import command
 from swarmeval.settings.run_keys import RunKeys
-
-COMMAND = "python main.py loadtest"
 
 # What is for runs that are scored.
 SCORED = (
@@ -33,4 +32,4 @@ def ignored(config: RunKeys) -> list[str]:
 def misplaced(config: RunKeys) -> Iterator[str]:
     """What a run that is scored cannot be asked."""
     for name in config.loadtest.changed():
-        yield f"loadtest.{name} is set but this is no load test; use {COMMAND}, or leave it out"
+        yield f"loadtest.{name} is set but this is no load test; use {command()} loadtest, or leave it out"

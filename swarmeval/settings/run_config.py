@@ -4,9 +4,9 @@ from typing import Self
 
 from pydantic import field_validator, model_validator
 
+from swarmeval.location import command
 from swarmeval.settings import fleet_rules
 from swarmeval.settings.endpoint import DECIDED
-from swarmeval.settings.load_rules import COMMAND
 from swarmeval.settings.run_keys import RunKeys
 from swarmeval.settings.section import flat, is_resumable, keys
 
@@ -36,7 +36,7 @@ class RunConfig(RunKeys):
     @classmethod
     def _no_command(cls, name: str) -> str:
         if name == "testgen":
-            raise ValueError(f"testgen is a command now: {COMMAND}")
+            raise ValueError(f"testgen is a command now: {command()} loadtest")
         return name
 
     @model_validator(mode="after")

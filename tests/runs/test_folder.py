@@ -1,5 +1,6 @@
 """A run folder belongs to one coordinator, resumes its own run, and archives any other, whole."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,31 @@ def test_two_archives_of_one_run_id_do_not_meet(tmp_path: Path) -> None:
     (tmp_path / "archive" / first["run_id"] / "journal.jsonl").touch()
     open_run(tmp_path, "same", fresh=False)
     assert (tmp_path / "archive" / f"{first['run_id']}.1" / "journal.jsonl").exists()
+
+
+def test_a_finished_command_that_is_repeated_says_so_and_where_the_old_report_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for pages in ((), ("report.html",), ("load_report.html",)):
+        first = begun(tmp_path, "same", finished=True)
+        for name in pages:
+            (tmp_path / name).touch()
+        archived = tmp_path / "archive" / first["run_id"]
+        caplog.clear()
+        open_run(tmp_path, "same", fresh=False)
+        how = f"its report: {archived / pages[0]}" if pages else f"`python main.py report {archived}` makes its report"
+        said = f"{tmp_path}: this run had finished and starts over; the earlier one was moved to {archived}; {how}"
+        assert caplog.messages == [said]
+        shutil.rmtree(archived)
+
+
+@pytest.mark.parametrize(("finished", "word"), [(True, "finished"), (False, "unfinished")])
+def test_a_run_of_other_settings_is_not_taken_for_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, finished: bool, word: str
+) -> None:
+    archived = tmp_path / "archive" / begun(tmp_path, "another", finished=finished)["run_id"]
+    open_run(tmp_path, "same", fresh=False)
+    assert caplog.messages[0].startswith(f"{tmp_path}: the run found there, {word}, was moved to {archived}; ")
 
 
 def test_a_move_that_was_killed_as_it_began_leaves_no_empty_archive(tmp_path: Path) -> None:

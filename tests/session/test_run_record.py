@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from swarmeval.errors import DeviceError
-from swarmeval.records import Completion
+from swarmeval.records import Completion, Outcome, Verdict
 from swarmeval.runs.folder import MANIFEST, read_manifest
 from swarmeval.runs.journal import Entry
 from swarmeval.runs.plan import Plan
@@ -56,3 +56,18 @@ def test_a_run_goes_on_without_a_fleet_if_only_judging_is_left(tmp_path: Path) -
     config, plan = begun(tmp_path / "answered", 4, finished=False)
     with opened(config, plan, config.measured(), fresh=False, check=down) as record:
         assert record.resumed
+
+
+def test_a_resumed_run_counts_its_repairs_among_its_jobs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config, plan = plan_of(1, 2, output_dir=str(tmp_path), max_repairs=1)
+    with opened(config, plan, config.measured(), fresh=False) as record:
+        record.begin()
+        for job_id in (plan.job(k).job_id for k in range(3)):  # the third repairs the first
+            record.journal.append(Entry(completion=Completion(job_id, "x")))
+        for job_id in (plan.job(k).job_id for k in range(2)):
+            record.journal.append(Entry(verdict=Verdict(job_id, Outcome.RAISED, "x")))
+        record.end("drained")
+        run_id = record.run_id
+    with opened(config, plan, config.measured(), fresh=False) as record:
+        record.begin()
+    assert caplog.messages == [f"resuming {run_id}: 3 of 4 jobs are answered"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from swarmeval.errors import DeviceError, WorkerDied
-from swarmeval.location import own_paths
+from swarmeval.location import command, own_paths
 from swarmeval.secrets import scrub
 from swarmeval.workers.ray.node_actor import ReplicaActor, inspect_node
 from swarmeval.workers.ray.nodes import Inspection, Node, NodeReport, ReplicaSlot
@@ -174,8 +174,9 @@ class Actor:
 def check_reachable(address: str) -> None:
     """Raises DeviceError where nothing listens, or where it is no address for us."""
     if address.startswith("ray://"):
+        program = command().removeprefix("python ")
         raise DeviceError(
-            f"ray.address is {address!r}, which is for remote clients; run main.py on a node, with 'auto'"
+            f"ray.address is {address!r}, which is for remote clients; run {program} on a node, with 'auto'"
         )
     host, colon, port = address.rpartition(":")
     if not colon:
