@@ -10,6 +10,11 @@ from swarmeval.runs.finished_run import EndedRun, differing, read, refusal
 from swarmeval.scores.paired import Paired, paired
 
 SHOWN = 12  # tasks of each kind
+SIGNIFICANT = 0.05  # p below which a difference is called significant
+MCNEMAR = (
+    "       McNemar counts only the tasks that one run solves and the other does not:\n"
+    "       p is how likely so uneven a split of them is if both runs are equally good."
+)
 MEASURED = (
     ("pass@10", "pass@10", "{:.1%}"), ("tokens/s", "tokens_per_s", "{:,.0f}"),
     ("jobs/s", "avg_throughput_rps", "{:.2f}"), ("latency, s", "avg_latency_s", "{:.1f}"),
@@ -27,10 +32,14 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def lines(one: EndedRun, other: EndedRun, result: Paired) -> Iterator[str]:
-    yield f"A  {one.folder}  ({one.run_id})"
+    yield finding(result)
+    yield f"\nA  {one.folder}  ({one.run_id})"
     yield f"B  {other.folder}  ({other.run_id})"
     for key, (left, right) in differing(one, other).items():
         yield f"   {key}: A {left}, B {right}"
+    for name, run in (("A", one), ("B", other)):
+        if missing := run.score.get("tasks_missing"):
+            yield f"   {name}: {missing} tasks have no reply and count as {run.score.get('missing_counted_as')}"
     yield f"\n{'':12}{'A':>22}{'B':>22}"
     yield row("pass@1", rate(one, "pass@1"), rate(other, "pass@1"))
     for name, key, form in MEASURED:
@@ -48,6 +57,7 @@ def lines(one: EndedRun, other: EndedRun, result: Paired) -> Iterator[str]:
         f"flips  B gains {len(result.gained)} tasks and loses {len(result.lost)} (solved: half of the answers pass); "
         f"exact McNemar p = {result.p_value:.2g}"
     )
+    yield MCNEMAR
     low, high = result.union_interval
     yield f"union  an answer of each: at least one passes {result.union:.1%} ({100 * low:.1f}-{100 * high:.1f})"
     yield from tasks("gained", result.gained)
@@ -55,6 +65,21 @@ def lines(one: EndedRun, other: EndedRun, result: Paired) -> Iterator[str]:
     if result.most:
         most = [f"{task} {left:.0%} -> {right:.0%}" for task, left, right in result.most[:SHOWN]]
         yield f"most   {', '.join(most)}"
+
+
+def finding(result: Paired) -> str:
+    """What the comparison found, in one sentence."""
+    gained, lost = len(result.gained), len(result.lost)
+    if not gained and not lost:
+        return f"A and B solve the same of {result.tasks} tasks: McNemar's test has nothing to compare."
+    more = gained - lost
+    what = (
+        f"A and B solve equally many of {result.tasks} tasks, though not the same ones"
+        if not more
+        else f"B solves {abs(more)} {'more' if more > 0 else 'fewer'} of {result.tasks} tasks than A"
+    )
+    is_not = "is" if result.p_value < SIGNIFICANT else "is not"
+    return f"{what}; the difference {is_not} significant: McNemar p = {result.p_value:.2g}."
 
 
 def row(name: str, one: str, other: str) -> str:

@@ -20,7 +20,8 @@ from swarmeval.loadtest.request_rows import RequestRow
 
 FEWEST = 12  # requests to fit costs to
 QUIET = 0.25  # others at once in the mean, at most, where a request counts as alone
-ENOUGH = 30  # of the least disturbed ones, where fewer were alone
+ENOUGH = 30  # of the least disturbed ones, where fewer than FEWEST were alone
+LEAST_EXPLAINED = 0.5  # of the variance of latencies, for costs to be of use; below 0 their mean would explain more
 INNER = 1.5  # quartile ranges beyond the quartile
 ROUNDING = 1e-6  # of the fitted time
 ROUNDS = 10
@@ -37,9 +38,16 @@ class Costs:
     per_input_token_s: float | None  # None where all prompts had one length: it is part of fixed_s then
     per_output_token_s: float
     requests: int  # that they were fitted to
+    alone: int  # of these, how many ran alone
     others: float  # requests beside each of these at once, in the mean
     r_squared: float | None
     streamed: bool  # the first token's time told prefill from decode
+
+    def fault(self) -> str:
+        """Why nothing can be concluded from the fit; "" where something can. Without scatter there is no R squared."""
+        if self.r_squared is None or self.r_squared >= LEAST_EXPLAINED:
+            return ""
+        return f"the fitted costs explain too little of the latencies (R² {self.r_squared:.2g})"
 
     def seconds(self, row: RequestRow) -> float | None:
         """Of one request; None where its tokens are not known."""
@@ -98,7 +106,7 @@ def _quietest(levels: Sequence[Sequence[RequestRow]]) -> list[RowConcurrency]:
         raise ValueError(f"costs are fitted to {FEWEST} requests of more than one token; there are {len(pairs)}")
     pairs.sort(key=lambda pair: pair[0])
     undisturbed = sum(others <= QUIET for others, _ in pairs)
-    return pairs[: undisturbed if undisturbed >= ENOUGH else min(len(pairs), ENOUGH)]
+    return pairs[: undisturbed if undisturbed >= FEWEST else min(len(pairs), ENOUGH)]
 
 
 def _fitted(chosen: Sequence[RowConcurrency]) -> tuple[Costs, list[float]]:
@@ -122,15 +130,18 @@ def _fitted(chosen: Sequence[RowConcurrency]) -> tuple[Costs, list[float]]:
     fixed, per_input = float(coefficients[0]), float(coefficients[1]) if len(prefill) > 1 else None
     fitted = fixed + (per_input or 0.0) * prompts + per_output * steps
     others = statistics.fmean(others for others, _ in chosen)
-    costs = Costs(fixed, per_input, per_output, len(chosen), others, _explained(whole, fitted), streamed)
+    alone = sum(others <= QUIET for others, _ in chosen)
+    costs = Costs(fixed, per_input, per_output, len(chosen), alone, others, _explained(whole, fitted), streamed)
     return costs, [float(share) for share in (whole - fitted) / np.maximum(fitted, 1e-12)]
 
 
 def idealized(rows: Sequence[RequestRow], fitted: Costs) -> dict[str, Any]:
     """The raw and the idealized runtime of answered requests side by side, and how much of it is contention.
 
-    Raises ValueError where no request tells its tokens.
+    Raises ValueError where no request tells its tokens, or the costs are of no use.
     """
+    if fault := fitted.fault():
+        raise ValueError(fault)
     pairs = [(row.request.latency_s, seconds) for row in rows if (seconds := fitted.seconds(row)) is not None]
     if not pairs:
         raise ValueError("no answered request tells its input and output tokens")

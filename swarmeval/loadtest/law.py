@@ -32,7 +32,10 @@ def law(rows: Sequence[RequestRow], facts: LoadFacts) -> dict[str, Any]:
     costs: ideal_runtime.Costs | None = None
     try:
         costs = ideal_runtime.costs(list(levels.values()))
-        findings.values["costs"] = plain({**asdict(costs), "contention_removed": costs.others <= ideal_runtime.QUIET})
+        removed = costs.alone == costs.requests
+        findings.values["costs"] = plain(
+            {**asdict(costs), "contention_removed": removed, "fault": costs.fault() or None}
+        )
         if costs.per_input_token_s is None:
             findings.undefined["costs.per_input_token_s"] = "all prompts have one length: their cost is part of fixed_s"
     except ValueError as reason:

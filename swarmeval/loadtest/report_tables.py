@@ -16,6 +16,7 @@ TIMES = {
     "file_s": "whole test file",
 }
 UNDEFINED = "undefined"
+LITTLE_AIC = 2.0  # between families (Burnham & Anderson 2002, section 2.6)
 LITTLE = 0.05  # p below which chance is no good explanation
 
 LevelData = Mapping[str, Any]
@@ -50,9 +51,15 @@ def _law(test: Fit, shifted: Fit, families: Fit) -> Table:
         "mean": span(test["mean_s"]) if test else UNDEFINED,
         "distance": f"{test['distance']:.3f}" if test else "", "p": _p(test["p"] if test else None),
         "shift": span(shifted["shift_s"]) if shifted else UNDEFINED, "shifted_p": _p(shifted["p"] if shifted else None),
-        "best": families["best"] if families else UNDEFINED,
+        "best": _best(above) if above else UNDEFINED,
         "above": [f"+{above[family]['above_best']:.1f}" if family in above else "" for family in FAMILIES],
     }  # fmt: skip
+
+
+def _best(families: Mapping[str, Mapping[str, float]]) -> str:
+    """The family that fits best, and those that fit as well: less than 2 apart says nothing for either."""
+    near = [name for name, one in families.items() if one["above_best"] < LITTLE_AIC]
+    return " or ".join(sorted(near, key=lambda name: families[name]["above_best"]))
 
 
 def lines(level: LevelData) -> list[Table]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from swarmeval.loadtest.ideal_runtime import FEWEST as FEWEST_ALONE
+from swarmeval.loadtest.outliers import FEWEST
 from swarmeval.loadtest.report_tables import (
     PERCENTILES,
     UNDEFINED,
@@ -107,9 +109,26 @@ def costs(law: Mapping[str, Any]) -> str:
     words += f"; fitted to {fitted['requests']:,} requests with {fitted['others']:.2g} others beside each in the mean"
     if fitted["r_squared"] is not None:
         words += f" (R² {fitted['r_squared']:.3f})"
+    if fitted["fault"]:
+        return f"{words}. No idealized runtime and no contention factor follow: {fitted['fault']}."
     if not fitted["contention_removed"]:
-        words += ". None ran alone: there is contention in these costs, and the true factor is larger (add one of 1)"
+        who = f"Only {fitted['alone']} of these" if fitted["alone"] else "None of these"
+        words += (
+            f". {who} ran alone: there is contention in these costs, and the true factor is larger "
+            f"(a level of 1 at once with {FEWEST_ALONE} counted requests or more has none)"
+        )
     return f"{words}."
+
+
+def no_outliers(law: Mapping[str, Any]) -> str:
+    """What it means that the list of outliers is empty."""
+    groups = [group for level in law["levels"] for group in list(level["groups"].values())[1:]]
+    compared = sum(group["answered"] >= FEWEST for group in groups)
+    if not compared:
+        return f"Not looked for: that takes {FEWEST} answered requests of a package in one level."
+    none = "None: no request took far longer than the others of its package and level."
+    left = len(groups) - compared
+    return none if not left else f"{none} {left} of {len(groups)} are too small to look: fewer than {FEWEST} answers."
 
 
 def outliers(law: Mapping[str, Any]) -> list[Table]:

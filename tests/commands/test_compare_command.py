@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from human_eval_runner import canonical_solutions
+from swarmeval.commands.compare import finding
 from swarmeval.runs.finished_run import energy_wh, read
 from swarmeval.scores.paired import interval_of, mcnemar, paired
 from tests.support.checkout import ROOT
@@ -50,6 +51,22 @@ def test_flips_are_tasks_that_became_solved_or_unsolved() -> None:
     assert [task for task, _, _ in comparison.most] == ["a", "d", "c"]
     with pytest.raises(ValueError, match=r"^the tasks differ$"):
         paired({"a": 1.0}, {"b": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ([1, 1, 0, 0], [0, 1, 0, 0],
+         "B solves 1 fewer of 4 tasks than A; the difference is not significant: McNemar p = 1."),
+        ([0] * 9, [1] * 9, "B solves 9 more of 9 tasks than A; the difference is significant: McNemar p = 0.0039."),
+        ([1, 0], [0, 1], "A and B solve equally many of 2 tasks, though not the same ones; the difference is not "
+         "significant: McNemar p = 1."),
+        ([1, 0], [1, 0], "A and B solve the same of 2 tasks: McNemar's test has nothing to compare."),
+    ],
+)  # fmt: skip
+def test_a_comparison_begins_with_what_it_found(one: list[int], other: list[int], said: str) -> None:
+    shares = [{str(task): float(solved) for task, solved in enumerate(run)} for run in (one, other)]
+    assert finding(paired(*shares)) == said
 
 
 def test_energy_is_power_times_time_of_every_gpu(tmp_path: Path) -> None:
@@ -98,7 +115,10 @@ def test_two_runs_are_shown_side_by_side_and_task_by_task(tmp_path: Path) -> Non
     best, worse = scored(tmp_path / "best", 0), scored(tmp_path / "worse", 9)
     done = main("compare", str(best), str(worse))
     assert done.returncode == 0, done.stderr
+    finding = "B solves 9 fewer of 164 tasks than A; the difference is significant: McNemar p = 0.0039."
+    assert done.stdout.splitlines()[0] == finding
     for said in (
+        "McNemar counts only the tasks that one run solves and the other does not:",
         " 100.0% (97.7-100.0) ",
         "B - A  -5.5 points of pass@1, 95 % interval -9.1 to -2.4 (paired over 164 tasks): A is better",
         "flips  B gains 0 tasks and loses 9 (solved: half of the answers pass); exact McNemar p = 0.0039",
