@@ -67,7 +67,7 @@ def _missing(score: Mapping[str, object]) -> list[str]:
         return [f"warning   {named} and count as failures: {score['missing_tasks']}"]
     return [
         f"warning   {named}, and the score says nothing of them: {score['missing_tasks']}",
-        "          --missing=fail counts them as failures; --num_tasks N says that only the first N were meant",
+        "          --missing=fail counts them as failures; --num_tasks or --set task_ids says which tasks were meant",
     ]
 
 

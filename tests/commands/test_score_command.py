@@ -47,7 +47,7 @@ def test_tasks_without_a_reply_are_warned_of_everywhere(replies: Path, tmp_path:
     assert lines[:3] == [
         "pass@1 87.5 %  pass@10 undefined  pass@100 undefined  (7 of 8 evaluations passed, 4 tasks)",
         f"warning   160 tasks have no reply, and the score says nothing of them: {NAMED}",
-        "          --missing=fail counts them as failures; --num_tasks N says that only the first N were meant",
+        "          --missing=fail counts them as failures; --num_tasks or --set task_ids says which tasks were meant",
     ]
     told = read(tmp_path)
     assert (told["tasks_missing"], told["missing_tasks"], told["missing_counted_as"]) == (160, NAMED, "nothing")
