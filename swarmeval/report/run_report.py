@@ -67,10 +67,8 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
     places = by_task(answers, [task.task_id for task in tasks])
     packs, latency = pack(answers, places, texts), latencies(answers.timings)
     status, sentence = words.completeness(manifest, answers, _planned(folder))
-    curve, costs = (
-        words.pass_curve(with_failed(list(answers.counts.values()), words.failed_tasks(manifest))),
-        words.costs(score, answers, joules),
-    )
+    counts = with_failed(list(answers.counts.values()), words.failed_tasks(manifest))
+    curve, costs = words.pass_curve(counts), words.costs(score, answers, joules)
     return render_page(TEMPLATE, STYLES, [*SCRIPTS, *(MAP if places else ())], {
         "title": f"{score['model_id'] or 'replies made elsewhere'} on {score['benchmark']}",
         "run_id": manifest["run_id"], "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "version": VERSION,
