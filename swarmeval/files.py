@@ -13,7 +13,7 @@ from swarmeval.errors import OutputError
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """The one-line error for a file that could not be written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    remedy = "make room and run the same command again" if full else "mend that or choose another --output_dir"
+    remedy = "make room and run the same command again" if full else "fix this or choose another --output_dir"
     return OutputError(f"{path}: cannot be written ({error.strerror}); {remedy}")
 
 

@@ -91,7 +91,7 @@ def test_with_no_device_left_the_run_stops_and_resumes_later(tmp_path: Path) -> 
         bench.run(EchoFleet([EchoWorker("cpu:0", bad_loads=99)]))
     error = caught.value.exceptions[0]
     assert isinstance(error, DeviceError)
-    assert str(error) == "no device is left (cpu:0: died while loading); mend it, the same command resumes"
+    assert str(error) == "no device is left (cpu:0: died while loading); fix this, then repeat the command to resume"
     assert bench.run(EchoFleet([EchoWorker("cpu:0")]))
     assert set(bench.answers()) == bench.planned()
 

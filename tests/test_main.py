@@ -170,7 +170,7 @@ def test_an_interrupted_run_exits_130_leaves_no_process_and_resumes(tmp_path: Pa
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "the same command resumes" in out
+    assert "Repeat the command to resume." in out
     assert psutil.wait_procs(family, timeout=5)[1] == []
     assert json.loads((tmp_path / "score.json").read_text())["partial"]
     before = journal.read_bytes()

@@ -58,7 +58,7 @@ def _judged(
             programs = programs_of(tasks, replies, under)
             asyncio.run(judge_all(judge, config.eval_workers, programs, known))
     except KeyboardInterrupt:
-        log.warning("stopped; the same command resumes")
+        log.warning("Stopped. Repeat the command to resume.")
         raise
     except BaseExceptionGroup as group:
         raise user_error(group) from None

@@ -45,7 +45,7 @@ class Events:
             self._seen[worker.device] = worker
         paused = status.phase in ("draining", "interrupted")
         if paused and not self._paused:
-            self.add("paused", "", status.message or "finishing what has begun; the same command resumes")
+            self.add("paused", "", status.message or "finishing running jobs; repeat the command to resume")
         self._paused = paused or self._paused
 
     def _compare(self, before: WorkerStatus | None, now: WorkerStatus) -> None:

@@ -98,7 +98,7 @@ class Dispatch:
             for task in side_tasks:
                 task.cancel()
         if not self._ended():
-            raise DeviceError(f"no device is left ({self._last_error}); mend it, the same command resumes")
+            raise DeviceError(f"no device is left ({self._last_error}); fix this, then repeat the command to resume")
 
     def drain(self) -> None:
         """Begin nothing new; run() returns when what has begun is answered."""

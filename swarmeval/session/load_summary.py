@@ -47,7 +47,7 @@ def facts(config: RunConfig, chosen: ChosenFleet, record: Record, results: LoadR
 def summary(folder: Path, page: Path, results: LoadResults, reason: str) -> tuple[str, int]:
     """(the text, how many requests failed), of what load.json holds."""
     law: Mapping[str, Any] = json.loads((folder / LAW).read_text(encoding="utf-8"))
-    lines = [] if reason == FINISHED else [_line("partial", f"{reason}; the same command begins anew")]
+    lines = [] if reason == FINISHED else [_line("partial", f"{reason}; repeating the command starts over")]
     lines += [_line("load", _level(level)) for level in law["levels"]]
     for error in law["errors"][:3]:
         lines.append(_line("failed", f"{error['count']} x {error['reason']}"))

@@ -53,7 +53,7 @@ def carry_out(context: SessionContext) -> Ending:
             with recording_end(reason), tracer or nullcontext():
                 reason.text = FINISHED if asyncio.run(session.run()) else DRAINED
             if reason.text == STOPPED:
-                log.warning("stopped; the same command resumes")
+                log.warning("Stopped. Repeat the command to resume.")
         finally:
             score = _close(session, reason.text, quiet)
         if reason.text in (FINISHED, DRAINED):
@@ -63,8 +63,13 @@ def carry_out(context: SessionContext) -> Ending:
         seconds = time.monotonic() - began
         voluntary, involuntary = (now - then for now, then in zip(context_switches(), switches, strict=True))
         code = 130 if reason.text != FINISHED else 1 if score["failures"] else 0
-        worst_ms = context.readings.lag.worst_ms
-        lines = summary(record.folder, score, record.manifest, reason.text, seconds, voluntary, involuntary, worst_ms)
+        switches_per_s = (voluntary + involuntary) / seconds
+        process = (
+            f"{voluntary} voluntary, {involuntary} involuntary context switches ({switches_per_s:.1f}/s); "
+            f"event loop at most {context.readings.lag.worst_ms:.0f} ms late"
+        )
+        shown = process if context.config.verbose else ""
+        lines = summary(record.folder, score, record.manifest, reason.text, shown)
         return Ending(code, score, lines)
 
 

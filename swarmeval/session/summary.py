@@ -1,7 +1,7 @@
-"""What a run prints when it ends."""
+"""The text that a run prints when it ends."""
 
-import logging
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,8 +10,15 @@ from swarmeval.report.settings_shown import is_of_replies, judging, replies
 from swarmeval.report.words import number
 from swarmeval.scores.missing import COUNTED_AS, FAIL
 from swarmeval.scores.published import compare_with, published
+from swarmeval.session.ending import DRAINED, FINISHED, STOPPED
 
-log = logging.getLogger("swarmeval")
+COLUMNS, LABEL = 80, 11
+ENDINGS = {
+    DRAINED: "Stopped after finishing running jobs. Repeat the command to resume.",
+    STOPPED: "Stopped. Repeat the command to resume.",
+}
+
+Labelled = tuple[str, str]  # a line's first word, and its text
 
 
 def summary(
@@ -19,177 +26,196 @@ def summary(
     score: Mapping[str, object],
     manifest: Mapping[str, Any],
     reason: str,
-    seconds: float,
-    voluntary: int,
-    involuntary: int,
-    late_ms: float = 0.0,
+    coordinator: str = "",
 ) -> str:
-    """A few lines: the score, what came of the jobs, speed, what it cost the machine, where files are.
+    """The score with its interval and counts first, then outcomes, speed, cost and files, in lines of 80 columns.
 
-    `late_ms` is the longest that the event loop was late.
+    `coordinator`: a line about the coordinator's own process, if it is wanted.
     """
-    lines = [
-        f"{_rates(score)}  ({score['passed']} of {score['evaluations']} evaluations passed, {score['total']} tasks)",
+    labelled = [
+        ("pass@1", _pass_at_1(score)),
+        *_largest_k(score),
         *_missing(score),
-        *_certainty(score),
+        *_agents(score),
         *_published(score, manifest),
         *_profiles(score),
         *_base(score),
         *_rounds(score),
         *_audit(score),
-        f"outcomes  {_pairs(score['outcomes'])}; {score['failures']} failures, {score['unanswered']} unanswered"
-        f"{_unjudged(score)}",
-        *_made_elsewhere(manifest),
-        *([] if is_of_replies(manifest) else [_speed(score)]),
-        f"switches  {voluntary} voluntary, {involuntary} involuntary context switches of the coordinator "
-        f"({(voluntary + involuntary) / seconds:.1f}/s); event loop at most {late_ms:.0f} ms late",
+        ("outcomes", _outcomes(score)),
+        *_without_verdict(score),
+        *_imported(manifest),
+        *([] if is_of_replies(manifest) else _speed(score)),
         *_energy(score),
-        f"results   {folder / 'score.json'}, {folder / 'agent_summary.json'}, {folder / 'agent_*_results.jsonl'}, ...",
+        *([("process", coordinator)] if coordinator else []),
+        ("files", f"{folder / 'score.json'} and others beside it"),
     ]
     if (report := folder / REPORT).is_file():
-        lines.append(f"report    {report}")
-    if reason != "finished":
-        lines.append(f"{reason}: the same command resumes this run")
+        labelled.append(("report", str(report)))
+    lines = [line for label, text in labelled for line in wrapped(label, text)]
+    if reason != FINISHED:
+        lines.append(ENDINGS.get(reason, f"{reason}. Fix this, then repeat the command to resume."))
     return "\n".join(lines)
 
 
-def _unjudged(score: Mapping[str, object]) -> str:
-    count = score["unjudged"]
-    return f", {count} not judged yet: what takes long comes last, and passes less often" if count else ""
+def wrapped(label: str, text: str) -> list[str]:
+    """A label and its text, in lines of 80 columns."""
+    return textwrap.wrap(
+        text, COLUMNS, initial_indent=f"{label:<{LABEL}}", subsequent_indent=" " * LABEL, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
 
 
-def _missing(score: Mapping[str, object]) -> list[str]:
+def _pass_at_1(score: Mapping[str, object]) -> str:
+    counts = f"{score['passed']} of {score['evaluations']} answers passed, {score['total']} tasks"
+    if not isinstance(score["pass@1"], float):
+        return f"undefined: {counts}"
+    return f"{_percent(score['pass@1'])}{_interval(cast(Mapping[str, Any], score['intervals'])['pass@1'])}; {counts}"
+
+
+def _interval(bounds: Sequence[float] | None) -> str:
+    return "" if bounds is None else f" (95 % CI {100 * bounds[0]:.1f}-{100 * bounds[1]:.1f} %)"
+
+
+def _largest_k(score: Mapping[str, object]) -> list[Labelled]:
+    """pass@k for the largest k that the number of samples allows."""
+    defined = [key for key, value in score.items() if key.startswith("pass@") and isinstance(value, float)]
+    largest = max(defined, key=lambda key: int(key.partition("@")[2]), default="pass@1")
+    if largest == "pass@1":
+        return []
+    bounds = cast(Mapping[str, Any], score["intervals"]).get(largest)
+    return [(largest, f"{_percent(score[largest])}{_interval(bounds)}")]
+
+
+def _agents(score: Mapping[str, object]) -> list[Labelled]:
+    agents = score["agents"]
+    if not isinstance(agents, Mapping):
+        return []
+    return [("agents", f"lowest pass@1 {_percent(agents['min'])}, highest {_percent(agents['max'])}")]
+
+
+def _outcomes(score: Mapping[str, object]) -> str:
+    """The outcomes, the most frequent first."""
+    outcomes = cast(Mapping[str, int], score["outcomes"])
+    ordered = sorted(outcomes.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} {name}" for name, count in ordered) or "none"
+
+
+def _without_verdict(score: Mapping[str, object]) -> list[Labelled]:
+    """The jobs without an answer and the answers without a verdict."""
+    parts = []
+    if score["failures"]:
+        parts.append(f"{score['failures']} jobs failed: they got no answer")
+    if score["unanswered"]:
+        parts.append(f"{score['unanswered']} jobs are not answered yet")
+    if score["unjudged"]:
+        parts.append(f"{score['unjudged']} answers are not judged yet: slow programs, which pass less often, come last")
+    return [("not judged", "; ".join(parts))] if parts else []
+
+
+def _missing(score: Mapping[str, object]) -> list[Labelled]:
     """Which tasks have no reply, and what that does to the score."""
     if not score.get("tasks_missing"):
         return []
     named = f"{score['tasks_missing']} tasks have no reply"
     if score["missing_counted_as"] == COUNTED_AS[FAIL]:
-        return [f"warning   {named} and count as failures: {score['missing_tasks']}"]
+        return [("warning", f"{named} and count as failures: {score['missing_tasks']}")]
     return [
-        f"warning   {named}, and the score says nothing of them: {score['missing_tasks']}",
-        "          --missing=fail counts them as failures; --num_tasks or --set task_ids says which tasks were meant",
+        ("warning", f"{named}; the score does not cover them: {score['missing_tasks']}"),
+        ("", "--missing=fail counts them as failures; --num_tasks or --set task_ids says which tasks were meant"),
     ]
 
 
-def _made_elsewhere(manifest: Mapping[str, Any]) -> list[str]:
-    """Of replies made elsewhere: which, and how they were judged. How they were made nobody here knows."""
+def _imported(manifest: Mapping[str, Any]) -> list[Labelled]:
+    """The file of imported replies, and how they were judged."""
     if not is_of_replies(manifest):
         return []
-    return [
-        f"replies   {replies(manifest)}; generation settings unknown",
-        f"judging   {judging(manifest)}",
-    ]
+    return [("replies", f"{replies(manifest)}; generation settings unknown"), ("judging", judging(manifest))]
 
 
-def _speed(score: Mapping[str, object]) -> str:
-    line = f"speed     {_number(score['avg_throughput_rps'])} jobs/s, {_number(score['tokens_per_s'])} tokens/s"
-    latency_s = score["avg_latency_s"]
-    return line if latency_s is None else f"{line}, latency {_number(latency_s)} s on average"
-
-
-def _rates(score: Mapping[str, object]) -> str:
-    rates = {key: value for key, value in score.items() if key.startswith("pass@")}
-    return "  ".join(f"{key} {_percent(value)}" for key, value in rates.items())
-
-
-def _certainty(score: Mapping[str, object]) -> list[str]:
-    """The interval of pass@1, and how far agents lie apart."""
-    intervals, agents = score["intervals"], score["agents"]
-    assert isinstance(intervals, Mapping)
-    if intervals["pass@1"] is None:
+def _speed(score: Mapping[str, object]) -> list[Labelled]:
+    if score["avg_throughput_rps"] is None:
         return []
-    low, high = intervals["pass@1"]
-    line = f"certainty pass@1 {100 * low:.1f} to {100 * high:.1f} % (95 %, over tasks)"
-    if isinstance(agents, Mapping):
-        line += f"; agents: lowest {_percent(agents['min'])}, highest {_percent(agents['max'])}"
-    return [line]
+    text = f"{_number(score['tokens_per_s'])} tokens/s, {_number(score['avg_throughput_rps'])} jobs/s"
+    latency_s = score["avg_latency_s"]
+    return [("speed", text if latency_s is None else f"{text}, mean latency {_number(latency_s)} s")]
 
 
-def _published(score: Mapping[str, object], manifest: Mapping[str, Any]) -> list[str]:
-    """What others found for this model, a line each; nothing where only a part of the benchmark was run."""
+def _published(score: Mapping[str, object], manifest: Mapping[str, Any]) -> list[Labelled]:
+    """Published scores of this model, if the whole benchmark was run."""
     interval, prompts = cast(Mapping[str, Any], score["intervals"])["pass@1"], manifest.get("prompts")
     if interval is None or prompts is None or score["total"] != manifest["data"]["tasks_in_all"]:
         return []
-    lines = []
+    lines: list[Labelled] = []
     for entry in published(str(score["model_id"]), str(score["benchmark"])):
         ours, mode = cast(float, score["pass@1"]), prompts["prompt_mode"]
         comparison = compare_with(entry, ours, interval, manifest["config"], mode)
         differs = ", ".join(f"{key} {here} for {there}" for key, (here, there) in comparison["differs"].items())
         where = "within" if comparison["within_interval"] else "outside"
-        lines.append(
-            f"published {_percent(entry.pass_at_1)} ({entry.harness}): {100 * comparison['difference']:+.1f} points, "
-            f"{where} the interval{f'; here {differs}' if differs else ''}"
-        )
+        text = f"{_percent(entry.pass_at_1)} ({entry.harness}): {100 * comparison['difference']:+.1f} points, "
+        lines.append(("published", f"{text}{where} the interval{f'; here {differs}' if differs else ''}"))
     return lines
 
 
-def _profiles(score: Mapping[str, object]) -> list[str]:
-    """A line a profile, where there are any, and one of what they find together."""
+def _profiles(score: Mapping[str, object]) -> list[Labelled]:
+    """One line per profile of agents, and one for their union."""
     profiles, unions = score.get("profiles", {}), score.get("unions", {})
     assert isinstance(profiles, Mapping)
     assert isinstance(unions, Mapping)
-    lines = []
+    lines: list[Labelled] = []
     for name, profile in profiles.items():
-        low, high = profile["pass@1_interval"]
-        around = f"({100 * low:.1f} to {100 * high:.1f} %)"
-        lines.append(f"profile   {name}: pass@1 {_percent(profile['pass@1'])} {around}, {profile['agents']} agents")
+        shown = f"{_percent(profile['pass@1'])}{_interval(profile['pass@1_interval'])}"
+        agents = f"{profile['agents']} agent{'s' * (profile['agents'] != 1)}"
+        lines.append(("profile", f"{name}: pass@1 {shown}, {agents}"))
     if unions and (together := list(unions.values())[-1])["pass@1_each"] is not None:
-        low, high = together["pass@1_each_interval"]
-        around = f"({100 * low:.1f} to {100 * high:.1f} %)"
-        lines.append(f"union     an answer of each: at least one passes {_percent(together['pass@1_each'])} {around}")
+        shown = f"{_percent(together['pass@1_each'])}{_interval(together['pass@1_each_interval'])}"
+        lines.append(("union", f"one answer per profile, at least one passes: {shown}"))
     return lines
 
 
-def _base(score: Mapping[str, object]) -> list[str]:
-    """Of self-invoking tasks, what came of the problems they build upon."""
+def _base(score: Mapping[str, object]) -> list[Labelled]:
+    """For self-invoking tasks, the score on the problems that they build upon."""
     base = score.get("base")
     if not isinstance(base, Mapping):
         return []
     replies = base["replies"]
-    return [
-        f"base      pass@1 {_percent(base['pass@1'])} of {base['total']} base problems; "
-        f"{replies['base_only']} replies solve the base problem and not the new one"
-    ]
+    text = f"pass@1 {_percent(base['pass@1'])} of {base['total']} base problems; "
+    return [("base", f"{text}{replies['base_only']} replies solve the base problem and not the new one")]
 
 
-def _rounds(score: Mapping[str, object]) -> list[str]:
-    """A line a round of repairs: what stands after it, and what it cost."""
-    lines = []
+def _rounds(score: Mapping[str, object]) -> list[Labelled]:
+    """One line per round of repairs: the score after it, and its cost."""
+    lines: list[Labelled] = []
     for entry in cast(list[Mapping[str, Any]], score.get("rounds", []))[1:]:
-        low, high = entry["pass@1_interval"]
-        lines.append(
-            f"repair {entry['round']:<3}pass@1 {_percent(entry['pass@1'])} ({100 * low:.1f} to {100 * high:.1f} %); "
+        text = f"pass@1 {_percent(entry['pass@1'])}{_interval(entry['pass@1_interval'])}; "
+        cost = (
             f"{entry['jobs']} answers, {entry['outcomes'].get('PASSED', 0)} passed, {entry['output_tokens']:,} tokens"
         )
+        lines.append((f"repair {entry['round']}", text + cost))
     return lines
 
 
-def _audit(score: Mapping[str, object]) -> list[str]:
-    """What came of the jobs that were answered once more, one by one."""
+def _audit(score: Mapping[str, object]) -> list[Labelled]:
+    """The jobs that were answered again, one by one."""
     audit = cast(Mapping[str, Any] | None, score.get("batch_audit"))
     if audit is None:
         return []
-    return [
-        f"audit     {audit['jobs']} jobs answered again, one by one: {audit['replies_changed']} replies and "
-        f"{audit['verdicts_changed']} verdicts differ; {_number(audit['tokens_per_s'])} tokens/s"
-    ]
+    changed = f"{audit['replies_changed']} replies and {audit['verdicts_changed']} verdicts differ"
+    text = f"{audit['jobs']} jobs answered again, one by one: {changed}"
+    return [("audit", f"{text}; {_number(audit['tokens_per_s'])} tokens/s")]
 
 
-def _energy(score: Mapping[str, object]) -> list[str]:
-    """What the run drew, where that could be measured."""
+def _energy(score: Mapping[str, object]) -> list[Labelled]:
+    """The energy of the run, if it could be measured."""
     energy = cast(Mapping[str, Any] | None, score.get("energy"))
     if energy is None:
         return []
-    line = f"energy    {energy['joules']:,.0f} J ({energy['source']})"
+    text = f"{energy['joules']:,.0f} J ({energy['source']})"
     if energy["joules_above_idle"] is None:
-        return [f"{line}; the idle machine was not measured"]
-    each = (("output_token", "token"), ("evaluation", "evaluation"), ("solved_task", "solved task"))
-    shares = [f"{_number(energy[f'joules_per_{key}'])} J a {word}" for key, word in each]
-    return [
-        f"{line}, {energy['joules_above_idle']:,.0f} J above idle: {', '.join(shares)}".replace(
-            " a evaluation", " an evaluation"
-        )
-    ]
+        return [("energy", f"{text}; idle power was not measured")]
+    each = (("output_token", "output token"), ("evaluation", "evaluation"), ("solved_task", "solved task"))
+    shares = [f"{_number(energy[f'joules_per_{key}'])} J per {word}" for key, word in each]
+    return [("energy", f"{text}, {energy['joules_above_idle']:,.0f} J above idle: {', '.join(shares)}")]
 
 
 def _percent(value: object) -> str:
@@ -198,8 +224,3 @@ def _percent(value: object) -> str:
 
 def _number(value: object) -> str:
     return number(value) if isinstance(value, float | int) else "no"
-
-
-def _pairs(counts: object) -> str:
-    assert isinstance(counts, Mapping)
-    return ", ".join(f"{key} {count}" for key, count in counts.items()) or "none"

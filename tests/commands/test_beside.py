@@ -62,7 +62,7 @@ def test_q_leaves_the_run_going_with_the_plain_progress(tmp_path: Path) -> None:
         terminal.read_until(LEFT)
         terminal.read_until("tokens/s")
         terminal.send("\x03")  # it need not go on to its end
-        terminal.read_until("drained: the same command resumes this run")
+        terminal.read_until("Stopped after finishing running jobs. Repeat the command to resume.")
         assert terminal.close() == 130
 
 
@@ -72,7 +72,7 @@ def test_ctrl_c_in_the_dashboard_is_one_in_the_run(tmp_path: Path) -> None:
         terminal.read_until("generating")
         terminal.send("\x03")
         terminal.read_until(LEFT)
-        terminal.read_until("drained: the same command resumes this run")
+        terminal.read_until("Stopped after finishing running jobs. Repeat the command to resume.")
         assert terminal.close() == 130
 
 
@@ -88,7 +88,7 @@ def test_a_dashboard_that_is_killed_costs_the_run_nothing(tmp_path: Path) -> Non
         terminal.read_until("the dashboard ended (signal 9), the run goes on")
         terminal.read_until("tokens/s")
         terminal.send("\x03")  # it need not go on to its end
-        terminal.read_until("drained: the same command resumes this run")
+        terminal.read_until("Stopped after finishing running jobs. Repeat the command to resume.")
         assert terminal.close() == 130
 
 

@@ -44,11 +44,10 @@ def read(folder: Path, name: str = "score.json") -> Any:
 
 def test_tasks_without_a_reply_are_warned_of_everywhere(replies: Path, tmp_path: Path) -> None:
     lines, _ = score(replies, tmp_path)
-    assert lines[:3] == [
-        "pass@1 87.5 %  pass@10 undefined  pass@100 undefined  (7 of 8 evaluations passed, 4 tasks)",
-        f"warning   160 tasks have no reply, and the score says nothing of them: {NAMED}",
-        "          --missing=fail counts them as failures; --num_tasks or --set task_ids says which tasks were meant",
-    ]
+    text = " ".join(" ".join(lines).split())
+    assert lines[0].startswith("pass@1     87.5 % (95 % CI ")
+    assert "; 7 of 8 answers passed, 4 tasks warning 160" in text
+    assert f"warning 160 tasks have no reply; the score does not cover them: {NAMED} --missing=fail counts" in text
     told = read(tmp_path)
     assert (told["tasks_missing"], told["missing_tasks"], told["missing_counted_as"]) == (160, NAMED, "nothing")
     assert (told["pass@1"], told["total"], told["evaluations"]) == (0.875, 4, 8)
@@ -59,7 +58,7 @@ def test_tasks_without_a_reply_are_warned_of_everywhere(replies: Path, tmp_path:
 
 def test_missing_tasks_count_as_failures_where_that_is_asked_for(replies: Path, tmp_path: Path) -> None:
     lines, _ = score(replies, tmp_path, "--missing=fail")
-    assert lines[1] == f"warning   160 tasks have no reply and count as failures: {NAMED}"
+    assert lines[1] == f"warning    160 tasks have no reply and count as failures: {NAMED}"
     told = read(tmp_path)
     assert (told["tasks_missing"], told["missing_counted_as"]) == (160, "failures")
     assert told["pass@1"] == pytest.approx(3.5 / 164)
@@ -90,11 +89,10 @@ def test_tasks_that_were_not_chosen_are_not_missing(replies: Path, tmp_path: Pat
 
 def test_what_nobody_set_or_measured_is_not_shown_as_if_it_were(replies: Path, tmp_path: Path) -> None:
     lines, _ = score(replies, tmp_path)
-    assert f"replies   {replies} (8 lines); generation settings unknown" in lines
-    judging = "judging   10 s (eval_timeout 10 s, times 1) and 4,096 MB of address space a program; sandbox "
-    assert any(line.startswith(judging) for line in lines)
+    text = " ".join(" ".join(lines).split())
+    assert f"replies {replies} (8 lines); generation settings unknown judging 10 s (eval_timeout 10 s, times 1)" in text
     assert not [line for line in lines if "tokens/s" in line]
-    assert "certainty pass@1 62.5 to 100.0 % (95 %, over tasks); agents: lowest 75.0 %, highest 100.0 %" in lines
+    assert "agents     lowest pass@1 75.0 %, highest 100.0 %" in lines
     page = visible_text((tmp_path / "report.html").read_text())
     assert f"replies {replies} (8 lines) generation settings unknown: the replies were made elsewhere" in page
     assert "pass@1 of the agents, one by one: mean 87.5 %, lowest 75.0" in page

@@ -93,7 +93,7 @@ def test_a_run_without_workers_stops_and_resumes_once_they_are_mended(new_run: N
     ended = run.session()
     assert ended.code == 2
     assert ended.err.splitlines()[-1].endswith(
-        "worker died while loading (exit code 7)); mend it, the same command resumes"
+        "worker died while loading (exit code 7)); fix this, then repeat the command to resume"
     )
     run.write_script(Script())
     run.recover()

@@ -47,7 +47,7 @@ def test_a_drained_run_is_paused_once_and_a_stopped_one_says_why(tmp_path: Path)
     stopped.follow(status())
     stopped.follow(status(phase="interrupted", message="stopped"))
     stopped.follow(status(phase="done"))
-    text = "finishing what has begun; the same command resumes"
+    text = "finishing running jobs; repeat the command to resume"
     assert written(tmp_path) == [("paused", "", text), ("paused", "", "stopped")]
 
 

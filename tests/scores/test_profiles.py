@@ -38,14 +38,14 @@ def test_the_summary_has_a_line_per_profile_and_one_for_their_union() -> None:
     for agent in (0, 1):
         for task, passed in enumerate((True, agent == 0, False, False)):
             profiles.add(Job(agent, str(task)), passed)
-    score = {"passed": 3, "evaluations": 8, "total": 4, "intervals": {"pass@1": None}, "agents": None,
+    score = {"pass@1": None, "passed": 3, "evaluations": 8, "total": 4, "intervals": {"pass@1": None}, "agents": None,
              "outcomes": {}, "failures": 0, "unanswered": 0, "unjudged": 0, "avg_throughput_rps": 1, "tokens_per_s": 1,
              "avg_latency_s": 1}  # fmt: skip
-    lines = summary(Path("logs"), {**score, **profiles.facts()}, {}, "finished", 1.0, 0, 0).splitlines()
+    lines = summary(Path("logs"), {**score, **profiles.facts()}, {}, "finished").splitlines()
     assert lines[1:4] == [
-        "profile   bold: pass@1 50.0 % (15.0 to 85.0 %), 1 agents",
-        "profile   calm: pass@1 25.0 % (4.6 to 69.9 %), 1 agents",
-        "union     an answer of each: at least one passes 50.0 % (15.0 to 85.0 %)",
+        "profile    bold: pass@1 50.0 % (95 % CI 15.0-85.0 %), 1 agent",
+        "profile    calm: pass@1 25.0 % (95 % CI 4.6-69.9 %), 1 agent",
+        "union      one answer per profile, at least one passes: 50.0 % (95 % CI",
     ]
 
 

@@ -1,32 +1,62 @@
-"""The lines that a run ends with."""
+"""The lines that a run ends with: the score first, 80 columns at most."""
 
 from pathlib import Path
+from typing import Any
 
-from swarmeval.session.summary import summary
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swarmeval.session.summary import summary, wrapped
 
 SCORE = {
-    "pass@1": 0.5, "passed": 4100, "evaluations": 8200, "total": 164, "intervals": {"pass@1": None}, "agents": None,
-    "outcomes": {}, "failures": 0, "unanswered": 0, "unjudged": 0, "avg_throughput_rps": 9.6953,
-    "tokens_per_s": 1743.43, "avg_latency_s": 65.12,
+    "pass@1": 0.5, "pass@10": 0.75, "pass@100": None, "passed": 4100, "evaluations": 8200, "total": 164,
+    "intervals": {"pass@1": [0.4321, 0.5678], "pass@10": [0.7, 0.8]}, "agents": {"min": 0.45, "max": 0.55},
+    "outcomes": {"PASSED": 4100, "RAISED": 1000, "WRONG_ANSWER": 3100}, "failures": 0, "unanswered": 0, "unjudged": 0,
+    "avg_throughput_rps": 9.6953, "tokens_per_s": 1743.43, "avg_latency_s": 65.12,
 }  # fmt: skip
 
 
-def lines(**changed: object) -> list[str]:
-    return summary(Path("run"), {**SCORE, **changed}, {}, "finished", 60.0, 1, 2).splitlines()
+def lines(reason: str = "finished", coordinator: str = "", **changed: object) -> list[str]:
+    return summary(Path("run"), {**SCORE, **changed}, {}, reason, coordinator).splitlines()
 
 
-def test_speeds_are_written_as_people_write_numbers() -> None:
-    assert "speed     9.7 jobs/s, 1,743 tokens/s, latency 65.1 s on average" in lines()
+def test_the_score_comes_first_with_interval_and_counts_then_the_largest_k() -> None:
+    assert lines() == [
+        "pass@1     50.0 % (95 % CI 43.2-56.8 %); 4100 of 8200 answers passed, 164 tasks",
+        "pass@10    75.0 % (95 % CI 70.0-80.0 %)",
+        "agents     lowest pass@1 45.0 %, highest 55.0 %",
+        "outcomes   4100 PASSED, 3100 WRONG_ANSWER, 1000 RAISED",
+        "speed      1,743 tokens/s, 9.7 jobs/s, mean latency 65.1 s",
+        "files      run/score.json and others beside it",
+    ]
 
 
-def test_a_score_says_how_many_verdicts_it_lacks_and_which() -> None:
-    assert "outcomes  none; 0 failures, 0 unanswered" in lines()
-    said = (
-        "outcomes  none; 0 failures, 0 unanswered, 6 not judged yet: what takes long comes last, and passes less often"
+def test_answers_without_a_verdict_are_counted_and_explained() -> None:
+    text = " ".join(" ".join(lines(failures=2, unanswered=3, unjudged=6)).split())
+    assert "not judged 2 jobs failed: they got no answer; 3 jobs are not answered yet; 6 answers are not judged" in text
+
+
+def test_a_run_without_an_answer_states_no_score_and_no_speed() -> None:
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("pass@1", "pass@10", "avg_throughput_rps", "tokens_per_s", "avg_latency_s", "agents")
     )
-    assert said in lines(unjudged=6)
+    found = lines(**nothing, passed=0, evaluations=0, outcomes={}, intervals={"pass@1": None})
+    assert found[:2] == ["pass@1     undefined: 0 of 0 answers passed, 164 tasks", "outcomes   none"]
+    assert not any(line.startswith("speed") for line in found)
 
 
-def test_a_run_without_an_answer_has_no_speed_and_says_nothing_of_latency() -> None:
-    nothing = dict.fromkeys(("avg_throughput_rps", "tokens_per_s", "avg_latency_s"))
-    assert "speed     no jobs/s, no tokens/s" in lines(**nothing)
+def test_the_process_of_the_coordinator_is_shown_on_request_only() -> None:
+    assert "process    112 voluntary context switches" in lines(coordinator="112 voluntary context switches")
+    assert not any(line.startswith("process") for line in lines())
+
+
+def test_a_run_that_did_not_finish_says_how_to_go_on() -> None:
+    assert lines("drained")[-1] == "Stopped after finishing running jobs. Repeat the command to resume."
+    assert lines("failed: no disk")[-1] == "failed: no disk. Fix this, then repeat the command to resume."
+
+
+@given(st.lists(st.text("abcdefg ", min_size=1, max_size=60).filter(str.strip), min_size=1).map(" ".join))
+def test_lines_fit_eighty_columns_and_lose_no_word(text: str) -> None:
+    found = wrapped("label", text)
+    assert " ".join(" ".join(found).split()) == " ".join(f"label {text}".split())
+    assert all(len(line) <= 80 for line in found)

@@ -86,7 +86,9 @@ def explained(client: Client, refused: ServerRefused) -> ConfigError:
             return ConfigError(f"{where}: does not accept the key in {variable} ({refused}); set another one there")
         return ConfigError(f"{where}: wants a key ({refused}); set {variable}, or name its variable: endpoint.key_env")
     if refused.status == 402:
-        return ConfigError(f"{where}: there is nothing left to spend ({refused}); mend that, the same command resumes")
+        return ConfigError(
+            f"{where}: there is nothing left to spend ({refused}); fix this, then repeat the command to resume"
+        )
     if refused.status == 404:
         return ConfigError(f"{where}: knows no such model or path ({refused}); mend model_id or endpoint.urls")
     field = _field(refused)

@@ -84,7 +84,9 @@ def test_a_run_whose_server_is_lost_ends_with_2_and_the_command_resumes_it(tmp_p
         assert lost.returncode == 2, lost.stderr
         last = lost.stderr.splitlines()[-1]
         assert last.startswith("swarmeval: no device is left (endpoint:0: ")
-        assert last.endswith("HTTP 503: no engine, and no answer for 0.2 s); mend it, the same command resumes")
+        assert last.endswith(
+            "HTTP 503: no engine, and no answer for 0.2 s); fix this, then repeat the command to resume"
+        )
         score = json.loads((tmp_path / "score.json").read_text())
         assert (score["failures"], score["partial"]) == (0, True)
         before = (tmp_path / "journal.jsonl").read_bytes()

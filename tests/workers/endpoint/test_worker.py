@@ -125,12 +125,12 @@ def test_an_overload_longer_than_the_patience_of_a_run_ends_the_worker() -> None
         (
             402,
             {"message": "pay"},
-            "there is nothing left to spend (HTTP 402: pay); mend that, the same command resumes",
+            "there is nothing left to spend (HTTP 402: pay); fix this, then repeat the command to resume",
         ),
         (
             429,
             {"error": {"message": "over", "code": "insufficient_quota"}},
-            "there is nothing left to spend (HTTP 429: over); mend that, the same command resumes",
+            "there is nothing left to spend (HTTP 429: over); fix this, then repeat the command to resume",
         ),
         (
             404,
