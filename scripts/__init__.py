@@ -1,1 +1,1 @@
-"""What people and the CI call: shell scripts, and the parts of them that are Python."""
+"""Scripts for developers and CI: shell scripts, and their parts that are written in Python."""

@@ -2,8 +2,8 @@
 
 .venv/bin/python -m scripts.faults [--check | --from FILE]
 
-Runs the tests that are marked `fault` and takes the table from their outcome; with --from from that of an earlier run
-(pytest --fault-table FILE). With --check it only looks whether the table names the tests there are.
+Runs the tests marked `fault` and makes the table from their outcomes, or with --from from those of an earlier run
+(pytest --fault-table FILE). With --check, writes nothing and compares the table with the existing tests.
 """
 
 import argparse
@@ -27,13 +27,13 @@ Row = dict[str, Any]
 
 
 def marked() -> list[str]:
-    """The test files that inject faults: to collect all others takes long."""
+    """Test files that inject faults. Collecting all the others would take long."""
     paths = sorted((ROOT / "tests").rglob("test_*.py"))
     return [str(path.relative_to(ROOT)) for path in paths if MARK in path.read_text(encoding="utf-8")]
 
 
 def of_tests(*words: str) -> tuple[list[Row], int]:
-    """What pytest says of the faults, and its exit code."""
+    """The rows that pytest reports for the fault tests, and its exit code."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "faults.json"
         command = [sys.executable, "-m", "pytest", "-q", "-m", "fault", "--fault-table", str(path), *words, *marked()]
@@ -47,21 +47,21 @@ def read(path: Path) -> list[Row]:
 
 
 def line(row: Row) -> str:
-    """Of the table, but for what was seen."""
+    """One row of the table, without its last column, the outcome."""
     name = row["test"].rpartition("::")[2].removeprefix("test_").replace("_", " ")
     file = row["test"].partition("::")[0].removeprefix("tests/")
     return f"| {row['fault']} | {row['where']} | {row['holds']} | {name} (`{file}`) |"
 
 
 def outcomes_of(row: Row) -> str:
-    """What came of a row's cases, in words."""
+    """The outcomes of a row's cases in words."""
     counts = [f"{count if row['cases'] > 1 else ''} {outcome}".strip() for outcome, count in row["outcomes"].items()]
     reasons = "; ".join(dict.fromkeys(row["reasons"])).removeprefix("Skipped: ")
     return (", ".join(counts) or "not run") + (f" ({reasons})" if reasons else "")
 
 
 def table(rows: Iterable[Row]) -> str:
-    """The whole of it, and a line of what machine saw it."""
+    """The whole table, and a line that names the machine."""
     rows = list(rows)
     cases, seconds = sum(row["cases"] for row in rows), sum(row["seconds"] for row in rows)
     cores = len(os.sched_getaffinity(0))
@@ -71,14 +71,14 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def exchanged(page: str, new: str) -> str:
-    """The page with another table."""
+    """The page with its table replaced."""
     start = page.index(HEAD)
     end = page.index("\n", page.index(f"\n{LAST}", start) + 1)
     return page[:start] + new + page[end:]
 
 
 def missing(page: str, rows: Iterable[Row]) -> list[str]:
-    """What the page's table lacks or has too much, a line each; what was seen is not compared."""
+    """Missing and superfluous rows of the page's table, one line each. Outcomes are not compared."""
     start = page.index(HEAD)
     written = page[start : page.index(f"\n{LAST}", start)].splitlines()[2:]
     listed = {f"{row.removesuffix('|').rpartition('|')[0].strip()} |" for row in written if row}
@@ -90,8 +90,8 @@ def missing(page: str, rows: Iterable[Row]) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where the table misses a test")
-    parser.add_argument("--from", dest="file", type=Path, metavar="FILE", help="of an earlier run's --fault-table")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the table misses a test")
+    parser.add_argument("--from", dest="file", type=Path, metavar="FILE", help="the --fault-table of an earlier run")
     options = parser.parse_args(arguments)
     page = PAGE.read_text(encoding="utf-8")
     if options.check:

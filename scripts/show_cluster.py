@@ -1,4 +1,4 @@
-"""A session to look at: a run of the bundled model on a Ray cluster of this machine, a node killed and one added.
+"""Shows a run of the bundled model on a local Ray cluster; during the run one node is killed and another added.
 
 .venv/bin/python -m scripts.show_cluster [FOLDER]
 """
@@ -26,7 +26,7 @@ def main(folder: Path) -> int:
         sys.stdout.flush()
 
     def wait_for(jobs: int) -> int:
-        """Jobs answered, as soon as these are, or the run has ended."""
+        """Wait until this many jobs are answered or the run has ended; return the number answered."""
         done = 0
         while done < jobs and run.poll() is None:
             time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""Makes a picture of the dashboard from a run folder: an SVG, as README shows one.
+"""Makes the SVG picture of the dashboard in README from a run folder.
 
 .venv/bin/python -m scripts.show_dashboard RUN_FOLDER PICTURE.svg [COLUMNSxLINES]
 """
@@ -15,7 +15,7 @@ SIZE = "120x40"
 
 
 async def picture(folder: Path, columns: int, lines: int) -> str:
-    """The screen as SVG, once the journal is read to its end."""
+    """The screen as SVG, after the whole journal has been read."""
     app = Dashboard(folder, interval_s=3600)
     async with app.run_test(size=(columns, lines)) as pilot:
         await app.look()
@@ -26,7 +26,7 @@ async def picture(folder: Path, columns: int, lines: int) -> str:
 
 
 def without_fonts(svg: str) -> str:
-    """A picture that fetches nothing from the network when it is looked at."""
+    """The picture without fonts that a viewer would fetch from the network."""
     return re.sub(r"@font-face\s*\{.*?\}", "", svg, flags=re.DOTALL)
 
 

@@ -1,6 +1,6 @@
-"""Shows one answer of a run from prompt to verdict, and where its results are: the last step of scripts/demo.
+"""Shows one answer of a run from prompt to verdict, and lists the result files. The last step of scripts/demo.
 
-Takes main.py's arguments and reads those that say where the run folder is. Reads files only.
+Takes main.py's arguments to find the run folder. Only reads files.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run_settings(arguments: Sequence[str]) -> RunConfig:
-    """The settings of a run that scripts/demo was given these arguments for, as far as they matter here."""
+    """The settings that determine the run folder and the model, from the arguments of scripts/demo."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", default="config/smoke.yaml")
     parser.add_argument("--output_dir")
@@ -42,7 +42,7 @@ def run_settings(arguments: Sequence[str]) -> RunConfig:
 
 
 def answers(folder: Path) -> Iterator[dict[str, Any]]:
-    """Every line of the agents' result files that holds a reply, with its agent's id."""
+    """All lines with a reply in the agents' result files, with the agent's id added."""
     for path in sorted(folder.glob("agent_*_results.jsonl")):
         agent = path.name.removeprefix("agent_").removesuffix("_results.jsonl")
         with path.open(encoding="utf-8") as lines:
@@ -53,7 +53,7 @@ def answers(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def example(folder: Path, model_id: str) -> str:
-    """One answer with all that became of it; one that passed where there is one."""
+    """One answer from prompt to verdict, preferably one that passed."""
     first = None
     for answer in answers(folder):
         if answer["passed"]:
@@ -61,7 +61,7 @@ def example(folder: Path, model_id: str) -> str:
         first = first or answer
     if first is None:
         return f"No answer to show: {folder} holds no reply.\n"
-    why = ": a model of 135 million parameters solves about one task in twenty" if model_id == EMBEDDED else ""
+    why = ": this model of 135 million parameters solves about one task in twenty" if model_id == EMBEDDED else ""
     return f"{shown(first)}\nNone of the answers passed{why}.\n"
 
 
@@ -73,8 +73,8 @@ def shown(answer: dict[str, Any]) -> str:
         verdict += ": prompt, candidate and the benchmark's tests ran as one program without an error"
     parts = {
         "The prompt": prompts.get(answer["task_id"], "(not in the benchmark any more)"),
-        "The reply, as the model gave it": answer["reply"],
-        "The candidate, code taken from the reply and appended to the prompt": answer["completion"] or "(no code)",
+        "The model's reply": answer["reply"],
+        "The candidate: code from the reply, appended to the prompt": answer["completion"] or "(no code)",
         "The verdict": verdict,
     }
     sections = [f"{name}\n{quoted(text)}\n" for name, text in parts.items()]
@@ -86,15 +86,15 @@ def quoted(text: str) -> str:
 
 
 def results(folder: Path) -> str:
-    """The files worth opening, of those that are there."""
+    """The most useful result files, if they exist."""
     files = {
         "report.html": "the whole run on one page: open it in a browser",
         "score.json": "pass@k, speed, outcome counts: " + scores(folder / "score.json"),
-        "agent_summary.json": "the same for each agent",
+        "agent_summary.json": "the same per agent",
         "agent_0_results.jsonl": "every reply, candidate and verdict of agent 0",
-        "metrics.csv": "a row per answer: tokens, latency, outcome",
-        "resource_trace.csv": "CPU and memory while it ran",
-        "manifest.json": "settings, versions and hardware: what it takes to repeat the run",
+        "metrics.csv": "one row per answer: tokens, latency, outcome",
+        "resource_trace.csv": "CPU and memory during the run",
+        "manifest.json": "settings, versions and hardware, to repeat the run",
     }
     lines = [f"  {name:<22} {what}" for name, what in files.items() if (folder / name).exists()]
     return "\n".join([f"The results are in {folder}", *lines]) + "\n"
@@ -112,9 +112,9 @@ def scores(path: Path) -> str:
 def next_steps(folder: Path) -> str:
     return f"""What to try next
   .venv/bin/python metrics_dashboard.py --run {folder} --once
-      this run on one screen; without --once, and in a second terminal, a run as it goes on
+      shows this run on one screen; without --once, in a second terminal, follows a run live
   .venv/bin/python main.py --config config/smoke.yaml --num_agents 3 --num_tasks 20 --output_dir logs/three
-      more agents, more tasks; interrupt it and give the command again: it goes on where it was
+      more agents and tasks; interrupt it and repeat the command: it resumes
   .venv/bin/python main.py
       the reference run, Llama 3.1 8B and 50 agents; needs CUDA and HF_TOKEN (config/config.yaml)
 """

@@ -1,4 +1,4 @@
-"""Makes README's picture of a report: its first screens, as a real headless Chromium shows them.
+"""Makes README's picture of a report: the top of the page, rendered by a headless Chromium.
 
 .venv/bin/python -m scripts.show_report DIR [docs/report.png]    (of a load run its load_report.html)
 """

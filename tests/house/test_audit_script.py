@@ -1,4 +1,4 @@
-"""scripts/audit with a make-believe pip-audit: found, none known, and not asked are three different ends."""
+"""scripts/audit with a fake pip-audit: vulnerabilities found, none known, and no answer have different exit codes."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from tests.support.checkout import Checkout, executable
 
 SKIPPED = "mine  Dependency not found on PyPI and could not be audited: mine (1.0)"
-# .venv's Python makes the place of pip-audit and lists what is installed; that place's own Python notes pip's words.
+# .venv's Python creates pip-audit's environment and lists installed packages. The new environment's Python logs calls.
 PYTHON = """#!/bin/sh
 case "$*" in
 *"-m venv"*)
@@ -61,14 +61,12 @@ def test_a_service_that_cannot_be_asked_is_3_and_never_taken_for_good_news(insta
     run = installed.run("scripts/audit", SAID="Traceback\\nConnectionError: no such host\\n", CODE="1")
     assert run.returncode == 3
     assert run.stderr == (
-        "scripts/audit: the service could not be asked, nothing is known: ConnectionError: no such host "
+        "scripts/audit: the service did not answer, so the result is unknown: ConnectionError: no such host "
         f"(full log: {installed.root.parent}/cache/audit/audit.log)\n"
     )
     run = installed.run("scripts/audit", SAID="No known vulnerabilities found\\n", FOUND=SKIPPED + "\\n")
     assert (run.returncode, run.stdout) == (3, "")
-    assert run.stderr == (
-        "scripts/audit: the service does not know 1 of 2 packages, as mine; nothing is known of these\n"
-    )
+    assert run.stderr == "scripts/audit: the service does not know 1 of 2 packages, for example mine\n"
 
 
 def test_a_tool_that_cannot_be_installed_is_3_and_is_tried_again_next_time(installed: Checkout) -> None:
@@ -77,7 +75,7 @@ def test_a_tool_that_cannot_be_installed_is_3_and_is_tried_again_next_time(insta
     assert run.stderr.startswith("scripts/audit: pip-audit cannot be installed: ERROR: no such host")
     assert installed.run("scripts/audit").returncode == 0
     assert installed.run("scripts/audit").returncode == 0
-    assert len((installed.root.parent / "pip").read_text().splitlines()) == 2  # once in vain, once, and then no more
+    assert len((installed.root.parent / "pip").read_text().splitlines()) == 2  # one failure, one success, then none
 
 
 def test_without_an_environment_it_says_what_makes_one(installed: Checkout) -> None:
