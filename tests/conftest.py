@@ -1,4 +1,4 @@
-"""What tests of several rooms ask for, and what a run of them says of the faults that they inject."""
+"""Fixtures shared by several test folders, and the report of injected faults (--fault-table)."""
 
 import json
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-pytest.register_assert_rewrite("tests.support")  # what they assert is shown as in tests
+pytest.register_assert_rewrite("tests.support")  # show their failed assertions as those of tests
 
 if TYPE_CHECKING:
     from tests.support.checked_run import Run
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Torch on one thread: a model this small is done before a second one has started."""
+    """Run torch on one thread. A model this small finishes before a second thread would start."""
     import torch
 
     threads = torch.get_num_threads()
@@ -27,7 +27,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def new_run(tmp_path: Path) -> Iterator[Callable[..., "Run"]]:
-    """Makes runs of the real command, as tests.support.checked_run.Run; none of their processes outlives the test."""
+    """A factory of runs of the real command (tests.support.checked_run.Run). All their processes end with the test."""
     from tests.support.checked_run import Run
 
     made: list[Run] = []
@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class FaultTable:
-    """Gathers what came of the tests marked `fault(fault, where, holds)`: a row a test and mark (scripts/faults.py)."""
+    """Collects outcomes of tests marked `fault(fault, where, holds)`: one row per test and mark (scripts/faults.py)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -27,7 +27,7 @@ faults = st.builds(
 
 
 def excusable(workers: list[EchoWorker]) -> set[str]:
-    """Jobs that may end as failures: what kills workers, what is refused three times, what met three deaths."""
+    """Jobs that may fail: those that kill workers, are refused three times, or were in flight in three deaths."""
     refused = {job_id for worker in workers for job_id, times in worker.refusals.items() if times >= 3}
     met = Counter(job_id for worker in workers for death in worker.victims for job_id in death)
     return refused | {job_id for job_id, deaths in met.items() if deaths >= 3} | {
@@ -49,7 +49,7 @@ def excusable(workers: list[EchoWorker]) -> set[str]:
 def test_every_job_is_answered_and_judged_exactly_once(agents, tasks, samples, size, workers, distribution) -> None:  # type: ignore[no-untyped-def]
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), agents, tasks, num_samples=samples, batch_size=size, distribution=distribution)
-        sound = EchoWorker("cpu:9")  # one that lives: with none the run would stop, rightly
+        sound = EchoWorker("cpu:9")  # one survivor: without any worker the run would stop, correctly
         assert bench.run(EchoFleet([*workers, sound]))
         answers = bench.answers()
         assert set(answers) == bench.planned()
@@ -185,7 +185,7 @@ def test_which_device_served_a_job_is_recorded_and_round_robin_is_kept(tmp_path:
 
 
 def test_a_fast_starter_leaves_the_batches_of_a_device_that_still_loads(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, agents=1, tasks=4, batch_size=1)  # its own two leave two of its four rows empty
+    bench = Bench(tmp_path, agents=1, tasks=4, batch_size=1)  # its own two jobs leave two of its four rows empty
     slow = EchoWorker("cpu:1", loading_steps=3)
     assert bench.run(EchoFleet([EchoWorker("cpu:0"), slow]))
     assert slow.served

@@ -1,4 +1,4 @@
-"""The time limit follows the machine, and a judge that fails the dataset's own solutions judges nothing."""
+"""The time limit adapts to the machine's speed, and a judge that fails the dataset's own solutions is not used."""
 
 import asyncio
 

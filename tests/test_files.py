@@ -1,4 +1,4 @@
-"""Claims about files that are replaced whole."""
+"""Claims about files that are replaced atomically."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from swarmeval.files import replaced
 
 def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    path = tmp_path / "file" / "x"  # here, as on a read-only disk, not even what is missing can be removed
+    path = tmp_path / "file" / "x"  # as on a read-only disk, removing even a missing file fails here
     with pytest.raises(OutputError) as refused, replaced(path):
         pass
     said = f"{path}: cannot be written (Not a directory); mend that or choose another --output_dir"

@@ -1,4 +1,4 @@
-"""Claims about the GPU monitor, made to the real pynvml through a small NVML library compiled here."""
+"""Claims about the GPU monitor: the real pynvml calls a small NVML library compiled for the test."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_without_a_driver_there_are_no_devices(library: Path) -> None:
 
 @pytest.mark.slow
 def test_without_the_library_there_are_no_devices(tmp_path: Path) -> None:
-    (tmp_path / "libnvidia-ml.so.1").write_text("not a library")  # found before the real one, where there is one
+    (tmp_path / "libnvidia-ml.so.1").write_text("not a library")  # found before the real library, if there is one
     assert run(PRINT_DEVICES, tmp_path) == "[]\n"
 
 

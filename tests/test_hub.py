@@ -1,4 +1,4 @@
-"""Fetching from a hub that a loopback server plays: every trouble is one line with its remedy."""
+"""Downloads from a fake hub on loopback: every problem is reported in one line with its remedy."""
 
 import json
 import os
@@ -43,7 +43,7 @@ print(sorted({"torch", "transformers"} & sys.modules.keys()))
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Knows owner/open; refuses owner/gated; has never heard of anything else."""
+    """Serves owner/open, refuses owner/gated, and answers 404 to everything else."""
 
     def do_GET(self) -> None:
         if "/owner/gated" in self.path:
@@ -93,14 +93,14 @@ def hub() -> Iterator[str]:
 
 
 def locate(model_id: str, endpoint: str, home: Path, **environment: str) -> str:
-    """What locate gives or complains of, after making sure that no model library was loaded."""
+    """The result or error message of locate, after a check that it loaded no model library."""
     said, loaded = said_by(LOCATE, model_id, endpoint, home, **environment)
     assert loaded == "[]"
     return said
 
 
 def said_by(program: str, name: str, endpoint: str, home: Path, **environment: str) -> list[str]:
-    """The lines that a program prints which asks that hub for that name."""
+    """The lines printed by a program that requests `name` from the hub at `endpoint`."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
     ended = subprocess.run(
         [sys.executable, "-c", program, name],
@@ -119,7 +119,7 @@ def test_a_model_is_fetched_once_and_without_the_makers_own_format(tmp_path: Pat
     with hub() as endpoint:
         folder = Path(locate("owner/open", endpoint, tmp_path))
     assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*")) == ["config.json", "model.safetensors"]
-    assert locate("owner/open", "http://127.0.0.1:9", tmp_path) == str(folder)  # the hub is gone, the cache is not
+    assert locate("owner/open", "http://127.0.0.1:9", tmp_path) == str(folder)  # no hub there, but the model is cached
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""HumanEval: the data is the published one, verdicts are those of the unmodified reference evaluator."""
+"""HumanEval: the data is the published data, and verdicts equal those of the unmodified reference evaluator."""
 
 import asyncio
 import re
@@ -27,7 +27,7 @@ def judge_all(completions: Sequence[Completion], timeout_s: float = TIMEOUT_S) -
 
 
 def problems() -> dict[str, dict[str, str]]:
-    """The dataset's own records, canonical solutions included, as the reference evaluator takes them."""
+    """The dataset's records with canonical solutions, in the form that the reference evaluator reads."""
     return {row["task_id"]: row for row in from_package().rows}
 
 
@@ -174,7 +174,7 @@ def test_in_a_hurry_a_program_has_a_fifth_of_its_time_under_all_tests() -> None:
         (Outcome.PASSED, None, False),
         (Outcome.TIMED_OUT, None, True),
         (Outcome.PASSED, Outcome.TIMED_OUT, True),
-        (Outcome.TIMED_OUT, None, True),  # not TAMPERED: it was hurried where its tests cannot see it
+        (Outcome.TIMED_OUT, None, True),  # not TAMPERED: only the short limit stopped it
     ]
     assert found[1].detail.startswith("no end after 0.6 s")
     assert found[1].judge_s < 2

@@ -1,4 +1,4 @@
-"""The command line as people meet it: exit codes, one-line errors, what is loaded, what is left behind."""
+"""The command line as users see it: exit codes, one-line errors, loaded libraries, files left behind."""
 
 import csv
 import json
@@ -100,7 +100,7 @@ def test_cuda_on_a_machine_without_a_gpu_names_the_way_out() -> None:
     "limit of a file's size", "at the manifest, and in the midst of the journal",
     "one line, exit code 2; without the limit the same command finishes",
 )  # fmt: skip
-@pytest.mark.parametrize("limit_kib", [1, 60, 100])  # no manifest; some of the journal
+@pytest.mark.parametrize("limit_kib", [1, 60, 100])  # no manifest; part of the journal
 def test_a_full_disk_is_one_line_and_the_run_resumes_when_there_is_room(tmp_path: Path, limit_kib: int) -> None:
     words = [*SMOKE, "--num_tasks", "50", "--output_dir", str(tmp_path)]
     command = f"ulimit -f {limit_kib}; exec {sys.executable} main.py {' '.join(words)}"
@@ -153,7 +153,7 @@ def test_fresh_archives_an_unfinished_run_whole_and_begins_anew(tmp_path: Path) 
     assert f"{tmp_path}: the run found there, unfinished, was moved to {archived}" in err
     kept = {path.name: path.read_bytes() for path in archived.iterdir()}
     assert kept.keys() == before.keys()
-    assert {name for name in kept if kept[name] != before[name]} == {"manifest.json"}  # which says that it is archived
+    assert {name for name in kept if kept[name] != before[name]} == {"manifest.json"}  # records the archiving
     assert sum(len(agent_results(tmp_path, agent)) for agent in range(10)) == 600
     assert "resuming" not in (tmp_path / "run.log").read_text()
 
@@ -183,7 +183,7 @@ TIMED = {"queue_s", "ttft_s", "tpot_s", "latency_s", "judge_s", "finished_at", "
 
 
 def untimed(folder: Path) -> dict[str, object]:
-    """All that the result files of a run say, timings and what depends on them left out."""
+    """The contents of a run's result files, without timings and values that depend on them."""
     score = json.loads((folder / "score.json").read_text())
     for key in ("avg_latency_s", "avg_throughput_rps", "tokens_per_s", "generation_s", "run_id"):
         del score[key]

@@ -1,4 +1,4 @@
-"""Loading a tiny random model on the CPU, in 16 and in 4 bits, and what is said when it cannot be loaded."""
+"""Loading a tiny random model on the CPU in 16 and in 4 bits, and the errors if it cannot be loaded."""
 
 import json
 import shutil
@@ -47,7 +47,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "consolidated.00.pth", "weights.ckpt", "m.pkl"])
 def test_a_folder_that_has_only_pickles_is_refused_without_reading_one(tmp_path: Path, name: str) -> None:
     (tmp_path / "config.json").write_text("{}")
-    (tmp_path / name).write_bytes(b"cos\nsystem\n(S'touch read'\ntR.")  # runs a command in whoever loads it
+    (tmp_path / name).write_bytes(b"cos\nsystem\n(S'touch read'\ntR.")  # runs a command when loaded
     for weights in (True, False):
         with pytest.raises(ModelUnavailable) as error:
             model_loader.locate(str(tmp_path), weights=weights)
@@ -190,7 +190,7 @@ def test_layers_packed_for_the_cpu_keep_the_logits_and_the_memory(dtype: torch.d
         assert cpu_weights.prepack(model) == 15
         found = model(ids).logits
     assert (found - wanted).norm() <= (1e-5 if dtype == torch.float32 else 2e-2) * wanted.norm()
-    tied_mb = model.model.embed_tokens.weight.nbytes / 1e6  # the head has a copy of its own now
+    tied_mb = model.model.embed_tokens.weight.nbytes / 1e6  # the head has its own copy now
     assert model_loader.memory_mb(model) + cpu_weights.packed_mb(model) == pytest.approx(memory_mb + tied_mb)
 
 
@@ -282,7 +282,7 @@ def test_a_gpu_that_is_not_there_is_named(folder: str) -> None:
 
 @pytest.mark.slow
 def test_rows_that_do_not_fit_are_named_with_their_remedy(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As torch says it on a CPU whose address space is limited; the model itself is loaded by then."""
+    """Torch's error on a CPU with limited address space, raised after the model itself has been loaded."""
     from swarmeval.engine import decoder_choice
 
     def full(*_: object) -> None:

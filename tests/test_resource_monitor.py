@@ -1,4 +1,4 @@
-"""Claims about the background sampler: what it writes, what it hands on, and that it never ends what it watches."""
+"""Claims about the background sampler: what it writes and passes to trackers, and that its errors never stop a run."""
 
 import csv
 import logging
@@ -22,7 +22,7 @@ WAIT_S = 20.0
 
 
 class Listener:
-    """A tracker that remembers, and tells when it has heard enough."""
+    """A tracker that keeps all samples and signals when it has received enough."""
 
     def __init__(self, enough: int = 1) -> None:
         self.heard: list[dict[str, float]] = []
@@ -43,11 +43,11 @@ def nothing() -> dict[str, int]:
 
 
 LIVE = dict.fromkeys(("loop_lag_ms", *LIVE_COLUMNS), 1.0)
-UNKNOWN = {"rapl_j", "disk_read_mb", "disk_write_mb"}  # not every machine tells
+UNKNOWN = {"rapl_j", "disk_read_mb", "disk_write_mb"}  # not every machine provides them
 
 
 def watch(folder: Path, samples: int = 1, live: Mapping[str, float] = MappingProxyType({})) -> Listener:
-    """Let a monitor take at least so many samples."""
+    """Let a monitor take at least this many samples."""
     tracker = Listener(samples)
     with ResourceMonitor(folder, 0.05, nothing, tracker, lambda: live):
         assert tracker.satisfied.wait(WAIT_S)
@@ -171,11 +171,11 @@ print(monitor.drawn[0].joules()["nvml"])
     assert {key for key, cell in lost.items() if cell} == {"time", "elapsed_s", "index", "uuid", "name"}
     assert samples[0][2]["memory_used_mb"] == samples[-1][1]["memory_used_mb"] == "20000"
     assert samples[0][1]["throttle"] == "sw_power_cap+hw_thermal"
-    # The fake draws 1.5 J between any two readings of whatever GPU; the run's energy begins at nothing.
+    # The fake adds 1.5 J between any two readings of any GPU; the run's energy starts at zero.
     drawn = [float(row["energy_mj"]) for row in written if row["energy_mj"] and row["index"] == "0"]
     assert (drawn[0], drawn[1]) == (6000, 12000)
     again = float(run_with(library, code.replace("if len(heard) == 3", "if False")))
-    assert again > first  # a resumed run counts on, whatever the counters of a driver loaded anew say
+    assert again > first  # a resumed run continues its count, although a reloaded driver restarts its counters
     resumed = [float(row["energy_mj"]) for row in rows(tmp_path / "gpu_trace.csv")[len(written) :]][::4]
     assert resumed[0] == drawn[-1] + 6000
 

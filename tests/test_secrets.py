@@ -1,4 +1,4 @@
-"""No key, token or password reaches a file, the screen or Weights & Biases, wherever it comes from."""
+"""No key, token or password reaches a file, the screen or Weights & Biases, whatever its source."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.support.checkout import ROOT
 from tests.support.command_line import SMOKE, swarmeval
 from tests.support.registered_secrets import forgotten_after
 
-# Every one of them is looked for in every byte that a run leaves.
+# Every file that a run leaves is searched for each of them.
 PLANTED = {
     "HF_TOKEN": "hf_planted0token",
     "OPENAI_API_KEY": 'sk-planted"with\\quotes',
@@ -37,13 +37,13 @@ TRACES = ("planted", "PLANTED")
 
 @pytest.fixture
 def told() -> Iterator[None]:
-    """Leaves no secret behind that a test has told."""
+    """Forget the secrets registered by the test."""
     with forgotten_after():
         yield
 
 
 def held(folder: Path, *texts: str) -> list[str]:
-    """Where a planted secret is found: files of a folder, or "said"."""
+    """Where a planted secret is found: files of a folder, or "said" for the texts."""
     found = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file() and leaks(path)]
     return found + ["said" for text in texts if any(trace in text for trace in TRACES)]
 
@@ -185,7 +185,7 @@ def test_our_tracebacks_and_library_output_are_scrubbed_on_the_screen() -> None:
     ],
 )
 def test_a_run_leaves_no_secret_in_any_file_nor_on_the_screen(tmp_path: Path, words: list[str]) -> None:
-    server = "http://me:planted0server@127.0.0.1:9"  # nobody listens there: wandb says so at length
+    server = "http://me:planted0server@127.0.0.1:9"  # no server there: wandb reports that at length
     env = PLANTED | {"WANDB_BASE_URL": server, "WANDB_INIT_TIMEOUT": "2", "HF_ENDPOINT": server}
     code, out, err = swarmeval(*SMOKE, "--num_tasks", "2", "--output_dir", str(tmp_path / "run"), *words, env=env)
     assert code == 0, err

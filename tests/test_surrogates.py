@@ -1,4 +1,4 @@
-"""Lone surrogates become U+FFFD wherever text enters, and what was read with one says so."""
+"""Lone surrogates become U+FFFD wherever text enters, and each replacement is noted."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""README names every flag and file; scripts/check sees to its settings and modules."""
+"""README names every flag and file; scripts/check covers its settings and modules."""
 
 import re
 

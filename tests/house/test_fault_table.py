@@ -1,4 +1,4 @@
-"""The table of faults: written from what a test run saw, and compared with the tests there are."""
+"""The table of faults: written from the outcomes of a test run, and compared with the existing tests."""
 
 import subprocess
 import sys

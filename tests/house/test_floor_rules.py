@@ -1,4 +1,4 @@
-"""The rules of the floors, on small made-up projects: what each finds, and with which words."""
+"""The layering rules on small made-up projects: what each rule finds and how it reports it."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Packages import only from lower floors, heavy libraries stay at home, files stay small."""
+"""Packages import only from lower floors, each heavy library is imported in one place, files stay small."""
 
 import subprocess
 from collections import Counter
@@ -21,9 +21,9 @@ from tests.support.floors import (
     upward,
 )
 
-MAX_LINES, MAX_TEST_LINES = 300, 330  # past this a file has two subjects
+MAX_LINES, MAX_TEST_LINES = 300, 330  # a longer file has two subjects
 MAX_MODULES = 32  # in one folder
-MAX_ROOT = 22  # entries of the root, dot files aside
+MAX_ROOT = 22  # entries of the root, without dot files
 
 MODEL_SIDE = {"model_loader", "swarmeval.engine", "swarmeval.doctor.model_probe", "swarmeval.workers.vllm_replica"}
 HOMES: dict[str, Set[str]] = {
@@ -48,9 +48,9 @@ HOMES: dict[str, Set[str]] = {
     "scipy": {"swarmeval.loadtest", "swarmeval.scores"},
     "statsmodels": {"swarmeval.loadtest"},
 }
-# Started by the coordinator as processes of their own, never imported by it.
+# The coordinator starts these as separate processes and never imports them.
 IN_WORKERS = {"swarmeval.workers.process", "swarmeval.workers.replica", "swarmeval.doctor.model_probe"}
-# What holds records and rules: no waiting and no models there.
+# Packages of records and rules: they import neither async nor model libraries.
 RULES = (
     "swarmeval.records", "swarmeval.requests", "swarmeval.settings", "swarmeval.extraction", "swarmeval.tasks",
     "swarmeval.scores", "swarmeval.runs",

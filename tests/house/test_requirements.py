@@ -1,4 +1,4 @@
-"""Every requirement has an upper bound and is imported by the code that its list serves, or says why it is not."""
+"""Every requirement has an upper bound and is imported by the code that its list serves, or states why it is not."""
 
 import ast
 import importlib.metadata
@@ -55,7 +55,7 @@ def names(lines: Iterable[str]) -> list[str]:
 
 @cache
 def imported(outside: bool) -> frozenset[str]:
-    """Top-level names that the project imports: its code, or what stands outside (tests, scripts, benchmarks)."""
+    """Top-level names imported by the project's code, or with `outside` by its tests, scripts and benchmarks."""
     trees = (
         ast.parse((ROOT / path).read_text(encoding="utf-8"))
         for path in python_files(ROOT)
@@ -75,7 +75,7 @@ def modules() -> Mapping[str, set[str]]:
 
 
 def unused(lines: Iterable[str], outside: bool) -> set[str]:
-    """Distributions of which no module is imported. One that is not installed is taken to hold its namesake."""
+    """Distributions with no imported module. If one is not installed, its module is assumed to have its name."""
     return {name for name in names(lines) if not modules().get(name, {name.replace("-", "_")}) & imported(outside)}
 
 

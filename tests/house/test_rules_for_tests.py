@@ -1,4 +1,4 @@
-"""Test modules share through tests/support, use public names only, and have names that fit a line."""
+"""Test modules share code through tests/support, use public names only, and have names that fit a line."""
 
 import ast
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 from tests.support.checkout import ROOT
 from tests.support.rules_for_tests import LONGEST_NAME, imports_of_tests, long_names, misplaced, parsed, private_names
 
-# Private names of other people's, and why there is no public one.
+# Private names of other projects, and why no public one would do.
 FOREIGN = {
     "_exit": "os._exit: ends a process without a word",
     "_getframe": "sys._getframe: how a hostile program looks for its judge",
@@ -25,13 +25,13 @@ FOREIGN = {
 
 @pytest.fixture(scope="module")
 def trees() -> dict[Path, ast.Module]:
-    """Every module of tests/, by its path there."""
+    """Every module of tests/, keyed by its path below tests/."""
     folder = ROOT / "tests"
     return {path.relative_to(folder): parsed(path) for path in sorted(folder.rglob("*.py"))}
 
 
 def without_examples(trees: dict[Path, ast.Module]) -> dict[Path, ast.Module]:
-    """All but this module, whose examples break the rules."""
+    """All modules except this one, whose examples break the rules."""
     return {path: tree for path, tree in trees.items() if path.name != Path(__file__).name}
 
 

@@ -1,4 +1,4 @@
-"""The doors but scripts/setup: demo, check, test and .ci/run, and the two configs they run."""
+"""The scripts demo, check, test and .ci/run, and the two configs they run. (scripts/setup has its own tests.)"""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.support.checkout import DOORS, ROOT, Checkout, executable
 
 @pytest.fixture
 def staged(tmp_path: Path) -> Checkout:
-    """A checkout that is set up already: scripts/setup and .venv's Python only note how they were called."""
+    """A checkout that is already set up: scripts/setup and .venv's Python only record how they were called."""
     checkout = Checkout(tmp_path)
     note = f'printf "%s\\n" "$*" >>"{checkout.root}/calls"\n'
     executable(checkout.root / "scripts/setup", f"#!/bin/sh\nset -- setup $*\n{note}")

@@ -1,4 +1,4 @@
-"""scripts/setup, without network: packages are wheels the tests make, Pythons are wrappers and fakes."""
+"""scripts/setup without network: packages are wheels made by the tests, Pythons are wrappers and fakes."""
 
 import sys
 import zipfile
@@ -15,12 +15,12 @@ UNREACHABLE = {"PIP_NO_INDEX": "0", "PIP_INDEX_URL": "http://127.0.0.1:1", "PIP_
 
 
 def python_says(version: str, ensurepip: bool = True) -> str:
-    """A Python that knows its version, and whether it can make virtual environments."""
+    """A fake Python that reports this version, and whether it can create virtual environments."""
     return f'#!/bin/sh\ncase "$*" in *version_info*) echo {version};; *ensurepip*) exit {int(not ensurepip)};; esac\n'
 
 
 def make_wheel(folder: Path, name: str, needs: str = "") -> None:
-    """A wheel of one empty module; `needs` is a package it says it depends on."""
+    """A wheel of one empty module; `needs` is a dependency that it declares."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-1.0.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n" + (f"Requires-Dist: {needs}\n" if needs else "")
@@ -42,7 +42,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 @pytest.fixture
 def ready(checkout: Checkout) -> Checkout:
-    """A checkout whose setup can succeed, found as python3 behind a dead shim and an old Python."""
+    """A checkout whose setup can succeed. The PATH has a dead shim and an old Python before the usable python3."""
     checkout.command("python3.13", SHIM)
     checkout.command("python3.12", python_says("3.9.1"))
     checkout.command("python3", REAL_PYTHON)
@@ -122,7 +122,7 @@ def test_setup_empties_nothing_that_another_folder_made(ready: Checkout, tmp_pat
 def test_setup_installs_what_is_pinned_and_then_does_nothing(ready: Checkout) -> None:
     first = ready.run("scripts/setup")
     assert (first.returncode, first.stderr) == (0, "")
-    assert ready.imports("torch", "model")  # and not what model depends on
+    assert ready.imports("torch", "model")  # but not the dependency of model
     stamp = ready.root / ".venv/setup.stamp"
     before = stamp.stat().st_mtime_ns
     second = ready.run("scripts/setup")
@@ -150,7 +150,7 @@ def test_what_scoring_needs_is_there_before_torch_and_stays_in_step(ready: Check
     assert ready.run("scripts/setup", "--score").stdout == ""
     assert "ready in" in ready.run("scripts/setup").stdout
     assert ready.imports("judge", "torch", "model")
-    assert ready.run("scripts/setup", "--score").stdout == ""  # whoever has everything has this too
+    assert ready.run("scripts/setup", "--score").stdout == ""  # a full installation includes it
 
 
 @pytest.mark.slow
@@ -218,7 +218,7 @@ def test_a_package_that_cannot_be_had_is_one_line_and_a_log(ready: Checkout) -> 
     ready.write("requirements.txt", "torch==1.0\n")
     run = ready.run("scripts/setup")
     assert run.returncode == 0
-    assert "making .venv" not in run.stdout  # nothing was installed when pip failed: it goes on from there
+    assert "making .venv" not in run.stdout  # pip failed before installing anything, so setup continues with this .venv
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""docs/slurm.sh with a make-believe SLURM: a preempted run drains, is queued again, goes on; exit codes come out."""
+"""docs/slurm.sh with a fake SLURM: a preempted run drains, is requeued and resumes; exit codes are passed on."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 from tests.support.checkout import ROOT, executable
 
 SCRIPT = ROOT / "docs" / "slurm.sh"
-# A step's process begins with signals as they are by default; the shell in front of it ignores SIGINT by then.
+# A step's process starts with default signal handlers, although the shell that starts it ignores SIGINT by then.
 SRUN = """#!{python}
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -24,7 +24,7 @@ os.execvp(words[0], words)
 
 
 class Cluster:
-    """Commands of SLURM that note how they were called, and a checkout to submit from."""
+    """SLURM commands that record how they were called, and a checkout to submit from."""
 
     def __init__(self, folder: Path) -> None:
         self.fakes = folder / "bin"
@@ -38,7 +38,7 @@ class Cluster:
         self.python('exec python3 "$@"')
 
     def python(self, line: str) -> None:
-        """What .venv/bin/python of the checkout does."""
+        """Make this shell line the checkout's .venv/bin/python."""
         executable(self.submitted_from / ".venv/bin/python", f"#!/bin/sh\n{line}\n")
 
     def start(self, *words: str, **env: str) -> "subprocess.Popen[str]":

@@ -1,4 +1,4 @@
-"""The project installed: its wheel in an environment of its own, used from a folder that is no checkout."""
+"""The installed project: its wheel in a separate environment, used from a folder outside the checkout."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.support.checkout import ROOT
 
 pytestmark = pytest.mark.slow
 
-HELP_LIMIT_S = 0.3  # of processor time: the clock on the wall depends on who else is at work
+HELP_LIMIT_S = 0.3  # CPU time, since wall-clock time depends on other load
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
 
 
@@ -31,7 +31,7 @@ class Installed:
     bin: Path
 
     def run(self, folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-        """One of the environment's commands, in a folder."""
+        """Run one of the environment's commands in a folder."""
         command = [str(self.bin / words[0]), *words[1:]]
         environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
@@ -39,7 +39,7 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """Built and installed without network; dependencies are those of the environment that runs the tests."""
+    """The wheel, built and installed without network; dependencies come from the environment of the tests."""
     folder = tmp_path_factory.mktemp("installed")
     build = ["wheel", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", str(folder), str(ROOT)]
     subprocess.run([*PIP, *build], check=True)
@@ -90,12 +90,12 @@ def renamed(text: str) -> str:
 
 
 def spaced(text: str) -> str:
-    """Without line breaks and indentation, which follow the length of the command's name."""
+    """The text without line breaks and indentation, which depend on the length of the command's name."""
     return " ".join(text.split())
 
 
 def test_help_of_the_installed_command_is_quick(installed: Installed, tmp_path: Path) -> None:
-    assert installed.run(tmp_path, "swarmeval", "--help").returncode == 0  # bytecode is written
+    assert installed.run(tmp_path, "swarmeval", "--help").returncode == 0  # writes the bytecode
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     installed.run(tmp_path, "swarmeval", "--help")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -144,7 +144,7 @@ import json
 from swarmeval.location import own_paths
 from swarmeval.monitor.allocations import Allocations
 with Allocations() as seen:
-    from swarmeval.commands.run import run  # brings along packages of others too
+    from swarmeval.commands.run import run  # imports third-party packages too
     seen.look()
 print(json.dumps([[path.name for path in own_paths() if path.exists()], seen.lines, seen.functions()]))
 """

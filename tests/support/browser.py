@@ -1,4 +1,4 @@
-"""A real headless Chromium, driven over the DevTools protocol through two pipes. Standard library only."""
+"""A real headless Chromium, controlled over the DevTools protocol through two pipes. Standard library only."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ FLAGS = (
 
 
 def chromium() -> str | None:
-    """The browser's path, where there is one."""
+    """The browser's path, or None if it is not installed."""
     return next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
 
 
@@ -29,7 +29,7 @@ class BrowserError(Exception):
 
 
 class Page:
-    """One page of a browser, with all that its console said and every dialog that it opened."""
+    """One browser page, with its console messages and the dialogs that it opened."""
 
     def __init__(self, write: int, read: int) -> None:
         self._write = write
@@ -42,7 +42,7 @@ class Page:
         self.requests: list[str] = []
 
     def open(self, path: Path, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """Load a file and wait until its scripts ran."""
+        """Load a file and wait until its scripts have run."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -55,14 +55,14 @@ class Page:
         self.until("document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
-        """The value of an expression; a promise is awaited. Raises BrowserError where it throws."""
+        """The value of an expression; a promise is awaited. Raises BrowserError if the expression throws."""
         reply = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in reply:
             raise BrowserError(json.dumps(reply["exceptionDetails"]))
         return reply["result"].get("value")
 
     def until(self, condition: str, frames: int = 600) -> None:
-        """Wait, a frame at a time, until a condition holds. Raises BrowserError when it does not."""
+        """Wait frame by frame until a condition holds. Raises BrowserError after `frames` frames."""
         waiting = (
             f"new Promise(done => {{ let left = {frames}; const look = () => ({condition}) ? done(true) : "
             "left-- ? setTimeout(look, 16) : done(false); look(); })"
@@ -75,7 +75,7 @@ class Page:
         return str(self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"])
 
     def call(self, method: str, **parameters: object) -> dict[str, Any]:
-        """One command and its answer. Raises BrowserError."""
+        """The result of one DevTools command. Raises BrowserError."""
         self._number += 1
         number = self._number
         message: dict[str, object] = {"id": number, "method": method, "params": parameters}
@@ -115,13 +115,13 @@ class Page:
 
 @contextlib.contextmanager
 def page(profile: Path) -> Iterator[Page]:
-    """A page of a browser of its own, whose profile is in this new folder; gone afterwards."""
+    """A page of a new browser with its profile in this new folder; both are removed afterwards."""
     browser = chromium()
     assert browser is not None
     commands, to_browser = os.pipe()
     from_browser, answers = os.pipe()
 
-    def place_pipes() -> None:  # the protocol's numbers: 3 to read from, 4 to write to
+    def place_pipes() -> None:  # descriptors that the protocol prescribes: 3 to read from, 4 to write to
         one, other = os.dup(commands), os.dup(answers)
         os.dup2(one, 3)
         os.dup2(other, 4)
@@ -145,7 +145,7 @@ def page(profile: Path) -> Iterator[Page]:
 
 @contextlib.contextmanager
 def quiet(profile: Path, file: Path, title: str) -> Iterator[Page]:
-    """The file in a browser; whatever a test does, it must not make the browser complain or load anything."""
+    """The file in a browser. Fails if the page causes console messages or loads anything during the test."""
     with page(profile) as shown:
         shown.open(file)
         yield shown
@@ -156,7 +156,7 @@ def quiet(profile: Path, file: Path, title: str) -> Iterator[Page]:
 
 
 def choose(shown: Page, select: str, words: str) -> None:
-    """Choose the entry of a select that says so."""
+    """Choose the entry with this label."""
     shown.run(f"(() => {{ const s = document.getElementById('{select}'); "
               f"s.value = [...s.options].find(o => o.textContent === {words!r}).value; "
               "s.dispatchEvent(new Event('change')); })()")  # fmt: skip
@@ -176,7 +176,7 @@ OVERPRINTED = """[...document.querySelectorAll('svg[role=img]')].flatMap(chart =
 
 
 class ReportPage:
-    """What every page of ours keeps, whatever it shows; a test class inherits it and has a fixture `report`."""
+    """Claims that hold for every report page. A test class inherits them and provides a fixture `report`."""
 
     @pytest.mark.parametrize("width", [390, 1280])
     def test_nothing_is_wider_than_the_screen(self, report: Path, tmp_path: Path, width: int) -> None:

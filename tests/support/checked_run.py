@@ -1,7 +1,7 @@
-"""A run by the real command in a folder of its own, and checks of everything that it leaves behind.
+"""A run by the real command in its own folder, and checks of everything that it leaves behind.
 
-Processes are found by a mark in their environment or by the scratch folder in their command line; files by what a
-run folder may hold. Nothing here knows a fault.
+Processes are found by a mark in their environment or by the scratch folder in their command line. Unknown files in the
+run folder are errors. This module does not depend on which fault was injected.
 """
 
 import contextlib
@@ -34,15 +34,15 @@ from swarmeval.workers.replica_spec import Script
 from tests.support.checkout import ROOT
 
 MARK = "SWARMEVAL_TESTED_BY"
-PATIENCE_S = 120.0  # with a session, or a point of it
+PATIENCE_S = 120.0  # for a session to end, or to reach a point
 LOOK_EVERY_S = 0.004
-GONE_WITHIN_S = 10.0  # a process whose parent was killed
+GONE_WITHIN_S = 10.0  # for a process whose parent was killed
 RESUMES = 4
 
 
 @dataclass(frozen=True)
 class Ended:
-    """One session: how it ended and what it said."""
+    """An ended session: exit code and output."""
 
     code: int
     out: str
@@ -53,13 +53,13 @@ class Ended:
 
 
 class Run:
-    """A run of scripted replicas by the real command; the same words each time, so that it is resumed."""
+    """A run of scripted replicas by the real command. Each session has the same arguments, so it resumes the run."""
 
     def __init__(self, place: Path, agents: int = 2, tasks: int = 6, script: Script | None = None, **settings: object):
-        """`place`: a folder of its own."""
+        """Prepare a run. `place`: an otherwise unused folder."""
         self.agents, self.tasks = agents, tasks
         self.folder, self.scratch = place / "run", place / "scratch"
-        self.visible_folder = self.folder  # where this process finds the run's folder
+        self.visible_folder = self.folder  # path of the run folder as this process sees it
         self.patience_s = PATIENCE_S
         self.prefix: Sequence[str] = ()  # goes before the command, as `nsenter ...` does
         self.scratch.mkdir(parents=True)
@@ -73,7 +73,7 @@ class Run:
         }  # fmt: skip
 
     def write_script(self, script: Script) -> None:
-        """What replicas of the next session do: no part of what is measured."""
+        """Set what the replicas do in the next session. The script is not part of the settings that identify a run."""
         self._script.write_bytes(msgspec.json.encode(script))
 
     @property
@@ -87,18 +87,18 @@ class Run:
         return {**os.environ, MARK: self._mark, "TMPDIR": str(self.scratch)}
 
     def start(self, *more: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
-        """Begin a session; what it says goes into files, which no process that is left could keep open for us."""
+        """Start a session. Its output goes to files: with pipes, a leftover process would block the reader."""
         with self._output_file("out").open("wb") as out, self._output_file("err").open("wb") as err:
             process = subprocess.Popen(
                 [*self.prefix, *self.words, *more], cwd=ROOT, env=self.environment, stdin=stdin, stdout=out, stderr=err,
-                # What a shell started in the background ignores Ctrl-C, and so would all that it starts.
+                # Under a background job of a shell, SIGINT is ignored, and children would inherit that.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
         self._started.append(process)
         return process
 
     def kill(self) -> None:
-        """End all that is left."""
+        """Kill all remaining processes."""
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -116,11 +116,11 @@ class Run:
         return Ended(code, *(self._output_file(name).read_text(errors="replace") for name in ("out", "err")))
 
     def session(self, *more: str) -> Ended:
-        """A whole one."""
+        """Run a session to its end."""
         return self.end_of(self.start(*more))
 
     def reached(self, process: "subprocess.Popen[bytes]", point: Callable[[], bool]) -> bool:
-        """Wait until `point` holds; False when the session has ended before."""
+        """Wait until `point` holds; False if the session ends first."""
         for _ in range(int(self.patience_s / LOOK_EVERY_S)):
             if point():
                 return True
@@ -131,25 +131,25 @@ class Run:
             return point()
         raise TimeoutError("the point was not reached; " + self._output_file("err").read_text(errors="replace")[-2000:])
 
-    # What points are made of.
+    # Conditions for points.
 
     @property
     def journal(self) -> Path:
         return self.visible_folder / JOURNAL
 
     def journaled(self, size: int) -> bool:
-        """Whether the journal has so many bytes."""
+        """Whether the journal has at least this many bytes."""
         return self.journal.exists() and self.journal.stat().st_size >= size
 
     def holds(self, name: str, text: str) -> bool:
-        """Whether a file of the run holds a text."""
+        """Whether a file of the run contains a text."""
         try:
             return text in (self.visible_folder / name).read_text(errors="replace")
         except OSError:
             return False
 
     def processes(self) -> dict[int, str]:
-        """PID -> command line of every process of this run that lives."""
+        """PID -> command line of every living process of this run."""
         commands = {}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdecimal() or int(entry.name) == os.getpid():
@@ -164,11 +164,11 @@ class Run:
         return [pid for pid, words in self.processes().items() if "swarmeval.workers.process" in words]
 
     def judges(self) -> list[int]:
-        """The wardens, each the first process of a session of its own."""
+        """The wardens: each is the leader of its own session."""
         return [pid for pid in self._in_sandbox() if os.getsid(pid) == pid]
 
     def jails(self) -> list[int]:
-        """What the wardens started, and what runs in it."""
+        """The processes that the wardens started, and their descendants."""
         return [pid for pid in self._in_sandbox() if os.getsid(pid) != pid]
 
     def _in_sandbox(self) -> list[int]:
@@ -186,7 +186,7 @@ class Run:
         return read_manifest(self.visible_folder) or {}
 
     def processes_end(self) -> bool:
-        """Whether all processes of this run end by themselves, and soon."""
+        """Whether all processes of this run end by themselves in time."""
         for _ in range(int(GONE_WITHIN_S / LOOK_EVERY_S)):
             if not self.processes():
                 return True
@@ -195,15 +195,15 @@ class Run:
         return False
 
     def expect_quiet(self) -> None:
-        """No process of this run is left, and nobody holds its folder."""
+        """Fail if a process of this run is left or its folder is locked."""
         assert self.processes_end(), self.processes()
         with locked(self.visible_folder):
             pass
 
     def recover(self, without_report: bool = False, archives: int = 0) -> Ended | None:
-        """Resume until the run is finished, then check everything; gives the last session, None where none was needed.
+        """Resume until the run is finished, then check everything. Returns the last session, None if none was needed.
 
-        `without_report`: it was struck when all else was done, and the report is made by its own command.
+        `without_report`: the fault hit a run that was complete except for the report, so its own command makes it.
         """
         self.expect_quiet()
         last = None
@@ -221,7 +221,7 @@ class Run:
         return last
 
     def check(self, archives: int = 0) -> None:
-        """Every planned job once, as a Completion or a Failure, judged once; all files agree; nothing else is there."""
+        """Fail unless every job is recorded and judged exactly once, all files agree, and no other files exist."""
         self.expect_quiet()
         answers, verdicts = self._recorded()
         completions = {job_id for job_id, answer in answers.items() if isinstance(answer, Completion)}
@@ -236,7 +236,7 @@ class Run:
         assert len(list(self.visible_folder.glob("archive/*"))) == archives
 
     def _recorded(self) -> tuple[dict[str, Completion | Failure], dict[str, Verdict]]:
-        """By job id; fails where the journal has two of a kind."""
+        """Answers and verdicts by job id. Fails if the journal has two for one job."""
         journaled: list[Entry] = [entry for _, entry in entries(self.journal)]
         answers = [answer for entry in journaled if (answer := entry.completion or entry.failure)]
         verdicts = [entry.verdict for entry in journaled if entry.verdict]
@@ -298,7 +298,7 @@ NewRun = Callable[..., Run]
 
 
 def _read(path: Path) -> bytes:
-    """Of a process; nothing where it ended meanwhile, or does not let itself be read."""
+    """A file of a process in /proc; empty if the process has ended or cannot be read."""
     try:
         return path.read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""This checkout's folder, and small copies of its doors that tests run without touching it."""
+"""This checkout's folder, and small copies of its scripts that tests run without touching it."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ def executable(path: Path, script: str) -> Path:
 
 
 class Checkout:
-    """A copy of the doors, with requirements, a PATH and package wheels of its own."""
+    """A copy of the scripts with its own requirements, PATH and package wheels."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "checkout"
@@ -59,7 +59,7 @@ class Checkout:
         return subprocess.Popen(
             [self.root / door, *arguments],
             env=self.env | env,
-            cwd=self.root.parent,  # a door works from any folder
+            cwd=self.root.parent,  # scripts work from any folder
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

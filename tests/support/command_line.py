@@ -1,4 +1,4 @@
-"""The command as people type it: started or run to its end, and the result files it wrote."""
+"""The command as users type it: started or run to its end, and the result files it wrote."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def start(*words: str, env: dict[str, str] | None = None) -> "subprocess.Popen[s
 
 
 def swarmeval(*words: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
-    """(exit code, stdout, stderr) of one command."""
+    """Run one command; return (exit code, stdout, stderr)."""
     with start(*words, env=env) as process:
         out, err = process.communicate(timeout=280)
     return process.returncode, out, err

@@ -1,4 +1,4 @@
-"""A coordinator over a real journal, a fleet of echoes and a judge that is told what to find."""
+"""A coordinator with a real journal, a fleet of echo workers, and a judge whose verdicts the test chooses."""
 
 import asyncio
 from collections import Counter
@@ -20,7 +20,7 @@ from tests.support.echo_fleet import INFO
 
 
 class Bench(RunContext):
-    """A coordinator over a real journal in a folder, with what it did."""
+    """Runs a coordinator with a real journal in a folder, and records what it did."""
 
     def __init__(self, folder: Path, agents: int = 2, tasks: int = 3, **settings: object) -> None:
         self.config = RunConfig.model_validate({"num_agents": agents, "eval_workers": 2, "batch_size": 2, **settings})
@@ -30,9 +30,9 @@ class Bench(RunContext):
         self.statuses: list[Status] = []
         self.readied: list[str] = []
         self.rights: frozenset[str] = frozenset()  # job ids whose answers pass
-        self.slow: dict[str, int] = {}  # tries in which a job's program runs out of time
-        self.whole: Counter[str] = Counter()  # tries that had all their time
-        self.at_once = self.most_at_once = 0  # of those
+        self.slow: dict[str, int] = {}  # job id -> tries in which its program times out
+        self.whole: Counter[str] = Counter()  # tries with the full time limit, by job id
+        self.at_once = self.most_at_once = 0  # tries with the full time limit
         self.ledger = Ledger(self.plan)
 
     def run(self, fleet: Fleet | None, drain_after: int | None = None) -> bool:
@@ -85,7 +85,7 @@ class Bench(RunContext):
         return [entry for _, entry in entries(self.folder / "journal.jsonl")]
 
     def answers(self) -> dict[str, Completion | Failure]:
-        """By job id; fails when a job has two."""
+        """Answers by job id. Fails if a job has two."""
         outcomes = [entry.completion or entry.failure for entry in self.journaled()]
         answered = [answer for answer in outcomes if answer is not None]
         assert len({answer.job_id for answer in answered}) == len(answered)

@@ -1,4 +1,4 @@
-"""Decoders driven by hand: rows come, go and say random things, and the logits must be those of plain decoding."""
+"""Decoders fed with random rows and tokens, and compared with plain decoding by their logits."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -11,12 +11,12 @@ from swarmeval.engine.decoder import Decoder
 from swarmeval.engine.separate import SeparateDecoder
 
 ROWS = 8
-# Some begin alike, some are longer than a page or a new slot.
+# Some share a prefix; some are longer than a page or a new slot.
 PROMPTS = (*(tuple(range(3, 3 + length)) for length in (4, 9, 30, 130)), (*range(3, 23), *range(40, 60)))
 
 
 def admit(decoder: Decoder, prompts: Sequence[tuple[int, ...]], new_tokens: int = 40) -> Tensor:
-    """Let rows join; the logits after their prompts."""
+    """Add rows for these prompts; return the logits after the prompts."""
     for prompt in prompts:
         assert decoder.join(prompt, new_tokens) is not None
     return decoder.prefill()
@@ -28,7 +28,7 @@ def close(actual: Tensor, expected: Tensor) -> bool:
 
 @torch.inference_mode()
 def same_all_the_way(model: Any, make: Callable[[int], Decoder], seed: int, steps: int) -> bool:
-    """Random arrivals, tokens and departures: do the logits agree with those of separate rows at every step?"""
+    """Whether logits agree with those of separate rows at every step, under random arrivals, tokens and departures."""
     chance = random.Random(seed)
     made, separate, rows = make(ROWS), SeparateDecoder(model), 0
     for _ in range(steps):

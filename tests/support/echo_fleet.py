@@ -1,4 +1,4 @@
-"""A fleet inside the test's own event loop: workers that answer at once and die when a script says so."""
+"""A fleet inside the test's event loop: workers that answer at once and die as scripted."""
 
 import asyncio
 from collections import Counter
@@ -24,7 +24,7 @@ INFO = ReplicaInfo(
 
 
 class EchoWorker:
-    """Answers a request with its own job id.
+    """A worker that answers each request with the request's job id.
 
     Dies at its n-th request for every n in `deaths`, whenever it meets a job of `poison`, while loading in its
     first `bad_loads` starts, and refuses the jobs of `refused` as often as told.
@@ -49,7 +49,7 @@ class EchoWorker:
         self._poison = poison
         self._bad_loads = bad_loads
         self._refused = {} if refused is None else dict(refused)
-        self.refusals: Counter[str] = Counter()  # by job, given
+        self.refusals: Counter[str] = Counter()  # refusals given, by job
         self.victims: list[set[str]] = []  # the jobs in flight at each death
         self._in_flight: set[str] = set()
         self._broken = broken
@@ -113,7 +113,7 @@ class EchoWorker:
 
 
 class EchoFleet:
-    """EchoWorkers as a Fleet."""
+    """A Fleet of EchoWorkers."""
 
     def __init__(self, workers: Sequence[EchoWorker]) -> None:
         self.workers = list(workers)

@@ -1,4 +1,4 @@
-"""An endpoint's worker in front of a faulty server: its answers, what it finds out, and why it refuses."""
+"""An endpoint worker that talks to a faulty server: its answers, the server facts it finds, and its errors."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,7 +20,7 @@ from tests.support.fleet_contract import collect, requests
 def endpoint_options(
     concurrency: int = 4, silence_s: float = 10.0, patience_s: float = 0.3, **changes: object
 ) -> EndpointOptions:
-    """For servers on this machine: what a real one may take seconds for is milliseconds here."""
+    """Options for servers on this machine, with timeouts of milliseconds instead of seconds."""
     settings: dict[str, object] = {
         "request_format": RequestFormat("tiny", "vllm", {}), "key": Key("SOME_KEY"),
         "modes": {"chat": Sampling(8), "completion": Sampling(8, stop=STOPS)},
@@ -31,8 +31,8 @@ def endpoint_options(
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Under the limit of whoever waits."""
-    while not holds():  # noqa: ASYNC110 (nothing tells)
+    """Wait until the condition holds. The caller limits the time."""
+    while not holds():  # noqa: ASYNC110 (no event is set)
         await asyncio.sleep(0.005)
 
 
@@ -42,7 +42,7 @@ def with_server(
     server: dict[str, Any] | None = None,
     **settings: Any,
 ) -> None:
-    """Run `use` with a server and a worker that has not been started."""
+    """Run `use` with a server and an unstarted worker."""
 
     async def go() -> None:
         async with asyncio.timeout(30), FaultyServer(**(server or {})) as misbehaving:
@@ -56,7 +56,7 @@ def with_server(
 
 
 def answers_of(*plan: Act, count: int = 1, **settings: Any) -> tuple[list[Answer], FaultyServer]:
-    """What becomes of requests when the server first does what the plan says."""
+    """The answers to requests, and the server, if the server first acts as planned."""
     results: list[Any] = []
 
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
@@ -69,7 +69,7 @@ def answers_of(*plan: Act, count: int = 1, **settings: Any) -> tuple[list[Answer
 
 
 def started(prepare: Callable[[FaultyServer], None], **settings: Any) -> ReplicaInfo:
-    """What a server that was prepared so is found to be."""
+    """The ReplicaInfo of a worker whose server was prepared this way."""
     infos: list[ReplicaInfo] = []
 
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
@@ -81,7 +81,7 @@ def started(prepare: Callable[[FaultyServer], None], **settings: Any) -> Replica
 
 
 def refused(prepare: Callable[[FaultyServer], None], **settings: Any) -> str:
-    """Why a server that was prepared so cannot be used, its address left out."""
+    """The error of a worker whose server was prepared this way, without the server's address."""
     with pytest.raises(ConfigError) as caught:
         started(prepare, **settings)
     place, _, reason = str(caught.value).partition("/v1: ")

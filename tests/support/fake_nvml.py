@@ -88,7 +88,7 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *gpu, unsigned *count, process_
 
 
 def compiled(folder: Path) -> Path:
-    """Build libnvidia-ml.so.1 in this folder; gives the folder."""
+    """Build libnvidia-ml.so.1 in this folder and return the folder."""
     source = folder / "nvml.c"
     source.write_text(NVML)
     subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True)
@@ -96,9 +96,9 @@ def compiled(folder: Path) -> Path:
 
 
 def run_with(library: Path, code: str, stderr: str = "", environ: Mapping[str, str] = MappingProxyType({})) -> str:
-    """What a fresh interpreter prints when it finds NVML in this folder; its warnings are errors.
+    """The output of a new interpreter that finds NVML in this folder. Its warnings are errors.
 
-    `stderr` is all that it may say on stderr.
+    `stderr`: the exact text expected on stderr.
     """
     whole = {**os.environ, "LD_LIBRARY_PATH": str(library), **environ}
     command = [sys.executable, "-W", "error", "-c", code]

@@ -1,8 +1,8 @@
 """A small OpenAI-compatible server on a real socket that misbehaves on demand, request by request.
 
-Its model answers with the prompt's function and a return drawn from the seed, a piece a word. `plan` holds what becomes
-of the coming requests for answers, the first of them first; when it is empty they are answered well. Probes are
-requests like others, unless `spare_probes` is left on.
+Its model answers with the prompt's function and a return value drawn from the seed, one word per piece. `plan` lists
+the acts for the next requests for answers, in order. Once it is empty, requests are answered correctly. Unless
+`spare_probes` is on, probes use up acts too.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ PROBES = ("Say hello.", "Hello,")
 
 @dataclass(frozen=True)
 class Act:
-    """What becomes of one request."""
+    """How the server treats one request."""
 
     kind: str = "well"  # well, status, hang, half, reset, garbage, html, slow, whole, error_event, end, endless
     status: int = 200
@@ -28,21 +28,21 @@ class Act:
 
 
 class FaultyServer:
-    """Serves while its context is entered; keeps every request."""
+    """Serves while its context is entered; records every request."""
 
     def __init__(self, *, model: str = "tiny", port: int = 0, piece_s: float = 0.0, rows: int = 1000) -> None:
         self.plan: deque[Act] = deque()
         self.requests: list[dict[str, Any]] = []  # the bodies of requests for answers
         self.headers: list[dict[str, str]] = []  # of all requests
         self.paths: list[str] = []
-        self.always: Act | None = None  # what becomes of every request that the plan does not know
+        self.always: Act | None = None  # the act for requests beyond the plan
         self.spare_probes = True
-        self.key: str | None = None  # that requests must carry
+        self.key: str | None = None  # required in requests if set
         self.models: Act = Act(
             content={"object": "list", "data": [{"id": model, "owned_by": "vllm", "max_model_len": 99}]}
         )
         self.chat = self.completions = self.counts = self.takes_n = True
-        self.refused_field: str | None = None  # as servers do that know OpenAI's own fields only
+        self.refused_field: str | None = None  # servers that know only OpenAI's fields refuse one
         self.in_flight = self.most_in_flight = self.hung_up = 0
         self.piece_s = piece_s
         self.port = port
@@ -60,7 +60,7 @@ class FaultyServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nobody listens any more, and every connection is reset."""
+        """Stop listening and reset every connection."""
         assert self._server is not None
         self._server.close()
         for task in list(self._tasks):
@@ -84,7 +84,7 @@ class FaultyServer:
             writer.transport.abort()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answer one request; gives whether the connection lives on."""
+        """Answer one request; return whether the connection stays open."""
         first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
@@ -153,7 +153,7 @@ class FaultyServer:
         return {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": _usage(body, 1)}
 
     def _events(self, body: dict[str, Any], act: Act) -> list[bytes]:
-        """The events of a stream, in which its answers are mixed."""
+        """The events of a stream with its answers interleaved."""
         if act.kind == "html":
             return [b"<html>welcome</html>"]
         answers = body.get("n", 1) if self.takes_n else 1
@@ -166,7 +166,7 @@ class FaultyServer:
                     events.append(_event(body, number, pieces[place]))
         if act.kind == "garbage":
             return [*events[:2], b'data: {"choices": [{"index": 0, "delta": {"con\n\n']
-        if act.kind == "end":  # with all its text, and no word of why
+        if act.kind == "end":  # all the text, but no finish_reason
             return [*events, b"data: [DONE]\n\n"]
         if act.kind == "error_event":
             return [*events[:2], b"data: " + json.dumps(act.content).encode() + b"\n\n"]
@@ -212,7 +212,7 @@ async def _json(writer: asyncio.StreamWriter, status: int, body: Any, headers: d
 
 @contextlib.contextmanager
 def in_a_thread(server: FaultyServer) -> Iterator[FaultyServer]:
-    """The server beside a test that waits for a process."""
+    """Serve in a thread, for tests that block on a process."""
     ready, ends = threading.Event(), threading.Event()
 
     async def serve() -> None:

@@ -1,6 +1,6 @@
-"""What every fleet must do, whatever carries its messages: each claim is a test of each fleet.
+"""The contract of all fleets, whatever their transport. Each claim is tested for each fleet.
 
-A test module says in a subclass of `FleetContract` how its fleet is made, and inherits the claims.
+A test module subclasses `FleetContract`, defines how its fleet is made, and inherits the claims.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from swarmeval.errors import WorkerDied
 from swarmeval.requests import Answer, Message, Piece, Reply, Request, Sampling
 from swarmeval.workers.protocol import Fleet, Worker
 
-SLOW_STEPS = 40  # of an answer of a slow fleet: long enough to drain, cancel or kill in its midst
+SLOW_STEPS = 40  # per answer of a slow fleet: long enough to drain, cancel or kill during an answer
 
 
 def requests(count: int, first: int = 0) -> list[Request]:
-    """Chat requests with seeds of their own."""
+    """Chat requests with different seeds."""
     message = Message("user", "```python\ndef f():\n```")
     return [Request(f"0/T/{k}/0", k, Sampling(8), messages=(message,)) for k in range(first, first + count)]
 
@@ -28,19 +28,19 @@ async def collect(worker: Worker, batch: list[Request]) -> list[Answer]:
 
 
 class FleetContract:
-    """The claims. A subclass says how its fleet is made and how a worker of it is killed."""
+    """The claims. A subclass defines how its fleet is made and how a worker is killed."""
 
     rows = 4
-    limit_s = 120.0  # of a claim
-    streams = True  # whether an answer can be seen to grow
-    seeded = True  # whether the engine has seeds: one seed, one reply
+    limit_s = 120.0  # per claim
+    streams = True  # whether answers arrive in pieces
+    seeded = True  # whether one seed always gives the same reply
 
     def fleet(self, slow: bool = False) -> AbstractAsyncContextManager[Fleet]:
-        """One worker at least, not started; with `slow`, answers take about a second, `rows` at once."""
+        """A fleet of at least one unstarted worker. With `slow`, an answer takes about a second, `rows` at once."""
         raise NotImplementedError
 
     async def kill(self, worker: Worker) -> None:
-        """Make a running worker die as its kind dies."""
+        """Kill a running worker in the way typical of its kind."""
         raise NotImplementedError
 
     def with_worker(self, use: Callable[[Worker], Awaitable[None]], slow: bool = False) -> None:
@@ -114,7 +114,7 @@ class FleetContract:
             await asyncio.sleep(0.2)
             given_up.cancel()
             await asyncio.gather(given_up, return_exceptions=True)
-            assert len(await collect(worker, requests(4, first=2000))) == 4  # within the test's limit of time
+            assert len(await collect(worker, requests(4, first=2000))) == 4  # within the test's time limit
 
         self.with_worker(use, slow=True)
 

@@ -1,4 +1,4 @@
-"""The floors: which package may import which, and where the heavy packages live. Reads the code, imports none of it."""
+"""The floors: which package may import which, and where heavy packages may be imported. Parses the code only."""
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -34,14 +34,14 @@ class Import:
 
     name: str
     line: int
-    at_once: bool  # when the module is imported, not when a function is called
+    at_once: bool  # at import time, not inside a function
 
 
-Tree = Mapping[str, tuple[Import, ...]]  # module -> what it imports
+Tree = Mapping[str, tuple[Import, ...]]  # module -> its imports
 
 
 def python_files(root: Path) -> Iterator[Path]:
-    """Every .py file of the checkout, relative to it; what is hidden or a run's output is no source."""
+    """Every .py file, relative to the root, except in hidden folders and run folders."""
     for path in sorted(root.rglob("*.py")):
         relative = path.relative_to(root)
         if not any(part.startswith(".") or part in ("logs", "wandb") for part in relative.parts):
@@ -49,7 +49,7 @@ def python_files(root: Path) -> Iterator[Path]:
 
 
 def read(root: Path) -> Tree:
-    """The imports of every module under root that has to keep the floors."""
+    """The imports of every module under root that must respect the floors."""
     tree = {}
     for path in python_files(root):
         if path.parts[0] not in OUTSIDE:
@@ -60,7 +60,7 @@ def read(root: Path) -> Tree:
 
 
 def imports(node: ast.AST, at_once: bool = True) -> Iterator[Import]:
-    """All imports below a syntax node, those inside functions and under TYPE_CHECKING too."""
+    """All imports below a syntax node, including those inside functions and under TYPE_CHECKING."""
     if isinstance(node, ast.Import):
         yield from (Import(alias.name, node.lineno, at_once) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -73,7 +73,7 @@ def imports(node: ast.AST, at_once: bool = True) -> Iterator[Import]:
 
 
 def module_of(name: str, tree: Tree) -> str | None:
-    """The project's module an imported name comes from; None when it is not ours."""
+    """The project module that an imported name comes from; None for other packages."""
     return _longest_prefix(name, tree)
 
 
@@ -88,7 +88,7 @@ def _longest_prefix(name: str, names: Iterable[str]) -> str | None:
 
 
 def edges(tree: Tree) -> Iterator[tuple[str, str, int]]:
-    """(importing module, imported module, line), both ours."""
+    """(importing module, imported module, line) for imports within the project."""
     for module, names in tree.items():
         for name in names:
             if target := module_of(name.name, tree):
@@ -96,7 +96,7 @@ def edges(tree: Tree) -> Iterator[tuple[str, str, int]]:
 
 
 def unplaced(tree: Tree, floors: Mapping[str, int]) -> list[str]:
-    """Modules of no package in the table; only single modules may stand on the floor of `swarmeval` itself."""
+    """Modules without a package in the table. The floor of `swarmeval` itself is for single modules only."""
     return [
         f"{module} has no floor: add its package to FLOORS in tests/support/floors.py, above all it imports"
         for module in tree
@@ -105,7 +105,7 @@ def unplaced(tree: Tree, floors: Mapping[str, int]) -> list[str]:
 
 
 def upward(tree: Tree, floors: Mapping[str, int]) -> list[str]:
-    """Imports of a package that does not stand on a lower floor; so no two packages import each other."""
+    """Imports of packages that are not on a lower floor. Without them, no two packages import each other."""
     faults = []
     for module, target, line in edges(tree):
         package, other = package_of(module, floors), package_of(target, floors)
@@ -118,7 +118,7 @@ def upward(tree: Tree, floors: Mapping[str, int]) -> list[str]:
 
 
 def cycles(tree: Tree) -> list[str]:
-    """Modules that import each other in a circle."""
+    """Cycles of modules that import each other."""
     targets: dict[str, list[str]] = {module: [] for module in tree}
     for module, target, _ in edges(tree):
         if target != module:
@@ -140,7 +140,7 @@ def cycles(tree: Tree) -> list[str]:
 
 
 def away_from_home(tree: Tree, homes: Mapping[str, Set[str]]) -> list[str]:
-    """Heavy packages imported outside the modules and packages that may."""
+    """Heavy packages imported outside their home modules and packages."""
     return [
         f"{module}:{name.line} imports {package}, whose home is {', '.join(sorted(homes[package]))}"
         for module, names in tree.items()
@@ -150,7 +150,7 @@ def away_from_home(tree: Tree, homes: Mapping[str, Set[str]]) -> list[str]:
 
 
 def reachable(tree: Tree, start: str, stop: Set[str]) -> set[str]:
-    """Every module that importing or running `start` may import, not looking into `stop`."""
+    """Every module that importing or running `start` may import, without following the modules in `stop`."""
     targets: dict[str, set[str]] = {}
     for module, target, _ in edges(tree):
         targets.setdefault(module, set()).add(target)
@@ -174,7 +174,7 @@ def heavy_at_once(tree: Tree, modules: Iterable[str]) -> list[str]:
 
 
 def classes(root: Path) -> dict[str, list[str]]:
-    """The files that define each class of the project, by its name."""
+    """Class name -> the files that define it."""
     places: dict[str, list[str]] = {}
     for path in python_files(root):
         if path.parts[0] not in OUTSIDE:

@@ -1,7 +1,7 @@
-"""A recorder for steps that works as CUDA graphs do, on any device: what it recorded are operations on memory.
+"""A step recorder that works like CUDA graphs on any device: it records operations on memory.
 
-What Python decided while recording (shapes, numbers, which tensors) is frozen; only what memory holds may differ
-when it is replayed.
+Decisions made in Python while recording (shapes, numbers, choice of tensors) are frozen. Only the contents of memory
+may differ at replay.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from tests.support.tiny_engine import MODEL
 
 
 class _Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Calls `record` with every operation that is run while it is open."""
+    """Calls `record` with every operation run within its context."""
 
     def __init__(self, record: Callable[[Any, Any, Any, Any], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -32,7 +32,7 @@ class _Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class Tape:
-    """What `begin` gives records; it counts."""
+    """A tape whose `begin` returns a recorder. It counts recordings and replays."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -59,7 +59,7 @@ class Tape:
 
 
 def _keep(results: Any, before: Any) -> None:
-    """Put results where the recorded ones were. What is in place, or a view, is there already."""
+    """Copy results to the memory of the recorded ones, unless an in-place operation or a view already did."""
     for new, old in zip(tree_leaves(results), tree_leaves(before), strict=True):
         if isinstance(old, Tensor) and new.data_ptr() != old.data_ptr():
             assert new.shape == old.shape
@@ -67,7 +67,7 @@ def _keep(results: Any, before: Any) -> None:
 
 
 class Stale(Tape):
-    """Replays nothing, as if a step read numbers that no buffer holds."""
+    """A tape that replays nothing, as if a step read values that are in no buffer."""
 
     def begin(self) -> Recorder:
         record = super().begin()
@@ -80,7 +80,7 @@ class Stale(Tape):
 
 
 class Scarce(Tape):
-    """Runs out of memory at the first steps it is to record."""
+    """A tape that runs out of memory at its first recordings."""
 
     def __init__(self, times: int) -> None:
         super().__init__()
@@ -99,12 +99,12 @@ class Scarce(Tape):
 
 
 def recorded(tape: Tape, rows: int = ROWS, model: Any = MODEL, most: int = 64) -> SlotDecoder:
-    """A decoder whose steps are recorded on this tape."""
+    """A decoder that records its steps on this tape."""
     return SlotDecoder(model, rows, share=False, step=Graphs(tape.begin, most))
 
 
 def refusing(error: Exception) -> Callable[[], Recorder]:
-    """For `begin`: what records fails with this error."""
+    """A `begin` whose recorder raises this error."""
 
     def record(work: Work) -> Work:
         work()
@@ -114,7 +114,7 @@ def refusing(error: Exception) -> Callable[[], Recorder]:
 
 
 def host_waits(work: Callable[[], object]) -> list[str]:
-    """The operations of work for whose result a GPU's host would wait; reading a whole tensor is none of them."""
+    """The operations of `work` that would make the host wait for a GPU, except reads of whole tensors."""
     waiting = []
 
     def record(func: Any, args: Any, kwargs: Any, result: Any) -> None:

@@ -1,4 +1,4 @@
-"""Rows of a load run whose law is known, and folders as such a run leaves them."""
+"""Rows of a load run with a known latency law, and the folders that such a run leaves."""
 
 import random
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from swarmeval.loadtest.facts import LevelFacts, LoadFacts, Memory, Slo
 from swarmeval.loadtest.generator import Measured
 from swarmeval.loadtest.request_rows import RequestRow, RowFile
 
-FIXED_S, INPUT_S, OUTPUT_S = 0.05, 0.0004, 0.02  # of a request that is alone
+FIXED_S, INPUT_S, OUTPUT_S = 0.05, 0.0004, 0.02  # latency of a request without contention
 PACKAGES = ("numpy", "seaborn", "torch")
 LINES = (("serving/pipeline.py", 40, 3 << 20), ("serving/pipeline.py", 7, 1 << 20))
 MEMORY = Memory(LINES, (("ask", 2 << 20),), "a test")
@@ -37,7 +37,7 @@ def row(
     module: str = "numpy.core",
     **more: Any,
 ) -> RequestRow:
-    """One request that was sent when it was meant to be, at `at`."""
+    """One request that was sent on schedule, at `at`."""
     first_s = None if ttft_s is None else at + ttft_s
     asked = Measured(number, at, at, first_s, at + latency_s, *tokens, error, counts)
     return RequestRow(level, asked, package, module, f"f{number}", **more)
@@ -51,7 +51,7 @@ def closed_loop(
     slopes: tuple[float, ...] = (1.0, 1.0, 1.0),
     noise: float = 0.05,
 ) -> list[RequestRow]:
-    """Requests of a closed loop, by turns about each package; `slopes`: how much slower its tokens come."""
+    """Requests of a closed loop that cycle through the packages. `slopes`: the slowdown of tokens per package."""
     chance = random.Random(seed)
     clock = [0.0] * clients
     made = []
@@ -71,7 +71,7 @@ def closed_loop(
 
 
 def leave(folder: Path, rows: Iterable[RequestRow], facts: LoadFacts | None = None) -> Path:
-    """The folder as the run leaves it; without facts, as a run that was killed before it wrote any."""
+    """Write a run's folder and return it. Without facts, it looks like that of a run killed before it wrote any."""
     folder.mkdir(parents=True, exist_ok=True)
     with RowFile(folder) as file:
         for one in rows:

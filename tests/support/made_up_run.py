@@ -1,4 +1,4 @@
-"""A run folder as the real writers leave it, with figures that a test knows: no coordinator, no model."""
+"""A run folder written by the real writers with known figures, without coordinator or model."""
 
 import json
 import os
@@ -40,7 +40,7 @@ LATER: dict[str, Cell] = {
     "disk_read_mb": 103.0,
     "disk_write_mb": 210.0,
     "coordinator_ctx_voluntary": 112,
-}  # two seconds on
+}  # two seconds later
 GPU: dict[str, Cell] = {
     "utilization_pct": 97.0,
     "memory_used_mb": 40123.5,
@@ -119,7 +119,7 @@ def verdict(job_id: str, outcome: Outcome, candidate: str = "    return 1\n", de
 
 
 def write_journal(folder: Path, *more: Entry) -> None:
-    """Agents 0 to 2 and tasks 0 to 2: passed, wrong, waiting, failed, and one that passed at its second answer."""
+    """Write answers of agents 0 to 2 to tasks 0 to 2: passed, wrong, waiting, failed, and one passed after a repair."""
     with Journal(folder) as journal:
         for entry in (
             Entry(session=SessionStart(time.time())),
@@ -139,7 +139,7 @@ def write_journal(folder: Path, *more: Entry) -> None:
 
 
 def write_run(folder: Path, pid: int | None = None, phase: str = "generating", message: str = "") -> None:
-    """All of it."""
+    """Write all files of the run."""
     write_manifest(folder, pid=pid)
     write_status(folder, pid, phase, message)
     write_traces(folder)
@@ -153,7 +153,7 @@ def ended_pid() -> int:
     return ended.pid
 
 
-# What the panels show of it, each part as words one blank apart.
+# The texts that the panels show for this run, with single spaces between words.
 NUMBERS = (
     f"{RUN_ID} generating PID {os.getpid()}",
     "412/8200 jobs (5.0%) eta 00:28:13",

@@ -1,4 +1,4 @@
-"""Pages as people read them, and texts that try to be more than text there."""
+"""The visible text of HTML pages, and texts that try to inject markup."""
 
 import re
 
@@ -12,6 +12,6 @@ HOSTILE = (
 
 
 def visible_text(page: str) -> str:
-    """What people read of a page, without markup and extra blanks."""
+    """The visible text of a page, without markup and extra spaces."""
     body = re.sub(r"<(style|script)\b.*?</\1>", " ", page, flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]*>", " ", body).split())

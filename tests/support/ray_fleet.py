@@ -14,7 +14,7 @@ SLOW = Script(4, SLOW_STEPS, 0.02)
 
 
 def versions() -> dict[str, str]:
-    """Of this interpreter, which nodes must share."""
+    """The package versions of this interpreter, which nodes must match."""
     return {"python": platform.python_version(), "ray": metadata.version("ray")}
 
 
@@ -25,7 +25,7 @@ def fleet_on(
     silence_s: float = 30.0,
     **settings: object,
 ) -> RayFleet:
-    """Scripted replicas, whatever the settings say of the engine. `ours`: versions() unless given."""
+    """A fleet of scripted replicas, whatever engine the settings name. `ours` defaults to versions()."""
 
     def spec(model: str, device: str) -> ReplicaSpec:
         return ReplicaSpec("scripted", model, device, True, "cached", "off", "off", True, None, 8, script=script)

@@ -1,36 +1,36 @@
-"""A Ray cluster of several nodes on this machine, for tests and for showing one."""
+"""A Ray cluster of several nodes on this machine, for tests and demonstrations."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from typing import Any
 
-SMALL = 80 * 1024 * 1024  # bytes of shared memory a node sets aside: the least that Ray accepts is near
+SMALL = 80 * 1024 * 1024  # bytes of shared memory per node, close to the minimum that Ray accepts
 
 
 class Nodes:
-    """Real nodes: processes of their own, which can be killed."""
+    """Real nodes in separate processes that can be killed."""
 
     def __init__(self, cluster: Any) -> None:
         self._cluster = cluster
         self.address: str = cluster.address
 
     def add(self, cpus: int = 1, gpus: int = 0) -> Any:
-        """One more node; gives it, for remove()."""
+        """Add a node and return it, for kill()."""
         return self._cluster.add_node(num_cpus=cpus, num_gpus=gpus, object_store_memory=SMALL)
 
     def kill(self, node: Any) -> None:
-        """Kill a node's processes, with no word of farewell. The cluster lists it for some seconds more."""
+        """Kill a node's processes without warning. The cluster still lists the node for some seconds."""
         self._cluster.remove_node(node, allow_graceful=False)
 
 
 @contextlib.contextmanager
 def nodes(count: int) -> Iterator[Nodes]:
-    """A head without CPUs and so many nodes of one CPU each, while the block runs."""
+    """A cluster of a head without CPUs and `count` nodes of one CPU each, while the block runs."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
-    # A dead node is found out in about 3 s instead of 15.
+    # The cluster notices a dead node in about 3 s instead of 15.
     quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
     head = {"num_cpus": 0, "object_store_memory": SMALL, "include_dashboard": False, "_system_config": quick}
     cluster = Cluster(initialize_head=True, head_node_args=head)

@@ -1,4 +1,4 @@
-"""Secrets that a test registers: kept out of all texts while it runs, and forgotten after it."""
+"""Secrets that a test registers: removed from all texts during the test, and forgotten afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from swarmeval import secrets
 
 @contextmanager
 def forgotten_after() -> Iterator[None]:
-    """Forget at the end what was registered within."""
+    """Forget the secrets registered within the block."""
     before = set(secrets.registered)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Rules for test modules: imports, private names, lengths of names, folders. Reads the code, runs none of it."""
+"""Rules for test modules: imports, private names, lengths of names, folders. Parses the code only."""
 
 import ast
 import re
@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 LONGEST_NAME = 70
-ATTRIBUTE_CALLS = {"getattr", "setattr", "hasattr", "delattr"}  # of the language, and setattr of a monkeypatch
-IN_TEXT = re.compile(r"[\w)\]]\.(_[a-z]\w*)")  # programs in texts keep the rules too
+ATTRIBUTE_CALLS = {"getattr", "setattr", "hasattr", "delattr"}  # builtins, and setattr of monkeypatch
+IN_TEXT = re.compile(r"[\w)\]]\.(_[a-z]\w*)")  # programs inside strings must follow the rules too
 TEST_MODULE = re.compile(r"\b(?<!\.)tests(?:\.\w+)*(?:\.| import )test_\w+")
 OTHER_FOLDERS = {"benchmarks", "faults", "house", "support"}  # not about one package
 
@@ -21,7 +21,7 @@ def is_private(name: str) -> bool:
 
 
 def imports_of_tests(tree: ast.AST) -> list[str]:
-    """Imports of test modules. What tests share lies in tests.support."""
+    """Imports of test modules. Shared code belongs in tests.support."""
     names = [
         (line, name)
         for line, name in _imports(tree)
@@ -34,7 +34,7 @@ def imports_of_tests(tree: ast.AST) -> list[str]:
 
 
 def private_names(tree: ast.AST, allowed: Collection[str]) -> list[str]:
-    """Private names of others. A class may use, on `self` or `cls`, those that a class of the same file makes."""
+    """Uses of foreign private names. On `self` or `cls`, a class may use those defined by classes of its file."""
     own = _own(tree)
     return [
         f"{line} uses {name}; test what can be seen from outside, or make the name public"
@@ -61,7 +61,7 @@ def misplaced(path: Path, root: Path) -> list[str]:
 
 
 def _imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """(line, full name) of everything imported."""
+    """(line, full name) of every import."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -71,7 +71,7 @@ def _imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def _private(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
-    """(line, name, whether of `self` or `cls`) of every private name that is reached through something else."""
+    """(line, name, whether on `self` or `cls`) of every private name that is used as an attribute or imported."""
     for line, name in _imports(tree):
         yield from ((line, part, False) for part in name.split(".") if is_private(part))
     for node in ast.walk(tree):
@@ -95,7 +95,7 @@ def _called(function: ast.expr) -> str:
 
 
 def _own(tree: ast.AST) -> set[str]:
-    """Private names that the classes of a file make: their methods and fields, and what they assign to `self`."""
+    """Private names defined by a file's classes: methods, fields, and attributes assigned to `self`."""
     made = set()
     for cls in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
         for node in ast.walk(cls):

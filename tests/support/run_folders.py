@@ -1,4 +1,4 @@
-"""Run folders as a run leaves them, made from answers that a test gives: real plan, journal, ledger and results."""
+"""Complete run folders made from given answers, with real plan, journal, ledger and results."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ Answer = tuple[Completion | Failure, Verdict | None]
 
 
 def plan_of(tasks: int, number: int, **settings: object) -> tuple[RunConfig, Plan]:
-    """Of HumanEval's first tasks and so many agents, or those that the settings list."""
+    """Settings and plan for HumanEval's first tasks and `number` agents, or the agents in the settings."""
     values = {"num_agents": number, "humaneval_limit": tasks, "model_id": "somebody/model", **settings}
     if "agents" in values:
         del values["num_agents"]
@@ -35,7 +35,7 @@ def leave(
     finished: bool = True,
     notes: Mapping[str, object] | None = None,
 ) -> None:
-    """Write what a run with these answers leaves, but no traces. An unfinished one was killed: it has no results."""
+    """Write the folder of a run with these answers, without traces. An unfinished run was killed and has no results."""
     folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(plan)
     with Journal(folder) as journal:
@@ -65,7 +65,7 @@ def leave(
 
 
 def answers(texts: tuple[str, ...] = ("a reply",), passes: int = 0) -> list[Answer]:
-    """Replies to one task, an agent each; the first `passes` of them pass."""
+    """Replies to one task, one per agent; the first `passes` of them pass."""
     return [
         (
             Completion(f"{k}/HumanEval/0/0/0", text, prompt_tokens=9, output_tokens=10 + k, latency_s=1.0 + k,

@@ -1,4 +1,4 @@
-"""Programs run in a sandbox, and the processes and folders that they leave behind."""
+"""Runs programs in a sandbox, and lists the processes and folders they leave behind."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ MEMORY_MB = 1024
 def run_all(
     *programs: str | Program, timeout_s: float = TIMEOUT_S, memory_mb: int = MEMORY_MB, mode: str = "auto"
 ) -> list[Execution]:
-    """Run the programs together on one warden."""
+    """Run the programs concurrently on one warden."""
 
     records = [Program(program) if isinstance(program, str) else program for program in programs]
 
@@ -34,7 +34,7 @@ def descendants() -> set[psutil.Process]:
 
 
 def folders() -> set[Path]:
-    """Of this process: others may run programs at the same time."""
+    """Sandbox folders of this process. Other processes may have their own at the same time."""
     return set(Path(tempfile.gettempdir()).glob(f"swarmeval-{os.getpid()}-*"))
 
 

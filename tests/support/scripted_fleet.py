@@ -1,4 +1,4 @@
-"""A local fleet of scripted replicas on the CPU: real worker processes, and no model."""
+"""A local fleet of scripted replicas on the CPU: real worker processes without a model."""
 
 from swarmeval.workers.devices import DeviceSpec
 from swarmeval.workers.local import LocalFleet

@@ -1,4 +1,4 @@
-"""A server over scripted replicas in a thread of the test: a real socket, real worker processes."""
+"""A server of scripted replicas in a thread of the test, with a real socket and real worker processes."""
 
 import asyncio
 import threading
@@ -22,7 +22,7 @@ LOCAL = ServeSettings()
 
 
 class Served:
-    """A server that runs."""
+    """A running server."""
 
     def __init__(self, root: str, pool: Pool, loop: asyncio.AbstractEventLoop) -> None:
         self.root = root
@@ -34,15 +34,15 @@ class Served:
         return f"{self.root}/v1"
 
     def do(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """What this gives in the server's event loop."""
+        """Run a coroutine in the server's event loop and return its result."""
         return asyncio.run_coroutine_threadsafe(work(), self._loop).result(START_S)
 
     def until(self, true: Callable[[], bool]) -> None:
-        """Return when it is so, by the server's own clock; fails after a while."""
+        """Wait in the server's event loop until the condition holds; fails after 20 s."""
 
         async def wait() -> None:
             async with asyncio.timeout(20):
-                while not true():  # noqa: ASYNC110 (what it looks at rings no bell)
+                while not true():  # noqa: ASYNC110 (no event is set)
                     await asyncio.sleep(0.02)
 
         self.do(wait)
@@ -59,7 +59,7 @@ def serving(
     deadlines: Deadlines = DEADLINES,
     silence_s: float = 30.0,
 ) -> Iterator[Served]:
-    """A server of the model "tiny", until the block ends; with `ready`, its replicas are."""
+    """A server of the model "tiny" until the block ends. With `ready`, waits for its replicas first."""
     config = RunConfig(engine="scripted", device="cpu", max_new_tokens=64, serve=serve)
     began: Future[Served] = Future()
     ending: list[HttpServer] = []

@@ -1,4 +1,4 @@
-"""A disk of a few pages for one run folder: a tmpfs that only the run's own mount namespace has."""
+"""A disk of a few pages for one run folder: a tmpfs in the mount namespace of the run."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ TOOLS = ("unshare", "nsenter", "mount")
 
 
 def why_not() -> str:
-    """Why there can be no small disk here; "" where there can."""
+    """Why small disks are impossible here, or "" if they are possible."""
     if lacking := [tool for tool in TOOLS if shutil.which(tool) is None]:
         return f"needs {', '.join(lacking)}"
     tried = subprocess.run(
@@ -24,7 +24,7 @@ def why_not() -> str:
 
 
 class SmallDisk:
-    """Holds the namespace open; what it has mounted ends with it."""
+    """Keeps a mount namespace open. Its mounts disappear with it."""
 
     def __init__(self, run: Run, pages: int) -> None:
         self._folder = run.folder
@@ -41,15 +41,15 @@ class SmallDisk:
         run.visible_folder = self.visible_folder = Path(f"/proc/{self._holder.pid}/root{run.folder}")
 
     def resize(self, pages: int) -> None:
-        """Give it so many; none that is in use is taken away."""
+        """Resize the disk; pages in use are kept."""
         self.remount(f"size={PAGE_KIB * pages}k")
 
     def remount(self, option: str) -> None:
-        """With another option of mount."""
+        """Remount the disk with this option."""
         subprocess.run([*self._prefix, "mount", "-o", f"remount,{option}", str(self._folder)], check=True)
 
     def fill_only(self, name: str) -> None:
-        """Put one file of the run, empty, on a disk of its own, which is full; one that is only appended to."""
+        """Put one append-only file of the run, still empty, on its own full disk."""
         own = self._folder.parent / f"full-{name}"
         own.mkdir()
         script = """
@@ -60,11 +60,11 @@ class SmallDisk:
 
     @property
     def used(self) -> int:
-        """Pages."""
+        """Pages in use."""
         return shutil.disk_usage(self.visible_folder).used // (PAGE_KIB << 10)
 
     def fill(self) -> Path:
-        """Take all that is free with a file of another's."""
+        """Fill the free space with a file that is not the run's."""
         path = self.visible_folder.parent / self.visible_folder.name / ".ballast"
         try:
             with path.open("wb", buffering=0) as file:

@@ -1,4 +1,4 @@
-"""A command in a pseudo-terminal of its own, typed at and read from."""
+"""A command in a pseudo-terminal: sends keys and reads the screen output."""
 
 import fcntl
 import os
@@ -20,7 +20,7 @@ PATIENCE_S = 100
 
 
 class Terminal:
-    """80 columns and 24 lines; the command is the foreground of a session, as in a shell of its own."""
+    """A terminal of 80 columns and 24 lines with the command in the foreground of a new session."""
 
     def __init__(self, *words: str, env: Mapping[str, str] | None = None) -> None:
         self.fd, self.tty = pty.openpty()
@@ -28,7 +28,7 @@ class Terminal:
         self.modes = termios.tcgetattr(self.tty)
         self.text = ""
         self._unread = ""
-        # setsid --ctty: signals of the terminal, as Ctrl-C's, reach the command and its children
+        # setsid --ctty: signals of the terminal, such as Ctrl-C, reach the command and its children
         self.process = subprocess.Popen(
             ["setsid", "--ctty", "--wait", sys.executable, *words],
             cwd=ROOT,
@@ -36,7 +36,7 @@ class Terminal:
             stdin=self.tty,
             stdout=self.tty,
             stderr=self.tty,
-            # A shell's job in the background ignores Ctrl-C, and so would all that it starts.
+            # Under a background job of a shell, SIGINT is ignored, and children would inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
@@ -44,7 +44,7 @@ class Terminal:
         os.write(self.fd, keys.encode())
 
     def read_until(self, word: str) -> None:
-        """Read what is drawn until the word appears after all that was awaited before."""
+        """Read output until the word appears after all previously awaited words."""
         deadline = time.monotonic() + PATIENCE_S
         while word not in self._unread and time.monotonic() < deadline:
             ended = self.process.poll() is not None
@@ -54,7 +54,7 @@ class Terminal:
         self._unread = self._unread.partition(word)[2]
 
     def close(self) -> int:
-        """Read to the end; gives the exit code. The terminal is as it was."""
+        """Read to the end, check that the terminal modes are restored, and return the exit code."""
         deadline = time.monotonic() + PATIENCE_S
         while self.process.poll() is None and time.monotonic() < deadline:
             self._read(0.05)
@@ -64,7 +64,7 @@ class Terminal:
         return code
 
     def _read(self, seconds: float) -> bool:
-        """Whether there was anything to read within this time."""
+        """Read pending output; return whether any arrived within this time."""
         if not select.select([self.fd], [], [], seconds)[0]:
             return False
         drawn = os.read(self.fd, 65536).decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Engines over a tiny random model, requests for them, and what transformers' generate makes of the same."""
+"""Engines with a tiny random model, requests for them, and the same answers by transformers' generate."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -40,7 +40,7 @@ def engine(rows: int, model: Any = MODEL, decoder: Any = None, compiled: bool = 
 
 
 def requests(count: int, sampling: Sampling = GREEDY, agents: int = 2) -> list[Request]:
-    """Prompts of different lengths, each asked for by so many agents."""
+    """Requests with prompts of different lengths, each from this many agents."""
     return [
         Request(f"{i}/t/0/0", i * 7919, sampling, text="def f(x):\n" * (i // agents % 4) + f"n{i // agents}")
         for i in range(count)
@@ -67,7 +67,7 @@ def texts(engine: Engine, batch: Sequence[Request]) -> dict[str, str]:
 
 
 def generated(request: Request, model: Any = MODEL) -> str:
-    """What transformers' generate answers to one request."""
+    """The answer of transformers' generate to one request."""
     ids = torch.tensor([TOKENIZER(request.text)["input_ids"]])
     sampling = request.sampling
     output = model.generate(

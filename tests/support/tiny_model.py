@@ -1,6 +1,6 @@
-"""Random models of a few thousand weights, Llama and other families, and a byte-level tokenizer: made in a moment.
+"""Random models of a few thousand weights (Llama and other families) and a byte-level tokenizer, quick to make.
 
-Every byte is a token, so any text can be given to it and any output read. Two merges let stop strings cross tokens.
+Every byte is a token, so any text can be encoded and any output decoded. Two merges let stop strings span tokens.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 
-# Families whose layers all attend to everything before them, and what tells their members apart.
+# Families with full causal attention in all layers, each with the options that vary within it.
 FULL_ATTENTION: list[tuple[str, dict[str, Any]]] = [
     ("Llama", {"num_key_value_heads": 4}),
     ("Llama", {"num_key_value_heads": 1}),
@@ -35,7 +35,7 @@ FULL_ATTENTION: list[tuple[str, dict[str, Any]]] = [
 
 
 def tokenizer(template: str | None = TEMPLATE) -> Any:
-    """Byte-level, with <bos>, <eos> and <turn> as special tokens; adds <bos> to raw text by itself."""
+    """A byte-level tokenizer with the special tokens <bos>, <eos> and <turn>. It adds <bos> to raw text."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = {token: index for index, token in enumerate(["<bos>", "<eos>", "<turn>", *letters, "de", "def"])}
     inner = Tokenizer(BPE(vocab=words, merges=[("d", "e"), ("de", "f")]))
@@ -68,13 +68,13 @@ def model(seed: int = 0, context_tokens: int = CONTEXT_TOKENS, **changes: Any) -
         "max_position_embeddings": context_tokens,
         "bos_token_id": 0,
         "eos_token_id": [1, 2],
-        "initializer_range": 0.2,  # logits far enough apart that greedy choices are no ties
+        "initializer_range": 0.2,  # logits far enough apart that greedy choices are never tied
     }
     return LlamaForCausalLM(LlamaConfig(**(settings | changes))).eval()
 
 
 def family(name: str, **changes: Any) -> Any:
-    """A random model of a family, in fp32."""
+    """A random fp32 model of a family."""
     torch.manual_seed(1)
     sizes = {
         "vocab_size": 288, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "eos_token_id": 1,
@@ -86,13 +86,13 @@ def family(name: str, **changes: Any) -> Any:
 
 
 def save(folder: Path, seed: int = 0) -> Path:
-    """Write model and tokenizer as a folder that model_loader can load."""
+    """Write model and tokenizer to a folder that model_loader can load."""
     model(seed).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
 
 
 def budget(model: Any, rows: int) -> Budget:
-    """Room for so many rows of the model's whole context."""
+    """A memory budget for `rows` rows of the model's whole context."""
     tokens = model.config.max_position_embeddings
     return Budget(rows, tokens, tokens, token_bytes(model.config, model.dtype), weight_bytes=0)

@@ -1,7 +1,7 @@
-"""What the trace-event format asks of a trace, strictly, and what Perfetto makes of it.
+"""Strict checks of a trace against the trace-event format and the requirements of Perfetto.
 
-After Google's document "Trace Event Format". Perfetto drops an X event that begins within another one of its thread
-and ends behind it, be it by a nanosecond (its statistic slice_drop_overlapping_complete_event): spans must nest.
+Source: Google's document "Trace Event Format". Perfetto drops an X event that begins within another one of its thread
+and ends after it, even by a nanosecond (its statistic slice_drop_overlapping_complete_event). Spans must nest.
 """
 
 import json
@@ -12,12 +12,12 @@ from typing import Any
 
 Event = dict[str, Any]
 
-NAMING = {"process_name": "name", "thread_name": "name", "process_sort_index": "sort_index"}  # M events and their key
+NAMING = {"process_name": "name", "thread_name": "name", "process_sort_index": "sort_index"}  # M events and their keys
 TOP = {"traceEvents": list, "displayTimeUnit": str, "otherData": dict}
 
 
 def faults(path: Path) -> list[str]:
-    """What is wrong with a file, a line each."""
+    """The faults of a trace file, one line each."""
 
     def refused(constant: str) -> float:
         raise ValueError(f"{constant} is no JSON")
@@ -36,14 +36,14 @@ def faults(path: Path) -> list[str]:
 
 
 def _event(event: object) -> Iterator[str]:
-    """Of one event: keys, types, units."""
+    """Faults of one event: keys, types, units."""
     if not isinstance(event, dict) or not isinstance(event.get("args"), dict):
         yield "is no object with args"
         return
     if not isinstance(event.get("name"), str) or not event["name"]:
         yield "has no name"
     for key in ("pid", "tid", "ts", "dur") if event.get("ph") == "X" else ("pid", "tid", "ts"):
-        if type(event.get(key)) is not int or event[key] < 0:  # whole microseconds, of which sums are exact
+        if type(event.get(key)) is not int or event[key] < 0:  # whole microseconds, whose sums are exact
             yield f"{key} is {event.get(key)!r}"
     of_kind = {"X": _span, "C": _counter, "M": _naming}.get(str(event.get("ph")))
     if of_kind is None:
@@ -66,7 +66,7 @@ def _naming(event: Event) -> bool:
 
 
 def _names(events: Iterable[Event]) -> Iterator[str]:
-    """Every process has one name, every thread with spans too, and it is told before they are."""
+    """Processes, and threads with spans, that lack exactly one name event before their spans."""
     named: Counter[tuple[object, ...]] = Counter()
     for event in events:
         process, thread = (event["pid"],), (event["pid"], event["tid"])
@@ -80,7 +80,7 @@ def _names(events: Iterable[Event]) -> Iterator[str]:
 
 
 def _nesting(events: Iterable[Event]) -> Iterator[str]:
-    """Of two spans of a thread one holds the other, or they have nothing in common."""
+    """Spans of a thread that overlap without one containing the other."""
     threads: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
     for event in events:
         if event["ph"] == "X":

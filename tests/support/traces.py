@@ -1,4 +1,4 @@
-"""The trace of a run as tests read it, and the clock that they give to a tracer."""
+"""Reads the trace of a run for tests, and provides a clock for tracers."""
 
 import itertools
 import json
@@ -11,7 +11,7 @@ from tests.support.trace_format import faults
 
 
 class Clock:
-    """Moves on only when told."""
+    """A clock that advances only when the test sets it."""
 
     def __init__(self) -> None:
         self.now_ns = time.perf_counter_ns()
@@ -21,7 +21,7 @@ class Clock:
 
 
 def checked_trace(folder: Path) -> dict[str, Any]:
-    """trace.json, after a look at every event of it: it keeps to the format, and nothing on a lane overlaps."""
+    """The contents of trace.json, after a check that its format is valid and no spans of a lane overlap."""
     assert faults(folder / "trace.json") == []
     picture: dict[str, Any] = json.loads((folder / "trace.json").read_text())
     for track in lanes(picture).values():

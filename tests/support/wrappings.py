@@ -1,4 +1,4 @@
-"""The shapes in which models give an answer: each makes a reply of a task and the body that follows its prompt."""
+"""Shapes of replies that models give. Each turns a task and the body of its function into a reply."""
 
 import ast
 import html
@@ -27,18 +27,18 @@ def fence(code: str, tag: str = "python") -> str:
 
 
 def program_passes(candidate: Candidate, task: Task) -> bool:
-    """Whether the candidate's program runs to its end, here in this process: for our own harmless texts only."""
+    """Whether the candidate's program completes in this process. For the tests' own harmless texts only."""
     if candidate.outcome is not None:
         return False
     try:
         exec(compile(program(task, candidate.code).text, "<candidate>", "exec"), {})
-    except Exception:  # noqa: BLE001 (whatever a program raises, it does not pass)
+    except Exception:  # noqa: BLE001 (any exception means that it does not pass)
         return False
     return True
 
 
 def same_code(candidate: Candidate, task: Task, body: str) -> bool:
-    """Whether the entry point's last definition is the canonical one, whatever else the candidate holds."""
+    """Whether the entry point's last definition is the canonical one, regardless of other code in the candidate."""
 
     def last_definition(source: str) -> str:
         nodes = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef) and n.name == task.entry_point]
@@ -68,7 +68,7 @@ def each_line(code: str, change: Callable[[int, str], str]) -> str:
 
 
 def prompted(code: str) -> str:
-    """As the interpreter's prompt shows it."""
+    """The code as in an interpreter session."""
     return each_line(code, lambda n, line: (">>> " if line[:1].strip() or n == 1 else "... ") + line)
 
 
@@ -79,7 +79,7 @@ def coloured(code: str) -> str:
 
 
 def deep(code: str, mark: str) -> str:
-    """The four spaces of each level as `mark`; what lines hold stays."""
+    """The code with `mark` for each indentation level of four spaces; the rest of each line is unchanged."""
     return each_line(code, lambda n, line: margin(line).replace("    ", mark) + line.lstrip())
 
 
@@ -178,7 +178,7 @@ TAGS = ("<answer>", "<code>", "<solution>", "<python>", "[PYTHON]", "[ANSWER]", 
 
 
 def tagged(opening: str) -> Wrap:
-    """Between tags, a draft before them."""
+    """A reply with a draft, then the answer between tags."""
     name = opening.strip("<>[]").split()[0]
     closing = f"</{name}>" if opening[0] == "<" else f"[/{name}]"
     return lambda task, body: f"{draft(task)}\nFinally:\n{opening}\n{task.prompt}{body}{closing}\nThis is it."
@@ -225,14 +225,14 @@ WRAPPINGS: dict[str, Wrap] = PLAIN | FENCED | TAGGED | SPOILED
 
 
 def in_class(task: Task, body: str, name: str = "Solution", mark: str = "") -> str:
-    """The function as a method; what stands above it in the prompt stays above the class."""
+    """The function as a method; the code above it in the prompt stays above the class."""
     start = task.prompt.rindex(f"def {task.entry_point}(")
     method = (task.prompt[start:] + body).replace("(", "(self, " if not mark else "(", 1)
     return f"{task.prompt[:start]}class {name}:\n" + textwrap.indent(f"{mark}{method}", "    ")
 
 
 def inner(task: Task, body: str) -> str:
-    """The function under another name, with what the prompt defines above it."""
+    """The function renamed to `inner`, with the code above it in the prompt."""
     start = task.prompt.rindex(f"def {task.entry_point}(")
     return f"{task.prompt[:start]}def inner" + (task.prompt[start:] + body).removeprefix(f"def {task.entry_point}")
 
