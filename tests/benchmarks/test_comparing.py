@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic: steps of bf16, first differences, shares, waste, medians."""
+"""The benchmarks' arithmetic: bf16 steps, first differences, shares, waste, medians."""
 
 import math
 
@@ -71,8 +71,8 @@ def test_a_deviation_adds_up() -> None:
     assert deviation.summary() == {"rms": math.sqrt((9 + 16 + 16) / 4), "largest": 4.0, "same_best": 0.5, "places": 2}
 
 
-class Told(Reference):
-    """A reference whose fp32 logits are given."""
+class GivenLogits(Reference):
+    """A reference with given fp32 logits."""
 
     def __init__(self, exact: list[float]) -> None:
         self.tokenizer = TOKENIZER
@@ -85,8 +85,8 @@ class Told(Reference):
 
 @pytest.mark.parametrize(("ours", "excused"), [(1, True), (2, True), (3, False)])
 def test_rounding_excuses_a_gap_of_one_step_and_no_more(ours: int, excused: bool) -> None:
-    logits = torch.tensor([[0.0, 0.0, 0.0, 0.0], [20.0, 20.0, 19.875, 19.75]])  # the step at 20 is 0.125
-    found = weighed("t", 3, (9,), (7, ours, 5), (7, 0, 6), logits, Told([20.0, 20.5, 20.5, 20.5]))
+    logits = torch.tensor([[0.0, 0.0, 0.0, 0.0], [20.0, 20.0, 19.875, 19.75]])  # the bf16 step at 20 is 0.125
+    found = weighed("t", 3, (9,), (7, ours, 5), (7, 0, 6), logits, GivenLogits([20.0, 20.5, 20.5, 20.5]))
     assert (found.place, found.step, found.gap_bf16, found.excused) == (
         1,
         0.125,
@@ -97,7 +97,7 @@ def test_rounding_excuses_a_gap_of_one_step_and_no_more(ours: int, excused: bool
 
 
 def test_nothing_excuses_a_reply_that_ends_without_saying_so() -> None:
-    assert not weighed("t", 1, (9,), (7,), (7, 0), torch.zeros(2, 4), Told([0.0] * 4)).excused
+    assert not weighed("t", 1, (9,), (7,), (7, 0), torch.zeros(2, 4), GivenLogits([0.0] * 4)).excused
 
 
 def test_static_batches_wait_for_their_longest_reply() -> None:

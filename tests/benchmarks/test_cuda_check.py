@@ -1,4 +1,4 @@
-"""What `benchmarks/cuda_check.py` does on a machine without a GPU, and its checks on a CPU."""
+"""`benchmarks/cuda_check.py` on a machine without a GPU, and its checks run on the CPU."""
 
 import subprocess
 import sys
@@ -53,7 +53,7 @@ def test_graphs_that_go_wrong_or_cannot_be_recorded_fail_their_check() -> None:
 @pytest.mark.slow
 def test_replies_with_few_and_many_rows_are_counted() -> None:
     check = cuda_claims.share_check(engine(2), engine(8), requests(10, WARM))
-    assert (check.passed, check.found) == (None, "10 of 10")  # fp32: rounding decides nothing
+    assert (check.passed, check.found) == (None, "10 of 10")  # fp32: rounding changes no reply
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What `benchmarks/load_generators.py` makes of two generators' figures; neither is asked here."""
+"""How `benchmarks/load_generators.py` compares the figures of two load generators. None is run here."""
 
 import json
 
@@ -19,7 +19,7 @@ from swarmeval.workers.scripted import ScriptedReplica
 
 
 def turn(*seconds: float, text: str = "x") -> GeneratorRound:
-    """Of requests that took half a second less than their generator says."""
+    """A round of requests that took half a second less than their generator reports."""
     timed = [TimedRequest(str(number), text, 3, ttft, ttft / 10, 2 * ttft) for number, ttft in enumerate(seconds)]
     return GeneratorRound(timed, [ObservedTimes(one.ttft_s - 0.5, one.tpot_s, one.latency_s - 0.5) for one in timed])
 
@@ -74,5 +74,5 @@ def test_a_scripted_worker_answers_each_prompt_with_64_tokens_in_64_pieces() -> 
     pieces: list[Piece] = []
     while not (answers := replica.step()):
         pieces += replica.pieces()
-    assert len(pieces) == 63  # the last comes with the answer
+    assert len(pieces) == 63  # the last piece comes with the answer
     assert [answer.output_tokens for answer in answers if isinstance(answer, Reply)] == [64]

@@ -1,4 +1,4 @@
-"""The benchmark of scale, at a size that measures nothing: every part runs, and what it says adds up."""
+"""The scale benchmark at a trivial size: every part runs, and its numbers are consistent."""
 
 import asyncio
 import time
@@ -14,25 +14,25 @@ from swarmeval.runs.journal import Journal
 from swarmeval.runs.plan import Plan, make_agents
 
 
-class Told:
-    """A judge that counts how often it is asked."""
+class CountingJudge:
+    """A judge that counts its calls."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.calls = 0
 
     async def judge(self, completion: Completion, _: bool) -> Verdict:
-        self.asked += 1
+        self.calls += 1
         return Verdict(completion.job_id, Outcome.RAISED, completion.reply)
 
 
 def test_a_text_gets_its_earlier_verdict_and_a_sample_is_judged_again(tmp_path: Path) -> None:
-    told = Told()
-    sampled = SampledJudge(told.judge, 4, tmp_path)
+    counting = CountingJudge()
+    sampled = SampledJudge(counting.judge, 4, tmp_path)
     texts = ["a", "b", "a", "a", "b", "b", "a", "a"]
     verdicts = [asyncio.run(sampled.judge(Completion(f"{k}/T/0/0", text))) for k, text in enumerate(texts)]
     assert [verdict.job_id for verdict in verdicts] == [f"{k}/T/0/0" for k in range(8)]
     assert [verdict.code for verdict in verdicts] == texts
-    assert told.asked == sampled.judged == 4  # a, b, the fourth and the eighth
+    assert counting.calls == sampled.judged == 4  # a, b, the fourth and the eighth completion
 
 
 @pytest.mark.slow
@@ -42,7 +42,7 @@ def test_each_moment_of_a_blocked_loop_is_late() -> None:
         async with late.sampled():
             await asyncio.sleep(5 * LOOK_EVERY_S)
             until = time.monotonic() + 50 * LOOK_EVERY_S
-            while time.monotonic() < until:  # the loop is held
+            while time.monotonic() < until:  # blocks the loop
                 pass
             await asyncio.sleep(LOOK_EVERY_S)
             return late.take("held")
@@ -52,7 +52,7 @@ def test_each_moment_of_a_blocked_loop_is_late() -> None:
     assert half is not None
     assert most is not None
     assert 0.4 * 500 < most < 4 * 500
-    assert 0.3 * most < half < 0.7 * most  # most moments lie in the block, evenly
+    assert 0.3 * most < half < 0.7 * most  # most samples fall within the block, evenly spread
 
 
 def test_a_cut_takes_so_many_answers_however_far_verdicts_are_behind(tmp_path: Path) -> None:
@@ -83,7 +83,8 @@ def test_every_part_runs_and_its_numbers_add_up(tmp_path: Path) -> None:
     options = scale.read(["--many=2", "--workers=2", "--seconds=1", "--lines=3000", "--judge-every=100000"])
     config = scale.config_of(tmp_path, 1, 2)
     plan = Plan(make_agents(config), load_tasks())
-    asyncio.run(SampledJudge(Told().judge, 1, tmp_path / "run").learn(plan, config))  # no sandbox: it takes a minute
+    judge = CountingJudge().judge  # no sandbox: that takes a minute
+    asyncio.run(SampledJudge(judge, 1, tmp_path / "run").learn(plan, config))
     ran, resumed, again = (scale.measured(part, tmp_path / "run", 1, options) for part in ("run", "resume", "lines"))
     paced = scale.measured("pace", tmp_path / "pace", 1, options)
     assert ran["jobs"] == ran["new_jobs"] == 10_004

@@ -1,4 +1,4 @@
-"""The benchmark beside its peers: what it counts, what it shows, and how it talks with a vLLM that is a small fake."""
+"""The throughput benchmark: what it counts and shows, and how it talks to vLLM, here a small fake."""
 
 import subprocess
 import sys
@@ -55,7 +55,7 @@ class LLM:
 
 @pytest.fixture
 def fake_vllm(tmp_path: Path) -> Path:
-    """An interpreter whose vLLM answers with the seed, the length of the prompt, whether it was cached, and sevens."""
+    """An interpreter with a fake vLLM that answers with seed, prompt length, whether it was cached, and sevens."""
     (tmp_path / "vllm.py").write_text(FAKE_VLLM)
     python = tmp_path / "python"
     executable(python, f'#!/bin/sh\nPYTHONPATH="{tmp_path}" exec "{sys.executable}" "$@"\n')
@@ -93,7 +93,7 @@ def test_each_prompt_reaches_vllm_with_its_seed_and_prints_disturb_nothing(fake_
     with VllmChild(fake_vllm, "folder", 64, 1) as child:
         assert child.version == "0.0.fake"
         answers = [child.ask(question) for _ in range(2)]
-    for answer in answers:  # the second round finds no prompt in the cache either
+    for answer in answers:  # the second round has no cached prompts either
         assert answer["replies"] == [[11, 2, False, 7], [2**64 - 1, 3, False, 7]]
         assert answer["seconds"] > 0
     assert child.process.returncode == 0
@@ -143,7 +143,7 @@ def test_without_ours_nothing_is_compared() -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A contestant in this process, and how many of 6 requests its part of the work holds."""
+    """A contestant in this process, and how many of 6 requests its share contains."""
 
     make: Callable[[LoadedModel, bool], peers.Contestant]
     answered: int
@@ -175,7 +175,7 @@ def test_with_stops_a_model_that_ends_at_once_says_nothing(name: str) -> None:
 
 
 class Ending(torch.nn.Module):
-    """A head that always chooses one token."""
+    """A head that always chooses the same token."""
 
     def __init__(self, head: Any, token: int) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class Ending(torch.nn.Module):
 
 @pytest.mark.slow
 def test_the_whole_command_runs_ours_and_its_peers(fake_vllm: Path, tmp_path: Path) -> None:
-    """The bundled model, really loaded: half a minute."""
+    """Loads the bundled model; takes half a minute."""
     command = [sys.executable, "benchmarks/throughput.py", "--vllm-python", str(fake_vllm), "--only", "acde"]
     size = ["--tasks", "2", "--agents", "2", "--tokens", "4", "--repeat", "1", "--json", str(tmp_path / "found.json")]
     ended = subprocess.run([*command, *size], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
