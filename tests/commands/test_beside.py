@@ -1,4 +1,4 @@
-"""Claims about main.py --dashboard: one terminal, a run that never notices, a terminal that is as it was."""
+"""Claims about main.py --dashboard: the run is not affected, and the terminal is restored afterwards."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ SCRIPTED = (
     "--dashboard",
     "--num_agents",
 )
-FEW, MANY = "40", "500"  # agents: over in 8 s, or in 100 s; both are met at work on any machine
+FEW, MANY = "40", "500"  # agents for 8 s or 100 s of work, enough to observe the run on any machine
 SLOW = {"rows": 8, "steps": 4, "step_s": 0.05}
 
 
@@ -49,7 +49,7 @@ def test_a_run_shows_the_dashboard_and_prints_its_summary_at_its_end(tmp_path: P
         terminal.read_until(ENTERED)
         terminal.read_until("320 jobs (")
         terminal.read_until(LEFT)
-        terminal.read_until("320/320")  # the plain bar, once more
+        terminal.read_until("320/320")  # the plain progress bar again
         terminal.read_until("results")
         assert terminal.close() == 0
 
@@ -61,7 +61,7 @@ def test_q_leaves_the_run_going_with_the_plain_progress(tmp_path: Path) -> None:
         terminal.send("q")
         terminal.read_until(LEFT)
         terminal.read_until("tokens/s")
-        terminal.send("\x03")  # it need not go on to its end
+        terminal.send("\x03")  # no need to run to the end
         terminal.read_until("Stopped after finishing running jobs. Repeat the command to resume.")
         assert terminal.close() == 130
 
@@ -87,7 +87,7 @@ def test_a_dashboard_that_is_killed_costs_the_run_nothing(tmp_path: Path) -> Non
         terminal.read_until(LEFT)
         terminal.read_until("the dashboard ended (signal 9), the run goes on")
         terminal.read_until("tokens/s")
-        terminal.send("\x03")  # it need not go on to its end
+        terminal.send("\x03")  # no need to run to the end
         terminal.read_until("Stopped after finishing running jobs. Repeat the command to resume.")
         assert terminal.close() == 130
 

@@ -1,4 +1,4 @@
-"""Two runs are compared task by task, or refused with the reason why they cannot be."""
+"""Two runs are compared task by task, or refused with the reason."""
 
 import itertools
 import json
@@ -47,7 +47,7 @@ def test_flips_are_tasks_that_became_solved_or_unsolved() -> None:
     comparison = paired({"a": 1.0, "b": 0.0, "c": 0.4, "d": 0.6}, {"a": 0.0, "b": 0.0, "c": 0.5, "d": 0.9})
     assert (comparison.gained, comparison.lost) == (("c",), ("a",))
     assert math.isclose(comparison.difference, -0.15)
-    assert math.isclose(comparison.union, (1 + 0 + 0.7 + 0.96) / 4)  # 1 - (1 - A)(1 - B) of each task
+    assert math.isclose(comparison.union, (1 + 0 + 0.7 + 0.96) / 4)  # 1 - (1 - A)(1 - B) for each task
     assert [task for task, _, _ in comparison.most] == ["a", "d", "c"]
     with pytest.raises(ValueError, match=r"^the tasks differ$"):
         paired({"a": 1.0}, {"b": 1.0})
@@ -97,7 +97,7 @@ def main(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def scored(folder: Path, broken: int, *more: str) -> Path:
-    """A folder with verdicts on all canonical solutions, the first few of them broken."""
+    """A folder with verdicts on all canonical solutions, of which the first `broken` are broken."""
     replies = folder.with_suffix(".jsonl")
     replies.write_text(
         "".join(

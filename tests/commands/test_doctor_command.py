@@ -1,4 +1,4 @@
-"""What is looked at before an expensive run: what is wrong is found, named, and comes with its remedy."""
+"""Checks before an expensive run: each problem is found, named and reported with its remedy."""
 
 import ast
 import subprocess

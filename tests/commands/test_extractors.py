@@ -1,4 +1,4 @@
-"""Other harnesses' rules do what their projects publish, and are set beside ours on the same replies."""
+"""Other harnesses' rules behave as their projects publish, and are compared with ours on the same replies."""
 
 import importlib.util
 import json
@@ -34,10 +34,10 @@ FENCED = "Sure:\n```python\ndef f(x: int) -> int:\n    y = x\n    return y\n```\
         ("lm-eval", "    return x\n@cache\ndef g(): 1", "    return x\n@cache"),
         ("lm-eval-instruct", "    return x\n```\nThat was it.", "    return x\n"),
         ("lm-eval-instruct", FENCED, "Sure:\n"),
-        ("lm-eval-instruct", "    return x\n# so it is\n```", "    return x"),  # the stop words that it inherits
+        ("lm-eval-instruct", "    return x\n# so it is\n```", "    return x"),  # it inherits the stop words
         ("simple-evals", FENCED, "    y = x\n    return y\n"),
         ("simple-evals", "```\ndef f(x):\n    return x\n```", "    return x\n```"),
-        ("simple-evals", "    return x", "   return x"),  # its find() gives -1, and it cuts at 1
+        ("simple-evals", "    return x", "   return x"),  # its find() returns -1, so it cuts at 1
         ("inspect-evals", "    return x", "    return x"),  # no fence: nothing is cut
         ("inspect-evals", "```\nb:\n    1\n```\nSo: ```Py\r\ndef f(x):\r\n    return x```\n", "    return x"),
         ("inspect-evals", "```python\n\n```\n```js\ny\n```\n```\nz:\n    never closed", None),
@@ -79,7 +79,7 @@ TASK = Task("T/0", "def f(x):\\n", Suite("f", ""))
 
 
 def with_package(folder: Path, sanitize: str, program: str) -> str:
-    """What a program prints where evalplus is a package whose sanitize.py is this."""
+    """The output of a program run with a fake evalplus package that has this sanitize.py."""
     package = folder / "evalplus"
     package.mkdir()
     (package / "__init__.py").write_text("")

@@ -1,4 +1,4 @@
-"""`python main.py loadtest`: what it leaves, says and refuses."""
+"""`python main.py loadtest`: its files, its output and the settings it refuses."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def test_a_run_leaves_its_requests_its_tests_their_worth_and_its_report(tmp_path
     assert (law["finished"], law["failed"], law["requests"]) == (True, 0, 11)
     assert law["worth"]["numpy"]["functions asked for"] == 11
     assert law["memory"]["functions"]
-    assert re.fullmatch(r"0 of \d+", law["settings"]["tidied by the model"])  # a scripted one writes no tests
+    assert re.fullmatch(r"0 of \d+", law["settings"]["tidied by the model"])  # a scripted replica writes no tests
     assert "11 requests about numpy, 2 levels of load" in (run / "load_report.html").read_text()
     assert (run / "flame_coordinator.html").exists()
     kept = [json.loads(line) for line in (run / "generated_tests.jsonl").read_text().splitlines()]
@@ -70,7 +70,7 @@ def test_a_run_that_is_interrupted_reports_what_it_has(tmp_path: Path) -> None:
     words = command(tmp_path, "loadtest.levels=[{concurrency: 2, seconds: 300}]")
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         asked = tmp_path / "run" / "requests.csv"
-        while not asked.exists() or asked.read_bytes().count(b"\n") < 5:  # the header and rows
+        while not asked.exists() or asked.read_bytes().count(b"\n") < 5:  # the header and four rows
             assert process.poll() is None, process.communicate()
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""`python main.py serve` as a user starts and ends it."""
+"""`python main.py serve` as a user starts and stops it."""
 
 import json
 import os
@@ -26,7 +26,7 @@ CHAT = {"model": "scripted", "messages": [{"role": "user", "content": "hello"}]}
 
 
 class Command:
-    """The command while it runs, and the lines that it says."""
+    """The running command and the lines that it prints."""
 
     def __init__(self, folder: Path, script: Mapping[str, object], environ: Mapping[str, str], *settings: str) -> None:
         (folder / "script.json").write_text(json.dumps(script))
@@ -46,14 +46,14 @@ class Command:
         self._reader.start()
 
     def url(self) -> str:
-        """Where it listens, once it is ready."""
+        """The server's address, after waiting until it is ready."""
         while (line := self._lines.get(timeout=60)) is not None:
             if match := READY.fullmatch(line):
                 return match[1]
         raise AssertionError(self.said)
 
     def ended(self) -> int:
-        """Its exit code, when it has ended."""
+        """Wait for the end and return the exit code."""
         code = self.process.wait(60)
         self._reader.join(10)
         return code
@@ -104,7 +104,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 
 
 def test_one_whose_reader_has_gone_can_be_ended(tmp_path: Path) -> None:
-    """What it would say of its end is lost, the end is not."""
+    """Its last messages are lost, but it still stops."""
     reading, writing = os.pipe()
     words = ["engine=scripted", "model_id=scripted", "serve.port=0"]
     with subprocess.Popen(
