@@ -1,4 +1,4 @@
-"""Claims about the dashboard's page and its command line: what the files of a run say, and what is wrong with them."""
+"""Claims about the dashboard's page and command line: how it shows a run's files and the errors in them."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.support.terminal import Terminal
 
 
 def printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """The page of --once."""
+    """The page that --once prints."""
     assert main(["--run", str(folder), "--once"]) == 0
     shown = capsys.readouterr()
     assert shown.err == ""
@@ -74,7 +74,7 @@ def test_running_killed_and_ended_are_told_apart(tmp_path: Path, capsys: pytest.
 
 def test_a_run_started_again_is_no_killed_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, ended_pid())
-    write_manifest(tmp_path, pid=os.getpid())  # of the session that has not spoken yet
+    write_manifest(tmp_path, pid=os.getpid())  # of a session that has not written its status yet
     text = printed(tmp_path, capsys)
     assert f"{RUN_ID}  starting" in text
     assert f"coordinator PID {os.getpid()}" in text
@@ -87,7 +87,7 @@ def test_the_score_is_shown_once_it_is_there(tmp_path: Path, capsys: pytest.Capt
     text = printed(tmp_path, capsys)
     assert "score  pass@1 0.06123  pass@100 –  partial False" in text
     assert "pass@1 6.2 % (3.1 to 9.4 %)" in text
-    write_status(tmp_path)  # it goes on: what the last session came to is no longer so
+    write_status(tmp_path)  # the run continues, so the last session's score is outdated
     assert "score  pass@1" not in printed(tmp_path, capsys)
 
 
@@ -185,14 +185,14 @@ def test_it_follows_a_run_and_gives_the_terminal_back(tmp_path: Path, leave: str
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     with Terminal("metrics_dashboard.py", "--run", str(tmp_path), "--interval", "0.1") as terminal:
         terminal.read_until("412/8200")
-        assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before  # only looked at
+        assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before  # read only
         write_status(tmp_path, phase="draining")
         terminal.read_until("draining")
         if leave.startswith("SIG"):
             terminal.process.send_signal(2 if leave == "SIGINT" else 15)
         else:
             terminal.send("q" if leave == "q" else "\x03")
-        terminal.read_until("\x1b[?1049l")  # back from the alternate screen
+        terminal.read_until("\x1b[?1049l")  # leaves the alternate screen
         assert terminal.close() == code
 
 
@@ -206,7 +206,7 @@ def test_it_works_without_colour(tmp_path: Path) -> None:
         terminal.send("q")
         assert terminal.close() == 0
         coloured = re.findall(r"\x1b\[(?:[\d;]*;)?[34]8;2;(\d+);(\d+);(\d+)", terminal.text)
-        assert all(len(set(colour)) == 1 for colour in coloured)  # greys
+        assert all(len(set(colour)) == 1 for colour in coloured)  # only greys
 
 
 @pytest.mark.slow

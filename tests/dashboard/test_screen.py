@@ -1,4 +1,4 @@
-"""Claims about the dashboard's screen, driven by Textual's pilot: panels, keys, one answer in full."""
+"""Claims about the dashboard's screen, controlled by Textual's pilot: panels, keys, one answer in full."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ Act = Callable[[Dashboard, "Pilot[int]"], Awaitable[None]]
 
 
 def on_screen(folder: Path, act: Act, size: tuple[int, int] = (80, 24)) -> Dashboard:
-    """Run the dashboard on a screen of this size and act on it; it looks when it is told to."""
+    """Run the dashboard on a screen of this size and act on it. It updates only on request."""
 
     async def run() -> Dashboard:
         app = Dashboard(folder, interval_s=3600)
@@ -55,7 +55,7 @@ async def looked(app: Dashboard, pilot: "Pilot[int]") -> None:
 
 
 def words(app: Dashboard) -> str:
-    """All panels that are shown, and the grid, as words one blank apart."""
+    """The text of all visible panels and the grid, with single spaces between words."""
     panels = [panel for panel in app.query(Panel) if panel.content_size.width]
     texts = [str(panel.render()) for panel in panels]
     grid = app.query_one(Grid)
@@ -63,12 +63,12 @@ def words(app: Dashboard) -> str:
 
 
 def parts(app: Dashboard) -> str:
-    """The screen of an answer."""
+    """The text of the answer screen."""
     return "\n".join(f"{part.border_title}\n{part.render()}" for part in app.screen.query(Static))
 
 
 async def opened(app: Dashboard, pilot: "Pilot[int]", word: str) -> str:
-    """The screen of an answer as soon as it shows this; it reads in a thread."""
+    """Wait until the answer screen shows `word`, and return its text. The screen reads in a thread."""
     async with asyncio.timeout(60):
         while word not in (shown := parts(app)):
             await pilot.pause(0.02)

@@ -1,4 +1,4 @@
-"""Claims about the dashboard as people drive it: in a terminal multiplexer, by its keys."""
+"""Claims about the dashboard as users see it: in a terminal multiplexer, controlled by keys."""
 
 import shutil
 import subprocess
@@ -21,7 +21,7 @@ pytestmark = [
 
 
 class Tmux:
-    """A tmux server of its own with one window."""
+    """A separate tmux server with one window."""
 
     def __init__(self, socket: Path, width: int, height: int, *words: str) -> None:
         self._socket = socket
@@ -37,13 +37,13 @@ class Tmux:
         self.command("send-keys", *keys)
 
     def shows(self, *words: str) -> str:
-        """The screen as soon as it shows all of these."""
+        """Wait until the screen shows all of these words, and return it."""
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             screen = self.command("capture-pane", "-p")
             if all(word in screen for word in words):
                 return screen
-            time.sleep(0.05)  # tmux tells nobody when a screen changes
+            time.sleep(0.05)  # tmux does not signal screen changes
         raise AssertionError(f"{words} do not appear in\n{screen}")
 
 
