@@ -1,4 +1,4 @@
-"""Tests that accept what is no answer are found by giving them such answers, and named in doctor and manifest."""
+"""Tests that accept trivial answers are found by trying some, and named in doctor and manifest."""
 
 import asyncio
 import json
@@ -15,10 +15,10 @@ from swarmeval.tasks.catalog import load
 from tests.support.checkout import ROOT
 from tests.support.command_line import swarmeval
 
-PUBLISHED = ROOT.parent / "shared" / "data"  # files as published, where somebody put them
+PUBLISHED = ROOT.parent / "shared" / "data"  # the published files, if present
 CONFIG = RunConfig(eval_workers=2)
 
-# EvalPlus' form, for answers that are floats.
+# EvalPlus' comparison for answers that are floats.
 CLOSE = """
 import numpy as np
 def check(candidate):
