@@ -1,4 +1,4 @@
-"""The bundled model: found without importing it, converted once, never half."""
+"""The bundled model: found without importing it, converted once, and never left half converted."""
 
 import subprocess
 import sys
@@ -127,7 +127,7 @@ def test_without_the_package_the_line_names_the_remedy() -> None:
 
 @pytest.mark.slow
 def test_the_bundled_model_becomes_a_folder_that_loads_by_itself(tmp_path: Path) -> None:
-    """The real conversion: half a minute."""
+    """The real conversion; takes half a minute."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = bundled_model.converted(bundled_model.find(), tmp_path)

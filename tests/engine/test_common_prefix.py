@@ -1,4 +1,4 @@
-"""Which beginning of a prompt is kept once: never one that others do not have, and the one that saves most."""
+"""The choice of the shared prefix: enough rows have it, and no other prefix saves more."""
 
 from collections import Counter
 

@@ -31,7 +31,7 @@ def test_sampled_replies_depend_on_the_seed_and_not_on_the_rows(agents: int) -> 
     alone = texts(engine(1), wanted)
     assert texts(engine(3), wanted) == alone
     assert texts(engine(8), list(reversed(wanted))) == alone
-    assert alone["0/t/0/0"] != alone["1/t/0/0"]  # same prompt, other seed
+    assert alone["0/t/0/0"] != alone["1/t/0/0"]  # same prompt, different seed
 
 
 @pytest.mark.slow
@@ -89,7 +89,7 @@ def test_the_end_of_text_token_stops_a_row_and_is_not_counted() -> None:
 
 
 def greedy_ids(model: Any, text: str, count: int) -> list[int]:
-    """The likeliest tokens after the text, without any cache."""
+    """The most likely tokens after the text, computed without a cache."""
     ids = list(TOKENIZER(text)["input_ids"])
     with torch.inference_mode():
         for _ in range(count):
@@ -196,7 +196,7 @@ def test_progress_counts_output_tokens() -> None:
 
 
 class Scarce:
-    """A decoder that runs out of memory with more than so many rows, at a step of one's choice."""
+    """A decoder that runs out of memory at a chosen step if it has too many rows."""
 
     def __init__(self, inner: Any, rows: int, when: str) -> None:
         self._inner, self._limit, self._when = inner, rows, when

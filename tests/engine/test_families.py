@@ -1,4 +1,4 @@
-"""Greedy replies are those of `generate`, token for token, in every family: whatever the rows, order and company."""
+"""Greedy replies equal those of `generate`, token for token, in every family, with any rows, order and batch."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -14,14 +14,14 @@ from swarmeval.requests import Answer, Reply, Request, Sampling
 from tests.support import tiny_model
 from tests.support.tiny_engine import TOKENIZER, engine, finish
 
-TOKENS = 20  # of the longest reply
+TOKENS = 20  # in the longest reply
 pytestmark = pytest.mark.usefixtures("one_thread")
 EOS = 1
 CODE = "def f(x):\n    return g(x)\n" * 8
 PROMPTS = (
     "a",
     CODE[:5],
-    CODE[:5] + "ault",  # begins as the one before
+    CODE[:5] + "ault",  # shares a prefix with the previous one
     CODE[:27],
     CODE[:27] + "# 1",
     CODE[:140],  # fills more than the first block of a slot
@@ -29,7 +29,7 @@ PROMPTS = (
     "Another beginning.",
 )
 
-Job = tuple[int, int]  # a prompt, and how many tokens are asked for
+Job = tuple[int, int]  # index of a prompt, number of tokens
 
 
 @cache
@@ -40,7 +40,7 @@ def model(number: int) -> Any:
 
 @cache
 def generated(number: int, prompt: int) -> Ids:
-    """What transformers' generate says to one prompt, the end-of-text token included."""
+    """The tokens of transformers' generate for one prompt, including the end-of-text token."""
     ids = torch.tensor([TOKENIZER(PROMPTS[prompt])["input_ids"]])
     output = model(number).generate(
         ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=TOKENS, pad_token_id=0
@@ -49,7 +49,7 @@ def generated(number: int, prompt: int) -> Ids:
 
 
 def answered(number: int, rows: int, jobs: Sequence[Job], late: int, steps: int) -> list[Ids]:
-    """What the engine says to each job; the last `late` of them come when it has made so many steps."""
+    """The engine's tokens for each job. The last `late` jobs are submitted after `steps` steps."""
     made = engine(rows, model(number))
     requests = [
         Request(f"{k}/t/0/0", k, Sampling(max_new_tokens=tokens, do_sample=False), text=PROMPTS[prompt])
@@ -71,7 +71,7 @@ def answered(number: int, rows: int, jobs: Sequence[Job], late: int, steps: int)
 
 @st.composite
 def asked(draw: st.DrawFn) -> tuple[list[Job], int]:
-    """Jobs, those of a prompt side by side or in any order, and how many of the last come late."""
+    """Jobs, grouped by prompt or in any order, and how many of the last are submitted late."""
     groups = st.tuples(st.integers(0, len(PROMPTS) - 1), st.lists(st.integers(1, TOKENS), min_size=1, max_size=5))
     jobs = [(prompt, tokens) for prompt, agents in draw(st.lists(groups, min_size=1, max_size=5)) for tokens in agents]
     if draw(st.booleans()):
@@ -99,7 +99,7 @@ def test_replies_are_those_of_generate(number: int, rows: int, wanted: tuple[lis
 @pytest.mark.slow
 @every_family
 def test_what_generate_says_depends_on_the_prompt_and_on_the_place(number: int) -> None:
-    """Else the test above would show little."""
+    """Without this, the test above would prove little."""
     texts = {generated(number, prompt) for prompt in range(len(PROMPTS))}
     assert len(texts) == len(PROMPTS)
     assert max(len(set(text)) for text in texts) > TOKENS // 2

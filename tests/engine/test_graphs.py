@@ -1,4 +1,4 @@
-"""Steps that are recorded and replayed give what plain decoding gives: all of CUDA graphs but CUDA."""
+"""Recorded and replayed steps give the results of plain decoding. Covers CUDA graphs except CUDA itself."""
 
 import weakref
 from typing import Any
@@ -123,7 +123,7 @@ def test_a_shape_is_recorded_once_and_the_one_longest_unused_goes_first() -> Non
             decoder.evict(0)
         decoder.decode([5] * rows)
         counts.append(tape.recorded)
-    assert counts == [1, 1, 2, 3, 3, 4]  # the last: four rows went when one came
+    assert counts == [1, 1, 2, 3, 3, 4]  # last: the recording for four rows was dropped for that of one
     assert tape.begun == 1
 
 
@@ -151,7 +151,7 @@ def test_what_fills_a_shape_up_is_never_read() -> None:
         admit(each, [PROMPTS[1]] * 5)
     assert close(decoder.decode([5] * 5), separate.decode([5] * 5))
     for layer in decoder.layers:
-        layer.keys[5:, :, 0] = layer.values[5:, :, 0] = float("nan")  # where rows 5, 6 and 7 wrote
+        layer.keys[5:, :, 0] = layer.values[5:, :, 0] = float("nan")  # where filler rows 5, 6 and 7 wrote
     admit(decoder, [PROMPTS[0]] * 2)
     admit(separate, [PROMPTS[0]] * 2)
     assert close(decoder.decode([7] * 7), separate.decode([7] * 7))
@@ -169,7 +169,7 @@ def test_the_logits_of_a_step_outlive_the_next() -> None:
 
 @torch.inference_mode()
 def test_slots_are_made_for_the_rows_there_are() -> None:
-    """Or half as many rows would take as much memory."""
+    """Otherwise half the rows would need as much memory."""
     decoder = SlotDecoder(MODEL, 64, share=False)
     admit(decoder, [PROMPTS[0]] * 20)
     assert decoder.layers[0].keys.shape[0] == 32
@@ -198,7 +198,7 @@ def test_a_step_asks_the_device_for_nothing_but_its_tokens(share: bool, top_k: i
 
 
 def test_the_tape_is_no_lenient_judge() -> None:
-    """What Python decides while it records stays as it was."""
+    """It freezes decisions made in Python while recording, as CUDA graphs do."""
     memory, out, factor = torch.ones(3), torch.zeros(3), 2
     replay = Tape().begin()(lambda: double(memory, out, factor))
     memory.fill_(5.0)

@@ -1,4 +1,4 @@
-"""The pieces of a growing text are always a beginning of what the answer turns out to be, and keep back little."""
+"""The pieces of a growing text are always a prefix of the final answer, and little is held back."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +8,7 @@ from swarmeval.engine.tokens import Detokenizer
 from tests.support import tiny_model
 
 TOKENIZER = tiny_model.tokenizer()
-tokens = st.lists(st.integers(0, len(TOKENIZER) - 1), max_size=40)  # half characters among them
+tokens = st.lists(st.integers(0, len(TOKENIZER) - 1), max_size=40)  # including partial characters
 stops = st.lists(st.text(min_size=1, max_size=4), max_size=2).map(tuple)
 
 
@@ -17,7 +17,7 @@ def ids_of(text: str) -> list[int]:
 
 
 def grown(output: list[int], stops: tuple[str, ...] = ()) -> tuple[list[str], str]:
-    """(the pieces until a stop string is reached, the answer's text)."""
+    """(the pieces before the stop string, the answer's text)."""
     reader = Detokenizer(TOKENIZER, ids_of("def f():"))
     watch = StopStrings(reader, stops)
     growth = Growth(reader, watch)

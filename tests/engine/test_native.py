@@ -1,4 +1,4 @@
-"""Building the kernels: once, for any number of processes, and never required."""
+"""Building the kernels: once for any number of processes, and always optional."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def compiler(folder: Path, *lines: str) -> str:
-    """A compiler that does what the lines of shell say."""
+    """A fake compiler made of these shell lines."""
     file = folder / "compiler"
     file.write_text("\n".join(["#!/bin/sh", *lines]) + "\n")
     file.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Pages with compiled attention give what plain decoding gives, and the same bits whatever stands beside a row."""
+"""Paged decoding with compiled attention agrees with plain decoding, with bits that do not depend on other rows."""
 
 import copy
 from typing import Any
@@ -76,7 +76,7 @@ def test_a_prompt_computed_on_top_of_another_gets_the_bits_it_gets_alone() -> No
     wanted = admit(paged(), [begins_alike])
     decoder = paged()
     admit(decoder, [PROMPTS[3]])
-    assert decoder.join(begins_alike, 4) == len(begins_alike) - 32  # two whole pages are there
+    assert decoder.join(begins_alike, 4) == len(begins_alike) - 32  # two whole pages are reused
     assert torch.equal(decoder.prefill(), wanted)
 
 
@@ -119,7 +119,7 @@ def test_a_row_waits_while_pages_are_short_and_joins_when_they_are_free() -> Non
 
 @torch.inference_mode()
 def test_what_was_forgotten_is_computed_anew() -> None:
-    """Pages promised to a prompt that never went through the model must not be found again."""
+    """Pages reserved for a prompt that never went through the model must not be reused."""
     decoder = paged()
     decoder.join(PROMPTS[3], 4)
     decoder.clear()
@@ -129,7 +129,7 @@ def test_what_was_forgotten_is_computed_anew() -> None:
 
 def test_a_model_whose_bits_depend_on_company_is_not_called_steady() -> None:
     class Crowded(torch.nn.Module):
-        """A norm that gives other last bits in larger batches, as libraries may."""
+        """A norm whose last bits differ in larger batches, as happens in libraries."""
 
         def __init__(self, inner: torch.nn.Module) -> None:
             super().__init__()
@@ -148,7 +148,7 @@ def test_a_model_whose_bits_depend_on_company_is_not_called_steady() -> None:
 
 @torch.inference_mode()
 def test_nothing_but_what_was_written_is_read() -> None:
-    """Untouched pages may hold anything."""
+    """Unwritten pages may hold any values."""
     clean, dirty = paged(), paged()
     for layer in dirty.cache.layers:
         layer.keys.fill_(float("nan"))
@@ -166,9 +166,9 @@ def plain_attention(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("heads", "key_heads", "size"), [(4, 4, 16), (9, 3, 64), (8, 2, 32), (20, 1, 48), (5, 5, 80)])
 def test_compiled_attention_is_the_formula(dtype: torch.dtype, heads: int, key_heads: int, size: int) -> None:
-    """Through put and attend, as the decoder uses them, for every way heads may be grouped and pages filled."""
+    """Calls put and attend as the decoder does, for all groupings of heads and fill levels of pages."""
     compiled, chance = kernels(dtype), torch.Generator().manual_seed(heads)
-    counts = [(0, 1), (1, 0), (16, 17), (37, 3), (37, 40), (37, 0), (5, 16)]  # shared and own tokens of each row
+    counts = [(0, 1), (1, 0), (16, 17), (37, 3), (37, 40), (37, 0), (5, 16)]  # (shared, own) tokens per row
     groups = [0, 1, 2, 3, 3, 3, 4]
     pages = torch.full((30, key_heads, 16 * size), float("nan")).to(dtype)
     keys, values = pages.clone(), pages.clone()
@@ -220,8 +220,8 @@ def test_fused_parts_stand_in_for_the_originals(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "wanted"),
     [
-        ("Qwen2", {}, {"norms": 5, "MLPs": 2, "attentions": 2}),  # its projections have biases
-        ("Qwen3", {"head_dim": 32}, {"norms": 9, "MLPs": 2, "attentions": 0}),  # it normalises queries and keys
+        ("Qwen2", {}, {"norms": 5, "MLPs": 2, "attentions": 2}),  # projections have biases
+        ("Qwen3", {"head_dim": 32}, {"norms": 9, "MLPs": 2, "attentions": 0}),  # normalises queries and keys
         ("Gemma", {"head_dim": 32}, {"norms": 0, "MLPs": 0, "attentions": 2}),  # 1 + weight, and gelu
         ("Phi", {}, {"norms": 0, "MLPs": 0, "attentions": 0}),
         ("Mistral", {"sliding_window": 8}, {"norms": 5, "MLPs": 2, "attentions": 0}),

@@ -1,4 +1,4 @@
-"""The page pool: what is shared, what is refused, and that no page is ever lost or given twice."""
+"""The page pool: sharing, refusals, and that no page is ever lost or leased twice."""
 
 import random
 
@@ -9,7 +9,7 @@ from swarmeval.engine.pages import PAGE, Lease, PagePool, pages_of
 
 
 def prompt(*parts: int) -> tuple[int, ...]:
-    """A prompt of whole pages, one for each number."""
+    """A prompt of whole pages, one per number."""
     return tuple(part for part in parts for _ in range(PAGE))
 
 
@@ -62,7 +62,7 @@ def test_a_prompt_without_readers_is_kept_until_its_pages_are_needed() -> None:
     assert again.known == 2 * PAGE
     pool.release(again)
     pool.release(leased(pool, prompt(3, 4, 5)))
-    # What came last in a prompt goes first, so its beginning may still serve.
+    # The last pages of a prompt are dropped first, so that its prefix can still be reused.
     assert leased(pool, prompt(1, 2)).known <= PAGE
 
 
@@ -91,7 +91,7 @@ def test_no_more_than_so_many_pages_are_kept() -> None:
 
 @given(seed=st.integers(0, 10_000), keep=st.integers(0, 8))
 def test_pages_are_read_by_those_that_hold_them_only(seed: int, keep: int) -> None:
-    """Whatever comes and goes: shared pages hold equal tokens, own pages belong to one row, and none is lost."""
+    """Under random arrivals, shared pages hold equal tokens, own pages belong to one row, and no page is lost."""
     chance, count = random.Random(seed), 24
     pool = PagePool(count, keep)
     held: list[tuple[tuple[int, ...], Lease]] = []

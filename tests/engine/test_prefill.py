@@ -1,4 +1,4 @@
-"""Prompts prefilled together give what each gives alone, and none of them waits for a much longer one."""
+"""Prompts prefilled together give the same results as alone, and none waits for a much longer one."""
 
 import pytest
 import torch

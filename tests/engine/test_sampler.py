@@ -1,4 +1,4 @@
-"""The sampler against transformers' own warpers, and against the distribution it stands for."""
+"""The sampler, compared with transformers' warpers and with the distribution it should follow."""
 
 import random
 
@@ -28,7 +28,7 @@ def scores_of(seed: int, rows: int, vocabulary: int) -> Tensor:
 
 
 def reference(scores: Tensor, top_k: int, top_p: float) -> Tensor:
-    """Probabilities as transformers warps them."""
+    """Probabilities after transformers' warpers."""
     if top_k:
         scores = TopKLogitsWarper(top_k)(None, scores)
     if top_p < 1.0:
@@ -42,7 +42,7 @@ def drawn(scores: Tensor, top_k: int, top_p: float, uniform: Tensor, window: int
 
 
 def decided(scores: Tensor, top_k: Tensor, top_p: Tensor, uniform: Tensor, window: int) -> Tensor:
-    """The tokens drawn from the best `window` scores, or from all of them where these do not decide."""
+    """The tokens drawn from the best `window` scores, or from all scores if the window is not enough."""
     unlimited = ((top_k == 0) | (top_k >= scores.shape[1])).nonzero()[:, 0]
     limits = SamplingLimits(torch.ones(len(top_k)), top_k, top_p, unlimited)
     tokens, undecided = draw(Scores(scores), limits, uniform, window)
@@ -54,7 +54,7 @@ def decided(scores: Tensor, top_k: Tensor, top_p: Tensor, uniform: Tensor, windo
 
 
 def sweep(scores: Tensor, top_k: int, top_p: float, window: int, points: int = 1024) -> Tensor:
-    """How often each token is drawn from one row of scores by evenly spaced uniforms: [vocabulary]."""
+    """The frequency of each token in one row of scores under evenly spaced uniforms: [vocabulary]."""
     uniform = (torch.arange(points, dtype=torch.float64) + 0.5) / points
     tokens = drawn(scores.expand(points, -1), top_k, top_p, uniform, window)
     return torch.bincount(tokens, minlength=scores.shape[1]) / points
@@ -169,7 +169,7 @@ def test_a_row_that_moves_keeps_its_stream_and_its_history() -> None:
     alone, moved = Sampler(3, CPU), Sampler(3, CPU)
     mine = choice(seed=8, temperature=2.0, repetition_penalty=1.5)
     alone.admit(mine, [1, 2, 3])
-    for prompt in ([7], [8, 9] * 200):  # the second is longer than the history's first width
+    for prompt in ([7], [8, 9] * 200):  # the second is longer than the history's initial width
         moved.admit(choice(seed=1), prompt)
     moved.admit(mine, [1, 2, 3])
     wanted = [alone.choose(logits.clone(), 0)[0]]
@@ -192,11 +192,11 @@ def test_a_row_that_moves_keeps_its_stream_and_its_history() -> None:
 def test_compiled_kernels_find_the_same_best(
     seed: int, vocabulary: int, dtype: torch.dtype, penalty: float, equal: bool
 ) -> None:
-    """The best scores in their order, equal ones by id: all but those that equal the last, of which torch takes any."""
+    """The best scores in order, ties by id. Ties with the last score are ignored, since torch takes any of them."""
     logits = scores_of(seed, 3, vocabulary)
     logits = (logits.round() if equal else logits).to(dtype)
     history = torch.randint(0, vocabulary, (3, 20), generator=torch.Generator().manual_seed(seed))
-    history[:, 15:] = history[:, :1]  # filling
+    history[:, 15:] = history[:, :1]  # padding
     lengths = torch.tensor([15, 3, 0], dtype=torch.int32)
     whole = torch.where(torch.arange(20) < lengths[:, None], history, history[:, :1])
     strength = torch.tensor([penalty, penalty, 1.0])
@@ -210,7 +210,7 @@ def test_compiled_kernels_find_the_same_best(
 
 @pytest.mark.parametrize("top_k", [40, 0])
 def test_compiled_kernels_choose_the_same_tokens(top_k: int) -> None:
-    """Rows of every kind beside each other, over many steps; without top_k some need their whole vocabulary."""
+    """Rows of every kind in one batch over many steps. Without top_k, some need the whole vocabulary."""
     plain, compiled = Sampler(4, CPU), Sampler(4, CPU, native.load(torch.bfloat16))
     kinds = (
         choice(seed=1, temperature=0.25, top_k=top_k, top_p=0.9, repetition_penalty=1.1),

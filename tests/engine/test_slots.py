@@ -1,4 +1,4 @@
-"""Slots that share prompts give what plain decoding gives, whatever joins, leaves and shares; every family that can."""
+"""Slots that share prompts agree with plain decoding as rows join and leave, in every family that supports them."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ def test_the_logarithm_of_the_sum_is_that_of_the_plain_formula() -> None:
     query, key, value = torch.randn(2, 2, 3, 16), torch.randn(2, 2, 7, 16), torch.randn(2, 2, 7, 8)
     mask = torch.zeros(2, 1, 1, 7)
     mask[:, :, :, 5:] = torch.finfo(torch.float32).min
-    plain = attention.softmax_over(query, key, value, mask, 0.25)  # heads of two sizes: the plain formula
+    plain = attention.softmax_over(query, key, value, mask, 0.25)  # head sizes differ, so this uses the plain formula
     fused = attention.softmax_over(query, key, torch.cat([value, value], -1), mask, 0.25)
     assert torch.allclose(fused[0][..., :8], plain[0], atol=1e-5)
     assert torch.allclose(fused[1], plain[1], atol=1e-5)
@@ -92,7 +92,7 @@ def test_agents_with_their_own_prompts_share_what_these_begin_with() -> None:
     admit(decoder, theirs)
     assert own_and_shared(decoder) == [(5, 20), (6, 20), (7, 20)]
     assert len(decoder.shared) == 1
-    admit(decoder, [theirs[0]] * 3)  # one of them often enough to be shared whole
+    admit(decoder, [theirs[0]] * 3)  # frequent enough for its whole prompt to be shared
     assert own_and_shared(decoder) == [(0, 25), (6, 20), (7, 20), (0, 25), (0, 25), (0, 25)]
     for row in (2, 1):
         decoder.evict(row)

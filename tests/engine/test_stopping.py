@@ -1,4 +1,4 @@
-"""Stop strings, end-of-text tokens, and text read back from tokens."""
+"""Stop strings, end-of-text tokens, and decoding of tokens to text."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ def ids_of(text: str) -> list[int]:
 
 
 def cut_where_it_stops(text: str, stops: tuple[str, ...], prompt: str = "x") -> tuple[str, bool]:
-    """Feed the text token by token; give what is kept, and whether it stopped."""
+    """Feed the text token by token; return the kept text and whether it stopped."""
     reader = Detokenizer(TOKENIZER, ids_of(prompt))
     watch = StopStrings(reader, stops)
     output: list[int] = []
@@ -49,7 +49,7 @@ def test_a_stop_string_that_begins_in_the_prompt_does_not_count() -> None:
     assert cut_where_it_stops("ef g", ("\ndef",), prompt="x\nd") == ("ef g", False)
 
 
-# Half a character reads as U+FFFD until its other bytes come, so that one cannot be stopped at.
+# A partial character decodes to U+FFFD until its other bytes arrive, so U+FFFD cannot be a stop string.
 STOP = st.text(st.characters(codec="utf-8", exclude_characters="\ufffd"), min_size=1, max_size=4)
 
 
@@ -64,7 +64,7 @@ def test_special_tokens_are_not_part_of_the_text() -> None:
 
 
 def test_a_tokenizer_that_drops_leading_spaces_loses_none() -> None:
-    """As sentencepiece tokenizers do: the first token of whatever is decoded loses its space."""
+    """Sentencepiece tokenizers do that: the first decoded token loses its space."""
 
     class Stripping:
         def decode(self, ids: list[int], **_: Any) -> str:
