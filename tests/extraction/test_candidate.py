@@ -1,4 +1,4 @@
-"""Extraction: what is kept of a reply, what is not code, and what is said of it."""
+"""Extraction: the code kept from a reply, the text that is dropped, and the note about it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Text that is made to cost: a megabyte of any kind takes less than a second of computing."""
+"""Adversarial text: extraction from a megabyte of any kind takes less than a second of CPU time."""
 
 import gc
 import time
@@ -10,7 +10,7 @@ from swarmeval.records import Form
 from tests.support.wrappings import TASK
 
 MILLION = 1_000_000
-LONG = 19_900  # just within what is read of a reply's beginning
+LONG = 19_900  # just below the limit of what is read from the start of a reply
 HOSTILE = {
     "statements": "x=1\n", "fences": "```\n", "ticks": "`", "brackets": "(", "quotes": '"""', "headers": "def f():\n",
     "broken bodies": "    x = [1, 2, 3\n", "tags": "<think>", "margins": "    a b\n\nb c\n\n",
@@ -59,8 +59,8 @@ def test_black_is_given_only_what_it_formats_in_time() -> None:
 
 
 def seconds_for(text: str, form: Form, use_black: bool = False) -> float:
-    """Of the processor, not of the clock: other work on the machine counts little. Nor does what other tests left on
-    the heap, which the collector would look through again and again.
+    """CPU seconds of an extraction, so that other load counts little. Objects that other tests left on the heap are
+    frozen, since the garbage collector would scan them repeatedly.
     """
     gc.collect()
     gc.freeze()

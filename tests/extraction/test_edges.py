@@ -1,4 +1,4 @@
-"""Extraction at its edges: black, tasks without a stub, other names, and what repairs leave alone."""
+"""Edge cases of extraction: black, tasks without a stub, other function names, and text that repairs must keep."""
 
 import textwrap
 from dataclasses import replace
@@ -158,7 +158,7 @@ def test_a_function_and_the_one_it_calls_are_both_kept() -> None:
     ):
         for task in (TASK, *BARE):
             assert program_passes(candidate(reply, "reply", task), task)
-    inner, outer = (text.replace("add_up", "test_sum") for text in (inner, outer))  # a name is no proof of a test
+    inner, outer = (text.replace("add_up", "test_sum") for text in (inner, outer))  # a name does not make it a test
     assert program_passes(candidate(f"{fence(inner)}\nThen:\n{fence(outer)}", "reply", TASK), TASK)
 
 

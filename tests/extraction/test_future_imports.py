@@ -1,4 +1,4 @@
-"""`from __future__ import annotations` keeps its effect in a program that stands behind a prompt."""
+"""`from __future__ import annotations` keeps its effect in a program that is appended to a prompt."""
 
 import textwrap
 from dataclasses import replace

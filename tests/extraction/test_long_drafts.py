@@ -1,4 +1,4 @@
-"""A long draft does not use up what the final answer needs, in linear time."""
+"""The final answer after a long draft is found, in linear time."""
 
 import time
 
@@ -41,7 +41,7 @@ FINAL = {
 def test_the_final_answer_is_found_behind_a_long_draft(draft: str, chars: int) -> None:
     for final, answer in FINAL.items():
         if draft.startswith("drafts") and final == "curly quotes":
-            continue  # the draft is a whole answer as it stands, the final one only once it is repaired
+            continue  # the draft is a complete answer already, but the final one needs a repair
         text = DRAFTS[draft] * (chars // len(DRAFTS[draft])) + "\n" + answer
         started = time.process_time()
         found = candidate(text, "reply", TASK)

@@ -1,4 +1,4 @@
-"""What models and servers leave in a reply beside its text: ends of texts and turns, thoughts, channels, directions."""
+"""Markers that models and servers leave in replies: end-of-text and end-of-turn tokens, reasoning, channels, bidi."""
 
 import pytest
 

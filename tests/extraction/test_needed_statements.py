@@ -1,4 +1,4 @@
-"""Statements at the margin stay where the entry point needs them; usage, and tests that nothing needs, go."""
+"""Top-level statements are kept if the entry point needs them; usage examples and unneeded tests are removed."""
 
 import re
 from dataclasses import replace
@@ -13,7 +13,7 @@ EXAMPLE = re.compile(r"^#: (.*)\n", re.MULTILINE)
 
 
 def examples(text: str) -> dict[str, str]:
-    """Programs by the titles above them."""
+    """Programs, keyed by the titles above them."""
     parts = EXAMPLE.split(text)[1:]
     return dict(zip(parts[::2], parts[1::2], strict=True))
 

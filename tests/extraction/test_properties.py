@@ -1,4 +1,4 @@
-"""What holds of every extraction: nothing is added, nothing right is lost, and doing it again changes nothing."""
+"""Properties of every extraction: it adds nothing, loses no correct code, and is idempotent."""
 
 import ast
 import re
@@ -68,7 +68,7 @@ ALIAS = re.compile(r"(\w+) = \w+\(\)\.\1")
 
 
 def added_lines(found: Candidate, reply: str, task: Task, body: str) -> list[str]:
-    """Lines of the candidate that are no part of a line of the reply, or of the code that was spoiled in it."""
+    """Lines of the candidate that occur neither in the reply nor in the original code that the reply garbled."""
     given = "\n".join([reply, task.prompt, body, "assert \"it's\" and 'x'", 'note = "it\'s"'])
     return [line for line in found.code.split("\n") if line.strip() not in given]
 
@@ -119,14 +119,14 @@ def test_of_a_truncated_reply_a_beginning_is_kept_and_marked_so(index: int, shar
     found = candidate(f"```python\n{code}" if fenced else code, "reply", task)
     if found.outcome is not None:
         assert found.outcome in (Outcome.BAD_SYNTAX, Outcome.EMPTY)
-    elif not found.note.endswith("is not defined"):  # only helpers were left
+    elif not found.note.endswith("is not defined"):  # only helpers remained
         given, kept = written(code), written(found.code)
         assert given[: len(kept)] == kept
         assert found.note.endswith(", truncated") or "".join(code.split()) == "".join(found.code.split())
 
 
 def written(code: str) -> list[str]:
-    """The lines that are not blank, wherever they begin."""
+    """The non-blank lines without indentation."""
     return [line.strip() for line in code.split("\n") if line.strip()]
 
 

@@ -1,4 +1,4 @@
-"""When a model repeats itself and the last copy is cut off, the earlier complete one counts."""
+"""If a model repeats itself and the last copy is truncated, the earlier complete copy counts."""
 
 import pytest
 

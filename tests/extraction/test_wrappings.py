@@ -1,4 +1,4 @@
-"""Right answers survive every wrapping, wrong ones stay wrong, and nothing is added that the reply does not hold."""
+"""Correct answers pass in every wrapping, wrong ones still fail, and nothing is added that is not in the reply."""
 
 import pytest
 
