@@ -1,4 +1,4 @@
-"""A coordinator that is killed, interrupted, left without terminal or parent: the same command goes on where it was."""
+"""A coordinator that is killed, interrupted, or loses its terminal or parent: the same command resumes the run."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ def whole_lines(journal: Path) -> bytes:
     "coordinator killed (SIGKILL)", "at 50 random points of runs, a session after another",
     "nothing journaled is lost or done again; no process is left; resumed, it finishes",
 )  # fmt: skip
-@pytest.mark.timeout(900)  # fifty sessions, of some two seconds each where nothing else runs
+@pytest.mark.timeout(900)  # fifty sessions of about two seconds on an idle machine
 def test_a_run_killed_at_fifty_random_points_loses_nothing(new_run: NewRun) -> None:
     chance = random.Random(SEED)
     shape = {"agents": 8, "tasks": 24, "script": Script(rows=4, steps=2, step_s=0.01), "cpu_workers": 2}
@@ -42,7 +42,7 @@ def test_a_run_killed_at_fifty_random_points_loses_nothing(new_run: NewRun) -> N
         kept = whole_lines(run.journal)
         by_time, share = chance.random() < 0.5, chance.random()
         process = run.start()
-        if by_time:  # most of a session is not generation
+        if by_time:  # to hit the parts of a session other than generation
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(2.0 * share)
         else:
@@ -181,7 +181,7 @@ def test_a_second_coordinator_is_refused_and_the_first_goes_on(new_run: NewRun) 
     process = run.start()
     assert run.reached(process, lambda: run.journaled(3000))
     (worker,) = run.workers()
-    os.kill(worker, signal.SIGSTOP)  # or it would be done before the second has started
+    os.kill(worker, signal.SIGSTOP)  # otherwise it could finish before the second starts
     for more in ([], ["--fresh"]):
         second = subprocess.run([*run.words, *more], cwd=ROOT, env=run.environment, capture_output=True, text=True)
         assert (second.returncode, second.stdout) == (2, "")
@@ -199,7 +199,7 @@ def test_a_second_coordinator_is_refused_and_the_first_goes_on(new_run: NewRun) 
 def test_of_two_that_start_together_one_is_refused(new_run: NewRun) -> None:
     run = new_run(script=Script(load_s=600))
     pair = [run.start(), run.start()]
-    run.reached(pair[0], lambda: pair[1].poll() is not None)  # or until the first has ended
+    run.reached(pair[0], lambda: pair[1].poll() is not None)  # or until the first ends
     refused, other = sorted(pair, key=lambda process: process.poll() is None)
     assert refused.returncode == 2
     other.terminate()
@@ -242,7 +242,7 @@ def test_an_archive_that_was_interrupted_is_completed(new_run: NewRun) -> None:
     run.reached(process, lambda: (run.folder / "archive").exists())
     process.kill()
     process.wait()
-    if run.manifest().get("run_id") in (first, None):  # the new run has not begun
+    if run.manifest().get("run_id") in (first, None):  # the new run has not started
         assert run.session().code == 0
     run.recover(archives=1)
     archived = run.folder / "archive" / first

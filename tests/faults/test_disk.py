@@ -1,4 +1,4 @@
-"""A disk that is full or read-only, at each file that a run writes: one line, exit code 2, no loss once mended."""
+"""A full or read-only disk at each file that a run writes: one line, exit code 2, and no loss after a resume."""
 
 import os
 import re
@@ -23,12 +23,12 @@ NAMED = re.compile(r"run/([\w.]+): ")
 
 
 def told(ended: Ended) -> list[str]:
-    """Which files could not be written, in the order of the complaints."""
+    """The files that could not be written, in the order of the errors."""
     return [re.sub(r"\d+", "N", name) for name in NAMED.findall(ended.err)]
 
 
 def expect_one_line(run: Run, ended: Ended) -> None:
-    """What a full disk ends with."""
+    """Check the end of a session on a full disk: exit code 2, one line, no temporary files."""
     assert (ended.code, ended.fault_of_ours()) == (2, False), ended
     last = ended.err.splitlines()[-1]
     assert last.startswith(f"swarmeval: {run.folder}")
@@ -36,7 +36,7 @@ def expect_one_line(run: Run, ended: Ended) -> None:
     assert not [path.name for path in run.visible_folder.iterdir() if path.name.endswith(".tmp")]
 
 
-GROWING = {"manifest.json", "journal.jsonl"}  # what only watches has a disk of its own below
+GROWING = {"manifest.json", "journal.jsonl"}  # files of the monitors get their own disk below
 
 
 @on_a_small_disk
@@ -44,7 +44,7 @@ GROWING = {"manifest.json", "journal.jsonl"}  # what only watches has a disk of 
     "disk full", f"a run on a disk that grows by a page a session, at each of {', '.join(sorted(GROWING))}", FULL
 )
 def test_a_run_gets_further_with_every_page_and_loses_nothing(new_run: NewRun) -> None:
-    run = new_run(tasks=6, sandbox=NONE, monitor=RARELY)  # a journal larger than any draft
+    run = new_run(tasks=6, sandbox=NONE, monitor=RARELY)  # a journal larger than any temporary file
     found: set[str] = set()
     with SmallDisk(run, pages=1) as disk:
         for pages in range(1, 60):
@@ -175,7 +175,7 @@ def test_a_folder_that_is_read_only_is_refused(new_run: NewRun) -> None:
 )
 def test_a_folder_that_becomes_read_only_ends_the_run_which_resumes(new_run: NewRun) -> None:
     run = new_run(script=Script(rows=1, steps=10, step_s=0.05), sandbox=NONE)
-    if os.geteuid() == 0:  # whom no mode holds
+    if os.geteuid() == 0:  # file modes do not restrict root
         if UNFIT:
             pytest.skip(UNFIT)
         run.prefix = ("unshare", "--user", "--map-user=1000", "--map-group=1000")

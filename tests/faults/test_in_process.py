@@ -1,4 +1,4 @@
-"""The coordinator alone, under faults that need no command: random, a torn journal, a clock that jumps, many jobs."""
+"""The coordinator in this process: random faults, a torn journal, a clock that jumps, many jobs."""
 
 import asyncio
 import itertools
@@ -40,7 +40,7 @@ SEED = 23
 
 
 def local_fleet(scripts: list[Script]) -> LocalFleet:
-    """A worker process for each script."""
+    """A fleet with one worker process per script."""
     devices = [DeviceSpec(f"cpu:{number}", "cpu") for number in range(len(scripts))]
     specs = [
         ReplicaSpec("scripted", "scripted", device.name, True, "cached", "off", "off", True, None, 8, script=script)
@@ -72,7 +72,7 @@ def test_whatever_happens_to_workers_each_job_is_answered_and_judged_once(
         bench = Bench(Path(folder), agents, tasks=6, batch_size=size)
         try:
             assert bench.run(local_fleet(schedule))
-        except* DeviceError:  # no device is left
+        except* DeviceError:  # all devices were retired
             assert bench.run(local_fleet([Script()]))
         assert set(bench.answers()) == bench.planned()
         completed = {job_id for job_id, answer in bench.answers().items() if isinstance(answer, Completion)}
@@ -87,7 +87,7 @@ def test_whatever_happens_to_workers_each_job_is_answered_and_judged_once(
 )
 def test_a_journal_cut_at_every_byte_is_resumed(tmp_path: Path) -> None:
     bench = Bench(tmp_path, agents=2, tasks=2)
-    refused = {"1/T/1/0/0": 3}  # so that a failure is among the records
+    refused = {"1/T/1/0/0": 3}  # adds a failure to the records
     assert bench.run(EchoFleet([EchoWorker("cpu:0", refused=refused)]))
     path = tmp_path / JOURNAL
     whole = path.read_bytes()
@@ -110,7 +110,7 @@ JUMPS = {
 
 
 class ClockContext(RunContext):
-    """Chat requests, a clock of one's own, and a list of what was published."""
+    """A run context with chat requests, a given clock, and a list of published statuses."""
 
     def __init__(self, plan: Plan, config: RunConfig, clock: Callable[[], float], published: list[Status]) -> None:
         self._plan = plan
@@ -134,7 +134,7 @@ class ClockContext(RunContext):
 def work(
     config: RunConfig, plan: Plan, clock: Callable[[], float], fleet: Fleet, stop_after: int | None
 ) -> list[Status]:
-    """One session in the config's folder; gives what it published."""
+    """Run one session in the config's folder and return the statuses that it published."""
     published: list[Status] = []
     seen = itertools.count(1)
 

@@ -1,4 +1,4 @@
-"""Workers and judges that die, hang, start slowly or talk nonsense: the command loses no job and does none twice."""
+"""Workers and judges that die, hang, start slowly or send garbage: no job is lost or done twice."""
 
 import os
 import random
@@ -143,7 +143,7 @@ def test_a_stopped_judge_does_not_outlive_its_coordinator(new_run: NewRun) -> No
     "three deaths of each of two workers, one kill of the coordinator",
     "each job once; the same command finishes",
 )
-@pytest.mark.timeout(900)  # half a minute where nothing else runs
+@pytest.mark.timeout(900)  # half a minute on an idle machine
 def test_eight_thousand_jobs_survive_the_deaths_of_all_who_work_on_them(new_run: NewRun) -> None:
     run = new_run(
         agents=50, tasks=164, script=Script(faults=(ScriptedFault("kill", after=400, lives=3),)), cpu_workers=2
