@@ -1,4 +1,4 @@
-"""Fitted distributions against samples of known ones."""
+"""Fitted distributions, checked against samples from known ones."""
 
 import math
 import random
@@ -22,7 +22,7 @@ def sample(law: str, count: int, seed: int) -> list[float]:
 
 
 def far_from_uniform(ps: list[float]) -> float:
-    """Kolmogorov-Smirnov distance to the uniform distribution, times the square root of their number."""
+    """Kolmogorov-Smirnov distance to the uniform distribution, times the square root of the sample size."""
     ordered, count = sorted(ps), len(ps)
     gaps = [max(p - rank / count, (rank + 1) / count - p) for rank, p in enumerate(ordered)]
     return max(gaps) * math.sqrt(count)
@@ -31,7 +31,7 @@ def far_from_uniform(ps: list[float]) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [25, 300, 900])
 def test_p_of_exponential_values_is_uniform(count: int) -> None:
-    """Beyond 1.63 by chance once in a hundred; 900 values are more than what is drawn, and go by Stephens' formula."""
+    """1.63 is the 1 % critical value. Drawn samples have at most 500 values; Stephens' formula scales 900 to that."""
     assert (
         far_from_uniform([against_exponential(sample("exponential", count, seed))["p"] for seed in range(400)]) < 1.63
     )
@@ -45,7 +45,7 @@ def test_p_of_shifted_exponential_values_is_uniform_and_finds_the_shift() -> Non
 
 
 def test_distance_and_p_are_those_of_lilliefors_test() -> None:
-    """Its table, of ten million samples, is fine up to 0.2; our 4,999 draws have a standard error of 0.006 there."""
+    """Lilliefors' table (ten million samples) is accurate up to 0.2; our 4,999 draws have a standard error of 0.006."""
     from statsmodels.stats.diagnostic import lilliefors
 
     compared_ps = 0
@@ -61,7 +61,7 @@ def test_distance_and_p_are_those_of_lilliefors_test() -> None:
 
 
 def test_the_usual_p_would_be_too_kind() -> None:
-    """Lilliefors' own 5 % value for 30 values is 0.192 (1969, table 1); the plain table's is 0.242."""
+    """Lilliefors' 5 % critical value for 30 values is 0.192 (1969, table 1); the plain test's is 0.242."""
     values = sorted(sample("exponential", 30, 1))
     assert (
         against_exponential(values)["p"] == against_exponential([7 * value for value in values])["p"]
@@ -81,7 +81,7 @@ def test_other_laws_are_told_from_an_exponential() -> None:
 
 @pytest.mark.parametrize("law", ["exponential", "gamma", "lognormal"])
 def test_akaike_picks_the_law_that_made_the_values(law: str) -> None:
-    """An exponential is a gamma too: there, a parameter less has to win as often as the chi-squared law says (84 %)."""
+    """An exponential is also a gamma. By the chi-squared law, AIC must prefer the one with fewer parameters in 84 %."""
     picks = [compare_families(sample(law, 400, seed))["best"] for seed in range(60)]
     assert picks.count(law) >= (42 if law == "exponential" else 57)
 

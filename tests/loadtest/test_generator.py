@@ -1,4 +1,4 @@
-"""Load as it is meant: closed loops keep so many in the air, open loops do not wait for a slow server."""
+"""The load generator: closed loops keep a fixed number of requests in flight; open loops ignore a slow server."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from swarmeval.loadtest.generator import Measured, RequestResult, generate_load
 
 
 class Server:
-    """Answers after a while, so many at once; keeps how many it had at once."""
+    """A server that answers after a delay, up to `rows` at once, and records its maximum concurrency."""
 
     def __init__(self, seconds: float, rows: int = 1_000) -> None:
         self._seconds = seconds
@@ -63,7 +63,7 @@ def test_a_closed_loop_keeps_so_many_in_the_air_and_asks_each_once() -> None:
 def test_an_open_loop_charges_a_slow_server_for_those_who_wait() -> None:
     measured, _ = run(Level(Open(200.0), count=20), seconds=0.02, rows=1)
     last = max(measured, key=lambda one: one.number)
-    assert last.latency_s > 0.2  # nineteen before it took 20 ms each, and it was meant to begin at about 0.1 s
+    assert last.latency_s > 0.2  # 19 earlier requests took 20 ms each, and its scheduled start was about 0.1 s
     assert all(one.sent_s - one.intended_s < 0.1 for one in measured)
 
 

@@ -1,4 +1,4 @@
-"""Costs of an undisturbed request, found again in requests that were made with them."""
+"""Fitted costs of a request without contention, checked on requests generated with known costs."""
 
 import random
 from itertools import pairwise
@@ -14,7 +14,7 @@ from tests.support.made_up_load import FIXED_S, INPUT_S, OUTPUT_S, closed_loop, 
 
 
 def per_token_costs(costs: ideal_runtime.Costs) -> list[float]:
-    """The three costs, a prompt token's among them."""
+    """The three costs; the one per input token must be defined."""
     assert costs.per_input_token_s is not None
     return [costs.fixed_s, costs.per_input_token_s, costs.per_output_token_s]
 

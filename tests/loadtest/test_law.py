@@ -1,4 +1,4 @@
-"""load.json of made-up runs: what it holds, and that nothing undefined is a number."""
+"""load.json of made-up runs: its contents, and that undefined values are never numbers."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Outliers: those that were put in are found, each with the reason that its row holds."""
+"""Outliers: planted ones are found, each with the reason that its row shows."""
 
 import random
 from typing import Any
@@ -14,7 +14,7 @@ LATE: dict[str, Any] = {"latency_s": 60.0}
 
 
 def usual(number: int = 60) -> list[RequestRow]:
-    """Requests that no fence leaves out: 1 s or so, 100 tokens in, 40 out."""
+    """Requests within all fences: about 1 s, 100 input tokens, 40 output tokens."""
     chance = random.Random(3)
     tokens = [(chance.randint(90, 110), chance.randint(35, 45)) for _ in range(number)]
     return [row(k, at=2.0 * k, latency_s=chance.uniform(0.9, 1.1), tokens=both) for k, both in enumerate(tokens)]
@@ -64,7 +64,7 @@ def test_a_request_far_from_its_line_is_found_though_its_latency_is_common() -> 
 
 
 def test_exponential_latencies_are_rarely_called_outliers() -> None:
-    """Three quartile ranges beyond the quartile lie 0.9 % of them."""
+    """0.9 % of an exponential lies more than three interquartile ranges above the upper quartile."""
     chance = random.Random(5)
     rows = [row(k, latency_s=chance.expovariate(1.0), tokens=(100, None)) for k in range(4000)]
     assert len(outliers.requests(rows)) == pytest.approx(37, abs=20)
@@ -77,7 +77,7 @@ def test_packages_and_levels_are_compared_with_their_like_only() -> None:
 
 
 def files(number: int = 20) -> list[RequestRow]:
-    """Test files of three requests each, some 3 s a file."""
+    """Test files of three requests each, about 3 s per file."""
     return [row(3 * k + j, at=10.0 * k + j, latency_s=1.0 + 0.01 * k, module=f"m{k}", written_s=10.0 * k + 3 + 0.01 * k,
                 tokens=(100, 30 + k)) for k in range(number) for j in range(3)]  # fmt: skip
 

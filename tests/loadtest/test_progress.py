@@ -1,4 +1,4 @@
-"""How a load run is shown: few lines where nobody looks, one line that renews itself on a terminal."""
+"""The progress of a load run: a few lines in a file, one updating line on a terminal."""
 
 import io
 from contextlib import closing

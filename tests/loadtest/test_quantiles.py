@@ -1,4 +1,4 @@
-"""Percentiles and their intervals against known distributions."""
+"""Percentiles and their intervals, checked against known distributions."""
 
 import math
 import random
@@ -33,7 +33,7 @@ def test_a_run_and_a_load_run_have_the_same_percentiles(count: int, seed: int, q
 @pytest.mark.slow
 @pytest.mark.parametrize(("q", "count"), [(50, 40), (90, 150), (99, 600)])
 def test_an_interval_covers_the_true_percentile_as_often_as_it_says(q: float, count: int) -> None:
-    """Of 500 samples at least 95 % less three standard deviations; of exponential values, far from symmetric."""
+    """At least 95 % of 500 samples, minus three standard deviations. Exponential values are far from symmetric."""
     true, chance, covered = -math.log(1 - q / 100), random.Random(5), 0
     for _ in range(500):
         estimate = quantile(sorted(chance.expovariate(1.0) for _ in range(count)), q)

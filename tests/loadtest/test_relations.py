@@ -1,4 +1,4 @@
-"""Correlations, lines and the test whether they differ, against points of known law."""
+"""Correlations, regression lines and the test for different lines, checked on points with known relations."""
 
 import math
 import random
@@ -47,7 +47,7 @@ def test_lines_that_differ_are_found() -> None:
 
 @pytest.mark.slow
 def test_the_robust_p_holds_where_long_answers_scatter_more() -> None:
-    """Scatter that grows with length makes the plain F see differences; the robust one errs as often as it says."""
+    """If scatter grows with length, the plain F test finds false differences, and the robust test keeps its level."""
 
     def fan(seed: int, count: int) -> Points:
         chance = random.Random(seed)

@@ -1,4 +1,4 @@
-"""The report of a load run: made from its files, again and again, whatever it left and whatever is in it."""
+"""The report of a load run: it can be rebuilt from the run's files at any time, whatever they contain."""
 
 import html
 import json
@@ -22,7 +22,7 @@ from tests.support.pages import HOSTILE, visible_text
 from tests.support.run_folders import BEGAN, plan_of
 from tests.support.run_folders import leave as leave_run
 
-pytestmark = pytest.mark.slow  # scipy, statsmodels, and samples drawn for each p
+pytestmark = pytest.mark.slow  # imports scipy and statsmodels, and draws samples for each p
 
 
 def page_of(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""The report of a load run in a real headless Chromium: every chart drawn, levels changed, nothing loaded."""
+"""The report of a load run in a real headless Chromium: it draws all charts, switches levels and loads nothing."""
 
 import base64
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ LONG = "a_module_whose_name_is_far_longer_than_any_screen_of_a_phone_could_ever_
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two levels of three packages, an outlier, hostile and long names, everything that a page may show."""
+    """A report with everything it can show: two levels of three packages, an outlier, hostile and long names."""
     rows = [
         *closed_loop(120, slopes=(1.0, 1.0, 1.4)), *closed_loop(120, clients=4, slowdown=2.0),
         row(900, at=900.0, latency_s=99.0, module=HOSTILE[0]), row(901, at=999.0, latency_s=99.0, module=LONG),
@@ -32,7 +32,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def opened(report: Path, tmp_path: Path) -> Iterator[Page]:
-    """Whatever a test did, it must not have made the browser complain or load anything."""
+    """The opened report. Fails if the page caused console messages or loaded anything."""
     with quiet(tmp_path / "profile", report, "somebody/model, served - Swarmeval") as shown:
         yield shown
 
@@ -83,7 +83,7 @@ def test_printed_it_is_black_on_white_without_its_controls(report: Path, tmp_pat
         shown.call("Emulation.setEmulatedMedia", media="print")
         assert shown.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert shown.run("getComputedStyle(document.querySelector('.tools')).display") == "none"
-        a4 = {"width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # less its margins
+        a4 = {"width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # without margins
         shown.call("Emulation.setDeviceMetricsOverride", **a4)
         assert shown.run("[...document.querySelectorAll('.level:not([hidden]) table')].every("
                          "t => t.getBoundingClientRect().right <= innerWidth)") is True  # fmt: skip

@@ -1,4 +1,4 @@
-"""requests.csv gives back what was put in, whatever tore it."""
+"""requests.csv returns the rows written to it, even if the file was torn."""
 
 import re
 from pathlib import Path
@@ -43,14 +43,14 @@ def test_a_file_says_in_its_header_what_it_holds_with_units(tmp_path: Path) -> N
 def test_a_file_torn_anywhere_keeps_its_whole_rows_and_takes_more(tmp_path: Path) -> None:
     rows = closed_loop(6)
     whole = (leave(tmp_path, rows[:3]) / NAME).read_bytes()
-    begin = whole[:-1].rindex(b"\n") + 1  # of the last row
+    begin = whole[:-1].rindex(b"\n") + 1  # start of the last row
     for cut in range(begin, len(whole)):
         (tmp_path / NAME).write_bytes(whole[:cut])
         with RowFile(tmp_path) as file:
             file.append(rows[5])
         *before, last = read(tmp_path)
         assert last.request.number == 5
-        whole_now = cut == len(whole) - 1  # it lacked nothing but the end of its line
+        whole_now = cut == len(whole) - 1  # only its line end was missing
         assert [one.request.number for one in before] == ([0, 1, 2] if whole_now else [0, 1])
 
 
