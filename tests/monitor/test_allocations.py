@@ -1,4 +1,4 @@
-"""Which lines hold memory: found, named, and put to their functions."""
+"""Lines that hold memory: found, named and assigned to their functions."""
 
 from pathlib import Path
 

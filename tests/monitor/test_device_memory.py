@@ -1,4 +1,4 @@
-"""What devices hold: GPUs by what NVML says is used, CPU devices by their worker's process, and the most of each."""
+"""Memory of devices: NVML's figure for GPUs, the worker process for CPU devices, and the peak of each."""
 
 import os
 
@@ -20,7 +20,7 @@ def gpu(index: int, used_mb: float | None) -> DeviceSample:
 def test_a_gpu_has_its_moments_and_the_most_ever_seen() -> None:
     memory = DeviceMemory([WatchedDevice("cuda:1", ("GPU-1",))], dict)
     memory.snapshot(BEFORE_LOAD, [gpu(0, 9000.0), gpu(1, 300.0)])
-    memory.add_reported("cuda:1", BEFORE_LOAD, 80.0)  # what the process says is not what the GPU holds
+    memory.add_reported("cuda:1", BEFORE_LOAD, 80.0)  # the process's figure is ignored for GPUs
     assert memory.snapshot(AFTER_LOAD, [gpu(1, 6000.0)], ["cuda:1"]) == {"cuda:1": 6000.0}
     memory.look([gpu(1, 7500.0)])
     memory.look([gpu(1, None)])

@@ -1,4 +1,4 @@
-"""Claims about calls that may never return: in order, their errors where they are waited for, no end held up."""
+"""Claims about calls that may never return: they run in order, raise in the waiter, and never block the exit."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Claims about joules: counters that begin anew, readings that are missing, sessions that add up, what is undefined."""
+"""Claims about joules: counters that restart, missing readings, sums over sessions, undefined values."""
 
 import json
 import math
@@ -19,7 +19,7 @@ RANGE_UJ = 262_143_328_850
 
 
 class Powercap:
-    """A tree of RAPL zones as Linux shows it."""
+    """A tree of RAPL zones as in Linux."""
 
     def __init__(self, root: Path, zones: dict[str, str], range_uj: int = RANGE_UJ) -> None:
         self.root = root
@@ -61,7 +61,7 @@ def test_packages_and_memory_count_once_and_parts_of_them_not_at_all(tmp_path: P
     rapl = Rapl(tmp_path)
     for zone in zones:
         tree.show(zone, 2_000_000)
-    assert rapl.joules() == 6.0  # of two packages and one memory
+    assert rapl.joules() == 6.0  # two packages and one memory
 
 
 def test_what_may_not_be_read_is_absent_and_not_zero(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_what_may_not_be_read_is_absent_and_not_zero(tmp_path: Path) -> None:
     (tmp_path / "intel-rapl:0" / "energy_uj").unlink()
     assert rapl.joules() == 0.0
     tree.show("intel-rapl:0", 5_000_000)
-    assert rapl.joules() == 5.0  # a reading that failed is made up for by the next
+    assert rapl.joules() == 5.0  # the next reading includes what a failed one missed
 
 
 def test_a_gpu_counts_by_its_counter_or_by_its_power_or_not_at_all(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_gpu_counts_by_its_counter_or_by_its_power_or_not_at_all(tmp_path: Pat
     meter.read([gpu("a", 5_000.0, 300.0), gpu("b", None, 100.0), gpu("c")], 0)
     meter.read([gpu("a", 9_000.0, 300.0), gpu("b", None, 200.0), gpu("c")], 2)
     assert meter.read([gpu("a"), gpu("b")], 3).gpus_j == {"a": 4.0, "b": 300.0}
-    drawn = meter.read([gpu("a", 1_000.0), gpu("b", None, 200.0)], 4)  # a's driver was loaded anew
+    drawn = meter.read([gpu("a", 1_000.0), gpu("b", None, 200.0)], 4)  # the driver of a was reloaded
     assert drawn.gpus_j == {"a": 5.0, "b": 300.0 + 2 * 200.0}
     assert drawn.joules() == {"nvml": 705.0}
     assert meter.read([], 5).rapl_j is None
@@ -94,7 +94,7 @@ def test_sessions_add_up_and_the_time_between_them_does_not_count(tmp_path: Path
     (tmp_path / "g.csv").write_text("time,uuid,energy_mj\nx,a,1000\nx,b,7000\nx,a,2000\nx,b,\n")
     before = earlier(tmp_path / "r.csv", tmp_path / "g.csv")
     assert before == EarlierEnergy(10.5, {"a": 2.0, "b": 7.0})
-    tree.show("intel-rapl:0", 900_000_000)  # drawn while nobody watched
+    tree.show("intel-rapl:0", 900_000_000)  # used between sessions
     meter = Meter(Rapl(tree.root), before)
     meter.read([gpu("a", 88_000.0)], 1)
     tree.show("intel-rapl:0", 901_000_000)
@@ -174,7 +174,7 @@ def test_a_run_on_gpus_says_what_it_drew_and_what_its_devices_held(tmp_path: Pat
     assert energy["idle_w"] == manifest["idle_w"]["nvml"] > 0
     assert math.isclose(energy["joules_above_idle"], energy["joules"] - energy["idle_w"] * energy["watched_s"])
     assert math.isclose(energy["joules_per_evaluation"], energy["joules_above_idle"] / 3)
-    assert energy["joules_per_solved_task"] is None  # echoes solve nothing
+    assert energy["joules_per_solved_task"] is None  # echo workers solve nothing
     assert f"energy    {energy['joules']:,.0f} J (nvml), " in summary
     held = {"before_load_mb": 20000.0, "after_load_mb": 20000.0, "after_inference_mb": 20000.0, "peak_mb": 20000.0}
     assert manifest["memory"] == {name: {"of": "gpu", **held} for name in ("cuda:1", "cuda:3")}

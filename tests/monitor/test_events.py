@@ -1,4 +1,4 @@
-"""What befell devices: a line for each change between two statuses, and nothing where nothing changed."""
+"""Events of devices: one line per change between two statuses, and none without a change."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The lag of the event loop: what blocks it shows, what waits does not."""
+"""The lag of the event loop: it shows blocking code, but not waiting."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ def test_a_blocked_loop_is_late_and_a_waiting_one_is_not() -> None:
             await asyncio.sleep(1.2 * EVERY_S)
             quiet = lag.take()
             until = time.monotonic() + 2 * EVERY_S
-            while time.monotonic() < until:  # the loop is held
+            while time.monotonic() < until:  # blocks the loop
                 pass
             await asyncio.sleep(0.2 * EVERY_S)
             return quiet, lag.take(), lag.take()

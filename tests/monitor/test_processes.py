@@ -1,4 +1,4 @@
-"""Claims about reading processes: trees, threads, those that end, and what looking may cost."""
+"""Claims about reading processes: trees, threads, processes that end, and the cost of reading."""
 
 import os
 import subprocess
@@ -45,7 +45,7 @@ def test_a_tree_counts_its_descendants_and_what_ended_ones_computed() -> None:
         ask("work")
         after, seconds = whole.use([parent.pid]), time.monotonic() - began
         assert after.processes == 2
-        assert 0.25 < after.cpu_pct / 100 * seconds < 0.5  # the child that has ended computed 0.3 s
+        assert 0.25 < after.cpu_pct / 100 * seconds < 0.5  # the ended child used 0.3 s
         assert alone.use([parent.pid]).cpu_pct / 100 * seconds < 0.1
         assert after.ctx_voluntary > before[0].ctx_voluntary > 0
         parent.stdin.close()
@@ -74,7 +74,7 @@ def test_switches_of_all_threads_count_and_those_of_ended_ones_stay() -> None:
     stop.set()
     thread.join()
     after = group.use([os.getpid()]), context_switches()
-    assert during.threads == before[0].threads + 1  # after it, the kernel may still list the thread that was joined
+    assert during.threads == before[0].threads + 1  # the kernel may still list a joined thread
     assert after[0].ctx_voluntary >= during.ctx_voluntary >= before[0].ctx_voluntary + 50
     assert after[1][0] - before[1][0] >= after[0].ctx_voluntary - before[0].ctx_voluntary
     assert after[1][1] >= before[1][1]
@@ -112,7 +112,7 @@ def test_a_costly_reading_is_made_as_seldom_as_its_share_demands() -> None:
         return len(made)
 
     seldom, often = ThrottledReading(costly, 0.001), ThrottledReading(lambda: 1, 1.0)
-    assert [seldom() for _ in range(100)] == [1] * 100  # the next is due after 10 s
+    assert [seldom() for _ in range(100)] == [1] * 100  # the next reading is due after 10 s
     assert often() == often() == 1
     always = ThrottledReading(costly, 1e9)
     assert [always(), always()] == [2, 3]

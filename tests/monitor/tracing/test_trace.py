@@ -1,4 +1,4 @@
-"""Claims about --trace: a valid picture of the whole of every process, whatever ended it, and nothing without it."""
+"""Claims about --trace: a valid trace of every process, however it ended, and no files without the flag."""
 
 import itertools
 import signal
@@ -23,7 +23,7 @@ STEP_NS = 3_000_000
 
 
 def covered(track: list[dict[str, Any]]) -> float:
-    """The share of a lane's time, from its first span to its last, that spans say something of."""
+    """The fraction of a lane's time, from its first to its last span, that is covered by spans."""
     whole = max(event["ts"] + event["dur"] for event in track) - min(event["ts"] for event in track)
     return float(sum(event["dur"] for event in track) / whole)
 
@@ -104,7 +104,7 @@ def test_what_follows_at_once_is_joined(tmp_path: Path) -> None:
     assert len(events) < 100
     drawn_s = sum(event["dur"] for event in events) / 1e6
     worked_s = picture["otherData"]["phases"]["coordinator"]["extract"]["seconds"]
-    assert worked_s <= 1000 * 1e-9 + 1e-7 * len(events) < drawn_s  # what joining fills up is no work
+    assert worked_s <= 1000 * 1e-9 + 1e-7 * len(events) < drawn_s  # gaps filled by joining do not count as work
 
 
 def test_sessions_are_drawn_in_sequence_and_a_torn_line_is_left_out(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Claims about what traces are checked with: whatever the format or Perfetto would not take is found."""
+"""Claims about the trace checker: it finds everything that the format forbids or Perfetto drops."""
 
 import json
 from pathlib import Path

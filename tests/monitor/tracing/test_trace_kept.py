@@ -1,4 +1,4 @@
-"""Claims about what is left of the trace of a run that was killed: all that is on disk, and that is nearly all."""
+"""Claims about the trace of a killed run: all spans on disk are kept, and nearly all spans are on disk."""
 
 import argparse
 import re
@@ -22,7 +22,7 @@ from tests.support.traces import Clock, checked_trace, lanes
 
 
 def on_disk(folder: Path) -> int:
-    """How many spans there are, whatever is drawn of them."""
+    """The number of spans on disk, drawn or not."""
     return sum(1 for path in span_files(folder) for _ in spans(path))
 
 
@@ -35,7 +35,7 @@ def test_what_was_seen_is_on_disk_a_second_later_though_nothing_more_comes(tmp_p
     clock.now_ns += export.FLUSH_NS
     tracer.flush_if_due()
     assert on_disk(tmp_path) == 1
-    tracer.judged("judge", 1e-9)  # not joined to what was told, nor is that told again
+    tracer.judged("judge", 1e-9)  # neither joined to the flushed span, nor is that written again
     clock.now_ns += export.FLUSH_NS
     tracer.flush_if_due()
     assert on_disk(tmp_path) == 2
@@ -55,7 +55,7 @@ def test_a_report_adds_the_sessions_that_were_killed_to_the_trace(tmp_path: Path
 
 
 class Contended(PosixPath):
-    """A folder whose run ends, and writes its trace, while somebody makes a report."""
+    """A folder whose run ends and writes its trace while another process makes a report."""
 
     looks = 0
 

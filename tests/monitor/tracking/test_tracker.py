@@ -1,4 +1,4 @@
-"""Claims about tracking: never in the way, never fatal, refused at once where it cannot work."""
+"""Claims about tracking: it never blocks or ends a run, and is refused at the start if it cannot work."""
 
 import logging
 import threading
@@ -21,7 +21,7 @@ NO_LOGIN = (
 
 
 class RecordingRun:
-    """A W&B run that remembers."""
+    """A W&B run that records its calls."""
 
     def __init__(self) -> None:
         self.logged: list[dict[str, float]] = []
@@ -39,7 +39,7 @@ class RecordingRun:
 
 
 class RefusingRun(RecordingRun):
-    """A W&B run that has lost its server."""
+    """A W&B run whose server is lost."""
 
     def log(self, values: Mapping[str, float]) -> None:
         raise ConnectionError("no route to host")
@@ -140,7 +140,7 @@ def test_an_unknown_wandb_mode_is_refused(tmp_path: Path) -> None:
     [
         ("online", {}),
         ("offline", {"WANDB_MODE": "online"}),
-        ("online", {"WANDB_BASE_URL": "https://wandb.example.org"}),  # the login is another server's
+        ("online", {"WANDB_BASE_URL": "https://wandb.example.org"}),  # the login is for another server
     ],
 )
 def test_online_without_a_login_is_refused_with_the_remedy(tmp_path: Path, mode: Any, environ: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The real wandb, offline and against servers on a loopback port: what is in its files, and what the end costs."""
+"""The real wandb, offline and with servers on a loopback port: contents of its files, and the time its end takes."""
 
 import base64
 import http.server
@@ -69,9 +69,9 @@ print(f"{time.monotonic() - began:.1f}")
 
 
 def track(folder: Path, mode: str, wait_s: float = 0, **environ: str) -> tuple[float, str]:
-    """A real run of the real wandb in a fresh process, where warnings are errors: what its end took, what it said."""
+    """Run the real wandb in a new process, with warnings as errors. Returns the seconds of its end, and stderr."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    # wandb loses sight of its own process when that is ended under it.
+    # wandb warns of its own subprocess if that is killed.
     words = ["-W", "error", "-W", "ignore::ResourceWarning", "-c", SCRIPT, mode, KEY, str(folder), str(wait_s)]
     done = subprocess.run(
         [sys.executable, *words],
@@ -87,20 +87,20 @@ def track(folder: Path, mode: str, wait_s: float = 0, **environ: str) -> tuple[f
 
 
 def records(path: Path) -> Iterator[Any]:
-    """The records of a .wandb file: LevelDB's log format behind seven bytes, protobuf within."""
+    """The records of a .wandb file: seven bytes, then LevelDB's log format with protobuf records."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     raw = path.read_bytes()
     position, parts = 7, b""
     while position + 7 <= len(raw):
         left = 32768 - position % 32768
-        if left < 7:  # no header fits in the rest of a block
+        if left < 7:  # the rest of the block is too short for a header
             position += left
             continue
         size, kind = int.from_bytes(raw[position + 4 : position + 6], "little"), raw[position + 6]
         parts += raw[position + 7 : position + 7 + size]
         position += 7 + size
-        if kind in {1, 4}:  # whole, or the last part
+        if kind in {1, 4}:  # a full record, or its last part
             record = Record()
             record.ParseFromString(parts)
             parts = b""
@@ -122,7 +122,7 @@ def history(records: list[Any]) -> list[tuple[float, float]]:
 
 
 def last(records: list[Any], kind: str) -> dict[str, Any]:
-    """What all updates of a run's summary or config come to."""
+    """The final state after all updates of a run's summary or config."""
     values: dict[str, Any] = {}
     for record in records:
         values.update(pairs(getattr(record, kind).update))
@@ -188,7 +188,7 @@ def test_a_server_that_stops_answering_costs_seconds_and_no_record(tmp_path: Pat
 
 @contextmanager
 def forgetful_server(answers: int) -> Iterator[int]:
-    """A W&B server on a loopback port that opens a run, and after so many answers says nothing to anybody."""
+    """A W&B server on a loopback port that opens a run and goes silent after `answers` answers."""
     opened = {
         "RunResumeStatus": {"model": {"id": "p", "name": "proj", "entity": {"id": "e", "name": "me"}, "bucket": None}},
         "UpsertBucket": {
