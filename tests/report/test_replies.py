@@ -1,4 +1,4 @@
-"""Which replies a report holds, and in what form."""
+"""The replies that a report holds, and their format."""
 
 import base64
 import json
@@ -137,7 +137,7 @@ def test_a_portion_fits_or_is_nothing_and_holds_all_that_fits(sizes: list[tuple[
 
 
 def realistic(chance: random.Random, entry: str, length: int) -> str:
-    """A reply of about this many characters, with the entropy of text: some words in lines of code and of prose."""
+    """A reply of about this many characters with the entropy of text: random words in lines of code and prose."""
     lines = ["Here is a solution:", "```python", f"def {entry}(numbers, threshold):"]
     while sum(map(len, lines)) < length:
         lines.append(

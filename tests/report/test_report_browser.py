@@ -1,4 +1,4 @@
-"""The report in a real headless Chromium: no complaints, search, filters, replies, and hostile ones inert."""
+"""The report in a real headless Chromium: no console messages, search, filters, replies, and inert hostile ones."""
 
 import base64
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ MANY = "x" * 1_000_000
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six tasks, seven agents: some hostile replies, one of 1 MB, one with a word that no other has."""
+    """A report of six tasks and seven agents: some hostile replies, one of 1 MB, one with a unique word."""
     folder = tmp_path_factory.mktemp("report") / "run"
     config, plan = plan_of(6, 7)
     texts = [*HOSTILE, MANY, "def zebra(): return 1"]
@@ -50,7 +50,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def opened(report: Path, tmp_path: Path) -> Iterator[Page]:
-    """The page in a browser; whatever a test did, it must not have made the browser complain or load anything."""
+    """The page in a browser. Fails if the test caused console messages or made the page load anything."""
     with quiet(tmp_path / "profile", report, "somebody/model on humaneval - Swarmeval") as shown:
         yield shown
 

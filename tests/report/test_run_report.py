@@ -1,4 +1,4 @@
-"""The report as a page: what it says of a run, whatever the run left, and what it lets in."""
+"""The report page: how it describes a run from any files the run left, and that it contains no foreign markup."""
 
 import base64
 import hashlib

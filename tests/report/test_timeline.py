@@ -1,4 +1,4 @@
-"""Traces and events as a page shows them."""
+"""Traces and events as the report shows them."""
 
 import json
 from array import array
@@ -29,7 +29,7 @@ def traced(
 
 
 def timings(*rows: tuple[float, float, float]) -> Timings:
-    """Of (finished, latency, output tokens)."""
+    """Timings from rows of (finish time, latency, output tokens)."""
     ended, took, tokens = zip(*rows, strict=True) if rows else ((), (), ())
     return Timings(array("d", took), array("d", [10.0] * len(rows)), array("d", tokens),
                    array("d", [START + at for at in ended]), len(rows))  # fmt: skip
