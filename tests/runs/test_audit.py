@@ -1,4 +1,4 @@
-"""The batch audit: some jobs once more, one by one, apart from the run."""
+"""The batch audit: some jobs are answered again one by one, separate from the run."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_jobs_are_answered_again_one_by_one_and_kept_out_of_the_run(tmp_path: Pa
     found = score["batch_audit"]
     assert isinstance(found, dict)
     assert (found["jobs"], found["replies_changed"], found["verdicts_changed"]) == (5, 0, 0)
-    assert found["tokens_per_s"] == 10.0  # two tokens in 0.2 s each
+    assert found["tokens_per_s"] == 10.0  # two tokens in 0.2 s per job
 
 
 def test_what_changed_is_named(tmp_path: Path) -> None:

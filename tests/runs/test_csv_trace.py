@@ -1,4 +1,4 @@
-"""Claims about growing CSV files: whole rows in, the same rows out, whatever happens to the disk or the process."""
+"""Claims about growing CSV files: rows read back as written, whatever happens to the disk or the process."""
 
 import logging
 from pathlib import Path
@@ -18,7 +18,7 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 def test_rows_read_back_as_written_but_for_white_space(cells: list[tuple[str, str]]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "trace.csv"
-        for first, second in cells:  # each opened anew, as by a resumed run
+        for first, second in cells:  # reopened each time, as by a resumed run
             trace = CsvTrace(path, ("a", "b"))
             trace.append({"a": first, "b": second})
             trace.close()
@@ -73,7 +73,7 @@ def test_only_the_end_of_a_large_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     with path.open("w") as file:
         file.write("a,b\n")
-        file.seek(2**36)  # a hole: reading through it would take minutes
+        file.seek(2**36)  # a sparse file: reading all of it would take minutes
         file.write("\n1,2\n3,4\n")
     assert last_rows(path, 2) == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
     assert path.stat().st_size > 1000 * TAIL_BYTES
@@ -101,7 +101,7 @@ def test_what_a_crash_left_in_a_trace_is_no_row(tmp_path: Path, line: bytes) -> 
     path = tmp_path / "trace.csv"
     path.write_bytes(b"a,b\n1,2\n" + line)
     assert list(rows(path)) == last_rows(path, 9) == [{"a": "1", "b": "2"}]
-    path.write_bytes(b"a\rb\n" + line)  # a header that is none
+    path.write_bytes(b"a\rb\n" + line)  # an invalid header
     assert (list(rows(path)), last_rows(path, 9)) == ([], [])
 
 

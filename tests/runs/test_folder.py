@@ -1,4 +1,4 @@
-"""A run folder belongs to one coordinator, resumes its own run, and archives any other, whole."""
+"""A run folder has one coordinator at a time, resumes its own run, and archives any other run completely."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ from swarmeval.runs.folder import Manifest, fingerprint, locked, open_run, read_
 
 
 def begun(folder: Path, mark: str, finished: bool = False) -> Manifest:
-    """A run with a result in the folder, as another session would find it."""
+    """A run with a result in the folder, as a later session would find it."""
     manifest, _ = open_run(folder, mark, fresh=False)
     manifest["finished"] = finished
     write_manifest(folder, manifest)

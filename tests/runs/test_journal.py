@@ -1,4 +1,4 @@
-"""The journal keeps what was appended, whatever tears its last line."""
+"""The journal keeps all appended entries, even if its last line is torn."""
 
 import subprocess
 import sys

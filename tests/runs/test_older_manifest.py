@@ -1,4 +1,4 @@
-"""A run folder of the previous version is shown, compared and resumed as one of today."""
+"""A run folder of the previous version is shown, compared and resumed like a current one."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The plan is a bijection between numbers and jobs, and its seeds depend on nothing but the job."""
+"""The plan is a bijection between numbers and jobs, and each seed depends only on the job."""
 
 import pytest
 from hypothesis import given
@@ -76,7 +76,7 @@ def test_a_seed_is_the_same_in_every_plan_that_has_the_job() -> None:
     large = Plan(make_agents(RunConfig(num_agents=5, num_samples=3)), tasks(9))
     for k in range(small.total):
         assert small.seed(k) == large.seed(large.number(small.job(k).job_id))
-    assert small.seed(0) == 18386489838040440553  # and in every release: old runs must stay reproducible
+    assert small.seed(0) == 18386489838040440553  # in every release, so that old runs stay reproducible
 
 
 def test_seeds_differ_between_jobs_and_between_run_seeds() -> None:

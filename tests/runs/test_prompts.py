@@ -1,4 +1,4 @@
-"""Agent x task -> the request a replica gets."""
+"""The request that a replica gets for an agent and a task."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the next prompt says of a program that failed: enough to repair it, and nothing of the hidden tests."""
+"""The repair prompt describes how a program failed, but reveals nothing of the hidden tests."""
 
 import builtins
 
@@ -46,7 +46,7 @@ def attempt(outcome: Outcome, detail: str, completion: str = "    return m.pi\n"
             "It raised an exception in the hidden tests: TypeError",
         ),
         (
-            Outcome.RAISED,  # a line of the tests, whose numbers may begin anew
+            Outcome.RAISED,  # a line of the tests, which may be numbered separately
             "TypeError: f() takes 0 positional arguments (line 2: assert candidate(3) == 4)",
             "It raised an exception in the hidden tests: TypeError",
         ),

@@ -1,4 +1,4 @@
-"""Agents that answer again after a failing verdict: each round is a job of its own, and round 0 keeps the score."""
+"""Agents that answer again after a failing verdict: each round is a separate job, and scores use round 0."""
 
 import tempfile
 from collections.abc import Collection
@@ -27,7 +27,7 @@ TASK = Task(
 
 
 def wanted(plan: Plan, rights: Collection[str], failures: Collection[str] = ()) -> set[str]:
-    """The jobs that a run should come to: each answer that fails is repaired, as often as its agent may."""
+    """The expected jobs of a run: each failing answer is repaired as often as its agent may."""
     jobs = set()
     for k in range(plan.total):
         for number in range(k, plan.total * (1 + plan.agent(k).repairs), plan.total):

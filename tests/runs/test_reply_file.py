@@ -1,4 +1,4 @@
-"""Files of replies: what else a line holds does not matter, and what is no reply is told in one line."""
+"""Files of replies: extra fields are ignored, and invalid lines are reported in one line."""
 
 import re
 from pathlib import Path

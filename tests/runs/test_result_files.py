@@ -1,4 +1,4 @@
-"""The result files are derived from the journal alone: in plan order, failures apart, the undefined as null."""
+"""Result files are derived only from the journal: in plan order, failures separate, undefined values null."""
 
 import csv
 import json
@@ -41,7 +41,7 @@ STORY = [
     completion("1/HumanEval/1/0/0", 3.0),
     completion("0/HumanEval/0/0/0", 4.0, latency_s=4.0),
     verdict("1/HumanEval/1/0/0", Outcome.WRONG_ANSWER),
-    Entry(session=SessionStart(900.0)),  # a pause that must not count
+    Entry(session=SessionStart(900.0)),  # the pause before it must not count
     verdict("0/HumanEval/0/0/0", Outcome.PASSED),
     Entry(failure=Failure("0/HumanEval/1/0/0", "worker died", 3, "cpu:1", 8.0, 2.0)),
     completion("1/HumanEval/0/0/0", 6.0),
