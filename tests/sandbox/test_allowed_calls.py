@@ -1,4 +1,4 @@
-"""What honest programs use of the kernel is still there for them."""
+"""The kernel features that honest programs use still work in the sandbox."""
 
 import pytest
 

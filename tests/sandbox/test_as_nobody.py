@@ -1,4 +1,4 @@
-"""The adversarial tests again as an ordinary account, in process and mount namespaces that end with them."""
+"""The adversarial tests, repeated as an ordinary account in temporary process and mount namespaces."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import pytest
 from swarmeval.location import ROOT
 
 SUITE = ("tests/sandbox/test_containment.py", "tests/sandbox/test_confirmation.py")
-# An interpreter below a folder that only root may enter is shown below an open folder of the same name.
+# If only root may enter a folder above the interpreter, a readable folder is mounted over it.
 SCRIPT = """
 set -e
 prefix=$1 closed=$2; shift 2
@@ -28,7 +28,7 @@ TOOLS = ("unshare", "setpriv", "mount")
 
 
 def closed_folder(path: str) -> str:
-    """The first folder on the way to a path that nobody may not enter; "" where the way is open."""
+    """The first folder above a path that the account `nobody` may not enter; "" if it may enter all."""
     return next((str(above) for above in reversed(Path(path).parents) if not above.stat().st_mode & 0o001), "")
 
 

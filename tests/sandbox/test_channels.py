@@ -1,6 +1,6 @@
-"""How much one run of a program can tell another: bits per second of every known way, and none where it is closed.
+"""Capacity of covert channels between runs: bits per second of every known channel, and 0 for closed ones.
 
-A sender and a receiver know the same random message; the receiver says how many bits of it it would have got wrong.
+Sender and receiver know the same random message. The receiver reports how many bits it decoded wrongly.
 `-s` shows the table that SECURITY.md publishes.
 """
 
@@ -24,7 +24,7 @@ from swarmeval.sandbox.runner import Sandbox
 from tests.support.sandbox_runs import MEMORY_MB
 
 LIMIT_S = 20.0
-ONE_IN = 10_000  # guesses may be taken for a channel
+ONE_IN = 10_000  # false alarm rate: guessing is taken for a channel
 ROUNDS = 16
 PREFACE = """
 import os, random, statistics, time
@@ -45,9 +45,9 @@ class Way:
     sender: str
     receiver: str
     bits: int
-    most: float  # bits per second that it may carry at most: 0 for a way that is closed
+    most: float  # most bits per second that it may carry: 0 for a closed channel
     rounds: int = 1
-    together: bool = False  # they run at the same time, on two wardens; else one after the other
+    together: bool = False  # run at the same time on two wardens, otherwise one after the other
 
 
 NAMES = """
@@ -147,7 +147,7 @@ WAYS = {
 }  # fmt: skip
 
 
-# One run does much of this or nothing; the next one looks at all of it.
+# One run does much of this or nothing; the next run reads all counters.
 BUSY_RUN = """
 import threading
 for n in range({times}):
@@ -183,12 +183,12 @@ raise ValueError([reading(look) for look in (
     lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt, lambda: int(open("/proc/stat").read().split()[1]),
 )])
 """
-LEFT_BEHIND = ("numbers of processes", "numbers of files", "files left", "space left")  # seen within one run
+LEFT_BEHIND = ("numbers of processes", "numbers of files", "files left", "space left")  # visible within one run
 COUNTED = (*LEFT_BEHIND, "the jail's clock", "load average", "free memory", "page faults", "/proc/stat")
 
 
 def capacity(bits: int, errors: int, seconds: float) -> float:
-    """Bits per second of a binary symmetric channel; 0 where guessing might have done as well."""
+    """Bits per second of a binary symmetric channel; 0 if guessing could have done as well."""
     if ONE_IN * sum(math.comb(bits, k) for k in range(errors + 1)) > 2**bits:
         return 0.0
     rate = errors / bits
@@ -203,14 +203,14 @@ def test_capacity_is_all_bits_without_errors_and_none_by_guessing() -> None:
 
 
 def said(execution: Execution) -> str:
-    """What a receiver raised."""
+    """The value that a receiver raised."""
     found = re.match(r"ValueError: (\d+|\[.*?\]) ", execution.detail)
     assert found, execution
     return found[1]
 
 
 async def send(sandbox: Sandbox, way: Way, path: Path | None = None, lead_s: float = 1.0) -> float:
-    """What a way carries, in bits per second."""
+    """The measured capacity of a channel in bits per second."""
     bits, errors, seconds = 0, 0, 0.0
     for _ in range(way.rounds):
         started = time.time() + lead_s * way.together
@@ -228,14 +228,14 @@ async def send(sandbox: Sandbox, way: Way, path: Path | None = None, lead_s: flo
 
 
 def throw_out(path: Path) -> None:
-    """A file that lies on a disk, and there alone."""
+    """Write a file to disk and drop it from the page cache."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 async def count(sandbox: Sandbox, is_one_program: bool) -> dict[str, float]:
-    """What the numbers in COUNTED carry: from run to run, or within one program as a check of the method."""
+    """The capacity of each counter in COUNTED, between runs, or within one program as a check of the method."""
     sent = [n % 2 for n in range(ROUNDS)]
     random.shuffle(sent)
     readings: list[list[int]] = []
@@ -256,14 +256,14 @@ async def count(sandbox: Sandbox, is_one_program: bool) -> dict[str, float]:
 
 
 def wrong(sent: Sequence[int], numbers: Sequence[int]) -> int:
-    """Bits that are not what a number above the middle says."""
+    """The number of bits decoded wrongly if a number above the middle means 1."""
     middle = (min(numbers) + max(numbers)) / 2
     return sum(bit != (number > middle) for bit, number in zip(sent, numbers, strict=True))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def all_layers() -> None:
-    """What is claimed here holds where the kernel offers every layer; elsewhere the manifest says what does not."""
+    """Skip if a layer is missing: the claims hold only with all layers. The manifest lists what else gets through."""
 
     async def missing() -> dict[str, str]:
         async with Sandbox(1, 1.0, MEMORY_MB) as sandbox:
@@ -305,7 +305,7 @@ def test_nothing_that_a_jail_counts_tells_of_its_last_program() -> None:
 def test_what_is_closed_would_be_heard_without_the_layers(name: str) -> None:
     async def measure() -> float:
         async with Sandbox(2, LIMIT_S, MEMORY_MB, "none") as sandbox:
-            for lead_s in (0.5, 2.0, 8.0):  # where the machine is busy, programs begin late
+            for lead_s in (0.5, 2.0, 8.0):  # on a busy machine, programs start late
                 if found := await send(sandbox, WAYS[name], lead_s=lead_s):
                     return found
         return 0.0

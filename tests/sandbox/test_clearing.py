@@ -1,4 +1,4 @@
-"""Where programs share a file system with the machine, their folder is emptied whatever they made of it."""
+"""If programs share a file system with the machine, their folder is emptied whatever they put there."""
 
 import os
 import stat

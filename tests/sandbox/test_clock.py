@@ -1,4 +1,4 @@
-"""The time limit: a program answers for its own time, and for nobody else's."""
+"""The time limit counts a program's own time only."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from tests.support.sandbox_runs import MEMORY_MB
 
 @contextmanager
 def a_crowded_core() -> Iterator[Callable[[], None]]:
-    """Keep this process and what it starts on one core; the function given keeps that core busy."""
+    """Pin this process and its children to one core. The yielded function keeps that core busy."""
     held = os.sched_getaffinity(0)
     rivals: list[subprocess.Popen[bytes]] = []
     os.sched_setaffinity(0, {min(held)})
@@ -33,7 +33,7 @@ def a_crowded_core() -> Iterator[Callable[[], None]]:
 
 @pytest.mark.slow
 def test_only_its_own_time_is_charged_to_a_program() -> None:
-    """What others on a full machine take of its time is no part of its limit; what it sleeps is."""
+    """Time taken by other processes on a busy machine does not count; time asleep does."""
     compute = "import time\nend = time.process_time() + 0.04\nwhile time.process_time() < end: pass"
 
     async def session(crowd: Callable[[], None]) -> tuple[Execution, Execution]:

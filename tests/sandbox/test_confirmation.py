@@ -1,4 +1,4 @@
-"""A verdict nobody can forge: a program passes only if tests that it cannot reach saw the right values."""
+"""Verdicts that cannot be forged: a program passes only if tests out of its reach see correct values."""
 
 import asyncio
 import time
@@ -66,7 +66,7 @@ def test_honest_values_of_every_kind_pass(solution: str, tests: str) -> None:
 
 @pytest.mark.slow
 def test_what_a_program_does_in_its_own_time_is_no_tampering() -> None:
-    """A program that passes once and then never ends, or needs more memory each call, is told by its name."""
+    """A program that passes once and never ends in the tests' call is reported as TIMED_OUT."""
     once = "import sys\ndef f(x):\n    while sys._getframe(1).f_code.co_name != 'check': pass\n    return sorted(x)"
     (found,) = run_all(Program(once, TESTS, "f"), timeout_s=0.5)
     assert found.outcome is Outcome.TIMED_OUT
@@ -88,12 +88,12 @@ def test_a_wrong_answer_comes_with_the_value_that_was_wrong() -> None:
     assert found[1].detail.startswith(failed + "; candidate([3, 1]) gives 'xxx")
     assert len(found[1].detail) < 400
     assert found[2].detail == failed + "; candidate([3, 1]) gives <A>"
-    assert found[3].detail == failed + "; candidate([3, 1]) gives 0"  # from memory: it is not called once more
+    assert found[3].detail == failed + "; candidate([3, 1]) gives 0"  # remembered, not called again
 
 
 @pytest.mark.slow
 def test_tests_share_a_process_and_no_program_leaves_anything_in_it() -> None:
-    """The tests' own process lasts as long as they change nothing in it; else the next program finds a new one."""
+    """The tests' process is reused as long as they do not change it; otherwise the next program gets a new one."""
     seen = "import random\nrandom.seen = getattr(random, 'seen', 0) + 1\n"
     tests = "def check(candidate):\n    import random\n    assert random.seen <= candidate(0)\ncheck(f)"
     passes = [Program(f"def f(x): return {wanted}", seen + tests, "f") for wanted in (1, 2, 3)]
@@ -131,7 +131,7 @@ def test_tests_that_are_done_before_the_program_has_begun_decide() -> None:
 
 @pytest.mark.slow
 def test_what_a_program_left_in_the_tests_process_is_no_matter_to_the_next() -> None:
-    """Values nobody asked for are not taken; and what fails in a process used before is tried in a new one."""
+    """Unrequested values are not accepted, and a failure in a reused process is retried in a new one."""
     said = b'{"value": 1, "junk": [[]]}\n'
     junk = f"import os\ndef f(x):\n    try: os.write(4, {said!r})\n    except OSError: pass\n    return 1"
     hungry = "x = bytearray(650 << 20)\nassert f(1) == 1"
@@ -194,7 +194,7 @@ def test_tests_see_what_a_call_prints() -> None:
 
 @pytest.mark.slow
 def test_only_tests_that_need_more_than_plain_data_run_beside() -> None:
-    """A value that the program returned is no reason: it could bring its tests beside itself so, and deceive them."""
+    """A returned value never moves tests beside the program, where the program could deceive them."""
     needs, returns = "class A: pass\nassert f(A()) == 1", "assert f(f(1)) == 1"
     deceives = "class A:\n    def __eq__(self, other): return True\ndef f(x): return A()"
     beside, apart = run_all(Program("def f(x): return 1", needs, "f"), Program(deceives, returns, "f"))
@@ -214,7 +214,7 @@ def test_a_jail_that_is_made_anew_leaves_no_process_behind() -> None:
 
     executions, more = asyncio.run(session())
     assert [(execution.outcome, execution.unconfirmed) for execution in executions] == [(Outcome.PASSED, True)] * 8
-    assert more <= 1  # the last one may not have been reaped yet
+    assert more <= 1  # the last process may not be reaped yet
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What happens where a layer is missing: `auto` runs and names it, `strict` refuses."""
+"""Missing layers: `auto` runs and names them, `strict` refuses to run."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ try:
 except SandboxError as error:
     print(error)
 """
-# A user who is root of a namespace in which no further ones may be made: as in a container without root.
+# Root of a user namespace that may create no further namespaces, as in a container without privileges.
 WITHOUT_NAMESPACES = ["unshare", "--user", "--map-root-user", "bash", "-c"]
 FORBID = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
 
@@ -96,7 +96,7 @@ async def main():
         print(json.dumps([found.outcome, found.detail, sandbox.missing()]))
 asyncio.run(main())
 """
-# Runs where what stands beside it can be imported, a benchmark's answers cannot, and there is a place for files.
+# Passes if a neighbouring module can be imported, a benchmark's answers cannot, and temporary files can be written.
 LOOK = """
 import neighbour, tempfile
 tempfile.TemporaryFile()
@@ -108,7 +108,7 @@ else: raise RuntimeError
 
 @pytest.mark.slow
 def test_an_interpreter_below_the_common_folder_is_seen_and_served(tmp_path: Path) -> None:
-    """Programs write to a mount of their own, which is /tmp as a rule: it must not hide what they read."""
+    """Programs write to a private mount, usually /tmp. It must not hide the files that they read."""
     assert str(tmp_path).startswith("/tmp/")
     venv.create(tmp_path / "venv", with_pip=False)
     (site,) = (tmp_path / "venv" / "lib").glob("python3*/site-packages")

@@ -1,4 +1,4 @@
-"""Plain data: what is written is what is read, and nothing else is believed."""
+"""Plain data: values survive a round trip, and everything else is rejected."""
 
 from collections import Counter, OrderedDict, deque
 from decimal import Decimal

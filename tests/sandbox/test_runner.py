@@ -1,4 +1,4 @@
-"""The sandbox: every end of a program is named, nothing outlives its verdict, our faults are not the program's."""
+"""The sandbox: each way a program can end has an outcome, nothing outlives the verdict, our faults are ours."""
 
 import asyncio
 import os
@@ -114,7 +114,7 @@ def test_files_of_a_program_are_removed_and_invisible_to_the_next() -> None:
 
 @pytest.mark.slow
 def test_judges_and_programs_have_a_session_that_yields_to_ours() -> None:
-    """A session of its own would get as much time as the decoder's, where the kernel shares it out by session."""
+    """With kernel autogroups, a judge session of normal priority would get as much CPU time as the decoder's."""
 
     async def act(sandbox: Sandbox, running: "asyncio.Task[Execution]") -> None:
         judges = descendants()
@@ -152,11 +152,11 @@ def test_no_more_programs_than_workers_run_at_once() -> None:
     assert asyncio.run(session()) >= 0.6
 
 
-RUNNING = 6  # processes of a slot while a program runs: its warden, three jails, the tests, the program
+RUNNING = 6  # processes per slot while a program runs: warden, three jails, the tests, the program
 
 
 async def with_endless_program(act: Callable[[Sandbox, "asyncio.Task[Execution]"], Awaitable[None]]) -> None:
-    """Act while an endless program runs on the one warden."""
+    """Call `act` while an endless program runs on the only warden."""
     async with Sandbox(1, 60.0, MEMORY_MB) as sandbox:
         running = asyncio.create_task(sandbox.run(Program("while True: pass")))
         await when(lambda: len(descendants()) == RUNNING)

@@ -1,4 +1,4 @@
-"""Programs of ours that tell what they find, and see no more of what is installed than they are shown."""
+"""Our own programs in the sandbox: they stream their findings, and see only the packages shown to them."""
 
 import asyncio
 from pathlib import Path
