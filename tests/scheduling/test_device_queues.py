@@ -1,4 +1,4 @@
-"""The queues hand out every job once, in round-robin order, and let dry devices help slow ones."""
+"""The queues hand out every job once, in round-robin order, and let idle devices help slow ones."""
 
 from itertools import count
 

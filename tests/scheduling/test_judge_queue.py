@@ -1,4 +1,4 @@
-"""What is judged when: everything once, however far judges fall behind, and generation waits for none of them."""
+"""The judge queue: everything is judged once, however far judges fall behind, and generation never waits for them."""
 
 import asyncio
 import random
@@ -15,21 +15,21 @@ from swarmeval.scheduling import judge_queue
 from tests.support.coordinator_bench import Bench
 from tests.support.echo_fleet import EchoFleet, EchoWorker
 
-MANY = {"agents": 30, "tasks": 20, "batch_size": 8}  # more than may wait in memory
+MANY = {"agents": 30, "tasks": 20, "batch_size": 8}  # more jobs than may wait in memory
 
 
 class Late(Bench):
-    """Judges nothing before everything is answered."""
+    """Judges nothing until everything is answered."""
 
     async def judge(self, completion: Completion, hurried: bool) -> Verdict:
         async with asyncio.timeout(20):
-            while self.ledger.unanswered:  # noqa: ASYNC110 (the ledger tells nobody)
+            while self.ledger.unanswered:  # noqa: ASYNC110 (the ledger sets no event)
                 await asyncio.sleep(0.001)
         return await super().judge(completion, hurried)
 
 
 class Moody(Bench):
-    """Takes its time or none, and little waits in memory."""
+    """Judges with random delays."""
 
     draw = random.Random(0)
 

@@ -1,4 +1,4 @@
-"""Claims about the time that generation still needs."""
+"""Claims about the estimate of the time that generation still needs."""
 
 import random
 
@@ -10,7 +10,7 @@ from swarmeval.scheduling.time_left import seconds_left
 
 
 def test_before_any_job_has_finished_the_estimate_is_an_upper_bound() -> None:
-    """150 rows side by side, 6 minutes in: by finished jobs this run would have taken two hours more."""
+    """150 rows in parallel after 6 minutes: an estimate from finished jobs said two more hours."""
     left_s = seconds_left(0, 150, finished=0, finished_tokens=0, open_tokens=150 * 384, most=512, tokens_per_s=160)
     assert left_s == 150 * (512 - 384) / 160
 
@@ -21,10 +21,10 @@ def test_without_a_speed_nothing_is_said() -> None:
 
 @given(seed=st.integers(0, 10_000), most=st.integers(64, 512))
 def test_it_comes_close_in_the_midst_of_a_run(seed: int, most: int) -> None:
-    """Against the true rest of a run of exponential lengths, one token per row and step, 64 rows."""
+    """Compared with the true remaining time of a run with exponential lengths, 64 rows, one token per row and step."""
     draw = random.Random(seed)
     lengths = [min(most, 1 + int(draw.expovariate(1 / 100))) for _ in range(400)]
-    rows: list[list[int]] = []  # [length, done]
+    rows: list[list[int]] = []  # [length, tokens done]
     finished: list[int] = []
     waiting = lengths[:]
     while len(finished) < 200:
