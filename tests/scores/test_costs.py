@@ -1,4 +1,4 @@
-"""What things cost, and the table of one job after another."""
+"""Costs per unit, and the table of sequential against concurrent runs."""
 
 import pytest
 

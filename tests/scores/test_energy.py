@@ -1,4 +1,4 @@
-"""Energy above the idle machine, per token, evaluation and solved task; what is not known is no number."""
+"""Energy above the idle machine, per token, evaluation and solved task. Unknown values are not numbers."""
 
 from swarmeval.scores.energy import between, energy
 
@@ -31,6 +31,6 @@ def test_energy_that_is_not_known_is_none() -> None:
 def test_part_of_a_run_took_what_lies_between_two_readings_above_idle() -> None:
     before, after = ({"rapl": 100.0, "nvml": 50.0}, 10.0), ({"rapl": 300.0, "nvml": 250.0}, 20.0)
     assert between(before, after, {"rapl": 5.0, "nvml": 10.0}) == (200 - 50) + (200 - 100)
-    assert between(before, after, {"rapl": 5.0}) is None  # what the idle machine draws is not known of both
+    assert between(before, after, {"rapl": 5.0}) is None  # idle power is not known for both counters
     assert between(({}, 0.0), after, {"rapl": 5.0, "nvml": 10.0}) is None
     assert between(before, ({"rapl": 300.0}, 20.0), {"rapl": 5.0, "nvml": 10.0}) == 150

@@ -1,4 +1,4 @@
-"""An interval holds the truth as often as it says, whatever the truth; and what is asked of too little is refused."""
+"""Intervals cover the true value as often as stated, and too few data are refused."""
 
 import math
 import random
@@ -28,7 +28,7 @@ RAGGED = st.lists(
 
 @given(st.integers(1, 400), st.data())
 def test_wilson_solves_the_equation_it_comes_from(total: int, data: st.DataObject) -> None:
-    """Its ends are the shares p for which |found - p| is Z standard errors of p."""
+    """Its bounds are the proportions p for which |found - p| is Z standard errors of p."""
     passed = data.draw(st.integers(0, total))
     low, high = wilson(passed, total)
     assert 0 <= low <= passed / total <= high <= 1
@@ -57,7 +57,7 @@ def test_an_interval_over_tasks_holds_their_mean_and_is_always_the_same(values: 
 
 @pytest.mark.slow
 def test_the_interval_over_tasks_holds_the_truth_in_about_95_of_100_runs() -> None:
-    """Tasks drawn from a population, 5 answers each: how often is the population's mean inside?"""
+    """The coverage of the population mean, for tasks drawn from a population with 5 answers each."""
     chance, truth, held, runs = random.Random(1), 0.6, 0, 200
     for _ in range(runs):
         tasks = [chance.betavariate(1.2, 0.8) for _ in range(164)]
@@ -83,7 +83,7 @@ def test_variances_come_back_from_made_up_tasks() -> None:
     tasks = [chance.betavariate(2, 3) for _ in range(4000)]
     counts = [(8, sum(chance.random() < task for _ in range(8))) for task in tasks]
     between, within = variances(counts)
-    assert math.isclose(between, 0.04, rel_tol=0.1)  # of Beta(2, 3)
+    assert math.isclose(between, 0.04, rel_tol=0.1)  # variance of Beta(2, 3)
     assert math.isclose(within, 0.2, rel_tol=0.05)  # E p(1-p)
 
 
@@ -94,7 +94,7 @@ def test_fewer_answers_than_needed_are_too_few(
     between, within = variances(counts)
 
     def half(answers: int) -> float:
-        """The interval shown, scaled by the standard error; alike tasks leave it as it is."""
+        """Half the shown interval, scaled by the standard error; unscaled if all tasks are alike."""
         now = between + within / 6
         varies = within and len(set(counts)) > 1
         return shown_half * math.sqrt((between + within / answers) / now) if varies else shown_half
@@ -111,7 +111,7 @@ def test_fewer_answers_than_needed_are_too_few(
 def test_given_answers_suffice_just_where_the_interval_is_narrow(
     counts: list[tuple[int, int]], half: float, ratio: float
 ) -> None:
-    """Even where a rounding error decides."""
+    """Even if a rounding error decides."""
     shown = (0.5 - half, 0.5 + half)
     now_half = (shown[1] - shown[0]) / 2
     needed = answers_needed(counts, now_half * ratio, shown)
@@ -143,7 +143,7 @@ def test_answers_needed_agree_with_the_interval_beside_them(counts: list[tuple[i
 
 
 def test_more_answers_do_not_narrow_the_interval_of_alike_tasks() -> None:
-    """No answer of 16 passes: the interval spans 32 points, and follows from the 8 tasks alone."""
+    """None of 16 answers passes: the interval spans 32 points and depends only on the 8 tasks."""
     found, reasons = confidence([(2, 0)] * 8, [])
     assert found["intervals"] == {"pass@1": list(wilson(0, 8)), "pass@10": None, "pass@100": None}
     assert wilson(0, 8)[1] == pytest.approx(0.324, abs=0.001)
@@ -154,7 +154,7 @@ def test_more_answers_do_not_narrow_the_interval_of_alike_tasks() -> None:
     )
     assert confidence([(4, 2)] * 8, [])[0]["answers_needed"] == {"0.05": None, "0.02": None, "0.01": None}
     assert confidence([(2, 0)] * 164, [])[0]["answers_needed"] == {"0.05": 1, "0.02": 1, "0.01": None}
-    assert of_counts([(1, 0)] * 164, [0.0] * 164) == of_counts([(2, 0)] * 164, [0.0] * 164)  # one answer does it too
+    assert of_counts([(1, 0)] * 164, [0.0] * 164) == of_counts([(2, 0)] * 164, [0.0] * 164)  # the same with one answer
 
 
 def test_tasks_that_differ_by_more_than_asked_need_more_tasks() -> None:

@@ -1,4 +1,4 @@
-"""The numbers of a report against brute force and known distributions."""
+"""The latency figures of a report, checked against brute force and known distributions."""
 
 import math
 import random
@@ -56,7 +56,7 @@ def test_the_distance_is_the_largest_gap_between_distribution_functions(values: 
 
 
 def test_exponential_values_are_refused_as_often_as_chance_would() -> None:
-    """Of 600 samples, 5 % have a p below 0.05: within three standard deviations of 30."""
+    """5 % of 600 samples have p below 0.05, that is 30 plus or minus three standard deviations."""
     refused = sum(exponential(exponentials(seed)).p_high <= 0.05 for seed in range(600))
     assert abs(refused - 30) < 3 * math.sqrt(600 * 0.05 * 0.95)
 

@@ -1,4 +1,4 @@
-"""What `score --extractors` leaves, and how a report shows it."""
+"""The files of `score --extractors`, and how the report shows them."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Agents of one name are scored together, and beside the others."""
+"""Agents with the same name form a profile: they are scored together and compared with other profiles."""
 
 from pathlib import Path
 
@@ -65,4 +65,4 @@ def test_a_profile_makes_as_many_agents_as_it_says_each_with_its_own_seed() -> N
     assert len({agent.seed for agent in agents}) == 5
     assert config.answers_a_task() == 11
     moved = make_agents(RunConfig(agents=(AgentSettings(name="new"), *listed), seed=9))
-    assert [agent.seed for agent in moved[1:4]] == [agent.seed for agent in agents[:3]]  # its seed is its own
+    assert [agent.seed for agent in moved[1:4]] == [agent.seed for agent in agents[:3]]  # the profile has its own seed

@@ -1,4 +1,4 @@
-"""Published scores: each has a source, models are found under their names, and a run is held against what it says."""
+"""Published scores: each has a source, models are found by name, and runs are compared with the published settings."""
 
 from collections.abc import Mapping
 
@@ -36,7 +36,7 @@ def test_no_score_is_twice_in_the_table() -> None:
 
 
 def test_a_score_of_one_answer_a_task_is_a_whole_number_of_tasks() -> None:
-    """Guards against a wrong digit: published in tenths of a per cent, tasks are further apart than that."""
+    """Catches wrong digits: scores are published to 0.1 %, and one task makes a larger difference."""
     for entry in entries():
         if entry.settings.get("num_samples") == 1:
             tasks = TASKS[entry.benchmark]

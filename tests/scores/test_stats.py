@@ -1,4 +1,4 @@
-"""pass@k is the estimator of Chen et al.; what is undefined is refused."""
+"""pass@k is the estimator of Chen et al., and undefined values are refused."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""A union's score is what counting every way to draw its answers gives."""
+"""A union's score equals the result of enumerating all ways to draw its answers."""
 
 import itertools
 import json
@@ -17,7 +17,7 @@ from swarmeval.scores.intervals import over_tasks, wilson
 from swarmeval.scores.stats import mean_pass_at_k
 from swarmeval.scores.unions import EVERY, PAIRS, chances, listed, pooled, union, unions
 
-Members = list[dict[str, list[bool]]]  # by task: which answers passed
+Members = list[dict[str, list[bool]]]  # per task: whether each answer passed
 
 ANSWERS = st.lists(st.booleans(), min_size=1, max_size=4)
 MEMBERS = st.integers(1, 4).flatmap(
@@ -97,7 +97,7 @@ def test_beyond_a_few_profiles_only_the_union_of_all_has_an_interval() -> None:
 
 
 def run_folder(folder: Path) -> Path:
-    """What `union` reads of a run: three profiles, a task each two of them were asked, and what got no answer."""
+    """The files that `union` reads: named profiles, two tasks, and some jobs without an answer."""
     folder.mkdir()
     (folder / "manifest.json").write_text('{"run_id": "r", "sessions": []}')
     agents: list[tuple[str | None, dict[str, str | None]]] = [
