@@ -1,4 +1,4 @@
-"""Who may ask is decided from the head of a request; nothing of a body is read before."""
+"""Admission is decided from the head of a request, before any of the body is read."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def status(key: str | None, path: str, *headers: tuple[str, str]) -> int:
-    """What a client with these headers gets."""
+    """The status that a client with these headers gets."""
     statuses = []
 
     async def receive() -> Message:
@@ -79,7 +79,7 @@ async def passes(key: str, headers: Sequence[tuple[bytes, bytes]]) -> bool:
 def test_a_body_that_says_it_is_too_long_is_refused_before_it_is_read(length: str) -> None:
     head = (("Authorization", f"Bearer {KEY}"), ("Content-Length", length))
     assert status(KEY, "/v1/chat/completions", *head) == 413
-    assert status(KEY, "/v1/chat/completions", ("Content-Length", length)) == 401  # the key comes first
+    assert status(KEY, "/v1/chat/completions", ("Content-Length", length)) == 401  # the key is checked first
     assert status(KEY, "/v1/chat/completions", head[0], ("Content-Length", "1000")) == 200
 
 

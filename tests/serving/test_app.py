@@ -1,4 +1,4 @@
-"""The API that serves a fleet, asked by the real `openai` client and by clients that behave badly."""
+"""The API that serves a fleet, called by the real `openai` client and by misbehaving clients."""
 
 import asyncio
 import json
@@ -73,7 +73,7 @@ def test_a_stream_reports_usage_so_far_with_each_chunk_on_request(served: Served
     for chunk in chunks:
         counts[chunk.choices[0].index].append(chunk.usage.completion_tokens)
     assert prompt == {end.usage.prompt_tokens}
-    assert [told[0] for told in counts.values()] == [0, 0]  # the role alone
+    assert [told[0] for told in counts.values()] == [0, 0]  # the chunk with the role only
     assert sum(told[-1] for told in counts.values()) == end.usage.completion_tokens
     for options in ({"continuous_usage_stats": True}, {"include_usage": True}):
         *chunks, _ = ask(served, stream=True, stream_options=options)
@@ -81,7 +81,7 @@ def test_a_stream_reports_usage_so_far_with_each_chunk_on_request(served: Served
 
 
 def test_an_endpoints_worker_asks_it_for_several_answers_by_one_request(served: Served) -> None:
-    """Each is counted by itself: that takes the tokens so far with each chunk."""
+    """Tokens are counted per answer, which requires the count so far in each chunk."""
     chat = (Message("user", CHAT[0]["content"]),)
     wanted = [Request(f"a/{number}", 5, Sampling(8), chat) for number in range(3)]
 
@@ -146,7 +146,7 @@ def test_every_error_has_the_apis_form(served, method, path, body, status, messa
 
 
 def hang_up(served: Served, stream: bool) -> None:
-    """Ask for a slow answer, and leave: a stream after its first event, a whole answer when it has a row."""
+    """Request a slow answer and hang up: a stream after its first event, a whole answer once it has a row."""
     body = json.dumps({"model": "tiny", "messages": CHAT, "stream": stream}).encode()
     host, port = served.root.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as sock:

@@ -1,4 +1,4 @@
-"""Bodies that cannot be obeyed or encoded: each is answered with 400 at once, and costs no replica its life."""
+"""Bodies that cannot be obeyed or encoded: each gets 400 at once, and no replica dies."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ BEYOND = (10**29, 2**64, -(2**63) - 1, 10**4000)
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    """One whose worker would soon be taken for dead if it were thought to have work."""
+    """A server whose worker would soon be declared dead if it seemed to have work."""
     with serving(Script(rows=4), silence_s=SILENCE_S) as running:
         yield running
 
@@ -36,7 +36,7 @@ def answered(served: Served, path: str, body: bytes, kind: str = "application/js
 
 
 def is_well(served: Served) -> bool:
-    """Whether the first worker that was started answers."""
+    """Whether the first worker answers and was never restarted."""
     member = served.pool.members[0]
     return answered(served, "chat/completions", json.dumps(CHAT).encode())[0] == 200 and member.supervisor.starts == 1
 
@@ -115,7 +115,7 @@ def test_a_body_that_is_not_declared_as_json_is_refused_in_one_line(served: Serv
     ],
 )
 def test_a_million_errors_are_one(served: Served, body: dict[str, Any], param: str | None) -> None:
-    """Listed one by one they would take gigabytes."""
+    """A list of all of them would take gigabytes."""
     path = "completions" if "prompt" in body else "chat/completions"
     before = psutil.Process().memory_info().rss
     status, error = answered(served, path, json.dumps(body, separators=(",", ":")).encode())
@@ -133,6 +133,6 @@ def test_the_largest_numbers_that_fit_are_obeyed(served: Served) -> None:
 def test_a_replica_outlives_what_it_never_got(served: Served) -> None:
     for body in ({**CHAT, "top_k": 10**29}, {**CHAT, "messages": [{"role": "user", "content": "\ud800"}]}):
         answered(served, "chat/completions", json.dumps(body).encode())
-    served.do(lambda: asyncio.sleep(1.5 * SILENCE_S))  # a worker with work to do would have been ended
+    served.do(lambda: asyncio.sleep(1.5 * SILENCE_S))  # a worker with work would have been killed
     assert served.pool.members[0].worker.running
     assert is_well(served)

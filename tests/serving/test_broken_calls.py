@@ -1,4 +1,4 @@
-"""Whatever goes wrong behind it, a call ends in an answer: an error in the API's form, or an error event."""
+"""Every call gets an answer, whatever fails behind it: an error in the API's format, or an error event."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ INTERNAL = "the server failed to answer this request; its log says why"
 
 
 class FailingWorker(EchoWorker):
-    """Tells `pieces` pieces of each answer, then raises or gives `end`."""
+    """Yields `pieces` pieces of each answer, then raises or yields `end`."""
 
     def __init__(self, end: Exception | Answer | None, pieces: int = 0) -> None:
         super().__init__("cpu:0")
@@ -116,5 +116,5 @@ def test_a_page_that_fails_is_an_error_in_the_apis_form() -> None:
         }  # fmt: skip
 
     worker = EchoWorker("cpu:0")
-    worker.progress = WorkerProgress(rows_in_use=10**400, waiting=0, output_tokens=0)  # no gauge takes it
+    worker.progress = WorkerProgress(rows_in_use=10**400, waiting=0, output_tokens=0)  # too large for a gauge
     during(worker, use)

@@ -1,4 +1,4 @@
-"""Clients that send too much, too slowly or too often: each is answered or closed, and the others are still served."""
+"""Clients that send too much, too slowly or too often: each gets an answer or is cut off, and others are served."""
 
 import contextlib
 import json
@@ -38,7 +38,7 @@ def client(served: Served) -> Iterator[socket.socket]:
 
 
 def answer(sock: socket.socket) -> tuple[int, bytes]:
-    """The status and the rest of one answer; (0, b"") where the connection ends without any."""
+    """The status and text of one answer; (0, b"") if the connection ends without one."""
     text = b""
     with contextlib.suppress(ConnectionResetError):
         while b"\r\n\r\n" not in text and (piece := sock.recv(65536)):
@@ -50,7 +50,7 @@ def answer(sock: socket.socket) -> tuple[int, bytes]:
 
 
 def closed(sock: socket.socket) -> bool:
-    """Whether the server has closed the connection, which it must do soon."""
+    """Whether the server closes the connection before the socket times out."""
     try:
         return sock.recv(1) == b""
     except ConnectionResetError:
@@ -94,7 +94,7 @@ def test_a_head_without_end_is_cut_off(served: Served, sent: bytes) -> None:
 def test_what_surrounds_a_chunked_body_has_an_end_as_well(served: Served, after: bytes) -> None:
     with client(served) as sock:
         sock.sendall(POST + SHOWN + b"transfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n")
-        assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"  # the head has been read
+        assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"  # the server has read the head
         sock.sendall(after)
         assert answer(sock)[0] == 431
         assert closed(sock)
@@ -161,8 +161,8 @@ def test_a_request_that_does_not_arrive_in_time_is_given_up() -> None:
                 assert (status, b"the request did not arrive in time" in text) == (408, True)
                 assert closed(sock)
         with client(served) as sock:
-            assert closed(sock)  # one that sends nothing
-        with client(served) as sock:  # a second request
+            assert closed(sock)  # a client that sends nothing
+        with client(served) as sock:  # opens a second request
             sock.sendall(HEALTH)
             assert answer(sock)[0] == 200
             sock.sendall(b"GET /hea")
@@ -210,7 +210,7 @@ def test_with_all_connections_at_work_another_one_is_told_so() -> None:
             with client(served) as third:
                 status, text = answer(third)
                 assert (status, b"too many connections are open (serve.connections)" in text) == (503, True)
-            assert answer(first)[0] == answer(second)[0] == 200  # those at work were left alone
+            assert answer(first)[0] == answer(second)[0] == 200  # active connections were kept
         assert is_well(served)
 
 
