@@ -1,4 +1,4 @@
-"""Which fleet serves a config, and scripts that none can follow."""
+"""The choice of a fleet for a config, and scripts that no fleet can run."""
 
 from pathlib import Path
 

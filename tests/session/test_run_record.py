@@ -1,4 +1,4 @@
-"""What must hold before a run begins is checked while the run found in the folder is still where it was."""
+"""The requirements of a new run are checked before the earlier run in the folder is archived."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def down() -> None:
 
 
 def begun(folder: Path, answered: int, finished: bool) -> tuple[RunConfig, Plan]:
-    """A run of four jobs, so many of them answered."""
+    """A run of four jobs, of which `answered` are answered."""
     config, plan = plan_of(2, 2, output_dir=str(folder))
     with opened(config, plan, config.measured(), fresh=False) as record:
         record.begin()

@@ -1,4 +1,4 @@
-"""The lines that a run ends with: the score first, 80 columns at most."""
+"""The summary at the end of a run: the score first, at most 80 columns."""
 
 from pathlib import Path
 from typing import Any
