@@ -1,4 +1,4 @@
-"""What a load run can be asked, and what is said of what it cannot."""
+"""The settings of a load run, and the errors for those it cannot use."""
 
 import pytest
 

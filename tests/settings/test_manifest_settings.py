@@ -1,4 +1,4 @@
-"""A manifest gives its run's settings again, whichever version wrote it."""
+"""A run's settings are read back from its manifest, whichever version wrote it."""
 
 from typing import Any
 

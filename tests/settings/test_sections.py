@@ -1,4 +1,4 @@
-"""Settings in sections: a dot reaches them, and faults in them are told like any others."""
+"""Settings in sections: dotted keys set them, and errors in them are reported like any others."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def test_sections_of_file_and_command_line_are_laid_over_each_other(tmp_path: Pa
     path.write_text("wandb:\n  mode: offline\n  tags: [a]\nmonitor: {interval_s: 2}\n")
     config = load(path, parse_set(["wandb.tags=[b]", "wandb.project=mine", "monitor={idle_baseline_s: 0}"]))
     assert (config.wandb.mode, config.wandb.tags, config.wandb.project) == ("offline", ("b",), "mine")
-    assert (config.monitor.interval_s, config.monitor.idle_baseline_s) == (1.0, 0)  # the whole section was set
+    assert (config.monitor.interval_s, config.monitor.idle_baseline_s) == (1.0, 0)  # other keys are reset
     assert config.is_set("wandb.project")
     assert not config.is_set("wandb.entity")
 
