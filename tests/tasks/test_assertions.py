@@ -1,4 +1,4 @@
-"""Tests that cannot fail are refused when their file is read; whatever may fail in some way is not."""
+"""Tests that cannot fail are refused when their file is read; tests that can fail somehow are accepted."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Benchmarks: rows of the published forms become tasks, whatever file they lie in; their own solutions pass."""
+"""Benchmarks: rows in the published formats become tasks, whatever the file type, and reference solutions pass."""
 
 import ast
 import asyncio
@@ -21,7 +21,7 @@ from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import REGISTRY, chosen, load
 from tests.support.checkout import ROOT
 
-PUBLISHED = ROOT.parent / "shared" / "data"  # files as published, where somebody put them
+PUBLISHED = ROOT.parent / "shared" / "data"  # the published files, if present
 
 PLAIN = {
     "task_id": "Own/0",
@@ -31,7 +31,7 @@ PLAIN = {
     "canonical_solution": "    return 2 * x\n",
 }
 ASSERTS = {**PLAIN, "task_id": "Own/1", "test": "assert double(3) == 6"}
-# As evalplus/humanevalplus and evalplus/mbppplus write their tests.
+# The tests of evalplus/humanevalplus and evalplus/mbppplus look like this.
 ASSERTION = """import numpy as np
 
 def is_floats(x) -> bool:
@@ -65,7 +65,7 @@ MBPP = {
     "test_setup_code": "",
     "challenge_test_list": [],
 }
-PAIRED = {  # MBPP/601 is of this kind: what the tests build, the solution defines
+PAIRED = {  # as in MBPP/601, the tests build objects of a class that the solution defines
     **MBPP,
     "task_id": 12,
     "code": "class Pair:\n  def __init__(self, a, b):\n    self.c = a + b\ndef total(pair):\n  return pair.c",
@@ -212,7 +212,7 @@ def test_any_text_makes_a_valid_docstring(tmp_path: Path, text: str, test: str) 
 
 @pytest.mark.parametrize("tests", [[], [""], [" \n", ""]])
 def test_a_task_without_tests_is_refused_in_one_line(tmp_path: Path, tests: list[str]) -> None:
-    outside = {**MBPP, "task_id": 3, "test_list": []}  # which the benchmark does not use
+    outside = {**MBPP, "task_id": 3, "test_list": []}  # outside the ids that the benchmark uses
     path = written(tmp_path, outside, {**MBPP, "test_list": tests})
     said = rf"^{re.escape(path)}: task 2: test_list holds no test; give at least one assertion$"
     with pytest.raises(DataError, match=said):
@@ -222,7 +222,7 @@ def test_a_task_without_tests_is_refused_in_one_line(tmp_path: Path, tests: list
 def test_a_self_invoking_task_asks_for_both_functions(tmp_path: Path) -> None:
     (task,) = load("humaneval_pro", written(tmp_path, PRO)).tasks
     assert (task.task_id, task.entry_point) == ("HumanEvalPro/0", "double_all")
-    assert task.base is None  # HumanEval/0 is of another function
+    assert task.base is None  # HumanEval/0 has a different function
     plan = Plan(make_agents(RunConfig()), [task])
     chat = make_request(plan, 0, "chat", RunConfig()).messages
     assert chat is not None
