@@ -1,4 +1,4 @@
-"""Replies merged into one test file: what is kept stands once, means what it meant, and parses."""
+"""Replies merged into one test file: each kept part appears once, keeps its meaning, and parses."""
 
 import ast
 
@@ -13,7 +13,7 @@ GIVEN = ("import pytest", "from m import f")
 
 
 def merged(*replies: str) -> Combined:
-    """Each reply for a function of its own: f0, f1, ..."""
+    """Merge replies, each for a different function: f0, f1, ..."""
     return combine([Part(f"m:f{number}", reply, GIVEN, "f") for number, reply in enumerate(replies)])
 
 
@@ -226,7 +226,7 @@ VALUES = {"one": 1, "two": 2, "three": 3}
 @given(st.lists(st.tuples(st.sampled_from(list(VALUES)), st.sampled_from(list(VALUES))), min_size=1, max_size=5))
 @settings(deadline=None)
 def test_what_tests_mean_outlives_the_merging(pairs: list[tuple[str, str]]) -> None:
-    """Each reply has a helper, a constant and a name of its own for other values; run, each gives its own."""
+    """Each reply defines the same helper, constant and name with different values, and still computes its own."""
     replies = [
         f"X = {VALUES[inner]}\ndef helper(): return X\n"
         f"def test_it():\n    X_2 = {VALUES[outer]}\n    return [X for X in [X_2]][0] * 10 + helper()"

@@ -1,4 +1,4 @@
-"""Test files: their names, and that a module is written when it is answered and then forgotten."""
+"""Test files: their names, and that a module is written once it is answered, then dropped from memory."""
 
 import re
 from pathlib import Path

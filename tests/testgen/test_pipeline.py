@@ -1,4 +1,4 @@
-"""Functions -> test files under load, over a fleet in this process and over a server that misbehaves."""
+"""From functions to test files under load, with a fleet in this process and with a misbehaving server."""
 
 import asyncio
 import re
@@ -39,7 +39,7 @@ CONFIG = RunConfig(device="cpu", repetition_penalty=1.0)
 
 
 class Writer(EchoWorker):
-    """Answers with one test of the function that is asked for."""
+    """A worker that answers with one test of the requested function."""
 
     def answer(self, request: Request) -> Answer:
         answer = super().answer(request)
@@ -53,7 +53,7 @@ class Writer(EchoWorker):
 
 @dataclass
 class Collected:
-    """What a run collected."""
+    """The rows, lines and measurements of a run."""
 
     rows: list[RequestRow] = field(default_factory=list)
     lines: list[test_index.IndexLine] = field(default_factory=list)
@@ -71,7 +71,7 @@ def made(tmp_path: Path) -> list[Module]:
 async def pipeline(
     tmp_path: Path, fleet: Fleet, callbacks: PipelineCallbacks, pause_s: float = 0.0
 ) -> AsyncIterator[Pipeline]:
-    """For all functions there are, over a fleet that is ready."""
+    """A pipeline for all functions of the package, with a ready fleet."""
     path = made(tmp_path)
     names = file_names(module.name for module in path)
     async with (
@@ -83,7 +83,7 @@ async def pipeline(
 
 
 def loaded(tmp_path: Path, fleet: Fleet, *levels: Level, pause_s: float = 0.0) -> Collected:
-    """What is collected of these levels."""
+    """Run these levels and return what was collected."""
     collected = Collected()
 
     async def go() -> None:
@@ -120,7 +120,7 @@ def test_a_level_begins_with_a_new_module_and_unsent_requests_do_not_fail(tmp_pa
         ("1 at once", "made.one", ("made.one:f",), {}), ("3 at once", "made.two", ("made.two:C.h",), {}),
     ]  # fmt: skip
     (cut, whole) = collected.rows
-    assert cut.written_s is None  # its file waited for the end of the level, and not for answers
+    assert cut.written_s is None  # its file was written at the end of the level, not after its last answer
     assert whole.written_s is not None
 
 

@@ -1,4 +1,4 @@
-"""What a model is asked for a function's tests."""
+"""The prompt for a function's tests."""
 
 from swarmeval.requests import Message
 from swarmeval.testgen.prompts import LEAD, chat, prompt_imports, raw

@@ -1,4 +1,4 @@
-"""Modules of packages as contexts: what is read, what is left out and why, and that no more than one is held."""
+"""Modules of packages as prompt contexts: what is read, what is skipped and why, one module in memory at a time."""
 
 import tracemalloc
 from pathlib import Path
@@ -228,7 +228,7 @@ def test_memory_does_not_grow_with_the_number_of_functions(tmp_path: Path) -> No
 
     def peak(count: int) -> int:
         path = package(tmp_path, {f"m{number:03}.py": body for number in range(count)}, f"of{count}")
-        list(modules([path], Skips(), files_per_package=1))  # what is loaded once
+        list(modules([path], Skips(), files_per_package=1))  # loads everything that is loaded only once
         tracemalloc.start()
         try:
             functions = sum(len(one.functions) for one in modules([path], Skips()))

@@ -1,4 +1,4 @@
-"""A tidied test file takes the other's place only where nothing is lost that can be seen without running it."""
+"""A tidied test file replaces the merged one only if a static check finds nothing lost."""
 
 import pytest
 from hypothesis import given, settings

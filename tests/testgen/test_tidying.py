@@ -1,4 +1,4 @@
-"""The pass of merged test files through the model that wrote them: what it leaves, whatever the model answers."""
+"""The model tidies merged test files: the files stay valid, whatever the model answers."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -30,7 +30,7 @@ BAD = "def test_f():\n    assert f() == 1\n"
 
 
 class Tidier(EchoWorker):
-    """Answers a request for a test file with what `answer` makes of that file."""
+    """A worker that answers a request to tidy a test file with `answer(file)`."""
 
     def __init__(
         self, answer: Callable[[str], str], finish: str = "stop", tokens: int = 100_000, **more: object
@@ -38,7 +38,7 @@ class Tidier(EchoWorker):
         super().__init__("cpu:0", **more)  # type: ignore[arg-type]
         self.request: list[str] = []
         self.at_once = self.most_at_once = 0
-        self.waits: asyncio.Event | None = None  # for what answers before the last do
+        self.waits: asyncio.Event | None = None  # all requests after the first wait for it
         self._make = answer
         self._finish = finish
         self._tokens = tokens
@@ -67,13 +67,13 @@ class Tidier(EchoWorker):
 
 
 def good(tests: str) -> str:
-    """The tests of a file the other way round."""
+    """The tests of a file in reverse order."""
     imports, f, g = tests.split("\n\n\n")
     return "```python\n" + "\n\n\n".join([imports, g, f]) + "\n```"
 
 
 def run_of(tmp_path: Path, count: int = 1) -> Path:
-    """A run folder with so many merged files, and one of tests of one function."""
+    """A run folder with `count` merged files, and one file with tests of a single function."""
     code: dict[str, str | bytes] = {f"m{number}.py": "def f(): return 1\ndef g(): return 2" for number in range(count)}
     code["one.py"] = "def f(): return 1"
     run = tmp_path / "run"
@@ -103,7 +103,7 @@ async def passed(
 
 
 def contents(run: Path) -> dict[str, str]:
-    """Every file of a run."""
+    """The contents of every file of a run."""
     return {str(path.relative_to(run)): path.read_text() for path in sorted(run.rglob("*")) if path.is_file()}
 
 

@@ -1,4 +1,4 @@
-"""Whose turn is next: every function once and then again, whole modules, none of it held."""
+"""The order of work: every function once, then again, module by module, without keeping modules in memory."""
 
 import asyncio
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""What generated tests are worth, weighed in the sandbox."""
+"""The worth of generated tests, measured in the sandbox."""
 
 import asyncio
 from pathlib import Path
@@ -33,7 +33,7 @@ def double(x):
 def weighed(
     packages: list[str], replies: dict[str, str], file_timeout_s: float = 20.0, test_timeout_s: float = 1.0
 ) -> Worth:
-    """The tests of the one module that is named, one reply for each function."""
+    """The worth of the tests of a single module, given one reply per function."""
     (module,) = modules(packages, Skips())
     return asyncio.run(_weighed(packages, module, replies, file_timeout_s, test_timeout_s))
 
