@@ -1,4 +1,4 @@
-"""Claims about what follows a journal: whole lines once, little memory, anew with each run, answers on demand."""
+"""Claims about following a journal: whole lines once, little memory, a restart with each run, answers on demand."""
 
 import random
 import tracemalloc

@@ -1,4 +1,4 @@
-"""run.log: rotated and bounded, without secrets, archived whole; a disk that is full costs lines and not the run."""
+"""run.log: rotated, bounded, without secrets, archived with its run. A full disk loses lines but not the run."""
 
 import logging
 import subprocess
@@ -80,7 +80,7 @@ def test_moving_a_folder_with_an_open_log_loses_no_line_nor_stops_the_run(tmp_pa
         folder.rename(moved)
         say(3, begin=3)
         assert "line 5 " in (moved / "run.log").read_text()
-        say(30, begin=6)  # a new file can be begun nowhere: these are lost, in silence
+        say(30, begin=6)  # no new file can be created, so these lines are lost silently
         folder.mkdir()
         say(1, begin=99)
     assert "line 99 " in (folder / "run.log").read_text()

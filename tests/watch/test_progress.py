@@ -1,4 +1,4 @@
-"""Claims about the progress of a run: plain lines by the clock, a bar that notes do not tear."""
+"""Claims about the progress of a run: plain lines at intervals, and a bar that log lines do not garble."""
 
 import io
 import logging
@@ -12,21 +12,21 @@ from swarmeval.watch.progress_text import hms
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 class Broken(Terminal):
-    """A terminal that has gone."""
+    """A terminal that was closed."""
 
     def write(self, text: str) -> int:
         raise OSError(5, "Input/output error")
 
 
 class Clock:
-    """Time that passes when told."""
+    """A clock that advances only when the test sets it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -93,10 +93,10 @@ def test_a_note_stands_above_the_bar_untorn(monkeypatch: pytest.MonkeyPatch) -> 
         progress.update(status(412))
         progress.note(note)
     before, _, after = stream.getvalue().partition(note)
-    assert before.endswith("\x1b[2K")  # the bar's line was erased
+    assert before.endswith("\x1b[2K")  # the bar's line is erased
     assert after.startswith("\n")
     assert "412/8200  0 failures" in after
-    assert after.endswith("\n\x1b[?25h")  # the bar stays, and so does the cursor
+    assert after.endswith("\n\x1b[?25h")  # the bar stays, and the cursor is shown
 
 
 def test_a_bar_is_drawn_ten_times_a_second_at_most_and_shows_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_durations_are_hours_minutes_seconds(seconds: float, text: str) -> None:
 
 
 class Lodger:
-    """Holds the terminal until it is told to leave."""
+    """A dashboard stand-in that owns the terminal until it is closed."""
 
     def __init__(self) -> None:
         self.here = True

@@ -1,4 +1,4 @@
-"""Claims about the words of the progress display: what is known, as much as fits."""
+"""Claims about the text of the progress display: all known values, as many as fit."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def test_the_count_is_always_there_and_what_does_not_fit_is_not(width: int) -> N
     text = details(status("generating", **KNOWN), width)
     assert text.startswith("12/8200")
     assert len(text) <= max(width, len("12/8200"))
-    assert ("ETA" in text) or not any(word in text for word in ("pass@1", "tokens/s", "jobs/s"))  # the last to go
+    assert ("ETA" in text) or not any(word in text for word in ("pass@1", "tokens/s", "jobs/s"))  # dropped last
 
 
 def test_eighty_columns_hold_time_left_score_and_speed() -> None:

@@ -1,4 +1,4 @@
-"""Claims about status.json: it reads back as written, is never seen half written, and names a live process."""
+"""Claims about status.json: it reads back as written, is never seen partially written, and names a live process."""
 
 import os
 import subprocess
@@ -68,7 +68,7 @@ def test_a_folder_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "pid", [os.getpid(), 1], ids=["itself", "init"]
-)  # process 1 is another user's, unless root runs this
+)  # process 1 belongs to another user, unless the tests run as root
 def test_a_running_coordinator_is_alive(pid: int) -> None:
     assert status_file.alive(Status("r", pid, "generating", time.time(), 1))
 
