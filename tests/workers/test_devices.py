@@ -1,4 +1,4 @@
-"""Each worker sees exactly the device it is for, whatever the user's own environment says."""
+"""Each worker sees exactly its own device, whatever the user's environment says."""
 
 import pytest
 
@@ -14,7 +14,7 @@ CUDA = RunConfig(device="cuda")
 
 
 def worker_views(environ: dict[str, str]) -> list[tuple[str, str, str]]:
-    """(name, torch device, CUDA_VISIBLE_DEVICES) of every worker under this environment."""
+    """(name, torch device, CUDA_VISIBLE_DEVICES) of every worker in this environment."""
     devices = choose_devices(CUDA, visible(GPUS, environ.get("CUDA_VISIBLE_DEVICES")), environ, 8)
     return [(d.name, d.torch_device, worker_env(d, environ)["CUDA_VISIBLE_DEVICES"]) for d in devices]
 

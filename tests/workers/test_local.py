@@ -1,4 +1,4 @@
-"""Real worker processes: what they answer arrives, how they die is known, and none is left behind."""
+"""Real worker processes: their answers arrive, their deaths are explained, and none is left behind."""
 
 import asyncio
 import gc
@@ -22,13 +22,13 @@ from tests.support.checkout import ROOT
 from tests.support.fleet_contract import collect, requests
 from tests.support.scripted_fleet import scripted
 
-pytestmark = pytest.mark.slow  # a process start takes longer than a fast test may
+pytestmark = pytest.mark.slow  # starting a process takes too long for a fast test
 
 
 def with_worker(
     script: Script, use: Callable[[LocalWorker], Awaitable[None]], silence_s: float = 30.0, load_s: float = 30.0
 ) -> None:
-    """Run `use` on a one-worker fleet, and see that no process outlives it."""
+    """Run `use` on a one-worker fleet, and check that no process outlives it."""
 
     async def go() -> None:
         async with scripted(script, silence_s=silence_s, load_s=load_s) as fleet:
@@ -45,7 +45,7 @@ def test_a_request_that_cannot_be_encoded_costs_the_worker_nothing() -> None:
         bad = [replace(bad[0], seed=2**64), replace(bad[1], text="\ud800")]
         answers = await collect(worker, [*bad, good])
         assert [type(answer) for answer in answers] == [Refusal, Refusal, Reply]
-        await asyncio.sleep(0.6)  # as long as a busy worker may say nothing
+        await asyncio.sleep(0.6)  # longer than a busy worker may be silent
         assert worker.running
 
     with_worker(Script(rows=4), use, silence_s=0.5)
@@ -176,12 +176,12 @@ def test_a_start_that_is_cancelled_leaves_nothing_open(alive: bool) -> None:
                 await asyncio.gather(starting, return_exceptions=True)
 
     asyncio.run(go())
-    gc.collect()  # what is open and forgotten is complained of now
+    gc.collect()  # unclosed resources cause warnings now
     assert not [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_processes_of_many_workers_are_begun_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To begin one holds up the event loop; it goes on between them."""
+    """Starting one blocks the event loop, which runs between them."""
     begin, at_once, most = asyncio.create_subprocess_exec, 0, 0
 
     async def counted(*words: str, **options: Any) -> asyncio.subprocess.Process:

@@ -1,4 +1,4 @@
-"""The local fleet keeps the contract of all fleets."""
+"""The local fleet fulfils the contract of all fleets."""
 
 import os
 import signal

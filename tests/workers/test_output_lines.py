@@ -1,4 +1,4 @@
-"""What a worker prints comes as whole lines, and no secret passes however the output is cut."""
+"""A worker's output arrives as whole lines, and secrets are hidden however the output is split."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ SECRET = "hf-planted-" + "A1b2" * 8
 
 @pytest.fixture(autouse=True)
 def told() -> Iterator[None]:
-    """A secret of the settings, forgotten afterwards."""
+    """Register a secret, and forget it afterwards."""
     secrets.register(SECRET)
     yield
     secrets.registered.discard(SECRET)
@@ -27,7 +27,7 @@ def lines_of(*pieces: bytes) -> list[str]:
         async def feed() -> None:
             for piece in pieces:
                 stream.feed_data(piece)
-                await asyncio.sleep(0)  # so that it is read by itself
+                await asyncio.sleep(0)  # so that each piece is read separately
                 await asyncio.sleep(0)
             stream.feed_eof()
 

@@ -1,4 +1,4 @@
-"""A worker's answers reach the batch that asked, whatever the order; a death and a silence reach all."""
+"""A worker's answers reach the batch that requested them, in any order; a death or silence reaches all batches."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -76,7 +76,7 @@ def test_silence_counts_only_with_work_to_do_and_ends_with_any_message() -> None
     async def use(pending: Pending, sent: list[Submit | Cancel]) -> None:
         silence = asyncio.create_task(pending.wait_for_silence(0.05))
         await asyncio.sleep(0.1)
-        assert not silence.done()  # it has nothing to do
+        assert not silence.done()  # the worker is idle
         batch = asyncio.create_task(collect(pending, "a"))
         for _ in range(5):
             await asyncio.sleep(0.02)
@@ -149,7 +149,7 @@ def test_a_request_that_cannot_be_encoded_is_refused_and_not_waited_for(bad: Req
             assert sent == []
             silence = asyncio.create_task(pending.wait_for_silence(0.05))
             await asyncio.sleep(0.1)
-            assert not silence.done()  # an idle worker is not blamed for what it never got
+            assert not silence.done()  # an idle worker is not blamed for requests it never got
             silence.cancel()
             items = pending.answers([request("a"), bad, request("b")])
             assert await anext(items) == alone[0]

@@ -1,4 +1,4 @@
-"""Priority and cores of workers: what cannot be had is refused, what can is what their own processes have."""
+"""Priority and cores of workers: impossible settings are refused, others take effect in the worker processes."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def test_shares_are_equal_and_give_every_core_once(cores: list[int], workers: in
 
 
 def test_a_share_stays_in_one_node_and_keeps_a_cores_threads_together(tmp_path: Path) -> None:
-    # As servers number them: nodes alternate, and the second threads of all cores come last.
+    # The numbering of servers: nodes alternate, and the second threads of all cores come last.
     places = [(number % 2, number % 2, number // 2 % 2) for number in range(8)]
     cpus = machine(tmp_path, places)
     assert in_order(range(8), cpus) == [0, 4, 2, 6, 1, 5, 3, 7]
@@ -162,7 +162,7 @@ def test_only_workers_get_the_requested_placement_and_the_manifest_says_so(tmp_p
     assert code == 0, out + err
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     place = {"cores": str(core), "nice": now + wanted}
-    assert manifest["placement"].keys() <= {"cpu:0", "cpu:1"}  # on a busy machine one may load after the last answer
+    assert manifest["placement"].keys() <= {"cpu:0", "cpu:1"}  # on a busy machine, one may load after the last answer
     assert list(manifest["placement"].values()) == [place] * len(manifest["placement"])
     placed = manifest["config"]["workers"]
     assert (placed["nice"], placed["cpu_affinity"]) == (wanted, [core])

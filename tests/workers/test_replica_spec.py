@@ -1,4 +1,4 @@
-"""What a worker is told of its replica."""
+"""The specification of a replica that its worker receives."""
 
 from pathlib import Path
 

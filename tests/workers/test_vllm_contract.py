@@ -1,4 +1,4 @@
-"""Workers that hold vLLM keep the contract of all fleets; vLLM lives in an environment of its own (README)."""
+"""Workers with vLLM fulfil the contract of all fleets. vLLM needs a separate environment (README)."""
 
 import importlib.util
 import os
@@ -38,7 +38,7 @@ def test_nf4_weights_on_a_cpu_are_refused() -> None:
 
 
 def made(rows: int) -> LocalFleet:
-    """The bundled model, on the CPU."""
+    """A fleet of vLLM workers with the bundled model on the CPU."""
     spec = ReplicaSpec("vllm", "embedded", "cpu", False, "cached", "off", "off", True, rows, 8)
     return LocalFleet([DeviceSpec("cpu:0", "cpu", env=ENV)], [spec], silence_s=120.0, load_s=280.0)
 

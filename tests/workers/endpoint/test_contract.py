@@ -1,4 +1,4 @@
-"""A fleet of endpoints keeps the contract of all fleets, against a real server on a real socket."""
+"""A fleet of endpoints fulfils the contract of all fleets, with a real server on a real socket."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager

@@ -1,4 +1,4 @@
-"""What servers send beside the usual: other types, other words, errors in a response of status 200, broken text."""
+"""Unusual responses of servers: other types, other words, errors with status 200, broken text."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ def event(content: Any = "", reason: Any = None, **fields: Any) -> dict[str, Any
 
 
 def streamed(*events: dict[str, Any] | bytes, done: bool = True, reader: StreamReader | None = None) -> StreamReader:
-    """A reader that was given these events and the end of the stream."""
+    """A reader that has received these events and the end of the stream."""
     reader = reader or StreamReader(1, ())
     for one in events:
         data = one if isinstance(one, bytes) else json.dumps(one).encode()
@@ -236,7 +236,7 @@ def test_no_json_of_any_type_is_a_fault_of_ours(choice: Any, usage: Any, error: 
         reader.answers[0].final_text()[0].encode()
 
 
-# Streams that are framed in another way.
+# Streams with different framing.
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\n"])
@@ -247,7 +247,7 @@ def test_no_json_of_any_type_is_a_fault_of_ours(choice: Any, usage: Any, error: 
 def test_a_stream_may_be_framed_as_servers_do(end: bytes, opening: bytes, step: int) -> None:
     pretty = b"\ndata: ".join(json.dumps(event("x"), indent=1).encode().splitlines())
     events = [json.dumps(event("a")).encode(), pretty, json.dumps(event("", "stop")).encode(), b"[DONE]"]
-    if end == b"\n":  # without blank lines an event is a line
+    if end == b"\n":  # without blank lines each line is an event
         events.pop(1)
     data = opening + b"".join(b"data:" + one.replace(b"\n", end[: len(end) // 2]) + end for one in events)
     reader = StreamReader(1, ())
@@ -265,7 +265,7 @@ def test_a_body_that_is_no_stream_is_read_whatever_it_is_called() -> None:
     assert reader.answers[0].text == "x"
 
 
-# Text that is not valid.
+# Invalid text.
 
 
 @pytest.mark.parametrize(

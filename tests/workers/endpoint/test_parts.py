@@ -1,4 +1,4 @@
-"""The parts of an endpoint's worker that need no server: what is sent, what is read, when to wait, what is said."""
+"""The parts of an endpoint worker that need no server: request bodies, responses, backoff, errors."""
 
 import json
 from datetime import UTC, datetime
@@ -135,7 +135,7 @@ def test_pauses_grow_while_nothing_is_answered_and_reset_after_an_answer() -> No
     pauses = []
     for _ in range(8):
         backoff.record_trouble(pause=True)
-        backoff.record_trouble(pause=True)  # the same trouble, told by another request
+        backoff.record_trouble(pause=True)  # the same trouble, reported by another request
         pauses.append(backoff.left_s())
         clock.now += backoff.left_s()
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]

@@ -1,4 +1,4 @@
-"""The proxy that the environment names, and the hosts that it exempts."""
+"""The proxy from the environment, and the hosts exempt from it."""
 
 import pytest
 

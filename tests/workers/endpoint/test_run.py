@@ -1,4 +1,4 @@
-"""Whole runs against servers: every job is answered once whatever they do, and the key is in no byte that is left."""
+"""Whole runs with servers: every job is answered once, whatever they do, and no file contains the key."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def swarmeval(folder: Path, *settings: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """A small run of a model that servers serve."""
+    """Run a small evaluation of a served model."""
     words = [sys.executable, "main.py", "--config", "config/smoke.yaml", "--output_dir", str(folder), "--set"]
     model = () if any(word.startswith("model_id=") for word in settings) else ("model_id=tiny",)
     words += ["fleet=endpoint", "eval_timeout_scale=1.0", *model, *settings]
@@ -133,12 +133,12 @@ def test_a_server_that_cannot_answer_is_found_before_anything_is_moved(tmp_path:
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
-    """Every file but the lock, which holds the last process's id."""
+    """The contents of every file except the lock, which holds the last process's id."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != LOCK}
 
 
 def refused(command: str, folder: Path, *settings: str) -> str:
-    """The one line of a command that must end with exit code 2. The judge's time limit would be found by trying."""
+    """The error line of a command that must end with exit code 2 before the judge is calibrated."""
     words = [sys.executable, "main.py", *([] if command == "run" else [command]), "--output_dir", str(folder)]
     words += ["--config", "config/smoke.yaml" if command == "run" else "config/loadtest.yaml"]
     words += ["--set", "fleet=endpoint", *settings]

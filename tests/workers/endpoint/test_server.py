@@ -1,4 +1,4 @@
-"""A server is known before it is given work, is asked as the settings say, and its key is shown nowhere."""
+"""A server is probed before it gets work, requests follow the settings, and the key is shown nowhere."""
 
 from collections.abc import Callable
 
@@ -74,7 +74,7 @@ def test_what_is_left_out_is_not_sent_and_what_is_added_is() -> None:
     assert server.requests[0]["reasoning_effort"] == "low"
 
 
-# Several answers to one prompt by one request.
+# Several answers to one prompt in one request.
 
 
 def test_jobs_that_differ_in_their_seeds_share_a_request() -> None:

@@ -1,4 +1,4 @@
-"""A fleet of one real vLLM server, in an environment that has vLLM (README): the contract, and what vLLM alone does."""
+"""A fleet of one real vLLM server, if vLLM is installed (README): the contract, and behaviour specific to vLLM."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""What goes wrong with a server costs a run nothing that another try can get, and is never taken for an answer."""
+"""Server faults: requests are retried if another try can succeed, and a fault is never taken for an answer."""
 
 import asyncio
 import time
@@ -53,7 +53,7 @@ def test_a_server_that_breaks_everything_dies_and_gives_no_request_up() -> None:
         server.always, server.spare_probes = Act("half"), False
         with pytest.raises(WorkerDied, match=r"the connection broke, and no answer for 0.3 s$") as caught:
             await collect(worker, requests(3))
-        assert not isinstance(caught.value, WorkerGone)  # it had them
+        assert not isinstance(caught.value, WorkerGone)  # the worker had received the requests
         assert not worker.running
 
     with_server(use)

@@ -1,4 +1,4 @@
-"""The Ray fleet on a real cluster of several nodes on this machine: the contract of all fleets, and its own."""
+"""The Ray fleet on a real cluster of several nodes on this machine: the contract of all fleets, and its own claims."""
 
 import asyncio
 import csv
@@ -33,7 +33,7 @@ from tests.support.ray_fleet import SLOW, fleet_on, versions
 from tests.support.ray_nodes import Nodes, nodes
 
 pytest.importorskip("ray", reason="ray is not installed (pip install '.[ray]')")
-# Ray leaves sockets and files of its own to the garbage collector.
+# Ray leaves its sockets and files to the garbage collector.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")]
 
 
@@ -44,7 +44,7 @@ def cluster() -> Iterator[Nodes]:
 
 
 class Staying(Cluster):
-    """A membership that outlives its fleets: joining costs seconds."""
+    """A cluster membership that outlives its fleets, since joining takes seconds."""
 
     def leave(self) -> None:
         pass
@@ -64,7 +64,7 @@ def pid_of(worker: Worker) -> int:
 
 
 def wait_for_end(pid: int, limit_s: float = 15.0) -> None:
-    """Fails when the process is still there afterwards."""
+    """Wait until a process has ended; fails after `limit_s`."""
     ends = time.monotonic() + limit_s
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < ends, f"process {pid} is still there"
@@ -133,7 +133,7 @@ def main(cluster: Nodes, folder: Path, *settings: str) -> subprocess.CompletedPr
 
 def test_a_run_on_a_cluster_hides_ray_and_names_nodes_and_devices(cluster: Nodes, tmp_path: Path) -> None:
     script = tmp_path / "script.json"
-    script.write_text('{"rows": 1, "steps": 5, "step_s": 0.2}')  # no node answers all before another starts
+    script.write_text('{"rows": 1, "steps": 5, "step_s": 0.2}')  # slow enough for both nodes to take part
     done = main(cluster, tmp_path / "run", "engine=scripted", f"model_id={script}", "eval_timeout_scale=1")
     assert done.returncode == 0, done.stderr
     assert "raylet" not in (done.stdout + done.stderr).lower()
@@ -152,7 +152,7 @@ def test_a_run_on_a_cluster_hides_ray_and_names_nodes_and_devices(cluster: Nodes
     )  # fmt: skip
     for device in devices:
         (row,) = re.findall(rf"^{device} .*$", shown.stdout, re.MULTILINE)
-        assert "GB" not in row  # nobody sees the memory of another machine
+        assert "GB" not in row  # the memory of other machines is unknown
         assert "/" not in row.removeprefix(device)
 
 
@@ -188,7 +188,7 @@ def test_each_worker_sees_one_gpu_of_its_node_and_is_named_by_it(cluster: Nodes,
         async with fleet_on(member, engine="hf", model_id="embedded") as fleet:
             for worker in fleet.workers:
                 worker.on_placed = functools.partial(tell, worker.on_placed)
-            for _ in range(2):  # also when both start again at once
+            for _ in range(2):  # again, with both restarted at once
                 await asyncio.gather(*(worker.start() for worker in fleet.workers))
                 assert {worker.name.rpartition("/")[2] for worker in fleet.workers} == {"cuda:0", "cuda:1"}
                 assert sorted(told) == ["cuda:0", "cuda:1"]
@@ -201,7 +201,7 @@ def test_each_worker_sees_one_gpu_of_its_node_and_is_named_by_it(cluster: Nodes,
 
 
 class OnNodes(Bench):
-    """A coordinator that tells when it has judged some answers, and takes any replica."""
+    """A coordinator that signals when 40 answers are judged, and accepts any replica."""
 
     def __init__(self, folder: Path, agents: int, tasks: int, **settings: object) -> None:
         super().__init__(folder, agents, tasks, **settings)
@@ -223,7 +223,7 @@ def test_with_a_node_killed_and_one_added_every_job_is_answered_once(
     bench = OnNodes(tmp_path, agents=6, tasks=100, batch_size=4)
     fleet = fleet_on(member, Script(4, 10, 0.02))
     before = {worker.name for worker in fleet.workers}
-    with ThreadPoolExecutor(1) as pool:  # Ray makes nodes in the main thread only
+    with ThreadPoolExecutor(1) as pool:  # Ray starts nodes in the main thread only
         ended = pool.submit(bench.run, fleet)
         assert bench.under_way.wait(60)
         cluster.kill(node)

@@ -1,4 +1,4 @@
-"""What goes on which node of a cluster, and which nodes are unfit. No Ray, no cluster."""
+"""Placement of replicas on nodes, and unfit nodes. Needs neither Ray nor a cluster."""
 
 import asyncio
 import logging
@@ -42,7 +42,7 @@ def test_cpu_workers_share_the_cores_of_each_node() -> None:
     assert sum(slot.cpus for slot in found) <= TWO.cpus
     assert {slot.device.env["OMP_NUM_THREADS"] for slot in found} == {"2"}
     assert {slot.device.env["CUDA_VISIBLE_DEVICES"] for slot in found} == {""}
-    assert {slot.model for slot in found} == {"/models/a"}  # as that node found it
+    assert {slot.model for slot in found} == {"/models/a"}  # the path found on that node
 
 
 def test_a_thread_count_that_the_user_set_is_obeyed_on_every_node() -> None:
@@ -67,7 +67,7 @@ def test_an_unfit_node_is_named_with_what_was_found_and_what_to_do() -> None:
 
 
 class MadeUp(Cluster):
-    """A cluster that is what the test says."""
+    """A cluster defined by the test."""
 
     def __init__(self, **there: Inspection) -> None:
         self.there = there
