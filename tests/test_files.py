@@ -17,7 +17,7 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
     assert str(refused.value) == said
 
 
-def test_what_is_no_text_is_written_as_its_escape(tmp_path: Path) -> None:
+def test_invalid_unicode_is_written_as_its_escape(tmp_path: Path) -> None:
     with replaced(tmp_path / "x") as file:
         file.write("é\ud800")
     assert (tmp_path / "x").read_text(encoding="utf-8") == "é\\ud800"

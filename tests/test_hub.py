@@ -156,7 +156,7 @@ def test_offline_and_not_cached_names_the_ways_out(tmp_path: Path, environment: 
 
 
 @pytest.mark.slow
-def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_model_name_is_refused(tmp_path: Path) -> None:
     assert locate("no/such/folder", "http://127.0.0.1:9", tmp_path) == (
         "no/such/folder: neither a folder nor a hub name of the form owner/name"
     )

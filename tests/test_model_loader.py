@@ -70,7 +70,7 @@ def test_an_index_that_names_other_files_is_refused_unread(tmp_path: Path, name:
     )
 
 
-def test_an_index_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_weight_index_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors.index.json").write_text("[]")
     with pytest.raises(ModelUnavailable, match=r"\.index\.json cannot be read as an index of weights"):

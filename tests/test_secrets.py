@@ -87,7 +87,7 @@ def test_texts_from_elsewhere_lose_what_looks_like_a_secret(text: str, clean: st
 
 
 @given(before=st.text(max_size=20), secret=st.text(min_size=8, max_size=40), after=st.text(max_size=20))
-def test_a_secret_that_was_told_is_in_no_text_however_it_is_written(before: str, secret: str, after: str) -> None:
+def test_a_registered_secret_is_hidden_in_every_spelling(before: str, secret: str, after: str) -> None:
     for line in secret.splitlines() or [""]:
         if len(line.strip()) < secrets.SHORTEST:
             return

@@ -71,7 +71,7 @@ def test_a_cut_leaves_whole_lines_and_half_of_another(tmp_path: Path) -> None:
         assert journal.length == 6 * len(b'{"session":{"started_at":1.0}}\n')
 
 
-def test_a_peak_begins_anew() -> None:
+def test_a_peak_can_be_reset() -> None:
     held = b"x" * (64 << 20)
     assert held
     del held

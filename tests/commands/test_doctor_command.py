@@ -49,7 +49,7 @@ def test_a_fit_machine_is_called_fit_in_under_a_minute(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_unfit_one_is_told_why_and_ends_with_2() -> None:
+def test_an_unfit_machine_is_told_why_and_ends_with_2() -> None:
     done = doctor(
         "--config", "config/smoke.yaml", "--set", "engine=scripted", "sandbox.mode=none", "eval_timeout=0.001"
     )

@@ -59,7 +59,7 @@ NAMES = "human-eval, bigcode, lm-eval, lm-eval-instruct, simple-evals, inspect-e
         ("all,bigcode", f"--extractors: there is no 'all'; use all, ours, or some of {NAMES}, evalplus"),
     ],
 )
-def test_a_rule_that_is_none_is_refused_with_the_names_there_are(asked: str, told: str) -> None:
+def test_an_unknown_rule_is_refused_with_the_existing_names(asked: str, told: str) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(told)}$"):
         harness_rules.rules(asked)
 
@@ -216,7 +216,7 @@ def test_other_verdicts_are_read_back_a_torn_last_line_aside(tmp_path: Path) -> 
         assert (known[one], known[two]) == (Outcome.PASSED, Outcome.RAISED)
 
 
-def test_a_line_that_is_no_verdict_is_told_with_its_file(tmp_path: Path) -> None:
+def test_a_line_that_is_not_a_verdict_is_reported_with_its_file(tmp_path: Path) -> None:
     (tmp_path / "extractors.jsonl").write_text('{"program": "x", "outcome": "FINE"}\n')
     why = "holds a line that is no verdict ('FINE' is not a valid Outcome); move it away"
     told = f"{tmp_path / 'extractors.jsonl'}: {why}"

@@ -103,7 +103,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
             assert server.ended() == 0
 
 
-def test_one_whose_reader_has_gone_can_be_ended(tmp_path: Path) -> None:
+def test_a_server_whose_reader_has_gone_can_be_stopped(tmp_path: Path) -> None:
     """Its last messages are lost, but it still stops."""
     reading, writing = os.pipe()
     words = ["engine=scripted", "model_id=scripted", "serve.port=0"]
@@ -139,7 +139,7 @@ def test_replicas_that_cannot_be_loaded_end_it(tmp_path: Path) -> None:
         assert server.said[-1] == "swarmeval: cpu:0: the script finds no device"
 
 
-def test_the_key_is_asked_for_and_told_to_nobody(tmp_path: Path) -> None:
+def test_the_key_is_required_and_never_shown(tmp_path: Path) -> None:
     with command(tmp_path, {"rows": 4}, environ={"SWARMEVAL_API_KEY": "a-planted-key"}) as server:
         url = server.url()
         assert httpx2.get(f"{url}/models").status_code == 401

@@ -72,7 +72,7 @@ def test_running_killed_and_ended_are_told_apart(tmp_path: Path, capsys: pytest.
     assert f"{RUN_ID}  generating  PID {os.getpid()}" in printed(tmp_path, capsys)
 
 
-def test_a_run_started_again_is_no_killed_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_restarted_run_is_not_shown_as_killed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, ended_pid())
     write_manifest(tmp_path, pid=os.getpid())  # of a session that has not written its status yet
     text = printed(tmp_path, capsys)
@@ -112,7 +112,7 @@ def test_broken_files_are_named_and_the_rest_is_shown(
     assert "CPU 43 %" in text
 
 
-def test_what_a_counter_gained_while_nobody_ran_is_no_rate() -> None:
+def test_counts_gained_between_sessions_are_not_a_rate() -> None:
     def row(clock: str, elapsed_s: str, read_mb: str) -> dict[str, str]:
         return {"time": f"2026-11-21T{clock}+01:00", "elapsed_s": elapsed_s, "disk_read_mb": read_mb}
 
@@ -122,7 +122,7 @@ def test_what_a_counter_gained_while_nobody_ran_is_no_rate() -> None:
 
 
 @pytest.mark.parametrize("figure", ["nan", "1e999", "x"])
-def test_figures_that_cannot_be_are_told_as_unknown(
+def test_impossible_figures_are_shown_as_unknown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], figure: str
 ) -> None:
     write_run(tmp_path, phase="done")
@@ -153,7 +153,7 @@ def test_without_a_terminal_it_asks_for_once(tmp_path: Path, capsys: pytest.Capt
 
 
 @pytest.mark.slow
-def test_a_terminal_that_knows_lines_only_is_none(tmp_path: Path) -> None:
+def test_a_dumb_terminal_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path)
     with Terminal("metrics_dashboard.py", "--run", str(tmp_path), env={"TERM": "dumb"}) as terminal:
         terminal.read_until("the dashboard needs a terminal; add --once for one plain page")

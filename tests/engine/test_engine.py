@@ -247,7 +247,7 @@ def test_out_of_memory_with_one_row_ends_the_worker() -> None:
         finish(served)
 
 
-def test_logits_that_are_no_numbers_are_a_failure_and_not_an_answer() -> None:
+def test_nan_logits_are_a_failure_and_not_an_answer() -> None:
     model = tiny_model.model()
     with torch.no_grad():
         model.model.embed_tokens.weight[TOKENIZER("z")["input_ids"][-1]] = torch.nan

@@ -197,7 +197,7 @@ def test_a_step_asks_the_device_for_nothing_but_its_tokens(share: bool, top_k: i
         assert host_waits(step) == []
 
 
-def test_the_tape_is_no_lenient_judge() -> None:
+def test_the_tape_is_as_strict_as_cuda_graphs() -> None:
     """It freezes decisions made in Python while recording, as CUDA graphs do."""
     memory, out, factor = torch.ones(3), torch.zeros(3), 2
     replay = Tape().begin()(lambda: double(memory, out, factor))

@@ -36,7 +36,7 @@ def test_pieces_are_a_beginning_of_the_answer(output: list[int], stops: tuple[st
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\ufffd"), max_size=40))
-def test_whole_characters_are_told_as_they_come(text: str) -> None:
+def test_whole_characters_are_streamed_as_they_come(text: str) -> None:
     pieces, whole = grown(ids_of(text))
     assert "".join(pieces) == whole == text
 
@@ -47,7 +47,7 @@ def test_what_may_begin_a_stop_string_is_kept_back_until_it_is_known() -> None:
     assert text == "a\nda\nb"
 
 
-def test_what_an_earlier_life_told_is_not_told_again() -> None:
+def test_text_streamed_before_a_restart_is_not_streamed_again() -> None:
     reader = Detokenizer(TOKENIZER, ids_of("x"))
     first = Growth(reader, StopStrings(reader, ()))
     output = ids_of("abcdef")

@@ -56,7 +56,7 @@ def test_a_compiler_that_never_ends_is_given_up(cache: Path, tmp_path: Path, mon
     assert reason() == f"{slow} did not end within 0 s"
 
 
-def test_what_a_compiler_made_and_cannot_be_loaded_is_no_kernel(
+def test_a_compiled_library_that_cannot_be_loaded_is_not_used(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(

@@ -118,7 +118,7 @@ def test_a_row_waits_while_pages_are_short_and_joins_when_they_are_free() -> Non
 
 
 @torch.inference_mode()
-def test_what_was_forgotten_is_computed_anew() -> None:
+def test_forgotten_pages_are_computed_again() -> None:
     """Pages reserved for a prompt that never went through the model must not be reused."""
     decoder = paged()
     decoder.join(PROMPTS[3], 4)
@@ -127,7 +127,7 @@ def test_what_was_forgotten_is_computed_anew() -> None:
     assert torch.equal(decoder.prefill(), admit(paged(), [PROMPTS[3]]))
 
 
-def test_a_model_whose_bits_depend_on_company_is_not_called_steady() -> None:
+def test_a_model_whose_bits_depend_on_the_batch_is_not_called_steady() -> None:
     class Crowded(torch.nn.Module):
         """A norm whose last bits differ in larger batches, as happens in libraries."""
 

@@ -83,7 +83,7 @@ def test_too_few_pages_are_refused_and_nothing_is_taken() -> None:
     assert leased(pool, prompt(1), 2 * PAGE)
 
 
-def test_no_more_than_so_many_pages_are_kept() -> None:
+def test_the_number_of_kept_pages_is_limited() -> None:
     pool = PagePool(20, keep=2)
     pool.release(leased(pool, prompt(1, 2, 3, 4, 5)))
     assert leased(pool, prompt(1, 2, 3, 4, 5)).known == 2 * PAGE

@@ -228,7 +228,7 @@ def test_compiled_kernels_choose_the_same_tokens(top_k: int) -> None:
 
 @pytest.mark.parametrize("settings", [{"do_sample": False}, {"top_k": 40, "top_p": 0.9}, {"top_p": 0.9}, {}])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_row_whose_logits_are_no_numbers_gets_nothing(settings: dict[str, float | bool], compiled: bool) -> None:
+def test_a_row_whose_logits_are_nan_gets_no_token(settings: dict[str, float | bool], compiled: bool) -> None:
     sampler = Sampler(2, CPU, native.load(torch.float32) if compiled else None)
     logits = scores_of(1, 2, 5000)
     logits[0] = torch.nan

@@ -49,7 +49,7 @@ def test_a_multi_line_string_keeps_lines_that_look_like_marks() -> None:
     assert program_passes(candidate(fence(code), "reply", TASK), TASK)
 
 
-def test_an_unquoted_entity_is_none_of_python_even_where_it_parses() -> None:
+def test_an_unquoted_html_entity_is_decoded_even_if_it_parses_as_python() -> None:
     escaped = fence("def total(numbers):\n    return 0 if 0 &lt; 0 else sum(numbers)")
     assert program_passes(candidate(escaped, "reply", TASK), TASK)
     assert program_passes(candidate("    return sum(numbers) &amp; -1", "reply", TASK), TASK)
@@ -125,7 +125,7 @@ def test_a_task_without_a_stub_is_answered_by_a_whole_program(task: Task) -> Non
 
 
 @pytest.mark.parametrize("task", BARE, ids=["empty prompt", "docstring"])
-def test_a_body_is_no_answer_where_nothing_stands_above_it(task: Task) -> None:
+def test_a_body_is_not_an_answer_without_a_signature_above_it(task: Task) -> None:
     for reply in ("    return sum(numbers)\n", "return sum(numbers)", fence("    return sum(numbers)")):
         assert candidate(reply, "reply", task).outcome in (Outcome.BAD_SYNTAX, Outcome.EMPTY)
 
@@ -176,7 +176,7 @@ def test_a_body_and_the_function_it_calls_are_both_kept() -> None:
         "<|im_end|>", "Use `sum`.", "Use the `def total(...)` above.",
     ],
 )  # fmt: skip
-def test_words_in_any_dress_are_no_code(reply: str) -> None:
+def test_prose_in_any_format_is_not_code(reply: str) -> None:
     assert candidate(reply, "reply", TASK, any_name=True) == Candidate("", "no code in the reply", Outcome.EMPTY)
 
 

@@ -45,7 +45,7 @@ def test_in_strings_and_comments_such_a_mark_is_text(mark: str) -> None:
         "return [0][EOS] + sum(numbers)",
     ],
 )
-def test_a_comparison_or_an_index_is_no_mark(line: str) -> None:
+def test_a_comparison_or_an_index_is_not_a_marker(line: str) -> None:
     code = f"EOS = 0\n\ndef total(numbers):\n    eos = 1\n    if [] == numbers:\n        return 0\n    {line}"
     for reply in (code, fence(code)):
         assert program_passes(candidate(reply, "reply", TASK), TASK), reply

@@ -286,7 +286,7 @@ def test_usage_that_would_fail_goes(usage: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["test_total", "testTotal", "TEST", "tests"])
-def test_an_entry_point_that_is_named_like_a_test_is_none(name: str) -> None:
+def test_an_entry_point_named_like_a_test_is_not_a_test(name: str) -> None:
     suite = Suite(name, TASK.suite.text.replace("check(total)", f"check({name})"))
     task = Task("Toy/1", '"""Write it."""\n', suite)
     helper = "import nothing_here\n\ndef add_up(xs):\n    return sum(xs) + ZERO\n\nZERO = 0"
@@ -316,6 +316,6 @@ def test_another_block_gives_imports_and_data_that_are_lacking() -> None:
         assert program_passes(candidate(f"{first}\nand\n{code}", "reply", TASK), TASK)
 
 
-def test_a_statement_of_the_prompt_is_no_usage() -> None:
+def test_a_statement_of_the_prompt_is_not_usage() -> None:
     task = replace(TASK, prompt="ZEROS = [0]\n\n" + TASK.prompt)
     assert program_passes(candidate(fence("def total(xs):\n    return sum(xs) + ZEROS[0]"), "reply", task), task)

@@ -62,7 +62,7 @@ def test_a_complete_new_version_replaces_an_earlier_one() -> None:
             assert program_passes(candidate(reply, "reply", TASK), TASK), reply
 
 
-def test_a_shorter_last_line_that_is_ended_is_no_beginning() -> None:
+def test_a_shorter_last_line_with_a_line_end_is_not_a_truncated_copy() -> None:
     long, short = (f"def total(numbers):\n    return sum(numbers){end}\n" for end in (" + 1", ""))
     for reply in (f"{fence(long)}\nBetter:\n```python\n{short}\n", f"```python\n{long}\n\n{short}\n"):
         assert program_passes(candidate(reply, "reply", TASK), TASK), reply
@@ -79,7 +79,7 @@ ONLY = "only a signature and a docstring in the reply"
 @pytest.mark.parametrize(
     "code", ['def total(numbers):\n    """Add up."""', TASK.prompt, f"import math\n\n{TASK.prompt}"]
 )
-def test_a_signature_and_its_docstring_are_no_answer(code: str) -> None:
+def test_a_signature_with_only_a_docstring_is_not_an_answer(code: str) -> None:
     for reply in (code, fence(code), f"```python\n{code}", f"Sure:\n{code}", f"{fence(code)}\n{fence(code)}"):
         assert candidate(reply, "reply", TASK) == Candidate("", ONLY, Outcome.EMPTY), reply
         assert candidate(reply, "reply", TASK, any_name=True) == Candidate("", ONLY, Outcome.EMPTY), reply

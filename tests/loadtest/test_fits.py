@@ -74,7 +74,7 @@ def test_the_usual_p_would_be_too_kind() -> None:
     assert 0.035 < near["p"] < 0.065
 
 
-def test_other_laws_are_told_from_an_exponential() -> None:
+def test_other_laws_are_distinguished_from_an_exponential() -> None:
     for law in ("gamma", "lognormal"):
         assert against_exponential(sample(law, 300, 1))["p"] <= 2 / (DRAWS + 1)
 

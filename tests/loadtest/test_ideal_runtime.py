@@ -57,7 +57,7 @@ def test_requests_that_hung_for_reasons_of_their_own_tell_no_costs() -> None:
     assert costs.requests <= 59
 
 
-def test_costs_say_how_many_others_were_there_where_nobody_was_alone() -> None:
+def test_costs_name_the_concurrency_if_no_request_was_alone() -> None:
     costs = ideal_runtime.costs([closed_loop(80, clients=4)])
     assert costs.requests == ideal_runtime.ENOUGH
     assert costs.others > 1

@@ -86,7 +86,7 @@ def test_lines_of_packages_that_differ_are_found_though_outliers_hide_them() -> 
     assert lines["torch"] == pytest.approx(1.3 * lines["seaborn"], rel=0.05)
 
 
-def test_one_package_has_nobody_to_differ_from() -> None:
+def test_a_single_package_has_no_test_for_differences() -> None:
     level = of([one for one in closed_loop(90) if one.package == "numpy"])["levels"][0]
     assert level["lines_differ"] is None
     assert level["undefined"]["lines_differ"] == "lines of packages are compared where two have one; here 1 of 1 have"

@@ -132,7 +132,7 @@ def test_facts_are_read_as_they_were_written_and_without_a_key(tmp_path: Path) -
     assert "abcdefghijklmnop" not in (tmp_path / load_facts.NAME).read_text()
 
 
-def test_facts_that_are_none_are_told_in_one_line(tmp_path: Path) -> None:
+def test_invalid_facts_are_reported_in_one_line(tmp_path: Path) -> None:
     leave(tmp_path, closed_loop(5))
     (tmp_path / load_facts.NAME).write_text('{"title": 3}')
     path = re.escape(str(tmp_path / load_facts.NAME))

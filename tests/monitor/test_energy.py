@@ -40,7 +40,7 @@ def gpu(uuid: str = "a", energy_mj: float | None = None, power_w: float | None =
 
 @settings(max_examples=20, deadline=None)
 @given(start=st.integers(0, 999), steps=st.lists(st.integers(0, 999), max_size=8))
-def test_joules_are_those_drawn_however_often_the_counter_began_anew(start: int, steps: Sequence[int]) -> None:
+def test_joules_are_right_however_often_the_counter_restarts(start: int, steps: Sequence[int]) -> None:
     with TemporaryDirectory() as folder:
         tree = Powercap(Path(folder), {"intel-rapl:0": "package-0"}, range_uj=1000)
         drawn = start
@@ -113,7 +113,7 @@ def test_sessions_that_do_not_say_what_they_drew_leave_the_run_unknown(tmp_path:
     assert earlier(tmp_path / "no.csv", tmp_path / "no.csv") == EarlierEnergy(0.0, {})
 
 
-def test_what_a_crash_left_in_the_traces_is_no_energy(tmp_path: Path) -> None:
+def test_torn_rows_in_the_traces_do_not_count_as_energy(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("time,elapsed_s,rapl_j\nx,1,5\n" + "\0" * 200_000)
     (tmp_path / "gpu_trace.csv").write_text(
         "elapsed_s,uuid,power_w,energy_mj\n0,a,300,1000\n" + "\0" * 200_000 + "\n2,a,300,2000\n3,a,x,nan\n4,a,3"

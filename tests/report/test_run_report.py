@@ -244,7 +244,7 @@ def test_a_report_is_replaced_and_leaves_no_draft(tmp_path: Path) -> None:
          "start anew with --fresh"),
     ],
 )  # fmt: skip
-def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, spoil: dict[str, str], said: str) -> None:
+def test_a_folder_without_a_run_is_refused_in_one_line(tmp_path: Path, spoil: dict[str, str], said: str) -> None:
     folder = finished_run(tmp_path / "run", answers()) if spoil else tmp_path / "nowhere"
     for name, text in spoil.items():
         (folder / name).write_text(text)

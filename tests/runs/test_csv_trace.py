@@ -97,7 +97,7 @@ def test_a_full_disk_is_logged_once_and_raises_nothing(tmp_path: Path, caplog: p
 
 
 @pytest.mark.parametrize("line", [bytes(200_000) + b"\n", b"3,\r4\n", b"\xff\n", b"3,4,5\n", b"\n", b"3,4"])
-def test_what_a_crash_left_in_a_trace_is_no_row(tmp_path: Path, line: bytes) -> None:
+def test_torn_lines_in_a_trace_are_not_rows(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "trace.csv"
     path.write_bytes(b"a,b\n1,2\n" + line)
     assert list(rows(path)) == last_rows(path, 9) == [{"a": "1", "b": "2"}]
@@ -105,5 +105,5 @@ def test_what_a_crash_left_in_a_trace_is_no_row(tmp_path: Path, line: bytes) -> 
     assert (list(rows(path)), last_rows(path, 9)) == ([], [])
 
 
-def test_a_cell_that_is_no_number_says_nothing() -> None:
+def test_a_cell_that_is_not_a_number_counts_as_empty() -> None:
     assert [number(cell) for cell in ("1.5", "", None, "x", "nan", "1e999")] == [1.5, None, None, None, None, None]

@@ -44,7 +44,7 @@ def test_any_other_run_is_archived_whole(tmp_path: Path, mark: str, fresh: bool,
     assert [path.name for path in tmp_path.iterdir()] == ["archive"]
 
 
-def test_what_is_no_run_file_stays_where_it_is(tmp_path: Path) -> None:
+def test_files_that_are_not_the_runs_stay_in_place(tmp_path: Path) -> None:
     inner = tmp_path / "smoke"
     inner.mkdir()
     begun(inner, "inner")

@@ -58,7 +58,7 @@ def test_half_of_a_surrogate_pair_becomes_the_replacement_character(tmp_path: Pa
         (f'{{{REPLY}, "x": {"[" * 100_000}{"]" * 100_000}}}', "not a reply ("),
     ],
 )  # fmt: skip
-def test_what_is_no_reply_is_refused_in_one_line(tmp_path: Path, line: str | bytes, said: str) -> None:
+def test_an_invalid_reply_line_is_refused_in_one_line(tmp_path: Path, line: str | bytes, said: str) -> None:
     with pytest.raises(
         DataError, match=rf"^{re.escape(str(tmp_path))}/replies.jsonl, line 2: {re.escape(said)}"
     ) as caught:

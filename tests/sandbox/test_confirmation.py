@@ -65,7 +65,7 @@ def test_honest_values_of_every_kind_pass(solution: str, tests: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_a_program_does_in_its_own_time_is_no_tampering() -> None:
+def test_a_program_that_hangs_in_the_tests_call_is_not_tampering() -> None:
     """A program that passes once and never ends in the tests' call is reported as TIMED_OUT."""
     once = "import sys\ndef f(x):\n    while sys._getframe(1).f_code.co_name != 'check': pass\n    return sorted(x)"
     (found,) = run_all(Program(once, TESTS, "f"), timeout_s=0.5)
@@ -130,7 +130,7 @@ def test_tests_that_are_done_before_the_program_has_begun_decide() -> None:
 
 
 @pytest.mark.slow
-def test_what_a_program_left_in_the_tests_process_is_no_matter_to_the_next() -> None:
+def test_leftovers_in_the_tests_process_do_not_affect_the_next_program() -> None:
     """Unrequested values are not accepted, and a failure in a reused process is retried in a new one."""
     said = b'{"value": 1, "junk": [[]]}\n'
     junk = f"import os\ndef f(x):\n    try: os.write(4, {said!r})\n    except OSError: pass\n    return 1"

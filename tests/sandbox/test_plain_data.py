@@ -42,7 +42,7 @@ def test_the_types_that_tests_tell_apart_stay_apart(value: object) -> None:
     assert (found, type(found)) == (value, type(value))
 
 
-def test_what_is_no_data_equals_nothing() -> None:
+def test_a_value_that_is_not_plain_data_equals_nothing() -> None:
     class Any:
         def __eq__(self, other: object) -> bool:
             return True
@@ -67,7 +67,7 @@ def test_a_text_that_looks_like_an_object_is_a_text() -> None:
     assert not plain_data.holds_opaque(plain_data.dumps('{"opaque": "x"}'))
 
 
-def test_endless_and_too_deep_values_are_no_data() -> None:
+def test_endless_and_too_deep_values_are_not_plain_data() -> None:
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]
@@ -91,7 +91,7 @@ def test_what_no_writer_made_is_malformed(text: str) -> None:
         plain_data.loads(text)
 
 
-def test_numbers_are_told_apart() -> None:
+def test_equal_numbers_of_different_types_are_distinguished() -> None:
     for value in (1, 1.0, True, Fraction(1), Decimal(1), 1 + 0j):
         assert type(plain_data.loads(plain_data.dumps(value))) is type(value)
 

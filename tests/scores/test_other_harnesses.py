@@ -62,7 +62,7 @@ def test_a_file_without_a_count_of_replies_is_shown_without_one(tmp_path: Path) 
         ('{"ours": {"pass@1": 0.5, "passed": ["one"]}}', "not enough values to unpack (expected 3, got 1)"),
     ],
 )
-def test_what_is_no_comparison_is_told_with_its_file(tmp_path: Path, text: str, why: str) -> None:
+def test_an_invalid_comparison_is_reported_with_its_file(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / NAME).write_text(text)
     told = f"{tmp_path / NAME}: cannot be read as a comparison of rules ({why}); move it away"
     with pytest.raises(DataError, match=f"^{re.escape(told)}$"):

@@ -49,7 +49,7 @@ def test_the_summary_has_a_line_per_profile_and_one_for_their_union() -> None:
     ]
 
 
-def test_agents_without_names_are_no_profiles() -> None:
+def test_agents_without_names_are_not_profiles() -> None:
     profiles = Profiles([Agent(0, 0)])
     profiles.add(Job(0, "a", 0), True)
     assert profiles.facts() == {}

@@ -141,7 +141,7 @@ def test_any_union_of_a_run_is_told_beside_its_members(tmp_path: Path, capsys: p
         (["bold", "bold"], "a union is of two profiles or more; it has bold, calm, odd"),
     ],
 )
-def test_a_union_that_is_none_is_refused_with_what_there_is(
+def test_an_unknown_union_is_refused_with_the_existing_profiles(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], names: list[str], told: str
 ) -> None:
     folder = run_folder(tmp_path / "run")

@@ -169,7 +169,7 @@ def test_a_client_that_hangs_up_frees_its_row(stream: bool) -> None:
         assert 'swarmeval_calls_total{path="/v1/chat/completions",status="499"} 2.0' in metrics
 
 
-def test_more_than_may_wait_is_told_when_to_come_again() -> None:
+def test_a_full_queue_tells_clients_when_to_retry() -> None:
     with serving(SLOW, waiting=0) as served:
         stream = ask(served, n=2, stream=True)
         next(stream)
@@ -202,7 +202,7 @@ def test_a_whole_answer_is_made_again_by_another_replica() -> None:
         assert ask(served).choices[0].message.content
 
 
-def test_without_the_key_nothing_is_told_but_health() -> None:
+def test_without_the_key_only_health_is_answered() -> None:
     with serving(Script(), key="secret-key") as served:
         for key in ("x", "secret-ke", "ключ"):
             answer = httpx2.get(served.url + "/models", headers={b"authorization": f"Bearer {key}".encode()})

@@ -105,7 +105,7 @@ def test_a_client_that_goes_on_sending_is_closed(served: Served) -> None:
         sock.sendall(b"GET /health HTTP/1.1\r\nx: " + b"a" * (100 << 20))
 
 
-def test_what_is_not_http_is_told_so_in_the_apis_form(served: Served) -> None:
+def test_invalid_http_gets_an_error_in_the_apis_format(served: Served) -> None:
     for sent in (b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", POST + b"content-length: x\r\n\r\n",
                  POST + b"content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"):  # fmt: skip
         with client(served) as sock:
@@ -123,7 +123,7 @@ def test_without_the_key_an_answer_comes_before_the_body(served: Served) -> None
             assert answer(sock)[0] == 401
 
 
-def test_a_body_that_nobody_wants_is_dropped_and_the_connection_kept(served: Served) -> None:
+def test_an_unneeded_body_is_dropped_and_the_connection_kept(served: Served) -> None:
     with client(served) as sock:
         sock.sendall(POST + b"content-length: 3000000\r\n\r\n")
         assert answer(sock)[0] == 401
@@ -190,7 +190,7 @@ def test_a_client_that_sends_a_little_now_and_then_has_no_more_time() -> None:
                     raise AssertionError("it may go on for ever")
 
 
-def test_half_open_connections_keep_nobody_out() -> None:
+def test_half_open_connections_do_not_lock_out_clients() -> None:
     with serving(Script(rows=4), serve=ServeSettings(connections=8)) as served, ExitStack() as held:
         socks = [held.enter_context(client(served)) for _ in range(50)]
         for number, sock in enumerate(socks):
@@ -200,7 +200,7 @@ def test_half_open_connections_keep_nobody_out() -> None:
         assert all(closed(sock) for sock in socks[:42])
 
 
-def test_with_all_connections_at_work_another_one_is_told_so() -> None:
+def test_if_all_connections_are_active_a_new_one_gets_503() -> None:
     slow = POST + b"content-length: %d\r\n\r\n%s" % (len(CHAT), CHAT)
     with serving(Script(rows=4, steps=60, step_s=0.01), serve=ServeSettings(connections=2)) as served:
         with client(served) as first, client(served) as second:

@@ -56,7 +56,7 @@ def test_what_only_a_load_run_has_is_refused_elsewhere(word: str) -> None:
     assert list(load_rules.misplaced(config(word))) == [said]
 
 
-def test_what_a_load_run_does_not_heed_is_said() -> None:
+def test_settings_that_a_load_run_ignores_are_reported() -> None:
     assert load_rules.ignored(config("num_agents=3", "batch_size=2", "workers.max_attempts=2")) == [
         "loadtest: no part of a load test, whatever is set here: num_agents, batch_size, workers.max_attempts"
     ]

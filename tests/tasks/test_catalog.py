@@ -148,7 +148,7 @@ def test_a_file_that_holds_no_tasks_is_refused_in_one_line(tmp_path: Path, conte
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_benchmark_is_refused_with_the_nearest_one(tmp_path: Path) -> None:
+def test_an_unknown_benchmark_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^benchmark is 'mpbb'; did you mean 'mbpp'\?$"):
         load("mpbb")
     with pytest.raises(

@@ -71,7 +71,7 @@ def test_imports_are_merged_and_the_future_comes_first() -> None:
     )
 
 
-def test_names_that_clash_are_told_apart_with_all_their_uses() -> None:
+def test_clashing_names_are_renamed_with_all_their_uses() -> None:
     file = merged(
         "from x import one\nLIMIT = 3\ndef helper(a): return one(a) + LIMIT\ndef test_a(): assert helper(1)",
         "from y import one\nLIMIT = 4\ndef helper(a):\n    one_2 = LIMIT\n    return one(a) + one_2\n"
@@ -112,13 +112,13 @@ def test_equal_tests_and_helpers_stand_once_whatever_their_names() -> None:
     assert "def test_d():\n    assert f(helper(), 2)" in file.source
 
 
-def test_a_builtin_is_nobody_elses_name() -> None:
+def test_a_builtin_is_never_taken_for_an_imported_name() -> None:
     file = merged("from numpy import sum\ndef test_a(): assert sum([f(1)])", "def test_b(): assert sum([f(1)])")
     assert "from numpy import sum as sum_2" in file.source
     assert file.source.endswith("def test_b(): assert sum([f(1)])\n")
 
 
-def test_names_nobody_binds_come_from_the_prompt_or_from_the_star() -> None:
+def test_unbound_names_come_from_the_prompt_or_from_a_star_import() -> None:
     file = merged("from x import *\ndef test_a():\n    with pytest.raises(KeyError): one(f, len)")
     assert file.source.startswith("import pytest\nfrom m import f\nfrom x import one\n")
 

@@ -31,7 +31,7 @@ def turns(given_modules: list[Module], count: int, cut_behind: tuple[int, ...] =
     return asyncio.run(go())
 
 
-def test_functions_come_in_order_and_anew_behind_the_last(tmp_path: Path) -> None:
+def test_functions_come_in_order_and_start_over_after_the_last(tmp_path: Path) -> None:
     items = turns(two_modules(tmp_path), 5)
     assert [turn.context.function_id for turn in items] == [
         "made.one:f", "made.one:g", "made.two:h", "made.one:f", "made.one:g",

@@ -233,7 +233,7 @@ def test_what_the_harness_tells_is_read() -> None:
         ["Stack (most recent call first):"],
     ],
 )
-def test_what_the_harness_cannot_have_told_is_forged(lines: list[str]) -> None:
+def test_output_that_the_harness_cannot_have_written_is_forged(lines: list[str]) -> None:
     with pytest.raises(Forged):
         reported(*lines)
 

@@ -90,7 +90,7 @@ def test_half_a_line_waits_for_its_end(tmp_path: Path) -> None:
     assert (follower.tally.read, follower.tally.unreadable) == (0, 0)
 
 
-def test_another_run_a_shorter_file_and_none_begin_anew(tmp_path: Path) -> None:
+def test_a_new_run_a_shorter_or_a_missing_file_restarts_the_follower(tmp_path: Path) -> None:
     follower = Follower(tmp_path)
     follower.look("r")
     append(tmp_path, line(0) + line(1))
@@ -170,7 +170,7 @@ def test_any_name_of_a_task_has_its_place(names: list[str]) -> None:
     assert grid.tasks().index("2" * 4999) < grid.tasks().index("1" * 5000)
 
 
-def test_lines_that_are_none_are_no_answers(tmp_path: Path) -> None:
+def test_invalid_lines_are_not_answers(tmp_path: Path) -> None:
     for job_id in ("1/a/0/", "1/a/0/0"):
         append(tmp_path, b'{"failure":{"job_id":"%s","reason":"r","attempts":1}}\n' % job_id.encode())
     append(tmp_path, b'{"x":"1/a/","y":' + b"[" * 100_000 + b"\n")

@@ -73,7 +73,7 @@ def test_a_running_coordinator_is_alive(pid: int) -> None:
     assert status_file.alive(Status("r", pid, "generating", time.time(), 1))
 
 
-def test_a_process_that_began_later_is_no_coordinator() -> None:
+def test_a_process_that_began_later_is_not_the_coordinator() -> None:
     assert not status_file.alive(Status("r", os.getpid(), "generating", 1_000_000_000.0, 1))
 
 
@@ -84,5 +84,5 @@ def test_an_ended_coordinator_is_not_alive() -> None:
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**80])
-def test_what_is_no_pid_is_not_alive(pid: int) -> None:
+def test_an_invalid_pid_is_not_alive(pid: int) -> None:
     assert not status_file.alive(Status("r", pid, "generating", time.time(), 1))

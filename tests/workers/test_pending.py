@@ -104,7 +104,7 @@ def test_pieces_come_before_the_answer_and_only_where_they_are_wanted() -> None:
     during(use)
 
 
-def test_what_nobody_waits_for_any_more_is_cancelled() -> None:
+def test_requests_that_nobody_awaits_any_more_are_cancelled() -> None:
     async def use(pending: Pending, sent: list[Submit | Cancel]) -> None:
         batch = asyncio.create_task(collect(pending, "a", "b"))
         await asyncio.sleep(0)

@@ -67,7 +67,7 @@ def test_a_long_phase_is_one_span_per_second_with_the_memory_at_its_end(tmp_path
     assert all(span["rss_mb"] > 1 for span in decode)
 
 
-def test_a_worker_that_waits_has_told_all_before(tmp_path: Path) -> None:
+def test_an_idle_worker_has_flushed_all_its_spans(tmp_path: Path) -> None:
     clock = Clock()
     path = tmp_path / "trace_cpu_0.jsonl"
     phases = RecordedPhases(SpanFile(path, 1, clock.now_ns), lambda: None, clock)
@@ -77,7 +77,7 @@ def test_a_worker_that_waits_has_told_all_before(tmp_path: Path) -> None:
     assert [span["name"] for span in spans(path)] == ["load", DECODE]
 
 
-def test_phases_that_nobody_listens_to_read_no_clock_and_make_no_file(tmp_path: Path) -> None:
+def test_phases_without_a_trace_read_no_clock_and_make_no_file(tmp_path: Path) -> None:
     phases = Phases()
     phases.enter(DECODE)
     phases.gauge("rss_mb", lambda: 1 / 0)

@@ -58,7 +58,7 @@ def test_what_is_logged_arrives_in_order_and_the_summary_last() -> None:
     assert run.finished
 
 
-def test_what_is_no_number_is_no_metric() -> None:
+def test_a_value_that_is_not_a_number_is_not_a_metric() -> None:
     run = RecordingRun()
     tracker = WandbTracker(lambda: run)
     tracker.log({"load1": 0.5, "done_jobs": 3, "cpu_cores_pct": "3 4", "rapl_j": None})
@@ -153,7 +153,7 @@ def test_online_without_a_login_is_refused_with_the_remedy(tmp_path: Path, mode:
     assert str(refused.value) == NO_LOGIN
 
 
-def test_a_login_that_is_no_text_is_none(tmp_path: Path) -> None:
+def test_a_login_file_that_is_not_text_counts_as_no_login(tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_bytes(b"\xdb\xff")
     (tmp_path / "settings").write_bytes(b"[default]\nbase_url = \xff")
     environ = {"HOME": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path)}

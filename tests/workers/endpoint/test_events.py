@@ -92,7 +92,7 @@ def test_an_event_named_error_is_one_whatever_it_holds() -> None:
 
 
 @pytest.mark.parametrize("error", [None, "", {}, [], False, {"message": None, "code": None}])
-def test_an_error_field_that_says_nothing_is_no_error(error: Any) -> None:
+def test_an_empty_error_field_is_not_an_error(error: Any) -> None:
     assert streamed(event("x", error=error), event("", "stop", error=error)).answers[0].text == "x"
 
 

@@ -39,7 +39,7 @@ def test_each_dialect_has_its_fields(dialect: Dialect, own: dict[str, Any]) -> N
     }  # fmt: skip
 
 
-def test_openais_chat_has_a_name_of_its_own_for_the_longest_answer() -> None:
+def test_openais_chat_has_its_own_name_for_max_tokens() -> None:
     made = body(RequestFormat("m", "openai", {}), requests(1))
     assert (made["max_completion_tokens"], "max_tokens" in made) == (8, False)
 
@@ -97,7 +97,7 @@ def test_a_stop_string_is_found_across_pieces_and_nothing_of_it_is_kept() -> Non
     assert (reader.answers[0].text, reader.answers[0].finish, reader.done) == ("a", "stop", True)
 
 
-def test_thoughts_are_no_part_of_an_answer_but_its_first_token() -> None:
+def test_reasoning_counts_for_ttft_but_is_not_part_of_the_answer() -> None:
     reader = StreamReader(1, ())
     thought = {"choices": [{"index": 0, "delta": {"reasoning_content": "hm"}}]}
     for now, told in enumerate((thought, event("x = 1"), event("", 0, "stop")), 1):
@@ -194,14 +194,14 @@ def test_a_servers_own_words_are_one_line(body: bytes, words: str) -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [(500, "cut"), (502, "cut"), (429, "busy"), (529, "busy"), (408, "cut")])
-def test_what_another_try_may_mend_is_a_fault(status: int, kind: str) -> None:
+def test_errors_that_a_retry_may_fix_are_faults(status: int, kind: str) -> None:
     found = error_of(status, {}, b"")
     assert isinstance(found, ServerFault)
     assert found.kind == kind
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 501])
-def test_what_no_try_mends_is_refused(status: int) -> None:
+def test_errors_that_no_retry_fixes_are_refusals(status: int) -> None:
     assert isinstance(error_of(status, {}, b""), ServerRefused)
 
 
