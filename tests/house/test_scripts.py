@@ -38,7 +38,7 @@ FIRST = ["setup --score", f"main.py score {DEMO}", "setup"]
 def test_demo_scores_before_torch_is_there_then_runs_and_shows_an_answer(staged: Checkout) -> None:
     run = staged.run("scripts/demo", "--num_tasks", "2")
     assert run.returncode == 0
-    assert f"The report, to open in a browser: {staged.root}/logs/demo/report.html\n" in run.stdout
+    assert f"Open this report in a browser: {staged.root}/logs/demo/report.html\n" in run.stdout
     assert calls(staged) == [
         *FIRST,
         "main.py --config config/smoke.yaml --num_tasks 2",
