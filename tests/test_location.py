@@ -1,4 +1,4 @@
-"""Messages that suggest a command name it as it was called: from a checkout, or as the installed `swarmeval`."""
+"""Messages that suggest a command use the form of the call: from a checkout, or as the installed `swarmeval`."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`python main.py score` as a user calls it: what its last lines, its page and its files say of what was not given."""
+"""`python main.py score` as a user calls it: its summary, report and files on tasks and settings that are missing."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ NAMED = "HumanEval/4 to 163"
 
 @pytest.fixture(scope="module")
 def replies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of two agents to HumanEval's first tasks; one reply of eight is wrong."""
+    """Replies of two agents to HumanEval's first tasks; one of the eight is wrong."""
     path = tmp_path_factory.mktemp("made") / "replies.jsonl"
     lines = [
         {"task_id": task_id, "agent_id": agent, "completion": "    return None\n" if agent > number else text}
@@ -32,7 +32,7 @@ def replies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def score(replies: Path, folder: Path, *more: str) -> tuple[list[str], str]:
-    """(the lines that it ends with, what it said before)."""
+    """Run `score`; return (lines of stdout, stderr)."""
     words = ["score", str(replies), "--output_dir", str(folder), *more, "--set", "eval_timeout_scale=1.0"]
     done = subprocess.run([sys.executable, "main.py", *words], cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.splitlines(), done.stderr
@@ -71,7 +71,7 @@ def test_missing_tasks_count_as_failures_where_that_is_asked_for(replies: Path, 
     assert (len(tasks), tasks["HumanEval/9"]["pass@1"], tasks["HumanEval/9"]["verdicts"]) == (164, 0.0, 0)
     page = visible_text((tmp_path / "report.html").read_text())
     assert f"160 tasks have no reply, and they count as failures: {NAMED}." in page
-    (tmp_path / "score.json").unlink()  # the page is then made from the journal
+    (tmp_path / "score.json").unlink()  # so that the report is made from the journal
     subprocess.run([sys.executable, "main.py", "report", str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
     assert "2.1 % pass@1" in visible_text((tmp_path / "report.html").read_text())
 

@@ -1,4 +1,4 @@
-"""What a load report says follows from its requests: nothing is claimed that they are too few or too odd to show."""
+"""The claims of a load report follow from its requests; too few or too unusual requests give no claim."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""Letters and colours of outcomes: nobody needs to see a hue to tell them apart."""
+"""Letters and colours of outcomes: they can be distinguished without seeing hues."""
 
 import pytest
 

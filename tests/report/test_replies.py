@@ -48,7 +48,7 @@ def packed(answers: AnswerIndex, texts: dict[str, TaskTexts], most: int = PACKED
 
 
 def small_run(folder: Path, length: int = 10) -> AnswerIndex:
-    """Two tasks, three agents; agent 1 passes."""
+    """The answers of a run of two tasks and three agents; agent 1 passes."""
     config, plan = plan_of(2, 3)
     jobs = [plan.job(k) for k in range(plan.total)]
     leave(folder, config, plan, [answered(job.job_id, job.job_id + "x" * length, job.agent_id == 1) for job in jobs])
@@ -74,7 +74,7 @@ def test_each_distinct_program_is_packed_once(tmp_path: Path) -> None:
         "    return 1",
         "    return 2",
         0,
-    ]  # as the first answer's
+    ]  # the same as for the first answer
 
 
 def test_a_failure_says_why_and_has_no_texts(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""An answer in a report: its program with numbered lines, tests, a diff to the reference, copies and a link."""
+"""An answer in a report: its numbered program, tests, a diff to the reference, copy buttons and a link."""
 
 import difflib
 import json
@@ -22,7 +22,7 @@ HIDDEN = "[...document.querySelectorAll('#answer .part[hidden] h3')].map(h => h.
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four tasks; each of nine agents has another outcome."""
+    """A report of four tasks in which each of nine agents has a different outcome."""
     return write(run_of_all_outcomes(tmp_path_factory.mktemp("answer") / "run", 4, len(OUTCOMES)))
 
 

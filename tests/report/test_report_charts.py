@@ -1,4 +1,4 @@
-"""The charts of a report: events in words, fits only if the data carry them, and no label over another."""
+"""The charts of a report: events in words, fits only if the data support them, and no overlapping labels."""
 
 import json
 import random
@@ -19,7 +19,7 @@ KINDS = ("loaded", "out_of_memory", "restarted", "retired", "paused", "memory")
 
 
 def run_that_took(folder: Path, agents: int, latency_s: Callable[[int], float], tokens: Callable[[int], int]) -> Path:
-    """Ten tasks; the latency and the tokens of each answer by its number."""
+    """A run of ten tasks with the latency and tokens of each answer given by its number."""
     config, plan = plan_of(10, agents)
 
     def answers() -> Iterator[Answer]:
@@ -37,7 +37,7 @@ def run_that_took(folder: Path, agents: int, latency_s: Callable[[int], float], 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Large numbers on every axis, latencies close to each other, and many events at almost the same time."""
+    """A report with large numbers on every axis, close latencies, and many nearly simultaneous events."""
     folder = run_that_took(
         tmp_path_factory.mktemp("charts") / "run", 12, lambda k: 1000 + 0.01 * (k % 40), lambda k: 300_000 + k
     )
@@ -89,7 +89,7 @@ def test_labels_settle_again_when_the_screen_becomes_narrow(report: Path, tmp_pa
 
 
 def drawn(folder: Path) -> tuple[bool, bool, str]:
-    """Whether the distribution is drawn, whether the regression is, and what the page says."""
+    """(whether the distribution is drawn, whether the regression is drawn, the page's text)."""
     text = render(folder)
     data = json.loads(text.partition('id="data">')[2].partition("</script>")[0])["latency"]
     return data["mean"] is not None, data["line"] is not None, visible_text(text)

@@ -1,4 +1,4 @@
-"""The map of a report in a browser: letters, cells that can be hit, and keys that reach them."""
+"""The map of a report in a browser: letters, cells large enough to click, and keyboard navigation."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ CSS = STYLES[0].read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seven tasks; each of nine agents has another outcome."""
+    """A report of seven tasks in which each of nine agents has a different outcome."""
     return write(run_of_all_outcomes(tmp_path_factory.mktemp("map") / "run", 7, len(OUTCOMES)))
 
 

@@ -1,4 +1,4 @@
-"""A report lists the settings that a run obeyed, and no default that nothing obeyed."""
+"""A report lists the settings that had an effect on a run, and no unused defaults."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def manifest(**changed: object) -> dict[str, Any]:
 
 
 def test_of_replies_made_elsewhere_the_file_and_the_judging_are_shown(tmp_path: Path) -> None:
-    """Also where an earlier version wrote every default into the manifest."""
+    """Also if an earlier version wrote every default into the manifest."""
     written = {**manifest(), "run_id": "r", "sessions": [], "replies": REPLIES}
     (tmp_path / "manifest.json").write_text(json.dumps(written))
     read = read_manifest(tmp_path)

@@ -1,4 +1,4 @@
-"""Tasks that nobody answered are named in few words, and may count as failed."""
+"""Unanswered tasks are listed compactly, and can count as failed."""
 
 import pytest
 
@@ -28,4 +28,4 @@ def test_a_failed_task_lowers_every_pass_at_k_and_makes_none_undefined() -> None
     counts = with_failed([(12, 12), (10, 10), (0, 0)], 2)
     assert counts[3:] == [(10, 0), (10, 0)]
     assert [mean_pass_at_k(counts, k) for k in (1, 10)] == [0.5, 0.5]
-    assert with_failed([(0, 0)], 1) == [(0, 0), (0, 0)]  # without a verdict there is no score
+    assert with_failed([(0, 0)], 1) == [(0, 0), (0, 0)]  # without any verdict there is no score

@@ -97,7 +97,7 @@ def test_what_is_not_a_request_in_json_is_refused_at_once(served: Served, body: 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
 def test_a_body_that_is_not_declared_as_json_is_refused_in_one_line(served: Served, kind: str) -> None:
-    """Pages of others can send such bodies."""
+    """Foreign web pages can send such bodies."""
     status, error = answered(served, "chat/completions", json.dumps(CHAT).encode(), kind)
     found = f"the Content-Type is '{kind}'" if kind else "there is no Content-Type header"
     assert (status, error["param"]) == (400, None)

@@ -1,4 +1,4 @@
-"""The request that a server suggests."""
+"""The example request that a server prints."""
 
 import json
 import shlex

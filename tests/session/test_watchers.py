@@ -1,4 +1,4 @@
-"""What is told of a replica that was loaded cannot be taken for the time that a run waited for it."""
+"""The message about a loaded replica distinguishes its load time from the time until it was ready."""
 
 import pytest
 from msgspec import structs

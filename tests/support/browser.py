@@ -162,7 +162,7 @@ def choose(shown: Page, select: str, words: str) -> None:
               "s.dispatchEvent(new Event('change')); })()")  # fmt: skip
 
 
-# Pairs of labels that overprint each other, and labels that leave their chart.
+# Finds labels that overlap each other and labels that extend beyond their chart.
 OVERPRINTED = """[...document.querySelectorAll('svg[role=img]')].flatMap(chart => {
   const edge = chart.getBoundingClientRect();
   const labels = [...chart.querySelectorAll('text')].filter(label => getComputedStyle(label).visibility !== 'hidden')

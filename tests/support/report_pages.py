@@ -1,4 +1,4 @@
-"""A report in a browser: runs to make it of, and what a test does with its map and its dialog."""
+"""Reports in a browser: runs to report, and actions on the map and the answer dialog."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ OUTCOMES = tuple(Outcome)
 
 
 def run_of_all_outcomes(folder: Path, tasks: int, agents: int, **settings: object) -> Path:
-    """A finished run in which each agent has another outcome. Passing programs are the references."""
+    """A finished run in which each agent has a different outcome. Passing programs are the reference solutions."""
     config, plan = plan_of(tasks, agents, **settings)
     references = {task.task_id: task.reference for task in load("humaneval").tasks}
 
@@ -31,7 +31,7 @@ def run_of_all_outcomes(folder: Path, tasks: int, agents: int, **settings: objec
 
 
 def open_cell(shown: Page, row: int, agent: int) -> None:
-    """Click the cell of an agent of HumanEval/<row>, and wait until its answer is shown."""
+    """Click the cell of an agent and HumanEval/<row>, and wait until the answer is shown."""
     name = f'[title^="HumanEval/{row} "]'
     shown.run(
         f"document.querySelector('.name{name}').closest('.row').querySelector('[data-agent=\"{agent}\"]').click()"
@@ -46,7 +46,7 @@ def text_of(shown: Page, part: str) -> str:
 
 
 def press(shown: Page, *keys: str) -> None:
-    """Type keys, as a keyboard does; "ctrl+End" is one too."""
+    """Press keys as on a keyboard, including combinations such as "ctrl+End"."""
     for key in keys:
         control, name = key.startswith("ctrl+"), key.removeprefix("ctrl+")
         code = {"Enter": 13, "Escape": 27, "Tab": 9}.get(name, 0)
@@ -57,19 +57,19 @@ def press(shown: Page, *keys: str) -> None:
 
 
 def focused(shown: Page) -> str:
-    """What has the focus, as a screen reader says it."""
+    """The focused element as a screen reader describes it."""
     return str(shown.run("document.activeElement.ariaLabel ?? document.activeElement.textContent"))
 
 
 def colours_in(css: str, theme: str) -> dict[str, str]:
-    """The colours that a theme of a style sheet names."""
+    """The named colours of a theme in a style sheet."""
     selector = ':root[data-theme="dark"]' if theme == "dark" else ":root"
     (block,) = re.findall(rf"^{re.escape(selector)} \{{(.*?)^\}}", css, flags=re.DOTALL | re.MULTILINE)
     return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
 
 
 def contrast(one: str, other: str) -> float:
-    """Of two colours, "#rrggbb": the ratio of WCAG 2.2."""
+    """The WCAG 2.2 contrast ratio of two colours given as "#rrggbb"."""
     dark, light = sorted((_luminance(one), _luminance(other)))
     return (light + 0.05) / (dark + 0.05)
 
