@@ -63,7 +63,7 @@ def test_two_archives_of_one_run_id_do_not_meet(tmp_path: Path) -> None:
     assert (tmp_path / "archive" / f"{first['run_id']}.1" / "journal.jsonl").exists()
 
 
-def test_a_finished_command_that_is_repeated_says_so_and_where_the_old_report_is(
+def test_a_repeated_finished_command_says_so_and_names_the_old_report(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for pages in ((), ("report.html",), ("load_report.html",)):
