@@ -169,7 +169,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError) as caught, locked(tmp_path / "file"):
         pass
     assert str(caught.value) == (
-        f"{tmp_path / 'file'}: cannot be written (File exists); mend that or choose another --output_dir"
+        f"{tmp_path / 'file'}: cannot be written (File exists); fix this or choose another --output_dir"
     )
 
 
