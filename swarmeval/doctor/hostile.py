@@ -126,6 +126,7 @@ ESCAPES = {
         "if not found: raise OSError",
         "open(found[0], 'rb').read()",
     ),
+    "read as root": refused("import os", "if 0 not in (*os.getresuid(), *os.getresgid()): raise OSError"),
     "become root": refused("import os", "os.setuid(0)", "os.listdir('/root')", "open('/etc/shadow')"),
     "a device": refused("import os", "os.mknod('x', 0o60666, os.makedev(8, 0))"),
     "more time": refused("import resource", "resource.setrlimit(resource.RLIMIT_CPU, (99, 99))"),

@@ -54,6 +54,7 @@ ACTS = {
     "kill the parent": {"namespaces", "landlock", "seccomp"},
     "kill everyone": {"namespaces", "landlock", "seccomp"},
     "connect out": {"namespaces", "landlock", "seccomp"},
+    "read as root": {"user"},
     "become root": {"namespaces", "landlock", "seccomp", "user"},
 }
 

@@ -40,9 +40,11 @@ WARM_MODULES = (
     "decimal", "enum", "fractions", "functools", "heapq", "itertools", "json", "math", "numbers", "operator",
     "random", "re", "statistics", "string", "textwrap", "time", "types", "typing",
 )  # fmt: skip
-# A thread starts, a module that is not yet loaded can be read, a file can be written.
+# A thread starts, a module that is not yet loaded can be read, installed packages can be found, a file can be written.
 TRIAL = """
-import threading, colorsys
+import contextlib, os, sysconfig, threading, colorsys
+for key in ("purelib", "platlib"):
+    with contextlib.suppress(FileNotFoundError): os.listdir(sysconfig.get_path(key))
 thread = threading.Thread(target=int)
 thread.start()
 thread.join()
@@ -54,6 +56,7 @@ TRIAL_PROGRAM = {
     "text": f"{TRIAL}\n{TRIAL_TESTS}", "solution": TRIAL, "tests": TRIAL_TESTS, "entry_point": "answer", "context": "",
     "beside": False,
 }  # fmt: skip
+UMASK = 0o022  # whatever the user's: programs have another user, who must reach what is made for them
 TESTS_FACTOR = 2  # of the time limit, for the tests themselves
 USED_UP = ("OUT_OF_MEMORY", "CRASHED")  # what a process that many programs have used may end as by itself
 MOST_OUTPUT_BYTES = 1 << 23  # bytes that one program may stream
@@ -67,6 +70,7 @@ WITHOUT = (
 
 def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None) -> None:
     """Serve programs from the inherited socket until its other end closes. `shown`: see places.places."""
+    os.umask(UMASK)
     sys.argv = [""]
     for name in WARM_MODULES:
         importlib.import_module(name)
