@@ -61,12 +61,15 @@ def test_every_job_is_answered_and_judged_exactly_once(agents, tasks, samples, s
         )
 
 
-def test_a_job_in_flight_in_three_deaths_fails_alone(tmp_path: Path) -> None:
+def test_a_job_that_was_alone_in_flight_in_three_deaths_fails(tmp_path: Path) -> None:
     bench = Bench(tmp_path, agents=4, tasks=4)
-    workers = [EchoWorker("cpu:0", poison=frozenset({"2/T/1/0/0"}))]
-    assert bench.run(EchoFleet(workers))
+    worker = EchoWorker("cpu:0", poison=frozenset({"2/T/1/0/0"}))
+    assert bench.run(EchoFleet([worker]))
     failed = {job_id: answer for job_id, answer in bench.answers().items() if isinstance(answer, Failure)}
-    assert {job_id: (f.attempts, f.reason) for job_id, f in failed.items()} == {"2/T/1/0/0": (3, "cpu:0: died at work")}
+    assert {job_id: (f.attempts, f.reason) for job_id, f in failed.items()} == {
+        "2/T/1/0/0": (len(worker.victims), "cpu:0: died at work")
+    }
+    assert worker.victims[-3:] == [{"2/T/1/0/0"}] * 3
 
 
 def test_a_refused_job_is_tried_three_times_in_all(tmp_path: Path) -> None:

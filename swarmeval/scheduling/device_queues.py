@@ -25,11 +25,10 @@ class DeviceQueues:
         self._heads = [0] * devices
         self._tails = [len(range(device, batch_count(total, batch_size), devices)) for device in range(devices)]
         self._returned: deque[int] = deque()  # jobs to be tried again
-        self._suspects: deque[int] = deque()  # jobs that may be what kills workers
         self._retired: set[int] = set()
 
-    def take(self, device: int, dry: bool) -> tuple[int, list[int]] | None:
-        """(batch number, its unanswered jobs) for a device, or None when nothing waits for it now.
+    def take(self, device: int, dry: bool) -> list[int] | None:
+        """The unanswered jobs of the next batch for a device, or None when nothing waits for it now.
 
         A device that says it is dry may get a batch of another's queue.
         """
@@ -38,19 +37,12 @@ class DeviceQueues:
         while (number := self._next(device, dry)) is not None:
             jobs = [k for k in batch(number, self._total, self._size) if self._next_due(k) == k]
             if jobs:
-                return number, jobs
+                return jobs
         return None
 
-    def take_suspect(self) -> tuple[int, list[int]] | None:
-        """Like take(), but one job that must run with no neighbour; None when there is none."""
-        if not self._suspects:
-            return None
-        k = self._suspects.popleft()
-        return k // self._size, [k]
-
-    def give_back(self, k: int, suspect: bool) -> None:
-        """Put a job that was handed out and not answered where any device takes it next, or alone if a suspect."""
-        (self._suspects if suspect else self._returned).append(k)
+    def give_back(self, k: int) -> None:
+        """Put a job that was handed out and not answered where any device takes it next."""
+        self._returned.append(k)
 
     def add_device(self) -> None:
         """One more, with the next number and nothing in its queue: it gets what may be taken from others."""
@@ -61,14 +53,14 @@ class DeviceQueues:
         """Let the others have this device's batches, whatever the distribution."""
         self._retired.add(device)
 
-    def _take_returned(self) -> tuple[int, list[int]]:
+    def _take_returned(self) -> list[int]:
         """Jobs of one batch among those given back, so that a batch id keeps its meaning."""
         first = self._returned.popleft()
         number = first // self._size
         jobs = [first]
         while self._returned and self._returned[0] // self._size == number:
             jobs.append(self._returned.popleft())
-        return number, jobs
+        return jobs
 
     def _next(self, device: int, dry: bool) -> int | None:
         if self._heads[device] < self._tails[device]:

@@ -16,7 +16,8 @@ from swarmeval.scheduling.bookkeeper import Bookkeeper
 from swarmeval.scheduling.context import RunContext
 from swarmeval.scheduling.device_queues import DeviceQueues
 from swarmeval.scheduling.judge_queue import JudgeQueue
-from swarmeval.scheduling.supervisor import BACKOFF_S, Supervisor
+from swarmeval.scheduling.supervisor import BACKOFF_S, SUSPECTS_WEIGHT, Supervisor
+from swarmeval.scheduling.suspects import Suspects
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.protocol import Fleet, Worker
 
@@ -35,7 +36,8 @@ class Device:
         self.batches = 0  # in flight
         self.jobs = 0  # in flight
         self.done = 0
-        self.died = False  # in its present life
+        self.death: WorkerDied | None = None  # of its present life
+        self.victims: list[int] = []  # jobs in flight at that death
 
     def status(self) -> WorkerStatus:
         supervisor = self.supervisor
@@ -80,7 +82,10 @@ class Dispatch:
             config.distribution == "dynamic",
             bookkeeper.ledger.answered.next_missing,
         )
+        self._suspects = Suspects(config.workers.max_attempts)
+        self._searcher: Device | None = None  # the one that leaves the queues to the others while suspects wait
         self._attempts: Counter[int] = Counter()  # of jobs that failed at least once and are not answered
+        self._refusals: Counter[int] = Counter()  # among those attempts
         self._bell = bookkeeper.verdict_bell
         self._draining = False
         self._last_error: Exception | None = None  # of the device that was retired last
@@ -140,7 +145,7 @@ class Dispatch:
                 return
             if info is not None:
                 supervisor.life_began()
-                device.died = False
+                device.death, device.victims = None, []
                 self._context.replica_ready(device.worker.name, info)
                 self._bookkeeper.begin()
                 self._bell.ring()
@@ -163,33 +168,58 @@ class Dispatch:
         """Hand batches to a live worker until it dies or the run ends."""
         max_in_flight = self._config.workers.max_in_flight
         limit = -(-2 * info.rows // self._config.batch_size) if max_in_flight == "auto" else max_in_flight
-        done_before, isolated = device.done, False
+        done_before, alone = device.done, False
         async with asyncio.TaskGroup() as batches:
-            while not self._ended() and not device.died:
+            while not self._ended() and device.death is None:
                 for k in self._bookkeeper.take_repairs():  # before what waits in the queues
-                    self._queues.give_back(k, suspect=False)
-                taken = (
-                    self._queues.take(device.number, self._may_steal(device, info)) if device.batches < limit else None
-                )
-                isolated = taken is None and not device.batches and (taken := self._queues.take_suspect()) is not None
+                    self._queues.give_back(k)
+                may_take = device.batches < limit and not self._searches(device, proven=device.done > done_before)
+                taken = self._queues.take(device.number, self._may_steal(device, info)) if may_take else None
+                alone = taken is None and not device.batches and (taken := self._suspects.take()) is not None
                 if taken is None:
                     await self._bell.wait()
                     continue
                 device.batches += 1
-                device.jobs += len(taken[1])
-                batch = batches.create_task(self._run_batch(device, *taken))
-                if isolated:
+                device.jobs += len(taken)
+                batch = batches.create_task(self._run_batch(device, taken, alone))
+                if alone:
                     await asyncio.wait([batch])
-        if device.died and not isolated:
-            device.supervisor.life_ended(answered=device.done > done_before)
+        if self._searcher is device:
+            self._searcher = None
+        if device.death is not None:
+            explained = self._bury(device, device.death, alone)
+            weight = SUSPECTS_WEIGHT if explained else 1.0
+            if alone and device.done:  # a device that answers others is not to blame, however many suspects kill it
+                weight = 0.0
+            device.supervisor.life_ended(device.done > done_before, weight)
+            self._bell.ring()
+
+    def _searches(self, device: Device, proven: bool) -> bool:
+        """Whether a device takes nothing from the queues, to run suspects once it has nothing in flight.
+
+        One device does at a time, and only one that is `proven` to answer others: what it then dies of are suspects.
+        """
+        if self._searcher in (None, device):
+            self._searcher = device if proven and self._suspects.waiting else None
+        return self._searcher is device
+
+    def _bury(self, device: Device, death: WorkerDied, alone: bool) -> bool:
+        """Decide what becomes of the jobs that were in flight when a worker died; gives whether some are suspects."""
+        self._attempts.update(device.victims)
+        again, failed = self._suspects.record_death(device.victims, alone)
+        for k in again:
+            self._queues.give_back(k)
+        for k in failed:
+            self._fail(k, str(death), device)
+        return len(again) < len(device.victims)
 
     def _may_steal(self, device: Device, info: ReplicaInfo) -> bool:
         """Whether a device should take batches of others: its rows run empty, and none of them is yet to come."""
         to_come = any(other.supervisor.state in ("waiting", "loading") for other in self.devices)
         return device.jobs < (1 if to_come else info.rows)
 
-    async def _run_batch(self, device: Device, batch_id: int, jobs: Sequence[int]) -> None:
-        """Have one batch answered; what is not, is tried again or failed."""
+    async def _run_batch(self, device: Device, jobs: Sequence[int], alone: bool) -> None:
+        """Have one batch answered, or a group of suspects; what is not, is tried again or failed."""
         requests = [self._bookkeeper.request(k) for k in jobs]
         unanswered = dict(zip((request.job_id for request in requests), jobs, strict=True))
         try:
@@ -197,41 +227,51 @@ class Dispatch:
                 k = unanswered.pop(answer.job_id)
                 device.jobs -= 1
                 if isinstance(answer, Refusal):
-                    self._retry(k, answer.reason, device, answer.retry)
+                    self._retry(k, answer, device)
                     continue
                 device.done += 1
-                recorded = self._bookkeeper.record_reply(
-                    answer, device.worker.name, batch_id, self._attempts.pop(k, 0) + 1
-                )
+                batch_id, attempts = k // self._config.batch_size, self._attempts[k] + 1
+                self._forget(k)
+                recorded = self._bookkeeper.record_reply(answer, device.worker.name, batch_id, attempts)
                 if recorded is not None:
                     await self._judges.add(*recorded)
         except WorkerDied as death:
-            if not device.died:
+            if device.death is None:
                 device.supervisor.record_death(death)
-            device.died = True
-            for k in unanswered.values():
-                if isinstance(death, WorkerGone):
-                    self._queues.give_back(k, suspect=self._is_suspect(k))
-                else:
-                    self._retry(k, str(death), device)
+                device.death = death
+            if not isinstance(death, WorkerGone):
+                device.victims += unanswered.values()
+            elif alone:
+                self._suspects.put_back(jobs)
+            else:
+                for k in unanswered.values():
+                    self._queues.give_back(k)
         finally:
             device.batches -= 1
             device.jobs -= len(unanswered)
             self._bell.ring()
         if self._config.verbose:
-            log.info("%s: batch %d, %d jobs answered", device.worker.name, batch_id, len(jobs) - len(unanswered))
+            log.info(
+                "%s: batch %d, %d jobs answered",
+                device.worker.name, jobs[0] // self._config.batch_size, len(jobs) - len(unanswered),
+            )  # fmt: skip
 
-    def _retry(self, k: int, reason: str, device: Device, useful: bool = True) -> None:
-        """Queue a job whose generation failed once more, or record it as failed when that was the last attempt.
-
-        With one attempt left it may be what kills workers: it is then run alone, and takes no neighbour with it.
-        """
+    def _retry(self, k: int, refusal: Refusal, device: Device) -> None:
+        """Queue a refused job once more, or record it as failed when that was the last attempt."""
         self._attempts[k] += 1
-        if useful and self._attempts[k] < self._config.workers.max_attempts:
-            self._queues.give_back(k, suspect=self._is_suspect(k))
-            return
-        self._bookkeeper.fail(k, reason, self._attempts.pop(k), device.worker.name)
+        self._refusals[k] += 1
+        if refusal.retry and self._refusals[k] < self._config.workers.max_attempts:
+            self._queues.give_back(k)
+        else:
+            self._fail(k, refusal.reason, device)
 
-    def _is_suspect(self, k: int) -> bool:
-        allowed = self._config.workers.max_attempts
-        return allowed > 2 and self._attempts.get(k, 0) == allowed - 1
+    def _fail(self, k: int, reason: str, device: Device) -> None:
+        attempts = self._attempts[k]
+        self._forget(k)
+        self._bookkeeper.fail(k, reason, attempts, device.worker.name)
+
+    def _forget(self, k: int) -> None:
+        """Drop what is known about an unanswered job: now it has an answer."""
+        for counter in (self._attempts, self._refusals):
+            counter.pop(k, None)
+        self._suspects.clear(k)

@@ -9,6 +9,7 @@ from swarmeval.requests import ReplicaInfo
 from swarmeval.workers.protocol import Worker
 
 MAX_FRUITLESS_LIVES = 3  # a worker that dies this often in a row without an answer is retired
+SUSPECTS_WEIGHT = 0.25  # of a life that ended with suspects in flight: they may be to blame, or the worker
 BACKOFF_S = (1.0, 4.0)  # before the second start, and before every later one
 
 log = logging.getLogger("swarmeval")
@@ -23,7 +24,7 @@ class Supervisor:
         self.starts = 0
         self.deaths = 0
         self.last_death: WorkerDied | DeviceError | None = None
-        self._fruitless_lives = 0  # lives in a row that ended without an answer
+        self._fruitless_lives = 0.0  # lives in a row that ended without an answer
         self._backoff_s = backoff_s
 
     @property
@@ -65,6 +66,8 @@ class Supervisor:
         """Its replica is put to work."""
         self.state = "ready"
 
-    def life_ended(self, answered: bool) -> None:
-        """Count a life that had begun to serve; `answered`: whether it gave any answer."""
-        self._fruitless_lives = 0 if answered else self._fruitless_lives + 1
+    def life_ended(self, answered: bool, weight: float = 1.0) -> None:
+        """Count a life that had begun to serve; `answered`: whether it gave any answer, `weight`: how much its
+        end speaks against the worker.
+        """
+        self._fruitless_lives = 0.0 if answered else self._fruitless_lives + weight

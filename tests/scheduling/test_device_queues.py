@@ -26,7 +26,7 @@ def test_every_undone_job_is_handed_out_exactly_once(total, size, devices, steal
         if taken is None:
             open_devices.remove(device)
         else:
-            handed += taken[1]
+            handed += taken
     assert sorted(handed) == [k for k in range(total) if k not in done]
 
 
@@ -35,7 +35,7 @@ def test_a_joining_device_gets_what_others_may_give_and_nothing_twice() -> None:
     queues.add_device()
     assert queues.take(2, dry=False) is None
     taken = [queues.take(device, dry=True) for device in (2, 0, 1, 2, 2)]
-    assert [found and found[0] for found in taken] == [2, 0, 1, 3, None]
+    assert [found and found[0] for found in taken] == [20, 0, 10, 30, None]
 
 
 def test_batch_i_belongs_to_device_i_mod_n() -> None:
@@ -44,7 +44,7 @@ def test_batch_i_belongs_to_device_i_mod_n() -> None:
         device: [queues.take(device, dry=True), queues.take(device, dry=True), queues.take(device, dry=True)]
         for device in range(3)
     }
-    assert {device: [found[0] for found in batches if found] for device, batches in taken.items()} == {
+    assert {device: [found[0] // 10 for found in batches if found] for device, batches in taken.items()} == {
         0: [0, 3],
         1: [1, 4],
         2: [2, 5],
@@ -53,41 +53,32 @@ def test_batch_i_belongs_to_device_i_mod_n() -> None:
 
 def test_a_dry_device_takes_the_last_batch_of_the_longest_queue() -> None:
     queues = DeviceQueues(60, 10, 2, True, nothing_done)  # device 0: 0 2 4, device 1: 1 3 5
-    assert [queues.take(0, dry=True)[0] for _ in range(3)] == [0, 2, 4]  # type: ignore[index]
-    assert queues.take(0, dry=True) == (5, list(range(50, 60)))
+    assert [queues.take(0, dry=True)[0] for _ in range(3)] == [0, 20, 40]  # type: ignore[index]
+    assert queues.take(0, dry=True) == list(range(50, 60))
 
 
 def test_a_device_that_is_not_dry_leaves_the_others_batches_alone() -> None:
     queues = DeviceQueues(20, 10, 2, True, nothing_done)
-    assert queues.take(0, dry=False) == (0, list(range(10)))
+    assert queues.take(0, dry=False) == list(range(10))
     assert queues.take(0, dry=False) is None
-    assert queues.take(0, dry=True) == (1, list(range(10, 20)))
+    assert queues.take(0, dry=True) == list(range(10, 20))
 
 
 def test_round_robin_forbids_stealing_until_a_device_is_retired() -> None:
     queues = DeviceQueues(20, 10, 2, False, nothing_done)
-    assert queues.take(0, dry=True) == (0, list(range(10)))
+    assert queues.take(0, dry=True) == list(range(10))
     assert queues.take(0, dry=True) is None
     queues.retire(1)
-    assert queues.take(0, dry=True) == (1, list(range(10, 20)))
+    assert queues.take(0, dry=True) == list(range(10, 20))
 
 
 def test_jobs_given_back_come_first_to_any_device_and_keep_their_batch() -> None:
     queues = DeviceQueues(60, 10, 2, True, nothing_done)
     queues.take(0, dry=True)
     for k in (7, 3, 11):
-        queues.give_back(k, suspect=False)
-    assert queues.take(1, dry=True) == (0, [7, 3])
-    assert queues.take(0, dry=True) == (1, [11])
-
-
-def test_a_suspect_is_handed_out_alone_and_only_when_asked_for() -> None:
-    queues = DeviceQueues(10, 10, 1, True, nothing_done)
-    queues.take(0, dry=True)
-    queues.give_back(4, suspect=True)
-    queues.give_back(5, suspect=True)
-    assert queues.take(0, dry=True) is None
-    assert [queues.take_suspect(), queues.take_suspect(), queues.take_suspect()] == [(0, [4]), (0, [5]), None]
+        queues.give_back(k)
+    assert queues.take(1, dry=True) == [7, 3]
+    assert queues.take(0, dry=True) == [11]
 
 
 def test_what_an_earlier_session_did_is_skipped_in_a_few_steps() -> None:
@@ -102,7 +93,7 @@ def test_what_an_earlier_session_did_is_skipped_in_a_few_steps() -> None:
 
     queues = DeviceQueues(100_000, 8, 3, True, next_due)
     taken = [queues.take(device, dry=False) for device in range(3)]
-    assert sorted(k for found in taken if found for k in found[1]) == list(range(99_990, 100_000))
+    assert sorted(k for found in taken if found for k in found) == list(range(99_990, 100_000))
     assert len(asked) < 40
 
 

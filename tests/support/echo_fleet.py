@@ -27,7 +27,8 @@ class EchoWorker:
     """A worker that answers each request with the request's job id.
 
     Dies at its n-th request for every n in `deaths`, whenever it meets a job of `poison`, while loading in its
-    first `bad_loads` starts, and refuses the jobs of `refused` as often as told.
+    first `bad_loads` starts, and refuses the jobs of `refused` as often as told. With `at_once` a job of `poison`
+    kills before any job beside it is answered.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class EchoWorker:
         refused: dict[str, int] | None = None,
         broken: str = "",
         loading_steps: int = 1,
+        at_once: bool = False,
     ) -> None:
         self.name = name
         self.pid: int | None = None
@@ -51,9 +53,10 @@ class EchoWorker:
         self._refused = {} if refused is None else dict(refused)
         self.refusals: Counter[str] = Counter()  # refusals given, by job
         self.victims: list[set[str]] = []  # the jobs in flight at each death
-        self._in_flight: set[str] = set()
+        self.in_flight: set[str] = set()
         self._broken = broken
         self._loading_steps = loading_steps
+        self._at_once = at_once
         self._received = 0
         self._alive = False
         self._draining = False
@@ -77,20 +80,21 @@ class EchoWorker:
         if not self._alive:
             raise WorkerGone(f"{self.name}: is not running")
         unanswered = {request.job_id for request in requests}
-        self._in_flight |= unanswered
+        self.in_flight |= unanswered
         for request in requests:
             await asyncio.sleep(0)
             if self._draining:
                 return
             self._received += 1
-            if self._alive and (self._received in self._deaths or request.job_id in self._poison):
+            met = self.in_flight if self._at_once else {request.job_id}
+            if self._alive and (self._received in self._deaths or met & self._poison):
                 self._alive = False
-                self.victims.append(set(self._in_flight))
+                self.victims.append(set(self.in_flight))
             if not self._alive:
-                self._in_flight -= unanswered
+                self.in_flight -= unanswered
                 raise WorkerDied(f"{self.name}: died at work")
             unanswered.discard(request.job_id)
-            self._in_flight.discard(request.job_id)
+            self.in_flight.discard(request.job_id)
             yield self.answer(request)
 
     async def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
