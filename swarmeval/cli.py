@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from swarmeval import secrets
 from swarmeval.errors import UserError
+from swarmeval.home import settle_in
 from swarmeval.location import command as typed
 from swarmeval.version import VERSION
 
@@ -233,6 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         make_parser().error(f"there is no command {name!r}; there is: {', '.join(COMMANDS)}")
     try:
         options = make_parser(name).parse_args(words)
+        settle_in(os.environ)
         return load(name)(options)
     except UserError as error:
         print(f"swarmeval: {error}", file=sys.stderr)
