@@ -1,6 +1,7 @@
-"""What NVML says of the physical GPUs, and which of them the user made visible. Empty where there is no GPU.
+"""What NVML says of the GPUs and their MIG instances, and which of them the user made visible.
 
-The one home of pynvml. Knows no run, no worker and no torch. Indices are NVML's, which is the PCI bus order.
+Empty where there is no GPU. The one home of pynvml. Knows no run, no worker and no torch. Indices are NVML's, which is
+the PCI bus order.
 """
 
 import logging
@@ -25,7 +26,7 @@ log = logging.getLogger("swarmeval")
 
 
 def list_devices() -> tuple[DeviceSample, ...]:
-    """All physical GPUs in NVML's order; empty without a driver."""
+    """All physical GPUs in NVML's order, each before its MIG instances; empty without a driver."""
     with closing(GpuMonitor()) as monitor:
         return tuple(monitor.read())
 
@@ -49,11 +50,14 @@ def visible(devices: Iterable[DeviceSample], cuda_visible_devices: str | None) -
     """The devices CUDA would show under this CUDA_VISIBLE_DEVICES, in its order; None shows all.
 
     As the CUDA driver reads it: an entry is an index, a UUID or a prefix of exactly one UUID; the list ends at
-    the first entry that names no device; a device named twice leaves none. MIG instances name no device here.
+    the first entry that names no device; a device named twice leaves none. A GPU that is divided into MIG instances
+    stands for the first of them. Unlike CUDA, which shows a process one instance at most, this gives all that are
+    named, or there are: each has a process of its own here.
     """
     known = tuple(devices)
     if cuda_visible_devices is None:
-        return known
+        divided = {device.index for device in known if device.instance}
+        return tuple(device for device in known if device.instance or device.index not in divided)
     chosen: list[DeviceSample] = []
     for entry in cuda_visible_devices.split(","):
         device = _matching(known, entry.strip())
@@ -71,11 +75,24 @@ def visible_to_process(devices: Iterable[DeviceSample]) -> tuple[DeviceSample, .
 
 
 def _matching(devices: tuple[DeviceSample, ...], entry: str) -> DeviceSample | None:
-    if entry.startswith("GPU-"):
-        matches = [device for device in devices if device.uuid.startswith(entry)]
+    gpus = [device for device in devices if not device.instance]
+    instances = [device for device in devices if device.instance]
+    if entry.startswith("MIG-"):
+        older = {(gpu.index, f"MIG-{gpu.uuid}/") for gpu in gpus}  # names of drivers before 470: MIG-GPU-.../3/0
+        matches = [
+            one for one in instances
+            if one.uuid.startswith(entry) or any(
+                one.index == index and entry == start + one.instance.replace(":", "/") for index, start in older
+            )
+        ]  # fmt: skip
+    elif entry.startswith("GPU-"):
+        matches = [gpu for gpu in gpus if gpu.uuid.startswith(entry)]
     else:
-        matches = [device for device in devices if entry.isascii() and entry.isdigit() and device.index == int(entry)]
-    return matches[0] if len(matches) == 1 else None
+        matches = [gpu for gpu in gpus if entry.isascii() and entry.isdigit() and gpu.index == int(entry)]
+    if len(matches) != 1:
+        return None
+    (found,) = matches
+    return found if found.instance else next((one for one in instances if one.index == found.index), found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +101,7 @@ class _Gpu:
     uuid: str
     name: str
     handle: Any  # opaque to us: pynvml's c_nvmlDevice_t
+    instance: str = ""  # as in DeviceSample
 
 
 class GpuMonitor:
@@ -106,8 +124,8 @@ class GpuMonitor:
         return [self._sample(gpu) for gpu in self._gpus]
 
     def settings(self) -> Iterator[GpuSettings]:
-        """How each GPU is set."""
-        for gpu in self._gpus:
+        """How each physical GPU is set."""
+        for gpu in (gpu for gpu in self._gpus if not gpu.instance):
             persistence = self._query(self._nvml.nvmlDeviceGetPersistenceMode, gpu.handle)
             width_bits = self._query(self._nvml.nvmlDeviceGetMemoryBusWidth, gpu.handle)
             clock_mhz = self._query(self._nvml.nvmlDeviceGetMaxClockInfo, gpu.handle, self._nvml.NVML_CLOCK_MEM)
@@ -123,14 +141,27 @@ class GpuMonitor:
 
     def _discover(self) -> tuple[_Gpu, ...]:
         """The GPUs that answer now: one that is lost or forbidden already is none CUDA could use."""
-        gpus = []
+        gpus: list[_Gpu] = []
         for index in range(self._query(self._nvml.nvmlDeviceGetCount) or 0):
             handle = self._query(self._nvml.nvmlDeviceGetHandleByIndex, index)
             if handle is not None:
                 uuid = self._query(self._nvml.nvmlDeviceGetUUID, handle) or ""
                 name = self._query(self._nvml.nvmlDeviceGetName, handle) or ""
-                gpus.append(_Gpu(index, uuid, name, handle))
+                gpus += [_Gpu(index, uuid, name, handle), *self._instances(index, handle)]
         return tuple(gpus)
+
+    def _instances(self, index: int, gpu: Any) -> Iterator[_Gpu]:
+        """The MIG instances that a GPU is divided into, whose own figures are memory and processes."""
+        mode = self._query(self._nvml.nvmlDeviceGetMigMode, gpu)
+        count = self._query(self._nvml.nvmlDeviceGetMaxMigDeviceCount, gpu) if mode and mode[0] else None
+        for number in range(count or 0):
+            handle = self._query(self._nvml.nvmlDeviceGetMigDeviceHandleByIndex, gpu, number)
+            if handle is not None:  # else none has this number
+                uuid = self._query(self._nvml.nvmlDeviceGetUUID, handle) or ""
+                name = self._query(self._nvml.nvmlDeviceGetName, handle) or ""
+                numbers = (self._nvml.nvmlDeviceGetGpuInstanceId, self._nvml.nvmlDeviceGetComputeInstanceId)
+                instance = ":".join(str(self._query(call, handle)) for call in numbers)
+                yield _Gpu(index, uuid, name, handle, instance)
 
     def _sample(self, gpu: _Gpu) -> DeviceSample:
         nvml, handle = self._nvml, gpu.handle
@@ -138,7 +169,7 @@ class GpuMonitor:
             memory = nvml.nvmlDeviceGetMemoryInfo(handle)
         except nvml.NVMLError as error:
             if self._is_lost(gpu, error):  # further questions could each wait for a device that has gone
-                return DeviceSample(gpu.index, gpu.uuid, gpu.name, lost=True)
+                return DeviceSample(gpu.index, gpu.uuid, gpu.name, lost=True, instance=gpu.instance)
             memory = None
         load = self._query(nvml.nvmlDeviceGetUtilizationRates, handle)
         processes, process_memory_mb = self._processes(handle)
@@ -158,6 +189,7 @@ class GpuMonitor:
             energy_mj=self._number(nvml.nvmlDeviceGetTotalEnergyConsumption, handle),
             processes=processes,
             process_memory_mb=process_memory_mb,
+            instance=gpu.instance,
         )
 
     def _is_lost(self, gpu: _Gpu, error: Any) -> bool:

@@ -249,13 +249,13 @@ def _seconds_watched(trace: Path) -> float:
 def _gpu_row(gpu: DeviceSample, drawn: EnergyDrawn) -> TraceRow:
     """Its energy is that of the run; one that is lost has none any more."""
     joules = None if gpu.lost else drawn.gpus_j.get(gpu.uuid)
-    fields = {name: getattr(gpu, name) for name in ("index", "uuid", "name", *GPU_FIELDS)}
-    return {**fields, "energy_mj": None if joules is None else round(1000 * joules)}
+    fields = {name: getattr(gpu, name) for name in ("uuid", "name", *GPU_FIELDS)}
+    return {"index": gpu.place, **fields, "energy_mj": None if joules is None else round(1000 * joules)}
 
 
 def _flat(gpus: Iterable[DeviceSample]) -> TraceRow:
     """{"gpu0/power_w": ...}"""
-    return {f"gpu{gpu.index}/{name}": getattr(gpu, name) for gpu in gpus for name in GPU_FIELDS}
+    return {f"gpu{gpu.place}/{name}": getattr(gpu, name) for gpu in gpus for name in GPU_FIELDS}
 
 
 def _numbers(row: Mapping[str, Cell]) -> dict[str, float]:

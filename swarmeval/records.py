@@ -205,7 +205,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSample:
-    """One NVML reading of one GPU; None where the device does not support the field."""
+    """One NVML reading of one GPU, or one MIG instance of it; None where the device does not support the field."""
 
     index: int  # physical index
     uuid: str
@@ -223,6 +223,12 @@ class DeviceSample:
     processes: int | None = None  # that compute on it
     process_memory_mb: str | None = None  # "PID:MiB" of each, joined by blanks; without ":MiB" where NVML hides it
     lost: bool = False  # it answered once and does so no more
+    instance: str = ""  # a MIG instance: "3:0", the numbers of its GPU instance and its compute instance
+
+    @property
+    def place(self) -> str:
+        """What tells it apart on its machine: "2", or "2:3:0" of an instance."""
+        return f"{self.index}:{self.instance}" if self.instance else str(self.index)
 
 
 @dataclass(frozen=True, slots=True)

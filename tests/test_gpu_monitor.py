@@ -116,3 +116,41 @@ def test_this_machine_lists_its_devices_in_order() -> None:
 )
 def test_visible_devices_are_those_cuda_would_show(wish: str | None, indices: list[int]) -> None:
     assert [device.index for device in visible(GPUS, wish)] == indices
+
+
+@pytest.mark.slow
+def test_the_instances_of_a_divided_gpu_are_listed_behind_it(library: Path) -> None:
+    devices = msgspec.json.decode(run(PRINT_DEVICES, library, FAKE_MIG="1"), type=list[DeviceSample])
+    assert [(one.place, one.uuid, one.name, one.memory_total_mb) for one in devices[1:4]] == [
+        ("1", "GPU-1aaa", "Fake 1", 80000.0),
+        ("1:4:0", "MIG-201bbb", "Fake MIG 1g.10gb", 10000.0),
+        ("1:6:0", "MIG-203bbb", "Fake MIG 1g.10gb", 10000.0),
+    ]
+    assert (devices[2].power_w, devices[2].utilization_pct, devices[2].processes) == (None, None, 0)
+    code = "print([one.index for one in gpu_monitor.list_settings()])"
+    assert run(code, library, FAKE_MIG="1") == "[0, 1, 2, 3]\n"
+
+
+DIVIDED = (
+    *GPUS[:2],
+    DeviceSample(1, "MIG-aa1", "MIG", instance="4:0"), DeviceSample(1, "MIG-ab2", "MIG", instance="6:0"), GPUS[2],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wish", "places"),
+    [
+        (None, ["0", "1:4:0", "1:6:0", "2"]),
+        ("MIG-ab2,MIG-aa1", ["1:6:0", "1:4:0"]),
+        ("MIG-ab,0", ["1:6:0", "0"]),
+        ("MIG-a", []),  # a prefix of two
+        ("MIG-GPU-a1/6/0", ["1:6:0"]),  # as drivers before 470 name it
+        ("MIG-GPU-a1/5/0,0", []),
+        ("MIG-GPU-b2/6/0", []),  # of another GPU
+        ("1", ["1:4:0"]),  # CUDA shows a divided GPU as its first instance
+        ("GPU-a1", ["1:4:0"]),
+        ("1,MIG-aa1", []),  # named twice
+    ],
+)
+def test_mig_instances_are_named_by_uuid_or_by_their_numbers(wish: str | None, places: list[str]) -> None:
+    assert [device.place for device in visible(DIVIDED, wish)] == places

@@ -19,7 +19,7 @@ SPINS = "10000"
 class DeviceSpec:
     """One place a replica goes: how files call it, and how its worker finds it."""
 
-    name: str  # physical: "cuda:3", "cpu:0", "cuda:all" when sharded
+    name: str  # physical: "cuda:3", "cuda:3:1:0" (a MIG instance), "cpu:0", "cuda:all" when sharded
     torch_device: str  # as the worker sees it
     uuid: str = ""
     env: Mapping[str, str] = field(default_factory=dict)  # laid over the coordinator's environment
@@ -50,9 +50,14 @@ def _devices(
             "try --config config/smoke.yaml, or --set device=cpu"
         )
     if not config.use_data_parallelism:
+        if len(gpus) > 1 and any(gpu.instance for gpu in gpus):
+            raise DeviceError(
+                "use_data_parallelism is false, but a model cannot be sharded over MIG instances: a process sees one "
+                "at most; use true, or name one in CUDA_VISIBLE_DEVICES"
+            )
         uuids = ",".join(gpu.uuid for gpu in gpus)
         return (DeviceSpec("cuda:all", "cuda", uuids, _cuda_env(uuids)),)
-    return tuple(DeviceSpec(f"cuda:{gpu.index}", "cuda:0", gpu.uuid, _cuda_env(gpu.uuid)) for gpu in gpus)
+    return tuple(DeviceSpec(f"cuda:{gpu.place}", "cuda:0", gpu.uuid, _cuda_env(gpu.uuid)) for gpu in gpus)
 
 
 def worker_env(spec: DeviceSpec, environ: Mapping[str, str]) -> dict[str, str]:

@@ -37,6 +37,30 @@ def test_uuids_in_cuda_visible_devices_are_understood() -> None:
     ]
 
 
+MIG = (
+    DeviceSample(1, "MIG-1ccc", "H100 MIG 1g.10gb", instance="4:0"),
+    DeviceSample(1, "MIG-2ccc", "H100 MIG 1g.10gb", instance="6:0"),
+)
+
+
+def test_every_mig_instance_has_a_worker_that_sees_it_alone() -> None:
+    assert [
+        (device.name, device.torch_device, worker_env(device, {})["CUDA_VISIBLE_DEVICES"])
+        for device in choose_devices(CUDA, MIG, {}, 8)
+    ] == [("cuda:1:4:0", "cuda:0", "MIG-1ccc"), ("cuda:1:6:0", "cuda:0", "MIG-2ccc")]
+
+
+def test_a_model_is_not_sharded_over_mig_instances() -> None:
+    config = RunConfig(device="cuda", use_data_parallelism=False)
+    assert [device.name for device in choose_devices(config, MIG[:1], {}, 8)] == ["cuda:all"]
+    with pytest.raises(DeviceError) as caught:
+        choose_devices(config, MIG, {}, 8)
+    assert str(caught.value) == (
+        "use_data_parallelism is false, but a model cannot be sharded over MIG instances: a process sees one at most; "
+        "use true, or name one in CUDA_VISIBLE_DEVICES"
+    )
+
+
 def test_a_sharded_model_has_one_worker_that_sees_every_gpu() -> None:
     config = RunConfig(device="cuda", use_data_parallelism=False)
     (device,) = choose_devices(config, GPUS[:2], {}, 8)

@@ -136,4 +136,4 @@ def _gpus(environ: Mapping[str, str]) -> list[str]:
 
     visible_ids = environ.get("CUDA_VISIBLE_DEVICES", "")
     devices = visible(list_devices(), visible_ids) if visible_ids else ()
-    return [f"cuda:{gpu.index}" for gpu in devices] or [f"cuda:{entry}" for entry in visible_ids.split(",") if entry]
+    return [f"cuda:{gpu.place}" for gpu in devices] or [f"cuda:{entry}" for entry in visible_ids.split(",") if entry]
