@@ -83,6 +83,28 @@ def test_all_workers_may_die_at_once(new_run: NewRun) -> None:
 
 
 @pytest.mark.fault(
+    "two workers killed once each (SIGKILL)", "with the same jobs in flight", "they are answered in halves; exit code 0"
+)
+def test_jobs_that_two_workers_died_with_are_not_answered_one_by_one(new_run: NewRun) -> None:
+    answer_s, jobs = 3.0, 96
+    run = new_run(agents=8, tasks=12, script=Script(rows=96, steps=60, step_s=answer_s / 60), cpu_workers=2)
+
+    def in_flight() -> dict[int, int]:
+        """By PID, of the workers that have any."""
+        return {worker["pid"]: worker["in_flight"] for worker in run.status()["workers"] if worker["in_flight"]}
+
+    process = run.start()
+    assert run.reached(process, lambda: len(in_flight()) == 2)
+    os.kill(min(in_flight()), signal.SIGKILL)
+    assert run.reached(process, lambda: list(in_flight().values()) == [jobs])  # the other has them as well
+    os.kill(min(in_flight()), signal.SIGKILL)
+    ended = run.end_of(process)
+    assert (ended.code, ended.err.count("killed by SIGKILL")) == (0, 2)
+    run.check()
+    assert run.status()["elapsed_s"] < jobs * answer_s / 6  # in halves 15 s, and 80 s one by one on both workers
+
+
+@pytest.mark.fault(
     "no worker loads", "at every start", "exit code 2 names the reason; mended, the same command finishes"
 )
 def test_a_run_without_workers_stops_and_resumes_once_they_are_mended(new_run: NewRun) -> None:

@@ -148,6 +148,12 @@ class Run:
         except OSError:
             return False
 
+    def status(self) -> dict[str, Any]:
+        """What viewers see; before there is anything, no workers."""
+        path = self.visible_folder / "status.json"
+        status: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"workers": []}
+        return status
+
     def processes(self) -> dict[int, str]:
         """PID -> command line of every living process of this run."""
         commands = {}
