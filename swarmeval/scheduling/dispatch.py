@@ -211,7 +211,7 @@ class Dispatch:
             self._queues.give_back(k)
         for k in failed:
             self._fail(k, str(death), device)
-        return len(again) < len(device.victims)
+        return len(again) + len(failed) < len(device.victims)
 
     def _may_steal(self, device: Device, info: ReplicaInfo) -> bool:
         """Whether a device should take batches of others: its rows run empty, and none of them is yet to come."""
