@@ -17,13 +17,14 @@ NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")  # where getpass looks
 def settle_in(environ: MutableMapping[str, str]) -> None:
     """Set HOME and USER where neither the environment nor the machine's list of users has them.
 
-    Raises ConfigError where no folder can be had.
+    Containers set HOME to "/" where they find no other, which only root can write to: that counts as none. Raises ConfigError where no folder can be had.
     """
     uid = os.geteuid()
     try:
         pwd.getpwuid(uid)
     except KeyError:
-        if not environ.get("HOME"):
+        home = environ.get("HOME")
+        if not home or (home == "/" and not os.access(home, os.W_OK)):
             environ["HOME"] = str(_own_folder(uid))
         if not any(environ.get(name) for name in NAMES):
             environ["USER"] = str(uid)
@@ -42,7 +43,7 @@ def _own_folder(uid: int) -> Path:
         is_ours = False
     if not is_ours:
         raise ConfigError(
-            f"user id {uid} is not known to this machine and HOME is not set; {folder} cannot be its home: "
+            f"user id {uid} is not known to this machine and has no HOME; {folder} cannot be its home: "
             "set HOME to a folder it can write to"
         )
     return folder

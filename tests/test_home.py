@@ -50,10 +50,10 @@ def test_an_unknown_user_without_a_home_can_load_a_model(place: Path) -> None:
 def test_a_home_and_a_name_that_are_set_stay(place: Path) -> None:
     said = [
         run_as(UNKNOWN, "-c", SETTLE, environment=environment(place, **set_by_user)).stdout.split()
-        for set_by_user in ({}, {"HOME": "/"}, {"LOGNAME": "me"})
+        for set_by_user in ({}, {"HOME": "/"}, {"HOME": "/usr"}, {"LOGNAME": "me"})
     ]
     own = str(place / f"swarmeval-home-{UNKNOWN}")
-    assert said == [[str(UNKNOWN), own], [str(UNKNOWN), "/"], ["me", own]]
+    assert said == [[str(UNKNOWN), own], [str(UNKNOWN), own], [str(UNKNOWN), "/usr"], ["me", own]]
 
 
 def test_where_no_home_can_be_had_one_line_says_so(place: Path) -> None:
@@ -62,6 +62,6 @@ def test_where_no_home_can_be_had_one_line_says_so(place: Path) -> None:
     done = run_as(UNKNOWN, "main.py", *SMOKE, environment=environment(place))
     assert (done.returncode, done.stdout, done.stderr) == (
         2, "",
-        f"swarmeval: user id {UNKNOWN} is not known to this machine and HOME is not set; {taken} cannot be its home: "
+        f"swarmeval: user id {UNKNOWN} is not known to this machine and has no HOME; {taken} cannot be its home: "
         "set HOME to a folder it can write to\n",
     )  # fmt: skip
