@@ -17,7 +17,8 @@ NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")  # where getpass looks
 def settle_in(environ: MutableMapping[str, str]) -> None:
     """Set HOME and USER where neither the environment nor the machine's list of users has them.
 
-    Containers set HOME to "/" where they find no other, which only root can write to: that counts as none. Raises ConfigError where no folder can be had.
+    Containers set HOME to "/" where they find no other, which only root can write to: that counts as none. Raises
+    ConfigError where no folder can be had.
     """
     uid = os.geteuid()
     try:
