@@ -108,6 +108,7 @@ class _SessionRun:
 
     async def _judged(self, judge: Judge) -> bool:
         config, record = self._config, self._record
+        self.context.show_step("starting the sandbox")
         async with judge:
             self.context.readings.judge = judge
             missing = judge.missing()
