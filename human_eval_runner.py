@@ -60,6 +60,11 @@ def program(task: Task, completion: str, suite: Suite | None = None, beside: boo
     return Program(f"{task.prompt}{completion}", suite.text, suite.entry_point, suite.context, beside)
 
 
+def reference_program(task: Task, suite: Suite | None = None, beside: bool = False) -> Program:
+    """The benchmark's own solution, which also shows what the tests will ask of others."""
+    return replace(program(task, task.reference, suite, beside), is_reference=True)
+
+
 class Judge:
     """Verdicts on completions, `workers` programs at a time."""
 
@@ -82,6 +87,8 @@ class Judge:
         self.limit_s = timeout_s  # of a program on this machine, once calibrated
         self._sandbox = Sandbox(workers, timeout_s, memory_mb, mode)
         self._unconfirmed: frozenset[str] = frozenset()
+        self._shown: set[Program] = set()  # the benchmark's own solutions that ran
+        self._calls_wanted: dict[Program, asyncio.Lock] = {}  # held while one of them runs
 
     async def __aenter__(self) -> Self:
         """Raises SandboxError when programs cannot be run here."""
@@ -168,15 +175,29 @@ class Judge:
 
         async def end_of(task: Task) -> Execution:
             nonlocal done
-            execution = await self._sandbox.run(program(task, task.reference, task.base if of_base else None, beside))
+            execution = await self._run_reference(reference_program(task, task.base if of_base else None, beside))
             done += 1
             on_progress(done, len(tasks))
             return execution
 
         return await asyncio.gather(*(end_of(task) for task in tasks))
 
+    async def _run_reference(self, reference: Program) -> Execution:
+        self._shown.add(reference)
+        return await self._sandbox.run(reference)
+
     async def _execute(self, task: Task, completion: str, suite: Suite | None = None, part: float = 1.0) -> Execution:
+        await self._learn_calls(task, suite)
         return await self._sandbox.run(program(task, completion, suite, task.task_id in self._unconfirmed), part)
+
+    async def _learn_calls(self, task: Task, suite: Suite | None) -> None:
+        """Have the benchmark's own solution show what the tests ask, before another program can guess."""
+        if not task.reference or task.task_id in self._unconfirmed:
+            return
+        reference = reference_program(task, suite)
+        async with self._calls_wanted.setdefault(reference, asyncio.Lock()):
+            if reference not in self._shown:
+                await self._run_reference(reference)
 
     async def judge(self, completion: Completion, hurried: bool = False) -> Verdict:
         """Extract, check and run one completion. Raises DataError for an unknown task, SandboxError for our faults.

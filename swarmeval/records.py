@@ -155,6 +155,7 @@ class Program:
     entry_point: str = ""  # the name that the tests call, of a function that takes and gives plain data
     context: str = ""  # what else the tests may use, as the benchmark and not the solution defines it
     beside: bool = False  # the tests need more than plain data: they run in the program's own process
+    is_reference: bool = False  # the benchmark's own solution: it shows what the tests will ask of others
 
     @property
     def text(self) -> str:

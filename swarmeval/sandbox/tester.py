@@ -5,6 +5,7 @@ changed the interpreter, where they did not come to an end, and after some hundr
 back.
 """
 
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from swarmeval.sandbox.jail_handle import REPORT_BYTES, JailHandle
 from swarmeval.sandbox.tests_side import GARBLED, LOST, REUSABLE
 
 MOST_PROGRAMS = 200
+MOST_SHOWN_BYTES = 1 << 20  # of the calls that tests made
 
 # The next message of a jail; None when the socket, if one is given, has something to read first.
 Receive = Callable[[JailHandle, socket.socket | None], dict[str, Any] | None]
@@ -33,6 +35,8 @@ class Tester:
         self._begun = 0.0
         self._is_reusable = False
         self._blames_program = False
+        self._shows_calls = False
+        self.calls: list[str] | None = None  # that the last tests made, where that was asked for
 
     def prepare(self, timeout_s: float, memory_mb: int) -> None:
         """Have a process that waits for work, or will soon. Raises SandboxFault."""
@@ -53,9 +57,10 @@ class Tester:
                 return  # it failed, and wait() hears why
             self._is_ready = bool(channel.recv(len(READY)))
 
-    def begin(self, work: dict[str, str], peer: socket.socket) -> None:
+    def begin(self, work: dict[str, Any], peer: socket.socket) -> None:
         """Have a program tested that answers at the other end of `peer`. Raises SandboxFault."""
         assert self._limits is not None
+        self._shows_calls, self.calls = work["calls"] is None, None
         if not self._submit(work, peer):  # the process has died since
             limits = self._limits
             self.end()
@@ -66,7 +71,7 @@ class Tester:
         self._begun = time.monotonic()
         self._is_reusable = False  # until it says so
 
-    def _submit(self, work: dict[str, str], peer: socket.socket) -> bool:
+    def _submit(self, work: dict[str, Any], peer: socket.socket) -> bool:
         """Whether there was a process to say it to."""
         try:
             self._jail.restart_clock()
@@ -86,6 +91,8 @@ class Tester:
                 wall_s = time.monotonic() - self._begun
                 self._is_reusable = report.startswith(REUSABLE)
                 self._blames_program = report[len(REUSABLE) :].startswith((LOST, GARBLED))
+                if self._shows_calls and (shown := read_bytes(channel, MOST_SHOWN_BYTES)) is not None:
+                    self.calls = json.loads(shown)
                 end = {"end": "ended", "status": 0, "peak_mb": 0.0, "cpu_s": 0.0, "wall_s": wall_s}
                 return end, READY + report[len(REUSABLE) :]
             else:

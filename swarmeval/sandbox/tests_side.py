@@ -5,11 +5,13 @@ one process may ask one program after another, as long as the tests leave the in
 """
 
 import builtins
+import json
 import os
+import random
 import socket
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from swarmeval.sandbox import plain_data
@@ -20,10 +22,15 @@ from swarmeval.sandbox.interpreter_state import InterpreterState
 from swarmeval.sandbox.line_channel import Lines
 
 REPORT_BYTES = 1 << 12
+SEED = 0
 LOST = b"LOST\n"  # in place of an outcome: the program's process ended before it answered
 GARBLED = b"GARBLED\n"  # in place of an outcome: what it answered is no answer
 UNSENDABLE = b"UNSENDABLE\n"  # in place of an outcome: the tests need more than plain data
 REUSABLE, SPENT = b"+", b"-"  # before a report: whether this process may run other tests
+# `all(map(...))` would take these for the end of its cases, and pass. Python does the same to generators (PEP 479).
+ENDS_OF_LOOPS = ("StopIteration", "StopAsyncIteration")
+KNOWN_CHARS = 1 << 18  # of the calls that may be known; beyond so many there is little to guess
+MOST_AHEAD_BYTES = 1 << 28  # of answers to all known calls
 KEPT_CALLS, KEPT_BYTES = 4, 1 << 22  # of answers, for the evidence of a failed assertion
 
 
@@ -42,11 +49,17 @@ class Unsendable(BaseException):
 class RemoteFunction:
     """The function under test, as its tests see it."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: Lines, known_calls: Sequence[str] = ()) -> None:
+        """`known_calls`: what its tests will presumably ask, in this order."""
         self._lines = lines
+        self._ahead = deque(known_calls)  # asked before the tests began, with an answer each in _answers
+        self._answers: deque[bytes] = deque()
+        self._room = KNOWN_CHARS
+        self.asked: list[str] = []  # by the tests, from the first call on, as long as there is room
         self._calls: deque[tuple[str, bytes]] = deque(maxlen=KEPT_CALLS)  # the last ones and their answers
         self._was_called = False
         self._replays = False
+        self.has_written = False  # into an argument, which may be part of a module that other tests use
         self.raised: BaseException | None = None  # by the last call
         self.raised_detail = ""  # what a report says of it
 
@@ -74,12 +87,34 @@ class RemoteFunction:
         """Answer from memory from now on: what the last calls gave."""
         self._replays = True
 
-    def _asked(self, text: str) -> bytes:
+    def ask_ahead(self) -> None:
+        """Ask all known calls, and look at no answer: what the program answers must not decide what it is asked."""
+        left = MOST_AHEAD_BYTES
+        for text in self._ahead:
+            line = self._exchange(text)
+            left -= len(line or b"")
+            if line is None or left < 0:
+                return
+            self._answers.append(line)
+
+    def _exchange(self, text: str) -> bytes | None:
+        """The program's answer; None where it gives none."""
         try:
             self._lines.send(text)
-            line = self._lines.receive()
+            return self._lines.receive()
         except OSError:
-            line = None
+            return None
+
+    def _asked(self, text: str) -> bytes:
+        """Its answer, which may be there already. Tests that ask something else are answered by the program itself."""
+        self._room -= len(text)
+        if self._room >= 0:
+            self.asked.append(text)
+        if self._ahead and self._ahead.popleft() == text:
+            line = self._answers.popleft() if self._answers else None
+        else:
+            self._ahead.clear()
+            line = self._exchange(text)
         if line is None:
             raise NoAnswer("its process ended")
         if len(line) <= KEPT_BYTES:
@@ -91,6 +126,7 @@ class RemoteFunction:
 
     def _put_back(self, sent: list[Any], left: Any) -> None:
         """Let the tests see what the call made of its arguments."""
+        self.has_written = True
         try:
             for target, value in zip(sent[0], left[0], strict=True):
                 plain_data.put_back(target, value)
@@ -105,13 +141,14 @@ class RemoteFunction:
         name, message, line = raised if is_whole else ("Exception", "", "")
         detail = f"{name}: {message[:DETAIL_CHARS]}".removesuffix(": ") + (f" ({line})" if line else "")
         self.raised_detail = " ".join(detail.split())[:DETAIL_CHARS]
-        self.raised = _builtin_error(name, message) or Exception(f"{name}: {message}")
+        kind = RuntimeError if name in ENDS_OF_LOOPS else Exception
+        self.raised = _builtin_error(name, message) or kind(f"{name}: {message}")
         return self.raised
 
 
 def _builtin_error(name: str, message: str) -> BaseException | None:
     kind = getattr(builtins, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+    if name in ENDS_OF_LOOPS or not (isinstance(kind, type) and issubclass(kind, BaseException)):
         return None
     try:
         return kind(message)
@@ -120,38 +157,49 @@ def _builtin_error(name: str, message: str) -> BaseException | None:
 
 
 def serve(channel: int) -> Iterator[bytes]:
-    """Judge what the channel asks for, until its other end closes: {"context", "tests", "entry_point"}, and beside it
-    a descriptor that leads to the program. Each answer is a report (see judge), behind REUSABLE or SPENT.
+    """Judge what the channel asks for, until its other end closes: {"context", "tests", "entry_point", "calls"}, and
+    beside it a descriptor that leads to the program. Each answer is a report (see judge), behind REUSABLE or SPENT;
+    where "calls" is None, it is followed by the calls that there were.
     """
+    random.seed(SEED)  # tests ask each program the same
     state = InterpreterState()
     with socket.socket(fileno=channel) as link:
         while (message := read_frame(link)) is not None:
             work, (peer,) = message
-            report = judge(**work, peer=peer)
+            report, function = judge(**work, peer=peer)
             os.close(peer)
-            ended_well = report.startswith((b"PASSED", b"WRONG_ANSWER", b"RAISED"))
-            word = REUSABLE if ended_well and state.is_unchanged() else SPENT
+            is_clean = report.startswith((b"PASSED", b"WRONG_ANSWER", b"RAISED")) and not function.has_written
+            word = REUSABLE if is_clean and state.is_unchanged() else SPENT
             write_bytes(link, word + report[: REPORT_BYTES - 1])
+            if work["calls"] is None:
+                write_bytes(link, json.dumps(function.asked).encode())
     yield from ()
 
 
-def judge(context: str, tests: str, entry_point: str, peer: int) -> bytes:
-    """Run the tests, which may use the names that `context` defines; gives the outcome and what a failed assertion
-    compared, or one of LOST, GARBLED, UNSENDABLE and a reason.
+def judge(
+    context: str, tests: str, entry_point: str, calls: Sequence[str] | None, peer: int
+) -> tuple[bytes, RemoteFunction]:
+    """Run the tests, which may use the names that `context` defines, and presumably make these calls; gives the report
+    (see reported) and the function as they used it.
     """
-    function = RemoteFunction(Lines(peer))
+    function = RemoteFunction(Lines(peer), calls or ())
     ended: list[BaseException] = []
 
     def check(names: dict[str, Any]) -> None:
         names[entry_point] = function
         try:
+            function.ask_ahead()
             exec(compile(tests, "<string>", "exec", dont_inherit=True), names)  # its lines are those of the report
         except BaseException as error:
             ended.append(error)
             raise
 
     report = execute(context, check, tests)
-    error = ended[0] if ended else None
+    return reported(report, ended[0] if ended else None, function, tests), function
+
+
+def reported(report: bytes, error: BaseException | None, function: RemoteFunction, tests: str) -> bytes:
+    """The outcome and what a failed assertion compared, or one of LOST, GARBLED, UNSENDABLE and a reason."""
     for kind, word in ((NoAnswer, LOST), (Garbled, GARBLED), (Unsendable, UNSENDABLE)):
         if isinstance(error, kind):
             return word + str(error).encode(errors="backslashreplace")

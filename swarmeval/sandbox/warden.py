@@ -54,7 +54,7 @@ def answer(x): return x
 TRIAL_TESTS = "def check(candidate):\n    assert candidate((1, [2.5])) == (1, [2.5])\ncheck(answer)"
 TRIAL_PROGRAM = {
     "text": f"{TRIAL}\n{TRIAL_TESTS}", "solution": TRIAL, "tests": TRIAL_TESTS, "entry_point": "answer", "context": "",
-    "beside": False,
+    "beside": False, "calls": (),
 }  # fmt: skip
 UMASK = 0o022  # whatever the user's: programs have another user, who must reach what is made for them
 TESTS_FACTOR = 2  # of the time limit, for the tests themselves
@@ -232,7 +232,7 @@ class Warden:
         one, other = socket.socketpair()
         work = {"program": program["solution"], "entry_point": program["entry_point"]}
         candidate.start_child("serve_calls", work, timeout_s, memory_mb, peer=one)
-        work = {key: program[key] for key in ("context", "tests", "entry_point")}
+        work = {key: program[key] for key in ("context", "tests", "entry_point", "calls")}
         try:
             tester.begin(work, other)
             tests_end, report = tester.wait(partial(self._receive, candidate=candidate, timeout_s=timeout_s))
@@ -250,7 +250,8 @@ class Warden:
         if report.removeprefix(READY).startswith(UNSENDABLE):
             return None
         verdict = judged(tests_end, report, program_verdict, TESTS_FACTOR * timeout_s, memory_mb)
-        return {**verdict, "cpu_s": end["cpu_s"]}
+        shown = {"calls": tester.calls} if tester.calls is not None else {}
+        return {**verdict, **shown, "cpu_s": end["cpu_s"]}
 
     def _wait(self, jail: JailHandle) -> dict[str, Any]:
         """How a jail's child ended. Raises SandboxFault, and ConnectionResetError when nobody waits for us any more."""

@@ -1,0 +1,153 @@
+"""One warden as the pool holds it: a process, started when needed, asked for one verdict after another."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from swarmeval.errors import SandboxError
+from swarmeval.location import ROOT
+from swarmeval.sandbox import folders
+
+START_LIMIT_S = 120.0
+STOP_LIMIT_S = 5.0  # for a warden to end by itself, its folder removed
+LENGTH = struct.Struct(">I")
+# A checkout leaves sys.path again before any program runs.
+BOOT = (
+    "import json, sys; root, fd, folder, mode, shown = sys.argv[1:]; sys.path.insert(0, root); "
+    "from swarmeval.sandbox import warden; sys.path.remove(root); warden.main(int(fd), folder, mode, json.loads(shown))"
+)
+
+
+class WardenDied(Exception):
+    """A warden ended; str() is what it said last."""
+
+
+class WardenProcess:
+    """One warden: started when needed, replaced when dead."""
+
+    def __init__(self, mode: str, shown: Sequence[str] | None) -> None:
+        self.in_force: list[str] = []
+        self.missing: dict[str, str] = {}
+        self._mode = mode
+        self._shown = json.dumps(shown if shown is None else list(shown))
+        self._process: asyncio.subprocess.Process | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._folder = ""
+
+    @property
+    def pid(self) -> int | None:
+        process = self._process
+        return None if process is None else process.pid
+
+    async def start(self) -> None:
+        """Bring up a warden. Raises WardenDied, or SandboxError when it says that it cannot work here."""
+        await self.stop()
+        ours = theirs = None
+        try:
+            ours, theirs = socket.socketpair()
+            self._folder = folders.make()
+            self._reader, self._writer = await asyncio.open_connection(sock=ours)
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", "-B", "-c", BOOT, str(ROOT), str(theirs.fileno()), self._folder, self._mode,
+                self._shown,
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+                env=clean_environment(), pass_fds=[theirs.fileno()], start_new_session=True, cwd=self._folder,
+            )  # fmt: skip
+        except OSError as error:
+            if ours is not None:
+                ours.close()
+            raise SandboxError(f"sandbox: the judging process cannot be started: {error}") from error
+        finally:
+            if theirs is not None:
+                theirs.close()
+        hello = await self._receive(START_LIMIT_S)
+        self.in_force, self.missing = hello["in_force"], hello["missing"]
+
+    async def run(self, request: dict[str, Any], spare_s: float) -> dict[str, Any]:
+        """Have one program run. Raises WardenDied when the warden ends before it answers, or never does."""
+        if self._writer is None:
+            await self.start()
+        assert self._writer is not None
+        body = json.dumps(request).encode()
+        with contextlib.suppress(ConnectionError):  # _receive then finds the end of the stream, and why
+            self._writer.write(LENGTH.pack(len(body)) + body)
+            await self._writer.drain()
+        return await self._receive(request["timeout_s"] + spare_s)
+
+    def kill(self) -> None:
+        """Make the warden end whatever runs, and itself: it watches its socket for this."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+            self._writer = None
+
+    async def stop(self) -> None:
+        """End the warden and all it runs, and remove its folder. Idempotent."""
+        self.kill()
+        process, self._process = self._process, None
+        if process is not None:
+            await end(process)
+        if self._folder:
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+            self._folder = ""
+
+    async def _receive(self, limit_s: float) -> dict[str, Any]:
+        """The next answer of a warden that is never silent for `limit_s`."""
+        answer: dict[str, Any] = {"running": True}
+        try:
+            while "running" in answer:
+                async with asyncio.timeout(limit_s):
+                    header = await self._reader.readexactly(LENGTH.size)
+                    answer = json.loads(await self._reader.readexactly(*LENGTH.unpack(header)))
+        except TimeoutError:  # a program may have stopped it
+            if self._process is not None:
+                kill_group(self._process)
+            raise WardenDied(f"silent for {limit_s:.0f} s; {await self._exit_reason()}") from None
+        except (asyncio.IncompleteReadError, ConnectionError):
+            raise WardenDied(await self._exit_reason()) from None
+        if "broken" in answer:
+            raise SandboxError(f"sandbox: {answer['broken']}")
+        return answer
+
+    async def _exit_reason(self) -> str:
+        """How the warden ended; then forget it, so that the next run starts another."""
+        self.kill()
+        process, self._process = self._process, None
+        if process is None:
+            return "stopped"
+        errors = await end(process)
+        lines = errors.decode(errors="replace").strip().splitlines()
+        return f"exit code {process.returncode}" + (f", {lines[-1]}" if lines else "")
+
+
+async def end(process: asyncio.subprocess.Process) -> bytes:
+    """Wait for a warden whose socket was closed, kill it where it does not end; give what it said last."""
+    try:
+        async with asyncio.timeout(STOP_LIMIT_S):
+            return (await process.communicate())[1]
+    except TimeoutError:
+        kill_group(process)
+        return (await process.communicate())[1]
+
+
+def kill_group(process: asyncio.subprocess.Process) -> None:
+    """Kill a warden; its program dies with it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def clean_environment() -> dict[str, str]:
+    """All that programs see of the environment. A fixed hash seed: the order of sets is no part of a verdict."""
+    return {
+        "PATH": os.defpath,
+        "LANG": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "0",
+    }
