@@ -11,7 +11,8 @@ import threading
 
 import pytest
 
-from swarmeval.records import Execution, Outcome, Program
+from human_eval_runner import Judge
+from swarmeval.records import Completion, Execution, Job, Outcome, Program, Suite, Task, Verdict
 from swarmeval.sandbox import plain_data
 from swarmeval.sandbox.line_channel import Lines
 from swarmeval.sandbox.runner import Sandbox
@@ -169,3 +170,18 @@ def test_what_a_program_writes_into_its_argument_is_gone_with_its_tests() -> Non
     )
     first, second = run_all(Program(empties, tests, "f"), Program("def f(x): return 1", counts, "f"))
     assert (first.outcome, second.outcome) == (Outcome.PASSED, Outcome.PASSED)
+
+
+@pytest.mark.slow
+def test_the_judge_has_the_reference_show_the_calls_first() -> None:
+    """A first answer that is wrong spares no program the calls that follow, and changes no verdict."""
+    task = Task("Toy/0", "", Suite("f", THREE), reference="def f(x): return x\n")
+    late = "import time\ndef f(x):\n    time.sleep(0 if x == 1 else 60)\n    return 0\n"
+
+    async def session() -> Verdict:
+        async with Judge([task], 1, 1.0, MEMORY_MB) as judge:
+            return await judge.judge(Completion(Job(0, "Toy/0").job_id, late, "solution"))
+
+    verdict = asyncio.run(session())
+    assert verdict.outcome is Outcome.WRONG_ANSWER
+    assert verdict.judge_s >= 1.0
