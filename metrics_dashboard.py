@@ -22,7 +22,7 @@ YIELDS = 10  # how nice the screen is: drawing must not slow the run
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Show the run until q or Ctrl-C; 2 when there is nothing to show it on, or with --once nothing to show."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     folder = Path(options.run)
     if options.once:
         return _print_once(folder)
@@ -86,7 +86,7 @@ def _seconds(word: str) -> float:
     return seconds
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="metrics_dashboard.py", description="Watch a run; q leaves.", allow_abbrev=False)
     parser.add_argument("--interval", type=_seconds, default=1.0, metavar="S", help="seconds between frames (1.0)")
     parser.add_argument("--run", default="logs", metavar="DIR", help="the run folder (logs)")

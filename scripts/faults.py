@@ -1,4 +1,4 @@
-"""Writes into CONTRIBUTING.md which faults the tests inject, where they strike, what holds after, and what was seen.
+"""Writes into docs/faults.md which faults the tests inject, where they strike, what holds after, and what was seen.
 
 .venv/bin/python -m scripts.faults [--check | --from FILE]
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "CONTRIBUTING.md"
+PAGE = ROOT / "docs/faults.md"
 HEAD = "| fault | where it strikes | what holds after | test | seen |"
 LAST = "Seen: "  # begins the line below the table
 MARK = "mark.fault("
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.check:
         differences = missing(page, of_tests("--collect-only")[0])
         for difference in differences:
-            sys.stderr.write(f"CONTRIBUTING.md {difference}\n")
+            sys.stderr.write(f"docs/faults.md {difference}\n")
         if differences:
             sys.stderr.write("run .venv/bin/python -m scripts.faults\n")
         return 1 if differences else 0

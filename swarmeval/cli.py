@@ -69,9 +69,9 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--extractors",
         default="ours",
-        metavar="all|NAME,...",
+        metavar="NAME,...",
         help="also under the rules of other harnesses: human-eval, bigcode, lm-eval, lm-eval-instruct, simple-evals, "
-        "inspect-evals, evalplus (where installed), or all",
+        "inspect-evals, evalplus (if installed); or all",
     )
     parser.add_argument("--fresh", action="store_true", help="archive what is in the folder instead of resuming it")
     _add_set(parser)
@@ -113,7 +113,7 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="any other setting; README lists them",
+        help="any other setting; docs/settings.md lists them",
     )
 
 

@@ -1,4 +1,4 @@
-"""Reads replies made elsewhere: one JSON object a line, in one of three forms (README, `score`)."""
+"""Reads replies made elsewhere: one JSON object a line, in one of three forms (docs/scoring.md)."""
 
 import codecs
 import json
@@ -54,7 +54,7 @@ def _completion(
     try:
         line = _line(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not a reply ({error}); README shows the forms") from None
+        raise DataError(f"{where}: not a reply ({error}); docs/scoring.md shows the forms") from None
     forms = [form for form in FORMS if getattr(line, form) is not None]
     if len(forms) != 1:
         raise DataError(f"{where}: has {' and '.join(forms) or 'no text'}; give exactly one of {', '.join(FORMS)}")

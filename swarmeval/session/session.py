@@ -179,7 +179,7 @@ class _SessionRun:
             raise DataError(
                 f"{config.benchmark_file}: task {tasks[0]!r}: its tests accept whatever a candidate returns"
                 f"{f', and so do those of {len(tasks) - 1} others' if len(tasks) > 1 else ''}; "
-                "compare what it returns with what it should (README, Benchmarks)"
+                "compare what it returns with what it should (docs/adding-a-benchmark.md)"
             )
         self._record.note(trivial_answers=asdict(trivial))
         if trivial.accepted:

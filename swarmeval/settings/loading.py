@@ -224,7 +224,7 @@ def _explain(error: ValidationError) -> str:
     key = _dotted(path)
     if first["type"] == "extra_forbidden":
         near = _near(path)
-        return f"unknown key {key!r}; " + (f"did you mean {near!r}?" if near else "README lists the keys")
+        return f"unknown key {key!r}; " + (f"did you mean {near!r}?" if near else "docs/settings.md lists the keys")
     if first["type"] == "invalid_key":
         return f"{key}: a key must be a word"
     if first["type"] == "value_error":

@@ -15,7 +15,7 @@ Resumable = Annotated[T, RESUMABLE]
 
 
 class Section(BaseModel):
-    """Settings of one subject. Field descriptions are the reference; README repeats them for people."""
+    """Settings of one subject. Field descriptions are the reference; docs/settings.md repeats them."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 

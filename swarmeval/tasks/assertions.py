@@ -31,7 +31,7 @@ def refuse_idle(tasks: Sequence[Task], dataset: Dataset) -> None:
         if reason := idle(task.suite.text):
             raise DataError(
                 f"{dataset.path}: task {task.task_id!r}: its tests cannot fail: {reason}; assert at the margin or in "
-                "'def check(candidate):' (README, Benchmarks)"
+                "'def check(candidate):' (docs/adding-a-benchmark.md)"
             )
 
 

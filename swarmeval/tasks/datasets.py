@@ -84,7 +84,7 @@ def read(path: Path) -> Dataset:
     try:
         rows, replaced = data_without_lone(rows)
     except RecursionError:
-        raise DataError(f"{path}: its values are nested too deeply; see README, Benchmarks") from None
+        raise DataError(f"{path}: its values are nested too deeply; see docs/adding-a-benchmark.md") from None
     if replaced:
         log.warning("%s: %s", path, note(replaced))
     return Dataset(path, sha256, tuple(rows), note=note(replaced))
@@ -107,7 +107,7 @@ def _json(path: Path, content: bytes) -> list[Row]:
         rows = [_decoded(f"{path}, line {number}", line) for number, line in lines if line.strip()]
     wrong = next((number for number, row in enumerate(rows, start=1) if not isinstance(row, dict)), None)
     if wrong is not None:
-        raise DataError(f"{path}: task {wrong} is no object with fields; see README, Benchmarks")
+        raise DataError(f"{path}: task {wrong} is no object with fields; see docs/adding-a-benchmark.md")
     return rows
 
 
@@ -115,7 +115,7 @@ def _decoded(where: str, text: bytes) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not JSON ({error}); see README, Benchmarks") from None
+        raise DataError(f"{where}: not JSON ({error}); see docs/adding-a-benchmark.md") from None
 
 
 def _parquet(path: Path, content: bytes) -> list[Row]:

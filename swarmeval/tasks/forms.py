@@ -157,7 +157,9 @@ def rows_as(kind: type[Row], dataset: Dataset) -> list[Row]:
         try:
             rows.append(msgspec.convert(row, kind))
         except msgspec.ValidationError as error:
-            raise DataError(f"{dataset.path}: task {number}: {error}; README, Benchmarks, has the forms") from None
+            raise DataError(
+                f"{dataset.path}: task {number}: {error}; docs/adding-a-benchmark.md has the form"
+            ) from None
     return rows
 
 

@@ -81,8 +81,9 @@ def test_canonical_solutions_score_1_in_each_form_and_refusals_0(tmp_path: Path)
 
 
 BAD_REPLIES = {
-    "{": "line 1: not a reply (Input data was truncated); README shows the forms",
-    '{"task_id": 3}': "line 1: not a reply (Expected `str`, got `int` - at `$.task_id`); README shows the forms",
+    "{": "line 1: not a reply (Input data was truncated); docs/scoring.md shows the forms",
+    '{"task_id": 3}': "line 1: not a reply (Expected `str`, got `int` - at `$.task_id`); "
+    "docs/scoring.md shows the forms",
     '{"task_id": "HumanEval/0"}': "line 1: has no text; give exactly one of reply, completion, solution",
     '{"task_id": "HumanEval/0", "reply": "x", "solution": "y"}': "line 1: has reply and solution; "
     "give exactly one of reply, completion, solution",

@@ -110,12 +110,12 @@ KNOWN = {
 @pytest.mark.slow
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published files are not beside this checkout")
 @pytest.mark.parametrize("name", KNOWN)
-def test_the_readme_names_the_tasks_that_accept_one(name: str) -> None:
+def test_the_manual_names_the_tasks_that_accept_one(name: str) -> None:
     (file,) = PUBLISHED.glob(f"{name}.json*")
     accepted = tried_on(*load(name, str(file)).tasks).accepted
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    manual = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
     assert accepted.keys() == KNOWN[name]
-    assert [task for task in accepted if task not in readme] == []
+    assert [task for task in accepted if task not in manual] == []
 
 
 def test_doctor_names_the_tasks_and_what_they_accept() -> None:
@@ -144,7 +144,7 @@ def test_a_run_lists_what_tests_accept_and_refuses_those_that_accept_all(tmp_pat
     assert code == 2
     assert (
         f"swarmeval: {tasks}: task 'Own/0': its tests accept whatever a candidate returns; "
-        "compare what it returns with what it should (README, Benchmarks)\n"
+        "compare what it returns with what it should (docs/adding-a-benchmark.md)\n"
     ) in err
     tasks.write_text(json.dumps({**row, "test": SORTED}))
     assert swarmeval(*words)[0] == 0

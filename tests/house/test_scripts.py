@@ -59,8 +59,8 @@ def test_demo_shows_no_answer_where_nothing_ran(staged: Checkout) -> None:
 
 
 STEPS = [
-    "-m ruff format --check .", "-m ruff check .", "-m mypy .", "-m scripts.readme --check",
-    "-m scripts.faults --check", "-m pytest -q tests/house/test_layering.py",
+    "-m ruff format --check .", "-m ruff check .", "-m mypy .", "-m scripts.manual --check",
+    "-m scripts.faults --check", "-m mkdocs build --strict", "-m pytest -q tests/house/test_layering.py",
 ]  # fmt: skip
 
 
@@ -76,6 +76,17 @@ def test_check_stops_at_the_first_failure(staged: Checkout) -> None:
     assert run.returncode == 3
     assert run.stderr == "scripts/check: failed at: ruff check .\n"
     assert calls(staged) == ["setup --dev", *STEPS[:2]]
+
+
+@pytest.mark.parametrize(("words", "done"), [([], "build"), (["serve"], "serve")])
+def test_docs_builds_the_manual_or_serves_it(staged: Checkout, words: list[str], done: str) -> None:
+    assert staged.run("scripts/docs", *words).returncode == 0
+    assert calls(staged) == ["setup --dev", f"-m mkdocs {done} --strict"]
+
+
+def test_docs_refuses_other_words(staged: Checkout) -> None:
+    run = staged.run("scripts/docs", "deploy")
+    assert (run.returncode, run.stderr) == (2, "scripts/docs: unknown argument 'deploy'; usage: scripts/docs [serve]\n")
 
 
 @pytest.mark.parametrize(

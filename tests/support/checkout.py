@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-DOORS = ("scripts/setup", "scripts/demo", "scripts/check", "scripts/test", "scripts/audit", ".ci/run")
+DOORS = ("scripts/setup", "scripts/demo", "scripts/check", "scripts/test", "scripts/docs", "scripts/audit", ".ci/run")
 TOOLS = (
     "awk", "bash", "cat", "cksum", "cut", "df", "dirname", "env", "find", "flock", "grep", "head", "mkdir", "mv", "rm",
     "sed", "sh", "tail",

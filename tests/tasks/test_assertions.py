@@ -108,7 +108,7 @@ def test_tests_that_cannot_fail_are_refused_in_one_line(tmp_path: Path, test: st
     path = written(tmp_path, test=test)
     said = (
         f"{path}: task 'Own/0': its tests cannot fail: {reason}; assert at the margin or in "
-        "'def check(candidate):' (README, Benchmarks)"
+        "'def check(candidate):' (docs/adding-a-benchmark.md)"
     )
     with pytest.raises(DataError, match=f"^{re.escape(said)}$"):
         load("custom", path)

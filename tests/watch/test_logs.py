@@ -46,9 +46,9 @@ def test_a_log_that_is_full_is_put_aside_and_only_the_last_ones_are_kept(tmp_pat
     assert "line 0 " not in "".join(path.read_text() for path in tmp_path.iterdir())
 
 
-def test_what_may_lie_on_the_disk_is_what_readme_says() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"`run.log` of up to {logs.MAX_BYTES >> 20} MiB and {BACKUPS} older ones" in readme
+def test_what_may_lie_on_the_disk_is_what_the_manual_says() -> None:
+    manual = (ROOT / "docs/result-files.md").read_text(encoding="utf-8")
+    assert f"`run.log` of up to {logs.MAX_BYTES >> 20} MiB and {BACKUPS} older ones" in manual
 
 
 def test_the_next_session_of_a_run_goes_on_in_the_same_log(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Workers with vLLM fulfil the contract of all fleets. vLLM needs a separate environment (README)."""
+"""Workers with vLLM fulfil the contract of all fleets. vLLM needs a separate environment (docs/vllm.md)."""
 
 import importlib.util
 import os
