@@ -43,7 +43,8 @@ def _value(action: argparse.Action) -> str:
     """What stands after a flag, or in place of an argument; "" for a switch."""
     if action.nargs == 0:
         return ""
-    name = str(action.metavar or action.dest)
+    choices = f"{{{','.join(action.choices)}}}" if action.choices else None
+    name = str(action.metavar or choices or action.dest)
     return f"{name} ..." if action.nargs in ("+", "*") else name
 
 
