@@ -1,4 +1,4 @@
-"""A fleet of one real vLLM server, if vLLM is installed (docs/vllm.md): the contract, and behaviour specific to vLLM."""
+"""A fleet of one real vLLM server, if vLLM is installed (docs/vllm.md): the contract, and what is specific to vLLM."""
 
 import importlib.util
 import os
