@@ -110,9 +110,9 @@ def test_parameters_are_those_of_the_law() -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ([1.0, 2.0], "a distribution is fitted to 10 values or more; there are 2"),
-        ([0.0, *range(1, 20)], "a value is 0 or less: gamma and lognormal are laws of positive values"),
-        ([3.0] * 20, "all values are alike: a constant has no distribution"),
+        ([1.0, 2.0], "a distribution fit needs at least 10 values; there are 2"),
+        ([0.0, *range(1, 20)], "a value is 0 or less; gamma and lognormal need positive values"),
+        ([3.0] * 20, "all values are equal; no distribution can be fitted to a constant"),
     ],
 )
 def test_what_has_no_law_is_refused_with_the_reason(values: list[float], reason: str) -> None:

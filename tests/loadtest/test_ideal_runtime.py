@@ -82,10 +82,12 @@ def test_prompts_of_one_length_leave_the_cost_of_a_prompt_token_undefined() -> N
 
 
 def test_too_few_requests_tell_no_costs() -> None:
-    with pytest.raises(ValueError, match=r"^costs are fitted to 12 requests of more than one token; there are 0$"):
+    with pytest.raises(
+        ValueError, match=r"^fitting costs needs at least 12 answers of two tokens or more; there are 0$"
+    ):
         ideal_runtime.costs([[row(k, tokens=(None, None)) for k in range(50)], []])
     costs = ideal_runtime.costs([closed_loop(30)])
-    with pytest.raises(ValueError, match=r"^no answered request tells its input and output tokens$"):
+    with pytest.raises(ValueError, match=r"^no answer reported its input and output tokens$"):
         ideal_runtime.idealized([row(tokens=(10, None))], costs)
 
 

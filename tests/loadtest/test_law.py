@@ -64,7 +64,7 @@ def test_goodput_is_what_kept_every_limit_of_all_that_was_asked() -> None:
 
 def test_an_answer_that_is_no_stream_has_no_goodput_and_says_why() -> None:
     group = of([row(k, at=float(k), ttft_s=None) for k in range(20)], slo=Slo(1.0))["levels"][0]["groups"][ALL]
-    reason = "no answer told when its first token came: it was not streamed"
+    reason = "time to first token is unknown: answers were not streamed"
     assert (group["goodput"], group["ttft_s"], group["tpot_s"]) == (None, None, None)
     assert group["undefined"]["goodput"] == group["undefined"]["ttft_s"] == reason
 
@@ -89,7 +89,8 @@ def test_lines_of_packages_that_differ_are_found_though_outliers_hide_them() -> 
 def test_a_single_package_has_no_test_for_differences() -> None:
     level = of([one for one in closed_loop(90) if one.package == "numpy"])["levels"][0]
     assert level["lines_differ"] is None
-    assert level["undefined"]["lines_differ"] == "lines of packages are compared where two have one; here 1 of 1 have"
+    reason = "the comparison needs two packages with a regression line; 1 of 1 have one"
+    assert level["undefined"]["lines_differ"] == reason
 
 
 def test_energy_is_shared_by_the_answers_and_undefined_where_unmeasured() -> None:
@@ -101,7 +102,7 @@ def test_energy_is_shared_by_the_answers_and_undefined_where_unmeasured() -> Non
 def test_a_run_without_a_row_has_no_level_and_no_costs() -> None:
     content = of([])
     assert (content["levels"], content["outliers"], content["errors"], content["costs"]) == ([], [], [], None)
-    assert content["undefined"]["costs"] == "costs are fitted to 12 requests of more than one token; there are 0"
+    assert content["undefined"]["costs"] == "fitting costs needs at least 12 answers of two tokens or more; there are 0"
 
 
 MAYBE = st.none() | st.floats(0, 10)

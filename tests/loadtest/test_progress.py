@@ -50,8 +50,8 @@ def test_on_a_terminal_the_line_is_erased_before_the_next(monkeypatch: pytest.Mo
         progress.begin("2/s")
         clock.now = 1.0
         progress.ended(0.5)
-    first = "[00:00:00] 2/s  0 ended"
-    last = "[00:00:01] 2/s  1 ended  1/s  median 0.5 s"
+    first = "[00:00:00] 2/s  0 done"
+    last = "[00:00:01] 2/s  1 done  1/s  median 0.5 s"
     assert stream.getvalue() == (
         f"{first}\r{' ' * len(first)}\r{last}\r{' ' * len(last)}\r{last}\n"
     )  # fmt: skip

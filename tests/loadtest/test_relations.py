@@ -67,17 +67,20 @@ def test_a_package_without_a_line_is_left_out_and_named() -> None:
     assert comparison["packages"] == ["a", "b"]
     assert comparison["left_out"] == {
         "few": "a line needs at least 8 requests with token counts; there are 2",
-        "flat": "all answers have 5 tokens: a line needs two lengths",
+        "flat": "all answers have 5 tokens; a line needs at least two lengths",
     }
 
 
 @pytest.mark.parametrize(
     ("packages", "reason"),
     [
-        ({"a": points(0.02, 1)}, "lines of packages are compared where two have one; here 1 of 1 have"),
+        (
+            {"a": points(0.02, 1)},
+            "the comparison needs two packages with a regression line; 1 of 1 have one",
+        ),
         (
             {"a": points(0.02, 1, noise=0), "b": points(0.03, 2, noise=0)},
-            "every point lies on its line: there is no scatter to compare a difference with",
+            "every point lies exactly on its line, so an F test is impossible",
         ),
     ],
 )
@@ -87,7 +90,7 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(packages: dict[str, 
 
 
 def test_a_line_of_latencies_that_are_alike_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^all latencies are alike: there is nothing to explain$"):
+    with pytest.raises(ValueError, match=r"^all latencies are equal, so there is no variance to explain$"):
         line(([float(k) for k in range(9)], [2.0] * 9))
 
 

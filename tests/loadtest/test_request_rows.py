@@ -69,13 +69,16 @@ def test_an_error_is_one_line_without_a_key(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_rows_or_of_another_version_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"^{re.escape(str(tmp_path))}: no load run is there \\(no requests.csv\\)$"):
+    folder = re.escape(str(tmp_path))
+    with pytest.raises(DataError, match=f"^{folder}: not the folder of a load run \\(it has no requests.csv\\)$"):
         list(read(tmp_path))
     (tmp_path / NAME).write_text("level,number\n1 at once,0\n")
     path = re.escape(str(tmp_path / NAME))
-    with pytest.raises(DataError, match=f"^{path}: its columns are of another version; made by the Swarmeval that"):
+    with pytest.raises(
+        DataError, match=f"^{path}: written by another version of Swarmeval; read it with that version$"
+    ):
         list(read(tmp_path))
-    with pytest.raises(DataError, match=f"^{path}: its columns are of another version; move it away$"):
+    with pytest.raises(DataError, match=f"^{path}: written by another version of Swarmeval; move the file away$"):
         RowFile(tmp_path)
 
 
