@@ -108,7 +108,7 @@ def test_a_cache_that_cannot_be_written_is_named_with_its_remedy(gguf: Path, tmp
     with pytest.raises(ModelUnavailable) as error:
         bundled_model.converted(gguf, blocked, copy)
     assert str(error.value) == (
-        f"embedded: cannot be kept in {blocked}: Not a directory; set SWARMEVAL_CACHE to another folder"
+        f"embedded: cannot write to {blocked}: Not a directory; set SWARMEVAL_CACHE to another folder"
     )
 
 

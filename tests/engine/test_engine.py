@@ -68,7 +68,9 @@ def test_a_sliding_window_is_obeyed_by_decoding_rows_one_by_one(caplog: pytest.L
     model = MistralForCausalLM(config).eval()
     wanted = requests(4)
     found = texts(engine(4, model), wanted)
-    assert caplog.messages == ["rows are decoded one by one: nothing stands in for its DynamicSlidingWindowLayer"]
+    assert caplog.messages == [
+        "rows are decoded one by one: its cache layers are not supported: DynamicSlidingWindowLayer"
+    ]
     assert found == {request.job_id: generated(request, model) for request in wanted}
 
 
@@ -115,7 +117,7 @@ def test_a_request_may_fill_the_context_and_not_more() -> None:
     assert finish(served) == [
         Refusal(
             "10/t/0/0",
-            "the prompt has 11 tokens and the answer may have 24; the model takes 34 together",
+            "the prompt has 11 tokens and max_new_tokens is 24; together they exceed the context of 34 tokens",
             retry=False,
         )
     ]
@@ -126,11 +128,11 @@ def test_a_request_may_fill_the_context_and_not_more() -> None:
     [
         (
             Request("0/t/0/0", 1, GREEDY, text="a" * 512),
-            "the prompt has 513 tokens and the answer may have 24; the model takes 512 together",
+            "the prompt has 513 tokens and max_new_tokens is 24; together they exceed the context of 512 tokens",
         ),
         (
             Request("0/t/0/0", 1, Sampling(max_new_tokens=4, num_beams=2), text="a"),
-            "num_beams above 1 works without sampling only",
+            "num_beams above 1 requires do_sample: false",
         ),
     ],
 )
@@ -236,7 +238,7 @@ def test_out_of_memory_halves_the_rows_and_loses_nothing(when: str, caplog: pyte
     found = answer(served, wanted)
     assert {job_id: reply.text for job_id, reply in found.items()} == undisturbed
     said = [message.split(" rows")[0] for message in caplog.messages if message.startswith("out of")]
-    assert said == ["out of memory: 4", "out of memory: 2"]
+    assert said == ["out of memory: reduced to 4", "out of memory: reduced to 2"]
     assert served.progress().output_tokens == sum(reply.output_tokens for reply in found.values())
 
 

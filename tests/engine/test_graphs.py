@@ -76,7 +76,7 @@ def test_where_recording_fails_steps_run_eagerly_and_one_line_says_so(caplog: py
     failing = refusing(RuntimeError("operation not permitted when stream is capturing\nand more"))
     assert same_all_the_way(MODEL, lambda rows: SlotDecoder(MODEL, rows, False, Graphs(failing)), seed=5, steps=4)
     reason = "RuntimeError: operation not permitted when stream is capturing"
-    assert caplog.messages == [f"no CUDA graphs, every step is launched anew: {reason}"]
+    assert caplog.messages == [f"no CUDA graphs, steps run eagerly: {reason}"]
     assert (
         decoder_choice.fitted(MODEL, tiny_model.budget(MODEL, 4), None, begin=failing).name == "slots, prompts shared"
     )
@@ -98,7 +98,10 @@ def test_out_of_memory_forgets_recordings_and_the_replies_stay_the_same(
     wanted, tape = requests(6, WARM), Scarce(2)
     undisturbed = texts(engine(8, decoder=SeparateDecoder(MODEL)), wanted)
     assert texts(engine(8, decoder=recorded(tape)), wanted) == undisturbed
-    assert [message.split(" rows")[0] for message in caplog.messages] == ["out of memory: 4", "out of memory: 2"]
+    assert [message.split(" rows")[0] for message in caplog.messages] == [
+        "out of memory: reduced to 4",
+        "out of memory: reduced to 2",
+    ]
     assert tape.begun == 3
 
 

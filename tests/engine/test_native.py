@@ -53,7 +53,7 @@ def test_a_compiler_that_never_ends_is_given_up(cache: Path, tmp_path: Path, mon
     slow = compiler(tmp_path, '[ "$1" = --version ] || exec sleep 60')
     monkeypatch.setenv("CXX", slow)
     monkeypatch.setattr(native, "BUILD_TIMEOUT_S", 0.5)
-    assert reason() == f"{slow} did not end within 0 s"
+    assert reason() == f"{slow} did not finish within 0 s"
 
 
 def test_a_compiled_library_that_cannot_be_loaded_is_not_used(
@@ -62,18 +62,18 @@ def test_a_compiled_library_that_cannot_be_loaded_is_not_used(
     monkeypatch.setenv(
         "CXX", compiler(tmp_path, '[ "$1" = --version ] || { for last; do :; done; echo nonsense > "$last"; }')
     )
-    assert "cannot be built, kept or loaded" in reason()
+    assert "cannot build, cache or load them" in reason()
     assert list(cache.iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SWARMEVAL_CACHE", str(tmp_path / "file" / "cache"))
-    assert "cannot be built, kept or loaded" in reason()
+    assert "cannot build, cache or load them" in reason()
 
 
 def test_other_types_of_numbers_are_refused() -> None:
-    assert reason(torch.float16) == "they do not know torch.float16"
+    assert reason(torch.float16) == "torch.float16 is not supported"
 
 
 def test_a_reason_is_logged_and_the_run_goes_on(
