@@ -1,1 +1,1 @@
-"""Worker processes and fleets: one link, one wire format."""
+"""Worker processes and fleets (local, endpoint, Ray), with one link and one wire format for all of them."""

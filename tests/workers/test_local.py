@@ -74,8 +74,8 @@ def test_every_request_is_answered_also_when_several_batches_are_in_flight() -> 
         ("kill", r"^cpu:0: worker died while generating \(killed by SIGKILL\)$"),
         ("exit", r"^cpu:0: worker died while generating \(exit code 7\)$"),
         ("raise", r"^cpu:0: worker died while generating \(MemoryError: the script ran out of memory\)$"),
-        ("hang", r"^cpu:0: said nothing for 0\.5 s \(workers\.timeout_s\)$"),
-        ("garbage", r"^cpu:0: sent what is no message \(.*\)$"),
+        ("hang", r"^cpu:0: sent nothing for 0\.5 s \(workers\.timeout_s\)$"),
+        ("garbage", r"^cpu:0: sent an invalid message \(.*\)$"),
     ],
 )
 def test_a_fault_ends_every_batch_with_its_reason_and_a_restart_answers(fault, words) -> None:  # type: ignore[no-untyped-def]

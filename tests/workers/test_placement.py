@@ -138,8 +138,8 @@ for by in (-5, 19, 18 - now):
 def test_a_priority_that_cannot_be_had_is_refused_in_a_line() -> None:
     done = subprocess.run([sys.executable, "-c", CHECK], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines() == [
-        "workers.nice is -5, which needs a right that this account does not have; use 0 to REST",
-        "workers.nice is 19, but this run was started at NOW and 19 is the end; use less",
+        "workers.nice is -5, which this account has no permission to set; use 0 to REST",
+        "workers.nice is 19, but this run already has nice NOW and the limit is 19; use at most REST",
     ], done.stderr
 
 

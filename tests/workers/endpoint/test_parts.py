@@ -185,7 +185,7 @@ def test_how_long_a_server_wants_to_be_left_alone(headers: dict[str, str], secon
         (b'{"detail": [{"loc": ["body", "top_k"], "msg": "Extra inputs are not permitted"}]}',
          "Extra inputs are not permitted (top_k)"),
         (b"<html>\n<h1>Bad\x07</h1>", "<html> <h1>Bad </h1>"),
-        (b"", "no word of why"),
+        (b"", "no reason given"),
         (b"x" * 999, "x" * 297 + "..."),
     ],
 )  # fmt: skip
@@ -208,7 +208,7 @@ def test_errors_that_no_retry_fixes_are_refusals(status: int) -> None:
 def test_a_key_comes_from_its_variable_and_is_missed_where_it_was_named() -> None:
     assert key_from("A_KEY", {"A_KEY": " k\n"}, required=True).value == "k"
     assert key_from("A_KEY", {}, required=False).value == ""
-    with pytest.raises(ConfigError, match=r"^endpoint\.key_env is 'A_KEY' but there is no such environment variable"):
+    with pytest.raises(ConfigError, match=r"^endpoint\.key_env is 'A_KEY' but this environment variable is not set"):
         key_from("A_KEY", {}, required=True)
-    with pytest.raises(ConfigError, match=r"^A_KEY: holds letters that no key has; set it again$"):
+    with pytest.raises(ConfigError, match=r"^A_KEY: contains characters that cannot occur in a key; set it again$"):
         key_from("A_KEY", {"A_KEY": "k\r\nX: y"}, required=False)

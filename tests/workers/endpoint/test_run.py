@@ -99,9 +99,9 @@ def test_a_run_whose_server_is_lost_ends_with_2_and_the_command_resumes_it(tmp_p
 @pytest.mark.parametrize(
     ("settings", "env", "reason"),
     [
-        ([], {"OPENAI_API_KEY": "sk-wrong"}, "does not accept the key in OPENAI_API_KEY (HTTP 401: "),
-        (["model_id=huge"], {}, "serves 'tiny', and not model_id 'huge'; name one of them"),
-        (["prompt_mode=completion"], {}, "knows no such model or path (HTTP 404: Not Found); mend "),
+        ([], {"OPENAI_API_KEY": "sk-wrong"}, "rejects the key in OPENAI_API_KEY (HTTP 401: "),
+        (["model_id=huge"], {}, "serves 'tiny', but not model_id 'huge'; use one of these"),
+        (["prompt_mode=completion"], {}, "does not know this model or path (HTTP 404: Not Found); fix "),
     ],
 )
 def test_what_the_user_must_change_is_one_line_and_exit_code_2(
@@ -123,10 +123,10 @@ def test_a_server_that_cannot_answer_is_found_before_anything_is_moved(tmp_path:
         assert swarmeval(tmp_path, f"endpoint.urls=[{server.url}]").returncode == 0
         before = contents(tmp_path)
         lacks = refused(command, tmp_path, f"endpoint.urls=[{server.url}]", "model_id=huge")
-    assert lacks == f"swarmeval: {server.url}: serves 'tiny', and not model_id 'huge'; name one of them"
+    assert lacks == f"swarmeval: {server.url}: serves 'tiny', but not model_id 'huge'; use one of these"
     down = refused(command, tmp_path, f"endpoint.urls=[{server.url}]", "model_id=tiny")
     assert down == (
-        f"swarmeval: no server answers (endpoint:0: {server.url}: no connection (Connection refused)); "
+        f"swarmeval: no server answers (endpoint:0: {server.url}: cannot connect (Connection refused)); "
         "start one, or name another in endpoint.urls"
     )
     assert contents(tmp_path) == before
@@ -178,6 +178,6 @@ def test_the_doctor_asks_the_servers() -> None:
         done = subprocess.run(
             [sys.executable, "main.py", "doctor", *words], cwd=ROOT, capture_output=True, text=True, check=False
         )
-    assert f"server      {server.url}: tiny, chat; vllm 0.0.1; serves tiny; output tokens: as it says" in done.stdout
-    assert "UNFIT server      endpoint:1: http://127.0.0.1:9/v1: no connection (" in done.stdout
+    assert f"server      {server.url}: tiny, chat; vllm 0.0.1; serves tiny; output tokens: as reported" in done.stdout
+    assert "UNFIT server      endpoint:1: http://127.0.0.1:9/v1: cannot connect (" in done.stdout
     assert done.returncode == 2

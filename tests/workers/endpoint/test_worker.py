@@ -43,7 +43,7 @@ def test_a_request_that_keeps_breaking_is_given_up_if_the_server_is_well() -> No
     answers, server = answers_of(*[Act("half")] * 4)
     (answer,) = answers
     assert answer == Refusal("0/T/0/0", answer.reason, retry=True)  # type: ignore[union-attr]
-    assert answer.reason.endswith("/v1: the connection broke")
+    assert answer.reason.endswith("/v1: connection lost")
     assert len(server.requests) == 4
 
 
@@ -51,7 +51,7 @@ def test_a_server_that_breaks_everything_dies_and_gives_no_request_up() -> None:
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.always, server.spare_probes = Act("half"), False
-        with pytest.raises(WorkerDied, match=r"the connection broke, and no answer for 0.3 s$") as caught:
+        with pytest.raises(WorkerDied, match=r"connection lost, and no answer for 0.3 s$") as caught:
             await collect(worker, requests(3))
         assert not isinstance(caught.value, WorkerGone)  # the worker had received the requests
         assert not worker.running
@@ -64,7 +64,7 @@ def test_a_lost_server_is_awaited_and_then_dead_without_blaming_requests() -> No
         await worker.start()
         await server.__aexit__()
         began = time.monotonic()
-        with pytest.raises(WorkerGone, match=r": no connection \(.*\), and no answer for 0.3 s$"):
+        with pytest.raises(WorkerGone, match=r": cannot connect \(.*\), and no answer for 0.3 s$"):
             await collect(worker, requests(9))
         assert time.monotonic() - began > 0.2
         with pytest.raises(WorkerDied):
@@ -79,7 +79,7 @@ def test_a_lost_server_is_awaited_and_then_dead_without_blaming_requests() -> No
 def test_a_server_that_never_was_there_is_not_waited_for() -> None:
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await server.__aexit__()
-        with pytest.raises(WorkerDied, match=r"^endpoint:0: http://127.0.0.1:\d+/v1: no connection \(.*\)$"):
+        with pytest.raises(WorkerDied, match=r"^endpoint:0: http://127.0.0.1:\d+/v1: cannot connect \(.*\)$"):
             await worker.start()
         await server.__aenter__()
 
@@ -107,7 +107,7 @@ def test_an_overload_longer_than_the_patience_of_a_run_ends_the_worker() -> None
         server.plan.append(replace(OVERLOADED, headers={"Retry-After": "3600"}))
         with pytest.raises(WorkerDied, match="HTTP 429: slow down"):
             await collect(worker, requests(1))
-        with pytest.raises(WorkerDied, match=r"wants to be left alone for 3\d\d\d s$"):
+        with pytest.raises(WorkerDied, match=r"asks for a pause of 3\d\d\d s \(Retry-After\)$"):
             await worker.start()
         assert len(server.requests) == 1
 
@@ -120,22 +120,22 @@ def test_an_overload_longer_than_the_patience_of_a_run_ends_the_worker() -> None
         (
             401,
             {"error": {"message": "no"}},
-            "wants a key (HTTP 401: no); set SOME_KEY, or name its variable: endpoint.key_env",
+            "requires a key (HTTP 401: no); set SOME_KEY, or name its variable in endpoint.key_env",
         ),
         (
             402,
             {"message": "pay"},
-            "there is nothing left to spend (HTTP 402: pay); fix this, then repeat the command to resume",
+            "the account has no credit left (HTTP 402: pay); fix this, then repeat the command to resume",
         ),
         (
             429,
             {"error": {"message": "over", "code": "insufficient_quota"}},
-            "there is nothing left to spend (HTTP 429: over); fix this, then repeat the command to resume",
+            "the account has no credit left (HTTP 429: over); fix this, then repeat the command to resume",
         ),
         (
             404,
             {"detail": "Not Found"},
-            "knows no such model or path (HTTP 404: Not Found); mend model_id or endpoint.urls",
+            "does not know this model or path (HTTP 404: Not Found); fix model_id or endpoint.urls",
         ),
     ],
 )  # fmt: skip
@@ -247,7 +247,7 @@ def test_tokens_count_as_pieces_where_unreported_and_the_manifest_says_so() -> N
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         server.counts = False
         info = await worker.start()
-        assert info.decoding == "vllm 0.0.1; serves tiny; output tokens: pieces of its streams: it does not say"
+        assert info.decoding == "vllm 0.0.1; serves tiny; output tokens: counted as stream pieces (not reported)"
         (answer,) = await collect(worker, requests(1))
         assert isinstance(answer, Reply)
         assert (answer.prompt_tokens, answer.output_tokens) == (0, 7)

@@ -62,7 +62,7 @@ def test_an_unfit_node_is_named_with_what_was_found_and_what_to_do() -> None:
         "install the same Python there, and in the same checkout: pip install '.[ray]'"
     )
     assert unfit_reason("left", NodeReport(FIT.versions, "", "a/b: not in the cache"), OURS) == (
-        "node left: a/b: not in the cache; put the model there: nodes do not fetch it during a run"
+        "node left: a/b: not in the cache; copy the model to the node (nodes do not download it during a run)"
     )
 
 
@@ -100,7 +100,7 @@ def fleet_on(cluster: Cluster) -> RayFleet:
     ("there", "said"),
     [
         ({}, "the Ray cluster has no node with a CPU; add one with: ray start --address=HEAD:6379"),
-        ({"a": FIT, "b": "does not answer within 180 s"}, "node b: does not answer within 180 s"),
+        ({"a": FIT, "b": "did not answer within 180 s"}, "node b: did not answer within 180 s"),
     ],
 )
 def test_a_cluster_that_is_unfit_is_refused_before_the_run(there: dict[str, Inspection], said: str) -> None:
@@ -148,7 +148,7 @@ def test_during_a_run_only_fit_nodes_join_and_lost_ones_do_not_start(
     assert set(fleet.nodes) == {"a", "c"}
     assert [record.message for record in caplog.records] == [
         "node b: has torch 2.12.0 (here 2.13.0+cpu), ray missing (here 2.60.0); install the same Python there, and "
-        "in the same checkout: pip install '.[ray]'; it takes no part in this run",
+        "in the same checkout: pip install '.[ray]'; this run does not use the node",
         "node a: left the cluster",
     ]
 
@@ -174,7 +174,11 @@ def test_the_cluster_config_is_the_reference_run_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("ray://a:1", "ray.address is 'ray://a:1', which is for remote clients; run main.py on a node, with 'auto'"),
+        (
+            "ray://a:1",
+            "ray.address is 'ray://a:1', but Ray Client is not supported; "
+            "run main.py on a node of the cluster, with ray.address: auto",
+        ),
         (
             "127.0.0.1:1",
             "ray.address is '127.0.0.1:1': no Ray cluster answers there ([Errno 111] Connection refused); "
