@@ -109,11 +109,11 @@ def test_a_seed_repeats_its_answers_and_none_makes_them_differ(served: Served) -
 @pytest.mark.parametrize(
     ("more", "error", "status", "param", "message"),
     [
-        ({"model": "other"}, openai.NotFoundError, 404, "model", "there is no model 'other' here; there is 'tiny'"),
+        ({"model": "other"}, openai.NotFoundError, 404, "model", "unknown model 'other'; this server has 'tiny'"),
         ({"temperature": -1}, openai.BadRequestError, 400, "temperature",
          "temperature: Input should be greater than or equal to 0"),
         ({"max_tokens": 65}, openai.BadRequestError, 400, "max_tokens",
-         "max_tokens is 65; this server answers with 64 at most (max_new_tokens)"),
+         "max_tokens is 65; the limit of this server is 64 (max_new_tokens)"),
         ({"tools": []}, openai.BadRequestError, 400, "tools", "tools is not supported by this server"),
         ({"messages": []}, openai.BadRequestError, 400, "messages",
          "messages: List should have at least 1 item after validation, not 0"),
