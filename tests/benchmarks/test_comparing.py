@@ -60,7 +60,7 @@ def test_after_letters_the_tokenizer_decodes_as_before() -> None:
     with letters(TOKENIZER):
         pass
     assert TOKENIZER.decode(TOKENIZER("def f")["input_ids"], skip_special_tokens=True) == "def f"
-    with pytest.raises(RuntimeError, match=r"^0/t/0/0: 2 tokens, but its text does not say their ids$"):
+    with pytest.raises(RuntimeError, match=r"^0/t/0/0: 2 tokens, but the text does not encode their ids$"):
         ids_of(reply("ab", 2))
 
 

@@ -25,7 +25,7 @@ def test_without_a_gpu_it_says_so_in_one_line() -> None:
         [sys.executable, "benchmarks/cuda_check.py"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == "cuda_check: torch sees no CUDA device here; run it on a machine with a GPU\n"
+    assert ended.stderr == "cuda_check: torch found no CUDA device; run this on a machine with a GPU\n"
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ def test_a_vllm_that_dies_is_an_error_and_leaves_no_process(fake_vllm: Path) -> 
     child = VllmChild(fake_vllm, "", 64, 1)
     with pytest.raises(RuntimeError) as error, child:
         pass
-    assert str(error.value) == f"{fake_vllm}: vLLM ended with exit code 1; see above"
+    assert str(error.value) == f"{fake_vllm}: vLLM exited with code 1; see above"
     assert child.process.returncode == 1
 
 
@@ -202,10 +202,10 @@ def test_the_whole_command_runs_ours_and_its_peers(fake_vllm: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--only", "axz"], "--only: no contestant is called x, z; use some of abcdefgh"),
+        (["--only", "axz"], "--only: unknown contestants x, z; use letters of abcdefgh"),
         (
             ["--vllm-python", "no/python"],
-            "--vllm-python: no/python cannot be run; name the Python of an environment with vLLM",
+            "--vllm-python: no/python is not executable; give the Python of an environment with vLLM",
         ),
     ],
 )
