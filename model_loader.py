@@ -1,4 +1,4 @@
-"""Loading one replica onto one device: finding or downloading its files, quantization, a check of its placement.
+"""Loading of one replica onto one device: its files, quantization, placement check.
 
 `locate` runs in the coordinator and imports no model library. Everything else runs inside a worker.
 """

@@ -48,10 +48,7 @@ from swarmeval.workers.replica_spec import ReplicaSpec
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first difference between a greedy reply and that of `generate`.
-
-    A gap is the logit of `expected` minus the logit of `found`.
-    """
+    """The first difference between our greedy reply and that of `generate`. Gaps: logit of expected minus of found."""
 
     task_id: str
     replies: int  # number of the task's replies with this difference
@@ -146,10 +143,7 @@ def greedy(made: Engine, reference: Reference, plan: Plan, requests: Sequence[Re
 def weighed(
     task_id: str, replies: int, prompt: Ids, reply: Ids, expected: Ids, logits: Tensor, reference: Reference
 ) -> Difference:
-    """Describe the first difference of a reply and decide whether rounding excuses it.
-
-    `logits` are those of the expected reply, [tokens, vocabulary].
-    """
+    """Describe a reply's first difference and decide whether rounding excuses it. `logits`: [tokens, vocabulary]."""
     place = first_difference(reply, expected)
     assert place is not None
     if place in (len(reply), len(expected)):
@@ -279,17 +273,11 @@ def engine(folder: str, rows: int, tokens: int) -> Engine:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=164, help="tasks in (a) and (c) (default: %(default)s)")
-    parser.add_argument(
-        "--forced-tasks", type=int, default=16, help="maximum number of tasks in (b) (default: %(default)s)"
-    )
+    parser.add_argument("--forced-tasks", type=int, default=16, help="tasks in (b) (default: %(default)s)")
     parser.add_argument("--agents", type=int, default=4, help="rows that share a prompt (default: %(default)s)")
     parser.add_argument("--tokens", type=int, default=64, help="maximum length of a reply (default: %(default)s)")
     parser.add_argument(
-        "--rows",
-        type=int,
-        nargs=2,
-        default=(128, 48),
-        help="rows of the engine and of the second engine in (c) (default: 128 48)",
+        "--rows", type=int, nargs=2, default=(128, 48), help="of the engine and the second one in (c) (default: 128 48)"
     )
     parser.add_argument("--only", default="abc", help="letters of the measurements to run (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="torch threads (default: %(default)s)")

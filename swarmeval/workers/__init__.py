@@ -1,1 +1,1 @@
-"""Worker processes and fleets (local, endpoint, Ray), with one link and one wire format for all of them."""
+"""Worker processes and fleets (local, endpoint, Ray) with a common link and wire format."""

@@ -14,7 +14,7 @@ from tests.support.faulty_server import Act, FaultyServer
 from tests.support.fleet_contract import collect, requests
 
 
-def test_what_a_server_tells_of_itself_is_kept() -> None:
+def test_facts_that_a_server_reports_are_recorded() -> None:
     info = started(lambda server: None)
     assert (info.engine, info.model, info.rows, info.max_context_tokens) == ("endpoint", "tiny", 4, 99)
     assert (info.versions, info.takes_chat, info.chat_template_sha256) == ({"vllm": "0.0.1"}, True, None)
@@ -57,8 +57,8 @@ def test_a_server_may_list_no_models_but_not_only_others() -> None:
     [
         (
             "top_k",
-            "endpoint.dialect: plain sends no top_k and no repetition_penalty "
-            "(and wants top_k: 0 and repetition_penalty: 1.0)",
+            "endpoint.dialect: plain sends neither top_k nor repetition_penalty "
+            "(and requires top_k: 0 and repetition_penalty: 1.0)",
         ),
         ("max_tokens", "endpoint.dialect: openai sends max_completion_tokens"),
         ("seed", "endpoint.body: {seed: null} leaves it out"),
@@ -69,7 +69,7 @@ def test_a_field_unknown_to_a_server_is_named_with_its_remedy_at_the_start(field
     assert reason == f"rejects {field} (HTTP 400: Unrecognized request argument supplied: {field}); {remedy}"
 
 
-def test_what_is_left_out_is_not_sent_and_what_is_added_is() -> None:
+def test_removed_fields_are_not_sent_and_added_fields_are() -> None:
     asking = RequestFormat("tiny", "vllm", {"seed": None, "reasoning_effort": "low"})
     _, server = answers_of(request_format=asking)
     assert "seed" not in server.requests[0]
@@ -93,7 +93,7 @@ def test_missing_answers_of_a_shared_request_are_retried_with_another_seed() -> 
 
 
 @pytest.mark.parametrize("how", ["it gives one", "it refuses"])
-def test_a_server_that_gives_one_answer_a_request_is_asked_one_by_one(how: str) -> None:
+def test_a_server_limited_to_one_answer_gets_one_request_per_answer(how: str) -> None:
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.takes_n = False
@@ -107,7 +107,7 @@ def test_a_server_that_gives_one_answer_a_request_is_asked_one_by_one(how: str) 
     with_server(use, combine_samples=True)
 
 
-def test_what_is_sent_is_what_the_settings_say() -> None:
+def test_requests_carry_the_settings() -> None:
     _, server = answers_of()
     assert server.requests[0] == {
         "model": "tiny",
@@ -154,7 +154,7 @@ def test_the_key_is_sent_and_shown_nowhere() -> None:
     with_server(use, key=key)
 
 
-def test_a_server_that_leads_elsewhere_is_not_followed_with_the_key() -> None:
+def test_a_redirect_is_not_followed_with_the_key() -> None:
     def leads_on(server: FaultyServer) -> None:
         server.spare_probes = False
         server.plan.append(Act("status", 307, {"Location": "http://elsewhere/v1?sk-planted"}, {}))
@@ -170,7 +170,7 @@ def test_the_context_that_a_server_lists_is_read_in_any_form(context: object, kn
     assert started(lambda server: setattr(server, "models", listed)).max_context_tokens == known
 
 
-def test_names_that_a_server_lists_show_no_key() -> None:
+def test_listed_model_names_show_no_key() -> None:
     key = Key("SOME_KEY", "sk-" + "A1b2C3d4" * 12)
     listed = Act(content={"data": [{"id": "x" * 20 + key.value}, {"id": "\ud83d"}]})
     reason = refused(lambda server: setattr(server, "models", listed), key=key)

@@ -156,7 +156,7 @@ def test_a_run_on_a_cluster_hides_ray_and_names_nodes_and_devices(cluster: Nodes
         assert "/" not in row.removeprefix(device)
 
 
-def test_a_model_that_a_node_lacks_is_told_before_anything_is_made(cluster: Nodes, tmp_path: Path) -> None:
+def test_a_model_missing_on_a_node_is_reported_before_the_run(cluster: Nodes, tmp_path: Path) -> None:
     done = main(cluster, tmp_path / "run", "model_id=nobody/nothing")
     assert done.returncode == 2
     assert re.fullmatch(
@@ -167,7 +167,7 @@ def test_a_model_that_a_node_lacks_is_told_before_anything_is_made(cluster: Node
     assert not (tmp_path / "run").exists()
 
 
-def test_a_node_with_another_version_is_told(member: Cluster) -> None:
+def test_a_node_with_another_version_is_reported(member: Cluster) -> None:
     with pytest.raises(DeviceError) as error:
         fleet_on(member, ours={**versions(), "ray": "2.61.0"})
     assert re.fullmatch(
