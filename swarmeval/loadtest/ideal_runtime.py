@@ -44,7 +44,7 @@ class Costs:
     streamed: bool  # time to first token was known, so prefill and decode were fitted separately
 
     def fault(self) -> str:
-        """Why nothing can be concluded from the fit; "" where something can. Without scatter there is no R squared."""
+        """Why the fit is unusable; "" if it is usable. R squared is None, and the fit usable, without scatter."""
         if self.r_squared is None or self.r_squared >= LEAST_EXPLAINED:
             return ""
         return f"the fitted costs explain too little of the latencies (R² {self.r_squared:.2g})"

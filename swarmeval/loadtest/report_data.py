@@ -66,7 +66,7 @@ def _top(latencies: Sequence[float]) -> float:
 
 
 def _line(group: Mapping[str, Any]) -> list[float] | None:
-    """The regression, if there are enough requests for it and it explains enough of their latencies."""
+    """The regression line, if it is based on enough requests and explains enough of the variance."""
     line = group["line_without_outliers"]
     if not line or line["count"] < FEWEST or (line["r_squared"] or 0.0) < LEAST_R_SQUARED:
         return None

@@ -57,7 +57,7 @@ def _law(test: Fit, shifted: Fit, families: Fit) -> Table:
 
 
 def _best(families: Mapping[str, Mapping[str, float]]) -> str:
-    """The family that fits best, and those that fit as well: less than 2 apart says nothing for either."""
+    """The best family, and any others within LITTLE_AIC of it, which fit about as well."""
     near = [name for name, one in families.items() if one["above_best"] < LITTLE_AIC]
     return " or ".join(sorted(near, key=lambda name: families[name]["above_best"]))
 

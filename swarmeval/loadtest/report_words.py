@@ -101,32 +101,34 @@ def costs(law: Mapping[str, Any]) -> str:
     prompt = fitted["per_input_token_s"]
     words = f"An undisturbed request: {span(fitted['fixed_s'])}"
     words += (
-        f" + {1000 * prompt:.3g} ms an input token" if prompt is not None else " for any prompt (all have one length)"
+        f" + {1000 * prompt:.3g} ms per input token"
+        if prompt is not None
+        else " for any prompt (all have the same length)"
     )
-    words += f" + {1000 * fitted['per_output_token_s']:.3g} ms a token after the first"
-    words += f"; fitted to {fitted['requests']:,} requests with {fitted['others']:.2g} others beside each in the mean"
+    words += f" + {1000 * fitted['per_output_token_s']:.3g} ms per output token after the first"
+    words += f"; fitted to {fitted['requests']:,} requests with {fitted['others']:.2g} concurrent others on average"
     if fitted["r_squared"] is not None:
         words += f" (R² {fitted['r_squared']:.3f})"
     if fitted["fault"]:
-        return f"{words}. No idealized runtime and no contention factor follow: {fitted['fault']}."
+        return f"{words}. The idealized runtime and the contention factor are undefined: {fitted['fault']}."
     if not fitted["contention_removed"]:
         who = f"Only {fitted['alone']} of these" if fitted["alone"] else "None of these"
         words += (
-            f". {who} ran alone: there is contention in these costs, and the true factor is larger "
-            f"(a level of 1 at once with {FEWEST_ALONE} counted requests or more has none)"
+            f". {who} ran alone, so these costs include contention and the true factor is larger. "
+            f"To avoid this, add a level with concurrency 1 and at least {FEWEST_ALONE} counted requests"
         )
     return f"{words}."
 
 
 def no_outliers(law: Mapping[str, Any]) -> str:
-    """What it means that the list of outliers is empty."""
+    """A sentence that explains an empty list of outliers."""
     groups = [group for level in law["levels"] for group in list(level["groups"].values())[1:]]
     compared = sum(group["answered"] >= FEWEST for group in groups)
     if not compared:
-        return f"Not looked for: that takes {FEWEST} answered requests of a package in one level."
+        return f"Not determined: this needs at least {FEWEST} answers per package and level."
     none = "None: no request took far longer than the others of its package and level."
     left = len(groups) - compared
-    return none if not left else f"{none} {left} of {len(groups)} are too small to look: fewer than {FEWEST} answers."
+    return none if not left else f"{none} {left} of {len(groups)} groups were skipped: fewer than {FEWEST} answers."
 
 
 def outliers(law: Mapping[str, Any]) -> list[Table]:

@@ -154,18 +154,20 @@ class Api:
         return self._refused(request.scope, fault)
 
     async def _invalid(self, request: Request, error: Exception) -> Response:
-        """The first field that is wrong, or what is wrong deepest inside one: a union lists all its kinds of value."""
+        """Answer a validation error with its most deeply nested entry: a union reports every alternative."""
         assert isinstance(error, RequestValidationError)
-        if isinstance(error.body, bytes):  # FastAPI parses only what is declared as JSON
+        if isinstance(error.body, bytes):  # FastAPI parses only bodies that are declared as JSON
             return self._refused(request.scope, NotJson(request.headers.get("content-type")))
         first = max(error.errors(), key=lambda entry: len(entry["loc"]))
-        places = (place for place in first["loc"][1:] if isinstance(place, str) and "[" not in place)  # no union's arms
+        places = (
+            place for place in first["loc"][1:] if isinstance(place, str) and "[" not in place
+        )  # without the alternatives of unions
         param = ".".join(places) or None
         message = first["msg"] if param is None else f"{param}: {first['msg']}"
         if first["type"] == "extra_forbidden":
             message = f"{param} is not supported by this server"
         elif first["type"] == "json_invalid":
-            message, param = f"the body is no JSON: {first['ctx']['error']}", None
+            message, param = f"the body is not valid JSON: {first['ctx']['error']}", None
         return self._refused(request.scope, BadRequest(message, param))
 
 

@@ -39,19 +39,19 @@ def listener(host: str, port: int) -> socket.socket:
 
 
 def url(host: str, port: int) -> str:
-    """Where clients find OpenAI's API."""
+    """The base URL of the API."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
 def allow_files(connections: int) -> None:
-    """Let this process open as many files as its connections take. Raises ConfigError where it may not."""
+    """Raise this process's limit of open files to the number its connections need. Raises ConfigError if forbidden."""
     needed = connections + BACKLOG + FILES_BESIDE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
     if hard != unlimited and hard < needed:
         raise ConfigError(
-            f"serve.connections is {connections}, which takes {needed} open files; this process may have {hard} "
-            "(ulimit -Hn); lower the one or raise the other"
+            f"serve.connections is {connections}, which needs {needed} open files; the limit is {hard} "
+            "(ulimit -Hn); lower serve.connections or raise the limit"
         )
     if soft != unlimited and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -69,7 +69,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         notes += ["prepacked"] if cpu_weights.prepack(model) else []
         notes += [f"{count} {kind} fused" for kind, count in parts.items() if count]
         weights += f" ({', '.join(notes)})" if notes else ""
-    steps.info("checking how rows can be decoded")
+    steps.info("choosing a decoder")
     replays = spec.device != "cpu" and spec.cuda_graphs == "auto" and spec.data_parallel  # a graph covers one GPU only
     begin = functools.partial(graphs.on_cuda, model.device) if replays else None
     try:

@@ -35,7 +35,7 @@ from swarmeval.workers.wire import (
 )
 
 PROGRESS_EVERY_S = 1.0
-STEPS = "swarmeval.loading"  # the logger to which everything that loads a replica names each step as it begins
+STEPS = "swarmeval.loading"  # logger for the steps of loading a replica, one message at the start of each
 
 
 class Connection(Protocol):
@@ -99,7 +99,7 @@ def traced(trace: TraceSpec | None) -> Iterator[Phases]:
 
 
 class _StepHandler(logging.Handler):
-    """Sends each record to the coordinator as the step of loading that has begun."""
+    """Sends each log record to the coordinator as the current step of loading."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class _StepHandler(logging.Handler):
 
 @contextmanager
 def _reported_steps(connection: Connection) -> Iterator[None]:
-    """Report the steps of loading while the block runs."""
+    """Report the steps of loading to the coordinator inside the context."""
     logger, handler = logging.getLogger(STEPS), _StepHandler(connection)
     logger.addHandler(handler)
     try:

@@ -182,8 +182,8 @@ def test_more_connections_than_the_process_may_have_files_is_one_line() -> None:
     done = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "swarmeval: serve.connections is 50000, which takes 52304 open files; this process may have 4096 (ulimit -Hn); "
-        "lower the one or raise the other\n"
+        "swarmeval: serve.connections is 50000, which needs 52304 open files; the limit is 4096 (ulimit -Hn); "
+        "lower serve.connections or raise the limit\n"
     )
 
 
