@@ -23,7 +23,7 @@ _PLAIN = {"is_causal", "position_ids", "use_cache", "output_attentions", "cache_
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Where the tokens of one forward read and write: int32 tensors with one entry per token."""
+    """Read and write positions of the tokens of one forward: int32 tensors with one entry per token."""
 
     table: Tensor  # [tokens, pages per row]: shared pages first, then the row's own
     shared: Tensor  # tokens to attend to in the shared pages

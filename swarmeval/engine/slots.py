@@ -26,7 +26,7 @@ _NO_ROOM = Shape(0, 0)
 
 @dataclass(slots=True)
 class _WriteTarget:
-    """Where a step writes: token i goes to place places[i] of slot slots[i]. Each row reads `length` places."""
+    """Write positions of a step: token i goes to place places[i] of slot slots[i]. Each row reads `length` places."""
 
     slots: Tensor  # [rows]
     places: Tensor  # [rows]

@@ -23,7 +23,7 @@ class ScriptedFault(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Script(Struct, frozen=True, forbid_unknown_fields=True):
-    """How a scripted replica behaves."""
+    """Behaviour of a scripted replica."""
 
     rows: int = 8
     steps: int = 1  # per answer
@@ -43,11 +43,11 @@ def read_script(path: Path) -> Script:
 
 
 class TraceSpec(Struct, frozen=True):
-    """Where a traced worker writes its spans and its flame graph."""
+    """Destination and clock of a traced worker's spans and flame graph."""
 
     folder: str
     device: str
-    session: int  # of the run, from 1
+    session: int  # number of the session within the run, from 1
     origin_ns: int  # start of the session, by time.perf_counter_ns()
 
 
