@@ -97,7 +97,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         with httpx2.stream("POST", f"{url}/chat/completions", json={**CHAT, "stream": True}) as answer:
             assert next(answer.iter_lines()).startswith("data: ")
             server.process.send_signal(signal.SIGTERM)
-            while not any(line.startswith("ending: ") for line in server.said):
+            while not any(line.startswith("stopping: ") for line in server.said):
                 server.process.poll()
             server.process.send_signal(signal.SIGTERM)
             assert server.ended() == 0
