@@ -1,6 +1,6 @@
-"""One replica on one device: found or fetched (`locate`), loaded and quantized (`load`), its placement checked.
+"""Loading of one replica onto one device: its files, quantization, placement check.
 
-`locate` runs in the coordinator and loads no model library; everything else runs inside a worker.
+`locate` runs in the coordinator and imports no model library. Everything else runs inside a worker.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ PACKAGES = ("torch", "transformers", "bitsandbytes", "tokenizers", "accelerate")
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model that lies where it belongs, and its tokenizer."""
+    """A loaded model whose placement has been checked, and its tokenizer."""
 
     model: Any  # transformers.PreTrainedModel
     tokenizer: Any  # transformers.PreTrainedTokenizerBase
@@ -37,9 +37,10 @@ class LoadedModel:
 
 
 def locate(model_id: str, progress: bool = True, weights: bool = True, code: bool = False) -> str:
-    """What `load` takes: "embedded", or the folder of the model, fetched from the hub where need be.
+    """Return the argument for `load`: "embedded" or the model's folder, downloaded from the hub if necessary.
 
-    Without `weights`, what is fetched lacks them; with `code`, it has the model's own Python. Raises ModelUnavailable.
+    `weights` and `code` say whether a download includes the weights and the model's own Python. Raises
+    ModelUnavailable.
     """
     if model_id == EMBEDDED:
         bundled_model.find()
@@ -48,13 +49,13 @@ def locate(model_id: str, progress: bool = True, weights: bool = True, code: boo
     if not folder.is_dir():
         return hub.fetch(model_id, progress, weights, code)
     if not (folder / "config.json").is_file():
-        raise ModelUnavailable(f"{model_id}: a folder without config.json, so it holds no model")
+        raise ModelUnavailable(f"{model_id}: the folder has no config.json; name the folder of a transformers model")
     hub.check_weights(model_id, folder)
     return model_id
 
 
 def folder_of(model: str) -> str:
-    """The folder that holds what `locate` gave; the embedded model is converted where need be."""
+    """The folder of a model that `locate` returned; converts the embedded model if necessary."""
     quiet()
     return (
         str(bundled_model.converted(bundled_model.find(), bundled_model.cache_root())) if model == EMBEDDED else model
@@ -62,7 +63,7 @@ def folder_of(model: str) -> str:
 
 
 def config_of(folder: str, code: bool = False) -> Any:
-    """The model's transformers configuration; `code`: its own Python may run. Raises ModelUnavailable."""
+    """The model's transformers configuration. With `code`, the model's own Python may run. Raises ModelUnavailable."""
     from transformers import AutoConfig
 
     try:
@@ -74,20 +75,18 @@ def config_of(folder: str, code: bool = False) -> Any:
 def load(
     model: str, *, device: str, load_in_4bit: bool, data_parallel: bool = True, trust_remote_code: bool = False
 ) -> LoadedModel:
-    """Put one replica on the device ("cuda:0", "cpu"); sharded over every visible GPU without data_parallel.
+    """Load one replica onto the device ("cuda:0", "cpu"); without `data_parallel`, shard it over all visible GPUs.
 
-    Weights are read from *.safetensors and nothing else; Python that the model brings runs with trust_remote_code only.
+    Weights are read from *.safetensors files only. The model's own Python runs only with `trust_remote_code`.
 
-    Raises ModelUnavailable when the model cannot be read, DeviceError when it does not fit or lands elsewhere.
+    Raises ModelUnavailable if the model cannot be read, DeviceError if it does not fit or lands on another device.
     """
     quiet()
     import torch
     from safetensors import SafetensorError
 
     if device != "cpu" and not torch.cuda.is_available():
-        raise DeviceError(
-            f"{device}: torch sees no CUDA device here; set device: cpu or use --config config/smoke.yaml"
-        )
+        raise DeviceError(f"{device}: torch found no CUDA device; set device: cpu or use --config config/smoke.yaml")
     began = time.perf_counter()
     folder = folder_of(model)
     dtype = compute_dtype(device)
@@ -97,7 +96,7 @@ def load(
     except (MemoryError, RuntimeError, ValueError, OSError, KeyError, ImportError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise DeviceError(_too_big(model, device, load_in_4bit, sharded)) from error
-        if isinstance(error, RuntimeError):  # a fault of ours or the libraries', not of what the user asked for
+        if isinstance(error, RuntimeError):  # a bug in our code or a library, not a user error
             raise
         raise ModelUnavailable(unreadable(model, error)) from error
     check_placement(loaded, device, load_in_4bit, sharded)
@@ -113,11 +112,11 @@ def load(
 
 
 def quiet() -> None:
-    """Silence what the libraries print at import and while loading, so that a worker's log holds what matters."""
+    """Silence the libraries' messages at import and while loading, to keep them out of the worker's log."""
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is first imported
+    os.environ.setdefault("TQDM_DISABLE", "1")  # tqdm reads it at its first import
     warnings.filterwarnings("ignore", message="The pynvml package is deprecated", category=FutureWarning)
-    # It looks for the optional `kernels` hub package on CPUs with AVX512-BF16, and logs that it is missing.
+    # On CPUs with AVX512-BF16, bitsandbytes logs that the optional hub package `kernels` is missing.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)
     from transformers.utils import logging as transformers_logging
 
@@ -126,9 +125,9 @@ def quiet() -> None:
 
 
 def check_placement(model: Any, device: str, four_bit: bool, sharded: bool) -> None:
-    """Raise DeviceError unless every tensor lies where it belongs and every linear layer is really 4-bit.
+    """Raise DeviceError unless every tensor is on the right device and, with `four_bit`, every linear layer is 4-bit.
 
-    The output head is left as it is by bitsandbytes.
+    The output head is exempt: bitsandbytes does not quantize it.
     """
     import torch
 
@@ -150,12 +149,12 @@ def check_placement(model: Any, device: str, four_bit: bool, sharded: bool) -> N
 
 
 def memory_mb(model: Any) -> float:
-    """Parameters and buffers, in MB."""
+    """Size of the parameters and buffers, in MB."""
     return float(model.get_memory_footprint()) / 1e6
 
 
 def versions() -> dict[str, str]:
-    """The libraries that decide what the model answers; those that are not installed are left out."""
+    """Versions of the installed libraries that affect the model's answers."""
     installed = {}
     for name in PACKAGES:
         try:
@@ -166,38 +165,38 @@ def versions() -> dict[str, str]:
 
 
 def chat_template_sha256(tokenizer: Any) -> str | None:
-    """The checksum of the template that chats are rendered with; None for a tokenizer without one."""
+    """SHA-256 of the tokenizer's chat template; None if it has none."""
     if not tokenizer.chat_template:
         return None
     return hashlib.sha256(tokenizer.get_chat_template().encode()).hexdigest()
 
 
 def compute_dtype(device: str) -> "torch.dtype":
-    """bf16; where it is missing, fp16 on a GPU and fp32 on a CPU."""
+    """bf16 if the device supports it; otherwise fp16 on a GPU and fp32 on a CPU."""
     import torch
 
     if device != "cpu":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch says no types of it
+    onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return torch.bfloat16 if onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error means that memory ran out, however the libraries say it."""
+    """Whether an error means that memory ran out, on a CPU or GPU."""
     import torch
 
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    # How torch says it on a CPU, and how transformers does when a model shared out over the GPUs overflows them.
+    # torch's message on a CPU, and transformers' message if a sharded model does not fit on the GPUs.
     return any(words in str(error) for words in ("can't allocate memory", "dispatched on the CPU or the disk"))
 
 
 def unreadable(model: str, error: Exception) -> str:
-    """Why a model cannot be loaded, in one line."""
+    """One line that says why a model cannot be loaded."""
     if "trust_remote_code" in str(error):
         return (
-            f"{model}: brings Python of its own, which could do anything here and is not run; "
-            "read it, and set trust_remote_code: true"
+            f"{model}: needs its own Python code, which is not run by default; "
+            "read that code, then set trust_remote_code: true"
         )
     return f"{model}: cannot be loaded: {_first_line(error)}"
 
@@ -229,7 +228,7 @@ def _too_big(model: str, device: str, four_bit: bool, sharded: bool) -> str:
     if not four_bit:
         remedies.insert(0, "load_in_4bit: true")
     if device != "cpu" and not sharded:
-        remedies.append("use_data_parallelism: false to share it out over all GPUs")
+        remedies.append("use_data_parallelism: false to shard it over all GPUs")
     place = "all GPUs together" if sharded else device
     return f"{model}: out of memory while loading onto {place}; try {', or '.join(remedies)}"
 

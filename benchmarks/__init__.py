@@ -1,1 +1,1 @@
-"""Measurements, each a script to be run by hand; RESULTS.md holds what they found."""
+"""Benchmark scripts, to be run by hand. RESULTS.md holds their results."""

@@ -1,6 +1,6 @@
-"""How replies and logits are compared: token by token, in steps of bf16, by their distance from fp32.
+"""Comparison of replies and logits: token by token, in bf16 steps, and by the error relative to fp32.
 
-Knows no model and no engine, but the Reply an engine gives.
+Does not know about models or engines, except for the engine's Reply.
 """
 
 import math
@@ -14,18 +14,18 @@ from torch import Tensor
 
 from swarmeval.requests import Reply
 
-FIRST_LETTER = 0x10000  # code point of token 0; from here on none is a surrogate, or part of any text we meet
+FIRST_LETTER = 0x10000  # code point for token 0: above all surrogates and all characters of our texts
 
 Ids = tuple[int, ...]
 
 
 def bf16_step(value: float) -> float:
-    """The distance from a value to the next larger one that bf16, with 8 significant bits, can hold."""
+    """The distance from a value to the next larger bf16 value (8 significant bits)."""
     return 2.0 ** (math.frexp(value)[1] - 8) if value else 0.0
 
 
 def first_difference(actual: Sequence[int], expected: Sequence[int]) -> int | None:
-    """The first place where two sequences differ, where one ends included; None when they are equal."""
+    """The first index at which two sequences differ, including the end of the shorter one; None if they are equal."""
     for place, (mine, other) in enumerate(zip(actual, expected, strict=False)):
         if mine != other:
             return place
@@ -33,7 +33,7 @@ def first_difference(actual: Sequence[int], expected: Sequence[int]) -> int | No
 
 
 def same_share(actual: Mapping[str, Ids], expected: Mapping[str, Ids]) -> float:
-    """The share of jobs that got the same reply in both. Raises ValueError when they are not the same jobs."""
+    """The share of jobs with the same reply in both. Raises ValueError if the jobs differ."""
     if not expected or actual.keys() != expected.keys():
         raise ValueError(f"{len(actual)} replies cannot be compared with {len(expected)}: the jobs are not the same")
     return sum(actual[job] == expected[job] for job in expected) / len(expected)
@@ -41,7 +41,7 @@ def same_share(actual: Mapping[str, Ids], expected: Mapping[str, Ids]) -> float:
 
 @dataclass(slots=True)
 class Deviation:
-    """How far logits lie from those of fp32, and how often they name the same best token."""
+    """Error of logits relative to fp32, and how often both have the same best token."""
 
     squares: float = 0.0
     count: int = 0
@@ -50,7 +50,7 @@ class Deviation:
     places: int = 0
 
     def add(self, logits: Tensor, exact: Tensor) -> None:
-        """Both are [places, vocabulary]."""
+        """Add logits and their fp32 reference, [places, vocabulary] each."""
         off = logits.float() - exact
         self.squares += float(off.square().sum(dtype=torch.float64))
         self.count += off.numel()
@@ -65,7 +65,7 @@ class Deviation:
 
 @contextmanager
 def letters(tokenizer: Any) -> Iterator[None]:
-    """Within it, the tokenizer decodes each token to a letter of its own, so that a reply's text says its ids."""
+    """Make the tokenizer decode each token to a unique character, so that token ids can be read off a reply's text."""
     tokenizer.decode = lambda ids, **_: "".join(chr(FIRST_LETTER + token) for token in ids)
     try:
         yield
@@ -74,8 +74,8 @@ def letters(tokenizer: Any) -> Iterator[None]:
 
 
 def ids_of(reply: Reply) -> Ids:
-    """The ids in a reply made within `letters`. Raises RuntimeError where the text is no letters."""
+    """The token ids of a reply generated inside `letters`. Raises RuntimeError if the text does not encode ids."""
     ids = tuple(ord(letter) - FIRST_LETTER for letter in reply.text)
     if len(ids) != reply.output_tokens or min(ids, default=0) < 0:
-        raise RuntimeError(f"{reply.job_id}: {reply.output_tokens} tokens, but its text does not say their ids")
+        raise RuntimeError(f"{reply.job_id}: {reply.output_tokens} tokens, but the text does not encode their ids")
     return ids

@@ -1,9 +1,9 @@
-"""What the coordinator itself costs: scripted workers, no judging of programs.
+"""Overhead of the coordinator, measured with scripted workers and without running programs.
 
     python benchmarks/coordinator.py [--jobs N ...] [--workers N] [--repeat N] [--json FILE]
 
-Each figure comes from a fresh process: real worker processes, sockets, journal, ledger and result files; only the
-model and the judge are replaced, so that what is left is dispatch. Peak memory is the coordinator's alone.
+Each figure comes from a fresh process with real worker processes, sockets, journal, ledger and result files. Only the
+model and the judge are replaced, which leaves the cost of dispatch. Peak memory is that of the coordinator alone.
 """
 
 import argparse
@@ -24,7 +24,7 @@ TASKS = 164
 
 
 def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
-    """One run of `jobs` jobs in this process."""
+    """Run `jobs` jobs in this process and return the figures."""
     from agent_manager import Coordinator
     from benchmarks.plain_context import PlainContext
     from human_eval_runner import load_tasks
@@ -93,7 +93,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are printed")
     parser.add_argument("--json", type=Path, help="write every run here")
-    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)  # measure once, in this process, into this folder
+    parser.add_argument(
+        "--one", type=Path, help=argparse.SUPPRESS
+    )  # internal: measure once in this process, using this folder
     options = parser.parse_args()
     if options.one:
         print(json.dumps(measure(options.jobs[0], options.workers, options.one)))

@@ -1,11 +1,11 @@
-"""For a machine with a GPU: is the CUDA side of the engine right, and how fast is it beside `generate`?
+"""Correctness checks and throughput of the engine on a GPU, compared with transformers' `generate`.
 
     python benchmarks/cuda_check.py [--model M] [--tokens N] [--agents N] [--tasks N] [--rows N] [--repeat N] [--json F]
 
-Checks: random models of every family answer as `generate` does; the logits of each way of decoding the NF4 model are
-those of plain decoding; how many replies depend on the number of rows; want of memory halves the rows and loses
-nothing. Then tokens/s, end-of-text ignored; each contestant is loaded by itself and warmed up by one round.
-Exit code: 0, 1 when a check failed, 2 where torch sees no CUDA device.
+The checks: random models of every family give the replies of `generate`; every decoder gives the logits of plain
+decoding with the NF4 model; how many replies depend on the number of rows; running out of memory halves the rows and
+loses no request. Then throughput in tokens/s, with end-of-text ignored. Each contestant is loaded alone and warmed up
+for one round. Exit code: 0, 1 if a check failed, 2 if torch finds no CUDA device.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import model_loader  # first: it silences what torch and its friends print when they are imported
+import model_loader  # first: it silences messages that torch and related packages print at import
 
 model_loader.quiet()
 import msgspec
@@ -59,7 +59,7 @@ NAMES = {
 
 @contextmanager
 def room(extra: int) -> Iterator[None]:
-    """While it is open, torch may allocate so many bytes on the GPU, and no more."""
+    """Limit torch to `extra` more bytes on the GPU inside the context."""
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(DEVICE).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_reserved() + extra) / total))
@@ -70,7 +70,7 @@ def room(extra: int) -> Iterator[None]:
 
 
 def checks(folder: str, requests: Sequence[Request], options: argparse.Namespace) -> Iterator[Check]:
-    """All of them, on the GPU."""
+    """Run all checks on the GPU."""
     begin = functools.partial(graphs.on_cuda, torch.device(DEVICE))
     for name, changes in FAMILIES:
         yield family_check(name, changes, DEVICE, begin)
@@ -89,7 +89,7 @@ def checks(folder: str, requests: Sequence[Request], options: argparse.Namespace
 def contestants(
     folder: str, requests: list[Request], options: argparse.Namespace
 ) -> Iterator[tuple[str, Callable[[], Contestant]]]:
-    """Each as what loads it."""
+    """Yield each contestant's letter and its loader."""
     launched = msgspec.structs.replace(spec(folder, options, options.rows), cuda_graphs="off")
     yield "a", lambda: engine_contestant(load_engine(spec(folder, options, options.rows)), requests)
     yield "g", lambda: engine_contestant(load_engine(launched), requests)
@@ -106,7 +106,7 @@ def engine_contestant(made: Engine, requests: list[Request]) -> Contestant:
 
 
 def peer(loaded: model_loader.LoadedModel, requests: list[Request], size: int, batches: int = 2) -> Contestant:
-    """`generate` over some batches, spread evenly."""
+    """`generate` over some of the batches, evenly spaced."""
     starts = range(0, len(requests), size)
     chosen = [starts[i * len(starts) // batches] for i in range(min(batches, len(starts)))]
 
@@ -121,7 +121,7 @@ def peer(loaded: model_loader.LoadedModel, requests: list[Request], size: int, b
 
 
 def floor(model: Any, rows: int) -> Contestant:
-    """Every linear layer once a step, as one graph, and nothing else."""
+    """Every linear layer once per step, as one CUDA graph, and nothing else."""
     linears = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
     inputs = {m.in_features: torch.randn(rows, m.in_features).to(m.weight) for m in linears}
 
@@ -152,14 +152,14 @@ def free() -> None:
 
 
 def measured(load: Callable[[], Contestant], rounds: int) -> list[RoundCost]:
-    """So many rounds of one contestant, after one that does not count: graphs are recorded in it."""
+    """Measure one contestant for `rounds` rounds, after a warm-up round in which graphs are recorded."""
     run = load()
     run()
     return [run() for _ in range(rounds)]
 
 
 def table(runs: dict[str, list[RoundCost]]) -> list[str]:
-    """Medians, and how they compare with ours."""
+    """Median throughputs and our speed relative to each."""
     rates = {x: statistics.median(s.tokens / s.seconds for s in rounds) for x, rounds in runs.items()}
     lines = [f"{'':3} {'contestant':52} {'tok/s':>10} {'a / it':>8}"]
     for letter, name in NAMES.items():
@@ -169,7 +169,7 @@ def table(runs: dict[str, list[RoundCost]]) -> list[str]:
 
 
 def work_of(options: argparse.Namespace) -> tuple[str, list[Request]]:
-    """The model's folder, and all requests of the run asked for."""
+    """The model's folder and all requests of the run that the options describe."""
     config = RunConfig(model_id=options.model, num_agents=options.agents, max_new_tokens=options.tokens)
     folder = model_loader.locate(config.model_id)
     plan = Plan(make_agents(config), load_tasks(options.tasks))
@@ -179,16 +179,16 @@ def work_of(options: argparse.Namespace) -> tuple[str, list[Request]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="embedded", help="as the setting model_id (default: %(default)s)")
+    parser.add_argument("--model", default="embedded", help="like the setting model_id (default: %(default)s)")
     parser.add_argument("--tasks", type=int, default=8)
     parser.add_argument("--agents", type=int, default=50)
-    parser.add_argument("--tokens", type=int, default=64, help="new tokens a reply (default: %(default)s)")
-    parser.add_argument("--rows", type=int, help="rows of our engine (default: what it chooses)")
+    parser.add_argument("--tokens", type=int, default=64, help="new tokens per reply (default: %(default)s)")
+    parser.add_argument("--rows", type=int, help="rows of our engine (default: its own choice)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are printed")
-    parser.add_argument("--json", type=Path, help="write everything here")
+    parser.add_argument("--json", type=Path, help="write all results to this file")
     options = parser.parse_args()
     if not torch.cuda.is_available():
-        print("cuda_check: torch sees no CUDA device here; run it on a machine with a GPU", file=sys.stderr)
+        print("cuda_check: torch found no CUDA device; run this on a machine with a GPU", file=sys.stderr)
         return 2
     try:
         folder, requests = work_of(options)

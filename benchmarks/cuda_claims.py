@@ -1,6 +1,6 @@
-"""Claims about decoding that a GPU is to confirm, each as a check; but for the device, any machine can run them.
+"""Checks of decoding to be run on a GPU. Apart from the device, any machine can run them.
 
-`begin` is what graphs.Graphs takes: on a GPU `on_cuda`, in tests something that records on the CPU.
+`begin` is passed to graphs.Graphs: `on_cuda` on a GPU, a CPU recorder in tests.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ Begin = Callable[[], Recorder]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One claim, and what was found; `passed` is None where a figure is all there is to say."""
+    """One claim and its result; `passed` is None if the result is only a figure."""
 
     name: str
     passed: bool | None
@@ -33,7 +33,7 @@ class Check:
 
 
 def family_check(name: str, changes: dict[str, Any], device: str, begin: Begin | None) -> Check:
-    """Does a random fp32 model of this family answer as `generate` does, with `begin` and without?"""
+    """Check that a random fp32 model of this family gives the replies of `generate`, with and without `begin`."""
     model, tokenizer = tiny_model.family(name, **changes).to(device), tiny_model.tokenizer()
     sampling = Sampling(max_new_tokens=24, do_sample=False)
     requests = [Request(f"{i}", i, sampling, text="def f(x):\n" * (i // 4 % 3) + f"n{i // 4}") for i in range(16)]
@@ -46,13 +46,13 @@ def family_check(name: str, changes: dict[str, Any], device: str, begin: Begin |
         counts[fit.name] = sum(
             texts.get(job) == tokenizer.decode(ids, skip_special_tokens=True) for job, ids in expected.items()
         )
-    title = f"{name} {changes or ''} answers as generate does".replace("  ", " ")
+    title = f"{name} {changes or ''} gives the replies of generate".replace("  ", " ")
     summary = "; ".join(f"{way}: {count} of {len(requests)}" for way, count in counts.items())
     return Check(title, all(count == len(requests) for count in counts.values()), summary)
 
 
 def generated(model: Any, tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
-    """What `generate` adds to one left-padded batch, up to the end-of-text token, that left out."""
+    """The token ids that `generate` adds to one left-padded batch, without the end-of-text token."""
     prompts = [prompt_ids(tokenizer, request) for request in requests]
     width, sampling = max(map(len, prompts)), requests[0].sampling
     ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=model.device)
@@ -73,7 +73,7 @@ def generated(model: Any, tokenizer: Any, requests: Sequence[Request]) -> list[l
 
 
 def replies(served: Engine, requests: Sequence[Request]) -> dict[str, str]:
-    """What the engine answers, by job; those it refused are missing."""
+    """The engine's replies by job id, without refused requests."""
     for request in requests:
         served.submit(request)
     answers = []
@@ -83,7 +83,7 @@ def replies(served: Engine, requests: Sequence[Request]) -> dict[str, str]:
 
 
 def logits_checks(model: Any, begin: Begin) -> list[Check]:
-    """Does every way of decoding give the logits of plain decoding?"""
+    """Check that every decoder gives the logits of plain decoding."""
     recorder = Graphs(begin)
     ways: dict[str, Callable[[int], SlotDecoder]] = {
         "slots": lambda rows: SlotDecoder(model, rows, share=False),
@@ -91,16 +91,16 @@ def logits_checks(model: Any, begin: Begin) -> list[Check]:
         "slots, CUDA graphs": lambda rows: SlotDecoder(model, 2 * rows, share=False, step=recorder),
     }
     changed = {way: decoder_choice.difference(model, make) for way, make in ways.items()}
-    name = "logits are those of plain decoding: "
+    name = "same logits as plain decoding: "
     checks = [
-        Check(name + way, share <= decoder_choice.tolerance(model), f"changed by {share:.2g} of their norm")
+        Check(name + way, share <= decoder_choice.tolerance(model), f"differ by {share:.2g} of their norm")
         for way, share in changed.items()
     ]
     return [*checks, Check("steps can be recorded", recorder.fault is None, recorder.fault or "yes")]
 
 
 def share_check(few: Engine, many: Engine, requests: Sequence[Request]) -> Check:
-    """How many sampled replies stay the same when other rows run beside them? Rounding makes the rest."""
+    """Count the sampled replies that do not depend on the number of rows; rounding changes the others."""
     few_replies, many_replies = replies(few, requests), replies(many, requests)
     equal = sum(few_replies.get(job) == text for job, text in many_replies.items())
     name = f"same replies with {few.info().rows} and {many.info().rows} rows"
@@ -110,8 +110,8 @@ def share_check(few: Engine, many: Engine, requests: Sequence[Request]) -> Check
 
 
 def memory_check(served: Engine, requests: Sequence[Request], scarce: AbstractContextManager[None]) -> Check:
-    """While memory is scarce, are rows halved and all requests answered?"""
-    name, before = "want of memory halves the rows and loses nothing", served._most_rows
+    """Check that the engine halves its rows and still answers all requests while memory is scarce."""
+    name, before = "running out of memory halves the rows and loses no request", served._most_rows
     try:
         with scarce:
             answered = len(replies(served, requests))

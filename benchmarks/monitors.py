@@ -1,11 +1,11 @@
-"""What watching a run costs: one run, watched and not watched by turns.
+"""Overhead of the resource monitor: one run with alternating phases, watched and unwatched.
 
     python benchmarks/monitors.py [--rounds N] [--phase S] [--interval S] [--workers N] [--threads N] [--json FILE]
 
-Scripted workers answer without a model, at a steady pace; programs are judged in the real sandbox; journal and status
-are written. Beside the workers, processes of many threads are watched as if they held models. Every round has a phase
-with the monitor and one without, in changing order; the monitor's own time is its thread's. The aim: under 1 % of one
-core at one sample a second.
+Scripted workers answer at a steady pace without a model. Programs are judged in the real sandbox, and journal and
+status are written. The monitor also watches processes with many threads, as stand-ins for workers with models. Every
+round has one phase with the monitor and one without, in alternating order. The monitor's own time is that of its
+thread. The aim is less than 1 % of one core at one sample per second.
 """
 
 import argparse
@@ -43,7 +43,7 @@ from swarmeval.workers.devices import choose_devices
 from swarmeval.workers.local import LocalFleet
 from swarmeval.workers.replica_spec import ReplicaSpec, Script
 
-SETTLE_S = 5.0  # after the first answer: what starts up belongs to no phase
+SETTLE_S = 5.0  # before the first phase, to exclude start-up
 THREADED = """
 import sys, threading
 for _ in range(int(sys.argv[1]) - 1):
@@ -54,7 +54,7 @@ sys.stdin.read()
 
 
 class StatusOnly(PlainContext):
-    """Writes status.json, as a run does."""
+    """A context that writes status.json like a run."""
 
     def __init__(self, plan: Plan, config: RunConfig, folder: Path) -> None:
         super().__init__(plan, config)
@@ -66,19 +66,19 @@ class StatusOnly(PlainContext):
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the run."""
+    """Measurements of one phase of the run."""
 
     watched: bool
     seconds: float
     monitor_cpu_pct: float | None  # of one core
-    coordinator_cpu_pct: float  # all threads of its process, the monitor's included
+    coordinator_cpu_pct: float  # of one core, all threads of the process including the monitor's
     jobs_per_s: float
     switches_per_s: float
     loop_lag_ms: float
 
 
 class MonitoredRun:
-    """A run that goes on until told to stop, and a thread that watches it by turns."""
+    """A run that continues until the last phase, and a thread that alternates the phases."""
 
     def __init__(self, options: argparse.Namespace, folder: Path, threaded: Sequence[int]) -> None:
         self._options = options
@@ -153,28 +153,28 @@ class MonitoredRun:
 
 @contextlib.contextmanager
 def threaded(count: int, threads: int) -> Iterator[list[int]]:
-    """PIDs of sleeping processes with so many threads each."""
+    """Start `count` sleeping processes with `threads` threads each; yield their PIDs."""
     command = [sys.executable, "-S", "-c", THREADED, str(threads)]
     with contextlib.ExitStack() as stack:
         started: list[Any] = []
         for _ in range(count):
             process: Any = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
             started.append(process)
-            process.stdout.readline()  # all its threads are there
+            process.stdout.readline()  # all its threads have started
         yield [process.pid for process in started]
         for process in started:
             process.stdin.close()
 
 
 def table(phases: Sequence[Phase]) -> Iterator[str]:
-    """Medians, and in brackets the smallest and largest."""
+    """Medians, with minimum and maximum in brackets."""
     yield f"{'':34}{'watched':>24}{'not watched':>24}"
     for key, name in (
         ("monitor_cpu_pct", "monitor, % of one core"),
-        ("coordinator_cpu_pct", "coordinator's process, % of a core"),
+        ("coordinator_cpu_pct", "coordinator process, % of one core"),
         ("jobs_per_s", "jobs/s"),
         ("switches_per_s", "its context switches/s"),
-        ("loop_lag_ms", "event loop late, ms at most"),
+        ("loop_lag_ms", "maximum event loop lag, ms"),
     ):
         cells = []
         for watched in (True, False):
@@ -187,11 +187,11 @@ def table(phases: Sequence[Phase]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=6, help="of a watched and an unwatched phase")
-    parser.add_argument("--phase", type=float, default=15.0, help="seconds of a phase (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=6, help="rounds of one watched and one unwatched phase")
+    parser.add_argument("--phase", type=float, default=15.0, help="seconds per phase (default: %(default)s)")
     parser.add_argument("--interval", type=float, default=1.0, help="monitor.interval_s (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=32, help="of each process that is watched beside a worker")
+    parser.add_argument("--threads", type=int, default=32, help="threads of each additional watched process")
     parser.add_argument("--json", type=Path, help="write every phase here")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, threaded(options.workers, options.threads) as pids:

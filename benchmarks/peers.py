@@ -1,7 +1,7 @@
-"""The peers of our engine, each as a function that answers its part of the work once: `generate` over static batches,
-transformers' continuous batching, and vLLM, which lives in an interpreter of its own.
+"""Peers of our engine, each as a function that does its part of the work once: `generate` over static batches,
+transformers' continuous batching, and vLLM in a separate interpreter.
 
-All get the same prompts as token ids and the same sampling. Stop strings (completion mode) are obeyed by none of them.
+All get the same prompts as token ids and the same sampling settings. None of them applies stop strings.
 """
 
 import json
@@ -23,16 +23,16 @@ from swarmeval.engine.stopping import eos_ids
 from swarmeval.requests import Request
 
 CHILD = Path(__file__).with_name("vllm_child.py")
-PAGE_TOKENS = 32  # of continuous batching; its default of 256 wastes most of a page on prompts of this length
-CHUNK_TOKENS = 512  # most tokens of one of its steps: its mask has this many rows
-END_S = 60.0  # how long vLLM may take to end
+PAGE_TOKENS = 32  # for continuous batching; its default of 256 wastes most of a page on prompts of this length
+CHUNK_TOKENS = 512  # maximum tokens per step of continuous batching: its mask has this many rows
+END_S = 60.0  # limit for vLLM to exit
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class RoundCost:
-    """The tokens that one contestant made in one round, and the time they took."""
+    """The tokens that one contestant generated in one round, and the time that took."""
 
     tokens: int
     seconds: float
@@ -42,18 +42,18 @@ Contestant = Callable[[], RoundCost]
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """As many of the items as asked for, or all, spread evenly."""
+    """At most `count` of the items, evenly spaced."""
     number = min(count, len(items))
     return [items[i * len(items) // number] for i in range(number)]
 
 
 def text_tokens(output: Sequence[int], ends: Collection[int]) -> int:
-    """How many tokens come before the one that ends the text."""
+    """Number of tokens before the end-of-text token."""
     return next((place for place, token in enumerate(output) if token in ends), len(output))
 
 
 def ends_of(loaded: LoadedModel, stops: bool) -> frozenset[int]:
-    """The ids that end a text; none without `stops`."""
+    """The end-of-text ids; empty without `stops`."""
     return eos_ids(loaded.model, loaded.tokenizer) if stops else frozenset()
 
 
@@ -65,7 +65,7 @@ def prompt_ids(tokenizer: Any, request: Request) -> tuple[int, ...]:
 
 @contextmanager
 def endless(model: Any, tokenizer: Any, stops: bool) -> Iterator[None]:
-    """Without `stops`, nothing ends a text while this is open."""
+    """Unless `stops` is set, disable the end-of-text token inside the context."""
     previous = model.generation_config.eos_token_id, tokenizer.eos_token
     if not stops:
         model.generation_config.eos_token_id, tokenizer.eos_token = None, None
@@ -74,7 +74,7 @@ def endless(model: Any, tokenizer: Any, stops: bool) -> Iterator[None]:
 
 
 def static(loaded: LoadedModel, requests: Sequence[Request], size: int, batches: int, stops: bool) -> Contestant:
-    """`generate` over left-padded batches of one size, as many of them as asked for."""
+    """`generate` over `batches` left-padded batches of `size` requests."""
     ends = ends_of(loaded, stops)
     starts = spread(range(0, len(requests), size), batches)
 
@@ -92,7 +92,7 @@ def static(loaded: LoadedModel, requests: Sequence[Request], size: int, batches:
 
 
 def generate(loaded: LoadedModel, requests: Sequence[Request]) -> list[list[int]]:
-    """The ids that `generate` adds to one batch."""
+    """The token ids that `generate` adds to one batch."""
     prompts = [prompt_ids(loaded.tokenizer, request) for request in requests]
     width = max(map(len, prompts))
     ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
@@ -115,7 +115,7 @@ def generate(loaded: LoadedModel, requests: Sequence[Request]) -> list[list[int]
 
 
 def continuous(loaded: LoadedModel, requests: Sequence[Request], rows: int, stops: bool) -> Contestant:
-    """transformers' continuous batching of all these requests, so many at once. It drops the repetition penalty."""
+    """transformers' continuous batching of these requests with `rows` rows. It ignores the repetition penalty."""
     prompts = [list(prompt_ids(loaded.tokenizer, request)) for request in requests]
     ends, sampling = ends_of(loaded, stops), requests[0].sampling
     generation = GenerationConfig(
@@ -130,7 +130,7 @@ def continuous(loaded: LoadedModel, requests: Sequence[Request], rows: int, stop
     pages = -(-(max(map(len, prompts)) + sampling.max_new_tokens) // PAGE_TOKENS)
     batching = ContinuousBatchingConfig(
         page_size=PAGE_TOKENS,
-        num_blocks=(rows + 1) * (pages + 1),  # by itself it would take four fifths of the machine's memory
+        num_blocks=(rows + 1) * (pages + 1),  # the default would take four fifths of the machine's memory
         max_batch_tokens=CHUNK_TOKENS,
         max_requests_per_batch=rows,
         seed=requests[0].seed % 2**31,
@@ -151,7 +151,7 @@ def continuous(loaded: LoadedModel, requests: Sequence[Request], rows: int, stop
 
 
 class VllmChild:
-    """vLLM under another interpreter, loaded and warm. It does nothing unless asked, and ends with the context."""
+    """vLLM under another interpreter, loaded and warmed up. Idle between questions; exits with the context."""
 
     def __init__(self, python: Path, folder: str, context_tokens: int, threads: int) -> None:
         self._python = python
@@ -174,7 +174,7 @@ class VllmChild:
         self._end()
 
     def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Its answer. Raises RuntimeError when it dies instead; what it died of stands on stderr."""
+        """Send a question and return the answer. Raises RuntimeError if vLLM dies; the cause is on stderr."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -184,7 +184,7 @@ class VllmChild:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise RuntimeError(f"{self._python}: vLLM ended with exit code {self.process.wait(END_S)}; see above")
+            raise RuntimeError(f"{self._python}: vLLM exited with code {self.process.wait(END_S)}; see above")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -199,7 +199,7 @@ class VllmChild:
 def vllm(
     child: VllmChild, prompts: Sequence[Sequence[int]], requests: Sequence[Request], ends: Collection[int]
 ) -> Contestant:
-    """vLLM over all these requests at once, with as many rows as it chooses."""
+    """vLLM over all these requests at once, with its own choice of rows."""
     sampling = requests[0].sampling
     question = {
         "prompts": prompts,

@@ -1,4 +1,4 @@
-"""The least that a coordinator needs of its caller: chat requests, and nobody who looks on."""
+"""A minimal run context for a coordinator: chat requests, without status or progress display."""
 
 from swarmeval.records import Attempt, Status
 from swarmeval.requests import ReplicaInfo, Request

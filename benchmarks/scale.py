@@ -1,15 +1,15 @@
-"""What a million evaluations cost, how soon a killed run goes on, and how late the event loop is with 64 workers.
+"""Scaling tests: cost of a million evaluations, time to resume a killed run, event loop lag with 64 workers.
 
     python benchmarks/scale.py [--only abc] [--samples N ...] [--workers N] [--judge-every N] [--json FILE]
 
-Real: worker processes, sockets, coordinator, journal, ledger, run folder, monitor, status, result files, sandbox. Not
-real: the model (scripted replies), and most verdicts. One reply in `--judge-every` is judged in the sandbox; the others
-get the verdict that the sandbox gave to the same text before, which takes no time.
+Worker processes, sockets, coordinator, journal, ledger, run folder, monitor, status, result files and sandbox are real.
+The model is scripted, and most verdicts are remembered: one reply in `--judge-every` is judged in the sandbox, the
+others get the earlier verdict for the same text at no cost.
 
-(a) A run of each size: 61 agents x 164 tasks x `--samples`, 10,004 jobs a sample. (b) Its journal is cut as a kill
-cuts it; another process resumes the run, ends it and writes every file. (c) 64 worker processes that answer at the
-pace of real ones, 8 rows of 2 to 5 s each; it is stopped in the end. How late the loop is, is looked at every 10 ms.
-Every run is a process of its own; peaks of memory are that process's alone, phase by phase.
+(a) One run per size: 61 agents x 164 tasks x `--samples`, which is 10,004 jobs per sample. (b) The journal of (a) is
+cut as if the run had been killed. Another process resumes the run, finishes it and writes every file. (c) 64 worker
+processes answer at a realistic pace, 8 rows at 2 to 5 s per answer, until the run is stopped. Event loop lag is sampled
+every 10 ms. Every run is a separate process, and peak memory is that of this process, phase by phase.
 """
 
 import argparse
@@ -31,19 +31,19 @@ from swarmeval.runs.journal import NAME as JOURNAL
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.replica_spec import Script
 
-AGENTS = 61  # by 164 tasks: 10,004 jobs a sample
-CUT_ANSWERS = 1000  # off a journal's end: what a resumed run has still to do
+AGENTS = 61  # times 164 tasks: 10,004 jobs per sample
+CUT_ANSWERS = 1000  # answers cut off a journal's end, which the resumed run generates again
 
 
 def before_the_last(journal: Path, answers: int) -> int:
-    """How many lines of a journal stand before its last so many answers: verdicts may be far behind them."""
+    """Number of journal lines before the last `answers` answers; verdicts can be far behind their answers."""
     with journal.open("rb") as file:
         places = (number for number, line in enumerate(file) if line.startswith(b'{"completion"'))
         return deque(places, maxlen=answers)[0]
 
 
 def cut(journal: Path, lines: int) -> None:
-    """Leave so many lines and the half of another: what a kill leaves."""
+    """Truncate the journal after `lines` lines and half of the next one, as a kill would."""
     with journal.open("rb+") as file:
         for _ in range(lines):
             file.readline()
@@ -52,7 +52,7 @@ def cut(journal: Path, lines: int) -> None:
 
 
 def pace(number: int, of: int) -> Script:
-    """A worker of 8 rows whose answers take 2 to 5 s, in steps of 0.1 s: each worker its own time."""
+    """The script of a worker with 8 rows and 2 to 5 s per answer, in steps of 0.1 s; the time differs per worker."""
     return Script(rows=8, steps=20 + 30 * number // max(1, of - 1), step_s=0.1)
 
 
@@ -64,7 +64,7 @@ def config_of(folder: Path, samples: int, workers: int) -> RunConfig:
 
 
 def measure(part: str, folder: Path, samples: int, options: argparse.Namespace) -> Facts:
-    """One part, in this process."""
+    """Run one part in this process."""
     workers = options.many if part == "pace" else options.workers
     scripts = [pace(number, workers) if part == "pace" else Script(rows=64) for number in range(workers)]
     session = ScriptedRun(config_of(folder, samples, workers), scripts, options.judge_every, options.spawned_at)
@@ -82,7 +82,7 @@ def measure(part: str, folder: Path, samples: int, options: argparse.Namespace) 
 
 
 def measured(part: str, folder: Path, samples: int, options: argparse.Namespace) -> Facts:
-    """One part, in a process of its own."""
+    """Run one part in a new process."""
     print(f"{part}, {samples} samples, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
     arguments = [
         "--part",
@@ -102,7 +102,7 @@ def measured(part: str, folder: Path, samples: int, options: argparse.Namespace)
 
 
 def all_parts(options: argparse.Namespace) -> dict[str, list[Facts]]:
-    """The runs of each part; the folders of all lie in one, and each is gone when it has served."""
+    """Run all selected parts; each run's folder is deleted afterwards."""
     facts: dict[str, list[Facts]] = {}
     with tempfile.TemporaryDirectory() as home:
         if "c" in options.only:
@@ -119,24 +119,24 @@ def all_parts(options: argparse.Namespace) -> dict[str, list[Facts]]:
 
 
 def table(runs: Sequence[Facts]) -> Iterator[str]:
-    """A line for each fact, a column for each run."""
+    """One line per fact, one column per run."""
     for key in runs[0]:
         values = [run[key] for run in runs]
         yield f"  {key:24}" + "".join(f"{'-' if value is None else f'{value:,.1f}':>14}" for value in values)
 
 
 def read(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line, or these words."""
+    """Parse the arguments, by default those of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="abc", help="which of them (b needs the runs of a)")
+    parser.add_argument("--only", default="abc", help="letters of the parts to run (b needs the runs of a)")
     parser.add_argument("--samples", type=int, nargs="+", default=[1, 10, 100], help="sizes (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=4, help="of (a) and (b), as fast as they can")
+    parser.add_argument("--workers", type=int, default=4, help="workers of (a) and (b), which answer without delay")
     parser.add_argument("--many", type=int, default=64, help="workers of (c)")
-    parser.add_argument("--judge-every", type=int, default=500, help="1: the sandbox judges every reply")
-    parser.add_argument("--seconds", type=float, default=60.0, help="that (c) is looked at")
-    parser.add_argument("--lines", type=int, default=1_000_000, help="of the journal that is resumed in the end")
+    parser.add_argument("--judge-every", type=int, default=500, help="judge one reply in N in the sandbox")
+    parser.add_argument("--seconds", type=float, default=60.0, help="duration of (c)")
+    parser.add_argument("--lines", type=int, default=1_000_000, help="lines of the journal that is resumed last")
     parser.add_argument("--json", type=Path, help="write every run here")
-    parser.add_argument("--part", help=argparse.SUPPRESS)  # measure it in this process, into --folder
+    parser.add_argument("--part", help=argparse.SUPPRESS)  # internal: run this part in this process, using --folder
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--spawned-at", type=float, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)

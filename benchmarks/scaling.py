@@ -1,15 +1,15 @@
-"""What a second worker gains, what judging beside generation costs, and what rows that have ended waste.
+"""Scaling of the engine: the gain of a second worker, the cost of concurrent judging, the waste of finished rows.
 
     python benchmarks/scaling.py [--only abc] [--tasks N] [--agents N] [--rows N] [--repeat N] [--json F]
 
-(a) `main.py` with one CPU worker on one core, with two of one thread each on two cores, and with one of two threads on
-two cores, judging included, in turn: tokens/s of score.json, which counts from when the first worker has loaded, and
-the sum of what each did from its first request to its last answer. A run and all it starts stay on its cores. The aim
-is 1.8 times from one worker to two.
-(b) The engine in this process alone, beside judges that run canonical solutions without a pause, and beside judges of
-programs that never end, in turn, a few seconds each: tokens/s. The aim is to lose less than 5 %.
-(c) Replies that end where the model ends them: of the steps that rows took part in, the share that gave no token,
-counted in the steps in which nobody joined. Static batches of as many rows would waste what stands beside it.
+(a) Runs `main.py`, judging included, in turn with one CPU worker on one core, with two single-threaded workers on two
+cores, and with one two-threaded worker on two cores. Reports the tokens/s of score.json, which counts from the moment
+the first worker has loaded, and the sum of each worker's rate from its first request to its last answer. A run and its
+child processes stay on its cores. The aim is a factor of 1.8 from one worker to two.
+(b) Tokens/s of the engine in this process: alone, beside judges that run canonical solutions without pause, and beside
+judges of endless programs, in turn for a few seconds each. The aim is to lose less than 5 %.
+(c) Replies that end at the model's end-of-text token: the share of row-steps that gave no token, counted in steps in
+which no row joined. The share that static batches with as many rows would waste is printed for comparison.
 """
 
 import argparse
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     from swarmeval.engine.engine import Engine
 
 Figures = dict[str, float]
-SHAPES = {"one worker": (1, 1), "two workers": (2, 1), "two threads": (1, 2)}  # (a): workers, threads of each
+SHAPES = {"one worker": (1, 1), "two workers": (2, 1), "two threads": (1, 2)}  # (a): workers, threads per worker
 
 
 def run_main(workers: int, threads: int, options: argparse.Namespace) -> Figures:
-    """One run of main.py with so many workers of so many threads, and a core for each thread."""
+    """Run main.py once with `workers` workers of `threads` threads each, with one core per thread."""
     with tempfile.TemporaryDirectory() as folder, on_cores(workers * threads):
         arguments = [sys.executable, str(ROOT / "main.py"), "--config", str(ROOT / "config" / "smoke.yaml")]
         arguments += ["--num_tasks", str(options.tasks), "--num_agents", str(options.agents), "--output_dir", folder]
@@ -66,7 +66,7 @@ def run_main(workers: int, threads: int, options: argparse.Namespace) -> Figures
 
 
 def paces(jobs: Sequence[dict[str, str]]) -> Figures:
-    """Tokens a second of each device, from its first request to its last answer: that others still load counts not."""
+    """Tokens/s of each device from its first request to its last answer, so that other devices' loading is excluded."""
     rates = {}
     for device in {job["device"] for job in jobs}:
         own_jobs = [job for job in jobs if job["device"] == device]
@@ -78,7 +78,7 @@ def paces(jobs: Sequence[dict[str, str]]) -> Figures:
 
 @contextmanager
 def on_cores(count: int) -> Iterator[None]:
-    """What is started within it stays on the first so many cores of this process."""
+    """Pin processes started inside the context to the first `count` cores of this process."""
     previous = os.sched_getaffinity(0)
     if len(previous) < count:
         raise SystemExit(f"scaling: {count} threads need {count} cores, this process may use {len(previous)}")
@@ -90,13 +90,13 @@ def on_cores(count: int) -> Iterator[None]:
 
 
 def in_turn(names: Sequence[str], number: int) -> list[str]:
-    """The names in another order each round, so that a machine that slows down or speeds up favours none."""
+    """Rotate the names by the round's number, so that a drift of the machine's speed favours none."""
     first = number % len(names)
     return [*names[first:], *names[:first]]
 
 
 def workers(options: argparse.Namespace) -> dict[str, Any]:
-    """(a)."""
+    """Measure (a)."""
     rounds: list[dict[str, Figures]] = []
     for number in range(options.repeat):
         rounds.append({})
@@ -107,7 +107,7 @@ def workers(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def judging(made: "Engine", requests: Iterator[Request], options: argparse.Namespace) -> dict[str, Any]:
-    """(b)."""
+    """Measure (b)."""
     rounds: list[dict[str, Figures]] = []
     with judges(options.judges, "canonical") as canonical, judges(options.judges, "endless") as endless:
         states = {"alone": None, "canonical": canonical, "endless": endless}
@@ -124,7 +124,7 @@ def judging(made: "Engine", requests: Iterator[Request], options: argparse.Names
 
 
 def compared(rounds: Sequence[dict[str, Figures]]) -> dict[str, Any]:
-    """Medians of each, and the median over the rounds of each as a multiple of the first of the first round."""
+    """Medians per name, and the median ratio of each name to the first name of the first round."""
     base = next(iter(rounds[0]))
     figures = {
         name: {key: statistics.median(round_figures[name][key] for round_figures in rounds) for key in rounds[0][name]}
@@ -142,7 +142,7 @@ def compared(rounds: Sequence[dict[str, Figures]]) -> dict[str, Any]:
 
 
 def pace(made: "Engine", requests: Iterator[Request], seconds: float) -> Figures:
-    """Tokens a second of an engine whose rows are always taken, in the steps in which nobody joins."""
+    """Tokens/s of an engine with all rows in use, measured in the steps in which no row joins."""
     spent, tokens, began = 0.0, 0, time.perf_counter()
     while time.perf_counter() - began < seconds or not tokens:
         while made.progress().waiting < made.info().rows:
@@ -157,7 +157,7 @@ def pace(made: "Engine", requests: Iterator[Request], seconds: float) -> Figures
 
 
 def ending(made: "Engine", requests: Sequence[Request]) -> dict[str, Any]:
-    """(c)."""
+    """Measure (c)."""
     for request in requests:
         made.submit(request)
     replies: list[Reply] = []
@@ -183,20 +183,20 @@ def ending(made: "Engine", requests: Sequence[Request]) -> dict[str, Any]:
 
 
 def ended(reply: Reply) -> bool:
-    """Whether a token that is not counted ended the reply."""
+    """Whether an end-of-text token ended the reply."""
     return reply.finish_reason == "stop"
 
 
 def static_waste(lengths: Sequence[int], rows: int) -> float:
-    """The share of row-steps that batches of so many replies spend on those that have ended before their longest."""
+    """The share of row-steps that static batches of `rows` replies would waste on finished rows."""
     batches = [lengths[start : start + rows] for start in range(0, len(lengths), rows)]
     spent = sum(max(batch) * len(batch) for batch in batches)
     return 1 - sum(lengths) / spent
 
 
 def engine(options: argparse.Namespace) -> "Engine":
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # as a worker of a run has it
-    import model_loader  # first: it silences what torch and its friends print when they are imported
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # like a worker of a run
+    import model_loader  # first: it silences messages that torch and related packages print at import
 
     model_loader.quiet()
     import torch
@@ -215,7 +215,7 @@ def engine(options: argparse.Namespace) -> "Engine":
 
 
 def requests_of_run(tokens: int, options: argparse.Namespace, samples: int = 1) -> Iterator[Request]:
-    """The requests of a run of so many samples, all tasks and agents for each sample."""
+    """Yield the requests of a run with `samples` samples, all tasks and agents for each sample."""
     config = RunConfig(
         num_agents=options.agents,
         num_samples=samples,
@@ -231,9 +231,9 @@ def requests_of_run(tokens: int, options: argparse.Namespace, samples: int = 1) 
 
 
 def show(report: dict[str, Any]) -> None:
-    """The table of what was asked for."""
+    """Print the results as tables."""
     if part := report.get("workers"):
-        print(f"\n(a) a core for each thread {'tokens/s':>8} {'ratio':>6} {'once loaded':>12} {'ratio':>6}")
+        print(f"\n(a) one core per thread    {'tokens/s':>8} {'ratio':>6} {'once loaded':>12} {'ratio':>6}")
         for name, figures in part["medians"].items():
             both = [(figures[key], part["ratios"].get(name, {}).get(key, 1.0)) for key in figures]
             print(f"    {name:22} {both[0][0]:8.0f} {both[0][1]:6.2f} {both[1][0]:12.0f} {both[1][1]:6.2f}")
@@ -250,16 +250,20 @@ def show(report: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="abc", help="letters of what to measure (default: %(default)s)")
+    parser.add_argument("--only", default="abc", help="letters of the measurements to run (default: %(default)s)")
     parser.add_argument("--tasks", type=int, default=16)
     parser.add_argument("--agents", type=int, default=8)
-    parser.add_argument("--tokens", type=int, default=64, help="the longest reply of (a) and (b) (default: 64)")
-    parser.add_argument("--long-tokens", type=int, default=256, help="the longest of (c) (default: %(default)s)")
-    parser.add_argument("--rows", type=int, default=32, help="of every engine (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="of torch in (b) and (c) (default: %(default)s)")
+    parser.add_argument("--tokens", type=int, default=64, help="maximum length of replies in (a) and (b) (default: 64)")
+    parser.add_argument(
+        "--long-tokens", type=int, default=256, help="maximum length of replies in (c) (default: %(default)s)"
+    )
+    parser.add_argument("--rows", type=int, default=32, help="rows per engine (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="torch threads in (b) and (c) (default: %(default)s)")
     parser.add_argument("--judges", type=int, default=2, help="programs judged at once in (b) (default: %(default)s)")
-    parser.add_argument("--window-s", type=float, default=3.0, help="that (b) measures at a time (default: 3)")
-    parser.add_argument("--windows", type=int, default=20, help="of each in (b); medians are printed (default: 20)")
+    parser.add_argument("--window-s", type=float, default=3.0, help="seconds per measurement in (b) (default: 3)")
+    parser.add_argument(
+        "--windows", type=int, default=20, help="measurements of each kind in (b); medians are printed (default: 20)"
+    )
     parser.add_argument("--repeat", type=int, default=3, help="rounds of (a); medians are printed (default: 3)")
     parser.add_argument("--json", type=Path, help="write every round here")
     options = parser.parse_args()

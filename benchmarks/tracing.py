@@ -1,9 +1,9 @@
-"""What --trace costs: the same run of the bundled model without and with it, in turn.
+"""Overhead of --trace: the same run of the bundled model with and without it, in turn.
 
     python benchmarks/tracing.py [--agents N] [--tasks N] [--tokens N] [--repeat N] [--engine hf|scripted] [--json FILE]
 
-Each figure is of a fresh `python main.py`. CPU seconds are those of all its processes: on a machine that others use,
-too, they say more than the clock.
+Each figure comes from a new `python main.py` process. CPU seconds are summed over all its processes; on a shared
+machine they are more reliable than wall time.
 """
 
 import argparse
@@ -21,7 +21,7 @@ COLUMNS = {"tokens_per_s": "tokens/s", "wall_s": "whole run, s", "cpu_s": "CPU o
 
 
 def measure(options: argparse.Namespace, traced: bool) -> dict[str, float]:
-    """One run in a folder of its own."""
+    """Run main.py once in a temporary folder and return the figures."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["--config", "config/smoke.yaml", "--output_dir", folder]
         arguments += ["--num_agents", str(options.agents), "--num_tasks", str(options.tasks)]
@@ -49,7 +49,9 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=8)
     parser.add_argument("--tasks", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=96)
-    parser.add_argument("--repeat", type=int, default=5, help="rounds of one run each way; medians are printed")
+    parser.add_argument(
+        "--repeat", type=int, default=5, help="rounds of one run with and one without; medians are printed"
+    )
     parser.add_argument("--engine", choices=("hf", "scripted"), default="hf")
     parser.add_argument("--json", type=Path, help="write every run here")
     options = parser.parse_args()
@@ -60,7 +62,7 @@ def main() -> None:
             print(f"round {number + 1}, {'with' if traced else 'without'}: {runs[traced][-1]}", file=sys.stderr)
     if options.json:
         options.json.write_text(json.dumps({"without": runs[False], "with": runs[True]}, indent=2), encoding="utf-8")
-    print("| medians | without | with `--trace` | ratio of each round |\n|---|---|---|---|")
+    print("| medians | without | with `--trace` | ratio per round |\n|---|---|---|---|")
     for key, name in COLUMNS.items():
         plain, costly = [run[key] for run in runs[False]], [run[key] for run in runs[True]]
         ratios = ", ".join(f"{after / before:.2f}" for before, after in zip(plain, costly, strict=True))

@@ -1,9 +1,10 @@
-"""vLLM as a server on stdin and stdout, one JSON object a line. Knows nothing of this project.
+"""vLLM as a server on stdin and stdout, with one JSON object per line. Independent of the rest of this project.
 
-Runs under the interpreter that has vLLM (throughput.py --vllm-python); imports vLLM and the standard library only.
-Told {"model", "context_tokens", "threads"}, it loads, warms up and answers {"vllm": its version}. Then it answers each
-{"prompts": lists of ids, "seeds", "sampling": settings of SamplingParams} with {"replies": lists of ids, "seconds"}:
-those of generation alone, from an empty prefix cache. Between questions it is blocked in read; it ends with its input.
+Runs under the interpreter that has vLLM (throughput.py --vllm-python); imports only vLLM and the standard library. The
+first line, {"model", "context_tokens", "threads"}, makes it load and warm up; the answer is {"vllm": its version}.
+Each further line, {"prompts": lists of ids, "seeds", "sampling": settings of SamplingParams}, is answered with
+{"replies": lists of ids, "seconds"}: the time of generation alone, with an empty prefix cache. Between questions it
+blocks on its input, and it exits when that ends.
 """
 
 import json
@@ -18,14 +19,14 @@ SETTINGS = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_CPU_KVCACHE_SPACE": "4",  # GiB
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # threads bound to a core would wait for whatever else runs there
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process, so that nothing runs unless it is asked
-    "GOMP_SPINCOUNT": "10000",  # as ours
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # bound threads would have to wait for other processes on their core
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process, which is idle between questions
+    "GOMP_SPINCOUNT": "10000",  # same as for our workers
 }
 
 
 def load(model: str, context_tokens: int, threads: int) -> Any:
-    """A vllm.LLM, and everything compiled that a first request would compile."""
+    """Load a vllm.LLM and warm it up, so that the first request needs no compilation."""
     os.environ.update({"OMP_NUM_THREADS": str(threads), **{k: os.environ.get(k, v) for k, v in SETTINGS.items()}})
     import vllm
 
@@ -34,7 +35,7 @@ def load(model: str, context_tokens: int, threads: int) -> Any:
         dtype="bfloat16",
         max_model_len=context_tokens,
         enable_prefix_caching=True,
-        # vLLM 0.32 dies on a CPU where a prompt with a seed is prefilled in parts: "CPU Generator does not use offset"
+        # On a CPU, vLLM 0.32 crashes on chunked prefill with a seed: "CPU Generator does not use offset"
         enable_chunked_prefill=False,
         skip_tokenizer_init=True,
     )
@@ -44,11 +45,11 @@ def load(model: str, context_tokens: int, threads: int) -> Any:
 
 
 def generate(llm: Any, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: dict[str, Any]) -> Any:
-    """The ids that were added to each prompt, and the seconds that took."""
+    """Generate; return the new token ids per prompt and the elapsed seconds."""
     import vllm
 
     inputs = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
-    # The ids that end a text are among the settings, as stop_token_ids, or nothing ends it.
+    # End-of-text ids are passed as stop_token_ids in the settings; without them, replies have full length.
     params = [vllm.SamplingParams(**sampling, seed=seed, ignore_eos=True, detokenize=False) for seed in seeds]
     llm.reset_prefix_cache()
     began = time.perf_counter()
@@ -59,7 +60,7 @@ def generate(llm: Any, prompts: Sequence[Sequence[int]], seeds: Sequence[int], s
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print must not fall between the answers
+    os.dup2(2, 1)  # keeps the output of libraries out of the answers
     llm: Any = None
     for line in sys.stdin:
         question = json.loads(line)

@@ -1,7 +1,7 @@
-"""Someone between the clients of `main.py serve` and it, who times what passes. `python witness.py PORT FILE`.
+"""A proxy between clients and `main.py serve` that times the traffic independently. `python witness.py PORT FILE`.
 
-Shares no line with either, and knows little: a request begins with the bytes that begin with POST, a piece is an event
-whose content is not empty, the last count of tokens in an answer is its own, and [DONE] ends it.
+Shares no code with either side and makes few assumptions: a request starts with data that begins with POST, a piece is
+an event with non-empty content, the last token count in an answer is valid, and [DONE] ends the answer.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from pathlib import Path
 
 PIECE = re.compile(rb'"content":"(?!")')
 COUNT = re.compile(rb'"completion_tokens":(\d+)')
-OVERLAP = 64  # bytes, of what may be cut in two
+OVERLAP = 64  # bytes kept from the previous read, since a match may be split across two
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedTimes:
-    """The times of one answer that passed."""
+    """Times of one forwarded answer."""
 
     ttft_s: float
     tpot_s: float
@@ -33,7 +33,7 @@ class ObservedTimes:
 
 @contextmanager
 def witness(url: str) -> Iterator[tuple[str, Callable[[], Sequence[ObservedTimes]]]]:
-    """In a process of its own, before the server at this URL: the URL to ask instead, and what passed so far."""
+    """Start the proxy process for the server at this URL; yield the proxy's URL and a getter of the times so far."""
     port = url.removesuffix("/v1").rpartition(":")[2]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "seen.jsonl")
@@ -54,7 +54,7 @@ def witness(url: str) -> Iterator[tuple[str, Callable[[], Sequence[ObservedTimes
 
 
 class ObservedAnswer:
-    """Times one answer while it passes."""
+    """Times one answer while it is forwarded."""
 
     def __init__(self, requested_at: float) -> None:
         self._requested_at = requested_at
@@ -63,7 +63,7 @@ class ObservedAnswer:
         self._tail = b""
 
     def take(self, data: bytes, now: float) -> ObservedTimes | None:
-        """What came of it, once it has ended."""
+        """Note forwarded data; return the times once the answer has ended, otherwise None."""
         seen_before, text = len(self._tail), self._tail + data
         if any(match.end() > seen_before for match in PIECE.finditer(text)):
             self._first_at = self._first_at or now
@@ -78,7 +78,7 @@ class ObservedAnswer:
 
 
 async def watch(port: int, file: Path) -> None:
-    """Pass everything on between whoever comes and the server at a port, for good. Prints its own port."""
+    """Forward everything between clients and the server at `port`, forever. Prints its own port."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_server, to_server = await asyncio.open_connection("127.0.0.1", port)
@@ -102,12 +102,12 @@ async def watch(port: int, file: Path) -> None:
                         lines.write(json.dumps([seen.ttft_s, seen.tpot_s, seen.latency_s]) + "\n")
 
         ways = [asyncio.create_task(forward_requests()), asyncio.create_task(forward_answers())]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)  # either side that ends ends the other
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)  # the end of one side ends the other
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
         for side in (to_server, writer):
-            with contextlib.suppress(ConnectionError):  # who hung up did so
+            with contextlib.suppress(ConnectionError):  # that side has already hung up
                 side.close()
                 await side.wait_closed()
 

@@ -15,13 +15,15 @@ from swarmeval.errors import UserError
 from swarmeval.records import Outcome
 from swarmeval.settings import loading
 from swarmeval.settings.run_config import EMBEDDED, RunConfig
+from swarmeval.watch.progress_text import percent
 
 
 def main(arguments: Sequence[str]) -> int:
     try:
         settings = run_settings(arguments)
         folder = Path(settings.output_dir)
-        sys.stdout.write(f"\n{example(folder, settings.model_id)}\n{results(folder)}\n{next_steps(folder)}")
+        parts = [example(folder, settings.model_id), results(folder), next_steps(folder), ending(folder, settings)]
+        sys.stdout.write("\n" + "\n".join(parts))
     except UserError as error:
         sys.stderr.write(f"scripts/demo: {error}\n")
         return 2
@@ -33,11 +35,14 @@ def run_settings(arguments: Sequence[str]) -> RunConfig:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", default="config/smoke.yaml")
     parser.add_argument("--output_dir")
+    parser.add_argument("--num_tasks")
     parser.add_argument("--set", nargs="+", action="extend", default=[])
     known, _ = parser.parse_known_args(arguments)
     overrides = loading.parse_set(known.set)
     if known.output_dir is not None:
         overrides["output_dir"] = known.output_dir
+    if known.num_tasks is not None:
+        overrides["task_ids"] = None
     return loading.load(known.config, overrides)
 
 
@@ -105,7 +110,7 @@ def scores(path: Path) -> str:
     if not path.exists():
         return ""
     score = json.loads(path.read_text(encoding="utf-8"))
-    rate = "undefined" if score["pass@1"] is None else f"{score['pass@1']:.1%}"
+    rate = "undefined" if score["pass@1"] is None else percent(score["pass@1"])
     return f"pass@1 {rate} of {score['evaluations']} evaluations, {score['failures']} failures"
 
 
@@ -118,6 +123,15 @@ def next_steps(folder: Path) -> str:
   .venv/bin/python main.py
       the reference run, Llama 3.1 8B and 50 agents; needs CUDA and HF_TOKEN (config/config.yaml)
 """
+
+
+def ending(folder: Path, settings: RunConfig) -> str:
+    """The path of the report, and what its score is not."""
+    chosen = ""
+    if settings.task_ids is not None:
+        chosen = "The tasks were chosen to show passes and failures: their pass@1 is not a HumanEval score.\n"
+    report = folder / "report.html"
+    return chosen + (f"Open this report in a browser: {report.resolve()}\n" if report.exists() else "")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def test_the_embedded_model_and_folders_need_no_fetching(folder: str) -> None:
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable) as error:
         model_loader.locate(str(tmp_path))
-    assert str(error.value) == f"{tmp_path}: a folder without config.json, so it holds no model"
+    assert str(error.value) == f"{tmp_path}: the folder has no config.json; name the folder of a transformers model"
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "consolidated.00.pth", "weights.ckpt", "m.pkl"])
@@ -123,8 +123,8 @@ def test_python_that_a_model_brings_runs_only_where_the_setting_says_so(
         change |= {"auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}}  # type: ignore[dict-item]
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     refused = (
-        f"{model}: brings Python of its own, which could do anything here and is not run; "
-        "read it, and set trust_remote_code: true"
+        f"{model}: needs its own Python code, which is not run by default; "
+        "read that code, then set trust_remote_code: true"
     )
     if part == "AutoConfig":
         with pytest.raises(ModelUnavailable) as error:
@@ -275,9 +275,7 @@ def test_damaged_weights_cannot_be_loaded(folder: str, tmp_path: Path) -> None:
 def test_a_gpu_that_is_not_there_is_named(folder: str) -> None:
     with pytest.raises(DeviceError) as error:
         model_loader.load(folder, device="cuda:0", load_in_4bit=True)
-    assert str(error.value) == (
-        "cuda:0: torch sees no CUDA device here; set device: cpu or use --config config/smoke.yaml"
-    )
+    assert str(error.value) == ("cuda:0: torch found no CUDA device; set device: cpu or use --config config/smoke.yaml")
 
 
 @pytest.mark.slow

@@ -1,1 +1,1 @@
-"""The decode loop of a replica: branches, decoders, sampler, weights, native kernels. Home of torch."""
+"""The decode loop of a replica: decoders, sampler, weights, native kernels. One of the two places that import torch."""

@@ -1,8 +1,8 @@
-"""Attention of a decode step: over a prompt that many rows share, and over what each row has of its own.
+"""Shared-prefix attention for a decode step: over a prefix that several rows share, and over each row's own tokens.
 
-The prompt's part is computed once for all rows of a group and merged with each row's own part by the logarithms of
-their sums (Zheng et al. 2024, BatchLLM). Query heads that share a key head are packed together, so no key is repeated.
-Transformers finds it under NAME; the layers of every model that asks AttentionInterface use it. Knows no requests.
+The prefix part is computed once per group of rows and merged with each row's own part by log-sum-exp (Zheng et al.
+2024, BatchLLM). Query heads that share a key head are packed together, so no key is repeated. Registered with
+transformers' AttentionInterface as NAME. Does not know about requests.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
 NAME = "shared_prefix"
-BASE = "sdpa"  # what a model must use otherwise: its results are those that NAME gives
+BASE = "sdpa"  # the only implementation that NAME may replace: both give the same results
 _PLAIN = {"is_causal", "position_ids", "use_cache", "output_attentions", "cache_position", "logits_to_keep"}
 
 KeysAndValues = tuple[Tensor, Tensor]  # [1, key heads, tokens, head size] each
@@ -28,11 +28,11 @@ class RowGroup:
     """Rows whose prompts begin with the same prefix."""
 
     rows: tuple[int, ...]
-    layers: Sequence[KeysAndValues]  # of the prefix, by layer
+    layers: Sequence[KeysAndValues]  # the prefix, one entry per layer
 
 
 class Prefixes:
-    """The groups of one step. Rows that belong to none attend to their own keys only."""
+    """The row groups of one step. A row outside every group attends to its own keys only."""
 
     def __init__(self, groups: Sequence[RowGroup], rows: int, device: torch.device) -> None:
         self._groups = groups
@@ -44,8 +44,10 @@ class Prefixes:
         return bool(self._groups)
 
     def attend(self, query: Tensor, layer: int, scale: float) -> KeysAndValues:
-        """Attention of [shared rows, key heads, queries, head size], in `order`, to each row's prompt: output
-        [shared rows, key heads, queries, head size] and log of sums [shared rows, key heads, queries].
+        """Attend from the shared rows' queries to each row's prefix.
+
+        `query` is [shared rows, key heads, queries, head size], in `order`. Returns the output in the same shape and
+        the log-sum-exp of the scores, [shared rows, key heads, queries].
         """
         outputs = []
         parts = torch.split(query, [len(group.rows) for group in self._groups])
@@ -66,7 +68,7 @@ _prefixes: ContextVar[Prefixes | None] = ContextVar("prefixes", default=None)
 
 @contextmanager
 def sharing(model: Any, prefixes: Prefixes) -> Iterator[None]:
-    """Within it, the model's forward decodes one token a row, and its attention reads the prefixes too."""
+    """Make the model's attention read the shared prefixes too. Its forward must decode one token per row."""
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     previous = model.config._attn_implementation
@@ -82,18 +84,18 @@ def sharing(model: Any, prefixes: Prefixes) -> Iterator[None]:
 def attend(
     module: torch.nn.Module,
     query: Tensor,  # [rows, query heads, 1, head size]
-    key: Tensor,  # [rows, key heads, length, head size]: of the row's own slot
+    key: Tensor,  # [rows, key heads, length, head size]: the row's own slot
     value: Tensor,
-    attention_mask: Tensor | None,  # [rows, 1, 1, length], to be added
+    attention_mask: Tensor | None,  # [rows, 1, 1, length], added to the scores
     dropout: float = 0.0,
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls. Raises NotImplementedError for attention of a kind it does not know."""
+    """The attention function that transformers calls. Raises NotImplementedError for unsupported arguments."""
     unsupported = sorted(name for name, argument in kwargs.items() if argument is not None and name not in _PLAIN)
     prefixes = _prefixes.get()
     if unsupported or prefixes is None or query.shape[2] != 1 or dropout:
-        raise NotImplementedError(f"attention with {', '.join(unsupported) or 'several tokens a row'}")
+        raise NotImplementedError(f"attention with {', '.join(unsupported) or 'several tokens per row'}")
     rows, query_heads, _, size = query.shape
     heads = key.shape[1]
     scale = size**-0.5 if scaling is None else scaling
@@ -105,7 +107,7 @@ def attend(
 
 
 def merged(packed: Tensor, own: Tensor, own_sum: Tensor, prefixes: Prefixes, layer: int, scale: float) -> Tensor:
-    """The output of all rows [rows, key heads, queries, head size], prompts included."""
+    """Add the prefixes to the rows' own attention: [rows, key heads, queries, head size]."""
     if prefixes.all_in_order:
         output, log_sum = prefixes.attend(packed, layer, scale)
         return _weighted(own, own_sum, output, log_sum)
@@ -115,13 +117,13 @@ def merged(packed: Tensor, own: Tensor, own_sum: Tensor, prefixes: Prefixes, lay
 
 
 def _weighted(own: Tensor, own_sum: Tensor, shared: Tensor, shared_sum: Tensor) -> Tensor:
-    """Softmax over two sets of keys, from the softmax over each."""
+    """Merge the attention outputs over two disjoint sets of keys by their log-sum-exps."""
     share = torch.sigmoid(shared_sum - own_sum)[..., None]
     return torch.lerp(own.float(), shared.float(), share).to(own.dtype)
 
 
 def softmax_over(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
-    """softmax(query key' scale + mask) value, and the logarithm of its sum [batch, heads, queries] in fp32."""
+    """softmax(query key' scale + mask) value, and the log-sum-exp of the scores: [batch, heads, queries], fp32."""
     if query.device.type == "cpu" and key.shape[-1] == value.shape[-1]:
         output, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, 0.0, False, attn_mask=mask, scale=scale

@@ -1,4 +1,4 @@
-"""Beam search for one prompt: transformers' own, in one call that returns when it is done."""
+"""Beam search for one prompt, by a single blocking call of transformers' `generate`."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 def search(
     model: Any, prompt: Sequence[int], beams: int, max_new_tokens: int, repetition_penalty: float, eos: Collection[int]
 ) -> list[int]:
-    """The tokens of the best beam, its end-of-text token included when it has one."""
+    """The tokens of the best beam, including its end-of-text token if it has one."""
     from transformers import GenerationConfig
 
     ids = torch.tensor([prompt], device=model.device)

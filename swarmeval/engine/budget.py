@@ -1,4 +1,4 @@
-"""How long a row may grow and how many rows fit: estimated from the model's shape and the memory that is free."""
+"""Estimates of row count and row length from the model's shape and the free memory. Loads no weights."""
 
 import os
 from dataclasses import dataclass
@@ -7,33 +7,33 @@ from typing import Any
 
 import torch
 
-MOST_ROWS = {"cpu": 240, "cuda": 64}  # on a CPU more rows share the reading of the weights; see RESULTS.md
-PROMPT_TOKENS = 1024  # what a prompt is estimated to take; HumanEval's longest is about half of it
-SHARE = 0.5  # of the free memory; the rest is for activations, logits and whatever else runs
-UNSTATED_CONTEXT_TOKENS = 32768  # for models that state no limit
-NF4_SHARE = 0.3  # of 16-bit weights: half a byte each, their scales, and the layers that stay as they are
+MOST_ROWS = {"cpu": 240, "cuda": 64}  # CPUs gain more from reading the weights once for many rows; see RESULTS.md
+PROMPT_TOKENS = 1024  # assumed prompt length; HumanEval's longest prompt is about half of that
+SHARE = 0.5  # of the free memory; the rest is left for activations, logits and other processes
+UNSTATED_CONTEXT_TOKENS = 32768  # for models whose config states no limit
+NF4_SHARE = 0.3  # of the 16-bit size: half a byte per weight, the scales, and the layers that are not quantized
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a replica will take at most, estimated before it is loaded."""
+    """Upper bounds on a replica's rows, tokens and memory, estimated before it is loaded."""
 
     rows: int
-    row_tokens: int  # prompt and output of one row
-    context_tokens: int  # the most tokens that one request may have
-    token_bytes: int  # keys and values of one token
+    row_tokens: int  # prompt plus output of one row
+    context_tokens: int  # the longest request: prompt plus output
+    token_bytes: int  # keys and values of one token, all layers
     weight_bytes: int
 
     @property
     def tokens(self) -> int:
-        """For whose keys and values there is room in all."""
+        """Capacity of the KV cache, in tokens."""
         return max(self.rows * self.row_tokens, self.context_tokens)
 
     def __str__(self) -> str:
         rows_gb = self.rows * self.row_tokens * self.token_bytes / 1e9
         return (
             f"{self.rows} rows x {self.row_tokens:,} tokens x {self.token_bytes / 1e3:.1f} kB = {rows_gb:.2f} GB "
-            f"at most, and weights of about {self.weight_bytes / 1e9:.2f} GB"
+            f"at most, plus weights of about {self.weight_bytes / 1e9:.2f} GB"
         )
 
 
@@ -47,10 +47,10 @@ def estimate(
     weight_bytes: int,
     share: int,
 ) -> Budget:
-    """The budget of one of `share` replicas on this machine's memory; without `rows`, as many as pay and fit.
+    """Estimate the budget of one of `share` replicas on this machine.
 
-    `config` is the model's, `weight_bytes` what its weights will take. Longest requests are bounded by the model's
-    context, and by the memory where that is less.
+    `config` is the model's config and `weight_bytes` the estimated size of its weights. Without `rows`, the row count
+    is the largest that fits, up to MOST_ROWS. The model's context length and the memory both bound the longest request.
     """
     context = context_tokens(config)
     row = min(context, PROMPT_TOKENS + max_new_tokens)
@@ -62,12 +62,12 @@ def estimate(
 
 
 def context_tokens(config: Any) -> int:
-    """The most tokens that prompt and output may have together, for this model."""
+    """The model's context length: the limit on prompt plus output, in tokens."""
     return int(getattr(config.get_text_config(), "max_position_embeddings", None) or UNSTATED_CONTEXT_TOKENS)
 
 
 def token_bytes(config: Any, dtype: torch.dtype) -> int:
-    """What the keys and values of one token of one row take, in bytes."""
+    """Size of the keys and values of one token, over all layers, in bytes."""
     config = config.get_text_config()
     query_heads = config.num_attention_heads
     heads = getattr(config, "num_key_value_heads", None) or query_heads
@@ -76,13 +76,13 @@ def token_bytes(config: Any, dtype: torch.dtype) -> int:
 
 
 def weight_bytes(folder: str, dtype: torch.dtype, four_bit: bool) -> int:
-    """What weights of 16 bits a number, as most are stored, will take; 0 where there are no such files."""
+    """Estimated size of the loaded weights, assuming 16-bit safetensors files; 0 if the folder has none."""
     stored = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
     return int(stored * (NF4_SHARE if four_bit else dtype.itemsize / 2))
 
 
 def free_bytes(device: str) -> int:
-    """Memory that is free where the rows will live."""
+    """Free memory of the device that will hold the rows, in bytes."""
     if device != "cpu":
         return torch.cuda.mem_get_info()[0]
     meminfo = Path("/proc/meminfo")

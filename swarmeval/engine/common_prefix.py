@@ -1,25 +1,25 @@
-"""What prompts begin with in common: how much of it, and whether it is worth keeping once. Numbers only."""
+"""Common prefixes of prompts: their lengths, and which are worth storing once. Works on token ids alone."""
 
 from collections.abc import Iterable, Mapping
 from itertools import takewhile
 
 Prompt = tuple[int, ...]
 
-MIN_TOKENS = 16  # tokens: keeping fewer once costs more than it saves
-MIN_ROWS = 3  # rows from which on a prefix is shared: an attention call for fewer costs more than it saves
+MIN_TOKENS = 16  # sharing a shorter prefix costs more than it saves
+MIN_ROWS = 3  # an extra attention call for fewer rows costs more than it saves
 
 
 def common(one: Prompt, other: Prompt) -> int:
-    """With how many equal tokens both begin."""
+    """Length of the common prefix of two prompts, in tokens."""
     if one == other:
         return len(one)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def best_known(prompts: Iterable[Prompt], known: Iterable[Prompt]) -> tuple[Prompt, int] | None:
-    """The known prompt that all the prompts have most in common with, and how many tokens; None: too little.
+    """The known prompt with the longest prefix common to all prompts, and that length; None if below MIN_TOKENS.
 
-    The last token of every prompt is left out: it must go through the model, which says what comes after it.
+    The last token of each prompt never counts: it must go through the model to give the next token's logits.
     """
     targets = list(prompts)
     first = targets[0]
@@ -29,11 +29,11 @@ def best_known(prompts: Iterable[Prompt], known: Iterable[Prompt]) -> tuple[Prom
 
 
 def worth_sharing(prompt: Prompt, rows: Mapping[Prompt, int]) -> Prompt | None:
-    """The beginning of a prompt that is best kept once for all rows that begin so; None: the row keeps its own.
+    """The prefix of a prompt that is best stored once for all rows that have it; None if sharing does not pay.
 
-    `rows`: how many rows have which prompt, this one included. A beginning of n tokens that m rows have saves each of
-    them n (1 - 1/m) reads a step. The longest is not always best: agents' own prompts may part in twos and threes long
-    after all of them parted from the rest.
+    `rows` maps each prompt to its number of rows and includes this one. A prefix of n tokens in m rows saves each row
+    n (1 - 1/m) reads per step. The longest prefix is not always best: it may be common to two or three rows only,
+    while a shorter one is common to many.
     """
     lengths = {other: common(prompt, other) for other in rows}
     best, saved = 0, 0.0

@@ -1,8 +1,8 @@
-"""Weights on the CPU as its matrix products like them: NF4 decoded once, then laid out for oneDNN. Knows no engine.
+"""Weights for fast matrix products on a CPU: NF4 dequantized once, then prepacked for oneDNN.
 
-bitsandbytes decodes a weight again for every 4 rows of a batch; at 32 rows a plain linear layer over weights decoded
-once is 4-21 times faster, and laying them out for oneDNN saves it from doing so at each product. The price is memory:
-two bytes a weight instead of half a byte. Values stay those of NF4.
+bitsandbytes decodes a weight again for every 4 rows of a batch. At 32 rows, a plain linear layer over weights decoded
+once is 4-21 times faster. Prepacking saves oneDNN from reordering them for each product. The price is memory: two
+bytes per weight instead of half a byte. The values remain those of NF4. Does not know about the engine.
 """
 
 from collections.abc import Iterator
@@ -15,15 +15,15 @@ from bitsandbytes.nn import Linear4bit
 from torch import Tensor, nn
 from torch.nn import functional
 
-_GRAIN = 16  # batch sizes tried are multiples of it
-_ROWS = (1, 33)  # how many rows a laid-out layer is tried with
-_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}  # share of the norm of what the plain layer gives
+_GRAIN = 16  # only multiples of it are tried as batch sizes
+_ROWS = (1, 33)  # row counts for the check of a prepacked layer
+_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}  # allowed error, relative to the plain layer's output norm
 
 
 def dequantize(model: nn.Module) -> None:
     """Replace every Linear4bit by a plain linear layer of its compute dtype, in place.
 
-    Must run before the first forward, which repacks the weights for bitsandbytes' own kernel.
+    Call it before the first forward, which repacks the weights for bitsandbytes' own kernel.
     """
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
@@ -42,15 +42,15 @@ def _plain(quantized: Linear4bit) -> nn.Linear:
 
 
 class PackedLinear(nn.Module):
-    """A linear layer whose weight only oneDNN can read. Takes [..., in_features] of the weight's dtype."""
+    """A linear layer with its weight in oneDNN's blocked layout. Takes [..., in_features] of the weight's dtype."""
 
     def __init__(self, linear: nn.Linear) -> None:
-        """Raises RuntimeError where oneDNN does not take the weight."""
+        """Prepack the layer's weight. Raises RuntimeError if oneDNN rejects it."""
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.bias = linear.bias
         self.nbytes, self.dtype = linear.weight.nbytes, linear.weight.dtype
-        # No parameter: nothing but the product below can be done with it.
+        # Not a parameter: only the product below can read this layout.
         self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
 
     def forward(self, values: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class PackedLinear(nn.Module):
 
 @torch.inference_mode()
 def prepack(model: nn.Module) -> int:
-    """Replace linear layers by laid-out ones, in place, where these give the same; how many were replaced."""
+    """Replace linear layers by prepacked ones, in place, if the outputs agree. Returns the number replaced."""
     count = 0
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
@@ -71,21 +71,21 @@ def prepack(model: nn.Module) -> int:
 
 
 def pack(linear: nn.Linear) -> nn.Module:
-    """The layer laid out where that gives the same; otherwise the layer itself."""
+    """The prepacked layer if its outputs agree with the plain one's; otherwise the layer itself."""
     return _checked(linear) or linear
 
 
 def packed_mb(model: nn.Module) -> float:
-    """What laid-out weights take, in MB; they are not among the model's parameters."""
+    """Size of the prepacked weights, in MB; they are not among the model's parameters."""
     return sum(module.nbytes for module in model.modules() if isinstance(module, PackedLinear)) / 1e6
 
 
 @torch.inference_mode()
 def steady_sizes(model: nn.Module, most: int) -> tuple[list[int], bool]:
-    """The batch sizes up to `most` at which every linear layer gives a row the bits that it gets in a batch of `most`,
-    and whether it gets these wherever it stands and on however many threads.
+    """Batch sizes up to `most` at which every linear layer gives a row the same bits as in a batch of `most`.
 
-    Libraries choose another way to multiply for each shape, so only layers of different shapes are tried.
+    The second value says whether those bits also stay the same at any place in the batch and on any number of threads.
+    A library chooses its kernel by shape, so one layer of each shape is tried.
     """
     layers: dict[tuple[object, ...], Any] = {}
     for module in model.modules():
@@ -106,7 +106,7 @@ def steady_sizes(model: nn.Module, most: int) -> tuple[list[int], bool]:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """So many of torch within it, and as many as before after it."""
+    """Set the number of torch threads for the duration of the context."""
     previous = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -121,7 +121,7 @@ def _dtype_of(layer: Any) -> torch.dtype:
 
 
 def _checked(linear: nn.Linear) -> PackedLinear | None:
-    """The laid-out layer; None where it cannot be made or differs by more than rounding."""
+    """The prepacked layer; None if prepacking fails or the output differs by more than rounding."""
     weight = linear.weight
     if weight.device.type != "cpu" or weight.dtype not in _TOLERANCE:
         return None

@@ -1,4 +1,4 @@
-"""What the decode loop needs of whatever turns tokens into logits."""
+"""The interface between the decode loop and the decoders, which turn tokens into logits."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,21 +7,21 @@ from torch import Tensor
 
 
 class Decoder(Protocol):
-    """Rows 0..n-1 of one model. New rows join at the end; the last row takes the place of one that leaves."""
+    """Decodes rows 0..n-1 of one model. New rows join at the end; the last row takes the place of an evicted one."""
 
     def join(self, prompt: tuple[int, ...], new_tokens: int) -> int | None:
-        """Add a row for a prompt and so many tokens after it; give the tokens that must go through the model first.
+        """Add a row for a prompt and up to `new_tokens` after it; return the number of tokens to prefill.
 
-        None: there is no memory for it now, and there will be when rows have left. With no rows there always is.
+        Returns None if memory is short until other rows leave. A decoder without rows always has enough.
         """
 
     def prefill(self) -> Tensor:
-        """Take in the prompts of the rows that joined last; give the logits after them: [those rows, vocabulary]."""
+        """Prefill the rows that joined since the last call; return their next-token logits [new rows, vocabulary]."""
 
     def decode(self, tokens: Sequence[int]) -> Tensor:
-        """Add one token to every row; give the logits after it: [rows, vocabulary]."""
+        """Append one token to every row; return the next-token logits: [rows, vocabulary]."""
 
     def evict(self, row: int) -> None: ...
 
     def clear(self) -> None:
-        """Forget all rows, and give back the memory they took."""
+        """Drop all rows and free their memory."""

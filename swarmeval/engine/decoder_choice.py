@@ -1,6 +1,7 @@
-"""Which decoder a model gets: compiled pages, CUDA graphs over slots, slots that share prompts or not, separate rows.
+"""Choice of a model's decoder: compiled pages, CUDA graphs over slots, slots with or without shared prompts, or
+separate rows.
 
-The first that gives the logits of plain decoding is taken; what was not is logged with its reason.
+The first decoder that reproduces the logits of plain decoding wins. Every rejection is logged with its reason.
 """
 
 import logging
@@ -26,12 +27,13 @@ from swarmeval.engine.pages import pages_of
 from swarmeval.engine.separate import SeparateDecoder
 from swarmeval.engine.slots import SlotDecoder
 
-# Tokens in one forward over pages: many share the reading of the weights. The first that smaller batches agree with.
+# Tokens per forward over pages, most first: large batches read the weights less often. The first value is taken for
+# which smaller batches give the same bits.
 MOST_TOKENS = (240, 128)
-SMALL = 64  # tokens that a batch may be filled up to without much waste
+SMALL = 64  # tokens: padding a batch to this size wastes little
 _STEPS = 3
-# Share of the logits' norm by which a decoder may differ. Rounding of a deep model in 16 bits reaches about 0.02;
-# a wrong mask or position costs more than half.
+# Allowed error, relative to the norm of the logits. Rounding in a deep 16-bit model reaches about 0.02; a wrong mask or
+# position exceeds 0.5.
 _TOLERANCE = {torch.float32: 1e-3}
 _TOLERANCE_16_BIT = 0.1
 _FAULTS = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
@@ -41,22 +43,22 @@ log = logging.getLogger("swarmeval")
 
 @dataclass(frozen=True, slots=True)
 class ChosenDecoder:
-    """How a model's rows are decoded."""
+    """The decoder of a model, with its name for the manifest and the log."""
 
     decoder: Decoder
     name: str  # "pages", "slots, CUDA graphs", "slots, prompts shared", "slots", "one by one"
-    steady: bool = False  # a row gets the same bits whatever the rows beside it
+    steady: bool = False  # a row gets the same bits in any batch
 
 
 def kernels(dtype: torch.dtype) -> Kernels | None:
-    """The compiled kernels for a model on the CPU, where they can be had and choose as torch does."""
+    """The compiled kernels for a model on the CPU; None if unavailable or if their top scores differ from torch's."""
     try:
         compiled = native.load(dtype)
     except native.Unavailable as error:
         log.warning("no compiled kernels: %s", error)
         return None
     if not _finds_best_scores(compiled):
-        log.warning("no compiled kernels: they do not find the best scores of a row")
+        log.warning("no compiled kernels: their top scores differ from torch's")
         return None
     return compiled
 
@@ -68,9 +70,9 @@ def fitted(
     share: bool = True,
     begin: Callable[[], Recorder] | None = None,
 ) -> ChosenDecoder:
-    """A decoder of this model with room for the budget's rows. Without `share`, rows share no prompts.
+    """Choose a decoder for this model with room for the budget's rows. Without `share`, rows share no prompts.
 
-    With `begin` (see Graphs), steps are recorded and replayed where that works; rows share no prompts then.
+    With `begin` (see Graphs), steps are recorded and replayed if possible. Rows then share no prompts either.
     """
     reason = _unsupported_layers(model)
     if reason is None and compiled is not None:
@@ -81,7 +83,7 @@ def fitted(
 
         fault = unsuited(model, lambda rows: paged(rows, 4 * rows))
         if fault is None:
-            halves = 2 * budget.rows  # the last page of a prompt and the last of an answer may be half empty
+            halves = 2 * budget.rows  # the last page of each prompt and of each answer may be partly empty
             steady = steady and _same_in_any_batch(model, lambda rows: paged(rows, 4 * rows), sizes[-1])
             return ChosenDecoder(paged(budget.rows, pages_of(budget.tokens) + halves), "pages", steady)
         log.warning("no compiled attention: %s", fault)
@@ -102,7 +104,7 @@ def fitted(
 
 
 def _sizes(model: Any) -> tuple[list[int], bool]:
-    """The sizes of batches, and whether a row gets the same bits in all of them."""
+    """The batch sizes for paged decoding, and whether a row gets the same bits in all of them."""
     for most in MOST_TOKENS:
         sizes, steady = steady_sizes(model, most)
         if steady and sizes[0] <= SMALL:
@@ -111,13 +113,13 @@ def _sizes(model: Any) -> tuple[list[int], bool]:
 
 
 def _recorded(model: Any, rows: int, begin: Callable[[], Recorder]) -> SlotDecoder | None:
-    """Slots whose steps are recorded; None, and the reason in the log, where that does not work."""
+    """A slot decoder that replays recorded steps; None, with the reason logged, if recording fails."""
     graphs = Graphs(begin)
 
     def new_decoder(rows: int) -> SlotDecoder:
         return SlotDecoder(model, rows, share=False, step=graphs)
 
-    fault = unsuited(model, lambda rows: new_decoder(2 * rows))  # so that rows which only fill a shape up are there too
+    fault = unsuited(model, lambda rows: new_decoder(2 * rows))  # twice the rows: the check includes padding rows
     graphs.forget()
     if fault is None and graphs.fault is None:
         return new_decoder(rows)
@@ -128,29 +130,29 @@ def _recorded(model: Any, rows: int, begin: Callable[[], Recorder]) -> SlotDecod
 
 @torch.inference_mode()
 def unsuited(model: Any, make: Callable[[int], Decoder]) -> str | None:
-    """Why the decoder that `make` gives for so many rows cannot serve the model; None when it can."""
+    """The reason why a decoder cannot serve the model; None if it can. `make` takes the number of rows."""
     try:
         changed = difference(model, make)
     except torch.OutOfMemoryError:
         raise
     except _FAULTS as error:
-        return f"{type(model).__name__} does not work with them: {type(error).__name__}: {error}"
+        return f"{type(model).__name__} fails with it: {type(error).__name__}: {error}"
     if not changed <= tolerance(model):
         return f"the logits of {type(model).__name__} change by {changed:.2g} of their norm"
     return None
 
 
 def tolerance(model: Any) -> float:
-    """The `difference` that a decoder of this model may make."""
+    """The largest acceptable `difference` for a decoder of this model."""
     return _TOLERANCE.get(model.dtype, _TOLERANCE_16_BIT)
 
 
 @torch.inference_mode()
 def difference(model: Any, make: Callable[[int], Decoder]) -> float:
-    """By how much the logits of such a decoder differ from those of plain decoding, as a share of their norm."""
+    """Relative error of a decoder's logits against plain decoding, as a share of their norm."""
     vocabulary = model.config.get_text_config().vocab_size
     short, long = (_some_prompt(vocabulary, length) for length in (5, 20))
-    prompts = [short, long, short, short, long]  # enough of the first to share it
+    prompts = [short, long, short, short, long]  # the short prompt often enough to be shared
     logits = _logits(make(len(prompts)), prompts)
     expected = _logits(SeparateDecoder(model), prompts)
     return float((logits - expected).norm() / expected.norm())
@@ -158,7 +160,7 @@ def difference(model: Any, make: Callable[[int], Decoder]) -> float:
 
 @torch.inference_mode()
 def _same_in_any_batch(model: Any, make: Callable[[int], Decoder], rows: int) -> bool:
-    """Whether a row gets the same bits by itself and as one of so many: of the whole model, not of its layers."""
+    """Whether the whole model gives a row the same bits alone and in a batch of `rows`."""
     vocabulary = model.config.get_text_config().vocab_size
     prompt, other = (_some_prompt(vocabulary, length) for length in (20, 5))
     first = slice(0, 1)
@@ -170,7 +172,7 @@ def _unsupported_layers(model: Any) -> str | None:
     unsupported = sorted(
         {type(layer).__name__ for layer in DynamicCache(config=model.config).layers if type(layer) is not DynamicLayer}
     )
-    return f"nothing stands in for its {', '.join(unsupported)}" if unsupported else None
+    return f"its cache layers are not supported: {', '.join(unsupported)}" if unsupported else None
 
 
 def _other_attention(model: Any) -> str | None:
@@ -180,7 +182,7 @@ def _other_attention(model: Any) -> str | None:
 
 
 def _logits(decoder: Decoder, prompts: list[Prompt], rows: slice = slice(None)) -> Tensor:
-    """What the decoder says to a few tokens after prompts of different lengths: [steps, rows, vocabulary], fp32."""
+    """The decoder's logits for the prompts and a few tokens after them: [steps, rows, vocabulary], fp32."""
     for prompt in prompts:
         decoder.join(prompt, _STEPS)
     steps = [decoder.prefill()[rows].float()]
@@ -195,12 +197,12 @@ def _some_prompt(vocabulary: int, length: int) -> Prompt:
 
 
 def _finds_best_scores(compiled: Kernels) -> bool:
-    """Whether the best scores of rows with equal scores, and with a penalty, are those that torch finds."""
+    """Whether the compiled top-k agrees with torch on rows with ties and with a repetition penalty."""
     generator = torch.Generator().manual_seed(0)
     logits = (torch.randn(3, 5000, generator=generator) * 4).round().to(compiled.dtype) / 2
     history = torch.randint(0, 5000, (3, 40), generator=generator)
     penalty = Penalty(history, torch.full((3,), 40, dtype=torch.int32), torch.tensor([1.0, 1.3, 0.7]))
     values, ids = Scores(logits, penalty, compiled).best(50)
     expected, expected_ids = Scores(logits, penalty).best(50)
-    above = expected > expected[:, -1:]  # torch takes any of those that equal the last
+    above = expected > expected[:, -1:]  # of scores tied for the last place, torch may take any
     return torch.equal(values, expected) and torch.equal(ids[above], expected_ids[above])

@@ -1,6 +1,6 @@
-"""From the scores of rows to a token each: the best of them, what top_k and top_p keep, and one uniform per row.
+"""Drawing one token per row from its scores: best-first selection, top_k and top_p, one uniform per row.
 
-Temperature, top_k and top_p work in transformers' order. Knows no rows' histories, no model and no queue.
+Temperature, top_k and top_p are applied in transformers' order. Does not know about models or queues.
 """
 
 from dataclasses import dataclass
@@ -11,36 +11,36 @@ from torch import Tensor
 
 from swarmeval.engine.native import Kernels
 
-WINDOW = 128  # how many of a row's best tokens are looked at before its whole vocabulary is sorted
-NO_TOKEN = -1  # instead of a token id
-_BLOCK = 16  # tokens whose best stands for them; about the root of a vocabulary over WINDOW
+WINDOW = 128  # best tokens considered per row before the whole vocabulary is sorted
+NO_TOKEN = -1  # stands in for a token id if the scores are NaN
+_BLOCK = 16  # tokens per block of `topk`; about the square root of vocabulary / WINDOW
 
 
 @dataclass(frozen=True, slots=True)
 class Penalty:
-    """Tokens that are to be less likely (Keskar et al. 2019)."""
+    """A repetition penalty per row and the tokens it applies to (Keskar et al. 2019)."""
 
-    history: Tensor  # [rows, any] token ids, filled up with ids that are there anyway
-    lengths: Tensor  # [rows], int32: how many of them are no filling
+    history: Tensor  # [rows, any] token ids, padded with ids that occur in the row anyway
+    lengths: Tensor  # [rows], int32: tokens before the padding
     strength: Tensor  # [rows], fp32
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingLimits:
-    """What the tokens of each row are drawn from: [rows] each."""
+    """Sampling settings of the rows: [rows] each."""
 
     temperature: Tensor  # fp32
     top_k: Tensor  # int64; 0: no limit
     top_p: Tensor  # fp32
-    unlimited: Tensor | None  # which rows' top_k is 0 or reaches the whole vocabulary; read for a window only
+    unlimited: Tensor | None  # indexes of rows whose top_k is 0 or covers the vocabulary; read for a window only
 
     def of(self, rows: Tensor) -> "SamplingLimits":
-        """Those of some rows, by index, for their whole vocabulary."""
+        """The settings of some rows, by index, for a draw over the whole vocabulary."""
         return SamplingLimits(self.temperature[rows], self.top_k[rows], self.top_p[rows], None)
 
 
 class Scores:
-    """[rows, vocabulary] logits of any float type, penalized. With `kernels`, the best are found by compiled code."""
+    """Penalized logits: [rows, vocabulary] of any float type. With `kernels`, compiled code finds the best of them."""
 
     def __init__(self, logits: Tensor, penalty: Penalty | None = None, kernels: Kernels | None = None) -> None:
         self._logits = logits
@@ -50,15 +50,15 @@ class Scores:
 
     @cached_property
     def whole(self) -> Tensor:
-        """All of them: [rows, vocabulary], fp32."""
+        """All scores: [rows, vocabulary], fp32."""
         scores = self._logits.float()
         if self._penalty is None:
             return scores
-        # A copy of our own to write to: float() gives what it was given, where that is fp32 already.
+        # float() returns its input if that is fp32 already; the penalty must not write into the caller's logits.
         return penalized(scores.clone() if scores is self._logits else scores, self._penalty)
 
     def of(self, rows: Tensor) -> Tensor:
-        """Those of some rows, by a mask or by index, fp32."""
+        """The scores of some rows, by mask or index, fp32."""
         if "whole" in vars(self):
             return self.whole[rows]
         penalty = self._penalty
@@ -66,27 +66,27 @@ class Scores:
         return Scores(self._logits[rows], penalty_of_rows).whole
 
     def best(self, width: int) -> tuple[Tensor, Tensor]:
-        """The best of each row and their ids, best first, equal ones by id: [rows, width] each."""
+        """The best scores of each row and their ids, best first, ties by id: [rows, width] each."""
         if self._kernels is not None and width <= WINDOW:
             penalty = self._penalty or _no_penalty(self.rows)
             return self._kernels.best(self._logits, penalty.history, penalty.lengths, penalty.strength, width)
         if width >= self.vocabulary:
             values, ids = self.whole.sort(dim=-1, descending=True, stable=True)
             return values, ids
-        # topk orders equal scores as it likes; bf16 logits are often equal.
+        # topk leaves the order of ties undefined, and ties are frequent among bf16 logits.
         values, ids = topk(self.whole, width)
         ids, order = ids.sort(dim=-1)
         values, order = values.gather(1, order).sort(dim=-1, descending=True, stable=True)
         return values, ids.gather(1, order)
 
     def likeliest(self) -> Tensor:
-        """The best id of each row, of equal ones the first; NO_TOKEN where scores are no numbers."""
+        """The id with the best score in each row, ties by id; NO_TOKEN if the scores are NaN."""
         values, ids = self.whole.max(dim=-1) if self._kernels is None else (part[:, 0] for part in self.best(1))
         return torch.where(values > -torch.inf, ids, NO_TOKEN)
 
 
 def penalized(scores: Tensor, penalty: Penalty) -> Tensor:
-    """The scores, in place, with those of the history less likely."""
+    """Apply the penalty to the tokens of the history, in place."""
     seen = scores.gather(1, penalty.history)
     strength = penalty.strength[:, None]
     return scores.scatter_(1, penalty.history, torch.where(seen < 0, seen * strength, seen / strength))
@@ -97,10 +97,10 @@ def _no_penalty(rows: int) -> Penalty:
 
 
 def draw(scores: Scores, limits: SamplingLimits, uniform: Tensor, window: int = WINDOW) -> tuple[Tensor, Tensor]:
-    """One token id a row, from a uniform [rows, fp64] each, and whether it is not decided yet: [rows] both.
+    """Draw one token id per row from `uniform` [rows, fp64]; also return which rows are still undecided: [rows] both.
 
-    The id is NO_TOKEN where scores are no numbers. Only the best `window` scores are put in order; where these cannot
-    decide, ask again with the whole vocabulary.
+    The id is NO_TOKEN if the scores are NaN. Only the best `window` scores are sorted. If they do not decide a row,
+    draw it again with the same uniform and the whole vocabulary as the window.
     """
     width = min(window, scores.vocabulary)
     values, ids = scores.best(width)
@@ -116,10 +116,10 @@ def draw(scores: Scores, limits: SamplingLimits, uniform: Tensor, window: int = 
 
 
 def topk(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """The `width` best scores of each row and their ids, in no order.
+    """The `width` best scores of each row and their ids, in any order.
 
-    Tokens j, j + blocks, j + 2 blocks, ... are block j. The best lie in the `width` blocks with the best maxima, or in
-    what is left over behind the last whole block: looking only there takes a third of the time.
+    Block j holds the tokens j, j + blocks, j + 2 blocks, ... The best scores lie in the `width` blocks with the highest
+    maxima, or in the remainder after the last whole block. Searching only those takes a third of the time.
     """
     vocabulary = scores.shape[1]
     blocks = vocabulary // _BLOCK
@@ -136,8 +136,10 @@ def topk(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
 
 
 def _filtered(scores: Scores, values: Tensor, limits: SamplingLimits) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights of the best scores [rows, width], 0 where top_k or top_p drop them; the weight of all that is kept,
-    in the window or beyond [rows]; and whether the window decides what is kept [rows].
+    """Apply temperature, top_k and top_p to the best scores of each row.
+
+    Returns their weights [rows, width], 0 for dropped tokens; the total weight of all kept tokens, inside and beyond
+    the window [rows]; and whether the window alone decides which tokens are kept [rows].
     """
     width, vocabulary = values.shape[1], scores.vocabulary
     everything = width == vocabulary
@@ -149,7 +151,7 @@ def _filtered(scores: Scores, values: Tensor, limits: SamplingLimits) -> tuple[T
     in_k = (values >= kth) | ~limited[:, None]
     weights = ((values - values[:, :1]) / temperature).double().exp() * in_k
     mass = weights.sum(dim=-1)
-    if not everything and limits.unlimited is not None:  # a sum over the vocabulary costs ten times what the rest does
+    if not everything and limits.unlimited is not None:  # summing over the vocabulary costs ten times the rest
         rows = limits.unlimited
         beyond = ((scores.of(rows) - values[rows, :1]) / temperature[rows]).exp()
         mass[rows] = beyond.sum(dim=-1, dtype=torch.float64)
@@ -158,7 +160,7 @@ def _filtered(scores: Scores, values: Tensor, limits: SamplingLimits) -> tuple[T
     in_p = (before < top_p[:, None]) | (top_p >= 1.0)[:, None]
     in_p[:, 0] = True
     filtered = weights * in_p
-    nothing_dropped = unlimited & (top_p >= 1.0)  # even what lies beyond the window
+    nothing_dropped = unlimited & (top_p >= 1.0)  # not even beyond the window
     certain = (limited & (values[:, -1:] < kth)[:, 0]) | (unlimited & ~in_p[:, -1]) | nothing_dropped
     whole = torch.where(nothing_dropped & (not everything), 1.0, filtered.sum(dim=-1))
     return filtered, whole, certain | everything

@@ -1,7 +1,7 @@
-"""The decode loop: requests wait, are admitted to rows, advance a token a step, and leave the moment they are done.
+"""The decode loop: admits waiting requests to rows, advances every row by one token per step, evicts finished rows.
 
-Knows scheduling, clocks and limits. How rows are decoded (slots, separate), how tokens are chosen (sampler) and when a
-text ends (stopping) have rooms of their own.
+Holds scheduling, timing and limits. Decoding (paged, slots, separate), token choice (sampler) and stop conditions
+(stopping) are in modules of their own.
 """
 
 import logging
@@ -33,8 +33,8 @@ PREFILL_TOKENS = 2048  # new prompt tokens admitted in one step, so that step() 
 @dataclass(slots=True)
 class _WaitingRequest:
     request: Request
-    submitted: float  # time.perf_counter(), as all times here
-    sent: int = 0  # characters of its answer that were sent before it began again
+    submitted: float  # time.perf_counter(), like all times here
+    sent: int = 0  # characters already streamed, if the request was restarted
 
 
 @dataclass(slots=True)
@@ -47,13 +47,13 @@ class _RunningRequest:
     admitted: float
     detokenizer: Detokenizer
     stops: StopStrings
-    growth: Growth | None  # of a streamed request
+    growth: Growth | None  # for streamed requests only
     output: list[int] = field(default_factory=list)  # without the end-of-text token
     first_token: float = 0.0
-    last_token: float = 0.0  # of the text: the end-of-text token is none of it
+    last_token: float = 0.0  # the last token of the text, so not the end-of-text token
 
     def take(self, token: int, eos: Collection[int], now: float) -> FinishReason | None:
-        """Add a token; say why the row ends here, if it does."""
+        """Append a token; return the finish reason if the row ends here, otherwise None."""
         self.first_token = self.first_token or now
         self.last_token = self.last_token or now
         if token in eos:
@@ -79,10 +79,10 @@ class _RunningRequest:
 
 
 class Engine:
-    """A Replica over a transformers model. output_tokens counts what the model said, the end-of-text token left out.
+    """A Replica over a transformers model. `output_tokens` excludes the end-of-text token.
 
-    Out of memory, it forgets its rows, begins their requests again and lets half as many run at once; with one row
-    left, torch.OutOfMemoryError leaves step() and the worker must end.
+    If memory runs out, the engine drops its rows, halves their number and restarts their requests. If it runs out with
+    one row left, step() raises torch.OutOfMemoryError and the worker must exit.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Engine:
         self._sampler = Sampler(info.rows, model.device, kernels)
         self._waiting: deque[_WaitingRequest] = deque()
         self._rows: list[_RunningRequest] = []  # row i is row i of decoder and sampler
-        self._answers: list[Answer] = []  # of this step so far
+        self._answers: list[Answer] = []  # produced in this step so far
         self._output_tokens = 0
         self._phases = phases or Phases()
         if model.device.type == "cuda":
@@ -128,7 +128,7 @@ class Engine:
             if self._most_rows == 1:
                 raise
             short = True
-        if short:  # only here: the error held on to what its step had allocated
+        if short:  # outside of the handler: until it ends, the error keeps the step's tensors alive
             self._begin_again()
         answers, self._answers = self._answers, []
         return answers
@@ -158,9 +158,9 @@ class Engine:
         return bool(self._rows or self._waiting)
 
     def _begin_again(self) -> None:
-        """Half the rows; what was in them waits again, first. Seeds are the requests' own, so replies stay the same."""
+        """Halve the rows and requeue their requests first. Each request has its own seed, so replies do not change."""
         self._most_rows = max(1, self._most_rows // 2)
-        log.warning("out of memory: %d rows from now on, and those that ran begin again", self._most_rows)
+        log.warning("out of memory: reduced to %d rows; requests in progress are restarted", self._most_rows)
         self._waiting.extendleft(
             _WaitingRequest(row.request, row.submitted, row.growth.sent if row.growth else 0)
             for row in reversed(self._rows)
@@ -173,7 +173,7 @@ class Engine:
             torch.cuda.empty_cache()
 
     def _admit(self) -> None:
-        """Fill the free rows, and give every newcomer its first token."""
+        """Fill the free rows with waiting requests and choose the first token of each."""
         first, tokens = len(self._rows), PREFILL_TOKENS
         while self._waiting and tokens > 0 and len(self._rows) < self._most_rows:
             self._phases.enter(PREFILL)
@@ -183,7 +183,7 @@ class Engine:
             except PromptError as error:
                 self._answers.append(Refusal(waiting.request.job_id, str(error), retry=False))
                 continue
-            self._rows.append(row)  # from here on the request is not lost, whatever runs out of memory
+            self._rows.append(row)  # before anything allocates: _begin_again requeues only what is in _rows
             if row.request.sampling.num_beams > 1:
                 self._answers.append(self._search_beams(row))
                 self._rows.pop()
@@ -201,7 +201,7 @@ class Engine:
             self._extend(logits, first)
 
     def _open(self, waiting: _WaitingRequest) -> _RunningRequest:
-        """The row of a request. Raises PromptError when the model cannot take it."""
+        """Tokenize a request and check it. Raises PromptError if the model cannot answer it."""
         admitted = time.perf_counter()
         request = waiting.request
         if request.text is not None:
@@ -210,14 +210,14 @@ class Engine:
             prompt = chat_ids(self.tokenizer, [{"role": m.role, "content": m.content} for m in request.messages])
         most = request.sampling.max_new_tokens
         if not prompt:
-            raise PromptError("the prompt is empty and the tokenizer begins no text by itself")
+            raise PromptError("the prompt is empty and the tokenizer adds no BOS token")
         if len(prompt) + most > self._info.max_context_tokens:
             raise PromptError(
-                f"the prompt has {len(prompt)} tokens and the answer may have {most}; "
-                f"the model takes {self._info.max_context_tokens} together"
+                f"the prompt has {len(prompt)} tokens and max_new_tokens is {most}; "
+                f"together they exceed the context of {self._info.max_context_tokens} tokens"
             )
         if request.sampling.num_beams > 1 and request.sampling.do_sample:
-            raise PromptError("num_beams above 1 works without sampling only")
+            raise PromptError("num_beams above 1 requires do_sample: false")
         detokenizer = Detokenizer(self.tokenizer, prompt)
         stops = StopStrings(detokenizer, request.sampling.stop)
         return _RunningRequest(
@@ -231,7 +231,7 @@ class Engine:
         )
 
     def _extend(self, logits: Tensor, first: int) -> None:
-        """Give rows first, first + 1, ... the next token each, from their logits; answer those that end."""
+        """Choose the next token of rows first, first + 1, ... from their logits; answer and evict the rows that end."""
         tokens = self._sampler.choose(logits, first)
         now = time.perf_counter()
         ended = []
@@ -250,14 +250,14 @@ class Engine:
         self._evict(ended)
 
     def _evict(self, indexes: Sequence[int]) -> None:
-        for index in sorted(indexes, reverse=True):  # so that the last row is never one that is to leave
+        for index in sorted(indexes, reverse=True):  # from the end, so that the row moved into a gap is one that stays
             self._decoder.evict(index)
             self._sampler.evict(index)
             self._rows[index] = self._rows[-1]
             self._rows.pop()
 
     def _search_beams(self, row: _RunningRequest) -> Reply:
-        """Beams are no rows: the request is answered whole, and its first token comes with its last."""
+        """Answer a beam-search request outside the rows, in one call: its first and last token get the same time."""
         self._phases.enter(DECODE)
         sampling = row.request.sampling
         tokens = beams.search(

@@ -1,7 +1,7 @@
-"""Parts of a model exchanged for compiled ones that do the same in fewer steps: norms, gated MLPs, rotary attention.
+"""Replacement of model parts by compiled, fused equivalents: RMS norms, gated MLPs, rotary attention.
 
-Known by their structure, not by the name of the model. Each exchange is tried on random input first, and left out where
-it does not give what the original gives.
+Parts are recognised by structure, not by model name. Each replacement is checked on random input against the original
+and dropped if the outputs differ.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from swarmeval.engine.native import Kernels
 from swarmeval.engine.paged_attention import Batch, PagedLayer, current, using_batch
 from swarmeval.engine.pages import PAGE, pages_of
 
-_TOKENS = 20  # of the trial; more than a page
-_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # share of the norm of what the original gives
+_TOKENS = 20  # length of the check's input: more than one page
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # allowed error, relative to the original's output norm
 
 Module = Callable[..., Any]
 
 
 def fuse(model: Any, kernels: Kernels) -> dict[str, int]:
-    """Exchange what can be, in place; how many of each kind were."""
+    """Replace all supported parts in place. Returns the number of replacements per kind."""
     counts = {"norms": 0, "MLPs": 0, "attentions": 0}
     makers = (("norms", _norm), ("MLPs", _gated_mlp), ("attentions", _attention))
     for parent in list(model.modules()):
@@ -48,7 +48,7 @@ class FusedNorm(nn.Module):
 
 
 class FusedMLP(nn.Module):
-    """down(silu(gate) * up), with gate and up as one product."""
+    """down(silu(gate) * up), with gate and up computed as one product."""
 
     def __init__(self, gate: nn.Linear, up: nn.Linear, down: nn.Linear, kernels: Kernels) -> None:
         super().__init__()
@@ -60,7 +60,10 @@ class FusedMLP(nn.Module):
 
 
 class FusedAttention(nn.Module):
-    """Rotary attention over pages, with query, key and value as one product; elsewhere the original over that one."""
+    """Rotary attention over pages, with query, key and value computed as one product.
+
+    Outside of paged decoding it runs the original module on parts of that product.
+    """
 
     def __init__(self, original: Any, kernels: Kernels) -> None:
         super().__init__()
@@ -97,11 +100,11 @@ class FusedAttention(nn.Module):
 
 
 class _Part(nn.Module):
-    """Some outputs of a joined product. It holds the product without owning it."""
+    """A slice of the outputs of a joined linear layer that belongs to another module."""
 
     def __init__(self, joined: nn.Module, start: int, size: int) -> None:
         super().__init__()
-        self._joined = (joined,)  # in a tuple: it is somebody else's child
+        self._joined = (joined,)  # in a tuple, so that torch does not register it as a submodule
         self._outputs = slice(start, start + size)
 
     def forward(self, values: Tensor) -> Tensor:
@@ -153,7 +156,7 @@ def _attention(module: Any, kernels: Kernels) -> nn.Module | None:
 
 @torch.inference_mode()
 def _try_attention(module: Any, original: Any, kernels: Kernels, paged: bool) -> Tensor | None:
-    """Attention of one prompt, over pages or as the original computes it; None where it does not work."""
+    """The module's attention over one prompt, paged or not; None if it raises."""
     size = original.head_dim
     hidden = _random(1, _TOKENS, original.config.hidden_size, dtype=kernels.dtype)
     rotations = (_random(1, _TOKENS, size, dtype=kernels.dtype), _random(1, _TOKENS, size, dtype=kernels.dtype, seed=1))
@@ -194,7 +197,7 @@ def _plain(part: Any, kernels: Kernels) -> bool:
 
 
 def _joined(*linears: nn.Linear) -> nn.Linear:
-    """One layer that gives what these give, one after the other."""
+    """One linear layer whose output is the concatenation of the given layers' outputs."""
     joined = nn.Linear(
         linears[0].in_features, sum(linear.out_features for linear in linears), bias=False, device="meta"
     )
@@ -214,7 +217,7 @@ def _same_output(made: Module, original: Module, values: Tensor) -> bool:
 
 def _close(output: Tensor, expected: Tensor) -> bool:
     difference = (output.float() - expected.float()).norm() / expected.float().norm()
-    return bool(difference <= _TOLERANCE[expected.dtype])  # false for a nan
+    return bool(difference <= _TOLERANCE[expected.dtype])  # False for NaN
 
 
 def _random(*shape: int, dtype: torch.dtype, seed: int = 0) -> Tensor:

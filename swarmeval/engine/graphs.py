@@ -1,6 +1,6 @@
-"""Steps that are recorded once for each shape and replayed: on CUDA one launch instead of hundreds.
+"""Decode steps recorded once per shape and replayed: on CUDA, one launch instead of hundreds.
 
-What records is given, so that everything but `on_cuda` works anywhere. `on_cuda` was written without a GPU.
+The recorder is passed in, so only `on_cuda` needs a GPU. `on_cuda` has not been tested on one.
 """
 
 import logging
@@ -12,18 +12,18 @@ from torch import Tensor
 
 from swarmeval.engine.steps import Shape
 
-MOST_GRAPHS = 64  # kept at once: seven sizes of rows by nine lengths
+MOST_GRAPHS = 64  # kept at once: about seven row counts times nine lengths
 
 Work = Callable[[], None]
-Recorder = Callable[[Work], Work]  # does work once to warm up, records it, and gives what replays it
+Recorder = Callable[[Work], Work]  # runs the work once to warm up, records it, and returns its replay
 
 log = logging.getLogger("swarmeval")
 
 
 class Graphs:
-    """A steps.Step that records and replays. What `begin` gives records until the next `forget`.
+    """A steps.Step that records and replays. `begin` makes a recorder, which is used until the next `forget`.
 
-    Where recording fails it says so once and runs every step eagerly from then on; `fault` then says why.
+    If recording fails, it logs one warning, sets `fault` to the reason and runs every later step eagerly.
     """
 
     def __init__(self, begin: Callable[[], Recorder], most: int = MOST_GRAPHS) -> None:
@@ -31,8 +31,8 @@ class Graphs:
         self._begin = begin
         self._most = most
         self._recorder: Recorder | None = None
-        self._replays: OrderedDict[Shape, Work] = OrderedDict()  # the one not used for longest first
-        self._logits: dict[int, Tensor] = {}  # rows -> where replays of so many rows write: [rows, vocabulary]
+        self._replays: OrderedDict[Shape, Work] = OrderedDict()  # least recently used first
+        self._logits: dict[int, Tensor] = {}  # number of rows -> output buffer of its replays: [rows, vocabulary]
 
     def run(self, shape: Shape, forward: Callable[[], Tensor]) -> Tensor:
         if self.fault is None and shape not in self._replays:
@@ -51,7 +51,7 @@ class Graphs:
     def _record(self, shape: Shape, forward: Callable[[], Tensor]) -> None:
         def work() -> None:
             logits = forward()
-            if shape.rows not in self._logits:  # while warming up: what is made while recording belongs to the record
+            if shape.rows not in self._logits:  # in the warm-up: memory allocated while recording belongs to the graph
                 self._logits[shape.rows] = logits.new_empty(logits.shape)
             self._logits[shape.rows].copy_(logits)
 
@@ -62,15 +62,15 @@ class Graphs:
             raise
         except RuntimeError as error:
             self.fault = f"{type(error).__name__}: {error}".splitlines()[0]
-            log.warning("no CUDA graphs, every step is launched anew: %s", self.fault)
+            log.warning("no CUDA graphs, steps run eagerly: %s", self.fault)
             self.forget()
             return
-        if len(self._replays) > self._most:  # only now: the memory of all would go with the last of them
+        if len(self._replays) > self._most:  # after adding: dropping the last graph would free the shared memory pool
             self._replays.popitem(last=False)
 
 
 def on_cuda(device: torch.device) -> Recorder:
-    """Records CUDA graphs; all of them share one pool of memory, which goes when they have gone."""
+    """A recorder of CUDA graphs. The graphs share one memory pool, which is freed with the last of them."""
     pool, side = torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def record(work: Work) -> Work:
@@ -83,7 +83,7 @@ def on_cuda(device: torch.device) -> Recorder:
             with torch.cuda.graph(graph, pool=pool, stream=side):
                 work()
         finally:
-            torch.cuda.set_stream(current)  # torch leaves it at `side` when the end of a recording fails
+            torch.cuda.set_stream(current)  # torch leaves `side` current if ending a capture fails
         return graph.replay
 
     return record

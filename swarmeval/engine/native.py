@@ -1,6 +1,6 @@
-"""The compiled kernels: built from the folder kernels where there is a C++ compiler, kept in the cache, and called.
+"""The compiled kernels: built from kernels/ by a C++ compiler, cached, and called through ctypes.
 
-Nothing needs them: where they cannot be had, `load` says why and torch does the same work.
+They are optional. If they are unavailable, `load` raises the reason and torch does the same work.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ _NAMES = {torch.bfloat16: "bf16", torch.float32: "fp32"}
 
 
 class Unavailable(Exception):
-    """The kernels cannot be had here; str() says why."""
+    """The kernels are unavailable on this machine; str() gives the reason."""
 
 
 class Kernels:
@@ -34,7 +34,7 @@ class Kernels:
 
     def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
         if dtype not in _NAMES:
-            raise Unavailable(f"they do not know {dtype}")
+            raise Unavailable(f"{dtype} is not supported")
         name = _NAMES[dtype]
         self.dtype = dtype
         self._attend = getattr(library, f"attend_{name}")
@@ -46,17 +46,17 @@ class Kernels:
 
     def attend(
         self,
-        query: Tensor,  # [tokens, query heads, head size], of any distance between tokens
-        keys: Tensor,  # [pages, key heads, 16 * head size], laid out as kernels/pages.h says
-        values: Tensor,  # alike
-        table: Tensor,  # [tokens, pages of a row], int32
-        shared: Tensor,  # [tokens], int32: tokens in the first pages
-        own: Tensor,  # [tokens], int32: tokens in the pages after them
-        order: Tensor,  # [tokens], int32: the tokens, those of one group together
-        group: Tensor,  # [tokens], int32: tokens of one group have the same shared pages, as far as they read them
+        query: Tensor,  # [tokens, query heads, head size], any stride between tokens
+        keys: Tensor,  # [pages, key heads, 16 * head size], in the layout of kernels/pages.h
+        values: Tensor,  # like keys
+        table: Tensor,  # [tokens, pages per row], int32: shared pages first, then the row's own
+        shared: Tensor,  # [tokens], int32: tokens to attend to in the shared pages
+        own: Tensor,  # [tokens], int32: tokens to attend to in the row's own pages
+        order: Tensor,  # [tokens], int32: token indexes sorted by group
+        group: Tensor,  # [tokens], int32: tokens of one group read the same shared pages, though not all to the end
         scale: float,
     ) -> Tensor:
-        """Attention of each token to what its row has: [tokens, query heads, head size]; zeros for a row of nothing."""
+        """Attend from each token to its row's pages: [tokens, query heads, head size]; zeros for an empty row."""
         tokens, heads, size = query.shape
         query = _whole_heads(query)
         output = query.new_empty(tokens, heads, size)
@@ -67,7 +67,7 @@ class Kernels:
         return output
 
     def put(self, key: Tensor, value: Tensor, keys: Tensor, values: Tensor, page: Tensor, offset: Tensor) -> None:
-        """Write [tokens, key heads, head size] keys and values at each token's page and offset; page -1: nowhere."""
+        """Write keys and values [tokens, key heads, head size] to each token's page and offset; page -1 skips it."""
         key, value = _whole_heads(key), _whole_heads(value)
         self._put(
             _at(key), _long(key.stride(0)), _at(value), _long(value.stride(0)), _at(keys), _at(values), _at(page),
@@ -77,8 +77,10 @@ class Kernels:
     def rotate_and_put(
         self, joined: Tensor, cosine: Tensor, sine: Tensor, keys: Tensor, values: Tensor, page: Tensor, offset: Tensor
     ) -> None:
-        """Turn the queries and keys of [tokens, query heads and key heads and value heads, head size] by their
-        positions, in place, and write keys and values as `put` does."""
+        """Apply the rotary embedding to queries and keys in place, then write keys and values as `put` does.
+
+        `joined` is [tokens, query heads + key heads + value heads, head size].
+        """
         tokens, heads, size = joined.shape
         key_heads = keys.shape[1]
         self._rotate_and_put(
@@ -94,7 +96,7 @@ class Kernels:
         return output
 
     def gate(self, joined: Tensor) -> Tensor:
-        """silu(gate) * up of [..., gate and up]."""
+        """silu(gate) * up, for `joined` [..., gate then up]."""
         joined = joined.contiguous()
         size = joined.shape[-1] // 2
         output = joined.new_empty(*joined.shape[:-1], size)
@@ -104,10 +106,10 @@ class Kernels:
     def best(
         self, scores: Tensor, history: Tensor, lengths: Tensor, penalties: Tensor, width: int
     ) -> tuple[Tensor, Tensor]:
-        """The `width` best of each row of [rows, vocabulary] scores, fp32, and their ids, best first, equal ones by id.
+        """The `width` best scores of each row in fp32 and their ids, best first, ties by id.
 
-        The first `lengths` [rows, int32] tokens of `history` [rows, any, int64] are made less likely by `penalties`
-        [rows, fp32].
+        `scores` is [rows, vocabulary]. The repetition penalty of each row in `penalties` [rows, fp32] applies to its
+        first `lengths` [rows, int32] tokens of `history` [rows, any, int64].
         """
         scores = scores.contiguous()
         rows, vocabulary = scores.shape
@@ -121,7 +123,7 @@ class Kernels:
 
 
 def load(dtype: torch.dtype) -> Kernels:
-    """The kernels for this dtype, built where they are not in the cache yet. Raises Unavailable."""
+    """Load the kernels for this dtype, building them first if they are not cached. Raises Unavailable."""
     return Kernels(_library(), dtype)
 
 
@@ -134,7 +136,7 @@ def _long(value: int) -> ctypes.c_int64:
 
 
 def _whole_heads(tensor: Tensor) -> Tensor:
-    """The same with each token's heads in one piece; tokens may lie apart."""
+    """The tensor with each token's heads contiguous; tokens may have any stride."""
     size = tensor.shape[-1]
     return tensor if tensor.stride(-1) == 1 and tensor.stride(-2) == size else tensor.contiguous()
 
@@ -148,21 +150,21 @@ def _library() -> ctypes.CDLL:
     try:
         return _opened(_built(compiler))
     except subprocess.TimeoutExpired:
-        raise Unavailable(f"{compiler} did not end within {BUILD_TIMEOUT_S:.0f} s") from None
+        raise Unavailable(f"{compiler} did not finish within {BUILD_TIMEOUT_S:.0f} s") from None
     except OSError as error:
-        raise Unavailable(f"they cannot be built, kept or loaded: {error}") from error
+        raise Unavailable(f"cannot build, cache or load them: {error}") from error
 
 
 def _opened(file: Path) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(file))
     except OSError:
-        file.unlink(missing_ok=True)  # damaged, or made for another machine: the next load builds it anew
+        file.unlink(missing_ok=True)  # damaged or built for another machine: the next load rebuilds it
         raise
 
 
 def _built(compiler: str) -> Path:
-    """The library's file. Safe for any number of processes at once: each builds aside and renames."""
+    """Path of the cached library, built first if missing. Concurrent processes are safe: each builds, then renames."""
     file = cache_root() / f"kernels-{_fingerprint(compiler)}.so"
     if file.is_file():
         return file
@@ -171,7 +173,7 @@ def _built(compiler: str) -> Path:
     with tempfile.TemporaryDirectory(prefix="building-", dir=file.parent) as folder:
         made, target = Path(folder) / "kernels.o", Path(folder) / "kernels.so"
         _run(compiler, *FLAGS, "-c", str(SOURCES / "kernels.cpp"), "-o", str(made))
-        # Without -fopenmp: the threads must be those of torch, whose library is loaded already.
+        # Linked without -fopenmp, so that OpenMP symbols resolve to the copy that torch has already loaded.
         _run(compiler, "-shared", str(made), "-o", str(target))
         target.rename(file)
     return file
@@ -185,7 +187,7 @@ def _run(*command: str) -> None:
 
 
 def _fingerprint(compiler: str) -> str:
-    """Of all that decides the code: a cache folder may serve machines of several kinds."""
+    """Hash of everything that affects the binary: machines of several kinds may share a cache folder."""
     version = subprocess.run([compiler, "--version"], capture_output=True, timeout=BUILD_TIMEOUT_S, check=False).stdout
     sources = b"".join(file.read_bytes() for file in sorted(SOURCES.iterdir()))
     parts = (sources, version, " ".join(FLAGS).encode(), platform.machine().encode(), _cpu_flags())

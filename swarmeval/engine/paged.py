@@ -1,9 +1,8 @@
-"""Decoding of many rows at once over pages of keys and values, with compiled attention, on the CPU.
+"""Batched decoding on the CPU over a paged KV cache, with compiled attention.
 
-Every token that goes through the model, of a prompt or of an answer, is a row of the same flat batch, so prompts are
-prefilled without padding, and what rows have in common is computed and kept once (see pages). What a row gets does
-not depend on its neighbours: attention is computed row by row, and batches are filled up to sizes at which the
-linear layers give equal bits.
+Prompt tokens and answer tokens go through the model in the same flat batch, so prompts need no padding. Common prefixes
+are computed and stored once (see pages). A row's logits do not depend on its neighbours: attention is computed row by
+row, and batches are padded to sizes at which the linear layers give equal bits.
 """
 
 from collections import OrderedDict
@@ -22,8 +21,8 @@ from swarmeval.engine.native import Kernels
 from swarmeval.engine.paged_attention import Batch, PagedLayer, using_batch, using_pages
 from swarmeval.engine.pages import PAGE, Lease, PagePool, pages_of
 
-KEPT_TOKENS = 2048  # of prompts that no row reads
-KEPT_LOGITS = 64  # prompts whose next token can be drawn without asking the model again
+KEPT_TOKENS = 2048  # prompt tokens kept in the cache although no row uses them
+KEPT_LOGITS = 64  # prompts whose next-token logits are kept
 
 Numbers = NDArray[np.int32]
 
@@ -36,7 +35,7 @@ class _LeasedRow:
 
 @dataclass(frozen=True, slots=True)
 class _Tokens:
-    """Tokens that are to go through the model, and where each reads and writes (see Batch)."""
+    """Tokens of one or more forwards, with the places where each reads and writes (see Batch)."""
 
     ids: Sequence[int]
     positions: Numbers
@@ -51,7 +50,7 @@ class _Tokens:
         return _Tokens(*(getattr(self, name)[chunk] for name in self.__slots__))
 
     def padded_to(self, size: int, layers: Sequence[PagedLayer]) -> Batch:
-        """Filled up to `size` with tokens that read and write nothing."""
+        """The batch padded to `size` with tokens that neither read nor write."""
         group = _padded(self.group, size, filler=-1)
         return Batch(
             table=torch.from_numpy(np.pad(self.table, ((0, size - len(self.ids)), (0, 0)))),
@@ -66,7 +65,7 @@ class _Tokens:
 
 
 class PagedDecoder:
-    """Rows 0..n-1, decoded together; `sizes` are those that batches are filled up to. See engine.Decoder."""
+    """A Decoder of rows that are decoded together. Batches are padded to one of `sizes`."""
 
     def __init__(
         self, model: Any, kernels: Kernels, rows: int, pages: int, sizes: Sequence[int], share: bool = True
@@ -76,7 +75,7 @@ class PagedDecoder:
         size = getattr(config, "head_dim", None) or config.hidden_size // heads
         key_heads = getattr(config, "num_key_value_heads", None) or heads
         if size % PAGE:
-            raise NotImplementedError(f"heads of {size} dimensions")
+            raise NotImplementedError(f"head size {size} is not a multiple of {PAGE}")
         self._model = model
         self._sizes = sorted(sizes)
         self._share = share
@@ -91,7 +90,7 @@ class PagedDecoder:
         self._own: Numbers = np.zeros(rows, np.int32)
         self._group: Numbers = np.zeros(rows, np.int32)
         self._logits: OrderedDict[Prompt | int, Tensor] = OrderedDict()
-        self._joined = 0  # rows at the end whose prompts are still to be prefilled
+        self._joined = 0  # rows at the end that still need prefilling
 
     def join(self, prompt: Prompt, new_tokens: int) -> int | None:
         lease = self._pool.lease(prompt, new_tokens, self._share)
@@ -102,21 +101,21 @@ class PagedDecoder:
         self._widen(len(pages))
         self._table[row, : len(pages)] = pages
         self._shared[row], self._own[row] = len(prompt), 0
-        self._group[row] = lease.prompt[-1]  # rows whose prompts end on the same page share all of it
+        self._group[row] = lease.prompt[-1]  # prompts that end on the same page have all pages in common
         self._rows.append(_LeasedRow(prompt, lease))
         self._joined += 1
         return len(prompt) - lease.known
 
     def prefill(self) -> Tensor:
         first, self._joined = len(self._rows) - self._joined, 0
-        ends: dict[Prompt | int, int] = {}  # of each prompt its last token's place among those that go through
+        ends: dict[Prompt | int, int] = {}  # key of a prompt -> index of its last token in `tokens`
         tokens: list[int] = []
         rows: list[int] = []
         positions: list[int] = []
         newcomers = self._rows[first:]
         for index, row in enumerate(newcomers, first):
             key = self._key(row, index)
-            is_known = key in self._logits and row.lease.known == len(row.prompt)  # its pages may have been forgotten
+            is_known = key in self._logits and row.lease.known == len(row.prompt)  # its pages may have been reused
             if key in ends or is_known:
                 continue
             start = min(row.lease.known, len(row.prompt) - 1)
@@ -154,12 +153,12 @@ class PagedDecoder:
         self._rows.pop()
 
     def clear(self) -> None:
-        # A new pool: the old one knows prompts that may never have gone through the model.
+        # A new pool: the old one may list prompts that never went through the model.
         self._pool = PagePool(self._pages, keep=pages_of(KEPT_TOKENS))
         self._rows, self._joined = [], 0
 
     def _run_prompts(self, tokens: list[int], rows: list[int], positions: list[int], ends: list[int]) -> list[Tensor]:
-        """The prompts' tokens through the model; the logits after those at `ends`."""
+        """Run the prompts' tokens through the model; return the logits at the indexes `ends`."""
         logits: list[Tensor] = []
         place = np.asarray(positions, np.int32)
         page = self._table[rows, place // PAGE]
@@ -172,7 +171,7 @@ class PagedDecoder:
         return logits
 
     def _forward(self, batch: _Tokens, logits_at: Sequence[int] | None = None) -> Tensor:
-        """At most sizes[-1] tokens through the model; logits after those at `logits_at` (None: all)."""
+        """Run at most sizes[-1] tokens through the model; return the logits at the indexes `logits_at` (None: all)."""
         count = len(batch.ids)
         size = self._filled(count)
         keep = (
@@ -192,7 +191,7 @@ class PagedDecoder:
         return logits
 
     def _filled(self, count: int) -> int:
-        """The size of a batch of so many tokens."""
+        """The smallest batch size that holds `count` tokens."""
         return next(size for size in self._sizes if size >= count)
 
     def _widen(self, width: int) -> None:
@@ -201,7 +200,7 @@ class PagedDecoder:
             self._table = np.pad(self._table, ((0, 0), (0, max(width, 2 * current) - current)))
 
     def _key(self, row: _LeasedRow, index: int) -> Prompt | int:
-        """What the logits after a row's prompt are known by."""
+        """The key of a row's next-token logits: its prompt, or its index if rows share no prompts."""
         return row.prompt if self._share else index
 
 

@@ -1,6 +1,6 @@
-"""Attention over pages, as transformers' models call it: their cache writes into pages, their attention reads them.
+"""Paged attention for transformers' models: the cache layer writes into pages, the attention function reads them.
 
-Works within a decoder's forward only, which says where each token reads and writes. Knows no rows and no requests.
+Works only inside a decoder's forward, whose Batch says where each token reads and writes. Does not know about requests.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,46 +23,46 @@ _PLAIN = {"is_causal", "position_ids", "use_cache", "output_attentions", "cache_
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Where the tokens of one forward read and write: int32 tensors with an entry a token."""
+    """Read and write positions of the tokens of one forward: int32 tensors with one entry per token."""
 
-    table: Tensor  # [tokens, pages of a row]
-    shared: Tensor  # tokens it attends to in the first of these pages
-    own: Tensor  # and in those after them
-    order: Tensor  # the tokens, those of one group together
-    group: Tensor  # tokens of one group read the same first pages, as far as they read them
-    page: Tensor  # where its own keys and values go; -1: nowhere
-    offset: Tensor
-    layers: Sequence["PagedLayer"]  # the model's, each with a pool of its own
+    table: Tensor  # [tokens, pages per row]: shared pages first, then the row's own
+    shared: Tensor  # tokens to attend to in the shared pages
+    own: Tensor  # tokens to attend to in the row's own pages
+    order: Tensor  # token indexes sorted by group
+    group: Tensor  # tokens of one group read the same shared pages, though not all to the end
+    page: Tensor  # page for the token's own key and value; -1: do not write
+    offset: Tensor  # place in that page
+    layers: Sequence["PagedLayer"]  # one per model layer, each with its own pool
 
 
 class PagedLayer(CacheLayerMixin):  # type: ignore[misc]
-    """The pool of one layer."""
+    """The key and value pages of one layer: [pages, heads, PAGE * head size] each."""
 
     def __init__(self, kernels: Kernels, pages: int, heads: int, size: int) -> None:
         super().__init__()
         self.kernels = kernels
-        # Never filled: what is not written is not read, and untouched memory costs nothing.
+        # Not initialised: unwritten places are never read, and untouched memory is not allocated.
         self.keys: Tensor = torch.empty(pages, heads, PAGE * size, dtype=kernels.dtype)
         self.values: Tensor = torch.empty(pages, heads, PAGE * size, dtype=kernels.dtype)
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write [1, key heads, tokens, head size]; attention finds them by the batch's table."""
+        """Write keys and values [1, key heads, tokens, head size] into the pages that the current batch names."""
         batch = current()
         if batch is None:
-            raise NotImplementedError("pages are read by their decoder only")
+            raise NotImplementedError("pages can be used inside their decoder's forward only")
         key, value = key_states[0].transpose(0, 1), value_states[0].transpose(0, 1)
         self.kernels.put(key, value, self.keys, self.values, batch.page, batch.offset)
         return key_states, value_states
 
     def attend(self, query: Tensor, batch: Batch, scale: float) -> Tensor:
-        """Attention of [tokens, query heads, head size] to their rows' pages."""
+        """Attend from `query` [tokens, query heads, head size] to the pages of each token's row."""
         return self.kernels.attend(
             query, self.keys, self.values, batch.table, batch.shared, batch.own, batch.order, batch.group, scale
         )
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        raise NotImplementedError("pages are made before they are needed")
+        raise NotImplementedError("pages are allocated when the layer is made")
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         raise NotImplementedError("pages need no mask")
@@ -78,7 +78,7 @@ _current_batch: ContextVar[Batch | None] = ContextVar("now", default=None)
 
 
 def current() -> Batch | None:
-    """The batch that is going through the model; None outside of a decoder's forward."""
+    """The batch going through the model; None outside of a decoder's forward."""
     return _current_batch.get()
 
 
@@ -93,7 +93,7 @@ def using_batch(batch: Batch) -> Iterator[None]:
 
 @contextmanager
 def using_pages(model: Any) -> Iterator[None]:
-    """Within it, the model's attention is ours."""
+    """Make the model use paged attention inside the context."""
     AttentionInterface.register(NAME, attend)  # without a mask function of this name, no mask is made
     previous = model.config._attn_implementation
     model.config._attn_implementation = NAME
@@ -113,7 +113,7 @@ def attend(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls. Raises NotImplementedError for attention of a kind it does not know."""
+    """The attention function that transformers calls. Raises NotImplementedError for unsupported arguments."""
     unsupported = sorted(name for name, argument in kwargs.items() if argument is not None and name not in _PLAIN)
     batch = current()
     if unsupported or batch is None or dropout or attention_mask is not None:

@@ -1,26 +1,26 @@
-"""Which page of the key-value pool holds what: prompts in pages that rows share, answers in pages of their own.
+"""Page tables of the KV cache: prompts in pages that rows share, answers in pages of their own.
 
-A page of a prompt is known by all tokens up to its end, so prompts that begin alike share what they have in common, to
-the last whole page (Kwon et al. 2023, vLLM). Pages nobody reads are kept for the next prompt until they are
-needed, or too many. Numbers only: the keys and values themselves lie with the decoder.
+A prompt page is identified by all tokens up to its end, so prompts share their common prefix up to the last whole page
+(Kwon et al. 2023, vLLM). Unused prompt pages are kept for later prompts until they are needed or too many. Handles page
+numbers only: the decoder holds the keys and values.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-PAGE = 16  # tokens; as kernels/pages.h has it
+PAGE = 16  # tokens; must equal PAGE in kernels/pages.h
 
-Key = tuple[int, tuple[int, ...]]  # serial number of the page before, own tokens
+Key = tuple[int, tuple[int, ...]]  # serial number of the previous page, tokens of this page
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The pages of one row."""
 
-    prompt: tuple[int, ...]  # in the order of its tokens; the last may be partly filled
+    prompt: tuple[int, ...]  # in prompt order; the last may be partly filled
     own: tuple[int, ...]
-    known: int  # tokens of the prompt that an earlier lease has computed, or will have before this one
+    known: int  # prompt tokens covered by earlier leases, so already computed when this one is prefilled
 
 
 def pages_of(tokens: int) -> int:
@@ -28,23 +28,26 @@ def pages_of(tokens: int) -> int:
 
 
 class PagePool:
-    """Pages 0..count-1. `keep`: how many pages without a reader are kept for later prompts."""
+    """Allocator of pages 0..count-1. Keeps up to `keep` unused prompt pages for later prompts."""
 
     def __init__(self, count: int, keep: int) -> None:
-        self._free = list(range(count))[::-1]  # the last one first: few pages are touched while few are needed
+        self._free = list(range(count))[::-1]  # popped from the end: low pages are reused before others are touched
         self._keep = keep
         self._readers: dict[int, int] = {}
         self._serial = 0
         self._by_key: dict[Key, tuple[int, int]] = {}  # page, serial number
         self._keys: dict[int, Key] = {}
-        self._idle: OrderedDict[int, None] = OrderedDict()  # prompts' pages without a reader, the oldest first
+        self._idle: OrderedDict[int, None] = OrderedDict()  # unused prompt pages, oldest first
 
     @property
     def available(self) -> int:
         return len(self._free) + len(self._idle)
 
     def lease(self, prompt: Sequence[int], new_tokens: int, share: bool = True) -> Lease | None:
-        """Pages for a prompt and as many new tokens; None while there are too few. Without `share`, none is shared."""
+        """Reserve pages for a prompt and `new_tokens` more; None if too few are available.
+
+        Without `share`, the row shares no pages with others.
+        """
         parts = [tuple(prompt[start : start + PAGE]) for start in range(0, len(prompt), PAGE)]
         known_pages = self._find(parts) if share else []
         idle = sum(page in self._idle for page, _ in known_pages)
@@ -64,8 +67,8 @@ class PagePool:
         return Lease(tuple(pages), own, known=min(len(prompt), len(known_pages) * PAGE))
 
     def release(self, lease: Lease) -> None:
-        """Give the pages back; those of the prompt stay findable as long as they are not needed."""
-        for page in (*lease.own, *reversed(lease.prompt)):  # the end of a prompt goes before its beginning
+        """Return the pages. Later prompts can reuse the prompt's pages until they are needed for something else."""
+        for page in (*lease.own, *reversed(lease.prompt)):  # reversed: the end of a prompt is forgotten first
             self._readers[page] -= 1
             if self._readers[page]:
                 continue
@@ -78,7 +81,7 @@ class PagePool:
             self._free.append(self._forget())
 
     def _find(self, parts: Sequence[tuple[int, ...]]) -> list[tuple[int, int]]:
-        """Page and serial number of the first parts, as far as they are known."""
+        """Page and serial number of each leading part that is already stored."""
         pages: list[tuple[int, int]] = []
         for part in parts:
             place = self._by_key.get((pages[-1][1] if pages else 0, part))
@@ -103,7 +106,7 @@ class PagePool:
         return self._serial
 
     def _forget(self) -> int:
-        """Take the page that was idle longest. Pages that came after it in a prompt are never found again."""
+        """Free the page that was idle longest. Later pages of the same prompt can no longer be found."""
         page, _ = self._idle.popitem(last=False)
         del self._by_key[self._keys.pop(page)]
         return page

@@ -1,7 +1,7 @@
-"""Prompts through the model, each distinct one once: its keys and values, and the logits after its last token.
+"""Prefill of prompts, each distinct one once: its KV cache and the logits after its last token.
 
-Jobs come task-major, so the agents of a task ask for the same prompt one after another; the latest prompts are kept,
-and what a new one begins with in common with one of them is taken from it.
+Jobs arrive task-major, so the agents of a task request the same prompt in succession. The latest prompts are kept, and
+a new prompt reuses the prefix that it shares with one of them.
 """
 
 from collections import OrderedDict
@@ -15,22 +15,22 @@ from transformers import DynamicCache
 
 from swarmeval.engine.common_prefix import MIN_TOKENS, Prompt, best_known
 
-KEPT_TOKENS = 2048  # of prompts in all; an 8B model's keys and values take about 0.13 MB a token
+KEPT_TOKENS = 2048  # prompt tokens kept in total; an 8B model needs about 0.13 MB per token
 
-MAX_PROMPTS = 8  # prompts in one forward; the logits it makes grow with the square of them
-PADDING = 0.2  # share of padding that one forward may have
+MAX_PROMPTS = 8  # prompts per forward; the size of its logits grows with the square
+PADDING = 0.2  # largest share of padding in a forward
 
 
 @dataclass(frozen=True, slots=True)
 class Prefilled:
-    """What the model made of a prompt. Read-only: whoever decodes on works on a copy of the cache."""
+    """A prompt's KV cache and next-token logits. Read-only: copy the cache before decoding further."""
 
     cache: DynamicCache
     logits: Tensor  # [vocabulary], on the model's input device
 
 
 def by_length(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
-    """The prompts in batches of about one length each, shortest first."""
+    """Split the prompts into batches of similar length, shortest first."""
     batches: list[list[Prompt]] = []
     for prompt in sorted(prompts, key=len):
         last = batches[-1] if batches else []
@@ -43,7 +43,7 @@ def by_length(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
 
 
 def by_beginning(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
-    """The prompts by what they begin with: those that have MIN_TOKENS tokens in common are together."""
+    """Group the prompts by their first MIN_TOKENS tokens."""
     groups: dict[Prompt, list[Prompt]] = {}
     for prompt in prompts:
         groups.setdefault(prompt[:MIN_TOKENS], []).append(prompt)
@@ -51,11 +51,10 @@ def by_beginning(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
 
 
 class Prefills:
-    """The latest prompts, computed when first asked for.
+    """A cache of the latest prefilled prompts.
 
-    `together`: new prompts of about one length go through the model at once, padded at their ends, and what they
-    begin with in common goes through it once. Right for models whose layers all attend to everything before them and
-    to nothing else.
+    With `together`, new prompts of similar length share a forward, padded at their ends, and their common prefix is
+    computed once. This is correct only for models with full causal attention in every layer.
     """
 
     def __init__(self, model: Any, together: bool) -> None:
@@ -67,7 +66,7 @@ class Prefills:
         return prompt in self._latest
 
     def of(self, prompts: Sequence[Prompt]) -> list[Prefilled]:
-        """What the model makes of each of the prompts."""
+        """Return each prompt's cache and logits, computing the missing ones."""
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._latest]
         if self._together:
             for family in by_beginning(new):
@@ -83,7 +82,7 @@ class Prefills:
         return prefilled
 
     def _compute_family(self, prompts: list[Prompt]) -> None:
-        """Prompts that begin alike: with what is known of a kept one, or else of the first of them."""
+        """Compute prompts that begin alike, reusing a prefix of a kept prompt or of the first prompt."""
         known = best_known(prompts, self._latest)
         if known is None and len(prompts) > 1:
             first, *prompts = prompts
@@ -93,7 +92,10 @@ class Prefills:
             self._compute(batch, known)
 
     def _compute(self, prompts: Sequence[Prompt], known: tuple[Prompt, int] | None = None) -> None:
-        """One forward over them all; `known`: a kept prompt whose first so many tokens all of them begin with."""
+        """Compute the prompts in one forward.
+
+        `known` is a kept prompt and the length of a prefix that it shares with all of them.
+        """
         device = self._model.device
         lengths = [len(prompt) for prompt in prompts]
         width = max(lengths)
@@ -106,7 +108,7 @@ class Prefills:
         ends = sorted({length - 1 - start for length in lengths})
         result = self._model(
             input_ids=ids[:, start:],
-            # What is padded comes after everything that is read, and attention looks backwards only.
+            # Padding follows every token that is read, and attention is causal.
             attention_mask=torch.ones_like(ids),
             past_key_values=cache,
             use_cache=True,
@@ -116,13 +118,13 @@ class Prefills:
         for row, prompt in enumerate(prompts):
             logits = result.logits[row, ends.index(len(prompt) - 1 - start)].to(device)
             single = cache
-            if len(prompts) > 1:  # a copy, so that the others' memory is not kept with it
+            if len(prompts) > 1:  # a view would keep the memory of the whole batch alive
                 single = DynamicCache(config=self._model.config)
                 self._fill(single, cache, slice(row, row + 1), len(prompt))
             self._latest[prompt] = Prefilled(single, logits)
 
     def _fill(self, target: DynamicCache, source: DynamicCache, rows: slice, length: int, copies: int = 1) -> None:
-        """Copy the first tokens of a cache."""
+        """Copy the first `length` tokens of some rows of a cache into another one, `copies` times."""
         for index, layer in enumerate(source.layers):
             parts = (states[rows, :, :length].repeat(copies, 1, 1, 1) for states in (layer.keys, layer.values))
             target.update(*parts, index)

@@ -1,7 +1,7 @@
-"""How the next token of every row is chosen: repetition penalty, temperature, top_k, top_p, in transformers' order.
+"""Choice of the next token of every row: repetition penalty, temperature, top_k, top_p, in transformers' order.
 
-A row's token depends on its own logits, settings, history and seed alone, never on its neighbours: each row draws one
-uniform a step from a stream of its own. Knows no model and no queue.
+A row's token depends only on its own logits, settings, history and seed: each row draws one uniform per step from its
+own stream. Does not know about models or queues.
 """
 
 import random
@@ -15,12 +15,12 @@ from swarmeval.engine.draw import Penalty, SamplingLimits, Scores, draw
 from swarmeval.engine.native import Kernels
 from swarmeval.engine.upload import upload
 
-_WIDTH = 256  # tokens of history to begin with; doubled as rows grow
+_WIDTH = 256  # initial capacity for a row's history, in tokens; doubled when needed
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The settings of one row. `seed` starts its stream of uniforms."""
+    """The sampling settings of one row. `seed` starts its stream of uniforms."""
 
     do_sample: bool
     temperature: float
@@ -31,10 +31,10 @@ class Choice:
 
 
 class Sampler:
-    """Chooses tokens for rows 0..n-1; rows join at the end, and the last row takes the place of one that leaves.
+    """Chooses tokens for rows 0..n-1. New rows join at the end; the last row takes the place of an evicted one.
 
-    The rows' settings and histories lie on the device. A step reads from it once, and again only where the best scores
-    that were looked at do not decide.
+    Settings and histories are kept on the device. A step reads back from it once, and a second time only if the best
+    scores leave a row undecided.
     """
 
     def __init__(self, rows: int, device: torch.device, kernels: Kernels | None = None) -> None:
@@ -47,13 +47,13 @@ class Sampler:
         self._settings = torch.ones(4, rows, dtype=torch.float32, device=device)
 
     def admit(self, choice: Choice, prompt: Sequence[int]) -> None:
-        """Add a row at the end; the repetition penalty counts its prompt as transformers does."""
+        """Add a row at the end. As in transformers, the repetition penalty covers the prompt too."""
         row = len(self._choices)
         self._reserve(len(prompt) + 1)
         self._choices.append(choice)
         self._streams.append(random.Random(choice.seed))
         self._lengths.append(len(prompt))
-        self._history[row] = prompt[0]  # what fills the rest must be a token that is there anyway
+        self._history[row] = prompt[0]  # padding must be a token that occurs in the row anyway
         self._history[row, : len(prompt)] = upload(prompt, torch.long, self._history.device)
         temperature = choice.temperature if choice.do_sample else 1.0
         values = (temperature, float(choice.top_k), choice.top_p, choice.repetition_penalty)
@@ -70,9 +70,9 @@ class Sampler:
         self._settings[:, row] = self._settings[:, last]
 
     def choose(self, logits: Tensor, first: int) -> list[int]:
-        """The next token of rows first, first + 1, ...; logits is [those rows, vocabulary], of any float type.
+        """Choose the next token of rows first, first + 1, ... `logits` is [those rows, vocabulary], any float type.
 
-        NO_TOKEN for a row whose logits are no numbers: it must be evicted.
+        Gives NO_TOKEN for a row whose logits are NaN; the caller must evict it.
         """
         rows = slice(first, first + logits.shape[0])
         sampled = [choice.do_sample for choice in self._choices[rows]]
@@ -91,7 +91,7 @@ class Sampler:
         return [int(token) for token in token_ids]
 
     def _draw(self, scores: Scores, rows: slice, uniform: Tensor, sampled: Sequence[bool]) -> tuple[Tensor, list[int]]:
-        """The tokens, on the device and as the host reads them."""
+        """Draw the rows' tokens; return them as a device tensor and as host integers."""
         choices, device = self._choices[rows], self._settings.device
         temperature, top_k, top_p, _ = self._settings[:, rows]
         whole = [i for i, choice in enumerate(choices) if not 0 < choice.top_k < scores.vocabulary]

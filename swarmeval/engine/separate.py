@@ -1,6 +1,6 @@
-"""Decoding of rows one by one, each in a cache of its own: right for every decoder that transformers can cache.
+"""Decoding of rows one by one, each with its own cache: works for every model that transformers can cache.
 
-The way out for models that slots cannot serve (sliding windows, state-space layers, biases from padding masks); as
+The fallback for models that slots cannot serve (sliding windows, state-space layers, biases from padding masks). As
 slow as `generate` on one prompt.
 """
 
@@ -17,7 +17,7 @@ from swarmeval.engine.prefill import Prefills
 
 
 class SeparateDecoder:
-    """An engine.Decoder of rows with a forward pass each."""
+    """A Decoder that runs one forward per row."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -42,7 +42,7 @@ class SeparateDecoder:
         return torch.stack([self._decode(row, token) for row, token in enumerate(tokens)])
 
     def evict(self, row: int) -> None:
-        """Forget a row; the last row takes its place."""
+        """Drop a row; the last row takes its place."""
         self._caches[row], self._lengths[row] = self._caches[-1], self._lengths[-1]
         self._caches.pop()
         self._lengths.pop()

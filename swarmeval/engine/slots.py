@@ -1,9 +1,9 @@
-"""Decoding of many rows at once over fixed slots of keys and values.
+"""Batched decoding over fixed slots of a KV cache.
 
-Row i owns slot i and its own position: no left padding, no concatenation, and nothing moves but the last row, which
-takes the place of one that leaves. What the prompts of several rows begin with in common is kept once, outside their
-slots, and read once a step for all of them (see attention). Serves models whose layers all attend to everything
-before them; `fit` decides.
+Row i owns slot i and its own position, so there is no left padding and no concatenation. Only an eviction moves data:
+the last row takes the free slot. A common prefix of several prompts is stored once, outside the slots, and read once
+per step for all of them (see attention). Works for models with full causal attention in every layer; decoder_choice
+checks that.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ _NO_ROOM = Shape(0, 0)
 
 @dataclass(slots=True)
 class _WriteTarget:
-    """Where this step writes: token i goes to places[i] of slots[i], and `length` tokens of each are read."""
+    """Write positions of a step: token i goes to place places[i] of slot slots[i]. Each row reads `length` places."""
 
     slots: Tensor  # [rows]
     places: Tensor  # [rows]
@@ -44,13 +44,13 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
         self.is_initialized = True
 
     def fill(self, slot: int, like: Any, start: int) -> None:
-        """Tokens `start` and later of a prefilled prompt."""
+        """Copy a prefilled prompt into the slot, from token `start` on."""
         length = like.keys.shape[2] - start
         self.keys[slot, :, :length] = like.keys[0, :, start:]
         self.values[slot, :, :length] = like.values[0, :, start:]
 
     def drop_start(self, slot: int, count: int, length: int) -> None:
-        """Forget the first `count` of the slot's `length` tokens."""
+        """Remove the first `count` of the slot's `length` tokens."""
         self.keys[slot, :, : length - count] = self.keys[slot, :, count:length].clone()
         self.values[slot, :, : length - count] = self.values[slot, :, count:length].clone()
 
@@ -63,7 +63,7 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
         self.values = _larger(self.values, room)
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write one token a row [rows, heads, 1, head size]; give all that the rows may attend to."""
+        """Write one token per row [rows, heads, 1, head size]; return the keys and values that the rows attend to."""
         rows, device, length = key_states.shape[0], key_states.device, self._aim.length
         slots, places = self._aim.slots.to(device), self._aim.places.to(device)
         self.keys[slots, :, places] = key_states[:, :, 0]
@@ -87,7 +87,7 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
 class SlotRow:
     prompt: Prompt
     own: int  # tokens in the slot
-    prefix: Prompt = ()  # the beginning of the prompt that lies outside of it
+    prefix: Prompt = ()  # the beginning of the prompt, stored outside the slot
 
     @property
     def length(self) -> int:
@@ -95,10 +95,10 @@ class SlotRow:
 
 
 class SlotDecoder:
-    """An engine.Decoder of rows decoded together. Without `share`, every row keeps its prompt in its slot.
+    """A Decoder of rows that are decoded together. Without `share`, every row keeps its whole prompt in its slot.
 
-    With `step`, shapes are rounded and `step` runs them. Prompts cannot be shared then: who shares what changes from
-    step to step, and no buffer says it.
+    With `step`, shapes are rounded and `step` runs the forwards. `share` must then be off: the row groups change
+    between steps, and a recorded step could not see that.
     """
 
     def __init__(self, model: Any, rows: int, share: bool = True, step: Step | None = None) -> None:
@@ -110,12 +110,12 @@ class SlotDecoder:
         self._step: Step = step or Eager()
         self._inputs = Inputs(rows, model.device)
         self._aim = _WriteTarget(self._inputs.slots(0), self._inputs.slots(0), 0)
-        self._room = _NO_ROOM  # slots and their length
+        self._room = _NO_ROOM  # allocated slots and their capacity
         self._prefills = Prefills(model, together=True)
         self.rows: list[SlotRow] = []
         self._joined: list[Prompt] = []
-        self.shared: dict[Prompt, list[attention.KeysAndValues]] = {}  # prefixes, by layer
-        self._prefixes: attention.Prefixes | None = None  # None: rows have come or gone since it was made
+        self.shared: dict[Prompt, list[attention.KeysAndValues]] = {}  # per prefix, one entry per layer
+        self._prefixes: attention.Prefixes | None = None  # None: rows have joined or left since it was built
         self.layers: list[_SlotLayer] = []
         self._cache: Cache | None = None
 
@@ -170,7 +170,10 @@ class SlotDecoder:
         self._step.forget()
 
     def _forward(self, shape: Shape, prefixes: attention.Prefixes | None) -> Tensor:
-        """The logits of a step of this shape whose inputs are written: [rows, vocabulary]. Reads no number of them."""
+        """Run one step over the inputs in the buffers; return the logits [rows, vocabulary].
+
+        Reads no value back to the host, so that the step can be recorded.
+        """
         tokens, places, positions = self._inputs.numbers(shape.rows)
         self._aim.slots, self._aim.places, self._aim.length = self._inputs.slots(shape.rows), places, shape.length
         with nullcontext() if prefixes is None else attention.sharing(self._model, prefixes):
@@ -185,7 +188,7 @@ class SlotDecoder:
         return logits
 
     def _begin_sharing(self, prefix: Prompt, prefilled: Prefilled) -> None:
-        """Keep a prefix outside the slots, and take it out of those that hold it; `prefilled` begins with it."""
+        """Store a prefix of `prefilled` outside the slots and remove it from the slots that hold it."""
         count = len(prefix)
         self.shared[prefix] = [
             (layer.keys[:, :, :count].contiguous(), layer.values[:, :, :count].contiguous())
@@ -199,13 +202,13 @@ class SlotDecoder:
                 row.own, row.prefix = row.own - more, prefix
 
     def _forget_unread(self) -> None:
-        """Drop the prefixes that no row has, for memory's sake and because a group has rows."""
+        """Drop prefixes without rows: they waste memory, and a group must not be empty."""
         read = {row.prefix for row in self.rows}
         self.shared = {prefix: layers for prefix, layers in self.shared.items() if prefix in read}
         self._prefixes = None
 
     def _prefix(self, prompt: Prompt) -> Prompt:
-        """The longest shared prefix that a prompt begins with."""
+        """The longest stored prefix of a prompt; empty if there is none."""
         return max((known for known in self.shared if prompt[: len(known)] == known), key=len, default=())
 
     def _admit(self, prompt: Prompt, prefilled: Prefilled) -> None:
@@ -225,14 +228,14 @@ class SlotDecoder:
         return self._prefixes
 
     def _mask(self, places: Tensor, length: int) -> Tensor:
-        """What may not be attended to, as a term to add: [rows, 1, 1, length]."""
+        """The additive attention mask: [rows, 1, 1, length]."""
         dtype = self._model.dtype
         hidden = torch.arange(length, device=places.device) > places[:, None]
         mask = torch.zeros(hidden.shape, dtype=dtype, device=places.device)
         return mask.masked_fill_(hidden, torch.finfo(dtype).min)[:, None, None]
 
     def _reserve(self, shape: Shape, like: Prefilled | None = None) -> None:
-        """Room for a step of this shape; for the first, with keys and values like these."""
+        """Make room for a step of this shape. The first call creates the layers, modelled on `like`."""
         if self._room.holds(shape):
             return
         self._step.forget()
@@ -245,7 +248,7 @@ class SlotDecoder:
 
 
 def _larger(states: Tensor, room: Shape) -> Tensor:
-    """The states, and zeros beside them: a masked place still meets its value, and 0 * nan is nan."""
+    """Copy the states into a larger tensor of zeros. Masked places are still multiplied, and 0 * nan is nan."""
     larger = states.new_zeros(room.rows, states.shape[1], room.length, states.shape[3])
     larger[: states.shape[0], :, : states.shape[2]] = states
     return larger

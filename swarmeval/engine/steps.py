@@ -1,6 +1,6 @@
-"""The steps of a decoder as forward passes over buffers: their shapes, what lies in the buffers, and who runs them.
+"""Decoder steps as forward passes over fixed buffers: their shapes, their inputs, and the interface to run them.
 
-Knows no CUDA (see graphs), no model and no keys and values (see slots).
+Does not know about CUDA (see graphs), models, or the KV cache (see slots).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,18 +12,21 @@ from torch import Tensor
 
 from swarmeval.engine.upload import upload
 
-BLOCK = 128  # tokens by which lengths grow where they are rounded
+BLOCK = 128  # tokens: rounded lengths are multiples of it
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A step computes so many rows, and reads so many tokens of each."""
+    """Number of rows that a step computes, and number of tokens that it reads per row."""
 
     rows: int
     length: int
 
     def rounded(self, most_rows: int) -> "Shape":
-        """Rows up to a power of two or to `most_rows`, the length up to whole blocks: few shapes for many steps."""
+        """Round the rows up to a power of two (at most `most_rows`) and the length up to a multiple of BLOCK.
+
+        Many steps then share few shapes.
+        """
         return Shape(min(1 << (self.rows - 1).bit_length(), most_rows), -(-self.length // BLOCK) * BLOCK)
 
     def holds(self, other: "Shape") -> bool:
@@ -34,10 +37,10 @@ class Shape:
 
 
 class Inputs:
-    """What a step is told beside keys and values, in memory that stays where it is.
+    """The inputs of a step other than the KV cache, in buffers at fixed addresses.
 
-    Three numbers a row: its token's id, its place in the row's slot, its position in the text. Rows that only fill a
-    shape up are token 0 at place 0 of slots that no row has.
+    Each row has three numbers: its token's id, place in the slot and position in the text. Padding rows are token 0 at
+    place 0 of unused slots.
     """
 
     def __init__(self, rows: int, device: torch.device) -> None:
@@ -45,7 +48,7 @@ class Inputs:
         self._slots = torch.arange(rows, device=device)
 
     def write(self, rows: int, tokens: Sequence[int], places: Sequence[int], positions: Sequence[int]) -> None:
-        """For a step of so many rows, those that fill up included."""
+        """Fill the buffers for a step of `rows` rows, padding included."""
         filling = [0] * (rows - len(tokens))
         numbers = [*tokens, *filling, *places, *filling, *positions, *filling]
         self._numbers[: 3 * rows] = upload(numbers, torch.long, self._numbers.device)
@@ -55,25 +58,26 @@ class Inputs:
         return self._numbers[: 3 * rows].view(3, rows)
 
     def slots(self, rows: int) -> Tensor:
-        """[rows]: row i has slot i."""
+        """[rows]: slot numbers; row i uses slot i."""
         return self._slots[:rows]
 
 
 class Step(Protocol):
-    """Runs forward passes that read and write memory which stays where it is."""
+    """Runs forward passes over memory at fixed addresses."""
 
     def run(self, shape: Shape, forward: Callable[[], Tensor]) -> Tensor:
-        """The logits that `forward` gives for a step of this shape, not to be written over: [rows, vocabulary].
+        """Run a step of this shape; return its logits [rows, vocabulary], which later steps do not overwrite.
 
-        Until `forget`, forwards of one shape differ in nothing but what the memory holds: any of them may be run.
+        Until `forget`, forwards of equal shape differ only in the contents of the buffers, so an earlier one may be
+        replayed instead of `forward`.
         """
 
     def forget(self) -> None:
-        """Drop all that was kept of forwards: memory that they use moves, or is to be given back."""
+        """Drop all recorded forwards: the memory that they use is about to move or be freed."""
 
 
 class Eager:
-    """Runs every forward as it comes."""
+    """Runs every forward directly, without recording."""
 
     def run(self, shape: Shape, forward: Callable[[], Tensor]) -> Tensor:
         return forward()

@@ -1,4 +1,4 @@
-"""Text to token ids and back, with the model's own tokenizer and chat template."""
+"""Conversion between text and token ids with the model's tokenizer and chat template."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,13 +7,13 @@ _LEAD = 8  # prompt tokens decoded before the output, so that its first token ke
 
 
 class PromptError(ValueError):
-    """The text cannot be given to this model; str() says why."""
+    """The model cannot take this prompt; str() gives the reason."""
 
 
 def chat_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
-    """The ids of a chat up to where the model answers. The template writes the special tokens, once.
+    """Token ids of a chat, up to and including the generation prompt. The template adds the special tokens.
 
-    Raises PromptError when there is no template, or it rejects these messages.
+    Raises PromptError if the model has no template or the template rejects the messages.
     """
     from jinja2 import TemplateError
 
@@ -29,35 +29,35 @@ def chat_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> tuple[int
 
 
 def text_ids(tokenizer: Any, text: str) -> tuple[int, ...]:
-    """The ids of raw text, with the special tokens that the tokenizer adds by itself (a BOS, or none)."""
+    """Token ids of raw text, including the special tokens that the tokenizer adds itself (a BOS or none)."""
     return tuple(tokenizer(text)["input_ids"])
 
 
 class Detokenizer:
-    """The output tokens of one prompt as text; special tokens are left out."""
+    """Decodes the output tokens of one prompt to text, without special tokens."""
 
     def __init__(self, tokenizer: Any, prompt: Sequence[int]) -> None:
         self._tokenizer = tokenizer
         self._lead = list(prompt[-_LEAD:])
 
     def text(self, output: Sequence[int]) -> str:
-        """All of the output. Some tokenizers drop a leading space, so a piece of the prompt goes before it."""
+        """Decode the whole output. The end of the prompt is decoded with it: some tokenizers drop a leading space."""
         head = self._decode(self._lead)
         whole = self._decode([*self._lead, *output])
         return whole[len(head) :] if whole.startswith(head) else self._decode(output)
 
     def tail(self, output: Sequence[int], count: int) -> str:
-        """About the last `count` tokens, which may begin in the prompt: cheap, to look whether a closer look pays."""
+        """Decode about the last `count` tokens, possibly including some of the prompt. A cheap first test."""
         tail = list(output[-count:])
         if len(tail) < count:
             tail = [*self._lead, *tail]
         return self._decode(tail)
 
     def part(self, output: Sequence[int], first: int) -> str:
-        """The text of the output from token `first` on, behind what leads into it."""
+        """Decode the output from token `first` on; from token 0, with the end of the prompt before it."""
         return self._decode(output[first:] if first else [*self._lead, *output])
 
     def _decode(self, ids: Sequence[int]) -> str:
-        # Cleaning up spaces is for prose: it changes code.
+        # clean_up_tokenization_spaces is meant for prose and would change code.
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text

@@ -1,4 +1,4 @@
-"""Numbers from the host to where the model lies, without waiting for what is being computed there."""
+"""Copies of numbers from the host to the model's device that do not wait for queued work."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def upload(numbers: Sequence[float | Sequence[float]], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A tensor of the numbers on the device."""
+    """Copy the numbers into a tensor on the device."""
     if device.type != "cuda":
         return torch.tensor(numbers, dtype=dtype, device=device)
-    # From pageable memory the host would wait until all work queued on the device is done. Torch keeps pinned memory
-    # from being used again before it is read.
+    # A copy from pageable memory would block the host until all queued work on the device is done. Torch does not reuse
+    # pinned memory before it has been read.
     return torch.tensor(numbers, dtype=dtype, pin_memory=True).to(device, non_blocking=True)

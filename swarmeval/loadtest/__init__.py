@@ -1,1 +1,1 @@
-"""Load on a server and what it shows: generator, latency law, report. Knows no workload and no fleet."""
+"""Load testing of a server: load generator, latency statistics, report. Does not know about workloads or fleets."""

@@ -1,19 +1,19 @@
-"""When requests are meant to begin: at once when another has ended (closed loop), or at times of their own (open loop).
+"""Load patterns: closed loop (each client sends its next request after an answer) and open loop (Poisson arrivals).
 
-Pure. In an open loop the times do not depend on how the server fares, and latency counts from them: a server that
-falls behind is charged for the wait of those who would have come meanwhile (no coordinated omission).
+Open-loop arrival times do not depend on the server, and latency counts from them. If the server falls behind, the
+waiting time of queued arrivals is therefore included (no coordinated omission). Sends no requests itself.
 """
 
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-PER_SECOND = "/s"  # ends the name of an open loop, and of no closed one
+PER_SECOND = "/s"  # suffix of an open loop's name; a closed loop's name never ends with it
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """So many clients, each asking again when it has its answer."""
+    """A closed loop: `concurrency` clients, each sending its next request once it has an answer."""
 
     concurrency: int
 
@@ -23,7 +23,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Poisson arrivals: so many a second in the mean, at most `most` answers in the air (None: any number)."""
+    """An open loop: Poisson arrivals, `rate` per second on average, at most `most` in flight (None: no limit)."""
 
     rate: float
     most: int | None = None
@@ -37,11 +37,11 @@ Pattern = Closed | Open
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One level of load: what comes, for how long, and how much of its beginning does not count."""
+    """One level of load: its pattern, its length, and the warm-up that does not count."""
 
     pattern: Pattern
-    seconds: float | None = None  # requests begin within; the count may end it before
-    count: int | None = None  # requests, warm-up included
+    seconds: float | None = None  # no request starts later; `count` may end the level earlier
+    count: int | None = None  # requests, including the warm-up
     warmup_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -50,7 +50,7 @@ class Level:
 
 
 def poisson(rate: float, seed: int) -> Iterator[float]:
-    """Seconds from the begin to each arrival, without end; the same for the same seed."""
+    """Yield arrival times of an endless Poisson process, in seconds from its start. The seed determines them."""
     draw = random.Random(seed)
     at = 0.0
     while True:

@@ -1,4 +1,4 @@
-"""load_facts.json: what a load run knows beside its requests. The report is made again from it and requests.csv."""
+"""load_facts.json: everything about a load run except its requests. Reports are made from it and requests.csv."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ FactValue = str | int | float | None
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """What an answer is expected to keep; None: no limit."""
+    """Latency limits for an answer; None: no limit."""
 
     ttft_s: float | None = None
     tpot_s: float | None = None
@@ -33,48 +33,51 @@ class LevelFacts:
 
     name: str  # as in requests.csv
     warmup_s: float = 0.0
-    joules: float | None = None  # that it took, above the idle machine; None where that is not known
+    joules: float | None = None  # energy above the idle machine; None if not measured
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What allocated memory at its peak, by line and by function of the pipeline."""
+    """Memory allocations at the peak, per line and per function of the pipeline."""
 
     lines: tuple[tuple[str, int, int], ...]  # (file, line, bytes)
     functions: tuple[tuple[str, int], ...] = ()  # (name, bytes)
-    source: str = ""  # what measured it
+    source: str = ""  # the tool that measured it
 
 
 @dataclass(frozen=True, slots=True)
 class LoadFacts:
-    """All of it has a default: a run that was killed before it wrote any is reported from its rows alone."""
+    """The facts of one load run.
+
+    Every field has a default, so that a run killed before it wrote this file can be reported from its rows alone.
+    """
 
     title: str = "A server under load"
     run_id: str = ""
     finished: bool = False
     slo: Slo = Slo()
     levels: tuple[LevelFacts, ...] = ()
-    settings: Mapping[str, FactValue] = field(default_factory=dict)  # shown as they are
-    energy_source: str | None = None  # None: not measurable here
+    settings: Mapping[str, FactValue] = field(default_factory=dict)  # the report shows them unchanged
+    energy_source: str | None = None  # None: not measurable on this machine
     memory: Memory | None = None
-    worth: Mapping[str, Mapping[str, FactValue]] | None = None  # package -> what its tests are worth; floats are shares
+    worth: Mapping[str, Mapping[str, FactValue]] | None = None  # package -> test quality measures; floats are shares
 
 
 def write(folder: Path, facts: LoadFacts) -> None:
-    """Replace the file; no secret is in it. Raises OutputError."""
+    """Replace the file, with secrets removed. Raises OutputError."""
     with replaced(folder / NAME) as file:
         json.dump(scrubbed(asdict(facts)), file, indent=2)
         file.write("\n")
 
 
 def read(folder: Path) -> LoadFacts:
-    """The facts; the defaults where there is no file. Raises OutputError where it cannot be read as one."""
+    """Read the facts; defaults if there is no file. Raises OutputError if the file is unreadable or invalid."""
     path = folder / NAME
     try:
         return msgspec.json.decode(path.read_bytes(), type=LoadFacts)
     except FileNotFoundError:
         return LoadFacts()
     except OSError as error:
-        raise OutputError(f"{path}: cannot be read ({error.strerror}); mend that or move it away") from None
+        raise OutputError(f"{path}: cannot be read ({error.strerror}); fix this or move the file away") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise OutputError(f"{path}: is no file of a load run ({error}); move it away") from None
+        raise OutputError(f"{path}: not a valid load_facts.json ({error}); move the file away") from None

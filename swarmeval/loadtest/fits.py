@@ -1,7 +1,7 @@
-"""Which law latencies follow: an exponential distribution tested, and gamma and lognormal beside it.
+"""Distribution fits of latencies: a test for exponential, and a comparison of exponential, gamma and lognormal.
 
-All have their origin at 0: a location that is fitted too would make the likelihood grow without bound. The shifted
-exponential, whose origin is the least value, is tested apart and takes no part in the comparison.
+All three have their origin at 0: with a fitted location, the likelihood would be unbounded. The shifted exponential,
+whose origin is the smallest value, has its own test and is not part of the comparison.
 """
 
 import math
@@ -12,42 +12,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FEWEST = 10  # values; with fewer any law fits
-DRAWS = 4_999
-LARGEST = 500  # values of a drawn sample; Stephens' formula carries its distances to larger ones
+FEWEST = 10  # values; any distribution fits fewer
+DRAWS = 4_999  # simulated samples
+LARGEST = 500  # values per simulated sample; Stephens' formula extends the result to larger ones
 SEED = 20_230_507
-ALIKE = 1e-9  # of the greatest value: what differs by less is rounding
+ALIKE = 1e-9  # relative to the largest value: smaller differences are rounding
 
 Array = NDArray[np.float64]
 
 
 def check_values(values: Sequence[float]) -> None:
-    """Raises ValueError where no distribution can be fitted: too few values, one not positive, all alike."""
+    """Raise ValueError if no distribution can be fitted: too few values, a value of 0 or less, or all values equal."""
     if len(values) < FEWEST:
-        raise ValueError(f"a distribution is fitted to {FEWEST} values or more; there are {len(values)}")
+        raise ValueError(f"a distribution fit needs at least {FEWEST} values; there are {len(values)}")
     if min(values) <= 0:
-        raise ValueError("a value is 0 or less: gamma and lognormal are laws of positive values")
+        raise ValueError("a value is 0 or less; gamma and lognormal need positive values")
     if max(values) - min(values) <= ALIKE * max(values):
-        raise ValueError("all values are alike: a constant has no distribution")
+        raise ValueError("all values are equal; no distribution can be fitted to a constant")
 
 
 def against_exponential(values: Sequence[float]) -> dict[str, float]:
-    """The exponential distribution of the same mean, the Kolmogorov-Smirnov distance to it, and its p.
+    """Fit an exponential distribution by its mean; give the Kolmogorov-Smirnov distance and its p value.
 
-    The mean is estimated from the same values, which makes the usual p far too kind (Lilliefors 1969, JASA 64:387).
-    The distance of exponential samples does not depend on their true mean, so p is the share of drawn samples of this
-    size that lie as far from their own fit: (1 + farther) / (1 + draws) (Davison & Hinkley 1997, eq. 4.11).
-    Raises ValueError as `check_values` does.
+    The mean is estimated from the same values, so the standard p value would be far too large (Lilliefors 1969, JASA
+    64:387). The distance of an exponential sample from its own fit does not depend on the true mean. Hence p is
+    simulated: (1 + simulated distances at least as large) / (1 + draws) (Davison & Hinkley 1997, eq. 4.11).
+    Raises ValueError like `check_values`.
     """
     check_values(values)
     return _against_exponential(np.asarray(values, dtype=float))
 
 
 def against_shifted(values: Sequence[float]) -> dict[str, float]:
-    """As `against_exponential`, for an exponential distribution that begins at the least value instead of 0.
+    """Like `against_exponential`, for an exponential distribution that starts at the smallest value instead of 0.
 
-    What lies above the least of exponential values is an exponential sample of one less (Sukhatme 1937).
-    Raises ValueError as `check_values` does.
+    The distances of the other values from the smallest one are again an exponential sample (Sukhatme 1937).
+    Raises ValueError like `check_values`.
     """
     check_values(values)
     least, *others = sorted(values)
@@ -55,10 +55,11 @@ def against_shifted(values: Sequence[float]) -> dict[str, float]:
 
 
 def compare_families(values: Sequence[float]) -> dict[str, Any]:
-    """Akaike's criterion of exponential, gamma and lognormal, each by maximum likelihood with its origin at 0.
+    """Compare exponential, gamma and lognormal by AIC, each fitted by maximum likelihood with its origin at 0.
 
-    {"best": name, "families": {name: {parameters, "aic", "above_best"}}}; another 2 above the best is little, 10 much
-    (Burnham & Anderson 2002, section 2.6). Raises ValueError as `check_values` does.
+    Returns {"best": name, "families": {name: {parameters, "aic", "above_best"}}}. A family 2 above the best still has
+    substantial support, one 10 above has essentially none (Burnham & Anderson 2002, section 2.6).
+    Raises ValueError like `check_values`.
     """
     from scipy import stats
 
@@ -70,7 +71,7 @@ def compare_families(values: Sequence[float]) -> dict[str, Any]:
         ("gamma", stats.gamma, {"shape": 0, "scale_s": -1}),
         ("lognormal", stats.lognorm, {"median_s": -1, "sigma": 0}),
     ):
-        fit = law.fit(array, floc=0)  # (shape where the law has one, location, scale)
+        fit = law.fit(array, floc=0)  # (shape if the family has one, location, scale)
         likelihood = float(law.logpdf(array, *fit).sum())
         parameters = {key: float(fit[place]) for key, place in places.items()}
         families[name] = {**parameters, "aic": 2 * len(places) - 2 * likelihood}
@@ -93,7 +94,7 @@ def _against_exponential(values: Array) -> dict[str, float]:
 
 def _p(distance: float, count: int) -> float:
     size = min(count, LARGEST)
-    if count > size:  # Stephens 1974, table 1A, case 4: so modified, distances of all sizes have one distribution
+    if count > size:  # Stephens 1974, table 1A, case 4: modified distances have the same distribution at every size
         modified = (distance - 0.2 / count) * (math.sqrt(count) + 0.26 + 0.5 / math.sqrt(count))
         distance = modified / (math.sqrt(size) + 0.26 + 0.5 / math.sqrt(size)) + 0.2 / size
     drawn = _distances(size)
@@ -103,7 +104,7 @@ def _p(distance: float, count: int) -> float:
 
 @cache
 def _distances(count: int) -> Array:
-    """[DRAWS] ascending: how far exponential samples of so many values lie from the exponential of their own mean."""
+    """KS distances of simulated exponential samples of `count` values from their own fits: [DRAWS], ascending."""
     chance = np.random.default_rng((SEED, count))
     below, above = np.arange(count) / count, np.arange(1, count + 1) / count
     distances = np.empty(DRAWS)

@@ -1,6 +1,7 @@
-"""Load on a server, level after level: who asks when, and what each request took.
+"""The load generator: sends the requests of one load level at their times and measures each.
 
-Times are this process's own: from the moment a request was meant to begin to the moment its answer was here.
+All times are taken in this process. Latency counts from the intended start of a request to the arrival of its last
+token.
 """
 
 import asyncio
@@ -18,9 +19,9 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class RequestResult:
-    """What came of one request; `error` says why it has no answer."""
+    """Result of one request; `error` gives the reason if it has no answer."""
 
-    first_at: float | None  # on the clock of the caller of `generate_load`
+    first_at: float | None  # on the clock passed to `generate_load`
     last_at: float
     input_tokens: int | None
     output_tokens: int | None
@@ -29,7 +30,7 @@ class RequestResult:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One request under load. Seconds since the level began."""
+    """Measurements of one request under load. Times are seconds since the start of the level."""
 
     number: int
     intended_s: float
@@ -39,7 +40,7 @@ class Measured:
     input_tokens: int | None
     output_tokens: int | None
     error: str | None
-    counts: bool  # it was meant to begin after the warm-up
+    counts: bool  # False for a request whose intended start lies in the warm-up
 
     @property
     def latency_s(self) -> float:
@@ -51,21 +52,22 @@ class Measured:
 
     @property
     def tpot_s(self) -> float | None:
-        """Seconds a token after the first."""
+        """Seconds per output token after the first; None if unknown."""
         if self.first_s is None or not self.output_tokens or self.output_tokens < 2:
             return None
         return (self.last_s - self.first_s) / (self.output_tokens - 1)
 
 
-Send = Callable[[int], Awaitable[RequestResult]]  # of the number of a request
+Send = Callable[[int], Awaitable[RequestResult]]  # takes the request's number
 
 
 async def generate_load(
     level: Level, send: Send, seed: int = 0, clock: Clock = time.perf_counter
 ) -> AsyncGenerator[Measured, None]:
-    """Put this level of load on the server behind `send`; yield each request as it ends.
+    """Send the requests of one level through `send` and yield each measurement when its request ends.
 
-    Ends when all that began have ended. `send` is called with 0, 1, 2, ... and returns a failure as a result.
+    Finishes when all started requests have ended. `send` is called with 0, 1, 2, ... and must return failures as
+    results rather than raise.
     """
     finished: asyncio.Queue[Measured | None] = asyncio.Queue()
     began = clock()
@@ -111,7 +113,7 @@ SendOne = Callable[[int, float], Awaitable[None]]
 
 
 async def _client(numbers: Iterator[int], level: Level, send_one: SendOne, now: Clock) -> None:
-    """A client of a closed loop: what it asks is meant to begin when it asks."""
+    """Run one closed-loop client. The intended start of each request is its actual start."""
     while level.seconds is None or now() < level.seconds:
         number = next(numbers, None)
         if number is None:
@@ -128,7 +130,7 @@ async def _arrivals(
     now: Clock,
     seed: int,
 ) -> None:
-    """Begin each request at its time, or as soon after it as the limit on those in the air allows."""
+    """Start each request at its arrival time, or later if the limit on requests in flight is reached."""
     in_flight = asyncio.Semaphore(ANY_NUMBER if pattern.most is None else pattern.most)
     for number, intended_s in zip(numbers, poisson(pattern.rate, seed), strict=False):
         if level.seconds is not None and intended_s >= level.seconds:

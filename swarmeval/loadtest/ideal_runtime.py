@@ -1,9 +1,9 @@
-"""What requests would take on a server of their own: prefill and decode costs, fitted where little stood in their way.
+"""Idealized runtime: the time that requests would take without contention, from fitted prefill and decode costs.
 
 Narayanan et al. 2023, Cheaply Evaluating Inference Efficiency Metrics for Autoregressive Transformer APIs
-(arXiv 2305.02440): a request's idealized runtime is the cost of its prompt plus the cost of a token for each token
-generated, contention removed. There, costs are the least of many trials; here, of the requests that shared the server
-with the fewest others.
+(arXiv 2305.02440): a request's idealized runtime is the cost of its prompt plus a constant cost per generated token.
+The paper takes the minimum over many trials as a cost. This module fits the costs to the requests that shared the
+server with the fewest others.
 """
 
 import math
@@ -19,38 +19,38 @@ from swarmeval.loadtest.outliers import Fence
 from swarmeval.loadtest.request_rows import RequestRow
 
 FEWEST = 12  # requests to fit costs to
-QUIET = 0.25  # others at once in the mean, at most, where a request counts as alone
-ENOUGH = 30  # of the least disturbed ones, where fewer than FEWEST were alone
-LEAST_EXPLAINED = 0.5  # of the variance of latencies, for costs to be of use; below 0 their mean would explain more
-INNER = 1.5  # quartile ranges beyond the quartile
-ROUNDING = 1e-6  # of the fitted time
+QUIET = 0.25  # a request with at most this many concurrent others, on average, counts as alone
+ENOUGH = 30  # requests to fit to, the least disturbed ones first, if fewer than FEWEST were alone
+LEAST_EXPLAINED = 0.5  # smallest R squared of a usable fit; below 0, the mean of the latencies would fit better
+INNER = 1.5  # interquartile ranges beyond the quartile
+ROUNDING = 1e-6  # tolerance, as a share of the fitted time
 ROUNDS = 10
 
 Array = NDArray[np.float64]
-RowConcurrency = tuple[float, RequestRow]  # others in the air beside a request, in the mean, and the request
+RowConcurrency = tuple[float, RequestRow]  # average number of concurrent others, and the request
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Seconds of an undisturbed request: fixed + input tokens x per_input + (output tokens - 1) x per_output."""
+    """Time of an undisturbed request: fixed_s + input tokens x per_input + (output tokens - 1) x per_output."""
 
     fixed_s: float
-    per_input_token_s: float | None  # None where all prompts had one length: it is part of fixed_s then
+    per_input_token_s: float | None  # None if all prompts had the same length; then part of fixed_s
     per_output_token_s: float
-    requests: int  # that they were fitted to
-    alone: int  # of these, how many ran alone
-    others: float  # requests beside each of these at once, in the mean
+    requests: int  # number of requests fitted to
+    alone: int  # how many of them ran alone
+    others: float  # average number of concurrent requests beside each of them
     r_squared: float | None
-    streamed: bool  # the first token's time told prefill from decode
+    streamed: bool  # time to first token was known, so prefill and decode were fitted separately
 
     def fault(self) -> str:
-        """Why nothing can be concluded from the fit; "" where something can. Without scatter there is no R squared."""
+        """Why the fit is unusable; "" if it is usable. R squared is None, and the fit usable, without scatter."""
         if self.r_squared is None or self.r_squared >= LEAST_EXPLAINED:
             return ""
         return f"the fitted costs explain too little of the latencies (R² {self.r_squared:.2g})"
 
     def seconds(self, row: RequestRow) -> float | None:
-        """Of one request; None where its tokens are not known."""
+        """Idealized runtime of one request; None if its token counts are unknown."""
         request = row.request
         if request.input_tokens is None or not request.output_tokens:
             return None
@@ -59,7 +59,7 @@ class Costs:
 
 
 def concurrent_requests(rows: Sequence[RequestRow]) -> list[float]:
-    """Of each request of one level: how many others were in the air, in the mean over its time there."""
+    """Average number of other requests in flight during each request of one level."""
     begins, ends = (
         np.array([getattr(row.request, name) for row in rows], dtype=float) for name in ("sent_s", "last_s")
     )
@@ -67,7 +67,7 @@ def concurrent_requests(rows: Sequence[RequestRow]) -> list[float]:
     order = np.argsort(times, kind="stable")
     at = times[order]
     in_air = np.cumsum(np.concatenate([np.ones(len(rows)), -np.ones(len(rows))])[order])
-    area = np.concatenate([[0.0], np.cumsum(in_air[:-1] * np.diff(at))])  # request-seconds until each moment
+    area = np.concatenate([[0.0], np.cumsum(in_air[:-1] * np.diff(at))])  # request-seconds up to each moment
     spans = ends - begins
     shared = np.interp(ends, at, area) - np.interp(begins, at, area)
     others = np.where(spans > 0, shared / np.where(spans > 0, spans, 1.0), 1.0) - 1.0
@@ -75,11 +75,11 @@ def concurrent_requests(rows: Sequence[RequestRow]) -> list[float]:
 
 
 def costs(levels: Sequence[Sequence[RequestRow]]) -> Costs:
-    """Fitted to the quietest requests of all levels, by least squares with no cost below 0.
+    """Fit the costs to the least disturbed requests of all levels, by non-negative least squares.
 
-    Contention adds time and never takes any: those far above the fit (Tukey's inner fence of what is left of them, as
-    a share of the fitted time) met some that was not ours, are left out, and the rest is fitted again.
-    Raises ValueError where too few requests tell their tokens.
+    Contention only ever adds time. Requests far above the fit (Tukey's inner fence on the relative residuals) met
+    contention from elsewhere; they are dropped and the fit is repeated.
+    Raises ValueError if too few requests report their token counts.
     """
     chosen = _quietest(levels)
     for _ in range(ROUNDS):
@@ -93,7 +93,7 @@ def costs(levels: Sequence[Sequence[RequestRow]]) -> Costs:
 
 
 def _quietest(levels: Sequence[Sequence[RequestRow]]) -> list[RowConcurrency]:
-    """The requests that were alone, or where too few were, the ones with the fewest others."""
+    """The requests that were alone; if those are too few, the ones with the fewest concurrent others."""
     pairs = [
         (others, row)
         for rows in levels
@@ -103,14 +103,14 @@ def _quietest(levels: Sequence[Sequence[RequestRow]]) -> list[RowConcurrency]:
         and row.request.input_tokens is not None and (row.request.output_tokens or 0) > 1
     ]  # fmt: skip
     if len(pairs) < FEWEST:
-        raise ValueError(f"costs are fitted to {FEWEST} requests of more than one token; there are {len(pairs)}")
+        raise ValueError(f"fitting costs needs at least {FEWEST} answers of two tokens or more; there are {len(pairs)}")
     pairs.sort(key=lambda pair: pair[0])
     undisturbed = sum(others <= QUIET for others, _ in pairs)
     return pairs[: undisturbed if undisturbed >= FEWEST else min(len(pairs), ENOUGH)]
 
 
 def _fitted(chosen: Sequence[RowConcurrency]) -> tuple[Costs, list[float]]:
-    """The costs, and of each request the share of its fitted time that it took longer."""
+    """Fit the costs; also return each request's residual as a share of its fitted time."""
     from scipy.optimize import nnls
 
     measured = [row.request for _, row in chosen]
@@ -136,15 +136,15 @@ def _fitted(chosen: Sequence[RowConcurrency]) -> tuple[Costs, list[float]]:
 
 
 def idealized(rows: Sequence[RequestRow], fitted: Costs) -> dict[str, Any]:
-    """The raw and the idealized runtime of answered requests side by side, and how much of it is contention.
+    """Raw and idealized runtime of answered requests, and their ratio, the contention factor.
 
-    Raises ValueError where no request tells its tokens, or the costs are of no use.
+    Raises ValueError if no request reports its token counts or the fit is unusable.
     """
     if fault := fitted.fault():
         raise ValueError(fault)
     pairs = [(row.request.latency_s, seconds) for row in rows if (seconds := fitted.seconds(row)) is not None]
     if not pairs:
-        raise ValueError("no answered request tells its input and output tokens")
+        raise ValueError("no answer reported its input and output tokens")
     raw, ideal = ([pair[k] for pair in pairs] for k in (0, 1))
     total = math.fsum(ideal)
     return {
@@ -156,6 +156,6 @@ def idealized(rows: Sequence[RequestRow], fitted: Costs) -> dict[str, Any]:
 
 
 def _explained(seconds: Array, fitted: Array) -> float | None:
-    """R squared; None where all took the same time."""
+    """R squared; None if all requests took the same time."""
     scatter = float(((seconds - seconds.mean()) ** 2).sum())
     return 1 - float(((seconds - fitted) ** 2).sum()) / scatter if scatter > 0 else None

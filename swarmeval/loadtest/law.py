@@ -1,6 +1,6 @@
-"""The latency law of a load run, from its rows: load.json. Level by level, and in each by package.
+"""load.json: the statistics of a load run, computed from its rows per level and per package.
 
-Loads scipy and statsmodels: imported by what reports a run that has ended, never while one goes on.
+Loads scipy and statsmodels, so only reporting code imports it, never a running load test.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -20,7 +20,7 @@ MOST_OUTLIERS = 200
 
 
 def law(rows: Sequence[RequestRow], facts: LoadFacts) -> dict[str, Any]:
-    """All that load.json holds. Failed requests and those of the warm-up count in no latency."""
+    """The contents of load.json. Latencies exclude failed requests and the warm-up."""
     levels = {level.name: [row for row in rows if row.level == level.name] for level in levels_of(rows, facts)}
     findings, far = Findings(), outliers.requests(rows)
     findings.values |= {
@@ -37,7 +37,7 @@ def law(rows: Sequence[RequestRow], facts: LoadFacts) -> dict[str, Any]:
             {**asdict(costs), "contention_removed": removed, "fault": costs.fault() or None}
         )
         if costs.per_input_token_s is None:
-            findings.undefined["costs.per_input_token_s"] = "all prompts have one length: their cost is part of fixed_s"
+            findings.undefined["costs.per_input_token_s"] = "all prompts have the same length; fixed_s includes it"
     except ValueError as reason:
         findings.values["costs"], findings.undefined["costs"] = None, str(reason)
     findings.values["levels"] = [
@@ -54,7 +54,7 @@ def law(rows: Sequence[RequestRow], facts: LoadFacts) -> dict[str, Any]:
 
 
 def levels_of(rows: Sequence[RequestRow], facts: LoadFacts) -> list[LevelFacts]:
-    """Those that the run knew, in its order, and then those of other rows."""
+    """The levels listed in the facts, in their order, followed by any that occur only in the rows."""
     known = {level.name: level for level in facts.levels}
     return list((known | {row.level: LevelFacts(row.level) for row in rows if row.level not in known}).values())
 
@@ -96,7 +96,7 @@ def _idealized(
 ) -> dict[str, Any]:
     try:
         if costs is None:
-            raise ValueError("no costs were fitted")
+            raise ValueError("the costs are undefined")
         return {"idealized": plain(ideal_runtime.idealized(answered, costs))}
     except ValueError as reason:
         undefined["idealized"] = str(reason)
@@ -104,17 +104,17 @@ def _idealized(
 
 
 def _in_the_air(counted: Sequence[RequestRow], window: float | None) -> float:
-    """Requests on their way to the server or back, in the mean over the window (Little 1961)."""
+    """Average number of requests in flight over the window (Little 1961)."""
     if window is None:
         raise ValueError("no time was measured")
     return sum(row.request.last_s - row.request.sent_s for row in counted) / window
 
 
 def _joules(level: LevelFacts, rows: Sequence[RequestRow], facts: LoadFacts) -> float:
-    """Of the level, warm-up included, by all of its requests that were answered."""
+    """Energy of the level per answered request, warm-up included in both."""
     answered = sum(row.request.error is None for row in rows)
     if level.joules is None or facts.energy_source is None:
-        raise ValueError("energy could not be measured here")
+        raise ValueError("energy cannot be measured on this machine")
     if not answered:
         raise ValueError("no request was answered")
     return level.joules / answered

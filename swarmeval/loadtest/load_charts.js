@@ -1,17 +1,17 @@
-// The charts of a load run: levels against each other, then each level's latencies; memory against line.
+// The charts of a load run: comparison of the levels, latencies of each level, memory per line.
 
 const widest = (values) => Math.max(0, ...values.filter((value) => value !== null && value !== undefined));
 
-// Lines over levels. Each of `lines` is [name, the value of a level]; levels without one are left out of that line.
+// Draws lines over levels. Each of `lines` is [name, function from level to value]; a line skips levels without a value.
 function drawLevels(place, along, xName, lines) {
   const known = DATA.curve.filter((level) => level[along] !== null);
   const drawn = lines.filter(([, value]) => known.some((level) => value(level) !== null && value(level) !== undefined));
-  if (!drawn.length) { place.append(element("p", {}, "Nothing was measured.")); return; }
+  if (!drawn.length) { place.append(element("p", {}, "No measurements.")); return; }
   const top = widest(drawn.flatMap(([, value]) => known.map(value))) * 1.1 || 1;
   const { chart, x, y } = frame(place, [0, widest(known.map((level) => level[along])) * 1.08 || 1], [0, top], xName);
   drawn.forEach(([name, value], k) => {
     const points = known.filter((level) => value(level) !== null && value(level) !== undefined);
-    for (const open of [false, true]) { // closed and open loops are curves of their own
+    for (const open of [false, true]) { // closed and open loops are separate curves
       const joined = points.filter((level) => level.is_open === open).map((level) => [x(level[along]), y(value(level))]);
       if (joined.length > 1) chart.append(svg("path", { class: `l thick l${k}${open ? " open" : ""}`, d: path(joined) }));
     }
@@ -21,7 +21,7 @@ function drawLevels(place, along, xName, lines) {
       chart.append(dot);
     }
   });
-  for (const level of known) { // named above its uppermost dot
+  for (const level of known) { // the label goes above the highest dot
     const highest = widest(drawn.map(([, value]) => value(level))), at = x(level[along]);
     const anchor = at > WIDE - 60 ? "end" : at < LEFT + 40 ? "start" : "middle";
     chart.append(svg("text", { class: "movable", x: at, y: y(highest) - 9, "text-anchor": anchor }, level.name));
@@ -53,8 +53,8 @@ function drawLevel(number) {
   const level = DATA.levels[number];
   byId("histograms").replaceChildren(...level.groups.filter((group) => group.histogram).map((group) => {
     const figure = element("figure");
-    figure.append(element("figcaption", {}, `${level.name}, ${group.name}: how often each latency came${group.histogram.mean ? ", with an exponential distribution of the same mean" : ""}`
-      + (group.histogram.beyond ? `; ${group.histogram.beyond} more far to the right` : "")));
+    figure.append(element("figcaption", {}, `${level.name}, ${group.name}: latency distribution${group.histogram.mean ? ", with an exponential distribution of the same mean" : ""}`
+      + (group.histogram.beyond ? `; ${group.histogram.beyond} more beyond the right edge` : "")));
     drawHistogram(figure, group.histogram);
     return figure;
   }));
@@ -66,12 +66,12 @@ function drawLevel(number) {
     drawScatter(figure, level.joint, "output tokens (latency in s)", level.top);
     nameColours(caption, level.joint.map(({ name }, k) => [name, k % 6]));
     byId("joint").append(figure);
-  } else byId("joint").append(element("p", {}, "No answer told its tokens."));
+  } else byId("joint").append(element("p", {}, "No answer reported its token counts."));
   byId("heat").replaceChildren(...level.groups.map((group) => {
     const box = element("div", { class: "heat" });
     box.append(element("h4", {}, group.name));
     for (const name of ["Pearson", "Spearman"]) if (group.correlations) box.append(heatMap(name, group.correlations[name.toLowerCase()]));
-    if (!group.correlations) box.append(element("p", { class: "small" }, "undefined: too few answers told their tokens"));
+    if (!group.correlations) box.append(element("p", { class: "small" }, "undefined: too few answers reported their token counts"));
     return box;
   }));
   shadeCorrelations();
@@ -96,7 +96,7 @@ function drawMemory() {
 }
 
 drawLevels(byId("curve"), "rate", "requests/s (latency in s)", ["p50", "p90", "p99"].map((q) => [q, (level) => level.latency[q]]));
-drawLevels(byId("rates"), "in_air", "requests in the air (requests/s)", [["answered", (level) => level.rate], ["goodput", (level) => level.good]]);
+drawLevels(byId("rates"), "in_air", "requests in flight (requests/s)", [["answered", (level) => level.rate], ["goodput", (level) => level.good]]);
 if (DATA.levels.length) {
   byId("level").addEventListener("change", (event) => drawLevel(Number(event.target.value)));
   drawLevel(0);

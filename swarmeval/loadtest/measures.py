@@ -1,4 +1,4 @@
-"""What a level of load, or a package in it, comes to: times, throughput, goodput. What is undefined has a reason."""
+"""Statistics of a load level or of one package in it: times, throughput, goodput. Undefined values carry a reason."""
 
 import math
 import statistics
@@ -17,8 +17,8 @@ from swarmeval.loadtest.request_rows import RequestRow
 from swarmeval.scores.intervals import wilson
 from swarmeval.scores.latency import histogram
 
-STRETCH = 3.0  # times the 90th percentile: as far as a histogram goes
-MOST_REASONS = 20  # errors that are told apart; the rarest share a line
+STRETCH = 3.0  # a histogram ends at this multiple of the 90th percentile
+MOST_REASONS = 20  # errors listed separately; rarer ones are summed up in one line
 OTHERS = "other errors"
 TIMES: Mapping[str, Callable[[RequestRow], float | None]] = {
     "latency_s": lambda row: row.request.latency_s,
@@ -27,7 +27,7 @@ TIMES: Mapping[str, Callable[[RequestRow], float | None]] = {
     "to_file_s": lambda row: row.to_file_s,
 }
 UNMEASURED = {
-    "ttft_s": "no answer told when its first token came: it was not streamed",
+    "ttft_s": "time to first token is unknown: answers were not streamed",
     "tpot_s": "no streamed answer had two tokens or more",
     "to_file_s": "no answer was written to a test file",
     "file_s": "no test file was written",
@@ -35,7 +35,7 @@ UNMEASURED = {
 
 
 class Findings:
-    """Values by name; one that is undefined is None, with its reason in "undefined"."""
+    """Named values. An undefined value is None and has its reason in "undefined"."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -53,7 +53,7 @@ class Findings:
 
 
 def group(counted: Sequence[RequestRow], window_s: float | None, slo: Slo, far: Set[int]) -> dict[str, Any]:
-    """All that is said of the counted requests of a level, or of a package in it; `far`: the numbers of outliers."""
+    """All statistics of the counted requests of a level or of one package in it. `far`: numbers of the outliers."""
     findings = Findings()
     answered = [row for row in counted if row.request.error is None]
     findings.values |= {"requests": len(counted), "answered": len(answered), "failed": len(counted) - len(answered)}
@@ -80,9 +80,9 @@ def group(counted: Sequence[RequestRow], window_s: float | None, slo: Slo, far: 
 
 
 def bars(latencies: Sequence[float]) -> dict[str, Any]:
-    """A histogram of those that are not far beyond the 90th percentile, and how many are.
+    """A histogram up to STRETCH times the 90th percentile, and the number of values beyond.
 
-    One request that hung would squeeze all others into a single bin. Raises ValueError without any.
+    Without the limit, a single hung request would squeeze all others into one bin. Raises ValueError if empty.
     """
     if not latencies:
         _refuse("no request was answered")
@@ -92,18 +92,18 @@ def bars(latencies: Sequence[float]) -> dict[str, Any]:
 
 
 def points(answered: Sequence[RequestRow]) -> relations.Points:
-    """Output tokens and latency of the requests that tell both."""
+    """Output tokens and latencies of the requests that report their tokens."""
     with_tokens = [row.request for row in answered if row.request.output_tokens is not None]
     return [float(one.output_tokens or 0) for one in with_tokens], [one.latency_s for one in with_tokens]
 
 
 def without(rows: Sequence[RequestRow], far: Set[int]) -> list[RequestRow]:
-    """Those whose numbers are not among these."""
+    """The rows except those with numbers in `far`."""
     return [row for row in rows if row.request.number not in far]
 
 
 def correlations(answered: Sequence[RequestRow], undefined: dict[str, str]) -> dict[str, relations.Matrix]:
-    """Both matrices; a column that is constant is named in `undefined`. Raises ValueError where requests are few."""
+    """Pearson and Spearman matrices; adds constant columns to `undefined`. Raises ValueError for too few requests."""
     with_tokens = [
         row.request
         for row in answered
@@ -117,12 +117,12 @@ def correlations(answered: Sequence[RequestRow], undefined: dict[str, str]) -> d
     matrices = relations.matrices(columns)
     for name, row in matrices["pearson"].items():
         if row[name] is None:
-            undefined[f"correlations.{name}"] = "all values are alike: a constant correlates with nothing"
+            undefined[f"correlations.{name}"] = "all values are equal: the correlation with a constant is undefined"
     return matrices
 
 
 def window_s(counted: Sequence[RequestRow]) -> float | None:
-    """From the intended begin of the first counted request to the end of the last; None where no time passed."""
+    """Time from the intended start of the first counted request to the end of the last; None if that is 0."""
     if not counted:
         return None
     spent = max(row.request.last_s for row in counted) - min(row.request.intended_s for row in counted)
@@ -130,15 +130,15 @@ def window_s(counted: Sequence[RequestRow]) -> float | None:
 
 
 def goodput(counted: Sequence[RequestRow], window_s: float | None, slo: Slo) -> dict[str, Any]:
-    """Answers a second that keep all limits (Zhong et al. 2024, DistServe, arXiv 2401.09670), and their share.
+    """Answers per second that meet all limits (Zhong et al. 2024, DistServe, arXiv 2401.09670), and their share.
 
-    The share is of all counted requests, failed ones included; its interval is Wilson's. An answer of one token has no
-    TPOT to break. Raises ValueError where no limit is set, or one is and nothing tells whether it was kept.
+    The share is of all counted requests, including failed ones, with a Wilson interval. An answer of one token has no
+    TPOT and always meets its limit. Raises ValueError if no limit is set or none can be checked.
     """
     if not slo:
         _refuse("no limit was set: goodput needs one for TTFT, TPOT or both")
     if not counted:
-        _refuse("no request counts")
+        _refuse("no request ended after the warm-up")
     answered = [row for row in counted if row.request.error is None]
     if answered and all(row.request.first_s is None for row in answered):
         _refuse(UNMEASURED["ttft_s"])
@@ -151,7 +151,7 @@ def goodput(counted: Sequence[RequestRow], window_s: float | None, slo: Slo) -> 
 
 
 def errors(rows: Sequence[RequestRow]) -> list[dict[str, Any]]:
-    """Failed requests by reason, the most frequent first; those in the warm-up too."""
+    """Failed requests per reason, most frequent first, including the warm-up."""
     counts = Counter(row.request.error for row in rows if row.request.error is not None)
     common = counts.most_common(MOST_REASONS)
     rest = counts.total() - sum(count for _, count in common)
@@ -159,7 +159,7 @@ def errors(rows: Sequence[RequestRow]) -> list[dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """For JSON: a number that is none (an overflow, 0/0) is None."""
+    """The value for JSON: NaN and infinity become None."""
     if isinstance(value, Mapping):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -200,7 +200,7 @@ def _rate(amount: float, seconds: float | None) -> float:
 
 def _token_rate(answered: Sequence[RequestRow], seconds: float | None) -> float:
     if answered and all(row.request.output_tokens is None for row in answered):
-        _refuse("no answer told its tokens")
+        _refuse("no answer reported its tokens")
     return _rate(sum(row.request.output_tokens or 0 for row in answered), seconds)
 
 

@@ -1,6 +1,6 @@
-"""Requests and test files that took far longer than their like, or far from their line, and what may be the reason.
+"""Outliers: requests and test files far slower than their peers or far off the regression line, with likely reasons.
 
-A reason is read off the row; where none is found there, that is said. Nothing is left out of the numbers for it.
+Reasons are derived from the row alone, or given as unknown. Does not remove outliers from any statistic.
 """
 
 import statistics
@@ -14,15 +14,15 @@ import numpy as np
 from swarmeval.loadtest.request_rows import CONSTANTS, RequestRow
 from swarmeval.scores.latency import line
 
-FEWEST = 12  # requests, or files, that one is compared with
-FAR = 3.0  # quartile ranges beyond the quartile: what Tukey calls far out (1977, Exploratory Data Analysis, 2D)
+FEWEST = 12  # peers needed for a comparison
+FAR = 3.0  # interquartile ranges beyond the quartile: Tukey's "far out" (1977, Exploratory Data Analysis, 2D)
 MANY_FUNCTIONS = 10
-UNKNOWN = "nothing in its row tells"
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """Between which bounds values are no outliers."""
+    """Bounds beyond which a value is an outlier."""
 
     low: float
     high: float
@@ -35,29 +35,29 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class PeerGroup:
-    """What requests of a level and package are compared with."""
+    """Reference values for the requests of one level and package."""
 
     latency: Fence
-    off_line: Fence | None  # seconds above the regression line; None without one
+    off_line: Fence | None  # distance from the regression line, in seconds; None without a line
     intercept_s: float
     s_per_token: float
-    input_tokens: float  # beyond which a prompt is very long
-    output_tokens: float
-    tokens_a_function: float  # of input, in the median
+    input_tokens: float  # a longer prompt counts as very long
+    output_tokens: float  # a longer answer counts as long
+    tokens_a_function: float  # median of input tokens per function
 
     def off(self, row: RequestRow) -> float | None:
-        """Seconds above the line."""
+        """Seconds above the regression line; None if unknown."""
         if self.off_line is None or row.request.output_tokens is None:
             return None
         return row.request.latency_s - self.intercept_s - self.s_per_token * row.request.output_tokens
 
     def scatter(self) -> float:
-        """Seconds between the fences, to compare outliers of different packages by."""
+        """Distance between the fences in seconds: the scale for comparing outliers of different packages."""
         return max(self.latency.high - self.latency.low, 1e-12)
 
 
 def requests(rows: Iterable[RequestRow]) -> list[dict[str, Any]]:
-    """The outliers among all rows, the farthest first; failed requests are no outliers but for their time."""
+    """The outliers among all rows, most extreme first. A failed request is an outlier only by its latency."""
     groups: dict[tuple[str, str], list[RequestRow]] = defaultdict(list)
     for row in rows:
         groups[row.level, row.package].append(row)
@@ -73,9 +73,9 @@ def requests(rows: Iterable[RequestRow]) -> list[dict[str, Any]]:
 
 
 def files(rows: Iterable[RequestRow]) -> list[dict[str, Any]]:
-    """The test files of each level and package that took far longer than the others, the farthest first.
+    """Test files that took far longer than the others of their level and package, most extreme first.
 
-    A file's time: from the moment its first request was meant to begin to the moment it was written.
+    A file's time runs from the intended start of its first request until the file was written.
     """
     groups: dict[tuple[str, str], dict[str, list[RequestRow]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -100,7 +100,7 @@ def files(rows: Iterable[RequestRow]) -> list[dict[str, Any]]:
 
 
 def file_seconds(rows: Sequence[RequestRow]) -> float:
-    """From the intended begin of the first of a file's requests to the file."""
+    """Time from the intended start of a file's first request until the file was written."""
     return max(row.written_s or row.request.last_s for row in rows) - min(row.request.intended_s for row in rows)
 
 
@@ -126,7 +126,7 @@ def _peer_group(counted: Sequence[RequestRow]) -> PeerGroup:
 
 
 def _as_outlier(row: RequestRow, peers: PeerGroup) -> tuple[float, dict[str, Any]] | None:
-    """(how far, what is said of it); None of a request that is no outlier."""
+    """The distance beyond the fence in units of scatter, and the report entry; None if the row is not an outlier."""
     request, off = row.request, peers.off(row)
     far, how = request.latency_s - peers.latency.high, "latency"
     if far <= 0 and off is not None and peers.off_line is not None and request.error is None:
@@ -177,7 +177,7 @@ def _long_answer(row: RequestRow, peers: PeerGroup) -> str:
 
 def _unsent(row: RequestRow, _: PeerGroup) -> str:
     waited = row.request.sent_s - row.request.intended_s
-    return f"waited {waited:.3g} s before it was sent" if waited > row.request.latency_s / 3 else ""
+    return f"sent {waited:.3g} s late" if waited > row.request.latency_s / 3 else ""
 
 
 def _late_first_token(row: RequestRow, _: PeerGroup) -> str:
@@ -193,7 +193,10 @@ REASONS: tuple[Callable[[RequestRow, PeerGroup], str], ...] = (
 
 
 def _file_reasons(rows: Sequence[RequestRow], usual: float, long_answer: float) -> list[str]:
-    """Why one test file took long; `usual`: requests of a file in the median, `long_answer`: tokens of one."""
+    """Likely reasons why one test file took long.
+
+    `usual` is the median number of requests per file; answers of more than `long_answer` tokens count as long.
+    """
     failed, retried = sum(row.request.error is not None for row in rows), sum(row.attempts > 1 for row in rows)
     reasons = [f"{failed} of its requests failed"] if failed else []
     reasons += [f"{retried} of its requests sent again"] if retried else []
@@ -201,7 +204,7 @@ def _file_reasons(rows: Sequence[RequestRow], usual: float, long_answer: float) 
         reasons.append("constants only")
     tokens = [row.request.output_tokens for row in rows if row.request.output_tokens is not None]
     if len(rows) >= max(2 * usual, MANY_FUNCTIONS):
-        middle = f", {statistics.median(tokens):.0f} output tokens in the median" if tokens else ""
+        middle = f", median {statistics.median(tokens):.0f} output tokens" if tokens else ""
         reasons.append(f"many small functions ({sum(row.functions or 0 for row in rows)}{middle})")
     elif tokens and max(tokens) > long_answer:
         reasons.append(f"a long answer ({max(tokens):,} tokens)")
@@ -212,7 +215,7 @@ def _file_reasons(rows: Sequence[RequestRow], usual: float, long_answer: float) 
 
 
 def _idle_seconds(rows: Sequence[RequestRow]) -> float:
-    """Seconds between the first intended begin and the last answer in which none of a file's requests was out."""
+    """Seconds, from the first intended start to the last answer, during which the file had no request in flight."""
     free, until = 0.0, min(row.request.intended_s for row in rows)
     for request in sorted((row.request for row in rows), key=lambda request: request.intended_s):
         free += max(0.0, request.intended_s - until)

@@ -1,6 +1,6 @@
-"""How a load run goes, where people look: a line that renews itself on a terminal, one every 30 s elsewhere.
+"""Progress display of a load run: one line, redrawn in place on a terminal, otherwise printed every 30 s.
 
-Knows no load: it is only called when a request ends.
+Does not know about load: the caller reports each finished request.
 """
 
 import statistics
@@ -13,11 +13,11 @@ from typing import TextIO
 from swarmeval.watch.progress import DRAW_EVERY_S, LINE_EVERY_S, can_draw
 from swarmeval.watch.progress_text import hms
 
-RECENT = 200  # answers that the median is of
+RECENT = 200  # answers in the running median
 
 
 class LoadProgress:
-    """One phase after another: levels of load, then the weighing. To be closed. Losing the terminal loses no run."""
+    """Shows the current phase: a load level or the evaluation of the tests. Must be closed. Ignores a lost terminal."""
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream or sys.stderr
@@ -28,15 +28,15 @@ class LoadProgress:
         self._of: int | None = None
         self._ended = self._failed = 0
         self._recent: deque[float] = deque(maxlen=RECENT)
-        self._width = 0  # of the line on the terminal
+        self._width = 0  # characters to erase on the terminal
 
     def say(self, phase: str) -> None:
-        """Something without a number goes on."""
+        """Announce a phase without a count."""
         self.close()
         self.note(f"[{hms(self._clock() - self._began)}] {phase}")
 
     def begin(self, phase: str, of: int | None = None) -> None:
-        """A phase of so many things; None where their number is not known."""
+        """Start a phase of `of` items; None if their number is unknown."""
         self.close()
         self._phase, self._of, self._phase_began = phase, of, self._clock()
         self._ended = self._failed = 0
@@ -44,7 +44,7 @@ class LoadProgress:
         self._show()
 
     def ended(self, latency_s: float | None = None, failed: bool = False) -> None:
-        """One more has ended."""
+        """Count one finished item."""
         self._ended += 1
         self._failed += failed
         if latency_s is not None and not failed:
@@ -53,11 +53,11 @@ class LoadProgress:
             self._show()
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Print a permanent line."""
         self._write(f"{self._erased()}{text}\n")
 
     def close(self) -> None:
-        """Show how the phase ended, for good. Idempotent."""
+        """Print the final state of the phase as a permanent line. Idempotent."""
         if self._phase:
             self.note(self._line())
             self._phase = ""
@@ -75,7 +75,7 @@ class LoadProgress:
     def _line(self) -> str:
         seconds = self._clock() - self._phase_began
         parts = [f"[{hms(self._clock() - self._began)}] {self._phase}"]
-        parts.append(f"{self._ended:,} ended" if self._of is None else f"{self._ended:,}/{self._of:,}")
+        parts.append(f"{self._ended:,} done" if self._of is None else f"{self._ended:,}/{self._of:,}")
         if self._ended and seconds > 0:
             parts.append(f"{self._ended / seconds:.3g}/s")
         if self._recent:
@@ -92,5 +92,5 @@ class LoadProgress:
         try:
             self._stream.write(text)
             self._stream.flush()
-        except (OSError, ValueError):  # ValueError: it was closed under us
+        except (OSError, ValueError):  # ValueError: the stream was closed
             self._draws = False

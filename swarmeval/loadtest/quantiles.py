@@ -1,4 +1,4 @@
-"""Percentiles of latencies, each with an interval that assumes no distribution. Pure."""
+"""Percentiles of latencies with distribution-free confidence intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value and the bounds of its 95 % interval; None where the sample is too small to bound it on that side."""
+    """A value and the bounds of its 95 % interval. A bound is None if the sample is too small for it."""
 
     value: float
     low: float | None
@@ -19,12 +19,12 @@ class Estimate:
 
 
 def quantile(ordered: Sequence[float], q: float) -> Estimate:
-    """The q-th percentile (0..100) of ascending values, linear between neighbours.
+    """The q-th percentile (0..100) of ascending values, interpolated linearly.
 
-    The bounds are order statistics: how many values lie below the true percentile is binomial, whatever their
-    distribution (David & Nagaraja 2003, Order Statistics, section 7.1). They hold at least as often as they say for
-    independent values; requests that shared a server are not quite, and their true interval is wider.
-    Raises ValueError where fewer than one value is expected beyond it: the greatest one would stand in for it.
+    The bounds are order statistics: the number of values below the true percentile is binomial for any distribution
+    (David & Nagaraja 2003, Order Statistics, section 7.1). For independent values their coverage is at least 95 %.
+    Requests that shared a server are not quite independent, so their true interval is wider.
+    Raises ValueError if fewer than one value is expected beyond the percentile.
     """
     from scipy.stats import binom
 
@@ -42,7 +42,7 @@ def quantile(ordered: Sequence[float], q: float) -> Estimate:
 
 
 def quantiles(values: Sequence[float]) -> tuple[dict[str, Mapping[str, float | None] | None], dict[str, str]]:
-    """({"p50": {value, low, high} or None, ...}, {"p99.9": why it is None, ...}) for QUANTILES."""
+    """QUANTILES of the values, {"p50": {value, low, high} or None, ...}, and the reasons for missing ones."""
     ordered = sorted(values)
     percentiles: dict[str, Mapping[str, float | None] | None] = {}
     reasons: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""How latency, input and output tokens hang together: correlations, lines, and whether the lines of packages differ."""
+"""Relations of latency, input and output tokens: correlations, regression lines, and a comparison across packages."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from swarmeval.scores.latency import correlations
 
-FEWEST = 8  # points of a line or a correlation
+FEWEST = 8  # points needed for a line or a correlation
 
 Array = NDArray[np.float64]
 Points = tuple[Sequence[float], Sequence[float]]  # output tokens, latency in seconds
@@ -16,9 +16,9 @@ Matrix = dict[str, dict[str, float | None]]
 
 
 def matrices(columns: Mapping[str, Sequence[float]]) -> dict[str, Matrix]:
-    """{"pearson": matrix, "spearman": matrix} of columns of one length; None where a column is constant.
+    """Pearson and Spearman matrices of columns of equal length; None for a constant column.
 
-    Spearman's is Pearson's of the ranks, ties sharing their mean rank. Raises ValueError where values are few.
+    Spearman's coefficient is Pearson's of the ranks, with mean ranks for ties. Raises ValueError if values are too few.
     """
     from scipy.stats import rankdata
 
@@ -30,9 +30,9 @@ def matrices(columns: Mapping[str, Sequence[float]]) -> dict[str, Matrix]:
 
 
 def line(points: Points) -> dict[str, float]:
-    """Latency against output tokens by least squares, the slope with its 95 % interval (Student's t).
+    """Regress latency on output tokens by least squares; the slope has a 95 % interval (Student's t).
 
-    Raises ValueError where points are few, or all answers have one length.
+    Raises ValueError if points are too few or all answers have the same length.
     """
     from statsmodels.regression.linear_model import OLS
 
@@ -49,13 +49,13 @@ def line(points: Points) -> dict[str, float]:
 
 
 def differ(packages: Mapping[str, Points]) -> dict[str, Any]:
-    """Whether the packages' lines are one and the same.
+    """Test whether the packages' regression lines differ.
 
-    F tests of nested models by least squares: a line a package against one line for all ("lines"), and against
-    parallel ones ("slopes": the interaction of package and tokens). `p_robust` is Wald's test with White's covariance
-    as MacKinnon & White corrected it (HC3): it holds too where long answers scatter more than short ones, which under
-    load they do. Packages without a line of their own are left out and named.
-    Raises ValueError where fewer than two are left, or no point is off its line.
+    F tests of nested least-squares models: one line per package against one common line ("lines"), and against
+    parallel lines ("slopes": the interaction of package and tokens). `p_robust` is a Wald test with the HC3 covariance
+    (MacKinnon & White): it allows long answers to scatter more than short ones, as they do under load. Packages without
+    a line of their own are left out and named.
+    Raises ValueError if fewer than two packages remain or every point lies on its line.
     """
     from statsmodels.regression.linear_model import OLS
 
@@ -68,13 +68,13 @@ def differ(packages: Mapping[str, Points]) -> dict[str, Any]:
             left_out[name] = str(error)
     if len(compared) < 2:
         raise ValueError(
-            f"lines of packages are compared where two have one; here {len(compared)} of {len(packages)} have"
+            f"the comparison needs two packages with a regression line; {len(compared)} of {len(packages)} have one"
         )
     seconds = np.concatenate([np.asarray(ys, dtype=float) for _, ys in compared.values()])
     full, parallel, one = _designs(compared)
     fit = OLS(seconds, full).fit()
     if fit.ssr <= 1e-18 * float(seconds @ seconds):
-        raise ValueError("every point lies on its line: there is no scatter to compare a difference with")
+        raise ValueError("every point lies exactly on its line, so an F test is impossible")
     robust = fit.get_robustcov_results("HC3")
     count = len(compared)
     slopes = np.eye(full.shape[1])[count + 1 :]  # columns: 1, package 2.., tokens, package 2.. x tokens
@@ -90,7 +90,7 @@ def differ(packages: Mapping[str, Points]) -> dict[str, Any]:
 
 
 def _designs(packages: Mapping[str, Points]) -> tuple[Array, Array, Array]:
-    """[requests, columns] of: a line a package; parallel lines; one line."""
+    """Design matrices [requests, columns]: one line per package, parallel lines, one common line."""
     tokens = np.concatenate([np.asarray(xs, dtype=float) for xs, _ in packages.values()])
     number = np.repeat(np.arange(len(packages)), [len(xs) for xs, _ in packages.values()])
     others = (number[:, None] == np.arange(1, len(packages))).astype(float)
@@ -104,9 +104,9 @@ def _check_points(points: Points) -> None:
     if len(tokens) < FEWEST:
         raise ValueError(f"a line needs at least {FEWEST} requests with token counts; there are {len(tokens)}")
     if min(tokens) == max(tokens):
-        raise ValueError(f"all answers have {tokens[0]:g} tokens: a line needs two lengths")
+        raise ValueError(f"all answers have {tokens[0]:g} tokens; a line needs at least two lengths")
 
 
 def _check_spread(seconds: Array) -> None:
     if np.ptp(seconds) <= 1e-12 * np.abs(seconds).max():
-        raise ValueError("all latencies are alike: there is nothing to explain")
+        raise ValueError("all latencies are equal, so there is no variance to explain")

@@ -1,6 +1,7 @@
-"""load.json and load_report.html: the latency law of a load run, as numbers and on one page, made from its files.
+"""Writes load.json and load_report.html from the files of a load run.
 
-What stands here gathers; load_report.html.j2 lays out, load_charts.js draws, pages.py makes one file of it.
+This module only collects the parts: load_report.html.j2 has the layout, load_charts.js draws the charts, and pages.py
+joins everything into one file.
 """
 
 import json
@@ -24,13 +25,13 @@ FOLDER = Path(__file__).parent
 TEMPLATE = FOLDER / "load_report.html.j2"
 STYLES = (RUN_REPORT / "report.css", FOLDER / "load_report.css")
 SCRIPTS = (RUN_REPORT / "report.js", RUN_REPORT / "charts.js", FOLDER / "load_charts.js")
-FLAMES = "flame_*.html"  # files of their own; linked to
+FLAMES = "flame_*.html"  # separate files that the report links to
 
 
 def write(folder: Path) -> Path:
-    """Make both files of the load run in this folder; gives the page's path.
+    """Write load.json and the report of the load run in this folder; return the report's path.
 
-    Raises DataError where there is no such run, and OutputError where its files cannot be read or these not written.
+    Raises DataError if the folder holds no load run, OutputError if a file cannot be read or written.
     """
     rows = list(read(folder))
     stats = law(rows, facts.read(folder))

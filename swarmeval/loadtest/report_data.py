@@ -1,4 +1,4 @@
-"""What the charts of a load run's report are drawn from, as plain data."""
+"""Data of the charts in a load run's report, as plain JSON values."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,16 @@ from swarmeval.loadtest.report_tables import groups
 from swarmeval.loadtest.request_rows import RequestRow
 from swarmeval.report.chart_data import FEWEST, LEAST_R_SQUARED
 
-DOTS = 1500  # of the joint plot of a level
-MOST_FILES = 6  # whose memory is drawn
-MOST_LINES = 400  # of one
-LEAST_P = 0.01  # of an exponential distribution that is drawn
+DOTS = 1500  # at most, in a level's scatter plot
+MOST_FILES = 6  # files in the memory charts
+MOST_LINES = 400  # lines per file
+LEAST_P = 0.01  # smallest p value at which the exponential distribution is drawn
 MARKS = ("p50", "p90", "p99")
 LATENCIES = ("p50", "p90", "p99")
 
 
 def chart_data(law: Mapping[str, Any], rows: Sequence[RequestRow]) -> dict[str, Any]:
-    """Everything that the scripts read."""
+    """Collect all data that the page's scripts read."""
     with_tokens: dict[str, list[RequestRow]] = defaultdict(list)
     for row in rows:
         if row.request.counts and row.request.error is None and row.request.output_tokens is not None:
@@ -61,12 +61,12 @@ def _group(name: str, group: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _top(latencies: Sequence[float]) -> float:
-    """How high the joint plot goes: dots far beyond the 90th percentile stand on its upper edge."""
+    """Upper limit of the scatter plot's latency axis; dots far beyond the 90th percentile are drawn on that edge."""
     return min(max(latencies), STRETCH * (float(np.percentile(latencies, 90)) or 1.0)) if latencies else 1.0
 
 
 def _line(group: Mapping[str, Any]) -> list[float] | None:
-    """The regression, if there are enough requests for it and it explains enough of their latencies."""
+    """The regression line, if it is based on enough requests and explains enough of the variance."""
     line = group["line_without_outliers"]
     if not line or line["count"] < FEWEST or (line["r_squared"] or 0.0) < LEAST_R_SQUARED:
         return None
@@ -74,7 +74,7 @@ def _line(group: Mapping[str, Any]) -> list[float] | None:
 
 
 def _curve(levels: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A point a level: load and throughput along, latency and goodput up."""
+    """One point per level: throughput, load, latency and goodput."""
     points = []
     for level in levels:
         whole = next(iter(level["groups"].values()))
@@ -89,7 +89,7 @@ def _curve(levels: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _memory(memory: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """By file, the largest first: (line, MiB) in the order of lines."""
+    """Memory per file, largest first: (line, MiB), ordered by line."""
     files: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for file, line, size in memory["lines"] if memory else ():
         files[file].append((line, size))

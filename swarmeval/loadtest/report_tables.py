@@ -1,4 +1,4 @@
-"""What the report of a load run says of one level, in tables. Takes a level of load.json as a dict."""
+"""Tables of one load level in the report. Takes a level of load.json as a dict."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +12,12 @@ TIMES = {
     "latency_s": "latency",
     "ttft_s": "TTFT",
     "tpot_s": "TPOT",
-    "to_file_s": "to its test file",
+    "to_file_s": "until its test file",
     "file_s": "whole test file",
 }
 UNDEFINED = "undefined"
-LITTLE_AIC = 2.0  # between families (Burnham & Anderson 2002, section 2.6)
-LITTLE = 0.05  # p below which chance is no good explanation
+LITTLE_AIC = 2.0  # difference between families that have similar support (Burnham & Anderson 2002, section 2.6)
+LITTLE = 0.05  # significance level
 
 LevelData = Mapping[str, Any]
 Table = dict[str, Any]
@@ -25,7 +25,7 @@ Fit = Mapping[str, Any] | None
 
 
 def times(level: LevelData) -> list[Table]:
-    """A row a package and kind of time, percentiles with their intervals; kinds that nobody measured are left out."""
+    """One row per package and timing, with percentiles and their intervals; unmeasured timings are left out."""
     return [
         {"package": name, "what": words, "count": group[key]["count"], "mean": span(group[key]["mean"]),
          "cells": [_cells(group[key][q]) for q in PERCENTILES]}
@@ -36,7 +36,7 @@ def times(level: LevelData) -> list[Table]:
 
 
 def laws(level: LevelData) -> list[Table]:
-    """A row a package and kind of time: the fitted exponential and its p, and Akaike's criterion of each family."""
+    """One row per package and timing: the exponential fit with its p value, and the AIC difference of each family."""
     return [
         {"package": name, "what": TIMES[key], **_law(*(group[f"{prefix}{fit}"] for fit in FITS))}
         for name, group in groups(level).items()
@@ -57,13 +57,13 @@ def _law(test: Fit, shifted: Fit, families: Fit) -> Table:
 
 
 def _best(families: Mapping[str, Mapping[str, float]]) -> str:
-    """The family that fits best, and those that fit as well: less than 2 apart says nothing for either."""
+    """The best family, and any others within LITTLE_AIC of it, which fit about as well."""
     near = [name for name, one in families.items() if one["above_best"] < LITTLE_AIC]
     return " or ".join(sorted(near, key=lambda name: families[name]["above_best"]))
 
 
 def lines(level: LevelData) -> list[Table]:
-    """A row a package: its regression line with and without outliers, and the raw beside the idealized runtime."""
+    """One row per package: regression line with and without outliers, raw and idealized runtime."""
     rows = []
     for name, group in groups(level).items():
         line, ideal = group["line"], group["idealized"]
@@ -86,21 +86,21 @@ def _slope(line: Mapping[str, Any] | None) -> tuple[str, str]:
 
 
 def differ(level: LevelData) -> list[str]:
-    """Whether the packages' lines differ, in a sentence for all answers and one for those that are no outliers."""
+    """Say whether the packages' lines differ: one sentence for all answers, one without outliers."""
     return [
         f"{label}: {_test(level, key)}"
-        for label, key in (("All answers", "lines_differ"), ("Outliers left out", "lines_differ_without_outliers"))
+        for label, key in (("All answers", "lines_differ"), ("Without outliers", "lines_differ_without_outliers"))
     ]
 
 
 def _test(level: LevelData, key: str) -> str:
     comparison = level[key]
     if comparison is None:
-        return f"whether the lines differ is undefined, {level['undefined'][key]}."
+        return f"the lines cannot be compared: {level['undefined'][key]}."
     whole, slopes = comparison["lines"], comparison["slopes"]
     known = whole["p"] is not None and whole["p"] < LITTLE
-    verdict = "the packages' lines differ" if known else "nothing says that the packages' lines differ"
-    return f"{verdict}, {_f(whole)}; slopes alone {_f(slopes)}."
+    verdict = "the packages' lines differ" if known else "no significant difference between the packages' lines"
+    return f"{verdict}, {_f(whole)}; slopes alone: {_f(slopes)}."
 
 
 def _f(test: Mapping[str, Any]) -> str:
@@ -111,7 +111,7 @@ def _f(test: Mapping[str, Any]) -> str:
 
 
 def undefined(level: LevelData) -> list[tuple[str, str]]:
-    """(reason, what it makes undefined), each reason once."""
+    """(reason, the values that it makes undefined), one entry per reason."""
     reasons: dict[str, list[str]] = {}
     for where, why in (
         (None, level["undefined"]),
@@ -123,18 +123,18 @@ def undefined(level: LevelData) -> list[tuple[str, str]]:
 
 
 def groups(level: LevelData) -> dict[str, Mapping[str, Any]]:
-    """The packages of a level; all of them together first, where there are several."""
+    """The packages of a level, preceded by "all packages" if there are several."""
     by_package = dict(level["groups"])
     return by_package if len(by_package) != 2 else dict(list(by_package.items())[1:])
 
 
 def span(seconds: float) -> str:
-    """A time as people say it, in milliseconds where it is short."""
+    """Format a time; milliseconds below 0.1 s."""
     return f"{1000 * seconds:.3g} ms" if abs(seconds) < 0.1 else duration(seconds)
 
 
 def _cells(one: Mapping[str, Any] | None) -> tuple[str, str]:
-    """(value, its bounds)."""
+    """A percentile and its bounds, formatted."""
     if one is None:
         return UNDEFINED, ""
     if one["low"] is None and one["high"] is None:

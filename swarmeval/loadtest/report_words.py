@@ -1,4 +1,4 @@
-"""What the report of a load run says in words and tables. Takes load.json as a dict; knows no statistics."""
+"""Sentences and summary tables of a load run's report. Takes load.json as a dict and computes no statistics."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,12 +16,12 @@ from swarmeval.loadtest.report_tables import (
 )
 from swarmeval.report.words import between, number, percent
 
-MOST_LINES = 20  # of code, in the table of memory
+MOST_LINES = 20  # lines of code in the memory table
 MIB = 1 << 20
 
 
 def headline(law: Mapping[str, Any]) -> Table:
-    """The big number of the page, and the sentences beside it."""
+    """The headline number of the page and the sentences next to it."""
     levels = law["levels"]
     first = levels[0] if levels else None
     latency = first and _all(first)["latency_s"]
@@ -29,15 +29,13 @@ def headline(law: Mapping[str, Any]) -> Table:
     texts = ["No request was answered."]
     if first is not None and latency:
         who = f"{first['name']}, {first['answered']:,} answers"
-        texts = [
-            f"{value_with_bounds(middle)}: the median latency at {who}, from the time a request was meant to begin."
-        ]
+        texts = [f"Median latency {value_with_bounds(middle)} at {who}, counted from the intended start of a request."]
         texts += [f"{name}: {value_with_bounds(latency[name])}." for name in ("p99",) if latency[name]]
     fastest = max(levels, key=lambda level: _all(level)["requests_per_s"] or 0.0, default=None)
     if fastest is not None and len(levels) > 1:
         rates = _all(fastest)
         texts.append(
-            f"The most that came through: {number(rates['requests_per_s'], 'requests/s')}, "
+            f"Peak throughput: {number(rates['requests_per_s'], 'requests/s')}, "
             f"{number(rates['output_tokens_per_s'], 'output tokens/s')}, at {fastest['name']}."
         )
     status, sentence = completeness(law)
@@ -50,34 +48,34 @@ def headline(law: Mapping[str, Any]) -> Table:
 
 
 def completeness(law: Mapping[str, Any]) -> tuple[str, str]:
-    """(one word, a sentence)."""
+    """The status badge and a sentence that explains it."""
     if not law["finished"]:
-        return "partial", f"The run is not finished: {law['requests']:,} requests have ended."
+        return "partial", f"The run is not finished: {law['requests']:,} requests so far."
     if law["failed"]:
-        return "partial", f"{law['failed']:,} of {law['requests']:,} requests failed; they count in no latency."
-    return "complete", f"Every one of the {law['requests']:,} requests was answered."
+        return "partial", f"{law['failed']:,} of {law['requests']:,} requests failed. Latencies exclude them."
+    return "complete", f"All {law['requests']:,} requests were answered."
 
 
 def what_ran(law: Mapping[str, Any]) -> str:
     packages = sorted({name for level in law["levels"] for name in list(level["groups"])[1:]})
     levels = len(law["levels"])
     return (
-        f"{law['requests']:,} request{'s' * (law['requests'] != 1)} about {', '.join(packages) or 'nothing'}, "
-        f"{levels} level{'s' * (levels != 1)} of load"
+        f"{law['requests']:,} request{'s' * (law['requests'] != 1)} for {', '.join(packages) or 'no package'}, "
+        f"{levels} load level{'s' * (levels != 1)}"
     )
 
 
 def limits(law: Mapping[str, Any]) -> str:
-    """The SLO in a sentence."""
+    """A sentence that states the latency limits."""
     bounds = [f"{name} {span(value)}" for name, value in
              (("TTFT", law["slo"]["ttft_s"]), ("TPOT", law["slo"]["tpot_s"])) if value is not None]  # fmt: skip
     if not bounds:
-        return "No limits were set, so there is no goodput."
-    return f"Goodput: answers a second that kept {' and '.join(bounds)}. The share is of all counted requests."
+        return "Goodput is undefined: no latency limits were set."
+    return f"Goodput: answers per second with {' and '.join(bounds)} or less. Share: of all counted requests."
 
 
 def curve(law: Mapping[str, Any]) -> list[Table]:
-    """A row a level: load, throughput, latency, goodput."""
+    """One row per level: load, throughput, latency, goodput."""
     rows = []
     for level in law["levels"]:
         group, good = _all(level), _all(level)["goodput"]
@@ -103,32 +101,34 @@ def costs(law: Mapping[str, Any]) -> str:
     prompt = fitted["per_input_token_s"]
     words = f"An undisturbed request: {span(fitted['fixed_s'])}"
     words += (
-        f" + {1000 * prompt:.3g} ms an input token" if prompt is not None else " for any prompt (all have one length)"
+        f" + {1000 * prompt:.3g} ms per input token"
+        if prompt is not None
+        else " for any prompt (all have the same length)"
     )
-    words += f" + {1000 * fitted['per_output_token_s']:.3g} ms a token after the first"
-    words += f"; fitted to {fitted['requests']:,} requests with {fitted['others']:.2g} others beside each in the mean"
+    words += f" + {1000 * fitted['per_output_token_s']:.3g} ms per output token after the first"
+    words += f"; fitted to {fitted['requests']:,} requests with {fitted['others']:.2g} concurrent others on average"
     if fitted["r_squared"] is not None:
         words += f" (R² {fitted['r_squared']:.3f})"
     if fitted["fault"]:
-        return f"{words}. No idealized runtime and no contention factor follow: {fitted['fault']}."
+        return f"{words}. The idealized runtime and the contention factor are undefined: {fitted['fault']}."
     if not fitted["contention_removed"]:
         who = f"Only {fitted['alone']} of these" if fitted["alone"] else "None of these"
         words += (
-            f". {who} ran alone: there is contention in these costs, and the true factor is larger "
-            f"(a level of 1 at once with {FEWEST_ALONE} counted requests or more has none)"
+            f". {who} ran alone, so these costs include contention and the true factor is larger. "
+            f"To avoid this, add a level with concurrency 1 and at least {FEWEST_ALONE} counted requests"
         )
     return f"{words}."
 
 
 def no_outliers(law: Mapping[str, Any]) -> str:
-    """What it means that the list of outliers is empty."""
+    """A sentence that explains an empty list of outliers."""
     groups = [group for level in law["levels"] for group in list(level["groups"].values())[1:]]
     compared = sum(group["answered"] >= FEWEST for group in groups)
     if not compared:
-        return f"Not looked for: that takes {FEWEST} answered requests of a package in one level."
+        return f"Not determined: this needs at least {FEWEST} answers per package and level."
     none = "None: no request took far longer than the others of its package and level."
     left = len(groups) - compared
-    return none if not left else f"{none} {left} of {len(groups)} are too small to look: fewer than {FEWEST} answers."
+    return none if not left else f"{none} {left} of {len(groups)} groups were skipped: fewer than {FEWEST} answers."
 
 
 def outliers(law: Mapping[str, Any]) -> list[Table]:
@@ -150,7 +150,7 @@ def file_outliers(law: Mapping[str, Any]) -> list[Table]:
 
 
 def worth(law: Mapping[str, Any]) -> Table | None:
-    """What the written tests are worth: a row a package, a column whatever was measured. Floats are shares."""
+    """Quality measures of the written tests: one row per package, one column per measure. Floats are shares."""
     packages: Mapping[str, Mapping[str, Any]] = law["worth"] or {}
     if not packages:
         return None
@@ -160,7 +160,7 @@ def worth(law: Mapping[str, Any]) -> Table | None:
 
 
 def memory(law: Mapping[str, Any]) -> Table | None:
-    """The lines and functions that held most."""
+    """The lines and functions that allocated most memory."""
     recorded = law["memory"]
     if not recorded or not recorded["lines"]:
         return None

@@ -1,6 +1,6 @@
-"""requests.csv: a row a request of a load run, appended as it ends. Seconds count from the begin of its level.
+"""requests.csv: one row per request of a load run, appended when the request ends. Computes no statistics.
 
-Empty cells are what was not measured. Knows no statistics.
+Times are seconds since the start of the level. A cell is empty if the value was not measured.
 """
 
 import csv
@@ -23,54 +23,54 @@ COLUMNS = (
     "intended_s", "sent_s", "first_s", "last_s", "written_s", "input_tokens", "output_tokens",
     "ttft_s", "tpot_s", "latency_s", "to_file_s", "error", "counts",
 )  # fmt: skip
-CONSTANTS = "constants"  # the kind of a request about code that holds no function
+CONSTANTS = "constants"  # `kind` of a request for tests of code without functions
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRow:
-    """A request and what it was about."""
+    """One request's measurements, its load level and the code that it asked tests for."""
 
-    level: str  # the pattern of its load: "4 at once", "2/s"; one word a level of a run
+    level: str  # name of the load pattern: "4 at once", "2/s"; unique within a run
     request: Measured
     package: str
     module: str
     function: str
-    written_s: float | None = None  # when the test file with its answer was written, on the clock of `request`
+    written_s: float | None = None  # when its test file was written, in the time base of `request`
     kind: str = "function"  # or method, class, constants
-    functions: int | None = 1  # of how many functions tests were asked for
-    attempts: int = 1  # requests that were sent for it
+    functions: int | None = 1  # number of functions to be tested
+    attempts: int = 1  # times the request was sent
 
     @property
     def to_file_s(self) -> float | None:
-        """From the moment it was meant to begin to the written test file."""
+        """Seconds from the intended start to the written test file."""
         return None if self.written_s is None else self.written_s - self.request.intended_s
 
     def cells(self) -> dict[str, object]:
-        """Column -> value, None where nothing was measured."""
+        """Values by column; None if not measured."""
         own = {name: getattr(self, name) for name in COLUMNS if hasattr(self, name)}
         return own | {name: getattr(self.request, name) for name in COLUMNS if hasattr(self.request, name)}
 
 
 class RowFile:
-    """requests.csv, open to append to: each row is one write, so that a killed process leaves whole lines."""
+    """Appends rows to requests.csv. Each row is a single write, so a killed process leaves whole lines."""
 
     def __init__(self, folder: Path) -> None:
-        """Create the file with its header, or go on behind the rows that it has. Raises OutputError, DataError."""
+        """Create the file with its header, or append to an existing one. Raises OutputError, DataError."""
         self._path = folder / NAME
         try:
             columns = header(self._path)
             if columns and columns != COLUMNS:
-                raise DataError(f"{self._path}: its columns are of another version; move it away")
+                raise DataError(f"{self._path}: written by another version of Swarmeval; move the file away")
             self._file = self._path.open("ab" if columns else "wb", buffering=0)
             if not columns:
                 self._write(_line(dict(zip(COLUMNS, COLUMNS, strict=True))))
             elif _last_byte(self._path) != b"\n":
-                self._write(b"\n")  # the torn row of a killed process stays a line of its own
+                self._write(b"\n")  # ends the torn row of a killed process, so that it cannot merge with the next
         except OSError as error:
             raise cannot_write(self._path, error) from None
 
     def append(self, row: RequestRow) -> None:
-        """Raises OutputError where the disk does not take it."""
+        """Append one row. Raises OutputError if it cannot be written."""
         try:
             self._write(_line(row.cells()))
         except OSError as error:
@@ -98,18 +98,18 @@ def _last_byte(path: Path) -> bytes:
 
 
 def read(folder: Path) -> Iterator[RequestRow]:
-    """Every whole row, oldest first; torn ones are left out.
+    """Yield every complete row, oldest first; torn rows are skipped.
 
-    Raises DataError where there are none or the columns are others, OutputError where the file cannot be read.
+    Raises DataError if there is no such file or its columns differ, OutputError if it cannot be read.
     """
     path = folder / NAME
     try:
         columns = header(path)
         if not columns:
-            raise DataError(f"{folder}: no load run is there (no {NAME})")
+            raise DataError(f"{folder}: not the folder of a load run (it has no {NAME})")
         if columns != COLUMNS:
-            raise DataError(f"{path}: its columns are of another version; made by the Swarmeval that reads it?")
-        interned: dict[str, str] = {}  # one string a name, however many rows have it
+            raise DataError(f"{path}: written by another version of Swarmeval; read it with that version")
+        interned: dict[str, str] = {}  # rows repeat few names: each is stored once
         for cells in read_rows(path):
             if row := _row({key: interned.setdefault(cell, cell) for key, cell in cells.items()}):
                 yield row
@@ -118,7 +118,7 @@ def read(folder: Path) -> Iterator[RequestRow]:
 
 
 def _row(cells: Mapping[str, str]) -> RequestRow | None:
-    """None of a row that was torn."""
+    """The parsed row; None if it is torn."""
     intended_s, sent_s, last_s = (number(cells[name]) for name in ("intended_s", "sent_s", "last_s"))
     if intended_s is None or sent_s is None or last_s is None or cells["counts"] not in ("yes", "no"):
         return None
@@ -144,7 +144,7 @@ def _line(cells: Mapping[str, object]) -> bytes:
 
 
 def _text(cell: object) -> str:
-    """In one line, and without a key that an error may carry. Microseconds are kept."""
+    """Format a cell on one line, to the microsecond, with secrets in error texts removed."""
     if cell is None:
         return ""
     if isinstance(cell, bool):

@@ -1,1 +1,1 @@
-"""Replicas behind OpenAI's HTTP API."""
+"""Serving of replicas over OpenAI's HTTP API."""

@@ -1,4 +1,4 @@
-"""Who may ask: the key, or without one the host name. An ASGI middleware, before anything of a body is read."""
+"""Access control: an ASGI middleware that checks the API key or, without one, the Host header. Reads no body."""
 
 import hmac
 import ipaddress
@@ -10,12 +10,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from swarmeval.serving.errors import ApiError, ForeignHost, NoKey, TooLarge
 
-OPEN = "/health"  # asked by whoever watches over the server
+OPEN = "/health"  # needs no key, so that monitoring can use it
 SCHEME = b"bearer "
 
 
 class Admission:
-    """Passes on the calls of clients that may ask, and answers the others."""
+    """Forwards allowed calls to the app and answers all others with an error."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Admission:
         max_body_bytes: int,
         refused: Callable[[Scope, ApiError], Response],
     ) -> None:
-        """`key` is what clients must show, None: nothing; `hosts` says which names are then this server's."""
+        """`key` is the API key; None: no key is needed and `hosts` decides which Host headers are allowed."""
         self._app = app
         self._key = None if key is None else key.encode(errors="surrogateescape")
         self._hosts = hosts
@@ -41,7 +41,7 @@ class Admission:
         await self._app(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
-        """Raises NoKey, ForeignHost and TooLarge."""
+        """Check a call's key or host, and the length of its body. Raises NoKey, ForeignHost, TooLarge."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         if self._key is None:
             named = [value.decode("latin-1") for name, value in headers if name == b"host"]
@@ -50,7 +50,7 @@ class Admission:
         elif scope["path"] != OPEN:
             shown = [value for name, value in headers if name == b"authorization"]
             if len(shown) != 1 or not self._is_key(shown[0]):
-                raise NoKey("no such key; send it as `Authorization: Bearer KEY`")
+                raise NoKey("missing or wrong API key; send it as `Authorization: Bearer KEY`")
         length = next((value for name, value in headers if name == b"content-length"), b"0")
         if int(length) > self._max_body_bytes:
             raise TooLarge(self._max_body_bytes)
@@ -63,20 +63,20 @@ class Admission:
 
 
 class AllowedHosts:
-    """The names that a server without a key may be called by.
+    """The host names under which a server without a key answers.
 
-    A page whose own name was made to point at this machine sends that name: its requests must not be answered. IP
-    addresses cannot be made to point elsewhere.
+    This prevents DNS rebinding: a web page whose domain was pointed at this machine sends its own name as the Host
+    header. IP addresses are safe, since they cannot be rebound.
     """
 
     def __init__(self, bound: str, more: Collection[str]) -> None:
-        """`bound` is the address that the server listens at, `more` what its owner calls it besides."""
+        """`bound` is the address that the server listens on, `more` additional names."""
         own = {bound, *more} if is_loopback(bound) else {bound, socket.gethostname(), socket.getfqdn(), *more}
         self._names = {"localhost"} | {name.lower().rstrip(".") for name in own}
         self._loopback_only = is_loopback(bound)
 
     def __call__(self, host: str) -> bool:
-        """Whether the value of a Host header is a name of this server."""
+        """Whether the value of a Host header names this server."""
         name = _without_port(host.lower())
         if name is None:
             return False
@@ -88,7 +88,7 @@ class AllowedHosts:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this name or address is reached from this machine only."""
+    """Whether this name or address is reachable from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -96,7 +96,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _without_port(host: str) -> str | None:
-    """The name or address in a Host header; None where it is not well formed."""
+    """The name or address in a Host header; None if it is malformed."""
     name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
     if not colon:
         name = host

@@ -1,4 +1,4 @@
-"""OpenAI's API over a pool: paths, status codes, who may ask. Knows HTTP and no model."""
+"""The web application: OpenAI's API on top of a pool, with its paths and status codes. Does not know about models."""
 
 import time
 import uuid
@@ -25,10 +25,10 @@ from swarmeval.version import VERSION
 
 
 class Api:
-    """The paths, their answers and what was counted of them."""
+    """The API's endpoints and metrics."""
 
     def __init__(self, pool: Pool, config: RunConfig, model: str, key: str | None) -> None:
-        """`model` is what clients call it; `key` is what they must show, None: nothing."""
+        """`model` is the model's name for clients; `key` is the API key, None if none is needed."""
         self._pool = pool
         self._config = config
         self._model = model
@@ -42,8 +42,8 @@ class Api:
             title="Swarmeval",
             version=VERSION,
             description="OpenAI's API over one model.",
-            openapi_url="/openapi.json" if serve.docs else None,  # without it /docs and /redoc are not there either
-            max_body_size=serve.max_body_bytes,  # counts the bytes of bodies that do not say their length
+            openapi_url="/openapi.json" if serve.docs else None,  # None also disables /docs and /redoc
+            max_body_size=serve.max_body_bytes,  # also limits bodies without a Content-Length
         )
         app.get("/health")(self.health)
         app.get("/metrics")(self.metrics)
@@ -55,7 +55,7 @@ class Api:
         app.add_exception_handler(RequestValidationError, self._invalid)
         app.add_exception_handler(HTTPException, self._http_error)
         app.add_exception_handler(Exception, self._broken)
-        # Around the app: what is refused reaches nothing in it that reads a body.
+        # Wraps the app, so that a rejected call reaches no code that reads its body.
         hosts = AllowedHosts(serve.host, serve.hosts)
         return Admission(app, self._key, hosts, serve.max_body_bytes, self._refused)
 
@@ -69,15 +69,15 @@ class Api:
         return _json({"status": "ok" if ready else "unready", "replicas": states}, 200 if ready else 503)
 
     async def metrics(self) -> Response:
-        """For Prometheus."""
+        """Metrics in Prometheus format."""
         return Response(self._metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def models(self) -> Response:
-        """The one model."""
+        """The list of models: the one that is served."""
         return _json({"object": "list", "data": [self._card()]})
 
     async def one_model(self, name: str) -> Response:
-        """The card of a model by its name."""
+        """The description of a model by its name."""
         self._check_model(name)
         return _json(self._card())
 
@@ -106,7 +106,7 @@ class Api:
         return Response(writer.full_response(replies or ()), media_type="application/json")
 
     async def _stream(self, request: Request, jobs: list[Job], writer: ResponseWriter, with_usage: bool) -> Response:
-        """Begins when the first event is there: until then the call can still end with an error of its own."""
+        """Start the response with the first event: before that, the call can still end with an error status."""
         events = calls.events(self._pool, jobs, self._metrics, writer, with_usage)
         first = await while_connected(request.receive, anext(events))
         path = request.scope["path"]
@@ -128,7 +128,7 @@ class Api:
 
     def _check_model(self, name: str) -> None:
         if name != self._model:
-            raise NotFound(f"there is no model {name!r} here; there is {self._model!r}", "model", "model_not_found")
+            raise NotFound(f"unknown model {name!r}; this server has {self._model!r}", "model", "model_not_found")
 
     # Errors, in the API's form.
 
@@ -142,7 +142,7 @@ class Api:
         return self._refused(request.scope, fault)
 
     async def _broken(self, request: Request, error: Exception) -> Response:
-        """For what nobody foresaw; Starlette raises it again, so that it is logged."""
+        """Answer an unexpected exception; Starlette raises it again, so that it is logged."""
         return self._refused(request.scope, InternalError())
 
     async def _http_error(self, request: Request, error: Exception) -> Response:
@@ -154,18 +154,20 @@ class Api:
         return self._refused(request.scope, fault)
 
     async def _invalid(self, request: Request, error: Exception) -> Response:
-        """The first field that is wrong, or what is wrong deepest inside one: a union lists all its kinds of value."""
+        """Answer a validation error with its most deeply nested entry: a union reports every alternative."""
         assert isinstance(error, RequestValidationError)
-        if isinstance(error.body, bytes):  # FastAPI parses only what is declared as JSON
+        if isinstance(error.body, bytes):  # FastAPI parses only bodies that are declared as JSON
             return self._refused(request.scope, NotJson(request.headers.get("content-type")))
         first = max(error.errors(), key=lambda entry: len(entry["loc"]))
-        places = (place for place in first["loc"][1:] if isinstance(place, str) and "[" not in place)  # no union's arms
+        places = (
+            place for place in first["loc"][1:] if isinstance(place, str) and "[" not in place
+        )  # without the alternatives of unions
         param = ".".join(places) or None
         message = first["msg"] if param is None else f"{param}: {first['msg']}"
         if first["type"] == "extra_forbidden":
             message = f"{param} is not supported by this server"
         elif first["type"] == "json_invalid":
-            message, param = f"the body is no JSON: {first['ctx']['error']}", None
+            message, param = f"the body is not valid JSON: {first['ctx']['error']}", None
         return self._refused(request.scope, BadRequest(message, param))
 
 

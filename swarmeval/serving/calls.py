@@ -1,4 +1,4 @@
-"""One call of a client: its choices side by side on the pool, as one answer or as one stream of events."""
+"""One API call: runs its choices concurrently on the pool and returns one response or one stream of events."""
 
 import asyncio
 import logging
@@ -12,13 +12,13 @@ from swarmeval.serving.metrics import ServerMetrics
 from swarmeval.serving.pool import Pool
 from swarmeval.serving.responses import DONE, ResponseWriter
 
-Item = tuple[int, Piece | Reply]  # of which choice
+Item = tuple[int, Piece | Reply]  # index of the choice, and its piece or reply
 
 log = logging.getLogger("swarmeval")
 
 
 async def all_replies(pool: Pool, requests: Sequence[Request], metrics: ServerMetrics) -> list[Reply]:
-    """The reply to each request. Raises BadRequest or NotAnswered for what is refused, Unready and InternalError."""
+    """Return the reply to each request. Raises BadRequest or NotAnswered for a refusal, Unready, InternalError."""
     replies: dict[int, Reply] = {}
     async with aclosing(_items_of_all(pool, requests, metrics)) as items:
         async for index, item in items:
@@ -30,10 +30,11 @@ async def all_replies(pool: Pool, requests: Sequence[Request], metrics: ServerMe
 async def events(
     pool: Pool, requests: Sequence[Request], metrics: ServerMetrics, writer: ResponseWriter, with_usage: bool
 ) -> AsyncGenerator[bytes, None]:
-    """The server-sent events of a call that streams. What goes wrong before the first of them is raised, as by
-    all_replies(); later it is the last event.
+    """Yield the server-sent events of a streaming call.
+
+    An error before the first event is raised as by all_replies(). A later error becomes the last event.
     """
-    sent = [-1] * len(requests)  # characters of each choice; -1: not opened
+    sent = [-1] * len(requests)  # characters sent per choice; -1: not opened
     begun = False
     replies: dict[int, Reply] = {}
     try:
@@ -57,7 +58,7 @@ async def events(
                 yield chunk
         last = writer.tokens([replies[index] for index in range(len(requests))]) if with_usage else b""
         yield last + DONE
-    except (ApiError, ValueError, OverflowError) as error:  # a text or number that JSON cannot hold, for one
+    except (ApiError, ValueError, OverflowError) as error:  # for example a text or number that JSON cannot represent
         fault = error if isinstance(error, ApiError) else _internal(error)
         if not begun:
             raise fault from None
@@ -65,8 +66,8 @@ async def events(
 
 
 async def _items_of_all(pool: Pool, requests: Sequence[Request], metrics: ServerMetrics) -> AsyncGenerator[Item, None]:
-    """What comes of all requests, as it comes. Raises the ApiError of the first that fails; the others are given up."""
-    queue: asyncio.Queue[Item | asyncio.Task[None]] = asyncio.Queue()  # a task comes last of its request
+    """Yield the items of all requests as they arrive. Raises the ApiError of the first to fail, cancels the others."""
+    queue: asyncio.Queue[Item | asyncio.Task[None]] = asyncio.Queue()  # each request's task follows its last item
     tasks = [asyncio.create_task(_one(pool, index, request, queue)) for index, request in enumerate(requests)]
     for task in tasks:
         task.add_done_callback(queue.put_nowait)
@@ -88,7 +89,7 @@ async def _items_of_all(pool: Pool, requests: Sequence[Request], metrics: Server
 
 
 def _raise_fault(ended: asyncio.Task[None]) -> None:
-    """Raise what a request ended with, if it has no reply: its ApiError, or InternalError for what nobody foresaw."""
+    """Raise the error that a request ended with: its ApiError, or InternalError for an unexpected exception."""
     error = ended.exception()
     if error is None:
         return
@@ -98,13 +99,13 @@ def _raise_fault(ended: asyncio.Task[None]) -> None:
 
 
 def _internal(error: BaseException) -> InternalError:
-    """What the client is told of a fault that nobody foresaw; the log has all of it."""
+    """Log an unexpected exception in full; return the error for the client."""
     log.error("a request was not answered", exc_info=error)
     return InternalError()
 
 
 async def _one(pool: Pool, index: int, request: Request, queue: asyncio.Queue[Item | asyncio.Task[None]]) -> None:
-    """Queue what comes of one request; its reply is the last. Raises an ApiError where there is none."""
+    """Queue the items of one request, its reply last. Raises an ApiError if there is no reply."""
     try:
         async with aclosing(pool.stream(request)) as items:
             async for item in items:
@@ -114,5 +115,5 @@ async def _one(pool: Pool, index: int, request: Request, queue: asyncio.Queue[It
                 if isinstance(item, Reply):
                     return
     except WorkerDied as death:
-        raise Unready(f"the replica that answered has ended ({death})") from death
-    raise Unready("the server is ending")
+        raise Unready(f"the replica died while answering ({death})") from death
+    raise Unready("the server is shutting down")

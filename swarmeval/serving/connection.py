@@ -1,6 +1,6 @@
-"""One connection of a client, bounded: how long a request may take to arrive, how long its head is, how many are open.
+"""A client connection with limits on arrival time, head size, and the number of open connections.
 
-uvicorn's protocol, which bounds none of these before a request is complete. Knows HTTP and no application.
+Extends uvicorn's protocol, which applies no limits before a request is complete. Does not know about the application.
 """
 
 import asyncio
@@ -15,20 +15,20 @@ from swarmeval.serving.errors import ApiError, BadHttp, HeadTooLarge, TooManyCon
 
 HEAD_BYTES = 65536
 HEAD_FIELDS = 100
-LINGER_S = 1.0  # for a client to read why its connection ends
-LINGER_BYTES = 1 << 20  # that it may still send meanwhile
+LINGER_S = 1.0  # time for a client to read the error before the connection is closed
+LINGER_BYTES = 1 << 20  # bytes that the client may still send in that time
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """How long a request may take to arrive."""
+    """Time limits for the arrival of a request."""
 
-    head_s: float = 10.0  # from the first byte, or the start of the connection
+    head_s: float = 10.0  # from the first byte, or from the start of the connection
     body_s: float = 60.0  # after the head
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """Takes one request at a time: one that comes before the last is answered ends the connection after that answer."""
+    """Takes one request at a time. A pipelined request ends the connection after the current answer."""
 
     max_connections: int
     deadlines: Deadlines
@@ -45,8 +45,8 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_bytes = 0
         self._unparsed_bytes = 0  # received since the parser completed anything
         self._in_body = False
-        self._fault: ApiError = BadHttp()  # what the parser is stopped for
-        self._stopped_reading = False  # whatever still arrives is dropped
+        self._fault: ApiError = BadHttp()  # the answer if the parser stops
+        self._stopped_reading = False  # drop all further data
         self._dropped_bytes = 0
         self._evicted = False
         self._waiting_since = 0.0
@@ -76,7 +76,7 @@ class BoundedConnection(HttpToolsProtocol):
         if self._unparsed_bytes > HEAD_BYTES and not self._stopped_reading:
             self._end(HeadTooLarge(HEAD_BYTES, HEAD_FIELDS))
 
-    # What the parser finds. An exception stops it, and send_400_response() follows.
+    # Callbacks of the parser. An exception stops it, and uvicorn calls send_400_response().
 
     def on_message_begin(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
@@ -116,7 +116,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._end(self._fault)
 
     def _count(self, length: int) -> None:
-        """Raises ValueError where a head, with the fields that may follow a chunked body, becomes too large."""
+        """Count bytes of the head, including trailers of a chunked body. Raises ValueError if it gets too large."""
         self._head_bytes += length
         if self._head_bytes > HEAD_BYTES or len(self.headers) >= HEAD_FIELDS:
             self._fault = HeadTooLarge(HEAD_BYTES, HEAD_FIELDS)
@@ -133,18 +133,18 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         if self.cycle is None and not self._unparsed_bytes:
-            self.transport.close()  # a client that connected in advance expects no answer
+            self.transport.close()  # the client sent nothing, so it expects no answer
         else:
             self._end(TooSlow())
 
     def _is_waiting(self) -> bool:
-        """Whether it is the client's turn: to send, or to read."""
+        """Whether the connection waits for its client to send or to read."""
         return (
             self.cycle is None or self.cycle.response_complete or self.cycle.more_body or self.flow.write_paused
         ) and not self._evicted
 
     def _make_room(self) -> None:
-        """Close the connection that has waited for its client the longest, or this one if all others are at work."""
+        """Close the connection that has waited for its client longest, or this one if all others are busy."""
         others = [other for other in self.connections if isinstance(other, BoundedConnection) and other is not self]
         waiting = [other for other in others if other._is_waiting()]
         if not waiting:
@@ -155,12 +155,12 @@ class BoundedConnection(HttpToolsProtocol):
         oldest.transport.abort()
 
     def _end(self, fault: ApiError) -> None:
-        """Read nothing more and close; answer with the fault, unless another answer has begun."""
+        """Stop reading and close the connection, after answering with the fault if no answer has started yet."""
         self._stopped_reading = True
         self._clear_deadline()
         at_work = self.cycle is not None and not self.cycle.response_complete
         if at_work and not self._in_body:
-            self.cycle.keep_alive = False  # what was asked before is still answered
+            self.cycle.keep_alive = False  # the previous request is still answered
             return
         if self._in_body and self.cycle.response_started:
             self.transport.close()
@@ -169,5 +169,5 @@ class BoundedConnection(HttpToolsProtocol):
         head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[fault.status] + head.encode() + body)
         self.transport.write_eof()
-        # Closing with unread bytes resets the connection, and the client may lose the answer.
+        # Closing with unread bytes would reset the connection, and the client might lose the answer.
         self._deadline = self.loop.call_later(LINGER_S, self.transport.close)

@@ -1,4 +1,4 @@
-"""Clients that leave before they have their answer: what worked for them ends."""
+"""Detection of client disconnects, which cancels the work for that client."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -10,16 +10,16 @@ from starlette.types import Receive, Scope, Send
 
 Result = TypeVar("Result")
 
-HUNG_UP = 499  # as nginx counts it; nobody is left to read it
+HUNG_UP = 499  # nginx's status for a client that closed the connection; appears in metrics only
 
 
 class EventStream(Response):
-    """Server-sent events, made only as long as somebody listens."""
+    """A response of server-sent events that stops generating when the client disconnects."""
 
     media_type = "text/event-stream"
 
     def __init__(self, events: AsyncGenerator[bytes, None], ended: Callable[[int], None]) -> None:
-        """`ended` is told the status that the call ends with."""
+        """`ended` is called with the final status."""
         super().__init__(headers={"cache-control": "no-cache"})
         del self.headers["content-length"]
         self._events = events
@@ -38,7 +38,7 @@ class EventStream(Response):
 
 
 async def while_connected(receive: Receive, work: Awaitable[Result]) -> Result | None:
-    """What the work gives; None, and the work cancelled, where the client hangs up before."""
+    """Return the result of the work; if the client disconnects first, cancel the work and return None."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_hang_up(receive))
     try:

@@ -1,22 +1,22 @@
-"""What a call can end with instead of an answer: a status, and an error in the form of OpenAI's API."""
+"""Errors of the API: an HTTP status and a body in OpenAI's format."""
 
 import msgspec
 
-RETRY_S = 5  # where no replica is ready
+RETRY_S = 5  # Retry-After if no replica is ready
 
 
 class ApiError(Exception):
-    """Base of all; str() is for the client."""
+    """Base class; str() is the message for the client."""
 
     status = 500
     kind = "server_error"
 
     def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
-        """`param` names the field of the body that is wrong."""
+        """`param` names the invalid field of the body."""
         super().__init__(_encodable(message))
         self.param = None if param is None else _encodable(param)
         self.code = code
-        self.retry_s: int | None = None  # when to ask again
+        self.retry_s: int | None = None  # value of the Retry-After header
 
     def body(self) -> bytes:
         return msgspec.json.encode(
@@ -25,56 +25,56 @@ class ApiError(Exception):
 
 
 class InternalError(ApiError):
-    """The server failed where it should not have; its log says how."""
+    """An unexpected error in the server; its log has the details."""
 
     def __init__(self) -> None:
-        super().__init__("the server failed to answer this request; its log says why")
+        super().__init__("internal error: the server failed to answer this request; see its log")
 
 
 class BadRequest(ApiError):
-    """The client must change something."""
+    """The client must change the request."""
 
     status = 400
     kind = "invalid_request_error"
 
 
 class NotFound(BadRequest):
-    """Nothing has this name."""
+    """The requested name does not exist."""
 
     status = 404
 
 
 class NoKey(ApiError):
-    """The client has not shown the key."""
+    """The client sent no key or a wrong one."""
 
     status = 401
     kind = "authentication_error"
 
 
 class ForeignHost(ApiError):
-    """Without a key, clients must call the server by a name of its own."""
+    """The Host header does not name this server, which has no key."""
 
     status = 403
     kind = "permission_error"
 
     def __init__(self, host: str) -> None:
         super().__init__(
-            f"{host!r} is not a name of this server; without a key it is called by its IP address, localhost or a name "
-            "in serve.hosts"
+            f"{host!r} is not a name of this server; without a key, use its IP address, localhost or a name in "
+            "serve.hosts"
         )
 
 
 class NotJson(BadRequest):
-    """The body is not declared as JSON: pages of others can send such ones, so it is not read."""
+    """The body is not declared as JSON. Foreign web pages can send such bodies, so it is not read."""
 
     def __init__(self, content_type: str | None) -> None:
-        """`content_type` is what the client declared, None where it declared nothing."""
+        """`content_type` is the client's Content-Type header; None if missing."""
         found = "there is no Content-Type header" if content_type is None else f"the Content-Type is {content_type!r}"
         super().__init__(f"{found}; send the body with `Content-Type: application/json`")
 
 
 class TooLarge(BadRequest):
-    """The body is longer than the server reads."""
+    """The body exceeds the limit."""
 
     status = 413
 
@@ -83,14 +83,14 @@ class TooLarge(BadRequest):
 
 
 class BadHttp(BadRequest):
-    """What arrived is not an HTTP request that can be taken."""
+    """The data is not a valid HTTP request."""
 
     def __init__(self) -> None:
         super().__init__("this is not a valid HTTP request")
 
 
 class HeadTooLarge(BadRequest):
-    """A request line and header fields beyond what the server reads."""
+    """The request line and header fields exceed the limit."""
 
     status = 431
 
@@ -99,7 +99,7 @@ class HeadTooLarge(BadRequest):
 
 
 class TooSlow(BadRequest):
-    """A request has not arrived in time."""
+    """The request did not arrive in time."""
 
     status = 408
 
@@ -108,18 +108,18 @@ class TooSlow(BadRequest):
 
 
 class Overloaded(ApiError):
-    """Too much waits already."""
+    """The queue is full."""
 
     status = 429
     kind = "rate_limit_error"
 
     def __init__(self, waiting: int, retry_s: int) -> None:
-        super().__init__(f"{waiting} answers wait for a row already; ask again in {retry_s} s")
+        super().__init__(f"{waiting} answers are already waiting for a row; retry in {retry_s} s")
         self.retry_s = retry_s
 
 
 class Unready(ApiError):
-    """No replica can answer now, or the one that did has ended."""
+    """No replica is ready, or the one in use died."""
 
     status = 503
 
@@ -129,18 +129,18 @@ class Unready(ApiError):
 
 
 class NotAnswered(ApiError):
-    """A replica gave up this request; the same one may succeed later. Nothing tells when, so no Retry-After is sent."""
+    """A replica gave up this request. A retry may succeed, but the time is unknown, so no Retry-After is sent."""
 
     status = 503
 
 
 class TooManyConnections(Unready):
-    """As many connections as may be open are at work."""
+    """The limit on open connections is reached and all are busy."""
 
     def __init__(self) -> None:
         super().__init__("too many connections are open (serve.connections)")
 
 
 def _encodable(text: str) -> str:
-    """Text that can be encoded: it may repeat what a client sent."""
+    """The text with lone surrogates replaced: messages may repeat a client's input."""
     return text.encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""The HTTP server around the app: a socket, an end that lets what has begun finish. It and connection know uvicorn."""
+"""The HTTP server: listening socket and graceful shutdown. Only this module and connection know about uvicorn."""
 
 import contextlib
 import logging
@@ -11,16 +11,16 @@ from starlette.types import ASGIApp
 from swarmeval.errors import ConfigError
 from swarmeval.serving.connection import BoundedConnection, Deadlines
 
-BACKLOG = 2048  # connections that may wait to be taken
-FILES_BESIDE = 256  # a process has open besides its connections and those that wait to be taken
+BACKLOG = 2048  # connections that may wait to be accepted
+FILES_BESIDE = 256  # open files of the process other than connections
 DEADLINES = Deadlines()
-END_S = 30  # what has begun may take so long once the server is to end
+END_S = 30  # limit for requests in progress when the server shuts down
 
 log = logging.getLogger("swarmeval")
 
 
 def listener(host: str, port: int) -> socket.socket:
-    """A socket that clients can already reach; port 0 is any free one. Raises ConfigError where it cannot be had."""
+    """Open a listening socket; port 0 means any free port. Raises ConfigError if that fails."""
     try:
         family, kind, number, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family, kind, number)
@@ -39,29 +39,29 @@ def listener(host: str, port: int) -> socket.socket:
 
 
 def url(host: str, port: int) -> str:
-    """Where clients find OpenAI's API."""
+    """The base URL of the API."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
 def allow_files(connections: int) -> None:
-    """Let this process open as many files as its connections take. Raises ConfigError where it may not."""
+    """Raise this process's limit of open files to the number its connections need. Raises ConfigError if forbidden."""
     needed = connections + BACKLOG + FILES_BESIDE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
     if hard != unlimited and hard < needed:
         raise ConfigError(
-            f"serve.connections is {connections}, which takes {needed} open files; this process may have {hard} "
-            "(ulimit -Hn); lower the one or raise the other"
+            f"serve.connections is {connections}, which needs {needed} open files; the limit is {hard} "
+            "(ulimit -Hn); lower serve.connections or raise the limit"
         )
     if soft != unlimited and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 class HttpServer:
-    """Answers on a listening socket until told to end."""
+    """Serves the app on a listening socket until end() is called."""
 
     def __init__(self, app: ASGIApp, connections: int, deadlines: Deadlines = DEADLINES) -> None:
-        """`connections` may be open at once; requests arrive within their `deadlines`."""
+        """`connections` limits open connections, `deadlines` the arrival of requests."""
 
         class ServerConnection(BoundedConnection):
             pass
@@ -79,17 +79,17 @@ class HttpServer:
                 timeout_graceful_shutdown=END_S,
             )
         )
-        # Its own handlers would raise the signal again before the fleet has stopped.
+        # uvicorn's own handlers would re-raise the signal before the fleet has stopped.
         self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
 
     async def serve(self, sock: socket.socket) -> None:
-        """Return when end() was called and what had begun is answered."""
+        """Serve until end() is called and the requests in progress are answered."""
         await self._server.serve([sock])
 
     def end(self) -> None:
-        """Take no new calls; said twice: let the others fall."""
+        """Accept no new calls. A second call aborts those in progress."""
         if self._server.should_exit:
             self._server.force_exit = True
             return
-        log.warning("ending: what has begun is answered, for %d s at most; once more ends it at once", END_S)
+        log.warning("stopping: requests in progress have up to %d s to finish; interrupt again to stop at once", END_S)
         self._server.should_exit = True

@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus: requests, queue, rows, tokens, TTFT, TPOT, latency."""
+"""Prometheus metrics of the server: calls, queue, rows, tokens, TTFT, TPOT, latency."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -10,32 +10,32 @@ SECONDS_A_TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
 
 class ServerMetrics:
-    """The counts of one server, in a registry of its own."""
+    """The metrics of one server, in their own registry."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._registry = CollectorRegistry()
-        self._calls = Counter("swarmeval_calls", "HTTP calls ended", ("path", "status"), registry=self._registry)
+        self._calls = Counter("swarmeval_calls", "finished HTTP calls", ("path", "status"), registry=self._registry)
         self._prompt = Counter("swarmeval_prompt_tokens", "tokens of answered prompts", registry=self._registry)
         self._output = Counter("swarmeval_output_tokens", "tokens of answers", registry=self._registry)
         self._ttft = Histogram(
             "swarmeval_ttft_seconds", "submit to first token", buckets=SECONDS, registry=self._registry
         )
         self._tpot = Histogram(
-            "swarmeval_tpot_seconds", "per token after it", buckets=SECONDS_A_TOKEN, registry=self._registry
+            "swarmeval_tpot_seconds", "per token after the first", buckets=SECONDS_A_TOKEN, registry=self._registry
         )
         self._latency = Histogram(
             "swarmeval_latency_seconds", "submit to last token", buckets=SECONDS, registry=self._registry
         )
-        self._in_flight = Gauge("swarmeval_in_flight", "choices asked for and not answered", registry=self._registry)
-        self._waiting = Gauge("swarmeval_waiting", "of these, without a row", registry=self._registry)
+        self._in_flight = Gauge("swarmeval_in_flight", "requested choices not yet answered", registry=self._registry)
+        self._waiting = Gauge("swarmeval_waiting", "choices in flight without a row", registry=self._registry)
         self._rows = Gauge("swarmeval_rows", "rows of all ready replicas", registry=self._registry)
-        self._in_use = Gauge("swarmeval_rows_in_use", "rows that decode", ("device",), registry=self._registry)
-        self._ready = Gauge("swarmeval_ready", "1 where the replica is ready", ("device",), registry=self._registry)
+        self._in_use = Gauge("swarmeval_rows_in_use", "rows in use", ("device",), registry=self._registry)
+        self._ready = Gauge("swarmeval_ready", "1 if the replica is ready", ("device",), registry=self._registry)
         self._restarts = Gauge("swarmeval_restarts", "starts after the first", ("device",), registry=self._registry)
 
     def call(self, path: str, status: int) -> None:
-        """An HTTP call has ended."""
+        """Count a finished HTTP call."""
         self._calls.labels(path, status).inc()
 
     def reply(self, reply: Reply) -> None:
@@ -47,7 +47,7 @@ class ServerMetrics:
             self._tpot.observe((reply.latency_s - reply.ttft_s) / (reply.output_tokens - 1))
 
     def text(self) -> bytes:
-        """All of it as Prometheus reads it."""
+        """All metrics in Prometheus' text format."""
         self._in_flight.set(self._pool.in_flight)
         self._waiting.set(self._pool.waiting)
         self._rows.set(self._pool.rows)

@@ -1,4 +1,4 @@
-"""A fleet kept alive, whose rows are shared by all who ask: each request goes to the device with the most free rows."""
+"""The pool: keeps a fleet's workers alive and sends each request to the device with the most free rows."""
 
 import asyncio
 import logging
@@ -15,16 +15,16 @@ from swarmeval.scheduling.supervisor import BACKOFF_S, MAX_FRUITLESS_LIVES, Supe
 from swarmeval.serving.errors import Overloaded, Unready
 from swarmeval.workers.protocol import Fleet, Worker
 
-LOOK_EVERY_S = 0.25  # at whether an idle worker still lives
-TRIES = 3  # of a request whose worker dies before it sent anything
-NO_REPLICA = "no replica is ready; /health says how they are"
+LOOK_EVERY_S = 0.25  # interval of the check whether an idle worker is alive
+TRIES = 3  # per request, if workers die before they send anything
+NO_REPLICA = "no replica is ready; see /health"
 LATENCY_WEIGHT = 0.1  # of the newest reply in the running mean
 
 log = logging.getLogger("swarmeval")
 
 
 class PooledWorker:
-    """One worker as the pool sees it."""
+    """The pool's state for one worker."""
 
     def __init__(self, worker: Worker, backoff_s: Sequence[float]) -> None:
         self.worker = worker
@@ -34,23 +34,23 @@ class PooledWorker:
         self.retired = False
 
     def free(self) -> int:
-        """Rows that nothing is meant for; below 0 as many wait."""
+        """Number of free rows; if negative, the number of waiting requests."""
         return (self.info.rows if self.info else 0) - self.jobs
 
 
 class Pool:
-    """The context starts the fleet's workers, and stops them at its end."""
+    """A context manager that starts the fleet's workers, restarts dead ones and stops them at the end."""
 
     def __init__(self, fleet: Fleet, most_waiting: int, backoff_s: Sequence[float] = BACKOFF_S) -> None:
-        """`most_waiting`: requests that may wait for a row beside those that have one."""
+        """`most_waiting` limits the requests without a row."""
         self._fleet = fleet
         self._most_waiting = most_waiting
         self._bell = Bell()
-        self._latency_s = 1.0  # running mean of a reply's
+        self._latency_s = 1.0  # running mean over replies
         self._keepers: list[asyncio.Task[None]] = []
         self.members = [PooledWorker(worker, backoff_s) for worker in fleet.workers]
-        self.failure: UserError | None = None  # why no device will ever be ready
-        self.info: ReplicaInfo | None = None  # of the first replica that was
+        self.failure: UserError | None = None  # why all devices were given up
+        self.info: ReplicaInfo | None = None  # of the first replica that was ready
 
     async def __aenter__(self) -> Self:
         await self._fleet.__aenter__()
@@ -82,26 +82,26 @@ class Pool:
         return sum(max(0, -member.free()) for member in self.members)
 
     async def until_ready(self) -> None:
-        """Return when a device is ready. Raises the UserError for which none will be."""
+        """Return when a device is ready. Raises the last device's UserError if all are given up."""
         while not self.ready:
             if self.failure is not None:
                 raise self.failure
             await self._bell.wait()
 
     async def until_settled(self) -> None:
-        """Return when every device is ready or given up. Raises the UserError for which none will be ready."""
+        """Return when every device is ready or given up. Raises the last device's UserError if all are given up."""
         while not all(member.info or member.retired for member in self.members):
             await self._bell.wait()
         await self.until_ready()
 
     async def until_failed(self) -> None:
-        """Raises the UserError for which no device will answer again, when that is so."""
+        """Wait until all devices are given up, then raise the last one's UserError."""
         while self.failure is None:
             await self._bell.wait()
         raise self.failure
 
     def check_room(self, count: int) -> None:
-        """Raises Overloaded where so many more requests may not wait, and Unready."""
+        """Raise Overloaded if `count` more requests would exceed the queue, Unready if no replica is ready."""
         if not self.ready:
             raise Unready(NO_REPLICA)
         wait = self.in_flight + count - self.rows
@@ -109,9 +109,10 @@ class Pool:
             raise Overloaded(self.waiting, self._retry_s())
 
     async def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
-        """The pieces and the answer of one request. One that is closed frees its row.
+        """Yield the pieces of one request's answer, then the answer. Closing the generator frees the row.
 
-        Raises Unready, and WorkerDied where its worker ended after it had sent something, or several did.
+        Raises Unready if no replica is ready. Raises WorkerDied if the worker dies after it has sent something, or if
+        TRIES workers die.
         """
         for tries in range(1, TRIES + 1):
             member = max((member for member in self.members if member.info), key=PooledWorker.free, default=None)
@@ -128,14 +129,14 @@ class Pool:
                         yield item
                 return
             except WorkerDied:
-                member.info = None  # until it has started again
+                member.info = None  # until it has restarted
                 if started or tries == TRIES:
                     raise
             finally:
                 member.jobs -= 1
 
     async def _keep_alive(self, member: PooledWorker) -> None:
-        """Start a worker, and again whenever it ends, until it is given up."""
+        """Start a worker and restart it whenever it ends, until it is given up."""
         while True:
             try:
                 member.info = await member.supervisor.start()
@@ -150,11 +151,11 @@ class Pool:
             self.info = self.info or member.info
             log.info("%s: ready, %d rows", member.worker.name, member.info.rows)
             self._bell.ring()
-            while member.worker.running:  # noqa: ASYNC110 (an idle worker ends without a word)
+            while member.worker.running:  # noqa: ASYNC110 (an idle worker's death raises no event)
                 await asyncio.sleep(LOOK_EVERY_S)
             member.info = None
-            member.supervisor.life_ended(answered=True)  # that it loaded is enough: it may have had nothing to answer
-            log.warning("%s: ended; it is started again", member.worker.name)
+            member.supervisor.life_ended(answered=True)  # loading counts as success: it may have had no requests
+            log.warning("%s: ended; restarting it", member.worker.name)
 
     def _retire(self, member: PooledWorker, error: UserError) -> None:
         member.retired = True
@@ -163,9 +164,13 @@ class Pool:
         self._bell.ring()
 
     def _retry_s(self) -> int:
-        """Seconds until about half of what waits has a row."""
+        """Estimated time until half of the waiting requests have a row, in whole seconds from 1 to 60."""
         return max(1, min(60, math.ceil(self._latency_s * self.waiting / max(1, self.rows) / 2)))
 
 
 def _given_up(death: WorkerDied | DeviceError | None) -> DeviceError:
-    return death if isinstance(death, DeviceError) else DeviceError(f"{death}; it did so {MAX_FRUITLESS_LIVES} times")
+    return (
+        death
+        if isinstance(death, DeviceError)
+        else DeviceError(f"{death}; given up after {MAX_FRUITLESS_LIVES} such starts")
+    )

@@ -1,7 +1,7 @@
-"""The bodies of OpenAI's API that this server takes, and the requests a replica gets for them.
+"""Request bodies of OpenAI's API: validation, and translation into requests for a replica.
 
-A field that is taken is obeyed; one that cannot be is refused, by name. Source: the OpenAI API reference, "Chat
-completions" and "Completions"; top_k and repetition_penalty as vLLM and SGLang spell them.
+Every accepted field takes effect; an unsupported field is rejected by name. Source: the OpenAI API reference, "Chat
+completions" and "Completions"; top_k and repetition_penalty are named as in vLLM and SGLang.
 """
 
 import hashlib
@@ -16,16 +16,16 @@ from swarmeval.serving.errors import BadRequest
 from swarmeval.settings.run_config import RunConfig
 
 MOST_CHOICES = 128
-MOST_KEYS = 1024  # of an object in a body
-MOST_COUNT = 2**31 - 1  # of a number of tokens
-LEAST_TEMPERATURE = 0.001  # below it scores divided by it have no meaning as fp32; 0 is greedy
+MOST_KEYS = 1024  # per object in a body
+MOST_COUNT = 2**31 - 1  # limit for token counts
+LEAST_TEMPERATURE = 0.001  # logits divided by less are meaningless in fp32; 0 is greedy
 Prompt = tuple[tuple[Message, ...], str | None]  # a chat, or raw text
-Off = Annotated[float, Field(ge=0, le=0)]  # what this server does not do, at the value that says so
+Off = Annotated[float, Field(ge=0, le=0)]  # an unsupported parameter: only its neutral value is accepted
 Never = Literal[False] | None
 
 
 def _check_unicode(text: str) -> str:
-    """Refuse text with a lone surrogate: no tokenizer takes it, no message carries it."""
+    """Reject text with a lone surrogate, which can be neither tokenized nor encoded."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -35,15 +35,15 @@ def _check_unicode(text: str) -> str:
 
 
 def _limit_keys(entries: object) -> object:
-    """Refuse a mapping with more keys than any honest one: each may be an error of its own."""
+    """Reject a mapping with too many keys, since each key can cause a validation error of its own."""
     if isinstance(entries, dict) and len(entries) > MOST_KEYS:
-        raise PydanticCustomError("keys", f"{len(entries)} keys are too many; {MOST_KEYS} may be there")
+        raise PydanticCustomError("keys", f"{len(entries)} keys are too many; the limit is {MOST_KEYS}")
     return entries
 
 
 T = TypeVar("T")
 Text = Annotated[str, AfterValidator(_check_unicode)]
-List = Annotated[list[T], Field(fail_fast=True)]  # of a million wrong entries the first is told
+List = Annotated[list[T], Field(fail_fast=True)]  # reports only the first of many invalid entries
 Map = Annotated[dict[Text, T], BeforeValidator(_limit_keys)]
 Count = Annotated[int, Field(ge=1, le=MOST_COUNT)]
 
@@ -56,7 +56,7 @@ class _StrictModel(BaseModel):
 
 class StreamOptions(_StrictModel):
     include_usage: bool = False
-    continuous_usage_stats: bool = False  # as vLLM spells it: with each chunk, of the choice so far
+    continuous_usage_stats: bool = False  # vLLM's extension: running usage of the choice in each chunk
 
 
 class TextPart(_StrictModel):
@@ -65,7 +65,7 @@ class TextPart(_StrictModel):
 
 
 class ChatMessage(_StrictModel):
-    """One message; the parts of its content can be text only."""
+    """One message; only text parts are supported."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Text | List[TextPart]
@@ -77,7 +77,7 @@ class ChatMessage(_StrictModel):
 
 
 class CommonForm(_StrictModel):
-    """What both endpoints take."""
+    """Fields that both endpoints share."""
 
     model: Text
     n: int = Field(1, ge=1, le=MOST_CHOICES)
@@ -93,18 +93,18 @@ class CommonForm(_StrictModel):
     presence_penalty: Off | None = None
     frequency_penalty: Off | None = None
     logit_bias: Map[Off] | None = None
-    user: Text | None = None  # of the client's own books, as metadata
+    user: Text | None = None  # accepted without effect, like metadata
     metadata: Map[Text] | None = None
 
     def sampling(self, config: RunConfig) -> Sampling:
-        """How tokens are chosen; what the body leaves out is as the server was started."""
+        """The sampling settings; missing fields default to the server's config. Raises BadRequest."""
         most = self.most_tokens() or config.max_new_tokens
         if most > config.max_new_tokens:
-            raise BadRequest(f"max_tokens is {most}; this server answers with {config.max_new_tokens} at most "
+            raise BadRequest(f"max_tokens is {most}; the limit of this server is {config.max_new_tokens} "
                              "(max_new_tokens)", "max_tokens")  # fmt: skip
         temperature = config.temperature if self.temperature is None else self.temperature
         if self.temperature is not None and 0 < self.temperature < LEAST_TEMPERATURE:
-            raise BadRequest(f"temperature is {self.temperature}; use 0, which is greedy, or at least "
+            raise BadRequest(f"temperature is {self.temperature}; use 0 (greedy) or at least "
                              f"{LEAST_TEMPERATURE}", "temperature")  # fmt: skip
         top_k = config.top_k if self.top_k is None else max(0, self.top_k)
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
@@ -124,11 +124,11 @@ class CommonForm(_StrictModel):
         return self.max_tokens
 
     def with_usage(self) -> bool:
-        """Whether a stream ends with the tokens it took."""
+        """Whether a stream ends with a usage chunk."""
         return self.stream_options is not None and self.stream_options.include_usage
 
     def with_running_usage(self) -> bool:
-        """Whether each chunk tells as well; as in vLLM, only where the end does."""
+        """Whether every chunk has usage. As in vLLM, this also requires include_usage."""
         return self.with_usage() and self.stream_options is not None and self.stream_options.continuous_usage_stats
 
 
@@ -155,7 +155,7 @@ class CompletionForm(CommonForm):
 
 
 def requests_of(form: ChatForm | CompletionForm, config: RunConfig, call_id: str) -> list[Request]:
-    """A request per choice, in the order of their index: all `n` of the first prompt, then of the next.
+    """One request per choice, in index order: all `n` choices of the first prompt, then of the next.
 
     Raises BadRequest.
     """
@@ -166,10 +166,10 @@ def requests_of(form: ChatForm | CompletionForm, config: RunConfig, call_id: str
     else:
         texts = [form.prompt] if isinstance(form.prompt, str) else form.prompt
         if not texts:
-            raise BadRequest("prompt is empty; give a text or a list of texts", "prompt")
+            raise BadRequest("prompt is empty; send a text or a list of texts", "prompt")
         prompts = [((), text) for text in texts]
     if len(prompts) * form.n > MOST_CHOICES:
-        raise BadRequest(f"these are {len(prompts) * form.n} choices; a request may have {MOST_CHOICES}", "n")
+        raise BadRequest(f"{len(prompts) * form.n} choices are too many; the limit is {MOST_CHOICES}", "n")
     return [
         Request(f"{call_id}/{index}", seed_of(seed, index), sampling, messages, text, form.stream)
         for index, (messages, text) in enumerate(prompt for prompt in prompts for _ in range(form.n))
@@ -177,7 +177,7 @@ def requests_of(form: ChatForm | CompletionForm, config: RunConfig, call_id: str
 
 
 def seed_of(seed: int, index: int) -> int:
-    """The seed of one choice, 64 bits: the first has the client's own, the others a hash of it and their index."""
+    """The 64-bit seed of one choice: the client's seed for the first, a hash of it and the index for the others."""
     if index == 0:
         return seed % 2**64
     return int.from_bytes(hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=8).digest(), "big")

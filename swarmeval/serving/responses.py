@@ -1,4 +1,4 @@
-"""What the server says, in the form of OpenAI's API: whole answers, chunks of a stream, errors."""
+"""Response bodies of OpenAI's API: complete answers and stream chunks."""
 
 import time
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ DONE = b"data: [DONE]\n\n"
 
 
 class ResponseWriter:
-    """Writes the responses to one call, as `chat` or as plain completions."""
+    """Writes the response to one call, in the format of chats or of plain completions."""
 
     def __init__(self, call_id: str, model: str, chat: bool, n: int, counting: bool = False) -> None:
-        """`n` choices of each prompt, one after another; `counting`: each chunk says what its choice took so far."""
+        """`n` is the number of choices per prompt. With `counting`, each chunk has the running usage of its choice."""
         self._chat = chat
         self._n = n
         self._counting = counting
         self._head = {"id": call_id, "created": int(time.time()), "model": model}
 
     def full_response(self, replies: Sequence[Reply]) -> bytes:
-        """The answer of a call that does not stream; reply i is choice i."""
+        """The response of a non-streaming call; reply i is choice i."""
         kind = "chat.completion" if self._chat else "text_completion"
         choices = [self._choice(index, reply) for index, reply in enumerate(replies)]
         return msgspec.json.encode({**self._head, "object": kind, "choices": choices, "usage": usage(replies, self._n)})
 
     def opening(self, index: int, first: Piece | Reply) -> bytes:
-        """The first chunk of a choice, before what comes of it first; plain completions have none."""
+        """The chunk that opens a choice, sent before `first`; empty for plain completions."""
         delta = {"role": "assistant", "content": ""}
         return self._chunk(index, delta, first.prompt_tokens, 0) if self._chat else b""
 
@@ -41,7 +41,7 @@ class ResponseWriter:
         return self._chunk(index, delta, reply.prompt_tokens, reply.output_tokens, reply.finish_reason)
 
     def tokens(self, replies: Sequence[Reply]) -> bytes:
-        """The chunk that says what a stream took."""
+        """The final usage chunk of a stream."""
         return event({**self._head, "object": self._kind, "choices": [], "usage": usage(replies, self._n)})
 
     @property
@@ -60,7 +60,7 @@ class ResponseWriter:
 
 
 def usage(replies: Sequence[Reply], n: int) -> dict[str, int]:
-    """Tokens of one call: each prompt once, all that was said."""
+    """Token usage of one call: each prompt once, all choices."""
     prompt = sum(reply.prompt_tokens for reply in replies[::n])
     output = sum(reply.output_tokens for reply in replies)
     return _tokens(prompt, output)

@@ -33,7 +33,7 @@ def summary(
     `coordinator`: a line about the coordinator's own process, if it is wanted.
     """
     labelled = [
-        ("pass@1", _pass_at_1(score)),
+        ("pass@1", _pass_at_1(score, manifest)),
         *_largest_k(score),
         *_missing(score),
         *_agents(score),
@@ -66,8 +66,10 @@ def wrapped(label: str, text: str) -> list[str]:
     )  # fmt: skip
 
 
-def _pass_at_1(score: Mapping[str, object]) -> str:
-    counts = f"{score['passed']} of {score['evaluations']} answers passed, {score['total']} tasks"
+def _pass_at_1(score: Mapping[str, object], manifest: Mapping[str, Any]) -> str:
+    all_tasks = manifest.get("data", {}).get("tasks_in_all", score["total"])
+    tasks = f"{score['total']} tasks" if score["total"] == all_tasks else f"{score['total']} of {all_tasks} tasks"
+    counts = f"{score['passed']} of {score['evaluations']} answers passed, {tasks}"
     if not isinstance(score["pass@1"], float):
         return f"undefined: {counts}"
     return f"{_percent(score['pass@1'])}{_interval(cast(Mapping[str, Any], score['intervals'])['pass@1'])}; {counts}"

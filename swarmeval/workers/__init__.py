@@ -1,1 +1,1 @@
-"""Worker processes and fleets: one link, one wire format."""
+"""Worker processes and fleets (local, endpoint, Ray) with a common link and wire format."""

@@ -1,4 +1,4 @@
-"""Which devices a run uses and what environment each worker gets. Knows no process and no NVML."""
+"""The devices of a run and the environment of each worker. Starts no process and does not query NVML."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,28 +9,28 @@ from swarmeval.records import DeviceSample
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.placement import allowed_cores, worker_envs
 
-# How long a thread on a CPU spins before it sleeps, where it waits for its team: about half a millisecond. OpenMP's own
-# 300,000 spin away the time slice of the thread they wait for when the machine is busy: a product of two matrices took
-# 8 ms instead of 0.2 ms. None at all costs a tenth of the speed on a quiet one, where a core that sleeps wakes slowly.
+# Spins of an OpenMP thread before it sleeps, about half a millisecond. On a busy machine, the default of 300,000 wastes
+# the time slice that the other threads need: a matrix product took 8 ms instead of 0.2 ms. Without spinning, an idle
+# machine loses a tenth of its speed, because sleeping cores wake slowly.
 SPINS = "10000"
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceSpec:
-    """One place a replica goes: how files call it, and how its worker finds it."""
+    """One device for a replica: its name in files, and how its worker addresses it."""
 
     name: str  # physical: "cuda:3", "cuda:3:1:0" (a MIG instance), "cpu:0", "cuda:all" when sharded
     torch_device: str  # as the worker sees it
     uuid: str = ""
-    env: Mapping[str, str] = field(default_factory=dict)  # laid over the coordinator's environment
+    env: Mapping[str, str] = field(default_factory=dict)  # overrides the coordinator's environment
 
 
 def choose_devices(
     config: RunConfig, gpus: Sequence[DeviceSample], environ: Mapping[str, str], cores: int
 ) -> tuple[DeviceSpec, ...]:
-    """The devices of a run; `gpus` are the visible ones, in the user's order.
+    """Choose the devices of a run; `gpus` are the visible GPUs in the user's order.
 
-    Raises DeviceError when CUDA is asked for and there is no GPU, ConfigError for a place that workers cannot have.
+    Raises DeviceError if CUDA is requested without a GPU, ConfigError if a worker cannot get its cores or priority.
     """
     devices = _devices(config, gpus, environ, cores)
     places = worker_envs(config, len(devices), environ, allowed_cores())
@@ -44,7 +44,7 @@ def _devices(
         return _cpu_devices(config.cpu_workers, environ, cores)
     if not gpus:
         hidden = "CUDA_VISIBLE_DEVICES" in environ
-        where = f"CUDA_VISIBLE_DEVICES={environ['CUDA_VISIBLE_DEVICES']!r} leaves none" if hidden else "none was found"
+        where = f"CUDA_VISIBLE_DEVICES={environ['CUDA_VISIBLE_DEVICES']!r} hides all" if hidden else "none was found"
         raise DeviceError(
             f"device is 'cuda' but this machine has no usable NVIDIA GPU ({where}); "
             "try --config config/smoke.yaml, or --set device=cpu"
@@ -61,12 +61,12 @@ def _devices(
 
 
 def worker_env(spec: DeviceSpec, environ: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of one worker; what the user set stays, CUDA_VISIBLE_DEVICES aside (it narrows it)."""
+    """The complete environment of one worker. User settings are kept, but CUDA_VISIBLE_DEVICES is narrowed."""
     return {
         **environment(environ),
         **spec.env,
         "PYTHONUNBUFFERED": "1",
-        # The coordinator has fetched the model already; eight workers must not ask the hub again.
+        # The coordinator has downloaded the model already, so workers need not contact the hub.
         "HF_HUB_OFFLINE": environ.get("HF_HUB_OFFLINE", "1"),
         "TOKENIZERS_PARALLELISM": environ.get("TOKENIZERS_PARALLELISM", "false"),
     }
@@ -77,7 +77,7 @@ def _cuda_env(uuids: str) -> dict[str, str]:
 
 
 def _cpu_devices(count: int, environ: Mapping[str, str], cores: int) -> tuple[DeviceSpec, ...]:
-    """CPU replicas that share the cores out; a thread count the user set is obeyed."""
+    """CPU replicas that share the cores equally; a thread count set by the user takes precedence."""
     env = {"CUDA_VISIBLE_DEVICES": ""}
     if "OMP_NUM_THREADS" not in environ:
         env["OMP_NUM_THREADS"] = str(max(1, cores // count))

@@ -1,4 +1,4 @@
-"""A worker behind a transport: start, listen, watch, close, whatever carries the messages."""
+"""The coordinator's side of a worker: start, listen, watch, close. Does not know how messages are carried."""
 
 import asyncio
 import logging
@@ -21,26 +21,26 @@ log = logging.getLogger("swarmeval.worker")
 
 
 class Transport(Protocol):
-    """What carries the messages of one life of a worker."""
+    """Carries the messages of one worker process, from its start to its end."""
 
     def send(self, message: ToWorker) -> None:
-        """Queue a message and return at once; that it did not arrive shows in receive()."""
+        """Queue a message and return at once; a lost connection shows in receive()."""
 
     async def receive(self) -> Sequence[FromWorker]:
-        """The next messages, at least one.
+        """Wait for the next messages, at least one.
 
-        Raises WorkerDied with the bare reason when the worker has ended, msgspec.DecodeError for what is no message.
+        Raises WorkerDied, with the bare reason, if the worker has ended; msgspec.DecodeError for an invalid message.
         """
 
     async def kill(self) -> None:
-        """End the worker's process at once. Idempotent."""
+        """Kill the worker's process at once. Idempotent."""
 
     async def close(self) -> None:
-        """End the worker, politely where it has something to write, and free what the transport holds. Idempotent."""
+        """End the worker and free the transport; a traced worker first gets time to write its trace. Idempotent."""
 
 
 class Link:
-    """One life of a worker: its transport, and the requests that it has not answered."""
+    """The connection to one worker process: its transport and its unanswered requests."""
 
     def __init__(self, name: str, transport: Transport) -> None:
         self.transport = transport
@@ -48,11 +48,11 @@ class Link:
         self.progress = IDLE
         self.listening = False
         self._name = name
-        self._received: list[FromWorker] = []  # behind the first message, before anybody listens
+        self._received: list[FromWorker] = []  # messages that arrived together with Ready, before listen()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def first(self) -> Ready | LoadFailed:
-        """How the loading went. Raises WorkerDied."""
+        """Wait for the result of loading. Raises WorkerDied."""
         while True:
             try:
                 messages = list(await self.transport.receive())
@@ -69,12 +69,12 @@ class Link:
                     self.progress = message
 
     def listen(self, silence_s: float) -> None:
-        """From now on hand every answer to those who wait for it, and end a worker that says nothing for so long."""
+        """Start to deliver answers to their callers, and kill a busy worker that is silent for `silence_s`."""
         self.listening = True
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._watch(silence_s))]
 
     async def close(self) -> None:
-        """End the worker and the tasks; callers that wait for answers get WorkerDied."""
+        """End the worker and the tasks; callers waiting for answers get WorkerDied."""
         try:
             await self.transport.close()
         finally:
@@ -99,20 +99,20 @@ class Link:
         await self.transport.kill()
 
     async def _watch(self, silence_s: float) -> None:
-        """End a worker that has work and says nothing."""
+        """Kill a worker that has work but stays silent."""
         await self.pending.wait_for_silence(silence_s)
-        self.pending.die(WorkerDied(f"{self._name}: said nothing for {silence_s:g} s (workers.timeout_s)"))
+        self.pending.die(WorkerDied(f"{self._name}: sent nothing for {silence_s:g} s (workers.timeout_s)"))
         await self.transport.kill()
 
     def _garbled(self, error: Exception) -> WorkerDied:
-        return WorkerDied(f"{self._name}: sent what is no message ({error})")
+        return WorkerDied(f"{self._name}: sent an invalid message ({error})")
 
 
 class LinkedWorker(ABC):
-    """The coordinator's half of a worker; started again by start() after a death."""
+    """The coordinator's half of a worker. After the worker's death, start() starts a new process."""
 
     def __init__(self, name: str, spec: ReplicaSpec, silence_s: float, load_s: float) -> None:
-        """`silence_s` and `load_s` bound how long a busy or a loading worker may say nothing."""
+        """`silence_s` limits the silence of a busy worker, `load_s` the time to load."""
         self.name = name
         self.pid: int | None = None
         self._spec = spec
@@ -123,11 +123,11 @@ class LinkedWorker(ABC):
 
     @abstractmethod
     async def _open(self) -> Transport:
-        """A transport to a fresh process. Raises WorkerDied, DeviceError; cancelled, it leaves nothing open."""
+        """Open a transport to a fresh process. Raises WorkerDied, DeviceError; leaves nothing open if cancelled."""
 
     @abstractmethod
     async def _begin(self, transport: Transport, start: Start) -> None:
-        """Have the process load its replica. Raises WorkerDied, DeviceError."""
+        """Tell the process to load its replica. Raises WorkerDied, DeviceError."""
 
     @property
     def progress(self) -> WorkerProgress:
@@ -160,24 +160,24 @@ class LinkedWorker(ABC):
         return first.info
 
     def generate(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
-        """Yield the answers to these requests as they are born. Raises WorkerDied."""
+        """Yield the answers to these requests as they arrive. Raises WorkerDied."""
         return self._pending().answers(requests)
 
     def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
-        """Yield the pieces of one request, and its answer. Raises WorkerDied."""
+        """Yield the pieces of one request's answer, then the answer. Raises WorkerDied."""
         return self._pending().items([request])
 
     async def drain(self) -> None:
-        """Make the replica forget what it has not begun; the generate() calls end without it."""
+        """Drop the requests that the replica has not started; their generate() calls end without an answer for them."""
         if self._link is not None and self.running:
             self._link.transport.send(Drain())
 
     async def stop(self) -> None:
-        """End the process and all it started; waits until it is gone."""
+        """End the process and everything it started; wait until it is gone."""
         self.pid = None
         if self._link is not None:
             await self._link.close()
-            self._link = None  # not before: if this is cancelled, the next call must end it
+            self._link = None  # only after close(): if that is cancelled, the next call must close it
 
     def _pending(self) -> Pending:
         if self._link is None:

@@ -1,4 +1,4 @@
-"""One worker process per device on this machine, each at the other end of a socket pair."""
+"""The local fleet: one worker process per device of this machine, connected by a socket pair."""
 
 import asyncio
 import contextlib
@@ -18,24 +18,24 @@ from swarmeval.workers.output_lines import printed_lines
 from swarmeval.workers.replica_spec import ReplicaSpec
 from swarmeval.workers.wire import HEADER, Fatal, Finish, FromWorker, Start, ToWorker, frame, read_from_worker
 
-FINISH_LIMIT_S = 15.0  # for a traced worker to end its step and write what it knows
+FINISH_LIMIT_S = 15.0  # time for a traced worker to finish its step and write its trace
 
 log = logging.getLogger("swarmeval.worker")
 
 
 class LocalWorker(LinkedWorker):
-    """One worker process."""
+    """A worker whose replica runs in a process of this machine."""
 
     def __init__(
         self, device: DeviceSpec, spec: ReplicaSpec, silence_s: float, load_s: float, start_lock: asyncio.Lock
     ) -> None:
-        """`start_lock` is shared by the fleet: a start blocks the event loop for some 30 ms, so they go one by one."""
+        """The fleet shares `start_lock`: a start blocks the event loop for about 30 ms, so starts are serialized."""
         super().__init__(device.name, spec, silence_s, load_s)
         self._device = device
         self._start_lock = start_lock
 
     async def _open(self) -> "SocketTransport":
-        """A process whose start, once begun, is not cut short: nobody could end half of one."""
+        """Start a process. Cancellation waits until the start is complete: a half-started process cannot be killed."""
         async with self._start_lock:
             opening = asyncio.ensure_future(SocketTransport.open(self._device, self._spec.trace is not None))
             try:
@@ -52,7 +52,7 @@ class LocalWorker(LinkedWorker):
 
 
 class SocketTransport:
-    """A worker process of this machine and the socket to it."""
+    """A worker process on this machine and the socket to it."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class SocketTransport:
 
     @classmethod
     async def open(cls, device: DeviceSpec, traced: bool) -> "SocketTransport":
-        """Start a process; one that is `traced` may end by itself. Raises WorkerDied."""
+        """Start a process; a `traced` one gets time to finish when closed. Raises WorkerDied."""
         try:
             own_end, worker_end = socket.socketpair()
         except OSError as error:
@@ -88,7 +88,7 @@ class SocketTransport:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C in the terminal is the coordinator's to handle
+                start_new_session=True,  # keeps Ctrl-C in the terminal from reaching the worker
             )  # fmt: skip
         except OSError as error:
             own_end.close()
@@ -108,7 +108,7 @@ class SocketTransport:
                 message = read_from_worker(await self._reader.readexactly(length))
                 if not isinstance(message, Fatal):
                     return (message,)
-                self._fatal = message.reason  # its end follows
+                self._fatal = message.reason  # the process exits after this message
         except (EOFError, ConnectionError):
             raise WorkerDied(await self._cause_of_death()) from None
 
@@ -116,7 +116,7 @@ class SocketTransport:
         self._kill()
 
     async def close(self) -> None:
-        """Kill the process's whole session and reap it. Cancelled, it leaves nothing open."""
+        """Kill the process's whole session and reap it. Leaves nothing open if cancelled."""
         if self._traced:
             await self._finish()
         self._kill()
@@ -128,14 +128,14 @@ class SocketTransport:
             await asyncio.gather(self._logging, return_exceptions=True)
 
     async def _finish(self) -> None:
-        """Let the process end by itself, but not for long."""
+        """Give the process FINISH_LIMIT_S to exit by itself."""
         self.send(Finish())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FINISH_LIMIT_S):
                 await self._process.wait()
 
     async def _log_output(self) -> None:
-        """What the worker prints goes to the log, line by line; its last line may tell why it died."""
+        """Copy the worker's output to the log line by line; keep the last line as a possible cause of death."""
         stream = self._process.stdout
         assert stream is not None
         async for line in printed_lines(stream):
@@ -143,9 +143,9 @@ class SocketTransport:
             log.info("%s: %s", self._name, line)
 
     async def _cause_of_death(self) -> str:
-        self._kill()  # a closed socket without a death is an end as well
+        self._kill()  # the process may have closed the socket without exiting
         code = await self._process.wait()
-        await asyncio.wait([self._logging], timeout=1.0)  # let its last words arrive
+        await asyncio.wait([self._logging], timeout=1.0)  # for its last output
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         return self._fatal or (f"{how}: {self._last_line}" if self._last_line else how)
 
@@ -156,7 +156,7 @@ class SocketTransport:
 
 
 class LocalFleet:
-    """A LocalWorker per device."""
+    """One LocalWorker per device."""
 
     def __init__(
         self, devices: Sequence[DeviceSpec], specs: Sequence[ReplicaSpec], silence_s: float, load_s: float

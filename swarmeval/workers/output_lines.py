@@ -1,16 +1,16 @@
-"""What a worker prints, as whole lines without secrets: a secret that lies across two reads is hidden too."""
+"""A worker's output as whole lines without secrets, including a secret that is split across two reads."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 from swarmeval.secrets import scrub
 
-READ = 1 << 16  # bytes at once
-MAX_LINE = 1 << 20  # bytes of a line that is still waited for
+READ = 1 << 16  # bytes per read
+MAX_LINE = 1 << 20  # bytes after which an unfinished line is yielded
 
 
 async def printed_lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
-    """Every line that says something, until the worker closes its output. A progress bar's \\r ends a line."""
+    """Yield every non-empty line until the worker closes its output. A progress bar's \\r ends a line."""
     rest = b""
     while piece := await stream.read(READ):
         lines = (rest + piece).splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""The requests of one life of a worker that are not answered yet. Knows messages, not how they travel."""
+"""The unanswered requests of one worker process. Does not know how messages are carried."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -12,19 +12,19 @@ Inbox = asyncio.Queue[Answer | Piece | Dropped | WorkerDied]
 
 
 class Pending:
-    """Hands every answer to the batch that waits for it, and a death to all of them."""
+    """Delivers every answer to the batch that waits for it, and a worker's death to all batches."""
 
     def __init__(self, send: Callable[[Submit | Cancel], None]) -> None:
-        """`send` puts a message on its way and returns at once. Raises NotEncodable, and then has sent nothing."""
+        """`send` queues a message and returns at once. If it raises NotEncodable, it has sent nothing."""
         self._send = send
         self._inboxes: dict[str, Inbox] = {}  # by job id
         self.death: WorkerDied | None = None
         self._alive_at = 0.0
 
     async def answers(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
-        """Ask, and yield what comes as it comes; ends early for what was dropped. Raises WorkerDied.
+        """Submit the requests and yield their answers as they arrive, none for dropped ones. Raises WorkerDied.
 
-        A request that cannot be encoded is refused; the others of its batch are asked.
+        A request that cannot be encoded is refused; the rest of its batch is sent.
         """
         async with aclosing(self.items(requests)) as items:
             async for item in items:
@@ -32,13 +32,13 @@ class Pending:
                     yield item
 
     async def items(self, requests: Sequence[Request]) -> AsyncGenerator[Piece | Answer, None]:
-        """The same with the pieces of what is streamed. What nobody waits for any more is cancelled."""
+        """Like `answers`, but with the pieces of streamed answers. Closing it early cancels the unanswered requests."""
         if self.death is not None:
             raise WorkerGone(str(self.death))
         if not self._inboxes:
             self.mark_alive()
         inbox: Inbox = asyncio.Queue()
-        refusals = self._submit(requests)  # before anything is registered: what is not sent is not waited for
+        refusals = self._submit(requests)  # before registering: requests that were not sent must not be waited for
         unanswered = {request.job_id for request in requests} - {refusal.job_id for refusal in refusals}
         self._inboxes.update((job_id, inbox) for job_id in unanswered)
         try:
@@ -70,11 +70,11 @@ class Pending:
         return []
 
     def mark_alive(self) -> None:
-        """The worker gave a sign of life."""
+        """Note a sign of life of the worker."""
         self._alive_at = asyncio.get_running_loop().time()
 
     def receive(self, message: FromWorker) -> None:
-        """Take a message of the worker; what is no answer is a sign of life only."""
+        """Deliver a message of the worker. Every message counts as a sign of life."""
         self.mark_alive()
         match message:
             case Answers(answers):
@@ -90,7 +90,7 @@ class Pending:
                     inbox.put_nowait(message)
 
     def die(self, death: WorkerDied) -> None:
-        """End every batch, and all that are to come, with the first death that is reported."""
+        """Fail every current and future batch. Only the first reported death counts."""
         if self.death is None:
             self.death = death
         for inbox in set(self._inboxes.values()):
@@ -98,7 +98,7 @@ class Pending:
         self._inboxes.clear()
 
     async def wait_for_silence(self, limit_s: float) -> None:
-        """Return when the worker, with work to do, has said nothing for so long."""
+        """Return when a busy worker has been silent for `limit_s`."""
         loop = asyncio.get_running_loop()
         while True:
             quiet_s = loop.time() - self._alive_at if self._inboxes else 0.0

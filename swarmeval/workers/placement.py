@@ -1,6 +1,6 @@
-"""Which cores and what priority each worker gets: computed and refused in the coordinator, applied in the worker.
+"""Cores and priority of each worker: computed and checked in the coordinator, applied in the worker.
 
-Judges have their own priority (swarmeval/sandbox/priority.py), and neither they nor the coordinator are pinned.
+Judges have their own priority (swarmeval/sandbox/priority.py). Judges and the coordinator are not pinned to cores.
 """
 
 import itertools
@@ -13,23 +13,23 @@ from swarmeval.errors import ConfigError
 from swarmeval.sandbox.priority import LOWEST, step_back
 from swarmeval.settings.run_config import RunConfig
 
-CORES, NICE = "SWARMEVAL_CORES", "SWARMEVAL_NICE"  # how a worker is told
+CORES, NICE = "SWARMEVAL_CORES", "SWARMEVAL_NICE"  # environment variables of a worker
 CPUS = Path("/sys/devices/system/cpu")
 
 Env = dict[str, str]
 
 
 def allowed_cores() -> tuple[int, ...]:
-    """Cores that this process may use (taskset, cgroups and batch systems narrow them), in no order."""
+    """The cores that this process may use, ascending; taskset, cgroups and batch systems can restrict them."""
     return tuple(sorted(os.sched_getaffinity(0)))
 
 
 def worker_envs(
     config: RunConfig, workers: int, environ: Mapping[str, str], allowed: Sequence[int], cpus: Path = CPUS
 ) -> list[Env]:
-    """What each worker's environment says of its cores, its threads and its priority.
+    """The environment variables that give each worker its cores, thread count and priority.
 
-    Raises ConfigError for cores that are not there and a priority that may not be had.
+    Raises ConfigError for unavailable cores or a priority that this account may not set.
     """
     if config.workers.nice:
         check_nice(config.workers.nice)
@@ -46,10 +46,13 @@ def worker_envs(
 
 
 def check_nice(by: int) -> None:
-    """Raises ConfigError where a worker cannot be given this priority. The kernel is asked, for a thread that ends."""
+    """Raise ConfigError if a worker cannot get this priority. Tries it on a short-lived thread."""
     now = os.getpriority(os.PRIO_PROCESS, 0)
     if now + by > LOWEST:
-        raise ConfigError(f"workers.nice is {by}, but this run was started at {now} and {LOWEST} is the end; use less")
+        raise ConfigError(
+            f"workers.nice is {by}, but this run already has nice {now} and the limit is {LOWEST}; "
+            f"use at most {LOWEST - now}"
+        )
     refused: list[OSError] = []
 
     def attempt() -> None:
@@ -62,13 +65,11 @@ def check_nice(by: int) -> None:
     thread.start()
     thread.join()
     if refused:
-        raise ConfigError(
-            f"workers.nice is {by}, which needs a right that this account does not have; use 0 to {LOWEST - now}"
-        )
+        raise ConfigError(f"workers.nice is {by}, which this account has no permission to set; use 0 to {LOWEST - now}")
 
 
 def in_order(cores: Sequence[int], cpus: Path = CPUS) -> list[int]:
-    """Cores so that neighbours share what they can: memory (NUMA node), package, then the core of two threads."""
+    """Sort the cores so that neighbours share a NUMA node, then a package, then a physical core (hyperthreads)."""
 
     def place(core: int) -> tuple[int, int, int, int]:
         folder = cpus / f"cpu{core}"
@@ -79,7 +80,7 @@ def in_order(cores: Sequence[int], cpus: Path = CPUS) -> list[int]:
 
 
 def shares(cores: Sequence[int], workers: int) -> list[list[int]]:
-    """The cores dealt out in stretches as equal as can be; with more workers than cores, some have the same one."""
+    """Split the cores into contiguous parts of nearly equal size; if workers outnumber cores, some share a core."""
     if workers > len(cores):
         return [[cores[number % len(cores)]] for number in range(workers)]
     ends = [len(cores) * number // workers for number in range(workers + 1)]
@@ -87,7 +88,7 @@ def shares(cores: Sequence[int], workers: int) -> list[list[int]]:
 
 
 def apply(environ: Mapping[str, str]) -> None:
-    """Take the place that this worker was given, before it starts a thread."""
+    """Apply this worker's cores and priority. Call it before any thread starts."""
     if CORES in environ:
         os.sched_setaffinity(0, {int(core) for core in environ[CORES].split(",")})
     if NICE in environ:
@@ -95,7 +96,7 @@ def apply(environ: Mapping[str, str]) -> None:
 
 
 def placement_of(pid: int) -> dict[str, object] | None:
-    """Where a process runs and how it yields, for the manifest; None once it is gone."""
+    """A process's cores and nice value, for the manifest; None if it has ended."""
     try:
         return {"cores": _ranges(sorted(os.sched_getaffinity(pid))), "nice": os.getpriority(os.PRIO_PROCESS, pid)}
     except OSError:
@@ -116,12 +117,12 @@ def _requested_cores(requested: str | tuple[int, ...], allowed: Sequence[int]) -
 def _number(path: Path) -> int:
     try:
         return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):  # a machine that does not say
+    except (OSError, ValueError):  # not every machine reports its topology
         return 0
 
 
 def _ranges(cores: Sequence[int]) -> str:
-    """Sorted numbers as people write them: 0-3,8."""
+    """Format sorted numbers as ranges: 0-3,8."""
     parts: list[list[int]] = []
     for core in cores:
         if parts and core == parts[-1][-1] + 1:

@@ -1,6 +1,6 @@
-"""A worker process: one replica, fed from an inherited socket. `python -m swarmeval.workers.process FD`.
+"""The worker process: serves one replica over an inherited socket. `python -m swarmeval.workers.process FD`.
 
-It outlives no coordinator: the end of the socket, or of the parent, is its own end.
+It exits if the socket is closed or the coordinator ends.
 """
 
 import ctypes
@@ -28,12 +28,12 @@ class SocketConnection:
         self._sock.sendall(frame(message))
 
     def receive(self) -> ToWorker:
-        """The next message. Raises EOFError when the coordinator is gone."""
+        """Wait for the next message. Raises EOFError if the coordinator is gone."""
         (length,) = HEADER.unpack(self._exactly(HEADER.size))
         return read_to_worker(self._exactly(length))
 
     def arrived(self, block: bool) -> Iterator[ToWorker]:
-        """What has arrived; with `block`, at least one message."""
+        """Yield the messages that have arrived; with `block`, wait for at least one."""
         while block or select.select([self._sock], [], [], 0)[0]:
             yield self.receive()
             block = False
@@ -52,7 +52,7 @@ def main() -> int:
     die_with_parent()
     placement.apply(os.environ)
     secrets.guard()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator, which decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator handles Ctrl-C
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
     connection = SocketConnection(socket.socket(fileno=int(sys.argv[1])))
     try:
@@ -67,7 +67,7 @@ def main() -> int:
     except (EOFError, ConnectionError):
         return 0  # the coordinator is gone
     except Exception as error:
-        # The one place where every fault is caught: its reason must reach the coordinator before the process ends.
+        # Catches everything, because the reason must reach the coordinator before the process exits.
         first_line = (str(error).splitlines() or [""])[0]
         connection.send(Fatal(f"{type(error).__name__}: {first_line}"))
         raise
@@ -78,17 +78,17 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent ends, however it ends. Linux; elsewhere a no-op."""
+    """Make the kernel kill this process when its parent ends. A no-op except on Linux."""
     parent = os.getppid()
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "prctl"):
         return
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before the kernel knew
+    if os.getppid() != parent:  # the parent ended before prctl() took effect
         os._exit(1)
 
 
 if __name__ == "__main__":
     code = main()
     sys.stderr.flush()
-    os._exit(code)  # no teardown of a gigabyte model
+    os._exit(code)  # skips the slow teardown of the model

@@ -1,7 +1,7 @@
-"""The two halves of a worker. Knows no transport and no model.
+"""Interfaces of the two halves of a worker. Does not know about transports or models.
 
-`Replica` is synchronous and lives inside a worker: an engine implements it. `Worker` is its asynchronous
-stand-in outside, whatever carries the messages (local process, Ray actor, endpoint).
+`Replica` is synchronous and lives inside the worker process; each engine implements it. `Worker` is its asynchronous
+counterpart in the coordinator, for a local process, a Ray actor or an endpoint.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
@@ -12,24 +12,24 @@ from swarmeval.requests import Answer, Piece, ReplicaInfo, Request, WorkerProgre
 
 
 class Replica(Protocol):
-    """One loaded model on one device. Not thread-safe; every call returns soon."""
+    """One loaded model on one device. Not thread-safe. Every call returns soon."""
 
     def info(self) -> ReplicaInfo: ...
 
     def submit(self, request: Request) -> None:
-        """Put a request at the end of the queue; the clock of its queue time starts."""
+        """Append a request to the queue; its queue time starts now."""
 
     def step(self) -> list[Answer]:
-        """Advance all rows by about one token, admit what fits; give what is finished."""
+        """Admit waiting requests, advance all rows by about one token, and return the finished answers."""
 
     def pieces(self) -> list[Piece]:
-        """What streamed requests that go on have grown by since the last call."""
+        """Return the new text of streamed requests in progress since the last call."""
 
     def drop_waiting(self) -> list[str]:
-        """Forget the requests that have not begun; give their job ids."""
+        """Drop the requests that have not started; return their job ids."""
 
     def cancel(self, job_ids: Collection[str]) -> None:
-        """Forget these requests, begun or not, and free their rows. Unknown ids are ignored."""
+        """Drop these requests, started or not, and free their rows. Ignores unknown ids."""
 
     def progress(self) -> WorkerProgress: ...
 
@@ -38,45 +38,45 @@ class Replica(Protocol):
 
 
 class Worker(Protocol):
-    """One replica seen from the coordinator's event loop."""
+    """One replica as seen from the coordinator's event loop."""
 
     name: str  # the physical device: "cuda:3", "cpu:0"
-    pid: int | None  # of its process, where that runs on this machine
+    pid: int | None  # of its process, if that runs on this machine
 
     @property
     def progress(self) -> WorkerProgress:
-        """What it does now."""
+        """The last reported progress."""
 
     @property
     def running(self) -> bool:
         """Whether it has started and is not known to have ended."""
 
     async def start(self) -> ReplicaInfo:
-        """Load the replica; again after a death. Raises WorkerDied, or UserError when trying again is useless."""
+        """Load the replica, also again after a death. Raises WorkerDied, or UserError if a retry cannot help."""
 
     def generate(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
-        """Yield an answer per request as each is born. May be called while others run.
+        """Yield one answer per request as they arrive. Calls may overlap.
 
-        Raises WorkerDied when the worker ends or hangs; ends early for what drain() dropped. One that is closed
-        before its end frees the rows of what it had asked.
+        Raises WorkerDied if the worker ends or hangs. Requests dropped by drain() get no answer. Closing the iterator
+        early frees the rows of its requests.
         """
 
     def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
-        """The same for one request that streams: pieces, then its answer. To be closed by who leaves early."""
+        """Yield the pieces of one request's answer, then the answer. The caller closes it when leaving early."""
 
     async def drain(self) -> None:
-        """Make the replica forget what it has not begun; what it has begun is still answered."""
+        """Drop the requests that have not started. Those in progress are still answered."""
 
     async def stop(self) -> None:
-        """End the worker at once, whatever it does. Idempotent."""
+        """End the worker at once. Idempotent."""
 
 
 class Fleet(Protocol):
-    """All workers of a run; leaving the context stops them and leaves no process behind."""
+    """All workers of a run. Leaving the context stops them and leaves no process behind."""
 
     @property
     def workers(self) -> Sequence[Worker]:
-        """Grows at its end when a device joins; one that is gone stays, and does not start again."""
+        """All workers so far: new devices are appended; lost ones stay in the list and do not start again."""
 
     async def __aenter__(self) -> Self: ...
 

@@ -1,4 +1,4 @@
-"""From a ReplicaSpec to a replica ready to answer. Runs inside a worker; knows every engine by name."""
+"""Creation of a replica from its ReplicaSpec, for every engine. Runs inside a worker."""
 
 import functools
 import logging
@@ -18,11 +18,9 @@ steps = logging.getLogger("swarmeval.loading")
 
 
 def make_replica(spec: ReplicaSpec, life: int = 0, phases: Phases | None = None) -> Replica:
-    """Load what the spec names and give it as a replica; `life` counts the starts of this worker.
+    """Load the replica that the spec describes. `life` counts the starts of this worker from 0.
 
-    `phases` is told what an engine does.
-
-    Raises UserError when it cannot be loaded here.
+    `phases` records the engine's phases. Raises UserError if the replica cannot be loaded.
     """
     if spec.engine == "scripted":
         from swarmeval.workers.scripted import ScriptedReplica
@@ -36,12 +34,12 @@ def make_replica(spec: ReplicaSpec, life: int = 0, phases: Phases | None = None)
 
 
 def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = None) -> "Engine":
-    """The engine over a transformers model; without `share`, rows share no prompts, for comparison.
+    """Load the built-in engine with a transformers model. Without `share`, rows share no prompts (for comparisons).
 
-    Raises UserError when it cannot be loaded here.
+    Raises UserError if it cannot be loaded.
     """
     steps.info("importing torch and transformers")
-    import model_loader  # first: it silences what torch and its friends print when they are imported
+    import model_loader  # first: it silences messages that torch and related packages print at import
 
     folder = model_loader.folder_of(spec.model)
     from swarmeval.engine import budget, cpu_weights, decoder_choice, fused, graphs
@@ -71,8 +69,8 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         notes += ["prepacked"] if cpu_weights.prepack(model) else []
         notes += [f"{count} {kind} fused" for kind, count in parts.items() if count]
         weights += f" ({', '.join(notes)})" if notes else ""
-    steps.info("checking how rows can be decoded")
-    replays = spec.device != "cpu" and spec.cuda_graphs == "auto" and spec.data_parallel  # one GPU a graph
+    steps.info("choosing a decoder")
+    replays = spec.device != "cpu" and spec.cuda_graphs == "auto" and spec.data_parallel  # a graph covers one GPU only
     begin = functools.partial(graphs.on_cuda, model.device) if replays else None
     try:
         fit = decoder_choice.fitted(model, needs, compiled, share, begin)

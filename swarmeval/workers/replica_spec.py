@@ -1,4 +1,4 @@
-"""The description of the replica that a worker loads. Crosses the process border; loads no model library."""
+"""ReplicaSpec: the description of a replica that is sent to a worker. Imports no model library."""
 
 from pathlib import Path
 from typing import Literal
@@ -14,57 +14,57 @@ FaultKind = Literal[
 
 
 class ScriptedFault(Struct, frozen=True, forbid_unknown_fields=True):
-    """Something that goes wrong in a scripted replica; the load_ kinds strike while it loads."""
+    """A fault of a scripted replica; the load_ kinds occur while it loads."""
 
     kind: FaultKind
-    after: int = 0  # answers given before it strikes
-    device: str = ""  # whose fault it is; "" is everyone's
-    lives: int = 1  # it strikes in the first so many lives of the worker
+    after: int = 0  # number of answers before the fault
+    device: str = ""  # the affected device; "": all
+    lives: int = 1  # the fault occurs in this many starts of the worker, from the first on
 
 
 class Script(Struct, frozen=True, forbid_unknown_fields=True):
-    """How a scripted replica behaves."""
+    """Behaviour of a scripted replica."""
 
     rows: int = 8
-    steps: int = 1  # steps an answer takes
+    steps: int = 1  # per answer
     step_s: float = 0.0
     load_s: float = 0.0
     faults: tuple[ScriptedFault, ...] = ()
 
 
 def read_script(path: Path) -> Script:
-    """The script in a JSON file, for dry runs. Raises ConfigError."""
+    """Read a script from a JSON file. Raises ConfigError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Script)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is no script for engine: scripted ({error})") from None
+        raise ConfigError(f"{path}: not a valid script for engine: scripted ({error})") from None
 
 
 class TraceSpec(Struct, frozen=True):
-    """Where a traced worker leaves its spans and its flame graph."""
+    """Destination and clock of a traced worker's spans and flame graph."""
 
     folder: str
     device: str
-    session: int  # of the run, from 1
-    origin_ns: int  # when it began, by time.perf_counter_ns()
+    session: int  # number of the session within the run, from 1
+    origin_ns: int  # start of the session, by time.perf_counter_ns()
 
 
 class ReplicaSpec(Struct, frozen=True):
-    """One replica to make. What a user can set comes from the run's settings and has no default here."""
+    """Everything a worker needs to load one replica. User settings come from the run's config and have no default."""
 
     engine: Literal["hf", "scripted", "vllm"]
-    model: str  # what model_loader.locate gave: a folder, or "embedded"
+    model: str  # as returned by model_loader.locate: a folder, or "embedded"
     device: str  # as the worker sees it: "cuda:0" or "cpu"
     load_in_4bit: bool
-    cpu_kernel: Literal["cached", "bnb"]  # how a CPU multiplies by the weights
-    native_kernels: Literal["auto", "off"]  # on a CPU: compiled ones where a compiler is found, or torch alone
-    cuda_graphs: Literal["auto", "off"]  # on a GPU: replay the steps of rows that share nothing, or launch them
-    data_parallel: bool  # false: one model sharded over every GPU the worker sees
-    rows: int | None  # sequences decoded at once; None: as many as memory allows, within reason
-    max_new_tokens: int  # the longest answer asked for: what the memory of a row is estimated from
-    trust_remote_code: bool = False  # may Python that the model brings run: only where somebody says so
-    neighbours: int = 1  # replicas on this machine's memory, this one included
-    script: Script = Script()  # read by the scripted engine only
+    cpu_kernel: Literal["cached", "bnb"]  # implementation of the linear layers on a CPU
+    native_kernels: Literal["auto", "off"]  # on a CPU: compiled kernels if there is a compiler, or torch alone
+    cuda_graphs: Literal["auto", "off"]  # on a GPU: replay recorded steps (rows then share no prompts), or not
+    data_parallel: bool  # False: one model sharded over all visible GPUs
+    rows: int | None  # sequences decoded at once; None: estimated from the memory
+    max_new_tokens: int  # longest answer of the run, for the estimate of a row's memory
+    trust_remote_code: bool = False  # whether the model's own Python may run
+    neighbours: int = 1  # replicas that share this machine's memory, including this one
+    script: Script = Script()  # for the scripted engine only
     trace: TraceSpec | None = None

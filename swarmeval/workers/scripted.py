@@ -1,7 +1,7 @@
-"""A replica without a model: tests, dry runs, coordinator benchmarks. Its scores measure nothing.
+"""A replica without a model, for tests, dry runs and coordinator benchmarks. Its scores are meaningless.
 
-It answers every request with the prompt's function and a return of a number drawn from the job's seed, and has the
-faults its script orders.
+Every answer is the prompt's function with a return of a number that depends on the job's seed. The script can inject
+faults.
 """
 
 import os
@@ -20,10 +20,10 @@ _FENCED = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 class ScriptedReplica:
-    """Answers after `Script.steps` steps; `device` and `life` choose which faults are its own."""
+    """Answers after `Script.steps` steps. `device` and `life` select its faults from the script."""
 
     def __init__(self, script: Script, device: str, life: int) -> None:
-        """Raises what the script orders for loading."""
+        """Carry out the script's load faults, if any."""
         self._script = script
         self._device = device
         self._faults = [f for f in script.faults if life < f.lives and f.device in ("", device)]
@@ -69,7 +69,7 @@ class ScriptedReplica:
         return answers
 
     def pieces(self) -> list[Piece]:
-        """A line a step, as far as the script leaves steps for it."""
+        """One line of the answer per step, as long as steps remain."""
         pieces = []
         for row in self._rows.values():
             done = row.steps - row.steps_left

@@ -1,4 +1,4 @@
-"""The heart of a worker, whatever carries its messages: load one replica, step it, answer."""
+"""The main loop of a worker: load one replica, step it, send answers. Does not know how messages are carried."""
 
 import logging
 import os
@@ -35,7 +35,7 @@ from swarmeval.workers.wire import (
 )
 
 PROGRESS_EVERY_S = 1.0
-STEPS = "swarmeval.loading"  # the logger to which everything that loads a replica names each step as it begins
+STEPS = "swarmeval.loading"  # logger for the steps of loading a replica, one message at the start of each
 
 
 class Connection(Protocol):
@@ -44,16 +44,16 @@ class Connection(Protocol):
     def send(self, message: FromWorker) -> None: ...
 
     def arrived(self, block: bool) -> Iterator[ToWorker]:
-        """What has arrived; with `block`, at least one message. Raises EOFError when the coordinator is gone."""
+        """Yield the messages that have arrived; with `block`, wait for one. Raises EOFError without a coordinator."""
 
 
 def serve(replica: Replica, connection: Connection, phases: Phases) -> None:
-    """Answer requests until the coordinator hangs up, or wants an end."""
+    """Answer requests until the coordinator disconnects or sends Finish."""
     reported_at = 0.0
     while True:
         if idle := not replica.busy():
             phases.enter(IDLE)
-            if reported_at:  # or the last reported state would seem to go on
+            if reported_at:  # otherwise the last report would still show it as busy
                 reported_at = 0.0
                 connection.send(replica.progress())
         for message in connection.arrived(block=idle):
@@ -61,7 +61,7 @@ def serve(replica: Replica, connection: Connection, phases: Phases) -> None:
                 return
             handle(message, replica, connection)
         if replica.busy():
-            phases.enter(DECODE)  # an engine says when it reads prompts instead
+            phases.enter(DECODE)  # engines that separate prefill enter that phase themselves
             if answers := replica.step():
                 connection.send(Answers(tuple(answers)))
             if pieces := replica.pieces():
@@ -83,7 +83,7 @@ def handle(message: ToWorker, replica: Replica, connection: Connection) -> None:
 
 @contextmanager
 def traced(trace: TraceSpec | None) -> Iterator[Phases]:
-    """What listens to the phases of this process while the block runs, and writes them down where it is traced."""
+    """Yield the phase recorder of this process; with `trace`, write spans and a flame graph at the end."""
     if trace is None:
         yield Phases()
         return
@@ -99,7 +99,7 @@ def traced(trace: TraceSpec | None) -> Iterator[Phases]:
 
 
 class _StepHandler(logging.Handler):
-    """Sends each record to the coordinator as the step of loading that has begun."""
+    """Sends each log record to the coordinator as the current step of loading."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class _StepHandler(logging.Handler):
 
 @contextmanager
 def _reported_steps(connection: Connection) -> Iterator[None]:
-    """Report the steps of loading while the block runs."""
+    """Report the steps of loading to the coordinator inside the context."""
     logger, handler = logging.getLogger(STEPS), _StepHandler(connection)
     logger.addHandler(handler)
     try:
@@ -121,7 +121,7 @@ def _reported_steps(connection: Connection) -> Iterator[None]:
 
 
 def load(start: Start, connection: Connection, phases: Phases) -> Replica | None:
-    """The replica asked for; None when it could not be loaded, which the coordinator then knows."""
+    """Load the replica and report the result to the coordinator; None if loading failed."""
     memory = memory_mb(os.getpid())
     try:
         with _reported_steps(connection):

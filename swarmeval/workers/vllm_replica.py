@@ -1,7 +1,7 @@
-"""A replica over vLLM's engine, in the worker's own process. The only home of vllm, which users install themselves.
+"""A replica on top of vLLM's engine, inside the worker process. The only module that imports vllm (user-installed).
 
-Requests wait here, not in vLLM, so that what has begun and what has not are told apart. Prompts are rendered as for
-the built-in engine; text, stop strings and ends are vLLM's.
+Requests queue here rather than in vLLM, so that started and waiting requests can be told apart. Prompts are rendered
+as for the built-in engine. Detokenization, stop strings and finish reasons come from vLLM.
 """
 
 import importlib
@@ -27,18 +27,18 @@ from swarmeval.requests import (
 )
 from swarmeval.workers.replica_spec import ReplicaSpec
 
-ROWS = {"cpu": 64, "cuda": 256}  # where the user does not say
+ROWS = {"cpu": 64, "cuda": 256}  # default of replica.rows
 SETTINGS = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # this process is the engine's
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # threads bound to a core would wait for whatever else runs there
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine runs in this process
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # bound threads would have to wait for other processes on their core
     "VLLM_CPU_KVCACHE_SPACE": "4",  # GiB
 }
 
 
 def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
-    """Raises ModelUnavailable or DeviceError when it cannot be loaded here."""
+    """Load the model into vLLM. Raises ModelUnavailable or DeviceError."""
     began = time.perf_counter()
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -53,7 +53,7 @@ def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if isinstance(error, ValueError):
             raise ModelUnavailable(f"{spec.model}: vLLM cannot serve it ({reason})") from error
-        raise DeviceError(f"{spec.model}: vLLM did not come up ({reason}); see run.log") from error
+        raise DeviceError(f"{spec.model}: vLLM did not start ({reason}); see run.log") from error
     tokenizer = engine.get_tokenizer()
     info = ReplicaInfo(
         engine="vllm",
@@ -84,13 +84,13 @@ def _engine(folder: str, spec: ReplicaSpec, rows: int, dtype: str) -> Any:
         "seed": 0,
         "trust_remote_code": False,
         "enforce_eager": spec.cuda_graphs == "off",
-        "generation_config": "vllm",  # what a model's authors would set is not what the user set
+        "generation_config": "vllm",  # ignores the sampling defaults of the model's authors
         "disable_log_stats": True,
     }
     if spec.load_in_4bit:
         settings |= {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
     if spec.device == "cpu":
-        # vLLM 0.32 dies on a CPU where a prompt with a seed is read in parts: "CPU Generator does not use offset"
+        # On a CPU, vLLM 0.32 crashes on chunked prefill with a seed: "CPU Generator does not use offset"
         settings["enable_chunked_prefill"] = False
     elif not spec.data_parallel:
         settings["tensor_parallel_size"] = torch.cuda.device_count()
@@ -98,7 +98,7 @@ def _engine(folder: str, spec: ReplicaSpec, rows: int, dtype: str) -> Any:
 
 
 class VllmReplica:
-    """A Replica over an LLMEngine. output_tokens counts what the model said, the end-of-text token left out."""
+    """A Replica over an LLMEngine. `output_tokens` excludes the end-of-text token."""
 
     def __init__(self, engine: Any, tokenizer: Any, info: ReplicaInfo, phases: Phases | None = None) -> None:
         self._engine = engine
@@ -107,7 +107,7 @@ class VllmReplica:
         self._phases = phases or Phases()
         self._waiting: deque[tuple[Request, float]] = deque()
         self._rows: dict[str, _VllmRow] = {}
-        self._pieces: list[Piece] = []  # of the last step
+        self._pieces: list[Piece] = []  # since the last call of pieces()
         self._output_tokens = 0
 
     def info(self) -> ReplicaInfo:
@@ -126,7 +126,7 @@ class VllmReplica:
                 answers.append(Refusal(request.job_id, str(error), retry=False))
         if not self._rows:
             return answers
-        self._phases.enter(DECODE)  # it reads prompts in the same steps
+        self._phases.enter(DECODE)  # includes prefill, which vLLM does in the same steps
         for output in self._engine.step():
             row = self._rows.get(output.request_id)
             if row is None:
@@ -165,7 +165,7 @@ class VllmReplica:
         return bool(self._rows or self._waiting)
 
     def _admit(self, request: Request, submitted: float) -> None:
-        """Give a request to vLLM. Raises PromptError when the model cannot take it."""
+        """Pass a request to vLLM. Raises PromptError if the model cannot answer it."""
         admitted = time.perf_counter()
         if request.text is not None:
             prompt = text_ids(self._tokenizer, request.text)
@@ -173,13 +173,14 @@ class VllmReplica:
             prompt = chat_ids(self._tokenizer, [{"role": m.role, "content": m.content} for m in request.messages])
         most, room = request.sampling.max_new_tokens, self._info.max_context_tokens
         if not prompt:
-            raise PromptError("the prompt is empty and the tokenizer begins no text by itself")
+            raise PromptError("the prompt is empty and the tokenizer adds no BOS token")
         if len(prompt) + most > room:
             raise PromptError(
-                f"the prompt has {len(prompt)} tokens and the answer may have {most}; the model takes {room} together"
+                f"the prompt has {len(prompt)} tokens and max_new_tokens is {most}; "
+                f"together they exceed the context of {room} tokens"
             )
         if request.sampling.num_beams > 1:
-            raise PromptError("vLLM searches no beams; set num_beams: 1")
+            raise PromptError("vLLM does not support beam search; set num_beams: 1")
         self._engine.add_request(request.job_id, {"prompt_token_ids": list(prompt)}, _params(request))
         self._rows[request.job_id] = _VllmRow(request, len(prompt), submitted, admitted)
 
@@ -198,10 +199,10 @@ class _VllmRow:
         self._text = ""
 
     def take(self, output: Any, now: float) -> str | None:
-        """Add what is new; say why the row ends here, if it does."""
+        """Add new output; return vLLM's finish reason if the row ends here, otherwise None."""
         self._first = self._first or now
         self._text += output.text
-        # An end-of-text token is vLLM's last one and no stop string; it is none of what the model said.
+        # If no stop string ended the text, the last token is the end-of-text token, which does not count.
         ended = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
         new = len(output.token_ids) - ended
         self._last = now if new > 0 else self._last or now
@@ -212,7 +213,7 @@ class _VllmRow:
     def answer(self, reason: str) -> Answer:
         ends: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
         if reason not in ends:
-            return Refusal(self._job_id, f"vLLM ended it: {reason}", retry=True)
+            return Refusal(self._job_id, f"vLLM ended the request: {reason}", retry=True)
         return Reply(
             job_id=self._job_id,
             text=self._text,
@@ -231,7 +232,7 @@ def _params(request: Request) -> Any:
 
     return SamplingParams(
         **_chosen(request.sampling),
-        seed=request.seed & (2**63 - 1),  # a signed number there
+        seed=request.seed & (2**63 - 1),  # vLLM takes a signed 64-bit integer
         max_tokens=request.sampling.max_new_tokens,
         stop=list(request.sampling.stop),
         output_kind=RequestOutputKind.DELTA,

@@ -1,23 +1,23 @@
-"""Whether vLLM can do what is asked of it here. Looks at what is installed, and loads none of it."""
+"""A check that vLLM is installed and supports the settings. Imports no part of vLLM."""
 
 import importlib.metadata
 import importlib.util
 
 from swarmeval.errors import ConfigError
 
-# Not an extra: it contradicts requirements.txt (transformers, fastapi), and pip resolves an extra together with those.
+# Not an extra: vLLM conflicts with requirements.txt (transformers, fastapi), and pip resolves extras together with it.
 INSTALL = "pip install 'vllm>=0.32,<0.33' 'vllm-bnb-plugin>=0.0.3,<0.1'"
 PLUGIN = "vllm-bnb-plugin"
 
 
 def check(device: str, load_in_4bit: bool) -> None:
-    """Whether what is asked of vLLM can be had here; imports nothing. Raises ConfigError."""
+    """Raise ConfigError if vLLM is not installed or does not support these settings."""
     if importlib.util.find_spec("vllm") is None:
         raise ConfigError(f"fleet is 'vllm' but vLLM is not installed; {INSTALL}")
     if not load_in_4bit:
         return
     if device == "cpu":
-        raise ConfigError("fleet is 'vllm': on a CPU vLLM has no NF4 weights; set load_in_4bit: false")
+        raise ConfigError("fleet is 'vllm': vLLM does not support NF4 weights on a CPU; set load_in_4bit: false")
     try:
         importlib.metadata.version(PLUGIN)
     except importlib.metadata.PackageNotFoundError:

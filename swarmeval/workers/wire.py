@@ -1,4 +1,4 @@
-"""What a worker and the coordinator write to each other: MessagePack, tagged by type; on a socket, length first."""
+"""Messages between a worker and the coordinator: MessagePack, tagged by type, with a length prefix on sockets."""
 
 import struct
 from typing import Literal
@@ -10,7 +10,7 @@ from swarmeval.requests import Piece, Refusal, ReplicaInfo, Reply, Request, Work
 from swarmeval.workers.replica_spec import ReplicaSpec
 
 HEADER = struct.Struct(">I")  # length of the body, in bytes
-MOST_BYTES = (1 << 32) - 1  # as many as HEADER can say
+MOST_BYTES = (1 << 32) - 1  # limit of HEADER
 
 
 class Start(Struct, frozen=True, tag=True):
@@ -25,17 +25,17 @@ class Submit(Struct, frozen=True, tag=True):
 
 
 class Cancel(Struct, frozen=True, tag=True):
-    """Nobody waits for these any more."""
+    """Drop these requests: their callers no longer wait for them."""
 
     job_ids: tuple[str, ...]
 
 
 class Drain(Struct, frozen=True, tag=True):
-    """Forget what has not begun, and say what that was."""
+    """Drop the requests that have not started; answered by Dropped."""
 
 
 class Finish(Struct, frozen=True, tag=True):
-    """End by yourself, and soon: a traced worker has something to write first."""
+    """Exit soon, after writing the trace. Sent to traced workers only."""
 
 
 class Ready(Struct, frozen=True, tag=True):
@@ -43,7 +43,7 @@ class Ready(Struct, frozen=True, tag=True):
 
 
 class LoadFailed(Struct, frozen=True, tag=True):
-    """The replica cannot be loaded; `kind` is the name of the UserError when trying again is useless."""
+    """The replica cannot be loaded. `kind` names the UserError if a retry cannot help."""
 
     reason: str
     kind: Literal["ModelUnavailable", "DeviceError", ""]
@@ -62,7 +62,7 @@ class Dropped(Struct, frozen=True, tag=True):
 
 
 class Fatal(Struct, frozen=True, tag=True):
-    """The last words of a worker that cannot go on."""
+    """The reason why a worker is about to exit."""
 
     reason: str
 
@@ -80,7 +80,7 @@ class NotEncodable(ValueError):
 
 
 def pack(message: ToWorker | FromWorker) -> bytes:
-    """The bytes of one message. Raises NotEncodable."""
+    """Encode one message. Raises NotEncodable."""
     try:
         return _encoder.encode(message)
     except UnicodeEncodeError as error:
@@ -92,7 +92,7 @@ def pack(message: ToWorker | FromWorker) -> bytes:
 
 
 def frame(message: ToWorker | FromWorker, most_bytes: int = MOST_BYTES) -> bytes:
-    """The bytes of one message, its length first. Raises NotEncodable."""
+    """Encode one message with its length prefix. Raises NotEncodable."""
     body = pack(message)
     if len(body) > most_bytes:
         raise NotEncodable(f"a message of {len(body):,} bytes is too long to send")
@@ -104,5 +104,5 @@ def read_to_worker(body: bytes) -> ToWorker:
 
 
 def read_from_worker(body: bytes) -> FromWorker:
-    """Raises msgspec.DecodeError for what is no message."""
+    """Decode one message. Raises msgspec.DecodeError if it is invalid."""
     return _from_worker.decode(body)

@@ -38,7 +38,7 @@ def test_everything_before_the_first_difference_is_equal(found: list[int], wante
         assert found[place : place + 1] != wanted[place : place + 1]
 
 
-def test_a_share_is_of_the_jobs_and_asks_for_the_same_ones() -> None:
+def test_a_share_is_of_the_jobs_which_must_be_the_same() -> None:
     first = {"0": (1, 2), "1": (3,), "2": (), "3": (4,)}
     assert same_share({**first, "1": (3, 3)}, first) == 0.75
     with pytest.raises(ValueError, match=r"^1 replies cannot be compared with 4: the jobs are not the same$"):
@@ -50,7 +50,7 @@ def reply(text: str, tokens: int) -> Reply:
 
 
 @given(st.lists(st.integers(0, 200_000)))
-def test_letters_say_every_id(ids: list[int]) -> None:
+def test_letters_encode_every_id(ids: list[int]) -> None:
     with letters(TOKENIZER):
         text = TOKENIZER.decode(ids, skip_special_tokens=True)
     assert ids_of(reply(text, len(ids))) == tuple(ids)
@@ -60,7 +60,7 @@ def test_after_letters_the_tokenizer_decodes_as_before() -> None:
     with letters(TOKENIZER):
         pass
     assert TOKENIZER.decode(TOKENIZER("def f")["input_ids"], skip_special_tokens=True) == "def f"
-    with pytest.raises(RuntimeError, match=r"^0/t/0/0: 2 tokens, but its text does not say their ids$"):
+    with pytest.raises(RuntimeError, match=r"^0/t/0/0: 2 tokens, but the text does not encode their ids$"):
         ids_of(reply("ab", 2))
 
 
@@ -96,7 +96,7 @@ def test_rounding_excuses_a_gap_of_one_step_and_no_more(ours: int, excused: bool
     assert found.gap_fp32 == -0.5
 
 
-def test_nothing_excuses_a_reply_that_ends_without_saying_so() -> None:
+def test_a_reply_without_an_end_of_text_token_is_never_excused() -> None:
     assert not weighed("t", 1, (9,), (7,), (7, 0), torch.zeros(2, 4), GivenLogits([0.0] * 4)).excused
 
 
@@ -105,7 +105,7 @@ def test_static_batches_wait_for_their_longest_reply() -> None:
     assert scaling.static_waste([5, 5, 5], rows=2) == 0
 
 
-def test_each_round_begins_with_another() -> None:
+def test_each_round_starts_with_another_contestant() -> None:
     assert [scaling.in_turn("abc", number) for number in (0, 1, 3)] == [list("abc"), list("bca"), list("abc")]
 
 

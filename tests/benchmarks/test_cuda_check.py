@@ -20,22 +20,22 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_it_says_so_in_one_line() -> None:
+def test_a_missing_gpu_is_reported_in_one_line() -> None:
     ended = subprocess.run(
         [sys.executable, "benchmarks/cuda_check.py"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == "cuda_check: torch sees no CUDA device here; run it on a machine with a GPU\n"
+    assert ended.stderr == "cuda_check: torch found no CUDA device; run this on a machine with a GPU\n"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "changes"), cuda_claims.FAMILIES)
-def test_every_family_answers_as_generate_does(name: str, changes: dict[str, object]) -> None:
+def test_every_family_gives_the_replies_of_generate(name: str, changes: dict[str, object]) -> None:
     check = cuda_claims.family_check(name, changes, "cpu", Tape().begin)
     assert check.passed, check
 
 
-def test_logits_of_every_way_are_compared() -> None:
+def test_logits_of_every_decoder_are_compared() -> None:
     found = cuda_claims.logits_checks(tiny_model.model(), Tape().begin)
     assert [(check.passed, check.name.rpartition(": ")[2]) for check in found] == [
         (True, "slots"), (True, "slots, prompts shared"), (True, "slots, CUDA graphs"), (True, "steps can be recorded")
@@ -64,14 +64,14 @@ def test_replies_with_few_and_many_rows_are_counted() -> None:
         (9, False, "not even one row fits: made up"),
     ],
 )
-def test_want_of_memory_is_to_halve_the_rows(times: int, passed: bool, found: str) -> None:
+def test_out_of_memory_must_halve_the_rows(times: int, passed: bool, found: str) -> None:
     served = engine(8, decoder=recorded(Scarce(times)))
     check = cuda_claims.memory_check(served, requests(6, WARM), nullcontext())
     assert (check.passed, check.found) == (passed, found)
 
 
 @pytest.mark.slow
-def test_a_batch_of_generate_is_that_of_its_rows() -> None:
+def test_a_batch_of_generate_equals_its_single_rows() -> None:
     model, tokenizer, wanted = tiny_model.model(), tiny_model.tokenizer(), requests(4)
     rows = cuda_claims.generated(model, tokenizer, wanted)
     assert [tokenizer.decode(row, skip_special_tokens=True) for row in rows] == [generated(one) for one in wanted]

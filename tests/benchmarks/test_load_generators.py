@@ -44,7 +44,7 @@ def test_requests_or_answers_that_differ_between_generators_are_named() -> None:
     assert agreement(turn(1.0, 2.0), turn(3.0)) == same | {"theirs": 1, "prompts_of_one_alone": 1}
 
 
-def test_a_witness_times_text_and_no_role_however_it_is_cut() -> None:
+def test_the_witness_times_text_but_not_roles_however_it_is_split() -> None:
     speech, piece = ResponseWriter("id", "m", True, 1, counting=True), Piece("a", '"x"', 1, 5)
     reply = Reply("a", '"x"y', 5, 3, 0.0, 0.0, 0.0, "stop")
     answer = ObservedAnswer(10.0)

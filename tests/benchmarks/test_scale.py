@@ -25,7 +25,7 @@ class CountingJudge:
         return Verdict(completion.job_id, Outcome.RAISED, completion.reply)
 
 
-def test_a_text_gets_its_earlier_verdict_and_a_sample_is_judged_again(tmp_path: Path) -> None:
+def test_a_text_gets_its_earlier_verdict_unless_it_is_sampled(tmp_path: Path) -> None:
     counting = CountingJudge()
     sampled = SampledJudge(counting.judge, 4, tmp_path)
     texts = ["a", "b", "a", "a", "b", "b", "a", "a"]
@@ -36,7 +36,7 @@ def test_a_text_gets_its_earlier_verdict_and_a_sample_is_judged_again(tmp_path: 
 
 
 @pytest.mark.slow
-def test_each_moment_of_a_blocked_loop_is_late() -> None:
+def test_every_sample_of_a_blocked_loop_is_late() -> None:
     async def session() -> dict[str, float | None]:
         late = Lateness()
         async with late.sampled():
@@ -55,7 +55,7 @@ def test_each_moment_of_a_blocked_loop_is_late() -> None:
     assert 0.3 * most < half < 0.7 * most  # most samples fall within the block, evenly spread
 
 
-def test_a_cut_takes_so_many_answers_however_far_verdicts_are_behind(tmp_path: Path) -> None:
+def test_a_cut_removes_the_answers_however_far_verdicts_are_behind(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_text('{"completion":{}}\n' * 5 + '{"verdict":{}}\n' * 4)
     assert [scale.before_the_last(path, count) for count in (1, 2, 5, 9)] == [4, 3, 0, 0]

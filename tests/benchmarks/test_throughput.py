@@ -88,7 +88,7 @@ def test_the_token_that_ends_a_text_and_what_follows_are_not_counted(reply: list
     assert count == len(reply) or reply[count] in ends
 
 
-def test_each_prompt_reaches_vllm_with_its_seed_and_prints_disturb_nothing(fake_vllm: Path) -> None:
+def test_each_prompt_reaches_vllm_with_its_seed_despite_printed_output(fake_vllm: Path) -> None:
     question = {"prompts": [[5, 6], [5, 6, 7]], "seeds": [11, 2**64 - 1], "sampling": {"max_tokens": 4}}
     with VllmChild(fake_vllm, "folder", 64, 1) as child:
         assert child.version == "0.0.fake"
@@ -106,11 +106,11 @@ def test_tokens_of_vllm_are_counted_up_to_the_end_of_the_text(fake_vllm: Path) -
         assert peers.vllm(child, prompts, requests(2), {7})().tokens == 6
 
 
-def test_a_vllm_that_dies_is_an_error_and_leaves_no_process(fake_vllm: Path) -> None:
+def test_a_dead_vllm_is_an_error_and_leaves_no_process(fake_vllm: Path) -> None:
     child = VllmChild(fake_vllm, "", 64, 1)
     with pytest.raises(RuntimeError) as error, child:
         pass
-    assert str(error.value) == f"{fake_vllm}: vLLM ended with exit code 1; see above"
+    assert str(error.value) == f"{fake_vllm}: vLLM exited with code 1; see above"
     assert child.process.returncode == 1
 
 
@@ -167,7 +167,7 @@ def test_without_stops_every_reply_has_all_its_tokens(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_with_stops_a_model_that_ends_at_once_says_nothing(name: str) -> None:
+def test_with_stops_a_model_that_ends_at_once_gives_no_tokens(name: str) -> None:
     loaded = tiny()
     head = loaded.model.lm_head
     loaded.model.lm_head = Ending(head, loaded.tokenizer.eos_token_id)
@@ -202,14 +202,16 @@ def test_the_whole_command_runs_ours_and_its_peers(fake_vllm: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--only", "axz"], "--only: no contestant is called x, z; use some of abcdefgh"),
+        (["--only", "axz"], "--only: unknown contestants x, z; use letters of abcdefgh"),
         (
             ["--vllm-python", "no/python"],
-            "--vllm-python: no/python cannot be run; name the Python of an environment with vLLM",
+            "--vllm-python: no/python is not executable; give the Python of an environment with vLLM",
         ),
     ],
 )
-def test_what_cannot_run_is_refused_in_a_line(words: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_options_are_refused_in_one_line(
+    words: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         throughput.parse(words)
     assert ended.value.code == 2

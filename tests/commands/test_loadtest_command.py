@@ -46,7 +46,7 @@ def test_a_run_leaves_its_requests_its_tests_their_worth_and_its_report(tmp_path
     assert law["worth"]["numpy"]["functions asked for"] == 11
     assert law["memory"]["functions"]
     assert re.fullmatch(r"0 of \d+", law["settings"]["tidied by the model"])  # a scripted replica writes no tests
-    assert "11 requests about numpy, 2 levels of load" in (run / "load_report.html").read_text()
+    assert "11 requests for numpy, 2 load levels" in (run / "load_report.html").read_text()
     assert (run / "flame_coordinator.html").exists()
     kept = [json.loads(line) for line in (run / "generated_tests.jsonl").read_text().splitlines()]
     assert sum(len(line["asked"]) for line in kept) == 11

@@ -46,7 +46,7 @@ def test_tasks_without_a_reply_are_warned_of_everywhere(replies: Path, tmp_path:
     lines, _ = score(replies, tmp_path)
     text = " ".join(" ".join(lines).split())
     assert lines[0].startswith("pass@1     87.5 % (95 % CI ")
-    assert "; 7 of 8 answers passed, 4 tasks warning 160" in text
+    assert "; 7 of 8 answers passed, 4 of 164 tasks warning 160" in text
     assert f"warning 160 tasks have no reply; the score does not cover them: {NAMED} --missing=fail counts" in text
     told = read(tmp_path)
     assert (told["tasks_missing"], told["missing_tasks"], told["missing_counted_as"]) == (160, NAMED, "nothing")

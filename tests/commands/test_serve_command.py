@@ -97,7 +97,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         with httpx2.stream("POST", f"{url}/chat/completions", json={**CHAT, "stream": True}) as answer:
             assert next(answer.iter_lines()).startswith("data: ")
             server.process.send_signal(signal.SIGTERM)
-            while not any(line.startswith("ending: ") for line in server.said):
+            while not any(line.startswith("stopping: ") for line in server.said):
                 server.process.poll()
             server.process.send_signal(signal.SIGTERM)
             assert server.ended() == 0
@@ -182,8 +182,8 @@ def test_more_connections_than_the_process_may_have_files_is_one_line() -> None:
     done = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "swarmeval: serve.connections is 50000, which takes 52304 open files; this process may have 4096 (ulimit -Hn); "
-        "lower the one or raise the other\n"
+        "swarmeval: serve.connections is 50000, which needs 52304 open files; the limit is 4096 (ulimit -Hn); "
+        "lower serve.connections or raise the limit\n"
     )
 
 

@@ -61,7 +61,7 @@ def test_a_model_is_converted_once(gguf: Path, tmp_path: Path) -> None:
     assert [file.name for file in folder.iterdir()] == ["model.safetensors"]
 
 
-def test_another_model_gets_a_folder_of_its_own(gguf: Path, tmp_path: Path) -> None:
+def test_another_model_gets_its_own_folder(gguf: Path, tmp_path: Path) -> None:
     first = bundled_model.converted(gguf, tmp_path / "cache", copy)
     gguf.write_bytes(b"GGUF of another model")
     assert bundled_model.converted(gguf, tmp_path / "cache", copy) != first
@@ -78,7 +78,7 @@ def test_a_conversion_that_fails_leaves_no_folder(gguf: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_process_killed_midway_leaves_nothing_that_is_read(gguf: Path, tmp_path: Path) -> None:
+def test_a_killed_conversion_leaves_nothing_that_is_used(gguf: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
     start(gguf, cache, "die").communicate(timeout=60)
@@ -89,7 +89,7 @@ def test_a_process_killed_midway_leaves_nothing_that_is_read(gguf: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_two_processes_at_once_convert_once(gguf: Path, tmp_path: Path) -> None:
+def test_concurrent_processes_convert_once(gguf: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
     first = start(gguf, cache)
@@ -102,18 +102,18 @@ def test_two_processes_at_once_convert_once(gguf: Path, tmp_path: Path) -> None:
     assert (Path(folder.strip()) / "model.safetensors").read_text() == "weights"
 
 
-def test_a_cache_that_cannot_be_written_is_named_with_its_remedy(gguf: Path, tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_reported_with_its_remedy(gguf: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file" / "cache"
     blocked.parent.write_text("not a folder")
     with pytest.raises(ModelUnavailable) as error:
         bundled_model.converted(gguf, blocked, copy)
     assert str(error.value) == (
-        f"embedded: cannot be kept in {blocked}: Not a directory; set SWARMEVAL_CACHE to another folder"
+        f"embedded: cannot write to {blocked}: Not a directory; set SWARMEVAL_CACHE to another folder"
     )
 
 
 @pytest.mark.slow
-def test_without_the_package_the_line_names_the_remedy() -> None:
+def test_a_missing_package_is_reported_with_its_remedy() -> None:
     script = "import sys; sys.path = [p for p in sys.path if 'site-packages' not in p]\n"
     script += "import swarmeval.engine.bundled_model as e\n"
     ended = subprocess.run(
@@ -126,7 +126,7 @@ def test_without_the_package_the_line_names_the_remedy() -> None:
 
 
 @pytest.mark.slow
-def test_the_bundled_model_becomes_a_folder_that_loads_by_itself(tmp_path: Path) -> None:
+def test_the_converted_bundled_model_loads_with_transformers(tmp_path: Path) -> None:
     """The real conversion; takes half a minute."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

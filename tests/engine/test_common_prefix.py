@@ -17,14 +17,14 @@ prompts = st.lists(
 
 
 @given(one=st.lists(st.integers(0, 1)).map(tuple), other=st.lists(st.integers(0, 1)).map(tuple))
-def test_what_two_have_in_common_ends_where_they_part(one: Prompt, other: Prompt) -> None:
+def test_the_common_prefix_ends_at_the_first_difference(one: Prompt, other: Prompt) -> None:
     count = common(one, other)
     assert one[:count] == other[:count]
     assert one[count : count + 1] != other[count : count + 1] or len(one) == len(other) == count
 
 
 @given(rows=prompts)
-def test_no_beginning_that_enough_rows_have_saves_more(rows: list[Prompt]) -> None:
+def test_no_other_shareable_prefix_saves_more(rows: list[Prompt]) -> None:
     counts, prompt = Counter(rows), rows[0]
 
     def saved(length: int) -> float:
@@ -37,7 +37,7 @@ def test_no_beginning_that_enough_rows_have_saves_more(rows: list[Prompt]) -> No
 
 
 @given(new=prompts, known=prompts)
-def test_what_is_known_is_common_to_all_and_leaves_each_a_token(new: list[Prompt], known: list[Prompt]) -> None:
+def test_a_known_prefix_is_common_to_all_and_leaves_each_a_token(new: list[Prompt], known: list[Prompt]) -> None:
     found = best_known(new, known)
     most = max(min(common(prompt, base) - (prompt == base[: len(prompt)]) for prompt in new) for base in known)
     if found is None:

@@ -1,4 +1,4 @@
-"""The decode loop over a tiny random model: what it answers never depends on what else is in the batch."""
+"""The decode loop over a tiny random model: a reply never depends on the other requests in the batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +35,7 @@ def test_sampled_replies_depend_on_the_seed_and_not_on_the_rows(agents: int) -> 
 
 
 @pytest.mark.slow
-def test_separate_rows_answer_as_slots_do() -> None:
+def test_separate_rows_give_the_replies_of_slots() -> None:
     wanted = requests(6, WARM)
     assert texts(engine(3, decoder=SeparateDecoder(MODEL)), wanted) == texts(engine(3), wanted)
 
@@ -57,7 +57,7 @@ def test_beam_search_equals_generate() -> None:
 
 
 @pytest.mark.slow
-def test_a_sliding_window_is_obeyed_by_decoding_rows_one_by_one(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_with_a_sliding_window_is_decoded_row_by_row(caplog: pytest.LogCaptureFixture) -> None:
     from transformers import MistralConfig, MistralForCausalLM
 
     torch.manual_seed(0)
@@ -68,7 +68,9 @@ def test_a_sliding_window_is_obeyed_by_decoding_rows_one_by_one(caplog: pytest.L
     model = MistralForCausalLM(config).eval()
     wanted = requests(4)
     found = texts(engine(4, model), wanted)
-    assert caplog.messages == ["rows are decoded one by one: nothing stands in for its DynamicSlidingWindowLayer"]
+    assert caplog.messages == [
+        "rows are decoded one by one: its cache layers are not supported: DynamicSlidingWindowLayer"
+    ]
     assert found == {request.job_id: generated(request, model) for request in wanted}
 
 
@@ -106,7 +108,7 @@ def test_a_stop_string_ends_the_reply_before_it() -> None:
     assert reply.output_tokens < 24
 
 
-def test_a_request_may_fill_the_context_and_not_more() -> None:
+def test_a_request_may_fill_the_context_but_not_exceed_it() -> None:
     served = engine(1, tiny_model.model(context_tokens=34))
     whole, longer = (Request(f"{n}/t/0/0", 1, GREEDY, text="a" * n) for n in (9, 10))
     reply = answer(served, [whole])["9/t/0/0"]
@@ -115,7 +117,7 @@ def test_a_request_may_fill_the_context_and_not_more() -> None:
     assert finish(served) == [
         Refusal(
             "10/t/0/0",
-            "the prompt has 11 tokens and the answer may have 24; the model takes 34 together",
+            "the prompt has 11 tokens and max_new_tokens is 24; together they exceed the context of 34 tokens",
             retry=False,
         )
     ]
@@ -126,15 +128,15 @@ def test_a_request_may_fill_the_context_and_not_more() -> None:
     [
         (
             Request("0/t/0/0", 1, GREEDY, text="a" * 512),
-            "the prompt has 513 tokens and the answer may have 24; the model takes 512 together",
+            "the prompt has 513 tokens and max_new_tokens is 24; together they exceed the context of 512 tokens",
         ),
         (
             Request("0/t/0/0", 1, Sampling(max_new_tokens=4, num_beams=2), text="a"),
-            "num_beams above 1 works without sampling only",
+            "num_beams above 1 requires do_sample: false",
         ),
     ],
 )
-def test_a_request_that_the_model_cannot_take_is_refused_for_good(request_: Request, reason: str) -> None:
+def test_a_request_that_the_model_cannot_take_is_refused_without_retry(request_: Request, reason: str) -> None:
     served = engine(1)
     served.submit(request_)
     served.submit(Request("1/t/0/0", 1, GREEDY, text="abc"))
@@ -149,7 +151,7 @@ def test_messages_are_rendered_with_the_chat_template() -> None:
     assert reply.prompt_tokens == len(TOKENIZER("<user>hi\n<assistant>")["input_ids"])
 
 
-def test_what_has_not_begun_can_be_dropped() -> None:
+def test_waiting_requests_can_be_dropped() -> None:
     served = engine(2)
     for request in requests(5):
         served.submit(request)
@@ -158,7 +160,7 @@ def test_what_has_not_begun_can_be_dropped() -> None:
     assert sorted(answer.job_id for answer in finish(served)) == ["0/t/0/0", "1/t/0/0"]
 
 
-def test_streamed_requests_tell_their_text_as_it_grows_and_answer_the_same() -> None:
+def test_streamed_requests_send_growing_text_and_the_same_answer() -> None:
     wanted = requests(6)
     silent = texts(engine(3), wanted)
     served = engine(3)
@@ -236,7 +238,7 @@ def test_out_of_memory_halves_the_rows_and_loses_nothing(when: str, caplog: pyte
     found = answer(served, wanted)
     assert {job_id: reply.text for job_id, reply in found.items()} == undisturbed
     said = [message.split(" rows")[0] for message in caplog.messages if message.startswith("out of")]
-    assert said == ["out of memory: 4", "out of memory: 2"]
+    assert said == ["out of memory: reduced to 4", "out of memory: reduced to 2"]
     assert served.progress().output_tokens == sum(reply.output_tokens for reply in found.values())
 
 

@@ -98,7 +98,7 @@ def test_replies_are_those_of_generate(number: int, rows: int, wanted: tuple[lis
 
 @pytest.mark.slow
 @every_family
-def test_what_generate_says_depends_on_the_prompt_and_on_the_place(number: int) -> None:
+def test_replies_of_generate_depend_on_prompt_and_position(number: int) -> None:
     """Without this, the test above would prove little."""
     texts = {generated(number, prompt) for prompt in range(len(PROMPTS))}
     assert len(texts) == len(PROMPTS)

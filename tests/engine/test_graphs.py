@@ -28,7 +28,7 @@ MODEL = tiny_model.model()
 @pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 10_000), rows=st.sampled_from([ROWS, 11, 16]))
-def test_replayed_rows_may_come_and_go_in_any_order(seed: int, rows: int) -> None:
+def test_replayed_rows_may_join_and_leave_in_any_order(seed: int, rows: int) -> None:
     tape = Tape()
     assert same_all_the_way(MODEL, lambda _: recorded(tape, rows), seed, steps=8)
 
@@ -72,18 +72,18 @@ def test_replays_that_give_other_logits_are_not_used(caplog: pytest.LogCaptureFi
 
 
 @torch.inference_mode()
-def test_where_recording_fails_steps_run_eagerly_and_one_line_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_if_recording_fails_steps_run_eagerly_after_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     failing = refusing(RuntimeError("operation not permitted when stream is capturing\nand more"))
     assert same_all_the_way(MODEL, lambda rows: SlotDecoder(MODEL, rows, False, Graphs(failing)), seed=5, steps=4)
     reason = "RuntimeError: operation not permitted when stream is capturing"
-    assert caplog.messages == [f"no CUDA graphs, every step is launched anew: {reason}"]
+    assert caplog.messages == [f"no CUDA graphs, steps run eagerly: {reason}"]
     assert (
         decoder_choice.fitted(MODEL, tiny_model.budget(MODEL, 4), None, begin=failing).name == "slots, prompts shared"
     )
 
 
 @torch.inference_mode()
-def test_want_of_memory_while_recording_is_not_taken_for_a_refusal() -> None:
+def test_out_of_memory_while_recording_does_not_disable_recording() -> None:
     graphs = Graphs(refusing(torch.OutOfMemoryError("made up")))
     decoder = SlotDecoder(MODEL, 2, False, graphs)
     admit(decoder, [PROMPTS[0]])
@@ -92,13 +92,16 @@ def test_want_of_memory_while_recording_is_not_taken_for_a_refusal() -> None:
     assert graphs.fault is None
 
 
-def test_out_of_memory_forgets_recordings_and_the_replies_stay_the_same(
+def test_out_of_memory_drops_recordings_and_replies_stay_the_same(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     wanted, tape = requests(6, WARM), Scarce(2)
     undisturbed = texts(engine(8, decoder=SeparateDecoder(MODEL)), wanted)
     assert texts(engine(8, decoder=recorded(tape)), wanted) == undisturbed
-    assert [message.split(" rows")[0] for message in caplog.messages] == ["out of memory: 4", "out of memory: 2"]
+    assert [message.split(" rows")[0] for message in caplog.messages] == [
+        "out of memory: reduced to 4",
+        "out of memory: reduced to 2",
+    ]
     assert tape.begun == 3
 
 
@@ -106,12 +109,12 @@ def test_out_of_memory_forgets_recordings_and_the_replies_stay_the_same(
     ("rows", "length", "wanted"),
     [(1, 1, (1, 128)), (3, 128, (4, 128)), (5, 129, (8, 256)), (33, 300, (50, 384)), (50, 1, (50, 128))],
 )
-def test_shapes_are_rounded_to_few(rows: int, length: int, wanted: tuple[int, int]) -> None:
+def test_shapes_are_rounded_to_few_different_ones(rows: int, length: int, wanted: tuple[int, int]) -> None:
     assert Shape(rows, length).rounded(most_rows=50) == Shape(*wanted)
 
 
 @torch.inference_mode()
-def test_a_shape_is_recorded_once_and_the_one_longest_unused_goes_first() -> None:
+def test_a_shape_is_recorded_once_and_the_least_recently_used_is_dropped() -> None:
     tape = Tape()
     decoder = recorded(tape, most=2)
     admit(decoder, [PROMPTS[0]] * 4)
@@ -128,7 +131,7 @@ def test_a_shape_is_recorded_once_and_the_one_longest_unused_goes_first() -> Non
 
 
 @torch.inference_mode()
-def test_recordings_go_before_their_memory_moves_or_rows_are_forgotten() -> None:
+def test_recordings_are_dropped_before_their_memory_moves() -> None:
     tape = Tape()
     decoder = recorded(tape)
     admit(decoder, [PROMPTS[2]])
@@ -145,7 +148,7 @@ def test_recordings_go_before_their_memory_moves_or_rows_are_forgotten() -> None
 
 
 @torch.inference_mode()
-def test_what_fills_a_shape_up_is_never_read() -> None:
+def test_padding_rows_are_never_read() -> None:
     decoder, separate = recorded(Tape()), SeparateDecoder(MODEL)
     for each in (decoder, separate):
         admit(each, [PROMPTS[1]] * 5)
@@ -168,7 +171,7 @@ def test_the_logits_of_a_step_outlive_the_next() -> None:
 
 
 @torch.inference_mode()
-def test_slots_are_made_for_the_rows_there_are() -> None:
+def test_slots_are_allocated_for_the_rows_in_use() -> None:
     """Otherwise half the rows would need as much memory."""
     decoder = SlotDecoder(MODEL, 64, share=False)
     admit(decoder, [PROMPTS[0]] * 20)
@@ -181,7 +184,7 @@ def test_slots_are_made_for_the_rows_there_are() -> None:
 @pytest.mark.parametrize("top_k", [40, 0])
 @pytest.mark.parametrize("share", [True, False])
 @torch.inference_mode()
-def test_a_step_asks_the_device_for_nothing_but_its_tokens(share: bool, top_k: int) -> None:
+def test_a_step_reads_only_its_tokens_from_the_device(share: bool, top_k: int) -> None:
     decoder = SlotDecoder(MODEL, ROWS, share=True) if share else SlotDecoder(MODEL, ROWS, False, Eager())
     sampler = Sampler(ROWS, MODEL.device)
     logits = admit(decoder, [PROMPTS[2]] * 3 + [PROMPTS[1]])

@@ -30,7 +30,7 @@ def grown(output: list[int], stops: tuple[str, ...] = ()) -> tuple[list[str], st
 
 
 @given(tokens, stops)
-def test_pieces_are_a_beginning_of_the_answer(output: list[int], stops: tuple[str, ...]) -> None:
+def test_pieces_are_a_prefix_of_the_answer(output: list[int], stops: tuple[str, ...]) -> None:
     pieces, text = grown(output, stops)
     assert text.startswith("".join(pieces))
 
@@ -41,7 +41,7 @@ def test_whole_characters_are_streamed_as_they_come(text: str) -> None:
     assert "".join(pieces) == whole == text
 
 
-def test_what_may_begin_a_stop_string_is_kept_back_until_it_is_known() -> None:
+def test_text_that_may_start_a_stop_string_is_held_back() -> None:
     pieces, text = grown(ids_of("a\nda\nb\ndef g"), ("\ndef",))
     assert [piece for piece in pieces if piece] == ["a", "\nda", "\nb"]
     assert text == "a\nda\nb"

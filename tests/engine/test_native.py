@@ -49,11 +49,11 @@ def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
     assert list(cache.iterdir()) == []
 
 
-def test_a_compiler_that_never_ends_is_given_up(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_compiler_is_given_up(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = compiler(tmp_path, '[ "$1" = --version ] || exec sleep 60')
     monkeypatch.setenv("CXX", slow)
     monkeypatch.setattr(native, "BUILD_TIMEOUT_S", 0.5)
-    assert reason() == f"{slow} did not end within 0 s"
+    assert reason() == f"{slow} did not finish within 0 s"
 
 
 def test_a_compiled_library_that_cannot_be_loaded_is_not_used(
@@ -62,21 +62,21 @@ def test_a_compiled_library_that_cannot_be_loaded_is_not_used(
     monkeypatch.setenv(
         "CXX", compiler(tmp_path, '[ "$1" = --version ] || { for last; do :; done; echo nonsense > "$last"; }')
     )
-    assert "cannot be built, kept or loaded" in reason()
+    assert "cannot build, cache or load them" in reason()
     assert list(cache.iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_written_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_cache_makes_kernels_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SWARMEVAL_CACHE", str(tmp_path / "file" / "cache"))
-    assert "cannot be built, kept or loaded" in reason()
+    assert "cannot build, cache or load them" in reason()
 
 
-def test_other_types_of_numbers_are_refused() -> None:
-    assert reason(torch.float16) == "they do not know torch.float16"
+def test_other_dtypes_are_refused() -> None:
+    assert reason(torch.float16) == "torch.float16 is not supported"
 
 
-def test_a_reason_is_logged_and_the_run_goes_on(
+def test_the_reason_is_logged_and_the_run_continues(
     cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("CXX", raising=False)
@@ -86,7 +86,7 @@ def test_a_reason_is_logged_and_the_run_goes_on(
 
 
 @pytest.mark.slow
-def test_processes_that_build_at_once_do_not_disturb_each_other(cache: Path) -> None:
+def test_concurrent_builds_do_not_disturb_each_other(cache: Path) -> None:
     both = [subprocess.Popen([sys.executable, "-c", LOAD], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in "12"]
     assert [process.communicate()[0] for process in both] == ["loaded\n", "loaded\n"]
     assert len(list(cache.iterdir())) == 1

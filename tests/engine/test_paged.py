@@ -31,7 +31,7 @@ def paged(model: Any = MODEL, rows: int = ROWS, pages: int = 200, share: bool = 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 10_000), share=st.booleans())
-def test_rows_may_come_and_go_in_any_order(seed: int, share: bool) -> None:
+def test_rows_may_join_and_leave_in_any_order(seed: int, share: bool) -> None:
     assert same_all_the_way(MODEL, lambda rows: paged(rows=rows, share=share), seed, steps=8)
 
 
@@ -57,7 +57,7 @@ def test_attention_of_another_kind_is_not_replaced(name: str, changes: dict[str,
 
 
 @torch.inference_mode()
-def test_a_row_gets_the_same_bits_whatever_the_rows_beside_it() -> None:
+def test_a_row_gets_the_same_bits_in_any_batch() -> None:
     alone, crowd = paged(rows=1), paged(rows=ROWS)
     mine = PROMPTS[3]
     wanted = [admit(alone, [mine])[0]]
@@ -71,7 +71,7 @@ def test_a_row_gets_the_same_bits_whatever_the_rows_beside_it() -> None:
 
 
 @torch.inference_mode()
-def test_a_prompt_computed_on_top_of_another_gets_the_bits_it_gets_alone() -> None:
+def test_a_prompt_with_a_reused_prefix_gets_the_bits_it_gets_alone() -> None:
     begins_alike = (*PROMPTS[3][:40], 7, 8, 9)
     wanted = admit(paged(), [begins_alike])
     decoder = paged()
@@ -147,7 +147,7 @@ def test_a_model_whose_bits_depend_on_the_batch_is_not_called_steady() -> None:
 
 
 @torch.inference_mode()
-def test_nothing_but_what_was_written_is_read() -> None:
+def test_only_written_places_are_read() -> None:
     """Unwritten pages may hold any values."""
     clean, dirty = paged(), paged()
     for layer in dirty.cache.layers:
@@ -165,7 +165,7 @@ def plain_attention(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("heads", "key_heads", "size"), [(4, 4, 16), (9, 3, 64), (8, 2, 32), (20, 1, 48), (5, 5, 80)])
-def test_compiled_attention_is_the_formula(dtype: torch.dtype, heads: int, key_heads: int, size: int) -> None:
+def test_compiled_attention_equals_the_formula(dtype: torch.dtype, heads: int, key_heads: int, size: int) -> None:
     """Calls put and attend as the decoder does, for all groupings of heads and fill levels of pages."""
     compiled, chance = kernels(dtype), torch.Generator().manual_seed(heads)
     counts = [(0, 1), (1, 0), (16, 17), (37, 3), (37, 40), (37, 0), (5, 16)]  # (shared, own) tokens per row
@@ -227,7 +227,9 @@ def test_fused_parts_stand_in_for_the_originals(dtype: torch.dtype) -> None:
         ("Mistral", {"sliding_window": 8}, {"norms": 5, "MLPs": 2, "attentions": 0}),
     ],
 )
-def test_what_differs_is_left_as_it_is(name: str, changes: dict[str, Any], wanted: dict[str, int]) -> None:
+def test_parts_whose_output_would_differ_are_not_replaced(
+    name: str, changes: dict[str, Any], wanted: dict[str, int]
+) -> None:
     model = tiny_model.family(name, **changes)
     ids = torch.tensor([[5, 9, 40, 7]])
     with torch.inference_mode():

@@ -19,7 +19,7 @@ def leased(pool: PagePool, tokens: tuple[int, ...], new_tokens: int = 1, share: 
     return lease
 
 
-def test_the_same_prompt_is_kept_once_and_each_answer_apart() -> None:
+def test_equal_prompts_share_pages_and_answers_do_not() -> None:
     pool = PagePool(10, keep=0)
     first, second = leased(pool, (1, 2, 3), 20), leased(pool, (1, 2, 3), 20)
     assert (first.known, second.known) == (0, 3)
@@ -28,7 +28,7 @@ def test_the_same_prompt_is_kept_once_and_each_answer_apart() -> None:
     assert pool.available == 5
 
 
-def test_prompts_share_what_they_have_in_common_to_the_last_whole_page() -> None:
+def test_prompts_share_their_common_prefix_to_the_last_whole_page() -> None:
     pool = PagePool(10, keep=0)
     first = leased(pool, (*prompt(1, 2), 3, 4, 5))
     second = leased(pool, (*prompt(1, 2), 3, 9))
@@ -47,14 +47,14 @@ def test_equal_tokens_after_different_ones_are_another_page() -> None:
     assert not set(first.prompt) & set(second.prompt)
 
 
-def test_without_sharing_every_row_has_pages_of_its_own() -> None:
+def test_without_sharing_every_row_has_its_own_pages() -> None:
     pool = PagePool(10, keep=4)
     first, second = leased(pool, prompt(1), share=False), leased(pool, prompt(1), share=False)
     assert second.known == 0
     assert not set(first.prompt) & set(second.prompt)
 
 
-def test_a_prompt_without_readers_is_kept_until_its_pages_are_needed() -> None:
+def test_an_unused_prompt_is_kept_until_its_pages_are_needed() -> None:
     pool = PagePool(4, keep=4)
     pool.release(leased(pool, prompt(1, 2)))
     assert pool.available == 4
@@ -66,7 +66,7 @@ def test_a_prompt_without_readers_is_kept_until_its_pages_are_needed() -> None:
     assert leased(pool, prompt(1, 2)).known <= PAGE
 
 
-def test_a_forgotten_beginning_is_never_mistaken_for_another() -> None:
+def test_a_forgotten_prefix_is_never_mistaken_for_another() -> None:
     pool = PagePool(3, keep=3)
     pool.release(leased(pool, prompt(1, 2)))
     pool.release(leased(pool, prompt(3, 4)))
@@ -90,7 +90,7 @@ def test_the_number_of_kept_pages_is_limited() -> None:
 
 
 @given(seed=st.integers(0, 10_000), keep=st.integers(0, 8))
-def test_pages_are_read_by_those_that_hold_them_only(seed: int, keep: int) -> None:
+def test_only_rows_that_hold_a_page_read_it(seed: int, keep: int) -> None:
     """Under random arrivals, shared pages hold equal tokens, own pages belong to one row, and no page is lost."""
     chance, count = random.Random(seed), 24
     pool = PagePool(count, keep)

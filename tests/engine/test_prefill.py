@@ -34,7 +34,7 @@ def test_prompts_computed_together_equal_prompts_computed_alone() -> None:
 
 
 @torch.inference_mode()
-def test_what_prompts_begin_with_in_common_goes_through_the_model_once() -> None:
+def test_a_common_prefix_goes_through_the_model_once() -> None:
     lengths: list[int] = []
     model = tiny_model.model()
     model.register_forward_pre_hook(

@@ -93,7 +93,7 @@ def test_the_kept_set_equals_that_of_transformers(top_k: int, top_p: float) -> N
 
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 10_000), vocabulary=st.sampled_from([20, 256, 300, 1000]), equal=st.booleans())
-def test_looking_at_the_best_blocks_only_finds_the_best_of_all(seed: int, vocabulary: int, equal: bool) -> None:
+def test_searching_only_the_best_blocks_finds_the_overall_best(seed: int, vocabulary: int, equal: bool) -> None:
     scores = scores_of(seed, 3, vocabulary)
     scores = scores.round() if equal else scores
     values, ids = topk(scores, 4)
@@ -153,7 +153,7 @@ def test_greedy_rows_take_the_best_token_beside_sampling_rows() -> None:
     assert sampler.choose(logits, 0)[0] == int(logits[0].argmax())
 
 
-def test_settings_work_in_the_order_of_transformers() -> None:
+def test_settings_apply_in_the_order_of_transformers() -> None:
     logits = scores_of(23, 1, 40)
     sampler = Sampler(1, CPU)
     sampler.admit(choice(seed=29, temperature=0.7, top_k=9, top_p=0.8, repetition_penalty=1.4), [4, 5])

@@ -19,7 +19,7 @@ MODEL = tiny_model.model()
 @pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 10_000), share=st.booleans())
-def test_rows_may_come_and_go_in_any_order(seed: int, share: bool) -> None:
+def test_rows_may_join_and_leave_in_any_order(seed: int, share: bool) -> None:
     assert same_all_the_way(MODEL, lambda rows: SlotDecoder(MODEL, rows, share), seed, steps=8)
 
 
@@ -45,7 +45,7 @@ def test_attention_of_another_kind_is_not_replaced(name: str, changes: dict[str,
     assert decoder_choice.fitted(model, tiny_model.budget(model, 4), None).name == wanted
 
 
-def test_softmax_over_two_sets_of_keys_is_that_over_their_union() -> None:
+def test_merged_attention_equals_attention_over_the_union() -> None:
     torch.manual_seed(2)
     query, key, value = torch.randn(5, 2, 3, 16), torch.randn(5, 2, 7, 16), torch.randn(5, 2, 7, 16)
     prompt = (torch.randn(1, 2, 11, 16), torch.randn(1, 2, 11, 16))
@@ -61,7 +61,7 @@ def test_softmax_over_two_sets_of_keys_is_that_over_their_union() -> None:
         assert torch.allclose(found[row : row + 1], scores.softmax(-1) @ values, atol=1e-5)
 
 
-def test_the_logarithm_of_the_sum_is_that_of_the_plain_formula() -> None:
+def test_the_log_sum_exp_is_that_of_the_formula() -> None:
     torch.manual_seed(3)
     query, key, value = torch.randn(2, 2, 3, 16), torch.randn(2, 2, 7, 16), torch.randn(2, 2, 7, 8)
     mask = torch.zeros(2, 1, 1, 7)
@@ -86,7 +86,7 @@ def test_a_shared_prompt_is_kept_once_and_not_in_the_slots() -> None:
 
 
 @torch.inference_mode()
-def test_agents_with_their_own_prompts_share_what_these_begin_with() -> None:
+def test_agents_with_their_own_prompts_share_the_common_prefix() -> None:
     decoder, begin = SlotDecoder(MODEL, 8), tuple(range(3, 23))
     theirs = [(*begin, *range(100 + 20 * agent, 105 + 20 * agent + agent)) for agent in range(3)]
     admit(decoder, theirs)

@@ -63,7 +63,7 @@ def test_special_tokens_are_not_part_of_the_text() -> None:
     assert Detokenizer(TOKENIZER, ids_of("x")).text([*ids_of("a"), 2, *ids_of("b")]) == "ab"
 
 
-def test_a_tokenizer_that_drops_leading_spaces_loses_none() -> None:
+def test_leading_spaces_survive_a_tokenizer_that_drops_them() -> None:
     """Sentencepiece tokenizers do that: the first decoded token loses its space."""
 
     class Stripping:
@@ -81,7 +81,7 @@ def test_every_eos_id_of_model_and_tokenizer_ends_a_text() -> None:
     assert eos_ids(model, SimpleNamespace(eos_token_id=None)) == frozenset()
 
 
-def test_a_chat_has_one_bos_and_ends_where_the_model_answers() -> None:
+def test_a_chat_has_one_bos_and_ends_with_the_generation_prompt() -> None:
     ids = chat_ids(TOKENIZER, [{"role": "user", "content": "hi"}])
     assert ids.count(0) == 1
     assert TOKENIZER.decode(ids) == "<bos><user>hi\n<assistant>"

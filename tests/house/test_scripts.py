@@ -117,6 +117,7 @@ def test_the_example_is_an_answer_that_passed_with_its_prompt_and_reply(tmp_path
     (tmp_path / "agent_0_results.jsonl").write_text("".join(json.dumps(a) + "\n" for a in answers), encoding="utf-8")
     score = {"pass@1": 1 / 3, "evaluations": 3, "failures": 0}
     (tmp_path / "score.json").write_text(json.dumps(score), encoding="utf-8")
+    (tmp_path / "report.html").touch()
     command = [sys.executable, "-m", "scripts.show_example", "--output_dir", str(tmp_path)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
@@ -127,9 +128,12 @@ def test_the_example_is_an_answer_that_passed_with_its_prompt_and_reply(tmp_path
         "    |     return 1\n",
         "    | PASSED: ",
         f"The results are in {tmp_path}\n",
-        "pass@1 33.3% of 3 evaluations, 0 failures",
+        "pass@1 33.3 % of 3 evaluations, 0 failures",
     ):
         assert shown in run.stdout
+    last = run.stdout.splitlines()[-2:]
+    assert last[0] == "The tasks were chosen to show passes and failures: their pass@1 is not a HumanEval score."
+    assert last[1] == f"Open this report in a browser: {tmp_path.resolve()}/report.html"
 
 
 REFERENCE = {

@@ -15,7 +15,7 @@ from swarmeval.loadtest.report_words import costs, no_outliers
 from tests.support.made_up_load import closed_loop, leave, row
 from tests.support.pages import visible_text
 
-ALONE = "there is contention in these costs"
+ALONE = "these costs include contention"
 
 
 def of(*rows: Any) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def of(*rows: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("alone", "words"),
-    [(0, "None of these ran alone: "), (6, "Only [1-9] of these ran alone: "), (15, ""), (40, "")],
+    [(0, "None of these ran alone, "), (6, "Only [1-9] of these ran alone, "), (15, ""), (40, "")],
 )
 def test_requests_that_ran_alone_are_not_denied(alone: int, words: str) -> None:
     told = costs(of(closed_loop(alone), closed_loop(60, 4)))
@@ -43,7 +43,7 @@ def test_a_fit_that_explains_nothing_gives_no_contention_factor(tmp_path: Path) 
     assert whole["idealized"] is None
     reason = whole["undefined"]["idealized"]
     assert reason.startswith("the fitted costs explain too little of the latencies (R² ")
-    assert f"No idealized runtime and no contention factor follow: {reason}." in costs(found)
+    assert f"The idealized runtime and the contention factor are undefined: {reason}." in costs(found)
     assert reason in visible_text(write(leave(tmp_path, rows)).read_text(encoding="utf-8"))
 
 
@@ -51,9 +51,9 @@ def test_outliers_that_nobody_could_look_for_are_not_said_to_be_absent() -> None
     few = [row(k, at=2.0 * k) for k in range(5)]
     many = [row(k, at=2.0 * k, package="torch") for k in range(12)]
     none = "None: no request took far longer than the others of its package and level."
-    assert no_outliers(of(few)) == "Not looked for: that takes 12 answered requests of a package in one level."
+    assert no_outliers(of(few)) == "Not determined: this needs at least 12 answers per package and level."
     assert no_outliers(of(many)) == none
-    assert no_outliers(of(few, many)) == f"{none} 1 of 2 are too small to look: fewer than 12 answers."
+    assert no_outliers(of(few, many)) == f"{none} 1 of 2 groups were skipped: fewer than 12 answers."
 
 
 def test_families_that_fit_as_well_share_the_first_place() -> None:

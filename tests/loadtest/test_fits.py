@@ -60,7 +60,7 @@ def test_distance_and_p_are_those_of_lilliefors_test() -> None:
     assert compared_ps >= 10
 
 
-def test_the_usual_p_would_be_too_kind() -> None:
+def test_the_standard_p_would_be_too_large() -> None:
     """Lilliefors' 5 % critical value for 30 values is 0.192 (1969, table 1); the plain test's is 0.242."""
     values = sorted(sample("exponential", 30, 1))
     assert (
@@ -80,7 +80,7 @@ def test_other_laws_are_distinguished_from_an_exponential() -> None:
 
 
 @pytest.mark.parametrize("law", ["exponential", "gamma", "lognormal"])
-def test_akaike_picks_the_law_that_made_the_values(law: str) -> None:
+def test_aic_picks_the_family_that_generated_the_values(law: str) -> None:
     """An exponential is also a gamma. By the chi-squared law, AIC must prefer the one with fewer parameters in 84 %."""
     picks = [compare_families(sample(law, 400, seed))["best"] for seed in range(60)]
     assert picks.count(law) >= (42 if law == "exponential" else 57)
@@ -95,7 +95,7 @@ def test_exponential_and_lognormal_have_their_closed_form() -> None:
     assert families["lognormal"]["sigma"] == pytest.approx(statistics.pstdev(logs), rel=1e-9)
 
 
-def test_parameters_are_those_of_the_law() -> None:
+def test_fitted_parameters_are_those_of_the_distribution() -> None:
     gamma = compare_families(sample("gamma", 5000, 3))["families"]["gamma"]
     assert (gamma["shape"], gamma["scale_s"]) == (pytest.approx(4, rel=0.06), pytest.approx(0.5, rel=0.06))
     lognormal = compare_families(sample("lognormal", 5000, 3))["families"]["lognormal"]
@@ -110,12 +110,12 @@ def test_parameters_are_those_of_the_law() -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ([1.0, 2.0], "a distribution is fitted to 10 values or more; there are 2"),
-        ([0.0, *range(1, 20)], "a value is 0 or less: gamma and lognormal are laws of positive values"),
-        ([3.0] * 20, "all values are alike: a constant has no distribution"),
+        ([1.0, 2.0], "a distribution fit needs at least 10 values; there are 2"),
+        ([0.0, *range(1, 20)], "a value is 0 or less; gamma and lognormal need positive values"),
+        ([3.0] * 20, "all values are equal; no distribution can be fitted to a constant"),
     ],
 )
-def test_what_has_no_law_is_refused_with_the_reason(values: list[float], reason: str) -> None:
+def test_values_that_cannot_be_fitted_are_refused_with_the_reason(values: list[float], reason: str) -> None:
     for look in (against_exponential, against_shifted, compare_families):
         with pytest.raises(ValueError, match=f"^{re.escape(reason)}$"):
             look(values)

@@ -43,14 +43,14 @@ def run(level: Level, seconds: float = 0.01, rows: int = 1_000) -> tuple[list[Me
 
 
 @given(st.floats(0.1, 100), st.integers(0, 2**32))
-def test_arrivals_come_at_their_rate_and_the_same_for_a_seed(rate: float, seed: int) -> None:
+def test_arrivals_have_their_rate_and_depend_only_on_the_seed(rate: float, seed: int) -> None:
     times = list(islice(poisson(rate, seed), 2000))
     assert times == sorted(times)
     assert times == list(islice(poisson(rate, seed), 2000))
     assert mean(later - earlier for earlier, later in pairwise(times)) == pytest.approx(1 / rate, rel=0.15)
 
 
-def test_a_closed_loop_keeps_so_many_in_the_air_and_asks_each_once() -> None:
+def test_a_closed_loop_keeps_its_concurrency_and_sends_each_request_once() -> None:
     measured, server = run(Level(Closed(3), count=20))
     assert sorted(server.numbers) == list(range(20)) == sorted(one.number for one in measured)
     assert server.most == 3
@@ -60,14 +60,14 @@ def test_a_closed_loop_keeps_so_many_in_the_air_and_asks_each_once() -> None:
     )
 
 
-def test_an_open_loop_charges_a_slow_server_for_those_who_wait() -> None:
+def test_an_open_loop_includes_the_wait_for_a_slow_server() -> None:
     measured, _ = run(Level(Open(200.0), count=20), seconds=0.02, rows=1)
     last = max(measured, key=lambda one: one.number)
     assert last.latency_s > 0.2  # 19 earlier requests took 20 ms each, and its scheduled start was about 0.1 s
     assert all(one.sent_s - one.intended_s < 0.1 for one in measured)
 
 
-def test_a_limit_in_flight_delays_requests_but_not_their_charged_time() -> None:
+def test_a_limit_in_flight_delays_requests_but_not_their_intended_start() -> None:
     measured, server = run(Level(Open(500.0, most=1), count=10), seconds=0.02)
     assert server.most == 1
     last = max(measured, key=lambda one: one.number)
@@ -75,7 +75,7 @@ def test_a_limit_in_flight_delays_requests_but_not_their_charged_time() -> None:
     assert last.sent_s - last.intended_s > 0.1
 
 
-def test_what_begins_in_the_warm_up_does_not_count() -> None:
+def test_requests_that_start_in_the_warm_up_do_not_count() -> None:
     measured, _ = run(Level(Closed(2), seconds=0.1, warmup_s=0.05))
     assert {one.counts for one in measured} == {True, False}
     assert all(one.counts == (one.intended_s >= 0.05) for one in measured)

@@ -19,7 +19,7 @@ def per_token_costs(costs: ideal_runtime.Costs) -> list[float]:
     return [costs.fixed_s, costs.per_input_token_s, costs.per_output_token_s]
 
 
-def test_costs_are_those_that_the_requests_were_made_with() -> None:
+def test_costs_are_recovered_from_generated_requests() -> None:
     costs = ideal_runtime.costs([closed_loop(90, noise=0.0)])
     assert per_token_costs(costs) == pytest.approx([FIXED_S, INPUT_S, OUTPUT_S])
     assert (costs.requests, costs.streamed) == (89, True)
@@ -27,7 +27,7 @@ def test_costs_are_those_that_the_requests_were_made_with() -> None:
     assert costs.r_squared == pytest.approx(1)
 
 
-def test_without_streams_the_whole_time_tells_the_same() -> None:
+def test_without_streaming_the_total_time_gives_the_same_costs() -> None:
     rows = [
         row(one.request.number, at=one.request.sent_s, latency_s=one.request.latency_s, ttft_s=None,
             tokens=(one.request.input_tokens, one.request.output_tokens))
@@ -38,7 +38,7 @@ def test_without_streams_the_whole_time_tells_the_same() -> None:
     assert per_token_costs(costs) == pytest.approx([FIXED_S, INPUT_S, OUTPUT_S])
 
 
-def test_contention_of_other_levels_is_not_in_the_costs_but_their_factor() -> None:
+def test_contention_at_other_levels_affects_their_factor_not_the_costs() -> None:
     alone, crowded = closed_loop(60, noise=0.02), closed_loop(160, clients=8, slowdown=3.0, noise=0.02)
     costs = ideal_runtime.costs([crowded, alone])
     assert costs.others < 0.01
@@ -49,7 +49,7 @@ def test_contention_of_other_levels_is_not_in_the_costs_but_their_factor() -> No
     assert said["raw_mean_s"] == pytest.approx(3 * said["idealized_mean_s"], rel=0.03)
 
 
-def test_requests_that_hung_for_reasons_of_their_own_tell_no_costs() -> None:
+def test_requests_that_hung_do_not_affect_the_costs() -> None:
     rows = closed_loop(60, noise=0.02)
     hung = [row(100 + k, at=1e6 + 1000 * k, latency_s=60.0 + k, tokens=(100, 50)) for k in range(6)]
     costs = ideal_runtime.costs([[*rows, *hung]])
@@ -63,7 +63,7 @@ def test_costs_name_the_concurrency_if_no_request_was_alone() -> None:
     assert costs.others > 1
 
 
-def test_retried_failed_and_warm_up_requests_tell_no_costs() -> None:
+def test_retried_failed_and_warm_up_requests_do_not_affect_the_costs() -> None:
     sound = closed_loop(40, noise=0.0)
     spoilt = [
         row(100 + k, at=1e6 + 100 * k, latency_s=50.0, error="429" if k % 3 == 0 else None, counts=k % 3 != 1,
@@ -81,11 +81,13 @@ def test_prompts_of_one_length_leave_the_cost_of_a_prompt_token_undefined() -> N
     assert costs.seconds(rows[0]) == pytest.approx(rows[0].request.latency_s)
 
 
-def test_too_few_requests_tell_no_costs() -> None:
-    with pytest.raises(ValueError, match=r"^costs are fitted to 12 requests of more than one token; there are 0$"):
+def test_costs_of_too_few_requests_are_undefined() -> None:
+    with pytest.raises(
+        ValueError, match=r"^fitting costs needs at least 12 answers of two tokens or more; there are 0$"
+    ):
         ideal_runtime.costs([[row(k, tokens=(None, None)) for k in range(50)], []])
     costs = ideal_runtime.costs([closed_loop(30)])
-    with pytest.raises(ValueError, match=r"^no answered request tells its input and output tokens$"):
+    with pytest.raises(ValueError, match=r"^no answer reported its input and output tokens$"):
         ideal_runtime.idealized([row(tokens=(10, None))], costs)
 
 
@@ -94,7 +96,7 @@ SPANS = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), min_size=1, 
 
 @settings(deadline=None)
 @given(SPANS)
-def test_others_in_the_air_are_those_that_brute_force_counts(spans: list[tuple[int, int]]) -> None:
+def test_concurrent_requests_are_those_that_brute_force_counts(spans: list[tuple[int, int]]) -> None:
     rows = [row(k, at=float(at), latency_s=float(length)) for k, (at, length) in enumerate(spans)]
 
     def brute(one: RequestRow) -> float:
@@ -107,7 +109,7 @@ def test_others_in_the_air_are_those_that_brute_force_counts(spans: list[tuple[i
     assert ideal_runtime.concurrent_requests(rows) == pytest.approx([brute(one) for one in rows], abs=1e-9)
 
 
-def test_a_closed_loop_has_its_other_clients_beside_each_request() -> None:
+def test_in_a_closed_loop_all_other_clients_are_concurrent() -> None:
     chance = random.Random(1)
     times = [sorted(chance.uniform(0, 100) for _ in range(30)) for _ in range(5)]
     rows = [row(at=begin, latency_s=end - begin) for client in times for begin, end in pairwise([0.0, *client, 100.0])]

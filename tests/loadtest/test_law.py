@@ -19,7 +19,7 @@ def of(rows: list[RequestRow], **facts: Any) -> dict[str, Any]:
     return content
 
 
-def test_levels_come_in_the_order_of_the_run_and_packages_below_them() -> None:
+def test_levels_are_in_the_order_of_the_run_with_their_packages() -> None:
     content = of(
         [*closed_loop(60, clients=4), *closed_loop(60)], levels=(LevelFacts("1 at once", 2.0), LevelFacts("9/s"))
     )
@@ -29,14 +29,14 @@ def test_levels_come_in_the_order_of_the_run_and_packages_below_them() -> None:
     assert (content["requests"], content["counted"], content["failed"]) == (120, 115, 0)
 
 
-def test_throughput_counts_what_was_answered_over_the_time_it_took() -> None:
+def test_throughput_is_answers_per_measured_time() -> None:
     rows = [row(k, at=float(k), latency_s=1.0, tokens=(10, 30), error="500" if k == 3 else None) for k in range(10)]
     group = of(rows)["levels"][0]["groups"][ALL]
     assert (group["requests_per_s"], group["output_tokens_per_s"]) == (pytest.approx(0.9), pytest.approx(27))
     assert of(rows)["levels"][0]["in_the_air_mean"] == pytest.approx(1.0)
 
 
-def test_failed_and_warm_up_requests_count_in_no_latency() -> None:
+def test_latencies_exclude_failed_and_warm_up_requests() -> None:
     rows = [
         *(row(k, at=float(k)) for k in range(20)),
         row(50, latency_s=99.0, error="hang"),
@@ -49,7 +49,7 @@ def test_failed_and_warm_up_requests_count_in_no_latency() -> None:
     assert (level["answered"], level["failed"], level["warmup"]) == (20, 1, 1)
 
 
-def test_goodput_is_what_kept_every_limit_of_all_that_was_asked() -> None:
+def test_goodput_is_the_share_of_all_requests_within_every_limit() -> None:
     rows = [row(k, at=float(k), ttft_s=0.1 * k, latency_s=0.1 * k + 0.39, tokens=(10, 40)) for k in range(10)]
     rows.append(row(10, at=9.0, latency_s=1.0, error="500"))
     good = of(rows, slo=Slo(ttft_s=0.45))["levels"][0]["groups"][ALL]["goodput"]
@@ -62,21 +62,21 @@ def test_goodput_is_what_kept_every_limit_of_all_that_was_asked() -> None:
     assert group["undefined"]["goodput"] == "no limit was set: goodput needs one for TTFT, TPOT or both"
 
 
-def test_an_answer_that_is_no_stream_has_no_goodput_and_says_why() -> None:
+def test_without_streaming_goodput_is_undefined_with_a_reason() -> None:
     group = of([row(k, at=float(k), ttft_s=None) for k in range(20)], slo=Slo(1.0))["levels"][0]["groups"][ALL]
-    reason = "no answer told when its first token came: it was not streamed"
+    reason = "time to first token is unknown: answers were not streamed"
     assert (group["goodput"], group["ttft_s"], group["tpot_s"]) == (None, None, None)
     assert group["undefined"]["goodput"] == group["undefined"]["ttft_s"] == reason
 
 
-def test_a_test_file_takes_from_its_first_request_to_its_last_word() -> None:
+def test_a_test_files_time_runs_from_its_first_request_to_its_writing() -> None:
     rows = [row(k, at=float(k), module=f"m{k // 4}", written_s=4.0 * (k // 4) + 5) for k in range(40)]
     group = of(rows)["levels"][0]["groups"][ALL]
     assert (group["file_s"]["count"], group["file_s"]["mean"]) == (10, 5.0)
     assert (group["to_file_s"]["least"], group["to_file_s"]["most"]) == (2.0, 5.0)
 
 
-def test_lines_of_packages_that_differ_are_found_though_outliers_hide_them() -> None:
+def test_different_lines_of_packages_are_found_despite_outliers() -> None:
     rows = closed_loop(300, slopes=(1.0, 1.0, 1.3))
     hung = [row(900 + k, at=1e6 + 1000 * k, latency_s=80.0 + k, tokens=(100, 12 * k), attempts=3) for k in range(12)]
     level = of([*rows, *hung])["levels"][0]
@@ -89,19 +89,20 @@ def test_lines_of_packages_that_differ_are_found_though_outliers_hide_them() -> 
 def test_a_single_package_has_no_test_for_differences() -> None:
     level = of([one for one in closed_loop(90) if one.package == "numpy"])["levels"][0]
     assert level["lines_differ"] is None
-    assert level["undefined"]["lines_differ"] == "lines of packages are compared where two have one; here 1 of 1 have"
+    reason = "the comparison needs two packages with a regression line; 1 of 1 have one"
+    assert level["undefined"]["lines_differ"] == reason
 
 
-def test_energy_is_shared_by_the_answers_and_undefined_where_unmeasured() -> None:
+def test_energy_is_divided_by_the_answers_and_undefined_if_unmeasured() -> None:
     rows, levels = closed_loop(20), (LevelFacts("1 at once", joules=50.0),)
     assert of(rows, levels=levels, energy_source="RAPL")["levels"][0]["joules_per_request"] == 2.5
     assert of(rows, levels=levels)["levels"][0]["joules_per_request"] is None
 
 
-def test_a_run_without_a_row_has_no_level_and_no_costs() -> None:
+def test_a_run_without_rows_has_no_levels_and_no_costs() -> None:
     content = of([])
     assert (content["levels"], content["outliers"], content["errors"], content["costs"]) == ([], [], [], None)
-    assert content["undefined"]["costs"] == "costs are fitted to 12 requests of more than one token; there are 0"
+    assert content["undefined"]["costs"] == "fitting costs needs at least 12 answers of two tokens or more; there are 0"
 
 
 MAYBE = st.none() | st.floats(0, 10)
@@ -119,7 +120,7 @@ ANY = st.builds(
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(ANY, max_size=60))
-def test_whatever_was_measured_each_none_has_its_reason(rows: list[RequestRow]) -> None:
+def test_every_undefined_value_has_a_reason(rows: list[RequestRow]) -> None:
     content = of(rows, slo=Slo(1.0, 0.1))
     for level in content["levels"]:
         for part in (level, *level["groups"].values()):

@@ -26,7 +26,7 @@ class Gone(io.StringIO):
         raise BrokenPipeError
 
 
-def test_elsewhere_lines_begin_and_end_a_phase_and_come_every_30_seconds() -> None:
+def test_without_a_terminal_a_line_is_printed_every_30_seconds() -> None:
     stream, clock = io.StringIO(), Clock()
     with closing(LoadProgress(stream, clock)) as progress:
         progress.say("loading the model")
@@ -50,14 +50,14 @@ def test_on_a_terminal_the_line_is_erased_before_the_next(monkeypatch: pytest.Mo
         progress.begin("2/s")
         clock.now = 1.0
         progress.ended(0.5)
-    first = "[00:00:00] 2/s  0 ended"
-    last = "[00:00:01] 2/s  1 ended  1/s  median 0.5 s"
+    first = "[00:00:00] 2/s  0 done"
+    last = "[00:00:01] 2/s  1 done  1/s  median 0.5 s"
     assert stream.getvalue() == (
         f"{first}\r{' ' * len(first)}\r{last}\r{' ' * len(last)}\r{last}\n"
     )  # fmt: skip
 
 
-def test_a_screen_that_is_gone_ends_nothing() -> None:
+def test_a_lost_terminal_does_not_end_the_run() -> None:
     with closing(LoadProgress(Gone(), Clock())) as progress:
         progress.begin("2/s")
         progress.ended(0.5)

@@ -32,7 +32,7 @@ def test_a_run_and_a_load_run_have_the_same_percentiles(count: int, seed: int, q
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("q", "count"), [(50, 40), (90, 150), (99, 600)])
-def test_an_interval_covers_the_true_percentile_as_often_as_it_says(q: float, count: int) -> None:
+def test_an_interval_has_its_nominal_coverage(q: float, count: int) -> None:
     """At least 95 % of 500 samples, minus three standard deviations. Exponential values are far from symmetric."""
     true, chance, covered = -math.log(1 - q / 100), random.Random(5), 0
     for _ in range(500):
@@ -44,7 +44,7 @@ def test_an_interval_covers_the_true_percentile_as_often_as_it_says(q: float, co
     assert covered < 500
 
 
-def test_a_percentile_of_too_few_values_is_none_with_a_reason() -> None:
+def test_a_percentile_of_too_few_values_is_undefined_with_a_reason() -> None:
     percentiles, reasons = quantiles([float(k) for k in range(1, 151)])
     assert percentiles["p99.9"] is None
     assert reasons["p99.9"] == "p99.9 needs at least 1,000 values; there are 150"

@@ -18,7 +18,7 @@ def points(slope: float, seed: int, count: int = 40, intercept: float = 0.3, noi
 
 
 @pytest.mark.slow
-def test_a_line_is_found_and_its_interval_covers_the_slope_as_promised() -> None:
+def test_a_line_is_found_and_its_interval_has_nominal_coverage() -> None:
     lines = [line(points(0.02, seed)) for seed in range(200)]
     covered = sum(one["low"] <= 0.02 <= one["high"] for one in lines)
     assert abs(covered - 190) <= 3 * math.sqrt(200 * 0.95 * 0.05)
@@ -28,14 +28,14 @@ def test_a_line_is_found_and_its_interval_covers_the_slope_as_promised() -> None
 
 
 @pytest.mark.slow
-def test_one_law_for_all_packages_is_called_different_only_by_chance() -> None:
+def test_equal_lines_are_called_different_only_by_chance() -> None:
     ps = [differ({name: points(0.02, 3 * seed + k) for k, name in enumerate("abc")}) for seed in range(200)]
     for key in ("lines", "slopes"):
         assert sum(one[key]["p"] < 0.05 for one in ps) <= 10 + 3 * math.sqrt(200 * 0.05 * 0.95)
         assert sum(one[key]["p"] < 0.5 for one in ps) == pytest.approx(100, abs=3 * math.sqrt(50))
 
 
-def test_lines_that_differ_are_found() -> None:
+def test_different_lines_are_found() -> None:
     slopes = differ({"a": points(0.02, 1), "b": points(0.022, 2)})
     assert slopes["slopes"]["p"] < 1e-6
     assert slopes["slopes"]["p_robust"] < 1e-6
@@ -46,7 +46,7 @@ def test_lines_that_differ_are_found() -> None:
 
 
 @pytest.mark.slow
-def test_the_robust_p_holds_where_long_answers_scatter_more() -> None:
+def test_the_robust_p_holds_if_long_answers_scatter_more() -> None:
     """If scatter grows with length, the plain F test finds false differences, and the robust test keeps its level."""
 
     def fan(seed: int, count: int) -> Points:
@@ -67,33 +67,36 @@ def test_a_package_without_a_line_is_left_out_and_named() -> None:
     assert comparison["packages"] == ["a", "b"]
     assert comparison["left_out"] == {
         "few": "a line needs at least 8 requests with token counts; there are 2",
-        "flat": "all answers have 5 tokens: a line needs two lengths",
+        "flat": "all answers have 5 tokens; a line needs at least two lengths",
     }
 
 
 @pytest.mark.parametrize(
     ("packages", "reason"),
     [
-        ({"a": points(0.02, 1)}, "lines of packages are compared where two have one; here 1 of 1 have"),
+        (
+            {"a": points(0.02, 1)},
+            "the comparison needs two packages with a regression line; 1 of 1 have one",
+        ),
         (
             {"a": points(0.02, 1, noise=0), "b": points(0.03, 2, noise=0)},
-            "every point lies on its line: there is no scatter to compare a difference with",
+            "every point lies exactly on its line, so an F test is impossible",
         ),
     ],
 )
-def test_what_cannot_be_compared_is_refused_with_the_reason(packages: dict[str, Points], reason: str) -> None:
+def test_lines_that_cannot_be_compared_are_refused_with_the_reason(packages: dict[str, Points], reason: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(reason)}$"):
         differ(packages)
 
 
-def test_a_line_of_latencies_that_are_alike_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^all latencies are alike: there is nothing to explain$"):
+def test_a_line_through_equal_latencies_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^all latencies are equal, so there is no variance to explain$"):
         line(([float(k) for k in range(9)], [2.0] * 9))
 
 
 @settings(deadline=None, max_examples=30)  # the first import of scipy.stats takes a second
 @given(st.lists(st.integers(1, 10_000), min_size=8, max_size=30, unique=True), st.integers(0, 99))
-def test_ranks_do_not_mind_what_bends_the_values(whole: list[int], seed: int) -> None:
+def test_spearman_is_invariant_under_monotonic_transformations(whole: list[int], seed: int) -> None:
     values = [float(value) for value in whole]
     others = random.Random(seed).sample(values, len(values))
     bent = [math.log(value) for value in values]

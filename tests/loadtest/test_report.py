@@ -29,24 +29,24 @@ def page_of(folder: Path) -> str:
     return html.unescape(visible_text(write(folder).read_text(encoding="utf-8")))
 
 
-def test_the_page_says_what_ran_how_fast_and_whether_that_is_all(tmp_path: Path) -> None:
+def test_the_page_states_workload_speed_and_completeness(tmp_path: Path) -> None:
     said = page_of(leave(tmp_path, [*closed_loop(60), *closed_loop(60, clients=4, slowdown=2.0)], FACTS))
-    assert "somebody/model, served 120 requests about numpy, seaborn, torch, 2 levels of load" in said
-    assert "the median latency at 1 at once, 59 answers, from the time a request was meant to begin." in said
-    assert "The most that came through: " in said
-    assert "complete Every one of the 120 requests was answered." in said
-    assert "Goodput: answers a second that kept TTFT 0.5 s and TPOT 50 ms." in said
+    assert "somebody/model, served 120 requests for numpy, seaborn, torch, 2 load levels" in said
+    assert " at 1 at once, 59 answers, counted from the intended start of a request." in said
+    assert "Peak throughput: " in said
+    assert "complete All 120 requests were answered." in said
+    assert "Goodput: answers per second with TTFT 0.5 s and TPOT 50 ms or less." in said
     assert "All answers: " in said
     assert "An undisturbed request: " in said
     assert "p99.9 needs at least 1,000 values; there are 59" in said
     assert "Run 20270115-080000-abcdef." in said
 
 
-def test_worth_memory_and_flame_graphs_are_shown_where_there_are_any(tmp_path: Path) -> None:
+def test_quality_memory_and_flame_graphs_are_shown_if_measured(tmp_path: Path) -> None:
     (tmp_path / "flame_pipeline.html").write_text("")
     page = write(leave(tmp_path, closed_loop(30), FACTS)).read_text(encoding="utf-8")
     said = visible_text(page)
-    assert "What the tests are worth package functions line coverage passing numpy 12 25.0 % undefined" in said.replace(
+    assert "Quality of the tests package functions line coverage passing numpy 12 25.0 % undefined" in said.replace(
         "\xa0", " "
     )
     assert "4.00 MiB at the peak, by a test." in said
@@ -56,20 +56,20 @@ def test_worth_memory_and_flame_graphs_are_shown_where_there_are_any(tmp_path: P
     assert re.findall(r'<a href="#(\w+)">', page) == re.findall(r'<section id="(\w+)">', page)
 
 
-def test_what_nobody_measured_has_no_place_on_the_page(tmp_path: Path) -> None:
+def test_unmeasured_sections_are_left_out(tmp_path: Path) -> None:
     said = page_of(leave(tmp_path, closed_loop(30)))
     assert "A server under load 30 requests" in said
-    assert "partial The run is not finished: 30 requests have ended." in said
-    assert "No limits were set, so there is no goodput." in said
+    assert "partial The run is not finished: 30 requests so far." in said
+    assert "Goodput is undefined: no latency limits were set." in said
     assert "Errors None: every request was answered." in said
-    for absent in ("What the tests are worth", "Memory against line", "Where the time went", "Run ."):
+    for absent in ("Quality of the tests", "Memory per line", "Flame graphs", "Run ."):
         assert absent not in said
 
 
-def test_failures_and_outliers_stand_there_with_their_reasons(tmp_path: Path) -> None:
+def test_failures_and_outliers_are_listed_with_their_reasons(tmp_path: Path) -> None:
     rows = [*closed_loop(60), row(70, at=900.0, error="429: no room"), row(71, at=950.0, latency_s=70.0, attempts=3)]
     said = page_of(leave(tmp_path, rows, FACTS))
-    assert "partial 1 of 62 requests failed; they count in no latency." in said
+    assert "partial 1 of 62 requests failed. Latencies exclude them." in said
     assert "1 429: no room" in said
     assert "numpy numpy.core f71 1 at once 71 70 s latency 100 / 40 sent 3 times" in said
 
@@ -80,7 +80,7 @@ def test_a_folder_without_a_counted_request_still_has_a_page(tmp_path: Path) -> 
     assert "No request was answered." in page_of(leave(tmp_path / "failed", [row(error="500")]))
 
 
-def test_json_and_page_are_made_again_from_the_files_by_the_command(tmp_path: Path) -> None:
+def test_the_report_command_recreates_json_and_page_from_the_files(tmp_path: Path) -> None:
     leave(tmp_path, closed_loop(60), FACTS)
     write(tmp_path)
     first = (tmp_path / LAW).read_bytes()
@@ -137,6 +137,6 @@ def test_invalid_facts_are_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / load_facts.NAME).write_text('{"title": 3}')
     path = re.escape(str(tmp_path / load_facts.NAME))
     with pytest.raises(
-        OutputError, match=f"^{path}: is no file of a load run \\(Expected `str`, got `int` - at `\\$.title`\\)"
+        OutputError, match=f"^{path}: not a valid load_facts.json \\(Expected `str`, got `int` - at `\\$.title`\\)"
     ):
         write(tmp_path)

@@ -76,7 +76,7 @@ class TestPage(ReportPage):
     pass
 
 
-def test_printed_it_is_black_on_white_without_its_controls(report: Path, tmp_path: Path) -> None:
+def test_the_printed_page_is_black_on_white_without_controls(report: Path, tmp_path: Path) -> None:
     with page(tmp_path / "profile") as shown:
         shown.open(report, dark=True)
         assert base64.b64decode(shown.call("Page.printToPDF")["data"]).startswith(b"%PDF")
@@ -89,7 +89,7 @@ def test_printed_it_is_black_on_white_without_its_controls(report: Path, tmp_pat
                          "t => t.getBoundingClientRect().right <= innerWidth)") is True  # fmt: skip
 
 
-def test_a_run_with_hardly_anything_in_it_is_drawn_without_a_complaint(tmp_path: Path) -> None:
+def test_an_almost_empty_run_is_drawn_without_errors(tmp_path: Path) -> None:
     few = [
         [], [row()], [row(error="500")], [row(k, at=2.0 * k) for k in range(40)],
         [row(k, at=2.0 * k, ttft_s=None, tokens=(None, None)) for k in range(40)],

@@ -30,7 +30,7 @@ def test_rows_are_read_as_they_were_written(tmp_path_factory: pytest.TempPathFac
     assert list(read(leave(folder, rows))) == rows
 
 
-def test_a_file_says_in_its_header_what_it_holds_with_units(tmp_path: Path) -> None:
+def test_the_header_names_all_columns_with_units(tmp_path: Path) -> None:
     leave(tmp_path, [row(7, latency_s=2.0, ttft_s=0.5, tokens=(10, 4), written_s=2.25)])
     header, line = (tmp_path / NAME).read_text().splitlines()
     cells = dict(zip(header.split(","), line.split(","), strict=True))
@@ -54,7 +54,7 @@ def test_a_file_torn_anywhere_keeps_its_whole_rows_and_takes_more(tmp_path: Path
         assert [one.request.number for one in before] == ([0, 1, 2] if whole_now else [0, 1])
 
 
-def test_a_torn_header_is_written_anew(tmp_path: Path) -> None:
+def test_a_torn_header_is_rewritten(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"level,numb")
     leave(tmp_path, [row()])
     assert len(list(read(tmp_path))) == 1
@@ -68,17 +68,20 @@ def test_an_error_is_one_line_without_a_key(tmp_path: Path) -> None:
     assert "abcdefghijklmnopqrstuvwxyz" not in (tmp_path / NAME).read_text()
 
 
-def test_a_folder_without_rows_or_of_another_version_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"^{re.escape(str(tmp_path))}: no load run is there \\(no requests.csv\\)$"):
+def test_a_folder_without_rows_or_of_another_version_is_refused(tmp_path: Path) -> None:
+    folder = re.escape(str(tmp_path))
+    with pytest.raises(DataError, match=f"^{folder}: not the folder of a load run \\(it has no requests.csv\\)$"):
         list(read(tmp_path))
     (tmp_path / NAME).write_text("level,number\n1 at once,0\n")
     path = re.escape(str(tmp_path / NAME))
-    with pytest.raises(DataError, match=f"^{path}: its columns are of another version; made by the Swarmeval that"):
+    with pytest.raises(
+        DataError, match=f"^{path}: written by another version of Swarmeval; read it with that version$"
+    ):
         list(read(tmp_path))
-    with pytest.raises(DataError, match=f"^{path}: its columns are of another version; move it away$"):
+    with pytest.raises(DataError, match=f"^{path}: written by another version of Swarmeval; move the file away$"):
         RowFile(tmp_path)
 
 
-def test_a_folder_that_is_not_there_cannot_take_rows(tmp_path: Path) -> None:
+def test_rows_cannot_be_written_to_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot be written \(No such file or directory\)"):
         RowFile(tmp_path / "nowhere")

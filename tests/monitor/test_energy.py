@@ -175,7 +175,7 @@ def test_a_run_on_gpus_says_what_it_drew_and_what_its_devices_held(tmp_path: Pat
     assert math.isclose(energy["joules_above_idle"], energy["joules"] - energy["idle_w"] * energy["watched_s"])
     assert math.isclose(energy["joules_per_evaluation"], energy["joules_above_idle"] / 3)
     assert energy["joules_per_solved_task"] is None  # echo workers solve nothing
-    assert f"energy    {energy['joules']:,.0f} J (nvml), " in summary
+    assert f"energy     {energy['joules']:,.0f} J (nvml), " in summary
     held = {"before_load_mb": 20000.0, "after_load_mb": 20000.0, "after_inference_mb": 20000.0, "peak_mb": 20000.0}
     assert manifest["memory"] == {name: {"of": "gpu", **held} for name in ("cuda:1", "cuda:3")}
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
@@ -194,7 +194,7 @@ def test_a_driver_that_hangs_from_the_first_job_costs_a_run_only_figures(tmp_pat
     code = RUN.replace("        swarm = ", f"        Path({str(hangs)!r}).touch()\n        swarm = ")
     code = f"import sys; sys.argv[1:] = [{str(folder)!r}]\n{patience}{code}"
     summary = run_with(compiled(tmp_path), code, environ={"FAKE_HANG": str(hangs)})
-    assert "0 of 3 answers passed, 3 tasks" in summary
+    assert "0 of 3 answers passed, 3 of 164 tasks" in summary
     assert json.loads((folder / "manifest.json").read_text())["finished"]
     lines = (folder / "run.log").read_text().splitlines()
     assert [line.partition("swarmeval: ")[2] for line in lines if " WARNING " in line] == [

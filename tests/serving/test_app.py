@@ -109,11 +109,11 @@ def test_a_seed_repeats_its_answers_and_none_makes_them_differ(served: Served) -
 @pytest.mark.parametrize(
     ("more", "error", "status", "param", "message"),
     [
-        ({"model": "other"}, openai.NotFoundError, 404, "model", "there is no model 'other' here; there is 'tiny'"),
+        ({"model": "other"}, openai.NotFoundError, 404, "model", "unknown model 'other'; this server has 'tiny'"),
         ({"temperature": -1}, openai.BadRequestError, 400, "temperature",
          "temperature: Input should be greater than or equal to 0"),
         ({"max_tokens": 65}, openai.BadRequestError, 400, "max_tokens",
-         "max_tokens is 65; this server answers with 64 at most (max_new_tokens)"),
+         "max_tokens is 65; the limit of this server is 64 (max_new_tokens)"),
         ({"tools": []}, openai.BadRequestError, 400, "tools", "tools is not supported by this server"),
         ({"messages": []}, openai.BadRequestError, 400, "messages",
          "messages: List should have at least 1 item after validation, not 0"),
@@ -131,8 +131,8 @@ def test_what_cannot_be_obeyed_is_refused_by_name(served, more, error, status, p
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "message"),
     [
-        ("POST", "/v1/chat/completions", b"{", 400, "the body is no JSON: Expecting property name enclosed in double "
-         "quotes"),
+        ("POST", "/v1/chat/completions", b"{", 400, "the body is not valid JSON: Expecting property name "
+         "enclosed in double quotes"),
         ("GET", "/v1/chat/completions", b"", 405, "GET /v1/chat/completions: Method Not Allowed"),
         ("GET", "/v2/models", b"", 404, "GET /v2/models: Not Found"),
     ],
@@ -189,7 +189,7 @@ def test_a_replica_that_dies_costs_no_answer_that_has_not_begun_to_show() -> Non
         victim = next(member.worker.pid for member in served.pool.members if member.jobs)
         assert victim is not None
         os.kill(victim, signal.SIGKILL)
-        with pytest.raises(openai.APIError, match="the replica that answered has ended"):
+        with pytest.raises(openai.APIError, match="the replica died while answering"):
             list(stream)
         assert ask(served).choices[0].message.content  # the other replica answers
         served.until(lambda: all(member.info for member in served.pool.members))
@@ -242,8 +242,8 @@ def test_without_a_key_a_page_whose_name_was_rebound_gets_no_answer(served: Serv
         )
         assert answer.status_code == 403
         assert answer.json()["error"]["message"] == (
-            f"{host!r} is not a name of this server; without a key it is called by its IP address, localhost or a name "
-            "in serve.hosts"
+            f"{host!r} is not a name of this server; without a key, use its IP address, localhost or a name in "
+            "serve.hosts"
         )
     with serving(Script(), serve=ServeSettings(hosts=("models.lab",))) as other:
         assert httpx2.get(f"{other.url}/models", headers={"host": "models.lab:80"}).status_code == 200

@@ -16,7 +16,7 @@ from swarmeval.settings.run_config import RunConfig
 from tests.support.echo_fleet import EchoFleet, EchoWorker
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "x"}]}
-INTERNAL = "the server failed to answer this request; its log says why"
+INTERNAL = "internal error: the server failed to answer this request; see its log"
 
 
 class FailingWorker(EchoWorker):
@@ -62,7 +62,7 @@ def during(worker: EchoWorker, use: Callable[[httpx2.AsyncClient], Awaitable[Non
         (ConfigError("a wrong key at the endpoint"), 500, INTERNAL),
         (Refusal("x", "too long", retry=False), 400, "too long"),
         (Refusal("x", "aborted", retry=True), 503, "aborted"),
-        (None, 503, "the server is ending"),
+        (None, 503, "the server is shutting down"),
     ],
 )
 @pytest.mark.parametrize("pieces", [0, 1])

@@ -22,7 +22,7 @@ def test_a_file_that_is_no_script_is_refused(tmp_path: Path, text: str, reason: 
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
         fleet_choice.choose(RunConfig(engine="scripted", model_id=str(path)))
-    assert str(caught.value) == f"{path}: is no script for engine: scripted ({reason})"
+    assert str(caught.value) == f"{path}: not a valid script for engine: scripted ({reason})"
 
 
 def test_a_script_is_refused_for_another_engine_and_so_is_a_missing_one(tmp_path: Path) -> None:

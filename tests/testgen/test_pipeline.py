@@ -194,8 +194,8 @@ FAULTS = {
     ("kind", "reason"),
     [
         ("429", "HTTP 429: slow down"), ("500", "HTTP 500: boom"),
-        ("hang", "said nothing for 0.3 s (endpoint.timeout_s)"),
-        ("cut", "the connection broke"), ("reset", "the connection broke"),
+        ("hang", "sent nothing for 0.3 s (endpoint.timeout_s)"),
+        ("cut", "connection lost"), ("reset", "connection lost"),
     ],
 )  # fmt: skip
 def test_a_server_fault_is_a_failure_with_its_reason_and_not_sent_again(tmp_path: Path, kind: str, reason: str) -> None:

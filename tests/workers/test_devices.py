@@ -70,9 +70,9 @@ def test_a_sharded_model_has_one_worker_that_sees_every_gpu() -> None:
 
 @pytest.mark.parametrize(
     ("environ", "where"),
-    [({}, "none was found"), ({"CUDA_VISIBLE_DEVICES": ""}, "CUDA_VISIBLE_DEVICES='' leaves none")],
+    [({}, "none was found"), ({"CUDA_VISIBLE_DEVICES": ""}, "CUDA_VISIBLE_DEVICES='' hides all")],
 )
-def test_cuda_without_a_gpu_is_refused_with_the_way_out(environ: dict[str, str], where: str) -> None:
+def test_cuda_without_a_gpu_is_refused_with_a_remedy(environ: dict[str, str], where: str) -> None:
     with pytest.raises(DeviceError) as caught:
         choose_devices(CUDA, (), environ, 8)
     assert str(caught.value) == (
@@ -82,7 +82,7 @@ def test_cuda_without_a_gpu_is_refused_with_the_way_out(environ: dict[str, str],
 
 
 @pytest.mark.parametrize(("cores", "workers", "threads"), [(8, 2, "4"), (2, 2, "1"), (2, 4, "1"), (7, 2, "3")])
-def test_cpu_workers_share_the_cores_out_and_see_no_gpu(cores: int, workers: int, threads: str) -> None:
+def test_cpu_workers_share_the_cores_and_see_no_gpu(cores: int, workers: int, threads: str) -> None:
     devices = choose_devices(RunConfig(device="cpu", cpu_workers=workers), GPUS, {}, cores)
     assert [device.name for device in devices] == [f"cpu:{n}" for n in range(workers)]
     for device in devices:
@@ -91,7 +91,7 @@ def test_cpu_workers_share_the_cores_out_and_see_no_gpu(cores: int, workers: int
         assert env["GOMP_SPINCOUNT"] == SPINS
 
 
-def test_what_the_user_set_is_obeyed() -> None:
+def test_user_settings_take_precedence() -> None:
     mine = {
         "OMP_NUM_THREADS": "3",
         "OMP_WAIT_POLICY": "active",

@@ -51,7 +51,7 @@ def test_a_request_that_cannot_be_encoded_costs_the_worker_nothing() -> None:
     with_worker(Script(rows=4), use, silence_s=0.5)
 
 
-def test_every_request_is_answered_also_when_several_batches_are_in_flight() -> None:
+def test_every_request_of_overlapping_batches_is_answered() -> None:
     async def use(worker: LocalWorker) -> None:
         info = await worker.start()
         assert (info.engine, info.rows) == ("scripted", 4)
@@ -74,8 +74,8 @@ def test_every_request_is_answered_also_when_several_batches_are_in_flight() -> 
         ("kill", r"^cpu:0: worker died while generating \(killed by SIGKILL\)$"),
         ("exit", r"^cpu:0: worker died while generating \(exit code 7\)$"),
         ("raise", r"^cpu:0: worker died while generating \(MemoryError: the script ran out of memory\)$"),
-        ("hang", r"^cpu:0: said nothing for 0\.5 s \(workers\.timeout_s\)$"),
-        ("garbage", r"^cpu:0: sent what is no message \(.*\)$"),
+        ("hang", r"^cpu:0: sent nothing for 0\.5 s \(workers\.timeout_s\)$"),
+        ("garbage", r"^cpu:0: sent an invalid message \(.*\)$"),
     ],
 )
 def test_a_fault_ends_every_batch_with_its_reason_and_a_restart_answers(fault, words) -> None:  # type: ignore[no-untyped-def]
@@ -107,7 +107,7 @@ def test_a_fault_ends_every_batch_with_its_reason_and_a_restart_answers(fault, w
         ("load_hang", WorkerDied, r"^cpu:0: did not load within 1 s \(workers\.load_timeout_s\)$"),
     ],
 )
-def test_a_fault_while_loading_is_told_from_the_start(fault, error, words) -> None:  # type: ignore[no-untyped-def]
+def test_a_fault_while_loading_is_reported_by_start(fault, error, words) -> None:  # type: ignore[no-untyped-def]
     async def use(worker: LocalWorker) -> None:
         with pytest.raises(error, match=words):
             await worker.start()
@@ -115,7 +115,7 @@ def test_a_fault_while_loading_is_told_from_the_start(fault, error, words) -> No
     with_worker(Script(faults=(ScriptedFault(fault),)), use, load_s=1.0 if fault == "load_hang" else 30.0)
 
 
-def test_draining_answers_what_is_in_rows_and_forgets_the_rest() -> None:
+def test_draining_answers_requests_in_rows_and_drops_the_rest() -> None:
     async def use(worker: LocalWorker) -> None:
         await worker.start()
         answers: list[Answer] = []
@@ -180,7 +180,7 @@ def test_a_start_that_is_cancelled_leaves_nothing_open(alive: bool) -> None:
     assert not [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_processes_of_many_workers_are_begun_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_processes_are_started_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Starting one blocks the event loop, which runs between them."""
     begin, at_once, most = asyncio.create_subprocess_exec, 0, 0
 

@@ -49,7 +49,7 @@ def test_lines_are_whole_and_empty_ones_are_left_out() -> None:
     assert lines_of(b"a\n\n  \n 10 %\r 20 %\r\nb", b"c") == ["a", " 10 %", " 20 %", "bc"]
 
 
-def test_a_line_without_an_end_is_not_waited_for() -> None:
+def test_an_endless_line_is_not_awaited() -> None:
     piece = b"x" * (1 << 16)
     assert sum(map(len, lines_of(*[piece] * 40))) == 40 * len(piece)
     assert max(map(len, lines_of(*[piece] * 40))) <= MAX_LINE + len(piece)

@@ -32,7 +32,7 @@ def during(use: Callable[[Pending, list[Submit | Cancel]], Awaitable[None]]) -> 
     asyncio.run(go())
 
 
-def test_answers_go_to_the_batch_that_asked() -> None:
+def test_answers_go_to_the_batch_that_requested_them() -> None:
     async def use(pending: Pending, sent: list[Submit | Cancel]) -> None:
         first, second = asyncio.create_task(collect(pending, "a", "b")), asyncio.create_task(collect(pending, "c"))
         await asyncio.sleep(0)
@@ -45,7 +45,7 @@ def test_answers_go_to_the_batch_that_asked() -> None:
     during(use)
 
 
-def test_what_was_dropped_ends_its_batch() -> None:
+def test_dropped_requests_end_their_batch() -> None:
     async def use(pending: Pending, sent: list[Submit | Cancel]) -> None:
         batch = asyncio.create_task(collect(pending, "a", "b"))
         await asyncio.sleep(0)
@@ -88,7 +88,7 @@ def test_silence_counts_only_with_work_to_do_and_ends_with_any_message() -> None
     during(use)
 
 
-def test_pieces_come_before_the_answer_and_only_where_they_are_wanted() -> None:
+def test_pieces_precede_the_answer_and_only_if_requested() -> None:
     async def use(pending: Pending, sent: list[Submit | Cancel]) -> None:
         async def stream() -> list[Piece | Answer]:
             return [item async for item in pending.items([request("a")])]
@@ -134,7 +134,7 @@ BAD_STOP = Request("bad", 0, Sampling(8, stop=("\udfff",)), text="x")
         (BAD_STOP, "a lone surrogate, \\udfff, is not valid text"),
     ],
 )
-def test_a_request_that_cannot_be_encoded_is_refused_and_not_waited_for(bad: Request, reason: str) -> None:
+def test_a_request_that_cannot_be_encoded_is_refused_and_not_awaited(bad: Request, reason: str) -> None:
     async def go() -> None:
         sent: list[Submit | Cancel] = []
 
@@ -160,6 +160,6 @@ def test_a_request_that_cannot_be_encoded_is_refused_and_not_waited_for(bad: Req
     asyncio.run(go())
 
 
-def test_a_message_longer_than_its_header_can_say_is_not_encodable() -> None:
+def test_a_message_too_long_for_its_header_is_not_encodable() -> None:
     with pytest.raises(NotEncodable, match=r"^a message of 53 bytes is too long to send$"):
         frame(Cancel(("x" * 30,)), most_bytes=50)

@@ -51,7 +51,7 @@ def test_shares_are_equal_and_give_every_core_once(cores: list[int], workers: in
         assert sum(sizes) == len(cores)
 
 
-def test_a_share_stays_in_one_node_and_keeps_a_cores_threads_together(tmp_path: Path) -> None:
+def test_a_share_stays_in_one_node_and_keeps_hyperthreads_together(tmp_path: Path) -> None:
     # The numbering of servers: nodes alternate, and the second threads of all cores come last.
     places = [(number % 2, number % 2, number // 2 % 2) for number in range(8)]
     cpus = machine(tmp_path, places)
@@ -73,11 +73,11 @@ def test_listed_cores_are_divided_by_cpu_workers_and_shared_by_gpu_workers() -> 
     assert gpus == [{"SWARMEVAL_CORES": "4,5,6,7"}] * 2
 
 
-def test_without_the_settings_a_workers_environment_says_nothing_of_them() -> None:
+def test_without_the_settings_a_workers_environment_has_no_placement() -> None:
     assert worker_envs(cpu(2), 2, {}, range(4)) == [{}, {}]
 
 
-def test_a_core_that_is_not_there_is_named_with_those_that_are() -> None:
+def test_a_missing_core_is_named_with_the_available_ones() -> None:
     with pytest.raises(ConfigError) as caught:
         worker_envs(cpu(1, **{"workers.cpu_affinity": [2, 99]}), 1, {}, [0, 1, 2, 3, 8])
     assert str(caught.value) == "workers.cpu_affinity names core 99, but this run may use 0-3,8 only"
@@ -103,13 +103,13 @@ def test_a_core_that_is_not_there_is_named_with_those_that_are() -> None:
         ),
     ],
 )
-def test_what_can_never_be_meant_is_refused(settings: dict[str, object], said: str) -> None:
+def test_meaningless_settings_are_refused(settings: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         validate(settings, "x.yaml")
     assert str(caught.value) == f"x.yaml: {said}"
 
 
-def test_asking_whether_a_priority_can_be_had_changes_none() -> None:
+def test_checking_a_priority_changes_none() -> None:
     now = os.getpriority(os.PRIO_PROCESS, 0)
     if now < 19:
         placement.check_nice(1)
@@ -135,16 +135,16 @@ for by in (-5, 19, 18 - now):
 
 
 @pytest.mark.slow
-def test_a_priority_that_cannot_be_had_is_refused_in_a_line() -> None:
+def test_a_forbidden_priority_is_refused_in_one_line() -> None:
     done = subprocess.run([sys.executable, "-c", CHECK], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines() == [
-        "workers.nice is -5, which needs a right that this account does not have; use 0 to REST",
-        "workers.nice is 19, but this run was started at NOW and 19 is the end; use less",
+        "workers.nice is -5, which this account has no permission to set; use 0 to REST",
+        "workers.nice is 19, but this run already has nice NOW and the limit is 19; use at most REST",
     ], done.stderr
 
 
 @pytest.mark.slow
-def test_a_core_that_is_not_there_ends_the_run_before_anything_is_moved(tmp_path: Path) -> None:
+def test_a_missing_core_ends_the_run_before_files_are_moved(tmp_path: Path) -> None:
     (tmp_path / "score.json").write_text("{}")
     code, out, err = swarmeval(*SMOKE, "workers.cpu_affinity=[9999]", "--output_dir", str(tmp_path), "--fresh")
     assert (code, out, err.count("\n")) == (2, "", 1)
@@ -172,7 +172,7 @@ def test_only_workers_get_the_requested_placement_and_the_manifest_says_so(tmp_p
 
 
 @pytest.mark.slow
-def test_every_thread_of_a_worker_is_where_it_was_told_to_be() -> None:
+def test_every_thread_of_a_worker_is_on_its_cores() -> None:
     core = min(os.sched_getaffinity(0))
     program = (
         "import os, threading; from swarmeval.workers import placement\n"

@@ -21,7 +21,7 @@ ENV = {"CUDA_VISIBLE_DEVICES": "", "VLLM_CPU_KVCACHE_SPACE": "1"}
 
 
 @pytest.mark.skipif(HERE, reason="vLLM is installed")
-def test_where_vllm_is_missing_one_line_says_so() -> None:
+def test_a_missing_vllm_is_reported_in_one_line() -> None:
     with pytest.raises(ConfigError) as caught:
         vllm_support.check("cuda", load_in_4bit=True)
     assert str(caught.value) == (
@@ -56,7 +56,7 @@ class TestVllmFleet(FleetContract):
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGKILL)
 
-    def test_what_it_says_of_an_answer_is_so(self) -> None:
+    def test_counts_and_times_of_an_answer_are_true(self) -> None:
         async def use(worker: Worker) -> None:
             user = Message("user", "Count from 1 to 9, digits only.")
             greedy = Sampling(24, do_sample=False, stop=("5",))

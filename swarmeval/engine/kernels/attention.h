@@ -1,7 +1,7 @@
-// Attention of a few queries to the tokens on some pages: the sum of values weighted by exponentials, and what is
-// needed to merge it with that over other pages (the highest score, and the sum of weights).
+// Attention of a few queries to the tokens on some pages: the unnormalised sum of weighted values, the highest score and
+// the sum of weights. The last two are needed to merge it with attention over other pages.
 //
-// Two ways: with vectors, on any CPU; with the matrix unit (AMX), on those that have one, for bf16. In both, a query's
+// Two implementations: vectors on any CPU, and the matrix unit (AMX) for bf16 on CPUs that have one. In both, a query's
 // result does not depend on the queries beside it.
 #pragma once
 
@@ -18,29 +18,29 @@
 
 namespace {
 
-constexpr int TILE = 16;  // queries at once
+constexpr int TILE = 16;  // queries per call
 
-// What is found for up to TILE queries.
+// Result for up to TILE queries.
 struct Part {
     float highest[TILE], total[TILE];
     float *sums;  // [TILE][size]
 };
 
-// Queries of one key head, and how many tokens each attends to: the first of those on the pages.
+// Queries of one key head. Query q attends to the first tokens[q] tokens on the pages.
 template <class T> struct Queries {
     const T *values;  // [TILE][size]
     int count;
     const int *tokens;  // [count]
-    int most;           // of tokens
+    int most;           // maximum of tokens
 };
 
-// Memory of one thread that serves one part after the other.
+// Buffers of one thread, reused for every part.
 template <class T> struct Scratch {
     std::vector<float> scores, wide, sums;
     std::vector<T> weights, last, queries;
 };
 
-// Exponentials of scores [TILE][stride]; those of tokens that a query does not attend to are zero.
+// Exponentials of scores [TILE][stride]; zero for tokens that a query does not attend to.
 template <class T, class W> void weigh(const Queries<T> &queries, float *scores, W *to, int stride, float scale, Part &part) {
     for (int q = 0; q < queries.count; ++q) {
         float *row = scores + q * stride;
@@ -81,7 +81,7 @@ void add(const Pool<T> &pool, const int32_t *table, int tokens, const float *wei
         for (int token = 0; token < count; token += 2) {
             Floats even, odd;
             value_pair(page, token / 2, block, pool.size, even, odd);
-            if (token + 1 == count) odd = Floats{};  // nothing was written there
+            if (token + 1 == count) odd = Floats{};  // that place is uninitialised
             for (int q = 0; q < Q; ++q) {
                 evens[q] += weights[q * stride + first + token] * even;
                 odds[q] += weights[q * stride + first + token + 1] * odd;
@@ -91,7 +91,7 @@ void add(const Pool<T> &pool, const int32_t *table, int tokens, const float *wei
     for (int q = 0; q < Q; ++q) store(sums + q * pool.size + block * LANES, evens[q] + odds[q]);
 }
 
-// f<T, Q>(first) for runs of at most 4 queries.
+// Evaluates CALL with a constant Q for runs of at most 4 queries, the first of which is `first`.
 #define IN_FOURS(COUNT, CALL)                                \
     for (int first = 0; first < (COUNT);) {                  \
         switch (std::min((COUNT) - first, 4)) {              \
@@ -126,13 +126,13 @@ struct alignas(64) TileConfig {
     uint8_t rows[16] = {TILE, TILE, TILE, TILE, TILE, 16, TILE, PAGE / 2};
 };
 
-// Whether this process may use the unit: Linux asks to be asked.
+// Whether this process may use the unit: Linux grants it on request only.
 inline bool matrix_unit() {
     static const bool granted = syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0;
     return granted;
 }
 
-// Configures the unit of this thread for so many queries, and leaves it as it was: torch's products use it too.
+// Configures this thread's unit for `queries` rows and restores the old state at the end: torch uses the unit too.
 class Tiles {
   public:
     Tiles(bool wanted, int queries) : wanted(wanted) {
@@ -171,10 +171,10 @@ inline void attend_with_tiles(const Pool<bf16> &pool, const int32_t *table, cons
     scratch.last.resize(size_t(PAGE) * size);
     float *scores = scratch.scores.data();
     const int row_bytes = 2 * size, score_bytes = 4 * stride;
-    const auto fetch = [&](const bf16 *from) {  // pages lie anywhere, so nothing but us knows which comes next
+    const auto fetch = [&](const bf16 *from) {  // pages are scattered, so the CPU cannot predict the next one
         for (int at = 0; at < PAGE * size; at += 32) __builtin_prefetch(from + at);
     };
-    for (int page = 0; page < pages; page += 4) {  // four results on the way at once
+    for (int page = 0; page < pages; page += 4) {  // four independent results in flight
         const int count = std::min(4, pages - page);
         for (int next = page + 4; next < std::min(pages, page + 8); ++next) fetch(pool.key(table[next]));
         for (int next = page; next < page + count; ++next) fetch(pool.value(table[next]));
@@ -195,7 +195,7 @@ inline void attend_with_tiles(const Pool<bf16> &pool, const int32_t *table, cons
     }
     weigh(queries, scores, scratch.weights.data(), stride, scale, part);
     const bf16 *last = pool.value(table[pages - 1]);
-    if (const int left = queries.most % PAGE; left) {  // what was never written must not meet a weight, not even zero
+    if (const int left = queries.most % PAGE; left) {  // uninitialised values may be NaN, and 0 * NaN is NaN
         std::memcpy(scratch.last.data(), last, sizeof(bf16) * PAGE * size);
         for (int dim = 0; dim < size; ++dim)
             for (int token = left; token < PAGE; ++token) scratch.last[value_place(last, token, dim, size)].bits = 0;

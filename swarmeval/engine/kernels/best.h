@@ -1,4 +1,4 @@
-// The best scores of a row.
+// Top-k scores of each row.
 #pragma once
 
 #include <vector>
@@ -13,8 +13,8 @@ struct Scored {
     bool operator<(const Scored &other) const { return score > other.score || (score == other.score && id < other.id); }
 };
 
-// The `width` best scores of one row, best first, equal ones by id. A score below the width-th best of the maxima of
-// blocks cannot be among them.
+// The `width` best scores of one row, best first, ties by id. Scores below the width-th best block maximum are skipped:
+// they cannot be among the best.
 template <class T>
 void best_of_row(const T *scores, int vocabulary, const int64_t *history, int length, float penalty, int width, std::vector<float> &row,
                  std::vector<float> &maxima, std::vector<Scored> &found, float *values, int64_t *ids) {

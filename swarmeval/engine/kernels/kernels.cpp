@@ -1,9 +1,9 @@
-// What a decode step does between its matrix products, for CPUs: attention over paged keys and values, rotation,
-// normalisation, gating, and the best scores of a row. swarmeval/engine/native.py builds it; every function has a counterpart
-// in torch that gives the same, and is compared with it before it is used.
+// CPU kernels for the parts of a decode step other than matrix products: attention over a paged KV cache, rotary
+// embedding, normalisation, gating, top-k. swarmeval/engine/native.py builds this file. Every function has a torch
+// counterpart and is checked against it before use.
 //
-// A row's result depends on nothing but the row: no sum is split over threads, and none runs in another order because
-// of the rows beside it. Compiled with -fopenmp and linked without it, so that the threads are torch's.
+// A row's result depends only on the row: sums are not split over threads, and their order does not depend on other
+// rows. Compiled with -fopenmp and linked without it, so that torch's OpenMP library supplies the threads.
 
 #include "attention.h"
 #include "best.h"
@@ -18,9 +18,9 @@ struct Shape {
     int group() const { return query_heads / key_heads; }
 };
 
-// Where each row reads. Rows of one group have the same first pages; `order` brings them together.
+// Where each row reads. Rows of one group have the same shared pages and are neighbours in `order`.
 struct Batch {
-    const int32_t *table;  // [rows][table_stride] pages: those of shared tokens, then those of own ones
+    const int32_t *table;  // [rows][table_stride] page numbers: shared pages first, then the row's own
     int64_t table_stride;
     const int32_t *shared, *own, *order, *group;  // [rows] each
 
@@ -28,7 +28,7 @@ struct Batch {
     const int32_t *own_pages(int row) const { return shared_pages(row) + (shared[row] + PAGE - 1) / PAGE; }
 };
 
-// Positions [begin, end) in the order: rows of one group, few enough for one tile.
+// Positions [begin, end) in `order`: rows of one group that fit into one tile.
 struct Mates {
     int begin, end;
 };
@@ -46,7 +46,7 @@ inline std::vector<Mates> mates(const Batch &batch, int rows, int most) {
     return found;
 }
 
-// What rows found on their shared pages: [rows][query heads], and [.., size] sums.
+// Partial results over the shared pages: [rows][query heads], and sums [rows][query heads][size].
 struct Found {
     std::vector<float> highest, total, sums;
 };
@@ -57,7 +57,7 @@ template <class T> class Attention {
         : query(query), query_stride(query_stride), to(to), keys(keys), values(values), batch(batch), shape(shape), scale(scale) {}
 
     void run() {
-        static thread_local Found kept;  // its memory serves the next layer
+        static thread_local Found kept;  // static: the next layer reuses its memory
         found = &kept;
         const size_t heads = size_t(shape.rows) * shape.query_heads;
         kept.highest.resize(heads), kept.total.resize(heads), kept.sums.resize(heads * shape.size);
@@ -66,7 +66,7 @@ template <class T> class Attention {
         const bool unit = for_tiles(query, shape.size);
 #pragma omp parallel
         {
-            static thread_local Scratch<T> scratch;  // so does this
+            static thread_local Scratch<T> scratch;  // static for the same reason
             scratch.queries.resize(size_t(TILE) * shape.size), scratch.sums.resize(size_t(TILE) * shape.size);
             {
                 const Tiles config(unit, TILE);
@@ -99,14 +99,14 @@ template <class T> class Attention {
         const int64_t head = int64_t(PAGE) * shape.size;
         return {keys + key_head * head, values + key_head * head, head * shape.key_heads, shape.size};
     }
-    // Of the query heads of a key head those from `first` on, as many as fit a tile.
+    // Number of query heads of one key head, from `first` on, that fit into one tile.
     int heads(int first) const { return std::min(shape.group() - first, TILE); }
     const T *queries_of(int row, int key_head, int first) const {
         return query + row * query_stride + (key_head * shape.group() + first) * shape.size;
     }
     size_t place(int row, int key_head, int first) const { return size_t(row) * shape.query_heads + key_head * shape.group() + first; }
 
-    // Attention of a few rows to the pages they share.
+    // Attention of a few rows to their shared pages.
     void share(Mates rows, int key_head, int first, Scratch<T> &scratch) {
         T *queries = scratch.queries.data();
         float *sums = scratch.sums.data();
@@ -131,7 +131,7 @@ template <class T> class Attention {
         }
     }
 
-    // Attention of one row to its own pages, merged with that to the shared ones.
+    // Attention of one row to its own pages, merged with its result over the shared pages.
     void finish(int row, int key_head, int first, Scratch<T> &scratch) {
         T *queries = scratch.queries.data();
         float *sums = scratch.sums.data();

@@ -1,7 +1,7 @@
-// How keys and values lie in a page: PAGE tokens of one layer and key head.
+// Layout of a page: the keys or values of PAGE tokens of one layer and key head.
 //
-// bf16 keys lie as [size / 2][PAGE][2] and values as [size / 16][PAGE / 2][16][2]: what the matrix unit reads, and what
-// brings two neighbours with one load. fp32 keys lie as [size][PAGE] and values as [PAGE][size].
+// bf16: keys [size / 2][PAGE][2], values [size / 16][PAGE / 2][16][2]. The matrix unit needs this layout, and one vector
+// load brings both neighbours. fp32: keys [size][PAGE], values [PAGE][size].
 #pragma once
 
 #include "vectors.h"
@@ -9,7 +9,7 @@
 namespace {
 
 constexpr int PAGE = 16;
-static_assert(PAGE == LANES, "a load brings the keys of one page");
+static_assert(PAGE == LANES, "one load must cover the keys of one page");
 
 inline int key_place(const float *, int token, int dim, int) { return dim * PAGE + token; }
 inline int key_place(const bf16 *, int token, int dim, int) { return (dim / 2 * PAGE + token) * 2 + dim % 2; }
@@ -26,14 +26,14 @@ inline void split(const bf16 *from, Floats &even, Floats &odd) {  // 16 pairs
     std::memcpy(&odd, &high, sizeof high);
 }
 
-// Dimensions 2 pair and 2 pair + 1 of all keys.
+// Dimensions 2 * pair and 2 * pair + 1 of all keys.
 inline void key_pair(const float *page, int pair, Floats &even, Floats &odd) {
     even = load(page + 2 * pair * PAGE);
     odd = load(page + (2 * pair + 1) * PAGE);
 }
 inline void key_pair(const bf16 *page, int pair, Floats &even, Floats &odd) { split(page + 2 * pair * PAGE, even, odd); }
 
-// Sixteen dimensions of the values of tokens 2 pair and 2 pair + 1.
+// Sixteen dimensions of the values of tokens 2 * pair and 2 * pair + 1.
 inline void value_pair(const float *page, int pair, int block, int size, Floats &even, Floats &odd) {
     even = load(page + 2 * pair * size + block * LANES);
     odd = load(page + (2 * pair + 1) * size + block * LANES);
@@ -45,7 +45,7 @@ inline void value_pair(const bf16 *page, int pair, int block, int, Floats &even,
 // The pages of one layer and key head.
 template <class T> struct Pool {
     const T *keys, *values;
-    int64_t step;  // elements from a page to the next
+    int64_t step;  // elements from one page to the next
     int size;
 
     const T *key(int page) const { return keys + page * step; }

@@ -5,7 +5,7 @@
 
 namespace {
 
-// Root mean square normalisation (Zhang and Sennrich 2019), rounded as transformers does: before the weight and after.
+// Root mean square normalisation (Zhang and Sennrich 2019), rounded like transformers: before and after the weight.
 template <class T> void rms_norm(const T *from, const T *weight, T *to, int rows, int size, float epsilon) {
 #pragma omp parallel for schedule(static)
     for (int row = 0; row < rows; ++row) {
@@ -28,7 +28,7 @@ template <class T> void rms_norm(const T *from, const T *weight, T *to, int rows
     }
 }
 
-// silu(gate) * up for [rows][gate, up], rounded as transformers does: after silu and at the end.
+// silu(gate) * up for [rows][gate, up], rounded like transformers: after silu and at the end.
 template <class T> void gate(const T *from, T *to, int rows, int size) {
 #pragma omp parallel for schedule(static)
     for (int row = 0; row < rows; ++row) {
@@ -48,7 +48,7 @@ template <class T> void gate(const T *from, T *to, int rows, int size) {
     }
 }
 
-// Rotary position embedding (Su et al. 2021), in the layout of Llama: dimension d turns with d + size / 2.
+// Rotary position embedding (Su et al. 2021), in Llama's layout: dimensions d and d + size / 2 form a pair.
 template <class T> void rotate(T *head, const T *cosine, const T *sine, int size) {
     const int half = size / 2;
     int d = 0;

@@ -1,4 +1,4 @@
-// Sixteen numbers at a time, on whatever the CPU has, and bf16 in and out of fp32.
+// Vectors of sixteen floats, portable over CPUs, and conversion between bf16 and fp32.
 #pragma once
 
 #include <algorithm>
@@ -31,7 +31,7 @@ inline float widen(bf16 value) {
 }
 inline float widen(float value) { return value; }
 
-inline void narrow(float value, bf16 &to) {  // to the nearest, ties to even; a nan stays one
+inline void narrow(float value, bf16 &to) {  // to nearest, ties to even; NaN stays NaN
     uint32_t word;
     std::memcpy(&word, &value, 4);
     to.bits = value != value ? 0x7fc0 : uint16_t((word + 0x7fff + (word >> 16 & 1)) >> 16);
@@ -72,10 +72,10 @@ inline void store(bf16 *to, Floats values) {
 inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
 inline Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
 
-// e to the power of each; relative error below 3e-7. The usual reduction by log 2 and a polynomial.
+// exp of each element, relative error below 3e-7: range reduction by log 2, then a polynomial.
 inline Floats exponential(Floats x) {
     x = smaller(larger(x, spread(-87.0f)), spread(88.0f));
-    const Floats magic = spread(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
+    const Floats magic = spread(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
     Floats n = x * 1.44269504f + magic;
     n -= magic;
     Floats r = x - n * 0.693359375f + n * 2.12194440e-4f;

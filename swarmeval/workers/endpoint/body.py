@@ -1,6 +1,6 @@
-"""A request as the body of OpenAI's API, in the dialect that a server speaks. Knows no network.
+"""Request bodies of the OpenAI API in a server's dialect. Does no networking.
 
-What a server would choose by itself where it is told nothing (a model's own top_k, say) is always told.
+Every sampling parameter that a server would otherwise default (a model's own top_k, for example) is sent explicitly.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,26 +10,26 @@ from typing import Any, Literal
 from swarmeval.requests import Request, Sampling
 
 Dialect = Literal["vllm", "llama.cpp", "openai", "plain"]
-SEEDS = 2**31  # of a seed its lowest bits are sent: servers differ in what they hold, and none holds less
-MAX_STOPS = 4  # more are refused by OpenAI and by vLLM 0.32; the reader of an answer looks for all of them
+SEEDS = 2**31  # seeds are sent modulo this: every known server accepts 31 bits
+MAX_STOPS = 4  # OpenAI and vLLM 0.32 reject more; StreamReader checks all of them anyway
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFormat:
-    """The form of all requests to a server."""
+    """Properties that all requests to a server share."""
 
     model: str
     dialect: Dialect
-    extra: Mapping[str, object]  # laid over each body; None takes a field out
+    extra: Mapping[str, object]  # overrides fields of each body; None removes a field
 
 
 def path(request: Request) -> str:
-    """Below the base URL."""
+    """The request's path below the base URL."""
     return "completions" if request.text is not None else "chat/completions"
 
 
 def body(request_format: RequestFormat, requests: Sequence[Request]) -> dict[str, Any]:
-    """Of requests that differ in nothing but job and seed; the first one's seed stands for all."""
+    """One body for requests that differ only in job and seed. The seed is that of the first."""
     first = requests[0]
     fields: dict[str, Any] = {"model": request_format.model}
     if first.text is not None:
@@ -41,7 +41,7 @@ def body(request_format: RequestFormat, requests: Sequence[Request]) -> dict[str
     if len(requests) > 1:
         fields["n"] = len(requests)
     if request_format.dialect == "vllm" and (len(requests) > 1 or len(first.sampling.stop) > MAX_STOPS):
-        # The tokens of each answer and not of all together, and of one that a stop string ends before the server does.
+        # Gives the token count of each answer instead of the sum, and of an answer that we cut at a stop string.
         fields["stream_options"]["continuous_usage_stats"] = True
     fields |= request_format.extra
     return {name: value for name, value in fields.items() if value is not None}
@@ -59,7 +59,7 @@ def _sampling(sampling: Sampling, dialect: Dialect, chat: bool) -> dict[str, Any
         if sampling.do_sample:
             fields["top_k"] = sampling.top_k or -1
     elif dialect == "llama.cpp":
-        # By itself it keeps 40 tokens, and of those what reaches a twentieth of the best; its penalty looks back 64.
+        # Its defaults are top_k 40, min_p 0.05, and a repetition penalty over the last 64 tokens only.
         fields |= {"repeat_penalty": sampling.repetition_penalty, "repeat_last_n": -1}
         if sampling.do_sample:
             fields |= {"top_k": sampling.top_k, "min_p": 0.0}

@@ -1,7 +1,7 @@
-"""HTTP to one OpenAI-compatible server: what is asked, what comes back, and whose fault it is when nothing does.
+"""HTTP client for one OpenAI-compatible server, with its errors classified as faults, refusals or config errors.
 
-The only home of the key, and of aiohttp: half the event loop's time per piece that httpx takes at 64 streams, a quarter
-of the openai package's. The key is in no exception's text.
+The only module that holds the API key or imports aiohttp. At 64 streams, aiohttp takes half the event-loop time per
+piece of httpx and a quarter of that of the openai package. The key never appears in an exception's text.
 """
 
 import asyncio
@@ -24,42 +24,42 @@ from swarmeval.workers.endpoint.faults import ServerFault, error_of
 from swarmeval.workers.endpoint.stream import StreamReader
 
 CONNECT_S = 15.0
-INFO_S = 15.0  # for what is asked beside answers: the list of models, the version
-DRAIN_S = 0.5  # that a response may take to end when all has been said, so that its connection can serve again
-TOTAL_FACTOR = 12  # times the time of silence that a whole answer may take
+INFO_S = 15.0  # limit for requests other than answers: the model list, the version
+DRAIN_S = 0.5  # limit for a response to close after its last event, so that the connection can be reused
+TOTAL_FACTOR = 12  # limit for a complete answer, in multiples of the silence limit
 MAX_READ = 1 << 20  # bytes of a list or an error
 HIDDEN = "(the key)"
-PORTS = {"http": 80, "https": 443}  # where a URL names none
+PORTS = {"http": 80, "https": 443}  # default ports
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key and the name of the variable that it came from. Never shows itself."""
+    """An API key and the name of its environment variable. Its repr does not show the key."""
 
     variable: str
     value: str = field(default="", repr=False)
 
     def hidden(self, text: str) -> str:
-        """A text of others, without the key."""
+        """The text with the key replaced."""
         return text.replace(self.value, HIDDEN) if self.value else text
 
 
 def key_from(variable: str, environ: Mapping[str, str], required: bool) -> Key:
-    """The key in a variable; empty if it is not set and not `required`. Raises ConfigError."""
+    """Read the key from an environment variable; empty if unset and not `required`. Raises ConfigError."""
     value = environ.get(variable, "").strip()
     if required and not value:
-        raise ConfigError(f"endpoint.key_env is {variable!r} but there is no such environment variable; set it")
+        raise ConfigError(f"endpoint.key_env is {variable!r} but this environment variable is not set; set it")
     if not (value.isascii() and value.isprintable() and " " not in value):
-        raise ConfigError(f"{variable}: holds letters that no key has; set it again")
-    register(value)  # the variable's name need not say that it holds a secret
+        raise ConfigError(f"{variable}: contains characters that cannot occur in a key; set it again")
+    register(value)  # the variable's name may not reveal that it holds a secret
     return Key(variable, value)
 
 
 class Client:
-    """Connections to one base URL. Made within a running event loop."""
+    """Connections to one base URL. Create it inside a running event loop."""
 
     def __init__(self, url: str, key: Key, silence_s: float) -> None:
-        """`silence_s` bounds how long the server may say nothing within an answer, from its request on."""
+        """`silence_s` limits how long the server may send nothing, from the request to the end of its answer."""
         self.url = url.rstrip("/")
         self.key = key
         self._silence_s = silence_s
@@ -73,9 +73,9 @@ class Client:
         await self._session.close()
 
     async def complete(self, path: str, body: Mapping[str, Any], reader: StreamReader) -> None:
-        """Have the reader read the answer to a body; its answers that are finished are whole whatever is raised.
+        """Send a body and feed the response to the reader. Answers that the reader has finished are valid in any case.
 
-        Raises ServerFault, ServerRefused, or ConfigError where no request can succeed.
+        Raises ServerFault, ServerRefused, or ConfigError if no request can succeed.
         """
         limits = aiohttp.ClientTimeout(
             total=TOTAL_FACTOR * self._silence_s,
@@ -97,7 +97,7 @@ class Client:
             raise self._fault_of(error) from None
 
     async def get_json(self, url: str, with_key: bool) -> Any:
-        """What lies at a URL, as JSON; None where that is nothing. Raises as ask() does."""
+        """Get a URL and decode it as JSON; None if it is not JSON. Raises like complete()."""
         limits = aiohttp.ClientTimeout(total=INFO_S, sock_connect=CONNECT_S)
         try:
             async with self._session.get(
@@ -117,7 +117,7 @@ class Client:
             return None
 
     def hide(self, text: str) -> str:
-        """A server's own words without the key and other secrets. To be called before they are cut."""
+        """A server's text without the key and other secrets. Call it before the text is truncated."""
         return scrub(self.key.hidden(text))
 
     def _headers(self) -> dict[str, str]:
@@ -128,7 +128,7 @@ class Client:
         if response.status != 200:
             raise self._error_of(response, await _body(response))
         if response.content_type == "text/html":
-            raise ServerFault("sent a page for people instead of an answer")
+            raise ServerFault("sent an HTML page instead of an answer")
         async for data in response.content.iter_any():
             reader.feed(data, time.perf_counter())
             if reader.done:
@@ -139,38 +139,38 @@ class Client:
 
     def _error_of(self, response: aiohttp.ClientResponse, body: bytes) -> Exception:
         if 300 <= response.status < 400:
-            place = self.hide(response.headers.get("Location", "somewhere else").partition("?")[0])[:200]
-            return ConfigError(f"{self.url}: leads on to {place}; name the place itself in endpoint.urls")
+            place = self.hide(response.headers.get("Location", "another URL").partition("?")[0])[:200]
+            return ConfigError(f"{self.url}: redirects to {place}; use that URL in endpoint.urls")
         return error_of(response.status, response.headers, body, self.hide)
 
     def _fault_of(self, error: Exception) -> Exception:
-        """What an exception of the library means. Its own text may name what is not to be shown."""
+        """Translate an exception of aiohttp. Its own text is dropped, because it may contain secrets."""
         match error:
             case aiohttp.InvalidURL():
-                return ConfigError(f"{self.url}: is no URL that can be asked; mend it in endpoint.urls")
+                return ConfigError(f"{self.url}: not a valid URL; fix it in endpoint.urls")
             case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-                return ConfigError(f"{self.url}: its certificate is not trusted; mend that, or use another endpoint")
+                return ConfigError(f"{self.url}: its certificate is not trusted; fix that or use another endpoint")
             case aiohttp.ClientConnectorDNSError():
-                return ServerFault("its name is not known", "unreachable")
+                return ServerFault("host name not found", "unreachable")
             case aiohttp.ConnectionTimeoutError():
-                return ServerFault("no connection in time", "unreachable")
+                return ServerFault("connection timed out", "unreachable")
             case aiohttp.ClientConnectorError():
                 return ServerFault(
-                    f"no connection ({os.strerror(error.os_error.errno or errno.ECONNREFUSED)})", "unreachable"
+                    f"cannot connect ({os.strerror(error.os_error.errno or errno.ECONNREFUSED)})", "unreachable"
                 )
             case aiohttp.SocketTimeoutError():
-                return ServerFault(f"said nothing for {self._silence_s:g} s (endpoint.timeout_s)")
+                return ServerFault(f"sent nothing for {self._silence_s:g} s (endpoint.timeout_s)")
             case TimeoutError():
                 return ServerFault(
-                    f"was not done within {TOTAL_FACTOR * self._silence_s:g} s ({TOTAL_FACTOR} x endpoint.timeout_s)"
+                    f"did not finish within {TOTAL_FACTOR * self._silence_s:g} s ({TOTAL_FACTOR} x endpoint.timeout_s)"
                 )
             case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | OSError():
-                return ServerFault("the connection broke")
-        return ServerFault(f"sent what is no HTTP ({type(error).__name__})")
+                return ServerFault("connection lost")
+        return ServerFault(f"sent invalid HTTP ({type(error).__name__})")
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
-    """All of a body that is read at once, up to a limit."""
+    """Read a body, up to MAX_READ."""
     body = b""
     while len(body) < MAX_READ and (more := await response.content.read(MAX_READ)):
         body += more
@@ -178,7 +178,7 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
-    """All is said; a response that ends leaves its connection to the next request, any other takes it along."""
+    """Wait for the end of a complete response, so that its connection can be reused; close it after DRAIN_S."""
     try:
         async with asyncio.timeout(DRAIN_S):
             while await response.content.readany():
@@ -188,7 +188,7 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
 
 
 def proxy_for(url: str, proxies: Mapping[str, str]) -> str | None:
-    """The proxy for a URL, of those in the environment; "no" (NO_PROXY) names hosts, or hosts with their port."""
+    """The proxy from the environment for a URL. Entry "no" (NO_PROXY) lists hosts, optionally with a port."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
     names = (host, f"{host}:{port}", f"[{host}]", f"[{host}]:{port}")

@@ -1,8 +1,8 @@
-"""Why an answer ended, in OpenAI's words where a server's own word is known."""
+"""Finish reasons: translation of servers' own words into OpenAI's."""
 
 from collections.abc import Callable
 
-MAX_REASON = 40  # letters of a word that is not known
+MAX_REASON = 40  # characters of an unknown reason
 ENDS = {
     "stop": ("stop", "eos", "eos_token", "eos_token_id", "end_turn", "end_of_turn", "stop_sequence", "stop_string",
              "stop_token", "end_of_text", "end", "complete", "completed", "finished", "done"),
@@ -13,14 +13,14 @@ ENDS = {
     "tool_calls": ("tool_calls", "tool_call", "tool_use", "function_call"),
 }  # fmt: skip
 KNOWN = {word: reason for reason, words in ENDS.items() for word in words}
-# The server stopped within the answer: it is worth another try.
+# The server aborted the answer: another try may succeed.
 BROKEN_OFF = (
     "abort", "aborted", "cancel", "cancelled", "canceled", "error", "failed", "timeout", "insufficient_system_resource",
 )  # fmt: skip
 
 
 def ending(said: str, hide: Callable[[str], str]) -> str:
-    """OpenAI's word for a finish reason; a word that is not known as it was said, without secrets."""
+    """OpenAI's word for a server's finish reason. An unknown word is kept, with secrets removed."""
     word = _plain(said)
     if word in KNOWN:
         return KNOWN[word]
@@ -29,7 +29,7 @@ def ending(said: str, hide: Callable[[str], str]) -> str:
 
 
 def broke_off(reason: str | None) -> bool:
-    """Whether the server says that it did not finish the answer."""
+    """Whether the finish reason means that the server aborted the answer."""
     return reason is not None and _plain(reason) in BROKEN_OFF
 
 

@@ -1,7 +1,7 @@
-"""What one JSON object of a server says: choices, token counts, an error. Knows no stream and no network.
+"""Decoding of one JSON object from a server: choices, token counts, an error. Does not know about streams.
 
-Servers vary their types. The usual ones are decoded at once; any others are read value by value, and a value that
-makes no sense is left out.
+Servers differ in the types they use. Objects of the usual types are decoded directly. Others are read value by value,
+and invalid values are ignored.
 """
 
 import json
@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-MAX_TOKENS = 1 << 24  # of one response: a larger count is not believed
-MAX_DIGITS = 19  # of a number that is read as an integer
+MAX_TOKENS = 1 << 24  # larger token counts of a response are ignored
+MAX_DIGITS = 19  # of an integer; longer ones are read as infinity
 THOUGHTS = ("thinking", "redacted_thinking", "reasoning", "reasoning_content", "reasoning_text", "thought")
 
 
 class Delta(Struct):
-    """What an answer grows by, or all of it."""
+    """The next part of an answer, or the whole answer."""
 
     content: str | None = None
     reasoning_content: Any = None
@@ -25,18 +25,18 @@ class Delta(Struct):
 
 
 class AnswerChoice(Struct):
-    """What an event says of one answer."""
+    """The part of an event that concerns one answer."""
 
     index: int = 0
     delta: Delta | None = None
-    message: Delta | None = None  # of a server that does not stream
+    message: Delta | None = None  # from servers that do not stream
     text: str | None = None  # completion mode
     finish_reason: str | None = None
     error: Any = None
 
 
 class TokenCounts(Struct):
-    """`usage`, as the server counts."""
+    """The `usage` object: the server's own token counts."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -54,7 +54,7 @@ class Chunk(Struct):
     message: Any = None
 
     def is_error(self, alone: bool) -> bool:
-        """Whether it reports an error, that of a choice aside; `alone`: it is all that the server sent."""
+        """Whether the event as a whole is an error. `alone`: the server sent nothing else."""
         if self.object == "error" or self.type == "error":
             return True
         if self.error is not None and says_something(self.error):
@@ -68,7 +68,7 @@ _chunks: msgspec.json.Decoder[Chunk] = msgspec.json.Decoder(Chunk)
 
 
 def decode(data: bytes) -> Chunk:
-    """Raises ValueError or RecursionError for what is not a JSON object."""
+    """Decode an event. Raises ValueError or RecursionError if it is not a JSON object."""
     try:
         return _chunks.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -76,9 +76,9 @@ def decode(data: bytes) -> Chunk:
 
 
 def json_value(data: bytes) -> Any:
-    """JSON as lenient as servers are: NaN, raw control characters and lone surrogates are read.
+    """Decode JSON leniently: NaN, raw control characters and lone surrogates are accepted.
 
-    A byte that is not UTF-8 becomes a lone surrogate. Raises ValueError or RecursionError.
+    An invalid UTF-8 byte becomes a lone surrogate. Raises ValueError or RecursionError.
     """
     try:
         text = data.decode("utf-8-sig", "surrogatepass")
@@ -88,7 +88,7 @@ def json_value(data: bytes) -> Any:
 
 
 def token_count(value: object) -> int | None:
-    """A count that can be one; None for any other value."""
+    """The value as a token count; None if it is not a plausible one."""
     count = _integer(value)
     return count if count is not None and 0 <= count <= MAX_TOKENS else None
 
@@ -142,7 +142,7 @@ def _delta(value: object) -> Delta | None:
 
 
 def _text(content: object) -> str | None:
-    """Text, or the texts of a list of parts joined; thoughts are not part of an answer."""
+    """The text of a content value, whose parts are joined if it is a list. Reasoning is left out."""
     if content is None or isinstance(content, str):
         return content
     if isinstance(content, list):
@@ -165,7 +165,7 @@ def _word(reason: object) -> str | None:
 
 
 def _integer(value: object) -> int | None:
-    """A number without a fraction, however it is written; None for any other value."""
+    """The value as an integer, also from a string or a float like 3.0; otherwise None."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = _number(value)
     if isinstance(value, float) and value.is_integer():
@@ -178,5 +178,5 @@ def _number(digits: str) -> int | float:
 
 
 def says_something(error: object) -> bool:
-    """Servers send `error` as null, "" or an object of nulls where there is none."""
+    """Whether an `error` value reports an error: without one, servers send null, "" or an object of nulls."""
     return any(map(says_something, error.values())) if isinstance(error, dict) else bool(error)

@@ -1,4 +1,4 @@
-"""What goes wrong with a server: what another try may mend, what it refuses, and what it says of that, in one line."""
+"""Classification of server errors: temporary faults, refused requests, and the server's message in one line."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,9 +9,9 @@ from swarmeval.secrets import scrub
 from swarmeval.surrogates import without_lone
 from swarmeval.workers.endpoint.events import error_in, json_value, token_count
 
-MAX_ERROR_TEXT = 300  # letters of a server's own words that are passed on
-MAX_READ = 4096  # letters that they are looked for in
-STATUS_WORDS = {  # in the type or code of an error that names no status
+MAX_ERROR_TEXT = 300  # characters of a server's message that are shown
+MAX_READ = 4096  # characters of a server's message that are processed
+STATUS_WORDS = {  # statuses by words in an error's type or code, if it has no number
     "rate_limit": 429, "timeout": 408, "server_error": 500, "servererror": 500, "internal": 500, "overloaded": 503,
     "unavailable": 503, "invalid_request": 400, "bad_request": 400, "badrequest": 400,
 }  # fmt: skip
@@ -20,7 +20,7 @@ Kind = Literal["cut", "busy", "unreachable"]
 
 
 class ServerFault(Exception):
-    """Something on the way, or in the server, that another try may mend."""
+    """A failure of the network or the server; another try may succeed."""
 
     def __init__(self, reason: str, kind: Kind = "cut", retry_after_s: float | None = None) -> None:
         super().__init__(reason)
@@ -29,7 +29,7 @@ class ServerFault(Exception):
 
 
 class ServerRefused(Exception):
-    """The server will not answer this request, however often it is asked."""
+    """The server rejected this request; another try cannot succeed."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -39,7 +39,7 @@ class ServerRefused(Exception):
 def error_of(
     status: int, headers: Mapping[str, str], body: bytes, hide: Callable[[str], str] = scrub
 ) -> ServerFault | ServerRefused:
-    """What a response that is no answer means."""
+    """Classify a response with an error status."""
     reason = f"HTTP {status}: {error_text(body, hide)}"
     if status == 429 and b"insufficient_quota" in body:
         return ServerRefused(402, reason)
@@ -51,22 +51,22 @@ def error_of(
 
 
 def reported_error(data: bytes, begun: bool, hide: Callable[[str], str] = scrub) -> ServerFault | ServerRefused:
-    """What an error within a response of status 200 means; `begun`: part of an answer came before it.
+    """Classify an error inside a response of status 200. `begun`: part of an answer preceded it.
 
-    In place of an answer it is the server's answer to this request, unless it asks for patience. Within an answer
-    another try may help if the server says that the fault is its own. A server that took the request knows path and
-    model, so that 403 and 404 are about this request alone.
+    Without a preceding answer, the error is final for this request, unless its status asks for a retry. After the start
+    of an answer, another try may help if the server reports a fault of its own. The server accepted path and model, so
+    403 and 404 concern this request alone.
     """
     status, words = status_in(data), error_text(data, hide)
     if status == 429 and b"insufficient_quota" in data:
         return ServerRefused(402, words)
     if status in (408, 425, 429, 529) or (begun and status >= 500 and status != 501):
-        return ServerFault(f"broke off: {words}")
+        return ServerFault(f"aborted: {words}")
     return ServerRefused(400 if status in (403, 404) else status, words)
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
-    """How long the server wants to be left alone, by seconds or by date; None where it says nothing that is a time."""
+    """The delay in the Retry-After header, given in seconds or as a date; None if missing or invalid."""
     text = headers.get("Retry-After", "").strip()
     try:
         if "retry-after-ms" in headers:
@@ -81,9 +81,9 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def error_text(body: bytes, hide: Callable[[str], str] = scrub) -> str:
-    """The server's own words, from the shapes that errors have: one line that is safe to print.
+    """The message of an error in any of the usual formats, as one printable line.
 
-    Secrets are hidden before anything is cut: half of one would not be known as one.
+    Secrets are removed before truncation, because a truncated secret would not be recognised.
     """
     try:
         message = _message(error_in(json_value(body)))
@@ -91,11 +91,11 @@ def error_text(body: bytes, hide: Callable[[str], str] = scrub) -> str:
         message = body.decode(errors="replace")
     message = hide(without_lone(message)[0])[:MAX_READ]
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in message).split())
-    return (text if len(text) <= MAX_ERROR_TEXT else text[: MAX_ERROR_TEXT - 3] + "...") or "no word of why"
+    return (text if len(text) <= MAX_ERROR_TEXT else text[: MAX_ERROR_TEXT - 3] + "...") or "no reason given"
 
 
 def status_in(body: bytes) -> int:
-    """The HTTP status that an error within a response names; 400 where it names none."""
+    """The HTTP status in the body of an error; 400 if there is none."""
     try:
         error = error_in(json_value(body))
     except (ValueError, RecursionError):
@@ -124,6 +124,6 @@ def _message(error: Any) -> str:
 
 
 def _field_error(part: Any) -> str:
-    """An entry of FastAPI's list of faults, with the field it is about."""
+    """One entry of FastAPI's list of validation errors, with its field."""
     place = part.get("loc") if isinstance(part, dict) else None
     return f"{_message(part)}{f' ({place[-1]})' if isinstance(place, list) and place else ''}"

@@ -1,7 +1,7 @@
-"""A fleet of OpenAI-compatible servers: each endpoint is a worker whose requests travel by HTTP.
+"""The endpoint fleet: each OpenAI-compatible server is a worker that is reached by HTTP.
 
-What becomes of them while it runs (life), what is sent (body), what comes (stream), HTTP
-itself (client) and getting to know a server (probe) have rooms of their own.
+Separate modules handle retries (life), request bodies (body), responses (stream), HTTP (client) and the check of a
+server at its start (probe).
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from swarmeval.workers.endpoint.probe import ServerInfo, inspect_server
 
 
 class EndpointWorker:
-    """One endpoint; start() gets to know its server."""
+    """A worker for one endpoint."""
 
     def __init__(self, name: str, url: str, options: EndpointOptions) -> None:
-        """`url` holds no secret."""
+        """`url` must not contain a secret: messages show it."""
         self.name = name
         self.pid: int | None = None
         self._url = url
@@ -41,14 +41,14 @@ class EndpointWorker:
         return self._life is not None and self._life.pending.death is None
 
     async def start(self) -> ReplicaInfo:
-        """Look at the server, and have it write a few tokens.
+        """Inspect the server and generate a few tokens as a test. Raises WorkerDied, ConfigError.
 
-        A server that answered before is waited for; one that never did is not. Raises WorkerDied, ConfigError.
+        If the server answered in an earlier life, wait for it to recover; otherwise fail at once.
         """
         await self.stop()
         began, label = time.perf_counter(), f"{self.name}: {self._url}"
         if self._backoff.left_s() > self._options.patience_s:
-            raise WorkerDied(f"{label}: wants to be left alone for {self._backoff.left_s():.0f} s")
+            raise WorkerDied(f"{label}: asks for a pause of {self._backoff.left_s():.0f} s (Retry-After)")
         self._backoff.reset()
         client = Client(self._url, self._options.key, self._options.silence_s)
         try:
@@ -67,17 +67,17 @@ class EndpointWorker:
         return _info(self._url, self._options, server, time.perf_counter() - began)
 
     def generate(self, requests: Sequence[Request]) -> AsyncGenerator[Answer, None]:
-        """Yield the answers to these requests as they come. Raises WorkerDied, ConfigError."""
+        """Yield the answers to these requests as they arrive. Raises WorkerDied, ConfigError."""
         if self._life is None:
             raise WorkerGone(f"{self.name}: is not running")
         return self._life.answers(requests)
 
     def stream(self, request: Request) -> AsyncGenerator[Piece | Answer, None]:
-        """The answer alone: one that breaks off is asked for again, and may then begin with other words."""
+        """Yield the answer only. Pieces could contradict it: an aborted answer is requested again."""
         return self.generate([request])
 
     async def drain(self) -> None:
-        """Drop what waits for a slot, or to be tried again."""
+        """Drop the requests that wait for a slot or for another try."""
         if self._life is not None:
             self._life.drain()
 
@@ -87,7 +87,7 @@ class EndpointWorker:
             await life.close()
 
     async def _inspected(self, client: Client, label: str) -> ServerInfo:
-        """Raises WorkerDied when the server is not there, or has been in trouble for too long."""
+        """Inspect the server, with retries. Raises WorkerDied if it is unreachable or keeps failing for too long."""
         while True:
             await self._backoff.wait()
             try:
@@ -99,15 +99,15 @@ class EndpointWorker:
 
 
 class EndpointFleet:
-    """An EndpointWorker per URL."""
+    """One EndpointWorker per URL."""
 
     def __init__(self, urls: Sequence[str], options: EndpointOptions) -> None:
         self.workers = [EndpointWorker(f"endpoint:{number}", url, options) for number, url in enumerate(urls)]
 
     async def check(self) -> None:
-        """Look at every server, and leave it again.
+        """Start and stop every worker as a test.
 
-        Raises ConfigError where one cannot be asked like this, DeviceError where none answers.
+        Raises ConfigError if the settings do not suit a server, DeviceError if no server answers.
         """
         async with self:
             errors = await asyncio.gather(*(_start_error(worker) for worker in self.workers))
@@ -136,8 +136,8 @@ async def _start_error(worker: EndpointWorker) -> ConfigError | WorkerDied | Non
 
 
 def _info(url: str, options: EndpointOptions, server: ServerInfo, load_s: float) -> ReplicaInfo:
-    counts = "as it says" if server.counts else "pieces of its streams: it does not say"
-    software = f"{server.software} {server.version}".strip() or "a server that does not say what it is"
+    counts = "as reported" if server.counts else "counted as stream pieces (not reported)"
+    software = f"{server.software} {server.version}".strip() or "unknown server software"
     return ReplicaInfo(
         engine="endpoint",
         model=options.request_format.model,
@@ -149,7 +149,7 @@ def _info(url: str, options: EndpointOptions, server: ServerInfo, load_s: float)
         compute_dtype="unknown",
         memory_mb=0.0,
         load_s=load_s,
-        decoding=f"{software}; serves {', '.join(server.served) or 'what it does not list'}; output tokens: {counts}",
+        decoding=f"{software}; serves {', '.join(server.served) or 'unlisted models'}; output tokens: {counts}",
         versions={server.software: server.version} if server.version else {},
         chats=server.mode == "chat",
     )

@@ -1,7 +1,7 @@
-"""One life of an endpoint's worker: its slots, the tries of each request, and what ends it.
+"""One life of an endpoint worker, from start to end: its slots, the retries of each request, and its death.
 
-A request whose answer breaks off is asked again; it is given up only where the server is seen to be well. A server
-that answers nothing for long ends the life, and costs a request nothing that it was not answering.
+A request whose answer is aborted is retried. It is given up only if the server demonstrably answers other requests.
+A server that fails for too long ends the life, which does not count against requests that it was not answering.
 """
 
 import asyncio
@@ -23,30 +23,30 @@ from swarmeval.workers.endpoint.stream import PartialAnswer, StreamReader
 from swarmeval.workers.pending import Pending
 from swarmeval.workers.wire import Answers, Cancel, Dropped, Submit
 
-TRIES = 4  # of a request whose answers break off while the server answers others
-FATAL = (401, 402, 403, 404)  # what no other request would fare better with
+TRIES = 4  # per request, if its answers are aborted while the server answers other requests
+FATAL = (401, 402, 403, 404)  # statuses that every other request would get too
 
 log = logging.getLogger("swarmeval.worker")
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
-    """What all endpoints of a run have in common."""
+    """Settings that all endpoints of a run share."""
 
     request_format: RequestFormat
     key: Key
-    modes: Mapping[Mode, Sampling]  # to be tried, in this order, and what requests are then like, by and large
+    modes: Mapping[Mode, Sampling]  # modes to try, in this order, each with typical sampling settings
     concurrency: int
     silence_s: float
-    patience_s: float  # how long a server may be in trouble
+    patience_s: float  # how long a server may keep failing
     start_s: float
-    combine_samples: bool  # several answers to one prompt by one request
+    combine_samples: bool  # request several answers to one prompt at once
     backoff_s: tuple[float, float] = BACKOFF_S
-    single_try: bool = False  # a request that fails is reported, with its reason, and not tried again: for measurements
+    single_try: bool = False  # report a failed request instead of retrying it, for measurements
 
 
 class Life:
-    """From a start of a worker to its end."""
+    """One life of an endpoint worker."""
 
     def __init__(
         self, label: str, client: Client, options: EndpointOptions, backoff: Backoff, server: ServerInfo
@@ -63,10 +63,10 @@ class Life:
         self._tasks: dict[asyncio.Task[None], tuple[Request, ...]] = {}
         self._waiting: set[asyncio.Task[None]] = set()
         self._reading: set[StreamReader] = set()
-        self._broken: set[str] = set()  # jobs whose answers broke off
-        self._tokens = 0  # of whole answers
+        self._broken: set[str] = set()  # ids of jobs whose answers were aborted
+        self._tokens = 0  # in complete answers
         self._draining = False
-        self._error: Exception | None = None  # why no life of this worker can go on
+        self._error: Exception | None = None  # an error that a restart cannot fix
 
     async def answers(self, requests: Sequence[Request]) -> AsyncGenerator[Answer, None]:
         job_ids = {request.job_id for request in requests}
@@ -76,7 +76,7 @@ class Life:
         except WorkerDied as death:
             if self._error is not None:
                 raise self._error from None
-            # A server that cannot be reached has not been given them, unless one of them is what it fell over.
+            # WorkerGone does not count against the jobs; WorkerDied does, as one of them may have crashed the server.
             raise (death if self._broken & job_ids else WorkerGone(str(death))) from None
         finally:
             for task, group in list(self._tasks.items()):
@@ -103,13 +103,13 @@ class Life:
 
     def _begin(self, submit: Submit | Cancel) -> None:
         if isinstance(submit, Cancel):
-            return  # answers() ends what it asked
+            return  # answers() cancels its own tasks
         submitted = time.perf_counter()
         groups: dict[object, list[Request]] = {}
         for request in submit.requests:
             key = (request.messages, request.text, request.sampling) if self._combine_samples else request.job_id
             groups.setdefault(key, []).append(request)
-        most = self._options.concurrency  # what begins together cannot be drained apart
+        most = self._options.concurrency  # a group starts as a whole, so it must not exceed the slots
         for group in groups.values():
             for start in range(0, len(group), most):
                 self._spawn(tuple(group[start : start + most]), submitted)
@@ -126,7 +126,7 @@ class Life:
         if not task.cancelled() and (error := task.exception()) is not None:
             assert isinstance(error, Exception)
             if not isinstance(error, WorkerDied):
-                self._error = self._error or error  # of the user's, or a fault of ours: it is raised where answers are
+                self._error = self._error or error  # a user error or a bug: answers() raises it
             self._die(error if isinstance(error, WorkerDied) else WorkerDied(f"{self._label}: {error}"))
 
     def _die(self, death: WorkerDied) -> None:
@@ -139,7 +139,7 @@ class Life:
         self.pending.receive(Dropped(tuple(request.job_id for request in self._tasks.pop(task, ()))))
 
     async def _answer(self, group: tuple[Request, ...], submitted: float) -> None:
-        """Have requests that differ in their seeds answered. Raises WorkerDied, ConfigError."""
+        """Get the answers to requests that differ only in their seeds. Raises WorkerDied, ConfigError."""
         task = asyncio.current_task()
         assert task is not None
         tries, answers_before = 0, self._backoff.answers
@@ -147,7 +147,7 @@ class Life:
             await self._backoff.wait()
             async with self._slots:
                 if self._backoff.left_s() > 0:
-                    continue  # a pause began while this waited for its slot
+                    continue  # a pause began during the wait for a slot
                 self._waiting.discard(task)
                 try:
                     answered, fault = await self._ask(group, submitted, last=tries + 1 >= TRIES)
@@ -159,7 +159,7 @@ class Life:
             group = self._tasks[task] = tuple(request for request in group if request.job_id not in answered_ids)
             if group and self._draining:
                 self._drop(task)
-            elif group and fault is None:  # it takes one answer from a request
+            elif group and fault is None:  # the server gives only one answer per request
                 self._split(group, submitted)
             elif group and fault is not None and self._options.single_try:
                 self._give_up(group, fault)
@@ -173,9 +173,9 @@ class Life:
     async def _ask(
         self, group: Sequence[Request], submitted: float, last: bool
     ) -> tuple[list[Answer], ServerFault | None]:
-        """The answers that became whole, and what happened to the others. Raises ServerRefused.
+        """Send one request; return its complete answers and the fault that stopped the others. Raises ServerRefused.
 
-        An answer that the server says it broke off is asked for again; the `last` time it is kept as it is.
+        An answer with an abort as finish reason counts as a fault, except in the `last` try, which keeps it.
         """
         first, sent = group[0], time.perf_counter()
         reader = StreamReader(len(group), first.sampling.stop, self._client.hide)
@@ -188,7 +188,7 @@ class Life:
         except ServerRefused as refused:
             if not any(answer.finish for answer in reader.answers):
                 raise
-            fault = ServerFault(str(refused))  # after an answer that is whole
+            fault = ServerFault(str(refused))  # an answer was complete before, so the request is acceptable
         finally:
             self._reading.discard(reader)
         reader.count()
@@ -196,7 +196,7 @@ class Life:
         for request, answer in zip(group, reader.answers, strict=True):
             if broke_off(answer.finish) and (not last or self._options.single_try):
                 fault = fault or ServerFault(f"an answer ended with finish_reason {answer.finish!r}")
-                self._backoff.record_answer()  # the server lives
+                self._backoff.record_answer()  # an aborted answer still shows that the server works
             elif answer.finish is not None:
                 answered.append(self._whole(request, answer, reader.prompt_tokens, submitted, sent))
         if answered:
@@ -208,7 +208,7 @@ class Life:
     ) -> Answer:
         assert answer.finish is not None
         if self._client.key.hidden(answer.text) != answer.text:
-            return Refusal(request.job_id, "the answer holds the key, which must not be written down", retry=False)
+            return Refusal(request.job_id, "the answer contains the API key, so it was discarded", retry=False)
         tokens = answer.pieces if answer.tokens is None else answer.tokens
         text, note = answer.final_text()
         self._tokens += tokens
@@ -225,18 +225,18 @@ class Life:
         )
 
     def _refuse(self, group: tuple[Request, ...], submitted: float, refused: ServerRefused) -> None:
-        """Raises ConfigError when any other request would be refused as well."""
+        """Refuse the requests; retry a group one by one. Raises ConfigError if every request would be refused."""
         if refused.status in FATAL:
             raise explained(self._client, refused)
-        if len(group) > 1:  # it may be their number that is refused
+        if len(group) > 1:  # the server may have refused n > 1
             self._split(group, submitted)
             return
         self.pending.receive(Answers((Refusal(group[0].job_id, f"{self._label}: {refused}", retry=False),)))
 
     def _split(self, group: tuple[Request, ...], submitted: float) -> None:
-        """From now on one answer by one request."""
+        """Send one request per answer from now on."""
         if self._combine_samples:
-            log.warning("%s: gives one answer by one request, whatever endpoint.samples says", self._label)
+            log.warning("%s: gives only one answer per request; endpoint.samples is ignored", self._label)
         self._combine_samples = False
         for request in group:
             self._spawn((request,), submitted)
@@ -244,7 +244,7 @@ class Life:
     async def _handle_fault(
         self, group: tuple[Request, ...], fault: ServerFault, tries: int, answers_before: int
     ) -> bool:
-        """True if these requests were given up; False, after the pause, to try again. Raises WorkerDied."""
+        """Return True if the fault made us give the requests up, False (after a pause) to retry. Raises WorkerDied."""
         if fault.kind == "cut":
             self._broken.update(request.job_id for request in group)
         if fault.kind == "busy" and self._reading:
@@ -264,11 +264,11 @@ class Life:
         self.pending.receive(Answers(tuple(refusals)))
 
     async def _answers_probe(self) -> bool:
-        """Whether the server answers something that is sure to be no trouble."""
+        """Whether the server answers a harmless test request."""
         before = self._backoff.answers
         async with self._probing:
             if self._backoff.answers > before:
-                return True  # another has looked
+                return True  # it answered while this waited
             with contextlib.suppress(ServerFault, ServerRefused):
                 mode = self._server.mode
                 await try_out(self._client, self._options.request_format, self._options.modes[mode], mode)

@@ -1,4 +1,4 @@
-"""Getting to know a server before it is given work: what it serves, how it is to be asked, whether it counts tokens."""
+"""Check of a server before its first job: which models it serves, in which mode, and whether it counts tokens."""
 
 import difflib
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused
 from swarmeval.workers.endpoint.stream import StreamReader
 
 PROBE_TOKENS = 16
-MAX_NAMED = 4  # models that an error names
-MAX_LABEL = 80  # letters of a name
-HELP = {  # by the field that a server names when it refuses
-    "top_k": "endpoint.dialect: plain sends no top_k and no repetition_penalty (and wants top_k: 0 and "
+MAX_NAMED = 4  # models listed in an error
+MAX_LABEL = 80  # characters of a name
+HELP = {  # remedies by rejected field
+    "top_k": "endpoint.dialect: plain sends neither top_k nor repetition_penalty (and requires top_k: 0 and "
     "repetition_penalty: 1.0)",
     "max_tokens": "endpoint.dialect: openai sends max_completion_tokens",
     "max_completion_tokens": "endpoint.dialect: plain sends max_tokens",
@@ -32,20 +32,20 @@ Mode = Literal["chat", "completion"]
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What a server reports of itself."""
+    """Facts about a server, as it reports them."""
 
     mode: Mode
-    counts: bool  # it says how many tokens an answer has
-    context_tokens: int = 0  # 0: it does not say
+    counts: bool  # it reports the token counts of answers
+    context_tokens: int = 0  # 0: not reported
     software: str = ""
     version: str = ""
     served: tuple[str, ...] = ()
 
 
 async def inspect_server(client: Client, request_format: RequestFormat, modes: Mapping[Mode, Sampling]) -> ServerInfo:
-    """Ask a server what it is, and for a few tokens in the first of these modes that it has.
+    """Ask a server for its models, and for a few tokens in the first mode that it supports.
 
-    Raises ServerFault, or ConfigError when the settings and the server do not fit.
+    Raises ServerFault, or ConfigError if the settings do not suit the server.
     """
     server = await _listed(client, request_format.model)
     refused: ServerRefused | None = None
@@ -53,7 +53,7 @@ async def inspect_server(client: Client, request_format: RequestFormat, modes: M
         try:
             counts = await try_out(client, request_format, sampling, mode)
         except ServerRefused as error:
-            if error.status >= 500:  # reported in place of an answer: it may pass
+            if error.status >= 500:  # sent instead of an answer; may be temporary
                 raise ServerFault(str(error)) from None
             refused = refused or error
             if error.status in (401, 402, 403) or _field(error):
@@ -65,7 +65,7 @@ async def inspect_server(client: Client, request_format: RequestFormat, modes: M
 
 
 async def try_out(client: Client, request_format: RequestFormat, sampling: Sampling, mode: Mode) -> bool:
-    """Have a few tokens written; gives whether they were counted. Raises as Client.complete() does."""
+    """Generate a few tokens; return whether the server counted them. Raises like Client.complete()."""
     short = Sampling(
         max_new_tokens=PROBE_TOKENS, do_sample=sampling.do_sample, temperature=sampling.temperature,
         top_p=sampling.top_p, top_k=sampling.top_k, repetition_penalty=sampling.repetition_penalty, stop=sampling.stop,
@@ -79,28 +79,30 @@ async def try_out(client: Client, request_format: RequestFormat, sampling: Sampl
 
 
 def explained(client: Client, refused: ServerRefused) -> ConfigError:
-    """Why no request can succeed, and what the user can do about it."""
+    """The error for a refusal that affects every request: the reason and the remedy."""
     variable, where = client.key.variable, client.url
     if refused.status in (401, 403):
         if client.key.value:
-            return ConfigError(f"{where}: does not accept the key in {variable} ({refused}); set another one there")
-        return ConfigError(f"{where}: wants a key ({refused}); set {variable}, or name its variable: endpoint.key_env")
+            return ConfigError(f"{where}: rejects the key in {variable} ({refused}); set {variable} to a valid key")
+        return ConfigError(
+            f"{where}: requires a key ({refused}); set {variable}, or name its variable in endpoint.key_env"
+        )
     if refused.status == 402:
         return ConfigError(
-            f"{where}: there is nothing left to spend ({refused}); fix this, then repeat the command to resume"
+            f"{where}: the account has no credit left ({refused}); fix this, then repeat the command to resume"
         )
     if refused.status == 404:
-        return ConfigError(f"{where}: knows no such model or path ({refused}); mend model_id or endpoint.urls")
+        return ConfigError(f"{where}: does not know this model or path ({refused}); fix model_id or endpoint.urls")
     field = _field(refused)
     if field in HELP:
-        return ConfigError(f"{where}: refuses {field} ({refused}); {HELP[field]}")
+        return ConfigError(f"{where}: rejects {field} ({refused}); {HELP[field]}")
     if field:
-        return ConfigError(f"{where}: refuses {field} ({refused}); endpoint.body: {{{field}: null}} leaves it out")
-    return ConfigError(f"{where}: refuses to answer ({refused}); mend the settings or the server")
+        return ConfigError(f"{where}: rejects {field} ({refused}); endpoint.body: {{{field}: null}} leaves it out")
+    return ConfigError(f"{where}: rejects the test request ({refused}); fix the settings or the server")
 
 
 def _field(refused: ServerRefused) -> str:
-    """The field that a server says it does not take; "" where it names none of ours."""
+    """The request field named in a refusal; "" if it names none of ours."""
     if refused.status not in (400, 422):
         return ""
     words = set("".join(letter if letter.isalnum() or letter == "_" else " " for letter in str(refused)).split())
@@ -108,7 +110,7 @@ def _field(refused: ServerRefused) -> str:
 
 
 async def _listed(client: Client, model: str) -> ServerInfo:
-    """What the list of models says, where there is one. Raises ConfigError, ServerFault."""
+    """Facts from the server's model list, if it has one. Raises ConfigError, ServerFault."""
     unlisted = ServerInfo("chat", False)
     try:
         listing = await client.get_json(f"{client.url}/models", with_key=True)
@@ -127,7 +129,7 @@ async def _listed(client: Client, model: str) -> ServerInfo:
     served = tuple(row["id"] for row in rows)
     if model not in served:
         raise ConfigError(
-            f"{client.url}: serves {_nearest(client, served, model)}, and not model_id {model!r}; name one of them"
+            f"{client.url}: serves {_nearest(client, served, model)}, but not model_id {model!r}; use one of these"
         )
     row = rows[served.index(model)]
     context, owner = token_count(row.get("max_model_len")), _label(client, row.get("owned_by"))
@@ -152,7 +154,7 @@ def _entry(response: Any, key: str) -> Any:
 
 
 def _label(client: Client, value: object) -> str:
-    """A name that a server gives, as far as it is shown."""
+    """A name from the server, shortened and without secrets."""
     return client.hide(without_lone(str(value or ""))[0])[:MAX_LABEL]
 
 

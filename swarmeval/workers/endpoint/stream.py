@@ -1,7 +1,7 @@
-"""What a server streams, read as it comes: answers, when their pieces came, how they ended. Knows no network.
+"""Incremental reader of a server's response: answers, times of their pieces, finish reasons. Does no networking.
 
-A stream that breaks off is a ServerFault, however much of an answer it held. What does not begin as a stream is read as
-one JSON object, whatever the server calls it.
+An incomplete stream is a ServerFault, even if it contains most of an answer. A response that does not start like an
+event stream is read as one JSON object, regardless of its content type.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,33 +20,33 @@ from swarmeval.workers.endpoint.events import (
 )
 from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused, error_text, reported_error
 
-MAX_LINE, MAX_TEXT = 4 << 20, 16 << 20  # bytes of an event, letters of an answer: memory has an end
-MARK_AND_SPACE = b"\xef\xbb\xbf \t\r\n"  # what may stand before a response begins
+MAX_LINE, MAX_TEXT = 4 << 20, 16 << 20  # limits on the bytes of an event and the characters of an answer
+MARK_AND_SPACE = b"\xef\xbb\xbf \t\r\n"  # byte order mark and white space before a response
 
 
 class PartialAnswer:
-    """One answer as it grows. Times are those the reader was given with the bytes."""
+    """One growing answer. Times are those passed to the reader with the bytes."""
 
     def __init__(self, stops: Sequence[str], hide: Callable[[str], str]) -> None:
         self.text = ""
-        self.pieces = 0  # that said something, thoughts included
+        self.pieces = 0  # non-empty ones, including reasoning
         self.first_at: float | None = None
         self.last_at: float | None = None
-        self.finish: str | None = None  # "" where the server ends it and does not say why
-        self.tokens: int | None = None  # as the server counts them
-        self.cut = False  # it holds a stop string: the server was not told of that, or goes on all the same
+        self.finish: str | None = None  # "": ended without a reason
+        self.tokens: int | None = None  # as reported by the server
+        self.cut = False  # cut at a stop string that the server did not get or ignored
         self._hide = hide
         self._stops = stops
         self._overlap = max(map(len, stops), default=1) - 1
-        self._reason: str | None = None  # the last that was given
-        self._went_on = False  # text followed a reason: only the end of the stream ends this answer
+        self._reason: str | None = None  # the latest finish reason
+        self._went_on = False  # text followed a finish reason: the answer ends only with the stream
 
     def add(self, choice: AnswerChoice, now: float) -> None:
         if self.cut:
             return
         delta = choice.delta or choice.message or Delta()
         new = (delta.content if choice.text is None else choice.text) or ""
-        if choice.delta is None and choice.message is not None:  # a last event may say all of the answer once more
+        if choice.delta is None and choice.message is not None:  # a final event may repeat the whole answer
             new = new.removeprefix(self.text)
         if new or delta.reasoning_content or delta.reasoning:
             self.pieces += 1
@@ -55,7 +55,7 @@ class PartialAnswer:
         if new:
             self._append(new)
         if choice.finish_reason is None:
-            self._reason = self._reason or None  # an empty one counts where it is the last
+            self._reason = self._reason or None  # an empty reason counts only in the last event
         elif not self.cut:
             self._reason = ending(choice.finish_reason, self._hide)
             if self._reason and not self._went_on:
@@ -64,17 +64,17 @@ class PartialAnswer:
             self.last_at = self.last_at or now
 
     def settle(self) -> None:
-        """The stream is over, and whole: a reason that text followed, or an empty one, is the answer's end."""
+        """Note that the stream ended properly: even an empty reason, or one followed by text, now ends the answer."""
         if self.finish is None:
             self.finish = self._reason
 
     def final_text(self) -> tuple[str, str]:
-        """The text as it can be saved, and a note of what was replaced in it."""
+        """The text in a form that can be saved, and a note on replaced characters."""
         text, replaced = without_lone(self.text)
         return text, note(replaced)
 
     def _append(self, new: str) -> None:
-        """Raises ServerFault for a text without an end."""
+        """Append text and cut it at a stop string. Raises ServerFault if the answer gets too long."""
         if self._reason:
             self._went_on, self.finish = True, None
         start = max(0, len(self.text) - self._overlap)
@@ -83,28 +83,28 @@ class PartialAnswer:
         if places:
             self.text, self.cut, self.finish = self.text[: min(places)], True, "stop"
         elif len(self.text) > MAX_TEXT:
-            raise ServerFault(f"an answer of more than {MAX_TEXT >> 20} million letters")
+            raise ServerFault(f"sent an answer of more than {MAX_TEXT >> 20} million characters")
 
 
 class StreamReader:
-    """The answers of one response, from its bytes as they come."""
+    """Reads the answers of one response from its bytes."""
 
     def __init__(self, count: int, stops: Sequence[str], hide: Callable[[str], str] = scrub) -> None:
-        """`hide` takes secrets out of the server's own words."""
+        """`hide` removes secrets from the server's texts."""
         self.answers = [PartialAnswer(stops, hide) for _ in range(count)]
         self.prompt_tokens: int | None = None
-        self.done = False  # the server said so, or nothing more is wanted
+        self.done = False  # the server sent its end mark, or all answers are complete
         self._hide = hide
-        self._tokens: int | None = None  # of all answers together
+        self._tokens: int | None = None  # sum over all answers
         self._rest = b""
-        self._streams = False  # something of a stream was read
-        self._held: list[bytes] = []  # lines of an event that is longer than one
+        self._streams = False  # the response is an event stream
+        self._held: list[bytes] = []  # data lines of an event that spans several lines
         self._held_bytes = 0
         self._event_name = b""
-        self._aside = ""  # the last data that was no JSON: a sign of life, or why the stream ends
+        self._aside = ""  # the latest non-JSON text: a keep-alive, or the reason why the stream ended
 
     def feed(self, data: bytes, now: float) -> None:
-        """Raises ServerFault for what is no event of such a stream, ServerRefused for an error that it reports."""
+        """Read more bytes. Raises ServerFault for invalid data, ServerFault or ServerRefused for a reported error."""
         data = self._rest + data
         if not self._streams:
             data = data.lstrip(MARK_AND_SPACE)
@@ -112,21 +112,21 @@ class StreamReader:
             if not self._streams:
                 self._rest = data
                 if len(data) > MAX_TEXT:
-                    raise ServerFault("a response that does not end")
+                    raise ServerFault(f"sent a response of more than {MAX_TEXT >> 20} MiB")
                 return
         lines = data.splitlines(keepends=True)  # at \n, \r\n and \r
         self._rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
         if len(self._rest) > MAX_LINE:
-            raise ServerFault(f"sent what is no answer (a line of more than {MAX_LINE >> 20} MiB)")
+            raise ServerFault(f"sent an invalid response (a line of more than {MAX_LINE >> 20} MiB)")
         for line in lines:
-            if line != b"\n" or self._held or self._event_name:  # most blank lines end nothing
+            if line != b"\n" or self._held or self._event_name:  # skips blank lines that end no event
                 self._line(line, now)
 
     def end(self, now: float) -> None:
-        """The response is over. Raises ServerFault when an answer that has begun is not."""
+        """Note the end of the response. Raises ServerFault if an answer is incomplete or there is none."""
         rest, self._rest = self._rest, b""
         if self._streams:
-            self._line(rest, now)  # a last line without its end
+            self._line(rest, now)  # the last line may lack its line end
             self._line(b"", now)
         elif rest:
             self._whole(rest, now)
@@ -135,14 +135,14 @@ class StreamReader:
                 answer.settle()
         begun = [answer for answer in self.answers if answer.pieces or answer.finish is not None]
         if not begun or any(answer.finish is None for answer in begun):
-            place = "within" if begun else "without"
+            place = "in the middle of" if begun else "without"
             raise ServerFault(f"the stream ended {place} an answer" + (f": {self._aside}" if self._aside else ""))
 
     def finished(self) -> bool:
         return all(answer.finish is not None for answer in self.answers)
 
     def count(self) -> None:
-        """Give each answer its tokens, where the server tells: of several its sum is shared out by their pieces."""
+        """Set each answer's token count. If the server reports only a sum, it is split in proportion to the pieces."""
         if self._tokens is None or any(answer.tokens is not None for answer in self.answers):
             return
         shares = [answer.pieces for answer in self.answers]
@@ -173,21 +173,21 @@ class StreamReader:
             self._held.append(data)
             self._held_bytes += len(data) + 1
             if self._held_bytes > MAX_LINE:
-                raise ServerFault(f"sent what is no answer (an event of more than {MAX_LINE >> 20} MiB)")
+                raise ServerFault(f"sent an invalid response (an event of more than {MAX_LINE >> 20} MiB)")
         elif data == b"[DONE]":
             self.done = True
         elif data[:1] in (b"{", b"["):
             try:
                 chunk = decode(data)
             except (ValueError, RecursionError):
-                self._held, self._held_bytes = [data], len(data)  # its other lines may follow
+                self._held, self._held_bytes = [data], len(data)  # the event may continue on the next line
             else:
                 self._take(chunk, data, now)
         elif data:
             self._aside = error_text(data, self._hide)
 
     def _whole(self, data: bytes, now: float) -> None:
-        """A response that is no stream: what it says came all at once."""
+        """Read a response that is not a stream but a single JSON object."""
         chunk = self._decoded(data)
         if chunk.is_error(alone=True):
             raise self._reported(data)
@@ -198,7 +198,7 @@ class StreamReader:
         try:
             return decode(data)
         except (ValueError, RecursionError) as error:
-            raise ServerFault(f"sent what is no answer ({_first_line(error)})") from None
+            raise ServerFault(f"sent an invalid response ({_first_line(error)})") from None
 
     def _take(self, chunk: Chunk, data: bytes, now: float) -> None:
         if self._event_name == b"error" or chunk.is_error(alone=False):
@@ -221,7 +221,7 @@ class StreamReader:
         prompt, output = token_count(usage.prompt_tokens), token_count(usage.completion_tokens)
         if prompt is not None:
             self.prompt_tokens = prompt
-        if not output:  # of what says nothing the pieces are none as well
+        if not output:  # 0 or missing: the number of pieces is used instead
             return
         if len(choices) == 1 and len(self.answers) > 1 and 0 <= choices[0].index < len(self.answers):
             self.answers[choices[0].index].tokens = output

@@ -1,6 +1,6 @@
-"""A Ray cluster: join it, see its nodes, look at one, put an actor on one. The only home of ray.
+"""Access to a Ray cluster: join it, list and inspect its nodes, start actors. The only module that imports ray.
 
-Calls that wait for the cluster say so; a coordinator makes them in a thread.
+Methods that block are marked "Blocks."; the coordinator calls them in a thread.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ from swarmeval.secrets import scrub
 from swarmeval.workers.ray.node_actor import ReplicaActor, inspect_node
 from swarmeval.workers.ray.nodes import Inspection, Node, NodeReport, ReplicaSlot
 
-ANSWER_LIMIT_S = 5.0  # for the head to take a connection: Ray itself would try for minutes, and then end this process
-INSPECT_LIMIT_S = 180.0  # for a node to unpack our code, start a process and look around
-CALLS = 1000  # of one actor at once: as many batches as are handed to it, and one receive()
-MAX_REASON = 300  # letters of Ray's own words
+ANSWER_LIMIT_S = 5.0  # to connect to the head: Ray itself would retry for minutes and then exit this process
+INSPECT_LIMIT_S = 180.0  # for a node to unpack our code, start a process and inspect itself
+CALLS = 1000  # concurrent calls per actor: one per batch in progress, and one receive()
+MAX_REASON = 300  # characters of an error message from Ray
 INSTALL = "in the checkout: pip install '.[ray]'"
 START = "start one with: ray start --head"
 
@@ -37,12 +37,12 @@ class Cluster:
 
     @classmethod
     def join(cls, address: str, environ: Mapping[str, str]) -> "Cluster":
-        """Become a member, and ship our code to the nodes; waits. Raises DeviceError.
+        """Join a cluster and ship our code to its nodes. Blocks. Raises DeviceError.
 
-        `address` is that of the head, or "auto": RAY_ADDRESS, else the cluster that this machine belongs to.
+        `address` is the head's address. "auto" means RAY_ADDRESS or, if unset, the cluster of this machine.
         """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # without it Ray warns that it will be so
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the future default; avoids Ray's warning
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -50,7 +50,7 @@ class Cluster:
                 from ray._private import worker
         except ImportError:
             raise DeviceError(f"fleet is 'ray' but the package ray is not installed; {INSTALL}") from None
-        # Nodes that come and go are ours to tell. There is no public switch, and log_to_driver is about actors only.
+        # RayFleet reports joining and lost nodes itself. Ray has no public switch: log_to_driver covers actors only.
         worker._worker_logs_enabled = False
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         head = environ.get("RAY_ADDRESS") or address if address == "auto" else address
@@ -64,22 +64,22 @@ class Cluster:
                     runtime_env={"working_dir": str(code)},
                 )
             except ConnectionError:
-                raise DeviceError(f"ray.address is {head!r}: no Ray cluster is there; {START}") from None
-            except (RuntimeError, ValueError) as error:  # other versions of Ray or Python, above all
-                reason = scrub(" ".join(str(error).split()))[:MAX_REASON]  # hidden first: half a secret is not known
+                raise DeviceError(f"ray.address is {head!r}: no Ray cluster found; {START}") from None
+            except (RuntimeError, ValueError) as error:  # mostly a different version of Ray or Python
+                reason = scrub(" ".join(str(error).split()))[:MAX_REASON]  # scrub first: a cut secret is not recognised
                 raise DeviceError(f"ray.address is {head!r}: {reason}") from None
         return cls(ray)
 
     def leave(self) -> None:
-        """Leave the cluster, which ends every actor of ours; waits."""
+        """Leave the cluster, which ends all our actors. Blocks."""
         self._ray.shutdown()
 
     def nodes(self) -> tuple[Node, ...]:
-        """The nodes that are alive, in the order of their ids; waits. Raises DeviceError."""
+        """The live nodes, ordered by id. Blocks. Raises DeviceError."""
         try:
             known = self._ray.nodes()
         except (self._ray.exceptions.RayError, RuntimeError) as error:
-            raise DeviceError(f"the Ray cluster cannot say which nodes it has: {_line(error)}") from None
+            raise DeviceError(f"the Ray cluster failed to list its nodes: {_line(error)}") from None
         return tuple(
             Node(
                 node["NodeID"],
@@ -92,7 +92,7 @@ class Cluster:
         )
 
     def inspect(self, nodes: tuple[Node, ...], model: str | None, packages: tuple[str, ...]) -> tuple[Inspection, ...]:
-        """What is on each of these nodes; waits."""
+        """Inspect each of these nodes. Blocks."""
         remote = self._ray.remote(inspect_node)
         references = [
             remote.options(num_cpus=0, max_retries=0, scheduling_strategy=self._on(node)).remote(model, packages)
@@ -102,13 +102,13 @@ class Cluster:
         return tuple(self._report_of(reference) for reference in references)
 
     def actor(self, slot: ReplicaSlot) -> "Actor":
-        """A new actor in this place, which Ray starts as soon as there is room; waits a little."""
+        """Create an actor in this slot; Ray starts it once the node has free resources. Blocks briefly."""
         handle = (
             self._ray.remote(ReplicaActor)
             .options(
                 num_cpus=slot.cpus,
                 num_gpus=slot.gpus,
-                max_restarts=0,  # the dispatch restarts, and knows when not to
+                max_restarts=0,  # the scheduler restarts workers and knows when not to
                 max_task_retries=0,
                 max_concurrency=CALLS,
                 scheduling_strategy=self._on(slot.node),
@@ -122,9 +122,9 @@ class Cluster:
         try:
             report = self._ray.get(reference, timeout=0)
         except (exceptions.TaskUnschedulableError, exceptions.NodeDiedError, exceptions.LocalRayletDiedError):
-            return None  # Ray lists a dead node for up to 15 s, and a new one before it can be used
+            return None  # Ray lists dead nodes for up to 15 s, and new nodes before they are usable
         except exceptions.GetTimeoutError:
-            return f"does not answer within {INSPECT_LIMIT_S:g} s"
+            return f"did not answer within {INSPECT_LIMIT_S:g} s"
         except exceptions.RayError as error:
             return _line(error)
         return NodeReport(**report)
@@ -135,29 +135,29 @@ class Cluster:
 
 
 class Actor:
-    """One ReplicaActor from outside. Every call raises WorkerDied when it has ended or cannot be reached."""
+    """A handle to one ReplicaActor. Its coroutines raise WorkerDied if the actor has ended or is unreachable."""
 
     def __init__(self, handle: Any, env: dict[str, str], ray: Any) -> None:
         self._handle = handle
-        self._env = env  # Ray could set it, in a process started for nothing else
+        self._env = env  # set by begin(): Ray would start a dedicated process to set it
         self._ray = ray
 
     async def begin(self, start: bytes) -> dict[str, Any]:
-        """Give it its Start, once it runs; see ReplicaActor.begin. Raises DeviceError when it never will."""
+        """Wait until the actor runs and call ReplicaActor.begin. Raises DeviceError if it can never run."""
         place: dict[str, Any] = await self._result(self._handle.begin.remote(start, self._env))
         return place
 
     async def receive(self) -> list[bytes]:
-        """The messages of the replica since the last call; waits for at least one message."""
+        """Wait for messages of the replica; return all since the last call."""
         messages: list[bytes] = await self._result(self._handle.receive.remote())
         return messages
 
     def send(self, message: bytes) -> None:
-        """Put a message on its way; that it did not arrive shows in receive()."""
+        """Send a message without waiting; a failure shows in receive()."""
         self._handle.send.remote(message)
 
     def kill(self) -> None:
-        """End it, whatever it does; waits a little. Idempotent."""
+        """Kill the actor. Blocks briefly. Idempotent."""
         with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
             self._ray.kill(self._handle)
 
@@ -166,21 +166,22 @@ class Actor:
         try:
             return await reference
         except errors.ActorUnschedulableError:
-            raise DeviceError("its node is gone, or no longer has what it takes") from None
+            raise DeviceError("its node is gone or no longer has enough resources") from None
         except errors.RayError as error:
             raise WorkerDied(_line(error)) from None
 
 
 def check_reachable(address: str) -> None:
-    """Raises DeviceError where nothing listens, or where it is no address for us."""
+    """Raise DeviceError if nothing listens at the address or it is a Ray Client address."""
     if address.startswith("ray://"):
         program = command().removeprefix("python ")
         raise DeviceError(
-            f"ray.address is {address!r}, which is for remote clients; run {program} on a node, with 'auto'"
+            f"ray.address is {address!r}, but Ray Client is not supported; "
+            f"run {program} on a node of the cluster, with ray.address: auto"
         )
     host, colon, port = address.rpartition(":")
     if not colon:
-        return  # "auto": Ray knows by itself what runs here
+        return  # "auto": Ray finds the local cluster itself
     try:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_LIMIT_S).close()
     except (OSError, ValueError, OverflowError) as error:
@@ -189,7 +190,7 @@ def check_reachable(address: str) -> None:
 
 @contextmanager
 def _code_copy() -> Iterator[Path]:
-    """A folder with this code and nothing else, for as long as the block runs."""
+    """Copy this code, without anything else, into a temporary folder for the duration of the context."""
     with tempfile.TemporaryDirectory(prefix="swarmeval-") as folder:
         copy = Path(folder) / "code"
         copy.mkdir()
@@ -203,6 +204,6 @@ def _code_copy() -> Iterator[Path]:
 
 
 def _line(error: Exception) -> str:
-    """The line of Ray's many that says why."""
+    """The line of Ray's error message that states the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return next((line for line in lines if "because" in line or "schedul" in line), lines[0])[:300]

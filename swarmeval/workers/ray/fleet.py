@@ -1,6 +1,6 @@
-"""One actor per GPU, or per share of a CPU, on every node of a Ray cluster; nodes may come and go during a run.
+"""The Ray fleet: one actor per GPU, or per share of a CPU, on every node. Nodes may join and leave during a run.
 
-Every actor is bound to its node, and Ray spreads nothing by itself: a device's name says where its answers were made.
+Every actor is bound to its node, so that a device's name says where its answers were generated.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ from swarmeval.workers.ray.nodes import (
 from swarmeval.workers.ray.worker import RayWorker
 from swarmeval.workers.replica_spec import ReplicaSpec
 
-POLL_S = 2.0  # how often a fleet asks which nodes there are
-GATHER_PAUSES_S = (0.5, 1.0, 2.0, 0.0)  # for nodes that Ray lists and cannot use: they have just come, or gone
+POLL_S = 2.0  # interval between two looks at the list of nodes
+GATHER_PAUSES_S = (0.5, 1.0, 2.0, 0.0)  # between retries for listed but unusable nodes, which have just joined or left
 
 log = logging.getLogger("swarmeval")
 
@@ -37,7 +37,7 @@ MakeSpec = Callable[[str, str], ReplicaSpec]  # (model, device as the worker see
 
 
 class RayFleet:
-    """A RayWorker per device of the cluster, and those of the nodes that join."""
+    """One RayWorker per device of the cluster, including devices of nodes that join later."""
 
     def __init__(
         self,
@@ -47,20 +47,20 @@ class RayFleet:
         make_spec: MakeSpec,
         poll_s: float = POLL_S,
     ) -> None:
-        """`required_versions` are the versions that every node must have."""
+        """`required_versions` maps packages to the version that every node must have."""
         self.workers: list[RayWorker] = []
-        self.nodes: dict[str, dict[str, object]] = {}  # that took part, by name, as the manifest has them
+        self.nodes: dict[str, dict[str, object]] = {}  # nodes that took part, by name, as written to the manifest
         self._cluster = cluster
         self._config = config
         self._required_versions = required_versions
         self._make_spec = make_spec
         self._poll_s = poll_s
-        self._names: dict[str, str] = {}  # of every node ever seen, by id
-        self._alive: set[str] = set()  # ids of those that had a look taken at them and are there
+        self._names: dict[str, str] = {}  # names of all nodes ever seen, by id
+        self._alive: set[str] = set()  # ids of the nodes in use that are alive
         self._following: asyncio.Task[None] | None = None
 
     def gather(self) -> None:
-        """Inspect every node and make its workers; waits. Raises DeviceError for the first that is unfit."""
+        """Inspect every node and create its workers. Blocks. Raises DeviceError for the first unfit node."""
         for pause_s in GATHER_PAUSES_S:
             new = self._new(self._cluster.nodes())
             inspections = self._inspect(new)
@@ -89,7 +89,7 @@ class RayFleet:
         await asyncio.to_thread(self._cluster.leave)
 
     async def _follow(self) -> None:
-        """Notice nodes that come and go."""
+        """Watch for nodes that join or leave."""
         while True:
             await asyncio.sleep(self._poll_s)
             try:
@@ -105,10 +105,10 @@ class RayFleet:
                         worker.lose_node()
             if new := self._new(nodes):
                 for problem in self._admit(new, await asyncio.to_thread(self._inspect, new)):
-                    log.warning("%s; it takes no part in this run", problem)
+                    log.warning("%s; this run does not use the node", problem)
 
     def _new(self, nodes: Sequence[Node]) -> tuple[Node, ...]:
-        """Those never seen before, which get their names."""
+        """The usable nodes that were not seen before; gives each its name."""
         new = tuple(node for node in nodes if node.id not in self._names and is_usable(node, self._config))
         for node in new:
             self._names[node.id] = name_for(node, self._names.values())
@@ -119,12 +119,12 @@ class RayFleet:
         return self._cluster.inspect(nodes, model, required_packages(self._config))
 
     def _admit(self, nodes: tuple[Node, ...], inspections: tuple[Inspection, ...]) -> list[str]:
-        """Make the workers of those that are fit; gives why the others are not."""
+        """Create the workers of the fit nodes; return the reasons why others are unfit."""
         problems = []
         for node, inspection in zip(nodes, inspections, strict=True):
             name = self._names[node.id]
             if inspection is None:
-                del self._names[node.id]  # the next poll treats it as new, should it come
+                del self._names[node.id]  # the next poll treats it as new if it is still listed
                 continue
             problem = (
                 f"node {name}: {inspection}"
@@ -155,7 +155,7 @@ class RayFleet:
         self._alive.add(node.id)
 
     def _rename(self, worker: RayWorker, gpus: list[str]) -> None:
-        """Name a worker by the GPU that Ray gave it; the one that had this name, and does not run, takes its own."""
+        """Name a worker after the GPU that Ray assigned to it, swapping names with the worker that has the name."""
         if not worker.slot.gpus or worker.name.endswith("/cuda:all"):
             return
         name = f"{worker.name.rpartition('/')[0]}/{gpus[0]}" if gpus else worker.name
@@ -166,5 +166,5 @@ class RayFleet:
 
 
 def _shared_path(model_id: str) -> str:
-    """What the model is called on every node: a folder has the same path there as here."""
+    """The model's name on every node; a folder must have the same absolute path everywhere."""
     return str(Path(model_id).absolute()) if Path(model_id).is_dir() else model_id

@@ -1,7 +1,7 @@
-"""What runs on a node of a Ray cluster: an inspection of what is installed, and the actor that holds one replica.
+"""Code that runs on a Ray node: the inspection of the node, and the actor that holds one replica.
 
-Sent there by Ray, by name; imports nothing at once but the standard library, so that a node without our packages can
-say so. Knows no Ray: bytes come in and go out.
+Ray imports it by name on the node. At import it needs only the standard library, so that a node without our packages
+can report that. Does not know about Ray: it exchanges bytes.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def inspect_node(model: str | None, packages: tuple[str, ...]) -> dict[str, object]:
-    """What a replica would find here: `versions` of Python and packages, the `model` as it is found, or a `problem`.
+    """Report the `versions` of Python and packages, and the located `model` or a `problem`.
 
-    The hub is not asked: a model is here before the run, or it is not. None is a run without a model.
+    Does not contact the hub: the model must be on the node before the run. `model` is None in a run without a model.
     """
     versions = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
     report: dict[str, object] = {"versions": versions, "model": "scripted", "problem": ""}
@@ -35,7 +35,7 @@ def inspect_node(model: str | None, packages: tuple[str, ...]) -> dict[str, obje
             except ModelUnavailable as error:
                 report["problem"] = str(error)
         except ImportError:
-            pass  # the versions say what is missing
+            pass  # the versions show which package is missing
     return report
 
 
@@ -47,7 +47,7 @@ def _version(package: str) -> str:
 
 
 class ReplicaActor:
-    """One replica in a thread; its event loop takes what the coordinator sends and gives what the replica says."""
+    """Runs one replica in a thread. The actor's event loop exchanges messages between it and the coordinator."""
 
     def __init__(self) -> None:
         self._incoming: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -56,9 +56,9 @@ class ReplicaActor:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def begin(self, start: bytes, env: dict[str, str]) -> dict[str, object]:
-        """Begin to load what a Start asks for; gives where: `pid` and `gpus`, the physical names of those it sees.
+        """Start to load the replica of a Start message; return `pid` and `gpus`, the physical names of its GPUs.
 
-        `env` is laid over the environment, which no library has read yet.
+        `env` is added to the environment, before any library reads it.
         """
         os.environ.update(env)
         self._loop = asyncio.get_running_loop()
@@ -66,23 +66,23 @@ class ReplicaActor:
         return {"pid": os.getpid(), "gpus": _gpus(os.environ)}
 
     async def send(self, message: bytes) -> None:
-        """Hand the replica a message."""
+        """Queue a message for the replica."""
         self._incoming.put(message)
 
     async def receive(self) -> list[bytes]:
-        """All messages of the replica since the last call, at least one. One caller at a time."""
+        """Wait for messages of the replica; return all since the last call. One caller at a time."""
         await self._has_outgoing.wait()
         self._has_outgoing.clear()
         messages, self._outgoing = self._outgoing, []
         return messages
 
     def emit(self, message: bytes) -> None:
-        """Queue a message for receive(); called from the replica's thread."""
+        """Queue a message for receive(). The replica's thread calls this."""
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._queue_outgoing, message)
 
     def take(self, block: bool) -> bytes | None:
-        """The next message for the replica, None when there is none and nobody waits for it."""
+        """The next message for the replica; None if there is none and `block` is false."""
         try:
             return self._incoming.get(block)
         except queue.Empty:
@@ -98,13 +98,13 @@ class ReplicaActor:
 
         connection = QueueConnection(self)
         try:
-            start: Start = read_to_worker(body)  # type: ignore[assignment]  # begin() is given nothing else
+            start: Start = read_to_worker(body)  # type: ignore[assignment]  # begin() gets no other message
             with traced(None) as phases:
                 replica = load(start, connection, phases)
                 if replica is not None:
                     serve(replica, connection, phases)
         except BaseException as error:
-            # The one place where every fault is caught: its reason must reach the coordinator.
+            # Catches everything, because the reason must reach the coordinator.
             first_line = (str(error).splitlines() or [""])[0]
             connection.send(Fatal(f"{type(error).__name__}: {first_line}"))
             raise
@@ -122,7 +122,7 @@ class QueueConnection:
         self._actor.emit(pack(message))
 
     def arrived(self, block: bool) -> Iterator["ToWorker"]:
-        """What has arrived; with `block`, at least one message."""
+        """Yield the messages that have arrived; with `block`, wait for at least one."""
         from swarmeval.workers.wire import read_to_worker
 
         while (body := self._actor.take(block)) is not None:
@@ -131,7 +131,7 @@ class QueueConnection:
 
 
 def _gpus(environ: Mapping[str, str]) -> list[str]:
-    """What Ray lets this process see, by physical index where NVML knows it: ["cuda:3"]."""
+    """The GPUs that Ray assigned to this process, by physical index if NVML knows it: ["cuda:3"]."""
     from gpu_monitor import list_devices, visible
 
     visible_ids = environ.get("CUDA_VISIBLE_DEVICES", "")

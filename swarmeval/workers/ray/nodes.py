@@ -1,4 +1,4 @@
-"""The nodes of a cluster and the replicas that go on them: names, shares, what makes a node unfit. Knows no Ray."""
+"""Nodes of a cluster and their replica slots: names, resource shares, fitness checks. Does not call Ray."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.devices import DeviceSpec, choose_devices
 
-# What must be the same here and on every node: all that replies depend on, and what carries the messages.
+# Packages whose versions must agree on all nodes: those that affect replies or carry messages.
 PACKAGES = ("ray", "msgspec", "pydantic")
 MODEL_PACKAGES = ("torch", "transformers", "bitsandbytes")
 
@@ -23,20 +23,20 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """What the inspection of a node showed."""
+    """Result of inspecting a node."""
 
-    versions: Mapping[str, str]  # "" where a package is missing
-    model: str  # what to load there
-    problem: str  # why the model cannot be
+    versions: Mapping[str, str]  # "" for a missing package
+    model: str  # the model to load on that node
+    problem: str  # why the model cannot be loaded, or ""
 
 
-# A string says why the inspection failed; None: there is no such node any more, or not yet.
+# A string gives the reason why the inspection failed; None: the node is gone or not ready yet.
 Inspection = NodeReport | str | None
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSlot:
-    """A replica's place: a device of a node, and the share of the node that it takes."""
+    """The place of one replica: a device of a node, and the resources it takes there."""
 
     node: Node
     device: DeviceSpec
@@ -46,22 +46,22 @@ class ReplicaSlot:
 
 
 def required_packages(config: RunConfig) -> tuple[str, ...]:
-    """The packages whose versions count."""
+    """The packages whose versions must agree on all nodes."""
     return PACKAGES if config.engine == "scripted" else PACKAGES + MODEL_PACKAGES
 
 
 def name_for(node: Node, taken: Collection[str]) -> str:
-    """Its host's name; one that has had this name before gets the begin of the node's id with it."""
+    """The node's host name, with the start of the node's id appended if the name is taken."""
     return node.host if node.host not in taken else f"{node.host}-{node.id[:6]}"
 
 
 def is_usable(node: Node, config: RunConfig) -> bool:
-    """Whether it has what replicas run on."""
+    """Whether the node has a processor of the kind that replicas need."""
     return (node.gpus if _on_gpus(config) else node.cpus) > 0
 
 
 def unfit_reason(name: str, report: NodeReport, required: Mapping[str, str]) -> str | None:
-    """Why replicas cannot run on this node, in one line with the remedy; None when they can."""
+    """One line that says why replicas cannot run on this node and what to do; None if they can."""
     wrong = [
         f"{package} {installed or 'missing'} (here {version})"
         for package, version in required.items()
@@ -71,17 +71,17 @@ def unfit_reason(name: str, report: NodeReport, required: Mapping[str, str]) -> 
         remedy = "install the same Python there, and in the same checkout: pip install '.[ray]'"
         return f"node {name}: has {', '.join(wrong)}; {remedy}"
     if report.problem:
-        return f"node {name}: {report.problem}; put the model there: nodes do not fetch it during a run"
+        return f"node {name}: {report.problem}; copy the model to the node (nodes do not download it during a run)"
     return None
 
 
 def slots(
     node: Node, name: str, report: NodeReport, config: RunConfig, environ: Mapping[str, str]
 ) -> tuple[ReplicaSlot, ...]:
-    """The replicas that this node holds: one for each GPU, or `cpu_workers` that share its cores."""
+    """The replica slots of this node: one per GPU, or `cpu_workers` that share its cores."""
     if not _on_gpus(config):
         devices = choose_devices(config, (), environ, max(1, int(node.cpus)))
-        share = int(node.cpus / len(devices) * 10_000) / 10_000  # what Ray can count
+        share = int(node.cpus / len(devices) * 10_000) / 10_000  # Ray's resolution
         return tuple(ReplicaSlot(node, _on(name, device, environ), share, 0.0, report.model) for device in devices)
     gpus = int(node.gpus)
     if not config.use_data_parallelism:
@@ -95,17 +95,17 @@ def _on_gpus(config: RunConfig) -> bool:
 
 
 def _on(name: str, device: DeviceSpec, environ: Mapping[str, str]) -> DeviceSpec:
-    """A device of this node, with all that its worker's environment needs."""
+    """A device of this node, with the complete environment for its worker."""
     threads = {"OMP_NUM_THREADS": environ["OMP_NUM_THREADS"]} if "OMP_NUM_THREADS" in environ else {}
     env = {
         **threads,
         **device.env,
-        "HF_HUB_OFFLINE": "1",  # the model was found there before
+        "HF_HUB_OFFLINE": "1",  # the inspection found the model on the node
         "TOKENIZERS_PARALLELISM": environ.get("TOKENIZERS_PARALLELISM", "false"),
     }
     return DeviceSpec(f"{name}/{device.name}", device.torch_device, env=env)
 
 
 def _public(version: str) -> str:
-    """Without what distinguishes builds: a node with GPUs has another build of torch than one without."""
+    """The version without its local part: GPU nodes have another build of torch than CPU nodes."""
     return version.split("+")[0]

@@ -1,6 +1,6 @@
-"""A worker of a Ray cluster as the coordinator sees it: an actor on one node, and the transport to it.
+"""The coordinator's side of a Ray worker: an actor on one node and the transport to it.
 
-The worker of a node that is gone knows that it need not start again.
+A worker does not restart once its node has left the cluster.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from swarmeval.workers.ray.nodes import ReplicaSlot
 from swarmeval.workers.replica_spec import ReplicaSpec
 from swarmeval.workers.wire import Fatal, FromWorker, Start, ToWorker, pack, read_from_worker
 
-NO_ROOM_S = 60.0  # after which a worker that still waits for its place says so
+NO_ROOM_S = 60.0  # wait for resources before a warning is logged
 
 log = logging.getLogger("swarmeval")
 
 
 class RayWorker(LinkedWorker):
-    """One actor on one node; a new one at each start. Its process means nothing on this machine."""
+    """A worker on one node, with a new actor at each start. `pid` stays None: the process is on another machine."""
 
     def __init__(self, slot: ReplicaSlot, cluster: Cluster, spec: ReplicaSpec, silence_s: float, load_s: float) -> None:
         super().__init__(slot.device.name, spec, silence_s, load_s)
@@ -33,7 +33,7 @@ class RayWorker(LinkedWorker):
         self._node_gone = False
 
     async def start(self) -> ReplicaInfo:
-        """Have an actor made and its replica loaded. Raises WorkerDied, ModelUnavailable, or DeviceError."""
+        """Create an actor and load its replica. Raises WorkerDied, ModelUnavailable or DeviceError."""
         try:
             return await super().start()
         except WorkerDied:
@@ -46,7 +46,7 @@ class RayWorker(LinkedWorker):
         await super().stop()
 
     def lose_node(self) -> None:
-        """Note that its node has left the cluster: its requests stay unanswered, and it does not start again."""
+        """Note that the node has left the cluster: fail the pending requests and refuse to start again."""
         self._node_gone = True
         if self._link is not None:
             self._link.pending.die(WorkerDied(f"{self.name}: its node left the cluster"))
@@ -69,26 +69,26 @@ class RayWorker(LinkedWorker):
             raise DeviceError(f"{self.name}: {error}") from None
         self.on_placed(self, place["gpus"])
         self.node_pid = place["pid"]
-        log.info("%s: loads in process %d of its node", self.name, self.node_pid)
+        log.info("%s: loading in process %d on its node", self.name, self.node_pid)
 
     async def _placed(self, actor: Actor, start: Start) -> dict[str, Any]:
-        """Where a new actor is, once it runs: see ReplicaActor.begin."""
+        """Wait until a new actor runs; return its location (see ReplicaActor.begin)."""
         beginning = asyncio.ensure_future(actor.begin(pack(start)))
         try:
             done, _ = await asyncio.wait([beginning], timeout=NO_ROOM_S)
             if not done:
-                log.warning("%s: still waits for its place on the node; does something else use it?", self.name)
+                log.warning("%s: still waiting for resources on its node; are other programs using them?", self.name)
             return await beginning
         finally:
             beginning.cancel()
 
 
 class ActorTransport:
-    """A living actor."""
+    """The transport to a running actor."""
 
     def __init__(self, actor: Actor) -> None:
         self.actor = actor
-        self._fatal = ""  # the last words of its replica; the actor itself lives on
+        self._fatal = ""  # why the replica ended; the actor itself is still alive then
 
     def send(self, message: ToWorker) -> None:
         self.actor.send(pack(message))

@@ -68,11 +68,11 @@ def test_an_error_within_a_stream_refuses_the_request_in_the_servers_words(
     assert caught.value.status == status
 
 
-def test_an_error_in_place_of_an_answer_is_final_and_within_one_it_is_not() -> None:
+def test_an_error_instead_of_an_answer_is_final_but_not_within_one() -> None:
     overloaded = {"error": {"message": "model overloaded", "code": 503}}
     with pytest.raises(ServerRefused, match=r"^model overloaded$"):
         streamed(overloaded)
-    with pytest.raises(ServerFault, match=r"^broke off: model overloaded$"):
+    with pytest.raises(ServerFault, match=r"^aborted: model overloaded$"):
         streamed(event("x"), overloaded)
 
 
@@ -80,12 +80,12 @@ def test_an_error_in_place_of_an_answer_is_final_and_within_one_it_is_not() -> N
     "error",
     [{"message": "slow down", "code": 429}, {"message": "slow down", "type": "rate_limit_exceeded"}],
 )
-def test_a_server_that_asks_for_patience_gets_it(error: dict[str, Any]) -> None:
-    with pytest.raises(ServerFault, match=r"^broke off: slow down$"):
+def test_a_server_that_asks_for_a_pause_gets_it(error: dict[str, Any]) -> None:
+    with pytest.raises(ServerFault, match=r"^aborted: slow down$"):
         streamed({"error": error})
 
 
-def test_an_event_named_error_is_one_whatever_it_holds() -> None:
+def test_an_event_named_error_is_an_error_whatever_it_contains() -> None:
     reader = StreamReader(1, ())
     with pytest.raises(ServerRefused, match=r"^gone$"):
         reader.feed(b'event: error\ndata: {"message": "gone"}\n\n', 1.0)
@@ -113,10 +113,10 @@ def test_a_body_that_is_only_an_error_refuses_the_request(body: Any, words: str)
 
 
 @pytest.mark.parametrize("words", [b"data: upstream timed out\n\n", b"upstream timed out"])
-def test_words_that_are_no_event_say_why_a_stream_ended(words: bytes) -> None:
+def test_text_outside_events_explains_why_a_stream_ended(words: bytes) -> None:
     reader = StreamReader(1, ())
     reader.feed(b"data: " + json.dumps(event("x")).encode() + b"\n\n" + words, 1.0)
-    with pytest.raises(ServerFault, match=r"^the stream ended within an answer: upstream timed out$"):
+    with pytest.raises(ServerFault, match=r"^the stream ended in the middle of an answer: upstream timed out$"):
         reader.end(1.0)
 
 
@@ -129,25 +129,25 @@ def test_words_that_are_no_event_say_why_a_stream_ended(words: bytes) -> None:
      ("MAX_TOKENS", "length"), ("model_length", "length"), ("SAFETY", "content_filter"), ("tool_use", "tool_calls"),
      ({"type": "length", "length": 64}, "length"), ("repetition", "repetition"), (3, "3"), (" a\x1b[31m ", "a [31m")],
 )  # fmt: skip
-def test_a_finish_reason_is_mapped_if_known_and_kept_as_said_if_not(said: Any, meant: str) -> None:
+def test_a_finish_reason_is_mapped_if_known_and_kept_if_not(said: Any, meant: str) -> None:
     assert streamed(event("x"), event("", said)).answers[0].finish == meant
 
 
 @pytest.mark.parametrize("word", ["abort", "ABORTED", "cancelled", "error", "insufficient_system_resource"])
-def test_some_words_say_that_the_server_did_not_finish(word: str) -> None:
+def test_some_finish_reasons_mean_an_aborted_answer(word: str) -> None:
     assert broke_off(streamed(event("x"), event("", word)).answers[0].finish)
     assert not broke_off("stop")
     assert not broke_off(None)
 
 
-def test_an_empty_finish_reason_ends_nothing_but_at_the_end_of_the_stream() -> None:
+def test_an_empty_finish_reason_counts_only_at_the_end_of_the_stream() -> None:
     usual = streamed(event("x", ""), event("y", ""), event("", "length")).answers[0]
     assert (usual.text, usual.finish) == ("xy", "length")
     never = streamed(event("x", ""), event("", "")).answers[0]
     assert (never.text, never.finish) == ("x", "")
-    with pytest.raises(ServerFault, match=r"^the stream ended within an answer$"):
+    with pytest.raises(ServerFault, match=r"^the stream ended in the middle of an answer$"):
         streamed(event("x", ""), done=False)
-    with pytest.raises(ServerFault, match=r"^the stream ended within an answer$"):
+    with pytest.raises(ServerFault, match=r"^the stream ended in the middle of an answer$"):
         streamed(event("x", ""), event("y", None))
 
 
@@ -159,16 +159,16 @@ def test_text_after_a_finish_reason_is_kept(pieces: list[str], at: int) -> None:
     assert answer.finish in ("length", "stop")
 
 
-def test_an_answer_that_goes_on_after_its_end_is_whole_with_its_stream() -> None:
+def test_text_after_a_finish_reason_is_complete_with_the_stream() -> None:
     assert streamed(event("x", "stop"), event("y")).answers[0].text == "xy"
     for last in (event("y"), event("y", "stop")):
         reader = StreamReader(1, ())
-        with pytest.raises(ServerFault, match=r"^the stream ended within an answer$"):
+        with pytest.raises(ServerFault, match=r"^the stream ended in the middle of an answer$"):
             streamed(event("x", "stop"), last, done=False, reader=reader)
         assert reader.answers[0].finish is None
 
 
-def test_a_last_event_that_repeats_all_of_an_answer_does_not_double_it() -> None:
+def test_a_final_event_that_repeats_the_answer_does_not_double_it() -> None:
     last = {"choices": [{"index": 0, "message": {"content": "xy, z"}, "finish_reason": "stop"}]}
     assert streamed(event("x"), event("y"), last).answers[0].text == "xy, z"
 
@@ -213,7 +213,7 @@ def test_content_may_be_parts(content: Any, text: str) -> None:
         ("twelve", (None, 2)),
     ],
 )
-def test_counts_are_read_in_any_form_and_not_believed_beyond_reason(usage: Any, counts: tuple[int | None, int]) -> None:
+def test_counts_are_read_in_any_form_and_ignored_if_implausible(usage: Any, counts: tuple[int | None, int]) -> None:
     reader = streamed(event("x"), event("y"), event("", "stop"), {"choices": [], "usage": usage})
     answer = reader.answers[0]
     assert (reader.prompt_tokens, answer.pieces if answer.tokens is None else answer.tokens) == counts
@@ -226,7 +226,7 @@ def test_an_index_may_be_of_any_type(index: Any) -> None:
 
 
 @given(choice=JSON, usage=JSON, error=JSON, reason=JSON)
-def test_no_json_of_any_type_is_a_fault_of_ours(choice: Any, usage: Any, error: Any, reason: Any) -> None:
+def test_json_of_any_type_raises_only_known_errors(choice: Any, usage: Any, error: Any, reason: Any) -> None:
     told = {"choices": [choice, {"index": usage, "delta": error, "finish_reason": reason}], "usage": usage}
     for events in ([told], [event("x"), {**told, "error": error}], [{"choices": choice, "error": error}]):
         try:
@@ -257,7 +257,7 @@ def test_a_stream_may_be_framed_as_servers_do(end: bytes, opening: bytes, step: 
     assert reader.answers[0].text == ("a" if end == b"\n" else "ax")
 
 
-def test_a_body_that_is_no_stream_is_read_whatever_it_is_called() -> None:
+def test_a_body_that_is_not_a_stream_is_read_whatever_its_type() -> None:
     reader = StreamReader(1, ())
     for part in (b'\n{"choices": [{"message": {"con', b'tent": "x"}, "finish_reason": "stop"}]}'):
         reader.feed(part, 1.0)
@@ -277,7 +277,9 @@ def test_a_body_that_is_no_stream_is_read_whatever_it_is_called() -> None:
         ([b'"caf\xe9"'], "caf\ufffd", "1 lone surrogate became U+FFFD"),
     ],
 )
-def test_lone_surrogates_become_the_replacement_letter_with_a_note(pieces: list[bytes], text: str, note: str) -> None:
+def test_lone_surrogates_become_the_replacement_character_with_a_note(
+    pieces: list[bytes], text: str, note: str
+) -> None:
     told = [b'{"choices": [{"index": 0, "delta": {"content": ' + piece + b"}}]}" for piece in pieces]
     assert streamed(*told, event("", "stop")).answers[0].final_text() == (text, note)
 
@@ -286,7 +288,7 @@ def test_lone_surrogates_become_the_replacement_letter_with_a_note(pieces: list[
 
 
 @given(before=st.integers(0, 320), code=st.sampled_from([400, 503]))
-def test_a_key_is_hidden_before_a_servers_words_are_cut(before: int, code: int) -> None:
+def test_a_key_is_hidden_before_a_message_is_truncated(before: int, code: int) -> None:
     said = json.dumps({"error": {"message": "x" * before + " " + KEY}}).encode()
     plain = b"y" * before + KEY.encode()
     for body in (said, plain):

@@ -78,7 +78,7 @@ def test_a_stream_reads_the_same_however_it_is_cut(texts: list[list[str]], cuts:
 
 
 @given(st.binary(max_size=200))
-def test_whatever_a_server_sends_is_read_or_called_a_fault(data: bytes) -> None:
+def test_any_bytes_are_an_answer_or_a_server_fault(data: bytes) -> None:
     reader = StreamReader(1, ())
     try:
         reader.feed(b"data: " + data + b"\n", 1.0)
@@ -107,7 +107,7 @@ def test_reasoning_counts_for_ttft_but_is_not_part_of_the_answer() -> None:
     assert (answer.text, answer.first_at, answer.last_at, answer.pieces) == ("x = 1", 1.0, 2.0, 2)
 
 
-def test_tokens_of_each_answer_are_taken_where_a_server_tells_them() -> None:
+def test_token_counts_of_each_answer_are_used_if_reported() -> None:
     reader = StreamReader(2, ())
     for number, tokens in ((0, 7), (1, 3)):
         told = {**event("x", number, "stop"), "usage": {"prompt_tokens": 5, "completion_tokens": tokens}}
@@ -129,7 +129,7 @@ class Clock:
         return self.now
 
 
-def test_pauses_grow_while_nothing_is_answered_and_reset_after_an_answer() -> None:
+def test_pauses_grow_until_an_answer_resets_them() -> None:
     clock = Clock()
     backoff = Backoff(1e9, (0.5, 30.0), clock, chance=lambda: 1.0)
     pauses = []
@@ -144,7 +144,7 @@ def test_pauses_grow_while_nothing_is_answered_and_reset_after_an_answer() -> No
     assert backoff.left_s() == 0.5
 
 
-def test_a_server_is_given_up_when_it_answers_nothing_for_too_long() -> None:
+def test_a_server_is_given_up_if_it_fails_for_too_long() -> None:
     clock = Clock()
     backoff = Backoff(10.0, (0.5, 1.0), clock, chance=lambda: 1.0)
     assert backoff.record_trouble(pause=False)
@@ -172,7 +172,7 @@ def test_a_server_is_given_up_when_it_answers_nothing_for_too_long() -> None:
         ({}, None),
     ],
 )
-def test_how_long_a_server_wants_to_be_left_alone(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after_is_read_in_every_form(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after_s(headers, now=1000.0) == seconds
 
 
@@ -185,11 +185,11 @@ def test_how_long_a_server_wants_to_be_left_alone(headers: dict[str, str], secon
         (b'{"detail": [{"loc": ["body", "top_k"], "msg": "Extra inputs are not permitted"}]}',
          "Extra inputs are not permitted (top_k)"),
         (b"<html>\n<h1>Bad\x07</h1>", "<html> <h1>Bad </h1>"),
-        (b"", "no word of why"),
+        (b"", "no reason given"),
         (b"x" * 999, "x" * 297 + "..."),
     ],
 )  # fmt: skip
-def test_a_servers_own_words_are_one_line(body: bytes, words: str) -> None:
+def test_a_servers_message_becomes_one_line(body: bytes, words: str) -> None:
     assert error_text(body) == words
 
 
@@ -205,10 +205,10 @@ def test_errors_that_no_retry_fixes_are_refusals(status: int) -> None:
     assert isinstance(error_of(status, {}, b""), ServerRefused)
 
 
-def test_a_key_comes_from_its_variable_and_is_missed_where_it_was_named() -> None:
+def test_a_key_comes_from_its_variable_which_must_be_set_if_named() -> None:
     assert key_from("A_KEY", {"A_KEY": " k\n"}, required=True).value == "k"
     assert key_from("A_KEY", {}, required=False).value == ""
-    with pytest.raises(ConfigError, match=r"^endpoint\.key_env is 'A_KEY' but there is no such environment variable"):
+    with pytest.raises(ConfigError, match=r"^endpoint\.key_env is 'A_KEY' but this environment variable is not set"):
         key_from("A_KEY", {}, required=True)
-    with pytest.raises(ConfigError, match=r"^A_KEY: holds letters that no key has; set it again$"):
+    with pytest.raises(ConfigError, match=r"^A_KEY: contains characters that cannot occur in a key; set it again$"):
         key_from("A_KEY", {"A_KEY": "k\r\nX: y"}, required=False)

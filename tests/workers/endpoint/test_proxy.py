@@ -42,5 +42,5 @@ def test_no_proxy_exempts_a_host_and_a_host_with_its_port(exempt: str, url: str)
         ("b.test", "http://ab.test:8000/v1"),
     ],
 )
-def test_another_host_or_port_is_asked_through_the_proxy(exempt: str, url: str) -> None:
+def test_another_host_or_port_is_reached_through_the_proxy(exempt: str, url: str) -> None:
     assert proxy_for(url, PROXIES | {"no": exempt}) == PROXY

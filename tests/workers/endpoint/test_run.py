@@ -41,7 +41,7 @@ def replies(folder: Path) -> list[str]:
     )
 
 
-def test_two_faulty_servers_answer_every_job_and_the_key_is_left_nowhere(tmp_path: Path) -> None:
+def test_two_faulty_servers_answer_every_job_and_no_file_holds_the_key(tmp_path: Path) -> None:
     servers = [FaultyServer(piece_s=0.002), FaultyServer(piece_s=0.002)]
     for server in servers:
         server.key = KEY
@@ -99,12 +99,12 @@ def test_a_run_whose_server_is_lost_ends_with_2_and_the_command_resumes_it(tmp_p
 @pytest.mark.parametrize(
     ("settings", "env", "reason"),
     [
-        ([], {"OPENAI_API_KEY": "sk-wrong"}, "does not accept the key in OPENAI_API_KEY (HTTP 401: "),
-        (["model_id=huge"], {}, "serves 'tiny', and not model_id 'huge'; name one of them"),
-        (["prompt_mode=completion"], {}, "knows no such model or path (HTTP 404: Not Found); mend "),
+        ([], {"OPENAI_API_KEY": "sk-wrong"}, "rejects the key in OPENAI_API_KEY (HTTP 401: "),
+        (["model_id=huge"], {}, "serves 'tiny', but not model_id 'huge'; use one of these"),
+        (["prompt_mode=completion"], {}, "does not know this model or path (HTTP 404: Not Found); fix "),
     ],
 )
-def test_what_the_user_must_change_is_one_line_and_exit_code_2(
+def test_user_errors_are_one_line_and_exit_code_2(
     tmp_path: Path, settings: list[str], env: dict[str, str], reason: str
 ) -> None:
     server = FaultyServer()
@@ -117,16 +117,16 @@ def test_what_the_user_must_change_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize("command", ["run", "loadtest"])
-def test_a_server_that_cannot_answer_is_found_before_anything_is_moved(tmp_path: Path, command: str) -> None:
+def test_a_server_that_cannot_answer_is_found_before_files_are_moved(tmp_path: Path, command: str) -> None:
     server = FaultyServer()
     with in_a_thread(server):
         assert swarmeval(tmp_path, f"endpoint.urls=[{server.url}]").returncode == 0
         before = contents(tmp_path)
         lacks = refused(command, tmp_path, f"endpoint.urls=[{server.url}]", "model_id=huge")
-    assert lacks == f"swarmeval: {server.url}: serves 'tiny', and not model_id 'huge'; name one of them"
+    assert lacks == f"swarmeval: {server.url}: serves 'tiny', but not model_id 'huge'; use one of these"
     down = refused(command, tmp_path, f"endpoint.urls=[{server.url}]", "model_id=tiny")
     assert down == (
-        f"swarmeval: no server answers (endpoint:0: {server.url}: no connection (Connection refused)); "
+        f"swarmeval: no server answers (endpoint:0: {server.url}: cannot connect (Connection refused)); "
         "start one, or name another in endpoint.urls"
     )
     assert contents(tmp_path) == before
@@ -149,7 +149,7 @@ def refused(command: str, folder: Path, *settings: str) -> str:
     return line
 
 
-def test_one_server_of_two_is_enough_to_begin(tmp_path: Path) -> None:
+def test_one_server_of_two_is_enough_to_start(tmp_path: Path) -> None:
     server = FaultyServer()
     with in_a_thread(server):
         done = swarmeval(tmp_path, f"endpoint.urls=[http://127.0.0.1:9/v1, {server.url}]")
@@ -170,7 +170,7 @@ def test_samples_share_requests_and_in_completion_mode_a_prompt_is_text(tmp_path
     assert manifest(tmp_path)["replies_repeat"].startswith("not: jobs shared requests")
 
 
-def test_the_doctor_asks_the_servers() -> None:
+def test_the_doctor_checks_the_servers() -> None:
     server = FaultyServer()
     with in_a_thread(server):
         words = ["--config", "config/smoke.yaml", "--set", "fleet=endpoint", "sandbox.mode=none", "model_id=tiny"]
@@ -178,6 +178,6 @@ def test_the_doctor_asks_the_servers() -> None:
         done = subprocess.run(
             [sys.executable, "main.py", "doctor", *words], cwd=ROOT, capture_output=True, text=True, check=False
         )
-    assert f"server      {server.url}: tiny, chat; vllm 0.0.1; serves tiny; output tokens: as it says" in done.stdout
-    assert "UNFIT server      endpoint:1: http://127.0.0.1:9/v1: no connection (" in done.stdout
+    assert f"server      {server.url}: tiny, chat; vllm 0.0.1; serves tiny; output tokens: as reported" in done.stdout
+    assert "UNFIT server      endpoint:1: http://127.0.0.1:9/v1: cannot connect (" in done.stdout
     assert done.returncode == 2

@@ -14,11 +14,11 @@ from tests.support.faulty_server import Act, FaultyServer
 from tests.support.fleet_contract import collect, requests
 
 
-def test_what_a_server_tells_of_itself_is_kept() -> None:
+def test_facts_that_a_server_reports_are_recorded() -> None:
     info = started(lambda server: None)
     assert (info.engine, info.model, info.rows, info.max_context_tokens) == ("endpoint", "tiny", 4, 99)
     assert (info.versions, info.takes_chat, info.chat_template_sha256) == ({"vllm": "0.0.1"}, True, None)
-    assert info.decoding == "vllm 0.0.1; serves tiny; output tokens: as it says"
+    assert info.decoding == "vllm 0.0.1; serves tiny; output tokens: as reported"
 
 
 def without_chat(server: FaultyServer) -> None:
@@ -28,7 +28,7 @@ def without_chat(server: FaultyServer) -> None:
 def test_a_server_without_chat_completes_and_one_with_chat_chats() -> None:
     assert not started(without_chat).takes_chat
     assert refused(without_chat, modes={"chat": Sampling(8)}).startswith(
-        "knows no such model or path (HTTP 404: Not Found)"
+        "does not know this model or path (HTTP 404: Not Found)"
     )
 
 
@@ -45,9 +45,11 @@ def test_a_server_may_list_no_models_but_not_only_others() -> None:
         assert started(lists(act)).takes_chat
     rows = [{"id": name} for name in ("tiny-chat", "large", "a", "b", "c", "d")]
     assert refused(lists(Act(content={"data": rows}))) == (
-        "serves 'tiny-chat' and 5 more, and not model_id 'tiny'; name one of them"
+        "serves 'tiny-chat' and 5 more, but not model_id 'tiny'; use one of these"
     )
-    assert refused(lists(Act(status=403, content={"error": "go away"}))).startswith("wants a key (HTTP 403: go away)")
+    assert refused(lists(Act(status=403, content={"error": "go away"}))).startswith(
+        "requires a key (HTTP 403: go away)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,8 +57,8 @@ def test_a_server_may_list_no_models_but_not_only_others() -> None:
     [
         (
             "top_k",
-            "endpoint.dialect: plain sends no top_k and no repetition_penalty "
-            "(and wants top_k: 0 and repetition_penalty: 1.0)",
+            "endpoint.dialect: plain sends neither top_k nor repetition_penalty "
+            "(and requires top_k: 0 and repetition_penalty: 1.0)",
         ),
         ("max_tokens", "endpoint.dialect: openai sends max_completion_tokens"),
         ("seed", "endpoint.body: {seed: null} leaves it out"),
@@ -64,10 +66,10 @@ def test_a_server_may_list_no_models_but_not_only_others() -> None:
 )  # fmt: skip
 def test_a_field_unknown_to_a_server_is_named_with_its_remedy_at_the_start(field: str, remedy: str) -> None:
     reason = refused(lambda server: setattr(server, "refused_field", field))
-    assert reason == f"refuses {field} (HTTP 400: Unrecognized request argument supplied: {field}); {remedy}"
+    assert reason == f"rejects {field} (HTTP 400: Unrecognized request argument supplied: {field}); {remedy}"
 
 
-def test_what_is_left_out_is_not_sent_and_what_is_added_is() -> None:
+def test_removed_fields_are_not_sent_and_added_fields_are() -> None:
     asking = RequestFormat("tiny", "vllm", {"seed": None, "reasoning_effort": "low"})
     _, server = answers_of(request_format=asking)
     assert "seed" not in server.requests[0]
@@ -91,7 +93,7 @@ def test_missing_answers_of_a_shared_request_are_retried_with_another_seed() -> 
 
 
 @pytest.mark.parametrize("how", ["it gives one", "it refuses"])
-def test_a_server_that_gives_one_answer_a_request_is_asked_one_by_one(how: str) -> None:
+def test_a_server_limited_to_one_answer_gets_one_request_per_answer(how: str) -> None:
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.takes_n = False
@@ -105,7 +107,7 @@ def test_a_server_that_gives_one_answer_a_request_is_asked_one_by_one(how: str) 
     with_server(use, combine_samples=True)
 
 
-def test_what_is_sent_is_what_the_settings_say() -> None:
+def test_requests_carry_the_settings() -> None:
     _, server = answers_of()
     assert server.requests[0] == {
         "model": "tiny",
@@ -135,7 +137,7 @@ def test_the_key_is_sent_and_shown_nowhere() -> None:
         )
         for words in (
             "HTTP 400: Bearer (the key) is not welcome",
-            "the answer holds the key, which must not be written down",
+            "the answer contains the API key, so it was discarded",
         ):
             (answer,) = await collect(worker, requests(1))
             assert isinstance(answer, Refusal)
@@ -145,20 +147,20 @@ def test_the_key_is_sent_and_shown_nowhere() -> None:
         with pytest.raises(ConfigError) as caught:
             await collect(worker, requests(1))
         assert str(caught.value) == (
-            f"{server.url}: does not accept the key in SOME_KEY "
-            "(HTTP 401: Incorrect API key provided: Bearer (the key)); set another one there"
+            f"{server.url}: rejects the key in SOME_KEY "
+            "(HTTP 401: Incorrect API key provided: Bearer (the key)); set SOME_KEY to a valid key"
         )
 
     with_server(use, key=key)
 
 
-def test_a_server_that_leads_elsewhere_is_not_followed_with_the_key() -> None:
+def test_a_redirect_is_not_followed_with_the_key() -> None:
     def leads_on(server: FaultyServer) -> None:
         server.spare_probes = False
         server.plan.append(Act("status", 307, {"Location": "http://elsewhere/v1?sk-planted"}, {}))
 
     assert refused(leads_on, key=Key("SOME_KEY", "sk-planted")) == (
-        "leads on to http://elsewhere/v1; name the place itself in endpoint.urls"
+        "redirects to http://elsewhere/v1; use that URL in endpoint.urls"
     )
 
 
@@ -168,8 +170,8 @@ def test_the_context_that_a_server_lists_is_read_in_any_form(context: object, kn
     assert started(lambda server: setattr(server, "models", listed)).max_context_tokens == known
 
 
-def test_names_that_a_server_lists_show_no_key() -> None:
+def test_listed_model_names_show_no_key() -> None:
     key = Key("SOME_KEY", "sk-" + "A1b2C3d4" * 12)
     listed = Act(content={"data": [{"id": "x" * 20 + key.value}, {"id": "\ud83d"}]})
     reason = refused(lambda server: setattr(server, "models", listed), key=key)
-    assert reason == f"serves '{'x' * 20}(the key)', '\ufffd', and not model_id 'tiny'; name one of them"
+    assert reason == f"serves '{'x' * 20}(the key)', '\ufffd', but not model_id 'tiny'; use one of these"

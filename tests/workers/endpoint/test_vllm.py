@@ -75,7 +75,7 @@ class TestVllmServer(FleetContract):
     def test_a_killed_worker_ends_its_batches_and_starts_again(self) -> None:
         pytest.skip("it would take its server a minute; tests/workers/endpoint/test_contract.py kills a small one")
 
-    def test_stop_strings_beyond_those_it_takes_end_a_completion(self) -> None:
+    def test_stop_strings_beyond_the_servers_limit_end_a_completion(self) -> None:
         async def use(worker: Worker) -> None:
             many = Sampling(48, do_sample=False, stop=(*STOPS, "\n"))
             (answer,) = await collect(worker, [Request("j", 1, many, text="def add(a, b):\n    return")])
@@ -90,7 +90,7 @@ class TestVllmServer(FleetContract):
 class TestVllmServerAskedForSeveral(TestVllmServer):
     combine_samples = True
 
-    def test_the_seed_arrives(self) -> None:
+    def test_the_seed_takes_effect(self) -> None:
         async def use(worker: Worker) -> None:
             answers = [answer for answer in await collect(worker, requests(5)) if isinstance(answer, Reply)]
             assert len(answers) == 5

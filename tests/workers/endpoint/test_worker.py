@@ -30,7 +30,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("act", BROKEN.values(), ids=BROKEN)
-def test_what_breaks_off_is_asked_again_and_only_a_whole_answer_counts(act: Act) -> None:
+def test_aborted_answers_are_retried_until_one_is_complete(act: Act) -> None:
     (answer,), server = answers_of(act, act, silence_s=0.15, patience_s=3.0)
     assert isinstance(answer, Reply)
     assert answer.text == "```python\ndef f():\n    return 0\n```"
@@ -39,19 +39,19 @@ def test_what_breaks_off_is_asked_again_and_only_a_whole_answer_counts(act: Act)
     assert answer.queue_s <= answer.ttft_s <= answer.latency_s
 
 
-def test_a_request_that_keeps_breaking_is_given_up_if_the_server_is_well() -> None:
+def test_a_request_that_keeps_failing_is_given_up_if_the_server_works() -> None:
     answers, server = answers_of(*[Act("half")] * 4)
     (answer,) = answers
     assert answer == Refusal("0/T/0/0", answer.reason, retry=True)  # type: ignore[union-attr]
-    assert answer.reason.endswith("/v1: the connection broke")
+    assert answer.reason.endswith("/v1: connection lost")
     assert len(server.requests) == 4
 
 
-def test_a_server_that_breaks_everything_dies_and_gives_no_request_up() -> None:
+def test_a_server_that_fails_every_request_dies_and_refuses_none() -> None:
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.always, server.spare_probes = Act("half"), False
-        with pytest.raises(WorkerDied, match=r"the connection broke, and no answer for 0.3 s$") as caught:
+        with pytest.raises(WorkerDied, match=r"connection lost, and no answer for 0.3 s$") as caught:
             await collect(worker, requests(3))
         assert not isinstance(caught.value, WorkerGone)  # the worker had received the requests
         assert not worker.running
@@ -59,12 +59,12 @@ def test_a_server_that_breaks_everything_dies_and_gives_no_request_up() -> None:
     with_server(use)
 
 
-def test_a_lost_server_is_awaited_and_then_dead_without_blaming_requests() -> None:
+def test_a_lost_server_is_awaited_then_dead_without_blaming_requests() -> None:
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         await server.__aexit__()
         began = time.monotonic()
-        with pytest.raises(WorkerGone, match=r": no connection \(.*\), and no answer for 0.3 s$"):
+        with pytest.raises(WorkerGone, match=r": cannot connect \(.*\), and no answer for 0.3 s$"):
             await collect(worker, requests(9))
         assert time.monotonic() - began > 0.2
         with pytest.raises(WorkerDied):
@@ -76,10 +76,10 @@ def test_a_lost_server_is_awaited_and_then_dead_without_blaming_requests() -> No
     with_server(use)
 
 
-def test_a_server_that_never_was_there_is_not_waited_for() -> None:
+def test_a_server_that_was_never_reachable_is_not_awaited() -> None:
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await server.__aexit__()
-        with pytest.raises(WorkerDied, match=r"^endpoint:0: http://127.0.0.1:\d+/v1: no connection \(.*\)$"):
+        with pytest.raises(WorkerDied, match=r"^endpoint:0: http://127.0.0.1:\d+/v1: cannot connect \(.*\)$"):
             await worker.start()
         await server.__aenter__()
 
@@ -107,7 +107,7 @@ def test_an_overload_longer_than_the_patience_of_a_run_ends_the_worker() -> None
         server.plan.append(replace(OVERLOADED, headers={"Retry-After": "3600"}))
         with pytest.raises(WorkerDied, match="HTTP 429: slow down"):
             await collect(worker, requests(1))
-        with pytest.raises(WorkerDied, match=r"wants to be left alone for 3\d\d\d s$"):
+        with pytest.raises(WorkerDied, match=r"asks for a pause of 3\d\d\d s \(Retry-After\)$"):
             await worker.start()
         assert len(server.requests) == 1
 
@@ -120,26 +120,26 @@ def test_an_overload_longer_than_the_patience_of_a_run_ends_the_worker() -> None
         (
             401,
             {"error": {"message": "no"}},
-            "wants a key (HTTP 401: no); set SOME_KEY, or name its variable: endpoint.key_env",
+            "requires a key (HTTP 401: no); set SOME_KEY, or name its variable in endpoint.key_env",
         ),
         (
             402,
             {"message": "pay"},
-            "there is nothing left to spend (HTTP 402: pay); fix this, then repeat the command to resume",
+            "the account has no credit left (HTTP 402: pay); fix this, then repeat the command to resume",
         ),
         (
             429,
             {"error": {"message": "over", "code": "insufficient_quota"}},
-            "there is nothing left to spend (HTTP 429: over); fix this, then repeat the command to resume",
+            "the account has no credit left (HTTP 429: over); fix this, then repeat the command to resume",
         ),
         (
             404,
             {"detail": "Not Found"},
-            "knows no such model or path (HTTP 404: Not Found); mend model_id or endpoint.urls",
+            "does not know this model or path (HTTP 404: Not Found); fix model_id or endpoint.urls",
         ),
     ],
 )  # fmt: skip
-def test_what_no_request_would_fare_better_with_ends_the_run_in_one_line(status: int, said: Any, message: str) -> None:
+def test_an_error_that_every_request_would_get_ends_the_run_in_one_line(status: int, said: Any, message: str) -> None:
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.plan.append(Act("status", status, content=said))
@@ -150,7 +150,7 @@ def test_what_no_request_would_fare_better_with_ends_the_run_in_one_line(status:
     with_server(use)
 
 
-def test_a_refused_request_keeps_the_servers_words_and_others_go_on() -> None:
+def test_a_refused_request_keeps_the_servers_message_and_others_continue() -> None:
     too_long = Act("status", 400, content={"error": {"message": "the\x1b[31m prompt is\ntoo long"}})
     answers, server = answers_of(too_long, count=2, concurrency=1)
     bad, good = answers
@@ -159,13 +159,13 @@ def test_a_refused_request_keeps_the_servers_words_and_others_go_on() -> None:
 
 
 @pytest.mark.parametrize("reason", ["stop", "length", "content_filter", "tool_calls"])
-def test_why_an_answer_ended_is_kept(reason: str) -> None:
+def test_the_finish_reason_is_kept(reason: str) -> None:
     (answer,), _ = answers_of(Act(headers={"finish_reason": reason}))
     assert isinstance(answer, Reply)
     assert answer.finish_reason == reason
 
 
-def test_an_error_that_refuses_a_request_costs_one_request() -> None:
+def test_an_error_about_one_request_affects_only_that_request() -> None:
     exceeded = Act("error_event", content={"error": {"message": "context exceeded", "code": 400}})
     answers, server = answers_of(exceeded, count=2, concurrency=1)
     assert answers[0] == Refusal("0/T/0/0", f"endpoint:0: {server.url}: context exceeded", retry=False)
@@ -173,7 +173,7 @@ def test_an_error_that_refuses_a_request_costs_one_request() -> None:
     assert len(server.requests) == 2
 
 
-def test_an_answer_that_is_stopped_every_time_is_kept_as_the_server_says() -> None:
+def test_an_answer_aborted_in_every_try_is_kept_with_its_reason() -> None:
     stopped = Act(headers={"finish_reason": "abort"})
     (answer,), server = answers_of(*[stopped] * 9)
     assert isinstance(answer, Reply)
@@ -195,13 +195,13 @@ def test_no_finish_reason_makes_a_server_count_as_dead(reason: str) -> None:
     with_server(use, patience_s=0.05, backoff_s=(0.1, 0.1))
 
 
-def test_half_a_letter_at_an_answers_end_is_replaced_and_noted() -> None:
+def test_half_a_character_at_an_answers_end_is_replaced_and_noted() -> None:
     (answer,), _ = answers_of(Act(content="x = 1  # \ud83d"))
     assert isinstance(answer, Reply)
     assert (answer.text, answer.note) == ("x = 1  # \ufffd", "1 lone surrogate became U+FFFD")
 
 
-def test_an_answer_of_nothing_is_an_answer() -> None:
+def test_an_empty_answer_is_an_answer() -> None:
     (answer,), _ = answers_of(Act(content=""))
     assert isinstance(answer, Reply)
     assert (answer.text, answer.output_tokens) == ("", 10)
@@ -216,7 +216,7 @@ def test_a_server_that_does_not_stream_is_understood() -> None:
     )  # fmt: skip
 
 
-def test_a_stop_string_ends_an_answer_whatever_the_server_makes_of_it() -> None:
+def test_a_stop_string_ends_an_answer_even_if_the_server_ignores_it() -> None:
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.always = Act("endless", content="def f():\n    return 1\n\nclass A: ")
@@ -247,7 +247,7 @@ def test_tokens_count_as_pieces_where_unreported_and_the_manifest_says_so() -> N
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         server.counts = False
         info = await worker.start()
-        assert info.decoding == "vllm 0.0.1; serves tiny; output tokens: pieces of its streams: it does not say"
+        assert info.decoding == "vllm 0.0.1; serves tiny; output tokens: counted as stream pieces (not reported)"
         (answer,) = await collect(worker, requests(1))
         assert isinstance(answer, Reply)
         assert (answer.prompt_tokens, answer.output_tokens) == (0, 7)
@@ -258,7 +258,7 @@ def test_tokens_count_as_pieces_where_unreported_and_the_manifest_says_so() -> N
 # Ends.
 
 
-def test_a_batch_that_is_given_up_hangs_up() -> None:
+def test_an_abandoned_batch_closes_its_connections() -> None:
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.always = Act("endless")
@@ -272,7 +272,7 @@ def test_a_batch_that_is_given_up_hangs_up() -> None:
     with_server(use, server={"piece_s": 0.01})
 
 
-def test_draining_drops_what_waits_to_be_tried_again() -> None:
+def test_draining_drops_requests_that_wait_for_a_retry() -> None:
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         server.plan.append(replace(OVERLOADED, headers={"Retry-After": "25"}))
@@ -284,7 +284,7 @@ def test_draining_drops_what_waits_to_be_tried_again() -> None:
     with_server(use, concurrency=1, patience_s=60.0)
 
 
-def test_a_fault_of_ours_keeps_its_type() -> None:
+def test_an_internal_error_keeps_its_type() -> None:
     async def use(server: FaultyServer, worker: EndpointWorker) -> None:
         await worker.start()
         with pytest.raises(UnicodeEncodeError):

@@ -91,7 +91,7 @@ def test_a_hanging_worker_is_killed_and_leaving_the_fleet_leaves_no_actor(member
             pids = [pid_of(first), pid_of(second)]
             with pytest.raises(WorkerDied) as death:
                 await collect(first, requests(8))
-            assert str(death.value) == f"{first.name}: said nothing for 2 s (workers.timeout_s)"
+            assert str(death.value) == f"{first.name}: sent nothing for 2 s (workers.timeout_s)"
             await first.start()
             assert len(await collect(first, requests(8))) == 8
             return [*pids, pid_of(first)]
@@ -156,17 +156,18 @@ def test_a_run_on_a_cluster_hides_ray_and_names_nodes_and_devices(cluster: Nodes
         assert "/" not in row.removeprefix(device)
 
 
-def test_a_model_that_a_node_lacks_is_told_before_anything_is_made(cluster: Nodes, tmp_path: Path) -> None:
+def test_a_model_missing_on_a_node_is_reported_before_the_run(cluster: Nodes, tmp_path: Path) -> None:
     done = main(cluster, tmp_path / "run", "model_id=nobody/nothing")
     assert done.returncode == 2
     assert re.fullmatch(
-        r"swarmeval: node \S+: nobody/nothing: .+; put the model there: nodes do not fetch it during a run\n",
+        r"swarmeval: node \S+: nobody/nothing: .+; "
+        r"copy the model to the node \(nodes do not download it during a run\)\n",
         done.stderr,
     ), done.stderr
     assert not (tmp_path / "run").exists()
 
 
-def test_a_node_with_another_version_is_told(member: Cluster) -> None:
+def test_a_node_with_another_version_is_reported(member: Cluster) -> None:
     with pytest.raises(DeviceError) as error:
         fleet_on(member, ours={**versions(), "ray": "2.61.0"})
     assert re.fullmatch(

@@ -45,24 +45,24 @@ def test_cpu_workers_share_the_cores_of_each_node() -> None:
     assert {slot.model for slot in found} == {"/models/a"}  # the path found on that node
 
 
-def test_a_thread_count_that_the_user_set_is_obeyed_on_every_node() -> None:
+def test_a_thread_count_set_by_the_user_applies_on_every_node() -> None:
     (slot,) = slots(THREE, "right", FIT, config(device="cpu"), {"OMP_NUM_THREADS": "7"})
     assert slot.device.env["OMP_NUM_THREADS"] == "7"
 
 
-def test_a_host_that_joins_again_gets_a_name_of_its_own() -> None:
+def test_a_host_that_joins_again_gets_a_new_name() -> None:
     assert name_for(TWO, []) == "left"
     assert name_for(TWO, ["left"]) == "left-aa11bb"
 
 
-def test_an_unfit_node_is_named_with_what_was_found_and_what_to_do() -> None:
+def test_an_unfit_node_is_named_with_reason_and_remedy() -> None:
     assert unfit_reason("left", FIT, OURS) is None
     assert unfit_reason("left", OLD, OURS) == (
         "node left: has torch 2.12.0 (here 2.13.0+cpu), ray missing (here 2.60.0); "
         "install the same Python there, and in the same checkout: pip install '.[ray]'"
     )
     assert unfit_reason("left", NodeReport(FIT.versions, "", "a/b: not in the cache"), OURS) == (
-        "node left: a/b: not in the cache; put the model there: nodes do not fetch it during a run"
+        "node left: a/b: not in the cache; copy the model to the node (nodes do not download it during a run)"
     )
 
 
@@ -100,17 +100,17 @@ def fleet_on(cluster: Cluster) -> RayFleet:
     ("there", "said"),
     [
         ({}, "the Ray cluster has no node with a CPU; add one with: ray start --address=HEAD:6379"),
-        ({"a": FIT, "b": "does not answer within 180 s"}, "node b: does not answer within 180 s"),
+        ({"a": FIT, "b": "did not answer within 180 s"}, "node b: did not answer within 180 s"),
     ],
 )
-def test_a_cluster_that_is_unfit_is_refused_before_the_run(there: dict[str, Inspection], said: str) -> None:
+def test_an_unfit_cluster_is_refused_before_the_run(there: dict[str, Inspection], said: str) -> None:
     with pytest.raises(DeviceError) as error:
         fleet_on(MadeUp(**there)).gather()
     assert str(error.value) == said
 
 
 @pytest.mark.slow
-def test_a_listed_node_that_is_gone_is_left_out_and_taken_when_it_comes() -> None:
+def test_a_listed_node_that_is_gone_is_used_only_once_it_is_back() -> None:
     cluster = MadeUp(a=FIT, b=None)
     fleet = fleet_on(cluster)
     fleet.gather()
@@ -148,12 +148,12 @@ def test_during_a_run_only_fit_nodes_join_and_lost_ones_do_not_start(
     assert set(fleet.nodes) == {"a", "c"}
     assert [record.message for record in caplog.records] == [
         "node b: has torch 2.12.0 (here 2.13.0+cpu), ray missing (here 2.60.0); install the same Python there, and "
-        "in the same checkout: pip install '.[ray]'; it takes no part in this run",
+        "in the same checkout: pip install '.[ray]'; this run does not use the node",
         "node a: left the cluster",
     ]
 
 
-def test_settings_that_go_with_another_fleet_are_refused() -> None:
+def test_settings_of_another_fleet_are_refused() -> None:
     for words, said in (
         (["ray.address=a:1"], "ray.address is set but fleet is 'local'; set fleet: ray or leave ray.address out"),
         (
@@ -166,7 +166,7 @@ def test_settings_that_go_with_another_fleet_are_refused() -> None:
         assert str(error.value) == f"x.yaml: {said}"
 
 
-def test_the_cluster_config_is_the_reference_run_elsewhere() -> None:
+def test_the_cluster_config_differs_from_the_reference_only_in_the_fleet() -> None:
     cluster, here = (load(f"config/{name}.yaml", {}).measured() for name in ("cluster", "config"))
     assert {key for key in here if here[key] != cluster[key]} == {"fleet"}
 
@@ -174,7 +174,11 @@ def test_the_cluster_config_is_the_reference_run_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("ray://a:1", "ray.address is 'ray://a:1', which is for remote clients; run main.py on a node, with 'auto'"),
+        (
+            "ray://a:1",
+            "ray.address is 'ray://a:1', but Ray Client is not supported; "
+            "run main.py on a node of the cluster, with ray.address: auto",
+        ),
         (
             "127.0.0.1:1",
             "ray.address is '127.0.0.1:1': no Ray cluster answers there ([Errno 111] Connection refused); "
@@ -182,7 +186,7 @@ def test_the_cluster_config_is_the_reference_run_elsewhere() -> None:
         ),
     ],
 )
-def test_an_address_where_no_cluster_is_fails_at_once(address: str, said: str) -> None:
+def test_an_address_without_a_cluster_fails_at_once(address: str, said: str) -> None:
     with pytest.raises(DeviceError) as error:
         check_reachable(address)
     assert str(error.value) == said
