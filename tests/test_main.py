@@ -43,7 +43,7 @@ def test_the_coordinator_never_loads_torch(tmp_path: Path, words: list[str]) -> 
 
 
 REFUSED = [
-    (["--config", "no.yaml"], "no.yaml: no such file; give an existing one with --config"),
+    (["--config", "no.yaml"], "no.yaml: no such file; give an existing file with --config"),
     (["--set", "batch_sze=8"], "command line: unknown key 'batch_sze'; did you mean 'batch_size'?"),
     (["--num_tasks", "0"], "command line: humaneval_limit is 0; it should be greater than or equal to 1"),
     (["--benchmark", "mbp"], "benchmark is 'mbp'; did you mean 'mbpp'?"),
@@ -65,13 +65,20 @@ REFUSED = [
         ["--config", "config/smoke.yaml", "--set", "wandb.mode=online"],
         "wandb.mode is 'online' but there is no W&B login",
     ),
-    (["--benchmark", "testgen"], "command line: benchmark: testgen is a command now: python main.py loadtest"),
+    (["--benchmark", "testgen"], "command line: benchmark: testgen is now a command; run python main.py loadtest"),
     (
         ["--config", "config/loadtest.yaml"],
-        "config/loadtest.yaml: loadtest.files_per_package is set but this is no load test; use python main.py loadtest",
+        "config/loadtest.yaml: loadtest.files_per_package is set but this is not a load test; "
+        "use python main.py loadtest",
     ),
-    (["--set", "endpoint_timeout_s=3"], "command line: endpoint_timeout_s is endpoint.timeout_s now; in a file "),
-    (["score", "x", "--set", "sandbox=none"], "score: sandbox is sandbox.mode now; in a file sandbox: {mode: ...}"),
+    (
+        ["--set", "endpoint_timeout_s=3"],
+        "command line: endpoint_timeout_s is now endpoint.timeout_s; in a file, write ",
+    ),
+    (
+        ["score", "x", "--set", "sandbox=none"],
+        "score: sandbox is now sandbox.mode; in a file, write sandbox: {mode: ...}",
+    ),
     (["score", "/dev/stdin"], "/dev/stdin: not a regular file; replies are read more than once, so save them first"),
     (["score", "no.jsonl"], "no.jsonl: cannot be read (No such file or directory)"),
     (["score", "README.md", "--set", "model_id=x"], "--set model_id: score does not use it; it uses "),
@@ -150,7 +157,7 @@ def test_fresh_archives_an_unfinished_run_whole_and_begins_anew(tmp_path: Path) 
     code, _, err = swarmeval(*words, "--fresh")
     archived = tmp_path / "archive" / json.loads(before["manifest.json"])["run_id"]
     assert code == 0, err
-    assert f"{tmp_path}: the run found there, unfinished, was moved to {archived}" in err
+    assert f"{tmp_path}: moved the earlier run (unfinished) to {archived}" in err
     kept = {path.name: path.read_bytes() for path in archived.iterdir()}
     assert kept.keys() == before.keys()
     assert {name for name in kept if kept[name] != before[name]} == {"manifest.json"}  # records the archiving

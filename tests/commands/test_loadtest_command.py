@@ -88,8 +88,8 @@ def test_a_run_that_is_interrupted_reports_what_it_has(tmp_path: Path) -> None:
         ("loadtest.packages=[nosuchpackage]",
          "loadtest.packages: there is no package 'nosuchpackage' here; install it, or give the path of its folder"),
         ("loadtest.levels=[{concurrency: 1}, {concurrency: 1}]",
-         "config/loadtest.yaml: loadtest.levels has two levels of 1 at once, which no file could tell apart; "
-         "leave one out"),
+         "config/loadtest.yaml: loadtest.levels lists 1 at once twice, and both levels would share one file; "
+         "remove one"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_one_line_and_makes_nothing(tmp_path: Path, word: str, said: str) -> None:
