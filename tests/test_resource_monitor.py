@@ -232,7 +232,7 @@ def test_a_full_disk_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         (tmp_path / name).symlink_to("/dev/full")
     with caplog.at_level(logging.WARNING):
         watch(tmp_path, 3)
-    expected = "rows are lost, the run goes on (No space left on device)"
+    expected = "cannot write rows (No space left on device); the run continues without them"
     assert caplog.messages == [f"{tmp_path / name}: {expected}" for name in ("resource_trace.csv", "gpu_trace.csv")]
 
 

@@ -103,7 +103,7 @@ def test_broken_files_are_named_and_the_rest_is_shown(
         (tmp_path / name).mkdir()
     text = printed(tmp_path, capsys)
     for fault in (
-        "manifest.json: is no manifest of a run (Expected `object`, got `array`); move it away",
+        "manifest.json: not a valid manifest (Expected `object`, got `array`); move the file away",
         "score.json: cannot be read (Input data was truncated)",
         "gpu_trace.csv: cannot be read (Is a directory)",
         "journal.jsonl: cannot be read (Is a directory)",

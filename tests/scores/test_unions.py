@@ -152,12 +152,12 @@ def test_an_unknown_union_is_refused_with_the_existing_profiles(
 def test_a_run_without_profiles_is_refused_with_the_reason(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run")
     (folder / "agent_summary.json").write_text('[{"agent_id": 4, "name": null}]')
-    told = f"{folder}: no agent of it has a name and a verdict; profiles are the agents of one name"
+    told = f"{folder}: has no profiles (agents with a name) that have verdicts; name the agents"
     with pytest.raises(DataError, match=f"^{re.escape(told)}$"):
         verdicts_by_profile(folder)
     (folder / "agent_summary.json").write_text('[{"agent_id": 4}]')
-    broken = f"{folder}: its agents' files hold no results; make the run again"
+    broken = f"{folder}: the agents' files contain no results; repeat the run"
     with pytest.raises(DataError, match=f"^{re.escape(broken)}$"):
         verdicts_by_profile(folder)
-    with pytest.raises(DataError, match=rf"^{re.escape(str(tmp_path))}: no run is there \(no manifest.json\)$"):
+    with pytest.raises(DataError, match=rf"^{re.escape(str(tmp_path))}: not a run folder \(no manifest.json\)$"):
         verdicts_by_profile(tmp_path)
