@@ -172,7 +172,7 @@ def test_a_datasets_file_comes_with_its_commit_and_next_from_the_cache(tmp_path:
 
 @pytest.mark.slow
 def test_a_dataset_that_cannot_be_fetched_names_the_file_and_the_key(tmp_path: Path) -> None:
-    instead = "download rows.jsonl elsewhere and set benchmark_file to where it lies"
+    instead = "download rows.jsonl on another machine and set benchmark_file to its path"
     offline = said_by(FETCH, "owner/open", "http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")
     assert offline == [
         f"datasets/owner/open: the hub cannot be reached and the local cache does not have it; {instead}"

@@ -157,7 +157,7 @@ def test_fresh_archives_an_unfinished_run_whole_and_begins_anew(tmp_path: Path) 
     code, _, err = swarmeval(*words, "--fresh")
     archived = tmp_path / "archive" / json.loads(before["manifest.json"])["run_id"]
     assert code == 0, err
-    assert f"{tmp_path}: moved the earlier run (unfinished) to {archived}" in err
+    assert f"{tmp_path}: the run found there, unfinished, was moved to {archived}" in err
     kept = {path.name: path.read_bytes() for path in archived.iterdir()}
     assert kept.keys() == before.keys()
     assert {name for name in kept if kept[name] != before[name]} == {"manifest.json"}  # records the archiving

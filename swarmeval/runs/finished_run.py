@@ -107,7 +107,10 @@ def refusal(one: EndedRun, other: EndedRun) -> str:
 
 
 def differing(one: EndedRun, other: EndedRun) -> dict[str, tuple[object, object]]:
-    """The settings, versions and weights that differ, without NO_MATTER. The generation settings of imported replies are unknown."""
+    """The settings, versions and weights that differ, without NO_MATTER.
+
+    The generation settings of imported replies are unknown.
+    """
     keys = [key for key in {**one.config, **other.config} if key not in NO_MATTER]
     values: dict[str, tuple[object, object]] = {}
     if one.made_elsewhere or other.made_elsewhere:

@@ -218,7 +218,7 @@ def test_other_verdicts_are_read_back_a_torn_last_line_aside(tmp_path: Path) -> 
 
 def test_a_line_that_is_not_a_verdict_is_reported_with_its_file(tmp_path: Path) -> None:
     (tmp_path / "extractors.jsonl").write_text('{"program": "x", "outcome": "FINE"}\n')
-    why = "holds a line that is no verdict ('FINE' is not a valid Outcome); move it away"
+    why = "contains an invalid verdict ('FINE' is not a valid Outcome); move the file away"
     told = f"{tmp_path / 'extractors.jsonl'}: {why}"
     with pytest.raises(OutputError, match=f"^{re.escape(told)}$"):
         OtherVerdicts(tmp_path)
