@@ -1,10 +1,10 @@
-"""Programs that try to pretend, to get out, or to take more than their share: what a sandbox here must hold.
+"""Hostile programs that fake a pass, escape, or exhaust resources. The sandbox must contain all of them.
 
-Run by the tests, and by `doctor` where every layer is in force: elsewhere some of them would do what they try.
-The catalogue of exhaustion follows CIRCLE (arXiv 2507.19399): processor, memory, disk.
+The tests run them, and `doctor` does if every layer is in force; without all layers some would succeed. The resource
+exhaustion programs follow CIRCLE (arXiv 2507.19399): processor, memory, disk.
 """
 
-# Of the cheats: each must not pass.
+# The tests for CHEATS, none of which may pass.
 TESTS = """
 def check(candidate):
     assert candidate([3, 1]) == [1, 3]
@@ -78,11 +78,11 @@ REFUSED = "try:\n{act}\nexcept (OSError, ImportError, ValueError): pass\nelse: r
 
 
 def refused(*lines: str) -> str:
-    """A program that must fail to do this."""
+    """A program that raises RuntimeError if these lines succeed."""
     return REFUSED.format(act="\n".join(f"    {line}" for line in lines))
 
 
-# Each raises where it got what it wanted, and passes where it was refused.
+# Each program raises if it succeeds, and passes if it was refused.
 ESCAPES = {
     "fork": refused("import os", "os.fork()"),
     "double-forked daemon": refused("import os", "if os.fork() == 0:", "    os.setsid()", "    os.fork()"),
@@ -135,7 +135,7 @@ ESCAPES = {
                     "if call(248, b'user', b'x', b'y', 1, -3) < 0: raise OSError"),
     "io_uring": refused("import ctypes", "if ctypes.CDLL(None).syscall(425, 8, None) < 0: raise OSError"),
     "bpf": refused("import ctypes", "if ctypes.CDLL(None).syscall(321, 0, None, 0) < 0: raise OSError"),
-    # What the kernel keeps for all processes together, through which one run could tell another something.
+    # Kernel state that all processes share, through which one run could signal to another.
     "lock a library file": refused("import fcntl, os", "fcntl.lockf(open(os.__file__), fcntl.LOCK_SH | fcntl.LOCK_NB)"),
     "look for locks on a library file": refused(
         "import fcntl, os", "fcntl.fcntl(open(os.__file__), fcntl.F_GETLK, bytes(32))"
@@ -183,7 +183,7 @@ ESCAPES = {
     ),
 }  # fmt: skip
 
-# Program -> what may come of it.
+# Name -> (program, allowed outcomes).
 EXHAUSTION = {
     "a list without end": ("l = []\nwhile True: l.append('x' * 10**6)", {"OUT_OF_MEMORY"}),
     "a map of memory": ("import mmap\nmmap.mmap(-1, 1 << 40)", {"RAISED", "OUT_OF_MEMORY"}),

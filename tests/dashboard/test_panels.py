@@ -143,7 +143,7 @@ def test_a_folder_without_a_run_is_told_in_one_line(tmp_path: Path, capsys: pyte
 def test_a_broken_status_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "status.json").write_text("{")
     assert main(["--run", str(tmp_path), "--once"]) == 2
-    assert capsys.readouterr().err.startswith(f"{tmp_path / 'status.json'}: is not a run's status (")
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'status.json'}: not a valid status (")
 
 
 def test_without_a_terminal_it_asks_for_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

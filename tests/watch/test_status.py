@@ -53,7 +53,7 @@ def test_a_broken_status_is_refused_in_one_line(tmp_path: Path, text: str) -> No
     with pytest.raises(DataError) as refused:
         status_file.read(tmp_path)
     message = str(refused.value)
-    assert message.startswith(f"{path}: is not a run's status (")
+    assert message.startswith(f"{path}: not a valid status (")
     assert message.endswith("); the next start of the run replaces it")
     assert "\n" not in message
 
