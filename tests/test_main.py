@@ -54,12 +54,12 @@ REFUSED = [
     ),
     (
         ["--config", "config/smoke.yaml", "--output_dir", "/proc/x", "--set", "engine=scripted"],
-        "/proc/x: cannot be written (No such file or directory); mend that or choose another --output_dir",
+        "/proc/x: cannot be written (No such file or directory); fix this or choose another --output_dir",
     ),
     (["--num_tasks", "x"], "argument --num_tasks: invalid int value: 'x'; see main.py --help"),
     (
         ["scor", "x"],
-        "there is no command 'scor'; there is: score, compare, union, report, serve, loadtest, doctor; see main.py",
+        "unknown command 'scor'; use one of score, compare, union, report, serve, loadtest, doctor; see main.py",
     ),
     (
         ["--config", "config/smoke.yaml", "--set", "wandb.mode=online"],
@@ -114,7 +114,7 @@ def test_a_full_disk_is_one_line_and_the_run_resumes_when_there_is_room(tmp_path
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     assert done.stderr.splitlines()[-1].endswith(
-        "cannot be written (File too large); make room and run the same command again"
+        "cannot be written (File too large); free disk space, then repeat the command"
     )
     assert swarmeval(*words)[0] == 0
     assert sum(len(agent_results(tmp_path, agent)) for agent in range(2)) == 100

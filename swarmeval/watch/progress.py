@@ -66,7 +66,7 @@ class ProgressDisplay:
         self._guarded(lambda: self._view.show(status))
 
     def step(self, text: str) -> None:
-        """Show what happens before there is a Status; on a terminal only, until the next step or status."""
+        """Show a step that precedes the first Status. Only on a terminal, and until the next step or status."""
         self._guarded(lambda: self._view.step(text))
 
     def note(self, text: str) -> None:
@@ -180,7 +180,7 @@ class _Bar:
         if not self._started:
             self._started = True
             self._rich.start()
-            self._console.show_cursor(True)  # a coordinator killed outright must not leave a terminal without one
+            self._console.show_cursor(True)  # a killed coordinator must not leave the cursor hidden
 
     def _draw(self) -> None:
         if self._clock() >= self._due:

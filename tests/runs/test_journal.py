@@ -113,4 +113,4 @@ def test_an_append_that_does_not_fit_leaves_no_half_line(tmp_path: Path) -> None
     )
     path = tmp_path / NAME
     assert [entry.session.started_at for _, entry in entries(path) if entry.session] == [1.0, 3.0]
-    assert done.stdout == (f"{path}: cannot be written (File too large); make room and run the same command again\n")
+    assert done.stdout == (f"{path}: cannot be written (File too large); free disk space, then repeat the command\n")

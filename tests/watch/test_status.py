@@ -62,7 +62,7 @@ def test_a_folder_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> N
     with pytest.raises(OutputError) as refused:
         status_file.write(tmp_path / "missing", STATUS)
     path = tmp_path / "missing" / "status.json"
-    expected = f"{path}: cannot be written (No such file or directory); mend that or choose another --output_dir"
+    expected = f"{path}: cannot be written (No such file or directory); fix this or choose another --output_dir"
     assert str(refused.value) == expected
 
 
