@@ -65,8 +65,8 @@ def test_an_index_that_names_other_files_is_refused_unread(tmp_path: Path, name:
     with pytest.raises(ModelUnavailable) as caught:
         model_loader.locate(str(tmp_path))
     assert str(caught.value) == (
-        f"{tmp_path}: model.safetensors.index.json names {name!r}, which is not a *.safetensors file in the same folder; "
-        "other files are not loaded"
+        f"{tmp_path}: model.safetensors.index.json names {name!r}, which is not a *.safetensors file "
+        "in the same folder; other files are not loaded"
     )
 
 
