@@ -18,7 +18,7 @@ from swarmeval.tasks.catalog import CUSTOM, HUMANEVAL, chosen
 
 # Small limits suffice to show whether hostile programs are contained.
 TIMEOUT_S, MEMORY_MB = 1.0, 256
-LASTING = {"output without end", "raw output without end", "signals ignored", "sleep", "a finalizer that never ends"}
+LASTING = {"endless output", "endless raw output", "signals ignored", "sleep", "an endless finalizer"}
 NAMED = 20  # tasks listed in one line
 HOW_TO_GET = {
     "namespaces": "sudo sysctl user.max_user_namespaces=10000; Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0",

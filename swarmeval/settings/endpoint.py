@@ -46,7 +46,7 @@ class EndpointSettings(Section):
         600.0,
         gt=0,
         le=WEEK_S,
-        description="seconds without data, before or during a reply, after which a request fails",
+        description="seconds without data, before or during a reply, after which a request is retried",
     )
 
     @field_validator("urls", mode="before")

@@ -44,7 +44,7 @@ class RunKeys(Section):
         1, ge=1, le=256, description="with device: cpu, the number of replicas per machine, which share its cores"
     )
     engine: Literal["hf", "scripted"] = Field(
-        "hf", description="hf generates with the model; scripted replays fixed answers without a model, for tests"
+        "hf", description="hf generates with the model; scripted makes up answers without a model, for dry runs"
     )
     fleet: Literal["local", "ray", "endpoint", "vllm"] = Field(
         "local",
