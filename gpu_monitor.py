@@ -50,9 +50,9 @@ def visible(devices: Iterable[DeviceSample], cuda_visible_devices: str | None) -
     """The devices that CUDA shows for a value of CUDA_VISIBLE_DEVICES, in its order; None shows all.
 
     Follows the CUDA driver: an entry is an index, a UUID, or a prefix of exactly one UUID. The list ends at the first
-    entry that matches no device, and a device listed twice makes it empty. A GPU with MIG instances stands for its first
-    instance. Unlike CUDA, which shows at most one instance per process, this returns all listed instances, because
-    each gets its own process here. With None, it returns all instances.
+    entry that matches no device, and a device listed twice makes it empty. A GPU with MIG instances stands for its
+    first instance. Unlike CUDA, which shows at most one instance per process, this returns all listed instances,
+    because each gets its own process here. With None, it returns all instances.
     """
     known = tuple(devices)
     if cuda_visible_devices is None:

@@ -115,7 +115,7 @@ def _latencies(view: View) -> list[str]:
 
 def _pass_at_1(view: View, status: Status) -> list[Text]:
     interval = interval_of(view)
-    around = "" if interval is None else f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
+    around = "" if interval is None else f" (95 % CI {100 * interval[0]:.1f}-{100 * interval[1]:.1f} %)"
     failed = Text(failures(status), "bold yellow" if status.failures else "")
     judged = f"{status.passed} of {status.judged} judged passed"
     return [Text.assemble((f"pass@1 {percent(status.pass_at_1)}", "bold"), around), Text(judged), failed]

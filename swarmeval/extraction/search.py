@@ -175,7 +175,7 @@ class Search:
         return None
 
     def _other(self) -> Extraction | None:
-        """Definitions that leave the entry point a stub; with `any_name` the only function stands for it."""
+        """Definitions without a complete entry point; with `any_name`, the only function takes its place."""
         programs = [program for _, program in self._programs if program.broken or holds_definitions(program)]
         if not programs:
             return None

@@ -63,7 +63,7 @@ class RunKeys(Section):
 
     batch_size: int = Field(8, ge=1, le=4096, description="largest number of jobs sent to a device at once")
     distribution: Resumable[Literal["dynamic", "round_robin"]] = Field(
-        "dynamic", description="whether an idle device may take batches queued for another"
+        "dynamic", description="dynamic lets an idle device take batches queued for another; round_robin does not"
     )
     max_new_tokens: int = Field(512, ge=1, description="maximum length of a reply, in tokens")
     do_sample: bool = Field(True, description="true samples; false decodes greedily")
@@ -87,7 +87,8 @@ class RunKeys(Section):
         164, ge=1, description="use only the first N tasks of the benchmark (any benchmark); unset uses all tasks"
     )
     task_ids: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
-        None, description="use only tasks whose names match one of these names or patterns (*, ?, [0-9])"
+        None,
+        description="of the first humaneval_limit tasks, use only those that match a name or pattern (*, ?, [0-9])",
     )
     use_black_formatting: bool = Field(False, description="format candidates with black before judging")
     accept_any_name: bool = Field(

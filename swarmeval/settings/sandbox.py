@@ -11,5 +11,6 @@ class SandboxSettings(Section):
     """The sandbox's layers. They affect verdicts (TAMPERED), so a resume may not change them."""
 
     mode: Literal["strict", "auto", "none"] = Field(
-        "auto", description="strict requires every layer of isolation, auto uses those available, none uses none"
+        "auto",
+        description="strict requires every isolation layer, auto uses the available ones, none adds no isolation",
     )

@@ -15,7 +15,7 @@ class WorkersSettings(Section):
     )
     cpu_affinity: Resumable[Literal["off", "spread"] | tuple[Annotated[int, Field(ge=0)], ...]] = Field(
         "off",
-        description="pins workers to cores: a list of cores, or spread for all; CPU replicas get one share each",
+        description="pins workers to the listed cores, or with spread to all; CPU replicas get one share each",
     )
     max_in_flight: Resumable[Literal["auto"] | Annotated[int, Field(ge=1)]] = Field(
         "auto", description="batches that a device may hold at once; auto allows twice as many jobs as it has rows"

@@ -86,7 +86,7 @@ def test_the_score_is_shown_once_it_is_there(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "score.json").write_text(json.dumps(score))
     text = printed(tmp_path, capsys)
     assert "score  pass@1 0.06123  pass@100 –  partial False" in text
-    assert "pass@1 6.2 % (3.1 to 9.4 %)" in text
+    assert "pass@1 6.2 % (95 % CI 3.1-9.4 %)" in text
     write_status(tmp_path)  # the run continues, so the last session's score is outdated
     assert "score  pass@1" not in printed(tmp_path, capsys)
 
