@@ -111,7 +111,7 @@ def statements(
 ) -> tuple[list[TopLevelStatement], bool, set[int]]:
     """(module-level statements that parse, whether they are the whole text, line numbers of broken definitions).
 
-    With `open_end`, a last definition that does not parse is reduced to its longest prefix that does.
+    With `open_end`, a last definition that does not parse is reduced to a prefix that does.
     """
     try:
         parsed = [placed(node, 0, lines) for node in parser.parse("\n".join(lines)).body]
