@@ -34,7 +34,7 @@ _decoder = msgspec.json.Decoder(_ReplyLine)
 def read_replies(path: Path, task_ids: Collection[str], whole: str = "in the benchmark") -> Iterator[Completion]:
     """Yield one Completion per line, skipping blank lines. Holds one line in memory at a time.
 
-        A line without `sample` gets the number of its agent's earlier replies to the task. `whole` describes the set of
+    A line without `sample` gets the number of its agent's earlier replies to the task. `whole` describes the set of
     known tasks in messages. Raises DataError.
     """
     running: Counter[tuple[int, str]] = Counter()

@@ -247,7 +247,7 @@ class _Summary:
         if isinstance(answer, Failure):
             self._outcomes[NOT_GENERATED] += 1
             return
-        if answer.latency_s:  # 0: it was made elsewhere
+        if answer.latency_s:  # 0 for imported replies
             self._latencies.append(answer.latency_s)
         self._tokens += answer.output_tokens
         if verdict is not None:

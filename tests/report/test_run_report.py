@@ -288,6 +288,6 @@ def test_a_report_that_fails_is_a_line_in_the_log_and_no_failed_run(
     with Journal(tmp_path) as journal:
         make_report(OpenRun(tmp_path, {}, journal, Ledger(plan), resumed=False))
     assert caplog.messages == [
-        f"no report.html: {tmp_path}/report.html: cannot be written (Is a directory); mend that or choose another "
+        f"no report.html: {tmp_path}/report.html: cannot be written (Is a directory); fix this or choose another "
         f"--output_dir; `python main.py report {tmp_path}` makes it later"
     ]
