@@ -151,12 +151,12 @@ class GpuMonitor:
         return tuple(gpus)
 
     def _instances(self, index: int, gpu: Any) -> Iterator[_Gpu]:
-        """The MIG instances that a GPU is divided into, whose own figures are memory and processes."""
+        """The MIG instances of a GPU. Each reports its own memory and processes."""
         mode = self._query(self._nvml.nvmlDeviceGetMigMode, gpu)
         count = self._query(self._nvml.nvmlDeviceGetMaxMigDeviceCount, gpu) if mode and mode[0] else None
         for number in range(count or 0):
             handle = self._query(self._nvml.nvmlDeviceGetMigDeviceHandleByIndex, gpu, number)
-            if handle is not None:  # else none has this number
+            if handle is not None:  # None: no instance has this number
                 uuid = self._query(self._nvml.nvmlDeviceGetUUID, handle) or ""
                 name = self._query(self._nvml.nvmlDeviceGetName, handle) or ""
                 numbers = (self._nvml.nvmlDeviceGetGpuInstanceId, self._nvml.nvmlDeviceGetComputeInstanceId)

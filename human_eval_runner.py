@@ -61,7 +61,7 @@ def program(task: Task, completion: str, suite: Suite | None = None, beside: boo
 
 
 def reference_program(task: Task, suite: Suite | None = None, beside: bool = False) -> Program:
-    """The benchmark's own solution, which also shows what the tests will ask of others."""
+    """The program of the reference solution, which also shows how the tests call a solution."""
     return replace(program(task, task.reference, suite, beside), is_reference=True)
 
 
@@ -84,10 +84,10 @@ class Judge:
         self._tasks = {task.task_id: task for task in tasks}
         self._reading = (use_black, any_name)
         self._timeout_s = timeout_s
-        self.limit_s = timeout_s  # of a program on this machine, once calibrated
+        self.limit_s = timeout_s  # time limit of a program; scaled by the calibration
         self._sandbox = Sandbox(workers, timeout_s, memory_mb, mode)
         self._unconfirmed: frozenset[str] = frozenset()
-        self._shown: set[Program] = set()  # the benchmark's own solutions that ran
+        self._shown: set[Program] = set()  # reference solutions that have run
         self._calls_wanted: dict[Program, asyncio.Lock] = {}  # held while one of them runs
 
     async def __aenter__(self) -> Self:
@@ -191,7 +191,7 @@ class Judge:
         return await self._sandbox.run(program(task, completion, suite, task.task_id in self._unconfirmed), part)
 
     async def _learn_calls(self, task: Task, suite: Suite | None) -> None:
-        """Have the benchmark's own solution show what the tests ask, before another program can guess."""
+        """Run the reference solution first, to record how the tests call it before other programs run."""
         if not task.reference or task.task_id in self._unconfirmed:
             return
         reference = reference_program(task, suite)

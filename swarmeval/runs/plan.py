@@ -79,7 +79,7 @@ class Plan:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """None: every task that was chosen has its jobs."""
+        """Tasks without jobs: none, because a plan covers all selected tasks."""
         return ()
 
     @property
