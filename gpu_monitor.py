@@ -1,7 +1,7 @@
-"""What NVML says of the GPUs and their MIG instances, and which of them the user made visible.
+"""Reads GPUs and their MIG instances through NVML, and selects those in CUDA_VISIBLE_DEVICES.
 
-Empty where there is no GPU. The one home of pynvml. Knows no run, no worker and no torch. Indices are NVML's, which is
-the PCI bus order.
+Empty without a GPU. The only module that imports pynvml. Knows nothing about runs, workers and torch. Indices are
+NVML's (PCI bus order).
 """
 
 import logging
@@ -16,7 +16,7 @@ from typing import Any
 from swarmeval.records import DeviceSample
 
 MIB = 1024 * 1024
-# Bits of nvmlDeviceGetCurrentClocksEventReasons. Being idle (1) is not among them: it holds nothing down.
+# Bits of nvmlDeviceGetCurrentClocksEventReasons, without idle (1), which is not throttling.
 THROTTLES = {
     2: "application_clocks", 4: "sw_power_cap", 8: "hw_slowdown", 16: "sync_boost", 32: "sw_thermal", 64: "hw_thermal",
     128: "power_brake", 256: "display_clocks", 512: "board_limit", 1024: "reliability",
@@ -33,26 +33,26 @@ def list_devices() -> tuple[DeviceSample, ...]:
 
 @dataclass(frozen=True, slots=True)
 class GpuSettings:
-    """What of a GPU decides how fast a run can be; None where its driver does not say."""
+    """Settings of a GPU that affect the speed of a run; None if the driver does not report them."""
 
     index: int
-    persistence: bool | None  # the driver stays loaded while nothing runs
-    bandwidth_gb_s: float | None  # of its memory, in theory
+    persistence: bool | None  # whether the driver stays loaded while idle
+    bandwidth_gb_s: float | None  # theoretical memory bandwidth
 
 
 def list_settings() -> tuple[GpuSettings, ...]:
-    """Of all physical GPUs in NVML's order; empty without a driver."""
+    """Settings of all physical GPUs in NVML's order; empty without a driver."""
     with closing(GpuMonitor()) as monitor:
         return tuple(monitor.settings())
 
 
 def visible(devices: Iterable[DeviceSample], cuda_visible_devices: str | None) -> tuple[DeviceSample, ...]:
-    """The devices CUDA would show under this CUDA_VISIBLE_DEVICES, in its order; None shows all.
+    """The devices that CUDA shows for a value of CUDA_VISIBLE_DEVICES, in its order; None shows all.
 
-    As the CUDA driver reads it: an entry is an index, a UUID or a prefix of exactly one UUID; the list ends at
-    the first entry that names no device; a device named twice leaves none. A GPU that is divided into MIG instances
-    stands for the first of them. Unlike CUDA, which shows a process one instance at most, this gives all that are
-    named, or there are: each has a process of its own here.
+    Follows the CUDA driver: an entry is an index, a UUID, or a prefix of exactly one UUID. The list ends at the first
+    entry that matches no device, and a device listed twice makes it empty. A GPU with MIG instances stands for its
+    first instance. Unlike CUDA, which shows at most one instance per process, this returns all listed instances,
+    because each gets its own process here. With None, it returns all instances.
     """
     known = tuple(devices)
     if cuda_visible_devices is None:
@@ -70,7 +70,7 @@ def visible(devices: Iterable[DeviceSample], cuda_visible_devices: str | None) -
 
 
 def visible_to_process(devices: Iterable[DeviceSample]) -> tuple[DeviceSample, ...]:
-    """The devices this process's own CUDA_VISIBLE_DEVICES shows."""
+    """The devices that this process's CUDA_VISIBLE_DEVICES shows."""
     return visible(devices, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
@@ -105,13 +105,13 @@ class _Gpu:
 
 
 class GpuMonitor:
-    """An NVML session: read() as often as wanted, close() once. Without a driver it reads nothing."""
+    """An NVML session. Call read() any number of times, then close(). Without a driver, read() returns nothing."""
 
     def __init__(self) -> None:
         self._nvml = _import_pynvml()
         self._gpus: tuple[_Gpu, ...] = ()
         self._open = False
-        self._lost: set[int] = set()  # indices that were said to be
+        self._lost: set[int] = set()  # indices of GPUs logged as lost
         try:
             self._nvml.nvmlInit()
         except self._nvml.NVMLError:
@@ -120,11 +120,11 @@ class GpuMonitor:
         self._gpus = self._discover()
 
     def read(self) -> list[DeviceSample]:
-        """A sample per GPU. What a GPU does not support, or no longer answers since it was lost, is None."""
+        """One sample per GPU. Unsupported fields, and all fields of a lost GPU, are None."""
         return [self._sample(gpu) for gpu in self._gpus]
 
     def settings(self) -> Iterator[GpuSettings]:
-        """How each physical GPU is set."""
+        """Yield the settings of each physical GPU."""
         for gpu in (gpu for gpu in self._gpus if not gpu.instance):
             persistence = self._query(self._nvml.nvmlDeviceGetPersistenceMode, gpu.handle)
             width_bits = self._query(self._nvml.nvmlDeviceGetMemoryBusWidth, gpu.handle)
@@ -140,7 +140,7 @@ class GpuMonitor:
             self._query(self._nvml.nvmlShutdown)
 
     def _discover(self) -> tuple[_Gpu, ...]:
-        """The GPUs that answer now: one that is lost or forbidden already is none CUDA could use."""
+        """The GPUs that respond. CUDA could not use GPUs that are lost or not permitted."""
         gpus: list[_Gpu] = []
         for index in range(self._query(self._nvml.nvmlDeviceGetCount) or 0):
             handle = self._query(self._nvml.nvmlDeviceGetHandleByIndex, index)
@@ -151,12 +151,12 @@ class GpuMonitor:
         return tuple(gpus)
 
     def _instances(self, index: int, gpu: Any) -> Iterator[_Gpu]:
-        """The MIG instances that a GPU is divided into, whose own figures are memory and processes."""
+        """The MIG instances of a GPU. Each reports its own memory and processes."""
         mode = self._query(self._nvml.nvmlDeviceGetMigMode, gpu)
         count = self._query(self._nvml.nvmlDeviceGetMaxMigDeviceCount, gpu) if mode and mode[0] else None
         for number in range(count or 0):
             handle = self._query(self._nvml.nvmlDeviceGetMigDeviceHandleByIndex, gpu, number)
-            if handle is not None:  # else none has this number
+            if handle is not None:  # None: no instance has this number
                 uuid = self._query(self._nvml.nvmlDeviceGetUUID, handle) or ""
                 name = self._query(self._nvml.nvmlDeviceGetName, handle) or ""
                 numbers = (self._nvml.nvmlDeviceGetGpuInstanceId, self._nvml.nvmlDeviceGetComputeInstanceId)
@@ -168,7 +168,7 @@ class GpuMonitor:
         try:
             memory = nvml.nvmlDeviceGetMemoryInfo(handle)
         except nvml.NVMLError as error:
-            if self._is_lost(gpu, error):  # further questions could each wait for a device that has gone
+            if self._is_lost(gpu, error):  # each further query could block on the lost device
                 return DeviceSample(gpu.index, gpu.uuid, gpu.name, lost=True, instance=gpu.instance)
             memory = None
         load = self._query(nvml.nvmlDeviceGetUtilizationRates, handle)
@@ -193,17 +193,17 @@ class GpuMonitor:
         )
 
     def _is_lost(self, gpu: _Gpu, error: Any) -> bool:
-        """Whether this refusal means that the GPU is gone; said once in the log."""
+        """Whether an error means that the GPU is lost, which is logged once."""
         if error.value not in (self._nvml.NVML_ERROR_GPU_IS_LOST, self._nvml.NVML_ERROR_RESET_REQUIRED):
             return False
         if gpu.index not in self._lost:
             self._lost.add(gpu.index)
-            log.warning("GPU %d (%s): lost; its figures stay empty, the run goes on (%s)", gpu.index, gpu.uuid, error)
+            log.warning("GPU %d (%s): lost (%s); the run continues without its readings", gpu.index, gpu.uuid, error)
         return True
 
     def _throttle(self, handle: Any) -> str | None:
         bits = self._query(self._nvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
-        if bits is None:  # the name that drivers before 535 have for it
+        if bits is None:  # the function's name in drivers before 535
             bits = self._query(self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
         return None if bits is None else "+".join(word for bit, word in THROTTLES.items() if bits & bit)
 
@@ -221,7 +221,7 @@ class GpuMonitor:
         return None if value is None else value / unit
 
     def _query(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        """What NVML answers; None when it refuses: not supported, function missing in this driver, GPU lost."""
+        """The result of an NVML call; None if it is not supported, missing in this driver, or the GPU is lost."""
         try:
             return call(*arguments)
         except self._nvml.NVMLError:
@@ -229,8 +229,8 @@ class GpuMonitor:
 
 
 def _import_pynvml() -> ModuleType:
-    # The package pynvml, which users' cards name, warns at import that its module comes from nvidia-ml-py.
-    # Filtering by message, and for good, because catch_warnings would race with other threads.
+    # The package pynvml warns on import that its module comes from nvidia-ml-py. The filter is permanent and matches
+    # the message, because catch_warnings would race with other threads.
     warnings.filterwarnings("ignore", "The pynvml package is deprecated", FutureWarning)
     import pynvml
 

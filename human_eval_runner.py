@@ -1,6 +1,6 @@
-"""Verdicts: the program that judges a candidate, and the judge that runs it. pass@k lives in swarmeval/scores/stats.py.
+"""The judge: turns completions into programs, runs them in the sandbox, and returns verdicts.
 
-HumanEval gave this room its name and gives the judge its yardstick: what its canonical solutions take here.
+HumanEval's canonical solutions calibrate the time limit for this machine. pass@k is in swarmeval/scores/stats.py.
 """
 
 import asyncio
@@ -18,55 +18,55 @@ from swarmeval.sandbox.runner import Sandbox
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import chosen
 
-OnProgress = Callable[[int, int], None]  # reference solutions tried, and all of them
-FIRST_TRY = 0.2  # of a program's time limit, where it is hurried
+OnProgress = Callable[[int, int], None]  # reference solutions tried, total
+FIRST_TRY = 0.2  # share of the time limit for hurried programs
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the canonical solutions showed of this machine before anything was judged."""
+    """The speed of this machine, measured with HumanEval's canonical solutions."""
 
-    scale: float  # of the time limit
-    cpu_s: float  # that all of them computed
-    slowest: str  # its task
+    scale: float  # factor on the time limit
+    cpu_s: float  # CPU time of all solutions
+    slowest: str  # task of the slowest solution
     slowest_cpu_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """What came of a benchmark's own solutions."""
+    """Results of judging a benchmark's reference solutions."""
 
-    failed: dict[str, str]  # task -> outcome and detail: a defect of the dataset, or of this machine
-    bases_failed: dict[str, str]  # of the tests of base problems: these are then left out
-    unconfirmed: tuple[str, ...]  # tasks whose tests need more of a solution than plain data
+    failed: dict[str, str]  # task -> outcome and detail; a defect of the dataset or of this machine
+    bases_failed: dict[str, str]  # the same for tests of base problems, which are then not used
+    unconfirmed: tuple[str, ...]  # tasks whose tests need more than plain data
 
 
 def load_tasks(limit: int | None = None) -> tuple[Task, ...]:
-    """The first `limit` tasks of HumanEval. Raises DataError when it is missing, altered or too small."""
+    """The first `limit` tasks of HumanEval. Raises DataError if HumanEval is missing, altered or too small."""
     return chosen(RunConfig() if limit is None else RunConfig(humaneval_limit=limit)).tasks
 
 
 def canonical_solutions() -> dict[str, str]:
-    """HumanEval's own solution of every task."""
+    """HumanEval's canonical solution of every task."""
     return {task.task_id: task.reference for task in load_tasks()}
 
 
 def program(task: Task, completion: str, suite: Suite | None = None, beside: bool = False) -> Program:
-    """For HumanEval, the very text that the reference evaluator executes. `suite`: instead of the task's own.
+    """Build the program that judges a completion. For HumanEval it equals that of the reference evaluator.
 
-    `beside`: the tests run in the program's own process.
+    `suite` replaces the task's own tests. `beside`: whether the tests run in the program's process.
     """
     suite = suite or task.suite
     return Program(f"{task.prompt}{completion}", suite.text, suite.entry_point, suite.context, beside)
 
 
 def reference_program(task: Task, suite: Suite | None = None, beside: bool = False) -> Program:
-    """The benchmark's own solution, which also shows what the tests will ask of others."""
+    """The program of the reference solution, which also shows how the tests call a solution."""
     return replace(program(task, task.reference, suite, beside), is_reference=True)
 
 
 class Judge:
-    """Verdicts on completions, `workers` programs at a time."""
+    """Judges completions, running up to `workers` programs at a time."""
 
     def __init__(
         self,
@@ -84,14 +84,14 @@ class Judge:
         self._tasks = {task.task_id: task for task in tasks}
         self._reading = (use_black, any_name)
         self._timeout_s = timeout_s
-        self.limit_s = timeout_s  # of a program on this machine, once calibrated
+        self.limit_s = timeout_s  # time limit of a program; scaled by the calibration
         self._sandbox = Sandbox(workers, timeout_s, memory_mb, mode)
         self._unconfirmed: frozenset[str] = frozenset()
-        self._shown: set[Program] = set()  # the benchmark's own solutions that ran
+        self._shown: set[Program] = set()  # reference solutions that have run
         self._calls_wanted: dict[Program, asyncio.Lock] = {}  # held while one of them runs
 
     async def __aenter__(self) -> Self:
-        """Raises SandboxError when programs cannot be run here."""
+        """Start the sandbox. Raises SandboxError if programs cannot be run here."""
         await self._sandbox.__aenter__()
         return self
 
@@ -101,21 +101,21 @@ class Judge:
         await self._sandbox.__aexit__(kind, error, trace)
 
     def in_force(self) -> str:
-        """One line: the sandbox layers that hold around every program."""
+        """The sandbox layers in force, in one line."""
         return self._sandbox.in_force()
 
     def missing(self) -> dict[str, str]:
-        """The layers that do not hold here, and why."""
+        """The sandbox layers that are not available here, with reasons."""
         return self._sandbox.missing()
 
     def pids(self) -> tuple[int, ...]:
-        """Of the processes that start judged programs. May be called from any thread."""
+        """PIDs of the processes that start judged programs. Thread-safe."""
         return self._sandbox.pids()
 
     async def calibrate(self, on_progress: OnProgress = lambda done, total: None) -> Calibration:
-        """Judge every canonical solution, and scale the time limit to what this machine needs for them.
+        """Judge every canonical solution, and scale the time limit to the speed of this machine.
 
-        Raises SandboxError where one does not pass: then no verdict that is given here would mean anything.
+        Raises SandboxError if one fails, because verdicts on this machine would then be meaningless.
         """
         tasks = load_tasks()
         self._sandbox.set_timeout(MOST * self._timeout_s)
@@ -129,12 +129,12 @@ class Judge:
                 raise SandboxError(
                     f"sandbox: the canonical solution of {task.task_id} ended as {execution.outcome} "
                     f"({execution.detail}); "
-                    f"raise eval_timeout or eval_memory_mb, or see what {command()} doctor says"
+                    f"raise eval_timeout or eval_memory_mb, or run {command()} doctor"
                 )
         if cpu_s[slowest] > self.limit_s:
             raise SandboxError(
                 f"sandbox: eval_timeout is {self._timeout_s:g} s, and the canonical solution of {slowest} takes "
-                f"{cpu_s[slowest]:.2g} s here; raise it"
+                f"{cpu_s[slowest]:.2g} s here; raise eval_timeout"
             )
         return Calibration(scale, sum(cpu_s.values()), slowest, cpu_s[slowest])
 
@@ -144,11 +144,11 @@ class Judge:
         self._sandbox.set_timeout(self.limit_s)
 
     async def try_references(self, on_progress: OnProgress = lambda done, total: None) -> References:
-        """Judge the benchmark's own solutions of the judge's tasks, where it gives them.
+        """Judge the benchmark's reference solutions, if there are any.
 
-        One that passes beside its tests and not apart from them needs more than plain data can carry: its task is
-        judged beside its tests from here on, unconfirmed. One that fails the tests of its base problem is judged
-        without those. Raises SandboxError.
+        If a solution passes only in the same process as its tests, the tests need more than plain data. Programs for
+        that task then run with their tests in one process and are marked unconfirmed. If a solution fails the tests of
+        its base problem, these tests are not used. Raises SandboxError.
         """
         tasks = [task for task in self._tasks.values() if task.reference]
         ends = dict(zip(tasks, await self._try(tasks, on_progress=on_progress), strict=True))
@@ -170,7 +170,7 @@ class Judge:
         beside: bool = False,
         on_progress: OnProgress = lambda done, total: None,
     ) -> list[Execution]:
-        """How the references of tasks end under the tests of the task, or of its base problem."""
+        """Run the reference solutions of tasks with the tests of the task, or of its base problem."""
         done = 0
 
         async def end_of(task: Task) -> Execution:
@@ -191,7 +191,7 @@ class Judge:
         return await self._sandbox.run(program(task, completion, suite, task.task_id in self._unconfirmed), part)
 
     async def _learn_calls(self, task: Task, suite: Suite | None) -> None:
-        """Have the benchmark's own solution show what the tests ask, before another program can guess."""
+        """Run the reference solution first, to record how the tests call it before other programs run."""
         if not task.reference or task.task_id in self._unconfirmed:
             return
         reference = reference_program(task, suite)
@@ -200,10 +200,10 @@ class Judge:
                 await self._run_reference(reference)
 
     async def judge(self, completion: Completion, hurried: bool = False) -> Verdict:
-        """Extract, check and run one completion. Raises DataError for an unknown task, SandboxError for our faults.
+        """Extract, check and run one completion. Raises DataError for an unknown task, or SandboxError.
 
-        `hurried`: with FIRST_TRY of the time limit, so that a verdict of what ran out of time only says that it needs
-        more than that. Most programs take far less, and those without an end then hold up nobody else for long.
+        `hurried` programs get only FIRST_TRY of the time limit, so that endless programs do not delay the others. Most
+        programs need far less. TIMED_OUT then only means that a program needs more than this.
         """
         task_id = parse_job_id(completion.job_id).task_id
         if task_id not in self._tasks:
@@ -225,7 +225,7 @@ class Judge:
         else:
             execution = Execution(extracted.outcome, extracted.error or "")
             base = extracted.outcome if task.base is not None else None
-        judge_s += execution.wall_s  # the wait for a free slot is not its own
+        judge_s += execution.wall_s  # excludes waiting for a free slot
         note = ", ".join(filter(None, (extracted.note, completion.note)))
         return Verdict(
             completion.job_id, execution.outcome, extracted.code, execution.detail, judge_s, note, base,
@@ -234,21 +234,21 @@ class Judge:
 
 
 def _failed(ends: Mapping[Task, Execution]) -> dict[str, str]:
-    """Task -> outcome and detail, of those that did not pass."""
+    """Map tasks that did not pass to their outcome and detail."""
     failed = {task.task_id: end for task, end in ends.items() if end.outcome is not Outcome.PASSED}
     return {task_id: f"{end.outcome}: {end.detail}" for task_id, end in failed.items()}
 
 
-# What the processes of all 164 canonical solutions of HumanEval compute on the machine that the default limit was
-# chosen on: one core of a server of 2023 (benchmarks/RESULTS.md, "The judge's yardstick"), 0.5 s beside their tests.
-# Apart from them it is 1.1 times that, since arguments and values travel as text.
+# CPU time of all 164 canonical solutions of HumanEval on the machine for which the default limit was chosen: one core
+# of a 2023 server (benchmarks/RESULTS.md, "The judge's yardstick"). In one process with their tests they take 0.5 s.
+# Separate processes take 1.1 times as long, because arguments and values are passed as text.
 REFERENCE_CPU_S = 0.55
 MOST = 50.0
 
 
 def timeout_scale(cpu_s: float) -> float:
-    """The factor for time limits on a machine where the canonical solutions compute for `cpu_s` together.
+    """The factor for time limits on a machine where the canonical solutions take `cpu_s` of CPU time in total.
 
-    In halves, so that one machine gives one factor in spite of its noise; never below 1: no machine is too fast.
+    Rounded to halves, so that noise rarely changes the factor of a machine. At least 1, also on fast machines.
     """
     return min(MOST, max(1.0, round(2 * cpu_s / REFERENCE_CPU_S) / 2))

@@ -1,6 +1,6 @@
-"""The entry point from a checkout: `python main.py --config config/config.yaml` and the subcommands.
+"""Entry point for a checkout: `python main.py --config config/config.yaml`, and the subcommands.
 
-Installed as a package, the same command is `swarmeval`.
+The installed package provides the same command as `swarmeval`.
 """
 
 import sys

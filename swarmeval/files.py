@@ -1,4 +1,4 @@
-"""Writing files so that a reader or a crash never meets half of one."""
+"""Writes files atomically, so that neither a reader nor a crash sees a partial file."""
 
 import errno
 import os
@@ -13,16 +13,16 @@ from swarmeval.errors import OutputError
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """The one-line error for a file that could not be written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    remedy = "make room and run the same command again" if full else "fix this or choose another --output_dir"
+    remedy = "free disk space, then repeat the command" if full else "fix this or choose another --output_dir"
     return OutputError(f"{path}: cannot be written ({error.strerror}); {remedy}")
 
 
 @contextmanager
 def replaced(path: Path, durable: bool = False) -> Iterator[TextIO]:
-    """A text file that takes the place of `path` when the block ends well, and vanishes when it does not.
+    """Open a text file that replaces `path` if the block succeeds, and is removed if it fails.
 
-    A `durable` one survives a power cut as the old or the new file, which costs a wait for the disk. What is no text,
-    half of a surrogate pair, is written as its escape. Raises OutputError when it cannot be written.
+    With `durable`, either the old or the new file survives a power failure, at the cost of waiting for the disk. Lone
+    surrogates are written as escapes. Raises OutputError if the file cannot be written.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -35,5 +35,5 @@ def replaced(path: Path, durable: bool = False) -> Iterator[TextIO]:
     except OSError as error:
         raise cannot_write(path, error) from None
     finally:
-        with suppress(OSError):  # on a disk that is read-only even what is not there cannot be removed
+        with suppress(OSError):  # unlink fails on a read-only disk even if the file does not exist
             draft.unlink()

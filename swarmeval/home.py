@@ -1,6 +1,6 @@
-"""A name and a home for a user id that the machine does not know, as `docker run --user 12345` gives one.
+"""Sets USER and HOME for a user id without an account on this machine, as with `docker run --user 12345`.
 
-Libraries ask for both to find their caches: without a home some fail, others write below the working directory.
+Libraries use both to find their caches. Without a home some fail, and others write to the working directory.
 """
 
 import os
@@ -15,10 +15,10 @@ NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")  # where getpass looks
 
 
 def settle_in(environ: MutableMapping[str, str]) -> None:
-    """Set HOME and USER where neither the environment nor the machine's list of users has them.
+    """Set HOME and USER if neither the environment nor the machine's list of users defines them.
 
-    Containers set HOME to "/" where they find no other, which only root can write to: that counts as none. Raises
-    ConfigError where no folder can be had.
+    Containers may set HOME to "/", which only root can write to. Such a HOME counts as unset. Raises ConfigError if no
+    folder can be used as HOME.
     """
     uid = os.geteuid()
     try:
@@ -32,8 +32,8 @@ def settle_in(environ: MutableMapping[str, str]) -> None:
 
 
 def _own_folder(uid: int) -> Path:
-    """A folder in the common one, the same each time, which keeps what is cached; nobody else's, and no link."""
-    import tempfile  # `--help` does without
+    """A fixed folder in the temporary directory, so that caches persist. Refuses links and folders of other users."""
+    import tempfile  # slow, and not needed for --help
 
     folder = Path(tempfile.gettempdir(), f"swarmeval-home-{uid}")
     try:

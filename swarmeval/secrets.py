@@ -1,7 +1,7 @@
-"""What must never be written down: keys, tokens and passwords, wherever they come from. Knows no file and no log.
+"""Removes secrets (keys, tokens and passwords) from texts and data before they are written or shown.
 
-Whatever may carry one passes through here: the text of every error of ours, log lines, the manifest, what goes to
-Weights & Biases, stdout and stderr. Replies of models are not touched: what was measured stays as it is.
+Applied to error messages, log lines, the manifest, data sent to Weights & Biases, stdout and stderr. Model replies are
+not changed, because they are measurements.
 """
 
 import json
@@ -14,16 +14,16 @@ from typing import Any, TextIO, cast
 from urllib.parse import quote, unquote, urlsplit
 
 HIDDEN = "***"
-SHORTEST = 8  # shorter ones are words of any text: "none", "EMPTY" and "dummy" often stand where a key is not needed
-# A letter behind it makes another word: TOKENIZERS_PARALLELISM and max_new_tokens are none.
+SHORTEST = 8  # shorter values are ordinary words; "none", "EMPTY" and "dummy" are common if no key is needed
+# No letter may follow, because TOKENIZERS_PARALLELISM and max_new_tokens do not name secrets.
 NAMED = re.compile(r"(?:keys?|token|secrets?|passw(?:or)?ds?|passphrase|credentials?)(?![a-z])", re.IGNORECASE)
-PLACE = re.compile(r"_(?:path|file|dir)$", re.IGNORECASE)  # where a secret lies is none
-# Secrets that are seen by what stands before them, in texts that come from elsewhere.
+PLACE = re.compile(r"_(?:path|file|dir)$", re.IGNORECASE)  # the location of a secret is not secret
+# Secrets recognized by the text before them, for texts from other sources.
 SHAPES = (
     re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://)[^\s/'\"]+(@)"),  # https://user:password@host
     re.compile(r"(?i)(\bauthorization['\"]?\s*[:=]\s*['\"]?(?:bearer\s+|basic\s+|token\s+)?)[^\s'\",]+()"),
     re.compile(r"(?i)(\bbearer\s+)[a-z0-9._~+/=-]{16,}()"),
-    re.compile(r"(?i)(--[\w-]*(?:key|token|secret|passw(?:or)?d)[= ])\S+()"),  # a flag that there is not
+    re.compile(r"(?i)(--[\w-]*(?:key|token|secret|passw(?:or)?d)[= ])\S+()"),  # unknown command-line flags
     re.compile(
         r"(?i)((?:api|access|secret|private|auth|hf|hub|id)[_-]?(?:key|token|secret)['\"]?\s*=\s*['\"]?)[^\s'\",;&)}\]]+()"
     ),
@@ -31,30 +31,30 @@ SHAPES = (
     re.compile(r"(?i)((?:key|token|secret|passw(?:or)?d)['\"]\s*:\s*['\"])[^'\"]+()"),  # {"api_key": "..."}
     re.compile(r"(?i)(\b\w*passw(?:or)?d\s*=\s*['\"]?)[^\s'\",;&)}\]]+()"),
 )
-SIGNS = re.compile(r"://|[=:]|--|bearer", re.IGNORECASE)  # no shape is without one of these
+SIGNS = re.compile(r"://|[=:]|--|bearer", re.IGNORECASE)  # every shape contains one of these
 
 registered: set[str] = set()
 
 
 def named(name: str) -> bool:
-    """Whether a name says that what it holds is a secret."""
+    """Whether a name indicates that its value is a secret."""
     return NAMED.search(name) is not None and PLACE.search(name) is None
 
 
 def register(value: object) -> None:
-    """Keep this out of all texts from now on."""
+    """Hide this value in all later texts."""
     registered.add(str(value))
 
 
 def scrub(text: str) -> str:
-    """The text without the secrets of this process's environment and settings, and without what looks like one."""
+    """Hide the secrets of this process's environment and settings in a text, and anything that looks like a secret."""
     return _without(_known(), text)
 
 
 def scrubbed(value: Any) -> Any:
-    """Plain data with every text in it scrubbed, and nothing under a name that says what it is."""
+    """Scrub every text in plain data, and hide values whose keys name secrets."""
     known = _known()
-    clean = cache(lambda text: _without(known, text))  # a manifest may name a million agents, most of them alike
+    clean = cache(lambda text: _without(known, text))  # a manifest may list a million similar agents
 
     def walk(value: Any) -> Any:
         if isinstance(value, str):
@@ -69,12 +69,12 @@ def scrubbed(value: Any) -> Any:
 
 
 def guard() -> None:
-    """From now on stdout and stderr of this process say no secret, whoever writes: tracebacks and libraries too."""
+    """Scrub everything that this process writes to stdout and stderr from now on, including tracebacks."""
     sys.stdout, sys.stderr = (cast(TextIO, Guarded(stream)) for stream in (sys.stdout, sys.stderr))
 
 
 class Guarded:
-    """A text stream that says no secret; all else about it is the stream's own."""
+    """A text stream that scrubs its output and otherwise delegates to the original stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -105,7 +105,7 @@ def _without(known: Sequence[str], text: str) -> str:
 
 
 def _known() -> list[str]:
-    """Every form in which a secret that is known may stand in a text, the longest first."""
+    """All forms in which known secrets may occur in a text, longest first."""
     values = set(registered)
     for name, value in os.environ.items():
         if named(name):
@@ -118,7 +118,7 @@ def _known() -> list[str]:
 
 
 def _of_url(url: str) -> Iterator[str]:
-    """The password in a URL, as it is written and as it is meant."""
+    """The password in a URL, in quoted and unquoted form."""
     try:
         password = urlsplit(url).password or ""
     except ValueError:
@@ -128,7 +128,7 @@ def _of_url(url: str) -> Iterator[str]:
 
 
 def _forms(value: str) -> tuple[str, ...]:
-    """As it is, and as JSON, Python and URLs write it."""
+    """The value itself, and as written in JSON, Python and URLs."""
     return (
         value,
         json.dumps(value)[1:-1],

@@ -1,6 +1,6 @@
-"""Lone surrogates: half of a UTF-16 pair without its other half, which is not valid text and cannot be saved as UTF-8.
+"""Replaces lone surrogates: halves of a UTF-16 pair, which are not valid text and cannot be saved as UTF-8.
 
-JSON can spell them (`"\\ud83d"`), and a reply that was cut within an emoji ends with one.
+JSON can contain them (`"\\ud83d"`), and a reply that was cut within an emoji ends with one.
 """
 
 import re
@@ -12,7 +12,7 @@ LONE = re.compile("[\ud800-\udfff]")
 
 
 def without_lone(text: str) -> tuple[str, int]:
-    """The text with U+FFFD for every lone surrogate, and how many there were. Two halves in a row become one letter."""
+    """(text with U+FFFD for every lone surrogate, their number). A pair of halves becomes one character."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -22,7 +22,7 @@ def without_lone(text: str) -> tuple[str, int]:
 
 
 def data_without_lone(value: Any) -> tuple[Any, int]:
-    """The same for every text in plain data, keys included. Raises RecursionError."""
+    """Like without_lone, for all texts in plain data, including keys. Raises RecursionError."""
     if isinstance(value, str):
         return without_lone(value)
     if isinstance(value, list):
@@ -35,7 +35,7 @@ def data_without_lone(value: Any) -> tuple[Any, int]:
 
 
 def note(count: int) -> str:
-    """What is said of a text in which so many were replaced; "" where none was."""
+    """The note on a text in which `count` surrogates were replaced; "" for 0."""
     if not count:
         return ""
     return f"{count} lone surrogate{'s' if count > 1 else ''} became U+FFFD"

@@ -13,7 +13,7 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
     path = tmp_path / "file" / "x"  # as on a read-only disk, removing even a missing file fails here
     with pytest.raises(OutputError) as refused, replaced(path):
         pass
-    said = f"{path}: cannot be written (Not a directory); mend that or choose another --output_dir"
+    said = f"{path}: cannot be written (Not a directory); fix this or choose another --output_dir"
     assert str(refused.value) == said
 
 

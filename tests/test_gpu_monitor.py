@@ -61,7 +61,7 @@ print(msgspec.json.encode((before, monitor.read(), monitor.read())).decode())
 monitor.close()
 monitor.close()
 """
-    said = "GPU 2 (GPU-2aaa): lost; its figures stay empty, the run goes on (GPU is lost)\n"
+    said = "GPU 2 (GPU-2aaa): lost (GPU is lost); the run continues without its readings\n"
     before, after, later = msgspec.json.decode(run(code, library, said), type=list[list[DeviceSample]])
     assert after[2] == later[2] == DeviceSample(2, "GPU-2aaa", "Fake 2", lost=True)
     drawn = {sample.index: sample.energy_mj for sample in after}

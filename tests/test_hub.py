@@ -143,15 +143,14 @@ def test_an_unknown_model_is_not_on_the_hub(tmp_path: Path) -> None:
 def test_a_hub_in_trouble_is_named_with_its_status(tmp_path: Path) -> None:
     with hub() as endpoint:
         said = locate("owner/broken", endpoint, tmp_path)
-    assert said == "owner/broken: the hub answered 500; try again later, or use a folder"
+    assert said == "owner/broken: the hub answered with status 500; try again later, or use a folder"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("environment", [{}, {"HF_HUB_OFFLINE": "1"}])
 def test_offline_and_not_cached_names_the_ways_out(tmp_path: Path, environment: dict[str, str]) -> None:
     assert locate("owner/open", "http://127.0.0.1:9", tmp_path, **environment) == (
-        "owner/open: the hub cannot be reached and the local cache does not have it; "
-        "use a folder, or --config config/smoke.yaml"
+        "owner/open: not in the local cache, and the hub cannot be reached; use a folder, or --config config/smoke.yaml"
     )
 
 
@@ -172,15 +171,13 @@ def test_a_datasets_file_comes_with_its_commit_and_next_from_the_cache(tmp_path:
 
 @pytest.mark.slow
 def test_a_dataset_that_cannot_be_fetched_names_the_file_and_the_key(tmp_path: Path) -> None:
-    instead = "download rows.jsonl elsewhere and set benchmark_file to where it lies"
+    instead = "download rows.jsonl on another machine and set benchmark_file to its path"
     offline = said_by(FETCH, "owner/open", "http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")
-    assert offline == [
-        f"datasets/owner/open: the hub cannot be reached and the local cache does not have it; {instead}"
-    ]
+    assert offline == [f"datasets/owner/open: not in the local cache, and the hub cannot be reached; {instead}"]
     with hub() as endpoint:
         assert said_by(FETCH, "owner/none", endpoint, tmp_path) == [
             "datasets/owner/none: not on the hub, or private; check the name, "
             "or set HF_TOKEN to a token that may read it"
         ]
         broken = said_by(FETCH, "owner/broken", endpoint, tmp_path)
-    assert broken == [f"datasets/owner/broken: the hub answered 500; try again later, or {instead}"]
+    assert broken == [f"datasets/owner/broken: the hub answered with status 500; try again later, or {instead}"]

@@ -29,6 +29,6 @@ def test_a_suggested_command_is_named_as_it_was_called(called: str, command: str
     words = [sys.executable, "-c", MESSAGES, called]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        f"of more than 4 profiles only all together; {command} union",
-        f"x: benchmark: testgen is a command now: {command} loadtest",
+        f"with more than 4 profiles, computed only for all together; use {command} union",
+        f"x: benchmark: testgen is now a command; run {command} loadtest",
     ]

@@ -43,7 +43,7 @@ def test_the_coordinator_never_loads_torch(tmp_path: Path, words: list[str]) -> 
 
 
 REFUSED = [
-    (["--config", "no.yaml"], "no.yaml: no such file; give an existing one with --config"),
+    (["--config", "no.yaml"], "no.yaml: no such file; give an existing file with --config"),
     (["--set", "batch_sze=8"], "command line: unknown key 'batch_sze'; did you mean 'batch_size'?"),
     (["--num_tasks", "0"], "command line: humaneval_limit is 0; it should be greater than or equal to 1"),
     (["--benchmark", "mbp"], "benchmark is 'mbp'; did you mean 'mbpp'?"),
@@ -54,24 +54,31 @@ REFUSED = [
     ),
     (
         ["--config", "config/smoke.yaml", "--output_dir", "/proc/x", "--set", "engine=scripted"],
-        "/proc/x: cannot be written (No such file or directory); mend that or choose another --output_dir",
+        "/proc/x: cannot be written (No such file or directory); fix this or choose another --output_dir",
     ),
     (["--num_tasks", "x"], "argument --num_tasks: invalid int value: 'x'; see main.py --help"),
     (
         ["scor", "x"],
-        "there is no command 'scor'; there is: score, compare, union, report, serve, loadtest, doctor; see main.py",
+        "unknown command 'scor'; use one of score, compare, union, report, serve, loadtest, doctor; see main.py",
     ),
     (
         ["--config", "config/smoke.yaml", "--set", "wandb.mode=online"],
         "wandb.mode is 'online' but there is no W&B login",
     ),
-    (["--benchmark", "testgen"], "command line: benchmark: testgen is a command now: python main.py loadtest"),
+    (["--benchmark", "testgen"], "command line: benchmark: testgen is now a command; run python main.py loadtest"),
     (
         ["--config", "config/loadtest.yaml"],
-        "config/loadtest.yaml: loadtest.files_per_package is set but this is no load test; use python main.py loadtest",
+        "config/loadtest.yaml: loadtest.files_per_package is set but this is not a load test; "
+        "use python main.py loadtest",
     ),
-    (["--set", "endpoint_timeout_s=3"], "command line: endpoint_timeout_s is endpoint.timeout_s now; in a file "),
-    (["score", "x", "--set", "sandbox=none"], "score: sandbox is sandbox.mode now; in a file sandbox: {mode: ...}"),
+    (
+        ["--set", "endpoint_timeout_s=3"],
+        "command line: endpoint_timeout_s is now endpoint.timeout_s; in a file, write ",
+    ),
+    (
+        ["score", "x", "--set", "sandbox=none"],
+        "score: sandbox is now sandbox.mode; in a file, write sandbox: {mode: ...}",
+    ),
     (["score", "/dev/stdin"], "/dev/stdin: not a regular file; replies are read more than once, so save them first"),
     (["score", "no.jsonl"], "no.jsonl: cannot be read (No such file or directory)"),
     (["score", "README.md", "--set", "model_id=x"], "--set model_id: score does not use it; it uses "),
@@ -107,7 +114,7 @@ def test_a_full_disk_is_one_line_and_the_run_resumes_when_there_is_room(tmp_path
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     assert done.stderr.splitlines()[-1].endswith(
-        "cannot be written (File too large); make room and run the same command again"
+        "cannot be written (File too large); free disk space, then repeat the command"
     )
     assert swarmeval(*words)[0] == 0
     assert sum(len(agent_results(tmp_path, agent)) for agent in range(2)) == 100

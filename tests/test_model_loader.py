@@ -52,7 +52,7 @@ def test_a_folder_that_has_only_pickles_is_refused_without_reading_one(tmp_path:
         with pytest.raises(ModelUnavailable) as error:
             model_loader.locate(str(tmp_path), weights=weights)
         assert str(error.value) == (
-            f"{tmp_path}: its weights are pickles ({name}), which may run anything when they are read; "
+            f"{tmp_path}: its weights are pickles ({name}), which can run arbitrary code when they are read; "
             "save them as *.safetensors"
         )
 
@@ -65,15 +65,15 @@ def test_an_index_that_names_other_files_is_refused_unread(tmp_path: Path, name:
     with pytest.raises(ModelUnavailable) as caught:
         model_loader.locate(str(tmp_path))
     assert str(caught.value) == (
-        f"{tmp_path}: model.safetensors.index.json names {name!r}, which is no *.safetensors file beside it; "
-        "only such files are loaded"
+        f"{tmp_path}: model.safetensors.index.json names {name!r}, which is not a *.safetensors file "
+        "in the same folder; other files are not loaded"
     )
 
 
 def test_an_invalid_weight_index_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors.index.json").write_text("[]")
-    with pytest.raises(ModelUnavailable, match=r"\.index\.json cannot be read as an index of weights"):
+    with pytest.raises(ModelUnavailable, match=r"\.index\.json is not a valid index of weights"):
         model_loader.locate(str(tmp_path))
 
 
@@ -81,7 +81,7 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelUnavailable) as error:
         model_loader.locate(str(tmp_path))
-    assert str(error.value) == f"{tmp_path}: holds no *.safetensors weights, the only format that is loaded"
+    assert str(error.value) == f"{tmp_path}: has no *.safetensors weights, the only supported format"
 
 
 @pytest.mark.slow

@@ -158,7 +158,7 @@ with ResourceMonitor(pathlib.Path({str(tmp_path)!r}), 0.05, dict, Listener(), di
     done.wait()
 print(monitor.drawn[0].joules()["nvml"])
 """
-    said = "GPU 2 (GPU-2aaa): lost; its figures stay empty, the run goes on (GPU is lost)\n"
+    said = "GPU 2 (GPU-2aaa): lost (GPU is lost); the run continues without its readings\n"
     first = float(run_with(library, code, said))
     written = rows(tmp_path / "gpu_trace.csv")
     samples = [written[at : at + 4] for at in range(0, len(written), 4)]
@@ -202,8 +202,8 @@ def test_failing_callbacks_are_logged_once_and_end_nothing(tmp_path: Path, caplo
         ResourceMonitor(tmp_path, 0.05, fail, tracker, fail),
     ):
         assert tracker.satisfied.wait(WAIT_S)
-    error = "cannot be read, the run goes on (RuntimeError: dictionary changed size during iteration)"
-    assert caplog.messages == [f"monitor: processes {error}", f"monitor: live numbers {error}"]
+    error = "(RuntimeError: dictionary changed size during iteration); the run continues"
+    assert caplog.messages == [f"monitor: cannot read processes {error}", f"monitor: cannot read live numbers {error}"]
     first = rows(tmp_path / "resource_trace.csv")[0]
     assert first["cpu_pct"]
     assert first["coordinator_rss_mb"] == ""
@@ -222,7 +222,7 @@ def test_a_driver_that_hangs_holds_up_no_end(tmp_path: Path, caplog: pytest.LogC
     assert asked.wait(WAIT_S)
     for _ in range(2):
         monitor.stop()
-    said = "monitor: no reading for 0.1 s (a driver that hangs?); the run ends without its last sample"
+    said = "monitor: no reading for 0.1 s (hanging driver?); the run ends without the last sample"
     assert caplog.messages == [said]
     answers.set()
 
@@ -232,7 +232,7 @@ def test_a_full_disk_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         (tmp_path / name).symlink_to("/dev/full")
     with caplog.at_level(logging.WARNING):
         watch(tmp_path, 3)
-    expected = "rows are lost, the run goes on (No space left on device)"
+    expected = "cannot write rows (No space left on device); the run continues without them"
     assert caplog.messages == [f"{tmp_path / name}: {expected}" for name in ("resource_trace.csv", "gpu_trace.csv")]
 
 

@@ -157,7 +157,7 @@ def test_a_key_in_a_section_is_kept_out_of_all_texts(told: None) -> None:
 def test_a_word_without_its_equals_sign_keeps_the_key(told: None) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_set(["wandb_api_key:planted0value"])
-    assert str(caught.value) == "--set: 'wandb_api_key***' is not of the form key=value"
+    assert str(caught.value) == "--set: 'wandb_api_key***' does not have the form key=value"
 
 
 @pytest.mark.slow

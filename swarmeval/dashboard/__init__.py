@@ -1,1 +1,1 @@
-"""The live dashboard: panels as lines of text, and the screen that shows them."""
+"""The live dashboard: panels as lines of text, and the screens that show them."""

@@ -1,6 +1,6 @@
-"""The dashboard on a terminal: panels that are drawn anew at each look at the run folder.
+"""The terminal dashboard: panels that are redrawn whenever the run folder is read.
 
-The folder is read in a thread, so that keys are answered while a long journal is caught up with.
+A thread reads the folder, so that keys respond even while it reads a long journal.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from swarmeval.dashboard.view import View, look
 from swarmeval.watch.follow import Follower
 
 Draw = Callable[[View, int], list[Text]]
-WIDTHS = [(0, "-narrow"), (120, "-wide")]  # columns from which panels stand below each other, and side by side
-LEAVES_S = 5.0  # after which a terminal that takes nothing any more is left as it is
-CATCH_UP_S = 0.02  # between two looks while the journal is not read to its end
+WIDTHS = [(0, "-narrow"), (120, "-wide")]  # terminal widths from which panels are stacked, or side by side
+LEAVES_S = 5.0  # time to restore a terminal that may no longer accept output
+CATCH_UP_S = 0.02  # pause between reads while the journal has unread lines
 
 
 class Panel(Static):
-    """Lines that a function draws for the width there is."""
+    """A panel whose lines a function draws for the available width."""
 
     def __init__(self, draw: Draw, name: str, title: str = "", last: bool = False) -> None:
         super().__init__(classes=f"panel {name}", markup=False)
         self._draw = draw
-        self._last = last  # of more lines than fit, the last are shown
+        self._last = last  # whether to show the last lines if not all fit
         self._view: View | None = None
         self.border_title = title
 
@@ -46,7 +46,7 @@ class Panel(Static):
         self._redraw()
 
     def _redraw(self) -> None:
-        if self._view is None or not self.content_size.width:  # nothing to show, or nowhere
+        if self._view is None or not self.content_size.width:
             return
         lines = self._draw(self._view, self.content_size.width)
         if self._last:
@@ -55,14 +55,14 @@ class Panel(Static):
 
 
 class Dashboard(App[int]):
-    """Shows one run folder until it is left. `run_pid` is the coordinator that shares its terminal, if one does."""
+    """The dashboard of one run folder. `run_pid` is the coordinator that shares its terminal, if there is one."""
 
     CSS_PATH = "dashboard.tcss"
     TITLE = "swarmeval"
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = WIDTHS
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "leave", "leave"),
+        Binding("q", "leave", "quit"),
         Binding("p", "pause", "pause"),
         Binding("ctrl+c,ctrl+q", "interrupt", show=False, priority=True),
         Binding("pageup", "page(-1)", show=False),
@@ -89,7 +89,7 @@ class Dashboard(App[int]):
                     yield from self._machine()
             yield Panel(replica_panel.replicas, "replicas", "replicas")
             yield Grid()
-            with Container(id="machine-below"):  # the same, where panels stand below each other
+            with Container(id="machine-below"):  # the same panels for the narrow layout
                 yield from self._machine()
             yield Panel(run_panel.log_lines, "log", "log", last=True)
         yield Footer(show_command_palette=False)
@@ -102,9 +102,9 @@ class Dashboard(App[int]):
         self.query_one(Grid).focus()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM)
-        # The terminal is gone: there is nothing to give back, and what is written there may never return.
+        # The terminal is gone. It cannot be restored, and writing to it could block forever.
         loop.add_signal_handler(signal.SIGHUP, os._exit, 128 + signal.SIGHUP)
-        if self._run_pid is None:  # else the one it stands beside has the same signal, and knows what to do
+        if self._run_pid is None:  # otherwise the coordinator gets the same signal and handles it
             loop.add_signal_handler(signal.SIGINT, self.exit)
         self.run_worker(self._watch(), exclusive=True)
 
@@ -115,11 +115,11 @@ class Dashboard(App[int]):
             await asyncio.sleep(CATCH_UP_S if self.is_behind and not self.paused else self.interval_s)
 
     async def look(self) -> None:
-        """Read the folder now and show it."""
-        async with self._look_lock:  # a journal is followed by one look at a time
+        """Read the folder and redraw the panels."""
+        async with self._look_lock:  # the follower supports one reader at a time
             view = await asyncio.to_thread(look, self._follower)
         if self._run_pid is not None and os.getppid() != self._run_pid:
-            self.exit()  # the coordinator was killed: the terminal is its shell's again
+            self.exit()  # the coordinator was killed, so the terminal belongs to the shell again
             asyncio.get_running_loop().call_later(LEAVES_S, os._exit, 1)
         if not self.paused:
             self._view = view
@@ -127,7 +127,7 @@ class Dashboard(App[int]):
 
     @property
     def is_behind(self) -> bool:
-        """Whether the journal is not read to its end."""
+        """Whether the journal has unread lines."""
         return self._follower.behind
 
     def _show(self) -> None:
@@ -138,15 +138,15 @@ class Dashboard(App[int]):
         self.screen_stack[0].query_one(Grid).show(self._view)
 
     def on_grid_opened(self, message: Grid.Opened) -> None:
-        # Another run may have taken the place of the one that was shown.
+        # A different run may have replaced the one that is shown.
         if self._view is not None and message.agent_id in self._view.tally.grid.agents():
             self.push_screen(DetailScreen(self.folder, self._view, message.agent_id, message.task_id))
 
     def action_pause(self) -> None:
-        """Stop looking; what is shown stays, and the run goes on."""
+        """Stop or resume updating the screen. The run itself continues."""
         self.paused = not self.paused
         state = self.screen_stack[0].query_one(".state", Panel)
-        state.border_subtitle = "PAUSED, p goes on" if self.paused else ""
+        state.border_subtitle = "PAUSED, press p to continue" if self.paused else ""
         state.set_class(self.paused, "paused")
 
     def action_leave(self) -> None:
@@ -157,7 +157,7 @@ class Dashboard(App[int]):
         body.scroll_page_down() if direction > 0 else body.scroll_page_up()
 
     def action_interrupt(self) -> None:
-        """Ctrl-C, here a key like others: leave, or pass it on to the run in this terminal."""
+        """Handle Ctrl-C: quit, or pass the interrupt on to the run in this terminal."""
         if self._run_pid is None:
             self.exit()
         elif os.getppid() == self._run_pid:

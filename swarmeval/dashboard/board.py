@@ -1,6 +1,6 @@
-"""The grid of tasks x agents as lines: a letter for each cell, or for a block of them where they are many.
+"""Lays out and draws the grid: rows are agents, columns are tasks, each letter a cell or a block of cells.
 
-Tasks run across and agents down. Pure: the cursor and the zoom are parameters.
+Pure functions: cursor and zoom are parameters.
 """
 
 import math
@@ -17,13 +17,13 @@ from swarmeval.dashboard.view import View
 from swarmeval.watch.outcome_grid import GridCell, OutcomeGrid
 
 MOST_LABEL = 14
-MOST_CELL = 3  # columns that a cell is wide where there is room
-ABOVE = 1  # lines above the cells: the ruler
+MOST_CELL = 3  # width of a cell if there is room
+ABOVE = 1  # lines above the cells, for the ruler
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The cell that is looked at."""
+    """The selected cell."""
 
     row: int = 0  # agent
     column: int = 0  # task
@@ -31,43 +31,43 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """The grid of a run as it lies on the screen: which cells are where, and how many share a letter."""
+    """The layout of a run's grid on the screen: which cells are where, and how many share a letter."""
 
     grid: OutcomeGrid
     agents: Sequence[int]
-    tasks: Sequence[str]  # in the benchmark's order; where that is not known those that have an answer, by number
+    tasks: Sequence[str]  # in benchmark order if known, else the answered tasks by number
     labels: Sequence[str]  # of the agents
-    columns: int  # tasks there will be
+    columns: int  # number of planned tasks
     per_row: int  # agents that share a line
     per_column: int  # tasks that share a letter
-    cell: int  # letters that a cell is wide
-    down: int  # lines of cells
-    across: int  # cells in a line
-    label: int  # letters that the labels take
+    cell: int  # width of a cell in letters
+    down: int  # number of lines with cells
+    across: int  # cells per line
+    label: int  # width of the labels in letters
     top: int  # the first agent shown
     left: int  # the first task shown
 
     def at(self, x: int, y: int) -> Cursor | None:
-        """The cell under a letter of the screen; None where there is none."""
+        """The cell at a screen position; None if there is none."""
         column = self.left + (x - self.label) // self.cell * self.per_column
         row = self.top + (y - ABOVE) * self.per_row
         is_cell = x >= self.label and y >= ABOVE and row < len(self.agents) and column < self.columns
         return Cursor(row, column) if is_cell else None
 
     def blocks(self) -> bool:
-        """Whether a letter stands for more than one cell."""
+        """Whether a letter represents more than one cell."""
         return self.per_row > 1 or self.per_column > 1
 
 
 def arrange(view: View, width: int, height: int, cursor: Cursor, zoomed: bool) -> Board:
-    """Where everything goes on so much room. Zoomed, each cell is shown and the cursor's are in sight; else all are."""
+    """Lay out the grid. Zoomed, every letter is one cell and the cursor is visible; otherwise all cells fit."""
     grid = view.tally.grid
     agents, tasks = grid.agents(), _tasks(grid, view.manifest)
     columns = max(len(tasks), _planned_tasks(view.manifest))
     labels = _labels(agents, view.manifest)
     lines = max(1, height - ABOVE)
     per_row = 1 if zoomed else max(1, math.ceil(len(agents) / lines))
-    until = 0 if per_row == 1 else 1 + len(str(len(agents)))  # of a label that names several
+    until = 0 if per_row == 1 else 1 + len(str(len(agents)))  # room for the "-12" of a label such as "agent 0-12"
     label = min(MOST_LABEL, until + max(map(cell_len, labels), default=0)) + 1
     room = max(1, width - label)
     per_column = 1 if zoomed else max(1, math.ceil(columns / room))
@@ -82,9 +82,9 @@ def arrange(view: View, width: int, height: int, cursor: Cursor, zoomed: bool) -
 
 
 def draw(board: Board, cursor: Cursor | None) -> list[Text]:
-    """The ruler, then a line for each agent or each few of them."""
+    """Draw the ruler, then one line per agent or block of agents."""
     if not board.columns or not board.agents:
-        return [Text("no answer yet")]
+        return [Text("No answers yet")]
     lines = [_ruler(board)]
     for place in range(board.down):
         row = board.top + place * board.per_row
@@ -101,9 +101,9 @@ def draw(board: Board, cursor: Cursor | None) -> list[Text]:
 
 
 def describe(board: Board, cursor: Cursor) -> str:
-    """The cell under the cursor in words, its agent and its task."""
+    """Describe the cell under the cursor: agent, task and outcome."""
     if cursor.row >= len(board.agents) or cursor.column >= board.columns:
-        return "no answer yet"
+        return "no answers yet"
     if board.blocks():
         rows = slice(cursor.row, cursor.row + board.per_row)
         tasks = board.tasks[cursor.column : cursor.column + board.per_column]
@@ -111,13 +111,13 @@ def describe(board: Board, cursor: Cursor) -> str:
         where = f"{_label(board, rows).strip()} x {_span(tasks) or f'task {cursor.column + 1}'}"
         return f"{where}: {cell.passed} of {cell.judged} passed" if cell.judged else f"{where}: no verdict yet"
     named = cursor.column < len(board.tasks)
-    task = plain(board.tasks[cursor.column]) if named else f"task {cursor.column + 1}, not begun"
+    task = plain(board.tasks[cursor.column]) if named else f"task {cursor.column + 1}, not started"
     cell = board.grid.cell(cursor.row, board.tasks[cursor.column]) if named else GridCell()
     return f"{board.labels[cursor.row]} x {task}: {_in_words(cell)}"
 
 
 def share_of(grid: OutcomeGrid, rows: slice, tasks: Sequence[str]) -> str:
-    """A task's or an agent's row of the grid in one line."""
+    """Summarize a task's column or an agent's row in one line."""
     cell = grid.block(rows, tasks)
     outcomes = "  ".join(f"{word} {count}" for word, count in grid.outcomes(rows, tasks).items())
     share = percent(cell.passed / cell.judged if cell.judged else None)
@@ -127,8 +127,8 @@ def share_of(grid: OutcomeGrid, rows: slice, tasks: Sequence[str]) -> str:
 def _in_words(cell: GridCell) -> str:
     if cell.judged > 1:
         return f"{cell.passed} of {cell.judged} passed"
-    repaired = ", passed when it answered again" if cell.repaired else ""
-    return (cell.word or ("waits for its verdict" if cell.answered else "not answered")) + repaired
+    repaired = ", passed after repair" if cell.repaired else ""
+    return (cell.word or ("waiting for a verdict" if cell.answered else "not answered")) + repaired
 
 
 def _letter(board: Board, rows: slice, column: int) -> tuple[str, str]:
@@ -141,7 +141,7 @@ def _letter(board: Board, rows: slice, column: int) -> tuple[str, str]:
 
 
 def _ruler(board: Board) -> Text:
-    """Numbers of tasks above every few cells, as their names have them."""
+    """The line above the cells, with a task number every few cells."""
     step = max(1, math.ceil(10 / board.cell))
     marks = ""
     for number in range(0, board.across, step):
@@ -173,7 +173,7 @@ def _labels(agents: Sequence[int], manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _tasks(grid: OutcomeGrid, manifest: Mapping[str, Any]) -> Sequence[str]:
-    """All of the run, as far as its manifest names them, so that columns stay where they are."""
+    """All tasks that the manifest lists, so that columns do not move; else the tasks seen so far."""
     met, named = grid.tasks(), manifest.get("task_ids")
     is_list = isinstance(named, list) and all(isinstance(name, str) for name in named)
     return cast(list[str], named) if is_list and set(met) <= set(cast(list[str], named)) else met
@@ -186,5 +186,5 @@ def _planned_tasks(manifest: Mapping[str, Any]) -> int:
 
 
 def _first(at: int, shown: int, total: int) -> int:
-    """The first of `shown` neighbours that have `at` in their middle, as far as there are enough."""
+    """First index of a window of `shown` items centred on `at`, within 0..total."""
     return max(0, min(at - shown // 2, total - shown))

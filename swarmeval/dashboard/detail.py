@@ -1,4 +1,4 @@
-"""One answer in full: the task's and the agent's scores, prompt, reply, candidate, evidence. Text only."""
+"""The text of the detail screen: prompt, reply, candidate and evidence of one answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from swarmeval.dashboard.prompt_again import prompt
 from swarmeval.runs.journal import NAME
 from swarmeval.watch.answers import AnswerRecord, answers
 
-MOST_CHARS = 100_000  # of one text on the screen
+MOST_CHARS = 100_000  # limit for one text on the screen
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """The answers of an agent to a task, one of them with its prompt."""
+    """All answers of an agent to a task, and the prompt of the one shown."""
 
     answers: list[AnswerRecord]
-    place: int  # of the one that is shown
+    place: int  # index of the answer shown
     prompt: str
 
 
 def read(folder: Path, manifest: Mapping[str, Any], agent_id: int, task_id: str, place: int) -> Detail:
-    """Look it up in the journal and the benchmark. Takes a while: call from a thread. Raises OSError."""
+    """Read the answers from the journal, and rebuild the prompt. Slow, so call it from a thread. Raises OSError."""
     every_answer = answers(folder / NAME, agent_id, task_id)
     if not every_answer:
         return Detail([], 0, "")
@@ -34,32 +34,32 @@ def read(folder: Path, manifest: Mapping[str, Any], agent_id: int, task_id: str,
 
 
 def sections(detail: Detail) -> list[tuple[str, Text]]:
-    """(heading, text) of each part. All of it is foreign text, shown as it is and never obeyed."""
+    """(heading, text) of each part. The texts are untrusted and contain no active markup."""
     if not detail.answers:
-        return [("answer", Text("not answered yet"))]
+        return [("answer", Text("Not answered yet"))]
     answer = detail.answers[detail.place]
     return [
         ("answer", Text(_facts(answer, detail.place, len(detail.answers)))),
         ("prompt", _shown(detail.prompt)),
-        ("reply, as the model gave it", _shown(_reply(answer))),
-        ("candidate, the code taken from it", _shown(_candidate(answer))),
+        ("reply", _shown(_reply(answer))),
+        ("candidate: the code extracted from the reply", _shown(_candidate(answer))),
         ("evidence", _shown(_evidence(answer))),
     ]
 
 
 def _shown(text: str) -> Text:
-    cut = f"\n... {len(text) - MOST_CHARS:,} more letters" if len(text) > MOST_CHARS else ""
+    cut = f"\n... {len(text) - MOST_CHARS:,} more characters" if len(text) > MOST_CHARS else ""
     return Text(plain_lines(text[:MOST_CHARS].strip("\n")) + cut)
 
 
 def _facts(answer: AnswerRecord, place: int, count: int) -> str:
     completion, job = answer.completion, answer.job
-    which = f"{place + 1} of {count}" if count > 1 else "the only one"
+    which = f"{place + 1} of {count}" if count > 1 else "the only answer"
     parts = [f"{plain(job.job_id)} ({which}: sample {job.sample}, round {job.round})"]
     if completion is not None:
-        parts.append(f"{plain(completion.device) or 'made elsewhere'}, attempt {completion.attempts}")
+        parts.append(f"{plain(completion.device) or 'imported'}, attempt {completion.attempts}")
         parts.append(f"{completion.prompt_tokens} prompt + {completion.output_tokens} output tokens")
-        parts.append(f"ended by {plain(completion.finish_reason) or 'nothing known'}")
+        parts.append(f"finish reason: {plain(completion.finish_reason) or 'unknown'}")
         parts.append(f"latency {seconds(completion.latency_s)}, TTFT {seconds(completion.ttft_s)}")
     return "\n".join(parts)
 
@@ -84,6 +84,6 @@ def _evidence(answer: AnswerRecord) -> str:
     if verdict.note:
         lines.append(f"code found as: {verdict.note}")
     if verdict.base is not None:
-        lines.append(f"the base problem: {verdict.base}")
+        lines.append(f"base problem: {verdict.base}")
     lines.append(f"judged in {number(verdict.judge_s, 2)} s")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The screen of one answer: prompt, reply, candidate and evidence below each other, to be scrolled."""
+"""The detail screen: prompt, reply, candidate and evidence of one answer, as scrollable panels."""
 
 import asyncio
 from pathlib import Path
@@ -18,12 +18,12 @@ from swarmeval.dashboard.view import View
 
 
 class DetailScreen(Screen[None]):
-    """Read once when it opens, and again for another answer of the same agent to the same task."""
+    """Shows one answer. Reads it when the screen opens and when the user moves to another answer of the cell."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "back"),
         Binding("n", "turn(1)", "next answer"),
-        Binding("b", "turn(-1)", "one before"),
+        Binding("b", "turn(-1)", "previous answer"),
     ]
 
     def __init__(self, folder: Path, view: View, agent_id: int, task_id: str) -> None:
@@ -35,7 +35,7 @@ class DetailScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Static(self._head(), id="head")
-        yield VerticalScroll(Static("looking it up ...", id="looking"), id="parts")
+        yield VerticalScroll(Static("loading ...", id="looking"), id="parts")
         yield Footer()
 
     def on_mount(self) -> None:
@@ -63,7 +63,7 @@ class DetailScreen(Screen[None]):
             await box.mount(panel)
 
     def _head(self) -> Text:
-        """What the task and the agent come to beside their one answer."""
+        """The scores of the whole task and of the whole agent."""
         grid = self._view.tally.grid
         agents = grid.agents()
         row = agents.index(self._agent_id)

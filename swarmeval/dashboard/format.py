@@ -1,4 +1,4 @@
-"""How numbers, histories and foreign text are written in the panels. Knows no run."""
+"""Formats numbers, histories and untrusted text for the panels. Knows nothing about runs."""
 
 import math
 import textwrap
@@ -10,22 +10,22 @@ from rich.text import Text
 UNKNOWN = "–"
 SPARKS = "▁▂▃▄▅▆▇█"
 MISSING = " "
-WARM_C, HOT_C = 75.0, 85.0  # GPUs slow themselves down at 83 to 93
+WARM_C, HOT_C = 75.0, 85.0  # GPUs throttle at 83 to 93
 SHORT = {"K": 1e3, "M": 1e6, "G": 1e9}
 
 
 def plain(text: str) -> str:
-    """The text with what could move a terminal's cursor or change its colours made visible."""
+    """Replace every unprintable character, so that the text cannot control the terminal."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def plain_lines(text: str) -> str:
-    """Text of several lines, likewise: line ends stay, tabs become blanks."""
+    """Like plain(), for text of several lines: keeps line ends and expands tabs."""
     return "\n".join(plain(line) for line in text.replace("\r\n", "\n").expandtabs(4).split("\n"))
 
 
 def to_float(cell: object) -> float | None:
-    """The number in a CSV cell or a JSON value; None where nothing was measured."""
+    """The number in a CSV cell or a JSON value; None if it is missing or not finite."""
     try:
         value = float(cell) if isinstance(cell, str | int | float) else math.nan
     except (ValueError, OverflowError):
@@ -38,7 +38,7 @@ def number(value: float | None, digits: int = 0, unit: str = "") -> str:
 
 
 def short(value: float | None) -> str:
-    """At most five letters: 812, 9.3K, 12M."""
+    """A number in at most five characters: 812, 9.3K, 12M."""
     if value is None:
         return UNKNOWN
     for letter, size in reversed(SHORT.items()):
@@ -57,19 +57,19 @@ def seconds(value: float | None) -> str:
 
 
 def percent(value: object, digits: int = 1) -> str:
-    """A share of 0..1."""
+    """A share (0..1) in percent."""
     return f"{100 * value:.{digits}f} %" if isinstance(value, int | float) else UNKNOWN
 
 
 def gigabytes(used: float | None, total: float | None) -> str:
-    """Two amounts of MB as "39.2/79.6 GB", as far as they are known."""
+    """Two amounts in MB as "39.2/79.6 GB"; the total is left out if unknown."""
     if used is None:
         return UNKNOWN
     return f"{used / 1024:.1f} GB" if total is None else f"{used / 1024:.1f}/{total / 1024:.1f} GB"
 
 
 def spark(values: Sequence[float | None], width: int, most: float | None = None) -> str:
-    """The last `width` values as blocks, of `most` or of the largest; what is not known stays blank."""
+    """The last `width` values as block characters, scaled to `most` or the largest; unknown values are blank."""
     shown = values[-width:] if width > 0 else ()
     top = most or max((value for value in shown if value is not None), default=0.0) or 1.0
     blocks = (MISSING if value is None else SPARKS[_step(value / top, len(SPARKS))] for value in shown)
@@ -77,18 +77,18 @@ def spark(values: Sequence[float | None], width: int, most: float | None = None)
 
 
 def bar(share: float, width: int, style: str) -> Text:
-    """A bar of `width` cells, this share of it full; told by its letters too, not by colour alone."""
+    """A bar of `width` cells, filled to `share`. Readable without colour."""
     full = min(width, max(0, round(share * width)))
     return Text.assemble(("━" * full, style), ("─" * (width - full), "dim"))
 
 
 def load_style(share: float | None) -> str:
-    """Of a use where much is bad news: memory, disk, swap."""
+    """Colour for the utilization of memory, disk or swap."""
     return "" if share is None else "red" if share >= 0.95 else "yellow" if share >= 0.85 else "green"
 
 
 def heat(temperature_c: float | None) -> Text:
-    """A temperature with its word: 64° ok, 78° warm, 88° hot."""
+    """A temperature with its rating: 64° ok, 78° warm, 88° hot."""
     if temperature_c is None:
         return Text(UNKNOWN)
     word, style = ("hot", "bold red") if temperature_c >= HOT_C else ("warm", "yellow")
@@ -98,12 +98,12 @@ def heat(temperature_c: float | None) -> Text:
 
 
 def wrap(text: str, width: int, style: str = "") -> list[Text]:
-    """Foreign text on as many lines as it needs."""
+    """Wrap untrusted text to the width."""
     return [Text(line, style) for line in textwrap.wrap(plain(text), max(1, width))]
 
 
 def flow(parts: Iterable[Text | str], width: int, lead: str = "") -> list[Text]:
-    """Parts set beside each other, two blanks apart, on as many lines as they need; `lead` begins the first."""
+    """Join parts with two spaces, on as many lines as needed; the first line starts with `lead`."""
     lines, line = [], Text(lead)
     for part in parts:
         piece = part if isinstance(part, Text) else Text(part)

@@ -1,4 +1,4 @@
-"""The grid on the screen: a cursor over tasks x agents, moved by the arrows or the mouse."""
+"""The grid widget: tasks x agents with a cursor that arrow keys and the mouse move."""
 
 from typing import ClassVar
 
@@ -11,12 +11,12 @@ from textual.widget import Widget
 from swarmeval.dashboard.board import Board, Cursor, arrange, describe, draw
 from swarmeval.dashboard.view import View
 
-BESIDES = 2  # lines that are no agent's: the border and the ruler
-LEAST = 5  # lines that it takes anyway
+BESIDES = 2  # lines for the border and the ruler
+LEAST = 5  # smallest height in lines
 
 
 class Grid(Widget, can_focus=True):
-    """Draws a Board of the last View; Enter on a block of cells zooms in, on a cell opens it."""
+    """Draws the Board of the latest View. Enter zooms in on a block of cells, or opens a single cell."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "move(0, -1)", show=False),
@@ -30,7 +30,7 @@ class Grid(Widget, can_focus=True):
     ]
 
     class Opened(Message):
-        """Somebody wants to see an answer."""
+        """The user opened a cell."""
 
         def __init__(self, agent_id: int, task_id: str) -> None:
             super().__init__()
@@ -45,16 +45,16 @@ class Grid(Widget, can_focus=True):
     def show(self, view: View) -> None:
         self._view = view
         needed = len(view.tally.grid.agents()) + BESIDES
-        self.styles.height = needed if LEAST <= needed <= self.app.size.height // 3 else "3fr"  # of what is left
+        self.styles.height = needed if LEAST <= needed <= self.app.size.height // 3 else "3fr"  # share of the rest
         self._entitle()
         self.refresh()
 
     def render(self) -> Text:
         board = self._board()
-        return Text("no answer yet") if board is None else Text("\n").join(draw(board, self._cursor))
+        return Text("No answers yet") if board is None else Text("\n").join(draw(board, self._cursor))
 
     def action_move(self, down: int, right: int) -> None:
-        """By cells, or by blocks of them; not over the edge."""
+        """Move the cursor by cells, or by blocks of cells, within the grid."""
         if board := self._board():
             row = self._cursor.row // board.per_row * board.per_row + down * board.per_row
             column = self._cursor.column // board.per_column * board.per_column + right * board.per_column
@@ -75,7 +75,7 @@ class Grid(Widget, can_focus=True):
             self.post_message(self.Opened(board.agents[self._cursor.row], board.tasks[self._cursor.column]))
 
     def on_click(self, event: events.Click) -> None:
-        """A click moves the cursor there; one where it is already opens."""
+        """Move the cursor to the clicked cell; a click on the cursor opens the cell."""
         board = self._board()
         place = event.get_content_offset(self)
         clicked = board.at(place.x, place.y) if board and place else None
@@ -101,7 +101,7 @@ class Grid(Widget, can_focus=True):
         return arrange(self._view, self.content_size.width, self.content_size.height, self._cursor, self._zoomed)
 
     def _entitle(self) -> None:
-        """The cursor's cell in the border, as text: names of tasks may hold anything."""
+        """Describe the cursor's cell in the border. Uses Text, because task names may contain markup."""
         board = self._board()
         if board is not None:
             self.border_title = Text(f"tasks x agents  {describe(board, self._cursor)}")

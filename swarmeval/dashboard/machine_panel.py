@@ -1,4 +1,4 @@
-"""The panels of the machine: the system, and the processes of the run."""
+"""The machine panels: system load, and the processes of the run."""
 
 from rich.text import Text
 
@@ -7,13 +7,13 @@ from swarmeval.dashboard.view import View
 
 SPARK_WIDTH = 12
 BAR_WIDTH = 8
-MANY_CORES = 64  # past these, one block for each is no picture
+MANY_CORES = 64  # with more cores, the blocks per core are left out
 
 
 def system(view: View, width: int) -> list[Text]:
-    """CPU with load, memory with swap, disk with I/O, network, power."""
+    """Lines with CPU and load, memory and swap, disk and I/O, network and power."""
     if not view.snapshot.resources:
-        return [Text("no sample yet")]
+        return [Text("No samples yet")]
     now = view.now
     used, total = now("ram_used_mb"), now("ram_total_mb")
     swap = gigabytes(now("swap_used_mb"), now("swap_total_mb"))
@@ -36,31 +36,31 @@ def system(view: View, width: int) -> list[Text]:
 
 
 def processes(view: View, width: int) -> list[Text]:
-    """The coordinator with its context switches, the workers, the judges, and how many Pythons there are."""
+    """Lines with the coordinator and its context switches, the workers, the judges, and all Python processes."""
     if not view.snapshot.resources:
-        return [Text("no sample yet")]
+        return [Text("No samples yet")]
     now = view.now
     pid = view.snapshot.pid or UNKNOWN
     lag, judges = now("loop_lag_ms"), now("judges_processes")
     parts = [
         f"coordinator PID {pid}  {_use(view, 'coordinator')}  {number(now('coordinator_threads'))} threads",
         f"Python processes {number(now('python_processes'))}",
-        f"switches {_switches(view, 'voluntary')}, {_switches(view, 'involuntary')}",
+        f"context switches {_switches(view, 'voluntary')}, {_switches(view, 'involuntary')}",
         f"workers {_use(view, 'workers')}",
         "" if judges is None else f"judges {number(judges)}  {_use(view, 'judges')}",
-        "" if lag is None else f"loop late by {lag:.0f} ms",
+        "" if lag is None else f"event loop lag {lag:.0f} ms",
     ]
     return flow([part for part in parts if part], width)
 
 
 def _use(view: View, whose: str) -> str:
-    """CPU (100 % is one core) and memory."""
+    """CPU (100 % is one core) and resident memory of a group of processes."""
     cpu, rss = view.now(f"{whose}_cpu_pct"), view.now(f"{whose}_rss_mb")
     return UNKNOWN if cpu is None and rss is None else f"{number(cpu)} %  {number(rss)} MB"
 
 
 def _switches(view: View, kind: str) -> str:
-    """How many so far, and how many a second."""
+    """Context switches of one kind: total, and per second."""
     column = f"coordinator_ctx_{kind}"
     a_second = view.rate(column)
     rate = "" if a_second is None else f" ({a_second:.0f}/s)"
@@ -68,7 +68,7 @@ def _switches(view: View, kind: str) -> str:
 
 
 def _cores(view: View) -> list[str]:
-    """A block for each core."""
+    """One block per core; empty with more than MANY_CORES cores."""
     cells = view.snapshot.resources[-1].get("cpu_cores_pct", "").split()
     return (
         [f"cores {spark([to_float(cell) for cell in cells], len(cells), 100.0)}"]

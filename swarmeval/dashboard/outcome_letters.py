@@ -1,4 +1,4 @@
-"""A letter and a colour for every outcome: the grid's alphabet, and its legend. Nothing is told by colour alone."""
+"""Letters and colours of outcomes in the dashboard's grid, and their legend. No information is in colour alone."""
 
 from rich.text import Text
 
@@ -27,7 +27,7 @@ SHARES = ("#ffffff on dark_red", "#000000 on dark_orange", "#000000 on gold3", "
 
 
 def cell_letter(cell: GridCell) -> tuple[str, str]:
-    """(letter, style) of one agent's answers to one task; where they differ, the tenths that passed, 0 to 9."""
+    """(letter, style) of one agent's answers to one task; if outcomes differ, the tenths that passed, 0 to 9."""
     if not cell.word:
         return WAITS if cell.answered else OPEN
     if cell.mixed:
@@ -36,7 +36,7 @@ def cell_letter(cell: GridCell) -> tuple[str, str]:
 
 
 def share_letter(cell: GridCell) -> tuple[str, str]:
-    """(letter, style) of several cells taken together: P where all passed, else the tenths that did."""
+    """(letter, style) of a block of cells: P if all passed, else the tenths that passed."""
     if not cell.judged:
         return LETTERS[NOT_GENERATED] if cell.word else WAITS if cell.answered else OPEN
     if cell.passed == cell.judged:
@@ -46,7 +46,7 @@ def share_letter(cell: GridCell) -> tuple[str, str]:
 
 
 def legend(outcomes: dict[str, int]) -> list[Text]:
-    """Each outcome with its letter and how often it came."""
+    """Each outcome with its letter and count."""
     parts = []
     for name, count in outcomes.items():
         letter, style = LETTERS.get(name, ("?", ""))

@@ -1,4 +1,4 @@
-"""The dashboard as one page of plain text, for scripts and CI: every panel below the other."""
+"""The dashboard as one page of plain text, with all panels stacked, for scripts and CI."""
 
 from rich.console import Group, RenderableType
 from rich.rule import Rule
@@ -13,7 +13,7 @@ LOG_LINES = 5
 
 
 def page(view: View, width: int) -> RenderableType:
-    """The panels under their names."""
+    """Render all panels, each under its title."""
     grid = draw(arrange(view, width, GRID_LINES, Cursor(), zoomed=False), None)
     parts: list[tuple[str, list[Text]]] = [
         ("run", run_panel.state(view, width)),

@@ -1,6 +1,6 @@
-"""What an agent was asked: its prompt, made again from the manifest's settings and the benchmark's file.
+"""Rebuilds the prompt of an answer from the manifest's settings and the benchmark's file.
 
-The run folder does not hold prompts. Where they cannot be made, that is said and why.
+A run folder does not store prompts. If one cannot be rebuilt, the returned text gives the reason.
 """
 
 from collections.abc import Mapping
@@ -17,23 +17,24 @@ from swarmeval.watch.answers import AnswerRecord
 
 
 def prompt(manifest: Mapping[str, Any], answers: list[AnswerRecord], answer: AnswerRecord) -> str:
-    """The very prompt of a run's answer; of a reply made elsewhere, the task's. Loads the benchmark: slow."""
+    """The exact prompt of an answer; for an imported reply, the task's prompt. Slow, because it loads the benchmark."""
     try:
         config = manifest_settings.read(manifest.get("config") or {})
-        tasks = catalog.load(config.benchmark, config.benchmark_file).tasks  # all: which were chosen changes no prompt
+        tasks = catalog.load(config.benchmark, config.benchmark_file).tasks  # all: the selection changes no prompt
     except UserError as error:
         return f"(the prompt cannot be shown: {error})"
     answered = next((task for task in tasks if task.task_id == answer.job.task_id), None)
     if answered is None:
-        return "(the prompt cannot be shown: the benchmark has no such task any more)"
+        return "(the prompt cannot be shown: the benchmark no longer contains this task)"
     mode = (manifest.get("prompts") or {}).get("prompt_mode")
-    return _run_prompt(config, tasks, mode, answers, answer) or f"(the task's)\n{answered.question or answered.prompt}"
+    prompt_text = _run_prompt(config, tasks, mode, answers, answer)
+    return prompt_text or f"(prompt of the task)\n{answered.question or answered.prompt}"
 
 
 def _run_prompt(
     config: RunConfig, tasks: tuple[Task, ...], mode: str | None, answers: list[AnswerRecord], answer: AnswerRecord
 ) -> str:
-    """ "" where the run asked nobody, or what an answer repairs is not to be found."""
+    """The prompt that the run sent; "" for imported replies, or if the attempt to repair is missing."""
     if mode not in ("chat", "completion"):
         return ""
     plan = Plan(make_agents(config), tasks)

@@ -1,4 +1,4 @@
-"""The panel of the replicas: one row for each GPU or CPU replica, and for GPUs that no worker is named after."""
+"""The replicas panel: one row per GPU or CPU replica, and per GPU without a worker of its own."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ from swarmeval.watch.snapshot import CsvRow
 LEAST_SPARK, MOST_SPARK = 4, 24
 HEADS = ("device", "state", "use", "", "memory", "temp", "power", "rows", "tok/s", "jobs", "restarts")
 BRIEF = ("device", "state", "use", "", "GB", "temp", "power", "rows", "tok/s", "jobs", "rst")
-ROOM = 100  # columns from which nothing is left out
-USE, SPARK = 2, 3  # columns
+ROOM = 100  # terminal width from which the full headings are used
+USE, SPARK = 2, 3  # column indices
 STATES = {"ready": "green", "loading": "cyan", "restarting": "yellow", "retired": "bold red"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Device:
-    """Where a replica stands: its worker if it has one, its GPU if it has one."""
+    """One row of the panel: a worker, a GPU, or both."""
 
     name: str
     worker: WorkerStatus | None = None
@@ -28,15 +28,15 @@ class _Device:
 
     @property
     def is_remote(self) -> bool:
-        """On another machine, which nothing here looks at: "node/cpu:0", "endpoint:0"."""
+        """Whether the device is on another machine, which is not sampled: "node/cpu:0", "endpoint:0"."""
         return "/" in self.name or self.name.startswith("endpoint:")
 
 
 def replicas(view: View, width: int) -> list[Text]:
-    """A header and a row each."""
+    """The panel's lines: a header, then one row per device."""
     devices = _devices(view)
     if not devices:
-        return [Text("no workers yet")]
+        return [Text("No workers yet")]
     cpu_workers = sum(device.gpu is None for device in devices)
     brief = width < ROOM
     heads = [Text(head, "dim") for head in (BRIEF if brief else HEADS)]
@@ -51,7 +51,7 @@ def replicas(view: View, width: int) -> list[Text]:
 
 
 def _devices(view: View) -> list[_Device]:
-    """The workers in their order, then the GPUs that none of them has to itself."""
+    """All workers in order, then the GPUs that belong to no single worker."""
     gpus = {f"cuda:{row.get('index', '')}": row for row in view.snapshot.latest_gpus()}
     workers = view.status.workers if view.status else ()
     devices = [_Device(plain(worker.device), worker, gpus.pop(worker.device, None)) for worker in workers]
@@ -66,7 +66,7 @@ def _row(view: View, device: _Device, cpu_workers: int, brief: bool) -> list[Tex
         Text(device.name, "bold"),
         Text(state, STATES.get(state, "")),
         Text(number(use[-1] if use else None, 0, " %")),
-        Text(),  # the history takes what is left
+        Text(),  # the history, filled in once its width is known
         Text(memory.removesuffix(" GB") if brief else memory),
         _temperature(device.gpu, brief),
         Text(number(to_float(device.gpu.get("power_w")) if device.gpu else None, 0, " W")),
@@ -83,7 +83,7 @@ def _work(view: View, worker: WorkerStatus | None) -> list[Text]:
 
 
 def _temperature(gpu: CsvRow | None, brief: bool) -> Text:
-    """With its word, and what the GPU slows itself down for."""
+    """The temperature, its rating, and the reason for throttling if the GPU throttles."""
     shown = heat(to_float(gpu.get("temperature_c")) if gpu else None)
     if gpu and (throttle := plain(gpu.get("throttle", ""))):
         shown.append(" !" if brief else f" {throttle}", "bold red")
@@ -91,7 +91,7 @@ def _temperature(gpu: CsvRow | None, brief: bool) -> Text:
 
 
 def _tokens_per_s(view: View, worker: WorkerStatus) -> float | None:
-    """Of its answers in this session, as the journal has them."""
+    """Tokens per second of a worker in this session, computed from the journal."""
     status = view.status
     tokens = view.tally.tokens.get(worker.device)
     return tokens / status.elapsed_s if status and tokens is not None and status.elapsed_s > 0 else None
@@ -107,7 +107,7 @@ def _memory(view: View, device: _Device, cpu_workers: int) -> str:
 
 
 def _history(view: View, device: _Device, cpu_workers: int) -> list[float | None]:
-    """How busy it was in per cent, sample by sample; of a CPU replica its share of what all of them took."""
+    """Utilization in percent, per sample. For CPU replicas it is the average over all of them."""
     if device.gpu is not None:
         uuid = device.gpu.get("uuid")
         return [to_float(row.get("utilization_pct")) for row in view.snapshot.gpus if row.get("uuid") == uuid]
@@ -118,7 +118,7 @@ def _history(view: View, device: _Device, cpu_workers: int) -> list[float | None
 
 
 def _line(cells: list[Text], widths: list[int]) -> Text:
-    """Names to the left, numbers to the right."""
+    """Join one row's cells: names left-aligned, numbers right-aligned."""
     line = Text()
     for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
         gap = " " * (width - cell_len(cell.plain))

@@ -1,4 +1,4 @@
-"""The panels of the run itself: its state in one line, its progress and results, and what it says of itself."""
+"""The run panels: state in one line, progress and results, and the log."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ from swarmeval.watch.status import ENDED
 
 STATES = {"killed": "bold white on red", "failed": "bold white on red", "interrupted": "bold black on yellow"}
 SCORES = ("pass@1", "pass@10", "pass@100", "total", "partial")
-OVER = {*ENDED, "killed"}  # else a score is that of an earlier session
-STALE_S = 10.0  # without news after which the age of the last is shown in colour
+OVER = {*ENDED, "killed"}  # in other states, score.json comes from an earlier session
+STALE_S = 10.0  # age of the last update from which the age is highlighted
 SPARK_WIDTH = 8
 TO_COME = "no run yet"
 
 
 def state(view: View, width: int) -> list[Text]:
-    """Which run this is and whether it goes on, has ended, was killed or is yet to begin; then all that is wrong."""
+    """Lines with the run's id and state, the meaning of that state, and errors in reading the folder."""
     snapshot, status = view.snapshot, view.status
     word = snapshot.state
     line = Text(plain(snapshot.run_id))
@@ -45,31 +45,31 @@ def state(view: View, width: int) -> list[Text]:
 def _clock(at: float) -> str:
     try:
         return time.strftime("%H:%M:%S", time.localtime(at))
-    except (OverflowError, ValueError):  # a time that is none
+    except (OverflowError, ValueError):  # not a valid time
         return UNKNOWN
 
 
 def _explained(view: View, width: int) -> list[Text]:
-    """What the state means and what to do, where that is not plain."""
+    """The meaning of the state and what to do about it, if that is not obvious."""
     status, word = view.status, view.snapshot.state
     lines: list[Text] = []
     if word == TO_COME:
-        lines += wrap(f"{view.snapshot.folder} holds no run yet; it is shown as soon as one begins", width)
+        lines += wrap(f"{view.snapshot.folder} contains no run yet; a run will appear here when it starts", width)
     if word == "killed" and status is not None:
-        gone = f"coordinator not running (PID {status.pid}), started again by the same command"
+        gone = f"Coordinator not running (PID {status.pid}). Repeat the command to resume."
         lines.append(Text(gone, "bold red"))
     elif word == "interrupted":
-        lines.append(Text("stopped before its end; the same command goes on", "yellow"))
+        lines.append(Text("Stopped before the end. Repeat the command to resume.", "yellow"))
     if status is not None and status.message and status.message != "finished":
         lines += wrap(status.message, width, "yellow")
     return lines
 
 
 def application(view: View, width: int) -> list[Text]:
-    """Progress, rates, latencies, pass@1 with its interval, outcomes; the score once it is there."""
+    """Lines with progress, rates, latencies, pass@1 with its interval, outcomes and, after the run, the score."""
     status = view.status
     if status is None:
-        return [Text("nothing answered yet")]
+        return [Text("No answers yet")]
     return [
         _progress(status, width),
         *flow(_rates(view, status), width),
@@ -109,20 +109,20 @@ def _latencies(view: View) -> list[str]:
     if tally.read < tally.size and tally.size:
         parts.append(f"(journal read to {tally.read / tally.size:.0%})")
     if tally.unreadable:
-        parts.append(f"({tally.unreadable} lines of the journal cannot be read)")
+        parts.append(f"({tally.unreadable} unreadable journal lines)")
     return parts
 
 
 def _pass_at_1(view: View, status: Status) -> list[Text]:
     interval = interval_of(view)
-    around = "" if interval is None else f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
+    around = "" if interval is None else f" (95 % CI {100 * interval[0]:.1f}-{100 * interval[1]:.1f} %)"
     failed = Text(failures(status), "bold yellow" if status.failures else "")
     judged = f"{status.passed} of {status.judged} judged passed"
     return [Text.assemble((f"pass@1 {percent(status.pass_at_1)}", "bold"), around), Text(judged), failed]
 
 
 def interval_of(view: View) -> Interval | None:
-    """Of the tasks judged so far; of the whole run as score.json has it, once the run has ended."""
+    """The interval of pass@1: over the tasks judged so far, or from score.json once the run has ended."""
     score = view.snapshot.score
     if score is not None and view.snapshot.state == "done":
         intervals = score.get("intervals")
@@ -148,10 +148,10 @@ def _shown(value: object) -> str:
 
 
 def log_lines(view: View, width: int) -> list[Text]:
-    """The end of run.log, and of what happened to workers and memory, newest last."""
+    """The last events of workers and memory, then the end of run.log."""
     lines = [*view.snapshot.events[-2:], *view.snapshot.log] if view.snapshot.events else [*view.snapshot.log]
     if not lines:
-        return [Text("nothing logged yet")]
+        return [Text("No log lines yet")]
     return [Text(plain(line.expandtabs(4)), _log_style(line)) for line in lines]
 
 

@@ -1,4 +1,4 @@
-"""What the panels are drawn from: the run folder now, and what its journal said so far."""
+"""The data that the panels draw: a snapshot of the run folder, and counts from its journal."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,13 +12,13 @@ from swarmeval.watch import snapshot
 from swarmeval.watch.follow import Follower, JournalTally
 from swarmeval.watch.snapshot import CsvRow, Snapshot
 
-PAUSE_S = 2.0  # by which the clock of the day may run ahead of the run's own before the run was interrupted
-RATE_ROWS = 5  # samples over which what the machine counts since boot becomes a rate
+PAUSE_S = 2.0  # if wall-clock time advances this much more than the run's clock, the run was interrupted
+RATE_ROWS = 5  # number of samples over which counters become rates
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One moment of a run."""
+    """The state of a run at one moment."""
 
     snapshot: Snapshot
     tally: JournalTally = field(default_factory=JournalTally)
@@ -32,19 +32,19 @@ class View:
         return self.snapshot.manifest or {}
 
     def now(self, column: str) -> float | None:
-        """The last sample of a column of resource_trace.csv; None where it has none."""
+        """The latest value of a column of resource_trace.csv; None if there is none."""
         return to_float(self.snapshot.resources[-1].get(column)) if self.snapshot.resources else None
 
     def history(self, column: str) -> list[float | None]:
         return [to_float(row.get(column)) for row in self.snapshot.resources]
 
     def rate(self, column: str) -> float | None:
-        """What a counter gains in a second, over the last samples; None with one sample, or across two sessions."""
+        """Increase of a counter per second over the last samples; None with one sample, or across two sessions."""
         return rate(self.snapshot.resources[-RATE_ROWS:], column)
 
 
 def look(follower: Follower, whole: bool = False) -> View:
-    """The run in the follower's folder now: all of its journal, or as much more of it as one look takes in."""
+    """Read the current state of the follower's folder: with `whole` the entire journal, else its next part."""
     now = snapshot.read(follower.folder)
     try:
         (follower.catch_up if whole else follower.look)(now.run_id, now.agents())
@@ -55,8 +55,9 @@ def look(follower: Follower, whole: bool = False) -> View:
 
 
 def rate(rows: tuple[CsvRow, ...], column: str) -> float | None:
-    """What a counter gains in a second from the first to the last of these rows; None across two sessions: those of
-    the machine count on between them, and elapsed_s does not.
+    """Increase of a counter per second from the first to the last row.
+
+    None across two sessions, because the machine's counters advance between them and elapsed_s does not.
     """
     if len(rows) < 2:
         return None

@@ -1,1 +1,1 @@
-"""Checks before an expensive run: is this machine, its sandbox and the model fit for it."""
+"""Checks before an expensive run: whether this machine, its sandbox and the model are fit for it."""

@@ -1,10 +1,10 @@
-"""What the doctor finds, and how it is printed: a line each, and a remedy where there is something to do."""
+"""A finding of `doctor`, printed as one line with a remedy if there is one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["ok", "note", "UNFIT"]  # a note costs speed or comfort; unfit costs the run, or its meaning
+State = Literal["ok", "note", "UNFIT"]  # note: slower or less convenient; UNFIT: the run fails or has no valid result
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Finding:
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """The last line."""
+    """The summary line."""
     unfit = [finding.subject for finding in findings if finding.state == "UNFIT"]
     notes = sum(finding.state == "note" for finding in findings)
-    counts = f"{len(findings)} checks, {notes} notes"
+    counts = f"{len(findings)} checks, {notes} note{'' if notes == 1 else 's'}"
     return f"unfit: {', '.join(unfit)} ({counts})" if unfit else f"fit ({counts})"

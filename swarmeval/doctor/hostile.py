@@ -1,10 +1,10 @@
-"""Programs that try to pretend, to get out, or to take more than their share: what a sandbox here must hold.
+"""Hostile programs that fake a pass, escape, or exhaust resources. The sandbox must contain all of them.
 
-Run by the tests, and by `doctor` where every layer is in force: elsewhere some of them would do what they try.
-The catalogue of exhaustion follows CIRCLE (arXiv 2507.19399): processor, memory, disk.
+The tests run them, and `doctor` does if every layer is in force; without all layers some would succeed. The resource
+exhaustion programs follow CIRCLE (arXiv 2507.19399): processor, memory, disk.
 """
 
-# Of the cheats: each must not pass.
+# The tests for CHEATS, none of which may pass.
 TESTS = """
 def check(candidate):
     assert candidate([3, 1]) == [1, 3]
@@ -15,10 +15,10 @@ HONEST = "def f(x):\n    return sorted(x)\n"
 CHEATS = {
     "an object equal to everything": "class A:\n    def __eq__(self, other): return True\ndef f(x): return A()",
     "a list equal to everything": "class A(list):\n    def __eq__(self, other): return True\ndef f(x): return A()",
-    "a number of its own making": "class A(int):\n    def __eq__(self, other): return True\ndef f(x): return A(3)",
+    "a number equal to everything": "class A(int):\n    def __eq__(self, other): return True\ndef f(x): return A(3)",
     "builtins replaced": "import builtins\nbuiltins.AssertionError = SystemExit\ndef f(x): raise AssertionError",
     "a report of its own": "import os\ndef f(x):\n    os.write(3, b'PASSED\\n')\n    os._exit(0)",
-    "a report before the tests": "import os\nos.write(3, b'PASSED\\n')\nos._exit(0)",
+    "a forged report before the tests": "import os\nos.write(3, b'PASSED\\n')\nos._exit(0)",
     "the exit of the interpreter": "import sys\ndef f(x): sys.exit(0)",
     "check replaced by a trace": (
         "import sys\ndef f(x): return None\n"
@@ -52,7 +52,7 @@ CHEATS = {
         "sys.meta_path.insert(0, Hook())\ndef f(x): return 1"
     ),
     "json replaced": "import json\njson.dumps = lambda *a, **k: '[1, 3]'\ndef f(x): return 0",
-    "the talk spoken by itself": (
+    "the harness's protocol forged": (
         'import os\ndef f(x):\n    try: os.write(4, b\'{"value": [1, 3], "arguments": null}\\n\' * 9)\n'
         "    except OSError: return sorted(x)\n    return sorted(x, reverse=True)"
     ),
@@ -78,11 +78,11 @@ REFUSED = "try:\n{act}\nexcept (OSError, ImportError, ValueError): pass\nelse: r
 
 
 def refused(*lines: str) -> str:
-    """A program that must fail to do this."""
+    """A program that raises RuntimeError if these lines succeed."""
     return REFUSED.format(act="\n".join(f"    {line}" for line in lines))
 
 
-# Each raises where it got what it wanted, and passes where it was refused.
+# Each program raises if it succeeds, and passes if it was refused.
 ESCAPES = {
     "fork": refused("import os", "os.fork()"),
     "double-forked daemon": refused("import os", "if os.fork() == 0:", "    os.setsid()", "    os.fork()"),
@@ -135,7 +135,7 @@ ESCAPES = {
                     "if call(248, b'user', b'x', b'y', 1, -3) < 0: raise OSError"),
     "io_uring": refused("import ctypes", "if ctypes.CDLL(None).syscall(425, 8, None) < 0: raise OSError"),
     "bpf": refused("import ctypes", "if ctypes.CDLL(None).syscall(321, 0, None, 0) < 0: raise OSError"),
-    # What the kernel keeps for all processes together, through which one run could tell another something.
+    # Kernel state that all processes share, through which one run could signal to another.
     "lock a library file": refused("import fcntl, os", "fcntl.lockf(open(os.__file__), fcntl.LOCK_SH | fcntl.LOCK_NB)"),
     "look for locks on a library file": refused(
         "import fcntl, os", "fcntl.fcntl(open(os.__file__), fcntl.F_GETLK, bytes(32))"
@@ -183,9 +183,9 @@ ESCAPES = {
     ),
 }  # fmt: skip
 
-# Program -> what may come of it.
+# Name -> (program, allowed outcomes).
 EXHAUSTION = {
-    "a list without end": ("l = []\nwhile True: l.append('x' * 10**6)", {"OUT_OF_MEMORY"}),
+    "an endless list": ("l = []\nwhile True: l.append('x' * 10**6)", {"OUT_OF_MEMORY"}),
     "a map of memory": ("import mmap\nmmap.mmap(-1, 1 << 40)", {"RAISED", "OUT_OF_MEMORY"}),
     "maps": ("import mmap\nl = []\nwhile True: l.append(mmap.mmap(-1, 1 << 26))", {"RAISED", "OUT_OF_MEMORY"}),
     "a huge number": ("x = 1 << (1 << 36)", {"OUT_OF_MEMORY", "RAISED"}),
@@ -205,7 +205,7 @@ EXHAUSTION = {
         "import os\nfor n in range(20):\n    os.mkdir('d' * 255)\n    os.chdir('d' * 255)", {"PASSED"}
     ),
     "folders too deep to walk": ("import os\nfor n in range(1500):\n    os.mkdir('d')\n    os.chdir('d')", {"PASSED"}),
-    "folders nobody may enter": (
+    "folders without any permissions": (
         "import os\nos.makedirs('a/b/c')\nopen('a/b/c/x', 'w')\nfor d in ('a/b/c', 'a/b', 'a', '.'): os.chmod(d, 0)",
         {"PASSED"},
     ),
@@ -217,14 +217,14 @@ EXHAUSTION = {
     ),
     "a catastrophic pattern": ("import re\nre.match('(a+)+$', 'a' * 60 + 'b')", {"TIMED_OUT"}),
     "a huge power": ("x = 9 ** 10 ** 9", {"TIMED_OUT", "OUT_OF_MEMORY"}),
-    "output without end": ("while True: print('x' * 10**5)", {"TIMED_OUT"}),
-    "raw output without end": ("import os\nwhile True: os.write(1, b'x' * 10**5)", {"TIMED_OUT"}),
-    "a channel full": ("import os\nwhile True: os.write(3, b'x' * 10**5)", {"TIMED_OUT", "TAMPERED"}),
+    "endless output": ("while True: print('x' * 10**5)", {"TIMED_OUT"}),
+    "endless raw output": ("import os\nwhile True: os.write(1, b'x' * 10**5)", {"TIMED_OUT"}),
+    "a full report channel": ("import os\nwhile True: os.write(3, b'x' * 10**5)", {"TIMED_OUT", "TAMPERED"}),
     "warnings": ("import warnings\nfor n in range(10**6): warnings.warn(str(n))", {"PASSED", "TIMED_OUT"}),
     "signals ignored": (
         "import signal\nfor s in (14, 15, 2, 1): signal.signal(s, signal.SIG_IGN)\nwhile True: pass", {"TIMED_OUT"}
     ),
     "sleep": ("import time\ntime.sleep(99)", {"TIMED_OUT"}),
-    "an exit that never comes": ("import atexit, time\natexit.register(time.sleep, 99)", {"PASSED"}),
-    "a finalizer that never ends": ("class A:\n    def __del__(self):\n        while True: pass\nA()", {"TIMED_OUT"}),
+    "an exit handler that hangs": ("import atexit, time\natexit.register(time.sleep, 99)", {"PASSED"}),
+    "an endless finalizer": ("class A:\n    def __del__(self):\n        while True: pass\nA()", {"TIMED_OUT"}),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Does the judge tell right from wrong here, and does the sandbox hold?"""
+"""Checks whether the judge separates correct from wrong solutions here, and whether the sandbox is secure."""
 
 import asyncio
 import time
@@ -16,10 +16,10 @@ from swarmeval.sandbox.runner import Sandbox
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import CUSTOM, HUMANEVAL, chosen
 
-# The hostile programs are over quickly; what each is meant to exhaust is shown with little of it.
+# Small limits suffice to show whether hostile programs are contained.
 TIMEOUT_S, MEMORY_MB = 1.0, 256
-LASTING = {"output without end", "raw output without end", "signals ignored", "sleep", "a finalizer that never ends"}
-NAMED = 20  # tasks, in one line
+LASTING = {"endless output", "endless raw output", "signals ignored", "sleep", "an endless finalizer"}
+NAMED = 20  # tasks listed in one line
 HOW_TO_GET = {
     "namespaces": "sudo sysctl user.max_user_namespaces=10000; Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0",
     "landlock": "needs Linux 5.13 or later, and landlock in the lsm= of its command line",
@@ -28,7 +28,7 @@ HOW_TO_GET = {
 
 
 def findings(config: RunConfig) -> Iterator[Finding]:
-    """Each as soon as it is found."""
+    """Yield findings as they are made."""
     try:
         missing, in_force, calibration, wrong = asyncio.run(_try_judge(config))
     except SandboxError as error:
@@ -39,27 +39,27 @@ def findings(config: RunConfig) -> Iterator[Finding]:
     yield Finding(
         "judge",
         "ok",
-        f"{total} of {total} canonical solutions pass; they compute {calibration.cpu_s:.2g} s in all, "
-        f"so programs get {calibration.scale:g} times eval_timeout",
+        f"{total} of {total} canonical solutions pass in {calibration.cpu_s:.2g} s of CPU time; "
+        f"time limit: {calibration.scale:g} x eval_timeout",
     )
     if wrong:
         yield Finding("mutants", "UNFIT", f"{len(wrong)} of {total} wrong solutions pass: {', '.join(wrong[:5])}")
     else:
-        yield Finding("mutants", "ok", f"0 of {total} solutions with one wrong constant or operator pass")
+        yield Finding("mutants", "ok", f"0 of {total} solutions with a wrong constant or operator pass")
     yield from benchmark(config)
     if missing or config.sandbox.mode == "none":
-        yield Finding("hostile", "note", "not tried: where layers are missing, some programs would do what they try")
+        yield Finding("hostile", "note", "not tried: with layers missing, some hostile programs would succeed")
     else:
         yield from asyncio.run(_hostile_findings(config))
 
 
 def benchmark(config: RunConfig) -> Iterator[Finding]:
-    """Whether the own solutions of the benchmark pass its tests, and no trivial answers do."""
+    """Check that the benchmark's reference solutions pass its tests, and that trivial answers do not."""
     try:
         tasks = chosen(config).tasks
         references, trivial = asyncio.run(_try_benchmark(config, tasks))
     except UserError:
-        return  # the finding "tasks" says why
+        return  # the finding "tasks" gives the reason
     if references is not None:
         yield own_solutions(config, tasks, references)
     yield trivial_answers(config, tasks, trivial)
@@ -67,17 +67,17 @@ def benchmark(config: RunConfig) -> Iterator[Finding]:
 
 def own_solutions(config: RunConfig, tasks: Sequence[Task], references: References) -> Finding:
     tried = sum(1 for task in tasks if task.reference)
-    failed = f"; of {', '.join(list(references.failed)[:5])} it does not" if references.failed else ""
+    failed = f"; failing: {', '.join(list(references.failed)[:5])}" if references.failed else ""
     return Finding(
         "references",
         "note" if failed else "ok",
-        f"{tried - len(references.failed)} of {tried} own solutions of {config.benchmark} pass{failed}",
-        "tasks whose own solution fails are a defect of the data, or need more time or memory" if failed else "",
+        f"{tried - len(references.failed)} of {tried} reference solutions of {config.benchmark} pass{failed}",
+        "these tasks are defective, or need more time or memory" if failed else "",
     )
 
 
 def trivial_answers(config: RunConfig, tasks: Sequence[Task], trivial: TrivialAnswers) -> Finding:
-    """Which tests accept what is not an answer; a run of custom tasks is refused if any accept every value."""
+    """Report tests that accept trivial answers. Custom tasks whose tests accept every value are refused."""
     untried = f"; could not be tried on {', '.join(trivial.untried[:5])}" if trivial.untried else ""
     of_all = f"of {len(tasks)} tasks of {config.benchmark} accept an answer such as [], None or the argument"
     if not trivial.accepted:
@@ -89,12 +89,12 @@ def trivial_answers(config: RunConfig, tasks: Sequence[Task], trivial: TrivialAn
         "trivial",
         "UNFIT" if is_refused else "note",
         f"the tests of {len(weak)} {of_all}: {', '.join(weak[:NAMED])}{more}{untried}",
-        "compare what the candidate returns in their tests" if is_refused else "do not read a pass of these as solved",
+        "make their tests compare the return value" if is_refused else "do not count a pass on these tasks as solved",
     )
 
 
 async def _try_benchmark(config: RunConfig, tasks: Sequence[Task]) -> tuple[References | None, TrivialAnswers]:
-    """What came of the own solutions, where calibrating the judge did not try them, and of trivial answers."""
+    """Try the reference solutions, unless the calibration already did, and trivial answers."""
     async with Judge(
         tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox.mode
     ) as judge:
@@ -103,21 +103,23 @@ async def _try_benchmark(config: RunConfig, tasks: Sequence[Task]) -> tuple[Refe
 
 
 def layers(config: RunConfig, in_force: str, missing: dict[str, str]) -> Iterator[Finding]:
-    """What is in force, and of what is not what that lets through and how to get it."""
+    """Report the sandbox layers in force, and for each missing layer its consequences and how to get it."""
     if config.sandbox.mode == "none":
-        yield Finding("sandbox", "note", "none, as set: programs may do whatever you may", "sandbox.mode: auto")
+        yield Finding(
+            "sandbox", "note", "none, as configured: programs run with your permissions", "set sandbox.mode: auto"
+        )
         return
     yield Finding("sandbox", "note" if missing else "ok", in_force)
     for layer, reason in missing.items():
         acts = ", ".join(unblocked_acts([layer])) or "nothing by itself"
         remedy = HOW_TO_GET.get(layer, "")
-        yield Finding(layer, "note", f"missing ({reason}); lets through: {acts}", remedy)
+        yield Finding(layer, "note", f"missing ({reason}); not blocked: {acts}", remedy)
     if len(missing) > 1:
-        yield Finding("together", "note", f"what these layers would hold: {', '.join(unblocked_acts(missing))}")
+        yield Finding("together", "note", f"not blocked without these layers: {', '.join(unblocked_acts(missing))}")
 
 
 async def _try_judge(config: RunConfig) -> tuple[dict[str, str], str, Calibration, list[str]]:
-    """(missing layers, those in force, the calibration, the tasks whose mutant passes). Raises SandboxError."""
+    """(missing layers, layers in force, calibration, tasks whose mutant passes). Raises SandboxError."""
     tasks, solutions = load_tasks(), canonical_solutions()
     async with Judge(
         tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox.mode
@@ -136,7 +138,7 @@ async def _try_judge(config: RunConfig) -> tuple[dict[str, str], str, Calibratio
 
 
 async def _hostile_findings(config: RunConfig) -> list[Finding]:
-    """What comes of hostile programs."""
+    """Run the hostile programs, and report those that the sandbox does not contain."""
     began = time.monotonic()
     async with Sandbox(config.eval_workers, TIMEOUT_S, MEMORY_MB, config.sandbox.mode) as sandbox:
         cheats = [Program(cheat, hostile.TESTS, "f") for cheat in hostile.CHEATS.values()]
@@ -156,10 +158,10 @@ async def _hostile_findings(config: RunConfig) -> list[Finding]:
         ]
     seconds = time.monotonic() - began
     return [
-        _sandbox_finding("cheats", passed, f"{len(cheats)} programs that pretend to pass: none does"),
-        _sandbox_finding("escapes", out, f"{len(escapes)} ways out: all shut"),
+        _sandbox_finding("cheats", passed, f"{len(cheats)} programs that fake a pass: none passes"),
+        _sandbox_finding("escapes", out, f"{len(escapes)} attempts to escape: all blocked"),
         _sandbox_finding(
-            "exhaustion", beyond, f"{len(tried)} ways to use it up: all bounded (all three in {seconds:.0f} s)"
+            "exhaustion", beyond, f"{len(tried)} resource exhaustion attempts: all limited ({seconds:.0f} s in total)"
         ),
     ]
 
@@ -171,4 +173,4 @@ async def _run(sandbox: Sandbox, programs: Iterable[Program]) -> Sequence[Execut
 def _sandbox_finding(subject: str, escaped: Sequence[str], text: str) -> Finding:
     if not escaped:
         return Finding(subject, "ok", text)
-    return Finding(subject, "UNFIT", f"not held: {', '.join(escaped)}", "report this: the sandbox should hold them")
+    return Finding(subject, "UNFIT", f"not contained: {', '.join(escaped)}", "report this as a bug in the sandbox")

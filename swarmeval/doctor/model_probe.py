@@ -1,8 +1,8 @@
-"""What can be said of a model before its weights are loaded: its template, its special tokens, what it will take.
+"""Inspects a model without loading its weights: chat template, special tokens, memory needs.
 
-    python -m swarmeval.doctor.model_probe < ORDER.json        (a ProbeRequest; prints a ModelCard)
+    python -m swarmeval.doctor.model_probe < REQUEST.json      (reads a ProbeRequest, prints a ModelCard)
 
-A process of its own for `doctor`, which imports no transformers.
+`doctor` runs it as a separate process, so that it does not import transformers itself.
 """
 
 import json
@@ -14,8 +14,8 @@ from swarmeval.doctor.model_facts import ModelCard, ProbeRequest
 
 
 def probe(request: ProbeRequest) -> ModelCard:
-    """Raises ModelUnavailable."""
-    import model_loader  # first: it silences what torch and its friends print when they are imported
+    """Inspect a model. Raises ModelUnavailable."""
+    import model_loader  # first, because it silences the messages that torch prints on import
 
     folder = model_loader.folder_of(request.folder)
     import torch

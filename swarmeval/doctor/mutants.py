@@ -1,7 +1,7 @@
-"""Wrong solutions made from right ones, by one constant or operator each: mutation testing, DeMillo et al. 1978.
+"""Wrong solutions, made by changing one constant or operator of a correct one (mutation testing, DeMillo et al. 1978).
 
-A judge that passes one of them passes wrong answers. Which change makes a solution really wrong was found with the
-unmodified reference evaluator, and is checked against it by the tests.
+A judge that passes a mutant accepts wrong answers. The changes that make a solution wrong were selected with the
+unmodified reference evaluator, and the tests check them against it.
 """
 
 import ast
@@ -16,7 +16,7 @@ SWAPS: dict[type, type[ast.AST]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Sub, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
     ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.And: ast.Or, ast.Or: ast.And, ast.USub: ast.UAdd,
 }  # fmt: skip
-# Of the changes of a task, the first that makes it wrong, and at once; 0 where none is named.
+# Task -> index of the first change that makes its solution fail quickly; 0 for other tasks.
 CHOSEN = {
     "HumanEval/13": 1, "HumanEval/32": 3, "HumanEval/35": 1, "HumanEval/40": 3, "HumanEval/64": 1, "HumanEval/89": 1,
     "HumanEval/93": 1, "HumanEval/108": 1, "HumanEval/115": 1, "HumanEval/129": 3, "HumanEval/147": 1,
@@ -24,20 +24,20 @@ CHOSEN = {
 
 
 def mutant(task: Task, solution: str) -> str:
-    """A wrong program for a task, from the completion that solves it."""
+    """Make a wrong program for a task from a correct completion."""
     changed = list(mutants(task, solution))
     return changed[CHOSEN.get(task.task_id, 0)]
 
 
 def mutants(task: Task, solution: str) -> Iterator[str]:
-    """Each program that differs from the solution in one constant or operator of the function asked for."""
+    """Yield every program that differs from the solution in one constant or operator of the entry point."""
     tree = ast.parse(task.prompt + solution)
     count = sum(1 for _ in _changes(_function(tree, task.entry_point)))
     for number in range(count):
         changed = copy.deepcopy(tree)
         for at, _ in enumerate(_changes(_function(changed, task.entry_point))):
             if at == number:
-                break  # the change is in force while the generator rests on it
+                break  # the change stays applied while the generator is suspended
         yield ast.unparse(changed)
 
 
@@ -46,7 +46,7 @@ def _function(tree: ast.Module, name: str) -> ast.FunctionDef:
 
 
 def _changes(function: ast.FunctionDef) -> Iterator[None]:
-    """Make one change after another; each is undone before the next."""
+    """Apply one change after another, and undo each before the next."""
     body = function.body[1:] if ast.get_docstring(function, clean=False) is not None else function.body
     nodes = [node for statement in body for node in ast.walk(statement)]
     for node in nodes:
@@ -57,7 +57,7 @@ def _changes(function: ast.FunctionDef) -> Iterator[None]:
                 yield
                 setattr(node, field, old)
     for node in nodes:
-        if isinstance(node, ast.Return) and node.value is not None:  # for functions with neither
+        if isinstance(node, ast.Return) and node.value is not None:  # for functions without constants and operators
             old = node.value
             node.value = ast.UnaryOp(ast.Not(), old)
             yield
@@ -65,7 +65,7 @@ def _changes(function: ast.FunctionDef) -> Iterator[None]:
 
 
 def _replacements(node: ast.AST, field: str, old: object) -> Iterator[object]:
-    """What may stand in a field in place of what stands there."""
+    """Yield the values that replace the current value of a field."""
     if field == "ops" and isinstance(old, list):
         for place, operator in enumerate(old):
             if type(operator) in SWAPS:

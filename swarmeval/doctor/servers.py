@@ -1,4 +1,4 @@
-"""Do the servers that a run is to ask answer, and what are they?"""
+"""Checks whether the run's servers respond, and reports their models."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from swarmeval.workers.protocol import Fleet
 
 
 def findings(fleet: Fleet) -> Iterator[Finding]:
-    """One for each server."""
+    """Yield one finding per server."""
     yield from asyncio.run(_check_servers(fleet))
 
 

@@ -1,7 +1,7 @@
-"""Which tests accept what is no answer: functions that return the same whatever they are given, tried on every task.
+"""Finds tests that accept trivial answers, such as functions that always return the same value.
 
-`np.allclose([], x)` is true, and so may be what tests compute from an argument that was emptied. All answers to a task
-are tried in one process; only those that pass there are judged.
+`np.allclose([], x)` is true, and tests may compute expected values from an argument that the candidate has emptied. One
+process tries all trivial answers to a task; only those that pass there are judged.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from swarmeval.records import Completion, Job, Program, Task
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.settings.run_config import RunConfig
 
-LIMIT_S = 0.5  # of computing, of one answer; most tests reject it at once
+LIMIT_S = 0.5  # CPU time per answer; most tests reject an answer at once
 EMPTIED = "for one in [*a, *k.values()]: hasattr(one, 'clear') and one.clear()"
 EQUAL = "an object equal to everything"
-# What each returns, below "def f(*a, **k):".
+# Name -> body, below "def f(*a, **k):".
 VALUES = {
     "None": "return None", "[]": "return []", "()": "return ()", "{}": "return {}", '""': 'return ""', "0": "return 0",
     "1": "return 1", "True": "return True", "False": "return False", "NaN": "return float('nan')",
@@ -56,13 +56,13 @@ ACCEPTED = re.compile(r"\ARuntimeError: accepted ([01]+)")
 
 @dataclass(frozen=True, slots=True)
 class TrivialAnswers:
-    """What came of them."""
+    """Results of trying trivial answers."""
 
-    accepted: dict[str, tuple[str, ...]]  # task -> the answers that its tests accept
-    untried: tuple[str, ...]  # tasks whose tests ended in another way than by accepting or rejecting
+    accepted: dict[str, tuple[str, ...]]  # task -> names of the answers that its tests accept
+    untried: tuple[str, ...]  # tasks whose tests neither accepted nor rejected an answer
 
     def accept_anything(self) -> list[str]:
-        """The tasks whose tests accept every value, and so tell nothing."""
+        """The tasks whose tests accept every value."""
         return [task for task, names in self.accepted.items() if VALUES.keys() - {EQUAL} <= set(names)]
 
 
@@ -74,7 +74,10 @@ def trivial_answer(task: Task, name: str) -> str:
 async def try_trivial(
     config: RunConfig, judge: Judge, tasks: Sequence[Task], unconfirmed: Collection[str] = ()
 ) -> TrivialAnswers:
-    """Try all of them on every task. `unconfirmed`: tasks judged beside their tests only. Raises SandboxError."""
+    """Try all trivial answers on every task. `unconfirmed` tasks run in the process of their tests.
+
+    Raises SandboxError.
+    """
     tasks = [task for task in tasks if task.entry_point.isidentifier()]
     limit_s = 2 * LIMIT_S * len(ANSWERS)
     async with Sandbox(config.eval_workers, limit_s, config.eval_memory_mb, config.sandbox.mode) as sandbox:
@@ -90,9 +93,9 @@ async def try_trivial(
 
 
 async def _screen(sandbox: Sandbox, task: Task, is_beside: bool) -> list[str] | None:
-    """The answers that may pass; None if the tests ended the process.
+    """Names of the answers that may pass; None if the tests ended the process.
 
-    Tests that run apart see any object that is not plain data as one that equals nothing.
+    Tests in a separate process see an object that is not plain data as one that equals nothing.
     """
     programs = {name: trivial_answer(task, name) for name in ANSWERS}
     if not is_beside:

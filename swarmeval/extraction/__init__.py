@@ -1,1 +1,1 @@
-"""From a model's reply to the candidate: the code to be judged. Also the extraction rules of other harnesses."""
+"""Extracts the candidate, the code to judge, from a model's reply. Also has the rules of other harnesses."""

@@ -1,4 +1,4 @@
-"""Which statements of a text are part of the answer, rather than its usage, its tests or prose."""
+"""Selects the statements of a text that are part of the answer, leaving out usage, tests and prose."""
 
 import ast
 import sys
@@ -14,9 +14,9 @@ TALKS = frozenset({"print", "input", "stdin", "__name__"})
 
 
 def belonging(nodes: Sequence[ast.stmt], last: int, entry_point: str) -> tuple[list[int], set[int]]:
-    """The places of the statements that are part of the answer, and of those that the entry point itself needs.
+    """(indices of the statements of the answer, those that the entry point needs).
 
-    `last`: where the entry point's last definition stands, -1 where there is none; then all that is bound counts.
+    `last` is the index of the entry point's last definition. If it is -1, all bound names count.
     """
     asked = {entry_point}
     if last >= 0 and isinstance(nodes[last], ast.ClassDef):
@@ -38,7 +38,7 @@ def belonging(nodes: Sequence[ast.stmt], last: int, entry_point: str) -> tuple[l
 
 
 def all_definitions(nodes: Sequence[ast.stmt], last: int, entry_point: str) -> list[int] | None:
-    """The same places where a text holds definitions and imports only, as most do; None for any other text."""
+    """Fast path of `belonging` for texts with definitions and imports only; None for other texts."""
     if not all(isinstance(node, (*DEFINITIONS, *IMPORTS)) and not is_test(node, entry_point) for node in nodes):
         return None
     bound = [frozenset(bound_by(node)) for node in nodes]
@@ -48,7 +48,7 @@ def all_definitions(nodes: Sequence[ast.stmt], last: int, entry_point: str) -> l
 
 
 def needed_by(nodes: Sequence[ast.stmt], wanted: Collection[str], entry_point: str) -> tuple[list[int], set[int]]:
-    """The same where the entry point is defined elsewhere: only what the wanted names need."""
+    """Like `belonging`, for an entry point defined elsewhere: only the statements that the wanted names need."""
     module = ModuleNames(nodes, {entry_point})
     places = module.needed([*wanted, entry_point])
     chosen = {i for i in places if not never_stays(nodes[i], module.names[i], True, entry_point)}
@@ -60,7 +60,7 @@ def needed_by(nodes: Sequence[ast.stmt], wanted: Collection[str], entry_point: s
 
 
 def stays_anyway(node: ast.stmt, held: Names, before: bool, entry_point: str) -> bool:
-    """Whether a statement stays without being needed. `before`: not behind the entry point's last definition."""
+    """Whether a statement is kept even if nothing needs it. `before`: not after the entry point's last definition."""
     if isinstance(node, (*IMPORTS, *DEFINITIONS)) or defines(node, entry_point):
         return True
     if held is NOTHING or not isinstance(node, (ast.Expr, *ASSIGNMENTS, *BLOCKS)):
@@ -78,12 +78,12 @@ def stays_anyway(node: ast.stmt, held: Names, before: bool, entry_point: str) ->
 
 
 def talks(node: ast.stmt) -> bool:
-    """Whether the statement prints, reads input, or asks whether the program was started by itself."""
+    """Whether a statement prints, reads input, or checks `__name__`."""
     return not used_names(node).isdisjoint(TALKS)
 
 
 def never_stays(node: ast.stmt, held: Names, behind: bool, entry_point: str) -> bool:
-    """Whether a statement would stop the program or replace the entry point by something else."""
+    """Whether a statement must be dropped, because it could stop the program or overwrite the entry point."""
     if isinstance(node, ast.Assert) or reads_input(node, held):
         return True
     if behind and held.bound == {entry_point}:
@@ -95,7 +95,7 @@ def never_stays(node: ast.stmt, held: Names, behind: bool, entry_point: str) -> 
 def idle_imports(
     nodes: Sequence[ast.stmt], bound: Sequence[Collection[str]], chosen: set[int], asked: set[str]
 ) -> set[int]:
-    """Imports that nothing chosen uses, of what may not be installed."""
+    """Unused imports of modules outside the standard library, which may not be installed."""
     others = {i for i in chosen if isinstance(node := nodes[i], IMPORTS) and not is_standard(node)}
     if not others:
         return others
@@ -104,7 +104,7 @@ def idle_imports(
 
 
 def supported(nodes: Sequence[ast.stmt], held: Sequence[Names], chosen: list[int], core: set[int]) -> list[int]:
-    """The chosen statements, but those that only run where something bound by what was left out is there."""
+    """The chosen statements, without those that need a name bound only by statements left out."""
     bound = {name for names in held for name in names.bound}
     there = {name for i in chosen for name in held[i].bound}
     result = []
@@ -115,6 +115,6 @@ def supported(nodes: Sequence[ast.stmt], held: Sequence[Names], chosen: list[int
 
 
 def is_standard(node: ast.Import | ast.ImportFrom) -> bool:
-    """Whether only the standard library is imported: that is always there."""
+    """Whether a statement imports only from the standard library."""
     modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
     return all(module.partition(".")[0] in sys.stdlib_module_names for module in modules)

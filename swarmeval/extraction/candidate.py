@@ -1,7 +1,7 @@
-"""Reply -> candidate: the text that makes, behind the task's prompt, the very program that is judged.
+"""Turns a reply into a candidate: the code that, appended to the task's prompt, is the judged program.
 
-Pure and deterministic. Knows which parts of a reply to look into, as they are and repaired, and checks the syntax of
-the whole program. What is added to what the reply holds, see swarmeval/extraction/search.py.
+Pure and deterministic. Selects the parts of a reply to search, with and without repairs, and checks the syntax of the
+whole program. swarmeval/extraction/search.py describes the code that extraction may add.
 """
 
 import ast
@@ -18,18 +18,18 @@ from swarmeval.extraction.thoughts import without_thoughts
 from swarmeval.extraction.windows import READ_CHARS, windows
 from swarmeval.records import Candidate, Form, Outcome, Task
 
-SEARCH_CHARS = 80_000  # that one search may have parsed, over all attempts
-CHECK_CHARS = 120_000  # what is longer is left to the sandbox, whose limits hold for the parser too
-BLACK_CHARS = 6_000  # black formats some 12,000 characters of dense code a second on a slow core
-LANGUAGE = re.compile(r"\A\s*(?:python3?|py)[ \t]*\n")  # what follows a fence that the prompt has opened
+SEARCH_CHARS = 80_000  # parse budget of one search, over all attempts
+CHECK_CHARS = 120_000  # longer programs are checked only in the sandbox, whose limits also cover the parser
+BLACK_CHARS = 6_000  # black formats about 12,000 characters of dense code per second on a slow core
+LANGUAGE = re.compile(r"\A\s*(?:python3?|py)[ \t]*\n")  # language tag of a fence that the prompt has opened
 STAND_IN = "def body():\n"
 
 
 def candidate(text: str, form: Form, task: Task, use_black: bool = False, any_name: bool = False) -> Candidate:
-    """The code in a completion, and whether the program it makes parses.
+    """Get the candidate from a text, and check whether its program parses.
 
-    "completion" is taken as it is; "solution" is a whole program; from "reply" the code is extracted. With `any_name`
-    the only function of a reply may have another name than the entry point.
+    A "completion" is used unchanged, a "solution" is a whole program, and code is extracted from a "reply". With
+    `any_name`, the only function of a reply may have a name other than the entry point.
     """
     if not text.strip():
         return Candidate("", "the reply is empty", Outcome.EMPTY)
@@ -41,11 +41,11 @@ def candidate(text: str, form: Form, task: Task, use_black: bool = False, any_na
 
 
 def extracted(text: str, task: Task, any_name: bool = False) -> Candidate:
-    """The best code in a raw reply; EMPTY or BAD_SYNTAX when there is none."""
+    """The best code in a raw reply; the outcome is EMPTY or BAD_SYNTAX if there is none."""
     reply = normal_ends(text)
     answer = without_thoughts(reply)
     parser = BudgetedParser()
-    for part in [answer] if answer == reply else [answer, reply]:  # thoughts only where nothing else holds code
+    for part in [answer] if answer == reply else [answer, reply]:  # thoughts only if nothing else contains code
         extraction = search_text(part, task, parser, any_name)
         if extraction is not None and extraction.completion:
             return checked(extraction.completion, task, extraction.note)
@@ -58,7 +58,7 @@ def extracted(text: str, task: Task, any_name: bool = False) -> Candidate:
 
 
 def search_text(text: str, task: Task, parser: BudgetedParser, any_name: bool) -> Extraction | None:
-    """What the beginning of a long text goes on with; else what its end holds, where the last word is."""
+    """Search a text of any length: its beginning for a continuation of the prompt, then its end, then the rest."""
     texts = windows(text, task.entry_point)
     head, *later = [ReplyPart(part, task, parser, any_name, begins=number == 0) for number, part in enumerate(texts)]
     first = head.plain
@@ -72,7 +72,7 @@ def search_text(text: str, task: Task, parser: BudgetedParser, any_name: bool) -
 
 
 class ReplyPart:
-    """A stretch of a reply and the code in it: as it stands, or after repairs. Each search has its own budget."""
+    """A part of a reply and the code in it, with and without repairs. Each search has its own budget."""
 
     def __init__(self, text: str, task: Task, parser: BudgetedParser, any_name: bool, begins: bool) -> None:
         self._task = task
@@ -85,13 +85,13 @@ class ReplyPart:
 
     @cached_property
     def plain(self) -> Extraction | None:
-        """The code as it stands."""
+        """The code without repairs."""
         extra = [self._span] if self._span else []
         return self._search(self._regions, extra, parser=self._parser.part(SEARCH_CHARS)).best()
 
     @cached_property
     def best(self) -> Extraction | None:
-        """The code as it stands; where that is no whole answer, after repairs, if they lead to one."""
+        """The code without repairs if that is a complete answer; otherwise the code after repairs, if that is."""
         extraction = self.plain
         if extraction is not None and extraction.sure:
             return extraction
@@ -105,7 +105,7 @@ class ReplyPart:
 
 
 def broken_code(text: str, task: Task) -> str | None:
-    """What was meant as code but does not parse: a fenced block, or text with the entry point's definition."""
+    """Intended code that does not parse: a fenced block, or text that defines the entry point; None if missing."""
     blocks = regions(visible(text[:READ_CHARS]))
     head = re.compile(rf"^[ \t>+.|:\d-]*(?:async[ \t]+)?def[ \t]+{re.escape(task.entry_point)}\b", re.MULTILINE)
     code_like = [r.text for r in blocks if r.fenced or head.search(r.text)]
@@ -119,7 +119,7 @@ def starts_indented(text: str) -> bool:
 
 
 def checked(completion: str, task: Task, note: str) -> Candidate:
-    """The candidate, after parsing prompt and completion together."""
+    """Make a candidate, checking that prompt and completion parse together."""
     if len(completion) > CHECK_CHARS:
         return Candidate(completion, note=f"{note}, too long to be checked")
     try:
@@ -130,16 +130,16 @@ def checked(completion: str, task: Task, note: str) -> Candidate:
 
 
 def formatted(unformatted: Candidate, task: Task, use_black: bool) -> Candidate:
-    """The candidate in black's style where that leaves the program's meaning as it is; else the candidate itself."""
+    """Format a candidate with black; return it unchanged if that would change the syntax tree."""
     if not use_black or unformatted.outcome is not None or len(unformatted.code) > BLACK_CHARS:
         return unformatted
     import black
 
-    head = STAND_IN if unformatted.code.lstrip("\n").startswith((" ", "\t")) else ""  # what a body stands under
+    head = STAND_IN if unformatted.code.lstrip("\n").startswith((" ", "\t")) else ""  # a body needs a function header
     try:
         styled = black.format_file_contents(head + unformatted.code, fast=True, mode=black.Mode())
         completion = "\n" * (not head) + styled.removeprefix(head)
         same = ast.dump(parse(task.prompt + completion)) == ast.dump(parse(task.prompt + unformatted.code))
-    except Exception:  # noqa: BLE001 (a guest: whatever it raises on strange code, the code stays as it was)
+    except Exception:  # noqa: BLE001 (black may raise anything on strange code; then the code stays unchanged)
         return unformatted
     return Candidate(completion, note=f"{unformatted.note}, black") if same else unformatted

@@ -1,4 +1,4 @@
-"""What a statement defines: the entry point, a stub, a test, or a copy that was cut off. Looks at syntax trees only."""
+"""Classifies statements: definitions of the entry point, stubs, tests, and truncated copies. Uses syntax trees only."""
 
 import ast
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ BLOCKS = (ast.If, ast.Try, ast.TryStar, ast.With, ast.For, ast.While, ast.Match,
 
 
 def defines(node: ast.stmt, entry_point: str) -> bool:
-    """Whether the statement gives the entry point a meaning: a function with a body, or an assignment."""
+    """Whether a statement defines the entry point, as a function with a body or by assignment."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             return node.name == entry_point and not is_stub(node)
@@ -28,12 +28,12 @@ def defines(node: ast.stmt, entry_point: str) -> bool:
 
 
 def calls(value: ast.expr, entry_point: str) -> bool:
-    """Whether the value is what the entry point returns, as in usage that keeps it under the same name."""
+    """Whether a value is a call of the entry point, as in usage that stores the result under the same name."""
     return isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == entry_point
 
 
 def statements_within(node: ast.stmt) -> Iterator[ast.stmt]:
-    """Functions and assignments under a condition, at any depth, but not inside functions."""
+    """Functions and assignments inside compound statements at any depth, but not inside functions."""
     waiting: list[ast.AST] = [node]
     while waiting:
         inner = waiting.pop()
@@ -44,7 +44,7 @@ def statements_within(node: ast.stmt) -> Iterator[ast.stmt]:
 
 
 def method_alias(nodes: Sequence[ast.stmt], entry_point: str) -> tuple[int, str]:
-    """The place of the last class with a method of the entry point's name, no stub, and the line that takes it."""
+    """Index of the last class with a method named like the entry point, and the alias line; (-1, "") if none."""
     for place in reversed(range(len(nodes))):
         node = nodes[place]
         if isinstance(node, ast.ClassDef) and any(
@@ -55,7 +55,7 @@ def method_alias(nodes: Sequence[ast.stmt], entry_point: str) -> tuple[int, str]
 
 
 def is_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether the body holds nothing but a docstring, imports, `...`, `pass` or NotImplementedError."""
+    """Whether a body consists only of a docstring, imports, `...`, `pass` or NotImplementedError."""
     for statement in node.body:
         match statement:
             case ast.Pass() | ast.Expr(value=ast.Constant()) | ast.Import() | ast.ImportFrom():
@@ -68,7 +68,7 @@ def is_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def is_bare(node: ast.stmt) -> bool:
-    """Whether the statement is a function of which only the signature and a docstring are there."""
+    """Whether a statement is a function with only a signature and a docstring."""
     return isinstance(node, FUNCTIONS) and all(
         isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant) and isinstance(inner.value.value, str)
         for inner in node.body
@@ -76,14 +76,14 @@ def is_bare(node: ast.stmt) -> bool:
 
 
 def is_test(node: ast.stmt, entry_point: str) -> bool:
-    """Whether a definition is named like a test; one that the entry point uses is none all the same."""
+    """Whether a definition is named like a test. The caller decides whether the entry point uses it."""
     return isinstance(node, DEFINITIONS) and node.name.lower().startswith("test") and node.name != entry_point
 
 
 def shortens(later: ast.stmt, later_text: str, earlier: ast.stmt, earlier_text: str) -> bool:
-    """Whether the text's last statement looks like what truncation left of a copy of an earlier one.
+    """Whether the last statement of a text looks like a truncated copy of an earlier one.
 
-    Its last line may be part of a line, unless `later_text` ends with a line end.
+    Its last line may be incomplete, unless `later_text` ends with a newline.
     """
     if isinstance(earlier, FUNCTIONS) and is_stub(earlier):
         return False
@@ -95,7 +95,7 @@ def shortens(later: ast.stmt, later_text: str, earlier: ast.stmt, earlier_text: 
 
 
 def is_beginning(text: str, whole: str) -> bool:
-    """Whether a text is the beginning of a longer one, blanks aside."""
+    """Whether a text is the beginning of a longer one, ignoring whitespace."""
     lines, others = ([line for part in held.split("\n") if (line := "".join(part.split()))] for held in (text, whole))
     if len(lines) > len(others) or lines == others or lines[:-1] != others[: len(lines) - 1]:
         return False
@@ -104,7 +104,7 @@ def is_beginning(text: str, whole: str) -> bool:
 
 
 def runs_off(body: Sequence[ast.stmt]) -> bool:
-    """Whether a function may come to its end without return or raise, which is how most truncated ones look."""
+    """Whether a function can reach its end without return or raise, as most truncated functions can."""
     match body[-1] if body else None:
         case ast.Return() | ast.Raise():
             return False

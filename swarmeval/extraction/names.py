@@ -1,4 +1,4 @@
-"""The module-level names that code reads, binds and changes: static, from one statement's syntax tree. Runs nothing."""
+"""Static analysis of the module-level names that one statement reads, binds and changes. Runs nothing."""
 
 import ast
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ IMPORTS = (ast.Import, ast.ImportFrom)
 
 @dataclass(slots=True)
 class Scope:
-    """A block with names of its own, and what its code does to names."""
+    """A block with its own names, and how its code uses names."""
 
     above: "Scope | None" = None
     kind: str = "module"  # "function", "class" or "comprehension"
-    later: bool = False  # its code runs when a function is called, not where it stands
+    later: bool = False  # whether its code runs only when a function is called
     bound: set[str] = field(default_factory=set)
     declared: set[str] = field(default_factory=set)  # `global`
     read: set[str] = field(default_factory=set)
@@ -23,7 +23,7 @@ class Scope:
     called: set[str] = field(default_factory=set)  # f of `f(x)`
 
     def is_local(self, name: str) -> bool:
-        """Whether the name, used here, is not one of the module's."""
+        """Whether the name, used in this scope, refers to something other than a module-level name."""
         scope: Scope | None = self
         while scope is not None and scope.above is not None:
             if name in scope.declared:
@@ -34,13 +34,13 @@ class Scope:
         return False
 
     def home(self) -> "Scope":
-        """Where `:=` binds: comprehensions do not hold it."""
+        """The scope in which `:=` binds, which skips comprehensions."""
         return self.above.home() if self.kind == "comprehension" and self.above is not None else self
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The module-level names of one statement. What functions do within it counts as later."""
+    """The module-level names that one statement uses. Uses inside functions count as later."""
 
     bound: frozenset[str]
     read: frozenset[str]
@@ -54,9 +54,9 @@ class Names:
 
 
 def names(statement: ast.stmt) -> Names:
-    """What a statement does to the names of the module that it stands in."""
+    """Analyse how a statement uses the names of its module."""
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Name | ast.Constant):
-        return NOTHING  # prose, mostly
+        return NOTHING  # usually prose
     scopes = _scopes(statement)
     now = [scope for scope in scopes if not scope.later]
     later = [scope for scope in scopes if scope.later]
@@ -80,14 +80,14 @@ NOTHING = Names(*[frozenset()] * 9)
 
 
 def root(node: ast.expr) -> str:
-    """The name that attributes and subscripts are taken of; "" where it is none."""
+    """The name at the root of attributes and subscripts; "" if there is none."""
     while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
 
 
 def bound_by(node: ast.AST) -> Iterator[str]:
-    """Names that a node binds by itself, its parts aside."""
+    """Names that a node itself binds, without its children."""
     match node:
         case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
             yield name
@@ -110,7 +110,7 @@ def _all_free(scopes: list[Scope], what: str) -> frozenset[str]:
 
 
 def _scopes(statement: ast.stmt) -> list[Scope]:
-    """Every scope in a statement, the module's first. Without recursion: trees may be deep."""
+    """All scopes in a statement, the module's first. Not recursive, because trees may be deep."""
     scopes = [Scope()]
     waiting: list[tuple[ast.AST, Scope]] = [(statement, scopes[0])]
     named = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None  # a lambda that gets a name
@@ -127,7 +127,7 @@ def _scopes(statement: ast.stmt) -> list[Scope]:
 
 
 def _opened(node: ast.AST, scope: Scope) -> tuple[Scope, list[ast.AST], list[ast.AST]]:
-    """The scope that a node opens, if it does; its parts that lie in it, and those outside."""
+    """The scope that a node opens (else the current one), its children inside that scope, and those outside."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             held = _arguments(node.args)
@@ -157,13 +157,13 @@ def _defaults(held: ast.arguments) -> list[ast.AST]:
 
 
 def _note(node: ast.AST, scope: Scope) -> None:
-    """Enter what a node does by itself, its parts aside."""
+    """Record how a node itself uses names, without its children."""
     scope.bound.update(bound_by(node))
     match node:
         case ast.Name(id=name, ctx=ast.Load()):
             scope.read.add(name)
         case ast.Attribute(attr="stdin"):
-            scope.read.add("stdin")  # as if it were imported by that name
+            scope.read.add("stdin")  # treated like an imported name
         case ast.Global(names=declared):
             scope.declared.update(declared)
         case ast.NamedExpr(target=target):
@@ -179,6 +179,6 @@ def _note(node: ast.AST, scope: Scope) -> None:
 
 
 def used_names(node: ast.AST) -> set[str]:
-    """Names and attributes that the code reads or binds, whatever they stand for."""
+    """All names and attributes that the code mentions."""
     inner = ast.walk(node)
     return {n.id if isinstance(n, ast.Name) else n.attr for n in inner if isinstance(n, ast.Name | ast.Attribute)}

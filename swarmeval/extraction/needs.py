@@ -1,7 +1,7 @@
-"""Which statements of a module an entry point needs: those that define it, what it reads, and what prepares that.
+"""Finds the statements of a module that an entry point needs: its definition, the names it reads, and their set-up.
 
-A statement is usage where it calls the entry point, reads input, prints or asserts; usage is needed only for what it
-binds. Static, and on the side of keeping: a statement that is kept for nothing seldom does harm.
+A statement that calls the entry point, reads input, prints or asserts is usage, and needed only for the names it binds.
+The analysis is static and keeps a statement in doubt, because a superfluous statement rarely does harm.
 """
 
 import ast
@@ -19,13 +19,13 @@ SETTERS = (
     "update",
     "filterwarnings",
     "simplefilter",
-)  # how functions that prepare are named
+)  # prefixes of functions that change settings or data
 BY_NAME = frozenset({"globals", "vars", "locals", "eval", "exec", "getattr", "setattr", "delattr", "__import__"})
 WORD = re.compile(r"[^\W\d]\w*")
 
 
 class ModuleNames:
-    """The statements at the margin of one text, and what they do to each other's names."""
+    """The module-level statements of one text, and how they use each other's names."""
 
     def __init__(self, nodes: Sequence[ast.stmt], entry_points: Collection[str]) -> None:
         self._nodes = nodes
@@ -48,7 +48,7 @@ class ModuleNames:
                 self._changers[name].append(place)
 
     def needed(self, wanted: Iterable[str], also: Iterable[int] = ()) -> set[int]:
-        """The places of the statements that the wanted names need, and of those that others need where they run."""
+        """Indices of the statements that the wanted names need, and that the statements `also` need when they run."""
         seen: set[str] = set()
         places: set[int] = set()
         waiting = [*wanted, *(name for place in also for name in self.names[place].read_now)]
@@ -64,7 +64,7 @@ class ModuleNames:
         return places
 
     def is_usage(self, place: int) -> bool:
-        """Whether the statement only tries the answer out."""
+        """Whether a statement only demonstrates or tests the answer."""
         node, held = self._nodes[place], self.names[place]
         if isinstance(node, ast.Assert) or prints(node) or reads_input(node, held):
             return True
@@ -73,7 +73,7 @@ class ModuleNames:
         return not asked.isdisjoint(self._entry_points)
 
     def _reads(self, place: int) -> frozenset[str]:
-        """Names that a statement reads, also those that it spells in strings where it looks names up."""
+        """Names that a statement reads, including names in strings if it looks names up."""
         held = self.names[place]
         if not held.read & BY_NAME:
             return held.read
@@ -81,12 +81,12 @@ class ModuleNames:
         return held.read.union(*(WORD.findall(text) for text in texts if isinstance(text, str)))
 
     def _over(self, name: str, what: str) -> set[str]:
-        """What all statements that bind a name have under this heading."""
+        """Union of one attribute over all statements that bind a name."""
         empty: set[str] = set()
         return empty.union(*(getattr(self.names[place], what) for place in self._binders[name]))
 
     def _changed_by(self, place: int) -> set[str]:
-        """Names whose values the statement prepares, by itself or by what it calls; none where that is usage."""
+        """Names whose values a statement sets up, directly or through calls; for usage only those it stores to."""
         node, held = self._nodes[place], self.names[place]
         if isinstance(node, (*DEFINITIONS, *IMPORTS)):
             return set()
@@ -105,7 +105,7 @@ class ModuleNames:
         return changed
 
     def _calls(self, name: str) -> set[str]:
-        """The function itself and all that it calls, directly or through others."""
+        """A function and all functions that it calls, directly or indirectly."""
         if name not in self._reached:
             reached: set[str] = set()
             waiting = [name]
@@ -119,12 +119,12 @@ class ModuleNames:
 
 
 def prints(node: ast.stmt) -> bool:
-    """Whether the statement is a call of print."""
+    """Whether the statement calls print."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and root(node.value.func) == "print"
 
 
 def reads_input(node: ast.stmt, held: Names) -> bool:
-    """Whether the statement waits for input where it stands; under `try` it may do without."""
+    """Whether a statement reads input when it runs. Statements under `try` do not count, as they handle its absence."""
     if isinstance(node, (ast.Try, *DEFINITIONS)):
         return False
     if "input" in held.called:
@@ -132,4 +132,4 @@ def reads_input(node: ast.stmt, held: Names) -> bool:
     named = isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(
         node.value, ast.Name | ast.Attribute | ast.Lambda
     )
-    return "stdin" in held.read_now and not named  # another name for it reads nothing
+    return "stdin" in held.read_now and not named  # assigning stdin to a name reads nothing

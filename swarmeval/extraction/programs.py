@@ -1,4 +1,4 @@
-"""Finds the program in one stretch of text: definitions and what they need. Runs nothing and adds nothing."""
+"""Finds the program in a text: the definitions and the statements they need. Runs nothing and adds nothing."""
 
 import ast
 import builtins
@@ -16,17 +16,17 @@ DEFINITION = re.compile(r"(?:async\s+def|def)\s+\w+\s*\(|class\s+\w+\s*[:(]|@\w"
 
 @dataclass(frozen=True, slots=True)
 class TopLevelStatement:
-    """One statement at the left margin, with the lines it stands on: [start, end)."""
+    """One module-level statement and its lines, [start, end)."""
 
     node: ast.stmt
     start: int
     end: int
     lines: list[str] = field(repr=False, compare=False)  # of the whole text
-    last: bool = False  # nothing but blank lines follows in an open text, which may have been cut off here
-    cut: bool = False  # the text went on, but not as Python
+    last: bool = False  # last statement of a text that may have been truncated here
+    cut: bool = False  # text that does not parse follows
 
     def name(self) -> str:
-        """The name that a definition or a plain assignment gives; "" for anything else."""
+        """The name that a definition or simple assignment binds; "" for other statements."""
         match self.node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 return name
@@ -35,7 +35,7 @@ class TopLevelStatement:
         return ""
 
     def shortens(self, earlier: "TopLevelStatement") -> bool:
-        """Whether this is what truncation left of a copy of an earlier statement."""
+        """Whether this is a truncated copy of an earlier statement."""
         if not (self.last or self.cut) or earlier.last or earlier.cut or not self.name() == earlier.name() != "":
             return False
         return self.cut or shortens(self.node, self.text(), earlier.node, earlier.text())
@@ -46,22 +46,22 @@ class TopLevelStatement:
 
 @dataclass(frozen=True, slots=True)
 class ExtractedProgram:
-    """Module-level code taken from a text, usage and prose removed."""
+    """Module-level code extracted from a text, without usage and prose."""
 
     text: str
     statements: tuple[TopLevelStatement, ...]
-    complete: bool  # it holds a definition of the entry point that is no stub, and nothing that this needs was cut
-    defines: bool  # it holds a definition of the entry point that is no stub, be it broken
-    broken: bool = False  # a definition in it does not parse, and not because the text ended
-    alias: str = ""  # the line that makes the entry point of the method of its name, where only a class has one
-    needed: frozenset[int] = frozenset()  # places of the statements that the entry point needs
+    complete: bool  # whether it fully defines the entry point, and nothing that it needs was truncated
+    defines: bool  # whether it defines the entry point with more than a stub, even if broken
+    broken: bool = False  # whether a definition does not parse for a reason other than truncation
+    alias: str = ""  # line that binds the entry point to a method, if only a class defines it
+    needed: frozenset[int] = frozenset()  # indices of the statements that the entry point needs
 
     @property
     def nodes(self) -> tuple[ast.stmt, ...]:
         return tuple(statement.node for statement in self.statements)
 
     def shortens(self, other: "ExtractedProgram") -> bool:
-        """Whether something that its entry point needs is what truncation left of a statement in the other program."""
+        """Whether its entry point needs a statement that is a truncated copy of one in the other program."""
         needed = [statement for place, statement in enumerate(self.statements) if place in self.needed]
         return any(later.shortens(earlier) for later in needed for earlier in other.statements if later.last)
 
@@ -69,10 +69,10 @@ class ExtractedProgram:
 def read_program(
     text: str, entry_point: str, parser: BudgetedParser, open_end: bool, wanted: Collection[str] = ()
 ) -> ExtractedProgram | None:
-    """The definitions in a text and what they need; None where there is nothing of that kind.
+    """Extract the definitions in a text and the statements they need; None if there are none.
 
-    With `open_end` its last one may have been cut short. With names `wanted`, only what these need. A definition that
-    is broken otherwise stays as it is: what was left of it would be another program.
+    With `open_end` the last definition may be truncated. With `wanted` names, only the statements that these need.
+    Other broken definitions are kept unchanged, because removing a part would give a different program.
     """
     lines = text.split("\n")
     parsed, whole, broken = statements(lines, parser, open_end)
@@ -97,7 +97,7 @@ def read_program(
 def chosen_places(
     kept: list[TopLevelStatement], last: int, entry_point: str, wanted: Collection[str]
 ) -> tuple[list[int], set[int]]:
-    """The places of the statements that belong to the answer; which of them it needs, where something was cut."""
+    """(indices of the statements of the answer, those that the entry point needs, computed only if text was cut)."""
     nodes = [s.node for s in kept]
     if wanted:
         return needed_by(nodes, wanted, entry_point)
@@ -109,9 +109,9 @@ def chosen_places(
 def statements(
     lines: list[str], parser: BudgetedParser, open_end: bool
 ) -> tuple[list[TopLevelStatement], bool, set[int]]:
-    """What parses at the left margin, in order; whether that is the whole text; the lines of broken definitions.
+    """(module-level statements that parse, whether they are the whole text, line numbers of broken definitions).
 
-    With `open_end` a last definition that does not parse is cut to what parses of it.
+    With `open_end`, a last definition that does not parse is reduced to a prefix that does.
     """
     try:
         parsed = [placed(node, 0, lines) for node in parser.parse("\n".join(lines)).body]
@@ -126,10 +126,10 @@ def statements(
 
 
 def parts(lines: list[str], parser: BudgetedParser, open_end: bool) -> tuple[list[TopLevelStatement], set[int]]:
-    """The same of a text that does not parse as a whole."""
+    """(statements, line numbers of broken definitions) of a text that does not parse as a whole."""
     parsed: list[list[TopLevelStatement]] = []
     broken: set[int] = set()
-    for start, end in reversed(chunks(lines)):  # the last word first, should the budget not reach for all
+    for start, end in reversed(chunks(lines)):  # last part first, in case the budget runs out
         part = lines[start:end]
         try:
             parsed.append([placed(node, start, lines) for node in parser.parse("\n".join(part)).body])
@@ -141,7 +141,7 @@ def parts(lines: list[str], parser: BudgetedParser, open_end: bool) -> tuple[lis
             if not open_end or end < len(lines):
                 broken |= set(range(start, end))
                 continue
-            length, tree = parser.prefix(part)  # 0 where the reply was cut before anything of it parses
+            length, tree = parser.prefix(part)  # 0 if no prefix parses
             parsed.append([replace(placed(node, start, lines), end=start + length, cut=True) for node in tree.body])
     return [statement for part in reversed(parsed) for statement in part], broken
 
@@ -154,7 +154,7 @@ def placed(node: ast.stmt, offset: int, lines: list[str]) -> TopLevelStatement:
 
 
 def missing_names(nodes: Iterable[ast.stmt]) -> set[str]:
-    """Names the code reads and neither binds anywhere nor finds among the builtins."""
+    """Names that the code reads but does not bind, and that are not builtins."""
     read: set[str] = set()
     bound: set[str] = set(dir(builtins))
     for node in nodes:

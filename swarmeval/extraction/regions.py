@@ -1,15 +1,15 @@
-"""The parts of a model's reply: fenced and tagged blocks and the text between. Parses no Python."""
+"""Splits a model's reply into fenced blocks, tagged blocks and the text between them. Does not parse Python."""
 
 import re
 from dataclasses import dataclass, field
 
 from swarmeval.extraction.thoughts import STRING
 
-# A fence opens a line, after list or quote marks perhaps, or ends a line of prose; after it at most a tag.
+# A fence starts a line, possibly after list or quote marks, or ends a line of prose. At most a tag follows it.
 FENCE = re.compile(r"^(?P<before>.*?)(?P<marks>(?<!`)`{3,}+|(?<!~)~{3,}+)(?P<tag>[^`~]*)$")
 LIST_MARKS = re.compile(r"[ \t>*+-]*(?:\d+[.)][ \t]*)?")
 CODE_AS_TAG = re.compile(r"(?:[\w+#.-]+[ \t]+)?(?P<code>(?:async def|def|class|import|from)[ \t]+\w.*|@\w.*|\w+ = .*)")
-# Tags count where a line begins with them, or with a few words and a colon: code has them in strings, too.
+# Tags count only at the start of a line, or after a few words and a colon, because strings in code may contain them.
 NAMES = r"final_answer|answer|code|solution|python|implementation|result|response|output|pre|script"
 CAPITALS = r"PYTHON|ANSWER|CODE|SOLUTION|BEGIN"
 OPENING = re.compile(
@@ -22,16 +22,16 @@ LINE_TEXT = re.compile(rf"{STRING}|#.*")
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One stretch of a reply."""
+    """One part of a reply."""
 
     text: str
     fenced: bool = False
-    closed: bool = True  # false: the reply ended inside the fence or tag
-    tagged: bool = False  # it stands between tags such as <answer>
+    closed: bool = True  # False if the reply ended inside the fence or tag
+    tagged: bool = False  # between tags such as <answer>
 
 
 def regions(text: str) -> list[Region]:
-    """Fenced and tagged blocks and the text between, in order. A new tagged fence ends an open one."""
+    """Split a reply into its regions, in order. A fence with a tag closes an open fence."""
     reader = RegionReader()
     for line in text.split("\n"):
         reader.take(line)
@@ -41,7 +41,7 @@ def regions(text: str) -> list[Region]:
 
 @dataclass(slots=True)
 class RegionReader:
-    """Reads a reply line by line."""
+    """Collects the regions of a reply, line by line."""
 
     regions: list[Region] = field(default_factory=list)
     _lines: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ class RegionReader:
         match = FENCE.match(line) if "```" in line or "~~~" in line else None
         if match is not None and self._marks and self._ends(match):
             if LIST_MARKS.fullmatch(match["before"]) is None:
-                self._lines.append(match["before"])  # the fence closed behind the last line of code
+                self._lines.append(match["before"])  # the fence closes at the end of the last code line
             self.close()
         elif match is not None and opens(match, bool(self._marks)):
             self._open(match)
@@ -76,12 +76,12 @@ class RegionReader:
         self._lines += [code["code"]] if code else []
 
     def _ends(self, match: re.Match[str]) -> bool:
-        """Whether a line with fence marks closes the open fence. In a comment they are part of it."""
+        """Whether a line with fence marks closes the open fence. Marks in a comment do not."""
         same = match["marks"].startswith(self._marks) and not match["tag"].strip()
         return same and not match["before"].lstrip().startswith("#")
 
     def _take_text(self, line: str) -> None:
-        """A line outside fences, which may end what a tag began."""
+        """Add a line outside fences, which may contain a closing tag."""
         place, ending = min(((ends_at(line, end), end) for end in self._endings if end in line), default=(-1, ""))
         if 0 <= place < len(line):
             self._lines.append(line[:place])
@@ -93,7 +93,7 @@ class RegionReader:
         self._lines.append(line)
 
     def close(self, closed: bool = True) -> None:
-        """End the block that is open, or the text between two."""
+        """End the current block, or the text between two blocks."""
         fenced, tagged = bool(self._marks), bool(self._endings)
         if any(line.strip() for line in self._lines):
             self.regions.append(Region("\n".join(self._lines), fenced, closed or not (fenced or tagged), tagged))
@@ -102,9 +102,9 @@ class RegionReader:
 
 
 def ends_at(line: str, ending: str) -> int:
-    """Where an ending stands in a line of code, outside its strings and comments; len(line) where it does not.
+    """Position of a closing tag in a line of code, outside strings and comments; len(line) if there is none.
 
-    A comment may end with it: then it ends the block, too.
+    A tag at the end of a comment counts as well.
     """
     spans = [text.span() for text in LINE_TEXT.finditer(line)] if '"' in line or "'" in line or "#" in line else []
     place = line.find(ending)
@@ -116,14 +116,14 @@ def ends_at(line: str, ending: str) -> int:
 
 
 def opens(match: re.Match[str], in_block: bool) -> bool:
-    """Whether a line with fence marks begins a block: alone on its line, or behind prose with a one-word tag."""
+    """Whether fence marks open a block: alone on their line, or after prose with a one-word tag."""
     if LIST_MARKS.fullmatch(match["before"]) is not None:
         return not in_block or bool(match["tag"].strip())
     return not in_block and "```" not in match["before"] and len(match["tag"].split()) <= 1
 
 
 def outermost(text: str) -> Region | None:
-    """All between the first fence line and the last one: for code whose docstrings hold fences themselves."""
+    """The text between the first and the last fence line, for code whose docstrings contain fences."""
     lines = text.split("\n")
     fences = [index for index, line in enumerate(lines) if line.lstrip().startswith(("```", "~~~"))]
     if len(fences) < 3:
@@ -132,7 +132,7 @@ def outermost(text: str) -> Region | None:
 
 
 def indented_runs(text: str) -> list[str]:
-    """Indented lines that follow a blank one, with the blank lines among them."""
+    """The runs of indented lines that follow a blank line, including blank lines within them."""
     runs: list[list[str]] = []
     in_run, blank = False, True
     for line in text.split("\n"):

@@ -1,7 +1,7 @@
-"""One look through a reply: the ways in which code can stand in it, best first.
+"""Searches the regions of a reply for code, trying the possible forms of an answer from best to worst.
 
-Adds nothing that the reply does not hold, but for one line: the entry point as another name of the method, or with
-`any_name` of the only function, that the reply defines. A prompt that ends in a bare signature is closed with `pass`.
+Adds at most one line to the reply's code: an alias that binds the entry point to a method of that name or, with
+`any_name`, to the only function. A prompt that ends in a bare signature is completed with `pass`.
 """
 
 import ast
@@ -19,15 +19,15 @@ from swarmeval.extraction.regions import Region, indented_runs
 from swarmeval.extraction.syntax import BudgetedParser, body_indent, parse, stub_end
 from swarmeval.records import Task
 
-RUNS = 20  # indented stretches of prose that are looked into
+RUNS = 20  # limit on indented runs in prose
 MARGIN = re.compile(r"^\S", re.MULTILINE)
-COMPLETE = 2  # the least rank of a program that holds a whole answer
+COMPLETE = 2  # lowest rank of a program that contains a complete answer
 ONLY_SIGNATURE = "only a signature and a docstring in the reply"
 
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """A completion, how it was found, and whether nothing better can be hoped for."""
+    """A completion, how it was found, and whether it is certain enough to stop searching."""
 
     completion: str
     note: str
@@ -35,7 +35,7 @@ class Extraction:
 
 
 class Search:
-    """Looks into the regions of one reply; `extra` are regions to look into where those hold no whole program."""
+    """Searches the regions of one reply. `extra` regions are used if the others contain no complete program."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Search:
         any_name: bool,
         begins: bool = True,
     ) -> None:
-        """`begins`: the first region is how the reply begins, and may go on where the prompt ends."""
+        """`begins`: whether the first region is the start of the reply, which may continue the prompt."""
         self._task = task
         self._begins = begins
         self._regions = regions
@@ -64,7 +64,7 @@ class Search:
         self._bodies: dict[str, Body | None] = {}
 
     def best(self) -> Extraction | None:
-        """The answer; of a task whose prompt has no stub only a whole program is one."""
+        """The best answer. If the prompt has no stub, only a whole program qualifies."""
         bodies = self._task.entry_point in self._prompt_functions
         return (
             ((self._continuation() if bodies else self._base_and_more()) if self._begins else None)
@@ -74,7 +74,7 @@ class Search:
         )
 
     def _continuation(self) -> Extraction | None:
-        """A reply that simply goes on where the prompt ends: what follows the body is talk."""
+        """A reply that continues the prompt directly. The text after the body is ignored, except for helpers."""
         if not self._regions or self._regions[0].fenced or starts_a_definition(self._regions[0].text):
             return None
         first = self._regions[0].text
@@ -82,7 +82,7 @@ class Search:
         return None if body is None else body_extraction(body, "continuation", self._with_helpers(body.text, first))
 
     def _base_and_more(self) -> Extraction | None:
-        """A reply that goes on in the function that the prompt begins, and below it defines the one asked for."""
+        """A reply that completes the prompt's function and then defines the entry point."""
         if not self._prompt_functions or not self._regions or self._regions[0].fenced:
             return None
         first = self._regions[0].text
@@ -97,7 +97,7 @@ class Search:
         return Extraction(f"{body}\n\n{text}\n", how, sure=True)
 
     def _begun(self, text: str) -> str | None:
-        """The indented lines that a text begins with, as they are where they fit the prompt."""
+        """The indented lines at the start of a text, unchanged if they parse after the prompt."""
         lines = text.split("\n")
         start = next((number for number, line in enumerate(lines) if line.strip()), 0)
         if not lines[start].startswith((" ", "\t")):
@@ -111,9 +111,9 @@ class Search:
         return asis
 
     def _program(self) -> Extraction | None:
-        """The last complete definition, in fences and tags first; then one that was cut.
+        """The last complete definition, preferably in a fence or tag; otherwise a truncated one.
 
-        A function comes before a method of its name: a class may have one for another purpose.
+        A function takes precedence over a method of the same name, because a class may use the name differently.
         """
         self._programs = self._read_all(self._regions)
         if not any(program.complete for _, program in self._programs):
@@ -128,19 +128,19 @@ class Search:
         return Extraction(behind_stub(self._supplied(program) + alias, self._task.prompt), note(region, program), sure)
 
     def _rank(self, scored: tuple[Region, ExtractedProgram]) -> int:
-        """How much of an answer a program is: COMPLETE and more, 1 a broken or truncated one, 0 none."""
+        """Rank of a program: COMPLETE or more for a complete answer, 1 for a broken or truncated one, 0 for none."""
         region, program = scored
         if not program.complete or any(program.shortens(other) for _, other in self._programs if other is not program):
             return int(program.defines)
         return COMPLETE + 2 * (not program.alias) + (region.fenced or region.tagged)
 
     def _read_all(self, regions: Sequence[Region]) -> list[tuple[Region, ExtractedProgram]]:
-        """The programs, in the reply's order. The last ones are read first: they count most."""
+        """The programs in reply order. Reads the last ones first, because they matter most if the budget runs out."""
         read = [(region, self._read(region)) for region in reversed(regions)]
         return [(region, program) for region, program in reversed(read) if program is not None]
 
     def _read(self, region: Region) -> ExtractedProgram | None:
-        """The program in a region; lines all indented, as in Markdown lists, move to the margin first."""
+        """The program in a region. If all lines are indented, as in Markdown lists, they are dedented first."""
         text = region.text if MARGIN.search(region.text) else textwrap.dedent(region.text)
         return read_program(text, self._task.entry_point, self._parser, self._open_end(region))
 
@@ -149,7 +149,7 @@ class Search:
         return not region.closed or (not region.fenced and region is self._regions[-1])
 
     def _supplied(self, program: ExtractedProgram) -> str:
-        """The program, preceded by other fenced blocks that define what it lacks, earlier versions among them."""
+        """The program, preceded by other fenced or tagged blocks that define its missing names."""
         text = program.text
         if len(self._programs) == 1:
             return text
@@ -163,7 +163,7 @@ class Search:
         return text
 
     def _body(self) -> Extraction | None:
-        """A body in a fence or tag, the last one first, or between prose."""
+        """A function body in a fence or tag, last one first, or between prose."""
         regions = sorted(self._regions, key=lambda region: region.fenced or region.tagged)[::-1]
         for region in [*regions, *self._runs]:
             body = self._read_body(region.text)
@@ -175,7 +175,7 @@ class Search:
         return None
 
     def _other(self) -> Extraction | None:
-        """Definitions that leave the entry point a stub; with `any_name` the only function stands for it."""
+        """Definitions without a complete entry point; with `any_name`, the only function takes its place."""
         programs = [program for _, program in self._programs if program.broken or holds_definitions(program)]
         if not programs:
             return None
@@ -204,7 +204,7 @@ class Search:
         return self._bodies[text]
 
     def _with_helpers(self, body: str, text: str) -> str:
-        """The body, followed by what stands below it that it needs."""
+        """The body, followed by the definitions below it that it needs."""
         try:
             lacking = missing_names(self._parser.parse(self._task.prompt + body).body) | {self._task.entry_point}
         except SyntaxError:
@@ -236,13 +236,13 @@ def note(region: Region, program: ExtractedProgram) -> str:
 
 
 def starts_a_definition(text: str) -> bool:
-    """Whether the first line of code is at the margin and begins a program of its own."""
+    """Whether the first line starts a whole program rather than a function body."""
     first = next((line for line in text.split("\n") if line.strip()), "")
     return first.startswith(("def ", "async def ", "class ", "import ", "from ", "@"))
 
 
 def prompt_functions(task: Task) -> list[ast.FunctionDef]:
-    """The functions that the prompt defines, be they stubs."""
+    """The functions that the prompt defines, including stubs."""
     try:
         tree = parse(task.prompt + stub_end(task.prompt))
     except SyntaxError:
@@ -251,5 +251,5 @@ def prompt_functions(task: Task) -> list[ast.FunctionDef]:
 
 
 def behind_stub(program: str, prompt: str) -> str:
-    """A whole program as a completion: the prompt before it stands as a stub, or is made one."""
+    """Turn a whole program into a completion. The prompt becomes a stub before it."""
     return f"{stub_end(prompt)}\n{without_future_imports(program, prompt)}"

@@ -1,4 +1,4 @@
-"""Python source text: parsing that cannot surprise, and where its lines stand. Knows no replies and no tasks."""
+"""Parses Python source safely, and analyses its lines and indentation. Knows no replies and no tasks."""
 
 import ast
 import re
@@ -8,44 +8,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-PARSE_BUDGET_CHARS = 240_000  # of one reply, over all attempts; dense code parses at 400,000 a second or fewer
-CALL_CHARS = 30  # what a call of the parser takes beside the text, in characters
+PARSE_BUDGET_CHARS = 240_000  # per reply, over all attempts; dense code parses at up to 400,000 characters/s
+CALL_CHARS = 30  # overhead of one parser call, in characters
 PREFIX_TRIES = 16
 
-# A string that is not closed goes to the end of its line, so that no character is read twice.
+# An unclosed string extends to the end of its line, so that no character is scanned twice.
 STRING_OR_BRACKET = re.compile(
     r'"""|\'\'\'|"(?:\\.|[^"\\\n])*+"?|\'(?:\\.|[^\'\\\n])*+\'?|#[^\n]*|[()\[\]{}]|\n', re.DOTALL
 )  # fmt: skip
 NEW_CODE = re.compile(r"(?:async\s+def|def|class|import|from|@)\b")
 CONTINUES = re.compile(r"(?:elif|else|except|finally)\b|[)\]}#]")
 
-# How code that goes on begins: a statement. Prose seldom looks like it.
+# Start of a line that is probably code, not prose.
 STATEMENT = r"(?:return|for|while|if|with|try|def|import|from|raise|yield|assert)\b"
 ASSIGNMENT = r"[\w.]+(?:\[[^\]\n]*\])?[ \t]*[-+*/|&]?=[^=]"
 CODE_LINE = re.compile(rf"[ \t]*(?:{STATEMENT}|{ASSIGNMENT})")
 
-# Extraction runs in threads; warnings.catch_warnings changes the whole process, and CPython 3.11 mistakes the recursion
-# of two threads in ast.parse for that of one (SystemError: AST constructor recursion depth mismatch).
+# Extraction runs in threads, but warnings.catch_warnings affects the whole process, and CPython 3.11 confuses the
+# recursion depth of concurrent ast.parse calls (SystemError: AST constructor recursion depth mismatch).
 _parsing = threading.Lock()
 
 
 class BudgetSpent(SyntaxError):
-    """Not parsed, because too much was before."""
+    """The parse budget is used up."""
 
 
 @dataclass(slots=True)
 class BudgetedParser:
-    """ast.parse within a budget of characters, so that a hostile reply cannot buy time with many attempts."""
+    """ast.parse with a budget of characters, so that a hostile reply cannot cause endless parsing."""
 
     left_chars: int = PARSE_BUDGET_CHARS
-    whole: "BudgetedParser | None" = None  # whose budget this one is a part of
+    whole: "BudgetedParser | None" = None  # parser whose budget includes this one
 
     def part(self, chars: int) -> "BudgetedParser":
-        """A parser that may spend so much of this one's budget."""
+        """A parser that may use up to `chars` of this parser's budget."""
         return BudgetedParser(chars, self)
 
     def parse(self, source: str) -> ast.Module:
-        """Raises SyntaxError for whatever keeps the source from being a program, BudgetSpent when that is spent."""
+        """Parse a source. Raises SyntaxError for an invalid source, and BudgetSpent once the budget is used up."""
         self._spend(len(source) + CALL_CHARS)
         return parse(source)
 
@@ -57,9 +57,9 @@ class BudgetedParser:
         self.left_chars -= chars
 
     def prefix(self, lines: list[str], head: str = "") -> tuple[int, ast.Module]:
-        """How many of the first lines parse together, after `head` (whole lines), and their tree.
+        """Number of leading lines that parse together after `head` (complete lines), and their tree.
 
-        0 when a few attempts find none.
+        The number is 0 if PREFIX_TRIES attempts find none.
         """
         end, above = len(lines), head.count("\n")
         for _ in range(PREFIX_TRIES):
@@ -74,14 +74,14 @@ class BudgetedParser:
 
 @contextmanager
 def parsing() -> Iterator[None]:
-    """For whoever has Python parsed, by whatever means: one at a time, and without warnings."""
+    """Context for every use of Python's parser: serializes threads and suppresses warnings."""
     with _parsing, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def parse(source: str) -> ast.Module:
-    """ast.parse without warnings; every refusal is a SyntaxError."""
+    """ast.parse without warnings, which raises only SyntaxError."""
     with parsing():
         try:
             return ast.parse(source)
@@ -90,8 +90,9 @@ def parse(source: str) -> ast.Module:
 
 
 def check(statement: ast.stmt) -> None:
-    """Raises SyntaxError for what parses and is no program all the same: return outside a function, two parameters of
-    one name, what is nested too deeply.
+    """Raises SyntaxError for a statement that parses but does not compile.
+
+    Examples are return outside a function, duplicate parameters, and nesting that is too deep.
     """
     with parsing():
         try:
@@ -102,13 +103,13 @@ def check(statement: ast.stmt) -> None:
 
 
 def body_indent(prompt: str) -> int:
-    """The depth at which the prompt's function goes on."""
+    """The indentation of the body of the prompt's function."""
     lines = [line for line in prompt.split("\n") if line.strip()]
     return (indent_of(lines[-1]) if lines else 0) or 4
 
 
 def stub_end(prompt: str) -> str:
-    """What makes a stub of a prompt that ends in a signature or a comment below it; mostly nothing."""
+    """The text that completes a prompt to a stub; usually empty, `pass` if it ends in a signature or comment."""
     last = next((line for line in reversed(prompt.split("\n")) if line.strip()), "")
     for end in ("", *(" " * depth + "pass\n" for depth in (body_indent(prompt), indent_of(last) + 4))):
         try:
@@ -120,14 +121,14 @@ def stub_end(prompt: str) -> str:
 
 
 def describe(error: SyntaxError) -> str:
-    """One line: where, what, and the text there."""
+    """Describe a syntax error in one line: line number, message, and source text."""
     where = f"line {error.lineno}: " if error.lineno else ""
     text = " ".join((error.text or "").split())[:120]
     return f"{where}{error.msg}" + (f": {text!r}" if text else "")
 
 
 def inside_flags(lines: list[str]) -> list[bool]:
-    """For each line, whether it begins inside a string or bracket. Prose leaves no bracket open for long."""
+    """For each line, whether it starts inside a string or bracket. A new statement ends brackets left open by prose."""
     text = "\n".join(lines)
     flags = [False]
     depth, position, quote = 0, 0, ""
@@ -158,9 +159,9 @@ def inside_flags(lines: list[str]) -> list[bool]:
 
 
 def chunks(lines: list[str]) -> list[tuple[int, int]]:
-    """[start, end) line ranges, one for each statement or line of prose that begins at the left margin.
+    """[start, end) line ranges, one per statement or line of prose at the left margin.
 
-    Decorators belong to what they decorate; comments, blanks and indented lines to what stands above them.
+    Decorators belong to the definition below; comments, blank and indented lines to the statement above.
     """
     starts = [0]
     decorated = False
@@ -178,13 +179,13 @@ def indent_of(line: str) -> int:
 
 
 def expand_tabs(line: str) -> str:
-    """Leading tabs as four spaces each, as editors of the prompts' style show them."""
+    """Expand leading tabs to four spaces each, matching the style of the prompts."""
     content = line.lstrip(" \t")
     return line[: len(line) - len(content)].expandtabs(4) + content
 
 
 def shift(lines: list[str], indent: int) -> list[str]:
-    """Move the block so that its least indented line stands at `indent`. What is inside strings stays as it is."""
+    """Shift a block so that its least indented line is at `indent`. Lines inside strings do not change."""
     flags = inside_flags(lines)
     own = [line for line, inside in zip(lines, flags, strict=True) if line.strip() and not inside]
     by = indent - min((indent_of(line) for line in own if not line.lstrip().startswith("#")), default=indent)

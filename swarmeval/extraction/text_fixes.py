@@ -1,7 +1,7 @@
-"""Takes back what happened to code on its way into a reply: marks before its lines, typography, escapes, tabs.
+"""Repairs damage to code in replies: line prefixes, typographic characters, HTML escapes, tabs.
 
-Two kinds: what no Python source holds outside its strings is taken back everywhere (`visible`, `unescaped`); what could
-be meant is taken back only where a reply holds no program as it is (`with_text_fixes`). Parses no Python.
+Changes that cannot alter valid Python outside strings are always applied (`visible`, `unescaped`). Ambiguous ones are
+applied only if the reply contains no program otherwise (`with_text_fixes`). Does not parse Python.
 """
 
 import html
@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 from swarmeval.extraction.end_marks import END_MARK, named_marks
 from swarmeval.extraction.syntax import expand_tabs, inside_flags
 
-# Strings and comments; one that is not closed goes to the end of its line, so that no character is read twice.
+# Strings and comments. An unclosed string extends to the end of its line, so that no character is scanned twice.
 LITERAL = r'"""[\s\S]*?"""|\'\'\'[\s\S]*?\'\'\'|"(?:\\.|[^"\\\n])*+"?|\'(?:\\.|[^\'\\\n])*+\'?|#[^\n]*'
 SPACES = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
-# Without width: marks of direction (bidi controls) are among them.
+# Zero-width characters, including bidi controls.
 NOTHING = "\ufeff\u00ad\u034f\u061c\u115f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f"
 LINE_END = "\u0085\u2028\u2029"
 UNSEEN = re.compile(
@@ -39,9 +39,9 @@ def normal_ends(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Outside strings and comments: any space as a space, what has no width gone, marks that end a turn as line ends.
+    """Outside strings and comments, normalize spaces, remove zero-width characters, and turn end marks into newlines.
 
-    Terminal colours go everywhere once they stand outside strings: then a terminal put them there.
+    If terminal colour codes occur outside strings, they come from a terminal and are removed everywhere.
     """
     if stands_outside(ANSI_OUTSIDE, text):
         text = ANSI.sub("", text)
@@ -56,17 +56,17 @@ def visible(text: str) -> str:
 
 
 def stands_outside(pattern: re.Pattern[str], text: str) -> bool:
-    """Whether the pattern's own matches, which are not "literal", occur."""
+    """Whether the pattern matches anything outside literals."""
     return any(match["literal"] is None for match in pattern.finditer(text))
 
 
 def unescaped(text: str) -> str:
-    """HTML entities as characters where one stands outside strings: then the whole text was escaped."""
+    """Decode HTML entities if one occurs outside strings, which shows that the whole text was escaped."""
     return html.unescape(text) if stands_outside(ENTITY_OUTSIDE, text) else text
 
 
 def with_text_fixes(text: str, entry_point: str) -> str:
-    """The code as it was; the same text if nothing happened to it."""
+    """Undo damage to code; return an undamaged text unchanged."""
     lines = text.split("\n")
     for unmarked in (without_quote_marks, without_prompts, without_numbers, without_changes):
         lines = unmarked(lines) or lines
@@ -78,7 +78,7 @@ def with_text_fixes(text: str, entry_point: str) -> str:
 
 
 def longest_run(lines: list[str], belongs: Callable[[str], object]) -> list[str]:
-    """The most lines in a row of which each is blank or belongs; none where they are not most of the lines at all."""
+    """The longest run of lines that are blank or belong; empty if it has fewer than half of the lines."""
     runs: list[list[str]] = [[]]
     for line in lines:
         if line.strip() and not belongs(line):
@@ -90,24 +90,24 @@ def longest_run(lines: list[str], belongs: Callable[[str], object]) -> list[str]
 
 
 def written(lines: list[str]) -> int:
-    """How many of the lines are not blank."""
+    """Number of non-blank lines."""
     return sum(1 for line in lines if line.strip())
 
 
 def without_quote_marks(lines: list[str]) -> list[str]:
-    """Lines that all begin with ">", as in mail."""
+    """Remove ">" from quoted lines, as in mail."""
     return [QUOTED.sub(r"\g<code>", line, count=1) for line in longest_run(lines, QUOTED.match)]
 
 
 def without_prompts(lines: list[str]) -> list[str]:
-    """What was typed at the interpreter's prompts; what it answered goes."""
+    """Keep the input of an interpreter session, and drop its prompts and output."""
     if not any(PROMPTED_CODE.match(line) for line in lines):
         return []
     return [match["code"] or "" for line in lines if (match := PROMPT.match(line))]
 
 
 def without_numbers(lines: list[str]) -> list[str]:
-    """Lines that are counted, one by one."""
+    """Remove consecutive line numbers."""
     previous: list[int] = []
 
     def counts_on(line: str) -> bool:
@@ -122,7 +122,7 @@ def without_numbers(lines: list[str]) -> list[str]:
 
 
 def without_changes(lines: list[str]) -> list[str]:
-    """The new side of a diff."""
+    """The new version of the code in a diff."""
     run = longest_run(lines, CHANGED.match)
     if not any(line.startswith("+") for line in run):
         return []
@@ -134,7 +134,7 @@ def dedented(lines: Iterable[str]) -> list[str]:
 
 
 def separated_from_prose(lines: list[str], entry_point: str) -> list[str]:
-    """The entry point's definition on a line of its own, where prose or a backtick stands before it."""
+    """Put the entry point's definition on its own line if prose or a backtick precedes it."""
     head = f"def {entry_point}("
     result = []
     for line in lines:
@@ -149,7 +149,7 @@ def separated_from_prose(lines: list[str], entry_point: str) -> list[str]:
 
 
 def without_tabs(text: str) -> str:
-    """Indentation in spaces, outside strings."""
+    """Convert indentation outside strings to spaces."""
     if "\t" not in text:
         return text
     lines = text.split("\n")

@@ -1,6 +1,6 @@
-"""Sets aside what a model thinks before it answers: the marks of all families, harmony's channels among them.
+"""Removes a model's reasoning from its reply. Knows the markers of all model families, including harmony's channels.
 
-A mark in a string or comment of code, or in quotes or backticks, is text. Parses no Python.
+A marker in a string or comment of code, or in quotes or backticks, is ordinary text. Does not parse Python.
 """
 
 import re
@@ -10,7 +10,7 @@ WORDS = (
     r"inner_(?:thoughts?|monologue|voice)"
 )
 CODE = r"(?:def|class|from|import|async)[ ]|@\w|```|[ ]{4}|\n"
-# Each alternative opens a thought, or closes it where one of its groups takes part.
+# Each alternative opens a thought, or closes it if one of its groups matched.
 MARK = rf"""
     <[|｜]?(?P<slash>/?)(?:\w{{1,12}}:)?(?:{WORDS})(?:[ \t][^<>\n]{{0,80}})?[|｜]?>  # <think>, <seed:think>, <|/think|>
   | \[(?P<caps>/?)(?:THINK|THINKING|THOUGHTS?|REASONING)\]
@@ -26,9 +26,9 @@ MARK = rf"""
   | \AHere(?:'s|\ is)\ my\ (?:thought\ process|reasoning\ steps?): | (?P<said>^Here(?:'s|\ is)\ my\ response:)
 """
 QUOTES = "[\"'`]"
-# A mark that is glued to a fence is one, not a word in backticks.
+# A marker directly next to a fence counts, unlike a word in backticks.
 THOUGHT = rf"(?:(?<=```)|(?<!{QUOTES}))(?:{MARK})(?:(?=```)|(?!{QUOTES}))"
-# Strings that are closed, and comments: what an apostrophe or a heading in prose opens is neither.
+# Closed strings, and comments. Apostrophes and headings in prose must not match.
 STRING = r"""(?<![\w"'`\\])[rbfuRBFU]{0,2}(?:"(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+')"""
 LONG_STRING = r'"""(?:(?!```|^</)[\s\S])*?"""|\'\'\'(?:(?!```|^</)[\s\S])*?\'\'\''
 COMMENT = r"[ \t][ \t]\#[^\n]*|[ \t]\#[ \t][^\n]*|^\#(?!\#)[^\n]*\n(?=[ \t]*[^\s`~])"
@@ -39,7 +39,7 @@ CLOSING = frozenset(MARKS.groupindex)
 
 
 def without_thoughts(text: str) -> str:
-    """The reply outside its thoughts, closed or not; a closing mark alone ends what the template began."""
+    """The reply without its thoughts. A closing marker alone ends a thought that the template opened."""
     if MARKS.search(text) is None:
         return text
     kept: list[str] = []

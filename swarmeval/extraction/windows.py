@@ -1,13 +1,13 @@
-"""The stretches of a long reply that are looked into: its beginning, its end, and the last definition between them."""
+"""Selects the parts of a long reply to search: its beginning, its end, and the last definition between them."""
 
 import re
 
-READ_CHARS = 20_000  # of each stretch: more than one function takes
+READ_CHARS = 20_000  # size of each part, larger than any function
 FENCE_LINE = re.compile(r"^[ \t>*+-]*(?:```+|~~~+)(?P<tag>[^\n`~]*)$", re.MULTILINE)
 
 
 def windows(text: str, entry_point: str) -> list[str]:
-    """The beginning first, then from the end: the last word counts. One stretch where the text is short."""
+    """The parts to search: the beginning, then the others from the end. A short text is one part."""
     if len(text) <= READ_CHARS:
         return [text]
     tail = len(text) - READ_CHARS
@@ -20,14 +20,14 @@ def windows(text: str, entry_point: str) -> list[str]:
 
 
 def window(text: str, start: int) -> str:
-    """What is read from the next line on; a fence that is open there is opened again."""
+    """The part that starts at the next line. If it starts inside a fence, the fence is opened again."""
     start = text.find("\n", start, start + READ_CHARS) + 1 or start
     part = text[start : start + READ_CHARS]
     return "```\n" + part if inside_fence(text, start) else part
 
 
 def inside_fence(text: str, end: int) -> bool:
-    """Whether a fence is open at this place: one with a tag opens, one without closes what is open."""
+    """Whether a fence is open at a position. A fence with a tag opens a block; one without toggles."""
     inside = False
     for fence in FENCE_LINE.finditer(text, 0, end):
         inside = not inside or bool(fence["tag"].strip())

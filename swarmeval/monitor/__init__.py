@@ -1,1 +1,1 @@
-"""Readings of the machine: host, processes, memory, energy, and the events of a run."""
+"""Measurements of the machine: host, processes, memory, energy; and the events of a run."""

@@ -1,6 +1,6 @@
-"""Which lines of Python hold memory, by tracemalloc: of many looks the one that found most.
+"""Finds the lines of Python that hold the most memory, with tracemalloc. Keeps the snapshot with the highest total.
 
-Costs every allocation some time, so that only traced runs have it. Knows no run.
+Slows down every allocation, so only traced runs use it. Knows nothing about runs.
 """
 
 import ast
@@ -15,10 +15,10 @@ from typing import Self
 from swarmeval.extraction.syntax import parse
 from swarmeval.location import ROOT, own_paths, requirements
 
-SOURCE = "tracemalloc, of the coordinator, at the moment of most memory among those looked at"
+SOURCE = "tracemalloc of the coordinator, at the snapshot with the most memory"
 MOST_LINES = 2000
 OTHERS = re.compile(r"^.*/(?:site-packages|lib/python3\.\d+)/")
-INSTRUMENTS = [  # what measures is no part of what is measured
+INSTRUMENTS = [  # excluded from the measurement
     tracemalloc.Filter(False, pattern) for pattern in (__file__, tracemalloc.__file__, "*/pyinstrument/*")
 ]
 
@@ -26,7 +26,7 @@ AllocatedLines = tuple[tuple[str, int, int], ...]  # (file, line, bytes)
 
 
 class Allocations:
-    """The context traces; look() now and then, and say what was found afterwards."""
+    """Traces allocations within its context. Call look() regularly, and read the results afterwards."""
 
     def __init__(self) -> None:
         self._most = -1
@@ -42,7 +42,7 @@ class Allocations:
         tracemalloc.stop()
 
     def look(self) -> None:
-        """Keep what is held now, if it is the most so far. Takes some 0.1 s."""
+        """Take a snapshot if current memory is the highest so far. Takes about 0.1 s."""
         current, _ = tracemalloc.get_traced_memory()
         if current <= self._most:
             return
@@ -55,11 +55,11 @@ class Allocations:
 
     @property
     def lines(self) -> AllocatedLines:
-        """The largest first; files of ours by their path in the project."""
+        """(file, line, bytes), largest first. Our own files have paths within the project."""
         return self._lines
 
     def functions(self) -> tuple[tuple[str, int], ...]:
-        """The same by function of ours: ("swarmeval/loadtest/generator.py: under", bytes), the largest first."""
+        """Totals per function of this project, largest first: ("swarmeval/loadtest/generator.py: under", bytes)."""
         sums: dict[str, int] = defaultdict(int)
         for file, line, size in self._lines:
             if _is_ours(file):
@@ -68,7 +68,7 @@ class Allocations:
 
 
 def display_name(filename: str) -> str:
-    """Within the project its path in it, of a package or of Python's own what is behind their folder; else as it is."""
+    """Shorten a path: relative to the project, to site-packages or to the standard library; else unchanged."""
     path = Path(filename)
     if path.is_relative_to(ROOT) and "site-packages" not in path.parts:
         return str(path.relative_to(ROOT))
@@ -76,21 +76,21 @@ def display_name(filename: str) -> str:
 
 
 def _is_ours(file: str) -> bool:
-    """Every file of a checkout is ours; in site-packages, only those that the wheel holds."""
+    """Whether a file belongs to this project: any file of a checkout, or a file of the installed wheel."""
     if Path(file).is_absolute() or not (ROOT / file).is_file():
         return False
     return requirements() is None or any((ROOT / file).is_relative_to(path) for path in own_paths())
 
 
 def function_at(file: str, line: int) -> str:
-    """The innermost function or class of a file of ours that holds a line; "module level" where none does."""
+    """The innermost function or class of a project file that contains a line; "module level" if there is none."""
     enclosing = [(first, name) for first, last, name in _spans(file) if first <= line <= last]
     return max(enclosing)[1] if enclosing else "module level"
 
 
 @cache
 def _spans(file: str) -> tuple[tuple[int, int, str], ...]:
-    """(first line, last line, dotted name) of each definition of a file."""
+    """(first line, last line, dotted name) of each definition in a file."""
     spans: list[tuple[int, int, str]] = []
 
     def walk(node: ast.AST, above: str) -> None:

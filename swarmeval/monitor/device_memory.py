@@ -1,6 +1,6 @@
-"""Memory of each device before and after its model was loaded and after inference, and the most that was seen.
+"""Memory of each device before and after loading the model and after inference, and its peak.
 
-A GPU's is what NVML says is used of it, by whomever; a CPU device's is what its worker process holds.
+For a GPU this is the memory in use by all processes, from NVML; for a CPU device it is that of its worker process.
 """
 
 import threading
@@ -15,15 +15,15 @@ BEFORE_LOAD, AFTER_LOAD, AFTER_INFERENCE = "before_load_mb", "after_load_mb", "a
 
 @dataclass(frozen=True, slots=True)
 class WatchedDevice:
-    """A device of a run, and where its memory is read."""
+    """A device of a run, and the source of its memory readings."""
 
     name: str
-    uuids: tuple[str, ...] = ()  # of its GPUs; none: its worker's process
+    uuids: tuple[str, ...] = ()  # UUIDs of its GPUs; if empty, its worker process is measured
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryReadings:
-    """What one device held, in MiB; None where it was not seen."""
+    """Memory readings of one device in MiB; None if not measured."""
 
     of: str  # "gpu" or "process"
     before_load_mb: float | None = None
@@ -33,10 +33,10 @@ class MemoryReadings:
 
 
 class DeviceMemory:
-    """The snapshots of a session. Its methods may be called from any thread."""
+    """Memory snapshots of a session. All methods are thread-safe."""
 
     def __init__(self, devices: Sequence[WatchedDevice], processes: Callable[[], Mapping[str, int]]) -> None:
-        """`processes` gives the workers' PIDs by device."""
+        """`processes` returns the workers' PIDs per device."""
         self._devices = {device.name: device for device in devices}
         self._processes = processes
         self._readings = {device.name: MemoryReadings("gpu" if device.uuids else "process") for device in devices}
@@ -47,7 +47,7 @@ class DeviceMemory:
         return dict(self._readings)
 
     def look(self, gpus: Iterable[DeviceSample]) -> None:
-        """See whether a device holds more than ever before."""
+        """Update the peaks."""
         used = {gpu.uuid: gpu.memory_used_mb for gpu in gpus}
         for name in self._devices:
             self._note(name, *self._now(name, used))
@@ -55,12 +55,12 @@ class DeviceMemory:
     def snapshot(
         self, moment: str, gpus: Iterable[DeviceSample], names: Iterable[str] | None = None
     ) -> dict[str, float]:
-        """Keep what devices, or those named, hold at a moment; gives what was found."""
+        """Record the memory of all devices, or of `names`, at a moment; return the values found."""
         used = {gpu.uuid: gpu.memory_used_mb for gpu in gpus}
         by_device = {}
         for name in self._devices if names is None else names:
             if name not in self._devices:
-                continue  # of another machine
+                continue  # a device of another machine
             now, peak = self._now(name, used)
             self._note(name, now, peak, moment)
             if now is not None:
@@ -68,12 +68,12 @@ class DeviceMemory:
         return by_device
 
     def add_reported(self, name: str, moment: str, resident_mb: float | None) -> None:
-        """Keep what a worker reports of its process; what a GPU holds is read elsewhere, as is another machine's."""
+        """Record the process memory that a worker reports. Ignored for GPUs, and for devices of other machines."""
         if name in self._devices and not self._devices[name].uuids:
             self._note(name, resident_mb, None, moment)
 
     def _now(self, name: str, used: Mapping[str, float | None]) -> tuple[float | None, float | None]:
-        """(what is held, the most that the process ever held) of a device."""
+        """(current, peak) memory of a device. The peak is known only for processes."""
         uuids = self._devices[name].uuids
         if uuids:
             known = [mb for uuid in uuids if (mb := used.get(uuid)) is not None]
@@ -85,6 +85,6 @@ class DeviceMemory:
         with self._lock:
             readings = self._readings[name]
             if moment is not None and now is not None:
-                readings = replace(readings, **{moment: now})  # type: ignore[arg-type]  # a name of one of its figures
+                readings = replace(readings, **{moment: now})  # type: ignore[arg-type]  # moment is a field name
             known = [mb for mb in (readings.peak_mb, now, peak) if mb is not None]
             self._readings[name] = replace(readings, peak_mb=max(known, default=None))

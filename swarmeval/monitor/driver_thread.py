@@ -1,11 +1,11 @@
-"""Calls in a thread of their own, one after another, that may never return: a driver that hangs ends no run."""
+"""Runs driver calls one after another in a separate thread, so that a hanging driver does not block the run."""
 
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
-PATIENCE_S = 30.0  # with a reading: drivers that wake up take seconds, those that hang take for ever
+PATIENCE_S = 30.0  # timeout of a reading: a driver that wakes up takes seconds, a hanging one never returns
 
 
 class DriverThread:
@@ -18,13 +18,13 @@ class DriverThread:
         self._thread.start()
 
     def submit(self, call: Callable[[], object]) -> Future[None]:
-        """Have it called after those that were submitted before."""
+        """Queue a call after those already submitted."""
         future: Future[None] = Future()
         self._calls.put((call, future))
         return future
 
     def close(self, patience_s: float = PATIENCE_S) -> None:
-        """Let what was submitted be done; what takes too long is left behind. Idempotent."""
+        """Wait for submitted calls, at most `patience_s`, and stop the thread. Idempotent."""
         if not self._closed:
             self._closed = True
             self._calls.put(None)
@@ -35,7 +35,7 @@ class DriverThread:
             call, future = submitted
             try:
                 call()
-            except Exception as error:  # noqa: BLE001 (it is the caller's: the future raises it there)
+            except Exception as error:  # noqa: BLE001 (the future raises it in the caller)
                 future.set_exception(error)
             else:
                 future.set_result(None)

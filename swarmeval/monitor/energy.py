@@ -1,6 +1,6 @@
-"""Joules drawn by GPUs and by processor packages, counted from readings. Knows no run and starts no thread.
+"""Energy of GPUs and processor packages in joules, from counters or power readings. Starts no threads.
 
-Joules are never guessed: what neither a counter nor a power reading tells is None.
+Energy is never estimated in any other way: without a counter or a power reading it is None.
 """
 
 import time
@@ -12,14 +12,14 @@ from swarmeval.records import DeviceSample
 from swarmeval.runs.csv_trace import last_rows, number, rows
 
 POWERCAP = Path("/sys/class/powercap")
-LOOK_EVERY_S = 0.25  # at GPUs that tell their power only, while the idle machine is watched
+LOOK_EVERY_S = 0.25  # interval of power readings while measuring the idle machine
 
 NVML, RAPL = "nvml", "rapl"
 
 
 @dataclass
 class _Zone:
-    """One of RAPL's counters of microjoules, which begins anew at its range."""
+    """One of RAPL's microjoule counters, which wraps at its range."""
 
     counter: Path
     range_uj: int
@@ -27,21 +27,24 @@ class _Zone:
 
 
 class Rapl:
-    """The processor packages and their memory, through Linux' powercap tree; nothing where it may not be read."""
+    """Energy of the processor packages and their memory, from Linux's powercap tree if it is readable."""
 
     def __init__(self, root: Path = POWERCAP) -> None:
         self._zones = [zone for folder in sorted(root.glob("intel-rapl:*")) if (zone := _zone(folder)) is not None]
         self._drawn_uj = 0
 
     def joules(self) -> float | None:
-        """Drawn since this was made; None where nothing can be read. Ask more often than counters wrap: each minute."""
+        """Joules since this object was created; None without readable counters.
+
+        Call at least once a minute, because counters wrap.
+        """
         if not self._zones:
             return None
         for zone in self._zones:
             try:
                 now_uj = int(zone.counter.read_text())
             except (OSError, ValueError):
-                continue  # the next reading has what is missing in this one
+                continue  # the next reading includes the difference
             wrapped = zone.range_uj if now_uj < zone.last_uj else 0
             self._drawn_uj += now_uj + wrapped - zone.last_uj
             zone.last_uj = now_uj
@@ -49,32 +52,32 @@ class Rapl:
 
 
 def _zone(folder: Path) -> _Zone | None:
-    """None for parts of a package, for the whole platform, which holds the packages, and for what is not readable."""
+    """A counter to add up; None if it is unreadable, a part of a package, or the platform that includes packages."""
     try:
         name = (folder / "name").read_text().strip()
         if not name.startswith("package") and name != "dram":
             return None
         counter = folder / "energy_uj"
         return _Zone(counter, int((folder / "max_energy_range_uj").read_text()), int(counter.read_text()))
-    except (OSError, ValueError):  # only root may read it where the kernel guards against power side channels
+    except (OSError, ValueError):  # many kernels let only root read it, because of power side channels
         return None
 
 
 class GpuJoules:
-    """Of each GPU, by its own counter; where it has none, its power times the time between samples."""
+    """Energy per GPU, from its energy counter or, without one, from power times the time between samples."""
 
     def __init__(self, before: Mapping[str, float] | None = None) -> None:
-        """`before`: joules by UUID to count on from."""
+        """`before` holds the joules per UUID to start from."""
         self._joules = dict(before or {})
         self._last: dict[str, tuple[float, DeviceSample]] = {}
 
     @property
     def joules(self) -> dict[str, float]:
-        """By UUID, of the GPUs that report energy or power."""
+        """Joules per UUID, for GPUs that report energy or power."""
         return dict(self._joules)
 
     def add(self, gpu: DeviceSample, at_s: float) -> None:
-        """Count what this GPU has drawn since its sample before, if it tells energy or power."""
+        """Add the energy since this GPU's previous sample, if it reports energy or power."""
         if gpu.energy_mj is None and gpu.power_w is None:
             return
         before = self._last.get(gpu.uuid)
@@ -86,13 +89,13 @@ class GpuJoules:
 def _between(before_s: float, before: DeviceSample, now: DeviceSample, now_s: float) -> float:
     if before.energy_mj is not None and now.energy_mj is not None:
         drawn = (now.energy_mj - before.energy_mj) / 1000
-        return drawn if drawn >= 0 else now.energy_mj / 1000  # its driver was loaded anew and counts from zero
+        return drawn if drawn >= 0 else now.energy_mj / 1000  # the driver was reloaded and counts from zero
     powers = [sample.power_w for sample in (before, now) if sample.power_w is not None]
     return sum(powers) / len(powers) * (now_s - before_s) if powers else 0.0
 
 
 def idle_watts(seconds: float, gpus: Callable[[], Iterable[DeviceSample]], rapl: Rapl) -> dict[str, float]:
-    """What the machine draws while this waits, by source; at once and empty where there is none. Blocks."""
+    """Measure the idle power per source in watts. Blocks for `seconds`; returns {} at once without sources."""
     began = time.monotonic()
     meter = Meter(rapl, EarlierEnergy())
     if not seconds or not meter.read(gpus(), 0.0).joules():
@@ -111,27 +114,27 @@ def _difference(now: float | None, before: float | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class EarlierEnergy:
-    """What earlier sessions of a run drew, as their traces say; None where they existed and cannot say."""
+    """Energy of earlier sessions of a run, from their traces; None if those sessions did not record it."""
 
     rapl_j: float | None = 0.0
-    gpus_j: Mapping[str, float] | None = field(default_factory=dict)  # by UUID
+    gpus_j: Mapping[str, float] | None = field(default_factory=dict)  # per UUID
 
 
 @dataclass(frozen=True, slots=True)
 class EnergyDrawn:
-    """Since the run began, pauses between sessions left out; None and missing where it is not known."""
+    """Energy since the run began, without pauses between sessions. Unknown values are None or missing."""
 
     rapl_j: float | None
-    gpus_j: dict[str, float]  # by UUID
+    gpus_j: dict[str, float]  # per UUID
 
     def joules(self) -> dict[str, float]:
-        """By source."""
+        """Joules per source."""
         by_source = {NVML: sum(self.gpus_j.values())} if self.gpus_j else {}
         return by_source if self.rapl_j is None else {**by_source, RAPL: self.rapl_j}
 
 
 class Meter:
-    """A session's joules, added to those of the sessions before."""
+    """Adds the energy of this session to that of earlier sessions."""
 
     def __init__(self, rapl: Rapl, before: EarlierEnergy) -> None:
         self._rapl = rapl
@@ -149,7 +152,7 @@ class Meter:
 
 
 def earlier(resources: Path, gpus: Path) -> EarlierEnergy:
-    """What the traces of a run that goes on say. Raises OSError for those that cannot be read."""
+    """Read the energy of earlier sessions from the traces of a resumed run. Raises OSError."""
     last = last_rows(resources, 1)
     rapl_j = number(last[0].get("rapl_j")) if last else 0.0
     gpus_j: dict[str, float] = {}

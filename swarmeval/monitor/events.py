@@ -1,4 +1,4 @@
-"""events.jsonl: what befell a run's devices, a line each, for those who draw its traces. Knows no worker."""
+"""Writes events.jsonl: one line per event of a device, such as a restart, for the dashboard and the report."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from pathlib import Path
 from swarmeval.records import Status, WorkerStatus
 
 NAME = "events.jsonl"
-# How out of memory is said: by torch, by Python, by the allocators of CPUs, by transformers' sharding.
+# Out-of-memory messages of torch, Python, CPU allocators and transformers' sharding.
 OUT_OF_MEMORY = ("out of memory", "OutOfMemoryError", "MemoryError", "can't allocate memory", "no memory for")
 
 log = logging.getLogger("swarmeval")
@@ -19,7 +19,7 @@ class Events:
     """Appends to events.jsonl. A full disk costs events, not the run."""
 
     def __init__(self, folder: Path, elapsed_s: Callable[[], float]) -> None:
-        """`elapsed_s` is the clock of the traces."""
+        """`elapsed_s` is the clock that the traces use."""
         self._path = folder / NAME
         self._elapsed_s = elapsed_s
         self._complained = False
@@ -27,7 +27,7 @@ class Events:
         self._paused = False
 
     def add(self, kind: str, device: str, text: str) -> None:
-        """May be called from any thread: a line is one write."""
+        """Append an event. Thread-safe, because each line is a single write."""
         event = {"time": time.time(), "elapsed_s": round(self._elapsed_s(), 3), "kind": kind, "device": device}
         line = json.dumps({**event, "text": text}, ensure_ascii=False) + "\n"
         try:
@@ -36,10 +36,10 @@ class Events:
         except OSError as error:
             if not self._complained:
                 self._complained = True
-                log.warning("%s: events are lost, the run goes on (%s)", self._path, error.strerror)
+                log.warning("%s: cannot write events (%s); the run continues without them", self._path, error.strerror)
 
     def follow(self, status: Status) -> None:
-        """Write down what has changed since the last status."""
+        """Record the changes since the previous status."""
         for worker in status.workers:
             self._compare(self._seen.get(worker.device), worker)
             self._seen[worker.device] = worker

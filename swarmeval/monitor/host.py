@@ -1,4 +1,4 @@
-"""What this machine is, and what all that runs on it uses. A home of psutil. Knows no run and no process of it."""
+"""The machine's hardware, and its utilization by all processes, from psutil. Knows nothing about runs."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ COLUMNS = (
 
 
 def hardware() -> dict[str, object]:
-    """What this machine is, for the manifest. Cores it cannot tell are None."""
+    """Describe this machine for the manifest. Unknown core counts are None."""
     import psutil
 
     return {
@@ -41,9 +41,9 @@ def _cpu_model() -> str:
 
 
 def use(folder: Path) -> dict[str, float | str | int | None]:
-    """By column. CPU counts from one call to the next; disk and network since the machine was started.
+    """Measure the utilization of the machine, by column.
 
-    Network is without loopback.
+    CPU is the average since the previous call. Disk and network count since boot; network excludes loopback.
     """
     import psutil
 
@@ -62,7 +62,7 @@ def use(folder: Path) -> dict[str, float | str | int | None]:
         "swap_total_mb": swap.total / MIB,
         "disk_free_mb": space.free / MIB,
         "disk_used_pct": space.percent,
-        "disk_read_mb": None if disk is None else disk.read_bytes / MIB,  # None: a machine that counts none
+        "disk_read_mb": None if disk is None else disk.read_bytes / MIB,  # None: no disk counters
         "disk_write_mb": None if disk is None else disk.write_bytes / MIB,
         "net_received_mb": sum(card.bytes_recv for card in network) / MIB,
         "net_sent_mb": sum(card.bytes_sent for card in network) / MIB,

@@ -1,22 +1,22 @@
-"""How late the event loop is: what it does at once, or what takes its core, shows here. Knows nothing of a run."""
+"""Measures the lag of the event loop, caused by blocking calls or by other processes on its core."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-EVERY_S = 0.5  # each look wakes the process: what stays below is seen in proportion, what is longer for certain
+EVERY_S = 0.5  # every check wakes the process. Longer blocks are always seen, shorter ones in proportion
 
 
 class LoopLag:
-    """A task that sleeps and sees how much later than asked it wakes. Read from any thread."""
+    """A task that sleeps for a fixed time and measures how late it wakes. Can be read from any thread."""
 
     def __init__(self) -> None:
         self.worst_ms = 0.0
-        self._recent_ms: float | None = None  # None: no look since take()
+        self._recent_ms: float | None = None  # None: no measurement since take()
 
     @contextlib.asynccontextmanager
     async def sampled(self) -> AsyncIterator[None]:
-        """Look while this context is open."""
+        """Measure during this context."""
         task = asyncio.create_task(self._look())
         try:
             yield
@@ -24,7 +24,7 @@ class LoopLag:
             task.cancel()
 
     def take(self) -> float | None:
-        """The longest delay since the last call, in ms; None where nobody looked."""
+        """The longest delay since the last call, in ms; None if there was no measurement."""
         recent, self._recent_ms = self._recent_ms, None
         return recent
 

@@ -1,6 +1,6 @@
-"""CPU, memory, threads and context switches of groups of processes, from /proc, as cheaply as that can be had.
+"""CPU, memory, threads and context switches of groups of processes, read from /proc.
 
-Read with single system calls: at one sample a second, dozens of processes must cost next to nothing.
+Reads each file with a single system call, because dozens of processes are sampled every second.
 """
 
 import contextlib
@@ -14,15 +14,15 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / (1024 * 1024)
-READ_BYTES = 8192  # more than any of the files read here has
+READ_BYTES = 8192  # larger than any file read here
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a group of processes uses. Switches count since the processes began, those of ended threads as last seen."""
+    """Resource use of a group of processes. Context switches are totals and include ended threads."""
 
-    cpu_pct: float = 0.0  # since the reading before; 100 is one core
-    rss_mb: float = 0.0  # pages that processes share count in each
+    cpu_pct: float = 0.0  # since the previous reading; 100 is one core
+    rss_mb: float = 0.0  # shared pages count in every process
     processes: int = 0
     threads: int = 0
     ctx_voluntary: int = 0
@@ -30,24 +30,24 @@ class Use:
 
 
 def context_switches() -> tuple[int, int]:
-    """(voluntary, involuntary) context switches of this process since it began, all its threads together."""
+    """Total (voluntary, involuntary) context switches of this process, over all its threads."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_nvcsw, usage.ru_nivcsw
 
 
 @dataclass(slots=True)
 class _Sums:
-    """What one reading adds up."""
+    """Sums of one reading."""
 
     rss_pages: int = 0
     processes: int = 0
     threads: int = 0
-    ticks: dict[int, int] = field(default_factory=dict)  # by the process that was asked for, its tree included
-    switches: dict[int, tuple[int, int]] = field(default_factory=dict)  # by thread
+    ticks: dict[int, int] = field(default_factory=dict)  # per requested process, including its descendants
+    switches: dict[int, tuple[int, int]] = field(default_factory=dict)  # per thread
 
 
 class ProcessGroup:
-    """Some processes, with `trees` also all that descends from them, each of which may end at any time."""
+    """A group of processes, with `trees` also their descendants. Any of them may end at any time."""
 
     def __init__(self, trees: bool = False) -> None:
         self._trees = trees
@@ -57,11 +57,11 @@ class ProcessGroup:
         self._voluntary = self._involuntary = 0
 
     def use(self, pids: Iterable[int]) -> Use:
-        """What these processes use now. Those that have ended add nothing, but for the switches they made."""
+        """Measure these processes. Ended processes contribute only their context switches."""
         now, sums = time.monotonic(), _Sums()
         for pid in pids:
             sums.ticks[pid] = sum(self._add(one, sums) for one in (tree(pid) if self._trees else (pid,)))
-        # One that is new has computed all it has since the reading before.
+        # A new process has used all of its CPU time since the previous reading.
         ticks = sum(max(0, ticks - self._ticks.get(pid, 0)) for pid, ticks in sums.ticks.items())
         seconds = now - self._read_at if self._read_at is not None else 0.0
         self._read_at, self._ticks = now, sums.ticks
@@ -71,11 +71,11 @@ class ProcessGroup:
         return Use(cpu_pct, rss_mb, sums.processes, sums.threads, self._voluntary, self._involuntary)
 
     def _add(self, pid: int, sums: _Sums) -> int:
-        """Add a process to the sums; gives its CPU time, in a tree also that of descendants that have ended."""
+        """Add a process to the sums and return its CPU ticks, in a tree including ended descendants."""
         stat = read(f"/proc/{pid}/stat")
         if not stat:
             return 0
-        fields = stat[stat.rfind(b")") + 2 :].split()  # of proc(5)'s, these begin with the third
+        fields = stat[stat.rfind(b")") + 2 :].split()  # from field 3 of proc(5) on
         threads = int(fields[17])
         sums.rss_pages += int(fields[21])
         sums.processes += 1
@@ -96,7 +96,7 @@ class ProcessGroup:
     def _count(self, counts: dict[int, tuple[int, int]]) -> None:
         for thread, (voluntary, involuntary) in counts.items():
             before = self._switches.get(thread, (0, 0))
-            if before[0] > voluntary or before[1] > involuntary:  # another thread has its number now
+            if before[0] > voluntary or before[1] > involuntary:  # a new thread has reused the id
                 before = (0, 0)
             self._voluntary += voluntary - before[0]
             self._involuntary += involuntary - before[1]
@@ -104,16 +104,16 @@ class ProcessGroup:
 
 
 def tree(pid: int) -> Iterator[int]:
-    """A process and all that descends from it."""
+    """Yield a process and all its descendants."""
     waiting = [pid]
     while waiting:
         one = waiting.pop()
         yield one
-        waiting += map(int, read(f"/proc/{one}/task/{one}/children").split())  # what its main thread forked
+        waiting += map(int, read(f"/proc/{one}/task/{one}/children").split())  # children of its main thread
 
 
 def switches(status: bytes) -> tuple[int, int] | None:
-    """(voluntary, involuntary) of a /proc/.../status; None for one that has ended."""
+    """Parse (voluntary, involuntary) context switches from /proc/.../status; None if the process has ended."""
     _, separator, rest = status.rpartition(b"\nvoluntary_ctxt_switches:")
     if not separator:
         return None
@@ -122,7 +122,7 @@ def switches(status: bytes) -> tuple[int, int] | None:
 
 
 def memory_mb(pid: int) -> tuple[float, float] | None:
-    """(resident, most that ever was) MiB of a process; None when it has ended."""
+    """(current, peak) resident memory of a process in MiB; None if it has ended."""
     lines = dict(line.split(b":", 1) for line in read(f"/proc/{pid}/status").splitlines() if b":" in line)
     try:
         resident, peak = (int(lines[key].split()[0]) / 1024 for key in (b"VmRSS", b"VmHWM"))
@@ -132,7 +132,7 @@ def memory_mb(pid: int) -> tuple[float, float] | None:
 
 
 def read(path: str) -> bytes:
-    """A small file of /proc; empty when its process has ended."""
+    """Read a small file of /proc; empty if its process has ended."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -146,7 +146,7 @@ def read(path: str) -> bytes:
 
 
 class ThrottledReading(Generic[T]):
-    """A reading that takes at most a share of one core: made at every call, or as seldom as its cost demands."""
+    """Limits the cost of a reading to a share of one core by reusing the previous result."""
 
     def __init__(self, make: Callable[[], T], share: float) -> None:
         self._make = make
@@ -155,7 +155,7 @@ class ThrottledReading(Generic[T]):
         self._due = 0.0
 
     def __call__(self) -> T:
-        """The reading, or the one before where it is too early for another."""
+        """A new reading, or the previous one if a new one would exceed the limit."""
         if not self._made or time.monotonic() >= self._due:
             began = time.thread_time()
             self._made = [self._make()]

@@ -1,6 +1,6 @@
-"""What a report tells of a run's answers, gathered from its journal: counts, timings, and where each answer lies.
+"""Index of a run's journal for the report: counts, timings, and the location of each answer.
 
-Works on what any run or `score` left, finished or not. Memory is bounded: of a run of any size it holds counts by
+Works on the journal of any run or `score`, finished or not. Memory is bounded for runs of any size: counts per
 task, a sample of timings, and the locations of the answers that a page can show.
 """
 
@@ -15,18 +15,18 @@ from swarmeval.records import NOT_GENERATED, Completion, Job, parse_job_id
 from swarmeval.runs.journal import NAME as JOURNAL
 from swarmeval.runs.journal import Entry, entries
 
-MOST_CELLS = 20_000  # of a map of tasks and agents
-MOST_LOCATIONS = 100_000  # answers whose locations are held
+MOST_CELLS = 20_000  # cells of the map of tasks and agents
+MOST_LOCATIONS = 100_000  # answers whose locations are kept
 MOST_TIMINGS = 20_000
-SEED = 11  # of the sample
+SEED = 11  # for the sample of timings
 
 
 @dataclass(slots=True)
 class AnswerLocation:
-    """Where an answer and its verdict lie in the journal; -1: nowhere."""
+    """Byte offsets of an answer and its verdict in the journal; -1 if missing."""
 
     job: Job
-    outcome: str  # "" while there is no verdict
+    outcome: str  # "" if there is no verdict
     answer_at: int
     verdict_at: int = -1
     size: int = 0  # characters of both texts
@@ -34,16 +34,16 @@ class AnswerLocation:
 
 @dataclass(slots=True)
 class Timings:
-    """Columns of one length: an answer each, of all answers or a sample of them."""
+    """Timing columns of equal length, one row per answer: all answers, or a sample."""
 
     latency_s: "array[float]" = field(default_factory=lambda: array("d"))
     input_tokens: "array[float]" = field(default_factory=lambda: array("d"))
     output_tokens: "array[float]" = field(default_factory=lambda: array("d"))
     finished_at: "array[float]" = field(default_factory=lambda: array("d"))
-    population: int = 0  # answers it was drawn from
+    population: int = 0  # answers that the sample was drawn from
 
     def add(self, answer: Completion, chance: random.Random) -> None:
-        """Keep it, or let it take the place of another, so that every answer is in with the same chance (reservoir)."""
+        """Add an answer by reservoir sampling, so that every answer is kept with equal probability."""
         self.population += 1
         row = (answer.latency_s, float(answer.prompt_tokens), float(answer.output_tokens), answer.finished_at)
         columns = (self.latency_s, self.input_tokens, self.output_tokens, self.finished_at)
@@ -59,23 +59,23 @@ class AnswerIndex:
     """The answers of one run."""
 
     def __init__(self, folder: Path, tasks: int) -> None:
-        """`tasks`: how many the run has, as far as one knows. Raises OutputError when the journal cannot be read."""
+        """`tasks`: the number of tasks, as far as known. Raises OutputError if the journal cannot be read."""
         self.path = folder / JOURNAL
-        self.counts: dict[str, tuple[int, int]] = {}  # by task: (verdicts, passes) of round 0
+        self.counts: dict[str, tuple[int, int]] = {}  # per task: (verdicts, passes) of round 0
         self.outcomes: Counter[str] = Counter()  # of round 0
         self.failures = self.answered = self.judged = self.passes = 0  # of all rounds
         self.agents: set[int] = set()
         self.timings = Timings()
         self.locations: dict[str, AnswerLocation] = {}
         self._agents_most = max(1, MOST_CELLS // max(1, tasks))
-        self._mapped: set[int] = set()  # the agents that the map has: the first that answer, whatever their ids
-        self.not_shown = 0  # answers without a place
+        self._mapped: set[int] = set()  # agents in the map: the first ones to answer
+        self.not_shown = 0  # answers without a stored location
         chance = random.Random(SEED)
         for offset, entry in entries(self.path):
             try:
                 self._add(offset, entry, chance)
             except ValueError as error:
-                raise OutputError(f"{self.path}: holds a job that is none ({error}); start anew with --fresh") from None
+                raise OutputError(f"{self.path}: contains an invalid job ({error}); start over with --fresh") from None
 
     def _add(self, offset: int, entry: Entry, chance: random.Random) -> None:
         answer = entry.completion or entry.failure

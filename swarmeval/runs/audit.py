@@ -1,6 +1,6 @@
-"""The audit: jobs answered once more, each alone, and what of their replies, verdicts and speed that changed.
+"""The audit: regenerates some jobs one by one and compares replies, verdicts and speed with the batched run.
 
-They are journaled apart from the run and never scored. How many is `audit.jobs`.
+Audited replies have their own journal and are never scored. `audit.jobs` sets their number.
 """
 
 import random
@@ -15,14 +15,14 @@ from swarmeval.runs.ledger import Jobs
 from swarmeval.scores.stats import rate
 
 NAME = "audit.jsonl"
-SEED = 8  # of the choice: the same jobs in every session
+SEED = 8  # every session selects the same jobs
 
 
 class Audit:
-    """The jobs that an audit is to answer again, and its journal."""
+    """The jobs that an audit regenerates, and its journal."""
 
     def __init__(self, folder: Path, jobs: Jobs, number: int) -> None:
-        """`number` jobs of round 0, or all where there are fewer. Raises OutputError."""
+        """Select `number` jobs of round 0, or all if there are fewer. Raises OutputError."""
         chosen = random.Random(SEED).sample(range(jobs.total), min(number, jobs.total))
         self._jobs = jobs
         self._journal = Journal(folder, NAME)
@@ -39,21 +39,21 @@ class Audit:
 
     @property
     def due(self) -> tuple[int, ...]:
-        """The numbers of the jobs that it has no reply to, in the order of the plan."""
+        """The numbers of the jobs without an audited reply, in plan order."""
         return tuple(self._due)
 
     def keep(self, completion: Completion, verdict: Verdict) -> None:
         """Journal a reply and its verdict. Raises OutputError."""
         self._journal.append(Entry(verdict=verdict))
-        self._journal.append(Entry(completion=completion))  # last: with it the job is done
+        self._journal.append(Entry(completion=completion))  # last, because it marks the job as done
         self._due.remove(self._jobs.number(completion.job_id))
 
 
 class AuditFacts:
-    """What an audit found, gathered as the jobs of the run come by."""
+    """Compares an audit with its run, job by job."""
 
     def __init__(self, folder: Path) -> None:
-        """Of the audit journal in `folder`; of nothing where there is none. Raises OutputError."""
+        """Read the audit journal in `folder`, if there is one. Raises OutputError."""
         self._again: dict[str, tuple[Completion, Verdict]] = {}
         self._jobs = 0
         self._replies: list[str] = []
@@ -65,7 +65,7 @@ class AuditFacts:
                 self._again[entry.completion.job_id] = entry.completion, verdict
 
     def add(self, completion: Completion, verdict: Verdict) -> None:
-        """Compare what the run has of a job with what the audit has."""
+        """Compare the run's completion and verdict for a job with the audit's."""
         if completion.job_id not in self._again:
             return
         audited, audited_verdict = self._again[completion.job_id]
@@ -76,7 +76,7 @@ class AuditFacts:
             self._verdicts.append(completion.job_id)
 
     def facts(self) -> dict[str, object]:
-        """For score.json; nothing without an audit."""
+        """Entries for score.json; empty without an audit."""
         if not self._jobs:
             return {}
         seconds = sum(completion.latency_s for completion, _ in self._again.values())

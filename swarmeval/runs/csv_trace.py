@@ -1,4 +1,4 @@
-"""The CSV files that grow by rows while a run goes on: append to one, read its end. Knows no column's meaning."""
+"""CSV files that grow during a run: appends rows and reads them back. Knows nothing about the columns."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from pathlib import Path
 
 RESOURCES = "resource_trace.csv"
 GPUS = "gpu_trace.csv"
-TAIL_BYTES = 64 * 1024  # hundreds of rows; what a viewer reads of a file of any size
+TAIL_BYTES = 64 * 1024  # hundreds of rows; a viewer reads this much of a file of any size
 
 log = logging.getLogger("swarmeval")
 
@@ -19,27 +19,27 @@ Cell = str | float | int | None
 
 
 class CsvTrace:
-    """Appends rows, each with one write, so that a killed process leaves whole lines.
+    """Appends rows with one write each, so that a killed process leaves whole lines.
 
-    A resumed file keeps the columns it began with. A write that fails (full disk) is logged once and loses
-    that row only; the next row is tried again.
+    A resumed file keeps its original columns. A failed write (full disk) is logged once and loses only that row;
+    later rows are still written.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._path = path
         self._columns = tuple(columns)
         self._file: io.FileIO | None = None
-        self._torn = False  # the file's last line has no end
+        self._torn = False  # whether the file's last line lacks its newline
         self._complained = False
 
     def open(self) -> None:
-        """Create the file with its header, or get ready to append to it."""
+        """Create the file with its header, or open it for appending."""
         self._guarded(b"")
 
     def append(self, row: Mapping[str, Cell]) -> None:
-        """Write one row; columns it lacks and Nones stay empty."""
+        """Write one row; missing columns and None become empty cells."""
         if self._file is None:
-            self.open()  # the columns are the file's, hence known only now
+            self.open()  # an existing file decides the columns
         self._guarded(_line([_text(row.get(column)) for column in self._columns]))
 
     def close(self) -> None:
@@ -56,11 +56,11 @@ class CsvTrace:
         except OSError as error:
             if not self._complained:
                 self._complained = True
-                log.warning("%s: rows are lost, the run goes on (%s)", self._path, error.strerror)
+                log.warning("%s: cannot write rows (%s); the run continues without them", self._path, error.strerror)
 
     def _opened(self) -> io.FileIO:
         columns = header(self._path)
-        file = io.FileIO(self._path, "a" if columns else "w")  # without a whole header there are no rows to keep
+        file = io.FileIO(self._path, "a" if columns else "w")  # without a complete header there are no rows to keep
         if columns:
             self._columns = columns
             self._torn = _tail(self._path, 1) != b"\n"
@@ -75,14 +75,14 @@ class CsvTrace:
 
     def _write(self, file: io.FileIO, line: bytes) -> None:
         whole = b"\n" + line if self._torn else line
-        self._torn = True  # until the kernel has taken all of it
+        self._torn = True  # until the whole line is written
         if file.write(whole) < len(whole):
-            raise OSError(0, "the disk took half a row")
+            raise OSError(0, "the row was only partly written")
         self._torn = False
 
 
 def header(path: Path) -> tuple[str, ...]:
-    """The columns of the file; none when there is no file or no whole first line."""
+    """The columns of the file; empty if the file or a complete first line is missing."""
     try:
         with path.open("rb") as file:
             first = file.readline(TAIL_BYTES)
@@ -92,19 +92,19 @@ def header(path: Path) -> tuple[str, ...]:
 
 
 def last_rows(path: Path, count: int) -> list[dict[str, str]]:
-    """Up to `count` rows from the end, oldest first, without reading the whole file. Torn rows are left out."""
+    """The last `count` rows, oldest first, without reading the whole file. Skips torn rows."""
     columns = header(path)
     if not columns:
         return []
     tail = _tail(path, TAIL_BYTES)
-    whole = tail[: tail.rfind(b"\n") + 1].split(b"\n")[1:]  # the first is the header, or half a row
+    whole = tail[: tail.rfind(b"\n") + 1].split(b"\n")[1:]  # drops the header or a partial row
     sound = (row for line in reversed(whole) if len(row := _cells(line)) == len(columns))
     latest = [dict(zip(columns, row, strict=True)) for row in itertools.islice(sound, count)][::-1]
-    return latest or list(deque(rows(path), count))  # what a crash left behind them may be longer than the end
+    return latest or list(deque(rows(path), count))  # torn data longer than the tail may hide all rows
 
 
 def rows(path: Path) -> Iterator[dict[str, str]]:
-    """Every row, oldest first; none where there is no file. Torn rows are left out. Raises OSError."""
+    """Yield every row, oldest first; nothing if there is no file. Skips torn rows. Raises OSError."""
     columns = header(path)
     if not columns:
         return
@@ -116,7 +116,7 @@ def rows(path: Path) -> Iterator[dict[str, str]]:
 
 
 def number(cell: str | None) -> float | None:
-    """What a cell says; None where nothing was measured, or what is there is no number."""
+    """Parse a cell; None if it is empty or not a finite number."""
     try:
         value = float(cell or "")
     except ValueError:
@@ -132,7 +132,7 @@ def _tail(path: Path, size: int) -> bytes:
 
 
 def _cells(line: bytes) -> list[str]:
-    """None of what is no line of a CSV file."""
+    """Parse the cells of a line; empty if it is not valid CSV."""
     try:
         return next(csv.reader([line.decode(errors="replace").rstrip("\r\n")]), [])
     except csv.Error:

@@ -1,4 +1,4 @@
-"""A run folder as somebody who compares reads it: settings, scores, tasks, profiles, and what its traces add up to."""
+"""Reads a finished run folder for comparisons: settings, scores, tasks, profiles, and totals of its traces."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from swarmeval.runs.folder import read_manifest
 from swarmeval.settings.run_config import JUDGED_BY, RunConfig
 from swarmeval.settings.section import flat
 
-# Settings that concern the folder and the screen only.
+# Settings that affect only the folder, the monitor and the tracker.
 NO_MATTER = (
     "output_dir", "verbose", "monitor.interval_s", "monitor.idle_baseline_s", "wandb.mode", "wandb.project",
     "wandb.entity", "wandb.tags",
@@ -22,35 +22,35 @@ NO_MATTER = (
 
 @dataclass(frozen=True, slots=True)
 class EndedRun:
-    """What is compared of one run."""
+    """The values of one run that comparisons use."""
 
     folder: Path
     run_id: str
-    config: dict[str, object]  # by key, "endpoint.timeout_s" where it is in a section
+    config: dict[str, object]  # by key; dotted ("endpoint.timeout_s") in a section
     data_sha256: str
     version: str
     weights: str
     score: dict[str, Any]
-    shares: dict[str, float]  # pass@1 of each task
-    memory_mb: float | None  # of the workers, at most
+    shares: dict[str, float]  # pass@1 per task
+    memory_mb: float | None  # peak of the workers
     energy_wh: float | None
-    made_elsewhere: bool  # what `score` judged
+    made_elsewhere: bool  # whether `score` judged imported replies
 
 
 def read(folder: Path) -> EndedRun:
-    """Raises DataError, or OutputError for a broken manifest, when it is not a run's folder with its results."""
+    """Read a run folder. Raises DataError if results are missing, OutputError for a broken manifest."""
     manifest = read_manifest(folder)
     if manifest is None:
-        raise DataError(f"{folder}: no run is there (no manifest.json)")
+        raise DataError(f"{folder}: not a run folder (no manifest.json)")
     score = _json(folder / "score.json")
     tasks = _json(folder / "task_summary.json")
     try:
         shares = {task: summary["pass@1"] for task, summary in tasks.items()}
     except (TypeError, LookupError):
-        raise DataError(f"{folder / 'task_summary.json'}: holds no tasks' results; make the run again") from None
+        raise DataError(f"{folder / 'task_summary.json'}: contains no task results; repeat the run") from None
     unscored = [task for task, share in shares.items() if share is None]
     if unscored:
-        raise DataError(f"{folder}: {len(unscored)} of its tasks have no verdict; finish the run first")
+        raise DataError(f"{folder}: {len(unscored)} tasks have no verdict; finish the run first")
     replicas = manifest.get("replicas", {}).values()
     return EndedRun(
         folder=folder,
@@ -69,9 +69,9 @@ def read(folder: Path) -> EndedRun:
 
 
 def verdicts_by_profile(folder: Path) -> dict[str, dict[str, tuple[int, int]]]:
-    """By profile, (verdicts, passes) of each task that it has a verdict on. Raises DataError where there is none."""
+    """Map each profile to the (verdicts, passes) of its tasks. Raises DataError if there are none."""
     if read_manifest(folder) is None:
-        raise DataError(f"{folder}: no run is there (no manifest.json)")
+        raise DataError(f"{folder}: not a run folder (no manifest.json)")
     profiles: dict[str, dict[str, tuple[int, int]]] = {}
     try:
         for summary in _json(folder / "agent_summary.json", list):
@@ -79,9 +79,9 @@ def verdicts_by_profile(folder: Path) -> dict[str, dict[str, tuple[int, int]]]:
                 evaluation = _json(folder / f"agent_{summary['agent_id']}_evaluation.json")
                 _add_verdicts(profiles.setdefault(summary["name"], {}), evaluation["tasks"])
     except (TypeError, AttributeError, LookupError):
-        raise DataError(f"{folder}: its agents' files hold no results; make the run again") from None
+        raise DataError(f"{folder}: the agents' files contain no results; repeat the run") from None
     if not any(profiles.values()):
-        raise DataError(f"{folder}: no agent of it has a name and a verdict; profiles are the agents of one name")
+        raise DataError(f"{folder}: has no profiles (agents with a name) that have verdicts; name the agents")
     return {name: counts for name, counts in profiles.items() if counts}
 
 
@@ -94,12 +94,12 @@ def _add_verdicts(counts: dict[str, tuple[int, int]], tasks: dict[str, list[dict
 
 
 def refusal(one: EndedRun, other: EndedRun) -> str:
-    """Why these two cannot be compared; empty when they can."""
+    """The reason why two runs cannot be compared; empty if they can."""
     if one.data_sha256 != other.data_sha256:
         return "their tasks come from different data"
     if one.shares.keys() != other.shares.keys():
         only = sorted(one.shares.keys() ^ other.shares.keys())
-        return f"their tasks differ: {len(only)} are in one only, {only[0]} for one"
+        return f"their tasks differ: {len(only)} are in only one of the runs, for example {only[0]}"
     for key in JUDGED_BY:
         if one.config.get(key) != other.config.get(key):
             return f"they were judged differently: {key} is {one.config.get(key)} and {other.config.get(key)}"
@@ -107,12 +107,15 @@ def refusal(one: EndedRun, other: EndedRun) -> str:
 
 
 def differing(one: EndedRun, other: EndedRun) -> dict[str, tuple[object, object]]:
-    """The settings that differ and may matter. Of replies made elsewhere, nothing is known of how they were made."""
+    """The settings, versions and weights that differ, without NO_MATTER.
+
+    The generation settings of imported replies are unknown.
+    """
     keys = [key for key in {**one.config, **other.config} if key not in NO_MATTER]
     values: dict[str, tuple[object, object]] = {}
     if one.made_elsewhere or other.made_elsewhere:
         keys = [key for key in keys if key in one.config and key in other.config]
-        unknown, known = "unknown (replies made elsewhere)", "as its manifest says"
+        unknown, known = "unknown (imported replies)", "as its manifest says"
         values["generation settings"] = (unknown if one.made_elsewhere else known,
                                          unknown if other.made_elsewhere else known)  # fmt: skip
     values |= {key: (one.config.get(key), other.config.get(key)) for key in keys}
@@ -121,13 +124,13 @@ def differing(one: EndedRun, other: EndedRun) -> dict[str, tuple[object, object]
 
 
 def energy_wh(folder: Path, manifest: Mapping[str, Any]) -> float | None:
-    """What its GPUs drew by a run's trace, where no score says: their power times the time between samples.
+    """Energy of the GPUs from a run's trace, for runs whose score lacks it: power times the time between samples.
 
-    None where none says, and of a run that used none.
+    None if no GPU reports its power, and for runs that used no GPU.
     """
     config = manifest.get("config", {})
     if config.get("device") == "cpu" or config.get("engine") == "scripted":
-        return None  # the trace has the machine's GPUs, whoever used them
+        return None  # the trace covers all GPUs of the machine, including those used by other processes
     joules, last = 0.0, dict[str, float]()
     for row in rows(folder / "gpu_trace.csv"):
         now, watts, uuid = number(row.get("elapsed_s")), number(row.get("power_w")), row.get("uuid", "")
@@ -141,9 +144,9 @@ def _json(path: Path, kind: type = dict) -> Any:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path}: missing; finish the run first, or make it again with this version") from None
+        raise DataError(f"{path}: missing; finish the run first, or repeat it with this version") from None
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
     if not isinstance(content, kind):
-        raise DataError(f"{path}: holds no results")
+        raise DataError(f"{path}: contains no results; repeat the run")
     return content

@@ -1,6 +1,6 @@
-"""The run folder: its lock, its manifest, and the archive that old runs move to. Knows no results.
+"""The run folder: its lock, its manifest, and the archive for old runs. Knows nothing about results.
 
-Only files a run makes are ever moved: a folder may hold other things, other run folders included.
+Archiving moves only files that a run creates; other files and nested run folders stay.
 """
 
 import fcntl
@@ -69,9 +69,9 @@ class _Agent(msgspec.Struct):
 
 
 class _Manifest(msgspec.Struct):
-    """What those who resume, archive or show a run build on; all else in a manifest may be anything.
+    """The fields that resuming, archiving and displaying a run rely on; other fields are not checked.
 
-    It may have been edited by hand, or be of another version.
+    A manifest may have been edited by hand or written by another version.
     """
 
     run_id: FileName
@@ -91,10 +91,10 @@ class _Manifest(msgspec.Struct):
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run folder, made if need be, for this process alone.
+    """Lock a run folder for this process, creating the folder if needed.
 
-    The kernel drops the lock with its holder, so none is ever stale. Raises RunLocked, or OutputError when the
-    folder cannot be written.
+    The kernel releases the lock when its holder exits, so locks never go stale. Raises RunLocked, or OutputError if
+    the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _sign(fd: int, folder: Path) -> None:
-    """Leave this process's PID in the lock for those who find it held."""
+    """Write this process's PID into the lock file, for the message that other processes show."""
     try:
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
@@ -126,17 +126,17 @@ def _sign(fd: int, folder: Path) -> None:
 
 
 def fingerprint(measured: Mapping[str, object]) -> str:
-    """What two sessions must share to be one run: a hash of everything that decides what is measured."""
+    """Hash everything that affects results. Two sessions belong to one run if their hashes are equal."""
     text = json.dumps(measured, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def open_run(folder: Path, mark: str, fresh: bool, check: Callable[[], None] | None = None) -> tuple[Manifest, bool]:
-    """(manifest, resumed) for the run with this fingerprint; any other or finished run is archived first.
+    """Return (manifest, resumed) for the run with this fingerprint, after archiving any other or finished run.
 
-    `check` raises where a new run cannot begin, while nothing has been moved.
+    `check` runs before anything is moved, and raises if a new run cannot start.
     """
-    for draft in folder.glob(".*.tmp"):  # of a process killed while it wrote; we hold the lock
+    for draft in folder.glob(".*.tmp"):  # left by a process killed while writing; we hold the lock
         draft.unlink(missing_ok=True)
     old = read_manifest(folder)
     same = old is not None and old.get("fingerprint") == mark
@@ -151,9 +151,9 @@ def open_run(folder: Path, mark: str, fresh: bool, check: Callable[[], None] | N
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of the run in a folder; None where there is none.
+    """Read the manifest in a folder; None if there is none.
 
-    Raises OutputError when it cannot be read as one.
+    Raises OutputError if the file is not a valid manifest.
     """
     path = folder / MANIFEST
     try:
@@ -162,16 +162,16 @@ def read_manifest(folder: Path) -> Manifest | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except msgspec.ValidationError as error:
-        raise OutputError(f"{path}: is no manifest of a run ({error}); move it away") from None
+        raise OutputError(f"{path}: not a valid manifest ({error}); move the file away") from None
     except OSError as error:
-        raise OutputError(f"{path}: cannot be read ({error.strerror}); mend that or move it away") from None
+        raise OutputError(f"{path}: cannot be read ({error.strerror}); fix that or move the file away") from None
     except (ValueError, RecursionError) as error:
-        raise OutputError(f"{path}: cannot be read ({error}); move it away") from None
+        raise OutputError(f"{path}: cannot be read ({error}); move the file away") from None
     return _renewed(manifest)
 
 
 def _renewed(manifest: Manifest) -> Manifest:
-    """A manifest as this version would have written it. One whose settings cannot be obeyed now fits no run."""
+    """Convert a manifest to this version's spelling. If its settings cannot be obeyed, it matches no run."""
     if older_manifest.is_older(manifest):
         measured = older_manifest.measured(manifest)
         mark = manifest.get("fingerprint") if measured is None else fingerprint(measured)
@@ -182,26 +182,26 @@ def _renewed(manifest: Manifest) -> Manifest:
 
 
 def used_by_score(config: Mapping[str, Any]) -> Manifest:
-    """The settings that describe what `score` did: all others are defaults that nothing obeyed."""
+    """The settings that `score` used; all others are unused defaults."""
     names = {key.partition(".")[0] for key in SCORE_USES}
     return {name: value for name, value in config.items() if name in names}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Replace the manifest atomically; no secret is in it."""
+    """Replace the manifest atomically, with secrets removed."""
     with replaced(folder / MANIFEST, durable=True) as file:
         json.dump(scrubbed(manifest), file, indent=2)
         file.write("\n")
 
 
 def _report_of(folder: Path) -> str:
-    """How to see the report of a run that was moved."""
+    """The path of a moved run's report, or the command that makes it."""
     made = next((folder / name for name in REPORTS if (folder / name).exists()), None)
     return f"its report: {made}" if made else f"`{command()} report {folder}` makes its report"
 
 
 def _found(manifest: Manifest | None, same: bool) -> str:
-    """The run that a new one found; `same`: of the same settings."""
+    """Describe the run found in a folder; `same`: whether it has the same settings."""
     if manifest is None:
         return "the run found there, of unknown settings,"
     if not manifest.get("finished"):
@@ -210,7 +210,7 @@ def _found(manifest: Manifest | None, same: bool) -> str:
 
 
 def _target(folder: Path, manifest: Manifest | None) -> Path:
-    """Where a run is archived: a folder of its own, or the one an interrupted move began to fill."""
+    """Folder to archive a run in: a new one, or the one that an interrupted move started to fill."""
     known = manifest or {}
     if unfinished := known.get("archiving"):
         return folder / ARCHIVE / str(unfinished)
@@ -221,7 +221,7 @@ def _target(folder: Path, manifest: Manifest | None) -> Path:
 
 
 def archive(folder: Path, manifest: Manifest | None) -> Path | None:
-    """Move every file of the run found in a folder to archive/<run id>/; None when there was none."""
+    """Move all files of the run in a folder to archive/<run id>/ and return that path; None if there are none."""
     paths = [path for pattern in RUN_FILES for path in sorted(folder.glob(pattern))]
     if not paths:
         return None
@@ -230,7 +230,7 @@ def archive(folder: Path, manifest: Manifest | None) -> Path | None:
         target.mkdir(parents=True, exist_ok=True)
         if manifest is not None:
             write_manifest(folder, {**manifest, "archiving": target.name})
-        # The manifest goes last: a move that is interrupted is finished by the next one.
+        # The manifest moves last, so that the next call can finish an interrupted move.
         for path in sorted(paths, key=lambda path: path.name == MANIFEST):
             shutil.move(path, target / path.name)
     except OSError as error:

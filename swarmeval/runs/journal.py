@@ -1,6 +1,6 @@
-"""The append-only journal of a run: one JSON line per event, in the order of their birth.
+"""The append-only journal of a run: one JSON line per event, in chronological order.
 
-Everything else a run reports is derived from it. It holds what happened, not what it means (see ledger).
+All other results of a run are derived from it. The journal records events; the ledger interprets them.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ NAME = "journal.jsonl"
 
 
 class SessionStart(msgspec.Struct, frozen=True):
-    """Generation began, or went on after an interruption; elapsed_s of what follows counts from here."""
+    """Generation started or resumed. The elapsed_s of later entries counts from here."""
 
     started_at: float
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line: exactly one of these is set, and its name is the line's only key."""
+    """One line of the journal. Exactly one field is set, and its name is the line's only key."""
 
     session: SessionStart | None = None
     completion: Completion | None = None
@@ -40,10 +40,10 @@ _encoder = msgspec.json.Encoder()
 
 
 class Journal:
-    """The journal open for appending. Every append reaches the operating system before it returns."""
+    """A journal open for appending. Every append reaches the operating system before it returns."""
 
     def __init__(self, folder: Path, name: str = NAME) -> None:
-        """Opens or creates the journal and cuts a torn last line off. Raises OutputError."""
+        """Open or create the journal and remove a torn last line. Raises OutputError."""
         self.path = folder / name
         try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -54,24 +54,24 @@ class Journal:
 
     @property
     def length(self) -> int:
-        """Bytes of whole lines."""
+        """Length of all complete lines, in bytes."""
         return self._end
 
     def append(self, entry: Entry) -> None:
-        """Add a line. On a full disk what was begun is taken back and OutputError raised: the journal stays whole."""
+        """Add a line. If the disk is full, remove the partial line and raise OutputError."""
         line = _encoder.encode(entry) + b"\n"
         try:
             written = os.write(self._fd, line)
             while written < len(line):
                 written += os.write(self._fd, line[written:])
         except OSError as error:
-            with contextlib.suppress(OSError):  # else the next start cuts it off
+            with contextlib.suppress(OSError):  # if this fails, the next start removes the partial line
                 os.ftruncate(self._fd, self._end)
             raise cannot_write(self.path, error) from None
         self._end += len(line)
 
     def sync(self) -> None:
-        """Wait until the disk has it (may take long: call from a thread). Raises OutputError."""
+        """Flush the journal to disk. May be slow, so call it from a thread. Raises OutputError."""
         try:
             os.fsync(self._fd)
         except OSError as error:
@@ -90,9 +90,9 @@ class Journal:
 
 
 def entries(path: Path, start: int = 0) -> Iterator[tuple[int, Entry]]:
-    """(byte offset, entry) of every line from an offset on; holds one line at a time.
+    """Yield (byte offset, entry) for every line from `start` on, holding one line at a time.
 
-    One without its end is being written, or torn. Raises OutputError for a line that cannot be read.
+    Stops at a last line without a newline, which is torn or still being written. Raises OutputError for bad lines.
     """
     offset = start
     with _opened(path) as file:
@@ -104,12 +104,12 @@ def entries(path: Path, start: int = 0) -> Iterator[tuple[int, Entry]]:
                 yield offset, _decoder.decode(line)
             except (msgspec.DecodeError, RecursionError) as error:
                 place = f"byte {offset}" if start else f"line {number}"
-                raise OutputError(f"{path}, {place}: not a journal line ({error}); start anew with --fresh") from None
+                raise OutputError(f"{path}, {place}: not a journal line ({error}); start over with --fresh") from None
             offset += len(line)
 
 
 class JournalReader:
-    """Entries of a journal by their byte offset."""
+    """Reads entries of a journal by byte offset."""
 
     def __init__(self, path: Path) -> None:
         self._file = _opened(path)
@@ -131,11 +131,11 @@ def _opened(path: Path) -> BufferedReader:
     try:
         return path.open("rb")
     except OSError as error:
-        raise OutputError(f"{path}: cannot be read ({error.strerror}); was it moved while the run went on?") from None
+        raise OutputError(f"{path}: cannot be read ({error.strerror}); was it moved during the run?") from None
 
 
 def _sound_length(path: Path) -> int:
-    """Bytes up to the end of the last whole line: a crash can tear only the last one."""
+    """Length in bytes up to the end of the last complete line. A crash can tear only the last line."""
     size = path.stat().st_size
     start, last = _last_line(path, size)
     if not last.endswith(b"\n"):
@@ -148,7 +148,7 @@ def _sound_length(path: Path) -> int:
 
 
 def _last_line(path: Path, size: int) -> tuple[int, bytes]:
-    """(offset, bytes) of the last line, whole or torn, read backwards in growing pieces."""
+    """(offset, bytes) of the last line, complete or torn. Reads backwards in growing pieces."""
     reach = 1 << 16
     with path.open("rb") as file:
         while True:

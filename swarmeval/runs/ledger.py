@@ -1,8 +1,8 @@
 """Exactly-once bookkeeping and running counts of a run: two bits per job, a few numbers per task.
 
-Scores are those of round 0; what is repaired afterwards is answered, judged and counted, and changes no score.
+Scores come from round 0 only. Repairs are answered, judged and counted, but do not change a score.
 
-Fed live by the coordinator, and by the journal on a resume. Knows no files and no time but what entries say.
+The coordinator adds entries as they happen; a resume adds those of the journal. Reads no files and no clock.
 """
 
 import re
@@ -16,20 +16,20 @@ from swarmeval.scores.missing import with_failed
 
 
 class Jobs(Protocol):
-    """The jobs of a run, numbered: a Plan, or a list made elsewhere."""
+    """The numbered jobs of a run: a Plan, or the ListedJobs of imported replies."""
 
     @property
     def agents(self) -> Sequence[Agent]: ...
     @property
     def tasks(self) -> Sequence[Task]: ...
     @property
-    def total(self) -> int: ...  # of round 0
+    def total(self) -> int: ...  # jobs of round 0
     @property
-    def room(self) -> int: ...  # and of all that may be repaired
+    def room(self) -> int: ...  # upper bound, possible repairs included
     @property
-    def missing(self) -> Sequence[str]: ...  # tasks that were to be answered and that no job is of
+    def missing(self) -> Sequence[str]: ...  # selected tasks without a job
     @property
-    def failed_tasks(self) -> int: ...  # how many of these count as failed
+    def failed_tasks(self) -> int: ...  # number of missing tasks that count as failed
     def job(self, k: int) -> Job: ...
     def number(self, job_id: str) -> int: ...
     def jobs_of_agent(self, agent_id: int) -> Sequence[Sequence[int]]: ...
@@ -39,14 +39,14 @@ _NOT_FULL = re.compile(rb"[^\xff]")
 
 
 class Bits:
-    """A fixed number of booleans, eight to the byte."""
+    """A fixed-size set of booleans, eight per byte."""
 
     def __init__(self, size: int) -> None:
         self._bytes = bytearray(-(-size // 8))
         self.count = 0
 
     def add(self, k: int) -> bool:
-        """Set bit k; False when it was set before."""
+        """Set bit k; False if it was already set."""
         byte, mask = k >> 3, 1 << (k & 7)
         if self._bytes[byte] & mask:
             return False
@@ -58,7 +58,7 @@ class Bits:
         return bool(self._bytes[k >> 3] & (1 << (k & 7)))
 
     def next_missing(self, k: int) -> int:
-        """The first number from k on whose bit is not set; it may be past the end. As fast as a search in bytes."""
+        """The first unset bit at or after k, which may be past the end. Skips full bytes with one search."""
         while k & 7 and k in self:
             k += 1
         if k & 7:
@@ -73,11 +73,11 @@ class Bits:
 
 
 class Ledger:
-    """Which jobs are answered and judged, and what came of them."""
+    """Tracks which jobs are answered and judged, and counts the results."""
 
     def __init__(self, jobs: Jobs) -> None:
         self.jobs = jobs
-        self.planned = jobs.total  # round 0, and the repairs that were called for
+        self.planned = jobs.total  # round 0, and the repairs that became due
         self.answered = Bits(jobs.room)  # by a completion or a failure
         self.judged = Bits(jobs.room)
         self.failures = 0
@@ -92,9 +92,9 @@ class Ledger:
         self.session_s = 0.0  # from the session's start to its last answer
 
     def add(self, entry: Entry) -> bool:
-        """Count an entry; False when its job already has one, in which case nothing changes.
+        """Count an entry. If its job already has one of that kind, change nothing and return False.
 
-        Raises KeyError when the job is not of this run.
+        Raises KeyError if the job does not belong to this run.
         """
         if entry.session is not None:
             self._past_sessions_s += self.session_s
@@ -127,7 +127,7 @@ class Ledger:
         return True
 
     def repair(self, verdict: Verdict) -> Job | None:
-        """The job that repairs what was judged so; None where it passed, or its agent may not answer again."""
+        """The repair job that follows a verdict; None if it passed or its agent has no repairs left."""
         agent_id, task_id, sample, round_ = split_job_id(verdict.job_id)
         if not self._calls_for_repair(verdict, agent_id, round_):
             return None
@@ -160,7 +160,7 @@ class Ledger:
 
     @property
     def generation_s(self) -> float:
-        """Seconds spent generating, over all sessions: neither loading nor the time between sessions counts."""
+        """Seconds of generation over all sessions, without loading and the time between sessions."""
         return self._past_sessions_s + self.session_s
 
     def counts(self) -> list[tuple[int, int]]:
@@ -168,7 +168,10 @@ class Ledger:
         return with_failed(list(zip(self._verdicts, self._passed, strict=True)), self.jobs.failed_tasks)
 
     def pass_at_1(self) -> float | None:
-        """Mean over the tasks judged so far of their share passed; missing tasks join when all others are judged."""
+        """Mean pass rate over the tasks judged so far; None before the first verdict.
+
+        Missing tasks that count as failed are included once all jobs are judged.
+        """
         shares = [passed / judged for judged, passed in zip(self._verdicts, self._passed, strict=True) if judged]
         if self.judged.count == self.planned:
             shares += [0.0] * self.jobs.failed_tasks

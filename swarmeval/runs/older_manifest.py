@@ -1,4 +1,4 @@
-"""Manifests of versions whose settings were spelled otherwise: what their runs measure, in the spelling of today."""
+"""Reads manifests of versions that spelled settings differently, and gives their values under today's names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +12,11 @@ def is_older(manifest: Mapping[str, Any]) -> bool:
 
 
 def measured(manifest: Mapping[str, Any]) -> dict[str, object] | None:
-    """Everything that decides what is measured, as `run` and `score` know it; None where it cannot be obeyed now."""
+    """The settings and data that affect a run's results; None if this version cannot obey the settings."""
     try:
         config = manifest_settings.read(manifest["config"])
     except ConfigError:
         return None
-    if "replies" in manifest:  # of `score`
+    if "replies" in manifest:  # written by `score`
         return {**config.judged(), "data": manifest.get("data"), "replies": manifest["replies"].get("sha256")}
     return {**config.measured(), "data": manifest.get("data")}

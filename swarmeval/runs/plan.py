@@ -1,7 +1,7 @@
-"""agents x tasks x samples -> the k-th job, its seed, its batch, its device: by arithmetic, nothing materialised.
+"""The plan of a run: maps a job number to its agent, task, sample and seed by arithmetic, without a list of jobs.
 
-Jobs are ordered task-major (all agents of a task are neighbours, so that they share its prompt), then by agent,
-then by sample. Pure: the same inputs give the same plan on every machine.
+Jobs are ordered by task, then agent, then sample, so that all jobs of a task are adjacent and share its prompt.
+Pure: the same inputs give the same plan on every machine.
 """
 
 import hashlib
@@ -14,13 +14,13 @@ from swarmeval.settings.run_config import RunConfig
 
 
 def stable_hash(*parts: object) -> int:
-    """64 bits of BLAKE2b over the parts: the same in every process and on every machine."""
+    """A 64-bit BLAKE2b hash of the parts, the same in every process and on every machine."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def make_agents(config: RunConfig) -> tuple[Agent, ...]:
-    """The agents a config asks for: num_agents alike, or `count` of each profile under `agents`."""
+    """Create the configured agents: `num_agents` equal ones, or `count` of each entry of `agents`."""
     if config.agents is None:
         return tuple(
             Agent(number, stable_hash(config.seed, number), samples=config.num_samples, repairs=config.max_repairs)
@@ -44,7 +44,7 @@ def make_agents(config: RunConfig) -> tuple[Agent, ...]:
 
 
 def batch_count(total: int, size: int) -> int:
-    """How many batches of `size` jobs hold `total` jobs; the last may be short."""
+    """Number of batches of `size` jobs that `total` jobs need; the last may be short."""
     return -(-total // size)
 
 
@@ -54,32 +54,32 @@ def batch(number: int, total: int, size: int) -> range:
 
 
 class Plan:
-    """Which jobs there are and in what order.
+    """The jobs of a run and their order.
 
-    Those of round 0 have the numbers range(total). A repair, should it come to one, has the number of what it repairs
-    plus `total`: range(room) are all that there may be.
+    Jobs of round 0 have the numbers range(total). A repair has the number of the job it repairs plus `total`, so
+    all possible jobs are in range(room).
     """
 
     def __init__(self, agents: Sequence[Agent], tasks: Sequence[Task]) -> None:
         self.agents = tuple(agents)
         self.tasks = tuple(tasks)
-        self._starts = (0, *accumulate(agent.samples for agent in agents))  # of each agent within a task
+        self._starts = (0, *accumulate(agent.samples for agent in agents))  # first job of each agent within a task
         self._per_task = self._starts[-1]
         self._task_numbers = {task.task_id: number for number, task in enumerate(tasks)}
 
     @property
     def total(self) -> int:
-        """How many jobs of round 0."""
+        """Number of jobs of round 0."""
         return self._per_task * len(self.tasks)
 
     @property
     def room(self) -> int:
-        """How many jobs there may be, repairs included."""
+        """Upper bound on the number of jobs, repairs included."""
         return self.total * (1 + max((agent.repairs for agent in self.agents), default=0))
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """None: every task that was chosen has its jobs."""
+        """Tasks without jobs: none, because a plan covers all selected tasks."""
         return ()
 
     @property
@@ -95,7 +95,7 @@ class Plan:
         return Job(self.agents[agent_number].id, self.tasks[task_number].task_id, sample, round_)
 
     def number(self, job_id: str) -> int:
-        """The inverse of job(); KeyError when the job is not of this plan."""
+        """The inverse of job(). Raises KeyError if the job does not belong to this plan."""
         try:
             agent_id, task_id, sample, round_ = split_job_id(job_id)
             first = self._task_numbers[task_id] * self._per_task
@@ -117,11 +117,11 @@ class Plan:
         return self.agents[bisect_right(self._starts, k % self._per_task) - 1]
 
     def seed(self, k: int) -> int:
-        """The seed of the k-th job: of (run seed, agent, task, sample, round) and nothing else."""
+        """The seed of the k-th job, a hash of the agent's seed, task, sample and round only."""
         job = self.job(k)
         return stable_hash(self.agent(k).seed, job.task_id, job.sample, job.round)
 
     def jobs_of_agent(self, agent_id: int) -> list[range]:
-        """The job numbers of one agent in round 0, a range per task."""
+        """The job numbers of one agent in round 0, one range per task."""
         start, stop = self._starts[agent_id], self._starts[agent_id + 1]
         return [range(base + start, base + stop) for base in range(0, self.total, self._per_task)]

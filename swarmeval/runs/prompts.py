@@ -1,4 +1,4 @@
-"""agent x task -> the request a replica gets: chat messages, or raw text in completion mode."""
+"""Builds the request for one agent and task: chat messages, or raw text in completion mode."""
 
 from swarmeval.records import Agent, Attempt, Task
 from swarmeval.requests import Message, Request, Sampling
@@ -16,13 +16,13 @@ AGAIN = (
     "included, in one Python code block."
 )
 
-# Completion mode: a base model that begins one of these at column zero has left the function. Comments,
-# decorators and `def` are not among them, since they may begin a helper the answer needs.
+# Stop texts of completion mode: a base model that writes one of these at column zero has left the function.
+# Comments, decorators and `def` are missing on purpose, since they may begin a helper that the answer needs.
 STOPS = ("\nclass ", "\nif __name__", "\nprint(", "\nassert ", "\n```", "\n<|", "\n>>>")
 
 
 def make_request(plan: Plan, k: int, mode: str, config: RunConfig, repairs: Attempt | None = None) -> Request:
-    """The request of the k-th job; `mode` is "chat" or "completion", `repairs` the attempt that it repairs."""
+    """Build the request of the k-th job; `mode` is "chat" or "completion", `repairs` the attempt to repair."""
     agent, task = plan.agent(k), plan.task(k)
     sampling = _sampling(agent, mode, config)
     job_id, seed = plan.job(k).job_id, plan.seed(k)
@@ -39,22 +39,23 @@ def _messages(agent: Agent, task: Task) -> tuple[Message, ...]:
 
 
 def _messages_again(task: Task, attempt: Attempt, config: RunConfig) -> tuple[Message, ...]:
-    """The reply that failed, and what came of it. Earlier ones are left out: a context has an end."""
+    """The failed reply and how it failed. Earlier attempts are left out to save context."""
     evidence = failure_evidence(task, attempt, config.repair_sees)
     reply = attempt.completion.reply.strip() or "(no reply)"
     return Message("assistant", reply), Message("user", AGAIN.format(evidence=evidence))
 
 
 def _text_again(task: Task, attempt: Attempt, config: RunConfig) -> str:
-    """The program that failed and what came of it, as a file goes on that is being corrected."""
+    """The failed program and how it failed, written as a source file that is being corrected."""
     evidence = failure_evidence(task, attempt, config.repair_sees).replace("\n", "\n# ")
     program = f"{task.prompt}{attempt.verdict.code.rstrip()}"
     return f"{program}\n\n\n# The code above is wrong. {evidence}\n# Corrected:\n\n"
 
 
 def _text(agent: Agent, task: Task, again: str) -> str:
-    """The prompt, behind what failed before; without its last newline: with it, models end or chat at once instead of
-    writing the body.
+    """The prompt, after any failed attempt, without its trailing newline.
+
+    With that newline, models end at once or chat instead of writing the body.
     """
     before = f"{agent.system_prompt}\n" if agent.system_prompt else ""
     return before + task.preamble + again + task.prompt.rstrip()
@@ -67,7 +68,7 @@ def _stops(mode: str, config: RunConfig) -> tuple[str, ...]:
 
 
 def usual_sampling(config: RunConfig, mode: str) -> Sampling:
-    """Of an agent with no settings of its own."""
+    """The sampling parameters of an agent without its own settings."""
     return _sampling(Agent(0, 0), mode, config)
 
 

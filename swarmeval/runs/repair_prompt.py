@@ -1,7 +1,8 @@
-"""What an agent is told of an answer that failed, before it answers again.
+"""The description of a failed answer that a repair prompt contains.
 
-A program may write the detail of its own verdict, and may have read the tests before. So of a detail only what says
-nothing new is passed on: the name of an exception that Python or the program defines, and a line of the program.
+A program can influence the detail of its own verdict and may have read the tests. The prompt therefore contains only
+information that the program already had: the name of an exception defined by Python or the program, and one of the
+program's own lines.
 """
 
 import builtins
@@ -11,26 +12,26 @@ from swarmeval.extraction.candidate import CHECK_CHARS
 from swarmeval.extraction.syntax import check, describe, parse
 from swarmeval.records import Attempt, Outcome, Task
 
-SHOWN_CHARS = 400  # of a line of the program; twice that of a detail, where the tests are shown
-TESTS_CHARS = 6000  # of hidden tests, where they are shown
-EXCEPTION = re.compile(r"([A-Za-z_]\w*)(?::| \(line |$)")  # how the detail of one begins
+SHOWN_CHARS = 400  # limit for a line of the program; a detail may have twice that if the tests are shown
+TESTS_CHARS = 6000  # limit for the hidden tests, if they are shown
+EXCEPTION = re.compile(r"([A-Za-z_]\w*)(?::| \(line |$)")  # start of the detail of RAISED
 PLACE = re.compile(r"\(line (\d{1,6}): ")
 EXPLANATIONS = {
-    Outcome.WRONG_ANSWER: "It ran, and gave a wrong answer in at least one of the hidden tests.",
+    Outcome.WRONG_ANSWER: "It ran and gave a wrong answer in at least one of the hidden tests.",
     Outcome.RAISED: "It raised an exception in the hidden tests",
-    Outcome.TIMED_OUT: "It did not end within the time limit.",
+    Outcome.TIMED_OUT: "It did not finish within the time limit.",
     Outcome.OUT_OF_MEMORY: "It ran out of memory.",
-    Outcome.BAD_SYNTAX: "It is no valid Python",
-    Outcome.EMPTY: "The reply held no code.",
-    Outcome.CRASHED: "The interpreter ended without a word.",
-    Outcome.TAMPERED: "It does not pass where the tests cannot be reached: only what the function returns counts.",
+    Outcome.BAD_SYNTAX: "It is not valid Python",
+    Outcome.EMPTY: "The reply contained no code.",
+    Outcome.CRASHED: "The interpreter crashed with no output.",
+    Outcome.TAMPERED: "It does not pass when it cannot reach the tests: only the function's return values count.",
 }
 
 
 def failure_evidence(task: Task, attempt: Attempt, repair_sees: str) -> str:
-    """The evidence in words; with `repair_sees` "tests" also the hidden tests and what they found.
+    """Describe the failure; with `repair_sees` "tests", include the hidden tests and their findings.
 
-    Without, nothing of the tests and no text of the program's making: no message, no value.
+    Otherwise the text contains nothing from the tests and no text that the program could choose: no message, no value.
     """
     verdict = attempt.verdict
     explanation = EXPLANATIONS[verdict.outcome].rstrip(".")
@@ -47,7 +48,7 @@ def failure_evidence(task: Task, attempt: Attempt, repair_sees: str) -> str:
 
 
 def exception(detail: str, program: str) -> str:
-    """The type of the exception and the line of the program where it arose, each only if it is known to be that."""
+    """The exception's type and the program line that raised it; each is left out if it cannot be verified."""
     match = EXCEPTION.match(detail)
     name = f": {match[1]}" if match is not None and is_exception(match[1], program) else ""
     line = own_line(detail, program)
@@ -55,7 +56,7 @@ def exception(detail: str, program: str) -> str:
 
 
 def is_exception(name: str, program: str) -> bool:
-    """Whether Python has an exception of this name, or the program defines a class of it."""
+    """Whether Python has an exception with this name, or the program defines a class with it."""
     kind = getattr(builtins, name, None)
     if isinstance(kind, type) and issubclass(kind, BaseException):
         return True
@@ -63,7 +64,7 @@ def is_exception(name: str, program: str) -> bool:
 
 
 def own_line(detail: str, program: str) -> str:
-    """The first line that a detail quotes from the program, with its number; "" where it quotes lines of the tests."""
+    """The first program line that a detail quotes, with its number; "" if it quotes none."""
     lines = [" ".join(line.split()) for line in program.splitlines()]
     for place in PLACE.finditer(detail):
         number = int(place[1])
@@ -74,7 +75,7 @@ def own_line(detail: str, program: str) -> str:
 
 
 def syntax_error(program: str) -> str:
-    """What Python says of the program, found anew: whoever ran it may have written something else."""
+    """The syntax error of the program, computed again because the recorded detail may be forged."""
     if len(program) > CHECK_CHARS:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""Answers after the first: which are called for, what each starts from, and what the rounds add to a score."""
+"""Repair rounds: which repairs are due, the attempts they start from, and scores per round."""
 
 import math
 from collections import Counter
@@ -12,11 +12,11 @@ from swarmeval.scores.intervals import of_counts
 
 
 def called_for(journal: Path, ledger: Ledger) -> Iterator[tuple[int, Attempt]]:
-    """(job number, the attempt that it repairs) of every repair that is called for and not answered.
+    """Yield (job number, attempt to repair) for every repair that is due and not answered.
 
-    Raises OutputError when the journal cannot be read.
+    Raises OutputError if the journal cannot be read.
     """
-    due: dict[str, tuple[int, Verdict]] = {}  # by the job that failed
+    due: dict[str, tuple[int, Verdict]] = {}  # keyed by the failed job
     for _, entry in entries(journal):
         if entry.verdict is not None and (job := ledger.repair(entry.verdict)) is not None:
             k = ledger.jobs.number(job.job_id)
@@ -29,15 +29,15 @@ def called_for(journal: Path, ledger: Ledger) -> Iterator[tuple[int, Attempt]]:
 
 
 class Rounds:
-    """What came of each round of a run, gathered job by job."""
+    """Accumulates the results of each round of a run, job by job."""
 
     def __init__(self, rounds: int) -> None:
-        """`rounds`: how many there may be, the first included."""
+        """`rounds`: the largest possible number of rounds, including the first."""
         self._outcomes: list[Counter[str]] = [Counter() for _ in range(rounds)]
         self._tokens = [0] * rounds
         self._latency_s = [0.0] * rounds
-        self._judged: Counter[str] = Counter()  # round 0, by task
-        self._passed: list[Counter[str]] = [Counter() for _ in range(rounds)]  # by task
+        self._judged: Counter[str] = Counter()  # round 0, per task
+        self._passed: list[Counter[str]] = [Counter() for _ in range(rounds)]  # per task
 
     def add(self, job: Job, answer: Completion | Failure, verdict: Verdict | None) -> None:
         """Count a job of any round."""
@@ -52,8 +52,9 @@ class Rounds:
             self._judged[job.task_id] += job.round == 0
 
     def facts(self) -> dict[str, object]:
-        """For score.json: round by round its jobs, their cost, and pass@1 of the answers that stand after it, with its
-        interval; nothing where no agent may repair.
+        """Entries for score.json: per round its jobs, their cost, and pass@1 after that round with its interval.
+
+        Empty if no agent may repair.
         """
         if len(self._outcomes) < 2 or not self._judged:
             return {}

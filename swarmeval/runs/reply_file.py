@@ -1,4 +1,4 @@
-"""Reads replies made elsewhere: one JSON object a line, in one of three forms (docs/scoring.md)."""
+"""Reads imported replies: one JSON object per line, in one of three forms (docs/scoring.md)."""
 
 import codecs
 import json
@@ -16,7 +16,7 @@ FORMS: tuple[Form, ...] = ("reply", "completion", "solution")
 
 
 class _ReplyLine(msgspec.Struct):
-    """One line; what it holds besides is ignored, since other tools write more."""
+    """One line. Unknown fields are ignored because other tools add their own."""
 
     task_id: str
     reply: str | None = None
@@ -27,15 +27,15 @@ class _ReplyLine(msgspec.Struct):
 
 
 NAMES = _ReplyLine.__struct_fields__
-INTEGER_DIGITS = 4_000  # Python converts 4,300 unless told otherwise
+INTEGER_DIGITS = 4_000  # below Python's default limit of 4,300 for int()
 _decoder = msgspec.json.Decoder(_ReplyLine)
 
 
 def read_replies(path: Path, task_ids: Collection[str], whole: str = "in the benchmark") -> Iterator[Completion]:
-    """A Completion per line; blank lines are skipped. Holds one line at a time.
+    """Yield one Completion per line, skipping blank lines. Holds one line in memory at a time.
 
-    `whole` is where a task of another id is not, in messages. A line without `sample` gets the
-    running number of its agent's replies to its task. Raises DataError.
+    A line without `sample` gets the number of its agent's earlier replies to the task. `whole` describes the set of
+    known tasks in messages. Raises DataError.
     """
     running: Counter[tuple[int, str]] = Counter()
     try:
@@ -57,12 +57,12 @@ def _completion(
         raise DataError(f"{where}: not a reply ({error}); docs/scoring.md shows the forms") from None
     forms = [form for form in FORMS if getattr(line, form) is not None]
     if len(forms) != 1:
-        raise DataError(f"{where}: has {' and '.join(forms) or 'no text'}; give exactly one of {', '.join(FORMS)}")
+        raise DataError(f"{where}: has {' and '.join(forms) or 'no reply'}; give exactly one of {', '.join(FORMS)}")
     if line.task_id not in task_ids:
         raise DataError(f"{where}: task_id {line.task_id!r} is not {whole}")
     sample = running[line.agent_id, line.task_id] if line.sample is None else line.sample
     if line.agent_id < 0 or sample < 0:
-        raise DataError(f"{where}: agent_id and sample count from 0")
+        raise DataError(f"{where}: agent_id and sample must be 0 or greater")
     running[line.agent_id, line.task_id] += 1
     job = Job(line.agent_id, line.task_id, sample)
     reply, replaced = without_lone(str(getattr(line, forms[0])))
@@ -70,9 +70,9 @@ def _completion(
 
 
 def _line(text: bytes) -> _ReplyLine:
-    """One line, whatever else it holds: NaN and Infinity, as Python writes them, and numbers of any size.
+    """Parse one line. Other fields may hold NaN and Infinity, as Python writes them, and numbers of any size.
 
-    A lone surrogate in it stays one. Raises ValueError, RecursionError.
+    Lone surrogates are kept. Raises ValueError, RecursionError.
     """
     try:
         return _decoder.decode(text)
@@ -82,27 +82,27 @@ def _line(text: bytes) -> _ReplyLine:
         try:
             data = json.loads(text.decode("utf-8", "surrogatepass"), parse_int=_integer)
         except ValueError:
-            raise error from None  # which says it in the same words for every line
+            raise error from None  # msgspec's message, so that all bad lines are described alike
         needed = {name: data[name] for name in NAMES if name in data} if isinstance(data, dict) else data
         return msgspec.convert(needed, _ReplyLine)
 
 
 def _integer(digits: str) -> int | None:
-    """None for more digits than Python converts."""
+    """Parse an integer; None if it has more than INTEGER_DIGITS digits."""
     return int(digits) if len(digits) <= INTEGER_DIGITS else None
 
 
 class ListedJobs:
-    """Any set of jobs, in the benchmark's order: by task, then agent, then sample."""
+    """An arbitrary set of jobs, ordered by task (in benchmark order), agent and sample."""
 
     def __init__(self, tasks: Sequence[Task], jobs: Sequence[Job], missing_fail: bool = False) -> None:
-        """`missing_fail`: tasks that no job is of count as failed. Raises ValueError when a job stands twice."""
+        """`missing_fail`: whether tasks without a job count as failed. Raises ValueError if a job is listed twice."""
         place = {task.task_id: number for number, task in enumerate(tasks)}
         self._jobs = sorted(jobs, key=lambda job: (place[job.task_id], job.agent_id, job.sample))
         self._numbers = {job.job_id: k for k, job in enumerate(self._jobs)}
         if len(self._numbers) < len(self._jobs):
             twice, _ = Counter(job.job_id for job in jobs).most_common(1)[0]
-            raise ValueError(f"job {twice} stands twice")
+            raise ValueError(f"job {twice} is listed twice")
         answered = {job.task_id for job in jobs}
         self.tasks = tuple(task for task in tasks if task.task_id in answered)
         self.missing = tuple(task.task_id for task in tasks if task.task_id not in answered)
@@ -118,14 +118,14 @@ class ListedJobs:
 
     @property
     def room(self) -> int:
-        """Nothing here is repaired."""
+        """The same as `total`: imported replies are not repaired."""
         return self.total
 
     def job(self, k: int) -> Job:
         return self._jobs[k]
 
     def number(self, job_id: str) -> int:
-        """KeyError when the job is not listed."""
+        """The number of a job. Raises KeyError if the job is not listed."""
         return self._numbers[job_id]
 
     def jobs_of_agent(self, agent_id: int) -> Sequence[Sequence[int]]:

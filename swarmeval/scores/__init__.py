@@ -1,1 +1,1 @@
-"""Statistics of verdicts: pass@k, intervals, comparisons, costs, published scores."""
+"""Statistics on verdicts: pass@k, intervals, comparisons, costs, published scores."""

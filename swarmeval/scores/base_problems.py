@@ -1,4 +1,4 @@
-"""Self-invoking tasks: what replies made of the base problem, beside what they made of the new one."""
+"""Scores of the base problems of self-invoking tasks, compared with the new problems in the same replies."""
 
 import math
 from collections import Counter
@@ -10,14 +10,14 @@ BOTH = {(True, True): "both", (True, False): "base_only", (False, True): "new_on
 
 
 class Bases:
-    """Verdicts on base problems, by task."""
+    """Accumulates verdicts on base problems, per task."""
 
     def __init__(self) -> None:
         self._counts: dict[str, list[int]] = {}  # [verdicts, passes]
         self._both: Counter[str] = Counter()
 
     def add(self, job: Job, verdict: Verdict) -> None:
-        """Count a verdict, if it is on a base problem too."""
+        """Count a verdict if it also judges a base problem."""
         if verdict.base is None:
             return
         passed = verdict.base is Outcome.PASSED
@@ -27,8 +27,10 @@ class Bases:
         self._both[BOTH[passed, verdict.passed]] += 1
 
     def facts(self) -> dict[str, object]:
-        """For score.json: pass@1 of the base problems with its interval, and how many replies solve which of the two
-        (arXiv 2412.21199, section 5.1); nothing where there are none.
+        """Entries for score.json; empty without base problems.
+
+        pass@1 of the base problems with its interval, and the number of replies that solve both problems, only one,
+        or neither (arXiv 2412.21199, section 5.1).
         """
         if not self._counts:
             return {}

@@ -1,4 +1,4 @@
-"""What a solved task cost, and what answering one job after another would have cost. Pure arithmetic on score.json."""
+"""Cost per answer or solved task, and the speed-up over sequential generation. Pure arithmetic on score.json."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from swarmeval.scores.paired import SOLVED
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one thing; None where it was not measured or there is no such thing."""
+    """The cost of one answer, pass or solved task. A value is None if it was not measured or the count is 0."""
 
     seconds: float | None
     tokens: float | None
@@ -19,10 +19,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class BeforeAfter:
-    """A run beside its jobs answered one by one, on one replica with nothing else to do."""
+    """A run compared with answering its jobs one by one on one otherwise idle replica."""
 
-    measured: int  # jobs that were answered so
-    jobs: int  # that the run answered, in all its rounds
+    measured: int  # jobs answered one by one
+    jobs: int  # completions of the run, in all its rounds
     sequential_s: float  # for all jobs, extrapolated from the measured ones
     run_s: float
     sequential_tokens_per_s: float | None
@@ -34,18 +34,18 @@ class BeforeAfter:
 
 
 def solved(counts: Iterable[tuple[int, int]]) -> int:
-    """Of tasks with (verdicts, passes), how many are solved: at least half of their answers pass."""
+    """Number of tasks solved. Counts are (verdicts, passes); a task is solved if at least half of its answers pass."""
     return sum(1 for judged, passed in counts if judged and passed / judged >= SOLVED)
 
 
 def cost(score: Mapping[str, Any], joules: float | None, units: int) -> Cost:
-    """Of each of `units` answers, passes or solved tasks, of all that the run took."""
+    """Divide the total cost of a run by `units`: its answers, passes or solved tasks."""
     seconds, tokens = score.get("generation_s"), score.get("output_tokens")
     return Cost(*(value / units if value and units else None for value in (seconds, tokens, joules)))
 
 
 def before_after(score: Mapping[str, Any]) -> BeforeAfter | None:
-    """None where no job was answered alone, or the run took no time."""
+    """Compare a run with its audit; None if no job was audited or the run took no time."""
     audit, run_s = score.get("batch_audit"), score.get("generation_s")
     if not audit or not audit["jobs"] or not run_s or not audit["avg_latency_s"]:
         return None
@@ -61,7 +61,7 @@ def before_after(score: Mapping[str, Any]) -> BeforeAfter | None:
 
 
 def _answered(score: Mapping[str, Any]) -> int:
-    """The completions that generation_s was spent on; where a run repairs, `evaluations` are its first round's only."""
+    """Number of completions that generation_s covers. `evaluations` counts round 0 only, so repairs are added."""
     rounds = score.get("rounds")
     if not rounds:
         return int(score["evaluations"])

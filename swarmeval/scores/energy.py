@@ -1,4 +1,4 @@
-"""What a run cost in joules, per token, answer and solved task. Pure arithmetic: who measured them is elsewhere."""
+"""Energy of a run in joules, in total and per token, answer and solved task. Pure arithmetic; measures nothing."""
 
 from collections.abc import Iterable, Mapping
 
@@ -13,10 +13,10 @@ def energy(
     evaluations: int,
     counts: Iterable[tuple[int, int]],
 ) -> dict[str, object] | None:
-    """For score.json; None where nothing was measured.
+    """The energy entry of score.json; None if nothing was measured.
 
-    `joules` and `idle_w` are by source, `counts` are (verdicts, passes) of each task. What is given per token,
-    evaluation and solved task was drawn above the idle machine: None where that is not known, or there are none.
+    `joules` and `idle_w` are per source, `counts` are (verdicts, passes) per task. Energy per token, evaluation and
+    solved task excludes idle power. It is None if idle power is unknown or the count is 0.
     """
     if not joules:
         return None
@@ -36,11 +36,11 @@ def energy(
     }
 
 
-Drawn = tuple[Mapping[str, float], float]  # joules by source, seconds watched
+Drawn = tuple[Mapping[str, float], float]  # joules per source, seconds measured
 
 
 def between(before: Drawn, after: Drawn, idle_w: Mapping[str, float]) -> float | None:
-    """Joules from one reading to a later one, above the idle machine; None where nothing tells, or not both."""
+    """Joules above idle between two readings; None if no source is in both readings, or its idle power is unknown."""
     sources = set(before[0]) & set(after[0])
     if not sources or not sources <= set(idle_w):
         return None

@@ -1,7 +1,7 @@
-"""How sure a score is: 95 % intervals, and how many answers to each task a narrower one would take. Pure numbers.
+"""95 % confidence intervals of scores, and the answers per task that a narrower interval needs. Pure arithmetic.
 
-Tasks are what a benchmark samples: answers to one task resemble each other, so it is tasks that are drawn, not answers
-(Miller 2024, Adding Error Bars to Evals, arXiv 2411.00640).
+A benchmark is a sample of tasks, and answers to one task resemble each other. The bootstrap therefore resamples tasks,
+not answers (Miller 2024, Adding Error Bars to Evals, arXiv 2411.00640).
 """
 
 import math
@@ -15,21 +15,21 @@ from swarmeval.scores.stats import KS, pass_at_k
 LEVEL = 0.95
 Z = statistics.NormalDist().inv_cdf((1 + LEVEL) / 2)
 ROUNDS = 10_000
-HALF_WIDTHS = (0.05, 0.02, 0.01)  # of the intervals that `answers_needed` is computed for
+HALF_WIDTHS = (0.05, 0.02, 0.01)  # interval half-widths that `answers_needed` is computed for
 DIFFER = "the tasks alone differ by more"
 ALIKE = "all tasks have the same share of passes, and the interval follows from their number"
-SEED = 20_210_707  # of the draws: the same verdicts give the same interval
+SEED = 20_210_707  # of the bootstrap: the same verdicts give the same interval
 
 Interval = tuple[float, float]
 
 
 def wilson(passed: int, total: int) -> Interval:
-    """Of a share, from independent answers (Wilson 1927, eq. for the score interval). Raises ValueError without any.
+    """Wilson's score interval of a share of independent answers (Wilson 1927). Raises ValueError without answers.
 
-    In closed form: a run's end and the dashboard need it, and scipy.stats takes 0.5 s to import and 70 MB.
+    Written out here because scipy.stats takes 0.5 s and 70 MB to import, at the end of every run and in the dashboard.
     """
     if not 0 <= passed <= total or total < 1:
-        raise ValueError(f"{passed} of {total} is no share")
+        raise ValueError(f"{passed} of {total} is not a share")
     share, square = passed / total, Z * Z
     middle = (share + square / (2 * total)) / (1 + square / total)
     half = Z / (1 + square / total) * math.sqrt(share * (1 - share) / total + square / (4 * total * total))
@@ -37,9 +37,9 @@ def wilson(passed: int, total: int) -> Interval:
 
 
 def over_tasks(values: Sequence[float]) -> Interval:
-    """Of the mean of one value in 0..1 a task: percentiles of the means of ROUNDS draws of as many tasks (bootstrap).
+    """Percentile bootstrap interval of the mean of one value in 0..1 per task, from ROUNDS resamples of tasks.
 
-    Where all tasks have the same value no draw differs; the interval is Wilson's then, with a task as an answer.
+    If all tasks have the same value, resampling shows no spread; Wilson's interval is used, with one answer per task.
     Raises ValueError without a task.
     """
     if not values:
@@ -53,9 +53,9 @@ def over_tasks(values: Sequence[float]) -> Interval:
 
 
 def of_counts(counts: Sequence[tuple[int, int]], values: Sequence[float]) -> Interval:
-    """Of a score whose tasks have (n, c) answers and passes, and these values: Wilson's where each has one answer.
+    """Interval of a mean score. `counts` are (answers, passes) per task, `values` the tasks' scores.
 
-    Raises ValueError without a task.
+    Uses Wilson's interval if every task has one answer. Raises ValueError without a task.
     """
     if counts and all(n == 1 for n, _ in counts):
         return wilson(sum(c for _, c in counts), len(counts))
@@ -63,9 +63,9 @@ def of_counts(counts: Sequence[tuple[int, int]], values: Sequence[float]) -> Int
 
 
 def of_shares(counts: Sequence[tuple[int, int]]) -> Interval:
-    """As of_counts, for a score that changes each second: the bootstrap's normal approximation (Miller 2024, eq. 4).
+    """Fast version of of_counts for live displays: the bootstrap's normal approximation (Miller 2024, eq. 4).
 
-    (n, c) answers and passes of each task. Raises ValueError without a task.
+    `counts` are (answers, passes) per task. Raises ValueError without a task.
     """
     shares = [c / n for n, c in counts]
     if not shares or min(shares) == max(shares) or all(n == 1 for n, _ in counts):
@@ -75,9 +75,9 @@ def of_shares(counts: Sequence[tuple[int, int]]) -> Interval:
 
 
 def variances(counts: Sequence[tuple[int, int]]) -> tuple[Fraction, Fraction]:
-    """(between tasks, within a task) of pass@1, each without bias from the other, and exact.
+    """Unbiased, exact variances of pass@1: (between tasks, within a task).
 
-    (n, c) of each task; raises ValueError where there are not two tasks, or one has not two answers.
+    `counts` are (n, c) per task. Raises ValueError with fewer than two tasks, or fewer than two answers to a task.
     """
     if len(counts) < 2 or min(n for n, _ in counts) < 2:
         raise ValueError("needs at least 2 tasks, and 2 answers to each")
@@ -91,14 +91,13 @@ def _mean_inverse(counts: Sequence[tuple[int, int]]) -> Fraction:
 
 
 def answers_needed(counts: Sequence[tuple[int, int]], half_width: float, shown: Sequence[float]) -> int | None:
-    """The fewest answers to each task with which the interval of pass@1 is at most 2 x half_width wide; None: no
-    number of answers is enough.
+    """The fewest answers per task for which the interval of pass@1 is at most 2 x half_width wide; None if no number
+    is enough.
 
-    The interval shown, of these counts, is scaled by the standard error: Var(mean) = (between + within / m) / tasks
-    for m answers per task (Miller 2024). More answers do not lessen the variance between tasks. Where every task
-    has the same share of passes, the interval shown follows from the number of tasks alone and is the same for any m.
-    Computed with fractions: rounding must not claim that as many answers as were given suffice where they do not.
-    Raises ValueError as `variances` does.
+    Scales the current interval, `shown`, by the standard error: Var(mean) = (between + within / m) / tasks for m
+    answers per task (Miller 2024). More answers do not reduce the variance between tasks. If all tasks have the same
+    share of passes, the interval depends only on the number of tasks and is the same for any m. Fractions avoid a
+    rounding error that could declare the current number of answers sufficient. Raises ValueError as `variances` does.
     """
     between, within = variances(counts)
     now_half = (shown[1] - shown[0]) / 2
@@ -114,9 +113,9 @@ def _shares_differ(counts: Sequence[tuple[int, int]]) -> bool:
 
 
 def confidence(counts: Sequence[tuple[int, int]], agents: Sequence[object]) -> tuple[dict[str, object], dict[str, str]]:
-    """What score.json says of a run's certainty, and why the rest is None.
+    """The entries of score.json on uncertainty, and the reasons for missing values.
 
-    (n, c) of each task, and each agent's own pass@1 (None where it has no verdict).
+    `counts` are (n, c) per task, `agents` each agent's own pass@1 (None without a verdict).
     """
     judged = [(n, c) for n, c in counts if n]
     reasons: dict[str, str] = {}
@@ -128,7 +127,7 @@ def confidence(counts: Sequence[tuple[int, int]], agents: Sequence[object]) -> t
             intervals[f"pass@{k}"] = list(of_counts(judged, [pass_at_k(n, c, k) for n, c in judged]))
     own = [share for share in agents if isinstance(share, float)]
     needed: dict[str, int | None] = {}
-    shown = intervals["pass@1"] or (0.0, 1.0)  # no verdict, no knowledge
+    shown = intervals["pass@1"] or (0.0, 1.0)
     try:
         needed = {f"{width:g}": answers_needed(judged, width, shown) for width in HALF_WIDTHS}
     except ValueError as error:

@@ -1,6 +1,6 @@
-"""The shape of a run's latencies: histogram, fitted exponential, straight line, correlations. Pure numbers.
+"""The distribution of a run's latencies: histogram, exponential fit, regression line, correlations. Pure arithmetic.
 
-The standard library suffices: every run ends here, and scipy.stats takes 0.5 s to import and 70 MB.
+Uses the standard library only, because every run needs it and scipy.stats takes 0.5 s and 70 MB to import.
 """
 
 import math
@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 MOST_BINS = 48
-FINEST = 200  # bins between 0 and the greatest value, at most
-# What the modified statistic of Stephens (1974, table 1A, case 4: exponential, mean estimated) exceeds by chance.
+FINEST = 200  # upper limit on bins between 0 and the largest value
+# (critical value, p) of the modified statistic of Stephens (1974, table 1A, case 4: exponential, mean estimated).
 CRITICAL = ((0.926, 0.15), (0.990, 0.10), (1.094, 0.05), (1.190, 0.025), (1.308, 0.01))
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Counts in bins of one width; the last bin holds its right edge too."""
+    """Counts in bins of equal width. The last bin includes its right edge."""
 
     start: float
     width: float
@@ -25,17 +25,17 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Exponential:
-    """An exponential distribution fitted to values, and how far they are from it."""
+    """An exponential distribution fitted to values, and the distance of the values from it."""
 
     mean: float  # the rate is its inverse
-    distance: float  # Kolmogorov-Smirnov: the largest gap between both distribution functions
-    p_low: float  # the chance of such a distance, were the values exponential, lies between these two:
-    p_high: float  # the table knows it from 0.01 to 0.15 only
+    distance: float  # Kolmogorov-Smirnov: the largest gap between the two distribution functions
+    p_low: float  # the p-value of the distance lies between p_low and p_high;
+    p_high: float  # the table covers only 0.01 to 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class FittedLine:
-    """y = intercept + slope x by least squares; r_squared is the share of y's variance that it explains."""
+    """Least-squares line y = intercept + slope x; r_squared is the share of y's variance that it explains."""
 
     slope: float
     intercept: float
@@ -43,8 +43,9 @@ class FittedLine:
 
 
 def histogram(values: Sequence[float]) -> Histogram:
-    """As many bins as Rice's rule says, from the least to the greatest value; fewer where these would be too narrow to
-    see on an axis from 0. Raises ValueError without any.
+    """Histogram from the smallest to the largest value, with the number of bins given by Rice's rule.
+
+    Uses fewer bins if they would be too narrow to see on an axis from 0. Raises ValueError without values.
     """
     if not values:
         raise ValueError("a histogram needs a value")
@@ -61,14 +62,15 @@ def histogram(values: Sequence[float]) -> Histogram:
 
 
 def exponential(values: Sequence[float]) -> Exponential:
-    """By maximum likelihood. Raises ValueError where there are not two values, one is negative or all are 0.
+    """Fit an exponential distribution by maximum likelihood, and test the fit.
 
-    Its mean is estimated from the same values, which makes the usual table of the Kolmogorov-Smirnov distance too
-    kind; this is that of Lilliefors' case, as Stephens modified it. The values are taken for independent: latencies of
-    jobs that shared a device at the same time are not quite, and their p is lower than it should be.
+    The mean is estimated from the same values, so the standard Kolmogorov-Smirnov table would be too lenient; this
+    uses the table for Lilliefors' case, as modified by Stephens. The test assumes independent values. Latencies of
+    jobs that shared a device are correlated, which makes p too low. Raises ValueError with fewer than two values, a
+    negative value, or only zeros.
     """
     if len(values) < 2 or min(values) < 0 or not max(values) > 0:
-        raise ValueError("an exponential distribution is fitted to two values or more, none negative, not all 0")
+        raise ValueError("an exponential fit needs at least two values, none negative and not all 0")
     count, mean, distance = len(values), math.fsum(values) / len(values), 0.0
     for rank, value in enumerate(sorted(values)):
         share = -math.expm1(-value / mean)
@@ -78,7 +80,7 @@ def exponential(values: Sequence[float]) -> Exponential:
 
 
 def _chance(modified: float) -> tuple[float, float]:
-    """Between the two entries of the table that the statistic lies between."""
+    """Bounds of the p-value, from the table entries on either side of the statistic."""
     high = 1.0
     for critical, chance in CRITICAL:
         if modified < critical:
@@ -88,7 +90,7 @@ def _chance(modified: float) -> tuple[float, float]:
 
 
 def line(xs: Sequence[float], ys: Sequence[float]) -> FittedLine | None:
-    """None where all xs or all ys are alike: no line says anything then."""
+    """Fit a least-squares line; None if all xs or all ys are equal."""
     r = correlation(xs, ys)
     if r is None:
         return None
@@ -98,24 +100,24 @@ def line(xs: Sequence[float], ys: Sequence[float]) -> FittedLine | None:
 
 
 def correlation(xs: Sequence[float], ys: Sequence[float]) -> float | None:
-    """Pearson's r; None where all xs or all ys are alike, or there are not two."""
+    """Pearson's r; None if all xs or all ys are equal, or there are fewer than two."""
     if len(xs) < 2 or _is_constant(xs) or _is_constant(ys):
         return None
     return max(-1.0, min(1.0, statistics.correlation(_scaled(xs)[0], _scaled(ys)[0])))
 
 
 def correlations(columns: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float | None]]:
-    """Each column with each, itself included."""
+    """Correlation matrix: each column with every column, including itself."""
     return {one: {other: correlation(xs, ys) for other, ys in columns.items()} for one, xs in columns.items()}
 
 
 def _is_constant(values: Sequence[float]) -> bool:
-    """Whether the values differ by rounding alone."""
+    """Whether the values are equal up to rounding."""
     mean = statistics.fmean(values)
     return math.dist(values, [mean] * len(values)) <= 1e-12 * max(map(abs, values)) * len(values)
 
 
 def _scaled(values: Sequence[float]) -> tuple[list[float], int]:
-    """(the values divided by 2**exponent, exponent): below 1, so that no square overflows or vanishes, and exact."""
+    """(values / 2**exponent, exponent). The scaled values are below 1, so squares cannot overflow; scaling is exact."""
     _, exponent = math.frexp(max(map(abs, values)))
     return [math.ldexp(value, -exponent) for value in values], exponent

@@ -1,10 +1,10 @@
-"""Tasks that nobody answered: how they are named, and what a score is where they count as failed. Knows no files."""
+"""Tasks without a reply: lists their names, and adds them to a score as failures. Reads no files."""
 
 import re
 from collections.abc import Iterator, Sequence
 
-SHOWN = 8  # names, or ranges of them
-RANGE = 3  # neighbours from which on a range is shorter than its names
+SHOWN = 8  # limit on names and ranges in a list
+RANGE = 3  # consecutive names from which on a range is used
 NUMBERED = re.compile(r"(.*?)(\d+)")
 
 WARN, FAIL = "warn", "fail"
@@ -12,13 +12,13 @@ COUNTED_AS = {WARN: "nothing", FAIL: "failures"}
 
 
 def with_failed(counts: Sequence[tuple[int, int]], number: int) -> list[tuple[int, int]]:
-    """(verdicts, passes) of each task, and of so many more that failed as often as the least judged task was judged."""
+    """(verdicts, passes) per task, plus `number` failed tasks with as many verdicts as the least judged task."""
     fewest = min((n for n, _ in counts if n), default=0)
     return [*counts, *[(fewest, 0)] * number]
 
 
 def named(task_ids: Sequence[str]) -> str:
-    """The tasks in a few words: "HumanEval/3, HumanEval/40 to 163, and 7 more". Given in the benchmark's order."""
+    """List tasks, given in benchmark order, in a short text: "HumanEval/3, HumanEval/40 to 163, and 7 more"."""
     groups = list(_groups(task_ids))
     parts = [_words(group) for group in groups[:SHOWN]]
     left = sum(map(len, groups[SHOWN:]))
@@ -26,7 +26,7 @@ def named(task_ids: Sequence[str]) -> str:
 
 
 def _groups(task_ids: Sequence[str]) -> Iterator[list[str]]:
-    """Neighbours whose names count on, together where there are enough of them; others alone."""
+    """Yield groups of consecutively numbered tasks of at least RANGE, and single tasks."""
     group: list[str] = []
     for task_id in task_ids:
         if group and not _follows(group[-1], task_id):

@@ -1,6 +1,6 @@
-"""extractors.json: the same replies under several rules; extractors.jsonl: the verdicts it is made from.
+"""Files that compare extraction rules: extractors.json has scores per rule, extractors.jsonl the verdicts behind them.
 
-Knows no rule and judges nothing.
+Knows none of the rules and judges nothing.
 """
 
 import contextlib
@@ -19,23 +19,23 @@ from swarmeval.scores.intervals import Interval, of_counts
 from swarmeval.scores.stats import mean_pass_at_k
 
 NAME = "extractors.json"
-VERDICTS = "extractors.jsonl"  # of programs judged so far: an interrupted comparison goes on
-SHOWN = 6  # tasks in a line
+VERDICTS = "extractors.jsonl"  # verdicts so far, so that an interrupted comparison can resume
+SHOWN = 6  # tasks listed in one line
 
 
 @dataclass(frozen=True, slots=True)
 class UnderRule:
-    """What one rule makes of the replies."""
+    """The score of the replies under one extraction rule."""
 
     name: str
-    replies: int | None  # None, and no interval: a file of an earlier version does not say
+    replies: int | None  # None, like the interval, in files of earlier versions
     pass_at_1: float
     interval: Interval | None
     passed: frozenset[str]  # job ids
 
 
 def under_rule(name: str, replies: Collection[str], passed: frozenset[str]) -> UnderRule:
-    """`replies` and `passed` are job ids. Raises ValueError without a reply."""
+    """Score one rule; `replies` and `passed` are job ids. Raises ValueError without a reply."""
     counts: dict[str, tuple[int, int]] = {}
     for job_id in replies:
         task_id = parse_job_id(job_id).task_id
@@ -46,7 +46,7 @@ def under_rule(name: str, replies: Collection[str], passed: frozenset[str]) -> U
 
 
 def write(folder: Path, rows: Iterable[UnderRule]) -> None:
-    """Raises OutputError."""
+    """Write extractors.json. Raises OutputError."""
     with replaced(folder / NAME) as file:
         json.dump({
             one.name: {
@@ -59,7 +59,7 @@ def write(folder: Path, rows: Iterable[UnderRule]) -> None:
 
 
 def read(folder: Path) -> list[UnderRule]:
-    """A row a rule, ours first; none where nothing was compared. Raises DataError when it cannot be read."""
+    """Read one row per rule, ours first; empty if the file does not exist. Raises DataError for an invalid file."""
     path = folder / NAME
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
@@ -76,26 +76,26 @@ def read(folder: Path) -> list[UnderRule]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise DataError(f"{path}: cannot be read as a comparison of rules ({error}); move it away") from None
+        raise DataError(f"{path}: not a valid comparison of rules ({error}); move the file away") from None
 
 
 def tasks_of(jobs: Collection[str]) -> str:
-    """The tasks of some jobs, the first SHOWN of them by name."""
+    """List the tasks of some jobs in one line: the first SHOWN names and the number of the others."""
     names = sorted({parse_job_id(job_id).task_id for job_id in jobs}, key=lambda task: (len(task), task))
     more = f", and {len(names) - SHOWN} more tasks" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
 
 def key_of(task_id: str, completion: str) -> str:
-    """What names a program within a run, whose limits are the same for all."""
+    """Key of a program within a run, in which all programs have the same limits."""
     return hashlib.sha256(f"{task_id}\0{completion}".encode(errors="surrogatepass")).hexdigest()
 
 
 class OtherVerdicts:
-    """Outcomes by the keys of their programs: read from the run folder, and each written there at once."""
+    """Outcomes by program key, read from the run folder. New outcomes are written there immediately."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises OutputError when the file cannot be read or written."""
+        """Read the file. Raises OutputError if it cannot be read or written."""
         self._path = folder / VERDICTS
         try:
             content = self._path.read_bytes() if self._path.exists() else b""
@@ -106,7 +106,7 @@ class OtherVerdicts:
         except OSError as error:
             raise cannot_write(self._path, error) from None
         except (ValueError, TypeError, LookupError) as error:
-            raise OutputError(f"{self._path}: holds a line that is no verdict ({error}); move it away") from None
+            raise OutputError(f"{self._path}: contains an invalid verdict ({error}); move the file away") from None
 
     def __contains__(self, key: str) -> bool:
         return key in self._outcomes
@@ -115,7 +115,7 @@ class OtherVerdicts:
         return self._outcomes[key]
 
     def add(self, key: str, outcome: Outcome) -> None:
-        """Raises OutputError when it cannot be written."""
+        """Record an outcome and write it. Raises OutputError."""
         self._outcomes[key] = outcome
         try:
             self._file.write(json.dumps({"program": key, "outcome": outcome}).encode() + b"\n")
@@ -129,7 +129,7 @@ class OtherVerdicts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):  # what could not be written was said already
+        with contextlib.suppress(OSError):  # add() has already reported a failed write
             self._file.close()
 
 

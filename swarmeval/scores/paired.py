@@ -1,4 +1,4 @@
-"""Two runs over the same tasks, task by task: what flipped, by how much they differ, and whether chance would do it."""
+"""Paired comparison of two runs on the same tasks: tasks that flipped, the difference, and its significance."""
 
 import math
 import random
@@ -7,28 +7,28 @@ from dataclasses import dataclass
 
 from swarmeval.scores.intervals import LEVEL, ROUNDS, SEED, Interval, over_tasks
 
-SOLVED = 0.5  # share of its answers that pass from which on a task counts as solved
+SOLVED = 0.5  # a task counts as solved if at least this share of its answers pass
 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """B beside A. Shares are pass@1."""
+    """Comparison of run B with run A. Shares are pass@1."""
 
     tasks: int
-    difference: float  # of B over A
+    difference: float  # B minus A
     interval: Interval
     gained: tuple[str, ...]  # tasks that B solves and A does not
     lost: tuple[str, ...]
-    p_value: float  # exact McNemar, of gained and lost
-    union: float  # chance that an answer of A or one of B passes
+    p_value: float  # exact McNemar test on gained and lost
+    union: float  # chance that an answer of A or an answer of B passes
     union_interval: Interval
     most: tuple[tuple[str, float, float], ...]  # (task, share of A, share of B), the largest differences first
 
 
 def paired(one: Mapping[str, float], other: Mapping[str, float]) -> Paired:
-    """Of the share of answers that pass, by task; both must hold the same tasks.
+    """Compare two runs by the share of passing answers per task.
 
-    Raises ValueError when they do not, or hold none.
+    Raises ValueError if their tasks differ or there are none.
     """
     if one.keys() != other.keys() or not one:
         raise ValueError("the tasks differ")
@@ -51,18 +51,20 @@ def paired(one: Mapping[str, float], other: Mapping[str, float]) -> Paired:
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """Two-sided exact p: the chance of so uneven a split, or a worse one, of flips that are equally likely both ways
-    (McNemar 1947; exact as in Fagerland et al. 2013, BMC Med Res Methodol 13:91, eq. 4).
+    """Two-sided exact p-value: the chance of a split at least this uneven if both directions are equally likely.
+
+    McNemar 1947; exact form of Fagerland et al. 2013, BMC Med Res Methodol 13:91, eq. 4.
     """
-    # The binomial distribution function; scipy.stats has it too, and takes three times as long to import.
+    # Binomial distribution function. scipy.stats has it too but takes three times as long to import.
     from scipy.special import bdtr
 
     return min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
 
 
 def interval_of(changes: Sequence[float]) -> Interval:
-    """Of the mean change: percentiles of the means of draws of tasks (paired bootstrap). Where all tasks changed alike,
-    no draw differs: both ends are that change.
+    """Percentile interval of the mean change, from a paired bootstrap over tasks.
+
+    If all tasks changed by the same amount, both ends equal that amount.
     """
     chance, count = random.Random(SEED), len(changes)
     means = sorted(sum(chance.choices(changes, k=count)) / count for _ in range(ROUNDS))

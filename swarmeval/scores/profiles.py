@@ -1,6 +1,4 @@
-"""Agents of different settings beside each other: a score each, where they agree, what only one of them solves, and
-what they find together.
-"""
+"""Comparison of profiles (agents with the same name): their scores, agreement, tasks solved by one only, and unions."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -13,7 +11,7 @@ from swarmeval.scores.unions import Counts, unions
 
 
 class Profiles:
-    """Verdicts by profile, which is what agents of one name are, and by task. Unnamed agents are in none."""
+    """Accumulates verdicts per profile and task. Unnamed agents belong to no profile."""
 
     def __init__(self, agents: Sequence[Agent]) -> None:
         self._names = {agent.id: agent.name for agent in agents if agent.name is not None}
@@ -27,8 +25,10 @@ class Profiles:
             counts[1] += passed
 
     def facts(self) -> dict[str, object]:
-        """For score.json; nothing where there are no profiles. A task counts as solved where half of a profile's
-        answers to it pass; profiles agree where both have solved it or neither has.
+        """Entries for score.json; empty without profiles.
+
+        A profile has solved a task if at least half of its answers pass. Two profiles agree on a task if both or
+        neither have solved it.
         """
         solved = {
             name: {task: c / n >= SOLVED for task, (n, c) in counts.items()}
@@ -54,7 +54,7 @@ class Profiles:
         }
 
     def counts(self, name: str) -> dict[str, tuple[int, int]]:
-        """Of a profile: (verdicts, passes) of each task that it has a verdict on."""
+        """(verdicts, passes) of a profile, per task with a verdict."""
         return {task: (n, c) for task, (n, c) in self._counts[name].items()}
 
     def _score(self, name: str) -> dict[str, object]:
@@ -66,7 +66,7 @@ class Profiles:
 
 
 def profile_score(counts: Counts) -> dict[str, object]:
-    """A profile's pass@k, of at least one task. What is undefined is None, with a reason in `undefined`."""
+    """A profile's pass@k over at least one task. Undefined values are None, with a reason in `undefined`."""
     judged = list(counts.values())
     values, reasons = scores(judged)
     return {
@@ -77,6 +77,6 @@ def profile_score(counts: Counts) -> dict[str, object]:
 
 
 def agreement(one: dict[str, bool], other: dict[str, bool]) -> float | None:
-    """The share of the tasks that both were judged on where both have solved it or neither has."""
+    """Share of the tasks judged for both profiles that both or neither have solved."""
     both = one.keys() & other.keys()
     return sum(one[task] == other[task] for task in both) / len(both) if both else None

@@ -1,6 +1,6 @@
-"""Published pass@1 of well-known models, to hold a run against. Ships as published.json; asks no network.
+"""Published pass@1 of well-known models, for comparison with a run. Read from published.json, never the network.
 
-What a source does not say is not in the table: an entry without a setting, or with the mode null, leaves it open.
+The table contains only what a source states. A missing setting, or mode null, means that the source does not say.
 """
 
 import json
@@ -15,22 +15,22 @@ TABLE = Path(__file__).with_name("published.json")
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One score that somebody published."""
+    """One published score."""
 
-    model: str  # its name on the hub
+    model: str  # the model's name on the Hugging Face hub
     benchmark: str
     pass_at_1: float
     mode: str | None  # chat or completion
     settings: Mapping[str, object]  # keys of RunConfig
-    harness: str  # what ran it, or who
+    harness: str  # the program or people that measured it
     source: str
 
 
 def published(model_id: str, benchmark: str) -> tuple[Published, ...]:
-    """What is published of a model, in the order of the table; nothing where the table does not know it.
+    """The published scores of a model, in table order; empty if the table does not list the model.
 
-    Names match whatever their case, with or without the owner, and under the names that the hub gave them later.
-    Another owner's model is another model.
+    Names match regardless of case, with or without the owner, and under later names on the hub. A model of the same
+    name by a different owner does not match.
     """
     name = model_id.lower()
     return tuple(entry for entry in entries() if entry.benchmark == benchmark and name in _names(entry.model))
@@ -39,14 +39,16 @@ def published(model_id: str, benchmark: str) -> tuple[Published, ...]:
 def compare_with(
     entry: Published, pass_at_1: float, interval: tuple[float, float], config: Mapping[str, object], mode: str
 ) -> dict[str, Any]:
-    """A run beside a published score: `difference` is the run over the score, `within_interval` says whether the score
-    lies in the run's interval, `differs` has {key: [ours, theirs]} of the settings that the source states otherwise.
+    """Compare a run with a published score.
+
+    `difference` is the run's score minus the published one, `within_interval` whether the published score lies in the
+    run's interval, `differs` the settings that the source states differently, as {key: [ours, theirs]}.
     """
     low, high = interval
     theirs: dict[str, object] = {**entry.settings} if entry.mode is None else {"mode": entry.mode, **entry.settings}
     ours = {**config, "mode": mode}
     if config.get("fleet") == "endpoint":
-        ours["load_in_4bit"] = "unknown"  # the server's own
+        ours["load_in_4bit"] = "unknown"  # decided by the server
     return {
         "pass@1": entry.pass_at_1,
         "harness": entry.harness,
@@ -81,6 +83,6 @@ def _table() -> Any:
 
 @cache
 def _names(model: str) -> frozenset[str]:
-    """All that a model of the table is called, in small letters: its names on the hub, each without the owner too."""
+    """All names of a model in the table, in lower case: its names on the hub, with and without the owner."""
     full = {model, *(name for names in _table()["aliases"] if model in names for name in names)}
     return frozenset(form.lower() for name in full for form in (name, name.rpartition("/")[2]))

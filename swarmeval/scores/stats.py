@@ -1,4 +1,4 @@
-"""pass@k, percentiles, throughput. Refuses what is undefined; knows no files."""
+"""pass@k, percentiles and throughput. Refuses undefined values; reads no files."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,21 +7,21 @@ KS = (1, 10, 100)
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """Chance that one of k samples passes, drawn from n of which c passed (Chen et al. 2021, eq. 1).
+    """Chance that at least one of k samples passes, drawn from n of which c passed (Chen et al. 2021, eq. 1).
 
-    Raises ValueError when k > n: there is no estimate, and 0.0 would be a lie.
+    Raises ValueError if k > n, where no unbiased estimate exists.
     """
     if not 0 <= c <= n or k < 1:
-        raise ValueError(f"pass@{k} of {c} passed among {n} samples is not a question")
+        raise ValueError(f"pass@{k} is undefined for {c} passes among {n} samples")
     if k > n:
         raise ValueError(f"pass@{k} needs at least {k} samples per task; this task has {n}")
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
 def mean_pass_at_k(counts: Iterable[tuple[int, int]], k: int) -> float:
-    """Mean over tasks of pass@k; counts are (n, c) per task, tasks without a verdict left out.
+    """Mean of pass@k over tasks. Counts are (n, c) per task; tasks without a verdict are skipped.
 
-    Raises ValueError when no task has a verdict or any has fewer than k.
+    Raises ValueError if no task has a verdict or any task has fewer than k.
     """
     judged = [(n, c) for n, c in counts if n]
     if not judged:
@@ -33,7 +33,7 @@ def mean_pass_at_k(counts: Iterable[tuple[int, int]], k: int) -> float:
 
 
 def scores(counts: Sequence[tuple[int, int]]) -> tuple[dict[str, float | None], dict[str, str]]:
-    """({"pass@k": value or None}, {"pass@k": why it is None}) for k in KS."""
+    """({"pass@k": value or None}, {"pass@k": reason for None}) for k in KS."""
     values: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
     for k in KS:
@@ -46,7 +46,7 @@ def scores(counts: Sequence[tuple[int, int]]) -> tuple[dict[str, float | None], 
 
 
 def percentile(ordered: Sequence[float], q: float) -> float | None:
-    """The q-th percentile (0..100) of ascending values, linear between neighbours; None of nothing."""
+    """The q-th percentile (0..100) of ascending values, by linear interpolation; None for an empty sequence."""
     if not ordered:
         return None
     place = (len(ordered) - 1) * q / 100
@@ -55,7 +55,7 @@ def percentile(ordered: Sequence[float], q: float) -> float | None:
 
 
 def latency_summary(latencies: Iterable[float]) -> Mapping[str, float | None]:
-    """Mean, p50, p95, p99 in seconds; None where there is no latency."""
+    """Mean, p50, p95 and p99 in seconds; None for an empty sequence."""
     ordered = sorted(latencies)
     mean = math.fsum(ordered) / len(ordered) if ordered else None
     return {
@@ -67,5 +67,5 @@ def latency_summary(latencies: Iterable[float]) -> Mapping[str, float | None]:
 
 
 def rate(amount: float, seconds: float) -> float | None:
-    """amount per second; None when no time was measured."""
+    """Amount per second; None if no time was measured."""
     return amount / seconds if seconds > 0 else None

@@ -1,4 +1,4 @@
-"""An agent of a run as people type it, and the bounds of what runs and agents both may set."""
+"""The settings of one agent, and the limits on values that both runs and agents can set."""
 
 from typing import Annotated
 
@@ -12,11 +12,11 @@ Samples = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class AgentSettings(BaseModel):
-    """One entry of `agents`. What is left out falls back to the run's setting."""
+    """One entry of `agents`. An omitted value defaults to the run's setting."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    name: str | None = None  # agents of one name are a profile: they are scored together as well
+    name: str | None = None  # agents with the same name form a profile, which gets its own score
     count: int = Field(1, ge=1, le=1_000_000)
     seed: int | None = Field(None, ge=0, lt=2**63)
     system_prompt: str | None = None

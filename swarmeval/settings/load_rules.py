@@ -1,11 +1,11 @@
-"""What a load test can be asked, and what it does not heed."""
+"""Rules for load tests: settings that a load test refuses or ignores, and load settings that a scored run refuses."""
 
 from collections.abc import Iterator
 
 from swarmeval.location import command
 from swarmeval.settings.run_keys import RunKeys
 
-# What is for runs that are scored.
+# Settings of scored runs, which a load test ignores.
 SCORED = (
     "num_agents", "agents", "num_samples", "max_repairs", "repair_sees", "audit.jobs", "batch_size",
     "workers.max_in_flight", "distribution", "workers.max_attempts", "benchmark", "benchmark_file", "task_ids",
@@ -14,22 +14,25 @@ SCORED = (
 
 
 def faults(config: RunKeys) -> Iterator[str]:
-    """Why no load can be put like this."""
+    """The settings that make this load test impossible, one message each."""
     yield from config.loadtest.faults()
     if config.fleet == "endpoint":
         room = config.endpoint.concurrency * len(config.endpoint.urls)
         for level in config.loadtest.levels:
             if (level.concurrency or 0) > room:
-                yield f"loadtest.levels asks {level.concurrency} at once, endpoint.concurrency allows {room}; raise it"
+                yield (
+                    f"loadtest.levels has concurrency {level.concurrency} but endpoint.concurrency allows {room}; "
+                    "raise endpoint.concurrency"
+                )
 
 
 def ignored(config: RunKeys) -> list[str]:
-    """What was set though it means nothing to a load test, in a line."""
+    """One line that lists the set keys that a load test ignores; empty if there are none."""
     names = [key for key in SCORED if config.is_set(key)]
-    return [f"loadtest: no part of a load test, whatever is set here: {', '.join(names)}"] if names else []
+    return [f"loadtest: ignored because they apply to scored runs only: {', '.join(names)}"] if names else []
 
 
 def misplaced(config: RunKeys) -> Iterator[str]:
-    """What a run that is scored cannot be asked."""
+    """The load settings that were changed for a scored run, one message each."""
     for name in config.loadtest.changed():
-        yield f"loadtest.{name} is set but this is no load test; use {command()} loadtest, or leave it out"
+        yield f"loadtest.{name} is set but this is not a load test; use {command()} loadtest, or remove it"

@@ -1,4 +1,4 @@
-"""YAML and `key=value` words -> RunConfig, with one-line errors. Knows no default (see settings)."""
+"""Builds a RunConfig from YAML and `key=value` words, with one-line errors. Holds no defaults (see run_keys)."""
 
 import difflib
 import json
@@ -20,13 +20,13 @@ from swarmeval.settings.old_spelling import SECTIONS
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.settings.section import keys
 
-ENTRIES: Mapping[str, type[BaseModel]] = {"agents": AgentSettings, "loadtest.levels": LoadLevel}  # of lists
+ENTRIES: Mapping[str, type[BaseModel]] = {"agents": AgentSettings, "loadtest.levels": LoadLevel}  # list entry types
 HINTS = {"temperature": " (for greedy decoding set do_sample: false)"}
 UNION_TYPE = re.compile(r"(?:literal\[.*|tuple\[.*|constrained-\w+|int|float|str)$")
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars: only true/false are booleans, 1e-3 is a number, and a key may stand once."""
+    """YAML 1.2 scalars: only true/false are booleans, 1e-3 is a number, and duplicate keys are errors."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys_seen: set[str] = set()
@@ -39,7 +39,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.yaml_implicit_resolvers = {}  # none of those of YAML 1.1
+_Loader.yaml_implicit_resolvers = {}  # drops the YAML 1.1 resolvers
 
 
 def _resolve(tag: str, pattern: str, first: str) -> None:
@@ -55,22 +55,22 @@ _resolve("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.")
 
 
 def load(path: str | Path, overrides: Mapping[str, object] | None = None) -> RunConfig:
-    """The settings in a YAML file with `overrides` laid over them, whose keys may be "section.key".
+    """Read settings from a YAML file and apply `overrides`, whose keys may be "section.key".
 
-    Raises ConfigError that names file, key, value and remedy.
+    Raises ConfigError, which names the file, the key, the value and the remedy.
     """
     values = _read(Path(path))
     for key in values:
         section, dot, name = key.partition(".")
         if dot and section in SECTIONS:
-            raise ConfigError(f"{path}: {key}: in a file, write {name} below {section}:")
+            raise ConfigError(f"{path}: {key}: in a file, write {name} under {section}:")
     return validate({**_drop_rival(values, overrides or {}), **(overrides or {})}, str(path), overrides or {})
 
 
 def validate(values: Mapping[str, object], source: str, typed: Collection[str] = ()) -> RunConfig:
-    """RunConfig of plain values, whose keys may be "section.key".
+    """Build a RunConfig from plain values, whose keys may be "section.key".
 
-    A ConfigError names `source`, or the command line where that set the key (`typed`).
+    A ConfigError names `source`, or the command line if the key is in `typed`.
     """
     _register_secrets(values)
     for key in old_spelling.old_keys(values):
@@ -79,7 +79,7 @@ def validate(values: Mapping[str, object], source: str, typed: Collection[str] =
         json.dumps(values, ensure_ascii=False, default=str).encode()
         return RunConfig.model_validate(_tuples(_nested(values, source, typed)))
     except UnicodeEncodeError:
-        raise ConfigError(f"{source}: holds half of a surrogate pair, which is no text") from None
+        raise ConfigError(f"{source}: contains a lone surrogate, which is not valid text; remove it") from None
     except (RecursionError, ValueError) as error:
         if isinstance(error, ValidationError):
             raise _refused(error, source, typed) from None
@@ -87,7 +87,7 @@ def validate(values: Mapping[str, object], source: str, typed: Collection[str] =
 
 
 def _register_secrets(values: Mapping[str, object]) -> None:
-    """Keep what a key names as a secret out of all texts from now on."""
+    """Register values whose keys mark them as secrets, so that later output hides them."""
     for key, value in values.items():
         if secrets.named(str(key)):
             secrets.register(value)
@@ -96,13 +96,13 @@ def _register_secrets(values: Mapping[str, object]) -> None:
 
 
 def _nested(values: Mapping[str, object], source: str, typed: Collection[str]) -> dict[str, object]:
-    """The values with each "section.key" laid over what its section holds."""
+    """Merge each "section.key" value into its section."""
     nested = {key: value for key, value in values.items() if key.partition(".")[0] not in SECTIONS}
     for section, model in SECTIONS.items():
         inner = values.get(section, {})
         if not isinstance(inner, Mapping):
             where, first = _origin(section, source, typed), next(iter(model.model_fields))
-            raise ConfigError(f"{where}: {section} is a section; set its keys, as {section}.{first}")
+            raise ConfigError(f"{where}: {section} is a section; set its keys, for example {section}.{first}")
         dotted = {
             key.removeprefix(f"{section}."): value for key, value in values.items() if key.startswith(f"{section}.")
         }
@@ -112,7 +112,7 @@ def _nested(values: Mapping[str, object], source: str, typed: Collection[str]) -
 
 
 def _origin(key: str, source: str, typed: Collection[str]) -> str:
-    """Where a key was set: what was typed names it, or what it lies in."""
+    """Where a key was set: "command line" if `typed` names the key or its section, else `source`."""
     return "command line" if any(f"{key}.".startswith(f"{one}.") for one in typed) else source
 
 
@@ -126,15 +126,15 @@ def _first_line(error: Exception) -> str:
 
 
 def parse_set(words: Sequence[str]) -> dict[str, object]:
-    """`key=value` words as settings; values are read as YAML scalars or flow lists."""
+    """Parse `key=value` words; each value is a YAML scalar or flow list."""
     values: dict[str, object] = {}
     for word in words:
         key, equals, text = word.partition("=")
         if key in values:
             raise ConfigError(f"--set {key}: given twice; keep one of them")
         if not equals or not key:
-            raise ConfigError(f"--set: {_shown_word(word)!r} is not of the form key=value")
-        for other in values:  # a section as a whole, and one of its keys
+            raise ConfigError(f"--set: {_shown_word(word)!r} does not have the form key=value")
+        for other in values:  # a whole section and one of its keys
             if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):
                 raise ConfigError(f"--set {other} and --set {key} are both given; keep one of them")
         if secrets.named(key):
@@ -145,7 +145,7 @@ def parse_set(words: Sequence[str]) -> dict[str, object]:
             raise ConfigError(
                 f"--set {key}: {_shown(_shown_word(text))} is not a YAML value ({_where(error, word)})"
             ) from None
-        except (RecursionError, ValueError) as error:  # nested too deep, or a number of too many digits
+        except (RecursionError, ValueError) as error:  # nested too deeply, or a number with too many digits
             raise ConfigError(
                 f"--set {key}: {_shown(_shown_word(text))} cannot be read ({_first_line(error)})"
             ) from None
@@ -153,9 +153,9 @@ def parse_set(words: Sequence[str]) -> dict[str, object]:
 
 
 def from_flags(flags: Mapping[str, object], names: Mapping[str, str]) -> dict[str, object]:
-    """The settings that parsed flags ask for; `names` maps flags to keys, and `set` holds key=value words.
+    """Turn parsed flags into settings; `names` maps flags to keys, and `set` holds key=value words.
 
-    Raises ConfigError when a flag and --set name the same key.
+    Raises ConfigError if a flag and --set name the same key.
     """
     values = parse_set(cast(Sequence[str], flags["set"]))
     for flag, key in names.items():
@@ -173,7 +173,7 @@ def _read(path: Path) -> dict[str, object]:
         text = path.read_text(encoding="utf-8")
         values = yaml.load(text, _Loader)  # a SafeLoader
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; give an existing one with --config") from None
+        raise ConfigError(f"{path}: no such file; give an existing file with --config") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except OSError as error:
@@ -185,12 +185,12 @@ def _read(path: Path) -> dict[str, object]:
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise ConfigError(f"{path}: must hold key: value lines, found {type(values).__name__}")
+        raise ConfigError(f"{path}: must contain key: value lines, found {type(values).__name__}")
     return values
 
 
 def _where(error: yaml.YAMLError, text: str) -> str:
-    """Place and problem; a problem in the line of a secret may quote it, and is not said."""
+    """Line, column and problem. The problem text is replaced if its line holds a secret that it might quote."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     if mark is None:
@@ -201,14 +201,14 @@ def _where(error: yaml.YAMLError, text: str) -> str:
 
 
 def _drop_rival(values: dict[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
-    """Values without the one of num_agents and agents that an override replaces by the other."""
+    """Drop `num_agents` if the overrides set `agents`, and the reverse."""
     rivals = {"agents": "num_agents", "num_agents": "agents"}
     dropped = {rivals[key] for key in overrides if key in rivals}
     return {key: value for key, value in values.items() if key not in dropped or key in overrides}
 
 
 def _tuples(values: object) -> Any:
-    """YAML lists as tuples, which is what strict frozen settings hold."""
+    """Convert YAML lists to tuples, which strict, frozen settings require."""
     if isinstance(values, Mapping):
         return {key: _tuples(value) for key, value in values.items()}
     if isinstance(values, list):
@@ -217,7 +217,7 @@ def _tuples(values: object) -> Any:
 
 
 def _explain(error: ValidationError) -> str:
-    """The first fault of a ValidationError in one line: key, value, remedy."""
+    """Describe the first error of a ValidationError in one line: key, value, remedy."""
     faults = error.errors(include_url=False)
     first = faults[0]
     path = _path(first)
@@ -230,10 +230,10 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "value_error":
         message = first["msg"].removeprefix("Value error, ")
         return f"{key}: {message}" if key else message
-    # A key of several types has a fault for each: any of them would mend it.
+    # A key with a union type has one error per type; satisfying any of the types is enough.
     faults = [fault for fault in faults if _path(fault)[: len(path)] == path]
     deepest = max(faults, key=lambda fault: len(_path(fault)))
-    if len(_path(deepest)) > len(path):  # the type was right, and something in it is not
+    if len(_path(deepest)) > len(path):  # the outer type matched, but a value inside it did not
         first, path = deepest, _path(deepest)
         key = _dotted(path)
     needed = [
@@ -248,7 +248,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _near(path: Sequence[int | str]) -> str | None:
-    """The key that somebody may have meant who wrote an unknown one."""
+    """The known key that is most similar to an unknown one."""
     place = _dotted([part for part in path[:-1] if not isinstance(part, int)])
     if place in ENTRIES:
         known_keys = {name: name for name in ENTRIES[place].model_fields}
@@ -266,18 +266,18 @@ def _dotted(path: Sequence[int | str]) -> str:
 
 
 def _path(fault: ErrorDetails) -> list[int | str]:
-    """Where a fault is: keys and list places, without the names pydantic gives to the types of a union."""
+    """Location of an error: keys and list indices, without pydantic's names for the members of a union."""
     first, *rest = fault["loc"] or ("",)
     place = [first, *(part for part in rest if isinstance(part, int) or not UNION_TYPE.match(part))]
     return [part for part in place if part != ""]
 
 
 def _shown(value: object) -> str:
-    text = secrets.scrub(repr(value))  # before it is cut: half of a secret would not be known as one
+    text = secrets.scrub(repr(value))  # before truncation: scrub() does not recognize part of a secret
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _shown_word(word: str) -> str:
-    """A word of the command line; of one that names a secret, no more than the name."""
+    """A word of the command line; if it sets a secret, only the name is shown."""
     name = secrets.NAMED.search(word)
     return word if name is None or name.end() == len(word) else word[: name.end()] + secrets.HIDDEN

@@ -1,4 +1,4 @@
-"""`loadtest:` the load that `python main.py loadtest` puts on what answers."""
+"""`loadtest:` the load that `python main.py loadtest` generates."""
 
 from collections.abc import Iterator
 from typing import Annotated, Self
@@ -9,23 +9,23 @@ from swarmeval.settings.section import WEEK_S, Section
 
 
 class LoadLevel(Section):
-    """One entry of `loadtest.levels`: clients that ask again when answered, or arrivals a second."""
+    """One entry of `loadtest.levels`: a fixed number of concurrent clients, or a rate of arrivals."""
 
     concurrency: int | None = Field(None, ge=1, le=100_000)
-    rate: float | None = Field(None, gt=0, le=100_000)  # Poisson arrivals a second
-    most: int | None = Field(None, ge=1)  # of those, answers in the air at once
-    seconds: float | None = Field(None, gt=0, le=WEEK_S)  # requests begin within
-    count: int | None = Field(None, ge=1)  # requests, warm-up included; with neither: every function once
-    warmup_s: float = Field(0.0, ge=0, le=WEEK_S)  # of its beginning, that does not count
+    rate: float | None = Field(None, gt=0, le=100_000)  # Poisson arrivals per second
+    most: int | None = Field(None, ge=1)  # with rate: limit on concurrent requests
+    seconds: float | None = Field(None, gt=0, le=WEEK_S)  # no request starts later than this
+    count: int | None = Field(None, ge=1)  # requests, warm-up included; without seconds or count: one per function
+    warmup_s: float = Field(0.0, ge=0, le=WEEK_S)  # excluded from the results
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if (self.concurrency is None) == (self.rate is None):
-            raise ValueError("a level of load has either concurrency or rate")
+            raise ValueError("a load level needs either concurrency or rate, not both")
         if self.most is not None and self.rate is None:
-            raise ValueError("most is for a rate; with concurrency no more are in the air anyway")
+            raise ValueError("most applies to a rate only; concurrency already limits requests; remove most")
         if self.seconds is not None and self.warmup_s >= self.seconds:
-            raise ValueError(f"warmup_s is {self.warmup_s:g} of {self.seconds:g} seconds, so that nothing counts")
+            raise ValueError(f"warmup_s ({self.warmup_s:g}) must be less than seconds ({self.seconds:g})")
         return self
 
     def name(self) -> str:
@@ -33,26 +33,28 @@ class LoadLevel(Section):
 
 
 class LoadTestSettings(Section):
-    """The packages that tests are written for, the levels of load, and what counts as good."""
+    """The packages to write tests for, the load levels, and the service-level objectives."""
 
     packages: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        ("numpy",), description="for whose functions tests are written: names, or paths"
+        ("numpy",), description="packages whose functions the model writes tests for, as names or paths"
     )
     files_per_package: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="modules of each package, drawn by the seed; left out: all"
+        None, description="number of modules sampled from each package; unset uses all modules"
     )
-    levels: tuple[LoadLevel, ...] = Field((LoadLevel(concurrency=8),), description="levels of load, one after another")
-    slo_ttft_s: float | None = Field(None, gt=0, le=WEEK_S, description="TTFT that counts as good")
-    slo_tpot_s: float | None = Field(None, gt=0, le=WEEK_S, description="TPOT that counts as good")
-    combine_with_model: bool = Field(
-        False, description="have the model itself tidy each merged test file, after the load"
+    levels: tuple[LoadLevel, ...] = Field((LoadLevel(concurrency=8),), description="load levels, run one after another")
+    slo_ttft_s: float | None = Field(
+        None, gt=0, le=WEEK_S, description="service-level objective for TTFT in seconds; defines goodput"
     )
+    slo_tpot_s: float | None = Field(
+        None, gt=0, le=WEEK_S, description="service-level objective for TPOT in seconds; defines goodput"
+    )
+    combine_with_model: bool = Field(False, description="after the load, have the model clean up each merged test file")
 
     def faults(self) -> Iterator[str]:
-        """Why no load can be put like this."""
+        """Errors in these settings, one message each."""
         yield from (f"loadtest.{key} is empty; name at least one" for key in ("packages", "levels")
                     if not getattr(self, key))  # fmt: skip
         names = [level.name() for level in self.levels]
         for name in names:
             if names.count(name) > 1:
-                yield f"loadtest.levels has two levels of {name}, which no file could tell apart; leave one out"
+                yield f"loadtest.levels lists {name} twice, and both levels would share one file; remove one"

@@ -1,4 +1,4 @@
-"""The settings that a manifest holds, as the run had them, whichever version wrote them."""
+"""Reads the settings of a run back from its manifest, including manifests of older versions."""
 
 from collections.abc import Mapping
 
@@ -9,8 +9,8 @@ from swarmeval.settings.section import flat
 
 
 def read(config: Mapping[str, object]) -> RunConfig:
-    """Raises ConfigError where this version cannot obey them."""
-    # A manifest has every key: some may not be set together, and names of secrets are hidden.
+    """The settings that a manifest records. Raises ConfigError if this version cannot obey them."""
+    # A manifest lists every key. Keep only changed ones: some keys exclude each other, and secrets are hidden.
     defaults = flat(RunConfig, RunConfig().model_dump(mode="json"))
     values_flat = flat(RunConfig, old_spelling.renewed(config))
     values = {key: one for key, one in values_flat.items() if one != defaults.get(key) and one != secrets.HIDDEN}

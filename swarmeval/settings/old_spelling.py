@@ -1,4 +1,4 @@
-"""Keys that once were flat. People are told the new spelling; manifests of before are read in it."""
+"""Keys that were flat in older versions: their new names, for error messages and for reading old manifests."""
 
 from collections.abc import Iterator, Mapping
 
@@ -49,18 +49,18 @@ SECTIONS = sections(RunKeys)
 
 
 def old_keys(values: Mapping[str, object]) -> Iterator[str]:
-    """The keys in an old spelling. `wandb` and `sandbox` are sections now, and are old where they hold one value."""
+    """The keys in an old spelling. `wandb` and `sandbox` are now sections; a single value marks the old spelling."""
     return (key for key, value in values.items() if key in NEW and not (key in SECTIONS and isinstance(value, Mapping)))
 
 
 def remedy(key: str) -> str:
-    """What an old key is now, in a line."""
+    """One line that gives the new name of an old key."""
     section, _, name = NEW[key].partition(".")
-    return f"{key} is {NEW[key]} now; in a file {section}: {{{name}: ...}}"
+    return f"{key} is now {NEW[key]}; in a file, write {section}: {{{name}: ...}}"
 
 
 def renewed(values: Mapping[str, object]) -> dict[str, object]:
-    """The settings of a manifest with every old key where it stands now."""
+    """The settings of a manifest with old keys moved to their sections."""
     old = set(old_keys(values))
     nested: dict[str, object] = {key: value for key, value in values.items() if key not in old}
     inner: dict[str, dict[str, object]] = {}
@@ -70,5 +70,5 @@ def renewed(values: Mapping[str, object]) -> dict[str, object]:
             inner.setdefault(section, {})[name] = values[key]
     if "audit" in inner:
         jobs = [count for key in ("batch_audit", "measure_baseline") if isinstance(count := values.get(key), int)]
-        inner["audit"] = {"jobs": max(jobs, default=0)}  # one audit served both
+        inner["audit"] = {"jobs": max(jobs, default=0)}  # one audit served both keys
     return nested | inner

@@ -1,4 +1,4 @@
-"""`ray:` the cluster that answers a run."""
+"""`ray:` the Ray cluster that generates a run's replies."""
 
 from pydantic import Field
 
@@ -6,8 +6,10 @@ from swarmeval.settings.section import Resumable, Section
 
 
 class RaySettings(Section):
-    """A Ray cluster."""
+    """The connection to a Ray cluster."""
 
     address: Resumable[str] = Field(
-        "auto", min_length=1, description="the cluster's head, as host:port; auto: RAY_ADDRESS, or the one running here"
+        "auto",
+        min_length=1,
+        description="head node as host:port; auto uses RAY_ADDRESS, or the cluster running on this machine",
     )

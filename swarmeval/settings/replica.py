@@ -1,4 +1,4 @@
-"""`replica:` how one loaded model decodes."""
+"""`replica:` how each loaded copy of the model decodes."""
 
 from typing import Annotated, Literal
 
@@ -8,17 +8,17 @@ from swarmeval.settings.section import Resumable, Section
 
 
 class ReplicaSettings(Section):
-    """One replica's engine."""
+    """The decode engine of each replica."""
 
     rows: Resumable[Literal["auto"] | Annotated[int, Field(ge=1, le=4096)]] = Field(
-        "auto", description="sequences a replica decodes at once"
+        "auto", description="number of sequences that a replica decodes at once; auto lets the replica choose"
     )
     cpu_kernel: Literal["cached", "bnb"] = Field(
-        "cached", description="weights on the CPU: unpacked once after loading, or 4-bit, unpacked at each use"
+        "cached", description="4-bit weights on the CPU: cached unpacks them once after loading, bnb at each use"
     )
     native_kernels: Literal["auto", "off"] = Field(
-        "auto", description="kernels compiled for this CPU where a C++ compiler is found, or torch alone"
+        "auto", description="auto compiles kernels for this CPU if a C++ compiler is found; off uses torch only"
     )
     cuda_graphs: Literal["auto", "off"] = Field(
-        "auto", description="decode steps on a GPU: replayed where the model allows it, or launched anew"
+        "auto", description="auto replays decode steps as CUDA graphs if the model allows it; off launches each kernel"
     )

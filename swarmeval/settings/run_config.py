@@ -1,4 +1,4 @@
-"""The settings of a run: its keys, the rules between them, and what follows from them. Reads no files (see loading)."""
+"""RunConfig: the settings of a run and the rules between them. Reads no files (see loading)."""
 
 from typing import Self
 
@@ -11,11 +11,11 @@ from swarmeval.settings.run_keys import RunKeys
 from swarmeval.settings.section import flat, is_resumable, keys
 
 EMBEDDED = "embedded"  # the model_id of the bundled SmolLM2-135M-Instruct
-MOST_JOBS = 1_000_000_000  # two bits each are held in memory
+MOST_JOBS = 1_000_000_000  # each takes two bits of memory
 
-# Keys that decide what a verdict means: runs that differ in one of them were judged differently.
+# Keys that affect verdicts: two runs that differ in one of them were judged differently.
 JUDGED_BY = ("benchmark", "eval_timeout", "eval_memory_mb", "sandbox.mode", "use_black_formatting", "accept_any_name")
-# All that `score` obeys: nothing is generated there, and no other setting describes what it did.
+# The settings that `score` uses. It generates nothing, so the other settings do not describe its results.
 SCORE_USES = (
     *JUDGED_BY, "benchmark_file", "humaneval_limit", "task_ids", "eval_timeout_scale", "eval_workers", "output_dir",
     "verbose",
@@ -23,7 +23,7 @@ SCORE_USES = (
 
 
 class RunConfig(RunKeys):
-    """All settings of a run, which can be obeyed together."""
+    """All settings of a run, checked for combinations that contradict each other."""
 
     @model_validator(mode="before")
     @classmethod
@@ -36,55 +36,55 @@ class RunConfig(RunKeys):
     @classmethod
     def _no_command(cls, name: str) -> str:
         if name == "testgen":
-            raise ValueError(f"testgen is a command now: {command()} loadtest")
+            raise ValueError(f"testgen is now a command; run {command()} loadtest")
         return name
 
     @model_validator(mode="after")
     def _possible_together(self) -> Self:
         if self.num_beams > 1 and self.do_sample:
-            raise ValueError("num_beams above 1 works without sampling only; set do_sample: false or num_beams: 1")
+            raise ValueError("beam search needs do_sample: false; set that, or num_beams: 1")
         if self.agents is not None and not self.agents:
             raise ValueError("agents is empty; list at least one agent or use num_agents")
         self._possible_on_device()
         jobs = self.answers_a_task() * self.humaneval_limit
         if jobs > MOST_JOBS:
-            raise ValueError(f"these are {jobs:,} jobs; a run may have {MOST_JOBS:,}")
+            raise ValueError(f"this run has {jobs:,} jobs, the limit is {MOST_JOBS:,}; reduce agents, samples or tasks")
         if self.output_dir.startswith("~"):
-            raise ValueError(f"output_dir is {self.output_dir!r}; write the home folder out")
+            raise ValueError(f"output_dir is {self.output_dir!r}, and ~ is not expanded; write the full path")
         for fault in fleet_rules.faults(self):
             raise ValueError(fault)
         return self
 
     def _possible_on_device(self) -> None:
         if self.device == "cuda" and self.is_set("cpu_workers") and self.engine != "scripted":
-            raise ValueError("cpu_workers is set but device is 'cuda'; set device: cpu or leave cpu_workers out")
+            raise ValueError("cpu_workers is set but device is 'cuda'; set device: cpu or remove cpu_workers")
         if self.device == "cpu" and self.is_set("replica.cuda_graphs"):
             raise ValueError(
-                "replica.cuda_graphs is set but device is 'cpu'; set device: cuda or leave replica.cuda_graphs out"
+                "replica.cuda_graphs is set but device is 'cpu'; set device: cuda or remove replica.cuda_graphs"
             )
         if self.replica.cpu_kernel == "bnb" and not (self.device == "cpu" and self.load_in_4bit):
             raise ValueError(
-                "replica.cpu_kernel: bnb is for 4-bit weights on the CPU; set device: cpu and load_in_4bit: true"
+                "replica.cpu_kernel: bnb needs 4-bit weights on the CPU; set device: cpu and load_in_4bit: true"
             )
         if self.device == "cpu" and not self.use_data_parallelism and self.cpu_workers > 1:
-            raise ValueError("use_data_parallelism: false means one replica; leave cpu_workers at 1")
+            raise ValueError("use_data_parallelism: false runs one replica; set cpu_workers: 1")
         if self.workers.cpu_affinity == "spread" and self.device == "cuda" and self.engine != "scripted":
             raise ValueError(
-                "workers.cpu_affinity: spread is for CPU replicas, device is 'cuda'; list cores, or use off"
+                "workers.cpu_affinity: spread needs CPU replicas, but device is 'cuda'; list cores, or use off"
             )
 
     def task_limit(self) -> int | None:
-        """How many tasks at most; None where the user did not say and all are meant."""
+        """The largest number of tasks to use; None if the user set no limit."""
         return self.humaneval_limit if self.is_set("humaneval_limit") else None
 
     def answers_a_task(self) -> int:
-        """Of all agents together."""
+        """Answers per task, all agents together."""
         if self.agents is None:
             return self.num_agents * self.num_samples
         return sum(agent.count * (agent.samples or self.num_samples) for agent in self.agents)
 
     def warnings(self) -> list[str]:
-        """What is allowed but seldom meant, a line each."""
+        """Valid settings that are rarely intended, one line each."""
         return [*self._greedy(), *self._left_to_servers()]
 
     def _greedy(self) -> list[str]:
@@ -92,7 +92,7 @@ class RunConfig(RunKeys):
         if not self.do_sample and (
             self.num_agents > 1 or sum(agent.count for agent in agents) > 1 or self.num_samples > 1
         ):
-            return ["do_sample is false: greedy decoding gives every agent and sample the same answer"]
+            return ["do_sample is false: greedy decoding gives all agents and samples the same answer"]
         return []
 
     def _left_to_servers(self) -> list[str]:
@@ -104,13 +104,13 @@ class RunConfig(RunKeys):
         )  # fmt: skip
         ignored: list[str] = [key for key in local if self.is_set(key)]
         ignored += [DECIDED[key] for key in self.endpoint.body if key in DECIDED]
-        return [f"fleet: endpoint: left to the servers, whatever is set here: {', '.join(ignored)}"] if ignored else []
+        return [f"Ignored for servers: {', '.join(ignored)}"] if ignored else []
 
     def measured(self) -> dict[str, object]:
-        """The settings that decide what is measured: two runs with equal ones may be one run, resumed."""
+        """The settings that affect results. A run can be resumed only if these are unchanged."""
         values = flat(type(self), self.model_dump(mode="json"))
         return {key: values[key] for key, field in keys(type(self)).items() if not is_resumable(field)}
 
     def judged(self) -> dict[str, object]:
-        """The settings that decide what replies made elsewhere are worth."""
+        """The settings that affect the verdicts on imported replies."""
         return {key: self.at(key) for key in (*JUDGED_BY, "eval_timeout_scale")}

@@ -1,6 +1,6 @@
-"""Every key of a run: what may be set, its default and its limits. Knows no rule between keys (see run_config).
+"""Every key of a run, with its default and limits. Rules that involve several keys are in run_config.
 
-Every default is written here and in the sections, once. A user's value is obeyed or refused, never changed.
+Each default is written once, here or in a section. A user's value is obeyed or refused, never changed.
 """
 
 from typing import Annotated, Literal
@@ -22,76 +22,91 @@ from swarmeval.settings.workers import WorkersSettings
 
 
 class RunKeys(Section):
-    """The keys that stand by themselves, and the sections."""
+    """The top-level keys and the sections."""
 
     model_id: str = Field(
-        "meta-llama/Meta-Llama-3.1-8B-Instruct", min_length=1, description="hub name, folder, or 'embedded'"
+        "meta-llama/Meta-Llama-3.1-8B-Instruct",
+        min_length=1,
+        description="model to evaluate: Hugging Face name, local folder, or `embedded` for the bundled SmolLM2-135M",
     )
     trust_remote_code: bool = Field(
         False,
-        description="run the Python that a model brings along, with all your rights; else such a model is refused",
+        description="run Python code shipped with the model, with your permissions; false refuses such models",
     )
-    load_in_4bit: bool = Field(True, description="NF4 weights; false loads bf16, or fp16 or fp32 where bf16 is missing")
-    device: Literal["cuda", "cpu"] = Field("cuda", description="where replicas run")
-    use_data_parallelism: bool = Field(True, description="one replica per device; false shards one over all GPUs")
+    load_in_4bit: bool = Field(
+        True, description="quantize the weights to NF4; false loads bf16, or fp16 or fp32 if the device lacks bf16"
+    )
+    device: Literal["cuda", "cpu"] = Field("cuda", description="device type that replicas run on")
+    use_data_parallelism: bool = Field(
+        True, description="true loads one replica per device; false shards one replica over all GPUs"
+    )
     cpu_workers: Resumable[int] = Field(
-        1, ge=1, le=256, description="replicas on the CPU, or on each node's, sharing its cores"
+        1, ge=1, le=256, description="with device: cpu, the number of replicas per machine, which share its cores"
     )
-    engine: Literal["hf", "scripted"] = Field("hf", description="what answers; scripted needs no model")
+    engine: Literal["hf", "scripted"] = Field(
+        "hf", description="hf generates with the model; scripted makes up answers without a model, for dry runs"
+    )
     fleet: Literal["local", "ray", "endpoint", "vllm"] = Field(
         "local",
-        description="what answers: workers of this machine, the same with vLLM in them, a Ray cluster's, or servers",
+        description="where generation runs: workers on this machine, the same with vLLM, a Ray cluster, or API servers",
     )
-    num_agents: int = Field(1, ge=1, le=1_000_000, description="independent samplers, each answering every task")
-    agents: tuple[AgentSettings, ...] | None = Field(None, description="agents with settings of their own")
+    num_agents: int = Field(1, ge=1, le=1_000_000, description="number of independent samplers that answer every task")
+    agents: tuple[AgentSettings, ...] | None = Field(
+        None, description="list of agents with their own settings; replaces num_agents"
+    )
     num_samples: Samples = Field(1, description="answers per agent and task")
-    max_repairs: Repairs = Field(0, description="further answers of an agent to a task that it has failed")
+    max_repairs: Repairs = Field(0, description="further attempts that an agent gets at a task it has failed")
     repair_sees: Literal["evidence", "tests"] = Field(
-        "evidence", description="what such an agent is shown: how its program failed, or the hidden tests as well"
+        "evidence", description="what a repair prompt shows: how the program failed, or the hidden tests as well"
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="the run seed all job seeds derive from")
+    seed: int = Field(0, ge=0, lt=2**63, description="run seed, from which all job seeds are derived")
 
-    batch_size: int = Field(8, ge=1, le=4096, description="jobs handed to a device at once")
+    batch_size: int = Field(8, ge=1, le=4096, description="largest number of jobs sent to a device at once")
     distribution: Resumable[Literal["dynamic", "round_robin"]] = Field(
-        "dynamic", description="whether an idle device may take batches queued for another"
+        "dynamic", description="dynamic lets an idle device take batches queued for another; round_robin does not"
     )
-    max_new_tokens: int = Field(512, ge=1, description="longest answer, in tokens")
-    do_sample: bool = Field(True, description="false decodes greedily")
-    temperature: Temperature = Field(0.25, description="softmax temperature")
-    top_p: TopP = Field(0.9, description="nucleus size")
-    top_k: TopK = Field(40, description="tokens kept before top_p; 0 keeps all")
-    repetition_penalty: float = Field(1.1, gt=0, le=10, description="1.0 turns it off")
-    num_beams: int = Field(1, ge=1, le=64, description="beams, without sampling only")
+    max_new_tokens: int = Field(512, ge=1, description="maximum length of a reply, in tokens")
+    do_sample: bool = Field(True, description="true samples; false decodes greedily")
+    temperature: Temperature = Field(0.25, description="softmax temperature for sampling")
+    top_p: TopP = Field(0.9, description="probability mass of nucleus sampling; 1 turns it off")
+    top_k: TopK = Field(40, description="number of most likely tokens kept before top_p; 0 keeps all")
+    repetition_penalty: float = Field(1.1, gt=0, le=10, description="penalty on repeated tokens; 1.0 turns it off")
+    num_beams: int = Field(1, ge=1, le=64, description="beams of beam search; above 1 needs do_sample: false")
     stop: Literal["auto"] | tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        "auto", description="texts that end a reply; auto: those of HumanEval in completion mode, none in chat"
+        "auto", description="texts that end a reply; auto uses HumanEval's in completion mode and none in chat mode"
     )
     prompt_mode: Literal["auto", "chat", "completion"] = Field(
-        "auto", description="chat template or raw text; auto asks the model"
+        "auto", description="chat applies the model's chat template, completion sends raw text; auto follows the model"
     )
 
-    benchmark: str = Field("humaneval", description="which tasks; see Benchmarks")
-    benchmark_file: str | None = Field(None, min_length=1, description="a local copy of the benchmark's file")
+    benchmark: str = Field("humaneval", description="name of the benchmark; see Benchmarks")
+    benchmark_file: str | None = Field(
+        None, min_length=1, description="local data file of the benchmark; your own tasks with benchmark: custom"
+    )
     humaneval_limit: int = Field(
-        164, ge=1, description="the first N tasks of any benchmark, in its order; left out: all of them"
+        164, ge=1, description="use only the first N tasks of the benchmark (any benchmark); unset uses all tasks"
     )
     task_ids: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
-        None, description="of these, the tasks whose names match: names, or patterns as *, ? and [0-9]"
+        None,
+        description="of the first humaneval_limit tasks, use only those that match a name or pattern (*, ?, [0-9])",
     )
-    use_black_formatting: bool = Field(False, description="format candidates with black before they are judged")
+    use_black_formatting: bool = Field(False, description="format candidates with black before judging")
     accept_any_name: bool = Field(
-        False, description="take the only function of a reply for the one asked for, whatever its name"
+        False, description="if a reply defines a single function, accept it as the entry point under any name"
     )
-    eval_workers: Resumable[int] = Field(4, ge=1, le=1024, description="programs judged at once")
-    eval_timeout: float = Field(10.0, gt=0, le=3600, description="seconds a program may run")
+    eval_workers: Resumable[int] = Field(4, ge=1, le=1024, description="number of programs judged at once")
+    eval_timeout: float = Field(10.0, gt=0, le=3600, description="time limit of a judged program, in seconds")
     eval_timeout_scale: Literal["auto"] | Annotated[float, Field(gt=0, le=1000)] = Field(
         "auto",
-        description="times eval_timeout; auto: how much slower than a server of 2023 the canonical solutions run",
+        description="factor on eval_timeout; auto measures how much slower than a 2023 server this machine is",
     )
-    eval_memory_mb: int = Field(4096, ge=64, le=1_048_576, description="address space a program may use")
-    output_dir: Resumable[str] = Field("logs", min_length=1, description="the run folder")
-    verbose: Resumable[bool] = Field(False, description="a line per batch, and the workers' logs, on the screen")
+    eval_memory_mb: int = Field(
+        4096, ge=64, le=1_048_576, description="address space that a judged program may use, in MiB"
+    )
+    output_dir: Resumable[str] = Field("logs", min_length=1, description="folder that the run's files are written to")
+    verbose: Resumable[bool] = Field(False, description="show one line per batch and the workers' logs")
     trace: Resumable[bool] = Field(
-        False, description="where the time goes: trace.json and flame graphs of all processes"
+        False, description="record where the time goes: trace.json and flame graphs of all processes"
     )
 
     replica: ReplicaSettings = ReplicaSettings()

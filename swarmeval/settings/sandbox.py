@@ -1,4 +1,4 @@
-"""`sandbox:` what holds the programs that are judged."""
+"""`sandbox:` the isolation of judged programs."""
 
 from typing import Literal
 
@@ -8,8 +8,9 @@ from swarmeval.settings.section import Section
 
 
 class SandboxSettings(Section):
-    """The sandbox's layers. They decide what TAMPERED means, so a resume may not change them."""
+    """The sandbox's layers. They affect verdicts (TAMPERED), so a resume may not change them."""
 
     mode: Literal["strict", "auto", "none"] = Field(
-        "auto", description="strict needs every layer of the sandbox, auto takes those there are, none adds none"
+        "auto",
+        description="strict requires every isolation layer, auto uses the available ones, none adds no isolation",
     )

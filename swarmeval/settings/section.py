@@ -1,4 +1,4 @@
-"""What every section of the settings is, and the mark of the keys that a resume may change."""
+"""The base class of all settings sections, and the marker for keys that a resume may change."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, TypeVar
@@ -10,32 +10,32 @@ WEEK_S = 604_800
 
 T = TypeVar("T")
 RESUMABLE = "resumable"
-# A key that changes how a run is watched or carried out but not what it measures: a resume may change it.
+# Marks a key that affects how a run executes or is watched but not what it measures. A resume may change it.
 Resumable = Annotated[T, RESUMABLE]
 
 
 class Section(BaseModel):
-    """Settings of one subject. Field descriptions are the reference; docs/settings.md repeats them."""
+    """Settings of one subject. The manual's reference is generated from the field descriptions."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     def at(self, key: str) -> object:
-        """The value of a key as people write it: "endpoint.timeout_s" is that of a section."""
+        """The value of a key, which may be dotted: "endpoint.timeout_s"."""
         holder, name = self._holder(key)
         return getattr(holder, name)
 
     def is_set(self, key: str) -> bool:
-        """Whether somebody set a key, be it to its default."""
+        """Whether a key was set explicitly, even to its default."""
         holder, name = self._holder(key)
         return name in holder.model_fields_set
 
     def is_default(self, key: str) -> bool:
-        """Whether a key has its default, set or not."""
+        """Whether a key has its default value, set explicitly or not."""
         holder, name = self._holder(key)
         return bool(getattr(holder, name) == type(holder).model_fields[name].default)
 
     def changed(self) -> Iterator[str]:
-        """The keys that do not have their default."""
+        """The keys whose values differ from their defaults."""
         return (key for key in type(self).model_fields if not self.is_default(key))
 
     def _holder(self, key: str) -> tuple["Section", str]:
@@ -44,13 +44,13 @@ class Section(BaseModel):
 
 
 def sections(model: type[Section]) -> dict[str, type[Section]]:
-    """The sections of a model by name."""
+    """Map the names of a model's sections to their types."""
     kinds = {name: field.annotation for name, field in model.model_fields.items()}
     return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)}
 
 
 def keys(model: type[Section]) -> dict[str, FieldInfo]:
-    """Every key of a model as people write it, "endpoint.timeout_s" where it is in a section."""
+    """Map every key of a model, dotted if it is in a section, to its field."""
     inner = sections(model)
     every: dict[str, FieldInfo] = {}
     for name, field in model.model_fields.items():
@@ -64,7 +64,7 @@ def is_resumable(field: FieldInfo) -> bool:
 
 
 def flat(model: type[Section], values: Mapping[str, object]) -> dict[str, object]:
-    """Nested values by key as people write it; keys that the model does not know stay as they are."""
+    """Flatten nested values to dotted keys. Keys that the model does not know are left unchanged."""
     inner = sections(model)
     leaves: dict[str, object] = {}
     for name, value in values.items():

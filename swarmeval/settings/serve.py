@@ -1,4 +1,4 @@
-"""`serve:` the server of `python main.py serve`. No run depends on it."""
+"""`serve:` settings of the API server that `python main.py serve` starts. Runs do not use them."""
 
 from pydantic import Field
 
@@ -6,29 +6,31 @@ from swarmeval.settings.section import Resumable, Section
 
 
 class ServeSettings(Section):
-    """Where the server listens, and to whom."""
+    """The server's address, its authentication and its limits."""
 
-    host: Resumable[str] = Field("127.0.0.1", min_length=1, description="the address that `serve` listens at")
-    port: Resumable[int] = Field(8000, ge=0, le=65535, description="its port; 0: any free one")
+    host: Resumable[str] = Field("127.0.0.1", min_length=1, description="address that the server listens on")
+    port: Resumable[int] = Field(
+        8000, ge=0, le=65535, description="port that the server listens on; 0 picks a free one"
+    )
     key_env: Resumable[str] = Field(
         "SWARMEVAL_API_KEY",
         min_length=1,
-        description="the environment variable with the key that clients must show, if it is set",
+        description="environment variable with the API key; if it is set, clients must send that key",
     )
     queue: Resumable[int] = Field(
-        256, ge=0, le=1_000_000, description="answers that may wait for a row; beyond it clients get a 429"
+        256, ge=0, le=1_000_000, description="requests that may wait for a free row; further ones get status 429"
     )
     connections: Resumable[int] = Field(
         1024,
         ge=1,
         le=100_000,
-        description="connections open at once; one more replaces the one that has been idle longest",
+        description="limit on open connections; beyond it, a new one replaces the one idle longest",
     )
-    max_body_mb: Resumable[int] = Field(8, ge=1, le=1024, description="the longest body of a request, in MiB")
+    max_body_mb: Resumable[int] = Field(8, ge=1, le=1024, description="maximum size of a request body, in MiB")
     hosts: Resumable[tuple[str, ...]] = Field(
-        (), description="names that clients may call a server without a key by, beside IP addresses and localhost"
+        (), description="host names accepted if no key is set, besides IP addresses and localhost"
     )
-    docs: Resumable[bool] = Field(False, description="whether /docs, /redoc and /openapi.json are there")
+    docs: Resumable[bool] = Field(False, description="whether to serve /docs, /redoc and /openapi.json")
 
     @property
     def max_body_bytes(self) -> int:

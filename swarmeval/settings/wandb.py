@@ -1,4 +1,4 @@
-"""`wandb:` what Weights & Biases is told of a run."""
+"""`wandb:` tracking of runs with Weights & Biases."""
 
 from typing import Literal
 
@@ -8,12 +8,14 @@ from swarmeval.settings.section import Resumable, Section
 
 
 class WandbSettings(Section):
-    """A run's entry at Weights & Biases."""
+    """How a run is recorded at Weights & Biases."""
 
-    mode: Resumable[Literal["off", "offline", "online"]] = Field("off", description="Weights & Biases")
-    project: Resumable[str] = Field("swarmeval", min_length=1, description="W&B project")
-    entity: Resumable[str | None] = Field(None, description="W&B user or team")
-    tags: Resumable[tuple[str, ...]] = Field((), description="W&B tags")
+    mode: Resumable[Literal["off", "offline", "online"]] = Field(
+        "off", description="Weights & Biases tracking: off, offline (local files to sync later) or online"
+    )
+    project: Resumable[str] = Field("swarmeval", min_length=1, description="W&B project of the run")
+    entity: Resumable[str | None] = Field(None, description="W&B user or team that owns the project")
+    tags: Resumable[tuple[str, ...]] = Field((), description="W&B tags of the run")
     api_key: Resumable[str | None] = Field(
-        None, repr=False, description="W&B key; wins over WANDB_API_KEY, never written"
+        None, repr=False, description="W&B API key; overrides WANDB_API_KEY and is never written to a file"
     )

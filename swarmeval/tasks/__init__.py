@@ -1,1 +1,1 @@
-"""Benchmarks and their tasks: catalog, data files, forms."""
+"""Benchmarks and their tasks: registry, data files, forms."""

@@ -1,7 +1,7 @@
-"""Whether tests can fail at all, from their source alone. Runs nothing.
+"""Static check that a task's tests can fail. Reads their source and runs nothing.
 
-Sure only of what it refuses: tests that can fail in some way it does not follow are left to trying (see
-swarmeval/doctor/trivial_answers.py).
+Refuses only tests that certainly cannot fail. Unclear cases pass this check; swarmeval/doctor/trivial_answers.py
+tries them.
 """
 
 import ast
@@ -14,10 +14,10 @@ from swarmeval.extraction.syntax import parse
 from swarmeval.records import Task
 from swarmeval.tasks.datasets import Dataset
 
-LOOKED_AT_CHARS = 20_000  # longer tests are tables of inputs, and parsing all of them takes seconds
+LOOKED_AT_CHARS = 20_000  # longer tests are tables of inputs, which take seconds to parse
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef
-# What makes tests fail beside assert and raise, and what may call a function without naming it.
+# Names that can make tests fail without assert or raise, or that can call a function without naming it.
 FAILING = re.compile(
     r"assert|fail|raises|exit|^(?:exec|eval|compile|globals|locals|vars|getattr|__import__|import_module)$",
     re.IGNORECASE,
@@ -26,17 +26,17 @@ CATCH_ALL = {"AssertionError", "Exception", "BaseException"}
 
 
 def refuse_idle(tasks: Sequence[Task], dataset: Dataset) -> None:
-    """Raises DataError for the first task whose tests cannot fail: whatever answers it would pass."""
+    """Raises DataError for the first task whose tests cannot fail, because any answer would pass."""
     for task in tasks:
         if reason := idle(task.suite.text):
             raise DataError(
-                f"{dataset.path}: task {task.task_id!r}: its tests cannot fail: {reason}; assert at the margin or in "
-                "'def check(candidate):' (docs/adding-a-benchmark.md)"
+                f"{dataset.path}: task {task.task_id!r}: its tests cannot fail: {reason}; write assertions at module "
+                "level or in 'def check(candidate):' (docs/adding-a-benchmark.md)"
             )
 
 
 def idle(tests: str) -> str:
-    """Why these tests cannot fail; "" where they may, and where they are not Python or too long to be looked at."""
+    """The reason why tests cannot fail; "" if they may fail, are not valid Python, or are too long to check."""
     if len(tests) > LOOKED_AT_CHARS:
         return ""
     try:
@@ -48,7 +48,7 @@ def idle(tests: str) -> str:
         return ""
     functions = [node for node in reached if isinstance(node, Function) and node.name == "check"]
     if any(returns_at_once(node) for node in functions):
-        return "check is async or a generator, and calling it runs nothing of it"
+        return "check is async or a generator, so calling it does not run its body"
     ran = set(map(id, reached))
     idlers = [node.name for node in tree.body if isinstance(node, Definition) and not ran & set(map(id, inside(node)))]
     if idlers:
@@ -57,19 +57,19 @@ def idle(tests: str) -> str:
         isinstance(node, ast.Expr | ast.Constant | ast.Pass | ast.Import | ast.ImportFrom | ast.alias)
         for node in reached
     ):
-        return "there are none"
+        return "there are no tests"
     return "they assert nothing"
 
 
 def inside(node: Definition) -> list[ast.stmt]:
-    """The statements that run where it is called; of a class, those of its methods."""
+    """The statements that run if a function is called, or if a class's methods are."""
     if isinstance(node, Function):
         return node.body
     return [statement for method in node.body if isinstance(method, Function) for statement in method.body]
 
 
 def live(tree: ast.Module) -> Iterator[ast.AST]:
-    """Every node that running the module may come to: the body of a definition only where something names it."""
+    """Yield every node that running the module may reach. A definition's body counts only if code names it."""
     definitions: dict[str, list[Definition]] = {}
     for node in ast.walk(tree):
         if isinstance(node, Definition):
@@ -87,9 +87,10 @@ def live(tree: ast.Module) -> Iterator[ast.AST]:
 
 
 def run_by(node: ast.AST, names: set[str], lazy: set[str]) -> Sequence[ast.AST]:
-    """The parts of a node that run with it. `names`: of definitions here; `lazy`: those whose call alone runs nothing.
+    """The children of a node that run when it runs.
 
-    A decorator from elsewhere, such as pytest's, calls nothing.
+    `names` are the module's definitions, `lazy` those whose call runs nothing (async functions and generators).
+    Decorators defined elsewhere, such as pytest's, are assumed to call nothing.
     """
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef():
@@ -122,7 +123,7 @@ def may_fail(node: ast.AST) -> bool:
 
 
 def returns_at_once(node: Definition) -> bool:
-    """Whether a call of it runs nothing: it is async or a generator."""
+    """Whether calling a function runs none of its body, because it is async or a generator."""
     if isinstance(node, ast.AsyncFunctionDef):
         return True
     return isinstance(node, ast.FunctionDef) and any(
@@ -131,7 +132,7 @@ def returns_at_once(node: Definition) -> bool:
 
 
 def own(function: Function) -> Iterator[ast.AST]:
-    """The nodes of a function without those of functions in it."""
+    """Yield the nodes of a function, without those of nested functions and classes."""
     waiting: list[ast.AST] = [*function.body]
     while waiting:
         node = waiting.pop()
@@ -141,13 +142,13 @@ def own(function: Function) -> Iterator[ast.AST]:
 
 
 def never(test: ast.expr) -> bool:
-    """Whether a condition is false in a judged program: those of `python file.py` are."""
+    """Whether a condition is false in a judged program, as `__name__ == "__main__"` is."""
     if isinstance(test, ast.Constant):
         return not test.value
     return any(isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(test))
 
 
 def swallows(handler: ast.ExceptHandler) -> bool:
-    """Whether it catches a failed assertion."""
+    """Whether a handler catches a failed assertion."""
     kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
     return any(kind is None or (isinstance(kind, ast.Name) and kind.id in CATCH_ALL) for kind in kinds)

@@ -1,4 +1,4 @@
-"""The benchmarks there are: where each is published and of what form it is; loading one, and choosing its tasks."""
+"""The registry of benchmarks: their sources and forms; loads a benchmark and selects its tasks."""
 
 import difflib
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from swarmeval.tasks.forms import Completions, Form, Functions, SelfInvoking, un
 HUMANEVAL, CUSTOM = "humaneval", "custom"
 MBPP = ("google-research-datasets/mbpp", "full/test-00000-of-00001.parquet")
 MBPP_PLUS = ("evalplus/mbppplus", "data/test-00000-of-00001-d5781c9c51e02795.parquet")
-MBPP_TEST = range(11, 511)  # the ids of its test split (google-research/mbpp, README)
+MBPP_TEST = range(11, 511)  # ids of the test split (google-research/mbpp, README)
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """One entry of the registry: its form, and the file on huggingface.co/datasets that holds it, if one does."""
+    """One entry of the registry: its form and, if published there, its file on huggingface.co/datasets."""
 
     form: Form
     repo: str = ""
@@ -31,15 +31,15 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class LoadedBenchmark:
-    """The tasks of a benchmark, all of them or those chosen, and the file they came from."""
+    """All or selected tasks of a benchmark, and their data file."""
 
     name: str
     dataset: Dataset
     tasks: tuple[Task, ...]
-    total: int  # tasks of the benchmark
+    total: int  # tasks in the whole benchmark
 
     def facts(self) -> dict[str, object]:
-        """What the manifest says of the data."""
+        """The `data` entry of the manifest."""
         return {
             "benchmark": self.name,
             "sha256": self.dataset.sha256,
@@ -51,14 +51,16 @@ class LoadedBenchmark:
 
 
 def base_humaneval(dataset: Dataset) -> dict[str, Suite]:
-    """HumanEval's tests, by number and function; HumanEval Pro keeps its numbers."""
+    """HumanEval's tests by "number/function"; HumanEval Pro uses the same numbers."""
     tasks = Completions().tasks(datasets.from_package())
     return {f"{number}/{task.entry_point}": task.suite for number, task in enumerate(tasks)}
 
 
 def base_mbpp(dataset: Dataset) -> dict[str, Suite]:
-    """The tests of MBPP+, which MBPP Pro was made from, by function; for a local file those of MBPP, where
-    mbpp.jsonl lies beside it, else none. Where MBPP+ changed a problem, MBPP's tests do not fit and are left out.
+    """Tests of the base problems of MBPP Pro, by function.
+
+    They come from MBPP+, the source of MBPP Pro. For a local file they come from an mbpp.jsonl in the same folder, if
+    there is one. A problem that MBPP+ changed has no matching tests there and is left out.
     """
     local_copy = dataset.path.with_name("mbpp.jsonl")
     if not dataset.revision and not local_copy.is_file():
@@ -91,10 +93,10 @@ REGISTRY = {
 
 
 def load(name: str, file: str | None = None) -> LoadedBenchmark:
-    """All tasks of a benchmark, from a local copy where one is named. Raises ConfigError or DataError."""
+    """Load all tasks of a benchmark, from a local `file` if given. Raises ConfigError or DataError."""
     if name not in REGISTRY:
         near = difflib.get_close_matches(name, REGISTRY, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(REGISTRY)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(REGISTRY)}"
         raise ConfigError(f"benchmark is {name!r}; {hint}")
     benchmark = REGISTRY[name]
     if file is not None:
@@ -104,7 +106,7 @@ def load(name: str, file: str | None = None) -> LoadedBenchmark:
     elif benchmark.repo:
         dataset = datasets.from_hub(benchmark.repo, benchmark.file)
     else:
-        raise ConfigError(f"benchmark: {name} needs benchmark_file, a file of tasks in HumanEval's form")
+        raise ConfigError(f"benchmark: {name} needs benchmark_file; set it to a file of tasks in HumanEval's format")
     tasks = unique(benchmark.form.tasks(dataset), dataset)
     if file is not None and name != HUMANEVAL:
         refuse_idle(tasks, dataset)
@@ -112,7 +114,7 @@ def load(name: str, file: str | None = None) -> LoadedBenchmark:
 
 
 def chosen(config: RunConfig) -> LoadedBenchmark:
-    """The tasks that the settings ask for. Raises ConfigError, or DataError where there are too few, or none match."""
+    """Load the tasks that the settings select. Raises ConfigError, or DataError if too few exist or none match."""
     benchmark = load(config.benchmark, config.benchmark_file)
     tasks: Sequence[Task] = benchmark.tasks
     limit = config.task_limit()
@@ -125,18 +127,20 @@ def chosen(config: RunConfig) -> LoadedBenchmark:
 
 
 def _local(name: str, path: Path) -> Dataset:
-    """A local copy; of HumanEval, only the published one."""
+    """Read a local copy. For HumanEval, only the published file is accepted."""
     dataset = datasets.read(path)
     if name == HUMANEVAL and dataset.rows != datasets.from_package().rows:
-        raise DataError(f"{path}: not the published HumanEval; for tasks of your own set benchmark: custom")
+        raise DataError(f"{path}: not the published HumanEval; for your own tasks set benchmark: custom")
     return dataset
 
 
 def _matching(tasks: Sequence[Task], patterns: Sequence[str]) -> list[Task]:
-    """The tasks that a pattern names. Raises DataError for a pattern that names none."""
+    """The tasks that match a pattern. Raises DataError for a pattern that matches none."""
     for pattern in patterns:
         if not any(fnmatchcase(task.task_id, pattern) for task in tasks):
-            raise DataError(f"task_ids: {pattern!r} is none of the {len(tasks)} tasks, {tasks[0].task_id} for one")
+            raise DataError(
+                f"task_ids: {pattern!r} matches none of the {len(tasks)} tasks; the first is {tasks[0].task_id}"
+            )
     return [task for task in tasks if any(fnmatchcase(task.task_id, pattern) for pattern in patterns)]
 
 

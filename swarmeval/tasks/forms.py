@@ -1,7 +1,7 @@
-"""How the rows of published files become tasks: HumanEval's form, MBPP's, and that of self-invoking problems.
+"""Converts rows of published files to tasks: HumanEval's form, MBPP's form, and self-invoking problems.
 
-Field names are those of the files. A prompt is what the judged program begins with; a question is what a chat model is
-asked where that is not to complete the prompt.
+Field names are those of the files. A prompt is the start of the judged program. A question is the text for a chat
+model, if it is not simply asked to complete the prompt.
 """
 
 import ast
@@ -18,10 +18,10 @@ from swarmeval.tasks.datasets import Dataset
 
 
 class Form(Protocol):
-    """How the rows of a benchmark become its tasks."""
+    """Converts the rows of a benchmark's data file to tasks."""
 
     def tasks(self, dataset: Dataset) -> list[Task]:
-        """Raises DataError for rows of another form."""
+        """Convert all rows. Raises DataError for rows of a different form."""
 
 
 class CompletionRow(msgspec.Struct):
@@ -30,12 +30,12 @@ class CompletionRow(msgspec.Struct):
     task_id: str
     prompt: str
     entry_point: str
-    test: str  # defines check(candidate), or asserts at once
+    test: str  # defines check(candidate), or consists of module-level assertions
     canonical_solution: str = ""
 
 
 class Completions:
-    """HumanEval's form: a function is begun and to be completed."""
+    """HumanEval's form: the model completes a function from its signature and docstring."""
 
     def tasks(self, dataset: Dataset) -> list[Task]:
         return [self._task(row) for row in rows_as(CompletionRow, dataset)]
@@ -47,7 +47,7 @@ class Completions:
 
 
 class FunctionRow(msgspec.Struct):
-    """A row of google-research/mbpp, or of evalplus/mbppplus, which says `prompt` for `text` and has one `test`."""
+    """A row of google-research/mbpp or evalplus/mbppplus. The latter uses `prompt` for `text` and a single `test`."""
 
     task_id: int
     code: str
@@ -59,10 +59,10 @@ class FunctionRow(msgspec.Struct):
 
 
 class Functions:
-    """MBPP's form: a function is described and to be written, by the name that its tests call.
+    """MBPP's form: the model writes a described function under the name that the tests call.
 
-    The prompt is a docstring of the text and the first assertion, that of bigcode-evaluation-harness (tasks/mbpp.py)
-    and of EvalPlus; a chat model is asked for what stands in it.
+    The prompt is a docstring of the text and the first assertion, as in bigcode-evaluation-harness (tasks/mbpp.py) and
+    EvalPlus. The question for a chat model contains the same two texts.
     """
 
     QUESTION = (
@@ -71,7 +71,7 @@ class Functions:
     )
 
     def __init__(self, prefix: str, ids: range | None = None) -> None:
-        """`prefix` of task ids; `ids`: the rows that the benchmark is made of, where not all are."""
+        """`prefix` is that of task ids; `ids` selects the rows of the benchmark (None: all)."""
         self._prefix = prefix
         self._ids = ids
 
@@ -80,7 +80,7 @@ class Functions:
         chosen = [(number, row) for number, row in enumerate(rows, 1) if self._ids is None or row.task_id in self._ids]
         for number, row in chosen:
             if not any(test.strip() for test in row.test_list):
-                raise DataError(f"{dataset.path}: task {number}: test_list holds no test; give at least one assertion")
+                raise DataError(f"{dataset.path}: task {number}: test_list has no test; give at least one assertion")
         return [self._task(row) for _, row in chosen]
 
     def _task(self, row: FunctionRow) -> Task:
@@ -107,10 +107,10 @@ class SelfInvokingRow(msgspec.Struct):
 
 
 class SelfInvoking:
-    """The form of HumanEval Pro (arXiv 2412.21199): a base problem, and a new one whose solution calls the base's.
+    """HumanEval Pro's form (arXiv 2412.21199): a base problem, and a new one whose solution calls the base solution.
 
-    One reply answers both. The new problem's tests are the task's; those of the base problem come from the benchmark
-    that it was taken from. Prompts are those of the paper's harness (CodeEval-Pro, eval/utils.py, prompt_template.py).
+    One reply answers both. The task's tests are those of the new problem. Tests of the base problem come from its
+    original benchmark. Prompts are those of the paper's harness (CodeEval-Pro, eval/utils.py, prompt_template.py).
     """
 
     QUESTION = (
@@ -123,7 +123,7 @@ class SelfInvoking:
     )
 
     def __init__(self, prefix: str, bases: Callable[[Dataset], Mapping[str, Suite]]) -> None:
-        """`bases` gives the base problems' tests by "id/entry point", or by entry point where ids differ."""
+        """`bases` returns the base problems' tests by "id/entry point", or by entry point if ids differ."""
         self._prefix = prefix
         self._bases = bases
 
@@ -151,23 +151,20 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 
 
 def rows_as(kind: type[Row], dataset: Dataset) -> list[Row]:
-    """The rows of a file by the fields that a form needs. Raises DataError that names the row and the field."""
+    """Convert the rows of a file to `kind`. Raises DataError, which names the row and the field."""
     rows = []
     for number, row in enumerate(dataset.rows, start=1):
         try:
             rows.append(msgspec.convert(row, kind))
         except msgspec.ValidationError as error:
             raise DataError(
-                f"{dataset.path}: task {number}: {error}; docs/adding-a-benchmark.md has the form"
+                f"{dataset.path}: task {number}: {error}; docs/adding-a-benchmark.md has the formats"
             ) from None
     return rows
 
 
 def called(tests: str, solution: str) -> str:
-    """The function that tests are about: the last one that the solution defines, of those that they call.
-
-    "" where that cannot be told.
-    """
+    """The entry point: the last function of the solution that the tests call; "" if there is none."""
     try:
         used = used_names(parse(tests))
         return next((name for name in reversed(functions(solution)) if name in used), "")
@@ -176,7 +173,7 @@ def called(tests: str, solution: str) -> str:
 
 
 def docstring(text: str) -> str:
-    """A docstring that holds the text: as it is, as the published harnesses write it, or escaped where Python asks."""
+    """Format a text as a docstring: unchanged, as published harnesses do, or escaped if Python requires it."""
     plain = f'"""{text}"""\n'
     if '"""' not in text:
         try:
@@ -190,7 +187,7 @@ def docstring(text: str) -> str:
 
 
 def last_function(source: str) -> str:
-    """Its name; "" where there is none."""
+    """The name of the last function in a source; "" if there is none."""
     try:
         return (functions(source) or [""])[-1]
     except SyntaxError:
@@ -198,13 +195,13 @@ def last_function(source: str) -> str:
 
 
 def functions(source: str) -> list[str]:
-    """What is defined at the margin and can be called, in order. Raises SyntaxError."""
+    """Names of the module-level functions and assignments, in order. Raises SyntaxError."""
     kinds = (ast.FunctionDef, ast.Assign)
     return [name for node in parse(source).body if isinstance(node, kinds) for name in sorted(names(node).bound)]
 
 
 def imports(source: str) -> str:
-    """The import statements at its margin, a line each."""
+    """The module-level import statements, one per line."""
     try:
         body = parse(source).body
     except SyntaxError:
@@ -213,10 +210,10 @@ def imports(source: str) -> str:
 
 
 def unique(tasks: Sequence[Task], dataset: Dataset) -> tuple[Task, ...]:
-    """The tasks. Raises DataError where two have one name."""
+    """The tasks as a tuple. Raises DataError if two have the same name."""
     seen: set[str] = set()
     for task in tasks:
         if task.task_id in seen:
-            raise DataError(f"{dataset.path}: task_id {task.task_id!r} stands twice; names must differ")
+            raise DataError(f"{dataset.path}: task_id {task.task_id!r} is listed twice; names must differ")
         seen.add(task.task_id)
     return tuple(tasks)

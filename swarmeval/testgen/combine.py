@@ -1,6 +1,6 @@
-"""Replies -> one test file, by syntax alone: imports and equal code once, clashing names made distinct, order kept.
+"""Combines replies into one test file by syntax alone: merges imports and equal code, renames clashes, keeps order.
 
-Pure, and the same for the same replies. Nothing of a reply is run.
+Pure and deterministic. Runs no code of a reply.
 """
 
 import ast
@@ -24,41 +24,41 @@ FIXTURES = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class CombinedTest:
-    """One test of the file."""
+    """One test of a combined file."""
 
-    name: str  # as pytest says it: "test_a", "TestB::test_c"
-    function_id: str  # for which it was written
+    name: str  # as in pytest: "test_a", "TestB::test_c"
+    function_id: str  # function under test
     asserts: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """One test file."""
+    """A combined test file."""
 
-    source: str  # a module that parses and compiles; "" where no test was kept
-    tests: tuple[CombinedTest, ...]  # in the file's order
-    dropped: dict[str, int]  # what was left out, by reason
-    faults: dict[str, str]  # function id -> why nothing was kept of its reply, or what of it does not parse
+    source: str  # a module that parses and compiles; "" if no test was kept
+    tests: tuple[CombinedTest, ...]  # in file order
+    dropped: dict[str, int]  # parts left out, counted by reason
+    faults: dict[str, str]  # function id -> reason why nothing of its reply was kept, or its syntax error
 
 
 @dataclass(slots=True)
 class FileDraft:
-    """The test file as far as it is written."""
+    """A test file under construction."""
 
     imports: set[Import] = field(default_factory=set)
     statements: list[str] = field(default_factory=list)
     tests: list[tuple[str, str, ast.stmt]] = field(default_factory=list)  # name, function id, definition
-    unbound: set[str] = field(default_factory=set)  # names that mean nothing, and shall not come to mean something
+    unbound: set[str] = field(default_factory=set)  # undefined names, which must stay undefined
     external_fixtures: frozenset[str] = frozenset()  # fixtures that no reply defines
     taken: set[str] = field(default_factory=set)
-    known: dict[str, str] = field(default_factory=dict)  # meaning -> its name in this file
+    known: dict[str, str] = field(default_factory=dict)  # meaning -> name in this file
     nodes: dict[str, ast.AST] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     faults: dict[str, str] = field(default_factory=dict)
 
 
 def combine(parts: Sequence[Part], without: Collection[Import] = ()) -> Combined:
-    """One file of the tests of all parts. Tests that need an import of `without` are dropped."""
+    """Combine all parts into one test file. Tests that need an import in `without` are dropped."""
     file = FileDraft()
     replies = [read_pieces(part) for part in parts]
     shared: dict[str, Import] = {}
@@ -90,7 +90,7 @@ def combine(parts: Sequence[Part], without: Collection[Import] = ()) -> Combined
 
 
 def _named(owner: str, whole: ast.stmt) -> list[tuple[str, ast.stmt]]:
-    """Each test of a definition, with the code that it is."""
+    """(name, code) of each test of a definition."""
     if not isinstance(whole, ast.ClassDef):
         return [(owner, whole)]
     methods = methods_of(whole)
@@ -102,7 +102,7 @@ def methods_of(node: ast.ClassDef) -> dict[str, ast.stmt]:
 
 
 def _add(pieces: ReplyPieces, file: FileDraft) -> None:
-    """Put one reply's tests into the file, and what they need."""
+    """Add one reply's tests and their dependencies to the file."""
     needed: dict[str, CodePiece | Import] = {}
     fresh: list[CodePiece] = []
     for test in pieces.tests:
@@ -127,7 +127,7 @@ def _add(pieces: ReplyPieces, file: FileDraft) -> None:
 
 
 def _place(name: str, one: CodePiece | Import, pieces: ReplyPieces, file: FileDraft) -> str:
-    """The name by which something has to be called in the file; an import is added to it."""
+    """The name of a dependency in the file. Imports are added to the file."""
     if isinstance(one, Import):
         chosen = _shared_name(f"{one.meaning} as {one.bound}", name, pieces, file) or _free_name(name, pieces, file)
         file.known.setdefault(f"{one.meaning} as {one.bound}", chosen)
@@ -139,7 +139,7 @@ def _place(name: str, one: CodePiece | Import, pieces: ReplyPieces, file: FileDr
 
 
 def _shared_name(meaning: str, name: str, pieces: ReplyPieces, file: FileDraft) -> str:
-    """The name that the same thing has in the file already; "" where the reply uses that name for something else."""
+    """The existing name of an equal definition in the file; "" if the reply uses that name differently."""
     known = file.known.get(meaning, "")
     return known if known == name or known not in pieces.identifiers else ""
 
@@ -149,7 +149,7 @@ def _allot_name(piece: CodePiece, pieces: ReplyPieces, file: FileDraft) -> str:
 
 
 def _free_name(name: str, pieces: ReplyPieces, file: FileDraft, reserved: Collection[str] = ()) -> str:
-    """The name itself, or it with the first number that makes it new to the file and to its own reply."""
+    """The name, with a number appended if it is already used in the file or in its reply."""
     chosen, number = name, 1
     while (
         chosen in reserved
@@ -163,7 +163,7 @@ def _free_name(name: str, pieces: ReplyPieces, file: FileDraft, reserved: Collec
 
 
 def _write(piece: CodePiece, name: str, names: dict[str, str], pieces: ReplyPieces, file: FileDraft) -> None:
-    """Add one definition with the names of this file: as its author wrote it where none of them changed."""
+    """Add one definition with the names of this file, keeping its original text if no name changed."""
     changes = {old: names[old] for old in piece.uses if names.get(old, old) != old}
     fixtures = {old: names[old] for old in pieces.fixtures(piece) if names[old] != old}
     if piece.name != name or piece.name in changes:
@@ -178,11 +178,14 @@ def _write(piece: CodePiece, name: str, names: dict[str, str], pieces: ReplyPiec
         file.tests.append((name, pieces.function_id, node))
 
 
-EXPECTS = {"raises", "warns", "deprecated_call", "fail", "xfail"}  # of pytest
+EXPECTS = {"raises", "warns", "deprecated_call", "fail", "xfail"}  # pytest functions
 
 
 def asserts(node: ast.AST, defined: Mapping[str, ast.AST], methods: Mapping[str, ast.AST]) -> bool:
-    """Of a test. `defined` are the functions and classes of its file, `methods` those of its class."""
+    """Whether a test asserts anything, directly or through code that it uses.
+
+    `defined` are the functions and classes of its file, `methods` those of its class.
+    """
     waiting, seen = [node], {id(node)}
     while waiting:
         for one in ast.walk(waiting.pop()):
@@ -196,7 +199,7 @@ def asserts(node: ast.AST, defined: Mapping[str, ast.AST], methods: Mapping[str,
 
 
 def _definition_of(node: ast.AST, defined: Mapping[str, ast.AST], methods: Mapping[str, ast.AST]) -> ast.AST | None:
-    """The definition that a name means, if it is one of these. A parameter may name a fixture."""
+    """The definition that a node refers to; None if it is not among these. Parameters may refer to fixtures."""
     if isinstance(node, ast.Name):
         return defined.get(node.id)
     if isinstance(node, ast.arg):

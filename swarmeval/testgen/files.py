@@ -1,6 +1,6 @@
-"""The test files of a run: one for each module, written when the last of its functions is answered, then forgotten.
+"""Writes the test files of a run: one per module, as soon as the last of its functions is answered.
 
-What is held are the replies of modules that are not yet answered whole, and the names of files.
+Holds in memory only the replies of unfinished modules, and the names of files.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,19 +16,19 @@ from swarmeval.testgen.sources import Context, Module
 
 @dataclass(frozen=True, slots=True)
 class WrittenModule:
-    """A module whose functions are all answered."""
+    """A module with replies, or failures, for all its functions."""
 
     module: Module
     combined: Combined
-    path: Path | None  # of its file; None where no test was kept
-    failed: dict[str, str]  # function id -> why it got no reply
+    path: Path | None  # of its test file; None if no test was kept
+    failed: dict[str, str]  # function id -> reason why it got no reply
 
 
 def file_names(modules: Iterable[str]) -> dict[str, str]:
-    """Module -> the name of its test file in the folder of its package, no two alike, on no file system.
+    """Map modules to unique names of test files, also on case-insensitive file systems.
 
-    "a.b.c" is test_b_c.py, the package "a" itself test___init__.py. Where two would be alike, as those of "a.b_c" and
-    "a.b.c", the later in the alphabet gets a number. The same modules get the same names.
+    "a.b.c" becomes test_b_c.py, the package "a" itself test___init__.py. If two names collide, as for "a.b_c" and
+    "a.b.c", the alphabetically later module gets a number. The same modules always get the same names.
     """
     grouped: dict[tuple[str, str], list[str]] = {}
     for module in sorted(set(modules)):
@@ -50,7 +50,7 @@ def file_names(modules: Iterable[str]) -> dict[str, str]:
 
 @dataclass(slots=True)
 class PendingModule:
-    """A module of which some functions are not answered."""
+    """A module with unanswered functions."""
 
     module: Module
     left: set[str]  # function ids
@@ -59,44 +59,44 @@ class PendingModule:
 
 
 class TestFiles:
-    """Gathers replies, in whatever order they come."""
+    """Collects replies in any order, and writes a module's test file when it is complete."""
 
-    __test__ = False  # pytest takes what begins with Test for one
+    __test__ = False  # prevents pytest from collecting this class
 
     def __init__(self, folder: Path, names: dict[str, str]) -> None:
-        """`names`: of the files, as file_names gives them for every module that may come."""
+        """`names` maps every module that may occur to its file name, see file_names()."""
         self._folder = folder
         self._names = names
         self._pending: dict[str, PendingModule] = {}
 
     def begin(self, module: Module) -> None:
-        """Say which functions of a module will be answered, before any of them is."""
+        """Register the functions of a module before any of them is answered."""
         self._pending[module.name] = PendingModule(module, {one.function_id for one in module.functions})
 
     def answer(self, context: Context, reply: str) -> WrittenModule | None:
-        """Take what a model answered for one function, a base model's LEAD included; the file, if it was the last.
+        """Add the reply for one function, including a base model's LEAD. Returns the module if it is now complete.
 
-        Raises OutputError when that cannot be written.
+        Raises OutputError if its file cannot be written.
         """
         part = Part(context.function_id, reply, prompt_imports(context), context.subject)
         self._pending[context.module].parts[context.function_id] = part
         return self._done(context)
 
     def fail(self, context: Context, reason: str) -> WrittenModule | None:
-        """Take note that there will be no reply."""
+        """Record that a function gets no reply. Returns the module if it is now complete."""
         self._pending[context.module].failed[context.function_id] = reason
         return self._done(context)
 
     def is_last(self, context: Context) -> bool:
-        """Whether its module is written when it is answered, which takes time."""
+        """Whether this function completes its module, so that answering it writes a file."""
         return self._pending[context.module].left == {context.function_id}
 
     def unanswered(self) -> int:
-        """Modules that wait for replies: what is held."""
+        """Number of modules that wait for replies."""
         return len(self._pending)
 
     def finish(self, reason: str) -> Iterator[WrittenModule]:
-        """Write what there is of the modules that still wait; what they lack failed for this reason."""
+        """Write the incomplete modules. Their unanswered functions fail with this reason."""
         for pending in list(self._pending.values()):
             pending.failed |= dict.fromkeys(sorted(pending.left), reason)
             yield self._close(pending)
@@ -114,7 +114,7 @@ class TestFiles:
         return WrittenModule(pending.module, combined, path, pending.failed)
 
     def write(self, module: Module, combined: Combined) -> Path:
-        """Put a module's test file into its place, whole, or raise OutputError."""
+        """Write a module's test file atomically. Raises OutputError."""
         path = self._folder / module.file.package / self._names[module.name]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,15 +1,15 @@
-"""Runs one test file inside the sandbox and reports what its tests did. Sent there as text: it imports nothing of ours.
+"""Runs one test file inside the sandbox and reports the results. Sent there as text, so it imports no project code.
 
-It shares its process with the tests. Each line it writes begins with a word that only it was given; what it says are
-numbers, words of its own and, last in a line, text with nothing in it but printable ASCII.
+It shares its process with the tests. Every line that it writes starts with a secret word that only the harness has,
+followed by numbers, keywords and, at the end of a line, text in printable ASCII.
 
-    began ITEM TEST MS              a test begins; ITEM counts all that pytest collected, TEST those given
+    began ITEM TEST MS              a test starts; ITEM counts all collected items, TEST the tests in the list
     ended ITEM OUTCOME MS TEXT
-    lines ITEM N N N                lines of the file under test that it ran
-    collected ITEMS UNLISTED        what pytest found, and how much of that is not in the list and does not run
-    broken N TEXT                   the import of this number fails
-    uncollected TEXT                the file cannot be imported, or not be collected
-    unimported TEXT                 the module under test cannot be
+    lines ITEM N N N                lines of the module under test that the test ran
+    collected ITEMS UNLISTED        number of items found by pytest, and of those not in the list, which do not run
+    broken N TEXT                   import number N fails
+    uncollected TEXT                the file cannot be imported or collected
+    unimported TEXT                 the module under test cannot be imported
     done
 """
 
@@ -23,14 +23,14 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 TEXT_CHARS = 300
-MOST_LINES = 4000  # numbers in one line
-AGAIN_S = 0.5  # between alarms: code may swallow the first
+MOST_LINES = 4000  # line numbers in one output line
+AGAIN_S = 0.5  # interval between alarms, because code may swallow the first
 Write = Callable[[bytes], None]
 Phase = Generator[None, object, object]
 
 
 class TooLong(BaseException):
-    """A test takes longer than it may. No Exception: what catches those must not catch it."""
+    """A test exceeded its time limit. Not an Exception, so that handlers in the test do not catch it."""
 
 
 def stream(data: str, write: Write) -> None:
@@ -45,7 +45,7 @@ def stream(data: str, write: Write) -> None:
     except BaseException as error:  # noqa: BLE001 (a module may raise anything, SystemExit too)
         write_line("unimported", text=describe_error(error))
         write_line("uncollected", text=f"the module under test cannot be imported: {describe_error(error)}")
-        write_line("done")  # a library that is half there may crash whoever asks it for more
+        write_line("done")  # using a partly imported library could crash the process
         return
     for number, statement in enumerate(task["imports"]):
         try:
@@ -57,7 +57,7 @@ def stream(data: str, write: Write) -> None:
 
 
 def line_writer(word: str, write: Write) -> Callable[..., None]:
-    """A function that writes one line. It holds what it needs: a test may replace whatever it finds in modules."""
+    """A function that writes one line. It keeps its own references, because a test may replace module attributes."""
     as_text, join = str, " ".join
 
     def write_line(kind: str, *values: object, text: str = "") -> None:
@@ -75,11 +75,11 @@ def describe_error(error: BaseException) -> str:
 
 
 def run(task: dict[str, Any], write_line: Callable[..., None], began: float) -> None:
-    """pytest on the file, with nothing around it, under coverage.py."""
+    """Run pytest on the file, without plugins and configuration, under coverage.py."""
     import coverage
     import pytest
 
-    with open("pytest.ini", "w", encoding="utf-8") as file:  # noqa: PTH123 (whose folder is the whole root)
+    with open("pytest.ini", "w", encoding="utf-8") as file:  # noqa: PTH123 (in the sandbox's own folder)
         file.write("[pytest]\n")
     with open(task["name"], "w", encoding="utf-8", newline="") as file:  # noqa: PTH123
         file.write(task["source"])
@@ -97,12 +97,12 @@ def run(task: dict[str, Any], write_line: Callable[..., None], began: float) -> 
 
 
 class Plugin:
-    """What pytest calls."""
+    """The pytest plugin that selects tests and reports their results."""
 
     def __init__(self, task: dict[str, Any], write_line: Callable[..., None], recorder: Any, began: float) -> None:
         self._tests = {name: number for number, name in enumerate(task["tests"])}
-        self._spans = task["spans"]  # of each test: first and last line of the function it is for
-        self._first = task["first"]  # items before it have run already
+        self._spans = task["spans"]  # per test: first and last line of its function
+        self._first = task["first"]  # earlier items have already run
         self._limit_s = task["test_timeout_s"]
         self._file = task["file"]
         self._write_line = write_line
@@ -116,7 +116,7 @@ class Plugin:
             self._write_line("uncollected", text=last_line(report))
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Leave what is in the list and has not run."""
+        """Select the items that are in the list and have not run."""
         numbered = list(enumerate(items))
         selected = []
         unlisted = 0
@@ -165,10 +165,10 @@ class Plugin:
         return (yield from self._limited())
 
     def _limited(self) -> Phase:
-        """Around a phase of a test: an alarm that ends it."""
+        """Limit the time of one phase of a test by an alarm."""
 
         def ring(*_: object) -> None:
-            raise TooLong(f"no end after {self._limit_s:g} s")
+            raise TooLong(f"time limit of {self._limit_s:g} s exceeded")
 
         signal.signal(signal.SIGALRM, ring)
         signal.setitimer(signal.ITIMER_REAL, self._limit_s, AGAIN_S)
@@ -182,11 +182,11 @@ class Plugin:
 
 
 def last_line(report: Any) -> str:
-    """The exception of a report, on one line."""
+    """The exception in a report, as one line."""
     shown = report.longrepr
-    if isinstance(shown, tuple):  # of a skip: file, line, reason
+    if isinstance(shown, tuple):  # for a skip: (file, line, reason)
         return str(shown[2])
     crash = getattr(shown, "reprcrash", None)
-    first = crash.message if crash is not None else getattr(shown, "errorstring", "")  # of an unknown fixture
+    first = crash.message if crash is not None else getattr(shown, "errorstring", "")  # for an unknown fixture
     lines = str(first).strip().splitlines() or str(shown).strip().splitlines()[-1:] or [""]
     return " ".join(lines[0].removeprefix("E ").split())

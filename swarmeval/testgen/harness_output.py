@@ -1,26 +1,26 @@
-"""What the harness reported of one run of a test file, read as if a hostile test had written it.
+"""Parses the harness's report on one run of a test file, treating it as untrusted.
 
-Every line must begin with the word that this run was given, name only what there is, and come in its order; else the
-whole run counts as tampered with.
+Every line must start with the secret word of this run, refer to existing tests, and come in a valid order. Otherwise
+the whole run counts as tampered.
 """
 
 from dataclasses import dataclass, field
 
 OUTCOMES = ("passed", "failed", "error", "timed_out", "skipped")
-TRACE = "Stack (most recent call first):"  # what a process leaves at its limit
+TRACE = "Stack (most recent call first):"  # written by a process that reaches its time limit
 
 
 class Forged(Exception):
-    """The harness alone cannot have written this output."""
+    """The output cannot come from the harness alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
-    """One item that pytest collected, and ran."""
+    """The result of one pytest item."""
 
     item: int
-    test: int  # its place in the list of tests
-    outcome: str  # of OUTCOMES
+    test: int  # index in the list of tests
+    outcome: str  # one of OUTCOMES
     detail: str
     took_s: float
     lines: frozenset[int]
@@ -28,20 +28,20 @@ class ItemResult:
 
 @dataclass(slots=True)
 class HarnessReport:
-    """One run."""
+    """The report on one run."""
 
-    items: int | None = None  # collected; None: it did not come to that
+    items: int | None = None  # number of collected items; None if the run ended before
     unlisted: int = 0
     results: list[ItemResult] = field(default_factory=list)
-    running: tuple[int, int, float] | None = None  # item, test and when it began, if one did not end
-    broken: dict[int, str] = field(default_factory=dict)  # number of the import -> why it fails
+    running: tuple[int, int, float] | None = None  # (item, test, start time) of a test that did not end
+    broken: dict[int, str] = field(default_factory=dict)  # number of the import -> reason why it fails
     uncollected: str | None = None
     unimported: str | None = None
     done: bool = False
 
 
 def read(text: str, word: str, tests: int, lines: frozenset[int], at_limit: bool) -> HarnessReport:
-    """`tests`: how many there are; `lines`: those that can be run at all. Raises Forged."""
+    """Parse a report. `tests` is the number of tests, `lines` the executable lines. Raises Forged."""
     reader = HarnessOutputReader(tests, lines)
     body = text.partition(TRACE)[0] if at_limit else text
     *whole, rest = body.split("\n")
@@ -59,7 +59,7 @@ def read(text: str, word: str, tests: int, lines: frozenset[int], at_limit: bool
 
 
 class HarnessOutputReader:
-    """Lines in their order."""
+    """Builds a report line by line, and raises ValueError, IndexError or KeyError for an invalid line."""
 
     def __init__(self, tests: int, lines: frozenset[int]) -> None:
         self.report = HarnessReport()

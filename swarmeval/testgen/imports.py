@@ -1,4 +1,4 @@
-"""Imports as what they bind: one name each, distinguished by what it means, and written together again."""
+"""Splits import statements into single bindings, compares their meaning, and writes them back as statements."""
 
 import ast
 from collections.abc import Iterable, Iterator
@@ -10,23 +10,23 @@ class Import:
     """One name that an import binds."""
 
     module: str
-    name: str | None  # of what is imported from the module; None: the module itself
+    name: str | None  # name imported from the module; None for the module itself
     bound: str
 
     @property
     def is_dotted(self) -> bool:
-        """Of `import a.b`, which binds "a"."""
+        """Whether this is `import a.b`, which binds "a"."""
         return self.name is None and "." in self.module and self.bound == self.module.partition(".")[0]
 
     @property
     def meaning(self) -> str:
-        """Equal where the same thing is bound, under whatever name. `import a.b` binds what `import a` does."""
+        """Equal for imports of the same object, under any name. `import a.b` binds the same as `import a`."""
         module = self.module.partition(".")[0] if self.is_dotted else self.module
         return f"import {module}" if self.name is None else f"from {module} import {self.name}"
 
 
 def bindings(node: ast.Import | ast.ImportFrom) -> Iterator[Import]:
-    """Of `from x import *` one whose name is "*"."""
+    """Yield the bindings of a statement. `from x import *` gives one binding with the name "*"."""
     for alias in node.names:
         if isinstance(node, ast.Import):
             yield Import(alias.name, None, alias.asname or alias.name.partition(".")[0])
@@ -35,14 +35,14 @@ def bindings(node: ast.Import | ast.ImportFrom) -> Iterator[Import]:
 
 
 def bound_as(one: Import, name: str) -> list[Import]:
-    """What has to be imported so that `name` means what `one` does."""
+    """The imports needed to make `name` refer to the same object as `one`."""
     if one.is_dotted and name != one.bound:
         return [Import(one.bound, None, name), Import(one.module, None, f"{name}_{one.module.rpartition('.')[2]}")]
     return [Import(one.module, one.name, name)]
 
 
 def import_statements(imports: Iterable[Import]) -> list[str]:
-    """As statements, in an order that is always the same; the future first, names of one module together."""
+    """Import statements in a deterministic order: __future__ first, names of one module together."""
     whole: list[str] = []
     parts: dict[str, list[str]] = {}
     for one in sorted(set(imports), key=lambda one: (one.module, one.name or "", one.bound)):

@@ -1,4 +1,4 @@
-"""A function's context -> the request for its tests, a test file -> that for it tidied, and a reply -> its code."""
+"""Builds the requests for the tests of a function and for tidying a test file, and reads code from their replies."""
 
 import msgspec
 
@@ -10,15 +10,15 @@ from swarmeval.settings.run_config import RunConfig
 from swarmeval.testgen import prompts
 from swarmeval.testgen.sources import Context
 
-CHARS_A_TOKEN = 2.5  # of code, at the fewest; tokenizers differ, and that of a server is not known here
+CHARS_A_TOKEN = 2.5  # low estimate for code, because the tokenizer of a server is unknown
 MOST_CHARS_A_TOKEN = 5.0
 
 
 class RequestBuilder:
-    """Makes the requests of a load run, as the model that answers takes them."""
+    """Builds the requests of a load run in the form that the model accepts."""
 
     def __init__(self, config: RunConfig, info: ReplicaInfo) -> None:
-        """Raises ConfigError where the model does not take what the settings ask for."""
+        """Raises ConfigError if the model does not support the configured prompt mode."""
         mode = config.prompt_mode
         self.mode = mode if mode != "auto" else "chat" if info.takes_chat else "completion"
         if self.mode == "chat" and not info.takes_chat:
@@ -32,12 +32,12 @@ class RequestBuilder:
         self._most_chars = CHARS_A_TOKEN * (info.max_context_tokens - config.max_new_tokens)
 
     def fits(self, context: Context) -> bool:
-        """Whether prompt and answer fit the model's window, by a cautious guess; what still does not is refused."""
+        """Whether prompt and answer fit the model's context, by a cautious estimate. The server checks exactly."""
         text = prompts.chat(context)[0].content if self.mode == "chat" else prompts.raw(context)
         return len(text) <= self._most_chars
 
     def request(self, context: Context, level: str, number: int) -> Request:
-        """The number-th of a level. Its seed is of (run seed, function, level, number) and nothing else."""
+        """Build a request of a level. Its seed depends only on run seed, function, level and number."""
         seed = stable_hash(self._seed, context.function_id, level, number)
         job_id = f"{level}/{number}"
         if self.mode == "chat":
@@ -45,11 +45,11 @@ class RequestBuilder:
         return Request(job_id, seed, self._sampling, text=prompts.raw(context), stream=True)
 
     def code(self, reply: str) -> str:
-        """A reply with what its prompt had begun."""
+        """The code of a reply, including the part that the prompt already contained."""
         return prompts.LEAD + reply if self.mode == "completion" else reply
 
     def too_long(self, module: str, tests: str) -> str:
-        """Why a test file cannot be tidied by this model, by a guess; "" where it may be."""
+        """The reason why a test file is too long for this model to tidy, by an estimate; "" if it is not."""
         if len(self._tidy_text(module, tests)) > self._most_chars:
             return "too long for the model"
         if len(tests) > MOST_CHARS_A_TOKEN * self._answer_tokens:
@@ -57,7 +57,7 @@ class RequestBuilder:
         return ""
 
     def tidying(self, file: str, module: str, tests: str) -> Request:
-        """For a test file of a run, as it was merged. Its seed is of (run seed, file) and nothing else."""
+        """Build the request to tidy a merged test file. Its seed depends only on run seed and file."""
         job_id, text = f"tidy/{file}", self._tidy_text(module, tests)
         seed = stable_hash(self._seed, job_id)
         if self.mode == "chat":
@@ -65,7 +65,7 @@ class RequestBuilder:
         return Request(job_id, seed, self._tidying, text=text, stream=True)
 
     def tidied(self, reply: str) -> str:
-        """What was answered to that, with what its prompt had begun."""
+        """The tidied file from a reply, including the part that the prompt already contained."""
         return prompts.TIDY_LEAD + reply if self.mode == "completion" else reply
 
     def _tidy_text(self, module: str, tests: str) -> str:

@@ -1,4 +1,4 @@
-"""One reply as pieces of a test file: its tests, what they use, and what its names mean. Knows one reply at a time."""
+"""The pieces of one reply: its tests, their dependencies, and the meaning of its names."""
 
 import ast
 import builtins
@@ -14,18 +14,18 @@ BUILTINS = frozenset(dir(builtins))
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What was written for one function."""
+    """The reply for one function."""
 
     function_id: str
     text: str
-    prompt_imports: tuple[str, ...] = ()  # imports that its prompt said were there
-    subject: str = ""  # the name of what it tests: a copy of that is no helper
-    is_code: bool = False  # the text is a module, not a reply
+    prompt_imports: tuple[str, ...] = ()  # imports that its prompt showed
+    subject: str = ""  # name of the code under test, copies of which are dropped
+    is_code: bool = False  # whether the text is a module, not a reply
 
 
 @dataclass(eq=False, slots=True)
 class CodePiece:
-    """One function, class or constant."""
+    """One function, class or constant of a reply."""
 
     name: str
     node: ast.stmt
@@ -33,7 +33,7 @@ class CodePiece:
     is_test: bool
     is_fixture: bool = False
     uses: frozenset[str] = frozenset()
-    fixture_candidates: frozenset[str] = frozenset()  # names of the fixtures that it may mean, by parameters and marks
+    fixture_candidates: frozenset[str] = frozenset()  # names in parameters and marks that may be fixtures
 
     @property
     def takes_fixtures(self) -> bool:
@@ -42,39 +42,39 @@ class CodePiece:
 
 @dataclass(slots=True)
 class ReplyPieces:
-    """A reply, read."""
+    """The pieces of one reply, and its names."""
 
     function_id: str
-    salt: str = ""  # of the whole text, for what cannot be distinguished by itself
+    salt: str = ""  # digest of the whole text, to distinguish mutually recursive pieces
     tests: list[CodePiece] = field(default_factory=list)
-    order: list[CodePiece] = field(default_factory=list)  # all pieces as they stood
-    names: dict[str, CodePiece | Import] = field(default_factory=dict)  # what a name means behind the last statement
+    order: list[CodePiece] = field(default_factory=list)  # all pieces in their original order
+    names: dict[str, CodePiece | Import] = field(default_factory=dict)  # binding of each name at the end of the reply
     identifiers: set[str] = field(default_factory=set)
-    dotted: list[Import] = field(default_factory=list)  # of modules that are reached through another's name
-    from_prompt: dict[str, Import] = field(default_factory=dict)  # what the prompt said was imported, by name
-    star_modules: list[str] = field(default_factory=list)  # modules of which everything was imported
-    future: bool = False  # annotations are not computed
+    dotted: list[Import] = field(default_factory=list)  # imports of the form `import a.b`
+    from_prompt: dict[str, Import] = field(default_factory=dict)  # imports shown in the prompt, by name
+    star_modules: list[str] = field(default_factory=list)  # modules imported with `*`
+    future: bool = False  # whether annotations are not evaluated
     dropped: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
     _meanings: dict[int, str] = field(default_factory=dict)
     _in_progress: set[int] = field(default_factory=set)
 
     def unbound(self) -> set[str]:
-        """The names that its pieces use and that mean nothing."""
+        """The undefined names that its pieces use."""
         return {name for piece in self.order for name in piece.uses} - set(self.names) - BUILTINS
 
     def external_fixtures(self) -> set[str]:
-        """The fixtures that its tests ask for and it does not define: pytest's own, or none."""
+        """The requested fixtures that the reply does not define: pytest's own, or unknown ones."""
         takers = [piece for piece in self.order if piece.takes_fixtures]
         return {name for piece in takers for name in piece.fixture_candidates - set(self.fixtures(piece))}
 
     def fixtures(self, piece: CodePiece) -> dict[str, CodePiece]:
-        """The fixtures of this reply that a piece asks for."""
+        """The fixtures of this reply that a piece requests."""
         candidates = {name: self.names.get(name) for name in piece.fixture_candidates} if piece.takes_fixtures else {}
         return {name: one for name, one in candidates.items() if isinstance(one, CodePiece) and one.is_fixture}
 
     def dependencies(self, piece: CodePiece) -> dict[str, CodePiece | Import]:
-        """All that a piece needs, of this reply, in an order that does not change."""
+        """All dependencies of a piece within this reply, in a deterministic order."""
         needed: dict[str, CodePiece | Import] = {}
         waiting = [piece]
         while waiting:
@@ -87,11 +87,11 @@ class ReplyPieces:
         return needed
 
     def meaning(self, piece: CodePiece) -> str:
-        """Equal where two pieces, of whatever replies, do the same under whatever names."""
+        """A digest that is equal for pieces, also of different replies, that differ only in names."""
         known = self._meanings.get(id(piece))
         if known is None:
             if id(piece) in self._in_progress:
-                return f"around {self.salt} {piece.name}"  # it comes back to itself by others
+                return f"around {self.salt} {piece.name}"  # mutual recursion
             self._in_progress.add(id(piece))
             references = {
                 name: self._reference(self.names[name], piece) for name in sorted(piece.uses) if name in self.names
@@ -108,7 +108,7 @@ class ReplyPieces:
         return known
 
     def imports_behind(self, one: Import) -> list[Import]:
-        """The imports behind a name: `import a.b` and `import a.c` both bind "a"."""
+        """All imports that bind a name: `import a.b` and `import a.c` both bind "a"."""
         return [one, *(other for other in self.dotted if (other.meaning, other.bound) == (one.meaning, one.bound))]
 
     def _reference(self, one: CodePiece | Import, user: CodePiece) -> str:

@@ -1,6 +1,6 @@
-"""One level of load: functions -> requests -> replies -> test files, each request measured and reported once.
+"""Runs one load level: requests tests for functions, writes test files, and measures every request once.
 
-Knows no settings and no report; the caller gives the pool and the callbacks.
+Knows no settings and no report. The caller provides the pool and the callbacks.
 """
 
 import asyncio
@@ -24,29 +24,29 @@ from swarmeval.testgen.files import TestFiles, WrittenModule
 from swarmeval.testgen.model_requests import RequestBuilder
 from swarmeval.testgen.workload import WorkItem, Workload
 
-PAUSE_S = 1.0  # of a client whose request failed, as any client with manners makes one
+PAUSE_S = 1.0  # back-off of a client after a failed request
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineCallbacks:
-    """What is called with each result of a load run, as soon as there is one."""
+    """Callbacks for the results of a load run."""
 
     on_row: Callable[[RequestRow], None]
     on_module: Callable[[test_index.IndexLine], None]
-    on_ended: Callable[[Measured], None]  # at once; the row waits for its test file
+    on_ended: Callable[[Measured], None]  # at the end of a request; on_row follows once the test file is written
 
 
 @dataclass(frozen=True, slots=True)
 class PendingReply:
-    """What came of one request besides what is measured."""
+    """The reply to a request whose measurement is pending."""
 
     item: WorkItem
-    received_at: float  # on the clock of this process
+    received_at: float  # time.perf_counter() of this process
     code: str | None
 
 
 class Pipeline:
-    """Test files of a workload, as a pool answers for it."""
+    """Generates the test files of a workload with a pool of replicas."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Pipeline:
         callbacks: PipelineCallbacks,
         pause_s: float = PAUSE_S,
     ) -> None:
-        """`names` are those of the test files (see swarmeval.testgen.files.file_names)."""
+        """`names` maps modules to test file names (see swarmeval.testgen.files.file_names)."""
         self._pool = pool
         self._builder = builder
         self._workload = workload
@@ -67,13 +67,13 @@ class Pipeline:
         self._callbacks = callbacks
         self._pause_s = pause_s
         self._pending: dict[int, PendingReply] = {}
-        self._files: dict[int, TestFiles] = {}  # by round
-        self._rows: dict[tuple[int, str], list[RequestRow]] = {}  # that wait for their test file
+        self._files: dict[int, TestFiles] = {}  # per round
+        self._rows: dict[tuple[int, str], list[RequestRow]] = {}  # rows that wait for their test file
 
     async def run_level(self, level: Level, seed: int) -> None:
-        """Put this load on the pool until it ends, and write what came of it; the same when it is cut short.
+        """Generate this load until it ends, and write the results, also if interrupted.
 
-        Raises OutputError, and the UserError for which nobody will ever answer; in a group where others wait.
+        Raises OutputError, and the UserError that makes the pool fail for good, possibly in an exception group.
         """
         name = str(level.pattern)
         try:
@@ -107,10 +107,10 @@ class Pipeline:
         return result
 
     async def _request_reply(self, request: Request) -> tuple[RequestResult, str | None]:
-        """What came of a request, and the code that it was answered with."""
+        """Send a request; return its measurements and the code of its reply."""
         sent_at = time.perf_counter()
         first_at: float | None = None
-        error = "no answer came"
+        error = "no answer"
         try:
             async with aclosing(self._pool.stream(request)) as items:
                 async for item in items:
@@ -131,13 +131,13 @@ class Pipeline:
         return RequestResult(None, time.perf_counter(), None, None, error), None
 
     async def _store_reply(self, level: str, pending: PendingReply, measured: Measured, thread: Executor) -> None:
-        """Give the reply to its module; finish the module if this was its last reply."""
+        """Add a reply to its module; finish the module if this was its last reply."""
         files, context = self._files[pending.item.round], pending.item.context
         if pending.code is None:
             store = functools.partial(files.fail, context, measured.error or "no reply")
         else:
             store = functools.partial(files.answer, context, pending.code)
-        if files.is_last(context):  # a module's replies may take a second to combine, and others' clocks run
+        if files.is_last(context):  # combining may take a second, and must not delay other measurements
             written = await asyncio.get_running_loop().run_in_executor(thread, store)
         else:
             written = store()
@@ -146,7 +146,7 @@ class Pipeline:
             self._finish_module(level, pending.item.key, written, time.perf_counter() - level_began)
 
     def _finish_module(self, level: str, key: tuple[int, str], written: WrittenModule, written_s: float | None) -> None:
-        """A module is done; `written_s` says when its file was there, unless it was cut short."""
+        """Report a finished module. `written_s` is the time when its file was written; None if interrupted."""
         for row in self._rows.pop(key, ()):
             whole = row.request.error is None and written.path is not None
             self._callbacks.on_row(replace(row, written_s=written_s if whole else None))
@@ -159,7 +159,7 @@ def _row(level: str, item: WorkItem, measured: Measured) -> RequestRow:
 
 
 async def run_to_end(work: Coroutine[object, object, None]) -> None:
-    """Do it whole, even when whoever waits for it is cancelled meanwhile: it holds what is not to be lost."""
+    """Await work to its end even if the caller is cancelled, because it must not be lost."""
     task = asyncio.create_task(work)
     try:
         await asyncio.shield(task)

@@ -1,7 +1,7 @@
-"""What a model is asked for one function: chat messages, or the beginning of a test file for a base model.
+"""Prompts for the tests of a function: chat messages, or the start of a test file for a base model.
 
-A prompt is template, instruction and context. It asks for pytest functions only; the imports that it shows are added to
-the file where its tests use them (see combine). The TIDY ones give a whole test file and ask for it again, tidied.
+A prompt consists of template, instruction and context. It asks for pytest functions only; combine.py adds the imports
+that it shows if the tests use them. The TIDY prompts contain a whole test file and ask for a cleaned-up version.
 """
 
 import re
@@ -21,8 +21,8 @@ FILE = (
     "# {module}\n{context}\n\n\n"
     "# test_{last}.py: tests of {name} with pytest, one behaviour each\n{imports}\n\n\ndef test_"
 )
-LEAD = "def test_"  # how a base model's reply begins, in its prompt
-# A base model that begins one of these has ended its tests.
+LEAD = "def test_"  # end of a base model's prompt, which belongs to its reply
+# A base model that writes one of these has finished its tests.
 STOPS = ("\nif __name__", "\nclass ", "\n```", "\n<|")
 
 TIDY = (
@@ -43,7 +43,7 @@ PLACE = re.compile(r"\{(\w+)\}")
 
 
 def prompt_imports(context: Context) -> tuple[str, ...]:
-    """The imports that a prompt says are there."""
+    """The imports that a prompt shows."""
     return ("import pytest", f"from {context.module} import {context.subject}")
 
 
@@ -54,23 +54,23 @@ def chat(context: Context, instruction: str = INSTRUCTION, system_prompt: str | 
 
 
 def raw(context: Context, template: str = FILE) -> str:
-    """The text for a base model to go on with; its tests are LEAD and what it answers."""
+    """The text for a base model to continue. Its tests are LEAD plus the reply."""
     return fill(template, placeholders(context))
 
 
 def tidy(module: str, tests: str) -> str:
-    """What a chat model is asked for a test file."""
+    """The message that asks a chat model to tidy a test file."""
     return fill(TIDY, {"module": module, "tests": tests.rstrip()})
 
 
 def tidy_raw(module: str, tests: str) -> str:
-    """The same as a text to go on with; the file is TIDY_LEAD and what is answered."""
+    """Like `tidy`, for a base model. The file is TIDY_LEAD plus the reply."""
     last = module.rpartition(".")[2]
     return fill(TIDY_FILE, {"module": module, "last": last, "tests": tests.rstrip(), "lead": TIDY_LEAD})
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """A template with its places filled. Other braces, and whatever the code holds, stay as they are."""
+    """Fill the known placeholders of a template. Other braces, including those in code, are unchanged."""
     return PLACE.sub(lambda match: values.get(match[1], match[0]), template)
 
 

@@ -1,6 +1,6 @@
-"""What tests of a package must be able to read: the package, what it depends on, pytest and coverage.py.
+"""Paths that tests of a package must be able to read: the package, its dependencies, pytest and coverage.py.
 
-Dependencies are those that the installed distributions name, without extras. Imports none of them.
+Dependencies come from the metadata of installed distributions, without extras. Imports none of them.
 """
 
 import re
@@ -17,7 +17,7 @@ TOOLS = ("pytest", "coverage")  # distributions
 
 
 def readable_paths(roots: Sequence[Root]) -> list[str]:
-    """Files and folders, for Sandbox(shown=...). Raises DataError where pytest or coverage.py is not installed."""
+    """Files and folders for Sandbox(shown=...). Raises DataError if pytest or coverage.py is not installed."""
     paths: set[str] = {str(root.import_folder / root.name.partition(".")[0]) for root in roots}
     paths |= {str(place) for root in roots for place in root.places if not place.is_relative_to(root.import_folder)}
     paths |= {str(root.import_folder / f"{root.name}.py") for root in roots}
@@ -26,7 +26,7 @@ def readable_paths(roots: Sequence[Root]) -> list[str]:
     for tool in TOOLS:
         if not list(metadata.distributions(name=tool)):
             raise DataError(
-                f"loadtest: {tool} is not installed, and tests are run with it; pip install -r requirements.txt"
+                f"loadtest: {tool} is not installed, but needed to run tests; run: pip install -r requirements.txt"
             )
     for name in closure({*distributions, *TOOLS}):
         paths.update(_entries(name))
@@ -34,7 +34,7 @@ def readable_paths(roots: Sequence[Root]) -> list[str]:
 
 
 def closure(names: Iterable[str]) -> set[str]:
-    """These distributions and all that they need here."""
+    """These distributions and all their dependencies."""
     seen: set[str] = set()
     waiting = [_plain(name) for name in names]
     while waiting:
@@ -60,7 +60,7 @@ def _needs(name: str) -> Iterator[str]:
 
 
 def _entries(name: str) -> Iterator[str]:
-    """Each file or folder that a distribution has at the top of where it is installed."""
+    """Yield the top-level files and folders of an installed distribution."""
     try:
         files = metadata.files(name) or []
     except metadata.PackageNotFoundError:

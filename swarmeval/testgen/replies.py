@@ -1,6 +1,6 @@
-"""Reply -> the statements of a test file that it holds, each with its own text; what does not parse harms nothing else.
+"""Reads the statements of a test file from a reply, each with its text. Broken parts do not affect the others.
 
-Pure. Knows no names and no other replies.
+Pure. Knows nothing about names or other replies.
 """
 
 import ast
@@ -14,28 +14,28 @@ from swarmeval.extraction.text_fixes import normal_ends, unescaped, visible
 from swarmeval.extraction.thoughts import without_thoughts
 from swarmeval.testgen.scopes import Definition
 
-READ_CHARS = 60_000  # of a reply; what is behind is not read
+READ_CHARS = 60_000  # the rest of a longer reply is ignored
 DEFINES = ("def ", "async ", "class ", "@")
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyStatement:
-    """One statement at the left margin."""
+    """One module-level statement."""
 
     node: ast.stmt
-    text: str  # as it stood; "" where it shares its lines
+    text: str  # original text; "" if it shares a line with another statement
 
 
 @dataclass(slots=True)
 class ReplyCode:
-    """What a reply held, in its order."""
+    """The code of a reply, in order."""
 
     statements: list[ReplyStatement] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)  # definitions that do not parse or compile, and why
+    broken: list[str] = field(default_factory=list)  # errors of definitions that do not parse or compile
 
 
 def read(text: str, is_code: bool = False) -> ReplyCode:
-    """The code of a reply, or of what is a module's source."""
+    """Read the code of a reply, or with `is_code` of a module's source."""
     code = ReplyCode()
     parser = BudgetedParser(2 * READ_CHARS)
     for block in [text] if is_code else code_blocks(text[:READ_CHARS]):
@@ -44,7 +44,7 @@ def read(text: str, is_code: bool = False) -> ReplyCode:
 
 
 def code_blocks(reply: str) -> list[str]:
-    """The fenced or tagged blocks of a reply; the whole of one that has none."""
+    """The fenced or tagged blocks of a reply; the whole reply if it has none."""
     text = normal_ends(reply)
     answer = without_thoughts(text)
     shown = visible(answer if answer.strip() else text)
@@ -54,7 +54,7 @@ def code_blocks(reply: str) -> list[str]:
 
 
 def _read(block: str, parser: BudgetedParser, code: ReplyCode) -> None:
-    """All of it, or each of its parts that can be had."""
+    """Read a block as a whole or, if it does not parse, part by part."""
     source = textwrap.dedent(block)
     try:
         tree = parser.parse(source)
@@ -78,7 +78,7 @@ def _read(block: str, parser: BudgetedParser, code: ReplyCode) -> None:
 
 def statements(source: str, tree: ast.Module) -> Iterator[ReplyStatement]:
     lines = source.split("\n")
-    used: set[int] = set()  # lines: two statements may share one
+    used: set[int] = set()  # lines seen, because two statements may share a line
     for node in tree.body:
         start = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
         end = node.end_lineno or start
@@ -88,7 +88,7 @@ def statements(source: str, tree: ast.Module) -> Iterator[ReplyStatement]:
 
 
 def is_same_statement(text: str, node: ast.stmt) -> bool:
-    """Whether the text is this statement and nothing else."""
+    """Whether a text consists of exactly this statement."""
     try:
         body = parse(text).body
     except SyntaxError:

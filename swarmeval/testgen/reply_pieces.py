@@ -1,7 +1,7 @@
-"""Reads one reply into pieces: what is kept of it, what is dropped, and why.
+"""Splits one reply into pieces of a test file, and counts the parts that are dropped, by reason.
 
-Kept are imports, functions, classes, fixtures, and names given a constant once; whatever else would run when the file
-is imported is dropped and counted, and so is what would change the tests of others.
+Imports, functions, classes, fixtures and names assigned once to a constant are kept. Other code that would run at
+import, and code that would affect the tests of other replies, is dropped.
 """
 
 import ast
@@ -14,13 +14,13 @@ from swarmeval.testgen.pieces import CodePiece, Part, ReplyPieces, digest
 from swarmeval.testgen.replies import ReplyStatement, read
 from swarmeval.testgen.scopes import FIXTURE_CALLS, Definition, Function, identifiers, parameters_of, parametrized, uses
 
-# Called by pytest or unittest by their names, for all tests of a file.
+# Functions that pytest or unittest call by name for all tests of a file.
 OF_THE_FILE = {"setup_module", "teardown_module", "setup_function", "teardown_function", "setUpModule",
                "tearDownModule", "load_tests", "setup", "teardown"}  # fmt: skip
 
 
 def read_pieces(part: Part) -> ReplyPieces:
-    """What a reply holds, before it is known what others hold: see `resolve`."""
+    """Split a reply. `resolve` then binds its names, once all replies are known."""
     code = read(part.text, part.is_code)
     pieces = ReplyPieces(part.function_id, digest(part.text), broken=code.broken)
     for statement in code.statements:
@@ -30,15 +30,17 @@ def read_pieces(part: Part) -> ReplyPieces:
 
 
 def resolve(pieces: ReplyPieces, shared: Mapping[str, Import], without: Collection[Import] = ()) -> ReplyPieces:
-    """The same with all that its names mean. A name that nobody binds means what the prompt showed, or what its star
-    import brings, or what `shared`, the imports of the others, say. Tests that need an import of `without` are dropped.
+    """Bind the names that the pieces use, in place.
+
+    An unbound name refers to an import shown in the prompt, to the reply's star import, or to `shared`, the imports of
+    the other replies, in this order. Tests that need an import in `without` are dropped.
     """
     try:
         for piece in pieces.order:
             piece.uses = frozenset(uses(piece.node))
             piece.fixture_candidates = frozenset(_fixture_candidates(piece.node))
             pieces.identifiers |= identifiers(piece.node)
-            ast.unparse(piece.node)  # what cannot be written is found now
+            ast.unparse(piece.node)  # raises RecursionError now rather than when the file is written
         _bind_names(pieces, shared)
         _limit_fixtures(pieces)
         _drop_broken(pieces, without)
@@ -96,12 +98,12 @@ def _add_definition(statement: ReplyStatement, node: Definition, part: Part, pie
 
 
 def is_test(node: Definition) -> bool:
-    """Whether it holds tests. A fixture is none, whatever it is called."""
+    """Whether a definition contains tests. A fixture does not, whatever its name."""
     return _fixture(node) is None and bool(tests_in(node))
 
 
 def tests_in(node: ast.stmt) -> list[str]:
-    """The names by which pytest calls the tests of a definition: "test_a", or "TestB::test_c" of each method."""
+    """The names that pytest gives to the tests of a definition: "test_a", or "TestB::test_c" for each method."""
     if isinstance(node, Function):
         return [node.name] if node.name.startswith("test") else []
     if not isinstance(node, ast.ClassDef):
@@ -114,7 +116,7 @@ def tests_in(node: ast.stmt) -> list[str]:
 
 
 def _constant(node: ast.Assign) -> str:
-    """The name that is given a value which needs no computing; "" where the statement is anything else."""
+    """The name that a statement assigns a literal value to; "" for other statements."""
     target = node.targets[0]
     if len(node.targets) > 1 or not isinstance(target, ast.Name):
         return ""
@@ -128,7 +130,7 @@ def _constant(node: ast.Assign) -> str:
 
 
 def _fixture(node: Definition) -> ast.expr | None:
-    """The decorator that makes a fixture of it."""
+    """The decorator that makes a definition a fixture; None if there is none."""
     for decorator in node.decorator_list:
         named = decorator.func if isinstance(decorator, ast.Call) else decorator
         if ast.unparse(named).rpartition(".")[2] in ("fixture", "yield_fixture"):
@@ -137,7 +139,7 @@ def _fixture(node: Definition) -> ast.expr | None:
 
 
 def _restore_name(node: Function, decorator: ast.expr) -> bool:
-    """Give a fixture the name that it is asked for by; whether that changed anything."""
+    """Rename a fixture to the `name` in its decorator; return whether it had one."""
     if not isinstance(decorator, ast.Call):
         return False
     for keyword in decorator.keywords:
@@ -177,7 +179,7 @@ def _imports(text: str) -> list[Import]:
 
 
 def _limit_fixtures(pieces: ReplyPieces) -> None:
-    """A fixture for every test of a file becomes one for every test of its reply."""
+    """Limit autouse fixtures to the tests of their own reply."""
     for piece in [piece for piece in pieces.order if piece.is_fixture]:
         assert isinstance(piece.node, Definition)
         decorator = _fixture(piece.node)

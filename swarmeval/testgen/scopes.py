@@ -1,7 +1,7 @@
-"""Which names a piece of Python takes from its module, and the same piece with other names. Knows no tests.
+"""Finds the module-level names that a piece of Python uses, and renames them. Knows nothing about tests.
 
-Scopes are those of the language reference, section 4.2, but for one thing: a name that a class body binds counts as the
-class's own in all of its body, before the binding too.
+Scopes follow the language reference, section 4.2, with one exception: a name that a class body binds is treated as
+local to the class in the whole body, even before the binding.
 """
 
 import ast
@@ -11,13 +11,13 @@ from typing import TypeVar
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef
-FIXTURE_CALLS = ("usefixtures", "getfixturevalue")  # whose arguments are names of fixtures
+FIXTURE_CALLS = ("usefixtures", "getfixturevalue")  # their arguments are names of fixtures
 AnyNode = TypeVar("AnyNode", bound=ast.AST)
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
 def uses(node: ast.AST) -> set[str]:
-    """The names that a statement takes from the module it stands in, builtins among them."""
+    """The module-level names that a statement uses, including builtins."""
     every = {name: name for name in identifiers(node)}
     renamer = Renamer(every, {})
     renamer.visit(copy.deepcopy(node))
@@ -25,17 +25,17 @@ def uses(node: ast.AST) -> set[str]:
 
 
 def renamed(node: AnyNode, names: Mapping[str, str], parameters: Mapping[str, str] | None = None) -> AnyNode:
-    """A copy in which names of the module have the names given: the definition's own, and all uses.
+    """A copy in which module-level names are replaced: that of the definition itself, and all uses.
 
-    `parameters` are names of fixtures: where the outermost functions and methods have such a parameter, that too.
-    No new name may be among the node's identifiers. Raises RecursionError for code that is nested too deeply.
+    `parameters` maps names of fixtures, and renames such parameters of outermost functions and methods. New names must
+    not be among the node's identifiers. Raises RecursionError for deeply nested code.
     """
     result: AnyNode = Renamer(names, parameters or {}).visit(copy.deepcopy(node))
     return result
 
 
 def identifiers(node: ast.AST) -> set[str]:
-    """Every name in it, of whatever scope; attributes and keywords of calls are none."""
+    """All names in a node, in any scope, except attributes and keyword arguments."""
     names: set[str] = set()
     for one in ast.walk(node):
         if isinstance(one, ast.Name):
@@ -62,7 +62,7 @@ def parameters_of(node: Function | ast.Lambda) -> list[ast.arg]:
 
 
 class Bound(ast.NodeVisitor):
-    """What the statements of one scope bind in it, and what they say is the module's."""
+    """The names that one scope binds, and those that it declares global."""
 
     def __init__(self, body: list[ast.stmt]) -> None:
         self.names: set[str] = set()
@@ -113,7 +113,7 @@ class Bound(ast.NodeVisitor):
         self.visit(node.args)
 
     def _comprehended(self, node: Comprehension) -> None:
-        """Its own names stay inside; what := binds does not."""
+        """Names bound in a comprehension are local to it, except those bound by `:=`."""
         for one in ast.walk(node):
             if isinstance(one, ast.NamedExpr):
                 self.names.add(one.target.id)
@@ -122,15 +122,15 @@ class Bound(ast.NodeVisitor):
 
 
 class Renamer(ast.NodeTransformer):
-    """Gives the names of a module their new ones, wherever they mean the module's."""
+    """Renames module-level names in all scopes that refer to them."""
 
     def __init__(self, names: Mapping[str, str], parameters: Mapping[str, str]) -> None:
-        self.seen: set[str] = set()  # the names that were met as the module's, definitions' own aside
+        self.seen: set[str] = set()  # module-level names used, without those of the definitions themselves
         self._root = dict(names)
-        self._scope = dict(names)  # in the scope at hand
-        self._inner = dict(names)  # in functions that begin here: the names of a class are not theirs
+        self._scope = dict(names)  # in the current scope
+        self._inner = dict(names)  # in functions defined here, which do not see the names of a class
         self._parameters = parameters
-        self._depth = 0  # of functions
+        self._depth = 0  # nesting depth of functions
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id in self._scope:
@@ -144,7 +144,7 @@ class Renamer(ast.NodeTransformer):
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """Fixtures are named in strings, too."""
+        """Rename fixtures that are named in strings."""
         asks = isinstance(node.func, ast.Attribute) and node.func.attr in FIXTURE_CALLS
         for argument in node.args if asks else []:
             if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
@@ -196,7 +196,7 @@ class Renamer(ast.NodeTransformer):
 
     def _comprehension(self, node: Comprehension) -> ast.AST:
         first = node.generators[0]
-        first.iter = self.visit(first.iter)  # of the scope outside
+        first.iter = self.visit(first.iter)  # evaluated in the enclosing scope
         own = {
             one.id
             for part in node.generators
@@ -221,14 +221,14 @@ class Renamer(ast.NodeTransformer):
     visit_ExceptHandler = visit_MatchAs = visit_MatchStar = _named  # noqa: N815
 
     def visit_alias(self, node: ast.alias) -> ast.AST:
-        """An import inside a function that says its name is the module's."""
+        """Rename an import inside a function that declares its name global."""
         name = (node.asname or node.name).partition(".")[0]
         if self._scope.get(name, name) != name and "." not in node.name:
             node.asname = self._scope[name]
         return node
 
     def _arguments(self, node: ast.arguments) -> None:
-        """Defaults and annotations belong to the scope outside."""
+        """Visit defaults and annotations, which belong to the enclosing scope."""
         self.generic_visit(node)
 
     def _fixtures_of(self, node: Function) -> dict[str, str]:
@@ -250,7 +250,7 @@ class Renamer(ast.NodeTransformer):
 
 
 def parametrized(node: Function) -> set[str]:
-    """The parameters to which pytest.mark.parametrize gives values: no fixtures."""
+    """The parameters that pytest.mark.parametrize sets, which are not fixtures."""
     names: set[str] = set()
     for mark in node.decorator_list:
         if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Attribute) and mark.func.attr == "parametrize":

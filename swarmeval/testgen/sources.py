@@ -1,6 +1,6 @@
-"""Modules of packages as what tests are written from: one context per function or method. Parsed, never imported.
+"""Reads modules of packages into one context per function or method, for writing tests. Parses without importing.
 
-One module is held at a time: what it takes does not grow with the number of functions.
+Only one module is in memory at a time.
 """
 
 import ast
@@ -12,38 +12,38 @@ from swarmeval.extraction.syntax import parse
 from swarmeval.testgen.packages import Skips, SourceFile, find_roots, read_source, shuffled, source_files
 from swarmeval.testgen.scopes import Definition, Function, uses
 
-CLASS_LINES = 12  # of a class's docstring, at most
-CONSTANT_CHARS = 400  # of one constant that a function names
+CLASS_LINES = 12  # limit for a class's docstring
+CONSTANT_CHARS = 400  # limit for a constant that a function uses
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One function or method, and what its tests need to know of its module."""
+    """One function or method, with the parts of its module that a test author needs."""
 
     package: str
     module: str
     qualname: str  # "Class.method"; a property's setter is "Class.name.setter"
-    line: int  # its first, decorators included; all lines count from 1
-    body_line: int  # the first of its body behind the docstring
+    line: int  # first line, decorators included; all lines count from 1
+    body_line: int  # first line of the body after the docstring
     end_line: int
-    source: str  # at the left margin, with its decorators
-    class_signature: str = ""  # its class's head, docstring, fields and constructor
-    imports: tuple[str, ...] = ()  # those of the module whose names it uses
-    constants: tuple[str, ...] = ()  # of the module, that it names
+    source: str  # dedented, with decorators
+    class_signature: str = ""  # header, docstring, fields and constructor of its class
+    imports: tuple[str, ...] = ()  # imports of the module that it uses
+    constants: tuple[str, ...] = ()  # constants of the module that it uses
 
     @property
     def function_id(self) -> str:
-        """ "numpy.linalg:norm": the key that joins all that is made from it."""
+        """ "numpy.linalg:norm": the key that joins all data about the function."""
         return f"{self.module}:{self.qualname}"
 
     @property
     def subject(self) -> str:
-        """The name that its tests import: of the function or of the outermost class."""
+        """The name that its tests import: that of the function or of its outermost class."""
         return self.qualname.partition(".")[0]
 
     @property
     def text(self) -> str:
-        """All of it, as a file that is cut short."""
+        """The whole context as an abridged source file."""
         source = textwrap.indent(self.source, "    ") if self.class_signature else self.source
         parts = ["\n".join(self.imports), "\n".join(self.constants), self.class_signature, source]
         return "\n\n".join(part for part in parts if part)
@@ -54,7 +54,7 @@ class Module:
     """One parsed file."""
 
     file: SourceFile
-    functions: tuple[Context, ...]  # in the order of their lines
+    functions: tuple[Context, ...]  # in line order
     classes: tuple[str, ...]
     imports: tuple[str, ...]
 
@@ -73,11 +73,11 @@ def modules(
     files_per_package: int | None = None,
     seed: int = 0,
 ) -> Iterator[Module]:
-    """The modules of these packages, names or paths, that have a function to test.
+    """Yield the modules of these packages (names or paths) that have a function to test.
 
-    `files_per_package` of each, drawn by the seed; without it all, in the order of their names. Where a context does
-    not fit, its constants, its imports and its class are left out in turn. Raises DataError where a package is missing,
-    before anything is read.
+    Samples `files_per_package` modules of each by the seed; without it, yields all in name order. If a context does not
+    fit, its constants, imports and class are left out in turn. Raises DataError if a package is missing, before reading
+    any file.
     """
     package_roots = find_roots(packages)
     return _modules([source_files(root, skips) for root in package_roots], skips, fits, files_per_package, seed)
@@ -86,7 +86,7 @@ def modules(
 def _modules(
     listed: Sequence[Sequence[SourceFile]], skips: Skips, fits: Fits, most: int | None, seed: int
 ) -> Iterator[Module]:
-    counts: dict[str, int] = {}  # of each package
+    counts: dict[str, int] = {}  # per package
     seen: set[str] = set()
     for group in listed:
         for file in group if most is None else shuffled(group, seed):
@@ -100,7 +100,7 @@ def _modules(
 
 
 def read(file: SourceFile, skips: Skips, fits: Fits = lambda context: True) -> Module | None:
-    """A file's functions; None where it has none or cannot be parsed; the reason goes to `skips`."""
+    """Read a file's functions; None, with a reason in `skips`, if it has none or cannot be parsed."""
     source = read_source(file, skips)
     if source is None:
         return None
@@ -120,7 +120,7 @@ def read(file: SourceFile, skips: Skips, fits: Fits = lambda context: True) -> M
 
 
 def fit(context: Context, fits: Fits, skips: Skips) -> Context | None:
-    """As much of a context as fits, its source at least; else None, and the reason goes to `skips`."""
+    """Reduce a context until it fits; None, with a reason in `skips`, if its source alone is too long."""
     shorter = replace(context, constants=())
     for one in (context, shorter, replace(shorter, imports=()), replace(shorter, imports=(), class_signature="")):
         if fits(one):
@@ -130,7 +130,7 @@ def fit(context: Context, fits: Fits, skips: Skips) -> Context | None:
 
 
 class ModuleReader:
-    """What a parsed file holds."""
+    """Collects the functions, classes and imports of a parsed file."""
 
     def __init__(self, file: SourceFile, source: str, tree: ast.Module) -> None:
         self.classes: list[str] = []
@@ -138,14 +138,14 @@ class ModuleReader:
         self._file = file
         self._lines = source.split("\n")
         self._tree = tree
-        self._imported: dict[str, str] = {}  # name -> the import that binds it
-        self._constants: dict[str, str] = {}  # name -> its statement
+        self._imported: dict[str, str] = {}  # name -> import statement
+        self._constants: dict[str, str] = {}  # name -> assignment
         self._ids: set[str] = set()
         for statement in flat(tree.body):
             self._take(statement)
 
     def contexts(self, skips: Skips) -> Iterator[Context]:
-        """Functions and methods that can be called from outside, and do something."""
+        """Yield the functions and methods that can be called from outside and are not empty."""
         for statement in flat(self._tree.body):
             yield from self._contexts_in(statement, "", None, skips)
 
@@ -161,7 +161,7 @@ class ModuleReader:
                 return
             for inner in ast.walk(node):
                 if inner is not node and isinstance(inner, Function):
-                    skips.add("inside another function, whose context holds it", f"{name}.{inner.name}")
+                    skips.add("inside another function, whose context contains it", f"{name}.{inner.name}")
             context = self._context(node, prefix, owner)
             if context.function_id in self._ids:
                 skips.add("defined a second time", context.function_id)
@@ -182,7 +182,7 @@ class ModuleReader:
         )  # fmt: skip
 
     def _take(self, node: ast.stmt) -> None:
-        """What a statement of the module gives to its functions."""
+        """Record the imports and constants of a module-level statement."""
         if isinstance(node, ast.Import | ast.ImportFrom):
             node = absolute(node, self._file)
             self.imports.append(ast.unparse(node))
@@ -208,7 +208,7 @@ class ModuleReader:
 
 
 def flat(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements in order, those under if, try and with as well: their names are the module's or class's too."""
+    """Yield statements in order, including those under if, try and with, whose names belong to the same scope."""
     for statement in body:
         if isinstance(statement, ast.If):
             yield from flat([*statement.body, *statement.orelse])
@@ -222,12 +222,12 @@ def flat(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def body_after_docstring(node: Definition) -> list[ast.stmt]:
-    """The body behind the docstring; the docstring, where there is nothing else."""
+    """The body after the docstring; only the docstring if there is nothing else."""
     return node.body[1:] or node.body if ast.get_docstring(node, clean=False) is not None else node.body
 
 
 def is_empty(statement: ast.stmt) -> bool:
-    """Whether it does nothing but to say that others do it."""
+    """Whether a statement is a placeholder: a constant, `pass`, or raising NotImplementedError."""
     if isinstance(statement, ast.Raise) and statement.exc is not None:
         raised = statement.exc.func if isinstance(statement.exc, ast.Call) else statement.exc
         return isinstance(raised, ast.Name) and raised.id == "NotImplementedError"
@@ -236,7 +236,7 @@ def is_empty(statement: ast.stmt) -> bool:
 
 
 def accessor(node: Function) -> str:
-    """ ".setter" of a property's setter: its name is the property's."""
+    """The suffix ".setter" and the like for accessors of a property, which share its name; else ""."""
     for decorator in node.decorator_list:
         if isinstance(decorator, ast.Attribute) and decorator.attr in ("setter", "deleter", "getter"):
             return f".{decorator.attr}"
@@ -244,7 +244,7 @@ def accessor(node: Function) -> str:
 
 
 def head(node: ast.ClassDef) -> ast.ClassDef:
-    """The class without its methods' bodies: what it is, its fields, how one is made."""
+    """The class with its bases, fields and constructor signature only."""
     members: list[ast.stmt] = []
     for statement in node.body:
         if isinstance(statement, ast.AnnAssign):
@@ -258,9 +258,9 @@ def head(node: ast.ClassDef) -> ast.ClassDef:
 
 
 def signature(node: ast.ClassDef) -> str:
-    """The same as text, with the beginning of the docstring."""
+    """The reduced class as text, with the start of its docstring."""
     lines = ast.unparse(head(node)).split("\n")
-    at = 1 + next(index for index, line in enumerate(lines) if line.startswith("class "))  # behind its decorators
+    at = 1 + next(index for index, line in enumerate(lines) if line.startswith("class "))  # after its decorators
     docstring = (ast.get_docstring(node) or "").strip().splitlines()[:CLASS_LINES]
     documented = [f"    {line}".rstrip() for line in ['"""' + docstring[0], *docstring[1:], '"""']] if docstring else []
     return "\n".join([*lines[:at], *documented, *lines[at:]])
@@ -271,13 +271,13 @@ def first_line(node: Function) -> int:
 
 
 def dedented(lines: Sequence[str]) -> str:
-    """Moved left by the first line's indent; what is inside strings stays as far as it is indented so much."""
+    """Dedent lines by the first line's indentation. Less indented lines, as in strings, stay unchanged."""
     depth = len(lines[0]) - len(lines[0].lstrip())
     return "\n".join(line[depth:] if not line[:depth].strip() else line for line in lines)
 
 
 def absolute(node: ast.Import | ast.ImportFrom, file: SourceFile) -> ast.Import | ast.ImportFrom:
-    """The import as it reads from anywhere."""
+    """Convert a relative import to an absolute one."""
     if isinstance(node, ast.Import) or not node.level:
         return node
     parts = file.module.split(".")
@@ -286,7 +286,7 @@ def absolute(node: ast.Import | ast.ImportFrom, file: SourceFile) -> ast.Import 
 
 
 def single_import(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> str:
-    """The import of this one name."""
+    """The import statement of a single name."""
     if isinstance(node, ast.Import):
         return ast.unparse(ast.Import([alias]))
     return ast.unparse(ast.ImportFrom(node.module, [alias], node.level))

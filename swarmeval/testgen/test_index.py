@@ -1,6 +1,6 @@
-"""generated_tests.jsonl: a line for each module whose functions had their turn; what was kept of the replies and why.
+"""Reads and writes generated_tests.jsonl: one line per module, with the tests kept from its replies.
 
-The test files themselves lie beside it. What they are worth is found out from both, later.
+The test files are in a folder beside it. Both are evaluated later.
 """
 
 from collections import Counter
@@ -18,28 +18,28 @@ from swarmeval.testgen.files import WrittenModule
 
 NAME = "generated_tests.jsonl"
 FOLDER = "generated_tests"
-NOT_REQUESTED = "not asked: the load ended before"
+NOT_REQUESTED = "not requested: the load ended first"
 TAKEN = "taken"
 
 
 class IndexLine(msgspec.Struct, frozen=True):
-    """One module."""
+    """The line of one module."""
 
-    level: str  # of load, in which its functions were asked for
+    level: str  # load level in which its functions were requested
     module: str
     package: str
-    source: str  # the path of its code
-    file: str | None  # of its tests, within the run folder; None where no test was kept
+    source: str  # path of the module
+    file: str | None  # test file, relative to the run folder; None if no test was kept
     tests: tuple[CombinedTest, ...]
     requested: tuple[str, ...] = msgspec.field(name="asked")  # function ids
-    dropped: dict[str, int]  # what was left out of replies, by reason
-    faults: dict[str, str]  # function id -> why nothing was kept of its reply
-    failed: dict[str, str]  # function id -> why it got no reply
-    tidied: str = ""  # by the model itself: TAKEN, why not, or "" where it was not to be
+    dropped: dict[str, int]  # parts left out of replies, counted by reason
+    faults: dict[str, str]  # function id -> reason why nothing of its reply was kept
+    failed: dict[str, str]  # function id -> reason why it got no reply
+    tidied: str = ""  # clean-up by the model: TAKEN, the reason against, or "" if not attempted
 
 
 def folder(run: Path, round_: int) -> Path:
-    """Where the test files of a round lie: each module is asked for again when all have been."""
+    """Folder of the test files of a round. A new round starts when all modules have been requested."""
     return run / (FOLDER if not round_ else f"{FOLDER}.{round_ + 1}")
 
 
@@ -56,7 +56,7 @@ def line(run: Path, level: str, written: WrittenModule) -> IndexLine:
 
 
 def append(run: Path, one: IndexLine) -> None:
-    """Raises OutputError."""
+    """Append a line. Raises OutputError."""
     try:
         with (run / NAME).open("ab") as file:
             file.write(msgspec.json.encode(one) + b"\n")
@@ -65,14 +65,14 @@ def append(run: Path, one: IndexLine) -> None:
 
 
 def read(run: Path) -> Iterator[IndexLine]:
-    """One at a time; none where there is no file. Raises DataError or OutputError where it cannot be read."""
+    """Yield the lines; nothing if the file does not exist. Raises DataError or OutputError if it cannot be read."""
     try:
         with (run / NAME).open("rb") as file:
             for number, text in enumerate(file, 1):
                 try:
                     yield msgspec.json.decode(text, type=IndexLine)
                 except msgspec.MsgspecError as error:
-                    raise DataError(f"{run / NAME}: line {number} is none of ours ({error})") from None
+                    raise DataError(f"{run / NAME}: line {number} is not valid ({error})") from None
     except FileNotFoundError:
         return
     except OSError as error:
@@ -80,7 +80,7 @@ def read(run: Path) -> Iterator[IndexLine]:
 
 
 def combined(run: Path, one: IndexLine) -> Combined:
-    """What was written, as it was combined: a test file but for its first line. Raises OutputError where it is gone."""
+    """Read back a combined test file, without its first line. Raises OutputError if the file is missing."""
     if one.file is None:
         return Combined("", (), one.dropped, one.faults)
     return Combined(_read(run / one.file).partition("\n")[2], one.tests, one.dropped, one.faults)
@@ -94,9 +94,9 @@ def _read(path: Path) -> str:
 
 
 def replace_tests(run: Path, one: IndexLine, tidied: Combined) -> IndexLine:
-    """Put a tidied test file in the place of one that was written, under the same first line; the line to note of it.
+    """Replace a test file by its tidied version, keeping the first line; return the updated index line.
 
-    Raises OutputError, the old file left as it was.
+    Raises OutputError, in which case the old file is unchanged.
     """
     assert one.file is not None
     path = run / one.file
@@ -109,7 +109,10 @@ def replace_tests(run: Path, one: IndexLine, tidied: Combined) -> IndexLine:
 
 @contextmanager
 def rewrite(run: Path) -> Iterator[Callable[[IndexLine], None]]:
-    """What takes the lines of a file that takes the place of this one when the block ends well. Raises OutputError."""
+    """Yield a function that takes new lines. They replace the file if the block ends without error.
+
+    Raises OutputError.
+    """
     with replaced(run / NAME) as file:
 
         def take(one: IndexLine) -> None:

@@ -1,7 +1,7 @@
-"""Whether a test file that a model tidied may take the place of the one it was given: by syntax alone, nothing is run.
+"""Checks whether a tidied test file may replace the original, by syntax alone. Runs nothing.
 
-It may where each function keeps a test and each test that asserts goes on to. What it tests, and how well, is not
-compared: that is weighed, as for every test file.
+It may if every function keeps a test and every asserting test still asserts. The quality of the tests is not compared
+here; they are evaluated later like all test files.
 """
 
 import ast
@@ -19,15 +19,15 @@ from swarmeval.testgen.replies import ReplyStatement
 from swarmeval.testgen.reply_pieces import is_test, read_pieces, resolve, tests_in
 from swarmeval.testgen.scopes import Definition, Function
 
-UNKNOWN = "tests of other names"  # they cannot be put to a function
+UNKNOWN = "tests of other names"  # they belong to no known function
 
 
 class Unsafe(Exception):
-    """A tidied file may not take the other's place; str() says why, in a line."""
+    """A tidied file may not replace the original. str() gives the reason in one line."""
 
 
 def accept(before: Combined, reply: str) -> Combined:
-    """The tests of a reply in place of those of `before`, each for the function that it was for. Raises Unsafe."""
+    """Read the tidied file from a reply, assigning its tests to the same functions as before. Raises Unsafe."""
     try:
         after = _read(before, reply)
         _check(before, after)
@@ -39,7 +39,7 @@ def accept(before: Combined, reply: str) -> Combined:
 
 
 def _read(before: Combined, reply: str) -> Combined:
-    """What a reply keeps of a file, as a file; what it leaves out of the imports is imported still."""
+    """Combine a reply into a test file. Imports of the original that the reply omits are kept."""
     code = replies.read(reply)
     if code.broken:
         raise Unsafe(f"does not parse: {code.broken[0]}")
@@ -55,7 +55,7 @@ def _read(before: Combined, reply: str) -> Combined:
     source = "\n".join([*import_statements(imports), *(one.text or ast.unparse(one.node) for one in statements)])
     after = combine([Part("", source, is_code=True)])
     if not after.tests:
-        raise Unsafe("holds none of the tests")
+        raise Unsafe("contains none of the tests")
     for test in after.tests:
         if test.name not in owners:
             raise Unsafe(f"{test.name} cannot keep its name")
@@ -66,7 +66,7 @@ def _read(before: Combined, reply: str) -> Combined:
 def _known_statements(
     statements: Collection[ReplyStatement], imported: Collection[str], known: Collection[str], dropped: Counter[str]
 ) -> Iterator[ReplyStatement]:
-    """All but tests of unknown names, and what would stand for something that the file imports."""
+    """Yield the statements, without tests of unknown names and definitions that would shadow an import."""
     for one in statements:
         node = one.node
         if isinstance(node, Definition) and is_test(node):
@@ -82,7 +82,7 @@ def _known_statements(
 
 
 def _without(node: ast.stmt, names: Collection[str]) -> ReplyStatement:
-    """A class without these of its tests."""
+    """A copy of a class without these tests."""
     less = copy.deepcopy(node)
     assert isinstance(less, ast.ClassDef)
     less.body = [
@@ -105,7 +105,7 @@ def _imports(source: str) -> Iterator[Import]:
 
 
 def _keep_imports(imports: Collection[Import], statements: Collection[ReplyStatement]) -> None:
-    """Raises Unsafe where a name that the file imports would come to mean something else."""
+    """Raises Unsafe if an imported name would change its meaning."""
     meanings = {one.bound: one.meaning for one in imports}
     for statement in statements:
         if isinstance(statement.node, ast.Import | ast.ImportFrom):
@@ -115,7 +115,7 @@ def _keep_imports(imports: Collection[Import], statements: Collection[ReplyState
 
 
 def _check(before: Combined, after: Combined) -> None:
-    """Raises Unsafe, and SyntaxError for what does not compile."""
+    """Raises Unsafe if tests or definitions are missing, and SyntaxError if the file does not compile."""
     for node in parse(after.source).body:
         check(node)
     left = {test.function_id for test in after.tests}
@@ -125,14 +125,14 @@ def _check(before: Combined, after: Combined) -> None:
     silent = {test.name for test in after.tests if not test.asserts}
     for test in before.tests:
         if test.asserts and test.name in silent:
-            raise Unsafe(f"{test.name} asserts nothing any more")
+            raise Unsafe(f"{test.name} no longer asserts anything")
     lost = undefined_names(after.source) - undefined_names(before.source)
     if lost:
         raise Unsafe(f"nothing defines {min(lost)}")
 
 
 def undefined_names(source: str) -> set[str]:
-    """The names that a test file uses and that mean nothing, those of fixtures included."""
+    """The undefined names that a test file uses, including fixtures."""
     pieces = resolve(read_pieces(Part("", source, is_code=True)), {})
     fixtures = {
         name for piece in pieces.order if isinstance(piece.node, Function) and piece.takes_fixtures

@@ -1,9 +1,8 @@
-"""The test files of a run once more through the model that wrote their tests, before they are weighed.
+"""Lets the model tidy the merged test files of a run before they are evaluated.
 
-Files that hold tests of several functions were merged from replies that knew nothing of one another. What the model
-makes of such a file takes its place only where that is safe (see accepting); why it did not is noted in
-generated_tests.jsonl, as is that it did. Ended at any moment, each file is the old or the new one, and the lines say
-which.
+Files with tests of several functions were merged from independent replies. The tidied version replaces such a file only
+if that is safe (see tidied_check.py). generated_tests.jsonl records the result and the reason. If interrupted, each
+file is either the old or the new one, and its line says which.
 """
 
 import asyncio
@@ -27,40 +26,40 @@ from swarmeval.testgen.model_requests import RequestBuilder
 from swarmeval.testgen.tidied_check import Unsafe, accept
 
 MOST_AT_ONCE = 8
-MOST_PENDING = 2 * MOST_AT_ONCE  # lines: the next are asked about while the first waits for its answer
+MOST_PENDING = 2 * MOST_AT_ONCE  # lines in progress, so that later requests do not wait for the first reply
 
 
 def is_merged(line: test_index.IndexLine) -> bool:
-    """Whether its test file was put together from what was written for several functions."""
+    """Whether a line's test file was merged from the replies for several functions."""
     return line.file is not None and len({test.function_id for test in line.tests}) > 1
 
 
 @dataclass(slots=True)
 class TidyingProgress:
-    """How many merged files there are, and how many were tidied."""
+    """Number of merged files, and of those tidied so far."""
 
-    files: int  # that are merged
-    taken: int = 0  # of those, tidied
+    files: int  # merged files
+    taken: int = 0  # files replaced by their tidied version
 
     def __str__(self) -> str:
         return f"{self.taken} of {self.files}"
 
 
 def count_merged(run: Path) -> TidyingProgress:
-    """Of a run whose files are still to be tidied. Raises DataError or OutputError."""
+    """Count the merged files of a run before tidying. Raises DataError or OutputError."""
     return TidyingProgress(sum(is_merged(line) for line in test_index.read(run)))
 
 
-Tidied = Combined | str  # what takes a file's place, or why it stays; "": it is none to tidy
-Begun = deque[tuple[test_index.IndexLine, asyncio.Task[Tidied]]]  # in the order of the lines
+Tidied = Combined | str  # the new file, or the reason for keeping the old one; "" if it is not merged
+Begun = deque[tuple[test_index.IndexLine, asyncio.Task[Tidied]]]  # in line order
 
 
 async def tidy(
     run: Path, pool: Pool, builder: RequestBuilder, progress: TidyingProgress, on_ended: Callable[[], object]
 ) -> None:
-    """Tidy all merged test files of a run, a few at once; `on_ended` is called after each.
+    """Tidy all merged test files of a run, a few at a time; `on_ended` is called after each.
 
-    Raises OutputError, DataError and CancelledError; what a model or a server did wrong is noted with its file.
+    Raises OutputError, DataError and CancelledError. Errors of the model or a server are recorded with the file.
     """
     if not progress.files:
         return
@@ -70,7 +69,7 @@ async def tidy(
         with test_index.rewrite(run) as note:
 
             def settle(tidied: Tidied) -> None:
-                """The first that begun, without a wait within: its file and its line change together."""
+                """Finish the first line. Does not await, so that its file and its line change together."""
                 nonlocal noted
                 line = begun[0][0]
                 note(apply_tidied(run, line, tidied))
@@ -97,7 +96,7 @@ async def tidy(
 async def _each(
     lines: Iterator[test_index.IndexLine], begun: Begun, tidier: "Tidier", settle: Callable[[Tidied], None]
 ) -> None:
-    """Settle all lines in their order; those that begun wait in `begun`."""
+    """Start and settle all lines in order; `begun` holds those in progress."""
     for line in lines:
         begun.append((line, asyncio.create_task(tidier.tidied(line))))
         if len(begun) == MOST_PENDING:
@@ -107,14 +106,14 @@ async def _each(
 
 
 def apply_tidied(run: Path, line: test_index.IndexLine, tidied: Tidied) -> test_index.IndexLine:
-    """Put what was tidied into its place, if anything was; the line to note. Raises OutputError."""
+    """Replace a file by its tidied version, if there is one; return the updated line. Raises OutputError."""
     if isinstance(tidied, str):
         return msgspec.structs.replace(line, tidied=tidied)
     return test_index.replace_tests(run, line, tidied)
 
 
 class Tidier:
-    """Asks the model, as many times at once as it has rows, and no more than a few."""
+    """Sends tidying requests to the model, limited by its rows and MOST_AT_ONCE."""
 
     def __init__(self, run: Path, pool: Pool, builder: RequestBuilder) -> None:
         self._run = run
@@ -123,7 +122,7 @@ class Tidier:
         self._room = asyncio.Semaphore(max(1, min(pool.rows, MOST_AT_ONCE)))
 
     async def tidied(self, line: test_index.IndexLine) -> Tidied:
-        """What becomes of a line's file. Raises OutputError where that is gone."""
+        """Tidy the file of one line. Raises OutputError if the file is missing."""
         if line.file is None or not is_merged(line):
             return ""
         async with self._room:
@@ -132,13 +131,13 @@ class Tidier:
                 return why
             try:
                 reply = await self._request_code(self._builder.tidying(line.file, line.module, before.source))
-                # In a thread: a long reply takes its time to read, and others' answers come meanwhile.
+                # In a thread, because reading a long reply takes time while other answers arrive.
                 return await asyncio.to_thread(accept, before, reply)
             except Unsafe as error:
                 return str(error)
 
     async def _request_code(self, request: Request) -> str:
-        """The code that a request is answered with; Unsafe where it is not, or not whole."""
+        """The code of the reply to a request. Raises Unsafe if there is none or it is truncated."""
         answer: Reply | Refusal | None = None
         try:
             await self._pool.until_ready()
@@ -150,7 +149,7 @@ class Tidier:
         if isinstance(answer, Refusal):
             raise Unsafe(scrub(answer.reason))
         if answer is None:
-            raise Unsafe("no answer came")
+            raise Unsafe("no answer")
         if answer.finish_reason != "stop":
-            raise Unsafe(f"the answer is not whole ({answer.finish_reason})")
+            raise Unsafe(f"the answer is incomplete ({answer.finish_reason})")
         return self._builder.tidied(answer.text)

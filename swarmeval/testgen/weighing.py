@@ -1,4 +1,4 @@
-"""What all test files of a run are worth: worth.jsonl, a line a module, and the sums of each package."""
+"""Evaluates all test files of a run: worth.jsonl with one line per module, and totals per package."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -22,16 +22,16 @@ Weighed = tuple[test_index.IndexLine, Worth]
 
 @dataclass(slots=True)
 class Sums:
-    """Of one package. A function counts once for each time it was asked for."""
+    """Totals of one package. A function counts once per request."""
 
     files: int = 0
     collected: int = 0
     requested: int = 0
-    tested: int = 0  # functions of whose reply a test was kept
+    tested: int = 0  # functions with at least one test kept
     verified: int = 0  # functions with a test that passes and asserts something
     tests: int = 0
     passed: int = 0
-    unasserted: int = 0  # tests that assert nothing
+    unasserted: int = 0  # tests without an assertion
     statements: int = 0
     covered: int = 0
 
@@ -52,11 +52,11 @@ class Sums:
                 self.covered += function.covered
 
     def cells(self) -> dict[str, int | float | None]:
-        """For people; floats are shares, None where there is nothing to share."""
+        """Labels and values for display. Floats are shares, None if the whole is 0."""
         return {
             "test files": self.files,
             "collected by pytest": share(self.collected, self.files),
-            "functions asked for": self.requested,
+            "functions requested": self.requested,
             "with a test": share(self.tested, self.requested),
             "with a passing test that asserts": share(self.verified, self.requested),
             "tests": self.tests,
@@ -71,9 +71,9 @@ def share(part: int, whole: int) -> float | None:
 
 
 async def weigh(run: Path, weigher: Weigher, at_once: int, show: Callable[[int], None]) -> dict[str, Sums]:
-    """Weigh every test file of a run, so many at once; package -> sums. `show` is called with how many are done.
+    """Evaluate every test file of a run, `at_once` at a time; return totals per package.
 
-    Raises SandboxError, DataError, OutputError.
+    `show` is called with the number of files done. Raises SandboxError, DataError, OutputError.
     """
     sums: dict[str, Sums] = {}
     number = 0
@@ -90,7 +90,7 @@ async def weigh(run: Path, weigher: Weigher, at_once: int, show: Callable[[int],
 
 
 async def _weighed(run: Path, weigher: Weigher, at_once: int) -> AsyncGenerator[Weighed, None]:
-    """In the order in which they end; read when there is room, so that few are held."""
+    """Yield evaluations in order of completion. Lines are read only as needed, so that few are in memory."""
     lines: Iterator[test_index.IndexLine] = test_index.read(run)
     running: set[asyncio.Task[Weighed | None]] = set()
     try:
@@ -110,7 +110,7 @@ async def _weighed(run: Path, weigher: Weigher, at_once: int) -> AsyncGenerator[
 
 
 async def _one(run: Path, weigher: Weigher, line: test_index.IndexLine) -> Weighed | None:
-    """None where the code has gone meanwhile."""
+    """Evaluate the test file of one line; None if the module's source no longer exists."""
     module = await asyncio.to_thread(_module, line)
     if module is None:
         return None

@@ -1,6 +1,6 @@
-"""The functions of packages one after another, without end: modules are read ahead in a thread, and anew when all are.
+"""An endless sequence of the functions of packages. A thread reads modules ahead, and starts over after the last.
 
-What is held does not grow with the number of functions.
+Memory does not grow with the number of functions.
 """
 
 import asyncio
@@ -12,37 +12,37 @@ from typing import Self
 
 from swarmeval.testgen.sources import Context, Module
 
-AHEAD = 64  # functions read before they are asked for: reading a file must not delay a request
+AHEAD = 64  # functions read in advance, so that reading a file does not delay a request
 
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """One function whose turn it is."""
+    """One function to request tests for."""
 
     module: Module
     context: Context
-    round: int  # how often all functions had their turn before
+    round: int  # number of earlier passes through all functions
 
     @property
     def key(self) -> tuple[int, str]:
-        """Of the test file that its answer goes to."""
+        """Key of the test file that its reply belongs to."""
         return self.round, self.module.name
 
     @property
     def is_first(self) -> bool:
-        """Whether it is the first of its module."""
+        """Whether it is the first function of its module."""
         return self.context is self.module.functions[0]
 
 
 class Workload:
-    """Whose turn is next. The context reads ahead."""
+    """Supplies functions in order. Reads ahead within its context."""
 
     def __init__(self, read: Callable[[], Iterable[Module]], ahead: int = AHEAD) -> None:
-        """`read` begins with the first module again, each time it is called; it gives one function at least."""
+        """`read` returns all modules from the first one, with at least one function. It is called once per round."""
         self._read = read
         self._items: asyncio.Queue[WorkItem | BaseException] = asyncio.Queue(ahead)
         self._reading: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, "reading")  # one: each thread keeps what a large module took to parse
+        self._thread = ThreadPoolExecutor(1, "reading")  # one, because each thread retains its parsing memory
         self._last: WorkItem | None = None
         self._left_out: tuple[int, str] | None = None
 
@@ -59,7 +59,7 @@ class Workload:
         self._thread.shutdown(wait=False)
 
     async def next(self) -> WorkItem:
-        """Raises what reading raised."""
+        """The next function. Raises any error of the reading thread."""
         while True:
             item = await self._items.get()
             if isinstance(item, BaseException):
@@ -69,7 +69,7 @@ class Workload:
                 return item
 
     def skip_rest_of_module(self) -> None:
-        """Leave out the rest of the module at hand: the next turn is the first of another."""
+        """Skip the remaining functions of the current module."""
         self._left_out = self._last.key if self._last is not None else None
 
     async def _read_ahead(self) -> None:
@@ -82,12 +82,12 @@ class Workload:
                     for context in module.functions:
                         await self._items.put(WorkItem(module, context, number))
                 number += 1
-        except Exception as error:  # noqa: BLE001 (whoever asks next raises it)
+        except Exception as error:  # noqa: BLE001 (next() raises it)
             await self._items.put(error)
 
 
 def first_functions(modules: Iterable[Module], most: int | None) -> Iterator[Module]:
-    """These modules up to so many functions in all; the last may be cut short."""
+    """The modules with the first `most` functions in total; the last module may be cut short."""
     left = most
     for module in modules:
         if left is None:

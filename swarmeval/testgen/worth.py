@@ -1,11 +1,11 @@
-"""What generated tests are worth: whether they are collected, pass, assert anything, and run the function they are for.
+"""Evaluates generated tests: whether pytest collects them, and whether they pass, assert, and run their function.
 
-Every test file runs in a sandboxed process of its own, and again behind each test that ends the process. What comes
-back is told by the harness, which shares that process with the tests: a test that walks the interpreter's frames to
-find the harness's word and its function could tell outcomes and lines of its own file, as a HumanEval program could if
-it were judged beside its tests only. No other file's result is in its reach. What cannot be forged is read outside the
-sandbox: which tests there are, what they assert, which lines a function has. What a test writes without having looked
-for the word, and what names a test or an order that cannot be, marks the whole file as tampered with.
+Every test file runs in its own sandboxed process. If a test ends the process, the file runs again from the next test.
+
+The harness that reports results shares the process with the tests. A test that searches the interpreter's frames for
+the harness's secret word could forge outcomes and lines of its own file, but not of other files. Facts that must not be
+forged are determined outside the sandbox: the list of tests, whether they assert, and the lines of a function. Output
+without the secret word, or about impossible tests or in an impossible order, marks the whole file as tampered.
 """
 
 import ast
@@ -30,33 +30,33 @@ from swarmeval.testgen.readable_paths import readable_paths
 from swarmeval.testgen.sources import Module
 
 HARNESS = Path(__file__).with_name("harness.py")
-MOST_RUNS = 12  # of one file: each but the first follows a test that ended its process
+MOST_RUNS = 12  # runs per file; each further run follows a test that ended the process
 
 
 @dataclass(frozen=True, slots=True)
 class TestWorth:
-    """What came of one test; of a parametrized one the worst of its cases."""
+    """The result of one test; for a parametrized test, the worst of its cases."""
 
     __test__ = False  # for pytest
 
     name: str
     function_id: str
-    # passed, failed, error (of a fixture or import), timed_out, skipped, crashed (it ended the process),
-    # uncollected (its file or itself), not_run (too many before it ended the process), tampered
+    # passed, failed, error (in a fixture or import), timed_out, skipped, crashed (ended the process),
+    # uncollected (the file or the test), not_run (too many earlier tests ended the process), tampered
     outcome: str
-    detail: str  # of what kept it from passing; a test may have written it
+    detail: str  # reason why it did not pass; may come from the test itself
     asserts: bool
-    cases: int  # that ran
+    cases: int  # cases that ran
     took_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionWorth:
-    """How much of a function its own tests run."""
+    """Coverage of a function by its own tests."""
 
     function_id: str
-    statements: int  # of its body, as coverage.py counts them; 0 where it excludes the function
-    covered: int  # of those, by its own tests that ended
+    statements: int  # statements of its body, as counted by coverage.py; 0 if excluded
+    covered: int  # statements that its completed tests ran
 
     @property
     def coverage(self) -> float | None:
@@ -65,45 +65,45 @@ class FunctionWorth:
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """Of one test file."""
+    """The evaluation of one test file."""
 
     module: str
-    collected: bool  # by pytest, as it was written
-    reason: str  # why not
-    unimported: str  # why the module under test itself cannot be imported in the sandbox; "" where it can
-    broken_imports: dict[str, str]  # statement -> why it fails
+    collected: bool  # whether pytest collects the file as written
+    reason: str  # reason why it does not
+    unimported: str  # reason why the sandbox cannot import the module under test; "" if it can
+    broken_imports: dict[str, str]  # statement -> reason why it fails
     tests: tuple[TestWorth, ...]
-    functions: tuple[FunctionWorth, ...]  # all of the module
-    unlisted: int  # what pytest collected besides (inherited test methods, imported functions); not run
+    functions: tuple[FunctionWorth, ...]  # all functions of the module
+    unlisted: int  # other items that pytest collected (inherited methods, imported functions); not run
     runs: int
     cpu_s: float
 
     def outcomes(self) -> dict[str, int]:
-        """How many tests came to each outcome."""
+        """Number of tests per outcome."""
         outcomes = [test.outcome for test in self.tests]
         return {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
 
 
 @dataclass(slots=True)
 class Runs:
-    """What the runs of one file reported, together."""
+    """Combined reports of all runs of one file."""
 
     results: list[ItemResult] = field(default_factory=list)
-    items: int | None = None  # collected
+    items: int | None = None  # number of collected items
     unlisted: int = 0
     uncollected: str = ""
     unimported: str = ""
     broken: dict[Import, str] = field(default_factory=dict)
     forged: bool = False
-    whole: bool = False  # pytest came to its end
+    whole: bool = False  # whether pytest finished
     count: int = 0
     cpu_s: float = 0.0
-    first: int = 0  # item of the next run
+    first: int = 0  # first item of the next run
 
     def take(
         self, report: HarnessReport, execution: Execution, imports: Sequence[Import], test_timeout_s: float
     ) -> bool:
-        """Take what a run reported; whether there is something left to run."""
+        """Add the report of a run; return whether another run is needed."""
         self.count += 1
         self.cpu_s += execution.cpu_s
         self.results += report.results
@@ -120,7 +120,7 @@ class Runs:
         return self._has_more(report, execution, test_timeout_s)
 
     def _has_more(self, report: HarnessReport, execution: Execution, test_timeout_s: float) -> bool:
-        """Blame the test that was running when the process ended, unless others had used up its time."""
+        """Record the test that was running when the process ended, unless earlier tests had used up its time."""
         if report.running is None:
             self.first = report.results[-1].item + 1 if report.results else self.first
             return bool(report.results)
@@ -137,7 +137,7 @@ class Runs:
 
 
 class Weigher:
-    """Weighs test files, `workers` at a time."""
+    """Evaluates test files, `workers` at a time."""
 
     def __init__(
         self,
@@ -148,9 +148,9 @@ class Weigher:
         memory_mb: int = 4096,
         mode: str = "auto",
     ) -> None:
-        """For tests of these packages. `file_timeout_s` is for one process, `test_timeout_s` for a phase of a test.
+        """Prepare for tests of these packages. `file_timeout_s` limits a process, `test_timeout_s` a phase of a test.
 
-        Raises DataError where pytest or coverage.py is not installed.
+        Raises DataError if pytest or coverage.py is not installed.
         """
         self._test_timeout_s = test_timeout_s
         self._path = list(dict.fromkeys(str(root.import_folder) for root in roots))
@@ -158,7 +158,7 @@ class Weigher:
         self._program = HARNESS.read_text(encoding="utf-8")
 
     async def __aenter__(self) -> Self:
-        """Raises SandboxError when nothing can be run here."""
+        """Start the sandbox. Raises SandboxError if no program can run here."""
         await self._sandbox.__aenter__()
         return self
 
@@ -171,13 +171,13 @@ class Weigher:
         return self._sandbox.in_force()
 
     def missing(self) -> dict[str, str]:
-        """The layers that do not hold here, and why."""
+        """The sandbox layers that are not available here, with reasons."""
         return self._sandbox.missing()
 
     async def weigh(self, module: Module, combined: Combined) -> Worth:
-        """What one file's tests are worth. Raises SandboxError where the sandbox fails, never for what a test does.
+        """Evaluate one test file. Raises SandboxError if the sandbox fails, never because of a test.
 
-        Where imports fail, the tests that need them are errors, and the others run without them.
+        If imports fail, the tests that need them count as errors, and the others run without them.
         """
         lines = await asyncio.to_thread(statements, module)
         first = last = await self._run(module, combined, lines)
@@ -190,7 +190,7 @@ class Weigher:
         return worth(module, combined, ran, first, last, lines)
 
     async def _run(self, module: Module, combined: Combined, lines: dict[str, frozenset[int]]) -> Runs:
-        """Run a file, and what is left of it behind each test that ended its process."""
+        """Run a file, and run it again from the next test whenever a test ends the process."""
         runs = Runs()
         imports = imports_of(combined.source)
         task = {
@@ -210,7 +210,7 @@ class Weigher:
             try:
                 report = read(output, word, len(combined.tests), possible, execution.outcome is Outcome.TIMED_OUT)
                 if execution.outcome is Outcome.PASSED and not report.done:
-                    raise Forged  # the harness never ends well before it is done
+                    raise Forged  # the harness never exits normally before it is done
             except Forged:
                 runs.forged = True
                 break
@@ -222,7 +222,7 @@ class Weigher:
 def worth(
     module: Module, combined: Combined, ran: Combined, first: Runs, last: Runs, lines: dict[str, frozenset[int]]
 ) -> Worth:
-    """From the run of a file as it was written and the run of what could be imported; often they are one."""
+    """Evaluate from the `first` run (file as written) and the `last` (without broken imports), often the same."""
     cases: dict[str, list[ItemResult]] = {}
     covered: dict[str, set[int]] = {}
     for result in last.results:
@@ -235,7 +235,7 @@ def worth(
     for test in combined.tests:
         own = cases.get(test.name, [])
         if forged:
-            outcome, detail = "tampered", "the file wrote where only its harness may"
+            outcome, detail = "tampered", "the file wrote to the channel reserved for the harness"
         elif test.name not in unbroken:
             outcome, detail = "error", "; ".join(first.broken.values())
         else:
@@ -256,20 +256,18 @@ def worth(
 
 
 def worst(cases: Sequence[ItemResult], runs: Runs) -> tuple[str, str]:
-    """The outcome of a test from those of its cases, and why."""
+    """(outcome, detail) of a test: that of its worst case."""
     for outcome in ("crashed", "timed_out", "error", "failed", "passed", "skipped"):
         for case in cases:
             if case.outcome == outcome:
                 return outcome, case.detail
     if runs.items is None:
         return "uncollected", runs.uncollected
-    return (
-        ("uncollected", "pytest does not collect it") if runs.whole else ("not_run", "others ended the process before")
-    )
+    return ("uncollected", "not collected by pytest") if runs.whole else ("not_run", "earlier tests ended the process")
 
 
 def imports_of(source: str) -> list[Import]:
-    """Each name that a file imports, but for the future."""
+    """Each name that a file imports, except from __future__."""
     nodes = [node for node in parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
     return [one for node in nodes for one in bindings(node) if one.module != "__future__"]
 
@@ -281,9 +279,9 @@ def span(module: Module, function_id: str) -> tuple[int, int]:
 
 
 def statements(module: Module) -> dict[str, frozenset[int]]:
-    """Function id -> the lines of its body that can run, as coverage.py counts them. Reads the source, imports none.
+    """Map function ids to the executable lines of their bodies, as counted by coverage.py. Imports no module.
 
-    Those that hold `# pragma: no cover` and the like do not count.
+    Lines excluded by `# pragma: no cover` and the like do not count.
     """
     import coverage
 

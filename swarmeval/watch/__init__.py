@@ -1,1 +1,1 @@
-"""What viewers read of a run: status, progress, and following a run folder."""
+"""The state of a run for viewers: status, progress, and following a run folder."""

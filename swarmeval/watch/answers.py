@@ -1,4 +1,4 @@
-"""The answers of one agent to one task, found in the journal when somebody asks for them. Keeps nothing."""
+"""Finds the answers of one agent to one task in the journal, on demand. Caches nothing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ import msgspec
 from swarmeval.records import Completion, Failure, Job, Verdict, parse_job_id
 from swarmeval.runs.journal import Entry
 
-MOST = 1000  # answers of one agent to one task that are shown
+MOST = 1000  # limit on the answers of one agent to one task
 
 _decoder = msgspec.json.Decoder(Entry)
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerRecord:
-    """One job and what is known of it; a verdict may be missing still."""
+    """One job with its completion or failure and its verdict, as far as they exist."""
 
     job: Job
     completion: Completion | None = None
@@ -25,7 +25,7 @@ class AnswerRecord:
 
 
 def answers(journal: Path, agent_id: int, task_id: str) -> list[AnswerRecord]:
-    """Those of an agent to a task, by sample and round. Reads the whole journal once. Raises OSError."""
+    """The answers of an agent to a task, by sample and round. Reads the whole journal. Raises OSError."""
     by_job: dict[Job, dict[str, Completion | Failure | Verdict]] = {}
     for job, record in _records(journal, f"{agent_id}/{task_id}/"):
         if (job.agent_id, job.task_id) == (agent_id, task_id) and (job in by_job or len(by_job) < MOST):
@@ -35,7 +35,7 @@ def answers(journal: Path, agent_id: int, task_id: str) -> list[AnswerRecord]:
 
 
 def _records(journal: Path, job_id: str) -> Iterator[tuple[Job, Completion | Failure | Verdict]]:
-    """What is said of the jobs whose job_id begins so. A line is decoded only where it holds these letters."""
+    """Yield the records of jobs whose job_id starts with `job_id`. Decodes only lines that contain this text."""
     begin = msgspec.json.encode(job_id)[:-1]
     with journal.open("rb") as lines:
         for line in lines:
@@ -44,5 +44,5 @@ def _records(journal: Path, job_id: str) -> Iterator[tuple[Job, Completion | Fai
                     entry = _decoder.decode(line)
                     if record := entry.completion or entry.failure or entry.verdict:
                         yield parse_job_id(record.job_id), record
-                except (ValueError, RecursionError):  # not such a line, or no job_id: the panels count them
+                except (ValueError, RecursionError):  # invalid line or job_id; the panels count these
                     continue

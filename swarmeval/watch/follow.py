@@ -1,6 +1,6 @@
-"""Follows the journal of a run as it grows: each look reads only what is new, and keeps counts, never replies.
+"""Follows a growing journal: each look reads only the new lines and keeps counts, never replies.
 
-Memory does not grow with the number of jobs. Writes nothing, and may read beside any number of other readers.
+Memory does not grow with the number of jobs. Only reads, so any number of followers may run at once.
 """
 
 import os
@@ -15,14 +15,14 @@ from swarmeval.runs.journal import NAME
 from swarmeval.watch.histogram import LogHistogram
 from swarmeval.watch.outcome_grid import OutcomeGrid
 
-MOST_BYTES = 8 << 20  # of one look: a long journal is caught up with in several, and the screen says how far
+MOST_BYTES = 8 << 20  # limit per look; a long journal takes several, and the screen shows the progress
 
 
 class _SessionLine(msgspec.Struct):
     started_at: float
 
 
-class _Completion(msgspec.Struct):  # the parts that are counted; the reply is passed over, not decoded
+class _Completion(msgspec.Struct):  # only the counted fields, so that replies are not decoded
     job_id: str
     device: str = ""
     output_tokens: int = 0
@@ -51,15 +51,15 @@ _decoder = msgspec.json.Decoder(_JournalLine)
 
 @dataclass
 class JournalTally:
-    """What the journal says so far."""
+    """Counts from the part of the journal that has been read."""
 
     grid: OutcomeGrid = field(default_factory=OutcomeGrid)
     latency: LogHistogram = field(default_factory=LogHistogram)
     ttft: LogHistogram = field(default_factory=LogHistogram)
-    tokens: dict[str, int] = field(default_factory=dict)  # output tokens of each device in this session
-    unreadable: int = 0  # lines that are none of a journal
-    read: int = 0  # bytes of whole lines
-    size: int = 0  # bytes there were at the last look
+    tokens: dict[str, int] = field(default_factory=dict)  # output tokens per device in this session
+    unreadable: int = 0  # invalid lines
+    read: int = 0  # bytes read, complete lines only
+    size: int = 0  # size of the journal at the last look, in bytes
 
     def add(self, line: bytes) -> None:
         """Count one line."""
@@ -73,32 +73,31 @@ class JournalTally:
                 self.grid.answer(parse_job_id(entry.failure.job_id), failed=True)
             elif entry.verdict is not None:
                 self.grid.verdict(parse_job_id(entry.verdict.job_id), entry.verdict.outcome)
-        except (ValueError, RecursionError):  # not JSON, not such a line, or no job_id
+        except (ValueError, RecursionError):  # not JSON, not a journal line, or an invalid job_id
             self.unreadable += 1
 
     def _add_completion(self, completion: _Completion) -> None:
         self.grid.answer(parse_job_id(completion.job_id), failed=False)
         self.tokens[completion.device] = self.tokens.get(completion.device, 0) + completion.output_tokens
-        if completion.latency_s > 0:  # replies made elsewhere have none
+        if completion.latency_s > 0:  # imported replies have no latency
             self.latency.add(completion.latency_s)
             self.ttft.add(completion.ttft_s)
 
 
 class Follower:
-    """Reads one run's journal from look to look, and begins anew when another run takes its place."""
+    """Reads a run's journal step by step, and starts over if a different run replaces it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._path = folder / NAME
         self._of: tuple[str, int] | None = None  # run id and inode
-        self.behind = False  # whether there was more than the last look took in
+        self.behind = False  # whether the last look left unread lines
         self.tally = JournalTally()
-        self.behind = False  # whether there was more than the last look took in
 
     def look(self, run_id: str, agents: Sequence[int] = ()) -> int:
-        """Take in what was added, up to MOST_BYTES; gives the bytes read. Raises OSError, but not without a file.
+        """Read new lines, up to MOST_BYTES, and return the number of bytes. A missing file counts as empty.
 
-        `agents` are the run's, in their order, as far as its manifest is there already.
+        `agents` are the run's agents in order, as far as the manifest is available. Raises OSError.
         """
         self.behind = False
         try:
@@ -118,14 +117,14 @@ class Follower:
             self._of, self.tally = None, JournalTally()
             return 0
         self.behind = self.tally.read + len(data) < stat.st_size
-        whole = data.rfind(b"\n") + 1  # what follows is half a line: it is read again when it has its end
+        whole = data.rfind(b"\n") + 1  # an incomplete last line is read again later
         for line in data[: max(0, whole - 1)].split(b"\n") if whole else ():
             self.tally.add(line)
         self.tally.read += whole
         return len(data)
 
     def catch_up(self, run_id: str, agents: Sequence[int] = ()) -> None:
-        """Take in all there is now. Raises OSError."""
+        """Read the journal up to its current end. Raises OSError."""
         self.look(run_id, agents)
         end, before = self.tally.size, -1
         while before < self.tally.read < end:

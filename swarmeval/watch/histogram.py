@@ -1,15 +1,15 @@
-"""Percentiles of a stream in constant memory: counts in buckets that grow by a fixed ratio. Keeps no value."""
+"""Percentiles of a stream in constant memory, from counts in logarithmic buckets."""
 
 import math
 from array import array
 
-LEAST, MOST = 1e-4, 1e6  # what lies outside is counted in the outermost bucket
-RATIO = 1.02  # so that a percentile is off by 1 % at most
+LEAST, MOST = 1e-4, 1e6  # values outside are counted in the first or last bucket
+RATIO = 1.02  # limits the error of a percentile to 1 %
 BUCKETS = math.ceil(math.log(MOST / LEAST) / math.log(RATIO))
 
 
 class LogHistogram:
-    """How often values of each size came: 9 kB, whatever their number."""
+    """A histogram with logarithmic buckets that takes 9 kB for any number of values."""
 
     def __init__(self) -> None:
         self._counts = array("Q", bytes(8 * BUCKETS))
@@ -23,7 +23,7 @@ class LogHistogram:
         self._least, self._most = min(self._least, value), max(self._most, value)
 
     def percentile(self, share: float) -> float | None:
-        """The value that this share (0..1) of all values do not exceed, within 1 %; None without a value."""
+        """The value that a share (0..1) of all values do not exceed, within 1 %; None without values."""
         if not self.count:
             return None
         rank, seen = max(1, math.ceil(share * self.count)), 0

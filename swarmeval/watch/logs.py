@@ -1,4 +1,4 @@
-"""Where log lines go: run.log, rotated, and the screen when the user asked for more."""
+"""Log handlers: run.log with rotation, and the screen."""
 
 import contextlib
 import logging
@@ -16,14 +16,14 @@ MAX_BYTES, BACKUPS = 10 << 20, 5
 
 
 class _Scrubbed(logging.Formatter):
-    """Lines without secrets, tracebacks included."""
+    """Removes secrets from log lines, tracebacks included."""
 
     def format(self, record: logging.LogRecord) -> str:
         return scrub(super().format(record))
 
 
 class _FileHandler(RotatingFileHandler):
-    """A log that cannot be written, on a full disk, says nothing and ends nothing."""
+    """A rotating log file that ignores write errors such as a full disk."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
         pass
@@ -34,7 +34,7 @@ class _FileHandler(RotatingFileHandler):
 
 
 class _ScreenHandler(logging.Handler):
-    """Hands formatted lines to whoever draws the screen, so that they do not tear a progress bar."""
+    """Passes formatted lines to `show`, which prints them without breaking a progress bar."""
 
     def __init__(self, show: Callable[[str], None], level: int) -> None:
         super().__init__(level)
@@ -46,7 +46,7 @@ class _ScreenHandler(logging.Handler):
 
 @contextmanager
 def log_to_file(folder: Path, max_bytes: int = MAX_BYTES) -> Iterator[None]:
-    """Log to run.log in this folder while the block runs; what is full becomes run.log.1, the oldest goes.
+    """Log to run.log in this folder during the block. Full files are rotated to run.log.1 and so on.
 
     Raises OutputError.
     """
@@ -61,7 +61,7 @@ def log_to_file(folder: Path, max_bytes: int = MAX_BYTES) -> Iterator[None]:
 
 @contextmanager
 def log_to_screen(show: Callable[[str], None], verbose: bool) -> Iterator[None]:
-    """Show warnings to people while the block runs; with `verbose` everything, the workers' words included."""
+    """Show warnings during the block; with `verbose`, show all messages, including those of the workers."""
     handler = _ScreenHandler(show, logging.INFO if verbose else logging.WARNING)
     handler.setFormatter(_Scrubbed("%(message)s"))
     with _attached(handler):

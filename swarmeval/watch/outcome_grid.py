@@ -1,6 +1,6 @@
-"""What became of the answers of each agent to each task: a few bytes for each pair, none for each job.
+"""Outcomes per agent and task, in a few bytes per pair. Memory does not grow with the number of jobs.
 
-Fed entry by entry from a journal that somebody else reads. Knows no file and no colour.
+Callers add journal entries one by one. Reads no files and knows no colours.
 """
 
 import re
@@ -17,18 +17,18 @@ DIGITS = re.compile(r"([0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class GridCell:
-    """The answers of an agent to a task, or of some agents to some tasks, as one."""
+    """Summary of the answers of an agent to a task, or of several agents to several tasks."""
 
     answered: int = 0  # completions and failures of round 0
     judged: int = 0  # verdicts of round 0
     passed: int = 0
-    word: str = ""  # the last outcome, NOT_GENERATED for a failure; "" where nothing is known
+    word: str = ""  # the last outcome, NOT_GENERATED for a failure; "" if there is none yet
     mixed: bool = False  # whether outcomes differ
-    repaired: bool = False  # whether a later round passed what round 0 did not
+    repaired: bool = False  # whether a repair passed
 
 
 class _Column:
-    """One task: its agents' counts, in the order in which agents were first seen."""
+    """The counts of one task, per agent in row order."""
 
     __slots__ = ("answered", "flags", "judged", "passed", "words")
 
@@ -46,9 +46,9 @@ class _Column:
 
 
 class OutcomeGrid:
-    """Agents x tasks, growing as both are met. Rows are numbered: those of `agents` first, in their order.
+    """A grid of agents x tasks that grows as new ones appear. The first rows are `agents`, in order.
 
-    One thread may add while another reads: what is read is then of one moment or the next.
+    One thread may add while another reads; the reader may then see counts from before or after an update.
     """
 
     def __init__(self, agents: Sequence[int] = ()) -> None:
@@ -65,7 +65,7 @@ class OutcomeGrid:
                 self._set_word(column, row, CODES[NOT_GENERATED])
 
     def verdict(self, job: Job, outcome: str) -> None:
-        """Count a verdict; those of repairs change no count, as they change no score."""
+        """Count a verdict. Verdicts on repairs only mark a cell as repaired, because they do not affect scores."""
         column, row = self._place(job)
         passed = outcome == Outcome.PASSED
         if job.round > 0:
@@ -76,7 +76,7 @@ class OutcomeGrid:
         self._set_word(column, row, CODES[outcome])
 
     def cell(self, row: int, task_id: str) -> GridCell:
-        """What one agent's answers to one task came to; an empty Cell where there is none."""
+        """Summary of one agent's answers to one task; an empty GridCell if there are none."""
         column = self._columns.get(task_id)
         if column is None or row >= len(column.words):
             return GridCell()
@@ -86,7 +86,7 @@ class OutcomeGrid:
         return GridCell(*counts, word, bool(flags & 1), bool(flags & 2))
 
     def block(self, rows: slice, tasks: Sequence[str]) -> GridCell:
-        """Some agents and some tasks as one: counts, and a word where there is any."""
+        """Summary of several agents and tasks: counts, and an outcome if there is one."""
         answered = judged = passed = code = 0
         for column in filter(None, map(self._columns.get, tasks)):
             answered += sum(column.answered[rows])
@@ -96,23 +96,23 @@ class OutcomeGrid:
         return GridCell(answered, judged, passed, WORDS[code - 1] if code else "")
 
     def outcomes(self, rows: slice, tasks: Sequence[str]) -> dict[str, int]:
-        """How many cells of a block came to each outcome last, the most frequent first."""
+        """Number of cells per outcome in a block, most frequent first. A cell counts with its last outcome."""
         words = b"".join(column.words[rows] for column in filter(None, map(self._columns.get, tasks)))
         counts = {word: words.count(code) for word, code in CODES.items()}
         return {word: counts[word] for word in sorted(counts, key=counts.__getitem__, reverse=True) if counts[word]}
 
     def agents(self) -> list[int]:
-        """The agents met or named so far; their places are their rows."""
+        """The agents known so far, in row order."""
         return list(self._rows)
 
     def tasks(self) -> list[str]:
-        """The tasks met so far, HumanEval/9 before HumanEval/10."""
+        """The tasks seen so far in natural order, HumanEval/9 before HumanEval/10."""
         if len(self._sorted) != len(self._columns):
             self._sorted = sorted(self._columns, key=natural)
         return self._sorted
 
     def counts(self) -> list[tuple[int, int]]:
-        """(verdicts, passed) of round 0, of each task that has any."""
+        """(verdicts, passes) of round 0, per task with a verdict."""
         sums = ((sum(column.judged), sum(column.passed)) for column in list(self._columns.values()))
         return [(judged, passed) for judged, passed in sums if judged]
 
@@ -131,7 +131,7 @@ class OutcomeGrid:
 
 
 def natural(task_id: str) -> list[tuple[int, str]]:
-    """A key that sorts numbers by their size, however long: T/2 before T/10."""
+    """Sort key for natural order, with numbers of any length: T/2 before T/10."""
     parts = DIGITS.split(task_id)
     parts[1::2] = [digits.lstrip("0") for digits in parts[1::2]]
     return [(len(part) if place % 2 else 0, part) for place, part in enumerate(parts)]

@@ -1,4 +1,4 @@
-"""The letter of every outcome, on every screen and page that shows a grid. Knows no colour."""
+"""The letter of every outcome, for all screens and pages that show a grid. Knows no colours."""
 
 from swarmeval.records import NOT_GENERATED, Outcome
 

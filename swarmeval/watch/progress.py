@@ -1,8 +1,7 @@
-"""The progress of a run where people look: a bar on a terminal, a plain line every 30 s elsewhere.
+"""Shows the progress of a run: a bar on a terminal, a plain line every 30 s elsewhere.
 
-While somebody else draws on the terminal nothing is written there; what is to be read is kept until it is free again.
-Knows Status and a text stream, nothing of the run itself. A stream that breaks is given up, never raised:
-losing the terminal must not lose the run.
+While the dashboard owns the terminal, output is buffered. Knows Status and a text stream, nothing about the run. If
+the stream fails, progress is no longer shown and nothing is raised, so that losing the terminal does not end the run.
 """
 
 import logging
@@ -18,8 +17,8 @@ from swarmeval.records import Status
 from swarmeval.watch.progress_text import details, done, line
 
 LINE_EVERY_S = 30.0
-MOST_NOTES = 1000  # notes kept while the terminal is somebody else's; all are in run.log
-OTHER_COLUMNS = 7 + 10 + 3  # the time, the shortest bar, and what is between
+MOST_NOTES = 1000  # notes buffered while the terminal has another owner; run.log has all of them
+OTHER_COLUMNS = 7 + 10 + 3  # width of the elapsed time, the shortest bar, and the gaps between
 DRAW_EVERY_S = 0.1  # a scripted run may report thousands of times a second
 
 log = logging.getLogger("swarmeval")
@@ -34,21 +33,21 @@ class _View(Protocol):
 
     def close(self) -> None: ...
 
-    def leave(self) -> None: ...  # a stream that is broken, as it was before
+    def leave(self) -> None: ...  # restore the streams after a failed write
 
 
 class TerminalOwner(Protocol):
-    """What has the terminal to itself for a while: the dashboard."""
+    """The temporary owner of the terminal: the dashboard."""
 
-    def is_drawing(self) -> bool: ...  # for good once it does not
+    def is_drawing(self) -> bool: ...  # once False, it stays False
 
-    def close(self) -> None: ...  # give the terminal back now
+    def close(self) -> None: ...  # release the terminal
 
 
 class ProgressDisplay:
-    """Shows each Status it is given; a rich bar on a terminal, plain lines elsewhere (default: stderr).
+    """Shows each Status passed to update(): as a rich bar on a terminal, as plain lines elsewhere (default: stderr).
 
-    While the `owner` draws on the terminal, it shows nothing.
+    Shows nothing while the `owner` draws on the terminal.
     """
 
     def __init__(
@@ -67,15 +66,15 @@ class ProgressDisplay:
         self._guarded(lambda: self._view.show(status))
 
     def step(self, text: str) -> None:
-        """Show what happens before there is a Status; on a terminal only, until the next step or status."""
+        """Show a step that precedes the first Status. Only on a terminal, and until the next step or status."""
         self._guarded(lambda: self._view.step(text))
 
     def note(self, text: str) -> None:
-        """Print a line that stays, above the bar and without tearing it."""
+        """Print a permanent line above the bar."""
         self._guarded(lambda: self._view.note(text))
 
     def close(self) -> None:
-        """Show the last status for good and give the terminal back. Idempotent; nothing is shown after it."""
+        """Show the last status and release the terminal. Idempotent; later calls show nothing."""
         self._guarded(self._view.close)
         self._closed = True
 
@@ -92,14 +91,14 @@ class ProgressDisplay:
             return
         try:
             draw()
-        except (OSError, ValueError) as error:  # ValueError: the stream was closed under us
+        except (OSError, ValueError) as error:  # ValueError: the stream was closed
             self._closed = True
             self._view.leave()
-            log.warning("progress is shown no more: %s", error)
+            log.warning("progress is no longer shown: %s", error)
 
 
 class _Lines:
-    """A line for the first status, one every 30 s, and one for the last."""
+    """Prints a line for the first status, one every 30 s, and one for the last."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
         self._stream = stream
@@ -134,14 +133,14 @@ class _Lines:
 
 
 class _Bar:
-    """A rich bar, drawn when a status comes: no thread of its own to wake beside the engine."""
+    """A rich bar, drawn when a status arrives. It has no refresh thread that would compete with the engine."""
 
     def __init__(self, total: int, stream: TextIO, clock: Callable[[], float]) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
 
-        ours = stream is sys.stderr  # then what others print stands above the bar
+        ours = stream is sys.stderr  # if so, other output appears above the bar
         self._clock = clock
         self._due = clock()
         self._console = Console(file=stream, force_terminal=True)
@@ -153,7 +152,7 @@ class _Bar:
             console=self._console,
             auto_refresh=False,
             expand=True,
-            redirect_stdout=ours and sys.stdout.isatty(),  # only what goes to a screen, never into a file or pipe
+            redirect_stdout=ours and sys.stdout.isatty(),  # never redirects a file or pipe
             redirect_stderr=ours,
         )
         self._task = self._rich.add_task("starting", total=total, details=f"0/{total}")
@@ -181,7 +180,7 @@ class _Bar:
         if not self._started:
             self._started = True
             self._rich.start()
-            self._console.show_cursor(True)  # a coordinator killed outright must not leave a terminal without one
+            self._console.show_cursor(True)  # a killed coordinator must not leave the cursor hidden
 
     def _draw(self) -> None:
         if self._clock() >= self._due:
@@ -196,12 +195,12 @@ class _Bar:
             self._rich.stop()  # draws once more
 
     def leave(self) -> None:
-        """Rich leaves its own streams behind where it cannot draw its last."""
+        """Restore stdout and stderr, which rich keeps redirected if its last draw fails."""
         sys.stdout, sys.stderr = self._streams
 
 
 class _DeferredView:
-    """Another view, deferred until the owner has left the terminal."""
+    """Buffers the calls to another view until the owner releases the terminal."""
 
     def __init__(self, owner: TerminalOwner, view: _View) -> None:
         self._owner = owner
@@ -244,5 +243,5 @@ def can_draw(stream: TextIO) -> bool:
 
 
 def is_dumb() -> bool:
-    """Whether the terminal, if there is one, knows no more than lines."""
+    """Whether the terminal supports plain lines only."""
     return os.environ.get("TERM", "") in ("", "dumb", "unknown")

@@ -1,4 +1,4 @@
-"""The words of the progress display: what a Status says in one line, of any width. Draws nothing."""
+"""Formats a Status as one line of text that fits a width. Draws nothing."""
 
 from swarmeval.records import Status
 
@@ -6,13 +6,13 @@ MOST_STEP_CHARS = 60
 
 
 def line(status: Status, elapsed_s: float) -> str:
-    """A line of a log: everything that is known."""
+    """A log line with all known fields."""
     texts = "".join(f"  {text}" for text, _ in _fields(status))
     return f"[{hms(elapsed_s)}] {status.phase} {done(status)}/{status.total_jobs} jobs{texts}"
 
 
 def details(status: Status, width: int) -> str:
-    """The text beside a bar: the count, then as many fields as fit into `width` columns, the most useful ones."""
+    """The text beside a bar: the count, then the most useful fields that fit into `width` columns."""
     fields = _fields(status)
     text = f"{done(status)}/{status.total_jobs}"
     fitting: set[str] = set()
@@ -25,7 +25,7 @@ def details(status: Status, width: int) -> str:
 
 
 def done(status: Status) -> int:
-    """The jobs that the current phase is done with."""
+    """Number of jobs finished in the current phase."""
     return status.judged + status.failures if status.phase == "judging" else status.done_jobs
 
 
@@ -36,7 +36,7 @@ def hms(seconds: float) -> str:
 
 
 def failures(status: Status) -> str:
-    """The number of jobs that got no completion, in words."""
+    """The number of jobs without a completion, in words."""
     return f"{status.failures} failure{'' if status.failures == 1 else 's'}"
 
 
@@ -45,7 +45,7 @@ def percent(share: float) -> str:
 
 
 def _fields(status: Status) -> list[tuple[str, int]]:
-    """What is known beside the count, in the order in which it is shown, each with its rank: 0 is dropped last."""
+    """(field, rank) of all known values in display order. Fields with a higher rank are dropped first."""
     tokens = status.tokens_per_s if status.output_tokens else None
     fields = [
         (_step(status), 0),
@@ -60,7 +60,7 @@ def _fields(status: Status) -> list[tuple[str, int]]:
 
 
 def _step(status: Status) -> str | None:
-    """What the run is busy with, where no count shows it."""
+    """The current step, if no count shows progress; else None."""
     if status.phase == "loading":
         steps = [worker.loading for worker in status.workers if worker.loading]
         return steps[0][:MOST_STEP_CHARS] if steps else None

@@ -1,4 +1,4 @@
-"""All a viewer can know of a run at one moment, read from its folder. Opens nothing else and writes nothing."""
+"""Reads everything that viewers show of a run at one moment from its folder. Writes nothing."""
 
 import time
 from collections.abc import Mapping
@@ -16,65 +16,65 @@ from swarmeval.runs.folder import read_manifest
 from swarmeval.watch import logs
 from swarmeval.watch import status as status_file
 
-HISTORY = 60  # samples of the machine that are drawn
+HISTORY = 60  # machine samples in the graphs
 MOST_GPU_ROWS = 16 * HISTORY
 LOG_BYTES = 16 * 1024
 
-CsvRow = dict[str, str]  # a CSV row: column -> cell, "" where nothing was measured
+CsvRow = dict[str, str]  # a CSV row: column -> cell, "" if nothing was measured
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A run as its folder shows it. A part that cannot be read is missing and named in `trouble`."""
+    """The contents of a run folder. Parts that cannot be read are missing and listed in `trouble`."""
 
     folder: Path
     read_at: float  # Unix time
     status: Status | None = None
-    alive: bool = False  # the coordinator's process
+    alive: bool = False  # whether the coordinator's process is running
     manifest: Mapping[str, Any] | None = None
     resources: tuple[CsvRow, ...] = ()  # the last rows, oldest first
-    gpus: tuple[CsvRow, ...] = ()  # likewise, all GPUs of a sample beside each other
+    gpus: tuple[CsvRow, ...] = ()  # likewise; the GPUs of one sample are adjacent
     score: dict[str, object] | None = None
     log: tuple[str, ...] = ()  # the last lines of run.log
-    events: tuple[str, ...] = ()  # what happened to workers and memory, in words, with the time since the start
+    events: tuple[str, ...] = ()  # events of workers and memory as text, with the time since the start
     trouble: tuple[str, ...] = ()
 
     @property
     def state(self) -> str:
-        """One word: "no run yet", "starting", "killed", or the phase that the coordinator gives."""
+        """The state of the run: "no run yet", "starting", "killed", or the coordinator's phase."""
         session = self._session()
         begun = session.get("pid") if session and session.get("ended_at") is None else None
         starts = isinstance(begun, int) and status_file.running(begun, (session or {}).get("started_at", self.read_at))
         if self.status is None:
             return "no run yet" if self.manifest is None else "starting" if starts or not session else "killed"
         if starts and begun != self.status.pid:
-            return "starting"  # the same command was given again, and has not spoken yet
+            return "starting"  # the run was resumed and has not written a status yet
         if self.status.phase in status_file.ENDED or self.alive:
             return self.status.phase
         return "killed"
 
     @property
     def run_id(self) -> str:
-        """Of the run in the folder now; "" without one."""
+        """The id of the run in the folder; "" if there is none."""
         named = (self.manifest or {}).get("run_id") or (self.status.run_id if self.status else "")
         return str(named)
 
     @property
     def pid(self) -> int | None:
-        """Of the coordinator now: the one that has just begun and not spoken yet, or the one that spoke last."""
+        """PID of the current coordinator: one that is starting, or the one that wrote the status."""
         begun = (self._session() or {}).get("pid")
         if self.state == "starting" and isinstance(begun, int):
             return begun
         return None if self.status is None else self.status.pid
 
     def agents(self) -> list[int]:
-        """The ids that the manifest gives; none where it is not there yet, or was made by hand."""
+        """The agent ids in the manifest; empty if they are missing or malformed."""
         listed = (self.manifest or {}).get("agents")
         entries = listed if isinstance(listed, list) else []
         return [entry["id"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), int)]
 
     def latest_gpus(self) -> tuple[CsvRow, ...]:
-        """The rows of the last sample: all GPUs of a sample share its time."""
+        """The rows of the last sample. All GPUs of a sample have the same time."""
         return tuple(row for row in self.gpus if row.get("time") == self.gpus[-1].get("time"))
 
     def _session(self) -> Mapping[str, Any] | None:
@@ -83,7 +83,7 @@ class Snapshot:
 
 
 def read(folder: Path) -> Snapshot:
-    """The run in this folder, now. Raises nothing: what is broken is listed in `trouble`."""
+    """Read the run in this folder. Raises nothing; unreadable files are listed in `trouble`."""
     trouble: list[str] = []
     status = manifest = None
     try:
@@ -128,7 +128,7 @@ def _score(path: Path, trouble: list[str]) -> dict[str, object] | None:
 
 
 def _last_lines(path: Path, trouble: list[str]) -> list[str]:
-    """The whole lines at the end of a file, as many as LOG_BYTES hold."""
+    """The complete lines in the last LOG_BYTES of a file."""
     try:
         with path.open("rb") as file:
             begin = max(0, file.seek(0, 2) - LOG_BYTES)

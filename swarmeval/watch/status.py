@@ -1,4 +1,4 @@
-"""status.json: written whole by the coordinator each second, read by every viewer. Draws nothing."""
+"""Reads and writes status.json, which the coordinator replaces every second and viewers read."""
 
 import os
 import time
@@ -11,23 +11,23 @@ from swarmeval.files import replaced
 from swarmeval.records import Status
 
 NAME = "status.json"
-SLACK_S = 10.0  # between clocks: a process that began later than this after it was seen is another
-ENDED = frozenset({"done", "interrupted", "failed"})  # phases after which the coordinator is gone on purpose
+SLACK_S = 10.0  # clock tolerance: a process that started this long after the timestamp is a different one
+ENDED = frozenset({"done", "interrupted", "failed"})  # phases after which the coordinator exits normally
 
 
 def write(folder: Path, status: Status) -> None:
-    """Replace the status in one step: a reader sees the old or the new one, never half of one.
+    """Replace the status atomically, so that readers see either the old or the new one.
 
-    Raises OutputError when the folder cannot be written; the old status then stays.
+    Raises OutputError if the folder cannot be written; the old status then remains.
     """
     with replaced(folder / NAME) as file:
         file.write(msgspec.json.encode(status).decode())
 
 
 def read(folder: Path) -> Status | None:
-    """The status of the run in this folder; None when there is none.
+    """Read the status of the run in this folder; None if there is none.
 
-    Raises DataError when the file cannot be read or is not a status.
+    Raises DataError if the file cannot be read or is not a status.
     """
     path = folder / NAME
     try:
@@ -37,7 +37,7 @@ def read(folder: Path) -> Status | None:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{path}: is not a run's status ({error}); the next start of the run replaces it") from error
+        raise DataError(f"{path}: not a valid status ({error}); the next start of the run replaces it") from error
 
 
 def alive(status: Status) -> bool:
@@ -46,12 +46,12 @@ def alive(status: Status) -> bool:
 
 
 def running(pid: int, at: float) -> bool:
-    """Whether the process that had this PID at that Unix time is running on this machine."""
-    if pid <= 0:  # 0 and below would address process groups
+    """Whether the process that had this PID at Unix time `at` is still running on this machine."""
+    if pid <= 0:  # 0 and negative numbers address process groups
         return False
     try:
         os.kill(pid, 0)
-    except PermissionError:  # it runs, and is another user's
+    except PermissionError:  # the process exists but belongs to another user
         pass
     except (ProcessLookupError, OverflowError):
         return False
@@ -60,9 +60,9 @@ def running(pid: int, at: float) -> bool:
 
 
 def _began(pid: int) -> float | None:
-    """When a process began, as Unix time; None where the kernel does not say."""
+    """Start time of a process as Unix time; None if the kernel does not report it."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()  # from proc(5)'s third on
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()  # from field 3 of proc(5) on
         age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
         return None

@@ -138,7 +138,7 @@ def test_runs_that_cannot_be_compared_are_refused_with_the_reason(tmp_path: Path
     assert done.stderr.endswith("cannot be compared: they were judged differently: eval_timeout is 10.0 and 7.0\n")
     (other / "task_summary.json").write_text('{"HumanEval/0": {}}')
     broken = main("compare", str(one), str(other))
-    told = f"swarmeval: {other / 'task_summary.json'}: holds no tasks' results; make the run again\n"
+    told = f"swarmeval: {other / 'task_summary.json'}: contains no task results; repeat the run\n"
     assert (broken.returncode, broken.stderr) == (2, told)
     empty = main("compare", str(tmp_path), str(one))
-    assert (empty.returncode, empty.stderr) == (2, f"swarmeval: {tmp_path}: no run is there (no manifest.json)\n")
+    assert (empty.returncode, empty.stderr) == (2, f"swarmeval: {tmp_path}: not a run folder (no manifest.json)\n")

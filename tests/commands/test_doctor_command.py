@@ -38,10 +38,14 @@ def test_a_fit_machine_is_called_fit_in_under_a_minute(tmp_path: Path) -> None:
     done = doctor("--config", "config/smoke.yaml", "--set", f"output_dir={tmp_path / 'run'}", "eval_timeout=20.0")
     assert done.returncode == 0, done.stdout
     assert time.monotonic() - began < 60
-    held = ("programs that pretend to pass: none does", "ways out: all shut", "ways to use it up: all bounded")
+    held = (
+        "programs that fake a pass: none passes",
+        "attempts to escape: all blocked",
+        "resource exhaustion attempts: all limited",
+    )
     for said in (
-        "164 of 164 canonical solutions pass", "0 of 164 solutions with one wrong constant or operator pass",
-        *(held if "missing (" not in done.stdout else ("not tried: where layers are missing",)),
+        "164 of 164 canonical solutions pass", "0 of 164 solutions with a wrong constant or operator pass",
+        *(held if "missing (" not in done.stdout else ("not tried: with layers missing",)),
         "prompts begin with <|im_start|> system, answers end with <|im_end|>", "config/smoke.yaml: fit (",
     ):  # fmt: skip
         assert said in done.stdout
@@ -65,8 +69,8 @@ def test_an_unfit_machine_is_told_why_and_ends_with_2() -> None:
 def test_a_finding_comes_with_its_remedy() -> None:
     results = [Finding("disk", "UNFIT", "full", "make room"), Finding("load", "note", "busy"), Finding("a", "ok", "b")]
     assert str(results[0]) == "UNFIT disk        full\n                  -> make room"
-    assert verdict(results) == "unfit: disk (3 checks, 1 notes)"
-    assert verdict(results[1:]) == "fit (2 checks, 1 notes)"
+    assert verdict(results) == "unfit: disk (3 checks, 1 note)"
+    assert verdict(results[1:]) == "fit (2 checks, 1 note)"
 
 
 def test_packages_that_are_not_those_asked_for_are_named() -> None:

@@ -84,13 +84,13 @@ BAD_REPLIES = {
     "{": "line 1: not a reply (Input data was truncated); docs/scoring.md shows the forms",
     '{"task_id": 3}': "line 1: not a reply (Expected `str`, got `int` - at `$.task_id`); "
     "docs/scoring.md shows the forms",
-    '{"task_id": "HumanEval/0"}': "line 1: has no text; give exactly one of reply, completion, solution",
+    '{"task_id": "HumanEval/0"}': "line 1: has no reply; give exactly one of reply, completion, solution",
     '{"task_id": "HumanEval/0", "reply": "x", "solution": "y"}': "line 1: has reply and solution; "
     "give exactly one of reply, completion, solution",
     '{"task_id": "HumanEval/999", "reply": "x"}': "line 1: task_id 'HumanEval/999' is not in the benchmark",
-    '{"task_id": "HumanEval/0", "reply": "x", "agent_id": -1}': "line 1: agent_id and sample count from 0",
+    '{"task_id": "HumanEval/0", "reply": "x", "agent_id": -1}': "line 1: agent_id and sample must be 0 or greater",
     '{"task_id": "HumanEval/0", "reply": "x", "sample": 1}\n{"task_id": "HumanEval/0", "reply": "x"}': "job "
-    "0/HumanEval/0/1/0 stands twice",
+    "0/HumanEval/0/1/0 is listed twice",
     "\n\n": "holds no replies",
 }
 

@@ -54,9 +54,9 @@ NAMES = "human-eval, bigcode, lm-eval, lm-eval-instruct, simple-evals, inspect-e
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ("lm-eval,bigcod", f"--extractors: there is no 'bigcod'; use all, ours, or some of {NAMES}, evalplus"),
-        ("", f"--extractors: there is no ''; use all, ours, or some of {NAMES}, evalplus"),
-        ("all,bigcode", f"--extractors: there is no 'all'; use all, ours, or some of {NAMES}, evalplus"),
+        ("lm-eval,bigcod", f"--extractors: unknown rule 'bigcod'; use all, ours, or some of {NAMES}, evalplus"),
+        ("", f"--extractors: unknown rule ''; use all, ours, or some of {NAMES}, evalplus"),
+        ("all,bigcode", f"--extractors: unknown rule 'all'; use all, ours, or some of {NAMES}, evalplus"),
     ],
 )
 def test_an_unknown_rule_is_refused_with_the_existing_names(asked: str, told: str) -> None:
@@ -113,8 +113,8 @@ def test_what_stops_evalplus_makes_no_program_and_all_includes_evalplus(tmp_path
 def test_evalplus_that_cannot_be_imported_is_refused_with_the_remedy(tmp_path: Path) -> None:
     program = "try: harness_rules.rules('all')\nexcept ConfigError as error: print(error)"
     assert with_package(tmp_path, "import no_such_module", program) == (
-        "--extractors: evalplus cannot be used here (No module named 'no_such_module'); run: pip install evalplus; "
-        f"without it there are {NAMES}\n"
+        "--extractors: evalplus cannot be imported (No module named 'no_such_module'); run: pip install evalplus; "
+        f"or use {NAMES}\n"
     )
 
 
@@ -177,7 +177,7 @@ def test_code_that_was_extracted_already_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_unknown_rule_is_refused_before_anything_is_judged(tmp_path: Path) -> None:
     done = score([{"task_id": "HumanEval/0", "reply": "    return True"}], tmp_path, "bigcode,other")
-    told = f"swarmeval: --extractors: there is no 'other'; use all, ours, or some of {NAMES}, evalplus\n"
+    told = f"swarmeval: --extractors: unknown rule 'other'; use all, ours, or some of {NAMES}, evalplus\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
     assert not (tmp_path / "out").exists()
 
@@ -218,7 +218,7 @@ def test_other_verdicts_are_read_back_a_torn_last_line_aside(tmp_path: Path) -> 
 
 def test_a_line_that_is_not_a_verdict_is_reported_with_its_file(tmp_path: Path) -> None:
     (tmp_path / "extractors.jsonl").write_text('{"program": "x", "outcome": "FINE"}\n')
-    why = "holds a line that is no verdict ('FINE' is not a valid Outcome); move it away"
+    why = "contains an invalid verdict ('FINE' is not a valid Outcome); move the file away"
     told = f"{tmp_path / 'extractors.jsonl'}: {why}"
     with pytest.raises(OutputError, match=f"^{re.escape(told)}$"):
         OtherVerdicts(tmp_path)

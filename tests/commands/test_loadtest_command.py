@@ -43,7 +43,7 @@ def test_a_run_leaves_its_requests_its_tests_their_worth_and_its_report(tmp_path
     assert [row.level for row in rows].count("50/s") == 5
     law = json.loads((run / "load.json").read_text())
     assert (law["finished"], law["failed"], law["requests"]) == (True, 0, 11)
-    assert law["worth"]["numpy"]["functions asked for"] == 11
+    assert law["worth"]["numpy"]["functions requested"] == 11
     assert law["memory"]["functions"]
     assert re.fullmatch(r"0 of \d+", law["settings"]["tidied by the model"])  # a scripted replica writes no tests
     assert "11 requests for numpy, 2 load levels" in (run / "load_report.html").read_text()
@@ -86,10 +86,10 @@ def test_a_run_that_is_interrupted_reports_what_it_has(tmp_path: Path) -> None:
     ("word", "said"),
     [
         ("loadtest.packages=[nosuchpackage]",
-         "loadtest.packages: there is no package 'nosuchpackage' here; install it, or give the path of its folder"),
+         "loadtest.packages: package 'nosuchpackage' not found; install it, or give the path of its folder"),
         ("loadtest.levels=[{concurrency: 1}, {concurrency: 1}]",
-         "config/loadtest.yaml: loadtest.levels has two levels of 1 at once, which no file could tell apart; "
-         "leave one out"),
+         "config/loadtest.yaml: loadtest.levels lists 1 at once twice, and both levels would share one file; "
+         "remove one"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_one_line_and_makes_nothing(tmp_path: Path, word: str, said: str) -> None:

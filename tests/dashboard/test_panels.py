@@ -44,19 +44,19 @@ def test_a_run_that_has_only_begun_says_what_is_not_there_yet(
     status_file.write(tmp_path, Status("r", os.getpid(), "loading", 0.0, 0))
     text = printed(tmp_path, capsys)
     for part in (
-        "no workers yet",
-        "no sample yet",
+        "No workers yet",
+        "No samples yet",
         "pass@1 –",
         "outcomes  none yet",
         "0/0 jobs (0.0%)",
-        "no answer yet",
+        "No answers yet",
     ):
         assert part in text
 
 
 def test_running_killed_and_ended_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pid = ended_pid()
-    line = f"coordinator not running (PID {pid}), started again by the same command"
+    line = f"Coordinator not running (PID {pid}). Repeat the command to resume."
     write_run(tmp_path, pid)
     killed = printed(tmp_path, capsys)
     assert line in killed
@@ -86,7 +86,7 @@ def test_the_score_is_shown_once_it_is_there(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "score.json").write_text(json.dumps(score))
     text = printed(tmp_path, capsys)
     assert "score  pass@1 0.06123  pass@100 –  partial False" in text
-    assert "pass@1 6.2 % (3.1 to 9.4 %)" in text
+    assert "pass@1 6.2 % (95 % CI 3.1-9.4 %)" in text
     write_status(tmp_path)  # the run continues, so the last session's score is outdated
     assert "score  pass@1" not in printed(tmp_path, capsys)
 
@@ -103,7 +103,7 @@ def test_broken_files_are_named_and_the_rest_is_shown(
         (tmp_path / name).mkdir()
     text = printed(tmp_path, capsys)
     for fault in (
-        "manifest.json: is no manifest of a run (Expected `object`, got `array`); move it away",
+        "manifest.json: not a valid manifest (Expected `object`, got `array`); move the file away",
         "score.json: cannot be read (Input data was truncated)",
         "gpu_trace.csv: cannot be read (Is a directory)",
         "journal.jsonl: cannot be read (Is a directory)",
@@ -137,26 +137,26 @@ def test_impossible_figures_are_shown_as_unknown(
 
 def test_a_folder_without_a_run_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--run", str(tmp_path), "--once"]) == 2
-    assert capsys.readouterr().err == f"{tmp_path}: holds no run; start one, or name its folder with --run\n"
+    assert capsys.readouterr().err == f"{tmp_path}: contains no run; start one, or give its folder with --run\n"
 
 
 def test_a_broken_status_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "status.json").write_text("{")
     assert main(["--run", str(tmp_path), "--once"]) == 2
-    assert capsys.readouterr().err.startswith(f"{tmp_path / 'status.json'}: is not a run's status (")
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'status.json'}: not a valid status (")
 
 
 def test_without_a_terminal_it_asks_for_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path)
     assert main(["--run", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == "the dashboard needs a terminal; add --once for one plain page\n"
+    assert capsys.readouterr().err == "the dashboard needs a terminal; use --once to print one plain page\n"
 
 
 @pytest.mark.slow
 def test_a_dumb_terminal_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path)
     with Terminal("metrics_dashboard.py", "--run", str(tmp_path), env={"TERM": "dumb"}) as terminal:
-        terminal.read_until("the dashboard needs a terminal; add --once for one plain page")
+        terminal.read_until("the dashboard needs a terminal; use --once to print one plain page")
         assert terminal.close() == 2
 
 
@@ -174,7 +174,7 @@ def test_a_bad_interval_is_refused_in_one_line(word: str, capsys: pytest.Capture
     with pytest.raises(SystemExit) as refused:
         main([f"--interval={word}"])
     assert refused.value.code == 2
-    problem = f"argument --interval: {word!r} is no number of seconds from 0.1 to 3600"
+    problem = f"argument --interval: {word!r} is not a number of seconds from 0.1 to 3600"
     assert capsys.readouterr().err == f"metrics_dashboard.py: {problem}\n"
 
 

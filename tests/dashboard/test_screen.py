@@ -97,7 +97,7 @@ def test_the_screen_waits_for_a_run_that_has_not_begun(tmp_path: Path) -> None:
     async def act(app: Dashboard, pilot: "Pilot[int]") -> None:
         shown = words(app)
         assert "no run yet" in shown
-        assert "holds no run yet; it is shown as soon as one begins" in shown
+        assert "contains no run yet; a run will appear here when it starts" in shown
         write_run(tmp_path)
         await looked(app, pilot)
         assert "412/8200 jobs" in words(app)
@@ -141,11 +141,11 @@ def test_an_answer_is_shown_from_prompt_to_evidence(tmp_path: Path, size: tuple[
         for part in (
             "HumanEval/0  pass@1 50.0 %  1 of 2 judged passed",
             "agent 1  pass@1 0.0 %  0 of 2 judged passed",
-            "1/HumanEval/0/0/0 (the only one: sample 0, round 0)",
+            "1/HumanEval/0/0/0 (the only answer: sample 0, round 0)",
             "prompt\n[user]\nComplete the following Python function.",
             "def has_close_elements(numbers: List[float], threshold: float) -> bool:",
-            "reply, as the model gave it\nx = 41",
-            "candidate, the code taken from it\nx = 41",
+            "reply\nx = 41",
+            "candidate: the code extracted from the reply\nx = 41",
             "evidence\nWRONG_ANSWER: AssertionError: f(1) gives 41",
         ):
             assert part in shown
@@ -183,7 +183,7 @@ def test_a_hostile_reply_stays_text_and_an_impossible_prompt_is_reported(tmp_pat
         await pilot.press("right", "right", "enter")
         shown = await opened(app, pilot, "evidence")
         assert shown.count(HARMLESS) == 3
-        assert "(the prompt cannot be shown: the benchmark has no such task any more)" in shown
+        assert "(the prompt cannot be shown: the benchmark no longer contains this task)" in shown
 
     on_screen(tmp_path, act)
 
@@ -195,7 +195,7 @@ def test_p_pauses_and_goes_on(tmp_path: Path) -> None:
         await pilot.press("p")
         write_status(tmp_path, phase="draining")
         await looked(app, pilot)
-        assert app.query_one(".state", Panel).border_subtitle == "PAUSED, p goes on"
+        assert app.query_one(".state", Panel).border_subtitle == "PAUSED, press p to continue"
         assert "draining" not in words(app)
         await pilot.press("p")
         await looked(app, pilot)
@@ -228,7 +228,7 @@ def test_a_grid_larger_than_the_screen_is_shown_in_blocks_and_zoomed_into(tmp_pa
         await pilot.press("enter")  # zooms in
         assert "agent 0 " in grid.render().plain.splitlines()[1]
         await pilot.press("end")
-        assert "task 164, not begun" in (grid.border_title or "")
+        assert "task 164, not started" in (grid.border_title or "")
         await pilot.press("z")
         assert "agent 0-" in grid.render().plain.splitlines()[1]
 

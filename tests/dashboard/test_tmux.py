@@ -65,6 +65,6 @@ def test_it_is_driven_by_its_keys(tmux: Tmux) -> None:
     tmux.send("Escape")
     tmux.shows("412/8200 jobs")
     tmux.send("p")
-    tmux.shows("PAUSED, p goes on")
+    tmux.shows("PAUSED, press p to continue")
     tmux.send("q")
     tmux.shows("left with 0")

@@ -127,7 +127,7 @@ def test_doctor_names_the_tasks_and_what_they_accept() -> None:
     weak = trivial_answers(config, tasks, TrivialAnswers({"T/1": ("[]", "()")}, ("T/0",)))
     assert (weak.state, weak.text) == ("note", f"the tests of 1 of 2 {said}: T/1 ([], ()); could not be tried on T/0")
     idle = trivial_answers(config, tasks, TrivialAnswers({"T/1": tuple(VALUES)}, ()))
-    assert (idle.state, idle.remedy) == ("UNFIT", "compare what the candidate returns in their tests")
+    assert (idle.state, idle.remedy) == ("UNFIT", "make their tests compare the return value")
 
 
 @pytest.mark.slow

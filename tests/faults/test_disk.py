@@ -32,7 +32,7 @@ def expect_one_line(run: Run, ended: Ended) -> None:
     assert (ended.code, ended.fault_of_ours()) == (2, False), ended
     last = ended.err.splitlines()[-1]
     assert last.startswith(f"swarmeval: {run.folder}")
-    assert last.endswith("cannot be written (No space left on device); make room and run the same command again")
+    assert last.endswith("cannot be written (No space left on device); free disk space, then repeat the command")
     assert not [path.name for path in run.visible_folder.iterdir() if path.name.endswith(".tmp")]
 
 
@@ -164,7 +164,7 @@ def test_a_folder_that_is_read_only_is_refused(new_run: NewRun) -> None:
         assert (ended.code, ended.err) == (
             2,
             f"swarmeval: {run.folder}: cannot be written (Read-only file system); "
-            "mend that or choose another --output_dir\n",
+            "fix this or choose another --output_dir\n",
         )
         disk.remount("rw")
         run.recover()
@@ -186,7 +186,7 @@ def test_a_folder_that_becomes_read_only_ends_the_run_which_resumes(new_run: New
     run.folder.chmod(0o755)
     assert (ended.code, ended.fault_of_ours()) == (2, False), ended
     assert ended.err.splitlines()[-1].endswith(
-        "cannot be written (Permission denied); mend that or choose another --output_dir"
+        "cannot be written (Permission denied); fix this or choose another --output_dir"
     )
     run.write_script(Script())
     run.recover()

@@ -104,7 +104,7 @@ def test_help_of_the_installed_command_is_quick(installed: Installed, tmp_path: 
 
 def test_a_user_without_a_config_is_told_to_give_one(installed: Installed, tmp_path: Path) -> None:
     found = installed.run(tmp_path, "swarmeval")
-    assert found.stderr == "swarmeval: config/config.yaml: no such file; give an existing one with --config\n"
+    assert found.stderr == "swarmeval: config/config.yaml: no such file; give an existing file with --config\n"
     assert (found.returncode, found.stdout) == (2, "")
 
 

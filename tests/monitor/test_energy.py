@@ -200,5 +200,5 @@ def test_a_driver_that_hangs_from_the_first_job_costs_a_run_only_figures(tmp_pat
     assert [line.partition("swarmeval: ")[2] for line in lines if " WARNING " in line] == [
         "memory before loading: the driver does not answer, the run goes on",
         "memory after inference: the driver does not answer, the run goes on",
-        "monitor: no reading for 0.3 s (a driver that hangs?); the run ends without its last sample",
+        "monitor: no reading for 0.3 s (hanging driver?); the run ends without the last sample",
     ]

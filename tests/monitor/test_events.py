@@ -68,4 +68,4 @@ def test_a_full_disk_costs_events_and_one_line_of_the_log(tmp_path: Path, caplog
         events.add("memory", "cpu:0", "1")
         events.add("memory", "cpu:0", "2")
     path = tmp_path / "events.jsonl"
-    assert caplog.messages == [f"{path}: events are lost, the run goes on (No space left on device)"]
+    assert caplog.messages == [f"{path}: cannot write events (No space left on device); the run continues without them"]

@@ -234,14 +234,14 @@ def test_a_report_is_replaced_and_leaves_no_draft(tmp_path: Path) -> None:
     [
         ({}, "{folder}: no run is there (no manifest.json)"),
         ({"manifest.json": "{"}, "{folder}/manifest.json: cannot be read (Expecting property name enclosed in double "
-         "quotes: line 1 column 2 (char 1)); move it away"),
+         "quotes: line 1 column 2 (char 1)); move the file away"),
         ({"score.json": "{"},
          "{folder}/score.json: cannot be read as a score (Input data was truncated); move it away"),
         ({"journal.jsonl": "no\n"}, "{folder}/journal.jsonl, line 1: not a journal line (Input data "
-         "was truncated); start anew with --fresh"),
+         "was truncated); start over with --fresh"),
         ({"journal.jsonl": '{"failure":{"job_id":"0/x/0/","reason":"r","attempts":1}}\n'},
-         "{folder}/journal.jsonl: holds a job that is none (invalid literal for int() with base 10: ''); "
-         "start anew with --fresh"),
+         "{folder}/journal.jsonl: contains an invalid job (invalid literal for int() with base 10: ''); "
+         "start over with --fresh"),
     ],
 )  # fmt: skip
 def test_a_folder_without_a_run_is_refused_in_one_line(tmp_path: Path, spoil: dict[str, str], said: str) -> None:
@@ -288,6 +288,6 @@ def test_a_report_that_fails_is_a_line_in_the_log_and_no_failed_run(
     with Journal(tmp_path) as journal:
         make_report(OpenRun(tmp_path, {}, journal, Ledger(plan), resumed=False))
     assert caplog.messages == [
-        f"no report.html: {tmp_path}/report.html: cannot be written (Is a directory); mend that or choose another "
+        f"no report.html: {tmp_path}/report.html: cannot be written (Is a directory); fix this or choose another "
         f"--output_dir; `python main.py report {tmp_path}` makes it later"
     ]

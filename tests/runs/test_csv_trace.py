@@ -93,7 +93,7 @@ def test_a_full_disk_is_logged_once_and_raises_nothing(tmp_path: Path, caplog: p
         trace.append({"a": 1})
         trace.append({"a": 2})
     trace.close()
-    assert caplog.messages == [f"{path}: rows are lost, the run goes on (No space left on device)"]
+    assert caplog.messages == [f"{path}: cannot write rows (No space left on device); the run continues without them"]
 
 
 @pytest.mark.parametrize("line", [bytes(200_000) + b"\n", b"3,\r4\n", b"\xff\n", b"3,4,5\n", b"\n", b"3,4"])

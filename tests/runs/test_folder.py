@@ -104,21 +104,21 @@ def test_files_without_a_manifest_are_archived_as_of_an_unknown_run(tmp_path: Pa
 
 def test_an_unreadable_manifest_is_refused_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(OutputError, match=r"manifest\.json: cannot be read \(.*\); move it away$"):
+    with pytest.raises(OutputError, match=r"manifest\.json: cannot be read \(.*\); move the file away$"):
         open_run(tmp_path, "same", fresh=False)
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[]", "is no manifest of a run (Expected `object`, got `array`)"),
-        ("{}", "is no manifest of a run (Object missing required field `run_id`)"),
+        ("[]", "not a valid manifest (Expected `object`, got `array`)"),
+        ("{}", "not a valid manifest (Object missing required field `run_id`)"),
         ('{"run_id": "../x", "sessions": []}',
-         r"is no manifest of a run (Expected `str` matching regex '^\\w[\\w.-]*\\Z' - at `$.run_id`)"),
+         r"not a valid manifest (Expected `str` matching regex '^\\w[\\w.-]*\\Z' - at `$.run_id`)"),
         ('{"run_id": "x", "sessions": [1]}',
-         "is no manifest of a run (Expected `object`, got `int` - at `$.sessions[0]`)"),
+         "not a valid manifest (Expected `object`, got `int` - at `$.sessions[0]`)"),
         *((f'{{"run_id": "x", "sessions": [], "{part}": 1}}',
-           f"is no manifest of a run (Expected `{kind}`, got `int` - at `$.{part}`)")
+           f"not a valid manifest (Expected `{kind}`, got `int` - at `$.{part}`)")
           for part, kind in [("config", "object"), ("data", "object"), ("hardware", "object"), ("agents", "array"),
                              ("prompts", "object"), ("replicas", "object"), ("versions", "object")]),
         ('{"x":' * 100_000,
@@ -130,7 +130,7 @@ def test_a_manifest_edited_into_something_else_is_refused(tmp_path: Path, text: 
     path.write_text(text)
     with pytest.raises(OutputError) as refused:
         open_run(tmp_path, "same", fresh=True)
-    assert str(refused.value) == f"{path}: {why}; move it away"
+    assert str(refused.value) == f"{path}: {why}; move the file away"
 
 
 def test_a_file_holds_no_run(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_broken_line_in_the_middle_is_refused_with_its_number(tmp_path: Path) 
     path = written(tmp_path)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + b"broken\n" + lines[1])
-    with pytest.raises(OutputError, match=r"line 2: not a journal line \(.*\); start anew with --fresh$"):
+    with pytest.raises(OutputError, match=r"line 2: not a journal line \(.*\); start over with --fresh$"):
         list(entries(path))
 
 
@@ -103,7 +103,7 @@ def test_a_journal_is_read_from_any_of_its_lines_on(tmp_path: Path) -> None:
     assert list(entries(path, path.stat().st_size)) == []
     with path.open("ab") as file:
         file.write(b"no\n")
-    with pytest.raises(OutputError, match=rf"byte {path.stat().st_size - 3}: not a journal line \(.*\); start anew"):
+    with pytest.raises(OutputError, match=rf"byte {path.stat().st_size - 3}: not a journal line \(.*\); start over"):
         list(entries(path, whole[1][0]))
 
 
@@ -113,4 +113,4 @@ def test_an_append_that_does_not_fit_leaves_no_half_line(tmp_path: Path) -> None
     )
     path = tmp_path / NAME
     assert [entry.session.started_at for _, entry in entries(path) if entry.session] == [1.0, 3.0]
-    assert done.stdout == (f"{path}: cannot be written (File too large); make room and run the same command again\n")
+    assert done.stdout == (f"{path}: cannot be written (File too large); free disk space, then repeat the command\n")

@@ -33,7 +33,7 @@ def attempt(outcome: Outcome, detail: str, completion: str = "    return m.pi\n"
         (
             Outcome.WRONG_ANSWER,
             "AssertionError (line 4: assert candidate(3) == 4); candidate(3) gives 3",
-            "It ran, and gave a wrong answer in at least one of the hidden tests.",
+            "It ran and gave a wrong answer in at least one of the hidden tests.",
         ),
         (
             Outcome.RAISED,
@@ -62,8 +62,8 @@ def attempt(outcome: Outcome, detail: str, completion: str = "    return m.pi\n"
         ),
         (Outcome.RAISED, "SystemExit", "It raised an exception in the hidden tests: SystemExit"),
         (Outcome.RAISED, "an exception that cannot be shown: Odd", "It raised an exception in the hidden tests."),
-        (Outcome.BAD_SYNTAX, "4 and 6", "It is no valid Python."),
-        (Outcome.TIMED_OUT, "no end after 10 s, in line 2", "It did not end within the time limit."),
+        (Outcome.BAD_SYNTAX, "4 and 6", "It is not valid Python."),
+        (Outcome.TIMED_OUT, "no end after 10 s, in line 2", "It did not finish within the time limit."),
     ],
 )
 def test_evidence_says_how_a_program_failed_and_nothing_of_the_tests(outcome: Outcome, detail: str, said: str) -> None:
@@ -73,8 +73,8 @@ def test_evidence_says_how_a_program_failed_and_nothing_of_the_tests(outcome: Ou
 @pytest.mark.parametrize(
     ("completion", "said"),
     [
-        ("    return (\n", "It is no valid Python: line 2: '(' was never closed: 'return ('"),
-        ("    pass\nreturn 1\n", "It is no valid Python: line 3: 'return' outside function"),
+        ("    return (\n", "It is not valid Python: line 2: '(' was never closed: 'return ('"),
+        ("    pass\nreturn 1\n", "It is not valid Python: line 3: 'return' outside function"),
     ],
 )
 def test_what_python_says_of_broken_syntax_is_told(completion: str, said: str) -> None:

@@ -132,7 +132,7 @@ def test_a_repair_shows_the_model_its_own_reply_and_then_the_evidence() -> None:
     assert [message.role for message in messages or ()] == ["user", "assistant", "user"]
     assert messages is not None
     assert messages[1].content == failed.completion.reply
-    assert "It did not end within the time limit." in messages[2].content
+    assert "It did not finish within the time limit." in messages[2].content
     text = make_request(plan, 1, "completion", config, failed).text
-    again = "# The code above is wrong. It did not end within the time limit.\n# Corrected:"
+    again = "# The code above is wrong. It did not finish within the time limit.\n# Corrected:"
     assert text == f"def f(x):\n    return x\n\n\n{again}\n\ndef f(x):"

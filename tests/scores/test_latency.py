@@ -71,7 +71,7 @@ def test_the_mean_is_found_and_normal_is_told_from_exponential() -> None:
 def test_a_fit_needs_two_values_none_negative_not_all_zero() -> None:
     for values in ([1.0], [0.0, 0.0], [-1.0, 2.0]):
         with pytest.raises(
-            ValueError, match=r"^an exponential distribution is fitted to two values or more, none negative, not all 0$"
+            ValueError, match=r"^an exponential fit needs at least two values, none negative and not all 0$"
         ):
             exponential(values)
 

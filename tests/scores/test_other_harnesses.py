@@ -64,7 +64,7 @@ def test_a_file_without_a_count_of_replies_is_shown_without_one(tmp_path: Path) 
 )
 def test_an_invalid_comparison_is_reported_with_its_file(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / NAME).write_text(text)
-    told = f"{tmp_path / NAME}: cannot be read as a comparison of rules ({why}); move it away"
+    told = f"{tmp_path / NAME}: not a valid comparison of rules ({why}); move the file away"
     with pytest.raises(DataError, match=f"^{re.escape(told)}$"):
         read(tmp_path)
 

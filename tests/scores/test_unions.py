@@ -72,7 +72,7 @@ def test_what_is_undefined_of_a_union_is_none_with_its_reason() -> None:
         "undefined": {
             "pass@10": "pass@10 needs at least 10 samples per task; the fewest here are 1",
             "pass@100": "pass@100 needs at least 100 samples per task; the fewest here are 1",
-            "pass@1_each": "needs a task that every profile has a verdict on; there is none",
+            "pass@1_each": "needs a task on which every profile has a verdict; none was found",
         },
     }  # fmt: skip
 
@@ -93,7 +93,10 @@ def test_beyond_a_few_profiles_only_the_union_of_all_has_an_interval() -> None:
     assert having == ["0 + 1 + 2 + 3 + 4"]
     told = found["0 + 1"]["undefined"]
     assert isinstance(told, dict)
-    assert told["pass@1_each_interval"] == "of more than 4 profiles only all together; python main.py union"
+    assert (
+        told["pass@1_each_interval"]
+        == "with more than 4 profiles, computed only for all together; use python main.py union"
+    )
 
 
 def run_folder(folder: Path) -> Path:
@@ -152,12 +155,12 @@ def test_an_unknown_union_is_refused_with_the_existing_profiles(
 def test_a_run_without_profiles_is_refused_with_the_reason(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run")
     (folder / "agent_summary.json").write_text('[{"agent_id": 4, "name": null}]')
-    told = f"{folder}: no agent of it has a name and a verdict; profiles are the agents of one name"
+    told = f"{folder}: has no profiles (agents with a name) that have verdicts; name the agents"
     with pytest.raises(DataError, match=f"^{re.escape(told)}$"):
         verdicts_by_profile(folder)
     (folder / "agent_summary.json").write_text('[{"agent_id": 4}]')
-    broken = f"{folder}: its agents' files hold no results; make the run again"
+    broken = f"{folder}: the agents' files contain no results; repeat the run"
     with pytest.raises(DataError, match=f"^{re.escape(broken)}$"):
         verdicts_by_profile(folder)
-    with pytest.raises(DataError, match=rf"^{re.escape(str(tmp_path))}: no run is there \(no manifest.json\)$"):
+    with pytest.raises(DataError, match=rf"^{re.escape(str(tmp_path))}: not a run folder \(no manifest.json\)$"):
         verdicts_by_profile(tmp_path)

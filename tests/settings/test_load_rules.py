@@ -15,21 +15,22 @@ def config(*words: str) -> RunConfig:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["loadtest.levels=[{seconds: 3}]"], "loadtest.levels.0: a level of load has either concurrency or rate"),
+        (["loadtest.levels=[{seconds: 3}]"],
+         "loadtest.levels.0: a load level needs either concurrency or rate, not both"),
         (["loadtest.levels=[{rate: 3, concurrency: 2}]"],
-         "loadtest.levels.0: a level of load has either concurrency or rate"),
+         "loadtest.levels.0: a load level needs either concurrency or rate, not both"),
         (["loadtest.levels=[{concurrency: 2, most: 3}]"],
-         "loadtest.levels.0: most is for a rate; with concurrency no more are in the air anyway"),
+         "loadtest.levels.0: most applies to a rate only; concurrency already limits requests; remove most"),
         (["loadtest.levels=[{rate: 2, seconds: 5, warmup_s: 5}]"],
-         "loadtest.levels.0: warmup_s is 5 of 5 seconds, so that nothing counts"),
+         "loadtest.levels.0: warmup_s (5) must be less than seconds (5)"),
         (["loadtest.levels=[{rat: 2}]"], "unknown key 'loadtest.levels.0.rat'; did you mean 'rate'?"),
         (["loadtest.levels=[{rate: 0}]"], "loadtest.levels.0.rate is 0; it should be greater than 0"),
         (["loadtest.levels=[]"], "loadtest.levels is empty; name at least one"),
         (["loadtest.packages=[]"], "loadtest.packages is empty; name at least one"),
         (["loadtest.levels=[{rate: 2}, {rate: 2.0, count: 3}]"],
-         "loadtest.levels has two levels of 2/s, which no file could tell apart; leave one out"),
+         "loadtest.levels lists 2/s twice, and both levels would share one file; remove one"),
         (["fleet=endpoint", "endpoint.urls=[http://a/v1]", "loadtest.levels=[{concurrency: 65}]"],
-         "loadtest.levels asks 65 at once, endpoint.concurrency allows 64; raise it"),
+         "loadtest.levels has concurrency 65 but endpoint.concurrency allows 64; raise endpoint.concurrency"),
     ],
 )  # fmt: skip
 def test_levels_that_cannot_be_meant_are_refused(words: list[str], said: str) -> None:
@@ -52,13 +53,13 @@ def test_levels_that_cannot_be_meant_are_refused(words: list[str], said: str) ->
 )
 def test_what_only_a_load_run_has_is_refused_elsewhere(word: str) -> None:
     key = word.partition("=")[0]
-    said = f"{key} is set but this is no load test; use python main.py loadtest, or leave it out"
+    said = f"{key} is set but this is not a load test; use python main.py loadtest, or remove it"
     assert list(load_rules.misplaced(config(word))) == [said]
 
 
 def test_settings_that_a_load_run_ignores_are_reported() -> None:
     assert load_rules.ignored(config("num_agents=3", "batch_size=2", "workers.max_attempts=2")) == [
-        "loadtest: no part of a load test, whatever is set here: num_agents, batch_size, workers.max_attempts"
+        "loadtest: ignored because they apply to scored runs only: num_agents, batch_size, workers.max_attempts"
     ]
     assert not load_rules.ignored(config("seed=3"))
 
@@ -70,4 +71,4 @@ def test_the_room_of_endpoints_does_not_matter_to_a_run_without_load() -> None:
 def test_the_benchmark_that_became_a_command_is_refused_with_its_name() -> None:
     with pytest.raises(ConfigError) as caught:
         config("benchmark=testgen")
-    assert str(caught.value) == "given: benchmark: testgen is a command now: python main.py loadtest"
+    assert str(caught.value) == "given: benchmark: testgen is now a command; run python main.py loadtest"

@@ -33,4 +33,4 @@ def test_every_key_of_old_has_a_place_and_is_refused_where_people_type_it() -> N
         section, _, name = new.partition(".")
         with pytest.raises(ConfigError) as caught:
             loading.validate({old: 1}, "x.yaml")
-        assert str(caught.value) == f"x.yaml: {old} is {new} now; in a file {section}: {{{name}: ...}}"
+        assert str(caught.value) == f"x.yaml: {old} is now {new}; in a file, write {section}: {{{name}: ...}}"

@@ -17,10 +17,10 @@ REFUSED = {
     "endpoints_timeout_s=3": "unknown key 'endpoints_timeout_s'; did you mean 'endpoint.timeout_s'?",
     "wandb.zzz=3": "unknown key 'wandb.zzz'; docs/settings.md lists the keys",
     "agents.name=a": "unknown key 'agents.name'; did you mean 'agents'?",
-    "wandb=offline": "wandb is wandb.mode now; in a file wandb: {mode: ...}",
-    "sandbox=strict": "sandbox is sandbox.mode now; in a file sandbox: {mode: ...}",
-    "endpoint=3": "endpoint is a section; set its keys, as endpoint.urls",
-    "ray=": "ray is a section; set its keys, as ray.address",
+    "wandb=offline": "wandb is now wandb.mode; in a file, write wandb: {mode: ...}",
+    "sandbox=strict": "sandbox is now sandbox.mode; in a file, write sandbox: {mode: ...}",
+    "endpoint=3": "endpoint is a section; set its keys, for example endpoint.urls",
+    "ray=": "ray is a section; set its keys, for example ray.address",
     "zzz=3": "unknown key 'zzz'; docs/settings.md lists the keys",
     "batch_size=a": "batch_size is 'a'; it should be a valid integer",
     "batch_size=2.0": "batch_size is 2.0; it should be a valid integer",
@@ -40,8 +40,8 @@ REFUSED = {
     'stop=[""]': "stop.0 is ''; it should have at least 1 character",
     "stop=[a, 3]": "stop.1 is 3; it should be a valid string",
     "output_dir=": "output_dir is None; it should be a valid string",
-    "num_beams=4": "num_beams above 1 works without sampling only; set do_sample: false or num_beams: 1",
-    "replica.cpu_kernel=bnb": "replica.cpu_kernel: bnb is for 4-bit weights on the CPU; "
+    "num_beams=4": "beam search needs do_sample: false; set that, or num_beams: 1",
+    "replica.cpu_kernel=bnb": "replica.cpu_kernel: bnb needs 4-bit weights on the CPU; "
     "set device: cpu and load_in_4bit: true",
     "agents=[]": "agents is empty; list at least one agent or use num_agents",
     "agents=[{temp: 1}]": "unknown key 'agents.0.temp'; did you mean 'temperature'?",
@@ -56,48 +56,48 @@ PLAIN = ["endpoint.dialect=plain", "repetition_penalty=1.0"]
 REFUSED_OF_ENDPOINTS = [
     (
         ["fleet=endpoint"],
-        "fleet is 'endpoint' but endpoint.urls is empty; name one, as endpoint.urls: [http://host:8000/v1]",
+        "fleet is 'endpoint' but endpoint.urls is empty; set it, for example to [http://host:8000/v1]",
     ),
-    (ENDPOINT[1:], "endpoint.urls is set but fleet is 'local'; set fleet: endpoint or leave endpoint.urls out"),
+    (ENDPOINT[1:], "endpoint.urls is set but fleet is 'local'; set fleet: endpoint or remove endpoint.urls"),
     (
         ["endpoint.timeout_s=3"],
-        "endpoint.timeout_s is set but fleet is 'local'; set fleet: endpoint or leave endpoint.timeout_s out",
+        "endpoint.timeout_s is set but fleet is 'local'; set fleet: endpoint or remove endpoint.timeout_s",
     ),
     (
         ["fleet=endpoint", "endpoint.urls=[host/v1]"],
-        "endpoint.urls: 'host/v1' is no base URL; write it as http://host:8000/v1",
+        "endpoint.urls: 'host/v1' is not a base URL; write it as http://host:8000/v1",
     ),
     (
         ["fleet=endpoint", "endpoint.urls=[http://a/v1, http://a/v1/]"],
-        "endpoint.urls: one URL stands there twice; raise endpoint.concurrency to ask it for more at once",
+        "endpoint.urls lists a URL twice; to send it more requests at once, raise endpoint.concurrency",
     ),
     (
         [*ENDPOINT, "engine=scripted"],
-        "engine is 'scripted' but fleet is 'endpoint', where servers answer; leave engine out",
+        "engine is 'scripted' but with fleet: endpoint the servers generate; remove engine",
     ),
     (
         [*ENDPOINT, "replica.rows=4"],
-        "replica.rows is for replicas of this machine and fleet is 'endpoint'; set endpoint.concurrency",
+        "replica.rows applies to local replicas only, but fleet is 'endpoint'; set endpoint.concurrency",
     ),
     (
         [*ENDPOINT, "do_sample=false", "num_beams=2"],
-        "num_beams above 1 is nothing that servers are asked for; set num_beams: 1",
+        "fleet: endpoint does not support beam search; set num_beams: 1",
     ),
-    ([*ENDPOINT, *PLAIN], "top_k is nothing that endpoint.dialect: plain can say; set top_k: 0"),
+    ([*ENDPOINT, *PLAIN], "endpoint.dialect: plain has no field for top_k; set top_k: 0"),
     (
         [*ENDPOINT, *PLAIN, "top_k=0", "agents=[{top_k: 3}]"],
-        "top_k is nothing that endpoint.dialect: plain can say; set top_k: 0",
+        "endpoint.dialect: plain has no field for top_k; set top_k: 0",
     ),
     (
         [*ENDPOINT, "endpoint.dialect=openai", "top_k=0"],
-        "repetition_penalty is nothing that endpoint.dialect: openai can say; set repetition_penalty: 1.0",
+        "endpoint.dialect: openai has no field for repetition_penalty; set repetition_penalty: 1.0",
     ),
-    ([*ENDPOINT, "endpoint.body={n: 2}"], "endpoint.body.n is not free: Swarmeval decides it"),
+    ([*ENDPOINT, "endpoint.body={n: 2}"], "endpoint.body.n cannot be set: Swarmeval sets it; remove it"),
     (
         [*ENDPOINT, "endpoint.body={max_tokens: 2}"],
-        "endpoint.body.max_tokens is decided by max_new_tokens; set that, or null to leave the field out",
+        "endpoint.body.max_tokens: set max_new_tokens instead, or use null to remove the field",
     ),
-    ([*ENDPOINT, "endpoint.body={x: .nan}"], "endpoint.body holds what is no JSON"),
+    ([*ENDPOINT, "endpoint.body={x: .nan}"], "endpoint.body contains a value that JSON cannot represent; remove it"),
 ]
 
 
@@ -111,12 +111,12 @@ def test_what_servers_cannot_be_asked_is_refused_in_one_line(words: list[str], m
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["engine=scripted"], "engine is set but fleet is 'vllm', which has its own; leave engine out"),
+        (["engine=scripted"], "engine is set but fleet is 'vllm', which does not use it; remove engine"),
         (["device=cpu", "replica.native_kernels=off"],
-         "replica.native_kernels is set but fleet is 'vllm', which has its own; leave replica.native_kernels out"),
-        (["num_beams=2", "do_sample=false"], "num_beams above 1 is nothing that vLLM is asked for; set num_beams: 1"),
-        (["agents=[{temperature: 0.001}]"], "temperature is below 0.01, which vLLM would raise to that; set "
-         "do_sample: false or more"),
+         "replica.native_kernels is set but fleet is 'vllm', which does not use it; remove replica.native_kernels"),
+        (["num_beams=2", "do_sample=false"], "fleet: vllm does not support beam search; set num_beams: 1"),
+        (["agents=[{temperature: 0.001}]"], "temperature is below 0.01, and vLLM would raise it to 0.01; "
+         "set a higher temperature, or do_sample: false"),
     ],
 )  # fmt: skip
 def test_what_vllm_cannot_be_asked_is_refused_in_one_line(words: list[str], message: str) -> None:
@@ -145,9 +145,7 @@ def test_what_may_be_a_secret_is_refused_and_not_shown(words: list[str]) -> None
 
 def test_what_servers_decide_by_themselves_is_said() -> None:
     config = validate(parse_set([*ENDPOINT, "load_in_4bit=true", "endpoint.body={temperature: null, extra: 1}"]), "-")
-    assert config.warnings() == [
-        "fleet: endpoint: left to the servers, whatever is set here: load_in_4bit, temperature"
-    ]
+    assert config.warnings() == ["Ignored for servers: load_in_4bit, temperature"]
 
 
 def test_cuda_graphs_on_a_cpu_are_refused_where_they_are_asked_for() -> None:
@@ -155,7 +153,7 @@ def test_cuda_graphs_on_a_cpu_are_refused_where_they_are_asked_for() -> None:
         validate(parse_set(["device=cpu", "replica.cuda_graphs=auto"]), "x.yaml")
     assert (
         str(caught.value)
-        == "x.yaml: replica.cuda_graphs is set but device is 'cpu'; set device: cuda or leave replica.cuda_graphs out"
+        == "x.yaml: replica.cuda_graphs is set but device is 'cpu'; set device: cuda or remove replica.cuda_graphs"
     )
 
 
@@ -206,14 +204,15 @@ def test_a_malformed_set_is_refused(word: str) -> None:
 BAD_FILES = {
     "? [1, 2]\n: 3\n": "YAML syntax error at line 1, column 3: a key must be a word",
     "{a: b}: c\n": "YAML syntax error at line 1, column 1: a key must be a word",
-    'agents: [{name: "\\ud800"}]\n': "holds half of a surrogate pair, which is no text",
-    "output_dir: ~/runs\n": "output_dir is '~/runs'; write the home folder out",
-    "num_agents: 1000000\nnum_samples: 1000000\n": "these are 164,000,000,000,000 jobs; a run may have 1,000,000,000",
+    'agents: [{name: "\\ud800"}]\n': "contains a lone surrogate, which is not valid text; remove it",
+    "output_dir: ~/runs\n": "output_dir is '~/runs', and ~ is not expanded; write the full path",
+    "num_agents: 1000000\nnum_samples: 1000000\n": "this run has 164,000,000,000,000 jobs, the limit is 1,000,000,000; "
+    "reduce agents, samples or tasks",
     "wandb: {tags: a}\n": "wandb.tags is 'a'; it should be a list",
     "num_agents: 3\n  batch_size: [1\n": "YAML syntax error at line 2, column 13: mapping values are not allowed here",
     "seed: 1\nseed: 2\n": "YAML syntax error at line 2, column 1: seed is set twice",
-    "- a\n- b\n": "must hold key: value lines, found list",
-    "just words\n": "must hold key: value lines, found str",
+    "- a\n- b\n": "must contain key: value lines, found list",
+    "just words\n": "must contain key: value lines, found str",
     "batch_size: !!python/object/apply:os.system [id]\n": "YAML syntax error at line 1, column 13: "
     "could not determine a constructor for the tag 'tag:yaml.org,2002:python/object/apply:os.system'",
     "num_agents: 2\nagents: [{name: a}]\n": "agents and num_agents are both set; keep one of them",
@@ -232,7 +231,7 @@ def test_a_file_that_cannot_be_read_as_settings_is_refused(tmp_path: Path, text:
 def test_a_missing_folder_or_binary_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_bytes(b"\xff\xfe")
     for path, message in [
-        (tmp_path / "no.yaml", "no such file; give an existing one with --config"),
+        (tmp_path / "no.yaml", "no such file; give an existing file with --config"),
         (tmp_path, "cannot be read (Is a directory)"),
         (tmp_path / "b.yaml", "not UTF-8 text (byte 0); save it as UTF-8"),
     ]:
@@ -274,7 +273,7 @@ def test_a_flag_and_a_set_of_the_same_key_are_refused_together() -> None:
 
 def test_greedy_decoding_with_several_answers_is_warned_of() -> None:
     assert RunConfig(do_sample=False).warnings() == []
-    expected = ["do_sample is false: greedy decoding gives every agent and sample the same answer"]
+    expected = ["do_sample is false: greedy decoding gives all agents and samples the same answer"]
     assert RunConfig(do_sample=False, num_agents=2).warnings() == expected
     assert RunConfig(do_sample=False, num_samples=2).warnings() == expected
 

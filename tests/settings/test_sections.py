@@ -21,11 +21,12 @@ def test_sections_of_file_and_command_line_are_laid_over_each_other(tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "words", "message"),
     [
-        ("endpoint.timeout_s: 3\n", [], "{path}: endpoint.timeout_s: in a file, write timeout_s below endpoint:"),
-        ("wandb: offline\n", ["wandb.mode=online"], "{path}: wandb is wandb.mode now; in a file wandb: {mode: ...}"),
+        ("endpoint.timeout_s: 3\n", [], "{path}: endpoint.timeout_s: in a file, write timeout_s under endpoint:"),
+        ("wandb: offline\n", ["wandb.mode=online"],
+         "{path}: wandb is now wandb.mode; in a file, write wandb: {mode: ...}"),
         ("wandb: {mode: off}\n", ["wandb=online"],
-         "command line: wandb is wandb.mode now; in a file wandb: {mode: ...}"),
-        ("ray: 3\n", ["ray.address=a"], "{path}: ray is a section; set its keys, as ray.address"),
+         "command line: wandb is now wandb.mode; in a file, write wandb: {mode: ...}"),
+        ("ray: 3\n", ["ray.address=a"], "{path}: ray is a section; set its keys, for example ray.address"),
         ("monitor: {interval_s: 0}\n", ["monitor.idle_baseline_s=1"],
          "{path}: monitor.interval_s is 0; it should be greater than or equal to 0.05"),
         ("monitor: {interval_s: 1}\n", ["monitor.interval_s=0"],

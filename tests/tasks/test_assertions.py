@@ -34,11 +34,11 @@ IDLE = {
     "check of a class": ("class A:\n    def check (self, c):\n        assert c(2) == 4", "nothing calls A"),
     "an async check": (
         "async def check(candidate):\n    assert candidate(2) == 4",
-        "check is async or a generator, and calling it runs nothing of it",
+        "check is async or a generator, so calling it does not run its body",
     ),
     "a check that yields": (
         "def check(candidate):\n    yield\n    assert candidate(2) == 4",
-        "check is async or a generator, and calling it runs nothing of it",
+        "check is async or a generator, so calling it does not run its body",
     ),
     "a check that returns a bool": ("def check(candidate):\n    return candidate(2) == 4", "they assert nothing"),
     "a check that is a lambda": ("check = lambda candidate: candidate(2) == 4", "they assert nothing"),
@@ -54,10 +54,10 @@ IDLE = {
         "they assert nothing",
     ),
     "a comparison": ("double(2) == 4", "they assert nothing"),
-    "a comment": ("# to be written\n", "there are none"),
-    "a docstring and an import": ("'''Tests.'''\nimport math\n", "there are none"),
-    "nothing": ("", "there are none"),
-    "blanks": ("  \n\n", "there are none"),
+    "a comment": ("# to be written\n", "there are no tests"),
+    "a docstring and an import": ("'''Tests.'''\nimport math\n", "there are no tests"),
+    "nothing": ("", "there are no tests"),
+    "blanks": ("  \n\n", "there are no tests"),
 }  # fmt: skip
 MAY_FAIL = {
     "an assertion at once": "assert double(2) == 4",
@@ -107,8 +107,8 @@ def written(folder: Path, **row: Any) -> str:
 def test_tests_that_cannot_fail_are_refused_in_one_line(tmp_path: Path, test: str, reason: str) -> None:
     path = written(tmp_path, test=test)
     said = (
-        f"{path}: task 'Own/0': its tests cannot fail: {reason}; assert at the margin or in "
-        "'def check(candidate):' (docs/adding-a-benchmark.md)"
+        f"{path}: task 'Own/0': its tests cannot fail: {reason}; write assertions at module "
+        "level or in 'def check(candidate):' (docs/adding-a-benchmark.md)"
     )
     with pytest.raises(DataError, match=f"^{re.escape(said)}$"):
         load("custom", path)
@@ -132,7 +132,7 @@ def test_a_task_that_cannot_fail_is_named_among_others(tmp_path: Path) -> None:
     path = Path(written(tmp_path, test="assert double(2) == 4"))
     other = {"task_id": "Own/1", "prompt": "def f(x):\n", "entry_point": "f", "test": ""}
     path.write_text(path.read_text() + "\n" + json.dumps(other))
-    with pytest.raises(DataError, match=r": task 'Own/1': its tests cannot fail: there are none;"):
+    with pytest.raises(DataError, match=r": task 'Own/1': its tests cannot fail: there are no tests;"):
         load("custom", str(path))
 
 

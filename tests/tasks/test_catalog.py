@@ -128,21 +128,21 @@ def test_a_file_of_tasks_is_read_in_every_form_that_it_may_have(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "holds no tasks"),
-        (b"[]", "holds no tasks"),
+        (b"", "contains no tasks; docs/adding-a-benchmark.md has the format"),
+        (b"[]", "contains no tasks; docs/adding-a-benchmark.md has the format"),
         (b"{\n", ", line 1: not JSON"),
-        (b"[1]", "task 1 is no object with fields; see docs/adding-a-benchmark.md"),
-        (b"\x1f\x8bno", "cannot be unpacked"),
-        (b"PAR1no", "not a Parquet file that can be read"),
+        (b"[1]", "task 1 is not a JSON object; see docs/adding-a-benchmark.md"),
+        (b"\x1f\x8bno", "cannot be decompressed"),
+        (b"PAR1no", "not a readable Parquet file"),
         (
             b'{"task_id": "A"}',
-            "task 1: Object missing required field `prompt`; docs/adding-a-benchmark.md has the form",
+            "task 1: Object missing required field `prompt`; docs/adding-a-benchmark.md has the formats",
         ),
         (
             b'{"task_id": 3}',
-            "task 1: Expected `str`, got `int` - at `$.task_id`; docs/adding-a-benchmark.md has the form",
+            "task 1: Expected `str`, got `int` - at `$.task_id`; docs/adding-a-benchmark.md has the formats",
         ),
-        (b"\n".join([json.dumps(PLAIN).encode()] * 2), "task_id 'Own/0' stands twice; names must differ"),
+        (b"\n".join([json.dumps(PLAIN).encode()] * 2), "task_id 'Own/0' is listed twice; names must differ"),
     ],
 )
 def test_a_file_that_holds_no_tasks_is_refused_in_one_line(tmp_path: Path, content: bytes, said: str) -> None:
@@ -158,7 +158,7 @@ def test_an_unknown_benchmark_is_refused_with_the_nearest_name(tmp_path: Path) -
     with pytest.raises(ConfigError, match=r"^benchmark is 'mpbb'; did you mean 'mbpp'\?$"):
         load("mpbb")
     with pytest.raises(
-        ConfigError, match=r"^benchmark: custom needs benchmark_file, a file of tasks in HumanEval's form$"
+        ConfigError, match=r"^benchmark: custom needs benchmark_file; set it to a file of tasks in HumanEval's format$"
     ):
         load("custom")
     missing = tmp_path / "none.jsonl"
@@ -167,7 +167,7 @@ def test_an_unknown_benchmark_is_refused_with_the_nearest_name(tmp_path: Path) -
     ):
         load("mbpp", str(missing))
     own = written(tmp_path, PLAIN)
-    with pytest.raises(DataError, match=r": not the published HumanEval; for tasks of your own set benchmark: custom$"):
+    with pytest.raises(DataError, match=r": not the published HumanEval; for your own tasks set benchmark: custom$"):
         load("humaneval", own)
 
 
@@ -220,7 +220,7 @@ def test_any_text_makes_a_valid_docstring(tmp_path: Path, text: str, test: str) 
 def test_a_task_without_tests_is_refused_in_one_line(tmp_path: Path, tests: list[str]) -> None:
     outside = {**MBPP, "task_id": 3, "test_list": []}  # outside the ids that the benchmark uses
     path = written(tmp_path, outside, {**MBPP, "test_list": tests})
-    said = rf"^{re.escape(path)}: task 2: test_list holds no test; give at least one assertion$"
+    said = rf"^{re.escape(path)}: task 2: test_list has no test; give at least one assertion$"
     with pytest.raises(DataError, match=said):
         load("mbpp", path)
 

@@ -149,7 +149,7 @@ def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
         "a syntax error": ["made.broken", "made.deep", "made.zero"],
         "not readable as text": ["made.bytes"],
         "no function to test": ["made", "made.constants"],
-        "inside another function, whose context holds it": ["made.some:shown.inner"],
+        "inside another function, whose context contains it": ["made.some:shown.inner"],
         "an empty body": ["made.some:empty"],
     }
 
@@ -210,15 +210,15 @@ def test_a_sample_is_the_seeds_and_never_more_than_asked_for(tmp_path: Path) -> 
 
 def test_missing_packages_are_one_clear_line(tmp_path: Path) -> None:
     for wanted, said in {
-        "no_such": "loadtest.packages: there is no package 'no_such' here; install it, or give the path of its folder",
-        "json.nothing": "loadtest.packages: 'json' is here and has no module 'json.nothing' with Python source",
+        "no_such": "loadtest.packages: package 'no_such' not found; install it, or give the path of its folder",
+        "json.nothing": "loadtest.packages: 'json' has no module 'json.nothing' with Python source",
         "math": None,
         "./nowhere": "loadtest.packages: ./nowhere is neither a folder nor a .py file",
     }.items():
         with pytest.raises(DataError) as caught:
             find_root(wanted)
         assert str(caught.value) == said if said else "is compiled" in str(caught.value)
-    with pytest.raises(DataError, match=r"^loadtest.packages: .* and .* both hold a package 'made'; name one of them$"):
+    with pytest.raises(DataError, match=r"^loadtest.packages: .* and .* both contain a package 'made'; list only one$"):
         find_roots([package(tmp_path / "a", {}), package(tmp_path / "b", {})])
 
 

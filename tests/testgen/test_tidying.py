@@ -131,9 +131,9 @@ def test_a_good_answer_replaces_the_file_and_one_function_is_not_sent(tmp_path: 
     ("worker", "why"),
     [
         (Tidier(lambda tests: BAD), "no test of made.m0:g is left"),
-        (Tidier(lambda tests: "I would rather not."), "holds none of the tests"),
-        (Tidier(lambda tests: good(tests).replace("assert g()", "g()")), "test_g asserts nothing any more"),
-        (Tidier(good, finish="length"), "the answer is not whole (length)"),
+        (Tidier(lambda tests: "I would rather not."), "contains none of the tests"),
+        (Tidier(lambda tests: good(tests).replace("assert g()", "g()")), "test_g no longer asserts anything"),
+        (Tidier(good, finish="length"), "the answer is incomplete (length)"),
         (Tidier(good, refused={"tidy/generated_tests/made/test_m0.py": 9}), "not now"),
         (Tidier(good, deaths=(1,)), NO_REPLICA),
         (Tidier(good, tokens=600), "too long for the model"),

@@ -91,7 +91,7 @@ def test_a_log_that_cannot_be_begun_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError) as caught, log_to_file(tmp_path):
         pass
     assert str(caught.value) == (
-        f"{tmp_path / 'run.log'}: cannot be written (Is a directory); mend that or choose another --output_dir"
+        f"{tmp_path / 'run.log'}: cannot be written (Is a directory); fix this or choose another --output_dir"
     )
 
 

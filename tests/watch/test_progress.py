@@ -127,7 +127,7 @@ def test_a_stream_that_breaks_is_given_up_and_logged_once(
     with caplog.at_level(logging.WARNING), ProgressDisplay(8200, Broken(), Clock()) as progress:
         progress.update(status(1))
         progress.note("more")
-    assert caplog.messages == ["progress is shown no more: [Errno 5] Input/output error"]
+    assert caplog.messages == ["progress is no longer shown: [Errno 5] Input/output error"]
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "00:00:00"), (59.9, "00:00:59"), (360_000, "100:00:00")])

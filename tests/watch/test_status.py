@@ -53,7 +53,7 @@ def test_a_broken_status_is_refused_in_one_line(tmp_path: Path, text: str) -> No
     with pytest.raises(DataError) as refused:
         status_file.read(tmp_path)
     message = str(refused.value)
-    assert message.startswith(f"{path}: is not a run's status (")
+    assert message.startswith(f"{path}: not a valid status (")
     assert message.endswith("); the next start of the run replaces it")
     assert "\n" not in message
 
@@ -62,7 +62,7 @@ def test_a_folder_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> N
     with pytest.raises(OutputError) as refused:
         status_file.write(tmp_path / "missing", STATUS)
     path = tmp_path / "missing" / "status.json"
-    expected = f"{path}: cannot be written (No such file or directory); mend that or choose another --output_dir"
+    expected = f"{path}: cannot be written (No such file or directory); fix this or choose another --output_dir"
     assert str(refused.value) == expected
 
 

@@ -91,15 +91,15 @@ def test_a_missing_core_is_named_with_the_available_ones() -> None:
         ({"workers.cpu_affinity": [-1]}, "workers.cpu_affinity.0 is -1; it should be greater than or equal to 0"),
         (
             {"workers.cpu_affinity": []},
-            "workers.cpu_affinity: list at least one core, and each once; or use spread or off",
+            "workers.cpu_affinity: list at least one core and each core only once, or use spread or off",
         ),
         (
             {"workers.cpu_affinity": [1, 1]},
-            "workers.cpu_affinity: list at least one core, and each once; or use spread or off",
+            "workers.cpu_affinity: list at least one core and each core only once, or use spread or off",
         ),
         (
             {"workers.cpu_affinity": "spread", "device": "cuda"},
-            "workers.cpu_affinity: spread is for CPU replicas, device is 'cuda'; list cores, or use off",
+            "workers.cpu_affinity: spread needs CPU replicas, but device is 'cuda'; list cores, or use off",
         ),
     ],
 )

@@ -1,1 +1,1 @@
-"""Where the time of a run goes: spans, phases, flame graphs, trace.json."""
+"""Tracing of a run: spans, phases, flame graphs, trace.json."""

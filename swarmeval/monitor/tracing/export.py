@@ -1,7 +1,7 @@
-"""Where the time of a run goes: the spans of its processes as a Chrome trace, a flame graph of each.
+"""Traces a run: exports the spans of its processes to trace.json, and writes the coordinator's flame graph.
 
-trace.json opens in chrome://tracing and in Perfetto. The workers write their own spans (phases.py); those of the judges
-are written here. It can be made of the spans on disk at any time. Knows no model and no sandbox.
+trace.json opens in chrome://tracing and in Perfetto. Workers write their own spans (phases.py); this module writes
+those of the judges. The export can be repeated from the spans on disk at any time. Knows no model and no sandbox.
 """
 
 import json
@@ -20,9 +20,9 @@ from swarmeval.monitor.tracing.spans import SpanFile, rss_mb, span_files, spans,
 
 NAME = "trace.json"
 COORDINATOR = "coordinator"
-JOIN_NS, JOINED_NS = 5_000_000, 50_000_000  # spans of a lane so close become one, up to so long
+JOIN_NS, JOINED_NS = 5_000_000, 50_000_000  # spans on a lane closer than the first are merged, up to the second
 FLUSH_NS = 1_000_000_000
-PAUSE_US = 1e6  # between two sessions, as it is drawn: nobody worked then
+PAUSE_US = 1e6  # gap drawn between two sessions
 
 log = logging.getLogger("swarmeval")
 
@@ -30,7 +30,7 @@ TraceEvent = dict[str, Any]
 
 
 class Tracer:
-    """One session of a traced run, as the coordinator sees it; leaves trace.json behind, whatever ends it."""
+    """Traces one session in the coordinator. Writes trace.json at the end, also after an error."""
 
     def __init__(self, folder: Path, session: int, clock: Callable[[], int] = time.perf_counter_ns) -> None:
         self.folder = folder.resolve()
@@ -44,7 +44,7 @@ class Tracer:
 
     def __enter__(self) -> Self:
         self._file.flush()
-        write(self.folder)  # of the sessions before: should this one be killed, there is a whole file
+        write(self.folder)  # earlier sessions, so that a complete file exists even if this one is killed
         self._flame = Flame(flame_path(self.folder, COORDINATOR, self.session))
         return self
 
@@ -57,7 +57,7 @@ class Tracer:
         write(self.folder)
 
     def judged(self, kind: str, took_s: float) -> None:
-        """Something ended just now. What goes on at the same time is drawn on lanes beside each other."""
+        """Record an activity that has just ended. Concurrent activities are drawn on separate lanes."""
         end_ns = self._clock()
         start_ns = end_ns - int(took_s * 1e9)
         lanes = self._lanes[kind]
@@ -73,7 +73,7 @@ class Tracer:
         self.flush_if_due()
 
     def flush_if_due(self) -> None:
-        """Leave on disk what was seen, once a second: no more is lost with a killed process. To be called often."""
+        """Write recorded spans to disk once a second, so that a kill loses little. Call it often."""
         now_ns = self._clock()
         if now_ns - self._flushed_ns >= FLUSH_NS:
             self._flushed_ns = now_ns
@@ -95,7 +95,7 @@ class Tracer:
 
 
 class _Span:
-    """The last of a lane: what follows at once is joined to it, until it is written."""
+    """The last span of a lane. Spans that follow closely are merged into it until it is written."""
 
     def __init__(self, lane: str, name: str, start_ns: int, end_ns: int) -> None:
         self.lane = lane
@@ -103,30 +103,30 @@ class _Span:
         self.start_ns = start_ns
         self.end_ns = end_ns
         self.count = 1
-        self.worked_ns = end_ns - start_ns  # without the gaps that joining closes
+        self.worked_ns = end_ns - start_ns  # without the gaps between merged spans
         self.is_written = False
 
     def goes_on(self, start_ns: int, end_ns: int) -> bool:
-        """Whether what began and ended then is joined to it."""
+        """Whether a span with these times is merged into this one."""
         return not self.is_written and start_ns - self.end_ns < JOIN_NS and end_ns - self.start_ns < JOINED_NS
 
 
 class _Superseded(Exception):
-    """Somebody else replaced trace.json in the meantime."""
+    """Another process replaced trace.json in the meantime."""
 
 
 def write(folder: Path) -> None:
-    """As `make`, within a run: what cannot be written is logged."""
+    """Like `make`, but logs errors instead of raising them. For use during a run."""
     try:
         make(folder)
     except OutputError as error:
-        log.warning("%s: is not written, the run goes on (%s)", folder / NAME, error)
+        log.warning("%s: not written (%s); the run continues", folder / NAME, error)
 
 
 def make(folder: Path) -> Path | None:
-    """trace.json of all sessions, those that were killed among them, as far as their spans are on disk.
+    """Write trace.json from the spans on disk of all sessions, including killed ones.
 
-    Gives its path; None where nothing was traced. Raises OutputError.
+    Returns its path; None if nothing was traced. Raises OutputError.
     """
     path = folder / NAME
     while span_files(folder):
@@ -137,13 +137,13 @@ def make(folder: Path) -> Path | None:
                 if _mark(path) != before:
                     raise _Superseded
             return path
-        except _Superseded:  # a run that ends has spans that a report beside it, begun before, has not seen
+        except _Superseded:  # the other process may have exported spans that we have not read
             continue
     return None
 
 
 def _mark(path: Path) -> tuple[int, int] | None:
-    """What tells a file from one that takes its place."""
+    """Identity of a file, which changes if the file is replaced."""
     try:
         stat = path.stat()
     except FileNotFoundError:
@@ -163,7 +163,7 @@ Totals = dict[str, dict[str, dict[str, float]]]  # process -> phase -> seconds, 
 
 
 def events(folder: Path, totals: Totals) -> Iterator[TraceEvent]:
-    """The events of a folder's spans, process by process; what they come to is entered into `totals`."""
+    """Yield the trace events of a folder's spans, process by process, and add their sums to `totals`."""
     paths = sorted(span_files(folder), key=lambda path: (COORDINATOR not in path.name, path.name))
     begins_us = _beginnings(paths)
     for pid, path in enumerate(paths, 1):
@@ -173,13 +173,13 @@ def events(folder: Path, totals: Totals) -> Iterator[TraceEvent]:
         tids: dict[str, int] = {}
         for span in spans(path):
             if span["session"] not in begins_us:
-                continue  # it began after the first look
+                continue  # the session started after _beginnings() read the files
             lane, name = str(span["lane"]), str(span["name"])
             if lane not in tids:
                 tids[lane] = len(tids) + 1
                 yield _meta("thread_name", pid, tids[lane], name=lane)
-            # Whole microseconds: Perfetto drops a span that begins a nanosecond before the one ahead of it ends, and
-            # sums of fractions do not meet.
+            # Whole microseconds, because rounding errors of fractions make spans overlap, and Perfetto drops a span
+            # that starts even a nanosecond before the previous one ends.
             start_us, end_us = (round(begins_us[span["session"]] + span[key]) for key in ("start_us", "end_us"))
             numbers = {key: value for key, value in span.items() if isinstance(value, int | float)}
             gauges = {key: value for key, value in numbers.items() if key.endswith("_mb")}
@@ -204,7 +204,7 @@ def _enter(total: dict[str, float], seconds: float, gauges: dict[str, float]) ->
 
 
 def _beginnings(paths: list[Path]) -> dict[int, float]:
-    """When each session begins in the picture: a pause after the one before, its earliest span at its beginning."""
+    """Start time of each session in the trace: its first span follows the previous session after a gap."""
     firsts: dict[int, float] = {}
     lasts: dict[int, float] = {}
     for path in paths:

@@ -1,4 +1,4 @@
-"""What a worker does from moment to moment: loads, reads prompts, decodes, waits. Costs nothing unless it is traced."""
+"""Records the phases of a worker: load, prefill, decode and idle. Costs nothing unless the run is traced."""
 
 import os
 import time
@@ -8,26 +8,26 @@ from pathlib import Path
 from swarmeval.monitor.tracing.spans import SpanFile, rss_mb
 
 LOAD, PREFILL, DECODE, IDLE = "load", "prefill", "decode", "idle"
-SLOT_NS = 50_000_000  # within it, time is added up by phase: never more than a span a phase and slot
-FLUSH_NS = 1_000_000_000  # what a killed worker loses at most, and a span's length
+SLOT_NS = 50_000_000  # time is summed per phase within a slot, which gives at most one span per phase and slot
+FLUSH_NS = 1_000_000_000  # limit on the length of a span and on the time that a killed worker loses
 LANE = "phases"
 
 
 class Phases:
-    """Receives what the worker does from now on. This one records nothing."""
+    """Interface for recording phases. This implementation records nothing."""
 
     def enter(self, phase: str) -> None:
-        """The phase before ends here."""
+        """End the current phase and start the next."""
 
     def gauge(self, name: str, read: Callable[[], float]) -> None:
-        """Memory that is to be looked at where phases change."""
+        """Register a value, such as memory use, to read at the end of each span."""
 
     def close(self) -> None:
-        """The worker ends."""
+        """End the last phase."""
 
 
 class RecordedPhases(Phases):
-    """Writes spans without a gap, the memory beside them. Loading has begun with the process."""
+    """Writes contiguous spans with the values of the gauges. The load phase starts with the process."""
 
     def __init__(
         self, file: SpanFile, on_flush: Callable[[], None], clock: Callable[[], int] = time.perf_counter_ns
@@ -39,8 +39,8 @@ class RecordedPhases(Phases):
         self._gauges: dict[str, Callable[[], float]] = {"rss_mb": rss_mb}
         self._phase = LOAD
         self._slot_ns = self._since_ns = process_began_ns(clock())
-        self._spent_ns: dict[str, int] = {}  # in this slot, in the order of first appearance
-        self._span: tuple[str, int, int] | None = None  # the last one: it may go on
+        self._spent_ns: dict[str, int] = {}  # in this slot, in order of first appearance
+        self._span: tuple[str, int, int] | None = None  # the last span, which may be extended
         self._flushed_ns = self._slot_ns
 
     def gauge(self, name: str, read: Callable[[], float]) -> None:
@@ -68,7 +68,7 @@ class RecordedPhases(Phases):
             start += spent_ns
         self._spent_ns.clear()
         self._slot_ns = now
-        waits = self._phase == IDLE  # a worker is killed while it waits
+        waits = self._phase == IDLE  # workers are usually killed while idle
         if waits or now - self._flushed_ns >= FLUSH_NS:
             self._end_span()
             self._file.flush()
@@ -92,7 +92,7 @@ class RecordedPhases(Phases):
 
 
 def process_began_ns(now_ns: int) -> int:
-    """When this process was started, on the clock that says `now_ns` now; true to a hundredth of a second."""
+    """Start time of this process, on the clock that reads `now_ns` now. Accurate to 10 ms."""
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     return now_ns - max(0, int(age_s * 1e9))

@@ -1,6 +1,7 @@
-"""Spans of a traced run: as its processes write them, each into a file of its own, and as they are read back.
+"""Reads and writes the spans of a traced run. Every process writes its own file.
 
-A line is a span on a lane of its process, in microseconds since its session began; what it says besides is its own.
+One line is one span on a lane of its process, in microseconds since the start of the session. Lines may hold further
+values.
 """
 
 import json
@@ -21,14 +22,14 @@ log = logging.getLogger("swarmeval")
 
 
 class SpanFile:
-    """Appends spans; a write that fails (full disk) is logged and the last one that is tried."""
+    """Appends spans to a file. After a failed write (full disk), which is logged, it stops writing."""
 
     def __init__(self, path: Path, session: int, origin_ns: int) -> None:
-        """Times are those of time.perf_counter_ns(), which all processes of a machine share."""
+        """Times are from time.perf_counter_ns(), which all processes of a machine share."""
         self._path = path
         self._session = session
         self._origin_ns = origin_ns
-        self._lines: list[str] = ["\n"]  # the last line of a process that was killed may have no end
+        self._lines: list[str] = ["\n"]  # a killed process may have left an incomplete line
         self._failed = False
 
     def add(self, lane: str, name: str, start_ns: int, end_ns: int, **facts: float) -> None:
@@ -45,11 +46,11 @@ class SpanFile:
                 file.write("".join(lines))
         except OSError as error:
             self._failed = True
-            log.warning("%s: the trace ends here, the run goes on (%s)", self._path, error.strerror)
+            log.warning("%s: cannot write (%s); the run continues without tracing", self._path, error.strerror)
 
 
 def file_name(track: str) -> str:
-    """A process as part of a file's name: "cpu:0" as "cpu_0"."""
+    """The name of a process as part of a file name: "cpu:0" becomes "cpu_0"."""
     return "".join(letter if letter.isalnum() else "_" for letter in track)
 
 
@@ -58,12 +59,12 @@ def spans_path(folder: Path, track: str) -> Path:
 
 
 def span_files(folder: Path) -> list[Path]:
-    """Of every process of a traced run."""
+    """The span files of all processes of a traced run."""
     return sorted(folder.glob("trace_*.jsonl"))
 
 
 def spans(path: Path) -> Iterator[dict[str, Any]]:
-    """What a file holds, line by line; torn and foreign lines left out. Raises OutputError when it cannot be read."""
+    """Yield the spans of a file, skipping torn and invalid lines. Raises OutputError if it cannot be read."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
@@ -78,6 +79,6 @@ def spans(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def rss_mb() -> float:
-    """The memory of this process."""
+    """Resident memory of this process, in MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return round(pages * os.sysconf("SC_PAGE_SIZE") / MIB, 1)

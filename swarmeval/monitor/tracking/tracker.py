@@ -1,6 +1,6 @@
-"""A two-method Tracker that never blocks and never fails a run, and the one that Weights & Biases stands behind.
+"""The Tracker interface, which neither blocks nor fails a run, and its implementation for Weights & Biases.
 
-Knows no monitor and no score: it takes numbers by name. What is said to wandb is in wandb_run.
+Accepts numbers by name and knows nothing about monitors and scores. The calls to wandb are in wandb_run.
 """
 
 import logging
@@ -16,16 +16,16 @@ from swarmeval.monitor.tracking.wandb_login import check_login
 from swarmeval.monitor.tracking.wandb_run import line_of
 from swarmeval.settings.run_config import RunConfig
 
-QUEUE_LENGTH = 10_000  # hours of samples at 1 Hz: 18 MB, with eight GPUs 96 MB
-OPEN_LIMIT_S = 5.0  # at the end of a run, for a server that has not answered yet
-FINISH_LIMIT_S = 12.0  # for one that has; wandb_run's own limits end before it
-GIVEN_UP_LIMIT_S = 5.0  # and then the disk, with what no server took
+QUEUE_LENGTH = 10_000  # hours of samples at 1 Hz: 18 MB, or 96 MB with eight GPUs
+OPEN_LIMIT_S = 5.0  # at the end of a run: for a server that has not responded yet
+FINISH_LIMIT_S = 12.0  # for a server that has responded; longer than wandb_run's own limits
+GIVEN_UP_LIMIT_S = 5.0  # after giving up on the server: for writing the rest to disk
 
 log = logging.getLogger("swarmeval")
 
 
 class Tracker(Protocol):
-    """Where live numbers and the final summary go. log() never waits, finish() only so long, neither raises."""
+    """Receives live numbers and the final summary. log() never blocks, finish() has a time limit, neither raises."""
 
     def log(self, values: Mapping[str, float]) -> None: ...
 
@@ -36,28 +36,28 @@ class NoTracker:
     """Tracks nothing."""
 
     def log(self, values: Mapping[str, float]) -> None:
-        """Forget the values."""
+        """Discard the values."""
 
     def finish(self, summary: Mapping[str, object]) -> None:
-        """Forget the summary."""
+        """Discard the summary."""
 
 
 class Run(Protocol):
-    """Where a WandbTracker's thread puts things; any call may wait, or raise anything."""
+    """The run that a WandbTracker's thread writes to. Any call may block or raise."""
 
     def log(self, values: Mapping[str, float]) -> None: ...
 
     def conclude(self, summary: Mapping[str, object]) -> None:
-        """The last numbers, and the files that hold them."""
+        """Send the summary and the result files."""
 
     def finish(self) -> None: ...
 
 
 class WandbTracker:
-    """A bounded queue and a thread in front of wandb, which may hang in any call: full, the queue drops its oldest.
+    """A bounded queue and a thread in front of wandb, which may hang in any call. A full queue drops its oldest entry.
 
-    `open_run` is called in that thread; `give_up` makes whatever hangs in it fail. What fails in wandb is logged once;
-    the run being tracked never notices.
+    The thread calls `open_run`; `give_up` makes hanging calls in it fail. Errors of wandb are logged once and never
+    affect the tracked run.
     """
 
     def __init__(
@@ -76,15 +76,15 @@ class WandbTracker:
         self._given_up_limit_s = given_up_limit_s
         self._waiting: deque[dict[str, float]] = deque(maxlen=queue_length)
         self._changed = threading.Condition()
-        self.opened = threading.Event()  # or it failed
-        self._summary: dict[str, object] | None = None  # set: no more values come
+        self.opened = threading.Event()  # set once opening has succeeded or failed
+        self._summary: dict[str, object] | None = None  # once set, no more values are accepted
         self._complained = False
-        self.dropped = 0  # values the queue had no room for
+        self.dropped = 0  # entries dropped from a full queue
         self._thread = threading.Thread(target=self._serve, name="wandb", daemon=True)
         self._thread.start()
 
     def log(self, values: Mapping[str, object]) -> None:
-        """Take the values that are numbers."""
+        """Queue the values that are numbers."""
         numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
         with self._changed:
             if self._summary is not None:
@@ -94,7 +94,7 @@ class WandbTracker:
             self._changed.notify()
 
     def finish(self, summary: Mapping[str, object]) -> None:
-        """Hand over the rest and end the W&B run, giving up after the time limit. Idempotent."""
+        """Send the remaining values and end the W&B run, giving up after the time limits. Idempotent."""
         with self._changed:
             if self._summary is not None:
                 return
@@ -105,8 +105,8 @@ class WandbTracker:
         if self.dropped:
             log.warning("W&B was too slow: %d samples were dropped", self.dropped)
         if self._thread.is_alive():
-            self._complained = True  # what fails from here on was made to
-            log.warning("W&B takes too long; what it did not take is in the run folder's wandb/, for 'wandb sync'")
+            self._complained = True  # later errors are caused by give_up
+            log.warning("W&B takes too long; the rest is in wandb/ in the run folder, run 'wandb sync' to send it")
             self._give_up()
             self._thread.join(self._given_up_limit_s)
 
@@ -131,7 +131,7 @@ class WandbTracker:
         except Exception as error:  # noqa: BLE001 (wandb may raise anything; tracking must not end a run)
             if not self._complained:
                 self._complained = True
-                log.warning("W&B failed, the run goes on without it (%s)", line_of(error))
+                log.warning("W&B failed (%s); the run continues without it", line_of(error))
             return None
 
 
@@ -142,16 +142,16 @@ def make_tracker(
     manifest: Mapping[str, object],
     environ: Mapping[str, str] | None = None,
 ) -> Tracker:
-    """The tracker the settings ask for; W&B itself starts in the background.
+    """Create the configured tracker. W&B starts in the background.
 
-    `wandb.mode: off` is off whatever the environment says. Otherwise WANDB_MODE, where the user set it, wins over
-    offline or online. A key set in the config wins over the user's WANDB_* variables, and those over our defaults.
-    Raises ConfigError for an unknown WANDB_MODE, and for online without a login.
+    `wandb.mode: off` always wins. Otherwise WANDB_MODE, if set, overrides the configured mode. Keys set in the config
+    override the user's WANDB_* variables, which override our defaults. Raises ConfigError for an unknown WANDB_MODE,
+    and for online mode without a login.
     """
     environ = os.environ if environ is None else environ
     mode = check_login(config, environ)
     if mode == "off":
         return NoTracker()
-    known = dict(manifest)  # as it is now: what is noted later is noted in another thread
+    known = dict(manifest)  # a copy, because another thread may change the manifest later
     subject = wandb_run.Subject(config, folder, run_id, known, environ)
     return WandbTracker(lambda: wandb_run.open_run(subject, mode), wandb_run.give_up)

@@ -1,4 +1,4 @@
-"""Which mode W&B runs in, and whether it will find a login without asking. It reads what wandb reads, not wandb."""
+"""Determines W&B's mode, and whether a login exists. Reads the same files and variables as wandb, without wandb."""
 
 import configparser
 import netrc
@@ -13,7 +13,7 @@ MODES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "o
 
 
 def check_login(config: RunConfig, environ: Mapping[str, str]) -> str:
-    """The mode W&B will run in. Raises ConfigError for an unknown WANDB_MODE, and for online without a login."""
+    """The mode that W&B will run in. Raises ConfigError for an unknown WANDB_MODE, and for online without a login."""
     mode = _mode(config, environ)
     if mode == "online" and not (config.wandb.api_key or _logged_in(environ)):
         raise ConfigError(
@@ -33,23 +33,23 @@ def _mode(config: RunConfig, environ: Mapping[str, str]) -> str:
 
 
 def _logged_in(environ: Mapping[str, str]) -> bool:
-    """Whether wandb will find a login without asking: a variable, or the server's entry in ~/.netrc."""
+    """Whether wandb will find a login without a prompt: in a variable, or in the server's entry of ~/.netrc."""
     if environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     home = Path(environ.get("HOME", "~")).expanduser()
     try:
         entries = netrc.netrc(environ.get("NETRC") or home / ".netrc")
-    except (OSError, ValueError, netrc.NetrcParseError):  # ValueError: it is no text
+    except (OSError, ValueError, netrc.NetrcParseError):  # ValueError: not valid text
         return False
     server = _server(environ, home)
     try:
         return entries.authenticators(urlsplit(server).netloc) is not None
     except ValueError:
-        raise ConfigError(f"the W&B server is {server!r}, which is no URL; mend WANDB_BASE_URL or unset it") from None
+        raise ConfigError(f"the W&B server is {server!r}, not a valid URL; fix or unset WANDB_BASE_URL") from None
 
 
 def _server(environ: Mapping[str, str], home: Path) -> str:
-    """The W&B server: the user's variable, what `wandb login --host` wrote, or the public one."""
+    """URL of the W&B server: from the user's variable, from `wandb login --host`, or the public one."""
     settings = configparser.ConfigParser(interpolation=None)
     folder = Path(environ.get("WANDB_CONFIG_DIR") or home / ".config" / "wandb")
     try:

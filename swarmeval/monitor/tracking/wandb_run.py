@@ -1,6 +1,6 @@
-"""A run at Weights & Biases: how it is opened, what is written into it, and how it is given up.
+"""Opens, fills and ends a Weights & Biases run.
 
-The one home of wandb. May wait for a server in any call: tracking has a thread for it.
+The only module that uses wandb. Every call may block on a server, so the tracker calls it from a thread.
 """
 
 import contextlib
@@ -17,21 +17,21 @@ from typing import Any
 from swarmeval.secrets import scrubbed
 from swarmeval.settings.run_config import RunConfig
 
-UPLOAD_LIMIT_S = 4.0  # at the end of a run: for the server to take the files, and then again for all that is left
-INIT_LIMIT_S = 30.0  # for the server to answer at the start; nobody waits for it
-ARTIFACT_BYTES = 20_000_000  # what an ordinary line uploads while somebody waits for the end of a run
-RESULTS = (  # the most telling first: what no longer fits is left out
+UPLOAD_LIMIT_S = 4.0  # at the end of a run: once for uploading the files, and once for the rest
+INIT_LIMIT_S = 30.0  # for the server to respond at the start; the run does not wait for it
+ARTIFACT_BYTES = 20_000_000  # small enough to upload at the end of a run over an ordinary connection
+RESULTS = (  # most important first; files that do not fit are left out
     "score.json", "manifest.json", "report.html", "agent_summary.json", "task_summary.json", "metrics.csv",
     "agent_*_evaluation.json", "agent_*_results.jsonl",
 )  # fmt: skip
-MOST_VALUES = 2_000  # in a summary: profiles and their unions may be many
+MOST_VALUES = 2_000  # limit of a summary, because there may be many profiles and unions
 
 log = logging.getLogger("swarmeval")
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The run that is to be tracked, as far as W&B is told of it."""
+    """The data of a tracked run that W&B receives."""
 
     config: RunConfig
     folder: Path
@@ -41,41 +41,41 @@ class Subject:
 
 
 class WandbRun:
-    """What a tracker needs of an open wandb run."""
+    """An open wandb run, with the methods that the tracker needs."""
 
     def __init__(self, run: Any, folder: Path, run_id: str) -> None:
         self._run = run
         self._folder = folder
         self._run_id = run_id
-        self._hurried = False  # the artifact was given up already
+        self._hurried = False  # whether uploading the artifact was abandoned
 
     def log(self, values: Mapping[str, float]) -> None:
         self._run.log(dict(values))
 
     def conclude(self, summary: Mapping[str, object]) -> None:
-        """The last numbers, what the manifest has learned meanwhile, and the files that hold it all."""
+        """Send the summary, the final manifest, and the result files as an artifact."""
         self._run.summary.update(flat(summary))
-        with contextlib.suppress(OSError, ValueError):  # a run that ended early may have none
+        with contextlib.suppress(OSError, ValueError):  # a run that ended early may have no manifest
             manifest = json.loads((self._folder / "manifest.json").read_text(encoding="utf-8"))
             self._run.config.update(scrubbed(manifest), allow_val_change=True)
         if summary:
-            # It asks the server, and wandb sets no limit to that.
+            # wandb contacts the server here without a timeout.
             thread = threading.Thread(target=self._log_results, name="wandb-artifact", daemon=True)
             thread.start()
             thread.join(UPLOAD_LIMIT_S)
             if thread.is_alive():
                 self._hurried = True
-                log.warning("W&B did not take the results as an artifact within %.0f s", UPLOAD_LIMIT_S)
+                log.warning("W&B did not accept the results as an artifact within %.0f s", UPLOAD_LIMIT_S)
 
     def finish(self) -> None:
-        """End the run and wandb with it: nothing is left for the end of the process to wait for."""
+        """End the run and wandb itself, so that the process does not wait for wandb at exit."""
         import wandb
 
         try:
             self._run.finish()
         except TimeoutError:
             folder = Path(self._run.dir).parent
-            log.warning("W&B did not take everything in time; 'wandb sync %s' sends the rest", folder)
+            log.warning("W&B did not accept everything in time; run 'wandb sync %s' to send the rest", folder)
         finally:
             wandb.teardown()
 
@@ -85,7 +85,7 @@ class WandbRun:
         included, left_out = artifact_files(self._folder)
         if left_out:
             limit_mb = ARTIFACT_BYTES // 1_000_000
-            log.warning("W&B: an artifact holds %d MB here, these are left out: %s", limit_mb, ", ".join(left_out))
+            log.warning("W&B: files left out of the artifact, limited to %d MB: %s", limit_mb, ", ".join(left_out))
         artifact = wandb.Artifact(f"results-{self._run_id}", type="results", metadata={"left_out": left_out})
         for path in included:
             artifact.add_file(str(path), skip_cache=True)
@@ -93,11 +93,11 @@ class WandbRun:
             self._run.log_artifact(artifact)
         except Exception as error:  # noqa: BLE001 (wandb may raise anything)
             if not self._hurried:
-                log.warning("W&B did not take the results as an artifact (%s)", line_of(error))
+                log.warning("W&B did not accept the results as an artifact (%s)", line_of(error))
 
 
 def artifact_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """The result files of a run folder that fit into an artifact, and the names of those that do not."""
+    """(files that fit into an artifact, names of those that do not), of the result files of a run folder."""
     included: list[Path] = []
     left_out: list[str] = []
     room = ARTIFACT_BYTES
@@ -112,8 +112,9 @@ def artifact_files(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def flat(values: Mapping[str, object]) -> dict[str, object]:
-    """Nested values under keys that W&B can list and plot: {"intervals/pass@1/low": 0.1}, two numbers being the ends of
-    an interval. Nulls are left out.
+    """Flatten nested values to keys that W&B can list and plot, such as {"intervals/pass@1/low": 0.1}.
+
+    A pair of numbers is treated as an interval. Nulls are left out.
     """
     leaves = dict(_leaves("", values))
     return dict(list(leaves.items())[:MOST_VALUES])
@@ -132,7 +133,7 @@ def _leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
 
 
 def open_run(subject: Subject, mode: str) -> WandbRun:
-    """A new run; offline, where a server does not let us have one online."""
+    """Open a run; if opening it online fails, open it offline."""
     try:
         run = _init_run(subject, mode)
     except Exception as error:
@@ -141,7 +142,7 @@ def open_run(subject: Subject, mode: str) -> WandbRun:
         _restart_wandb()
         run = _init_run(subject, "offline")
         log.warning(
-            "W&B cannot be had online (%s); this run is recorded offline, 'wandb sync %s' sends it",
+            "W&B is not available online (%s); this run is recorded offline, run 'wandb sync %s' to send it",
             line_of(error),
             Path(run.dir).parent,
         )
@@ -152,12 +153,12 @@ def open_run(subject: Subject, mode: str) -> WandbRun:
 
 
 def line_of(error: Exception) -> str:
-    """An error of somebody else's in a line."""
+    """Describe an error in one line: its type and message."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def give_up() -> None:
-    """End wandb's own process, and with it all that waits for a server in it. What it wrote to disk stays."""
+    """Kill wandb's own process, which aborts all its requests. Its files on disk stay."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             name, _, rest = path.read_text(errors="replace").rpartition(")")
@@ -166,28 +167,28 @@ def give_up() -> None:
 
 
 def _restart_wandb() -> None:
-    """Have wandb start anew; its process may end by itself for a moment."""
+    """Restart wandb. Its process gets a second to end by itself before it is killed."""
     import wandb
 
     timer = threading.Timer(1.0, give_up)
     timer.start()
-    with contextlib.suppress(Exception):  # whatever it says of a process that was ended
+    with contextlib.suppress(Exception):  # wandb complains about a killed process
         wandb.teardown()
     timer.cancel()
 
 
 def _init_run(subject: Subject, mode: str) -> Any:
     config, environ = subject.config, subject.environ
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its last words to a server that hangs take 20 s
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # reporting to a server that hangs takes 20 s at exit
     import wandb
 
     def preferred(key: str, variable: str) -> Any:
-        """Our value, or None where wandb shall take the user's variable."""
+        """Our value, or None if wandb should use the user's environment variable."""
         return None if variable in environ and not config.is_set(key) else config.at(key)
 
-    wandb.setup(wandb.Settings(silent=True))  # before init, whose login would speak on stderr
+    wandb.setup(wandb.Settings(silent=True))  # before init, whose login prints to stderr
     settings = wandb.Settings(
-        api_key=config.wandb.api_key if mode == "online" else None,  # offline has no use for it
+        api_key=config.wandb.api_key if mode == "online" else None,
         silent=True,
         console="off",  # leave stdout and stderr alone
         disable_git=True,
@@ -195,8 +196,8 @@ def _init_run(subject: Subject, mode: str) -> Any:
         disable_job_creation=True,
         save_code=False,
         x_save_requirements=False,
-        x_disable_stats=True,  # the resource monitor measures, once
-        x_disable_meta=True,  # would record the command line, where --set may carry the key
+        x_disable_stats=True,  # the resource monitor already measures these
+        x_disable_meta=True,  # meta would record the command line, and --set may contain the key
         finish_timeout=UPLOAD_LIMIT_S,
         finish_timeout_raises=True,
     )

@@ -84,7 +84,7 @@ def test_a_hanging_run_costs_its_oldest_samples_and_no_time(caplog: pytest.LogCa
     assert tracker.dropped == 7
     assert caplog.messages == [
         "W&B was too slow: 7 samples were dropped",
-        "W&B takes too long; what it did not take is in the run folder's wandb/, for 'wandb sync'",
+        "W&B takes too long; the rest is in wandb/ in the run folder, run 'wandb sync' to send it",
     ]
     assert run.logged == [{"step": 7}, {"step": 8}, {"step": 9}]
     assert (run.summary, run.finished) == ({"total": 1}, True)
@@ -97,7 +97,7 @@ def test_a_failing_run_is_logged_once_and_still_ended(caplog: pytest.LogCaptureF
         for step in range(3):
             tracker.log({"step": step})
         tracker.finish({"total": 1})
-    assert caplog.messages == ["W&B failed, the run goes on without it (ConnectionError: no route to host)"]
+    assert caplog.messages == ["W&B failed (ConnectionError: no route to host); the run continues without it"]
     assert run.summary == {"total": 1}
     assert run.finished
 
@@ -110,7 +110,7 @@ def test_a_run_that_cannot_be_opened_is_logged_once(caplog: pytest.LogCaptureFix
         tracker = WandbTracker(refuse)
         tracker.log({"step": 0})
         tracker.finish({})
-    assert caplog.messages == ["W&B failed, the run goes on without it (TimeoutError: init timed out)"]
+    assert caplog.messages == ["W&B failed (TimeoutError: init timed out); the run continues without it"]
 
 
 def test_off_tracks_nothing_whatever_the_environment_says(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_login_file_that_is_not_text_counts_as_no_login(tmp_path: Path) -> Non
     assert check_login(RunConfig(wandb=WandbSettings(mode="online")), environ) == "online"
     with pytest.raises(ConfigError) as refused:
         check_login(RunConfig(wandb=WandbSettings(mode="online")), {**environ, "WANDB_BASE_URL": "http://["})
-    said = "the W&B server is 'http://[', which is no URL; mend WANDB_BASE_URL or unset it"
+    said = "the W&B server is 'http://[', not a valid URL; fix or unset WANDB_BASE_URL"
     assert str(refused.value) == said
 
 

@@ -154,8 +154,8 @@ def test_an_offline_run_is_silent_and_holds_config_numbers_and_results(tmp_path:
 @pytest.mark.slow
 def test_a_server_that_refuses_from_the_start_has_the_run_recorded_offline(tmp_path: Path) -> None:
     _, said = track(tmp_path, "online", 60, WANDB_BASE_URL="http://127.0.0.1:9", WANDB_INIT_TIMEOUT="2")
-    assert said.startswith("W&B cannot be had online (CommError: ")
-    assert said.endswith("-run-7' sends it\n")
+    assert said.startswith("W&B is not available online (CommError: ")
+    assert said.endswith("-run-7' to send it\n")
     assert history(recorded(tmp_path)) == LOGGED
 
 
@@ -165,8 +165,8 @@ def test_a_server_that_hangs_from_the_start_costs_seconds_and_no_record(tmp_path
         took_s, said = track(tmp_path, "online", WANDB_BASE_URL=f"http://127.0.0.1:{silent.getsockname()[1]}")
     assert 5 <= took_s < 5 + 5
     assert said.startswith(
-        "W&B takes too long; what it did not take is in the run folder's wandb/, for 'wandb sync'\n"
-        "W&B cannot be had online (HandleAbandonedError: ); this run is recorded offline, 'wandb sync "
+        "W&B takes too long; the rest is in wandb/ in the run folder, run 'wandb sync' to send it\n"
+        "W&B is not available online (HandleAbandonedError: ); this run is recorded offline, run 'wandb sync "
     )
     assert history(recorded(tmp_path)) == LOGGED
     assert last(recorded(tmp_path), "summary")["pass@1"] == 0.25
@@ -179,8 +179,8 @@ def test_a_server_that_stops_answering_costs_seconds_and_no_record(tmp_path: Pat
     assert took_s < 4 + 4 + 5
     folder = next(tmp_path.glob("wandb/run-*"))
     assert said == (
-        "W&B did not take the results as an artifact within 4 s\n"
-        f"W&B did not take everything in time; 'wandb sync {folder}' sends the rest\n"
+        "W&B did not accept the results as an artifact within 4 s\n"
+        f"W&B did not accept everything in time; run 'wandb sync {folder}' to send the rest\n"
     )
     assert history(recorded(tmp_path, "run")) == LOGGED
     assert last(recorded(tmp_path, "run"), "summary")["pass@1"] == 0.25

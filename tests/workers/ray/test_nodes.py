@@ -155,10 +155,10 @@ def test_during_a_run_only_fit_nodes_join_and_lost_ones_do_not_start(
 
 def test_settings_of_another_fleet_are_refused() -> None:
     for words, said in (
-        (["ray.address=a:1"], "ray.address is set but fleet is 'local'; set fleet: ray or leave ray.address out"),
+        (["ray.address=a:1"], "ray.address is set but fleet is 'local'; set fleet: ray or remove ray.address"),
         (
             ["fleet=ray", "trace=true"],
-            "trace is for the processes of one machine, whose clocks agree; leave it out with fleet: ray",
+            "trace needs processes that share one clock, on one machine; with fleet: ray remove it",
         ),
     ):
         with pytest.raises(ConfigError) as error:
