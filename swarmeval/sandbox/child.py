@@ -1,7 +1,7 @@
 """A confined process, from fork to its report: READY, then an outcome's name, a newline and a detail.
 
-Nothing that a program can replace, such as json, stands between an outcome and the channel. Before READY, no code of
-the program has run, so BROKEN and a reason in its place come from the sandbox itself.
+Nothing that a program can replace (json, for example) stands between an outcome and the channel. Before READY, no code
+of the program has run, so BROKEN and a reason in its place come from the sandbox itself.
 """
 
 import fcntl

@@ -43,7 +43,7 @@ class Jail:
         self._guard = guard
         self._folder = folder
         self._mode = Path(folder).stat().st_mode
-        self._is_first = os.getpid() == 1  # of its namespace, in which all others descend from children
+        self._is_first = os.getpid() == 1  # of its namespace, whose other processes all descend from children
         if not self._is_first:
             prctl(PR_SET_CHILD_SUBREAPER, 1)  # processes that a child detaches become our children
         faulthandler.register(DUMP_TRACEBACK, file=CHANNEL, all_threads=False)  # in a child, this is its channel

@@ -88,7 +88,7 @@ def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None) -
 
 
 class RequestAbandoned(ConnectionResetError):
-    """The coordinator is gone or no longer wants an answer, so the warden must end without waiting for children."""
+    """The coordinator is gone or no longer wants an answer. The warden ends its jails without waiting for reports."""
 
 
 class Warden:
@@ -225,7 +225,7 @@ class Warden:
         return {**verdict, "cpu_s": end["cpu_s"], "output": output.decode(errors="replace")}
 
     def _test(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any] | None:
-        """Run the tests apart from the program once, and collect both reports; None if they need more than plain data."""
+        """Run the tests and the program, each in its own jail; None if the tests need more than plain data."""
         candidate, tester = self._jails[1], self._tester
         tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)
         tester.until_ready()

@@ -76,9 +76,8 @@ class Guard:
             self._last_pid = namespaces.open_last_pid(self.proc)
             folder = namespaces.OWN_FOLDER
         if "landlock" in self._layers:
-            writable = (
-                namespaces.OWN if "namespaces" in self._layers else folder
-            )  # its subfolder is remounted per program
+            # With namespaces, the folder itself is remounted for each program, so the rule is for the one above it.
+            writable = namespaces.OWN if "namespaces" in self._layers else folder
             try:
                 self._landlock = Landlock(places, writable)
             except OSError as error:
