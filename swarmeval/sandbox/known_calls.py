@@ -1,7 +1,7 @@
 """The calls that each task's tests make, recorded when the benchmark's own solution was judged.
 
 A program must answer all of these calls before any of its answers is examined. Otherwise, each further call would tell
-it that its earlier answers were right, and it could pass that on to the next run of its task.
+it that its earlier answers were right. It could pass that on to the next run of its task.
 """
 
 from collections.abc import Sequence
