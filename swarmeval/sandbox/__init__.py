@@ -1,1 +1,1 @@
-"""Where model-written programs run. Knows nothing of models, benchmarks or runs."""
+"""The sandbox that runs model-written programs. Does not know models, benchmarks or runs."""

@@ -1,4 +1,4 @@
-"""Running a program as the reference evaluator does, and saying in one line how it ended."""
+"""Run a program as the reference evaluator does, and describe in one line how it ended."""
 
 import io
 import sys
@@ -11,12 +11,12 @@ DETAIL_CHARS = 300
 
 
 def silence() -> None:
-    """Take the standard streams away, as the reference evaluator does."""
+    """Replace the standard streams with silent ones, as the reference evaluator does."""
     sys.stdin = sys.stdout = sys.stderr = Silence()
 
 
 def run(program: str) -> Iterator[bytes]:
-    """The report of a program, and then what its failed assertion was about."""
+    """Run a program; yield its report, then the evidence of a failed assertion."""
     failed: list[BaseException] = []
     yield execute(program, failed=failed)
     if failed:
@@ -29,10 +29,9 @@ def execute(
     text: str = "",
     failed: list[BaseException] | None = None,
 ) -> bytes:
-    """Run in empty globals, then do what is given on them; give the outcome's name, a newline and a detail.
+    """Run a program in empty globals, then call `then` with them; return the outcome's name, a newline and a detail.
 
-    `text` is the source whose lines a detail may quote, where that is not the program; an AssertionError goes to
-    `failed` as well.
+    Details quote lines of `text`, by default the program. An AssertionError is also appended to `failed`.
     """
     text = text or program
     passed, failed_assertion = b"PASSED\n", AssertionError
@@ -48,19 +47,19 @@ def execute(
         if then is not None:
             then(names)
     except MemoryError as error:
-        error.__traceback__ = None  # its frames hold what filled the memory
+        error.__traceback__ = None  # its frames hold the objects that filled the memory
         return b"OUT_OF_MEMORY\nMemoryError"
     except failed_assertion as error:
         if failed is not None:
             failed.append(error)
         return b"WRONG_ANSWER\n" + describe(error, text)
-    except BaseException as error:  # noqa: BLE001 (SystemExit and whatever a program may throw)
+    except BaseException as error:  # noqa: BLE001 (a program may raise anything, SystemExit included)
         return b"RAISED\n" + describe(error, text)
     return passed
 
 
 def describe(error: BaseException, program: str) -> bytes:
-    """One line: type, message and the program's line. Whatever `str(error)` does, there is an answer."""
+    """One line: type, message and the program's line. If `str(error)` fails, the line says so."""
     try:
         detail = f"{type(error).__name__}: {str(error)[:DETAIL_CHARS]}".removesuffix(": ")
         if line := place(error)[1]:
@@ -72,7 +71,7 @@ def describe(error: BaseException, program: str) -> bytes:
 
 
 class Silence(io.StringIO):
-    """Swallows output and refuses input, as the reference evaluator's streams do."""
+    """A stream that discards output and refuses input, as the reference evaluator's streams do."""
 
     def write(self, text: str, /) -> int:
         if not isinstance(text, str):

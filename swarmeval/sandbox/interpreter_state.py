@@ -1,4 +1,4 @@
-"""What tests may have changed in the interpreter that runs them, so that the next tests would run otherwise."""
+"""A snapshot of the interpreter, to find out whether tests changed it for the tests that follow."""
 
 import decimal
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class InterpreterState:
-    """The state at one moment: attributes of all modules, and settings. What objects hold is not looked at."""
+    """The attributes of all modules, and some settings, at one moment. The contents of objects are not compared."""
 
     def __init__(self) -> None:
         self._modules = dict(sys.modules)
@@ -18,7 +18,7 @@ class InterpreterState:
         self._settings = _settings()
 
     def is_unchanged(self) -> bool:
-        """Whether the interpreter is in this state still."""
+        """Whether the interpreter is still in this state."""
         return (
             _are_same(self._modules, sys.modules)
             and self._settings == _settings()
@@ -27,7 +27,7 @@ class InterpreterState:
 
 
 def _attributes(module: object) -> dict[str, Any]:
-    return getattr(module, "__dict__", {})  # None stands where an import is barred
+    return getattr(module, "__dict__", {})  # sys.modules holds None for a blocked import
 
 
 def _are_same(before: dict[str, Any], now: dict[str, Any]) -> bool:

@@ -1,10 +1,10 @@
-"""The forking process: one confined child per order, watched, ended and cleaned up after.
+"""The forking process: starts one confined child per order, watches it, ends it and cleans up after it.
 
-An order is {"kind", "timeout_s", "memory_mb"} with the child's descriptors beside it: its channel and, for two children
-that speak to each other, its peer. What the child is to do comes through the channel, which only the child reads, so
-that nothing of one program or its tests is ever in the memory that the next one inherits. The answer is {"end",
-"status", "peak_mb", "cpu_s", "wall_s"}, or {"broken": reason}; while others starve the child, {"running"} comes before
-that. To {"stop"} the child ends, with {"go on"} its time begins anew.
+An order is {"kind", "timeout_s", "memory_mb"} with the child's descriptors attached: its channel and, if it talks to
+another child, its peer. Only the child reads its work from the channel. So the memory that later children inherit never
+holds anything of a program or its tests. The answer is {"end", "status", "peak_mb", "cpu_s", "wall_s"}, or {"broken":
+reason}. {"running"} precedes it if other processes starve the child. While a child runs, {"stop"} ends it and {"limit"}
+ends it as if at its limit. {"restart clock"} gives it its whole time again. {"report waiting"} asks for {"waited_s"}.
 """
 
 import contextlib
@@ -28,9 +28,9 @@ from swarmeval.sandbox.layers.guard import MB, Guard, ProcessLimits
 from swarmeval.sandbox.layers.kernel import PR_SET_CHILD_SUBREAPER, prctl
 
 LEAST_WAIT_S = 0.05
-BACKSTOP = 60  # times its limit that a child may take at most, however others starve it
-PATIENCE = 6  # times its limit that a process of tests may take, which waits for programs
-TRACEBACK_S = 0.05  # for a child at its limit to say where it is
+BACKSTOP = 60  # times its limit that a child may take at most, even if other processes starve it
+PATIENCE = 6  # times its limit that a process of tests, which waits for programs, may take
+TRACEBACK_S = 0.05  # for a child at its limit to write its traceback
 DUMP_TRACEBACK = signal.SIGUSR2
 
 
@@ -38,22 +38,22 @@ class Jail:
     """Runs one child at a time, until the other end of its link closes."""
 
     def __init__(self, link: socket.socket, guard: Guard, folder: str) -> None:
-        """`folder`: where children's own folders are made."""
+        """`folder` holds the children's own folders."""
         self._link = link
         self._guard = guard
         self._folder = folder
         self._mode = Path(folder).stat().st_mode
-        self._is_first = os.getpid() == 1  # of its namespace: all others in it are children's
+        self._is_first = os.getpid() == 1  # of its namespace, whose other processes all descend from children
         if not self._is_first:
-            prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a child detaches becomes ours
-        faulthandler.register(DUMP_TRACEBACK, file=CHANNEL, all_threads=False)  # in a child CHANNEL is its channel
+            prctl(PR_SET_CHILD_SUBREAPER, 1)  # processes that a child detaches become our children
+        faulthandler.register(DUMP_TRACEBACK, file=CHANNEL, all_threads=False)  # in a child, this is its channel
 
     def serve(self) -> None:
         for name in [name for name in sys.modules if name.partition(".")[0] == "swarmeval"]:
-            del sys.modules[name]  # what a child can import is Python's own
+            del sys.modules[name]  # a child cannot import our modules
         while (request := read_frame(self._link)) is not None:
             message, descriptors = request
-            if "kind" not in message:  # for a child that has ended
+            if "kind" not in message:  # meant for a child that has ended
                 continue
             try:
                 answer = self._run(message, descriptors)
@@ -80,7 +80,7 @@ class Jail:
         finally:
             status, used = self._end_everything(child)
             if not self._guard.start_over():
-                clear(Path(self._folder), self._mode)  # whatever it wrote where: nothing reaches the next one
+                clear(Path(self._folder), self._mode)  # no file of this child reaches the next one
         return {
             "end": end,
             "status": status,
@@ -90,10 +90,10 @@ class Jail:
         }
 
     def _watch(self, child: int, limits: ProcessLimits, kind: str) -> tuple[str, float]:
-        """Wait until the child has "ended", came to its "limit", or is "stopped" by whoever started it.
+        """Wait until the child has "ended", reached its "limit" or been "stopped"; return which, and after how long.
 
-        Two that talk sleep while they wait for each other, who may be starved. What each computes is limited here; of
-        a program's sleep the warden decides, which hears of both.
+        Two children that talk sleep while they wait for each other, and the other one may be starved. So only the CPU
+        time of each is limited here. The warden receives reports on both and limits a program's sleep.
         """
         started, computed, waited = time.monotonic(), 0.0, 0.0
         deadline = started + limits.timeout_s
@@ -109,7 +109,7 @@ class Jail:
                 if self._link in readable:
                     message = read_frame(self._link)
                     if message is None:
-                        raise SystemExit  # nobody waits for the answer
+                        raise SystemExit  # the warden is gone
                     if "stop" in message[0]:
                         return "stopped", now - started
                     if "limit" in message[0]:
@@ -126,7 +126,7 @@ class Jail:
                     dump_traceback(child, handle)
                     return "limit", now - started
                 asleep = charged_s(child, now - started, self._guard.proc)
-                # Not foreseeable: one that sleeps is charged when it is seen asleep, and would be awake for each look.
+                # Random, so that a program that is charged only when it is seen asleep cannot wake for each check.
                 left_s = max(limits.timeout_s - (asleep if kind == "serve_calls" else charged), LEAST_WAIT_S)
                 deadline = now + left_s * random.SystemRandom().uniform(0.3, 1)
                 write_frame(self._link, {"running": True, "charged_s": asleep})
@@ -134,18 +134,18 @@ class Jail:
             os.close(handle)
 
     def _charged_s(self, child: int, wall_s: float, computed: float, kind: str) -> float:
-        """What the child answers for of the time since it began, or last began anew having `computed` so much."""
+        """Time charged to the child since its clock started, when it had used `computed` CPU seconds."""
         if self._guard.lets_fork():
-            return wall_s  # what a crowd of processes takes of a core is nobody's alone
+            return wall_s  # the child's CPU time would not include that of the processes it forks
         if kind == "run_tests":
             return max(computed_s(child) - computed, wall_s / PATIENCE)
         own_s = computed_s(child) if kind == "serve_calls" else charged_s(child, wall_s, self._guard.proc)
         return max(own_s, wall_s / BACKSTOP)
 
     def _end_everything(self, child: int) -> tuple[int, resource.struct_rusage]:
-        """Kill the child and every process it left; give its wait status and what it used.
+        """Kill the child and every process it left; return its wait status and resource usage.
 
-        Whatever a program detached is our child by now: we are the first process here, or inherit orphans.
+        Detached processes are our children by now: we are the first process of the namespace, or a subreaper.
         """
         with contextlib.suppress(ProcessLookupError):
             if self._is_first:
@@ -165,14 +165,14 @@ class Jail:
 
 
 def dump_traceback(child: int, handle: int) -> None:
-    """Have a child at its limit say where it is."""
+    """Make a child at its limit write its traceback to its channel."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, DUMP_TRACEBACK)
     select.select([handle], [], [], TRACEBACK_S)
 
 
 def kill_children() -> None:
-    """Kill our direct children; theirs become ours."""
+    """Kill this process's direct children; their children become ours."""
     me = os.getpid()
     for entry in os.scandir("/proc"):
         if entry.name.isdecimal():
@@ -183,9 +183,9 @@ def kill_children() -> None:
 
 
 def clear(folder: Path, mode: int) -> None:
-    """Empty a folder and give it its mode back, however deep, long and forbidding what a program left in it is.
+    """Empty a folder and restore its mode, whatever depth, name lengths and permissions a program left in it.
 
-    Folders move to the top before they are emptied, so no path is ever longer than two names. Follows no link.
+    Folders move to the top before they are emptied, so that no path is longer than two names. Links are not followed.
     """
     if folder.stat().st_mode != mode:
         folder.chmod(stat.S_IMODE(mode))
@@ -197,11 +197,11 @@ def clear(folder: Path, mode: int) -> None:
         except NotADirectoryError:
             path.unlink()
         except OSError:
-            path.chmod(0o700)  # a link would be no directory
-            for entry in list(os.scandir(path)):  # which knows what is a folder without asking again
+            path.chmod(0o700)  # not a link: that would have raised NotADirectoryError
+            for entry in list(os.scandir(path)):  # entries know their type without a further call
                 if entry.is_dir(follow_symlinks=False):
                     inner = Path(entry.path)
-                    inner.chmod(0o700)  # else it cannot be moved
+                    inner.chmod(0o700)  # otherwise it cannot be moved
                     waiting.append(inner.rename(folder / os.urandom(8).hex()))
                 else:
                     Path(entry.path).unlink()

@@ -1,6 +1,6 @@
-"""A jail as the warden holds it: how one is started, given orders, and listened to.
+"""The warden's end of a jail: starts it, sends it orders and receives its messages.
 
-The jail is the first process of namespaces of its own, where the kernel allows that; it ends with its link.
+If the kernel allows it, the jail is the first process of its own namespaces. It ends when its link closes.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from swarmeval.sandbox.layers.places import Places
 from swarmeval.sandbox.layers.seccomp import Seccomp
 
 REPORT_BYTES = 1 << 16
-AT_ONCE_CHARS = 1 << 14  # what surely fits into a channel before anybody reads it
+AT_ONCE_CHARS = 1 << 14  # always fits into a channel that is not being read
 
 
 class SandboxFault(Exception):
@@ -26,11 +26,11 @@ class SandboxFault(Exception):
 
 
 class JailGone(SandboxFault):
-    """A jail ended by itself: what ran in it may have ended it."""
+    """A jail ended by itself, perhaps killed by the program in it."""
 
 
 class JailHandle:
-    """One jail and the child that it runs just now."""
+    """One jail and the child that it currently runs."""
 
     def __init__(self, link: socket.socket, hello: dict[str, Any]) -> None:
         self.link = link
@@ -42,13 +42,13 @@ class JailHandle:
     def start_child(
         self, kind: str, work: dict[str, str], timeout_s: float, memory_mb: int, peer: socket.socket | None = None
     ) -> None:
-        """Have a child begin. `peer` is its end of its talk with another child. Raises SandboxFault."""
+        """Start a child. `peer` is its end of a socket to another child. Raises SandboxFault."""
         self.end = None
         ours, theirs = socket.socketpair()
         descriptors = [theirs.fileno()] + ([peer.fileno()] if peer is not None else [])
         is_short = sum(map(len, work.values())) < AT_ONCE_CHARS
         if is_short:
-            write_frame(ours, work)  # it lies there when the child begins, whose time runs
+            write_frame(ours, work)  # the child's time runs from its start: its work must be ready
         try:
             write_frame(self.link, {"kind": kind, "timeout_s": timeout_s, "memory_mb": memory_mb}, descriptors)
         except OSError as error:
@@ -59,11 +59,11 @@ class JailHandle:
                 peer.close()
         self._channel = ours
         if not is_short:
-            with contextlib.suppress(OSError):  # it broke before it read: its report says why
+            with contextlib.suppress(OSError):  # the child failed before it read: its report says why
                 write_frame(ours, work)
 
     def receive(self) -> dict[str, Any]:
-        """The next word of the jail about its child. Raises SandboxFault when it is gone or could not run it."""
+        """The jail's next message on its child. Raises SandboxFault if the jail is gone or could not run the child."""
         try:
             message = read_frame(self.link)
         except OSError:
@@ -79,32 +79,32 @@ class JailHandle:
 
     @property
     def channel(self) -> socket.socket:
-        """To the child that runs."""
+        """The socket to the running child."""
         assert self._channel is not None
         return self._channel
 
     def restart_clock(self) -> None:
-        """Give the child that runs all its time once more."""
+        """Give the running child its whole time again."""
         self._send("restart clock")
 
     def stop(self) -> None:
-        """End the child if it still runs; receive() says how it was."""
+        """End the child if it still runs; receive() then reports how it ended."""
         self._send("stop")
 
     def limit(self) -> None:
-        """The same, as one that came to its limit."""
+        """End the child as one that reached its limit; receive() then reports it."""
         self._send("limit")
 
     def request_waiting(self) -> None:
-        """Ask how long the child waited for a free core; receive() gives {"waited_s"} some time."""
+        """Ask how long the child has waited for a free core; a later receive() returns {"waited_s"}."""
         self._send("report waiting")
 
     def _send(self, word: str) -> None:
-        with contextlib.suppress(OSError):  # receive() says how the child ended
+        with contextlib.suppress(OSError):  # receive() reports how the child ended
             write_frame(self.link, {word: True})
 
     def report(self) -> bytes:
-        """What the child, which has ended, left in its channel."""
+        """Close the channel; return the report that the ended child left in it."""
         channel, self._channel = self._channel, None
         if channel is None:
             return b""
@@ -122,9 +122,9 @@ class JailHandle:
 
 
 def open_jail(folder: str, places: Places, seccomp: Seccomp | None, layers: Collection[str]) -> JailHandle:
-    """Start a jail with the layers wanted, and these places in sight; `folder` is its own to use.
+    """Start a jail with these layers, in which programs see these places. `folder` is for the jail alone.
 
-    Raises SandboxFault when it cannot work so.
+    Raises SandboxFault if the jail cannot work with these layers.
     """
     Path(folder).mkdir(0o711, parents=True, exist_ok=True)
     ours, theirs = socket.socketpair()
@@ -141,7 +141,7 @@ def open_jail(folder: str, places: Places, seccomp: Seccomp | None, layers: Coll
             except OSError as error:
                 raise SandboxFault(f"namespaces: {error}") from None
             write_frame(ours, {})
-            os.waitpid(helper, 0)  # its child, the jail, is ours from now on
+            os.waitpid(helper, 0)  # its child, the jail, is now ours
             write_frame(ours, {})
         return JailHandle(ours, receive(ours))
     except (SandboxFault, OSError) as error:
@@ -163,7 +163,7 @@ def become_jail(
     seccomp: Seccomp | None,
     layers: Collection[str],
 ) -> NoReturn:
-    """Enter the namespaces, say what is in force, serve."""
+    """Enter the namespaces, report the layers in force, then serve."""
     try:
         os.closerange(3, link.fileno())
         os.closerange(link.fileno() + 1, os.sysconf("SC_OPEN_MAX"))

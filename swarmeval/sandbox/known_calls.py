@@ -1,7 +1,7 @@
-"""What the tests of each task call their function with, as the benchmark's own solution showed it.
+"""The calls that each task's tests make, recorded when the benchmark's own solution was judged.
 
-A program is asked all of these calls before any of its answers is looked at. Else it would know that its answers were
-right so far whenever another call arrives, and could pass that on to the next run of its task.
+A program must answer all of these calls before any of its answers is examined. Otherwise, each further call would tell
+it that its earlier answers were right. It could pass that on to the next run of its task.
 """
 
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from swarmeval.records import Program
 
 
 class KnownCalls:
-    """In memory, for one session."""
+    """The known calls of one session, in memory."""
 
     def __init__(self) -> None:
         self._calls: dict[tuple[str, str, str], Sequence[str]] = {}
 
     def ahead(self, program: Program) -> Sequence[str] | None:
-        """The calls to ask ahead, in their order; None where the program shall show which there are."""
+        """The calls to ask ahead, in order; None for the benchmark's own solution, which shows them."""
         return None if program.is_reference else self._calls.get(_key(program), ())
 
     def learn(self, program: Program, calls: Sequence[str]) -> None:
-        """Keep what a benchmark's own solution was asked."""
+        """Keep the calls that tests made to the benchmark's own solution."""
         self._calls[_key(program)] = calls
 
 

@@ -1,4 +1,4 @@
-"""What came of a child: its outcome from how it ended and what it said. Neither is believed to be honest."""
+"""The outcome of a child, from how it ended and what it reported. Neither is assumed to be honest."""
 
 import os
 import signal
@@ -8,13 +8,13 @@ from swarmeval.sandbox.child import BROKEN, READY
 from swarmeval.sandbox.jail_handle import SandboxFault
 from swarmeval.sandbox.tests_side import GARBLED, LOST
 
-REPORTED = (b"PASSED", b"WRONG_ANSWER", b"RAISED", b"OUT_OF_MEMORY", b"BAD_SYNTAX")  # what a child may say
-MEMORY_SHARE = 0.5  # a program killed by a signal with this share of its memory in use ran out of memory
+REPORTED = (b"PASSED", b"WRONG_ANSWER", b"RAISED", b"OUT_OF_MEMORY", b"BAD_SYNTAX")  # outcomes that a child may report
+MEMORY_SHARE = 0.5  # a program that a signal kills at this share of its memory, or more, ran out of memory
 DETAIL_CHARS = 600
 
 
 def outcome(end: dict[str, Any], report: bytes, timeout_s: float, memory_mb: int) -> dict[str, Any]:
-    """The outcome of a child. Raises SandboxFault where the program never began."""
+    """The outcome of a child. Raises SandboxFault if the program never began."""
     if report.startswith(BROKEN):
         raise SandboxFault(report[len(BROKEN) :].decode(errors="replace"))
     body = report.removeprefix(READY)
@@ -29,12 +29,12 @@ def outcome(end: dict[str, Any], report: bytes, timeout_s: float, memory_mb: int
     if word not in REPORTED:
         return _result("TAMPERED", "the program wrote to the judge's channel", end)
     text, _, extra = detail.decode(errors="replace").partition("\n")
-    value = extra.strip() if end["end"] != "limit" else ""  # at a limit it is where that came, which decided nothing
+    value = extra.strip() if end["end"] != "limit" else ""  # at the limit, this is a traceback
     return _result(word.decode(), f"{text}; {value}" if value else text, end)
 
 
 def program_side_outcome(end: dict[str, Any], report: bytes, timeout_s: float, memory_mb: int) -> dict[str, Any]:
-    """The outcome of a child that the tests were done with, perhaps before it had begun: we killed it then."""
+    """The outcome of a program's process after its tests ended; PASSED if we killed it, even before it began."""
     is_killed = os.WIFSIGNALED(end["status"]) and os.WTERMSIG(end["status"]) == signal.SIGKILL
     if end["end"] == "stopped" and is_killed and report in (b"", READY):
         return _result("PASSED", "", end)
@@ -44,8 +44,10 @@ def program_side_outcome(end: dict[str, Any], report: bytes, timeout_s: float, m
 def judged(
     tests_end: dict[str, Any], report: bytes, program_verdict: dict[str, Any], timeout_s: float, memory_mb: int
 ) -> dict[str, Any]:
-    """The outcome of a program whose tests ran apart from it: what they found or, where it gave them no answer, how
-    its own process ended (`program_verdict`: see program_side_outcome).
+    """The outcome of a program whose tests ran apart from it.
+
+    The tests' report decides. If the program gave them no answer, the end of its own process decides
+    (`program_verdict`: see program_side_outcome).
     """
     body = report.removeprefix(READY)
     if not body.startswith((LOST, GARBLED)):
@@ -53,7 +55,7 @@ def judged(
     if body.startswith(LOST) and program_verdict["outcome"] != "PASSED":
         return {**program_verdict, "wall_s": tests_end["wall_s"]}
     reason = body.partition(b"\n")[2].decode(errors="replace").strip()
-    return _result("TAMPERED", f"the program broke off its talk with the tests: {reason}", tests_end)
+    return _result("TAMPERED", f"the program broke the protocol of its tests: {reason}", tests_end)
 
 
 def complete(report: bytes) -> bool:
@@ -61,7 +63,7 @@ def complete(report: bytes) -> bool:
 
 
 def last_line(report: bytes) -> str:
-    """The line of the program in the traceback that a child at its limit left."""
+    """The line of the program in the traceback that a child wrote at its limit."""
     for text in report.decode(errors="replace").splitlines():
         if 'File "<string>", line ' in text:
             return text.partition(", line ")[2][:80]
@@ -69,9 +71,9 @@ def last_line(report: bytes) -> str:
 
 
 def describe_death(status: int, peak_mb: float, memory_mb: int) -> tuple[str, str]:
-    """Of a child that ended without a report, from its wait status and peak resident memory."""
+    """Outcome and detail for a child that ended without a report, from its wait status and peak resident memory."""
     if not os.WIFSIGNALED(status):
-        return "CRASHED", f"ended without a word, exit code {os.waitstatus_to_exitcode(status)}"
+        return "CRASHED", f"ended without a report, exit code {os.waitstatus_to_exitcode(status)}"
     number = os.WTERMSIG(status)
     name = signal.Signals(number).name if number < signal.SIGRTMIN else f"real-time signal {number}"
     if number == signal.SIGXCPU:
@@ -82,6 +84,6 @@ def describe_death(status: int, peak_mb: float, memory_mb: int) -> tuple[str, st
 
 
 def _result(word: str, detail: str, end: dict[str, Any]) -> dict[str, Any]:
-    """A program may have written the detail: bounded, on one line, and nothing that a terminal would obey."""
+    """Build a result. A program may have written the detail, so it becomes one short line of printable characters."""
     line = "".join(letter if letter.isprintable() else "?" for letter in detail[:DETAIL_CHARS])
     return {"outcome": word, "detail": line, "wall_s": end["wall_s"]}

@@ -1,6 +1,6 @@
-"""Plain data as JSON text and back: what may pass between a program and the tests that judge it.
+"""Plain data as JSON text and back: the only values that a program and its tests exchange.
 
-Reading builds values of Python's own types only, so that nothing of the other side's making ever runs here. What is no
+Reading builds values of Python's own types only, so that no code of the other side ever runs here. A value that is not
 plain data becomes an Opaque, which equals nothing.
 """
 
@@ -13,8 +13,8 @@ from fractions import Fraction
 from itertools import islice
 from typing import Any
 
-SAFE_INT = 1 << 53  # larger ones travel in hexadecimal, which takes no quadratic time
-MOST_ITEMS = 1_000_000  # of an iterator
+SAFE_INT = 1 << 53  # larger ones travel in hexadecimal, since decimal conversion takes quadratic time
+MOST_ITEMS = 1_000_000  # read from an iterator
 TYPES = {
     kind.__name__: kind
     for kind in (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, type(None))
@@ -22,11 +22,11 @@ TYPES = {
 
 
 class Malformed(ValueError):
-    """A text that no honest writer made."""
+    """A text that dumps() cannot have written."""
 
 
 class Opaque:
-    """Stands for a value that is no plain data. Equal to nothing but itself."""
+    """A stand-in for a value that is not plain data. Equal only to itself."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -36,7 +36,7 @@ class Opaque:
 
 
 def dumps(value: object) -> str:
-    """One line of JSON. Raises nothing a caller must know: what cannot be written becomes an Opaque."""
+    """One line of JSON. A value that is not plain data, or is nested too deeply, becomes an Opaque."""
     try:
         return json.dumps(pack(value), allow_nan=False)
     except RecursionError:
@@ -49,12 +49,12 @@ def loads(text: str | bytes) -> Any:
 
 
 def load_fields(text: str | bytes, names: Collection[str]) -> dict[str, Any]:
-    """A JSON object of such values under these names and no other. Raises Malformed."""
+    """The values of a JSON object that may have these names and no others. Raises Malformed."""
 
     def fields() -> dict[str, Any]:
         content = json.loads(text)
         if not content.keys() <= set(names):
-            raise ValueError("fields that nobody asked for")
+            raise ValueError("unexpected fields")
         return {name: unpack(value) for name, value in content.items()}
 
     loaded: dict[str, Any] = read(fields)
@@ -62,7 +62,7 @@ def load_fields(text: str | bytes, names: Collection[str]) -> dict[str, Any]:
 
 
 def read(values: Callable[[], Any]) -> Any:
-    """Every way in which a text can be wrong, as one."""
+    """Call `values`. Raises Malformed for every error that a bad text can cause."""
     try:
         return values()
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError) as error:
@@ -70,12 +70,12 @@ def read(values: Callable[[], Any]) -> Any:
 
 
 def holds_opaque(text: str) -> bool:
-    """Whether what dumps() gave is not all of the value. Inside a JSON string the quote would follow a backslash."""
+    """Whether the output of dumps() contains an Opaque. Inside a JSON string, the quote would follow a backslash."""
     return '{"opaque"' in text
 
 
 def pack(value: Any) -> Any:
-    """The JSON form of a value: lists, numbers, texts as they are, everything else under the name of its type."""
+    """The JSON form of a value: lists, numbers and strings as they are, others under the name of their type."""
     if value is None or value is True or value is False:
         return value
     for kind, write in WRITERS:
@@ -85,7 +85,7 @@ def pack(value: Any) -> Any:
 
 
 def pack_foreign(value: Any) -> Any:
-    """A number of numpy's kind as the number it is; an iterator as what is left of it; else its type's name."""
+    """The JSON form of another type: a numpy scalar's number, an iterator's remaining items, or the type's name."""
     if isinstance(value, Opaque):
         return {"returned": value.name}
     name = type(value).__name__
@@ -112,7 +112,7 @@ def pack_pairs(value: Any) -> list[Any]:
 
 
 def pack_type(value: type) -> Any:
-    """One of Python's own by its name; tests ask for the numbers in a list, say, with `int`."""
+    """The name of a built-in type. Tests may pass one, such as `int` to select the numbers in a list."""
     name = value.__name__
     return {"type": name} if TYPES.get(name) is value else {"opaque": name}
 
@@ -125,7 +125,7 @@ def pack_items(value: Any) -> list[Any]:
     return [pack(item) for item in value]
 
 
-# In this order: a Counter is a dict too.
+# The order matters: a Counter is also a dict.
 WRITERS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (str, lambda value: str.__str__(value)),
     (int, pack_int),
@@ -152,16 +152,16 @@ WRITERS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 
 
 def unpack(value: Any) -> Any:
-    """The value of a JSON form. Raises Malformed, and what the constructors of Python's own types raise."""
+    """The value of a JSON form. Raises Malformed, or an error from a constructor of Python's own types."""
     if isinstance(value, list):
         return unpack_items(value)
     if not isinstance(value, dict):
         return value
     if len(value) != 1:
-        raise Malformed(f"an object of {len(value)} keys")
+        raise Malformed(f"an object with {len(value)} keys instead of 1")
     ((name, content),) = value.items()
     if name not in READERS:
-        raise Malformed(f"an object named {name[:40]!r}")
+        raise Malformed(f"an object of the unknown type {name[:40]!r}")
     return READERS[name](content)
 
 
@@ -199,12 +199,12 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "iterator": lambda content: iter(unpack_items(content)),
     "type": lambda content: TYPES[content],
     "opaque": lambda content: Opaque(str(content)[:80]),
-    "returned": lambda content: Opaque(str(content)[:80]),  # one that came from the side it goes back to
+    "returned": lambda content: Opaque(str(content)[:80]),  # returns to the side that it came from
 }
 
 
 def put_back(target: Any, value: Any) -> None:
-    """Give an argument the content that a call left in it, where its type can change."""
+    """Copy the content that a call left in an argument into the original, if its type is mutable."""
     if isinstance(target, list | bytearray) and isinstance(value, list | bytearray):
         target[:] = value
     elif (isinstance(target, dict) and isinstance(value, dict)) or (isinstance(target, set) and isinstance(value, set)):

@@ -1,21 +1,21 @@
-"""How processes of a run yield to others: judges to everything else on the machine, workers as far as they are told."""
+"""Lower CPU priority for a run's processes: judges yield to the whole machine, workers as far as configured."""
 
 import os
 import time
 from pathlib import Path
 
 LOWEST = 19
-AUTOGROUP = Path("/proc/self/autogroup")  # where the kernel shares out time by session; nice counts within one only
-AUTOGROUP_TRIES = 10  # the kernel takes one change every 0.1 s, of all users together
+AUTOGROUP = Path("/proc/self/autogroup")  # if it exists, sessions share CPU time; nice counts only within one
+AUTOGROUP_TRIES = 10  # the kernel accepts one change per 0.1 s, from all users together
 
 
 def yield_to_all() -> None:
-    """Put this process, what it starts and its session, which must be its own, behind all others."""
+    """Give the lowest priority to this process, its later children and its session, which must be its own."""
     step_back(LOWEST)
 
 
 def step_back(by: int) -> None:
-    """Add to the niceness of this process and what it starts; and its session, which must be its own, likewise."""
+    """Add `by` to the niceness of this process, its later children and its session, which must be its own."""
     now = os.nice(by)
     for _ in range(AUTOGROUP_TRIES):
         try:
@@ -23,5 +23,5 @@ def step_back(by: int) -> None:
             return
         except BlockingIOError:
             time.sleep(0.1)
-        except OSError:  # sessions do not count here
+        except OSError:  # this kernel does not share CPU time among sessions
             return

@@ -1,7 +1,7 @@
-"""A program that streams its results, as the child that runs it: more than one outcome, less than trust.
+"""The child that runs a program which streams results of its own, in addition to its outcome.
 
-For programs of our own that run what others wrote in the same process; what they stream can be forged by that, and is
-read by who wrote the program.
+For our own programs that run code of others in the same process. That code can forge the streamed results. The author
+of the program must read them with this in mind.
 """
 
 import os
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 from swarmeval.sandbox.execution import execute
 
-ENDS = b"\0"  # behind it stands how the program itself ended
-STREAM_FUNCTION = "stream"  # the function of the program that is called with the data and with what writes
+ENDS = b"\0"  # precedes the outcome of the program itself
+STREAM_FUNCTION = "stream"  # the program's function that receives the data and a function that writes
 
 
 def serve(program: str, data: str, channel: int) -> Iterator[bytes]:
-    """Run a program, then its function `stream(data, write)`; give ENDS and the outcome."""
+    """Run a program, then its function `stream(data, write)`; yield ENDS and the outcome."""
     write = os.write
 
     def whole(text: bytes) -> None:

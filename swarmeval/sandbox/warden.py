@@ -1,11 +1,11 @@
-"""One warden: has programs judged, and gives the verdict.
+"""A warden: runs programs and their tests in jails, and returns the verdicts.
 
-It holds three jails. In the second, programs run apart from their tests, which run in the third and call them with
-plain data: no program ever sees what is expected of it. In the first run those that have no tests to call them, or
-whose tests need more than plain data. It reads {"program": ...,
-"timeout_s", "memory_mb"} and answers {"outcome", "detail", "wall_s", "cpu_s"}, or {"broken": reason} when the fault is
-ours; while others starve a program, {"running"} comes before that. When the other end of its socket closes, it ends,
-and everything in its jails with it. Standard library only but for seccomp's binding: it starts fast and forks cheaply.
+It holds three jails. Tests run in the third and call programs in the second with plain data, so that no program ever
+sees an expected value. Programs without a function to call run in the first, as do those whose tests need more than
+plain data. A request is {"program", "timeout_s", "memory_mb"}. The answer is {"outcome", "detail", "wall_s", "cpu_s"},
+or {"broken": reason} if the fault is ours. {"running"} precedes it while others starve the program. When the other end
+of its socket closes, the warden ends with all that runs in its jails. To start fast and fork cheaply, it imports only
+the standard library and, in a helper process, seccomp's binding.
 """
 
 import contextlib
@@ -33,14 +33,14 @@ from swarmeval.sandbox.streamed_output import ENDS
 from swarmeval.sandbox.tester import Tester
 from swarmeval.sandbox.tests_side import UNSENDABLE
 
-# Imported once, so that no program spends its time limit on them. Not threading and what needs it: it sets itself up
-# anew after each fork, which costs as much as half the fork. Not hashlib: so much to map for so few.
+# Imported once, so that programs do not spend their time limit on them. Not threading or modules that import it: its
+# work after each fork costs half as much as the fork. Not hashlib: it maps much memory that few programs need.
 WARM_MODULES = (
     "abc", "array", "ast", "bisect", "calendar", "cmath", "collections", "copy", "dataclasses", "datetime",
     "decimal", "enum", "fractions", "functools", "heapq", "itertools", "json", "math", "numbers", "operator",
     "random", "re", "statistics", "string", "textwrap", "time", "types", "typing",
 )  # fmt: skip
-# A thread starts, a module that is not yet loaded can be read, installed packages can be found, a file can be written.
+# Checks that a thread starts, that unloaded modules can be read, packages found and files written.
 TRIAL = """
 import contextlib, os, sysconfig, threading, colorsys
 for key in ("purelib", "platlib"):
@@ -56,12 +56,12 @@ TRIAL_PROGRAM = {
     "text": f"{TRIAL}\n{TRIAL_TESTS}", "solution": TRIAL, "tests": TRIAL_TESTS, "entry_point": "answer", "context": "",
     "beside": False, "calls": (),
 }  # fmt: skip
-UMASK = 0o022  # whatever the user's: programs have another user, who must reach what is made for them
-TESTS_FACTOR = 2  # of the time limit, for the tests themselves
-USED_UP = ("OUT_OF_MEMORY", "CRASHED")  # what a process that many programs have used may end as by itself
-MOST_OUTPUT_BYTES = 1 << 23  # bytes that one program may stream
-# What is left out, in turn, until honest work gets through. "processes" is the limit of their number, "user" that root
-# becomes nobody, who cannot read an interpreter that only root can.
+UMASK = 0o022  # not the user's: programs may have another user, who must reach files made for them
+TESTS_FACTOR = 2  # times the time limit, for the tests themselves
+USED_UP = ("OUT_OF_MEMORY", "CRASHED")  # a process that has tested many programs may end like this by itself
+MOST_OUTPUT_BYTES = 1 << 23  # that one program may stream
+# The layers to leave out, in turn, until the trial program passes. "processes" limits their number. "user" makes root
+# nobody, who cannot read an interpreter that only root can read.
 WITHOUT = (
     (), ("processes",), ("user",), ("namespaces",), ("namespaces", "processes"), ("namespaces", "user"),
     ("namespaces", "user", "processes"),
@@ -69,7 +69,7 @@ WITHOUT = (
 
 
 def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None) -> None:
-    """Serve programs from the inherited socket until its other end closes. `shown`: see places.places."""
+    """Judge programs from the inherited socket until its other end closes. `shown`: see places.places."""
     os.umask(UMASK)
     sys.argv = [""]
     for name in WARM_MODULES:
@@ -81,18 +81,18 @@ def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None) -
             while (request := read_frame(control)) is not None:
                 write_frame(control, warden.answer(request[0]))
         except (BrokenPipeError, ConnectionResetError):
-            pass  # the coordinator is gone; so are we
+            pass  # the coordinator is gone
         finally:
             warden.close()
             shutil.rmtree(folder, ignore_errors=True)
 
 
-class NobodyWaits(ConnectionResetError):
-    """The coordinator is gone, or wants no answer any more. Whoever is stopped must not be waited for."""
+class RequestAbandoned(ConnectionResetError):
+    """The coordinator is gone or no longer wants an answer. The warden ends its jails without waiting for reports."""
 
 
 class Warden:
-    """One process of the pool: one program at a time."""
+    """One process of the pool, which judges one program at a time."""
 
     def __init__(self, control: socket.socket, folder: str, places: Places) -> None:
         self._control = control
@@ -102,10 +102,10 @@ class Warden:
         self._layers: tuple[Seccomp | None, Collection[str]] = None, ()
 
     def open(self, mode: str) -> dict[str, Any]:
-        """Set up the jails with all layers that let honest work through, prove it with a trial, and name them."""
+        """Set up the jails with all layers under which a trial program passes; return those in force and missing."""
         yield_to_all()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
-        prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # were it stopped, it would never see its socket close
+        prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # a stopped warden would not see its socket close
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         all_layers = {"processes", "user", *(LAYERS if mode != "none" else ())}
         missing: dict[str, str] = {}
@@ -124,7 +124,7 @@ class Warden:
                 reasons.append(str(error))
                 continue
             if trial["outcome"] == "PASSED":
-                prctl(PR_SET_DUMPABLE, 0)  # not before: who may map a process's users depends on it
+                prctl(PR_SET_DUMPABLE, 0)  # not before: the users of an undumpable process cannot be mapped
                 missing |= self._jails[0].missing | dict.fromkeys(
                     sorted(all_layers - layers), reasons[0] if reasons else ""
                 )
@@ -133,7 +133,7 @@ class Warden:
         return {"broken": reasons[-1]}
 
     def _try(self) -> dict[str, Any]:
-        """How the trial program ends in every jail."""
+        """Run the trial program in every jail; return the first failure, if there is one."""
         beside = self._run_beside(TRIAL_PROGRAM, timeout_s=30.0, memory_mb=1024)
         return beside if beside["outcome"] != "PASSED" else self.run(TRIAL_PROGRAM, timeout_s=30.0, memory_mb=1024)
 
@@ -146,16 +146,16 @@ class Warden:
 
     def _open_jail(self, name: str) -> JailHandle:
         with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:  # the jails that were closed before
+            while os.waitpid(-1, os.WNOHANG)[0]:  # reap jails that were closed before
                 pass
         return open_jail(os.path.join(self._folder, name), self._places, *self._layers)  # noqa: PTH118
 
     def close(self) -> None:
-        """End the jails and what runs in them, and wait until they are gone."""
+        """End the jails and all that runs in them, and wait until they are gone."""
         for jail in self._jails:
             jail.close()
         self._jails = []
-        os.killpg(0, signal.SIGCONT)  # a jail that was stopped would not end
+        os.killpg(0, signal.SIGCONT)  # a stopped jail would not end
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
@@ -164,15 +164,15 @@ class Warden:
         try:
             return self.stream(**request) if "data" in request else self.run(**request)
         except JailGone as error:
-            sys.exit(str(error))  # who sent the request decides whether the program is to blame
+            sys.exit(str(error))  # the pool decides whether the program is to blame
         except (OSError, SandboxFault) as error:
             return {"broken": str(error)}
 
     def run(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any]:
-        """The verdict of the program's tests, which run apart from it and call it with plain data.
+        """Judge a program by tests that run apart from it and call it with plain data.
 
-        Only where that is not enough for the tests, or there is nothing to call, they run beside it, as the reference
-        evaluator has it; what passes there is "unconfirmed", since a program can deceive tests beside it.
+        If the tests need more than that, they run beside the program, as in the reference evaluator. A program can
+        deceive such tests, so their verdict is "unconfirmed". A program without a function to call just runs.
         """
         if not program["entry_point"]:
             return self._run_beside(program, timeout_s, memory_mb)
@@ -181,8 +181,8 @@ class Warden:
             if verdict is not None:
                 return verdict
         verdict = {**self._run_beside(program, timeout_s, memory_mb), "unconfirmed": True}
-        self._jails[0].close()  # the program has seen its tests: another run of the task finds nothing it left here
-        prctl(PR_SET_DUMPABLE, 1)  # as in open(): who may map a process's users depends on it. No program runs now
+        self._jails[0].close()  # the program saw its tests: it must leave nothing here for the next run of the task
+        prctl(PR_SET_DUMPABLE, 1)  # as in open(), to map the users of the new jail. No program runs now
         try:
             self._jails[0] = self._open_jail("beside")
         finally:
@@ -196,16 +196,16 @@ class Warden:
         return {**outcome(end, jail.report(), timeout_s, memory_mb), "cpu_s": end["cpu_s"]}
 
     def _run_apart(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any] | None:
-        """None where the tests need more than plain data."""
+        """Run the tests apart from the program; None if they need more than plain data."""
         verdict = self._test(program, timeout_s, memory_mb)
         if verdict is not None and verdict["outcome"] in USED_UP and self._tester.may_be_worn_out():
-            self._tester.end()  # a program must not suffer for what earlier tests left in the process
+            self._tester.end()  # leftovers of earlier tests must not count against a program
             verdict = self._test(program, timeout_s, memory_mb)
-        self._tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)  # a new one gets ready while others have their turn
+        self._tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)  # a replacement, if needed, starts now
         return verdict
 
     def stream(self, program: str, data: str, timeout_s: float, memory_mb: int) -> dict[str, Any]:
-        """A program that says what it finds, which is read while it runs; "output" is that, from before any end."""
+        """Run a program that streams results, and read them while it runs; "output" is all that it wrote."""
         jail = self._jails[0]
         jail.start_child("stream", {"program": program, "data": data}, timeout_s, memory_mb)
         received, channel = b"", jail.channel
@@ -225,7 +225,7 @@ class Warden:
         return {**verdict, "cpu_s": end["cpu_s"], "output": output.decode(errors="replace")}
 
     def _test(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any] | None:
-        """Run the tests where the program cannot reach them; None where they need more than plain data."""
+        """Run the tests and the program, each in its own jail; None if the tests need more than plain data."""
         candidate, tester = self._jails[1], self._tester
         tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)
         tester.until_ready()
@@ -236,7 +236,7 @@ class Warden:
         try:
             tester.begin(work, other)
             tests_end, report = tester.wait(partial(self._receive, candidate=candidate, timeout_s=timeout_s))
-        except NobodyWaits:
+        except RequestAbandoned:
             raise
         except (OSError, SandboxFault):
             candidate.stop()
@@ -254,7 +254,7 @@ class Warden:
         return {**verdict, **shown, "cpu_s": end["cpu_s"]}
 
     def _wait(self, jail: JailHandle) -> dict[str, Any]:
-        """How a jail's child ended. Raises SandboxFault, and ConnectionResetError when nobody waits for us any more."""
+        """Wait for a jail's child; return how it ended. Raises SandboxFault or RequestAbandoned."""
         end = jail.end or self._receive(jail, None)
         assert end is not None
         return end
@@ -266,10 +266,10 @@ class Warden:
         candidate: JailHandle | None = None,
         timeout_s: float = 0.0,
     ) -> dict[str, Any] | None:
-        """The same; None when the channel, if one is given, has something to read first.
+        """Wait for a jail's child; return how it ended, or None if the given channel has data to read first.
 
-        A `candidate` that the jail's child talks with meanwhile is ended at its limit: the time since it began, but
-        what either spent waiting for a free core.
+        A `candidate` that the jail's child talks to is ended at its limit. Its time counts from its start, except for
+        the time that either process waited for a free core.
         """
         charged_s = 0.0
         while True:
@@ -279,7 +279,7 @@ class Warden:
             watched += [other.link] if other is not None else []
             readable = select.select(watched, [], [])[0]
             if self._control in readable:
-                raise NobodyWaits
+                raise RequestAbandoned
             if jail.link in readable:
                 message = jail.receive()
                 if "end" in message:

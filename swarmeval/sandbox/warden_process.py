@@ -1,4 +1,4 @@
-"""One warden as the pool holds it: a process, started when needed, asked for one verdict after another."""
+"""The pool's end of one warden: a process, started when needed, that judges one program at a time."""
 
 import asyncio
 import contextlib
@@ -17,9 +17,9 @@ from swarmeval.location import ROOT
 from swarmeval.sandbox import folders
 
 START_LIMIT_S = 120.0
-STOP_LIMIT_S = 5.0  # for a warden to end by itself, its folder removed
+STOP_LIMIT_S = 5.0  # for a warden to end by itself and remove its folder
 LENGTH = struct.Struct(">I")
-# A checkout leaves sys.path again before any program runs.
+# The checkout is removed from sys.path before any program runs.
 BOOT = (
     "import json, sys; root, fd, folder, mode, shown = sys.argv[1:]; sys.path.insert(0, root); "
     "from swarmeval.sandbox import warden; sys.path.remove(root); warden.main(int(fd), folder, mode, json.loads(shown))"
@@ -27,7 +27,7 @@ BOOT = (
 
 
 class WardenDied(Exception):
-    """A warden ended; str() is what it said last."""
+    """A warden ended. The text holds its exit code and the last line of its standard error."""
 
 
 class WardenProcess:
@@ -48,7 +48,7 @@ class WardenProcess:
         return None if process is None else process.pid
 
     async def start(self) -> None:
-        """Bring up a warden. Raises WardenDied, or SandboxError when it says that it cannot work here."""
+        """Start a warden. Raises WardenDied, or SandboxError if the warden reports that it cannot work here."""
         await self.stop()
         ours = theirs = None
         try:
@@ -72,24 +72,24 @@ class WardenProcess:
         self.in_force, self.missing = hello["in_force"], hello["missing"]
 
     async def run(self, request: dict[str, Any], spare_s: float) -> dict[str, Any]:
-        """Have one program run. Raises WardenDied when the warden ends before it answers, or never does."""
+        """Have one program run; return the answer. Raises WardenDied if the warden ends or is silent for too long."""
         if self._writer is None:
             await self.start()
         assert self._writer is not None
         body = json.dumps(request).encode()
-        with contextlib.suppress(ConnectionError):  # _receive then finds the end of the stream, and why
+        with contextlib.suppress(ConnectionError):  # _receive() finds the end of the stream and its cause
             self._writer.write(LENGTH.pack(len(body)) + body)
             await self._writer.drain()
         return await self._receive(request["timeout_s"] + spare_s)
 
     def kill(self) -> None:
-        """Make the warden end whatever runs, and itself: it watches its socket for this."""
+        """Make the warden end, with all that it runs: it watches its socket for this."""
         if self._writer is not None:
             self._writer.transport.abort()
             self._writer = None
 
     async def stop(self) -> None:
-        """End the warden and all it runs, and remove its folder. Idempotent."""
+        """End the warden and all that it runs, and remove its folder. Idempotent."""
         self.kill()
         process, self._process = self._process, None
         if process is not None:
@@ -99,14 +99,14 @@ class WardenProcess:
             self._folder = ""
 
     async def _receive(self, limit_s: float) -> dict[str, Any]:
-        """The next answer of a warden that is never silent for `limit_s`."""
+        """The next answer of the warden. Raises WardenDied if it ends or is silent for `limit_s`."""
         answer: dict[str, Any] = {"running": True}
         try:
             while "running" in answer:
                 async with asyncio.timeout(limit_s):
                     header = await self._reader.readexactly(LENGTH.size)
                     answer = json.loads(await self._reader.readexactly(*LENGTH.unpack(header)))
-        except TimeoutError:  # a program may have stopped it
+        except TimeoutError:  # a program may have stopped the warden
             if self._process is not None:
                 kill_group(self._process)
             raise WardenDied(f"silent for {limit_s:.0f} s; {await self._exit_reason()}") from None
@@ -117,7 +117,7 @@ class WardenProcess:
         return answer
 
     async def _exit_reason(self) -> str:
-        """How the warden ended; then forget it, so that the next run starts another."""
+        """End and forget the warden, so that the next run starts another; return how it ended."""
         self.kill()
         process, self._process = self._process, None
         if process is None:
@@ -128,7 +128,7 @@ class WardenProcess:
 
 
 async def end(process: asyncio.subprocess.Process) -> bytes:
-    """Wait for a warden whose socket was closed, kill it where it does not end; give what it said last."""
+    """Wait for a warden whose socket is closed, and kill it if it does not end; return its standard error."""
     try:
         async with asyncio.timeout(STOP_LIMIT_S):
             return (await process.communicate())[1]
@@ -144,7 +144,7 @@ def kill_group(process: asyncio.subprocess.Process) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """All that programs see of the environment. A fixed hash seed: the order of sets is no part of a verdict."""
+    """The whole environment of programs. The hash seed is fixed: verdicts must not depend on the order of sets."""
     return {
         "PATH": os.defpath,
         "LANG": "C.UTF-8",

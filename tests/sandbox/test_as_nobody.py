@@ -1,4 +1,4 @@
-"""The adversarial tests, repeated as an ordinary account in temporary process and mount namespaces."""
+"""The adversarial tests, repeated as an ordinary account in temporary PID and mount namespaces."""
 
 import os
 

@@ -24,7 +24,7 @@ from swarmeval.sandbox.runner import Sandbox
 from tests.support.sandbox_runs import MEMORY_MB
 
 LIMIT_S = 20.0
-ONE_IN = 10_000  # false alarm rate: guessing is taken for a channel
+ONE_IN = 10_000  # rate of false alarms, in which guessing looks like a channel
 ROUNDS = 16
 PREFACE = """
 import os, random, statistics, time
@@ -147,7 +147,7 @@ WAYS = {
 }  # fmt: skip
 
 
-# One run does much of this or nothing; the next run reads all counters.
+# One run does all of this or nothing; the next run reads all counters.
 BUSY_RUN = """
 import threading
 for n in range({times}):
@@ -203,7 +203,7 @@ def test_capacity_is_all_bits_without_errors_and_none_by_guessing() -> None:
 
 
 def said(execution: Execution) -> str:
-    """The value that a receiver raised."""
+    """The text of the ValueError with which a receiver reports."""
     found = re.match(r"ValueError: (\d+|\[.*?\]) ", execution.detail)
     assert found, execution
     return found[1]
@@ -235,7 +235,7 @@ def throw_out(path: Path) -> None:
 
 
 async def count(sandbox: Sandbox, is_one_program: bool) -> dict[str, float]:
-    """The capacity of each counter in COUNTED, between runs, or within one program as a check of the method."""
+    """The capacity of each counter in COUNTED between runs; within one program, it checks the method."""
     sent = [n % 2 for n in range(ROUNDS)]
     random.shuffle(sent)
     readings: list[list[int]] = []
@@ -263,7 +263,7 @@ def wrong(sent: Sequence[int], numbers: Sequence[int]) -> int:
 
 @pytest.fixture(scope="module", autouse=True)
 def all_layers() -> None:
-    """Skip if a layer is missing: the claims hold only with all layers. The manifest lists what else gets through."""
+    """Skip if a layer is missing: the claims hold only with all layers."""
 
     async def missing() -> dict[str, str]:
         async with Sandbox(1, 1.0, MEMORY_MB) as sandbox:

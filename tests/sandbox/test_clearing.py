@@ -1,4 +1,4 @@
-"""If programs share a file system with the machine, their folder is emptied whatever they put there."""
+"""If programs share a file system with the machine, their folder is emptied whatever they leave in it."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Attacks by hostile programs: none leaves a trace, and the next program runs normally."""
+"""Hostile programs: no attack succeeds or leaves a trace, and the next program runs normally."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from tests.support.sandbox_runs import MEMORY_MB, descendants, folders, run_all
 
 @pytest.fixture(scope="module", autouse=True)
 def all_layers() -> None:
-    """Skip if a layer is missing: the claims hold only with all layers. The manifest lists what else gets through."""
+    """Skip if a layer is missing: the claims hold only with all layers."""
 
     async def missing() -> dict[str, str]:
         async with Sandbox(1, 1.0, MEMORY_MB) as sandbox:
@@ -102,7 +102,7 @@ def test_a_run_leaves_nothing_for_the_next_run_of_its_task() -> None:
     tests = "def check(candidate):\n    assert candidate([2, 1]) == [1, 2]\ncheck(f)"
     executions = run_all(*[Program(KEEPS, tests, "f")] * 3)
     assert [execution.outcome for execution in executions] == [Outcome.WRONG_ANSWER] * 3
-    twice = tests.replace("    assert", "    candidate([])\n    assert")  # within one run its files persist
+    twice = tests.replace("    assert", "    candidate([])\n    assert")  # within one run, its files stay
     assert [execution.outcome for execution in run_all(Program(KEEPS, twice, "f"))] == [Outcome.PASSED]
 
 
@@ -117,7 +117,7 @@ def test_the_mode_of_the_common_folder_does_not_outlive_a_program() -> None:
 
 @pytest.mark.slow
 def test_a_program_that_wakes_only_to_be_looked_at_is_charged_all_its_time() -> None:
-    """It computes around each check of its limit and sleeps in between."""
+    """The program computes around each expected check of its limit and sleeps in between."""
     dodger = (
         "import time\nT = 1.0\nnext = time.monotonic() - 0.002 + T\nwhile True:\n"
         "    time.sleep(max(0, next - 0.01 - time.monotonic()))\n"

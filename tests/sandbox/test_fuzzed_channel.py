@@ -1,4 +1,4 @@
-"""The channel between a program and its tests, in both directions: no bytes deceive, crash or hold up either side."""
+"""The channel between a program and its tests: no bytes deceive, crash or delay either side."""
 
 import contextlib
 import io
@@ -15,7 +15,7 @@ from swarmeval.sandbox.program_side import call
 from swarmeval.sandbox.tests_side import judge
 from tests.support.fuzzing import BRIEF_S, BUDGET_S, fuzz
 
-# Nothing but the JSON of this very list equals it: its parts have one form each.
+# Only the JSON of this list can be read as an equal value, since each part has one form.
 EXPECTED = ["a", None, ["b", "\ud800"], ""]
 TESTS = f"argument = [3, 1]\nfound = f(argument, key={{1}})\nassert found == {EXPECTED!r}\nassert argument == [3, 1]"
 VALUES: tuple[object, ...] = (
@@ -43,12 +43,12 @@ WORDS_OF_REPORTS = {"PASSED", "WRONG_ANSWER", "RAISED", "LOST", "GARBLED", "OUT_
 
 
 def check_answer(data: bytes) -> None:
-    """The tests' side, which reads what a program says."""
+    """Check the tests' side, which reads a program's answers."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(data + b"\n")
         theirs.shutdown(socket.SHUT_WR)
-        with contextlib.redirect_stdout(io.StringIO()):  # what it printed
+        with contextlib.redirect_stdout(io.StringIO()):  # discards what the program printed
             report, _ = judge("", TESTS, "f", [], ours.fileno())
     word = report.decode().partition("\n")[0]
     assert word in WORDS_OF_REPORTS
@@ -57,13 +57,13 @@ def check_answer(data: bytes) -> None:
 
 
 def check_call(data: bytes) -> None:
-    """The program's side: what it can read it can say, and says the same each time."""
+    """Check the program's side: it can write every value that it reads, and always in the same way."""
     try:
         value = plain_data.loads(data)
     except plain_data.Malformed:
         return
     text = plain_data.dumps(value)
-    if '"set"' not in text and '"frozenset"' not in text:  # whose order depends on how they came to be
+    if '"set"' not in text and '"frozenset"' not in text:  # their order depends on how they were built
         assert plain_data.dumps(plain_data.loads(text)) == text
 
 

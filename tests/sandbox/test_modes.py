@@ -45,7 +45,7 @@ def user_namespaces() -> None:
         not shutil.which("unshare")
         or subprocess.run([*WITHOUT_NAMESPACES, FORBID, "_", "true"], check=False).returncode
     ):
-        pytest.skip("this machine makes no user namespaces, in which others could be forbidden")
+        pytest.skip("this machine offers no user namespaces, in which the test could forbid further ones")
 
 
 @pytest.mark.slow

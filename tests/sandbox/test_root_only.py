@@ -1,4 +1,4 @@
-"""Programs of root have nobody's rights whatever the umask, and a run says so where they have not."""
+"""Root's programs run with the rights of `nobody` under every umask; otherwise, the run reports it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Our own programs in the sandbox: they stream their findings, and see only the packages shown to them."""
+"""Our own programs in the sandbox: they stream their results and see only the packages shown to them."""
 
 import asyncio
 from pathlib import Path
