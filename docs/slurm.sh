@@ -6,8 +6,8 @@
 # Shortly before the time limit, or when it preempts the job, SLURM signals this script. The run then finishes its
 # running jobs and stops. The script requeues the SLURM job, which resumes the run. After a node failure, SLURM requeues
 # the job itself.
-# Exit codes are those of the run: 0 done, 1 finished with recorded failures, 2 something must be changed first, 130 interrupted.
-# Only a run that SLURM interrupted is requeued.
+# The job's exit code is that of the run: 0 done, 1 finished with recorded failures, 2 something must be changed first,
+# 130 interrupted. Only a run that SLURM interrupted is requeued.
 #
 #SBATCH --job-name=swarmeval
 #SBATCH --nodes=1
