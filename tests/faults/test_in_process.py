@@ -188,7 +188,7 @@ def test_a_clock_that_jumps_changes_records_and_nothing_else(tmp_path: Path, jum
 @pytest.mark.fault(
     "clock jumps",
     "while a lock exists: its file has a wrong date",
-    "a held lock stays held; the lock of a dead process is free",
+    "a held lock stays held; a released lock is free",
 )
 @pytest.mark.parametrize("seconds", [0.0, 4e9])
 def test_whether_a_lock_is_stale_does_not_depend_on_time(tmp_path: Path, seconds: float) -> None:
