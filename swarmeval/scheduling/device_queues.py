@@ -50,7 +50,7 @@ class DeviceQueues:
         self._tails.append(0)
 
     def retire(self, device: int) -> None:
-        """Release the batches of this device to the others, also under static distribution."""
+        """Release the batches of this device to the others, even if `distribution` is round_robin."""
         self._retired.add(device)
 
     def _take_returned(self) -> list[int]:
