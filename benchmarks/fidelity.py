@@ -55,7 +55,7 @@ class Difference:
     place: int  # index of the first differing token
     expected: str
     found: str
-    gap_bf16: float | None  # in the logits of `generate`; None if one of the two ends here without an end-of-text token
+    gap_bf16: float | None  # in the logits of `generate`; None if one of the two ends here and has no end-of-text token
     gap_fp32: float | None  # negative: fp32 agrees with our token
     step: float  # bf16 step at that logit
     excused: bool

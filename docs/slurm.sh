@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# A run on one node of a SLURM cluster, one replica per GPU, that survives preemption and its own time limit.
+# Runs Swarmeval on one node of a SLURM cluster, with one replica per GPU. Survives preemption and the time limit.
 #
-#   sbatch docs/slurm.sh [flags of main.py]           in the checkout, after scripts/setup; on a folder that nodes share
+#   sbatch docs/slurm.sh [flags of main.py]     in the checkout, after scripts/setup; all nodes must see it
 #
-# Some time before the limit, or when SLURM preempts the job, the run is asked to finish what it has begun and to stop;
-# the job is then queued again, and the same command goes on where the run stopped. A node that dies is the same case.
-# The job's exit code is that of the run: 0 done, 1 ended with failures recorded, 2 something must be changed first (such
-# a job is not queued again), 130 interrupted by somebody else than SLURM.
+# Shortly before the time limit, or when it preempts the job, SLURM signals this script. The run then finishes its
+# running jobs and stops. The script requeues the SLURM job, which resumes the run. After a node failure, SLURM requeues
+# the job itself.
+# The job's exit code is that of the run: 0 done, 1 finished with recorded failures, 2 something must be changed first,
+# 130 interrupted. Only a run that SLURM interrupted is requeued.
 #
 #SBATCH --job-name=swarmeval
 #SBATCH --nodes=1
@@ -21,24 +22,24 @@
 #SBATCH --signal=B:TERM@120
 set -u
 
-drain_s=${SWARMEVAL_DRAIN_S:-90} # for what has begun; after it the run stops at once. Less than the 120 s above.
+drain_s=${SWARMEVAL_DRAIN_S:-90} # time for running jobs; then the run stops at once. Must be less than the 120 s above.
 interrupted=130
 
-cd -- "${SLURM_SUBMIT_DIR:?to be started by sbatch}" || exit 2
+cd -- "${SLURM_SUBMIT_DIR:?start this script with sbatch}" || exit 2
 echo "job $SLURM_JOB_ID on $(hostname), start $((${SLURM_RESTART_COUNT:-0} + 1)), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
 
 srun --ntasks=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \
     .venv/bin/python main.py --config config/config.yaml "$@" &
 run=$!
 
-# scancel reaches the processes of the step. srun itself would keep a SIGINT that it gets to itself.
+# scancel signals the processes of the step. srun would not pass on a SIGINT that it received itself.
 interrupt() { scancel --signal=INT "$SLURM_JOB_ID"; }
 
 stopping=""
 stop() {
-    [ -z "$stopping" ] || return 0 # SLURM may say it twice
+    [ -z "$stopping" ] || return 0 # SLURM may send the signal twice
     stopping=yes
-    echo "asked to stop: the run finishes what it has begun, for at most $drain_s s"
+    echo "asked to stop: running jobs have at most $drain_s s to finish"
     interrupt
     {
         timeout "$drain_s" tail --pid="$run" -f /dev/null
@@ -53,14 +54,14 @@ while :; do # a signal ends the wait, not the run
     code=$?
     kill -0 "$run" 2>/dev/null || break
 done
-wait "$run" 2>/dev/null # should the run have ended between signal and look
+wait "$run" 2>/dev/null # in case the run ended between the signal and the check
 last=$?
 [ "$last" -eq 127 ] || code=$last
 
-# Of a job that somebody cancelled, or that SLURM has taken out and queues again by itself, the state is another one.
+# A job that was cancelled, or that SLURM is requeueing itself, is no longer RUNNING.
 if [ -n "$stopping" ] && [ "$code" -eq "$interrupted" ] &&
     [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
-    echo "stopped; queued again, the same command goes on"
+    echo "stopped; requeueing the job, which resumes the run"
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

@@ -40,7 +40,7 @@ def _name(action: argparse.Action) -> str:
 
 
 def _value(action: argparse.Action) -> str:
-    """What stands after a flag, or in place of an argument; "" for a switch."""
+    """The placeholder for a flag's value or for an argument; "" for a switch."""
     if action.nargs == 0:
         return ""
     choices = f"{{{','.join(action.choices)}}}" if action.choices else None

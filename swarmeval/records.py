@@ -165,7 +165,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How one sandboxed program ended."""
+    """The result of running one sandboxed program."""
 
     outcome: Outcome
     detail: str = ""  # one line: exception and message, signal, limit

@@ -42,7 +42,9 @@ def new_run(tmp_path: Path) -> Iterator[Callable[..., "Run"]]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fault-table", type=Path, metavar="FILE", help="write what came of each injected fault here")
+    parser.addoption(
+        "--fault-table", type=Path, metavar="FILE", help="write the outcome of each injected fault to FILE"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

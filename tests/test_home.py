@@ -32,7 +32,7 @@ def place() -> Iterator[Path]:
 
 
 def environment(place: Path, **more: str) -> dict[str, str]:
-    """Of the unknown, without a home."""
+    """The environment of an unknown user without a home."""
     return {"PATH": os.defpath, "LANG": "C.UTF-8", "TMPDIR": str(place), **more}
 
 

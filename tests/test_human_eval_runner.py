@@ -57,7 +57,9 @@ def test_tasks_are_chosen_by_name_and_pattern_in_the_datasets_order() -> None:
         "HumanEval/7",
         *(f"HumanEval/{n}" for n in range(20, 30)),
     ]
-    with pytest.raises(DataError, match=r"^task_ids: 'HumanEval/99' is none of the 30 tasks, HumanEval/0 for one$"):
+    with pytest.raises(
+        DataError, match=r"^task_ids: 'HumanEval/99' matches none of the 30 tasks; the first is HumanEval/0$"
+    ):
         chosen(RunConfig(humaneval_limit=30, task_ids=("HumanEval/1", "HumanEval/99")))
 
 

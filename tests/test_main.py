@@ -104,8 +104,8 @@ def test_cuda_on_a_machine_without_a_gpu_names_the_way_out() -> None:
 
 @pytest.mark.slow
 @pytest.mark.fault(
-    "limit of a file's size", "at the manifest, and in the midst of the journal",
-    "one line, exit code 2; without the limit the same command finishes",
+    "file size limit reached", "at the manifest and in the middle of the journal",
+    "one line; exit code 2; without the limit, repeating the command finishes the run",
 )  # fmt: skip
 @pytest.mark.parametrize("limit_kib", [1, 60, 100])  # no manifest; part of the journal
 def test_a_full_disk_is_one_line_and_the_run_resumes_when_there_is_room(tmp_path: Path, limit_kib: int) -> None:
@@ -121,7 +121,9 @@ def test_a_full_disk_is_one_line_and_the_run_resumes_when_there_is_room(tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.fault("screen closed, full or not read", "from the start", "the run does not notice; exit code 0")
+@pytest.mark.fault(
+    "stdout or stderr closed, full or not read", "from the start", "the run is not affected; exit code 0"
+)
 @pytest.mark.parametrize("redirection", ["| head -c 0", "> /dev/full", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_screen_that_cannot_be_written_costs_the_run_nothing(tmp_path: Path, redirection: str) -> None:
     words = " ".join([sys.executable, "main.py", *SMOKE, "--num_tasks", "2", "--output_dir", str(tmp_path)])
@@ -247,7 +249,7 @@ def test_ctrl_c_drains_a_score_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.fault("terminal closed (SIGHUP)", "under nohup", "the run does not notice; exit code 0")
+@pytest.mark.fault("terminal closed (SIGHUP)", "under nohup", "the run is not affected; exit code 0")
 def test_a_run_under_nohup_outlives_its_terminal(tmp_path: Path) -> None:
     quick = [*SMOKE, "--num_tasks", "2", "--output_dir", str(tmp_path / "quick")]
     with subprocess.Popen(

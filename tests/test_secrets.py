@@ -43,7 +43,7 @@ def told() -> Iterator[None]:
 
 
 def held(folder: Path, *texts: str) -> list[str]:
-    """Where a planted secret is found: files of a folder, or "said" for the texts."""
+    """The places that leak a planted secret: files of a folder, or "said" for the texts."""
     found = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file() and leaks(path)]
     return found + ["said" for text in texts if any(trace in text for trace in TRACES)]
 

@@ -1,4 +1,4 @@
-"""Parses Python source safely, and analyses its lines and indentation. Knows no replies and no tasks."""
+"""Parses Python source safely, and analyses its lines and indentation. Independent of replies and tasks."""
 
 import ast
 import re

@@ -112,7 +112,7 @@ def _nested(values: Mapping[str, object], source: str, typed: Collection[str]) -
 
 
 def _origin(key: str, source: str, typed: Collection[str]) -> str:
-    """Where a key was set: "command line" if `typed` names the key or its section, else `source`."""
+    """The source of a key's value: "command line" if `typed` names the key or its section, else `source`."""
     return "command line" if any(f"{key}.".startswith(f"{one}.") for one in typed) else source
 
 

@@ -8,7 +8,7 @@ from swarmeval.settings.section import Resumable, Section
 
 
 class WandbSettings(Section):
-    """How a run is recorded at Weights & Biases."""
+    """Tracking of a run with Weights & Biases."""
 
     mode: Resumable[Literal["off", "offline", "online"]] = Field(
         "off", description="Weights & Biases tracking: off, offline (local files to sync later) or online"

@@ -8,7 +8,7 @@ from swarmeval.settings.section import WEEK_S, Resumable, Section
 
 
 class WorkersSettings(Section):
-    """How worker processes run, and when they are restarted."""
+    """Execution and restarts of worker processes."""
 
     nice: Resumable[int] = Field(
         0, ge=-20, le=19, description="added to the workers' nice value; judges always run at the lowest priority"

@@ -1,4 +1,4 @@
-"""Finds or downloads the data file of a benchmark, checks it, and reads its rows. Knows no benchmark's fields."""
+"""Finds or downloads the data file of a benchmark, checks it, and reads its rows. Does not interpret the fields."""
 
 import gzip
 import hashlib

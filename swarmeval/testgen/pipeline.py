@@ -1,6 +1,6 @@
 """Runs one load level: requests tests for functions, writes test files, and measures every request once.
 
-Knows no settings and no report. The caller provides the pool and the callbacks.
+Independent of settings and report. The caller provides the pool and the callbacks.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class Pipeline:
     async def run_level(self, level: Level, seed: int) -> None:
         """Generate this load until it ends, and write the results, also if interrupted.
 
-        Raises OutputError, and the UserError that makes the pool fail for good, possibly in an exception group.
+        Raises OutputError, and the UserError that makes the pool fail permanently, possibly in an exception group.
         """
         name = str(level.pattern)
         try:

@@ -1,4 +1,4 @@
-"""How `benchmarks/load_generators.py` compares the figures of two load generators. None is run here."""
+"""The comparison of two load generators in `benchmarks/load_generators.py`. No load generator runs here."""
 
 import json
 

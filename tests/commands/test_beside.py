@@ -78,7 +78,9 @@ def test_ctrl_c_in_the_dashboard_is_one_in_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.fault(
-    "dashboard killed (SIGKILL)", "beside a run in its terminal", "the run goes on, the terminal is as it was"
+    "dashboard killed (SIGKILL)",
+    "while it shows a run in the same terminal",
+    "the run continues; the terminal is restored",
 )
 def test_a_dashboard_that_is_killed_costs_the_run_nothing(tmp_path: Path) -> None:
     with run_in(tmp_path, MANY) as terminal:

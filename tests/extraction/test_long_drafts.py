@@ -22,7 +22,7 @@ DRAFTS = {
     "curly quotes": "We say “so” and it’s fine.\n",
     "comments": "# a note\n",
     "blocks": "    if x:\n        y = 1\n",
-    "fences without an end": "```\nfoo bar\n",
+    "unclosed fences": "```\nfoo bar\n",
 }
 FINAL = {
     "fence": fence(RIGHT),

@@ -1,4 +1,4 @@
-"""A coordinator that is killed, interrupted, or loses its terminal or parent: the same command resumes the run."""
+"""A coordinator that is killed, interrupted, or loses its terminal or parent. Repeating the command resumes the run."""
 
 import contextlib
 import os
@@ -19,6 +19,7 @@ from tests.support.checkout import ROOT
 pytestmark = pytest.mark.slow
 
 SEED = 50
+AGAIN = "repeating the command finishes the run"
 KILLS = 50
 SLOW = Script(rows=2, steps=2, step_s=0.05)
 
@@ -29,8 +30,8 @@ def whole_lines(journal: Path) -> bytes:
 
 
 @pytest.mark.fault(
-    "coordinator killed (SIGKILL)", "at 50 random points of runs, a session after another",
-    "nothing journaled is lost or done again; no process is left; resumed, it finishes",
+    "coordinator killed (SIGKILL)", "at 50 random points, in consecutive sessions",
+    f"no journaled record is lost or repeated; no process is left; {AGAIN}",
 )  # fmt: skip
 @pytest.mark.timeout(900)  # fifty sessions of about two seconds on an idle machine
 def test_a_run_killed_at_fifty_random_points_loses_nothing(new_run: NewRun) -> None:
@@ -61,14 +62,14 @@ def test_a_run_killed_at_fifty_random_points_loses_nothing(new_run: NewRun) -> N
 
 JUDGING: dict[str, object] = {"agents": 4, "tasks": 164, "eval_workers": 1}
 PHASES: list[tuple[str, dict[str, object], Callable[[Run], bool]]] = [
-    ("the folder is opened", {}, lambda run: (run.folder / ".lock").exists()),
+    ("the run folder is opened", {}, lambda run: (run.folder / ".lock").exists()),
     ("the judge starts", {}, lambda run: bool(run.judges())),
     ("the judge is calibrated", {"eval_timeout_scale": "auto"}, lambda run: run.holds("manifest.json", '"sandbox"')),
     ("a worker loads", {"script": Script(load_s=60)}, lambda run: run.holds("status.json", '"loading"')),
     ("a worker process starts", {"script": Script(load_s=60)}, lambda run: bool(run.workers())),
     ("replies are generated", {"script": SLOW}, lambda run: run.journaled(3000)),
     ("programs are judged", JUDGING, lambda run: run.holds("status.json", '"judging"')),
-    ("jobs are answered again", {"script": SLOW, "audit.jobs": 12}, lambda run: run.holds("audit.jsonl", "completion")),
+    ("the audit repeats jobs", {"script": SLOW, "audit.jobs": 12}, lambda run: run.holds("audit.jsonl", "completion")),
     ("results are written", {"agents": 20}, lambda run: (run.folder / "metrics.csv").exists()),
     ("the report is made", {}, lambda run: (run.folder / "score.json").exists() and run.holds("status.json", '"done"')),
 ]  # fmt: skip
@@ -79,7 +80,7 @@ PHASES: list[tuple[str, dict[str, object], Callable[[Run], bool]]] = [
     [
         pytest.param(
             *case[1:], id=case[0],
-            marks=pytest.mark.fault("Ctrl-C (SIGINT)", f"while {case[0]}", "exit code 130; the same command finishes"),
+            marks=pytest.mark.fault("Ctrl-C (SIGINT)", f"while {case[0]}", f"exit code 130; {AGAIN}"),
         )
         for case in PHASES
     ],
@@ -100,7 +101,9 @@ def test_ctrl_c_ends_every_phase_and_the_run_resumes(
 
 
 @pytest.mark.fault(
-    "Ctrl-C, pressed seven times", "while replies are generated", "stops at once with exit code 130; no process is left"
+    "Ctrl-C, pressed seven times",
+    "while replies are generated",
+    "the run stops at once with exit code 130; no process is left",
 )
 def test_an_impatient_user_leaves_no_process_behind(new_run: NewRun) -> None:
     run = new_run(script=Script(rows=2, steps=1000, step_s=0.05))
@@ -122,12 +125,12 @@ def test_an_impatient_user_leaves_no_process_behind(new_run: NewRun) -> None:
     [
         pytest.param(
             *case[1:], id=case[0],
-            marks=pytest.mark.fault("SIGTERM", f"while {case[0]}", "exit code 130; the same command finishes"),
+            marks=pytest.mark.fault("SIGTERM", f"while {case[0]}", f"exit code 130; {AGAIN}"),
         )
         for case in PHASES if case[0] in ("the judge starts", "a worker process starts", "replies are generated")
     ],
 )  # fmt: skip
-def test_a_polite_end_is_an_interruption(
+def test_sigterm_interrupts_a_run_which_resumes(
     new_run: NewRun, settings: dict[str, object], point: Callable[[Run], bool]
 ) -> None:
     run = new_run(**settings)
@@ -143,7 +146,7 @@ def test_a_polite_end_is_an_interruption(
 @pytest.mark.fault(
     "terminal closed (SIGHUP)",
     "while replies are generated",
-    "exit code 130, results written; the same command finishes",
+    f"exit code 130; results are written; {AGAIN}",
 )
 def test_a_terminal_that_is_closed_stops_the_run_which_resumes(new_run: NewRun) -> None:
     run = new_run(script=SLOW)
@@ -160,8 +163,8 @@ def test_a_terminal_that_is_closed_stops_the_run_which_resumes(new_run: NewRun) 
     run.recover()
 
 
-@pytest.mark.fault("stdin of the parent closed", "while replies are generated", "the run does not notice; exit code 0")
-def test_a_stdin_that_ends_is_not_missed(new_run: NewRun) -> None:
+@pytest.mark.fault("stdin closed by the parent", "while replies are generated", "the run is not affected; exit code 0")
+def test_a_run_does_not_need_its_stdin(new_run: NewRun) -> None:
     run = new_run(script=SLOW)
     process = run.start(stdin=subprocess.PIPE)
     assert process.stdin is not None
@@ -173,8 +176,8 @@ def test_a_stdin_that_ends_is_not_missed(new_run: NewRun) -> None:
 
 @pytest.mark.fault(
     "two coordinators on one folder",
-    "while the first generates",
-    "the second, --fresh or not, is refused in one line and touches nothing",
+    "while the first generates replies",
+    "the second, with or without --fresh, is refused with one line and changes nothing",
 )
 def test_a_second_coordinator_is_refused_and_the_first_goes_on(new_run: NewRun) -> None:
     run = new_run(script=SLOW)
@@ -195,8 +198,8 @@ def test_a_second_coordinator_is_refused_and_the_first_goes_on(new_run: NewRun) 
     assert len(run.manifest()["sessions"]) == 1
 
 
-@pytest.mark.fault("two coordinators on one folder", "started at the same moment", "one runs, the other is refused")
-def test_of_two_that_start_together_one_is_refused(new_run: NewRun) -> None:
+@pytest.mark.fault("two coordinators on one folder", "started at the same time", "one runs; the other is refused")
+def test_if_two_coordinators_start_together_one_is_refused(new_run: NewRun) -> None:
     run = new_run(script=Script(load_s=600))
     pair = [run.start(), run.start()]
     run.reached(pair[0], lambda: pair[1].poll() is not None)  # or until the first ends
@@ -210,10 +213,10 @@ def test_of_two_that_start_together_one_is_refused(new_run: NewRun) -> None:
 
 @pytest.mark.fault(
     "journal cut",
-    "in the last record, at random bytes, a crashed session after another",
-    "the whole lines stay, the torn job is done again",
+    "at a random byte of the last record, in three consecutive sessions",
+    "complete records are kept; only lost work is repeated",
 )
-def test_a_torn_journal_is_mended_by_the_next_session(new_run: NewRun) -> None:
+def test_a_torn_journal_is_repaired_by_the_next_session(new_run: NewRun) -> None:
     chance = random.Random(SEED)
     run = new_run()
     assert run.session().code == 0
@@ -232,7 +235,7 @@ def test_a_torn_journal_is_mended_by_the_next_session(new_run: NewRun) -> None:
 @pytest.mark.fault(
     "coordinator killed (SIGKILL)",
     "while a finished run is archived",
-    "the next start finishes the move; both runs are whole",
+    "the next start completes the move; both runs are intact",
 )
 def test_an_archive_that_was_interrupted_is_completed(new_run: NewRun) -> None:
     run = new_run(agents=30, tasks=2)

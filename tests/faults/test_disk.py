@@ -14,7 +14,9 @@ UNFIT = small_disk.why_not()
 on_a_small_disk = pytest.mark.skipif(bool(UNFIT), reason=UNFIT or "fit")
 pytestmark = pytest.mark.slow
 
-FULL = "one line names the file, exit code 2; the journal is whole; with room, the same command finishes"
+AGAIN = "repeating the command finishes the run"
+FULL = f"one line names the file; exit code 2; the journal is intact; with free space, {AGAIN}"
+WRITABLE = f"once the folder is writable, {AGAIN}"
 NONE = "{mode: none}"  # no sandbox
 RARELY = "{interval_s: 3600, idle_baseline_s: 0}"
 SLOW = Script(rows=2, steps=2, step_s=0.05)
@@ -41,7 +43,7 @@ GROWING = {"manifest.json", "journal.jsonl"}  # files of the monitors get their 
 
 @on_a_small_disk
 @pytest.mark.fault(
-    "disk full", f"a run on a disk that grows by a page a session, at each of {', '.join(sorted(GROWING))}", FULL
+    "disk full", f"at each of {', '.join(sorted(GROWING))}, on a disk that grows by one page per session", FULL
 )
 def test_a_run_gets_further_with_every_page_and_loses_nothing(new_run: NewRun) -> None:
     run = new_run(tasks=6, sandbox=NONE, monitor=RARELY)  # a journal larger than any temporary file
@@ -68,8 +70,8 @@ EACH = {
 
 
 @on_a_small_disk
-@pytest.mark.fault("disk full", f"a run whose jobs are all judged, at each of {', '.join(sorted(EACH))}", FULL)
-def test_every_file_of_the_results_may_be_the_one_that_does_not_fit(new_run: NewRun) -> None:
+@pytest.mark.fault("disk full", f"at each of {', '.join(sorted(EACH))}, after all jobs are judged", FULL)
+def test_any_result_file_may_be_the_one_that_does_not_fit(new_run: NewRun) -> None:
     run = new_run(tasks=24, sandbox=NONE, monitor=RARELY)
     found: set[str] = set()
     with SmallDisk(run, pages=PLENTY) as disk:
@@ -95,8 +97,8 @@ def test_every_file_of_the_results_may_be_the_one_that_does_not_fit(new_run: New
 
 
 @on_a_small_disk
-@pytest.mark.fault("disk full", "by another's file, while a traced run generates; freed later", FULL)
-def test_a_disk_that_others_fill_and_free_costs_nothing(new_run: NewRun) -> None:
+@pytest.mark.fault("disk full", "filled by another process while a traced run generates replies; freed later", FULL)
+def test_a_run_resumes_after_others_fill_and_free_the_disk(new_run: NewRun) -> None:
     run = new_run(script=SLOW, sandbox=NONE, trace="true")
     with SmallDisk(run, pages=100) as disk:
         process = run.start()
@@ -115,10 +117,10 @@ WATCHED = ("events.jsonl", "resource_trace.csv", "gpu_trace.csv", "trace_coordin
 
 @on_a_small_disk
 @pytest.mark.fault(
-    "disk full", f"at what only watches: {', '.join(WATCHED)}, each on a full disk of its own",
-    "the screen says so, but for run.log; all else is written, exit code 0",
+    "disk full", f"at files that only monitor: {', '.join(WATCHED)}, each on its own full disk",
+    "warnings name the files except run.log; all others are written; exit code 0",
 )  # fmt: skip
-def test_what_watches_a_run_may_find_no_room(new_run: NewRun) -> None:
+def test_a_run_finishes_without_space_for_its_monitoring_files(new_run: NewRun) -> None:
     run = new_run(script=SLOW, sandbox=NONE, trace="true")
     with SmallDisk(run, pages=PLENTY) as disk:
         process = run.start()
@@ -136,10 +138,10 @@ def test_what_watches_a_run_may_find_no_room(new_run: NewRun) -> None:
 @on_a_small_disk
 @pytest.mark.fault(
     "disk full",
-    "at the flame graphs and the report, for which there is no room",
-    "the screen says so; all else is written, exit code 0",
+    "at the flame graphs and the report",
+    "warnings name the files; all others are written; exit code 0",
 )
-def test_pages_that_do_not_fit_are_done_without(new_run: NewRun) -> None:
+def test_a_run_finishes_without_the_pages_that_do_not_fit(new_run: NewRun) -> None:
     run = new_run(tasks=2, sandbox=NONE, trace="true")
     with SmallDisk(run, pages=30) as disk:
         ended = run.session()
@@ -154,7 +156,7 @@ def test_pages_that_do_not_fit_are_done_without(new_run: NewRun) -> None:
 @pytest.mark.fault(
     "read-only folder",
     "from the start",
-    "one line, exit code 2, nothing written; made writable, the same command finishes",
+    f"one line; exit code 2; nothing is written; {WRITABLE}",
 )
 def test_a_folder_that_is_read_only_is_refused(new_run: NewRun) -> None:
     run = new_run(sandbox=NONE)
@@ -170,9 +172,7 @@ def test_a_folder_that_is_read_only_is_refused(new_run: NewRun) -> None:
         run.recover()
 
 
-@pytest.mark.fault(
-    "read-only folder", "while replies are generated", "one line, exit code 2; made writable, the same command finishes"
-)
+@pytest.mark.fault("read-only folder", "while replies are generated", f"one line; exit code 2; {WRITABLE}")
 def test_a_folder_that_becomes_read_only_ends_the_run_which_resumes(new_run: NewRun) -> None:
     run = new_run(script=Script(rows=1, steps=10, step_s=0.05), sandbox=NONE)
     if os.geteuid() == 0:  # file modes do not restrict root

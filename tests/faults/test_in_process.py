@@ -1,4 +1,4 @@
-"""The coordinator in this process: random faults, a torn journal, a clock that jumps, many jobs."""
+"""A coordinator in the test process: random faults, a torn journal, a clock that jumps, many jobs."""
 
 import asyncio
 import itertools
@@ -61,7 +61,7 @@ scripts = st.builds(
 @pytest.mark.slow
 @pytest.mark.fault(
     "random schedules of all worker faults", "on one to three scripted workers",
-    "each job once, as completion or failure; with no device left, resumed",
+    "each job has one completion or failure; if no device is left, the run can be resumed",
 )  # fmt: skip
 @settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(schedule=st.lists(scripts, min_size=1, max_size=3), agents=st.integers(1, 4), size=st.integers(1, 5))
@@ -83,7 +83,7 @@ def test_whatever_happens_to_workers_each_job_is_answered_and_judged_once(
 
 @pytest.mark.slow
 @pytest.mark.fault(
-    "journal cut", "at every byte of every record", "the whole lines stay; only what was torn is done again"
+    "journal cut", "at every byte of every record", "complete records are kept; only lost work is repeated"
 )
 def test_a_journal_cut_at_every_byte_is_resumed(tmp_path: Path) -> None:
     bench = Bench(tmp_path, agents=2, tasks=2)
@@ -159,8 +159,8 @@ def work(
 
 @pytest.mark.fault(
     "clock jumps",
-    "within a session and between two (injected clock)",
-    "no negative time, the run resumes, results and report are made",
+    "within and between sessions (injected clock)",
+    "no negative times; the run resumes; results and report are written",
 )
 @pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
 def test_a_clock_that_jumps_changes_records_and_nothing_else(tmp_path: Path, jump: Callable[[int], float]) -> None:
@@ -186,10 +186,12 @@ def test_a_clock_that_jumps_changes_records_and_nothing_else(tmp_path: Path, jum
 
 
 @pytest.mark.fault(
-    "clock jumps", "under a lock: its file from another year", "a held lock holds, a dead holder's is free"
+    "clock jumps",
+    "while a lock exists: its file has a wrong date",
+    "a held lock stays held; a released lock is free",
 )
 @pytest.mark.parametrize("seconds", [0.0, 4e9])
-def test_whether_a_lock_is_stale_is_no_matter_of_time(tmp_path: Path, seconds: float) -> None:
+def test_whether_a_lock_is_stale_does_not_depend_on_time(tmp_path: Path, seconds: float) -> None:
     with locked(tmp_path):
         os.utime(tmp_path / LOCK, (seconds, seconds))
         with pytest.raises(RunLocked), locked(tmp_path):
@@ -202,8 +204,8 @@ def test_whether_a_lock_is_stale_is_no_matter_of_time(tmp_path: Path, seconds: f
 @pytest.mark.slow
 @pytest.mark.fault(
     "workers die a hundred times",
-    "in 100,000 jobs, in one process, without programs",
-    "each job once",
+    "during 100,000 jobs, in one process, without running programs",
+    "each job is recorded once",
 )
 def test_a_hundred_thousand_jobs_survive_a_hundred_deaths(tmp_path: Path) -> None:
     chance = random.Random(SEED)

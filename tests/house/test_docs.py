@@ -78,7 +78,7 @@ def test_a_page_covers_one_subject_in_few_words(path: Path) -> None:
 
 
 def understood(block: Block) -> int:
-    """How many of the block's commands are ours; each must be one that the code accepts."""
+    """Count the block's commands that are ours, and check that the code accepts each of them."""
     count = 0
     for words in block.commands():
         if PYTHON.match(words[0]):

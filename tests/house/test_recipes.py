@@ -40,7 +40,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def paste(folder: Path, text: str) -> str:
-    """What a shell prints that is given the text; it stops at the first command that fails."""
+    """The output of a shell that runs the text and stops at the first command that fails."""
     done = subprocess.run(["bash", "-euc", text], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -11,7 +11,7 @@ from tests.support.rules_for_tests import LONGEST_NAME, imports_of_tests, long_n
 
 # Private names of other projects, and why no public one would do.
 FOREIGN = {
-    "_exit": "os._exit: ends a process without a word",
+    "_exit": "os._exit: ends a process with no output",
     "_getframe": "sys._getframe: how a hostile program looks for its judge",
     "_attn_implementation": "transformers: the attention that a loaded model uses",
     "_is_mkldnn_bf16_supported": "torch: whether oneDNN has bf16 on this processor",

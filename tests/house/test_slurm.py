@@ -118,7 +118,7 @@ def test_a_preempted_run_drains_is_queued_again_and_the_next_job_goes_on(cluster
         job.send_signal(signal.SIGTERM)
         out, _ = job.communicate(timeout=120)
     assert (job.returncode, cluster.called("requeued")) == (130, ["requeue 17"]), out
-    assert "asked to stop: the run finishes what it has begun, for at most 90 s" in out
+    assert "asked to stop: running jobs have at most 90 s to finish" in out
     before = journal.read_bytes()
     with cluster.start(*words, SLURM_RESTART_COUNT="1") as job:
         out, _ = job.communicate(timeout=120)

@@ -31,7 +31,7 @@ def page_of(folder: Path) -> str:
 
 def test_the_page_states_workload_speed_and_completeness(tmp_path: Path) -> None:
     said = page_of(leave(tmp_path, [*closed_loop(60), *closed_loop(60, clients=4, slowdown=2.0)], FACTS))
-    assert "somebody/model, served 120 requests for numpy, seaborn, torch, 2 load levels" in said
+    assert "example/model, served 120 requests for numpy, seaborn, torch, 2 load levels" in said
     assert " at 1 at once, 59 answers, counted from the intended start of a request." in said
     assert "Peak throughput: " in said
     assert "complete All 120 requests were answered." in said

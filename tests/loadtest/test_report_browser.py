@@ -33,7 +33,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def opened(report: Path, tmp_path: Path) -> Iterator[Page]:
     """The opened report. Fails if the page caused console messages or loaded anything."""
-    with quiet(tmp_path / "profile", report, "somebody/model, served - Swarmeval") as shown:
+    with quiet(tmp_path / "profile", report, "example/model, served - Swarmeval") as shown:
         yield shown
 
 

@@ -187,7 +187,7 @@ def test_a_run_on_gpus_says_what_it_drew_and_what_its_devices_held(tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.fault("GPU driver hangs", "while a run is watched", "the run ends all the same, and warnings say so")
+@pytest.mark.fault("GPU driver hangs", "while a run is monitored", "the run still finishes and logs warnings")
 def test_a_driver_that_hangs_from_the_first_job_costs_a_run_only_figures(tmp_path: Path) -> None:
     folder, hangs = tmp_path / "run", tmp_path / "hangs"
     patience = "from swarmeval.monitor import driver_thread\ndriver_thread.PATIENCE_S = 0.3\n"

@@ -51,7 +51,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def opened(report: Path, tmp_path: Path) -> Iterator[Page]:
     """The page in a browser. Fails if the test caused console messages or made the page load anything."""
-    with quiet(tmp_path / "profile", report, "somebody/model on humaneval - Swarmeval") as shown:
+    with quiet(tmp_path / "profile", report, "example/model on humaneval - Swarmeval") as shown:
         yield shown
 
 

@@ -25,7 +25,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def opened(report: Path, tmp_path: Path) -> Iterator[Page]:
-    with quiet(tmp_path / "profile", report, "somebody/model on humaneval - Swarmeval") as shown:
+    with quiet(tmp_path / "profile", report, "example/model on humaneval - Swarmeval") as shown:
         yield shown
 
 

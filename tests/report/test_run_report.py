@@ -34,7 +34,7 @@ def sections(page: str) -> list[str]:
 
 def test_the_top_shows_score_interval_what_ran_and_whether_that_is_all(tmp_path: Path) -> None:
     said = visible_text(render(finished_run(tmp_path, answers(("a", "b", "c", "d"), passes=3))))
-    assert "somebody/model on humaneval 1 of 164 task, 4 agents, 4 answers 75.0 %" in said
+    assert "example/model on humaneval 1 of 164 task, 4 agents, 4 answers 75.0 %" in said
     assert "pass@1 : the chance that one answer to a task passes the task's tests." in said
     assert "with 95 % confidence" in said
     assert "complete Every one of the 4 jobs has a verdict." in said

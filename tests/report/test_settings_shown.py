@@ -18,7 +18,7 @@ JUDGED = {
 
 
 def manifest(**changed: object) -> dict[str, Any]:
-    values = {"model_id": "somebody/model", **changed}
+    values = {"model_id": "example/model", **changed}
     return {"config": RunConfig.model_validate(values).model_dump(mode="json"), **JUDGED}
 
 

@@ -209,7 +209,9 @@ def test_what_a_program_replaces_changes_no_outcome(program: str, outcome: Outco
 
 @pytest.mark.slow
 @pytest.mark.fault(
-    "judge stopped (SIGSTOP)", "by the program it runs, where no layer holds that", "replaced; the program is TAMPERED"
+    "judge stopped (SIGSTOP)",
+    "by the program that it runs, without isolation layers",
+    "the judge is replaced; the program is TAMPERED",
 )
 def test_a_program_that_stops_its_judge_without_layers_delays_nothing() -> None:
     async def session() -> None:

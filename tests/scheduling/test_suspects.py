@@ -1,4 +1,4 @@
-"""What kills workers is found by halving, its neighbours are answered, and outside kills cost a few batches."""
+"""Jobs that kill workers are found by halving, their neighbours are answered, and outside kills cost few batches."""
 
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -91,7 +91,7 @@ def test_two_kills_from_outside_cost_a_few_batches_and_no_job(
 
 
 @given(jobs=st.integers(16, 64), kills=st.lists(st.integers(1, 120), max_size=8))
-def test_whoever_else_is_killed_no_job_fails_that_was_not_alone(jobs: int, kills: list[int]) -> None:
+def test_kills_from_outside_fail_no_job_that_was_not_alone(jobs: int, kills: list[int]) -> None:
     fleet = [EchoWorker("cpu:0", kills[::2]), EchoWorker("cpu:1", kills[1::2]), EchoWorker("cpu:2")]
     with tempfile.TemporaryDirectory() as folder:
         failed = run(folder, jobs, fleet, size=8, in_flight=2)

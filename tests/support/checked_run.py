@@ -149,7 +149,7 @@ class Run:
             return False
 
     def status(self) -> dict[str, Any]:
-        """What viewers see; before there is anything, no workers."""
+        """The status that viewers read; a status without workers before the first is written."""
         path = self.visible_folder / "status.json"
         status: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"workers": []}
         return status

@@ -19,7 +19,7 @@ PROBES = ("Say hello.", "Hello,")
 
 @dataclass(frozen=True)
 class Act:
-    """How the server treats one request."""
+    """The server's reaction to one request."""
 
     kind: str = "well"  # well, status, hang, half, reset, garbage, html, slow, whole, error_event, end, endless
     status: int = 200

@@ -16,9 +16,9 @@ LINES = (("serving/pipeline.py", 40, 3 << 20), ("serving/pipeline.py", 7, 1 << 2
 MEMORY = Memory(LINES, (("ask", 2 << 20),), "a test")
 WORTH = {"numpy": {"functions": 12, "line_coverage": 0.25, "passing": None}}
 FACTS = LoadFacts(
-    title="somebody/model, served", run_id="20270115-080000-abcdef", finished=True, slo=Slo(0.5, 0.05),
+    title="example/model, served", run_id="20270115-080000-abcdef", finished=True, slo=Slo(0.5, 0.05),
     levels=(LevelFacts("1 at once", 2.0, 300.0), LevelFacts("4 at once", 2.0)),
-    settings={"model_id": "somebody/model", "seed": 3, "packages": None}, energy_source="RAPL",
+    settings={"model_id": "example/model", "seed": 3, "packages": None}, energy_source="RAPL",
     memory=MEMORY, worth=WORTH,
 )  # fmt: skip
 

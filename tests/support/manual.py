@@ -61,6 +61,6 @@ def prose(text: str) -> str:
 
 
 def anchors(text: str) -> set[str]:
-    """What a link may name after #: the headings, as GitHub and MkDocs both spell them."""
+    """The anchors of the headings, spelled as both GitHub and MkDocs spell them."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}

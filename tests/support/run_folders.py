@@ -20,7 +20,7 @@ Answer = tuple[Completion | Failure, Verdict | None]
 
 def plan_of(tasks: int, number: int, **settings: object) -> tuple[RunConfig, Plan]:
     """Settings and plan for HumanEval's first tasks and `number` agents, or the agents in the settings."""
-    values = {"num_agents": number, "humaneval_limit": tasks, "model_id": "somebody/model", **settings}
+    values = {"num_agents": number, "humaneval_limit": tasks, "model_id": "example/model", **settings}
     if "agents" in values:
         del values["num_agents"]
     config = RunConfig.model_validate(values)

@@ -18,7 +18,7 @@ from tests.support.sandbox_runs import MEMORY_MB
 
 SOURCE = '''
 def sign(x):
-    """Of a number."""
+    """The sign of a number."""
     if x < 0:
         return -1
     if x > 0:

@@ -159,7 +159,7 @@ def test_workers_do_not_outlive_a_killed_coordinator(number: signal.Signals) -> 
 
 
 @pytest.mark.fault(
-    "run ends (drained)", "while a worker starts again, at each moment of it", "no process and no socket is left"
+    "run ends (drained)", "at each moment of a worker's start or restart", "no process or socket is left"
 )
 @pytest.mark.parametrize("alive", [True, False], ids=["alive before", "never started"])
 def test_a_start_that_is_cancelled_leaves_nothing_open(alive: bool) -> None:

@@ -1,7 +1,7 @@
 """Traces a run: exports the spans of its processes to trace.json, and writes the coordinator's flame graph.
 
 trace.json opens in chrome://tracing and in Perfetto. Workers write their own spans (phases.py); this module writes
-those of the judges. The export can be repeated from the spans on disk at any time. Knows no model and no sandbox.
+those of the judges. The export can be repeated from the spans on disk at any time. Independent of models and sandbox.
 """
 
 import json

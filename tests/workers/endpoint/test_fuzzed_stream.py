@@ -1,4 +1,4 @@
-"""What a server streams: any bytes end in answers that can be saved, or in a fault of the server's."""
+"""Streams of a server: any bytes give answers that can be saved, or an error that blames the server."""
 
 import json
 import random

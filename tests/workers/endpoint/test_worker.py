@@ -17,7 +17,7 @@ from tests.support.fleet_contract import collect, requests
 OVERLOADED = Act("status", 429, {"Retry-After": "0.2"}, {"error": {"message": "slow down"}})
 BROKEN = {
     "an error of the server": Act("status", 500, content={"error": "oh"}),
-    "a gateway that waits in vain": Act("status", 504, content=b"<html>bad gateway</html>"),
+    "a gateway time-out": Act("status", 504, content=b"<html>bad gateway</html>"),
     "a connection that breaks": Act("reset"),
     "half a stream": Act("half"),
     "half an event": Act("garbage"),
