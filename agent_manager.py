@@ -1,7 +1,7 @@
-"""The coordinator: plan -> batches -> fleet -> completions -> judge, on one event loop.
+"""The coordinator of a run: plan -> batches -> fleet -> completions -> judge, on one event loop.
 
-Lets what is born be judged while generation goes on, and says where the run stands. It knows no model, no transport
-and no sandbox; the bookkeeper keeps the books, dispatch the workers, the judge queue the judges.
+Judges completions while generation continues, and publishes the status of the run. It depends on no model, transport
+or sandbox. The bookkeeper records results, dispatch drives the workers, and the judge queue drives the judges.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ from swarmeval.scores.stats import rate
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.protocol import Fleet
 
-SYNC_EVERY_S = 5.0  # what a power cut may cost; a killed process costs nothing
+SYNC_EVERY_S = 5.0  # a power cut loses at most this much work; a killed process loses none
 REPORT_EVERY_S = 1.0
 
 log = logging.getLogger("swarmeval")
 
 
 class Coordinator:
-    """One session of a run: answers and judges every job that its ledger does not hold yet."""
+    """One session of a run: generates and judges the answers that its ledger lacks."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Coordinator:
         audit: Audit | None = None,
         judge_limit_s: float | None = None,
     ) -> None:
-        """`judge_limit_s`: the whole time limit of a program, for the display."""
+        """`judge_limit_s`: the full time limit of a program, for display."""
         self._run_id = run_id
         self._config = config
         self._ledger = ledger
@@ -58,15 +58,15 @@ class Coordinator:
         self._bookkeeper = Bookkeeper(ledger, journal, context)
         self._judges = JudgeQueue(judge, self._bookkeeper, config.eval_workers, judge_limit_s)
         self._dispatch: Dispatch | None = None
-        self._phase = "loading"  # and generating, from the first replica on
+        self._phase = "loading"  # shown as "generating" once the first replica is ready
         self._draining = False
         self._answered_before = ledger.answered.count
         self._tokens_before = ledger.output_tokens
 
     async def run(self, fleet: Fleet | None) -> bool:
-        """True when every job is answered and judged, False when drained before. Without a fleet it only judges.
+        """Return True if all jobs were answered and judged, False if drained before. Without a fleet, only judge.
 
-        Raises UserError when the run cannot go on; what was done is in the journal, and the run resumable.
+        Raises UserError if the run cannot continue. The journal keeps finished work, so the run can be resumed.
         """
         if fleet is None or self._all_generated():
             self._phase = "judging"
@@ -81,7 +81,7 @@ class Coordinator:
         return not self._ledger.unanswered and not self._ledger.unjudged
 
     def drain(self) -> None:
-        """Begin nothing new; run() returns when what has begun is answered and what judges have at hand is judged."""
+        """Start no new jobs; run() returns once running jobs are answered and running judgements are done."""
         self._draining = True
         self._judges.drain()
         self._phase = "draining"
@@ -89,9 +89,9 @@ class Coordinator:
             self._dispatch.drain()
 
     def status(self, phase: str | None = None, message: str = "") -> Status:
-        """Where the run stands now."""
+        """The current status of the run."""
         ledger = self._ledger
-        # Judging goes on when generation has ended; its time is not generation's.
+        # Time spent judging after the end of generation must not lower the rates of generation.
         is_generating = self._phase == "loading" or not self._bookkeeper.began
         elapsed_s = self._bookkeeper.elapsed_s() if is_generating else ledger.session_s
         jobs_per_s = rate(ledger.answered.count - self._answered_before, elapsed_s)
@@ -125,7 +125,7 @@ class Coordinator:
         ledger = self._ledger
         if self._phase == "judging":
             return self._judges.left_s()
-        if not tokens_per_s:  # servers may not count
+        if not tokens_per_s:  # servers may not report tokens
             return ledger.unanswered / jobs_per_s if jobs_per_s else None
         rows = sum(device.worker.progress.rows_in_use for device in self._dispatch.devices) if self._dispatch else 0
         decoding = min(rows, ledger.unanswered)
@@ -140,7 +140,7 @@ class Coordinator:
         )
 
     def _session_tokens(self) -> int:
-        """Output tokens of this session, of answers still being written too: what workers say, until one restarts."""
+        """Output tokens of this session, including unfinished answers until a worker restarts."""
         devices = self._dispatch.devices if self._dispatch else ()
         reported = sum(device.worker.progress.output_tokens for device in devices)
         return max(reported, self._ledger.output_tokens - self._tokens_before)
@@ -160,18 +160,18 @@ class Coordinator:
         return self._bookkeeper.all_answered() and not (self._audit is not None and self._audit.due)
 
     async def _run_audit(self, worker: OneAtATime, audit: Audit) -> None:
-        """Have the audit's jobs answered one by one, judge the replies, and keep them apart."""
+        """Answer and judge the audit's jobs one at a time, and record them separately from the run."""
         for k in audit.due:
             self._phase = "draining" if self._draining else "auditing"
             reply = None if self._draining else await worker.answer(k)
             if reply is None:
-                log.warning("batch audit: ends early, %d jobs are left", len(audit.due))
+                log.warning("batch audit: ended early, %d jobs left", len(audit.due))
                 return
             completion = self._bookkeeper.completion(reply, worker.device, -1, 1)
             audit.keep(completion, await self._judge(completion, False))
 
     async def _report(self) -> None:
-        """Publish the status every second, and have the journal on disk every few."""
+        """Publish the status every second, and sync the journal to disk every few seconds."""
         synced_at = time.monotonic()
         while True:
             self._context.publish(self.status())

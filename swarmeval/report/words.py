@@ -97,7 +97,7 @@ def completeness(manifest: Mapping[str, Any], answers: AnswerIndex, planned: int
 
 
 def missing_words(manifest: Mapping[str, Any]) -> str:
-    """A sentence, with a leading space, on tasks without an imported reply; "" if there are none."""
+    """A sentence, with a leading space, on tasks without an imported reply; "" if every task has one."""
     tasks = missing_tasks(manifest)
     if not tasks:
         return ""

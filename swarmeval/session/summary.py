@@ -1,4 +1,4 @@
-"""The text that a run prints when it ends."""
+"""The summary that a run prints when it ends."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ ENDINGS = {
     STOPPED: "Stopped. Repeat the command to resume.",
 }
 
-Labelled = tuple[str, str]  # a line's first word, and its text
+Labelled = tuple[str, str]  # label and text of a line
 
 
 def summary(

@@ -107,5 +107,5 @@ def test_what_nobody_set_or_measured_is_not_shown_as_if_it_were(replies: Path, t
 def test_missing_tasks_and_other_rules_are_refused_together(replies: Path, tmp_path: Path) -> None:
     words = ["score", str(replies), "--output_dir", str(tmp_path), "--missing=fail", "--extractors", "all"]
     done = subprocess.run([sys.executable, "main.py", *words], cwd=ROOT, capture_output=True, text=True, check=False)
-    told = "--missing=fail: --extractors compares rules over the tasks that have replies; leave one out"
+    told = "--missing=fail: not possible with --extractors, which compares rules on tasks with replies"
     assert (done.returncode, done.stderr, list(tmp_path.iterdir())) == (2, f"swarmeval: {told}\n", [])

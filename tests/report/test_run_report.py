@@ -278,7 +278,9 @@ def test_a_fault_of_ours_in_a_page_is_named_and_its_traceback_logged(
     kept, said = caplog.records
     assert (kept.levelname, kept.exc_info and kept.exc_info[0]) == ("INFO", KeyError)
     assert said.levelname == "WARNING"
-    assert said.message == f"no report.html: KeyError: 'agent'; `python main.py report {tmp_path}` makes it later"
+    assert said.message == (
+        f"report.html was not written: KeyError: 'agent'; to write it later: python main.py report {tmp_path}"
+    )
 
 
 def test_a_report_that_fails_is_a_line_in_the_log_and_no_failed_run(
@@ -290,6 +292,6 @@ def test_a_report_that_fails_is_a_line_in_the_log_and_no_failed_run(
     with Journal(tmp_path) as journal:
         make_report(OpenRun(tmp_path, {}, journal, Ledger(plan), resumed=False))
     assert caplog.messages == [
-        f"no report.html: {tmp_path}/report.html: cannot be written (Is a directory); fix this or choose another "
-        f"--output_dir; `python main.py report {tmp_path}` makes it later"
+        f"report.html was not written: {tmp_path}/report.html: cannot be written (Is a directory); fix this or choose "
+        f"another --output_dir; to write it later: python main.py report {tmp_path}"
     ]
