@@ -1,1 +1,1 @@
-"""Where model-written programs run. Knows nothing of models, benchmarks or runs."""
+"""The sandbox for model-written programs. Independent of models, benchmarks and runs."""

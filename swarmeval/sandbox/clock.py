@@ -1,23 +1,23 @@
-"""The time a program answers for. Knows no limits; Linux's clocks and /proc only."""
+"""Measures the time that is charged to a program, from Linux's clocks and /proc."""
 
 import os
 import time
 
-CPUCLOCK_SCHED = 2  # of a process, all its threads: see linux/posix-timers.h
+CPUCLOCK_SCHED = 2  # CPU clock of all threads of a process: see linux/posix-timers.h
 
 
 def charged_s(pid: int, wall_s: float, proc: int | None = None) -> float:
-    """What a program's own doing took of the `wall_s` since it began.
+    """The part of the `wall_s` since its start that is charged to a program.
 
-    That is what all its threads computed or, where its first thread sleeps just now, all the time but what that thread
-    spent waiting for a free core: a program that sleeps is charged, one that is starved by others is not. `proc` is a
-    descriptor of the /proc to look into, else the machine's. Where that says nothing of the process, it is all its
-    time. The process may be a zombie.
+    That is the CPU time of all its threads or, if its first thread is asleep now, the wall time minus the time that
+    this thread waited for a free core. A sleeping program is thus charged, a starved one is not. If /proc has no entry
+    of the process, all of its time is charged. `proc`: a descriptor of the /proc to read, by default the machine's. The
+    process may be a zombie.
     """
     computed = computed_s(pid)
     try:
         state = read(pid, "stat", proc).rpartition(b")")[2].split()[0]
-        if state == b"R":  # it has a core or wants one; how long it wants one already, the kernel says only afterwards
+        if state == b"R":  # running or waiting for a core; the kernel reports the wait only after it has ended
             return computed
     except (OSError, ValueError, IndexError):
         return max(computed, wall_s)
@@ -25,7 +25,7 @@ def charged_s(pid: int, wall_s: float, proc: int | None = None) -> float:
 
 
 def waited_s(pid: int, proc: int | None = None) -> float:
-    """What a process's first thread spent waiting for a free core; 0 where the kernel does not say."""
+    """Time that the first thread of a process waited for a free core; 0 if the kernel does not report it."""
     try:
         return int(read(pid, "schedstat", proc).split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
@@ -33,7 +33,7 @@ def waited_s(pid: int, proc: int | None = None) -> float:
 
 
 def computed_s(pid: int) -> float:
-    """What all threads of a process computed; 0 when it has ended."""
+    """CPU time of all threads of a process; 0 after its end."""
     try:
         return time.clock_gettime(~pid << 3 | CPUCLOCK_SCHED)
     except OSError:
@@ -41,7 +41,7 @@ def computed_s(pid: int) -> float:
 
 
 def read(pid: int, name: str, proc: int | None) -> bytes:
-    """A file of a process's own folder in /proc."""
+    """Read a file in the folder of a process in /proc."""
     path = f"/proc/{pid}/{name}" if proc is None else f"{pid}/{name}"
     descriptor = os.open(path, os.O_RDONLY, dir_fd=proc)
     try:

@@ -1,4 +1,4 @@
-"""The value that a failed assertion compared. For who reads the verdict; no verdict depends on it."""
+"""Recomputes the value that a failed assertion compared, for display. Verdicts do not depend on it."""
 
 import ast
 import reprlib
@@ -8,9 +8,9 @@ SHOWN_CHARS = 120
 
 
 def evidence(error: BaseException, program: str) -> bytes:
-    """One line, or nothing: what the left side of the failed comparison gives when it is computed again.
+    """The recomputed left side of the failed comparison, in one line, or nothing.
 
-    That calls the program again, so it comes after the report and may take whatever time is left.
+    This calls the program again, so it runs after the report, in the remaining time.
     """
     try:
         frame, line = place(error)
@@ -28,7 +28,7 @@ def evidence(error: BaseException, program: str) -> bytes:
 
 
 def asserted(line: str) -> ast.expr | None:
-    """What an assertion in one line compares, its left side; None for another statement, and for a constant."""
+    """The left side of the comparison in a one-line assertion; None for other statements and for constants."""
     statement = ast.parse(line).body[0]
     if not isinstance(statement, ast.Assert):
         return None
@@ -37,7 +37,7 @@ def asserted(line: str) -> ast.expr | None:
 
 
 def place(error: BaseException) -> tuple[FrameType | None, int]:
-    """The innermost frame of the program in a traceback, and its line."""
+    """(the innermost frame of the program in a traceback, its line)."""
     frame, line, trace = None, 0, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == "<string>":

@@ -1,4 +1,4 @@
-"""Running a program as the reference evaluator does, and saying in one line how it ended."""
+"""Runs a program as the reference evaluator does, and describes in one line how it ended."""
 
 import io
 import sys
@@ -11,12 +11,12 @@ DETAIL_CHARS = 300
 
 
 def silence() -> None:
-    """Take the standard streams away, as the reference evaluator does."""
+    """Disable the standard streams, as the reference evaluator does."""
     sys.stdin = sys.stdout = sys.stderr = Silence()
 
 
 def run(program: str) -> Iterator[bytes]:
-    """The report of a program, and then what its failed assertion was about."""
+    """Yield the report of a program, then the evidence of a failed assertion."""
     failed: list[BaseException] = []
     yield execute(program, failed=failed)
     if failed:
@@ -29,10 +29,10 @@ def execute(
     text: str = "",
     failed: list[BaseException] | None = None,
 ) -> bytes:
-    """Run in empty globals, then do what is given on them; give the outcome's name, a newline and a detail.
+    """Run a program in empty globals, then call `then` with them; return the outcome's name, a newline and a detail.
 
-    `text` is the source whose lines a detail may quote, where that is not the program; an AssertionError goes to
-    `failed` as well.
+    `text`: the source whose lines a detail may quote, if it is not the program. An AssertionError is also appended to
+    `failed`.
     """
     text = text or program
     passed, failed_assertion = b"PASSED\n", AssertionError
@@ -48,7 +48,7 @@ def execute(
         if then is not None:
             then(names)
     except MemoryError as error:
-        error.__traceback__ = None  # its frames hold what filled the memory
+        error.__traceback__ = None  # releases the frames and their data
         return b"OUT_OF_MEMORY\nMemoryError"
     except failed_assertion as error:
         if failed is not None:
@@ -60,7 +60,7 @@ def execute(
 
 
 def describe(error: BaseException, program: str) -> bytes:
-    """One line: type, message and the program's line. Whatever `str(error)` does, there is an answer."""
+    """The type, message and line of an exception, in one line, even if `str(error)` fails."""
     try:
         detail = f"{type(error).__name__}: {str(error)[:DETAIL_CHARS]}".removesuffix(": ")
         if line := place(error)[1]:

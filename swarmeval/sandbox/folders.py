@@ -1,4 +1,4 @@
-"""The folder of a warden: whose it is stands in its name, so that those of processes that were killed can be swept."""
+"""Folders of wardens. Their names contain the owner's PID, so that folders of killed processes can be removed."""
 
 import contextlib
 import os
@@ -8,22 +8,22 @@ import time
 from pathlib import Path
 
 STALE_S = 3600.0
-UNKNOWN = "0"  # no number of a namespace
+UNKNOWN = "0"  # no namespace has this number
 
 
 def make() -> str:
-    """A new folder of this process."""
+    """Create a new folder owned by this process."""
     return tempfile.mkdtemp(prefix=f"swarmeval-{os.getpid()}-{pid_namespace()}-")
 
 
 def sweep() -> None:
-    """Remove the folders of runs that were killed together with their judges: their PID is gone.
+    """Remove the folders of killed runs, whose PIDs no longer exist.
 
-    One of another PID namespace, where it may live, must be old as well.
+    Folders from other PID namespaces, where the owner may still run, must also be old.
     """
     for folder in Path(tempfile.gettempdir()).glob("swarmeval-*-*-*"):
         _, pid, namespace, _ = folder.name.split("-", 3)
-        with contextlib.suppress(OSError):  # another sweeps it, or it is not ours
+        with contextlib.suppress(OSError):  # another process removes it, or it belongs to another user
             status = folder.stat()
             ended = status.st_uid == os.geteuid() and pid.isdecimal() and not Path("/proc", pid).exists()
             if ended and (namespace == pid_namespace() != UNKNOWN or time.time() - status.st_mtime > STALE_S):
@@ -31,7 +31,7 @@ def sweep() -> None:
 
 
 def pid_namespace() -> str:
-    """What tells apart the places where a PID means a process."""
+    """The number of this PID namespace."""
     with contextlib.suppress(OSError):
         return str(Path("/proc/self/ns/pid").stat().st_ino)
     return UNKNOWN

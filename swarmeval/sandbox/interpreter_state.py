@@ -1,4 +1,4 @@
-"""What tests may have changed in the interpreter that runs them, so that the next tests would run otherwise."""
+"""Detects changes that tests made to their interpreter and that could affect the next tests."""
 
 import decimal
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class InterpreterState:
-    """The state at one moment: attributes of all modules, and settings. What objects hold is not looked at."""
+    """A snapshot of the attributes of all modules and of interpreter settings. Contents of objects are not compared."""
 
     def __init__(self) -> None:
         self._modules = dict(sys.modules)
@@ -18,7 +18,7 @@ class InterpreterState:
         self._settings = _settings()
 
     def is_unchanged(self) -> bool:
-        """Whether the interpreter is in this state still."""
+        """Whether the interpreter is still in this state."""
         return (
             _are_same(self._modules, sys.modules)
             and self._settings == _settings()
@@ -27,11 +27,11 @@ class InterpreterState:
 
 
 def _attributes(module: object) -> dict[str, Any]:
-    return getattr(module, "__dict__", {})  # None stands where an import is barred
+    return getattr(module, "__dict__", {})  # sys.modules maps blocked imports to None
 
 
 def _are_same(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Whether the same names stand for the same objects."""
+    """Whether both map the same names to the same objects."""
     return before.keys() == now.keys() and all(value is now[name] for name, value in before.items())
 
 

@@ -1,10 +1,10 @@
-"""The forking process: one confined child per order, watched, ended and cleaned up after.
+"""Forks one confined child per order, monitors it, ends it and cleans up after it.
 
-An order is {"kind", "timeout_s", "memory_mb"} with the child's descriptors beside it: its channel and, for two children
-that speak to each other, its peer. What the child is to do comes through the channel, which only the child reads, so
-that nothing of one program or its tests is ever in the memory that the next one inherits. The answer is {"end",
-"status", "peak_mb", "cpu_s", "wall_s"}, or {"broken": reason}; while others starve the child, {"running"} comes before
-that. To {"stop"} the child ends, with {"go on"} its time begins anew.
+An order is {"kind", "timeout_s", "memory_mb"}, sent with the child's descriptors: its channel and, if two children talk
+to each other, its peer. Only the child reads its work from the channel. Therefore no program or test is ever in the
+memory that the next child inherits. The answer is {"end", "status", "peak_mb", "cpu_s", "wall_s"} or
+{"broken": reason}. While other processes starve the child, {"running"} messages precede it. {"stop"} ends the child,
+{"restart clock"} gives it its full time again.
 """
 
 import contextlib
@@ -28,32 +28,32 @@ from swarmeval.sandbox.layers.guard import MB, Guard, ProcessLimits
 from swarmeval.sandbox.layers.kernel import PR_SET_CHILD_SUBREAPER, prctl
 
 LEAST_WAIT_S = 0.05
-BACKSTOP = 60  # times its limit that a child may take at most, however others starve it
-PATIENCE = 6  # times its limit that a process of tests may take, which waits for programs
-TRACEBACK_S = 0.05  # for a child at its limit to say where it is
+BACKSTOP = 60  # wall time of a starved child, as a multiple of its limit
+PATIENCE = 6  # wall time of a test process, which waits for programs, as a multiple of its limit
+TRACEBACK_S = 0.05  # for a child at its limit to write its traceback
 DUMP_TRACEBACK = signal.SIGUSR2
 
 
 class Jail:
-    """Runs one child at a time, until the other end of its link closes."""
+    """Runs one child at a time until the other end of its link closes."""
 
     def __init__(self, link: socket.socket, guard: Guard, folder: str) -> None:
-        """`folder`: where children's own folders are made."""
+        """`folder`: the parent folder of the children's own folders."""
         self._link = link
         self._guard = guard
         self._folder = folder
         self._mode = Path(folder).stat().st_mode
-        self._is_first = os.getpid() == 1  # of its namespace: all others in it are children's
+        self._is_first = os.getpid() == 1  # of its PID namespace: all other processes in it belong to children
         if not self._is_first:
-            prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a child detaches becomes ours
-        faulthandler.register(DUMP_TRACEBACK, file=CHANNEL, all_threads=False)  # in a child CHANNEL is its channel
+            prctl(PR_SET_CHILD_SUBREAPER, 1)  # detached processes of a child become our children
+        faulthandler.register(DUMP_TRACEBACK, file=CHANNEL, all_threads=False)  # in a child, CHANNEL is its own channel
 
     def serve(self) -> None:
         for name in [name for name in sys.modules if name.partition(".")[0] == "swarmeval"]:
-            del sys.modules[name]  # what a child can import is Python's own
+            del sys.modules[name]  # children can only import Python's own modules
         while (request := read_frame(self._link)) is not None:
             message, descriptors = request
-            if "kind" not in message:  # for a child that has ended
+            if "kind" not in message:  # meant for a child that has already ended
                 continue
             try:
                 answer = self._run(message, descriptors)
@@ -80,7 +80,7 @@ class Jail:
         finally:
             status, used = self._end_everything(child)
             if not self._guard.start_over():
-                clear(Path(self._folder), self._mode)  # whatever it wrote where: nothing reaches the next one
+                clear(Path(self._folder), self._mode)  # no file may reach the next child
         return {
             "end": end,
             "status": status,
@@ -90,10 +90,10 @@ class Jail:
         }
 
     def _watch(self, child: int, limits: ProcessLimits, kind: str) -> tuple[str, float]:
-        """Wait until the child has "ended", came to its "limit", or is "stopped" by whoever started it.
+        """Wait until the child has "ended", has reached its "limit", or is "stopped" by the warden.
 
-        Two that talk sleep while they wait for each other, who may be starved. What each computes is limited here; of
-        a program's sleep the warden decides, which hears of both.
+        Two children that talk sleep while they wait for each other, and either may be starved. This method limits the
+        CPU time of each. The warden, which monitors both, limits the time that a program sleeps.
         """
         started, computed, waited = time.monotonic(), 0.0, 0.0
         deadline = started + limits.timeout_s
@@ -109,7 +109,7 @@ class Jail:
                 if self._link in readable:
                     message = read_frame(self._link)
                     if message is None:
-                        raise SystemExit  # nobody waits for the answer
+                        raise SystemExit  # the warden is gone
                     if "stop" in message[0]:
                         return "stopped", now - started
                     if "limit" in message[0]:
@@ -126,7 +126,7 @@ class Jail:
                     dump_traceback(child, handle)
                     return "limit", now - started
                 asleep = charged_s(child, now - started, self._guard.proc)
-                # Not foreseeable: one that sleeps is charged when it is seen asleep, and would be awake for each look.
+                # Random, so that a program cannot be awake at each check: sleep is only charged if it is seen.
                 left_s = max(limits.timeout_s - (asleep if kind == "serve_calls" else charged), LEAST_WAIT_S)
                 deadline = now + left_s * random.SystemRandom().uniform(0.3, 1)
                 write_frame(self._link, {"running": True, "charged_s": asleep})
@@ -134,18 +134,18 @@ class Jail:
             os.close(handle)
 
     def _charged_s(self, child: int, wall_s: float, computed: float, kind: str) -> float:
-        """What the child answers for of the time since it began, or last began anew having `computed` so much."""
+        """The time charged to the child since its clock started, at which it had `computed` this much CPU time."""
         if self._guard.lets_fork():
-            return wall_s  # what a crowd of processes takes of a core is nobody's alone
+            return wall_s  # CPU time cannot be attributed to one of several processes
         if kind == "run_tests":
             return max(computed_s(child) - computed, wall_s / PATIENCE)
         own_s = computed_s(child) if kind == "serve_calls" else charged_s(child, wall_s, self._guard.proc)
         return max(own_s, wall_s / BACKSTOP)
 
     def _end_everything(self, child: int) -> tuple[int, resource.struct_rusage]:
-        """Kill the child and every process it left; give its wait status and what it used.
+        """Kill the child and all its descendants; return its wait status and resource usage.
 
-        Whatever a program detached is our child by now: we are the first process here, or inherit orphans.
+        Detached processes are our children by now, because this process is a subreaper or the first of its namespace.
         """
         with contextlib.suppress(ProcessLookupError):
             if self._is_first:
@@ -165,27 +165,27 @@ class Jail:
 
 
 def dump_traceback(child: int, handle: int) -> None:
-    """Have a child at its limit say where it is."""
+    """Make a child at its limit write its traceback."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, DUMP_TRACEBACK)
     select.select([handle], [], [], TRACEBACK_S)
 
 
 def kill_children() -> None:
-    """Kill our direct children; theirs become ours."""
+    """Kill our direct children; their children become ours."""
     me = os.getpid()
     for entry in os.scandir("/proc"):
         if entry.name.isdecimal():
-            with contextlib.suppress(OSError):  # it ended meanwhile
+            with contextlib.suppress(OSError):  # it has ended in the meantime
                 after_name = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
                 if int(after_name[1]) == me:
                     os.kill(int(entry.name), signal.SIGKILL)
 
 
 def clear(folder: Path, mode: int) -> None:
-    """Empty a folder and give it its mode back, however deep, long and forbidding what a program left in it is.
+    """Empty a folder and restore its mode, even if its contents are deeply nested or have no permissions.
 
-    Folders move to the top before they are emptied, so no path is ever longer than two names. Follows no link.
+    Subfolders move to the top before they are emptied, so that paths stay short. Follows no links.
     """
     if folder.stat().st_mode != mode:
         folder.chmod(stat.S_IMODE(mode))
@@ -193,15 +193,15 @@ def clear(folder: Path, mode: int) -> None:
     while waiting:
         path = waiting.pop()
         try:
-            path.rmdir()  # nearly always an empty folder
+            path.rmdir()  # usually an empty folder
         except NotADirectoryError:
             path.unlink()
         except OSError:
-            path.chmod(0o700)  # a link would be no directory
-            for entry in list(os.scandir(path)):  # which knows what is a folder without asking again
+            path.chmod(0o700)  # not a link: rmdir would have raised NotADirectoryError
+            for entry in list(os.scandir(path)):  # scandir knows the types without another system call
                 if entry.is_dir(follow_symlinks=False):
                     inner = Path(entry.path)
-                    inner.chmod(0o700)  # else it cannot be moved
+                    inner.chmod(0o700)  # required to move it
                     waiting.append(inner.rename(folder / os.urandom(8).hex()))
                 else:
                     Path(entry.path).unlink()

@@ -1,6 +1,6 @@
-"""A jail as the warden holds it: how one is started, given orders, and listened to.
+"""The warden's handle of a jail: starts it, sends orders and receives answers.
 
-The jail is the first process of namespaces of its own, where the kernel allows that; it ends with its link.
+If the kernel allows it, the jail is the first process of new namespaces. It ends when its link closes.
 """
 
 import contextlib
@@ -18,19 +18,19 @@ from swarmeval.sandbox.layers.places import Places
 from swarmeval.sandbox.layers.seccomp import Seccomp
 
 REPORT_BYTES = 1 << 16
-AT_ONCE_CHARS = 1 << 14  # what surely fits into a channel before anybody reads it
+AT_ONCE_CHARS = 1 << 14  # always fits into the buffer of a channel
 
 
 class SandboxFault(Exception):
-    """The sandbox, not the program, failed."""
+    """The sandbox failed, not the program."""
 
 
 class JailGone(SandboxFault):
-    """A jail ended by itself: what ran in it may have ended it."""
+    """A jail ended unexpectedly. Its program may have caused this."""
 
 
 class JailHandle:
-    """One jail and the child that it runs just now."""
+    """One jail and its current child."""
 
     def __init__(self, link: socket.socket, hello: dict[str, Any]) -> None:
         self.link = link
@@ -42,13 +42,13 @@ class JailHandle:
     def start_child(
         self, kind: str, work: dict[str, str], timeout_s: float, memory_mb: int, peer: socket.socket | None = None
     ) -> None:
-        """Have a child begin. `peer` is its end of its talk with another child. Raises SandboxFault."""
+        """Start a child. `peer`: its socket to another child. Raises SandboxFault."""
         self.end = None
         ours, theirs = socket.socketpair()
         descriptors = [theirs.fileno()] + ([peer.fileno()] if peer is not None else [])
         is_short = sum(map(len, work.values())) < AT_ONCE_CHARS
         if is_short:
-            write_frame(ours, work)  # it lies there when the child begins, whose time runs
+            write_frame(ours, work)  # in advance, because the child's clock runs from its start
         try:
             write_frame(self.link, {"kind": kind, "timeout_s": timeout_s, "memory_mb": memory_mb}, descriptors)
         except OSError as error:
@@ -59,11 +59,11 @@ class JailHandle:
                 peer.close()
         self._channel = ours
         if not is_short:
-            with contextlib.suppress(OSError):  # it broke before it read: its report says why
+            with contextlib.suppress(OSError):  # the child failed before it read; its report has the reason
                 write_frame(ours, work)
 
     def receive(self) -> dict[str, Any]:
-        """The next word of the jail about its child. Raises SandboxFault when it is gone or could not run it."""
+        """Receive the jail's next message about its child. Raises SandboxFault if the jail is gone or failed."""
         try:
             message = read_frame(self.link)
         except OSError:
@@ -79,32 +79,32 @@ class JailHandle:
 
     @property
     def channel(self) -> socket.socket:
-        """To the child that runs."""
+        """The channel to the running child."""
         assert self._channel is not None
         return self._channel
 
     def restart_clock(self) -> None:
-        """Give the child that runs all its time once more."""
+        """Give the running child its full time again."""
         self._send("restart clock")
 
     def stop(self) -> None:
-        """End the child if it still runs; receive() says how it was."""
+        """Stop the child if it is running; receive() then returns how it ended."""
         self._send("stop")
 
     def limit(self) -> None:
-        """The same, as one that came to its limit."""
+        """Stop the child as if it had reached its limit."""
         self._send("limit")
 
     def request_waiting(self) -> None:
-        """Ask how long the child waited for a free core; receive() gives {"waited_s"} some time."""
+        """Request the time that the child waited for a free core; receive() will return {"waited_s"}."""
         self._send("report waiting")
 
     def _send(self, word: str) -> None:
-        with contextlib.suppress(OSError):  # receive() says how the child ended
+        with contextlib.suppress(OSError):  # receive() reports the end of the jail
             write_frame(self.link, {word: True})
 
     def report(self) -> bytes:
-        """What the child, which has ended, left in its channel."""
+        """Read what an ended child left in its channel, and close the channel."""
         channel, self._channel = self._channel, None
         if channel is None:
             return b""
@@ -122,9 +122,9 @@ class JailHandle:
 
 
 def open_jail(folder: str, places: Places, seccomp: Seccomp | None, layers: Collection[str]) -> JailHandle:
-    """Start a jail with the layers wanted, and these places in sight; `folder` is its own to use.
+    """Start a jail with these layers, which can see these places and owns `folder`.
 
-    Raises SandboxFault when it cannot work so.
+    Raises SandboxFault if that is not possible.
     """
     Path(folder).mkdir(0o711, parents=True, exist_ok=True)
     ours, theirs = socket.socketpair()
@@ -141,7 +141,7 @@ def open_jail(folder: str, places: Places, seccomp: Seccomp | None, layers: Coll
             except OSError as error:
                 raise SandboxFault(f"namespaces: {error}") from None
             write_frame(ours, {})
-            os.waitpid(helper, 0)  # its child, the jail, is ours from now on
+            os.waitpid(helper, 0)  # the jail, its child, is now our child
             write_frame(ours, {})
         return JailHandle(ours, receive(ours))
     except (SandboxFault, OSError) as error:
@@ -152,7 +152,7 @@ def open_jail(folder: str, places: Places, seccomp: Seccomp | None, layers: Coll
 def receive(link: socket.socket) -> dict[str, Any]:
     message = read_frame(link)
     if message is None or "broken" in message[0]:
-        raise SandboxFault(message[0]["broken"] if message else "the jail ended at once")
+        raise SandboxFault(message[0]["broken"] if message else "the jail ended during its start")
     return message[0]
 
 
@@ -163,7 +163,7 @@ def become_jail(
     seccomp: Seccomp | None,
     layers: Collection[str],
 ) -> NoReturn:
-    """Enter the namespaces, say what is in force, serve."""
+    """Enter the namespaces, report the active layers, and serve."""
     try:
         os.closerange(3, link.fileno())
         os.closerange(link.fileno() + 1, os.sysconf("SC_OPEN_MAX"))

@@ -1,16 +1,16 @@
-"""What gets through where layers are missing. The names are those of doctor/hostile.py.
+"""Lists the hostile acts that succeed if layers are missing. The names are those of doctor/hostile.py.
 
-Found by running these with layers left out: most are held by two layers or three, and few by one alone.
+Measured by running the acts with layers disabled: two or three layers block most acts, a single layer blocks few.
 """
 
 from collections.abc import Collection
 
-# A program does this where all of these layers are missing; what its user may do, that is: it is nobody's all the same.
+# An act succeeds if all of its layers are missing and the program's user, usually nobody, may do it.
 ACTS = {
     "many large files": {"namespaces"},
     "ten million files": {"namespaces"},
     "fork": {"seccomp"},
-    "double-forked daemon": {"seccomp"},  # until its verdict
+    "double-forked daemon": {"seccomp"},  # ended at the verdict
     "stop itself": {"seccomp"},
     "an abstract socket": {"seccomp"},
     "new namespaces": {"seccomp"},
@@ -60,5 +60,5 @@ ACTS = {
 
 
 def unblocked_acts(missing: Collection[str]) -> list[str]:
-    """The acts that nothing holds without these layers."""
+    """The acts that no layer blocks if these layers are missing."""
     return [act for act, layers in ACTS.items() if layers <= set(missing)]

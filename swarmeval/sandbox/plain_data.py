@@ -1,7 +1,7 @@
-"""Plain data as JSON text and back: what may pass between a program and the tests that judge it.
+"""Converts plain data to JSON text and back, for exchange between a program and its tests.
 
-Reading builds values of Python's own types only, so that nothing of the other side's making ever runs here. What is no
-plain data becomes an Opaque, which equals nothing.
+Reading only creates values of built-in types, so that no code of the other side ever runs here. Any other value becomes
+an Opaque, which equals nothing.
 """
 
 import json
@@ -13,8 +13,8 @@ from fractions import Fraction
 from itertools import islice
 from typing import Any
 
-SAFE_INT = 1 << 53  # larger ones travel in hexadecimal, which takes no quadratic time
-MOST_ITEMS = 1_000_000  # of an iterator
+SAFE_INT = 1 << 53  # larger ones are sent in hexadecimal, which converts in linear time
+MOST_ITEMS = 1_000_000  # read from an iterator
 TYPES = {
     kind.__name__: kind
     for kind in (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, type(None))
@@ -22,11 +22,11 @@ TYPES = {
 
 
 class Malformed(ValueError):
-    """A text that no honest writer made."""
+    """A text that dumps() cannot have written."""
 
 
 class Opaque:
-    """Stands for a value that is no plain data. Equal to nothing but itself."""
+    """Represents a value that is not plain data. Equal only to itself."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -36,7 +36,7 @@ class Opaque:
 
 
 def dumps(value: object) -> str:
-    """One line of JSON. Raises nothing a caller must know: what cannot be written becomes an Opaque."""
+    """Write a value as one line of JSON. Unsupported values are written as Opaque."""
     try:
         return json.dumps(pack(value), allow_nan=False)
     except RecursionError:
@@ -44,17 +44,17 @@ def dumps(value: object) -> str:
 
 
 def loads(text: str | bytes) -> Any:
-    """The value of one line. Raises Malformed."""
+    """Read the value of one line. Raises Malformed."""
     return read(lambda: unpack(json.loads(text)))
 
 
 def load_fields(text: str | bytes, names: Collection[str]) -> dict[str, Any]:
-    """A JSON object of such values under these names and no other. Raises Malformed."""
+    """Read a JSON object of such values with only these names. Raises Malformed."""
 
     def fields() -> dict[str, Any]:
         content = json.loads(text)
         if not content.keys() <= set(names):
-            raise ValueError("fields that nobody asked for")
+            raise ValueError("unexpected fields")
         return {name: unpack(value) for name, value in content.items()}
 
     loaded: dict[str, Any] = read(fields)
@@ -62,7 +62,7 @@ def load_fields(text: str | bytes, names: Collection[str]) -> dict[str, Any]:
 
 
 def read(values: Callable[[], Any]) -> Any:
-    """Every way in which a text can be wrong, as one."""
+    """Convert all errors of reading to Malformed."""
     try:
         return values()
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError) as error:
@@ -70,12 +70,12 @@ def read(values: Callable[[], Any]) -> Any:
 
 
 def holds_opaque(text: str) -> bool:
-    """Whether what dumps() gave is not all of the value. Inside a JSON string the quote would follow a backslash."""
+    """Whether a text from dumps() contains an Opaque. Inside a JSON string the quote would be escaped."""
     return '{"opaque"' in text
 
 
 def pack(value: Any) -> Any:
-    """The JSON form of a value: lists, numbers, texts as they are, everything else under the name of its type."""
+    """The JSON form of a value: lists, numbers and strings unchanged, other types as {name of the type: content}."""
     if value is None or value is True or value is False:
         return value
     for kind, write in WRITERS:
@@ -85,7 +85,7 @@ def pack(value: Any) -> Any:
 
 
 def pack_foreign(value: Any) -> Any:
-    """A number of numpy's kind as the number it is; an iterator as what is left of it; else its type's name."""
+    """The JSON form of other values: NumPy scalars as numbers, iterators as their remaining items, else Opaque."""
     if isinstance(value, Opaque):
         return {"returned": value.name}
     name = type(value).__name__
@@ -112,7 +112,7 @@ def pack_pairs(value: Any) -> list[Any]:
 
 
 def pack_type(value: type) -> Any:
-    """One of Python's own by its name; tests ask for the numbers in a list, say, with `int`."""
+    """A built-in type by its name. Tests pass, for example, `int` as a filter."""
     name = value.__name__
     return {"type": name} if TYPES.get(name) is value else {"opaque": name}
 
@@ -125,7 +125,7 @@ def pack_items(value: Any) -> list[Any]:
     return [pack(item) for item in value]
 
 
-# In this order: a Counter is a dict too.
+# The order matters: a Counter is also a dict.
 WRITERS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (str, lambda value: str.__str__(value)),
     (int, pack_int),
@@ -152,7 +152,7 @@ WRITERS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 
 
 def unpack(value: Any) -> Any:
-    """The value of a JSON form. Raises Malformed, and what the constructors of Python's own types raise."""
+    """The value of a JSON form. Raises Malformed, and errors of the constructors of built-in types."""
     if isinstance(value, list):
         return unpack_items(value)
     if not isinstance(value, dict):
@@ -199,12 +199,12 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "iterator": lambda content: iter(unpack_items(content)),
     "type": lambda content: TYPES[content],
     "opaque": lambda content: Opaque(str(content)[:80]),
-    "returned": lambda content: Opaque(str(content)[:80]),  # one that came from the side it goes back to
+    "returned": lambda content: Opaque(str(content)[:80]),  # an Opaque that returns to the side that sent it
 }
 
 
 def put_back(target: Any, value: Any) -> None:
-    """Give an argument the content that a call left in it, where its type can change."""
+    """Copy the content that a call left in a mutable argument back into the argument."""
     if isinstance(target, list | bytearray) and isinstance(value, list | bytearray):
         target[:] = value
     elif (isinstance(target, dict) and isinstance(value, dict)) or (isinstance(target, set) and isinstance(value, set)):

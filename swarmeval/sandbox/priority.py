@@ -1,21 +1,23 @@
-"""How processes of a run yield to others: judges to everything else on the machine, workers as far as they are told."""
+"""Lowers the scheduling priority of judges and workers."""
 
 import os
 import time
 from pathlib import Path
 
 LOWEST = 19
-AUTOGROUP = Path("/proc/self/autogroup")  # where the kernel shares out time by session; nice counts within one only
-AUTOGROUP_TRIES = 10  # the kernel takes one change every 0.1 s, of all users together
+AUTOGROUP = Path(
+    "/proc/self/autogroup"
+)  # with autogroups the kernel schedules by session, and nice only counts within one
+AUTOGROUP_TRIES = 10  # the kernel accepts one change per 0.1 s, from all users together
 
 
 def yield_to_all() -> None:
-    """Put this process, what it starts and its session, which must be its own, behind all others."""
+    """Give this process, its children and its session the lowest priority. The session must be its own."""
     step_back(LOWEST)
 
 
 def step_back(by: int) -> None:
-    """Add to the niceness of this process and what it starts; and its session, which must be its own, likewise."""
+    """Increase the niceness of this process, its children and its session. The session must be its own."""
     now = os.nice(by)
     for _ in range(AUTOGROUP_TRIES):
         try:
@@ -23,5 +25,5 @@ def step_back(by: int) -> None:
             return
         except BlockingIOError:
             time.sleep(0.1)
-        except OSError:  # sessions do not count here
+        except OSError:  # this kernel has no autogroups
             return

@@ -1,7 +1,7 @@
-"""A program that streams its results, as the child that runs it: more than one outcome, less than trust.
+"""Runs a program that streams results, in addition to its outcome.
 
-For programs of our own that run what others wrote in the same process; what they stream can be forged by that, and is
-read by who wrote the program.
+Meant for our own programs that run foreign code in the same process. The foreign code can forge the stream, so its
+reader must not trust it.
 """
 
 import os
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 from swarmeval.sandbox.execution import execute
 
-ENDS = b"\0"  # behind it stands how the program itself ended
-STREAM_FUNCTION = "stream"  # the function of the program that is called with the data and with what writes
+ENDS = b"\0"  # precedes the program's own outcome
+STREAM_FUNCTION = "stream"  # the program's function, called with the data and a write function
 
 
 def serve(program: str, data: str, channel: int) -> Iterator[bytes]:
-    """Run a program, then its function `stream(data, write)`; give ENDS and the outcome."""
+    """Run a program, then its function `stream(data, write)`; yield ENDS and the outcome."""
     write = os.write
 
     def whole(text: bytes) -> None:

@@ -1,11 +1,13 @@
-"""One warden: has programs judged, and gives the verdict.
+"""A warden: the process that judges one program at a time, in three jails.
 
-It holds three jails. In the second, programs run apart from their tests, which run in the third and call them with
-plain data: no program ever sees what is expected of it. In the first run those that have no tests to call them, or
-whose tests need more than plain data. It reads {"program": ...,
-"timeout_s", "memory_mb"} and answers {"outcome", "detail", "wall_s", "cpu_s"}, or {"broken": reason} when the fault is
-ours; while others starve a program, {"running"} comes before that. When the other end of its socket closes, it ends,
-and everything in its jails with it. Standard library only but for seccomp's binding: it starts fast and forks cheaply.
+Programs run in the second jail. Their tests run in the third and call them with plain data, so that no program sees the
+expected values. The first jail runs programs together with their tests if the tests call no function or need more than
+plain data.
+
+A warden reads {"program": ..., "timeout_s", "memory_mb"} and answers {"outcome", "detail", "wall_s", "cpu_s"}, or
+{"broken": reason} if the sandbox failed. While other processes starve a program, {"running"} messages precede the
+answer. The warden and everything in its jails end when the other end of its socket closes. It only imports the standard
+library and the seccomp binding, so that it starts fast and forks cheaply.
 """
 
 import contextlib
@@ -33,14 +35,14 @@ from swarmeval.sandbox.streamed_output import ENDS
 from swarmeval.sandbox.tester import Tester
 from swarmeval.sandbox.tests_side import UNSENDABLE
 
-# Imported once, so that no program spends its time limit on them. Not threading and what needs it: it sets itself up
-# anew after each fork, which costs as much as half the fork. Not hashlib: so much to map for so few.
+# Imported once, so that no program spends its time limit on them. Excludes threading and its users, because its setup
+# after each fork costs half as much as the fork, and hashlib, which maps much memory and is rarely used.
 WARM_MODULES = (
     "abc", "array", "ast", "bisect", "calendar", "cmath", "collections", "copy", "dataclasses", "datetime",
     "decimal", "enum", "fractions", "functools", "heapq", "itertools", "json", "math", "numbers", "operator",
     "random", "re", "statistics", "string", "textwrap", "time", "types", "typing",
 )  # fmt: skip
-# A thread starts, a module that is not yet loaded can be read, installed packages can be found, a file can be written.
+# Tests that threads start, unloaded modules can be read, installed packages are found and files can be written.
 TRIAL = """
 import contextlib, os, sysconfig, threading, colorsys
 for key in ("purelib", "platlib"):
@@ -56,12 +58,12 @@ TRIAL_PROGRAM = {
     "text": f"{TRIAL}\n{TRIAL_TESTS}", "solution": TRIAL, "tests": TRIAL_TESTS, "entry_point": "answer", "context": "",
     "beside": False, "calls": (),
 }  # fmt: skip
-UMASK = 0o022  # whatever the user's: programs have another user, who must reach what is made for them
-TESTS_FACTOR = 2  # of the time limit, for the tests themselves
-USED_UP = ("OUT_OF_MEMORY", "CRASHED")  # what a process that many programs have used may end as by itself
+UMASK = 0o022  # independent of the user's: programs run as another user and must have access to their files
+TESTS_FACTOR = 2  # time limit of the tests themselves, as a multiple of the program's
+USED_UP = ("OUT_OF_MEMORY", "CRASHED")  # outcomes that may be due to the wear of a process used by many programs
 MOST_OUTPUT_BYTES = 1 << 23  # bytes that one program may stream
-# What is left out, in turn, until honest work gets through. "processes" is the limit of their number, "user" that root
-# becomes nobody, who cannot read an interpreter that only root can.
+# Layers to omit, tried in turn until the trial program passes. "processes" limits their number. "user" runs programs of
+# root as nobody, which cannot read an interpreter that only root can read.
 WITHOUT = (
     (), ("processes",), ("user",), ("namespaces",), ("namespaces", "processes"), ("namespaces", "user"),
     ("namespaces", "user", "processes"),
@@ -81,18 +83,18 @@ def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None) -
             while (request := read_frame(control)) is not None:
                 write_frame(control, warden.answer(request[0]))
         except (BrokenPipeError, ConnectionResetError):
-            pass  # the coordinator is gone; so are we
+            pass  # the coordinator is gone
         finally:
             warden.close()
             shutil.rmtree(folder, ignore_errors=True)
 
 
 class NobodyWaits(ConnectionResetError):
-    """The coordinator is gone, or wants no answer any more. Whoever is stopped must not be waited for."""
+    """The coordinator is gone or no longer wants the answer. Stopped children must not be waited for."""
 
 
 class Warden:
-    """One process of the pool: one program at a time."""
+    """Judges one program at a time."""
 
     def __init__(self, control: socket.socket, folder: str, places: Places) -> None:
         self._control = control
@@ -102,10 +104,10 @@ class Warden:
         self._layers: tuple[Seccomp | None, Collection[str]] = None, ()
 
     def open(self, mode: str) -> dict[str, Any]:
-        """Set up the jails with all layers that let honest work through, prove it with a trial, and name them."""
+        """Set up the jails with as many layers as the trial program allows; return the active and the missing ones."""
         yield_to_all()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
-        prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # were it stopped, it would never see its socket close
+        prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # a stopped warden would not notice that its socket closes
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         all_layers = {"processes", "user", *(LAYERS if mode != "none" else ())}
         missing: dict[str, str] = {}
@@ -124,7 +126,7 @@ class Warden:
                 reasons.append(str(error))
                 continue
             if trial["outcome"] == "PASSED":
-                prctl(PR_SET_DUMPABLE, 0)  # not before: who may map a process's users depends on it
+                prctl(PR_SET_DUMPABLE, 0)  # not earlier: mapping users requires a dumpable process
                 missing |= self._jails[0].missing | dict.fromkeys(
                     sorted(all_layers - layers), reasons[0] if reasons else ""
                 )
@@ -133,7 +135,7 @@ class Warden:
         return {"broken": reasons[-1]}
 
     def _try(self) -> dict[str, Any]:
-        """How the trial program ends in every jail."""
+        """Run the trial program in all jails; return the first failure, or the last result."""
         beside = self._run_beside(TRIAL_PROGRAM, timeout_s=30.0, memory_mb=1024)
         return beside if beside["outcome"] != "PASSED" else self.run(TRIAL_PROGRAM, timeout_s=30.0, memory_mb=1024)
 
@@ -146,16 +148,16 @@ class Warden:
 
     def _open_jail(self, name: str) -> JailHandle:
         with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:  # the jails that were closed before
+            while os.waitpid(-1, os.WNOHANG)[0]:  # reaps jails that were closed before
                 pass
         return open_jail(os.path.join(self._folder, name), self._places, *self._layers)  # noqa: PTH118
 
     def close(self) -> None:
-        """End the jails and what runs in them, and wait until they are gone."""
+        """End the jails and their children, and wait for them."""
         for jail in self._jails:
             jail.close()
         self._jails = []
-        os.killpg(0, signal.SIGCONT)  # a jail that was stopped would not end
+        os.killpg(0, signal.SIGCONT)  # a stopped jail would not end
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
@@ -164,15 +166,15 @@ class Warden:
         try:
             return self.stream(**request) if "data" in request else self.run(**request)
         except JailGone as error:
-            sys.exit(str(error))  # who sent the request decides whether the program is to blame
+            sys.exit(str(error))  # the pool decides whether the program is to blame
         except (OSError, SandboxFault) as error:
             return {"broken": str(error)}
 
     def run(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any]:
-        """The verdict of the program's tests, which run apart from it and call it with plain data.
+        """Judge a program with tests in a separate process, which call it with plain data.
 
-        Only where that is not enough for the tests, or there is nothing to call, they run beside it, as the reference
-        evaluator has it; what passes there is "unconfirmed", since a program can deceive tests beside it.
+        Tests that need more, or that call no function, run in the same process as the program, as in the reference
+        evaluator. These verdicts are marked as "unconfirmed", because a program can deceive tests in its own process.
         """
         if not program["entry_point"]:
             return self._run_beside(program, timeout_s, memory_mb)
@@ -181,8 +183,8 @@ class Warden:
             if verdict is not None:
                 return verdict
         verdict = {**self._run_beside(program, timeout_s, memory_mb), "unconfirmed": True}
-        self._jails[0].close()  # the program has seen its tests: another run of the task finds nothing it left here
-        prctl(PR_SET_DUMPABLE, 1)  # as in open(): who may map a process's users depends on it. No program runs now
+        self._jails[0].close()  # the program has seen its tests and must not leave anything for another run of the task
+        prctl(PR_SET_DUMPABLE, 1)  # see open(); no program is running now
         try:
             self._jails[0] = self._open_jail("beside")
         finally:
@@ -196,16 +198,16 @@ class Warden:
         return {**outcome(end, jail.report(), timeout_s, memory_mb), "cpu_s": end["cpu_s"]}
 
     def _run_apart(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any] | None:
-        """None where the tests need more than plain data."""
+        """The verdict of tests in a separate process; None if they need more than plain data."""
         verdict = self._test(program, timeout_s, memory_mb)
         if verdict is not None and verdict["outcome"] in USED_UP and self._tester.may_be_worn_out():
-            self._tester.end()  # a program must not suffer for what earlier tests left in the process
+            self._tester.end()  # earlier tests must not affect the verdict
             verdict = self._test(program, timeout_s, memory_mb)
-        self._tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)  # a new one gets ready while others have their turn
+        self._tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)  # starts the next process in advance
         return verdict
 
     def stream(self, program: str, data: str, timeout_s: float, memory_mb: int) -> dict[str, Any]:
-        """A program that says what it finds, which is read while it runs; "output" is that, from before any end."""
+        """Run a program that streams output. "output" in the answer is complete up to the end, however it comes."""
         jail = self._jails[0]
         jail.start_child("stream", {"program": program, "data": data}, timeout_s, memory_mb)
         received, channel = b"", jail.channel
@@ -225,7 +227,7 @@ class Warden:
         return {**verdict, "cpu_s": end["cpu_s"], "output": output.decode(errors="replace")}
 
     def _test(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any] | None:
-        """Run the tests where the program cannot reach them; None where they need more than plain data."""
+        """Run the tests out of the program's reach; None if they need more than plain data."""
         candidate, tester = self._jails[1], self._tester
         tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)
         tester.until_ready()
@@ -254,7 +256,7 @@ class Warden:
         return {**verdict, **shown, "cpu_s": end["cpu_s"]}
 
     def _wait(self, jail: JailHandle) -> dict[str, Any]:
-        """How a jail's child ended. Raises SandboxFault, and ConnectionResetError when nobody waits for us any more."""
+        """Wait for the end of a jail's child. Raises SandboxFault, or NobodyWaits if the coordinator is gone."""
         end = jail.end or self._receive(jail, None)
         assert end is not None
         return end
@@ -266,10 +268,10 @@ class Warden:
         candidate: JailHandle | None = None,
         timeout_s: float = 0.0,
     ) -> dict[str, Any] | None:
-        """The same; None when the channel, if one is given, has something to read first.
+        """Wait for the end of a jail's child; return None if the channel, if given, becomes readable first.
 
-        A `candidate` that the jail's child talks with meanwhile is ended at its limit: the time since it began, but
-        what either spent waiting for a free core.
+        A `candidate` that talks to the jail's child is ended at its limit: the time since its start, excluding the
+        time that either process waited for a free core.
         """
         charged_s = 0.0
         while True:

@@ -1,1 +1,1 @@
-"""Who gets which job when: dispatch, device queues, the supervision of workers, the judge queue."""
+"""Assigns jobs to workers and judges: dispatch, device queues, supervision of workers, judge queue."""

@@ -1,10 +1,10 @@
-"""A bell that wakes all who wait for news."""
+"""Wakes all tasks that wait for a change of state."""
 
 import asyncio
 
 
 class Bell:
-    """Wakes everyone who waits; who waits has checked before that there is nothing to do."""
+    """ring() wakes all tasks in wait(). Check the state before waiting: earlier rings are not remembered."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()

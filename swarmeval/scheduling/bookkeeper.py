@@ -1,6 +1,6 @@
-"""The books of one session: what is answered and judged, journaled the moment it is born, each job once.
+"""Records the answers and verdicts of one session in the journal and the ledger, each job once.
 
-Knows no worker and no judge, and holds nothing per job but the ledger's bits and the repairs that wait.
+Independent of workers and judges. Holds nothing per job except the ledger's bits and the pending repairs.
 """
 
 import logging
@@ -19,24 +19,24 @@ log = logging.getLogger("swarmeval")
 
 
 class Bookkeeper:
-    """Writes journal and ledger, and knows which jobs are still to be answered."""
+    """Writes the journal and the ledger, and queues repairs."""
 
     def __init__(self, ledger: Ledger, journal: Journal, context: RunContext) -> None:
         self.ledger = ledger
         self.journal = journal
-        self.verdict_bell = Bell()  # rings when a verdict is recorded that may call for a repair
-        self.repairs = ledger.jobs.room > ledger.jobs.total  # whether any answer may be followed by another
+        self.verdict_bell = Bell()  # rings if a recorded verdict may call for a repair
+        self.repairs = ledger.jobs.room > ledger.jobs.total  # whether a run has repairs at all
         self._context = context
-        self._attempts: dict[int, Attempt] = {}  # what a job that is called for and not answered repairs
-        self._due_repairs: deque[int] = deque()  # repairs that nobody has taken yet
-        self._began: float | None = None  # monotonic: when the first replica was ready
+        self._attempts: dict[int, Attempt] = {}  # unanswered repair -> the attempt that it repairs
+        self._due_repairs: deque[int] = deque()  # repairs that dispatch has not taken yet
+        self._began: float | None = None  # monotonic time at which the first replica was ready
 
     @property
     def began(self) -> bool:
         return self._began is not None
 
     def begin(self) -> None:
-        """Start the clock of generation, at the first call."""
+        """Start the clock of generation. Only the first call has an effect."""
         if self._began is None:
             self._began = time.monotonic()
             self._record(Entry(session=SessionStart(self._context.now())))
@@ -49,16 +49,16 @@ class Bookkeeper:
         return self._context.request(k, self._attempts.get(k))
 
     def all_answered(self) -> bool:
-        """Whether every job is answered, and no answer may call for another."""
+        """Whether every job is answered and no verdict can call for another repair."""
         return not self.ledger.unanswered and not (self.repairs and self.ledger.unjudged)
 
     def record_reply(self, reply: Reply, device: str, batch_id: int, attempts: int) -> tuple[Completion, int] | None:
-        """Journal a reply; gives the completion and its offset in the journal, None where the job has an answer."""
+        """Journal a reply; return (completion, journal offset), or None if the job already has an answer."""
         completion, offset = self.completion(reply, device, batch_id, attempts), self.journal.length
         return (completion, offset) if self._record(Entry(completion=completion)) else None
 
     def completion(self, reply: Reply, device: str, batch_id: int, attempts: int) -> Completion:
-        """The record of a reply."""
+        """Convert a reply to a completion."""
         return Completion(
             job_id=reply.job_id,
             reply=reply.text,
@@ -77,13 +77,13 @@ class Bookkeeper:
         )
 
     def fail(self, k: int, reason: str, attempts: int, device: str) -> None:
-        """Journal that a job got no completion."""
+        """Record that a job got no completion."""
         job_id = self.ledger.jobs.job(k).job_id
         self._record(Entry(failure=Failure(job_id, reason, attempts, device, self._context.now(), self.elapsed_s())))
         log.warning("%s: no completion after %d attempts (%s)", job_id, attempts, reason)
 
     def record_verdict(self, completion: Completion, verdict: Verdict) -> None:
-        """Journal a verdict, and call for a repair where it says so and one is allowed."""
+        """Journal a verdict, and queue a repair if one is needed and allowed."""
         if not self._record(Entry(verdict=verdict)) or not self.repairs:
             return
         job = self.ledger.repair(verdict)
@@ -92,13 +92,13 @@ class Bookkeeper:
         self.verdict_bell.ring()
 
     def queue_earlier_repairs(self) -> None:
-        """Queue the repairs that earlier verdicts call for and that have no answer."""
+        """Queue the unanswered repairs of verdicts from earlier sessions."""
         if self.repairs:
             for k, attempt in called_for(self.journal.path, self.ledger):
                 self._queue_repair(k, attempt)
 
     def take_repairs(self) -> list[int]:
-        """The jobs called for since the last call."""
+        """Return the repairs queued since the last call."""
         taken = list(self._due_repairs)
         self._due_repairs.clear()
         return taken
@@ -109,7 +109,7 @@ class Bookkeeper:
             self._due_repairs.append(k)
 
     def _record(self, entry: Entry) -> bool:
-        """Into the journal and the ledger, unless its job has such an entry already."""
+        """Add an entry to the journal and the ledger; return False if its job already has one of this kind."""
         if not self.ledger.add(entry):
             return False
         self.journal.append(entry)

@@ -1,4 +1,4 @@
-"""The seam between the coordinator and its caller."""
+"""The interface between the coordinator and its session."""
 
 import time
 from typing import Protocol
@@ -8,16 +8,16 @@ from swarmeval.requests import ReplicaInfo, Request
 
 
 class RunContext(Protocol):
-    """What a session offers its coordinator. No call may block."""
+    """The services of a session for its coordinator. No call may block."""
 
     def request(self, k: int, repairs: Attempt | None) -> Request:
-        """The request for job number `k`, and for what it repairs; called after the first replica_ready()."""
+        """Build the request for job number `k`, given the attempt that it repairs. Called after replica_ready()."""
 
     def replica_ready(self, device: str, info: ReplicaInfo) -> None:
-        """Note that a replica is loaded. Raises UserError when it does not fit the run."""
+        """Record that a replica is loaded. Raises UserError if it does not fit the run."""
 
     def publish(self, status: Status) -> None:
-        """Show the state of the run; called once a second."""
+        """Publish the state of the run. Called once per second."""
 
     def now(self) -> float:
         """Unix time, which may jump: for records only."""

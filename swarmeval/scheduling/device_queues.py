@@ -1,7 +1,7 @@
-"""Which batch goes to which device next: round-robin queues, stealing at the tail, requeued jobs first.
+"""Distributes batches to devices: round-robin queues, stealing from the tail, requeued jobs first.
 
-Holds counters, not jobs: a device's queue is the batches `device, device + n, device + 2n, ...`, kept as the
-numbers of its two ends. Knows no worker and no clock.
+Stores counters instead of jobs: the queue of a device is the batches `device, device + n, device + 2n, ...`, stored
+as its two ends. Independent of workers and clocks.
 """
 
 from collections import deque
@@ -11,11 +11,11 @@ from swarmeval.runs.plan import batch, batch_count
 
 
 class DeviceQueues:
-    """The batches that wait, per device."""
+    """The waiting batches of each device."""
 
     def __init__(self, total: int, batch_size: int, devices: int, steal: bool, next_due: Callable[[int], int]) -> None:
-        """`next_due` gives the first job from the given one on that no earlier session answered: none else is handed
-        out. It may be past the `total` jobs.
+        """`next_due(k)`: the first job from k on that no earlier session answered, possibly beyond `total`. Only such
+        jobs are handed out.
         """
         self._total = total
         self._size = batch_size
@@ -24,13 +24,13 @@ class DeviceQueues:
         self._next_due = next_due
         self._heads = [0] * devices
         self._tails = [len(range(device, batch_count(total, batch_size), devices)) for device in range(devices)]
-        self._returned: deque[int] = deque()  # jobs to be tried again
+        self._returned: deque[int] = deque()  # jobs to retry
         self._retired: set[int] = set()
 
     def take(self, device: int, dry: bool) -> list[int] | None:
-        """The unanswered jobs of the next batch for a device, or None when nothing waits for it now.
+        """The unanswered jobs of the next batch for a device, or None if none are waiting for it.
 
-        A device that says it is dry may get a batch of another's queue.
+        A `dry` device may get a batch from the queue of another device.
         """
         if self._returned:
             return self._take_returned()
@@ -41,20 +41,20 @@ class DeviceQueues:
         return None
 
     def give_back(self, k: int) -> None:
-        """Put a job that was handed out and not answered where any device takes it next."""
+        """Return an unanswered job to the queues. Any device takes it before its next batch."""
         self._returned.append(k)
 
     def add_device(self) -> None:
-        """One more, with the next number and nothing in its queue: it gets what may be taken from others."""
+        """Add a device with an empty queue. It only gets batches of other devices and returned jobs."""
         self._heads.append(0)
         self._tails.append(0)
 
     def retire(self, device: int) -> None:
-        """Let the others have this device's batches, whatever the distribution."""
+        """Release the batches of this device to the others, also under static distribution."""
         self._retired.add(device)
 
     def _take_returned(self) -> list[int]:
-        """Jobs of one batch among those given back, so that a batch id keeps its meaning."""
+        """Take returned jobs of a single batch, because a batch id must refer to one batch."""
         first = self._returned.popleft()
         number = first // self._size
         jobs = [first]
@@ -71,15 +71,17 @@ class DeviceQueues:
         return self._stolen(device) if dry else None
 
     def _skip_done(self, device: int) -> None:
-        """Go at once over what an earlier session did: of a million jobs, one by one would hold the event loop up."""
+        """Skip finished batches in one step: a loop over a million jobs would block the event loop."""
         first = (device + self._heads[device] * self._stride) * self._size
         due = self._next_due(first)
         if due >= first + self._size:
-            behind = batch_count(due // self._size - device, self._stride)  # batches of this device that begin before
+            behind = batch_count(
+                due // self._size - device, self._stride
+            )  # batches of this device that start before `due`
             self._heads[device] = min(behind, self._tails[device])
 
     def _stolen(self, thief: int) -> int | None:
-        """The last waiting batch of the longest queue that may be taken from."""
+        """The last batch of the longest queue that allows stealing."""
         open_to_theft = range(len(self._heads)) if self._steal else sorted(self._retired)
         lengths = {d: self._tails[d] - self._heads[d] for d in open_to_theft if d != thief}
         victim = max(lengths, key=lengths.__getitem__, default=None)

@@ -1,6 +1,6 @@
-"""Keeps every worker of a fleet busy: hands out batches, tries failed jobs again, takes in devices that join.
+"""Keeps every worker of a fleet busy: hands out batches, retries failed jobs, adds devices that join.
 
-Knows no journal: what it learns goes to the bookkeeper, and completions to the judges.
+Passes results to the bookkeeper and completions to the judges; it never accesses the journal.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from swarmeval.scheduling.suspects import Suspects
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.protocol import Fleet, Worker
 
-JOINED_EVERY_S = 1.0  # how often a dispatch looks whether its fleet has grown
+JOINED_EVERY_S = 1.0  # interval between checks for new devices
 
 log = logging.getLogger("swarmeval")
 
 
 class Device:
-    """One supervised worker and what it has in hand."""
+    """One supervised worker and its load."""
 
     def __init__(self, number: int, worker: Worker, backoff_s: Sequence[float]) -> None:
         self.number = number
@@ -36,7 +36,7 @@ class Device:
         self.batches = 0  # in flight
         self.jobs = 0  # in flight
         self.done = 0
-        self.death: WorkerDied | None = None  # of its present life
+        self.death: WorkerDied | None = None  # of the current worker process
         self.victims: list[int] = []  # jobs in flight at that death
 
     def status(self) -> WorkerStatus:
@@ -56,7 +56,7 @@ class Device:
 
 
 class Dispatch:
-    """One session's hand-out of a run's jobs to a fleet."""
+    """Dispatches the jobs of a run to a fleet during one session."""
 
     def __init__(
         self,
@@ -83,17 +83,17 @@ class Dispatch:
             bookkeeper.ledger.answered.next_missing,
         )
         self._suspects = Suspects(config.workers.max_attempts)
-        self._searcher: Device | None = None  # the one that leaves the queues to the others while suspects wait
-        self._attempts: Counter[int] = Counter()  # of jobs that failed at least once and are not answered
-        self._refusals: Counter[int] = Counter()  # among those attempts
+        self._searcher: Device | None = None  # takes only suspects while some are waiting
+        self._attempts: Counter[int] = Counter()  # failed attempts of unanswered jobs
+        self._refusals: Counter[int] = Counter()  # those of them that were refusals
         self._bell = bookkeeper.verdict_bell
         self._draining = False
-        self._last_error: Exception | None = None  # of the device that was retired last
+        self._last_error: Exception | None = None  # of the most recently retired device
 
     async def run(self) -> None:
-        """Return when every job is answered, or when drained.
+        """Return once every job is answered, or once drained.
 
-        Raises DeviceError when no device is left, and what the context raises, in an ExceptionGroup.
+        Raises DeviceError if no device is left, and errors of the context, in an ExceptionGroup.
         """
         async with asyncio.TaskGroup() as group:
             side_tasks = [group.create_task(self._drain_workers()), group.create_task(self._add_joined(group))]
@@ -106,7 +106,7 @@ class Dispatch:
             raise DeviceError(f"no device is left ({self._last_error}); fix this, then repeat the command to resume")
 
     def drain(self) -> None:
-        """Begin nothing new; run() returns when what has begun is answered."""
+        """Start no new batches; run() returns once the running ones are answered."""
         self._draining = True
         self._bell.ring()
 
@@ -123,7 +123,7 @@ class Dispatch:
         await asyncio.gather(*(device.worker.drain() for device in self.devices))
 
     async def _add_joined(self, group: asyncio.TaskGroup) -> None:
-        """Drive what joins the fleet as well."""
+        """Drive devices that join the fleet during the run."""
         while True:
             await asyncio.sleep(JOINED_EVERY_S)
             for worker in self._fleet.workers[len(self.devices) :]:
@@ -131,7 +131,7 @@ class Dispatch:
                 self.devices.append(device)
                 self._queues.add_device()
                 self._drivers.append(group.create_task(self._drive(device)))
-                log.info("%s: joins the run", worker.name)
+                log.info("%s: joined the run", worker.name)
 
     async def _drive(self, device: Device) -> None:
         """Keep one worker alive and busy until the run ends or the device is retired."""
@@ -153,7 +153,7 @@ class Dispatch:
         supervisor.state = "stopped"
 
     async def _unless_ended(self, starting: Coroutine[Any, Any, ReplicaInfo | None]) -> ReplicaInfo | None:
-        """A fresh replica; None when there will be none, or when the run ended first."""
+        """Wait for a replica to start; None if it cannot start or the run ends first."""
         tasks = [asyncio.create_task(starting), asyncio.create_task(self._until_ended())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -171,7 +171,7 @@ class Dispatch:
         done_before, alone = device.done, False
         async with asyncio.TaskGroup() as batches:
             while not self._ended() and device.death is None:
-                for k in self._bookkeeper.take_repairs():  # before what waits in the queues
+                for k in self._bookkeeper.take_repairs():  # repairs precede queued batches
                     self._queues.give_back(k)
                 may_take = device.batches < limit and not self._searches(device, proven=device.done > done_before)
                 taken = self._queues.take(device.number, self._may_steal(device, info)) if may_take else None
@@ -189,22 +189,22 @@ class Dispatch:
         if device.death is not None:
             explained = self._bury(device, device.death, alone)
             weight = SUSPECTS_WEIGHT if explained else 1.0
-            if alone and device.done:  # a device that answers others is not to blame, however many suspects kill it
+            if alone and device.done:  # a device that answers other jobs is not blamed for suspects that kill it
                 weight = 0.0
             device.supervisor.life_ended(device.done > done_before, weight)
             self._bell.ring()
 
     def _searches(self, device: Device, proven: bool) -> bool:
-        """Whether a device takes nothing from the queues, to run suspects once it has nothing in flight.
+        """Whether a device takes no batches from the queues and runs only suspects, once it has nothing in flight.
 
-        One device does at a time, and only one that is `proven` to answer others: what it then dies of are suspects.
+        Only one device does so at a time. It must be `proven` to answer other jobs: a death then incriminates suspects.
         """
         if self._searcher in (None, device):
             self._searcher = device if proven and self._suspects.waiting else None
         return self._searcher is device
 
     def _bury(self, device: Device, death: WorkerDied, alone: bool) -> bool:
-        """Decide what becomes of the jobs that were in flight when a worker died; gives whether some are suspects."""
+        """Requeue, suspect or fail the jobs in flight at a worker's death; return whether some are now suspects."""
         self._attempts.update(device.victims)
         again, failed = self._suspects.record_death(device.victims, alone)
         for k in again:
@@ -214,12 +214,12 @@ class Dispatch:
         return len(again) + len(failed) < len(device.victims)
 
     def _may_steal(self, device: Device, info: ReplicaInfo) -> bool:
-        """Whether a device should take batches of others: its rows run empty, and none of them is yet to come."""
+        """Whether a device may take batches of others: it has free rows or, while others are loading, no jobs."""
         to_come = any(other.supervisor.state in ("waiting", "loading") for other in self.devices)
         return device.jobs < (1 if to_come else info.rows)
 
     async def _run_batch(self, device: Device, jobs: Sequence[int], alone: bool) -> None:
-        """Have one batch answered, or a group of suspects; what is not, is tried again or failed."""
+        """Run one batch or a group of suspects. Unanswered jobs are retried or recorded as failed."""
         requests = [self._bookkeeper.request(k) for k in jobs]
         unanswered = dict(zip((request.job_id for request in requests), jobs, strict=True))
         try:
@@ -257,7 +257,7 @@ class Dispatch:
             )  # fmt: skip
 
     def _retry(self, k: int, refusal: Refusal, device: Device) -> None:
-        """Queue a refused job once more, or record it as failed when that was the last attempt."""
+        """Requeue a refused job, or record it as failed after the last attempt."""
         self._attempts[k] += 1
         self._refusals[k] += 1
         if refusal.retry and self._refusals[k] < self._config.workers.max_attempts:
@@ -271,7 +271,7 @@ class Dispatch:
         self._bookkeeper.fail(k, reason, attempts, device.worker.name)
 
     def _forget(self, k: int) -> None:
-        """Drop what is known about an unanswered job: now it has an answer."""
+        """Delete the counts of a job that has been answered or has failed."""
         for counter in (self._attempts, self._refusals):
             counter.pop(k, None)
         self._suspects.clear(k)

@@ -1,7 +1,7 @@
-"""Who judges which completion when: soon after it was journaled, or from the journal when judges have caught up.
+"""Queues completions for the judges: from memory soon after journaling, or later from the journal if judges lag behind.
 
-Generation never waits for judges, but where verdicts call for repairs. What ran out of its first try is judged last,
-with all its time.
+Generation never waits for judges, except if verdicts can call for repairs. Programs that exceed the short limit of
+their first try are rerun last, with the full time limit.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from swarmeval.records import Completion, Verdict
 from swarmeval.runs.journal import entries
 from swarmeval.scheduling.bookkeeper import Bookkeeper
 
-BACKLOG = 256  # completions that may wait in memory; the journal has the rest
-LINES_AT_ONCE = 256  # of a journal, read while replicas generate
+BACKLOG = 256  # completions held in memory; the rest is read from the journal
+LINES_AT_ONCE = 256  # journal lines read before yielding to the event loop
 
 log = logging.getLogger("swarmeval")
 
-JudgeCall = Callable[[Completion, bool], Awaitable[Verdict]]  # the second: hurried, as Judge.judge says it
+JudgeCall = Callable[[Completion, bool], Awaitable[Verdict]]  # the flag: hurried, as in Judge.judge
 
 
 class JudgeQueue:
-    """Verdicts for every completion of a journal that has none, `workers` programs at a time."""
+    """Judges every completion in the journal without a verdict, `workers` programs at a time."""
 
     def __init__(self, judge: JudgeCall, bookkeeper: Bookkeeper, workers: int, limit_s: float | None = None) -> None:
         self._judge = judge
@@ -37,21 +37,21 @@ class JudgeQueue:
         # (completion, whether it comes from the journal); None ends a judge.
         self._queue: asyncio.Queue[tuple[Completion, bool] | None] = asyncio.Queue(BACKLOG)
         self._judges: list[asyncio.Task[None]] = []
-        self._unqueued_from: int | None = None  # where in the journal what the queue never held begins
-        self._catching_up: asyncio.Task[None] | None = None  # its last reader
-        self._slow_programs = 0  # programs that need more time than their first try has
+        self._unqueued_from: int | None = None  # journal offset of the first completion that was never queued
+        self._catching_up: asyncio.Task[None] | None = None  # reads them
+        self._slow_programs = 0  # programs that exceeded the limit of their first try
         self._draining = False
-        self._since: tuple[float, int] | None = None  # monotonic: from when on nothing else is done; verdicts by then
+        self._since: tuple[float, int] | None = None  # start of judging alone: monotonic time, verdicts by then
 
     def begin(self, group: asyncio.TaskGroup) -> None:
-        """Start the judges, and have judged what earlier sessions left."""
+        """Start the judges, and queue unjudged completions of earlier sessions."""
         self._group = group
         self._judges += (group.create_task(self._judge_queued()) for _ in range(self._workers))
         if self._ledger.unjudged:
             self._begin_catching_up(0)
 
     async def add(self, completion: Completion, offset: int) -> None:
-        """Have a completion judged that was journaled just now, at this offset."""
+        """Queue a completion that was just journaled at this offset."""
         if self._bookkeeper.repairs:
             await self._queue.put((completion, False))
         elif self._unqueued_from is None and not self._queue.full():
@@ -60,11 +60,11 @@ class JudgeQueue:
             self._begin_catching_up(offset)
 
     def drain(self) -> None:
-        """Begin nothing that comes from the journal: the next session finds it there."""
+        """Take no more completions from the journal. The next session will judge them."""
         self._draining = True
 
     async def finish(self) -> None:
-        """Return when everything is judged, or what has begun, once drained. Nothing may be added any more."""
+        """Return once everything is judged or, if drained, once running programs are. Call add() no more after this."""
         self._since = time.monotonic(), self._ledger.judged.count
         if self._catching_up is not None:
             await self._catching_up
@@ -75,7 +75,7 @@ class JudgeQueue:
             await self._judge_slow()
 
     def left_s(self) -> float | None:
-        """Seconds until everything is judged, as it goes since nothing was added; None where that says nothing yet."""
+        """Seconds until everything is judged, at the rate since the end of generation; None if unknown."""
         if self._since is None:
             return None
         began, before = self._since
@@ -87,14 +87,14 @@ class JudgeQueue:
         self._catching_up = self._group.create_task(self._catch_up())
 
     async def _catch_up(self) -> None:
-        """Queue what only the journal holds, until the queue holds everything that is new."""
+        """Queue completions from the journal until add() can queue new ones directly."""
         while (start := self._unqueued_from) is not None:
             end = self._journal.length
             async for completion in self._unjudged(start, end):
                 if self._draining:
                     return
                 await self._queue.put((completion, True))
-            # Where verdicts are followed up, what came meanwhile is in the queue already.
+            # With repairs, add() has queued all completions that arrived in the meantime.
             self._unqueued_from = None if self._bookkeeper.repairs or end == self._journal.length else end
 
     async def _judge_queued(self) -> None:
@@ -106,12 +106,12 @@ class JudgeQueue:
             if verdict.ran_out and not self._bookkeeper.repairs:
                 self._slow_programs += 1
                 continue
-            if verdict.ran_out:  # what repairs it cannot wait until all else is done
+            if verdict.ran_out:  # its repair cannot wait until all other programs are judged
                 verdict = await self._judge(completion, False)
             self._bookkeeper.record_verdict(completion, verdict)
 
     async def _judge_slow(self) -> None:
-        """Judge what its first try was too short for, with nothing generated beside it and a core for each."""
+        """Rerun slow programs with the full time limit, one per core, after the end of generation."""
         free_cores = asyncio.Semaphore(self._cores)
         self._announce_reruns()
         self._since = time.monotonic(), self._ledger.judged.count
@@ -130,7 +130,7 @@ class JudgeQueue:
                 group.create_task(judge_one(completion))
 
     def _announce_reruns(self) -> None:
-        """Say why the end takes long."""
+        """Log why the end of the run takes long."""
         programs = "1 program is" if self._slow_programs == 1 else f"{self._slow_programs} programs are"
         most = ""
         if self._limit_s is not None:
@@ -138,12 +138,12 @@ class JudgeQueue:
         log.warning("%s being rerun with the full time limit%s", programs, most)
 
     async def _unjudged(self, start: int, end: int) -> AsyncIterator[Completion]:
-        """The completions without a verdict in these bytes of the journal, which begin with a line."""
+        """The unjudged completions between two offsets of the journal. `start` must be the start of a line."""
         for number, (offset, entry) in enumerate(entries(self._journal.path, start)):
             if offset >= end:
                 return
             if number % LINES_AT_ONCE == 0:
-                await asyncio.sleep(0)  # a long journal must not hold up what is being generated
+                await asyncio.sleep(0)  # reading a long journal must not block generation
             completion = entry.completion
             if completion is not None and self._ledger.jobs.number(completion.job_id) not in self._ledger.judged:
                 yield completion

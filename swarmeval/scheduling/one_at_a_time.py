@@ -1,4 +1,4 @@
-"""One worker that answers one request at a time, with nothing beside it; started where it does not run."""
+"""Runs one request at a time on a single worker, and starts the worker if necessary."""
 
 import logging
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ log = logging.getLogger("swarmeval")
 
 
 class OneAtATime:
-    """Requires an otherwise idle fleet."""
+    """Answers jobs one at a time on one worker. Requires an otherwise idle fleet."""
 
     def __init__(self, supervisors: Sequence[Supervisor], context: RunContext) -> None:
         running = [supervisor for supervisor in supervisors if supervisor.worker.running]
@@ -26,7 +26,7 @@ class OneAtATime:
         return self._supervisor.worker.name
 
     async def answer(self, k: int) -> Reply | None:
-        """The reply to job number `k`; None when a few tries gave none."""
+        """The reply to job number `k`; None after a few failed tries."""
         worker = self._supervisor.worker
         for _ in range(TRIES):
             if not worker.running:

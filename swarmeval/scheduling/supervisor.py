@@ -1,4 +1,4 @@
-"""Starts one worker, starts it again after each death with growing pauses, and retires it when that is in vain."""
+"""Starts one worker, restarts it after each death with increasing delays, and retires it after repeated failures."""
 
 import asyncio
 import logging
@@ -9,14 +9,14 @@ from swarmeval.requests import ReplicaInfo
 from swarmeval.workers.protocol import Worker
 
 MAX_FRUITLESS_LIVES = 3  # a worker that dies this often in a row without an answer is retired
-SUSPECTS_WEIGHT = 0.25  # of a life that ended with suspects in flight: they may be to blame, or the worker
-BACKOFF_S = (1.0, 4.0)  # before the second start, and before every later one
+SUSPECTS_WEIGHT = 0.25  # of a death with suspects in flight, which may be to blame instead of the worker
+BACKOFF_S = (1.0, 4.0)  # before the second start and before later ones
 
 log = logging.getLogger("swarmeval")
 
 
 class Supervisor:
-    """One worker and its lives."""
+    """Supervises one worker across restarts. A life is the time from one start to a death."""
 
     def __init__(self, worker: Worker, backoff_s: Sequence[float] = BACKOFF_S) -> None:
         self.worker = worker
@@ -24,7 +24,7 @@ class Supervisor:
         self.starts = 0
         self.deaths = 0
         self.last_death: WorkerDied | DeviceError | None = None
-        self._fruitless_lives = 0.0  # lives in a row that ended without an answer
+        self._fruitless_lives = 0.0  # consecutive lives without an answer, weighted
         self._backoff_s = backoff_s
 
     @property
@@ -32,9 +32,9 @@ class Supervisor:
         return self.state == "retired"
 
     async def start(self) -> ReplicaInfo | None:
-        """Load the replica, as often as it takes; None when the worker is retired. May be cancelled at any moment.
+        """Load the replica, with retries; None once the worker is retired. May be cancelled at any time.
 
-        Raises the UserError that a further start would meet again on any device.
+        Raises UserError for a failure that would recur on any device.
         """
         while self._fruitless_lives < MAX_FRUITLESS_LIVES:
             if self.starts:
@@ -47,7 +47,7 @@ class Supervisor:
             except WorkerDied as death:
                 self.record_death(death)
                 self._fruitless_lives += 1
-            except DeviceError as error:  # a device that is not fit says so itself: a second start would say the same
+            except DeviceError as error:  # the device is unfit: another start would fail as well
                 self.record_death(error)
                 self._fruitless_lives = MAX_FRUITLESS_LIVES
             else:
@@ -63,11 +63,12 @@ class Supervisor:
         self.last_death = death
 
     def life_began(self) -> None:
-        """Its replica is put to work."""
+        """Mark the replica as ready for work."""
         self.state = "ready"
 
     def life_ended(self, answered: bool, weight: float = 1.0) -> None:
-        """Count a life that had begun to serve; `answered`: whether it gave any answer, `weight`: how much its
-        end speaks against the worker.
+        """Count the end of a life that had become ready.
+
+        `answered`: whether the life gave any answer. `weight`: how strongly its end counts against the worker.
         """
         self._fruitless_lives = 0.0 if answered else self._fruitless_lives + weight

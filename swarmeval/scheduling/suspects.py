@@ -1,25 +1,25 @@
-"""Finds the job that kills workers: suspects run in groups with nothing beside them, and a group that kills is halved.
+"""Finds jobs that kill workers: groups of suspects run in isolation, and a group that kills its worker is halved.
 
-A worker's end says nothing about the jobs of another worker, and little about those in flight: most workers are killed
-from outside. So jobs are suspects only after they were in flight at two ends, a group that survives is answered, and
-only a job that was alone in flight at several ends is to blame.
+A death is weak evidence against the jobs in flight, because most workers are killed from outside. Jobs therefore become
+suspects only after they were in flight at two deaths. A group whose worker survives is answered. A job only fails after
+it was alone in flight at several deaths.
 """
 
 from collections import Counter, deque
 from collections.abc import Sequence
 
-SUSPECT_AFTER = 2  # ends of workers that had the job in flight among others
+SUSPECT_AFTER = 2  # deaths with the job in flight among others
 
 
 class Suspects:
-    """The groups that wait, and what speaks against each job that is not answered."""
+    """The waiting groups, and the evidence against each unanswered job."""
 
     def __init__(self, max_attempts: int) -> None:
-        """`max_attempts`: ends of workers with one job in flight, the same each time, until it fails."""
+        """`max_attempts`: deaths with only this job in flight until the job fails."""
         self._max_attempts = max_attempts
         self._threshold = min(SUSPECT_AFTER, max_attempts - 1)
-        self._in_company: Counter[int] = Counter()  # by job, ends of workers that had others in flight as well
-        self._alone: Counter[int] = Counter()  # by job, ends of workers that had only this one
+        self._in_company: Counter[int] = Counter()  # job -> deaths with other jobs in flight as well
+        self._alone: Counter[int] = Counter()  # job -> deaths with only this job in flight
         self._groups: deque[list[int]] = deque()
 
     @property
@@ -27,22 +27,22 @@ class Suspects:
         return bool(self._groups)
 
     def take(self) -> list[int] | None:
-        """The next group, to be run with nothing beside it; None where none waits."""
+        """The next group, which must run in isolation; None if no group is waiting."""
         return self._groups.popleft() if self._groups else None
 
     def put_back(self, group: Sequence[int]) -> None:
-        """Let a group that was taken and never begun be the next again."""
+        """Return a group that was taken but never started to the front of the queue."""
         self._groups.appendleft(list(group))
 
     def clear(self, k: int) -> None:
-        """Forget what speaks against a job, which is answered or failed."""
+        """Delete the evidence against a job that has been answered or has failed."""
         self._in_company.pop(k, None)
         self._alone.pop(k, None)
 
     def record_death(self, jobs: Sequence[int], ran_alone: bool) -> tuple[list[int], list[int]]:
-        """Judge the jobs in flight at a worker's end; gives those to be tried again among others, and those that fail.
+        """Record a death with these jobs in flight; return (jobs to retry in normal batches, jobs that fail).
 
-        `ran_alone`: they were a group. The rest are suspects from now on.
+        `ran_alone`: whether the jobs were a group of suspects. All remaining jobs are now suspects.
         """
         if self._max_attempts == 1:
             return [], list(jobs)
@@ -64,7 +64,7 @@ class Suspects:
         return [], []
 
     def _halve(self, jobs: Sequence[int]) -> None:
-        """Queue both halves; neighbours stay together, since jobs of one task may kill for the same reason."""
+        """Queue both halves. Neighbours stay together, because jobs of one task may kill for the same reason."""
         ordered = sorted(jobs)
         middle = len(ordered) // 2
         self._groups.extend(half for half in (ordered[:middle], ordered[middle:]) if half)

@@ -50,7 +50,7 @@ def test_a_run_shows_the_dashboard_and_prints_its_summary_at_its_end(tmp_path: P
         terminal.read_until("320 jobs (")
         terminal.read_until(LEFT)
         terminal.read_until("320/320")  # the plain progress bar again
-        terminal.read_until("results")
+        terminal.read_until("outcomes")
         assert terminal.close() == 0
 
 

@@ -90,7 +90,7 @@ def test_tasks_that_were_not_chosen_are_not_missing(replies: Path, tmp_path: Pat
 def test_what_nobody_set_or_measured_is_not_shown_as_if_it_were(replies: Path, tmp_path: Path) -> None:
     lines, _ = score(replies, tmp_path)
     text = " ".join(" ".join(lines).split())
-    assert f"replies {replies} (8 lines); generation settings unknown judging 10 s (eval_timeout 10 s, times 1)" in text
+    assert f"replies {replies} (8 lines); generation settings unknown judging 10 s (eval_timeout 10 s x 1)" in text
     assert not [line for line in lines if "tokens/s" in line]
     assert "agents     lowest pass@1 75.0 %, highest 100.0 %" in lines
     page = visible_text((tmp_path / "report.html").read_text())

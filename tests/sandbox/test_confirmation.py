@@ -25,7 +25,7 @@ def test_no_cheat_passes() -> None:
     ("name", "outcome", "detail"),
     [
         ("an object equal to everything", Outcome.WRONG_ANSWER, "candidate([3, 1]) gives <A>"),
-        ("a report of its own", Outcome.TAMPERED, "the program broke off its talk with the tests: its process ended"),
+        ("a report of its own", Outcome.TAMPERED, "the program broke the protocol with its tests: its process ended"),
         ("frames walked in search of tests", Outcome.WRONG_ANSWER, "candidate([3, 1]) gives None"),
     ],
 )
@@ -158,7 +158,7 @@ def test_a_program_at_its_limit_says_where_it_was() -> None:
     began = time.monotonic()
     for execution in run_all(Program(loops, TESTS, "f"), Program(sleeps, TESTS, "f"), timeout_s=0.5):
         assert execution.outcome is Outcome.TIMED_OUT
-        assert execution.detail.startswith("no end after 0.5 s, in line ")
+        assert execution.detail.startswith("Time limit exceeded: 0.5 s, in line ")
     assert time.monotonic() - began < 30
 
 

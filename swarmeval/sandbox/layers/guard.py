@@ -1,7 +1,7 @@
-"""What a judged program may do: the layers around it, which of them hold here, and why the others do not.
+"""Confines programs with all layers that the kernel supports, and reports the missing layers with reasons. Linux only.
 
-`Guard.open` is for the process that forks programs, once; `Guard.confine` for each child, between fork and the program.
-What can be done before the fork is: each object that a child touches costs it the copy of a page. Linux only.
+The process that forks programs calls `Guard.open` once. Each child calls `Guard.confine` between its fork and the
+program. As much as possible is done before the fork, because each object that a child touches costs a page copy.
 """
 
 import contextlib
@@ -29,60 +29,59 @@ from swarmeval.sandbox.layers.seccomp import Seccomp
 MB = 1 << 20
 FILE_SIZE_MB = 64
 OPEN_FILES = 256
-OWN_PROCESSES = 64  # processes and threads, where a program's user is counted apart
-OWN_SIGNALS = 64  # pending signals and timers, so that all jails together stay below the limit that they share
-SPARE_PROCESSES = 256  # where it is not: those a program may add to the ones its user already has
-COUNT_EVERY_S = 5.0  # counting a user's threads takes milliseconds: not for each program
+OWN_PROCESSES = 64  # processes and threads, if the kernel counts a program's user separately
+OWN_SIGNALS = 64  # pending signals and timers: all jails together stay below their common limit
+SPARE_PROCESSES = 256  # otherwise: additional to those that the user already has
+COUNT_EVERY_S = 5.0  # counting a user's threads takes milliseconds, too slow for each program
 NOBODY = namespaces.NOBODY
-LAYERS = ("namespaces", "landlock", "seccomp")  # that a kernel may not offer
+LAYERS = ("namespaces", "landlock", "seccomp")  # not available in every kernel
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessLimits:
-    """What one process may use."""
+    """The resource limits of one process."""
 
     timeout_s: float
     memory_mb: int  # address space
-    bounds_cpu: bool = True  # no process may compute longer than `timeout_s` in all its life
+    bounds_cpu: bool = True  # whether `timeout_s` also limits the total CPU time of a process
 
 
 class Guard:
-    """The layers of one forking process; its children inherit them and add their own."""
+    """The layers of one forking process. Its children inherit them and add their own."""
 
     def __init__(self, seccomp: Seccomp | None, layers: Collection[str]) -> None:
-        """`layers`: of LAYERS, "processes" (a limit of their number) and "user" (that root becomes nobody)."""
+        """`layers`: some of LAYERS, "processes" (limits their number) and "user" (runs root's programs as nobody)."""
         self.missing: dict[str, str] = {}
-        self.proc: int | None = None  # of our namespaces
+        self.proc: int | None = None  # descriptor of the /proc of our namespaces
         self._layers = layers
         self._seccomp = seccomp if "seccomp" in layers else None
         self._landlock: Landlock | None = None
-        self._last_pid: int | None = None  # where the numbers of processes can be set back
+        self._last_pid: int | None = None  # descriptor of ns_last_pid, if available
         self._tasks = 0
         self._counted_at = -math.inf
         self._limits_for: ProcessLimits | None = None
-        self._limits: list[tuple[int, tuple[int, int]]] = []  # of these, as setrlimit wants them
+        self._limits: list[tuple[int, tuple[int, int]]] = []  # the same as arguments for setrlimit
         self._last_steps: list[Callable[[], None]] = []
         self._load_filter: Callable[[], None] | None = None
         self._highest = os.sysconf("SC_OPEN_MAX")
 
     def open(self, folder: str, places: Places) -> str:
-        """Move into a root of our own, where namespaces are ours, and make the rules for files.
+        """Change to a private root (with namespaces) and set up the file rules.
 
-        Gives the folder for programs' folders, as it is called from then on. Raises OSError where the root cannot be
-        made.
+        Returns the new path of the folder for programs' folders. Raises OSError if the root cannot be created.
         """
         if "namespaces" in self._layers:
             self.proc = namespaces.furnish(folder, places)
             self._last_pid = namespaces.open_last_pid(self.proc)
             folder = namespaces.OWN_FOLDER
         if "landlock" in self._layers:
-            writable = namespaces.OWN if "namespaces" in self._layers else folder  # beneath it is what is mounted anew
+            writable = namespaces.OWN if "namespaces" in self._layers else folder  # contains the remounted folder
             try:
                 self._landlock = Landlock(places, writable)
             except OSError as error:
                 self.missing["landlock"] = str(error)
         prctl(PR_SET_NO_NEW_PRIVS, 1)
-        # The second comes after the change of user, which would clear it.
+        # PDEATHSIG must be set after the change of user, which clears it.
         self._last_steps = [drop_capabilities(), prepared_prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))]
         if self._landlock is not None:
             self._last_steps.append(self._landlock.restrict_self())
@@ -91,9 +90,10 @@ class Guard:
         return folder
 
     def start_over(self) -> bool:
-        """Once all children are gone, give the next ones a new file system and the first one's process number.
+        """After all children have ended, reset the file system and the process numbers for the next ones.
 
-        Both count up, so that they tell how much was made before. False where files cannot be dealt with so.
+        Inode and process numbers count up and would reveal how many were used before. Returns False if the file system
+        cannot be replaced.
         """
         if "namespaces" not in self._layers:
             return False
@@ -103,7 +103,7 @@ class Guard:
         return True
 
     def before_fork(self, folder: str, limits: ProcessLimits) -> None:
-        """Make a child's folder its own, and find out for it what it could only slowly."""
+        """Give a child its folder, and compute its limits in advance."""
         if self._becomes_nobody():
             os.chown(folder, NOBODY, NOBODY)
         if self._counts_all() and time.monotonic() - self._counted_at > COUNT_EVERY_S:
@@ -114,8 +114,10 @@ class Guard:
             self._limits, self._limits_for = list(self._limits_of(limits)), limits
 
     def confine(self, folder: str, keep: int, parent: int) -> None:
-        """Shut this child in; descriptors from `keep` on are closed. Raises OSError when a layer fails."""
-        os.setpgid(0, 0)  # a session of its own would count as much as the decoder's, whatever its nice value
+        """Confine this child, and close all descriptors from `keep` on. Raises OSError if a layer fails."""
+        os.setpgid(
+            0, 0
+        )  # not a new session: with autogroups it would get as much CPU time as the engine, at any nice value
         os.chdir(folder)
         for kind, limit in self._limits:
             resource.setrlimit(kind, limit)
@@ -123,7 +125,9 @@ class Guard:
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
-        elif os.getuid() == 0 and "processes" in self._layers:  # root's are not counted: be another's, but read as root
+        elif (
+            os.getuid() == 0 and "processes" in self._layers
+        ):  # the kernel does not count root's processes: change the real user only, to keep root's access
             os.setresuid(NOBODY, 0, 0)
         for step in self._last_steps:
             step()
@@ -134,11 +138,11 @@ class Guard:
             self._load_filter()
 
     def lets_fork(self) -> bool:
-        """Whether a program may make processes."""
+        """Whether a program can create processes."""
         return self._seccomp is None
 
     def in_force(self) -> list[str]:
-        """The layers that hold, strongest first."""
+        """The active layers, strongest first."""
         processes = ", processes" if "processes" in self._layers else ""
         layers = [namespaces.NAMES] if "namespaces" in self._layers else []
         layers += [f"landlock {self._landlock.version}"] if self._landlock is not None else []
@@ -151,11 +155,11 @@ class Guard:
         return os.getuid() == 0 and "user" in self._layers
 
     def _counts_all(self) -> bool:
-        """Whether the kernel counts a program's processes together with all others of its user."""
+        """Whether the kernel counts a program's processes together with all processes of its user."""
         return "processes" in self._layers and "namespaces" not in self._layers
 
     def _limits_of(self, limits: ProcessLimits) -> Iterator[tuple[int, tuple[int, int]]]:
-        """A child's limits, soft and hard, none above those of this process."""
+        """(kind, (soft, hard)) of a child's limits, none above those of this process."""
         table = {
             resource.RLIMIT_AS: limits.memory_mb * MB,
             resource.RLIMIT_FSIZE: FILE_SIZE_MB * MB,
@@ -163,25 +167,25 @@ class Guard:
             resource.RLIMIT_CORE: 0,
         }
         if limits.bounds_cpu:
-            table[resource.RLIMIT_CPU] = math.ceil(limits.timeout_s) + 2  # a backstop: the parent's clock comes first
-        if "namespaces" in self._layers:  # else they are counted together with all others of its user
+            table[resource.RLIMIT_CPU] = math.ceil(limits.timeout_s) + 2  # a backstop: the jail's clock is stricter
+        if "namespaces" in self._layers:  # otherwise they are counted together with all signals of its user
             table[resource.RLIMIT_SIGPENDING] = OWN_SIGNALS
         if "processes" in self._layers:
             table[resource.RLIMIT_NPROC] = self._tasks + SPARE_PROCESSES if self._counts_all() else OWN_PROCESSES
         for kind, requested in table.items():
             hard = resource.getrlimit(kind)[1]
             value = requested if hard == resource.RLIM_INFINITY else min(requested, hard)
-            # The CPU's soft limit sends SIGXCPU, which says what happened; its hard one, a second later, kills.
+            # The soft CPU limit sends SIGXCPU, which identifies the cause; the hard limit kills a second later.
             spare = 1 if kind == resource.RLIMIT_CPU and value == requested else 0
             yield kind, (value, value + spare if hard == resource.RLIM_INFINITY else value)
 
 
 def count_tasks(uid: int) -> int:
-    """Threads of all visible processes whose real user is `uid`: what RLIMIT_NPROC is compared with."""
+    """Number of threads of all visible processes with real user `uid`, to which RLIMIT_NPROC applies."""
     total = 0
     for entry in os.scandir("/proc"):
         if entry.name.isdecimal():
-            with contextlib.suppress(OSError):  # it ended meanwhile
+            with contextlib.suppress(OSError):  # it has ended in the meantime
                 status = Path(entry.path, "status").read_bytes()
                 fields = dict(line.split(b":", 1) for line in status.splitlines() if b":" in line)
                 if int(fields[b"Uid"].split()[0]) == uid:

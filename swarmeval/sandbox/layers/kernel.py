@@ -1,4 +1,4 @@
-"""Linux calls that Python's standard library does not offer. Each raises OSError that names the call."""
+"""Linux calls that are missing from Python's standard library. Each raises an OSError that names the call."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38
 SECCOMP_MODE_FILTER = 2
 CAPABILITY_VERSION_3 = 0x20080522
-# The same on every architecture since Linux 5; pivot_root is older.
+# These numbers are the same on all architectures; older calls such as pivot_root differ.
 MOUNT_SETATTR, LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 442, 444, 445, 446
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
@@ -17,12 +17,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def call(name: str, *arguments: Any) -> int:
-    """A function of the C library; whole numbers go as long ones."""
+    """Call a function of the C library; integers are passed as long."""
     return _checked(name, getattr(_libc, name), arguments)
 
 
 def syscall(number: int, name: str, *arguments: Any) -> int:
-    """A system call that the C library may not know."""
+    """Make a system call that the C library may not support."""
     return _checked(name, _libc.syscall, (number, *arguments))
 
 
@@ -31,13 +31,13 @@ def prctl(option: int, value: Any = 0, other: Any = 0) -> None:
 
 
 def drop_capabilities() -> Callable[[], None]:
-    """A call that keeps none of root's powers, in whatever namespace they would count."""
+    """A prepared call that drops all capabilities, in every namespace."""
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     return prepared("capset", _libc.capset, header, (ctypes.c_uint32 * 6)())
 
 
 def prepared(name: str, function: Any, *arguments: Any) -> Callable[[], None]:
-    """A call with all that Python does for it done before: in a child just forked, each object touched is a page copy.
+    """A call with converted arguments, for use after a fork, where each object that Python touches costs a page copy.
 
     The call raises OSError.
     """
@@ -59,13 +59,13 @@ def prepared_syscall(number: int, name: str, *arguments: Any) -> Callable[[], No
 
 
 def pivot_root(new_root: str) -> None:
-    """Make `new_root`, a mount point, the root of this mount namespace; nothing of the old one stays in sight."""
+    """Make the mount point `new_root` the root of this mount namespace, and detach the old root."""
     number = PIVOT_ROOT.get(platform.machine())
     if number is None:
         raise OSError(f"pivot_root: no number known for {platform.machine()}")
     os.chdir(new_root)
     syscall(number, "pivot_root", b".", b".")
-    call("umount2", b".", 2)  # MNT_DETACH; the old root lies on top of the new one until then
+    call("umount2", b".", 2)  # MNT_DETACH: the old root is mounted over the new one until then
     os.chdir("/")
 
 
