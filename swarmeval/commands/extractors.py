@@ -24,7 +24,7 @@ log = logging.getLogger("swarmeval")
 def side_by_side(config: RunConfig, record: OpenRun, under: Mapping[str, Rule]) -> str:
     """Judge the run's raw replies under these rules, write extractors.json and return a table.
 
-    The run is marked as unfinished until then, so that the same command resumes an interrupted comparison. At least
+    The run is marked as unfinished until then: a repeated command resumes an interrupted comparison. At least
     one answer must be a raw reply. Raises OutputError and SandboxError.
     """
     replies: dict[str, str] = {}

@@ -42,7 +42,7 @@ class Record:
         write_manifest(self.folder, self.manifest)
 
     def begin(self) -> None:
-        """Add this session to the manifest. Earlier sessions without an end are marked as killed."""
+        """Add this session to the manifest. Earlier sessions that never ended are marked as killed."""
         sessions: list[dict[str, Any]] = self.manifest["sessions"]
         for session in sessions:
             if session["ended_at"] is None:

@@ -116,7 +116,7 @@ def _without_verdict(score: Mapping[str, object]) -> list[Labelled]:
 
 
 def _missing(score: Mapping[str, object]) -> list[Labelled]:
-    """Which tasks have no reply, and what that does to the score."""
+    """A warning of tasks without a reply, and their effect on the score."""
     if not score.get("tasks_missing"):
         return []
     named = f"{score['tasks_missing']} tasks have no reply"

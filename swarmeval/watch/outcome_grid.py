@@ -1,6 +1,6 @@
 """Outcomes per agent and task, in a few bytes per pair. Memory does not grow with the number of jobs.
 
-Callers add journal entries one by one. Reads no files and knows no colours.
+Callers add journal entries one by one. Independent of files and colours.
 """
 
 import re

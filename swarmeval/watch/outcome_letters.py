@@ -1,4 +1,4 @@
-"""The letter of every outcome, for all screens and pages that show a grid. Knows no colours."""
+"""The letter of every outcome, for all screens and pages that show a grid."""
 
 from swarmeval.records import NOT_GENERATED, Outcome
 

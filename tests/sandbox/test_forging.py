@@ -93,7 +93,7 @@ def test_runs_whose_calls_are_not_known_do_tell_it() -> None:
 
 
 def judged_against(tests: str, calls: list[str] | None, *answers: str) -> tuple[str, list[str], list[str]]:
-    """What the tests report of a program that gives these answers, what it was asked, and what its tests asked for."""
+    """(report on a program that gives these answers, calls that it received, calls that its tests made)."""
     ours, theirs = socket.socketpair()
     heard: list[str] = []
 

@@ -1,4 +1,4 @@
-"""What kills workers is found by halving, its neighbours are answered, and outside kills cost a few batches."""
+"""Jobs that kill workers are found by halving, their neighbours are answered, and outside kills cost few batches."""
 
 import tempfile
 from collections.abc import AsyncIterator, Sequence

@@ -50,7 +50,7 @@ def test_a_file_without_a_count_of_replies_is_shown_without_one(tmp_path: Path) 
     folder = finished_run(tmp_path, answers())
     rules = {"ours": {"pass@1": 0.5, "passed": REPLIES[:2]}, "bigcode": {"pass@1": 0.0, "passed": []}}
     (folder / NAME).write_text(json.dumps(rules))
-    assert "ours 2 50.0 % bigcode 0 0.0 % 2 loses 2: HumanEval/0 What" in visible_text(render(folder))
+    assert "ours 2 50.0 % bigcode 0 0.0 % 2 loses 2: HumanEval/0 Each rule" in visible_text(render(folder))
 
 
 @pytest.mark.parametrize(
