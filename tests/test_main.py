@@ -79,7 +79,10 @@ REFUSED = [
         ["score", "x", "--set", "sandbox=none"],
         "score: sandbox is now sandbox.mode; in a file, write sandbox: {mode: ...}",
     ),
-    (["score", "/dev/stdin"], "/dev/stdin: not a regular file; replies are read more than once, so save them first"),
+    (
+        ["score", "/dev/stdin"],
+        "/dev/stdin: not a regular file; it is read more than once, so save the replies to a file",
+    ),
     (["score", "no.jsonl"], "no.jsonl: cannot be read (No such file or directory)"),
     (["score", "README.md", "--set", "model_id=x"], "--set model_id: score does not use it; it uses "),
 ]

@@ -1,1 +1,1 @@
-"""The subcommands, one short file each: they wire rooms together and compute nothing."""
+"""The subcommands, one file each. They connect the other packages and compute nothing themselves."""

@@ -1,7 +1,7 @@
-"""`--dashboard`: the dashboard as the face of a run, in the same terminal. A child process draws; the run goes on.
+"""`--dashboard`: shows the dashboard of a run in the same terminal, drawn by a child process.
 
-The child has the terminal until it is left or the run ends. Whatever becomes of it, the run does not notice and the
-terminal is as it was.
+The child owns the terminal until the user quits it or the run ends. However the child ends, the run continues and
+the terminal is restored.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ from swarmeval.location import ROOT, dashboard_command
 from swarmeval.watch.progress import is_dumb
 
 DASHBOARD = ROOT / "metrics_dashboard.py"
-LEAVES_S = 5.0  # that it may take to leave the terminal when the run has ended
-LEFT = (0, 128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit codes after which it has cleaned up itself
-# What a killed one leaves behind: no alternate screen, a cursor, no mouse, no focus events, no pasting in brackets.
+LEAVES_S = 5.0  # time for the dashboard to exit after the run has ended
+LEFT = (0, 128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit codes after which the dashboard has restored the terminal
+# Resets what a killed dashboard leaves behind: alternate screen, hidden cursor, mouse, focus events, bracketed paste.
 RESET = (
     b"\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1004l\x1b[?2004l\x1b[<u\x1b[0m\r"
 )
@@ -29,34 +29,34 @@ log = logging.getLogger("swarmeval")
 
 
 def check_terminal() -> None:
-    """Raises ConfigError where there is no terminal to draw on."""
+    """Raises ConfigError if stdin and stdout are not a terminal that can be drawn on."""
     if not (os.isatty(0) and os.isatty(1)) or is_dumb():
         raise ConfigError(
-            "--dashboard needs a terminal, as stdin and stdout; leave it out, or watch from another one: "
+            "--dashboard needs a terminal as stdin and stdout; omit it, or watch from another terminal: "
             + dashboard_command()
         )
 
 
 class DashboardProcess:
-    """The dashboard on this terminal (a TerminalOwner of ProgressDisplay)."""
+    """The dashboard process on this terminal (a TerminalOwner of ProgressDisplay)."""
 
     def __init__(self, folder: Path, interval_s: float = 1.0) -> None:
-        """Start it for this run folder."""
+        """Start the dashboard for this run folder."""
         self._modes = termios.tcgetattr(0)
         words = [sys.executable, str(DASHBOARD), "--run", str(folder), "--interval", f"{interval_s:g}"]
-        # Textual draws on stderr, which may go elsewhere here.
+        # Textual draws on stderr, which may be redirected in this process.
         self._child = subprocess.Popen([*words, "--beside", str(os.getpid())], stderr=1)
         self._is_drawing = True
 
     def is_drawing(self) -> bool:
-        """Whether it still draws; when it has ended, the terminal is made good."""
+        """Whether the dashboard is still running. If it has ended, restores the terminal."""
         if self._is_drawing and (code := self._child.poll()) is not None:
             self._is_drawing = False
             self._restore(code)
         return self._is_drawing
 
     def close(self) -> None:
-        """Have it leave. Idempotent."""
+        """Stop the dashboard. Idempotent."""
         if self.is_drawing():
             self._child.terminate()
             try:
@@ -69,11 +69,11 @@ class DashboardProcess:
     def _restore(self, code: int) -> None:
         if code in LEFT:
             return
-        with contextlib.suppress(OSError, termios.error):  # a terminal that is gone needs nothing
+        with contextlib.suppress(OSError, termios.error):  # the terminal is gone
             os.write(1, RESET)
             termios.tcsetattr(0, termios.TCSADRAIN, self._modes)
         log.warning(
-            "the dashboard ended (%s), the run goes on; %s shows it again", _exit_words(code), dashboard_command()
+            "the dashboard ended (%s), the run continues; to show it again: %s", _exit_words(code), dashboard_command()
         )
 
 

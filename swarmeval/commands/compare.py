@@ -1,4 +1,4 @@
-"""`python main.py compare A B`: two runs over the same tasks, side by side and task by task."""
+"""`python main.py compare A B`: compares two runs on the same tasks, in total and by task."""
 
 import argparse
 from collections.abc import Iterator
@@ -8,22 +8,22 @@ from swarmeval.commands.output import say
 from swarmeval.errors import DataError
 from swarmeval.runs.finished_run import EndedRun, differing, read, refusal
 from swarmeval.scores.paired import Paired, paired
+from swarmeval.watch.progress_text import percent
 
-SHOWN = 12  # tasks of each kind
+SHOWN = 12  # tasks listed per kind
 SIGNIFICANT = 0.05  # p below which a difference is called significant
 MCNEMAR = (
-    "       McNemar counts only the tasks that one run solves and the other does not:\n"
-    "       p is how likely so uneven a split of them is if both runs are equally good."
+    "       McNemar's test counts only the tasks that exactly one run solves. p is the\n"
+    "       probability of a split at least this uneven if both runs are equally good."
 )
 MEASURED = (
-    ("pass@10", "pass@10", "{:.1%}"), ("tokens/s", "tokens_per_s", "{:,.0f}"),
-    ("jobs/s", "avg_throughput_rps", "{:.2f}"), ("latency, s", "avg_latency_s", "{:.1f}"),
-    ("tokens", "output_tokens", "{:,}"), ("failures", "failures", "{}"),
+    ("tokens/s", "tokens_per_s", "{:,.0f}"), ("jobs/s", "avg_throughput_rps", "{:.2f}"),
+    ("latency, s", "avg_latency_s", "{:.1f}"), ("tokens", "output_tokens", "{:,}"), ("failures", "failures", "{}"),
 )  # fmt: skip
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Print the comparison; gives 0. Raises DataError where two runs are not comparable, or none."""
+    """Print the comparison and return 0. Raises DataError if a folder holds no run or the runs are not comparable."""
     one, other = (read(Path(folder)) for folder in (options.a, options.b))
     if reason := refusal(one, other):
         raise DataError(f"{one.folder} and {other.folder} cannot be compared: {reason}")
@@ -42,33 +42,34 @@ def lines(one: EndedRun, other: EndedRun, result: Paired) -> Iterator[str]:
             yield f"   {name}: {missing} tasks have no reply and count as {run.score.get('missing_counted_as')}"
     yield f"\n{'':12}{'A':>22}{'B':>22}"
     yield row("pass@1", rate(one, "pass@1"), rate(other, "pass@1"))
+    yield row("pass@10", *(percent_or_dash(run.score.get("pass@10")) for run in (one, other)))
     for name, key, form in MEASURED:
         yield row(name, shown(one.score.get(key), form), shown(other.score.get(key), form))
     yield row("memory, MB", shown(one.memory_mb, "{:,.0f}"), shown(other.memory_mb, "{:,.0f}"))
     yield row("energy, Wh", shown(one.energy_wh, "{:.1f}"), shown(other.energy_wh, "{:.1f}"))
     low, high = result.interval
-    verdict = "B is better" if low > 0 else "A is better" if high < 0 else "no more than chance would make"
+    verdict = "B is better" if low > 0 else "A is better" if high < 0 else "the difference may be due to chance"
     verdict = verdict if result.most else "no task differs"
     yield (
-        f"\nB - A  {100 * result.difference:+.1f} points of pass@1, 95 % interval {100 * low:+.1f} to "
+        f"\nB - A  {100 * result.difference:+.1f} points of pass@1, 95 % CI {100 * low:+.1f} to "
         f"{100 * high:+.1f} (paired over {result.tasks} tasks): {verdict}"
     )
     yield (
-        f"flips  B gains {len(result.gained)} tasks and loses {len(result.lost)} (solved: half of the answers pass); "
-        f"exact McNemar p = {result.p_value:.2g}"
+        f"flips  B gains {len(result.gained)} tasks and loses {len(result.lost)} "
+        f"(solved: at least half of the answers pass); exact McNemar p = {result.p_value:.2g}"
     )
     yield MCNEMAR
     low, high = result.union_interval
-    yield f"union  an answer of each: at least one passes {result.union:.1%} ({100 * low:.1f}-{100 * high:.1f})"
+    yield f"union  one answer per run, at least one passes: {percent(result.union)} ({100 * low:.1f}-{100 * high:.1f})"
     yield from tasks("gained", result.gained)
     yield from tasks("lost", result.lost)
     if result.most:
-        most = [f"{task} {left:.0%} -> {right:.0%}" for task, left, right in result.most[:SHOWN]]
-        yield f"most   {', '.join(most)}"
+        most = [f"{task} {100 * left:.0f} % -> {100 * right:.0f} %" for task, left, right in result.most[:SHOWN]]
+        yield f"largest differences: {', '.join(most)}"
 
 
 def finding(result: Paired) -> str:
-    """What the comparison found, in one sentence."""
+    """The result of the comparison in one sentence."""
     gained, lost = len(result.gained), len(result.lost)
     if not gained and not lost:
         return f"A and B solve the same of {result.tasks} tasks: McNemar's test has nothing to compare."
@@ -87,10 +88,14 @@ def row(name: str, one: str, other: str) -> str:
 
 
 def rate(run: EndedRun, key: str) -> str:
-    """A score with its interval."""
+    """A score with its interval, or "-"."""
     interval = run.score.get("intervals", {}).get(key)
     around = f" ({100 * interval[0]:.1f}-{100 * interval[1]:.1f})" if interval else ""
-    return shown(run.score.get(key), "{:.1%}") + around
+    return percent_or_dash(run.score.get(key)) + around
+
+
+def percent_or_dash(value: object) -> str:
+    return percent(value) if isinstance(value, float) else "-"
 
 
 def shown(value: object, form: str) -> str:

@@ -1,4 +1,4 @@
-"""`python main.py doctor`: is this machine fit for the run that the settings ask for? A line for each check."""
+"""`python main.py doctor`: checks whether this machine is fit for a run with these settings, one line per check."""
 
 import argparse
 import os
@@ -16,7 +16,7 @@ from swarmeval.settings.run_config import RunConfig
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Check everything, cheapest first; gives 0 when fit and 2 when not. Raises ConfigError."""
+    """Run all checks, the cheapest first; return 0 if fit, 2 if unfit. Raises ConfigError."""
     config = loading.load(options.config, loading.from_flags(vars(options), {}))
     served = config.fleet == "endpoint"
     gpus = visible_to_process(list_devices()) if config.device == "cuda" and not served else ()
@@ -31,8 +31,8 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def findings(config: RunConfig, gpus: Sequence[DeviceSample], settings: Sequence[GpuSettings]) -> Iterator[Finding]:
-    """Each as soon as it is found."""
-    yield from machine.findings(config, os.environ, gpus, settings)  # alone: it looks how busy the machine is
+    """Yield each finding as soon as its check ends."""
+    yield from machine.findings(config, os.environ, gpus, settings)  # runs alone: it measures the load of the machine
     with ThreadPoolExecutor(1) as background:
         card = model.reading(config, background)
         yield from judging.findings(config)

@@ -1,4 +1,4 @@
-"""`score --extractors ...`: the same replies under the rules of other harnesses, each program judged as ours are."""
+"""`score --extractors ...`: scores the same replies under the extraction rules of other harnesses."""
 
 import asyncio
 import logging
@@ -13,18 +13,19 @@ from swarmeval.scores.other_harnesses import NAME, OtherVerdicts, UnderRule, key
 from swarmeval.session.ending import user_error
 from swarmeval.session.run_record import OpenRun
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.watch.progress_text import percent
 
 TaskProgram = tuple[str, str]  # task id, completion
-Programs = dict[TaskProgram, list[tuple[str, str]]]  # and who makes it: rule, job id
+Programs = dict[TaskProgram, list[tuple[str, str]]]  # -> (rule, job id) pairs that produce it
 
 log = logging.getLogger("swarmeval")
 
 
 def side_by_side(config: RunConfig, record: OpenRun, under: Mapping[str, Rule]) -> str:
-    """Judge the run's replies under these rules, write extractors.json, and give the table.
+    """Judge the run's raw replies under these rules, write extractors.json and return a table.
 
-    The run counts as unfinished until that is done: the same command goes on where this was interrupted. Some of its
-    answers are raw replies. Raises OutputError and SandboxError.
+    The run is marked as unfinished until then: a repeated command resumes an interrupted comparison. At least
+    one answer must be a raw reply. Raises OutputError and SandboxError.
     """
     replies: dict[str, str] = {}
     ours = set()
@@ -46,7 +47,7 @@ def side_by_side(config: RunConfig, record: OpenRun, under: Mapping[str, Rule]) 
 def _judged(
     config: RunConfig, record: OpenRun, replies: Mapping[str, str], under: Mapping[str, Rule]
 ) -> dict[str, set[str]]:
-    """By rule, the jobs that pass."""
+    """The passing jobs by rule."""
     tasks = {task.task_id: task for task in record.ledger.jobs.tasks}
     judge = Judge(
         tuple(tasks.values()), config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox.mode
@@ -70,7 +71,7 @@ def _judged(
 
 
 def programs_of(tasks: Mapping[str, Task], replies: Mapping[str, str], under: Mapping[str, Rule]) -> Programs:
-    """What every rule makes of every reply."""
+    """The distinct programs that the rules extract from the replies."""
     programs: Programs = {}
     for job_id, text in replies.items():
         task = tasks[parse_job_id(job_id).task_id]
@@ -80,7 +81,7 @@ def programs_of(tasks: Mapping[str, Task], replies: Mapping[str, str], under: Ma
 
 
 async def judge_all(judge: Judge, workers: int, programs: Programs, known: OtherVerdicts) -> None:
-    """Make every program's outcome known that is not. One that several rules make is judged once."""
+    """Judge the programs without a known outcome. A program that several rules extract is judged once."""
     waiting = iter([program for program in programs if key_of(*program) not in known])
     late: list[TaskProgram] = []
 
@@ -99,16 +100,16 @@ async def judge_all(judge: Judge, workers: int, programs: Programs, known: Other
         async with asyncio.TaskGroup() as group:
             for _ in range(2 * workers):
                 group.create_task(drain())
-        for program in late:  # once more, alone, as the run's own are
+        for program in late:  # repeated one at a time, like the run's own timeouts
             known.add(key_of(*program), await outcome(program))
 
 
 def lines(rows: list[UnderRule], path: Path) -> Iterator[str]:
     ours = rows[0]
     yield f"\nthe same replies under other rules ({path})"
-    yield f"{'':28}{'pass@1':>8}{'passes':>8}"
+    yield f"{'':28}{'pass@1':>9}{'passes':>8}"
     for one in rows:
-        yield f"{one.name:28}{one.pass_at_1:>8.1%}{len(one.passed):>8}"
+        yield f"{one.name:28}{percent(one.pass_at_1):>9}{len(one.passed):>8}"
         for what, jobs in (("loses", ours.passed - one.passed), ("finds", one.passed - ours.passed)):
             if jobs:
                 yield f"    {what} {len(jobs)}: {tasks_of(jobs)}"

@@ -1,4 +1,4 @@
-"""`python main.py loadtest`: unit tests for real packages, asked for under load, timed and weighed."""
+"""`python main.py loadtest`: requests unit tests for real packages under load, times them and evaluates the tests."""
 
 import argparse
 import asyncio
@@ -34,10 +34,10 @@ log = logging.getLogger("swarmeval")
 
 
 def loadtest(options: argparse.Namespace) -> int:
-    """Put load on what answers, write and weigh the tests, report; gives the exit code. Raises UserError."""
+    """Run the load test, evaluate the generated tests and write the report; return the exit code. Raises UserError."""
     config = _settings(options)
     check_login(config, os.environ)
-    find_roots(config.loadtest.packages)  # before anything is loaded, moved or made
+    find_roots(config.loadtest.packages)  # before anything is loaded, moved or created
     chosen = choose(config, single_try=True)
     with (
         opened_anew(config, chosen.check) as record,
@@ -60,7 +60,7 @@ def loadtest(options: argparse.Namespace) -> int:
             report = _close(config, chosen, record, session.results, reason.text)
             tracker.finish({})
     if report is None:
-        say(f"{reason.text}; there is no report")
+        say(f"{reason.text}; no report was written")
         return 130 if reason.text == STOPPED else 2
     text, failed = summary(record.folder, report, session.results, reason.text)
     say(text)
@@ -77,11 +77,11 @@ def _settings(options: argparse.Namespace) -> RunConfig:
 
 
 def _close(config: RunConfig, chosen: ChosenFleet, record: Record, results: LoadResults, reason: str) -> Path | None:
-    """Leave what is known on disk, and the report of it, which is given; None where nothing was asked.
+    """Write the results and the report; return the path of the report, or None if there were no requests.
 
-    What cannot be written there is logged: it must not hide why the run ended.
+    Logs write errors instead of raising them, which would hide the reason for the end of the run.
     """
-    from swarmeval.loadtest.report import NAME, write  # brings scipy and statsmodels along
+    from swarmeval.loadtest.report import NAME, write  # imports scipy and statsmodels
 
     with ignoring_interrupts():
         try:

@@ -1,4 +1,4 @@
-"""What a command prints."""
+"""Output of commands."""
 
 import logging
 import os
@@ -8,9 +8,9 @@ log = logging.getLogger("swarmeval")
 
 
 def say(text: str) -> None:
-    """Print what a command answers. A reader that has gone, or a full disk, costs the text and not the run."""
+    """Print the output of a command. A closed pipe or a full disk loses the text but does not end the run."""
     try:
         print(text, flush=True)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered goes nowhere, in silence
-        log.warning("the summary could not be printed: %s", error)  # last: what is logged may be said here as well
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards the buffered text
+        log.warning("the summary could not be printed: %s", error)  # last: log lines may go to stdout as well

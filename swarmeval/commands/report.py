@@ -1,6 +1,6 @@
-"""`python main.py report DIR`: a run on one page, report.html in its folder, and its trace.json where it was traced.
+"""`python main.py report DIR`: writes report.html to a run's folder, and trace.json if the run was traced.
 
-A load run leaves load_report.html instead, or beside it where the folder holds both.
+For a load run it writes load_report.html, and both reports if the folder holds both kinds of run.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from swarmeval.runs.journal import NAME as JOURNAL
 
 
 def report(options: argparse.Namespace) -> int:
-    """Make the pages and say where they are; gives 0. Raises DataError or OutputError where there is no run."""
+    """Write the reports and print their paths; return 0. Raises DataError or OutputError."""
     folder = Path(options.folder)
     made = [_load_page(folder)] if (folder / REQUESTS).exists() else []
-    trace = make(folder)  # the page links to it; the session of a run that was killed is not in it yet
+    trace = make(folder)  # the report links to it; a killed session is not in it yet
     if not made or (folder / JOURNAL).exists():
         made += [write(folder), *([trace] if trace else [])]
     for path in made:
@@ -26,6 +26,6 @@ def report(options: argparse.Namespace) -> int:
 
 
 def _load_page(folder: Path) -> Path:
-    from swarmeval.loadtest.report import write  # brings scipy and statsmodels along
+    from swarmeval.loadtest.report import write  # imports scipy and statsmodels
 
     return write(folder)

@@ -1,4 +1,4 @@
-"""`python main.py`: the main job. Wires config, tasks, fleet, judge, watchers and results together."""
+"""`python main.py`: starts or resumes a run. Connects settings, tasks, fleet, judge, watchers and results."""
 
 import argparse
 import os
@@ -33,10 +33,10 @@ FLAGS = {
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run or resume what the flags ask for; gives the exit code. Raises UserError."""
+    """Start or resume a run; return the exit code. Raises UserError."""
     values = loading.from_flags(vars(options), FLAGS)
     if options.num_tasks is not None:
-        values.setdefault("task_ids", None)  # the first tasks of the benchmark, whichever the file names
+        values.setdefault("task_ids", None)  # overrides the task_ids of the config file
     config = loading.load(options.config, values)
     for fault in load_rules.misplaced(config):
         raise ConfigError(f"{options.config}: {fault}")
@@ -44,11 +44,12 @@ def run(options: argparse.Namespace) -> int:
         check_terminal()
     for warning in config.warnings():
         print(f"swarmeval: {warning}", file=sys.stderr)
-    check_login(config, os.environ)  # before anything is moved or made
+    check_login(config, os.environ)  # before anything is moved or created
     benchmark = chosen(config)
     if config.benchmark != HUMANEVAL and config.task_limit() and config.humaneval_limit < benchmark.total:
         subset = f"the first {config.humaneval_limit} of {benchmark.total} tasks of {config.benchmark}"
-        print(f"swarmeval: humaneval_limit: {subset}", file=sys.stderr)  # it may be left from a config for HumanEval
+        # The limit may be left over from a config for HumanEval.
+        print(f"swarmeval: humaneval_limit: {subset}", file=sys.stderr)
     chosen_fleet = choose(config)
     plan = Plan(make_agents(config), benchmark.tasks)
     data = benchmark.facts()
@@ -78,5 +79,5 @@ def run(options: argparse.Namespace) -> int:
             score = ending.score
         finally:
             tracker.finish(score)
-    say(ending.summary)  # below the bar, which is closed now
+    say(ending.summary)  # after the progress bar has closed
     return ending.exit_code

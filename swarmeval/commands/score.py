@@ -1,4 +1,4 @@
-"""`python main.py score REPLIES.jsonl`: judges replies made elsewhere. Needs no model and no fleet."""
+"""`python main.py score REPLIES.jsonl`: judges imported replies. Needs no model and no fleet."""
 
 import argparse
 import hashlib
@@ -29,20 +29,20 @@ DEFAULT_FOLDER = "logs/score"
 
 
 def score(options: argparse.Namespace) -> int:
-    """Judge a file of replies; gives the exit code. Raises UserError."""
+    """Judge a file of replies; return the exit code. Raises UserError."""
     config = _settings(options)
     under = rules(options.extractors)
     if under and options.missing == FAIL:
-        raise ConfigError("--missing=fail: --extractors compares rules over the tasks that have replies; leave one out")
+        raise ConfigError("--missing=fail: not possible with --extractors, which compares rules on tasks with replies")
     path = Path(options.replies)
     if path.exists() and not path.is_file():
-        raise DataError(f"{path}: not a regular file; replies are read more than once, so save them first")
+        raise DataError(f"{path}: not a regular file; it is read more than once, so save the replies to a file")
     benchmark = chosen(config)
     if under and any(task.question for task in benchmark.tasks):
-        raise ConfigError(f"--extractors: the rules are for prompts to be completed; {config.benchmark} has others")
+        raise ConfigError(f"--extractors: the rules complete code; the prompts of {config.benchmark} are questions")
     jobs, forms = _listed(path, benchmark, options.missing == FAIL)
     if under and "reply" not in forms:
-        raise DataError("--extractors: no line of the file has a raw reply; completions and solutions are code already")
+        raise DataError("--extractors: the file contains no raw reply; completions and solutions need no extraction")
     data = {**benchmark.facts(), "tasks": len(jobs.tasks)}
     replies = {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "lines": jobs.total}
     missing = {"missing_tasks": list(jobs.missing), "missing_counted_as": COUNTED_AS[options.missing]}
@@ -61,20 +61,20 @@ def score(options: argparse.Namespace) -> int:
         others = ""
         if under and ending.exit_code == 0:
             others = side_by_side(config, record, under)
-            make_report(record)  # once more: it shows them
+            make_report(record)  # again, now with the comparison
     say(f"{ending.summary}\n{others}" if others else ending.summary)
     return ending.exit_code
 
 
 def _listed(path: Path, benchmark: LoadedBenchmark, missing_fail: bool) -> tuple[ListedJobs, set[Form]]:
-    """The jobs that the file answers, and the forms of its lines. Raises DataError."""
+    """(the jobs that the file answers, the forms of its lines). Raises DataError."""
     task_ids, forms, jobs = {task.task_id for task in benchmark.tasks}, set[Form](), list[Job]()
-    whole = "in the benchmark" if len(task_ids) == benchmark.total else f"among the {len(task_ids)} tasks chosen"
+    whole = "in the benchmark" if len(task_ids) == benchmark.total else f"among the {len(task_ids)} selected tasks"
     for reply in read_replies(path, task_ids, whole):
         forms.add(reply.form)
         jobs.append(parse_job_id(reply.job_id))
     if not jobs:
-        raise DataError(f"{path}: holds no replies")
+        raise DataError(f"{path}: contains no replies")
     try:
         return ListedJobs(benchmark.tasks, jobs, missing_fail), forms
     except ValueError as error:
@@ -83,7 +83,7 @@ def _listed(path: Path, benchmark: LoadedBenchmark, missing_fail: bool) -> tuple
 
 def _settings(options: argparse.Namespace) -> RunConfig:
     values = loading.from_flags(vars(options), FLAGS)
-    known = {*keys(RunConfig), *sections(RunConfig)} - {"sandbox"}  # which is used as a whole
+    known = {*keys(RunConfig), *sections(RunConfig)} - {"sandbox"}  # accepted as a whole
     for key in values:
         if key in known and key not in SCORE_USES:
             raise ConfigError(f"--set {key}: score does not use it; it uses {', '.join(sorted(SCORE_USES))}")

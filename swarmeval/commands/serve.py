@@ -1,4 +1,4 @@
-"""`python main.py serve`: the replicas of a fleet behind OpenAI's API, until Ctrl-C."""
+"""`python main.py serve`: serves the replicas of a fleet with an OpenAI-compatible API until Ctrl-C."""
 
 import argparse
 import asyncio
@@ -16,7 +16,7 @@ from swarmeval.watch.logs import log_to_screen
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Load the fleet and answer until interrupted; gives the exit code. Raises UserError."""
+    """Load the fleet and answer requests until interrupted; return the exit code. Raises UserError."""
     from swarmeval.serving.admission import is_loopback
     from swarmeval.serving.http import allow_files, listener
 
@@ -25,7 +25,7 @@ def serve(options: argparse.Namespace) -> int:
     if key is None and not is_loopback(config.serve.host):
         print(
             f"swarmeval: serve.host is {config.serve.host} and {config.serve.key_env} is not set: "
-            "whoever reaches this machine may use the model",
+            "anyone who can reach this machine can use the model",
             file=sys.stderr,
         )
     allow_files(config.serve.connections)
@@ -36,7 +36,7 @@ def serve(options: argparse.Namespace) -> int:
 
 
 async def _serve(config: RunConfig, chosen: ChosenFleet, sock: socket.socket, key: str | None) -> None:
-    """Listen while replicas load, as /health tells. Raises the UserError for which none can answer."""
+    """Listen, also while replicas load. Raises UserError if no replica can answer."""
     from swarmeval.serving.app import Api
     from swarmeval.serving.example import curl
     from swarmeval.serving.http import HttpServer, url
@@ -52,7 +52,7 @@ async def _serve(config: RunConfig, chosen: ChosenFleet, sock: socket.socket, ke
             say(f"ready: {url(host, port)}, model {chosen.model}, {pool.rows} rows")
             reached = url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)
             example = curl(reached, chosen.model, pool.info.takes_chat, config.serve.key_env if key else None)
-            say(f"Try it from another terminal{f' where {config.serve.key_env} is set' if key else ''}:\n{example}")
+            say(f"Try it from another terminal{f' with {config.serve.key_env} set' if key else ''}:\n{example}")
             await pool.until_failed()
 
         with handling_signals(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), server.end)):

@@ -1,4 +1,4 @@
-"""`python main.py union DIR [NAME ...]`: what any union of a run's profiles finds."""
+"""`python main.py union DIR [NAME ...]`: scores profiles of a run and their union."""
 
 import argparse
 from collections.abc import Iterator, Mapping
@@ -10,10 +10,13 @@ from swarmeval.runs.finished_run import verdicts_by_profile
 from swarmeval.scores.profiles import profile_score
 from swarmeval.scores.stats import KS
 from swarmeval.scores.unions import Counts, union
+from swarmeval.watch.progress_text import percent
+
+EACH = "one answer per profile"
 
 
 def show_union(options: argparse.Namespace) -> int:
-    """Print the scores of the profiles asked for, all where none is, and of their union; gives 0. Raises DataError."""
+    """Print the scores of the named profiles (default: all) and of their union; return 0. Raises DataError."""
     folder = Path(options.folder)
     by_profile = verdicts_by_profile(folder)
     names = list(dict.fromkeys(options.names or by_profile))
@@ -21,21 +24,21 @@ def show_union(options: argparse.Namespace) -> int:
         if name not in by_profile:
             raise DataError(f"{folder}: has no profile {name!r}; it has {', '.join(by_profile)}")
     if len(names) < 2:
-        raise DataError(f"{folder}: a union is of two profiles or more; it has {', '.join(by_profile)}")
+        raise DataError(f"{folder}: a union needs at least two profiles; the run has {', '.join(by_profile)}")
     say("\n".join(lines({name: by_profile[name] for name in names})))
     return 0
 
 
 def lines(members: Mapping[str, Counts]) -> Iterator[str]:
     together = union(list(members.values()))
-    width = max(len(name) for name in (*members, "an answer of each"))
-    yield f"{'':{width}}{'pass@1 (95 %, over tasks)':>28}{'pass@10':>10}{'pass@100':>10}"
+    width = max(len(name) for name in (*members, EACH))
+    yield f"{'':{width}}{'pass@1 (95 % CI)':>28}{'pass@10':>10}{'pass@100':>10}"
     for name, counts in members.items():
         score = profile_score(counts)
         yield f"{name:{width}}{_rate(score, 'pass@1'):>28}{_ks(score)}"
-    yield f"{'an answer of each':{width}}{_rate(together, 'pass@1_each'):>28}"
-    yield f"{'all their answers':{width}}{_percent(together['pass@1']):>28}{_ks(together)}"
-    yield f"an answer of each: at least one passes; tasks that every profile has a verdict on: {together['tasks']}"
+    yield f"{EACH:{width}}{_rate(together, 'pass@1_each'):>28}"
+    yield f"{'all answers pooled':{width}}{_percent(together['pass@1']):>28}{_ks(together)}"
+    yield f"{EACH}: at least one passes; tasks with verdicts of every profile: {together['tasks']}"
 
 
 def _rate(score: Mapping[str, object], key: str) -> str:
@@ -49,4 +52,4 @@ def _ks(score: Mapping[str, object]) -> str:
 
 
 def _percent(value: object) -> str:
-    return f"{value:.1%}" if isinstance(value, float) else "-"
+    return percent(value) if isinstance(value, float) else "-"

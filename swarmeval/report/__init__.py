@@ -1,1 +1,1 @@
-"""report.html: a run on one page that loads nothing."""
+"""report.html: a self-contained report of a run on one page."""

@@ -1,4 +1,4 @@
-"""What the charts and the map of a report are drawn from, as plain data."""
+"""Plain data for the charts and the map of a report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,14 +12,14 @@ from swarmeval.scores.stats import percentile, rate
 from swarmeval.watch.outcome_letters import LETTERS, OPEN, REPAIRED, WAITING
 
 PERCENTILES = (50, 90, 95, 99)
-FEWEST = 20  # answers that a distribution or a regression is fitted to
-LEAST_R_SQUARED = 0.25  # of a regression that is drawn: tokens explain a quarter of the latency's variance
-DOTS = 1500  # of the scatter plot
-NOT_JUDGED = -1  # stands where an answer has no outcome yet
+FEWEST = 20  # answers needed for a distribution fit or a regression
+LEAST_R_SQUARED = 0.25  # a regression is drawn if tokens explain a quarter of the variance in latency
+DOTS = 1500  # in the scatter plot
+NOT_JUDGED = -1  # the outcome of an answer that is not judged yet
 
 
 def latencies(timings: Timings) -> dict[str, Any] | None:
-    """Everything about latencies; None where none was measured."""
+    """Statistics of the latencies; None if too few were measured."""
     values = sorted(timings.latency_s)
     if len(values) < 2 or values[0] < 0 or not values[-1] > 0:
         return None
@@ -45,7 +45,7 @@ def latencies(timings: Timings) -> dict[str, Any] | None:
 
 
 def latency_chart(latency: Mapping[str, Any] | None, timings: Timings) -> dict[str, Any] | None:
-    """The latencies as the scripts draw them."""
+    """The latency data that the scripts draw."""
     if latency is None:
         return None
     step = max(1, len(timings.latency_s) // DOTS)
@@ -64,8 +64,9 @@ def tasks_and_agents(
     places: Mapping[str, Sequence[AnswerLocation]],
     tasks: Sequence[Task],
 ) -> dict[str, Any]:
-    """The map: each task with its share of passes, and (agent, sample, round, outcome) of the answers in `places`;
-    agents and outcomes by their index.
+    """Data of the map: each task with its share of passes and (agent, sample, round, outcome) of its answers.
+
+    Agents and outcomes are indices into lists.
     """
     agents = sorted({place.job.agent_id for task_places in places.values() for place in task_places})
     names = {agent["id"]: agent.get("name") for agent in manifest.get("agents", [])}
@@ -100,7 +101,7 @@ def tasks_and_agents(
 
 
 def timeline_chart(time: Timeline) -> dict[str, Any]:
-    """The panels and the events on them."""
+    """The series of the panels and the events drawn on them."""
     return {
         "seconds": time.seconds,
         "series": [

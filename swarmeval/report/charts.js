@@ -1,4 +1,4 @@
-// What is drawn in more than one page: a frame with axes, a histogram with its fit, points with their lines, shades.
+// Charts shared by the reports: axes, a histogram with its fit, a scatter plot with regressions, shaded correlations.
 
 const WIDE = 520, HIGH = 250, LEFT = 58, RIGHT = 24, TOP = 24, BOTTOM = 44;
 
@@ -9,7 +9,7 @@ const shown = (value) => {
   return String(Number(value.toPrecision(size >= 100 ? 3 : 2)));
 };
 
-// As short as an axis has room for.
+// A number in short form, for axis labels.
 const short = (value) => (Math.abs(value) >= 10000 ? value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 }) : shown(value));
 
 function ticks(low, high, count) {
@@ -21,7 +21,7 @@ function ticks(low, high, count) {
   return found;
 }
 
-// A frame with both axes; x and y of what comes back turn values into places.
+// Draws both axes. The returned functions x and y convert values to coordinates.
 function frame(place, [left, right], [bottom, top], xName, xLog = false) {
   const chart = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": xName });
   const along = xLog ? (v) => Math.log(v / left) / (Math.log(right / left) || 1) : (v) => (v - left) / (right - left || 1);
@@ -38,8 +38,8 @@ function frame(place, [left, right], [bottom, top], xName, xLog = false) {
   return { chart, x, y };
 }
 
-// Labels that would overprint an earlier one, or leave the chart, move down by lines; one that finds no room is hidden.
-// Its mark keeps a title. Axes are drawn first, so their numbers come first.
+// Moves labels that overlap an earlier one or leave the chart, and hides those that fit nowhere; marks keep their titles.
+// Axes are drawn first, so their numbers have priority.
 function settle(chart) {
   const taken = [], edge = chart.viewBox.baseVal;
   const apart = (a, b) => a.x >= b.x + b.width + 2 || b.x >= a.x + a.width + 2 || a.y >= b.y + b.height - 1 || b.y >= a.y + a.height - 1;
@@ -47,7 +47,7 @@ function settle(chart) {
     label.removeAttribute("visibility");
     label.removeAttribute("transform");
     const box = label.getBBox();
-    if (!box.width) continue; // not drawn now
+    if (!box.width) continue; // not rendered
     const across = Math.max(edge.x - box.x, Math.min(0, edge.x + edge.width - box.x - box.width));
     const lines = label.classList.contains("movable") ? [0, 1, 2] : [0];
     const places = lines.map((line) => ({ x: box.x + across, y: box.y + line * box.height, width: box.width, height: box.height }));
@@ -58,7 +58,7 @@ function settle(chart) {
   }
 }
 const settleAll = () => document.querySelectorAll("svg[role=img]").forEach(settle);
-matchMedia("(max-width: 640px)").addEventListener("change", settleAll); // letters are larger there
+matchMedia("(max-width: 640px)").addEventListener("change", settleAll); // the font is larger on narrow screens
 addEventListener("load", settleAll);
 
 const path = (points) => points.map(([a, b], k) => `${k ? "L" : "M"}${a.toFixed(1)} ${b.toFixed(1)}`).join("");
@@ -83,7 +83,7 @@ function drawHistogram(place, found) {
   }
   if (fit.length > 1) chart.append(svg("path", { class: "fit", d: path(fit) }));
   for (const [name, value] of Object.entries(found.percentiles)) {
-    if (value > end * (1 + 1e-9)) { // beyond what is drawn
+    if (value > end * (1 + 1e-9)) { // outside the chart
       chart.append(svg("text", { class: "movable", x: WIDE - RIGHT, y: 12, "text-anchor": "end" }, `${name} at ${shown(value)} \u2192`));
       continue;
     }
@@ -93,8 +93,8 @@ function drawHistogram(place, found) {
   }
 }
 
-// Sets of dots, each with the straight line through it (slope, intercept), in colours of their own.
-// What lies above `highest` stands on the upper edge.
+// Draws sets of dots, each with its regression line (slope, intercept) and its own colour.
+// Dots above `highest` are drawn on the upper edge.
 function drawScatter(place, sets, xName, highest = Infinity) {
   const all = sets.flatMap(({ dots }) => dots);
   const right = Math.max(1, ...all.map((dot) => dot[0]));
@@ -111,7 +111,7 @@ function drawScatter(place, sets, xName, highest = Infinity) {
   sets.forEach(({ line }, k) => {
     if (!line) return;
     const [slope, intercept] = line;
-    const ends = []; // the part of it that the frame holds
+    const ends = []; // clipped to the frame
     for (let step = 0; step <= 200; step += 1) {
       const at = (right * step) / 200, value = intercept + slope * at;
       if (value >= 0 && value <= top) ends.push([x(at), y(value)]);
@@ -121,7 +121,7 @@ function drawScatter(place, sets, xName, highest = Infinity) {
   });
 }
 
-// The names of lines or dots behind a caption, each with its colour (a number).
+// Appends a legend to a caption: names with the numbers of their colours.
 function nameColours(caption, named) {
   for (const [name, colour] of named) {
     const key = svg("svg", { class: "stroke", viewBox: "0 0 14 4" });

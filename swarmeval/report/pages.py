@@ -1,7 +1,7 @@
-"""A page in one file that loads nothing: a template with its styles, scripts and data inside.
+"""Renders a template with its styles, scripts and data into one self-contained HTML file.
 
-Everything that came from a run's files reaches the page escaped, or as data that scripts put in as text; a
-Content-Security-Policy lets nothing else run or load.
+Text from a run's files is either escaped or passed as data that the scripts insert as plain text. A
+Content-Security-Policy blocks all other scripts and all loading.
 """
 
 import base64
@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent
 def render_page(
     template: Path, styles: Sequence[Path], scripts: Sequence[Path], context: Mapping[str, Any], data: Mapping[str, Any]
 ) -> str:
-    """The page; `data` is what the scripts read. The template may extend those beside this file."""
+    """Return the HTML of a page. `data` is read by the scripts. The template may extend templates of this folder."""
     import jinja2
 
     style, script = (_joined(paths) for paths in (styles, scripts))
@@ -47,6 +47,6 @@ def _hash(text: str) -> str:
 
 
 def _json(value: object) -> str:
-    """JSON that may stand inside a script element: ASCII only, and nothing in it can end the element."""
+    """JSON that is safe inside a script element: ASCII only, and nothing in it can close the element."""
     text = json.dumps(value, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,7 +1,7 @@
-"""The replies inside a report: which of them its size allows, packed a task at a time, so that opening one unpacks few.
+"""Selects and compresses the replies that a report contains, within a size limit.
 
-A pack is JSON, compressed (zlib), as base64. Each distinct program of a task is in it once.
-The page says what it left out or cut.
+Each task has one pack, so that opening an answer decompresses a single task: JSON, compressed with zlib, in base64.
+A pack contains each distinct program once. The page states which texts were omitted or truncated.
 """
 
 import base64
@@ -17,8 +17,8 @@ from swarmeval.runs.answer_index import AnswerIndex, AnswerLocation
 from swarmeval.runs.journal import JournalReader
 from swarmeval.watch.outcome_grid import natural
 
-PACKED_MOST = 4_400_000  # characters of all packs: the page stays under 5 MB
-RAW_MOST = 60_000_000  # characters tried first, before anything was compressed: bounds time and memory
+PACKED_MOST = 4_400_000  # characters in all packs: keeps the page under 5 MB
+RAW_MOST = 60_000_000  # uncompressed characters of the first attempt: bounds time and memory
 CUTS = (8000, 4000, 2000, 1000, 500, 250)
 MOST_DETAIL = 2000
 ALL = 1 << 30
@@ -26,27 +26,27 @@ ALL = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """Which texts are packed: of each task the first passing and the first other answers, none longer than `cut`."""
+    """The texts to pack: per task the first passing and the first other answers, truncated to `cut` characters."""
 
     passing: int = ALL
     others: int = ALL
     cut: int = ALL
 
     def words(self) -> str:
-        """What is missing, for people; "" where nothing is."""
+        """A sentence on the omitted texts; "" if the portion is complete."""
         parts = []
         if self.passing < ALL:
-            parts.append(f"of each task's passing replies {_first(self.passing)}")
+            parts.append(_at_most(self.passing, "passing replies"))
         if self.others < ALL:
-            parts.append(f"of its other replies {_first(self.others)}")
+            parts.append(_at_most(self.others, "other replies"))
         if self.cut < ALL:
-            parts.append(f"texts are cut after {self.cut:,} characters")
-        return f"To keep this page under 5 MB, {', '.join(parts)}." if parts else ""
+            parts.append(f"at most {self.cut:,} characters of each text")
+        return f"To keep this page under 5 MB, it contains {', '.join(parts)}." if parts else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Packs:
-    """One pack for each task, in the order of the tasks, and what they lack."""
+    """One pack per task, in the order of the tasks, and the portion of the texts in them."""
 
     packs: tuple[str, ...]
     portion: Portion
@@ -58,7 +58,7 @@ def pack(
     texts: Mapping[str, TaskTexts],
     most: int = PACKED_MOST,
 ) -> Packs:
-    """The answers of these tasks, as `by_task` gives them. Raises OutputError when the journal cannot be read."""
+    """Pack the answers that `by_task` returned. Raises OutputError if the journal cannot be read."""
     raw = RAW_MOST
     portion = fitting(tasks, raw)
     while True:
@@ -74,7 +74,7 @@ def pack(
 
 
 def by_task(answers: AnswerIndex, order: Iterable[str] = ()) -> dict[str, list[AnswerLocation]]:
-    """The answers of each task, by agent, sample and round; the tasks in this order, others by name and number."""
+    """Answers by task, sorted by agent, sample and round. Tasks missing from `order` follow in natural order."""
     tasks: dict[str, list[AnswerLocation]] = {}
     for place in answers.locations.values():
         tasks.setdefault(place.job.task_id, []).append(place)
@@ -86,7 +86,7 @@ def by_task(answers: AnswerIndex, order: Iterable[str] = ()) -> dict[str, list[A
 
 
 def fitting(tasks: Mapping[str, Sequence[AnswerLocation]], raw: int) -> Portion:
-    """The largest portion of at most `raw` characters: passing replies go first, then ends of texts, then replies."""
+    """The largest portion within `raw` characters. Drops passing replies first, then truncates, then drops the rest."""
     portion = Portion()
     if _size(tasks, portion) <= raw:
         return portion
@@ -101,7 +101,7 @@ def fitting(tasks: Mapping[str, Sequence[AnswerLocation]], raw: int) -> Portion:
 
 
 def _most(tasks: Mapping[str, Sequence[AnswerLocation]], portion: Portion, field: str, raw: int) -> int:
-    """How many of a kind each task may have."""
+    """The largest value of `field` that keeps the portion within `raw` characters."""
     low, high = 0, max(map(len, tasks.values()), default=0)
     while low < high:
         middle = (low + high + 1) // 2
@@ -130,12 +130,12 @@ def _included(places: Sequence[AnswerLocation], portion: Portion) -> list[tuple[
 
 
 def _packed(task: TaskTexts, places: Sequence[AnswerLocation], portion: Portion, reader: JournalReader) -> str:
-    """The texts of one task and its answers: [tokens, latency, how it ended, detail, how the code was found, reply,
-    candidate]. The last two are null if they are left out. A candidate that an earlier answer had is that answer's
-    number: a text would be too far from its copy to be compressed.
+    """The texts of one task and its answers: [tokens, latency, finish reason, detail, extraction note, reply,
+    candidate]. The last two are null if omitted. A candidate that repeats an earlier answer's is stored as the
+    number of that answer: zlib's window is too small to compress distant copies.
     """
     rows: list[list[object]] = []
-    first: dict[str, int] = {}  # the answer that was the first to have this candidate
+    first: dict[str, int] = {}  # candidate -> number of the first answer with it
     for place, included in _included(places, portion):
         entry = reader.entry(place.answer_at)
         verdict = reader.entry(place.verdict_at).verdict if place.verdict_at >= 0 else None
@@ -143,7 +143,7 @@ def _packed(task: TaskTexts, places: Sequence[AnswerLocation], portion: Portion,
             rows.append([0, 0, "", shortened(entry.failure.reason, MOST_DETAIL), "", None, None])
             continue
         answer = entry.completion
-        assert answer is not None  # only places of answers are kept
+        assert answer is not None  # the index only holds answered jobs
         detail, note, candidate = (verdict.detail, verdict.note, verdict.code) if verdict else ("", "", "")
         texts: list[object] = [None, None]
         if included:
@@ -160,5 +160,5 @@ def _packed(task: TaskTexts, places: Sequence[AnswerLocation], portion: Portion,
     return base64.b64encode(zlib.compress(text.encode("utf-8", "replace"), 9)).decode()
 
 
-def _first(number: int) -> str:
-    return f"only the first {number} are here" if number else "none is here"
+def _at_most(number: int, kind: str) -> str:
+    return f"only the first {number} {kind} per task" if number else f"no {kind}"

@@ -1,5 +1,5 @@
 "use strict";
-// What the other scripts share: the data, elements, the theme. Texts from a run enter the page by textContent only.
+// Shared by the other scripts: data, elements, theme. Text from a run is only ever inserted as textContent.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
@@ -18,7 +18,7 @@ function svg(name, attributes = {}, text = "") {
   return made;
 }
 
-// The theme: what the system prefers until somebody chooses. A page opened from a file may have no storage.
+// The theme follows the system until the user chooses one. A page opened from a file may lack local storage.
 const kept = { get: () => { try { return localStorage.getItem("theme"); } catch { return null; } },
                set: (theme) => { try { localStorage.setItem("theme", theme); } catch { /* for this visit only */ } } };
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");

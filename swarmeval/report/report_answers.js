@@ -1,9 +1,9 @@
-// The answers of the run: their packs, which of them are looked for, and the rows of the map that hold them.
+// The answers of the run: their packed texts, search and filters, and the rows of the map.
 
-const [AGENT, SAMPLE, ROUND, OUTCOME] = [0, 1, 2, 3]; // of an answer in DATA
-const [TOKENS, LATENCY, ENDED, DETAIL, NOTE, REPLY, PROGRAM] = [0, 1, 2, 3, 4, 5, 6]; // of an answer in a pack
+const [AGENT, SAMPLE, ROUND, OUTCOME] = [0, 1, 2, 3]; // fields of an answer in DATA
+const [TOKENS, LATENCY, ENDED, DETAIL, NOTE, REPLY, PROGRAM] = [0, 1, 2, 3, 4, 5, 6]; // fields of an answer in a pack
 
-// Packs are unpacked when they are wanted, once each.
+// Packs are decompressed on demand, once each.
 const unpacked = new Map();
 function pack(number) {
   if (!unpacked.has(number)) unpacked.set(number, unpack(byId(`pack${number}`).textContent));
@@ -15,13 +15,13 @@ async function unpack(text) {
   const bytes = Uint8Array.from(letters, (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   const found = JSON.parse(await new Response(stream).text());
-  for (const answer of found.answers) { // a program that an earlier answer had is that answer's number
+  for (const answer of found.answers) { // a repeated program is stored as the number of the first answer with it
     if (typeof answer[PROGRAM] === "number") answer[PROGRAM] = found.answers[answer[PROGRAM]][PROGRAM];
   }
   return found;
 }
 
-// One entry per task: its answers by agent, and which of them the filters show.
+// One entry per task: its answers by agent, and those that pass the filters.
 const rows = DATA.tasks.map((task, number) => {
   const byAgent = new Map();
   task.answers.forEach((answer, k) => {
@@ -52,9 +52,9 @@ function mark({ task }, answers) {
   return [DATA.letters.outcomes[outcome], `o${outcome}`, inWords(outcome)];
 }
 
-// What is looked for.
+// The current search and filters.
 const wanted = { words: "", outcome: "", agent: "" };
-let texts = null; // by task: its own text, and that of each answer, in small letters
+let texts = null; // per task: its own text and the text of each answer, in lower case
 
 async function allTexts() {
   if (texts === null) {
@@ -71,9 +71,9 @@ let asked = 0;
 async function look() {
   const mine = (asked += 1);
   const words = wanted.words.trim().toLowerCase();
-  if (words && texts === null) byId("found").textContent = "reading the replies";
+  if (words && texts === null) byId("found").textContent = "searching the replies...";
   const all = words ? await allTexts() : null;
-  if (mine !== asked) return; // something else was typed meanwhile
+  if (mine !== asked) return; // a later search has started
   let tasks = 0, count = 0;
   for (const found of rows) {
     const own = !words || all[found.number][0].includes(words);

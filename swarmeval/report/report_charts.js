@@ -1,4 +1,4 @@
-// The charts of a run: pass@k, latencies, and everything over time.
+// The charts of a run: pass@k, latencies, and the time series.
 
 function drawCurve() {
   const points = DATA.curve.map(([k, value]) => [k, 100 * value]);
@@ -24,7 +24,7 @@ function drawPanels() {
   for (const [title, lines] of panels) {
     const figure = element("figure");
     figure.append(element("figcaption", {}, `${title}, ${lines[0].unit}`));
-    // Words of events stand above the lines.
+    // Leaves room for event labels above the lines.
     const top = Math.max(1e-9, ...lines.flatMap((line) => line.points.map((point) => point[1])));
     const end = minutes ? DATA.seconds / 60 : DATA.seconds;
     const { chart, x, y } = frame(figure, [0, end || 1], [0, top * (DATA.events.length ? 1.3 : 1.05)], minutes ? "minutes" : "seconds");
@@ -36,7 +36,7 @@ function drawPanels() {
       const place = x(minutes ? at / 60 : at);
       const mark = svg("line", { class: "event", x1: place, x2: place, y1: TOP, y2: HIGH - BOTTOM });
       mark.append(svg("title", {}, `${inPlainWords(kind)} ${device}: ${text}`));
-      const onRight = place > (LEFT + WIDE) / 2; // its words stand on the side with more room
+      const onRight = place > (LEFT + WIDE) / 2; // the label goes on the side with more room
       chart.append(mark, svg("text", { class: "movable", x: place + (onRight ? -4 : 4), y: 12, "text-anchor": onRight ? "end" : "start" }, inPlainWords(kind)));
     }
     byId("panels").append(figure);

@@ -1,7 +1,7 @@
-// One answer, in the dialog: its program, tests, diff and reply, copies of them, and a link to it.
+// The dialog of an answer: its program, tests, diff and reply, copy buttons, and a link.
 
 const dialog = byId("answer");
-const LEFT_OUT = "(left out to keep this page small; the agent's results file has it)";
+const LEFT_OUT = "(omitted to keep this page small; see the results file of the agent)";
 let at = [-1, -1];
 
 async function open(number, k) {
@@ -16,7 +16,7 @@ async function open(number, k) {
   byId("a-letter").className = `letter ${look}`;
   byId("a-verdict").textContent = DATA.outcomes[answer[OUTCOME]] ?? "not judged yet";
   byId("a-facts").textContent = [told[TOKENS] ? `${told[TOKENS]} tokens` : "", told[LATENCY] ? `${told[LATENCY]} s` : "",
-    told[ENDED] === "length" ? "cut at max_new_tokens" : "", told[NOTE] ? `code found by: ${told[NOTE]}` : ""].filter(Boolean).join(" · ");
+    told[ENDED] === "length" ? "truncated at max_new_tokens" : "", told[NOTE] ? `code found by: ${told[NOTE]}` : ""].filter(Boolean).join(" · ");
   show("evidence", told[DETAIL] || (answer[OUTCOME] === DATA.passed ? "All tests passed." : "None."));
   const judged = answer[OUTCOME] >= 0 && DATA.outcomes[answer[OUTCOME]] !== "NOT_GENERATED";
   show("reply", told[REPLY] === "" ? "(an empty reply)" : told[REPLY] ?? (judged ? LEFT_OUT : ""));
@@ -33,7 +33,7 @@ async function open(number, k) {
   dialog.scrollTop = 0;
 }
 
-// A text in its part of the dialog; a part without a text is left out.
+// Shows a text in its part of the dialog; hides the part if the text is empty.
 function show(name, text) {
   byId(`a-${name}`).textContent = text;
   byId(`a-${name}`).closest(".part").hidden = !text;
@@ -44,18 +44,18 @@ function show(name, text) {
 function showProgram({ source, reference }, candidate) {
   const whole = candidate !== null && candidate.length <= DATA.cut;
   const known = source !== null && candidate;
-  byId("a-program-title").textContent = known ? "Program, as it was judged" : "Code taken from the reply";
+  byId("a-program-title").textContent = known ? "Judged program" : "Code extracted from the reply";
   show("program", candidate === null ? LEFT_OUT : known ? source + candidate : candidate || "(no code)");
   byId("a-origin").textContent = known ? origin(source) : "";
   const can = known && whole && reference !== null;
   const lines = can ? unified(linesOf(source + reference), linesOf(source + candidate)) : [];
-  show("diff", lines === null ? "(the program is too long to be compared here)" : can && !lines.length ? "No line differs." : lines.join("\n"));
+  show("diff", lines === null ? "(the program is too long for a diff)" : can && !lines.length ? "No lines differ." : lines.join("\n"));
   if (lines?.length) colourDiff(byId("a-diff"), lines);
 }
 
 const origin = (source) => (source.trim() ? `Lines 1 to ${linesOf(source).length} come from the task, the others from the reply.` : "");
 
-// The next answer that the filters show, in this task and then in its neighbours.
+// The next answer that passes the filters, across tasks.
 function step(by) {
   const all = rowsInOrder().map((row) => rows[row.dataset.number]).flatMap((found) => [...found.shown].map((k) => [found.number, k]));
   const here = all.findIndex(([number, k]) => number === at[0] && k === at[1]);
@@ -68,7 +68,7 @@ byId("a-after").addEventListener("click", () => go(1));
 byId("a-close").addEventListener("click", () => dialog.close());
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 dialog.addEventListener("keydown", (event) => {
-  if (event.target.closest("pre, .lines")) return; // the arrows scroll it
+  if (event.target.closest("pre, .lines")) return; // arrow keys scroll these
   if (event.key === "ArrowLeft") go(-1);
   if (event.key === "ArrowRight") go(1);
 });
@@ -79,13 +79,13 @@ dialog.addEventListener("close", () => {
   if (cell && !found.row.hidden) cell.focus();
 });
 
-// Copies: the texts themselves, without the numbers of their lines.
+// Copies a text to the clipboard and confirms it on the button.
 async function copy(button, text) {
   const words = button.textContent;
   let done = true;
   try {
     await navigator.clipboard.writeText(text);
-  } catch { // a browser that lets no page from a file write to the clipboard this way
+  } catch { // some browsers block this API for pages opened from a file
     const field = element("textarea");
     field.value = text;
     dialog.append(field);
@@ -106,12 +106,12 @@ byId("a-copy-link").addEventListener("click", (event) => copy(event.target, byId
 function follow() {
   if (!location.hash.startsWith("#job=")) return;
   let job = location.hash.slice(5);
-  try { job = decodeURIComponent(job); } catch { /* a "%" that somebody typed */ }
+  try { job = decodeURIComponent(job); } catch { /* the hash is not valid percent-encoding */ }
   for (const found of rows) {
     const k = found.task.answers.findIndex((_, one) => jobOf(found, one) === job);
     if (k >= 0) { open(found.number, k); return; }
   }
-  byId("pointed").textContent = `The link names ${job}; this page has no such answer.`;
+  byId("pointed").textContent = `This report has no answer ${job}; check the link.`;
 }
 addEventListener("hashchange", follow);
 follow();

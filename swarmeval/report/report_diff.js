@@ -1,9 +1,9 @@
-// What differs between two texts, line by line, as a unified diff.
+// A line-by-line unified diff of two texts.
 
 const AROUND = 3; // unchanged lines shown before and after a change
-const MOST_PAIRS = 4_000_000; // of lines that are compared
+const MOST_PAIRS = 4_000_000; // pairs of lines to compare: bounds time and memory
 
-// [sign, line] for every line of both: "-" only in the first, "+" only in the second. null if the texts are too long.
+// [sign, line] for all lines: "-" only in the first text, "+" only in the second. null if the texts are too long.
 function compared(first, second) {
   let start = 0, end = 0;
   while (start < first.length && start < second.length && first[start] === second[start]) start += 1;
@@ -11,7 +11,7 @@ function compared(first, second) {
   const a = first.slice(start, first.length - end), b = second.slice(start, second.length - end);
   if (a.length * b.length > MOST_PAIRS) return null;
   const wide = b.length + 1;
-  const common = new Uint32Array((a.length + 1) * wide); // lengths of the longest common subsequences of what follows
+  const common = new Uint32Array((a.length + 1) * wide); // lengths of the longest common subsequences of the remaining lines
   for (let i = a.length - 1; i >= 0; i -= 1) {
     for (let j = b.length - 1; j >= 0; j -= 1) {
       common[i * wide + j] = a[i] === b[j] ? common[(i + 1) * wide + j + 1] + 1
@@ -28,7 +28,7 @@ function compared(first, second) {
   return [...lines, ...first.slice(first.length - end).map((line) => [" ", line])];
 }
 
-// The lines of a unified diff, without the names of files. [] if both are alike; null if they are too long.
+// The lines of a unified diff without file names. [] if the texts are equal; null if they are too long.
 function unified(first, second) {
   const lines = compared(first, second);
   if (lines === null) return null;
@@ -51,7 +51,7 @@ function unified(first, second) {
 
 const linesOf = (text) => text.replace(/\n+$/, "").split("\n");
 
-// Colours lines without an element per line; a browser that cannot still shows the signs.
+// Colours lines without an element per line. Browsers without CSS highlights still show the signs.
 function colourDiff(place, lines) {
   if (!CSS.highlights) return;
   const ranges = { "+": [], "-": [], "@": [] };

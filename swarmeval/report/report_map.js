@@ -1,7 +1,7 @@
-// The map of tasks and agents: a row per task, a cell per agent, and the keys that move between them.
+// The map: one row per task, one cell per agent, and keyboard navigation.
 
 const map = byId("map");
-const MOST_HEADS = 16; // header rows beside each other: one per column of tasks
+const MOST_HEADS = 16; // header rows, one per column of tasks
 
 function drawRow(found) {
   const row = element("div", { class: "row", role: "row" });
@@ -26,7 +26,7 @@ function drawRow(found) {
   found.row = row;
 }
 
-// The ids of the agents, once above each column of tasks.
+// Draws the agent ids above each column of tasks.
 function drawHeads() {
   const heads = element("div", { class: "heads" });
   for (let k = 0; k < Math.min(rows.length, MOST_HEADS); k += 1) {
@@ -47,7 +47,7 @@ function order(how) {
 
 const rowsInOrder = () => [...map.children].filter((row) => row.dataset.number !== undefined && !row.hidden);
 
-// The map is one stop of the Tab key; the keys below move within it.
+// The whole map is a single tab stop; the keys below move within it.
 let stop = null;
 function makeStop(button) {
   if (stop) stop.tabIndex = -1;
@@ -57,7 +57,7 @@ function makeStop(button) {
 const buttonsOf = (row) => [...row.querySelectorAll("button")];
 const columnsOfTasks = () => getComputedStyle(map).gridTemplateColumns.split(" ").length;
 
-// Where a key leads from a button; null if the key is not one of the map's or nothing lies there.
+// The button that a key moves to; null if the key has no function here or there is no such button.
 function target(key, button, far) {
   const all = rowsInOrder(), row = button.closest(".row"), at = all.indexOf(row), mine = buttonsOf(row), k = mine.indexOf(button);
   const same = (other) => other && (other.querySelector(`[data-agent="${button.dataset.agent}"]`) ?? buttonsOf(other)[0]);
@@ -83,7 +83,7 @@ map.addEventListener("keydown", (event) => {
   next.focus();
 });
 
-// A button's first answer that the filters show: [task's number, answer].
+// The first answer of a button that passes the filters: [number of the task, number of the answer].
 function answerOf(button) {
   const found = rows[button.closest(".row").dataset.number];
   const mine = found.byAgent.get(Number(button.dataset.agent));
@@ -105,10 +105,10 @@ function drawKey() {
   const came = new Map();
   for (const found of rows) for (const [agent, answers] of found.byAgent) {
     const [letter, look, words] = mark(found, answers);
-    came.set(look, /^s\d$/.test(look) ? ["0\u20139", "tenths of the samples that passed"] : [letter, look === "repaired" ? "passed after a repair" : words]);
+    came.set(look, /^s\d$/.test(look) ? ["0\u20139", "samples passed, in tenths"] : [letter, look === "repaired" ? "passed after a repair" : words]);
   }
   const shares = [...came.keys()].filter((look) => /^s\d$/.test(look)).slice(1);
-  for (const look of shares) came.delete(look); // one entry stands for all shares
+  for (const look of shares) came.delete(look); // one entry represents all shares
   for (const look of [...came.keys()].sort()) {
     const [letter, words] = came.get(look), part = element("span", { class: "named" });
     part.append(element("span", { class: `letter ${look}` }, letter), ` ${words}`);

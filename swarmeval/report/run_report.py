@@ -1,6 +1,6 @@
-"""report.html: a run on one page that asks no network for anything, holds its replies and treats them as text.
+"""report.html: the report of a run as one page that contains its replies and needs no network.
 
-What stands here gathers; report.html.j2 lays out, report*.js draw, pages.py makes one file of it.
+This module gathers the data. report.html.j2 lays out the page, report*.js draw the charts, and pages.py joins them.
 """
 
 import json
@@ -29,7 +29,7 @@ from swarmeval.watch import status as status_file
 from swarmeval.watch.outcome_letters import LETTERS
 
 NAME = "report.html"
-TRACES = ("trace.json", "flame_*.html")  # of a run with --trace; they stay files of their own
+TRACES = ("trace.json", "flame_*.html")  # written by runs with --trace; the page links to them
 TEMPLATE, STYLES = FOLDER / "report.html.j2", (FOLDER / "report.css",)
 SCRIPTS = [FOLDER / name for name in ("report.js", "charts.js", "report_charts.js")]
 NOT_SHOWN = "Prompts, tests and references are not shown"
@@ -37,9 +37,9 @@ MAP = [FOLDER / name for name in ("report_answers.js", "report_map.js", "report_
 
 
 def write(folder: Path, tasks: Sequence[Task] | None = None) -> Path:
-    """Make the report of the run in this folder; gives its path. `tasks`: the run's, where the caller has them.
+    """Write the report of the run in this folder and return its path. `tasks`: the run's tasks, if already loaded.
 
-    Raises DataError where there is no run, and OutputError where its files cannot be read or the page not written.
+    Raises DataError if the folder holds no run, OutputError if a file cannot be read or written.
     """
     page = render(folder, tasks)
     with replaced(folder / NAME) as file:
@@ -48,10 +48,10 @@ def write(folder: Path, tasks: Sequence[Task] | None = None) -> Path:
 
 
 def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
-    """The page. Raises as `write` does."""
+    """Return the HTML of the report. Raises the same errors as `write`."""
     manifest = read_manifest(folder)
     if manifest is None:
-        raise DataError(f"{folder}: no run is there (no manifest.json)")
+        raise DataError(f"{folder}: not a run folder (no manifest.json)")
     answers = AnswerIndex(folder, manifest.get("data", {}).get("tasks", 1))
     trouble = ""
     if tasks is None:
@@ -70,9 +70,9 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
     counts = with_failed(list(answers.counts.values()), words.failed_tasks(manifest))
     curve, costs = words.pass_curve(counts), words.costs(score, answers, joules)
     return render_page(TEMPLATE, STYLES, [*SCRIPTS, *(MAP if places else ())], {
-        "title": f"{score['model_id'] or 'replies made elsewhere'} on {score['benchmark']}",
+        "title": f"{score['model_id'] or 'Imported replies'} on {score['benchmark']}",
         "run_id": manifest["run_id"], "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "version": VERSION,
-        "score": score, "certainty": words.certainty(score), "status": status, "status_words": sentence,
+        "score": score, "interval_words": words.interval_words(score), "status": status, "status_words": sentence,
         "what_ran": words.what_ran(manifest, answers), "settings": settings_shown.settings(manifest),
         "answered": answers.answered, "letters": LETTERS, "curve": curve,
         "outcomes": words.outcomes(answers), "published": words.others(score, manifest),
@@ -93,14 +93,14 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
 
 
 def _tasks(manifest: Manifest) -> tuple[Sequence[Task], str]:
-    """The run's tasks, or why they are not to be had."""
+    """(the tasks of the run, the reason if they are not available)."""
     config, data = manifest.get("config", {}), manifest.get("data", {})
     try:
         benchmark = load(str(config.get("benchmark")), config.get("benchmark_file"))
     except UserError as error:
         return (), f"{NOT_SHOWN}: {error}."
     if benchmark.dataset.sha256 != data.get("sha256"):
-        return (), f"{NOT_SHOWN}: the data of {benchmark.name} found here is not what the run used."
+        return (), f"{NOT_SHOWN}: the run used a different version of the data of {benchmark.name}."
     return benchmark.tasks, ""
 
 
@@ -124,4 +124,4 @@ def _joules(folder: Path, manifest: Manifest) -> float | None:
 def _unshown(answers: AnswerIndex) -> str:
     if not answers.not_shown:
         return ""
-    return f"The map shows {len(answers.locations):,} answers; {answers.not_shown:,} more count in the numbers."
+    return f"The map shows {len(answers.locations):,} answers; the figures include {answers.not_shown:,} more."

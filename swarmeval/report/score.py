@@ -1,4 +1,4 @@
-"""The score that a report shows: score.json, where it is of this run and of this version, or what the journal tells."""
+"""Reads the score for a report: from score.json if it matches the run, otherwise from the journal."""
 
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ class _Energy(msgspec.Struct):
 
 
 class _Score(msgspec.Struct):
-    """What a report reads of score.json."""
+    """The fields of score.json that a report reads."""
 
     benchmark: str | None
     model_id: str | None
@@ -96,7 +96,7 @@ class _Score(msgspec.Struct):
 
 
 def read(folder: Path, manifest: Manifest, answers: AnswerIndex) -> tuple[dict[str, Any], str]:
-    """(as score.json has it, why not all of it is there). Raises DataError for a score.json that cannot be read."""
+    """(the fields of score.json, the reason if some are missing). Raises DataError if score.json cannot be read."""
     path = folder / "score.json"
     missing = ""
     try:
@@ -108,11 +108,13 @@ def read(folder: Path, manifest: Manifest, answers: AnswerIndex) -> tuple[dict[s
     except FileNotFoundError:
         pass
     except msgspec.ValidationError as error:
-        missing = f"score.json is not as this version writes it ({error}): the score here is made from the journal."
+        missing = (
+            f"score.json does not have the format of this version ({error}); the score was computed from the journal."
+        )
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); mend that or move it away") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror}); fix this or move the file away") from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read as a score ({error}); move it away") from None
+        raise DataError(f"{path}: not a valid score ({error}); move the file away") from None
     counts = with_failed(list(answers.counts.values()), failed_tasks(manifest))
     values, reasons = scores(counts)
     config = manifest.get("config", {})

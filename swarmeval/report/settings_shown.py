@@ -1,24 +1,24 @@
-"""What a page or a summary says was set: what the run obeyed, and nothing that is a mere default there."""
+"""The settings that a report or a summary lists: those that had an effect on the run."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from swarmeval.report.words import duration
 
-UNKNOWN = "unknown: the replies were made elsewhere"
-SAMPLED = ("temperature", "top_p", "top_k")  # agents may have their own; greedy decoding uses none of them
+UNKNOWN = "unknown (imported replies)"
+SAMPLED = ("temperature", "top_p", "top_k")  # unused by greedy decoding; agents may override them
 GENERATION = (
     "prompt_mode", *SAMPLED, "repetition_penalty", "do_sample", "num_beams", "max_new_tokens", "load_in_4bit",
     "num_samples", "max_repairs", "batch_size", "seed",
 )  # fmt: skip
-OWN = {"num_samples": "samples", "max_repairs": "repairs"}  # as an agent's entry in the manifest names them
-MOST_VALUES = 5  # of one setting, that agents differ in
+OWN = {"num_samples": "samples", "max_repairs": "repairs"}  # names in an agent's entry of the manifest
+MOST_VALUES = 5  # listed per setting, if agents differ in it
 
 Manifest = Mapping[str, Any]
 
 
 def settings(manifest: Manifest) -> list[tuple[str, str]]:
-    """The settings that decide a score, and what it ran on."""
+    """The settings that determine a score, and the hardware."""
     made = _replies(manifest) if is_of_replies(manifest) else _generation(manifest)
     hardware, versions = manifest.get("hardware", {}), manifest.get("versions", {})
     gpus = [str(gpu.get("name", gpu)) if isinstance(gpu, dict) else str(gpu) for gpu in hardware.get("gpus", [])]
@@ -32,47 +32,47 @@ def settings(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def is_of_replies(manifest: Manifest) -> bool:
-    """Whether this is of `score`, which generates nothing."""
+    """Whether `score` made this manifest, from imported replies."""
     return "replies" in manifest
 
 
 def replies(manifest: Manifest) -> str:
-    """The file that was judged, and how many lines it has."""
+    """The path of the judged file and its number of lines."""
     file = manifest["replies"]
     lines = file.get("lines")
     return str(file.get("path")) + (f" ({lines:,} line{'s' * (lines != 1)})" if isinstance(lines, int) else "")
 
 
 def time_limit(manifest: Manifest) -> str | None:
-    """Of a program, with the factor that this machine was given."""
+    """The time limit of a program, with the factor for this machine."""
     seconds, scale = manifest.get("config", {}).get("eval_timeout"), manifest.get("eval_timeout_scale")
     if not isinstance(seconds, int | float):
         return None
     if not isinstance(scale, int | float):
         return duration(seconds)
-    return f"{duration(seconds * scale)} (eval_timeout {seconds:g} s, times {scale:g})"
+    return f"{duration(seconds * scale)} (eval_timeout {seconds:g} s x {scale:g})"
 
 
 def memory_limit(manifest: Manifest) -> str | None:
-    """Of a program."""
+    """The memory limit of a program."""
     megabytes = manifest.get("config", {}).get("eval_memory_mb")
     return f"{megabytes:,} MB of address space" if isinstance(megabytes, int) else None
 
 
 def missing_layers(manifest: Manifest) -> str | None:
-    """The layers of the sandbox that could not be had, and why; None where all could."""
+    """The unavailable layers of the sandbox with reasons; None if all are available."""
     return "; ".join(f"{layer}: {why}" for layer, why in manifest.get("sandbox_missing", {}).items()) or None
 
 
 def judging(manifest: Manifest) -> str:
-    """The limits of judging in a line."""
+    """The limits and the sandbox of judged programs, in one line."""
     limits = " and ".join(limit for limit in (time_limit(manifest), memory_limit(manifest)) if limit)
     missing = manifest.get("sandbox_missing", {})
     if manifest.get("config", {}).get("sandbox", {}).get("mode") == "none":
         sandbox = "no sandbox"
     else:
-        sandbox = f"sandbox without {', '.join(missing)}" if missing else "sandbox with all its layers"
-    return f"{limits} a program; {sandbox}" if limits else sandbox
+        sandbox = f"sandbox without {', '.join(missing)}" if missing else "sandbox with all layers"
+    return f"{limits} per program; {sandbox}" if limits else sandbox
 
 
 def _replies(manifest: Manifest) -> list[tuple[str, str | None]]:
@@ -90,14 +90,14 @@ def _generation(manifest: Manifest) -> Iterator[tuple[str, str | None]]:
     config, prompts = manifest.get("config", {}), manifest.get("prompts", {})
     unused = SAMPLED if config.get("do_sample") is False else ()
     if config.get("fleet") == "endpoint":
-        unused = (*unused, "load_in_4bit", "batch_size")  # the servers' own affair
+        unused = (*unused, "load_in_4bit", "batch_size")  # the servers decide
     for key in GENERATION:
         if key in config and key not in unused:
             yield key, _by_agents(manifest, key, prompts.get(key, config[key]))
 
 
 def _by_agents(manifest: Manifest, key: str, usual: object) -> str:
-    """The value of a setting, or those of the agents where they have their own."""
+    """The value of a setting, or the values of the agents if they override it."""
     name = OWN.get(key, key if key in SAMPLED else "")
     own = (agent.get(name) if name else None for agent in manifest.get("agents", []))
     values = list(dict.fromkeys(usual if value is None else value for value in own)) or [usual]

@@ -1,26 +1,26 @@
-"""What a report shows of a task itself: its prompt, the beginning of its programs, its tests and its reference."""
+"""The texts of a task in a report: its prompt, the common start of its programs, its tests and its reference."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from swarmeval.records import Task
 
-MOST_OF_ONE = 20_000  # characters of a task's tests, and of its reference
-MOST_OF_ALL = 6_000_000  # characters of the tests of all tasks, before they are compressed
+MOST_OF_ONE = 20_000  # characters per text of one task
+MOST_OF_ALL = 6_000_000  # characters of the tests of all tasks, uncompressed
 
 
 @dataclass(frozen=True, slots=True)
 class TaskTexts:
-    """The texts of one task; `source` and `reference` are None if they are unknown or too long to be shown whole."""
+    """The texts of one task; `source` and `reference` are None if unknown or too long to show in full."""
 
-    prompt: str = ""  # what a model was asked
-    source: str | None = None  # what every program of this task begins with
+    prompt: str = ""  # the question or the code to complete
+    source: str | None = None  # the start of every program of this task
     tests: str = ""
     reference: str | None = None
 
 
 def task_texts(tasks: Sequence[Task]) -> tuple[dict[str, TaskTexts], str]:
-    """By task, and a sentence about what was cut; "" if nothing was."""
+    """(texts by task id, a sentence on truncated tests or "")."""
     most = max(500, min(MOST_OF_ONE, MOST_OF_ALL // max(1, len(tasks))))
     texts = {
         task.task_id: TaskTexts(
@@ -33,7 +33,7 @@ def task_texts(tasks: Sequence[Task]) -> tuple[dict[str, TaskTexts], str]:
     }
     number = sum(len(task.suite.text) > most for task in tasks)
     were = f"of {number:,} tasks are" if number > 1 else "of one task are"
-    return texts, f"The tests {were} cut after {most:,} characters here." if number else ""
+    return texts, f"The tests {were} truncated after {most:,} characters." if number else ""
 
 
 def shortened(text: str, most: int) -> str:

@@ -1,7 +1,7 @@
-"""A run over time, small enough for a page: throughput, utilisation, memory and power, and what happened when.
+"""Reduces the traces and events of a run to series for a page: throughput, utilisation, memory and power over time.
 
-Reads the traces and events of a run folder, by column name; what a run did not measure is left out. Time counts
-while something was measured: the gap between an interruption and its resume takes none.
+Reads the columns of a run's traces by name and omits unmeasured ones. The time axis excludes pauses, such as the gap
+between an interruption and its resume.
 """
 
 import math
@@ -19,11 +19,11 @@ from swarmeval.monitor.events import NAME as EVENTS
 from swarmeval.runs.answer_index import Timings
 from swarmeval.runs.csv_trace import GPUS, RESOURCES, number, rows
 
-POINTS = 240  # of a series
-COARSER = 4  # times, for answers: they end at one moment each
+POINTS = 240  # per series
+COARSER = 4  # answers/s averages over this many points: each answer ends at a single moment
 MOST_EVENTS = 200
-PEAKS = ("Memory", "GPU memory")  # panels whose stretches show their greatest value
-GAP_S = 30.0  # between samples; a longer one is a pause of the run, or of its machine
+PEAKS = ("Memory", "GPU memory")  # panels that show the maximum of each interval, not the mean
+GAP_S = 30.0  # a longer gap between samples is a pause of the run or of its machine
 HOST = (  # panel, series, unit, column, factor
     ("Utilisation", "CPU", "%", "cpu_pct", 1.0),
     ("Memory", "machine", "GB", "ram_used_mb", 1 / 1024),
@@ -41,7 +41,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line of a panel: (seconds of the run, value), in order."""
+    """One line in a panel: pairs of (seconds into the run, value), in order."""
 
     panel: str
     name: str
@@ -66,7 +66,7 @@ class Timeline:
 
 
 def timeline(folder: Path, timings: Timings) -> Timeline:
-    """Of the run in a folder; empty where it left no trace. Raises OSError for a file that cannot be read."""
+    """Read the timeline of the run in a folder; empty if it left no traces. Raises OSError for an unreadable file."""
     host, gpus, events = _host(folder / RESOURCES), _gpus(folder / GPUS), _events(folder / EVENTS)
     clock = RunClock([at for points in host.values() for at, _ in points] + list(timings.finished_at))
     done = [*_throughput(timings, clock), *(_thinned(*key, points, clock) for key, points in (host | gpus).items())]
@@ -76,7 +76,7 @@ def timeline(folder: Path, timings: Timings) -> Timeline:
 
 
 class _EventLine(msgspec.Struct):
-    """Of events.jsonl."""
+    """A line of events.jsonl."""
 
     time: float
     kind: str = ""
@@ -85,11 +85,11 @@ class _EventLine(msgspec.Struct):
 
 
 class RunClock:
-    """Unix time -> seconds of the run: pauses take none."""
+    """Converts Unix time to seconds into the run, pauses excluded."""
 
     def __init__(self, times: Iterable[float]) -> None:
-        self._starts: list[float] = []  # of stretches without a pause
-        self._before: list[float] = []  # seconds of the run before each
+        self._starts: list[float] = []  # of intervals without a pause
+        self._before: list[float] = []  # seconds of the run before each interval
         ordered = sorted(set(times))
         steps = [b - a for a, b in pairwise(ordered)]
         longest = max(GAP_S, 20 * statistics.median(steps)) if steps else GAP_S
@@ -103,7 +103,7 @@ class RunClock:
         self._end(last)
 
     def _end(self, last: float) -> None:
-        """Of a stretch, at this time."""
+        """End the current interval at this time."""
         if self._starts:
             self.seconds = self._before[-1] + (last - self._starts[-1])
 
@@ -145,7 +145,7 @@ def _gpus(path: Path) -> dict[SeriesKey, list[Point]]:
 
 
 def _throughput(timings: Timings, clock: RunClock) -> Iterator[Series]:
-    """Answers and tokens a second: each answer's tokens are spread over the time that it took."""
+    """Answers and tokens per second. The tokens of an answer are spread evenly over its latency."""
     if not clock.seconds or not timings.finished_at:
         return
     width = clock.seconds / POINTS
@@ -165,7 +165,7 @@ def _throughput(timings: Timings, clock: RunClock) -> Iterator[Series]:
 
 
 def _thinned(panel: str, name: str, unit: str, points: Sequence[Point], clock: RunClock) -> Series:
-    """At most POINTS of them: of each stretch its greatest value or its mean."""
+    """Reduce a series to at most POINTS points: the mean or, in PEAKS, the maximum of each interval."""
     of: Callable[[list[float]], float] = max if panel in PEAKS else statistics.fmean
     size = math.ceil(len(points) / POINTS) or 1
     stretches = [points[k : k + size] for k in range(0, len(points), size)]
@@ -173,12 +173,12 @@ def _thinned(panel: str, name: str, unit: str, points: Sequence[Point], clock: R
 
 
 def _rows(path: Path) -> Iterator[tuple[float, dict[str, str]]]:
-    """(Unix time, row) of every whole row; none where there is no file."""
+    """(Unix time, row) of every complete row; nothing if the file is missing."""
     for row in rows(path):
         try:
             yield datetime.fromisoformat(row["time"]).timestamp(), row
         except (KeyError, OverflowError, ValueError):
-            continue  # of another file
+            continue  # a malformed row
 
 
 def _events(path: Path) -> list[_EventLine]:

@@ -1,4 +1,4 @@
-"""What a report says in words and tables: the score, what it means, what was run, whether that is all of it."""
+"""Sentences and table rows of a report: the score, its interval, the work done, and missing parts."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,18 +13,18 @@ from swarmeval.scores.published import compare_with, published
 from swarmeval.scores.stats import pass_at_k
 
 MEANING = {
-    Outcome.PASSED: "all tests of the task passed",
-    Outcome.WRONG_ANSWER: "an assertion of the tests failed",
-    Outcome.RAISED: "the program raised an exception",
-    Outcome.TIMED_OUT: "the program was not done within its time",
-    Outcome.OUT_OF_MEMORY: "the program wanted more memory than it may have",
-    Outcome.BAD_SYNTAX: "the code does not parse",
-    Outcome.EMPTY: "the reply holds no code",
-    Outcome.CRASHED: "the interpreter ended without a word",
-    Outcome.TAMPERED: "the program interfered with its own judging",
-    NOT_GENERATED: "no reply came; never counted as a wrong answer",
+    Outcome.PASSED: "All tests of the task passed",
+    Outcome.WRONG_ANSWER: "An assertion of the tests failed",
+    Outcome.RAISED: "The program raised an exception",
+    Outcome.TIMED_OUT: "Time limit exceeded",
+    Outcome.OUT_OF_MEMORY: "Memory limit exceeded",
+    Outcome.BAD_SYNTAX: "The code does not parse",
+    Outcome.EMPTY: "The reply contains no code",
+    Outcome.CRASHED: "The interpreter crashed with no output",
+    Outcome.TAMPERED: "The program interfered with its own judging",
+    NOT_GENERATED: "No reply was generated; never counted as a wrong answer",
 }
-MOST_POINTS = 40  # of the curve of pass@k
+MOST_POINTS = 40  # on the pass@k curve
 
 
 def percent(value: float | None) -> str:
@@ -37,7 +37,7 @@ def between(bounds: Sequence[float]) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """In the units that people say; "not measured" of None."""
+    """A duration in seconds, minutes, hours or days; "not measured" for None."""
     if seconds is None:
         return "not measured"
     if seconds < 120:
@@ -54,52 +54,55 @@ def number(value: float | None, unit: str = "") -> str:
     return f"{shown} {unit}".rstrip()
 
 
-def certainty(score: Mapping[str, Any]) -> str:
+def interval_words(score: Mapping[str, Any]) -> str:
     """The interval of pass@1 as a sentence."""
     interval = score["intervals"]["pass@1"]
     if interval is None:
-        return "No answer has a verdict yet: there is no score."
+        return "No answer has been judged yet, so there is no score."
     low, high = interval
     return (
-        f"Between {percent(low)} and {percent(high)} with 95 % confidence: as many other tasks of this kind "
-        "could well have given any score in there. A smaller difference between two runs may be chance."
+        f"95 % CI {100 * low:.1f}-{percent(high)}. A different sample of similar tasks could plausibly give any score "
+        "in this range. Smaller differences between two runs may be due to chance."
     )
 
 
 def completeness(manifest: Mapping[str, Any], answers: AnswerIndex, planned: int | None) -> tuple[str, str]:
-    """(one word, a sentence): complete or partial, and what is missing."""
+    """("complete" or "partial", a sentence that names the missing parts). `planned`: the number of jobs, if known."""
     of = f" of {planned:,}" if planned else ""
     if not manifest.get("finished"):
         last = manifest["sessions"][-1] if manifest["sessions"] else {}
-        goes_on = last.get("ended_at") is None
-        if not goes_on and last.get("reason") == "finished":  # `score`, which then judges under other rules
-            return "partial", "Every job is judged; the comparison with other rules is not: the same command goes on."
-        how = "it goes on, or its process was killed" if goes_on else str(last.get("reason"))
+        is_open = last.get("ended_at") is None
+        if not is_open and last.get("reason") == "finished":  # `score --extractors` was interrupted
+            return "partial", (
+                "All answers were judged, but the comparison with other rules is not finished. "
+                "Repeat the command to resume."
+            )
+        how = "still running or killed" if is_open else str(last.get("reason"))
         sentence = f"The run is not finished ({how}): {answers.answered:,}{of} jobs are answered."
         unjudged = answers.answered - answers.failures - answers.judged
         if unjudged > 0:
-            sentence += f" {unjudged:,} of them have no verdict yet: what takes long comes last, and passes less often."
+            sentence += f" {unjudged:,} of them are not judged yet: slow programs, which pass less often, come last."
         return "partial", sentence
     missing = missing_words(manifest)
     if answers.failures:
         return (
             "partial",
-            f"{answers.failures:,} of {answers.answered:,} jobs got no completion; not counted as wrong answers."
-            f"{missing}",
+            f"{answers.failures:,} of {answers.answered:,} jobs got no completion; they are not counted as wrong "
+            f"answers.{missing}",
         )
     if answers.judged < answers.answered:
-        return "partial", f"{answers.answered - answers.judged:,} answers have no verdict.{missing}"
+        return "partial", f"{answers.answered - answers.judged:,} answers are not judged.{missing}"
     status = "partial" if missing and not failed_tasks(manifest) else "complete"
-    return status, f"Every one of the {answers.answered:,} jobs has a verdict.{missing}"
+    return status, f"All {answers.answered:,} answers were judged.{missing}"
 
 
 def missing_words(manifest: Mapping[str, Any]) -> str:
-    """A sentence, with a space before it, on tasks that the file of replies does not answer; "" where it has all."""
+    """A sentence, with a leading space, on tasks without an imported reply; "" if every task has one."""
     tasks = missing_tasks(manifest)
     if not tasks:
         return ""
-    effect = "they count as failures" if failed_tasks(manifest) else "the score says nothing of them"
-    return f" {len(tasks):,} tasks have no reply, and {effect}: {named(tasks)}."
+    effect = " and count as failures" if failed_tasks(manifest) else "; the score does not cover them"
+    return f" {len(tasks):,} tasks have no reply{effect}: {named(tasks)}."
 
 
 def missing_tasks(manifest: Mapping[str, Any]) -> list[str]:
@@ -108,13 +111,13 @@ def missing_tasks(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def failed_tasks(manifest: Mapping[str, Any]) -> int:
-    """How many tasks without a reply count as failed."""
+    """Number of tasks without a reply that count as failures."""
     failed = manifest.get("replies", {}).get("missing_counted_as") == COUNTED_AS[FAIL]
     return len(missing_tasks(manifest)) if failed else 0
 
 
 def what_ran(manifest: Mapping[str, Any], answers: AnswerIndex) -> str:
-    """Tasks, agents, answers, in a sentence."""
+    """The numbers of tasks, agents and answers, in words."""
     tasks, agents = len(answers.counts), len(answers.agents)
     in_all = manifest.get("data", {}).get("tasks_in_all")
     of = f" of {in_all}" if in_all and in_all != tasks else ""
@@ -125,7 +128,7 @@ def what_ran(manifest: Mapping[str, Any], answers: AnswerIndex) -> str:
 
 
 def outcomes(answers: AnswerIndex) -> list[dict[str, Any]]:
-    """Every outcome there is, in its order, with how often it came."""
+    """Every outcome with its count, its share of all outcomes and its meaning."""
     total = answers.outcomes.total()
     return [
         {"name": str(name), "count": (count := answers.outcomes[name]), "share": count / total if total else 0.0,
@@ -135,7 +138,7 @@ def outcomes(answers: AnswerIndex) -> list[dict[str, Any]]:
 
 
 def pass_curve(counts: Sequence[tuple[int, int]]) -> list[tuple[int, float]]:
-    """(k, pass@k) up to the fewest answers that a task has, at most MOST_POINTS of them. Counts are (n, c)."""
+    """At most MOST_POINTS pairs (k, pass@k), up to the smallest number of answers per task. Counts are (n, c)."""
     judged = [(n, c) for n, c in counts if n]
     fewest = min((n for n, _ in judged), default=0)
     steps = {round(fewest ** (step / (MOST_POINTS - 1))) for step in range(MOST_POINTS)} if fewest else set()
@@ -143,7 +146,7 @@ def pass_curve(counts: Sequence[tuple[int, int]]) -> list[tuple[int, float]]:
 
 
 def others(score: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What was published of this model, beside this run; nothing where only a part of the benchmark was run."""
+    """Published scores of this model compared with this run; empty if only part of the benchmark was run."""
     interval, prompts = score["intervals"]["pass@1"], manifest.get("prompts")
     if interval is None or prompts is None or score["total"] != manifest.get("data", {}).get("tasks_in_all"):
         return []
@@ -161,7 +164,7 @@ def others(score: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[dict[s
 
 
 def under_rules(rows: Sequence[UnderRule]) -> list[dict[str, Any]]:
-    """The same replies under each rule, and which of our verdicts it turns around; the first row is ours."""
+    """The score under each extraction rule, and the verdicts that differ from ours; the first row is ours."""
     table = []
     for one in rows:
         lost, gained = rows[0].passed - one.passed, one.passed - rows[0].passed
@@ -176,11 +179,11 @@ def under_rules(rows: Sequence[UnderRule]) -> list[dict[str, Any]]:
 
 
 def costs(score: Mapping[str, Any], answers: AnswerIndex, joules: float | None) -> list[dict[str, str]]:
-    """A row each: of an answer, of a passing answer, of a solved task. Time and tokens are those of all rounds."""
+    """Costs per answer, per passing answer and per solved task. Time and tokens include all repair rounds."""
     units = {
-        "an answer": answers.judged,
-        "an answer that passes": answers.passes,
-        "a solved task": solved(answers.counts.values()),
+        "answer": answers.judged,
+        "passing answer": answers.passes,
+        "solved task": solved(answers.counts.values()),
     }
     rows = []
     for name, count in units.items():
@@ -194,7 +197,7 @@ def costs(score: Mapping[str, Any], answers: AnswerIndex, joules: float | None) 
 
 
 def sequential(score: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The before/after table; None where nothing was answered one by one."""
+    """The comparison with one job at a time; None if no jobs were audited."""
     comparison = before_after(score)
     if comparison is None:
         return None

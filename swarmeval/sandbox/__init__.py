@@ -1,1 +1,1 @@
-"""The sandbox that runs model-written programs. Does not know models, benchmarks or runs."""
+"""The sandbox for model-written programs. Independent of models, benchmarks and runs."""

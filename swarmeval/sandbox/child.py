@@ -1,7 +1,7 @@
-"""A confined process, from fork to its report: READY, then an outcome's name, a newline and a detail.
+"""A confined process, from the fork to its report: READY, then the name of an outcome, a newline and a detail.
 
-Nothing that a program can replace (json, for example) stands between an outcome and the channel. Before READY, no code
-of the program has run, so BROKEN and a reason in its place come from the sandbox itself.
+Reports are written without any module that the program could replace, such as json. No code of the program runs before
+READY, so a report of BROKEN and a reason in its place can only come from the sandbox.
 """
 
 import fcntl
@@ -14,8 +14,8 @@ from swarmeval.sandbox.execution import run, silence
 from swarmeval.sandbox.frames import read_all
 from swarmeval.sandbox.layers.guard import Guard
 
-CHANNEL, PEER = 3, 4  # descriptors of a child: its channel to the warden, and its socket to another child
-READY = b"\n"  # sent immediately before the program starts
+CHANNEL, PEER = 3, 4  # descriptors of the child: to the warden, and to another child
+READY = b"\n"  # the program starts next
 BROKEN = b"!"
 
 KINDS: dict[str, Callable[[dict[str, Any]], Iterable[bytes]]] = {
@@ -27,11 +27,8 @@ KINDS: dict[str, Callable[[dict[str, Any]], Iterable[bytes]]] = {
 
 
 def become_child(guard: Guard, kind: str, folder: str, descriptors: Sequence[int], parent: int) -> NoReturn:
-    """Confine this process, do the work that the channel describes, report once.
-
-    A program may replace functions of `os`, so two of them are looked up first.
-    """
-    write, leave = os.write, os._exit
+    """Confine this process, run the work from the channel and report."""
+    write, leave = os.write, os._exit  # a program may replace the attributes of `os`
     try:
         try:
             keep = take(descriptors)
@@ -47,7 +44,7 @@ def become_child(guard: Guard, kind: str, folder: str, descriptors: Sequence[int
         for piece in do(work):
             write(CHANNEL, piece + b"\n")
     finally:
-        leave(0)  # even after an error, a child never returns into its parent's code
+        leave(0)  # a child must never return into its parent's code
 
 
 def take(descriptors: Sequence[int]) -> int:

@@ -1,23 +1,23 @@
-"""The time that is charged to a program, from Linux's clocks and /proc. Does not know the limits."""
+"""Measures the time that is charged to a program, from Linux's clocks and /proc."""
 
 import os
 import time
 
-CPUCLOCK_SCHED = 2  # the clock of a process with all its threads: see linux/posix-timers.h
+CPUCLOCK_SCHED = 2  # CPU clock of all threads of a process: see linux/posix-timers.h
 
 
 def charged_s(pid: int, wall_s: float, proc: int | None = None) -> float:
-    """The part of `wall_s`, the time since a program began, that counts against its limit.
+    """The part of the `wall_s` since its start that is charged to a program.
 
-    If its first thread is awake, this is the CPU time of all its threads. If that thread sleeps, it is the whole time
-    except for what the thread spent waiting for a free core. So a program is charged for sleep, but not for time that
-    other processes took. `proc` is a descriptor of the /proc to read, by default the machine's. If that has no entry
-    for the process, the whole time counts. The process may be a zombie.
+    That is the CPU time of all its threads or, if its first thread is asleep now, the wall time minus the time that
+    this thread waited for a free core. A sleeping program is thus charged, a starved one is not. If /proc has no entry
+    of the process, all of its time is charged. `proc`: a descriptor of the /proc to read, by default the machine's. The
+    process may be a zombie.
     """
     computed = computed_s(pid)
     try:
         state = read(pid, "stat", proc).rpartition(b")")[2].split()[0]
-        if state == b"R":  # it has a core or waits for one; the kernel reports a wait only after it ends
+        if state == b"R":  # running or waiting for a core; the kernel reports the wait only after it has ended
             return computed
     except (OSError, ValueError, IndexError):
         return max(computed, wall_s)
@@ -25,7 +25,7 @@ def charged_s(pid: int, wall_s: float, proc: int | None = None) -> float:
 
 
 def waited_s(pid: int, proc: int | None = None) -> float:
-    """Seconds that a process's first thread waited for a free core; 0 if the kernel does not report them."""
+    """Time that the first thread of a process waited for a free core; 0 if the kernel does not report it."""
     try:
         return int(read(pid, "schedstat", proc).split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
@@ -33,7 +33,7 @@ def waited_s(pid: int, proc: int | None = None) -> float:
 
 
 def computed_s(pid: int) -> float:
-    """CPU seconds of all threads of a process; 0 if it has ended."""
+    """CPU time of all threads of a process; 0 after its end."""
     try:
         return time.clock_gettime(~pid << 3 | CPUCLOCK_SCHED)
     except OSError:
@@ -41,7 +41,7 @@ def computed_s(pid: int) -> float:
 
 
 def read(pid: int, name: str, proc: int | None) -> bytes:
-    """The first 4096 bytes of a file in a process's /proc folder."""
+    """Read a file in the folder of a process in /proc."""
     path = f"/proc/{pid}/{name}" if proc is None else f"{pid}/{name}"
     descriptor = os.open(path, os.O_RDONLY, dir_fd=proc)
     try:

@@ -1,4 +1,4 @@
-"""The value that a failed assertion compared. For readers of the verdict; no verdict depends on it."""
+"""Recomputes the value that a failed assertion compared, for display. Verdicts do not depend on it."""
 
 import ast
 import reprlib
@@ -8,9 +8,9 @@ SHOWN_CHARS = 120
 
 
 def evidence(error: BaseException, program: str) -> bytes:
-    """One line with the left side of a failed comparison and its value, computed again; empty if that fails.
+    """The recomputed left side of the failed comparison, in one line, or nothing.
 
-    Computing it may call the program again. So it comes after the report and may use up the remaining time.
+    This calls the program again, so it runs after the report, in the remaining time.
     """
     try:
         frame, line = place(error)
@@ -28,7 +28,7 @@ def evidence(error: BaseException, program: str) -> bytes:
 
 
 def asserted(line: str) -> ast.expr | None:
-    """The left side of the comparison in a one-line assertion; None for another statement or a constant."""
+    """The left side of the comparison in a one-line assertion; None for other statements and for constants."""
     statement = ast.parse(line).body[0]
     if not isinstance(statement, ast.Assert):
         return None
@@ -37,7 +37,7 @@ def asserted(line: str) -> ast.expr | None:
 
 
 def place(error: BaseException) -> tuple[FrameType | None, int]:
-    """The innermost frame of the program in an exception's traceback, and its line."""
+    """(the innermost frame of the program in a traceback, its line)."""
     frame, line, trace = None, 0, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == "<string>":

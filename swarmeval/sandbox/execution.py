@@ -1,4 +1,4 @@
-"""Run a program as the reference evaluator does, and describe in one line how it ended."""
+"""Runs a program as the reference evaluator does, and describes in one line how it ended."""
 
 import io
 import sys
@@ -11,12 +11,12 @@ DETAIL_CHARS = 300
 
 
 def silence() -> None:
-    """Replace the standard streams with silent ones, as the reference evaluator does."""
+    """Disable the standard streams, as the reference evaluator does."""
     sys.stdin = sys.stdout = sys.stderr = Silence()
 
 
 def run(program: str) -> Iterator[bytes]:
-    """Run a program; yield its report, then the evidence of a failed assertion."""
+    """Yield the report of a program, then the evidence of a failed assertion."""
     failed: list[BaseException] = []
     yield execute(program, failed=failed)
     if failed:
@@ -31,7 +31,8 @@ def execute(
 ) -> bytes:
     """Run a program in empty globals, then call `then` with them; return the outcome's name, a newline and a detail.
 
-    Details quote lines of `text`, by default the program. An AssertionError is also appended to `failed`.
+    `text`: the source whose lines a detail may quote, if it is not the program. An AssertionError is also appended to
+    `failed`.
     """
     text = text or program
     passed, failed_assertion = b"PASSED\n", AssertionError
@@ -47,19 +48,19 @@ def execute(
         if then is not None:
             then(names)
     except MemoryError as error:
-        error.__traceback__ = None  # its frames hold the objects that filled the memory
+        error.__traceback__ = None  # releases the frames and their data
         return b"OUT_OF_MEMORY\nMemoryError"
     except failed_assertion as error:
         if failed is not None:
             failed.append(error)
         return b"WRONG_ANSWER\n" + describe(error, text)
-    except BaseException as error:  # noqa: BLE001 (a program may raise anything, SystemExit included)
+    except BaseException as error:  # noqa: BLE001 (SystemExit and whatever a program may throw)
         return b"RAISED\n" + describe(error, text)
     return passed
 
 
 def describe(error: BaseException, program: str) -> bytes:
-    """One line: type, message and the program's line. If `str(error)` fails, the line says so."""
+    """The type, message and line of an exception, in one line, even if `str(error)` fails."""
     try:
         detail = f"{type(error).__name__}: {str(error)[:DETAIL_CHARS]}".removesuffix(": ")
         if line := place(error)[1]:
@@ -71,7 +72,7 @@ def describe(error: BaseException, program: str) -> bytes:
 
 
 class Silence(io.StringIO):
-    """A stream that discards output and refuses input, as the reference evaluator's streams do."""
+    """Swallows output and refuses input, as the reference evaluator's streams do."""
 
     def write(self, text: str, /) -> int:
         if not isinstance(text, str):

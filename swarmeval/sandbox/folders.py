@@ -1,4 +1,4 @@
-"""The folder of a warden. The owner's PID is in its name, so that folders of killed processes can be removed."""
+"""Folders of wardens. Their names contain the owner's PID, so that folders of killed processes can be removed."""
 
 import contextlib
 import os
@@ -12,18 +12,18 @@ UNKNOWN = "0"  # no namespace has this number
 
 
 def make() -> str:
-    """Make a temporary folder with this process's PID in its name; return its path."""
+    """Create a new folder owned by this process."""
     return tempfile.mkdtemp(prefix=f"swarmeval-{os.getpid()}-{pid_namespace()}-")
 
 
 def sweep() -> None:
-    """Remove the folders of runs that were killed together with their judges: their PID no longer exists.
+    """Remove the folders of killed runs, whose PIDs no longer exist.
 
-    The owner of a folder from another PID namespace may be alive there, so that folder must also be old.
+    Folders from other PID namespaces, where the owner may still run, must also be old.
     """
     for folder in Path(tempfile.gettempdir()).glob("swarmeval-*-*-*"):
         _, pid, namespace, _ = folder.name.split("-", 3)
-        with contextlib.suppress(OSError):  # another process removes it, or it is not ours
+        with contextlib.suppress(OSError):  # another process removes it, or it belongs to another user
             status = folder.stat()
             ended = status.st_uid == os.geteuid() and pid.isdecimal() and not Path("/proc", pid).exists()
             if ended and (namespace == pid_namespace() != UNKNOWN or time.time() - status.st_mtime > STALE_S):
@@ -31,7 +31,7 @@ def sweep() -> None:
 
 
 def pid_namespace() -> str:
-    """The number of this process's PID namespace; UNKNOWN if /proc does not show it."""
+    """The number of this PID namespace."""
     with contextlib.suppress(OSError):
         return str(Path("/proc/self/ns/pid").stat().st_ino)
     return UNKNOWN

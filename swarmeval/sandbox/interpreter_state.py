@@ -1,4 +1,4 @@
-"""A snapshot of the interpreter, to find out whether tests changed it for the tests that follow."""
+"""Detects changes that tests made to their interpreter and that could affect the next tests."""
 
 import decimal
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class InterpreterState:
-    """The attributes of all modules, and some settings, at one moment. The contents of objects are not compared."""
+    """A snapshot of the attributes of all modules and of interpreter settings. Contents of objects are not compared."""
 
     def __init__(self) -> None:
         self._modules = dict(sys.modules)
@@ -27,11 +27,11 @@ class InterpreterState:
 
 
 def _attributes(module: object) -> dict[str, Any]:
-    return getattr(module, "__dict__", {})  # sys.modules holds None for a blocked import
+    return getattr(module, "__dict__", {})  # sys.modules maps blocked imports to None
 
 
 def _are_same(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Whether the same names stand for the same objects."""
+    """Whether both map the same names to the same objects."""
     return before.keys() == now.keys() and all(value is now[name] for name, value in before.items())
 
 

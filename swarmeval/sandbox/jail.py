@@ -1,10 +1,10 @@
-"""The forking process: starts one confined child per order, watches it, ends it and cleans up after it.
+"""Forks one confined child per order, monitors it, ends it and cleans up after it.
 
-An order is {"kind", "timeout_s", "memory_mb"} with the child's descriptors attached: its channel and, if it talks to
-another child, its peer. Only the child reads its work from the channel. So the memory that later children inherit never
-holds anything of a program or its tests. The answer is {"end", "status", "peak_mb", "cpu_s", "wall_s"}, or {"broken":
-reason}. {"running"} precedes it if other processes starve the child. While a child runs, {"stop"} ends it and {"limit"}
-ends it as if at its limit. {"restart clock"} gives it its whole time again. {"report waiting"} asks for {"waited_s"}.
+An order is {"kind", "timeout_s", "memory_mb"}, sent with the child's descriptors: its channel and, if two children talk
+to each other, its peer. Only the child reads its work from the channel. Therefore no program or test is ever in the
+memory that the next child inherits. The answer is {"end", "status", "peak_mb", "cpu_s", "wall_s"} or
+{"broken": reason}. While other processes starve the child, {"running"} messages precede it. {"stop"} ends the child,
+{"restart clock"} gives it its full time again.
 """
 
 import contextlib
@@ -28,32 +28,32 @@ from swarmeval.sandbox.layers.guard import MB, Guard, ProcessLimits
 from swarmeval.sandbox.layers.kernel import PR_SET_CHILD_SUBREAPER, prctl
 
 LEAST_WAIT_S = 0.05
-BACKSTOP = 60  # times its limit that a child may take at most, even if other processes starve it
-PATIENCE = 6  # times its limit that a process of tests, which waits for programs, may take
+BACKSTOP = 60  # wall time of a starved child, as a multiple of its limit
+PATIENCE = 6  # wall time of a test process, which waits for programs, as a multiple of its limit
 TRACEBACK_S = 0.05  # for a child at its limit to write its traceback
 DUMP_TRACEBACK = signal.SIGUSR2
 
 
 class Jail:
-    """Runs one child at a time, until the other end of its link closes."""
+    """Runs one child at a time until the other end of its link closes."""
 
     def __init__(self, link: socket.socket, guard: Guard, folder: str) -> None:
-        """`folder` holds the children's own folders."""
+        """`folder`: the parent folder of the children's own folders."""
         self._link = link
         self._guard = guard
         self._folder = folder
         self._mode = Path(folder).stat().st_mode
-        self._is_first = os.getpid() == 1  # of its namespace, whose other processes all descend from children
+        self._is_first = os.getpid() == 1  # of its PID namespace: all other processes in it belong to children
         if not self._is_first:
-            prctl(PR_SET_CHILD_SUBREAPER, 1)  # processes that a child detaches become our children
-        faulthandler.register(DUMP_TRACEBACK, file=CHANNEL, all_threads=False)  # in a child, this is its channel
+            prctl(PR_SET_CHILD_SUBREAPER, 1)  # detached processes of a child become our children
+        faulthandler.register(DUMP_TRACEBACK, file=CHANNEL, all_threads=False)  # in a child, CHANNEL is its own channel
 
     def serve(self) -> None:
         for name in [name for name in sys.modules if name.partition(".")[0] == "swarmeval"]:
-            del sys.modules[name]  # a child cannot import our modules
+            del sys.modules[name]  # children can only import Python's own modules
         while (request := read_frame(self._link)) is not None:
             message, descriptors = request
-            if "kind" not in message:  # meant for a child that has ended
+            if "kind" not in message:  # meant for a child that has already ended
                 continue
             try:
                 answer = self._run(message, descriptors)
@@ -80,7 +80,7 @@ class Jail:
         finally:
             status, used = self._end_everything(child)
             if not self._guard.start_over():
-                clear(Path(self._folder), self._mode)  # no file of this child reaches the next one
+                clear(Path(self._folder), self._mode)  # no file may reach the next child
         return {
             "end": end,
             "status": status,
@@ -90,10 +90,10 @@ class Jail:
         }
 
     def _watch(self, child: int, limits: ProcessLimits, kind: str) -> tuple[str, float]:
-        """Wait until the child has "ended", reached its "limit" or been "stopped"; return which, and after how long.
+        """Wait until the child has "ended", has reached its "limit", or is "stopped" by the warden.
 
-        Two children that talk sleep while they wait for each other, and the other one may be starved. So only the CPU
-        time of each is limited here. The warden receives reports on both and limits a program's sleep.
+        Two children that talk sleep while they wait for each other, and either may be starved. This method limits the
+        CPU time of each. The warden, which monitors both, limits the time that a program sleeps.
         """
         started, computed, waited = time.monotonic(), 0.0, 0.0
         deadline = started + limits.timeout_s
@@ -126,7 +126,7 @@ class Jail:
                     dump_traceback(child, handle)
                     return "limit", now - started
                 asleep = charged_s(child, now - started, self._guard.proc)
-                # Random, so that a program that is charged only when it is seen asleep cannot wake for each check.
+                # Random, so that a program cannot be awake at each check: sleep is only charged if it is seen.
                 left_s = max(limits.timeout_s - (asleep if kind == "serve_calls" else charged), LEAST_WAIT_S)
                 deadline = now + left_s * random.SystemRandom().uniform(0.3, 1)
                 write_frame(self._link, {"running": True, "charged_s": asleep})
@@ -134,18 +134,18 @@ class Jail:
             os.close(handle)
 
     def _charged_s(self, child: int, wall_s: float, computed: float, kind: str) -> float:
-        """Time charged to the child since its clock started, when it had used `computed` CPU seconds."""
+        """The time charged to the child since its clock started, at which it had `computed` this much CPU time."""
         if self._guard.lets_fork():
-            return wall_s  # the child's CPU time would not include that of the processes it forks
+            return wall_s  # CPU time cannot be attributed to one of several processes
         if kind == "run_tests":
             return max(computed_s(child) - computed, wall_s / PATIENCE)
         own_s = computed_s(child) if kind == "serve_calls" else charged_s(child, wall_s, self._guard.proc)
         return max(own_s, wall_s / BACKSTOP)
 
     def _end_everything(self, child: int) -> tuple[int, resource.struct_rusage]:
-        """Kill the child and every process it left; return its wait status and resource usage.
+        """Kill the child and all its descendants; return its wait status and resource usage.
 
-        Detached processes are our children by now: we are the first process of the namespace, or a subreaper.
+        Detached processes are our children by now, because this process is a subreaper or the first of its namespace.
         """
         with contextlib.suppress(ProcessLookupError):
             if self._is_first:
@@ -165,27 +165,27 @@ class Jail:
 
 
 def dump_traceback(child: int, handle: int) -> None:
-    """Make a child at its limit write its traceback to its channel."""
+    """Make a child at its limit write its traceback."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, DUMP_TRACEBACK)
     select.select([handle], [], [], TRACEBACK_S)
 
 
 def kill_children() -> None:
-    """Kill this process's direct children; their children become ours."""
+    """Kill our direct children; their children become ours."""
     me = os.getpid()
     for entry in os.scandir("/proc"):
         if entry.name.isdecimal():
-            with contextlib.suppress(OSError):  # it ended meanwhile
+            with contextlib.suppress(OSError):  # it has ended in the meantime
                 after_name = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
                 if int(after_name[1]) == me:
                     os.kill(int(entry.name), signal.SIGKILL)
 
 
 def clear(folder: Path, mode: int) -> None:
-    """Empty a folder and restore its mode, whatever depth, name lengths and permissions a program left in it.
+    """Empty a folder and restore its mode, even if its contents are deeply nested or have no permissions.
 
-    Folders move to the top before they are emptied, so that no path is longer than two names. Links are not followed.
+    Subfolders move to the top before they are emptied, so that paths stay short. Follows no links.
     """
     if folder.stat().st_mode != mode:
         folder.chmod(stat.S_IMODE(mode))
@@ -193,15 +193,15 @@ def clear(folder: Path, mode: int) -> None:
     while waiting:
         path = waiting.pop()
         try:
-            path.rmdir()  # nearly always an empty folder
+            path.rmdir()  # usually an empty folder
         except NotADirectoryError:
             path.unlink()
         except OSError:
-            path.chmod(0o700)  # not a link: that would have raised NotADirectoryError
-            for entry in list(os.scandir(path)):  # entries know their type without a further call
+            path.chmod(0o700)  # not a link: rmdir would have raised NotADirectoryError
+            for entry in list(os.scandir(path)):  # scandir knows the types without another system call
                 if entry.is_dir(follow_symlinks=False):
                     inner = Path(entry.path)
-                    inner.chmod(0o700)  # otherwise it cannot be moved
+                    inner.chmod(0o700)  # required to move it
                     waiting.append(inner.rename(folder / os.urandom(8).hex()))
                 else:
                     Path(entry.path).unlink()

@@ -1,6 +1,6 @@
-"""The warden's end of a jail: starts it, sends it orders and receives its messages.
+"""The warden's handle of a jail: starts it, sends orders and receives answers.
 
-If the kernel allows it, the jail is the first process of its own namespaces. It ends when its link closes.
+If the kernel allows it, the jail is the first process of new namespaces. It ends when its link closes.
 """
 
 import contextlib
@@ -18,19 +18,19 @@ from swarmeval.sandbox.layers.places import Places
 from swarmeval.sandbox.layers.seccomp import Seccomp
 
 REPORT_BYTES = 1 << 16
-AT_ONCE_CHARS = 1 << 14  # always fits into a channel that is not being read
+AT_ONCE_CHARS = 1 << 14  # always fits into the buffer of a channel
 
 
 class SandboxFault(Exception):
-    """The sandbox, not the program, failed."""
+    """The sandbox failed, not the program."""
 
 
 class JailGone(SandboxFault):
-    """A jail ended by itself, perhaps killed by the program in it."""
+    """A jail ended unexpectedly. Its program may have caused this."""
 
 
 class JailHandle:
-    """One jail and the child that it currently runs."""
+    """One jail and its current child."""
 
     def __init__(self, link: socket.socket, hello: dict[str, Any]) -> None:
         self.link = link
@@ -42,13 +42,13 @@ class JailHandle:
     def start_child(
         self, kind: str, work: dict[str, str], timeout_s: float, memory_mb: int, peer: socket.socket | None = None
     ) -> None:
-        """Start a child. `peer` is its end of a socket to another child. Raises SandboxFault."""
+        """Start a child. `peer`: its socket to another child. Raises SandboxFault."""
         self.end = None
         ours, theirs = socket.socketpair()
         descriptors = [theirs.fileno()] + ([peer.fileno()] if peer is not None else [])
         is_short = sum(map(len, work.values())) < AT_ONCE_CHARS
         if is_short:
-            write_frame(ours, work)  # the child's time runs from its start: its work must be ready
+            write_frame(ours, work)  # in advance, because the child's clock runs from its start
         try:
             write_frame(self.link, {"kind": kind, "timeout_s": timeout_s, "memory_mb": memory_mb}, descriptors)
         except OSError as error:
@@ -59,11 +59,11 @@ class JailHandle:
                 peer.close()
         self._channel = ours
         if not is_short:
-            with contextlib.suppress(OSError):  # the child failed before it read: its report says why
+            with contextlib.suppress(OSError):  # the child failed before it read; its report has the reason
                 write_frame(ours, work)
 
     def receive(self) -> dict[str, Any]:
-        """The jail's next message on its child. Raises SandboxFault if the jail is gone or could not run the child."""
+        """Receive the jail's next message about its child. Raises SandboxFault if the jail is gone or failed."""
         try:
             message = read_frame(self.link)
         except OSError:
@@ -79,32 +79,32 @@ class JailHandle:
 
     @property
     def channel(self) -> socket.socket:
-        """The socket to the running child."""
+        """The channel to the running child."""
         assert self._channel is not None
         return self._channel
 
     def restart_clock(self) -> None:
-        """Give the running child its whole time again."""
+        """Give the running child its full time again."""
         self._send("restart clock")
 
     def stop(self) -> None:
-        """End the child if it still runs; receive() then reports how it ended."""
+        """Stop the child if it is running; receive() then returns how it ended."""
         self._send("stop")
 
     def limit(self) -> None:
-        """End the child as one that reached its limit; receive() then reports it."""
+        """Stop the child as if it had reached its limit."""
         self._send("limit")
 
     def request_waiting(self) -> None:
-        """Ask how long the child has waited for a free core; a later receive() returns {"waited_s"}."""
+        """Request the time that the child waited for a free core; receive() will return {"waited_s"}."""
         self._send("report waiting")
 
     def _send(self, word: str) -> None:
-        with contextlib.suppress(OSError):  # receive() reports how the child ended
+        with contextlib.suppress(OSError):  # receive() reports the end of the jail
             write_frame(self.link, {word: True})
 
     def report(self) -> bytes:
-        """Close the channel; return the report that the ended child left in it."""
+        """Read what an ended child left in its channel, and close the channel."""
         channel, self._channel = self._channel, None
         if channel is None:
             return b""
@@ -122,9 +122,9 @@ class JailHandle:
 
 
 def open_jail(folder: str, places: Places, seccomp: Seccomp | None, layers: Collection[str]) -> JailHandle:
-    """Start a jail with these layers, in which programs see these places. `folder` is for the jail alone.
+    """Start a jail with these layers, which can see these places and owns `folder`.
 
-    Raises SandboxFault if the jail cannot work with these layers.
+    Raises SandboxFault if that is not possible.
     """
     Path(folder).mkdir(0o711, parents=True, exist_ok=True)
     ours, theirs = socket.socketpair()
@@ -141,7 +141,7 @@ def open_jail(folder: str, places: Places, seccomp: Seccomp | None, layers: Coll
             except OSError as error:
                 raise SandboxFault(f"namespaces: {error}") from None
             write_frame(ours, {})
-            os.waitpid(helper, 0)  # its child, the jail, is now ours
+            os.waitpid(helper, 0)  # the jail, its child, is now our child
             write_frame(ours, {})
         return JailHandle(ours, receive(ours))
     except (SandboxFault, OSError) as error:
@@ -152,7 +152,7 @@ def open_jail(folder: str, places: Places, seccomp: Seccomp | None, layers: Coll
 def receive(link: socket.socket) -> dict[str, Any]:
     message = read_frame(link)
     if message is None or "broken" in message[0]:
-        raise SandboxFault(message[0]["broken"] if message else "the jail ended at once")
+        raise SandboxFault(message[0]["broken"] if message else "the jail ended during its start")
     return message[0]
 
 
@@ -163,7 +163,7 @@ def become_jail(
     seccomp: Seccomp | None,
     layers: Collection[str],
 ) -> NoReturn:
-    """Enter the namespaces, report the layers in force, then serve."""
+    """Enter the namespaces, report the active layers, and serve."""
     try:
         os.closerange(3, link.fileno())
         os.closerange(link.fileno() + 1, os.sysconf("SC_OPEN_MAX"))

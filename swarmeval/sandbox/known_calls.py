@@ -1,7 +1,7 @@
-"""The calls that each task's tests make, recorded when the benchmark's own solution was judged.
+"""The calls that the tests of each task make, recorded while the reference solution was judged.
 
-A program must answer all of these calls before any of its answers is examined. Otherwise, each further call would tell
-it that its earlier answers were right. It could pass that on to the next run of its task.
+A program must answer all of these calls before any answer is checked. Otherwise each further call would tell the
+program that its answers so far were right, and it could pass that on to the next run of its task.
 """
 
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from swarmeval.records import Program
 
 
 class KnownCalls:
-    """The known calls of one session, in memory."""
+    """The recorded calls of one session, in memory."""
 
     def __init__(self) -> None:
         self._calls: dict[tuple[str, str, str], Sequence[str]] = {}
 
     def ahead(self, program: Program) -> Sequence[str] | None:
-        """The calls to ask ahead, in order; None for the benchmark's own solution, which shows them."""
+        """The calls to make in advance, in order; None for a reference solution, whose calls are recorded."""
         return None if program.is_reference else self._calls.get(_key(program), ())
 
     def learn(self, program: Program, calls: Sequence[str]) -> None:
-        """Keep the calls that tests made to the benchmark's own solution."""
+        """Store the calls recorded with a reference solution."""
         self._calls[_key(program)] = calls
 
 

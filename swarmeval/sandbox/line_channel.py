@@ -1,4 +1,4 @@
-"""Lines of text over a descriptor, between a program's process and that of its tests."""
+"""Exchanges lines of text between the process of a program and the process of its tests."""
 
 import os
 
@@ -13,13 +13,13 @@ class Lines:
         self._received = bytearray()
 
     def send(self, text: str) -> None:
-        """Send one line. Raises OSError if the other end is gone."""
+        """Send a line. Raises OSError if the other end is closed."""
         left = memoryview(text.encode() + b"\n")
         while left:
             left = left[os.write(self._descriptor, left) :]
 
     def receive(self) -> bytes | None:
-        """The next line; None if the other end is closed or sends a line longer than LONGEST."""
+        """The next line; None if the other end is closed or the line is too long."""
         while (end := self._received.find(b"\n")) < 0:
             searched = len(self._received)
             piece = os.read(self._descriptor, 1 << 16) if searched < LONGEST else b""

@@ -1,16 +1,16 @@
-"""The hostile acts that succeed if layers are missing. Their names are those of doctor/hostile.py.
+"""Lists the hostile acts that succeed if layers are missing. The names are those of doctor/hostile.py.
 
-Measured by running these programs with layers left out.
+Measured by running the acts with layers disabled: two or three layers block most acts, a single layer blocks few.
 """
 
 from collections.abc import Collection
 
-# An act succeeds if all of its layers are missing. The program still has only the rights of its user.
+# An act succeeds if all of its layers are missing and the program's user, usually nobody, may do it.
 ACTS = {
     "many large files": {"namespaces"},
     "ten million files": {"namespaces"},
     "fork": {"seccomp"},
-    "double-forked daemon": {"seccomp"},  # only until its verdict
+    "double-forked daemon": {"seccomp"},  # ended at the verdict
     "stop itself": {"seccomp"},
     "an abstract socket": {"seccomp"},
     "new namespaces": {"seccomp"},
@@ -60,5 +60,5 @@ ACTS = {
 
 
 def unblocked_acts(missing: Collection[str]) -> list[str]:
-    """The acts that succeed without these layers."""
+    """The acts that no layer blocks if these layers are missing."""
     return [act for act, layers in ACTS.items() if layers <= set(missing)]

@@ -1,7 +1,7 @@
-"""Plain data as JSON text and back: the only values that a program and its tests exchange.
+"""Converts plain data to JSON text and back, for exchange between a program and its tests.
 
-Reading builds values of Python's own types only, so that no code of the other side ever runs here. A value that is not
-plain data becomes an Opaque, which equals nothing.
+Reading only creates values of built-in types, so that no code of the other side ever runs here. Any other value becomes
+an Opaque, which equals nothing.
 """
 
 import json
@@ -13,7 +13,7 @@ from fractions import Fraction
 from itertools import islice
 from typing import Any
 
-SAFE_INT = 1 << 53  # larger ones travel in hexadecimal, since decimal conversion takes quadratic time
+SAFE_INT = 1 << 53  # larger ones are sent in hexadecimal, which converts in linear time
 MOST_ITEMS = 1_000_000  # read from an iterator
 TYPES = {
     kind.__name__: kind
@@ -26,7 +26,7 @@ class Malformed(ValueError):
 
 
 class Opaque:
-    """A stand-in for a value that is not plain data. Equal only to itself."""
+    """Represents a value that is not plain data. Equal only to itself."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -36,7 +36,7 @@ class Opaque:
 
 
 def dumps(value: object) -> str:
-    """One line of JSON. A value that is not plain data, or is nested too deeply, becomes an Opaque."""
+    """Write a value as one line of JSON. Unsupported values are written as Opaque."""
     try:
         return json.dumps(pack(value), allow_nan=False)
     except RecursionError:
@@ -44,12 +44,12 @@ def dumps(value: object) -> str:
 
 
 def loads(text: str | bytes) -> Any:
-    """The value of one line. Raises Malformed."""
+    """Read the value of one line. Raises Malformed."""
     return read(lambda: unpack(json.loads(text)))
 
 
 def load_fields(text: str | bytes, names: Collection[str]) -> dict[str, Any]:
-    """The values of a JSON object that may have these names and no others. Raises Malformed."""
+    """Read a JSON object of such values with only these names. Raises Malformed."""
 
     def fields() -> dict[str, Any]:
         content = json.loads(text)
@@ -62,7 +62,7 @@ def load_fields(text: str | bytes, names: Collection[str]) -> dict[str, Any]:
 
 
 def read(values: Callable[[], Any]) -> Any:
-    """Call `values`. Raises Malformed for every error that a bad text can cause."""
+    """Convert all errors of reading to Malformed."""
     try:
         return values()
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError) as error:
@@ -70,12 +70,12 @@ def read(values: Callable[[], Any]) -> Any:
 
 
 def holds_opaque(text: str) -> bool:
-    """Whether the output of dumps() contains an Opaque. Inside a JSON string, the quote would follow a backslash."""
+    """Whether a text from dumps() contains an Opaque. Inside a JSON string the quote would be escaped."""
     return '{"opaque"' in text
 
 
 def pack(value: Any) -> Any:
-    """The JSON form of a value: lists, numbers and strings as they are, others under the name of their type."""
+    """The JSON form of a value: lists, numbers and strings unchanged, other types as {name of the type: content}."""
     if value is None or value is True or value is False:
         return value
     for kind, write in WRITERS:
@@ -85,7 +85,7 @@ def pack(value: Any) -> Any:
 
 
 def pack_foreign(value: Any) -> Any:
-    """The JSON form of another type: a numpy scalar's number, an iterator's remaining items, or the type's name."""
+    """The JSON form of other values: NumPy scalars as numbers, iterators as their remaining items, else Opaque."""
     if isinstance(value, Opaque):
         return {"returned": value.name}
     name = type(value).__name__
@@ -112,7 +112,7 @@ def pack_pairs(value: Any) -> list[Any]:
 
 
 def pack_type(value: type) -> Any:
-    """The name of a built-in type. Tests may pass one, such as `int` to select the numbers in a list."""
+    """A built-in type by its name. Tests pass, for example, `int` as a filter."""
     name = value.__name__
     return {"type": name} if TYPES.get(name) is value else {"opaque": name}
 
@@ -152,16 +152,16 @@ WRITERS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 
 
 def unpack(value: Any) -> Any:
-    """The value of a JSON form. Raises Malformed, or an error from a constructor of Python's own types."""
+    """The value of a JSON form. Raises Malformed, and errors of the constructors of built-in types."""
     if isinstance(value, list):
         return unpack_items(value)
     if not isinstance(value, dict):
         return value
     if len(value) != 1:
-        raise Malformed(f"an object with {len(value)} keys instead of 1")
+        raise Malformed(f"an object of {len(value)} keys")
     ((name, content),) = value.items()
     if name not in READERS:
-        raise Malformed(f"an object of the unknown type {name[:40]!r}")
+        raise Malformed(f"an object named {name[:40]!r}")
     return READERS[name](content)
 
 
@@ -199,12 +199,12 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "iterator": lambda content: iter(unpack_items(content)),
     "type": lambda content: TYPES[content],
     "opaque": lambda content: Opaque(str(content)[:80]),
-    "returned": lambda content: Opaque(str(content)[:80]),  # returns to the side that it came from
+    "returned": lambda content: Opaque(str(content)[:80]),  # an Opaque that returns to the side that sent it
 }
 
 
 def put_back(target: Any, value: Any) -> None:
-    """Copy the content that a call left in an argument into the original, if its type is mutable."""
+    """Copy the content that a call left in a mutable argument back into the argument."""
     if isinstance(target, list | bytearray) and isinstance(value, list | bytearray):
         target[:] = value
     elif (isinstance(target, dict) and isinstance(value, dict)) or (isinstance(target, set) and isinstance(value, set)):

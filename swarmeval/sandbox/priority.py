@@ -1,21 +1,23 @@
-"""Lower CPU priority for a run's processes: judges yield to the whole machine, workers as far as configured."""
+"""Lowers the scheduling priority of judges and workers."""
 
 import os
 import time
 from pathlib import Path
 
 LOWEST = 19
-AUTOGROUP = Path("/proc/self/autogroup")  # if it exists, sessions share CPU time; nice counts only within one
+AUTOGROUP = Path(
+    "/proc/self/autogroup"
+)  # with autogroups the kernel schedules by session, and nice only counts within one
 AUTOGROUP_TRIES = 10  # the kernel accepts one change per 0.1 s, from all users together
 
 
 def yield_to_all() -> None:
-    """Give the lowest priority to this process, its later children and its session, which must be its own."""
+    """Give this process, its children and its session the lowest priority. The session must be its own."""
     step_back(LOWEST)
 
 
 def step_back(by: int) -> None:
-    """Add `by` to the niceness of this process, its later children and its session, which must be its own."""
+    """Increase the niceness of this process, its children and its session. The session must be its own."""
     now = os.nice(by)
     for _ in range(AUTOGROUP_TRIES):
         try:
@@ -23,5 +25,5 @@ def step_back(by: int) -> None:
             return
         except BlockingIOError:
             time.sleep(0.1)
-        except OSError:  # this kernel does not share CPU time among sessions
+        except OSError:  # this kernel has no autogroups
             return

@@ -1,6 +1,6 @@
-"""The program's side of judging: define the function, then answer the tests' calls with plain data.
+"""The program's side of judging: runs the program, then answers the tests' calls of its function with plain data.
 
-All of this happens in the program's own process, so everything it sends is treated as mere data.
+This code runs in the program's own process, so the tests' side treats everything it sends as untrusted data.
 """
 
 import sys
@@ -11,11 +11,11 @@ from swarmeval.sandbox.evidence import place
 from swarmeval.sandbox.execution import Silence, execute
 from swarmeval.sandbox.line_channel import Lines
 
-MOST_PRINTED = 1 << 20  # characters that one call prints and its tests see
+MOST_PRINTED = 1 << 20  # characters per call that the tests can see
 
 
 class Printed(Silence):
-    """Standard output that the tests of a function can read: what one call prints, up to MOST_PRINTED."""
+    """Standard output that records the text printed by a call, up to a limit, for the tests."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,13 +30,13 @@ class Printed(Silence):
         return length
 
     def taken(self) -> str:
-        """Return the text printed since the last call of this method."""
+        """Return the text printed since the last take."""
         text, self.pieces, self._left = "".join(self.pieces), [], MOST_PRINTED
         return text
 
 
 def serve(program: str, entry_point: str, peer: int) -> bytes:
-    """Answer calls until the tests hang up; return an outcome. PASSED means only that the function was defined."""
+    """Answer calls until the tests close the channel; return the report. PASSED only means that the function exists."""
 
     def answer(names: dict[str, Any]) -> None:
         if entry_point not in names:
@@ -53,16 +53,13 @@ def serve(program: str, entry_point: str, peer: int) -> bytes:
 def call(
     function: Any, arguments: list[Any], keywords: dict[str, Any], program: str = "", printed: Printed | None = None
 ) -> str:
-    """Call the function; return its value or exception as a JSON object.
-
-    The object also holds the arguments, if the call changed them, and the text that the call printed.
-    """
+    """Call the function; return a JSON object with its value or exception, changed arguments and printed text."""
     before = plain_data.dumps([arguments, keywords])
     try:
         answer = f'"value": {plain_data.dumps(function(*arguments, **keywords))}'
     except MemoryError:
         raise
-    except BaseException as error:  # noqa: BLE001 (the tests receive it)
+    except BaseException as error:  # noqa: BLE001 (re-raised on the tests' side)
         answer = f'"raised": {plain_data.dumps([type(error).__name__, str(error), own_line(error, program)])}'
     after = plain_data.dumps([arguments, keywords])
     if after != before:
@@ -73,7 +70,7 @@ def call(
 
 
 def own_line(error: BaseException, program: str) -> str:
-    """The line of the program that raised, as a detail shows it; "" if there is none."""
+    """The line of the program that raised, for the detail of a verdict; "" if unknown."""
     line = place(error)[1]
     lines = program.splitlines()
     return f"line {line}: {lines[line - 1].strip()}" if 0 < line <= len(lines) else ""

@@ -1,6 +1,6 @@
-"""The pool that runs programs on a fixed number of wardens (see warden): program text -> Execution.
+"""The pool of wardens (see warden): program text -> Execution.
 
-Does not know models, tasks or verdicts.
+Independent of models, tasks and verdicts.
 """
 
 import asyncio
@@ -17,10 +17,9 @@ from swarmeval.sandbox.known_calls import KnownCalls
 from swarmeval.sandbox.layers.guard import MB
 from swarmeval.sandbox.warden_process import WardenDied, WardenProcess
 
-SPARE_S = 90.0  # a warden's time beyond a program's limit, to fork, set up and clean up
-TRIES = 3  # of a program whose warden dies while running it
-# The least memory to read and compile a program, per character. Reading takes 12 bytes as JSON, twice, and 4 as text.
-BYTES_PER_LETTER = 64
+SPARE_S = 90.0  # time for a warden to fork, set up and clean up, beyond the program's time limit
+TRIES = 3  # for a program whose warden dies
+BYTES_PER_LETTER = 64  # least memory to read and compile a program: 12 as JSON, twice, and 4 as text
 HARMLESS = Program("pass")
 
 
@@ -36,10 +35,10 @@ class Sandbox:
         spare_s: float = SPARE_S,
         shown: Sequence[str] | None = None,
     ) -> None:
-        """A warden that is silent for `spare_s` beyond a program's time is killed and replaced.
+        """A warden that is silent for `spare_s` beyond a program's time limit is killed and replaced.
 
-        `mode`: "strict" refuses to run if a layer is missing, "auto" runs with the available ones, "none" adds none.
-        `shown`: files and folders that programs may read in addition to Python itself; None: all installed packages.
+        `mode`: "strict" refuses to run if a layer is missing, "auto" uses the available layers, "none" uses no layers.
+        `shown`: files and folders that programs may read besides Python itself; None: all installed packages.
         """
         self._mode = mode
         self._limits = {"timeout_s": timeout_s, "memory_mb": memory_mb}
@@ -50,9 +49,9 @@ class Sandbox:
         self._closed = False
 
     async def __aenter__(self) -> Self:
-        """Start the wardens. Raises SandboxError if programs cannot run here."""
+        """Start the wardens. Raises SandboxError if programs cannot be run on this machine."""
         if sys.platform != "linux":
-            raise SandboxError(f"sandbox: programs can be judged on Linux only, this is {sys.platform}")
+            raise SandboxError(f"sandbox: programs can only be judged on Linux; this is {sys.platform}")
         await asyncio.to_thread(folders.sweep)
         try:
             await asyncio.gather(*(warden.start() for warden in self._wardens))
@@ -65,7 +64,7 @@ class Sandbox:
         if self._mode == "strict" and (missing := self.missing()):
             await self._stop()
             reasons = "; ".join(f"{layer}: {reason}" for layer, reason in missing.items())
-            raise SandboxError(f"sandbox: 'strict' needs every layer, and these are missing: {reasons}; use auto")
+            raise SandboxError(f"sandbox: 'strict' needs all layers, but these are missing: {reasons}; use auto")
         for warden in self._wardens:
             self._free.put_nowait(warden)
         return self
@@ -80,25 +79,25 @@ class Sandbox:
         self._limits = {**self._limits, "timeout_s": timeout_s}
 
     def in_force(self) -> str:
-        """The layers around every program, in one line."""
+        """The active layers in one line."""
         return ", ".join(self._wardens[0].in_force)
 
     def missing(self) -> dict[str, str]:
-        """The layers that are not in force here, and why."""
+        """The missing layers with reasons."""
         return self._wardens[0].missing
 
     def pids(self) -> tuple[int, ...]:
-        """PIDs of the live wardens, from which all processes here descend. May be called from any thread."""
+        """PIDs of the running wardens, the ancestors of all programs. May be called from any thread."""
         return tuple(pid for warden in self._wardens if (pid := warden.pid) is not None)
 
     async def run(self, program: Program, part: float = 1.0) -> Execution:
-        """Run one program for this part of the time limit; return how it ended. Cancelling kills the program at once.
+        """Run one program within this part of the time limit. Cancellation kills the program at once.
 
-        Raises SandboxError if the sandbox itself fails, which is never the program's verdict.
+        Raises SandboxError if the sandbox itself fails, which never counts against the program.
         """
         memory_mb = self._limits["memory_mb"]
         if BYTES_PER_LETTER * len(program.text) > memory_mb * MB:
-            return Execution(Outcome.OUT_OF_MEMORY, f"{len(program.text):,} characters do not fit in {memory_mb} MB")
+            return Execution(Outcome.OUT_OF_MEMORY, f"{len(program.text):,} characters are too many for {memory_mb} MB")
         answer = await self._send({"program": self._request(program)}, part)
         ended = execution(answer)
         if program.is_reference and ended.outcome is Outcome.PASSED and "calls" in answer:
@@ -106,33 +105,33 @@ class Sandbox:
         return ended
 
     async def stream(self, program: str, data: str) -> tuple[Execution, str]:
-        """Run a program, then its `stream(data, write)`; return how it ended and all that it wrote.
+        """Run a program and then its `stream(data, write)`; return how it ended and its output (see streamed_output).
 
-        See streamed_output.py. Raises SandboxError, as run() does.
+        Raises SandboxError, as run does.
         """
         answer = await self._send({"program": program, "data": data})
         return execution(answer), answer.get("output", "")
 
     def _request(self, program: Program) -> dict[str, Any]:
-        """The fields of a program that a warden needs."""
+        """The request to a warden for a program."""
         return {**asdict(program), "text": program.text, "calls": self._known_calls.ahead(program)}
 
     async def _send(self, request: dict[str, Any], part: float = 1.0) -> dict[str, Any]:
         warden = await self._free.get()
         try:
             if self._closed:
-                raise SandboxError("sandbox: closed while a program waited")
+                raise SandboxError("sandbox: closed while a program was waiting")
             return await self._run_on(
                 warden, {**request, **self._limits, "timeout_s": part * self._limits["timeout_s"]}
             )
         except BaseException:
-            warden.kill()  # the program's result is no longer wanted
+            warden.kill()  # the caller no longer waits for the program
             raise
         finally:
             self._free.put_nowait(warden)
 
     async def _run_on(self, warden: WardenProcess, request: dict[str, Any]) -> dict[str, Any]:
-        """Try again if a warden dies. If it dies each time but survives a harmless program, the program is to blame."""
+        """Retry if a warden dies. If all tries fail but a harmless program runs, the program is to blame."""
         reason = ""
         for attempt in range(TRIES):
             try:
@@ -140,16 +139,16 @@ class Sandbox:
             except WardenDied as error:
                 reason = str(error)
                 if self._closed:
-                    raise SandboxError("sandbox: closed while a program ran") from None
+                    raise SandboxError("sandbox: closed while a program was running") from None
             except SandboxError:
                 if attempt == TRIES - 1:
                     raise
-                await asyncio.sleep(2**attempt)  # a lack of processes or memory may pass
+                await asyncio.sleep(2**attempt)  # a lack of processes or memory may be temporary
         try:
             await warden.run({"program": self._request(HARMLESS), **self._limits}, self._spare_s)
         except WardenDied as error:
             raise SandboxError(f"sandbox: the judging process keeps ending: {error}") from error
-        return {"outcome": Outcome.TAMPERED, "detail": f"its judge ended {TRIES} times while running it: {reason}"}
+        return {"outcome": Outcome.TAMPERED, "detail": f"the program ended its judge {TRIES} times: {reason}"}
 
     async def _stop(self) -> None:
         self._closed = True

@@ -1,7 +1,7 @@
-"""The child that runs a program which streams results of its own, in addition to its outcome.
+"""Runs a program that streams results, in addition to its outcome.
 
-For our own programs that run code of others in the same process. That code can forge the streamed results. The author
-of the program must read them with this in mind.
+Meant for our own programs that run foreign code in the same process. The foreign code can forge the stream, so its
+reader must not trust it.
 """
 
 import os
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from swarmeval.sandbox.execution import execute
 
-ENDS = b"\0"  # precedes the outcome of the program itself
-STREAM_FUNCTION = "stream"  # the program's function that receives the data and a function that writes
+ENDS = b"\0"  # precedes the program's own outcome
+STREAM_FUNCTION = "stream"  # the program's function, called with the data and a write function
 
 
 def serve(program: str, data: str, channel: int) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
-"""The warden's end of the tests' process: one process for many programs, replaced if necessary.
+"""The warden's handle of the process that runs tests. One process serves many programs.
 
-It runs the benchmark's own code on plain data, so that a program leaves nothing in it. It is replaced if the tests
-changed the interpreter or did not come to an end. It is also replaced after MOST_PROGRAMS programs, to free its memory.
+The process only runs the benchmark's own code on plain data, so programs leave nothing in it. It is replaced if tests
+changed its interpreter or did not end, and after some hundred programs, to release memory.
 """
 
 import json
@@ -16,31 +16,31 @@ from swarmeval.sandbox.jail_handle import REPORT_BYTES, JailHandle
 from swarmeval.sandbox.tests_side import GARBLED, LOST, REUSABLE
 
 MOST_PROGRAMS = 200
-MOST_SHOWN_BYTES = 1 << 20  # of the list of calls that tests made
+MOST_SHOWN_BYTES = 1 << 20  # recorded calls of one task's tests
 
-# Returns the next message of a jail; None if the given socket has data to read first.
+# Returns the next message of a jail, or None if the socket, if given, becomes readable first.
 Receive = Callable[[JailHandle, socket.socket | None], dict[str, Any] | None]
 
 
 class Tester:
-    """At most one process that runs tests, in the given jail."""
+    """Manages at most one test process, in the given jail."""
 
     def __init__(self, jail: JailHandle, next_message: Receive) -> None:
         self._jail = jail
         self._next_message = next_message
-        self._limits: tuple[float, int] | None = None  # of the running process
+        self._limits: tuple[float, int] | None = None  # limits of the process; None without a process
         self._is_ready = False
         self._programs = 0
         self._begun = 0.0
         self._is_reusable = False
         self._blames_program = False
         self._shows_calls = False
-        self.calls: list[str] | None = None  # of the last tests, if they were requested
+        self.calls: list[str] | None = None  # made by the last tests, if they were recorded
 
     def prepare(self, timeout_s: float, memory_mb: int) -> None:
-        """Make sure that a process waits for work, or will soon. Raises SandboxFault."""
+        """Make sure that a process is running or starting. Raises SandboxFault."""
         limits = (timeout_s, memory_mb)
-        is_idle = time.monotonic() - self._begun > timeout_s  # its jail will end it soon
+        is_idle = time.monotonic() - self._begun > timeout_s  # its jail will end an idle process
         if is_idle or self._limits != limits or self._programs == MOST_PROGRAMS or not self._is_reusable:
             self.end()
         if self._limits is None:
@@ -53,25 +53,25 @@ class Tester:
         channel = self._jail.channel
         while not self._is_ready and self._jail.end is None and self._next_message(self._jail, channel) is None:
             if channel.recv(len(READY), socket.MSG_PEEK) != READY:
-                return  # it failed, and wait() finds out why
+                return  # the start failed; wait() gets the reason
             self._is_ready = bool(channel.recv(len(READY)))
 
     def begin(self, work: dict[str, Any], peer: socket.socket) -> None:
-        """Start to test the program that answers at the other end of `peer`. Raises SandboxFault."""
+        """Start testing the program at the other end of `peer`. Raises SandboxFault."""
         assert self._limits is not None
         self._shows_calls, self.calls = work["calls"] is None, None
-        if not self._submit(work, peer):  # the process died in the meantime
+        if not self._submit(work, peer):  # the process has died in the meantime
             limits = self._limits
             self.end()
             self.prepare(*limits)
-            self._submit(work, peer)  # if this fails, wait() finds out why
+            self._submit(work, peer)  # if this fails, wait() gets the reason
         peer.close()
         self._programs += 1
         self._begun = time.monotonic()
-        self._is_reusable = False  # until it reports that it is
+        self._is_reusable = False  # until it reports otherwise
 
     def _submit(self, work: dict[str, Any], peer: socket.socket) -> bool:
-        """Send work to the process; return whether it was alive to receive it."""
+        """Send the work; return False if the process is gone."""
         try:
             self._jail.restart_clock()
             write_frame(self._jail.channel, work, [peer.fileno()])
@@ -80,7 +80,7 @@ class Tester:
         return True
 
     def wait(self, next_message: Receive) -> tuple[dict[str, Any], bytes]:
-        """Wait until the tests end; return how they ended and their report. Raises SandboxFault."""
+        """Wait for the tests; return (how they ended, their report). Raises SandboxFault."""
         channel = self._jail.channel
         has_ended = self._blames_program = False
         while (end := next_message(self._jail, None if has_ended else channel)) is None:
@@ -100,14 +100,14 @@ class Tester:
         return end, (READY if self._is_ready else b"") + self._jail.report()
 
     def may_be_worn_out(self) -> bool:
-        """Whether earlier tests may have caused the end of the last ones.
+        """Whether earlier tests may have caused the last outcome.
 
-        That is possible if their process had tested other programs and they did not blame the program.
+        That is possible if the process had tested other programs and the last tests did not blame the program.
         """
         return self._programs > 1 and not self._blames_program
 
     def end(self) -> None:
-        """End the process, if there is one, and discard its report. Raises SandboxFault."""
+        """End the process, if any, and read its last messages. Raises SandboxFault."""
         if self._limits is not None:
             self._limits = None
             self._jail.stop()

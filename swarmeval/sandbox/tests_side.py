@@ -1,7 +1,7 @@
-"""The tests' side of judging: run tests out of the program's reach, on a function that only passes messages.
+"""The tests' side of judging: runs tests out of the program's reach, on a proxy function that exchanges messages.
 
-The answers are plain data. No object of the program is ever called, compared by its own rules or iterated over. So one
-process can test one program after another, as long as the tests leave the interpreter unchanged.
+The program's answers are plain data, so none of its code runs here, not even comparisons or iterators. One process can
+therefore test many programs, as long as the tests do not change its interpreter.
 """
 
 import builtins
@@ -23,58 +23,58 @@ from swarmeval.sandbox.line_channel import Lines
 
 REPORT_BYTES = 1 << 12
 SEED = 0
-LOST = b"LOST\n"  # in place of an outcome: the program's process ended before it answered
-GARBLED = b"GARBLED\n"  # in place of an outcome: the program's answer was malformed
-UNSENDABLE = b"UNSENDABLE\n"  # in place of an outcome: the tests need more than plain data
-REUSABLE, SPENT = b"+", b"-"  # before a report: whether this process may run further tests
-# `all(map(...))` would take these for the end of its cases, and pass. They become RuntimeError, as in PEP 479.
+LOST = b"LOST\n"  # instead of an outcome: the program's process ended before it answered
+GARBLED = b"GARBLED\n"  # instead of an outcome: the program sent an invalid answer
+UNSENDABLE = b"UNSENDABLE\n"  # instead of an outcome: the tests need more than plain data
+REUSABLE, SPENT = b"+", b"-"  # prefix of a report: whether this process can run other tests
+# `all(map(...))` would take these for the end of its cases and pass. They become RuntimeError, as in PEP 479.
 ENDS_OF_LOOPS = ("StopIteration", "StopAsyncIteration")
-KNOWN_CHARS = 1 << 18  # of a task's known calls; a program gains little by guessing beyond so many
-MOST_AHEAD_BYTES = 1 << 28  # of answers to all known calls
-KEPT_CALLS, KEPT_BYTES = 4, 1 << 22  # of answers, kept for the evidence of a failed assertion
+KNOWN_CHARS = 1 << 18  # limit of the recorded calls; beyond it there is little to guess
+MOST_AHEAD_BYTES = 1 << 28  # limit of the answers to all known calls
+KEPT_CALLS, KEPT_BYTES = 4, 1 << 22  # answers kept as evidence for a failed assertion
 
 
 class NoAnswer(BaseException):
-    """The program's process ended. Tests do not catch a BaseException by accident."""
+    """The program's process ended. A BaseException, so that tests do not catch it by accident."""
 
 
 class Garbled(BaseException):
-    """The program's process sent a malformed answer."""
+    """The program's process sent an invalid answer."""
 
 
 class Unsendable(BaseException):
-    """A test passed a value that is not plain data, before any value of the program could have caused it."""
+    """A test passes values other than plain data, and none of them can come from the program."""
 
 
 class RemoteFunction:
-    """The function under test, as its tests see it."""
+    """A proxy for the function under test."""
 
     def __init__(self, lines: Lines, known_calls: Sequence[str] = ()) -> None:
-        """`known_calls`: the calls that the tests are expected to make, in order."""
+        """`known_calls`: the calls that the tests are expected to make, in this order."""
         self._lines = lines
-        self._ahead = deque(known_calls)  # asked before the tests begin; _answers holds the answers
+        self._ahead = deque(known_calls)  # made before the tests started; _answers has their answers
         self._answers: deque[bytes] = deque()
         self._room = KNOWN_CHARS
-        self.asked: list[str] = []  # calls of the tests, from the first on, while there is room
+        self.asked: list[str] = []  # calls of the tests, until _room is used up
         self._calls: deque[tuple[str, bytes]] = deque(maxlen=KEPT_CALLS)  # the last calls and their answers
         self._was_called = False
         self._replays = False
         self.has_written = False  # to an argument, which may belong to a module that other tests use
-        self.raised: BaseException | None = None  # the last exception that a call raised
-        self.raised_detail = ""  # its text in a report
+        self.raised: BaseException | None = None  # exception of the last call
+        self.raised_detail = ""  # its description in a report
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         text = plain_data.dumps([list(arguments), keywords])
         if plain_data.holds_opaque(text):
-            reason = f"its tests call it with a value that is not plain data: {text[:200]}"
-            # A program could cause this by a value that it returned earlier: then it is an ordinary error.
+            reason = f"the tests pass an argument that is not plain data: {text[:200]}"
+            # After the first call the argument may be a value that the program returned: an ordinary error.
             raise TypeError(reason) if self._was_called else Unsendable(reason)
         line = self._replayed(text) if self._replays else self._asked(text)
         self._was_called = True
         try:
             answer = plain_data.load_fields(line, ("value", "raised", "arguments", "printed"))
         except plain_data.Malformed as error:
-            raise Garbled(f"its answer is not plain data: {error}") from None
+            raise Garbled(f"its answer is not valid data: {error}") from None
         if answer.get("arguments") is not None:
             self._put_back([list(arguments), keywords], answer["arguments"])
         if isinstance(printed := answer.get("printed"), str) and not self._replays:
@@ -84,11 +84,11 @@ class RemoteFunction:
         return answer.get("value")
 
     def replay(self) -> None:
-        """Repeat the answers to the last calls from memory from now on."""
+        """Answer further calls from memory, with the last answers."""
         self._replays = True
 
     def ask_ahead(self) -> None:
-        """Ask all known calls without examining any answer: answers must not affect which calls follow."""
+        """Make all known calls without reading the answers, so that an answer cannot influence the next call."""
         left = MOST_AHEAD_BYTES
         for text in self._ahead:
             line = self._exchange(text)
@@ -98,7 +98,7 @@ class RemoteFunction:
             self._answers.append(line)
 
     def _exchange(self, text: str) -> bytes | None:
-        """The program's answer to a call; None if it gives none."""
+        """Send a call; return the program's answer, or None if it sends no answer."""
         try:
             self._lines.send(text)
             return self._lines.receive()
@@ -106,7 +106,7 @@ class RemoteFunction:
             return None
 
     def _asked(self, text: str) -> bytes:
-        """The answer to a call, which may have arrived ahead. The program itself answers unexpected calls."""
+        """The answer to a call: in advance if the call was expected, otherwise from the program now."""
         self._room -= len(text)
         if self._room >= 0:
             self.asked.append(text)
@@ -125,7 +125,7 @@ class RemoteFunction:
         return next(line for known, line in reversed(self._calls) if known == text)
 
     def _put_back(self, sent: list[Any], left: Any) -> None:
-        """Make the call's changes to its arguments visible to the tests."""
+        """Apply the changes that the call made to its arguments."""
         self.has_written = True
         try:
             for target, value in zip(sent[0], left[0], strict=True):
@@ -133,10 +133,10 @@ class RemoteFunction:
             for name, target in sent[1].items():
                 plain_data.put_back(target, left[1][name])
         except (ValueError, TypeError, LookupError) as error:
-            raise Garbled(f"it returned other arguments: {error}") from None
+            raise Garbled(f"it returned different arguments: {error}") from None
 
     def _error(self, raised: Any) -> BaseException:
-        """The exception of a call, as one of Python's own types."""
+        """The exception of a call, as a built-in type."""
         is_whole = isinstance(raised, list) and len(raised) == 3 and all(isinstance(part, str) for part in raised)
         name, message, line = raised if is_whole else ("Exception", "", "")
         detail = f"{name}: {message[:DETAIL_CHARS]}".removesuffix(": ") + (f" ({line})" if line else "")
@@ -152,17 +152,16 @@ def _builtin_error(name: str, message: str) -> BaseException | None:
         return None
     try:
         return kind(message)
-    except TypeError:  # its constructor needs more than a text
+    except TypeError:  # a type with other parameters than a message
         return None
 
 
 def serve(channel: int) -> Iterator[bytes]:
-    """Run the tests that the channel requests, until its other end closes.
-
-    A request is {"context", "tests", "entry_point", "calls"}, with a descriptor that leads to the program. The answer
-    is REUSABLE or SPENT, then a report (see judge). If "calls" is None, a list of the tests' calls follows.
+    """Judge what the channel asks for, until its other end closes: {"context", "tests", "entry_point", "calls"}, and
+    beside it a descriptor that leads to the program. Each answer is a report (see judge), behind REUSABLE or SPENT;
+    where "calls" is None, it is followed by the calls that there were.
     """
-    random.seed(SEED)  # tests make the same random choices for each program
+    random.seed(SEED)  # tests ask each program the same
     state = InterpreterState()
     with socket.socket(fileno=channel) as link:
         while (message := read_frame(link)) is not None:
@@ -180,9 +179,9 @@ def serve(channel: int) -> Iterator[bytes]:
 def judge(
     context: str, tests: str, entry_point: str, calls: Sequence[str] | None, peer: int
 ) -> tuple[bytes, RemoteFunction]:
-    """Run the tests; return the report (see reported) and the function as the tests used it.
+    """Run the tests with the names that `context` defines; return the report (see reported) and the proxy function.
 
-    Tests may use the names that `context` defines. `calls` are the calls that they are expected to make.
+    `calls`: the calls that the tests are expected to make; None records them.
     """
     function = RemoteFunction(Lines(peer), calls or ())
     ended: list[BaseException] = []
@@ -191,7 +190,7 @@ def judge(
         names[entry_point] = function
         try:
             function.ask_ahead()
-            exec(compile(tests, "<string>", "exec", dont_inherit=True), names)  # reports quote its lines
+            exec(compile(tests, "<string>", "exec", dont_inherit=True), names)  # keeps the line numbers of the report
         except BaseException as error:
             ended.append(error)
             raise
@@ -201,7 +200,7 @@ def judge(
 
 
 def reported(report: bytes, error: BaseException | None, function: RemoteFunction, tests: str) -> bytes:
-    """The outcome and the evidence of a failed assertion; or LOST, GARBLED or UNSENDABLE, and a reason."""
+    """The outcome with the evidence of a failed assertion, or one of LOST, GARBLED, UNSENDABLE and a reason."""
     for kind, word in ((NoAnswer, LOST), (Garbled, GARBLED), (Unsendable, UNSENDABLE)):
         if isinstance(error, kind):
             return word + str(error).encode(errors="backslashreplace")

@@ -1,11 +1,13 @@
-"""A warden: runs programs and their tests in jails, and returns the verdicts.
+"""A warden: the process that judges one program at a time, in three jails.
 
-It holds three jails. Tests run in the third and call programs in the second with plain data, so that no program ever
-sees an expected value. Programs without a function to call run in the first, as do those whose tests need more than
-plain data. A request is {"program", "timeout_s", "memory_mb"}. The answer is {"outcome", "detail", "wall_s", "cpu_s"},
-or {"broken": reason} if the fault is ours. {"running"} precedes it while others starve the program. When the other end
-of its socket closes, the warden ends with all that runs in its jails. To start fast and fork cheaply, it imports only
-the standard library and, in a helper process, seccomp's binding.
+Programs run in the second jail. Their tests run in the third and call them with plain data, so that no program sees the
+expected values. The first jail runs programs together with their tests if the tests call no function or need more than
+plain data.
+
+A warden reads {"program": ..., "timeout_s", "memory_mb"} and answers {"outcome", "detail", "wall_s", "cpu_s"}, or
+{"broken": reason} if the sandbox failed. While other processes starve a program, {"running"} messages precede the
+answer. The warden and everything in its jails end when the other end of its socket closes. It only imports the standard
+library and the seccomp binding, so that it starts fast and forks cheaply.
 """
 
 import contextlib
@@ -33,14 +35,14 @@ from swarmeval.sandbox.streamed_output import ENDS
 from swarmeval.sandbox.tester import Tester
 from swarmeval.sandbox.tests_side import UNSENDABLE
 
-# Imported once, so that programs do not spend their time limit on them. Not threading or modules that import it: its
-# work after each fork costs half as much as the fork. Not hashlib: it maps much memory that few programs need.
+# Imported once, so that no program spends its time limit on them. Excludes threading and its users, because its setup
+# after each fork costs half as much as the fork, and hashlib, which maps much memory and is rarely used.
 WARM_MODULES = (
     "abc", "array", "ast", "bisect", "calendar", "cmath", "collections", "copy", "dataclasses", "datetime",
     "decimal", "enum", "fractions", "functools", "heapq", "itertools", "json", "math", "numbers", "operator",
     "random", "re", "statistics", "string", "textwrap", "time", "types", "typing",
 )  # fmt: skip
-# Checks that a thread starts, that unloaded modules can be read, packages found and files written.
+# Tests that threads start, unloaded modules can be read, installed packages are found and files can be written.
 TRIAL = """
 import contextlib, os, sysconfig, threading, colorsys
 for key in ("purelib", "platlib"):
@@ -56,12 +58,12 @@ TRIAL_PROGRAM = {
     "text": f"{TRIAL}\n{TRIAL_TESTS}", "solution": TRIAL, "tests": TRIAL_TESTS, "entry_point": "answer", "context": "",
     "beside": False, "calls": (),
 }  # fmt: skip
-UMASK = 0o022  # not the user's: programs may have another user, who must reach files made for them
-TESTS_FACTOR = 2  # times the time limit, for the tests themselves
-USED_UP = ("OUT_OF_MEMORY", "CRASHED")  # a process that has tested many programs may end like this by itself
-MOST_OUTPUT_BYTES = 1 << 23  # that one program may stream
-# The layers to leave out, in turn, until the trial program passes. "processes" limits their number. "user" makes root
-# nobody, who cannot read an interpreter that only root can read.
+UMASK = 0o022  # independent of the user's: programs run as another user and must have access to their files
+TESTS_FACTOR = 2  # time limit of the tests themselves, as a multiple of the program's
+USED_UP = ("OUT_OF_MEMORY", "CRASHED")  # outcomes that may be due to the wear of a process used by many programs
+MOST_OUTPUT_BYTES = 1 << 23  # bytes that one program may stream
+# Layers to omit, tried in turn until the trial program passes. "processes" limits their number. "user" runs programs of
+# root as nobody, which cannot read an interpreter that only root can read.
 WITHOUT = (
     (), ("processes",), ("user",), ("namespaces",), ("namespaces", "processes"), ("namespaces", "user"),
     ("namespaces", "user", "processes"),
@@ -69,7 +71,7 @@ WITHOUT = (
 
 
 def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None) -> None:
-    """Judge programs from the inherited socket until its other end closes. `shown`: see places.places."""
+    """Serve programs from the inherited socket until its other end closes. `shown`: see places.places."""
     os.umask(UMASK)
     sys.argv = [""]
     for name in WARM_MODULES:
@@ -87,12 +89,12 @@ def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None) -
             shutil.rmtree(folder, ignore_errors=True)
 
 
-class RequestAbandoned(ConnectionResetError):
-    """The coordinator is gone or no longer wants an answer. The warden ends its jails without waiting for reports."""
+class NobodyWaits(ConnectionResetError):
+    """The coordinator is gone or no longer wants the answer. Stopped children must not be waited for."""
 
 
 class Warden:
-    """One process of the pool, which judges one program at a time."""
+    """Judges one program at a time."""
 
     def __init__(self, control: socket.socket, folder: str, places: Places) -> None:
         self._control = control
@@ -102,10 +104,10 @@ class Warden:
         self._layers: tuple[Seccomp | None, Collection[str]] = None, ()
 
     def open(self, mode: str) -> dict[str, Any]:
-        """Set up the jails with all layers under which a trial program passes; return those in force and missing."""
+        """Set up the jails with as many layers as the trial program allows; return the active and the missing ones."""
         yield_to_all()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
-        prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # a stopped warden would not see its socket close
+        prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # a stopped warden would not notice that its socket closes
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         all_layers = {"processes", "user", *(LAYERS if mode != "none" else ())}
         missing: dict[str, str] = {}
@@ -124,7 +126,7 @@ class Warden:
                 reasons.append(str(error))
                 continue
             if trial["outcome"] == "PASSED":
-                prctl(PR_SET_DUMPABLE, 0)  # not before: the users of an undumpable process cannot be mapped
+                prctl(PR_SET_DUMPABLE, 0)  # not earlier: mapping users requires a dumpable process
                 missing |= self._jails[0].missing | dict.fromkeys(
                     sorted(all_layers - layers), reasons[0] if reasons else ""
                 )
@@ -133,7 +135,7 @@ class Warden:
         return {"broken": reasons[-1]}
 
     def _try(self) -> dict[str, Any]:
-        """Run the trial program in every jail; return the first failure, if there is one."""
+        """Run the trial program in all jails; return the first failure, or the last result."""
         beside = self._run_beside(TRIAL_PROGRAM, timeout_s=30.0, memory_mb=1024)
         return beside if beside["outcome"] != "PASSED" else self.run(TRIAL_PROGRAM, timeout_s=30.0, memory_mb=1024)
 
@@ -146,12 +148,12 @@ class Warden:
 
     def _open_jail(self, name: str) -> JailHandle:
         with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:  # reap jails that were closed before
+            while os.waitpid(-1, os.WNOHANG)[0]:  # reaps jails that were closed before
                 pass
         return open_jail(os.path.join(self._folder, name), self._places, *self._layers)  # noqa: PTH118
 
     def close(self) -> None:
-        """End the jails and all that runs in them, and wait until they are gone."""
+        """End the jails and their children, and wait for them."""
         for jail in self._jails:
             jail.close()
         self._jails = []
@@ -169,10 +171,10 @@ class Warden:
             return {"broken": str(error)}
 
     def run(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any]:
-        """Judge a program by tests that run apart from it and call it with plain data.
+        """Judge a program with tests in a separate process, which call it with plain data.
 
-        If the tests need more than that, they run beside the program, as in the reference evaluator. A program can
-        deceive such tests, so their verdict is "unconfirmed". A program without a function to call just runs.
+        Tests that need more, or that call no function, run in the same process as the program, as in the reference
+        evaluator. These verdicts are marked as "unconfirmed", because a program can deceive tests in its own process.
         """
         if not program["entry_point"]:
             return self._run_beside(program, timeout_s, memory_mb)
@@ -181,8 +183,8 @@ class Warden:
             if verdict is not None:
                 return verdict
         verdict = {**self._run_beside(program, timeout_s, memory_mb), "unconfirmed": True}
-        self._jails[0].close()  # the program saw its tests: it must leave nothing here for the next run of the task
-        prctl(PR_SET_DUMPABLE, 1)  # as in open(), to map the users of the new jail. No program runs now
+        self._jails[0].close()  # the program has seen its tests and must not leave anything for another run of the task
+        prctl(PR_SET_DUMPABLE, 1)  # see open(); no program is running now
         try:
             self._jails[0] = self._open_jail("beside")
         finally:
@@ -196,16 +198,16 @@ class Warden:
         return {**outcome(end, jail.report(), timeout_s, memory_mb), "cpu_s": end["cpu_s"]}
 
     def _run_apart(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any] | None:
-        """Run the tests apart from the program; None if they need more than plain data."""
+        """The verdict of tests in a separate process; None if they need more than plain data."""
         verdict = self._test(program, timeout_s, memory_mb)
         if verdict is not None and verdict["outcome"] in USED_UP and self._tester.may_be_worn_out():
-            self._tester.end()  # leftovers of earlier tests must not count against a program
+            self._tester.end()  # earlier tests must not affect the verdict
             verdict = self._test(program, timeout_s, memory_mb)
-        self._tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)  # a replacement, if needed, starts now
+        self._tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)  # starts the next process in advance
         return verdict
 
     def stream(self, program: str, data: str, timeout_s: float, memory_mb: int) -> dict[str, Any]:
-        """Run a program that streams results, and read them while it runs; "output" is all that it wrote."""
+        """Run a program that streams output. "output" in the answer is complete up to the end, however it comes."""
         jail = self._jails[0]
         jail.start_child("stream", {"program": program, "data": data}, timeout_s, memory_mb)
         received, channel = b"", jail.channel
@@ -225,7 +227,7 @@ class Warden:
         return {**verdict, "cpu_s": end["cpu_s"], "output": output.decode(errors="replace")}
 
     def _test(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any] | None:
-        """Run the tests and the program, each in its own jail; None if the tests need more than plain data."""
+        """Run the tests out of the program's reach; None if they need more than plain data."""
         candidate, tester = self._jails[1], self._tester
         tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)
         tester.until_ready()
@@ -236,7 +238,7 @@ class Warden:
         try:
             tester.begin(work, other)
             tests_end, report = tester.wait(partial(self._receive, candidate=candidate, timeout_s=timeout_s))
-        except RequestAbandoned:
+        except NobodyWaits:
             raise
         except (OSError, SandboxFault):
             candidate.stop()
@@ -254,7 +256,7 @@ class Warden:
         return {**verdict, **shown, "cpu_s": end["cpu_s"]}
 
     def _wait(self, jail: JailHandle) -> dict[str, Any]:
-        """Wait for a jail's child; return how it ended. Raises SandboxFault or RequestAbandoned."""
+        """Wait for the end of a jail's child. Raises SandboxFault, or NobodyWaits if the coordinator is gone."""
         end = jail.end or self._receive(jail, None)
         assert end is not None
         return end
@@ -266,10 +268,10 @@ class Warden:
         candidate: JailHandle | None = None,
         timeout_s: float = 0.0,
     ) -> dict[str, Any] | None:
-        """Wait for a jail's child; return how it ended, or None if the given channel has data to read first.
+        """Wait for the end of a jail's child; return None if the channel, if given, becomes readable first.
 
-        A `candidate` that the jail's child talks to is ended at its limit. Its time counts from its start, except for
-        the time that either process waited for a free core.
+        A `candidate` that talks to the jail's child is ended at its limit: the time since its start, excluding the
+        time that either process waited for a free core.
         """
         charged_s = 0.0
         while True:
@@ -279,7 +281,7 @@ class Warden:
             watched += [other.link] if other is not None else []
             readable = select.select(watched, [], [])[0]
             if self._control in readable:
-                raise RequestAbandoned
+                raise NobodyWaits
             if jail.link in readable:
                 message = jail.receive()
                 if "end" in message:

@@ -1,4 +1,4 @@
-"""The pool's end of one warden: a process, started when needed, that judges one program at a time."""
+"""The pool's handle of one warden process: starts it on demand and requests one verdict after another."""
 
 import asyncio
 import contextlib
@@ -17,9 +17,9 @@ from swarmeval.location import ROOT
 from swarmeval.sandbox import folders
 
 START_LIMIT_S = 120.0
-STOP_LIMIT_S = 5.0  # for a warden to end by itself and remove its folder
+STOP_LIMIT_S = 5.0  # for a warden to remove its folder and exit
 LENGTH = struct.Struct(">I")
-# The checkout is removed from sys.path before any program runs.
+# Removes the checkout from sys.path again before any program runs.
 BOOT = (
     "import json, sys; root, fd, folder, mode, shown = sys.argv[1:]; sys.path.insert(0, root); "
     "from swarmeval.sandbox import warden; sys.path.remove(root); warden.main(int(fd), folder, mode, json.loads(shown))"
@@ -27,11 +27,11 @@ BOOT = (
 
 
 class WardenDied(Exception):
-    """A warden ended. The text holds its exit code and the last line of its standard error."""
+    """A warden ended; str() has its last output."""
 
 
 class WardenProcess:
-    """One warden: started when needed, replaced when dead."""
+    """One warden, started on demand and replaced after its death."""
 
     def __init__(self, mode: str, shown: Sequence[str] | None) -> None:
         self.in_force: list[str] = []
@@ -48,7 +48,7 @@ class WardenProcess:
         return None if process is None else process.pid
 
     async def start(self) -> None:
-        """Start a warden. Raises WardenDied, or SandboxError if the warden reports that it cannot work here."""
+        """Start a warden. Raises WardenDied, or SandboxError if the warden cannot work on this machine."""
         await self.stop()
         ours = theirs = None
         try:
@@ -72,24 +72,24 @@ class WardenProcess:
         self.in_force, self.missing = hello["in_force"], hello["missing"]
 
     async def run(self, request: dict[str, Any], spare_s: float) -> dict[str, Any]:
-        """Have one program run; return the answer. Raises WardenDied if the warden ends or is silent for too long."""
+        """Run one program. Raises WardenDied if the warden ends or falls silent before it answers."""
         if self._writer is None:
             await self.start()
         assert self._writer is not None
         body = json.dumps(request).encode()
-        with contextlib.suppress(ConnectionError):  # _receive() finds the end of the stream and its cause
+        with contextlib.suppress(ConnectionError):  # _receive then reads the end of the stream and finds the reason
             self._writer.write(LENGTH.pack(len(body)) + body)
             await self._writer.drain()
         return await self._receive(request["timeout_s"] + spare_s)
 
     def kill(self) -> None:
-        """Make the warden end, with all that it runs: it watches its socket for this."""
+        """Close the warden's socket, which ends the warden and its program."""
         if self._writer is not None:
             self._writer.transport.abort()
             self._writer = None
 
     async def stop(self) -> None:
-        """End the warden and all that it runs, and remove its folder. Idempotent."""
+        """End the warden and its program, and remove its folder. Idempotent."""
         self.kill()
         process, self._process = self._process, None
         if process is not None:
@@ -99,7 +99,7 @@ class WardenProcess:
             self._folder = ""
 
     async def _receive(self, limit_s: float) -> dict[str, Any]:
-        """The next answer of the warden. Raises WardenDied if it ends or is silent for `limit_s`."""
+        """The next answer. Kills a warden that is silent for `limit_s`."""
         answer: dict[str, Any] = {"running": True}
         try:
             while "running" in answer:
@@ -117,7 +117,7 @@ class WardenProcess:
         return answer
 
     async def _exit_reason(self) -> str:
-        """End and forget the warden, so that the next run starts another; return how it ended."""
+        """Describe how the warden ended, and drop it so that the next run starts a new one."""
         self.kill()
         process, self._process = self._process, None
         if process is None:
@@ -128,7 +128,7 @@ class WardenProcess:
 
 
 async def end(process: asyncio.subprocess.Process) -> bytes:
-    """Wait for a warden whose socket is closed, and kill it if it does not end; return its standard error."""
+    """Wait for a warden whose socket was closed, and kill it if it does not exit; return its stderr."""
     try:
         async with asyncio.timeout(STOP_LIMIT_S):
             return (await process.communicate())[1]
@@ -138,13 +138,13 @@ async def end(process: asyncio.subprocess.Process) -> bytes:
 
 
 def kill_group(process: asyncio.subprocess.Process) -> None:
-    """Kill a warden; its program dies with it."""
+    """Kill a warden and, with it, its program."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def clean_environment() -> dict[str, str]:
-    """The whole environment of programs. The hash seed is fixed: verdicts must not depend on the order of sets."""
+    """The environment of programs. The hash seed is fixed so that verdicts do not depend on the order of sets."""
     return {
         "PATH": os.defpath,
         "LANG": "C.UTF-8",

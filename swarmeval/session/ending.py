@@ -1,4 +1,4 @@
-"""How sessions end: why, and with which pages."""
+"""The end of a session: its recorded reason and its report page."""
 
 import asyncio
 import contextlib
@@ -17,16 +17,16 @@ log = logging.getLogger("swarmeval")
 
 @dataclass(slots=True)
 class Reason:
-    """Why a session ended, as the manifest says it."""
+    """The reason for the end of a session, as recorded in the manifest."""
 
-    text: str = "failed: a fault of Swarmeval itself; its traceback is on the screen"
+    text: str = "failed: a bug in Swarmeval; see the traceback on the screen"
 
 
 @contextlib.contextmanager
 def recording_end(reason: Reason) -> Iterator[None]:
-    """Run a session and learn why it ended; who is inside says so where it ends well. What the user did ends the block.
+    """Set `reason` if the block ends early; on success the block sets it. Ctrl-C ends the block without an error.
 
-    Raises the UserError that ended it, alone also where it came in a group.
+    Raises the UserError that ended the block, unwrapped if it was part of a group.
     """
     try:
         yield
@@ -42,22 +42,22 @@ def recording_end(reason: Reason) -> Iterator[None]:
 
 
 def page(name: str, folder: Path, write: Callable[[], Path]) -> Path | None:
-    """The page that `write` makes; where that fails the log says so, and the run is what it was."""
+    """Write a page and return its path. If that fails, log the reason and return None."""
     try:
         return write()
     except UserError as error:
         why = str(error)
     except KeyboardInterrupt:
         why = "interrupted"
-    except Exception as error:  # whatever is wrong with a page, the run has ended
+    except Exception as error:  # a page that fails must not fail a finished run
         why = f"{type(error).__name__}: {error}"
-        log.info("of %s:", name, exc_info=True)  # a fault of ours: run.log has its traceback
-    log.warning("no %s: %s; `%s report %s` makes it later", name, why, command(), folder)
+        log.info("writing %s failed:", name, exc_info=True)  # a bug: its traceback goes to run.log
+    log.warning("%s was not written: %s; to write it later: %s report %s", name, why, command(), folder)
     return None
 
 
 def user_error(group: BaseExceptionGroup[BaseException]) -> UserError:
-    """The first UserError of a group of nothing else; a group with a fault of ours is raised as it is."""
+    """The first UserError of a group of UserErrors. A group that contains another exception is re-raised."""
     mine, others = group.split(UserError)
     if mine is None or others is not None:
         raise group

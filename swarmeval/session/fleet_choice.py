@@ -1,4 +1,4 @@
-"""Which fleet answers: what the setting names, checked before anything is made."""
+"""Chooses the fleet that the settings name and checks it before anything is created."""
 
 import asyncio
 import os
@@ -23,17 +23,17 @@ from swarmeval.workers.replica_spec import ReplicaSpec, Script, TraceSpec, read_
 
 @dataclass(frozen=True, slots=True)
 class ChosenFleet:
-    """A fleet that can be made."""
+    """A checked fleet that can be created."""
 
-    model: str  # as files name it
-    local_devices: tuple[DeviceSpec, ...]  # its devices on this machine, which are watched
+    model: str  # its name in result files
+    local_devices: tuple[DeviceSpec, ...]  # its devices on this machine, which are monitored
     make: Callable[[Tracer | None], Fleet]
-    facts: Callable[[], Mapping[str, object]] = dict  # what the manifest says of it, so far
-    check: Callable[[], None] | None = None  # raises UserError where it could answer nothing now
+    facts: Callable[[], Mapping[str, object]] = dict  # its entries in the manifest
+    check: Callable[[], None] | None = None  # raises UserError if the fleet cannot answer now
 
 
 def choose(config: RunConfig, single_try: bool = False) -> ChosenFleet:
-    """What answers this run. `single_try`: a request that fails at a server is not tried again.
+    """Choose the fleet for a run. `single_try`: do not retry requests that fail at a server.
 
     Raises ConfigError, DeviceError, ModelUnavailable.
     """
@@ -43,7 +43,7 @@ def choose(config: RunConfig, single_try: bool = False) -> ChosenFleet:
 
 
 def _local(config: RunConfig) -> ChosenFleet:
-    """A worker process per device of this machine."""
+    """One worker process per device of this machine."""
     if config.fleet == "vllm":
         vllm_support.check(config.device, config.load_in_4bit)
     gpus = visible_to_process(list_devices()) if config.device == "cuda" else ()
@@ -68,10 +68,10 @@ def _local(config: RunConfig) -> ChosenFleet:
 
 
 def _endpoint(config: RunConfig, single_try: bool) -> ChosenFleet:
-    """A worker per server; none of its devices is this machine's to watch."""
+    """One worker per server. Its devices are not monitored."""
     from swarmeval.workers.endpoint.body import RequestFormat
     from swarmeval.workers.endpoint.client import key_from
-    from swarmeval.workers.endpoint.fleet import EndpointFleet  # brings an HTTP client along
+    from swarmeval.workers.endpoint.fleet import EndpointFleet  # imports an HTTP client
     from swarmeval.workers.endpoint.life import EndpointOptions
     from swarmeval.workers.endpoint.probe import Mode
 
@@ -98,7 +98,7 @@ def _endpoint(config: RunConfig, single_try: bool) -> ChosenFleet:
 
 
 def _ray(config: RunConfig) -> ChosenFleet:
-    """An actor per device of every node of a Ray cluster, each of them looked at now."""
+    """One actor per device of each node of a Ray cluster. Checks every node now."""
     from swarmeval.workers.ray import nodes
     from swarmeval.workers.ray.cluster import Cluster
     from swarmeval.workers.ray.fleet import RayFleet
@@ -120,19 +120,19 @@ def _ray(config: RunConfig) -> ChosenFleet:
 
 
 def _script(config: RunConfig) -> Script:
-    """What a scripted replica shall do, in the JSON file that model_id names, if it does. Raises ConfigError."""
+    """The script of a scripted replica, if model_id names a JSON file. Raises ConfigError."""
     path = Path(config.model_id)
     if path.suffix != ".json":
         return Script()
     if config.engine != "scripted" and path.is_file():
-        raise ConfigError(f"model_id is {config.model_id!r}, a script for dry runs; set engine: scripted with it")
+        raise ConfigError(f"model_id is {config.model_id!r}, a script for dry runs; set engine: scripted to use it")
     return read_script(path) if config.engine == "scripted" else Script()
 
 
 def replica(
     config: RunConfig, model: str, device: str, trace: TraceSpec | None = None, script: Script | None = None
 ) -> ReplicaSpec:
-    """What a worker is to load; `device` as the worker sees it."""
+    """Describe the replica that a worker loads. `device`: its name inside the worker."""
     return ReplicaSpec(
         engine="vllm" if config.fleet == "vllm" else config.engine,
         model=model,

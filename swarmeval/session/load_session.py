@@ -1,4 +1,4 @@
-"""A load run from its fleet's start to the weighed tests: packages -> functions -> requests -> test files -> worth."""
+"""Runs a load test: packages -> functions -> requests -> test files -> quality of the tests."""
 
 import asyncio
 import signal
@@ -32,13 +32,13 @@ from swarmeval.testgen.weighing import Sums
 from swarmeval.testgen.workload import Workload, first_functions
 from swarmeval.testgen.worth import Weigher
 
-FILE_TIMES = 6  # a test file may run so many times as long as one test
-LOOK_EVERY_S = 5.0  # at what holds memory
+FILE_TIMES = 6  # time limit of a test file, as a multiple of that of one test
+LOOK_EVERY_S = 5.0  # interval between memory samples of a traced run
 
 
 @dataclass(slots=True)
 class LoadResults:
-    """What a session knows at its end, however it came."""
+    """The results of a session, complete or not."""
 
     levels: list[LevelFacts] = field(default_factory=list)
     worth: dict[str, Sums] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class LoadResults:
 
 
 class LoadSession:
-    """Carries out what a config asks for; `results` holds what there is of it at any time."""
+    """Carries out the load test of a config. `results` is valid at any time, also after an early end."""
 
     def __init__(self, config: RunConfig, record: Record, watchers: SessionWatchers, progress: LoadProgress) -> None:
         self.results = LoadResults()
@@ -62,7 +62,7 @@ class LoadSession:
         self._roots = find_roots(config.loadtest.packages)
 
     async def run(self) -> None:
-        """Raises UserError, alone or in a group, and CancelledError when the user ends it."""
+        """Raises UserError, alone or in a group, and CancelledError if the user stops the run."""
         task = asyncio.current_task()
         assert task is not None
         with handling_signals(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), task.cancel)):
@@ -80,7 +80,7 @@ class LoadSession:
             await self._weigh()
 
     async def _load(self, memory: Allocations | None) -> None:
-        """All levels, one after another."""
+        """Run all levels, one after another."""
         config, folder = self._config, self._record.folder
         self._progress.say("waiting for the servers" if config.fleet == "endpoint" else "loading the model")
         async with Pool(self._watchers.fleet, most_waiting=0) as pool:
@@ -104,7 +104,7 @@ class LoadSession:
                 await self._tidy(pool, builder)
 
     async def _run_level(self, pipeline: Pipeline, level: Level, memory: Allocations | None) -> None:
-        """One level. What it drew counts from sample to sample of the monitor."""
+        """Run one level. Its energy is measured between samples of the monitor."""
         facts = LevelFacts(str(level.pattern), level.warmup_s)
         self.results.levels.append(facts)
         before = self._watchers.drawn()
@@ -120,7 +120,7 @@ class LoadSession:
         self.results.levels[-1] = LevelFacts(facts.name, facts.warmup_s, joules)
 
     async def _tidy(self, pool: Pool, builder: RequestBuilder) -> None:
-        """By the model, behind the last level and before the weighing: nothing of it is measured."""
+        """Let the model tidy the merged test files. Not measured: all levels have ended."""
         folder = self._record.folder
         self.results.tidied = tidied = tidying.count_merged(folder)
         self._progress.begin("tidying test files", tidied.files)
@@ -128,10 +128,10 @@ class LoadSession:
         self._progress.close()
 
     async def _weigh(self) -> None:
-        """In the sandbox, when nobody's time is measured any more."""
+        """Run the generated tests in the sandbox to measure their quality, after all latencies have been measured."""
         config = self._config
         lines = sum(1 for _ in test_index.read(self._record.folder))
-        self._progress.begin("weighing test files", lines)
+        self._progress.begin("evaluating test files", lines)
         async with Weigher(
             self._roots, config.eval_workers, FILE_TIMES * config.eval_timeout, config.eval_timeout,
             config.eval_memory_mb, config.sandbox.mode,
@@ -150,7 +150,7 @@ class LoadSession:
         return first_functions(every_module, config.task_limit())
 
     def _count(self, builder: RequestBuilder) -> None:
-        """Raises DataError where there is nothing to write tests for."""
+        """Count and record the functions to test. Raises DataError if no function is found."""
         skips = Skips()
         self.results.functions = sum(len(module.functions) for module in self._modules(builder, skips))
         self.results.skipped = skips.counts
@@ -172,7 +172,7 @@ class LoadSession:
 
 
 def as_level(level: LoadLevel, functions: int) -> Level:
-    """A level as it is carried out: one without an end asks for every function once."""
+    """The level to run. A level without a time or a count requests every function once."""
     pattern = Closed(level.concurrency) if level.concurrency is not None else Open(level.rate or 0.0, level.most)
     count = functions if level.seconds is None and level.count is None else level.count
     return Level(pattern, level.seconds, count, level.warmup_s)

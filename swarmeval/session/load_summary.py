@@ -1,4 +1,4 @@
-"""What is told of a load run at its end: the facts that its report has beside the requests, and the last lines."""
+"""The end of a load run: the facts for its report, and the text that it prints."""
 
 import json
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from swarmeval.session.run_record import Record
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.testgen.test_index import FOLDER
 
-WIDTH = 10  # of a line's first word
+WIDTH = 10  # of the label of a line
 
 
 def facts(config: RunConfig, chosen: ChosenFleet, record: Record, results: LoadResults, finished: bool) -> LoadFacts:
-    """What the report knows beside the requests."""
+    """Everything that the report shows besides the requests."""
     packages = ", ".join(config.loadtest.packages)
     return LoadFacts(
         title=f"{chosen.model}: tests for {packages}",
@@ -45,15 +45,15 @@ def facts(config: RunConfig, chosen: ChosenFleet, record: Record, results: LoadR
 
 
 def summary(folder: Path, page: Path, results: LoadResults, reason: str) -> tuple[str, int]:
-    """(the text, how many requests failed), of what load.json holds."""
+    """(the summary, the number of failed requests), from load.json."""
     law: Mapping[str, Any] = json.loads((folder / LAW).read_text(encoding="utf-8"))
-    lines = [] if reason == FINISHED else [_line("partial", f"{reason}; repeating the command starts over")]
+    lines = [] if reason == FINISHED else [_line("partial", f"{reason}; repeat the command to start over")]
     lines += [_line("load", _level(level)) for level in law["levels"]]
     for error in law["errors"][:3]:
         lines.append(_line("failed", f"{error['count']} x {error['reason']}"))
     for package, sums in sorted(results.worth.items()):
         cells = sums.cells()
-        lines.append(_line("worth", f"{package}: {sums.files} test files, {sums.tests} tests; " + "; ".join(
+        lines.append(_line("quality", f"{package}: {sums.files} test files, {sums.tests} tests; " + "; ".join(
             f"{percent(value)} {name}" for name, value in (
                 ("collected", cells["collected by pytest"]), ("pass", cells["tests that pass"]),
                 ("assert nothing", cells["tests that assert nothing"]),

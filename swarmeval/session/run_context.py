@@ -1,4 +1,4 @@
-"""What a run or score session offers the coordinator: prompts, manifest, screen and watchers."""
+"""Connects the coordinator of a run or score session to prompts, manifest, screen and watchers."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ from swarmeval.watch import status as status_file
 from swarmeval.watch.progress import ProgressDisplay
 from swarmeval.workers.protocol import Fleet
 
-# What the same config may change from run to run: which rows share a batch depends on when jobs arrive.
+# Whether a repeated run gives the same replies. Batches differ between runs because they depend on arrival times.
 UP_TO = "up to floating-point effects of which rows share a batch; sampled replies can differ throughout"
-SERVERS = "as far as the servers heed seeds and batch alike"
-GROUPED = "not: jobs shared requests (endpoint.samples: auto), and which did depends on when they arrived"
-STEADY = "exactly, on machines of one kind, whatever the rows, the workers and the order of arrival"
+SERVERS = "as far as the servers obey seeds and form the same batches"
+GROUPED = "not: jobs share requests (endpoint.samples: auto), depending on their order of arrival"
+STEADY = "exactly, on identical machines, independent of rows, workers and order of arrival"
 
 
 @dataclass(frozen=True, slots=True)
 class Swarm:
-    """What answers the jobs of a run; `score` has none."""
+    """The plan, fleet and watchers of a run. `score` has no swarm."""
 
     plan: Plan
     chosen: ChosenFleet
@@ -43,7 +43,7 @@ class Swarm:
 
 
 class SessionContext(RunContext):
-    """One session in its run folder, on a screen."""
+    """The context of one session, with its run folder and progress display."""
 
     def __init__(
         self, config: RunConfig, record: OpenRun, progress: ProgressDisplay, swarm: Swarm | None = None
@@ -56,12 +56,12 @@ class SessionContext(RunContext):
         self._mode = ""
 
     def request(self, k: int, repairs: Attempt | None) -> Request:
-        assert self.swarm is not None, f"nothing is generated here, yet job {k} was asked for"
+        assert self.swarm is not None, f"job {k} was requested, but `score` generates nothing"
         return make_request(self.swarm.plan, k, self._mode, self.config, repairs)
 
     def replica_ready(self, device: str, info: ReplicaInfo) -> None:
-        """Write down what was loaded. Raises ConfigError when it is not what this run began with."""
-        assert self.swarm is not None, f"there is no fleet, yet {device} loaded {info.model}"
+        """Record a loaded replica. Raises ConfigError if its prompts differ from those at the start of the run."""
+        assert self.swarm is not None, f"{device} loaded {info.model}, but there is no fleet"
         configured = self.config.prompt_mode
         self._mode = configured if configured != "auto" else "chat" if info.takes_chat else "completion"
         if self._mode == "chat" and not info.takes_chat:
@@ -71,7 +71,7 @@ class SessionContext(RunContext):
         before = manifest.get("prompts", made_with)
         if before != made_with:
             raise ConfigError(
-                f"{self.record.folder}: this run began with {before}, the model now gives {made_with}; use --fresh"
+                f"{self.record.folder}: this run began with {before}, now has {made_with}; start over with --fresh"
             )
         replicas = {**manifest.get("replicas", {}), device: msgspec.to_builtins(info)}
         repeat = self._repeat(replicas.values())
@@ -87,11 +87,11 @@ class SessionContext(RunContext):
             self.swarm.tracer.flush_if_due()
 
     def show_step(self, text: str) -> None:
-        """Say what happens before the first status."""
+        """Show a step that precedes the first status."""
         self._progress.step(text)
 
     def facts(self) -> dict[str, object]:
-        """What score.json says besides the score; called when all else is done."""
+        """The entries of score.json besides the score. Called last: it ends the watching."""
         if self.swarm is None:
             return {"model_id": None, "benchmark": self.config.benchmark}
         return {

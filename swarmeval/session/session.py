@@ -1,4 +1,4 @@
-"""One session of a run or of `score`, from the judge's start to the last file, however it ends."""
+"""Runs one session of `run` or `score`, from starting the judge to writing the last file."""
 
 import asyncio
 import contextlib
@@ -31,17 +31,17 @@ log = logging.getLogger("swarmeval")
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a session ended, for those who call it."""
+    """The result of a session."""
 
     exit_code: int
-    score: dict[str, object]  # what score.json holds
-    summary: str  # lines for people
+    score: dict[str, object]  # the content of score.json
+    summary: str  # for the screen
 
 
 def carry_out(context: SessionContext) -> Ending:
-    """Answer (with a swarm) and judge what the run folder lacks, then write every result.
+    """Generate (with a swarm) and judge the missing answers, then write all results.
 
-    Raises the UserError that ended the session, after everything that could be written was.
+    If a UserError ends the session, writes as much as possible before raising it.
     """
     record, tracer = context.record, context.swarm.tracer if context.swarm else None
     record.begin()
@@ -58,7 +58,7 @@ def carry_out(context: SessionContext) -> Ending:
             score = _close(session, reason.text, quiet)
         if reason.text in (FINISHED, DRAINED):
             if tracer is None:
-                write_trace(record.folder)  # an earlier session may have been traced, and killed
+                write_trace(record.folder)  # an earlier, killed session may have been traced
             make_report(record)
         seconds = time.monotonic() - began
         voluntary, involuntary = (now - then for now, then in zip(context_switches(), switches, strict=True))
@@ -74,7 +74,7 @@ def carry_out(context: SessionContext) -> Ending:
 
 
 class _SessionRun:
-    """The coordinator and its judge, within one event loop."""
+    """Runs the coordinator and its judge in one event loop."""
 
     def __init__(self, context: SessionContext) -> None:
         self.context = context
@@ -84,7 +84,7 @@ class _SessionRun:
         self._draining = False
 
     async def run(self) -> bool:
-        """False when drained before every job was answered. Raises ExceptionGroup."""
+        """Return False if drained before all jobs were answered and judged. Raises ExceptionGroup."""
         config, record = self._config, self._record
         tracer = self.context.swarm.tracer if self.context.swarm else None
         judge = Judge(
@@ -114,11 +114,11 @@ class _SessionRun:
             missing = judge.missing()
             record.note(sandbox=judge.in_force(), sandbox_missing=missing, sandbox_not_held=unblocked_acts(missing))
             if config.sandbox.mode == "none":
-                log.warning("sandbox.mode: none: model-written programs run with nothing between them and your files")
+                log.warning("sandbox.mode: none: model-written programs can access your files")
             elif missing:
                 log.warning("sandbox: %s", "; ".join(f"no {layer}: {why}" for layer, why in missing.items()))
             await self._calibrate(judge)
-            if config.benchmark != HUMANEVAL:  # whose own solutions the calibration was about
+            if config.benchmark != HUMANEVAL:  # calibration has already run its solutions
                 await self._try_references(judge)
             with self._audit() as audit:
                 self._coordinator = Coordinator(
@@ -136,12 +136,12 @@ class _SessionRun:
                 return await self._coordinator.run(self.context.swarm.fleet if self.context.swarm else None)
 
     def _audit(self) -> AbstractContextManager[Audit | None]:
-        """What is to be answered again after the run, if anything is. Raises OutputError."""
+        """The jobs to answer again after the run, if any. Raises OutputError."""
         record, number = self._record, self._config.audit.jobs
         return Audit(record.folder, record.ledger.jobs, number) if number and self.context.swarm else nullcontext()
 
     async def _calibrate(self, judge: Judge) -> None:
-        """Set the judge's time limit, and write down why."""
+        """Set the judge's time limit and record the measurement behind it."""
         setting = self._config.eval_timeout_scale
         if setting != "auto":
             judge.scale_timeout(setting)
@@ -156,51 +156,51 @@ class _SessionRun:
         self.context.show_step(f"checking {what}: {done} of {total} reference solutions of {benchmark}")
 
     async def _try_references(self, judge: Judge) -> None:
-        """Write down which of the benchmark's own solutions do not pass, and which are judged beside tests only."""
+        """Record the reference solutions that fail, and those judged in the same process as their tests."""
         references = await judge.try_references(partial(self._show_check, "the benchmark", self._config.benchmark))
         self._record.note(references=asdict(references))
         if references.failed:
             named = ", ".join(list(references.failed)[:5])
             log.warning(
-                "%s: its own solutions of %d tasks do not pass (%s): nobody's may; manifest.json says how each ended",
+                "%s: %d reference solutions fail (%s), so no answer to these tasks may pass; details: manifest.json",
                 self._config.benchmark,
                 len(references.failed),
                 named,
             )
-        if "trivial_answers" not in self._record.manifest:  # an earlier session of this run may have tried them
+        if "trivial_answers" not in self._record.manifest:  # tried once per run
             await self._try_trivial_answers(judge, references.unconfirmed)
 
     async def _try_trivial_answers(self, judge: Judge, unconfirmed: Sequence[str]) -> None:
-        """Write down which tests accept what is no answer. Raises DataError where custom tests accept anything."""
+        """Record the tests that accept trivial answers. Raises DataError if custom tests accept anything."""
         config = self._config
         self.context.show_step("checking the benchmark: do its tests reject trivial answers?")
         trivial = await try_trivial(config, judge, self._record.ledger.jobs.tasks, unconfirmed)
         if config.benchmark == CUSTOM and (tasks := trivial.accept_anything()):
             raise DataError(
-                f"{config.benchmark_file}: task {tasks[0]!r}: its tests accept whatever a candidate returns"
-                f"{f', and so do those of {len(tasks) - 1} others' if len(tasks) > 1 else ''}; "
-                "compare what it returns with what it should (docs/adding-a-benchmark.md)"
+                f"{config.benchmark_file}: task {tasks[0]!r}: its tests accept any return value"
+                f"{f', and so do those of {len(tasks) - 1} other tasks' if len(tasks) > 1 else ''}; "
+                "compare it with the expected value (docs/adding-a-benchmark.md)"
             )
         self._record.note(trivial_answers=asdict(trivial))
         if trivial.accepted:
-            log.info("%s: tests of %d tasks accept a trivial answer", config.benchmark, len(trivial.accepted))
+            log.info("%s: the tests of %d tasks accept a trivial answer", config.benchmark, len(trivial.accepted))
 
     def publish_writing(self) -> None:
-        """For those who look while the files are written: of a million answers that takes a minute or more."""
+        """Tell viewers that files are being written. With a million answers this takes a minute or more."""
         if self._coordinator is not None:
             self.context.publish(self._coordinator.status(message="writing the result files"))
 
     def publish_end(self, reason: str) -> None:
-        """The last status, for those who look later."""
+        """Publish the final status."""
         if self._coordinator is not None:
             phase = {FINISHED: "done", DRAINED: "interrupted", STOPPED: "interrupted"}.get(reason, "failed")
             self.context.publish(self._coordinator.status(phase, reason))
 
 
 def _close(session: _SessionRun, reason: str, quiet: contextlib.ExitStack) -> dict[str, object]:
-    """Results, last status and manifest; on a full disk the journal alone must do.
+    """Write the results, the final status and the manifest. On a full disk only the journal remains.
 
-    Where all of a run is written Ctrl-C is ignored until `quiet` ends: a finished run is not interrupted.
+    Once all results of a finished run are written, Ctrl-C is ignored until `quiet` closes.
     """
     record = session.context.record
     try:
@@ -221,5 +221,5 @@ def _close(session: _SessionRun, reason: str, quiet: contextlib.ExitStack) -> di
 
 
 def make_report(record: OpenRun) -> None:
-    """The run on one page."""
+    """Write the report of a run."""
     page(REPORT, record.folder, lambda: write_report(record.folder, record.ledger.jobs.tasks))

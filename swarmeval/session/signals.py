@@ -1,4 +1,4 @@
-"""What Ctrl-C and its kin do to a session: once drains, twice stops; a terminal that closes or a SIGTERM stops."""
+"""Signal handling: Ctrl-C once drains a session, twice stops it; SIGTERM and a closed terminal stop it."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ log = logging.getLogger("swarmeval")
 
 @contextmanager
 def drain_on_interrupt(drain: Callable[[], None]) -> Iterator[None]:
-    """Handle signals while the block runs in the current task: drain() at first, its cancellation after."""
+    """Handle signals in the block: the first Ctrl-C calls drain(), any later signal cancels the current task."""
     task = asyncio.current_task()
     assert task is not None
     pressed = 0
@@ -23,7 +23,7 @@ def drain_on_interrupt(drain: Callable[[], None]) -> Iterator[None]:
         if pressed > 1:
             task.cancel()
             return
-        log.warning("interrupted: finishing what has begun; Ctrl-C again stops at once")
+        log.warning("interrupted: finishing the running jobs; press Ctrl-C again to stop at once")
         drain()
 
     handlers: dict[signal.Signals, Callable[[], object]] = {
@@ -37,7 +37,7 @@ def drain_on_interrupt(drain: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def handling_signals(handlers: Mapping[signal.Signals, Callable[[], object]]) -> Iterator[None]:
-    """Act on these signals while the block runs; what the user had ignored (nohup, a job behind) stays ignored."""
+    """Handle these signals during the block. Signals ignored on entry (nohup, background jobs) stay ignored."""
     loop = asyncio.get_running_loop()
     active = {number: handler for number, handler in handlers.items() if signal.getsignal(number) is not signal.SIG_IGN}
     for number, handler in active.items():
@@ -51,9 +51,9 @@ def handling_signals(handlers: Mapping[signal.Signals, Callable[[], object]]) ->
 
 @contextmanager
 def ignoring_interrupts() -> Iterator[None]:
-    """Ctrl-C does nothing while the block runs: its work is done, and must not be reported as interrupted.
+    """Ignore Ctrl-C during the block, which follows the end of a finished run.
 
-    Outside the main thread nothing can be changed, and no Ctrl-C comes.
+    Does nothing outside the main thread, which receives no Ctrl-C.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""The text that a run prints when it ends."""
+"""The summary that a run prints when it ends."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ ENDINGS = {
     STOPPED: "Stopped. Repeat the command to resume.",
 }
 
-Labelled = tuple[str, str]  # a line's first word, and its text
+Labelled = tuple[str, str]  # label and text of a line
 
 
 def summary(
@@ -116,7 +116,7 @@ def _without_verdict(score: Mapping[str, object]) -> list[Labelled]:
 
 
 def _missing(score: Mapping[str, object]) -> list[Labelled]:
-    """Which tasks have no reply, and what that does to the score."""
+    """A warning of tasks without a reply, and their effect on the score."""
     if not score.get("tasks_missing"):
         return []
     named = f"{score['tasks_missing']} tasks have no reply"

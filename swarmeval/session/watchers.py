@@ -1,4 +1,4 @@
-"""All that looks at a run while it goes on: monitor, events, memory, energy. Wires them to fleet and session."""
+"""Connects the monitor, events, memory and energy measurements to the fleet and session of a run."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ MOMENTS = {BEFORE_LOAD: "before loading", AFTER_LOAD: "after loading", AFTER_INF
 
 @dataclass
 class CoordinatorReadings:
-    """What the watchers read of the coordinator's own process, from any thread."""
+    """Readings of the coordinator's own process, accessible from any thread."""
 
     lag: LoopLag = field(default_factory=LoopLag)
     judge: Judge | None = None
@@ -47,7 +47,7 @@ class CoordinatorReadings:
 
 
 class SessionWatchers:
-    """The watchers of one session, from the moment its context is entered to facts()."""
+    """The watchers of one session, active from entering the context until facts()."""
 
     def __init__(
         self, config: RunConfig, record: Record, fleet: Fleet, devices: Sequence[DeviceSpec], tracker: Tracker
@@ -56,12 +56,10 @@ class SessionWatchers:
         self._config = config
         self._record = record
         self._status: Status | None = None
-        self._began = 0.0  # when the monitor was started, by the monotonic clock
+        self._began = 0.0  # monotonic time at the start of the monitor
         self._on_gpus = any(device.uuid for device in devices)
-        self._has_local_devices = bool(devices)  # or what draws the power is another machine
-        self._driver_thread = DriverThread(
-            "device-memory"
-        )  # in one thread moments are noted in the order in which they came
+        self._has_local_devices = bool(devices)  # otherwise another machine draws the power
+        self._driver_thread = DriverThread("device-memory")  # a single thread keeps the snapshots in order
         self.fleet = WatchedFleet(
             fleet, lambda: self._take_snapshot(BEFORE_LOAD), lambda: self._take_snapshot(AFTER_INFERENCE)
         )
@@ -79,7 +77,7 @@ class SessionWatchers:
         self._events = Events(record.folder, lambda: self._monitor.elapsed_s)
 
     def __enter__(self) -> Self:
-        """Watch the idle machine for a while, where it tells what it draws, and then the run."""
+        """Measure idle power, if the machine has a power meter, then start the monitor."""
         nvml = GpuMonitor()
         try:
             seconds = self._config.monitor.idle_baseline_s if self._has_local_devices else 0.0
@@ -87,7 +85,7 @@ class SessionWatchers:
         finally:
             nvml.close()
         before: Mapping[str, float] = self._record.manifest.get("idle_w", {})
-        # What was drawn beside other work is no baseline: of several sessions the lowest counts.
+        # Other processes may have drawn power during a baseline: the lowest of all sessions counts.
         self._record.note(
             idle_w={**before, **{key: min(watts, before.get(key, watts)) for key, watts in idle_w.items()}}
         )
@@ -101,19 +99,19 @@ class SessionWatchers:
         self._stop()
 
     def publish(self, status: Status) -> None:
-        """The run's state, each second."""
+        """Receive the status of the run, once per second."""
         self._status = status
         self._events.follow(status)
 
     def ready(self, device: str, info: ReplicaInfo) -> None:
-        """A replica is loaded."""
+        """Record that a replica has been loaded."""
         self._events.add("loaded", device, loaded_words(info, time.monotonic() - self._began))
         self._note_place(device)
         self._memory.add_reported(device, BEFORE_LOAD, info.before_load_mb)
         self._driver_thread.submit(partial(self._snapshot, AFTER_LOAD, [device]))
 
     def _note_place(self, device: str) -> None:
-        """Into the manifest: the cores and the priority that a worker really has."""
+        """Record the actual cores and priority of a worker in the manifest."""
         pid = self._pids().get(device)
         place = None if pid is None else placement_of(pid)
         if place is not None:
@@ -121,7 +119,7 @@ class SessionWatchers:
             self._record.note(placement={**self._record.manifest.get("placement", {}), device: place})
 
     def end(self) -> None:
-        """Watch no more, and add to the manifest what was seen of memory. Idempotent."""
+        """Stop watching and add the memory readings to the manifest. Idempotent."""
         self._stop()
         self._record.note(memory={name: asdict(readings) for name, readings in self._memory.readings.items()})
 
@@ -130,15 +128,15 @@ class SessionWatchers:
         self._driver_thread.close()
 
     def drawn(self) -> tuple[dict[str, float], float]:
-        """(joules by source of what this run uses, seconds watched) up to the last sample; empty: nothing tells."""
+        """(joules of this run's devices by source, seconds watched) up to the last sample; empty without a meter."""
         drawn, watched_s = self._monitor.drawn
         joules = drawn.joules() if self._has_local_devices else {}
         if not self._on_gpus:
-            joules.pop(NVML, None)  # of GPUs that this run did not use
+            joules.pop(NVML, None)  # this run uses no GPU
         return joules, watched_s
 
     def facts(self, ledger: Ledger) -> dict[str, object]:
-        """End the watching; gives what score.json says of energy."""
+        """Stop watching; return the energy entries of score.json."""
         self.end()
         if not self._has_local_devices:
             return {}
@@ -148,11 +146,11 @@ class SessionWatchers:
         return {} if figures is None else {"energy": figures}
 
     def _take_snapshot(self, moment: str) -> None:
-        """Take a snapshot of all devices, after those that were asked for before, and wait for it."""
+        """Take a snapshot of all devices, after those already queued, and wait for it."""
         try:
             self._driver_thread.submit(partial(self._snapshot, moment)).result(PATIENCE_S)
         except TimeoutError:
-            log.warning("memory %s: the driver does not answer, the run goes on", MOMENTS[moment])
+            log.warning("memory %s: the driver does not respond; the run continues", MOMENTS[moment])
 
     def _snapshot(self, moment: str, names: Sequence[str] | None = None) -> None:
         by_device = self._memory.snapshot(moment, list_devices() if self._on_gpus else (), names)
@@ -160,7 +158,7 @@ class SessionWatchers:
             self._events.add("memory", device, f"{MOMENTS[moment]} {mb:,.0f} MiB")
 
     def _live(self) -> dict[str, Cell]:
-        """What the monitor's rows say of the run; called from its thread."""
+        """The cells of the monitor's rows that describe the run. Called from the monitor's thread."""
         late_ms, status = self.readings.lag.take(), self._status
         if status is None:
             return {"loop_lag_ms": late_ms}
@@ -182,17 +180,17 @@ class SessionWatchers:
 
 
 def loaded_words(info: ReplicaInfo, ready_s: float) -> str:
-    """What was loaded, how long what is named took, and when the replica could answer."""
-    took = {"hf": "weights loaded in", "vllm": "vLLM started in", "endpoint": "the server was asked for"}
+    """Describe a loaded replica and its load time."""
+    took = {"hf": "weights loaded in", "vllm": "vLLM started in", "endpoint": "connected to the server in"}
     words = f"{took[info.engine]} {info.load_s:.1f} s, " if info.engine in took else ""
     return f"{info.weights}, {info.rows} rows; {words}ready {ready_s:.1f} s into the session"
 
 
 class WatchedFleet:
-    """A fleet, with a look at its devices before it is started and before it is stopped."""
+    """A fleet that calls a function before it starts and another before it stops."""
 
     def __init__(self, fleet: Fleet, before: Callable[[], None], after: Callable[[], None]) -> None:
-        """`before` and `after` may take long and are called in a thread; after a failure nobody looks."""
+        """`before` and `after` may block: they run in a thread. `after` is skipped if the fleet's block failed."""
         self._fleet = fleet
         self._before = before
         self._after = after

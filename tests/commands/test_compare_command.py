@@ -118,11 +118,11 @@ def test_two_runs_are_shown_side_by_side_and_task_by_task(tmp_path: Path) -> Non
     finding = "B solves 9 fewer of 164 tasks than A; the difference is significant: McNemar p = 0.0039."
     assert done.stdout.splitlines()[0] == finding
     for said in (
-        "McNemar counts only the tasks that one run solves and the other does not:",
-        " 100.0% (97.7-100.0) ",
-        "B - A  -5.5 points of pass@1, 95 % interval -9.1 to -2.4 (paired over 164 tasks): A is better",
-        "flips  B gains 0 tasks and loses 9 (solved: half of the answers pass); exact McNemar p = 0.0039",
-        "union  an answer of each: at least one passes 100.0% (97.7-100.0)",
+        "McNemar's test counts only the tasks that exactly one run solves.",
+        " 100.0 % (97.7-100.0) ",
+        "B - A  -5.5 points of pass@1, 95 % CI -9.1 to -2.4 (paired over 164 tasks): A is better",
+        "flips  B gains 0 tasks and loses 9 (solved: at least half of the answers pass); exact McNemar p = 0.0039",
+        "union  one answer per run, at least one passes: 100.0 % (97.7-100.0)",
         "lost   HumanEval/0, HumanEval/1, ",
     ):
         assert said in done.stdout

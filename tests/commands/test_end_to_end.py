@@ -91,7 +91,7 @@ BAD_REPLIES = {
     '{"task_id": "HumanEval/0", "reply": "x", "agent_id": -1}': "line 1: agent_id and sample must be 0 or greater",
     '{"task_id": "HumanEval/0", "reply": "x", "sample": 1}\n{"task_id": "HumanEval/0", "reply": "x"}': "job "
     "0/HumanEval/0/1/0 is listed twice",
-    "\n\n": "holds no replies",
+    "\n\n": "contains no replies",
 }
 
 

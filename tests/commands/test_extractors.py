@@ -162,14 +162,14 @@ def test_the_same_replies_are_judged_under_every_rule(tmp_path: Path) -> None:
     assert passes["human-eval"] == passes["bigcode"] == passes["lm-eval-instruct"] == {"0"}
     assert "1" in passes["simple-evals"] & passes["inspect-evals"]
     assert content["ours"]["pass@1"] == 2 / 3
-    assert "human-eval                     33.3%       1\n    loses 1: HumanEval/1\n" in done.stdout
+    assert "human-eval                     33.3 %       1\n    loses 1: HumanEval/1\n" in done.stdout
     assert "human-eval 1 of 3 33.3 %" in visible_text((tmp_path / "out" / "report.html").read_text())
 
 
 @pytest.mark.slow
 def test_code_that_was_extracted_already_is_refused(tmp_path: Path) -> None:
     done = score([{"task_id": "HumanEval/0", "completion": "    return True"}], tmp_path)
-    why = "no line of the file has a raw reply; completions and solutions are code already"
+    why = "the file contains no raw reply; completions and solutions need no extraction"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"swarmeval: --extractors: {why}\n")
     assert not (tmp_path / "out").exists()
 

@@ -76,7 +76,7 @@ def test_a_run_that_is_interrupted_reports_what_it_has(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "partial   stopped; repeating the command starts over" in out
+    assert "partial   stopped; repeat the command to start over" in out
     law = json.loads((tmp_path / "run" / "load.json").read_text())
     assert not law["finished"]
     assert law["requests"] >= 4

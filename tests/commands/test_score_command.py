@@ -52,8 +52,8 @@ def test_tasks_without_a_reply_are_warned_of_everywhere(replies: Path, tmp_path:
     assert (told["tasks_missing"], told["missing_tasks"], told["missing_counted_as"]) == (160, NAMED, "nothing")
     assert (told["pass@1"], told["total"], told["evaluations"]) == (0.875, 4, 8)
     page = visible_text((tmp_path / "report.html").read_text())
-    sentence = f"160 tasks have no reply, and the score says nothing of them: {NAMED}."
-    assert f"partial Every one of the 8 jobs has a verdict. {sentence}" in page
+    sentence = f"160 tasks have no reply; the score does not cover them: {NAMED}."
+    assert f"partial All 8 answers were judged. {sentence}" in page
 
 
 def test_missing_tasks_count_as_failures_where_that_is_asked_for(replies: Path, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_missing_tasks_count_as_failures_where_that_is_asked_for(replies: Path, 
     tasks = read(tmp_path, "task_summary.json")
     assert (len(tasks), tasks["HumanEval/9"]["pass@1"], tasks["HumanEval/9"]["verdicts"]) == (164, 0.0, 0)
     page = visible_text((tmp_path / "report.html").read_text())
-    assert f"160 tasks have no reply, and they count as failures: {NAMED}." in page
+    assert f"160 tasks have no reply and count as failures: {NAMED}." in page
     (tmp_path / "score.json").unlink()  # so that the report is made from the journal
     subprocess.run([sys.executable, "main.py", "report", str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
     assert "2.1 % pass@1" in visible_text((tmp_path / "report.html").read_text())
@@ -90,12 +90,12 @@ def test_tasks_that_were_not_chosen_are_not_missing(replies: Path, tmp_path: Pat
 def test_what_nobody_set_or_measured_is_not_shown_as_if_it_were(replies: Path, tmp_path: Path) -> None:
     lines, _ = score(replies, tmp_path)
     text = " ".join(" ".join(lines).split())
-    assert f"replies {replies} (8 lines); generation settings unknown judging 10 s (eval_timeout 10 s, times 1)" in text
+    assert f"replies {replies} (8 lines); generation settings unknown judging 10 s (eval_timeout 10 s x 1)" in text
     assert not [line for line in lines if "tokens/s" in line]
     assert "agents     lowest pass@1 75.0 %, highest 100.0 %" in lines
     page = visible_text((tmp_path / "report.html").read_text())
-    assert f"replies {replies} (8 lines) generation settings unknown: the replies were made elsewhere" in page
-    assert "pass@1 of the agents, one by one: mean 87.5 %, lowest 75.0" in page
+    assert f"replies {replies} (8 lines) generation settings unknown (imported replies)" in page
+    assert "pass@1 per agent: mean 87.5 %, lowest 75.0" in page
     for name in ("max_new_tokens", "load_in_4bit", "repetition_penalty"):
         assert name not in page
     assert not {"temperature", "model_id", "load_in_4bit"} & read(tmp_path, "manifest.json")["config"].keys()
@@ -107,5 +107,5 @@ def test_what_nobody_set_or_measured_is_not_shown_as_if_it_were(replies: Path, t
 def test_missing_tasks_and_other_rules_are_refused_together(replies: Path, tmp_path: Path) -> None:
     words = ["score", str(replies), "--output_dir", str(tmp_path), "--missing=fail", "--extractors", "all"]
     done = subprocess.run([sys.executable, "main.py", *words], cwd=ROOT, capture_output=True, text=True, check=False)
-    told = "--missing=fail: --extractors compares rules over the tasks that have replies; leave one out"
+    told = "--missing=fail: not possible with --extractors, which compares rules on tasks with replies"
     assert (done.returncode, done.stderr, list(tmp_path.iterdir())) == (2, f"swarmeval: {told}\n", [])

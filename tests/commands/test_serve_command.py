@@ -171,8 +171,8 @@ def test_an_open_door_is_warned_of(tmp_path: Path) -> None:
         while not server.said:
             server.process.poll()
         assert server.said[0] == (
-            "swarmeval: serve.host is 0.0.0.0 and SWARMEVAL_API_KEY is not set: whoever reaches this machine may use "
-            "the model"
+            "swarmeval: serve.host is 0.0.0.0 and SWARMEVAL_API_KEY is not set: anyone who can reach this machine "
+            "can use the model"
         )
 
 

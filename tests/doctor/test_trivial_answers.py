@@ -143,8 +143,8 @@ def test_a_run_lists_what_tests_accept_and_refuses_those_that_accept_all(tmp_pat
     code, _, err = swarmeval(*words)
     assert code == 2
     assert (
-        f"swarmeval: {tasks}: task 'Own/0': its tests accept whatever a candidate returns; "
-        "compare what it returns with what it should (docs/adding-a-benchmark.md)\n"
+        f"swarmeval: {tasks}: task 'Own/0': its tests accept any return value; "
+        "compare it with the expected value (docs/adding-a-benchmark.md)\n"
     ) in err
     tasks.write_text(json.dumps({**row, "test": SORTED}))
     assert swarmeval(*words)[0] == 0

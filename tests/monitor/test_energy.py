@@ -198,7 +198,7 @@ def test_a_driver_that_hangs_from_the_first_job_costs_a_run_only_figures(tmp_pat
     assert json.loads((folder / "manifest.json").read_text())["finished"]
     lines = (folder / "run.log").read_text().splitlines()
     assert [line.partition("swarmeval: ")[2] for line in lines if " WARNING " in line] == [
-        "memory before loading: the driver does not answer, the run goes on",
-        "memory after inference: the driver does not answer, the run goes on",
+        "memory before loading: the driver does not respond; the run continues",
+        "memory after inference: the driver does not respond; the run continues",
         "monitor: no reading for 0.3 s (hanging driver?); the run ends without the last sample",
     ]

@@ -61,7 +61,7 @@ def test_the_diff_leads_from_the_reference_to_the_program(opened: Page) -> None:
         ["hunk", 1],
     ]
     open_cell(opened, 1, 0)
-    assert text_of(opened, "diff") == "No line differs."
+    assert text_of(opened, "diff") == "No lines differ."
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_link_to_an_answer_opens_it_and_closing_forgets_it(report: Path, tmp_p
         shown.until("!document.getElementById('answer').open")
         assert shown.run("location.hash") == ""
         shown.run("location.hash = '#job=7/Nowhere/<b>/0/0'")
-        said = "The link names 7/Nowhere/<b>/0/0; this page has no such answer."
+        said = "This report has no answer 7/Nowhere/<b>/0/0; check the link."
         shown.until(f"document.getElementById('pointed').textContent === {said!r}")
         assert shown.complaints == []
 
@@ -139,7 +139,7 @@ def test_without_the_benchmark_an_answer_has_neither_tests_nor_diff(tmp_path: Pa
             "Tests",
             "Prompt",
         ]
-        assert text_of(shown, "program-title") == "Code taken from the reply"
+        assert text_of(shown, "program-title") == "Code extracted from the reply"
         assert text_of(shown, "program") == "    return 1\n"
 
 

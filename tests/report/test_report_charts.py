@@ -98,7 +98,7 @@ def drawn(folder: Path) -> tuple[bool, bool, str]:
 def test_a_handful_of_answers_is_fitted_by_nothing(tmp_path: Path) -> None:
     *both, said = drawn(run_that_took(tmp_path, 1, lambda k: 1.0 + k, lambda k: 10 + 10 * k))
     assert both == [False, False]
-    assert "No distribution and no regression are fitted to 10 answers; that takes 20." in said
+    assert "Too few answers for a distribution fit or a regression: 10, of at least 20 needed." in said
     assert "Kolmogorov" not in said
     assert "Correlation" not in said
 
@@ -109,10 +109,10 @@ def test_a_line_is_drawn_only_through_latencies_that_follow_the_tokens(tmp_path:
     *both, said = drawn(run_that_took(tmp_path / "one", 20, lambda k: 1 + 0.1 * (k % 20), lambda k: 10 + k % 20))
     assert both == [False, True]
     assert "Regression: latency =" in said
-    assert "latencies are not exponentially distributed, so its curve is not drawn" in said
+    assert "latencies are not exponentially distributed, so the curve is not drawn" in said
     *both, said = drawn(run_that_took(tmp_path / "two", 20, lambda k: 1 + noise[k], lambda k: 10 + k % 20))
     assert both == [False, False]
-    assert "No regression: the number of tokens explains too little of the latency (R² = 0.0" in said
+    assert "No regression: the number of tokens explains too little of the variance in latency (R² = 0.0" in said
 
 
 def test_an_exponential_is_drawn_where_nothing_speaks_against_it(tmp_path: Path) -> None:
@@ -120,4 +120,4 @@ def test_an_exponential_is_drawn_where_nothing_speaks_against_it(tmp_path: Path)
     waits = [chance.expovariate(0.5) for _ in range(200)]
     exponential, _, said = drawn(run_that_took(tmp_path, 20, lambda k: waits[k], lambda k: 10 + k % 7))
     assert exponential
-    assert "How often each latency came, with an exponential distribution of the same mean" in said
+    assert "Latency distribution, with an exponential distribution of the same mean" in said

@@ -36,8 +36,8 @@ def test_the_top_shows_score_interval_what_ran_and_whether_that_is_all(tmp_path:
     said = visible_text(render(finished_run(tmp_path, answers(("a", "b", "c", "d"), passes=3))))
     assert "example/model on humaneval 1 of 164 task, 4 agents, 4 answers 75.0 %" in said
     assert "pass@1 : the chance that one answer to a task passes the task's tests." in said
-    assert "with 95 % confidence" in said
-    assert "complete Every one of the 4 jobs has a verdict." in said
+    assert "A different sample of similar tasks could plausibly give any score in this range." in said
+    assert "complete All 4 answers were judged." in said
 
 
 def test_replies_that_nobody_measured_have_no_latencies_costs_or_timeline(tmp_path: Path) -> None:
@@ -49,8 +49,8 @@ def test_replies_that_nobody_measured_have_no_latencies_costs_or_timeline(tmp_pa
 
 def test_every_outcome_has_its_row_tampered_among_them(tmp_path: Path) -> None:
     said = visible_text(render(finished_run(tmp_path, answers(("a", "b"), passes=1))))
-    assert "PASSED 1 50.0 % all tests of the task passed" in said
-    assert "TAMPERED 1 50.0 % the program interfered with its own judging" in said
+    assert "PASSED 1 50.0 % All tests of the task passed" in said
+    assert "TAMPERED 1 50.0 % The program interfered with its own judging" in said
     assert "NOT_GENERATED 0 0.0 %" in said
 
 
@@ -82,7 +82,7 @@ def test_a_score_of_another_version_is_made_again_from_the_journal(
     (folder / "score.json").write_text(json.dumps({**score, **changed}))
     said = visible_text(render(folder))
     assert "4 answers 75.0 %" in said
-    note = f"score.json is not as this version writes it ({why}): the score here is made from the journal."
+    note = f"score.json does not have the format of this version ({why}); the score was computed from the journal."
     assert note in html.unescape(said)
 
 
@@ -104,7 +104,9 @@ def test_a_manifest_that_holds_no_text_is_told_as_far_as_it_goes(tmp_path: Path)
 def test_failures_make_a_run_partial(tmp_path: Path) -> None:
     config, plan = plan_of(1, 2)
     leave(tmp_path, config, plan, [answers()[0], (Failure("1/HumanEval/0/0/0", "died", 3), None)])
-    assert "partial 1 of 2 jobs got no completion; not counted as wrong answers." in visible_text(render(tmp_path))
+    assert "partial 1 of 2 jobs got no completion; they are not counted as wrong answers." in visible_text(
+        render(tmp_path)
+    )
 
 
 def test_an_unfinished_run_without_results_is_told_from_its_journal(tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ def test_an_unfinished_run_without_results_is_told_from_its_journal(tmp_path: Pa
     leave(tmp_path, config, plan, answers(("a", "b"), passes=1), finished=False)
     said = visible_text(render(tmp_path))
     assert "50.0 %" in said
-    assert "partial The run is not finished (it goes on, or its process was killed): 2 jobs are answered." in said
+    assert "partial The run is not finished (still running or killed): 2 jobs are answered." in said
 
 
 def test_an_unfinished_run_says_which_verdicts_it_lacks(tmp_path: Path) -> None:
@@ -120,7 +122,7 @@ def test_an_unfinished_run_says_which_verdicts_it_lacks(tmp_path: Path) -> None:
     [first, (second, _)] = answers(("a", "b"), passes=1)
     leave(tmp_path, config, plan, [first, (second, None)], finished=False)
     said = visible_text(render(tmp_path))
-    assert "1 of them have no verdict yet: what takes long comes last, and passes less often." in said
+    assert "1 of them are not judged yet: slow programs, which pass less often, come last." in said
 
 
 def test_a_line_that_is_being_written_is_left_for_the_next_report(tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def test_a_run_that_has_answered_nothing_yet_has_a_page(tmp_path: Path) -> None:
     config, plan = plan_of(1, 1)
     leave(tmp_path, config, plan, [], finished=False)
     page = render(tmp_path)
-    assert "No answer has a verdict yet: there is no score." in visible_text(page)
+    assert "No answer has been judged yet, so there is no score." in visible_text(page)
     assert sections(page) == ["score", "manifest"]
 
 
@@ -162,7 +164,7 @@ def test_repairs_profiles_and_the_one_by_one_table_show_where_they_exist(tmp_pat
     assert "after round" in said
     assert "time for all jobs 6 s (extrapolated) 3 s" in said
     assert "speed-up 2 times" in said
-    assert "a solved task 1 3 s 21 60 J" in said
+    assert "solved task 1 3 s 21 60 J" in said
 
 
 def test_the_answers_that_repair_are_answers_that_cost(tmp_path: Path) -> None:
@@ -173,9 +175,9 @@ def test_the_answers_that_repair_are_answers_that_cost(tmp_path: Path) -> None:
         (Completion(f"{job}/1", "r", output_tokens=20, elapsed_s=8.0), Verdict(f"{job}/1", Outcome.PASSED, "")),
     ])  # fmt: skip
     said = visible_text(render(tmp_path))
-    assert "an answer 2 4 s 15 not measured" in said
-    assert "an answer that passes 1 8 s 30 not measured" in said
-    assert "a solved task 0 none none none" in said
+    assert "answer 2 4 s 15 not measured" in said
+    assert "passing answer 1 8 s 30 not measured" in said
+    assert "solved task 0 none none none" in said
 
 
 def test_an_agent_is_on_the_map_whatever_its_number(tmp_path: Path) -> None:
@@ -215,7 +217,7 @@ def test_prompts_of_data_that_is_not_the_runs_are_not_shown(tmp_path: Path) -> N
     (folder / "manifest.json").write_text(json.dumps(manifest))
     said = visible_text(render(folder))
     assert (
-        "Prompts, tests and references are not shown: the data of humaneval found here is not what the run used."
+        "Prompts, tests and references are not shown: the run used a different version of the data of humaneval."
         in said
     )
 
@@ -232,11 +234,11 @@ def test_a_report_is_replaced_and_leaves_no_draft(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        ({}, "{folder}: no run is there (no manifest.json)"),
+        ({}, "{folder}: not a run folder (no manifest.json)"),
         ({"manifest.json": "{"}, "{folder}/manifest.json: cannot be read (Expecting property name enclosed in double "
          "quotes: line 1 column 2 (char 1)); move the file away"),
         ({"score.json": "{"},
-         "{folder}/score.json: cannot be read as a score (Input data was truncated); move it away"),
+         "{folder}/score.json: not a valid score (Input data was truncated); move the file away"),
         ({"journal.jsonl": "no\n"}, "{folder}/journal.jsonl, line 1: not a journal line (Input data "
          "was truncated); start over with --fresh"),
         ({"journal.jsonl": '{"failure":{"job_id":"0/x/0/","reason":"r","attempts":1}}\n'},
@@ -276,7 +278,9 @@ def test_a_fault_of_ours_in_a_page_is_named_and_its_traceback_logged(
     kept, said = caplog.records
     assert (kept.levelname, kept.exc_info and kept.exc_info[0]) == ("INFO", KeyError)
     assert said.levelname == "WARNING"
-    assert said.message == f"no report.html: KeyError: 'agent'; `python main.py report {tmp_path}` makes it later"
+    assert said.message == (
+        f"report.html was not written: KeyError: 'agent'; to write it later: python main.py report {tmp_path}"
+    )
 
 
 def test_a_report_that_fails_is_a_line_in_the_log_and_no_failed_run(
@@ -288,6 +292,6 @@ def test_a_report_that_fails_is_a_line_in_the_log_and_no_failed_run(
     with Journal(tmp_path) as journal:
         make_report(OpenRun(tmp_path, {}, journal, Ledger(plan), resumed=False))
     assert caplog.messages == [
-        f"no report.html: {tmp_path}/report.html: cannot be written (Is a directory); fix this or choose another "
-        f"--output_dir; `python main.py report {tmp_path}` makes it later"
+        f"report.html was not written: {tmp_path}/report.html: cannot be written (Is a directory); fix this or choose "
+        f"another --output_dir; to write it later: python main.py report {tmp_path}"
     ]

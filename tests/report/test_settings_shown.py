@@ -30,8 +30,8 @@ def test_of_replies_made_elsewhere_the_file_and_the_judging_are_shown(tmp_path: 
     assert read is not None
     assert settings(read) == [
         ("replies", "made/40.jsonl (1,040 lines)"),
-        ("generation settings", "unknown: the replies were made elsewhere"),
-        ("time limit", "15 s (eval_timeout 10 s, times 1.5)"),
+        ("generation settings", "unknown (imported replies)"),
+        ("time limit", "15 s (eval_timeout 10 s x 1.5)"),
         ("memory limit", "4,096 MB of address space"),
         ("sandbox", "userns, landlock 7"),
         ("sandbox layers missing", "seccomp: the kernel has none"),
@@ -39,7 +39,7 @@ def test_of_replies_made_elsewhere_the_file_and_the_judging_are_shown(tmp_path: 
     ]
     assert "max_new_tokens" not in read["config"]
     assert judging(read) == (
-        "15 s (eval_timeout 10 s, times 1.5) and 4,096 MB of address space a program; sandbox without seccomp"
+        "15 s (eval_timeout 10 s x 1.5) and 4,096 MB of address space per program; sandbox without seccomp"
     )
 
 

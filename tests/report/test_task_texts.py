@@ -20,10 +20,10 @@ def test_long_tests_are_cut_and_a_long_reference_is_left_out() -> None:
     texts, said = task_texts([task("A", tests=long, reference=long), task("B")])
     assert texts["A"].tests == f"{long[:-1]}\n[1 more characters]"
     assert texts["A"].reference is None
-    assert said == "The tests of one task are cut after 20,000 characters here."
+    assert said == "The tests of one task are truncated after 20,000 characters."
 
 
 def test_the_tests_of_many_tasks_share_the_room() -> None:
     texts, said = task_texts([task(str(k), tests="x" * 2000) for k in range(6000)])
     assert len(texts["0"].tests) < 1100
-    assert said == "The tests of 6,000 tasks are cut after 1,000 characters here."
+    assert said == "The tests of 6,000 tasks are truncated after 1,000 characters."

@@ -44,5 +44,5 @@ def test_only_its_own_time_is_charged_to_a_program() -> None:
 
     with a_crowded_core() as crowd:
         asleep, starved = asyncio.run(session(crowd))
-    assert (asleep.outcome, asleep.detail) == (Outcome.TIMED_OUT, "no end after 0.2 s, in line 2 in <module>")
+    assert (asleep.outcome, asleep.detail) == (Outcome.TIMED_OUT, "Time limit exceeded: 0.2 s, in line 2 in <module>")
     assert (starved.outcome, starved.wall_s > 0.2) == (Outcome.PASSED, True)

@@ -1,4 +1,4 @@
-"""Verdicts cannot be forged: a program passes only if tests out of its reach receive correct values."""
+"""Verdicts that cannot be forged: a program passes only if tests out of its reach see correct values."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ def test_no_cheat_passes() -> None:
     ("name", "outcome", "detail"),
     [
         ("an object equal to everything", Outcome.WRONG_ANSWER, "candidate([3, 1]) gives <A>"),
-        ("a report of its own", Outcome.TAMPERED, "the program broke the protocol of its tests: its process ended"),
+        ("a report of its own", Outcome.TAMPERED, "the program broke the protocol with its tests: its process ended"),
         ("frames walked in search of tests", Outcome.WRONG_ANSWER, "candidate([3, 1]) gives None"),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_wrong_answer_comes_with_the_value_that_was_wrong() -> None:
 
 @pytest.mark.slow
 def test_tests_share_a_process_and_no_program_leaves_anything_in_it() -> None:
-    """The tests' process is reused unless tests change it; otherwise the next program gets a new one."""
+    """The tests' process is reused as long as they do not change it; otherwise the next program gets a new one."""
     seen = "import random\nrandom.seen = getattr(random, 'seen', 0) + 1\n"
     tests = "def check(candidate):\n    import random\n    assert random.seen <= candidate(0)\ncheck(f)"
     passes = [Program(f"def f(x): return {wanted}", seen + tests, "f") for wanted in (1, 2, 3)]
@@ -158,7 +158,7 @@ def test_a_program_at_its_limit_says_where_it_was() -> None:
     began = time.monotonic()
     for execution in run_all(Program(loops, TESTS, "f"), Program(sleeps, TESTS, "f"), timeout_s=0.5):
         assert execution.outcome is Outcome.TIMED_OUT
-        assert execution.detail.startswith("no end after 0.5 s, in line ")
+        assert execution.detail.startswith("Time limit exceeded: 0.5 s, in line ")
     assert time.monotonic() - began < 30
 
 
@@ -194,7 +194,7 @@ def test_tests_see_what_a_call_prints() -> None:
 
 @pytest.mark.slow
 def test_only_tests_that_need_more_than_plain_data_run_beside() -> None:
-    """A value that the program returned never moves tests beside it, where it could deceive them."""
+    """A returned value never moves tests beside the program, where the program could deceive them."""
     needs, returns = "class A: pass\nassert f(A()) == 1", "assert f(f(1)) == 1"
     deceives = "class A:\n    def __eq__(self, other): return True\ndef f(x): return A()"
     beside, apart = run_all(Program("def f(x): return 1", needs, "f"), Program(deceives, returns, "f"))

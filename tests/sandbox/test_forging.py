@@ -1,6 +1,6 @@
-"""Programs that pass tests without solving the task: every known way is closed.
+"""Texts that pass the tests of tasks that they do not solve: each way that was found, and that it is closed.
 
-The cheats that the doctor also tries are in swarmeval/doctor/hostile.py.
+The cheats that the doctor tries as well are in swarmeval/doctor/hostile.py.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from swarmeval.sandbox.runner import Sandbox
 from swarmeval.sandbox.tests_side import judge
 from tests.support.sandbox_runs import MEMORY_MB, run_all
 
-# Guesses True or False. A further call tells it that its last answer was right. It passes this on to the next run by
-# looking up names that do not exist in the library's folder.
+# Guesses True or False. The next call says that the answer before it was right; names that do not exist, looked up in
+# the library's folder, tell the next run.
 LEARNS = """
 import os, random, statistics, time
 LIBRARY = os.path.dirname(os.__file__)
@@ -59,7 +59,7 @@ IS_PRIME = "def f(n): return n > 1 and all(n % k for k in range(2, n))"
 
 
 async def guesses(sandbox: Sandbox, salt: str, runs: int) -> list[Execution]:
-    """Run one task repeatedly until a run passes or `runs` have failed."""
+    """Runs of one task, one after the other, until one passes."""
     found: list[Execution] = []
     while len(found) < runs and not (found and found[-1].outcome is Outcome.PASSED):
         found.append(await sandbox.run(Program(LEARNS.replace("SALT", salt), PRIME_TESTS, "f")))
@@ -79,11 +79,11 @@ def test_no_run_tells_the_next_which_of_its_answers_were_right() -> None:
 
 @pytest.mark.slow
 def test_runs_whose_calls_are_not_known_do_tell_it() -> None:
-    """The method works against tasks without a solution of their own; SECURITY.md names this case."""
+    """The method works: this is what a task without a solution of its own does not withstand (SECURITY.md)."""
 
     async def session() -> list[Execution]:
         async with Sandbox(1, 10.0, MEMORY_MB) as sandbox:
-            for salt in ("first", "second", "third"):  # a busy machine may garble the signal
+            for salt in ("first", "second", "third"):  # a busy machine garbles what they tell
                 found = await guesses(sandbox, salt, 60)
                 if found[-1].outcome is Outcome.PASSED:
                     break
@@ -93,7 +93,7 @@ def test_runs_whose_calls_are_not_known_do_tell_it() -> None:
 
 
 def judged_against(tests: str, calls: list[str] | None, *answers: str) -> tuple[str, list[str], list[str]]:
-    """The report on a program with these answers, the calls that reached it, and the calls that its tests made."""
+    """(report on a program that gives these answers, calls that it received, calls that its tests made)."""
     ours, theirs = socket.socketpair()
     heard: list[str] = []
 
@@ -142,7 +142,7 @@ def test_a_program_whose_calls_are_not_known_shows_them() -> None:
 
 def test_other_calls_than_the_known_ones_are_asked_when_they_come() -> None:
     tests = "assert f(1) == 1\nassert f(f(2)) == 5\nassert f(3) == 3"
-    known = [call(1), call(2), call(4)]  # recorded from a solution that returns 4 for 2
+    known = [call(1), call(2), call(4)]  # of a solution that gives 4 for 2
     word, heard, asked = judged_against(tests, known, said(1), said(6), said(0), said(5), said(3))
     assert (word, heard) == ("PASSED", [*known, call(6), call(3)])
     assert asked == [call(1), call(2), call(6), call(3)]
@@ -174,7 +174,7 @@ def test_what_a_program_writes_into_its_argument_is_gone_with_its_tests() -> Non
 
 @pytest.mark.slow
 def test_the_judge_has_the_reference_show_the_calls_first() -> None:
-    """After a wrong first answer, a program must still answer all further calls; the verdict stays the same."""
+    """A first answer that is wrong spares no program the calls that follow, and changes no verdict."""
     task = Task("Toy/0", "", Suite("f", THREE), reference="def f(x): return x\n")
     late = "import time\ndef f(x):\n    time.sleep(0 if x == 1 else 60)\n    return 0\n"
 

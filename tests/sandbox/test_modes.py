@@ -59,7 +59,7 @@ def test_auto_runs_with_the_layers_there_are_and_names_the_others() -> None:
 @pytest.mark.slow
 def test_strict_refuses_and_names_what_is_missing() -> None:
     said = run_without_namespaces("strict")
-    assert said.startswith("sandbox: 'strict' needs every layer, and these are missing: namespaces: ")
+    assert said.startswith("sandbox: 'strict' needs all layers, but these are missing: namespaces: ")
     assert said.endswith("; use auto\n")
 
 

@@ -1,4 +1,4 @@
-"""The sandbox: each way a program can end has an outcome, no process or file outlives it, our faults are ours."""
+"""The sandbox: each way a program can end has an outcome, nothing outlives the verdict, our faults are ours."""
 
 import asyncio
 import os
@@ -31,9 +31,9 @@ ENDINGS = {
         Outcome.RAISED,
         "ModuleNotFoundError: No module named 'swarmeval' (line 1: import swarmeval)",
     ),
-    "import os; os._exit(0)": (Outcome.CRASHED, "ended without a report, exit code 0"),
+    "import os; os._exit(0)": (Outcome.CRASHED, "The interpreter crashed with no output, exit code 0"),
     "import ctypes; ctypes.string_at(0)": (Outcome.CRASHED, "SIGSEGV"),
-    "import os; os.closerange(0, 1000)": (Outcome.CRASHED, "ended without a report, exit code 0"),
+    "import os; os.closerange(0, 1000)": (Outcome.CRASHED, "The interpreter crashed with no output, exit code 0"),
     "x = [0] * 10**10": (Outcome.OUT_OF_MEMORY, "MemoryError"),
     "def f(:": (Outcome.BAD_SYNTAX, "SyntaxError: invalid syntax (<string>, line 1)"),
     "return 1": (Outcome.BAD_SYNTAX, "SyntaxError: 'return' outside function (<string>, line 1)"),
@@ -59,7 +59,7 @@ def test_an_endless_program_is_ended_at_its_limit() -> None:
     )
     started = time.monotonic()
     (found,) = run_all(stubborn, timeout_s=0.5)
-    assert (found.outcome, found.detail[:28]) == (Outcome.TIMED_OUT, "no end after 0.5 s, in line ")
+    assert (found.outcome, found.detail[:36]) == (Outcome.TIMED_OUT, "Time limit exceeded: 0.5 s, in line ")
     assert found.wall_s >= 0.5
     assert time.monotonic() - started < 10.0
 
@@ -181,8 +181,7 @@ def test_a_program_whose_warm_parent_is_killed_runs_again() -> None:
 def test_a_program_that_kills_its_judge_without_layers_is_to_blame() -> None:
     kill = "import os\nos.kill(os.getppid(), 9)"
     found = run_all(kill, "pass", mode="none")
-    detail = "its judge ended 3 times while running it: exit code 1, its jail is gone"
-    assert found[0] == Execution(Outcome.TAMPERED, detail)
+    assert found[0] == Execution(Outcome.TAMPERED, "the program ended its judge 3 times: exit code 1, its jail is gone")
     assert found[1].outcome is Outcome.PASSED
 
 
@@ -253,7 +252,7 @@ def test_leaving_the_context_kills_what_runs() -> None:
     async def session() -> None:
         await with_endless_program(act)
         assert descendants() == set()
-        with pytest.raises(SandboxError, match=r"^sandbox: closed while a program ran$"):
+        with pytest.raises(SandboxError, match=r"^sandbox: closed while a program was running$"):
             await left[0]
 
     asyncio.run(session())

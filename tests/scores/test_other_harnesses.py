@@ -38,11 +38,11 @@ def test_a_report_sets_the_rules_beside_ours(tmp_path: Path) -> None:
     write(folder, [OURS, OTHER, UnderRule("<i>", 8, 0.75, None, OURS.passed)])
     page = render(folder)
     said = visible_text(page)
-    assert f"{HEAD} rule passes pass@1 95 % interval unlike ours verdicts of which tasks ours 6 of 8 75.0 %" in said
+    assert f"{HEAD} rule passes pass@1 95 % CI different verdicts tasks ours 6 of 8 75.0 %" in said
     assert re.search(
         r"lm-eval 3 of 8 37\.5 % [\d.]+ to [\d.]+ % 5 loses 4: HumanEval/0, HumanEval/1; finds 1: HumanEval/3 ", said
     )
-    assert "&lt;i&gt; 6 of 8 75.0 % 0 What each rule finds" in said
+    assert "&lt;i&gt; 6 of 8 75.0 % 0 Each rule extracts" in said
     assert "<i>" not in page
 
 
@@ -50,7 +50,7 @@ def test_a_file_without_a_count_of_replies_is_shown_without_one(tmp_path: Path) 
     folder = finished_run(tmp_path, answers())
     rules = {"ours": {"pass@1": 0.5, "passed": REPLIES[:2]}, "bigcode": {"pass@1": 0.0, "passed": []}}
     (folder / NAME).write_text(json.dumps(rules))
-    assert "ours 2 50.0 % bigcode 0 0.0 % 2 loses 2: HumanEval/0 What" in visible_text(render(folder))
+    assert "ours 2 50.0 % bigcode 0 0.0 % 2 loses 2: HumanEval/0 Each rule" in visible_text(render(folder))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_run_whose_comparison_was_interrupted_says_so(tmp_path: Path) -> None:
     leave(tmp_path, config, plan, answers(("a", "b")))
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "finished": False}))
-    told = "partial Every job is judged; the comparison with other rules is not: the same command goes on."
+    told = "partial All answers were judged, but the comparison with other rules is not finished."
     assert told in visible_text(render(tmp_path))
 
 

@@ -128,12 +128,12 @@ def test_any_union_of_a_run_is_told_beside_its_members(tmp_path: Path, capsys: p
     folder = run_folder(tmp_path / "run")
     assert main(["union", str(folder), "bold", "odd"]) == 0
     assert capsys.readouterr().out == (
-        "                    pass@1 (95 %, over tasks)   pass@10  pass@100\n"
-        "bold                         50.0% (9.5-90.5)         -         -\n"
-        "odd                           0.0% (0.0-79.3)         -         -\n"
-        "an answer of each            50.0% (0.0-79.3)\n"
-        "all their answers                       41.7%         -         -\n"
-        "an answer of each: at least one passes; tasks that every profile has a verdict on: 1\n"
+        "                                  pass@1 (95 % CI)   pass@10  pass@100\n"
+        "bold                             50.0 % (9.5-90.5)         -         -\n"
+        "odd                               0.0 % (0.0-79.3)         -         -\n"
+        "one answer per profile           50.0 % (0.0-79.3)\n"
+        "all answers pooled                          41.7 %         -         -\n"
+        "one answer per profile: at least one passes; tasks with verdicts of every profile: 1\n"
     )
 
 
@@ -141,7 +141,7 @@ def test_any_union_of_a_run_is_told_beside_its_members(tmp_path: Path, capsys: p
     ("names", "told"),
     [
         (["bold", "shy"], "has no profile 'shy'; it has bold, calm, odd"),
-        (["bold", "bold"], "a union is of two profiles or more; it has bold, calm, odd"),
+        (["bold", "bold"], "a union needs at least two profiles; the run has bold, calm, odd"),
     ],
 )
 def test_an_unknown_union_is_refused_with_the_existing_profiles(

@@ -33,4 +33,4 @@ def test_a_script_is_refused_for_another_engine_and_so_is_a_missing_one(tmp_path
     path.write_text("{}")
     with pytest.raises(ConfigError) as caught:
         fleet_choice.choose(RunConfig(device="cpu", model_id=str(path)))
-    assert str(caught.value) == f"model_id is {str(path)!r}, a script for dry runs; set engine: scripted with it"
+    assert str(caught.value) == f"model_id is {str(path)!r}, a script for dry runs; set engine: scripted to use it"

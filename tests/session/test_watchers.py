@@ -12,7 +12,7 @@ from tests.support.echo_fleet import INFO
     [
         ("hf", "nf4, 4 rows; weights loaded in 4.2 s, ready 58.5 s into the session"),
         ("vllm", "nf4, 4 rows; vLLM started in 4.2 s, ready 58.5 s into the session"),
-        ("endpoint", "nf4, 4 rows; the server was asked for 4.2 s, ready 58.5 s into the session"),
+        ("endpoint", "nf4, 4 rows; connected to the server in 4.2 s, ready 58.5 s into the session"),
         ("scripted", "nf4, 4 rows; ready 58.5 s into the session"),
     ],
 )

@@ -1,7 +1,7 @@
-"""The layers around a judged program: which of them are in force here, and why the others are missing.
+"""Confines programs with all layers that the kernel supports, and reports the missing layers with reasons. Linux only.
 
-The process that forks programs calls `Guard.open` once. Each child calls `Guard.confine` before it runs its program.
-As much as possible is done before the fork, since each object that a child touches costs a page copy. Linux only.
+The process that forks programs calls `Guard.open` once. Each child calls `Guard.confine` between its fork and the
+program. As much as possible is done before the fork, because each object that a child touches costs a page copy.
 """
 
 import contextlib
@@ -29,61 +29,59 @@ from swarmeval.sandbox.layers.seccomp import Seccomp
 MB = 1 << 20
 FILE_SIZE_MB = 64
 OPEN_FILES = 256
-OWN_PROCESSES = 64  # processes and threads, if the kernel counts each jail separately
-OWN_SIGNALS = 64  # pending signals and timers: keeps all jails together below the limit that they share
-SPARE_PROCESSES = 256  # otherwise: what a program may add to the processes that its user already has
-COUNT_EVERY_S = 5.0  # counting a user's threads takes milliseconds, too long to do for each program
+OWN_PROCESSES = 64  # processes and threads, if the kernel counts a program's user separately
+OWN_SIGNALS = 64  # pending signals and timers: all jails together stay below their common limit
+SPARE_PROCESSES = 256  # otherwise: additional to those that the user already has
+COUNT_EVERY_S = 5.0  # counting a user's threads takes milliseconds, too slow for each program
 NOBODY = namespaces.NOBODY
-LAYERS = ("namespaces", "landlock", "seccomp")  # those that a kernel may lack
+LAYERS = ("namespaces", "landlock", "seccomp")  # not available in every kernel
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessLimits:
-    """The limits of one process."""
+    """The resource limits of one process."""
 
     timeout_s: float
     memory_mb: int  # address space
-    bounds_cpu: bool = True  # whether `timeout_s` also bounds the CPU time of the process's whole life
+    bounds_cpu: bool = True  # whether `timeout_s` also limits the total CPU time of a process
 
 
 class Guard:
-    """The layers of one forking process; its children inherit them and add their own."""
+    """The layers of one forking process. Its children inherit them and add their own."""
 
     def __init__(self, seccomp: Seccomp | None, layers: Collection[str]) -> None:
-        """`layers`: from LAYERS, "processes" (limits their number) and "user" (root becomes nobody)."""
+        """`layers`: some of LAYERS, "processes" (limits their number) and "user" (runs root's programs as nobody)."""
         self.missing: dict[str, str] = {}
         self.proc: int | None = None  # descriptor of the /proc of our namespaces
         self._layers = layers
         self._seccomp = seccomp if "seccomp" in layers else None
         self._landlock: Landlock | None = None
-        self._last_pid: int | None = None  # descriptor that sets process numbers back, if the kernel allows it
+        self._last_pid: int | None = None  # descriptor of ns_last_pid, if available
         self._tasks = 0
         self._counted_at = -math.inf
         self._limits_for: ProcessLimits | None = None
-        self._limits: list[tuple[int, tuple[int, int]]] = []  # the same as arguments of setrlimit
+        self._limits: list[tuple[int, tuple[int, int]]] = []  # the same as arguments for setrlimit
         self._last_steps: list[Callable[[], None]] = []
         self._load_filter: Callable[[], None] | None = None
         self._highest = os.sysconf("SC_OPEN_MAX")
 
     def open(self, folder: str, places: Places) -> str:
-        """Enter a root of our own if there are namespaces, and make the rules for files.
+        """Change to a private root (with namespaces) and set up the file rules.
 
-        Returns the path that the folder for programs' folders has from then on. Raises OSError if the root cannot be
-        made.
+        Returns the new path of the folder for programs' folders. Raises OSError if the root cannot be created.
         """
         if "namespaces" in self._layers:
             self.proc = namespaces.furnish(folder, places)
             self._last_pid = namespaces.open_last_pid(self.proc)
             folder = namespaces.OWN_FOLDER
         if "landlock" in self._layers:
-            # With namespaces, the folder itself is remounted for each program, so the rule is for the one above it.
-            writable = namespaces.OWN if "namespaces" in self._layers else folder
+            writable = namespaces.OWN if "namespaces" in self._layers else folder  # contains the remounted folder
             try:
                 self._landlock = Landlock(places, writable)
             except OSError as error:
                 self.missing["landlock"] = str(error)
         prctl(PR_SET_NO_NEW_PRIVS, 1)
-        # PDEATHSIG is set after the change of user, which would clear it.
+        # PDEATHSIG must be set after the change of user, which clears it.
         self._last_steps = [drop_capabilities(), prepared_prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))]
         if self._landlock is not None:
             self._last_steps.append(self._landlock.restrict_self())
@@ -92,10 +90,10 @@ class Guard:
         return folder
 
     def start_over(self) -> bool:
-        """Give the next children a new file system and restart process numbers. All children must be gone.
+        """After all children have ended, reset the file system and the process numbers for the next ones.
 
-        Otherwise, inode and process numbers would show how many were used before. Returns False without namespaces, in
-        which case the caller must remove the files.
+        Inode and process numbers count up and would reveal how many were used before. Returns False if the file system
+        cannot be replaced.
         """
         if "namespaces" not in self._layers:
             return False
@@ -105,7 +103,7 @@ class Guard:
         return True
 
     def before_fork(self, folder: str, limits: ProcessLimits) -> None:
-        """Give a child's folder to its user, and compute its limits, which is cheaper before the fork."""
+        """Give a child its folder, and compute its limits in advance."""
         if self._becomes_nobody():
             os.chown(folder, NOBODY, NOBODY)
         if self._counts_all() and time.monotonic() - self._counted_at > COUNT_EVERY_S:
@@ -116,8 +114,10 @@ class Guard:
             self._limits, self._limits_for = list(self._limits_of(limits)), limits
 
     def confine(self, folder: str, keep: int, parent: int) -> None:
-        """Confine this child, and close its descriptors from `keep` on. Raises OSError if a layer fails."""
-        os.setpgid(0, 0)  # a session of its own would get as much CPU time as the decoder's, whatever its nice value
+        """Confine this child, and close all descriptors from `keep` on. Raises OSError if a layer fails."""
+        os.setpgid(
+            0, 0
+        )  # not a new session: with autogroups it would get as much CPU time as the engine, at any nice value
         os.chdir(folder)
         for kind, limit in self._limits:
             resource.setrlimit(kind, limit)
@@ -125,8 +125,10 @@ class Guard:
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
-        elif os.getuid() == 0 and "processes" in self._layers:
-            os.setresuid(NOBODY, 0, 0)  # counted as nobody's, since root's are not counted, but reads files as root
+        elif (
+            os.getuid() == 0 and "processes" in self._layers
+        ):  # the kernel does not count root's processes: change the real user only, to keep root's access
+            os.setresuid(NOBODY, 0, 0)
         for step in self._last_steps:
             step()
         if os.getppid() != parent:
@@ -140,7 +142,7 @@ class Guard:
         return self._seccomp is None
 
     def in_force(self) -> list[str]:
-        """The layers in force, strongest first."""
+        """The active layers, strongest first."""
         processes = ", processes" if "processes" in self._layers else ""
         layers = [namespaces.NAMES] if "namespaces" in self._layers else []
         layers += [f"landlock {self._landlock.version}"] if self._landlock is not None else []
@@ -153,11 +155,11 @@ class Guard:
         return os.getuid() == 0 and "user" in self._layers
 
     def _counts_all(self) -> bool:
-        """Whether the kernel counts a program's processes together with all others of its user."""
+        """Whether the kernel counts a program's processes together with all processes of its user."""
         return "processes" in self._layers and "namespaces" not in self._layers
 
     def _limits_of(self, limits: ProcessLimits) -> Iterator[tuple[int, tuple[int, int]]]:
-        """A child's soft and hard limits, none above those of this process."""
+        """(kind, (soft, hard)) of a child's limits, none above those of this process."""
         table = {
             resource.RLIMIT_AS: limits.memory_mb * MB,
             resource.RLIMIT_FSIZE: FILE_SIZE_MB * MB,
@@ -165,25 +167,25 @@ class Guard:
             resource.RLIMIT_CORE: 0,
         }
         if limits.bounds_cpu:
-            table[resource.RLIMIT_CPU] = math.ceil(limits.timeout_s) + 2  # a backstop: the jail's clock comes first
-        if "namespaces" in self._layers:  # otherwise all signals of the program's user count
+            table[resource.RLIMIT_CPU] = math.ceil(limits.timeout_s) + 2  # a backstop: the jail's clock is stricter
+        if "namespaces" in self._layers:  # otherwise they are counted together with all signals of its user
             table[resource.RLIMIT_SIGPENDING] = OWN_SIGNALS
         if "processes" in self._layers:
             table[resource.RLIMIT_NPROC] = self._tasks + SPARE_PROCESSES if self._counts_all() else OWN_PROCESSES
         for kind, requested in table.items():
             hard = resource.getrlimit(kind)[1]
             value = requested if hard == resource.RLIM_INFINITY else min(requested, hard)
-            # The soft CPU limit sends SIGXCPU, which names the cause. The hard one kills a second later.
+            # The soft CPU limit sends SIGXCPU, which identifies the cause; the hard limit kills a second later.
             spare = 1 if kind == resource.RLIMIT_CPU and value == requested else 0
             yield kind, (value, value + spare if hard == resource.RLIM_INFINITY else value)
 
 
 def count_tasks(uid: int) -> int:
-    """The number of threads of all visible processes whose real user is `uid`. RLIMIT_NPROC bounds this number."""
+    """Number of threads of all visible processes with real user `uid`, to which RLIMIT_NPROC applies."""
     total = 0
     for entry in os.scandir("/proc"):
         if entry.name.isdecimal():
-            with contextlib.suppress(OSError):  # it ended meanwhile
+            with contextlib.suppress(OSError):  # it has ended in the meantime
                 status = Path(entry.path, "status").read_bytes()
                 fields = dict(line.split(b":", 1) for line in status.splitlines() if b":" in line)
                 if int(fields[b"Uid"].split()[0]) == uid:

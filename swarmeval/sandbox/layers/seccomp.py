@@ -1,9 +1,9 @@
-"""A list of the system calls that a program may make. All others are refused with EPERM.
+"""Restricts programs to a list of system calls; all others fail with EPERM.
 
-libseccomp, through its Python binding, compiles the list once into a filter for this machine's processor. Each
-program's process then loads the filter. The list leaves out calls that read or change state which the kernel keeps for
-all processes together: one run could use such state to tell another something. All jails see the same library files.
-So that state includes locks on these files, which of their pages are in memory, and futexes in them.
+libseccomp compiles the names to a filter for this machine's processor once, and each program's process loads the
+filter. The list excludes calls that read or change state shared by all processes, which would let one run leave a
+message for another. All jails see the same library files, so this includes locks on them, their presence in the page
+cache, and futex waits in them.
 """
 
 import contextlib
@@ -35,28 +35,28 @@ ALLOWED = """
     uname getrlimit getrandom capget wait4 waitid exit exit_group
     sendto recvfrom recvmsg shutdown getsockname getpeername
 """
-# Answered with ENOSYS, so that the C library uses older calls. A filter cannot see the flags of clone3. statx returns
-# mount numbers, which count for the whole machine.
+# Answered with ENOSYS, so that the C library uses older calls. A filter cannot check the flags of clone3, and statx
+# reveals mount ids that count all mounts of the machine.
 NOT_THERE = "clone3 statx"
-# Extended attributes. Answered with ENOTSUP, so that Python copies files without them.
+# Extended attributes: answered with ENOTSUP, so that Python copies files without them.
 NOT_SUPPORTED = "listxattr llistxattr flistxattr getxattr lgetxattr fgetxattr setxattr lsetxattr fsetxattr"
-# Answered with success. A program's own files are in memory; on a library file, these calls would wait for a disk.
+# Answered with success: a program's own files are in memory. On a library file these would wait for the disk.
 WITHOUT_EFFECT = "fsync fdatasync msync"
-# Python's queries of terminals, pipes and files. Not TIOCSTI, which types into a terminal.
+# Used by Python on terminals, pipes and files. Excludes TIOCSTI, which types into a terminal.
 IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS TIOCGWINSZ FIONREAD FIONBIO FIONCLEX FIOCLEX
-PRCTLS = (15, 16, 0x53564D41)  # names of threads and of memory areas
-# Descriptors and their flags. Not locks and leases, which other jails see. Not sizes of pipes, whose sum per user is
-# limited.
+PRCTLS = (15, 16, 0x53564D41)  # names of threads, names of memory
+# Descriptors and their flags. Excludes locks and leases, which other jails can see, and pipe sizes, whose sum per user
+# is limited.
 FCNTLS = (0, 1, 2, 3, 4, 1030)  # F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL F_DUPFD_CLOEXEC
-# Freeing memory, and the size of pages. Not loading or dropping pages of a file, nor merging equal pages.
+# Free memory, choose large or small pages. Excludes loading or dropping pages of a file, and merging equal pages.
 MADVICE = (4, 8, 14, 15, 16, 17, 102, 103)  # DONTNEED FREE HUGEPAGE NOHUGEPAGE DONTDUMP DODUMP GUARD_(INSTALL REMOVE)
-SOCKET_OPTIONS = (3, 4, 38, 39)  # SO_TYPE SO_ERROR SO_PROTOCOL SO_DOMAIN; not SO_COOKIE, a counter of the whole machine
-LAST_CLOCK = 11  # higher numbers are the clocks of other processes
+SOCKET_OPTIONS = (3, 4, 38, 39)  # SO_TYPE SO_ERROR SO_PROTOCOL SO_DOMAIN; not SO_COOKIE, a global counter
+LAST_CLOCK = 11  # higher ids are clocks of other processes
 CLOCK_CALLS = ("clock_gettime", "clock_getres", "clock_nanosleep")
 CLONE_THREAD = 0x00010000
-MAP_HUGETLB = 0x40000  # takes pages from a pool that all processes share
-# Waking a shared futex is refused. Waiting on one returns EAGAIN, "the value has changed". The C library waits for the
-# end of a thread this way, and then checks again. Another jail could end a real wait on a library's page.
+MAP_HUGETLB = 0x40000  # from a pool shared by all processes
+# Waking a shared futex fails. Waiting on one returns EAGAIN ("its value has changed"), so that the C library, which
+# waits for the end of a thread this way, checks again. Another jail could end a real wait on a page of a library.
 FUTEX_PRIVATE, FUTEX_OPERATION, FUTEX_WAITS = 0x80, 0xFF, (0, 9)  # FUTEX_WAIT FUTEX_WAIT_BITSET
 BINARY_TREE = 2
 
@@ -71,17 +71,17 @@ class Seccomp:
     """A compiled filter, ready to be loaded."""
 
     def __init__(self) -> None:
-        """Raises OSError if libseccomp is not found or does not know this processor."""
+        """Raises OSError if libseccomp is missing or does not support this processor."""
         self._instructions = ctypes.create_string_buffer(compile_in_child())
         self._program = BpfProgram(len(self._instructions) // 8, ctypes.addressof(self._instructions))
 
     def load(self) -> Callable[[], None]:
-        """A call that binds its process to the filter permanently. The process must have set no_new_privs."""
+        """A prepared call that restricts its process permanently. The process must have set no_new_privs."""
         return prepared_prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(self._program))
 
 
 def compile_in_child() -> bytes:
-    """Run compile_filter() in a child process: the modules that the binding imports would slow down every fork."""
+    """Run compile_filter() in a child process, because modules imported by the binding would slow down every fork."""
     ours, theirs = os.pipe()
     helper = os.fork()
     if helper == 0:
@@ -101,14 +101,14 @@ def compile_in_child() -> bytes:
 
 
 def compile_filter() -> bytes:
-    """The filter as instructions of the kernel's packet filter, eight bytes each."""
+    """The filter as BPF instructions of eight bytes each."""
     try:
-        import pyseccomp as lib  # imported here, since the import itself looks for libseccomp
+        import pyseccomp as lib  # imported here because the import loads libseccomp
     except (ImportError, RuntimeError, OSError) as error:
         raise OSError(f"libseccomp: {error}") from None
     rules: Any = lib.SyscallFilter(lib.ERRNO(errno.EPERM))
-    with contextlib.suppress(OSError, ValueError):  # libseccomp before 2.5 lacks it
-        rules.set_attr(lib.Attr.CTL_OPTIMIZE, BINARY_TREE)  # the kernel tests every call number when it loads a filter
+    with contextlib.suppress(OSError, ValueError):  # libseccomp before 2.5
+        rules.set_attr(lib.Attr.CTL_OPTIMIZE, BINARY_TREE)  # the kernel tries every number when a filter is loaded
     add_rules(lib, rules)
     with tempfile.TemporaryFile() as file:
         rules.export_bpf(file)
@@ -117,7 +117,7 @@ def compile_filter() -> bytes:
 
 
 def add_rules(lib: Any, rules: Any) -> None:
-    """Add a rule for every call that is not refused."""
+    """Add a rule for each call that does not fail with EPERM."""
     for name in ALLOWED.split():
         add(lib, rules, lib.ALLOW, name)
     for name in NOT_THERE.split():
@@ -128,7 +128,7 @@ def add_rules(lib: Any, rules: Any) -> None:
         add(lib, rules, lib.ERRNO(0), name)
     for name, position, values in (
         ("socketpair", 0, (int(socket.AF_UNIX),)),
-        ("prlimit64", 2, (0,)),  # reads limits, does not set them
+        ("prlimit64", 2, (0,)),  # read only
         ("ioctl", 1, IOCTLS),
         ("prctl", 0, PRCTLS),
         ("fcntl", 1, FCNTLS),
@@ -150,7 +150,7 @@ def add_rules(lib: Any, rules: Any) -> None:
 
 
 def add(lib: Any, rules: Any, action: int, name: str, *arguments: Any) -> None:
-    """Add a rule. Calls that this processor does not have are skipped."""
+    """Add a rule; skip names that do not exist on this processor."""
     try:
         rules.add_rule(action, name, *arguments)
     except (OSError, ValueError) as error:

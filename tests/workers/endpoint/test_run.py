@@ -63,7 +63,7 @@ def test_two_faulty_servers_answer_every_job_and_no_file_holds_the_key(tmp_path:
     told = manifest(tmp_path)
     assert [told["replicas"][f"endpoint:{k}"]["device"] for k in (0, 1)] == [server.url for server in servers]
     assert told["prompts"] == {"prompt_mode": "chat", "chat_template_sha256": None}
-    assert told["replies_repeat"] == "as far as the servers heed seeds and batch alike"
+    assert told["replies_repeat"] == "as far as the servers obey seeds and form the same batches"
     with (tmp_path / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["device"] for row in rows} == {"endpoint:0", "endpoint:1"}
@@ -167,7 +167,7 @@ def test_samples_share_requests_and_in_completion_mode_a_prompt_is_text(tmp_path
     assert sum(body.get("n", 1) for body in server.requests) == 64
     assert max(body.get("n", 1) for body in server.requests) == 8
     assert all("prompt" in body for body in server.requests)
-    assert manifest(tmp_path)["replies_repeat"].startswith("not: jobs shared requests")
+    assert manifest(tmp_path)["replies_repeat"].startswith("not: jobs share requests")
 
 
 def test_the_doctor_checks_the_servers() -> None:
