@@ -16,9 +16,9 @@ SWAPS: dict[type, type[ast.AST]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Sub, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
     ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.And: ast.Or, ast.Or: ast.And, ast.USub: ast.UAdd,
 }  # fmt: skip
-# Task -> index of the first change that makes its solution fail quickly; 0 for other tasks.
+# Task -> index of the first change that makes its solution fail quickly on every call of its tests; 0 for other tasks.
 CHOSEN = {
-    "HumanEval/13": 1, "HumanEval/32": 3, "HumanEval/35": 1, "HumanEval/40": 3, "HumanEval/64": 1, "HumanEval/89": 1,
+    "HumanEval/13": 1, "HumanEval/32": 10, "HumanEval/35": 1, "HumanEval/39": 2, "HumanEval/40": 3, "HumanEval/64": 1, "HumanEval/89": 1,
     "HumanEval/93": 1, "HumanEval/108": 1, "HumanEval/115": 1, "HumanEval/129": 3, "HumanEval/147": 1,
 }  # fmt: skip
 

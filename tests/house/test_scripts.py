@@ -60,7 +60,8 @@ def test_demo_shows_no_answer_where_nothing_ran(staged: Checkout) -> None:
 
 STEPS = [
     "-m ruff format --check .", "-m ruff check .", "-m mypy .", "-m scripts.manual --check",
-    "-m scripts.faults --check", "-m mkdocs build --strict", "-m pytest -q tests/house/test_layering.py",
+    "-m scripts.faults --check", "-m scripts.phrases", "-m mkdocs build --strict",
+    "-m pytest -q tests/house/test_layering.py",
 ]  # fmt: skip
 
 
