@@ -60,7 +60,7 @@ def test_q_leaves_the_run_going_with_the_plain_progress(tmp_path: Path) -> None:
         terminal.read_until("tasks x agents")
         terminal.send("q")
         terminal.read_until(LEFT)
-        terminal.read_until("tokens/s")
+        terminal.read_until("ETA")
         terminal.send("\x03")  # no need to run to the end
         terminal.read_until("Stopped after finishing running jobs. Repeat the command to resume.")
         assert terminal.close() == 130
@@ -87,8 +87,8 @@ def test_a_dashboard_that_is_killed_costs_the_run_nothing(tmp_path: Path) -> Non
         terminal.read_until("tasks x agents")
         dashboard_of(terminal).kill()
         terminal.read_until(LEFT)
-        terminal.read_until("the dashboard ended (signal 9), the run goes on")
-        terminal.read_until("tokens/s")
+        terminal.read_until("the dashboard ended (signal 9), the run continues")
+        terminal.read_until("ETA")
         terminal.send("\x03")  # no need to run to the end
         terminal.read_until("Stopped after finishing running jobs. Repeat the command to resume.")
         assert terminal.close() == 130
@@ -118,7 +118,7 @@ def test_without_a_terminal_it_is_refused_before_anything_is_made(tmp_path: Path
     )
     assert done.returncode == 2
     assert done.stderr == (
-        "swarmeval: --dashboard needs a terminal, as stdin and stdout; leave it out, or watch from another one: "
+        "swarmeval: --dashboard needs a terminal as stdin and stdout; omit it, or watch from another terminal: "
         "python metrics_dashboard.py\n"
     )
     assert not folder.exists()
