@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 IMPORTS = (ast.Import, ast.ImportFrom)
+# Most nodes of a tree. They neither name anything nor have children that do.
+UNNAMED = (ast.Constant, ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
+LEAVES = (ast.Name, ast.alias, *IMPORTS)  # their children name nothing
 
 
 @dataclass(slots=True)
@@ -58,6 +61,8 @@ def names(statement: ast.stmt) -> Names:
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Name | ast.Constant):
         return NOTHING  # usually prose
     scopes = _scopes(statement)
+    if len(scopes) == 1:
+        return _of_module(scopes[0])
     now = [scope for scope in scopes if not scope.later]
     later = [scope for scope in scopes if scope.later]
     rebound = {name for scope in later for name in scope.bound & scope.declared}
@@ -73,6 +78,22 @@ def names(statement: ast.stmt) -> Names:
         called=_all_free(now, "called"),
         changed_later=frozenset(changed),
         called_later=_all_free(later, "called"),
+    )
+
+
+def _of_module(scope: Scope) -> Names:
+    """The same for a statement without inner scopes, where every name is the module's."""
+    read, nothing = frozenset(scope.read), frozenset[str]()
+    return Names(
+        bound=frozenset(scope.bound),
+        read=read,
+        read_now=read,
+        stored=frozenset(scope.stored - {""}),
+        acted=frozenset(scope.acted),
+        passed=frozenset(scope.passed - {""}),
+        called=frozenset(scope.called),
+        changed_later=nothing,
+        called_later=nothing,
     )
 
 
@@ -144,7 +165,9 @@ def _opened(node: ast.AST, scope: Scope) -> tuple[Scope, list[ast.AST], list[ast
             return inner, [*node.body], [*node.decorator_list, *node.bases, *node.keywords]
         case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
             return Scope(scope, "comprehension", scope.later), [*ast.iter_child_nodes(node)], []
-    return scope, [*ast.iter_child_nodes(node)], []
+    if isinstance(node, LEAVES):
+        return scope, [], []
+    return scope, [child for child in ast.iter_child_nodes(node) if not isinstance(child, UNNAMED)], []
 
 
 def _arguments(held: ast.arguments) -> list[ast.arg]:
@@ -180,5 +203,14 @@ def _note(node: ast.AST, scope: Scope) -> None:
 
 def used_names(node: ast.AST) -> set[str]:
     """All names and attributes that the code mentions."""
-    inner = ast.walk(node)
-    return {n.id if isinstance(n, ast.Name) else n.attr for n in inner if isinstance(n, ast.Name | ast.Attribute)}
+    found: set[str] = set()
+    waiting = [node]
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, ast.Name):
+            found.add(inner.id)
+            continue
+        if isinstance(inner, ast.Attribute):
+            found.add(inner.attr)
+        waiting.extend(child for child in ast.iter_child_nodes(inner) if not isinstance(child, UNNAMED))
+    return found
