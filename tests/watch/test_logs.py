@@ -48,7 +48,8 @@ def test_a_log_that_is_full_is_put_aside_and_only_the_last_ones_are_kept(tmp_pat
 
 def test_what_may_lie_on_the_disk_is_what_the_manual_says() -> None:
     manual = (ROOT / "docs/result-files.md").read_text(encoding="utf-8")
-    assert f"`run.log` of up to {logs.MAX_BYTES >> 20} MiB and {BACKUPS} older ones" in manual
+    assert f"`run.log` | the log, up to {logs.MAX_BYTES >> 20} MiB" in manual
+    assert f"`run.log.1` to `run.log.{BACKUPS}` are older parts" in manual
 
 
 def test_the_next_session_of_a_run_goes_on_in_the_same_log(tmp_path: Path) -> None:
