@@ -189,8 +189,8 @@ class Dispatch:
         if device.death is not None:
             explained = self._bury(device, device.death, alone)
             weight = SUSPECTS_WEIGHT if explained else 1.0
-            if alone and device.done:  # a device that answers other jobs is not blamed for suspects that kill it
-                weight = 0.0
+            if alone and device.done:  # it has answered other jobs; a lost server must still end the run, not its jobs
+                weight = SUSPECTS_WEIGHT / 2
             device.supervisor.life_ended(device.done > done_before, weight)
             self._bell.ring()
 
@@ -211,7 +211,8 @@ class Dispatch:
             self._queues.give_back(k)
         for k in failed:
             self._fail(k, str(death), device)
-        return len(again) + len(failed) < len(device.victims)
+        is_single = len(device.victims) == 1 and not alone  # says as much against the worker as against the job
+        return not is_single and len(again) + len(failed) < len(device.victims)
 
     def _may_steal(self, device: Device, info: ReplicaInfo) -> bool:
         """Whether a device may take batches of others: it has free rows or, while others are loading, no jobs."""
@@ -239,7 +240,8 @@ class Dispatch:
             if device.death is None:
                 device.supervisor.record_death(death)
                 device.death = death
-            if not isinstance(death, WorkerGone):
+            # An endpoint probes its server itself, and refuses the jobs that break it: a lost server blames no job.
+            if not isinstance(death, WorkerGone) and self._config.fleet != "endpoint":
                 device.victims += unanswered.values()
             elif alone:
                 self._suspects.put_back(jobs)
