@@ -29,6 +29,8 @@ VALUES = {
     EQUAL: "return type('Equal', (), {'__eq__': lambda self, other: True, '__ne__': lambda self, other: False})()",
 }  # fmt: skip
 ANSWERS = {**VALUES, "an exception": "raise Exception('no answer')"}
+# Tries all answers to a task, inside the sandbox. An answer is accepted only if the tests raise nothing at all: a
+# rejection may be any exception, SystemExit or Late.
 SCREEN = """
 import signal
 

@@ -82,7 +82,7 @@ def sharing(model: Any, prefixes: Prefixes) -> Iterator[None]:
 
 
 def attend(
-    module: torch.nn.Module,
+    module: Any,  # the attention layer, which knows its index
     query: Tensor,  # [rows, query heads, 1, head size]
     key: Tensor,  # [rows, key heads, length, head size]: the row's own slot
     value: Tensor,
@@ -102,7 +102,7 @@ def attend(
     packed = query.reshape(rows, heads, query_heads // heads, size)
     output, log_sum = softmax_over(packed, key, value, attention_mask, scale)
     if prefixes:
-        output = merged(packed, output, log_sum, prefixes, module.layer_idx, scale)  # type: ignore[arg-type]
+        output = merged(packed, output, log_sum, prefixes, module.layer_idx, scale)
     return output.reshape(rows, 1, query_heads, -1), None
 
 

@@ -5,6 +5,9 @@ from typing import Protocol
 
 from torch import Tensor
 
+# Exceptions of a model that a decoder or a kernel does not suit. NotImplementedError comes from our own parts.
+MODEL_FAULTS = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+
 
 class Decoder(Protocol):
     """Decodes rows 0..n-1 of one model. New rows join at the end; the last row takes the place of an evicted one."""

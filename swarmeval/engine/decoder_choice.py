@@ -18,7 +18,7 @@ from swarmeval.engine import attention, native
 from swarmeval.engine.budget import Budget
 from swarmeval.engine.common_prefix import Prompt
 from swarmeval.engine.cpu_weights import steady_sizes
-from swarmeval.engine.decoder import Decoder
+from swarmeval.engine.decoder import MODEL_FAULTS, Decoder
 from swarmeval.engine.draw import Penalty, Scores
 from swarmeval.engine.graphs import Graphs, Recorder
 from swarmeval.engine.native import Kernels
@@ -36,7 +36,6 @@ _STEPS = 3
 # position exceeds 0.5.
 _TOLERANCE = {torch.float32: 1e-3}
 _TOLERANCE_16_BIT = 0.1
-_FAULTS = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 log = logging.getLogger("swarmeval")
 
@@ -135,7 +134,7 @@ def unsuited(model: Any, make: Callable[[int], Decoder]) -> str | None:
         changed = difference(model, make)
     except torch.OutOfMemoryError:
         raise
-    except _FAULTS as error:
+    except MODEL_FAULTS as error:
         return f"{type(model).__name__} fails with it: {type(error).__name__}: {error}"
     if not changed <= tolerance(model):
         return f"the logits of {type(model).__name__} change by {changed:.2g} of their norm"

@@ -4,13 +4,15 @@ Parts are recognised by structure, not by model name. Each replacement is checke
 and dropped if the outputs differ.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from swarmeval.engine.cpu_weights import pack
+from swarmeval.engine.decoder import MODEL_FAULTS
 from swarmeval.engine.native import Kernels
 from swarmeval.engine.paged_attention import Batch, PagedLayer, current, using_batch
 from swarmeval.engine.pages import PAGE, pages_of
@@ -125,17 +127,19 @@ def _norm(module: Any, kernels: Kernels) -> nn.Module | None:
 
 
 def _gated_mlp(module: Any, kernels: Kernels) -> nn.Module | None:
-    gate, up, down = (getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj"))
-    if not all(_plain(part, kernels) for part in (gate, up, down)) or not hasattr(module, "act_fn"):
+    linears = _plain_linears(module, ("gate_proj", "up_proj", "down_proj"), kernels)
+    if linears is None or not hasattr(module, "act_fn"):
         return None
-    made = FusedMLP(gate, up, down, kernels)  # type: ignore[arg-type]
-    values = _random(1, _TOKENS, made.down_proj.out_features, dtype=kernels.dtype)  # type: ignore[arg-type]
+    gate, up, down = linears
+    made = FusedMLP(gate, up, down, kernels)
+    values = _random(1, _TOKENS, down.out_features, dtype=kernels.dtype)
     return made if _same_output(made, module, values) else None
 
 
 def _attention(module: Any, kernels: Kernels) -> nn.Module | None:
     names = ("q_proj", "k_proj", "v_proj", "o_proj")
-    if not all(_plain(getattr(module, name, None), kernels) for name in names):
+    originals = _plain_linears(module, names, kernels)
+    if originals is None:
         return None
     others = {name for name, _ in module.named_children()} - set(names)
     known = all(hasattr(module, name) for name in ("head_dim", "scaling", "layer_idx", "config"))
@@ -144,7 +148,6 @@ def _attention(module: Any, kernels: Kernels) -> nn.Module | None:
     if any(getattr(place, "sliding_window", None) is not None for place in (module, module.config)):
         return None
     expected = _try_attention(module, module, kernels, paged=False)
-    originals = [getattr(module, name) for name in names]
     made = FusedAttention(module, kernels)
     outputs = [_try_attention(made, made.original, kernels, paged) for paged in (True, False)]
     if expected is not None and all(output is not None and _close(output, expected) for output in outputs):
@@ -167,13 +170,15 @@ def _try_attention(module: Any, original: Any, kernels: Kernels, paged: bool) ->
         "past_key_values": None,
     }
     try:
-        if not paged:
-            return module(**arguments)[0]  # type: ignore[no-any-return]
-        key_heads = original.k_proj._outputs.stop - original.k_proj._outputs.start
-        with using_batch(_one_prompt(kernels, original.layer_idx, key_heads // size, size)):
-            return module(**arguments)[0]  # type: ignore[no-any-return]
-    except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        batch: AbstractContextManager[None] = nullcontext()
+        if paged:
+            key_size = original.k_proj._outputs.stop - original.k_proj._outputs.start
+            batch = using_batch(_one_prompt(kernels, original.layer_idx, key_size // size, size))
+        with batch:
+            output: Tensor = module(**arguments)[0]
+    except MODEL_FAULTS:
         return None
+    return output
 
 
 def _one_prompt(kernels: Kernels, layer: int, key_heads: int, size: int) -> Batch:
@@ -192,8 +197,11 @@ def _one_prompt(kernels: Kernels, layer: int, key_heads: int, size: int) -> Batc
     )
 
 
-def _plain(part: Any, kernels: Kernels) -> bool:
-    return type(part) is nn.Linear and part.weight.dtype == kernels.dtype and part.weight.device.type == "cpu"
+def _plain_linears(module: Any, names: Sequence[str], kernels: Kernels) -> list[nn.Linear] | None:
+    """These parts of a module; None unless all are plain linear layers on the CPU, of the kernels' dtype."""
+    parts = [getattr(module, name, None) for name in names]
+    plain = [part for part in parts if type(part) is nn.Linear and part.weight.dtype == kernels.dtype]
+    return plain if len(plain) == len(names) and all(part.weight.device.type == "cpu" for part in plain) else None
 
 
 def _joined(*linears: nn.Linear) -> nn.Linear:
