@@ -8,13 +8,13 @@ import pytest
 
 from swarmeval.loadtest.facts import LoadFacts
 from swarmeval.loadtest.report import write
-from tests.support.browser import Page, ReportPage, choose, chromium, page, quiet
+from tests.support.browser import NEEDS_CHROMIUM, Page, ReportPage, choose, page, quiet
 from tests.support.made_up_load import FACTS, closed_loop, leave, row
 from tests.support.pages import HOSTILE
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(chromium() is None, reason="needs Chromium (Debian: apt install chromium)"),
+    NEEDS_CHROMIUM,
 ]
 LONG = "a_module_whose_name_is_far_longer_than_any_screen_of_a_phone_could_ever_show_at_once." * 3
 

@@ -2,20 +2,16 @@
 
 import difflib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from swarmeval.report.run_report import write
 from swarmeval.tasks.catalog import load
-from tests.support.browser import Page, chromium, page, quiet
+from tests.support.browser import NEEDS_CHROMIUM, Page, page
 from tests.support.report_pages import OUTCOMES, open_cell, press, run_of_all_outcomes, text_of
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(chromium() is None, reason="needs Chromium (Debian: apt install chromium)"),
-]
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 TASKS = load("humaneval").tasks
 HIDDEN = "[...document.querySelectorAll('#answer .part[hidden] h3')].map(h => h.textContent)"
 
@@ -24,12 +20,6 @@ HIDDEN = "[...document.querySelectorAll('#answer .part[hidden] h3')].map(h => h.
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of four tasks in which each of nine agents has a different outcome."""
     return write(run_of_all_outcomes(tmp_path_factory.mktemp("answer") / "run", 4, len(OUTCOMES)))
-
-
-@pytest.fixture
-def opened(report: Path, tmp_path: Path) -> Iterator[Page]:
-    with quiet(tmp_path / "profile", report, "example/model on humaneval - Swarmeval") as shown:
-        yield shown
 
 
 def test_the_program_is_what_was_judged_and_its_lines_are_numbered(opened: Page) -> None:

@@ -11,14 +11,14 @@ from swarmeval.report.run_report import write
 from swarmeval.scores import other_harnesses
 from swarmeval.scores.other_harnesses import under_rule
 from swarmeval.tasks.catalog import load
-from tests.support.browser import Page, ReportPage, choose, chromium, page, quiet
+from tests.support.browser import NEEDS_CHROMIUM, Page, ReportPage, choose, page, quiet
 from tests.support.pages import HOSTILE
 from tests.support.report_pages import open_cell, text_of
 from tests.support.run_folders import BEGAN, Answer, leave, plan_of
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(chromium() is None, reason="needs Chromium (Debian: apt install chromium)"),
+    NEEDS_CHROMIUM,
 ]
 MANY = "x" * 1_000_000
 

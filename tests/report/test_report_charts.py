@@ -10,11 +10,10 @@ import pytest
 
 from swarmeval.records import Completion, Outcome, Verdict
 from swarmeval.report.run_report import render, write
-from tests.support.browser import OVERPRINTED, ReportPage, chromium, page
+from tests.support.browser import NEEDS_CHROMIUM, OVERPRINTED, ReportPage, page
 from tests.support.pages import visible_text
 from tests.support.run_folders import BEGAN, Answer, leave, plan_of
 
-in_a_browser = pytest.mark.skipif(chromium() is None, reason="needs Chromium (Debian: apt install chromium)")
 KINDS = ("loaded", "out_of_memory", "restarted", "retired", "paused", "memory")
 
 
@@ -56,13 +55,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@in_a_browser
+@NEEDS_CHROMIUM
 class TestPage(ReportPage):
     pass
 
 
 @pytest.mark.slow
-@in_a_browser
+@NEEDS_CHROMIUM
 def test_events_have_words_in_every_panel(report: Path, tmp_path: Path) -> None:
     with page(tmp_path / "profile") as shown:
         shown.open(report)
@@ -77,7 +76,7 @@ def test_events_have_words_in_every_panel(report: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@in_a_browser
+@NEEDS_CHROMIUM
 def test_labels_settle_again_when_the_screen_becomes_narrow(report: Path, tmp_path: Path) -> None:
     with page(tmp_path / "profile") as shown:
         shown.open(report)

@@ -1,19 +1,15 @@
 """The map of a report in a browser: letters, cells large enough to click, and keyboard navigation."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from swarmeval.report.run_report import STYLES, write
 from swarmeval.watch.outcome_letters import LETTERS
-from tests.support.browser import Page, chromium, page, quiet
+from tests.support.browser import NEEDS_CHROMIUM, Page, page
 from tests.support.report_pages import OUTCOMES, colours_in, focused, press, run_of_all_outcomes
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(chromium() is None, reason="needs Chromium (Debian: apt install chromium)"),
-]
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 CSS = STYLES[0].read_text(encoding="utf-8")
 
 
@@ -21,12 +17,6 @@ CSS = STYLES[0].read_text(encoding="utf-8")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of seven tasks in which each of nine agents has a different outcome."""
     return write(run_of_all_outcomes(tmp_path_factory.mktemp("map") / "run", 7, len(OUTCOMES)))
-
-
-@pytest.fixture
-def opened(report: Path, tmp_path: Path) -> Iterator[Page]:
-    with quiet(tmp_path / "profile", report, "example/model on humaneval - Swarmeval") as shown:
-        yield shown
 
 
 def test_each_cell_has_the_letter_of_its_outcome_and_says_it(opened: Page) -> None:
@@ -97,7 +87,7 @@ def test_keys_reach_every_cell_open_it_and_close_it(opened: Page) -> None:
     opened.until("document.getElementById('a-title').textContent === 'HumanEval/6, agent 7'")
     press(opened, "Escape")
     opened.until("!document.getElementById('answer').open")
-    assert focused(opened) == "HumanEval/6, agent 7: crashed"
+    opened.until("document.activeElement.ariaLabel === 'HumanEval/6, agent 7: crashed'")  # the close event comes later
     assert opened.run("document.querySelectorAll('#map [tabindex=\"0\"]').length") == 1
 
 

@@ -24,6 +24,9 @@ def chromium() -> str | None:
     return next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
 
 
+NEEDS_CHROMIUM = pytest.mark.skipif(chromium() is None, reason="needs Chromium (Debian: apt install chromium)")
+
+
 class BrowserError(Exception):
     """The browser refused a command, or a script raised."""
 
