@@ -189,7 +189,7 @@ class Dispatch:
         if device.death is not None:
             explained = self._bury(device, device.death, alone)
             weight = SUSPECTS_WEIGHT if explained else 1.0
-            if alone and device.done:  # it has answered other jobs; a lost server must still end the run, not its jobs
+            if alone and device.done:  # it has answered other jobs, so its suspects are the likelier cause
                 weight = SUSPECTS_WEIGHT / 2
             device.supervisor.life_ended(device.done > done_before, weight)
             self._bell.ring()
