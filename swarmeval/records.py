@@ -116,6 +116,7 @@ class Completion(Struct, frozen=True):
     finished_at: float = 0.0  # Unix time
     elapsed_s: float = 0.0  # monotonic, since generation began in this session
     note: str = ""  # describes replaced characters, if any
+    computed_tokens: int | None = None  # output tokens computed for this job alone; None if unknown
 
     @property
     def tpot_s(self) -> float | None:

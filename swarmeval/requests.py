@@ -62,6 +62,7 @@ class Reply(Struct, frozen=True, tag=True):
     latency_s: float
     finish_reason: str  # a FinishReason; servers may use other words, or "" for none
     note: str = ""  # describes replaced characters, if any
+    computed_tokens: int | None = None  # output tokens computed for this job alone; None if unknown
 
 
 class Refusal(Struct, frozen=True, tag=True):
@@ -105,5 +106,6 @@ class WorkerProgress(Struct, frozen=True, tag=True):
 
     rows_in_use: int
     waiting: int
-    output_tokens: int  # since the worker started
+    output_tokens: int  # delivered since the worker started
     loading: str = ""  # the step of loading that has begun; empty once the replica is ready
+    computed_tokens: int | None = None  # output tokens that went through the model; None if unknown

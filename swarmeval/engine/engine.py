@@ -71,6 +71,7 @@ class _RunningRequest:
             text=text,
             prompt_tokens=len(self.prompt),
             output_tokens=len(self.output),
+            computed_tokens=len(self.output),
             queue_s=self.admitted - self.submitted,
             ttft_s=self.first_token - self.submitted,
             latency_s=self.last_token - self.submitted,
@@ -152,7 +153,9 @@ class Engine:
         self._evict([index for index, row in enumerate(self._rows) if row.request.job_id in cancelled])
 
     def progress(self) -> WorkerProgress:
-        return WorkerProgress(len(self._rows), len(self._waiting), self._output_tokens)
+        return WorkerProgress(
+            len(self._rows), len(self._waiting), self._output_tokens, computed_tokens=self._output_tokens
+        )
 
     def busy(self) -> bool:
         return bool(self._rows or self._waiting)

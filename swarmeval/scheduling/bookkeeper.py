@@ -67,6 +67,7 @@ class Bookkeeper:
             attempts=attempts,
             prompt_tokens=reply.prompt_tokens,
             output_tokens=reply.output_tokens,
+            computed_tokens=reply.computed_tokens,
             queue_s=reply.queue_s,
             ttft_s=reply.ttft_s,
             latency_s=reply.latency_s,

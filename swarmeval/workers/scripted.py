@@ -89,7 +89,7 @@ class ScriptedReplica:
             self._rows.pop(job_id, None)
 
     def progress(self) -> WorkerProgress:
-        return WorkerProgress(rows_in_use=len(self._rows), waiting=len(self._waiting), output_tokens=self._tokens)
+        return WorkerProgress(len(self._rows), len(self._waiting), self._tokens, computed_tokens=self._tokens)
 
     def busy(self) -> bool:
         return bool(self._rows or self._waiting)
@@ -110,6 +110,7 @@ class ScriptedReplica:
             text=text,
             prompt_tokens=len(text) // 4,
             output_tokens=tokens,
+            computed_tokens=tokens,
             queue_s=row.admitted - row.submitted,
             ttft_s=row.admitted - row.submitted,
             latency_s=now - row.submitted,
