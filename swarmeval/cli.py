@@ -61,7 +61,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
         "--missing",
         choices=("warn", "fail"),
         default="warn",
-        help="tasks without a reply: warn leaves them out of the score with a warning, fail counts them as failures",
+        help="tasks without a reply: warn leaves them out of the score with a warning, fail counts them as unsolved",
     )
     parser.add_argument("--output_dir", metavar="DIR", help="folder for the results (default: logs/score)")
     parser.add_argument("--eval_workers", type=int, metavar="N", help="number of programs judged at once")

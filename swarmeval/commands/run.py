@@ -59,7 +59,8 @@ def run(options: argparse.Namespace) -> int:
         log_to_screen(progress.note, config.verbose),
     ):
         tasks = f"{len(plan.tasks)} of {benchmark.total} tasks of {benchmark.name}"
-        progress.note(f"{plan.total:,} jobs: {len(plan.agents)} agents, {tasks}; model {chosen_fleet.model}")
+        agents = f"{len(plan.agents)} agent{'s' * (len(plan.agents) != 1)}"
+        progress.note(f"{plan.total:,} jobs: {agents}, {tasks}; model {chosen_fleet.model}")
         record.note(
             data=data,
             hardware=hardware(),

@@ -13,6 +13,7 @@ class Finding:
     state: State
     text: str
     remedy: str = ""
+    caveat: str = ""  # repeated in the summary line of a fit machine
 
     def __str__(self) -> str:
         line = f"{self.state:6}{self.subject:12}{self.text}"
@@ -23,5 +24,9 @@ def verdict(findings: Sequence[Finding]) -> str:
     """The summary line."""
     unfit = [finding.subject for finding in findings if finding.state == "UNFIT"]
     notes = sum(finding.state == "note" for finding in findings)
-    counts = f"{len(findings)} checks, {notes} note{'' if notes == 1 else 's'}"
-    return f"unfit: {', '.join(unfit)} ({counts})" if unfit else f"fit ({counts})"
+    checks = f"{len(findings)} check{'' if len(findings) == 1 else 's'}"
+    counts = f"{checks}, {notes} note{'' if notes == 1 else 's'}"
+    if unfit:
+        return f"unfit: {', '.join(unfit)} ({counts})"
+    caveats = [finding.caveat for finding in findings if finding.caveat]
+    return f"fit, but {'; '.join(caveats)} ({counts})" if caveats else f"fit ({counts})"

@@ -11,7 +11,7 @@ from swarmeval.doctor.mutants import mutant
 from swarmeval.doctor.trivial_answers import TrivialAnswers, try_trivial
 from swarmeval.errors import SandboxError, UserError
 from swarmeval.records import Completion, Execution, Job, Outcome, Program, Task
-from swarmeval.sandbox.missing_layers import unblocked_acts
+from swarmeval.sandbox.missing_layers import consequences, unblocked_acts
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import CUSTOM, HUMANEVAL, chosen
@@ -106,10 +106,15 @@ def layers(config: RunConfig, in_force: str, missing: dict[str, str]) -> Iterato
     """Report the sandbox layers in force, and for each missing layer its consequences and how to get it."""
     if config.sandbox.mode == "none":
         yield Finding(
-            "sandbox", "note", "none, as configured: programs run with your permissions", "set sandbox.mode: auto"
-        )
+            "sandbox", "note", "none, as configured: programs run with your permissions", "set sandbox.mode: auto",
+            "programs run without a sandbox, with your permissions",
+        )  # fmt: skip
         return
-    yield Finding("sandbox", "note" if missing else "ok", in_force)
+    if missing:
+        caveat = f"the sandbox lacks {', '.join(missing)}: {consequences(missing)}"
+        yield Finding("sandbox", "note", in_force, caveat=caveat)
+    else:
+        yield Finding("sandbox", "ok", in_force)
     for layer, reason in missing.items():
         acts = ", ".join(unblocked_acts([layer])) or "nothing by itself"
         remedy = HOW_TO_GET.get(layer, "")

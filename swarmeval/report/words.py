@@ -7,7 +7,7 @@ from typing import Any
 from swarmeval.records import NOT_GENERATED, Outcome
 from swarmeval.runs.answer_index import AnswerIndex
 from swarmeval.scores.costs import before_after, cost, solved
-from swarmeval.scores.missing import COUNTED_AS, FAIL, named
+from swarmeval.scores.missing import UNSOLVED, named
 from swarmeval.scores.other_harnesses import UnderRule, tasks_of
 from swarmeval.scores.published import compare_with, published
 from swarmeval.scores.stats import pass_at_k
@@ -101,7 +101,7 @@ def missing_words(manifest: Mapping[str, Any]) -> str:
     tasks = missing_tasks(manifest)
     if not tasks:
         return ""
-    effect = " and count as failures" if failed_tasks(manifest) else "; the score does not cover them"
+    effect = " and count as unsolved" if failed_tasks(manifest) else "; the score does not cover them"
     return f" {len(tasks):,} tasks have no reply{effect}: {named(tasks)}."
 
 
@@ -111,8 +111,8 @@ def missing_tasks(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def failed_tasks(manifest: Mapping[str, Any]) -> int:
-    """Number of tasks without a reply that count as failures."""
-    failed = manifest.get("replies", {}).get("missing_counted_as") == COUNTED_AS[FAIL]
+    """Number of tasks without a reply that count as unsolved."""
+    failed = manifest.get("replies", {}).get("missing_counted_as") in UNSOLVED
     return len(missing_tasks(manifest)) if failed else 0
 
 

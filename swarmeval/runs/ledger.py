@@ -29,7 +29,7 @@ class Jobs(Protocol):
     @property
     def missing(self) -> Sequence[str]: ...  # selected tasks without a job
     @property
-    def failed_tasks(self) -> int: ...  # number of missing tasks that count as failed
+    def failed_tasks(self) -> int: ...  # number of missing tasks that count as unsolved
     def job(self, k: int) -> Job: ...
     def number(self, job_id: str) -> int: ...
     def jobs_of_agent(self, agent_id: int) -> Sequence[Sequence[int]]: ...
@@ -164,7 +164,7 @@ class Ledger:
         return self._past_sessions_s + self.session_s
 
     def counts(self) -> list[tuple[int, int]]:
-        """(verdicts, passed) per task; missing tasks that count as failed come last, once there is a verdict."""
+        """(verdicts, passed) per task; missing tasks that count as unsolved come last, once there is a verdict."""
         return with_failed(list(zip(self._verdicts, self._passed, strict=True)), self.jobs.failed_tasks)
 
     def pass_at_1(self) -> float | None:

@@ -58,6 +58,21 @@ ACTS = {
     "become root": {"namespaces", "landlock", "seccomp", "user"},
 }
 
+# The same in a few words: what programs can do if all of the layers are missing.
+POWERS = {
+    "fill the disk": {"namespaces"},
+    "start other processes": {"seccomp"},
+    "read and write the files of the user that they run as": {"namespaces", "landlock"},
+    "use the network": {"namespaces", "landlock", "seccomp"},
+    "read the files of root": {"user"},
+}
+
+
+def consequences(missing: Collection[str]) -> str:
+    """Say in one phrase what programs can do if these layers are missing."""
+    powers = [power for power, layers in POWERS.items() if layers <= set(missing)]
+    return f"programs can {', '.join(powers)}" if powers else "the other layers block all known hostile programs"
+
 
 def unblocked_acts(missing: Collection[str]) -> list[str]:
     """The acts that no layer blocks if these layers are missing."""

@@ -1,4 +1,4 @@
-"""Tasks without a reply: lists their names, and adds them to a score as failures. Reads no files."""
+"""Tasks without a reply: lists their names, and adds them to a score as unsolved tasks. Reads no files."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -8,11 +8,12 @@ RANGE = 3  # consecutive names from which on a range is used
 NUMBERED = re.compile(r"(.*?)(\d+)")
 
 WARN, FAIL = "warn", "fail"
-COUNTED_AS = {WARN: "nothing", FAIL: "failures"}
+COUNTED_AS = {WARN: "nothing", FAIL: "unsolved"}
+UNSOLVED = {COUNTED_AS[FAIL], "failures"}  # the second is the word in folders of older versions
 
 
 def with_failed(counts: Sequence[tuple[int, int]], number: int) -> list[tuple[int, int]]:
-    """(verdicts, passes) per task, plus `number` failed tasks with as many verdicts as the least judged task."""
+    """(verdicts, passes) per task, plus `number` unsolved tasks with as many verdicts as the least judged task."""
     fewest = min((n for n, _ in counts if n), default=0)
     return [*counts, *[(fewest, 0)] * number]
 

@@ -162,7 +162,8 @@ class _SessionRun:
         if references.failed:
             named = ", ".join(list(references.failed)[:5])
             log.warning(
-                "%s: %d reference solutions fail (%s), so no answer to these tasks may pass; details: manifest.json",
+                "%s: reference solutions that fail: %d (%s); these tasks are defective, or need more time or memory; "
+                "details: manifest.json",
                 self._config.benchmark,
                 len(references.failed),
                 named,

@@ -8,7 +8,7 @@ from typing import Any, cast
 from swarmeval.report.run_report import NAME as REPORT
 from swarmeval.report.settings_shown import is_of_replies, judging, replies
 from swarmeval.report.words import number
-from swarmeval.scores.missing import COUNTED_AS, FAIL
+from swarmeval.scores.missing import UNSOLVED
 from swarmeval.scores.published import compare_with, published
 from swarmeval.session.ending import DRAINED, FINISHED, STOPPED
 
@@ -68,7 +68,11 @@ def wrapped(label: str, text: str) -> list[str]:
 
 def _pass_at_1(score: Mapping[str, object], manifest: Mapping[str, Any]) -> str:
     all_tasks = manifest.get("data", {}).get("tasks_in_all", score["total"])
-    tasks = f"{score['total']} tasks" if score["total"] == all_tasks else f"{score['total']} of {all_tasks} tasks"
+    tasks = (
+        f"{all_tasks} task{'s' * (all_tasks != 1)}"
+        if score["total"] == all_tasks
+        else f"{score['total']} of {all_tasks} tasks"
+    )
     counts = f"{score['passed']} of {score['evaluations']} answers passed, {tasks}"
     if not isinstance(score["pass@1"], float):
         return f"undefined: {counts}"
@@ -120,11 +124,11 @@ def _missing(score: Mapping[str, object]) -> list[Labelled]:
     if not score.get("tasks_missing"):
         return []
     named = f"{score['tasks_missing']} tasks have no reply"
-    if score["missing_counted_as"] == COUNTED_AS[FAIL]:
-        return [("warning", f"{named} and count as failures: {score['missing_tasks']}")]
+    if score["missing_counted_as"] in UNSOLVED:
+        return [("warning", f"{named} and count as unsolved: {score['missing_tasks']}")]
     return [
         ("warning", f"{named}; the score does not cover them: {score['missing_tasks']}"),
-        ("", "--missing=fail counts them as failures; --num_tasks or --set task_ids says which tasks were meant"),
+        ("", "--missing=fail counts them as unsolved; --num_tasks or --set task_ids says which tasks were meant"),
     ]
 
 

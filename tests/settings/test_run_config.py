@@ -13,6 +13,7 @@ from swarmeval.settings.section import is_resumable, keys
 REFUSED = {
     "batch_sze=3": "unknown key 'batch_sze'; did you mean 'batch_size'?",
     "endpoint.timout_s=3": "unknown key 'endpoint.timout_s'; did you mean 'endpoint.timeout_s'?",
+    "num_tasks=3": "unknown key 'num_tasks'; did you mean 'humaneval_limit'?",
     "project=me": "unknown key 'project'; did you mean 'wandb.project'?",
     "endpoints_timeout_s=3": "unknown key 'endpoints_timeout_s'; did you mean 'endpoint.timeout_s'?",
     "wandb.zzz=3": "unknown key 'wandb.zzz'; docs/settings.md lists the keys",

@@ -70,7 +70,7 @@ def test_a_sharded_model_has_one_worker_that_sees_every_gpu() -> None:
 
 @pytest.mark.parametrize(
     ("environ", "where"),
-    [({}, "none was found"), ({"CUDA_VISIBLE_DEVICES": ""}, "CUDA_VISIBLE_DEVICES='' hides all")],
+    [({}, "none was found"), ({"CUDA_VISIBLE_DEVICES": ""}, "none with CUDA_VISIBLE_DEVICES=''")],
 )
 def test_cuda_without_a_gpu_is_refused_with_a_remedy(environ: dict[str, str], where: str) -> None:
     with pytest.raises(DeviceError) as caught:

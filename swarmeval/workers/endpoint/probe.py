@@ -129,7 +129,8 @@ async def _listed(client: Client, model: str) -> ServerInfo:
     served = tuple(row["id"] for row in rows)
     if model not in served:
         raise ConfigError(
-            f"{client.url}: serves {_nearest(client, served, model)}, but not model_id {model!r}; use one of these"
+            f"{client.url}: serves {_nearest(client, served, model)}, but not model_id {model!r}; "
+            "set model_id to a served name"
         )
     row = rows[served.index(model)]
     context, owner = token_count(row.get("max_model_len")), _label(client, row.get("owned_by"))

@@ -100,7 +100,7 @@ def test_a_run_whose_server_is_lost_ends_with_2_and_the_command_resumes_it(tmp_p
     ("settings", "env", "reason"),
     [
         ([], {"OPENAI_API_KEY": "sk-wrong"}, "rejects the key in OPENAI_API_KEY (HTTP 401: "),
-        (["model_id=huge"], {}, "serves 'tiny', but not model_id 'huge'; use one of these"),
+        (["model_id=huge"], {}, "serves 'tiny', but not model_id 'huge'; set model_id to a served name"),
         (["prompt_mode=completion"], {}, "does not know this model or path (HTTP 404: Not Found); fix "),
     ],
 )
@@ -123,7 +123,7 @@ def test_a_server_that_cannot_answer_is_found_before_files_are_moved(tmp_path: P
         assert swarmeval(tmp_path, f"endpoint.urls=[{server.url}]").returncode == 0
         before = contents(tmp_path)
         lacks = refused(command, tmp_path, f"endpoint.urls=[{server.url}]", "model_id=huge")
-    assert lacks == f"swarmeval: {server.url}: serves 'tiny', but not model_id 'huge'; use one of these"
+    assert lacks == f"swarmeval: {server.url}: serves 'tiny', but not model_id 'huge'; set model_id to a served name"
     down = refused(command, tmp_path, f"endpoint.urls=[{server.url}]", "model_id=tiny")
     assert down == (
         f"swarmeval: no server answers (endpoint:0: {server.url}: cannot connect (Connection refused)); "

@@ -45,7 +45,7 @@ def test_a_server_may_list_no_models_but_not_only_others() -> None:
         assert started(lists(act)).takes_chat
     rows = [{"id": name} for name in ("tiny-chat", "large", "a", "b", "c", "d")]
     assert refused(lists(Act(content={"data": rows}))) == (
-        "serves 'tiny-chat' and 5 more, but not model_id 'tiny'; use one of these"
+        "serves 'tiny-chat' and 5 more, but not model_id 'tiny'; set model_id to a served name"
     )
     assert refused(lists(Act(status=403, content={"error": "go away"}))).startswith(
         "requires a key (HTTP 403: go away)"
@@ -174,4 +174,4 @@ def test_listed_model_names_show_no_key() -> None:
     key = Key("SOME_KEY", "sk-" + "A1b2C3d4" * 12)
     listed = Act(content={"data": [{"id": "x" * 20 + key.value}, {"id": "\ud83d"}]})
     reason = refused(lambda server: setattr(server, "models", listed), key=key)
-    assert reason == f"serves '{'x' * 20}(the key)', '\ufffd', but not model_id 'tiny'; use one of these"
+    assert reason == f"serves '{'x' * 20}(the key)', '\ufffd', but not model_id 'tiny'; set model_id to a served name"
