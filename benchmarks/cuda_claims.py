@@ -74,6 +74,7 @@ def generated(model: Any, tokenizer: Any, requests: Sequence[Request]) -> list[l
 
 def replies(served: Engine, requests: Sequence[Request]) -> dict[str, str]:
     """The engine's replies by job id, without refused requests."""
+    served.forget_answers()
     for request in requests:
         served.submit(request)
     answers = []
@@ -111,12 +112,12 @@ def share_check(few: Engine, many: Engine, requests: Sequence[Request]) -> Check
 
 def memory_check(served: Engine, requests: Sequence[Request], scarce: AbstractContextManager[None]) -> Check:
     """Check that the engine halves its rows and still answers all requests while memory is scarce."""
-    name, before = "running out of memory halves the rows and loses no request", served._most_rows
+    name, before = "running out of memory halves the rows and loses no request", served.rows.most
     try:
         with scarce:
             answered = len(replies(served, requests))
     except torch.OutOfMemoryError as error:
         return Check(name, False, f"not even one row fits: {error}".splitlines()[0])
-    rows = f"rows {before} -> {served._most_rows}" if served._most_rows < before else "memory never ran short"
-    passed = answered == len(requests) and served._most_rows < before
+    rows = f"rows {before} -> {served.rows.most}" if served.rows.most < before else "memory never ran short"
+    passed = answered == len(requests) and served.rows.most < before
     return Check(name, passed, f"{rows}, {answered} of {len(requests)} answered")

@@ -65,6 +65,7 @@ def answers(made: Engine, requests: Sequence[Request]) -> dict[str, Ids]:
     """The engine's reply to each job, including end-of-text tokens. Raises RuntimeError if a request is refused."""
     replies = {}
     end = made.tokenizer.eos_token_id
+    made.forget_answers()
     with letters(made.tokenizer):
         for request in requests:
             made.submit(request)
@@ -192,7 +193,7 @@ def forced(made: Engine, reference: Reference, prompts: Sequence[Ids], agents: i
 
 def decoded(made: Engine, prompts: Sequence[Ids], replies: Sequence[Ids]) -> Iterator[Tensor]:
     """Yield our logits for each token of the replies: [rows, vocabulary]. Short replies repeat their last token."""
-    decoder = made._decoder
+    decoder = made.rows.decoder
     for prompt in prompts:
         decoder.join(prompt, max(map(len, replies)))
     yield decoder.prefill()

@@ -63,6 +63,7 @@ BATCH_ROWS = 64  # rows of (c) and (d)
 
 
 def ours(made: Engine, requests: list[Request]) -> RoundCost:
+    made.forget_answers()
     began = time.perf_counter()
     answers = []
     for request in requests:
@@ -141,7 +142,7 @@ def engine(
     )  # fmt: skip
     made = load_engine(spec, share)
     if not options.stops:
-        made._eos = frozenset()
+        made._answers.eos = frozenset()
     return made
 
 

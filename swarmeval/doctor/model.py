@@ -164,6 +164,7 @@ def trial(config: RunConfig, plan: Plan, card: ModelCard) -> Finding:
         "cpu_workers",
         "replica.cpu_kernel",
         "replica.native_kernels",
+        "replica.share_answers",
         "load_in_4bit",
         "replica.rows",
         "sandbox.mode",

@@ -10,13 +10,27 @@ MODEL_FAULTS = (AttributeError, IndexError, KeyError, NotImplementedError, Runti
 
 
 class Decoder(Protocol):
-    """Decodes rows 0..n-1 of one model. New rows join at the end; the last row takes the place of an evicted one."""
+    """Decodes rows 0..n-1 of one model. New rows are added at the end; the last row takes the place of an evicted one.
 
-    def join(self, prompt: tuple[int, ...], new_tokens: int) -> int | None:
-        """Add a row for a prompt and up to `new_tokens` after it; return the number of tokens to prefill.
+    A row holds the keys and values of a prompt and of the answer's tokens so far.
+    """
 
-        Returns None if memory is short until other rows leave. A decoder without rows always has enough.
+    def join(self, prompt: tuple[int, ...], new_tokens: int, answer: Sequence[int] = ()) -> int | None:
+        """Add a row for a prompt, the beginning of its answer, and up to `new_tokens` after the prompt in total.
+
+        Returns the number of tokens to prefill, or None if memory is short until other rows leave. A decoder without
+        rows always has enough.
         """
+
+    def fork(self, row: int, length: int, new_tokens: int) -> bool:
+        """Add a row that begins with the first `length` tokens of another one, at least its prompt.
+
+        `new_tokens` as in join. Returns False, without a new row, if memory is short or the row cannot be cut so. No
+        row may be waiting for its prefill.
+        """
+
+    def extend(self, row: int, new_tokens: int) -> bool:
+        """Reserve memory for more `new_tokens` than the row joined with. Returns False if memory is short."""
 
     def prefill(self) -> Tensor:
         """Prefill the rows that joined since the last call; return their next-token logits [new rows, vocabulary]."""

@@ -1,18 +1,22 @@
-"""Drawing one token per row from its scores: best-first selection, top_k and top_p, one uniform per row.
+"""Drawing tokens from rows of scores: best-first selection, top_k and top_p, any number of uniforms per row.
 
 Temperature, top_k and top_p are applied in transformers' order. Does not know about models or queues.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from swarmeval.engine.native import Kernels
 
 WINDOW = 128  # best tokens considered per row before the whole vocabulary is sorted
 NO_TOKEN = -1  # stands in for a token id if the scores are NaN
+KEPT_TOKENS = 48  # best tokens kept of each distribution; see RESULTS.md
 _BLOCK = 16  # tokens per block of `topk`; about the square root of vocabulary / WINDOW
 
 
@@ -79,10 +83,10 @@ class Scores:
         values, order = values.gather(1, order).sort(dim=-1, descending=True, stable=True)
         return values, ids.gather(1, order)
 
-    def likeliest(self) -> Tensor:
-        """The id with the best score in each row, ties by id; NO_TOKEN if the scores are NaN."""
-        values, ids = self.whole.max(dim=-1) if self._kernels is None else (part[:, 0] for part in self.best(1))
-        return torch.where(values > -torch.inf, ids, NO_TOKEN)
+    @property
+    def is_compiled(self) -> bool:
+        """Whether compiled code finds the best scores, so that `whole` need not be computed."""
+        return self._kernels is not None
 
 
 def penalized(scores: Tensor, penalty: Penalty) -> Tensor:
@@ -96,23 +100,73 @@ def _no_penalty(rows: int) -> Penalty:
     return Penalty(torch.zeros(rows, 1, dtype=torch.long), torch.zeros(rows, dtype=torch.int32), torch.ones(rows))
 
 
-def draw(scores: Scores, limits: SamplingLimits, uniform: Tensor, window: int = WINDOW) -> tuple[Tensor, Tensor]:
-    """Draw one token id per row from `uniform` [rows, fp64]; also return which rows are still undecided: [rows] both.
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """What the rows may draw: their best tokens, best first, with cumulative weights after top_k and top_p."""
 
-    The id is NO_TOKEN if the scores are NaN. Only the best `window` scores are sorted. If they do not decide a row,
-    draw it again with the same uniform and the whole vocabulary as the window.
-    """
+    ids: Tensor  # [rows, width]
+    reached: Tensor  # [rows, width] fp64: weight of this token and all better ones
+    total: Tensor  # [rows] fp64: weight of all kept tokens, inside these `width` and beyond
+    kept: Tensor  # [rows]: tokens among these with a weight; 0 if the scores are NaN
+    certain: Tensor  # [rows]: whether these tokens alone decide which ones are kept
+    whole: bool  # whether the width is the vocabulary
+
+    def draw(self, rows: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw a token for each uniform [draws, fp64] from its row [draws]; also return which draws are undecided.
+
+        The id is NO_TOKEN if the scores are NaN. An undecided draw needs a Distribution over the whole vocabulary.
+        """
+        reached = self.reached[rows]
+        target = uniform * self.total[rows]
+        place = (reached <= target[:, None]).sum(dim=-1)
+        last = self.kept[rows] - 1
+        tokens = self.ids[rows, torch.minimum(place, last).clamp(min=0)]
+        decided = self.certain[rows] & ((target < reached[:, -1]) | self.whole)
+        return torch.where(last >= 0, tokens, NO_TOKEN), ~decided
+
+
+class KeptDistribution:
+    """The best KEPT_TOKENS of a Distribution, kept after its step for requests that come along later."""
+
+    row_bytes = KEPT_TOKENS * 12
+
+    def __init__(self, distribution: Distribution) -> None:
+        best = slice(0, KEPT_TOKENS)
+        self._tensors = (
+            distribution.ids[:, best].int(), distribution.reached[:, best].clone(), distribution.total,
+            distribution.certain,
+        )  # fmt: skip
+
+    def draw(self, row: int, uniform: float) -> int | None:
+        """The token that a Distribution would draw; None if the kept tokens do not decide it."""
+        ids, reached, total, certain = self._on_host
+        target = uniform * total[row]
+        if not certain[row] or not target < reached[row, -1]:
+            return None
+        return int(ids[row, np.searchsorted(reached[row], target, side="right")])
+
+    @cached_property
+    def _on_host(self) -> tuple[NDArray[Any], ...]:
+        arrays = tuple(tensor.cpu().numpy() for tensor in self._tensors)
+        del self._tensors
+        return arrays
+
+
+def distribution(scores: Scores, limits: SamplingLimits, window: int = WINDOW) -> Distribution:
+    """The distribution of each row over its best `window` tokens."""
     width = min(window, scores.vocabulary)
     values, ids = scores.best(width)
-    weights, whole, certain = _filtered(scores, values, limits)
-    reached = weights.cumsum(dim=-1)
-    target = uniform * whole
-    place = (reached <= target[:, None]).sum(dim=-1)
-    last = (weights > 0).sum(dim=-1) - 1
-    tokens = ids.gather(1, torch.minimum(place, last).clamp(min=0)[:, None])[:, 0]
-    tokens = torch.where(last >= 0, tokens, NO_TOKEN)
-    decided = certain & ((target < reached[:, -1]) | (width == scores.vocabulary))
-    return tokens, ~decided
+    weights, total, certain = _filtered(scores, values, limits)
+    kept = (weights > 0).sum(dim=-1)
+    return Distribution(ids, weights.cumsum(dim=-1), total, kept, certain, width == scores.vocabulary)
+
+
+def likeliest(scores: Scores) -> Distribution:
+    """The distribution of greedy rows: the token with the best score, ties by id."""
+    values, ids = scores.best(1) if scores.is_compiled else scores.whole.max(dim=-1, keepdim=True)
+    ones = torch.ones_like(values, dtype=torch.float64)
+    kept = (values > -torch.inf)[:, 0].long()  # not true of NaN
+    return Distribution(ids, ones, ones[:, 0], kept, torch.ones_like(kept, dtype=torch.bool), False)
 
 
 def topk(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:

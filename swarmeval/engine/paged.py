@@ -1,13 +1,14 @@
 """Batched decoding on the CPU over a paged KV cache, with compiled attention.
 
 Prompt tokens and answer tokens go through the model in the same flat batch, so prompts need no padding. Common prefixes
-are computed and stored once (see pages). A row's logits do not depend on its neighbours: attention is computed row by
-row, and batches are padded to sizes at which the linear layers give equal bits.
+are computed and stored once, and forks share the whole pages of their common answer (see pages). A row's logits do not
+depend on its neighbours: attention is computed row by row, and batches are padded to sizes at which the linear layers
+give equal bits.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ Numbers = NDArray[np.int32]
 class _LeasedRow:
     prompt: Prompt
     lease: Lease
+    answer: tuple[int, ...] = ()  # the part of it to prefill
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +94,39 @@ class PagedDecoder:
         self._logits: OrderedDict[Prompt | int, Tensor] = OrderedDict()
         self._joined = 0  # rows at the end that still need prefilling
 
-    def join(self, prompt: Prompt, new_tokens: int) -> int | None:
+    def join(self, prompt: Prompt, new_tokens: int, answer: Sequence[int] = ()) -> int | None:
         lease = self._pool.lease(prompt, new_tokens, self._share)
         if lease is None:
             return None
-        row = len(self._rows)
-        pages = [*lease.prompt, *lease.own]
-        self._widen(len(pages))
-        self._table[row, : len(pages)] = pages
-        self._shared[row], self._own[row] = len(prompt), 0
-        self._group[row] = lease.prompt[-1]  # prompts that end on the same page have all pages in common
-        self._rows.append(_LeasedRow(prompt, lease))
+        self._add(_LeasedRow(prompt, lease, tuple(answer)), len(answer))
         self._joined += 1
-        return len(prompt) - lease.known
+        return len(prompt) - lease.known + len(answer)
+
+    def fork(self, row: int, length: int, new_tokens: int) -> bool:
+        old = self._rows[row]
+        own = length - len(old.prompt)
+        whole = own // PAGE
+        lease = self._pool.fork(old.lease, whole, new_tokens)
+        if lease is None:
+            return False
+        if own % PAGE:
+            for layer in self.cache.layers:
+                layer.copy(old.lease.own[whole], lease.own[whole])
+        self._add(_LeasedRow(old.prompt, lease), own)
+        return True
+
+    def extend(self, row: int, new_tokens: int) -> bool:
+        old = self._rows[row]
+        lease = self._pool.extend(old.lease, new_tokens)
+        if lease is None:
+            return False
+        self._rows[row] = replace(old, lease=lease)
+        self._write_pages(row, lease)
+        return True
 
     def prefill(self) -> Tensor:
         first, self._joined = len(self._rows) - self._joined, 0
-        ends: dict[Prompt | int, int] = {}  # key of a prompt -> index of its last token in `tokens`
+        ends: dict[Prompt | int, int] = {}  # key of a row's logits -> index of its last token in `tokens`
         tokens: list[int] = []
         rows: list[int] = []
         positions: list[int] = []
@@ -118,29 +136,28 @@ class PagedDecoder:
             is_known = key in self._logits and row.lease.known == len(row.prompt)  # its pages may have been reused
             if key in ends or is_known:
                 continue
-            start = min(row.lease.known, len(row.prompt) - 1)
-            tokens += row.prompt[start:]
-            rows += [index] * (len(row.prompt) - start)
-            positions += range(start, len(row.prompt))
+            start = row.lease.known if row.answer else min(row.lease.known, len(row.prompt) - 1)
+            new = (*row.prompt[start:], *row.answer)
+            tokens += new
+            rows += [index] * len(new)
+            positions += range(start, start + len(new))
             ends[key] = len(tokens) - 1
-        self._logits.update(zip(ends, self._run_prompts(tokens, rows, positions, list(ends.values())), strict=True))
+        self._logits.update(zip(ends, self._run_prefills(tokens, rows, positions, list(ends.values())), strict=True))
         keys = [self._key(row, index) for index, row in enumerate(newcomers, first)]
         logits = torch.stack([self._logits[key] for key in keys])
         for key in keys:
-            self._logits.move_to_end(key)
-        while len(self._logits) > (KEPT_LOGITS if self._share else 0):
+            if isinstance(key, int):
+                del self._logits[key]
+            else:
+                self._logits.move_to_end(key)
+        while len(self._logits) > KEPT_LOGITS:
             self._logits.popitem(last=False)
         return logits
 
     def decode(self, tokens: Sequence[int]) -> Tensor:
         count = len(self._rows)
-        own = self._own[:count]
-        own += 1
-        shared, place = self._shared[:count], own - 1
-        page = self._table[np.arange(count), -(-shared // PAGE) + place // PAGE]
-        batch = _Tokens(
-            tokens, shared + place, self._table[:count], shared, own, self._group[:count], page, place % PAGE
-        )
+        batch = self._batch(tokens, range(count), self._shared[:count] + self._own[:count])
+        self._own[:count] += 1
         steps = [self._forward(batch.part(chunk)) for chunk in _chunks(count, self._sizes[-1])]
         return steps[0] if len(steps) == 1 else torch.cat(steps)
 
@@ -157,14 +174,40 @@ class PagedDecoder:
         self._pool = PagePool(self._pages, keep=pages_of(KEPT_TOKENS))
         self._rows, self._joined = [], 0
 
-    def _run_prompts(self, tokens: list[int], rows: list[int], positions: list[int], ends: list[int]) -> list[Tensor]:
-        """Run the prompts' tokens through the model; return the logits at the indexes `ends`."""
-        logits: list[Tensor] = []
-        place = np.asarray(positions, np.int32)
-        page = self._table[rows, place // PAGE]
-        batch = _Tokens(
-            tokens, place, self._table[rows], place + 1, np.zeros_like(place), self._group[rows], page, place % PAGE
+    def _add(self, row: _LeasedRow, own: int) -> None:
+        index = len(self._rows)
+        self._write_pages(index, row.lease)
+        self._shared[index], self._own[index] = len(row.prompt), own
+        self._group[index] = row.lease.prompt[-1]  # prompts that end on the same page have all pages in common
+        self._rows.append(row)
+
+    def _write_pages(self, row: int, lease: Lease) -> None:
+        pages = [*lease.prompt, *lease.own]
+        self._widen(len(pages))
+        self._table[row, : len(pages)] = pages
+
+    def _batch(self, tokens: Sequence[int], rows: Sequence[int], positions: Numbers) -> _Tokens:
+        """Tokens at the given positions of the given rows."""
+        index = np.asarray(rows, np.int64)
+        prompt = self._shared[index]
+        place = positions - prompt  # in the answer; negative in the prompt
+        is_answer = place >= 0
+        column = np.where(is_answer, -(-prompt // PAGE) + place // PAGE, positions // PAGE)
+        return _Tokens(
+            ids=tokens,
+            positions=positions,
+            table=self._table[index],
+            shared=np.minimum(positions + 1, prompt),
+            own=np.maximum(place + 1, 0),
+            group=self._group[index],
+            page=self._table[index, column],
+            offset=np.where(is_answer, place, positions) % PAGE,
         )
+
+    def _run_prefills(self, tokens: list[int], rows: list[int], positions: list[int], ends: list[int]) -> list[Tensor]:
+        """Run tokens of prompts and answers through the model; return the logits at the indexes `ends`."""
+        logits: list[Tensor] = []
+        batch = self._batch(tokens, rows, np.asarray(positions, np.int32))
         for chunk in _chunks(len(tokens), self._sizes[-1]):
             chunk_ends = [end - chunk.start for end in ends if chunk.start <= end < chunk.stop]
             logits += [row.clone() for row in self._forward(batch.part(chunk), chunk_ends)]
@@ -200,8 +243,8 @@ class PagedDecoder:
             self._table = np.pad(self._table, ((0, 0), (0, max(width, 2 * current) - current)))
 
     def _key(self, row: _LeasedRow, index: int) -> Prompt | int:
-        """The key of a row's next-token logits: its prompt, or its index if rows share no prompts."""
-        return row.prompt if self._share else index
+        """The key of a row's next-token logits: its prompt, or its index if other rows cannot have the same."""
+        return row.prompt if self._share and not row.answer else index
 
 
 def _chunks(count: int, size: int) -> list[slice]:

@@ -55,6 +55,11 @@ class PagedLayer(CacheLayerMixin):  # type: ignore[misc]
         self.kernels.put(key, value, self.keys, self.values, batch.page, batch.offset)
         return key_states, value_states
 
+    def copy(self, source: int, target: int) -> None:
+        """Copy a page."""
+        self.keys[target] = self.keys[source]
+        self.values[target] = self.values[source]
+
     def attend(self, query: Tensor, batch: Batch, scale: float) -> Tensor:
         """Attend from `query` [tokens, query heads, head size] to the pages of each token's row."""
         return self.kernels.attend(

@@ -7,7 +7,7 @@ numbers only: the decoder holds the keys and values.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PAGE = 16  # tokens; must equal PAGE in kernels/pages.h
 
@@ -19,7 +19,7 @@ class Lease:
     """The pages of one row."""
 
     prompt: tuple[int, ...]  # in prompt order; the last may be partly filled
-    own: tuple[int, ...]
+    own: tuple[int, ...]  # of the answer; whole pages may be shared with forks
     known: int  # prompt tokens covered by earlier leases, so already computed when this one is prefilled
 
 
@@ -65,6 +65,23 @@ class PagePool:
             pages.append(page)
         own = tuple(self._new() for _ in range(own_count))
         return Lease(tuple(pages), own, known=min(len(prompt), len(known_pages) * PAGE))
+
+    def fork(self, lease: Lease, whole: int, new_tokens: int) -> Lease | None:
+        """A lease of the same prompt whose answer shares the first `whole` pages; None if too few are available."""
+        own_count = pages_of(new_tokens)
+        if self.available < own_count - whole:
+            return None
+        for page in (*lease.prompt, *lease.own[:whole]):
+            self._take(page)
+        own = (*lease.own[:whole], *(self._new() for _ in range(own_count - whole)))
+        return Lease(lease.prompt, own, known=lease.known)
+
+    def extend(self, lease: Lease, new_tokens: int) -> Lease | None:
+        """The lease with pages for `new_tokens` in its answer; None if too few are available."""
+        more = pages_of(new_tokens) - len(lease.own)
+        if self.available < more:
+            return None
+        return replace(lease, own=(*lease.own, *(self._new() for _ in range(more))))
 
     def release(self, lease: Lease) -> None:
         """Return the pages. Later prompts can reuse the prompt's pages until they are needed for something else."""

@@ -26,7 +26,8 @@ class SeparateDecoder:
         self._joined: list[Prompt] = []
         self._lengths: list[int] = []
 
-    def join(self, prompt: Prompt, new_tokens: int) -> int | None:
+    def join(self, prompt: Prompt, new_tokens: int, answer: Sequence[int] = ()) -> int | None:
+        prompt = (*prompt, *answer)
         known = prompt in self._prefills or prompt in self._joined
         self._joined.append(prompt)
         return 0 if known else len(prompt)
@@ -37,6 +38,16 @@ class SeparateDecoder:
         self._caches += [copy.deepcopy(result.cache) for result in results]
         self._lengths += [len(prompt) for prompt in prompts]
         return torch.stack([result.logits for result in results])
+
+    def fork(self, row: int, length: int, new_tokens: int) -> bool:
+        if length != self._lengths[row]:  # caches with a sliding window or a state cannot be cut
+            return False
+        self._caches.append(copy.deepcopy(self._caches[row]))
+        self._lengths.append(length)
+        return True
+
+    def extend(self, row: int, new_tokens: int) -> bool:
+        return True
 
     def decode(self, tokens: Sequence[int]) -> Tensor:
         return torch.stack([self._decode(row, token) for row, token in enumerate(tokens)])

@@ -85,7 +85,7 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
 
 @dataclass(slots=True)
 class SlotRow:
-    prompt: Prompt
+    prompt: Prompt  # and what of the answer was prefilled with it
     own: int  # tokens in the slot
     prefix: Prompt = ()  # the beginning of the prompt, stored outside the slot
 
@@ -119,7 +119,8 @@ class SlotDecoder:
         self.layers: list[_SlotLayer] = []
         self._cache: Cache | None = None
 
-    def join(self, prompt: Prompt, new_tokens: int) -> int | None:
+    def join(self, prompt: Prompt, new_tokens: int, answer: Sequence[int] = ()) -> int | None:
+        prompt = (*prompt, *answer)
         known = prompt in self._prefills or prompt in self._joined
         self._joined.append(prompt)
         return 0 if known else len(prompt)
@@ -140,6 +141,19 @@ class SlotDecoder:
             self._admit(prompt, results[prompt])
         self._forget_unread()
         return torch.stack([results[prompt].logits for prompt in prompts])
+
+    def fork(self, row: int, length: int, new_tokens: int) -> bool:
+        old, new = self.rows[row], len(self.rows)
+        own = length - len(old.prefix)
+        self._reserve(Shape(new + 1, own + 1))
+        for layer in self.layers:
+            layer.move(row, new, own)
+        self.rows.append(SlotRow(old.prompt[:length], own, old.prefix))
+        self._prefixes = None
+        return True
+
+    def extend(self, row: int, new_tokens: int) -> bool:
+        return True  # slots grow with their longest row
 
     def decode(self, tokens: Sequence[int]) -> Tensor:
         shape = Shape(len(self.rows), max(row.own for row in self.rows) + 1)

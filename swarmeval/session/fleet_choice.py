@@ -141,6 +141,7 @@ def replica(
         cpu_kernel=config.replica.cpu_kernel,
         native_kernels=config.replica.native_kernels,
         cuda_graphs=config.replica.cuda_graphs,
+        share_answers=config.replica.share_answers,
         data_parallel=config.use_data_parallelism,
         rows=None if config.replica.rows == "auto" else config.replica.rows,
         max_new_tokens=config.max_new_tokens,

@@ -19,6 +19,9 @@ class ReplicaSettings(Section):
     native_kernels: Literal["auto", "off"] = Field(
         "auto", description="auto compiles kernels for this CPU if a C++ compiler is found; off uses torch only"
     )
+    share_answers: Literal["auto", "off"] = Field(
+        "auto", description="auto computes equal token histories once for all jobs; off computes each job on its own"
+    )
     cuda_graphs: Literal["auto", "off"] = Field(
         "auto", description="auto replays decode steps as CUDA graphs if the model allows it; off launches each kernel"
     )

@@ -99,8 +99,8 @@ class RunConfig(RunKeys):
         if self.fleet != "endpoint":
             return []
         local = (
-            "device", "load_in_4bit", "replica.cpu_kernel", "replica.native_kernels", "replica.cuda_graphs",
-            "use_data_parallelism",
+            "device", "load_in_4bit", "replica.cpu_kernel", "replica.native_kernels", "replica.share_answers",
+            "replica.cuda_graphs", "use_data_parallelism",
         )  # fmt: skip
         ignored: list[str] = [key for key in local if self.is_set(key)]
         ignored += [DECIDED[key] for key in self.endpoint.body if key in DECIDED]

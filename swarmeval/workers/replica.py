@@ -94,4 +94,4 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         steady=fit.steady,
         versions=model_loader.versions(),
     )
-    return Engine(model, loaded.tokenizer, fit.decoder, info, compiled, phases)
+    return Engine(model, loaded.tokenizer, fit.decoder, info, compiled, phases, spec.share_answers == "auto")

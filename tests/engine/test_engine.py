@@ -204,10 +204,19 @@ class Scarce:
         self._inner, self._limit, self._when = inner, rows, when
         self._rows = 0
 
-    def join(self, prompt: tuple[int, ...], new_tokens: int) -> int | None:
+    def join(self, prompt: tuple[int, ...], new_tokens: int, answer: Sequence[int] = ()) -> int | None:
         self._rows += 1
         self._check("join")
-        return int(self._inner.join(prompt, new_tokens))
+        return int(self._inner.join(prompt, new_tokens, answer))
+
+    def fork(self, row: int, length: int, new_tokens: int) -> bool:
+        forked = bool(self._inner.fork(row, length, new_tokens))
+        self._rows += forked
+        self._check("fork")
+        return forked
+
+    def extend(self, row: int, new_tokens: int) -> bool:
+        return bool(self._inner.extend(row, new_tokens))
 
     def prefill(self) -> Any:
         self._check("prefill")

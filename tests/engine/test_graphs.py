@@ -188,13 +188,15 @@ def test_a_step_reads_only_its_tokens_from_the_device(share: bool, top_k: int) -
     decoder = SlotDecoder(MODEL, ROWS, share=True) if share else SlotDecoder(MODEL, ROWS, False, Eager())
     sampler = Sampler(ROWS, MODEL.device)
     logits = admit(decoder, [PROMPTS[2]] * 3 + [PROMPTS[1]])
-    for row, prompt in enumerate([PROMPTS[2]] * 3 + [PROMPTS[1]]):
-        sampler.admit(Choice(row != 1, 1.0, top_k, 0.5, 1.1, seed=row), prompt)
-    tokens = sampler.choose(logits, 0)
+    for prompt in [PROMPTS[2]] * 3 + [PROMPTS[1]]:
+        sampler.admit(prompt)
+    groups = [(row, Choice(row != 1, 1.0, top_k, 0.5, 1.1)) for row in range(4)]
+    tokens, _ = sampler.choose(logits, 0, groups, range(4), [0.5] * 4)
 
     def step() -> None:
         nonlocal tokens
-        tokens = sampler.choose(decoder.decode(tokens), 0)
+        sampler.append(tokens)
+        tokens, _ = sampler.choose(decoder.decode(tokens), 0, groups, range(4), [0.5] * 4)
 
     for _ in range(3):
         assert host_waits(step) == []

@@ -1,6 +1,7 @@
 """The sampler, compared with transformers' warpers and with the distribution it should follow."""
 
 import random
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -15,7 +16,16 @@ from transformers import (
 )
 
 from swarmeval.engine import native
-from swarmeval.engine.draw import NO_TOKEN, Penalty, SamplingLimits, Scores, draw, penalized, topk
+from swarmeval.engine.draw import (
+    NO_TOKEN,
+    KeptDistribution,
+    Penalty,
+    SamplingLimits,
+    Scores,
+    distribution,
+    penalized,
+    topk,
+)
 from swarmeval.engine.sampler import Choice, Sampler
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -45,10 +55,12 @@ def decided(scores: Tensor, top_k: Tensor, top_p: Tensor, uniform: Tensor, windo
     """The tokens drawn from the best `window` scores, or from all scores if the window is not enough."""
     unlimited = ((top_k == 0) | (top_k >= scores.shape[1])).nonzero()[:, 0]
     limits = SamplingLimits(torch.ones(len(top_k)), top_k, top_p, unlimited)
-    tokens, undecided = draw(Scores(scores), limits, uniform, window)
+    rows = torch.arange(len(uniform))
+    tokens, undecided = distribution(Scores(scores), limits, window).draw(rows, uniform)
     if undecided.any():
         some = undecided.nonzero()[:, 0]
-        tokens[some], left = draw(Scores(scores[some]), limits.of(some), uniform[some], scores.shape[1])
+        everything = distribution(Scores(scores[some]), limits.of(some), scores.shape[1])
+        tokens[some], left = everything.draw(rows[: len(some)], uniform[some])
         assert not left.any()
     return tokens
 
@@ -60,9 +72,14 @@ def sweep(scores: Tensor, top_k: int, top_p: float, window: int, points: int = 1
     return torch.bincount(tokens, minlength=scores.shape[1]) / points
 
 
-def choice(seed: int = 0, **changes: float | bool) -> Choice:
+def choice(**changes: float | bool) -> Choice:
     plain = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0}
-    return Choice(**(plain | changes), seed=seed)  # type: ignore[arg-type]
+    return Choice(**(plain | changes))  # type: ignore[arg-type]
+
+
+def chosen(sampler: Sampler, logits: Tensor, choices: Sequence[Choice], uniforms: Sequence[float]) -> list[int]:
+    """One draw per row."""
+    return sampler.choose(logits, 0, list(enumerate(choices)), range(len(choices)), uniforms)[0]
 
 
 @settings(deadline=None, max_examples=25)
@@ -147,38 +164,105 @@ def test_the_repetition_penalty_is_that_of_transformers() -> None:
 
 def test_greedy_rows_take_the_best_token_beside_sampling_rows() -> None:
     sampler = Sampler(2, CPU)
-    sampler.admit(choice(do_sample=False, temperature=0.01), [1])
-    sampler.admit(choice(seed=3, temperature=5.0), [1])
+    for _ in range(2):
+        sampler.admit([1])
     logits = scores_of(19, 2, 50)
-    assert sampler.choose(logits, 0)[0] == int(logits[0].argmax())
+    greedy, warm = choice(do_sample=False, temperature=0.01), choice(temperature=5.0)
+    assert chosen(sampler, logits, [greedy, warm], [0.0, 0.9])[0] == int(logits[0].argmax())
 
 
 def test_settings_apply_in_the_order_of_transformers() -> None:
     logits = scores_of(23, 1, 40)
     sampler = Sampler(1, CPU)
-    sampler.admit(choice(seed=29, temperature=0.7, top_k=9, top_p=0.8, repetition_penalty=1.4), [4, 5])
+    sampler.admit([4, 5])
     warped = RepetitionPenaltyLogitsProcessor(1.4)(torch.tensor([[4, 5]]), logits)
     weights = reference(TemperatureLogitsWarper(0.7)(None, warped), 9, 0.8)[0].double()
     order = weights.argsort(descending=True)
-    place = int((weights[order].cumsum(0) <= random.Random(29).random()).sum())
-    assert sampler.choose(logits, 0) == [int(order[place])]
+    uniform = random.Random(29).random()
+    place = int((weights[order].cumsum(0) <= uniform).sum())
+    mine = choice(temperature=0.7, top_k=9, top_p=0.8, repetition_penalty=1.4)
+    assert chosen(sampler, logits, [mine], [uniform]) == [int(order[place])]
 
 
-def test_a_row_that_moves_keeps_its_stream_and_its_history() -> None:
-    logits = scores_of(31, 1, 50)
+def test_a_row_that_moves_keeps_its_history() -> None:
+    logits, stream = scores_of(31, 1, 50), random.Random(8)
     alone, moved = Sampler(3, CPU), Sampler(3, CPU)
-    mine = choice(seed=8, temperature=2.0, repetition_penalty=1.5)
-    alone.admit(mine, [1, 2, 3])
-    for prompt in ([7], [8, 9] * 200):  # the second is longer than the history's initial width
-        moved.admit(choice(seed=1), prompt)
-    moved.admit(mine, [1, 2, 3])
-    wanted = [alone.choose(logits.clone(), 0)[0]]
-    found = [moved.choose(logits.repeat(3, 1), 0)[2]]
-    moved.evict(0)
-    for _ in range(20):
-        wanted += alone.choose(logits.clone(), 0)
-        found.append(moved.choose(logits.repeat(2, 1), 0)[0])
+    mine, other = choice(temperature=2.0, repetition_penalty=1.5), choice()
+    alone.admit([1, 2, 3])
+    for history in ([7], [8, 9] * 200, [1, 2, 3]):  # the second is longer than the history's initial width
+        moved.admit(history)
+    wanted, found = [], []
+    for step in range(20):
+        if step == 1:
+            moved.evict(0)
+        uniform, rows = stream.random(), 3 if step == 0 else 2
+        place = 2 if step == 0 else 0
+        choices = [mine if row == place else other for row in range(rows)]
+        wanted += chosen(alone, logits, [mine], [uniform])
+        found.append(chosen(moved, logits.repeat(rows, 1), choices, [uniform] * rows)[place])
+        alone.append(wanted[-1:])
+        moved.append([found[-1] if row == place else 5 for row in range(rows)])
     assert found == wanted
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), members=st.lists(st.integers(0, 3), min_size=1, max_size=20), penalty=st.booleans())
+def test_draws_from_one_row_are_those_that_rows_of_their_own_would_get(
+    seed: int, members: list[int], penalty: bool
+) -> None:
+    """Members with any settings and uniforms; all have the same history."""
+    strength = 1.3 if penalty else 1.0
+    kinds = (
+        choice(temperature=0.25, top_k=40, top_p=0.9, repetition_penalty=strength),
+        choice(do_sample=False, temperature=1.0, top_k=1),
+        choice(temperature=9.0),
+        choice(temperature=2.0, top_k=3, top_p=0.99, repetition_penalty=1.1),
+    )
+    logits, stream = scores_of(seed, 1, 4000), random.Random(seed)
+    uniforms = [stream.random() for _ in members]
+    together, apart = Sampler(1, CPU), Sampler(len(members), CPU)
+    together.admit([5, 6, 7])
+    for _ in members:
+        apart.admit([5, 6, 7])
+    present = sorted(set(members))
+    groups = [(0, kinds[kind]) for kind in present]
+    found, _ = together.choose(logits, 0, groups, [present.index(kind) for kind in members], uniforms)
+    assert found == chosen(apart, logits.repeat(len(members), 1), [kinds[kind] for kind in members], uniforms)
+
+
+def test_members_of_a_row_draw_independently() -> None:
+    """Chi-square over pairs of members; 330.5 is the 99.9th percentile of 255 degrees of freedom."""
+    sampler, scores, draws = Sampler(1, CPU), scores_of(3, 1, 16) / 3, 20_000
+    sampler.admit([1])
+    one, other = random.Random(5), random.Random(6)
+    uniforms = [stream.random() for _ in range(draws) for stream in (one, other)]
+    tokens, _ = sampler.choose(scores, 0, [(0, choice())], [0] * len(uniforms), uniforms)
+    pairs = torch.bincount(torch.tensor(tokens[::2]) * 16 + torch.tensor(tokens[1::2]), minlength=256)
+    each = scores[0].softmax(dim=-1)
+    expected = torch.outer(each, each).flatten() * draws
+    assert float(((pairs - expected) ** 2 / expected).sum()) < 330.5
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 10_000),
+    top_k=st.sampled_from([0, 3, 40]),
+    top_p=st.sampled_from([0.5, 0.9, 1.0]),
+    temperature=st.sampled_from([0.2, 1.0, 5.0]),
+)
+def test_a_kept_distribution_draws_the_same_token_or_none(
+    seed: int, top_k: int, top_p: float, temperature: float
+) -> None:
+    sampler, logits, stream = Sampler(1, CPU), scores_of(seed, 1, 4000), random.Random(seed)
+    sampler.admit([1])
+    uniforms = [stream.random() for _ in range(200)]
+    mine = choice(temperature=temperature, top_k=top_k, top_p=top_p)
+    tokens, found = sampler.choose(logits, 0, [(0, mine)], [0] * 200, uniforms)
+    kept = KeptDistribution(found)
+    later = [kept.draw(0, uniform) for uniform in uniforms]
+    assert all(again in (token, None) for token, again in zip(tokens, later, strict=True))
+    if top_k == 3:
+        assert None not in later
 
 
 @settings(deadline=None, max_examples=25)
@@ -213,17 +297,22 @@ def test_compiled_kernels_choose_the_same_tokens(top_k: int) -> None:
     """Rows of every kind in one batch over many steps. Without top_k, some need the whole vocabulary."""
     plain, compiled = Sampler(4, CPU), Sampler(4, CPU, native.load(torch.bfloat16))
     kinds = (
-        choice(seed=1, temperature=0.25, top_k=top_k, top_p=0.9, repetition_penalty=1.1),
+        choice(temperature=0.25, top_k=top_k, top_p=0.9, repetition_penalty=1.1),
         choice(do_sample=False, repetition_penalty=1.2),
-        choice(seed=2, temperature=9.0, top_k=top_k),
-        choice(seed=3, temperature=2.0, top_k=3000, top_p=0.99),
+        choice(temperature=9.0, top_k=top_k),
+        choice(temperature=2.0, top_k=3000, top_p=0.99),
     )
-    for kind in kinds:
-        plain.admit(kind, [5, 6, 7])
-        compiled.admit(kind, [5, 6, 7])
+    for _ in kinds:
+        plain.admit([5, 6, 7])
+        compiled.admit([5, 6, 7])
+    stream = random.Random(1)
     for step in range(30):
         logits = scores_of(step, 4, 4000).bfloat16()
-        assert compiled.choose(logits, 0) == plain.choose(logits, 0)
+        uniforms = [stream.random() if kind.do_sample else 0.0 for kind in kinds]
+        tokens = chosen(plain, logits, kinds, uniforms)
+        assert chosen(compiled, logits, kinds, uniforms) == tokens
+        plain.append(tokens)
+        compiled.append(tokens)
 
 
 @pytest.mark.parametrize("settings", [{"do_sample": False}, {"top_k": 40, "top_p": 0.9}, {"top_p": 0.9}, {}])
@@ -233,7 +322,7 @@ def test_a_row_whose_logits_are_nan_gets_no_token(settings: dict[str, float | bo
     logits = scores_of(1, 2, 5000)
     logits[0] = torch.nan
     for _ in range(2):
-        sampler.admit(choice(0, **settings), [1])
-    nothing, token = sampler.choose(logits, 0)
+        sampler.admit([1])
+    nothing, token = chosen(sampler, logits, [choice(**settings)] * 2, [0.0, 0.0])
     assert nothing == NO_TOKEN
     assert 0 <= token < 5000

@@ -16,7 +16,9 @@ GREEDY = Sampling(max_new_tokens=24, do_sample=False)
 WARM = Sampling(max_new_tokens=24, temperature=0.8, top_p=0.95, top_k=40, repetition_penalty=1.1)
 
 
-def engine(rows: int, model: Any = MODEL, decoder: Any = None, compiled: bool = True) -> Engine:
+def engine(
+    rows: int, model: Any = MODEL, decoder: Any = None, compiled: bool = True, share_answers: bool = True
+) -> Engine:
     info = ReplicaInfo(
         engine="hf",
         model="tiny",
@@ -36,6 +38,7 @@ def engine(rows: int, model: Any = MODEL, decoder: Any = None, compiled: bool = 
         decoder or decoder_choice.fitted(model, tiny_model.budget(model, rows), kernels).decoder,
         info,
         kernels,
+        share_answers=share_answers,
     )
 
 

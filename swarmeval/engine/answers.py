@@ -1,0 +1,97 @@
+"""The ends of requests: which token ends which of them, their replies, and the tokens delivered and computed so far."""
+
+from collections.abc import Collection, Sequence
+
+from swarmeval.engine.branches import Member, Node
+from swarmeval.engine.draw import NO_TOKEN
+from swarmeval.requests import Answer, FinishReason, Refusal
+
+NO_NUMBERS = "the model's logits are not numbers (nan); its weights do not suit this compute dtype or are damaged"
+
+
+class Answers:
+    """Collects the answers of a replica. What equal members have in common is worked out once."""
+
+    def __init__(self, eos: Collection[int]) -> None:
+        self.eos = eos  # end-of-text tokens
+        self._answers: list[Answer] = []  # since the last call of `collected`
+        self.output_tokens = 0  # delivered, without end-of-text tokens
+        self.computed_tokens = 0
+
+    def collected(self) -> list[Answer]:
+        """Return the answers since the last call."""
+        answers, self._answers = self._answers, []
+        return answers
+
+    def refuse(self, job_id: str, reason: str) -> None:
+        self._answers.append(Refusal(job_id, reason, retry=False))
+
+    def charge(self, members: Sequence[Member], tokens: int) -> None:
+        """Count computed tokens, and charge them to the first of the members that use them."""
+        members[0].computed += tokens
+        self.computed_tokens += tokens
+
+    def take(
+        self, members: Sequence[Member], token: int, output: list[int], last_token: float, now: float, computed: bool
+    ) -> list[Member]:
+        """Append a token that the members drew to the output that they have in common.
+
+        Answers the members that end, and returns the others. `last_token` is the time of the last token before;
+        `computed`: whether the token was computed for them.
+        """
+        for member in members:
+            member.used(now)
+        if token == NO_TOKEN:
+            for member in members:
+                member.tree.members -= 1
+                self.refuse(member.request.job_id, NO_NUMBERS)
+            return []
+        if token in self.eos:
+            self.finish(members, output, last_token if output else now, "stop")
+            return []
+        output.append(token)
+        self.output_tokens += len(members)
+        if computed:
+            self.charge(members, 1)
+        reasons: dict[tuple[int, int], FinishReason | None] = {}  # equal stops and limits end at the same place
+        ended: dict[FinishReason, list[Member]] = {}
+        staying: list[Member] = []
+        for member in members:
+            key = id(member.stops), member.request.sampling.max_new_tokens
+            if key not in reasons:
+                reasons[key] = member.finish_reason(output)
+            reason = reasons[key]
+            (staying if reason is None else ended.setdefault(reason, [])).append(member)
+        for reason, finished in ended.items():
+            self.finish(finished, output, now, reason)
+        return staying
+
+    def follow(self, member: Member, node: Node, output: list[int], now: float) -> Node | None:
+        """Follow the known tree from a node as far as it goes, appending to `output`; None if the answer ends there."""
+        while (found := node.kept.get(member.choice)) is not None:
+            kept, row = found
+            token = kept.draw(row, member.uniform())
+            if token is None:
+                break
+            if not self.take([member], token, output, now, now, computed=False):
+                return None
+            node = node.child(token)
+        return node
+
+    def finish(self, members: Sequence[Member], output: list[int], last_token: float, reason: FinishReason) -> None:
+        """Answer members with the output that they have in common, each up to its first stop string."""
+        texts: dict[int, tuple[str, bool]] = {}
+        for member in members:
+            stops = member.stops
+            if id(stops) not in texts:
+                texts[id(stops)] = stops.cut(member.tree.detokenizer.text(output))
+            member.tree.members -= 1
+            self._answers.append(member.reply(texts[id(stops)], len(output), last_token, reason))
+
+    def search(self, member: Member, tokens: Sequence[int], now: float) -> None:
+        """Answer a beam search by all of its tokens at once."""
+        member.used(now)
+        ended = next((place for place, token in enumerate(tokens) if token in self.eos), None)
+        output = list(tokens[:ended])
+        self.output_tokens += len(output)
+        self.finish([member], output, now, "length" if ended is None else "stop")

@@ -1,0 +1,191 @@
+"""The trees of answers: one node per token history, and one branch for all requests that have the same history.
+
+Requests with the same prompt begin at the root of its tree. Each draws its own tokens; those that drew the same stay
+together, and the others part. The distributions of nodes are kept, within KEPT_BYTES, so that a request that comes
+later follows the known tree without computation until it leaves it. Knows nothing about models and tensors.
+"""
+
+import random
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from swarmeval.engine.sampler import Choice
+from swarmeval.engine.stopping import Growth, StopStrings
+from swarmeval.engine.tokens import Detokenizer
+from swarmeval.requests import FinishReason, Reply, Request
+
+KEPT_BYTES = 64 << 20  # nodes and their distributions, in all trees of a replica
+_NODE_BYTES = 400  # about what Python needs for a node
+_TOKEN_BYTES = 36  # and for a token of a prompt
+
+
+class Kept(Protocol):
+    """Distributions of a step (see draw.KeptDistribution)."""
+
+    row_bytes: int
+
+    def draw(self, row: int, uniform: float) -> int | None: ...
+
+
+class Node:
+    """One token history."""
+
+    __slots__ = ("branch", "children", "kept")
+
+    def __init__(self) -> None:
+        self.children: dict[int, Node] = {}
+        self.kept: dict[Choice, tuple[Kept, int]] = {}  # what follows, per settings
+        self.branch: Branch | None = None  # the branch that computes what follows
+
+    def child(self, token: int) -> "Node":
+        found = self.children.get(token)
+        if found is None:
+            found = self.children[token] = Node()
+        return found
+
+
+class Tree:
+    """All answers to one prompt."""
+
+    def __init__(self, prompt: tuple[int, ...], detokenizer: Detokenizer) -> None:
+        self.prompt = prompt
+        self.detokenizer = detokenizer
+        self.root = Node()
+        self.members = 0  # requests in progress
+        self.kept_bytes = 0
+        self.searched: dict[Hashable, list[int]] = {}  # tokens of beam searches, by their settings
+        self._stops: dict[tuple[str, ...], StopStrings] = {}
+
+    def stops(self, stop: tuple[str, ...]) -> StopStrings:
+        return self._stops.setdefault(stop, StopStrings(self.detokenizer, stop))
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One request in progress."""
+
+    request: Request
+    tree: Tree
+    choice: Choice
+    stops: StopStrings
+    growth: Growth | None  # for streamed requests only
+    submitted: float  # time.perf_counter(), like all times here
+    admitted: float
+    first_token: float = 0.0
+    computed: int = 0  # tokens that were computed for it, though others may have used them
+    stream: random.Random = field(init=False)
+    _uniform: float | None = None  # drawn, but not yet used
+
+    def __post_init__(self) -> None:
+        self.stream = random.Random(self.request.seed)
+
+    def uniform(self) -> float:
+        """The uniform for the next token, the same until `used`. 0 for a greedy request: it takes the best token."""
+        if self._uniform is None:
+            self._uniform = self.stream.random() if self.choice.do_sample else 0.0
+        return self._uniform
+
+    def used(self, now: float) -> None:
+        """Note that the next token is drawn."""
+        self._uniform = None
+        self.first_token = self.first_token or now
+
+    def finish_reason(self, output: Sequence[int]) -> FinishReason | None:
+        """Why the answer ends with this output; None if it goes on. Call it after every token."""
+        if self.stops.reached(output):
+            return "stop"
+        return "length" if len(output) >= self.request.sampling.max_new_tokens else None
+
+    def reply(self, text: tuple[str, bool], output_tokens: int, last_token: float, reason: FinishReason) -> Reply:
+        """`text`: cut at the first stop string, and whether there was one (see StopStrings.cut)."""
+        return Reply(
+            job_id=self.request.job_id,
+            text=text[0],
+            prompt_tokens=len(self.tree.prompt),
+            output_tokens=output_tokens,
+            queue_s=self.admitted - self.submitted,
+            ttft_s=self.first_token - self.submitted,
+            latency_s=max(last_token, self.first_token) - self.submitted,
+            finish_reason="stop" if text[1] else reason,
+            computed_tokens=self.computed,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Branch:
+    """One token history in progress and the requests that have it."""
+
+    tree: Tree
+    node: Node
+    output: list[int]  # without the end-of-text token
+    members: list[Member]
+    last_token: float = 0.0  # when the last token was drawn
+    room: int = 0  # output tokens that its row has memory for
+
+    def __post_init__(self) -> None:
+        self.node.branch = self.node.branch or self
+
+    @property
+    def most_tokens(self) -> int:
+        """The longest output that a member may have."""
+        return max(member.request.sampling.max_new_tokens for member in self.members)
+
+    def move(self, node: Node, output: list[int], members: list[Member], now: float) -> None:
+        """Go on to a node whose last token these members drew."""
+        self.node, self.output, self.members, self.last_token = node, output, members, now
+        node.branch = node.branch or self
+
+    def leave(self) -> None:
+        """Give up the node, so that no request joins here."""
+        if self.node.branch is self:
+            self.node.branch = None
+
+
+class Trees:
+    """The trees of the latest prompts. Without `share`, every request has a tree of its own."""
+
+    def __init__(self, share: bool, most_bytes: int = KEPT_BYTES) -> None:
+        self._share = share
+        self._most_bytes = most_bytes
+        self._trees: OrderedDict[tuple[int, ...], Tree] = OrderedDict()  # least recently used first
+        self._bytes = 0
+
+    def of(self, prompt: tuple[int, ...], detokenizer: Detokenizer) -> Tree:
+        if not self._share:
+            return Tree(prompt, detokenizer)
+        tree = self._trees.get(prompt)
+        if tree is None:
+            tree = Tree(prompt, detokenizer)
+            self._trees[prompt] = tree
+            self._account(tree, len(prompt) * _TOKEN_BYTES)
+            self._make_room(0)
+        self._trees.move_to_end(prompt)
+        return tree
+
+    def keep(self, groups: Sequence[tuple[Branch, Choice]], kept: Kept) -> None:
+        """Keep what follows the branches' nodes, row by row, unless trees in use fill the memory."""
+        size = kept.row_bytes + _NODE_BYTES
+        if not self._make_room(size * len(groups)):
+            return
+        for row, (branch, choice) in enumerate(groups):
+            branch.node.kept[choice] = kept, row
+            self._account(branch.tree, size)
+
+    def forget_idle(self) -> None:
+        """Forget the trees without requests."""
+        self._make_room(self._most_bytes)
+
+    def _account(self, tree: Tree, size: int) -> None:
+        tree.kept_bytes += size
+        self._bytes += size
+
+    def _make_room(self, size: int) -> bool:
+        """Forget trees without requests until there is room for `size` bytes; return whether there is."""
+        while self._bytes + size > self._most_bytes:
+            idle = next((prompt for prompt, tree in self._trees.items() if not tree.members), None)
+            if idle is None:
+                return False
+            self._bytes -= self._trees.pop(idle).kept_bytes
+        return True

@@ -1,0 +1,58 @@
+"""Requests before their first token: tokenizing and checking them."""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+from swarmeval.engine.branches import Member, Trees
+from swarmeval.engine.sampler import Choice
+from swarmeval.engine.stopping import Growth
+from swarmeval.engine.tokens import Detokenizer, PromptError, chat_ids, text_ids
+from swarmeval.requests import Message, Request, Sampling
+
+KEPT_PROMPTS = 64  # tokenized prompts and settings that are kept: the agents of a task ask the same
+
+
+class Opener:
+    """Makes members of requests, each in the tree of its prompt."""
+
+    def __init__(self, tokenizer: Any, context_tokens: int, trees: Trees) -> None:
+        self._tokenizer = tokenizer
+        self._context_tokens = context_tokens
+        self._trees = trees
+        # Equal requests get the very same objects, which makes comparing them cheap.
+        self._ids: Callable[..., tuple[int, ...]] = functools.lru_cache(KEPT_PROMPTS)(self._prompt_ids)
+        self._choice: Callable[[Sampling], Choice] = functools.lru_cache(KEPT_PROMPTS)(_choice)
+
+    def member(self, request: Request, submitted: float) -> Member:
+        """Tokenize a request and check it. Raises PromptError if the model cannot answer it."""
+        admitted = time.perf_counter()
+        prompt = self._ids(request.text, request.messages)
+        sampling = request.sampling
+        most = sampling.max_new_tokens
+        if not prompt:
+            raise PromptError("the prompt is empty and the tokenizer adds no BOS token")
+        if len(prompt) + most > self._context_tokens:
+            raise PromptError(
+                f"the prompt has {len(prompt)} tokens and max_new_tokens is {most}; "
+                f"together they exceed the context of {self._context_tokens} tokens"
+            )
+        if sampling.num_beams > 1 and sampling.do_sample:
+            raise PromptError("num_beams above 1 requires do_sample: false")
+        tree = self._trees.of(prompt, Detokenizer(self._tokenizer, prompt))
+        stops = tree.stops(sampling.stop)
+        growth = Growth(tree.detokenizer, stops) if request.stream else None
+        return Member(request, tree, self._choice(sampling), stops, growth, submitted, admitted)
+
+    def _prompt_ids(self, text: str | None, messages: tuple[Message, ...]) -> tuple[int, ...]:
+        if text is not None:
+            return text_ids(self._tokenizer, text)
+        return chat_ids(self._tokenizer, [{"role": m.role, "content": m.content} for m in messages])
+
+
+def _choice(sampling: Sampling) -> Choice:
+    penalty = sampling.repetition_penalty
+    if not sampling.do_sample:  # the other settings change nothing
+        return Choice(False, temperature=1.0, top_k=1, top_p=1.0, repetition_penalty=penalty)
+    return Choice(True, sampling.temperature, sampling.top_k, sampling.top_p, penalty)

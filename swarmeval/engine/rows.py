@@ -1,0 +1,115 @@
+"""The rows of a replica: one branch each, with its keys and values in the decoder and its history in the sampler."""
+
+from typing import Any
+
+from torch import Tensor
+
+from swarmeval.engine.branches import Branch, Member
+from swarmeval.engine.decoder import Decoder
+from swarmeval.engine.native import Kernels
+from swarmeval.engine.sampler import Sampler
+
+
+class Rows:
+    """Branch i is row i of decoder and sampler. Whatever allocates memory may raise torch.OutOfMemoryError.
+
+    A branch is in `branches` before anything is allocated for it, so that none is lost then.
+    """
+
+    def __init__(self, decoder: Decoder, most: int, device: Any, kernels: Kernels | None) -> None:
+        self.branches: list[Branch] = []
+        self.most = most
+        self.decoder = decoder
+        self._device = device
+        self.kernels = kernels
+        self.sampler = Sampler(most, device, kernels)
+        self._joined = 0  # branches at the end that wait for their prefill
+
+    @property
+    def free(self) -> int:
+        return self.most - len(self.branches)
+
+    def join(self, branch: Branch) -> int | None:
+        """Add a row for a branch, to be prefilled; return the number of tokens, or None if memory is short."""
+        self.branches.append(branch)
+        room = branch.most_tokens
+        cost = self.decoder.join(branch.tree.prompt, room, branch.output)
+        if cost is None:
+            self.branches.pop()
+            return None
+        branch.room = room
+        self._joined += 1
+        return cost
+
+    def prefill(self) -> Tensor:
+        """Compute the histories of the branches that joined; return their next-token logits [branches, vocabulary]."""
+        logits = self.decoder.prefill()
+        for branch in self.branches[-self._joined :]:
+            self.sampler.admit([*branch.tree.prompt, *branch.output])
+        self._joined = 0
+        return logits
+
+    def fork(self, branch: Branch) -> bool:
+        """Add a row for a branch by copying the row of another branch that has the same history but for the last token.
+
+        Returns False if there is none, or no memory.
+        """
+        if not self.free or not branch.output:
+            return False
+        *history, _ = branch.output  # the last token is yet to go through the model
+        row = self._row_with(branch, history)
+        if row is None:
+            return False
+        self.branches.append(branch)
+        room = branch.most_tokens
+        if not self.decoder.fork(row, len(branch.tree.prompt) + len(history), room):
+            self.branches.pop()
+            return False
+        self.sampler.admit([*branch.tree.prompt, *history])
+        branch.room = room
+        return True
+
+    def decode(self) -> Tensor:
+        """Advance every branch by its last token; return the next-token logits [branches, vocabulary]."""
+        tokens = [branch.output[-1] for branch in self.branches]
+        self.sampler.append(tokens)
+        return self.decoder.decode(tokens)
+
+    def add_member(self, branch: Branch, member: Member) -> bool:
+        """Add a member to a branch. Returns False if it may need a longer output and there is no memory for that."""
+        most = member.request.sampling.max_new_tokens
+        if branch.room and most > branch.room:  # with 0, it has no row yet
+            if not self.decoder.extend(self.branches.index(branch), most):
+                return False
+            branch.room = most
+        branch.members.append(member)
+        return True
+
+    def evict_empty(self) -> None:
+        """Free the rows of branches without members."""
+        branches = self.branches
+        for row in reversed(range(len(branches))):  # from the end, so that the row moved into a gap is one that stays
+            if not branches[row].members:
+                branches[row].leave()
+                self.decoder.evict(row)
+                self.sampler.evict(row)
+                branches[row] = branches[-1]
+                branches.pop()
+
+    def clear(self, most: int) -> list[Branch]:
+        """Free all rows and limit them to `most`; return their branches."""
+        dropped, self.branches = self.branches, []
+        for branch in dropped:
+            branch.room = 0
+        self.most, self._joined = most, 0
+        self.decoder.clear()
+        self.sampler = Sampler(most, self._device, self.kernels)
+        return dropped
+
+    def _row_with(self, branch: Branch, history: list[int]) -> int | None:
+        """A row whose keys and values begin with this history."""
+        length = len(history)
+        for row, other in enumerate(self.branches):
+            if other.tree is branch.tree and len(other.output) > length and other.output[:length] == history:
+                return row
+        return None
