@@ -49,8 +49,13 @@ def batch_count(total: int, size: int) -> int:
 
 
 def batch(number: int, total: int, size: int) -> range:
-    """The job numbers of one batch. Batch i belongs to device i mod n (see queues)."""
+    """The job numbers of one batch."""
     return range(number * size, min((number + 1) * size, total))
+
+
+def whole_tasks(per_task: int, size: int) -> int:
+    """Number of jobs of as many whole tasks as fit into a batch of `size` jobs, but at least one task."""
+    return per_task * max(1, size // per_task)
 
 
 class Plan:

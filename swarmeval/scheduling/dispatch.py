@@ -12,16 +12,18 @@ from typing import Any
 from swarmeval.errors import DeviceError, WorkerDied, WorkerGone
 from swarmeval.records import WorkerStatus
 from swarmeval.requests import Refusal, ReplicaInfo
+from swarmeval.runs.plan import whole_tasks
 from swarmeval.scheduling.bookkeeper import Bookkeeper
 from swarmeval.scheduling.context import RunContext
 from swarmeval.scheduling.device_queues import DeviceQueues
 from swarmeval.scheduling.judge_queue import JudgeQueue
+from swarmeval.scheduling.row_capacity import RowCapacity
 from swarmeval.scheduling.supervisor import BACKOFF_S, SUSPECTS_WEIGHT, Supervisor
 from swarmeval.scheduling.suspects import Suspects
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.protocol import Fleet, Worker
 
-JOINED_EVERY_S = 1.0  # interval between checks for new devices
+LOOK_EVERY_S = 1.0  # interval between looks at the fleet; workers report their progress as often
 
 log = logging.getLogger("swarmeval")
 
@@ -35,6 +37,7 @@ class Device:
         self.supervisor = Supervisor(worker, backoff_s)
         self.batches = 0  # in flight
         self.jobs = 0  # in flight
+        self.capacity = RowCapacity(0, worker.progress)  # of the current life
         self.done = 0
         self.death: WorkerDied | None = None  # of the current life
         self.victims: list[int] = []  # jobs in flight at that death
@@ -75,11 +78,13 @@ class Dispatch:
         self._judges = judges
         self._context = context
         self._backoff_s = backoff_s
+        jobs, size, dynamic = bookkeeper.ledger.jobs, config.batch_size, config.distribution == "dynamic"
         self._queues = DeviceQueues(
-            bookkeeper.ledger.jobs.total,
-            config.batch_size,
+            jobs.total,
+            size,
+            whole_tasks(jobs.total // len(jobs.tasks), size) if dynamic else size,
             len(self.devices),
-            config.distribution == "dynamic",
+            dynamic,
             bookkeeper.ledger.answered.next_missing,
         )
         self._suspects = Suspects(config.workers.max_attempts)
@@ -96,7 +101,7 @@ class Dispatch:
         Raises DeviceError if no device is left, and errors of the context, in an ExceptionGroup.
         """
         async with asyncio.TaskGroup() as group:
-            side_tasks = [group.create_task(self._drain_workers()), group.create_task(self._add_joined(group))]
+            side_tasks = [group.create_task(self._drain_workers()), group.create_task(self._watch_fleet(group))]
             self._drivers = [group.create_task(self._drive(device)) for device in self.devices]
             while unfinished := [task for task in self._drivers if not task.done()]:
                 await asyncio.wait(unfinished)
@@ -122,10 +127,13 @@ class Dispatch:
             await self._bell.wait()
         await asyncio.gather(*(device.worker.drain() for device in self.devices))
 
-    async def _add_joined(self, group: asyncio.TaskGroup) -> None:
-        """Drive devices that join the fleet during the run."""
+    async def _watch_fleet(self, group: asyncio.TaskGroup) -> None:
+        """Read the progress reports, and drive devices that join the fleet during the run."""
         while True:
-            await asyncio.sleep(JOINED_EVERY_S)
+            await asyncio.sleep(LOOK_EVERY_S)
+            for device in self.devices:
+                device.capacity.update(device.worker.progress, device.jobs)
+            self._bell.ring()
             for worker in self._fleet.workers[len(self.devices) :]:
                 device = Device(len(self.devices), worker, self._backoff_s)
                 self.devices.append(device)
@@ -166,15 +174,14 @@ class Dispatch:
 
     async def _serve(self, device: Device, info: ReplicaInfo) -> None:
         """Hand batches to a live worker until it dies or the run ends."""
-        max_in_flight = self._config.workers.max_in_flight
-        limit = -(-2 * info.rows // self._config.batch_size) if max_in_flight == "auto" else max_in_flight
+        device.capacity = RowCapacity(info.rows, device.worker.progress)
         done_before, alone = device.done, False
         async with asyncio.TaskGroup() as batches:
             while not self._ended() and device.death is None:
                 for k in self._bookkeeper.take_repairs():  # repairs precede queued batches
                     self._queues.give_back(k)
-                may_take = device.batches < limit and not self._searches(device, proven=device.done > done_before)
-                taken = self._queues.take(device.number, self._may_steal(device, info)) if may_take else None
+                may_take = self._has_room(device) and not self._searches(device, proven=device.done > done_before)
+                taken = self._queues.take(device.number, self._may_steal(device)) if may_take else None
                 alone = taken is None and not device.batches and (taken := self._suspects.take()) is not None
                 if taken is None:
                     await self._bell.wait()
@@ -214,10 +221,15 @@ class Dispatch:
         is_single = len(device.victims) == 1 and not alone  # says as much against the worker as against the job
         return not is_single and len(again) + len(failed) < len(device.victims)
 
-    def _may_steal(self, device: Device, info: ReplicaInfo) -> bool:
-        """Whether a device may take batches of others: it has free rows or, while others are loading, no jobs."""
+    def _has_room(self, device: Device) -> bool:
+        """Whether a device may take another batch."""
+        most = self._config.workers.max_in_flight
+        return device.jobs < device.capacity.limit if most == "auto" else device.batches < most
+
+    def _may_steal(self, device: Device) -> bool:
+        """Whether a device may take jobs of others: it has free rows or, while others are loading, no jobs."""
         to_come = any(other.supervisor.state in ("waiting", "loading") for other in self.devices)
-        return device.jobs < (1 if to_come else info.rows)
+        return device.jobs < (1 if to_come else device.capacity.jobs)
 
     async def _run_batch(self, device: Device, jobs: Sequence[int], alone: bool) -> None:
         """Run one batch or a group of suspects. Unanswered jobs are retried or recorded as failed."""

@@ -63,7 +63,8 @@ class RunKeys(Section):
 
     batch_size: int = Field(8, ge=1, le=4096, description="largest number of jobs sent to a device at once")
     distribution: Resumable[Literal["dynamic", "round_robin"]] = Field(
-        "dynamic", description="dynamic lets an idle device take batches queued for another; round_robin does not"
+        "dynamic",
+        description="dynamic deals whole tasks, and idle devices take from others; round_robin deals batches in turn",
     )
     max_new_tokens: int = Field(512, ge=1, description="maximum length of a reply, in tokens")
     do_sample: bool = Field(True, description="true samples; false decodes greedily")

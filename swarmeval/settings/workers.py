@@ -18,7 +18,8 @@ class WorkersSettings(Section):
         description="pins workers to the listed cores, or with spread to all; CPU replicas get one share each",
     )
     max_in_flight: Resumable[Literal["auto"] | Annotated[int, Field(ge=1)]] = Field(
-        "auto", description="batches that a device may hold at once; auto allows twice as many jobs as it has rows"
+        "auto",
+        description="batches that a device may hold at once; auto follows the rows in use, from two jobs per row up",
     )
     max_attempts: Resumable[int] = Field(3, ge=1, description="attempts at a job whose generation fails")
     timeout_s: Resumable[float] = Field(

@@ -30,6 +30,7 @@ class Script(Struct, frozen=True, forbid_unknown_fields=True):
     step_s: float = 0.0
     load_s: float = 0.0
     faults: tuple[ScriptedFault, ...] = ()
+    jobs_per_row: int = 1  # above 1, jobs share rows as those with the same tokens do
 
 
 def read_script(path: Path) -> Script:

@@ -57,7 +57,7 @@ class ScriptedReplica:
     def step(self) -> list[Answer]:
         if self._script.step_s:
             time.sleep(self._script.step_s)
-        while self._waiting and len(self._rows) < self._script.rows:
+        while self._waiting and len(self._rows) < self._script.rows * self._script.jobs_per_row:
             request, submitted = self._waiting.popleft()
             self._rows[request.job_id] = _ScriptedRow(request, submitted, time.perf_counter(), self._script.steps)
         answers: list[Answer] = []
@@ -89,7 +89,8 @@ class ScriptedReplica:
             self._rows.pop(job_id, None)
 
     def progress(self) -> WorkerProgress:
-        return WorkerProgress(len(self._rows), len(self._waiting), self._tokens, computed_tokens=self._tokens)
+        rows_in_use = -(-len(self._rows) // self._script.jobs_per_row)
+        return WorkerProgress(rows_in_use, len(self._waiting), self._tokens, computed_tokens=self._tokens)
 
     def busy(self) -> bool:
         return bool(self._rows or self._waiting)
