@@ -127,8 +127,8 @@ class Coordinator:
             return self._judges.left_s()
         if not tokens_per_s:  # servers may not report tokens
             return ledger.unanswered / jobs_per_s if jobs_per_s else None
-        rows = sum(device.worker.progress.rows_in_use for device in self._dispatch.devices) if self._dispatch else 0
-        decoding = min(rows, ledger.unanswered)
+        devices = self._dispatch.devices if self._dispatch else ()
+        decoding = sum(max(0, device.jobs - device.worker.progress.waiting) for device in devices)
         return seconds_left(
             waiting=ledger.unanswered - decoding,
             decoding=decoding,
