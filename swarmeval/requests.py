@@ -39,6 +39,7 @@ class Request(Struct, frozen=True):
     messages: tuple[Message, ...] = ()
     text: str | None = None  # completion mode
     stream: bool = False  # whether to send Pieces while the text grows
+    share: bool = True  # whether it may use what is computed for other requests
 
 
 class Piece(Struct, frozen=True, tag=True):

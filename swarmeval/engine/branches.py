@@ -47,11 +47,12 @@ class Node:
 
 
 class Tree:
-    """All answers to one prompt."""
+    """All answers to one prompt, or the answer to one request if it is not `shared`."""
 
-    def __init__(self, prompt: tuple[int, ...], detokenizer: Detokenizer) -> None:
+    def __init__(self, prompt: tuple[int, ...], detokenizer: Detokenizer, shared: bool = False) -> None:
         self.prompt = prompt
         self.detokenizer = detokenizer
+        self.shared = shared
         self.root = Node()
         self.members = 0  # requests in progress
         self.kept_bytes = 0
@@ -157,10 +158,10 @@ class Trees:
             return Tree(prompt, detokenizer)
         tree = self._trees.get(prompt)
         if tree is None:
-            tree = Tree(prompt, detokenizer)
-            self._trees[prompt] = tree
-            self._account(tree, len(prompt) * _TOKEN_BYTES)
-            self._make_room(0)
+            size = len(prompt) * _TOKEN_BYTES
+            self._make_room(size)
+            tree = self._trees[prompt] = Tree(prompt, detokenizer, shared=True)
+            self._account(tree, size)
         self._trees.move_to_end(prompt)
         return tree
 
@@ -170,8 +171,9 @@ class Trees:
         if not self._make_room(size * len(groups)):
             return
         for row, (branch, choice) in enumerate(groups):
-            branch.node.kept[choice] = kept, row
-            self._account(branch.tree, size)
+            if branch.tree.shared:
+                branch.node.kept[choice] = kept, row
+                self._account(branch.tree, size)
 
     def forget_idle(self) -> None:
         """Forget the trees without requests."""

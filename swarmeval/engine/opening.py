@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from swarmeval.engine.branches import Member, Trees
+from swarmeval.engine.branches import Member, Tree, Trees
 from swarmeval.engine.sampler import Choice
 from swarmeval.engine.stopping import Growth
 from swarmeval.engine.tokens import Detokenizer, PromptError, chat_ids, text_ids
@@ -40,7 +40,8 @@ class Opener:
             )
         if sampling.num_beams > 1 and sampling.do_sample:
             raise PromptError("num_beams above 1 requires do_sample: false")
-        tree = self._trees.of(prompt, Detokenizer(self._tokenizer, prompt))
+        detokenizer = Detokenizer(self._tokenizer, prompt)
+        tree = self._trees.of(prompt, detokenizer) if request.share else Tree(prompt, detokenizer)
         stops = tree.stops(sampling.stop)
         growth = Growth(tree.detokenizer, stops) if request.stream else None
         return Member(request, tree, self._choice(sampling), stops, growth, submitted, admitted)

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from swarmeval.errors import WorkerDied
 from swarmeval.requests import Reply
 from swarmeval.scheduling.context import RunContext
@@ -14,7 +16,7 @@ log = logging.getLogger("swarmeval")
 
 
 class OneAtATime:
-    """Answers jobs one at a time on one worker. Requires an otherwise idle fleet."""
+    """Answers jobs one at a time on one worker, computing each anew. Requires an otherwise idle fleet."""
 
     def __init__(self, supervisors: Sequence[Supervisor], context: RunContext) -> None:
         running = [supervisor for supervisor in supervisors if supervisor.worker.running]
@@ -36,7 +38,7 @@ class OneAtATime:
                 self._context.replica_ready(worker.name, info)
                 self._supervisor.life_began()
             try:
-                async for answer in worker.generate([self._context.request(k, None)]):
+                async for answer in worker.generate([replace(self._context.request(k, None), share=False)]):
                     if isinstance(answer, Reply):
                         return answer
                     log.warning("%s: %s", answer.job_id, answer.reason)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from benchmarks.comparing import Ids, ids_of, letters
 from swarmeval.engine import native
@@ -198,6 +199,13 @@ def test_a_request_that_comes_later_follows_the_known_answer_without_a_forward()
     one.forget_answers()
     answer(one, [request])
     assert passes
+
+
+def test_a_request_that_may_not_share_is_computed_anew() -> None:
+    one = engine(4)
+    request = Request("0/t/0/0", 1, GREEDY, text=PROMPTS[0])
+    first = answer(one, [request])["0/t/0/0"]
+    assert answer(one, [replace(request, share=False)])["0/t/0/0"].computed_tokens == first.output_tokens
 
 
 def test_equal_requests_use_one_row_and_many_different_ones_use_many() -> None:
