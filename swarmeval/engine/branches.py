@@ -151,7 +151,7 @@ class Trees:
         self._share = share
         self._most_bytes = most_bytes
         self._trees: OrderedDict[tuple[int, ...], Tree] = OrderedDict()  # least recently used first
-        self._bytes = 0
+        self.kept_bytes = 0
 
     def of(self, prompt: tuple[int, ...], detokenizer: Detokenizer) -> Tree:
         if not self._share:
@@ -181,13 +181,13 @@ class Trees:
 
     def _account(self, tree: Tree, size: int) -> None:
         tree.kept_bytes += size
-        self._bytes += size
+        self.kept_bytes += size
 
     def _make_room(self, size: int) -> bool:
         """Forget trees without requests until there is room for `size` bytes; return whether there is."""
-        while self._bytes + size > self._most_bytes:
+        while self.kept_bytes + size > self._most_bytes:
             idle = next((prompt for prompt, tree in self._trees.items() if not tree.members), None)
             if idle is None:
                 return False
-            self._bytes -= self._trees.pop(idle).kept_bytes
+            self.kept_bytes -= self._trees.pop(idle).kept_bytes
         return True
