@@ -62,6 +62,7 @@ class Coordinator:
         self._draining = False
         self._answered_before = ledger.answered.count
         self._tokens_before = ledger.output_tokens
+        self._computed_before = ledger.known_computed_tokens, ledger.uncounted
 
     async def run(self, fleet: Fleet | None) -> bool:
         """Return True if all jobs were answered and judged, False if drained before. Without a fleet, only judge.
@@ -95,7 +96,7 @@ class Coordinator:
         is_generating = self._phase == "loading" or not self._bookkeeper.began
         elapsed_s = self._bookkeeper.elapsed_s() if is_generating else ledger.session_s
         jobs_per_s = rate(ledger.answered.count - self._answered_before, elapsed_s)
-        tokens = self._session_tokens()
+        tokens, computed = self._session_tokens(), self._session_computed_tokens()
         tokens_per_s = rate(tokens, elapsed_s)
         return Status(
             run_id=self._run_id,
@@ -111,6 +112,8 @@ class Coordinator:
             jobs_per_s=jobs_per_s,
             tokens_per_s=tokens_per_s,
             output_tokens=tokens,
+            computed_tokens_per_s=None if computed is None else rate(computed, elapsed_s),
+            computed_tokens=computed,
             eta_s=self._eta_s(jobs_per_s, tokens_per_s),
             pass_at_1=ledger.pass_at_1(),
             outcomes={str(outcome): count for outcome, count in ledger.outcomes.items()},
@@ -144,6 +147,17 @@ class Coordinator:
         devices = self._dispatch.devices if self._dispatch else ()
         reported = sum(device.worker.progress.output_tokens for device in devices)
         return max(reported, self._ledger.output_tokens - self._tokens_before)
+
+    def _session_computed_tokens(self) -> int | None:
+        """Like _session_tokens, for tokens that went through the model; None if a worker or a reply lacks them."""
+        progress = [device.worker.progress for device in self._dispatch.devices] if self._dispatch else []
+        known, uncounted = self._computed_before
+        is_unknown = any(one.output_tokens and one.computed_tokens is None for one in progress)
+        reported = [one.computed_tokens for one in progress if one.computed_tokens is not None]
+        in_replies = self._ledger.known_computed_tokens - known
+        if is_unknown or self._ledger.uncounted > uncounted or not (reported or in_replies):
+            return None
+        return max(sum(reported), in_replies)
 
     async def _generate(self, fleet: Fleet) -> None:
         async with fleet:

@@ -32,7 +32,7 @@ PROCESS_COLUMNS = (
 )  # fmt: skip
 LIVE_COLUMNS = (
     "done_jobs", "total_jobs", "in_flight", "rows_in_use", "waiting_jobs", "judge_backlog",
-    "jobs_per_s", "tokens_per_s", "pass_at_1",
+    "jobs_per_s", "tokens_per_s", "computed_tokens_per_s", "pass_at_1",
 )  # fmt: skip
 RESOURCE_COLUMNS = (*TIME_COLUMNS, *host.COLUMNS, *PROCESS_COLUMNS, "loop_lag_ms", "rapl_j", *LIVE_COLUMNS)
 GPU_FIELDS = (

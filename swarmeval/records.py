@@ -248,8 +248,10 @@ class Status:
     passed: int = 0
     elapsed_s: float = 0.0  # generation time of this session
     jobs_per_s: float | None = None  # over this session
-    tokens_per_s: float | None = None
-    output_tokens: int = 0  # of this session, unfinished answers included
+    tokens_per_s: float | None = None  # delivered
+    output_tokens: int = 0  # delivered in this session, unfinished answers included
+    computed_tokens_per_s: float | None = None
+    computed_tokens: int | None = None  # that went through the model in this session; None if unknown
     eta_s: float | None = None
     pass_at_1: float | None = None  # running
     outcomes: dict[str, int] = field(default_factory=dict)

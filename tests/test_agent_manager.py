@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from swarmeval.errors import DeviceError, SandboxError
 from swarmeval.records import Completion, Failure, Outcome, Verdict
-from swarmeval.requests import ReplicaInfo
+from swarmeval.requests import Answer, ReplicaInfo, Reply, Request, WorkerProgress
 from swarmeval.runs.journal import Entry, Journal
 from tests.support.coordinator_bench import Bench
 from tests.support.echo_fleet import EchoFleet, EchoWorker
@@ -70,6 +70,45 @@ def test_a_job_that_was_alone_in_flight_in_three_deaths_fails(tmp_path: Path) ->
         "2/T/1/0/0": (len(worker.victims), "cpu:0: died at work")
     }
     assert worker.victims[-3:] == [{"2/T/1/0/0"}] * 3
+
+
+class CountingWorker(EchoWorker):
+    """An EchoWorker whose replies state their computed tokens: half of those delivered."""
+
+    def answer(self, request: Request) -> Answer:
+        given = super().answer(request)
+        if not isinstance(given, Reply):
+            return given
+        before = self.progress
+        delivered, computed = before.output_tokens + 2, (before.computed_tokens or 0) + 1
+        self.progress = WorkerProgress(1, 0, delivered, computed_tokens=computed)
+        return Reply(given.job_id, given.text, 1, 2, 0.0, 0.1, 0.2, "stop", computed_tokens=1)
+
+
+def test_the_status_tells_computed_tokens_from_delivered_ones(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert bench.run(EchoFleet([CountingWorker("cpu:0"), CountingWorker("cpu:1")]))
+    status = bench.coordinator.status()
+    assert (status.output_tokens, status.computed_tokens) == (12, 6)
+    assert status.computed_tokens_per_s == pytest.approx((status.tokens_per_s or 0) / 2)
+    assert (bench.ledger.output_tokens, bench.ledger.computed_tokens) == (12, 6)
+
+
+def test_the_status_states_no_computed_tokens_that_a_worker_hides(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert bench.run(EchoFleet([CountingWorker("cpu:0"), EchoWorker("cpu:1")]))
+    status = bench.coordinator.status()
+    assert (status.output_tokens, status.computed_tokens, status.computed_tokens_per_s) == (12, None, None)
+
+
+def test_a_resumed_run_sums_the_computed_tokens_of_both_sessions(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, agents=5, tasks=12)
+    assert not bench.run(EchoFleet([CountingWorker("cpu:0")]), drain_after=2)
+    before = bench.ledger.computed_tokens
+    assert before
+    assert bench.run(EchoFleet([CountingWorker("cpu:0")]))
+    assert bench.coordinator.status().computed_tokens == 60 - before
+    assert bench.ledger.computed_tokens == 60
 
 
 def test_a_refused_job_is_tried_three_times_in_all(tmp_path: Path) -> None:

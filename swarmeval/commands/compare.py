@@ -18,7 +18,8 @@ MCNEMAR = (
 )
 MEASURED = (
     ("tokens/s", "tokens_per_s", "{:,.0f}"), ("jobs/s", "avg_throughput_rps", "{:.2f}"),
-    ("latency, s", "avg_latency_s", "{:.1f}"), ("tokens", "output_tokens", "{:,}"), ("failures", "failures", "{}"),
+    ("latency, s", "avg_latency_s", "{:.1f}"), ("tokens", "output_tokens", "{:,}"),
+    ("computed", "computed_tokens", "{:,}"), ("failures", "failures", "{}"),
 )  # fmt: skip
 
 
@@ -44,7 +45,8 @@ def lines(one: EndedRun, other: EndedRun, result: Paired) -> Iterator[str]:
     yield row("pass@1", rate(one, "pass@1"), rate(other, "pass@1"))
     yield row("pass@10", *(percent_or_dash(run.score.get("pass@10")) for run in (one, other)))
     for name, key, form in MEASURED:
-        yield row(name, shown(one.score.get(key), form), shown(other.score.get(key), form))
+        if key != "computed_tokens" or key in {**one.score, **other.score}:
+            yield row(name, shown(one.score.get(key), form), shown(other.score.get(key), form))
     yield row("memory, MB", shown(one.memory_mb, "{:,.0f}"), shown(other.memory_mb, "{:,.0f}"))
     yield row("energy, Wh", shown(one.energy_wh, "{:.1f}"), shown(other.energy_wh, "{:.1f}"))
     low, high = result.interval

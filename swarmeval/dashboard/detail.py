@@ -9,6 +9,7 @@ from rich.text import Text
 
 from swarmeval.dashboard.format import number, plain, plain_lines, seconds
 from swarmeval.dashboard.prompt_again import prompt
+from swarmeval.records import Completion
 from swarmeval.runs.journal import NAME
 from swarmeval.watch.answers import AnswerRecord, answers
 
@@ -58,10 +59,17 @@ def _facts(answer: AnswerRecord, place: int, count: int) -> str:
     parts = [f"{plain(job.job_id)} ({which}: sample {job.sample}, round {job.round})"]
     if completion is not None:
         parts.append(f"{plain(completion.device) or 'imported'}, attempt {completion.attempts}")
-        parts.append(f"{completion.prompt_tokens} prompt + {completion.output_tokens} output tokens")
+        parts.append(
+            f"{completion.prompt_tokens} prompt + {completion.output_tokens} output tokens{_alone(completion)}"
+        )
         parts.append(f"finish reason: {plain(completion.finish_reason) or 'unknown'}")
         parts.append(f"latency {seconds(completion.latency_s)}, TTFT {seconds(completion.ttft_s)}")
     return "\n".join(parts)
+
+
+def _alone(completion: Completion) -> str:
+    computed = completion.computed_tokens
+    return "" if computed is None else f" ({computed} of them computed for this answer alone)"
 
 
 def _reply(answer: AnswerRecord) -> str:

@@ -15,7 +15,7 @@ from swarmeval.watch.progress_text import done, failures, hms
 from swarmeval.watch.status import ENDED
 
 STATES = {"killed": "bold white on red", "failed": "bold white on red", "interrupted": "bold black on yellow"}
-SCORES = ("pass@1", "pass@10", "pass@100", "total", "partial")
+SCORES = ("pass@1", "pass@10", "pass@100", "total", "partial", "sharing_factor")
 OVER = {*ENDED, "killed"}  # in other states, score.json comes from an earlier session
 STALE_S = 10.0  # age of the last update from which the age is highlighted
 SPARK_WIDTH = 8
@@ -92,7 +92,10 @@ def _rates(view: View, status: Status) -> list[Text]:
     for shown, column in (
         (f"{number(status.jobs_per_s, 1)} jobs/s", "jobs_per_s"),
         (f"{number(status.tokens_per_s)} tokens/s", "tokens_per_s"),
+        (f"{number(status.computed_tokens_per_s)} computed/s", "computed_tokens_per_s"),
     ):
+        if column == "computed_tokens_per_s" and status.computed_tokens is None:
+            continue
         part, history = Text(shown), view.history(column)
         if any(value is not None for value in history):
             part.append(f" {spark(history, SPARK_WIDTH)}", "cyan")

@@ -26,6 +26,7 @@ class RequestResult:
     input_tokens: int | None
     output_tokens: int | None
     error: str | None = None
+    computed_tokens: int | None = None  # output tokens computed for this request alone; None if unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Measured:
     output_tokens: int | None
     error: str | None
     counts: bool  # False for a request whose intended start lies in the warm-up
+    computed_tokens: int | None = None  # output tokens computed for this request alone; None if unknown
 
     @property
     def latency_s(self) -> float:
@@ -79,7 +81,7 @@ async def generate_load(
         finished.put_nowait(
             Measured(
                 number, intended_s, sent_s, first_s, result.last_at - began, result.input_tokens, result.output_tokens,
-                result.error, intended_s >= level.warmup_s,
+                result.error, intended_s >= level.warmup_s, result.computed_tokens,
             )
         )  # fmt: skip
 

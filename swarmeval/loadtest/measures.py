@@ -58,6 +58,7 @@ def group(counted: Sequence[RequestRow], window_s: float | None, slo: Slo, far: 
     answered = [row for row in counted if row.request.error is None]
     findings.values |= {"requests": len(counted), "answered": len(answered), "failed": len(counted) - len(answered)}
     findings.values["output_tokens"] = sum(row.request.output_tokens or 0 for row in answered)
+    findings.values |= _computed(answered, window_s)
     for name, time in TIMES.items():
         _times(findings, name, [value for row in answered if (value := time(row)) is not None])
     files = _file_times(counted)
@@ -202,6 +203,15 @@ def _token_rate(answered: Sequence[RequestRow], seconds: float | None) -> float:
     if answered and all(row.request.output_tokens is None for row in answered):
         _refuse("no answer reported its tokens")
     return _rate(sum(row.request.output_tokens or 0 for row in answered), seconds)
+
+
+def _computed(answered: Sequence[RequestRow], seconds: float | None) -> dict[str, Any]:
+    """Tokens that went through the model, and their rate; empty if an answer does not state them."""
+    tokens = [row.request.computed_tokens for row in answered]
+    if not tokens or not seconds or None in tokens:
+        return {}
+    computed = sum(one or 0 for one in tokens)
+    return {"computed_tokens": computed, "computed_tokens_per_s": computed / seconds}
 
 
 def _refuse(reason: str) -> Any:

@@ -84,6 +84,7 @@ def curve(law: Mapping[str, Any]) -> list[Table]:
             "in_air": number_or_undefined(level["in_the_air_mean"]),
             "rate": number_or_undefined(group["requests_per_s"]),
             "tokens": number_or_undefined(group["output_tokens_per_s"]),
+            "computed": number(computed) if (computed := group.get("computed_tokens_per_s")) is not None else "",
             "joules": _joules(level["joules_per_request"]),
             "latency": [_value(group["latency_s"], name) for name in PERCENTILES],
             "good": number_or_undefined(good and good["requests_per_s"]),

@@ -21,8 +21,9 @@ NAME = "requests.csv"
 COLUMNS = (
     "level", "number", "package", "module", "function", "kind", "functions", "attempts",
     "intended_s", "sent_s", "first_s", "last_s", "written_s", "input_tokens", "output_tokens",
-    "ttft_s", "tpot_s", "latency_s", "to_file_s", "error", "counts",
+    "computed_tokens", "ttft_s", "tpot_s", "latency_s", "to_file_s", "error", "counts",
 )  # fmt: skip
+OLDER = tuple(name for name in COLUMNS if name != "computed_tokens")  # files that can be read, but not continued
 CONSTANTS = "constants"  # `kind` of a request for tests of code without functions
 
 
@@ -107,7 +108,7 @@ def read(folder: Path) -> Iterator[RequestRow]:
         columns = header(path)
         if not columns:
             raise DataError(f"{folder}: not the folder of a load run (it has no {NAME})")
-        if columns != COLUMNS:
+        if columns not in (COLUMNS, OLDER):
             raise DataError(f"{path}: written by another version of Swarmeval; read it with that version")
         interned: dict[str, str] = {}  # rows repeat few names: each is stored once
         for cells in read_rows(path):
@@ -125,6 +126,7 @@ def _row(cells: Mapping[str, str]) -> RequestRow | None:
     measured = Measured(
         _whole(cells["number"]) or 0, intended_s, sent_s, number(cells["first_s"]), last_s,
         _whole(cells["input_tokens"]), _whole(cells["output_tokens"]), cells["error"] or None, cells["counts"] == "yes",
+        _whole(cells.get("computed_tokens", "")),
     )  # fmt: skip
     return RequestRow(
         cells["level"], measured, cells["package"], cells["module"], cells["function"], number(cells["written_s"]),

@@ -93,6 +93,9 @@ class _Score(msgspec.Struct):
     generation_s: float | None = None
     output_tokens: int | None = None
     tokens_per_s: float | None = None
+    computed_tokens: int | None = None
+    computed_tokens_per_s: float | None = None
+    sharing_factor: float | None = None
 
 
 def read(folder: Path, manifest: Manifest, answers: AnswerIndex) -> tuple[dict[str, Any], str]:

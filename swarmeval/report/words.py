@@ -10,6 +10,7 @@ from swarmeval.scores.costs import before_after, cost, solved
 from swarmeval.scores.missing import UNSOLVED, named
 from swarmeval.scores.other_harnesses import UnderRule, tasks_of
 from swarmeval.scores.published import compare_with, published
+from swarmeval.scores.sharing import tokens_in_words
 from swarmeval.scores.stats import pass_at_k
 
 MEANING = {
@@ -191,9 +192,16 @@ def costs(score: Mapping[str, Any], answers: AnswerIndex, joules: float | None) 
         rows.append({
             "name": name, "count": f"{count:,}",
             "seconds": duration(of.seconds) if count else "none", "tokens": number(of.tokens) if count else "none",
+            "computed": "" if of.computed_tokens is None else number(of.computed_tokens),
             "joules": number(of.joules, "J") if count else "none",
         })  # fmt: skip
     return rows
+
+
+def shared(score: Mapping[str, Any], answers: AnswerIndex) -> str:
+    """A sentence on delivered and computed tokens; "" if the latter are unknown."""
+    words = tokens_in_words(score, len(answers.agents))
+    return f"Output tokens: {words}." if words else ""
 
 
 def sequential(score: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -211,6 +219,10 @@ def sequential(score: Mapping[str, Any]) -> dict[str, Any] | None:
                 number(comparison.jobs / comparison.sequential_s),
                 number(comparison.jobs / comparison.run_s),
             ),
-            ("tokens per second", number(comparison.sequential_tokens_per_s), number(comparison.run_tokens_per_s)),
+            (
+                "delivered tokens per second",
+                number(comparison.sequential_tokens_per_s),
+                number(comparison.run_tokens_per_s),
+            ),
         ],
     }

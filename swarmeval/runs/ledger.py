@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
-from swarmeval.records import Agent, Job, Outcome, Task, Verdict, split_job_id
+from swarmeval.records import Agent, Completion, Job, Outcome, Task, Verdict, split_job_id
 from swarmeval.runs.journal import Entry
 from swarmeval.scores.missing import with_failed
 
@@ -83,7 +83,9 @@ class Ledger:
         self.failures = 0
         self._repairs = {agent.id: agent.repairs for agent in jobs.agents}
         self.outcomes: Counter[Outcome] = Counter()
-        self.output_tokens = 0
+        self.output_tokens = 0  # delivered
+        self.known_computed_tokens = 0  # of the completions that state them
+        self.uncounted = 0  # completions that do not
         self.latency_sum_s = 0.0
         self._task_numbers = {task.task_id: number for number, task in enumerate(jobs.tasks)}
         self._verdicts = [0] * len(jobs.tasks)
@@ -107,11 +109,18 @@ class Ledger:
             return False
         self.session_s = max(self.session_s, answer.elapsed_s)
         if entry.completion is not None:
-            self.output_tokens += entry.completion.output_tokens
+            self._add_tokens(entry.completion)
             self.latency_sum_s += entry.completion.latency_s
         else:
             self.failures += 1
         return True
+
+    def _add_tokens(self, completion: Completion) -> None:
+        self.output_tokens += completion.output_tokens
+        if completion.computed_tokens is None:
+            self.uncounted += 1
+        else:
+            self.known_computed_tokens += completion.computed_tokens
 
     def _add_verdict(self, verdict: Verdict) -> bool:
         if not self.judged.add(self.jobs.number(verdict.job_id)):
@@ -144,6 +153,11 @@ class Ledger:
     @property
     def completions(self) -> int:
         return self.answered.count - self.failures
+
+    @property
+    def computed_tokens(self) -> int | None:
+        """Output tokens that went through the model; None if a completion does not state them."""
+        return None if self.uncounted or not self.completions else self.known_computed_tokens
 
     @property
     def unanswered(self) -> int:

@@ -25,12 +25,13 @@ from swarmeval.scores.base_problems import Bases
 from swarmeval.scores.intervals import confidence, of_counts
 from swarmeval.scores.missing import COUNTED_AS, FAIL, WARN, named, with_failed
 from swarmeval.scores.profiles import Profiles
+from swarmeval.scores.sharing import sharing
 from swarmeval.scores.stats import latency_summary, rate, scores
 
 REPAIRS = "repairs.jsonl"  # separate from the agents' files, in which every line is a sample
 METRICS = (
     "job_id", "agent", "task", "sample", "device", "batch_id", "attempts", "prompt_tokens", "output_tokens",
-    "queue_s", "ttft_s", "tpot_s", "latency_s", "finish_reason", "outcome", "judge_s", "finished_at",
+    "computed_tokens", "queue_s", "ttft_s", "tpot_s", "latency_s", "finish_reason", "outcome", "judge_s", "finished_at",
 )  # fmt: skip
 
 
@@ -114,6 +115,7 @@ def score_of(
         "avg_throughput_rps": rate(answered, seconds),
         "tokens_per_s": rate(ledger.output_tokens, seconds),
         "output_tokens": ledger.output_tokens if seconds else None,
+        **sharing(ledger.output_tokens, ledger.computed_tokens, seconds),
         "generation_s": seconds,
         **facts,
     }
@@ -155,7 +157,7 @@ def _write_metrics(file: TextIO, results: Results, folder: Path) -> tuple[dict[s
         key = [job.job_id, job.agent_id, job.task_id, job.sample, answer.device]
         if isinstance(answer, Failure):
             outcomes[job.task_id][NOT_GENERATED] += job.round == 0
-            rows.writerow([*key, "", answer.attempts, *[""] * 7, NOT_GENERATED, "", answer.finished_at])
+            rows.writerow([*key, "", answer.attempts, *[""] * 8, NOT_GENERATED, "", answer.finished_at])
             continue
         if verdict is not None and job.round == 0:
             outcomes[job.task_id][str(verdict.outcome)] += 1
@@ -163,8 +165,9 @@ def _write_metrics(file: TextIO, results: Results, folder: Path) -> tuple[dict[s
             bases.add(job, verdict)
             audit.add(answer, verdict)
         rows.writerow([
-            *key, answer.batch_id, answer.attempts, answer.prompt_tokens, answer.output_tokens, answer.queue_s,
-            answer.ttft_s, "" if answer.tpot_s is None else answer.tpot_s, answer.latency_s, answer.finish_reason,
+            *key, answer.batch_id, answer.attempts, answer.prompt_tokens, answer.output_tokens,
+            "" if answer.computed_tokens is None else answer.computed_tokens, answer.queue_s, answer.ttft_s,
+            "" if answer.tpot_s is None else answer.tpot_s, answer.latency_s, answer.finish_reason,
             verdict.outcome if verdict else "", verdict.judge_s if verdict else "", answer.finished_at,
         ])  # fmt: skip
     return outcomes, {**profiles.facts(), **bases.facts(), **rounds.facts(), **audit.facts()}

@@ -13,8 +13,9 @@ class Cost:
     """The cost of one answer, pass or solved task. A value is None if it was not measured or the count is 0."""
 
     seconds: float | None
-    tokens: float | None
+    tokens: float | None  # delivered
     joules: float | None
+    computed_tokens: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,8 @@ def solved(counts: Iterable[tuple[int, int]]) -> int:
 
 def cost(score: Mapping[str, Any], joules: float | None, units: int) -> Cost:
     """Divide the total cost of a run by `units`: its answers, passes or solved tasks."""
-    seconds, tokens = score.get("generation_s"), score.get("output_tokens")
-    return Cost(*(value / units if value and units else None for value in (seconds, tokens, joules)))
+    totals = score.get("generation_s"), score.get("output_tokens"), joules, score.get("computed_tokens")
+    return Cost(*(value / units if value and units else None for value in totals))
 
 
 def before_after(score: Mapping[str, Any]) -> BeforeAfter | None:

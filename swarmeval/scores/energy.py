@@ -12,11 +12,13 @@ def energy(
     output_tokens: int,
     evaluations: int,
     counts: Iterable[tuple[int, int]],
+    computed_tokens: int | None = None,
 ) -> dict[str, object] | None:
     """The energy entry of score.json; None if nothing was measured.
 
     `joules` and `idle_w` are per source, `counts` are (verdicts, passes) per task. Energy per token, evaluation and
-    solved task excludes idle power. It is None if idle power is unknown or the count is 0.
+    solved task excludes idle power. It is None if idle power is unknown or the count is 0. `output_tokens` are those
+    delivered; energy per computed token is left out if their number is unknown.
     """
     if not joules:
         return None
@@ -24,12 +26,14 @@ def energy(
     known = all(source in idle_w for source in joules)
     idle = sum(idle_w[source] for source in joules) if known else None
     above = None if idle is None else drawn - idle * watched_s
+    computed = {} if computed_tokens is None else {"joules_per_computed_token": _per(above, computed_tokens)}
     return {
         "joules": drawn,
         "watched_s": watched_s,
         "idle_w": idle,
         "joules_above_idle": above,
         "joules_per_output_token": _per(above, output_tokens),
+        **computed,
         "joules_per_evaluation": _per(above, evaluations),
         "joules_per_solved_task": _per(above, solved(counts)),
         "source": "+".join(joules),

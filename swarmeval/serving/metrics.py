@@ -17,7 +17,8 @@ class ServerMetrics:
         self._registry = CollectorRegistry()
         self._calls = Counter("swarmeval_calls", "finished HTTP calls", ("path", "status"), registry=self._registry)
         self._prompt = Counter("swarmeval_prompt_tokens", "tokens of answered prompts", registry=self._registry)
-        self._output = Counter("swarmeval_output_tokens", "tokens of answers", registry=self._registry)
+        self._output = Counter("swarmeval_output_tokens", "tokens of answers, as delivered", registry=self._registry)
+        self._computed: Counter | None = None  # exists once a replica has reported the figure
         self._ttft = Histogram(
             "swarmeval_ttft_seconds", "submit to first token", buckets=SECONDS, registry=self._registry
         )
@@ -41,10 +42,18 @@ class ServerMetrics:
     def reply(self, reply: Reply) -> None:
         self._prompt.inc(reply.prompt_tokens)
         self._output.inc(reply.output_tokens)
+        if reply.computed_tokens is not None:
+            self._count_computed(reply.computed_tokens)
         self._ttft.observe(reply.ttft_s)
         self._latency.observe(reply.latency_s)
         if reply.output_tokens > 1:
             self._tpot.observe((reply.latency_s - reply.ttft_s) / (reply.output_tokens - 1))
+
+    def _count_computed(self, tokens: int) -> None:
+        if self._computed is None:
+            name, words = "swarmeval_computed_tokens", "output tokens that went through a model, shared ones once"
+            self._computed = Counter(name, words, registry=self._registry)
+        self._computed.inc(tokens)
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""

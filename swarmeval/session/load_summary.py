@@ -75,5 +75,9 @@ def _level(level: Mapping[str, Any]) -> str:
         if percentiles and percentiles["p50"]:
             middle, last = percentiles["p50"], percentiles["p99"]
             parts.append(f"{name} {value_with_bounds(middle)}" + (f", p99 {span(last['value'])}" if last else ""))
-    parts.append(f"{number(whole['output_tokens_per_s'], 'tokens/s')}")
+    computed = whole.get("computed_tokens_per_s")
+    parts.append(
+        number(whole["output_tokens_per_s"], "tokens/s")
+        + ("" if computed is None else f" delivered, {number(computed)} computed")
+    )
     return "; ".join(parts)

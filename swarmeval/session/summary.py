@@ -10,6 +10,7 @@ from swarmeval.report.settings_shown import is_of_replies, judging, replies
 from swarmeval.report.words import number
 from swarmeval.scores.missing import UNSOLVED
 from swarmeval.scores.published import compare_with, published
+from swarmeval.scores.sharing import tokens_in_words
 from swarmeval.session.ending import DRAINED, FINISHED, STOPPED
 
 COLUMNS, LABEL = 80, 11
@@ -45,7 +46,7 @@ def summary(
         ("outcomes", _outcomes(score)),
         *_without_verdict(score),
         *_imported(manifest),
-        *([] if is_of_replies(manifest) else _speed(score)),
+        *([] if is_of_replies(manifest) else _speed(score, len(manifest.get("agents", ())))),
         *_energy(score),
         *([("process", coordinator)] if coordinator else []),
         ("files", f"{folder / 'score.json'} and others beside it"),
@@ -139,12 +140,15 @@ def _imported(manifest: Mapping[str, Any]) -> list[Labelled]:
     return [("replies", f"{replies(manifest)}; generation settings unknown"), ("judging", judging(manifest))]
 
 
-def _speed(score: Mapping[str, object]) -> list[Labelled]:
+def _speed(score: Mapping[str, object], agents: int) -> list[Labelled]:
+    """Rates, and the tokens that were delivered and computed."""
     if score["avg_throughput_rps"] is None:
         return []
     text = f"{_number(score['tokens_per_s'])} tokens/s, {_number(score['avg_throughput_rps'])} jobs/s"
     latency_s = score["avg_latency_s"]
-    return [("speed", text if latency_s is None else f"{text}, mean latency {_number(latency_s)} s")]
+    speed = ("speed", text if latency_s is None else f"{text}, mean latency {_number(latency_s)} s")
+    tokens = tokens_in_words(score, agents)
+    return [speed, ("tokens", tokens)] if tokens else [speed]
 
 
 def _published(score: Mapping[str, object], manifest: Mapping[str, Any]) -> list[Labelled]:
@@ -219,8 +223,11 @@ def _energy(score: Mapping[str, object]) -> list[Labelled]:
     text = f"{energy['joules']:,.0f} J ({energy['source']})"
     if energy["joules_above_idle"] is None:
         return [("energy", f"{text}; idle power was not measured")]
-    each = (("output_token", "output token"), ("evaluation", "evaluation"), ("solved_task", "solved task"))
-    shares = [f"{_number(energy[f'joules_per_{key}'])} J per {word}" for key, word in each]
+    each = (
+        ("output_token", "delivered token"), ("computed_token", "computed token"), ("evaluation", "evaluation"),
+        ("solved_task", "solved task"),
+    )  # fmt: skip
+    shares = [f"{_number(energy[per])} J per {word}" for key, word in each if (per := f"joules_per_{key}") in energy]
     return [("energy", f"{text}, {energy['joules_above_idle']:,.0f} J above idle: {', '.join(shares)}")]
 
 

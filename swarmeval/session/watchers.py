@@ -142,7 +142,9 @@ class SessionWatchers:
             return {}
         joules, watched_s = self.drawn()
         idle_w = self._record.manifest["idle_w"]
-        figures = energy(joules, idle_w, watched_s, ledger.output_tokens, ledger.evaluations, ledger.counts())
+        figures = energy(
+            joules, idle_w, watched_s, ledger.output_tokens, ledger.evaluations, ledger.counts(), ledger.computed_tokens
+        )
         return {} if figures is None else {"energy": figures}
 
     def _take_snapshot(self, moment: str) -> None:
@@ -175,6 +177,7 @@ class SessionWatchers:
             "judge_backlog": status.done_jobs - status.failures - status.judged,
             "jobs_per_s": status.jobs_per_s,
             "tokens_per_s": status.tokens_per_s,
+            "computed_tokens_per_s": status.computed_tokens_per_s,
             "pass_at_1": status.pass_at_1,
         }
 

@@ -119,9 +119,10 @@ class Pipeline:
                         first_at = first_at or now
                     elif isinstance(item, Reply):
                         first_at = first_at or min(now, sent_at + item.ttft_s)
-                        return RequestResult(first_at, now, item.prompt_tokens, item.output_tokens), self._builder.code(
-                            item.text
+                        result = RequestResult(
+                            first_at, now, item.prompt_tokens, item.output_tokens, computed_tokens=item.computed_tokens
                         )
+                        return result, self._builder.code(item.text)
                     else:
                         error = item.reason
         except WorkerDied as death:

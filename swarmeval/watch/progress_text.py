@@ -52,11 +52,20 @@ def _fields(status: Status) -> list[tuple[str, int]]:
         (None if not status.eta_s else f"ETA {hms(status.eta_s)}", 1),
         (None if status.pass_at_1 is None else f"pass@1 {percent(status.pass_at_1)}", 2),
         (None if tokens is None else f"{tokens:.0f} tokens/s", 3),
+        (_computed(status), 5),
         (f"{status.output_tokens:,} tokens" if status.output_tokens and not status.done_jobs else None, 4),
-        (None if not status.done_jobs or status.jobs_per_s is None else f"{_rate(status.jobs_per_s)} jobs/s", 6),
-        (failures(status), 1 if status.failures else 5),
+        (None if not status.done_jobs or status.jobs_per_s is None else f"{_rate(status.jobs_per_s)} jobs/s", 7),
+        (failures(status), 1 if status.failures else 6),
     ]
     return [(text, rank) for text, rank in fields if text is not None]
+
+
+def _computed(status: Status) -> str | None:
+    """The rate of computed tokens, if it is known and differs from that of delivered ones."""
+    computed, delivered = status.computed_tokens_per_s, status.tokens_per_s
+    if computed is None or delivered is None or f"{computed:.0f}" == f"{delivered:.0f}":
+        return None
+    return f"{computed:.0f} computed/s"
 
 
 def _step(status: Status) -> str | None:

@@ -54,6 +54,17 @@ def test_a_run_that_has_only_begun_says_what_is_not_there_yet(
         assert part in text
 
 
+def test_computed_tokens_are_shown_beside_delivered_ones_if_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path)
+    assert "computed" not in printed(tmp_path, capsys)
+    status = status_file.read(tmp_path)
+    assert status is not None
+    status_file.write(tmp_path, replace(status, computed_tokens_per_s=188.4, computed_tokens=17_000))
+    assert re.search(r"812 tokens/s .*188 computed/s", " ".join(printed(tmp_path, capsys).split()))
+
+
 def test_running_killed_and_ended_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pid = ended_pid()
     line = f"Coordinator not running (PID {pid}). Repeat the command to resume."

@@ -1,6 +1,7 @@
 """load.json of made-up runs: its contents, and that undefined values are never numbers."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,6 +35,15 @@ def test_throughput_is_answers_per_measured_time() -> None:
     group = of(rows)["levels"][0]["groups"][ALL]
     assert (group["requests_per_s"], group["output_tokens_per_s"]) == (pytest.approx(0.9), pytest.approx(27))
     assert of(rows)["levels"][0]["in_the_air_mean"] == pytest.approx(1.0)
+
+
+def test_computed_tokens_are_stated_if_every_answer_states_them() -> None:
+    rows = [row(k, at=float(k), tokens=(10, 30)) for k in range(10)]
+    told = [replace(one, request=replace(one.request, computed_tokens=12)) for one in rows]
+    group = of(told)["levels"][0]["groups"][ALL]
+    assert (group["output_tokens"], group["computed_tokens"]) == (300, 120)
+    assert group["computed_tokens_per_s"] == pytest.approx(12)
+    assert "computed_tokens" not in of([*told[1:], rows[0]])["levels"][0]["groups"][ALL]
 
 
 def test_latencies_exclude_failed_and_warm_up_requests() -> None:

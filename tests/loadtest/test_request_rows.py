@@ -18,7 +18,7 @@ ROWS = st.builds(
     RequestRow, TEXT,
     st.builds(Measured, st.integers(0, 10**6), SECONDS, SECONDS, st.none() | SECONDS, SECONDS,
               st.none() | st.integers(0, 10**6), st.none() | st.integers(0, 10**6),
-              st.none() | TEXT.filter(bool), st.booleans()),
+              st.none() | TEXT.filter(bool), st.booleans(), st.none() | st.integers(0, 10**6)),
     TEXT, TEXT, TEXT, st.none() | SECONDS, TEXT, st.none() | st.integers(0, 99), st.integers(1, 9),
 )  # fmt: skip
 
@@ -28,6 +28,16 @@ ROWS = st.builds(
 def test_rows_are_read_as_they_were_written(tmp_path_factory: pytest.TempPathFactory, rows: list[RequestRow]) -> None:
     folder = tmp_path_factory.mktemp("rows")
     assert list(read(leave(folder, rows))) == rows
+
+
+def test_a_file_from_before_computed_tokens_is_read(tmp_path: Path) -> None:
+    leave(tmp_path, [row(7, tokens=(10, 4))])
+    header, line = ((tmp_path / NAME).read_text().splitlines())[:2]
+    place = header.split(",").index("computed_tokens")
+    lines = [",".join(cells[:place] + cells[place + 1 :]) for cells in (header.split(","), line.split(","))]
+    (tmp_path / NAME).write_text("\n".join(lines) + "\n")
+    (found,) = read(tmp_path)
+    assert (found.request.output_tokens, found.request.computed_tokens) == (4, None)
 
 
 def test_the_header_names_all_columns_with_units(tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ from swarmeval.settings.run_config import RunConfig
 TASKS = [Task(f"HumanEval/{n}", "def f():\n", Suite("f", "")) for n in range(2)]
 
 
-def completion(job_id: str, elapsed_s: float, latency_s: float = 2.0) -> Entry:
+def completion(job_id: str, elapsed_s: float, latency_s: float = 2.0, computed: int | None = None) -> Entry:
     return Entry(
         completion=Completion(
             job_id, "reply", device="cpu:0", batch_id=0, prompt_tokens=5, output_tokens=11, ttft_s=1.0,
             latency_s=latency_s, finish_reason="stop", finished_at=7.0, elapsed_s=elapsed_s,
+            computed_tokens=computed,
         )
     )  # fmt: skip
 
@@ -70,6 +71,37 @@ def test_time_between_sessions_does_not_count(tmp_path: Path) -> None:
     assert score["avg_throughput_rps"] == 4 / 10
     assert score["tokens_per_s"] == 33 / 10
     assert score["avg_latency_s"] == 8 / 3
+
+
+def shared(second_session: int | None) -> list[Entry]:
+    """Two sessions; in the second, an agent shares its answer with the other."""
+    return [
+        Entry(session=SessionStart(1.0)),
+        completion("0/HumanEval/0/0/0", 4.0, computed=11),
+        completion("1/HumanEval/0/0/0", 4.0, computed=0),
+        Entry(session=SessionStart(900.0)),
+        completion("0/HumanEval/1/0/0", 1.0, computed=11),
+        completion("1/HumanEval/1/0/0", 1.0, computed=second_session),
+    ]
+
+
+def test_computed_tokens_of_all_sessions_are_summed(tmp_path: Path) -> None:
+    score = written(tmp_path, shared(0))
+    assert (score["output_tokens"], score["computed_tokens"], score["sharing_factor"]) == (44, 22, 2.0)
+    assert (score["tokens_per_s"], score["computed_tokens_per_s"]) == (44 / 5, 22 / 5)
+    with (tmp_path / "metrics.csv").open() as file:
+        assert [row["computed_tokens"] for row in csv.DictReader(file)] == ["11", "0", "11", "0"]
+
+
+def test_computed_tokens_that_one_answer_does_not_state_are_left_out(tmp_path: Path) -> None:
+    score = written(tmp_path, shared(None))
+    assert not {"computed_tokens", "computed_tokens_per_s", "sharing_factor"} & set(score)
+    with (tmp_path / "metrics.csv").open() as file:
+        assert [row["computed_tokens"] for row in csv.DictReader(file)] == ["11", "0", "11", ""]
+
+
+def test_a_journal_of_an_older_version_has_no_computed_tokens(tmp_path: Path) -> None:
+    assert "computed_tokens" not in written(tmp_path, STORY)
 
 
 def test_metrics_has_a_row_per_answered_job_in_plan_order(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ def test_a_task_is_solved_when_half_of_its_answers_pass() -> None:
 
 
 def test_a_unit_cost_is_the_total_by_units_and_nothing_without_units() -> None:
-    assert cost(SCORE, 2000.0, 4) == Cost(25.0, 1250.0, 500.0)
-    assert cost(SCORE, None, 0) == Cost(None, None, None)
+    assert cost(SCORE, 2000.0, 4) == Cost(25.0, 1250.0, 500.0, None)
+    assert cost({**SCORE, "computed_tokens": 1000}, 2000.0, 4) == Cost(25.0, 1250.0, 500.0, 250.0)
+    assert cost(SCORE, None, 0) == Cost(None, None, None, None)
 
 
 def test_the_time_one_by_one_is_extrapolated_to_all_jobs() -> None:

@@ -17,6 +17,12 @@ def test_energy_above_idle_is_per_token_evaluation_and_solved_task() -> None:
     }
 
 
+def test_energy_per_computed_token_is_stated_if_their_number_is_known() -> None:
+    found = energy({"rapl": 600.0}, {"rapl": 0.0}, 10.0, 1200, 8, [(2, 2)], computed_tokens=300)
+    assert found is not None
+    assert (found["joules_per_output_token"], found["joules_per_computed_token"]) == (0.5, 2.0)
+
+
 def test_energy_that_is_not_known_is_none() -> None:
     assert energy({}, {"nvml": 1.0}, 1.0, 1, 1, [(1, 1)]) is None
     found = energy({"nvml": 9.0, "rapl": 1.0}, {"nvml": 1.0}, 1.0, 1, 1, [(1, 1)])

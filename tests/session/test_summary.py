@@ -31,6 +31,22 @@ def test_the_score_comes_first_with_interval_and_counts_then_the_largest_k() -> 
     ]
 
 
+def test_delivered_and_computed_tokens_are_told_apart() -> None:
+    agents = {"agents": [{"id": number} for number in range(50)]}
+    known = {**SCORE, "output_tokens": 860_000, "computed_tokens": 74_000, "sharing_factor": 860 / 74}
+    words = "860,000 delivered, 74,000 computed: 50 agents cost what 4.3 would"
+    assert f"tokens     {words}\n           have cost alone" in summary(Path("run"), known, agents, "finished")
+    assert "tokens     " not in summary(Path("run"), {**SCORE, "output_tokens": 860_000}, agents, "finished")
+
+
+def test_energy_says_which_tokens_it_is_divided_by() -> None:
+    each = {"output_token": 0.5, "computed_token": 2.0, "evaluation": 75.0, "solved_task": 300.0}
+    energy: dict[str, object] = {"joules": 900.0, "source": "rapl", "joules_above_idle": 600.0}
+    energy |= {f"joules_per_{what}": joules for what, joules in each.items()}
+    text = " ".join(" ".join(lines(energy=energy)).split())
+    assert "0.5 J per delivered token, 2 J per computed token, 75 J per evaluation, 300 J per solved task" in text
+
+
 def test_answers_without_a_verdict_are_counted_and_explained() -> None:
     text = " ".join(" ".join(lines(failures=2, unanswered=3, unjudged=6)).split())
     assert "not judged 2 jobs failed: they got no answer; 3 jobs are not answered yet; 6 answers are not judged" in text

@@ -34,6 +34,14 @@ def test_eighty_columns_hold_time_left_score_and_speed() -> None:
     assert text == "12/8200  ETA 00:01:27  pass@1 6.2 %  210 tokens/s"
 
 
+def test_a_wide_line_tells_computed_tokens_from_delivered_ones() -> None:
+    text = details(status("generating", computed_tokens_per_s=49.0, computed_tokens=2100, **KNOWN), 70)
+    assert text == "12/8200  ETA 00:01:27  pass@1 6.2 %  210 tokens/s  49 computed/s"
+    equal = status("generating", computed_tokens_per_s=210.0, computed_tokens=9000, **KNOWN)
+    assert "computed" not in details(equal, 200)
+    assert "computed" not in details(status("generating", **KNOWN), 200)
+
+
 def test_failures_stay_if_there_are_any() -> None:
     assert details(status("generating", failures=3, **KNOWN), 45) == "12/8200  ETA 00:01:27  3 failures"
 
