@@ -1,9 +1,11 @@
 """Plain data for the charts and the map of a report."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from swarmeval.records import Outcome, Task
+from swarmeval.report.agreement import Agreement
 from swarmeval.report.timeline import Timeline
 from swarmeval.report.words import MEANING
 from swarmeval.runs.answer_index import AnswerIndex, AnswerLocation, Timings
@@ -63,10 +65,11 @@ def tasks_and_agents(
     answers: AnswerIndex,
     places: Mapping[str, Sequence[AnswerLocation]],
     tasks: Sequence[Task],
+    agreements: Sequence[Agreement | None],
 ) -> dict[str, Any]:
     """Data of the map: each task with its share of passes and (agent, sample, round, outcome) of its answers.
 
-    Agents and outcomes are indices into lists.
+    Agents and outcomes are indices into lists. `agreements` are those of the tasks in `places`.
     """
     agents = sorted({place.job.agent_id for task_places in places.values() for place in task_places})
     names = {agent["id"]: agent.get("name") for agent in manifest.get("agents", [])}
@@ -94,8 +97,9 @@ def tasks_and_agents(
                 "entry": entry_points.get(task_id, ""),
                 "share": rate(*reversed(answers.counts[task_id])),
                 "answers": [row(place) for place in task_places],
+                "agreement": astuple(found) if found else None,
             }
-            for task_id, task_places in places.items()
+            for (task_id, task_places), found in zip(places.items(), agreements, strict=True)
         ],
     }
 

@@ -1,7 +1,7 @@
 """Selects and compresses the replies that a report contains, within a size limit.
 
 Each task has one pack, so that opening an answer decompresses a single task: JSON, compressed with zlib, in base64.
-A pack contains each distinct program once. The page states which texts were omitted or truncated.
+A pack contains each distinct reply and program once. The page states which texts were omitted or truncated.
 """
 
 import base64
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from swarmeval.records import Outcome
+from swarmeval.report.agreement import Agreement, agreement
 from swarmeval.report.task_texts import TaskTexts, shortened
 from swarmeval.runs.answer_index import AnswerIndex, AnswerLocation
 from swarmeval.runs.journal import JournalReader
@@ -46,10 +47,14 @@ class Portion:
 
 @dataclass(frozen=True, slots=True)
 class Packs:
-    """One pack per task, in the order of the tasks, and the portion of the texts in them."""
+    """One pack per task, in the order of the tasks, and the portion of the texts in them.
+
+    `agreements` has an entry per task. It is None if a pack lacks a part of a reply, or has fewer than two replies.
+    """
 
     packs: tuple[str, ...]
     portion: Portion
+    agreements: tuple[Agreement | None, ...]
 
 
 def pack(
@@ -63,12 +68,10 @@ def pack(
     portion = fitting(tasks, raw)
     while True:
         with JournalReader(answers.path) as reader:
-            packs = tuple(
-                _packed(texts.get(task, TaskTexts()), places, portion, reader) for task, places in tasks.items()
-            )
-        size = sum(map(len, packs))
+            packed = [_packed(texts.get(task, TaskTexts()), places, portion, reader) for task, places in tasks.items()]
+        size = sum(len(text) for text, _ in packed)
         if size <= most or portion.others == 0:
-            return Packs(packs, portion)
+            return Packs(tuple(text for text, _ in packed), portion, tuple(found for _, found in packed))
         raw = int(0.95 * min(raw, _size(tasks, portion)) * most / size)
         portion = fitting(tasks, raw)
 
@@ -129,13 +132,21 @@ def _included(places: Sequence[AnswerLocation], portion: Portion) -> list[tuple[
     return ranked
 
 
-def _packed(task: TaskTexts, places: Sequence[AnswerLocation], portion: Portion, reader: JournalReader) -> str:
-    """The texts of one task and its answers: [tokens, latency, finish reason, detail, extraction note, reply,
-    candidate]. The last two are null if omitted. A candidate that repeats an earlier answer's is stored as the
-    number of that answer: zlib's window is too small to compress distant copies.
+def _packed(
+    task: TaskTexts, places: Sequence[AnswerLocation], portion: Portion, reader: JournalReader
+) -> tuple[str, Agreement | None]:
+    """The texts of one task and its answers, and how far its first answers agree.
+
+    An answer is [tokens, latency, finish reason, detail, extraction note, reply,
+    candidate]. The last two are null if omitted. Either that repeats an earlier answer's is stored as the number of
+    that answer: zlib's window is too small to compress distant copies.
     """
     rows: list[list[object]] = []
-    first: dict[str, int] = {}  # candidate -> number of the first answer with it
+    replies: list[str] = []  # of the first answers
+    programs: list[str] = []
+    whole = True
+    first_reply: dict[str, int] = {}  # reply -> number of the first answer with it
+    first_candidate: dict[str, int] = {}
     for place, included in _included(places, portion):
         entry = reader.entry(place.answer_at)
         verdict = reader.entry(place.verdict_at).verdict if place.verdict_at >= 0 else None
@@ -145,11 +156,16 @@ def _packed(task: TaskTexts, places: Sequence[AnswerLocation], portion: Portion,
         answer = entry.completion
         assert answer is not None  # the index only holds answered jobs
         detail, note, candidate = (verdict.detail, verdict.note, verdict.code) if verdict else ("", "", "")
+        if place.job.round == 0:
+            replies.append(answer.reply)
+            programs.append(candidate)
+            whole &= included and len(answer.reply) <= portion.cut
         texts: list[object] = [None, None]
         if included:
-            same = first.setdefault(candidate, len(rows))
-            code = shortened(candidate, portion.cut) if same == len(rows) else same
-            texts = [shortened(answer.reply, portion.cut), code]
+            texts = [
+                shortened(text, portion.cut) if (same := first.setdefault(text, len(rows))) == len(rows) else same
+                for first, text in ((first_reply, answer.reply), (first_candidate, candidate))
+            ]
         row = [answer.output_tokens, round(answer.latency_s, 3), answer.finish_reason]
         rows.append([*row, shortened(detail, MOST_DETAIL), note, *texts])
     pack = {
@@ -157,7 +173,8 @@ def _packed(task: TaskTexts, places: Sequence[AnswerLocation], portion: Portion,
         "reference": task.reference, "answers": rows,
     }  # fmt: skip
     text = json.dumps(pack, ensure_ascii=False, separators=(",", ":"))
-    return base64.b64encode(zlib.compress(text.encode("utf-8", "replace"), 9)).decode()
+    found = agreement(replies, programs) if whole and len(replies) > 1 else None
+    return base64.b64encode(zlib.compress(text.encode("utf-8", "replace"), 9)).decode(), found
 
 
 def _at_most(number: int, kind: str) -> str:

@@ -15,8 +15,10 @@ async function unpack(text) {
   const bytes = Uint8Array.from(letters, (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   const found = JSON.parse(await new Response(stream).text());
-  for (const answer of found.answers) { // a repeated program is stored as the number of the first answer with it
-    if (typeof answer[PROGRAM] === "number") answer[PROGRAM] = found.answers[answer[PROGRAM]][PROGRAM];
+  for (const answer of found.answers) { // a repeated text is stored as the number of the first answer with it
+    for (const part of [REPLY, PROGRAM]) {
+      if (typeof answer[part] === "number") answer[part] = found.answers[answer[part]][part];
+    }
   }
   return found;
 }

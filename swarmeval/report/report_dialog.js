@@ -3,6 +3,7 @@
 const dialog = byId("answer");
 const LEFT_OUT = "(omitted to keep this page small; see the results file of the agent)";
 let at = [-1, -1];
+let opener = null; // what opened the dialog, if it is not a cell of the map
 
 async function open(number, k) {
   at = [number, k];
@@ -29,7 +30,11 @@ async function open(number, k) {
   const link = `#job=${jobOf(found, k).split("/").map(encodeURIComponent).join("/")}`;
   byId("a-link").href = link;
   if (location.hash !== link) history.replaceState(null, "", link);
-  if (!dialog.open) dialog.showModal();
+  if (!dialog.open) {
+    opener = document.activeElement?.closest("#agreement") ? document.activeElement : null;
+    dialog.showModal();
+  }
+  showBeside(found, k, texts.answers);
   dialog.scrollTop = 0;
 }
 
@@ -76,7 +81,8 @@ dialog.addEventListener("close", () => {
   const found = rows[at[0]], cell = found?.cells.get(found.task.answers[at[1]][AGENT]);
   at = [-1, -1];
   history.replaceState(null, "", location.pathname + location.search);
-  if (cell && !found.row.hidden) cell.focus();
+  if (opener?.isConnected) opener.focus();
+  else if (cell && !found.row.hidden) cell.focus();
 });
 
 // Copies a text to the clipboard and confirms it on the button.

@@ -30,10 +30,13 @@ from swarmeval.watch.outcome_letters import LETTERS
 
 NAME = "report.html"
 TRACES = ("trace.json", "flame_*.html")  # written by runs with --trace; the page links to them
-TEMPLATE, STYLES = FOLDER / "report.html.j2", (FOLDER / "report.css",)
+TEMPLATE, STYLES = FOLDER / "report.html.j2", (FOLDER / "report.css", FOLDER / "report_tree.css")
 SCRIPTS = [FOLDER / name for name in ("report.js", "charts.js", "report_charts.js")]
 NOT_SHOWN = "Prompts, tests and references are not shown"
-MAP = [FOLDER / name for name in ("report_answers.js", "report_map.js", "report_diff.js", "report_dialog.js")]
+MAP = [
+    FOLDER / f"report_{name}.js"
+    for name in ("answers", "map", "diff", "tree", "tree_layout", "tree_picture", "agreement", "dialog")
+]
 
 
 def write(folder: Path, tasks: Sequence[Task] | None = None) -> Path:
@@ -84,8 +87,9 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
         "left_out": [text for text in (packs.portion.words(), cut_tests, _unshown(answers), trouble, missing) if text],
         "traces": [path.name for pattern in TRACES for path in sorted(folder.glob(pattern))],
         "manifest": json.dumps(manifest, indent=2, ensure_ascii=False), "packs": packs.packs,
+        "agreements": [found for found in packs.agreements if found],
     }, {
-        **tasks_and_agents(manifest, answers, places, tasks), "cut": packs.portion.cut,
+        **tasks_and_agents(manifest, answers, places, tasks, packs.agreements), "cut": packs.portion.cut,
         "curve": curve,
         "intervals": {key.removeprefix("pass@"): value for key, value in score["intervals"].items() if value},
         "latency": latency_chart(latency, answers.timings),

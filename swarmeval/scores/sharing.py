@@ -1,4 +1,4 @@
-"""What agents save by sharing: tokens that jobs received against tokens that went through the model.
+"""Sharing among agents: tokens that jobs received, against tokens that went through the model.
 
 Pure arithmetic on score.json. Fleets that do not report computed tokens have no figures here, rather than guesses.
 """

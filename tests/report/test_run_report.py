@@ -44,7 +44,7 @@ def test_replies_that_nobody_measured_have_no_latencies_costs_or_timeline(tmp_pa
     config, plan = plan_of(1, 2)
     jobs = [plan.job(k).job_id for k in range(2)]
     leave(tmp_path, config, plan, [(Completion(job, "r"), Verdict(job, Outcome.PASSED, "")) for job in jobs])
-    assert sections(render(tmp_path)) == ["score", "outcomes", "answers", "manifest"]
+    assert sections(render(tmp_path)) == ["score", "outcomes", "answers", "agreement", "manifest"]
 
 
 def test_every_outcome_has_its_row_tampered_among_them(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_latency_that_cannot_be_gives_no_section_of_latencies(tmp_path: Path) 
     first, second = answers(("a", "b"))
     assert isinstance(first[0], Completion)
     folder = finished_run(tmp_path, [(replace(first[0], latency_s=-1.0), first[1]), second])
-    assert sections(render(folder)) == ["score", "outcomes", "answers", "time", "cost", "manifest"]
+    assert sections(render(folder)) == ["score", "outcomes", "answers", "agreement", "time", "cost", "manifest"]
 
 
 def test_a_manifest_that_holds_no_text_is_told_as_far_as_it_goes(tmp_path: Path) -> None:
