@@ -1,4 +1,4 @@
-"""How far the replies to one task agree: distinct replies and programs, and the text that replies share."""
+"""Agreement among the replies to one task: distinct replies and programs, and the text that replies share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

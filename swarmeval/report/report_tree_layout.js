@@ -5,7 +5,7 @@ const THICK = 16; // a branch of this height has its text inside
 const THINNEST = 2.5, BETWEEN = 8;
 const MOST_CHARS = { stem: 34, branch: 26, reply: 16 }; // asked for on one line; a reply also gets what is left
 const LEGIBLE = 4; // characters; a longer text is left out where fewer fit
-const MOST_STRETCH = 1.4; // of the width that a text needs
+const MOST_STRETCH = 1.4; // times the width that a text needs
 
 // Sizes for a width in pixels. `char`: the width of a character in a branch; `ends`: that of the widest word after a reply.
 function sizes(width, char, ends) {
@@ -26,9 +26,10 @@ function layOut(tree, size) {
   const most = (branch) => MOST_CHARS[branch.parent ? branch.children.length ? "branch" : "reply" : "stem"];
   const wish = (branch) => Math.min(most(branch), Math.max(LEGIBLE, ...linesIn(branch, boxes.get(branch)).map((line) => line.length)));
   const fixed = (branch) => (branch.parent ? size.curve : 0) + size.edge;
-  const wide = (branch, stretch) => fixed(branch) + Math.max(size.fewest, wish(branch) * stretch) * size.char;
-  const longest = (stretch) => Math.max(...leavesOf(tree).map((leaf) => sum(pathTo(leaf).map((one) => wide(one, stretch)))));
-  let low = 0, over = MOST_STRETCH; // the widest text with which all branches fit
+  const chars = (branch, level) => (level <= 1 ? Math.min(wish(branch), level * MOST_CHARS.stem) : wish(branch) * level);
+  const wide = (branch, level) => fixed(branch) + Math.max(size.fewest, chars(branch, level)) * size.char;
+  const longest = (level) => Math.max(...leavesOf(tree).map((leaf) => sum(pathTo(leaf).map((one) => wide(one, level)))));
+  let low = 0, over = MOST_STRETCH; // the highest level with which all branches fit: up to 1 the long texts are cut
   for (let k = 0; k < 12; k += 1) {
     const middle = (low + over) / 2;
     if (longest(middle) <= room) low = middle;

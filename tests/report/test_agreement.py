@@ -1,4 +1,4 @@
-"""What the replies to a task share: counts of distinct texts, and the size of their prefix tree."""
+"""Agreement among the replies to a task: counts of distinct texts, and the size of their prefix tree."""
 
 import random
 from pathlib import Path
