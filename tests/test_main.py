@@ -197,7 +197,8 @@ TIMED = {"queue_s", "ttft_s", "tpot_s", "latency_s", "judge_s", "finished_at", "
 def untimed(folder: Path) -> dict[str, object]:
     """The contents of a run's result files, without timings and values that depend on them."""
     score = json.loads((folder / "score.json").read_text())
-    for key in ("avg_latency_s", "avg_throughput_rps", "tokens_per_s", "generation_s", "run_id"):
+    timed = ("avg_latency_s", "avg_throughput_rps", "tokens_per_s", "computed_tokens_per_s", "generation_s", "run_id")
+    for key in timed:
         del score[key]
     summaries = json.loads((folder / "agent_summary.json").read_text())
     for summary in summaries:
