@@ -102,7 +102,7 @@ def contestants(
 
 def engine_contestant(made: Engine, requests: list[Request]) -> Contestant:
     print(f"    {made.info().rows} rows, {made.info().decoding}")
-    made._answers.eos = frozenset()
+    made.outbox.eos = frozenset()
     return lambda: ours(made, requests)
 
 

@@ -1,4 +1,4 @@
-"""What sharing answers saves: agents x tasks with `replica.share_answers` on and off, in turn, in one run.
+"""Savings of shared answers: agents x tasks with `replica.share_answers` on and off, in turn, in one run.
 
     python benchmarks/sharing.py [--tasks N] [--agents N] [--tokens N] [--rows N] [--only NAMES] [--repeat N]
                                  [--vllm-python PATH] [--json F]
@@ -171,7 +171,7 @@ def random_engine(options: argparse.Namespace, tokenizer: Any) -> tuple[Engine, 
         "hf", "random", "cpu", needs.rows, needs.context_tokens, None, "fp32", "fp32", 0, 0, steady=fit.steady
     )
     made = Engine(model, tokenizer, fit.decoder, info, kernels)
-    made._answers.eos = frozenset()
+    made.outbox.eos = frozenset()
     return made, head
 
 
@@ -191,7 +191,7 @@ def without_sharing(made: Engine) -> Engine:
     """An engine over the same model and decoder; the two must not be busy at the same time."""
     rows = made.rows
     off = Engine(made.model, made.tokenizer, rows.decoder, made.info(), rows.kernels, share_answers=False)
-    off._answers.eos = made._answers.eos
+    off.outbox.eos = made.outbox.eos
     return off
 
 

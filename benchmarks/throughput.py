@@ -142,7 +142,7 @@ def engine(
     )  # fmt: skip
     made = load_engine(spec, share)
     if not options.stops:
-        made._answers.eos = frozenset()
+        made.outbox.eos = frozenset()
     return made
 
 

@@ -29,20 +29,20 @@ class Kept(Protocol):
     def draw(self, row: int, uniform: float) -> int | None: ...
 
 
-class Node:
+class TreeNode:
     """One token history."""
 
     __slots__ = ("branch", "children", "kept")
 
     def __init__(self) -> None:
-        self.children: dict[int, Node] = {}
+        self.children: dict[int, TreeNode] = {}
         self.kept: dict[Choice, tuple[Kept, int]] = {}  # what follows, per settings
         self.branch: Branch | None = None  # the branch that computes what follows
 
-    def child(self, token: int) -> "Node":
+    def child(self, token: int) -> "TreeNode":
         found = self.children.get(token)
         if found is None:
-            found = self.children[token] = Node()
+            found = self.children[token] = TreeNode()
         return found
 
 
@@ -53,7 +53,7 @@ class Tree:
         self.prompt = prompt
         self.detokenizer = detokenizer
         self.shared = shared
-        self.root = Node()
+        self.root = TreeNode()
         self.members = 0  # requests in progress
         self.kept_bytes = 0
         self.searched: dict[Hashable, list[int]] = {}  # tokens of beam searches, by their settings
@@ -119,7 +119,7 @@ class Branch:
     """One token history in progress and the requests that have it."""
 
     tree: Tree
-    node: Node
+    node: TreeNode
     output: list[int]  # without the end-of-text token
     members: list[Member]
     last_token: float = 0.0  # when the last token was drawn
@@ -133,7 +133,7 @@ class Branch:
         """The longest output that a member may have."""
         return max(member.request.sampling.max_new_tokens for member in self.members)
 
-    def move(self, node: Node, output: list[int], members: list[Member], now: float) -> None:
+    def move(self, node: TreeNode, output: list[int], members: list[Member], now: float) -> None:
         """Go on to a node whose last token these members drew."""
         self.node, self.output, self.members, self.last_token = node, output, members, now
         node.branch = node.branch or self

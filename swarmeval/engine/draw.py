@@ -102,7 +102,7 @@ def _no_penalty(rows: int) -> Penalty:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """What the rows may draw: their best tokens, best first, with cumulative weights after top_k and top_p."""
+    """The best tokens of each row, best first, with their cumulative weights after top_k and top_p."""
 
     ids: Tensor  # [rows, width]
     reached: Tensor  # [rows, width] fp64: weight of this token and all better ones

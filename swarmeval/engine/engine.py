@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from swarmeval.engine import beams
-from swarmeval.engine.answers import Answers
-from swarmeval.engine.branches import Branch, Member, Node, Trees
+from swarmeval.engine.branches import Branch, Member, TreeNode, Trees
 from swarmeval.engine.decoder import Decoder
 from swarmeval.engine.draw import KeptDistribution
 from swarmeval.engine.native import Kernels
 from swarmeval.engine.opening import Opener
+from swarmeval.engine.outbox import Outbox
 from swarmeval.engine.rows import Rows
 from swarmeval.engine.sampler import Group
 from swarmeval.engine.stopping import eos_ids
@@ -59,7 +59,7 @@ class Engine:
         self._share = share_answers
         self._waiting: deque[tuple[Request, float]] = deque()  # with their time of submission
         self._parked: deque[Branch] = deque()  # branches in progress that wait for a row
-        self._answers = Answers(eos_ids(model, tokenizer))
+        self.outbox = Outbox(eos_ids(model, tokenizer))
         self._phases = phases or Phases()
         if model.device.type == "cuda":
             self._phases.gauge("cuda_mb", lambda: torch.cuda.memory_allocated(model.device) / (1 << 20))
@@ -84,7 +84,7 @@ class Engine:
             short = True
         if short:  # outside of the handler: until it ends, the error keeps the step's tensors alive
             self._begin_again()
-        return self._answers.collected()
+        return self.outbox.collected()
 
     def pieces(self) -> list[Piece]:
         return [
@@ -95,7 +95,7 @@ class Engine:
         ]
 
     def forget_answers(self) -> None:
-        """Forget the answers to prompts that nobody asks at the moment, as if the replica had just been loaded."""
+        """Forget the answers to all prompts without requests in progress, as if the replica had just been loaded."""
         self._trees.forget_idle()
 
     def drop_waiting(self) -> list[str]:
@@ -115,7 +115,7 @@ class Engine:
 
     def progress(self) -> WorkerProgress:
         waiting = len(self._waiting) + sum(len(branch.members) for branch in self._parked)
-        answers = self._answers
+        answers = self.outbox
         return WorkerProgress(
             len(self.rows.branches), waiting, answers.output_tokens, computed_tokens=answers.computed_tokens
         )
@@ -146,7 +146,7 @@ class Engine:
                 try:
                     member = self._opener.member(request, submitted)
                 except PromptError as error:
-                    self._answers.refuse(request.job_id, str(error))
+                    self.outbox.refuse(request.job_id, str(error))
                     continue
                 member.tree.members += 1
                 if request.sampling.num_beams > 1:
@@ -167,7 +167,7 @@ class Engine:
                 self._parked.appendleft(branch)
                 break
             tokens -= cost
-            self._answers.charge(branch.members, len(branch.output))
+            self.outbox.charge(branch.members, len(branch.output))
         if first < len(self.rows.branches):
             self._advance(self.rows.prefill(), first)
 
@@ -189,7 +189,7 @@ class Engine:
         for branch in branches:
             branch.leave()
         now, token = time.perf_counter(), iter(tokens)
-        strays: list[tuple[Member, Node, list[int]]] = []
+        strays: list[tuple[Member, TreeNode, list[int]]] = []
         for branch in branches:
             drawn: dict[int, list[Member]] = {}
             for member in branch.members:
@@ -202,7 +202,7 @@ class Engine:
 
     def _part(
         self, branch: Branch, drawn: Mapping[int, list[Member]], now: float
-    ) -> Iterator[tuple[Member, Node, list[int]]]:
+    ) -> Iterator[tuple[Member, TreeNode, list[int]]]:
         """Move a branch on with the members that drew its first token; the others part and wait for a row.
 
         Yields the members whose new history is known already, with its node and tokens.
@@ -210,7 +210,7 @@ class Engine:
         before, parent, branch.members = branch.output, branch.node, []
         for token, members in drawn.items():
             output = before.copy()
-            going = self._answers.take(members, token, output, branch.last_token, now, computed=True)
+            going = self.outbox.take(members, token, output, branch.last_token, now, computed=True)
             if not going:
                 continue
             node = parent.child(token)
@@ -222,9 +222,9 @@ class Engine:
             elif new:
                 self._parked.append(Branch(branch.tree, node, output, new, now))
 
-    def _settle(self, member: Member, node: Node, output: list[int], now: float) -> None:
-        """Follow the known tree from a node as far as it goes; then join the branch that is there, or begin one."""
-        end = self._answers.follow(member, node, output, now)
+    def _settle(self, member: Member, node: TreeNode, output: list[int], now: float) -> None:
+        """Follow the known tree from a node to its end; then join the branch that is there, or begin one."""
+        end = self.outbox.follow(member, node, output, now)
         if end is None:
             return
         if end.branch is None or not self.rows.add_member(end.branch, member):
@@ -249,14 +249,14 @@ class Engine:
         settings = sampling.num_beams, sampling.max_new_tokens, sampling.repetition_penalty
         if (tokens := tree.searched.get(settings)) is None:
             try:
-                tokens = beams.search(self.model, tree.prompt, *settings, self._answers.eos)
+                tokens = beams.search(self.model, tree.prompt, *settings, self.outbox.eos)
             except torch.OutOfMemoryError:
                 tree.members -= 1
                 self._waiting.appendleft((member.request, member.submitted))
                 raise
             tree.searched[settings] = tokens
-            self._answers.charge([member], len(tokens))
-        self._answers.search(member, tokens, time.perf_counter())
+            self.outbox.charge([member], len(tokens))
+        self.outbox.search(member, tokens, time.perf_counter())
 
 
 def _groups(branches: Sequence[Branch]) -> tuple[list[Group], list[int]]:

@@ -50,7 +50,7 @@ class Rows:
         return logits
 
     def fork(self, branch: Branch) -> bool:
-        """Add a row for a branch by copying the row of another branch that has the same history but for the last token.
+        """Add a row for a branch by copying that of a branch with the same history, except for the last token.
 
         Returns False if there is none, or no memory.
         """

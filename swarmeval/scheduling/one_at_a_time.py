@@ -16,7 +16,7 @@ log = logging.getLogger("swarmeval")
 
 
 class OneAtATime:
-    """Answers jobs one at a time on one worker, computing each anew. Requires an otherwise idle fleet."""
+    """Answers jobs one at a time on one worker, without shared tokens. Requires an otherwise idle fleet."""
 
     def __init__(self, supervisors: Sequence[Supervisor], context: RunContext) -> None:
         running = [supervisor for supervisor in supervisors if supervisor.worker.running]

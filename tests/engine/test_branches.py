@@ -12,7 +12,7 @@ CHOICE = Choice(True, 1.0, 0, 1.0, 1.0)
 
 
 class Known:
-    """What follows a node, as large as the test says."""
+    """The distribution after a node, as large as the test says."""
 
     def __init__(self, row_bytes: int) -> None:
         self.row_bytes = row_bytes

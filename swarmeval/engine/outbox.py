@@ -2,14 +2,14 @@
 
 from collections.abc import Collection, Sequence
 
-from swarmeval.engine.branches import Member, Node
+from swarmeval.engine.branches import Member, TreeNode
 from swarmeval.engine.draw import NO_TOKEN
 from swarmeval.requests import Answer, FinishReason, Refusal
 
 NO_NUMBERS = "the model's logits are not numbers (nan); its weights do not suit this compute dtype or are damaged"
 
 
-class Answers:
+class Outbox:
     """Collects the answers of a replica. What equal members have in common is worked out once."""
 
     def __init__(self, eos: Collection[int]) -> None:
@@ -66,8 +66,8 @@ class Answers:
             self.finish(finished, output, now, reason)
         return staying
 
-    def follow(self, member: Member, node: Node, output: list[int], now: float) -> Node | None:
-        """Follow the known tree from a node as far as it goes, appending to `output`; None if the answer ends there."""
+    def follow(self, member: Member, node: TreeNode, output: list[int], now: float) -> TreeNode | None:
+        """Follow the known tree from a node, appending to `output`; None if the answer ends in it."""
         while (found := node.kept.get(member.choice)) is not None:
             kept, row = found
             token = kept.draw(row, member.uniform())
