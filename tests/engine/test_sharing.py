@@ -116,7 +116,7 @@ def test_each_reply_is_the_one_that_the_request_gets_alone(decoder: str, load: L
 @pytest.mark.slow
 @settings(deadline=None, max_examples=15, phases=[Phase.reuse, Phase.generate])
 @given(load=loads(), rows=st.integers(2, 9), fault=st.integers(1, 20), cancelled=st.sets(st.integers(0, 23)))
-def test_memory_that_runs_short_and_requests_that_are_cancelled_change_no_reply(
+def test_a_lack_of_memory_and_cancelled_requests_change_no_reply(
     load: Load, rows: int, fault: int, cancelled: set[int]
 ) -> None:
     one = made("pages", rows, share=True)
@@ -208,7 +208,7 @@ def test_a_request_that_may_not_share_is_computed_anew() -> None:
     assert answer(one, [replace(request, share=False)])["0/t/0/0"].computed_tokens == first.output_tokens
 
 
-def test_equal_requests_use_one_row_and_many_different_ones_use_many() -> None:
+def test_equal_requests_use_one_row_and_different_ones_use_many() -> None:
     one = made("pages", 8, share=True)
     for number in range(8):
         one.submit(Request(f"{number}/t/0/0", number, GREEDY, text=PROMPTS[0]))
