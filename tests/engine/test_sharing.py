@@ -188,7 +188,7 @@ def test_without_sharing_every_delivered_token_is_computed() -> None:
     assert all(reply.computed_tokens == reply.output_tokens for reply in replies.values())
 
 
-def test_a_request_that_comes_later_follows_the_known_answer_without_a_forward() -> None:
+def test_a_later_request_follows_the_known_answer_without_a_forward() -> None:
     model, passes = tiny_model.model(), list[int]()
     one = engine(4, model)
     request = Request("0/t/0/0", 1, GREEDY, text=PROMPTS[0])
