@@ -17,7 +17,7 @@ from transformers.cache_utils import DynamicLayer
 from swarmeval.engine import attention, native
 from swarmeval.engine.budget import Budget
 from swarmeval.engine.common_prefix import Prompt
-from swarmeval.engine.cpu_weights import steady_sizes
+from swarmeval.engine.cpu_weights import GRAIN, steady_sizes
 from swarmeval.engine.decoder import MODEL_FAULTS, Decoder
 from swarmeval.engine.draw import Penalty, Scores
 from swarmeval.engine.graphs import Graphs, Recorder
@@ -83,7 +83,9 @@ def fitted(
         fault = unsuited(model, lambda rows: paged(rows, 4 * rows))
         if fault is None:
             halves = 2 * budget.rows  # the last page of each prompt and of each answer may be partly empty
-            steady = steady and _same_in_any_batch(model, lambda rows: paged(rows, 4 * rows), sizes[-1])
+            if steady and not _same_in_any_batch(model, lambda rows: paged(rows, 4 * rows), sizes[-1]):
+                sizes = [size for size in sizes if size % GRAIN == 0]  # odd sizes may suit the layers but not the model
+                steady = _same_in_any_batch(model, lambda rows: paged(rows, 4 * rows), sizes[-1])
             return ChosenDecoder(paged(budget.rows, pages_of(budget.tokens) + halves), "pages", steady)
         log.warning("no compiled attention: %s", fault)
     if reason is None and begin is not None:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 PROMPTS = ("def f(x):\n", "def f(x):\n    return", "a" * 40, "b")
 DECODERS: dict[str, Callable[[Any, int], Decoder]] = {
     "pages": lambda model, rows: PagedDecoder(
-        model, native.load(torch.float32), rows, 16 * rows + 40, [16, 32, 48, 64]
+        model, native.load(torch.float32), rows, 16 * rows + 40, [2, 4, 16, 32, 48, 64]
     ),
     "few pages": lambda model, rows: PagedDecoder(model, native.load(torch.float32), rows, 12 + 2 * rows, [16, 32]),
     "slots, prompts shared": lambda model, rows: SlotDecoder(model, rows, share=True),
