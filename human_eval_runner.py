@@ -88,15 +88,19 @@ class Judge:
         use_black: bool = False,
         mode: str = "auto",
         any_name: bool = False,
+        yields: bool = False,
         on_timing: Callable[[str, float], None] = lambda what, took_s: None,
     ) -> None:
-        """`on_timing` is called with "extract" or "judge", and the seconds, after each extraction and each program."""
+        """`yields`: whether programs get the lowest priority, for use beside replicas on the same cores.
+
+        `on_timing` is called with "extract" or "judge", and the seconds, after each extraction and each program.
+        """
         self._on_timing = on_timing
         self._tasks = {task.task_id: task for task in tasks}
         self._reading = (use_black, any_name)
         self._timeout_s = timeout_s
         self.limit_s = timeout_s  # time limit of a program; scaled by the calibration
-        self._sandbox = Sandbox(workers, timeout_s, memory_mb, mode)
+        self._sandbox = Sandbox(workers, timeout_s, memory_mb, mode, yields=yields)
         self._shared = SharedExecutions(self._sandbox.run)
         self._extractors = asyncio.Semaphore(workers)
         self._unconfirmed: frozenset[str] = frozenset()

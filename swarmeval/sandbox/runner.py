@@ -34,16 +34,18 @@ class Sandbox:
         mode: str = "auto",
         spare_s: float = SPARE_S,
         shown: Sequence[str] | None = None,
+        yields: bool = False,
     ) -> None:
         """A warden that is silent for `spare_s` beyond a program's time limit is killed and replaced.
 
         `mode`: "strict" refuses to run if a layer is missing, "auto" uses the available layers, "none" uses no layers.
         `shown`: files and folders that programs may read besides Python itself; None: all installed packages.
+        `yields`: whether programs get the lowest priority, for use beside replicas that compute on the same cores.
         """
         self._mode = mode
         self._limits = {"timeout_s": timeout_s, "memory_mb": memory_mb}
         self._spare_s = spare_s
-        self._wardens = [WardenProcess(mode, shown) for _ in range(workers)]
+        self._wardens = [WardenProcess(mode, shown, yields) for _ in range(workers)]
         self._free: asyncio.Queue[WardenProcess] = asyncio.Queue()
         self._known_calls = KnownCalls()
         self._closed = False

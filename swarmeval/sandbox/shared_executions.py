@@ -1,6 +1,6 @@
 """Executes equal programs once: while one runs, equal ones wait for its end; later ones find it in memory.
 
-Knows no tasks and no verdicts. Two programs are equal if their solution, tests, entry point and context are.
+Independent of tasks and verdicts. Two programs are equal if their solution, tests, entry point and context are.
 """
 
 import asyncio
@@ -37,10 +37,10 @@ class SharedExecutions:
         self._run = run
         self._most = kept
         self._ended: OrderedDict[Key, Ended] = OrderedDict()
-        self._running: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()  # exist while somebody waits
+        self._running: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()  # each exists while it is used
 
     async def execution(self, program: Program, part: float = 1.0, again: bool = False) -> tuple[Execution, bool]:
-        """How a program ends within this part of the time limit, and whether this is known from an equal program.
+        """Return how a program ends within this part of the time limit, and whether an equal one has shown this.
 
         A program that ran out of a shorter time is executed again. `again`: execute the program in any case. If an
         execution fails or is cancelled, one of those that wait for it executes the program.

@@ -96,6 +96,7 @@ class _SessionRun:
             config.use_black_formatting,
             config.sandbox.mode,
             config.accept_any_name,
+            yields=self.context.swarm is not None and config.computes_on_cpu(),
             **({"on_timing": tracer.judged} if tracer else {}),
         )
         with drain_on_interrupt(self._drain):

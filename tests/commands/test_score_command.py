@@ -1,6 +1,7 @@
 """`python main.py score` as a user calls it: its summary, report and files on tasks and settings that are missing."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,8 @@ def test_what_nobody_set_or_measured_is_not_shown_as_if_it_were(replies: Path, t
     assert "pass@1 per agent: mean 87.5 %, lowest 75.0" in page
     for name in ("max_new_tokens", "load_in_4bit", "repetition_penalty"):
         assert name not in page
+    nice = os.getpriority(os.PRIO_PROCESS, 0)  # there are no replicas to yield to
+    assert read(tmp_path, "manifest.json")["sandbox"].endswith(f"nice {nice}" if nice else "no_new_privs")
     assert not {"temperature", "model_id", "load_in_4bit"} & read(tmp_path, "manifest.json")["config"].keys()
     assert (read(tmp_path)["output_tokens"], read(tmp_path, "agent_summary.json")[0]["latency"]["mean_s"]) == (
         None, None
