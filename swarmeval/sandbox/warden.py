@@ -14,7 +14,6 @@ import contextlib
 import importlib
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -91,6 +90,8 @@ def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None, y
             pass  # the coordinator is gone
         finally:
             warden.close()
+            import shutil  # not earlier: it loads three libraries, which every fork would copy
+
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -11,7 +11,6 @@ import ctypes
 import errno
 import os
 import socket
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -110,7 +109,7 @@ def compile_filter() -> bytes:
     with contextlib.suppress(OSError, ValueError):  # libseccomp before 2.5
         rules.set_attr(lib.Attr.CTL_OPTIMIZE, BINARY_TREE)  # the kernel tries every number when a filter is loaded
     add_rules(lib, rules)
-    with tempfile.TemporaryFile() as file:
+    with os.fdopen(os.memfd_create("filter"), "w+b") as file:
         rules.export_bpf(file)
         file.seek(0)
         return file.read()
