@@ -19,8 +19,8 @@ class InterpreterState:
     def __init__(self, uses_counters: bool = True) -> None:
         """`uses_counters`: whether to use CPython's counters of changes, where it has them."""
         counts = uses_counters and COUNTS_CHANGES
-        self._modules = Names(sys.modules, counts)
-        self._attributes = [Names(_attributes(module), counts) for module in sys.modules.values()]
+        self._modules = NamesBefore(sys.modules, counts)
+        self._attributes = [NamesBefore(_attributes(module), counts) for module in sys.modules.values()]
         self._settings = _settings()
 
     def is_unchanged(self) -> bool:
@@ -32,7 +32,7 @@ class InterpreterState:
         )
 
 
-class Names:
+class NamesBefore:
     """A snapshot of a dict of names."""
 
     def __init__(self, names: dict[str, Any], counts: bool) -> None:

@@ -14,6 +14,7 @@ import contextlib
 import importlib
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -70,10 +71,7 @@ WITHOUT = (
 
 
 def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None, yields: bool) -> None:
-    """Serve programs from the inherited socket until its other end closes.
-
-    `shown`: see places.places. `yields`: whether this process and its children get the lowest priority.
-    """
+    """Serve programs from the inherited socket until its other end closes. `shown`, `yields`: see Sandbox."""
     os.umask(UMASK)
     if yields:
         yield_to_all()
@@ -90,8 +88,6 @@ def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None, y
             pass  # the coordinator is gone
         finally:
             warden.close()
-            import shutil  # not earlier: it loads three libraries, which every fork would copy
-
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import socket
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -109,7 +110,7 @@ def compile_filter() -> bytes:
     with contextlib.suppress(OSError, ValueError):  # libseccomp before 2.5
         rules.set_attr(lib.Attr.CTL_OPTIMIZE, BINARY_TREE)  # the kernel tries every number when a filter is loaded
     add_rules(lib, rules)
-    with os.fdopen(os.memfd_create("filter"), "w+b") as file:
+    with tempfile.TemporaryFile() as file:
         rules.export_bpf(file)
         file.seek(0)
         return file.read()
