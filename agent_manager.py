@@ -45,13 +45,17 @@ class Coordinator:
         backoff_s: Sequence[float] = BACKOFF_S,
         audit: Audit | None = None,
         judge_limit_s: float | None = None,
+        judge_again: JudgeCall | None = None,
     ) -> None:
-        """`judge_limit_s`: the full time limit of a program, for display."""
+        """`judge_limit_s`: the full time limit of a program, for display.
+
+        `judge_again`: judges the audit's replies and shares no verdict of the run; by default `judge`.
+        """
         self._run_id = run_id
         self._config = config
         self._ledger = ledger
         self._journal = journal
-        self._judge = judge
+        self._judge_again = judge_again or judge
         self._context = context
         self._backoff_s = backoff_s
         self._audit = audit
@@ -182,7 +186,7 @@ class Coordinator:
                 log.warning("batch audit: ended early, %d jobs left", len(audit.due))
                 return
             completion = self._bookkeeper.completion(reply, worker.device, -1, 1)
-            audit.keep(completion, await self._judge(completion, False))
+            audit.keep(completion, await self._judge_again(completion, False))
 
     async def _report(self) -> None:
         """Publish the status every second, and sync the journal to disk every few seconds."""

@@ -13,8 +13,19 @@ from typing import Self
 from swarmeval.errors import DataError, SandboxError
 from swarmeval.extraction.candidate import candidate
 from swarmeval.location import command
-from swarmeval.records import Completion, Execution, Outcome, Program, Suite, Task, Verdict, parse_job_id
+from swarmeval.records import (
+    NOT_EXECUTED,
+    Completion,
+    Execution,
+    Outcome,
+    Program,
+    Suite,
+    Task,
+    Verdict,
+    parse_job_id,
+)
 from swarmeval.sandbox.runner import Sandbox
+from swarmeval.sandbox.shared_executions import SharedExecutions
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import chosen
 
@@ -66,7 +77,7 @@ def reference_program(task: Task, suite: Suite | None = None, beside: bool = Fal
 
 
 class Judge:
-    """Judges completions, running up to `workers` programs at a time."""
+    """Judges completions, running up to `workers` programs at a time. Equal programs of a task run once."""
 
     def __init__(
         self,
@@ -77,15 +88,21 @@ class Judge:
         use_black: bool = False,
         mode: str = "auto",
         any_name: bool = False,
+        yields: bool = False,
         on_timing: Callable[[str, float], None] = lambda what, took_s: None,
     ) -> None:
-        """`on_timing` is called with "extract" or "judge", and the seconds, after each extraction and each program."""
+        """`yields`: whether programs get the lowest priority, for use beside replicas on the same cores.
+
+        `on_timing` is called with "extract" or "judge", and the seconds, after each extraction and each program.
+        """
         self._on_timing = on_timing
         self._tasks = {task.task_id: task for task in tasks}
         self._reading = (use_black, any_name)
         self._timeout_s = timeout_s
         self.limit_s = timeout_s  # time limit of a program; scaled by the calibration
-        self._sandbox = Sandbox(workers, timeout_s, memory_mb, mode)
+        self._sandbox = Sandbox(workers, timeout_s, memory_mb, mode, yields=yields)
+        self._shared = SharedExecutions(self._sandbox.run)
+        self._extractors = asyncio.Semaphore(workers)
         self._unconfirmed: frozenset[str] = frozenset()
         self._shown: set[Program] = set()  # reference solutions that have run
         self._calls_wanted: dict[Program, asyncio.Lock] = {}  # held while one of them runs
@@ -186,9 +203,18 @@ class Judge:
         self._shown.add(reference)
         return await self._sandbox.run(reference)
 
-    async def _execute(self, task: Task, completion: str, suite: Suite | None = None, part: float = 1.0) -> Execution:
+    async def _execute(
+        self, task: Task, completion: str, suite: Suite, part: float, again: bool
+    ) -> tuple[Execution, bool]:
+        """The execution of a completion, and whether that of an equal program is shared."""
         await self._learn_calls(task, suite)
-        return await self._sandbox.run(program(task, completion, suite, task.task_id in self._unconfirmed), part)
+        execution, is_shared = await self._shared.execution(self._program(task, completion, suite), part, again)
+        if not is_shared:
+            self._on_timing("judge", execution.wall_s)
+        return execution, is_shared
+
+    def _program(self, task: Task, completion: str, suite: Suite) -> Program:
+        return program(task, completion, suite, task.task_id in self._unconfirmed)
 
     async def _learn_calls(self, task: Task, suite: Suite | None) -> None:
         """Run the reference solution first, to record how the tests call it before other programs run."""
@@ -199,38 +225,53 @@ class Judge:
             if reference not in self._shown:
                 await self._run_reference(reference)
 
-    async def judge(self, completion: Completion, hurried: bool = False) -> Verdict:
+    def recall(self, verdict: Verdict) -> None:
+        """Let equal programs share this verdict of an earlier session."""
+        task = self._tasks.get(parse_job_id(verdict.job_id).task_id)
+        if task is None or verdict.outcome in NOT_EXECUTED:
+            return
+        ended = Execution(verdict.outcome, verdict.detail, unconfirmed=verdict.unconfirmed)
+        self._shared.recall(self._program(task, verdict.code, task.suite), ended)
+        if task.base is not None and verdict.base is not None:
+            self._shared.recall(self._program(task, verdict.code, task.base), Execution(verdict.base))
+
+    async def judge(self, completion: Completion, hurried: bool = False, again: bool = False) -> Verdict:
         """Extract, check and run one completion. Raises DataError for an unknown task, or SandboxError.
 
         `hurried` programs get only FIRST_TRY of the time limit, so that endless programs do not delay the others. Most
-        programs need far less. TIMED_OUT then only means that a program needs more than this.
+        programs need far less. TIMED_OUT then only means that a program needs more than this. `again`: execute the
+        program even if an equal one has been executed.
         """
         task_id = parse_job_id(completion.job_id).task_id
         if task_id not in self._tasks:
             raise DataError(f"{completion.job_id}: no task {task_id!r} in this run")
         task = self._tasks[task_id]
-        started = time.monotonic()
-        extracted = await asyncio.to_thread(candidate, completion.reply, completion.form, task, *self._reading)
-        judge_s = time.monotonic() - started
+        async with self._extractors:
+            started = time.monotonic()
+            extracted = await asyncio.to_thread(candidate, completion.reply, completion.form, task, *self._reading)
+            judge_s = time.monotonic() - started
         self._on_timing("extract", judge_s)
-        base = None
-        if extracted.outcome is None:
-            part = FIRST_TRY if hurried else 1.0
-            execution = await self._execute(task, extracted.code, part=part)
-            self._on_timing("judge", execution.wall_s)
-            if task.base is not None:
-                base_execution = await self._execute(task, extracted.code, task.base, part)
-                self._on_timing("judge", base_execution.wall_s)
-                base, judge_s = base_execution.outcome, judge_s + base_execution.wall_s
-        else:
-            execution = Execution(extracted.outcome, extracted.error or "")
-            base = extracted.outcome if task.base is not None else None
-        judge_s += execution.wall_s  # excludes waiting for a free slot
         note = ", ".join(filter(None, (extracted.note, completion.note)))
+        if extracted.outcome is not None:
+            base = extracted.outcome if task.base is not None else None
+            detail = extracted.error or ""
+            return Verdict(completion.job_id, extracted.outcome, extracted.code, detail, judge_s, note, base)
+        part = FIRST_TRY if hurried else 1.0
+        suites = [task.suite] if task.base is None else [task.suite, task.base]
+        runs = [await self._execute(task, extracted.code, suite, part, again) for suite in suites]
+        execution = runs[0][0]
         return Verdict(
-            completion.job_id, execution.outcome, extracted.code, execution.detail, judge_s, note, base,
-            execution.unconfirmed,
-        )  # fmt: skip
+            completion.job_id,
+            execution.outcome,
+            extracted.code,
+            execution.detail,
+            # The wait for a free slot does not count, and an execution counts for one verdict only.
+            judge_s + sum(run.wall_s for run, is_shared in runs if not is_shared),
+            note,
+            base=runs[1][0].outcome if len(runs) > 1 else None,
+            unconfirmed=execution.unconfirmed,
+            shared=all(is_shared for _, is_shared in runs),
+        )
 
 
 def _failed(ends: Mapping[Task, Execution]) -> dict[str, str]:

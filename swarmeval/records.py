@@ -27,6 +27,7 @@ class Outcome(StrEnum):
     TAMPERED = "TAMPERED"  # the program interfered with its own judging
 
 
+NOT_EXECUTED = (Outcome.EMPTY, Outcome.BAD_SYNTAX)
 NOT_GENERATED = "NOT_GENERATED"  # represents a Failure in files that need an outcome
 
 
@@ -186,6 +187,7 @@ class Verdict(Struct, frozen=True):
     note: str = ""  # Candidate.note: how the code was found
     base: Outcome | None = None  # outcome of the base problem's tests, if the task has one
     unconfirmed: bool = False  # whether the tests ran in the program's process, where it can deceive them
+    shared: bool = False  # whether an equal program had been executed, so that this one was not
 
     @property
     def passed(self) -> bool:
@@ -195,6 +197,11 @@ class Verdict(Struct, frozen=True):
     def ran_out(self) -> bool:
         """Whether the program exceeded its time limit, in the tests of the task or of its base problem."""
         return Outcome.TIMED_OUT in (self.outcome, self.base)
+
+    @property
+    def executed(self) -> bool:
+        """Whether a program was executed for this verdict. Without valid code there is nothing to execute."""
+        return not self.shared and self.outcome not in NOT_EXECUTED
 
 
 @dataclass(frozen=True, slots=True)

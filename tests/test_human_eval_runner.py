@@ -181,3 +181,46 @@ def test_in_a_hurry_a_program_has_a_fifth_of_its_time_under_all_tests() -> None:
     assert found[1].detail.startswith("Time limit exceeded: 0.6 s")
     assert found[1].judge_s < 2
     assert {verdict.outcome for verdict in asyncio.run(session(False))} == {Outcome.PASSED}
+
+
+COUNTS = "def f(n):\n    import time\n    time.sleep(0.1)\n    return n\n"
+
+
+@pytest.mark.slow
+def test_equal_candidates_of_a_task_are_one_execution() -> None:
+    passing, failing = Suite("f", "def check(f): assert f(1) == 1\ncheck(f)"), Suite("f", "assert f(1) == 2")
+    tasks = [Task("T/1", "", passing, base=failing), Task("T/2", "", failing)]
+    replies = [f"```python\n{COUNTS}```", f"Here it is:\n```python\n{COUNTS}```", "def f(n): return n", "def f(n:"]
+
+    async def session() -> list[Verdict]:
+        async with Judge(tasks, 2, 10.0, 1024) as judge:
+            completions = [Completion(f"{n}/T/1/0/0", reply) for n, reply in enumerate(replies)]
+            completions.append(Completion("0/T/2/0/0", replies[0]))
+            together = await asyncio.gather(*(judge.judge(completion) for completion in completions))
+            return [*together, await judge.judge(Completion("5/T/1/0/0", replies[0], note="repaired"))]
+
+    first, second, other, broken, elsewhere, later = asyncio.run(session())
+    assert [verdict.shared for verdict in (other, broken, elsewhere, later)] == [False, False, False, True]
+    assert {first.shared, second.shared} == {False, True}
+    assert [verdict.executed for verdict in (other, broken, elsewhere, later)] == [True, False, True, False]
+    for verdict in (first, second, later):
+        assert (verdict.outcome, verdict.base) == (Outcome.PASSED, Outcome.WRONG_ANSWER)
+        assert (verdict.judge_s < 0.1) == verdict.shared  # an execution is charged to one verdict
+    assert elsewhere.outcome is Outcome.WRONG_ANSWER
+    assert later.note == f"{first.note}, repaired"
+
+
+@pytest.mark.slow
+def test_a_verdict_of_an_earlier_session_is_shared_unless_judged_again() -> None:
+    suite = Suite("f", "assert f(1) == 1")
+    verdict = Verdict("0/T/1/0/0", Outcome.TIMED_OUT, "def f(n): return n\n", "in an earlier session")
+
+    async def session() -> list[Verdict]:
+        async with Judge([Task("T/1", "", suite)], 1, 10.0, 1024) as judge:
+            judge.recall(verdict)
+            completion = Completion("1/T/1/0/0", verdict.code, "completion")
+            return [await judge.judge(completion), await judge.judge(completion, again=True)]
+
+    shared, again = asyncio.run(session())
+    assert (shared.outcome, shared.detail, shared.shared) == (Outcome.TIMED_OUT, "in an earlier session", True)
+    assert (again.outcome, again.shared) == (Outcome.PASSED, False)

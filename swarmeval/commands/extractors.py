@@ -85,9 +85,9 @@ async def judge_all(judge: Judge, workers: int, programs: Programs, known: Other
     waiting = iter([program for program in programs if key_of(*program) not in known])
     late: list[TaskProgram] = []
 
-    async def outcome(program: TaskProgram) -> Outcome:
+    async def outcome(program: TaskProgram, again: bool = False) -> Outcome:
         _, job_id = programs[program][0]
-        return (await judge.judge(Completion(job_id, program[1], "completion"))).outcome
+        return (await judge.judge(Completion(job_id, program[1], "completion"), again=again)).outcome
 
     async def drain() -> None:
         for program in waiting:
@@ -101,7 +101,7 @@ async def judge_all(judge: Judge, workers: int, programs: Programs, known: Other
             for _ in range(2 * workers):
                 group.create_task(drain())
         for program in late:  # repeated one at a time, like the run's own timeouts
-            known.add(key_of(*program), await outcome(program))
+            known.add(key_of(*program), await outcome(program, again=True))
 
 
 def lines(rows: list[UnderRule], path: Path) -> Iterator[str]:

@@ -93,5 +93,6 @@ def _evidence(answer: AnswerRecord) -> str:
         lines.append(f"code found as: {verdict.note}")
     if verdict.base is not None:
         lines.append(f"base problem: {verdict.base}")
-    lines.append(f"judged in {number(verdict.judge_s, 2)} s")
+    took = f"judged in {number(verdict.judge_s, 2)} s"
+    lines.append(f"{took}; an equal program had been executed" if verdict.shared else took)
     return "\n".join(lines)

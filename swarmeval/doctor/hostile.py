@@ -130,7 +130,7 @@ ESCAPES = {
     "become root": refused("import os", "os.setuid(0)", "os.listdir('/root')", "open('/etc/shadow')"),
     "a device": refused("import os", "os.mknod('x', 0o60666, os.makedev(8, 0))"),
     "more time": refused("import resource", "resource.setrlimit(resource.RLIMIT_CPU, (99, 99))"),
-    "a higher priority": refused("import os", "os.setpriority(os.PRIO_PROCESS, 0, 0)"),
+    "a higher priority": refused("import os", "os.setpriority(os.PRIO_PROCESS, 0, -1)"),
     "keys": refused("import ctypes", "call = ctypes.CDLL(None).syscall",
                     "if call(248, b'user', b'x', b'y', 1, -3) < 0: raise OSError"),
     "io_uring": refused("import ctypes", "if ctypes.CDLL(None).syscall(425, 8, None) < 0: raise OSError"),

@@ -18,6 +18,7 @@ from swarmeval.files import cannot_write
 from swarmeval.records import Completion, Failure, Verdict
 
 NAME = "journal.jsonl"
+RECENT_BYTES = 1 << 25  # takes 0.2 s to read
 
 
 class SessionStart(msgspec.Struct, frozen=True):
@@ -106,6 +107,17 @@ def entries(path: Path, start: int = 0) -> Iterator[tuple[int, Entry]]:
                 place = f"byte {offset}" if start else f"line {number}"
                 raise OutputError(f"{path}, {place}: not a journal line ({error}); start over with --fresh") from None
             offset += len(line)
+
+
+def recent_verdicts(path: Path, most_bytes: int = RECENT_BYTES) -> Iterator[Verdict]:
+    """Yield the verdicts in about the last `most_bytes` of a journal. Raises OutputError for bad lines."""
+    start = 0
+    with _opened(path) as file:
+        if (skipped := file.seek(0, os.SEEK_END) - most_bytes) > 0:
+            file.seek(skipped)
+            file.readline()  # the rest of a line
+            start = file.tell()
+    yield from (entry.verdict for _, entry in entries(path, start) if entry.verdict is not None)
 
 
 class JournalReader:

@@ -83,6 +83,7 @@ class Ledger:
         self.failures = 0
         self._repairs = {agent.id: agent.repairs for agent in jobs.agents}
         self.outcomes: Counter[Outcome] = Counter()
+        self.executed = self.shared = 0  # verdicts whose program was executed, or was equal to one; all rounds
         self.output_tokens = 0  # delivered
         self.known_computed_tokens = 0  # of the completions that state them
         self.uncounted = 0  # completions that do not
@@ -125,6 +126,8 @@ class Ledger:
     def _add_verdict(self, verdict: Verdict) -> bool:
         if not self.judged.add(self.jobs.number(verdict.job_id)):
             return False
+        self.executed += verdict.executed
+        self.shared += verdict.shared
         agent_id, task_id, _, round_ = split_job_id(verdict.job_id)
         self.planned += self._calls_for_repair(verdict, agent_id, round_)
         if round_ > 0:

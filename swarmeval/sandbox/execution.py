@@ -3,6 +3,7 @@
 import io
 import sys
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any, NoReturn
 
 from swarmeval.sandbox.evidence import evidence, place
@@ -23,21 +24,27 @@ def run(program: str) -> Iterator[bytes]:
         yield evidence(failed[0], program)
 
 
+def compiled(text: str) -> CodeType:
+    """Compile a program as the reference evaluator does."""
+    return compile(text, "<string>", "exec", dont_inherit=True)
+
+
 def execute(
     program: str,
     then: Callable[[dict[str, Any]], None] | None = None,
     text: str = "",
     failed: list[BaseException] | None = None,
+    code_of: Callable[[str], CodeType] = compiled,
 ) -> bytes:
     """Run a program in empty globals, then call `then` with them; return the outcome's name, a newline and a detail.
 
     `text`: the source whose lines a detail may quote, if it is not the program. An AssertionError is also appended to
-    `failed`.
+    `failed`. `code_of` compiles.
     """
     text = text or program
     passed, failed_assertion = b"PASSED\n", AssertionError
     try:
-        code = compile(program, "<string>", "exec", dont_inherit=True)
+        code = code_of(program)
     except (SyntaxError, ValueError, RecursionError) as error:
         return b"BAD_SYNTAX\n" + describe(error, program)
     except MemoryError:

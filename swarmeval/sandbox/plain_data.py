@@ -15,6 +15,7 @@ from typing import Any
 
 SAFE_INT = 1 << 53  # larger ones are sent in hexadecimal, which converts in linear time
 MOST_ITEMS = 1_000_000  # read from an iterator
+ENCODER = json.JSONEncoder(allow_nan=False)  # json.dumps would make one for each value
 TYPES = {
     kind.__name__: kind
     for kind in (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, type(None))
@@ -38,7 +39,7 @@ class Opaque:
 def dumps(value: object) -> str:
     """Write a value as one line of JSON. Unsupported values are written as Opaque."""
     try:
-        return json.dumps(pack(value), allow_nan=False)
+        return ENCODER.encode(pack(value))
     except RecursionError:
         return json.dumps({"opaque": "a value nested too deeply"})
 

@@ -1,4 +1,4 @@
-"""Lowers the scheduling priority of judges and workers."""
+"""Lowers the scheduling priority of workers, and of judges beside replicas on the same cores."""
 
 import os
 import time

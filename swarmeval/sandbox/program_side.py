@@ -44,17 +44,17 @@ def serve(program: str, entry_point: str, peer: int) -> bytes:
         function, lines = names[entry_point], Lines(peer)
         printed = sys.stdout = Printed()
         while (line := lines.receive()) is not None:
-            arguments, keywords = plain_data.loads(line)
-            lines.send(call(function, arguments, keywords, program, printed))
+            lines.send(call(function, line.decode(), program, printed))
 
     return execute(program, answer)
 
 
-def call(
-    function: Any, arguments: list[Any], keywords: dict[str, Any], program: str = "", printed: Printed | None = None
-) -> str:
-    """Call the function; return a JSON object with its value or exception, changed arguments and printed text."""
-    before = plain_data.dumps([arguments, keywords])
+def call(function: Any, line: str, program: str = "", printed: Printed | None = None) -> str:
+    """Call the function with the arguments in a line of the tests.
+
+    Return a JSON object with its value or exception, changed arguments and printed text.
+    """
+    arguments, keywords = plain_data.loads(line)
     try:
         answer = f'"value": {plain_data.dumps(function(*arguments, **keywords))}'
     except MemoryError:
@@ -62,7 +62,7 @@ def call(
     except BaseException as error:  # noqa: BLE001 (re-raised on the tests' side)
         answer = f'"raised": {plain_data.dumps([type(error).__name__, str(error), own_line(error, program)])}'
     after = plain_data.dumps([arguments, keywords])
-    if after != before:
+    if after != line and after != plain_data.dumps(plain_data.loads(line)):
         answer += f', "arguments": {after}'
     if printed is not None and (text := printed.taken()):
         answer += f', "printed": {plain_data.dumps(text)}'

@@ -6,7 +6,7 @@ Independent of models, tasks and verdicts.
 import asyncio
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ SPARE_S = 90.0  # time for a warden to fork, set up and clean up, beyond the pro
 TRIES = 3  # for a program whose warden dies
 BYTES_PER_LETTER = 64  # least memory to read and compile a program: 12 as JSON, twice, and 4 as text
 HARMLESS = Program("pass")
+FIELDS = tuple(field.name for field in fields(Program))
 
 
 class Sandbox:
@@ -34,16 +35,18 @@ class Sandbox:
         mode: str = "auto",
         spare_s: float = SPARE_S,
         shown: Sequence[str] | None = None,
+        yields: bool = False,
     ) -> None:
         """A warden that is silent for `spare_s` beyond a program's time limit is killed and replaced.
 
         `mode`: "strict" refuses to run if a layer is missing, "auto" uses the available layers, "none" uses no layers.
         `shown`: files and folders that programs may read besides Python itself; None: all installed packages.
+        `yields`: whether programs get the lowest priority, for use beside replicas that compute on the same cores.
         """
         self._mode = mode
         self._limits = {"timeout_s": timeout_s, "memory_mb": memory_mb}
         self._spare_s = spare_s
-        self._wardens = [WardenProcess(mode, shown) for _ in range(workers)]
+        self._wardens = [WardenProcess(mode, shown, yields) for _ in range(workers)]
         self._free: asyncio.Queue[WardenProcess] = asyncio.Queue()
         self._known_calls = KnownCalls()
         self._closed = False
@@ -114,7 +117,11 @@ class Sandbox:
 
     def _request(self, program: Program) -> dict[str, Any]:
         """The request to a warden for a program."""
-        return {**asdict(program), "text": program.text, "calls": self._known_calls.ahead(program)}
+        return {
+            **{name: getattr(program, name) for name in FIELDS},
+            "text": program.text,
+            "calls": self._known_calls.ahead(program),
+        }
 
     async def _send(self, request: dict[str, Any], part: float = 1.0) -> dict[str, Any]:
         warden = await self._free.get()

@@ -12,11 +12,13 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 from swarmeval.sandbox import plain_data
 from swarmeval.sandbox.evidence import evidence
-from swarmeval.sandbox.execution import DETAIL_CHARS, execute
+from swarmeval.sandbox.execution import DETAIL_CHARS, compiled, execute
 from swarmeval.sandbox.frames import read_frame, write_bytes
 from swarmeval.sandbox.interpreter_state import InterpreterState
 from swarmeval.sandbox.line_channel import Lines
@@ -31,6 +33,7 @@ REUSABLE, SPENT = b"+", b"-"  # prefix of a report: whether this process can run
 ENDS_OF_LOOPS = ("StopIteration", "StopAsyncIteration")
 KNOWN_CHARS = 1 << 18  # limit of the recorded calls; beyond it there is little to guess
 MOST_AHEAD_BYTES = 1 << 28  # limit of the answers to all known calls
+KEPT_CODES = 8  # compiled texts: the tests, and other names that they use, of four tasks
 KEPT_CALLS, KEPT_BYTES = 4, 1 << 22  # answers kept as evidence for a failed assertion
 
 
@@ -176,6 +179,12 @@ def serve(channel: int) -> Iterator[bytes]:
     yield from ()
 
 
+@lru_cache(KEPT_CODES)
+def code_of(text: str) -> CodeType:
+    """Compile the tests of a task once for its programs, which mostly come one after another."""
+    return compiled(text)
+
+
 def judge(
     context: str, tests: str, entry_point: str, calls: Sequence[str] | None, peer: int
 ) -> tuple[bytes, RemoteFunction]:
@@ -190,12 +199,12 @@ def judge(
         names[entry_point] = function
         try:
             function.ask_ahead()
-            exec(compile(tests, "<string>", "exec", dont_inherit=True), names)  # keeps the line numbers of the report
+            exec(code_of(tests), names)  # keeps the line numbers of the report
         except BaseException as error:
             ended.append(error)
             raise
 
-    report = execute(context, check, tests)
+    report = execute(context, check, tests, code_of=code_of)
     return reported(report, ended[0] if ended else None, function, tests), function
 
 

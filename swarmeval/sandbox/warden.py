@@ -70,9 +70,11 @@ WITHOUT = (
 )  # fmt: skip
 
 
-def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None) -> None:
-    """Serve programs from the inherited socket until its other end closes. `shown`: see places.places."""
+def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None, yields: bool) -> None:
+    """Serve programs from the inherited socket until its other end closes. `shown`, `yields`: see Sandbox."""
     os.umask(UMASK)
+    if yields:
+        yield_to_all()
     sys.argv = [""]
     for name in WARM_MODULES:
         importlib.import_module(name)
@@ -105,7 +107,6 @@ class Warden:
 
     def open(self, mode: str) -> dict[str, Any]:
         """Set up the jails with as many layers as the trial program allows; return the active and the missing ones."""
-        yield_to_all()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # a stopped warden would not notice that its socket closes
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -21,8 +21,8 @@ STOP_LIMIT_S = 5.0  # for a warden to remove its folder and exit
 LENGTH = struct.Struct(">I")
 # Removes the checkout from sys.path again before any program runs.
 BOOT = (
-    "import json, sys; root, fd, folder, mode, shown = sys.argv[1:]; sys.path.insert(0, root); "
-    "from swarmeval.sandbox import warden; sys.path.remove(root); warden.main(int(fd), folder, mode, json.loads(shown))"
+    "import json, sys; root, fd, folder, mode, more = sys.argv[1:]; sys.path.insert(0, root); "
+    "from swarmeval.sandbox import warden; sys.path.remove(root); warden.main(int(fd), folder, mode, *json.loads(more))"
 )
 
 
@@ -33,11 +33,12 @@ class WardenDied(Exception):
 class WardenProcess:
     """One warden, started on demand and replaced after its death."""
 
-    def __init__(self, mode: str, shown: Sequence[str] | None) -> None:
+    def __init__(self, mode: str, shown: Sequence[str] | None, yields: bool) -> None:
+        """As in Sandbox."""
         self.in_force: list[str] = []
         self.missing: dict[str, str] = {}
         self._mode = mode
-        self._shown = json.dumps(shown if shown is None else list(shown))
+        self._more = json.dumps([shown if shown is None else list(shown), yields])
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._folder = ""
@@ -57,7 +58,7 @@ class WardenProcess:
             self._reader, self._writer = await asyncio.open_connection(sock=ours)
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-B", "-c", BOOT, str(ROOT), str(theirs.fileno()), self._folder, self._mode,
-                self._shown,
+                self._more,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
                 env=clean_environment(), pass_fds=[theirs.fileno()], start_new_session=True, cwd=self._folder,
             )  # fmt: skip

@@ -11,12 +11,13 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from swarmeval.records import Completion, Verdict
+from swarmeval.records import Completion, Verdict, split_job_id
 from swarmeval.runs.journal import entries
 from swarmeval.scheduling.bookkeeper import Bookkeeper
 
 BACKLOG = 256  # completions held in memory; the rest is read from the journal
 LINES_AT_ONCE = 256  # journal lines read before yielding to the event loop
+JUDGES_PER_WORKER = 4  # a judge whose program equals a running one waits, and must not leave a worker idle
 
 log = logging.getLogger("swarmeval")
 
@@ -46,7 +47,7 @@ class JudgeQueue:
     def begin(self, group: asyncio.TaskGroup) -> None:
         """Start the judges, and queue unjudged completions of earlier sessions."""
         self._group = group
-        self._judges += (group.create_task(self._judge_queued()) for _ in range(self._workers))
+        self._judges += (group.create_task(self._judge_queued()) for _ in range(JUDGES_PER_WORKER * self._workers))
         if self._ledger.unjudged:
             self._begin_catching_up(0)
 
@@ -111,23 +112,37 @@ class JudgeQueue:
             self._bookkeeper.record_verdict(completion, verdict)
 
     async def _judge_slow(self) -> None:
-        """Rerun slow programs with the full time limit, one per core, after the end of generation."""
-        free_cores = asyncio.Semaphore(self._cores)
+        """Rerun slow programs with the full time limit, one per core, after the end of generation.
+
+        Equal replies to a task wait together, because their programs are equal and share a verdict.
+        """
+        free_cores, room = asyncio.Semaphore(self._cores), asyncio.Semaphore(BACKLOG)
+        waiting: dict[tuple[str, str], list[Completion]] = {}  # by task and reply
         self._announce_reruns()
         self._since = time.monotonic(), self._ledger.judged.count
 
-        async def judge_one(completion: Completion) -> None:
+        async def judge_equal(reply: tuple[str, str]) -> None:
             try:
-                self._bookkeeper.record_verdict(completion, await self._judge(completion, False))
+                while waiting[reply]:
+                    completion = waiting[reply].pop()
+                    self._bookkeeper.record_verdict(completion, await self._judge(completion, False))
+                    room.release()
             finally:
+                del waiting[reply]
                 free_cores.release()
 
         async with asyncio.TaskGroup() as group:
             async for completion in self._unjudged(0, self._journal.length):
+                await room.acquire()
+                reply = split_job_id(completion.job_id)[1], completion.reply
+                if reply in waiting:
+                    waiting[reply].append(completion)
+                    continue
                 await free_cores.acquire()
                 if self._draining:
                     return
-                group.create_task(judge_one(completion))
+                waiting[reply] = [completion]
+                group.create_task(judge_equal(reply))
 
     def _announce_reruns(self) -> None:
         """Log why the end of the run takes long."""

@@ -18,6 +18,7 @@ from swarmeval.monitor.tracing.export import write as write_trace
 from swarmeval.report.run_report import NAME as REPORT
 from swarmeval.report.run_report import write as write_report
 from swarmeval.runs.audit import Audit
+from swarmeval.runs.journal import recent_verdicts
 from swarmeval.sandbox.missing_layers import unblocked_acts
 from swarmeval.session.ending import DRAINED, FINISHED, STOPPED, Reason, page, recording_end
 from swarmeval.session.run_context import SessionContext
@@ -95,6 +96,7 @@ class _SessionRun:
             config.use_black_formatting,
             config.sandbox.mode,
             config.accept_any_name,
+            yields=self.context.swarm is not None and config.computes_on_cpu(),
             **({"on_timing": tracer.judged} if tracer else {}),
         )
         with drain_on_interrupt(self._drain):
@@ -120,6 +122,9 @@ class _SessionRun:
             await self._calibrate(judge)
             if config.benchmark != HUMANEVAL:  # calibration has already run its solutions
                 await self._try_references(judge)
+            if record.resumed:
+                for verdict in recent_verdicts(record.journal.path):
+                    judge.recall(verdict)
             with self._audit() as audit:
                 self._coordinator = Coordinator(
                     record.run_id,
@@ -130,6 +135,7 @@ class _SessionRun:
                     self.context,
                     audit=audit,
                     judge_limit_s=judge.limit_s,
+                    judge_again=partial(judge.judge, again=True),
                 )
                 if self._draining:
                     self._coordinator.drain()

@@ -44,6 +44,7 @@ def summary(
         *_rounds(score),
         *_audit(score),
         ("outcomes", _outcomes(score)),
+        *_programs(score),
         *_without_verdict(score),
         *_imported(manifest),
         *([] if is_of_replies(manifest) else _speed(score, len(manifest.get("agents", ())))),
@@ -106,6 +107,14 @@ def _outcomes(score: Mapping[str, object]) -> str:
     outcomes = cast(Mapping[str, int], score["outcomes"])
     ordered = sorted(outcomes.items(), key=lambda item: -item[1])
     return ", ".join(f"{count} {name}" for name, count in ordered) or "none"
+
+
+def _programs(score: Mapping[str, object]) -> list[Labelled]:
+    """The number of programs that were executed, if verdicts are shared."""
+    if not score.get("verdicts_shared"):
+        return []
+    executed, shared = score["programs_executed"], score["verdicts_shared"]
+    return [("programs", f"{executed:,} executed; {shared:,} answers share the verdict of an equal program")]
 
 
 def _without_verdict(score: Mapping[str, object]) -> list[Labelled]:

@@ -77,6 +77,10 @@ class RunConfig(RunKeys):
         """The largest number of tasks to use; None if the user set no limit."""
         return self.humaneval_limit if self.is_set("humaneval_limit") else None
 
+    def computes_on_cpu(self) -> bool:
+        """Whether replicas of this run compute on CPU cores, which judges may need as well."""
+        return self.fleet != "endpoint" and self.device == "cpu"
+
     def answers_a_task(self) -> int:
         """Answers per task, all agents together."""
         if self.agents is None:

@@ -11,7 +11,10 @@ class WorkersSettings(Section):
     """Execution and restarts of worker processes."""
 
     nice: Resumable[int] = Field(
-        0, ge=-20, le=19, description="added to the workers' nice value; judges always run at the lowest priority"
+        0,
+        ge=-20,
+        le=19,
+        description="added to the workers' nice value; judges beside CPU replicas run at the lowest priority",
     )
     cpu_affinity: Resumable[Literal["off", "spread"] | tuple[Annotated[int, Field(ge=0)], ...]] = Field(
         "off",

@@ -47,6 +47,7 @@ def test_agents_on_two_replicas_answer_once_and_the_reference_agrees(tmp_path: P
     assert all(0 < float(row["ttft_s"]) <= float(row["latency_s"]) and int(row["output_tokens"]) <= 96 for row in rows)
     assert [line["passed"] for line in lines] == [reference_verdict(line, 10.0) for line in lines]
     manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["sandbox"].endswith("nice 19")  # judges yield to the replicas on their cores
     steady = all(replica["steady"] for replica in manifest["replicas"].values())
     assert manifest["replies_repeat"].startswith("exactly" if steady else "up to floating-point effects")
     assert {name: replica["weights"][:3] for name, replica in manifest["replicas"].items()} == {

@@ -1,6 +1,7 @@
 """`python main.py score` as a user calls it: its summary, report and files on tasks and settings that are missing."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,8 @@ def test_what_nobody_set_or_measured_is_not_shown_as_if_it_were(replies: Path, t
     assert "pass@1 per agent: mean 87.5 %, lowest 75.0" in page
     for name in ("max_new_tokens", "load_in_4bit", "repetition_penalty"):
         assert name not in page
+    nice = os.getpriority(os.PRIO_PROCESS, 0)  # there are no replicas to yield to
+    assert read(tmp_path, "manifest.json")["sandbox"].endswith(f"nice {nice}" if nice else "no_new_privs")
     assert not {"temperature", "model_id", "load_in_4bit"} & read(tmp_path, "manifest.json")["config"].keys()
     assert (read(tmp_path)["output_tokens"], read(tmp_path, "agent_summary.json")[0]["latency"]["mean_s"]) == (
         None, None
@@ -109,3 +112,16 @@ def test_missing_tasks_and_other_rules_are_refused_together(replies: Path, tmp_p
     done = subprocess.run([sys.executable, "main.py", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     told = "--missing=fail: not possible with --extractors, which compares rules on tasks with replies"
     assert (done.returncode, done.stderr, list(tmp_path.iterdir())) == (2, f"swarmeval: {told}\n", [])
+
+
+def test_equal_programs_run_once_and_a_resume_finds_them_in_the_journal(replies: Path, tmp_path: Path) -> None:
+    lines, _ = score(replies, tmp_path)
+    assert "programs   5 executed; 3 answers share the verdict of an equal program" in lines
+    journal, manifest = tmp_path / "journal.jsonl", tmp_path / "manifest.json"
+    entries = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in entries if not json.loads(line).get("verdict", {}).get("shared")))
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "finished": False}))
+    _, messages = score(replies, tmp_path)
+    assert "resuming" in messages
+    found = read(tmp_path)
+    assert (found["evaluations"], found["programs_executed"], found["verdicts_shared"]) == (8, 5, 3)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from swarmeval.errors import OutputError
 from swarmeval.records import Completion, Failure, Outcome, Verdict
-from swarmeval.runs.journal import NAME, Entry, Journal, JournalReader, SessionStart, entries
+from swarmeval.runs.journal import NAME, Entry, Journal, JournalReader, SessionStart, entries, recent_verdicts
 
 ENTRIES = [
     Entry(session=SessionStart(1.5)),
@@ -114,3 +114,17 @@ def test_an_append_that_does_not_fit_leaves_no_half_line(tmp_path: Path) -> None
     path = tmp_path / NAME
     assert [entry.session.started_at for _, entry in entries(path) if entry.session] == [1.0, 3.0]
     assert done.stdout == (f"{path}: cannot be written (File too large); free disk space, then repeat the command\n")
+
+
+def test_recent_verdicts_are_those_in_the_last_bytes(tmp_path: Path) -> None:
+    verdicts = [Verdict(f"{n}/T/0/0", Outcome.PASSED, "") for n in range(9)]
+    with Journal(tmp_path) as journal:
+        for number, verdict in enumerate(verdicts):
+            journal.append(Entry(completion=Completion(verdict.job_id, "x" * number)))
+            journal.append(Entry(verdict=verdict))
+    path = tmp_path / NAME
+    for most in range(path.stat().st_size + 2):
+        found = list(recent_verdicts(path, most))
+        assert found == verdicts[len(verdicts) - len(found) :]
+    assert len(found) == len(verdicts)
+    assert not list(recent_verdicts(path, 1))

@@ -24,8 +24,8 @@ def completion(job_id: str, elapsed_s: float, latency_s: float = 2.0, computed: 
     )  # fmt: skip
 
 
-def verdict(job_id: str, outcome: Outcome) -> Entry:
-    return Entry(verdict=Verdict(job_id, outcome, "    return 1", "why", 0.25))
+def verdict(job_id: str, outcome: Outcome, shared: bool = False) -> Entry:
+    return Entry(verdict=Verdict(job_id, outcome, "    return 1", "why", 0.25, shared=shared))
 
 
 def written(folder: Path, entries: list[Entry]) -> dict[str, object]:
@@ -63,6 +63,15 @@ def test_the_score_counts_verdicts_not_failures_and_says_what_is_undefined(tmp_p
         2, 3, 1, 0, True,
     )  # fmt: skip
     assert score["outcomes"] == {"PASSED": 2, "WRONG_ANSWER": 1}
+
+
+def test_programs_that_were_executed_are_told_from_shared_verdicts(tmp_path: Path) -> None:
+    story = [completion(f"{agent}/HumanEval/{task}/0/0", 1.0) for agent in (0, 1) for task in (0, 1)]
+    story += [verdict(f"{agent}/HumanEval/0/0/0", Outcome.PASSED, shared=agent == 1) for agent in (0, 1)]
+    score = written(tmp_path, [*story, verdict("0/HumanEval/1/0/0", Outcome.EMPTY)])
+    assert (score["evaluations"], score["programs_executed"], score["verdicts_shared"]) == (3, 1, 1)
+    lines = [json.loads((tmp_path / f"agent_{agent}_results.jsonl").read_text().splitlines()[0]) for agent in (0, 1)]
+    assert [line.get("shared") for line in lines] == [None, True]
 
 
 def test_time_between_sessions_does_not_count(tmp_path: Path) -> None:

@@ -23,11 +23,12 @@ VALUES: tuple[object, ...] = (
     frozenset({2}), range(3), Counter("aab"), OrderedDict(a=1), deque([1]), Decimal("NaN"), Fraction(1, 3),
     {1: 2}.keys(), {1: 2}.values(), {1: 2}.items(), iter([1]), int, object(), [[[]]] * 9,
 )  # fmt: skip
+NUMBERS, NUMBERS_AND_SET = (plain_data.dumps([[[3, 1]], keywords]) for keywords in ({}, {"key": {1}}))
 CORPUS = [
-    *(call(lambda *_, value=value: value, [[3, 1]], {}).encode() for value in VALUES),
-    call(lambda x, key: x.clear(), [[3, 1]], {"key": {1}}).encode(),
-    call(lambda x, key: key.clear(), [[3, 1]], {"key": {1}}).encode(),
-    call(lambda: 1 / 0, [], {}).encode(),
+    *(call(lambda *_, value=value: value, NUMBERS).encode() for value in VALUES),
+    call(lambda x, key: x.clear(), NUMBERS_AND_SET).encode(),
+    call(lambda x, key: key.clear(), NUMBERS_AND_SET).encode(),
+    call(lambda: 1 / 0, plain_data.dumps([[], {}])).encode(),
     json.dumps(
         {"value": EXPECTED, "printed": "é" * 99, "arguments": [[[3, 1]], {"dict": [["key", {"set": [1]}]]}]}
     ).encode(),

@@ -113,18 +113,20 @@ def test_files_of_a_program_are_removed_and_invisible_to_the_next() -> None:
 
 
 @pytest.mark.slow
-def test_judges_and_programs_have_a_session_that_yields_to_ours() -> None:
+@pytest.mark.parametrize("yields", [True, False])
+def test_judges_and_programs_have_a_session_that_yields_if_it_should(yields: bool) -> None:
     """With kernel autogroups, a judge session of normal priority would get as much CPU time as the decoder's."""
+    nice = 19 if yields else os.getpriority(os.PRIO_PROCESS, 0)
 
     async def act(sandbox: Sandbox, running: "asyncio.Task[Execution]") -> None:
         judges = descendants()
         assert {os.getsid(judge.pid) for judge in judges} == {psutil.Process().children()[0].pid}
-        assert {judge.nice() for judge in judges} == {19}
+        assert {judge.nice() for judge in judges} == {nice}
         groups = [Path("/proc", str(judge.pid), "autogroup") for judge in judges]
-        assert {group.read_text().split()[-1] for group in groups if group.exists()} <= {"19"}
+        assert {group.read_text().split()[-1] for group in groups if group.exists()} <= {str(nice)}
         running.cancel()
 
-    asyncio.run(with_endless_program(act))
+    asyncio.run(with_endless_program(act, yields))
 
 
 @pytest.mark.slow
@@ -155,9 +157,11 @@ def test_no_more_programs_than_workers_run_at_once() -> None:
 RUNNING = 6  # processes per slot while a program runs: warden, three jails, the tests, the program
 
 
-async def with_endless_program(act: Callable[[Sandbox, "asyncio.Task[Execution]"], Awaitable[None]]) -> None:
+async def with_endless_program(
+    act: Callable[[Sandbox, "asyncio.Task[Execution]"], Awaitable[None]], yields: bool = False
+) -> None:
     """Call `act` while an endless program runs on the only warden."""
-    async with Sandbox(1, 60.0, MEMORY_MB) as sandbox:
+    async with Sandbox(1, 60.0, MEMORY_MB, yields=yields) as sandbox:
         running = asyncio.create_task(sandbox.run(Program("while True: pass")))
         await when(lambda: len(descendants()) == RUNNING)
         await act(sandbox, running)
@@ -301,7 +305,7 @@ def is_alive(process: psutil.Process) -> bool:
 @pytest.mark.slow
 def test_what_is_in_force_is_said_in_one_line() -> None:
     async def session() -> str:
-        async with Sandbox(1, TIMEOUT_S, MEMORY_MB) as sandbox:
+        async with Sandbox(1, TIMEOUT_S, MEMORY_MB, yields=True) as sandbox:
             return sandbox.in_force()
 
     line = asyncio.run(session())

@@ -1,6 +1,7 @@
 """The judge queue: everything is judged once, however far judges fall behind, and generation never waits for them."""
 
 import asyncio
+import os
 import random
 import tempfile
 from collections import Counter
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmeval.records import Completion, Verdict
+from swarmeval.records import Completion, Verdict, parse_job_id
+from swarmeval.runs.journal import Entry, Journal
 from swarmeval.scheduling import judge_queue
 from tests.support.coordinator_bench import Bench
 from tests.support.echo_fleet import EchoFleet, EchoWorker
@@ -88,3 +90,30 @@ def test_what_is_judged_last_says_how_long_it_will_take(tmp_path: Path) -> None:
     for left, eta in zip(range(5, 0, -1), said[1:], strict=True):
         assert eta is not None
         assert 0.015 * left < eta < 0.5 * left
+
+
+def test_equal_replies_that_ran_out_wait_for_one_of_them(tmp_path: Path) -> None:
+    """While it runs with the whole limit, the other core is free for the program of another task."""
+    running: set[str] = set()
+    most = 0
+
+    class Noted(Bench):
+        async def judge(self, completion: Completion, hurried: bool) -> Verdict:
+            nonlocal most
+            task = parse_job_id(completion.job_id).task_id
+            if not hurried:
+                assert task not in running
+                running.add(task)
+                most = max(most, len(running))
+                await asyncio.sleep(0)
+                running.remove(task)
+            return await super().judge(completion, hurried)
+
+    bench = Noted(tmp_path, agents=6, tasks=2, eval_workers=2)
+    with Journal(tmp_path) as journal:
+        for job_id in sorted(bench.planned()):
+            journal.append(Entry(completion=Completion(job_id, "the same reply")))
+    bench.slow = dict.fromkeys(bench.planned(), 1)
+    assert bench.run(None)
+    assert bench.whole == dict.fromkeys(bench.planned(), 1)
+    assert most == min(2, len(os.sched_getaffinity(0)))

@@ -47,6 +47,12 @@ def test_energy_says_which_tokens_it_is_divided_by() -> None:
     assert "0.5 J per delivered token, 2 J per computed token, 75 J per evaluation, 300 J per solved task" in text
 
 
+def test_shared_verdicts_are_told_from_executed_programs() -> None:
+    found = lines(programs_executed=3210, verdicts_shared=4800)
+    assert "programs   3,210 executed; 4,800 answers share the verdict of an equal program" in found
+    assert not any(line.startswith("programs") for line in lines(programs_executed=8200, verdicts_shared=0))
+
+
 def test_answers_without_a_verdict_are_counted_and_explained() -> None:
     text = " ".join(" ".join(lines(failures=2, unanswered=3, unjudged=6)).split())
     assert "not judged 2 jobs failed: they got no answer; 3 jobs are not answered yet; 6 answers are not judged" in text

@@ -279,6 +279,19 @@ def test_greedy_decoding_with_several_answers_is_warned_of() -> None:
     assert RunConfig(do_sample=False, num_samples=2).warnings() == expected
 
 
+@pytest.mark.parametrize(
+    ("settings", "is_on_cpu"),
+    [
+        ({"device": "cpu"}, True),
+        ({"device": "cpu", "fleet": "ray"}, True),
+        ({"device": "cuda"}, False),
+        ({"fleet": "endpoint", "endpoint": {"urls": ("http://localhost:1/v1",)}}, False),
+    ],
+)
+def test_judges_share_the_cores_with_local_replicas_on_the_cpu(settings: dict[str, object], is_on_cpu: bool) -> None:
+    assert RunConfig.model_validate(settings).computes_on_cpu() is is_on_cpu
+
+
 def test_a_resume_may_differ_only_in_keys_that_change_no_measurement() -> None:
     measured = RunConfig().measured()
     assert set(measured) == {key for key, field in keys(RunConfig).items() if not is_resumable(field)}

@@ -149,7 +149,8 @@ class Guard:
         layers += ["seccomp"] if self._seccomp is not None else []
         layers += [f"rlimits (memory, cpu{processes}, file size, open files, core)"]
         layers += [f"private folder of {namespaces.DISK_MB} MB" if "namespaces" in self._layers else "private folder"]
-        return [*layers, "empty environment", "no_new_privs", "nice 19"]
+        niceness = os.getpriority(os.PRIO_PROCESS, 0)
+        return [*layers, "empty environment", "no_new_privs", *([f"nice {niceness}"] if niceness else [])]
 
     def _becomes_nobody(self) -> bool:
         return os.getuid() == 0 and "user" in self._layers
