@@ -24,6 +24,7 @@ from swarmeval.engine.graphs import Graphs, Recorder
 from swarmeval.engine.native import Kernels
 from swarmeval.engine.paged import PagedDecoder
 from swarmeval.engine.pages import pages_of
+from swarmeval.engine.rows import SPARE
 from swarmeval.engine.separate import SeparateDecoder
 from swarmeval.engine.slots import SlotDecoder
 
@@ -73,7 +74,7 @@ def fitted(
 
     With `begin` (see Graphs), steps are recorded and replayed if possible. Rows then share no prompts either.
     """
-    reason = _unsupported_layers(model)
+    reason, most_rows = _unsupported_layers(model), budget.rows + SPARE
     if reason is None and compiled is not None:
         sizes, steady = _sizes(model)
 
@@ -86,20 +87,20 @@ def fitted(
             if steady and not _same_in_any_batch(model, lambda rows: paged(rows, 4 * rows), sizes[-1]):
                 sizes = [size for size in sizes if size % GRAIN == 0]  # odd sizes may suit the layers but not the model
                 steady = _same_in_any_batch(model, lambda rows: paged(rows, 4 * rows), sizes[-1])
-            return ChosenDecoder(paged(budget.rows, pages_of(budget.tokens) + halves), "pages", steady)
+            return ChosenDecoder(paged(most_rows, pages_of(budget.tokens) + halves), "pages", steady)
         log.warning("no compiled attention: %s", fault)
     if reason is None and begin is not None:
-        recorded = _recorded(model, budget.rows, begin)
+        recorded = _recorded(model, most_rows, begin)
         if recorded is not None:
             return ChosenDecoder(recorded, "slots, CUDA graphs")
     if reason is None and share:
         fault = _other_attention(model) or unsuited(model, lambda rows: SlotDecoder(model, rows, share=True))
         if fault is None:
-            return ChosenDecoder(SlotDecoder(model, budget.rows, share=True), "slots, prompts shared")
+            return ChosenDecoder(SlotDecoder(model, most_rows, share=True), "slots, prompts shared")
         log.warning("rows share no prompts: %s", fault)
     reason = reason or unsuited(model, lambda rows: SlotDecoder(model, rows, share=False))
     if reason is None:
-        return ChosenDecoder(SlotDecoder(model, budget.rows, share=False), "slots")
+        return ChosenDecoder(SlotDecoder(model, most_rows, share=False), "slots")
     log.warning("rows are decoded one by one: %s", reason)
     return ChosenDecoder(SeparateDecoder(model), "one by one")
 

@@ -131,7 +131,9 @@ class Engine:
         """Halve the rows and park their branches, so that nothing already drawn is drawn again."""
         most = max(1, self.rows.most // 2)
         log.warning("out of memory: reduced to %d rows; the other requests continue when rows are free", most)
-        self._parked.extendleft(reversed(self.rows.clear(most)))
+        dropped = self.rows.clear(most)
+        branches = [*dropped, *(branch for branch in self._parked if branch not in dropped)]
+        self._parked = deque(branch for branch in branches if branch.members)
         self.forget_answers()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -197,6 +199,9 @@ class Engine:
             strays += self._part(branch, drawn, now)
         for stray in strays:
             self._settle(*stray, now)
+        if self._parked and not self.rows.free:
+            heirs = self.rows.inherit(self._parked)
+            self._parked = deque(branch for branch in self._parked if branch not in heirs)
         self._evict_empty()
         self._place_forks()
 
@@ -211,9 +216,10 @@ class Engine:
         for token, members in drawn.items():
             output = before.copy()
             going = self.outbox.take(members, token, output, branch.last_token, now, computed=True)
+            if len(output) > len(before):
+                node = parent.child(token)
             if not going:
                 continue
-            node = parent.child(token)
             known = [member for member in going if node.branch is not None or member.choice in node.kept]
             new = [member for member in going if member not in known] if known else going
             yield from ((member, node, output.copy()) for member in known)

@@ -37,7 +37,7 @@ class Outbox:
         """Append a token that the members drew to the output that they have in common.
 
         Answers the members that end, and returns the others. `last_token` is the time of the last token before;
-        `computed`: whether the token was computed for them.
+        `computed`: whether this history is new, so that the token goes through the model for them.
         """
         for member in members:
             member.used(now)
@@ -73,9 +73,12 @@ class Outbox:
             token = kept.draw(row, member.uniform())
             if token is None:
                 break
-            if not self.take([member], token, output, now, now, computed=False):
+            length = len(output)
+            staying = self.take([member], token, output, now, now, computed=token not in node.children)
+            if len(output) > length:
+                node = node.child(token)
+            if not staying:
                 return None
-            node = node.child(token)
         return node
 
     def finish(self, members: Sequence[Member], output: list[int], last_token: float, reason: FinishReason) -> None:

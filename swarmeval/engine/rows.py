@@ -1,13 +1,16 @@
 """The rows of a replica: one branch each, with its keys and values in the decoder and its history in the sampler."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
 
-from swarmeval.engine.branches import Branch, Member
+from swarmeval.engine.branches import Branch, Member, Tree
 from swarmeval.engine.decoder import Decoder
 from swarmeval.engine.native import Kernels
 from swarmeval.engine.sampler import Sampler
+
+SPARE = 1  # rows for which decoder and sampler need memory beyond those in use: a fork stands beside the row it ends
 
 
 class Rows:
@@ -22,7 +25,7 @@ class Rows:
         self.decoder = decoder
         self._device = device
         self.kernels = kernels
-        self.sampler = Sampler(most, device, kernels)
+        self.sampler = Sampler(most + SPARE, device, kernels)
         self._joined = 0  # branches at the end that wait for their prefill
 
     @property
@@ -54,12 +57,27 @@ class Rows:
 
         Returns False if there is none, or no memory.
         """
-        if not self.free or not branch.output:
-            return False
+        row = self._row_with(branch.tree, branch.output[:-1]) if self.free and branch.output else None
+        return row is not None and self._fork(row, branch)
+
+    def inherit(self, waiting: Iterable[Branch]) -> list[Branch]:
+        """Give rows that are empty now to waiting branches that begin like them; return those branches.
+
+        Of several, the one that has most in common with the row gets it: the others can fork from that later.
+        """
+        heirs: list[Branch] = []
+        for row, ended in enumerate(self.branches[: self.most]):
+            if ended.members:
+                continue
+            alike = [branch for branch in waiting if branch not in heirs and _begins_like(ended, branch)]
+            heir = max(alike, key=lambda branch: len(branch.output), default=None)
+            if heir is not None and self._fork(row, heir):
+                self._evict(row)  # the last row, which is the heir's, takes its place
+                heirs.append(heir)
+        return heirs
+
+    def _fork(self, row: int, branch: Branch) -> bool:
         *history, _ = branch.output  # the last token is yet to go through the model
-        row = self._row_with(branch, history)
-        if row is None:
-            return False
         self.branches.append(branch)
         room = branch.most_tokens
         if not self.decoder.fork(row, len(branch.tree.prompt) + len(history), room):
@@ -87,14 +105,16 @@ class Rows:
 
     def evict_empty(self) -> None:
         """Free the rows of branches without members."""
-        branches = self.branches
-        for row in reversed(range(len(branches))):  # from the end, so that the row moved into a gap is one that stays
-            if not branches[row].members:
-                branches[row].leave()
-                self.decoder.evict(row)
-                self.sampler.evict(row)
-                branches[row] = branches[-1]
-                branches.pop()
+        for row in reversed(range(len(self.branches))):  # from the end: the row moved into a gap is one that stays
+            if not self.branches[row].members:
+                self._evict(row)
+
+    def _evict(self, row: int) -> None:
+        self.branches[row].leave()
+        self.decoder.evict(row)
+        self.sampler.evict(row)
+        self.branches[row] = self.branches[-1]
+        self.branches.pop()
 
     def clear(self, most: int) -> list[Branch]:
         """Free all rows and limit them to `most`; return their branches."""
@@ -103,13 +123,21 @@ class Rows:
             branch.room = 0
         self.most, self._joined = most, 0
         self.decoder.clear()
-        self.sampler = Sampler(most, self._device, self.kernels)
+        self.sampler = Sampler(most + SPARE, self._device, self.kernels)
         return dropped
 
-    def _row_with(self, branch: Branch, history: list[int]) -> int | None:
+    def _row_with(self, tree: Tree, history: list[int]) -> int | None:
         """A row whose keys and values begin with this history."""
         length = len(history)
         for row, other in enumerate(self.branches):
-            if other.tree is branch.tree and len(other.output) > length and other.output[:length] == history:
+            if other.tree is tree and len(other.output) > length and other.output[:length] == history:
                 return row
         return None
+
+
+def _begins_like(ended: Branch, branch: Branch) -> bool:
+    """Whether the row of an ended branch holds the keys and values that another branch needs."""
+    length = len(branch.output) - 1
+    return (
+        ended.tree is branch.tree and 0 <= length <= len(ended.output) and ended.output[:length] == branch.output[:-1]
+    )

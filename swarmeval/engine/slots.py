@@ -136,7 +136,8 @@ class SlotDecoder:
                 if prefix is not None and prefix not in self.shared:
                     self._begin_sharing(prefix, results[prompt])
         own = max(len(prompt) - len(self._prefix(prompt)) for prompt in prompts)
-        self._reserve(Shape(len(self.rows) + len(prompts), own + 1), results[prompts[0]])
+        spare = int(self._rounded)  # for a fork beside the last row, without recording all steps again
+        self._reserve(Shape(len(self.rows) + len(prompts) + spare, own + 1), results[prompts[0]])
         for prompt in prompts:
             self._admit(prompt, results[prompt])
         self._forget_unread()
