@@ -1,9 +1,10 @@
 """Claims about the estimate of the time that generation still needs."""
 
 import random
+import statistics
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmeval.scheduling.time_left import seconds_left
@@ -20,8 +21,16 @@ def test_without_a_speed_nothing_is_said() -> None:
 
 
 @given(seed=st.integers(0, 10_000), most=st.integers(64, 512))
+@settings(deadline=None, max_examples=10)
 def test_it_comes_close_in_the_midst_of_a_run(seed: int, most: int) -> None:
-    """Compared with the true remaining time of a run with exponential lengths, 64 rows, one token per row and step."""
+    """On average over 20 runs; a single run of 400 jobs may be off by a third, as its lengths are."""
+    ratios = [estimated_over_true(seed + number, most) for number in range(20)]
+    assert statistics.mean(ratios) == pytest.approx(1, rel=0.12)
+    assert all(ratio == pytest.approx(1, rel=0.45) for ratio in ratios)
+
+
+def estimated_over_true(seed: int, most: int) -> float:
+    """A run with exponential lengths, 64 rows, one token per row and step, when half of its jobs are finished."""
     draw = random.Random(seed)
     lengths = [min(most, 1 + int(draw.expovariate(1 / 100))) for _ in range(400)]
     rows: list[list[int]] = []  # [length, tokens done]
@@ -37,7 +46,8 @@ def test_it_comes_close_in_the_midst_of_a_run(seed: int, most: int) -> None:
     rest = sum(waiting) + sum(length - done for length, done in rows)
     open_tokens = sum(done for _, done in rows)
     left_s = seconds_left(len(waiting), len(rows), len(finished), sum(finished), open_tokens, most, 1.0)
-    assert left_s == pytest.approx(rest, rel=0.3)
+    assert left_s is not None
+    return left_s / rest
 
 
 @given(
