@@ -72,6 +72,7 @@ WITHOUT = (
 
 def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None, yields: bool) -> None:
     """Serve programs from the inherited socket until its other end closes. `shown`, `yields`: see Sandbox."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # first: a stopped warden would not notice that its socket closes
     os.umask(UMASK)
     if yields:
         yield_to_all()
@@ -108,7 +109,6 @@ class Warden:
     def open(self, mode: str) -> dict[str, Any]:
         """Set up the jails with as many layers as the trial program allows; return the active and the missing ones."""
         prctl(PR_SET_CHILD_SUBREAPER, 1)
-        prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # a stopped warden would not notice that its socket closes
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         all_layers = {"processes", "user", *(LAYERS if mode != "none" else ())}
         missing: dict[str, str] = {}

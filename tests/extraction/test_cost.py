@@ -7,6 +7,7 @@ import pytest
 
 from swarmeval.extraction.candidate import candidate
 from swarmeval.records import Form
+from tests.support.speed import scaled
 from tests.support.wrappings import TASK
 
 MILLION = 1_000_000
@@ -41,21 +42,21 @@ def test_a_hostile_megabyte_costs_less_than_a_second(name: str) -> None:
     text = HOSTILE[name] * (MILLION // len(HOSTILE[name]))
     forms: tuple[Form, ...] = ("reply", "completion", "solution")
     for form in forms:
-        assert seconds_for(text, form) < 1.0, form
+        assert seconds_for(text, form) < scaled(1.0), form
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", ["```python\n", "<answer>\n", "def total(a):\n", "    x = 1\n"])
 def test_a_hostile_end_of_a_harmless_beginning_costs_no_more(start: str) -> None:
     for name in ("tabs", "semicolons", "a diff", "broken definitions", "decorators"):
-        assert seconds_for(start + HOSTILE[name] * (MILLION // len(HOSTILE[name])), "reply") < 1.0, name
+        assert seconds_for(start + HOSTILE[name] * (MILLION // len(HOSTILE[name])), "reply") < scaled(1.0), name
 
 
 @pytest.mark.slow
 def test_black_is_given_only_what_it_formats_in_time() -> None:
     line = "    x = {'a': [1, 2, (3,4)], 'b' : f( x,y , z=1)}\n"
     for repeats in (200, 400, 2000):
-        assert seconds_for("def total(numbers):\n" + line * repeats, "solution", use_black=True) < 1.0, repeats
+        assert seconds_for("def total(numbers):\n" + line * repeats, "solution", use_black=True) < scaled(1.0), repeats
 
 
 def seconds_for(text: str, form: Form, use_black: bool = False) -> float:

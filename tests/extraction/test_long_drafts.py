@@ -5,6 +5,7 @@ import time
 import pytest
 
 from swarmeval.extraction.candidate import candidate
+from tests.support.speed import scaled
 from tests.support.wrappings import TASK, fence, program_passes
 
 WRONG = "def total(numbers):\n    return 7\n"
@@ -46,4 +47,5 @@ def test_the_final_answer_is_found_behind_a_long_draft(draft: str, chars: int) -
         started = time.process_time()
         found = candidate(text, "reply", TASK)
         assert program_passes(found, TASK), (final, found.note)
-        assert time.process_time() - started < 1.0, final
+        took_s = time.process_time() - started
+        assert took_s < scaled(1.0), final
