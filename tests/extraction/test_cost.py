@@ -1,13 +1,10 @@
 """Adversarial text: extraction from a megabyte of any kind takes less than a second of CPU time."""
 
-import gc
-import time
-
 import pytest
 
 from swarmeval.extraction.candidate import candidate
 from swarmeval.records import Form
-from tests.support.speed import scaled
+from tests.support.speed import cpu_seconds
 from tests.support.wrappings import TASK
 
 MILLION = 1_000_000
@@ -42,31 +39,23 @@ def test_a_hostile_megabyte_costs_less_than_a_second(name: str) -> None:
     text = HOSTILE[name] * (MILLION // len(HOSTILE[name]))
     forms: tuple[Form, ...] = ("reply", "completion", "solution")
     for form in forms:
-        assert seconds_for(text, form) < scaled(1.0), form
+        assert seconds_for(text, form) < 1.0, form
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", ["```python\n", "<answer>\n", "def total(a):\n", "    x = 1\n"])
 def test_a_hostile_end_of_a_harmless_beginning_costs_no_more(start: str) -> None:
     for name in ("tabs", "semicolons", "a diff", "broken definitions", "decorators"):
-        assert seconds_for(start + HOSTILE[name] * (MILLION // len(HOSTILE[name])), "reply") < scaled(1.0), name
+        assert seconds_for(start + HOSTILE[name] * (MILLION // len(HOSTILE[name])), "reply") < 1.0, name
 
 
 @pytest.mark.slow
 def test_black_is_given_only_what_it_formats_in_time() -> None:
     line = "    x = {'a': [1, 2, (3,4)], 'b' : f( x,y , z=1)}\n"
     for repeats in (200, 400, 2000):
-        assert seconds_for("def total(numbers):\n" + line * repeats, "solution", use_black=True) < scaled(1.0), repeats
+        assert seconds_for("def total(numbers):\n" + line * repeats, "solution", use_black=True) < 1.0, repeats
 
 
 def seconds_for(text: str, form: Form, use_black: bool = False) -> float:
-    """CPU seconds of an extraction, so that other load counts little. Objects that other tests left on the heap are
-    frozen, since the garbage collector would scan them repeatedly.
-    """
-    gc.collect()
-    gc.freeze()
-    started = time.process_time()
-    candidate(text, form, TASK, use_black)
-    took_s = time.process_time() - started
-    gc.unfreeze()
-    return took_s
+    """CPU seconds of an extraction."""
+    return cpu_seconds(lambda: candidate(text, form, TASK, use_black), limit_s=1.0)
