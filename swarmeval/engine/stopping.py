@@ -54,14 +54,13 @@ UNFINISHED = "\ufffd"  # an incomplete UTF-8 sequence decodes to it
 class Growth:
     """Splits a growing answer into pieces to stream. Holds back incomplete characters and possible stop strings."""
 
-    def __init__(self, detokenizer: Detokenizer, stops: StopStrings, sent: int = 0) -> None:
-        """`sent` is the number of characters already streamed before the request was restarted."""
+    def __init__(self, detokenizer: Detokenizer, stops: StopStrings) -> None:
         self._detokenizer = detokenizer
         self._stops = stops
         self._settled = 0  # tokens whose text is final
         self._window = 0  # first decoded token: one piece earlier, since a token's text may depend on its predecessor
         self._text = ""  # text of the settled tokens
-        self.sent = sent
+        self._sent = 0  # characters
 
     def more(self, output: Sequence[int]) -> str:
         """The next piece to send. `output` must extend that of the last call. Decodes only the newest tokens."""
@@ -72,6 +71,6 @@ class Growth:
                 self._text += now[len(before) :]
                 self._window, self._settled = self._settled, len(output)
         until = len(self._text) - self._stops.begun(self._text)
-        piece = self._text[self.sent : until]
-        self.sent += len(piece)
+        piece = self._text[self._sent : until]
+        self._sent += len(piece)
         return piece

@@ -10,7 +10,19 @@ from msgspec.structs import replace
 from swarmeval.engine.separate import SeparateDecoder
 from swarmeval.requests import Message, Refusal, Reply, Request, Sampling
 from tests.support import tiny_model
-from tests.support.tiny_engine import GREEDY, MODEL, TOKENIZER, WARM, answer, engine, finish, generated, requests, texts
+from tests.support.tiny_engine import (
+    GREEDY,
+    MODEL,
+    TOKENIZER,
+    WARM,
+    answer,
+    engine,
+    finish,
+    generated,
+    requests,
+    streamed,
+    texts,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -163,15 +175,8 @@ def test_waiting_requests_can_be_dropped() -> None:
 def test_streamed_requests_send_growing_text_and_the_same_answer() -> None:
     wanted = requests(6)
     silent = texts(engine(3), wanted)
-    served = engine(3)
-    for place, request in enumerate(wanted):
-        served.submit(replace(request, stream=place % 2 == 0))
-    told: dict[str, str] = {}
-    found: dict[str, str] = {}
-    while served.busy():
-        found |= {reply.job_id: reply.text for reply in served.step() if isinstance(reply, Reply)}
-        for piece in served.pieces():
-            told[piece.job_id] = told.get(piece.job_id, "") + piece.text
+    mixed = [replace(request, stream=place % 2 == 0) for place, request in enumerate(wanted)]
+    told, found = streamed(engine(3), mixed)
     assert found == silent
     assert sorted(told) == ["0/t/0/0", "2/t/0/0", "4/t/0/0"]
     assert all(silent[job_id].startswith(text) for job_id, text in told.items())

@@ -45,12 +45,3 @@ def test_text_that_may_start_a_stop_string_is_held_back() -> None:
     pieces, text = grown(ids_of("a\nda\nb\ndef g"), ("\ndef",))
     assert [piece for piece in pieces if piece] == ["a", "\nda", "\nb"]
     assert text == "a\nda\nb"
-
-
-def test_text_streamed_before_a_restart_is_not_streamed_again() -> None:
-    reader = Detokenizer(TOKENIZER, ids_of("x"))
-    first = Growth(reader, StopStrings(reader, ()))
-    output = ids_of("abcdef")
-    assert first.more(output[:2]) == "ab"
-    second = Growth(reader, StopStrings(reader, ()), first.sent)
-    assert [second.more(output[:1]), second.more(output[:3])] == ["", "c"]

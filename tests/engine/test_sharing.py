@@ -22,7 +22,7 @@ from swarmeval.engine.slots import SlotDecoder
 from swarmeval.engine.steps import Eager
 from swarmeval.requests import Answer, Reply, Request, Sampling
 from tests.support import tiny_model
-from tests.support.tiny_engine import GREEDY, MODEL, TOKENIZER, answer, engine, finish
+from tests.support.tiny_engine import GREEDY, MODEL, TOKENIZER, answer, engine, finish, streamed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -247,14 +247,7 @@ def test_an_answer_is_streamed_once_though_its_branch_waits_for_memory() -> None
         return real(tokens)
 
     one.rows.decoder.decode = decode  # type: ignore[method-assign]
-    for request in wanted:
-        one.submit(request)
-    told: dict[str, str] = {}
-    replies: dict[str, str] = {}
-    while one.busy():
-        replies |= {reply.job_id: reply.text for reply in one.step() if isinstance(reply, Reply)}
-        for piece in one.pieces():
-            told[piece.job_id] = told.get(piece.job_id, "") + piece.text
+    told, replies = streamed(one, wanted)
     assert calls > 6
     assert all(replies[job].startswith(text) and text for job, text in told.items())
     assert replies == {request.job_id: alone(request, "pages")[0] for request in wanted}

@@ -69,6 +69,19 @@ def texts(engine: Engine, batch: Sequence[Request]) -> dict[str, str]:
     return {job_id: reply.text for job_id, reply in answer(engine, batch).items()}
 
 
+def streamed(engine: Engine, batch: Sequence[Request]) -> tuple[dict[str, str], dict[str, str]]:
+    """The text that was streamed of each request, and the texts of the replies."""
+    sent: dict[str, str] = {}
+    replies: dict[str, str] = {}
+    for request in batch:
+        engine.submit(request)
+    while engine.busy():
+        replies |= {reply.job_id: reply.text for reply in engine.step() if isinstance(reply, Reply)}
+        for piece in engine.pieces():
+            sent[piece.job_id] = sent.get(piece.job_id, "") + piece.text
+    return sent, replies
+
+
 def generated(request: Request, model: Any = MODEL) -> str:
     """The answer of transformers' generate to one request."""
     ids = torch.tensor([TOKENIZER(request.text)["input_ids"]])
