@@ -14,14 +14,15 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from swarmeval.engine import attention, native
+from swarmeval.engine import attention
 from swarmeval.engine.budget import Budget
 from swarmeval.engine.common_prefix import Prompt
 from swarmeval.engine.cpu_weights import GRAIN, steady_sizes
 from swarmeval.engine.decoder import MODEL_FAULTS, Decoder
 from swarmeval.engine.draw import Penalty, Scores
 from swarmeval.engine.graphs import Graphs, Recorder
-from swarmeval.engine.native import Kernels
+from swarmeval.engine.kernels import native
+from swarmeval.engine.kernels.native import NativeKernels
 from swarmeval.engine.paged import PagedDecoder
 from swarmeval.engine.pages import pages_of
 from swarmeval.engine.rows import SPARE
@@ -50,7 +51,7 @@ class ChosenDecoder:
     steady: bool = False  # a row gets the same bits in any batch
 
 
-def kernels(dtype: torch.dtype) -> Kernels | None:
+def kernels(dtype: torch.dtype) -> NativeKernels | None:
     """The compiled kernels for a model on the CPU; None if unavailable or if their top scores differ from torch's."""
     try:
         compiled = native.load(dtype)
@@ -66,7 +67,7 @@ def kernels(dtype: torch.dtype) -> Kernels | None:
 def fitted(
     model: Any,
     budget: Budget,
-    compiled: Kernels | None,
+    compiled: NativeKernels | None,
     share: bool = True,
     begin: Callable[[], Recorder] | None = None,
 ) -> ChosenDecoder:
@@ -87,7 +88,7 @@ def fitted(
             if steady and not _same_in_any_batch(model, lambda rows: paged(rows, 4 * rows), sizes[-1]):
                 sizes = [size for size in sizes if size % GRAIN == 0]  # odd sizes may suit the layers but not the model
                 steady = _same_in_any_batch(model, lambda rows: paged(rows, 4 * rows), sizes[-1])
-            return ChosenDecoder(paged(most_rows, pages_of(budget.tokens) + halves), "pages", steady)
+            return ChosenDecoder(paged(most_rows, pages_of(budget.tokens, compiled.page) + halves), "pages", steady)
         log.warning("no compiled attention: %s", fault)
     if reason is None and begin is not None:
         recorded = _recorded(model, most_rows, begin)
@@ -198,7 +199,7 @@ def _some_prompt(vocabulary: int, length: int) -> Prompt:
     return tuple((7 + 37 * length * place) % vocabulary for place in range(1, length + 1))
 
 
-def _finds_best_scores(compiled: Kernels) -> bool:
+def _finds_best_scores(compiled: NativeKernels) -> bool:
     """Whether the compiled top-k agrees with torch on rows with ties and with a repetition penalty."""
     generator = torch.Generator().manual_seed(0)
     logits = (torch.randn(3, 5000, generator=generator) * 4).round().to(compiled.dtype) / 2

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swarmeval.engine.native import Kernels
+from swarmeval.engine.kernels.native import NativeKernels
 
 WINDOW = 128  # best tokens considered per row before the whole vocabulary is sorted
 NO_TOKEN = -1  # stands in for a token id if the scores are NaN
@@ -46,7 +46,7 @@ class SamplingLimits:
 class Scores:
     """Penalized logits: [rows, vocabulary] of any float type. With `kernels`, compiled code finds the best of them."""
 
-    def __init__(self, logits: Tensor, penalty: Penalty | None = None, kernels: Kernels | None = None) -> None:
+    def __init__(self, logits: Tensor, penalty: Penalty | None = None, kernels: NativeKernels | None = None) -> None:
         self._logits = logits
         self._penalty = penalty
         self._kernels = kernels if kernels is not None and kernels.dtype == logits.dtype else None

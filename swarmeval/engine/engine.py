@@ -18,7 +18,7 @@ from swarmeval.engine import beams
 from swarmeval.engine.branches import Branch, Member, TreeNode, Trees
 from swarmeval.engine.decoder import Decoder
 from swarmeval.engine.draw import KeptDistribution
-from swarmeval.engine.native import Kernels
+from swarmeval.engine.kernels.native import NativeKernels
 from swarmeval.engine.opening import Opener
 from swarmeval.engine.outbox import Outbox
 from swarmeval.engine.rows import Rows
@@ -46,7 +46,7 @@ class Engine:
         tokenizer: Any,
         decoder: Decoder,
         info: ReplicaInfo,
-        kernels: Kernels | None = None,
+        kernels: NativeKernels | None = None,
         phases: Phases | None = None,
         share_answers: bool = True,
     ) -> None:

@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from swarmeval.engine.cpu_weights import pack
 from swarmeval.engine.decoder import MODEL_FAULTS
-from swarmeval.engine.native import Kernels
-from swarmeval.engine.paged_attention import Batch, PagedLayer, current, using_batch
-from swarmeval.engine.pages import PAGE, pages_of
+from swarmeval.engine.kernels.contract import Kernels
+from swarmeval.engine.paged_attention import Batch, PagedLayer, arrays_of, batch_of, current, using_batch
+from swarmeval.engine.placed_tokens import Tokens
 
 _TOKENS = 20  # length of the check's input: more than one page
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # allowed error, relative to the original's output norm
@@ -89,14 +90,14 @@ class FusedAttention(nn.Module):
                 hidden_states=hidden_states, position_embeddings=position_embeddings, **rest
             )
             return result
-        cosine, sine = (part.contiguous() for part in position_embeddings)
+        cosine, sine = position_embeddings
         tokens = hidden_states.shape[1]
         if cosine.shape != (1, tokens, self.head_dim) or cosine.dtype != hidden_states.dtype:
             raise NotImplementedError(f"rotary embeddings of shape {tuple(cosine.shape)}")
         layer = batch.layers[self.layer_idx]
         joined = self.joined(hidden_states).view(tokens, -1, self.head_dim)
         self._kernels.rotate_and_put(joined, cosine, sine, layer.keys, layer.values, batch.page, batch.offset)
-        query = joined[:, : joined.shape[1] - 2 * layer.keys.shape[1]]
+        query = joined[:, : joined.shape[1] - 2 * layer.heads]
         output = layer.attend(query, batch, self.scaling).view(1, tokens, -1)
         return self.o_proj(output), None
 
@@ -143,7 +144,7 @@ def _attention(module: Any, kernels: Kernels) -> nn.Module | None:
         return None
     others = {name for name, _ in module.named_children()} - set(names)
     known = all(hasattr(module, name) for name in ("head_dim", "scaling", "layer_idx", "config"))
-    if others or not known or module.head_dim % PAGE:
+    if others or not known:
         return None
     if any(getattr(place, "sliding_window", None) is not None for place in (module, module.config)):
         return None
@@ -182,19 +183,24 @@ def _try_attention(module: Any, original: Any, kernels: Kernels, paged: bool) ->
 
 
 def _one_prompt(kernels: Kernels, layer: int, key_heads: int, size: int) -> Batch:
-    pages = pages_of(_TOKENS)
-    places = torch.arange(_TOKENS, dtype=torch.int32)
-    pool = PagedLayer(kernels, pages, key_heads, size)
-    return Batch(
-        table=torch.arange(pages, dtype=torch.int32).repeat(_TOKENS, 1),
+    """A batch of one prompt's tokens, over pages of its own."""
+    pages = -(-_TOKENS // kernels.page)
+    places = np.arange(_TOKENS, dtype=np.int32)
+    zeros = np.zeros_like(places)
+    tokens = Tokens(
+        ids=zeros,
+        positions=places,
+        row=zeros,
+        table=np.tile(np.arange(pages, dtype=np.int32), (_TOKENS, 1)),
         shared=places + 1,
-        own=torch.zeros_like(places),
-        order=places,
-        group=torch.zeros_like(places),
-        page=places // PAGE,
-        offset=places % PAGE,
-        layers=[pool] * (layer + 1),
+        own=zeros,
+        group=zeros,
+        page=places // kernels.page,
+        offset=places % kernels.page,
     )
+    pool = PagedLayer(kernels, pages, key_heads, size)
+    tensors = [torch.from_numpy(array).to(pool.keys.device) for array in arrays_of(tokens, zeros[:1], kernels)]
+    return batch_of(tensors, [pool] * (layer + 1))
 
 
 def _plain_linears(module: Any, names: Sequence[str], kernels: Kernels) -> list[nn.Linear] | None:

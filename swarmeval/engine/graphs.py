@@ -5,12 +5,10 @@ The recorder is passed in, so only `on_cuda` needs a GPU. `on_cuda` has not been
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor
-
-from swarmeval.engine.steps import Shape
 
 MOST_GRAPHS = 64  # kept at once: about seven row counts times nine lengths
 
@@ -31,33 +29,39 @@ class Graphs:
         self._begin = begin
         self._most = most
         self._recorder: Recorder | None = None
-        self._replays: OrderedDict[Shape, Work] = OrderedDict()  # least recently used first
-        self._logits: dict[int, Tensor] = {}  # number of rows -> output buffer of its replays: [rows, vocabulary]
+        self._replays: OrderedDict[Hashable, tuple[Work, Tensor]] = OrderedDict()  # least recently used first
+        self._logits: dict[torch.Size, Tensor] = {}  # output buffers: [rows, vocabulary]
 
-    def run(self, shape: Shape, forward: Callable[[], Tensor]) -> Tensor:
+    def run(self, shape: Hashable, forward: Callable[[], Tensor]) -> Tensor:
         if self.fault is None and shape not in self._replays:
             self._record(shape, forward)
         if self.fault is not None:
             return forward()
         self._replays.move_to_end(shape)
-        self._replays[shape]()
-        return self._logits[shape.rows].clone()
+        replay, logits = self._replays[shape]
+        replay()
+        return logits.clone()
 
     def forget(self) -> None:
         self._replays.clear()
         self._logits.clear()
         self._recorder = None
 
-    def _record(self, shape: Shape, forward: Callable[[], Tensor]) -> None:
+    def _record(self, shape: Hashable, forward: Callable[[], Tensor]) -> None:
+        size = torch.Size()
+
         def work() -> None:
+            nonlocal size
             logits = forward()
-            if shape.rows not in self._logits:  # in the warm-up: memory allocated while recording belongs to the graph
-                self._logits[shape.rows] = logits.new_empty(logits.shape)
-            self._logits[shape.rows].copy_(logits)
+            size = logits.shape
+            if size not in self._logits:  # in the warm-up: memory allocated while recording belongs to the graph
+                self._logits[size] = logits.new_empty(size)
+            self._logits[size].copy_(logits)
 
         self._recorder = self._recorder or self._begin()
         try:
-            self._replays[shape] = self._recorder(work)
+            replay = self._recorder(work)
+            self._replays[shape] = replay, self._logits[size]
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

@@ -1,9 +1,8 @@
-"""Batched decoding on the CPU over a paged KV cache, with compiled attention.
+"""Batched decoding over a paged KV cache, with the kernels of any device.
 
-Prompt tokens and answer tokens go through the model in the same flat batch, so prompts need no padding. Common prefixes
-are computed and stored once, and forks share the whole pages of their common answer (see pages). A row's logits do not
-depend on its neighbours: attention is computed row by row, and batches are padded to sizes at which the linear layers
-give equal bits.
+Prompt tokens and answer tokens go through the model in flat batches, so prompts need no padding. Common prefixes are
+computed and stored once, and forks share the whole pages of their common answer (see pages). A row's logits do not
+depend on its neighbours where the kernels compute attention row by row and the batch sizes give equal bits.
 """
 
 from collections import OrderedDict
@@ -18,14 +17,15 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from swarmeval.engine.common_prefix import Prompt
-from swarmeval.engine.native import Kernels
-from swarmeval.engine.paged_attention import Batch, PagedLayer, using_batch, using_pages
-from swarmeval.engine.pages import PAGE, Lease, PagePool, pages_of
+from swarmeval.engine.kernels.contract import Kernels
+from swarmeval.engine.paged_attention import Batch, PagedLayer, arrays_of, batch_of, using_batch, using_pages
+from swarmeval.engine.pages import Lease, PagePool, pages_of
+from swarmeval.engine.placed_tokens import Numbers, Shapes, Tokens, packed, unpacked
+from swarmeval.engine.steps import Eager, Step
+from swarmeval.engine.upload import upload_array
 
 KEPT_TOKENS = 2048  # prompt tokens kept in the cache although no row uses them
 KEPT_LOGITS = 64  # prompts whose next-token logits are kept
-
-Numbers = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,57 +35,37 @@ class _LeasedRow:
     answer: tuple[int, ...] = ()  # the part of it to prefill
 
 
-@dataclass(frozen=True, slots=True)
-class _Tokens:
-    """Tokens of one or more forwards, with the places where each reads and writes (see Batch)."""
-
-    ids: Sequence[int]
-    positions: Numbers
-    table: Numbers
-    shared: Numbers
-    own: Numbers
-    group: Numbers
-    page: Numbers
-    offset: Numbers
-
-    def part(self, chunk: slice) -> "_Tokens":
-        return _Tokens(*(getattr(self, name)[chunk] for name in self.__slots__))
-
-    def padded_to(self, size: int, layers: Sequence[PagedLayer]) -> Batch:
-        """The batch padded to `size` with tokens that neither read nor write."""
-        group = _padded(self.group, size, filler=-1)
-        return Batch(
-            table=torch.from_numpy(np.pad(self.table, ((0, size - len(self.ids)), (0, 0)))),
-            shared=_padded(self.shared, size),
-            own=_padded(self.own, size),
-            order=torch.argsort(group, stable=True).int(),
-            group=group,
-            page=_padded(self.page, size, filler=-1),
-            offset=_padded(self.offset, size),
-            layers=layers,
-        )
-
-
 class PagedDecoder:
-    """A Decoder of rows that are decoded together. Batches are padded to one of `sizes`."""
+    """A Decoder of rows that are decoded together. Batches are padded to one of `sizes`.
+
+    With `step`, decode steps run through it over memory at fixed addresses, and can be recorded.
+    """
 
     def __init__(
-        self, model: Any, kernels: Kernels, rows: int, pages: int, sizes: Sequence[int], share: bool = True
+        self,
+        model: Any,
+        kernels: Kernels,
+        rows: int,
+        pages: int,
+        sizes: Sequence[int],
+        share: bool = True,
+        step: Step | None = None,
     ) -> None:
         config = model.config.get_text_config()
         heads = config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // heads
         key_heads = getattr(config, "num_key_value_heads", None) or heads
-        if size % PAGE:
-            raise NotImplementedError(f"head size {size} is not a multiple of {PAGE}")
         self._model = model
+        self._kernels = kernels
         self._sizes = sorted(sizes)
         self._share = share
         self._pages = pages
-        self._pool = PagePool(pages, keep=pages_of(KEPT_TOKENS))
+        self._pool = PagePool(pages, pages_of(KEPT_TOKENS, kernels.page), kernels.page)
         self.cache = Cache(
             layers=[PagedLayer(kernels, pages, key_heads, size) for _ in range(config.num_hidden_layers)]
         )
+        self._step: Step = step or Eager()
+        self._fixed = torch.zeros(0, dtype=torch.int32, device=model.device)  # the numbers of a decode step
         self._rows: list[_LeasedRow] = []
         self._table: Numbers = np.zeros((rows, 1), np.int32)
         self._shared: Numbers = np.zeros(rows, np.int32)
@@ -105,11 +85,11 @@ class PagedDecoder:
     def fork(self, row: int, length: int, new_tokens: int) -> bool:
         old = self._rows[row]
         own = length - len(old.prompt)
-        whole = own // PAGE
+        whole = own // self._pool.page
         lease = self._pool.fork(old.lease, whole, new_tokens)
         if lease is None:
             return False
-        if own % PAGE:
+        if own % self._pool.page:
             for layer in self.cache.layers:
                 layer.copy(old.lease.own[whole], lease.own[whole])
         self._add(_LeasedRow(old.prompt, lease), own)
@@ -126,24 +106,23 @@ class PagedDecoder:
 
     def prefill(self) -> Tensor:
         first, self._joined = len(self._rows) - self._joined, 0
-        ends: dict[Prompt | int, int] = {}  # key of a row's logits -> index of its last token in `tokens`
-        tokens: list[int] = []
-        rows: list[int] = []
-        positions: list[int] = []
         newcomers = self._rows[first:]
-        for index, row in enumerate(newcomers, first):
-            key = self._key(row, index)
-            is_known = key in self._logits and row.lease.known == len(row.prompt)  # its pages may have been reused
-            if key in ends or is_known:
-                continue
-            start = row.lease.known if row.answer else min(row.lease.known, len(row.prompt) - 1)
-            new = (*row.prompt[start:], *row.answer)
-            tokens += new
-            rows += [index] * len(new)
-            positions += range(start, start + len(new))
-            ends[key] = len(tokens) - 1
-        self._logits.update(zip(ends, self._run_prefills(tokens, rows, positions, list(ends.values())), strict=True))
         keys = [self._key(row, index) for index, row in enumerate(newcomers, first)]
+        prompts: list[_Stretch] = []
+        answers: list[_Stretch] = []
+        for index, (row, key) in enumerate(zip(newcomers, keys, strict=True), first):
+            start = row.lease.known
+            is_known = key in self._logits and start == len(row.prompt)  # its pages may have been reused
+            if is_known or key in keys[: index - first]:
+                continue
+            if row.answer:
+                prompts.append(_Stretch(index, start, row.prompt[start:], None))
+                answers.append(_Stretch(index, len(row.prompt), row.answer, key))
+            else:
+                start = min(start, len(row.prompt) - 1)
+                prompts.append(_Stretch(index, start, row.prompt[start:], key))
+        self._run_prefills(prompts)
+        self._run_prefills(answers)
         logits = torch.stack([self._logits[key] for key in keys])
         for key in keys:
             if isinstance(key, int):
@@ -156,9 +135,9 @@ class PagedDecoder:
 
     def decode(self, tokens: Sequence[int]) -> Tensor:
         count = len(self._rows)
-        batch = self._batch(tokens, range(count), self._shared[:count] + self._own[:count])
+        placed = self._placed(tokens, range(count), self._shared[:count] + self._own[:count])
         self._own[:count] += 1
-        steps = [self._forward(batch.part(chunk)) for chunk in _chunks(count, self._sizes[-1])]
+        steps = [self._decode(placed.at(chunk)) for chunk in _chunks(count, self._sizes[-1])]
         return steps[0] if len(steps) == 1 else torch.cat(steps)
 
     def evict(self, row: int) -> None:
@@ -171,8 +150,9 @@ class PagedDecoder:
 
     def clear(self) -> None:
         # A new pool: the old one may list prompts that never went through the model.
-        self._pool = PagePool(self._pages, keep=pages_of(KEPT_TOKENS))
+        self._pool = PagePool(self._pages, pages_of(KEPT_TOKENS, self._kernels.page), self._kernels.page)
         self._rows, self._joined = [], 0
+        self._step.forget()
 
     def _add(self, row: _LeasedRow, own: int) -> None:
         index = len(self._rows)
@@ -186,51 +166,74 @@ class PagedDecoder:
         self._widen(len(pages))
         self._table[row, : len(pages)] = pages
 
-    def _batch(self, tokens: Sequence[int], rows: Sequence[int], positions: Numbers) -> _Tokens:
+    def _placed(self, tokens: Sequence[int], rows: Sequence[int], positions: Numbers) -> Tokens:
         """Tokens at the given positions of the given rows."""
-        index = np.asarray(rows, np.int64)
+        index, page = np.asarray(rows, np.int64), self._pool.page
         prompt = self._shared[index]
         place = positions - prompt  # in the answer; negative in the prompt
         is_answer = place >= 0
-        column = np.where(is_answer, -(-prompt // PAGE) + place // PAGE, positions // PAGE)
-        return _Tokens(
-            ids=tokens,
+        column = np.where(is_answer, -(-prompt // page) + place // page, positions // page)
+        return Tokens(
+            ids=np.asarray(tokens, np.int32),
             positions=positions,
+            row=index.astype(np.int32),
             table=self._table[index],
             shared=np.minimum(positions + 1, prompt),
             own=np.maximum(place + 1, 0),
             group=self._group[index],
             page=self._table[index, column],
-            offset=np.where(is_answer, place, positions) % PAGE,
+            offset=np.where(is_answer, place, positions) % page,
         )
 
-    def _run_prefills(self, tokens: list[int], rows: list[int], positions: list[int], ends: list[int]) -> list[Tensor]:
-        """Run tokens of prompts and answers through the model; return the logits at the indexes `ends`."""
-        logits: list[Tensor] = []
-        batch = self._batch(tokens, rows, np.asarray(positions, np.int32))
-        for chunk in _chunks(len(tokens), self._sizes[-1]):
-            chunk_ends = [end - chunk.start for end in ends if chunk.start <= end < chunk.stop]
-            logits += [row.clone() for row in self._forward(batch.part(chunk), chunk_ends)]
-        return logits
+    def _run_prefills(self, stretches: Sequence["_Stretch"]) -> None:
+        """Run stretches of prompts, or of answers, through the model; keep the logits after those with a key."""
+        stretches = [stretch for stretch in stretches if stretch.tokens]
+        if not stretches:
+            return
+        ids = [token for stretch in stretches for token in stretch.tokens]
+        rows = [stretch.row for stretch in stretches for _ in stretch.tokens]
+        positions = np.concatenate([np.arange(s.start, s.start + len(s.tokens), dtype=np.int32) for s in stretches])
+        ends = np.cumsum([len(stretch.tokens) for stretch in stretches]) - 1
+        wanted = [(end, stretch.key) for end, stretch in zip(ends, stretches, strict=True) if stretch.key is not None]
+        placed = self._placed(ids, rows, positions)
+        for chunk in _chunks(len(ids), self._sizes[-1]):
+            here = [(end - chunk.start, key) for end, key in wanted if chunk.start <= end < chunk.stop]
+            size = self._filled(len(here)) if here else self._sizes[0]
+            numbers, shapes = self._numbers(placed.at(chunk), np.array([end for end, _ in here], np.int64), size)
+            tensors = unpacked(upload_array(numbers, self._model.device), shapes)
+            logits = self._forward(batch_of(tensors, self.cache.layers))
+            self._logits.update((key, logits[place].clone()) for place, (_, key) in enumerate(here))
 
-    def _forward(self, batch: _Tokens, logits_at: Sequence[int] | None = None) -> Tensor:
-        """Run at most sizes[-1] tokens through the model; return the logits at the indexes `logits_at` (None: all)."""
-        count = len(batch.ids)
-        size = self._filled(count)
-        keep = (
-            0
-            if logits_at is None
-            else torch.tensor([*logits_at, *[0] * (self._filled(len(logits_at)) - len(logits_at))])
-        )
-        with using_pages(self._model), using_batch(batch.padded_to(size, self.cache.layers)):
+    def _decode(self, tokens: Tokens) -> Tensor:
+        """Run one token of each row through the model; return the logits [tokens, vocabulary]."""
+        count = len(tokens.ids)
+        numbers, shapes = self._numbers(tokens, np.arange(count), self._filled(count))
+        if len(numbers) > len(self._fixed):
+            self._step.forget()
+            self._fixed = self._fixed.new_zeros(2 * len(numbers))
+        self._fixed[: len(numbers)].copy_(upload_array(numbers, self._fixed.device))
+        batch = batch_of(unpacked(self._fixed, shapes), self.cache.layers)
+        return self._step.run(shapes, lambda: self._forward(batch))[:count]
+
+    def _numbers(self, tokens: Tokens, kept: NDArray[np.int64], size: int) -> tuple[Numbers, Shapes]:
+        """The numbers of a batch that gives the logits of the tokens `kept`, padded to `size` of them."""
+        order = tokens.by_group()
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        places: Numbers = np.pad(place[kept], (0, size - len(kept))).astype(np.int32)
+        return packed(arrays_of(tokens.at(order).padded(self._filled(len(order))), places, self._kernels))
+
+    def _forward(self, batch: Batch) -> Tensor:
+        """Run a batch through the model; return the logits of the tokens `kept`. Reads no value back to the host."""
+        with using_pages(self._model), using_batch(batch):
             result = self._model(
-                input_ids=torch.tensor([[*batch.ids, *[0] * (size - count)]]),
-                position_ids=_padded(batch.positions, size).long()[None],
+                input_ids=batch.ids.long()[None],
+                position_ids=batch.positions.long()[None],
                 past_key_values=self.cache,
                 use_cache=True,
-                logits_to_keep=keep,
+                logits_to_keep=batch.kept.long(),
             )
-        logits: Tensor = result.logits[0, : count if logits_at is None else len(logits_at)]
+        logits: Tensor = result.logits[0]
         return logits
 
     def _filled(self, count: int) -> int:
@@ -247,9 +250,15 @@ class PagedDecoder:
         return row.prompt if self._share and not row.answer else index
 
 
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Consecutive tokens of a row that go through the model."""
+
+    row: int
+    start: int  # position of the first
+    tokens: Sequence[int]
+    key: Prompt | int | None  # of the logits after the last; None: they are not wanted
+
+
 def _chunks(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
-
-
-def _padded(numbers: Numbers, size: int, filler: int = 0) -> Tensor:
-    return torch.from_numpy(np.pad(numbers, (0, size - len(numbers)), constant_values=filler))

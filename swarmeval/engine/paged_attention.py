@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.cache_utils import CacheLayerMixin
 
-from swarmeval.engine.native import Kernels
-from swarmeval.engine.pages import PAGE
+from swarmeval.engine.kernels.contract import Kernels
+from swarmeval.engine.placed_tokens import Numbers, Tokens
 
 NAME = "paged"
 _PLAIN = {"is_causal", "position_ids", "use_cache", "output_attentions", "cache_position", "logits_to_keep"}
@@ -23,27 +23,26 @@ _PLAIN = {"is_causal", "position_ids", "use_cache", "output_attentions", "cache_
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Read and write positions of the tokens of one forward: int32 tensors with one entry per token."""
+    """The tokens of one forward, on the device: int32 tensors."""
 
-    table: Tensor  # [tokens, pages per row]: shared pages first, then the row's own
-    shared: Tensor  # tokens to attend to in the shared pages
-    own: Tensor  # tokens to attend to in the row's own pages
-    order: Tensor  # token indexes sorted by group
-    group: Tensor  # tokens of one group read the same shared pages, though not all to the end
-    page: Tensor  # page for the token's own key and value; -1: do not write
-    offset: Tensor  # place in that page
-    layers: Sequence["PagedLayer"]  # one per model layer, each with its own pool
+    ids: Tensor  # [tokens]
+    positions: Tensor  # [tokens]
+    kept: Tensor  # [any]: indexes of the tokens whose logits are wanted
+    page: Tensor  # [tokens]: page for the token's own key and value; -1: do not write
+    offset: Tensor  # [tokens]: place in that page
+    reads: Sequence[Tensor]  # places to attend to, as the kernels' `reads` gave them
+    layers: Sequence["PagedLayer"]  # one per model layer, each with its own pools
 
 
 class PagedLayer(CacheLayerMixin):  # type: ignore[misc]
-    """The key and value pages of one layer: [pages, heads, PAGE * head size] each."""
+    """The key and value pages of one layer."""
 
     def __init__(self, kernels: Kernels, pages: int, heads: int, size: int) -> None:
         super().__init__()
         self.kernels = kernels
-        # Not initialised: unwritten places are never read, and untouched memory is not allocated.
-        self.keys: Tensor = torch.empty(pages, heads, PAGE * size, dtype=kernels.dtype)
-        self.values: Tensor = torch.empty(pages, heads, PAGE * size, dtype=kernels.dtype)
+        self.heads = heads
+        self.keys: Tensor = kernels.pool(pages, heads, size)
+        self.values: Tensor = kernels.pool(pages, heads, size)
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
@@ -62,9 +61,7 @@ class PagedLayer(CacheLayerMixin):  # type: ignore[misc]
 
     def attend(self, query: Tensor, batch: Batch, scale: float) -> Tensor:
         """Attend from `query` [tokens, query heads, head size] to the pages of each token's row."""
-        return self.kernels.attend(
-            query, self.keys, self.values, batch.table, batch.shared, batch.own, batch.order, batch.group, scale
-        )
+        return self.kernels.attend(query, self.keys, self.values, batch.reads, scale)
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         raise NotImplementedError("pages are allocated when the layer is made")
@@ -77,6 +74,17 @@ class PagedLayer(CacheLayerMixin):  # type: ignore[misc]
 
     def get_max_length(self) -> int:
         return -1
+
+
+def arrays_of(tokens: Tokens, kept: Numbers, kernels: Kernels) -> list[Numbers]:
+    """The numbers of a batch of padded tokens, ordered by group, in the order of Batch's fields."""
+    return [tokens.ids, tokens.positions, kept, tokens.page, tokens.offset, *kernels.reads(tokens)]
+
+
+def batch_of(tensors: Sequence[Tensor], layers: Sequence[PagedLayer]) -> Batch:
+    """The batch whose numbers `arrays_of` gave, on the device."""
+    ids, positions, kept, page, offset, *reads = tensors
+    return Batch(ids, positions, kept, page, offset, reads, layers)
 
 
 _current_batch: ContextVar[Batch | None] = ContextVar("now", default=None)

@@ -9,8 +9,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-PAGE = 16  # tokens; must equal PAGE in kernels/pages.h
-
 Key = tuple[int, tuple[int, ...]]  # serial number of the previous page, tokens of this page
 
 
@@ -23,14 +21,16 @@ class Lease:
     known: int  # prompt tokens covered by earlier leases, so already computed when this one is prefilled
 
 
-def pages_of(tokens: int) -> int:
-    return -(-tokens // PAGE)
+def pages_of(tokens: int, page: int) -> int:
+    """The pages of `page` tokens that hold these tokens."""
+    return -(-tokens // page)
 
 
 class PagePool:
-    """Allocator of pages 0..count-1. Keeps up to `keep` unused prompt pages for later prompts."""
+    """Allocator of pages 0..count-1 of `page` tokens. Keeps up to `keep` unused prompt pages for later prompts."""
 
-    def __init__(self, count: int, keep: int) -> None:
+    def __init__(self, count: int, keep: int, page: int) -> None:
+        self.page = page
         self._free = list(range(count))[::-1]  # popped from the end: low pages are reused before others are touched
         self._keep = keep
         self._readers: dict[int, int] = {}
@@ -48,10 +48,10 @@ class PagePool:
 
         Without `share`, the row shares no pages with others.
         """
-        parts = [tuple(prompt[start : start + PAGE]) for start in range(0, len(prompt), PAGE)]
+        parts = [tuple(prompt[start : start + self.page]) for start in range(0, len(prompt), self.page)]
         known_pages = self._find(parts) if share else []
         idle = sum(page in self._idle for page, _ in known_pages)
-        own_count = pages_of(new_tokens)
+        own_count = pages_of(new_tokens, self.page)
         if self.available - idle < len(parts) - len(known_pages) + own_count:
             return None
         for page, _ in known_pages:
@@ -64,11 +64,11 @@ class PagePool:
                 before = self._register(page, (before, part))
             pages.append(page)
         own = tuple(self._new() for _ in range(own_count))
-        return Lease(tuple(pages), own, known=min(len(prompt), len(known_pages) * PAGE))
+        return Lease(tuple(pages), own, known=min(len(prompt), len(known_pages) * self.page))
 
     def fork(self, lease: Lease, whole: int, new_tokens: int) -> Lease | None:
         """A lease of the same prompt whose answer shares the first `whole` pages; None if too few are available."""
-        own_count = pages_of(new_tokens)
+        own_count = pages_of(new_tokens, self.page)
         if self.available < own_count - whole:
             return None
         for page in (*lease.prompt, *lease.own[:whole]):
@@ -78,7 +78,7 @@ class PagePool:
 
     def extend(self, lease: Lease, new_tokens: int) -> Lease | None:
         """The lease with pages for `new_tokens` in its answer; None if too few are available."""
-        more = pages_of(new_tokens) - len(lease.own)
+        more = pages_of(new_tokens, self.page) - len(lease.own)
         if self.available < more:
             return None
         return replace(lease, own=(*lease.own, *(self._new() for _ in range(more))))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from swarmeval.engine.branches import Branch, Member, Tree
 from swarmeval.engine.decoder import Decoder
-from swarmeval.engine.native import Kernels
+from swarmeval.engine.kernels.native import NativeKernels
 from swarmeval.engine.sampler import Sampler
 
 SPARE = 1  # rows for which decoder and sampler need memory beyond those in use: a fork stands beside the row it ends
@@ -19,7 +19,7 @@ class Rows:
     A branch is in `branches` before anything is allocated for it, so that none is lost then.
     """
 
-    def __init__(self, decoder: Decoder, most: int, device: Any, kernels: Kernels | None) -> None:
+    def __init__(self, decoder: Decoder, most: int, device: Any, kernels: NativeKernels | None) -> None:
         self.branches: list[Branch] = []
         self.most = most
         self.decoder = decoder

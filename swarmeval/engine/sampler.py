@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from swarmeval.engine.draw import Distribution, Penalty, SamplingLimits, Scores, distribution, likeliest
-from swarmeval.engine.native import Kernels
+from swarmeval.engine.kernels.native import NativeKernels
 from swarmeval.engine.upload import upload
 
 _WIDTH = 256  # initial capacity for a row's history, in tokens; doubled when needed
@@ -38,7 +38,7 @@ class Sampler:
     draw undecided.
     """
 
-    def __init__(self, rows: int, device: torch.device, kernels: Kernels | None = None) -> None:
+    def __init__(self, rows: int, device: torch.device, kernels: NativeKernels | None = None) -> None:
         self._kernels = kernels
         self._lengths: list[int] = []
         self._history = torch.zeros(rows, _WIDTH, dtype=torch.long, device=device)  # [rows, width] token ids

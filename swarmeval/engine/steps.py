@@ -3,7 +3,7 @@
 Does not know about CUDA (see graphs), models, or the KV cache (see slots).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,7 +65,7 @@ class Inputs:
 class Step(Protocol):
     """Runs forward passes over memory at fixed addresses."""
 
-    def run(self, shape: Shape, forward: Callable[[], Tensor]) -> Tensor:
+    def run(self, shape: Hashable, forward: Callable[[], Tensor]) -> Tensor:
         """Run a step of this shape; return its logits [rows, vocabulary], which later steps do not overwrite.
 
         Until `forget`, forwards of equal shape differ only in the contents of the buffers, so an earlier one may be
@@ -79,7 +79,7 @@ class Step(Protocol):
 class Eager:
     """Runs every forward directly, without recording."""
 
-    def run(self, shape: Shape, forward: Callable[[], Tensor]) -> Tensor:
+    def run(self, shape: Hashable, forward: Callable[[], Tensor]) -> Tensor:
         return forward()
 
     def forget(self) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from swarmeval.engine import decoder_choice, native
+from swarmeval.engine import decoder_choice
+from swarmeval.engine.kernels import native
 from tests.support.checkout import ROOT
 
-LOAD = "import torch; from swarmeval.engine import native; native.load(torch.float32); print('loaded')"
+LOAD = "import torch; from swarmeval.engine.kernels import native; native.load(torch.float32); print('loaded')"
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from swarmeval.engine import decoder_choice, fused, native
-from swarmeval.engine.native import Kernels
+from swarmeval.engine import decoder_choice, fused
+from swarmeval.engine.kernels import native
+from swarmeval.engine.kernels.native import NativeKernels
 from swarmeval.engine.paged import KEPT_LOGITS, PagedDecoder
 from tests.support import tiny_model
 from tests.support.decoder_comparison import PROMPTS, ROWS, admit, same_all_the_way
@@ -20,7 +21,7 @@ MODEL = tiny_model.model()
 SIZES = [16, 32, 48, 64]
 
 
-def kernels(dtype: torch.dtype = torch.float32) -> Kernels:
+def kernels(dtype: torch.dtype = torch.float32) -> NativeKernels:
     return native.load(dtype)
 
 
@@ -193,9 +194,7 @@ def test_compiled_attention_equals_the_formula(dtype: torch.dtype, heads: int, k
         table[index, : len(mine)] = torch.tensor(mine)
     query = torch.randn(len(rows), heads + 3, size, generator=chance).to(dtype)[:, :heads]
     shared, own = (torch.tensor([pair[i] for pair in counts], dtype=torch.int32) for i in (0, 1))
-    order, group = torch.tensor([4, 2, 5, 3, 0, 1, 6]).int(), torch.tensor(groups).int()
-    order = order[torch.argsort(group[order.long()], stable=True)]
-    found = compiled.attend(query, keys, values, table, shared, own, order, group, 0.3)
+    found = compiled.attend(query, keys, values, [table, shared, own, torch.tensor(groups).int()], 0.3)
     for index, (_, key, value) in enumerate(rows):
         key, value = (part.repeat_interleave(heads // key_heads, 1).transpose(0, 1) for part in (key, value))
         wanted = plain_attention(query[index][:, None], key, value)[:, 0]
@@ -207,7 +206,7 @@ def test_a_row_without_tokens_gets_zeros() -> None:
     compiled = kernels()
     none = torch.zeros(1, dtype=torch.int32)
     pages = torch.full((1, 2, 16 * 16), float("nan"))
-    found = compiled.attend(torch.ones(1, 2, 16), pages, pages, none[None], none, none, none, none, 1.0)
+    found = compiled.attend(torch.ones(1, 2, 16), pages, pages, [none[None], none, none, none], 1.0)
     assert torch.equal(found, torch.zeros(1, 2, 16))
 
 

@@ -5,7 +5,9 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmeval.engine.pages import PAGE, Lease, PagePool, pages_of
+from swarmeval.engine.pages import Lease, PagePool, pages_of
+
+PAGE = 16
 
 
 def prompt(*parts: int) -> tuple[int, ...]:
@@ -20,7 +22,7 @@ def leased(pool: PagePool, tokens: tuple[int, ...], new_tokens: int = 1, share: 
 
 
 def test_equal_prompts_share_pages_and_answers_do_not() -> None:
-    pool = PagePool(10, keep=0)
+    pool = PagePool(10, keep=0, page=PAGE)
     first, second = leased(pool, (1, 2, 3), 20), leased(pool, (1, 2, 3), 20)
     assert (first.known, second.known) == (0, 3)
     assert first.prompt == second.prompt
@@ -29,7 +31,7 @@ def test_equal_prompts_share_pages_and_answers_do_not() -> None:
 
 
 def test_prompts_share_their_common_prefix_to_the_last_whole_page() -> None:
-    pool = PagePool(10, keep=0)
+    pool = PagePool(10, keep=0, page=PAGE)
     first = leased(pool, (*prompt(1, 2), 3, 4, 5))
     second = leased(pool, (*prompt(1, 2), 3, 9))
     third = leased(pool, prompt(1, 7))
@@ -41,21 +43,21 @@ def test_prompts_share_their_common_prefix_to_the_last_whole_page() -> None:
 
 
 def test_equal_tokens_after_different_ones_are_another_page() -> None:
-    pool = PagePool(10, keep=0)
+    pool = PagePool(10, keep=0, page=PAGE)
     first, second = leased(pool, prompt(1, 3)), leased(pool, prompt(2, 3))
     assert second.known == 0
     assert not set(first.prompt) & set(second.prompt)
 
 
 def test_without_sharing_every_row_has_its_own_pages() -> None:
-    pool = PagePool(10, keep=4)
+    pool = PagePool(10, keep=4, page=PAGE)
     first, second = leased(pool, prompt(1), share=False), leased(pool, prompt(1), share=False)
     assert second.known == 0
     assert not set(first.prompt) & set(second.prompt)
 
 
 def test_an_unused_prompt_is_kept_until_its_pages_are_needed() -> None:
-    pool = PagePool(4, keep=4)
+    pool = PagePool(4, keep=4, page=PAGE)
     pool.release(leased(pool, prompt(1, 2)))
     assert pool.available == 4
     again = leased(pool, prompt(1, 2))
@@ -67,7 +69,7 @@ def test_an_unused_prompt_is_kept_until_its_pages_are_needed() -> None:
 
 
 def test_a_forgotten_prefix_is_never_mistaken_for_another() -> None:
-    pool = PagePool(3, keep=3)
+    pool = PagePool(3, keep=3, page=PAGE)
     pool.release(leased(pool, prompt(1, 2)))
     pool.release(leased(pool, prompt(3, 4)))
     lease = leased(pool, prompt(3, 2))
@@ -75,7 +77,7 @@ def test_a_forgotten_prefix_is_never_mistaken_for_another() -> None:
 
 
 def test_too_few_pages_are_refused_and_nothing_is_taken() -> None:
-    pool = PagePool(3, keep=0)
+    pool = PagePool(3, keep=0, page=PAGE)
     lease = leased(pool, prompt(1))
     assert pool.lease(prompt(1), 2 * PAGE) is None
     assert pool.available == 1
@@ -84,7 +86,7 @@ def test_too_few_pages_are_refused_and_nothing_is_taken() -> None:
 
 
 def test_the_number_of_kept_pages_is_limited() -> None:
-    pool = PagePool(20, keep=2)
+    pool = PagePool(20, keep=2, page=PAGE)
     pool.release(leased(pool, prompt(1, 2, 3, 4, 5)))
     assert leased(pool, prompt(1, 2, 3, 4, 5)).known == 2 * PAGE
 
@@ -93,7 +95,7 @@ def test_the_number_of_kept_pages_is_limited() -> None:
 def test_only_rows_that_hold_a_page_read_it(seed: int, keep: int) -> None:
     """Under random arrivals, shared pages hold equal tokens, own pages belong to one row, and no page is lost."""
     chance, count = random.Random(seed), 24
-    pool = PagePool(count, keep)
+    pool = PagePool(count, keep, page=PAGE)
     held: list[tuple[tuple[int, ...], Lease]] = []
     for _ in range(40):
         if held and chance.random() < 0.4:
@@ -101,7 +103,7 @@ def test_only_rows_that_hold_a_page_read_it(seed: int, keep: int) -> None:
         tokens = tuple(chance.randrange(2) for _ in range(chance.choice([1, 15, 16, 17, 40])))
         lease = pool.lease(tokens, chance.choice([1, 16, 33]))
         if lease is not None:
-            assert len(lease.prompt) == pages_of(len(tokens))
+            assert len(lease.prompt) == pages_of(len(tokens), PAGE)
             assert lease.known % PAGE == 0 or lease.known == len(tokens)
             held.append((tokens, lease))
         content: dict[int, tuple[int, ...]] = {}

@@ -15,7 +15,6 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from swarmeval.engine import native
 from swarmeval.engine.draw import (
     NO_TOKEN,
     KeptDistribution,
@@ -26,6 +25,7 @@ from swarmeval.engine.draw import (
     penalized,
     topk,
 )
+from swarmeval.engine.kernels import native
 from swarmeval.engine.sampler import Choice, Sampler
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from benchmarks.comparing import Ids, ids_of, letters
-from swarmeval.engine import native
 from swarmeval.engine.decoder import Decoder
 from swarmeval.engine.engine import Engine
+from swarmeval.engine.kernels import native
 from swarmeval.engine.paged import PagedDecoder
 from swarmeval.engine.separate import SeparateDecoder
 from swarmeval.engine.slots import SlotDecoder

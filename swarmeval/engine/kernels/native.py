@@ -1,4 +1,4 @@
-"""The compiled kernels: built from kernels/ by a C++ compiler, cached, and called through ctypes.
+"""Compiled kernels for the CPU: built from cpp/ by a C++ compiler, cached, and called through ctypes.
 
 They are optional. If they are unavailable, `load` raises the reason and torch does the same work.
 """
@@ -11,14 +11,17 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from swarmeval.engine.bundled_model import cache_root
+from swarmeval.engine.placed_tokens import Numbers, Tokens
 
-SOURCES = Path(__file__).with_name("kernels")
+PAGE = 16  # tokens; must equal PAGE in cpp/pages.h
+SOURCES = Path(__file__).with_name("cpp")
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-fPIC", "-std=c++17")
 COMPILERS = ("c++", "g++", "clang++")
 BUILD_TIMEOUT_S = 120.0
@@ -29,8 +32,10 @@ class Unavailable(Exception):
     """The kernels are unavailable on this machine; str() gives the reason."""
 
 
-class Kernels:
-    """The functions of kernels/kernels.cpp over tensors of one dtype, bf16 or fp32, on the CPU."""
+class NativeKernels:
+    """Kernels: the functions of cpp/kernels.cpp over tensors of one dtype, bf16 or fp32, on the CPU."""
+
+    page = PAGE
 
     def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
         if dtype not in _NAMES:
@@ -44,20 +49,22 @@ class Kernels:
         self._gate = getattr(library, f"gate_{name}")
         self._best = getattr(library, f"best_{name}")
 
-    def attend(
-        self,
-        query: Tensor,  # [tokens, query heads, head size], any stride between tokens
-        keys: Tensor,  # [pages, key heads, 16 * head size], in the layout of kernels/pages.h
-        values: Tensor,  # like keys
-        table: Tensor,  # [tokens, pages per row], int32: shared pages first, then the row's own
-        shared: Tensor,  # [tokens], int32: tokens to attend to in the shared pages
-        own: Tensor,  # [tokens], int32: tokens to attend to in the row's own pages
-        order: Tensor,  # [tokens], int32: token indexes sorted by group
-        group: Tensor,  # [tokens], int32: tokens of one group read the same shared pages, though not all to the end
-        scale: float,
-    ) -> Tensor:
-        """Attend from each token to its row's pages: [tokens, query heads, head size]; zeros for an empty row."""
+    def pool(self, pages: int, heads: int, size: int) -> Tensor:
+        """[pages, heads, 16 * size], in the layout of cpp/pages.h."""
+        if size % PAGE:
+            raise NotImplementedError(f"head size {size} is not a multiple of {PAGE}")
+        # Not initialised: unwritten places are never read, and untouched memory is not allocated.
+        return torch.empty(pages, heads, PAGE * size, dtype=self.dtype)
+
+    def reads(self, tokens: Tokens) -> list[Numbers]:
+        """Page table, tokens to attend to in shared and own pages, and group of each token."""
+        return [tokens.table, tokens.shared, tokens.own, tokens.group]
+
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, reads: Sequence[Tensor], scale: float) -> Tensor:
+        """Attend as the contract says; a token without anything to attend to gets zeros."""
+        table, shared, own, group = reads
         tokens, heads, size = query.shape
+        order = torch.arange(tokens, dtype=torch.int32)
         query = _whole_heads(query)
         output = query.new_empty(tokens, heads, size)
         self._attend(
@@ -67,7 +74,6 @@ class Kernels:
         return output
 
     def put(self, key: Tensor, value: Tensor, keys: Tensor, values: Tensor, page: Tensor, offset: Tensor) -> None:
-        """Write keys and values [tokens, key heads, head size] to each token's page and offset; page -1 skips it."""
         key, value = _whole_heads(key), _whole_heads(value)
         self._put(
             _at(key), _long(key.stride(0)), _at(value), _long(value.stride(0)), _at(keys), _at(values), _at(page),
@@ -77,10 +83,7 @@ class Kernels:
     def rotate_and_put(
         self, joined: Tensor, cosine: Tensor, sine: Tensor, keys: Tensor, values: Tensor, page: Tensor, offset: Tensor
     ) -> None:
-        """Apply the rotary embedding to queries and keys in place, then write keys and values as `put` does.
-
-        `joined` is [tokens, query heads + key heads + value heads, head size].
-        """
+        cosine, sine = cosine.contiguous(), sine.contiguous()
         tokens, heads, size = joined.shape
         key_heads = keys.shape[1]
         self._rotate_and_put(
@@ -96,7 +99,6 @@ class Kernels:
         return output
 
     def gate(self, joined: Tensor) -> Tensor:
-        """silu(gate) * up, for `joined` [..., gate then up]."""
         joined = joined.contiguous()
         size = joined.shape[-1] // 2
         output = joined.new_empty(*joined.shape[:-1], size)
@@ -122,9 +124,9 @@ class Kernels:
         return values, ids
 
 
-def load(dtype: torch.dtype) -> Kernels:
+def load(dtype: torch.dtype) -> NativeKernels:
     """Load the kernels for this dtype, building them first if they are not cached. Raises Unavailable."""
-    return Kernels(_library(), dtype)
+    return NativeKernels(_library(), dtype)
 
 
 def _at(tensor: Tensor) -> ctypes.c_void_p:

@@ -1,0 +1,150 @@
+"""Kernels in torch, for any device: paged attention as two ragged attentions, and the small functions around it.
+
+A prompt's pages are read once per step for all rows that share them, and each row's own pages once; the two results
+are merged by log-sum-exp (Zheng et al. 2024, BatchLLM). Tensors say which rows share, so a recorded step stays valid
+while rows join, fork and leave.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from swarmeval.engine.placed_tokens import Numbers, Tokens
+
+
+class RaggedAttention(Protocol):
+    """Attention of segments of consecutive queries to the pages of one table row each."""
+
+    page: int  # tokens per page
+
+    def __call__(
+        self,
+        query: Tensor,  # [tokens, query heads, head size]
+        keys: Tensor,  # [pages, page, key heads, head size]
+        values: Tensor,  # like keys
+        ends: Tensor,  # [segments + 1], int32: segment i has the queries ends[i] to ends[i + 1]
+        lengths: Tensor,  # [segments], int32: tokens to attend to
+        table: Tensor,  # [segments, any], int32: the pages that hold them
+        longest: int,  # no segment has more queries
+        causal: bool,  # the last query attends to all tokens, each earlier one to one token less
+        scale: float,
+    ) -> tuple[Tensor, Tensor]:
+        """The output in the query's shape, and the log-sum-exp of the scores [tokens, query heads], fp32.
+
+        Queries outside the segments get arbitrary numbers.
+        """
+
+
+class PortableKernels:
+    """Kernels over a RaggedAttention.
+
+    Pools are [pages + 1, page, heads, head size]; padding writes to the last page.
+    """
+
+    def __init__(self, attention: RaggedAttention, dtype: torch.dtype, device: torch.device) -> None:
+        self.dtype = dtype
+        self.page = attention.page
+        self._attention = attention
+        self._device = device
+
+    def pool(self, pages: int, heads: int, size: int) -> Tensor:
+        # Zeros: places beyond a row's length get the weight 0, and 0 * nan is nan.
+        return torch.zeros(pages + 1, self.page, heads, size, dtype=self.dtype, device=self._device)
+
+    def reads(self, tokens: Tokens) -> list[Numbers]:
+        """Ends, lengths and table of the segments of the prompt part, then those of the answer part.
+
+        A step that decodes one token per row has as many segments as tokens, so that its shapes depend on little else.
+        """
+        real = int((tokens.row >= 0).sum())
+        size = len(tokens.ids)
+        each_row_once = len(np.unique(tokens.row[:real])) == real
+        segments = size if each_row_once else 0
+        if not tokens.own.any():
+            return [*self._segments(tokens, tokens.row[:real], tokens.shared, 0, segments), *_NO_SEGMENTS]
+        prompt_pages = -(-tokens.shared // self.page)
+        return [
+            *self._segments(tokens, tokens.group[:real], tokens.shared, 0, segments),
+            *self._segments(tokens, tokens.row[:real], tokens.own, prompt_pages, segments),
+        ]
+
+    def _segments(
+        self, tokens: Tokens, names: Numbers, lengths: Numbers, first_page: Numbers | int, count: int
+    ) -> tuple[Numbers, Numbers, Numbers]:
+        """Runs of tokens of equal name as segments, padded to `count` with empty ones. Tables begin at `first_page`."""
+        ends = np.flatnonzero(np.append(names[1:] != names[:-1], True)).astype(np.int32) + 1
+        last = ends - 1
+        more = max(0, count - len(ends))
+        width = 1 << int(-(-lengths[last].max() // self.page) - 1).bit_length()
+        columns = np.broadcast_to(np.asarray(first_page), names.shape if np.ndim(first_page) == 0 else len(tokens.ids))
+        columns = np.minimum(columns[last, None] + np.arange(width), tokens.table.shape[1] - 1)
+        return (
+            np.pad(np.append(np.int32(0), ends), (0, more), mode="edge"),
+            np.pad(lengths[last], (0, more)),
+            np.pad(tokens.table[last[:, None], columns], ((0, more), (0, 0))),
+        )
+
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, reads: Sequence[Tensor], scale: float) -> Tensor:
+        ends, lengths, table, own_ends, own_lengths, own_table = reads
+        tokens, answering = len(query), len(own_lengths) > 0
+        query = query.contiguous()
+        prompt, prompt_sum = self._attention(
+            query, keys, values, ends, lengths, table, tokens, causal=not answering, scale=scale
+        )
+        if not answering:
+            return prompt
+        longest = 1 if len(own_lengths) == tokens else tokens
+        own, own_sum = self._attention(
+            query, keys, values, own_ends, own_lengths, own_table, longest, causal=True, scale=scale
+        )
+        return merged(prompt, prompt_sum, own, own_sum)
+
+    def put(self, key: Tensor, value: Tensor, keys: Tensor, values: Tensor, page: Tensor, offset: Tensor) -> None:
+        keys[page, offset] = key  # page -1 is the last one
+        values[page, offset] = value
+
+    def rotate_and_put(
+        self, joined: Tensor, cosine: Tensor, sine: Tensor, keys: Tensor, values: Tensor, page: Tensor, offset: Tensor
+    ) -> None:
+        heads = keys.shape[2]
+        turning = joined[:, :-heads]
+        turning.copy_(rotated(turning, cosine[0, :, None], sine[0, :, None]))
+        self.put(joined[:, -2 * heads : -heads], joined[:, -heads:], keys, values, page, offset)
+
+    def rms_norm(self, values: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        return rms_norm(values, weight, epsilon)
+
+    def gate(self, joined: Tensor) -> Tensor:
+        return gate(joined)
+
+
+_NO_SEGMENTS = (np.zeros(1, np.int32), np.zeros(0, np.int32), np.zeros((0, 1), np.int32))
+
+
+def merged(one: Tensor, one_sum: Tensor, other: Tensor, other_sum: Tensor) -> Tensor:
+    """Merge attention outputs [..., size] over two disjoint sets of keys by their log-sum-exps [...]."""
+    share = torch.sigmoid(other_sum - one_sum)[..., None]
+    return torch.lerp(one.float(), other.float(), share).to(one.dtype)
+
+
+def rotated(values: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Rotary embedding of `values` [tokens, heads, size] (Su et al. 2021), halves interleaved as in Llama."""
+    left, right = values.chunk(2, dim=-1)
+    return values * cosine + torch.cat([-right, left], dim=-1) * sine
+
+
+def rms_norm(values: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    """Root mean square normalisation in fp32."""
+    wide = values.float()
+    scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + epsilon)
+    return weight * scaled.to(values.dtype)
+
+
+def gate(joined: Tensor) -> Tensor:
+    """silu(gate) * up, for `joined` [..., gate then up]."""
+    left, right = joined.chunk(2, dim=-1)
+    return functional.silu(left) * right
