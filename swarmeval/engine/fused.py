@@ -200,7 +200,7 @@ def _one_prompt(kernels: Kernels, layer: int, key_heads: int, size: int) -> Batc
     )
     pool = PagedLayer(kernels, pages, key_heads, size)
     tensors = [torch.from_numpy(array).to(pool.keys.device) for array in arrays_of(tokens, zeros[:1], kernels)]
-    return batch_of(tensors, [pool] * (layer + 1))
+    return batch_of(tensors, [pool] * (layer + 1), _TOKENS)
 
 
 def _plain_linears(module: Any, names: Sequence[str], kernels: Kernels) -> list[nn.Linear] | None:

@@ -36,7 +36,7 @@ class _LeasedRow:
 
 
 class PagedDecoder:
-    """A Decoder of rows that are decoded together. Batches are padded to one of `sizes`.
+    """A Decoder of rows that are decoded together, of at most `longest` tokens. Batches are padded to one of `sizes`.
 
     With `step`, decode steps run through it over memory at fixed addresses, and can be recorded.
     """
@@ -48,6 +48,7 @@ class PagedDecoder:
         rows: int,
         pages: int,
         sizes: Sequence[int],
+        longest: int,
         share: bool = True,
         step: Step | None = None,
     ) -> None:
@@ -59,6 +60,7 @@ class PagedDecoder:
         self._kernels = kernels
         self._sizes = sorted(sizes)
         self._share = share
+        self._longest = longest
         self._pages = pages
         self._pool = PagePool(pages, pages_of(KEPT_TOKENS, kernels.page), kernels.page)
         self.cache = Cache(
@@ -201,7 +203,7 @@ class PagedDecoder:
             size = self._filled(len(here)) if here else self._sizes[0]
             numbers, shapes = self._numbers(placed.at(chunk), np.array([end for end, _ in here], np.int64), size)
             tensors = unpacked(upload_array(numbers, self._model.device), shapes)
-            logits = self._forward(batch_of(tensors, self.cache.layers))
+            logits = self._forward(batch_of(tensors, self.cache.layers, self._longest))
             self._logits.update((key, logits[place].clone()) for place, (_, key) in enumerate(here))
 
     def _decode(self, tokens: Tokens) -> Tensor:
@@ -212,7 +214,7 @@ class PagedDecoder:
             self._step.forget()
             self._fixed = self._fixed.new_zeros(2 * len(numbers))
         self._fixed[: len(numbers)].copy_(upload_array(numbers, self._fixed.device))
-        batch = batch_of(unpacked(self._fixed, shapes), self.cache.layers)
+        batch = batch_of(unpacked(self._fixed, shapes), self.cache.layers, self._longest)
         return self._step.run(shapes, lambda: self._forward(batch))[:count]
 
     def _numbers(self, tokens: Tokens, kept: NDArray[np.int64], size: int) -> tuple[Numbers, Shapes]:

@@ -32,6 +32,7 @@ class Batch:
     offset: Tensor  # [tokens]: place in that page
     reads: Sequence[Tensor]  # places to attend to, as the kernels' `reads` gave them
     layers: Sequence["PagedLayer"]  # one per model layer, each with its own pools
+    longest: int  # no row gets more tokens, so wider attention windows hide nothing
 
 
 class PagedLayer(CacheLayerMixin):  # type: ignore[misc]
@@ -81,10 +82,10 @@ def arrays_of(tokens: Tokens, kept: Numbers, kernels: Kernels) -> list[Numbers]:
     return [tokens.ids, tokens.positions, kept, tokens.page, tokens.offset, *kernels.reads(tokens)]
 
 
-def batch_of(tensors: Sequence[Tensor], layers: Sequence[PagedLayer]) -> Batch:
+def batch_of(tensors: Sequence[Tensor], layers: Sequence[PagedLayer], longest: int) -> Batch:
     """The batch whose numbers `arrays_of` gave, on the device."""
     ids, positions, kept, page, offset, *reads = tensors
-    return Batch(ids, positions, kept, page, offset, reads, layers)
+    return Batch(ids, positions, kept, page, offset, reads, layers, longest)
 
 
 _current_batch: ContextVar[Batch | None] = ContextVar("now", default=None)
@@ -124,6 +125,7 @@ def attend(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
+    sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """The attention function that transformers calls. Raises NotImplementedError for unsupported arguments."""
@@ -131,6 +133,8 @@ def attend(
     batch = current()
     if unsupported or batch is None or dropout or attention_mask is not None:
         raise NotImplementedError(f"attention with {', '.join(unsupported) or 'a mask or dropout'}")
+    if sliding_window is not None and sliding_window < batch.longest:
+        raise NotImplementedError(f"attention with a window of {sliding_window} tokens")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     layer = batch.layers[module.layer_idx]  # type: ignore[call-overload]
     return layer.attend(query[0].transpose(0, 1), batch, scale)[None], None

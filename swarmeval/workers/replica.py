@@ -72,8 +72,10 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     steps.info("choosing a decoder")
     replays = spec.device != "cpu" and spec.cuda_graphs == "auto" and spec.data_parallel  # a graph covers one GPU only
     begin = functools.partial(graphs.on_cuda, model.device) if replays else None
+    one_gpu = spec.device != "cpu" and spec.data_parallel
+    portable = decoder_choice.device_kernels(model) if one_gpu and spec.native_kernels == "auto" else None
     try:
-        fit = decoder_choice.fitted(model, needs, compiled, share, begin)
+        fit = decoder_choice.fitted(model, needs, compiled, share, begin, portable)
     except (MemoryError, RuntimeError) as error:
         if not model_loader.is_out_of_memory(error):
             raise

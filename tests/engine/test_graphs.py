@@ -56,7 +56,9 @@ def test_every_family_with_full_attention_can_be_recorded(name: str, changes: di
     assert same_all_the_way(model, lambda rows: recorded(tape, rows, model), seed=4, steps=6)
 
 
-@pytest.mark.parametrize(("name", "changes"), [("Gemma2", {"head_dim": 32}), ("Mistral", {"sliding_window": 8})])
+@pytest.mark.parametrize(
+    ("name", "changes"), [("Gemma2", {"head_dim": 32, "sliding_window": 8}), ("Mistral", {"sliding_window": 8})]
+)
 def test_models_that_slots_cannot_serve_are_not_recorded(name: str, changes: dict[str, Any]) -> None:
     model, tape = tiny_model.family(name, **changes), Tape()
     assert decoder_choice.fitted(model, tiny_model.budget(model, 4), None, begin=tape.begin).name == "one by one"

@@ -26,7 +26,7 @@ def kernels(dtype: torch.dtype = torch.float32) -> NativeKernels:
 
 
 def paged(model: Any = MODEL, rows: int = ROWS, pages: int = 200, share: bool = True) -> PagedDecoder:
-    return PagedDecoder(model, kernels(model.dtype), rows, pages, SIZES, share)
+    return PagedDecoder(model, kernels(model.dtype), rows, pages, SIZES, 512, share)
 
 
 @pytest.mark.slow

@@ -15,23 +15,33 @@ from msgspec.structs import replace
 from benchmarks.comparing import Ids, ids_of, letters
 from swarmeval.engine.decoder import Decoder
 from swarmeval.engine.engine import Engine
+from swarmeval.engine.graphs import Graphs
 from swarmeval.engine.kernels import native
+from swarmeval.engine.kernels.portable import PortableKernels
+from swarmeval.engine.kernels.ragged_attention import ReferenceAttention
 from swarmeval.engine.paged import PagedDecoder
 from swarmeval.engine.separate import SeparateDecoder
 from swarmeval.engine.slots import SlotDecoder
 from swarmeval.engine.steps import Eager
 from swarmeval.requests import Answer, Reply, Request, Sampling
 from tests.support import tiny_model
+from tests.support.graph_recorder import Tape
 from tests.support.tiny_engine import GREEDY, MODEL, TOKENIZER, answer, engine, finish, streamed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 PROMPTS = ("def f(x):\n", "def f(x):\n    return", "a" * 40, "b")
+PORTABLE = PortableKernels(ReferenceAttention(32), torch.float32, torch.device("cpu"))
 DECODERS: dict[str, Callable[[Any, int], Decoder]] = {
     "pages": lambda model, rows: PagedDecoder(
-        model, native.load(torch.float32), rows, 16 * rows + 40, [2, 4, 16, 32, 48, 64]
+        model, native.load(torch.float32), rows, 16 * rows + 40, [2, 4, 16, 32, 48, 64], 512
     ),
-    "few pages": lambda model, rows: PagedDecoder(model, native.load(torch.float32), rows, 12 + 2 * rows, [16, 32]),
+    "few pages": lambda model, rows: PagedDecoder(
+        model, native.load(torch.float32), rows, 12 + 2 * rows, [16, 32], 512
+    ),
+    "pages of any device, recorded": lambda model, rows: PagedDecoder(
+        model, PORTABLE, rows, 5 * rows + 16, [8, 32, 64], 512, step=Graphs(Tape().begin)
+    ),
     "slots, prompts shared": lambda model, rows: SlotDecoder(model, rows, share=True),
     "slots": lambda model, rows: SlotDecoder(model, rows, share=False),
     "slots, steps of fixed shape": lambda model, rows: SlotDecoder(model, rows, share=False, step=Eager()),

@@ -35,10 +35,7 @@ class ReferenceAttention:
         segment = torch.searchsorted(ends[1:].contiguous(), places, right=True).clamp(max=len(lengths) - 1)
         seen = lengths[segment] - (ends[1:][segment] - 1 - places if causal else 0)
         key, value = (
-            pool[table[segment].long()]
-            .flatten(1, 2)
-            .float()
-            .repeat_interleave(share, dim=2, output_size=query.shape[1])
+            pool[table[segment].long()].flatten(1, 2).float()[:, :, :, None].expand(-1, -1, -1, share, -1).flatten(2, 3)
             for pool in (keys, values)
         )  # [tokens, any, query heads, head size]
         scores = torch.einsum("qhd,qkhd->qhk", query.float(), key) * scale
