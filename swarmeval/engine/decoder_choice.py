@@ -71,8 +71,8 @@ def kernels(dtype: torch.dtype) -> NativeKernels | None:
 
 def device_kernels(model: Any) -> PortableKernels | None:
     """The kernels for pages on the model's GPU; None, with the reason logged, if torch has none that are right."""
-    attention_over_pages = flash_attention(model.device, model.dtype)
-    return attention_over_pages and PortableKernels(attention_over_pages, model.dtype, model.device)
+    flash = flash_attention(model.device, model.dtype)
+    return None if flash is None else PortableKernels(flash, model.dtype, model.device)
 
 
 def fitted(

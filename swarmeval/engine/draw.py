@@ -36,7 +36,7 @@ class SamplingLimits:
     temperature: Tensor  # fp32
     top_k: Tensor  # int64; 0: no limit
     top_p: Tensor  # fp32
-    unlimited: Tensor | None  # indexes of rows whose top_k is 0 or covers the vocabulary; read for a window only
+    unlimited: Tensor | None  # indexes of rows, among them all whose top_k is 0 or covers the vocabulary
 
     def of(self, rows: Tensor) -> "SamplingLimits":
         """The settings of some rows, by index, for a draw over the whole vocabulary."""
@@ -208,7 +208,7 @@ def _filtered(scores: Scores, values: Tensor, limits: SamplingLimits) -> tuple[T
     if not everything and limits.unlimited is not None:  # summing over the vocabulary costs ten times the rest
         rows = limits.unlimited
         beyond = ((scores.of(rows) - values[rows, :1]) / temperature[rows]).exp()
-        mass[rows] = beyond.sum(dim=-1, dtype=torch.float64)
+        mass[rows] = torch.where(unlimited[rows], beyond.sum(dim=-1, dtype=torch.float64), mass[rows])
     weights = weights / mass[:, None]
     before = weights.cumsum(dim=-1) - weights
     in_p = (before < top_p[:, None]) | (top_p >= 1.0)[:, None]

@@ -8,7 +8,7 @@ are in modules of their own.
 import logging
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from swarmeval.engine import beams
 from swarmeval.engine.branches import Branch, Member, TreeNode, Trees
 from swarmeval.engine.decoder import Decoder
 from swarmeval.engine.draw import KeptDistribution
+from swarmeval.engine.graphs import Recorder
 from swarmeval.engine.kernels.native import NativeKernels
 from swarmeval.engine.opening import Opener
 from swarmeval.engine.outbox import Outbox
@@ -36,6 +37,8 @@ PREFILL_TOKENS = 2048  # new prompt tokens admitted in one step, so that step() 
 class Engine:
     """A Replica over a transformers model. `output_tokens` excludes the end-of-text token.
 
+    With `begin` (see Graphs), draws are recorded and replayed; the decoder's steps are its own affair.
+
     If memory runs out, the engine drops its rows, halves their number and continues their requests when rows are free.
     If it runs out with one row left, step() raises torch.OutOfMemoryError and the worker must exit.
     """
@@ -49,11 +52,12 @@ class Engine:
         kernels: NativeKernels | None = None,
         phases: Phases | None = None,
         share_answers: bool = True,
+        begin: Callable[[], Recorder] | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self._info = info
-        self.rows = Rows(decoder, info.rows, model.device, kernels)
+        self.rows = Rows(decoder, info.rows, model.device, kernels, begin)
         self._trees = Trees(share_answers)
         self._opener = Opener(tokenizer, info.max_context_tokens, self._trees)
         self._share = share_answers

@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor
 
+from swarmeval.engine.steps import Forward
+
 MOST_GRAPHS = 64  # kept at once: about seven row counts times nine lengths
 
 Work = Callable[[], None]
@@ -29,39 +31,47 @@ class Graphs:
         self._begin = begin
         self._most = most
         self._recorder: Recorder | None = None
-        self._replays: OrderedDict[Hashable, tuple[Work, Tensor]] = OrderedDict()  # least recently used first
-        self._logits: dict[torch.Size, Tensor] = {}  # output buffers: [rows, vocabulary]
+        self._replays: OrderedDict[Hashable, tuple[Work, list[Tensor]]] = OrderedDict()  # least recently used first
+        self._outputs: list[tuple[int, Tensor]] = []  # buffers of the recorded results, with their place among them
 
-    def run(self, shape: Hashable, forward: Callable[[], Tensor]) -> Tensor:
+    def run(self, shape: Hashable, forward: Forward) -> tuple[Tensor, ...]:
         if self.fault is None and shape not in self._replays:
             self._record(shape, forward)
         if self.fault is not None:
             return forward()
         self._replays.move_to_end(shape)
-        replay, logits = self._replays[shape]
+        replay, outputs = self._replays[shape]
         replay()
-        return logits.clone()
+        return tuple(output.clone() for output in outputs)
 
     def forget(self) -> None:
         self._replays.clear()
-        self._logits.clear()
+        self._outputs.clear()
         self._recorder = None
 
-    def _record(self, shape: Hashable, forward: Callable[[], Tensor]) -> None:
-        size = torch.Size()
+    def _output(self, place: int, like: Tensor) -> Tensor:
+        """A buffer for a result: the beginning of an earlier one if possible, since results are large and many."""
+        for known, buffer in self._outputs:
+            if (known, buffer.shape[1:], buffer.dtype) == (place, like.shape[1:], like.dtype) and len(buffer) >= len(
+                like
+            ):
+                return buffer[: len(like)]
+        self._outputs.append((place, like.new_empty(like.shape)))
+        return self._outputs[-1][1]
+
+    def _record(self, shape: Hashable, forward: Forward) -> None:
+        outputs: list[Tensor] = []
 
         def work() -> None:
-            nonlocal size
-            logits = forward()
-            size = logits.shape
-            if size not in self._logits:  # in the warm-up: memory allocated while recording belongs to the graph
-                self._logits[size] = logits.new_empty(size)
-            self._logits[size].copy_(logits)
+            results = forward()
+            if not outputs:  # in the warm-up: memory allocated while recording belongs to the graph
+                outputs.extend(self._output(place, result) for place, result in enumerate(results))
+            for output, result in zip(outputs, results, strict=True):
+                output.copy_(result)
 
         self._recorder = self._recorder or self._begin()
         try:
-            replay = self._recorder(work)
-            self._replays[shape] = replay, self._logits[size]
+            self._replays[shape] = self._recorder(work), outputs
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

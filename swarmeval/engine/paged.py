@@ -215,7 +215,8 @@ class PagedDecoder:
             self._fixed = self._fixed.new_zeros(2 * len(numbers))
         self._fixed[: len(numbers)].copy_(upload_array(numbers, self._fixed.device))
         batch = batch_of(unpacked(self._fixed, shapes), self.cache.layers, self._longest)
-        return self._step.run(shapes, lambda: self._forward(batch))[:count]
+        (logits,) = self._step.run(shapes, lambda: (self._forward(batch),))
+        return logits[:count]
 
     def _numbers(self, tokens: Tokens, kept: NDArray[np.int64], size: int) -> tuple[Numbers, Shapes]:
         """The numbers of a batch that gives the logits of the tokens `kept`, padded to `size` of them."""

@@ -1,12 +1,13 @@
 """The rows of a replica: one branch each, with its keys and values in the decoder and its history in the sampler."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor
 
 from swarmeval.engine.branches import Branch, Member, Tree
 from swarmeval.engine.decoder import Decoder
+from swarmeval.engine.graphs import Graphs, Recorder
 from swarmeval.engine.kernels.native import NativeKernels
 from swarmeval.engine.sampler import Sampler
 
@@ -14,18 +15,27 @@ SPARE = 1  # rows for which decoder and sampler need memory beyond those in use:
 
 
 class Rows:
-    """Branch i is row i of decoder and sampler. Whatever allocates memory may raise torch.OutOfMemoryError.
+    """Branch i is row i of decoder and sampler. With `begin` (see Graphs), draws are recorded.
 
-    A branch is in `branches` before anything is allocated for it, so that none is lost then.
+    Whatever allocates memory may raise torch.OutOfMemoryError. A branch is in `branches` before anything is allocated
+    for it, so that none is lost then.
     """
 
-    def __init__(self, decoder: Decoder, most: int, device: Any, kernels: NativeKernels | None) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        most: int,
+        device: Any,
+        kernels: NativeKernels | None,
+        begin: Callable[[], Recorder] | None = None,
+    ) -> None:
         self.branches: list[Branch] = []
         self.most = most
         self.decoder = decoder
         self._device = device
         self.kernels = kernels
-        self.sampler = Sampler(most + SPARE, device, kernels)
+        self._begin = begin
+        self.sampler = self._new_sampler()
         self._joined = 0  # branches at the end that wait for their prefill
 
     @property
@@ -123,8 +133,11 @@ class Rows:
             branch.room = 0
         self.most, self._joined = most, 0
         self.decoder.clear()
-        self.sampler = Sampler(most + SPARE, self._device, self.kernels)
+        self.sampler = self._new_sampler()
         return dropped
+
+    def _new_sampler(self) -> Sampler:
+        return Sampler(self.most + SPARE, self._device, self.kernels, self._begin and Graphs(self._begin))
 
     def _row_with(self, tree: Tree, history: list[int]) -> int | None:
         """A row whose keys and values begin with this history."""

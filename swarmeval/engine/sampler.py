@@ -5,15 +5,25 @@ uniform. What several draws of a row have in common is computed once. Does not k
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from swarmeval.engine.draw import Distribution, Penalty, SamplingLimits, Scores, distribution, likeliest
+from swarmeval.engine.draw import (
+    WINDOW,
+    Distribution,
+    Penalty,
+    SamplingLimits,
+    Scores,
+    distribution,
+    likeliest,
+)
 from swarmeval.engine.kernels.native import NativeKernels
+from swarmeval.engine.steps import Eager, Step
 from swarmeval.engine.upload import upload
 
+_GRAIN = 16  # groups of a recorded draw are padded to a multiple of it
 _WIDTH = 256  # initial capacity for a row's history, in tokens; doubled when needed
 
 
@@ -31,17 +41,41 @@ class Choice:
 Group = tuple[int, Choice]  # a row, and settings with which at least one token is drawn from it
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """The number of groups and draws, and which parts of the work they need."""
+
+    groups: int
+    draws: int
+    sampled: bool  # some group is not greedy
+    penalized: bool
+    unlimited: tuple[int, ...]  # groups whose top_k covers the vocabulary; of a recorded draw, all or none
+    history: int  # width of the histories
+
+    def rounded(self) -> "_Shape":
+        """Round the numbers up, so that many draws share few recordings."""
+        groups = -(-self.groups // _GRAIN) * _GRAIN
+        draws = max(_GRAIN, 1 << (self.draws - 1).bit_length())
+        return replace(self, groups=groups, draws=draws, unlimited=tuple(range(groups)) if self.unlimited else ())
+
+
 class Sampler:
     """Chooses tokens for rows 0..n-1. New rows join at the end; the last row takes the place of an evicted one.
 
     Histories are kept on the device. A step reads back from it once, and a second time only if the best scores leave a
-    draw undecided.
+    draw undecided. With `step`, draws run through it over memory at fixed addresses, and can be recorded.
     """
 
-    def __init__(self, rows: int, device: torch.device, kernels: NativeKernels | None = None) -> None:
+    def __init__(
+        self, rows: int, device: torch.device, kernels: NativeKernels | None = None, step: Step | None = None
+    ) -> None:
         self._kernels = kernels
         self._lengths: list[int] = []
         self._history = torch.zeros(rows, _WIDTH, dtype=torch.long, device=device)  # [rows, width] token ids
+        self._step: Step = step or Eager()
+        self._rounded = step is not None
+        self._logits: Tensor | None = None  # at a fixed address: [rows, vocabulary]
+        self._numbers = torch.zeros(0, dtype=torch.float64, device=device)  # at a fixed address
 
     def admit(self, history: Sequence[int]) -> None:
         """Add a row at the end. As in transformers, the repetition penalty covers the prompt too."""
@@ -73,56 +107,136 @@ class Sampler:
         Draw i takes group draws[i] and uniforms[i]; rows in `groups` count from `first`. Returns the token of each
         draw, NO_TOKEN if the logits are NaN, and the distribution of each group.
         """
-        rows = [row for row, _ in groups]
         choices = [choice for _, choice in groups]
-        if rows != list(range(len(logits))):
-            logits = logits[upload(rows, torch.long, logits.device)]
-        scores = Scores(logits, self._penalty([first + row for row in rows], choices), self._kernels)
-        limits = None
-        if any(choice.do_sample for choice in choices):
-            limits = _limits(choices, scores.vocabulary, logits.device)
-            found = distribution(scores, limits)
-            greedy = upload([not choice.do_sample for choice in choices], torch.bool, logits.device)
-            found = Distribution(found.ids, found.reached, found.total, found.kept, found.certain | greedy, found.whole)
-        else:
-            found = likeliest(scores)
-        of, uniform = upload([draws, uniforms], torch.float64, logits.device)
-        tokens, undecided = found.draw(of.long(), uniform)
-        if limits is None:
-            return tokens.tolist(), found
-        token_ids, open_draws = torch.stack([tokens, undecided.long()]).tolist()
+        vocabulary = logits.shape[1]
+        shape = _Shape(
+            len(groups),
+            len(draws),
+            any(choice.do_sample for choice in choices),
+            any(choice.repetition_penalty != 1.0 for choice in choices),
+            tuple(index for index, choice in enumerate(choices) if not 0 < choice.top_k < vocabulary),
+            max(self._lengths),
+        )
+        if self._rounded:
+            shape = replace(shape, history=self._history.shape[1]).rounded()
+        logits, numbers = self._placed(logits, _numbers_of(shape, first, groups, self._lengths, draws, uniforms))
+        in_order = not self._rounded and [row for row, _ in groups] == list(range(len(logits)))
+        inputs = _Inputs(logits, self._history, numbers, shape, in_order, self._kernels)
+        drawn, ids, reached, total, kept, certain = self._step.run(shape, lambda: _draw(inputs))
+        found = Distribution(ids, reached, total, kept, certain, min(WINDOW, vocabulary) == vocabulary)
+        token_ids, open_draws = drawn[:, : len(draws)].tolist()
         if any(open_draws):
-            tokens = self._draw_from_all(scores, limits, of.long(), uniform, tokens, undecided)
-            token_ids = tokens.tolist()
+            token_ids = _draw_from_all(inputs, *drawn)[: len(draws)].tolist()
         return token_ids, found
 
-    def _draw_from_all(
-        self, scores: Scores, limits: SamplingLimits, of: Tensor, uniform: Tensor, tokens: Tensor, undecided: Tensor
-    ) -> Tensor:
-        """Repeat the undecided draws with the whole vocabulary; return all tokens."""
-        groups, places = torch.unique(of[undecided], return_inverse=True)
-        everything = distribution(Scores(scores.of(groups)), limits.of(groups), scores.vocabulary)
-        drawn, _ = everything.draw(places, uniform[undecided])
-        return tokens.masked_scatter(undecided, drawn)
-
-    def _penalty(self, rows: Sequence[int], choices: Sequence[Choice]) -> Penalty | None:
-        if all(choice.repetition_penalty == 1.0 for choice in choices):
-            return None
-        device, lengths = self._history.device, [self._lengths[row] for row in rows]
-        index, count = upload([rows, lengths], torch.long, device)
-        strength = upload([choice.repetition_penalty for choice in choices], torch.float32, device)
-        return Penalty(self._history[index, : max(lengths)], count.int(), strength)
+    def _placed(self, logits: Tensor, numbers: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """The logits and numbers on the device, at fixed addresses if draws may be recorded."""
+        uploaded = upload(numbers, torch.float64, logits.device)
+        if not self._rounded:
+            return logits, uploaded
+        if self._logits is None or self._logits.dtype != logits.dtype:
+            self._step.forget()
+            self._logits = logits.new_zeros(len(self._history), logits.shape[1])
+        if len(uploaded) > len(self._numbers):
+            self._step.forget()
+            self._numbers = uploaded.new_zeros(2 * len(uploaded))
+        self._logits[: len(logits)] = logits
+        self._numbers[: len(uploaded)] = uploaded
+        return self._logits, self._numbers[: len(uploaded)]
 
     def _reserve(self, width: int) -> None:
         current = self._history.shape[1]
         if width > current:
+            self._step.forget()
             more = self._history[:, :1].expand(-1, max(width, 2 * current) - current)
             self._history = torch.cat([self._history, more], dim=1)
 
 
-def _limits(choices: Sequence[Choice], vocabulary: int, device: torch.device) -> SamplingLimits:
-    values = [(c.temperature if c.do_sample else 1.0, float(c.top_k), c.top_p) for c in choices]
-    temperature, top_k, top_p = upload(values, torch.float32, device).T.contiguous()
-    whole = [index for index, choice in enumerate(choices) if not 0 < choice.top_k < vocabulary]
-    unlimited = upload(whole, torch.long, device) if whole else None
-    return SamplingLimits(temperature, top_k.long(), top_p, unlimited)
+def _numbers_of(
+    shape: _Shape,
+    first: int,
+    groups: Sequence[Group],
+    lengths: Sequence[int],
+    draws: Sequence[int],
+    uniforms: Sequence[float],
+) -> list[float]:
+    """All numbers of a draw in one list: eight per group, then two per draw.
+
+    Padding is a greedy group of the first row, and draws from the first group.
+    """
+    more, more_draws = shape.groups - len(groups), shape.draws - len(draws)
+    choices = [choice for _, choice in groups]
+    return [
+        *(row for row, _ in groups), *[0] * more,
+        *(first + row for row, _ in groups), *[0] * more,
+        *(lengths[first + row] for row, _ in groups), *[1] * more,
+        *(choice.temperature if choice.do_sample else 1.0 for choice in choices), *[1.0] * more,
+        *(choice.top_k for choice in choices), *[1] * more,
+        *(choice.top_p for choice in choices), *[1.0] * more,
+        *(choice.repetition_penalty for choice in choices), *[1.0] * more,
+        *(not choice.do_sample for choice in choices), *[True] * more,
+        *draws, *[0] * more_draws,
+        *uniforms, *[0.0] * more_draws,
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """The inputs of one draw, on the device."""
+
+    logits: Tensor  # [rows, vocabulary]
+    history: Tensor  # [all rows, width]
+    numbers: Tensor  # fp64, as _numbers_of gives them
+    shape: _Shape
+    in_order: bool  # group i is row i of the logits
+    kernels: NativeKernels | None
+
+    def scores_and_limits(self) -> tuple[Scores, SamplingLimits]:
+        shape = self.shape
+        rows, histories, lengths, temperature, top_k, top_p, strength, _ = self.of_groups()
+        top_k, temperature = top_k.long(), temperature.float()
+        penalty = None
+        if shape.penalized:
+            history = self.history[histories.long(), : shape.history]
+            penalty = Penalty(history, lengths.int(), strength.float())
+        unlimited = upload(shape.unlimited, torch.long, rows.device) if shape.unlimited else None
+        if len(shape.unlimited) == shape.groups:
+            unlimited = torch.arange(shape.groups, device=rows.device)  # an upload could not be recorded
+        limits = SamplingLimits(temperature, top_k, top_p.float(), unlimited)
+        return Scores(self.logits if self.in_order else self.logits[rows.long()], penalty, self.kernels), limits
+
+    def of_groups(self) -> Tensor:
+        """[8, groups]: row of logits, row of history, its length, temperature, top_k, top_p, penalty, greedy."""
+        return self.numbers[: 8 * self.shape.groups].view(8, -1)
+
+    def of_draws(self) -> tuple[Tensor, Tensor]:
+        """The group and the uniform of each draw."""
+        group, uniform = self.numbers[8 * self.shape.groups :].view(2, -1)
+        return group.long(), uniform
+
+
+def _draw(inputs: _Inputs) -> tuple[Tensor, ...]:
+    """Draw from the best scores: tokens and whether they are undecided [2, draws], then the parts of a Distribution.
+
+    Reads no value back to the host.
+    """
+    scores, limits = inputs.scores_and_limits()
+    if inputs.shape.sampled:
+        found = distribution(scores, limits)
+        found = replace(found, certain=found.certain | inputs.of_groups()[7].bool())
+    else:
+        found = likeliest(scores)
+    tokens, undecided = found.draw(*inputs.of_draws())
+    drawn = torch.stack([tokens, undecided.long()])
+    return drawn, found.ids, found.reached, found.total, found.kept, found.certain
+
+
+def _draw_from_all(inputs: _Inputs, tokens: Tensor, undecided: Tensor) -> Tensor:
+    """Repeat the undecided draws with the whole vocabulary; return all tokens."""
+    scores, limits = inputs.scores_and_limits()
+    of, uniform = inputs.of_draws()
+    is_open = undecided.bool()
+    groups, places = torch.unique(of[is_open], return_inverse=True)
+    everything = distribution(Scores(scores.of(groups)), limits.of(groups), scores.vocabulary)
+    drawn, _ = everything.draw(places, uniform[is_open])
+    return tokens.masked_scatter(is_open, drawn)

@@ -163,7 +163,7 @@ class SlotDecoder:
         self._reserve(shape)
         self._inputs.write(shape.rows, tokens, [row.own for row in self.rows], [row.length for row in self.rows])
         prefixes = self._groups() if self._share else None
-        logits = self._step.run(shape, lambda: self._forward(shape, prefixes))
+        (logits,) = self._step.run(shape, lambda: (self._forward(shape, prefixes),))
         for row in self.rows:
             row.own += 1
         return logits[: len(self.rows)]

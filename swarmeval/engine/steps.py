@@ -62,11 +62,14 @@ class Inputs:
         return self._slots[:rows]
 
 
+Forward = Callable[[], tuple[Tensor, ...]]
+
+
 class Step(Protocol):
     """Runs forward passes over memory at fixed addresses."""
 
-    def run(self, shape: Hashable, forward: Callable[[], Tensor]) -> Tensor:
-        """Run a step of this shape; return its logits [rows, vocabulary], which later steps do not overwrite.
+    def run(self, shape: Hashable, forward: Forward) -> tuple[Tensor, ...]:
+        """Run a step of this shape; return its results, which later steps do not overwrite.
 
         Until `forget`, forwards of equal shape differ only in the contents of the buffers, so an earlier one may be
         replayed instead of `forward`.
@@ -79,7 +82,7 @@ class Step(Protocol):
 class Eager:
     """Runs every forward directly, without recording."""
 
-    def run(self, shape: Hashable, forward: Callable[[], Tensor]) -> Tensor:
+    def run(self, shape: Hashable, forward: Forward) -> tuple[Tensor, ...]:
         return forward()
 
     def forget(self) -> None:

@@ -96,4 +96,4 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         steady=fit.steady,
         versions=model_loader.versions(),
     )
-    return Engine(model, loaded.tokenizer, fit.decoder, info, compiled, phases, spec.share_answers == "auto")
+    return Engine(model, loaded.tokenizer, fit.decoder, info, compiled, phases, spec.share_answers == "auto", begin)

@@ -1,12 +1,13 @@
 """Engines with a tiny random model, requests for them, and the same answers by transformers' generate."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from swarmeval.engine import decoder_choice
 from swarmeval.engine.engine import Engine
+from swarmeval.engine.graphs import Recorder
 from swarmeval.requests import Answer, ReplicaInfo, Reply, Request, Sampling
 from tests.support import tiny_model
 
@@ -17,7 +18,12 @@ WARM = Sampling(max_new_tokens=24, temperature=0.8, top_p=0.95, top_k=40, repeti
 
 
 def engine(
-    rows: int, model: Any = MODEL, decoder: Any = None, compiled: bool = True, share_answers: bool = True
+    rows: int,
+    model: Any = MODEL,
+    decoder: Any = None,
+    compiled: bool = True,
+    share_answers: bool = True,
+    begin: Callable[[], Recorder] | None = None,
 ) -> Engine:
     info = ReplicaInfo(
         engine="hf",
@@ -39,6 +45,7 @@ def engine(
         info,
         kernels,
         share_answers=share_answers,
+        begin=begin,
     )
 
 
