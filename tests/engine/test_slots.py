@@ -72,6 +72,29 @@ def test_the_log_sum_exp_is_that_of_the_formula() -> None:
     assert torch.allclose(fused[1], plain[1], atol=1e-5)
 
 
+def test_sixteen_bit_tensors_are_scored_in_32_bits() -> None:
+    """Scores rounded to bf16 would change the output by five times as much."""
+    torch.manual_seed(4)
+    query, key, value = (
+        torch.randn(4, 8, tokens, 128).bfloat16() * scale for tokens, scale in ((4, 2.0), (700, 1.0), (700, 1.0))
+    )
+    found, log_sum = attention.by_formula(query, key, value, None, 128**-0.5)
+    scores = query.double() @ key.double().transpose(-1, -2) * 128**-0.5
+    wanted = scores.softmax(-1) @ value.double()
+    assert (found - wanted).norm() < 0.003 * wanted.norm()
+    assert torch.allclose(log_sum.double(), scores.logsumexp(-1), atol=1e-4)
+
+
+def test_on_a_gpu_the_scores_are_32_bits_without_a_copy_of_the_keys() -> None:
+    """The call that only CUDA has, on a device without data."""
+    query, key, value = (
+        torch.empty(3, 2, tokens, 16, dtype=torch.bfloat16, device="meta") for tokens in (4, 50, 50)
+    )
+    products = attention.products_on_cuda(query, key[:, :, :7])
+    assert (products.shape, products.dtype) == ((3, 2, 4, 7), torch.float32)
+    assert attention.by_formula(query, key, value, None, 1.0)[0].dtype == torch.bfloat16
+
+
 @torch.inference_mode()
 def test_a_shared_prompt_is_kept_once_and_not_in_the_slots() -> None:
     decoder = SlotDecoder(MODEL, 6)
