@@ -25,6 +25,7 @@ from swarmeval.engine.kernels import native
 from swarmeval.engine.kernels.native import NativeKernels
 from swarmeval.engine.kernels.portable import PortableKernels
 from swarmeval.engine.kernels.ragged_attention import flash_attention
+from swarmeval.engine.out_of_memory import is_out_of_memory
 from swarmeval.engine.paged import PagedDecoder
 from swarmeval.engine.pages import pages_of
 from swarmeval.engine.rows import SPARE
@@ -197,9 +198,9 @@ def unsuited(model: Any, make: Callable[[int], Decoder]) -> str | None:
     """The reason why a decoder cannot serve the model; None if it can. `make` takes the number of rows."""
     try:
         changed = difference(model, make)
-    except torch.OutOfMemoryError:
-        raise
     except MODEL_FAULTS as error:
+        if is_out_of_memory(error):
+            raise
         return f"{type(model).__name__} fails with it: {type(error).__name__}: {error}"
     if not changed <= tolerance(model):
         return f"the logits of {type(model).__name__} change by {changed:.2g} of their norm"

@@ -21,6 +21,7 @@ from swarmeval.engine.draw import KeptDistribution
 from swarmeval.engine.graphs import Recorder
 from swarmeval.engine.kernels.native import NativeKernels
 from swarmeval.engine.opening import Opener
+from swarmeval.engine.out_of_memory import is_out_of_memory
 from swarmeval.engine.outbox import Outbox
 from swarmeval.engine.rows import Rows
 from swarmeval.engine.sampler import Group
@@ -40,7 +41,7 @@ class Engine:
     With `begin` (see Graphs), draws are recorded and replayed; the decoder's steps are its own affair.
 
     If memory runs out, the engine drops its rows, halves their number and continues their requests when rows are free.
-    If it runs out with one row left, step() raises torch.OutOfMemoryError and the worker must exit.
+    If it runs out with one row left, step() raises the error and the worker must exit.
     """
 
     def __init__(
@@ -82,8 +83,8 @@ class Engine:
             if self.rows.branches:
                 self._phases.enter(DECODE)
                 self._advance(self.rows.decode(), first=0)
-        except torch.OutOfMemoryError:
-            if self.rows.most == 1:
+        except (MemoryError, RuntimeError) as error:
+            if self.rows.most == 1 or not is_out_of_memory(error):
                 raise
             short = True
         if short:  # outside of the handler: until it ends, the error keeps the step's tensors alive
@@ -260,7 +261,7 @@ class Engine:
         if (tokens := tree.searched.get(settings)) is None:
             try:
                 tokens = beams.search(self.model, tree.prompt, *settings, self.outbox.eos)
-            except torch.OutOfMemoryError:
+            except (MemoryError, RuntimeError):
                 tree.members -= 1
                 self._waiting.appendleft((member.request, member.submitted))
                 raise

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor
 
+from swarmeval.engine.out_of_memory import is_out_of_memory
 from swarmeval.engine.steps import Forward
 
 MOST_GRAPHS = 64  # kept at once: about seven row counts times nine lengths
@@ -23,7 +24,8 @@ log = logging.getLogger("swarmeval")
 class Graphs:
     """A steps.Step that records and replays. `begin` makes a recorder, which is used until the next `forget`.
 
-    If recording fails, it logs one warning, sets `fault` to the reason and runs every later step eagerly.
+    If recording fails, it logs one warning, sets `fault` to the reason and runs every later step eagerly. If memory
+    runs out, it drops the other recordings and tries again; with no other recordings, it raises the error.
     """
 
     def __init__(self, begin: Callable[[], Recorder], most: int = MOST_GRAPHS) -> None:
@@ -72,13 +74,18 @@ class Graphs:
         self._recorder = self._recorder or self._begin()
         try:
             self._replays[shape] = self._recorder(work), outputs
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            self.fault = f"{type(error).__name__}: {error}".splitlines()[0]
-            log.warning("no CUDA graphs, steps run eagerly: %s", self.fault)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                self.fault = f"{type(error).__name__}: {error}".splitlines()[0]
+                log.warning("no CUDA graphs, steps run eagerly: %s", self.fault)
+                self.forget()
+                return
+            if not self._replays:
+                raise  # the engine halves the rows
+        if shape not in self._replays:  # outside of the handler: the error keeps the step's tensors alive
+            log.info("out of memory while recording a step; %d recorded steps are dropped", len(self._replays))
             self.forget()
-            return
+            self._record(shape, forward)
         if len(self._replays) > self._most:  # after adding: dropping the last graph would free the shared memory pool
             self._replays.popitem(last=False)
 

@@ -10,7 +10,14 @@ from swarmeval.records import Status, WorkerStatus
 
 NAME = "events.jsonl"
 # Out-of-memory messages of torch, Python, CPU allocators and transformers' sharding.
-OUT_OF_MEMORY = ("out of memory", "OutOfMemoryError", "MemoryError", "can't allocate memory", "no memory for")
+OUT_OF_MEMORY = (
+    "out of memory",
+    "OutOfMemoryError",
+    "MemoryError",
+    "can't allocate memory",
+    "no memory for",
+    "STATUS_ALLOC_FAILED",
+)
 
 log = logging.getLogger("swarmeval")
 

@@ -205,9 +205,10 @@ def test_progress_counts_output_tokens() -> None:
 class Scarce:
     """A decoder that runs out of memory at a chosen step if it has too many rows."""
 
-    def __init__(self, inner: Any, rows: int, when: str) -> None:
+    def __init__(self, inner: Any, rows: int, when: str, error: Exception | None = None) -> None:
         self._inner, self._limit, self._when = inner, rows, when
         self._rows = 0
+        self._error = error or torch.OutOfMemoryError("made up")
 
     def join(self, prompt: tuple[int, ...], new_tokens: int, answer: Sequence[int] = ()) -> int | None:
         self._rows += 1
@@ -241,7 +242,7 @@ class Scarce:
 
     def _check(self, now: str) -> None:
         if now == self._when and self._rows > self._limit:
-            raise torch.OutOfMemoryError("made up")
+            raise self._error
 
 
 @pytest.mark.parametrize("when", ["join", "prefill", "decode"])
@@ -254,6 +255,31 @@ def test_out_of_memory_halves_the_rows_and_loses_nothing(when: str, caplog: pyte
     said = [message.split(" rows")[0] for message in caplog.messages if message.startswith("out of")]
     assert said == ["out of memory: reduced to 4", "out of memory: reduced to 2"]
     assert served.progress().output_tokens == sum(reply.output_tokens for reply in found.values())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        MemoryError(),
+    ],
+)
+def test_a_lack_of_memory_outside_of_torch_halves_the_rows_too(error: Exception) -> None:
+    wanted = requests(4, WARM)
+    served = engine(4, decoder=Scarce(SeparateDecoder(MODEL), 2, "decode", error))
+    assert texts(served, wanted) == texts(engine(4), wanted)
+    assert served.rows.most == 2
+
+
+def test_other_errors_end_the_worker() -> None:
+    served = engine(
+        4, decoder=Scarce(SeparateDecoder(MODEL), 1, "decode", RuntimeError("CUDA error: misaligned address"))
+    )
+    for request in requests(4):
+        served.submit(request)
+    with pytest.raises(RuntimeError, match="misaligned"):
+        finish(served)
 
 
 def test_out_of_memory_with_one_row_ends_the_worker() -> None:

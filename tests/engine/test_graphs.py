@@ -17,7 +17,7 @@ from swarmeval.engine.slots import SlotDecoder
 from swarmeval.engine.steps import BLOCK, Eager, Shape
 from tests.support import tiny_model
 from tests.support.decoder_comparison import PROMPTS, ROWS, admit, close, same_all_the_way
-from tests.support.graph_recorder import Scarce, Stale, Tape, host_waits, recorded, refusing
+from tests.support.graph_recorder import Scarce, Small, Stale, Tape, broken_capture, host_waits, recorded, refusing
 from tests.support.tiny_engine import WARM, engine, requests, texts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -94,10 +94,20 @@ def test_out_of_memory_while_recording_does_not_disable_recording() -> None:
     assert graphs.fault is None
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("made up"), broken_capture()])
+def test_a_lack_of_memory_for_one_more_recording_drops_the_others(error: Exception) -> None:
+    tape = Small(2, error)
+    graphs = Graphs(tape.begin)
+    assert same_all_the_way(MODEL, lambda rows: SlotDecoder(MODEL, rows, False, graphs), seed=6, steps=8)
+    assert graphs.fault is None
+    assert tape.begun > 1
+    assert tape.replayed > 0
+
+
 def test_out_of_memory_drops_recordings_and_replies_stay_the_same(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    wanted, tape = requests(6, WARM), Scarce(2)
+    wanted, tape = requests(6, WARM), Scarce(2, broken_capture())
     undisturbed = texts(engine(8, decoder=SeparateDecoder(MODEL)), wanted)
     assert texts(engine(8, decoder=recorded(tape)), wanted) == undisturbed
     assert [message.split(" rows")[0] for message in caplog.messages] == [

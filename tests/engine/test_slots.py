@@ -87,9 +87,7 @@ def test_sixteen_bit_tensors_are_scored_in_32_bits() -> None:
 
 def test_on_a_gpu_the_scores_are_32_bits_without_a_copy_of_the_keys() -> None:
     """The call that only CUDA has, on a device without data."""
-    query, key, value = (
-        torch.empty(3, 2, tokens, 16, dtype=torch.bfloat16, device="meta") for tokens in (4, 50, 50)
-    )
+    query, key, value = (torch.empty(3, 2, tokens, 16, dtype=torch.bfloat16, device="meta") for tokens in (4, 50, 50))
     products = attention.products_on_cuda(query, key[:, :, :7])
     assert (products.shape, products.dtype) == ((3, 2, 4, 7), torch.float32)
     assert attention.by_formula(query, key, value, None, 1.0)[0].dtype == torch.bfloat16

@@ -82,9 +82,10 @@ class Stale(Tape):
 class Scarce(Tape):
     """A tape that runs out of memory at its first recordings."""
 
-    def __init__(self, times: int) -> None:
+    def __init__(self, times: int, error: Exception | None = None) -> None:
         super().__init__()
         self.failures = times
+        self._error = error or torch.OutOfMemoryError("made up")
 
     def begin(self) -> Recorder:
         record = super().begin()
@@ -92,10 +93,38 @@ class Scarce(Tape):
         def scarce(work: Work) -> Work:
             self.failures -= 1
             if self.failures >= 0:
-                raise torch.OutOfMemoryError("made up")
+                raise self._error
             return record(work)
 
         return scarce
+
+
+class Small(Tape):
+    """A tape with memory for some recordings of a `begin`, as graphs that share a pool. One more raises this error."""
+
+    def __init__(self, room: int, error: Exception) -> None:
+        super().__init__()
+        self._room = room
+        self._error = error
+
+    def begin(self) -> Recorder:
+        record, made = super().begin(), 0
+
+        def limited(work: Work) -> Work:
+            nonlocal made
+            made += 1
+            if made > self._room:
+                raise self._error
+            return record(work)
+
+        return limited
+
+
+def broken_capture() -> RuntimeError:
+    """What CUDA raises if memory runs out within a capture: ending the capture fails too, with an error of its own."""
+    broken = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    broken.__context__ = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    return broken
 
 
 def recorded(tape: Tape, rows: int = ROWS, model: Any = MODEL, most: int = 64) -> SlotDecoder:
