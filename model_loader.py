@@ -7,14 +7,18 @@ import hashlib
 import importlib.metadata
 import logging
 import os
+import re
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swarmeval import hub
-from swarmeval.engine import bundled_model
+from swarmeval.engine import bundled_model, quantization
+from swarmeval.engine.out_of_memory import is_out_of_memory
 from swarmeval.errors import DeviceError, ModelUnavailable
 from swarmeval.settings.run_config import EMBEDDED
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 PACKAGES = ("torch", "transformers", "bitsandbytes", "tokenizers", "accelerate")
+REPORT_CHARS = 8000  # kept of transformers' report about weights that it could not load: about three of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ class LoadedModel:
 
     model: Any  # transformers.PreTrainedModel
     tokenizer: Any  # transformers.PreTrainedTokenizerBase
-    weights: str  # "nf4", "bf16", "fp16", "fp32"
+    weights: str  # "nf4", "nf4, double-quantized", "bf16", "fp16", "fp32"
     compute_dtype: str  # "bf16", "fp16", "fp32"
     memory_mb: float
     load_s: float
@@ -104,7 +109,7 @@ def load(
     return LoadedModel(
         model=loaded.eval(),
         tokenizer=tokenizer,
-        weights="nf4" if load_in_4bit else name,
+        weights=quantization.kind(loaded) if load_in_4bit else name,
         compute_dtype=name,
         memory_mb=memory_mb(loaded),
         load_s=time.perf_counter() - began,
@@ -116,6 +121,8 @@ def quiet() -> None:
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")  # tqdm reads it at its first import
     warnings.filterwarnings("ignore", message="The pynvml package is deprecated", category=FutureWarning)
+    # A model that was saved in 4 bits keeps its own quantization, which LoadedModel.weights names.
+    warnings.filterwarnings("ignore", message="You passed `quantization_config` or equivalent parameters")
     # On CPUs with AVX512-BF16, bitsandbytes logs that the optional hub package `kernels` is missing.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)
     from transformers.utils import logging as transformers_logging
@@ -125,9 +132,10 @@ def quiet() -> None:
 
 
 def check_placement(model: Any, device: str, four_bit: bool, sharded: bool) -> None:
-    """Raise DeviceError unless every tensor is on the right device and, with `four_bit`, every linear layer is 4-bit.
+    """Raise DeviceError unless every tensor is on the right device and, with `four_bit`, the weights are 4-bit.
 
-    The output head is exempt: bitsandbytes does not quantize it.
+    Every linear layer must be, and most of all weights: bitsandbytes converts linear layers only, and the fused experts
+    of a mixture-of-experts model stay in 16 bits. The output head is exempt: bitsandbytes does not quantize it.
     """
     import torch
 
@@ -146,6 +154,12 @@ def check_placement(model: Any, device: str, four_bit: bool, sharded: bool) -> N
     if plain or not linears:
         problem = f"{plain[0]} is not" if plain else "it has no linear layers"
         raise DeviceError(f"load_in_4bit is true but {problem} quantized; set load_in_4bit: false for this model")
+    share, largest = quantization.share(model)
+    if share < quantization.LEAST_SHARE:
+        raise DeviceError(
+            f"load_in_4bit is true but only {share:.0%} of the weights (embeddings aside) are quantized: bitsandbytes "
+            f"leaves {largest} in 16 bits; set load_in_4bit: false for this model, or use fleet: vllm"
+        )
 
 
 def memory_mb(model: Any) -> float:
@@ -181,16 +195,6 @@ def compute_dtype(device: str) -> "torch.dtype":
     return torch.bfloat16 if onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error means that memory ran out, on a CPU or GPU."""
-    import torch
-
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    # torch's message on a CPU, and transformers' message if a sharded model does not fit on the GPUs.
-    return any(words in str(error) for words in ("can't allocate memory", "dispatched on the CPU or the disk"))
-
-
 def unreadable(model: str, error: Exception) -> str:
     """One line that says why a model cannot be loaded."""
     if "trust_remote_code" in str(error):
@@ -208,15 +212,51 @@ def _read(folder: str, device: str, dtype: "torch.dtype", four_bit: bool, sharde
     if four_bit:
         quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=code)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=dtype,
-        device_map="auto" if sharded else {"": device},
-        quantization_config=quantization,
-        use_safetensors=True,
-        trust_remote_code=code,
-    )
+    with _loading_report_as_note():
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            device_map="auto" if sharded else {"": device},
+            quantization_config=quantization,
+            use_safetensors=True,
+            trust_remote_code=code,
+        )
     return tokenizer, model
+
+
+@contextmanager
+def _loading_report_as_note() -> Iterator[None]:
+    """Add transformers' report to an error that refers to it.
+
+    If weights cannot be converted, for instance because memory runs out, the loader logs why in a report and raises a
+    RuntimeError that names no reason.
+    """
+    report, logger = _Report(), logging.getLogger("transformers.modeling_utils")
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(report)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    try:
+        yield
+    except RuntimeError as error:
+        for text in report.texts:
+            error.add_note(re.sub(r" {9,}|-{9,}", " ", text)[:REPORT_CHARS])  # a table, padded to its longest cell
+        raise
+    finally:
+        logger.removeHandler(report)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+class _Report(logging.Handler):
+    """Keeps the messages of a logger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
 
 
 def _dtype_name(dtype: "torch.dtype") -> str:

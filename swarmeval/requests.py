@@ -86,7 +86,7 @@ class ReplicaInfo(Struct, frozen=True):
     rows: int  # sequences decoded at once
     max_context_tokens: int  # prompt and output together
     chat_template_sha256: str | None  # None if there is no template, or a server does not reveal it
-    weights: str  # "nf4", "bf16", "fp16", "fp32", "none"
+    weights: str  # "nf4", "nf4, double-quantized", "bf16", "fp16", "fp32", "none"
     compute_dtype: str
     memory_mb: float  # parameters and buffers
     load_s: float

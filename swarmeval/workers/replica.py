@@ -44,6 +44,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     folder = model_loader.folder_of(spec.model)
     from swarmeval.engine import budget, cpu_weights, decoder_choice, fused, graphs
     from swarmeval.engine.engine import Engine
+    from swarmeval.engine.out_of_memory import is_out_of_memory
 
     cached = spec.device == "cpu" and spec.cpu_kernel == "cached"
     dtype = model_loader.compute_dtype(spec.device)
@@ -64,7 +65,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     weights, notes = loaded.weights, []
     if cached:
         cpu_weights.dequantize(model)
-        notes += [f"dequantized to {loaded.compute_dtype}"] if weights == "nf4" else []
+        notes += [f"dequantized to {loaded.compute_dtype}"] if weights.startswith("nf4") else []
         parts = fused.fuse(model, compiled) if compiled is not None else {}
         notes += ["prepacked"] if cpu_weights.prepack(model) else []
         notes += [f"{count} {kind} fused" for kind, count in parts.items() if count]
@@ -77,7 +78,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     try:
         fit = decoder_choice.fitted(model, needs, compiled, share, begin, portable)
     except (MemoryError, RuntimeError) as error:
-        if not model_loader.is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise DeviceError(f"no memory for {needs}; lower replica.rows or max_new_tokens") from error
     info = ReplicaInfo(
