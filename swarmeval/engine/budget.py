@@ -1,28 +1,36 @@
-"""Estimates of row count and row length from the model's shape and the free memory. Loads no weights."""
+"""Estimates of row count and row length from the model's shape and the free memory. Loads no weights.
+
+On a CPU, the estimate precedes loading and subtracts the weights. On GPUs, it follows: what is free then is known.
+"""
 
 import os
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-MOST_ROWS = {"cpu": 240, "cuda": 64}  # CPUs gain more from reading the weights once for many rows; see RESULTS.md
+MOST_ROWS = {"cpu": 240, "cuda": 256}
 PROMPT_TOKENS = 1024  # assumed prompt length; HumanEval's longest prompt is about half of that
-SHARE = 0.5  # of the free memory; the rest is left for activations, logits and other processes
+BYTES_PER_TOKEN = 3  # of prose and code, at least, on average
+# Of the free memory, for keys and values; the rest is left for activations, logits, recorded steps and other processes.
+SHARE = {"cpu": 0.5, "cuda": 0.8}
 UNSTATED_CONTEXT_TOKENS = 32768  # for models whose config states no limit
 NF4_SHARE = 0.3  # of the 16-bit size: half a byte per weight, the scales, and the layers that are not quantized
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Upper bounds on a replica's rows, tokens and memory, estimated before it is loaded."""
+    """Upper bounds on a replica's rows, tokens and memory."""
 
     rows: int
     row_tokens: int  # prompt plus output of one row
-    context_tokens: int  # the longest request: prompt plus output
+    context_tokens: int  # the longest request that is accepted: prompt plus output
     token_bytes: int  # keys and values of one token, all layers
     weight_bytes: int
+    longest_tokens: int | None = None  # the longest request that this run will make; None: unknown
 
     @property
     def tokens(self) -> int:
@@ -37,6 +45,14 @@ class Budget:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceRoom:
+    """One device of a loaded model: how many of its layers it holds, and what is free on it."""
+
+    layers: int
+    free_bytes: int
+
+
 def estimate(
     config: Any,
     dtype: torch.dtype,
@@ -46,19 +62,51 @@ def estimate(
     max_new_tokens: int,
     weight_bytes: int,
     share: int,
+    most_prompt_tokens: int | None = None,
+    rooms: Sequence[DeviceRoom] | None = None,
+    free: Callable[[Any], int] | None = None,
 ) -> Budget:
     """Estimate the budget of one of `share` replicas on this machine.
 
-    `config` is the model's config and `weight_bytes` the estimated size of its weights. Without `rows`, the row count
-    is the largest that fits, up to MOST_ROWS. The model's context length and the memory both bound the longest request.
+    `config` is the model's config and `weight_bytes` the size of its weights. With `rooms`, the model is loaded, and
+    the device with the least room for its layers bounds the tokens. Otherwise `free` (default: free_bytes) says what is
+    free on the device. Without `rows`, the row count is the largest that fits, up to MOST_ROWS. The model's context and
+    the memory both bound the longest request. `most_prompt_tokens` bounds the prompts of this run, if known.
     """
     context = context_tokens(config)
-    row = min(context, PROMPT_TOKENS + max_new_tokens)
+    row = min(context, _usual_prompt(most_prompt_tokens) + max_new_tokens)
     token = token_bytes(config, dtype)
-    free = (SHARE * free_bytes(device) - weight_bytes) // share if device == "cpu" else SHARE * free_bytes(device)
-    most = MOST_ROWS["cpu" if device == "cpu" else "cuda"]
-    rows = rows or int(max(1, min(most, free // (row * token))))
-    return Budget(rows, row, int(min(context, max(row * rows, free // token))), token, weight_bytes)
+    kind = "cpu" if device == "cpu" else "cuda"
+    if rooms is None:
+        room = (SHARE[kind] * (free or free_bytes)(device) - weight_bytes) // share // token
+    else:
+        layers = sum(each.layers for each in rooms)
+        room = min(SHARE[kind] * each.free_bytes * layers // (token * each.layers) for each in rooms)
+    rows = rows or int(max(1, min(MOST_ROWS[kind], room // row)))
+    if rooms is not None and room >= row:  # more rows than fit at full length, as asked for, share the room
+        row = int(min(row, max(1, room // rows)))
+    accepted = int(min(context, max(row * rows, room)))
+    longest = accepted if most_prompt_tokens is None else min(accepted, most_prompt_tokens + max_new_tokens)
+    return Budget(rows, row, accepted, token, weight_bytes, longest)
+
+
+def rooms(model: Any, free: Callable[[Any], int] | None = None) -> list[DeviceRoom]:
+    """The room on each device that holds layers of a loaded model. `free` (default: free_bytes) takes a device."""
+    devices = {
+        module.layer_idx: weight.device
+        for module in model.modules()
+        if isinstance(getattr(module, "layer_idx", None), int)
+        and (weight := next(module.parameters(), None)) is not None
+    }
+    counts = Counter(devices.values()) or {model.device: 1}
+    return [DeviceRoom(count, (free or free_bytes)(device)) for device, count in counts.items()]
+
+
+def _usual_prompt(most_prompt_tokens: int | None) -> int:
+    """The assumed prompt length. The bound counts bytes, so that prompts are much shorter than it."""
+    if most_prompt_tokens is None:
+        return PROMPT_TOKENS
+    return min(most_prompt_tokens, max(PROMPT_TOKENS, most_prompt_tokens // BYTES_PER_TOKEN))
 
 
 def context_tokens(config: Any) -> int:
@@ -81,10 +129,11 @@ def weight_bytes(folder: str, dtype: torch.dtype, four_bit: bool) -> int:
     return int(stored * (NF4_SHARE if four_bit else dtype.itemsize / 2))
 
 
-def free_bytes(device: str) -> int:
-    """Free memory of the device that will hold the rows, in bytes."""
-    if device != "cpu":
-        return torch.cuda.mem_get_info()[0]
+def free_bytes(device: str | torch.device) -> int:
+    """Free memory of a device, in bytes. On a GPU, it includes what torch has reserved and does not use."""
+    if str(device) != "cpu":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
         for line in meminfo.read_text().splitlines():

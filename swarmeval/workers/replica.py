@@ -48,12 +48,15 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
 
     cached = spec.device == "cpu" and spec.cpu_kernel == "cached"
     dtype = model_loader.compute_dtype(spec.device)
-    needs = budget.estimate(
-        model_loader.config_of(folder, spec.trust_remote_code), dtype,
-        device=spec.device, rows=spec.rows, max_new_tokens=spec.max_new_tokens,
-        weight_bytes=budget.weight_bytes(folder, dtype, spec.load_in_4bit and not cached), share=spec.neighbours,
+    plan = functools.partial(
+        budget.estimate, model_loader.config_of(folder, spec.trust_remote_code), dtype,
+        device=spec.device, rows=spec.rows, max_new_tokens=spec.max_new_tokens, share=spec.neighbours,
+        weight_bytes=budget.weight_bytes(folder, dtype, spec.load_in_4bit and not cached),
+        most_prompt_tokens=spec.most_prompt_tokens,
     )  # fmt: skip
-    log.info("%s: %s", spec.device, needs)
+    if spec.device == "cpu":  # a GPU that is too small says so while loading
+        needs = plan()
+        log.info("%s: %s", spec.device, needs)
     steps.info("loading %s%s", spec.model, ", quantized to NF4" if spec.load_in_4bit else "")
     loaded = model_loader.load(
         spec.model, device=spec.device, load_in_4bit=spec.load_in_4bit, data_parallel=spec.data_parallel,
@@ -70,6 +73,9 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         notes += ["prepacked"] if cpu_weights.prepack(model) else []
         notes += [f"{count} {kind} fused" for kind, count in parts.items() if count]
         weights += f" ({', '.join(notes)})" if notes else ""
+    if spec.device != "cpu":
+        needs = plan(weight_bytes=int(1e6 * model_loader.memory_mb(model)), rooms=budget.rooms(model))
+        log.info("%s: %s", spec.device, needs)
     steps.info("choosing a decoder")
     replays = spec.device != "cpu" and spec.cuda_graphs == "auto" and spec.data_parallel  # a graph covers one GPU only
     begin = functools.partial(graphs.on_cuda, model.device) if replays else None

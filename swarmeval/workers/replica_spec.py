@@ -66,6 +66,7 @@ class ReplicaSpec(Struct, frozen=True):
     rows: int | None  # sequences decoded at once; None: estimated from the memory
     max_new_tokens: int  # longest answer of the run, for the estimate of a row's memory
     share_answers: Literal["auto", "off"] = "auto"  # whether equal token histories are computed once
+    most_prompt_tokens: int | None = None  # no prompt of the run has more; None: unknown
     trust_remote_code: bool = False  # whether the model's own Python may run
     neighbours: int = 1  # replicas that share this machine's memory, including this one
     script: Script = Script()  # for the scripted engine only
