@@ -99,7 +99,7 @@ def fitted(
         if chosen is not None:
             return chosen
     if reason is None:
-        slots = _slots(model, budget.rows + SPARE, share, begin)
+        slots = _slots(model, budget, share, begin)
         if isinstance(slots, ChosenDecoder):
             return slots
         reason = slots
@@ -162,32 +162,33 @@ def _sizes(model: Any) -> tuple[list[int], bool]:
     return sizes, steady
 
 
-def _slots(model: Any, rows: int, share: bool, begin: Callable[[], Recorder] | None) -> ChosenDecoder | str:
+def _slots(model: Any, budget: Budget, share: bool, begin: Callable[[], Recorder] | None) -> ChosenDecoder | str:
     """Slots, recorded if possible; the reason, if they do not suit the model."""
+    rows, tokens = budget.rows + SPARE, budget.tokens
     if begin is not None:
-        recorded = _recorded(model, rows, begin)
+        recorded = _recorded(model, rows, begin, tokens)
         if recorded is not None:
             return ChosenDecoder(recorded, "slots, CUDA graphs")
     if share:
         fault = _other_attention(model) or unsuited(model, lambda rows: SlotDecoder(model, rows, share=True))
         if fault is None:
-            return ChosenDecoder(SlotDecoder(model, rows, share=True), "slots, prompts shared")
+            return ChosenDecoder(SlotDecoder(model, rows, share=True, tokens=tokens), "slots, prompts shared")
         log.warning("rows share no prompts: %s", fault)
     fault = unsuited(model, lambda rows: SlotDecoder(model, rows, share=False))
-    return fault or ChosenDecoder(SlotDecoder(model, rows, share=False), "slots")
+    return fault or ChosenDecoder(SlotDecoder(model, rows, share=False, tokens=tokens), "slots")
 
 
-def _recorded(model: Any, rows: int, begin: Callable[[], Recorder]) -> SlotDecoder | None:
+def _recorded(model: Any, rows: int, begin: Callable[[], Recorder], tokens: int) -> SlotDecoder | None:
     """A slot decoder that replays recorded steps; None, with the reason logged, if recording fails."""
     graphs = Graphs(begin)
 
-    def new_decoder(rows: int) -> SlotDecoder:
-        return SlotDecoder(model, rows, share=False, step=graphs)
+    def new_decoder(rows: int, tokens: int | None = None) -> SlotDecoder:
+        return SlotDecoder(model, rows, share=False, step=graphs, tokens=tokens)
 
     fault = unsuited(model, lambda rows: new_decoder(2 * rows))  # twice the rows: the check includes padding rows
     graphs.forget()
     if fault is None and graphs.fault is None:
-        return new_decoder(rows)
+        return new_decoder(rows, tokens)
     if graphs.fault is None:
         log.warning("no CUDA graphs: %s", fault)
     return None

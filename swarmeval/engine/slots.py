@@ -14,84 +14,33 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.cache_utils import Cache
 
 from swarmeval.engine import attention
 from swarmeval.engine.common_prefix import Prompt, worth_sharing
 from swarmeval.engine.prefill import Prefilled, Prefills
+from swarmeval.engine.slot_layer import SlotLayer, WriteTarget
 from swarmeval.engine.steps import Eager, Inputs, Shape, Step
 
 _NO_ROOM = Shape(0, 0)
 
 
 @dataclass(slots=True)
-class _WriteTarget:
-    """Write positions of a step: token i goes to place places[i] of slot slots[i]. Each row reads `length` places."""
-
-    slots: Tensor  # [rows]
-    places: Tensor  # [rows]
-    length: int
-
-
-class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
-    """Keys and values of one layer: [slots, heads, capacity, head size]."""
-
-    def __init__(self, room: Shape, like: Any, aim: _WriteTarget) -> None:
-        super().__init__()
-        self._aim = aim
-        self.keys: Tensor = _larger(like.keys[:0, :, :0], room)
-        self.values: Tensor = _larger(like.values[:0, :, :0], room)
-        self.is_initialized = True
-
-    def fill(self, slot: int, like: Any, start: int) -> None:
-        """Copy a prefilled prompt into the slot, from token `start` on."""
-        length = like.keys.shape[2] - start
-        self.keys[slot, :, :length] = like.keys[0, :, start:]
-        self.values[slot, :, :length] = like.values[0, :, start:]
-
-    def drop_start(self, slot: int, count: int, length: int) -> None:
-        """Remove the first `count` of the slot's `length` tokens."""
-        self.keys[slot, :, : length - count] = self.keys[slot, :, count:length].clone()
-        self.values[slot, :, : length - count] = self.values[slot, :, count:length].clone()
-
-    def move(self, source: int, target: int, length: int) -> None:
-        self.keys[target, :, :length] = self.keys[source, :, :length]
-        self.values[target, :, :length] = self.values[source, :, :length]
-
-    def grow(self, room: Shape) -> None:
-        self.keys = _larger(self.keys, room)
-        self.values = _larger(self.values, room)
-
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write one token per row [rows, heads, 1, head size]; return the keys and values that the rows attend to."""
-        rows, device, length = key_states.shape[0], key_states.device, self._aim.length
-        slots, places = self._aim.slots.to(device), self._aim.places.to(device)
-        self.keys[slots, :, places] = key_states[:, :, 0]
-        self.values[slots, :, places] = value_states[:, :, 0]
-        return self.keys[:rows, :, :length], self.values[:rows, :, :length]
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        raise NotImplementedError("slots are filled from a prefilled prompt")
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self._aim.length, 0
-
-    def get_seq_length(self) -> int:
-        return self._aim.length - 1
-
-    def get_max_length(self) -> int:
-        return -1
-
-
-@dataclass(slots=True)
 class SlotRow:
     prompt: Prompt  # and what of the answer was prefilled with it
-    own: int  # tokens in the slot
+    asked: int  # tokens of the prompt alone
+    new_tokens: int  # at most, after the prompt
+    own: int = 0  # tokens in the slot
     prefix: Prompt = ()  # the beginning of the prompt, stored outside the slot
 
     @property
     def length(self) -> int:
         return len(self.prefix) + self.own
+
+    @property
+    def most(self) -> int:
+        """The tokens in the slot if the answer is as long as it may be."""
+        return self.asked + self.new_tokens - len(self.prefix)
 
 
 class SlotDecoder:
@@ -99,34 +48,48 @@ class SlotDecoder:
 
     With `step`, shapes are rounded and `step` runs the forwards. `share` must then be off: the row groups change
     between steps, and a recorded step could not see that.
+
+    The slots are a rectangle: a long row makes all of them long. With `tokens`, rows with which the rectangle would
+    exceed so many tokens must wait. A fork may exceed them by one row, since it can stand beside the row that it ends.
     """
 
-    def __init__(self, model: Any, rows: int, share: bool = True, step: Step | None = None) -> None:
+    def __init__(
+        self, model: Any, rows: int, share: bool = True, step: Step | None = None, tokens: int | None = None
+    ) -> None:
         assert step is None or not share
         self._model = model
         self._most = rows
+        self._tokens = tokens
         self._share = share
         self._rounded = step is not None
         self._step: Step = step or Eager()
         self._inputs = Inputs(rows, model.device)
-        self._aim = _WriteTarget(self._inputs.slots(0), self._inputs.slots(0), 0)
+        self._aim = WriteTarget(self._inputs.slots(0), self._inputs.slots(0), 0)
         self._room = _NO_ROOM  # allocated slots and their capacity
         self._prefills = Prefills(model, together=True)
         self.rows: list[SlotRow] = []
-        self._joined: list[Prompt] = []
+        self._joined: list[SlotRow] = []
         self.shared: dict[Prompt, list[attention.KeysAndValues]] = {}  # per prefix, one entry per layer
         self._prefixes: attention.Prefixes | None = None  # None: rows have joined or left since it was built
-        self.layers: list[_SlotLayer] = []
+        self.layers: list[SlotLayer] = []
         self._cache: Cache | None = None
 
     def join(self, prompt: Prompt, new_tokens: int, answer: Sequence[int] = ()) -> int | None:
-        prompt = (*prompt, *answer)
-        known = prompt in self._prefills or prompt in self._joined
-        self._joined.append(prompt)
-        return 0 if known else len(prompt)
+        history = (*prompt, *answer)
+        row = SlotRow(history, len(prompt), new_tokens, prefix=self._prefix(history))
+        others = len(self.rows) + len(self._joined)
+        if others and not self._fits(others + 1, row.most):
+            return None
+        known = history in self._prefills or any(history == other.prompt for other in self._joined)
+        self._joined.append(row)
+        return 0 if known else len(history)
 
     def prefill(self) -> Tensor:
-        prompts, self._joined = self._joined, []
+        count = len(self.rows) + len(self._joined)
+        # For a fork beside the last row, without recording all steps again.
+        spare = int(self._rounded and self._fits(count + 1, 0))
+        joined, self._joined = self._joined, []
+        prompts = [row.prompt for row in joined]
         distinct = list(dict.fromkeys(prompts))
         results = dict(zip(distinct, self._prefills.of(distinct), strict=True))
         if self._share:
@@ -136,30 +99,37 @@ class SlotDecoder:
                 if prefix is not None and prefix not in self.shared:
                     self._begin_sharing(prefix, results[prompt])
         own = max(len(prompt) - len(self._prefix(prompt)) for prompt in prompts)
-        spare = int(self._rounded)  # for a fork beside the last row, without recording all steps again
-        self._reserve(Shape(len(self.rows) + len(prompts) + spare, own + 1), results[prompts[0]])
-        for prompt in prompts:
-            self._admit(prompt, results[prompt])
+        self._reserve(Shape(count + spare, own + 1), results[prompts[0]])
+        for row in joined:
+            self._admit(row, results[row.prompt])
         self._forget_unread()
         return torch.stack([results[prompt].logits for prompt in prompts])
 
     def fork(self, row: int, length: int, new_tokens: int) -> bool:
         old, new = self.rows[row], len(self.rows)
         own = length - len(old.prefix)
+        forked = SlotRow(old.prompt[:length], old.asked, new_tokens, own, old.prefix)
+        if not self._fits(new, forked.most):
+            return False
         self._reserve(Shape(new + 1, own + 1))
         for layer in self.layers:
             layer.move(row, new, own)
-        self.rows.append(SlotRow(old.prompt[:length], own, old.prefix))
+        self.rows.append(forked)
         self._prefixes = None
         return True
 
     def extend(self, row: int, new_tokens: int) -> bool:
-        return True  # slots grow with their longest row
+        extended = self.rows[row]
+        more = max(0, new_tokens - extended.new_tokens)
+        if len(self.rows) > 1 and not self._fits(len(self.rows), extended.most + more):
+            return False
+        extended.new_tokens += more
+        return True
 
     def decode(self, tokens: Sequence[int]) -> Tensor:
         shape = Shape(len(self.rows), max(row.own for row in self.rows) + 1)
         if self._rounded:
-            shape = shape.rounded(self._most)
+            shape = self._bucket(shape)
         self._reserve(shape)
         self._inputs.write(shape.rows, tokens, [row.own for row in self.rows], [row.length for row in self.rows])
         prefixes = self._groups() if self._share else None
@@ -226,11 +196,12 @@ class SlotDecoder:
         """The longest stored prefix of a prompt; empty if there is none."""
         return max((known for known in self.shared if prompt[: len(known)] == known), key=len, default=())
 
-    def _admit(self, prompt: Prompt, prefilled: Prefilled) -> None:
-        prefix = self._prefix(prompt)
+    def _admit(self, row: SlotRow, prefilled: Prefilled) -> None:
+        row.prefix = self._prefix(row.prompt)
+        row.own = len(row.prompt) - len(row.prefix)
         for layer, source in zip(self.layers, prefilled.cache.layers, strict=True):
-            layer.fill(len(self.rows), source, len(prefix))
-        self.rows.append(SlotRow(prompt, len(prompt) - len(prefix), prefix))
+            layer.fill(len(self.rows), source, len(row.prefix))
+        self.rows.append(row)
 
     def _groups(self) -> attention.Prefixes:
         if self._prefixes is None:
@@ -249,21 +220,30 @@ class SlotDecoder:
         mask = torch.zeros(hidden.shape, dtype=dtype, device=places.device)
         return mask.masked_fill_(hidden, torch.finfo(dtype).min)[:, None, None]
 
+    def _fits(self, rows: int, most: int) -> bool:
+        """Whether `rows` rows, one of which may have up to `most` tokens in its slot, stay within the plan."""
+        if self._tokens is None:
+            return True
+        longest = Shape(rows, max([most, *(row.most for row in (*self.rows, *self._joined))])).rounded(rows).length
+        return rows * longest + sum(map(len, self.shared)) <= self._tokens
+
+    def _bucket(self, shape: Shape) -> Shape:
+        """Round a shape, so that few shapes occur. Rows are not rounded beyond the plan."""
+        if self._tokens is None:
+            return shape.rounded(self._most)
+        within = self._tokens // shape.rounded(self._most).length
+        return shape.rounded(min(self._most, max(shape.rows, within)))
+
     def _reserve(self, shape: Shape, like: Prefilled | None = None) -> None:
         """Make room for a step of this shape. The first call creates the layers, modelled on `like`."""
         if self._room.holds(shape):
             return
         self._step.forget()
-        self._room = self._room.joined(shape.rounded(self._most))
+        needed = self._bucket(shape.joined(Shape(len(self.rows), max((row.own for row in self.rows), default=0))))
+        both = self._room.joined(needed)
+        self._room = both if self._tokens is None or both.rows * both.length <= self._tokens else needed
         for layer in self.layers:
-            layer.grow(self._room)
+            layer.resize(self._room)
         if not self.layers and like is not None:
-            self.layers = [_SlotLayer(self._room, layer, self._aim) for layer in like.cache.layers]
+            self.layers = [SlotLayer(self._room, layer, self._aim) for layer in like.cache.layers]
             self._cache = Cache(layers=self.layers)
-
-
-def _larger(states: Tensor, room: Shape) -> Tensor:
-    """Copy the states into a larger tensor of zeros. Masked places are still multiplied, and 0 * nan is nan."""
-    larger = states.new_zeros(room.rows, states.shape[1], room.length, states.shape[3])
-    larger[: states.shape[0], :, : states.shape[2]] = states
-    return larger
