@@ -7,12 +7,13 @@ NVML's (PCI bus order).
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from swarmeval.errors import DeviceError
 from swarmeval.records import DeviceSample
 
 MIB = 1024 * 1024
@@ -52,7 +53,8 @@ def visible(devices: Iterable[DeviceSample], cuda_visible_devices: str | None) -
     Follows the CUDA driver: an entry is an index, a UUID, or a prefix of exactly one UUID. The list ends at the first
     entry that matches no device, and a device listed twice makes it empty. A GPU with MIG instances stands for its
     first instance. Unlike CUDA, which shows at most one instance per process, this returns all listed instances,
-    because each gets its own process here. With None, it returns all instances.
+    because each gets its own process here. With None, it returns all instances. Indices are NVML's; check_numbers
+    tells whether they are CUDA's too.
     """
     known = tuple(devices)
     if cuda_visible_devices is None:
@@ -72,6 +74,23 @@ def visible(devices: Iterable[DeviceSample], cuda_visible_devices: str | None) -
 def visible_to_process(devices: Iterable[DeviceSample]) -> tuple[DeviceSample, ...]:
     """The devices that this process's CUDA_VISIBLE_DEVICES shows."""
     return visible(devices, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def check_numbers(devices: Iterable[DeviceSample], environ: Mapping[str, str]) -> None:
+    """Raise DeviceError if the numbers in CUDA_VISIBLE_DEVICES may mean other GPUs to CUDA than to NVML.
+
+    NVML counts in PCI order. So does CUDA with CUDA_DEVICE_ORDER=PCI_BUS_ID; otherwise it counts from the fastest GPU,
+    which NVML does not know. Equal GPUs are in PCI order either way.
+    """
+    chosen = environ.get("CUDA_VISIBLE_DEVICES", "")
+    kinds = sorted({device.name for device in devices if not device.instance})
+    numbers = any(entry.isascii() and entry.strip().isdigit() for entry in chosen.split(","))
+    if numbers and len(kinds) > 1 and environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+        raise DeviceError(
+            f"CUDA_VISIBLE_DEVICES={chosen}: this machine has different GPUs ({', '.join(kinds)}), which CUDA numbers "
+            "from the fastest on; set CUDA_DEVICE_ORDER=PCI_BUS_ID to number them as nvidia-smi does, or use the UUIDs "
+            "of nvidia-smi -L"
+        )
 
 
 def _matching(devices: tuple[DeviceSample, ...], entry: str) -> DeviceSample | None:

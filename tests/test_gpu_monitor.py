@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gpu_monitor import list_devices, visible
+from gpu_monitor import check_numbers, list_devices, visible
+from swarmeval.errors import DeviceError
 from swarmeval.records import DeviceSample
 from tests.support.fake_nvml import compiled, run_with
 
@@ -116,6 +117,37 @@ def test_this_machine_lists_its_devices_in_order() -> None:
 )
 def test_visible_devices_are_those_cuda_would_show(wish: str | None, indices: list[int]) -> None:
     assert [device.index for device in visible(GPUS, wish)] == indices
+
+
+MIXED = (*GPUS[:2], DeviceSample(2, "GPU-b2", "T4"))
+CUDA_ORDER = (
+    "CUDA_VISIBLE_DEVICES=0,1: this machine has different GPUs (Fake, T4), which CUDA numbers from the fastest on; set "
+    "CUDA_DEVICE_ORDER=PCI_BUS_ID to number them as nvidia-smi does, or use the UUIDs of nvidia-smi -L"
+)
+
+
+@pytest.mark.parametrize("order", [{}, {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}])
+def test_numbers_that_cuda_may_read_differently_are_refused(order: dict[str, str]) -> None:
+    with pytest.raises(DeviceError) as caught:
+        check_numbers(MIXED, {"CUDA_VISIBLE_DEVICES": "0,1", **order})
+    assert str(caught.value) == CUDA_ORDER
+
+
+@pytest.mark.parametrize(
+    ("gpus", "environ"),
+    [
+        (MIXED, {"CUDA_VISIBLE_DEVICES": "0,1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}),
+        (MIXED, {"CUDA_VISIBLE_DEVICES": "GPU-b2"}),
+        (MIXED, {"CUDA_VISIBLE_DEVICES": ""}),
+        (MIXED, {}),
+        (GPUS, {"CUDA_VISIBLE_DEVICES": "3,1"}),  # equal GPUs have the same order for both
+        ((), {"CUDA_VISIBLE_DEVICES": "0"}),
+    ],
+)
+def test_numbers_that_mean_the_same_to_both_are_accepted(
+    gpus: tuple[DeviceSample, ...], environ: dict[str, str]
+) -> None:
+    check_numbers(gpus, environ)
 
 
 @pytest.mark.slow

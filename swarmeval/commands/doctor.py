@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from gpu_monitor import GpuSettings, list_devices, list_settings, visible_to_process
+from gpu_monitor import GpuSettings, check_numbers, list_devices, list_settings, visible_to_process
 from swarmeval.commands.output import say
 from swarmeval.doctor import judging, machine, model, servers
 from swarmeval.doctor.finding import Finding, verdict
@@ -16,10 +16,12 @@ from swarmeval.settings.run_config import RunConfig
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Run all checks, the cheapest first; return 0 if fit, 2 if unfit. Raises ConfigError."""
+    """Run all checks, the cheapest first; return 0 if fit, 2 if unfit. Raises ConfigError or DeviceError."""
     config = loading.load(options.config, loading.from_flags(vars(options), {}))
     served = config.fleet == "endpoint"
-    gpus = visible_to_process(list_devices()) if config.device == "cuda" and not served else ()
+    every = list_devices() if config.device == "cuda" and not served else ()
+    check_numbers(every, os.environ)
+    gpus = visible_to_process(every)
     shown = {gpu.index for gpu in gpus}
     settings = [gpu for gpu in list_settings() if gpu.index in shown]
     results: list[Finding] = []

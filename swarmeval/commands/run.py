@@ -13,6 +13,7 @@ from swarmeval.monitor.tracing.export import Tracer
 from swarmeval.monitor.tracking.tracker import make_tracker
 from swarmeval.monitor.tracking.wandb_login import check_login
 from swarmeval.runs.plan import Plan, make_agents
+from swarmeval.runs.prompts import most_prompt_tokens
 from swarmeval.session.fleet_choice import choose
 from swarmeval.session.run_context import SessionContext, Swarm
 from swarmeval.session.run_record import opened
@@ -50,8 +51,8 @@ def run(options: argparse.Namespace) -> int:
         subset = f"the first {config.humaneval_limit} of {benchmark.total} tasks of {config.benchmark}"
         # The limit may be left over from a config for HumanEval.
         print(f"swarmeval: humaneval_limit: {subset}", file=sys.stderr)
-    chosen_fleet = choose(config)
     plan = Plan(make_agents(config), benchmark.tasks)
+    chosen_fleet = choose(config, most_prompt_tokens=most_prompt_tokens(plan))
     data = benchmark.facts()
     with (
         opened(config, plan, {**config.measured(), "data": data}, options.fresh, check=chosen_fleet.check) as record,

@@ -16,6 +16,9 @@ AGAIN = (
     "included, in one Python code block."
 )
 
+# Tokens that a chat template may add to a prompt: its markers, and the system prompt that some bring along.
+TEMPLATE_TOKENS = 1024
+
 # Stop texts of completion mode: a base model that writes one of these at column zero has left the function.
 # Comments, decorators and `def` are missing on purpose, since they may begin a helper that the answer needs.
 STOPS = ("\nclass ", "\nif __name__", "\nprint(", "\nassert ", "\n```", "\n<|", "\n>>>")
@@ -59,6 +62,26 @@ def _text(agent: Agent, task: Task, again: str) -> str:
     """
     before = f"{agent.system_prompt}\n" if agent.system_prompt else ""
     return before + task.preamble + again + task.prompt.rstrip()
+
+
+def most_prompt_tokens(plan: Plan) -> int | None:
+    """An upper bound on the tokens of every prompt of a run, without a tokenizer: a token has at least one byte.
+
+    None if there may be repairs, whose prompts contain replies.
+    """
+    if any(agent.repairs for agent in plan.agents):
+        return None
+    anyone = Agent(0, 0)
+    system = max((_bytes(agent.system_prompt or "") for agent in plan.agents), default=0)
+    tasks = (
+        max(_bytes(_text(anyone, task, "")), sum(_bytes(message.content) for message in _messages(anyone, task)))
+        for task in plan.tasks
+    )
+    return system + max(tasks, default=0) + TEMPLATE_TOKENS
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
 
 
 def _stops(mode: str, config: RunConfig) -> tuple[str, ...]:

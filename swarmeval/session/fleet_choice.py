@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import model_loader
-from gpu_monitor import list_devices, visible_to_process
+from gpu_monitor import check_numbers, list_devices, visible_to_process
 from swarmeval.errors import ConfigError, DeviceError
 from swarmeval.monitor.tracing.export import Tracer
 from swarmeval.runs.prompts import usual_sampling
@@ -32,21 +32,25 @@ class ChosenFleet:
     check: Callable[[], None] | None = None  # raises UserError if the fleet cannot answer now
 
 
-def choose(config: RunConfig, single_try: bool = False) -> ChosenFleet:
+def choose(config: RunConfig, single_try: bool = False, most_prompt_tokens: int | None = None) -> ChosenFleet:
     """Choose the fleet for a run. `single_try`: do not retry requests that fail at a server.
+
+    `most_prompt_tokens` bounds the length of the prompts, if it is known.
 
     Raises ConfigError, DeviceError, ModelUnavailable.
     """
     if config.fleet == "endpoint":
         return _endpoint(config, single_try)
-    return _ray(config) if config.fleet == "ray" else _local(config)
+    return (_ray if config.fleet == "ray" else _local)(config, most_prompt_tokens)
 
 
-def _local(config: RunConfig) -> ChosenFleet:
+def _local(config: RunConfig, most_prompt_tokens: int | None) -> ChosenFleet:
     """One worker process per device of this machine."""
     if config.fleet == "vllm":
         vllm_support.check(config.device, config.load_in_4bit)
-    gpus = visible_to_process(list_devices()) if config.device == "cuda" else ()
+    every = list_devices() if config.device == "cuda" and config.engine != "scripted" else ()
+    check_numbers(every, os.environ)
+    gpus = visible_to_process(every)
     devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
     scripted, script = config.engine == "scripted", _script(config)
     model = "scripted" if scripted else model_loader.locate(config.model_id, code=config.trust_remote_code)
@@ -59,6 +63,7 @@ def _local(config: RunConfig) -> ChosenFleet:
                 device.name if scripted else device.torch_device,
                 TraceSpec(str(tracer.folder), device.name, tracer.session, tracer.origin_ns) if tracer else None,
                 script,
+                most_prompt_tokens,
             )
             for device in devices
         ]
@@ -97,7 +102,7 @@ def _endpoint(config: RunConfig, single_try: bool) -> ChosenFleet:
     )
 
 
-def _ray(config: RunConfig) -> ChosenFleet:
+def _ray(config: RunConfig, most_prompt_tokens: int | None) -> ChosenFleet:
     """One actor per device of each node of a Ray cluster. Checks every node now."""
     from swarmeval.workers.ray import nodes
     from swarmeval.workers.ray.cluster import Cluster
@@ -109,7 +114,11 @@ def _ray(config: RunConfig) -> ChosenFleet:
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in nodes.required_packages(config)},
     }
-    fleet = RayFleet(cluster, config, ours, lambda model, device: replica(config, model, device, script=script))
+
+    def describe(model: str, device: str) -> ReplicaSpec:
+        return replica(config, model, device, script=script, most_prompt_tokens=most_prompt_tokens)
+
+    fleet = RayFleet(cluster, config, ours, describe)
     try:
         fleet.gather()
     except DeviceError:
@@ -130,7 +139,12 @@ def _script(config: RunConfig) -> Script:
 
 
 def replica(
-    config: RunConfig, model: str, device: str, trace: TraceSpec | None = None, script: Script | None = None
+    config: RunConfig,
+    model: str,
+    device: str,
+    trace: TraceSpec | None = None,
+    script: Script | None = None,
+    most_prompt_tokens: int | None = None,
 ) -> ReplicaSpec:
     """Describe the replica that a worker loads. `device`: its name inside the worker."""
     return ReplicaSpec(
@@ -145,6 +159,7 @@ def replica(
         data_parallel=config.use_data_parallelism,
         rows=None if config.replica.rows == "auto" else config.replica.rows,
         max_new_tokens=config.max_new_tokens,
+        most_prompt_tokens=most_prompt_tokens,
         trust_remote_code=config.trust_remote_code,
         neighbours=config.cpu_workers if config.device == "cpu" else 1,
         script=script or Script(),

@@ -8,6 +8,7 @@ from swarmeval.location import environment
 from swarmeval.records import DeviceSample
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.placement import allowed_cores, worker_envs
+from swarmeval.workers.vllm_settings import GPU_NUMBER
 
 # Spins of an OpenMP thread before it sleeps, about half a millisecond. On a busy machine, the default of 300,000 wastes
 # the time slice that the other threads need: a matrix product took 8 ms instead of 0.2 ms. Without spinning, an idle
@@ -56,8 +57,8 @@ def _devices(
                 "at most; use true, or name one in CUDA_VISIBLE_DEVICES"
             )
         uuids = ",".join(gpu.uuid for gpu in gpus)
-        return (DeviceSpec("cuda:all", "cuda", uuids, _cuda_env(uuids)),)
-    return tuple(DeviceSpec(f"cuda:{gpu.place}", "cuda:0", gpu.uuid, _cuda_env(gpu.uuid)) for gpu in gpus)
+        return (DeviceSpec("cuda:all", "cuda", uuids, _cuda_env(gpus)),)
+    return tuple(DeviceSpec(f"cuda:{gpu.place}", "cuda:0", gpu.uuid, _cuda_env([gpu])) for gpu in gpus)
 
 
 def worker_env(spec: DeviceSpec, environ: Mapping[str, str]) -> dict[str, str]:
@@ -72,8 +73,9 @@ def worker_env(spec: DeviceSpec, environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _cuda_env(uuids: str) -> dict[str, str]:
-    return {"CUDA_VISIBLE_DEVICES": uuids}
+def _cuda_env(gpus: Sequence[DeviceSample]) -> dict[str, str]:
+    env = {"CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in gpus)}
+    return env | {GPU_NUMBER: str(gpus[0].index)} if gpus[0].instance else env
 
 
 def _cpu_devices(count: int, environ: Mapping[str, str], cores: int) -> tuple[DeviceSpec, ...]:

@@ -25,9 +25,9 @@ from swarmeval.requests import (
     Sampling,
     WorkerProgress,
 )
+from swarmeval.workers import vllm_settings
 from swarmeval.workers.replica_spec import ReplicaSpec
 
-ROWS = {"cpu": 64, "cuda": 256}  # default of replica.rows
 SETTINGS = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
@@ -42,13 +42,21 @@ def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
     began = time.perf_counter()
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    import model_loader
+    import model_loader  # first: it silences messages that torch and related packages print at import
 
     folder = model_loader.folder_of(spec.model)
+    import torch
+
+    from swarmeval.engine.budget import context_tokens, weight_bytes
+
+    numbers = range(torch.cuda.device_count()) if spec.device != "cpu" else ()
+    gpus = [torch.cuda.get_device_properties(number) for number in numbers]
+    vllm_settings.name_gpu_by_number(os.environ)  # CUDA has begun, so this changes nothing for it
     dtype = model_loader.compute_dtype(spec.device)
-    rows = spec.rows or ROWS["cpu" if spec.device == "cpu" else "cuda"]
+    config = model_loader.config_of(folder, spec.trust_remote_code)
+    arguments = vllm_settings.engine_arguments(folder, spec, gpus, dtype, context_tokens(config))
     try:
-        engine = _engine(folder, spec, rows, str(dtype).removeprefix("torch."))
+        engine = _engine(arguments)
     except (MemoryError, RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if isinstance(error, ValueError):
@@ -59,12 +67,12 @@ def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
         engine="vllm",
         model=spec.model,
         device=spec.device,
-        rows=rows,
+        rows=arguments["max_num_seqs"],
         max_context_tokens=int(engine.model_config.max_model_len),
         chat_template_sha256=model_loader.chat_template_sha256(tokenizer),
-        weights="nf4" if spec.load_in_4bit else _short(dtype),
+        weights=vllm_settings.quantization(config) if spec.load_in_4bit else _short(dtype),
         compute_dtype=_short(dtype),
-        memory_mb=_weights_mb(folder, dtype, spec.load_in_4bit),
+        memory_mb=weight_bytes(folder, dtype, spec.load_in_4bit) / 1e6,
         load_s=time.perf_counter() - began,
         decoding="vLLM, prefix caching",
         versions=model_loader.versions() | {"vllm": importlib.import_module("vllm").__version__},
@@ -72,29 +80,10 @@ def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
     return VllmReplica(engine, tokenizer, info, phases)
 
 
-def _engine(folder: str, spec: ReplicaSpec, rows: int, dtype: str) -> Any:
-    import torch
+def _engine(arguments: dict[str, Any]) -> Any:
     from vllm import EngineArgs, LLMEngine
 
-    settings: dict[str, Any] = {
-        "model": folder,
-        "dtype": dtype,
-        "max_num_seqs": rows,
-        "enable_prefix_caching": True,
-        "seed": 0,
-        "trust_remote_code": False,
-        "enforce_eager": spec.cuda_graphs == "off",
-        "generation_config": "vllm",  # ignores the sampling defaults of the model's authors
-        "disable_log_stats": True,
-    }
-    if spec.load_in_4bit:
-        settings |= {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
-    if spec.device == "cpu":
-        # On a CPU, vLLM 0.32 crashes on chunked prefill with a seed: "CPU Generator does not use offset"
-        settings["enable_chunked_prefill"] = False
-    elif not spec.data_parallel:
-        settings["tensor_parallel_size"] = torch.cuda.device_count()
-    return LLMEngine.from_engine_args(EngineArgs(**settings))
+    return LLMEngine.from_engine_args(EngineArgs(**arguments))
 
 
 class VllmReplica:
@@ -248,12 +237,6 @@ def _chosen(sampling: Sampling) -> dict[str, float]:
         "top_k": sampling.top_k or -1,
         "repetition_penalty": sampling.repetition_penalty,
     }
-
-
-def _weights_mb(folder: str, dtype: Any, four_bit: bool) -> float:
-    from swarmeval.engine.budget import weight_bytes
-
-    return weight_bytes(folder, dtype, four_bit) / 1e6
 
 
 def _short(dtype: Any) -> str:

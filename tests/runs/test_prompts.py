@@ -3,9 +3,11 @@
 import pytest
 
 from human_eval_runner import load_tasks
+from swarmeval.engine.tokens import chat_ids, text_ids
 from swarmeval.runs.plan import Plan, make_agents
-from swarmeval.runs.prompts import STOPS, make_request
+from swarmeval.runs.prompts import STOPS, TEMPLATE_TOKENS, make_request, most_prompt_tokens
 from swarmeval.settings.run_config import RunConfig
+from tests.support import tiny_model
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,24 @@ def test_replies_end_at_the_stops_of_the_mode_or_at_the_users(
     config = RunConfig.model_validate(settings)
     plan = Plan(make_agents(config), load_tasks(1))
     assert make_request(plan, 0, mode, config).sampling.stop == wanted
+
+
+@pytest.mark.parametrize("system", [None, "Think first. Répondez en français. 考えてから答えてください。" * 20])
+def test_no_prompt_has_more_tokens_than_the_bound(system: str | None) -> None:
+    """With a tokenizer that knows single bytes only, no text has more tokens."""
+    agents = ({"name": "a"}, {"name": "b", "system_prompt": system})
+    config = RunConfig.model_validate({"agents": agents, "num_samples": 1})
+    plan = Plan(make_agents(config), load_tasks())
+    bound, tokenizer = most_prompt_tokens(plan), tiny_model.tokenizer()
+    assert bound is not None
+    longest = 0
+    for k in range(plan.total):
+        chat, raw = (make_request(plan, k, mode, config) for mode in ("chat", "completion"))
+        messages = [{"role": message.role, "content": message.content} for message in chat.messages]
+        longest = max(longest, len(chat_ids(tokenizer, messages)), len(text_ids(tokenizer, raw.text or "")))
+    assert longest <= bound < longest + 1.1 * TEMPLATE_TOKENS
+
+
+def test_prompts_of_repairs_have_no_bound() -> None:
+    config = RunConfig(max_repairs=1)
+    assert most_prompt_tokens(Plan(make_agents(config), load_tasks())) is None

@@ -25,6 +25,14 @@ def test_a_file_that_is_no_script_is_refused(tmp_path: Path, text: str, reason: 
     assert str(caught.value) == f"{path}: not a valid script for engine: scripted ({reason})"
 
 
+def test_a_replica_knows_the_longest_prompt_and_whether_code_may_run() -> None:
+    config = RunConfig(trust_remote_code=True)
+    found = fleet_choice.replica(config, "model", "cuda:0", most_prompt_tokens=700)
+    assert (found.most_prompt_tokens, found.max_new_tokens) == (700, config.max_new_tokens)
+    assert found.trust_remote_code
+    assert fleet_choice.replica(config, "model", "cuda:0").most_prompt_tokens is None
+
+
 def test_a_script_is_refused_for_another_engine_and_so_is_a_missing_one(tmp_path: Path) -> None:
     path = tmp_path / "script.json"
     with pytest.raises(ConfigError) as caught:

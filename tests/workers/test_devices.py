@@ -7,6 +7,7 @@ from swarmeval.errors import DeviceError
 from swarmeval.location import ROOT
 from swarmeval.records import DeviceSample
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.workers import vllm_settings
 from swarmeval.workers.devices import SPINS, choose_devices, worker_env
 
 GPUS = tuple(DeviceSample(index, f"GPU-{index}aaa-uuid", "H100") for index in range(4))
@@ -48,6 +49,17 @@ def test_every_mig_instance_has_a_worker_that_sees_it_alone() -> None:
         (device.name, device.torch_device, worker_env(device, {})["CUDA_VISIBLE_DEVICES"])
         for device in choose_devices(CUDA, MIG, {}, 8)
     ] == [("cuda:1:4:0", "cuda:0", "MIG-1ccc"), ("cuda:1:6:0", "cuda:0", "MIG-2ccc")]
+
+
+def test_the_worker_of_a_mig_instance_knows_the_number_of_its_gpu() -> None:
+    """For vLLM, which cannot look a MIG instance up."""
+    for device in choose_devices(CUDA, MIG, {}, 8):
+        env = worker_env(device, {})
+        vllm_settings.name_gpu_by_number(env)
+        assert env["CUDA_VISIBLE_DEVICES"] == "1"
+    whole = worker_env(choose_devices(CUDA, GPUS, {}, 8)[3], {})
+    vllm_settings.name_gpu_by_number(whole)
+    assert whole["CUDA_VISIBLE_DEVICES"] == "GPU-3aaa-uuid"
 
 
 def test_a_model_is_not_sharded_over_mig_instances() -> None:

@@ -1,0 +1,84 @@
+"""The arguments of vLLM's engine for a replica. Imports no part of vLLM; read beside vLLM 0.32."""
+
+from collections.abc import MutableMapping, Sequence
+from typing import Any, Protocol
+
+from swarmeval.engine.quantization import DOUBLE
+from swarmeval.workers.replica_spec import ReplicaSpec
+
+CPU_ROWS = 64
+LARGE_BYTES = 70 << 30  # of a GPU's memory: vLLM itself begins here to take more tokens per step
+FIT_MEMORY = -1  # as max_model_len: the longest length, up to the model's, for which there is memory
+GPU_NUMBER = "SWARMEVAL_GPU_NUMBER"  # environment variable: NVML's number of the GPU that has the worker's MIG instance
+
+
+class Gpu(Protocol):
+    """What torch says about a GPU."""
+
+    name: str
+    total_memory: int  # bytes
+
+
+def engine_arguments(
+    folder: str, spec: ReplicaSpec, gpus: Sequence[Gpu], dtype: Any, context_tokens: int
+) -> dict[str, Any]:
+    """The arguments of vllm.EngineArgs; `gpus` are those that the worker sees, none on a CPU."""
+    arguments: dict[str, Any] = {
+        "model": folder,
+        "dtype": str(dtype).removeprefix("torch."),
+        "max_num_seqs": spec.rows or _rows(gpus),
+        "max_model_len": _longest(spec, context_tokens),
+        "enable_prefix_caching": True,
+        "seed": 0,
+        "trust_remote_code": spec.trust_remote_code,
+        "enforce_eager": spec.cuda_graphs == "off",
+        "generation_config": "vllm",  # ignores the sampling defaults of the model's authors
+        "disable_log_stats": True,
+    }
+    if spec.load_in_4bit:
+        arguments |= {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
+    if not gpus:
+        # On a CPU, vLLM 0.32 crashes on chunked prefill with a seed: "CPU Generator does not use offset"
+        return arguments | {"enable_chunked_prefill": False}
+    # What vLLM takes for its LLM class; for an engine made directly, its default is 2048. More slows an A100 down.
+    large = _is_large(gpus) and "A100" not in gpus[0].name
+    arguments["max_num_batched_tokens"] = 16384 if large else 8192
+    return arguments if spec.data_parallel else arguments | {"tensor_parallel_size": len(gpus)}
+
+
+def quantization(config: Any) -> str:
+    """The kind of a model's 4-bit weights in vLLM: vllm-bnb-plugin quantizes the scales too, unless the model is saved
+    in 4 bits already and keeps its own.
+    """
+    saved = getattr(config, "quantization_config", None)
+    values = saved if isinstance(saved, dict) else saved.to_dict() if saved is not None else {}
+    kind = values.get("bnb_4bit_quant_type", "nf4")
+    return f"{kind}{DOUBLE if values.get('bnb_4bit_use_double_quant', not values) else ''}"
+
+
+def name_gpu_by_number(environ: MutableMapping[str, str]) -> None:
+    """Replace the UUID of a MIG instance in CUDA_VISIBLE_DEVICES by the number of its GPU, for vLLM.
+
+    Call it once CUDA has begun: CUDA reads the variable once and keeps to the instance. vLLM 0.32 would look the UUID
+    up in NVML, get the instance's number on its GPU, and take that for the number of a GPU.
+    """
+    if GPU_NUMBER in environ:
+        environ["CUDA_VISIBLE_DEVICES"] = environ[GPU_NUMBER]
+
+
+def _rows(gpus: Sequence[Gpu]) -> int:
+    if not gpus:
+        return CPU_ROWS
+    return 512 if _is_large(gpus) else 256  # vLLM records graphs for up to 512
+
+
+def _is_large(gpus: Sequence[Gpu]) -> bool:
+    return min(gpu.total_memory for gpu in gpus) >= LARGE_BYTES
+
+
+def _longest(spec: ReplicaSpec, context_tokens: int) -> int:
+    """The longest request of the run, so that vLLM does not insist on memory for the model's whole context."""
+    if spec.most_prompt_tokens is None:
+        return FIT_MEMORY
+    longest = spec.most_prompt_tokens + spec.max_new_tokens
+    return longest if longest < context_tokens else FIT_MEMORY

@@ -1,0 +1,86 @@
+"""What vLLM's engine is told, without vLLM and without a GPU."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import msgspec.structs
+import pytest
+import torch
+
+from swarmeval.workers.replica_spec import ReplicaSpec
+from swarmeval.workers.vllm_settings import engine_arguments, quantization
+
+GIB = 1 << 30
+SPEC = ReplicaSpec("vllm", "m", "cuda:0", True, "cached", "off", "auto", True, None, max_new_tokens=512)
+
+
+@dataclass
+class Card:
+    name: str
+    total_memory: int
+
+
+H100, A100 = Card("NVIDIA H100 80GB HBM3", 80 * GIB), Card("NVIDIA A100-SXM4-80GB", 80 * GIB)
+L4 = Card("NVIDIA L4", 22 * GIB)
+
+
+def arguments(*gpus: Card, context: int = 131_072, **changes: Any) -> dict[str, Any]:
+    return engine_arguments("folder", msgspec.structs.replace(SPEC, **changes), gpus, torch.bfloat16, context)
+
+
+@pytest.mark.parametrize(
+    ("bound", "context", "length"),
+    [
+        (2400, 131_072, 2912),  # the KV cache of Llama 3.1's whole context takes 16 GiB
+        (2400, 2912, -1),
+        (2400, 2048, -1),
+        (None, 131_072, -1),  # vLLM fits the length to the memory
+    ],
+)
+def test_requests_are_as_long_as_those_of_the_run(bound: int | None, context: int, length: int) -> None:
+    assert arguments(L4, context=context, most_prompt_tokens=bound)["max_model_len"] == length
+
+
+@pytest.mark.parametrize(("gpu", "rows", "tokens"), [(H100, 512, 16384), (A100, 512, 8192), (L4, 256, 8192)])
+def test_large_gpus_take_more_rows_and_tokens_per_step(gpu: Card, rows: int, tokens: int) -> None:
+    found = arguments(gpu)
+    assert (found["max_num_seqs"], found["max_num_batched_tokens"]) == (rows, tokens)
+    assert arguments(gpu, rows=7)["max_num_seqs"] == 7
+
+
+def test_the_smallest_gpu_of_a_sharded_model_counts() -> None:
+    found = arguments(H100, L4, data_parallel=False)
+    assert (found["max_num_seqs"], found["tensor_parallel_size"]) == (256, 2)
+    assert "tensor_parallel_size" not in arguments(H100)
+
+
+def test_on_a_cpu_prompts_are_read_whole() -> None:
+    found = arguments(device="cpu", load_in_4bit=False)
+    assert (found["max_num_seqs"], found["enable_chunked_prefill"]) == (64, False)
+    assert "max_num_batched_tokens" not in found
+
+
+@pytest.mark.parametrize("code", [True, False])
+def test_the_models_own_python_runs_only_where_the_setting_says_so(code: bool) -> None:
+    assert arguments(L4, trust_remote_code=code)["trust_remote_code"] is code
+
+
+@pytest.mark.parametrize("graphs", ["auto", "off"])
+def test_without_graphs_vllm_runs_eagerly(graphs: Literal["auto", "off"]) -> None:
+    assert arguments(L4, cuda_graphs=graphs)["enforce_eager"] is (graphs == "off")
+
+
+@pytest.mark.parametrize(
+    ("saved", "name"),
+    [
+        ({}, "nf4, double-quantized"),
+        ({"quantization_config": {"bnb_4bit_quant_type": "nf4"}}, "nf4"),
+        (
+            {"quantization_config": {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}},
+            "nf4, double-quantized",
+        ),
+    ],
+)
+def test_the_plugins_double_quantization_is_named(saved: dict[str, Any], name: str) -> None:
+    assert quantization(SimpleNamespace(**saved)) == name
