@@ -16,7 +16,7 @@ AGAIN = (
     "included, in one Python code block."
 )
 
-# Tokens that a chat template may add to a prompt: its markers, and the system prompt that some bring along.
+# Tokens that a chat template may add to a prompt: its markers, and the system prompt that some templates include.
 TEMPLATE_TOKENS = 1024
 
 # Stop texts of completion mode: a base model that writes one of these at column zero has left the function.

@@ -13,7 +13,7 @@ GPU_NUMBER = "SWARMEVAL_GPU_NUMBER"  # environment variable: NVML's number of th
 
 
 class Gpu(Protocol):
-    """What torch says about a GPU."""
+    """The properties of a GPU, as torch reports them."""
 
     name: str
     total_memory: int  # bytes

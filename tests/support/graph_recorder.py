@@ -121,7 +121,7 @@ class Small(Tape):
 
 
 def broken_capture() -> RuntimeError:
-    """What CUDA raises if memory runs out within a capture: ending the capture fails too, with an error of its own."""
+    """The error of CUDA if memory runs out within a capture: ending the capture fails too, with an error of its own."""
     broken = RuntimeError("CUDA error: operation failed due to a previous error during capture")
     broken.__context__ = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
     return broken

@@ -1,4 +1,4 @@
-"""What vLLM's engine is told, without vLLM and without a GPU."""
+"""The arguments of vLLM's engine, without vLLM and without a GPU."""
 
 from dataclasses import dataclass
 from types import SimpleNamespace
