@@ -289,3 +289,12 @@ def test_rows_that_do_not_fit_are_named_with_their_remedy(folder: str, monkeypat
     monkeypatch.setattr(decoder_choice, "fitted", full)
     with pytest.raises(DeviceError, match=r"^no memory for \d+ rows x .* GB; lower replica\.rows or max_new_tokens$"):
         make_replica(spec(folder))
+
+
+def test_cudnn_attention_is_not_used_on_a_gpu() -> None:
+    before = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+    try:
+        model_loader.choose_attention()
+        assert not torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)

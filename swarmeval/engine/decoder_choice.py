@@ -6,7 +6,7 @@ The first decoder that reproduces the logits of plain decoding wins. Every rejec
 import importlib.util
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -74,6 +74,17 @@ def device_kernels(model: Any) -> PortableKernels | None:
     """The kernels for pages on the model's GPU; None, with the reason logged, if torch has none that are right."""
     flash = flash_attention(model.device, model.dtype)
     return None if flash is None else PortableKernels(flash, model.dtype, model.device)
+
+
+def within_window(model: Any, budget: Budget) -> Budget:
+    """The budget with requests limited to the model's attention window, if all requests of this run fit into that.
+
+    The rows of such a run can then be decoded together, with full attention.
+    """
+    window = _window(model)
+    if window is None or budget.longest_tokens is None or budget.longest_tokens > window:
+        return budget
+    return replace(budget, context_tokens=min(window, budget.context_tokens))
 
 
 def fitted(
@@ -238,14 +249,19 @@ def _same_in_any_batch(model: Any, make: Callable[[int], Decoder], rows: int) ->
     return torch.equal(single, batched)
 
 
+def _window(model: Any) -> int | None:
+    """The shortest attention window of the model's layers, in tokens."""
+    layers = DynamicCache(config=model.config).layers
+    return min((layer.sliding_window for layer in layers if type(layer) is DynamicSlidingWindowLayer), default=None)
+
+
 def _unsupported_layers(model: Any, longest: int) -> str | None:
     """The reason why rows of up to `longest` tokens cannot share a cache; a window that holds them hides nothing."""
-    layers = DynamicCache(config=model.config).layers
-    windows = [layer.sliding_window for layer in layers if type(layer) is DynamicSlidingWindowLayer]
-    if any(window < longest for window in windows):
-        return f"its attention window of {min(windows)} tokens is shorter than a row of up to {longest}"
-    kinds = {type(layer) for layer in layers} - {DynamicLayer, DynamicSlidingWindowLayer}
-    unsupported = ", ".join(sorted(kind.__name__ for kind in kinds))
+    window = _window(model)
+    if window is not None and window < longest:
+        return f"its attention window of {window} tokens is shorter than a row of up to {longest}"
+    kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
+    unsupported = ", ".join(sorted(kind.__name__ for kind in kinds - {DynamicLayer, DynamicSlidingWindowLayer}))
     return f"its cache layers are not supported: {unsupported}" if unsupported else None
 
 

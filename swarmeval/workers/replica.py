@@ -77,6 +77,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         needs = plan(weight_bytes=int(1e6 * model_loader.memory_mb(model)), rooms=budget.rooms(model))
         log.info("%s: %s", spec.device, needs)
     steps.info("choosing a decoder")
+    needs = decoder_choice.within_window(model, needs)
     replays = spec.device != "cpu" and spec.cuda_graphs == "auto" and spec.data_parallel  # a graph covers one GPU only
     begin = functools.partial(graphs.on_cuda, model.device) if replays else None
     one_gpu = spec.device != "cpu" and spec.data_parallel

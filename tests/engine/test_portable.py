@@ -1,5 +1,6 @@
 """Pages on any device: kernels in torch, whose recorded steps stay valid while rows join, fork, share and leave."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,6 +89,16 @@ def test_every_family_with_full_attention_is_served(name: str, changes: dict[str
 def test_a_window_that_holds_the_longest_row_is_no_window(window: int, name: str) -> None:
     model = tiny_model.family("Mistral", sliding_window=window)
     assert decoder_choice.fitted(model, tiny_model.budget(model, 4), None, portable=kernels()).name == name
+
+
+def test_a_run_of_short_requests_is_limited_to_the_window() -> None:
+    model = tiny_model.family("Mistral", sliding_window=100)
+    budget = tiny_model.budget(model, 4)
+    assert decoder_choice.within_window(model, budget) == budget  # the longest request is unknown
+    assert decoder_choice.within_window(model, replace(budget, longest_tokens=101)).context_tokens == 512
+    short = decoder_choice.within_window(model, replace(budget, longest_tokens=100))
+    assert short.context_tokens == 100
+    assert decoder_choice.fitted(model, short, None, portable=kernels()).name == "pages"
 
 
 def test_kernels_that_give_other_logits_are_not_used(caplog: pytest.LogCaptureFixture) -> None:
