@@ -48,7 +48,7 @@ def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
         "scripted",
         "cpu",
         True,
-        "cached",
+        "auto",
         "off",
         "off",
         True,

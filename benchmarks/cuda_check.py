@@ -144,7 +144,7 @@ def floor(model: Any, rows: int) -> Contestant:
 
 
 def spec(folder: str, options: argparse.Namespace, rows: int | None) -> ReplicaSpec:
-    return ReplicaSpec("hf", folder, DEVICE, True, "cached", "off", "auto", True, rows, options.tokens)
+    return ReplicaSpec("hf", folder, DEVICE, True, "auto", "off", "auto", True, rows, options.tokens)
 
 
 def free() -> None:

@@ -35,8 +35,8 @@ from torch import Tensor
 
 from benchmarks.comparing import Deviation, Ids, bf16_step, first_difference, ids_of, letters, same_share
 from human_eval_runner import load_tasks
-from swarmeval.engine.cpu_weights import threads
 from swarmeval.engine.engine import Engine
+from swarmeval.engine.weights.cpu_weights import threads
 from swarmeval.errors import UserError
 from swarmeval.requests import Reply, Request
 from swarmeval.runs.plan import Plan, make_agents
@@ -264,7 +264,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def engine(folder: str, rows: int, tokens: int) -> Engine:
     spec = ReplicaSpec(
-        engine="hf", model=folder, device="cpu", load_in_4bit=True, cpu_kernel="cached", native_kernels="auto",
+        engine="hf", model=folder, device="cpu", load_in_4bit=True, weight_cache="auto", native_kernels="auto",
             cuda_graphs="off",
         data_parallel=True, rows=rows, max_new_tokens=tokens,
     )  # fmt: skip

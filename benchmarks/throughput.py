@@ -138,7 +138,7 @@ def engine(
     folder: str, options: argparse.Namespace, native_kernels: Literal["auto", "off"] = "auto", share: bool = True
 ) -> Engine:
     spec = ReplicaSpec(
-        "hf", folder, "cpu", True, "cached", native_kernels, "off", True, options.rows, options.tokens
+        "hf", folder, "cpu", True, "auto", native_kernels, "off", True, options.rows, options.tokens
     )  # fmt: skip
     made = load_engine(spec, share)
     if not options.stops:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import model_loader
-from swarmeval.engine import cpu_weights
 from swarmeval.engine.budget import MOST_ROWS
+from swarmeval.engine.weights import cpu_weights, weight_cache
 from swarmeval.errors import DeviceError, ModelUnavailable
 from swarmeval.requests import Request, Sampling
 from swarmeval.workers.replica import make_replica
@@ -27,9 +27,9 @@ def linears(model: Any) -> dict[str, Any]:
     return {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
 
 
-def spec(folder: str, kernel: Literal["cached", "bnb"] = "cached") -> ReplicaSpec:
+def spec(folder: str, cache: Literal["auto", "on", "off"] = "auto") -> ReplicaSpec:
     return ReplicaSpec(
-        "hf", folder, "cpu", True, kernel, "auto", "off", data_parallel=True, rows=None, max_new_tokens=64
+        "hf", folder, "cpu", True, cache, "auto", "off", data_parallel=True, rows=None, max_new_tokens=64
     )
 
 
@@ -172,7 +172,7 @@ def test_decoding_the_weights_once_changes_no_value(folder: str) -> None:
         for name, module in linears(model).items()
         if name != "lm_head"
     }
-    cpu_weights.dequantize(model)
+    weight_cache.dequantize(model)
     found = linears(model)
     assert all(type(module) is torch.nn.Linear for module in found.values())
     assert all(torch.equal(found[name].weight, weight) for name, weight in wanted.items())
@@ -202,15 +202,16 @@ def test_a_layer_that_cannot_be_laid_out_stays_as_it_is() -> None:
 
 @pytest.mark.slow
 def test_four_bit_weights_can_be_kept_as_they_are(folder: str) -> None:
-    info = make_replica(spec(folder, "bnb")).info()
-    assert info.weights == "nf4"
+    info = make_replica(spec(folder, "off")).info()
+    assert info.weights in ("nf4", "nf4 (5 norms fused)")
     assert info.memory_mb < make_replica(spec(folder)).info().memory_mb
 
 
 @pytest.mark.slow
 def test_a_replica_says_what_it_holds(folder: str) -> None:
-    replica = make_replica(spec(folder))
+    replica = make_replica(spec(folder, "on"))
     info = replica.info()
+    assert info.weights == make_replica(spec(folder, "auto")).info().weights
     assert (info.engine, info.model, info.device) == ("hf", folder, "cpu")
     assert info.weights.startswith(f"nf4 (dequantized to {info.compute_dtype}, prepacked")
     assert info.decoding == ("pages; compiled kernels" if info.steady else "slots, prompts shared; torch alone")

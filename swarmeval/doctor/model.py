@@ -80,7 +80,7 @@ def probe(config: RunConfig) -> ModelCard:
     folder = model_loader.locate(config.model_id, progress=False, weights=False, code=config.trust_remote_code)
     first = [make_request(plan, k, "chat", config) for k in first_jobs(plan)]
     texts = [make_request(plan, k, "completion", config).text or "" for k in first_jobs(plan)]
-    cached = config.device == "cpu" and config.replica.cpu_kernel == "cached"
+    cached = config.replica.weight_cache == "on" or (config.device == "cpu" and config.replica.weight_cache == "auto")
     probe_request = ProbeRequest(
         folder=folder, mode=config.prompt_mode,
         chats=[[{"role": m.role, "content": m.content} for m in request.messages] for request in first],
@@ -150,7 +150,8 @@ def memory(config: RunConfig, card: ModelCard, gpus: Sequence[DeviceSample]) -> 
     free = SHARE * (min(frees) if config.use_data_parallelism else sum(frees))
     sizes = f"weights of about {gb(card.weight_bytes)}; {gb(free)} of GPU memory available"
     if card.weight_bytes > free:
-        return Finding("memory", "UNFIT", sizes, "load_in_4bit: true, use_data_parallelism: false, or free the GPU")
+        smaller = "replica.weight_cache: auto" if config.replica.weight_cache == "on" else "load_in_4bit: true"
+        return Finding("memory", "UNFIT", sizes, f"{smaller}, use_data_parallelism: false, or free the GPU")
     return Finding("memory", "ok", sizes)
 
 
@@ -162,7 +163,7 @@ def trial(config: RunConfig, plan: Plan, card: ModelCard) -> Finding:
         "model_id",
         "device",
         "cpu_workers",
-        "replica.cpu_kernel",
+        "replica.weight_cache",
         "replica.native_kernels",
         "replica.share_answers",
         "load_in_4bit",

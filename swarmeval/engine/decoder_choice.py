@@ -17,12 +17,12 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from swarmeval.engine import attention
 from swarmeval.engine.budget import Budget
 from swarmeval.engine.common_prefix import MIN_ROWS, MIN_TOKENS, Prompt
-from swarmeval.engine.cpu_weights import GRAIN, steady_sizes
 from swarmeval.engine.decoder import MODEL_FAULTS, Decoder
 from swarmeval.engine.draw import Penalty, Scores
 from swarmeval.engine.graphs import Graphs, Recorder
 from swarmeval.engine.kernels import native
 from swarmeval.engine.kernels.native import NativeKernels
+from swarmeval.engine.kernels.pointwise import PLAIN, SmallFunctions
 from swarmeval.engine.kernels.portable import PortableKernels
 from swarmeval.engine.kernels.ragged_attention import flash_attention
 from swarmeval.engine.out_of_memory import is_out_of_memory
@@ -32,6 +32,7 @@ from swarmeval.engine.rows import SPARE
 from swarmeval.engine.separate import SeparateDecoder
 from swarmeval.engine.slots import SlotDecoder
 from swarmeval.engine.steps import Step
+from swarmeval.engine.weights.cpu_weights import GRAIN, steady_sizes
 
 # Tokens per forward over pages, most first: large batches read the weights less often. The first value is taken for
 # which smaller batches give the same bits.
@@ -70,10 +71,10 @@ def kernels(dtype: torch.dtype) -> NativeKernels | None:
     return compiled
 
 
-def device_kernels(model: Any) -> PortableKernels | None:
+def device_kernels(model: Any, functions: SmallFunctions = PLAIN) -> PortableKernels | None:
     """The kernels for pages on the model's GPU; None, with the reason logged, if torch has none that are right."""
     flash = flash_attention(model.device, model.dtype)
-    return None if flash is None else PortableKernels(flash, model.dtype, model.device)
+    return None if flash is None else PortableKernels(flash, model.dtype, model.device, functions)
 
 
 def within_window(model: Any, budget: Budget) -> Budget:

@@ -152,7 +152,7 @@ def replica(
         model=model,
         device=device,
         load_in_4bit=config.load_in_4bit,
-        cpu_kernel=config.replica.cpu_kernel,
+        weight_cache=config.replica.weight_cache,
         native_kernels=config.replica.native_kernels,
         cuda_graphs=config.replica.cuda_graphs,
         share_answers=config.replica.share_answers,

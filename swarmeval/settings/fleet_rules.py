@@ -68,7 +68,7 @@ def _of_vllm(config: RunKeys) -> Iterator[str]:
     """Settings that vLLM does not support."""
     if config.fleet != "vllm":
         return
-    for key in ("engine", "replica.cpu_kernel", "replica.native_kernels", "replica.share_answers"):
+    for key in ("engine", "replica.weight_cache", "replica.native_kernels", "replica.share_answers"):
         if not config.is_default(key):
             yield f"{key} is set but fleet is 'vllm', which does not use it; remove {key}"
     if config.num_beams > 1:

@@ -1,12 +1,13 @@
-"""Keys that were flat in older versions: their new names, for error messages and for reading old manifests."""
+"""Keys of older versions: their new names and values, for error messages and for reading old manifests."""
 
 from collections.abc import Iterator, Mapping
 
 from swarmeval.settings.run_keys import RunKeys
-from swarmeval.settings.section import sections
+from swarmeval.settings.section import flat, sections
 
 NEW = {
-    "cpu_kernel": "replica.cpu_kernel",
+    "replica.cpu_kernel": "replica.weight_cache",
+    "cpu_kernel": "replica.weight_cache",
     "native_kernels": "replica.native_kernels",
     "engine_rows": "replica.rows",
     "cuda_graphs": "replica.cuda_graphs",
@@ -45,30 +46,34 @@ NEW = {
     "slo_tpot_s": "loadtest.slo_tpot_s",
     "combine_with_model": "loadtest.combine_with_model",
 }
+VALUES = {"replica.weight_cache": {"cached": "auto", "bnb": "off"}}  # of keys whose values changed, too
 SECTIONS = sections(RunKeys)
 
 
 def old_keys(values: Mapping[str, object]) -> Iterator[str]:
     """The keys in an old spelling. `wandb` and `sandbox` are now sections; a single value marks the old spelling."""
-    return (key for key, value in values.items() if key in NEW and not (key in SECTIONS and isinstance(value, Mapping)))
+    return (key for key in flat(RunKeys, values) if key in NEW)
 
 
 def remedy(key: str) -> str:
     """One line that gives the new name of an old key."""
     section, _, name = NEW[key].partition(".")
-    return f"{key} is now {NEW[key]}; in a file, write {section}: {{{name}: ...}}"
+    values = ", ".join(f"{new} for {old}" for old, new in VALUES.get(NEW[key], {}).items())
+    return f"{key} is now {NEW[key]}; in a file, write {section}: {{{name}: ...}}{values and f', with {values}'}"
 
 
 def renewed(values: Mapping[str, object]) -> dict[str, object]:
-    """The settings of a manifest with old keys moved to their sections."""
-    old = set(old_keys(values))
-    nested: dict[str, object] = {key: value for key, value in values.items() if key not in old}
+    """The settings of a manifest with old keys moved to their sections, and old values replaced."""
+    nested: dict[str, object] = {}
     inner: dict[str, dict[str, object]] = {}
-    for key in values:
-        if key in old:
-            section, _, name = NEW[key].partition(".")
-            inner.setdefault(section, {})[name] = values[key]
-    if "audit" in inner:
-        jobs = [count for key in ("batch_audit", "measure_baseline") if isinstance(count := values.get(key), int)]
-        inner["audit"] = {"jobs": max(jobs, default=0)}  # one audit served both keys
+    for key, value in flat(RunKeys, values).items():
+        new = NEW.get(key, key)
+        section, dot, name = new.partition(".")
+        if dot and section in SECTIONS:
+            inner.setdefault(section, {})[name] = VALUES.get(new, {}).get(str(value), value)
+        else:
+            nested[key] = value
+    jobs = [count for key in ("batch_audit", "measure_baseline") if isinstance(count := values.get(key), int)]
+    if jobs:
+        inner["audit"] = {"jobs": max(jobs)}  # one audit served both keys
     return nested | inner

@@ -13,11 +13,11 @@ class ReplicaSettings(Section):
     rows: Resumable[Literal["auto"] | Annotated[int, Field(ge=1, le=4096)]] = Field(
         "auto", description="number of sequences that a replica decodes at once; auto lets the replica choose"
     )
-    cpu_kernel: Literal["cached", "bnb"] = Field(
-        "cached", description="4-bit weights on the CPU: cached unpacks them once after loading, bnb at each use"
+    weight_cache: Literal["auto", "on", "off"] = Field(
+        "auto", description="4-bit weights: on unpacks them once after loading, off at each use, auto if memory allows"
     )
     native_kernels: Literal["auto", "off"] = Field(
-        "auto", description="auto compiles kernels for this CPU if a C++ compiler is found; off uses torch only"
+        "auto", description="auto compiles kernels, in C++ for a CPU and with Triton for a GPU; off uses torch only"
     )
     share_answers: Literal["auto", "off"] = Field(
         "auto", description="auto computes equal token histories once for all jobs; off computes each job on its own"

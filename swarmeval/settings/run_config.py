@@ -62,10 +62,9 @@ class RunConfig(RunKeys):
             raise ValueError(
                 "replica.cuda_graphs is set but device is 'cpu'; set device: cuda or remove replica.cuda_graphs"
             )
-        if self.replica.cpu_kernel == "bnb" and not (self.device == "cpu" and self.load_in_4bit):
-            raise ValueError(
-                "replica.cpu_kernel: bnb needs 4-bit weights on the CPU; set device: cpu and load_in_4bit: true"
-            )
+        cache = self.replica.weight_cache
+        if cache != "auto" and not self.load_in_4bit:
+            raise ValueError(f"replica.weight_cache: {cache} needs 4-bit weights; set load_in_4bit: true or remove it")
         if self.device == "cpu" and not self.use_data_parallelism and self.cpu_workers > 1:
             raise ValueError("use_data_parallelism: false runs one replica; set cpu_workers: 1")
         if self.workers.cpu_affinity == "spread" and self.device == "cuda" and self.engine != "scripted":
@@ -103,7 +102,7 @@ class RunConfig(RunKeys):
         if self.fleet != "endpoint":
             return []
         local = (
-            "device", "load_in_4bit", "replica.cpu_kernel", "replica.native_kernels", "replica.share_answers",
+            "device", "load_in_4bit", "replica.weight_cache", "replica.native_kernels", "replica.share_answers",
             "replica.cuda_graphs", "use_data_parallelism",
         )  # fmt: skip
         ignored: list[str] = [key for key in local if self.is_set(key)]

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from swarmeval.errors import DeviceError
 from swarmeval.monitor.tracing.phases import Phases
@@ -12,6 +12,9 @@ from swarmeval.workers.replica_spec import ReplicaSpec
 
 if TYPE_CHECKING:
     from swarmeval.engine.engine import Engine
+    from swarmeval.engine.kernels.contract import Kernels
+    from swarmeval.engine.kernels.native import NativeKernels
+    from swarmeval.engine.kernels.portable import PortableKernels
 
 log = logging.getLogger("swarmeval")
 steps = logging.getLogger("swarmeval.loading")
@@ -42,11 +45,12 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     import model_loader  # first: it silences messages that torch and related packages print at import
 
     folder = model_loader.folder_of(spec.model)
-    from swarmeval.engine import budget, cpu_weights, decoder_choice, fused, graphs
+    from swarmeval.engine import budget, decoder_choice, graphs
     from swarmeval.engine.engine import Engine
     from swarmeval.engine.out_of_memory import is_out_of_memory
+    from swarmeval.engine.weights import cpu_weights, fused, weight_cache
 
-    cached = spec.device == "cpu" and spec.cpu_kernel == "cached"
+    cached = spec.device == "cpu" and spec.weight_cache != "off"
     dtype = model_loader.compute_dtype(spec.device)
     plan = functools.partial(
         budget.estimate, model_loader.config_of(folder, spec.trust_remote_code), dtype,
@@ -64,15 +68,23 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     )  # fmt: skip
     model = loaded.model
     steps.info("preparing the weights")
-    compiled = decoder_choice.kernels(model.dtype) if spec.device == "cpu" and spec.native_kernels == "auto" else None
-    weights, notes = loaded.weights, []
-    if cached:
-        cpu_weights.dequantize(model)
-        notes += [f"dequantized to {loaded.compute_dtype}"] if weights.startswith("nf4") else []
-        parts = fused.fuse(model, compiled) if compiled is not None else {}
-        notes += ["prepacked"] if cpu_weights.prepack(model) else []
-        notes += [f"{count} {kind} fused" for kind, count in parts.items() if count]
-        weights += f" ({', '.join(notes)})" if notes else ""
+    usual = plan()
+    try:
+        unpacked = spec.load_in_4bit and weight_cache.unpack(
+            model, spec.weight_cache, usual.row_tokens * usual.token_bytes, spec.rows, budget.MOST_ROWS["cuda"]
+        )
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = f"{spec.device}: out of memory while unpacking the weights; set replica.weight_cache: off"
+        raise DeviceError(reason) from error
+    native, portable, fusing = _kernels(model, spec)
+    parts = fused.fuse(model, fusing) if fusing is not None else {}
+    notes = [f"dequantized to {loaded.compute_dtype}"] if unpacked else []
+    is_plain = unpacked or not spec.load_in_4bit
+    notes += ["prepacked"] if is_plain and cpu_weights.prepack(model) else []
+    notes += [f"{count} {kind} fused" for kind, count in parts.items() if count]
+    weights = loaded.weights + (f" ({', '.join(notes)})" if notes else "")
     if spec.device != "cpu":
         needs = plan(weight_bytes=int(1e6 * model_loader.memory_mb(model)), rooms=budget.rooms(model))
         log.info("%s: %s", spec.device, needs)
@@ -80,10 +92,8 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     needs = decoder_choice.within_window(model, needs)
     replays = spec.device != "cpu" and spec.cuda_graphs == "auto" and spec.data_parallel  # a graph covers one GPU only
     begin = functools.partial(graphs.on_cuda, model.device) if replays else None
-    one_gpu = spec.device != "cpu" and spec.data_parallel
-    portable = decoder_choice.device_kernels(model) if one_gpu and spec.native_kernels == "auto" else None
     try:
-        fit = decoder_choice.fitted(model, needs, compiled, share, begin, portable)
+        fit = decoder_choice.fitted(model, needs, native, share, begin, portable)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -100,8 +110,26 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         memory_mb=model_loader.memory_mb(model) + cpu_weights.packed_mb(model),
         load_s=loaded.load_s,
         rows_mb=needs.tokens * needs.token_bytes / 1e6,
-        decoding=f"{fit.name}; {'compiled kernels' if compiled else 'torch alone'}",
+        decoding=f"{fit.name}; {'compiled kernels' if fusing is not None and fusing.compiled else 'torch alone'}",
         steady=fit.steady,
         versions=model_loader.versions(),
     )
-    return Engine(model, loaded.tokenizer, fit.decoder, info, compiled, phases, spec.share_answers == "auto", begin)
+    return Engine(model, loaded.tokenizer, fit.decoder, info, native, phases, spec.share_answers == "auto", begin)
+
+
+def _kernels(model: Any, spec: ReplicaSpec) -> "tuple[NativeKernels | None, PortableKernels | None, Kernels | None]":
+    """The kernels of a CPU, those for pages on a GPU, and those for fused parts on either."""
+    from swarmeval.engine import decoder_choice
+    from swarmeval.engine.kernels import compiled
+    from swarmeval.engine.kernels.portable import PortableKernels
+    from swarmeval.engine.kernels.ragged_attention import ReferenceAttention
+
+    if spec.native_kernels == "off":
+        return None, None, None
+    if spec.device == "cpu":
+        native = decoder_choice.kernels(model.dtype)
+        return native, None, native
+    functions = compiled.functions(model.device, model.dtype)
+    portable = decoder_choice.device_kernels(model, functions) if spec.data_parallel else None
+    parts_only = PortableKernels(ReferenceAttention(), model.dtype, model.device, functions)  # without pages
+    return None, portable, portable or parts_only

@@ -59,8 +59,8 @@ class ReplicaSpec(Struct, frozen=True):
     model: str  # as returned by model_loader.locate: a folder, or "embedded"
     device: str  # as the worker sees it: "cuda:0" or "cpu"
     load_in_4bit: bool
-    cpu_kernel: Literal["cached", "bnb"]  # implementation of the linear layers on a CPU
-    native_kernels: Literal["auto", "off"]  # on a CPU: compiled kernels if there is a compiler, or torch alone
+    weight_cache: Literal["auto", "on", "off"]  # whether 4-bit weights are unpacked once after loading
+    native_kernels: Literal["auto", "off"]  # compiled and fused kernels where possible, or torch alone
     cuda_graphs: Literal["auto", "off"]  # on a GPU: replay recorded steps (rows then share no prompts), or not
     data_parallel: bool  # False: one model sharded over all visible GPUs
     rows: int | None  # sequences decoded at once; None: estimated from the memory

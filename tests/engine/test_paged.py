@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from swarmeval.engine import decoder_choice, fused
+from swarmeval.engine import decoder_choice
 from swarmeval.engine.kernels import native
 from swarmeval.engine.kernels.native import NativeKernels
 from swarmeval.engine.paged import KEPT_LOGITS, PagedDecoder
+from swarmeval.engine.weights import fused
 from tests.support import tiny_model
 from tests.support.decoder_comparison import PROMPTS, ROWS, admit, same_all_the_way
 
@@ -208,30 +209,3 @@ def test_a_row_without_tokens_gets_zeros() -> None:
     pages = torch.full((1, 2, 16 * 16), float("nan"))
     found = compiled.attend(torch.ones(1, 2, 16), pages, pages, [none[None], none, none, none], 1.0)
     assert torch.equal(found, torch.zeros(1, 2, 16))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_fused_parts_stand_in_for_the_originals(dtype: torch.dtype) -> None:
-    model = tiny_model.model(head_dim=32).to(dtype)
-    assert fused.fuse(model, kernels(dtype)) == {"norms": 5, "MLPs": 2, "attentions": 2}
-
-
-@pytest.mark.parametrize(
-    ("name", "changes", "wanted"),
-    [
-        ("Qwen2", {}, {"norms": 5, "MLPs": 2, "attentions": 2}),  # projections have biases
-        ("Qwen3", {"head_dim": 32}, {"norms": 9, "MLPs": 2, "attentions": 0}),  # normalises queries and keys
-        ("Gemma", {"head_dim": 32}, {"norms": 0, "MLPs": 0, "attentions": 2}),  # 1 + weight, and gelu
-        ("Phi", {}, {"norms": 0, "MLPs": 0, "attentions": 0}),
-        ("Mistral", {"sliding_window": 8}, {"norms": 5, "MLPs": 2, "attentions": 0}),
-    ],
-)
-def test_parts_whose_output_would_differ_are_not_replaced(
-    name: str, changes: dict[str, Any], wanted: dict[str, int]
-) -> None:
-    model = tiny_model.family(name, **changes)
-    ids = torch.tensor([[5, 9, 40, 7]])
-    with torch.inference_mode():
-        before = model(ids).logits
-        assert fused.fuse(model, kernels()) == wanted
-        assert torch.allclose(model(ids).logits, before, atol=1e-4)

@@ -1,4 +1,4 @@
-"""A run folder of the previous version is shown, compared and resumed like a current one."""
+"""A run folder of an earlier version is shown, compared and resumed like a current one."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import pytest
 from swarmeval.runs import folder
 from swarmeval.runs.folder import read_manifest
 from swarmeval.settings.run_config import RunConfig
-from tests.support.older_settings import flat_as_of_old
+from tests.support.older_settings import flat_as_of_old, in_sections_as_of_old
 
 
 def left(place: Path, config: RunConfig, manifest: Mapping[str, Any]) -> None:
@@ -37,6 +37,18 @@ def test_an_unfinished_run_of_the_previous_version_goes_on(
     left(tmp_path, SANDBOXED, {"fingerprint": "of old", "data": DATA})
     config = RunConfig.model_validate({"num_agents": 3, "device": "cpu", **now})
     mark = folder.fingerprint({**config.measured(), "data": DATA})
+    assert folder.open_run(tmp_path, mark, fresh=False)[1] is resumed
+
+
+@pytest.mark.parametrize(("cache", "resumed"), [("off", True), ("auto", False)])
+def test_an_unfinished_run_with_a_renamed_key_in_a_section_goes_on(tmp_path: Path, cache: str, resumed: bool) -> None:
+    config = RunConfig.model_validate({"device": "cpu", "replica": {"weight_cache": "off"}})
+    text = json.dumps({"run_id": "r", "sessions": [], "finished": False, "config": in_sections_as_of_old(config),
+                       "fingerprint": "of old", "data": DATA})  # fmt: skip
+    (tmp_path / "manifest.json").write_text(text)
+    assert '"cpu_kernel": "bnb"' in text
+    now = RunConfig.model_validate({"device": "cpu", "replica": {"weight_cache": cache}})
+    mark = folder.fingerprint({**now.measured(), "data": DATA})
     assert folder.open_run(tmp_path, mark, fresh=False)[1] is resumed
 
 

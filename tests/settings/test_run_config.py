@@ -42,8 +42,9 @@ REFUSED = {
     "stop=[a, 3]": "stop.1 is 3; it should be a valid string",
     "output_dir=": "output_dir is None; it should be a valid string",
     "num_beams=4": "beam search needs do_sample: false; set that, or num_beams: 1",
-    "replica.cpu_kernel=bnb": "replica.cpu_kernel: bnb needs 4-bit weights on the CPU; "
-    "set device: cpu and load_in_4bit: true",
+    "replica.weight_cache=bnb": "replica.weight_cache is 'bnb'; it should be 'auto', 'on' or 'off'",
+    "replica.cpu_kernel=bnb": "replica.cpu_kernel is now replica.weight_cache; in a file, write "
+    "replica: {weight_cache: ...}, with auto for cached, off for bnb",
     "agents=[]": "agents is empty; list at least one agent or use num_agents",
     "agents=[{temp: 1}]": "unknown key 'agents.0.temp'; did you mean 'temperature'?",
     "agents=[{temperature: -1}]": "agents.0.temperature is -1; it should be greater than 0 "
@@ -147,6 +148,17 @@ def test_what_may_be_a_secret_is_refused_and_not_shown(words: list[str]) -> None
 def test_what_servers_decide_by_themselves_is_said() -> None:
     config = validate(parse_set([*ENDPOINT, "load_in_4bit=true", "endpoint.body={temperature: null, extra: 1}"]), "-")
     assert config.warnings() == ["Ignored for servers: load_in_4bit, temperature"]
+
+
+@pytest.mark.parametrize("cache", ["on", "off"])
+def test_a_cache_of_unpacked_weights_needs_packed_ones(cache: str) -> None:
+    for device in ("cpu", "cuda"):
+        assert validate(parse_set([f"device={device}", f"replica.weight_cache={cache}"]), "-").load_in_4bit
+    with pytest.raises(ConfigError) as caught:
+        validate(parse_set(["load_in_4bit=false", f"replica.weight_cache={cache}"]), "x.yaml")
+    assert str(caught.value) == (
+        f"x.yaml: replica.weight_cache: {cache} needs 4-bit weights; set load_in_4bit: true or remove it"
+    )
 
 
 def test_cuda_graphs_on_a_cpu_are_refused_where_they_are_asked_for() -> None:

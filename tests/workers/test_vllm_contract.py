@@ -39,7 +39,7 @@ def test_nf4_weights_on_a_cpu_are_refused() -> None:
 
 def made(rows: int) -> LocalFleet:
     """A fleet of vLLM workers with the bundled model on the CPU."""
-    spec = ReplicaSpec("vllm", "embedded", "cpu", False, "cached", "off", "off", True, rows, 8)
+    spec = ReplicaSpec("vllm", "embedded", "cpu", False, "auto", "off", "off", True, rows, 8)
     return LocalFleet([DeviceSpec("cpu:0", "cpu", env=ENV)], [spec], silence_s=120.0, load_s=280.0)
 
 

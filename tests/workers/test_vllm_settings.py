@@ -12,7 +12,7 @@ from swarmeval.workers.replica_spec import ReplicaSpec
 from swarmeval.workers.vllm_settings import engine_arguments, quantization
 
 GIB = 1 << 30
-SPEC = ReplicaSpec("vllm", "m", "cuda:0", True, "cached", "off", "auto", True, None, max_new_tokens=512)
+SPEC = ReplicaSpec("vllm", "m", "cuda:0", True, "auto", "off", "auto", True, None, max_new_tokens=512)
 
 
 @dataclass

@@ -17,6 +17,7 @@ class Kernels(Protocol):
 
     dtype: torch.dtype
     page: int
+    compiled: bool  # for this machine, or torch's own
 
     def pool(self, pages: int, heads: int, size: int) -> Tensor:
         """Memory for the keys or values of `pages` pages; the first dimension counts the pages.

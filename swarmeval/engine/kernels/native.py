@@ -36,6 +36,7 @@ class NativeKernels:
     """Kernels: the functions of cpp/kernels.cpp over tensors of one dtype, bf16 or fp32, on the CPU."""
 
     page = PAGE
+    compiled = True
 
     def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
         if dtype not in _NAMES:

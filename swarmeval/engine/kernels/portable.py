@@ -1,4 +1,4 @@
-"""Kernels in torch, for any device: paged attention as two ragged attentions, and the small functions around it.
+"""Kernels in torch, for any device: paged attention as two ragged attentions.
 
 A prompt's pages are read once per step for all rows that share them, and each row's own pages once; the two results
 are merged by log-sum-exp (Zheng et al. 2024, BatchLLM). Tensors say which rows share, so a recorded step stays valid
@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from swarmeval.engine.kernels.pointwise import PLAIN, SmallFunctions
 from swarmeval.engine.placed_tokens import Numbers, Tokens
 
 
@@ -45,8 +45,12 @@ class PortableKernels:
     Pools are [pages + 1, page, heads, head size]; padding writes to the last page.
     """
 
-    def __init__(self, attention: RaggedAttention, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, attention: RaggedAttention, dtype: torch.dtype, device: torch.device, functions: SmallFunctions = PLAIN
+    ) -> None:
         self.dtype = dtype
+        self.compiled = functions != PLAIN
+        self._functions = functions
         self.page = attention.page
         self._attention = attention
         self._device = device
@@ -101,50 +105,23 @@ class PortableKernels:
         own, own_sum = self._attention(
             query, keys, values, own_ends, own_lengths, own_table, longest, causal=True, scale=scale
         )
-        return merged(prompt, prompt_sum, own, own_sum)
+        return self._functions.merged(prompt, prompt_sum, own, own_sum)
 
     def put(self, key: Tensor, value: Tensor, keys: Tensor, values: Tensor, page: Tensor, offset: Tensor) -> None:
-        keys[page, offset] = key  # page -1 is the last one
-        values[page, offset] = value
+        self._functions.put(key, value, keys, values, page, offset)
 
     def rotate_and_put(
         self, joined: Tensor, cosine: Tensor, sine: Tensor, keys: Tensor, values: Tensor, page: Tensor, offset: Tensor
     ) -> None:
-        heads = keys.shape[2]
-        turning = joined[:, :-heads]
-        turning.copy_(rotated(turning, cosine[0, :, None], sine[0, :, None]))
-        self.put(joined[:, -2 * heads : -heads], joined[:, -heads:], keys, values, page, offset)
+        self._functions.rotate_and_put(joined, cosine[0], sine[0], keys, values, page, offset)
 
     def rms_norm(self, values: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        return rms_norm(values, weight, epsilon)
+        # Two dimensions for all callers, so that one compiled function serves them.
+        return self._functions.rms_norm(values.reshape(-1, len(weight)), weight, epsilon).view(values.shape)
 
     def gate(self, joined: Tensor) -> Tensor:
-        return gate(joined)
+        size = joined.shape[-1]
+        return self._functions.gate(joined.reshape(-1, size)).view(*joined.shape[:-1], size // 2)
 
 
 _NO_SEGMENTS = (np.zeros(1, np.int32), np.zeros(0, np.int32), np.zeros((0, 1), np.int32))
-
-
-def merged(one: Tensor, one_sum: Tensor, other: Tensor, other_sum: Tensor) -> Tensor:
-    """Merge attention outputs [..., size] over two disjoint sets of keys by their log-sum-exps [...]."""
-    share = torch.sigmoid(other_sum - one_sum)[..., None]
-    return torch.lerp(one.float(), other.float(), share).to(one.dtype)
-
-
-def rotated(values: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotary embedding of `values` [tokens, heads, size] (Su et al. 2021), halves interleaved as in Llama."""
-    left, right = values.chunk(2, dim=-1)
-    return values * cosine + torch.cat([-right, left], dim=-1) * sine
-
-
-def rms_norm(values: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-    """Root mean square normalisation in fp32."""
-    wide = values.float()
-    scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + epsilon)
-    return weight * scaled.to(values.dtype)
-
-
-def gate(joined: Tensor) -> Tensor:
-    """silu(gate) * up, for `joined` [..., gate then up]."""
-    left, right = joined.chunk(2, dim=-1)
-    return functional.silu(left) * right

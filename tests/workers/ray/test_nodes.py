@@ -91,7 +91,7 @@ async def until(done: Callable[[], bool]) -> None:
 
 def fleet_on(cluster: Cluster) -> RayFleet:
     def spec(model: str, device: str) -> ReplicaSpec:
-        return ReplicaSpec("scripted", model, device, True, "cached", "off", "off", True, None, 8)
+        return ReplicaSpec("scripted", model, device, True, "auto", "off", "off", True, None, 8)
 
     return RayFleet(cluster, config(device="cpu"), OURS, spec, poll_s=0.01)
 

@@ -1,8 +1,6 @@
-"""Weights for fast matrix products on a CPU: NF4 dequantized once, then prepacked for oneDNN.
+"""Plain weights prepacked for oneDNN, which saves it from reordering them for each matrix product on a CPU.
 
-bitsandbytes decodes a weight again for every 4 rows of a batch. At 32 rows, a plain linear layer over weights decoded
-once is 4-21 times faster. Prepacking saves oneDNN from reordering them for each product. The price is memory: two
-bytes per weight instead of half a byte. The values remain those of NF4. Does not know about the engine.
+Also tells at which batch sizes such products give a row the same bits. Does not know about the engine.
 """
 
 from collections.abc import Iterator
@@ -10,36 +8,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from bitsandbytes.functional import dequantize_4bit
-from bitsandbytes.nn import Linear4bit
 from torch import Tensor, nn
 from torch.nn import functional
+
+from swarmeval.engine.weights.weight_cache import places
 
 GRAIN = 16  # its multiples are tried as batch sizes
 _FEW = (2, 4, 8, 24, 40, 56)  # and these: agents that answer alike need few rows; one row costs as much as two
 _ROWS = (1, 33)  # row counts for the check of a prepacked layer
 _TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}  # allowed error, relative to the plain layer's output norm
-
-
-def dequantize(model: nn.Module) -> None:
-    """Replace every Linear4bit by a plain linear layer of its compute dtype, in place.
-
-    Call it before the first forward, which repacks the weights for bitsandbytes' own kernel.
-    """
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, Linear4bit):
-                setattr(parent, name, _plain(child))
-
-
-def _plain(quantized: Linear4bit) -> nn.Linear:
-    dtype = quantized.compute_dtype
-    values = dequantize_4bit(quantized.weight.data, quantized.weight.quant_state).to(dtype)
-    linear = nn.Linear(quantized.in_features, quantized.out_features, bias=False, device="meta")
-    linear.weight = nn.Parameter(values, requires_grad=False)
-    if quantized.bias is not None:
-        linear.bias = nn.Parameter(quantized.bias.data.to(dtype), requires_grad=False)
-    return linear.eval()
 
 
 class PackedLinear(nn.Module):
@@ -63,11 +40,11 @@ class PackedLinear(nn.Module):
 def prepack(model: nn.Module) -> int:
     """Replace linear layers by prepacked ones, in place, if the outputs agree. Returns the number replaced."""
     count = 0
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child) is nn.Linear and (packed := _checked(child)) is not None:
-                setattr(parent, name, packed)
-                count += 1
+    for parent, name in places(model, nn.Linear):
+        packed = _checked(getattr(parent, name))
+        if packed is not None:
+            setattr(parent, name, packed)
+            count += 1
     return count
 
 
