@@ -153,6 +153,7 @@ def random_engine(options: argparse.Namespace, tokenizer: Any) -> tuple[Engine, 
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from swarmeval.engine import budget, decoder_choice
+    from swarmeval.engine.kernels import choice
     from swarmeval.requests import ReplicaInfo
 
     torch.manual_seed(0)
@@ -162,7 +163,7 @@ def random_engine(options: argparse.Namespace, tokenizer: Any) -> tuple[Engine, 
     )  # fmt: skip
     model = LlamaForCausalLM(config).eval()
     model.lm_head = head = Sharpened(model.lm_head)
-    kernels = decoder_choice.kernels(model.dtype)
+    kernels = choice.native_kernels(model.dtype)
     needs = budget.estimate(
         config, model.dtype, device="cpu", rows=options.rows, max_new_tokens=options.tokens, weight_bytes=0, share=1
     )

@@ -18,13 +18,9 @@ from swarmeval.engine import attention
 from swarmeval.engine.budget import Budget
 from swarmeval.engine.common_prefix import MIN_ROWS, MIN_TOKENS, Prompt
 from swarmeval.engine.decoder import MODEL_FAULTS, Decoder
-from swarmeval.engine.draw import Penalty, Scores
 from swarmeval.engine.graphs import Graphs, Recorder
-from swarmeval.engine.kernels import native
 from swarmeval.engine.kernels.native import NativeKernels
-from swarmeval.engine.kernels.pointwise import PLAIN, SmallFunctions
 from swarmeval.engine.kernels.portable import PortableKernels
-from swarmeval.engine.kernels.ragged_attention import flash_attention
 from swarmeval.engine.out_of_memory import is_out_of_memory
 from swarmeval.engine.paged import PagedDecoder
 from swarmeval.engine.pages import pages_of
@@ -56,25 +52,6 @@ class ChosenDecoder:
     decoder: Decoder
     name: str  # "pages", "pages, CUDA graphs", "slots", "slots, CUDA graphs", "slots, prompts shared", "one by one"
     steady: bool = False  # a row gets the same bits in any batch
-
-
-def kernels(dtype: torch.dtype) -> NativeKernels | None:
-    """The compiled kernels for a model on the CPU; None if unavailable or if their top scores differ from torch's."""
-    try:
-        compiled = native.load(dtype)
-    except native.Unavailable as error:
-        log.warning("no compiled kernels: %s", error)
-        return None
-    if not _finds_best_scores(compiled):
-        log.warning("no compiled kernels: their top scores differ from torch's")
-        return None
-    return compiled
-
-
-def device_kernels(model: Any, functions: SmallFunctions = PLAIN) -> PortableKernels | None:
-    """The kernels for pages on the model's GPU; None, with the reason logged, if torch has none that are right."""
-    flash = flash_attention(model.device, model.dtype)
-    return None if flash is None else PortableKernels(flash, model.dtype, model.device, functions)
 
 
 def within_window(model: Any, budget: Budget) -> Budget:
@@ -296,15 +273,3 @@ def _steps(decoder: Decoder, prompts: list[Prompt]) -> Tensor:
 
 def _some_prompt(vocabulary: int, length: int) -> Prompt:
     return tuple((7 + 37 * length * place) % vocabulary for place in range(1, length + 1))
-
-
-def _finds_best_scores(compiled: NativeKernels) -> bool:
-    """Whether the compiled top-k agrees with torch on rows with ties and with a repetition penalty."""
-    generator = torch.Generator().manual_seed(0)
-    logits = (torch.randn(3, 5000, generator=generator) * 4).round().to(compiled.dtype) / 2
-    history = torch.randint(0, 5000, (3, 40), generator=generator)
-    penalty = Penalty(history, torch.full((3,), 40, dtype=torch.int32), torch.tensor([1.0, 1.3, 0.7]))
-    values, ids = Scores(logits, penalty, compiled).best(50)
-    expected, expected_ids = Scores(logits, penalty).best(50)
-    above = expected > expected[:, -1:]  # of scores tied for the last place, torch may take any
-    return torch.equal(values, expected) and torch.equal(ids[above], expected_ids[above])

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from swarmeval.errors import DeviceError
 from swarmeval.monitor.tracing.phases import Phases
@@ -11,10 +11,9 @@ from swarmeval.workers.protocol import Replica
 from swarmeval.workers.replica_spec import ReplicaSpec
 
 if TYPE_CHECKING:
+    from model_loader import LoadedModel
     from swarmeval.engine.engine import Engine
-    from swarmeval.engine.kernels.contract import Kernels
-    from swarmeval.engine.kernels.native import NativeKernels
-    from swarmeval.engine.kernels.portable import PortableKernels
+    from swarmeval.engine.kernels.choice import ChosenKernels
 
 log = logging.getLogger("swarmeval")
 steps = logging.getLogger("swarmeval.loading")
@@ -48,7 +47,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     from swarmeval.engine import budget, decoder_choice, graphs
     from swarmeval.engine.engine import Engine
     from swarmeval.engine.out_of_memory import is_out_of_memory
-    from swarmeval.engine.weights import cpu_weights, fused, weight_cache
+    from swarmeval.engine.weights import cpu_weights
 
     cached = spec.device == "cpu" and spec.weight_cache != "off"
     dtype = model_loader.compute_dtype(spec.device)
@@ -69,22 +68,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     model = loaded.model
     steps.info("preparing the weights")
     usual = plan()
-    try:
-        unpacked = spec.load_in_4bit and weight_cache.unpack(
-            model, spec.weight_cache, usual.row_tokens * usual.token_bytes, spec.rows, budget.MOST_ROWS["cuda"]
-        )
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        reason = f"{spec.device}: out of memory while unpacking the weights; set replica.weight_cache: off"
-        raise DeviceError(reason) from error
-    native, portable, fusing = _kernels(model, spec)
-    parts = fused.fuse(model, fusing) if fusing is not None else {}
-    notes = [f"dequantized to {loaded.compute_dtype}"] if unpacked else []
-    is_plain = unpacked or not spec.load_in_4bit
-    notes += ["prepacked"] if is_plain and cpu_weights.prepack(model) else []
-    notes += [f"{count} {kind} fused" for kind, count in parts.items() if count]
-    weights = loaded.weights + (f" ({', '.join(notes)})" if notes else "")
+    weights, kernels = _prepared(loaded, spec, usual.row_tokens * usual.token_bytes)
     if spec.device != "cpu":
         needs = plan(weight_bytes=int(1e6 * model_loader.memory_mb(model)), rooms=budget.rooms(model))
         log.info("%s: %s", spec.device, needs)
@@ -93,7 +77,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     replays = spec.device != "cpu" and spec.cuda_graphs == "auto" and spec.data_parallel  # a graph covers one GPU only
     begin = functools.partial(graphs.on_cuda, model.device) if replays else None
     try:
-        fit = decoder_choice.fitted(model, needs, native, share, begin, portable)
+        fit = decoder_choice.fitted(model, needs, kernels.native, share, begin, kernels.portable)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -110,26 +94,36 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         memory_mb=model_loader.memory_mb(model) + cpu_weights.packed_mb(model),
         load_s=loaded.load_s,
         rows_mb=needs.tokens * needs.token_bytes / 1e6,
-        decoding=f"{fit.name}; {'compiled kernels' if fusing is not None and fusing.compiled else 'torch alone'}",
+        decoding=f"{fit.name}; {'compiled kernels' if kernels.are_compiled else 'torch alone'}",
         steady=fit.steady,
         versions=model_loader.versions(),
     )
-    return Engine(model, loaded.tokenizer, fit.decoder, info, native, phases, spec.share_answers == "auto", begin)
+    return Engine(
+        model, loaded.tokenizer, fit.decoder, info, kernels.native, phases, spec.share_answers == "auto", begin
+    )
 
 
-def _kernels(model: Any, spec: ReplicaSpec) -> "tuple[NativeKernels | None, PortableKernels | None, Kernels | None]":
-    """The kernels of a CPU, those for pages on a GPU, and those for fused parts on either."""
-    from swarmeval.engine import decoder_choice
-    from swarmeval.engine.kernels import compiled
-    from swarmeval.engine.kernels.portable import PortableKernels
-    from swarmeval.engine.kernels.ragged_attention import ReferenceAttention
+def _prepared(loaded: "LoadedModel", spec: ReplicaSpec, row_bytes: int) -> "tuple[str, ChosenKernels]":
+    """Unpack, join and prepack the model's weights as far as possible; describe them, and choose the kernels."""
+    from swarmeval.engine.budget import MOST_ROWS
+    from swarmeval.engine.kernels import choice
+    from swarmeval.engine.out_of_memory import is_out_of_memory
+    from swarmeval.engine.weights import cpu_weights, fused, weight_cache
 
-    if spec.native_kernels == "off":
-        return None, None, None
-    if spec.device == "cpu":
-        native = decoder_choice.kernels(model.dtype)
-        return native, None, native
-    functions = compiled.functions(model.device, model.dtype)
-    portable = decoder_choice.device_kernels(model, functions) if spec.data_parallel else None
-    parts_only = PortableKernels(ReferenceAttention(), model.dtype, model.device, functions)  # without pages
-    return None, portable, portable or parts_only
+    model = loaded.model
+    try:
+        unpacked = spec.load_in_4bit and weight_cache.unpack(
+            model, spec.weight_cache, row_bytes, spec.rows, MOST_ROWS["cuda"]
+        )
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = f"{spec.device}: out of memory while unpacking the weights; set replica.weight_cache: off"
+        raise DeviceError(reason) from error
+    kernels = choice.chosen(model, spec.data_parallel) if spec.native_kernels == "auto" else choice.ChosenKernels()
+    parts = fused.fuse(model, kernels.parts) if kernels.parts is not None else {}
+    notes = [f"dequantized to {loaded.compute_dtype}"] if unpacked else []
+    is_plain = unpacked or not spec.load_in_4bit
+    notes += ["prepacked"] if is_plain and cpu_weights.prepack(model) else []
+    notes += [f"{count} {kind} fused" for kind, count in parts.items() if count]
+    return loaded.weights + (f" ({', '.join(notes)})" if notes else ""), kernels

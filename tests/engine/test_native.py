@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from swarmeval.engine import decoder_choice
-from swarmeval.engine.kernels import native
+from swarmeval.engine.kernels import choice, native
 from tests.support.checkout import ROOT
 
 LOAD = "import torch; from swarmeval.engine.kernels import native; native.load(torch.float32); print('loaded')"
@@ -82,7 +81,7 @@ def test_the_reason_is_logged_and_the_run_continues(
 ) -> None:
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", "")
-    assert decoder_choice.kernels(torch.float32) is None
+    assert choice.native_kernels(torch.float32) is None
     assert caplog.messages == ["no compiled kernels: no C++ compiler was found"]
 
 

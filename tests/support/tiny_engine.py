@@ -8,6 +8,7 @@ import torch
 from swarmeval.engine import decoder_choice
 from swarmeval.engine.engine import Engine
 from swarmeval.engine.graphs import Recorder
+from swarmeval.engine.kernels import choice
 from swarmeval.requests import Answer, ReplicaInfo, Reply, Request, Sampling
 from tests.support import tiny_model
 
@@ -37,7 +38,7 @@ def engine(
         memory_mb=0.0,
         load_s=0.0,
     )
-    kernels = decoder_choice.kernels(model.dtype) if compiled else None
+    kernels = choice.native_kernels(model.dtype) if compiled else None
     return Engine(
         model,
         TOKENIZER,
