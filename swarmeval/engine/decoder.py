@@ -8,6 +8,8 @@ from torch import Tensor
 # Exceptions of a model that a decoder or a kernel does not suit. NotImplementedError comes from our own parts.
 MODEL_FAULTS = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
+SPARE = 1  # rows for which decoder and sampler need memory beyond those in use: a fork stands beside the row it ends
+
 
 class Decoder(Protocol):
     """Decodes rows 0..n-1 of one model. New rows are added at the end; the last row takes the place of an evicted one.

@@ -17,14 +17,13 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from swarmeval.engine import attention
 from swarmeval.engine.budget import Budget
 from swarmeval.engine.common_prefix import MIN_ROWS, MIN_TOKENS, Prompt
-from swarmeval.engine.decoder import MODEL_FAULTS, Decoder
+from swarmeval.engine.decoder import MODEL_FAULTS, SPARE, Decoder
 from swarmeval.engine.graphs import Graphs, Recorder
 from swarmeval.engine.kernels.native import NativeKernels
 from swarmeval.engine.kernels.portable import PortableKernels
 from swarmeval.engine.out_of_memory import is_out_of_memory
 from swarmeval.engine.paged import PagedDecoder
 from swarmeval.engine.pages import pages_of
-from swarmeval.engine.rows import SPARE
 from swarmeval.engine.separate import SeparateDecoder
 from swarmeval.engine.slots import SlotDecoder
 from swarmeval.engine.steps import Step

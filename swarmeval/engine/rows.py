@@ -6,12 +6,10 @@ from typing import Any
 from torch import Tensor
 
 from swarmeval.engine.branches import Branch, Member, Tree
-from swarmeval.engine.decoder import Decoder
+from swarmeval.engine.decoder import SPARE, Decoder
 from swarmeval.engine.graphs import Graphs, Recorder
 from swarmeval.engine.kernels.native import NativeKernels
 from swarmeval.engine.sampler import Sampler
-
-SPARE = 1  # rows for which decoder and sampler need memory beyond those in use: a fork stands beside the row it ends
 
 
 class Rows:

@@ -15,7 +15,6 @@ from torch.utils._pytree import tree_leaves
 from swarmeval.engine.graphs import Graphs, Recorder, Work
 from swarmeval.engine.slots import SlotDecoder
 from tests.support.decoder_comparison import ROWS
-from tests.support.tiny_engine import MODEL
 
 
 class _Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -127,9 +126,11 @@ def broken_capture() -> RuntimeError:
     return broken
 
 
-def recorded(tape: Tape, rows: int = ROWS, model: Any = MODEL, most: int = 64) -> SlotDecoder:
-    """A decoder that records its steps on this tape."""
-    return SlotDecoder(model, rows, share=False, step=Graphs(tape.begin, most))
+def recorded(tape: Tape, rows: int = ROWS, model: Any = None, most: int = 64) -> SlotDecoder:
+    """A decoder that records its steps on this tape; without `model`, of the tiny engines' model."""
+    from tests.support import tiny_engine  # here: the recorder itself must work without msgspec
+
+    return SlotDecoder(model or tiny_engine.MODEL, rows, share=False, step=Graphs(tape.begin, most))
 
 
 def refusing(error: Exception) -> Callable[[], Recorder]:
