@@ -93,9 +93,9 @@ def in_fp32(model: Any, weights: str) -> Any:
     """A copy of the model that computes with the same weights in fp32."""
     exact = copy.deepcopy(model)
     if weights == "nf4":
-        from swarmeval.engine import cpu_weights
+        from swarmeval.engine.weights import weight_cache
 
-        cpu_weights.dequantize(exact)
+        weight_cache.dequantize(exact)
     return exact.float()
 
 

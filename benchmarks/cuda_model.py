@@ -16,11 +16,12 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.cuda_parts import Absent
-from swarmeval.engine import decoder_choice, graphs
+from swarmeval.engine import graphs
 from swarmeval.engine.common_prefix import Prompt
 from swarmeval.engine.decoder import Decoder
 from swarmeval.engine.decoder_choice import DEVICE_SIZES
 from swarmeval.engine.graphs import Graphs, Recorder, Work
+from swarmeval.engine.kernels import choice
 from swarmeval.engine.kernels.portable import PortableKernels
 from swarmeval.engine.kernels.ragged_attention import ReferenceAttention
 from swarmeval.engine.paged import PagedDecoder
@@ -139,7 +140,7 @@ def kernels_of(model: Any) -> PortableKernels | None:
     """The kernels for pages on the model's device; None if there are none."""
     if model.device.type == "cpu":
         return PortableKernels(ReferenceAttention(), model.dtype, model.device)
-    return decoder_choice.device_kernels(model)
+    return choice.device_kernels(model)
 
 
 def pages(model: Any, rows: int, longest: int, step: Step | None = None, share: bool = True) -> PagedDecoder:
