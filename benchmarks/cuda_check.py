@@ -66,29 +66,29 @@ RUN_NEEDS = (
 )  # fmt: skip
 COMPUTED = "computed tokens/s with unpacked weights"
 STEPS = {
-    1: Step("versions, clocks, bandwidth", "cuda_device.machine", 10, 20),
+    1: Step("versions, clocks, bandwidth", "cuda_device.machine", 10, 15),
     2: Step(
-        "logits beside plain decoding", "cuda_logits.parts", 45, 75, ("bitsandbytes",),
+        "logits beside plain decoding", "cuda_logits.parts", 50, 65, ("bitsandbytes",),
         (Aim("difference of logits, in rounding errors of bf16: at most 2", "*", "rounding_errors"),),
     ),
     3: Step(
-        "decode steps", "cuda_speed.steps", 75, 105, ("bitsandbytes",),
+        "decode steps", "cuda_speed.steps", 110, 135, ("bitsandbytes",),
         (
             Aim(f"{COMPUTED}, 256 rows: at least 12,000", "unpacked, *, 256 rows", "tokens_per_s"),
             Aim(f"{COMPUTED}, 64 rows: at least 5,500", "unpacked, *, 64 rows", "tokens_per_s"),
         ),
     ),
     4: Step(
-        "kernels, idle time, capture", "cuda_speed.kernels", 25, 40, (),
+        "kernels, idle time, capture", "cuda_speed.kernels", 30, 40, (),
         (
             Aim("seconds to capture all graphs: at most 15", "captures", "all_shapes_s"),
             Aim("share of a step in which the GPU is idle: under 0.05", "kernels, * rows", "idle_share"),
         ),
     ),
-    5: Step("attention alone", "cuda_device.attend_alone", 10, 20),
-    6: Step("out of memory, and a run", "cuda_engine.parts", 35, 50, RUN_NEEDS),
+    5: Step("attention alone", "cuda_device.attend_alone", 10, 15),
+    6: Step("out of memory, and a run", "cuda_engine.parts", 35, 45, RUN_NEEDS),
     7: Step(
-        "floor and peers", "cuda_speed.peers", 25, 50, ("msgspec", "bitsandbytes"),
+        "floor and peers", "cuda_speed.peers", 35, 45, ("msgspec", "bitsandbytes"),
         (Aim("delivered tokens/s, times those of vLLM with bf16: at least 3", "vLLM, bf16", "ours_over_it"),),
     ),
 }  # fmt: skip

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmarks import cuda_model
-from benchmarks.cuda_model import DECODERS, Begin, Recording, Scale
+from benchmarks.cuda_model import DECODERS, Begin, Prepared, Recording, Scale
 from benchmarks.cuda_parts import PATIENCE, Found, Part
-from swarmeval.engine.decoder import Decoder
+from swarmeval.engine.slots import SlotDecoder
 from tests.support import tiny_model
 
 if TYPE_CHECKING:
@@ -96,21 +96,21 @@ def replies(made: "Engine", wanted: "Sequence[Request]") -> "list[Reply]":
     return [answer for answer in answers if isinstance(answer, Reply)]
 
 
-def branching(model: Any, scale: Scale, device: str, speeds: list[float]) -> Found:
+def branching(loaded: Prepared, scale: Scale, device: str, speeds: list[float]) -> Found:
     """Delivered tokens/s with branches. The head's weights are scaled until ten samples share as much as real ones do.
 
     Appends the figure to `speeds`.
     """
     rows = max(scale.rows)
     new_tokens = NEW_TOKENS if device != "cpu" else 8
-    make, begin = DECODERS[cuda_model.fastest(model)], Recording(device).begin
-    made = engine(model, make(model, rows + 1, scale.prompt + new_tokens, begin), rows, begin)
+    make, begin = DECODERS[cuda_model.fastest(loaded)], Recording(device).begin
+    made = engine(loaded.model, make(loaded, rows + 1, scale.prompt + new_tokens, begin), rows, begin)
     low, high, factor = 0.1, 100.0, 1.0
     few = requests(10 * scale.tasks, scale, new_tokens // 2)
     for _ in range(6 if device != "cpu" else 1):
         wanted = (low * high) ** 0.5
         with torch.inference_mode():
-            model.lm_head.weight.mul_(wanted / factor)
+            loaded.model.lm_head.weight.mul_(wanted / factor)
         factor = wanted
         delivered, computed, _ = answered(made, few)
         low, high = (factor, high) if delivered / computed < REAL_SHARING else (low, factor)
@@ -151,7 +151,6 @@ def scarce(device: str) -> Found:
     rows, new_tokens = (64, 128) if device != "cpu" else (8, 8)
     scale = cuda_model.scale_of(device)
     limit: AbstractContextManager[None] = nullcontext()
-    decoder: Decoder
     with torch.inference_mode(), cuda_model.on(device, torch.bfloat16):
         model = cuda_model.llama(MEDIUM if device != "cpu" else scale.config)
     if device == "cpu":
@@ -161,7 +160,7 @@ def scarce(device: str) -> Found:
     else:
         from swarmeval.engine.budget import token_bytes
 
-        decoder = DECODERS["slots"](model, rows + 1, 0, Recording(device).begin)
+        decoder = SlotDecoder(model, rows + 1, share=False)
         limit = room(rows * (scale.prompt + new_tokens) * token_bytes(model.config, model.dtype) // 2)
     made = engine(model, decoder, rows)
     with limit:

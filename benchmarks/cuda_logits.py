@@ -14,22 +14,23 @@ import torch
 from torch import Tensor
 
 from benchmarks import cuda_model
-from benchmarks.cuda_model import DECODERS, Recording
+from benchmarks.cuda_model import DECODERS, Recording, Weights
 from benchmarks.cuda_parts import Absent, Found, Part
 from swarmeval.engine import decoder_choice
 from swarmeval.engine.common_prefix import MIN_TOKENS, Prompt
 from swarmeval.engine.decoder import Decoder
 from swarmeval.engine.graphs import Graphs
 from swarmeval.engine.sampler import Choice, Sampler
+from swarmeval.engine.weights import weight_cache
 from tests.support import tiny_model
 
 SLIDING: list[tuple[str, dict[str, Any]]] = [
-    ("Gemma2", {"head_dim": 32, "final_logit_softcapping": 1000.0}),
+    ("Gemma2", {"head_dim": 32}),
     ("Mistral", {"sliding_window": 8}),
 ]
 FAMILIES = [*tiny_model.FULL_ATTENTION, *SLIDING]
 REHEARSED = [tiny_model.FULL_ATTENTION[0], SLIDING[0]]
-WEIGHTS = {"bf16": torch.bfloat16, "nf4": torch.bfloat16, "fp32": torch.float32}
+WEIGHTS: tuple[Weights, ...] = ("bf16", "fused", "nf4", "fp32")
 SHAPE = "Llama-3.1-8B's shape"
 ROWS, LONGEST = 16, 128  # room in a decoder
 NEW_TOKENS = 24
@@ -39,9 +40,9 @@ QUIET_STEPS = 10  # in which the host must not wait for the GPU
 def parts(device: str) -> Iterator[Part]:
     """All parts of the step, the most important first."""
     config = cuda_model.scale_of(device).config
-    for weights in ("bf16", "nf4"):
+    for weights in WEIGHTS[:-1]:
         make = functools.partial(cuda_model.llama, config)
-        yield part(SHAPE, make, weights, device, all_decoders=True, rounding=False)
+        yield part(SHAPE, make, weights, device, all_decoders=True, large=True)
         cuda_model.free()
     yield Part("no waiting of the host", functools.partial(waiting, device))
     for weights in WEIGHTS:
@@ -51,50 +52,46 @@ def parts(device: str) -> Iterator[Part]:
             yield part(title, make, weights, device, all_decoders=(name, changes) not in SLIDING)
 
 
-def part(title: str, make: Callable[[], Any], weights: str, device: str, **options: bool) -> Part:
+def part(title: str, make: Callable[[], Any], weights: Weights, device: str, **options: bool) -> Part:
     """One model with one kind of weights."""
     work = functools.partial(compared, make, weights, device, **options)
     return Part(f"{title}, {weights}", work, ("bitsandbytes",) if weights == "nf4" else ())
 
 
 @torch.inference_mode()
-def compared(make: Callable[[], Any], weights: str, device: str, all_decoders: bool, rounding: bool = True) -> Found:
+def compared(make: Callable[[], Any], weights: Weights, device: str, all_decoders: bool, large: bool = False) -> Found:
     """The differences of decoders from plain decoding, as shares of the logits' norm.
 
-    `rounding` is the same difference of plain decoding from fp32, and `rounding_errors` the largest one in its units.
+    `rounding` is the same difference of plain decoding from fp32, and `rounding_errors` the largest one in its units;
+    a large model has none, to save memory.
     """
-    with cuda_model.on(device, WEIGHTS[weights]):
-        model = make().eval()
-    if weights == "nf4":
-        cuda_model.pack(model)
-    exact = in_fp32(model, weights) if rounding and weights != "fp32" else None
+    made = cuda_model.prepared(make, weights, device, compiled=large)
+    model = cuda_model.prepared(make, "bf16", device).model if weights == "fused" else made.model
+    exact = in_fp32(model, weights) if not large and weights != "fp32" else None
     begin = Recording(device).begin
     found: dict[str, Any] = {}
     differences: dict[str, float] = {}
-    budget = tiny_model.budget(model, ROWS)
+    budget = tiny_model.budget(made.model, ROWS)
     for way, begun in (("chosen", begin), ("chosen without graphs", None)):
-        chosen = decoder_choice.fitted(model, budget, None, begin=begun, portable=cuda_model.kernels_of(model))
+        chosen = decoder_choice.fitted(made.model, budget, None, begin=begun, portable=made.kernels)
         found[way] = chosen.name
         differences[way], histories = difference(model, chosen.decoder)
     for name, decoder in DECODERS.items() if all_decoders else ():
         try:
-            differences[name], histories = difference(model, decoder(model, ROWS, LONGEST, begin))
+            differences[name], histories = difference(model, decoder(made, ROWS, LONGEST, begin))
         except Absent as absence:
             found[name] = f"needs {absence}"
-    largest = max(differences.values())
     found |= {"differences": {name: round(share, 6) for name, share in differences.items()}}
     if exact is not None:
         scale = relative(plain(model, histories), plain(exact, histories))
-        found |= {"rounding": round(scale, 6), "rounding_errors": round(largest / scale, 2)}
+        found |= {"rounding": round(scale, 6), "rounding_errors": round(max(differences.values()) / scale, 2)}
     return {"passed": all(share <= decoder_choice.tolerance(model) for share in differences.values()), **found}
 
 
-def in_fp32(model: Any, weights: str) -> Any:
+def in_fp32(model: Any, weights: Weights) -> Any:
     """A copy of the model that computes with the same weights in fp32."""
     exact = copy.deepcopy(model)
     if weights == "nf4":
-        from swarmeval.engine.weights import weight_cache
-
         weight_cache.dequantize(exact)
     return exact.float()
 
@@ -183,13 +180,12 @@ class Trial:
 @torch.inference_mode()
 def waiting(device: str) -> Found:
     """Operations for which the host waits in ten steps of each decoder, and in ten draws of tokens."""
-    scale = cuda_model.scale_of(device)
-    with cuda_model.on(device, torch.bfloat16):
-        model = cuda_model.llama(scale.config)
+    config = cuda_model.scale_of(device).config
+    made = cuda_model.prepared(lambda: cuda_model.llama(config), "fused", device, compiled=False)
     found: dict[str, Any] = {}
     for name, make in DECODERS.items():
         try:
-            decoder = make(model, ROWS, LONGEST, Recording(device).begin)
+            decoder = make(made, ROWS, LONGEST, Recording(device).begin)
         except Absent as absence:
             found[name] = f"needs {absence}"
             continue
@@ -200,7 +196,10 @@ def waiting(device: str) -> Found:
         for _ in range(2):  # records
             decoder.decode(tokens)
         found[name] = waits(functools.partial(decoder.decode, tokens), device)
-    sampler, choice = Sampler(1, model.device, step=Graphs(Recording(device).begin)), Choice(True, 0.25, 40, 0.9, 1.1)
+    sampler, choice = (
+        Sampler(1, made.model.device, step=Graphs(Recording(device).begin)),
+        Choice(True, 0.25, 40, 0.9, 1.1),
+    )
     sampler.admit([1, 2, 3])
     logits = torch.randn(1, 512, device=device)
     draw = functools.partial(sampler.choose, logits, 0, [(0, choice)], [0], [0.5])

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -22,15 +22,17 @@ from swarmeval.engine.decoder import Decoder
 from swarmeval.engine.decoder_choice import DEVICE_SIZES
 from swarmeval.engine.graphs import Graphs, Recorder, Work
 from swarmeval.engine.kernels import choice
+from swarmeval.engine.kernels.choice import ChosenKernels
 from swarmeval.engine.kernels.portable import PortableKernels
 from swarmeval.engine.kernels.ragged_attention import ReferenceAttention
 from swarmeval.engine.paged import PagedDecoder
 from swarmeval.engine.pages import pages_of
 from swarmeval.engine.slots import SlotDecoder
 from swarmeval.engine.steps import Step
+from swarmeval.engine.weights import fused
 
 Begin = Callable[[], Recorder]
-Make = Callable[[Any, int, int, Begin], Decoder]  # of a model, a number of rows, and the tokens of the longest
+Weights = Literal["fp32", "bf16", "fused", "nf4"]  # fused: bf16 with joined projections and fused parts
 
 LLAMA_8B = {
     "vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
@@ -136,40 +138,66 @@ class Recording:
         return timed
 
 
-def kernels_of(model: Any) -> PortableKernels | None:
-    """The kernels for pages on the model's device; None if there are none."""
-    if model.device.type == "cpu":
-        return PortableKernels(ReferenceAttention(), model.dtype, model.device)
-    return choice.device_kernels(model)
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model with random weights, and the kernels for pages on its device, if there are any."""
+
+    model: Any
+    kernels: PortableKernels | None
+    parts: Mapping[str, int] = field(default_factory=dict)  # that were fused, by kind
+    compiled: bool = False  # whether by compiled kernels
 
 
-def pages(model: Any, rows: int, longest: int, step: Step | None = None, share: bool = True) -> PagedDecoder:
+def prepared(make: Callable[[], Any], weights: Weights, device: str, compiled: bool = True) -> Prepared:
+    """Make a model on the device and prepare its weights. Without `compiled`, fused parts use torch's kernels."""
+    with on(device, torch.float32 if weights == "fp32" else torch.bfloat16):
+        model = make().eval()
+    if weights == "nf4":
+        pack(model)
+    return fuse(model, compiled) if weights == "fused" else Prepared(model, kernels_for(model).portable)
+
+
+def fuse(model: Any, compiled: bool) -> Prepared:
+    """Fuse parts of the model in place, as a replica on a GPU does."""
+    kernels = choice.chosen(model, one_device=True) if compiled and model.device.type != "cpu" else kernels_for(model)
+    assert kernels.parts is not None
+    return Prepared(model, kernels.portable, fused.fuse(model, kernels.parts), kernels.are_compiled)
+
+
+def kernels_for(model: Any) -> ChosenKernels:
+    """Kernels in torch alone; on a CPU, those that a GPU would have, over the reference of its attention."""
+    reference = PortableKernels(ReferenceAttention(), model.dtype, model.device)
+    portable = reference if model.device.type == "cpu" else choice.device_kernels(model)
+    return ChosenKernels(portable=portable, parts=portable or reference)
+
+
+def pages(made: Prepared, rows: int, longest: int, step: Step | None = None, share: bool = True) -> PagedDecoder:
     """A decoder over pages with room for all rows. Raises Absent if there are no kernels for it."""
-    kernels = kernels_of(model)
-    if kernels is None:
+    if made.kernels is None:
         raise Absent("attention over pages: torch 2.13 on a GPU")
-    count = rows * (pages_of(longest, kernels.page) + 2)  # the prompt and the answer end on partly empty pages
-    return PagedDecoder(model, kernels, rows, count, DEVICE_SIZES, longest, share, step)
+    count = rows * (pages_of(longest, made.kernels.page) + 2)  # the prompt and the answer end on partly empty pages
+    return PagedDecoder(made.model, made.kernels, rows, count, DEVICE_SIZES, longest, share, step)
 
 
 GRAPHS = "CUDA graphs"  # in the names of decoders with which draws are recorded too
+Make = Callable[[Prepared, int, int, Begin], Decoder]  # of a model, a number of rows, and the tokens of the longest
 
 # The ways to decode that are measured, the most important first: a new one is a line here.
 DECODERS: dict[str, Make] = {
-    "pages, CUDA graphs": lambda model, rows, longest, begin: pages(model, rows, longest, Graphs(begin)),
-    "slots, CUDA graphs": lambda model, rows, longest, begin: SlotDecoder(model, rows, False, Graphs(begin)),
-    "pages": lambda model, rows, longest, begin: pages(model, rows, longest),
-    "slots, prompts shared": lambda model, rows, longest, begin: SlotDecoder(model, rows, share=True),
-    "pages, CUDA graphs, nothing shared": lambda model, rows, longest, begin: pages(
-        model, rows, longest, Graphs(begin), share=False
+    "pages, CUDA graphs": lambda made, rows, longest, begin: pages(made, rows, longest, Graphs(begin)),
+    "slots, CUDA graphs": lambda made, rows, longest, begin: SlotDecoder(made.model, rows, False, Graphs(begin)),
+    "pages": lambda made, rows, longest, begin: pages(made, rows, longest),
+    "slots, prompts shared": lambda made, rows, longest, begin: SlotDecoder(made.model, rows, share=True),
+    "pages, CUDA graphs, nothing shared": lambda made, rows, longest, begin: pages(
+        made, rows, longest, Graphs(begin), share=False
     ),
-    "slots": lambda model, rows, longest, begin: SlotDecoder(model, rows, share=False),
+    "slots": lambda made, rows, longest, begin: SlotDecoder(made.model, rows, share=False),
 }
 
 
-def fastest(model: Any) -> str:
+def fastest(made: Prepared) -> str:
     """The decoder that a replica on this device takes."""
-    return "slots, CUDA graphs" if kernels_of(model) is None else "pages, CUDA graphs"
+    return "slots, CUDA graphs" if made.kernels is None else "pages, CUDA graphs"
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import cuda_engine, cuda_model
-from benchmarks.cuda_model import DECODERS, GRAPHS, Recording, Scale
+from benchmarks.cuda_model import DECODERS, GRAPHS, Prepared, Recording, Scale, Weights
 from benchmarks.cuda_parts import Absent, Found, Part
 from swarmeval.engine.decoder import Decoder
 from swarmeval.engine.graphs import Graphs
@@ -18,7 +18,12 @@ from swarmeval.engine.sampler import Choice, Group, Sampler
 
 REFERENCE = Choice(True, 0.25, 40, 0.9, 1.1)  # config/config.yaml
 ADMITTED_TOKENS = 2048  # prefilled at once, as in the engine
-PACKED = ("pages, CUDA graphs", "slots, CUDA graphs", "slots")  # decoders that are tried with packed weights too
+# Weights and decoders, the most important first. Unpacked NF4 is as fast as any other bf16.
+MEASURED: dict[str, tuple[Weights, Sequence[str]]] = {
+    "unpacked, fused": ("fused", ("pages, CUDA graphs", "slots, CUDA graphs")),
+    "unpacked": ("bf16", tuple(DECODERS)),
+    "packed": ("nf4", ("pages, CUDA graphs", "slots, CUDA graphs", "slots")),
+}
 WARM = 2  # steps before those that are timed
 COSTLIEST = 15
 LENGTHS = (704, 576, 448, 320, 192, 64)  # tokens of rows whose steps are recorded: the longest of the reference run
@@ -28,13 +33,13 @@ GENERATED = 16  # tokens per row by `generate`
 def steps(device: str) -> Iterator[Part]:
     """Step 3: milliseconds per decode step and tokens/s, by weights, decoder and number of rows."""
     scale = cuda_model.scale_of(device)
-    for weights, needs in (("unpacked", ()), ("packed", ("bitsandbytes",))):
-        models: list[Any] = []
-        yield Part(f"{weights}: the model", functools.partial(load, models, device, weights == "packed"), needs)
-        for name in (DECODERS if weights == "unpacked" else PACKED) if models else ():
+    for title, (weights, decoders) in MEASURED.items():
+        models: list[Prepared] = []
+        yield model_part(title, models, weights, device)
+        for name in decoders if models else ():
             bench = Bench(models[0], name, scale, device)
             for rows in scale.rows:
-                yield Part(f"{weights}, {name}, {rows} rows", functools.partial(bench.measure, rows))
+                yield Part(f"{title}, {name}, {rows} rows", functools.partial(bench.measure, rows))
             del bench
             cuda_model.free()
         models.clear()
@@ -44,8 +49,8 @@ def steps(device: str) -> Iterator[Part]:
 def kernels(device: str) -> Iterator[Part]:
     """Step 4: the costliest kernels of a step, the GPU's idle time, and the time to record all steps."""
     scale = cuda_model.scale_of(device)
-    models: list[Any] = []
-    yield Part("the model", functools.partial(load, models, device, False))
+    models: list[Prepared] = []
+    yield model_part("fused", models, "fused", device)
     if models:
         bench = Bench(models[0], cuda_model.fastest(models[0]), scale, device)
         for rows in (scale.rows[1], scale.rows[-1]):
@@ -59,42 +64,50 @@ def peers(device: str) -> Iterator[Part]:
     """Step 7: the linear layers alone, `generate`, our engine with branches, and vLLM."""
     scale = cuda_model.scale_of(device)
     ours: list[float] = []
-    for weights, needs in (("bf16", ()), ("nf4", ("bitsandbytes",))):
-        models: list[Any] = []
-        yield Part(f"{weights}: the model", functools.partial(load, models, device, weights == "nf4"), needs)
-        for rows in (scale.rows[1], scale.rows[-1]) if models else ():
-            yield Part(f"linear layers alone, {weights}, {rows} rows", functools.partial(floor, models[0], rows, scale))
-        if models and weights == "bf16":
-            yield Part(f"generate, bf16, {scale.rows[1]} rows", functools.partial(generate, models[0], scale))
+    kinds: tuple[Weights, ...] = ("bf16", "nf4", "fused")
+    for weights in kinds:
+        models: list[Prepared] = []
+        yield model_part(weights, models, weights, device)
+        if models and weights == "fused":
             work = functools.partial(cuda_engine.branching, models[0], scale, device, ours)
-            yield Part("our engine with branches, bf16", work, ("msgspec",))
+            yield Part("our engine with branches, fused", work, ("msgspec",))
+        elif models:
+            for rows in (scale.rows[1], scale.rows[-1]):
+                work = functools.partial(floor, models[0].model, rows, scale)
+                yield Part(f"linear layers alone, {weights}, {rows} rows", work)
+        if models and weights == "bf16":
+            yield Part(f"generate, bf16, {scale.rows[1]} rows", functools.partial(generate, models[0].model, scale))
         models.clear()
         cuda_model.free()
     yield Part("vLLM, bf16", functools.partial(vllm, scale, ours), ("vllm",))
 
 
-def load(models: list[Any], device: str, four_bit: bool) -> Found:
-    """Append a model with random weights to `models`."""
-    with torch.inference_mode(), cuda_model.on(device, torch.bfloat16):
-        model = cuda_model.llama(cuda_model.scale_of(device).config)
-        if four_bit:
-            cuda_model.pack(model)
-    cuda_model.wait(device)
-    models.append(model)
-    return {"gb": round(model.get_memory_footprint() / 1e9, 3)}
+def model_part(title: str, models: list[Prepared], weights: Weights, device: str) -> Part:
+    """Make a model with random weights and append it to `models`."""
+
+    def work() -> Found:
+        with torch.inference_mode():
+            config = cuda_model.scale_of(device).config
+            models.append(cuda_model.prepared(lambda: cuda_model.llama(config), weights, device))
+        cuda_model.wait(device)
+        made = models[0]
+        parts = {"parts": made.parts, "compiled": made.compiled} if weights == "fused" else {}
+        return {"gb": round(made.model.get_memory_footprint() / 1e9, 3), **parts}
+
+    return Part(f"{title}: the model", work, ("bitsandbytes",) if weights == "nf4" else ())
 
 
 class Bench:
     """A decoder and a sampler that are filled up to a number of rows and timed there. Rows have equal lengths."""
 
-    def __init__(self, model: Any, name: str, scale: Scale, device: str) -> None:
+    def __init__(self, made: Prepared, name: str, scale: Scale, device: str) -> None:
         self.device = device
         self.scale = scale
         self._most = max(scale.rows) + 1
         begin = Recording(device).begin
-        self._make = functools.partial(DECODERS[name], model, self._most, scale.tokens, begin)
+        self._make = functools.partial(DECODERS[name], made, self._most, scale.tokens, begin)
         self._decoder: Decoder | None = None
-        self._sampler = Sampler(self._most, model.device, step=Graphs(begin) if GRAPHS in name else None)
+        self._sampler = Sampler(self._most, made.model.device, step=Graphs(begin) if GRAPHS in name else None)
         self._rows = 0
         self._length = scale.tokens - len(scale.rows) * (WARM + 2 * scale.steps)
         self._intact = True
@@ -183,11 +196,11 @@ def profiled(bench: Bench, rows: int) -> Found:
 
 
 @torch.inference_mode()
-def captures(model: Any, scale: Scale, device: str) -> Found:
+def captures(made: Prepared, scale: Scale, device: str) -> Found:
     """The time to record the steps of all numbers of rows and of all lengths that the reference run needs."""
     recording, most = Recording(device), max(scale.rows)
     lengths = LENGTHS if device != "cpu" else (40, 20)
-    decoder = DECODERS[cuda_model.fastest(model)](model, most + 1, max(lengths) + 1, recording.begin)
+    decoder = DECODERS[cuda_model.fastest(made)](made, most + 1, max(lengths) + 1, recording.begin)
     for length in lengths:
         prompt = cuda_model.some_tokens("all", length - 1, int(scale.config["vocab_size"]))
         for _ in range(most):

@@ -64,13 +64,14 @@ def test_every_step_is_rehearsed_on_a_cpu(tmp_path: Path) -> None:
     found = {number: lines[number - 1]["parts"] for number in STEPS}
     assert found[2]["no waiting of the host"]["passed"]
     assert found[3]["unpacked, pages, CUDA graphs, 8 rows"]["tokens_per_s"] > 0
+    assert found[3]["unpacked, fused, pages, CUDA graphs, 8 rows"]["tokens_per_s"] > 0
     assert found[3]["packed, slots, 2 rows"]["step_ms"] >= 0
     assert len(found[4]["kernels, 8 rows"]["costliest"]) == 15
     assert found[4]["captures"]["graphs"] > 1
     assert found[5]["pages, portable reference, 8 rows"]["layer_ms"] > 0
     assert found[6]["running out of memory halves the rows"]["rows_after"] == 2
     assert found[6]["main.py: two tasks, one worker"]["answers"] == 6
-    assert found[7]["our engine with branches, bf16"]["shared"] >= 1
+    assert found[7]["our engine with branches, fused"]["shared"] >= 1
 
 
 @pytest.mark.slow
@@ -95,7 +96,7 @@ def test_an_interrupted_check_keeps_what_was_measured() -> None:
         out, _ = running.communicate()
     line = json.loads(out)
     assert (running.returncode, line["ended"]) == (130, "interrupted")
-    assert "unpacked: the model" in line["parts"]
+    assert "unpacked, fused: the model" in line["parts"]
 
 
 @pytest.mark.slow
