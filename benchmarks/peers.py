@@ -1,18 +1,14 @@
-"""Peers of our engine, each as a function that does its part of the work once: `generate` over static batches,
-transformers' continuous batching, and vLLM in a separate interpreter.
+"""Peers of our engine, each as a function that does its part of the work once: `generate` over static batches and
+transformers' continuous batching. vLLM, in a separate interpreter, is in vllm_peer.
 
 All get the same prompts as token ids and the same sampling settings. None of them applies stop strings.
 """
 
-import json
-import subprocess
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig
@@ -22,10 +18,8 @@ from swarmeval.engine import tokens
 from swarmeval.engine.stopping import eos_ids
 from swarmeval.requests import Request
 
-CHILD = Path(__file__).with_name("vllm_child.py")
 PAGE_TOKENS = 32  # for continuous batching; its default of 256 wastes most of a page on prompts of this length
 CHUNK_TOKENS = 512  # maximum tokens per step of continuous batching: its mask has this many rows
-END_S = 60.0  # limit for vLLM to exit
 
 Item = TypeVar("Item")
 
@@ -146,76 +140,5 @@ def continuous(loaded: LoadedModel, requests: Sequence[Request], rows: int, stop
                 f"continuous batching answered {len(replies)} of {len(prompts)} prompts: {sorted(wrong)}"
             )
         return RoundCost(sum(text_tokens(reply.generated_tokens, ends) for reply in replies.values()), seconds)
-
-    return run
-
-
-class VllmChild:
-    """vLLM under another interpreter, loaded and warmed up. Idle between questions; exits with the context."""
-
-    def __init__(self, python: Path, folder: str, context_tokens: int, threads: int) -> None:
-        self._python = python
-        self.process = subprocess.Popen(
-            [python, CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-        )
-        self._settings = {"model": folder, "context_tokens": context_tokens, "threads": threads}
-        self.version = ""
-
-    def __enter__(self) -> Self:
-        with ExitStack() as failed:
-            failed.callback(self._end)
-            self.version = self.ask(self._settings)["vllm"]
-            failed.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end()
-
-    def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Send a question and return the answer. Raises RuntimeError if vLLM dies; the cause is on stderr."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
-            self.process.stdin.write(json.dumps(question) + "\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise RuntimeError(f"{self._python}: vLLM exited with code {self.process.wait(END_S)}; see above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def _end(self) -> None:
-        try:
-            self.process.communicate(timeout=END_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
-
-
-def vllm(
-    child: VllmChild, prompts: Sequence[Sequence[int]], requests: Sequence[Request], ends: Collection[int]
-) -> Contestant:
-    """vLLM over all these requests at once, with its own choice of rows."""
-    sampling = requests[0].sampling
-    question = {
-        "prompts": prompts,
-        "seeds": [request.seed for request in requests],
-        "sampling": {
-            "temperature": sampling.temperature if sampling.do_sample else 0.0,
-            "top_p": sampling.top_p,
-            "top_k": sampling.top_k,
-            "repetition_penalty": sampling.repetition_penalty,
-            "max_tokens": sampling.max_new_tokens,
-            "stop_token_ids": sorted(ends),
-        },
-    }
-
-    def run() -> RoundCost:
-        answer = child.ask(question)
-        return RoundCost(sum(text_tokens(reply, ends) for reply in answer["replies"]), answer["seconds"])
 
     return run

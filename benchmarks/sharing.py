@@ -6,9 +6,10 @@
 Cases: the bundled model with the sampling of config/smoke.yaml at temperature 0, 0.1, 0.25 and 0.8, on pages; the same
 on slots at 0.25; one agent; and a tiny random model on longer prompts whose scores are sharpened until ten samples
 share as much as those of real models do (delivered / computed = 4.5), with all agents. Every reply has --tokens tokens,
-unless it meets a stop string or the end of the text. Each round has other seeds, and the engines forget what they know
-before it. `nodes` are the distinct token histories of the replies: what cannot be avoided. With --vllm-python, vLLM
-with prefix caching answers the same prompts with the same sampling and stops.
+unless it meets the end of the text. Each round has other seeds, and the engines forget what they know before it.
+`nodes` are the distinct token histories of the replies: what cannot be avoided. With --vllm-python, vLLM with prefix
+caching (RESULTS.md explains how to set it up) answers the first round of the cases of the bundled model on pages: the
+same prompts, seeds, sampling and ends.
 """
 
 import argparse
@@ -17,7 +18,8 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,9 +35,11 @@ import model_loader  # first: it silences messages that torch and related packag
 
 model_loader.quiet()
 import torch
-from torch import Tensor
 
+from benchmarks import sharpened, vllm_peer
 from benchmarks.comparing import Ids, ids_of, letters
+from benchmarks.peers import RoundCost, prompt_ids
+from benchmarks.vllm_peer import VllmChild
 from human_eval_runner import load_tasks
 from swarmeval.engine.engine import Engine
 from swarmeval.requests import Reply, Request
@@ -44,8 +48,6 @@ from swarmeval.runs.prompts import make_request
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.replica import load_engine
 from swarmeval.workers.replica_spec import ReplicaSpec
-
-REAL_SHARING = 4.5  # delivered / computed tokens of ten samples of CodeLlama-34B-Instruct, GPT-3.5 and GPT-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,58 +138,6 @@ def spec(options: argparse.Namespace, decoder: str) -> ReplicaSpec:
     )
 
 
-class Sharpened(torch.nn.Module):
-    """A head whose scores are multiplied by a factor."""
-
-    def __init__(self, inner: torch.nn.Module) -> None:
-        super().__init__()
-        self.inner, self.factor = inner, 1.0
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        scores: Tensor = self.inner(hidden) * self.factor
-        return scores
-
-
-def random_engine(options: argparse.Namespace, tokenizer: Any) -> tuple[Engine, Sharpened]:
-    """An engine with a small random model that knows the tokens of the bundled one and never ends its text."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    from swarmeval.engine import budget, decoder_choice
-    from swarmeval.engine.kernels import choice
-    from swarmeval.requests import ReplicaInfo
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=192, intermediate_size=512, num_hidden_layers=4, num_attention_heads=3,
-        num_key_value_heads=1, max_position_embeddings=4096, initializer_range=0.2, tie_word_embeddings=False,
-    )  # fmt: skip
-    model = LlamaForCausalLM(config).eval()
-    model.lm_head = head = Sharpened(model.lm_head)
-    kernels = choice.native_kernels(model.dtype)
-    needs = budget.estimate(
-        config, model.dtype, device="cpu", rows=options.rows, max_new_tokens=options.tokens, weight_bytes=0, share=1
-    )
-    fit = decoder_choice.fitted(model, needs, kernels)
-    info = ReplicaInfo(
-        "hf", "random", "cpu", needs.rows, needs.context_tokens, None, "fp32", "fp32", 0, 0, steady=fit.steady
-    )
-    made = Engine(model, tokenizer, fit.decoder, info, kernels)
-    made.outbox.eos = frozenset()
-    return made, head
-
-
-def sharpen(made: Engine, head: Sharpened, options: argparse.Namespace) -> float:
-    """Find the factor at which ten samples share as much as those of real models; return their sharing."""
-    case, low, high, found = Case("", 0.25, 10), 0.1, 100.0, 0.0
-    few = argparse.Namespace(**vars(options) | {"tasks": 4})
-    for _ in range(12):
-        head.factor = (low * high) ** 0.5
-        measured, _ = run(made, requests_of(case, few, 0, "chat"))
-        found = measured.delivered / measured.computed
-        low, high = (head.factor, high) if found < REAL_SHARING else (low, head.factor)
-    return found
-
-
 def without_sharing(made: Engine) -> Engine:
     """An engine over the same model and decoder; the two must not be busy at the same time."""
     rows = made.rows
@@ -205,7 +155,7 @@ def cases(options: argparse.Namespace) -> list[Case]:
 
 
 def engines(options: argparse.Namespace, chosen: Sequence[Case]) -> dict[tuple[str, str], Engine]:
-    """One engine per decoder and model."""
+    """One engine per model and decoder."""
     made = {}
     for decoder in dict.fromkeys(case.decoder for case in chosen if case.model == "bundled"):
         made["bundled", decoder] = load_engine(spec(options, decoder))
@@ -213,17 +163,24 @@ def engines(options: argparse.Namespace, chosen: Sequence[Case]) -> dict[tuple[s
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(model_loader.folder_of(model_loader.locate("embedded")))
-        engine, head = random_engine(options, tokenizer)
-        sharing = sharpen(engine, head, options)
+        engine, head = sharpened.random_engine(options.rows, options.tokens, tokenizer)
+        few = requests_of(Case("", 0.25, 10), argparse.Namespace(**vars(options) | {"tasks": 4}), 0, "chat")
+
+        def ten_samples() -> float:
+            measured, _ = run(engine, few)
+            return measured.delivered / measured.computed
+
+        sharing = sharpened.sharpen(head, ten_samples)
         print(f"random model: scores x {head.factor:.2f}, ten samples share {sharing:.2f}", flush=True)
         made["random", "pages"] = engine
     return made
 
 
-def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def measure(options: argparse.Namespace, open_children: ExitStack) -> Iterator[dict[str, Any]]:
     """One result per case and round."""
     chosen = cases(options)
     made = engines(options, chosen)
+    peer = vllm(options, made["bundled", "pages"], open_children) if options.vllm_python else None
     for number in range(options.repeat):
         for case in chosen:
             on = made[case.model, case.decoder]
@@ -231,9 +188,32 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             shared, ids = run(on, requests)
             alone, same = run(without_sharing(on), requests)
             equal = sum(ids[job] == same[job] for job in ids) / len(ids)
-            yield {"case": case.name, "round": number, "on": asdict(shared), "off": asdict(alone), "equal": equal,
-                   "steady": on.info().steady, "decoding": on.info().decoding}  # fmt: skip
+            result = {"case": case.name, "round": number, "on": asdict(shared), "off": asdict(alone), "equal": equal,
+                      "steady": on.info().steady, "decoding": on.info().decoding}  # fmt: skip
             print(f"round {number + 1} {case.name}: {rate(shared):.0f} against {rate(alone):.0f} tokens/s", flush=True)
+            if peer and number == 0 and on is made["bundled", "pages"]:
+                cost = peer(requests)
+                result["vllm"] = asdict(cost)
+                print(f"vLLM: {cost.tokens / cost.seconds:.0f} tokens/s in {cost.seconds:.0f} s", flush=True)
+            yield result
+
+
+def vllm(
+    options: argparse.Namespace, ours: Engine, open_children: ExitStack
+) -> Callable[[Sequence[Request]], RoundCost]:
+    """vLLM on the bundled model, which ends its replies where our engine does."""
+    prompts = {}
+
+    def ids(request: Request) -> tuple[int, ...]:
+        if request.messages not in prompts:
+            prompts[request.messages] = prompt_ids(ours.tokenizer, request)
+        return prompts[request.messages]
+
+    longest = max(len(ids(request)) for request in requests_of(Case("", 0, 1), options, 0, "chat"))
+    folder = model_loader.folder_of(model_loader.locate("embedded"))
+    child = VllmChild(options.vllm_python, folder, longest + options.tokens, options.threads)
+    print(f"vLLM {open_children.enter_context(child).version} is loaded", flush=True)
+    return lambda requests: vllm_peer.vllm(child, [*map(ids, requests)], requests, ours.outbox.eos)()
 
 
 def rate(measured: Measured) -> float:
@@ -265,14 +245,27 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def beside_vllm(results: Sequence[dict[str, Any]]) -> str:
+    """Our delivered tokens/s beside vLLM's, for the rounds that vLLM answered too; empty if there are none."""
+    lines = [f"{'case':28} {'ours':>7} {'vLLM':>6} {'ratio':>6}"]
+    for result in results:
+        if "vllm" in result:
+            ours, theirs = rate(Measured(**result["on"])), result["vllm"]["tokens"] / result["vllm"]["seconds"]
+            lines.append(f"{result['case']:28} {ours:7.0f} {theirs:6.0f} {ours / theirs:6.2f}")
+    return "\n".join(lines) if len(lines) > 1 else ""
+
+
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
-    results = list(measure(options))
+    with ExitStack() as open_children:
+        results = list(measure(options, open_children))
     if options.json:
         versions = model_loader.versions()
         options.json.write_text(json.dumps({"versions": versions, "results": results}, indent=2) + "\n")
     print(f"\ndelivered tokens/s with sharing on and off\n{table(results)}")
+    if options.vllm_python:
+        print(f"\ndelivered tokens/s beside vLLM\n{beside_vllm(results)}")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -285,7 +278,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are printed (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write every round here")
-    return parser.parse_args(arguments)
+    options = vllm_peer.parse(parser, arguments)
+    if options.vllm_python and not any(case.model == "bundled" and case.decoder == "pages" for case in cases(options)):
+        parser.error("--vllm-python: vLLM answers only cases of the bundled model on pages; add one to --only")
+    return options
 
 
 if __name__ == "__main__":

@@ -36,10 +36,10 @@ model_loader.quiet()
 import torch
 from torch.nn import functional
 
-from benchmarks import peers
+from benchmarks import peers, vllm_peer
 from benchmarks.peers import Contestant, RoundCost, spread
+from benchmarks.vllm_peer import VllmChild
 from human_eval_runner import load_tasks
-from swarmeval.engine import stopping
 from swarmeval.engine.engine import Engine
 from swarmeval.requests import Reply, Request
 from swarmeval.runs.plan import Plan, make_agents
@@ -164,11 +164,10 @@ def vllm(
 ) -> Contestant:
     chosen = spread(requests, options.e_requests or len(requests))
     prompts = [peers.prompt_ids(made.tokenizer, request) for request in chosen]
-    ends = stopping.eos_ids(made.model, made.tokenizer) if options.stops else frozenset()
     context_tokens = max(map(len, prompts)) + options.tokens
-    child = peers.VllmChild(options.vllm_python, model_loader.folder_of(folder), context_tokens, options.threads)
+    child = VllmChild(options.vllm_python, model_loader.folder_of(folder), context_tokens, options.threads)
     print(f"vLLM {open_children.enter_context(child).version} is loaded", flush=True)
-    return peers.vllm(child, prompts, chosen, ends)
+    return vllm_peer.vllm(child, prompts, chosen, made.outbox.eos)
 
 
 def medians(rounds: Sequence[Mapping[str, RoundCost]]) -> dict[str, float]:
@@ -238,19 +237,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--c-batches", type=int, default=1, help=share % ("batches", "c", "%(default)s"))
     parser.add_argument("--d-requests", type=int, default=64, help=share % ("requests", "d", "%(default)s"))
     parser.add_argument("--e-requests", type=int, help=share % ("requests", "e", "all"))
-    parser.add_argument(
-        "--vllm-python", type=Path, metavar="PATH", help="the Python of an environment with vLLM, for (e)"
-    )
     parser.add_argument("--threads", type=int, default=2, help="threads of torch and vLLM (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are printed")
     parser.add_argument("--json", type=Path, help="write every round here")
-    options = parser.parse_args(arguments)
+    options = vllm_peer.parse(parser, arguments)
     if unknown := sorted(set(options.only) - set(NAMES)):
         parser.error(f"--only: unknown contestants {', '.join(unknown)}; use letters of {''.join(NAMES)}")
-    if options.vllm_python and not os.access(options.vllm_python, os.X_OK):
-        parser.error(
-            f"--vllm-python: {options.vllm_python} is not executable; give the Python of an environment with vLLM"
-        )
     return options
 
 

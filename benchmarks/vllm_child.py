@@ -1,6 +1,6 @@
 """vLLM as a server on stdin and stdout, with one JSON object per line. Independent of the rest of this project.
 
-Runs under the interpreter that has vLLM (throughput.py --vllm-python); imports only vLLM and the standard library. The
+Runs under the interpreter that has vLLM (--vllm-python); imports only vLLM and the standard library. The
 first line, {"model", "context_tokens", "threads"}, makes it load and warm up; the answer is {"vllm": its version}.
 Each further line, {"prompts": lists of ids, "seeds", "sampling": settings of SamplingParams}, is answered with
 {"replies": lists of ids, "seconds"}: the time of generation alone, with an empty prefix cache. Between questions it

@@ -12,54 +12,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import peers, throughput
-from benchmarks.peers import RoundCost, VllmChild
+from benchmarks import peers, throughput, vllm_peer
+from benchmarks.peers import RoundCost
+from benchmarks.vllm_peer import VllmChild
 from model_loader import LoadedModel
 from swarmeval.requests import Request, Sampling
 from tests.support import tiny_model
-from tests.support.checkout import ROOT, executable
-
-FAKE_VLLM = """
-import json
-from types import SimpleNamespace
-
-__version__ = "0.0.fake"
-print("a library that prints when it is imported")
-
-
-class SamplingParams:
-    def __init__(self, **settings):
-        self.settings = settings
-
-
-class LLM:
-    def __init__(self, **settings):
-        if not settings["model"]:
-            raise ValueError("no model")
-        self.cached, self.settings = [], settings
-
-    def reset_prefix_cache(self):
-        self.cached = []
-
-    def generate(self, prompts, params, use_tqdm):
-        print("a library that prints while it generates")
-        replies = [self.reply(p["prompt_token_ids"], q.settings) for p, q in zip(prompts, params, strict=True)]
-        return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=reply)]) for reply in replies]
-
-    def reply(self, prompt, settings):
-        known = prompt in self.cached
-        self.cached.append(prompt)
-        return ([settings["seed"], len(prompt), known] + [7] * settings["max_tokens"])[: settings["max_tokens"]]
-"""
-
-
-@pytest.fixture
-def fake_vllm(tmp_path: Path) -> Path:
-    """An interpreter with a fake vLLM that answers with seed, prompt length, whether it was cached, and sevens."""
-    (tmp_path / "vllm.py").write_text(FAKE_VLLM)
-    python = tmp_path / "python"
-    executable(python, f'#!/bin/sh\nPYTHONPATH="{tmp_path}" exec "{sys.executable}" "$@"\n')
-    return python
+from tests.support.checkout import ROOT
 
 
 def requests(count: int, tokens: int = 8) -> list[Request]:
@@ -102,8 +61,8 @@ def test_each_prompt_reaches_vllm_with_its_seed_despite_printed_output(fake_vllm
 def test_tokens_of_vllm_are_counted_up_to_the_end_of_the_text(fake_vllm: Path) -> None:
     prompts = [(1, 2, 3), (1, 2)]
     with VllmChild(fake_vllm, "folder", 64, 1) as child:
-        assert peers.vllm(child, prompts, requests(2), frozenset())().tokens == 16
-        assert peers.vllm(child, prompts, requests(2), {7})().tokens == 6
+        assert vllm_peer.vllm(child, prompts, requests(2), frozenset())().tokens == 16
+        assert vllm_peer.vllm(child, prompts, requests(2), {7})().tokens == 6
 
 
 def test_a_dead_vllm_is_an_error_and_leaves_no_process(fake_vllm: Path) -> None:
