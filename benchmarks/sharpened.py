@@ -10,6 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from swarmeval.engine import budget, decoder_choice
 from swarmeval.engine.engine import Engine
 from swarmeval.engine.kernels import choice
+from swarmeval.engine.weights import cpu_weights, fused
 from swarmeval.requests import ReplicaInfo
 
 REAL_SHARING = 4.5  # delivered / computed tokens of ten samples of CodeLlama-34B-Instruct, GPT-3.5 and GPT-4
@@ -28,7 +29,10 @@ class Sharpened(torch.nn.Module):
 
 
 def random_engine(rows: int | None, max_new_tokens: int, tokenizer: Any) -> tuple[Engine, Sharpened]:
-    """An engine with a small random model over the tokenizer's vocabulary, which never ends its text."""
+    """An engine with a small random model over the tokenizer's vocabulary, which never ends its text.
+
+    Its weights are prepared like those of a loaded replica (see workers.replica).
+    """
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=192, intermediate_size=512, num_hidden_layers=4, num_attention_heads=3,
@@ -37,12 +41,15 @@ def random_engine(rows: int | None, max_new_tokens: int, tokenizer: Any) -> tupl
     model = LlamaForCausalLM(config).eval()
     model.lm_head = head = Sharpened(model.lm_head)
     kernels = choice.native_kernels(model.dtype)
+    if kernels is not None:
+        fused.fuse(model, kernels)
+    cpu_weights.prepack(model)
     needs = budget.estimate(
         config, model.dtype, device="cpu", rows=rows, max_new_tokens=max_new_tokens, weight_bytes=0, share=1
     )
     fit = decoder_choice.fitted(model, needs, kernels)
     info = ReplicaInfo(
-        "hf", "random", "cpu", needs.rows, needs.context_tokens, None, "fp32", "fp32", 0, 0, steady=fit.steady
+        "hf", "random", "cpu", needs.rows, needs.context_tokens, None, "random", str(model.dtype), 0, 0, steady=fit.steady
     )
     made = Engine(model, tokenizer, fit.decoder, info, kernels)
     made.outbox.eos = frozenset()
