@@ -9,6 +9,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from swarmeval.engine.sampler import Choice
@@ -19,6 +20,7 @@ from swarmeval.requests import FinishReason, Reply, Request
 KEPT_BYTES = 64 << 20  # nodes and their distributions, in all trees of a replica
 _NODE_BYTES = 400  # about what Python needs for a node
 _TOKEN_BYTES = 36  # and for a token of a prompt
+BLOCK = 32  # tokens whose uniforms are drawn at once
 
 
 class Kept(Protocol):
@@ -76,22 +78,27 @@ class Member:
     admitted: float
     first_token: float = 0.0
     computed: int = 0  # tokens that were computed for it, though others may have used them
-    stream: random.Random = field(init=False)
-    _uniform: float | None = None  # drawn, but not yet used
+    _random: random.Random = field(init=False)
+    _block: int = -1  # whose uniforms are the latest
+    _uniforms: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.stream = random.Random(self.request.seed)
+        self._random = random.Random(self.request.seed)
 
-    def uniform(self) -> float:
-        """The uniform for the next token, the same until `used`. 0 for a greedy request: it takes the best token."""
-        if self._uniform is None:
-            self._uniform = self.stream.random() if self.choice.do_sample else 0.0
-        return self._uniform
+    def uniforms(self, block: int) -> list[float]:
+        """The uniforms for BLOCK tokens of the output, of the same block as at the last call or the next.
 
-    def used(self, now: float) -> None:
-        """Note that the next token is drawn."""
-        self._uniform = None
-        self.first_token = self.first_token or now
+        0 for a greedy request: it takes the best token.
+        """
+        while self._block < block:
+            self._block += 1
+            self._uniforms = [self._random.random() if self.choice.do_sample else 0.0 for _ in range(BLOCK)]
+        return self._uniforms
+
+    @property
+    def end(self) -> tuple[int, int]:
+        """Equal for members of a tree that end at the same place of the same output."""
+        return id(self.stops), self.request.sampling.max_new_tokens
 
     def finish_reason(self, output: Sequence[int]) -> FinishReason | None:
         """Why the answer ends with this output; None if it goes on. Call it after every token."""
@@ -114,6 +121,51 @@ class Member:
         )
 
 
+class Cohort:
+    """Members with the same history. Never changes, so that what they have in common is worked out once."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = members
+        self._block = -1  # whose uniforms are in `_uniforms`
+        self._uniforms: list[tuple[float, ...]] = []
+
+    def uniforms(self, place: int) -> tuple[float, ...]:
+        """Each member's uniform for the output's token at this place. Draws a block ahead."""
+        block, index = divmod(place, BLOCK)
+        if block != self._block:
+            self._block = block
+            self._uniforms = list(zip(*(member.uniforms(block) for member in self.members), strict=True))
+        return self._uniforms[index]
+
+    @cached_property
+    def choices(self) -> list[Choice]:
+        """The settings that occur."""
+        return list({id(member.choice): member.choice for member in self.members}.values())
+
+    @cached_property
+    def choice_of(self) -> list[int]:
+        """The index of each member's settings in `choices`."""
+        places = {id(choice): place for place, choice in enumerate(self.choices)}
+        return [places[id(member.choice)] for member in self.members]
+
+    @cached_property
+    def ends(self) -> list[Member]:
+        """A member of each `end`."""
+        return list({member.end: member for member in self.members}.values())
+
+    def parted(self, tokens: Sequence[int]) -> "dict[int, Cohort]":
+        """The members by the token that each drew."""
+        if tokens.count(tokens[0]) == len(tokens):
+            return {tokens[0]: self}
+        drawn: dict[int, list[Member]] = {}
+        for member, token in zip(self.members, tokens, strict=True):
+            drawn.setdefault(token, []).append(member)
+        return {token: Cohort(members) for token, members in drawn.items()}
+
+
+EMPTY = Cohort(())
+
+
 @dataclass(slots=True, eq=False)
 class Branch:
     """One token history in progress and the requests that have it."""
@@ -121,7 +173,7 @@ class Branch:
     tree: Tree
     node: TreeNode
     output: list[int]  # without the end-of-text token
-    members: list[Member]
+    cohort: Cohort
     last_token: float = 0.0  # when the last token was drawn
     room: int = 0  # output tokens that its row has memory for
 
@@ -129,13 +181,17 @@ class Branch:
         self.node.branch = self.node.branch or self
 
     @property
+    def members(self) -> Sequence[Member]:
+        return self.cohort.members
+
+    @property
     def most_tokens(self) -> int:
         """The longest output that a member may have."""
         return max(member.request.sampling.max_new_tokens for member in self.members)
 
-    def move(self, node: TreeNode, output: list[int], members: list[Member], now: float) -> None:
+    def move(self, node: TreeNode, output: list[int], cohort: Cohort, now: float) -> None:
         """Go on to a node whose last token these members drew."""
-        self.node, self.output, self.members, self.last_token = node, output, members, now
+        self.node, self.output, self.cohort, self.last_token = node, output, cohort, now
         node.branch = node.branch or self
 
     def leave(self) -> None:

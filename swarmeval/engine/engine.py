@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from swarmeval.engine import beams
-from swarmeval.engine.branches import Branch, Member, TreeNode, Trees
+from swarmeval.engine.branches import EMPTY, Branch, Cohort, Member, TreeNode, Trees
 from swarmeval.engine.decoder import Decoder
 from swarmeval.engine.draw import KeptDistribution
 from swarmeval.engine.graphs import Recorder
@@ -115,7 +115,7 @@ class Engine:
         for branch in self._branches():
             stay = [member for member in branch.members if member.request.job_id not in cancelled]
             branch.tree.members -= len(branch.members) - len(stay)
-            branch.members = stay
+            branch.cohort = Cohort(stay)
         self._evict_empty()
 
     def progress(self) -> WorkerProgress:
@@ -188,20 +188,17 @@ class Engine:
     def _advance(self, logits: Tensor, first: int) -> None:
         """Draw the next tokens of the members of rows first, first + 1, ... from the rows' logits; answer and part."""
         branches = self.rows.branches[first:]
-        groups, draws = _groups(branches)
-        uniforms = [member.uniform() for branch in branches for member in branch.members]
+        groups, draws, uniforms = _draws(branches)
         tokens, distributions = self.rows.sampler.choose(logits, first, groups, draws, uniforms)
         if self._share:
             self._trees.keep([(branches[row], choice) for row, choice in groups], KeptDistribution(distributions))
         for branch in branches:
             branch.leave()
-        now, token = time.perf_counter(), iter(tokens)
+        now, at = time.perf_counter(), 0
         strays: list[tuple[Member, TreeNode, list[int]]] = []
         for branch in branches:
-            drawn: dict[int, list[Member]] = {}
-            for member in branch.members:
-                drawn.setdefault(next(token), []).append(member)
-            strays += self._part(branch, drawn, now)
+            begin, at = at, at + len(branch.members)
+            strays += self._part(branch, branch.cohort.parted(tokens[begin:at]), now)
         for stray in strays:
             self._settle(*stray, now)
         if self._parked and not self.rows.free:
@@ -211,27 +208,28 @@ class Engine:
         self._place_forks()
 
     def _part(
-        self, branch: Branch, drawn: Mapping[int, list[Member]], now: float
+        self, branch: Branch, drawn: Mapping[int, Cohort], now: float
     ) -> Iterator[tuple[Member, TreeNode, list[int]]]:
         """Move a branch on with the members that drew its first token; the others part and wait for a row.
 
         Yields the members whose new history is known already, with its node and tokens.
         """
-        before, parent, branch.members = branch.output, branch.node, []
-        for token, members in drawn.items():
+        before, parent, branch.cohort = branch.output, branch.node, EMPTY
+        for token, cohort in drawn.items():
             output = before.copy()
-            going = self.outbox.take(members, token, output, branch.last_token, now, computed=True)
+            going = self.outbox.take(cohort, token, output, branch.last_token, now, computed=True)
             if len(output) > len(before):
                 node = parent.child(token)
-            if not going:
+            if not going.members:
                 continue
-            known = [member for member in going if node.branch is not None or member.choice in node.kept]
-            new = [member for member in going if member not in known] if known else going
-            yield from ((member, node, output.copy()) for member in known)
-            if new and not branch.members:
-                branch.move(node, output, new, now)
-            elif new:
-                self._parked.append(Branch(branch.tree, node, output, new, now))
+            if node.branch is not None or node.kept:
+                known = [member for member in going.members if node.branch is not None or member.choice in node.kept]
+                going = Cohort([member for member in going.members if member not in known])
+                yield from ((member, node, output.copy()) for member in known)
+            if going.members and not branch.members:
+                branch.move(node, output, going, now)
+            elif going.members:
+                self._parked.append(Branch(branch.tree, node, output, going, now))
 
     def _settle(self, member: Member, node: TreeNode, output: list[int], now: float) -> None:
         """Follow the known tree from a node to its end; then join the branch that is there, or begin one."""
@@ -239,7 +237,7 @@ class Engine:
         if end is None:
             return
         if end.branch is None or not self.rows.add_member(end.branch, member):
-            self._parked.append(Branch(member.tree, end, output, [member], now))
+            self._parked.append(Branch(member.tree, end, output, Cohort([member]), now))
 
     def _evict_empty(self) -> None:
         """Drop the branches without members."""
@@ -270,15 +268,14 @@ class Engine:
         self.outbox.search(member, tokens, time.perf_counter())
 
 
-def _groups(branches: Sequence[Branch]) -> tuple[list[Group], list[int]]:
-    """The settings that occur in each branch, and the index of each member's."""
+def _draws(branches: Sequence[Branch]) -> tuple[list[Group], list[int], list[float]]:
+    """The settings that occur in each branch; the index of each member's, and its uniform."""
     groups: list[Group] = []
     draws: list[int] = []
+    uniforms: list[float] = []
     for row, branch in enumerate(branches):
-        places: dict[int, int] = {}  # a choice, by its identity -> index in `groups`
-        for member in branch.members:
-            place = places.setdefault(id(member.choice), len(groups))
-            if place == len(groups):
-                groups.append((row, member.choice))
-            draws.append(place)
-    return groups, draws
+        cohort, first = branch.cohort, len(groups)
+        groups += [(row, choice) for choice in cohort.choices]
+        draws += [first + index for index in cohort.choice_of]
+        uniforms += cohort.uniforms(len(branch.output))
+    return groups, draws, uniforms

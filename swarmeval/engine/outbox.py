@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from swarmeval.engine.branches import Member, TreeNode
+from swarmeval.engine.branches import EMPTY, Cohort, Member, TreeNode
 from swarmeval.engine.draw import NO_TOKEN
 from swarmeval.requests import Answer, FinishReason, Refusal
 
@@ -32,52 +32,54 @@ class Outbox:
         self.computed_tokens += tokens
 
     def take(
-        self, members: Sequence[Member], token: int, output: list[int], last_token: float, now: float, computed: bool
-    ) -> list[Member]:
+        self, cohort: Cohort, token: int, output: list[int], last_token: float, now: float, computed: bool
+    ) -> Cohort:
         """Append a token that the members drew to the output that they have in common.
 
         Answers the members that end, and returns the others. `last_token` is the time of the last token before;
         `computed`: whether this history is new, so that the token goes through the model for them.
         """
-        for member in members:
-            member.used(now)
+        members = cohort.members
+        if not output:
+            for member in members:
+                member.first_token = now
         if token == NO_TOKEN:
             for member in members:
                 member.tree.members -= 1
                 self.refuse(member.request.job_id, NO_NUMBERS)
-            return []
+            return EMPTY
         if token in self.eos:
             self.finish(members, output, last_token if output else now, "stop")
-            return []
+            return EMPTY
         output.append(token)
         self.output_tokens += len(members)
         if computed:
             self.charge(members, 1)
-        reasons: dict[tuple[int, int], FinishReason | None] = {}  # equal stops and limits end at the same place
+        reasons = {member.end: member.finish_reason(output) for member in cohort.ends}
+        if not any(reasons.values()):
+            return cohort
         ended: dict[FinishReason, list[Member]] = {}
         staying: list[Member] = []
         for member in members:
-            key = id(member.stops), member.request.sampling.max_new_tokens
-            if key not in reasons:
-                reasons[key] = member.finish_reason(output)
-            reason = reasons[key]
+            reason = reasons[member.end]
             (staying if reason is None else ended.setdefault(reason, [])).append(member)
         for reason, finished in ended.items():
             self.finish(finished, output, now, reason)
-        return staying
+        return Cohort(staying)
 
     def follow(self, member: Member, node: TreeNode, output: list[int], now: float) -> TreeNode | None:
         """Follow the known tree from a node, appending to `output`; None if the answer ends in it."""
+        alone = Cohort([member])
         while (found := node.kept.get(member.choice)) is not None:
             kept, row = found
-            token = kept.draw(row, member.uniform())
+            length = len(output)
+            token = kept.draw(row, alone.uniforms(length)[0])
             if token is None:
                 break
-            length = len(output)
-            staying = self.take([member], token, output, now, now, computed=token not in node.children)
+            staying = self.take(alone, token, output, now, now, computed=token not in node.children)
             if len(output) > length:
                 node = node.child(token)
-            if not staying:
+            if not staying.members:
                 return None
         return node
 
@@ -93,7 +95,7 @@ class Outbox:
 
     def search(self, member: Member, tokens: Sequence[int], now: float) -> None:
         """Answer a beam search by all of its tokens at once."""
-        member.used(now)
+        member.first_token = now
         ended = next((place for place, token in enumerate(tokens) if token in self.eos), None)
         output = list(tokens[:ended])
         self.output_tokens += len(output)

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from swarmeval.engine.branches import Branch, Member, Tree
+from swarmeval.engine.branches import Branch, Cohort, Member, Tree
 from swarmeval.engine.decoder import SPARE, Decoder
 from swarmeval.engine.graphs import Graphs, Recorder
 from swarmeval.engine.kernels.native import NativeKernels
@@ -108,7 +108,7 @@ class Rows:
             if not self.decoder.extend(self.branches.index(branch), most):
                 return False
             branch.room = most
-        branch.members.append(member)
+        branch.cohort = Cohort([*branch.members, member])
         return True
 
     def evict_empty(self) -> None:

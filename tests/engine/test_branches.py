@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmeval.engine.branches import Branch, Trees
+from swarmeval.engine.branches import EMPTY, Branch, Trees
 from swarmeval.engine.sampler import Choice
 from swarmeval.engine.tokens import Detokenizer
 from tests.support.tiny_engine import TOKENIZER
@@ -25,7 +25,7 @@ def grow(trees: Trees, prompt: tuple[int, ...], row_bytes: int, members: int) ->
     """Keep one distribution at the root of a prompt's tree, which has this many requests."""
     tree = trees.of(prompt, Detokenizer(TOKENIZER, prompt))
     tree.members = members
-    branch = Branch(tree, tree.root, [], [])
+    branch = Branch(tree, tree.root, [], EMPTY)
     trees.keep([(branch, CHOICE)], Known(row_bytes))
     return branch
 
