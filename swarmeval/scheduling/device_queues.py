@@ -34,6 +34,7 @@ class DeviceQueues:
         self._tails = [len(range(device, batch_count(total, portion), devices)) for device in range(devices)]
         self._begun = [NO_JOBS] * devices  # what is left of the portion that the device has begun
         self._returned: deque[int] = deque()  # jobs to retry
+        self._repairs: list[deque[int]] = [deque() for _ in range(devices)]
         self._retired: set[int] = set()
 
     def take(self, device: int, dry: bool) -> list[int] | None:
@@ -42,34 +43,44 @@ class DeviceQueues:
         A `dry` device without jobs may get some of another device: a whole portion that waits, or else half of what is
         left of a begun one. Batches are cut at the end of a portion, so some have fewer than `batch_size` jobs.
         """
-        if self._returned:
-            return self._take_returned()
+        for returned in (self._returned, self._repairs[device]):
+            if returned:
+                return self._of_one_batch(returned)
         while self._has_begun(device, dry):
             if jobs := self._next_batch(device):
                 return jobs
-        return None
+        others = max(self._repairs, key=len)
+        return self._of_one_batch(others) if dry and others else None
 
     def give_back(self, k: int) -> None:
-        """Return an unanswered job to the queues. Any device takes it before its next batch."""
-        self._returned.append(k)
+        """Return an unanswered job to the queues. Any device takes it before its next batch.
+
+        A repair (k >= total) waits for the device to which its task was dealt, unless another one is dry: equal
+        replies are repaired alike, so their repairs share what is computed.
+        """
+        if k < self._total:
+            self._returned.append(k)
+        else:
+            self._repairs[k % self._total // self._portion % self._stride].append(k)
 
     def add_device(self) -> None:
         """Add a device with an empty queue. It only gets jobs of other devices and returned jobs."""
         self._heads.append(0)
         self._tails.append(0)
         self._begun.append(NO_JOBS)
+        self._repairs.append(deque())
 
     def retire(self, device: int) -> None:
         """Release the jobs of this device to the others, even if `distribution` is round_robin."""
         self._retired.add(device)
 
-    def _take_returned(self) -> list[int]:
+    def _of_one_batch(self, returned: deque[int]) -> list[int]:
         """Take returned jobs of a single batch, because a batch id must refer to one batch."""
-        first = self._returned.popleft()
+        first = returned.popleft()
         number = first // self._size
         jobs = [first]
-        while self._returned and self._returned[0] // self._size == number:
-            jobs.append(self._returned.popleft())
+        while returned and returned[0] // self._size == number:
+            jobs.append(returned.popleft())
         return jobs
 
     def _next_batch(self, device: int) -> list[int]:

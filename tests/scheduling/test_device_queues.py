@@ -205,6 +205,23 @@ def test_jobs_given_back_come_first_to_any_device_and_keep_their_batch() -> None
     assert queues.take(0, dry=True) == [11]
 
 
+def test_repairs_of_a_task_meet_on_the_device_to_which_it_was_dealt() -> None:
+    queues = by_task(tasks=3, per_task=10, size=10, devices=2)  # device 0: tasks 0 2, device 1: task 1
+    for k in (30 + 15, 30 + 25, 60 + 17, 30 + 16):  # repairs of the first round, and one of the second
+        queues.give_back(k)
+    assert [batch_of(queues, 0, dry=False) for _ in range(3)] == [[55], list(range(10)), list(range(20, 30))]
+    assert queues.take(0, dry=False) is None
+    assert [batch_of(queues, 1, dry=False) for _ in range(3)] == [[45], [77], [46]]
+
+
+def test_a_device_without_other_work_takes_repairs_of_others() -> None:
+    queues = by_task(tasks=2, per_task=10, size=10, devices=2)
+    queues.give_back(20 + 15)
+    queues.add_device()
+    taken = [queues.take(2, dry=True) for _ in range(4)]
+    assert taken == [list(range(10)), list(range(10, 20)), [35], None]
+
+
 def test_what_an_earlier_session_did_is_skipped_in_a_few_steps() -> None:
     done = Bits(100_000)
     for k in range(99_990):
