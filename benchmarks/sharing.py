@@ -92,6 +92,7 @@ class CountedForks:
 def run(engine: Engine, requests: Sequence[Request]) -> tuple[Measured, dict[str, Ids]]:
     """Answer the requests; return the measurements and the token ids of each reply."""
     engine.forget_answers()
+    engine.rows.clear(engine.rows.most)  # the prompts too
     counter = engine.rows.decoder = CountedForks(engine.rows.decoder)
     before, rows, waiting = engine.progress().computed_tokens or 0, 0, 0
     replies: list[Reply] = []
