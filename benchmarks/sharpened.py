@@ -49,7 +49,7 @@ def random_engine(rows: int | None, max_new_tokens: int, tokenizer: Any) -> tupl
     )
     fit = decoder_choice.fitted(model, needs, kernels)
     info = ReplicaInfo(
-        "hf", "random", "cpu", needs.rows, needs.context_tokens, None, "random", str(model.dtype), 0, 0, steady=fit.steady
+        "hf", "random", "cpu", needs.rows, needs.context_tokens, None, "fp32", "fp32", 0, 0, steady=fit.steady
     )
     made = Engine(model, tokenizer, fit.decoder, info, kernels)
     made.outbox.eos = frozenset()

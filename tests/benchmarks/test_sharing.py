@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,31 @@ def test_nodes_and_tokens_of_equal_and_different_replies_are_counted() -> None:
     assert (measured.forks, measured.waiting, measured.rows) == (0, 0, 2)
     again, same = sharing.run(sharing.without_sharing(one), requests)
     assert (again.computed, again.nodes, same) == (delivered, delivered // 3, ids)
+
+
+class JoinCosts:
+    """A decoder that records the number of tokens to prefill for each row."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.costs = inner, list[int]()
+
+    def join(self, *row: Any) -> int:
+        self.costs.append(self.inner.join(*row))
+        return self.costs[-1]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+def test_each_run_reads_the_prompts_again() -> None:
+    one = engine(4)
+    one.rows.decoder = decoder = JoinCosts(one.rows.decoder)
+    requests = [Request("0/t/0/0", 0, Sampling(max_new_tokens=2), text="ab" * 9)]
+    for run in (one, one, sharing.without_sharing(one)):
+        sharing.run(run, requests)
+    first, *later = decoder.costs
+    assert first >= 18
+    assert later == [first, first]
 
 
 def result(number: int, on_s: float, off_s: float) -> dict[str, object]:
