@@ -114,8 +114,9 @@ class Engine:
         self._waiting = deque(waiting for waiting in self._waiting if waiting[0].job_id not in cancelled)
         for branch in self._branches():
             stay = [member for member in branch.members if member.request.job_id not in cancelled]
-            branch.tree.members -= len(branch.members) - len(stay)
-            branch.cohort = Cohort(stay)
+            if len(stay) < len(branch.members):
+                branch.tree.members -= len(branch.members) - len(stay)
+                branch.cohort = Cohort(stay)
         self._evict_empty()
 
     def progress(self) -> WorkerProgress:
