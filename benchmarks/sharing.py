@@ -152,7 +152,12 @@ def cases(options: argparse.Namespace) -> list[Case]:
     made.append(Case("temperature 0.25, slots", 0.25, options.agents, "slots"))
     made.append(Case("temperature 0.25, one agent", 0.25, 1))
     made.append(Case("random model, sharpened", 0.25, options.agents, model="random"))
-    return [case for case in made if not options.only or any(name in case.name for name in options.only)]
+    names = {case.name for case in made}
+
+    def is_chosen(case: Case) -> bool:
+        return any(case.name == name if name in names else name in case.name for name in options.only)
+
+    return [case for case in made if not options.only or is_chosen(case)]
 
 
 def engines(options: argparse.Namespace, chosen: Sequence[Case]) -> dict[tuple[str, str], Engine]:
@@ -275,7 +280,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--agents", type=int, default=50)
     parser.add_argument("--tokens", type=int, default=128, help="longest reply")
     parser.add_argument("--rows", type=int, help="rows of our engine (default: its own choice)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="cases whose name contains one of these")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="cases of these names, or whose name contains one")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are printed (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write every round here")

@@ -97,6 +97,8 @@ def test_vllm_without_a_case_to_answer_is_refused(fake_vllm: Path, capsys: pytes
     )
 
 
-def test_cases_can_be_chosen_by_name() -> None:
+def test_cases_can_be_chosen_by_name_or_a_part_of_it() -> None:
     options = argparse.Namespace(agents=50, only=["slots", "one agent"])
     assert [case.name for case in sharing.cases(options)] == ["temperature 0.25, slots", "temperature 0.25, one agent"]
+    options.only = ["temperature 0", "random"]
+    assert [case.name for case in sharing.cases(options)] == ["temperature 0", "random model, sharpened"]
