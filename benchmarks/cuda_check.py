@@ -92,6 +92,7 @@ STEPS = {
         (Aim("delivered tokens/s, times those of vLLM with bf16: at least 3", "vLLM, bf16", "ours_over_it"),),
     ),
 }  # fmt: skip
+LOAD_S = 60  # for torch and other packages to be read from a cold disk, by the first step alone
 VLLM_S = 120  # by which step 7 may take longer where vLLM is installed
 
 
@@ -110,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def check(options: argparse.Namespace, ends: ExitStack) -> int:
     """Run the chosen steps; print and save their lines; return the exit code."""
     wrong = False
-    waiting = [Process(options.only[0], options.device, ends)]
+    first = options.only[0]
+    waiting = [Process(first, options.device, ends, LOAD_S + limit_of(first, options.device))]
     for later in [*options.only[1:], None]:
         process = waiting.pop()
         process.begin()

@@ -22,7 +22,7 @@ ALWAYS = ("torch", "transformers")  # nothing runs without them
 NOTES = (
     "torch 2.13 or newer for attention over pages: varlen_attn of 2.11 has no block_table. Older: slots alone.",
     "bitsandbytes: its Python files and libbitsandbytes_cuda*.so of the machine's CUDA suffice, about 5 MB.",
-    "vllm: in an environment of its own, with its own torch; step 7 then takes up to 2 minutes more.",
+    "vllm brings its own torch: run --only 7 with the Python of its environment; that takes up to 2 minutes more.",
     "pydantic: with pydantic_core, annotated_types, typing_inspection and typing_extensions.",
     "Wheels are for the machine's Python: pip download --only-binary :all: --python-version 3.12 NAME",
 )
