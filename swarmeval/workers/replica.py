@@ -44,7 +44,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     import model_loader  # first: it silences messages that torch and related packages print at import
 
     folder = model_loader.folder_of(spec.model)
-    from swarmeval.engine import budget, decoder_choice, graphs
+    from swarmeval.engine import budget, decoder_choice, graphs, recorded_draws
     from swarmeval.engine.engine import Engine
     from swarmeval.engine.out_of_memory import is_out_of_memory
     from swarmeval.engine.weights import cpu_weights
@@ -98,6 +98,9 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         steady=fit.steady,
         versions=model_loader.versions(),
     )
+    if begin is not None:
+        vocabulary = model.config.get_text_config().vocab_size
+        begin = recorded_draws.checked(begin, vocabulary, model.device, model.dtype)
     return Engine(
         model, loaded.tokenizer, fit.decoder, info, kernels.native, phases, spec.share_answers == "auto", begin
     )

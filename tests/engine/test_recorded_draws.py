@@ -1,16 +1,18 @@
 """Recorded draws choose the tokens of plain ones, with few recordings, while rows and settings change."""
 
 import random
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swarmeval.engine import recorded_draws
 from swarmeval.engine.draw import KeptDistribution
 from swarmeval.engine.graphs import Graphs
 from swarmeval.engine.sampler import Choice, Sampler
-from tests.support.graph_recorder import Tape
+from tests.support.graph_recorder import Stale, Tape, refusing
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -68,3 +70,18 @@ def test_few_recordings_serve_many_steps() -> None:
         members = [row for row in range(rows) for _ in range(1 + row % 2)]
         sampler.choose(logits, 0, [(row, CHOICES[0]) for row in range(rows)], members, [0.5] * len(members))
     assert (tape.recorded, tape.replayed) == (1, 6)
+
+
+@pytest.mark.parametrize(
+    ("begin", "message"),
+    [
+        (Tape().begin, None),
+        (Stale().begin, "their tokens differ from plain ones"),
+        (refusing(RuntimeError("operation not permitted")), "RuntimeError: operation not permitted"),
+    ],
+)
+def test_draws_are_recorded_only_if_a_trial_is_right(
+    begin: Any, message: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert recorded_draws.checked(begin, VOCABULARY, CPU, torch.float32) is (begin if message is None else None)
+    assert caplog.messages[-1:] == ([] if message is None else [f"draws are not recorded: {message}"])
