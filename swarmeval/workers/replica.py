@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from swarmeval.errors import DeviceError
@@ -13,6 +14,7 @@ from swarmeval.workers.replica_spec import ReplicaSpec
 if TYPE_CHECKING:
     from model_loader import LoadedModel
     from swarmeval.engine.engine import Engine
+    from swarmeval.engine.graphs import Recorder
     from swarmeval.engine.kernels.choice import ChosenKernels
 
 log = logging.getLogger("swarmeval")
@@ -75,7 +77,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     steps.info("choosing a decoder")
     needs = decoder_choice.within_window(model, needs)
     replays = spec.device != "cpu" and spec.cuda_graphs == "auto" and spec.data_parallel  # a graph covers one GPU only
-    begin = functools.partial(graphs.on_cuda, model.device) if replays else None
+    begin: Callable[[], Recorder] | None = functools.partial(graphs.on_cuda, model.device) if replays else None
     try:
         fit = decoder_choice.fitted(model, needs, kernels.native, share, begin, kernels.portable)
     except (MemoryError, RuntimeError) as error:
