@@ -68,6 +68,8 @@ class ModuleNames:
         node, held = self._nodes[place], self.names[place]
         if isinstance(node, ast.Assert) or prints(node) or reads_input(node, held):
             return True
+        if not held.acted and not held.called:
+            return False
         asked = {name for name, method in held.acted if not method.startswith(SETTERS)}
         asked = asked.union(*(self._calls(name) for name in held.called))
         return not asked.isdisjoint(self._entry_points)

@@ -12,6 +12,7 @@ PARSE_BUDGET_CHARS = 240_000  # per reply, over all attempts; dense code parses 
 CALL_CHARS = 30  # overhead of one parser call, in characters
 PREFIX_TRIES = 16
 
+OPENING = re.compile(r"[\"'(\[{]")  # without any, no line starts inside anything
 # An unclosed string extends to the end of its line, so that no character is scanned twice.
 STRING_OR_BRACKET = re.compile(
     r'"""|\'\'\'|"(?:\\.|[^"\\\n])*+"?|\'(?:\\.|[^\'\\\n])*+\'?|#[^\n]*|[()\[\]{}]|\n', re.DOTALL
@@ -130,6 +131,8 @@ def describe(error: SyntaxError) -> str:
 def inside_flags(lines: list[str]) -> list[bool]:
     """For each line, whether it starts inside a string or bracket. A new statement ends brackets left open by prose."""
     text = "\n".join(lines)
+    if not OPENING.search(text):
+        return [False] * len(lines)
     flags = [False]
     depth, position, quote = 0, 0, ""
     while position < len(text):
