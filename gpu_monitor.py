@@ -88,7 +88,7 @@ def check_numbers(devices: Iterable[DeviceSample], environ: Mapping[str, str]) -
     if numbers and len(kinds) > 1 and environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
         raise DeviceError(
             f"CUDA_VISIBLE_DEVICES={chosen}: this machine has different GPUs ({', '.join(kinds)}), which CUDA numbers "
-            "from the fastest on; set CUDA_DEVICE_ORDER=PCI_BUS_ID to number them as nvidia-smi does, or use the UUIDs "
+            "fastest first; set CUDA_DEVICE_ORDER=PCI_BUS_ID to number them as nvidia-smi does, or use the UUIDs "
             "of nvidia-smi -L"
         )
 

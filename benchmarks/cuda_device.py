@@ -20,7 +20,7 @@ from benchmarks.cuda_model import Scale
 from benchmarks.cuda_parts import Absent, Found, Part
 from swarmeval.engine import attention
 from swarmeval.engine.kernels import ragged_attention
-from swarmeval.engine.kernels.ragged_attention import ReferenceAttention
+from swarmeval.engine.kernels.ragged_attention import ReferenceAttention, Segments
 
 PACKAGES = (
     "torch",
@@ -196,7 +196,8 @@ def pages(kind: Callable[[str], Any], rows: int, scale: Scale, device: str) -> t
     lengths = torch.full((rows,), scale.tokens, dtype=torch.int32, device=device)
     table = torch.arange(rows * width, dtype=torch.int32, device=device).view(rows, width)
     read = 2 * rows * scale.tokens * key_heads * size * keys.element_size()
-    return lambda: attend(query, keys, values, ends, lengths, table, 1, True, size**-0.5), read
+    segments = Segments(ends, lengths, table, longest=1, causal=True)
+    return lambda: attend(query, keys, values, segments, size**-0.5), read
 
 
 def flash(device: str) -> Any:

@@ -121,7 +121,7 @@ def test_visible_devices_are_those_cuda_would_show(wish: str | None, indices: li
 
 MIXED = (*GPUS[:2], DeviceSample(2, "GPU-b2", "T4"))
 CUDA_ORDER = (
-    "CUDA_VISIBLE_DEVICES=0,1: this machine has different GPUs (Fake, T4), which CUDA numbers from the fastest on; set "
+    "CUDA_VISIBLE_DEVICES=0,1: this machine has different GPUs (Fake, T4), which CUDA numbers fastest first; set "
     "CUDA_DEVICE_ORDER=PCI_BUS_ID to number them as nvidia-smi does, or use the UUIDs of nvidia-smi -L"
 )
 

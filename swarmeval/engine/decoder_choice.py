@@ -35,7 +35,7 @@ MOST_TOKENS = (240, 128)
 DEVICE_SIZES = (*range(8, 65, 8), *range(80, 257, 16), 512, 1024, 2048)  # decode steps are recorded once per size
 SMALL = 64  # tokens: padding a batch to this size wastes little
 _STEPS = 3
-_PAGES = 6  # of 16 tokens or more: enough for a row of the check
+_TRIAL_TOKENS = 64  # a row of the check has fewer
 # Allowed error, relative to the norm of the logits. Rounding in a deep 16-bit model reaches about 0.02; a wrong mask or
 # position exceeds 0.5.
 _TOLERANCE = {torch.float32: 1e-3}
@@ -100,17 +100,18 @@ def fitted(
 def _compiled_pages(model: Any, budget: Budget, compiled: NativeKernels, share: bool) -> ChosenDecoder | None:
     """Pages on the CPU; None, with the reason logged, if they do not suit the model."""
     sizes, steady = _sizes(model)
+    trial = _pages_per_trial_row(compiled.page)
 
     def paged(rows: int, pages: int) -> PagedDecoder:
         return PagedDecoder(model, compiled, rows, pages, sizes, budget.context_tokens, share)
 
-    fault = unsuited(model, lambda rows: paged(rows, _PAGES * rows))
+    fault = unsuited(model, lambda rows: paged(rows, trial * rows))
     if fault is not None:
         log.warning("no compiled attention: %s", fault)
         return None
-    if steady and not _same_in_any_batch(model, lambda rows: paged(rows, _PAGES * rows), sizes[-1]):
+    if steady and not _same_in_any_batch(model, lambda rows: paged(rows, trial * rows), sizes[-1]):
         sizes = [size for size in sizes if size % GRAIN == 0]  # odd sizes may suit the layers but not the model
-        steady = _same_in_any_batch(model, lambda rows: paged(rows, _PAGES * rows), sizes[-1])
+        steady = _same_in_any_batch(model, lambda rows: paged(rows, trial * rows), sizes[-1])
     halves = 2 * budget.rows  # the last page of each prompt and of each answer may be partly empty
     pages = pages_of(budget.tokens, compiled.page) + halves
     return ChosenDecoder(paged(budget.rows + SPARE, pages), "pages", steady)
@@ -125,16 +126,16 @@ def _pages_on_device(
         return PagedDecoder(model, kernels, rows, pages, DEVICE_SIZES, budget.context_tokens, share, step)
 
     # A decoder without rows has room for any request: its prompt and its answer may each end on a partly empty page.
-    pages = pages_of(budget.tokens, kernels.page) + 2
+    pages, trial = pages_of(budget.tokens, kernels.page) + 2, _pages_per_trial_row(kernels.page)
     if begin is not None:
         graphs = Graphs(begin)
-        fault = unsuited(model, lambda rows: paged(rows, _PAGES * rows, graphs))
+        fault = unsuited(model, lambda rows: paged(rows, trial * rows, graphs))
         graphs.forget()
         if fault is None and graphs.fault is None:
             return ChosenDecoder(paged(budget.rows + SPARE, pages, graphs), "pages, CUDA graphs")
         if graphs.fault is None:
             log.warning("no CUDA graphs over pages: %s", fault)
-    fault = unsuited(model, lambda rows: paged(rows, _PAGES * rows))
+    fault = unsuited(model, lambda rows: paged(rows, trial * rows))
     if fault is None:
         return ChosenDecoder(paged(budget.rows + SPARE, pages), "pages")
     log.warning("no pages: %s", fault)
@@ -148,6 +149,10 @@ def _sizes(model: Any) -> tuple[list[int], bool]:
         if steady and sizes[0] <= SMALL:
             break
     return sizes, steady
+
+
+def _pages_per_trial_row(page: int) -> int:
+    return pages_of(_TRIAL_TOKENS, page) + 2  # its prompt and its answer may each end on a partly empty page
 
 
 def _slots(model: Any, budget: Budget, share: bool, begin: Callable[[], Recorder] | None) -> ChosenDecoder | str:

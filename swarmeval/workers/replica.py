@@ -80,6 +80,9 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     begin: Callable[[], Recorder] | None = functools.partial(graphs.on_cuda, model.device) if replays else None
     try:
         fit = decoder_choice.fitted(model, needs, kernels.native, share, begin, kernels.portable)
+        if begin is not None:
+            vocabulary = model.config.get_text_config().vocab_size
+            begin = recorded_draws.checked(begin, vocabulary, model.device, model.dtype)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -100,9 +103,6 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         steady=fit.steady,
         versions=model_loader.versions(),
     )
-    if begin is not None:
-        vocabulary = model.config.get_text_config().vocab_size
-        begin = recorded_draws.checked(begin, vocabulary, model.device, model.dtype)
     return Engine(
         model, loaded.tokenizer, fit.decoder, info, kernels.native, phases, spec.share_answers == "auto", begin
     )

@@ -1,5 +1,6 @@
 """Slots that share prompts agree with plain decoding as rows join and leave, in every family that supports them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -29,6 +30,25 @@ def test_every_family_with_full_attention_shares_prompts(name: str, changes: dic
     model = tiny_model.family(name, **changes)
     assert decoder_choice.fitted(model, tiny_model.budget(model, 4), None).name == "slots, prompts shared"
     assert same_all_the_way(model, lambda rows: SlotDecoder(model, rows), seed=4, steps=6)
+
+
+class WithoutPrefixes(SlotDecoder):
+    """Loses what its rows share before every step."""
+
+    def decode(self, tokens: Sequence[int]) -> torch.Tensor:
+        for layers in self.shared.values():
+            for keys, values in layers:
+                keys.zero_()
+                values.zero_()
+        return super().decode(tokens)
+
+
+def test_sharing_of_prompts_is_tried_before_it_is_trusted() -> None:
+    model = tiny_model.model()
+    assert decoder_choice.unsuited(model, lambda rows: SlotDecoder(model, rows, share=True)) is None
+    fault = decoder_choice.unsuited(model, lambda rows: WithoutPrefixes(model, rows, share=True))
+    assert fault is not None
+    assert fault.startswith("the logits of LlamaForCausalLM change by ")
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from swarmeval.engine.decoder import MODEL_FAULTS
 from swarmeval.engine.kernels.pointwise import PLAIN, SmallFunctions
 
 LIMIT_S = 120.0  # for all functions; one that takes long may do so again for a new shape, in the middle of a run
@@ -93,8 +94,8 @@ def _compiled(plain: Function, examples: Sequence[tuple[Any, ...]], backend: Bac
     try:
         function = torch.compile(plain, backend=backend, dynamic=True)
         pairs = [(_results(function, example), _results(plain, example)) for example in examples]
-    except Exception as error:  # noqa: BLE001 (a compiler may raise anything)
-        cause = getattr(error, "inner_exception", error)  # torch wraps the errors of its backends
+    except (*MODEL_FAULTS, ImportError, OSError) as error:  # torch wraps what its backends raise in a RuntimeError
+        cause = getattr(error, "inner_exception", error)
         return f"{type(cause).__name__}: {cause}".splitlines()[0]
     for found, expected in pairs:
         for one, other in zip(found, expected, strict=True):

@@ -18,7 +18,7 @@ def merged(one: Tensor, one_sum: Tensor, other: Tensor, other_sum: Tensor) -> Te
 
 
 def rotated(values: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotary embedding of `values` [tokens, heads, size] (Su et al. 2021), halves interleaved as in Llama."""
+    """Rotary embedding of `values` [tokens, heads, size] (Su et al. 2021), which pairs the halves as Llama does."""
     left, right = values.chunk(2, dim=-1)
     return values * cosine + torch.cat([-right, left], dim=-1) * sine
 

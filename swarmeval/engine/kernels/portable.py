@@ -6,37 +6,14 @@ while rows join, fork and leave.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from swarmeval.engine.kernels.pointwise import PLAIN, SmallFunctions
+from swarmeval.engine.kernels.ragged_attention import RaggedAttention, Segments
 from swarmeval.engine.placed_tokens import Numbers, Tokens
-
-
-class RaggedAttention(Protocol):
-    """Attention of segments of consecutive queries to the pages of one table row each."""
-
-    page: int  # tokens per page
-
-    def __call__(
-        self,
-        query: Tensor,  # [tokens, query heads, head size]
-        keys: Tensor,  # [pages, page, key heads, head size]
-        values: Tensor,  # like keys
-        ends: Tensor,  # [segments + 1], int32: segment i has the queries ends[i] to ends[i + 1]
-        lengths: Tensor,  # [segments], int32: tokens to attend to
-        table: Tensor,  # [segments, any], int32: the pages that hold them
-        longest: int,  # no segment has more queries
-        causal: bool,  # the last query attends to all tokens, each earlier one to one token less
-        scale: float,
-    ) -> tuple[Tensor, Tensor]:
-        """The output in the query's shape, and the log-sum-exp of the scores [tokens, query heads], fp32.
-
-        Queries outside the segments get arbitrary numbers.
-        """
 
 
 class PortableKernels:
@@ -96,15 +73,13 @@ class PortableKernels:
         ends, lengths, table, own_ends, own_lengths, own_table = reads
         tokens, answering = len(query), len(own_lengths) > 0
         query = query.contiguous()
-        prompt, prompt_sum = self._attention(
-            query, keys, values, ends, lengths, table, tokens, causal=not answering, scale=scale
-        )
+        segments = Segments(ends, lengths, table, longest=tokens, causal=not answering)
+        prompt, prompt_sum = self._attention(query, keys, values, segments, scale)
         if not answering:
             return prompt
         longest = 1 if len(own_lengths) == tokens else tokens
-        own, own_sum = self._attention(
-            query, keys, values, own_ends, own_lengths, own_table, longest, causal=True, scale=scale
-        )
+        segments = Segments(own_ends, own_lengths, own_table, longest, causal=True)
+        own, own_sum = self._attention(query, keys, values, segments, scale)
         return self._functions.merged(prompt, prompt_sum, own, own_sum)
 
     def put(self, key: Tensor, value: Tensor, keys: Tensor, values: Tensor, page: Tensor, offset: Tensor) -> None:

@@ -1,6 +1,8 @@
 """RaggedAttention: a plain reference for any device, and torch's FlashAttention over pages on CUDA."""
 
 import logging
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +14,36 @@ _TOLERANCE = 0.02  # of the norm; 16-bit rounding reaches 0.005
 log = logging.getLogger("swarmeval")
 
 
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Consecutive queries that attend to the pages of one table row each. Tensors are int32, on the device."""
+
+    ends: Tensor  # [segments + 1]: segment i has the queries ends[i] to ends[i + 1]
+    lengths: Tensor  # [segments]: tokens to attend to
+    table: Tensor  # [segments, any]: the pages that hold them
+    longest: int  # no segment has more queries
+    causal: bool  # the last query attends to all tokens, each earlier one to one token less
+
+
+class RaggedAttention(Protocol):
+    """Attention of segments of queries, of any length, to pages."""
+
+    page: int  # tokens per page
+
+    def __call__(
+        self,
+        query: Tensor,  # [tokens, query heads, head size]
+        keys: Tensor,  # [pages, page, key heads, head size]
+        values: Tensor,  # like keys
+        segments: Segments,
+        scale: float,
+    ) -> tuple[Tensor, Tensor]:
+        """The output in the query's shape, and the log-sum-exp of the scores [tokens, query heads], fp32.
+
+        Queries outside the segments get arbitrary numbers.
+        """
+
+
 class ReferenceAttention:
     """Attention by its formula, in fp32, with a copy of the keys per query. For tests and checks; can be recorded."""
 
@@ -19,23 +51,18 @@ class ReferenceAttention:
         self.page = page
 
     def __call__(
-        self,
-        query: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        ends: Tensor,
-        lengths: Tensor,
-        table: Tensor,
-        longest: int,
-        causal: bool,
-        scale: float,
+        self, query: Tensor, keys: Tensor, values: Tensor, segments: Segments, scale: float
     ) -> tuple[Tensor, Tensor]:
-        share = query.shape[1] // keys.shape[2]
+        share, ends, lengths = query.shape[1] // keys.shape[2], segments.ends, segments.lengths
         places = torch.arange(len(query), device=query.device)
         segment = torch.searchsorted(ends[1:].contiguous(), places, right=True).clamp(max=len(lengths) - 1)
-        seen = lengths[segment] - (ends[1:][segment] - 1 - places if causal else 0)
+        seen = lengths[segment] - (ends[1:][segment] - 1 - places if segments.causal else 0)
         key, value = (
-            pool[table[segment].long()].flatten(1, 2).float()[:, :, :, None].expand(-1, -1, -1, share, -1).flatten(2, 3)
+            pool[segments.table[segment].long()]
+            .flatten(1, 2)
+            .float()[:, :, :, None]
+            .expand(-1, -1, -1, share, -1)
+            .flatten(2, 3)
             for pool in (keys, values)
         )  # [tokens, any, query heads, head size]
         scores = torch.einsum("qhd,qkhd->qhk", query.float(), key) * scale
@@ -58,31 +85,22 @@ class FlashAttention:
         self._with_key_ends = with_key_ends
 
     def __call__(
-        self,
-        query: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        ends: Tensor,
-        lengths: Tensor,
-        table: Tensor,
-        longest: int,
-        causal: bool,
-        scale: float,
+        self, query: Tensor, keys: Tensor, values: Tensor, segments: Segments, scale: float
     ) -> tuple[Tensor, Tensor]:
         output, log_sums = self._attend(
             query,
             keys,
             values,
-            ends,
-            ends if self._with_key_ends else None,
-            longest,
-            table.shape[1] * self.page,
+            segments.ends,
+            segments.ends if self._with_key_ends else None,
+            segments.longest,
+            segments.table.shape[1] * self.page,
             return_aux=self._wanted,
             scale=scale,
-            window_size=(-1, 0) if causal else (-1, -1),
+            window_size=(-1, 0) if segments.causal else (-1, -1),
             enable_gqa=True,
-            seqused_k=lengths,
-            block_table=table,
+            seqused_k=segments.lengths,
+            block_table=segments.table,
             num_splits=1,  # a row's bits do not depend on its neighbours
         )
         # Its code gives [heads, tokens], its documentation [tokens, heads].
@@ -107,7 +125,7 @@ def flash_attention(device: torch.device, dtype: torch.dtype) -> FlashAttention 
 
 
 @torch.inference_mode()
-def difference(attention: "ReferenceAttention | FlashAttention", device: torch.device, dtype: torch.dtype) -> float:
+def difference(attention: RaggedAttention, device: torch.device, dtype: torch.dtype) -> float:
     """The largest relative error of output and log-sum-exp, against the reference in fp32.
 
     Tries segments of several and of single queries, grouped heads, partly filled pages, and empty segments.
@@ -126,9 +144,10 @@ def difference(attention: "ReferenceAttention | FlashAttention", device: torch.d
     worst = 0.0
     for ends, longest, causal in ((numbers(0, 5, 7, 8, 8), 8, False), (numbers(0, 5, 7, 8, 8), 8, True),
                                   (numbers(0, 1, 2, 3, 3), 1, True)):  # fmt: skip
-        found = attention(query, keys, values, ends, lengths, table, longest, causal, size**-0.5)
+        segments = Segments(ends, lengths, table, longest, causal)
+        found = attention(query, keys, values, segments, size**-0.5)
         wide = query.float(), keys.float(), values.float()
-        expected = ReferenceAttention(page)(*wide, ends, lengths, table, longest, causal, size**-0.5)
+        expected = ReferenceAttention(page)(*wide, segments, size**-0.5)
         used = int(ends[-1])
         for one, other in zip(found, expected, strict=True):
             error = (one[:used].float() - other[:used]).norm() / other[:used].norm()
