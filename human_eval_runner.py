@@ -65,10 +65,14 @@ def canonical_solutions() -> dict[str, str]:
 def program(task: Task, completion: str, suite: Suite | None = None, beside: bool = False) -> Program:
     """Build the program that judges a completion. For HumanEval it equals that of the reference evaluator.
 
-    `suite` replaces the task's own tests. `beside`: whether the tests run in the program's process.
+    `suite` replaces the task's own tests. `beside`: whether the tests run in the program's process. The completion of
+    an executed task is its whole program.
     """
     suite = suite or task.suite
-    return Program(f"{task.prompt}{completion}", suite.text, suite.entry_point, suite.context, beside)
+    if task.executed is not None:
+        return Program(completion, suite.text, executed=task.executed)
+    solution = f"{task.prompt}{completion}{task.ending}"
+    return Program(solution, suite.text, suite.entry_point, suite.context, beside)
 
 
 def reference_program(task: Task, suite: Suite | None = None, beside: bool = False) -> Program:

@@ -10,7 +10,10 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from swarmeval.executed import Executed
+
 Form = Literal["reply", "completion", "solution"]
+Answer = Literal["function", "program", "expression"]  # kinds of code that a task asks for
 
 
 class Outcome(StrEnum):
@@ -66,10 +69,18 @@ class Task:
     preamble: str = ""  # text before the prompt in completion mode, which is not part of the program
     reference: str = ""  # the benchmark's reference completion; "" if there is none
     base: Suite | None = None  # tests of the base problem of a self-invoking task
+    executed: Executed | None = None  # how its program is executed; None: its tests call the entry point
+    answer: Answer = "function"
+    ending: str = ""  # source code after the completion, in the program
+    stops: tuple[str, ...] | None = None  # texts that end a reply in completion mode; None: the usual ones
 
     @property
     def entry_point(self) -> str:
         return self.suite.entry_point
+
+    @property
+    def language(self) -> str:
+        return self.executed.language if self.executed is not None else "python"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +169,7 @@ class Program:
     context: str = ""  # source code of other names that the tests use, as defined by the benchmark
     beside: bool = False  # whether the tests run in the program's process, because they need more than plain data
     is_reference: bool = False  # whether it is the reference solution, which shows how the tests call a solution
+    executed: Executed | None = None  # how it is executed; None: by calls, or beside its tests in one process
 
     @property
     def text(self) -> str:

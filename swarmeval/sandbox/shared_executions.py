@@ -1,6 +1,6 @@
 """Executes equal programs once: while one runs, equal ones wait for its end; later ones find it in memory.
 
-Independent of tasks and verdicts. Two programs are equal if their solution, tests, entry point and context are.
+Independent of tasks and verdicts. Two programs are equal if everything about them is.
 """
 
 import asyncio
@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
+from swarmeval.executed import Executed
+from swarmeval.executed import Executed
 from swarmeval.records import Execution, Outcome, Program
 
 KEPT = 1 << 14  # executions in memory, at most about 1 KB each
 
 Run = Callable[[Program, float], Awaitable[Execution]]  # the number: part of the time limit
-Key = tuple[bytes, str, str, str, bool]
+Key = tuple[bytes, str, str, str, bool, Executed | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +72,4 @@ class SharedExecutions:
 def _key(program: Program) -> Key:
     """Replaces the solution, which may be long, by its digest. The tests of a task are one string for all programs."""
     digest = hashlib.sha256(program.solution.encode(errors="surrogatepass")).digest()
-    return digest, program.tests, program.entry_point, program.context, program.beside
+    return digest, program.tests, program.entry_point, program.context, program.beside, program.executed
