@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from swarmeval.executed import Executed
-from swarmeval.executed import Executed
 from swarmeval.records import Execution, Outcome, Program
 
 KEPT = 1 << 14  # executions in memory, at most about 1 KB each
