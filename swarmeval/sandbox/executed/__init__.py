@@ -1,0 +1,1 @@
+"""Executed programs: built and run in a jail, compared outside it."""
