@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swarmeval import hub
+from swarmeval import home, hub
 from swarmeval.engine import bundled_model, quantization
 from swarmeval.engine.out_of_memory import is_out_of_memory
 from swarmeval.errors import DeviceError, ModelUnavailable
@@ -62,9 +62,7 @@ def locate(model_id: str, progress: bool = True, weights: bool = True, code: boo
 def folder_of(model: str) -> str:
     """The folder of a model that `locate` returned; converts the embedded model if necessary."""
     quiet()
-    return (
-        str(bundled_model.converted(bundled_model.find(), bundled_model.cache_root())) if model == EMBEDDED else model
-    )
+    return str(bundled_model.converted(bundled_model.find(), home.cache_folder())) if model == EMBEDDED else model
 
 
 def config_of(folder: str, code: bool = False) -> Any:

