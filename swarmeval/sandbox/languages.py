@@ -57,7 +57,7 @@ class Ending(_Entry):
 
 
 class Language(_Entry):
-    """How one language is found, built, run and judged; languages.yaml explains each key."""
+    """One entry: the toolchain of a language and how its programs are judged. languages.yaml explains each key."""
 
     package: str
     command: str

@@ -1,6 +1,6 @@
 """Finds the toolchain of a language on this machine, and writes the file that it judges.
 
-The result is plain data with absolute paths, which the sandbox can use without searching. No code here names a language.
+The result is plain data with absolute paths, which the sandbox uses without searching. No code here names a language.
 """
 
 import hashlib
@@ -9,7 +9,6 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from glob import glob
 from pathlib import Path
 
 from swarmeval import home
@@ -34,7 +33,7 @@ class WarmFolder:
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """How programs of one language are built and run on this machine, in the folder that contains `file`.
+    """Commands that build and run programs of one language, in the folder that contains `file`.
 
     First words are absolute paths, except for those in the program's folder (./program). Only {memory_mb} remains to
     be filled in; see `command`.
@@ -130,14 +129,14 @@ class _Filler:
         return text
 
     def words(self, words: Words) -> Words:
-        """The words with placeholders filled in; the first is an absolute path unless it lies in the program's folder."""
+        """The words with placeholders filled in. The first is absolute unless it is in the program's folder."""
         if not words:
             return ()
         first, *rest = (self.text(word) for word in words)
         return (first if "/" in first else shutil.which(first) or first, *rest)
 
     def answer(self, words: Words) -> str:
-        """What a command prints. Raises ConfigError if it fails or prints nothing."""
+        """The output of a command. Raises ConfigError if it fails or prints nothing."""
         filled = self.words(words)
         done = _run(filled)
         said = (done.stdout.strip() or done.stderr.strip()) if done.returncode == 0 else ""
@@ -172,11 +171,15 @@ def _visible(path: str) -> str:
 
 
 def _places(entry: Language, values: Mapping[str, str], homes: list[str]) -> Words:
-    found = [*COMMON_PLACES, *homes, values["warm"], *(path for pattern in entry.places for path in glob(pattern))]
+    found = [*COMMON_PLACES, *homes, values["warm"], *_existing(entry.places)]
     if any("{command}" in word for word in (*entry.build, *entry.run, *entry.check)):
         found.append(values["command"])
     targets = {str(Path(path).resolve()) for path in found if path}
     return tuple(path for path in outermost({*found, *targets}) if not _is_visible(path))
+
+
+def _existing(patterns: Words) -> list[str]:
+    return [str(path) for pattern in patterns for path in Path("/").glob(pattern.lstrip("/"))]
 
 
 def _warm_path(name: str, entry: Language, toolchain: str) -> Path:

@@ -5,7 +5,6 @@ read them and never write to them.
 """
 
 import os
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path

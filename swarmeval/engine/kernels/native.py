@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from swarmeval.home import cache_folder
 from swarmeval.engine.placed_tokens import Numbers, Tokens
+from swarmeval.home import cache_folder
 
 PAGE = 16  # tokens; must equal PAGE in cpp/pages.h
 SOURCES = Path(__file__).with_name("cpp")
