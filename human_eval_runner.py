@@ -5,7 +5,7 @@ HumanEval's canonical solutions calibrate the time limit for this machine. pass@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -24,23 +24,16 @@ from swarmeval.records import (
     Verdict,
     parse_job_id,
 )
+from swarmeval.sandbox.calibration import MOST, Calibration, timeout_scale
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.sandbox.shared_executions import SharedExecutions
+from swarmeval.sandbox.toolchains import Toolchain
+from swarmeval.sandbox.warm_folders import ready
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import chosen
 
 OnProgress = Callable[[int, int], None]  # reference solutions tried, total
 FIRST_TRY = 0.2  # share of the time limit for hurried programs
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """The speed of this machine, measured with HumanEval's canonical solutions."""
-
-    scale: float  # factor on the time limit
-    cpu_s: float  # CPU time of all solutions
-    slowest: str  # task of the slowest solution
-    slowest_cpu_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +53,11 @@ def load_tasks(limit: int | None = None) -> tuple[Task, ...]:
 def canonical_solutions() -> dict[str, str]:
     """HumanEval's canonical solution of every task."""
     return {task.task_id: task.reference for task in load_tasks()}
+
+
+def prepared_toolchains(tasks: Iterable[Task]) -> dict[str, Toolchain]:
+    """The toolchains of the executed tasks, by language. Takes seconds the first time. Raises ConfigError."""
+    return ready(task.language for task in tasks if task.executed is not None)
 
 
 def program(task: Task, completion: str, suite: Suite | None = None, beside: bool = False) -> Program:
@@ -94,8 +92,11 @@ class Judge:
         any_name: bool = False,
         yields: bool = False,
         on_timing: Callable[[str, float], None] = lambda what, took_s: None,
+        toolchains: Mapping[str, Toolchain] | None = None,
     ) -> None:
         """`yields`: whether programs get the lowest priority, for use beside replicas on the same cores.
+
+        `toolchains`: those of executed tasks, by language.
 
         `on_timing` is called with "extract" or "judge", and the seconds, after each extraction and each program.
         """
@@ -104,7 +105,7 @@ class Judge:
         self._reading = (use_black, any_name)
         self._timeout_s = timeout_s
         self.limit_s = timeout_s  # time limit of a program; scaled by the calibration
-        self._sandbox = Sandbox(workers, timeout_s, memory_mb, mode, yields=yields)
+        self._sandbox = Sandbox(workers, timeout_s, memory_mb, mode, yields=yields, toolchains=toolchains)
         self._shared = SharedExecutions(self._sandbox.run)
         self._extractors = asyncio.Semaphore(workers)
         self._unconfirmed: frozenset[str] = frozenset()
@@ -139,7 +140,7 @@ class Judge:
         Raises SandboxError if one fails, because verdicts on this machine would then be meaningless.
         """
         tasks = load_tasks()
-        self._sandbox.set_timeout(MOST * self._timeout_s)
+        self._sandbox.set_timeout(MOST * self._timeout_s, MOST)
         executions = await self._try(tasks, on_progress=on_progress)
         cpu_s = {task.task_id: execution.cpu_s for task, execution in zip(tasks, executions, strict=True)}
         slowest = max(cpu_s, key=cpu_s.__getitem__)
@@ -162,7 +163,7 @@ class Judge:
     def scale_timeout(self, scale: float) -> None:
         """Set the time limit of programs to `scale` times eval_timeout."""
         self.limit_s = scale * self._timeout_s
-        self._sandbox.set_timeout(self.limit_s)
+        self._sandbox.set_timeout(self.limit_s, scale)
 
     async def try_references(self, on_progress: OnProgress = lambda done, total: None) -> References:
         """Judge the benchmark's reference solutions, if there are any.
@@ -173,7 +174,8 @@ class Judge:
         """
         tasks = [task for task in self._tasks.values() if task.reference]
         ends = dict(zip(tasks, await self._try(tasks, on_progress=on_progress), strict=True))
-        failed = [task for task, end in ends.items() if end.outcome is not Outcome.PASSED or end.unconfirmed]
+        called = [(task, end) for task, end in ends.items() if task.executed is None]
+        failed = [task for task, end in called if end.outcome is not Outcome.PASSED or end.unconfirmed]
         beside = dict(zip(failed, await self._try(failed, beside=True), strict=True))
         unconfirmed = tuple(task.task_id for task, end in beside.items() if end.outcome is Outcome.PASSED)
         self._unconfirmed |= set(unconfirmed)
@@ -222,7 +224,7 @@ class Judge:
 
     async def _learn_calls(self, task: Task, suite: Suite | None) -> None:
         """Run the reference solution first, to record how the tests call it before other programs run."""
-        if not task.reference or task.task_id in self._unconfirmed:
+        if not task.reference or task.executed is not None or task.task_id in self._unconfirmed:
             return
         reference = reference_program(task, suite)
         async with self._calls_wanted.setdefault(reference, asyncio.Lock()):
@@ -282,18 +284,3 @@ def _failed(ends: Mapping[Task, Execution]) -> dict[str, str]:
     """Map tasks that did not pass to their outcome and detail."""
     failed = {task.task_id: end for task, end in ends.items() if end.outcome is not Outcome.PASSED}
     return {task_id: f"{end.outcome}: {end.detail}" for task_id, end in failed.items()}
-
-
-# CPU time of all 164 canonical solutions of HumanEval on the machine for which the default limit was chosen: one core
-# of a 2023 server (benchmarks/RESULTS.md, "The judge's yardstick"). In one process with their tests they take 0.5 s.
-# Separate processes take 1.1 times as long, because arguments and values are passed as text.
-REFERENCE_CPU_S = 0.55
-MOST = 50.0
-
-
-def timeout_scale(cpu_s: float) -> float:
-    """The factor for time limits on a machine where the canonical solutions take `cpu_s` of CPU time in total.
-
-    Rounded to halves, so that noise rarely changes the factor of a machine. At least 1, also on fast machines.
-    """
-    return min(MOST, max(1.0, round(2 * cpu_s / REFERENCE_CPU_S) / 2))

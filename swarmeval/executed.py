@@ -1,4 +1,4 @@
-"""How executed tasks are judged: a program is built and run, and its output is compared outside the sandbox.
+"""The records of executed tasks: a program is built and run, and its output is compared outside the sandbox.
 
 Contains no code that acts on these records. The other way of judging, by calls with plain data, is records.Suite.
 """
@@ -20,7 +20,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How the output of a program is compared with the expected output."""
+    """The comparison of a program's output with the expected output."""
 
     rule: Rule = "tokens"  # exact text, whitespace-separated tokens, tokens as numbers, LiveCodeBench's, or a checker
     tolerance: float = 0.0  # absolute or relative error that "numbers" accepts
@@ -29,7 +29,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """How the program of a task is built, run and compared.
+    """The way to build, run and compare the program of a task.
 
     The program is the candidate and, after it, the text of the task's suite. Without cases, the tests are part of the
     program: it must reach its end and exit with code 0.

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from human_eval_runner import MOST, REFERENCE_CPU_S, Calibration, Judge, load_tasks, timeout_scale
+from human_eval_runner import Judge, load_tasks
 from swarmeval.errors import SandboxError
+from swarmeval.sandbox.calibration import MOST, REFERENCE_CPU_S, Calibration, timeout_scale
 
 
 @given(one=st.floats(0, 1e4), other=st.floats(0, 1e4))

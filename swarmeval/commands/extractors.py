@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from human_eval_runner import Judge
+from human_eval_runner import Judge, prepared_toolchains
 from swarmeval.extraction.harness_rules import OURS, Rule
 from swarmeval.records import Completion, Outcome, Task, parse_job_id
 from swarmeval.runs.result_files import Results
@@ -50,7 +50,12 @@ def _judged(
     """The passing jobs by rule."""
     tasks = {task.task_id: task for task in record.ledger.jobs.tasks}
     judge = Judge(
-        tuple(tasks.values()), config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox.mode
+        tuple(tasks.values()),
+        config.eval_workers,
+        config.eval_timeout,
+        config.eval_memory_mb,
+        mode=config.sandbox.mode,
+        toolchains=prepared_toolchains(tasks.values()),
     )
     judge.scale_timeout(record.manifest["eval_timeout_scale"])  # as for the run's own verdicts
     passed: dict[str, set[str]] = {name: set() for name in under}

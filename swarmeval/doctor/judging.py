@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from human_eval_runner import Calibration, Judge, References, canonical_solutions, load_tasks
+from human_eval_runner import Judge, References, canonical_solutions, load_tasks, prepared_toolchains
 from swarmeval.doctor import hostile
 from swarmeval.doctor.finding import Finding
 from swarmeval.doctor.mutants import mutant
 from swarmeval.doctor.trivial_answers import TrivialAnswers, try_trivial
 from swarmeval.errors import SandboxError, UserError
 from swarmeval.records import Completion, Execution, Job, Outcome, Program, Task
+from swarmeval.sandbox.calibration import Calibration
 from swarmeval.sandbox.missing_layers import consequences, unblocked_acts
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.settings.run_config import RunConfig
@@ -95,9 +96,11 @@ def trivial_answers(config: RunConfig, tasks: Sequence[Task], trivial: TrivialAn
 
 async def _try_benchmark(config: RunConfig, tasks: Sequence[Task]) -> tuple[References | None, TrivialAnswers]:
     """Try the reference solutions, unless the calibration already did, and trivial answers."""
+    toolchains = await asyncio.to_thread(prepared_toolchains, tasks)
     async with Judge(
-        tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox.mode
-    ) as judge:
+        tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox.mode,
+        toolchains=toolchains,
+    ) as judge:  # fmt: skip
         references = await judge.try_references() if config.benchmark != HUMANEVAL else None
         return references, await try_trivial(config, judge, tasks, references.unconfirmed if references else ())
 

@@ -78,7 +78,7 @@ class Jail:
         try:
             end, wall_s = self._watch(child, limits, request["kind"])
         finally:
-            status, used = self._end_everything(child)
+            status, used = end_everything(child, self._is_first)
             if not self._guard.start_over():
                 clear(Path(self._folder), self._mode)  # no file may reach the next child
         return {
@@ -142,26 +142,27 @@ class Jail:
         own_s = computed_s(child) if kind == "serve_calls" else charged_s(child, wall_s, self._guard.proc)
         return max(own_s, wall_s / BACKSTOP)
 
-    def _end_everything(self, child: int) -> tuple[int, resource.struct_rusage]:
-        """Kill the child and all its descendants; return its wait status and resource usage.
 
-        Detached processes are our children by now, because this process is a subreaper or the first of its namespace.
-        """
-        with contextlib.suppress(ProcessLookupError):
-            if self._is_first:
-                os.kill(-1, signal.SIGKILL)
-            else:
-                os.kill(child, signal.SIGKILL)
-                os.killpg(child, signal.SIGKILL)
-        _, status, usage = os.wait4(child, 0)
-        while True:
-            try:
-                pid, _ = os.waitpid(-1, 0 if self._is_first else os.WNOHANG)
-            except ChildProcessError:
-                return status, usage
-            if pid == 0:
-                kill_children()
-                select.select([], [], [], 0.002)
+def end_everything(child: int, is_first: bool) -> tuple[int, resource.struct_rusage]:
+    """Kill a child and all its descendants; return its wait status and resource usage.
+
+    Detached processes are our children by now, because this process is a subreaper or the first of its namespace.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        if is_first:
+            os.kill(-1, signal.SIGKILL)
+        else:
+            os.kill(child, signal.SIGKILL)
+            os.killpg(child, signal.SIGKILL)
+    _, status, usage = os.wait4(child, 0)
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, 0 if is_first else os.WNOHANG)
+        except ChildProcessError:
+            return status, usage
+        if pid == 0:
+            kill_children()
+            select.select([], [], [], 0.002)
 
 
 def dump_traceback(child: int, handle: int) -> None:

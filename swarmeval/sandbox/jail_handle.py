@@ -10,6 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NoReturn
 
+from swarmeval.sandbox.executed.jail import ExecutionJail
 from swarmeval.sandbox.frames import read_frame, write_frame
 from swarmeval.sandbox.jail import Jail
 from swarmeval.sandbox.layers import namespaces
@@ -77,6 +78,19 @@ class JailHandle:
             self.end = message[0]
         return message[0]
 
+    def receive_bytes(self, size: int) -> bytes:
+        """Receive bytes that follow a message. Raises JailGone."""
+        data = bytearray()
+        while len(data) < size:
+            try:
+                piece = self.link.recv(min(size - len(data), 1 << 20))
+            except OSError:
+                piece = b""
+            if not piece:
+                raise JailGone("its jail is gone")
+            data += piece
+        return bytes(data)
+
     @property
     def channel(self) -> socket.socket:
         """The channel to the running child."""
@@ -121,17 +135,19 @@ class JailHandle:
         self.link.close()
 
 
-def open_jail(folder: str, places: Places, seccomp: Seccomp | None, layers: Collection[str]) -> JailHandle:
+def open_jail(
+    folder: str, places: Places, seccomp: Seccomp | None, layers: Collection[str], executes: bool = False
+) -> JailHandle:
     """Start a jail with these layers, which can see these places and owns `folder`.
 
-    Raises SandboxFault if that is not possible.
+    `executes`: whether it runs commands, not functions of its own children. Raises SandboxFault if it cannot start.
     """
     Path(folder).mkdir(0o711, parents=True, exist_ok=True)
     ours, theirs = socket.socketpair()
     helper = os.fork()
     if helper == 0:
         ours.close()
-        become_jail(theirs, folder, places, seccomp, layers)
+        become_jail(theirs, folder, places, seccomp, layers, executes)
     theirs.close()
     try:
         if "namespaces" in layers:
@@ -162,6 +178,7 @@ def become_jail(
     places: Places,
     seccomp: Seccomp | None,
     layers: Collection[str],
+    executes: bool,
 ) -> NoReturn:
     """Enter the namespaces, report the active layers, and serve."""
     try:
@@ -174,13 +191,14 @@ def become_jail(
                 if read_frame(link) is None or os.fork() != 0:
                     os._exit(0)
                 read_frame(link)  # the helper has ended
-            guard = Guard(seccomp, layers)
+            guard = Guard(seccomp, layers, executes)
             own_folder = guard.open(folder, places)
         except OSError as error:
             write_frame(link, {"broken": str(error)})
             os._exit(1)
         write_frame(link, {"in_force": guard.in_force(), "missing": guard.missing})
-        Jail(link, guard, own_folder).serve()
+        kind = ExecutionJail if executes else Jail
+        kind(link, guard, own_folder).serve()
     except SystemExit:
         pass
     finally:

@@ -44,7 +44,7 @@ class WrongAnswer(_Entry):
         return checked_pattern(pattern)
 
 
-class Ending(_Entry):
+class SecretEnding(_Entry):
     """Code that prints {secret}, and the pattern of the text that it must precede."""
 
     code: str
@@ -72,7 +72,7 @@ class Language(_Entry):
     environment: dict[str, str] = {}
     places: Words = ()
     wrong_answer: WrongAnswer
-    ending: Ending
+    ending: SecretEnding
 
 
 def checked_pattern(pattern: str) -> str:

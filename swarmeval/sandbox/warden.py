@@ -10,12 +10,9 @@ answer. The warden and everything in its jails end when the other end of its soc
 library and the seccomp binding, so that it starts fast and forks cheaply.
 """
 
-import contextlib
 import importlib
 import os
 import select
-import shutil
-import signal
 import socket
 import sys
 from collections.abc import Collection, Sequence
@@ -23,14 +20,13 @@ from functools import partial
 from typing import Any
 
 from swarmeval.sandbox.child import READY
-from swarmeval.sandbox.frames import read_frame, write_frame
+from swarmeval.sandbox.frames import write_frame
 from swarmeval.sandbox.jail_handle import REPORT_BYTES, JailGone, JailHandle, SandboxFault, open_jail
-from swarmeval.sandbox.layers.guard import LAYERS
-from swarmeval.sandbox.layers.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
+from swarmeval.sandbox.layers.kernel import PR_SET_DUMPABLE, prctl
 from swarmeval.sandbox.layers.places import Places, places
 from swarmeval.sandbox.layers.seccomp import Seccomp
 from swarmeval.sandbox.outcomes import judged, outcome, program_side_outcome
-from swarmeval.sandbox.priority import yield_to_all
+from swarmeval.sandbox.service import NobodyWaits, begin, end_jails, open_with_most_layers, reap, serve
 from swarmeval.sandbox.streamed_output import ENDS
 from swarmeval.sandbox.tester import Tester
 from swarmeval.sandbox.tests_side import UNSENDABLE
@@ -58,42 +54,18 @@ TRIAL_PROGRAM = {
     "text": f"{TRIAL}\n{TRIAL_TESTS}", "solution": TRIAL, "tests": TRIAL_TESTS, "entry_point": "answer", "context": "",
     "beside": False, "calls": (),
 }  # fmt: skip
-UMASK = 0o022  # independent of the user's: programs run as another user and must have access to their files
 TESTS_FACTOR = 2  # time limit of the tests themselves, as a multiple of the program's
 USED_UP = ("OUT_OF_MEMORY", "CRASHED")  # outcomes that may be due to the wear of a process used by many programs
 MOST_OUTPUT_BYTES = 1 << 23  # bytes that one program may stream
-# Layers to omit, tried in turn until the trial program passes. "processes" limits their number. "user" runs programs of
-# root as nobody, which cannot read an interpreter that only root can read.
-WITHOUT = (
-    (), ("processes",), ("user",), ("namespaces",), ("namespaces", "processes"), ("namespaces", "user"),
-    ("namespaces", "user", "processes"),
-)  # fmt: skip
 
 
 def main(control_fd: int, folder: str, mode: str, shown: Sequence[str] | None, yields: bool) -> None:
     """Serve programs from the inherited socket until its other end closes. `shown`, `yields`: see Sandbox."""
-    prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # first: a stopped warden would not notice that its socket closes
-    os.umask(UMASK)
-    if yields:
-        yield_to_all()
-    sys.argv = [""]
+    begin(yields)
     for name in WARM_MODULES:
         importlib.import_module(name)
     with socket.socket(fileno=control_fd) as control:
-        warden = Warden(control, folder, places(shown))
-        try:
-            write_frame(control, warden.open(mode))
-            while (request := read_frame(control)) is not None:
-                write_frame(control, warden.answer(request[0]))
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the coordinator is gone
-        finally:
-            warden.close()
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-class NobodyWaits(ConnectionResetError):
-    """The coordinator is gone or no longer wants the answer. Stopped children must not be waited for."""
+        serve(Warden(control, folder, places(shown)), control, folder, mode)
 
 
 class Warden:
@@ -108,32 +80,11 @@ class Warden:
 
     def open(self, mode: str) -> dict[str, Any]:
         """Set up the jails with as many layers as the trial program allows; return the active and the missing ones."""
-        prctl(PR_SET_CHILD_SUBREAPER, 1)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        all_layers = {"processes", "user", *(LAYERS if mode != "none" else ())}
-        missing: dict[str, str] = {}
-        seccomp = None
-        reasons: list[str] = []
-        if mode != "none":
-            try:
-                seccomp = Seccomp()
-            except OSError as error:
-                missing["seccomp"] = f"{error}; install libseccomp (Debian: apt install libseccomp2)"
-        for layers in dict.fromkeys(frozenset(all_layers - set(without)) for without in WITHOUT):
-            try:
-                self._open_jails(seccomp, layers)
-                trial = self._try()
-            except (OSError, SandboxFault) as error:
-                reasons.append(str(error))
-                continue
-            if trial["outcome"] == "PASSED":
-                prctl(PR_SET_DUMPABLE, 0)  # not earlier: mapping users requires a dumpable process
-                missing |= self._jails[0].missing | dict.fromkeys(
-                    sorted(all_layers - layers), reasons[0] if reasons else ""
-                )
-                return {"in_force": self._jails[0].in_force, "missing": missing}
-            reasons.append(f"the trial program ended as {trial['outcome']}: {trial['detail']}")
-        return {"broken": reasons[-1]}
+        return open_with_most_layers(mode, False, self._try_layers)
+
+    def _try_layers(self, seccomp: Seccomp | None, layers: Collection[str]) -> tuple[JailHandle, dict[str, Any]]:
+        self._open_jails(seccomp, layers)
+        return self._jails[0], self._try()
 
     def _try(self) -> dict[str, Any]:
         """Run the trial program in all jails; return the first failure, or the last result."""
@@ -148,20 +99,13 @@ class Warden:
         self._tester = Tester(self._jails[2], self._receive)
 
     def _open_jail(self, name: str) -> JailHandle:
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:  # reaps jails that were closed before
-                pass
+        reap()
         return open_jail(os.path.join(self._folder, name), self._places, *self._layers)  # noqa: PTH118
 
     def close(self) -> None:
         """End the jails and their children, and wait for them."""
-        for jail in self._jails:
-            jail.close()
+        end_jails(self._jails)
         self._jails = []
-        os.killpg(0, signal.SIGCONT)  # a stopped jail would not end
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                os.waitpid(-1, 0)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -19,10 +19,11 @@ from swarmeval.sandbox import folders
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 5.0  # for a warden to remove its folder and exit
 LENGTH = struct.Struct(">I")
+CALLS, EXECUTED = "swarmeval.sandbox.warden", "swarmeval.sandbox.executed.warden"
 # Removes the checkout from sys.path again before any program runs.
 BOOT = (
-    "import json, sys; root, fd, folder, mode, more = sys.argv[1:]; sys.path.insert(0, root); "
-    "from swarmeval.sandbox import warden; sys.path.remove(root); warden.main(int(fd), folder, mode, *json.loads(more))"
+    "import importlib, json, sys; root, module, fd, folder, mode, more = sys.argv[1:]; sys.path.insert(0, root); "
+    "main = importlib.import_module(module).main; sys.path.remove(root); main(int(fd), folder, mode, *json.loads(more))"
 )
 
 
@@ -33,12 +34,12 @@ class WardenDied(Exception):
 class WardenProcess:
     """One warden, started on demand and replaced after its death."""
 
-    def __init__(self, mode: str, shown: Sequence[str] | None, yields: bool) -> None:
-        """As in Sandbox."""
+    def __init__(self, module: str, mode: str, places: Sequence[str] | None, yields: bool) -> None:
+        """`module`: CALLS or EXECUTED; its main() gets the `places`. The others are as in Sandbox."""
         self.in_force: list[str] = []
         self.missing: dict[str, str] = {}
-        self._mode = mode
-        self._more = json.dumps([shown if shown is None else list(shown), yields])
+        self._module, self._mode = module, mode
+        self._more = json.dumps([places if places is None else list(places), yields])
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._folder = ""
@@ -57,8 +58,8 @@ class WardenProcess:
             self._folder = folders.make()
             self._reader, self._writer = await asyncio.open_connection(sock=ours)
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-B", "-c", BOOT, str(ROOT), str(theirs.fileno()), self._folder, self._mode,
-                self._more,
+                sys.executable, "-P", "-B", "-c", BOOT, str(ROOT), self._module, str(theirs.fileno()), self._folder,
+                self._mode, self._more,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
                 env=clean_environment(), pass_fds=[theirs.fileno()], start_new_session=True, cwd=self._folder,
             )  # fmt: skip

@@ -7,12 +7,24 @@ read them and never write to them.
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from swarmeval.errors import ConfigError
-from swarmeval.sandbox.toolchains import Toolchain, WarmFolder
+from swarmeval.sandbox.toolchains import Toolchain, WarmFolder, find
 
 LIMIT_S = 300.0
+
+
+def ready(languages: Iterable[str], commands: Mapping[str, str] | None = None) -> dict[str, Toolchain]:
+    """Find and warm up the toolchains of these languages. `commands`: the paths of commands to use instead of theirs.
+
+    Raises ConfigError, which names the missing package.
+    """
+    toolchains = {language: find(language, (commands or {}).get(language)) for language in sorted(set(languages))}
+    for toolchain in toolchains.values():
+        warm_up(toolchain)
+    return toolchains
 
 
 def warm_up(toolchain: Toolchain) -> None:

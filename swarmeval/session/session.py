@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from agent_manager import Coordinator
-from human_eval_runner import Judge
+from human_eval_runner import Judge, prepared_toolchains
 from swarmeval.doctor.trivial_answers import try_trivial
 from swarmeval.errors import DataError, OutputError
 from swarmeval.monitor.processes import context_switches
@@ -20,6 +20,7 @@ from swarmeval.report.run_report import write as write_report
 from swarmeval.runs.audit import Audit
 from swarmeval.runs.journal import recent_verdicts
 from swarmeval.sandbox.missing_layers import unblocked_acts
+from swarmeval.sandbox.toolchains import Toolchain
 from swarmeval.session.ending import DRAINED, FINISHED, STOPPED, Reason, page, recording_end
 from swarmeval.session.run_context import SessionContext
 from swarmeval.session.run_record import OpenRun
@@ -88,6 +89,7 @@ class _SessionRun:
         """Return False if drained before all jobs were answered and judged. Raises ExceptionGroup."""
         config, record = self._config, self._record
         tracer = self.context.swarm.tracer if self.context.swarm else None
+        toolchains = await self._prepared_toolchains()
         judge = Judge(
             record.ledger.jobs.tasks,
             config.eval_workers,
@@ -97,11 +99,22 @@ class _SessionRun:
             config.sandbox.mode,
             config.accept_any_name,
             yields=self.context.swarm is not None and config.computes_on_cpu(),
-            **({"on_timing": tracer.judged} if tracer else {}),
+            toolchains=toolchains,
+            on_timing=tracer.judged if tracer else lambda what, took_s: None,
         )
         with drain_on_interrupt(self._drain):
             async with self.context.readings.lag.sampled():
                 return await self._judged(judge)
+
+    async def _prepared_toolchains(self) -> dict[str, Toolchain]:
+        """The toolchains of executed tasks; their versions are recorded. Raises ConfigError."""
+        tasks = [task for task in self._record.ledger.jobs.tasks if task.executed is not None]
+        if not tasks:
+            return {}
+        self.context.show_step(f"preparing toolchains: {', '.join(sorted({task.language for task in tasks}))}")
+        toolchains = await asyncio.to_thread(prepared_toolchains, tasks)
+        self._record.note(toolchains={language: found.version for language, found in toolchains.items()})
+        return toolchains
 
     def _drain(self) -> None:
         self._draining = True

@@ -11,7 +11,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from swarmeval.sandbox.layers import namespaces
@@ -27,9 +27,10 @@ from swarmeval.sandbox.layers.places import Places
 from swarmeval.sandbox.layers.seccomp import Seccomp
 
 MB = 1 << 20
-FILE_SIZE_MB = 64
 OPEN_FILES = 256
 OWN_PROCESSES = 64  # processes and threads, if the kernel counts a program's user separately
+EXECUTED_OPEN_FILES, EXECUTED_PROCESSES = 1024, 256  # of executed programs: compilers, the JVM and Go need more
+EXECUTED_DATA_FACTOR, EXECUTED_DATA_SPARE_MB = 2, 1024  # one process's data, which the jail limits more strictly
 OWN_SIGNALS = 64  # pending signals and timers: all jails together stay below their common limit
 SPARE_PROCESSES = 256  # otherwise: additional to those that the user already has
 COUNT_EVERY_S = 5.0  # counting a user's threads takes milliseconds, too slow for each program
@@ -42,18 +43,22 @@ class ProcessLimits:
     """The resource limits of one process."""
 
     timeout_s: float
-    memory_mb: int  # address space
+    memory_mb: int  # address space; of an executed program, the memory of all its processes
     bounds_cpu: bool = True  # whether `timeout_s` also limits the total CPU time of a process
 
 
 class Guard:
     """The layers of one forking process. Its children inherit them and add their own."""
 
-    def __init__(self, seccomp: Seccomp | None, layers: Collection[str]) -> None:
-        """`layers`: some of LAYERS, "processes" (limits their number) and "user" (runs root's programs as nobody)."""
+    def __init__(self, seccomp: Seccomp | None, layers: Collection[str], executes: bool = False) -> None:
+        """`layers`: some of LAYERS, "processes" (limits their number) and "user" (runs root's programs as nobody).
+
+        `executes`: whether a program may start other programs, as executed tasks do.
+        """
         self.missing: dict[str, str] = {}
         self.proc: int | None = None  # descriptor of the /proc of our namespaces
         self._layers = layers
+        self._executes = executes
         self._seccomp = seccomp if "seccomp" in layers else None
         self._landlock: Landlock | None = None
         self._last_pid: int | None = None  # descriptor of ns_last_pid, if available
@@ -71,13 +76,15 @@ class Guard:
         Returns the new path of the folder for programs' folders. Raises OSError if the root cannot be created.
         """
         if "namespaces" in self._layers:
-            self.proc = namespaces.furnish(folder, places)
+            self.proc = namespaces.furnish(folder, places, self._executes)
             self._last_pid = namespaces.open_last_pid(self.proc)
             folder = namespaces.OWN_FOLDER
         if "landlock" in self._layers:
             writable = namespaces.OWN if "namespaces" in self._layers else folder  # contains the remounted folder
+            if self._executes and self.proc is not None:
+                places = replace(places, readable=(*places.readable, "/proc"))
             try:
-                self._landlock = Landlock(places, writable)
+                self._landlock = Landlock(places, writable, self._executes)
             except OSError as error:
                 self.missing["landlock"] = str(error)
         prctl(PR_SET_NO_NEW_PRIVS, 1)
@@ -97,21 +104,25 @@ class Guard:
         """
         if "namespaces" not in self._layers:
             return False
-        namespaces.renew_own_folder()
+        namespaces.renew_own_folder(namespaces.disk_mb(self._executes))
         if self._last_pid is not None:
             os.pwrite(self._last_pid, str(namespaces.FIRST_PID).encode(), 0)
         return True
 
     def before_fork(self, folder: str, limits: ProcessLimits) -> None:
         """Give a child its folder, and compute its limits in advance."""
-        if self._becomes_nobody():
-            os.chown(folder, NOBODY, NOBODY)
+        self.own(folder)
         if self._counts_all() and time.monotonic() - self._counted_at > COUNT_EVERY_S:
             self._tasks = count_tasks(os.getuid() or NOBODY)
             self._counted_at = time.monotonic()
             self._limits_for = None
         if self._limits_for != limits:
             self._limits, self._limits_for = list(self._limits_of(limits)), limits
+
+    def own(self, path: str) -> None:
+        """Give a file or folder to the user that programs run as."""
+        if self._becomes_nobody():
+            os.chown(path, NOBODY, NOBODY)
 
     def confine(self, folder: str, keep: int, parent: int) -> None:
         """Confine this child, and close all descriptors from `keep` on. Raises OSError if a layer fails."""
@@ -139,7 +150,7 @@ class Guard:
 
     def lets_fork(self) -> bool:
         """Whether a program can create processes."""
-        return self._seccomp is None
+        return self._executes or self._seccomp is None
 
     def in_force(self) -> list[str]:
         """The active layers, strongest first."""
@@ -147,8 +158,10 @@ class Guard:
         layers = [namespaces.NAMES] if "namespaces" in self._layers else []
         layers += [f"landlock {self._landlock.version}"] if self._landlock is not None else []
         layers += ["seccomp"] if self._seccomp is not None else []
-        layers += [f"rlimits (memory, cpu{processes}, file size, open files, core)"]
-        layers += [f"private folder of {namespaces.DISK_MB} MB" if "namespaces" in self._layers else "private folder"]
+        cpu = "" if self._executes else ", cpu"
+        layers += [f"rlimits (memory{cpu}{processes}, file size, open files, core)"]
+        size = f" of {namespaces.disk_mb(self._executes)} MB" if "namespaces" in self._layers else ""
+        layers += [f"private folder{size}"]
         niceness = os.getpriority(os.PRIO_PROCESS, 0)
         return [*layers, "empty environment", "no_new_privs", *([f"nice {niceness}"] if niceness else [])]
 
@@ -161,18 +174,19 @@ class Guard:
 
     def _limits_of(self, limits: ProcessLimits) -> Iterator[tuple[int, tuple[int, int]]]:
         """(kind, (soft, hard)) of a child's limits, none above those of this process."""
-        table = {
-            resource.RLIMIT_AS: limits.memory_mb * MB,
-            resource.RLIMIT_FSIZE: FILE_SIZE_MB * MB,
-            resource.RLIMIT_NOFILE: OPEN_FILES,
-            resource.RLIMIT_CORE: 0,
-        }
+        if self._executes:
+            data_mb = EXECUTED_DATA_FACTOR * limits.memory_mb + EXECUTED_DATA_SPARE_MB
+            table = {resource.RLIMIT_DATA: data_mb * MB, resource.RLIMIT_NOFILE: EXECUTED_OPEN_FILES}
+        else:
+            table = {resource.RLIMIT_AS: limits.memory_mb * MB, resource.RLIMIT_NOFILE: OPEN_FILES}
+        table |= {resource.RLIMIT_FSIZE: namespaces.disk_mb(self._executes) * MB, resource.RLIMIT_CORE: 0}
         if limits.bounds_cpu:
             table[resource.RLIMIT_CPU] = math.ceil(limits.timeout_s) + 2  # a backstop: the jail's clock is stricter
         if "namespaces" in self._layers:  # otherwise they are counted together with all signals of its user
             table[resource.RLIMIT_SIGPENDING] = OWN_SIGNALS
         if "processes" in self._layers:
-            table[resource.RLIMIT_NPROC] = self._tasks + SPARE_PROCESSES if self._counts_all() else OWN_PROCESSES
+            own = EXECUTED_PROCESSES if self._executes else OWN_PROCESSES
+            table[resource.RLIMIT_NPROC] = self._tasks + SPARE_PROCESSES if self._counts_all() else own
         for kind, requested in table.items():
             hard = resource.getrlimit(kind)[1]
             value = requested if hard == resource.RLIM_INFINITY else min(requested, hard)

@@ -18,11 +18,11 @@ from swarmeval.sandbox.layers.kernel import (
 )
 from swarmeval.sandbox.layers.places import Places
 
-READ_FILE, READ_DIR, IOCTL_DEV = 1 << 2, 1 << 3, 1 << 15
+EXECUTE, READ_FILE, READ_DIR, IOCTL_DEV = 1 << 0, 1 << 2, 1 << 3, 1 << 15
 READ = READ_FILE | READ_DIR
 # All file rights by the version that introduced them: the first thirteen, REFER, TRUNCATE, IOCTL_DEV.
 FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
-OF_FILES_ONLY = 1 << 0 | 1 << 1 | READ_FILE | 1 << 14  # execute, write, read, truncate
+OF_FILES_ONLY = EXECUTE | 1 << 1 | READ_FILE | 1 << 14  # execute, write, read, truncate
 BIND_TCP, CONNECT_TCP = 1, 2  # version 4
 SCOPED_ABSTRACT_SOCKETS, SCOPED_SIGNALS = 1, 2  # version 6
 RULE_PATH_BENEATH = 1
@@ -47,9 +47,13 @@ def version() -> int:
 class Landlock:
     """Rules that allow reading beneath some places, except for hidden ones, and writing beneath one place."""
 
-    def __init__(self, places: Places, writable: str) -> None:
-        """Skips places that do not exist. Raises OSError if the kernel has no Landlock."""
+    def __init__(self, places: Places, writable: str, executes: bool = False) -> None:
+        """Skips places that do not exist. Raises OSError if the kernel has no Landlock.
+
+        `executes`: whether the files in these places may be executed.
+        """
         self.version = version()
+        self._read = READ | EXECUTE if executes else READ
         self._rights = FILE_RIGHTS[max(least for least in FILE_RIGHTS if least <= self.version)]
         net = BIND_TCP | CONNECT_TCP if self.version >= 4 else 0
         scoped = SCOPED_ABSTRACT_SOCKETS | SCOPED_SIGNALS if self.version >= 6 else 0
@@ -61,17 +65,18 @@ class Landlock:
         for place in places.readable:
             self._allow_but(place, places.hidden)
         for place in places.shown:
-            self._allow(place, READ)
+            self._allow(place, self._read)
             self._allow(os.path.dirname(place), READ_DIR)  # noqa: PTH120 (imports list folders)
-        if places.shown:
-            self._allow("/dev/urandom", READ_FILE)  # torch reads it during its import
+        if places.shown or executes:
+            self._allow("/dev/urandom", READ_FILE)  # torch reads it during its import, the JVM when it starts
         self._allow("/dev/null", READ_FILE | 1 << 1)
-        self._allow(writable, self._rights & ~(1 << 0 | IOCTL_DEV))  # everything except execution and device ioctls
+        own = IOCTL_DEV if executes else IOCTL_DEV | EXECUTE
+        self._allow(writable, self._rights & ~own)
 
     def _allow_but(self, place: str, hidden: Sequence[str]) -> None:
         """Allow reading beneath a place, except for hidden ones. Rules only add rights, so siblings get their own."""
         if not any(one == place or one.startswith(f"{place.rstrip('/')}/") for one in hidden):
-            self._allow(place, READ)
+            self._allow(place, self._read)
         elif place not in hidden and os.path.isdir(place):  # noqa: PTH112
             self._allow(place, READ_DIR)  # imports list folders
             for entry in os.scandir(place):

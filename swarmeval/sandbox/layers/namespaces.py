@@ -20,7 +20,12 @@ MNT_DETACH = 2
 MOUNT_READ_ONLY, MOUNT_NOSUID = 1, 2
 AT_RECURSIVE = 0x8000
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+DEVICE_LINKS = {
+    "/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1",
+    "/dev/stderr": "/proc/self/fd/2",
+}  # fmt: skip
 DISK_MB, FILES = 64, 4096  # disk space and files per program
+EXECUTED_DISK_MB = 512  # of an executed program, whose compiler writes there as well
 OWN = "/own"  # contains the only writable folder
 OWN_FOLDER = f"{OWN}/files"
 OWN_NAMES = ("/tmp", "/scratch")  # its path for programs: the second if a readable place is beneath the first
@@ -53,15 +58,17 @@ def map_ids(pid: int) -> None:
     (process / "gid_map").write_text(groups)
 
 
-def furnish(folder: str, places: Places) -> int | None:
+def furnish(folder: str, places: Places, executes: bool = False) -> int | None:
     """Build a root from these places, read-only, and an empty folder; then change to this root.
 
-    `folder`: the place to build it. Returns a descriptor of the /proc of these namespaces, which programs cannot see,
-    or None if it is not available. Raises OSError.
+    `folder`: the place to build it. `executes`: whether programs see their own processes in /proc. Returns a descriptor
+    of the whole /proc of these namespaces, which programs cannot see, or None if it is not available. Raises OSError.
     """
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=1k,mode=755")
     proc = open_proc(f"{folder}/proc")
+    if executes and proc is not None:
+        mount("proc", f"{folder}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid,hidepid=invisible")
     for place in places.readable:
         bind(place, folder + place)
     for place in places.hidden:  # an empty folder over each
@@ -74,12 +81,18 @@ def furnish(folder: str, places: Places) -> int | None:
         shut(folder + place, 0)
     for device in DEVICES:
         bind(device, folder + device)
+    for name, target in DEVICE_LINKS.items() if executes else ():
+        Path(folder + name).symlink_to(target)
     make_way(folder + OWN_FOLDER, is_folder=True)
     Path(folder + own_name(places.all_readable)).symlink_to(OWN_FOLDER)
     shut(folder, 0)
     pivot_root(folder)
-    mount_own_folder()
+    mount_own_folder(disk_mb(executes))
     return proc
+
+
+def disk_mb(executes: bool) -> int:
+    return EXECUTED_DISK_MB if executes else DISK_MB
 
 
 def own_name(readable: Sequence[str]) -> str:
@@ -88,14 +101,14 @@ def own_name(readable: Sequence[str]) -> str:
     return second if any(place.startswith(f"{first}/") for place in readable) else first
 
 
-def mount_own_folder() -> None:
-    mount("tmpfs", OWN_FOLDER, "tmpfs", MS_NOSUID | MS_NODEV, f"size={DISK_MB}m,nr_inodes={FILES},mode=1777")
+def mount_own_folder(size_mb: int) -> None:
+    mount("tmpfs", OWN_FOLDER, "tmpfs", MS_NOSUID | MS_NODEV, f"size={size_mb}m,nr_inodes={FILES},mode=1777")
 
 
-def renew_own_folder() -> None:
+def renew_own_folder(size_mb: int) -> None:
     """Replace the writable file system by an empty one, which also resets the inode numbers."""
     call("umount2", OWN_FOLDER.encode(), MNT_DETACH)
-    mount_own_folder()
+    mount_own_folder(size_mb)
 
 
 def open_last_pid(proc: int | None) -> int | None:

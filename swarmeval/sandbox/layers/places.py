@@ -36,6 +36,17 @@ def places(shown: Sequence[str] | None = None) -> Places:
     return Places(tuple(readable_places()), tuple(library_places()), tuple(outermost(shown)))
 
 
+# Programs, libraries and header files of a machine, and links and settings that its programs follow.
+EXECUTABLE = (
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/alternatives", "/etc/ld.so.cache", "/etc/localtime",
+)  # fmt: skip
+
+
+def executable_places(toolchains: Sequence[str]) -> Places:
+    """The places of executed programs: the machine's programs and libraries, and these folders of toolchains."""
+    return Places(tuple(outermost((*EXECUTABLE, *toolchains))), tuple(hidden_places()))
+
+
 def library_places() -> list[str]:
     """The folders of installed packages: everything on the path except Python itself."""
     own = {os.path.normpath(path) for key in ("stdlib", "platstdlib") if (path := sysconfig.get_path(key))}

@@ -12,7 +12,7 @@ import errno
 import os
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from swarmeval.sandbox.layers.kernel import PR_SET_SECCOMP, SECCOMP_MODE_FILTER, prepared_prctl
@@ -42,6 +42,16 @@ NOT_THERE = "clone3 statx"
 NOT_SUPPORTED = "listxattr llistxattr flistxattr getxattr lgetxattr fgetxattr setxattr lsetxattr fsetxattr"
 # Answered with success: a program's own files are in memory. On a library file these would wait for the disk.
 WITHOUT_EFFECT = "fsync fdatasync msync"
+# Executed programs may also use these.
+EXECUTED = """
+    fork vfork execve kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo setpgid setsid set_tid_address
+    futex fcntl flock madvise membarrier prlimit64 setrlimit getrusage sysinfo sched_setaffinity sched_getattr
+    get_robust_list splice tee epoll_pwait2
+"""
+EXECUTED_NOT_THERE = "pidfd_open pidfd_send_signal io_uring_setup mbind get_mempolicy set_mempolicy userfaultfd"
+# As below, and: death signal, dumpable, no new privileges, timer slack, subreaper, transparent huge pages.
+EXECUTED_PRCTLS = (1, 3, 4, 15, 16, 29, 30, 36, 37, 38, 39, 41, 42, 0x53564D41)
+NEW_NAMESPACES = 0x02000000 | 0x7E020000  # of cgroups; of mounts, UTS, IPC, users, PIDs and network
 # Used by Python on terminals, pipes and files. Excludes TIOCSTI, which types into a terminal.
 IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS TIOCGWINSZ FIONREAD FIONBIO FIONCLEX FIOCLEX
 PRCTLS = (15, 16, 0x53564D41)  # names of threads, names of memory
@@ -70,9 +80,12 @@ class BpfProgram(ctypes.Structure):
 class Seccomp:
     """A compiled filter, ready to be loaded."""
 
-    def __init__(self) -> None:
-        """Raises OSError if libseccomp is missing or does not support this processor."""
-        self._instructions = ctypes.create_string_buffer(compile_in_child())
+    def __init__(self, executes: bool = False) -> None:
+        """Raises OSError if libseccomp is missing or does not support this processor.
+
+        `executes`: whether programs may start other programs and threads, as executed tasks do.
+        """
+        self._instructions = ctypes.create_string_buffer(compile_in_child(executes))
         self._program = BpfProgram(len(self._instructions) // 8, ctypes.addressof(self._instructions))
 
     def load(self) -> Callable[[], None]:
@@ -80,13 +93,13 @@ class Seccomp:
         return prepared_prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(self._program))
 
 
-def compile_in_child() -> bytes:
+def compile_in_child(executes: bool) -> bytes:
     """Run compile_filter() in a child process, because modules imported by the binding would slow down every fork."""
     ours, theirs = os.pipe()
     helper = os.fork()
     if helper == 0:
         try:
-            os.write(theirs, b"+" + compile_filter())
+            os.write(theirs, b"+" + compile_filter(executes))
         except OSError as error:
             os.write(theirs, b"-" + str(error).encode())
         finally:
@@ -100,7 +113,7 @@ def compile_in_child() -> bytes:
     return text
 
 
-def compile_filter() -> bytes:
+def compile_filter(executes: bool = False) -> bytes:
     """The filter as BPF instructions of eight bytes each."""
     try:
         import pyseccomp as lib  # imported here because the import loads libseccomp
@@ -109,15 +122,19 @@ def compile_filter() -> bytes:
     rules: Any = lib.SyscallFilter(lib.ERRNO(errno.EPERM))
     with contextlib.suppress(OSError, ValueError):  # libseccomp before 2.5
         rules.set_attr(lib.Attr.CTL_OPTIMIZE, BINARY_TREE)  # the kernel tries every number when a filter is loaded
-    add_rules(lib, rules)
+    add_rules(lib, rules, executes)
     with tempfile.TemporaryFile() as file:
         rules.export_bpf(file)
         file.seek(0)
         return file.read()
 
 
-def add_rules(lib: Any, rules: Any) -> None:
+def add_rules(lib: Any, rules: Any, executes: bool) -> None:
     """Add a rule for each call that does not fail with EPERM."""
+    if executes:
+        add_rules_of_executed(lib, rules)
+    else:
+        add_rules_of_threads(lib, rules)
     for name in ALLOWED.split():
         add(lib, rules, lib.ALLOW, name)
     for name in NOT_THERE.split():
@@ -126,27 +143,48 @@ def add_rules(lib: Any, rules: Any) -> None:
         add(lib, rules, lib.ERRNO(errno.ENOTSUP), name)
     for name in WITHOUT_EFFECT.split():
         add(lib, rules, lib.ERRNO(0), name)
-    for name, position, values in (
-        ("socketpair", 0, (int(socket.AF_UNIX),)),
-        ("prlimit64", 2, (0,)),  # read only
-        ("ioctl", 1, IOCTLS),
-        ("prctl", 0, PRCTLS),
-        ("fcntl", 1, FCNTLS),
-        ("madvise", 2, MADVICE),
-    ):
-        for value in values:
-            add(lib, rules, lib.ALLOW, name, lib.Arg(position, lib.EQ, value))
+    add_values(lib, rules, "socketpair", 0, (int(socket.AF_UNIX),))
+    add_values(lib, rules, "ioctl", 1, IOCTLS)
     for option in SOCKET_OPTIONS:
         level = lib.Arg(1, lib.EQ, int(socket.SOL_SOCKET))
         add(lib, rules, lib.ALLOW, "getsockopt", level, lib.Arg(2, lib.EQ, option))
     for name in CLOCK_CALLS:
         add(lib, rules, lib.ALLOW, name, lib.Arg(0, lib.LE, LAST_CLOCK))
-    add(lib, rules, lib.ALLOW, "clone", lib.Arg(0, lib.MASKED_EQ, CLONE_THREAD, CLONE_THREAD))
     add(lib, rules, lib.ALLOW, "mmap", lib.Arg(3, lib.MASKED_EQ, MAP_HUGETLB, 0))
+
+
+def add_rules_of_threads(lib: Any, rules: Any) -> None:
+    """Rules for programs in one process, which may start threads."""
+    add_values(lib, rules, "prlimit64", 2, (0,))  # read only
+    add_values(lib, rules, "prctl", 0, PRCTLS)
+    add_values(lib, rules, "fcntl", 1, FCNTLS)
+    add_values(lib, rules, "madvise", 2, MADVICE)
+    add(lib, rules, lib.ALLOW, "clone", lib.Arg(0, lib.MASKED_EQ, CLONE_THREAD, CLONE_THREAD))
     add(lib, rules, lib.ALLOW, "futex", lib.Arg(1, lib.MASKED_EQ, FUTEX_PRIVATE, FUTEX_PRIVATE))
     for operation in FUTEX_WAITS:
         shared = lib.Arg(1, lib.MASKED_EQ, FUTEX_OPERATION, operation)
         add(lib, rules, lib.ERRNO(errno.EAGAIN), "futex", shared)
+
+
+def add_rules_of_executed(lib: Any, rules: Any) -> None:
+    """Rules for executed programs: compilers, virtual machines, and the processes that they start.
+
+    Their verdicts do not depend on secrets between jails, because expected outputs never enter a jail. So calls whose
+    state other jails can see, such as locks, are allowed where toolchains need them. Sockets stay refused.
+    """
+    for name in EXECUTED.split():
+        add(lib, rules, lib.ALLOW, name)
+    for name in EXECUTED_NOT_THERE.split():
+        add(lib, rules, lib.ERRNO(errno.ENOSYS), name)
+    add(lib, rules, lib.ERRNO(errno.EAFNOSUPPORT), "socket")
+    add_values(lib, rules, "prctl", 0, EXECUTED_PRCTLS)
+    add(lib, rules, lib.ALLOW, "clone", lib.Arg(0, lib.MASKED_EQ, NEW_NAMESPACES, 0))
+
+
+def add_values(lib: Any, rules: Any, name: str, position: int, values: Sequence[int]) -> None:
+    """Allow a call if one of its arguments has one of these values."""
+    for value in values:
+        add(lib, rules, lib.ALLOW, name, lib.Arg(position, lib.EQ, value))
 
 
 def add(lib: Any, rules: Any, action: int, name: str, *arguments: Any) -> None:

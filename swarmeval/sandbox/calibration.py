@@ -1,0 +1,27 @@
+"""The factor on time limits that makes a verdict independent of the speed of a machine."""
+
+from dataclasses import dataclass
+
+# CPU time of all 164 canonical solutions of HumanEval on the machine for which the default limit was chosen: one core
+# of a 2023 server (benchmarks/RESULTS.md, "The judge's yardstick"). In one process with their tests they take 0.5 s.
+# Separate processes take 1.1 times as long, because arguments and values are passed as text.
+REFERENCE_CPU_S = 0.55
+MOST = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The speed of this machine, measured with HumanEval's canonical solutions."""
+
+    scale: float  # factor on the time limit
+    cpu_s: float  # CPU time of all solutions
+    slowest: str  # task of the slowest solution
+    slowest_cpu_s: float
+
+
+def timeout_scale(cpu_s: float) -> float:
+    """The factor for time limits on a machine where the canonical solutions take `cpu_s` of CPU time in total.
+
+    Rounded to halves, so that noise rarely changes the factor of a machine. At least 1, also on fast machines.
+    """
+    return min(MOST, max(1.0, round(2 * cpu_s / REFERENCE_CPU_S) / 2))
