@@ -175,7 +175,8 @@ def _places(entry: Language, values: Mapping[str, str], homes: list[str]) -> Wor
     if any("{command}" in word for word in (*entry.build, *entry.run, *entry.check)):
         found.append(values["command"])
     targets = {str(Path(path).resolve()) for path in found if path}
-    return tuple(path for path in outermost({*found, *targets}) if not _is_visible(path))
+    warm = [values["warm"]] if values["warm"] else []  # may not exist yet
+    return (*(path for path in outermost({*found, *targets} - {*warm}) if not _is_visible(path)), *warm)
 
 
 def _existing(patterns: Words) -> list[str]:

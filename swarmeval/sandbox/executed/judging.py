@@ -65,12 +65,12 @@ class ProgramJudge:
         return None
 
     def _run_tests(self) -> tuple[str, str] | None:
-        """Run a program that contains its tests. It passed if it printed its secret last, and exited with 0."""
+        """Run a program that contains its tests. It passed if it printed its secret, and exited with 0."""
         limits = replace(self._limits, most_output=SPARE_OUTPUT)
         end = self._command(self._order["run"], limits)
         if not end.succeeded:
             return self._failure(end, limits)
-        if end.output.rstrip().rpartition("\n")[2] != self._order["secret"]:
+        if self._order["secret"] not in end.output.splitlines():
             return "RAISED", "it ended with exit code 0 before its tests had ended"
         return None
 
@@ -91,7 +91,8 @@ class ProgramJudge:
     def _is_failed_assertion(self, exit_code: int, text: str) -> bool:
         """Whether a run ended in an assertion of its tests, rather than in an exception."""
         code, pattern = self._order["failure_exit_code"], self._order["failure_output"]
-        return bool(pattern) and code in (None, exit_code) and re.search(pattern, text, re.MULTILINE) is not None
+        is_known = code is not None or bool(pattern)
+        return is_known and code in (None, exit_code) and re.search(pattern, text, re.MULTILINE) is not None
 
     def _command(self, argv: list[str], limits: Limits, stdin: str = "") -> CommandEnd:
         end = self._jail.run(argv, limits, self._order["environment"], stdin)
@@ -118,10 +119,9 @@ def failed(end: CommandEnd, limits: Limits, where: str) -> tuple[str, str]:
 
 def complaint(text: str, pattern: str = "") -> str:
     """The line of an error text that says most: the first that matches the pattern, names an error, or is the last."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
     for wanted in (re.compile(pattern) if pattern else COMPLAINT, COMPLAINT):
-        if found := next((line for line in lines if wanted.search(line)), None):
-            return found
+        if found := next((line for line in text.splitlines() if line.strip() and wanted.search(line)), None):
+            return found.strip()
     return last_line(text)
 
 
