@@ -20,7 +20,8 @@ def prompt(manifest: Mapping[str, Any], answers: list[AnswerRecord], answer: Ans
     """The exact prompt of an answer; for an imported reply, the task's prompt. Slow, because it loads the benchmark."""
     try:
         config = manifest_settings.read(manifest.get("config") or {})
-        tasks = catalog.load(config.benchmark, config.benchmark_file).tasks  # all: the selection changes no prompt
+        # All tasks of the file: the selection changes no prompt.
+        tasks = catalog.load(config.benchmark, config.benchmark_file, config.released).tasks
     except UserError as error:
         return f"(the prompt cannot be shown: {error})"
     answered = next((task for task in tasks if task.task_id == answer.job.task_id), None)

@@ -1,7 +1,8 @@
 """Finds tests that accept trivial answers, such as functions that always return the same value.
 
 `np.allclose([], x)` is true, and tests may compute expected values from an argument that the candidate has emptied. One
-process tries all trivial answers to a task; only those that pass there are judged.
+process tries all trivial answers to a task; only those that pass there are judged. Of executed tasks, only the expected
+outputs are checked: a program without output must not be accepted.
 """
 
 import asyncio
@@ -10,13 +11,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from human_eval_runner import Judge
+from swarmeval.executed import Executed
 from swarmeval.records import Completion, Job, Program, Task
+from swarmeval.sandbox.executed.comparison import difference
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.settings.run_config import RunConfig
 
 LIMIT_S = 0.5  # CPU time per answer; most tests reject an answer at once
 EMPTIED = "for one in [*a, *k.values()]: hasattr(one, 'clear') and one.clear()"
 EQUAL = "an object equal to everything"
+SILENCE = "no output"
 # Name -> body, below "def f(*a, **k):".
 VALUES = {
     "None": "return None", "[]": "return []", "()": "return ()", "{}": "return {}", '""': 'return ""', "0": "return 0",
@@ -80,18 +84,34 @@ async def try_trivial(
 
     Raises SandboxError.
     """
-    tasks = [task for task in tasks if task.entry_point.isidentifier()]
+    silent = {
+        task.task_id: (SILENCE,) for task in tasks if task.executed is not None and accepts_silence(task.executed)
+    }
+    tasks = [task for task in tasks if asks_for_function(task)]
     limit_s = 2 * LIMIT_S * len(ANSWERS)
     async with Sandbox(config.eval_workers, limit_s, config.eval_memory_mb, config.sandbox.mode) as sandbox:
         screened = await asyncio.gather(*(_screen(sandbox, task, task.task_id in unconfirmed) for task in tasks))
     pairs = [(task, name) for task, names in zip(tasks, screened, strict=True) for name in names or ()]
     passed = await asyncio.gather(*(_passes(judge, task, name) for task, name in pairs))
-    accepted: dict[str, tuple[str, ...]] = {}
+    accepted: dict[str, tuple[str, ...]] = silent
     for (task, name), has_passed in zip(pairs, passed, strict=True):
         if has_passed:
             accepted[task.task_id] = (*accepted.get(task.task_id, ()), name)
     untried = tuple(task.task_id for task, names in zip(tasks, screened, strict=True) if names is None)
     return TrivialAnswers(accepted, untried)
+
+
+def asks_for_function(task: Task) -> bool:
+    """Whether the tests call a Python function, which trivial answers can replace."""
+    return task.executed is None and task.answer == "function" and task.entry_point.isidentifier()
+
+
+def accepts_silence(executed: Executed) -> bool:
+    """Whether a program that prints nothing passes all cases. A checker is not tried."""
+    rule, tolerance = executed.comparison.rule, executed.comparison.tolerance
+    if rule == "checker" or not executed.cases:
+        return False
+    return all(not difference(rule, tolerance, case.expected, "") for case in executed.cases)
 
 
 async def _screen(sandbox: Sandbox, task: Task, is_beside: bool) -> list[str] | None:

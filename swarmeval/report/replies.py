@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 
 from swarmeval.records import Outcome
 from swarmeval.report.agreement import Agreement, agreement
-from swarmeval.report.task_texts import TaskTexts, shortened
+from swarmeval.report.task_texts import TaskTexts
 from swarmeval.runs.answer_index import AnswerIndex, AnswerLocation
 from swarmeval.runs.journal import JournalReader
+from swarmeval.tasks.shown import shortened
 from swarmeval.watch.outcome_grid import natural
 
 PACKED_MOST = 4_400_000  # characters in all packs: keeps the page under 5 MB

@@ -73,7 +73,7 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
     counts = with_failed(list(answers.counts.values()), words.failed_tasks(manifest))
     curve, costs = words.pass_curve(counts), words.costs(score, answers, joules)
     return render_page(TEMPLATE, STYLES, [*SCRIPTS, *(MAP if places else ())], {
-        "title": f"{score['model_id'] or 'Imported replies'} on {score['benchmark']}",
+        "title": f"{score['model_id'] or 'Imported replies'} on {score['benchmark']}{words.window(score)}",
         "run_id": manifest["run_id"], "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "version": VERSION,
         "score": score, "interval_words": words.interval_words(score), "status": status, "status_words": sentence,
         "what_ran": words.what_ran(manifest, answers), "settings": settings_shown.settings(manifest),
@@ -101,7 +101,7 @@ def _tasks(manifest: Manifest) -> tuple[Sequence[Task], str]:
     """(the tasks of the run, the reason if they are not available)."""
     config, data = manifest.get("config", {}), manifest.get("data", {})
     try:
-        benchmark = load(str(config.get("benchmark")), config.get("benchmark_file"))
+        benchmark = load(str(config.get("benchmark")), config.get("benchmark_file"), config.get("released"))
     except UserError as error:
         return (), f"{NOT_SHOWN}: {error}."
     if benchmark.dataset.sha256 != data.get("sha256"):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from swarmeval.records import Task
+from swarmeval.tasks.shown import program_start, shortened, shown_tests
 
 MOST_OF_ONE = 20_000  # characters per text of one task
 MOST_OF_ALL = 6_000_000  # characters of the tests of all tasks, uncompressed
@@ -22,19 +23,16 @@ class TaskTexts:
 def task_texts(tasks: Sequence[Task]) -> tuple[dict[str, TaskTexts], str]:
     """(texts by task id, a sentence on truncated tests or "")."""
     most = max(500, min(MOST_OF_ONE, MOST_OF_ALL // max(1, len(tasks))))
+    tests = {task.task_id: shown_tests(task) for task in tasks}
     texts = {
         task.task_id: TaskTexts(
             task.question or task.prompt,
-            task.prompt if len(task.prompt) <= most else None,
-            shortened(task.suite.text, most),
+            source if len(source := program_start(task)) <= most else None,
+            shortened(tests[task.task_id], most),
             task.reference if 0 < len(task.reference) <= most else None,
         )
         for task in tasks
     }
-    number = sum(len(task.suite.text) > most for task in tasks)
+    number = sum(len(text) > most for text in tests.values())
     were = f"of {number:,} tasks are" if number > 1 else "of one task are"
     return texts, f"The tests {were} truncated after {most:,} characters." if number else ""
-
-
-def shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}\n[{len(text) - most:,} more characters]"

@@ -146,6 +146,11 @@ def pass_curve(counts: Sequence[tuple[int, int]]) -> list[tuple[int, float]]:
     return [(k, math.fsum(pass_at_k(n, c, k) for n, c in judged) / len(judged)) for k in sorted(steps)]
 
 
+def window(score: Mapping[str, Any]) -> str:
+    """The release dates of a dated benchmark's tasks, as the end of a title; "" for other benchmarks."""
+    return f", tasks of {score['released']}" if score.get("released") else ""
+
+
 def others(score: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Published scores of this model compared with this run; empty if only part of the benchmark was run."""
     interval, prompts = score["intervals"]["pass@1"], manifest.get("prompts")

@@ -1,20 +1,24 @@
 """Builds the request for one agent and task: chat messages, or raw text in completion mode."""
 
-from swarmeval.records import Agent, Attempt, Task
+from swarmeval.records import Agent, Answer, Attempt, Task
 from swarmeval.requests import Message, Request, Sampling
 from swarmeval.runs.plan import Plan
 from swarmeval.runs.repair_prompt import failure_evidence
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.tasks.languages import LANGUAGES
+from swarmeval.tasks.shown import program_start
 
 INSTRUCTION = (
-    "Complete the following Python function. Reply with the whole function, imports included, "
-    "in one Python code block.\n\n```python\n{prompt}\n```"
+    "Complete the following {language} function. Reply with the whole function, imports included, "
+    "in one {language} code block.\n\n```{tag}\n{prompt}\n```"
 )
 
-AGAIN = (
-    "This solution is not right. {evidence}\n\nFind the fault and reply with the whole corrected function, imports "
-    "included, in one Python code block."
-)
+AGAIN = "This solution is not right. {evidence}\n\nFind the fault and reply with {wanted}."
+WANTED: dict[Answer, str] = {
+    "function": "the whole corrected function, imports included, in one {language} code block",
+    "program": "the whole corrected program in one {language} code block",
+    "expression": "a corrected answer in the same form",
+}
 
 # Tokens that a chat template may add to a prompt: its markers, and the system prompt that some templates include.
 TEMPLATE_TOKENS = 1024
@@ -27,7 +31,7 @@ STOPS = ("\nclass ", "\nif __name__", "\nprint(", "\nassert ", "\n```", "\n<|", 
 def make_request(plan: Plan, k: int, mode: str, config: RunConfig, repairs: Attempt | None = None) -> Request:
     """Build the request of the k-th job; `mode` is "chat" or "completion", `repairs` the attempt to repair."""
     agent, task = plan.agent(k), plan.task(k)
-    sampling = _sampling(agent, mode, config)
+    sampling = _sampling(agent, mode, config, task)
     job_id, seed = plan.job(k).job_id, plan.seed(k)
     if mode == "completion":
         again = _text_again(task, repairs, config) if repairs else ""
@@ -37,31 +41,41 @@ def make_request(plan: Plan, k: int, mode: str, config: RunConfig, repairs: Atte
 
 
 def _messages(agent: Agent, task: Task) -> tuple[Message, ...]:
-    user = Message("user", task.question or INSTRUCTION.format(prompt=task.prompt.strip()))
+    user = Message("user", task.question or _instruction(task))
     return (Message("system", agent.system_prompt), user) if agent.system_prompt else (user,)
+
+
+def _instruction(task: Task) -> str:
+    language = LANGUAGES[task.language]
+    return INSTRUCTION.format(language=language.title, tag=language.tag, prompt=task.prompt.strip())
 
 
 def _messages_again(task: Task, attempt: Attempt, config: RunConfig) -> tuple[Message, ...]:
     """The failed reply and how it failed. Earlier attempts are left out to save context."""
     evidence = failure_evidence(task, attempt, config.repair_sees)
+    wanted = WANTED[task.answer].format(language=LANGUAGES[task.language].title)
     reply = attempt.completion.reply.strip() or "(no reply)"
-    return Message("assistant", reply), Message("user", AGAIN.format(evidence=evidence))
+    return Message("assistant", reply), Message("user", AGAIN.format(evidence=evidence, wanted=wanted))
 
 
 def _text_again(task: Task, attempt: Attempt, config: RunConfig) -> str:
     """The failed program and how it failed, written as a source file that is being corrected."""
-    evidence = failure_evidence(task, attempt, config.repair_sees).replace("\n", "\n# ")
-    program = f"{task.prompt}{attempt.verdict.code.rstrip()}"
-    return f"{program}\n\n\n# The code above is wrong. {evidence}\n# Corrected:\n\n"
+    comment = LANGUAGES[task.language].comment
+    evidence = failure_evidence(task, attempt, config.repair_sees).replace("\n", f"\n{comment} ")
+    start = program_start(task) if task.answer == "function" else ""
+    code = f"{start}{attempt.verdict.code.rstrip()}"
+    return f"{code}\n\n\n{comment} The code above is wrong. {evidence}\n{comment} Corrected:\n\n"
 
 
 def _text(agent: Agent, task: Task, again: str) -> str:
     """The prompt, after any failed attempt, without its trailing newline.
 
-    With that newline, models end at once or chat instead of writing the body.
+    With that newline, models end at once or chat instead of writing the body. Whole programs and expressions do not
+    continue the prompt, so for them the preamble is the whole text.
     """
     before = f"{agent.system_prompt}\n" if agent.system_prompt else ""
-    return before + task.preamble + again + task.prompt.rstrip()
+    start = task.prompt.rstrip() if task.answer == "function" else ""
+    return before + task.preamble + again + start
 
 
 def most_prompt_tokens(plan: Plan) -> int | None:
@@ -84,10 +98,12 @@ def _bytes(text: str) -> int:
     return len(text.encode(errors="surrogatepass"))
 
 
-def _stops(mode: str, config: RunConfig) -> tuple[str, ...]:
+def _stops(mode: str, config: RunConfig, task: Task | None) -> tuple[str, ...]:
     if config.stop != "auto":
         return config.stop
-    return STOPS if mode == "completion" else ()
+    if mode != "completion":
+        return ()
+    return STOPS if task is None or task.stops is None else task.stops
 
 
 def usual_sampling(config: RunConfig, mode: str) -> Sampling:
@@ -95,7 +111,7 @@ def usual_sampling(config: RunConfig, mode: str) -> Sampling:
     return _sampling(Agent(0, 0), mode, config)
 
 
-def _sampling(agent: Agent, mode: str, config: RunConfig) -> Sampling:
+def _sampling(agent: Agent, mode: str, config: RunConfig, task: Task | None = None) -> Sampling:
     return Sampling(
         max_new_tokens=config.max_new_tokens,
         do_sample=config.do_sample,
@@ -104,5 +120,5 @@ def _sampling(agent: Agent, mode: str, config: RunConfig) -> Sampling:
         top_k=config.top_k if agent.top_k is None else agent.top_k,
         repetition_penalty=config.repetition_penalty,
         num_beams=config.num_beams,
-        stop=_stops(mode, config),
+        stop=_stops(mode, config, task),
     )

@@ -11,6 +11,8 @@ import re
 from swarmeval.extraction.candidate import CHECK_CHARS
 from swarmeval.extraction.syntax import check, describe, parse
 from swarmeval.records import Attempt, Outcome, Task
+from swarmeval.tasks.languages import LANGUAGES
+from swarmeval.tasks.shown import program_start, shown_tests
 
 SHOWN_CHARS = 400  # limit for a line of the program; a detail may have twice that if the tests are shown
 TESTS_CHARS = 6000  # limit for the hidden tests, if they are shown
@@ -26,6 +28,12 @@ EXPLANATIONS = {
     Outcome.CRASHED: "The interpreter crashed with no output.",
     Outcome.TAMPERED: "It does not pass when it cannot reach the tests: only the function's return values count.",
 }
+OF_EXECUTED = {
+    Outcome.BAD_SYNTAX: "It is not valid {language}",
+    Outcome.CRASHED: "It crashed.",
+    Outcome.RAISED: "It ended with an error in the hidden tests",
+    Outcome.TAMPERED: "It ended before the hidden tests did.",
+}
 
 
 def failure_evidence(task: Task, attempt: Attempt, repair_sees: str) -> str:
@@ -34,12 +42,17 @@ def failure_evidence(task: Task, attempt: Attempt, repair_sees: str) -> str:
     Otherwise the text contains nothing from the tests and no text that the program could choose: no message, no value.
     """
     verdict = attempt.verdict
-    explanation = EXPLANATIONS[verdict.outcome].rstrip(".")
+    language = LANGUAGES[task.language]
+    explanations = EXPLANATIONS if task.executed is None else EXPLANATIONS | OF_EXECUTED
+    explanation = explanations[verdict.outcome].format(language=language.title).rstrip(".")
     if repair_sees == "tests":
         detail = f"{verdict.outcome}: {verdict.detail}"[: 2 * SHOWN_CHARS]
-        tests = task.suite.text[:TESTS_CHARS].strip()
-        return f"{explanation}.\n{detail}\n\nThe tests:\n```python\n{tests}\n```"
-    program, own = task.prompt + verdict.code, ""
+        tests = shown_tests(task)[:TESTS_CHARS].strip()
+        tag = language.tag if task.suite.text else ""
+        return f"{explanation}.\n{detail}\n\nThe tests:\n```{tag}\n{tests}\n```"
+    program, own = program_start(task) + verdict.code, ""
+    if task.language != "python":
+        return f"{explanation}."  # the detail holds text of the program or its compiler, which is not verified
     if verdict.outcome is Outcome.RAISED:
         own = exception(verdict.detail, program)
     elif verdict.outcome is Outcome.BAD_SYNTAX:

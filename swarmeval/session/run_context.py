@@ -92,11 +92,13 @@ class SessionContext(RunContext):
 
     def facts(self) -> dict[str, object]:
         """The entries of score.json besides the score. Called last: it ends the watching."""
+        released = self.record.manifest.get("data", {}).get("released")
+        of = {"benchmark": self.config.benchmark, **({"released": released} if released else {})}
         if self.swarm is None:
-            return {"model_id": None, "benchmark": self.config.benchmark}
+            return {"model_id": None, **of}
         return {
             "model_id": self.swarm.chosen.model,
-            "benchmark": self.config.benchmark,
+            **of,
             "devices": len(self.swarm.fleet.workers),
             **self.swarm.watchers.facts(self.record.ledger),
         }

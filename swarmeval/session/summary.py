@@ -69,13 +69,15 @@ def wrapped(label: str, text: str) -> list[str]:
 
 
 def _pass_at_1(score: Mapping[str, object], manifest: Mapping[str, Any]) -> str:
-    all_tasks = manifest.get("data", {}).get("tasks_in_all", score["total"])
+    data = manifest.get("data", {})
+    all_tasks = data.get("tasks_in_all", score["total"])
     tasks = (
         f"{all_tasks} task{'s' * (all_tasks != 1)}"
         if score["total"] == all_tasks
         else f"{score['total']} of {all_tasks} tasks"
     )
-    counts = f"{score['passed']} of {score['evaluations']} answers passed, {tasks}"
+    released = f" of {data['released']}" if data.get("released") else ""
+    counts = f"{score['passed']} of {score['evaluations']} answers passed, {tasks}{released}"
     if not isinstance(score["pass@1"], float):
         return f"undefined: {counts}"
     return f"{_percent(score['pass@1'])}{_interval(cast(Mapping[str, Any], score['intervals'])['pass@1'])}; {counts}"

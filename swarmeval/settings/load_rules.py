@@ -9,7 +9,7 @@ from swarmeval.settings.run_keys import RunKeys
 SCORED = (
     "num_agents", "agents", "num_samples", "max_repairs", "repair_sees", "audit.jobs", "batch_size",
     "workers.max_in_flight", "distribution", "workers.max_attempts", "benchmark", "benchmark_file", "task_ids",
-    "use_black_formatting", "accept_any_name", "eval_timeout_scale", "endpoint.samples",
+    "released", "use_black_formatting", "accept_any_name", "eval_timeout_scale", "endpoint.samples",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from pydantic import field_validator, model_validator
 from swarmeval.location import command
 from swarmeval.settings import fleet_rules
 from swarmeval.settings.endpoint import DECIDED
+from swarmeval.settings.released import window
 from swarmeval.settings.run_keys import RunKeys
 from swarmeval.settings.section import flat, is_resumable, keys
 
@@ -17,8 +18,8 @@ MOST_JOBS = 1_000_000_000  # each takes two bits of memory
 JUDGED_BY = ("benchmark", "eval_timeout", "eval_memory_mb", "sandbox.mode", "use_black_formatting", "accept_any_name")
 # The settings that `score` uses. It generates nothing, so the other settings do not describe its results.
 SCORE_USES = (
-    *JUDGED_BY, "benchmark_file", "humaneval_limit", "task_ids", "eval_timeout_scale", "eval_workers", "output_dir",
-    "verbose",
+    *JUDGED_BY, "benchmark_file", "humaneval_limit", "task_ids", "released", "eval_timeout_scale", "eval_workers",
+    "output_dir", "verbose",
 )  # fmt: skip
 
 
@@ -38,6 +39,13 @@ class RunConfig(RunKeys):
         if name == "testgen":
             raise ValueError(f"testgen is now a command; run {command()} loadtest")
         return name
+
+    @field_validator("released")
+    @classmethod
+    def _dates(cls, text: str | None) -> str | None:
+        if text is not None:
+            window(text)
+        return text
 
     @model_validator(mode="after")
     def _possible_together(self) -> Self:

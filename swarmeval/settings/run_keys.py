@@ -74,7 +74,7 @@ class RunKeys(Section):
     repetition_penalty: float = Field(1.1, gt=0, le=10, description="penalty on repeated tokens; 1.0 turns it off")
     num_beams: int = Field(1, ge=1, le=64, description="beams of beam search; above 1 needs do_sample: false")
     stop: Literal["auto"] | tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        "auto", description="texts that end a reply; auto uses HumanEval's in completion mode and none in chat mode"
+        "auto", description="texts that end a reply; auto uses the benchmark's in completion mode and none in chat mode"
     )
     prompt_mode: Literal["auto", "chat", "completion"] = Field(
         "auto", description="chat applies the model's chat template, completion sends raw text; auto follows the model"
@@ -90,6 +90,10 @@ class RunKeys(Section):
     task_ids: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
         None,
         description="of the first humaneval_limit tasks, use only those that match a name or pattern (*, ?, [0-9])",
+    )
+    released: str | None = Field(
+        None,
+        description="of a benchmark with dates, use only tasks from these months or days, such as 2024-08..2025-01",
     )
     use_black_formatting: bool = Field(False, description="format candidates with black before judging")
     accept_any_name: bool = Field(

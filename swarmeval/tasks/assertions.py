@@ -26,9 +26,12 @@ CATCH_ALL = {"AssertionError", "Exception", "BaseException"}
 
 
 def refuse_idle(tasks: Sequence[Task], dataset: Dataset) -> None:
-    """Raises DataError for the first task whose tests cannot fail, because any answer would pass."""
+    """Raises DataError for the first task whose tests cannot fail, because any answer would pass.
+
+    Executed tasks are checked for tests or cases when their rows are read. Their tests may be in any language.
+    """
     for task in tasks:
-        if reason := idle(task.suite.text):
+        if task.executed is None and (reason := idle(task.suite.text)):
             raise DataError(
                 f"{dataset.path}: task {task.task_id!r}: its tests cannot fail: {reason}; write assertions at module "
                 "level or in 'def check(candidate):' (docs/adding-a-benchmark.md)"

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from swarmeval.errors import ConfigError, DataError
 from swarmeval.records import Suite, Task
+from swarmeval.settings.released import Window, window
 from swarmeval.settings.run_config import RunConfig
-from swarmeval.tasks import datasets
+from swarmeval.tasks import cruxeval, datasets, livecodebench, multipl_e
 from swarmeval.tasks.assertions import refuse_idle
-from swarmeval.tasks.datasets import Dataset
+from swarmeval.tasks.datasets import Dataset, Keep, Row
+from swarmeval.tasks.executed_rows import Custom
 from swarmeval.tasks.forms import Completions, Form, Functions, SelfInvoking, unique
 
 HUMANEVAL, CUSTOM = "humaneval", "custom"
@@ -22,11 +24,12 @@ MBPP_TEST = range(11, 511)  # ids of the test split (google-research/mbpp, READM
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """One entry of the registry: its form and, if published there, its file on huggingface.co/datasets."""
+    """One entry of the registry: its form and, if published there, its files on huggingface.co/datasets."""
 
     form: Form
     repo: str = ""
     file: str = ""
+    more_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class LoadedBenchmark:
     name: str
     dataset: Dataset
     tasks: tuple[Task, ...]
-    total: int  # tasks in the whole benchmark
+    total: int  # tasks in the whole benchmark, or in the window of release dates
+    released: str = ""  # that window, or all months of the data; "" if the tasks have no dates
 
     def facts(self) -> dict[str, object]:
         """The `data` entry of the manifest."""
@@ -46,6 +50,7 @@ class LoadedBenchmark:
             "revision": self.dataset.revision or None,
             "tasks": len(self.tasks),
             "tasks_in_all": self.total,
+            **({"released": self.released} if self.released else {}),
             **({"note": self.dataset.note} if self.dataset.note else {}),
         }
 
@@ -69,6 +74,12 @@ def base_mbpp(dataset: Dataset) -> dict[str, Suite]:
     return {task.entry_point: task.suite for task in reversed(Functions("").tasks(source))}
 
 
+def _livecodebench(release: int) -> Benchmark:
+    """A release, which contains the files of all earlier ones."""
+    first, *more = livecodebench.FILES[:release]
+    return Benchmark(livecodebench.LiveCodeBench(), livecodebench.REPO, first, tuple(more))
+
+
 REGISTRY = {
     HUMANEVAL: Benchmark(Completions()),
     "humaneval_plus": Benchmark(
@@ -88,34 +99,63 @@ REGISTRY = {
         f"evoeval_{part}": Benchmark(Completions(), f"evoeval/EvoEval_{part}", "test.jsonl")
         for part in ("difficult", "creative", "subtle", "combine", "tool_use", "verbose", "concise")
     },
-    CUSTOM: Benchmark(Completions()),
+    **{
+        f"multipl_e_{base}_{language}": Benchmark(
+            multipl_e.MultiPLE(language), multipl_e.REPO, f"{base}-{language}/test-00000-of-00001.parquet"
+        )
+        for base in ("humaneval", "mbpp")
+        for language in multipl_e.LANGUAGES
+    },
+    "livecodebench": _livecodebench(len(livecodebench.FILES)),
+    **{f"livecodebench_v{number}": _livecodebench(number) for number in range(1, len(livecodebench.FILES) + 1)},
+    "cruxeval_i": Benchmark(cruxeval.InputPrediction(), cruxeval.REPO, cruxeval.FILE),
+    "cruxeval_o": Benchmark(cruxeval.OutputPrediction(), cruxeval.REPO, cruxeval.FILE),
+    CUSTOM: Benchmark(Custom()),
 }
 
 
-def load(name: str, file: str | None = None) -> LoadedBenchmark:
-    """Load all tasks of a benchmark, from a local `file` if given. Raises ConfigError or DataError."""
+def load(name: str, file: str | None = None, released: str | None = None) -> LoadedBenchmark:
+    """Load the tasks of a benchmark, from a local `file` if given, and only those `released` in a window if given.
+
+    Raises ConfigError or DataError.
+    """
     if name not in REGISTRY:
         near = difflib.get_close_matches(name, REGISTRY, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(REGISTRY)}"
         raise ConfigError(f"benchmark is {name!r}; {hint}")
     benchmark = REGISTRY[name]
-    if file is not None:
-        dataset = _local(name, Path(file))
-    elif name == HUMANEVAL:
-        dataset = datasets.from_package()
-    elif benchmark.repo:
-        dataset = datasets.from_hub(benchmark.repo, benchmark.file)
-    else:
-        raise ConfigError(f"benchmark: {name} needs benchmark_file; set it to a file of tasks in HumanEval's format")
+    is_dated = isinstance(benchmark.form, livecodebench.LiveCodeBench)
+    if released is not None and not is_dated:
+        raise ConfigError(f"released: the tasks of {name} have no dates; remove it, or set benchmark: livecodebench")
+    dates = window(released) if released is not None else None
+    dataset = _dataset(name, benchmark, file, dates)
+    if not dataset.rows:
+        raise ConfigError(f"released: {name} has no task from {dates}; choose other dates, or a newer release")
     tasks = unique(benchmark.form.tasks(dataset), dataset)
     if file is not None and name != HUMANEVAL:
         refuse_idle(tasks, dataset)
-    return LoadedBenchmark(name, dataset, tasks, len(tasks))
+    found = str(dates or livecodebench.months(dataset.rows)) if is_dated else ""
+    return LoadedBenchmark(name, dataset, tasks, len(tasks), found)
+
+
+def _dataset(name: str, benchmark: Benchmark, file: str | None, dates: Window | None) -> Dataset:
+    """The data file or files of a benchmark, without rows from outside a window. Raises ConfigError or DataError."""
+
+    def keep(row: Row) -> bool:
+        return dates is None or livecodebench.released(row) in dates
+
+    if file is not None:
+        return _local(name, Path(file), keep)
+    if name == HUMANEVAL:
+        return datasets.from_package()
+    if benchmark.repo:
+        return datasets.from_hub(benchmark.repo, benchmark.file, *benchmark.more_files, keep=keep)
+    raise ConfigError(f"benchmark: {name} needs benchmark_file; set it to a file of tasks in HumanEval's format")
 
 
 def chosen(config: RunConfig) -> LoadedBenchmark:
     """Load the tasks that the settings select. Raises ConfigError, or DataError if too few exist or none match."""
-    benchmark = load(config.benchmark, config.benchmark_file)
+    benchmark = load(config.benchmark, config.benchmark_file, config.released)
     tasks: Sequence[Task] = benchmark.tasks
     limit = config.task_limit()
     if limit is not None and limit > len(tasks):
@@ -126,9 +166,9 @@ def chosen(config: RunConfig) -> LoadedBenchmark:
     return replace(benchmark, tasks=tuple(tasks))
 
 
-def _local(name: str, path: Path) -> Dataset:
+def _local(name: str, path: Path, keep: Keep) -> Dataset:
     """Read a local copy. For HumanEval, only the published file is accepted."""
-    dataset = datasets.read(path)
+    dataset = datasets.read(path, keep)
     if name == HUMANEVAL and dataset.rows != datasets.from_package().rows:
         raise DataError(f"{path}: not the published HumanEval; for your own tasks set benchmark: custom")
     return dataset

@@ -3,9 +3,11 @@
 import gzip
 import hashlib
 import importlib.util
+import io
 import json
 import logging
 import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,12 @@ GZIP, PARQUET = b"\x1f\x8b", b"PAR1"  # magic numbers
 log = logging.getLogger("swarmeval")
 
 Row = dict[str, Any]
+Keep = Callable[[Row], bool]
+
+
+def every(row: Row) -> bool:
+    """Keep all rows."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,7 @@ class Dataset:
     """The rows of one data file, and its origin."""
 
     path: Path
-    sha256: str  # of the file as stored
+    sha256: str  # of the file as stored; of several files joined by "+"
     rows: tuple[Row, ...]
     revision: str = ""  # commit on the hub, if the file was downloaded
     note: str = ""  # describes replaced characters, if any
@@ -62,15 +70,29 @@ def find_humaneval() -> Path:
     raise DataError("HumanEval is not installed; run: pip install -r requirements.txt")
 
 
-def from_hub(repo: str, file: str) -> Dataset:
-    """Read a file of huggingface.co/datasets/`repo`, from the local cache if possible. Raises DataError."""
+def from_hub(repo: str, *files: str, keep: Keep = every) -> Dataset:
+    """Read files of huggingface.co/datasets/`repo`, from the local cache if possible. Raises DataError."""
+    parts = [_from_hub(repo, file, keep) for file in files]
+    return replace(
+        parts[0],
+        sha256="+".join(part.sha256 for part in parts),
+        rows=tuple(row for part in parts for row in part.rows),
+        revision=parts[-1].revision,
+        note=", ".join(part.note for part in parts if part.note),
+    )
+
+
+def _from_hub(repo: str, file: str, keep: Keep) -> Dataset:
     instead = f"download {file.rpartition('/')[2]} on another machine and set benchmark_file to its path"
     path, revision = hub.fetch_file(repo, file, instead)
-    return replace(read(path), revision=revision)
+    return replace(read(path, keep), revision=revision)
 
 
-def read(path: Path) -> Dataset:
-    """Read a JSON Lines, JSON or Parquet file, optionally gzipped. Raises DataError, which names the line."""
+def read(path: Path, keep: Keep = every) -> Dataset:
+    """Read a JSON Lines, JSON or Parquet file, optionally gzipped. Raises DataError, which names the line.
+
+    Rows that `keep` rejects are not stored, so that part of a large file needs little memory.
+    """
     content = _bytes(path)
     sha256 = hashlib.sha256(content).hexdigest()
     if content.startswith(GZIP):
@@ -78,8 +100,12 @@ def read(path: Path) -> Dataset:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{path}: cannot be decompressed ({error}); download it again") from None
-    rows = _parquet(path, content) if content.startswith(PARQUET) else _json(path, content)
-    if not rows:
+    rows, some = [], False
+    for row in _parquet(path, content) if content.startswith(PARQUET) else _json(path, content):
+        some = True
+        if keep(row):
+            rows.append(row)
+    if not some:
         raise DataError(f"{path}: contains no tasks; docs/adding-a-benchmark.md has the format")
     try:
         rows, replaced = data_without_lone(rows)
@@ -97,18 +123,18 @@ def _bytes(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror}); see benchmark_file") from None
 
 
-def _json(path: Path, content: bytes) -> list[Row]:
+def _json(path: Path, content: bytes) -> Iterator[Row]:
     """Parse a JSON list of objects, or one object per line."""
-    rows: list[Row]
+    rows: Iterator[Any]
     if content.lstrip().startswith(b"["):
-        rows = _decoded(str(path), content)
+        rows = iter(_decoded(str(path), content))
     else:
-        lines = enumerate(content.splitlines(), start=1)
-        rows = [_decoded(f"{path}, line {number}", line) for number, line in lines if line.strip()]
-    wrong = next((number for number, row in enumerate(rows, start=1) if not isinstance(row, dict)), None)
-    if wrong is not None:
-        raise DataError(f"{path}: task {wrong} is not a JSON object; see docs/adding-a-benchmark.md")
-    return rows
+        lines = enumerate(io.BytesIO(content), start=1)
+        rows = (_decoded(f"{path}, line {number}", line) for number, line in lines if line.strip())
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}: task {number} is not a JSON object; see docs/adding-a-benchmark.md")
+        yield row
 
 
 def _decoded(where: str, text: bytes) -> Any:

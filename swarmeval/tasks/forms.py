@@ -14,7 +14,7 @@ from swarmeval.errors import DataError
 from swarmeval.extraction.names import names, used_names
 from swarmeval.extraction.syntax import parse, stub_end
 from swarmeval.records import Suite, Task
-from swarmeval.tasks.datasets import Dataset
+from swarmeval.tasks.datasets import Dataset, Row
 
 
 class Form(Protocol):
@@ -38,12 +38,13 @@ class Completions:
     """HumanEval's form: the model completes a function from its signature and docstring."""
 
     def tasks(self, dataset: Dataset) -> list[Task]:
-        return [self._task(row) for row in rows_as(CompletionRow, dataset)]
+        return [completion_task(row) for row in rows_as(CompletionRow, dataset)]
 
-    def _task(self, row: CompletionRow) -> Task:
-        call = f"\ncheck({row.entry_point})" if "def check(" in row.test else ""
-        suite = Suite(row.entry_point, f"{row.test}{call}", context=row.prompt + stub_end(row.prompt))
-        return Task(row.task_id, row.prompt, suite, reference=row.canonical_solution)
+
+def completion_task(row: CompletionRow) -> Task:
+    call = f"\ncheck({row.entry_point})" if "def check(" in row.test else ""
+    suite = Suite(row.entry_point, f"{row.test}{call}", context=row.prompt + stub_end(row.prompt))
+    return Task(row.task_id, row.prompt, suite, reference=row.canonical_solution)
 
 
 class FunctionRow(msgspec.Struct):
@@ -147,20 +148,20 @@ class SelfInvoking:
         )
 
 
-Row = TypeVar("Row", bound=msgspec.Struct)
+Record = TypeVar("Record", bound=msgspec.Struct)
 
 
-def rows_as(kind: type[Row], dataset: Dataset) -> list[Row]:
+def rows_as(kind: type[Record], dataset: Dataset) -> list[Record]:
     """Convert the rows of a file to `kind`. Raises DataError, which names the row and the field."""
-    rows = []
-    for number, row in enumerate(dataset.rows, start=1):
-        try:
-            rows.append(msgspec.convert(row, kind))
-        except msgspec.ValidationError as error:
-            raise DataError(
-                f"{dataset.path}: task {number}: {error}; docs/adding-a-benchmark.md has the formats"
-            ) from None
-    return rows
+    return [row_as(kind, dataset, number, row) for number, row in enumerate(dataset.rows, start=1)]
+
+
+def row_as(kind: type[Record], dataset: Dataset, number: int, row: Row) -> Record:
+    """Convert one row, the `number`-th of its file. Raises DataError."""
+    try:
+        return msgspec.convert(row, kind)
+    except msgspec.ValidationError as error:
+        raise DataError(f"{dataset.path}: task {number}: {error}; docs/adding-a-benchmark.md has the formats") from None
 
 
 def called(tests: str, solution: str) -> str:
