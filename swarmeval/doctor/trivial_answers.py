@@ -84,16 +84,14 @@ async def try_trivial(
 
     Raises SandboxError.
     """
-    silent = {
-        task.task_id: (SILENCE,) for task in tasks if task.executed is not None and accepts_silence(task.executed)
-    }
+    silent = [task.task_id for task in tasks if task.executed is not None and accepts_silence(task.executed)]
+    accepted: dict[str, tuple[str, ...]] = dict.fromkeys(silent, (SILENCE,))
     tasks = [task for task in tasks if asks_for_function(task)]
     limit_s = 2 * LIMIT_S * len(ANSWERS)
     async with Sandbox(config.eval_workers, limit_s, config.eval_memory_mb, config.sandbox.mode) as sandbox:
         screened = await asyncio.gather(*(_screen(sandbox, task, task.task_id in unconfirmed) for task in tasks))
     pairs = [(task, name) for task, names in zip(tasks, screened, strict=True) for name in names or ()]
     passed = await asyncio.gather(*(_passes(judge, task, name) for task, name in pairs))
-    accepted: dict[str, tuple[str, ...]] = silent
     for (task, name), has_passed in zip(pairs, passed, strict=True):
         if has_passed:
             accepted[task.task_id] = (*accepted.get(task.task_id, ()), name)

@@ -26,7 +26,7 @@ class UnreadableTests(Exception):
     """A text that does not contain tests, with the reason."""
 
 
-class _TextOnly(pickle.Unpickler):
+class _PlainUnpickler(pickle.Unpickler):
     """Unpickles plain values. A pickle that names a class or a function could run any code, and is refused."""
 
     def find_class(self, module: str, name: str) -> NoReturn:
@@ -39,24 +39,24 @@ class _TextOnly(pickle.Unpickler):
 def unpacked(text: str) -> list[TestRow]:
     """The tests in a text. Raises UnreadableTests."""
     plain = text if text.lstrip().startswith(("[", "{")) else unpickled(text)
+    if not isinstance(plain, str):
+        raise UnreadableTests(f"its pickle holds a {type(plain).__name__}, not a text")
     try:
         return msgspec.json.decode(plain, type=list[TestRow])
     except (msgspec.DecodeError, RecursionError) as error:
         raise UnreadableTests(f"not JSON of tests: {error}") from None
 
 
-def unpickled(text: str) -> str:
-    """The text in a compressed pickle. Raises UnreadableTests."""
+def unpickled(text: str) -> object:
+    """The plain value in a compressed pickle. Raises UnreadableTests."""
     try:
         stream = zlib.decompressobj()
         content = stream.decompress(base64.b64decode(text, validate=True), MOST_BYTES)
         if not stream.eof:
             raise UnreadableTests(f"cut off, or more than {MOST_BYTES:,} bytes")
-        value = _TextOnly(io.BytesIO(content)).load()
+        value: object = _PlainUnpickler(io.BytesIO(content)).load()
     except (binascii.Error, zlib.error) as error:
         raise UnreadableTests(f"not compressed base64: {error}") from None
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise UnreadableTests(f"not a pickle: {error}") from None
-    if not isinstance(value, str):
-        raise UnreadableTests(f"its pickle holds a {type(value).__name__}, not a text")
     return value

@@ -9,6 +9,7 @@ import pytest
 from human_eval_runner import Judge
 from swarmeval.doctor.judging import trivial_answers
 from swarmeval.doctor.trivial_answers import EQUAL, VALUES, TrivialAnswers, try_trivial
+from swarmeval.executed import Case, Comparison, Executed, Rule
 from swarmeval.records import Suite, Task
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import load
@@ -150,3 +151,17 @@ def test_a_run_lists_what_tests_accept_and_refuses_those_that_accept_all(tmp_pat
     assert swarmeval(*words)[0] == 0
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["trivial_answers"] == {"accepted": {"Own/0": ["its argument, emptied"]}, "untried": []}
+
+
+def test_executed_tasks_must_not_accept_a_program_without_output() -> None:
+    def executed(name: str, language: str, *cases: Case, rule: Rule = "tokens") -> Task:
+        return Task(name, "", Suite("", ""), "", executed=Executed(language, cases, Comparison(rule)), answer="program")
+
+    tasks = [
+        executed("T/0", "go", Case("1", ""), Case("2", "\n")),
+        executed("T/1", "python", Case("1", ""), Case("2", "3")),
+        executed("T/2", "python", Case("1", ""), rule="checker"),
+        executed("T/3", "lua"),
+        Task("T/4", "def answer():\n    return (", Suite("answer", HONEST), answer="expression", ending=")"),
+    ]
+    assert tried_on(*tasks) == TrivialAnswers({"T/0": ("no output",)}, ())

@@ -1,5 +1,6 @@
 """The texts of tasks in a report: whole if they are of the usual length, cut and said so if they are not."""
 
+from swarmeval.executed import Case, Executed
 from swarmeval.records import Suite, Task
 from swarmeval.report.task_texts import MOST_OF_ONE, TaskTexts, task_texts
 
@@ -27,3 +28,11 @@ def test_the_tests_of_many_tasks_share_the_room() -> None:
     texts, said = task_texts([task(str(k), tests="x" * 2000) for k in range(6000)])
     assert len(texts["0"].tests) < 1100
     assert said == "The tests of 6,000 tasks are truncated after 1,000 characters."
+
+
+def test_an_executed_task_shows_its_cases_and_its_whole_program() -> None:
+    executed = Executed("python", (Case("1", "2"),))
+    texts, _ = task_texts([Task("A", "import sys\n", Suite("", ""), "Add one.", executed=executed)])
+    assert texts["A"].prompt == "Add one."
+    assert texts["A"].source == ""
+    assert texts["A"].tests.endswith("Case 1\nstandard input:\n1\nexpected output:\n2")

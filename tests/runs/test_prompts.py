@@ -1,9 +1,12 @@
 """The request that a replica gets for an agent and a task."""
 
 import pytest
+from msgspec.structs import replace
 
 from human_eval_runner import load_tasks
 from swarmeval.engine.tokens import chat_ids, text_ids
+from swarmeval.executed import Executed
+from swarmeval.records import Attempt, Completion, Outcome, Suite, Task, Verdict
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import STOPS, TEMPLATE_TOKENS, make_request, most_prompt_tokens
 from swarmeval.settings.run_config import RunConfig
@@ -47,3 +50,37 @@ def test_no_prompt_has_more_tokens_than_the_bound(system: str | None) -> None:
 def test_prompts_of_repairs_have_no_bound() -> None:
     config = RunConfig(max_repairs=1)
     assert most_prompt_tokens(Plan(make_agents(config), load_tasks())) is None
+
+
+FAILED = Verdict("0/T/0/0", Outcome.WRONG_ANSWER, "    return 1\n")
+AGAIN = "It ran and gave a wrong answer in at least one of the hidden tests."
+
+
+@pytest.mark.parametrize(
+    ("task", "wanted"),
+    [
+        (Task("T", "def f():\n", Suite("f", "")),
+         "the whole corrected function, imports included, in one Python code block"),
+        (Task("T", "", Suite("", ""), "Sum.", executed=Executed("go"), answer="program"),
+         "the whole corrected program in one Go code block"),
+        (Task("T", "", Suite("f", ""), "Find it.", answer="expression"), "a corrected answer in the same form"),
+    ],
+)  # fmt: skip
+def test_a_repair_asks_for_the_kind_of_code_that_the_task_wants(task: Task, wanted: str) -> None:
+    config = RunConfig(max_repairs=1)
+    failed = Attempt(Completion("0/T/0/0", "a reply"), FAILED)
+    request = make_request(Plan(make_agents(config), [task]), 0, "chat", config, failed)
+    assert request.messages[-1].content == (
+        f"This solution is not right. {AGAIN}\n\nFind the fault and reply with {wanted}."
+    )
+
+
+def test_a_repair_in_completion_mode_comments_in_the_language() -> None:
+    config = RunConfig(max_repairs=1)
+    task = Task("T", "local function f()\n", Suite("f", ""), executed=Executed("lua"))
+    failed = Attempt(Completion("0/T/0/0", ""), replace(FAILED, code=f"{task.prompt}    return 1\n"))
+    request = make_request(Plan(make_agents(config), [task]), 0, "completion", config, failed)
+    assert request.text == (
+        f"local function f()\n    return 1\n\n\n-- The code above is wrong. {AGAIN}\n-- Corrected:\n\n"
+        "local function f()"
+    )

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from human_eval_runner import program
+from swarmeval.executed import Case, Executed
 from swarmeval.records import Attempt, Completion, Outcome, Suite, Task, Verdict
 from swarmeval.runs.repair_prompt import EXPLANATIONS, failure_evidence
 from tests.support.sandbox_runs import run_all
@@ -125,3 +126,23 @@ def test_the_tests_are_shown_only_where_that_was_asked_for() -> None:
     said = failure_evidence(TASK, failed, "tests")
     assert "candidate(3) gives 3" in said
     assert TASK.suite.text in said
+
+
+def test_evidence_names_the_language_and_quotes_no_output_of_a_compiler() -> None:
+    task = Task("T/0", "", Suite("", ""), "Sum.", executed=Executed("rust", (Case("1", "2"),)), answer="program")
+    for outcome, said in {
+        Outcome.BAD_SYNTAX: "It is not valid Rust.",
+        Outcome.RAISED: "It ended with an error in the hidden tests.",
+        Outcome.TAMPERED: "It ended before the hidden tests did.",
+    }.items():
+        assert failure_evidence(task, attempt(outcome, "error: secret (line 1: fn f(x):)"), "evidence") == said
+
+
+def test_shown_tests_of_an_executed_task_are_its_cases() -> None:
+    task = Task("T/0", "", Suite("", ""), "Sum.", executed=Executed("rust", (Case("1", "2"),)), answer="program")
+    said = failure_evidence(task, attempt(Outcome.WRONG_ANSWER, "line 1: expected '2', found '3'"), "tests")
+    assert said == (
+        "It ran and gave a wrong answer in at least one of the hidden tests.\n"
+        "WRONG_ANSWER: line 1: expected '2', found '3'\n\nThe tests:\n```\nOutputs are compared by words.\n\n"
+        "Case 1\nstandard input:\n1\nexpected output:\n2\n```"
+    )
