@@ -25,7 +25,7 @@ class CaseRow(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ComparisonRow(msgspec.Struct, forbid_unknown_fields=True):
-    """How outputs are compared; see swarmeval/executed.py."""
+    """The comparison of outputs; see swarmeval/executed.py."""
 
     rule: Rule = "tokens"
     tolerance: float = 0.0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """How a programming language is written about."""
+    """The words and marks of a programming language."""
 
     title: str  # its name in a prompt
     tag: str  # of a fenced code block

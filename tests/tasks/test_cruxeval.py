@@ -56,11 +56,13 @@ def test_both_modes_ask_with_the_published_prompt(tmp_path: Path, name: str) -> 
     assert one.question.count("[ANSWER]\nassert f(") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cruxeval_i", "cruxeval_o"])
 def test_the_published_answer_passes(tmp_path: Path, name: str) -> None:
     assert tried(task(tmp_path, name)) == References({}, {}, ())
 
 
+@pytest.mark.slow
 def test_any_input_with_that_output_passes_but_only_through_f(tmp_path: Path) -> None:
     one = task(tmp_path, "cruxeval_i")
     other, wrong, raises, without = ends(
@@ -72,6 +74,7 @@ def test_any_input_with_that_output_passes_but_only_through_f(tmp_path: Path) ->
     assert without.detail.startswith("ValueError: the answer does not call f")
 
 
+@pytest.mark.slow
 def test_an_output_is_judged_without_the_function(tmp_path: Path) -> None:
     right, wrong, called = ends(task(tmp_path, "cruxeval_o"), "('{ab}' * 2, {2})", "('', {2})", "f('{ab}', 2)")
     assert (right.outcome, wrong.outcome, called.outcome) == (

@@ -2,9 +2,13 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from swarmeval.errors import DataError
@@ -15,6 +19,7 @@ from swarmeval.runs.prompts import STOPS, make_request
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import load
 from tests.support.checkout import ROOT
+from tests.support.manual import DOCS, blocks
 
 PUBLISHED = ROOT.parent / "shared" / "data" / "executed"  # the published files, if present
 
@@ -126,6 +131,27 @@ def test_prompts_fit_the_kind_of_task(tmp_path: Path) -> None:
 def test_a_wrong_row_is_refused_in_one_line(tmp_path: Path, row: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match=f"^{re.escape(f'{tmp_path}/tasks.jsonl: task 2: {said}')}$"):
         loaded(tmp_path, CALLED, row)
+
+
+def ran(folder: Path, source: str, made: str) -> tuple[Task, ...]:
+    """Run a script of the manual in a folder, and load the file that it makes."""
+    subprocess.run([sys.executable, "-c", source], cwd=folder, check=True)
+    return load("custom", str(folder / made)).tasks
+
+
+@pytest.mark.slow
+def test_the_scripts_of_the_manual_make_tasks(tmp_path: Path) -> None:
+    kinds, contests = (block.text for block in blocks(DOCS / "executed-tasks.md") if block.kind == "python")
+    called, cases, own, checked = ran(tmp_path, kinds, "programs.jsonl")
+    assert [task.language for task in (called, cases, own, checked)] == ["python", "python", "javascript", "bash"]
+    assert all(task.reference for task in (called, cases, own, checked))
+    tests = {"input": ["1\n"], "output": ["2\n"]}
+    none: dict[str, list[str]] = {"input": [], "output": []}
+    row = {"name": "1_A. Sum", "description": "Add one.", "public_tests": tests, "private_tests": none,
+           "generated_tests": tests, "time_limit": {"seconds": 2, "nanos": 500_000_000}}  # fmt: skip
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / "valid.parquet")
+    (task,) = ran(tmp_path, contests, "contests.jsonl")
+    assert task.executed == Executed("python", (Case("1\n", "2\n"), Case("1\n", "2\n")), timeout_s=2.5)
 
 
 def from_code_contests(row: dict[str, Any]) -> dict[str, Any]:

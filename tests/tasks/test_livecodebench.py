@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import re
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from swarmeval.tasks.catalog import REGISTRY, chosen, load
 from swarmeval.tasks.livecodebench import IMPORTS, SYSTEM
 from swarmeval.tasks.packed_tests import TestRow, UnreadableTests, unpacked, unpickled
 from tests.support.checkout import ROOT
+from tests.support.command_line import swarmeval
 
 PUBLISHED = ROOT.parent / "shared" / "data" / "executed" / "live_code_bench_v1.jsonl"  # in another form
 
@@ -93,9 +96,9 @@ def test_the_question_is_the_published_prompt_in_both_modes(tmp_path: Path) -> N
 
 
 def test_names_of_the_published_imports_exist() -> None:
-    names: dict[str, object] = {}
-    exec(IMPORTS, names)
-    assert {"List", "heappush", "defaultdict", "math", "stdin", "accumulate"} <= names.keys()
+    code = f"{IMPORTS}print(List, heappush, defaultdict, math, stdin, accumulate, sys.getrecursionlimit())"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith(" 50000\n")
 
 
 METHODS = {
@@ -226,3 +229,18 @@ def test_published_tests_become_cases_or_calls(tmp_path: Path) -> None:
     assert called.entry_point == "countSeniors"
     assert called.suite.text.count("\n    (") > 5
     assert all(task.executed is not None and len(task.executed.cases) > 3 for task in (stdin, other))
+
+
+@pytest.mark.slow
+def test_no_score_stands_without_its_dates(tmp_path: Path) -> None:
+    path, replies, folder = written(tmp_path, METHOD, STDIN), tmp_path / "replies.jsonl", tmp_path / "run"
+    replies.write_text(json.dumps({"task_id": "9999", "completion": next(iter(METHODS))}))
+    code, out, err = swarmeval(
+        "score", str(replies), "--benchmark", "livecodebench", "--output_dir", str(folder),
+        "--set", f"benchmark_file={path}", "released=2025-01..2025-04", "eval_timeout_scale=1",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "1 of 1 answers passed, 1 task of 2025-01..2025-04" in " ".join(out.split())
+    assert json.loads((folder / "score.json").read_text())["released"] == "2025-01..2025-04"
+    assert json.loads((folder / "manifest.json").read_text())["data"]["released"] == "2025-01..2025-04"
+    assert "on livecodebench, tasks of 2025-01..2025-04" in (folder / "report.html").read_text()
