@@ -59,7 +59,7 @@ def extracted(text: str, task: Task, any_name: bool = False) -> Candidate:
 
 def search_text(text: str, task: Task, parser: BudgetedParser, any_name: bool) -> Extraction | None:
     """Search a text of any length: its beginning for a continuation of the prompt, then its end, then the rest."""
-    texts = windows(text, task.entry_point)
+    texts = windows(text, rf"\bdef[ \t]+{re.escape(task.entry_point)}\b")
     head, *later = [ReplyPart(part, task, parser, any_name, begins=number == 0) for number, part in enumerate(texts)]
     first = head.plain
     if first is not None and first.sure and (not later or first.note.startswith("continuation")):

@@ -28,6 +28,7 @@ class Region:
     fenced: bool = False
     closed: bool = True  # False if the reply ended inside the fence or tag
     tagged: bool = False  # between tags such as <answer>
+    language: str = ""  # of a fence, in lower case
 
 
 def regions(text: str) -> list[Region]:
@@ -46,6 +47,7 @@ class RegionReader:
     regions: list[Region] = field(default_factory=list)
     _lines: list[str] = field(default_factory=list)
     _marks: str = ""  # of the open fence
+    _language: str = ""
     _endings: tuple[str, ...] = ()  # of the open tag
 
     def take(self, line: str) -> None:
@@ -72,7 +74,9 @@ class RegionReader:
             self._lines.append(LIST_MARKS.sub("", match["before"], count=1))
         self.close()
         self._marks = match["marks"]
-        code = CODE_AS_TAG.match(match["tag"].strip())
+        tag = match["tag"].strip()
+        code = CODE_AS_TAG.match(tag)
+        self._language = tag.split()[0].lower() if tag else ""
         self._lines += [code["code"]] if code else []
 
     def _ends(self, match: re.Match[str]) -> bool:
@@ -96,9 +100,10 @@ class RegionReader:
         """End the current block, or the text between two blocks."""
         fenced, tagged = bool(self._marks), bool(self._endings)
         if any(line.strip() for line in self._lines):
-            self.regions.append(Region("\n".join(self._lines), fenced, closed or not (fenced or tagged), tagged))
+            whole = closed or not (fenced or tagged)
+            self.regions.append(Region("\n".join(self._lines), fenced, whole, tagged, self._language))
         self._lines.clear()
-        self._marks, self._endings = "", ()
+        self._marks, self._language, self._endings = "", "", ()
 
 
 def ends_at(line: str, ending: str) -> int:

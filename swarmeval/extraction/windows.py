@@ -6,13 +6,16 @@ READ_CHARS = 20_000  # size of each part, larger than any function
 FENCE_LINE = re.compile(r"^[ \t>*+-]*(?:```+|~~~+)(?P<tag>[^\n`~]*)$", re.MULTILINE)
 
 
-def windows(text: str, entry_point: str) -> list[str]:
-    """The parts to search: the beginning, then the others from the end. A short text is one part."""
+def windows(text: str, head: str) -> list[str]:
+    """The parts to search: the beginning, then the others from the end. A short text is one part.
+
+    `head` is a pattern for the start of a definition.
+    """
     if len(text) <= READ_CHARS:
         return [text]
     tail = len(text) - READ_CHARS
     starts = [tail]
-    heads = [match.start() for match in re.finditer(rf"\bdef[ \t]+{re.escape(entry_point)}\b", text)]
+    heads = [match.start() for match in re.finditer(head, text)]
     before = [place for place in heads if READ_CHARS // 2 < place < tail]
     if before:
         starts.append(max(0, before[-1] - READ_CHARS // 2))
