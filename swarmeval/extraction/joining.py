@@ -121,7 +121,9 @@ class Frame:
         if self.language.once is None:
             return text
         places = [match.span() for match in self.language.once.finditer(masked(text, self.language))]
-        pieces = [text[end:start] for (_, end), (start, _) in zip([(0, 0), *places], [*places, (len(text), 0)], strict=True)]
+        pieces = [
+            text[end:start] for (_, end), (start, _) in zip([(0, 0), *places], [*places, (len(text), 0)], strict=True)
+        ]
         return "".join(pieces)
 
     def _joined(self, code: Code, others: Sequence[Code], loose: bool) -> str:
@@ -165,7 +167,7 @@ class Frame:
         result = [unit for unit in foreign if unit.imports or unit.names & needed]
         spare = []
         for place, unit in enumerate(own):
-            if unit in entries or unit.names & needed or unit.imports:
+            if unit in entries or unit.imports or (unit.names & needed and (unit.defines or not self._is_usage(unit))):
                 result.append(unit)
             elif not loose and self._stays(unit, before=place < first):
                 result.append(unit)
@@ -175,11 +177,18 @@ class Frame:
 
     def _stays(self, unit: Unit, before: bool) -> bool:
         """Whether a statement that the entry point does not need is kept."""
-        if self.name in unit.words and not (self.language.assignment is None and self.name in unit.names):
+        if (
+            "main" in unit.names
+            or self.name in unit.words
+            and not (self.language.assignment is None and self.name in unit.names)
+        ):
             return False
         if unit.defines or self.language.assignment is None:
             return True
-        return before and TALKS.search(unit.masked) is None
+        return before and not self._is_usage(unit)
+
+    def _is_usage(self, unit: Unit) -> bool:
+        return self.name in unit.words or TALKS.search(unit.masked) is not None
 
     def _may_stay(self, unit: Unit) -> bool:
         """Whether the tests allow a statement: they bind none of its names, and it loads no library for tests."""

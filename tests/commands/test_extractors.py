@@ -42,13 +42,16 @@ FENCED = "Sure:\n```python\ndef f(x: int) -> int:\n    y = x\n    return y\n```\
         ("inspect-evals", "```\nb:\n    1\n```\nSo: ```Py\r\ndef f(x):\r\n    return x```\n", "    return x"),
         ("inspect-evals", "```python\n\n```\n```js\ny\n```\n```\nz:\n    never closed", None),
         ("inspect-evals", "Text:\n    quoted\n```\ndef f(x):\n    return x\n```", "    return x\n"),
+        ("livecodebench", "```python\nx = 1\n```\nor\n    ```py\ny = 2\n```\nDone.", "y = 2"),
+        ("livecodebench", "```python\nx = 1\n```\nFor 3 the output is\n```\n4\n```", "4"),  # the last block, whatever it is
+        ("livecodebench", "x = 1\n```", ""),
     ],
 )
 def test_a_rule_makes_of_a_reply_what_its_project_would(rule: str, reply: str, wanted: str | None) -> None:
     assert harness_rules.RULES[rule](reply, TASK) == (reply if wanted is None else wanted)
 
 
-NAMES = "human-eval, bigcode, lm-eval, lm-eval-instruct, simple-evals, inspect-evals"
+NAMES = "human-eval, bigcode, lm-eval, lm-eval-instruct, simple-evals, inspect-evals, livecodebench"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +70,7 @@ def test_an_unknown_rule_is_refused_with_the_existing_names(asked: str, told: st
 def test_rules_are_taken_by_name_and_ours_is_always_there() -> None:
     assert list(harness_rules.rules("simple-evals,ours,bigcode")) == ["simple-evals", "bigcode"]
     assert harness_rules.rules("ours") == {}
-    assert list(harness_rules.rules("all"))[:6] == NAMES.split(", ")
+    assert list(harness_rules.rules("all"))[:7] == NAMES.split(", ")
 
 
 IMPORTS = """
