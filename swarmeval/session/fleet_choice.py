@@ -148,7 +148,7 @@ def replica(
 ) -> ReplicaSpec:
     """Describe the replica that a worker loads. `device`: its name inside the worker."""
     return ReplicaSpec(
-        engine="vllm" if config.fleet == "vllm" else config.engine,
+        engine="vllm" if config.fleet == "vllm" else "scripted" if config.engine == "scripted" else "hf",
         model=model,
         device=device,
         load_in_4bit=config.load_in_4bit,

@@ -37,8 +37,8 @@ def _of_servers(config: RunKeys) -> Iterator[str]:
         yield from _misplaced(config, "endpoint", config.endpoint.changed())
         return
     yield from config.endpoint.faults()
-    if config.engine != "hf":
-        yield f"engine is {config.engine!r} but with fleet: endpoint the servers generate; remove engine"
+    if config.engine == "scripted":
+        yield "engine is 'scripted' but with fleet: endpoint the servers generate; remove engine"
     for key, instead in {
         "replica.rows": "set endpoint.concurrency",
         "cpu_workers": "remove it",
@@ -68,9 +68,11 @@ def _of_vllm(config: RunKeys) -> Iterator[str]:
     """Settings that vLLM does not support."""
     if config.fleet != "vllm":
         return
-    for key in ("engine", "replica.weight_cache", "replica.native_kernels", "replica.share_answers"):
-        if not config.is_default(key):
-            yield f"{key} is set but fleet is 'vllm', which does not use it; remove {key}"
+    unused = ["engine"] if config.engine == "scripted" else []
+    local = ("replica.weight_cache", "replica.native_kernels", "replica.share_answers")
+    unused += [key for key in local if not config.is_default(key)]
+    for key in unused:
+        yield f"{key} is set but fleet is 'vllm', which does not use it; remove {key}"
     if config.num_beams > 1:
         yield "fleet: vllm does not support beam search; set num_beams: 1"
     warmths = [agent.temperature or config.temperature for agent in config.agents or ()] or [config.temperature]

@@ -47,6 +47,11 @@ class RunConfig(RunKeys):
             window(text)
         return text
 
+    @field_validator("engine")
+    @classmethod
+    def _one_name(cls, engine: str) -> str:
+        return "hf" if engine == "auto" else engine  # as manifests always named the built-in engine
+
     @model_validator(mode="after")
     def _possible_together(self) -> Self:
         if self.num_beams > 1 and self.do_sample:

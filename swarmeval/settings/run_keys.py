@@ -43,8 +43,10 @@ class RunKeys(Section):
     cpu_workers: Resumable[int] = Field(
         1, ge=1, le=256, description="with device: cpu, the number of replicas per machine, which share its cores"
     )
-    engine: Literal["hf", "scripted"] = Field(
-        "hf", description="hf generates with the model; scripted makes up answers without a model, for dry runs"
+    engine: Literal["auto", "hf", "scripted"] = Field(
+        "auto",
+        validate_default=True,
+        description="auto and hf run the model with the built-in engine; scripted makes up answers, for dry runs",
     )
     fleet: Literal["local", "ray", "endpoint", "vllm"] = Field(
         "local",

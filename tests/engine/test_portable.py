@@ -1,6 +1,7 @@
 """Pages on any device: kernels in torch, whose recorded steps stay valid while rows join, fork, share and leave."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,6 +90,19 @@ def test_every_family_with_full_attention_is_served(name: str, changes: dict[str
 def test_a_window_that_holds_the_longest_row_is_no_window(window: int, name: str) -> None:
     model = tiny_model.family("Mistral", sliding_window=window)
     assert decoder_choice.fitted(model, tiny_model.budget(model, 4), None, portable=kernels()).name == name
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_rows_decoded_one_by_one_name_vllm_where_it_is_installed(
+    installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if installed:
+        (tmp_path / "vllm.py").touch()
+        monkeypatch.syspath_prepend(tmp_path)
+    model = tiny_model.family("Mistral", sliding_window=8)
+    decoder_choice.fitted(model, tiny_model.budget(model, 4), None)
+    named = ["vLLM is installed and may decode rows of this model together: set fleet: vllm"]
+    assert caplog.messages[1:] == named * installed
 
 
 def test_a_run_of_short_requests_is_limited_to_the_window() -> None:

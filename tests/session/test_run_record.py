@@ -58,6 +58,20 @@ def test_a_run_goes_on_without_a_fleet_if_only_judging_is_left(tmp_path: Path) -
         assert record.resumed
 
 
+@pytest.mark.parametrize(("then", "now"), [("hf", "auto"), ("auto", "hf")])
+def test_a_run_goes_on_under_the_other_name_of_its_engine(tmp_path: Path, then: str, now: str) -> None:
+    config, plan = plan_of(2, 2, output_dir=str(tmp_path), engine=then)
+    with opened(config, plan, config.measured(), fresh=False) as record:
+        record.begin()
+        record.end("drained")
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None
+    assert manifest["config"]["engine"] == "hf"
+    config, plan = plan_of(2, 2, output_dir=str(tmp_path), engine=now)
+    with opened(config, plan, config.measured(), fresh=False) as record:
+        assert record.resumed
+
+
 def test_a_resumed_run_counts_its_repairs_among_its_jobs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config, plan = plan_of(1, 2, output_dir=str(tmp_path), max_repairs=1)
     with opened(config, plan, config.measured(), fresh=False) as record:

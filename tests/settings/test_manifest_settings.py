@@ -21,7 +21,7 @@ def as_of_today(config: RunConfig) -> dict[str, object]:
     [
         [], ["device=cpu"], ["fleet=endpoint", "endpoint.urls=[http://a/v1]"], ["agents=[{name: a}]"],
         ["device=cpu", "sandbox.mode=none", "wandb.mode=offline", "replica.native_kernels=off", "audit.jobs=3"],
-        ["replica.weight_cache=off", "replica.rows=3"],
+        ["replica.weight_cache=off", "replica.rows=3"], ["engine=hf"], ["engine=hf", "fleet=vllm"],
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("written", [as_of_today, flat_as_of_old, in_sections_as_of_old])

@@ -127,6 +127,14 @@ def test_what_vllm_cannot_be_asked_is_refused_in_one_line(words: list[str], mess
     assert str(caught.value) == f"x.yaml: {message}"
 
 
+@pytest.mark.parametrize("words", [[], ["device=cpu"], ENDPOINT, ["fleet=vllm"], ["fleet=ray"]])
+@pytest.mark.parametrize("engine", ["auto", "hf"])
+def test_both_names_of_the_built_in_engine_are_its_default(words: list[str], engine: str) -> None:
+    named = validate(parse_set([*words, f"engine={engine}"]), "-")
+    assert named == validate(parse_set(words), "-")
+    assert named.measured()["engine"] == "hf"
+
+
 @pytest.mark.parametrize(
     "words",
     [
