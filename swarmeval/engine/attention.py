@@ -18,7 +18,11 @@ from transformers.masking_utils import sdpa_mask
 
 NAME = "shared_prefix"
 BASE = "sdpa"  # the only implementation that NAME may replace: both give the same results
-_PLAIN = {"is_causal", "position_ids", "use_cache", "output_attentions", "cache_position", "logits_to_keep"}
+# Arguments of models that do not change attention itself.
+PLAIN = {
+    "is_causal", "position_ids", "use_cache", "output_attentions", "cache_position", "logits_to_keep",
+    "output_router_logits",
+}  # fmt: skip
 
 KeysAndValues = tuple[Tensor, Tensor]  # [1, key heads, tokens, head size] each
 
@@ -98,7 +102,7 @@ def attend(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """The attention function that transformers calls. Raises NotImplementedError for unsupported arguments."""
-    unsupported = sorted(name for name, argument in kwargs.items() if argument is not None and name not in _PLAIN)
+    unsupported = sorted(name for name, argument in kwargs.items() if argument is not None and name not in PLAIN)
     prefixes = _prefixes.get()
     if unsupported or prefixes is None or query.shape[2] != 1 or dropout:
         raise NotImplementedError(f"attention with {', '.join(unsupported) or 'several tokens per row'}")

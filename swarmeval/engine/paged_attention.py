@@ -14,11 +14,11 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.cache_utils import CacheLayerMixin
 
+from swarmeval.engine.attention import PLAIN
 from swarmeval.engine.kernels.contract import Kernels
 from swarmeval.engine.placed_tokens import Numbers, Tokens
 
 NAME = "paged"
-_PLAIN = {"is_causal", "position_ids", "use_cache", "output_attentions", "cache_position", "logits_to_keep"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def attend(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """The attention function that transformers calls. Raises NotImplementedError for unsupported arguments."""
-    unsupported = sorted(name for name, argument in kwargs.items() if argument is not None and name not in _PLAIN)
+    unsupported = sorted(name for name, argument in kwargs.items() if argument is not None and name not in PLAIN)
     batch = current()
     if unsupported or batch is None or dropout or attention_mask is not None:
         raise NotImplementedError(f"attention with {', '.join(unsupported) or 'a mask or dropout'}")

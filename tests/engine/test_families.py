@@ -29,12 +29,14 @@ PROMPTS = (
     "Another beginning.",
 )
 
+FAMILIES = tiny_model.FULL_ATTENTION + tiny_model.GPT_OSS
+
 Job = tuple[int, int]  # index of a prompt, number of tokens
 
 
 @cache
 def model(number: int) -> Any:
-    name, changes = tiny_model.FULL_ATTENTION[number]
+    name, changes = FAMILIES[number]
     return tiny_model.family(name, **changes)
 
 
@@ -81,8 +83,8 @@ def asked(draw: st.DrawFn) -> tuple[list[Job], int]:
 
 every_family = pytest.mark.parametrize(
     "number",
-    range(len(tiny_model.FULL_ATTENTION)),
-    ids=lambda number: "{}{}".format(*tiny_model.FULL_ATTENTION[number]),
+    range(len(FAMILIES)),
+    ids=lambda number: f"{FAMILIES[number][0]}-{number}",
 )
 
 

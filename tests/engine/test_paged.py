@@ -129,6 +129,31 @@ def test_forgotten_pages_are_computed_again() -> None:
     assert torch.equal(decoder.prefill(), admit(paged(), [PROMPTS[3]]))
 
 
+def test_a_model_with_experts_uses_pages_and_is_not_called_steady() -> None:
+    model = tiny_model.family("Mixtral", num_local_experts=4)
+    found = decoder_choice.fitted(model, tiny_model.budget(model, 4), kernels())
+    assert (found.name, found.steady) == ("pages", False)
+
+
+@pytest.mark.parametrize(
+    ("index", "name", "reasons"),
+    [
+        (0, "one by one",
+         ["rows are decoded one by one: its attention window of 32 tokens is shorter than a row of up to 512"]),
+        (1, "slots",
+         ["no compiled attention: GptOssForCausalLM fails with it: NotImplementedError: attention with s_aux",
+          "rows share no prompts: GptOssForCausalLM uses eager attention"]),
+    ],
+)  # fmt: skip
+def test_attention_with_sinks_is_not_replaced(
+    index: int, name: str, reasons: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    family, changes = tiny_model.GPT_OSS[index]
+    model = tiny_model.family(family, **changes)
+    assert decoder_choice.fitted(model, tiny_model.budget(model, 4), kernels()).name == name
+    assert caplog.messages == reasons
+
+
 def test_a_model_whose_bits_depend_on_the_batch_is_not_called_steady() -> None:
     class Crowded(torch.nn.Module):
         """A norm whose last bits differ in larger batches, as happens in libraries."""

@@ -31,6 +31,14 @@ FULL_ATTENTION: list[tuple[str, dict[str, Any]]] = [
     ("Phi", {}),
     ("Phi3", {}),
     ("Starcoder2", {"sliding_window": None}),
+    ("Mixtral", {"num_local_experts": 4}),
+]
+YARN = {"rope_type": "yarn", "rope_theta": 150_000.0, "factor": 32.0, "original_max_position_embeddings": 16}
+EXPERTS_AND_SINKS = {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 32, "rope_parameters": YARN}
+# Every second layer of these attends within a window, and each head to a sink, in transformers' own code only.
+GPT_OSS: list[tuple[str, dict[str, Any]]] = [
+    ("GptOss", EXPERTS_AND_SINKS | {"sliding_window": 32}),  # shorter than most rows
+    ("GptOss", EXPERTS_AND_SINKS | {"sliding_window": CONTEXT_TOKENS}),
 ]
 
 

@@ -71,7 +71,8 @@ def steady_sizes(model: nn.Module, most: int) -> tuple[list[int], bool]:
         if isinstance(module, (PackedLinear, nn.Linear)):
             layers.setdefault(shape, module)
     sizes = sorted({*range(GRAIN, most + 1, GRAIN), *(size for size in _FEW if size < most)})
-    steady = True
+    # Experts in one tensor get any number of rows, whatever the size of the batch.
+    steady = all(weight.ndim < 3 for weight in model.parameters())
     generator = torch.Generator().manual_seed(0)
     for layer in layers.values():
         values = torch.randn(1, most, layer.in_features, generator=generator).to(_dtype_of(layer))
