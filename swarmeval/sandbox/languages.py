@@ -56,7 +56,7 @@ class SecretEnding(_Entry):
         return checked_pattern(pattern)
 
 
-class Language(_Entry):
+class LanguageEntry(_Entry):
     """One entry: the toolchain of a language and how its programs are judged. languages.yaml explains each key."""
 
     package: str
@@ -84,7 +84,7 @@ def checked_pattern(pattern: str) -> str:
     return pattern
 
 
-def read(path: Path) -> dict[str, Language]:
+def read(path: Path) -> dict[str, LanguageEntry]:
     """Name -> entry. Raises ConfigError in one line for the first invalid entry."""
     import yaml  # slow, and not needed for --help
 
@@ -97,7 +97,7 @@ def read(path: Path) -> dict[str, Language]:
     languages = {}
     for name, entry in found.items():
         try:
-            languages[str(name)] = Language.model_validate(entry)
+            languages[str(name)] = LanguageEntry.model_validate(entry)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in (name, *first["loc"]))
@@ -106,12 +106,12 @@ def read(path: Path) -> dict[str, Language]:
 
 
 @cache
-def languages() -> dict[str, Language]:
+def languages() -> dict[str, LanguageEntry]:
     """The languages that Swarmeval ships."""
     return read(FILE)
 
 
-def language(name: str) -> Language:
+def language(name: str) -> LanguageEntry:
     """The entry of a language. Raises ConfigError if there is none."""
     if name not in languages():
         raise ConfigError(f"language is {name!r}; use one of {', '.join(languages())}")

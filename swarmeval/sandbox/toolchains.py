@@ -13,7 +13,7 @@ from pathlib import Path
 
 from swarmeval import home
 from swarmeval.errors import ConfigError, DataError
-from swarmeval.sandbox.languages import Language, Words, language
+from swarmeval.sandbox.languages import LanguageEntry, Words, language
 from swarmeval.sandbox.layers.places import outermost
 
 VISIBLE = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin")  # every program can read these
@@ -170,7 +170,7 @@ def _visible(path: str) -> str:
     return path if _is_visible(path) else str(Path(path).resolve())
 
 
-def _places(entry: Language, values: Mapping[str, str], homes: list[str]) -> Words:
+def _places(entry: LanguageEntry, values: Mapping[str, str], homes: list[str]) -> Words:
     found = [*COMMON_PLACES, *homes, values["warm"], *_existing(entry.places)]
     if any("{command}" in word for word in (*entry.build, *entry.run, *entry.check)):
         found.append(values["command"])
@@ -183,12 +183,12 @@ def _existing(patterns: Words) -> list[str]:
     return [str(path) for pattern in patterns for path in Path("/").glob(pattern.lstrip("/"))]
 
 
-def _warm_path(name: str, entry: Language, toolchain: str) -> Path:
+def _warm_path(name: str, entry: LanguageEntry, toolchain: str) -> Path:
     key = hashlib.sha256(f"{entry!r} {toolchain}".encode()).hexdigest()[:16]
     return home.cache_folder() / "toolchains" / f"{name}-{key}"
 
 
-def _warm_folder(entry: Language, filler: _Filler, environment: tuple[tuple[str, str], ...]) -> WarmFolder:
+def _warm_folder(entry: LanguageEntry, filler: _Filler, environment: tuple[tuple[str, str], ...]) -> WarmFolder:
     assert entry.warm is not None
     return WarmFolder(
         folder=filler.values["warm"],

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Language:
+class LanguageNames:
     """The words and marks of a programming language."""
 
     title: str  # its name in a prompt
@@ -13,17 +13,17 @@ class Language:
 
 
 LANGUAGES = {
-    "python": Language("Python", "python", "#"),
-    "javascript": Language("JavaScript", "javascript", "//"),
-    "typescript": Language("TypeScript", "typescript", "//"),
-    "cpp": Language("C++", "cpp", "//"),
-    "java": Language("Java", "java", "//"),
-    "go": Language("Go", "go", "//"),
-    "rust": Language("Rust", "rust", "//"),
-    "php": Language("PHP", "php", "//"),
-    "ruby": Language("Ruby", "ruby", "#"),
-    "perl": Language("Perl", "perl", "#"),
-    "lua": Language("Lua", "lua", "--"),
-    "r": Language("R", "r", "#"),
-    "bash": Language("Bash", "bash", "#"),
+    "python": LanguageNames("Python", "python", "#"),
+    "javascript": LanguageNames("JavaScript", "javascript", "//"),
+    "typescript": LanguageNames("TypeScript", "typescript", "//"),
+    "cpp": LanguageNames("C++", "cpp", "//"),
+    "java": LanguageNames("Java", "java", "//"),
+    "go": LanguageNames("Go", "go", "//"),
+    "rust": LanguageNames("Rust", "rust", "//"),
+    "php": LanguageNames("PHP", "php", "//"),
+    "ruby": LanguageNames("Ruby", "ruby", "#"),
+    "perl": LanguageNames("Perl", "perl", "#"),
+    "lua": LanguageNames("Lua", "lua", "--"),
+    "r": LanguageNames("R", "r", "#"),
+    "bash": LanguageNames("Bash", "bash", "#"),
 }

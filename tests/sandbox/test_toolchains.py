@@ -8,7 +8,7 @@ import pytest
 
 from swarmeval.errors import ConfigError, DataError
 from swarmeval.location import ROOT
-from swarmeval.sandbox.languages import Language, languages
+from swarmeval.sandbox.languages import LanguageEntry, languages
 from swarmeval.sandbox.toolchains import Toolchain, command, find, is_wrong_answer, program_text
 from swarmeval.sandbox.warm_folders import warm_up
 from tests.support.toolchain_programs import TASKS
@@ -206,7 +206,7 @@ def test_the_ending_is_the_last_statement_of_the_tests(name: str) -> None:
     assert after.split() in ([], ["}"], ["}", "}"], ["end", "end"], ["end", "os.exit(lu.LuaUnit.run())"])
 
 
-def bare(name: str, entry: Language) -> Toolchain:
+def bare(name: str, entry: LanguageEntry) -> Toolchain:
     """A toolchain that is not installed."""
     return Toolchain(
         language=name, version="", file=entry.file, build=(), run=(), check=(), environment=(), places=(), warm=None,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from swarmeval.sandbox.executed.comparison import difference
-from swarmeval.sandbox.executed.handle import CommandJail, CommandEnd, Limits
+from swarmeval.sandbox.executed.handle import CommandEnd, CommandJail, Limits
 
 BUILD_LIMITS = Limits(timeout_s=60.0, memory_mb=4096, most_output=1 << 16)
 SPARE_OUTPUT = 1 << 24  # bytes that a program may print beyond the expected output
