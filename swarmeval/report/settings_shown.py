@@ -56,7 +56,8 @@ def time_limit(manifest: Manifest) -> str | None:
 def memory_limit(manifest: Manifest) -> str | None:
     """The memory limit of a program."""
     megabytes = manifest.get("config", {}).get("eval_memory_mb")
-    return f"{megabytes:,} MB of address space" if isinstance(megabytes, int) else None
+    what = "memory" if manifest.get("toolchains") else "address space"
+    return f"{megabytes:,} MB of {what}" if isinstance(megabytes, int) else None
 
 
 def missing_layers(manifest: Manifest) -> str | None:
@@ -82,6 +83,7 @@ def _replies(manifest: Manifest) -> list[tuple[str, str | None]]:
 def _judging(manifest: Manifest) -> list[tuple[str, str | None]]:
     return [
         ("time limit", time_limit(manifest)), ("memory limit", memory_limit(manifest)),
+        ("toolchains", ", ".join(manifest.get("toolchains", {}).values()) or None),
         ("sandbox", manifest.get("sandbox")), ("sandbox layers missing", missing_layers(manifest)),
     ]  # fmt: skip
 

@@ -145,13 +145,14 @@ def _task(outcomes: Counter[str]) -> dict[str, object]:
 def _write_metrics(file: TextIO, results: Results, folder: Path) -> tuple[dict[str, Counter[str]], dict[str, object]]:
     """Write one row per job, repairs last.
 
-    Returns the round-0 outcomes per task, and the entries of score.json for profiles, base problems, rounds and the
-    audit in `folder`.
+    Returns the round-0 outcomes per task, and the entries of score.json for unconfirmed verdicts, profiles, base
+    problems, rounds and the audit in `folder`.
     """
     jobs = results.jobs
     profiles, bases, audit = Profiles(jobs.agents), Bases(), AuditFacts(folder)
     rounds = Rounds(jobs.room // jobs.total if jobs.total else 1)
     outcomes: dict[str, Counter[str]] = {task.task_id: Counter() for task in jobs.tasks}
+    unconfirmed = 0
     rows = csv.writer(file)
     rows.writerow(METRICS)
     for job, answer, verdict in results.each(iter(range(jobs.room))):
@@ -166,13 +167,15 @@ def _write_metrics(file: TextIO, results: Results, folder: Path) -> tuple[dict[s
             profiles.add(job, verdict.passed)
             bases.add(job, verdict)
             audit.add(answer, verdict)
+            unconfirmed += verdict.unconfirmed
         rows.writerow([
             *key, answer.batch_id, answer.attempts, answer.prompt_tokens, answer.output_tokens,
             "" if answer.computed_tokens is None else answer.computed_tokens, answer.queue_s, answer.ttft_s,
             "" if answer.tpot_s is None else answer.tpot_s, answer.latency_s, answer.finish_reason,
             verdict.outcome if verdict else "", verdict.judge_s if verdict else "", answer.finished_at,
         ])  # fmt: skip
-    return outcomes, {**profiles.facts(), **bases.facts(), **rounds.facts(), **audit.facts()}
+    trust = {"unconfirmed": unconfirmed} if unconfirmed else {}
+    return outcomes, {**trust, **profiles.facts(), **bases.facts(), **rounds.facts(), **audit.facts()}
 
 
 def _write_repairs(path: Path, results: Results) -> None:

@@ -44,6 +44,8 @@ def summary(
         *_rounds(score),
         *_audit(score),
         ("outcomes", _outcomes(score)),
+        *_unconfirmed(score),
+        *_toolchains(manifest),
         *_programs(score),
         *_without_verdict(score),
         *_imported(manifest),
@@ -109,6 +111,18 @@ def _outcomes(score: Mapping[str, object]) -> str:
     outcomes = cast(Mapping[str, int], score["outcomes"])
     ordered = sorted(outcomes.items(), key=lambda item: -item[1])
     return ", ".join(f"{count} {name}" for name, count in ordered) or "none"
+
+
+def _unconfirmed(score: Mapping[str, object]) -> list[Labelled]:
+    """The number of verdicts of tests that a program could deceive."""
+    number = score.get("unconfirmed")
+    text = f"{number} verdicts: the tests ran in the program's own process, which can deceive them"
+    return [("caution", text)] if number else []
+
+
+def _toolchains(manifest: Mapping[str, Any]) -> list[Labelled]:
+    """The versions of the toolchains of executed programs."""
+    return [("toolchain", version) for version in manifest.get("toolchains", {}).values()]
 
 
 def _programs(score: Mapping[str, object]) -> list[Labelled]:
