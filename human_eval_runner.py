@@ -193,17 +193,18 @@ class Judge:
         beside: bool = False,
         on_progress: OnProgress = lambda done, total: None,
     ) -> list[Execution]:
-        """Run the reference solutions of tasks with the tests of the task, or of its base problem."""
-        done = 0
+        """Run the reference solutions of tasks with the tests of the task, or of its base problem; equal ones once."""
+        programs = [reference_program(task, task.base if of_base else None, beside) for task in tasks]
+        distinct, done = list(dict.fromkeys(programs)), 0
 
-        async def end_of(task: Task) -> Execution:
+        async def end_of(reference: Program) -> Execution:
             nonlocal done
-            execution = await self._run_reference(reference_program(task, task.base if of_base else None, beside))
-            done += 1
-            on_progress(done, len(tasks))
+            execution = await self._run_reference(reference)
+            on_progress(done := done + 1, len(distinct))
             return execution
 
-        return await asyncio.gather(*(end_of(task) for task in tasks))
+        ends = dict(zip(distinct, await asyncio.gather(*map(end_of, distinct)), strict=True))
+        return [ends[reference] for reference in programs]
 
     async def _run_reference(self, reference: Program) -> Execution:
         self._shown.add(reference)

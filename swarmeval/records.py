@@ -73,6 +73,7 @@ class Task:
     answer: Answer = "function"
     ending: str = ""  # source code after the completion, in the program
     stops: tuple[str, ...] | None = None  # texts that end a reply in completion mode; None: the usual ones
+    infilling: bool = False  # in completion mode, a model gets prompt and ending as prefix and suffix, even if empty
 
     @property
     def entry_point(self) -> str:

@@ -38,6 +38,7 @@ class Request(Struct, frozen=True):
     sampling: Sampling
     messages: tuple[Message, ...] = ()
     text: str | None = None  # completion mode
+    suffix: str | None = None  # text after the completion, which fills the gap between both; None: there is no gap
     stream: bool = False  # whether to send Pieces while the text grows
     share: bool = True  # whether it may use what is computed for other requests
 
@@ -96,6 +97,7 @@ class ReplicaInfo(Struct, frozen=True):
     before_load_mb: float | None = None  # memory of its process before loading, in MiB
     versions: dict[str, str] = {}
     chats: bool = False  # accepts messages although its template is unknown here
+    fills_gaps: bool = False  # accepts a suffix
 
     @property
     def takes_chat(self) -> bool:

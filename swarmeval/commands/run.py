@@ -52,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
         # The limit may be left over from a config for HumanEval.
         print(f"swarmeval: humaneval_limit: {subset}", file=sys.stderr)
     plan = Plan(make_agents(config), benchmark.tasks)
-    chosen_fleet = choose(config, most_prompt_tokens=most_prompt_tokens(plan))
+    infilling = any(task.infilling for task in plan.tasks)
+    chosen_fleet = choose(config, most_prompt_tokens=most_prompt_tokens(plan), infilling=infilling)
     data = benchmark.facts()
     with (
         opened(config, plan, {**config.measured(), "data": data}, options.fresh, check=chosen_fleet.check) as record,

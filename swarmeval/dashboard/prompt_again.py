@@ -47,6 +47,8 @@ def _run_prompt(
     if answer.job.round and before is None:
         return ""
     request = make_request(plan, k, mode, config, before)
+    if request.suffix is not None:
+        return f"[prefix]\n{request.text}\n[suffix]\n{request.suffix}"
     if request.text is not None:
         return request.text
     return "\n\n".join(f"[{message.role}]\n{message.content}" for message in request.messages)

@@ -79,12 +79,13 @@ def probe(config: RunConfig) -> ModelCard:
     plan = Plan(make_agents(config), chosen(config).tasks)
     folder = model_loader.locate(config.model_id, progress=False, weights=False, code=config.trust_remote_code)
     first = [make_request(plan, k, "chat", config) for k in first_jobs(plan)]
-    texts = [make_request(plan, k, "completion", config).text or "" for k in first_jobs(plan)]
+    raw = [make_request(plan, k, "completion", config) for k in first_jobs(plan)]
     cached = config.replica.weight_cache == "on" or (config.device == "cpu" and config.replica.weight_cache == "auto")
     probe_request = ProbeRequest(
         folder=folder, mode=config.prompt_mode,
         chats=[[{"role": m.role, "content": m.content} for m in request.messages] for request in first],
-        texts=texts, device=config.device, four_bit=config.load_in_4bit and not cached,
+        texts=[(request.text or "", request.suffix) for request in raw],
+        device=config.device, four_bit=config.load_in_4bit and not cached,
         rows=None if config.replica.rows == "auto" else config.replica.rows, max_new_tokens=config.max_new_tokens,
         share=config.cpu_workers if config.device == "cpu" else 1, trust_remote_code=config.trust_remote_code,
     )  # fmt: skip

@@ -10,7 +10,7 @@ class ProbeRequest:
     folder: str  # as returned by model_loader.locate
     mode: str  # "auto", "chat" or "completion"
     chats: list[list[dict[str, str]]]  # messages of every task
-    texts: list[str]  # raw prompt of every task
+    texts: list[tuple[str, str | None]]  # raw prompt of every task, and its suffix if it has a gap to fill
     device: str  # "cpu" or "cuda"
     four_bit: bool  # whether weights are 4-bit in memory, regardless of the files
     rows: int | None

@@ -22,7 +22,8 @@ def probe(request: ProbeRequest) -> ModelCard:
     from transformers import AutoTokenizer, GenerationConfig
 
     from swarmeval.engine import budget
-    from swarmeval.engine.tokens import PromptError, chat_ids, text_ids
+    from swarmeval.engine.infilling import prompt_ids
+    from swarmeval.engine.tokens import PromptError, chat_ids
 
     config = model_loader.config_of(folder, request.trust_remote_code)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=request.trust_remote_code)
@@ -32,7 +33,7 @@ def probe(request: ProbeRequest) -> ModelCard:
         if mode == "chat":
             prompts = [chat_ids(tokenizer, chat) for chat in request.chats]
         else:
-            prompts = [text_ids(tokenizer, text) for text in request.texts]
+            prompts = [prompt_ids(tokenizer, text, suffix) for text, suffix in request.texts]
     except PromptError as error:
         fault = str(error)
     dtype = model_loader.compute_dtype("cpu") if request.device == "cpu" else torch.bfloat16

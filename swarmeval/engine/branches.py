@@ -57,6 +57,7 @@ class Tree:
         self.shared = shared
         self.root = TreeNode()
         self.members = 0  # requests in progress
+        self.ends: frozenset[int] = frozenset()  # tokens that end an answer, besides the end-of-text tokens
         self.kept_bytes = 0
         self.searched: dict[Hashable, list[int]] = {}  # tokens of beam searches, by their settings
         self._stops: dict[tuple[str, ...], StopStrings] = {}

@@ -259,7 +259,7 @@ class Engine:
         settings = sampling.num_beams, sampling.max_new_tokens, sampling.repetition_penalty
         if (tokens := tree.searched.get(settings)) is None:
             try:
-                tokens = beams.search(self.model, tree.prompt, *settings, self.outbox.eos)
+                tokens = beams.search(self.model, tree.prompt, *settings, self.outbox.eos | tree.ends)
             except (MemoryError, RuntimeError):
                 tree.members -= 1
                 self._waiting.appendleft((member.request, member.submitted))

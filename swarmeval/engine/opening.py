@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from swarmeval.engine.branches import Member, Tree, Trees
+from swarmeval.engine.infilling import end_ids, prompt_ids
 from swarmeval.engine.sampler import Choice
 from swarmeval.engine.stopping import Growth
-from swarmeval.engine.tokens import Detokenizer, PromptError, chat_ids, text_ids
+from swarmeval.engine.tokens import Detokenizer, PromptError
 from swarmeval.requests import Message, Request, Sampling
+
+_Prompt = tuple[tuple[int, ...], frozenset[int]]  # its token ids, and the tokens that end an answer besides EOS
 
 KEPT_PROMPTS = 64  # tokenized prompts and settings that are kept: the agents of a task ask the same
 
@@ -22,13 +25,13 @@ class Opener:
         self._context_tokens = context_tokens
         self._trees = trees
         # Equal requests get the very same objects, which makes comparing them cheap.
-        self._ids: Callable[..., tuple[int, ...]] = functools.lru_cache(KEPT_PROMPTS)(self._prompt_ids)
+        self._prompt: Callable[..., _Prompt] = functools.lru_cache(KEPT_PROMPTS)(self._tokenized)
         self._choice: Callable[[Sampling], Choice] = functools.lru_cache(KEPT_PROMPTS)(_choice)
 
     def member(self, request: Request, submitted: float) -> Member:
         """Tokenize a request and check it. Raises PromptError if the model cannot answer it."""
         admitted = time.perf_counter()
-        prompt = self._ids(request.text, request.messages)
+        prompt, ends = self._prompt(request.text, request.suffix, request.messages)
         sampling = request.sampling
         most = sampling.max_new_tokens
         if not prompt:
@@ -42,14 +45,14 @@ class Opener:
             raise PromptError("num_beams above 1 requires do_sample: false")
         detokenizer = Detokenizer(self._tokenizer, prompt)
         tree = self._trees.of(prompt, detokenizer) if request.share else Tree(prompt, detokenizer)
+        tree.ends = ends
         stops = tree.stops(sampling.stop)
         growth = Growth(tree.detokenizer, stops) if request.stream else None
         return Member(request, tree, self._choice(sampling), stops, growth, submitted, admitted)
 
-    def _prompt_ids(self, text: str | None, messages: tuple[Message, ...]) -> tuple[int, ...]:
-        if text is not None:
-            return text_ids(self._tokenizer, text)
-        return chat_ids(self._tokenizer, [{"role": m.role, "content": m.content} for m in messages])
+    def _tokenized(self, text: str | None, suffix: str | None, messages: tuple[Message, ...]) -> _Prompt:
+        prompt = prompt_ids(self._tokenizer, text, suffix, messages)
+        return prompt, end_ids(self._tokenizer, prompt)
 
 
 def _choice(sampling: Sampling) -> Choice:

@@ -1,6 +1,6 @@
 """The ends of requests: which token ends which of them, their replies, and the tokens delivered and computed so far."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from swarmeval.engine.branches import EMPTY, Cohort, Member, TreeNode
 from swarmeval.engine.draw import NO_TOKEN
@@ -12,7 +12,7 @@ NO_NUMBERS = "the model's logits are not numbers (nan); its weights do not suit 
 class Outbox:
     """Collects the answers of a replica. What equal members have in common is worked out once."""
 
-    def __init__(self, eos: Collection[int]) -> None:
+    def __init__(self, eos: frozenset[int]) -> None:
         self.eos = eos  # end-of-text tokens
         self._answers: list[Answer] = []  # since the last call of `collected`
         self.output_tokens = 0  # delivered, without end-of-text tokens
@@ -48,7 +48,7 @@ class Outbox:
                 member.tree.members -= 1
                 self.refuse(member.request.job_id, NO_NUMBERS)
             return EMPTY
-        if token in self.eos:
+        if token in self.eos or token in members[0].tree.ends:
             self.finish(members, output, last_token if output else now, "stop")
             return EMPTY
         output.append(token)
@@ -96,7 +96,8 @@ class Outbox:
     def search(self, member: Member, tokens: Sequence[int], now: float) -> None:
         """Answer a beam search by all of its tokens at once."""
         member.first_token = now
-        ended = next((place for place, token in enumerate(tokens) if token in self.eos), None)
+        ends = self.eos | member.tree.ends
+        ended = next((place for place, token in enumerate(tokens) if token in ends), None)
         output = list(tokens[:ended])
         self.output_tokens += len(output)
         self.finish([member], output, now, "length" if ended is None else "stop")

@@ -35,7 +35,8 @@ def make_request(plan: Plan, k: int, mode: str, config: RunConfig, repairs: Atte
     job_id, seed = plan.job(k).job_id, plan.seed(k)
     if mode == "completion":
         again = _text_again(task, repairs, config) if repairs else ""
-        return Request(job_id, seed, sampling, text=_text(agent, task, again))
+        suffix = task.ending if task.infilling else None
+        return Request(job_id, seed, sampling, text=_text(agent, task, again), suffix=suffix)
     again_messages = _messages_again(task, repairs, config) if repairs else ()
     return Request(job_id, seed, sampling, messages=(*_messages(agent, task), *again_messages))
 
@@ -63,7 +64,8 @@ def _text_again(task: Task, attempt: Attempt, config: RunConfig) -> str:
     comment = LANGUAGES[task.language].comment
     evidence = failure_evidence(task, attempt, config.repair_sees).replace("\n", f"\n{comment} ")
     start = program_start(task) if task.answer == "function" else ""
-    code = f"{start}{attempt.verdict.code.rstrip()}"
+    end = task.ending if task.infilling else ""
+    code = f"{start}{(attempt.verdict.code + end).rstrip()}"
     return f"{code}\n\n\n{comment} The code above is wrong. {evidence}\n{comment} Corrected:\n\n"
 
 
@@ -71,10 +73,10 @@ def _text(agent: Agent, task: Task, again: str) -> str:
     """The prompt, after any failed attempt, without its trailing newline.
 
     With that newline, models end at once or chat instead of writing the body. Whole programs and expressions do not
-    continue the prompt, so for them the preamble is the whole text.
+    continue the prompt, so for them the preamble is the whole text. The prefix of a gap is sent as it is.
     """
     before = f"{agent.system_prompt}\n" if agent.system_prompt else ""
-    start = task.prompt.rstrip() if task.answer == "function" else ""
+    start = "" if task.answer != "function" else task.prompt if task.infilling else task.prompt.rstrip()
     return before + task.preamble + again + start
 
 
@@ -88,7 +90,10 @@ def most_prompt_tokens(plan: Plan) -> int | None:
     anyone = Agent(0, 0)
     system = max((_bytes(agent.system_prompt or "") for agent in plan.agents), default=0)
     tasks = (
-        max(_bytes(_text(anyone, task, "")), sum(_bytes(message.content) for message in _messages(anyone, task)))
+        max(
+            _bytes(_text(anyone, task, "") + task.ending),
+            sum(_bytes(message.content) for message in _messages(anyone, task)),
+        )
         for task in plan.tasks
     )
     return system + max(tasks, default=0) + TEMPLATE_TOKENS

@@ -149,7 +149,7 @@ class CompletionForm(CommonForm):
 
     prompt: Text | List[Text]
     echo: Never = None
-    suffix: None = None
+    suffix: Text | None = None  # the model fills the gap between prompt and suffix
     logprobs: None = None
     best_of: Literal[1] | None = None
 
@@ -168,10 +168,11 @@ def requests_of(form: ChatForm | CompletionForm, config: RunConfig, call_id: str
         if not texts:
             raise BadRequest("prompt is empty; send a text or a list of texts", "prompt")
         prompts = [((), text) for text in texts]
+    suffix = form.suffix if isinstance(form, CompletionForm) else None
     if len(prompts) * form.n > MOST_CHOICES:
         raise BadRequest(f"{len(prompts) * form.n} choices are too many; the limit is {MOST_CHOICES}", "n")
     return [
-        Request(f"{call_id}/{index}", seed_of(seed, index), sampling, messages, text, form.stream)
+        Request(f"{call_id}/{index}", seed_of(seed, index), sampling, messages, text, suffix, form.stream)
         for index, (messages, text) in enumerate(prompt for prompt in prompts for _ in range(form.n))
     ]
 

@@ -32,15 +32,17 @@ class ChosenFleet:
     check: Callable[[], None] | None = None  # raises UserError if the fleet cannot answer now
 
 
-def choose(config: RunConfig, single_try: bool = False, most_prompt_tokens: int | None = None) -> ChosenFleet:
+def choose(
+    config: RunConfig, single_try: bool = False, most_prompt_tokens: int | None = None, infilling: bool = False
+) -> ChosenFleet:
     """Choose the fleet for a run. `single_try`: do not retry requests that fail at a server.
 
-    `most_prompt_tokens` bounds the length of the prompts, if it is known.
+    `most_prompt_tokens` bounds the length of the prompts, if it is known. `infilling`: whether tasks have gaps to fill.
 
     Raises ConfigError, DeviceError, ModelUnavailable.
     """
     if config.fleet == "endpoint":
-        return _endpoint(config, single_try)
+        return _endpoint(config, single_try, infilling)
     return (_ray if config.fleet == "ray" else _local)(config, most_prompt_tokens)
 
 
@@ -72,7 +74,7 @@ def _local(config: RunConfig, most_prompt_tokens: int | None) -> ChosenFleet:
     return ChosenFleet("scripted" if scripted else config.model_id, devices, make)
 
 
-def _endpoint(config: RunConfig, single_try: bool) -> ChosenFleet:
+def _endpoint(config: RunConfig, single_try: bool, infilling: bool) -> ChosenFleet:
     """One worker per server. Its devices are not monitored."""
     from swarmeval.workers.endpoint.body import RequestFormat
     from swarmeval.workers.endpoint.client import key_from
@@ -92,6 +94,7 @@ def _endpoint(config: RunConfig, single_try: bool) -> ChosenFleet:
         start_s=config.workers.load_timeout_s,
         combine_samples=config.endpoint.samples == "auto",
         single_try=single_try,
+        infilling=infilling,
     )
     urls = config.endpoint.urls
     return ChosenFleet(

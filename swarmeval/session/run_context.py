@@ -1,6 +1,6 @@
 """Connects the coordinator of a run or score session to prompts, manifest, screen and watchers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import msgspec
 
 from swarmeval.errors import ConfigError
 from swarmeval.monitor.tracing.export import Tracer
-from swarmeval.records import Attempt, Status
+from swarmeval.records import Attempt, Status, Task
 from swarmeval.requests import ReplicaInfo, Request
 from swarmeval.runs.plan import Plan
 from swarmeval.runs.prompts import make_request
@@ -64,8 +64,7 @@ class SessionContext(RunContext):
         assert self.swarm is not None, f"{device} loaded {info.model}, but there is no fleet"
         configured = self.config.prompt_mode
         self._mode = configured if configured != "auto" else "chat" if info.takes_chat else "completion"
-        if self._mode == "chat" and not info.takes_chat:
-            raise ConfigError(f"prompt_mode is 'chat' but {info.model} has no chat template; use completion or auto")
+        check_mode(self._mode, info, self.swarm.plan.tasks)
         made_with = {"prompt_mode": self._mode, "chat_template_sha256": info.chat_template_sha256}
         manifest = self.record.manifest
         before = manifest.get("prompts", made_with)
@@ -107,3 +106,14 @@ class SessionContext(RunContext):
         if self.config.fleet == "endpoint":
             return GROUPED if self.config.endpoint.samples == "auto" else SERVERS
         return STEADY if all(replica["steady"] for replica in replicas) else UP_TO
+
+
+def check_mode(mode: str, info: ReplicaInfo, tasks: Sequence[Task]) -> None:
+    """Raise ConfigError if a replica does not take the prompts of these tasks in this mode."""
+    if mode == "chat" and not info.takes_chat:
+        raise ConfigError(f"prompt_mode is 'chat' but {info.model} has no chat template; use completion or auto")
+    if mode == "completion" and not info.fills_gaps and any(task.infilling for task in tasks):
+        raise ConfigError(
+            f"{info.model} has no fill-in-the-middle tokens, which this benchmark needs in completion mode; "
+            "set prompt_mode: chat, or use a model that was trained to fill in the middle"
+        )

@@ -15,6 +15,7 @@ from swarmeval.tasks.assertions import refuse_idle
 from swarmeval.tasks.datasets import Dataset, Keep, Row
 from swarmeval.tasks.executed_rows import Custom
 from swarmeval.tasks.forms import Completions, Form, Functions, SelfInvoking, unique
+from swarmeval.tasks.infilling import RANDOM_SPANS, Infilling, line_spans, single_lines
 
 HUMANEVAL, CUSTOM = "humaneval", "custom"
 MBPP = ("google-research-datasets/mbpp", "full/test-00000-of-00001.parquet")
@@ -30,6 +31,8 @@ class Benchmark:
     repo: str = ""
     file: str = ""
     more_files: tuple[str, ...] = ()
+    of_humaneval: bool = False  # made from the installed HumanEval
+    needed_file: str = "a file of tasks in HumanEval's format"  # what benchmark_file must name without another source
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,9 @@ REGISTRY = {
     **{f"livecodebench_v{number}": _livecodebench(number) for number in range(1, len(livecodebench.FILES) + 1)},
     "cruxeval_i": Benchmark(cruxeval.InputPrediction(), cruxeval.REPO, cruxeval.FILE),
     "cruxeval_o": Benchmark(cruxeval.OutputPrediction(), cruxeval.REPO, cruxeval.FILE),
+    "humaneval_infilling_single_line": Benchmark(Infilling("SingleLineInfilling/", single_lines), of_humaneval=True),
+    "humaneval_infilling_multi_line": Benchmark(Infilling("MultiLineInfilling/", line_spans), of_humaneval=True),
+    "humaneval_infilling_random_span": Benchmark(Infilling(), needed_file=RANDOM_SPANS),
     CUSTOM: Benchmark(Custom()),
 }
 
@@ -146,11 +152,11 @@ def _dataset(name: str, benchmark: Benchmark, file: str | None, dates: Window | 
 
     if file is not None:
         return _local(name, Path(file), keep)
-    if name == HUMANEVAL:
+    if name == HUMANEVAL or benchmark.of_humaneval:
         return datasets.from_package()
     if benchmark.repo:
         return datasets.from_hub(benchmark.repo, benchmark.file, *benchmark.more_files, keep=keep)
-    raise ConfigError(f"benchmark: {name} needs benchmark_file; set it to a file of tasks in HumanEval's format")
+    raise ConfigError(f"benchmark: {name} needs benchmark_file; set it to {benchmark.needed_file}")
 
 
 def chosen(config: RunConfig) -> LoadedBenchmark:

@@ -48,6 +48,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     folder = model_loader.folder_of(spec.model)
     from swarmeval.engine import budget, decoder_choice, graphs, recorded_draws
     from swarmeval.engine.engine import Engine
+    from swarmeval.engine.infilling import fills_gaps
     from swarmeval.engine.out_of_memory import is_out_of_memory
     from swarmeval.engine.weights import cpu_weights
 
@@ -102,6 +103,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         decoding=f"{fit.name}; {'compiled kernels' if kernels.are_compiled else 'torch alone'}",
         steady=fit.steady,
         versions=model_loader.versions(),
+        fills_gaps=fills_gaps(loaded.tokenizer),
     )
     return Engine(
         model, loaded.tokenizer, fit.decoder, info, kernels.native, phases, spec.share_answers == "auto", begin

@@ -49,6 +49,7 @@ class ScriptedReplica:
             memory_mb=0.0,
             load_s=0.0,
             steady=True,
+            fills_gaps=True,
         )
 
     def submit(self, request: Request) -> None:
@@ -144,6 +145,8 @@ class _ScriptedRow:
 
 def _reply_to(request: Request) -> str:
     body = f"    return {request.seed % 7}\n"
+    if request.suffix is not None:
+        return body
     if request.text is not None:
         return "\n" + body
     block = _FENCED.search(request.messages[-1].content)

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Collection
 from typing import Any
 
-from swarmeval.engine.tokens import PromptError, chat_ids, text_ids
+from swarmeval.engine.infilling import end_ids, fills_gaps, prompt_ids
+from swarmeval.engine.tokens import PromptError
 from swarmeval.errors import DeviceError, ModelUnavailable
 from swarmeval.monitor.tracing.phases import DECODE, Phases
 from swarmeval.requests import (
@@ -76,6 +77,7 @@ def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
         load_s=time.perf_counter() - began,
         decoding="vLLM, prefix caching",
         versions=model_loader.versions() | {"vllm": importlib.import_module("vllm").__version__},
+        fills_gaps=fills_gaps(tokenizer),
     )
     return VllmReplica(engine, tokenizer, info, phases)
 
@@ -156,10 +158,7 @@ class VllmReplica:
     def _admit(self, request: Request, submitted: float) -> None:
         """Pass a request to vLLM. Raises PromptError if the model cannot answer it."""
         admitted = time.perf_counter()
-        if request.text is not None:
-            prompt = text_ids(self._tokenizer, request.text)
-        else:
-            prompt = chat_ids(self._tokenizer, [{"role": m.role, "content": m.content} for m in request.messages])
+        prompt = prompt_ids(self._tokenizer, request.text, request.suffix, request.messages)
         most, room = request.sampling.max_new_tokens, self._info.max_context_tokens
         if not prompt:
             raise PromptError("the prompt is empty and the tokenizer adds no BOS token")
@@ -170,7 +169,8 @@ class VllmReplica:
             )
         if request.sampling.num_beams > 1:
             raise PromptError("vLLM does not support beam search; set num_beams: 1")
-        self._engine.add_request(request.job_id, {"prompt_token_ids": list(prompt)}, _params(request))
+        params = _params(request, end_ids(self._tokenizer, prompt))
+        self._engine.add_request(request.job_id, {"prompt_token_ids": list(prompt)}, params)
         self._rows[request.job_id] = _VllmRow(request, len(prompt), submitted, admitted)
 
 
@@ -215,7 +215,7 @@ class _VllmRow:
         )
 
 
-def _params(request: Request) -> Any:
+def _params(request: Request, ends: frozenset[int]) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -224,6 +224,7 @@ def _params(request: Request) -> Any:
         seed=request.seed & (2**63 - 1),  # vLLM takes a signed 64-bit integer
         max_tokens=request.sampling.max_new_tokens,
         stop=list(request.sampling.stop),
+        stop_token_ids=sorted(ends),
         output_kind=RequestOutputKind.DELTA,
     )
 

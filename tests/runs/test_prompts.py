@@ -10,6 +10,7 @@ from swarmeval.records import Attempt, Completion, Outcome, Suite, Task, Verdict
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import STOPS, TEMPLATE_TOKENS, make_request, most_prompt_tokens
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.tasks.catalog import load
 from tests.support import tiny_model
 
 
@@ -29,6 +30,39 @@ def test_replies_end_at_the_stops_of_the_mode_or_at_the_users(
     config = RunConfig.model_validate(settings)
     plan = Plan(make_agents(config), load_tasks(1))
     assert make_request(plan, 0, mode, config).sampling.stop == wanted
+
+
+def gap_plan(config: RunConfig) -> Plan:
+    return Plan(make_agents(config), load("humaneval_infilling_single_line").tasks)
+
+
+def test_a_gap_is_asked_for_by_its_exact_prefix_and_suffix() -> None:
+    config = RunConfig()
+    plan = gap_plan(config)
+    tasks = {task.task_id: task for task in plan.tasks}
+    requests = {plan.task(k).task_id: make_request(plan, k, "completion", config) for k in range(plan.total)}
+    assert {(tasks[name].prompt, tasks[name].ending, ()) for name in requests} == {
+        (request.text, request.suffix, request.sampling.stop) for request in requests.values()
+    }
+    assert any(request.suffix == "" for request in requests.values())  # the gap is the last line
+    assert make_request(Plan(make_agents(config), load_tasks(1)), 0, "completion", config).suffix is None
+
+
+def test_users_stops_end_what_fills_a_gap_too() -> None:
+    config = RunConfig(stop=("END",))
+    assert make_request(gap_plan(config), 0, "completion", config).sampling.stop == ("END",)
+
+
+def test_a_chat_model_is_asked_for_the_missing_part_in_words() -> None:
+    config = RunConfig()
+    plan = Plan(make_agents(config), load("humaneval_infilling_multi_line").tasks[:2])
+    text = make_request(plan, plan.total - 1, "chat", config).messages[-1].content
+    assert text.startswith("A part of the following Python program is missing. Write the missing part. Reply with")
+    assert text.endswith(
+        '    True\n    """\n```\n\nThe program after the missing part:\n```python\n'
+        "            if idx != idx2:\n                distance = abs(elem - elem2)\n"
+        "                if distance < threshold:\n                    return True\n\n    return False\n```"
+    )
 
 
 @pytest.mark.parametrize("system", [None, "Think first. Répondez en français. 考えてから答えてください。" * 20])

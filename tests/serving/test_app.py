@@ -52,6 +52,12 @@ def test_the_openai_client_gets_chats_and_completions(served: Served) -> None:
     assert text.usage.total_tokens == text.usage.prompt_tokens + text.usage.completion_tokens
 
 
+def test_a_suffix_makes_the_completion_fill_the_gap(served: Served) -> None:
+    for suffix in ("    # end", ""):
+        filled = client(served).completions.create(model="tiny", prompt="def f():\n", suffix=suffix, seed=3)
+        assert filled.choices[0].text == "    return 3\n"
+
+
 def test_a_stream_tells_what_the_whole_answer_says(served: Served) -> None:
     whole = ask(served, n=3, seed=5)
     told, reasons, usage = dict.fromkeys(range(3), ""), {}, None

@@ -34,6 +34,8 @@ def body(request_format: RequestFormat, requests: Sequence[Request]) -> dict[str
     fields: dict[str, Any] = {"model": request_format.model}
     if first.text is not None:
         fields["prompt"] = first.text
+        if first.suffix is not None:
+            fields["suffix"] = first.suffix
     else:
         fields["messages"] = [{"role": message.role, "content": message.content} for message in first.messages]
     fields |= _sampling(first.sampling, request_format.dialect, chat=first.text is None)

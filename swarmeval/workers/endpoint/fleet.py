@@ -91,7 +91,8 @@ class EndpointWorker:
         while True:
             await self._backoff.wait()
             try:
-                return await inspect_server(client, self._options.request_format, self._options.modes)
+                options = self._options
+                return await inspect_server(client, options.request_format, options.modes, options.infilling)
             except ServerFault as fault:
                 may_recover = self._backoff.record_trouble(pause=True, retry_after_s=fault.retry_after_s)
                 if not (may_recover and self._served):
@@ -152,4 +153,5 @@ def _info(url: str, options: EndpointOptions, server: ServerInfo, load_s: float)
         decoding=f"{software}; serves {', '.join(server.served) or 'unlisted models'}; output tokens: {counts}",
         versions={server.software: server.version} if server.version else {},
         chats=server.mode == "chat",
+        fills_gaps=options.infilling and server.mode == "completion",
     )

@@ -43,6 +43,7 @@ class EndpointOptions:
     combine_samples: bool  # request several answers to one prompt at once
     backoff_s: tuple[float, float] = BACKOFF_S
     single_try: bool = False  # report a failed request instead of retrying it, for measurements
+    infilling: bool = False  # whether prompts in completion mode have a suffix
 
 
 class Life:
@@ -107,7 +108,8 @@ class Life:
         submitted = time.perf_counter()
         groups: dict[object, list[Request]] = {}
         for request in submit.requests:
-            key = (request.messages, request.text, request.sampling) if self._combine_samples else request.job_id
+            same = (request.messages, request.text, request.suffix, request.sampling)
+            key = same if self._combine_samples else request.job_id
             groups.setdefault(key, []).append(request)
         most = self._options.concurrency  # a group starts as a whole, so it must not exceed the slots
         for group in groups.values():
@@ -271,7 +273,8 @@ class Life:
                 return True  # it answered while this waited
             with contextlib.suppress(ServerFault, ServerRefused):
                 mode = self._server.mode
-                await try_out(self._client, self._options.request_format, self._options.modes[mode], mode)
+                sampling, infilling = self._options.modes[mode], self._options.infilling
+                await try_out(self._client, self._options.request_format, sampling, mode, infilling)
                 self._backoff.record_answer()
                 return True
         return False

@@ -23,6 +23,7 @@ HELP = {  # remedies by rejected field
     "repetition_penalty: 1.0)",
     "max_tokens": "endpoint.dialect: openai sends max_completion_tokens",
     "max_completion_tokens": "endpoint.dialect: plain sends max_tokens",
+    "suffix": "this benchmark has gaps to fill; prompt_mode: chat asks for them in words",
 }
 HELP |= {"repetition_penalty": HELP["top_k"], "repeat_penalty": HELP["top_k"]}
 OPTIONAL_FIELDS = ("seed", "stream_options", "temperature", "top_p", "min_p", "repeat_last_n", "stop")
@@ -42,7 +43,9 @@ class ServerInfo:
     served: tuple[str, ...] = ()
 
 
-async def inspect_server(client: Client, request_format: RequestFormat, modes: Mapping[Mode, Sampling]) -> ServerInfo:
+async def inspect_server(
+    client: Client, request_format: RequestFormat, modes: Mapping[Mode, Sampling], infilling: bool = False
+) -> ServerInfo:
     """Ask a server for its models, and for a few tokens in the first mode that it supports.
 
     Raises ServerFault, or ConfigError if the settings do not suit the server.
@@ -51,7 +54,7 @@ async def inspect_server(client: Client, request_format: RequestFormat, modes: M
     refused: ServerRefused | None = None
     for mode, sampling in modes.items():
         try:
-            counts = await try_out(client, request_format, sampling, mode)
+            counts = await try_out(client, request_format, sampling, mode, infilling)
         except ServerRefused as error:
             if error.status >= 500:  # sent instead of an answer; may be temporary
                 raise ServerFault(str(error)) from None
@@ -64,14 +67,20 @@ async def inspect_server(client: Client, request_format: RequestFormat, modes: M
     raise explained(client, refused)
 
 
-async def try_out(client: Client, request_format: RequestFormat, sampling: Sampling, mode: Mode) -> bool:
-    """Generate a few tokens; return whether the server counted them. Raises like Client.complete()."""
+async def try_out(
+    client: Client, request_format: RequestFormat, sampling: Sampling, mode: Mode, infilling: bool = False
+) -> bool:
+    """Generate a few tokens; return whether the server counted them. Raises like Client.complete().
+
+    `infilling`: whether a prompt in completion mode has a suffix.
+    """
     short = Sampling(
         max_new_tokens=PROBE_TOKENS, do_sample=sampling.do_sample, temperature=sampling.temperature,
         top_p=sampling.top_p, top_k=sampling.top_k, repetition_penalty=sampling.repetition_penalty, stop=sampling.stop,
     )  # fmt: skip
     messages = (Message("user", "Say hello."),) if mode == "chat" else ()
-    request = Request("", 0, short, messages=messages, text=None if messages else "Hello,")
+    suffix = "!" if infilling and mode == "completion" else None
+    request = Request("", 0, short, messages=messages, text=None if messages else "Hello,", suffix=suffix)
     reader = StreamReader(1, (), client.hide)
     await client.complete(path(request), body(request_format, [request]), reader)
     reader.count()

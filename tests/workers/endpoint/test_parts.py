@@ -39,6 +39,12 @@ def test_each_dialect_has_its_fields(dialect: Dialect, own: dict[str, Any]) -> N
     }  # fmt: skip
 
 
+def test_a_gap_is_sent_as_prompt_and_suffix_even_if_nothing_follows_it() -> None:
+    gaps = [Request("j", 1, USUAL, text="def f():", suffix=suffix) for suffix in ("return x", "")]
+    made = [body(RequestFormat("m", "plain", {}), [gap]) for gap in gaps]
+    assert [(fields["prompt"], fields["suffix"]) for fields in made] == [("def f():", "return x"), ("def f():", "")]
+
+
 def test_openais_chat_has_its_own_name_for_max_tokens() -> None:
     made = body(RequestFormat("m", "openai", {}), requests(1))
     assert (made["max_completion_tokens"], "max_tokens" in made) == (8, False)

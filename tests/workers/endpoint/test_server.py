@@ -69,6 +69,20 @@ def test_a_field_unknown_to_a_server_is_named_with_its_remedy_at_the_start(field
     assert reason == f"rejects {field} (HTTP 400: Unrecognized request argument supplied: {field}); {remedy}"
 
 
+def test_a_server_that_takes_no_suffix_is_refused_if_tasks_have_gaps() -> None:
+    def no_suffix(server: FaultyServer) -> None:
+        server.refused_field = "suffix"
+
+    completes = {"completion": Sampling(8)}
+    assert started(no_suffix, modes=completes).fills_gaps is False
+    assert refused(no_suffix, modes=completes, infilling=True) == (
+        "rejects suffix (HTTP 400: Unrecognized request argument supplied: suffix); "
+        "this benchmark has gaps to fill; prompt_mode: chat asks for them in words"
+    )
+    assert started(lambda server: None, modes=completes, infilling=True).fills_gaps
+    assert not started(no_suffix, infilling=True).fills_gaps  # it chats
+
+
 def test_removed_fields_are_not_sent_and_added_fields_are() -> None:
     asking = RequestFormat("tiny", "vllm", {"seed": None, "reasoning_effort": "low"})
     _, server = answers_of(request_format=asking)
