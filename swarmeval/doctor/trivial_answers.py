@@ -101,7 +101,9 @@ async def try_trivial(
 
 def asks_for_function(task: Task) -> bool:
     """Whether the tests call a Python function, which trivial answers can replace. A gap has room for a part only."""
-    return task.executed is None and not task.infilling and task.answer == "function" and task.entry_point.isidentifier()
+    return (
+        task.executed is None and not task.infilling and task.answer == "function" and task.entry_point.isidentifier()
+    )
 
 
 def accepts_silence(executed: Executed) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from human_eval_runner import Judge, load_tasks, program, reference_program
 from swarmeval.errors import ConfigError, DataError
-from swarmeval.records import Execution, Outcome, Program, Task
+from swarmeval.records import Completion, Execution, Outcome, Program, Task
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.tasks.catalog import load
 
@@ -112,6 +112,20 @@ def test_thirty_references_pass_and_what_fits_no_gap_does_not() -> None:
     assert {end.outcome for end in executions([reference_program(task) for task in tasks])} == {Outcome.PASSED}
     wrong = executions([program(task, "        raise KeyError\n" if task.ending else "return\n") for task in tasks])
     assert Outcome.PASSED not in {end.outcome for end in wrong}
+
+
+@pytest.mark.slow
+def test_completions_fill_their_gaps_unchanged() -> None:
+    tasks = [task for task in load(SINGLE).tasks if "/HumanEval/0/" in task.task_id]
+    spoiled = [f"{task.reference.rstrip()} +\n" for task in tasks]
+
+    async def outcomes() -> list[Outcome]:
+        async with Judge(tasks, 2, 10.0, 2048) as judge:
+            texts = [(task, task.reference) for task in tasks] + list(zip(tasks, spoiled, strict=True))
+            judged = (judge.judge(Completion(f"0/{task.task_id}/0/0", text, "completion")) for task, text in texts)
+            return [verdict.outcome for verdict in await asyncio.gather(*judged)]
+
+    assert asyncio.run(outcomes()) == [Outcome.PASSED] * len(tasks) + [Outcome.BAD_SYNTAX] * len(tasks)
 
 
 @pytest.mark.slow
