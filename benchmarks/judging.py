@@ -1,6 +1,10 @@
 """Judging throughput in programs/s: our judge with all sandbox layers, without layers, and the reference evaluator.
 
     python benchmarks/judging.py [--samples N] [--workers N] [--repeat N] [--only LETTERS] [--json F]
+    python benchmarks/judging.py --languages [NAME ...] [--samples N] [--workers N] [--json F]
+
+The second form measures executed programs: for each language, N right and N wrong answers to a small task with tests in
+the form of MultiPL-E, each built and run for itself, with all layers.
 
 All get the same samples: every canonical solution of HumanEval, and as many that return None instead. Each ends with a
 comment of its own, so that no two programs are equal and every one is executed. (a) ours with
@@ -25,7 +29,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from human_eval_runner import Judge, load_tasks
-from swarmeval.records import Completion, Job
+from swarmeval.executed import Executed
+from swarmeval.records import Completion, Job, Outcome, Program
+from swarmeval.sandbox.runner import Sandbox
+from swarmeval.sandbox.warm_folders import ready
+from swarmeval.tasks.languages import LANGUAGES
+from tests.support.toolchain_programs import TASKS
 
 WRONG = "    return None\n"
 REFERENCE = (
@@ -66,6 +75,32 @@ def reference(work: list[tuple[str, str]], workers: int) -> int:
         return sum(json.loads(line)["passed"] for line in lines)
 
 
+async def executed(language: str, number: int, workers: int) -> dict[str, float]:
+    """Judge right and wrong programs of a language; return programs/s, and the CPU time of one in seconds."""
+    task, mark = TASKS[language], LANGUAGES[language].comment
+    texts = [text for text in (task.right, task.wrong) for _ in range(number)]
+    tests = [f"{mark} sample {n}\n{task.tests}" for n in range(len(texts))]  # no two programs are equal
+    way = Executed(language)
+    programs = [Program(text, checks, executed=way) for text, checks in zip(texts, tests, strict=True)]
+    async with Sandbox(workers, 10.0, 4096, toolchains=ready([language])) as sandbox:
+        await sandbox.run(programs[0])  # reads the toolchain from the disk
+        began = time.perf_counter()
+        ends = await asyncio.gather(*map(sandbox.run, programs))
+        seconds = time.perf_counter() - began
+    passed = sum(end.outcome is Outcome.PASSED for end in ends)
+    assert passed == number, f"{language}: {passed} of {number} right programs passed"
+    return {"programs_per_s": len(programs) / seconds, "cpu_s": sum(end.cpu_s for end in ends) / len(ends)}
+
+
+def measure_languages(names: list[str], number: int, workers: int) -> dict[str, dict[str, float]]:
+    print(f"{'':12} programs/s  CPU s per program")
+    measured = {}
+    for name in names:
+        measured[name] = asyncio.run(executed(name, number, workers))
+        print(f"{name:12} {measured[name]['programs_per_s']:10.1f}  {measured[name]['cpu_s']:17.3f}", flush=True)
+    return measured
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=10, help="correct and wrong samples per task (default: 10)")
@@ -73,7 +108,13 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are printed (default: 3)")
     parser.add_argument("--only", default="abc", help="letters of the contestants (default: abc)")
     parser.add_argument("--json", type=Path, help="write every round here")
+    parser.add_argument("--languages", nargs="*", metavar="NAME", help="measure executed programs (default: all)")
     options = parser.parse_args()
+    if options.languages is not None:
+        measured = measure_languages(options.languages or list(TASKS), options.samples, options.workers)
+        if options.json:
+            options.json.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+        return
     work = samples(options.samples)
     contestants = {
         "a": lambda: asyncio.run(ours(work, options.workers, "auto")),

@@ -1,6 +1,7 @@
 """Converts rows of custom files that describe executed tasks. Rows in HumanEval's form may stand beside them."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -9,6 +10,7 @@ import msgspec
 from swarmeval.errors import DataError
 from swarmeval.executed import Case, Comparison, Executed, Rule
 from swarmeval.records import Suite, Task
+from swarmeval.sandbox.languages import language
 from swarmeval.tasks.datasets import Dataset, Row
 from swarmeval.tasks.forms import CompletionRow, completion_task, row_as
 from swarmeval.tasks.languages import LANGUAGES
@@ -98,10 +100,13 @@ def faults(row: ExecutedRow) -> Iterator[str]:
     """The reasons why a row cannot be judged, each with its field and the remedy."""
     if row.language not in LANGUAGES:
         yield f"language is {row.language!r}; use one of {', '.join(LANGUAGES)}"
+        return
     if not (row.question.strip() or row.prompt.strip()):
         yield "question and prompt are empty; write what the program has to do"
     if not (row.cases or row.tests.strip()):
         yield "cases and tests are empty, so that any program would pass; give at least one case"
+    elif not row.cases and not re.search(pattern := language(row.language).ending.before, row.tests):
+        yield f"tests must end with text that matches {pattern!r}, before which the sandbox adds a line of its own"
     if row.timeout_s is not None and not 0 < row.timeout_s <= 3600:
         yield f"timeout_s is {row.timeout_s:g}; use more than 0 and at most 3600"
     if row.memory_mb is not None and not 64 <= row.memory_mb <= 1_048_576:

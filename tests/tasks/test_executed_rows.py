@@ -97,6 +97,8 @@ def test_prompts_fit_the_kind_of_task(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
+        (OWN_TESTS | {"language": "go", "tests": "func TestDouble(t *testing.T) {"}, r"tests must end with text that "
+         "matches '\\\\}\\\\s*\\\\Z', before which the sandbox adds a line of its own (docs/adding-a-benchmark.md)"),
         (CASES | {"language": "cobol"}, "language is 'cobol'; use one of python, javascript, typescript, cpp, java, "
          "go, rust, php, ruby, perl, lua, r, bash (docs/adding-a-benchmark.md)"),
         (CASES | {"cases": []}, "cases and tests are empty, so that any program would pass; give at least one case "
