@@ -2,18 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from human_eval_runner import Judge, References, canonical_solutions, load_tasks, prepared_toolchains
 from swarmeval.doctor import hostile
 from swarmeval.doctor.finding import Finding
 from swarmeval.doctor.mutants import mutant
 from swarmeval.doctor.trivial_answers import TrivialAnswers, try_trivial
-from swarmeval.errors import SandboxError, UserError
+from swarmeval.errors import ConfigError, SandboxError, UserError
 from swarmeval.records import Completion, Execution, Job, Outcome, Program, Task
 from swarmeval.sandbox.calibration import Calibration
 from swarmeval.sandbox.missing_layers import consequences, unblocked_acts
 from swarmeval.sandbox.runner import Sandbox
+from swarmeval.sandbox.toolchains import Toolchain
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import CUSTOM, HUMANEVAL, chosen
 
@@ -55,12 +56,23 @@ def findings(config: RunConfig) -> Iterator[Finding]:
 
 
 def benchmark(config: RunConfig) -> Iterator[Finding]:
-    """Check that the benchmark's reference solutions pass its tests, and that trivial answers do not."""
+    """Check that the toolchains are installed, that reference solutions pass, and that trivial answers do not."""
     try:
         tasks = chosen(config).tasks
-        references, trivial = asyncio.run(_try_benchmark(config, tasks))
     except UserError:
         return  # the finding "tasks" gives the reason
+    try:
+        toolchains = prepared_toolchains(tasks)
+    except ConfigError as error:
+        yield Finding("toolchains", "UNFIT", str(error), "scripts/toolchains installs all of them (as root)")
+        return
+    if toolchains:
+        yield Finding("toolchains", "ok", ", ".join(found.version for found in toolchains.values()))
+    try:
+        references, trivial = asyncio.run(_try_benchmark(config, tasks, toolchains))
+    except UserError as error:
+        yield Finding("references", "UNFIT", str(error))
+        return
     if references is not None:
         yield own_solutions(config, tasks, references)
     yield trivial_answers(config, tasks, trivial)
@@ -94,9 +106,10 @@ def trivial_answers(config: RunConfig, tasks: Sequence[Task], trivial: TrivialAn
     )
 
 
-async def _try_benchmark(config: RunConfig, tasks: Sequence[Task]) -> tuple[References | None, TrivialAnswers]:
+async def _try_benchmark(
+    config: RunConfig, tasks: Sequence[Task], toolchains: Mapping[str, Toolchain]
+) -> tuple[References | None, TrivialAnswers]:
     """Try the reference solutions, unless the calibration already did, and trivial answers."""
-    toolchains = await asyncio.to_thread(prepared_toolchains, tasks)
     async with Judge(
         tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, mode=config.sandbox.mode,
         toolchains=toolchains,
