@@ -29,10 +29,10 @@ COMPUTED = (
     ast.Attribute, ast.Subscript, ast.Slice, ast.Lambda, ast.arguments, ast.arg, ast.ListComp, ast.SetComp,
     ast.DictComp, ast.comprehension, ast.Name, ast.Starred,
 )  # fmt: skip
-BUILTINS = frozenset(
-    "abs bool bytes chr dict divmod enumerate filter float frozenset int len list map max min ord range repr reversed "
-    "round set sorted str sum tuple zip".split()
-)
+BUILTINS = frozenset({
+    "abs", "bool", "bytes", "chr", "dict", "divmod", "enumerate", "filter", "float", "frozenset", "int", "len", "list",
+    "map", "max", "min", "ord", "range", "repr", "reversed", "round", "set", "sorted", "str", "sum", "tuple", "zip",
+})  # fmt: skip
 METHODS = frozenset(
     name for kind in (str, bytes, list, tuple, dict, set, int, float) for name in dir(kind) if not name.startswith("_")
 )

@@ -101,7 +101,7 @@ def evalplus(reply: str, task: Task) -> str:
 def livecodebench(reply: str, task: Task) -> str:
     """LiveCodeBench: the lines between the last two lines that contain a fence; nothing if there are fewer.
 
-    lcb_runner/utils/extraction_utils.py `extract_code`, for chat models. Earlier versions took the first two such lines.
+    lcb_runner/utils/extraction_utils.py `extract_code`, for chat models. Earlier versions took the first two.
     """
     lines = reply.split("\n")
     fences = [number for number, line in enumerate(lines) if "```" in line]

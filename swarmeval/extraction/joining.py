@@ -177,10 +177,8 @@ class Frame:
 
     def _stays(self, unit: Unit, before: bool) -> bool:
         """Whether a statement that the entry point does not need is kept."""
-        if (
-            "main" in unit.names
-            or self.name in unit.words
-            and not (self.language.assignment is None and self.name in unit.names)
+        if "main" in unit.names or (
+            self.name in unit.words and not (self.language.assignment is None and self.name in unit.names)
         ):
             return False
         if unit.defines or self.language.assignment is None:

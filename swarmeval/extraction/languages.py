@@ -119,7 +119,8 @@ LANGUAGES: dict[str, Language] = {
         (SLASHES, r'\bb?r(?P<hashes>\#*)"[\s\S]*?(?:"(?P=hashes)|\Z)', LONG_STRING, r"'(?:\\[^\n']{1,12}|[^'\\\n])'"),
         r"(?:pub(?:\([^)]*\))?\s+)?(?:(?:async|unsafe|const|extern)\s+)*"
         r"(?:(?:fn|struct|enum|trait|mod|type|union|const|static(?:\s+mut)?)\s+|macro_rules!\s*)(\w+)",
-        None, r"(?:pub\s+)?use\b|extern\s+crate|impl\b|#!?\[", leads=r"#\[", continues=r"[{})\]]|where\b|else\b|[.?&|+*=-]",
+        None, r"(?:pub\s+)?use\b|extern\s+crate|impl\b|#!?\[",
+        leads=r"#\[", continues=r"[{})\]]|where\b|else\b|[.?&|+*=-]",
     ),
     "php": language(
         "php", (r"\#(?!\[)[^\n]*+", SLASHES, LONG_STRING, LONG_APOSTROPHES),
@@ -134,14 +135,16 @@ LANGUAGES: dict[str, Language] = {
         r"(?:private\s+|public\s+)?def\s+(?:self\.)?(\w+)|(?:class|module)\s+(?:<<\s*)?([\w:]+)|define_method",
         r"([\w$@]+)\s*(?:\|\||&&)?=(?![=~])", r"require|using\b|include\b|extend\b",
         blocks=(
-            r"[{(\[]|(?:^|[=(\[,;&|{>!])[ \t]*+(?:if|unless|case|begin|(?:while|until|for)\b(?:[^\n]{0,200}[ \t;]do[ \t]*$)?)"
-            r"(?![\w?!:])|(?<![\w.:@$])(?:def|class|module|do)(?![\w?!:])",
+            r"[{(\[]|(?:^|[=(\[,;&|{>!])[ \t]*+(?:if|unless|case|begin|"
+            r"(?:while|until|for)\b(?:[^\n]{0,200}[ \t;]do[ \t]*$)?)(?![\w?!:])|"
+            r"(?<![\w.:@$])(?:def|class|module|do)(?![\w?!:])",
             r"[})\]]|(?<![\w.:@$])end(?![\w?!:])",
         ),
         continues=r"(?:end|else|elsif|rescue|ensure|when|in)\b|[})\]]|[.&|]",
     ),
     "perl": language(
-        "perl pl", (r"(?<![$@&\w])\#[^\n]*+", r"^=\w+[\s\S]*?(?:^=cut\b|\Z)", PERL_MARKS, LONG_STRING, LONG_APOSTROPHES, PATTERN),
+        "perl pl",
+        (r"(?<![$@&\w])\#[^\n]*+", r"^=\w+[\s\S]*?(?:^=cut\b|\Z)", PERL_MARKS, LONG_STRING, LONG_APOSTROPHES, PATTERN),
         r"sub\s+(\w+)", r"(?:my|our|local)\s*\(?\s*[\$@%](\w+)", r"use\b|no\b|require\b|package\b",
         continues=r"[{})\]]|else\b|elsif\b|[.?:&|=]",
     ),
@@ -155,7 +158,8 @@ LANGUAGES: dict[str, Language] = {
     ),
     "r": language(
         "r rscript", (HASH, LONG_STRING, LONG_APOSTROPHES, BACKTICKS),
-        r"([\w.]+)\s*(?:<<?-|=)\s*(?:function\b|\\\()", r"([\w.]+)\s*(?:<<?-|=(?!=))", r"(?:suppress\w+\()?(?:library|require)\b",
+        r"([\w.]+)\s*(?:<<?-|=)\s*(?:function\b|\\\()", r"([\w.]+)\s*(?:<<?-|=(?!=))",
+        r"(?:suppress\w+\()?(?:library|require)\b",
         continues=r"[{})\]]|else\b",
     ),
     "bash": language(

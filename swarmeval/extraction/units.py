@@ -5,6 +5,7 @@ Knows strings and comments of each language through swarmeval/extraction/languag
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from swarmeval.extraction.languages import Language
 
@@ -50,7 +51,7 @@ def units(text: str, language: Language) -> list[Unit]:
         starts, closed = line_starts(hidden, language, recover=True)
     places = [*starts, len(text)]
     found = []
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         if NOT_BLANK.search(hidden, start, end):
             last = end == len(text)
             found.append(unit(text[start:end].strip("\n"), hidden[start:end].strip("\n"), language, closed or not last))
@@ -79,7 +80,7 @@ def statement_head(hidden: str, language: Language) -> str:
     start = NOT_BLANK.search(hidden)
     head = hidden[start.start() :][:HEAD_CHARS] if start else ""
     while language.leads is not None and (lead := language.leads.match(head)):
-        line, newline, rest = head[lead.end() :].partition("\n")
+        _, newline, rest = head[lead.end() :].partition("\n")
         if not newline:
             break
         head = rest.lstrip()

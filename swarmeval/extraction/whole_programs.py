@@ -63,7 +63,8 @@ def chosen(blocks: Sequence[Region], language: str, wanted: frozenset[str]) -> t
     marked = [block for block in blocks if block.fenced or block.tagged]
     ours = [block for block in marked if block.language in tags]
     plain = [block for block in marked if not block.language and looks_like_code(block.text, language)]
-    defines = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(wanted)))})\b") if wanted else READS
+    names = "|".join(map(re.escape, sorted(wanted)))
+    defines = re.compile(rf"\b(?:class|def)[ \t]+(?:{names})\b|^(?:{names})[ \t]*=", re.MULTILINE) if wanted else READS
 
     def rank(block: Region) -> tuple[bool, bool, bool]:
         parses = language != "python" or parses_whole(block.text, parser)
@@ -82,8 +83,13 @@ def chosen(blocks: Sequence[Region], language: str, wanted: frozenset[str]) -> t
 def looks_like_code(text: str, language: str) -> bool:
     """Whether a block without a language holds code, not input or output."""
     if language == "python":
-        return any(CODE_LINE.match(line) or line.startswith("print(") for line in text.split("\n"))
+        return any(map(starts_code, text.split("\n")))
     return LINE_END.search(text) is not None or READS.search(text) is not None
+
+
+def starts_code(line: str) -> bool:
+    """Whether a line is probably Python."""
+    return CODE_LINE.match(line) is not None or line.startswith(("class ", "@", "async def ", "print("))
 
 
 def parses_whole(text: str, parser: BudgetedParser) -> bool:
@@ -102,7 +108,7 @@ def from_code(text: str, language: str, parser: BudgetedParser) -> str:
         heads = (n for n, line in enumerate(lines) if facts.imports.match(line) or facts.definition.match(line[:600]))
         start = next(heads, None)
         return "" if start is None or len(LINE_END.findall(text)) < 2 else "\n".join(lines[start:])
-    start = next((n for n, line in enumerate(lines) if CODE_LINE.match(line) or line.startswith("print(")), None)
+    start = next((n for n, line in enumerate(lines) if starts_code(line)), None)
     if start is None:
         return ""
     length, _ = parser.prefix(lines[start:])

@@ -43,7 +43,11 @@ FENCED = "Sure:\n```python\ndef f(x: int) -> int:\n    y = x\n    return y\n```\
         ("inspect-evals", "```python\n\n```\n```js\ny\n```\n```\nz:\n    never closed", None),
         ("inspect-evals", "Text:\n    quoted\n```\ndef f(x):\n    return x\n```", "    return x\n"),
         ("livecodebench", "```python\nx = 1\n```\nor\n    ```py\ny = 2\n```\nDone.", "y = 2"),
-        ("livecodebench", "```python\nx = 1\n```\nFor 3 the output is\n```\n4\n```", "4"),  # the last block, whatever it is
+        (
+            "livecodebench",
+            "```python\nx = 1\n```\nFor 3 the output is\n```\n4\n```",
+            "4",
+        ),  # the last block, whatever it is
         ("livecodebench", "x = 1\n```", ""),
     ],
 )

@@ -58,7 +58,7 @@ def test_a_right_function_is_found_in_every_wrapping(language: str) -> None:
         for text in (
             block,
             f"Sure! Here's it:\n\n{block}\n\nIt's simple; it doesn't loop twice: `total(x)`.",
-            f"First:\n{fence(f'total(1){{', 'text')}\nThen:\n{block}\nRun it:\n{fence('node a.js')}",
+            f"First:\n{fence('total(1){', 'text')}\nThen:\n{block}\nRun it:\n{fence('node a.js')}",
             f"<think>\n{fence('nothing(', one.tag)}\n</think>\n{block}",
             fence(code, ""),
             textwrap.indent(block, "   "),
@@ -120,8 +120,8 @@ def test_helpers_stay_where_they_are_needed(language: str) -> None:
 def test_a_helper_in_another_block_comes_along(language: str) -> None:
     one = TRANSLATIONS[language]
     helper = "Pair" if language == "typescript" else "double" if language == "javascript" else "twice"
-    mark = {"perl": f"{helper}(1);", "bash": f"{helper} 1 >/dev/null", "ruby": f"{helper}(1)", "lua": f"{helper}(1)",
-            "r": f"{helper}(1)", "go": f"{helper}(1)", "typescript": "let p: Pair;"}.get(language, f"{helper}(1);")  # fmt: skip
+    mark = {"bash": "twice 1 >/dev/null", "typescript": "let p: Pair;"}.get(language, f"{helper}(1)")
+    mark += ";" * (language in ("javascript", "cpp", "java", "rust", "php", "perl"))
     function = one.prompt + f"    {mark}\n" + one.body
     text = f"The helper:\n{fence(one.helper, one.tag)}\nThe function:\n{fence(function, one.tag)}"
     code = reply_of(language, text).code

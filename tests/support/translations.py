@@ -11,7 +11,7 @@ from swarmeval.records import Suite, Task
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A task and an answer to it. The prompt and the body are a whole function, except for the type around it in Java."""
+    """A task and an answer to it. The prompt and the body are a whole function."""
 
     tag: str
     prompt: str
@@ -43,7 +43,8 @@ TRANSLATIONS: dict[str, Translation] = {
         "const assert = require('node:assert');\n\nfunction test() {\n  let candidate = total;\n"
         "  assert.deepEqual(candidate([1, 2]),3);\n}\n\ntest();",
         "const double = (x) => {\n    return `${x}}`.length ? 2 * x : /[}'\"]/.test(x);\n};\n",
-        "const assert = require('assert');\nconst sample = [1, 2];\nconsole.log(total(sample));\nmodule.exports = { total };\n",
+        "const assert = require('assert');\nconst sample = [1, 2];\nconsole.log(total(sample));\n"
+        "module.exports = { total };\n",
     ),
     "typescript": Translation(
         "typescript",
@@ -58,7 +59,8 @@ TRANSLATIONS: dict[str, Translation] = {
         "cpp",
         f"{C_COMMENT}long total(std::vector<long> numbers) {{\n",
         "    long sum = 0;\n    for (long n : numbers) { sum += n; }\n    return sum + ('}' - '}');\n}\n",
-        "}\nint main() {\n    auto candidate = total;\n    assert(candidate((std::vector<long>({(long)1, (long)2}))) == (3));\n}\n",
+        "}\nint main() {\n    auto candidate = total;\n"
+        "    assert(candidate((std::vector<long>({(long)1, (long)2}))) == (3));\n}\n",
         "long twice(long x) {\n    return 2 * x;\n}\n",
         'int main() {\n    std::cout << total({1, 2}) << "}";\n    return 0;\n}\n',
         above="#include<assert.h>\n#include<bits/stdc++.h>\n",
@@ -78,7 +80,8 @@ TRANSLATIONS: dict[str, Translation] = {
         "go",
         f"{C_COMMENT}func total(numbers []int) int {{\n",
         "    sum := 0\n    for _, n := range numbers {\n        sum += n\n    }\n    return sum\n}\n",
-        'func TestTotal(t *testing.T) {\n    candidate := total\n    if fmt.Sprintf("%v", candidate([]int{1, 2})) != "3" {\n'
+        'func TestTotal(t *testing.T) {\n    candidate := total\n'
+        '    if fmt.Sprintf("%v", candidate([]int{1, 2})) != "3" {\n'
         '        t.Errorf("wrong")\n    }\n}\n',
         "func twice(x int) int {\n    return 2 * x\n}\n",
         "func TestTotalOfTwo(t *testing.T) {\n    if total([]int{1}) != 1 { t.Fail() }\n}\n\n"
@@ -88,7 +91,8 @@ TRANSLATIONS: dict[str, Translation] = {
     "rust": Translation(
         "rust",
         "/// Add up, it's easy: {\nfn total(numbers: Vec<isize>) -> isize {\n",
-        "    let mut sum: isize = 0;\n    for n in numbers.iter() { sum += n; }\n    let _c: &'static str = \"}\";\n    sum\n}\n",
+        "    let mut sum: isize = 0;\n    for n in numbers.iter() { sum += n; }\n"
+        "    let _c: &'static str = \"}\";\n    sum\n}\n",
         "}\n\nfn main() {\n    let candidate = total;\n    assert_eq!(candidate(vec![1, 2]), 3);\n}\n",
         "fn twice<'a>(x: &'a isize) -> isize {\n    2 * x\n}\n",
         'fn main() {\n    println!("{}", total(vec![1]));\n}\n\n#[cfg(test)]\nmod tests {\n    use super::*;\n'
@@ -107,7 +111,8 @@ TRANSLATIONS: dict[str, Translation] = {
     "ruby": Translation(
         "ruby",
         f"{HASH_COMMENT}def total(numbers)\n",
-        "  sum = 0\n  numbers.each do |n|\n    sum += n if n\n  end\n  while sum < 0 do\n    break\n  end\n  sum\nend\n",
+        "  sum = 0\n  numbers.each do |n|\n    sum += n if n\n  end\n  while sum < 0 do\n    break\n  end\n"
+        "  sum\nend\n",
         "require 'test/unit'\nclass TestHumanEval < Test::Unit::TestCase\n  def test_total\n"
         "    candidate = method(:total)\n    assert_equal(3, candidate.call([1, 2]))\n  end\nend\n",
         'def twice(x)\n  x = if x then x else 0 end\n  "#{x} end do" && 2 * x\nend\n',
@@ -118,7 +123,8 @@ TRANSLATIONS: dict[str, Translation] = {
         f"{HASH_COMMENT}sub total {{\n    my($numbers) = @_;\n",
         "    my $sum = 0;\n    foreach my $n (@$numbers) { $sum += $n; }\n    my $last = $#{$numbers};\n"
         "    (my $x = '}') =~ s/}//g;\n    return $sum;\n}\n",
-        "use Test::Deep;\n\nsub testhumaneval {\n    my $candidate = \\&total;\n    if(eq_deeply($candidate->([1, 2]),3)) {\n"
+        "use Test::Deep;\n\nsub testhumaneval {\n    my $candidate = \\&total;\n"
+        "    if(eq_deeply($candidate->([1, 2]),3)) {\n"
         '        print "ok!" }else{\n        exit 1;\n        }\n}\n\ntesthumaneval();',
         "sub twice {\n    my ($x) = @_;\n    return 2 * $x;\n}\n",
         "my @sample = (1, 2);\nprint total(\\@sample), \"\\n\";\n1;\n",
@@ -137,7 +143,8 @@ TRANSLATIONS: dict[str, Translation] = {
         "r",
         f"{HASH_COMMENT}total <- function(numbers) {{\n",
         "    result <- 0\n    for (n in numbers) { result <- result + n }\n    return(result)  # it's }\n}\n",
-        "test_humaneval <- function() {\n    candidate <- total\n    stopifnot(isTRUE(all.equal(candidate(c(1, 2)), 3)))\n}\n"
+        "test_humaneval <- function() {\n    candidate <- total\n"
+        "    stopifnot(isTRUE(all.equal(candidate(c(1, 2)), 3)))\n}\n"
         "test_humaneval()",
         "twice <- function(x) {\n    2 * x\n}\n",
         "sample <- c(1, 2)\nprint(total(sample))\nresult <- total(c(3))\n",
@@ -145,9 +152,11 @@ TRANSLATIONS: dict[str, Translation] = {
     "bash": Translation(
         "bash",
         f"#!/bin/bash\n{HASH_COMMENT}total() {{\n",
-        "    local sum=0\n    for n in $1; do\n        sum=$((sum + n))\n    done\n    case $sum in\n        x) echo \"}\" ;;\n"
+        "    local sum=0\n    for n in $1; do\n        sum=$((sum + n))\n    done\n    case $sum in\n"
+        "        x) echo \"}\" ;;\n"
         "        *) echo \"${sum#0x}\" ;;\n    esac\n}\n",
-        '}\n\ncandidate() {\n    total "$@"\n}\n\nset -e\nrun_test() {\n    [[ $(candidate "1 2") = "3" ]]\n}\n\nrun_test',
+        '}\n\ncandidate() {\n    total "$@"\n}\n\nset -e\nrun_test() {\n    [[ $(candidate "1 2") = "3" ]]\n}\n'
+        '\nrun_test',
         "twice() {\n    echo $((2 * $1))\n}\n",
         'if [ $# -gt 0 ]; then\n    total "$1"\nfi\nresult=$(total "1 2")\necho "$result"\nexit 0\n',
     ),
