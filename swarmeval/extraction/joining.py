@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from swarmeval.extraction.languages import LANGUAGES
-from swarmeval.extraction.units import Unit, block_end, masked, statement_head, units
+from swarmeval.extraction.units import Unit, block_end, closes_more, masked, statement_head, units
 from swarmeval.records import Candidate, Task
 
 # Statements that talk to a user or a test runner, which an answer does not need.
@@ -17,7 +17,7 @@ TALKS = re.compile(
     r"\b(?:print\w*|puts|echo|cat|message|console|process|module|exports|describe|it|test\w*|expect|assert\w*|stopifnot|"
     r"main|exit|quit|die|gets|readline|scanf|read|STDIN|ARGV|__FILE__|__END__|__DATA__)\b"
 )
-RETURN = re.compile(r"\breturn\b")
+STATEMENTS = frozenset({"if", "for", "while", "switch", "return", "do", "match", "loop"})  # heads that look like calls
 TEST_LIBRARY = re.compile(
     r"[mM]initest|test/unit|Test::|rspec|testthat|PHPUnit|luaunit|busted|@jest|mocha|chai\b|org\.junit|gtest|node:assert"
 )
@@ -59,8 +59,11 @@ class Frame:
 
     def starts_answer(self, line: str) -> bool:
         """Whether a line starts a definition of the entry point, or an import."""
-        if self.language.imports.match(line) is not None or (self.language.once and self.language.once.match(line)):
-            return True
+        once = self.language.once is not None and self.language.once.match(line) is not None
+        return once or self.language.imports.match(line) is not None or self.defined_by(line)
+
+    def defined_by(self, line: str) -> bool:
+        """Whether a line starts a definition of the entry point."""
         bound = self.language.definition.match(line[:600])
         return bound is not None and self.name in bound.groups()
 
@@ -78,10 +81,13 @@ class Frame:
         return Candidate(program, note=note)
 
     def _is_program(self, text: str) -> bool:
-        """Whether a text consists of definitions, which are no function body."""
+        """Whether a text consists of definitions and their usage. A function body has other statements or its end."""
         own = self._split(text)
         found = [unit for unit in (*own.outside, *own.members) if not unit.imports]
-        return bool(found) and found[0].defines and not any(RETURN.search(u.masked) for u in found if not u.defines)
+        if not found or not found[0].defines or closes_more(masked(text, self.language), self.language):
+            return False
+        others = [unit for unit in found if not unit.defines or not unit.names.isdisjoint(STATEMENTS)]
+        return all(self.language.assignment and TALKS.search(unit.masked) for unit in others)
 
     def whole(self, blocks: Iterable[str], note: str) -> Candidate | None:
         """The program of the last block that defines the entry point completely, with what it needs of the others."""

@@ -17,7 +17,7 @@ SLASHES = r"//[^\n]*+|/\*[\s\S]*?(?:\*/|\Z)"
 HASH = r"\#[^\n]*+"
 # A slash after an operator opens a regular expression. The operator belongs to the code.
 PATTERN = (
-    r"(?P<before>[=(,:!&|?{;\[~][ \t]*+|\breturn[ ])/(?![/*\s])(?:\\.|\[(?:\\.|[^\]\\\n]){0,200}\]|[^/\\\n\[]){1,300}+/"
+    r"(?P<before>[=(,:!&|?{;\[~][ \t]*+|\breturn[ ])/(?![/*\s])(?:\\.|\[(?:\\.|[^\]\\\n]){0,60}+\]|[^/\\\n\[]){1,300}+/"
 )
 PERL_MARKS = r"""(?<![\w$@%&>{-])(?:
     (?:s|tr|y)(?:(?P<mark>[/|!#,~^])(?:\\.|(?!(?P=mark))[^\\\n]){0,300}(?P=mark)(?:\\.|(?!(?P=mark))[^\\\n]){0,300}(?P=mark)

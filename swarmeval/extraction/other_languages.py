@@ -57,7 +57,7 @@ def search(text: str, frame: Frame) -> Candidate | None:
 def continues(text: str, frame: Frame) -> bool:
     """Whether an unfenced text starts inside the function."""
     first = next((line for line in text.split("\n") if line.strip()), "")
-    return first.startswith((" ", "\t")) and not frame.starts_answer(first.strip())
+    return first.startswith((" ", "\t")) and not frame.defined_by(first.strip())
 
 
 def definition(blocks: Sequence[Region], frame: Frame) -> Candidate | None:

@@ -4,6 +4,7 @@ Knows strings and comments of each language through swarmeval/extraction/languag
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ from swarmeval.extraction.languages import Language
 FILLER = '"'  # replaces strings, which are neither words nor blank
 HEAD_CHARS = 600  # of a statement, in which the names that it binds are sought
 WORD = re.compile(r"[\w$]+")
+DOTTED = re.compile(r"\w+(?:\.\w+)+")  # a name in R, an attribute elsewhere
 NOT_BLANK = re.compile(r"\S")
 
 
@@ -28,7 +30,7 @@ class Unit:
 
     @property
     def words(self) -> frozenset[str]:
-        return frozenset(WORD.findall(self.masked))
+        return frozenset(WORD.findall(self.masked)) | frozenset(DOTTED.findall(self.masked))
 
 
 def masked(text: str, language: Language) -> str:
@@ -100,7 +102,7 @@ def line_starts(hidden: str, language: Language, recover: bool) -> tuple[list[in
         if token["line"]:
             depth = lines.take(token.end(), depth)
         elif token["opens"]:
-            depth += 1 + (len(token["opens"]) > 1 and token["opens"][0] in "([{")
+            depth += opened(token["opens"])
         else:
             depth = max(0, depth - 1)
     return lines.starts, depth == 0
@@ -143,12 +145,25 @@ class Lines:
 
 def block_end(hidden: str, language: Language) -> int:
     """Position behind the bracket or word that closes the first block of masked code; its length if it is open."""
+    for depth, end, token in depths(hidden, language):
+        if depth == 0 and token[-1] in "}d":  # a brace or the word "end"
+            return end
+    return len(hidden)
+
+
+def closes_more(hidden: str, language: Language) -> bool:
+    """Whether masked code closes a block that it does not open."""
+    return any(depth < 0 for depth, _, _ in depths(hidden, language))
+
+
+def depths(hidden: str, language: Language) -> Iterator[tuple[int, int, str]]:
+    """(depth behind it, its end, its text) of each token that opens or closes a block."""
     depth = 0
     for token in re.finditer(rf"(?P<opens>{language.opens})|(?:{language.closes})", hidden, re.MULTILINE):
-        if token["opens"]:
-            depth += 1 + (len(token["opens"]) > 1 and token["opens"][0] in "([{")
-        else:
-            depth -= 1
-        if depth == 0 and token.group()[-1] in "}d":
-            return token.end()
-    return len(hidden)
+        depth += opened(token["opens"]) if token["opens"] else -1
+        yield depth, token.end(), token.group()
+
+
+def opened(token: str) -> int:
+    """How many blocks a token opens. A bracket and a word behind it are one token in Ruby."""
+    return 1 + (len(token) > 1 and token[0] in "([{")

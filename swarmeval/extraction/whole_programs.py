@@ -15,7 +15,7 @@ from swarmeval.extraction.windows import READ_CHARS
 from swarmeval.records import Task
 
 PYTHON_TAGS = frozenset({"python", "python3", "py", "pypy", "pypy3"})
-PARTS = 3  # of READ_CHARS each: the part of a long reply that is read, its end
+PARTS = 2  # of READ_CHARS each: the part of a long reply that is read, its end
 # What a program that reads its input contains, in any language.
 READS = re.compile(
     r"\binput\s*\(|\bstdin\b|\bopen\(0|\bmain\b|read_?line|\bread\b|scanf|\bcin\b|STDIN|\bgets\b|io\.read|readFileSync|"

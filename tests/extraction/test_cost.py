@@ -1,10 +1,14 @@
 """Adversarial text: extraction from a megabyte of any kind takes less than a second of CPU time."""
 
+from dataclasses import replace
+
 import pytest
 
+from swarmeval.executed import Executed
 from swarmeval.extraction.candidate import candidate
-from swarmeval.records import Form
+from swarmeval.records import Form, Suite, Task
 from tests.support.speed import cpu_seconds
+from tests.support.translations import TRANSLATIONS
 from tests.support.wrappings import TASK
 
 MILLION = 1_000_000
@@ -56,6 +60,37 @@ def test_black_is_given_only_what_it_formats_in_time() -> None:
         assert seconds_for("def total(numbers):\n" + line * repeats, "solution", use_black=True) < 1.0, repeats
 
 
-def seconds_for(text: str, form: Form, use_black: bool = False) -> float:
+# What is hard to scan in some language: open strings, comments, patterns and blocks, and heads of definitions.
+HARD = {
+    "patterns": "=/[a", "comments": "/*", "ends of comments": "*/ /*", "marks": " s/a qw( ", "long strings": "[=[",
+    "raw strings": 'r#"', "heads": "total(x) {\n", "words": "x" * 599 + "\n", "calls": "total(", "blocks": "do\n= if\n",
+    "braces": "{\n", "closing braces": "}\n", "ends": "end\n", "assignments": "total = 1\n", "loops": "while x x x\n",
+    "functions": "function total() {\n}\n", "annotations": "#[a]\n@a\ntemplate<a>\n", "imports": 'import "a/b"\n',
+    "chains": "".join(f"function f{n}(a) {{ f{n + 1}(total) }}\n" for n in range(2000)), "exports": "export class A\n",
+    "answers": "[ANSWER]f(", "assertions": "assert f(1) ==\n", "inline code": "`a: ", "tags": "<?php ?>",
+    "statements": "x=1\n", "fences": "```\n", "quotes": "'\"", "escapes": "\\`", "spaces": " " * 900 + "x\n",
+}  # fmt: skip
+PROGRAM = Task("Toy/1", "", Suite("", ""), executed=Executed("python"), answer="program")
+EXPRESSION = Task("Toy/2", "def f(x): pass\n\n\ndef answer():\n    return (", Suite("answer", ""), answer="expression")
+OTHERS = {
+    **{language: one.task(language) for language, one in TRANSLATIONS.items()},
+    "program": PROGRAM,
+    "program in C++": replace(PROGRAM, executed=Executed("cpp")),
+    "class": replace(TASK, answer="program", ending="\n\ntotal = Solution().total\n"),
+    "expression": replace(EXPRESSION, ending="\n)\n"),
+    "infilling": replace(TASK, ending="    return numbers\n"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_kinds_of_answers_cost_no_more(name: str) -> None:
+    """The texts are longer than all that is read of a reply. Longer ones only add what the tests above measure."""
+    start = f"```{TRANSLATIONS[name].tag}\n{OTHERS[name].prompt}" if name in TRANSLATIONS else "```python\n"
+    for kind, piece in HARD.items():
+        assert seconds_for(start + piece * (100_000 // len(piece)), "reply", task=OTHERS[name]) < 1.0, kind
+
+
+def seconds_for(text: str, form: Form, use_black: bool = False, task: Task = TASK) -> float:
     """CPU seconds of an extraction."""
-    return cpu_seconds(lambda: candidate(text, form, TASK, use_black), limit_s=1.0)
+    return cpu_seconds(lambda: candidate(text, form, task, use_black), limit_s=1.0)
