@@ -33,7 +33,7 @@ class Code:
 
 
 class Frame:
-    """What one task puts around an answer."""
+    """The code that one task puts around an answer: its prompt before it, and its tests behind it."""
 
     def __init__(self, task: Task) -> None:
         self.name = task.entry_point

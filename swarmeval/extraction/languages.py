@@ -30,7 +30,7 @@ BRACKETS = (r"[{(\[]", r"[})\]]")
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """How to find the statements of a program, and those that belong to an answer."""
+    """Patterns that find the statements of a program, and those that belong to an answer."""
 
     tags: frozenset[str]  # languages of fences
     hidden: re.Pattern[str]  # a comment or a string; the group "before", if any, is code
@@ -98,14 +98,14 @@ LANGUAGES: dict[str, Language] = {
     "cpp": language(
         "cpp c++ cc cxx c", (SLASHES, LINE_STRING, r"(?<!\w)'(?:\\[^\n]|[^'\\\n]){1,8}'"),
         r"(?:template\b[^\n{]*\s)?(?:typedef\s+)?(?:struct|class|union|enum(?:\s+class)?|namespace)\s+(\w+)|"
-        r"using\s+(\w+)\s*=|#\s*define\s+(\w+)|[^(){};=#]{0,300}?(\w+)\s*\(",
+        r"using\s+(\w+)\s*=|#\s*define\s+(\w+)|[^(){};=#]{0,300}?\b(\w+)\s*\(",
         None, r"#|using\b|typedef\b", leads=r"template\b[^{;]*$|\[\[|__attribute__",
         continues=r"[{})\]]|else\b|catch\b|[:,.?&|+*=-]",
     ),
     "java": language(
         "java", (SLASHES, r'"""[\s\S]*?(?:"""|\Z)', LINE_STRING, r"'(?:\\[^\n]|[^'\\\n]){1,8}'"),
         r"(?:@\w+\s+)*(?:(?:public|private|protected|static|final|abstract|sealed)\s+)*"
-        r"(?:(?:class|interface|enum|record)\s+(\w+)|[^(){};=@]{0,300}?(\w+)\s*\()",
+        r"(?:(?:class|interface|enum|record)\s+(\w+)|[^(){};=@]{0,300}?\b(\w+)\s*\()",
         None, r"import\b", leads=r"@\w+(?:\([^)]*\))?\s*$", once=r"^[ \t]*package\s+[\w.]+;",
         container=r"(?:(?:public|final|abstract|static)\s+)*class\s+(\w+)[^{]*\{",
     ),

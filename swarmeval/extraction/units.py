@@ -95,7 +95,7 @@ def line_starts(hidden: str, language: Language, recover: bool) -> tuple[list[in
     With `recover`, a definition at the margin ends what is open above it.
     """
     tokens = re.compile(rf"(?P<opens>{language.opens})|(?P<closes>{language.closes})|(?P<line>\n)", re.MULTILINE)
-    lines = Lines(hidden, language, recover)
+    lines = StatementLines(hidden, language, recover)
     depth = 0
     lines.take(0, depth)
     for token in tokens.finditer(hidden):
@@ -108,7 +108,7 @@ def line_starts(hidden: str, language: Language, recover: bool) -> tuple[list[in
     return lines.starts, depth == 0
 
 
-class Lines:
+class StatementLines:
     """Decides which lines start a statement. Blank lines, comments and attributes belong to the statement below."""
 
     def __init__(self, hidden: str, language: Language, recover: bool) -> None:
@@ -165,5 +165,5 @@ def depths(hidden: str, language: Language) -> Iterator[tuple[int, int, str]]:
 
 
 def opened(token: str) -> int:
-    """How many blocks a token opens. A bracket and a word behind it are one token in Ruby."""
+    """The number of blocks that a token opens. A bracket and a word behind it are one token in Ruby."""
     return 1 + (len(token) > 1 and token[0] in "([{")
