@@ -44,7 +44,7 @@ def candidate(text: str, form: Form, task: Task, use_black: bool = False, any_na
         found = whole(text, form, task)
     elif task.language != "python":
         return program(text, form, task)
-    elif task.ending:
+    elif task.ending or task.infilling:
         code, note = middle(text, task.prompt, task.ending) if form == "reply" else (text, "as given")
         found = checked(code, task, note)
     else:

@@ -103,10 +103,8 @@ def faults(row: ExecutedRow) -> Iterator[str]:
         return
     if not (row.question.strip() or row.prompt.strip()):
         yield "question and prompt are empty; write what the program has to do"
-    if not (row.cases or row.tests.strip()):
-        yield "cases and tests are empty, so that any program would pass; give at least one case"
-    elif not row.cases and not re.search(pattern := language(row.language).ending.before, row.tests):
-        yield f"tests must end with text that matches {pattern!r}, before which the sandbox adds a line of its own"
+    if not row.cases:
+        yield from _faults_of_tests(row)
     if row.timeout_s is not None and not 0 < row.timeout_s <= 3600:
         yield f"timeout_s is {row.timeout_s:g}; use more than 0 and at most 3600"
     if row.memory_mb is not None and not 64 <= row.memory_mb <= 1_048_576:
@@ -118,6 +116,14 @@ def faults(row: ExecutedRow) -> Iterator[str]:
     for number, case in enumerate(row.cases, start=1):
         if any("\0" in argument for argument in case.arguments):
             yield f"cases: case {number} has an argument with a null byte; remove it"
+
+
+def _faults_of_tests(row: ExecutedRow) -> Iterator[str]:
+    pattern = language(row.language).ending.before
+    if not row.tests.strip():
+        yield "cases and tests are empty, so that any program would pass; give at least one case"
+    elif not re.search(pattern, row.tests):
+        yield f"tests must end with text that matches {pattern!r}, before which the sandbox adds a line of its own"
 
 
 def _faults_of_comparison(row: ExecutedRow) -> Iterator[str]:
