@@ -2,20 +2,24 @@
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Protocol
 
 from swarmeval.sandbox.frames import read_frame, write_frame
+from swarmeval.sandbox.jail import kill_children
 from swarmeval.sandbox.jail_handle import JailHandle, SandboxFault
 from swarmeval.sandbox.layers.guard import LAYERS
 from swarmeval.sandbox.layers.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 from swarmeval.sandbox.layers.seccomp import Seccomp
 from swarmeval.sandbox.priority import yield_to_all
 
+PATIENCE_S = 2.0  # for jails to end their programs and remove their files
 UMASK = 0o022  # independent of the user's: programs run as another user and must have access to their files
 # Layers to omit, tried in turn until the trial program passes. "processes" limits their number. "user" runs programs of
 # root as nobody, which cannot read an interpreter that only root can read.
@@ -100,10 +104,17 @@ def reap() -> None:
 
 
 def end_jails(jails: Iterable[JailHandle]) -> None:
-    """End jails and their children, and wait for all children of this process."""
+    """End jails and their children, and wait for all children of this process.
+
+    Without namespaces, a program can kill its jail. What the jail does not end becomes our child, and is killed.
+    """
     for jail in jails:
         jail.close()
     os.killpg(0, signal.SIGCONT)  # a stopped jail would not end
+    patient_until = time.monotonic() + PATIENCE_S
     with contextlib.suppress(ChildProcessError):
         while True:
-            os.waitpid(-1, 0)
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                if time.monotonic() > patient_until:
+                    kill_children()
+                select.select([], [], [], 0.002)

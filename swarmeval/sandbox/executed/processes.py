@@ -11,22 +11,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-RUNNING = (b"R", b"D")  # on a core or waiting for one, or for a disk
+RUNNING = b"R"  # on a core or waiting for one
+ON_DISK = b"D"  # waiting for a disk, or for a child that shares its memory (vfork)
 ENDED = (b"Z", b"X")
+USED = (b"RssAnon:", b"RssShmem:", b"VmSwap:", b"VmPTE:")
 PROC = "/proc"
 KB_PER_MB = 1024
 LEAST_TICK_S, LONGEST_TICK_S = 0.004, 0.05  # between two samples
 FASTEST_MB_PER_S = 8192  # at which a program may use memory between two samples
 BACKSTOP = 60  # wall time of a starved program, as a multiple of its limit
+FORKING_BACKSTOP = 10  # the same while it starts processes: the time of a child that no parent waits for is unknown
+MOST_DISK_S = 10.0  # of waiting for a disk that is not charged
+FREE_SOCKETS, SOCKET_KB = 64, 256  # more sockets count with all that they can hold (measured)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """The processes of a program at one moment."""
 
-    memory_mb: float = 0.0  # anonymous and shared memory in RAM; a page shared by two processes counts twice
-    cpu_s: float = 0.0  # of the processes and of their children that have ended
+    memory_mb: float = 0.0  # a page shared by two processes counts twice
+    cpu_s: float = 0.0  # of the processes and of their children that a parent has waited for
     is_running: bool = False  # whether a thread runs or waits for a core, rather than sleeps
+    is_on_disk: bool = False  # whether a thread waits for a disk
+    last_pid: bytes = b""  # the last process number given; empty outside namespaces
 
 
 def sample(proc: int | None, jail: int) -> Sample:
@@ -35,17 +42,24 @@ def sample(proc: int | None, jail: int) -> Sample:
     `proc`: a descriptor of the /proc of the jail's own namespaces, in which all other processes belong to programs;
     None: the machine's.
     """
-    memory_kb, cpu_s, is_running = 0, 0.0, False
+    memory_kb, cpu_s, states = 0, 0.0, set[bytes]()
     for pid in pids(proc, jail):
         with contextlib.suppress(OSError, ValueError, IndexError):  # it has ended in the meantime
             fields = stat(proc, pid)
             cpu_s += sum(map(int, fields[11:15])) / TICKS_PER_S  # utime, stime, cutime, cstime
-            if fields[0] not in ENDED:
-                memory_kb += resident_kb(read(proc, f"{pid}/status"))
-                is_running = (
-                    is_running or fields[0] in RUNNING or (int(fields[17]) > 1 and has_running_thread(proc, pid))
-                )
-    return Sample(memory_kb / KB_PER_MB, cpu_s, is_running)
+            threads = {pid: fields[0]}
+            if fields[0] != RUNNING and int(fields[17]) > 1:
+                threads |= states_of_threads(proc, pid)
+            states |= set(threads.values())
+            # A process lives on after its first thread has ended, whose files then no longer show its memory.
+            living = [name for name, state in threads.items() if state not in ENDED]
+            if living:
+                memory_kb += used_kb(read(proc, f"{living[0]}/status"))
+    last_pid = b""
+    if proc is not None:
+        memory_kb += SOCKET_KB * max(0, int(read(proc, "net/sockstat").split()[2]) - FREE_SOCKETS)
+        last_pid = read(proc, "loadavg").split()[-1]
+    return Sample(memory_kb / KB_PER_MB, cpu_s, RUNNING in states, ON_DISK in states, last_pid)
 
 
 def pids(proc: int | None, jail: int) -> Iterator[str]:
@@ -65,15 +79,18 @@ def pids(proc: int | None, jail: int) -> Iterator[str]:
     yield from found
 
 
-def has_running_thread(proc: int | None, pid: str) -> bool:
-    """Whether any thread of a process runs or waits for a core. The state of a process is that of its first thread."""
+def states_of_threads(proc: int | None, pid: str) -> dict[str, bytes]:
+    """The states of a process's threads by their names in /proc. The state of a process is that of its first thread."""
     folder = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc) if proc is not None else None
+    states: dict[str, bytes] = {}
     try:
-        threads = os.scandir(f"{PROC}/{pid}/task" if folder is None else folder)
-        return any(stat(proc, f"{pid}/task/{thread.name}")[0] in RUNNING for thread in threads)
+        for thread in os.scandir(f"{PROC}/{pid}/task" if folder is None else folder):
+            with contextlib.suppress(OSError, IndexError):  # it has ended in the meantime
+                states[f"{pid}/task/{thread.name}"] = stat(proc, f"{pid}/task/{thread.name}")[0]
     finally:
         if folder is not None:
             os.close(folder)
+    return states
 
 
 def stat(proc: int | None, name: str) -> list[bytes]:
@@ -81,9 +98,9 @@ def stat(proc: int | None, name: str) -> list[bytes]:
     return read(proc, f"{name}/stat").rpartition(b")")[2].split()
 
 
-def resident_kb(status: bytes) -> int:
-    """Anonymous and shared memory of a process, without the pages of files."""
-    return sum(int(line.split()[1]) for line in status.splitlines() if line.startswith((b"RssAnon:", b"RssShmem:")))
+def used_kb(status: bytes) -> int:
+    """Memory of a process without the pages of files. Page tables of a huge map without pages count too."""
+    return sum(int(line.split()[1]) for line in status.splitlines() if line.startswith(USED))
 
 
 def read(proc: int | None, name: str) -> bytes:
@@ -98,7 +115,7 @@ class ResourceMeter:
     """Charges a command for its time, and notes the most memory that its processes were seen to use.
 
     Time in which no process ran is charged in full, other time by the CPU time used, up to the time itself. So a
-    starved program is not charged, and neither are several threads at once.
+    starved program is not charged, and neither are several threads at once, nor some waiting for a disk.
     """
 
     def __init__(self, proc: int | None, jail: int, timeout_s: float, memory_mb: int) -> None:
@@ -106,7 +123,7 @@ class ResourceMeter:
         self.peak_mb = 0.0
         self._proc, self._jail = proc, jail
         self._timeout_s, self._memory_mb = timeout_s, memory_mb
-        self._charged_s = 0.0
+        self._charged_s = self._disk_s = 0.0
         self._last = Sample()
 
     def wait_s(self) -> float:
@@ -125,10 +142,19 @@ class ResourceMeter:
         if elapsed_s < LEAST_TICK_S / 2:
             return ""
         current = sample(self._proc, self._jail)
-        computed_s = max(0.0, current.cpu_s - self._last.cpu_s)
-        self._charged_s += min(elapsed_s, computed_s) if current.is_running else elapsed_s
+        self._charged_s += min(elapsed_s, self._charge_s(current, elapsed_s))
         self._last, self._seen = current, now
         self.peak_mb = max(self.peak_mb, current.memory_mb)
         if current.memory_mb > self._memory_mb:
             return "memory"
         return "limit" if max(self._charged_s, (now - self.started) / BACKSTOP) >= self._timeout_s else ""
+
+    def _charge_s(self, current: Sample, elapsed_s: float) -> float:
+        computed_s = max(0.0, current.cpu_s - self._last.cpu_s)
+        if current.is_running:
+            has_forked = current.last_pid != self._last.last_pid
+            return max(computed_s, elapsed_s / FORKING_BACKSTOP) if has_forked else computed_s
+        if current.is_on_disk and self._disk_s < MOST_DISK_S:
+            self._disk_s += elapsed_s
+            return computed_s
+        return elapsed_s

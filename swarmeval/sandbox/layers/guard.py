@@ -27,9 +27,9 @@ from swarmeval.sandbox.layers.places import Places
 from swarmeval.sandbox.layers.seccomp import Seccomp
 
 MB = 1 << 20
-OPEN_FILES = 256
+OPEN_FILES = 256  # each may be a pipe full of data, which does not count as memory
 OWN_PROCESSES = 64  # processes and threads, if the kernel counts a program's user separately
-EXECUTED_OPEN_FILES, EXECUTED_PROCESSES = 1024, 256  # of executed programs: compilers, the JVM and Go need more
+EXECUTED_PROCESSES = 256  # of executed programs: compilers, the JVM and Go need more
 EXECUTED_DATA_FACTOR, EXECUTED_DATA_SPARE_MB = 2, 1024  # one process's data, which the jail limits more strictly
 OWN_SIGNALS = 64  # pending signals and timers: all jails together stay below their common limit
 SPARE_PROCESSES = 256  # otherwise: additional to those that the user already has
@@ -176,10 +176,11 @@ class Guard:
         """(kind, (soft, hard)) of a child's limits, none above those of this process."""
         if self._executes:
             data_mb = EXECUTED_DATA_FACTOR * limits.memory_mb + EXECUTED_DATA_SPARE_MB
-            table = {resource.RLIMIT_DATA: data_mb * MB, resource.RLIMIT_NOFILE: EXECUTED_OPEN_FILES}
+            table = {resource.RLIMIT_DATA: data_mb * MB}
         else:
-            table = {resource.RLIMIT_AS: limits.memory_mb * MB, resource.RLIMIT_NOFILE: OPEN_FILES}
-        table |= {resource.RLIMIT_FSIZE: namespaces.disk_mb(self._executes) * MB, resource.RLIMIT_CORE: 0}
+            table = {resource.RLIMIT_AS: limits.memory_mb * MB}
+        table |= {resource.RLIMIT_NOFILE: OPEN_FILES, resource.RLIMIT_CORE: 0}
+        table |= {resource.RLIMIT_FSIZE: namespaces.disk_mb(self._executes) * MB}
         if limits.bounds_cpu:
             table[resource.RLIMIT_CPU] = math.ceil(limits.timeout_s) + 2  # a backstop: the jail's clock is stricter
         if "namespaces" in self._layers:  # otherwise they are counted together with all signals of its user

