@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from human_eval_runner import Judge, References, canonical_solutions, load_tasks, prepared_toolchains
 from swarmeval.doctor import hostile
 from swarmeval.doctor.finding import Finding
+from swarmeval.doctor.hostile_programs import executed_finding
 from swarmeval.doctor.mutants import mutant
 from swarmeval.doctor.trivial_answers import TrivialAnswers, try_trivial
 from swarmeval.errors import ConfigError, SandboxError, UserError
@@ -53,6 +54,17 @@ def findings(config: RunConfig) -> Iterator[Finding]:
         yield Finding("hostile", "note", "not tried: with layers missing, some hostile programs would succeed")
     else:
         yield from asyncio.run(_hostile_findings(config))
+        yield from executed_programs(config)
+
+
+def executed_programs(config: RunConfig) -> Iterator[Finding]:
+    """Try hostile programs in the languages of the benchmark's executed tasks."""
+    try:
+        toolchains = prepared_toolchains(chosen(config).tasks)
+    except UserError:
+        return  # the finding "tasks" gives the reason
+    if toolchains:
+        yield asyncio.run(executed_finding(toolchains, config.eval_workers, config.sandbox.mode))
 
 
 def benchmark(config: RunConfig) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ LEAST_TICK_S, LONGEST_TICK_S = 0.004, 0.05  # between two samples
 FASTEST_MB_PER_S = 8192  # at which a program may use memory between two samples
 BACKSTOP = 60  # wall time of a starved program, as a multiple of its limit
 FORKING_BACKSTOP = 10  # the same while it starts processes: the time of a child that no parent waits for is unknown
-MOST_DISK_S = 10.0  # of waiting for a disk that is not charged
+FREE_DISK = 4  # time of waiting for a disk that is not charged, as a multiple of the limit
 FREE_SOCKETS, SOCKET_KB = 64, 256  # more sockets count with all that they can hold (measured)
 
 
@@ -154,7 +154,7 @@ class ResourceMeter:
         if current.is_running:
             has_forked = current.last_pid != self._last.last_pid
             return max(computed_s, elapsed_s / FORKING_BACKSTOP) if has_forked else computed_s
-        if current.is_on_disk and self._disk_s < MOST_DISK_S:
+        if current.is_on_disk and self._disk_s < FREE_DISK * self._timeout_s:
             self._disk_s += elapsed_s
             return computed_s
         return elapsed_s

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from swarmeval.location import ROOT
+
 SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo",
     "/etc/ld.so.cache", "/etc/localtime",
@@ -47,15 +49,22 @@ EXECUTABLE = (
 def executable_places(toolchains: Sequence[str]) -> Places:
     """The places of executed programs: the machine's programs and libraries, and these folders of toolchains."""
     readable = tuple(outermost((*EXECUTABLE, *toolchains)))
-    return Places(readable, tuple(answers_beneath(readable)))
+    hidden = answers_beneath(readable)
+    if is_beneath(str(ROOT), readable) and not any(is_beneath(place, [str(ROOT)]) for place in toolchains):
+        hidden.append(str(ROOT))  # a checkout in /usr/src, for example: its logs contain other answers
+    return Places(readable, tuple(outermost(hidden)))
 
 
 def answers_beneath(readable: Sequence[str]) -> list[str]:
     """The benchmarks' answers in these places, in the packages of any Python."""
-    found = [path for path in hidden_places() if path.startswith(tuple(f"{place}/" for place in readable))]
+    found = [path for path in hidden_places() if is_beneath(path, readable)]
     for place in ("/usr/local", *readable):
         found += (str(path) for name in ANSWERS for path in Path(place).glob(f"{PACKAGES}/{name}"))
-    return outermost(found)
+    return found
+
+
+def is_beneath(path: str, places: Sequence[str]) -> bool:
+    return path.startswith(tuple(f"{place}/" for place in places))
 
 
 def library_places() -> list[str]:
