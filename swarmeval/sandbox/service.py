@@ -24,8 +24,8 @@ UMASK = 0o022  # independent of the user's: programs run as another user and mus
 # Layers to omit, tried in turn until the trial program passes. "processes" limits their number. "user" runs programs of
 # root as nobody, which cannot read an interpreter that only root can read.
 WITHOUT = (
-    (), ("processes",), ("user",), ("namespaces",), ("namespaces", "processes"), ("namespaces", "user"),
-    ("namespaces", "user", "processes"),
+    (), ("processes",), ("user",), ("user", "processes"), ("namespaces",), ("namespaces", "processes"),
+    ("namespaces", "user"), ("namespaces", "user", "processes"),
 )  # fmt: skip
 
 # Opens jails with these layers and runs a trial program in them; returns one of the jails and the result.

@@ -65,6 +65,8 @@ class ExecutionWarden:
 
     def _try_layers(self, seccomp: Seccomp | None, layers: Collection[str]) -> tuple[JailHandle, dict[str, Any]]:
         self.close()
+        if os.getuid() == 0 and "processes" in layers and "user" not in layers:
+            raise SandboxFault("the kernel does not count the processes of root")
         self._layers = seccomp, layers
         self._jail = self._open_jail("programs", self._places)
         self._checkers = self._open_jail("checkers", executable_places([sys.base_prefix]))

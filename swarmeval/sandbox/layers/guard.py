@@ -136,9 +136,9 @@ class Guard:
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
-        elif (
-            os.getuid() == 0 and "processes" in self._layers
-        ):  # the kernel does not count root's processes: change the real user only, to keep root's access
+        elif os.getuid() == 0 and "processes" in self._layers and not self._executes:
+            # The kernel does not count root's processes: change the real user only, to keep root's access. The start of
+            # another program would change the effective user, too.
             os.setresuid(NOBODY, 0, 0)
         for step in self._last_steps:
             step()

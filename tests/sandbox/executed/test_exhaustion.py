@@ -60,7 +60,7 @@ time.sleep(9)
 """
 # The parent of a child that shares its memory waits as if for a disk.
 VFORK = "import ctypes, time\nctypes.CDLL(None).vfork()\ntime.sleep(60)"
-# Nobody waits for these children, so nobody learns their CPU time.
+# No parent waits for these children, so their CPU time is lost.
 UNSEEN_CHILDREN = """
 import os, signal, time
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
