@@ -125,6 +125,8 @@ class ExecutionJail:
         pipes = [os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)]
         try:
             self._guard.before_fork(self._folder, limits)
+            for _, writable in pipes:
+                self._guard.own(writable)  # for programs that open /dev/stdout or /dev/stderr
             child = os.fork()
             if child == 0:
                 self._become(order, [stdin, pipes[0][1], pipes[1][1]])

@@ -119,8 +119,8 @@ class Guard:
         if self._limits_for != limits:
             self._limits, self._limits_for = list(self._limits_of(limits)), limits
 
-    def own(self, path: str) -> None:
-        """Give a file or folder to the user that programs run as."""
+    def own(self, path: str | int) -> None:
+        """Give a file, folder or descriptor to the user that programs run as."""
         if self._becomes_nobody():
             os.chown(path, NOBODY, NOBODY)
 

@@ -42,6 +42,7 @@ echo hello
 
 
 def toolchains(*languages: str) -> dict[str, Toolchain]:
+    """The toolchains, warmed up. Skips the test if one is not installed."""
     try:
         return ready(languages)
     except ConfigError as error:

@@ -36,7 +36,8 @@ def test_the_first_wrong_case_ends_a_program() -> None:
 
 
 def test_the_standard_streams_have_their_names() -> None:
-    assert endings(script("cat /dev/stdin > /dev/stdout; cat /dev/fd/0", ("hello", "hello", ()))) == [("PASSED", "")]
+    text = "set -e; cat /dev/stdin > /dev/stdout; echo > /dev/fd/1; cat /dev/fd/0 > /dev/stderr"
+    assert endings(script(text, ("hello", "hello", ()))) == [("PASSED", "")]
 
 
 def test_a_build_makes_files_for_the_runs() -> None:
