@@ -19,9 +19,9 @@ from swarmeval.sandbox.layers.places import Places, executable_places
 from swarmeval.sandbox.layers.seccomp import Seccomp
 from swarmeval.sandbox.service import NobodyWaits, begin, end_jails, open_with_most_layers, reap, serve
 
-# Needs a shell, a second process, a writable folder, standard streams, and the interpreter of checkers.
+# Needs a shell, a second process, a folder that is writable by its absolute path too, and the interpreter of checkers.
 TRIAL: dict[str, Any] = {
-    "files": [["trial", "5"]], "build": ["/bin/sh", "-c", "/bin/cat trial > built & wait"],
+    "files": [["trial", "5"]], "build": ["/bin/sh", "-c", "/bin/cat trial > $TMPDIR/built & wait"],
     "run": ["/bin/cat", "built"], "check": [], "environment": {}, "cases": [["", "5", []]], "rule": "checker",
     "tolerance": 0.0, "checker": "def check(stdin, expected, output): return output == expected", "secret": "",
     "failure_exit_code": None, "failure_output": "", "scale": 1.0,
