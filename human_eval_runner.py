@@ -25,6 +25,7 @@ from swarmeval.records import (
     parse_job_id,
 )
 from swarmeval.sandbox.calibration import MOST, Calibration, timeout_scale
+from swarmeval.sandbox.interpreters import interpreter
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.sandbox.shared_executions import SharedExecutions
 from swarmeval.sandbox.toolchains import Toolchain
@@ -55,9 +56,13 @@ def canonical_solutions() -> dict[str, str]:
     return {task.task_id: task.reference for task in load_tasks()}
 
 
-def prepared_toolchains(tasks: Iterable[Task]) -> dict[str, Toolchain]:
-    """The toolchains of the executed tasks, by language. Takes seconds the first time. Raises ConfigError."""
-    return ready(task.language for task in tasks if task.executed is not None)
+def prepared_toolchains(tasks: Iterable[Task], judge_python: str | None = None) -> dict[str, Toolchain]:
+    """The toolchains of the executed tasks, by language. Takes seconds the first time. Raises ConfigError.
+
+    `judge_python`: the interpreter of Python programs; None: python3.
+    """
+    commands = {} if judge_python is None else {"python": interpreter(judge_python).path}
+    return ready((task.language for task in tasks if task.executed is not None), commands)
 
 
 def program(task: Task, completion: str, suite: Suite | None = None, beside: bool = False) -> Program:

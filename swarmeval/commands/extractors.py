@@ -55,7 +55,7 @@ def _judged(
         config.eval_timeout,
         config.eval_memory_mb,
         mode=config.sandbox.mode,
-        toolchains=prepared_toolchains(tasks.values()),
+        toolchains=prepared_toolchains(tasks.values(), config.judge_python),
     )
     judge.scale_timeout(record.manifest["eval_timeout_scale"])  # as for the run's own verdicts
     passed: dict[str, set[str]] = {name: set() for name in under}

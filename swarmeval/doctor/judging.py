@@ -74,7 +74,7 @@ def benchmark(config: RunConfig) -> Iterator[Finding]:
     except UserError:
         return  # the finding "tasks" gives the reason
     try:
-        toolchains = prepared_toolchains(tasks)
+        toolchains = prepared_toolchains(tasks, config.judge_python)
     except ConfigError as error:
         yield Finding("toolchains", "UNFIT", str(error), "scripts/toolchains installs all of them (as root)")
         return

@@ -35,6 +35,7 @@ class EndedRun:
     memory_mb: float | None  # peak of the workers
     energy_wh: float | None
     made_elsewhere: bool  # whether `score` judged imported replies
+    judge_python: dict[str, str]  # versions of the interpreter of executed programs and of its packages; may be empty
 
 
 def read(folder: Path) -> EndedRun:
@@ -65,6 +66,7 @@ def read(folder: Path) -> EndedRun:
                         if (mb := number(row.get("workers_rss_mb"))) is not None), default=None),
         energy_wh=score["energy"]["joules"] / 3600 if "energy" in score else energy_wh(folder, manifest),
         made_elsewhere="replies" in manifest,
+        judge_python=_judge_python(manifest),
     )  # fmt: skip
 
 
@@ -85,6 +87,11 @@ def verdicts_by_profile(folder: Path) -> dict[str, dict[str, tuple[int, int]]]:
     return {name: counts for name, counts in profiles.items() if counts}
 
 
+def _judge_python(manifest: Mapping[str, Any]) -> dict[str, str]:
+    found = manifest.get("judge_python")
+    return {"Python": found["version"], **found["packages"]} if found else {}
+
+
 def _add_verdicts(counts: dict[str, tuple[int, int]], tasks: dict[str, list[dict[str, Any]]]) -> None:
     for task, verdicts in tasks.items():
         outcomes = [verdict["outcome"] for verdict in verdicts if verdict["outcome"] not in (None, NOT_GENERATED)]
@@ -103,6 +110,10 @@ def refusal(one: EndedRun, other: EndedRun) -> str:
     for key in JUDGED_BY:
         if one.config.get(key) != other.config.get(key):
             return f"they were judged differently: {key} is {one.config.get(key)} and {other.config.get(key)}"
+    for name in sorted(one.judge_python.keys() | other.judge_python.keys()):
+        versions = [run.judge_python.get(name, "missing") for run in (one, other)]
+        if versions[0] != versions[1]:
+            return f"they were judged differently: {name} under judge_python is {versions[0]} and {versions[1]}"
     return ""
 
 

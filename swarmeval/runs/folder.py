@@ -68,6 +68,11 @@ class _Agent(msgspec.Struct):
     name: str | None = None
 
 
+class _JudgePython(msgspec.Struct):
+    version: str
+    packages: dict[str, str]
+
+
 class _Manifest(msgspec.Struct):
     """The fields that resuming, archiving and displaying a run rely on; other fields are not checked.
 
@@ -87,6 +92,7 @@ class _Manifest(msgspec.Struct):
     idle_w: dict[str, float] = {}
     replies: dict[str, Any] = {}
     sandbox_missing: dict[str, str] = {}
+    judge_python: _JudgePython | None = None
 
 
 @contextmanager

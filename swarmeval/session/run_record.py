@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from swarmeval.runs import result_files
 from swarmeval.runs.folder import Manifest, fingerprint, locked, open_run, used_by_score, write_manifest
 from swarmeval.runs.journal import Journal, entries
 from swarmeval.runs.ledger import Jobs, Ledger
+from swarmeval.sandbox.interpreters import interpreter
 from swarmeval.secrets import scrubbed
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.version import VERSION
@@ -99,14 +101,17 @@ def opened(
     """Lock the run folder, log to it and replay its journal. A run is resumed only if its `measured` is the same.
 
     Unless the session `generates` replies, the manifest omits the generation settings, which are unknown.
-    `check` raises if the fleet cannot answer. It is called for new runs and for resumed ones that lack answers.
-    Raises RunLocked or OutputError.
+    The interpreter of executed programs and its packages must be the same, too. `check` raises if the fleet cannot
+    answer. It is called for new runs and for resumed ones that lack answers. Raises ConfigError, RunLocked or
+    OutputError.
     """
     folder = Path(config.output_dir)
+    interpreted = judge_python(config)
     with locked(folder):
-        manifest, resumed = open_run(folder, fingerprint(measured), fresh, check)
+        manifest, resumed = open_run(folder, fingerprint({**measured, **interpreted}), fresh, check)
         made = made_with(config)
         manifest |= made if generates else {**made, "config": used_by_score(made["config"])}
+        manifest |= interpreted
         write_manifest(folder, manifest)  # before the journal, which cannot be read without its manifest
         with log_to_file(folder), Journal(folder) as journal:
             ledger = Ledger(jobs)
@@ -140,6 +145,11 @@ def opened_anew(config: RunConfig, check: Callable[[], None] | None = None) -> I
 def made_with(config: RunConfig) -> Manifest:
     """The settings and versions in every manifest."""
     return {"config": config.model_dump(mode="json", exclude={"wandb": {"api_key"}}), "versions": versions()}
+
+
+def judge_python(config: RunConfig) -> Manifest:
+    """The interpreter that the settings name for executed programs, with its packages. Raises ConfigError."""
+    return {"judge_python": asdict(interpreter(config.judge_python))} if config.judge_python is not None else {}
 
 
 def versions() -> dict[str, str]:

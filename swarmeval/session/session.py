@@ -112,7 +112,7 @@ class _SessionRun:
         if not tasks:
             return {}
         self.context.show_step(f"preparing toolchains: {', '.join(sorted({task.language for task in tasks}))}")
-        toolchains = await asyncio.to_thread(prepared_toolchains, tasks)
+        toolchains = await asyncio.to_thread(prepared_toolchains, tasks, self._config.judge_python)
         self._record.note(toolchains={language: found.version for language, found in toolchains.items()})
         return toolchains
 

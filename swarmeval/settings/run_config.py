@@ -19,7 +19,7 @@ JUDGED_BY = ("benchmark", "eval_timeout", "eval_memory_mb", "sandbox.mode", "use
 # The settings that `score` uses. It generates nothing, so the other settings do not describe its results.
 SCORE_USES = (
     *JUDGED_BY, "benchmark_file", "humaneval_limit", "task_ids", "released", "eval_timeout_scale", "eval_workers",
-    "output_dir", "verbose",
+    "judge_python", "output_dir", "verbose",
 )  # fmt: skip
 
 

@@ -97,6 +97,11 @@ class RunKeys(Section):
         None,
         description="of a benchmark with dates, use only tasks from these months or days, such as 2024-08..2025-01",
     )
+    judge_python: str | None = Field(
+        None,
+        min_length=1,
+        description="path of the Python that executed programs and their tests run under, with its packages",
+    )
     use_black_formatting: bool = Field(False, description="format candidates with black before judging")
     accept_any_name: bool = Field(
         False, description="if a reply defines a single function, accept it as the entry point under any name"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from swarmeval.errors import ConfigError, DataError
 from swarmeval.records import Suite, Task
+from swarmeval.sandbox.interpreters import interpreter
 from swarmeval.settings.released import Window, window
 from swarmeval.settings.run_config import RunConfig
-from swarmeval.tasks import cruxeval, datasets, livecodebench, multipl_e
+from swarmeval.tasks import bigcodebench, cruxeval, datasets, livecodebench, multipl_e
 from swarmeval.tasks.assertions import refuse_idle
 from swarmeval.tasks.datasets import Dataset, Keep, Row
 from swarmeval.tasks.executed_rows import Custom
@@ -116,6 +117,11 @@ REGISTRY = {
     "humaneval_infilling_single_line": Benchmark(Infilling("SingleLineInfilling/", single_lines), of_humaneval=True),
     "humaneval_infilling_multi_line": Benchmark(Infilling("MultiLineInfilling/", line_spans), of_humaneval=True),
     "humaneval_infilling_random_span": Benchmark(Infilling(), needed_file=RANDOM_SPANS),
+    **{
+        f"bigcodebench_{part}{split}": Benchmark(bigcodebench.BigCodeBench(split), repo, bigcodebench.FILE)
+        for part, repo in (("", bigcodebench.REPO), ("hard_", bigcodebench.HARD_REPO))
+        for split in bigcodebench.SPLITS
+    },
     CUSTOM: Benchmark(Custom()),
 }
 
@@ -163,6 +169,7 @@ def chosen(config: RunConfig) -> LoadedBenchmark:
     """Load the tasks that the settings select. Raises ConfigError, or DataError if too few exist or none match."""
     benchmark = load(config.benchmark, config.benchmark_file, config.released)
     tasks: Sequence[Task] = benchmark.tasks
+    _check_judge_python(config, tasks)
     limit = config.task_limit()
     if limit is not None and limit > len(tasks):
         raise DataError(f"humaneval_limit is {limit}, but {_title(benchmark.name)} has {len(tasks)} tasks")
@@ -170,6 +177,18 @@ def chosen(config: RunConfig) -> LoadedBenchmark:
     if config.task_ids is not None:
         tasks = _matching(tasks, config.task_ids)
     return replace(benchmark, tasks=tuple(tasks))
+
+
+def _check_judge_python(config: RunConfig, tasks: Sequence[Task]) -> None:
+    """Raises ConfigError if judge_python is missing, not needed, or not a Python that programs can run under."""
+    if config.judge_python is not None:
+        if not any(task.language == "python" for task in tasks if task.executed is not None):
+            raise ConfigError(f"judge_python: {config.benchmark} executes no Python programs; remove it")
+        interpreter(config.judge_python)
+    elif isinstance(REGISTRY[config.benchmark].form, bigcodebench.BigCodeBench):
+        raise ConfigError(
+            f"{config.benchmark} needs judge_python, a Python with the benchmark's packages (docs/bigcodebench.md)"
+        )
 
 
 def _local(name: str, path: Path, keep: Keep) -> Dataset:

