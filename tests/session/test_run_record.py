@@ -11,6 +11,7 @@ from swarmeval.runs.journal import Entry
 from swarmeval.runs.plan import Plan
 from swarmeval.session.run_record import opened, opened_anew
 from swarmeval.settings.run_config import RunConfig
+from tests.support.environments import environment, install
 from tests.support.run_folders import plan_of
 
 
@@ -70,6 +71,23 @@ def test_a_run_goes_on_under_the_other_name_of_its_engine(tmp_path: Path, then: 
     config, plan = plan_of(2, 2, output_dir=str(tmp_path), engine=now)
     with opened(config, plan, config.measured(), fresh=False) as record:
         assert record.resumed
+
+
+def test_a_run_goes_on_only_under_the_same_packages(tmp_path: Path) -> None:
+    venv = environment(tmp_path / "venv")
+    config, plan = plan_of(2, 2, output_dir=str(tmp_path / "run"), judge_python=str(venv / "bin" / "python"))
+    manifests = []
+    for number in range(3):
+        if number == 2:
+            install(venv, "other", "2.0")
+        with opened(config, plan, config.measured(), fresh=False) as record:
+            record.begin()
+            record.end("drained")
+            manifests.append(record.manifest)
+            assert record.resumed is (number == 1)
+    assert [manifest["judge_python"]["packages"] for manifest in manifests] == [
+        {"tiny": "1.5"}, {"tiny": "1.5"}, {"other": "2.0", "tiny": "1.5"},
+    ]  # fmt: skip
 
 
 def test_a_resumed_run_counts_its_repairs_among_its_jobs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
