@@ -37,8 +37,9 @@ def test_a_program_is_found_in_every_published_reply(name: str) -> None:
     for task, reply in replies(name):
         found = candidate(reply, "reply", task)
         assert found.outcome is None
-        if task.task_id not in MISNAMED:
-            assert found.note == "fence", task.task_id
+        if task.task_id in MISNAMED and found.note != "fence":
+            continue
+        assert found.note == "fence", task.task_id
         given = Counter(line.strip() for line in f"{reply}\n{task.prompt}".split("\n"))
         added = {line for line in found.code.split("\n") if line.strip() and not given[line.strip()]}
         assert all(name == "go" and line.startswith("import ") for line in added), (task.task_id, added)
