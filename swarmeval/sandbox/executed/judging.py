@@ -78,7 +78,7 @@ class ProgramJudge:
         """The outcome of a run that failed."""
         if end.reason == "ended" and end.exit_code != 0:
             text = f"{end.errors}\n{end.output[-DETAIL_CHARS * 10 :]}"
-            if self._is_failed_assertion(end.exit_code, text):
+            if not self._order["cases"] and self._is_failed_assertion(end.exit_code, text):
                 return "WRONG_ANSWER", where + complaint(text, self._order["failure_output"])
             if end.exit_code > 0 and OUT_OF_MEMORY.search(text):
                 return "OUT_OF_MEMORY", where + complaint(text, OUT_OF_MEMORY.pattern)
