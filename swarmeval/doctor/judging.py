@@ -60,7 +60,7 @@ def findings(config: RunConfig) -> Iterator[Finding]:
 def executed_programs(config: RunConfig) -> Iterator[Finding]:
     """Try hostile programs in the languages of the benchmark's executed tasks."""
     try:
-        toolchains = prepared_toolchains(chosen(config).tasks)
+        toolchains = prepared_toolchains(chosen(config).tasks, config.judge_python)
     except UserError:
         return  # the finding "tasks" gives the reason
     if toolchains:

@@ -17,4 +17,5 @@ def test_a_missing_toolchain_makes_a_machine_unfit(tmp_path: Path, monkeypatch: 
     config = RunConfig(benchmark="custom", benchmark_file=str(tmp_path / "rows.jsonl"))
     monkeypatch.setenv("PATH", str(tmp_path))
     said = "lua: 'lua' is not installed; run: apt install lua5.4"
-    assert list(benchmark(config)) == [Finding("benchmark", "UNFIT", said)]
+    remedy = "scripts/toolchains installs all of them (as root)"
+    assert list(benchmark(config)) == [Finding("toolchains", "UNFIT", said, remedy)]

@@ -118,9 +118,13 @@ def failed(end: CommandEnd, limits: Limits, where: str) -> tuple[str, str]:
 
 
 def complaint(text: str, pattern: str = "") -> str:
-    """The line of an error text that says most: the first that matches the pattern, names an error, or is the last."""
+    """The line of an error text that says most: the first that matches the pattern, names an error, or is the last.
+
+    Indented lines come second: they quote source code, as in the traceback of an exception.
+    """
+    lines = sorted(filter(str.strip, text.splitlines()), key=lambda line: line[0].isspace())
     for wanted in (re.compile(pattern) if pattern else COMPLAINT, COMPLAINT):
-        if found := next((line for line in text.splitlines() if line.strip() and wanted.search(line)), None):
+        if found := next(filter(wanted.search, lines), None):
             return found.strip()
     return last_line(text)
 

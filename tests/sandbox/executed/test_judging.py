@@ -25,6 +25,12 @@ def test_every_ending_of_an_executed_program_has_its_outcome() -> None:
     assert endings(*tried.values()) == list(tried)
 
 
+def test_the_detail_of_an_exception_is_its_message() -> None:
+    assert endings(python("raise ValueError('no such word')")) == [
+        ("RAISED", "case 1 of 1: exit code 1: ValueError: no such word")
+    ]
+
+
 def test_a_case_has_its_own_input_and_arguments() -> None:
     cases = [("1 2\n", "3", ()), ("40 2\n", "42", ())]
     assert endings(script(SUM, *cases), script("echo $2-$1", ("", "b-a", ["a", "b"]))) == [("PASSED", "")] * 2
