@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support import tiny_model
 from tests.support.checkout import ROOT
 from tests.support.command_line import SMOKE, agent_results, start, swarmeval
 
@@ -31,11 +32,14 @@ def test_help_names_every_flag_and_command_and_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [SMOKE, ["--config", "config/smoke.yaml", "--set", "max_new_tokens=1"]])
-def test_the_coordinator_never_loads_torch(tmp_path: Path, words: list[str]) -> None:
+@pytest.mark.parametrize("scripted", [True, False])
+def test_the_coordinator_never_loads_torch(tmp_path: Path, scripted: bool) -> None:
+    words = ["--num_tasks", "1", "--output_dir", str(tmp_path / "run"), *SMOKE]
+    if not scripted:
+        words[-2:] = [f"model_id={tiny_model.save(tmp_path / 'model')}", "max_new_tokens=1", "eval_timeout_scale=1"]
     program = (
         "import sys, swarmeval.cli as main\n"
-        f"code = main.main({[*words, '--num_tasks', '1', '--output_dir', str(tmp_path)]!r})\n"
+        f"code = main.main({words!r})\n"
         "print(code, sorted({'torch', 'transformers', 'bitsandbytes', 'numpy', 'scipy', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

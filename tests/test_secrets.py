@@ -232,6 +232,7 @@ def test_what_a_models_own_code_says_of_its_environment_is_scrubbed(tmp_path: Pa
     words = ["--config", "config/smoke.yaml", "--num_tasks", "1", "--output_dir", str(folder), "--set"]
     env = PLANTED | {"HF_MODULES_CACHE": str(tmp_path / "modules")}
     words += [f"model_id={model}", "trust_remote_code=true", "workers.max_attempts=1", "load_in_4bit=false"]
+    words += ["eval_timeout_scale=1"]
     code, out, err = swarmeval(*words, env=env)
     assert code == 2, err
     assert "***" in (folder / "run.log").read_text()

@@ -110,9 +110,14 @@ def scored(folder: Path, broken: int, *more: str) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def best(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return scored(tmp_path_factory.mktemp("runs") / "best", 0)
+
+
 @pytest.mark.slow
-def test_two_runs_are_shown_side_by_side_and_task_by_task(tmp_path: Path) -> None:
-    best, worse = scored(tmp_path / "best", 0), scored(tmp_path / "worse", 9)
+def test_two_runs_are_shown_side_by_side_and_task_by_task(best: Path, tmp_path: Path) -> None:
+    worse = scored(tmp_path / "worse", 9)
     done = main("compare", str(best), str(worse))
     assert done.returncode == 0, done.stderr
     finding = "B solves 9 fewer of 164 tasks than A; the difference is significant: McNemar p = 0.0039."
@@ -131,14 +136,14 @@ def test_two_runs_are_shown_side_by_side_and_task_by_task(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_runs_that_cannot_be_compared_are_refused_with_the_reason(tmp_path: Path) -> None:
-    one, other = scored(tmp_path / "one", 0), scored(tmp_path / "other", 0, "eval_timeout=7.0")
-    done = main("compare", str(one), str(other))
+def test_runs_that_cannot_be_compared_are_refused_with_the_reason(best: Path, tmp_path: Path) -> None:
+    other = scored(tmp_path / "other", 0, "eval_timeout=7.0")
+    done = main("compare", str(best), str(other))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith("cannot be compared: they were judged differently: eval_timeout is 10.0 and 7.0\n")
     (other / "task_summary.json").write_text('{"HumanEval/0": {}}')
-    broken = main("compare", str(one), str(other))
+    broken = main("compare", str(best), str(other))
     told = f"swarmeval: {other / 'task_summary.json'}: contains no task results; repeat the run\n"
     assert (broken.returncode, broken.stderr) == (2, told)
-    empty = main("compare", str(tmp_path), str(one))
+    empty = main("compare", str(tmp_path), str(best))
     assert (empty.returncode, empty.stderr) == (2, f"swarmeval: {tmp_path}: not a run folder (no manifest.json)\n")

@@ -15,7 +15,7 @@ import pytest
 
 from human_eval_runner import load_tasks
 from tests.support.checkout import ROOT
-from tests.support.command_line import agent_results, swarmeval
+from tests.support.command_line import SMOKE, agent_results, swarmeval
 
 pytestmark = pytest.mark.slow
 
@@ -65,16 +65,16 @@ def test_canonical_solutions_score_1_in_each_form_and_refusals_0(tmp_path: Path)
         "completion": lambda p: p["canonical_solution"],
         "solution": lambda p: p["prompt"] + p["canonical_solution"],
     }
-    for form, text in forms.items():
-        path = tmp_path / f"{form}.jsonl"
-        path.write_text("".join(json.dumps({"task_id": p["task_id"], form: text(p)}) + "\n" for p in problems.values()))
-        folder = tmp_path / form
-        assert swarmeval("score", str(path), "--output_dir", str(folder))[0] == 0
-        score = json.loads((folder / "score.json").read_text())
-        assert (score["pass@1"], score["total"], score["evaluations"]) == (1.0, 164, 164)
+    path, folder = tmp_path / "right.jsonl", tmp_path / "right"
+    lines = [{"task_id": p["task_id"], form: text(p)} for form, text in forms.items() for p in problems.values()]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert swarmeval("score", str(path), "--output_dir", str(folder))[0] == 0
+    score = json.loads((folder / "score.json").read_text())
+    assert (score["pass@1"], score["total"], score["evaluations"]) == (1.0, 164, 492)
     path = tmp_path / "refusals.jsonl"
     path.write_text("".join(json.dumps({"task_id": t, "reply": "I cannot help"}) + "\n" for t in problems))
-    assert swarmeval("score", str(path), "--output_dir", str(tmp_path / "no"))[0] == 0
+    words = ["score", str(path), "--output_dir", str(tmp_path / "no"), "--set", "eval_timeout_scale=1"]
+    assert swarmeval(*words)[0] == 0
     refused = agent_results(tmp_path / "no", 0)
     assert json.loads((tmp_path / "no" / "score.json").read_text())["pass@1"] == 0.0
     assert {(line["outcome"], line["detail"]) for line in refused} == {("EMPTY", "no code in the reply")}
@@ -106,17 +106,7 @@ def test_a_bad_replies_file_is_refused_with_its_line(tmp_path: Path, text: str, 
 
 
 def test_a_dashboard_shows_a_finished_run_once(tmp_path: Path) -> None:
-    words = [
-        "--config",
-        "config/smoke.yaml",
-        "--num_tasks",
-        "2",
-        "--output_dir",
-        str(tmp_path),
-        "--set",
-        "engine=scripted",
-    ]
-    assert swarmeval(*words)[0] == 0
+    assert swarmeval(*SMOKE, "--num_tasks", "2", "--output_dir", str(tmp_path))[0] == 0
     done = subprocess.run(
         [sys.executable, "metrics_dashboard.py", "--run", str(tmp_path), "--once"],
         cwd=ROOT, capture_output=True, text=True, check=True,

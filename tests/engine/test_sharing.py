@@ -47,7 +47,6 @@ DECODERS: dict[str, Callable[[Any, int], Decoder]] = {
     "slots, steps of fixed shape": lambda model, rows: SlotDecoder(model, rows, share=False, step=Eager()),
     "one by one": lambda model, rows: SeparateDecoder(model),
 }
-every_decoder = pytest.mark.parametrize("decoder", DECODERS)
 
 
 def made(decoder: str, rows: int, share: bool, model: Any = MODEL) -> Engine:
@@ -106,24 +105,31 @@ def served(made: Engine, load: Load) -> dict[str, Reply]:
     return {reply.job_id: reply for reply in answers if isinstance(reply, Reply)}
 
 
-def alone(request: Request, decoder: str) -> tuple[str, int, str]:
-    """The reply by the same attention, whose rounding may differ from that of another."""
-    reply = answer(made("pages" if "pages" in decoder else "one by one", 1, share=False), [request])[request.job_id]
+def of(reply: Reply) -> tuple[str, int, str]:
     return reply.text, reply.output_tokens, reply.finish_reason
 
 
+def alone(request: Request, decoder: str) -> tuple[str, int, str]:
+    """The reply of a decoder that computes this request only."""
+    return of(answer(made(decoder, 1, share=False), [request])[request.job_id])
+
+
 @pytest.mark.slow
-@every_decoder
+@pytest.mark.parametrize("attention", ["pages", "one by one"])
 @settings(deadline=None, max_examples=25, phases=[Phase.reuse, Phase.generate])
 @given(load=loads(), rows=st.integers(1, 9))
-def test_each_reply_is_the_one_that_the_request_gets_alone(decoder: str, load: Load, rows: int) -> None:
-    """Whatever the seeds, settings, order of arrival and number of rows. Settings may differ within a task."""
-    found = served(made(decoder, rows, share=True), load)
-    for request in load.requests:
-        reply = found[request.job_id]
-        assert (reply.text, reply.output_tokens, reply.finish_reason) == alone(request, decoder)
-        assert 0 <= reply.queue_s <= reply.ttft_s <= reply.latency_s
-    assert all(reply.computed_tokens is not None for reply in found.values())
+def test_each_reply_is_the_one_that_the_request_gets_alone(attention: str, load: Load, rows: int) -> None:
+    """Whatever the seeds, settings, order of arrival and number of rows. Settings may differ within a task.
+
+    Each decoder is compared with the one of the same attention: the rounding of others may differ.
+    """
+    expected = {request.job_id: alone(request, attention) for request in load.requests}
+    for decoder in DECODERS:
+        if ("pages" in decoder) == (attention == "pages"):
+            found = served(made(decoder, rows, share=True), load)
+            assert {job: of(reply) for job, reply in found.items()} == expected, decoder
+            assert all(0 <= reply.queue_s <= reply.ttft_s <= reply.latency_s for reply in found.values())
+            assert all(reply.computed_tokens is not None for reply in found.values())
 
 
 @pytest.mark.slow
@@ -152,7 +158,7 @@ def test_a_lack_of_memory_and_cancelled_requests_change_no_reply(
     assert found.keys() >= {request.job_id for request in load.requests} - gone
     for request in load.requests:
         if reply := found.get(request.job_id):
-            assert (reply.text, reply.output_tokens, reply.finish_reason) == alone(request, "pages")
+            assert of(reply) == alone(request, "pages")
 
 
 @cache

@@ -110,7 +110,7 @@ def test_a_preempted_run_drains_is_queued_again_and_the_next_job_goes_on(cluster
     cluster.python(f'cd {ROOT} && exec {sys.executable} "$@"')
     folder = tmp_path / "run"
     words = ["--config", "config/smoke.yaml", "--num_agents", "10", "--num_tasks", "60", "--output_dir", str(folder)]
-    words += ["--set", "engine=scripted"]
+    words += ["--set", "engine=scripted", "eval_timeout_scale=1"]
     journal = folder / "journal.jsonl"
     with cluster.start(*words) as job:
         while not journal.exists() or journal.stat().st_size < 20_000:

@@ -113,7 +113,7 @@ def test_the_installed_judge_passes_canonical_replies(installed: Installed, tmp_
         {"task_id": task.task_id, "reply": f"```python\n{task.prompt}{task.reference}\n```"} for task in load_tasks(2)
     ]
     (tmp_path / "replies.jsonl").write_text("".join(json.dumps(reply) + "\n" for reply in replies), encoding="utf-8")
-    found = installed.run(tmp_path, "swarmeval", "score", "replies.jsonl")
+    found = installed.run(tmp_path, "swarmeval", "score", "replies.jsonl", "--set", "eval_timeout_scale=1")
     assert found.returncode == 0, found.stderr
     results = (tmp_path / "logs/score/agent_0_results.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["outcome"] for line in results] == ["PASSED", "PASSED"]
@@ -121,7 +121,7 @@ def test_the_installed_judge_passes_canonical_replies(installed: Installed, tmp_
 
 def test_an_installed_run_has_workers_a_report_and_a_dashboard(installed: Installed, tmp_path: Path) -> None:
     words = ["--config", str(ROOT / "config/smoke.yaml"), "--num_tasks", "2", "--output_dir", "run"]
-    found = installed.run(tmp_path, "swarmeval", *words, "--set", "engine=scripted")
+    found = installed.run(tmp_path, "swarmeval", *words, "--set", "engine=scripted", "eval_timeout_scale=1")
     assert found.returncode == 0, found.stderr
     assert (tmp_path / "run/report.html").is_file()
     page = installed.run(tmp_path, "python", "-m", "metrics_dashboard", "--once", "--run", "run")

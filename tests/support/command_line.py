@@ -9,7 +9,8 @@ from typing import Any
 
 from tests.support.checkout import ROOT
 
-SMOKE = ["--config", "config/smoke.yaml", "--set", "engine=scripted"]
+# The judge is not calibrated: that takes longer than most of these runs.
+SMOKE = ["--config", "config/smoke.yaml", "--set", "engine=scripted", "eval_timeout_scale=1"]
 
 
 def start(*words: str, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":

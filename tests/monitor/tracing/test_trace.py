@@ -173,7 +173,7 @@ def test_a_trace_covers_every_workers_life_and_flame_graphs_name_functions(
 @pytest.mark.slow
 def test_the_trace_of_a_real_model_has_its_prompts_and_its_decoding(tmp_path: Path) -> None:
     words = ["--config", "config/smoke.yaml", "--num_agents", "2", "--num_tasks", "2", "--output_dir", str(tmp_path)]
-    code, _, err = swarmeval(*words, "--trace", "--set", "max_new_tokens=32")
+    code, _, err = swarmeval(*words, "--trace", "--set", "max_new_tokens=32", "eval_timeout_scale=1")
     assert code == 0, err
     picture = checked_trace(tmp_path)
     track = lanes(picture)["cpu_0", LANE]

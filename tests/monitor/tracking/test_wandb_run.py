@@ -239,6 +239,7 @@ def test_a_key_in_the_settings_reaches_no_file_of_the_run(tmp_path: Path) -> Non
             "--trace",
             "--set",
             "engine=scripted",
+            "eval_timeout_scale=1",
             "wandb.mode=offline",
             f"wandb.api_key={KEY}",
         ],
