@@ -29,7 +29,7 @@ from swarmeval.sandbox.interpreters import interpreter
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.sandbox.shared_executions import SharedExecutions
 from swarmeval.sandbox.toolchains import Toolchain
-from swarmeval.sandbox.warm_folders import ready
+from swarmeval.sandbox.warm_folders import installed, ready
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import chosen
 
@@ -61,15 +61,23 @@ def prepared_toolchains(tasks: Iterable[Task], judge_python: str | None = None) 
 
     `judge_python`: the interpreter of Python programs; None: python3.
     """
+    return ready(*_executed_languages(tasks, judge_python))
+
+
+def require_toolchains(tasks: Iterable[Task], judge_python: str | None) -> None:
+    """Raise ConfigError if a toolchain of the executed tasks is not installed. Creates no file."""
+    installed(*_executed_languages(tasks, judge_python))
+
+
+def _executed_languages(tasks: Iterable[Task], judge_python: str | None) -> tuple[set[str], dict[str, str]]:
     commands = {} if judge_python is None else {"python": interpreter(judge_python).path}
-    return ready((task.language for task in tasks if task.executed is not None), commands)
+    return {task.language for task in tasks if task.executed is not None}, commands
 
 
 def program(task: Task, completion: str, suite: Suite | None = None, beside: bool = False) -> Program:
     """Build the program that judges a completion. For HumanEval it equals that of the reference evaluator.
 
-    `suite` replaces the task's own tests. `beside`: whether the tests run in the program's process. The completion of
-    an executed task is its whole program.
+    `suite` replaces the task's tests. `beside`: whether they run in its process. An executed task's completion is whole.
     """
     suite = suite or task.suite
     if task.executed is not None:

@@ -5,6 +5,7 @@ import os
 import sys
 from dataclasses import asdict
 
+from human_eval_runner import require_toolchains
 from swarmeval.commands.beside import DashboardProcess, check_terminal
 from swarmeval.commands.output import say
 from swarmeval.errors import ConfigError
@@ -47,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"swarmeval: {warning}", file=sys.stderr)
     check_login(config, os.environ)  # before anything is moved or created
     benchmark = chosen(config)
+    require_toolchains(benchmark.tasks, config.judge_python)  # likewise
     if config.benchmark != HUMANEVAL and config.task_limit() and config.humaneval_limit < benchmark.total:
         subset = f"the first {config.humaneval_limit} of {benchmark.total} tasks of {config.benchmark}"
         # The limit may be left over from a config for HumanEval.

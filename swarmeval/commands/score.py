@@ -2,12 +2,14 @@
 
 import argparse
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
+from human_eval_runner import require_toolchains
 from swarmeval.commands.extractors import side_by_side
 from swarmeval.commands.output import say
 from swarmeval.errors import ConfigError, DataError
-from swarmeval.extraction.harness_rules import rules
+from swarmeval.extraction.harness_rules import ALL, Rule, rules
 from swarmeval.records import Form, Job, parse_job_id
 from swarmeval.runs.journal import Entry
 from swarmeval.runs.reply_file import ListedJobs, read_replies
@@ -26,6 +28,7 @@ FLAGS = {name: name for name in ("benchmark", "output_dir", "eval_workers", "eva
     "num_tasks": "humaneval_limit"
 }
 DEFAULT_FOLDER = "logs/score"
+PROGRAM_RULES = ("livecodebench",)  # extract whole programs; the other rules complete a function
 
 
 def score(options: argparse.Namespace) -> int:
@@ -38,9 +41,9 @@ def score(options: argparse.Namespace) -> int:
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: not a regular file; it is read more than once, so save the replies to a file")
     benchmark = chosen(config)
-    if under and any(task.question for task in benchmark.tasks):
-        raise ConfigError(f"--extractors: the rules complete code; the prompts of {config.benchmark} are questions")
-    jobs, forms = _listed(path, benchmark, options.missing == FAIL)
+    require_toolchains(benchmark.tasks, config.judge_python)  # before anything is moved or created
+    under = _fitting(under, benchmark, options.extractors == ALL)
+    jobs, forms = _listed(path, benchmark, config.released is not None, options.missing == FAIL)
     if under and "reply" not in forms:
         raise DataError("--extractors: the file contains no raw reply; completions and solutions need no extraction")
     data = {**benchmark.facts(), "tasks": len(jobs.tasks)}
@@ -66,10 +69,25 @@ def score(options: argparse.Namespace) -> int:
     return ending.exit_code
 
 
-def _listed(path: Path, benchmark: LoadedBenchmark, missing_fail: bool) -> tuple[ListedJobs, set[Form]]:
+def _fitting(under: Mapping[str, Rule], benchmark: LoadedBenchmark, wants_all: bool) -> dict[str, Rule]:
+    """The rules that suit the answers of a benchmark. Raises ConfigError if another one is requested by its name."""
+    if not (under and any(task.question for task in benchmark.tasks)):
+        return dict(under)
+    suiting = PROGRAM_RULES if all(task.answer == "program" for task in benchmark.tasks) else ()
+    found = {name: rule for name, rule in under.items() if name in suiting}
+    if not found or (len(found) < len(under) and not wants_all):
+        hint = f"; use {', '.join(suiting)}" if suiting else ""
+        raise ConfigError(f"--extractors: the rules complete code; the prompts of {benchmark.name} are questions{hint}")
+    return found
+
+
+def _listed(
+    path: Path, benchmark: LoadedBenchmark, is_window: bool, missing_fail: bool
+) -> tuple[ListedJobs, set[Form]]:
     """(the jobs that the file answers, the forms of its lines). Raises DataError."""
     task_ids, forms, jobs = {task.task_id for task in benchmark.tasks}, set[Form](), list[Job]()
     whole = "in the benchmark" if len(task_ids) == benchmark.total else f"among the {len(task_ids)} selected tasks"
+    whole = f"among the tasks released in {benchmark.released}; remove its line" if is_window else whole
     for reply in read_replies(path, task_ids, whole):
         forms.add(reply.form)
         jobs.append(parse_job_id(reply.job_id))

@@ -96,6 +96,7 @@ class _Score(msgspec.Struct):
     computed_tokens: int | None = None
     computed_tokens_per_s: float | None = None
     sharing_factor: float | None = None
+    unconfirmed: int | None = None
 
 
 def read(folder: Path, manifest: Manifest, answers: AnswerIndex) -> tuple[dict[str, Any], str]:

@@ -21,10 +21,15 @@ def ready(languages: Iterable[str], commands: Mapping[str, str] | None = None) -
 
     Raises ConfigError, which names the missing package.
     """
-    toolchains = {language: find(language, (commands or {}).get(language)) for language in sorted(set(languages))}
+    toolchains = installed(languages, commands or {})
     for toolchain in toolchains.values():
         warm_up(toolchain)
     return toolchains
+
+
+def installed(languages: Iterable[str], commands: Mapping[str, str]) -> dict[str, Toolchain]:
+    """Find the toolchains of these languages. Creates no file. Raises ConfigError, which names the missing package."""
+    return {language: find(language, commands.get(language)) for language in sorted(set(languages))}
 
 
 def warm_up(toolchain: Toolchain) -> None:
