@@ -77,7 +77,7 @@ def _executed_languages(tasks: Iterable[Task], judge_python: str | None) -> tupl
 def program(task: Task, completion: str, suite: Suite | None = None, beside: bool = False) -> Program:
     """Build the program that judges a completion. For HumanEval it equals that of the reference evaluator.
 
-    `suite` replaces the task's tests. `beside`: whether they run in its process. An executed task's completion is whole.
+    `suite` replaces the task's own. `beside`: whether tests run in its process. An executed task's completion is whole.
     """
     suite = suite or task.suite
     if task.executed is not None:
