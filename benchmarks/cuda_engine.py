@@ -62,6 +62,9 @@ class NumberTokenizer:
     def decode(self, ids: Sequence[int], **_: Any) -> str:
         return " ".join(map(str, ids))
 
+    def get_added_vocab(self) -> dict[str, int]:
+        return {}
+
 
 def engine(model: Any, decoder: Any, rows: int, begin: Begin | None = None) -> "Engine":
     """Our engine over a decoder that was made for these rows. With `begin`, draws are recorded too."""
