@@ -243,9 +243,10 @@ def test_a_run_killed_at_random_moments_resumes_to_the_undisturbed_files(tmp_pat
 @pytest.mark.slow
 def test_ctrl_c_drains_a_score_too(tmp_path: Path) -> None:
     replies, folder = tmp_path / "r.jsonl", tmp_path / "out"
-    slow = {"task_id": "HumanEval/0", "completion": "    import time; time.sleep(1)\n"}
-    replies.write_text((json.dumps(slow) + "\n") * 40)
-    words = ["score", str(replies), "--output_dir", str(folder), "--eval_workers", "1"]
+    slow = "    import time; time.sleep({})\n"  # different programs: equal ones share a verdict
+    lines = [json.dumps({"task_id": "HumanEval/0", "completion": slow.format(1 + k / 1000)}) for k in range(40)]
+    replies.write_text("\n".join(lines))
+    words = ["score", str(replies), "--output_dir", str(folder), "--eval_workers", "1", "--set", "eval_timeout_scale=1"]
     journal = folder / "journal.jsonl"
     with start(*words) as process:
         while not journal.exists() or b'{"verdict"' not in journal.read_bytes():
