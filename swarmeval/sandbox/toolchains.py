@@ -141,8 +141,8 @@ class _Filler:
         done = _run(filled)
         said = (done.stdout.strip() or done.stderr.strip()) if done.returncode == 0 else ""
         if not said:
-            last = (done.stderr.strip() or "no output").splitlines()[-1]
-            raise ConfigError(f"{self.name}: {' '.join(filled)!r} failed with exit code {done.returncode} ({last})")
+            first = (done.stderr.strip() or "no output").splitlines()[0]
+            raise ConfigError(f"{self.name}: {' '.join(filled)!r} failed with exit code {done.returncode} ({first})")
         return said
 
 

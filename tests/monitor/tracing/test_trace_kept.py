@@ -87,7 +87,7 @@ def test_spans_that_cannot_be_read_are_an_error_that_names_them(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_all_that_a_killed_run_left_on_disk_is_in_its_reports_trace(tmp_path: Path) -> None:
-    words = [*SMOKE, "wandb.mode=off", "--num_agents", "10", "--output_dir", str(tmp_path), "--trace"]
+    words = [*SMOKE, "wandb.mode=off", "--num_agents", "60", "--output_dir", str(tmp_path), "--trace"]
     left = [spans_path(tmp_path, track) for track in ("coordinator", "cpu:0")]
     with start(*words) as process:
         while not all(path.exists() and any(spans(path)) for path in left):
