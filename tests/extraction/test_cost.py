@@ -6,12 +6,14 @@ import pytest
 
 from swarmeval.executed import Executed
 from swarmeval.extraction.candidate import candidate
+from swarmeval.extraction.windows import READ_CHARS
 from swarmeval.records import Form, Suite, Task
 from tests.support.speed import cpu_seconds
 from tests.support.translations import TRANSLATIONS
 from tests.support.wrappings import TASK
 
 MILLION = 1_000_000
+ALL_READ = 3 * READ_CHARS  # of a long reply
 LONG = 19_900  # just below the limit of what is read from the start of a reply
 HOSTILE = {
     "statements": "x=1\n", "fences": "```\n", "ticks": "`", "brackets": "(", "quotes": '"""', "headers": "def f():\n",
@@ -88,7 +90,7 @@ def test_other_kinds_of_answers_cost_no_more(name: str) -> None:
     """The texts are longer than all that is read of a reply. Longer ones only add what the tests above measure."""
     start = f"```{TRANSLATIONS[name].tag}\n{OTHERS[name].prompt}" if name in TRANSLATIONS else "```python\n"
     for kind, piece in HARD.items():
-        assert seconds_for(start + piece * (100_000 // len(piece)), "reply", task=OTHERS[name]) < 1.0, kind
+        assert seconds_for(start + piece * (ALL_READ // len(piece) + 1), "reply", task=OTHERS[name]) < 1.0, kind
 
 
 def seconds_for(text: str, form: Form, use_black: bool = False, task: Task = TASK) -> float:

@@ -13,8 +13,7 @@ def cpu_seconds(call: Callable[[], object], limit_s: float) -> float:
     Objects that other tests left on the heap are frozen; the garbage collector would scan them repeatedly.
     """
     tries: list[float] = []
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # without a collection, which takes half a second where other tests have loaded torch
     while not tries or (min(tries) >= limit_s and len(tries) < TRIES):
         started = time.process_time()
         call()
