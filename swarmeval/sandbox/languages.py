@@ -3,14 +3,27 @@
 import re
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from swarmeval.errors import ConfigError
 
 FILE = Path(__file__).with_name("languages.yaml")
 
 Words = tuple[str, ...]
+
+
+def checked_pattern(pattern: str) -> str:
+    """The pattern itself. Raises ValueError if it is not a regular expression."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression ({error})") from None
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(checked_pattern)]
 
 
 class _Entry(BaseModel, frozen=True, extra="forbid"):
@@ -36,24 +49,14 @@ class WrongAnswer(_Entry):
     """The exit code and output of a program in which an assertion of the tests failed."""
 
     exit_code: int | None = None
-    output: str = ""
-
-    @field_validator("output")
-    @classmethod
-    def _is_pattern(cls, pattern: str) -> str:
-        return checked_pattern(pattern)
+    output: Pattern = ""
 
 
 class SecretEnding(_Entry):
     """Code that prints {secret}, and the pattern of the text that it must precede."""
 
     code: str
-    before: str = r"\Z"
-
-    @field_validator("before")
-    @classmethod
-    def _is_pattern(cls, pattern: str) -> str:
-        return checked_pattern(pattern)
+    before: Pattern = r"\Z"
 
 
 class LanguageEntry(_Entry):
@@ -73,15 +76,6 @@ class LanguageEntry(_Entry):
     places: Words = ()
     wrong_answer: WrongAnswer
     ending: SecretEnding
-
-
-def checked_pattern(pattern: str) -> str:
-    """The pattern itself. Raises ValueError if it is not a regular expression."""
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"{pattern!r} is not a regular expression ({error})") from None
-    return pattern
 
 
 def read(path: Path) -> dict[str, LanguageEntry]:

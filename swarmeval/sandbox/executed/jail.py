@@ -194,7 +194,7 @@ class ExecutionJail:
 
 
 def fill(descriptor: int, link: socket.socket, size: int) -> None:
-    """Move the input of a command from the link to a file in memory, which nobody can change afterwards."""
+    """Move the input of a command from the link to a file in memory, sealed against changes."""
     left = size
     while left:
         piece = link.recv(min(left, PIECE))

@@ -1,4 +1,4 @@
-"""Judges an executed program: builds it, runs its cases, and compares their outputs, which only here meet.
+"""Builds a program, runs its cases and compares outputs. Expected and actual outputs meet here, outside the jail.
 
 The order (see orders.py) has the resolved commands of a toolchain, the files, and the cases with the expected outputs.
 """
@@ -10,6 +10,8 @@ from typing import Any
 
 from swarmeval.sandbox.executed.comparison import difference
 from swarmeval.sandbox.executed.handle import CommandEnd, CommandJail, Limits
+from swarmeval.sandbox.executed.jail import CANNOT_RUN
+from swarmeval.sandbox.jail_handle import SandboxFault
 
 BUILD_LIMITS = Limits(timeout_s=60.0, memory_mb=4096, most_output=1 << 16)
 SPARE_OUTPUT = 1 << 24  # bytes that a program may print beyond the expected output
@@ -44,13 +46,17 @@ class ProgramJudge:
     def _build(self) -> tuple[str, str] | None:
         if not self._order["build"]:
             return None
-        scale = self._order["scale"]
-        end = self._command(self._order["build"], replace(BUILD_LIMITS, timeout_s=scale * BUILD_LIMITS.timeout_s))
+        end = self._command(self._order["build"], self._build_limits())
         if end.succeeded:
             return None
+        if end.exit_code == CANNOT_RUN:  # compilers do not run the program, so it cannot cause this
+            raise SandboxFault(f"the toolchain cannot be run: {complaint(end.errors)}")
         if end.reason == "ended" and end.exit_code > 0:
             return "BAD_SYNTAX", complaint(end.errors or end.output)
         return failed(end, BUILD_LIMITS, "while building: ")
+
+    def _build_limits(self) -> Limits:
+        return replace(BUILD_LIMITS, timeout_s=self._order["scale"] * BUILD_LIMITS.timeout_s)
 
     def _run_cases(self) -> tuple[str, str] | None:
         cases = self._order["cases"]
@@ -83,8 +89,8 @@ class ProgramJudge:
             if end.exit_code > 0 and OUT_OF_MEMORY.search(text):
                 return "OUT_OF_MEMORY", where + complaint(text, OUT_OF_MEMORY.pattern)
             if end.exit_code > 0 and self._order["check"]:
-                syntax = self._command(self._order["check"], BUILD_LIMITS)
-                if syntax.reason == "ended" and syntax.exit_code > 0:
+                syntax = self._command(self._order["check"], self._build_limits())
+                if syntax.reason == "ended" and syntax.exit_code > 0 and syntax.exit_code != CANNOT_RUN:
                     return "BAD_SYNTAX", complaint(syntax.errors or syntax.output)
         return failed(end, limits, where)
 

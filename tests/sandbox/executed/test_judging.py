@@ -2,6 +2,7 @@
 
 import pytest
 
+from swarmeval.errors import SandboxError
 from tests.support.executed_runs import endings, execute, python, script
 
 pytestmark = pytest.mark.slow
@@ -23,6 +24,18 @@ def test_every_ending_of_an_executed_program_has_its_outcome() -> None:
         ("RAISED", "case 1 of 1: exit code 127: /nowhere: No such file or directory"): script("", run=["/nowhere"]),
     }  # fmt: skip
     assert endings(*tried.values()) == list(tried)
+
+
+def test_a_compiler_that_cannot_be_run_is_our_fault_not_the_programs() -> None:
+    with pytest.raises(
+        SandboxError, match=r"^sandbox: the toolchain cannot be run: /no/cc: No such file or directory$"
+    ):
+        execute(script("echo hello", build=["/no/cc"]))
+
+
+def test_a_syntax_check_that_cannot_be_run_shows_no_syntax_error() -> None:
+    (found,) = endings(script("echo an error >&2; exit 3", check=["/no/check"]))
+    assert found == ("RAISED", "case 1 of 1: exit code 3: an error")
 
 
 def test_the_detail_of_an_exception_is_its_message() -> None:
