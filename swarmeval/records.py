@@ -130,6 +130,14 @@ class Completion(Struct, frozen=True):
     elapsed_s: float = 0.0  # monotonic, since generation began in this session
     note: str = ""  # describes replaced characters, if any
     computed_tokens: int | None = None  # output tokens computed for this job alone; None if unknown
+    reasoning: str = ""  # the thoughts before the reply
+    reasoning_tokens: int | None = None  # of output_tokens, those up to the end of the thoughts; None if unknown
+    marks: tuple[tuple[int, int], ...] = ()  # (output tokens, characters of the reply that they completed)
+
+    @property
+    def cut(self) -> bool:
+        """Whether the limit on tokens ended the reply."""
+        return self.finish_reason == "length"
 
     @property
     def tpot_s(self) -> float | None:

@@ -17,6 +17,14 @@ class Message(Struct, frozen=True):
     content: str
 
 
+class Thinking(Struct, frozen=True):
+    """The texts around a model's thoughts, which precede its answer, and the limit on them."""
+
+    start: str
+    end: str
+    budget_tokens: int | None = None  # once the output has this many tokens, an open thought is ended; None: no limit
+
+
 class Sampling(Struct, frozen=True):
     """Sampling parameters. Decoding is greedy if do_sample is false; only then are beams allowed."""
 
@@ -28,6 +36,10 @@ class Sampling(Struct, frozen=True):
     repetition_penalty: float = 1.0
     num_beams: int = 1
     stop: tuple[str, ...] = ()  # the returned text ends before the first of these
+    min_p: float = 0.0  # least probability of a token, relative to the likeliest one
+    presence_penalty: float = 0.0  # subtracted from the logits of tokens that occur in the output
+    frequency_penalty: float = 0.0  # the same, for each time that they occur
+    logit_bias: tuple[tuple[int, float], ...] = ()  # (token id, what is added to its logit)
 
 
 class Request(Struct, frozen=True):
@@ -41,6 +53,9 @@ class Request(Struct, frozen=True):
     suffix: str | None = None  # text after the completion, which fills the gap between both; None: there is no gap
     stream: bool = False  # whether to send Pieces while the text grows
     share: bool = True  # whether it may use what is computed for other requests
+    prefill: str = ""  # beginning of the assistant's message, which the model continues
+    thinking: Thinking | None = None  # None: thoughts are part of the text
+    adapter: str = ""  # name of the LoRA adapter that answers; "": none
 
 
 class Piece(Struct, frozen=True, tag=True):
@@ -65,6 +80,9 @@ class Reply(Struct, frozen=True, tag=True):
     finish_reason: str  # a FinishReason; servers may use other words, or "" for none
     note: str = ""  # describes replaced characters, if any
     computed_tokens: int | None = None  # output tokens computed for this job alone; None if unknown
+    reasoning: str = ""  # the thoughts before the text
+    reasoning_tokens: int | None = None  # of output_tokens, those up to the end of the thoughts; None if unknown
+    marks: tuple[tuple[int, int], ...] = ()  # (output tokens, characters of the text that they completed)
 
 
 class Refusal(Struct, frozen=True, tag=True):
