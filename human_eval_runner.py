@@ -274,7 +274,7 @@ class Judge:
         note = ", ".join(filter(None, (extracted.note, completion.note)))
         if extracted.outcome is not None:
             base = extracted.outcome if task.base is not None else None
-            detail = extracted.error or ""
+            detail = completion.unanswered or extracted.error or ""
             return Verdict(completion.job_id, extracted.outcome, extracted.code, detail, judge_s, note, base)
         part = FIRST_TRY if hurried else 1.0
         suites = [task.suite] if task.base is None else [task.suite, task.base]

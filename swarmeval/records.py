@@ -140,6 +140,13 @@ class Completion(Struct, frozen=True):
         return self.finish_reason == "length"
 
     @property
+    def unanswered(self) -> str:
+        """The ending of a reply that has a thought but no answer; "" for other replies."""
+        if not self.reasoning or self.reply.strip():
+            return ""
+        return "truncated while thinking" if self.cut else "ended while thinking"
+
+    @property
     def tpot_s(self) -> float | None:
         """Seconds per output token after the first; None if there is no second token."""
         if self.output_tokens < 2:

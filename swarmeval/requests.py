@@ -3,7 +3,7 @@
 They are Structs instead of dataclasses because they cross process boundaries as MessagePack, distinguished by a tag.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -53,18 +53,20 @@ class Request(Struct, frozen=True):
     suffix: str | None = None  # text after the completion, which fills the gap between both; None: there is no gap
     stream: bool = False  # whether to send Pieces while the text grows
     share: bool = True  # whether it may use what is computed for other requests
-    prefill: str = ""  # beginning of the assistant's message, which the model continues
+    template_kwargs: dict[str, Any] = {}  # arguments of the chat template
+    prefill: str = ""  # beginning of the assistant's message, which the model continues; not part of the reply's text
     thinking: Thinking | None = None  # None: thoughts are part of the text
     adapter: str = ""  # name of the LoRA adapter that answers; "": none
 
 
 class Piece(Struct, frozen=True, tag=True):
-    """New text of a streamed request. All pieces together are a prefix of the reply's text."""
+    """New text of a streamed request. All pieces together are a prefix of the reply's text, and of its reasoning."""
 
     job_id: str
     text: str
     output_tokens: int  # of the answer so far
     prompt_tokens: int
+    reasoning: str = ""  # new text of the thought before the answer
 
 
 class Reply(Struct, frozen=True, tag=True):
@@ -114,6 +116,7 @@ class ReplicaInfo(Struct, frozen=True):
     steady: bool = False  # whether a reply is independent of the other rows
     before_load_mb: float | None = None  # memory of its process before loading, in MiB
     versions: dict[str, str] = {}
+    thinking: Thinking | None = None  # markers of its model's family; None if it has none
     chats: bool = False  # accepts messages although its template is unknown here
     fills_gaps: bool = False  # accepts a suffix
 

@@ -15,7 +15,7 @@ from swarmeval.monitor.tracking.tracker import make_tracker
 from swarmeval.monitor.tracking.wandb_login import check_login
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import most_prompt_tokens
-from swarmeval.session.fleet_choice import choose
+from swarmeval.session.fleet_choice import choose, read_template
 from swarmeval.session.run_context import SessionContext, Swarm
 from swarmeval.session.run_record import opened
 from swarmeval.session.session import carry_out
@@ -55,7 +55,9 @@ def run(options: argparse.Namespace) -> int:
         print(f"swarmeval: humaneval_limit: {subset}", file=sys.stderr)
     plan = Plan(make_agents(config), benchmark.tasks)
     infilling = any(task.infilling for task in plan.tasks)
-    chosen_fleet = choose(config, most_prompt_tokens=most_prompt_tokens(plan), infilling=infilling)
+    template = read_template(config) or ""
+    most_tokens = most_prompt_tokens(plan, template, str(config.chat_template_kwargs), config.assistant_prefill)
+    chosen_fleet = choose(config, most_prompt_tokens=most_tokens, infilling=infilling)
     data = benchmark.facts()
     with (
         opened(config, plan, {**config.measured(), "data": data}, options.fresh, check=chosen_fleet.check) as record,

@@ -10,12 +10,13 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 from swarmeval.engine.sampler import Choice
 from swarmeval.engine.stopping import Growth, StopStrings
+from swarmeval.engine.text.thoughts import Parts, ThoughtGrowth, Thoughts
 from swarmeval.engine.tokens import Detokenizer
-from swarmeval.requests import FinishReason, Reply, Request
+from swarmeval.requests import FinishReason, Reply, Request, Thinking
 
 KEPT_BYTES = 64 << 20  # nodes and their distributions, in all trees of a replica
 _NODE_BYTES = 400  # about what Python needs for a node
@@ -61,6 +62,14 @@ class Tree:
         self.kept_bytes = 0
         self.searched: dict[Hashable, list[int]] = {}  # tokens of beam searches, by their settings
         self._stops: dict[tuple[str, ...], StopStrings] = {}
+        self._thoughts: dict[Thinking, Thoughts] = {}
+
+    def thoughts(self, tokenizer: Any, thinking: Thinking | None) -> Thoughts | None:
+        if thinking is None:
+            return None
+        if thinking not in self._thoughts:
+            self._thoughts[thinking] = Thoughts(tokenizer, self.prompt, thinking)
+        return self._thoughts[thinking]
 
     def stops(self, stop: tuple[str, ...]) -> StopStrings:
         return self._stops.setdefault(stop, StopStrings(self.detokenizer, stop))
@@ -74,7 +83,8 @@ class Member:
     tree: Tree
     choice: Choice
     stops: StopStrings
-    growth: Growth | None  # for streamed requests only
+    thoughts: Thoughts | None  # None if its answers are not separated from any
+    growth: Growth | ThoughtGrowth | None  # for streamed requests only
     submitted: float  # time.perf_counter(), like all times here
     admitted: float
     first_token: float = 0.0
@@ -82,6 +92,8 @@ class Member:
     _random: random.Random = field(init=False)
     _block: int = -1  # whose uniforms are the latest
     _uniforms: list[float] = field(default_factory=list)
+    _answer_start: int | None = None  # as thoughts.answer_start() says
+    _sought: bool = False  # whether _answer_start has been looked for
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.request.seed)
@@ -97,28 +109,50 @@ class Member:
         return self._uniforms
 
     @property
-    def end(self) -> tuple[int, int]:
+    def end(self) -> tuple[int, ...]:
         """Equal for members of a tree that end at the same place of the same output."""
-        return id(self.stops), self.request.sampling.max_new_tokens
+        return id(self.stops), id(self.thoughts), self.request.sampling.max_new_tokens
 
     def finish_reason(self, output: Sequence[int]) -> FinishReason | None:
         """Why the answer ends with this output; None if it goes on. Call it after every token."""
-        if self.stops.reached(output):
+        if self.stops and self.stops.reached(self._answer(output)):
             return "stop"
         return "length" if len(output) >= self.request.sampling.max_new_tokens else None
 
-    def reply(self, text: tuple[str, bool], output_tokens: int, last_token: float, reason: FinishReason) -> Reply:
-        """`text`: cut at the first stop string, and whether there was one (see StopStrings.cut)."""
+    def pieces(self, output: Sequence[int]) -> tuple[str, str]:
+        """The new text to stream since the last call: (answer, thought)."""
+        if isinstance(self.growth, ThoughtGrowth):
+            self._answer(output)
+            return self.growth.more(output, self._answer_start)
+        return ("" if self.growth is None else self.growth.more(output)), ""
+
+    def _answer(self, output: Sequence[int]) -> Sequence[int]:
+        """The output without the thought before the answer. Call it after every token."""
+        if self.thoughts is None:
+            return output
+        if self._answer_start is None and (not self._sought or self.thoughts.may_have_ended(output)):
+            self._sought, self._answer_start = True, self.thoughts.answer_start(output)
+        return () if self._answer_start is None else output[self._answer_start :]
+
+    def parts(self, output: Sequence[int]) -> Parts:
+        """The texts of a whole output, cut at the first stop string."""
+        if self.thoughts is None:
+            return Parts(*self.stops.cut(self.tree.detokenizer.text(output)))
+        return self.thoughts.parts(output, self.stops)
+
+    def reply(self, parts: Parts, output_tokens: int, last_token: float, reason: FinishReason) -> Reply:
         return Reply(
             job_id=self.request.job_id,
-            text=text[0],
+            text=parts.text,
             prompt_tokens=len(self.tree.prompt),
             output_tokens=output_tokens,
             queue_s=self.admitted - self.submitted,
             ttft_s=self.first_token - self.submitted,
             latency_s=max(last_token, self.first_token) - self.submitted,
-            finish_reason="stop" if text[1] else reason,
+            finish_reason="stop" if parts.stopped else reason,
             computed_tokens=self.computed,
+            reasoning=parts.thought,
+            reasoning_tokens=parts.thought_tokens,
         )
 
 
@@ -153,6 +187,12 @@ class Cohort:
     def ends(self) -> list[Member]:
         """A member of each `end`."""
         return list({member.end: member for member in self.members}.values())
+
+    @cached_property
+    def limited(self) -> list[tuple[int, Thoughts]]:
+        """The places of the members whose thoughts have a budget, with what finds their thoughts."""
+        found = ((place, member.thoughts) for place, member in enumerate(self.members))
+        return [(place, it) for place, it in found if it is not None and it.thinking.budget_tokens is not None]
 
     def parted(self, tokens: Sequence[int]) -> "dict[int, Cohort]":
         """The members by the token that each drew."""

@@ -93,10 +93,12 @@ class Engine:
 
     def pieces(self) -> list[Piece]:
         return [
-            Piece(member.request.job_id, text, len(branch.output), len(branch.tree.prompt))
+            Piece(member.request.job_id, text, len(branch.output), len(branch.tree.prompt), thought)
             for branch in self._branches()
             for member in branch.members
-            if member.growth is not None and (text := member.growth.more(branch.output))
+            if member.growth is not None
+            for text, thought in [member.pieces(branch.output)]
+            if text or thought
         ]
 
     def forget_answers(self) -> None:
@@ -191,6 +193,7 @@ class Engine:
         branches = self.rows.branches[first:]
         groups, draws, uniforms = _draws(branches)
         tokens, distributions = self.rows.sampler.choose(logits, first, groups, draws, uniforms)
+        _end_thoughts(branches, tokens)
         if self._share:
             self._trees.keep([(branches[row], choice) for row, choice in groups], KeptDistribution(distributions))
         for branch in branches:
@@ -267,6 +270,16 @@ class Engine:
             tree.searched[settings] = tokens
             self.outbox.charge([member], len(tokens))
         self.outbox.search(member, tokens, time.perf_counter())
+
+
+def _end_thoughts(branches: Sequence[Branch], tokens: list[int]) -> None:
+    """Replace the drawn tokens of members whose thoughts are open at their budget by those that end them."""
+    at = 0
+    for branch in branches:
+        for place, thoughts in branch.cohort.limited:
+            forced = thoughts.forced(branch.output)
+            tokens[at + place] = tokens[at + place] if forced is None else forced
+        at += len(branch.members)
 
 
 def _draws(branches: Sequence[Branch]) -> tuple[list[Group], list[int], list[float]]:

@@ -3,11 +3,11 @@
 A model is recognised by its tokenizer's special tokens. Some models have them without having been trained to use them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from swarmeval.engine.tokens import PromptError, chat_ids, text_ids
+from swarmeval.engine.tokens import NO_ARGUMENTS, PromptError, chat_ids, text_ids
 from swarmeval.requests import Message
 
 
@@ -61,11 +61,17 @@ def gap_ids(tokenizer: Any, prefix: str, suffix: str) -> tuple[int, ...]:
 
 
 def prompt_ids(
-    tokenizer: Any, text: str | None, suffix: str | None, messages: Sequence[Message] = ()
+    tokenizer: Any,
+    text: str | None,
+    suffix: str | None,
+    messages: Sequence[Message] = (),
+    prefill: str = "",
+    template_kwargs: Mapping[str, Any] = NO_ARGUMENTS,
 ) -> tuple[int, ...]:
     """Token ids of the prompt of a Request. Raises PromptError."""
     if text is None:
-        return chat_ids(tokenizer, [{"role": message.role, "content": message.content} for message in messages])
+        chat = [{"role": message.role, "content": message.content} for message in messages]
+        return chat_ids(tokenizer, chat, prefill, template_kwargs)
     return text_ids(tokenizer, text) if suffix is None else gap_ids(tokenizer, text, suffix)
 
 

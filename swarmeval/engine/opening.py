@@ -5,10 +5,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from swarmeval.engine.branches import Member, Tree, Trees
 from swarmeval.engine.infilling import end_ids, prompt_ids
 from swarmeval.engine.sampler import Choice
 from swarmeval.engine.stopping import Growth
+from swarmeval.engine.text.thoughts import ThoughtGrowth
 from swarmeval.engine.tokens import Detokenizer, PromptError
 from swarmeval.requests import Message, Request, Sampling
 
@@ -31,7 +34,8 @@ class Opener:
     def member(self, request: Request, submitted: float) -> Member:
         """Tokenize a request and check it. Raises PromptError if the model cannot answer it."""
         admitted = time.perf_counter()
-        prompt, ends = self._prompt(request.text, request.suffix, request.messages)
+        arguments = msgspec.json.encode(request.template_kwargs, order="sorted")
+        prompt, ends = self._prompt(request.text, request.suffix, request.messages, request.prefill, arguments)
         sampling = request.sampling
         most = sampling.max_new_tokens
         if not prompt:
@@ -47,11 +51,16 @@ class Opener:
         tree = self._trees.of(prompt, detokenizer) if request.share else Tree(prompt, detokenizer)
         tree.ends = ends
         stops = tree.stops(sampling.stop)
-        growth = Growth(tree.detokenizer, stops) if request.stream else None
-        return Member(request, tree, self._choice(sampling), stops, growth, submitted, admitted)
+        thoughts = tree.thoughts(self._tokenizer, request.thinking)
+        growth: Growth | ThoughtGrowth | None = None
+        if request.stream:
+            growth = Growth(tree.detokenizer, stops) if thoughts is None else ThoughtGrowth(thoughts, stops)
+        return Member(request, tree, self._choice(sampling), stops, thoughts, growth, submitted, admitted)
 
-    def _tokenized(self, text: str | None, suffix: str | None, messages: tuple[Message, ...]) -> _Prompt:
-        prompt = prompt_ids(self._tokenizer, text, suffix, messages)
+    def _tokenized(
+        self, text: str | None, suffix: str | None, messages: tuple[Message, ...], prefill: str, template_kwargs: bytes
+    ) -> _Prompt:
+        prompt = prompt_ids(self._tokenizer, text, suffix, messages, prefill, msgspec.json.decode(template_kwargs))
         return prompt, end_ids(self._tokenizer, prompt)
 
 

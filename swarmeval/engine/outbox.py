@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from swarmeval.engine.branches import EMPTY, Cohort, Member, TreeNode
 from swarmeval.engine.draw import NO_TOKEN
+from swarmeval.engine.text.thoughts import Parts
 from swarmeval.requests import Answer, FinishReason, Refusal
 
 NO_NUMBERS = "the model's logits are not numbers (nan); its weights do not suit this compute dtype or are damaged"
@@ -73,7 +74,9 @@ class Outbox:
         while (found := node.kept.get(member.choice)) is not None:
             kept, row = found
             length = len(output)
-            token = kept.draw(row, alone.uniforms(length)[0])
+            token = member.thoughts.forced(output) if alone.limited and member.thoughts else None
+            if token is None:
+                token = kept.draw(row, alone.uniforms(length)[0])
             if token is None:
                 break
             staying = self.take(alone, token, output, now, now, computed=token not in node.children)
@@ -85,13 +88,12 @@ class Outbox:
 
     def finish(self, members: Sequence[Member], output: list[int], last_token: float, reason: FinishReason) -> None:
         """Answer members with the output that they have in common, each up to its first stop string."""
-        texts: dict[int, tuple[str, bool]] = {}
+        parts: dict[tuple[int, ...], Parts] = {}
         for member in members:
-            stops = member.stops
-            if id(stops) not in texts:
-                texts[id(stops)] = stops.cut(member.tree.detokenizer.text(output))
+            if member.end not in parts:
+                parts[member.end] = member.parts(output)
             member.tree.members -= 1
-            self._answers.append(member.reply(texts[id(stops)], len(output), last_token, reason))
+            self._answers.append(member.reply(parts[member.end], len(output), last_token, reason))
 
     def search(self, member: Member, tokens: Sequence[int], now: float) -> None:
         """Answer a beam search by all of its tokens at once."""

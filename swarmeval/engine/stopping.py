@@ -27,6 +27,10 @@ class StopStrings:
         # A token decodes to at least one byte, so this many tokens cover any stop string.
         self._span = _MARGIN + max((len(stop.encode()) for stop in self._stops), default=0)
 
+    def __bool__(self) -> bool:
+        """Whether there are any stop strings."""
+        return bool(self._stops)
+
     def reached(self, output: Sequence[int]) -> bool:
         """Whether the newest token completed a stop string. Call it after every token."""
         if not self._stops:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+NO_ARGUMENTS: Mapping[str, Any] = {}
 _LEAD = 8  # prompt tokens decoded before the output, so that its first token keeps a leading space
 
 
@@ -10,20 +11,32 @@ class PromptError(ValueError):
     """The model cannot take this prompt; str() gives the reason."""
 
 
-def chat_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
+def chat_ids(
+    tokenizer: Any,
+    messages: Sequence[Mapping[str, str]],
+    prefill: str = "",
+    template_kwargs: Mapping[str, Any] = NO_ARGUMENTS,
+) -> tuple[int, ...]:
     """Token ids of a chat, up to and including the generation prompt. The template adds the special tokens.
 
-    Raises PromptError if the model has no template or the template rejects the messages.
+    With `prefill`, the chat ends within the assistant's message, after this text. Raises PromptError if the model has
+    no template or the template rejects the messages.
     """
     from jinja2 import TemplateError
 
     if not tokenizer.chat_template:
         raise PromptError("the model has no chat template; set prompt_mode: completion")
+    chat = [*messages, {"role": "assistant", "content": prefill}] if prefill else list(messages)
     try:
         encoded = tokenizer.apply_chat_template(
-            list(messages), tokenize=True, add_generation_prompt=True, return_dict=True
+            chat,
+            tokenize=True,
+            add_generation_prompt=not prefill,
+            continue_final_message=bool(prefill),
+            return_dict=True,
+            **template_kwargs,
         )
-    except TemplateError as error:
+    except (TemplateError, TypeError, ValueError) as error:
         raise PromptError(f"the model's chat template rejects the messages: {error}") from error
     return tuple(encoded["input_ids"])
 
@@ -34,11 +47,12 @@ def text_ids(tokenizer: Any, text: str) -> tuple[int, ...]:
 
 
 class Detokenizer:
-    """Decodes the output tokens of one prompt to text, without special tokens."""
+    """Decodes the output tokens of one prompt to text, without special tokens unless `special`."""
 
-    def __init__(self, tokenizer: Any, prompt: Sequence[int]) -> None:
+    def __init__(self, tokenizer: Any, prompt: Sequence[int], special: bool = False) -> None:
         self._tokenizer = tokenizer
         self._lead = list(prompt[-_LEAD:])
+        self._skips = not special
 
     def text(self, output: Sequence[int]) -> str:
         """Decode the whole output. The end of the prompt is decoded with it: some tokenizers drop a leading space."""
@@ -59,5 +73,5 @@ class Detokenizer:
 
     def _decode(self, ids: Sequence[int]) -> str:
         # clean_up_tokenization_spaces is meant for prose and would change code.
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=self._skips, clean_up_tokenization_spaces=False)
         return text

@@ -23,7 +23,13 @@ def make_agents(config: RunConfig) -> tuple[Agent, ...]:
     """Create the configured agents: `num_agents` equal ones, or `count` of each entry of `agents`."""
     if config.agents is None:
         return tuple(
-            Agent(number, stable_hash(config.seed, number), samples=config.num_samples, repairs=config.max_repairs)
+            Agent(
+                number,
+                stable_hash(config.seed, number),
+                system_prompt=config.system_prompt,
+                samples=config.num_samples,
+                repairs=config.max_repairs,
+            )
             for number in range(config.num_agents)
         )
     listed = [(profile, place) for profile in config.agents for place in range(profile.count)]
@@ -32,7 +38,7 @@ def make_agents(config: RunConfig) -> tuple[Agent, ...]:
             id=number,
             seed=stable_hash(config.seed, number) if profile.seed is None else stable_hash(profile.seed, place),
             name=profile.name,
-            system_prompt=profile.system_prompt,
+            system_prompt=config.system_prompt if profile.system_prompt is None else profile.system_prompt,
             temperature=profile.temperature,
             top_p=profile.top_p,
             top_k=profile.top_k,

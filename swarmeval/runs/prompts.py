@@ -1,12 +1,16 @@
 """Builds the request for one agent and task: chat messages, or raw text in completion mode."""
 
+import msgspec
+
+from swarmeval.errors import ConfigError
 from swarmeval.records import Agent, Answer, Attempt, Task
-from swarmeval.requests import Message, Request, Sampling
+from swarmeval.requests import Message, ReplicaInfo, Request, Sampling, Thinking
 from swarmeval.runs.plan import Plan
 from swarmeval.runs.repair_prompt import failure_evidence
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.languages import LANGUAGES
 from swarmeval.tasks.shown import program_start
+from swarmeval.thinking import end_of
 
 INSTRUCTION = (
     "Complete the following {language} function. Reply with the whole function, imports included, "
@@ -28,7 +32,9 @@ TEMPLATE_TOKENS = 1024
 STOPS = ("\nclass ", "\nif __name__", "\nprint(", "\nassert ", "\n```", "\n<|", "\n>>>")
 
 
-def make_request(plan: Plan, k: int, mode: str, config: RunConfig, repairs: Attempt | None = None) -> Request:
+def make_request(
+    plan: Plan, k: int, mode: str, config: RunConfig, repairs: Attempt | None = None, thinking: Thinking | None = None
+) -> Request:
     """Build the request of the k-th job; `mode` is "chat" or "completion", `repairs` the attempt to repair."""
     agent, task = plan.agent(k), plan.task(k)
     sampling = _sampling(agent, mode, config, task)
@@ -36,9 +42,34 @@ def make_request(plan: Plan, k: int, mode: str, config: RunConfig, repairs: Atte
     if mode == "completion":
         again = _text_again(task, repairs, config) if repairs else ""
         suffix = task.ending if task.infilling else None
-        return Request(job_id, seed, sampling, text=_text(agent, task, again), suffix=suffix)
+        return Request(job_id, seed, sampling, text=_text(agent, task, again), suffix=suffix, thinking=thinking)
     again_messages = _messages_again(task, repairs, config) if repairs else ()
-    return Request(job_id, seed, sampling, messages=(*_messages(agent, task), *again_messages))
+    return Request(
+        job_id,
+        seed,
+        sampling,
+        messages=(*_messages(agent, task), *again_messages),
+        template_kwargs=config.chat_template_kwargs,
+        prefill=config.assistant_prefill,
+        thinking=thinking,
+    )
+
+
+def thinking_of(config: RunConfig, info: ReplicaInfo) -> Thinking | None:
+    """The markers of a run's thoughts and their limit; None if the replies are not separated from any.
+
+    Raises ConfigError if there is a limit but the markers are unknown.
+    """
+    start, end, budget = config.thinking.start, config.thinking.end, config.thinking.budget_tokens
+    if start == "off":
+        return None
+    markers = info.thinking if start == "auto" else Thinking(start, end_of(start) or end if end == "auto" else end)
+    if markers is None and budget is not None:
+        raise ConfigError(
+            f"thinking.budget_tokens is set but {info.model} has no known markers of thoughts; "
+            "set thinking.start and thinking.end"
+        )
+    return markers and msgspec.structs.replace(markers, budget_tokens=budget)
 
 
 def _messages(agent: Agent, task: Task) -> tuple[Message, ...]:
@@ -80,9 +111,10 @@ def _text(agent: Agent, task: Task, again: str) -> str:
     return before + task.preamble + again + start
 
 
-def most_prompt_tokens(plan: Plan) -> int | None:
+def most_prompt_tokens(plan: Plan, *also: str) -> int | None:
     """An upper bound on the tokens of every prompt of a run, without a tokenizer: a token has at least one byte.
 
+    `also`: texts that a prompt may contain besides.
     None if there may be repairs, whose prompts contain replies.
     """
     if any(agent.repairs for agent in plan.agents):
@@ -96,7 +128,7 @@ def most_prompt_tokens(plan: Plan) -> int | None:
         )
         for task in plan.tasks
     )
-    return system + max(tasks, default=0) + TEMPLATE_TOKENS
+    return system + max(tasks, default=0) + sum(map(_bytes, also)) + TEMPLATE_TOKENS
 
 
 def _bytes(text: str) -> int:
@@ -109,6 +141,22 @@ def _stops(mode: str, config: RunConfig, task: Task | None) -> tuple[str, ...]:
     if mode != "completion":
         return ()
     return STOPS if task is None or task.stops is None else task.stops
+
+
+def example(config: RunConfig, mode: str, infilling: bool = False) -> Request:
+    """A short request with the settings of a run, to try out a server. `infilling`: whether prompts have a suffix."""
+    sampling = usual_sampling(config, mode)
+    if mode == "completion":
+        return Request("", 0, sampling, text="Hello,", suffix="!" if infilling else None)
+    return Request(
+        "",
+        0,
+        sampling,
+        messages=(Message("user", "Say hello."),),
+        template_kwargs=config.chat_template_kwargs,
+        prefill=config.assistant_prefill,
+        thinking=Thinking("", "", config.thinking.budget_tokens),
+    )
 
 
 def usual_sampling(config: RunConfig, mode: str) -> Sampling:

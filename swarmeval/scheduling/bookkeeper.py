@@ -58,19 +58,20 @@ class Bookkeeper:
         return (completion, offset) if self._record(Entry(completion=completion)) else None
 
     def completion(self, reply: Reply, device: str, batch_id: int, attempts: int) -> Completion:
-        """Convert a reply to a completion."""
+        """Convert a reply to a completion. A prefill belongs to the reply, or to the thought that it precedes."""
+        prefill = self._context.prefill
         return Completion(
             job_id=reply.job_id,
-            reply=reply.text,
+            reply=reply.text if reply.reasoning else prefill + reply.text,
             device=device,
             batch_id=batch_id,
             attempts=attempts,
             prompt_tokens=reply.prompt_tokens,
             output_tokens=reply.output_tokens,
             computed_tokens=reply.computed_tokens,
-            reasoning=reply.reasoning,
+            reasoning=prefill + reply.reasoning if reply.reasoning else "",
             reasoning_tokens=reply.reasoning_tokens,
-            marks=reply.marks,
+            marks=tuple((tokens, end + (0 if reply.reasoning else len(prefill))) for tokens, end in reply.marks),
             queue_s=reply.queue_s,
             ttft_s=reply.ttft_s,
             latency_s=reply.latency_s,

@@ -10,6 +10,8 @@ from swarmeval.requests import ReplicaInfo, Request
 class RunContext(Protocol):
     """The services of a session for its coordinator. No call may block."""
 
+    prefill: str = ""  # text that the model gets as the beginning of each reply
+
     def request(self, k: int, repairs: Attempt | None) -> Request:
         """Build the request for job number `k`, given the attempt that it repairs. Called after replica_ready()."""
 

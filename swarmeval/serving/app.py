@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Scope
 
 from swarmeval.requests import Request as Job
+from swarmeval.runs.prompts import thinking_of
 from swarmeval.serving import calls
 from swarmeval.serving.admission import Admission, AllowedHosts
 from swarmeval.serving.disconnects import HUNG_UP, EventStream, while_connected
@@ -96,7 +97,8 @@ class Api:
     async def _answer(self, form: ChatForm | CompletionForm, request: Request) -> Response:
         chat = isinstance(form, ChatForm)
         call_id = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}"
-        jobs = requests_of(form, self._config, call_id)
+        info = self._pool.info
+        jobs = requests_of(form, self._config, call_id, None if info is None else thinking_of(self._config, info))
         self._pool.check_room(len(jobs))
         writer = ResponseWriter(call_id, self._model, chat, form.n, form.with_running_usage())
         if form.stream:

@@ -35,6 +35,7 @@ async def events(
     An error before the first event is raised as by all_replies(). A later error becomes the last event.
     """
     sent = [-1] * len(requests)  # characters sent per choice; -1: not opened
+    thought = [0] * len(requests)  # characters of thoughts sent per choice
     begun = False
     replies: dict[int, Reply] = {}
     try:
@@ -45,14 +46,16 @@ async def events(
                     sent[index] = 0
                     chunk = writer.opening(index, item)
                 if isinstance(item, Piece):
-                    chunk += writer.piece(index, item.text, item)
+                    chunk += writer.piece(index, item.text, item, item.reasoning)
                     sent[index] += len(item.text)
+                    thought[index] += len(item.reasoning)
                     begun = True
                     yield chunk
                     continue
                 replies[index] = item
-                if rest := item.text[sent[index] :]:
-                    chunk += writer.piece(index, rest, item)
+                rest, rest_of_thought = item.text[sent[index] :], item.reasoning[thought[index] :]
+                if rest or rest_of_thought:
+                    chunk += writer.piece(index, rest, item, rest_of_thought)
                 chunk += writer.ending(index, item)
                 begun = True
                 yield chunk

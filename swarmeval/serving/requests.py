@@ -6,12 +6,12 @@ completions" and "Completions"; top_k and repetition_penalty are named as in vLL
 
 import hashlib
 import secrets
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from swarmeval.requests import Message, Request, Sampling
+from swarmeval.requests import Message, Request, Sampling, Thinking
 from swarmeval.serving.errors import BadRequest
 from swarmeval.settings.run_config import RunConfig
 
@@ -139,6 +139,23 @@ class ChatForm(CommonForm):
     max_completion_tokens: Count | None = None
     logprobs: Never = None
     store: Never = None
+    chat_template_kwargs: Map[Any] = {}  # these three are named as in vLLM and SGLang
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    thinking_token_budget: Count | None = None  # as in vLLM
+
+    def chat(self) -> tuple[tuple[Message, ...], str]:
+        """The messages, and the beginning of the assistant's next one. Raises BadRequest."""
+        messages = tuple(message.to_message() for message in self.messages)
+        if self.continue_final_message == self.add_generation_prompt:
+            raise BadRequest(
+                "exactly one of continue_final_message and add_generation_prompt must be true", "continue_final_message"
+            )
+        if not self.continue_final_message:
+            return messages, ""
+        if messages[-1].role != "assistant" or not messages[-1].content:
+            raise BadRequest("continue_final_message needs a last message by the assistant", "continue_final_message")
+        return messages[:-1], messages[-1].content
 
     def most_tokens(self) -> int | None:
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
@@ -154,15 +171,21 @@ class CompletionForm(CommonForm):
     best_of: Literal[1] | None = None
 
 
-def requests_of(form: ChatForm | CompletionForm, config: RunConfig, call_id: str) -> list[Request]:
+def requests_of(
+    form: ChatForm | CompletionForm, config: RunConfig, call_id: str, thinking: Thinking | None = None
+) -> list[Request]:
     """One request per choice, in index order: all `n` choices of the first prompt, then of the next.
 
-    Raises BadRequest.
+    `thinking`: how the model marks its thoughts, if that is known. Raises BadRequest.
     """
     sampling = form.sampling(config)
     seed = secrets.randbits(63) if form.seed is None else form.seed
+    arguments, prefill = config.chat_template_kwargs, ""
     if isinstance(form, ChatForm):
-        prompts: list[Prompt] = [(tuple(message.to_message() for message in form.messages), None)]
+        messages, prefill = form.chat()
+        prompts: list[Prompt] = [(messages, None)]
+        arguments = {**arguments, **form.chat_template_kwargs}
+        thinking = _limited(thinking, form.thinking_token_budget)
     else:
         texts = [form.prompt] if isinstance(form.prompt, str) else form.prompt
         if not texts:
@@ -172,9 +195,29 @@ def requests_of(form: ChatForm | CompletionForm, config: RunConfig, call_id: str
     if len(prompts) * form.n > MOST_CHOICES:
         raise BadRequest(f"{len(prompts) * form.n} choices are too many; the limit is {MOST_CHOICES}", "n")
     return [
-        Request(f"{call_id}/{index}", seed_of(seed, index), sampling, messages, text, suffix, form.stream)
+        Request(
+            f"{call_id}/{index}",
+            seed_of(seed, index),
+            sampling,
+            messages,
+            text,
+            suffix,
+            form.stream,
+            template_kwargs=arguments,
+            prefill=prefill,
+            thinking=thinking,
+        )
         for index, (messages, text) in enumerate(prompt for prompt in prompts for _ in range(form.n))
     ]
+
+
+def _limited(thinking: Thinking | None, budget_tokens: int | None) -> Thinking | None:
+    """The markers with a request's own limit, if it has one. Raises BadRequest if there are no markers."""
+    if budget_tokens is None:
+        return thinking
+    if thinking is None:
+        raise BadRequest("this model has no known markers of thoughts", "thinking_token_budget")
+    return Thinking(thinking.start, thinking.end, budget_tokens)
 
 
 def seed_of(seed: int, index: int) -> int:

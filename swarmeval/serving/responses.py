@@ -32,8 +32,11 @@ class ResponseWriter:
         delta = {"role": "assistant", "content": ""}
         return self._chunk(index, delta, first.prompt_tokens, 0) if self._chat else b""
 
-    def piece(self, index: int, text: str, of: Piece | Reply) -> bytes:
-        return self._chunk(index, {"content": text} if self._chat else text, of.prompt_tokens, of.output_tokens)
+    def piece(self, index: int, text: str, of: Piece | Reply, thought: str = "") -> bytes:
+        """The chunk with new text, new thought, or both. Plain completions have no place for thoughts."""
+        delta = {"content": text} if text or not thought else {}
+        delta |= {"reasoning_content": thought} if thought else {}
+        return self._chunk(index, delta if self._chat else text, of.prompt_tokens, of.output_tokens)
 
     def ending(self, index: int, reply: Reply) -> bytes:
         """The last chunk of a choice."""
@@ -49,7 +52,9 @@ class ResponseWriter:
         return "chat.completion.chunk" if self._chat else "text_completion"
 
     def _choice(self, index: int, reply: Reply) -> dict[str, Any]:
-        content = {"message": {"role": "assistant", "content": reply.text}} if self._chat else {"text": reply.text}
+        thought = {"reasoning_content": reply.reasoning} if reply.reasoning else {}
+        message = {"role": "assistant", "content": reply.text, **thought}
+        content = {"message": message} if self._chat else {"text": reply.text}
         return {"index": index, **content, "logprobs": None, "finish_reason": reply.finish_reason}
 
     def _chunk(self, index: int, delta: object, prompt: int, output: int, reason: str | None = None) -> bytes:
@@ -59,14 +64,16 @@ class ResponseWriter:
         return event({**self._head, "object": self._kind, "choices": [choice], **took})
 
 
-def usage(replies: Sequence[Reply], n: int) -> dict[str, int]:
-    """Token usage of one call: each prompt once, all choices."""
+def usage(replies: Sequence[Reply], n: int) -> dict[str, Any]:
+    """Token usage of one call: each prompt once, all choices; of which thoughts, if there are any."""
     prompt = sum(reply.prompt_tokens for reply in replies[::n])
     output = sum(reply.output_tokens for reply in replies)
-    return _tokens(prompt, output)
+    thought = sum(reply.reasoning_tokens or 0 for reply in replies)
+    details = {"completion_tokens_details": {"reasoning_tokens": thought}} if thought else {}
+    return _tokens(prompt, output) | details
 
 
-def _tokens(prompt: int, output: int) -> dict[str, int]:
+def _tokens(prompt: int, output: int) -> dict[str, Any]:
     return {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
 
 

@@ -12,7 +12,7 @@ import model_loader
 from gpu_monitor import check_numbers, list_devices, visible_to_process
 from swarmeval.errors import ConfigError, DeviceError
 from swarmeval.monitor.tracing.export import Tracer
-from swarmeval.runs.prompts import usual_sampling
+from swarmeval.runs.prompts import example
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers import vllm_support
 from swarmeval.workers.devices import DeviceSpec, choose_devices
@@ -85,16 +85,17 @@ def _endpoint(config: RunConfig, single_try: bool, infilling: bool) -> ChosenFle
     key = key_from(config.endpoint.key_env, os.environ, config.is_set("endpoint.key_env"))
     modes: tuple[Mode, ...] = ("chat", "completion") if config.prompt_mode == "auto" else (config.prompt_mode,)
     options = EndpointOptions(
-        request_format=RequestFormat(config.model_id, config.endpoint.dialect, config.endpoint.body),
+        request_format=RequestFormat(
+            config.model_id, config.endpoint.dialect, config.endpoint.body, read_template(config)
+        ),
         key=key,
-        modes={mode: usual_sampling(config, mode) for mode in modes},
+        modes={mode: example(config, mode, infilling) for mode in modes},
         concurrency=config.endpoint.concurrency,
         silence_s=config.endpoint.timeout_s,
         patience_s=config.workers.timeout_s,
         start_s=config.workers.load_timeout_s,
         combine_samples=config.endpoint.samples == "auto",
         single_try=single_try,
-        infilling=infilling,
     )
     urls = config.endpoint.urls
     return ChosenFleet(
@@ -131,6 +132,18 @@ def _ray(config: RunConfig, most_prompt_tokens: int | None) -> ChosenFleet:
     return ChosenFleet(model, (), lambda tracer: fleet, lambda: {"nodes": fleet.nodes})
 
 
+def read_template(config: RunConfig) -> str | None:
+    """The text of the file that chat_template names; None if it is unset. Raises ConfigError."""
+    if config.chat_template is None:
+        return None
+    try:
+        return Path(config.chat_template).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"chat_template: {config.chat_template}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"chat_template: {config.chat_template}: is not UTF-8 text; save it as UTF-8") from None
+
+
 def _script(config: RunConfig) -> Script:
     """The script of a scripted replica, if model_id names a JSON file. Raises ConfigError."""
     path = Path(config.model_id)
@@ -163,6 +176,8 @@ def replica(
         rows=None if config.replica.rows == "auto" else config.replica.rows,
         max_new_tokens=config.max_new_tokens,
         most_prompt_tokens=most_prompt_tokens,
+        chat_template=read_template(config),
+        chat_template_kwargs=config.chat_template_kwargs,
         trust_remote_code=config.trust_remote_code,
         neighbours=config.cpu_workers if config.device == "cpu" else 1,
         script=script or Script(),

@@ -9,13 +9,14 @@ import msgspec
 from swarmeval.errors import ConfigError
 from swarmeval.monitor.tracing.export import Tracer
 from swarmeval.records import Attempt, Status, Task
-from swarmeval.requests import ReplicaInfo, Request
+from swarmeval.requests import ReplicaInfo, Request, Thinking
 from swarmeval.runs.plan import Plan
-from swarmeval.runs.prompts import make_request
+from swarmeval.runs.prompts import make_request, thinking_of
 from swarmeval.scheduling.context import RunContext
 from swarmeval.session.fleet_choice import ChosenFleet
 from swarmeval.session.run_record import OpenRun
 from swarmeval.session.watchers import CoordinatorReadings, SessionWatchers
+from swarmeval.settings.prompt_rules import CHAT
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.watch import status as status_file
 from swarmeval.watch.progress import ProgressDisplay
@@ -54,10 +55,11 @@ class SessionContext(RunContext):
         self.readings = swarm.watchers.readings if swarm else CoordinatorReadings()
         self._progress = progress
         self._mode = ""
+        self._thinking: Thinking | None = None
 
     def request(self, k: int, repairs: Attempt | None) -> Request:
         assert self.swarm is not None, f"job {k} was requested, but `score` generates nothing"
-        return make_request(self.swarm.plan, k, self._mode, self.config, repairs)
+        return make_request(self.swarm.plan, k, self._mode, self.config, repairs, self._thinking)
 
     def replica_ready(self, device: str, info: ReplicaInfo) -> None:
         """Record a loaded replica. Raises ConfigError if its prompts differ from those at the start of the run."""
@@ -65,6 +67,9 @@ class SessionContext(RunContext):
         configured = self.config.prompt_mode
         self._mode = configured if configured != "auto" else "chat" if info.takes_chat else "completion"
         check_mode(self._mode, info, self.swarm.plan.tasks)
+        check_chat_settings(self._mode, self.config)
+        self._thinking = thinking_of(self.config, info)
+        self.prefill = self.config.assistant_prefill if self._mode == "chat" else ""
         made_with = {"prompt_mode": self._mode, "chat_template_sha256": info.chat_template_sha256}
         manifest = self.record.manifest
         before = manifest.get("prompts", made_with)
@@ -106,6 +111,13 @@ class SessionContext(RunContext):
         if self.config.fleet == "endpoint":
             return GROUPED if self.config.endpoint.samples == "auto" else SERVERS
         return STEADY if all(replica["steady"] for replica in replicas) else UP_TO
+
+
+def check_chat_settings(mode: str, config: RunConfig) -> None:
+    """Raise ConfigError for settings of chats if a model without a chat template gets raw text."""
+    unused = [key for key in CHAT if not config.is_default(key)]
+    if mode == "completion" and unused:
+        raise ConfigError(f"{unused[0]} is set but {config.model_id} has no chat template; remove {unused[0]}")
 
 
 def check_mode(mode: str, info: ReplicaInfo, tasks: Sequence[Task]) -> None:

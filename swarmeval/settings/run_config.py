@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import field_validator, model_validator
 
 from swarmeval.location import command
-from swarmeval.settings import fleet_rules
+from swarmeval.settings import fleet_rules, prompt_rules
 from swarmeval.settings.endpoint import DECIDED
 from swarmeval.settings.released import window
 from swarmeval.settings.run_keys import RunKeys
@@ -64,7 +64,7 @@ class RunConfig(RunKeys):
             raise ValueError(f"this run has {jobs:,} jobs, the limit is {MOST_JOBS:,}; reduce agents, samples or tasks")
         if self.output_dir.startswith("~"):
             raise ValueError(f"output_dir is {self.output_dir!r}, and ~ is not expanded; write the full path")
-        for fault in fleet_rules.faults(self):
+        for fault in (*prompt_rules.faults(self), *fleet_rules.faults(self)):
             raise ValueError(fault)
         return self
 

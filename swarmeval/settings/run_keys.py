@@ -3,7 +3,7 @@
 Each default is written once, here or in a section. A user's value is obeyed or refused, never changed.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,7 @@ from swarmeval.settings.replica import ReplicaSettings
 from swarmeval.settings.sandbox import SandboxSettings
 from swarmeval.settings.section import Resumable, Section
 from swarmeval.settings.serve import ServeSettings
+from swarmeval.settings.thinking import ThinkingSettings
 from swarmeval.settings.wandb import WandbSettings
 from swarmeval.settings.workers import WorkersSettings
 
@@ -82,6 +83,19 @@ class RunKeys(Section):
         "auto", description="chat applies the model's chat template, completion sends raw text; auto follows the model"
     )
 
+    system_prompt: str | None = Field(
+        None, min_length=1, description="system prompt of agents without their own; in completion mode, first text"
+    )
+    chat_template: str | None = Field(
+        None, min_length=1, description="path of a Jinja file to use instead of the model's own chat template"
+    )
+    chat_template_kwargs: dict[str, Any] = Field(
+        {}, description="arguments of the chat template, for example {enable_thinking: false}"
+    )
+    assistant_prefill: str = Field(
+        "", description="in chat mode, beginning of every reply, which the model continues; counts as part of the reply"
+    )
+
     benchmark: str = Field("humaneval", description="name of the benchmark; see Benchmarks")
     benchmark_file: str | None = Field(
         None, min_length=1, description="local data file of the benchmark; your own tasks with benchmark: custom"
@@ -121,6 +135,7 @@ class RunKeys(Section):
         False, description="record where the time goes: trace.json and flame graphs of all processes"
     )
 
+    thinking: ThinkingSettings = ThinkingSettings()
     replica: ReplicaSettings = ReplicaSettings()
     workers: WorkersSettings = WorkersSettings()
     sandbox: SandboxSettings = SandboxSettings()

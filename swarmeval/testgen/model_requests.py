@@ -1,11 +1,13 @@
 """Builds the requests for the tests of a function and for tidying a test file, and reads code from their replies."""
 
+from typing import Any
+
 import msgspec
 
 from swarmeval.errors import ConfigError
-from swarmeval.requests import Message, ReplicaInfo, Request
+from swarmeval.requests import Message, ReplicaInfo, Request, Sampling
 from swarmeval.runs.plan import stable_hash
-from swarmeval.runs.prompts import usual_sampling
+from swarmeval.runs.prompts import thinking_of, usual_sampling
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.testgen import prompts
 from swarmeval.testgen.sources import Context
@@ -28,6 +30,8 @@ class RequestBuilder:
             self._sampling = msgspec.structs.replace(self._sampling, stop=prompts.STOPS)
             self._tidying = msgspec.structs.replace(self._tidying, stop=prompts.TIDY_STOPS)
         self._seed = config.seed
+        self._arguments = config.chat_template_kwargs
+        self._thinking = thinking_of(config, info)
         self._answer_tokens = config.max_new_tokens
         self._most_chars = CHARS_A_TOKEN * (info.max_context_tokens - config.max_new_tokens)
 
@@ -41,8 +45,8 @@ class RequestBuilder:
         seed = stable_hash(self._seed, context.function_id, level, number)
         job_id = f"{level}/{number}"
         if self.mode == "chat":
-            return Request(job_id, seed, self._sampling, messages=prompts.chat(context), stream=True)
-        return Request(job_id, seed, self._sampling, text=prompts.raw(context), stream=True)
+            return self._request(job_id, seed, self._sampling, messages=prompts.chat(context))
+        return self._request(job_id, seed, self._sampling, text=prompts.raw(context))
 
     def code(self, reply: str) -> str:
         """The code of a reply, including the part that the prompt already contained."""
@@ -61,12 +65,16 @@ class RequestBuilder:
         job_id, text = f"tidy/{file}", self._tidy_text(module, tests)
         seed = stable_hash(self._seed, job_id)
         if self.mode == "chat":
-            return Request(job_id, seed, self._tidying, messages=(Message("user", text),), stream=True)
-        return Request(job_id, seed, self._tidying, text=text, stream=True)
+            return self._request(job_id, seed, self._tidying, messages=(Message("user", text),))
+        return self._request(job_id, seed, self._tidying, text=text)
 
     def tidied(self, reply: str) -> str:
         """The tidied file from a reply, including the part that the prompt already contained."""
         return prompts.TIDY_LEAD + reply if self.mode == "completion" else reply
+
+    def _request(self, job_id: str, seed: int, sampling: Sampling, **prompt: Any) -> Request:
+        arguments, thinking = self._arguments, self._thinking
+        return Request(job_id, seed, sampling, stream=True, template_kwargs=arguments, thinking=thinking, **prompt)
 
     def _tidy_text(self, module: str, tests: str) -> str:
         return prompts.tidy(module, tests) if self.mode == "chat" else prompts.tidy_raw(module, tests)

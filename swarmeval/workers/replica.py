@@ -50,6 +50,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     from swarmeval.engine.engine import Engine
     from swarmeval.engine.infilling import fills_gaps
     from swarmeval.engine.out_of_memory import is_out_of_memory
+    from swarmeval.engine.text import chat_template, thoughts
     from swarmeval.engine.weights import cpu_weights
 
     cached = spec.device == "cpu" and spec.weight_cache != "off"
@@ -69,6 +70,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         trust_remote_code=spec.trust_remote_code,
     )  # fmt: skip
     model = loaded.model
+    chat_template.use(loaded.tokenizer, spec.chat_template, spec.chat_template_kwargs)
     steps.info("preparing the weights")
     usual = plan()
     weights, kernels = _prepared(loaded, spec, usual.row_tokens * usual.token_bytes)
@@ -103,6 +105,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         decoding=f"{fit.name}; {'compiled kernels' if kernels.are_compiled else 'torch alone'}",
         steady=fit.steady,
         versions=model_loader.versions(),
+        thinking=thoughts.markers_of(loaded.tokenizer),
         fills_gaps=fills_gaps(loaded.tokenizer),
     )
     return Engine(

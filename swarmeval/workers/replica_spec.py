@@ -1,7 +1,7 @@
 """ReplicaSpec: the description of a replica that is sent to a worker. Imports no model library."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -67,6 +67,8 @@ class ReplicaSpec(Struct, frozen=True):
     max_new_tokens: int  # longest answer of the run, for the estimate of a row's memory
     share_answers: Literal["auto", "off"] = "auto"  # whether equal token histories are computed once
     most_prompt_tokens: int | None = None  # no prompt of the run has more; None: unknown
+    chat_template: str | None = None  # replaces the model's own; None: keep that
+    chat_template_kwargs: dict[str, Any] = {}  # for the check of the template; requests bring them along
     trust_remote_code: bool = False  # whether the model's own Python may run
     neighbours: int = 1  # replicas that share this machine's memory, including this one
     script: Script = Script()  # for the scripted engine only

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from typing import Any
 
 from swarmeval.engine.infilling import end_ids, fills_gaps, prompt_ids
+from swarmeval.engine.text import chat_template, thoughts
 from swarmeval.engine.tokens import PromptError
 from swarmeval.errors import DeviceError, ModelUnavailable
 from swarmeval.monitor.tracing.phases import DECODE, Phases
@@ -64,6 +65,7 @@ def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
             raise ModelUnavailable(f"{spec.model}: vLLM cannot serve it ({reason})") from error
         raise DeviceError(f"{spec.model}: vLLM did not start ({reason}); see run.log") from error
     tokenizer = engine.get_tokenizer()
+    chat_template.use(tokenizer, spec.chat_template, spec.chat_template_kwargs)
     info = ReplicaInfo(
         engine="vllm",
         model=spec.model,
@@ -77,6 +79,7 @@ def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
         load_s=time.perf_counter() - began,
         decoding="vLLM, prefix caching",
         versions=model_loader.versions() | {"vllm": importlib.import_module("vllm").__version__},
+        thinking=thoughts.markers_of(tokenizer),
         fills_gaps=fills_gaps(tokenizer),
     )
     return VllmReplica(engine, tokenizer, info, phases)
@@ -158,7 +161,9 @@ class VllmReplica:
     def _admit(self, request: Request, submitted: float) -> None:
         """Pass a request to vLLM. Raises PromptError if the model cannot answer it."""
         admitted = time.perf_counter()
-        prompt = prompt_ids(self._tokenizer, request.text, request.suffix, request.messages)
+        prompt = prompt_ids(
+            self._tokenizer, request.text, request.suffix, request.messages, request.prefill, request.template_kwargs
+        )
         most, room = request.sampling.max_new_tokens, self._info.max_context_tokens
         if not prompt:
             raise PromptError("the prompt is empty and the tokenizer adds no BOS token")

@@ -5,12 +5,16 @@ from msgspec.structs import replace
 
 from human_eval_runner import load_tasks
 from swarmeval.engine.tokens import chat_ids, text_ids
+from swarmeval.errors import ConfigError
 from swarmeval.executed import Executed
 from swarmeval.records import Attempt, Completion, Outcome, Suite, Task, Verdict
+from swarmeval.requests import ReplicaInfo, Thinking
 from swarmeval.runs.plan import Plan, make_agents
-from swarmeval.runs.prompts import STOPS, TEMPLATE_TOKENS, make_request, most_prompt_tokens
+from swarmeval.runs.prompts import STOPS, TEMPLATE_TOKENS, make_request, most_prompt_tokens, thinking_of
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import load
+from swarmeval.workers.replica_spec import Script
+from swarmeval.workers.scripted import ScriptedReplica
 from tests.support import tiny_model
 
 
@@ -62,6 +66,46 @@ def test_a_chat_model_is_asked_for_the_missing_part_in_words() -> None:
         '    True\n    """\n```\n\nThe program after the missing part:\n```python\n'
         "            if idx != idx2:\n                distance = abs(elem - elem2)\n"
         "                if distance < threshold:\n                    return True\n\n    return False\n```"
+    )
+
+
+def test_prefill_and_arguments_of_the_template_go_with_chats_only() -> None:
+    config = RunConfig(assistant_prefill="Sure: ", chat_template_kwargs={"enable_thinking": False})
+    plan = Plan(make_agents(config), load_tasks(1))
+    chat, raw = (make_request(plan, 0, mode, config) for mode in ("chat", "completion"))
+    assert (chat.prefill, chat.template_kwargs) == ("Sure: ", {"enable_thinking": False})
+    assert (raw.prefill, raw.template_kwargs) == ("", {})
+
+
+def test_the_runs_system_prompt_is_for_agents_without_their_own() -> None:
+    own = {"agents": ({"name": "a"}, {"name": "b", "system_prompt": "B"}, {"name": "c", "system_prompt": ""})}
+    config = RunConfig.model_validate({**own, "system_prompt": "A"})
+    plan = Plan(make_agents(config), load_tasks(1))
+    first = [make_request(plan, k, "chat", config).messages[0] for k in range(3)]
+    assert [(message.role, message.content[:1]) for message in first] == [
+        ("system", "A"),
+        ("system", "B"),
+        ("user", "C"),
+    ]
+    assert [agent.system_prompt for agent in make_agents(RunConfig(system_prompt="A", num_agents=2))] == ["A", "A"]
+
+
+def test_markers_of_thoughts_come_from_the_settings_or_from_the_model() -> None:
+    info = replace(ScriptedReplica(Script(), "cpu", 0).info(), thinking=Thinking("<t>", "</t>"))
+
+    def found(info: ReplicaInfo, **thinking: object) -> Thinking | None:
+        return thinking_of(RunConfig.model_validate({"thinking": thinking}), info)
+
+    assert found(info, budget_tokens=9) == Thinking("<t>", "</t>", 9)
+    assert found(info, start="<think>") == Thinking("<think>", "</think>")
+    assert found(info, start="<a>", end="<b>") == Thinking("<a>", "<b>")
+    assert found(info, start="off") is None
+    assert found(replace(info, thinking=None)) is None
+    with pytest.raises(ConfigError) as refused:
+        found(replace(info, thinking=None), budget_tokens=9)
+    assert str(refused.value) == (
+        "thinking.budget_tokens is set but scripted has no known markers of thoughts; "
+        "set thinking.start and thinking.end"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from swarmeval.errors import ConfigError
-from swarmeval.requests import Answer, ReplicaInfo, Sampling
+from swarmeval.requests import Answer, Message, ReplicaInfo, Request, Sampling
 from swarmeval.runs.prompts import STOPS
 from swarmeval.workers.endpoint.body import RequestFormat
 from swarmeval.workers.endpoint.client import Key
@@ -23,7 +23,10 @@ def endpoint_options(
     """Options for servers on this machine, with timeouts of milliseconds instead of seconds."""
     settings: dict[str, object] = {
         "request_format": RequestFormat("tiny", "vllm", {}), "key": Key("SOME_KEY"),
-        "modes": {"chat": Sampling(8), "completion": Sampling(8, stop=STOPS)},
+        "modes": {
+            "chat": Request("", 0, Sampling(8), messages=(Message("user", "Say hello."),)),
+            "completion": Request("", 0, Sampling(8, stop=STOPS), text="Hello,"),
+        },
         "start_s": 10.0, "combine_samples": False, "backoff_s": (0.005, 0.02),
         "concurrency": concurrency, "silence_s": silence_s, "patience_s": patience_s,
     }  # fmt: skip

@@ -21,6 +21,7 @@ class RequestFormat:
     model: str
     dialect: Dialect
     extra: Mapping[str, object]  # overrides fields of each body; None removes a field
+    chat_template: str | None = None  # replaces that of the model; None: the server's
 
 
 def path(request: Request) -> str:
@@ -37,7 +38,9 @@ def body(request_format: RequestFormat, requests: Sequence[Request]) -> dict[str
         if first.suffix is not None:
             fields["suffix"] = first.suffix
     else:
-        fields["messages"] = [{"role": message.role, "content": message.content} for message in first.messages]
+        fields |= _chat(first) | {"chat_template": request_format.chat_template}
+    if first.thinking is not None:
+        fields["thinking_token_budget"] = first.thinking.budget_tokens
     fields |= _sampling(first.sampling, request_format.dialect, chat=first.text is None)
     fields |= {"seed": first.seed % SEEDS, "stream": True, "stream_options": {"include_usage": True}}
     if len(requests) > 1:
@@ -47,6 +50,16 @@ def body(request_format: RequestFormat, requests: Sequence[Request]) -> dict[str
         fields["stream_options"]["continuous_usage_stats"] = True
     fields |= request_format.extra
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _chat(request: Request) -> dict[str, Any]:
+    """The messages, as vLLM, SGLang and llama.cpp continue an assistant's message that the last one begins."""
+    messages = [{"role": message.role, "content": message.content} for message in request.messages]
+    fields: dict[str, Any] = {"messages": messages, "chat_template_kwargs": request.template_kwargs or None}
+    if request.prefill:
+        messages.append({"role": "assistant", "content": request.prefill})
+        fields |= {"add_generation_prompt": False, "continue_final_message": True}
+    return fields
 
 
 def _sampling(sampling: Sampling, dialect: Dialect, chat: bool) -> dict[str, Any]:

@@ -20,8 +20,13 @@ class Delta(Struct):
     """The next part of an answer, or the whole answer."""
 
     content: str | None = None
-    reasoning_content: Any = None
-    reasoning: Any = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+    @property
+    def thought(self) -> str:
+        """The thought in it, which servers send under either name."""
+        return self.reasoning_content or self.reasoning or ""
 
 
 class AnswerChoice(Struct):
@@ -35,11 +40,18 @@ class AnswerChoice(Struct):
     error: Any = None
 
 
+class TokenDetails(Struct):
+    """The part of `usage` that says what the output tokens were."""
+
+    reasoning_tokens: int | None = None
+
+
 class TokenCounts(Struct):
     """The `usage` object: the server's own token counts."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    completion_tokens_details: TokenDetails | None = None
 
 
 class Chunk(Struct):
@@ -113,10 +125,16 @@ def _chunk(value: object) -> Chunk:
         choices=[_choice(choice) for choice in choices if isinstance(choice, dict)]
         if isinstance(choices, list)
         else None,
-        usage=TokenCounts(_integer(usage.get("prompt_tokens")), _integer(usage.get("completion_tokens")))
-        if isinstance(usage, dict)
-        else None,
+        usage=_counts(usage) if isinstance(usage, dict) else None,
         **{name: value.get(name) for name in ("error", "object", "type", "detail", "message")},
+    )
+
+
+def _counts(usage: dict[str, Any]) -> TokenCounts:
+    details = usage.get("completion_tokens_details")
+    thought = _integer(details.get("reasoning_tokens")) if isinstance(details, dict) else None
+    return TokenCounts(
+        _integer(usage.get("prompt_tokens")), _integer(usage.get("completion_tokens")), TokenDetails(thought)
     )
 
 
@@ -137,8 +155,24 @@ def _delta(value: object) -> Delta | None:
     if not isinstance(value, dict):
         return Delta(_text(value))
     content = value.get("content")
-    thought = value.get("reasoning_content") or (isinstance(content, list) and any(map(_is_thought, content)))
-    return Delta(_text(content), thought, value.get("reasoning"))
+    thoughts = [_thought(part) for part in content if _is_thought(part)] if isinstance(content, list) else []
+    thought = _said(value.get("reasoning_content")) or _said(value.get("reasoning")) or "".join(thoughts)
+    return Delta(_text(content), thought or None)
+
+
+def _said(thought: object) -> str:
+    """The text of a reasoning field, which some servers fill with objects."""
+    return thought if isinstance(thought, str) else _thought(thought) if thought else ""
+
+
+def _thought(part: Any) -> str:
+    """The text of a part that holds a thought, under whatever key, also in parts of its own."""
+    if isinstance(part, list):
+        return "".join(map(_thought, part))
+    if isinstance(part, dict):
+        texts = (part.get(key) for key in ("text", "thinking", "reasoning", "summary", "content"))
+        return _thought(next((text for text in texts if isinstance(text, str | list)), ""))
+    return part if isinstance(part, str) else ""
 
 
 def _text(content: object) -> str | None:

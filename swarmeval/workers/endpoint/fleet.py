@@ -7,11 +7,13 @@ server at its start (probe).
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
+from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
 from swarmeval.errors import ConfigError, DeviceError, WorkerDied, WorkerGone
 from swarmeval.requests import Answer, Piece, ReplicaInfo, Request, WorkerProgress
+from swarmeval.thinking import ANY
 from swarmeval.workers.endpoint.backoff import Backoff
 from swarmeval.workers.endpoint.client import Client
 from swarmeval.workers.endpoint.faults import ServerFault
@@ -92,7 +94,7 @@ class EndpointWorker:
             await self._backoff.wait()
             try:
                 options = self._options
-                return await inspect_server(client, options.request_format, options.modes, options.infilling)
+                return await inspect_server(client, options.request_format, options.modes)
             except ServerFault as fault:
                 may_recover = self._backoff.record_trouble(pause=True, retry_after_s=fault.retry_after_s)
                 if not (may_recover and self._served):
@@ -138,6 +140,7 @@ async def _start_error(worker: EndpointWorker) -> ConfigError | WorkerDied | Non
 
 def _info(url: str, options: EndpointOptions, server: ServerInfo, load_s: float) -> ReplicaInfo:
     counts = "as reported" if server.counts else "counted as stream pieces (not reported)"
+    template = options.request_format.chat_template
     software = f"{server.software} {server.version}".strip() or "unknown server software"
     return ReplicaInfo(
         engine="endpoint",
@@ -145,13 +148,14 @@ def _info(url: str, options: EndpointOptions, server: ServerInfo, load_s: float)
         device=url,
         rows=options.concurrency,
         max_context_tokens=server.context_tokens,
-        chat_template_sha256=None,
+        chat_template_sha256=None if template is None else sha256(template.encode()).hexdigest(),
         weights="unknown",
         compute_dtype="unknown",
         memory_mb=0.0,
         load_s=load_s,
         decoding=f"{software}; serves {', '.join(server.served) or 'unlisted models'}; output tokens: {counts}",
         versions={server.software: server.version} if server.version else {},
+        thinking=ANY,
         chats=server.mode == "chat",
-        fills_gaps=options.infilling and server.mode == "completion",
+        fills_gaps=options.modes[server.mode].suffix is not None,
     )

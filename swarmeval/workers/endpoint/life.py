@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 
 from swarmeval.errors import WorkerDied, WorkerGone
-from swarmeval.requests import Answer, Refusal, Reply, Request, Sampling, WorkerProgress
+from swarmeval.requests import Answer, Refusal, Reply, Request, WorkerProgress
 from swarmeval.workers.endpoint.backoff import BACKOFF_S, Backoff
 from swarmeval.workers.endpoint.body import RequestFormat, body, path
 from swarmeval.workers.endpoint.client import Client, Key
@@ -35,7 +35,7 @@ class EndpointOptions:
 
     request_format: RequestFormat
     key: Key
-    modes: Mapping[Mode, Sampling]  # modes to try, in this order, each with typical sampling settings
+    modes: Mapping[Mode, Request]  # modes to try, in this order, each with a typical request
     concurrency: int
     silence_s: float
     patience_s: float  # how long a server may keep failing
@@ -43,7 +43,6 @@ class EndpointOptions:
     combine_samples: bool  # request several answers to one prompt at once
     backoff_s: tuple[float, float] = BACKOFF_S
     single_try: bool = False  # report a failed request instead of retrying it, for measurements
-    infilling: bool = False  # whether prompts in completion mode have a suffix
 
 
 class Life:
@@ -108,7 +107,7 @@ class Life:
         submitted = time.perf_counter()
         groups: dict[object, list[Request]] = {}
         for request in submit.requests:
-            same = (request.messages, request.text, request.suffix, request.sampling)
+            same = (request.messages, request.text, request.suffix, request.sampling)  # the rest is the run's
             key = same if self._combine_samples else request.job_id
             groups.setdefault(key, []).append(request)
         most = self._options.concurrency  # a group starts as a whole, so it must not exceed the slots
@@ -209,10 +208,10 @@ class Life:
         self, request: Request, answer: PartialAnswer, prompt_tokens: int | None, submitted: float, sent: float
     ) -> Answer:
         assert answer.finish is not None
-        if self._client.key.hidden(answer.text) != answer.text:
+        if any(self._client.key.hidden(text) != text for text in (answer.text, answer.thought)):
             return Refusal(request.job_id, "the answer contains the API key, so it was discarded", retry=False)
         tokens = answer.pieces if answer.tokens is None else answer.tokens
-        text, note = answer.final_text()
+        text, thought, note = answer.final_texts(request.thinking)
         self._tokens += tokens
         return Reply(
             job_id=request.job_id,
@@ -224,6 +223,8 @@ class Life:
             latency_s=(answer.last_at or sent) - submitted,
             finish_reason=answer.finish,
             note=note,
+            reasoning=thought,
+            reasoning_tokens=answer.thought_tokens if thought or answer.thought_tokens else 0,
         )
 
     def _refuse(self, group: tuple[Request, ...], submitted: float, refused: ServerRefused) -> None:
@@ -272,9 +273,7 @@ class Life:
             if self._backoff.answers > before:
                 return True  # it answered while this waited
             with contextlib.suppress(ServerFault, ServerRefused):
-                mode = self._server.mode
-                sampling, infilling = self._options.modes[mode], self._options.infilling
-                await try_out(self._client, self._options.request_format, sampling, mode, infilling)
+                await try_out(self._client, self._options.request_format, self._options.modes[self._server.mode])
                 self._backoff.record_answer()
                 return True
         return False

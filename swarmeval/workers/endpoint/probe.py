@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace as replaced
+
 from swarmeval.errors import ConfigError
-from swarmeval.requests import Message, Request, Sampling
+from swarmeval.requests import Request
 from swarmeval.surrogates import without_lone
 from swarmeval.workers.endpoint.body import RequestFormat, body, path
 from swarmeval.workers.endpoint.client import Client
@@ -23,6 +25,10 @@ HELP = {  # remedies by rejected field
     "repetition_penalty: 1.0)",
     "max_tokens": "endpoint.dialect: openai sends max_completion_tokens",
     "max_completion_tokens": "endpoint.dialect: plain sends max_tokens",
+    "thinking_token_budget": "remove thinking.budget_tokens, or start the server with a reasoning parser",
+    "chat_template": "remove chat_template, or start the server with --trust-request-chat-template",
+    "chat_template_kwargs": "remove chat_template_kwargs",
+    "continue_final_message": "remove assistant_prefill",
     "suffix": "this benchmark has gaps to fill; prompt_mode: chat asks for them in words",
 }
 HELP |= {"repetition_penalty": HELP["top_k"], "repeat_penalty": HELP["top_k"]}
@@ -43,18 +49,16 @@ class ServerInfo:
     served: tuple[str, ...] = ()
 
 
-async def inspect_server(
-    client: Client, request_format: RequestFormat, modes: Mapping[Mode, Sampling], infilling: bool = False
-) -> ServerInfo:
+async def inspect_server(client: Client, request_format: RequestFormat, modes: Mapping[Mode, Request]) -> ServerInfo:
     """Ask a server for its models, and for a few tokens in the first mode that it supports.
 
     Raises ServerFault, or ConfigError if the settings do not suit the server.
     """
     server = await _listed(client, request_format.model)
     refused: ServerRefused | None = None
-    for mode, sampling in modes.items():
+    for mode, example in modes.items():
         try:
-            counts = await try_out(client, request_format, sampling, mode, infilling)
+            counts = await try_out(client, request_format, example)
         except ServerRefused as error:
             if error.status >= 500:  # sent instead of an answer; may be temporary
                 raise ServerFault(str(error)) from None
@@ -67,20 +71,9 @@ async def inspect_server(
     raise explained(client, refused)
 
 
-async def try_out(
-    client: Client, request_format: RequestFormat, sampling: Sampling, mode: Mode, infilling: bool = False
-) -> bool:
-    """Generate a few tokens; return whether the server counted them. Raises like Client.complete().
-
-    `infilling`: whether a prompt in completion mode has a suffix.
-    """
-    short = Sampling(
-        max_new_tokens=PROBE_TOKENS, do_sample=sampling.do_sample, temperature=sampling.temperature,
-        top_p=sampling.top_p, top_k=sampling.top_k, repetition_penalty=sampling.repetition_penalty, stop=sampling.stop,
-    )  # fmt: skip
-    messages = (Message("user", "Say hello."),) if mode == "chat" else ()
-    suffix = "!" if infilling and mode == "completion" else None
-    request = Request("", 0, short, messages=messages, text=None if messages else "Hello,", suffix=suffix)
+async def try_out(client: Client, request_format: RequestFormat, example: Request) -> bool:
+    """Generate a few tokens; return whether the server counted them. Raises like Client.complete()."""
+    request = replaced(example, sampling=replaced(example.sampling, max_new_tokens=PROBE_TOKENS))
     reader = StreamReader(1, (), client.hide)
     await client.complete(path(request), body(request_format, [request]), reader)
     reader.count()

@@ -6,8 +6,10 @@ event stream is read as one JSON object, regardless of its content type.
 
 from collections.abc import Callable, Sequence
 
+from swarmeval.requests import Thinking
 from swarmeval.secrets import scrub
 from swarmeval.surrogates import note, without_lone
+from swarmeval.thinking import separated
 from swarmeval.workers.endpoint.endings import ending
 from swarmeval.workers.endpoint.events import (
     AnswerChoice,
@@ -29,6 +31,8 @@ class PartialAnswer:
 
     def __init__(self, stops: Sequence[str], hide: Callable[[str], str]) -> None:
         self.text = ""
+        self.thought = ""
+        self.thought_tokens: int | None = None  # as reported by the server
         self.pieces = 0  # non-empty ones, including reasoning
         self.first_at: float | None = None
         self.last_at: float | None = None
@@ -48,10 +52,14 @@ class PartialAnswer:
         new = (delta.content if choice.text is None else choice.text) or ""
         if choice.delta is None and choice.message is not None:  # a final event may repeat the whole answer
             new = new.removeprefix(self.text)
-        if new or delta.reasoning_content or delta.reasoning:
+        thought = delta.thought
+        if choice.delta is None and choice.message is not None:
+            thought = thought.removeprefix(self.thought)
+        if new or thought:
             self.pieces += 1
             self.first_at = self.first_at or now
             self.last_at = now
+            self.thought += thought
         if new:
             self._append(new)
         if choice.finish_reason is None:
@@ -68,10 +76,16 @@ class PartialAnswer:
         if self.finish is None:
             self.finish = self._reason
 
-    def final_text(self) -> tuple[str, str]:
-        """The text in a form that can be saved, and a note on replaced characters."""
+    def final_texts(self, thinking: Thinking | None) -> tuple[str, str, str]:
+        """(text, thought) in a form that can be saved, and a note on replaced characters.
+
+        A thought within the text is separated if `thinking` says how it is marked.
+        """
         text, replaced = without_lone(self.text)
-        return text, note(replaced)
+        thought, replaced_too = without_lone(self.thought)
+        if thinking is not None and not thought:
+            thought, text = separated(text, thinking)
+        return text, thought, note(replaced + replaced_too)
 
     def _append(self, new: str) -> None:
         """Append text and cut it at a stop string. Raises ServerFault if the answer gets too long."""
@@ -82,7 +96,7 @@ class PartialAnswer:
         places = [place for stop in self._stops if (place := self.text.find(stop, start)) >= 0]
         if places:
             self.text, self.cut, self.finish = self.text[: min(places)], True, "stop"
-        elif len(self.text) > MAX_TEXT:
+        elif len(self.text) + len(self.thought) > MAX_TEXT:
             raise ServerFault(f"sent an answer of more than {MAX_TEXT >> 20} million characters")
 
 
@@ -219,6 +233,8 @@ class StreamReader:
 
     def _usage(self, usage: TokenCounts, choices: Sequence[AnswerChoice]) -> None:
         prompt, output = token_count(usage.prompt_tokens), token_count(usage.completion_tokens)
+        if usage.completion_tokens_details is not None and len(self.answers) == 1:
+            self.answers[0].thought_tokens = token_count(usage.completion_tokens_details.reasoning_tokens)
         if prompt is not None:
             self.prompt_tokens = prompt
         if not output:  # 0 or missing: the number of pieces is used instead

@@ -70,7 +70,7 @@ def check(data: bytes) -> None:
         return
     reader.count()
     for answer in reader.answers:
-        text, note = answer.final_text()
+        text, _, note = answer.final_texts(None)
         assert json.loads(json.dumps([text, note, answer.finish]).encode()) == [text, note, answer.finish]
         assert text.encode().decode() == text
         assert answer.tokens is None or answer.tokens >= 0

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from swarmeval.errors import ConfigError
-from swarmeval.requests import Refusal, Reply, Sampling
+from swarmeval.requests import Message, Refusal, Reply, Request, Sampling
 from swarmeval.workers.endpoint.body import RequestFormat
 from swarmeval.workers.endpoint.client import Key
 from swarmeval.workers.endpoint.fleet import EndpointWorker
@@ -27,9 +27,8 @@ def without_chat(server: FaultyServer) -> None:
 
 def test_a_server_without_chat_completes_and_one_with_chat_chats() -> None:
     assert not started(without_chat).takes_chat
-    assert refused(without_chat, modes={"chat": Sampling(8)}).startswith(
-        "does not know this model or path (HTTP 404: Not Found)"
-    )
+    chats = {"chat": Request("", 0, Sampling(8), messages=(Message("user", "Say hello."),))}
+    assert refused(without_chat, modes=chats).startswith("does not know this model or path (HTTP 404: Not Found)")
 
 
 def test_a_server_may_list_no_models_but_not_only_others() -> None:
@@ -73,14 +72,16 @@ def test_a_server_that_takes_no_suffix_is_refused_if_tasks_have_gaps() -> None:
     def no_suffix(server: FaultyServer) -> None:
         server.refused_field = "suffix"
 
-    completes = {"completion": Sampling(8)}
+    completes = {"completion": Request("", 0, Sampling(8), text="Hello,")}
+    fills = {"completion": Request("", 0, Sampling(8), text="Hello,", suffix="!")}
     assert started(no_suffix, modes=completes).fills_gaps is False
-    assert refused(no_suffix, modes=completes, infilling=True) == (
+    assert refused(no_suffix, modes=fills) == (
         "rejects suffix (HTTP 400: Unrecognized request argument supplied: suffix); "
         "this benchmark has gaps to fill; prompt_mode: chat asks for them in words"
     )
-    assert started(lambda server: None, modes=completes, infilling=True).fills_gaps
-    assert not started(no_suffix, infilling=True).fills_gaps  # it chats
+    assert started(lambda server: None, modes=fills).fills_gaps
+    chats = {"chat": Request("", 0, Sampling(8), messages=(Message("user", "Say hello."),))}
+    assert not started(no_suffix, modes=chats | fills).fills_gaps  # it chats
 
 
 def test_removed_fields_are_not_sent_and_added_fields_are() -> None:
