@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from swarmeval.device_sample import DeviceSample
 from swarmeval.errors import DeviceError
-from swarmeval.records import DeviceSample
 
 MIB = 1024 * 1024
 # Bits of nvmlDeviceGetCurrentClocksEventReasons, without idle (1), which is not throttling.

@@ -14,12 +14,12 @@ from types import TracebackType
 from typing import Self
 
 from gpu_monitor import GpuMonitor, visible_to_process
+from swarmeval.device_sample import DeviceSample
 from swarmeval.monitor import host
 from swarmeval.monitor.driver_thread import PATIENCE_S
 from swarmeval.monitor.energy import EarlierEnergy, EnergyDrawn, Meter, Rapl, earlier
 from swarmeval.monitor.processes import ProcessGroup, ThrottledReading, context_switches
 from swarmeval.monitor.tracking.tracker import Tracker
-from swarmeval.records import DeviceSample
 from swarmeval.runs.csv_trace import GPUS, RESOURCES, Cell, CsvTrace, last_rows, number
 
 TIME_COLUMNS = ("time", "elapsed_s")

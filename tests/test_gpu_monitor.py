@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from gpu_monitor import check_numbers, list_devices, visible
+from swarmeval.device_sample import DeviceSample
 from swarmeval.errors import DeviceError
-from swarmeval.records import DeviceSample
 from tests.support.fake_nvml import compiled, run_with
 
 GPUS = tuple(DeviceSample(index, f"GPU-{letter}{index}", "Fake") for index, letter in enumerate("aabc"))

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from gpu_monitor import GpuSettings, check_numbers, list_devices, list_settings, visible_to_process
 from swarmeval.commands.output import say
+from swarmeval.device_sample import DeviceSample
 from swarmeval.doctor import judging, machine, model, servers
 from swarmeval.doctor.finding import Finding, verdict
-from swarmeval.records import DeviceSample
 from swarmeval.session.fleet_choice import choose
 from swarmeval.settings import loading
 from swarmeval.settings.run_config import RunConfig

@@ -13,10 +13,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from gpu_monitor import GpuSettings
 from swarmeval import location
+from swarmeval.device_sample import DeviceSample
 from swarmeval.doctor.finding import Finding
 from swarmeval.errors import UserError
 from swarmeval.monitor.tracking.wandb_login import check_login
-from swarmeval.records import DeviceSample
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers import vllm_support
 from swarmeval.workers.devices import choose_devices

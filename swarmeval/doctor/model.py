@@ -14,12 +14,12 @@ import psutil
 
 import model_loader
 from gpu_monitor import GpuSettings
+from swarmeval.device_sample import DeviceSample
 from swarmeval.doctor.finding import Finding
 from swarmeval.doctor.machine import gb
 from swarmeval.doctor.model_facts import ModelCard, ProbeRequest
 from swarmeval.errors import UserError
 from swarmeval.location import environment
-from swarmeval.records import DeviceSample
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import make_request
 from swarmeval.settings.run_config import RunConfig

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from swarmeval.device_sample import DeviceSample
 from swarmeval.monitor.processes import memory_mb
-from swarmeval.records import DeviceSample
 
 BEFORE_LOAD, AFTER_LOAD, AFTER_INFERENCE = "before_load_mb", "after_load_mb", "after_inference_mb"
 

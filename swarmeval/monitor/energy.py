@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from swarmeval.records import DeviceSample
+from swarmeval.device_sample import DeviceSample
 from swarmeval.runs.csv_trace import last_rows, number, rows
 
 POWERCAP = Path("/sys/class/powercap")

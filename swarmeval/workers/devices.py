@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from swarmeval.device_sample import DeviceSample
 from swarmeval.errors import DeviceError
 from swarmeval.location import environment
-from swarmeval.records import DeviceSample
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.placement import allowed_cores, worker_envs
 from swarmeval.workers.vllm_settings import GPU_NUMBER

@@ -2,6 +2,7 @@
 
 import os
 
+from swarmeval.device_sample import DeviceSample
 from swarmeval.monitor.device_memory import (
     AFTER_INFERENCE,
     AFTER_LOAD,
@@ -10,7 +11,6 @@ from swarmeval.monitor.device_memory import (
     MemoryReadings,
     WatchedDevice,
 )
-from swarmeval.records import DeviceSample
 
 
 def gpu(index: int, used_mb: float | None) -> DeviceSample:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swarmeval.device_sample import DeviceSample
 from swarmeval.monitor.energy import EarlierEnergy, Meter, Rapl, earlier, idle_watts
-from swarmeval.records import DeviceSample
 from swarmeval.runs.finished_run import energy_wh
 from tests.support.fake_nvml import compiled, run_with
 

@@ -3,9 +3,9 @@
 import pytest
 
 from gpu_monitor import visible
+from swarmeval.device_sample import DeviceSample
 from swarmeval.errors import DeviceError
 from swarmeval.location import ROOT
-from swarmeval.records import DeviceSample
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers import vllm_settings
 from swarmeval.workers.devices import SPINS, choose_devices, worker_env

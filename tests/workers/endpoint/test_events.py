@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from swarmeval.workers.endpoint.endings import broke_off, ending
 from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused, error_of
 from swarmeval.workers.endpoint.stream import StreamReader
+from tests.support.event_streams import event, streamed
 
 KEY = "sk-proj-" + "A1b2C3d4E5" * 10
 JSON = st.recursive(
@@ -17,23 +18,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-
-
-def event(content: Any = "", reason: Any = None, **fields: Any) -> dict[str, Any]:
-    return {"choices": [{"index": 0, "delta": {"content": content}, "finish_reason": reason}], **fields}
-
-
-def streamed(*events: dict[str, Any] | bytes, done: bool = True, reader: StreamReader | None = None) -> StreamReader:
-    """A reader that has received these events and the end of the stream."""
-    reader = reader or StreamReader(1, ())
-    for one in events:
-        data = one if isinstance(one, bytes) else json.dumps(one).encode()
-        reader.feed(b"data: " + data + b"\n\n", 1.0)
-    if done:
-        reader.feed(b"data: [DONE]\n\n", 2.0)
-    reader.end(3.0)
-    reader.count()
-    return reader
 
 
 def hidden(text: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from swarmeval.requests import Message, Request, Sampling, Thinking
 from swarmeval.thinking import ANY
 from swarmeval.workers.endpoint.body import Dialect, RequestFormat, body
-from tests.workers.endpoint.test_events import event, streamed
+from tests.support.event_streams import event, streamed
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 5}}
 
@@ -37,7 +37,7 @@ def test_a_thought_is_kept_beside_the_answer(told: list[dict[str, Any]]) -> None
     assert answer.final_texts(ANY) == ("x = 1", "Hm.", "")
 
 
-def test_thoughts_within_the_text_stay_there_if_they_are_not_to_be_separated() -> None:
+def test_thoughts_stay_in_the_text_if_they_are_not_to_be_separated() -> None:
     (answer,) = streamed(event("<think>Hm.</think>x", "stop")).answers
     assert answer.final_texts(None) == ("<think>Hm.</think>x", "", "")
     assert answer.final_texts(Thinking("<a>", "</a>")) == ("<think>Hm.</think>x", "", "")
