@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
         agents = f"{len(plan.agents)} agent{'s' * (len(plan.agents) != 1)}"
         progress.note(f"{plan.total:,} jobs: {agents}, {tasks}; model {chosen_fleet.model}")
         record.note(
-            data=data,
+            data={**data, "licence": benchmark.licence or None},
             hardware=hardware(),
             agents=[asdict(agent) for agent in plan.agents],
             task_ids=[task.task_id for task in plan.tasks],

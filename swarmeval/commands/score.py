@@ -55,7 +55,7 @@ def score(options: argparse.Namespace) -> int:
         ProgressDisplay(jobs.total) as progress,
         log_to_screen(progress.note, config.verbose),
     ):
-        record.note(data=data, replies={**replies, **missing})
+        record.note(data={**data, "licence": benchmark.licence or None}, replies={**replies, **missing})
         for completion in read_replies(path, {task.task_id for task in jobs.tasks}):
             entry = Entry(completion=completion)
             if record.ledger.add(entry):

@@ -17,8 +17,10 @@ from swarmeval.tasks.datasets import Dataset, Keep, Row
 from swarmeval.tasks.executed_rows import Custom
 from swarmeval.tasks.forms import Completions, Form, Functions, SelfInvoking, unique
 from swarmeval.tasks.infilling import RANDOM_SPANS, Infilling, line_spans, single_lines
+from swarmeval.tasks.published import compared
 
 HUMANEVAL, CUSTOM = "humaneval", "custom"
+MIT, APACHE = "MIT", "Apache-2.0"
 MBPP = ("google-research-datasets/mbpp", "full/test-00000-of-00001.parquet")
 MBPP_PLUS = ("evalplus/mbppplus", "data/test-00000-of-00001-d5781c9c51e02795.parquet")
 MBPP_TEST = range(11, 511)  # ids of the test split (google-research/mbpp, README)
@@ -32,6 +34,7 @@ class Benchmark:
     repo: str = ""
     file: str = ""
     more_files: tuple[str, ...] = ()
+    licence: str = ""  # of the files, as their publisher names it; "" if that is not known
     of_humaneval: bool = False  # made from the installed HumanEval
     needed_file: str = "a file of tasks in HumanEval's format"  # what benchmark_file must name without another source
 
@@ -45,6 +48,7 @@ class LoadedBenchmark:
     tasks: tuple[Task, ...]
     total: int  # tasks in the whole benchmark, or in the window of release dates
     released: str = ""  # that window, or all months of the data; "" if the tasks have no dates
+    licence: str = ""
 
     def facts(self) -> dict[str, object]:
         """The `data` entry of the manifest."""
@@ -74,52 +78,65 @@ def base_mbpp(dataset: Dataset) -> dict[str, Suite]:
     local_copy = dataset.path.with_name("mbpp.jsonl")
     if not dataset.revision and not local_copy.is_file():
         return {}
-    source = datasets.from_hub(*MBPP_PLUS) if dataset.revision else datasets.read(local_copy)
+    source = datasets.from_hub(*MBPP_PLUS) if dataset.revision else compared(datasets.read(local_copy))
     return {task.entry_point: task.suite for task in reversed(Functions("").tasks(source))}
 
 
 def _livecodebench(release: int) -> Benchmark:
     """A release, which contains the files of all earlier ones."""
     first, *more = livecodebench.FILES[:release]
-    return Benchmark(livecodebench.LiveCodeBench(), livecodebench.REPO, first, tuple(more))
+    return Benchmark(livecodebench.LiveCodeBench(), livecodebench.REPO, first, tuple(more), licence="CC")
 
 
 REGISTRY = {
-    HUMANEVAL: Benchmark(Completions()),
+    HUMANEVAL: Benchmark(Completions(), licence=MIT),
     "humaneval_plus": Benchmark(
-        Completions(), "evalplus/humanevalplus", "data/test-00000-of-00001-5973903632b82d40.parquet"
+        Completions(),
+        "evalplus/humanevalplus",
+        "data/test-00000-of-00001-5973903632b82d40.parquet",
+        licence=APACHE,
     ),
     "humaneval_pro": Benchmark(
         SelfInvoking("HumanEvalPro/", base_humaneval),
         "CodeEval-Pro/humaneval-pro",
         "data/train-00000-of-00001.parquet",
+        licence=MIT,
     ),
-    "mbpp": Benchmark(Functions("MBPP/", MBPP_TEST), *MBPP),
-    "mbpp_plus": Benchmark(Functions("Mbpp/"), *MBPP_PLUS),
+    "mbpp": Benchmark(Functions("MBPP/", MBPP_TEST), *MBPP, licence="CC-BY-4.0"),
+    "mbpp_plus": Benchmark(Functions("Mbpp/"), *MBPP_PLUS, licence=APACHE),
     "mbpp_pro": Benchmark(
-        SelfInvoking("MBPPPro/", base_mbpp), "CodeEval-Pro/mbpp-pro", "data/train-00000-of-00001.parquet"
+        SelfInvoking("MBPPPro/", base_mbpp), "CodeEval-Pro/mbpp-pro", "data/train-00000-of-00001.parquet", licence=MIT
     ),
     **{
-        f"evoeval_{part}": Benchmark(Completions(), f"evoeval/EvoEval_{part}", "test.jsonl")
+        f"evoeval_{part}": Benchmark(Completions(), f"evoeval/EvoEval_{part}", "test.jsonl", licence=APACHE)
         for part in ("difficult", "creative", "subtle", "combine", "tool_use", "verbose", "concise")
     },
     **{
         f"multipl_e_{base}_{language}": Benchmark(
-            multipl_e.MultiPLE(language), multipl_e.REPO, f"{base}-{language}/test-00000-of-00001.parquet"
+            multipl_e.MultiPLE(language),
+            multipl_e.REPO,
+            f"{base}-{language}/test-00000-of-00001.parquet",
+            licence=MIT,
         )
         for base in ("humaneval", "mbpp")
         for language in multipl_e.LANGUAGES
     },
     "livecodebench": _livecodebench(len(livecodebench.FILES)),
     **{f"livecodebench_v{number}": _livecodebench(number) for number in range(1, len(livecodebench.FILES) + 1)},
-    "cruxeval_i": Benchmark(cruxeval.InputPrediction(), cruxeval.REPO, cruxeval.FILE),
-    "cruxeval_o": Benchmark(cruxeval.OutputPrediction(), cruxeval.REPO, cruxeval.FILE),
-    "humaneval_infilling_single_line": Benchmark(Infilling("SingleLineInfilling/", single_lines), of_humaneval=True),
-    "humaneval_infilling_multi_line": Benchmark(Infilling("MultiLineInfilling/", line_spans), of_humaneval=True),
-    "humaneval_infilling_random_span": Benchmark(Infilling(), needed_file=RANDOM_SPANS),
+    "cruxeval_i": Benchmark(cruxeval.InputPrediction(), cruxeval.REPO, cruxeval.FILE, licence=MIT),
+    "cruxeval_o": Benchmark(cruxeval.OutputPrediction(), cruxeval.REPO, cruxeval.FILE, licence=MIT),
+    "humaneval_infilling_single_line": Benchmark(
+        Infilling("SingleLineInfilling/", single_lines), licence=MIT, of_humaneval=True
+    ),
+    "humaneval_infilling_multi_line": Benchmark(
+        Infilling("MultiLineInfilling/", line_spans), licence=MIT, of_humaneval=True
+    ),
+    "humaneval_infilling_random_span": Benchmark(Infilling(), licence=MIT, needed_file=RANDOM_SPANS),
     **{
-        f"bigcodebench_{part}{split}": Benchmark(bigcodebench.BigCodeBench(split), repo, bigcodebench.FILE)
-        for part, repo in (("", bigcodebench.REPO), ("hard_", bigcodebench.HARD_REPO))
+        f"bigcodebench_{part}{split}": Benchmark(
+            bigcodebench.BigCodeBench(split), repo, bigcodebench.FILE, licence=licence
+        )
+        for part, repo, licence in (("", bigcodebench.REPO, APACHE), ("hard_", bigcodebench.HARD_REPO, ""))
         for split in bigcodebench.SPLITS
     },
     CUSTOM: Benchmark(Custom()),
@@ -147,7 +164,7 @@ def load(name: str, file: str | None = None, released: str | None = None) -> Loa
     if file is not None and name != HUMANEVAL:
         refuse_idle(tasks, dataset)
     found = str(dates or livecodebench.months(dataset.rows)) if is_dated else ""
-    return LoadedBenchmark(name, dataset, tasks, len(tasks), found)
+    return LoadedBenchmark(name, dataset, tasks, len(tasks), found, benchmark.licence)
 
 
 def _dataset(name: str, benchmark: Benchmark, file: str | None, dates: Window | None) -> Dataset:
@@ -192,11 +209,11 @@ def _check_judge_python(config: RunConfig, tasks: Sequence[Task]) -> None:
 
 
 def _local(name: str, path: Path, keep: Keep) -> Dataset:
-    """Read a local copy. For HumanEval, only the published file is accepted."""
+    """Read a local copy. For HumanEval, only the published rows are accepted."""
     dataset = datasets.read(path, keep)
     if name == HUMANEVAL and dataset.rows != datasets.from_package().rows:
         raise DataError(f"{path}: not the published HumanEval; for your own tasks set benchmark: custom")
-    return dataset
+    return dataset if name == CUSTOM else compared(dataset)
 
 
 def _matching(tasks: Sequence[Task], patterns: Sequence[str]) -> list[Task]:

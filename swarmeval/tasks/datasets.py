@@ -38,7 +38,7 @@ class Dataset:
     sha256: str  # of the file as stored; of several files joined by "+"
     rows: tuple[Row, ...]
     revision: str = ""  # commit on the hub, if the file was downloaded
-    note: str = ""  # describes replaced characters, if any
+    note: str = ""  # on replaced characters, or on a file that is not the published one
 
 
 def from_package() -> Dataset:

@@ -142,6 +142,7 @@ def test_answers_to_livecodebench_run_below_its_imports(tmp_path: Path) -> None:
     assert outcomes(tmp_path) == ["PASSED", "PASSED", "WRONG_ANSWER", "PASSED", "WRONG_ANSWER"]
     assert agent_results(tmp_path / "out", 0)[0]["completion"].strip() == f"{IMPORTS}\n{READS}"
     assert "2 tasks of 2024-08..2024-09" in told
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["data"]["licence"] == "CC"
     assert told.endswith("livecodebench 41.7 % 2 loses 1: abc_a")  # its own rule takes the last block
 
 
