@@ -1,5 +1,7 @@
 """Tasks that ask for a whole program: it is found among fences and prose, and nothing that it does is removed."""
 
+import textwrap
+
 import pytest
 
 from swarmeval.executed import Case, Executed
@@ -42,6 +44,7 @@ def found(text: str, task: Task, form: Form = "reply") -> Candidate:
         "{block}\nAgain, shorter:\n```python\nn = int(input())\nprint(2 *",
         "{code}",
         "Here is the program.\n\n{code}\n",
+        " {code}",
     ],
 )
 def test_the_program_is_kept_whole(reply: str, code: str) -> None:
@@ -106,6 +109,34 @@ def test_a_program_in_another_language_is_taken_by_its_tag(reply: str) -> None:
     assert found(reply, executed("cpp")).code.strip() == CPP
 
 
+@pytest.mark.parametrize(
+    ("language", "program", "usage"),
+    [
+        ("python", MAIN, "main()"),
+        ("python", MAIN, "def example():\n    sys.stdin = open('input.txt')\n    main()"),
+        ("python", "def solve():\n    print(2 * int(input()))\n\nsolve()", "print(input())\nsolve()"),
+        ("javascript", "function main() {\n  const n = +require('fs').readFileSync(0);\n}\nmain();", "main();"),
+        ("ruby", "def solve\n  puts 2 * gets.to_i\nend\nsolve()", "solve() # reads with gets"),
+    ],
+)
+def test_a_block_that_only_uses_the_program_is_not_taken_for_it(language: str, program: str, usage: str) -> None:
+    task = executed(language)
+    assert found(f"{fence(program, language)}\nRun it:\n{fence(usage, language)}", task).code.strip() == program
+    assert found(f"For example:\n{fence(usage, language)}\n{fence(program, language)}", task).code.strip() == program
+
+
+def test_a_broken_definition_is_judged_rather_than_its_usage() -> None:
+    broken = METHOD.replace("2 * n", "2 * (n")
+    one = found(f"{fence(broken)}\n{fence('print(Solution().twice(2))')}", CALLED)
+    assert (one.outcome, one.error) == (Outcome.BAD_SYNTAX, "line 6: '(' was never closed: 'return 2 * (n'")
+
+
+def test_a_program_may_call_helpers_of_an_earlier_block() -> None:
+    helper = fence("class Node:\n    value = 2")
+    one = found(f"Given:\n{helper}\n{fence(METHOD.replace('n: int', 'n: int = Node().value'))}", CALLED)
+    assert "class Solution" in one.code
+
+
 def passes(one: Candidate) -> bool:
     exec(CALLED.prompt + one.code + CALLED.ending + CALLED.suite.text, {})
     return True
@@ -122,6 +153,13 @@ def passes(one: Candidate) -> bool:
         fence("def twice(n):\n    return 2 * n"),
         METHOD,
         f"Here it is.\n\n{METHOD}\n",
+        f" {METHOD}",
+        textwrap.indent(METHOD, "    "),
+        f"Here it is.\n\n{textwrap.indent(METHOD, '    ')}\n\nIt's short.",
+        f"\t{METHOD}\n\nIt doubles.",
+        f"Answer: {METHOD}",
+        f"1. The class:\n{textwrap.indent(fence(METHOD), '   ')}",
+        f"{fence(METHOD)}\nUsage:\n{fence('twice = Solution().twice' + chr(10) + 'print(twice(2))')}",
     ],
 )
 def test_a_class_with_a_method_stays_without_its_usage(reply: str) -> None:
