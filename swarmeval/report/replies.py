@@ -138,9 +138,9 @@ def _packed(
 ) -> tuple[str, Agreement | None]:
     """The texts of one task and its answers, and how far its first answers agree.
 
-    An answer is [tokens, latency, finish reason, detail, extraction note, reply,
-    candidate]. The last two are null if omitted. Either that repeats an earlier answer's is stored as the number of
-    that answer: zlib's window is too small to compress distant copies.
+    An answer is [tokens, latency, finish reason, detail, extraction note, reply, candidate]; a 1 follows if its verdict
+    is unconfirmed. Reply and candidate are null if omitted. Either that repeats an earlier answer's is stored as the
+    number of that answer: zlib's window is too small to compress distant copies.
     """
     rows: list[list[object]] = []
     replies: list[str] = []  # of the first answers
@@ -168,7 +168,8 @@ def _packed(
                 for first, text in ((first_reply, answer.reply), (first_candidate, candidate))
             ]
         row = [answer.output_tokens, round(answer.latency_s, 3), answer.finish_reason]
-        rows.append([*row, shortened(detail, MOST_DETAIL), note, *texts])
+        mark = [1] if verdict is not None and verdict.unconfirmed else []
+        rows.append([*row, shortened(detail, MOST_DETAIL), note, *texts, *mark])
     pack = {
         "prompt": shortened(task.prompt, portion.cut), "source": task.source, "tests": task.tests,
         "reference": task.reference, "answers": rows,

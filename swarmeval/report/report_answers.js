@@ -1,7 +1,7 @@
 // The answers of the run: their packed texts, search and filters, and the rows of the map.
 
 const [AGENT, SAMPLE, ROUND, OUTCOME] = [0, 1, 2, 3]; // fields of an answer in DATA
-const [TOKENS, LATENCY, ENDED, DETAIL, NOTE, REPLY, PROGRAM] = [0, 1, 2, 3, 4, 5, 6]; // fields of an answer in a pack
+const [TOKENS, LATENCY, ENDED, DETAIL, NOTE, REPLY, PROGRAM, UNCONFIRMED] = [0, 1, 2, 3, 4, 5, 6, 7]; // fields of an answer in a pack
 
 // Packs are decompressed on demand, once each.
 const unpacked = new Map();
@@ -35,6 +35,7 @@ const rows = DATA.tasks.map((task, number) => {
 
 const agentName = (agent) => { const [id, name] = DATA.agents[agent]; return `agent ${id}${name ? ` (${name})` : ""}`; };
 const inWords = (outcome) => DATA.outcomes[outcome]?.toLowerCase().replaceAll("_", " ") ?? "not judged yet";
+const unconfirmed = (told) => (told[UNCONFIRMED] ? "unconfirmed" : "");
 const jobOf = ({ task }, k) => [DATA.agents[task.answers[k][AGENT]][0], task.id, task.answers[k][SAMPLE], task.answers[k][ROUND]].join("/");
 
 // The letter, colour and words of one agent's answers to a task: [letter, class, words].
@@ -63,7 +64,7 @@ async function allTexts() {
     texts = Promise.all(rows.map(async ({ task, number }) => {
       const { prompt, answers } = await pack(number);
       const own = `${task.id} ${task.entry} ${prompt}`.toLowerCase();
-      return [own, answers.map((a) => `${a[DETAIL]} ${a[NOTE]} ${a[REPLY] ?? ""} ${a[PROGRAM] ?? ""}`.toLowerCase())];
+      return [own, answers.map((a) => `${a[DETAIL]} ${a[NOTE]} ${unconfirmed(a)} ${a[REPLY] ?? ""} ${a[PROGRAM] ?? ""}`.toLowerCase())];
     }));
   }
   return texts;

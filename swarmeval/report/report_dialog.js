@@ -15,7 +15,8 @@ async function open(number, k) {
   byId("a-title").textContent = `${task.id}, ${agentName(answer[AGENT])}${more}`;
   byId("a-letter").textContent = letter;
   byId("a-letter").className = `letter ${look}`;
-  byId("a-verdict").textContent = DATA.outcomes[answer[OUTCOME]] ?? "not judged yet";
+  const outcome = DATA.outcomes[answer[OUTCOME]] ?? "not judged yet";
+  byId("a-verdict").textContent = [outcome, unconfirmed(told)].filter(Boolean).join(", ");
   byId("a-facts").textContent = [told[TOKENS] ? `${told[TOKENS]} tokens` : "", told[LATENCY] ? `${told[LATENCY]} s` : "",
     told[ENDED] === "length" ? "truncated at max_new_tokens" : "", told[NOTE] ? `code found by: ${told[NOTE]}` : ""].filter(Boolean).join(" · ");
   show("evidence", told[DETAIL] || (answer[OUTCOME] === DATA.passed ? "All tests passed." : "None."));

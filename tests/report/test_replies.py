@@ -77,6 +77,14 @@ def test_each_distinct_program_is_packed_once(tmp_path: Path) -> None:
     ]  # the same as for the first answer
 
 
+def test_an_unconfirmed_verdict_is_marked(tmp_path: Path) -> None:
+    config, plan = plan_of(1, 2)
+    verdicts = [Verdict(plan.job(k).job_id, Outcome.PASSED, "code", unconfirmed=k == 1) for k in range(2)]
+    leave(tmp_path, config, plan, [(Completion(verdict.job_id, "a reply"), verdict) for verdict in verdicts])
+    (text,) = packed(AnswerIndex(tmp_path, 1), {}).packs
+    assert [row[7:] for row in unpacked(text)["answers"]] == [[], [1]]
+
+
 def test_a_failure_says_why_and_has_no_texts(tmp_path: Path) -> None:
     config, plan = plan_of(1, 1)
     leave(tmp_path, config, plan, [(Failure("0/HumanEval/0/0/0", "it died thrice", 3), None)])

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from swarmeval.records import Completion, Outcome, Verdict
 from swarmeval.report.run_report import write
 from swarmeval.tasks.catalog import load
 from tests.support.browser import NEEDS_CHROMIUM, Page, page
 from tests.support.report_pages import OUTCOMES, open_cell, press, run_of_all_outcomes, text_of
+from tests.support.run_folders import leave, plan_of
 
 pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 TASKS = load("humaneval").tasks
@@ -131,6 +133,17 @@ def test_without_the_benchmark_an_answer_has_neither_tests_nor_diff(tmp_path: Pa
         ]
         assert text_of(shown, "program-title") == "Code extracted from the reply"
         assert text_of(shown, "program") == "    return 1\n"
+
+
+def test_an_answer_whose_verdict_is_unconfirmed_says_so(tmp_path: Path) -> None:
+    config, plan = plan_of(1, 2)
+    verdicts = [Verdict(plan.job(k).job_id, Outcome.PASSED, "code", unconfirmed=k == 1) for k in range(2)]
+    leave(tmp_path, config, plan, [(Completion(verdict.job_id, "a reply"), verdict) for verdict in verdicts])
+    with page(tmp_path / "profile") as shown:
+        shown.open(write(tmp_path))
+        for agent, said in ((0, "PASSED"), (1, "PASSED, unconfirmed")):
+            open_cell(shown, 0, agent)
+            assert text_of(shown, "verdict") == said
 
 
 @pytest.mark.parametrize("width", [390, 1280])
