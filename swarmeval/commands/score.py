@@ -43,7 +43,7 @@ def score(options: argparse.Namespace) -> int:
     benchmark = chosen(config)
     require_toolchains(benchmark.tasks, config.judge_python)  # before anything is moved or created
     under = _fitting(under, benchmark, options.extractors == ALL)
-    jobs, forms = _listed(path, benchmark, config.released is not None, options.missing == FAIL)
+    jobs, forms = _listed(path, benchmark, config.released or "", options.missing == FAIL)
     if under and "reply" not in forms:
         raise DataError("--extractors: the file contains no raw reply; completions and solutions need no extraction")
     data = {**benchmark.facts(), "tasks": len(jobs.tasks)}
@@ -81,13 +81,16 @@ def _fitting(under: Mapping[str, Rule], benchmark: LoadedBenchmark, wants_all: b
     return found
 
 
-def _listed(
-    path: Path, benchmark: LoadedBenchmark, is_window: bool, missing_fail: bool
-) -> tuple[ListedJobs, set[Form]]:
-    """(the jobs that the file answers, the forms of its lines). Raises DataError."""
+def _listed(path: Path, benchmark: LoadedBenchmark, window: str, missing_fail: bool) -> tuple[ListedJobs, set[Form]]:
+    """(the jobs that the file answers, the forms of its lines). `window`: the dates that select tasks, if any.
+
+    Raises DataError, also for a line that answers another task than the selected ones: the file and the selection
+    disagree on what is scored.
+    """
     task_ids, forms, jobs = {task.task_id for task in benchmark.tasks}, set[Form](), list[Job]()
-    whole = "in the benchmark" if len(task_ids) == benchmark.total else f"among the {len(task_ids)} selected tasks"
-    whole = f"among the tasks released in {benchmark.released}; remove its line" if is_window else whole
+    some = f"{len(task_ids)} selected " if len(task_ids) < benchmark.total else ""
+    when = f" released in {benchmark.released}" if window else ""
+    whole = f"among the {some}tasks{when}; remove its line" if some or when else "in the benchmark"
     for reply in read_replies(path, task_ids, whole):
         forms.add(reply.form)
         jobs.append(parse_job_id(reply.job_id))

@@ -159,6 +159,10 @@ def test_a_reply_from_outside_the_dates_is_named_with_them(tmp_path: Path) -> No
     told = f"{words[0]}, line 1: task_id 'abc_a' is not among the tasks released in 2024-09..2024-12; remove its line"
     found = swarmeval("score", *words, f"benchmark_file={lines(tmp_path / 'rows.jsonl', [STDIN, METHOD])}")
     assert found == (2, "", f"swarmeval: {told}\n")
+    words[-1] = "released=2024-08..2024-12"
+    found = swarmeval("score", *words, f"benchmark_file={tmp_path / 'rows.jsonl'}", "task_ids=['200?']")
+    told = told.replace("the tasks released in 2024-09", "the 1 selected tasks released in 2024-08")
+    assert found == (2, "", f"swarmeval: {told}\n")
 
 
 @pytest.mark.parametrize("command", ["score", "run"])

@@ -11,6 +11,7 @@ import pytest
 
 from human_eval_runner import canonical_solutions
 from tests.support.checkout import ROOT
+from tests.support.command_line import swarmeval
 from tests.support.pages import visible_text
 
 pytestmark = pytest.mark.slow
@@ -86,6 +87,13 @@ def test_tasks_that_were_not_chosen_are_not_missing(replies: Path, tmp_path: Pat
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "warning" not in done.stdout
     assert read(tmp_path / "run")["tasks_missing"] == 0
+
+
+def test_a_reply_to_a_task_that_was_not_chosen_is_refused(replies: Path, tmp_path: Path) -> None:
+    found = swarmeval("score", str(replies), "--output_dir", str(tmp_path / "out"), "--num_tasks", "2")
+    told = f"{replies}, line 5: task_id 'HumanEval/2' is not among the 2 selected tasks; remove its line"
+    assert found == (2, "", f"swarmeval: {told}\n")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_nobody_set_or_measured_is_not_shown_as_if_it_were(replies: Path, tmp_path: Path) -> None:
