@@ -94,21 +94,27 @@ def answer_in(source: str, called: bool, given: Collection[str]) -> str | None:
     except SyntaxError:
         return None
     try:
-        fitting = (node for node in sides(body) if (is_call(node, given) if called else is_literal(node)))
+        fitting = (node for node in sides(body, called) if (is_call(node, given) if called else is_literal(node)))
         return next(map(ast.unparse, fitting), None)
     except (RecursionError, ValueError):  # nested too deeply, or an integer with too many digits
         return None
 
 
-def sides(body: list[ast.stmt]) -> Iterator[ast.expr]:
-    """The expression of the only statement, or both sides of an equation, the right one first."""
+def sides(body: list[ast.stmt], called: bool) -> Iterator[ast.expr]:
+    """The expression of the only statement, or both sides of an equation, the right one first.
+
+    An assertion without an equation names an input, if its expression is `called`, but no output.
+    """
     match body:
-        case [ast.Expr(value=value)] | [ast.Assert(test=value)]:
-            match value:
-                case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
-                    yield from (right, left)
-                case _:
-                    yield value
+        case [
+            ast.Expr(value=ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]))
+            | ast.Assert(test=ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]))
+        ]:
+            yield from (right, left)
+        case [ast.Expr(value=value)]:
+            yield value
+        case [ast.Assert(test=value)] if called:
+            yield value
 
 
 def is_literal(node: ast.expr) -> bool:

@@ -11,10 +11,9 @@ from swarmeval.tasks.forms import rows_as
 
 REPO, FILE = "cruxeval-org/cruxeval", "test.jsonl"
 STOPS = ("[/ANSWER]",)
-# The program returns the answer of the model, an expression, from a function without arguments.
+# The program returns the answer of the model, an expression, from a function without arguments. Extraction takes only a
+# call of f where the prompt defines f, so that the output itself is not an answer.
 HEAD, ENDING = "def answer():\n    return (", "\n)\n"
-# As published, an input only counts if it is given to f. Without this, the output itself would be an answer.
-CALLED = "\nif 'f' not in answer.__code__.co_names:\n    raise ValueError('the answer does not call f')\n"
 TESTS = "def check(candidate):\n    assert candidate() == {output}\n\ncheck(answer)\n"
 
 INPUT_PROMPT = """\
@@ -100,7 +99,7 @@ class InputPrediction:
 
     def _task(self, row: CRUXRow) -> Task:
         asked = INPUT_PROMPT.format(code=row.code, output=row.output)
-        return _task(row, asked, f"{row.code}\n\n\n{HEAD}", f"{ENDING}{CALLED}", f"f({row.input})")
+        return _task(row, asked, f"{row.code}\n\n\n{HEAD}", f"f({row.input})")
 
 
 class OutputPrediction:
@@ -111,10 +110,10 @@ class OutputPrediction:
 
     def _task(self, row: CRUXRow) -> Task:
         asked = OUTPUT_PROMPT.format(code=row.code, input=row.input)
-        return _task(row, asked, HEAD, ENDING, row.output)
+        return _task(row, asked, HEAD, row.output)
 
 
-def _task(row: CRUXRow, asked: str, prompt: str, ending: str, reference: str) -> Task:
+def _task(row: CRUXRow, asked: str, prompt: str, reference: str) -> Task:
     return Task(
         row.id,
         prompt,
@@ -123,6 +122,6 @@ def _task(row: CRUXRow, asked: str, prompt: str, ending: str, reference: str) ->
         preamble=asked,
         reference=reference,
         answer="expression",
-        ending=ending,
+        ending=ENDING,
         stops=STOPS,
     )

@@ -66,6 +66,16 @@ def test_code_that_computes_is_no_output(source: str) -> None:
     assert candidate(source, "reply", LITERAL) == Candidate(source, "the answer is not a literal", Outcome.BAD_SYNTAX)
 
 
+@pytest.mark.parametrize("form", ["{}", "[ANSWER]\n{}\n[/ANSWER]", "So:\n```python\n{}\n```", "The answer is:\n\n{}"])
+def test_an_assertion_without_an_equation_is_no_output(form: str) -> None:
+    for literal in ("True", "1"):
+        found = candidate(form.format(f"assert {literal}"), "reply", LITERAL)
+        assert (found.outcome, found.error) == (Outcome.BAD_SYNTAX, "the answer is not a literal")
+        assert candidate(form.format(literal), "reply", LITERAL).code == literal
+        assert candidate(form.format(f"assert f(1) == {literal}"), "reply", LITERAL).code == literal
+    assert candidate(form.format("assert f(1)"), "reply", CALL).code == "f(1)"
+
+
 @pytest.mark.parametrize(
     "source",
     [

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from human_eval_runner import Judge, References, program
-from swarmeval.records import Execution, Outcome, Task
+from swarmeval.extraction.candidate import candidate
+from swarmeval.records import Execution, Form, Outcome, Task
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import make_request
 from swarmeval.settings.run_config import RunConfig
@@ -65,13 +66,18 @@ def test_the_published_answer_passes(tmp_path: Path, name: str) -> None:
 @pytest.mark.slow
 def test_any_input_with_that_output_passes_but_only_through_f(tmp_path: Path) -> None:
     one = task(tmp_path, "cruxeval_i")
-    other, wrong, raises, without = ends(
-        one, "f(times=2, text='{ab}')", "f('{ab}', 3)", "f('', 0)", "('{ab}{ab}', {2})"
-    )
+    other, wrong, raises = ends(one, "f(times=2, text='{ab}')", "f('{ab}', 3)", "f('', 0)")
     assert other.outcome is Outcome.PASSED
     assert wrong.outcome is Outcome.WRONG_ANSWER
-    assert (raises.outcome, without.outcome) == (Outcome.RAISED, Outcome.RAISED)
-    assert without.detail.startswith("ValueError: the answer does not call f")
+    assert raises.outcome is Outcome.RAISED
+    forms: tuple[Form, ...] = ("reply", "completion", "solution")
+    for form in forms:
+        without = candidate("('{ab}{ab}', {2})", form, one)
+        assert (without.outcome, without.error) == (
+            Outcome.BAD_SYNTAX,
+            "the answer is not a call of f with plain arguments",
+        )
+    assert one.ending == task(tmp_path, "cruxeval_o").ending
 
 
 @pytest.mark.slow
