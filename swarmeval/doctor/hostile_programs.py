@@ -5,7 +5,7 @@ They are written in hostile_programs.yaml, which explains each kind.
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from swarmeval.doctor.finding import Finding
 from swarmeval.executed import Case, Executed
 from swarmeval.records import Execution, Outcome, Program
 from swarmeval.sandbox.executed.processes import pids
+from swarmeval.sandbox.missing_layers import EXECUTED_ACTS, EXECUTED_POWERS, consequences, unblocked_acts
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.sandbox.toolchains import Toolchain
 
@@ -78,6 +79,14 @@ async def uncontained(sandbox: Sandbox, programs: Sequence[HostileProgram]) -> l
     return [*found, *([f"{left} processes that outlive their programs"] if left > 0 else [])]
 
 
+def not_tried(missing: Collection[str]) -> Finding:
+    """Report what executed programs can do without these layers."""
+    acts = ", ".join(unblocked_acts(missing, EXECUTED_ACTS)) or "nothing"
+    lacks = f"executed programs lack {', '.join(missing)}"
+    caveat = f"{lacks}: {consequences(missing, EXECUTED_POWERS)}"
+    return Finding("executed", "note", f"not tried: {lacks}; not blocked: {acts}", caveat=caveat)
+
+
 def processes(sandbox: Sandbox) -> int:
     """The number of processes that the sandbox has started, directly or indirectly."""
     return sum(1 for pid in sandbox.pids() for _ in pids(None, pid))
@@ -85,10 +94,12 @@ def processes(sandbox: Sandbox) -> int:
 
 async def executed_finding(toolchains: Mapping[str, Toolchain], workers: int, mode: str) -> Finding:
     """Try the hostile programs in the languages of these toolchains."""
+    if mode == "none":
+        return Finding("executed", "note", "not tried: sandbox.mode: none")
     began = time.monotonic()
     async with Sandbox(workers, TIMEOUT_S, MEMORY_MB, mode, toolchains=toolchains) as sandbox:
         if missing := sandbox.missing():
-            return Finding("executed", "note", f"not tried: executed programs lack {', '.join(missing)}")
+            return not_tried(missing)
         programs = list(hostile_programs(toolchains))
         found = await uncontained(sandbox, programs)
     if found:

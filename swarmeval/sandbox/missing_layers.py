@@ -1,12 +1,14 @@
-"""Lists the hostile acts that succeed if layers are missing. The names are those of doctor/hostile.py.
+"""Lists the hostile acts that succeed if layers are missing. Most names are those of doctor/hostile.py.
 
 Measured by running the acts with layers disabled: two or three layers block most acts, a single layer blocks few.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Set
+
+Acts = Mapping[str, Set[str]]
 
 # An act succeeds if all of its layers are missing and the program's user, usually nobody, may do it.
-ACTS = {
+ACTS: Acts = {
     "many large files": {"namespaces"},
     "ten million files": {"namespaces"},
     "fork": {"seccomp"},
@@ -58,22 +60,41 @@ ACTS = {
     "become root": {"namespaces", "landlock", "seccomp", "user"},
 }
 
+# Executed programs may start processes, signal each other and use locks, so these acts succeed in any case.
+ALLOWED_TO_EXECUTED = {
+    "fork", "double-forked daemon", "another program", "a shell", "stop itself", "lock a library file",
+    "look for locks on a library file", "lock an open file", "lock all of a library file", "lease a library file",
+    "watch a folder", "a larger pipe", "the machine's load", "its page faults", "wake who waits on a library's page",
+    "a thread whose end is told to others", "pages shared with others", "fetch a file", "throw out pages of a library",
+    "wait for every processor",
+}  # fmt: skip
+EXECUTED_ACTS: Acts = {name: layers for name, layers in ACTS.items() if name not in ALLOWED_TO_EXECUTED} | {
+    "kill the parent": {"namespaces", "landlock"},
+    "kill everyone": {"namespaces", "landlock"},
+    "a datagram": {"namespaces", "seccomp"},
+    "processes beyond its limit": {"processes"},
+}
+
 # The same in a few words: what programs can do if all of the layers are missing.
-POWERS = {
+POWERS: Acts = {
     "fill the disk": {"namespaces"},
     "start other processes": {"seccomp"},
     "read and write the files of the user that they run as": {"namespaces", "landlock"},
     "use the network": {"namespaces", "landlock", "seccomp"},
     "read the files of root": {"user"},
 }
+EXECUTED_POWERS: Acts = {name: layers for name, layers in POWERS.items() if name != "start other processes"} | {
+    "start any number of processes": {"processes"},
+    "end other programs of the user that they run as": {"namespaces", "landlock"},
+}
 
 
-def consequences(missing: Collection[str]) -> str:
+def consequences(missing: Collection[str], powers: Acts = POWERS) -> str:
     """Say in one phrase what programs can do if these layers are missing."""
-    powers = [power for power, layers in POWERS.items() if layers <= set(missing)]
-    return f"programs can {', '.join(powers)}" if powers else "the other layers block all known hostile programs"
+    found = unblocked_acts(missing, powers)
+    return f"programs can {', '.join(found)}" if found else "the other layers block all known hostile programs"
 
 
-def unblocked_acts(missing: Collection[str]) -> list[str]:
+def unblocked_acts(missing: Collection[str], acts: Acts = ACTS) -> list[str]:
     """The acts that no layer blocks if these layers are missing."""
-    return [act for act, layers in ACTS.items() if layers <= set(missing)]
+    return [act for act, layers in acts.items() if layers <= set(missing)]

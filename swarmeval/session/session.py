@@ -19,7 +19,7 @@ from swarmeval.report.run_report import NAME as REPORT
 from swarmeval.report.run_report import write as write_report
 from swarmeval.runs.audit import Audit
 from swarmeval.runs.journal import recent_verdicts
-from swarmeval.sandbox.missing_layers import unblocked_acts
+from swarmeval.sandbox.missing_layers import ACTS, EXECUTED_ACTS, unblocked_acts
 from swarmeval.sandbox.toolchains import Toolchain
 from swarmeval.session.ending import DRAINED, FINISHED, STOPPED, Reason, page, recording_end
 from swarmeval.session.run_context import SessionContext
@@ -127,7 +127,9 @@ class _SessionRun:
         async with judge:
             self.context.readings.judge = judge
             missing = judge.missing()
-            record.note(sandbox=judge.in_force(), sandbox_missing=missing, sandbox_not_held=unblocked_acts(missing))
+            executes = any(task.executed is not None for task in record.ledger.jobs.tasks)
+            let_through = unblocked_acts(missing, {**ACTS, **EXECUTED_ACTS} if executes else ACTS)
+            record.note(sandbox=judge.in_force(), sandbox_missing=missing, sandbox_not_held=let_through)
             if config.sandbox.mode == "none":
                 log.warning("sandbox.mode: none: model-written programs can access your files")
             elif missing:

@@ -15,7 +15,7 @@ from swarmeval.doctor import hostile, judging, machine, model, model_probe
 from swarmeval.doctor.finding import Finding, verdict
 from swarmeval.doctor.model_facts import ModelCard, ProbeRequest
 from swarmeval.doctor.mutants import mutant, mutants
-from swarmeval.sandbox.missing_layers import ACTS, unblocked_acts
+from swarmeval.sandbox.missing_layers import ACTS, ALLOWED_TO_EXECUTED, EXECUTED_ACTS, unblocked_acts
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.datasets import from_package
 from tests.support import tiny_model
@@ -172,6 +172,8 @@ def test_what_a_missing_layer_lets_through_is_one_of_the_hostile_programs() -> N
     assert unblocked_acts([]) == unblocked_acts(["landlock"]) == []
     assert "fork" in unblocked_acts(["seccomp"])
     assert "connect out" not in unblocked_acts(["seccomp", "landlock"])
+    assert ACTS.keys() > ALLOWED_TO_EXECUTED
+    assert all(EXECUTED_ACTS[act] <= layers for act, layers in ACTS.items() if act in EXECUTED_ACTS)
 
 
 def test_a_mutant_differs_in_one_place() -> None:

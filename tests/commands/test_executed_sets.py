@@ -85,6 +85,14 @@ def test_tests_beside_a_program_are_marked_unconfirmed_everywhere(tmp_path: Path
     assert "3 verdicts are unconfirmed: the tests ran in the program's own process, which can deceive them." in page
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root lacks layers in this mode")
+def test_a_run_records_what_its_executed_programs_could_do(tmp_path: Path) -> None:
+    row = {"task_id": "Own/0", "language": "bash", "question": "Print 1.", "cases": [{"expected": "1"}]}
+    judged(tmp_path, "custom", [row], [("Own/0", fenced("echo 1", "bash"))], "--set", "sandbox.mode=none")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["sandbox_not_held"] == ["read as root", "processes beyond its limit"]
+
+
 CRUX = {"id": "sample_0", "code": "def f(n):\n    return n + 1", "input": "16", "output": "17"}
 
 

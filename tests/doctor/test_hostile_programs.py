@@ -12,6 +12,7 @@ from swarmeval.doctor.hostile_programs import (
     TIMEOUT_S,
     executed_finding,
     hostile_programs,
+    not_tried,
     sources,
     uncontained,
 )
@@ -40,6 +41,20 @@ def test_the_sandbox_contains_the_hostile_programs_of(language: str) -> None:
         pytest.skip(finding.text)
     assert (finding.state, finding.remedy) == ("ok", ""), finding.text
     assert finding.text.startswith(f"6 hostile programs in {language}: all contained (")
+
+
+def test_doctor_says_what_executed_programs_can_do_without_layers() -> None:
+    finding = not_tried(["landlock", "processes"])
+    lacks = "executed programs lack landlock, processes"
+    assert finding.text == f"not tried: {lacks}; not blocked: processes beyond its limit"
+    assert finding.caveat == f"{lacks}: programs can start any number of processes"
+    assert not_tried(["seccomp"]).caveat.endswith(": the other layers block all known hostile programs")
+    assert "fill the disk" in not_tried(["namespaces"]).caveat
+
+
+def test_without_a_sandbox_no_hostile_program_is_tried() -> None:
+    finding = asyncio.run(executed_finding({}, workers=1, mode="none"))
+    assert (finding.state, finding.text) == ("note", "not tried: sandbox.mode: none")
 
 
 @pytest.mark.slow

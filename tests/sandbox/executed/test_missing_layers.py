@@ -2,13 +2,26 @@
 
 import json
 import os
+import socket
+import subprocess
+import tempfile
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from swarmeval.location import ROOT
+from swarmeval.sandbox.executed.handle import CommandEnd, CommandJail, Limits
+from swarmeval.sandbox.jail_handle import JailHandle, open_jail
+from swarmeval.sandbox.layers.guard import LAYERS
+from swarmeval.sandbox.layers.namespaces import NOBODY
 from swarmeval.sandbox.layers.places import executable_places
+from swarmeval.sandbox.layers.seccomp import Seccomp
+from swarmeval.sandbox.missing_layers import EXECUTED_ACTS
 from tests.support.other_account import can_be_another, run_as
+from tests.support.sandbox_runs import descendants
 
 ACCOUNT = 54_321
 PROGRAM = """
@@ -31,6 +44,56 @@ except WardenDied as error:
     reason = str(error)
 print(json.dumps([reason, len(descendants()), time.monotonic() - began]))
 """
+
+# Each ends with exit code 0 if it succeeds.
+TRIED = {
+    "read the users": "cat /etc/passwd",
+    "shared memory": "echo > /dev/shm/x.$$ && rm /dev/shm/x.$$",
+    "kill everyone": "kill -0 {another}",
+    "connect out": "echo > /dev/tcp/127.0.0.1/{port}",
+    "a datagram": "echo > /dev/udp/127.0.0.1/{port}",
+    "new namespaces": "unshare -U true",
+    "many large files": "set -e; for n in 1 2 3; do yes | head -c 200M > $n; done",
+    "processes beyond its limit": "for n in $(seq 300); do sleep 9 & done 2> error; test ! -s error",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become nobody and run without each layer")
+@pytest.mark.parametrize("act", TRIED)
+def test_an_act_succeeds_without_its_layers_and_any_of_them_blocks_it(act: str) -> None:
+    whole, needed = {*LAYERS, "user", "processes"}, EXECUTED_ACTS[act]
+    with socket.create_server(("127.0.0.1", 0)) as server, subprocess.Popen(["sleep", "60"], user=NOBODY) as another:
+        text = TRIED[act].format(another=another.pid, port=server.getsockname()[1])
+        try:
+            for missing in [needed, *(needed - {layer} for layer in sorted(needed))]:
+                end = end_of(text, whole - missing)
+                assert end.succeeded == (missing == needed), (missing, end)
+        finally:
+            another.kill()
+
+
+def end_of(text: str, layers: Collection[str]) -> CommandEnd:
+    """The end of a Bash script in a jail with these layers only."""
+
+    def receive(jail: JailHandle) -> dict[str, Any]:
+        while "running" in (message := jail.receive()):
+            pass
+        return message
+
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        seccomp = Seccomp(executes=True) if "seccomp" in layers else None
+        before = descendants()
+        jail = open_jail(f"{folder}/jail", executable_places([]), seccomp, layers, executes=True)
+        try:
+            commands = CommandJail(jail, receive)
+            commands.begin([("script", text)])
+            return commands.run(["/bin/bash", "script"], Limits(10.0, 2048), {"PATH": "/usr/bin:/bin"})
+        finally:
+            started = descendants() - before
+            jail.close()
+            psutil.wait_procs(started, timeout=10.0)
 
 
 @pytest.mark.slow
