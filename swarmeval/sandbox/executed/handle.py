@@ -29,6 +29,7 @@ class CommandEnd:
 
     reason: str  # "ended", or what it reached: "limit", "memory", "output"
     exit_code: int  # negative: the signal that ended it
+    cannot_run: bool  # whether a command outside the folder of the files could not be started
     output: str
     errors: str  # the beginning and the end of its standard error
     peak_mb: float
@@ -69,8 +70,9 @@ class CommandJail:
         end = self._receive(self._jail)
         output, errors = (self._jail.receive_bytes(end[name]) for name in ("stdout", "stderr"))
         return CommandEnd(
-            end["end"], os.waitstatus_to_exitcode(end["status"]), output.decode(errors="replace"),
-            errors.decode(errors="replace"), end["peak_mb"], end["cpu_s"], end["wall_s"],
+            end["end"], os.waitstatus_to_exitcode(end["status"]), end["cannot_run"],
+            output.decode(errors="replace"), errors.decode(errors="replace"), end["peak_mb"], end["cpu_s"],
+            end["wall_s"],
         )  # fmt: skip
 
     def _send(self, message: dict[str, Any], data: bytes = b"") -> None:

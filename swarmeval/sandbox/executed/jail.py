@@ -2,8 +2,9 @@
 
 Messages, each a JSON frame: {"files": [[path, text], ...]} makes a new folder with these files and is answered with {}.
 {"argv", "environment", "timeout_s", "memory_mb", "most_output", "stdin": bytes} and the input itself run a command in
-this folder; the answer is {"end", "status", "peak_mb", "cpu_s", "wall_s", "stdout": bytes, "stderr": bytes} and the
-output itself. While it runs, {"running"} messages precede the answer. Expected outputs never enter the jail.
+this folder; the answer is {"end", "status", "cannot_run", "peak_mb", "cpu_s", "wall_s", "stdout": bytes, "stderr":
+bytes} and the output itself. "cannot_run": whether a command outside the folder could not be started. While it runs,
+{"running"} messages precede the answer. Expected outputs never enter the jail.
 """
 
 import fcntl
@@ -26,6 +27,7 @@ MOST_ERRORS = 1 << 14  # bytes kept of the beginning and of the end of the stand
 MESSAGE_S = 10.0  # between two messages that a command is running
 CANNOT_RUN = 127  # exit code of a command that cannot be started
 STDERR = 2
+CANNOT_RUN_MARK = 3  # descriptor that is closed when the command starts; before, the child can write a mark to it
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
@@ -122,48 +124,56 @@ class ExecutionJail:
     def _run(self, order: dict[str, Any], stdin: int) -> tuple[dict[str, Any], bytes, bytes]:
         """Run a command; return how it ended, its output, and the beginning and the end of its errors."""
         limits = ProcessLimits(order["timeout_s"], order["memory_mb"], bounds_cpu=False)
-        pipes = [os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)]
+        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
         try:
             self._guard.before_fork(self._folder, limits)
-            for _, writable in pipes:
+            for _, writable in pipes[:2]:
                 self._guard.own(writable)  # for programs that open /dev/stdout or /dev/stderr
             child = os.fork()
             if child == 0:
-                self._become(order, [stdin, pipes[0][1], pipes[1][1]])
+                self._become(order, [stdin, *(writable for _, writable in pipes)])
         finally:
             for _, writable in pipes:
                 os.close(writable)
         meter = ResourceMeter(self._guard.proc, self._pid, limits.timeout_s, limits.memory_mb)
         streams = [Stream(pipes[0][0], order["most_output"]), Stream(pipes[1][0], MOST_ERRORS, MOST_ERRORS)]
+        mark = Stream(pipes[2][0], 1)
         try:
             try:
                 end = self._watch(child, meter, streams)
                 wall_s = time.monotonic() - meter.started
             finally:
                 status, used = end_everything(child, self._is_first)
-            for stream in streams:
+            for stream in (*streams, mark):
                 stream.drain()
         finally:
-            for stream in streams:
+            for stream in (*streams, mark):
                 stream.close()
         answer = {
-            "end": "output" if streams[0].is_cut else end, "status": status, "peak_mb": meter.peak_mb,
-            "cpu_s": used.ru_utime + used.ru_stime, "wall_s": wall_s,
+            "end": "output" if streams[0].is_cut else end, "status": status, "cannot_run": bool(mark.text),
+            "peak_mb": meter.peak_mb, "cpu_s": used.ru_utime + used.ru_stime, "wall_s": wall_s,
         }  # fmt: skip
         return answer, streams[0].text, streams[1].text
 
-    def _become(self, order: dict[str, Any], standard: list[int]) -> NoReturn:
-        """Become the command, confined."""
+    def _become(self, order: dict[str, Any], descriptors: list[int]) -> NoReturn:
+        """Become the command, confined. `descriptors`: its standard streams and the one for CANNOT_RUN_MARK."""
+        command = order["argv"][0]
         try:
-            for number, descriptor in enumerate(standard):
-                os.dup2(descriptor, number)
+            for number, descriptor in enumerate(descriptors):
+                if descriptor != number:
+                    os.dup2(descriptor, number, inheritable=number <= STDERR)
             for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
                 signal.signal(number, signal.SIG_DFL)
             own = {"HOME": self._folder, "TMPDIR": self._folder}
-            self._guard.confine(self._folder, STDERR + 1, self._pid)
-            os.execve(order["argv"][0], order["argv"], {**own, **order["environment"]})
+            self._guard.confine(self._folder, CANNOT_RUN_MARK + 1, self._pid)
+            try:
+                os.execve(command, order["argv"], {**own, **order["environment"]})
+            except OSError:
+                if os.path.isabs(command):  # noqa: PTH117 (otherwise the program's own file, which it may remove)
+                    os.write(CANNOT_RUN_MARK, b"!")
+                raise
         except OSError as error:
-            os.write(STDERR, f"{order['argv'][0]}: {error.strerror or error}\n".encode())
+            os.write(STDERR, f"{command}: {error.strerror or error}\n".encode())
         finally:
             os._exit(CANNOT_RUN)
 

@@ -81,7 +81,9 @@ class ProgramJudge:
         return None
 
     def _failure(self, end: CommandEnd, limits: Limits, where: str = "") -> tuple[str, str]:
-        """The outcome of a run that failed."""
+        """The outcome of a run that failed. Raises SandboxFault if the toolchain is to blame."""
+        if end.cannot_run:
+            raise SandboxFault(f"the toolchain cannot be run: {complaint(end.errors)}")
         if end.reason == "ended" and end.exit_code != 0:
             text = f"{end.errors}\n{end.output[-DETAIL_CHARS * 10 :]}"
             if not self._order["cases"] and self._is_failed_assertion(end.exit_code, text):

@@ -105,6 +105,8 @@ class ExecutionWarden:
             jail.begin([("checker.py", f"{source}\n{CHECK}")])
             texts = json.dumps([stdin, expected, output])
             end = jail.run([PYTHON, "-I", "checker.py"], CHECKER_LIMITS, {}, texts)
+            if end.cannot_run:
+                raise SandboxFault(f"the checker cannot be run: {last_line(end.errors)}")
             if end.succeeded and end.output.strip() == "correct":
                 return ""
             return "the checker refuses it" if end.succeeded else f"the checker failed: {last_line(end.errors)}"

@@ -21,7 +21,8 @@ def test_every_ending_of_an_executed_program_has_its_outcome() -> None:
         ("RAISED", "case 1 of 1: exit code 3: no message"): script("exit 3"),
         ("CRASHED", "case 1 of 1: SIGSEGV"): script("kill -SEGV $$"),
         ("BAD_SYNTAX", "line 3: unexpected end"): script("", build=shell("echo line 3: unexpected end; exit 1")),
-        ("RAISED", "case 1 of 1: exit code 127: /nowhere: No such file or directory"): script("", run=["/nowhere"]),
+        ("RAISED", "case 1 of 1: exit code 127: not found"): script("echo not found >&2; exit 127"),
+        ("RAISED", "case 1 of 1: exit code 127: ./own: No such file or directory"): script("", run=["./own"]),
     }  # fmt: skip
     assert endings(*tried.values()) == list(tried)
 
@@ -31,6 +32,15 @@ def test_a_compiler_that_cannot_be_run_is_our_fault_not_the_programs() -> None:
         SandboxError, match=r"^sandbox: the toolchain cannot be run: /no/cc: No such file or directory$"
     ):
         execute(script("echo hello", build=["/no/cc"]))
+
+
+def test_an_interpreter_that_cannot_be_run_is_our_fault_not_the_programs() -> None:
+    with pytest.raises(
+        SandboxError, match=r"^sandbox: the toolchain cannot be run: /no/python: No such file or directory$"
+    ):
+        execute(script("echo hello", run=["/no/python"]))
+    with pytest.raises(SandboxError, match=r"^sandbox: the toolchain cannot be run: /etc: Permission denied$"):
+        execute(script("echo x7", run=["/etc"], cases=[], secret="x7"))
 
 
 def test_a_syntax_check_that_cannot_be_run_shows_no_syntax_error() -> None:
