@@ -126,6 +126,7 @@ class ExecutionJail:
         limits = ProcessLimits(order["timeout_s"], order["memory_mb"], bounds_cpu=False)
         pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
         try:
+            self._restore_folder()
             self._guard.before_fork(self._folder, limits)
             for _, writable in pipes[:2]:
                 self._guard.own(writable)  # for programs that open /dev/stdout or /dev/stderr
@@ -154,6 +155,13 @@ class ExecutionJail:
             "peak_mb": meter.peak_mb, "cpu_s": used.ru_utime + used.ru_stime, "wall_s": wall_s,
         }  # fmt: skip
         return answer, streams[0].text, streams[1].text
+
+    def _restore_folder(self) -> None:
+        """Make the program's folder if an earlier run removed it, or replaced it by a link that we would follow."""
+        path = Path(self._folder)
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+            path.mkdir(0o700)
 
     def _become(self, order: dict[str, Any], descriptors: list[int]) -> NoReturn:
         """Become the command, confined. `descriptors`: its standard streams and the one for CANNOT_RUN_MARK."""

@@ -3,7 +3,7 @@
 import pytest
 
 from swarmeval.errors import SandboxError
-from tests.support.executed_runs import endings, execute, python, script
+from tests.support.executed_runs import HELLO, endings, execute, python, script
 
 pytestmark = pytest.mark.slow
 SUM = "read a b; echo $((a + b))"
@@ -41,6 +41,14 @@ def test_an_interpreter_that_cannot_be_run_is_our_fault_not_the_programs() -> No
         execute(script("echo hello", run=["/no/python"]))
     with pytest.raises(SandboxError, match=r"^sandbox: the toolchain cannot be run: /etc: Permission denied$"):
         execute(script("echo x7", run=["/etc"], cases=[], secret="x7"))
+
+
+def test_a_program_that_removes_or_replaces_its_folder_has_itself_to_blame() -> None:
+    ends = [f"cd /; rm -rf $HOME; {more} echo hello" for more in ("", "touch $HOME;", "ln -s /own $HOME;")]
+    (*found, last) = endings(*(script(text, HELLO, HELLO) for text in ends), script("touch new; echo hello"))
+    assert {outcome for outcome, _ in found} == {"RAISED"}
+    assert all(detail.startswith("case 2 of 2: exit code ") for _, detail in found)
+    assert last == ("PASSED", "")
 
 
 def test_a_syntax_check_that_cannot_be_run_shows_no_syntax_error() -> None:
