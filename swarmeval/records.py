@@ -45,6 +45,10 @@ class Agent:
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: tuple[tuple[int, float], ...] | None = None  # (token id, what is added to its logit)
     samples: int = 1
     repairs: int = 0  # number of further attempts after a failing verdict
 

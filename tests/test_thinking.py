@@ -15,7 +15,7 @@ CODE = "\n\n```python\nx = 1\n```"
         (f"<think>\nHm.\n</think>{CODE}", False, ("Hm.", CODE)),
         (f"Hm.\n</think>{CODE}", True, ("Hm.", CODE)),  # the template began the thought
         (f"Hm.\n</think>{CODE}", None, ("Hm.", CODE)),
-        (f"Hm.\n</think>{CODE}", False, ("", f"Hm.\n</think>{CODE}")),  # the prompt says that it is none
+        (f"Hm.\n</think>{CODE}", False, ("", f"Hm.\n</think>{CODE}")),  # the prompt rules that out
         ("<think>\nHm", False, ("Hm", "")),
         ("Hm", True, ("Hm", "")),
         ("Hm", None, ("", "Hm")),

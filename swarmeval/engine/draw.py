@@ -1,6 +1,6 @@
-"""Drawing tokens from rows of scores: best-first selection, top_k and top_p, any number of uniforms per row.
+"""Drawing tokens from rows of scores: best-first selection, top_k, top_p, min_p, any number of uniforms per row.
 
-Temperature, top_k and top_p are applied in transformers' order. Does not know about models or queues.
+Temperature, top_k, top_p and min_p are applied in transformers' order. Does not know about models or queues.
 """
 
 from dataclasses import dataclass
@@ -30,6 +30,29 @@ class Penalty:
 
 
 @dataclass(frozen=True, slots=True)
+class Adjustments:
+    """Changes to the logits of some rows that depend on the output so far, or on nothing.
+
+    The bias comes first and the others after the repetition penalty, as in vLLM (vllm/v1/sample/sampler.py). Presence
+    and frequency penalty are those of the OpenAI API: logit - count x frequency - (count > 0) x presence.
+    """
+
+    output: Tensor  # [rows, any] token ids of the output, with padding before and after them
+    counted: Tensor  # [rows, any] bool: which of them are no padding
+    presence: Tensor  # [rows], fp32
+    frequency: Tensor  # [rows], fp32
+    biased: tuple[Tensor, Tensor]  # row and token id of each bias
+    bias: Tensor  # what is added to them, fp32
+
+    def add_bias(self, scores: Tensor) -> Tensor:
+        return scores.index_put_(self.biased, self.bias, accumulate=True)
+
+    def penalize(self, scores: Tensor) -> Tensor:
+        counts = torch.zeros_like(scores).scatter_add_(1, self.output, self.counted.float())
+        return scores.sub_(counts * self.frequency[:, None]).sub_((counts > 0) * self.presence[:, None])
+
+
+@dataclass(frozen=True, slots=True)
 class SamplingLimits:
     """Sampling settings of the rows: [rows] each."""
 
@@ -37,33 +60,51 @@ class SamplingLimits:
     top_k: Tensor  # int64; 0: no limit
     top_p: Tensor  # fp32
     unlimited: Tensor | None  # indexes of rows, among them all whose top_k is 0 or covers the vocabulary
+    min_p: Tensor | None = None  # fp32; None: no row has one
 
     def of(self, rows: Tensor) -> "SamplingLimits":
         """The settings of some rows, by index, for a draw over the whole vocabulary."""
-        return SamplingLimits(self.temperature[rows], self.top_k[rows], self.top_p[rows], None)
+        min_p = None if self.min_p is None else self.min_p[rows]
+        return SamplingLimits(self.temperature[rows], self.top_k[rows], self.top_p[rows], None, min_p)
 
 
 class Scores:
-    """Penalized logits: [rows, vocabulary] of any float type. With `kernels`, compiled code finds the best of them."""
+    """Penalized logits: [rows, vocabulary] of any float type. With `kernels`, compiled code finds the best of them.
 
-    def __init__(self, logits: Tensor, penalty: Penalty | None = None, kernels: NativeKernels | None = None) -> None:
+    Adjustments go without them.
+    """
+
+    def __init__(
+        self,
+        logits: Tensor,
+        penalty: Penalty | None = None,
+        kernels: NativeKernels | None = None,
+        adjustments: Adjustments | None = None,
+    ) -> None:
         self._logits = logits
         self._penalty = penalty
-        self._kernels = kernels if kernels is not None and kernels.dtype == logits.dtype else None
+        self._adjustments = adjustments
+        fits = kernels is not None and kernels.dtype == logits.dtype and adjustments is None
+        self._kernels = kernels if fits else None
         self.rows, self.vocabulary = logits.shape
 
     @cached_property
     def whole(self) -> Tensor:
         """All scores: [rows, vocabulary], fp32."""
         scores = self._logits.float()
-        if self._penalty is None:
+        if self._penalty is None and self._adjustments is None:
             return scores
-        # float() returns its input if that is fp32 already; the penalty must not write into the caller's logits.
-        return penalized(scores.clone() if scores is self._logits else scores, self._penalty)
+        # float() returns its input if that is fp32 already; nothing may write into the caller's logits.
+        scores = scores.clone() if scores is self._logits else scores
+        if self._adjustments is not None:
+            scores = self._adjustments.add_bias(scores)
+        if self._penalty is not None:
+            scores = penalized(scores, self._penalty)
+        return scores if self._adjustments is None else self._adjustments.penalize(scores)
 
     def of(self, rows: Tensor) -> Tensor:
         """The scores of some rows, by mask or index, fp32."""
-        if "whole" in vars(self):
+        if "whole" in vars(self) or self._adjustments is not None:
             return self.whole[rows]
         penalty = self._penalty
         penalty_of_rows = penalty and Penalty(penalty.history[rows], penalty.lengths[rows], penalty.strength[rows])
@@ -190,7 +231,7 @@ def topk(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
 
 
 def _filtered(scores: Scores, values: Tensor, limits: SamplingLimits) -> tuple[Tensor, Tensor, Tensor]:
-    """Apply temperature, top_k and top_p to the best scores of each row.
+    """Apply temperature, top_k, top_p and min_p to the best scores of each row.
 
     Returns their weights [rows, width], 0 for dropped tokens; the total weight of all kept tokens, inside and beyond
     the window [rows]; and whether the window alone decides which tokens are kept [rows].
@@ -212,9 +253,13 @@ def _filtered(scores: Scores, values: Tensor, limits: SamplingLimits) -> tuple[T
     weights = weights / mass[:, None]
     before = weights.cumsum(dim=-1) - weights
     in_p = (before < top_p[:, None]) | (top_p >= 1.0)[:, None]
+    if limits.min_p is not None:
+        in_p &= weights >= limits.min_p[:, None] * weights[:, :1]
     in_p[:, 0] = True
     filtered = weights * in_p
     nothing_dropped = unlimited & (top_p >= 1.0)  # not even beyond the window
+    if limits.min_p is not None:
+        nothing_dropped &= limits.min_p <= 0
     certain = (limited & (values[:, -1:] < kth)[:, 0]) | (unlimited & ~in_p[:, -1]) | nothing_dropped
     whole = torch.where(nothing_dropped & (not everything), 1.0, filtered.sum(dim=-1))
     return filtered, whole, certain | everything

@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -47,6 +48,9 @@ class Opener:
             )
         if sampling.num_beams > 1 and sampling.do_sample:
             raise PromptError("num_beams above 1 requires do_sample: false")
+        strange = [token for token, _ in sampling.logit_bias if token >= len(self._tokenizer)]
+        if strange:
+            raise PromptError(f"logit_bias names token {strange[0]}; the model has {len(self._tokenizer)} tokens")
         detokenizer = Detokenizer(self._tokenizer, prompt)
         tree = self._trees.of(prompt, detokenizer) if request.share else Tree(prompt, detokenizer)
         tree.ends = ends
@@ -65,7 +69,20 @@ class Opener:
 
 
 def _choice(sampling: Sampling) -> Choice:
-    penalty = sampling.repetition_penalty
+    usual = Choice(False, temperature=1.0, top_k=1, top_p=1.0, repetition_penalty=sampling.repetition_penalty)
+    penalized = replace(
+        usual,
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        logit_bias=sampling.logit_bias,
+    )
     if not sampling.do_sample:  # the other settings change nothing
-        return Choice(False, temperature=1.0, top_k=1, top_p=1.0, repetition_penalty=penalty)
-    return Choice(True, sampling.temperature, sampling.top_k, sampling.top_p, penalty)
+        return penalized
+    return replace(
+        penalized,
+        do_sample=True,
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        min_p=sampling.min_p,
+    )

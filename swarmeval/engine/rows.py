@@ -56,7 +56,7 @@ class Rows:
         """Compute the histories of the branches that joined; return their next-token logits [branches, vocabulary]."""
         logits = self.decoder.prefill()
         for branch in self.branches[-self._joined :]:
-            self.sampler.admit([*branch.tree.prompt, *branch.output])
+            self.sampler.admit([*branch.tree.prompt, *branch.output], len(branch.tree.prompt))
         self._joined = 0
         return logits
 
@@ -91,7 +91,7 @@ class Rows:
         if not self.decoder.fork(row, len(branch.tree.prompt) + len(history), room):
             self.branches.pop()
             return False
-        self.sampler.admit([*branch.tree.prompt, *history])
+        self.sampler.admit([*branch.tree.prompt, *history], len(branch.tree.prompt))
         branch.room = room
         return True
 

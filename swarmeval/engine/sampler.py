@@ -1,4 +1,4 @@
-"""Choice of the next tokens of every row: repetition penalty, temperature, top_k, top_p, in transformers' order.
+"""Choice of the next tokens of every row: logit bias, penalties, temperature, top_k, top_p, min_p, in this order.
 
 A row may have any number of draws. Each depends only on the row's logits and history, its own settings and its own
 uniform. What several draws of a row have in common is computed once. Does not know about models or queues.
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from swarmeval.engine.draw import (
     WINDOW,
+    Adjustments,
     Distribution,
     Penalty,
     SamplingLimits,
@@ -36,6 +37,20 @@ class Choice:
     top_k: int  # 0: no limit
     top_p: float
     repetition_penalty: float
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def adjusts(self) -> bool:
+        """Whether it changes logits in other ways than the repetition penalty."""
+        return bool(self.presence_penalty or self.frequency_penalty or self.logit_bias)
+
+    @property
+    def is_rare(self) -> bool:
+        """Whether it has settings that recorded draws and compiled code do not know."""
+        return self.adjusts or self.min_p > 0
 
 
 Group = tuple[int, Choice]  # a row, and settings with which at least one token is drawn from it
@@ -71,15 +86,20 @@ class Sampler:
     ) -> None:
         self._kernels = kernels
         self._lengths: list[int] = []
+        self._prompts: list[int] = []  # lengths of the prompts, with which the histories begin
         self._history = torch.zeros(rows, _WIDTH, dtype=torch.long, device=device)  # [rows, width] token ids
         self._step: Step = step or Eager()
         self._rounded = step is not None
         self._logits: Tensor | None = None  # at a fixed address: [rows, vocabulary]
         self._numbers = torch.zeros(0, dtype=torch.float64, device=device)  # at a fixed address
 
-    def admit(self, history: Sequence[int]) -> None:
-        """Add a row at the end. As in transformers, the repetition penalty covers the prompt too."""
+    def admit(self, history: Sequence[int], prompt_tokens: int | None = None) -> None:
+        """Add a row at the end, whose history begins with a prompt of `prompt_tokens` (None: is one).
+
+        As in transformers, the repetition penalty covers the prompt too. The other penalties cover the output only.
+        """
         row = len(self._lengths)
+        self._prompts.append(len(history) if prompt_tokens is None else prompt_tokens)
         self._reserve(len(history) + 1)
         self._lengths.append(len(history))
         self._history[row] = history[0]  # padding must be a token that occurs in the row anyway
@@ -96,8 +116,9 @@ class Sampler:
 
     def evict(self, row: int) -> None:
         self._history[row] = self._history[len(self._lengths) - 1]
-        self._lengths[row] = self._lengths[-1]
-        self._lengths.pop()
+        for lengths in (self._lengths, self._prompts):
+            lengths[row] = lengths[-1]
+            lengths.pop()
 
     def choose(
         self, logits: Tensor, first: int, groups: Sequence[Group], draws: Sequence[int], uniforms: Sequence[float]
@@ -117,23 +138,48 @@ class Sampler:
             tuple(index for index, choice in enumerate(choices) if not 0 < choice.top_k < vocabulary),
             max(self._lengths),
         )
-        if self._rounded:
+        rare = any(choice.is_rare for choice in choices)
+        rounded = self._rounded and not rare
+        if rounded:
             shape = replace(shape, history=self._history.shape[1]).rounded()
-        logits, numbers = self._placed(logits, _numbers_of(shape, first, groups, self._lengths, draws, uniforms))
-        in_order = not self._rounded and [row for row, _ in groups] == list(range(len(logits)))
-        inputs = _Inputs(logits, self._history, numbers, shape, in_order, self._kernels)
-        drawn, ids, reached, total, kept, certain = self._step.run(shape, lambda: _draw(inputs))
+        listed = _numbers_of(shape, first, groups, self._lengths, draws, uniforms)
+        logits, numbers = (self._placed if rounded else _uploaded)(logits, listed)
+        in_order = not rounded and [row for row, _ in groups] == list(range(len(logits)))
+        adjustments = self._adjustments(first, groups) if any(choice.adjusts for choice in choices) else None
+        min_p = upload([choice.min_p for choice in choices], torch.float, logits.device) if rare else None
+        inputs = _Inputs(logits, self._history, numbers, shape, in_order, self._kernels, adjustments, min_p)
+        drawn, ids, reached, total, kept, certain = (
+            self._step.run(shape, lambda: _draw(inputs)) if rounded else _draw(inputs)
+        )
         found = Distribution(ids, reached, total, kept, certain, min(WINDOW, vocabulary) == vocabulary)
         token_ids, open_draws = drawn[:, : len(draws)].tolist()
         if any(open_draws):
             token_ids = _draw_from_all(inputs, *drawn)[: len(draws)].tolist()
         return token_ids, found
 
+    def _adjustments(self, first: int, groups: Sequence[Group]) -> Adjustments:
+        """The adjustments of each group."""
+        device, rows = self._history.device, [first + row for row, _ in groups]
+        width = max(self._lengths[row] for row in rows)
+        places = torch.arange(width, device=device)
+        begins, ends = upload([[of[row] for row in rows] for of in (self._prompts, self._lengths)], torch.long, device)
+        choices = [choice for _, choice in groups]
+        penalties = [[choice.presence_penalty for choice in choices], [choice.frequency_penalty for choice in choices]]
+        presence, frequency = upload(penalties, torch.float, device)
+        biases = [(group, *bias) for group, choice in enumerate(choices) for bias in choice.logit_bias]
+        biased = upload([[group, token] for group, token, _ in biases], torch.long, device).view(-1, 2)
+        return Adjustments(
+            self._history[rows, :width],
+            (places >= begins[:, None]) & (places < ends[:, None]),
+            presence,
+            frequency,
+            (biased[:, 0], biased[:, 1]),
+            upload([bias for _, _, bias in biases], torch.float, device),
+        )
+
     def _placed(self, logits: Tensor, numbers: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """The logits and numbers on the device, at fixed addresses if draws may be recorded."""
+        """The logits and numbers on the device, at fixed addresses, because draws may be recorded."""
         uploaded = upload(numbers, torch.float64, logits.device)
-        if not self._rounded:
-            return logits, uploaded
         if self._logits is None or self._logits.dtype != logits.dtype:
             self._step.forget()
             self._logits = logits.new_zeros(len(self._history), logits.shape[1])
@@ -150,6 +196,10 @@ class Sampler:
             self._step.forget()
             more = self._history[:, :1].expand(-1, max(width, 2 * current) - current)
             self._history = torch.cat([self._history, more], dim=1)
+
+
+def _uploaded(logits: Tensor, numbers: Sequence[float]) -> tuple[Tensor, Tensor]:
+    return logits, upload(numbers, torch.float64, logits.device)
 
 
 def _numbers_of(
@@ -190,6 +240,8 @@ class _Inputs:
     shape: _Shape
     in_order: bool  # group i is row i of the logits
     kernels: NativeKernels | None
+    adjustments: Adjustments | None = None  # of each group
+    min_p: Tensor | None = None  # of each group
 
     def scores_and_limits(self) -> tuple[Scores, SamplingLimits]:
         shape = self.shape
@@ -202,8 +254,9 @@ class _Inputs:
         unlimited = upload(shape.unlimited, torch.long, rows.device) if shape.unlimited else None
         if len(shape.unlimited) == shape.groups:
             unlimited = torch.arange(shape.groups, device=rows.device)  # an upload could not be recorded
-        limits = SamplingLimits(temperature, top_k, top_p.float(), unlimited)
-        return Scores(self.logits if self.in_order else self.logits[rows.long()], penalty, self.kernels), limits
+        limits = SamplingLimits(temperature, top_k, top_p.float(), unlimited, self.min_p)
+        logits = self.logits if self.in_order else self.logits[rows.long()]
+        return Scores(logits, penalty, self.kernels, self.adjustments), limits
 
     def of_groups(self) -> Tensor:
         """[8, groups]: row of logits, row of history, its length, temperature, top_k, top_p, penalty, greedy."""

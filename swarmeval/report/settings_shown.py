@@ -6,11 +6,15 @@ from typing import Any
 from swarmeval.report.words import duration
 
 UNKNOWN = "unknown (imported replies)"
-SAMPLED = ("temperature", "top_p", "top_k")  # unused by greedy decoding; agents may override them
+SAMPLED = ("temperature", "top_p", "top_k", "min_p")  # unused by greedy decoding; agents may override them
+PENALTIES = ("presence_penalty", "frequency_penalty", "logit_bias")
+PROMPTS = ("system_prompt", "chat_template", "chat_template_kwargs", "assistant_prefill")
+SHOWN_IF_SET = ("min_p", *PENALTIES, *PROMPTS)
 GENERATION = (
-    "prompt_mode", *SAMPLED, "repetition_penalty", "do_sample", "num_beams", "max_new_tokens", "load_in_4bit",
-    "num_samples", "max_repairs", "batch_size", "seed",
+    "prompt_mode", *PROMPTS, *SAMPLED, "repetition_penalty", *PENALTIES, "do_sample", "num_beams", "max_new_tokens",
+    "load_in_4bit", "num_samples", "max_repairs", "batch_size", "seed",
 )  # fmt: skip
+NOT_SET = ("0.0", "{}", "None", "")
 OWN = {"num_samples": "samples", "max_repairs": "repairs"}  # names in an agent's entry of the manifest
 MOST_VALUES = 5  # listed per setting, if agents differ in it
 
@@ -95,15 +99,19 @@ def _generation(manifest: Manifest) -> Iterator[tuple[str, str | None]]:
         unused = (*unused, "load_in_4bit", "batch_size")  # the servers decide
     for key in GENERATION:
         if key in config and key not in unused:
-            yield key, _by_agents(manifest, key, prompts.get(key, config[key]))
+            shown = _by_agents(manifest, key, prompts.get(key, config[key]))
+            if key not in SHOWN_IF_SET or shown not in NOT_SET:
+                yield key, shown
+    budget = config.get("thinking", {}).get("budget_tokens")
+    yield "thinking budget", None if budget is None else f"{budget:,} tokens"
 
 
 def _by_agents(manifest: Manifest, key: str, usual: object) -> str:
     """The value of a setting, or the values of the agents if they override it."""
-    name = OWN.get(key, key if key in SAMPLED else "")
+    name = OWN.get(key, key if key in (*SAMPLED, *PENALTIES, "system_prompt") else "")
     own = (agent.get(name) if name else None for agent in manifest.get("agents", []))
-    values = list(dict.fromkeys(usual if value is None else value for value in own)) or [usual]
+    values = list(dict.fromkeys(str(usual if value is None else value) for value in own)) or [str(usual)]
     if len(values) == 1:
-        return str(values[0])
+        return values[0]
     more = f", and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
-    return f"{', '.join(map(str, values[:MOST_VALUES]))}{more} (agents differ)"
+    return f"{', '.join(values[:MOST_VALUES])}{more} (agents differ)"

@@ -42,6 +42,10 @@ def make_agents(config: RunConfig) -> tuple[Agent, ...]:
             temperature=profile.temperature,
             top_p=profile.top_p,
             top_k=profile.top_k,
+            min_p=profile.min_p,
+            presence_penalty=profile.presence_penalty,
+            frequency_penalty=profile.frequency_penalty,
+            logit_bias=None if profile.logit_bias is None else tuple(profile.logit_bias.items()),
             samples=profile.samples or config.num_samples,
             repairs=config.max_repairs if profile.max_repairs is None else profile.max_repairs,
         )

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from swarmeval.requests import Message, Request, Sampling, Thinking
 from swarmeval.serving.errors import BadRequest
+from swarmeval.settings.agents import LogitBias, Penalty
 from swarmeval.settings.run_config import RunConfig
 
 MOST_CHOICES = 128
@@ -20,7 +21,6 @@ MOST_KEYS = 1024  # per object in a body
 MOST_COUNT = 2**31 - 1  # limit for token counts
 LEAST_TEMPERATURE = 0.001  # logits divided by less are meaningless in fp32; 0 is greedy
 Prompt = tuple[tuple[Message, ...], str | None]  # a chat, or raw text
-Off = Annotated[float, Field(ge=0, le=0)]  # an unsupported parameter: only its neutral value is accepted
 Never = Literal[False] | None
 
 
@@ -90,9 +90,10 @@ class CommonForm(_StrictModel):
     top_k: int | None = Field(None, ge=-1, le=MOST_COUNT)  # -1 and 0: no limit
     repetition_penalty: float | None = Field(None, ge=0.01, le=10)
     max_tokens: Count | None = None
-    presence_penalty: Off | None = None
-    frequency_penalty: Off | None = None
-    logit_bias: Map[Off] | None = None
+    min_p: float | None = Field(None, ge=0, le=1)
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: Annotated[LogitBias, BeforeValidator(_limit_keys)] | None = None
     user: Text | None = None  # accepted without effect, like metadata
     metadata: Map[Text] | None = None
 
@@ -117,6 +118,10 @@ class CommonForm(_StrictModel):
             repetition_penalty=(
                 config.repetition_penalty if self.repetition_penalty is None else self.repetition_penalty
             ),
+            min_p=config.min_p if self.min_p is None else self.min_p,
+            presence_penalty=config.presence_penalty if self.presence_penalty is None else self.presence_penalty,
+            frequency_penalty=config.frequency_penalty if self.frequency_penalty is None else self.frequency_penalty,
+            logit_bias=tuple((config.logit_bias if self.logit_bias is None else self.logit_bias).items()),
             stop=tuple(stop for stop in stops if stop),
         )
 

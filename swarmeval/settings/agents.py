@@ -1,12 +1,20 @@
 """The settings of one agent, and the limits on values that both runs and agents can set."""
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Temperature = Annotated[float, Field(gt=0, le=10)]
 TopP = Annotated[float, Field(gt=0, le=1)]
 TopK = Annotated[int, Field(ge=0)]
+MinP = Annotated[float, Field(ge=0, le=1)]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+# Its keys are texts in JSON.
+TokenId = Annotated[
+    int, BeforeValidator(lambda key: int(key) if re.fullmatch(r"\d{1,9}", str(key)) else key), Field(ge=0)
+]
+LogitBias = dict[TokenId, Annotated[float, Field(ge=-100, le=100)]]
 Repairs = Annotated[int, Field(ge=0, le=100)]
 Samples = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -23,5 +31,9 @@ class AgentSettings(BaseModel):
     temperature: Temperature | None = None
     top_p: TopP | None = None
     top_k: TopK | None = None
+    min_p: MinP | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: LogitBias | None = None
     samples: Samples | None = None
     max_repairs: Repairs | None = None

@@ -14,7 +14,8 @@ from swarmeval.settings.section import WEEK_S, Resumable, Section
 DECIDED = {
     "max_tokens": "max_new_tokens", "max_completion_tokens": "max_new_tokens", "temperature": "temperature",
     "top_p": "top_p", "top_k": "top_k", "repetition_penalty": "repetition_penalty", "stop": "stop", "seed": "seed",
-    "repeat_penalty": "repetition_penalty",
+    "repeat_penalty": "repetition_penalty", "min_p": "min_p", "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty", "logit_bias": "logit_bias",
 }  # fmt: skip
 OURS = ("model", "messages", "prompt", "stream", "n")
 NAME = re.compile(r"[A-Z_][A-Z0-9_]*")

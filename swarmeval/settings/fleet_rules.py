@@ -60,6 +60,9 @@ def _of_dialect(config: RunKeys) -> Iterator[str]:
     own = [agent.top_k for agent in config.agents or ()] or [None]
     if config.do_sample and any(config.top_k if top_k is None else top_k for top_k in own):
         yield f"{dialect} has no field for top_k; set top_k: 0"
+    own_min_p = [agent.min_p for agent in config.agents or ()] or [None]
+    if config.do_sample and any(config.min_p if min_p is None else min_p for min_p in own_min_p):
+        yield f"{dialect} has no field for min_p; set min_p: 0"
     if config.repetition_penalty != 1.0:
         yield f"{dialect} has no field for repetition_penalty; set repetition_penalty: 1.0"
 

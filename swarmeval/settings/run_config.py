@@ -56,6 +56,9 @@ class RunConfig(RunKeys):
     def _possible_together(self) -> Self:
         if self.num_beams > 1 and self.do_sample:
             raise ValueError("beam search needs do_sample: false; set that, or num_beams: 1")
+        for key in ("presence_penalty", "frequency_penalty", "logit_bias"):
+            if self.num_beams > 1 and not self.is_default(key):
+                raise ValueError(f"{key} does not go with beam search; set num_beams: 1")
         if self.agents is not None and not self.agents:
             raise ValueError("agents is empty; list at least one agent or use num_agents")
         self._possible_on_device()

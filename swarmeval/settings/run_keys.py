@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from swarmeval.settings.agents import AgentSettings, Repairs, Samples, Temperature, TopK, TopP
+from swarmeval.settings.agents import (
+    AgentSettings,
+    LogitBias,
+    MinP,
+    Penalty,
+    Repairs,
+    Samples,
+    Temperature,
+    TopK,
+    TopP,
+)
 from swarmeval.settings.audit import AuditSettings
 from swarmeval.settings.endpoint import EndpointSettings
 from swarmeval.settings.loadtest import LoadTestSettings
@@ -74,6 +84,14 @@ class RunKeys(Section):
     temperature: Temperature = Field(0.25, description="softmax temperature for sampling")
     top_p: TopP = Field(0.9, description="probability mass of nucleus sampling; 1 turns it off")
     top_k: TopK = Field(40, description="number of most likely tokens kept before top_p; 0 keeps all")
+    min_p: MinP = Field(0.0, description="least probability of a token relative to the likeliest one; 0 turns it off")
+    presence_penalty: Penalty = Field(
+        0.0, description="subtracted from the logit of each token in the output so far, -2 to 2"
+    )
+    frequency_penalty: Penalty = Field(
+        0.0, description="the same for each time that the token occurs in the output, -2 to 2"
+    )
+    logit_bias: LogitBias = Field({}, description="added to the logits of tokens, by id, -100 to 100: {50256: -100}")
     repetition_penalty: float = Field(1.1, gt=0, le=10, description="penalty on repeated tokens; 1.0 turns it off")
     num_beams: int = Field(1, ge=1, le=64, description="beams of beam search; above 1 needs do_sample: false")
     stop: Literal["auto"] | tuple[Annotated[str, Field(min_length=1)], ...] = Field(

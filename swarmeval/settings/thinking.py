@@ -10,7 +10,7 @@ Marker = Annotated[str, Field(min_length=1)]
 
 
 class ThinkingSettings(Section):
-    """How thoughts are told from the answer, and how long they may be."""
+    """Markers of thoughts and the limit on their length."""
 
     start: Literal["auto", "off"] | Marker = Field(
         "auto",

@@ -234,14 +234,21 @@ def _params(request: Request, ends: frozenset[int]) -> Any:
     )
 
 
-def _chosen(sampling: Sampling) -> dict[str, float]:
+def _chosen(sampling: Sampling) -> dict[str, Any]:
+    penalties = {
+        "repetition_penalty": sampling.repetition_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "logit_bias": dict(sampling.logit_bias) or None,
+    }
     if not sampling.do_sample:
-        return {"temperature": 0.0, "repetition_penalty": sampling.repetition_penalty}
+        return {"temperature": 0.0, **penalties}
     return {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k or -1,
-        "repetition_penalty": sampling.repetition_penalty,
+        "min_p": sampling.min_p,
+        **penalties,
     }
 
 

@@ -57,6 +57,20 @@ def test_settings_that_a_run_did_not_obey_are_not_shown(changed: dict[str, objec
     assert every - shown == absent
 
 
+def test_settings_that_are_off_are_not_listed_and_others_are() -> None:
+    off = dict(settings(manifest()))
+    assert not {"min_p", "presence_penalty", "logit_bias", "system_prompt", "chat_template_kwargs"} & set(off)
+    agents = [{"id": 0, "min_p": 0.1}, {"id": 1, "min_p": None}]
+    on = dict(
+        settings(
+            {**manifest(max_new_tokens=4096, thinking={"budget_tokens": 2000}, logit_bias={7: -1.0}), "agents": agents}
+        )
+    )
+    assert on["min_p"] == "0.1, 0.0 (agents differ)"
+    assert on["logit_bias"] == "{'7': -1.0}"
+    assert on["thinking budget"] == "2,000 tokens"
+
+
 def test_agents_with_settings_of_their_own_are_not_passed_over() -> None:
     agents = [{"id": 0, "temperature": 0.8, "samples": 1}, {"id": 1, "temperature": None, "samples": 4}]
     shown = dict(settings({**manifest(temperature=0.2), "agents": agents}))

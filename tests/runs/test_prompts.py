@@ -90,6 +90,16 @@ def test_the_runs_system_prompt_is_for_agents_without_their_own() -> None:
     assert [agent.system_prompt for agent in make_agents(RunConfig(system_prompt="A", num_agents=2))] == ["A", "A"]
 
 
+def test_sampling_settings_are_the_agents_or_else_the_runs() -> None:
+    own = {"name": "b", "min_p": 0.2, "presence_penalty": 1.0, "frequency_penalty": 0.5, "logit_bias": {7: -1.0}}
+    config = RunConfig.model_validate({"agents": ({"name": "a"}, own), "min_p": 0.1, "logit_bias": {9: 2.0}})
+    plan = Plan(make_agents(config), load_tasks(1))
+    first, second = (make_request(plan, k, "chat", config).sampling for k in range(2))
+    assert (first.min_p, first.presence_penalty, first.logit_bias) == (0.1, 0.0, ((9, 2.0),))
+    assert (second.min_p, second.presence_penalty, second.frequency_penalty) == (0.2, 1.0, 0.5)
+    assert second.logit_bias == ((7, -1.0),)
+
+
 def test_markers_of_thoughts_come_from_the_settings_or_from_the_model() -> None:
     info = replace(ScriptedReplica(Script(), "cpu", 0).info(), thinking=Thinking("<t>", "</t>"))
 

@@ -62,6 +62,33 @@ def test_what_cannot_be_obeyed_is_refused(settings: dict[str, object], reason: s
     assert refused.value.errors()[0]["msg"] == f"Value error, {reason}"
 
 
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (
+            {**SERVER, **PLAIN, "agents": ({"min_p": 0.1},)},
+            "endpoint.dialect: openai has no field for min_p; set min_p: 0",
+        ),
+        (
+            {"num_beams": 2, "do_sample": False, "logit_bias": {"7": 1.0}},
+            "logit_bias does not go with beam search; set num_beams: 1",
+        ),
+    ],
+)
+def test_further_sampling_settings_are_refused_where_they_cannot_be_obeyed(
+    settings: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        RunConfig.model_validate(settings)
+    assert refused.value.errors()[0]["msg"] == f"Value error, {reason}"
+
+
+def test_a_logit_bias_survives_the_manifest() -> None:
+    config = RunConfig.model_validate({"logit_bias": {7: -1, "12": 2.5}})
+    assert config.logit_bias == {7: -1.0, 12: 2.5}
+    assert RunConfig.model_validate(config.model_dump(mode="json", include={"logit_bias"})) == config
+
+
 def test_what_goes_together_is_accepted() -> None:
     thinking = {"start": "<think>", "budget_tokens": 100}
     config = RunConfig.model_validate({"thinking": thinking, "chat_template_kwargs": {"enable_thinking": True}})

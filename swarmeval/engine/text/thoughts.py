@@ -85,7 +85,7 @@ class Thoughts:
         return Parts(*stops.cut(self.detokenizer(output[:start]).text(output[start:])), thought, start)
 
     def detokenizer(self, thought: Sequence[int]) -> Detokenizer:
-        """What decodes an answer after this thought."""
+        """Return the detokenizer of an answer after this thought."""
         return Detokenizer(self._tokenizer, [*self._prompt[-_MARGIN * 2 :], *thought])
 
 

@@ -67,15 +67,26 @@ def _sampling(sampling: Sampling, dialect: Dialect, chat: bool) -> dict[str, Any
     fields: dict[str, Any] = {limit_name: sampling.max_new_tokens, "temperature": 0.0}
     if sampling.do_sample:
         fields |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
+    fields |= _penalties(sampling)
     if sampling.stop:
         fields["stop"] = list(sampling.stop[:MAX_STOPS])
     if dialect == "vllm":
         fields["repetition_penalty"] = sampling.repetition_penalty
         if sampling.do_sample:
-            fields["top_k"] = sampling.top_k or -1
+            fields |= {"top_k": sampling.top_k or -1, "min_p": sampling.min_p}
     elif dialect == "llama.cpp":
         # Its defaults are top_k 40, min_p 0.05, and a repetition penalty over the last 64 tokens only.
         fields |= {"repeat_penalty": sampling.repetition_penalty, "repeat_last_n": -1}
         if sampling.do_sample:
-            fields |= {"top_k": sampling.top_k, "min_p": 0.0}
+            fields |= {"top_k": sampling.top_k, "min_p": sampling.min_p}
     return fields
+
+
+def _penalties(sampling: Sampling) -> dict[str, Any]:
+    """Fields of OpenAI's API that every server has, and that are off unless they are sent."""
+    fields = {
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "logit_bias": {str(token): bias for token, bias in sampling.logit_bias},
+    }
+    return {name: value for name, value in fields.items() if value}

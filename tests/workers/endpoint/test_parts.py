@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from swarmeval.errors import ConfigError
 from swarmeval.requests import Request, Sampling
@@ -21,7 +22,7 @@ from tests.support.fleet_contract import requests
 
 USUAL = Sampling(99, temperature=0.25, top_p=0.9, top_k=40, repetition_penalty=1.1, stop=STOPS)
 DIALECTS: dict[Dialect, dict[str, Any]] = {
-    "vllm": {"max_tokens": 99, "top_k": 40, "repetition_penalty": 1.1, "stop": list(STOPS[:4])},
+    "vllm": {"max_tokens": 99, "top_k": 40, "min_p": 0.0, "repetition_penalty": 1.1, "stop": list(STOPS[:4])},
     "llama.cpp": {"max_tokens": 99, "top_k": 40, "repeat_penalty": 1.1, "repeat_last_n": -1, "min_p": 0.0,
                   "stop": list(STOPS[:4])},
     "openai": {"max_tokens": 99, "stop": list(STOPS[:4])},
@@ -37,6 +38,13 @@ def test_each_dialect_has_its_fields(dialect: Dialect, own: dict[str, Any]) -> N
         "model": "m", "prompt": "def f():", "temperature": 0.25, "top_p": 0.9, "seed": 5, "stream": True,
         "stream_options": {"include_usage": True, **counted}, **own,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_penalties_and_bias_are_sent_if_they_are_set(dialect: Dialect) -> None:
+    rare = replace(USUAL, presence_penalty=0.5, frequency_penalty=-1.0, logit_bias=((7, -100.0),))
+    sent = body(RequestFormat("m", dialect, {}), [Request("j", 0, rare, text="def f():")])
+    assert (sent["presence_penalty"], sent["frequency_penalty"], sent["logit_bias"]) == (0.5, -1.0, {"7": -100.0})
 
 
 def test_a_gap_is_sent_as_prompt_and_suffix_even_if_nothing_follows_it() -> None:

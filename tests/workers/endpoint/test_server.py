@@ -127,8 +127,8 @@ def test_requests_carry_the_settings() -> None:
     assert server.requests[0] == {
         "model": "tiny",
         "messages": [{"role": "user", "content": "```python\ndef f():\n```"}],
-        "max_tokens": 8, "temperature": 1.0, "top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0, "seed": 0,
-        "stream": True, "stream_options": {"include_usage": True},
+        "max_tokens": 8, "temperature": 1.0, "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0,
+        "seed": 0, "stream": True, "stream_options": {"include_usage": True},
     }  # fmt: skip
 
 
