@@ -8,6 +8,7 @@ from swarmeval.commands.output import say
 from swarmeval.errors import DataError
 from swarmeval.runs.finished_run import EndedRun, differing, read, refusal
 from swarmeval.scores.paired import Paired, paired
+from swarmeval.scores.truncation import cut_in_words
 from swarmeval.watch.progress_text import percent
 
 SHOWN = 12  # tasks listed per kind
@@ -43,6 +44,7 @@ def lines(one: EndedRun, other: EndedRun, result: Paired) -> Iterator[str]:
             yield f"   {name}: {missing} tasks have no reply and count as {run.score.get('missing_counted_as')}"
     yield f"\n{'':12}{'A':>22}{'B':>22}"
     yield row("pass@1", rate(one, "pass@1"), rate(other, "pass@1"))
+    yield from truncation_rows(one, other)
     yield row("pass@10", *(percent_or_dash(run.score.get("pass@10")) for run in (one, other)))
     for name, key, form in MEASURED:
         if key != "computed_tokens" or key in {**one.score, **other.score}:
@@ -68,6 +70,17 @@ def lines(one: EndedRun, other: EndedRun, result: Paired) -> Iterator[str]:
     if result.most:
         most = [f"{task} {100 * left:.0f} % -> {100 * right:.0f} %" for task, left, right in result.most[:SHOWN]]
         yield f"largest differences: {', '.join(most)}"
+
+
+def truncation_rows(one: EndedRun, other: EndedRun) -> Iterator[str]:
+    """The share of cut replies and pass@1 of the finished ones, where the replies say how they ended."""
+    found = [run.score.get("truncation") for run in (one, other)]
+    if found != [None, None]:
+        yield row("of finished", *(percent_or_dash(facts and facts["finished_pass@1"]) for facts in found))
+        yield row("cut replies", *(percent_or_dash(facts and facts["share"]) for facts in found))
+    for name, facts in zip("AB", found, strict=True):
+        if facts and "warning" in facts:
+            yield f"warning  {name}: {cut_in_words(facts)}"
 
 
 def finding(result: Paired) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from human_eval_runner import Judge, prepared_toolchains
 from swarmeval.extraction.harness_rules import OURS, Rule
 from swarmeval.records import Completion, Outcome, Task, parse_job_id
-from swarmeval.runs.result_files import Results
+from swarmeval.runs.results import Results
 from swarmeval.scores.other_harnesses import NAME, OtherVerdicts, UnderRule, key_of, tasks_of, under_rule, write
 from swarmeval.session.ending import user_error
 from swarmeval.session.run_record import OpenRun

@@ -14,6 +14,7 @@ from swarmeval.records import Task
 from swarmeval.report import score as report_score
 from swarmeval.report import settings_shown, words
 from swarmeval.report.chart_data import latencies, latency_chart, tasks_and_agents, timeline_chart
+from swarmeval.report.cut_replies import cut_replies
 from swarmeval.report.pages import FOLDER, render_page
 from swarmeval.report.replies import by_task, pack
 from swarmeval.report.task_texts import task_texts
@@ -78,6 +79,7 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
         "score": score, "interval_words": words.interval_words(score), "status": status, "status_words": sentence,
         "what_ran": words.what_ran(manifest, answers), "settings": settings_shown.settings(manifest),
         "answered": answers.answered, "letters": LETTERS, "curve": curve,
+        "cut": cut_replies(answers, score), "reasoning_words": words.reasoning(score),
         "outcomes": words.outcomes(answers), "published": words.others(score, manifest),
         "under_rules": words.under_rules(read_under_rules(folder)),
         "costs": costs if _has_costs(costs) else [], "joules": joules, "energy": energy,

@@ -72,6 +72,22 @@ class _Energy(msgspec.Struct):
     source: str
 
 
+class _Truncation(msgspec.Struct):
+    replies: int
+    cut: int
+    share: float
+    finished: int
+    passed: float | None = msgspec.field(name="finished_pass@1")
+    interval: Ends | None = msgspec.field(name="finished_pass@1_interval")
+    warning: str = ""
+
+
+class _Reasoning(msgspec.Struct):
+    replies: int
+    tokens: int | None
+    mean_tokens: float | None
+
+
 class _Score(msgspec.Struct):
     """The fields of score.json that a report reads."""
 
@@ -83,6 +99,8 @@ class _Score(msgspec.Struct):
     one: float | None = msgspec.field(name="pass@1")
     ten: float | None = msgspec.field(name="pass@10")
     hundred: float | None = msgspec.field(name="pass@100")
+    truncation: _Truncation | None = None
+    reasoning: _Reasoning | None = None
     agents: _Agents | None = None
     profiles: dict[str, _Profile] = {}
     unions: dict[str, _Union] = {}

@@ -10,6 +10,7 @@ from swarmeval.scores.costs import before_after, cost, solved
 from swarmeval.scores.missing import UNSOLVED, named
 from swarmeval.scores.other_harnesses import UnderRule, tasks_of
 from swarmeval.scores.published import compare_with, published
+from swarmeval.scores.reasoning import reasoning_in_words
 from swarmeval.scores.sharing import tokens_in_words
 from swarmeval.scores.stats import pass_at_k
 
@@ -207,6 +208,12 @@ def shared(score: Mapping[str, Any], answers: AnswerIndex) -> str:
     """A sentence on delivered and computed tokens; "" if the latter are unknown."""
     words = tokens_in_words(score, len(answers.agents))
     return f"Output tokens: {words}." if words else ""
+
+
+def reasoning(score: Mapping[str, Any]) -> str:
+    """A sentence on the tokens of thoughts; "" without thoughts."""
+    facts = score.get("reasoning")
+    return f"{reasoning_in_words(facts)}." if facts else ""
 
 
 def sequential(score: Mapping[str, Any]) -> dict[str, Any] | None:

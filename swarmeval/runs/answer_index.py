@@ -9,6 +9,7 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from swarmeval.errors import OutputError
 from swarmeval.records import NOT_GENERATED, Completion, Job, parse_job_id
@@ -19,6 +20,8 @@ MOST_CELLS = 20_000  # cells of the map of tasks and agents
 MOST_LOCATIONS = 100_000  # answers whose locations are kept
 MOST_TIMINGS = 20_000
 SEED = 11  # for the sample of timings
+
+Ends = tuple[int, int]  # (replies that say how they ended, replies that the limit on tokens cut)
 
 
 @dataclass(slots=True)
@@ -63,6 +66,8 @@ class AnswerIndex:
         self.path = folder / JOURNAL
         self.counts: dict[str, tuple[int, int]] = {}  # per task: (verdicts, passes) of round 0
         self.outcomes: Counter[str] = Counter()  # of round 0
+        self.ends_of_tasks: dict[str, Ends] = {}  # of round 0, like those of agents
+        self.ends_of_agents: dict[int, Ends] = {}
         self.failures = self.answered = self.judged = self.passes = 0  # of all rounds
         self.agents: set[int] = set()
         self.timings = Timings()
@@ -89,6 +94,9 @@ class AnswerIndex:
             size = len(entry.completion.reply) if entry.completion else 0
             if entry.completion is not None:
                 self.timings.add(entry.completion, chance)
+                if job.round == 0 and entry.completion.finish_reason:
+                    _count(self.ends_of_tasks, job.task_id, entry.completion.cut)
+                    _count(self.ends_of_agents, job.agent_id, entry.completion.cut)
             else:
                 self.failures += 1
                 self.outcomes[NOT_GENERATED] += job.round == 0
@@ -112,3 +120,8 @@ class AnswerIndex:
     @property
     def evaluations(self) -> int:
         return self.outcomes.total() - self.outcomes[NOT_GENERATED]
+
+
+def _count(ends: dict[Any, Ends], key: str | int, cut: bool) -> None:
+    replies, cut_ones = ends.get(key, (0, 0))
+    ends[key] = replies + 1, cut_ones + cut

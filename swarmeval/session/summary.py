@@ -10,7 +10,9 @@ from swarmeval.report.settings_shown import is_of_replies, judging, replies
 from swarmeval.report.words import number
 from swarmeval.scores.missing import UNSOLVED
 from swarmeval.scores.published import compare_with, published
+from swarmeval.scores.reasoning import reasoning_in_words
 from swarmeval.scores.sharing import tokens_in_words
+from swarmeval.scores.truncation import cut_in_words
 from swarmeval.session.ending import DRAINED, FINISHED, STOPPED
 
 COLUMNS, LABEL = 80, 11
@@ -36,6 +38,7 @@ def summary(
     labelled = [
         ("pass@1", _pass_at_1(score, manifest)),
         *_largest_k(score),
+        *_truncation(score),
         *_missing(score),
         *_agents(score),
         *_published(score, manifest),
@@ -50,6 +53,7 @@ def summary(
         *_without_verdict(score),
         *_imported(manifest),
         *([] if is_of_replies(manifest) else _speed(score, len(manifest.get("agents", ())))),
+        *_reasoning(score),
         *_energy(score),
         *([("process", coordinator)] if coordinator else []),
         ("files", f"{folder / 'score.json'} and others beside it"),
@@ -97,6 +101,18 @@ def _largest_k(score: Mapping[str, object]) -> list[Labelled]:
         return []
     bounds = cast(Mapping[str, Any], score["intervals"]).get(largest)
     return [(largest, f"{_percent(score[largest])}{_interval(bounds)}")]
+
+
+def _truncation(score: Mapping[str, object]) -> list[Labelled]:
+    """The share of replies that the limit on tokens cut, pass@1 of the others, and a warning if the share is large."""
+    facts = cast(Mapping[str, Any] | None, score.get("truncation"))
+    if facts is None:
+        return []
+    text = cut_in_words(facts)
+    if facts["cut"] and facts["finished"]:
+        around = _interval(facts["finished_pass@1_interval"])
+        text += f"; pass@1 of the others {_percent(facts['finished_pass@1'])}{around}"
+    return [("cut", text), *([("warning", facts["warning"])] if "warning" in facts else [])]
 
 
 def _agents(score: Mapping[str, object]) -> list[Labelled]:
@@ -174,6 +190,12 @@ def _speed(score: Mapping[str, object], agents: int) -> list[Labelled]:
     speed = ("speed", text if latency_s is None else f"{text}, mean latency {_number(latency_s)} s")
     tokens = tokens_in_words(score, agents)
     return [speed, ("tokens", tokens)] if tokens else [speed]
+
+
+def _reasoning(score: Mapping[str, object]) -> list[Labelled]:
+    """The tokens of thoughts, if any reply has some."""
+    facts = cast(Mapping[str, Any] | None, score.get("reasoning"))
+    return [] if facts is None else [("thoughts", reasoning_in_words(facts))]
 
 
 def _published(score: Mapping[str, object], manifest: Mapping[str, Any]) -> list[Labelled]:

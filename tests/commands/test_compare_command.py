@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from human_eval_runner import canonical_solutions
-from swarmeval.commands.compare import finding
-from swarmeval.runs.finished_run import energy_wh, read
+from swarmeval.commands.compare import finding, truncation_rows
+from swarmeval.runs.finished_run import EndedRun, energy_wh, read
 from swarmeval.scores.paired import interval_of, mcnemar, paired
 from tests.support.checkout import ROOT
 
@@ -89,6 +89,24 @@ def test_energy_is_what_the_score_says_where_it_does(tmp_path: Path) -> None:
     for score, expected in (({"energy": {"joules": 7200.0}}, 2.0), ({}, 1.0)):
         (tmp_path / "score.json").write_text(json.dumps(score))
         assert read(tmp_path).energy_wh == expected
+
+
+CUT = {"replies": 20, "cut": 1, "share": 0.05, "finished_pass@1": 0.5, "warning": "too many"}
+
+
+def ended(truncation: dict[str, object] | None) -> EndedRun:
+    return EndedRun(Path("run"), "r", {}, "", "", "", {"truncation": truncation}, {}, None, None, False, {})
+
+
+def test_cut_replies_are_compared_and_warned_of() -> None:
+    none: dict[str, object] = {"replies": 20, "cut": 0, "share": 0.0, "finished_pass@1": 0.25}
+    assert list(truncation_rows(ended(none), ended(CUT))) == [
+        "of finished                 25.0 %                50.0 %",
+        "cut replies                  0.0 %                 5.0 %",
+        "warning  B: 1 of 20 replies (5.0 %) was cut by the limit on tokens",
+    ]
+    assert list(truncation_rows(ended(None), ended(None))) == []
+    assert next(truncation_rows(ended(None), ended(none))).split() == ["of", "finished", "-", "25.0", "%"]
 
 
 def main(*words: str) -> subprocess.CompletedProcess[str]:

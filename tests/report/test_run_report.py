@@ -21,7 +21,7 @@ from swarmeval.session.run_record import OpenRun
 from swarmeval.session.session import make_report
 from tests.support.command_line import SMOKE, swarmeval
 from tests.support.pages import HOSTILE, visible_text
-from tests.support.run_folders import answers, finished_run, leave, plan_of
+from tests.support.run_folders import Answer, answers, finished_run, leave, plan_of
 
 
 def sections(page: str) -> list[str]:
@@ -45,6 +45,19 @@ def test_replies_that_nobody_measured_have_no_latencies_costs_or_timeline(tmp_pa
     jobs = [plan.job(k).job_id for k in range(2)]
     leave(tmp_path, config, plan, [(Completion(job, "r"), Verdict(job, Outcome.PASSED, "")) for job in jobs])
     assert sections(render(tmp_path)) == ["score", "outcomes", "answers", "agreement", "manifest"]
+
+
+def test_cut_replies_stand_beside_the_score_and_warn_if_many(tmp_path: Path) -> None:
+    given: list[Answer] = [(replace(reply, finish_reason="length" if k == 0 else "stop"), verdict)
+             for k, (reply, verdict) in enumerate(answers(("a", "b", "c", "d"), passes=2))
+             if isinstance(reply, Completion)]  # fmt: skip
+    said = visible_text(render(finished_run(tmp_path / "cut", given)))
+    assert "cut replies 1 of 4 replies (25.0 %) was cut by the limit on tokens. The score depends on the limit" in said
+    assert "pass@1 of finished replies 33.3 %" in said
+    assert "Where replies were cut most often task cut replies share HumanEval/0 1 4 25.0 %" in said
+    assert "agent cut replies share 0 1 1 100.0 %" in said
+    unknown = visible_text(render(finished_run(tmp_path / "unknown", answers(("a", "b")))))
+    assert "cut" not in unknown.partition("Outcomes")[0]
 
 
 def test_every_outcome_has_its_row_tampered_among_them(tmp_path: Path) -> None:

@@ -155,6 +155,53 @@ def test_a_completion_without_a_verdict_is_said_to_be_unjudged(tmp_path: Path) -
     assert (tmp_path / "agent_0_results.jsonl").read_text() == ""
 
 
+def thinking(job_id: str, reply: str, reason: str, tokens: int | None) -> Entry:
+    """A reply after thoughts; "" if it was cut while thinking."""
+    return Entry(
+        completion=Completion(
+            job_id, reply, output_tokens=9, finish_reason=reason, elapsed_s=1.0,
+            reasoning="Hm" if tokens else "", reasoning_tokens=tokens,
+        )
+    )  # fmt: skip
+
+
+def test_cut_replies_and_thoughts_are_in_every_file_of_results(tmp_path: Path) -> None:
+    story = [
+        thinking("0/HumanEval/0/0/0", "", "length", 9),
+        thinking("1/HumanEval/0/0/0", "reply", "stop", 4),
+        thinking("0/HumanEval/1/0/0", "reply", "stop", None),
+        verdict("0/HumanEval/0/0/0", Outcome.EMPTY),
+        verdict("1/HumanEval/0/0/0", Outcome.PASSED),
+        verdict("0/HumanEval/1/0/0", Outcome.WRONG_ANSWER),
+    ]
+    score = written(tmp_path, story)
+    assert score["reasoning"] == {"replies": 2, "tokens": 13, "mean_tokens": 6.5}
+    truncation = score["truncation"]
+    assert isinstance(truncation, dict)
+    assert (truncation["cut"], truncation["cut_while_thinking"], truncation["finished_pass@1"]) == (1, 1, 0.5)
+    tasks = json.loads((tmp_path / "task_summary.json").read_text())
+    assert [task["truncation"]["share"] for task in tasks.values()] == [0.5, 0.0]
+    agents = json.loads((tmp_path / "agent_summary.json").read_text())
+    assert [agent["truncation"]["share"] for agent in agents] == [0.5, 0.0]
+    evaluation = json.loads((tmp_path / "agent_0_evaluation.json").read_text())
+    assert evaluation["truncation"] == agents[0]["truncation"]
+    assert [task[0].get("cut") for task in evaluation["tasks"].values()] == [True, None]
+    with (tmp_path / "metrics.csv").open() as file:
+        assert [row["reasoning_tokens"] for row in csv.DictReader(file)] == ["9", "4", ""]
+    lines = [json.loads(line) for line in (tmp_path / "agent_0_results.jsonl").read_text().splitlines()]
+    found = [(line.get("cut"), line.get("reasoning"), line.get("reasoning_tokens")) for line in lines]
+    assert found == [(True, "Hm", 9), (None, None, None)]
+
+
+def test_replies_without_a_finish_reason_leave_truncation_undefined(tmp_path: Path) -> None:
+    story = [thinking("0/HumanEval/0/0/0", "reply", "", None), verdict("0/HumanEval/0/0/0", Outcome.PASSED)]
+    score = written(tmp_path, story)
+    assert score["truncation"] is None
+    assert isinstance(score["undefined"], dict)
+    assert score["undefined"]["truncation"] == "the replies do not say how they ended (finish_reason)"
+    assert "reasoning" not in score
+
+
 def test_no_draft_is_left_behind(tmp_path: Path) -> None:
     written(tmp_path, STORY)
     assert not list(tmp_path.glob(".*"))

@@ -47,6 +47,28 @@ def test_energy_says_which_tokens_it_is_divided_by() -> None:
     assert "0.5 J per delivered token, 2 J per computed token, 75 J per evaluation, 300 J per solved task" in text
 
 
+CUT: dict[str, object] = {
+    "replies": 164, "cut": 12, "share": 12 / 164, "finished": 152, "finished_pass@1": 0.45,
+    "finished_pass@1_interval": [0.38, 0.53], "finished_tasks": 152, "warning": "the score depends on the limit",
+}  # fmt: skip
+
+
+def test_cut_replies_stand_beside_the_score_with_a_warning() -> None:
+    text = " ".join(" ".join(lines(truncation=CUT)).split())
+    cut = "cut 12 of 164 replies (7.3 %) were cut by the limit on tokens; pass@1 of the others 45.0 % (95 % CI"
+    assert f"{cut} 38.0-53.0 %) warning the score depends on the limit agents" in text
+    few = {key: value for key, value in CUT.items() if key != "warning"} | {"cut": 0, "share": 0.0}
+    found = lines(truncation=few)
+    assert "cut        none of 164 replies was cut by the limit on tokens" in found
+    assert not any(line.startswith("warning") for line in found)
+    assert lines(truncation=None) == lines()
+
+
+def test_thoughts_are_counted_where_there_are_some() -> None:
+    thoughts = {"replies": 8200, "tokens": 246_000, "mean_tokens": 30.0}
+    assert "thoughts   8,200 replies have thoughts: 246,000 tokens, 30 per reply" in lines(reasoning=thoughts)
+
+
 def test_shared_verdicts_are_told_from_executed_programs() -> None:
     found = lines(programs_executed=3210, verdicts_shared=4800)
     assert "programs   3,210 executed; 4,800 answers share the verdict of an equal program" in found
