@@ -50,6 +50,8 @@ def lines(one: EndedRun, other: EndedRun, result: Paired) -> Iterator[str]:
         if key != "computed_tokens" or key in {**one.score, **other.score}:
             yield row(name, shown(one.score.get(key), form), shown(other.score.get(key), form))
     yield row("memory, MB", shown(one.memory_mb, "{:,.0f}"), shown(other.memory_mb, "{:,.0f}"))
+    if costs := {run.score["cost"]["currency"] for run in (one, other) if run.score.get("cost")}:
+        yield row(f"cost, {'/'.join(sorted(costs))}", *(shown(cost_of(run), "{:,.4g}") for run in (one, other)))
     yield row("energy, Wh", shown(one.energy_wh, "{:.1f}"), shown(other.energy_wh, "{:.1f}"))
     low, high = result.interval
     verdict = "B is better" if low > 0 else "A is better" if high < 0 else "the difference may be due to chance"
@@ -111,6 +113,11 @@ def rate(run: EndedRun, key: str) -> str:
 
 def percent_or_dash(value: object) -> str:
     return percent(value) if isinstance(value, float) else "-"
+
+
+def cost_of(run: EndedRun) -> float | None:
+    cost = run.score.get("cost")
+    return cost["total"] if cost else None
 
 
 def shown(value: object, form: str) -> str:

@@ -104,6 +104,18 @@ def tasks_and_agents(
     }
 
 
+def budgets_chart(score: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The budget curves: name, unit, and (budget, pass@1, low, high, share of replies that had ended) per point."""
+    return [
+        {
+            "name": name.replace("_", " "),
+            "unit": curve["unit"],
+            "points": list(zip(*(curve[key] for key in ("budgets", "pass@1", "low", "high", "ended")), strict=True)),
+        }
+        for name, curve in (score.get("budgets") or {}).items()
+    ]
+
+
 def timeline_chart(time: Timeline) -> dict[str, Any]:
     """The series of the panels and the events drawn on them."""
     return {

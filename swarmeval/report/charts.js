@@ -21,6 +21,15 @@ function ticks(low, high, count) {
   return found;
 }
 
+// 1, 2 and 5 times powers of ten; only the powers if there are many.
+function logTicks(low, high) {
+  const first = Math.floor(Math.log10(low)), last = Math.ceil(Math.log10(high));
+  const steps = last - first > 4 ? [1] : [1, 2, 5];
+  const found = [];
+  for (let power = first; power <= last; power += 1) found.push(...steps.map((step) => Number(`${step}e${power}`)));
+  return found.filter((v) => v >= low && v <= high);
+}
+
 // Draws both axes. The returned functions x and y convert values to coordinates.
 function frame(place, [left, right], [bottom, top], xName, xLog = false) {
   const chart = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": xName });
@@ -31,7 +40,7 @@ function frame(place, [left, right], [bottom, top], xName, xLog = false) {
     chart.append(svg("line", { class: "axis", x1: LEFT, x2: WIDE - RIGHT, y1: y(v), y2: y(v) }));
     chart.append(svg("text", { x: LEFT - 6, y: y(v) + 4, "text-anchor": "end" }, short(v)));
   }
-  const across = xLog ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].filter((v) => v >= left && v <= right) : ticks(left, right, 6);
+  const across = xLog ? logTicks(left, right) : ticks(left, right, 6);
   for (const v of across) chart.append(svg("text", { x: x(v), y: HIGH - BOTTOM + 22, "text-anchor": "middle" }, short(v)));
   chart.append(svg("text", { x: WIDE - RIGHT, y: HIGH - 3, "text-anchor": "end" }, xName));
   place.append(chart);

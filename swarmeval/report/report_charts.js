@@ -14,6 +14,27 @@ function drawCurve() {
   }
 }
 
+// One chart per quantity: pass@1 within a budget, on a logarithmic axis, with its interval as a band.
+function drawBudgets() {
+  for (const { name, unit, points } of DATA.budgets) {
+    const figure = element("figure");
+    figure.append(element("figcaption", {}, `pass@1 within a budget of ${name}`));
+    const top = Math.min(100, Math.max(1, 110 * Math.max(...points.map(([, , , high]) => high))));
+    const [left, right] = [points[0][0], Math.max(points.at(-1)[0], points[0][0] * 2)];
+    const { chart, x, y } = frame(figure, [left, right], [0, top], `${unit} (pass@1 in %)`, true);
+    const edge = (column) => points.map((point) => [x(point[0]), y(100 * point[column])]);
+    chart.append(svg("path", { class: "band", d: `${path([...edge(2), ...edge(3).reverse()])}Z` }));
+    chart.append(svg("path", { class: "l l0", d: path(edge(1)) }));
+    for (const [budget, share, low, high, ended] of points) {
+      const dot = svg("circle", { class: "dot", cx: x(budget), cy: y(100 * share), r: 3.5 });
+      const ends = [low, high].map((value) => shown(100 * value)).join(" to ");
+      dot.append(svg("title", {}, `${shown(budget)} ${unit}: pass@1 ${shown(100 * share)} % (${ends}); ${shown(100 * ended)} % of the replies had ended`));
+      chart.append(dot);
+    }
+    byId("curves").append(figure);
+  }
+}
+
 function drawPanels() {
   const panels = new Map();
   for (const [panel, name, unit, points] of DATA.series) {
@@ -59,4 +80,5 @@ if (DATA.latency) {
   drawScatter(byId("scatter"), [DATA.latency], "output tokens (latency in s)");
   shadeCorrelations();
 }
+if (DATA.budgets.length) drawBudgets();
 if (DATA.series.length) drawPanels();

@@ -13,7 +13,7 @@ from swarmeval.files import replaced
 from swarmeval.records import Task
 from swarmeval.report import score as report_score
 from swarmeval.report import settings_shown, words
-from swarmeval.report.chart_data import latencies, latency_chart, tasks_and_agents, timeline_chart
+from swarmeval.report.chart_data import budgets_chart, latencies, latency_chart, tasks_and_agents, timeline_chart
 from swarmeval.report.cut_replies import cut_replies
 from swarmeval.report.pages import FOLDER, render_page
 from swarmeval.report.replies import by_task, pack
@@ -94,7 +94,7 @@ def render(folder: Path, tasks: Sequence[Task] | None = None) -> str:
         **tasks_and_agents(manifest, answers, places, tasks, packs.agreements), "cut": packs.portion.cut,
         "curve": curve,
         "intervals": {key.removeprefix("pass@"): value for key, value in score["intervals"].items() if value},
-        "latency": latency_chart(latency, answers.timings),
+        "latency": latency_chart(latency, answers.timings), "budgets": budgets_chart(score),
         **timeline_chart(over_time),
     })  # fmt: skip
 

@@ -88,6 +88,21 @@ class _Reasoning(msgspec.Struct):
     mean_tokens: float | None
 
 
+class _Curve(msgspec.Struct):
+    unit: str
+    budgets: list[float]
+    low: list[float]
+    high: list[float]
+    ended: list[float]
+    share: list[float] = msgspec.field(name="pass@1")
+    basis: str = ""
+
+
+class _Cost(msgspec.Struct):
+    currency: str
+    total: float | None
+
+
 class _Score(msgspec.Struct):
     """The fields of score.json that a report reads."""
 
@@ -105,6 +120,8 @@ class _Score(msgspec.Struct):
     profiles: dict[str, _Profile] = {}
     unions: dict[str, _Union] = {}
     rounds: list[_Round] = []
+    budgets: dict[str, _Curve] = {}
+    cost: _Cost | None = None
     base: _Base | None = None
     batch_audit: _Audit | None = None
     energy: _Energy | None = None

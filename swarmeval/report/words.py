@@ -195,11 +195,14 @@ def costs(score: Mapping[str, Any], answers: AnswerIndex, joules: float | None) 
     rows = []
     for name, count in units.items():
         of = cost(score, joules, count)
+        price = score.get("cost") or {"total": None}
         rows.append({
             "name": name, "count": f"{count:,}",
             "seconds": duration(of.seconds) if count else "none", "tokens": number(of.tokens) if count else "none",
             "computed": "" if of.computed_tokens is None else number(of.computed_tokens),
             "joules": number(of.joules, "J") if count else "none",
+            "money": "" if price["total"] is None or not count
+                     else number(price["total"] / count, price["currency"]),
         })  # fmt: skip
     return rows
 

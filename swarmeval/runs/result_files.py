@@ -5,6 +5,7 @@ Holds two offsets per job and one entry at a time in memory, so the files may be
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,9 +17,11 @@ from swarmeval.runs.agent_files import json_text, result_line, write_agent
 from swarmeval.runs.ledger import Jobs, Ledger
 from swarmeval.runs.results import Results
 from swarmeval.runs.tallies import Tallies, task_summary
+from swarmeval.scores.costs import solved
 from swarmeval.scores.intervals import confidence
 from swarmeval.scores.missing import COUNTED_AS, FAIL, WARN, named
 from swarmeval.scores.sharing import sharing
+from swarmeval.scores.spending import Prices, Spending
 from swarmeval.scores.stats import rate, scores
 
 REPAIRS = "repairs.jsonl"  # separate from the agents' files, in which every line is a sample
@@ -29,21 +32,29 @@ METRICS = (
 )  # fmt: skip
 
 
-def write(folder: Path, journal: Path, ledger: Ledger, facts: Mapping[str, object]) -> dict[str, object]:
+# Newlines occur between the values of a JSON text, never inside its strings.
+LIST_OF_NUMBERS = re.compile(r'\[\n([^\[\]{}"]+)\n *\]')
+
+
+def write(
+    folder: Path, journal: Path, ledger: Ledger, facts: Mapping[str, object], prices: Prices | None = None
+) -> dict[str, object]:
     """Write all result files and return the contents of score.json, which ends with `facts` (model, benchmark, ...).
 
     Raises OutputError.
     """
     results = Results(ledger.jobs, journal)
+    spending = Spending(prices, ledger.generation_s, ledger.output_tokens, _joules_per_token(facts))
     with replaced(folder / "metrics.csv") as file:
-        tallies = _write_metrics(file, results, folder)
+        tallies = _write_metrics(file, results, Tallies(ledger.jobs, folder, spending))
     if ledger.jobs.room > ledger.jobs.total:
         _write_repairs(folder / REPAIRS, results)
     failed = ledger.jobs.failed_tasks
-    summaries = [write_agent(folder, results, agent, failed) for agent in ledger.jobs.agents]
+    summaries = [write_agent(folder, results, agent, failed, tallies.curves) for agent in ledger.jobs.agents]
     with replaced(folder / "agent_summary.json") as file:
         json.dump(summaries, file, indent=2)
-    score = score_of(ledger, summaries, {**tallies.facts(), **facts}, tallies.undefined())
+    cost = spending.facts(ledger.evaluations, solved(ledger.counts()))
+    score = score_of(ledger, summaries, {**tallies.facts(), **cost, **facts}, tallies.undefined())
     tasks = tallies.tasks()
     if failed:
         tasks |= {
@@ -52,8 +63,7 @@ def write(folder: Path, journal: Path, ledger: Ledger, facts: Mapping[str, objec
     with replaced(folder / "task_summary.json") as file:
         json.dump(tasks, file, indent=2)
     with replaced(folder / "score.json") as file:
-        json.dump(score, file, indent=2)
-        file.write("\n")
+        file.write(LIST_OF_NUMBERS.sub(_on_one_line, json.dumps(score, indent=2)) + "\n")
     return score
 
 
@@ -108,9 +118,19 @@ def _missing(jobs: Jobs) -> dict[str, object]:
     }
 
 
-def _write_metrics(file: TextIO, results: Results, folder: Path) -> Tallies:
-    """Write one row per job, repairs last, and return what is known of all of them."""
-    tallies = Tallies(results.jobs, folder)
+def _on_one_line(found: re.Match[str]) -> str:
+    return f"[{' '.join(found[1].split())}]"
+
+
+def _joules_per_token(facts: Mapping[str, object]) -> float | None:
+    """Measured energy above idle per delivered token; None if it was not measured, or was below the noise."""
+    energy = facts.get("energy")
+    joules = energy.get("joules_per_output_token") if isinstance(energy, Mapping) else None
+    return joules if joules and joules > 0 else None
+
+
+def _write_metrics(file: TextIO, results: Results, tallies: Tallies) -> Tallies:
+    """Write one row per job, repairs last, and return the tallies, to which all are added."""
     rows = csv.writer(file)
     rows.writerow(METRICS)
     for job, answer, verdict in results.each(iter(range(results.jobs.room))):

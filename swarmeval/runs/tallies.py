@@ -8,16 +8,23 @@ from swarmeval.runs.audit import AuditFacts
 from swarmeval.runs.ledger import Jobs
 from swarmeval.runs.repair_rounds import Rounds
 from swarmeval.scores.base_problems import Bases
+from swarmeval.scores.budgets import BudgetCurves
 from swarmeval.scores.profiles import Profiles
 from swarmeval.scores.reasoning import Reasoning
+from swarmeval.scores.spending import Spending
 from swarmeval.scores.truncation import Truncation
 
 
 class Tallies:
-    """Accumulates the answers of all rounds, job by job. Only rounds and their costs count repairs."""
+    """Accumulates the answers of all rounds, job by job. Only rounds and costs count repairs.
 
-    def __init__(self, jobs: Jobs, folder: Path) -> None:
+    The curves need the answers twice: `add` measures their ranges, and the caller counts them with `curves.add`.
+    """
+
+    def __init__(self, jobs: Jobs, folder: Path, spending: Spending) -> None:
         """Read the audit in `folder`, if there is one. Raises OutputError."""
+        self.curves = BudgetCurves(spending)
+        self._spending = spending
         self._outcomes: dict[str, Counter[str]] = {task.task_id: Counter() for task in jobs.tasks}
         self._profiles, self._bases, self._audit = Profiles(jobs.agents), Bases(), AuditFacts(folder)
         self._rounds = Rounds(jobs.room // jobs.total if jobs.total else 1)
@@ -26,6 +33,8 @@ class Tallies:
 
     def add(self, job: Job, answer: Completion | Failure, verdict: Verdict | None) -> None:
         self._rounds.add(job, answer, verdict)
+        if isinstance(answer, Completion):
+            self._spending.add(answer)
         if job.round > 0:
             return
         if isinstance(answer, Failure):
@@ -35,16 +44,18 @@ class Tallies:
         if verdict is not None:
             self._outcomes[job.task_id][str(verdict.outcome)] += 1
             self._truncation.add(job.task_id, answer, verdict.passed)
+            self.curves.measure(answer)
             self._profiles.add(job, verdict.passed)
             self._bases.add(job, verdict)
             self._audit.add(answer, verdict)
             self._unconfirmed += verdict.unconfirmed
 
     def facts(self) -> dict[str, object]:
-        """Entries of score.json."""
+        """Entries of score.json, once the curves have all answers."""
         return {
             "truncation": self._truncation.facts(),
             **self._reasoning.facts(),
+            **self.curves.facts(),
             **({"unconfirmed": self._unconfirmed} if self._unconfirmed else {}),
             **self._profiles.facts(),
             **self._bases.facts(),
@@ -55,7 +66,7 @@ class Tallies:
     def undefined(self) -> dict[str, str]:
         """The reasons for entries that are None."""
         reason = self._truncation.reason()
-        return {"truncation": reason} if reason else {}
+        return {**({"truncation": reason} if reason else {}), **self.curves.undefined()}
 
     def tasks(self) -> dict[str, dict[str, object]]:
         """The summary of each task: verdicts, passes, pass@1, cut replies and outcomes."""

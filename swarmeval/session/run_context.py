@@ -13,6 +13,7 @@ from swarmeval.requests import ReplicaInfo, Request, Thinking
 from swarmeval.runs.plan import Plan
 from swarmeval.runs.prompts import make_request, thinking_of
 from swarmeval.scheduling.context import RunContext
+from swarmeval.scores.spending import Prices
 from swarmeval.session.fleet_choice import ChosenFleet
 from swarmeval.session.run_record import OpenRun
 from swarmeval.session.watchers import CoordinatorReadings, SessionWatchers
@@ -106,6 +107,15 @@ class SessionContext(RunContext):
             "devices": len(self.swarm.fleet.workers),
             **self.swarm.watchers.facts(self.record.ledger),
         }
+
+    def prices(self) -> Prices | None:
+        """The prices of this run's tokens and devices; None for `score`, which uses neither."""
+        if self.swarm is None:
+            return None
+        local = self.swarm.chosen.local_devices
+        gpus = sum(len(device.uuid.split(",")) for device in local if device.uuid)
+        # The replicas of a CPU share one machine. Devices elsewhere have a worker each.
+        return Prices(self.config.prices, gpus or (1 if local else len(self.swarm.fleet.workers)))
 
     def _repeat(self, replicas: Iterable[Mapping[str, Any]]) -> str:
         if self.config.fleet == "endpoint":

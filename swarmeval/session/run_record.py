@@ -17,6 +17,7 @@ from swarmeval.runs.folder import Manifest, fingerprint, locked, open_run, used_
 from swarmeval.runs.journal import Journal, entries
 from swarmeval.runs.ledger import Jobs, Ledger
 from swarmeval.sandbox.interpreters import interpreter
+from swarmeval.scores.spending import Prices
 from swarmeval.secrets import scrubbed
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.version import VERSION
@@ -81,11 +82,10 @@ class OpenRun(Record):
             log.warning("resuming %s: %d of %d jobs are answered", self.run_id, done, total)
         super().begin()
 
-    def write_results(self, facts: Mapping[str, object]) -> dict[str, object]:
+    def write_results(self, facts: Mapping[str, object], prices: Prices | None = None) -> dict[str, object]:
         """Write all result files from the journal; return the content of score.json. Raises OutputError."""
-        return result_files.write(
-            self.folder, self.journal.path, self.ledger, scrubbed({"run_id": self.run_id, **facts})
-        )
+        facts = scrubbed({"run_id": self.run_id, **facts})
+        return result_files.write(self.folder, self.journal.path, self.ledger, facts, prices)
 
 
 @contextmanager

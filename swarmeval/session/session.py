@@ -227,7 +227,7 @@ def _close(session: _SessionRun, reason: str, quiet: contextlib.ExitStack) -> di
     record = session.context.record
     try:
         session.publish_writing()
-        score = record.write_results(session.context.facts())
+        score = record.write_results(session.context.facts(), session.context.prices())
         if reason == FINISHED:
             quiet.enter_context(ignoring_interrupts())
         session.publish_end(reason)

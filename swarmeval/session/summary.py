@@ -7,21 +7,17 @@ from typing import Any, cast
 
 from swarmeval.report.run_report import NAME as REPORT
 from swarmeval.report.settings_shown import is_of_replies, judging, replies
-from swarmeval.report.words import number
 from swarmeval.scores.missing import UNSOLVED
 from swarmeval.scores.published import compare_with, published
-from swarmeval.scores.reasoning import reasoning_in_words
-from swarmeval.scores.sharing import tokens_in_words
 from swarmeval.scores.truncation import cut_in_words
 from swarmeval.session.ending import DRAINED, FINISHED, STOPPED
+from swarmeval.session.summary_costs import Labelled, cost, counted, energy, reasoning, speed
 
 COLUMNS, LABEL = 80, 11
 ENDINGS = {
     DRAINED: "Stopped after finishing running jobs. Repeat the command to resume.",
     STOPPED: "Stopped. Repeat the command to resume.",
 }
-
-Labelled = tuple[str, str]  # label and text of a line
 
 
 def summary(
@@ -52,9 +48,10 @@ def summary(
         *_programs(score),
         *_without_verdict(score),
         *_imported(manifest),
-        *([] if is_of_replies(manifest) else _speed(score, len(manifest.get("agents", ())))),
-        *_reasoning(score),
-        *_energy(score),
+        *([] if is_of_replies(manifest) else speed(score, len(manifest.get("agents", ())))),
+        *reasoning(score),
+        *energy(score),
+        *cost(score),
         *([("process", coordinator)] if coordinator else []),
         ("files", f"{folder / 'score.json'} and others beside it"),
     ]
@@ -181,23 +178,6 @@ def _imported(manifest: Mapping[str, Any]) -> list[Labelled]:
     return [("replies", f"{replies(manifest)}; generation settings unknown"), ("judging", judging(manifest))]
 
 
-def _speed(score: Mapping[str, object], agents: int) -> list[Labelled]:
-    """Rates, and the tokens that were delivered and computed."""
-    if score["avg_throughput_rps"] is None:
-        return []
-    text = f"{_number(score['tokens_per_s'])} tokens/s, {_number(score['avg_throughput_rps'])} jobs/s"
-    latency_s = score["avg_latency_s"]
-    speed = ("speed", text if latency_s is None else f"{text}, mean latency {_number(latency_s)} s")
-    tokens = tokens_in_words(score, agents)
-    return [speed, ("tokens", tokens)] if tokens else [speed]
-
-
-def _reasoning(score: Mapping[str, object]) -> list[Labelled]:
-    """The tokens of thoughts, if any reply has some."""
-    facts = cast(Mapping[str, Any] | None, score.get("reasoning"))
-    return [] if facts is None else [("thoughts", reasoning_in_words(facts))]
-
-
 def _published(score: Mapping[str, object], manifest: Mapping[str, Any]) -> list[Labelled]:
     """Published scores of this model, if the whole benchmark was run."""
     interval, prompts = cast(Mapping[str, Any], score["intervals"])["pass@1"], manifest.get("prompts")
@@ -259,28 +239,8 @@ def _audit(score: Mapping[str, object]) -> list[Labelled]:
         return []
     changed = f"{audit['replies_changed']} replies and {audit['verdicts_changed']} verdicts differ"
     text = f"{audit['jobs']} jobs answered again, one by one: {changed}"
-    return [("audit", f"{text}; {_number(audit['tokens_per_s'])} tokens/s")]
-
-
-def _energy(score: Mapping[str, object]) -> list[Labelled]:
-    """The energy of the run, if it could be measured."""
-    energy = cast(Mapping[str, Any] | None, score.get("energy"))
-    if energy is None:
-        return []
-    text = f"{energy['joules']:,.0f} J ({energy['source']})"
-    if energy["joules_above_idle"] is None:
-        return [("energy", f"{text}; idle power was not measured")]
-    each = (
-        ("output_token", "delivered token"), ("computed_token", "computed token"), ("evaluation", "evaluation"),
-        ("solved_task", "solved task"),
-    )  # fmt: skip
-    shares = [f"{_number(energy[per])} J per {word}" for key, word in each if (per := f"joules_per_{key}") in energy]
-    return [("energy", f"{text}, {energy['joules_above_idle']:,.0f} J above idle: {', '.join(shares)}")]
+    return [("audit", f"{text}; {counted(audit['tokens_per_s'])} tokens/s")]
 
 
 def _percent(value: object) -> str:
     return f"{100 * value:.1f} %" if isinstance(value, float) else "undefined"
-
-
-def _number(value: object) -> str:
-    return number(value) if isinstance(value, float | int) else "no"

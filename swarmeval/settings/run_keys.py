@@ -22,6 +22,7 @@ from swarmeval.settings.audit import AuditSettings
 from swarmeval.settings.endpoint import EndpointSettings
 from swarmeval.settings.loadtest import LoadTestSettings
 from swarmeval.settings.monitor import MonitorSettings
+from swarmeval.settings.prices import PriceSettings
 from swarmeval.settings.ray import RaySettings
 from swarmeval.settings.replica import ReplicaSettings
 from swarmeval.settings.sandbox import SandboxSettings
@@ -158,6 +159,7 @@ class RunKeys(Section):
     workers: WorkersSettings = WorkersSettings()
     sandbox: SandboxSettings = SandboxSettings()
     audit: AuditSettings = AuditSettings()
+    prices: PriceSettings = PriceSettings()
     monitor: MonitorSettings = MonitorSettings()
     wandb: WandbSettings = WandbSettings()
     endpoint: EndpointSettings = EndpointSettings()

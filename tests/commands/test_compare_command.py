@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from human_eval_runner import canonical_solutions
-from swarmeval.commands.compare import finding, truncation_rows
+from swarmeval.commands.compare import finding, lines, truncation_rows
 from swarmeval.runs.finished_run import EndedRun, energy_wh, read
 from swarmeval.scores.paired import interval_of, mcnemar, paired
 from tests.support.checkout import ROOT
@@ -107,6 +108,14 @@ def test_cut_replies_are_compared_and_warned_of() -> None:
     ]
     assert list(truncation_rows(ended(None), ended(None))) == []
     assert next(truncation_rows(ended(None), ended(none))).split() == ["of", "finished", "-", "25.0", "%"]
+
+
+def test_the_costs_of_two_runs_stand_side_by_side() -> None:
+    priced = {"cost": {"currency": "EUR", "total": 1.25}}
+    one, other = (replace(ended(None), score=score, shares={"T/0": 1.0}) for score in (priced, {}))
+    assert "cost, EUR                     1.25                     -" in list(
+        lines(one, other, paired(one.shares, other.shares))
+    )
 
 
 def main(*words: str) -> subprocess.CompletedProcess[str]:

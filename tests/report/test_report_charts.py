@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +53,23 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     return write(folder)
+
+
+def test_budget_curves_have_a_section_and_their_data(tmp_path: Path) -> None:
+    page = render(run_that_took(tmp_path / "run", 2, lambda k: 1.0 + k, lambda k: 10 + 20 * k))
+    said = visible_text(page)
+    assert "The curve is a lower bound on the score of a run with that limit" in said
+    (data,) = re.findall(r'id="data"[^>]*>(.*?)</script>', page)
+    tokens, seconds = json.loads(data)["budgets"]
+    assert (tokens["name"], tokens["unit"], seconds["name"], seconds["unit"]) == (
+        "output tokens",
+        "tokens",
+        "seconds",
+        "s",
+    )
+    assert seconds["points"][0][0] == 1.0
+    assert seconds["points"][-1][1] == 0.5
+    assert "Budgets" not in visible_text(render(run_that_took(tmp_path / "none", 2, lambda k: 0.0, lambda k: 0)))
 
 
 @pytest.mark.slow

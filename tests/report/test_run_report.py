@@ -103,7 +103,16 @@ def test_a_latency_that_cannot_be_gives_no_section_of_latencies(tmp_path: Path) 
     first, second = answers(("a", "b"))
     assert isinstance(first[0], Completion)
     folder = finished_run(tmp_path, [(replace(first[0], latency_s=-1.0), first[1]), second])
-    assert sections(render(folder)) == ["score", "outcomes", "answers", "agreement", "time", "cost", "manifest"]
+    assert sections(render(folder)) == [
+        "score",
+        "outcomes",
+        "answers",
+        "agreement",
+        "time",
+        "cost",
+        "budgets",
+        "manifest",
+    ]
 
 
 def test_a_manifest_that_holds_no_text_is_told_as_far_as_it_goes(tmp_path: Path) -> None:

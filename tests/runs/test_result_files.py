@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from swarmeval.records import Completion, Failure, Outcome, Suite, Task, Verdict
@@ -9,6 +10,8 @@ from swarmeval.runs.journal import NAME, Entry, Journal, SessionStart
 from swarmeval.runs.ledger import Ledger
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.result_files import METRICS, write
+from swarmeval.scores.spending import Prices
+from swarmeval.settings.prices import PriceSettings
 from swarmeval.settings.run_config import RunConfig
 
 TASKS = [Task(f"HumanEval/{n}", "def f():\n", Suite("f", "")) for n in range(2)]
@@ -28,13 +31,15 @@ def verdict(job_id: str, outcome: Outcome, shared: bool = False) -> Entry:
     return Entry(verdict=Verdict(job_id, outcome, "    return 1", "why", 0.25, shared=shared))
 
 
-def written(folder: Path, entries: list[Entry]) -> dict[str, object]:
+def written(
+    folder: Path, entries: list[Entry], facts: Mapping[str, object] | None = None, prices: Prices | None = None
+) -> dict[str, object]:
     ledger = Ledger(Plan(make_agents(RunConfig(num_agents=2)), TASKS))
     with Journal(folder) as journal:
         for entry in entries:
             ledger.add(entry)
             journal.append(entry)
-    return write(folder, folder / NAME, ledger, {"model_id": "m"})
+    return write(folder, folder / NAME, ledger, {"model_id": "m", **(facts or {})}, prices)
 
 
 STORY = [
@@ -200,6 +205,23 @@ def test_replies_without_a_finish_reason_leave_truncation_undefined(tmp_path: Pa
     assert isinstance(score["undefined"], dict)
     assert score["undefined"]["truncation"] == "the replies do not say how they ended (finish_reason)"
     assert "reasoning" not in score
+
+
+def test_curves_and_cost_are_in_the_score_on_few_lines(tmp_path: Path) -> None:
+    prices = Prices(PriceSettings(per_device_hour=3600.0), devices=2)
+    score = written(tmp_path, STORY, {"energy": {"joules_per_output_token": 2.0}}, prices)
+    budgets = score["budgets"]
+    assert isinstance(budgets, dict)
+    assert list(budgets) == ["output_tokens", "seconds", "joules", "money"]
+    assert (budgets["seconds"]["budgets"][0], budgets["seconds"]["pass@1"][0]) == (2.0, 0.25)  # 1 of 2, 0 of 1
+    assert (budgets["seconds"]["budgets"][-1], budgets["seconds"]["pass@1"][-1]) == (4.0, 0.5)
+    assert budgets["joules"]["budgets"] == [22.7]  # all replies have 11 tokens
+    cost = score["cost"]
+    assert isinstance(cost, dict)
+    assert (cost["total"], cost["per_evaluation"], cost["per_solved_task"]) == (20.0, 20 / 3, 20.0)
+    text = (tmp_path / "score.json").read_text()
+    assert json.loads(text) == score
+    assert '      "budgets": [12],' in text.splitlines()
 
 
 def test_no_draft_is_left_behind(tmp_path: Path) -> None:

@@ -69,6 +69,13 @@ def test_thoughts_are_counted_where_there_are_some() -> None:
     assert "thoughts   8,200 replies have thoughts: 246,000 tokens, 30 per reply" in lines(reasoning=thoughts)
 
 
+def test_the_cost_of_a_run_is_stated_where_prices_are_known() -> None:
+    cost: dict[str, object] = {"currency": "EUR", "total": 20.5, "per_evaluation": 0.0025, "per_solved_task": None}
+    assert "cost       20.5 EUR, 0.0025 per evaluation" in lines(cost=cost)
+    unknown = {**cost, "total": None, "undefined": {"total": "1 of 2 replies do not state their tokens"}}
+    assert "cost       unknown: 1 of 2 replies do not state their tokens" in lines(cost=unknown)
+
+
 def test_shared_verdicts_are_told_from_executed_programs() -> None:
     found = lines(programs_executed=3210, verdicts_shared=4800)
     assert "programs   3,210 executed; 4,800 answers share the verdict of an equal program" in found
