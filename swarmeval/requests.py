@@ -57,6 +57,7 @@ class Request(Struct, frozen=True):
     prefill: str = ""  # beginning of the assistant's message, which the model continues; not part of the reply's text
     thinking: Thinking | None = None  # None: thoughts are part of the text
     adapter: str = ""  # name of the LoRA adapter that answers; "": none
+    marks: bool = False  # whether the reply says what its first tokens completed
 
 
 class Piece(Struct, frozen=True, tag=True):

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from swarmeval.engine.sampler import Choice
 from swarmeval.engine.stopping import Growth, StopStrings
 from swarmeval.engine.text.thoughts import Parts, ThoughtGrowth, Thoughts
-from swarmeval.engine.tokens import Detokenizer
+from swarmeval.engine.tokens import Detokenizer, Marks, marks
 from swarmeval.requests import FinishReason, Reply, Request, Thinking
 
 KEPT_BYTES = 64 << 20  # nodes and their distributions, in all trees of a replica
@@ -140,7 +140,13 @@ class Member:
             return Parts(*self.stops.cut(self.tree.detokenizer.text(output)))
         return self.thoughts.parts(output, self.stops)
 
-    def reply(self, parts: Parts, output_tokens: int, last_token: float, reason: FinishReason) -> Reply:
+    def marks(self, output: Sequence[int]) -> Marks:
+        """What the first tokens of a whole output complete of its answer."""
+        return marks(output, lambda begun: self.parts(begun).text)
+
+    def reply(
+        self, parts: Parts, output_tokens: int, last_token: float, reason: FinishReason, marks: Marks = ()
+    ) -> Reply:
         return Reply(
             job_id=self.request.job_id,
             text=parts.text,
@@ -153,6 +159,7 @@ class Member:
             computed_tokens=self.computed,
             reasoning=parts.thought,
             reasoning_tokens=parts.thought_tokens,
+            marks=marks,
         )
 
 

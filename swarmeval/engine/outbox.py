@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from swarmeval.engine.branches import EMPTY, Cohort, Member, TreeNode
 from swarmeval.engine.draw import NO_TOKEN
 from swarmeval.engine.text.thoughts import Parts
+from swarmeval.engine.tokens import Marks
 from swarmeval.requests import Answer, FinishReason, Refusal
 
 NO_NUMBERS = "the model's logits are not numbers (nan); its weights do not suit this compute dtype or are damaged"
@@ -89,11 +90,16 @@ class Outbox:
     def finish(self, members: Sequence[Member], output: list[int], last_token: float, reason: FinishReason) -> None:
         """Answer members with the output that they have in common, each up to its first stop string."""
         parts: dict[tuple[int, ...], Parts] = {}
+        marked: dict[tuple[int, ...], Marks] = {}
         for member in members:
-            if member.end not in parts:
-                parts[member.end] = member.parts(output)
+            end, asked = member.end, member.request.marks
+            if end not in parts:
+                parts[end] = member.parts(output)
+            if asked and end not in marked:
+                marked[end] = member.marks(output)
             member.tree.members -= 1
-            self._answers.append(member.reply(parts[member.end], len(output), last_token, reason))
+            found = marked[end] if asked else ()
+            self._answers.append(member.reply(parts[end], len(output), last_token, reason, found))
 
     def search(self, member: Member, tokens: Sequence[int], now: float) -> None:
         """Answer a beam search by all of its tokens at once."""

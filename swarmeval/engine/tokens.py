@@ -1,6 +1,7 @@
 """Conversion between text and token ids with the model's tokenizer and chat template."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 NO_ARGUMENTS: Mapping[str, Any] = {}
@@ -46,6 +47,9 @@ def text_ids(tokenizer: Any, text: str) -> tuple[int, ...]:
     return tuple(tokenizer(text)["input_ids"])
 
 
+Marks = tuple[tuple[int, int], ...]  # (tokens, characters of a text that they complete)
+
+
 class Detokenizer:
     """Decodes the output tokens of one prompt to text, without special tokens unless `special`."""
 
@@ -75,3 +79,18 @@ class Detokenizer:
         # clean_up_tokenization_spaces is meant for prose and would change code.
         text: str = self._tokenizer.decode(ids, skip_special_tokens=self._skips, clean_up_tokenization_spaces=False)
         return text
+
+
+def marks(output: Sequence[int], text_of: Callable[[Sequence[int]], str]) -> Marks:
+    """(tokens, characters of the reply's text that they complete) at each power of 2 below the length of the output.
+
+    `text_of` gives the text of a reply with this output. A character whose bytes are spread over several tokens counts
+    once the last of them is there.
+    """
+    whole, powers = text_of(output), (1 << k for k in range(max(0, len(output) - 1).bit_length()))
+    return tuple((tokens, _common(whole, text_of(output[:tokens]))) for tokens in powers)
+
+
+def _common(one: str, other: str) -> int:
+    """The number of characters that two texts begin with in common."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -4,6 +4,7 @@ import itertools
 import math
 from array import array
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,6 @@ import msgspec
 from swarmeval.files import replaced
 from swarmeval.records import NOT_GENERATED, Agent, Completion, Failure, Job, Verdict
 from swarmeval.runs.results import Results
-from swarmeval.scores.budgets import BudgetCurves
 from swarmeval.scores.intervals import of_counts
 from swarmeval.scores.missing import with_failed
 from swarmeval.scores.reasoning import Reasoning
@@ -19,10 +19,12 @@ from swarmeval.scores.stats import latency_summary
 from swarmeval.scores.truncation import Truncation
 
 
-def write_agent(folder: Path, results: Results, agent: Agent, failed: int, curves: BudgetCurves) -> dict[str, object]:
+def write_agent(
+    folder: Path, results: Results, agent: Agent, failed: int, count: Callable[[Job, Completion, bool], None]
+) -> dict[str, object]:
     """Write one agent's two files in one pass over its jobs; return its entry of agent_summary.json.
 
-    `failed` is the number of tasks without a job that count as failed. Judged answers are added to the curves.
+    `failed` is the number of tasks without a job that count as failed. Every judged answer is passed to `count`.
     """
     summary = _Summary(agent, failed)
     with (
@@ -37,7 +39,7 @@ def write_agent(folder: Path, results: Results, agent: Agent, failed: int, curve
                 summary.add(job, answer, verdict)
                 verdicts.append(_verdict_line(job, answer, verdict))
                 if isinstance(answer, Completion) and verdict is not None:
-                    curves.add(task_id, answer, verdict.passed)
+                    count(job, answer, verdict.passed)
                     lines.write(json_text(result_line(job, answer, verdict)) + "\n")
             summary.end_task()
             evaluation.write(f"{comma}\n{json_text(task_id)}: {json_text(verdicts)}")

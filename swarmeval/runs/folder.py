@@ -33,7 +33,7 @@ ARCHIVE = "archive"
 REPORTS = ("report.html", "load_report.html")
 RUN_FILES = (
     MANIFEST, JOURNAL, "score.json", "agent_summary.json", "task_summary.json", "extractors.json", "extractors.jsonl",
-    "agent_*_results.jsonl", "agent_*_evaluation.json", "repairs.jsonl", "audit.jsonl", "metrics.csv",
+    "agent_*_results.jsonl", "agent_*_evaluation.json", "repairs.jsonl", "audit.jsonl", "prefixes.jsonl", "metrics.csv",
     "gpu_trace.csv", "resource_trace.csv", "events.jsonl", "status.json", *REPORTS, "run.log", "run.log.*",
     "wandb",
     "trace.json", "trace_*.jsonl", "flame_*.html",

@@ -15,7 +15,7 @@ import msgspec
 
 from swarmeval.errors import OutputError
 from swarmeval.files import cannot_write
-from swarmeval.records import Completion, Failure, Verdict
+from swarmeval.records import Completion, Failure, Outcome, Verdict
 
 NAME = "journal.jsonl"
 RECENT_BYTES = 1 << 25  # takes 0.2 s to read
@@ -27,6 +27,13 @@ class SessionStart(msgspec.Struct, frozen=True):
     started_at: float
 
 
+class PrefixVerdicts(msgspec.Struct, frozen=True):
+    """The outcomes of one reply's prefixes, as if limits on tokens had cut it there."""
+
+    job_id: str
+    outcomes: tuple[tuple[int, Outcome], ...]  # (tokens, outcome)
+
+
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of the journal. Exactly one field is set, and its name is the line's only key."""
 
@@ -34,6 +41,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     completion: Completion | None = None
     failure: Failure | None = None
     verdict: Verdict | None = None
+    prefixes: PrefixVerdicts | None = None
 
 
 _decoder = msgspec.json.Decoder(Entry)

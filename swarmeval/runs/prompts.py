@@ -42,7 +42,8 @@ def make_request(
     if mode == "completion":
         again = _text_again(task, repairs, config) if repairs else ""
         suffix = task.ending if task.infilling else None
-        return Request(job_id, seed, sampling, text=_text(agent, task, again), suffix=suffix, thinking=thinking)
+        text, marks = _text(agent, task, again), config.budget_prefixes
+        return Request(job_id, seed, sampling, text=text, suffix=suffix, thinking=thinking, marks=marks)
     again_messages = _messages_again(task, repairs, config) if repairs else ()
     return Request(
         job_id,
@@ -52,6 +53,7 @@ def make_request(
         template_kwargs=config.chat_template_kwargs,
         prefill=config.assistant_prefill,
         thinking=thinking,
+        marks=config.budget_prefixes,
     )
 
 

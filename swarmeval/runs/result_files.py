@@ -15,6 +15,7 @@ from swarmeval.files import replaced
 from swarmeval.records import NOT_GENERATED, Completion, Failure
 from swarmeval.runs.agent_files import json_text, result_line, write_agent
 from swarmeval.runs.ledger import Jobs, Ledger
+from swarmeval.runs.prefixes import JudgedPrefixes
 from swarmeval.runs.results import Results
 from swarmeval.runs.tallies import Tallies, task_summary
 from swarmeval.scores.costs import solved
@@ -45,12 +46,14 @@ def write(
     """
     results = Results(ledger.jobs, journal)
     spending = Spending(prices, ledger.generation_s, ledger.output_tokens, _joules_per_token(facts))
-    with replaced(folder / "metrics.csv") as file:
-        tallies = _write_metrics(file, results, Tallies(ledger.jobs, folder, spending))
-    if ledger.jobs.room > ledger.jobs.total:
-        _write_repairs(folder / REPAIRS, results)
     failed = ledger.jobs.failed_tasks
-    summaries = [write_agent(folder, results, agent, failed, tallies.curves) for agent in ledger.jobs.agents]
+    with JudgedPrefixes(folder, ledger.jobs) as prefixes:
+        tallies = Tallies(ledger.jobs, folder, spending, prefixes)
+        with replaced(folder / "metrics.csv") as file:
+            _write_metrics(file, results, tallies)
+        if ledger.jobs.room > ledger.jobs.total:
+            _write_repairs(folder / REPAIRS, results)
+        summaries = [write_agent(folder, results, agent, failed, tallies.count) for agent in ledger.jobs.agents]
     with replaced(folder / "agent_summary.json") as file:
         json.dump(summaries, file, indent=2)
     cost = spending.facts(ledger.evaluations, solved(ledger.counts()))
@@ -129,8 +132,8 @@ def _joules_per_token(facts: Mapping[str, object]) -> float | None:
     return joules if joules and joules > 0 else None
 
 
-def _write_metrics(file: TextIO, results: Results, tallies: Tallies) -> Tallies:
-    """Write one row per job, repairs last, and return the tallies, to which all are added."""
+def _write_metrics(file: TextIO, results: Results, tallies: Tallies) -> None:
+    """Write one row per job, repairs last, and add all to the tallies."""
     rows = csv.writer(file)
     rows.writerow(METRICS)
     for job, answer, verdict in results.each(iter(range(results.jobs.room))):
@@ -145,7 +148,6 @@ def _write_metrics(file: TextIO, results: Results, tallies: Tallies) -> Tallies:
             _cell(answer.tpot_s), answer.latency_s, answer.finish_reason,
             verdict.outcome if verdict else "", verdict.judge_s if verdict else "", answer.finished_at,
         ])  # fmt: skip
-    return tallies
 
 
 def _cell(value: float | None) -> object:

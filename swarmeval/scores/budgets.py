@@ -6,7 +6,7 @@ with that limit, because a reply that the limit cuts may pass as well.
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -66,16 +66,8 @@ class Curve:
         none = [0] * len(self.budgets)
         within = {task: list(accumulate(self.passed.get(task, none))) for task in self.judged}
         counts = [[(n, within[task][k]) for task, n in self.judged.items()] for k in range(len(self.budgets))]
-        around = [of_shares(pairs) for pairs in counts]
-        return {
-            "unit": self.unit,
-            **({"basis": self.basis} if self.basis else {}),
-            "budgets": self.budgets,
-            "pass@1": _rounded(math.fsum(c / n for n, c in pairs) / len(pairs) for pairs in counts),
-            "low": _rounded(low for low, _ in around),
-            "high": _rounded(high for _, high in around),
-            "ended": _rounded(count / self.replies for count in accumulate(self.ended)),
-        }
+        ended = [count / self.replies for count in accumulate(self.ended)]
+        return columns(self.unit, self.basis, self.budgets, counts, ended)
 
 
 class BudgetCurves:
@@ -103,9 +95,8 @@ class BudgetCurves:
                 curve.add(task_id, completion, passed)
 
     def facts(self) -> dict[str, object]:
-        """The entry `budgets` of score.json; empty if no quantity is known."""
-        curves = {name: curve.facts() for name, curve in self._curves.items() if curve.is_known and curve.budgets}
-        return {"budgets": curves} if curves else {}
+        """The known curves by name, for score.json."""
+        return {name: curve.facts() for name, curve in self._curves.items() if curve.is_known and curve.budgets}
 
     def undefined(self) -> Mapping[str, str]:
         """The reasons for missing curves."""
@@ -114,6 +105,26 @@ class BudgetCurves:
             for name, curve in self._curves.items()
             if curve.unknown
         }
+
+
+def columns(
+    unit: str,
+    basis: str,
+    budgets: Sequence[float],
+    counts: Sequence[Sequence[tuple[int, int]]],
+    ended: Iterable[float],
+) -> dict[str, object]:
+    """A curve as columns of equal length. `counts` are (replies, passes) per task, for each budget."""
+    around = [of_shares(pairs) for pairs in counts]
+    return {
+        "unit": unit,
+        **({"basis": basis} if basis else {}),
+        "budgets": list(budgets),
+        "pass@1": _rounded(math.fsum(c / n for n, c in pairs) / len(pairs) for pairs in counts),
+        "low": _rounded(low for low, _ in around),
+        "high": _rounded(high for _, high in around),
+        "ended": _rounded(ended),
+    }
 
 
 def log_spaced(lowest: float, highest: float, whole: bool = False) -> list[float]:

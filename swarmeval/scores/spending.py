@@ -1,4 +1,4 @@
-"""What a run and its replies cost in money and energy. Pure arithmetic on counts, prices and measured totals.
+"""Costs of a run and of its replies in money and energy. Pure arithmetic on counts, prices and measured totals.
 
 A run measures the energy and the time of its devices only in total. Both are divided among the replies by their
 delivered tokens.

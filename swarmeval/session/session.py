@@ -19,8 +19,10 @@ from swarmeval.report.run_report import NAME as REPORT
 from swarmeval.report.run_report import write as write_report
 from swarmeval.runs.audit import Audit
 from swarmeval.runs.journal import recent_verdicts
+from swarmeval.runs.prefixes import PrefixStore
 from swarmeval.sandbox.missing_layers import ACTS, EXECUTED_ACTS, unblocked_acts
 from swarmeval.sandbox.toolchains import Toolchain
+from swarmeval.scheduling.prefixes import judge_prefixes
 from swarmeval.session.ending import DRAINED, FINISHED, STOPPED, Reason, page, recording_end
 from swarmeval.session.run_context import SessionContext
 from swarmeval.session.run_record import OpenRun
@@ -154,7 +156,23 @@ class _SessionRun:
                 )
                 if self._draining:
                     self._coordinator.drain()
-                return await self._coordinator.run(self.context.swarm.fleet if self.context.swarm else None)
+                done = await self._coordinator.run(self.context.swarm.fleet if self.context.swarm else None)
+            return done and await self._judge_prefixes(judge, self._coordinator)
+
+    async def _judge_prefixes(self, judge: Judge, coordinator: Coordinator) -> bool:
+        """Judge prefixes of the replies, if the settings ask for it; False if drained before the end."""
+        config, record = self._config, self._record
+        if not config.budget_prefixes or self.context.swarm is None:
+            return True
+
+        def show(task_id: str) -> None:
+            self.context.publish(coordinator.status("judging", f"judging prefixes of the replies to {task_id}"))
+
+        jobs, path = record.ledger.jobs, record.journal.path
+        with PrefixStore(record.folder, jobs) as store:
+            return await judge_prefixes(
+                path, jobs, store, judge.judge, config.eval_workers, lambda: self._draining, show
+            )
 
     def _audit(self) -> AbstractContextManager[Audit | None]:
         """The jobs to answer again after the run, if any. Raises OutputError."""

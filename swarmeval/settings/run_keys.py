@@ -148,6 +148,10 @@ class RunKeys(Section):
     eval_memory_mb: int = Field(
         4096, ge=64, le=1_048_576, description="address space that a judged program may use, in MiB"
     )
+    budget_prefixes: Resumable[bool] = Field(
+        False,
+        description="after the run, judge replies as if shorter limits on tokens had cut them; see Limits and budgets",
+    )
     output_dir: Resumable[str] = Field("logs", min_length=1, description="folder that the run's files are written to")
     verbose: Resumable[bool] = Field(False, description="show one line per batch and the workers' logs")
     trace: Resumable[bool] = Field(

@@ -117,6 +117,7 @@ class ScriptedReplica:
             ttft_s=row.admitted - row.submitted,
             latency_s=now - row.submitted,
             finish_reason="stop",
+            marks=_marks(tokens, len(text)) if row.request.marks else (),
         )
 
     def _strike(self, fault: ScriptedFault) -> None:
@@ -141,6 +142,12 @@ class _ScriptedRow:
         self.submitted = submitted
         self.admitted = admitted
         self.steps = self.steps_left = steps
+
+
+def _marks(tokens: int, length: int) -> tuple[tuple[int, int], ...]:
+    """Marks of a text whose tokens have about the same number of characters."""
+    powers = (1 << k for k in range((tokens - 1).bit_length()))
+    return tuple((power, length * power // tokens) for power in powers)
 
 
 def _reply_to(request: Request) -> str:
