@@ -51,6 +51,7 @@ class Agent:
     logit_bias: tuple[tuple[int, float], ...] | None = None  # (token id, what is added to its logit)
     samples: int = 1
     repairs: int = 0  # number of further attempts after a failing verdict
+    adapter: str = ""  # name of the LoRA adapter that answers; "": none
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,10 @@ def run(options: argparse.Namespace) -> int:
     most_tokens = most_prompt_tokens(plan, template, str(config.chat_template_kwargs), config.assistant_prefill)
     chosen_fleet = choose(config, most_prompt_tokens=most_tokens, infilling=infilling)
     data = benchmark.facts()
+    adapters = {"adapters": chosen_fleet.adapters} if chosen_fleet.adapters else {}
+    measured = {**config.measured(), "data": data, **adapters}
     with (
-        opened(config, plan, {**config.measured(), "data": data}, options.fresh, check=chosen_fleet.check) as record,
+        opened(config, plan, measured, options.fresh, check=chosen_fleet.check) as record,
         ProgressDisplay(plan.total, owner=DashboardProcess(record.folder) if options.dashboard else None) as progress,
         log_to_screen(progress.note, config.verbose),
     ):
@@ -72,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
             hardware=hardware(),
             agents=[asdict(agent) for agent in plan.agents],
             task_ids=[task.task_id for task in plan.tasks],
+            **adapters,
             **chosen_fleet.facts(),
         )
         tracer = Tracer(record.folder, len(record.manifest["sessions"]) + 1) if config.trace else None

@@ -52,8 +52,9 @@ class TreeNode:
 class Tree:
     """All answers to one prompt, or the answer to one request if it is not `shared`."""
 
-    def __init__(self, prompt: tuple[int, ...], detokenizer: Detokenizer, shared: bool = False) -> None:
+    def __init__(self, prompt: tuple[int, ...], detokenizer: Detokenizer, shared: bool = False, shift: int = 0) -> None:
         self.prompt = prompt
+        self.shift = shift  # of its adapter: added to the token ids that the decoder gets
         self.detokenizer = detokenizer
         self.shared = shared
         self.root = TreeNode()
@@ -254,19 +255,19 @@ class Trees:
     def __init__(self, share: bool, most_bytes: int = KEPT_BYTES) -> None:
         self._share = share
         self._most_bytes = most_bytes
-        self._trees: OrderedDict[tuple[int, ...], Tree] = OrderedDict()  # least recently used first
+        self._trees: OrderedDict[tuple[int, tuple[int, ...]], Tree] = OrderedDict()  # least recently used first
         self.kept_bytes = 0
 
-    def of(self, prompt: tuple[int, ...], detokenizer: Detokenizer) -> Tree:
+    def of(self, prompt: tuple[int, ...], detokenizer: Detokenizer, shift: int = 0) -> Tree:
         if not self._share:
-            return Tree(prompt, detokenizer)
-        tree = self._trees.get(prompt)
+            return Tree(prompt, detokenizer, shift=shift)
+        tree = self._trees.get((shift, prompt))
         if tree is None:
             size = len(prompt) * _TOKEN_BYTES
             self._make_room(size)
-            tree = self._trees[prompt] = Tree(prompt, detokenizer, shared=True)
+            tree = self._trees[shift, prompt] = Tree(prompt, detokenizer, shared=True, shift=shift)
             self._account(tree, size)
-        self._trees.move_to_end(prompt)
+        self._trees.move_to_end((shift, prompt))
         return tree
 
     def keep(self, groups: Sequence[tuple[Branch, Choice]], kept: Kept) -> None:
@@ -290,7 +291,7 @@ class Trees:
     def _make_room(self, size: int) -> bool:
         """Forget trees without requests until there is room for `size` bytes; return whether there is."""
         while self.kept_bytes + size > self._most_bytes:
-            idle = next((prompt for prompt, tree in self._trees.items() if not tree.members), None)
+            idle = next((key for key, tree in self._trees.items() if not tree.members), None)
             if idle is None:
                 return False
             self.kept_bytes -= self._trees.pop(idle).kept_bytes

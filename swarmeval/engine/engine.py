@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from swarmeval.engine import beams
+from swarmeval.engine.adapters.lora import Adapters
 from swarmeval.engine.branches import EMPTY, Branch, Cohort, Member, TreeNode, Trees
 from swarmeval.engine.decoder import Decoder
 from swarmeval.engine.draw import KeptDistribution
@@ -54,13 +55,15 @@ class Engine:
         phases: Phases | None = None,
         share_answers: bool = True,
         begin: Callable[[], Recorder] | None = None,
+        adapters: Adapters | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self._info = info
         self.rows = Rows(decoder, info.rows, model.device, kernels, begin)
         self._trees = Trees(share_answers)
-        self._opener = Opener(tokenizer, info.max_context_tokens, self._trees)
+        self._adapters = adapters or Adapters()
+        self._opener = Opener(tokenizer, info.max_context_tokens, self._trees, self._adapters.shifts)
         self._share = share_answers
         self._waiting: deque[tuple[Request, float]] = deque()  # with their time of submission
         self._parked: deque[Branch] = deque()  # branches in progress that wait for a row
@@ -262,7 +265,8 @@ class Engine:
         settings = sampling.num_beams, sampling.max_new_tokens, sampling.repetition_penalty
         if (tokens := tree.searched.get(settings)) is None:
             try:
-                tokens = beams.search(self.model, tree.prompt, *settings, self.outbox.eos | tree.ends)
+                with self._adapters.everywhere(tree.shift):
+                    tokens = beams.search(self.model, tree.prompt, *settings, self.outbox.eos | tree.ends)
             except (MemoryError, RuntimeError):
                 tree.members -= 1
                 self._waiting.appendleft((member.request, member.submitted))

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,10 +24,12 @@ KEPT_PROMPTS = 64  # tokenized prompts and settings that are kept: the agents of
 class Opener:
     """Makes members of requests, each in the tree of its prompt."""
 
-    def __init__(self, tokenizer: Any, context_tokens: int, trees: Trees) -> None:
+    def __init__(self, tokenizer: Any, context_tokens: int, trees: Trees, shifts: Mapping[str, int]) -> None:
+        """`shifts`: of the adapters, by name (see engine.adapters.lora)."""
         self._tokenizer = tokenizer
         self._context_tokens = context_tokens
         self._trees = trees
+        self._shifts = shifts
         # Equal requests get the very same objects, which makes comparing them cheap.
         self._prompt: Callable[..., _Prompt] = functools.lru_cache(KEPT_PROMPTS)(self._tokenized)
         self._choice: Callable[[Sampling], Choice] = functools.lru_cache(KEPT_PROMPTS)(_choice)
@@ -51,8 +53,13 @@ class Opener:
         strange = [token for token, _ in sampling.logit_bias if token >= len(self._tokenizer)]
         if strange:
             raise PromptError(f"logit_bias names token {strange[0]}; the model has {len(self._tokenizer)} tokens")
+        shift = self._shifts.get(request.adapter)
+        if shift is None:
+            loaded = ", ".join(name for name in self._shifts if name) or "none"
+            raise PromptError(f"the adapter {request.adapter!r} is not loaded; loaded adapters: {loaded}")
         detokenizer = Detokenizer(self._tokenizer, prompt)
-        tree = self._trees.of(prompt, detokenizer) if request.share else Tree(prompt, detokenizer)
+        shared = self._trees.of(prompt, detokenizer, shift) if request.share else None
+        tree = shared or Tree(prompt, detokenizer, shift=shift)
         tree.ends = ends
         stops = tree.stops(sampling.stop)
         thoughts = tree.thoughts(self._tokenizer, request.thinking)

@@ -1,6 +1,6 @@
 """The rows of a replica: one branch each, with its keys and values in the decoder and its history in the sampler."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -44,7 +44,8 @@ class Rows:
         """Add a row for a branch, to be prefilled; return the number of tokens, or None if memory is short."""
         self.branches.append(branch)
         room = branch.most_tokens
-        cost = self.decoder.join(branch.tree.prompt, room, branch.output)
+        prompt, output = (_shifted(ids, branch.tree.shift) for ids in (branch.tree.prompt, branch.output))
+        cost = self.decoder.join(prompt, room, output)
         if cost is None:
             self.branches.pop()
             return None
@@ -99,7 +100,8 @@ class Rows:
         """Advance every branch by its last token; return the next-token logits [branches, vocabulary]."""
         tokens = [branch.output[-1] for branch in self.branches]
         self.sampler.append(tokens)
-        return self.decoder.decode(tokens)
+        shifts = [branch.tree.shift for branch in self.branches]
+        return self.decoder.decode([token + shift for token, shift in zip(tokens, shifts, strict=True)])
 
     def add_member(self, branch: Branch, member: Member) -> bool:
         """Add a member to a branch. Returns False if it may need a longer output and there is no memory for that."""
@@ -144,6 +146,10 @@ class Rows:
             if other.tree is tree and len(other.output) > length and other.output[:length] == history:
                 return row
         return None
+
+
+def _shifted(tokens: Sequence[int], shift: int) -> tuple[int, ...]:
+    return tuple(token + shift for token in tokens) if shift else tuple(tokens)
 
 
 def _begins_like(ended: Branch, branch: Branch) -> bool:

@@ -20,8 +20,9 @@ def stable_hash(*parts: object) -> int:
 
 
 def make_agents(config: RunConfig) -> tuple[Agent, ...]:
-    """Create the configured agents: `num_agents` equal ones, or `count` of each entry of `agents`."""
-    if config.agents is None:
+    """Create the configured agents: `num_agents` equal ones (per adapter), or `count` of each entry of `agents`."""
+    profiles = config.profiles()
+    if profiles is None:
         return tuple(
             Agent(
                 number,
@@ -32,12 +33,12 @@ def make_agents(config: RunConfig) -> tuple[Agent, ...]:
             )
             for number in range(config.num_agents)
         )
-    listed = [(profile, place) for profile in config.agents for place in range(profile.count)]
+    listed = [(profile, place) for profile in profiles for place in range(profile.count)]
     return tuple(
         Agent(
             id=number,
             seed=stable_hash(config.seed, number) if profile.seed is None else stable_hash(profile.seed, place),
-            name=profile.name,
+            name=profile.adapter if profile.name is None else profile.name,
             system_prompt=config.system_prompt if profile.system_prompt is None else profile.system_prompt,
             temperature=profile.temperature,
             top_p=profile.top_p,
@@ -48,6 +49,7 @@ def make_agents(config: RunConfig) -> tuple[Agent, ...]:
             logit_bias=None if profile.logit_bias is None else tuple(profile.logit_bias.items()),
             samples=profile.samples or config.num_samples,
             repairs=config.max_repairs if profile.max_repairs is None else profile.max_repairs,
+            adapter=profile.adapter if profile.adapter and config.adapters[profile.adapter] else "",
         )
         for number, (profile, place) in enumerate(listed)
     )

@@ -42,8 +42,16 @@ def make_request(
     if mode == "completion":
         again = _text_again(task, repairs, config) if repairs else ""
         suffix = task.ending if task.infilling else None
-        text, marks = _text(agent, task, again), config.budget_prefixes
-        return Request(job_id, seed, sampling, text=text, suffix=suffix, thinking=thinking, marks=marks)
+        return Request(
+            job_id,
+            seed,
+            sampling,
+            text=_text(agent, task, again),
+            suffix=suffix,
+            thinking=thinking,
+            marks=config.budget_prefixes,
+            adapter=agent.adapter,
+        )
     again_messages = _messages_again(task, repairs, config) if repairs else ()
     return Request(
         job_id,
@@ -54,6 +62,7 @@ def make_request(
         prefill=config.assistant_prefill,
         thinking=thinking,
         marks=config.budget_prefixes,
+        adapter=agent.adapter,
     )
 
 

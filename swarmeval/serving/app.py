@@ -33,6 +33,8 @@ class Api:
         self._pool = pool
         self._config = config
         self._model = model
+        adapters = {name: name for name, source in config.adapters.items() if source}
+        self._adapters = adapters | {model: ""}  # by the names that clients may use
         self._key = key
         self._began = int(time.time())
         self._metrics = ServerMetrics(pool)
@@ -74,13 +76,13 @@ class Api:
         return Response(self._metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def models(self) -> Response:
-        """The list of models: the one that is served."""
-        return _json({"object": "list", "data": [self._card()]})
+        """The list of models: the one that is served, and its adapters."""
+        return _json({"object": "list", "data": [self._card(name) for name in self._names()]})
 
     async def one_model(self, name: str) -> Response:
         """The description of a model by its name."""
         self._check_model(name)
-        return _json(self._card())
+        return _json(self._card(name))
 
     async def chat(self, form: ChatForm, request: Request) -> Response:
         """A chat completion, whole or streamed."""
@@ -98,9 +100,10 @@ class Api:
         chat = isinstance(form, ChatForm)
         call_id = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}"
         info = self._pool.info
-        jobs = requests_of(form, self._config, call_id, None if info is None else thinking_of(self._config, info))
+        thinking = None if info is None else thinking_of(self._config, info)
+        jobs = requests_of(form, self._config, call_id, thinking, self._adapters[form.model])
         self._pool.check_room(len(jobs))
-        writer = ResponseWriter(call_id, self._model, chat, form.n, form.with_running_usage())
+        writer = ResponseWriter(call_id, form.model, chat, form.n, form.with_running_usage())
         if form.stream:
             return await self._stream(request, jobs, writer, form.with_usage())
         replies = await while_connected(request.receive, calls.all_replies(self._pool, jobs, self._metrics))
@@ -118,19 +121,24 @@ class Api:
             return Response(status_code=HUNG_UP)
         return EventStream(_before(first, events), lambda status: self._metrics.call(path, status))
 
-    def _card(self) -> dict[str, object]:
+    def _card(self, name: str) -> dict[str, object]:
         info = self._pool.info
         return {
-            "id": self._model,
+            "id": name,
             "object": "model",
             "created": self._began,
             "owned_by": "swarmeval",
             "max_model_len": None if info is None else info.max_context_tokens,
-        }
+        } | ({"parent": self._model} if self._adapters[name] else {})
 
     def _check_model(self, name: str) -> None:
-        if name != self._model:
-            raise NotFound(f"unknown model {name!r}; this server has {self._model!r}", "model", "model_not_found")
+        if name not in self._adapters:
+            served = ", ".join(map(repr, self._names()))
+            raise NotFound(f"unknown model {name!r}; this server has {served}", "model", "model_not_found")
+
+    def _names(self) -> list[str]:
+        """The names that clients may use, the model's own first."""
+        return sorted(self._adapters, key=lambda name: name != self._model)
 
     # Errors, in the API's form.
 

@@ -177,7 +177,11 @@ class CompletionForm(CommonForm):
 
 
 def requests_of(
-    form: ChatForm | CompletionForm, config: RunConfig, call_id: str, thinking: Thinking | None = None
+    form: ChatForm | CompletionForm,
+    config: RunConfig,
+    call_id: str,
+    thinking: Thinking | None = None,
+    adapter: str = "",
 ) -> list[Request]:
     """One request per choice, in index order: all `n` choices of the first prompt, then of the next.
 
@@ -211,6 +215,7 @@ def requests_of(
             template_kwargs=arguments,
             prefill=prefill,
             thinking=thinking,
+            adapter=adapter,
         )
         for index, (messages, text) in enumerate(prompt for prompt in prompts for _ in range(form.n))
     ]

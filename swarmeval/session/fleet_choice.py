@@ -4,12 +4,13 @@ import asyncio
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
 import model_loader
 from gpu_monitor import check_numbers, list_devices, visible_to_process
+from swarmeval.engine.adapters.files import LoraFiles, located, read
 from swarmeval.errors import ConfigError, DeviceError
 from swarmeval.monitor.tracing.export import Tracer
 from swarmeval.runs.prompts import example
@@ -30,6 +31,7 @@ class ChosenFleet:
     make: Callable[[Tracer | None], Fleet]
     facts: Callable[[], Mapping[str, object]] = dict  # its entries in the manifest
     check: Callable[[], None] | None = None  # raises UserError if the fleet cannot answer now
+    adapters: Mapping[str, object] = field(default_factory=dict)  # per adapter, what identifies it
 
 
 def choose(
@@ -56,6 +58,7 @@ def _local(config: RunConfig, most_prompt_tokens: int | None) -> ChosenFleet:
     devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
     scripted, script = config.engine == "scripted", _script(config)
     model = "scripted" if scripted else model_loader.locate(config.model_id, code=config.trust_remote_code)
+    found = _adapters(config)
 
     def make(tracer: Tracer | None) -> Fleet:
         specs = [
@@ -66,12 +69,14 @@ def _local(config: RunConfig, most_prompt_tokens: int | None) -> ChosenFleet:
                 TraceSpec(str(tracer.folder), device.name, tracer.session, tracer.origin_ns) if tracer else None,
                 script,
                 most_prompt_tokens,
+                {files.name: str(files.folder) for files in found},
             )
             for device in devices
         ]
         return LocalFleet(devices, specs, config.workers.timeout_s, config.workers.load_timeout_s)
 
-    return ChosenFleet("scripted" if scripted else config.model_id, devices, make)
+    adapters = {files.name: files.facts() for files in found}
+    return ChosenFleet("scripted" if scripted else config.model_id, devices, make, adapters=adapters)
 
 
 def _endpoint(config: RunConfig, single_try: bool, infilling: bool) -> ChosenFleet:
@@ -86,7 +91,11 @@ def _endpoint(config: RunConfig, single_try: bool, infilling: bool) -> ChosenFle
     modes: tuple[Mode, ...] = ("chat", "completion") if config.prompt_mode == "auto" else (config.prompt_mode,)
     options = EndpointOptions(
         request_format=RequestFormat(
-            config.model_id, config.endpoint.dialect, config.endpoint.body, read_template(config)
+            config.model_id,
+            config.endpoint.dialect,
+            config.endpoint.body,
+            read_template(config),
+            {name: served for name, served in config.adapters.items() if served},
         ),
         key=key,
         modes={mode: example(config, mode, infilling) for mode in modes},
@@ -119,8 +128,14 @@ def _ray(config: RunConfig, most_prompt_tokens: int | None) -> ChosenFleet:
         **{name: metadata.version(name) for name in nodes.required_packages(config)},
     }
 
+    found = _adapters(config)
+    sources = {files.name: config.adapters[files.name] or "" for files in found}
+    sources = {
+        name: str(Path(source).absolute()) if Path(source).is_dir() else source for name, source in sources.items()
+    }
+
     def describe(model: str, device: str) -> ReplicaSpec:
-        return replica(config, model, device, script=script, most_prompt_tokens=most_prompt_tokens)
+        return replica(config, model, device, script=script, most_prompt_tokens=most_prompt_tokens, adapters=sources)
 
     fleet = RayFleet(cluster, config, ours, describe)
     try:
@@ -129,7 +144,15 @@ def _ray(config: RunConfig, most_prompt_tokens: int | None) -> ChosenFleet:
         cluster.leave()
         raise
     model = "scripted" if config.engine == "scripted" else config.model_id
-    return ChosenFleet(model, (), lambda tracer: fleet, lambda: {"nodes": fleet.nodes})
+    adapters = {files.name: files.facts() for files in found}
+    return ChosenFleet(model, (), lambda tracer: fleet, lambda: {"nodes": fleet.nodes}, adapters=adapters)
+
+
+def _adapters(config: RunConfig) -> list[LoraFiles]:
+    """The files of the adapters, downloaded if necessary. Raises ModelUnavailable."""
+    if config.engine == "scripted":
+        return []
+    return [read(name, located(name, source)) for name, source in config.adapters.items() if source]
 
 
 def read_template(config: RunConfig) -> str | None:
@@ -161,6 +184,7 @@ def replica(
     trace: TraceSpec | None = None,
     script: Script | None = None,
     most_prompt_tokens: int | None = None,
+    adapters: Mapping[str, str] | None = None,
 ) -> ReplicaSpec:
     """Describe the replica that a worker loads. `device`: its name inside the worker."""
     return ReplicaSpec(
@@ -176,6 +200,7 @@ def replica(
         rows=None if config.replica.rows == "auto" else config.replica.rows,
         max_new_tokens=config.max_new_tokens,
         most_prompt_tokens=most_prompt_tokens,
+        adapters=tuple((adapters or {}).items()),
         chat_template=read_template(config),
         chat_template_kwargs=config.chat_template_kwargs,
         trust_remote_code=config.trust_remote_code,

@@ -37,3 +37,4 @@ class AgentSettings(BaseModel):
     logit_bias: LogitBias | None = None
     samples: Samples | None = None
     max_repairs: Repairs | None = None
+    adapter: str | None = None  # a name in the run's `adapters`; it also names the profile of an unnamed agent

@@ -53,7 +53,9 @@ def _of_servers(config: RunKeys) -> Iterator[str]:
 
 
 def _of_dialect(config: RunKeys) -> Iterator[str]:
-    """Sampling settings that the dialect has no request field for."""
+    """Settings that the dialect has no request field for."""
+    if config.adapters and config.endpoint.dialect == "llama.cpp":
+        yield "endpoint.dialect: llama.cpp has no field that chooses an adapter by its name; remove adapters"
     if config.endpoint.dialect not in ("openai", "plain"):
         return
     dialect = f"endpoint.dialect: {config.endpoint.dialect}"
@@ -78,6 +80,11 @@ def _of_vllm(config: RunKeys) -> Iterator[str]:
         yield f"{key} is set but fleet is 'vllm', which does not use it; remove {key}"
     if config.num_beams > 1:
         yield "fleet: vllm does not support beam search; set num_beams: 1"
+    if config.adapters:
+        yield (
+            "fleet: vllm does not load adapters; use fleet: local, or start a server with "
+            "`vllm serve --enable-lora --lora-modules NAME=FOLDER` and use fleet: endpoint"
+        )
     warmths = [agent.temperature or config.temperature for agent in config.agents or ()] or [config.temperature]
     if config.do_sample and min(warmths) < COLDEST_VLLM:
         yield (

@@ -16,6 +16,8 @@ SCORED = (
 def faults(config: RunKeys) -> Iterator[str]:
     """The settings that make this load test impossible, one message each."""
     yield from config.loadtest.faults()
+    if config.adapters:
+        yield "adapters are for scored runs and serve; a load test uses the model without one; remove adapters"
     if config.fleet == "endpoint":
         room = config.endpoint.concurrency * len(config.endpoint.urls)
         for level in config.loadtest.levels:

@@ -6,6 +6,7 @@ from pydantic import field_validator, model_validator
 
 from swarmeval.location import command
 from swarmeval.settings import fleet_rules, prompt_rules
+from swarmeval.settings.agents import AgentSettings
 from swarmeval.settings.endpoint import DECIDED
 from swarmeval.settings.released import window
 from swarmeval.settings.run_keys import RunKeys
@@ -61,6 +62,11 @@ class RunConfig(RunKeys):
                 raise ValueError(f"{key} does not go with beam search; set num_beams: 1")
         if self.agents is not None and not self.agents:
             raise ValueError("agents is empty; list at least one agent or use num_agents")
+        for agent in self.agents or ():
+            if agent.adapter is not None and agent.adapter not in self.adapters:
+                raise ValueError(
+                    f"agents names the adapter {agent.adapter!r}, which adapters does not list; add it there"
+                )
         self._possible_on_device()
         jobs = self.answers_a_task() * self.humaneval_limit
         if jobs > MOST_JOBS:
@@ -98,9 +104,16 @@ class RunConfig(RunKeys):
 
     def answers_a_task(self) -> int:
         """Answers per task, all agents together."""
-        if self.agents is None:
+        profiles = self.profiles()
+        if profiles is None:
             return self.num_agents * self.num_samples
-        return sum(agent.count * (agent.samples or self.num_samples) for agent in self.agents)
+        return sum(agent.count * (agent.samples or self.num_samples) for agent in profiles)
+
+    def profiles(self) -> tuple[AgentSettings, ...] | None:
+        """The entries of `agents`, or `num_agents` per adapter; None if there are neither."""
+        if self.agents is not None or not self.adapters:
+            return self.agents
+        return tuple(AgentSettings(adapter=name, count=self.num_agents) for name in self.adapters)
 
     def warnings(self) -> list[str]:
         """Valid settings that are rarely intended, one line each."""

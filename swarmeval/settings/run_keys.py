@@ -48,6 +48,10 @@ class RunKeys(Section):
     load_in_4bit: bool = Field(
         True, description="quantize the weights to NF4; false loads bf16, or fp16 or fp32 if the device lacks bf16"
     )
+    adapters: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)] | None] = Field(
+        {},
+        description="names of LoRA adapters, each with its PEFT folder or hub name; null is the model without one",
+    )
     device: Literal["cuda", "cpu"] = Field("cuda", description="device type that replicas run on")
     use_data_parallelism: bool = Field(
         True, description="true loads one replica per device; false shards one replica over all GPUs"

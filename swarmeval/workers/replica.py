@@ -47,18 +47,22 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
 
     folder = model_loader.folder_of(spec.model)
     from swarmeval.engine import budget, decoder_choice, graphs, recorded_draws
+    from swarmeval.engine.adapters import files, lora
     from swarmeval.engine.engine import Engine
     from swarmeval.engine.infilling import fills_gaps
     from swarmeval.engine.out_of_memory import is_out_of_memory
     from swarmeval.engine.text import chat_template, thoughts
     from swarmeval.engine.weights import cpu_weights
 
+    # A node of a cluster has its own copies.
+    adapter_files = [files.read(name, files.located(name, source, progress=False)) for name, source in spec.adapters]
+    adapter_bytes = files.total_bytes(adapter_files)
     cached = spec.device == "cpu" and spec.weight_cache != "off"
     dtype = model_loader.compute_dtype(spec.device)
     plan = functools.partial(
         budget.estimate, model_loader.config_of(folder, spec.trust_remote_code), dtype,
         device=spec.device, rows=spec.rows, max_new_tokens=spec.max_new_tokens, share=spec.neighbours,
-        weight_bytes=budget.weight_bytes(folder, dtype, spec.load_in_4bit and not cached),
+        weight_bytes=budget.weight_bytes(folder, dtype, spec.load_in_4bit and not cached) + adapter_bytes,
         most_prompt_tokens=spec.most_prompt_tokens,
     )  # fmt: skip
     if spec.device == "cpu":  # a GPU that is too small says so while loading
@@ -74,15 +78,18 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     steps.info("preparing the weights")
     usual = plan()
     weights, kernels = _prepared(loaded, spec, usual.row_tokens * usual.token_bytes)
+    adapters = lora.attach(model, adapter_files, spec.device != "cpu") if adapter_files else lora.Adapters()
     if spec.device != "cpu":
-        needs = plan(weight_bytes=int(1e6 * model_loader.memory_mb(model)), rooms=budget.rooms(model))
+        used = int(1e6 * model_loader.memory_mb(model)) + adapters.nbytes
+        needs = plan(weight_bytes=used, rooms=budget.rooms(model))
         log.info("%s: %s", spec.device, needs)
     steps.info("choosing a decoder")
     needs = decoder_choice.within_window(model, needs)
     replays = spec.device != "cpu" and spec.cuda_graphs == "auto" and spec.data_parallel  # a graph covers one GPU only
     begin: Callable[[], Recorder] | None = functools.partial(graphs.on_cuda, model.device) if replays else None
     try:
-        fit = decoder_choice.fitted(model, needs, kernels.native, share, begin, kernels.portable)
+        with adapters.everywhere(max(adapters.shifts.values())):  # decoders are checked with an adapter
+            fit = decoder_choice.fitted(model, needs, kernels.native, share, begin, kernels.portable)
         if begin is not None:
             vocabulary = model.config.get_text_config().vocab_size
             begin = recorded_draws.checked(begin, vocabulary, model.device, model.dtype)
@@ -99,7 +106,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         chat_template_sha256=model_loader.chat_template_sha256(loaded.tokenizer),
         weights=weights,
         compute_dtype=loaded.compute_dtype,
-        memory_mb=model_loader.memory_mb(model) + cpu_weights.packed_mb(model),
+        memory_mb=model_loader.memory_mb(model) + cpu_weights.packed_mb(model) + adapters.nbytes / 1e6,
         load_s=loaded.load_s,
         rows_mb=needs.tokens * needs.token_bytes / 1e6,
         decoding=f"{fit.name}; {'compiled kernels' if kernels.are_compiled else 'torch alone'}",
@@ -109,7 +116,15 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         fills_gaps=fills_gaps(loaded.tokenizer),
     )
     return Engine(
-        model, loaded.tokenizer, fit.decoder, info, kernels.native, phases, spec.share_answers == "auto", begin
+        model,
+        loaded.tokenizer,
+        fit.decoder,
+        info,
+        kernels.native,
+        phases,
+        spec.share_answers == "auto",
+        begin,
+        adapters,
     )
 
 

@@ -67,6 +67,7 @@ class ReplicaSpec(Struct, frozen=True):
     max_new_tokens: int  # longest answer of the run, for the estimate of a row's memory
     share_answers: Literal["auto", "off"] = "auto"  # whether equal token histories are computed once
     most_prompt_tokens: int | None = None  # no prompt of the run has more; None: unknown
+    adapters: tuple[tuple[str, str], ...] = ()  # LoRA adapters: name, and folder or hub name
     chat_template: str | None = None  # replaces the model's own; None: keep that
     chat_template_kwargs: dict[str, Any] = {}  # for the check of the template; requests bring them along
     trust_remote_code: bool = False  # whether the model's own Python may run

@@ -92,3 +92,29 @@ def test_listed_agents_keep_their_settings_and_fall_back_to_the_runs() -> None:
     bold, brief = make_agents(RunConfig(agents=listed, num_samples=2))
     assert (bold.name, bold.temperature, bold.samples) == ("bold", 1.2, 3)
     assert (brief.system_prompt, brief.temperature, brief.samples) == ("Be brief.", None, 2)
+
+
+def test_each_adapter_gets_num_agents_and_a_profile_of_its_name() -> None:
+    config = RunConfig(adapters={"base": None, "code": "adapters/code"}, num_agents=2, num_samples=3)
+    made = make_agents(config)
+    assert [(agent.name, agent.adapter) for agent in made] == [
+        ("base", ""),
+        ("base", ""),
+        ("code", "code"),
+        ("code", "code"),
+    ]
+    assert len({agent.seed for agent in made}) == 4
+    assert config.answers_a_task() == 12
+
+
+def test_an_agent_names_its_adapter_which_names_its_profile() -> None:
+    listed = (
+        AgentSettings(adapter="code", count=2),
+        AgentSettings(adapter="code", name="warm code"),
+        AgentSettings(adapter="base"),
+        AgentSettings(),
+    )
+    made = make_agents(RunConfig(adapters={"base": None, "code": "adapters/code"}, agents=listed))
+    assert [(agent.name, agent.adapter) for agent in made] == [
+        ("code", "code"), ("code", "code"), ("warm code", "code"), ("base", ""), (None, ""),
+    ]  # fmt: skip

@@ -264,3 +264,16 @@ def test_while_no_replica_is_ready_health_says_so_and_calls_may_come_again() -> 
             ask(served)
         assert caught.value.status_code == 503
         assert caught.value.response.headers["retry-after"] == "5"
+
+
+def test_each_adapter_is_served_as_a_model_of_its_own() -> None:
+    with serving(Script(), adapters={"code": "adapters/code"}) as running:
+        models = client(running).models.list().data
+        assert [(model.id, model.model_dump().get("parent")) for model in models] == [("tiny", None), ("code", "tiny")]
+        assert ask(running, model="code").model == "code"
+        with pytest.raises(openai.NotFoundError) as caught:
+            ask(running, model="cod")
+        assert caught.value.body == {
+            "message": "unknown model 'cod'; this server has 'tiny', 'code'",
+            "type": "invalid_request_error", "param": "model", "code": "model_not_found",
+        }  # fmt: skip

@@ -31,6 +31,8 @@ def config(*words: str) -> RunConfig:
          "loadtest.levels lists 2/s twice, and both levels would share one file; remove one"),
         (["fleet=endpoint", "endpoint.urls=[http://a/v1]", "loadtest.levels=[{concurrency: 65}]"],
          "loadtest.levels has concurrency 65 but endpoint.concurrency allows 64; raise endpoint.concurrency"),
+        (["adapters={code: lora}"],
+         "adapters are for scored runs and serve; a load test uses the model without one; remove adapters"),
     ],
 )  # fmt: skip
 def test_levels_that_cannot_be_meant_are_refused(words: list[str], said: str) -> None:

@@ -117,6 +117,8 @@ def test_what_servers_cannot_be_asked_is_refused_in_one_line(words: list[str], m
         (["device=cpu", "replica.native_kernels=off"],
          "replica.native_kernels is set but fleet is 'vllm', which does not use it; remove replica.native_kernels"),
         (["num_beams=2", "do_sample=false"], "fleet: vllm does not support beam search; set num_beams: 1"),
+        (["adapters={code: lora}"], "fleet: vllm does not load adapters; use fleet: local, or start a server with "
+         "`vllm serve --enable-lora --lora-modules NAME=FOLDER` and use fleet: endpoint"),
         (["agents=[{temperature: 0.001}]"], "temperature is below 0.01, and vLLM would raise it to 0.01; "
          "set a higher temperature, or do_sample: false"),
     ],

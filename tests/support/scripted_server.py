@@ -2,9 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 from swarmeval.serving.app import Api
@@ -58,9 +59,10 @@ def serving(
     serve: ServeSettings = LOCAL,
     deadlines: Deadlines = DEADLINES,
     silence_s: float = 30.0,
+    adapters: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Served]:
     """A server of the model "tiny" until the block ends. With `ready`, waits for its replicas first."""
-    config = RunConfig(engine="scripted", device="cpu", max_new_tokens=64, serve=serve)
+    config = RunConfig(engine="scripted", device="cpu", max_new_tokens=64, serve=serve, adapters=dict(adapters))
     began: Future[Served] = Future()
     ending: list[HttpServer] = []
 

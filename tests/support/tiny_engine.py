@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from swarmeval.engine import decoder_choice
+from swarmeval.engine.adapters.lora import Adapters
 from swarmeval.engine.engine import Engine
 from swarmeval.engine.graphs import Recorder
 from swarmeval.engine.kernels import choice
@@ -25,6 +26,8 @@ def engine(
     compiled: bool = True,
     share_answers: bool = True,
     begin: Callable[[], Recorder] | None = None,
+    adapters: Adapters | None = None,
+    tokenizer: Any = TOKENIZER,
 ) -> Engine:
     info = ReplicaInfo(
         engine="hf",
@@ -41,12 +44,13 @@ def engine(
     kernels = choice.native_kernels(model.dtype) if compiled else None
     return Engine(
         model,
-        TOKENIZER,
+        tokenizer,
         decoder or decoder_choice.fitted(model, tiny_model.budget(model, rows), kernels).decoder,
         info,
         kernels,
         share_answers=share_answers,
         begin=begin,
+        adapters=adapters,
     )
 
 
@@ -90,9 +94,9 @@ def streamed(engine: Engine, batch: Sequence[Request]) -> tuple[dict[str, str], 
     return sent, replies
 
 
-def generated(request: Request, model: Any = MODEL) -> str:
+def generated(request: Request, model: Any = MODEL, tokenizer: Any = TOKENIZER) -> str:
     """The answer of transformers' generate to one request."""
-    ids = torch.tensor([TOKENIZER(request.text)["input_ids"]])
+    ids = torch.tensor([tokenizer(request.text)["input_ids"]])
     sampling = request.sampling
     output = model.generate(
         ids,
@@ -103,4 +107,4 @@ def generated(request: Request, model: Any = MODEL) -> str:
         repetition_penalty=sampling.repetition_penalty,
         pad_token_id=1,
     )
-    return str(TOKENIZER.decode(output[0, ids.shape[1] :], skip_special_tokens=True))
+    return str(tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True))

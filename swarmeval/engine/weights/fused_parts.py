@@ -28,10 +28,17 @@ class FusedMLP(nn.Module):
     def __init__(self, gate_and_up: nn.Linear, down: nn.Linear, kernels: Kernels) -> None:
         super().__init__()
         self.gate_and_up, self.down_proj, self._kernels = pack(gate_and_up), pack(down), kernels
+        self._half = gate_and_up.out_features // 2
 
     def forward(self, values: Tensor) -> Tensor:
         output: Tensor = self.down_proj(self._kernels.gate(self.gate_and_up(values)))
         return output
+
+    def linear(self, name: str) -> tuple[nn.Module, slice]:
+        """The layer that computes a part of the original module, and which of its outputs. Raises AttributeError."""
+        half = self._half
+        halves = {"gate_proj": slice(0, half), "up_proj": slice(half, 2 * half), "gate_up_proj": slice(0, 2 * half)}
+        return (self.gate_and_up, halves[name]) if name in halves else (getattr(self, name), slice(None))
 
 
 class FusedAttention(nn.Module):
@@ -80,6 +87,11 @@ class FusedAttention(nn.Module):
         output = layer.attend(joined[:, :queries], batch, module.scaling).view(1, tokens, -1)
         return self.o_proj(output), None
 
+    def linear(self, name: str) -> tuple[nn.Module, slice]:
+        """The layer that computes a part of the original module, and which of its outputs. Raises AttributeError."""
+        part = getattr(self.original, name)
+        return (self.projection, part.outputs) if isinstance(part, _Part) else (part, slice(None))
+
     def _sees(self, tokens: int) -> bool:
         """Whether the attention window, if there is one, holds this many tokens."""
         window = getattr(self.original, "sliding_window", getattr(self.original.config, "sliding_window", None))
@@ -108,10 +120,10 @@ class _Part(nn.Module):
 
     def __init__(self, product: _SharedProduct, outputs: slice) -> None:
         super().__init__()
-        self._product, self._outputs = product, outputs
+        self._product, self.outputs = product, outputs
 
     def forward(self, values: Tensor) -> Tensor:
-        return self._product.part(values, self._outputs)
+        return self._product.part(values, self.outputs)
 
 
 def joined(*linears: nn.Linear) -> nn.Linear:

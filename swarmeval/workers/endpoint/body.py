@@ -4,7 +4,7 @@ Every sampling parameter that a server would otherwise default (a model's own to
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from swarmeval.requests import Request, Sampling
@@ -22,6 +22,7 @@ class RequestFormat:
     dialect: Dialect
     extra: Mapping[str, object]  # overrides fields of each body; None removes a field
     chat_template: str | None = None  # replaces that of the model; None: the server's
+    adapters: Mapping[str, str] = field(default_factory=dict)  # the models that stand for them
 
 
 def path(request: Request) -> str:
@@ -32,7 +33,7 @@ def path(request: Request) -> str:
 def body(request_format: RequestFormat, requests: Sequence[Request]) -> dict[str, Any]:
     """One body for requests that differ only in job and seed. The seed is that of the first."""
     first = requests[0]
-    fields: dict[str, Any] = {"model": request_format.model}
+    fields: dict[str, Any] = {"model": request_format.adapters.get(first.adapter, request_format.model)}
     if first.text is not None:
         fields["prompt"] = first.text
         if first.suffix is not None:

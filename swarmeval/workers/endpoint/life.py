@@ -107,7 +107,8 @@ class Life:
         submitted = time.perf_counter()
         groups: dict[object, list[Request]] = {}
         for request in submit.requests:
-            same = (request.messages, request.text, request.suffix, request.sampling)  # the rest is the run's
+            # Whatever else a request holds is the run's.
+            same = (request.messages, request.text, request.suffix, request.sampling, request.adapter)
             key = same if self._combine_samples else request.job_id
             groups.setdefault(key, []).append(request)
         most = self._options.concurrency  # a group starts as a whole, so it must not exceed the slots

@@ -226,3 +226,9 @@ def test_a_key_comes_from_its_variable_which_must_be_set_if_named() -> None:
         key_from("A_KEY", {}, required=True)
     with pytest.raises(ConfigError, match=r"^A_KEY: contains characters that cannot occur in a key; set it again$"):
         key_from("A_KEY", {"A_KEY": "k\r\nX: y"}, required=False)
+
+
+def test_an_adapter_is_asked_for_as_a_model() -> None:
+    served = RequestFormat("m", "vllm", {}, adapters={"code": "code-lora"})
+    asked = [Request("j", 1, USUAL, text="x", adapter=name) for name in ("", "code")]
+    assert [body(served, [one])["model"] for one in asked] == ["m", "code-lora"]
