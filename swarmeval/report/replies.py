@@ -23,6 +23,7 @@ PACKED_MOST = 4_400_000  # characters in all packs: keeps the page under 5 MB
 RAW_MOST = 60_000_000  # uncompressed characters of the first attempt: bounds time and memory
 CUTS = (8000, 4000, 2000, 1000, 500, 250)
 MOST_DETAIL = 2000
+MOST_THOUGHT = 20_000  # characters of a thought
 ALL = 1 << 30
 
 
@@ -116,7 +117,7 @@ def _most(tasks: Mapping[str, Sequence[AnswerLocation]], portion: Portion, field
 
 def _size(tasks: Mapping[str, Sequence[AnswerLocation]], portion: Portion) -> int:
     return sum(
-        min(place.size, 2 * portion.cut)
+        min(place.size, 2 * portion.cut) + min(place.thought, portion.cut, MOST_THOUGHT)
         for places in tasks.values()
         for place, included in _included(places, portion)
         if included
@@ -138,9 +139,9 @@ def _packed(
 ) -> tuple[str, Agreement | None]:
     """The texts of one task and its answers, and how far its first answers agree.
 
-    An answer is [tokens, latency, finish reason, detail, extraction note, reply, candidate]; a 1 follows if its verdict
-    is unconfirmed. Reply and candidate are null if omitted. Either that repeats an earlier answer's is stored as the
-    number of that answer: zlib's window is too small to compress distant copies.
+    An answer is [tokens, latency, finish reason, detail, extraction note, reply, candidate, 1 if unconfirmed, thought],
+    without the last ones if they are 0 or empty. Omitted texts are null. A text that repeats an earlier answer's is
+    stored as the number of that answer: zlib's window is too small to compress distant copies.
     """
     rows: list[list[object]] = []
     replies: list[str] = []  # of the first answers
@@ -148,6 +149,7 @@ def _packed(
     whole = True
     first_reply: dict[str, int] = {}  # reply -> number of the first answer with it
     first_candidate: dict[str, int] = {}
+    first_thought: dict[str, int] = {}
     for place, included in _included(places, portion):
         entry = reader.entry(place.answer_at)
         verdict = reader.entry(place.verdict_at).verdict if place.verdict_at >= 0 else None
@@ -161,15 +163,21 @@ def _packed(
             replies.append(answer.reply)
             programs.append(candidate)
             whole &= included and len(answer.reply) <= portion.cut
-        texts: list[object] = [None, None]
+        texts: list[object] = [None, None, None if answer.reasoning else ""]
         if included:
+            thought = shortened(answer.reasoning, MOST_THOUGHT)
             texts = [
                 shortened(text, portion.cut) if (same := first.setdefault(text, len(rows))) == len(rows) else same
-                for first, text in ((first_reply, answer.reply), (first_candidate, candidate))
+                for first, text in ((first_reply, answer.reply), (first_candidate, candidate), (first_thought, thought))
             ]
-        row = [answer.output_tokens, round(answer.latency_s, 3), answer.finish_reason]
-        mark = [1] if verdict is not None and verdict.unconfirmed else []
-        rows.append([*row, shortened(detail, MOST_DETAIL), note, *texts, *mark])
+        row: list[object] = [answer.output_tokens, round(answer.latency_s, 3), answer.finish_reason]
+        row += [shortened(detail, MOST_DETAIL), note, *texts[:2]]
+        is_unconfirmed = verdict is not None and verdict.unconfirmed
+        if answer.reasoning:
+            row += [int(is_unconfirmed), texts[2]]
+        elif is_unconfirmed:
+            row.append(1)
+        rows.append(row)
     pack = {
         "prompt": shortened(task.prompt, portion.cut), "source": task.source, "tests": task.tests,
         "reference": task.reference, "answers": rows,

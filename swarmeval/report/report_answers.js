@@ -1,7 +1,7 @@
 // The answers of the run: their packed texts, search and filters, and the rows of the map.
 
 const [AGENT, SAMPLE, ROUND, OUTCOME] = [0, 1, 2, 3]; // fields of an answer in DATA
-const [TOKENS, LATENCY, ENDED, DETAIL, NOTE, REPLY, PROGRAM, UNCONFIRMED] = [0, 1, 2, 3, 4, 5, 6, 7]; // fields of an answer in a pack
+const [TOKENS, LATENCY, ENDED, DETAIL, NOTE, REPLY, PROGRAM, UNCONFIRMED, THOUGHT] = [0, 1, 2, 3, 4, 5, 6, 7, 8]; // fields of an answer in a pack
 
 // Packs are decompressed on demand, once each.
 const unpacked = new Map();
@@ -16,7 +16,7 @@ async function unpack(text) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   const found = JSON.parse(await new Response(stream).text());
   for (const answer of found.answers) { // a repeated text is stored as the number of the first answer with it
-    for (const part of [REPLY, PROGRAM]) {
+    for (const part of [REPLY, PROGRAM, THOUGHT]) {
       if (typeof answer[part] === "number") answer[part] = found.answers[answer[part]][part];
     }
   }

@@ -22,6 +22,8 @@ async function open(number, k) {
   show("evidence", told[DETAIL] || (answer[OUTCOME] === DATA.passed ? "All tests passed." : "None."));
   const judged = answer[OUTCOME] >= 0 && DATA.outcomes[answer[OUTCOME]] !== "NOT_GENERATED";
   show("reply", told[REPLY] === "" ? "(an empty reply)" : told[REPLY] ?? (judged ? LEFT_OUT : ""));
+  show("thought", told[THOUGHT] === null ? LEFT_OUT : told[THOUGHT] ?? "");
+  byId("a-thought").closest("details").open = false;
   show("prompt", texts.prompt);
   show("tests", texts.tests);
   if (judged) showProgram(texts, told[PROGRAM]);

@@ -33,6 +33,7 @@ class AnswerLocation:
     answer_at: int
     verdict_at: int = -1
     size: int = 0  # characters of both texts
+    thought: int = 0  # characters of the thought before the reply
 
 
 @dataclass(slots=True)
@@ -102,7 +103,8 @@ class AnswerIndex:
                 self.outcomes[NOT_GENERATED] += job.round == 0
             if job.agent_id in self._mapped and len(self.locations) < MOST_LOCATIONS:
                 outcome = NOT_GENERATED if entry.failure else ""
-                self.locations[answer.job_id] = AnswerLocation(job, outcome, offset, size=size)
+                thought = len(entry.completion.reasoning) if entry.completion else 0
+                self.locations[answer.job_id] = AnswerLocation(job, outcome, offset, size=size, thought=thought)
             else:
                 self.not_shown += 1
         elif entry.verdict is not None:

@@ -129,10 +129,32 @@ def test_without_the_benchmark_an_answer_has_neither_tests_nor_diff(tmp_path: Pa
         assert shown.run(HIDDEN) == [
             "Diff to the reference solution (-: reference, +: this program)",
             "Tests",
+            "Thought before the reply",
             "Prompt",
         ]
         assert text_of(shown, "program-title") == "Code extracted from the reply"
         assert text_of(shown, "program") == "    return 1\n"
+
+
+def test_a_thought_is_opened_on_demand(tmp_path: Path) -> None:
+    config, plan = plan_of(1, 3)
+    jobs = [plan.job(k).job_id for k in range(3)]
+    thoughts = ["Let me see.", "Let me see.", ""]
+    answers = [
+        (Completion(job, "x", reasoning=thought), Verdict(job, Outcome.WRONG_ANSWER, "x"))
+        for job, thought in zip(jobs, thoughts, strict=True)
+    ]
+    leave(tmp_path / "run", config, plan, answers)
+    is_open = "document.getElementById('a-thought').closest('details').open"
+    with page(tmp_path / "profile") as shown:
+        shown.open(write(tmp_path / "run"))
+        for agent in range(2):
+            open_cell(shown, 0, agent)
+            assert (text_of(shown, "thought"), shown.run(is_open)) == ("Let me see.", False)
+            shown.run("document.querySelector('#answer details summary').click()")
+            shown.until(is_open)
+        open_cell(shown, 0, 2)
+        assert "Thought before the reply" in shown.run(HIDDEN)
 
 
 def test_an_answer_whose_verdict_is_unconfirmed_says_so(tmp_path: Path) -> None:
