@@ -142,7 +142,7 @@ class Member:
         return self.thoughts.parts(output, self.stops)
 
     def marks(self, output: Sequence[int]) -> Marks:
-        """What the first tokens of a whole output complete of its answer."""
+        """Return the characters of the answer that the first tokens of a whole output complete."""
         return marks(output, lambda begun: self.parts(begun).text)
 
     def reply(

@@ -34,7 +34,7 @@ def choice(**changes: object) -> Choice:
 
 
 def frequencies(logits: Tensor, made: Choice) -> Tensor:
-    """How often each token is drawn after PROMPT and OUTPUT, under evenly spaced uniforms: [vocabulary]."""
+    """Frequencies of tokens drawn after PROMPT and OUTPUT, under evenly spaced uniforms: [vocabulary]."""
     sampler = Sampler(2, CPU)
     sampler.admit(PROMPT + OUTPUT[:-1], len(PROMPT))
     sampler.append(OUTPUT[-1:])
