@@ -117,6 +117,7 @@ class ReplicaInfo(Struct, frozen=True):
     steady: bool = False  # whether a reply is independent of the other rows
     before_load_mb: float | None = None  # memory of its process before loading, in MiB
     versions: dict[str, str] = {}
+    vocabulary: int | None = None  # number of tokens that its tokenizer knows; None if unknown
     thinking: Thinking | None = None  # markers of its model's family; None if it has none
     chats: bool = False  # accepts messages although its template is unknown here
     fills_gaps: bool = False  # accepts a suffix

@@ -8,7 +8,7 @@ import msgspec
 
 from swarmeval.errors import ConfigError
 from swarmeval.monitor.tracing.export import Tracer
-from swarmeval.records import Attempt, Status, Task
+from swarmeval.records import Agent, Attempt, Status, Task
 from swarmeval.requests import ReplicaInfo, Request, Thinking
 from swarmeval.runs.plan import Plan
 from swarmeval.runs.prompts import make_request, thinking_of
@@ -69,6 +69,7 @@ class SessionContext(RunContext):
         self._mode = configured if configured != "auto" else "chat" if info.takes_chat else "completion"
         check_mode(self._mode, info, self.swarm.plan.tasks)
         check_chat_settings(self._mode, self.config)
+        check_bias(self.swarm.plan.agents, self.config, info)
         self._thinking = thinking_of(self.config, info)
         self.prefill = self.config.assistant_prefill if self._mode == "chat" else ""
         made_with = {"prompt_mode": self._mode, "chat_template_sha256": info.chat_template_sha256}
@@ -128,6 +129,13 @@ def check_chat_settings(mode: str, config: RunConfig) -> None:
     unused = [key for key in CHAT if not config.is_default(key)]
     if mode == "completion" and unused:
         raise ConfigError(f"{unused[0]} is set but {config.model_id} has no chat template; remove {unused[0]}")
+
+
+def check_bias(agents: Iterable[Agent], config: RunConfig, info: ReplicaInfo) -> None:
+    """Raise ConfigError if a logit bias is for a token that the model does not have."""
+    named = {token for agent in agents for token, _ in agent.logit_bias or ()} | set(config.logit_bias)
+    if info.vocabulary is not None and named and max(named) >= info.vocabulary:
+        raise ConfigError(f"logit_bias names token {max(named)}, but {info.model} has {info.vocabulary} tokens")
 
 
 def check_mode(mode: str, info: ReplicaInfo, tasks: Sequence[Task]) -> None:

@@ -8,14 +8,16 @@ from typing import Protocol
 
 import msgspec
 
-from swarmeval.errors import DeviceError, ModelUnavailable, UserError, WorkerDied, WorkerGone
+from swarmeval.errors import ConfigError, DeviceError, ModelUnavailable, UserError, WorkerDied, WorkerGone
 from swarmeval.requests import Answer, Piece, ReplicaInfo, Request, WorkerProgress
 from swarmeval.workers.pending import Pending
 from swarmeval.workers.replica_spec import ReplicaSpec
 from swarmeval.workers.wire import Drain, FromWorker, LoadFailed, Ready, Start, ToWorker
 
 IDLE = WorkerProgress(rows_in_use=0, waiting=0, output_tokens=0)
-NOT_RETRIED: dict[str, type[UserError]] = {"ModelUnavailable": ModelUnavailable, "DeviceError": DeviceError}
+NOT_RETRIED: dict[str, type[UserError]] = {
+    "ConfigError": ConfigError, "ModelUnavailable": ModelUnavailable, "DeviceError": DeviceError,
+}  # fmt: skip
 
 log = logging.getLogger("swarmeval.worker")
 
@@ -138,7 +140,7 @@ class LinkedWorker(ABC):
         return self._link is not None and self._link.listening and self._link.pending.death is None
 
     async def start(self) -> ReplicaInfo:
-        """Start a process and load its replica. Raises WorkerDied, ModelUnavailable or DeviceError."""
+        """Start a process and load its replica. Raises WorkerDied, or a UserError of NOT_RETRIED."""
         await self.stop()
         life, self._lives = self._lives, self._lives + 1
         transport = await self._open()

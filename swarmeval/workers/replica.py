@@ -112,6 +112,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         decoding=f"{fit.name}; {'compiled kernels' if kernels.are_compiled else 'torch alone'}",
         steady=fit.steady,
         versions=model_loader.versions(),
+        vocabulary=len(loaded.tokenizer),
         thinking=thoughts.markers_of(loaded.tokenizer),
         fills_gaps=fills_gaps(loaded.tokenizer),
     )

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from swarmeval.errors import DeviceError, ModelUnavailable, UserError
+from swarmeval.errors import ConfigError, DeviceError, ModelUnavailable, UserError
 from swarmeval.monitor.processes import memory_mb
 from swarmeval.monitor.tracing.flame import Flame, flame_path
 from swarmeval.monitor.tracing.phases import DECODE, IDLE, Phases, RecordedPhases
@@ -130,6 +130,8 @@ def load(start: Start, connection: Connection, phases: Phases) -> Replica | None
         connection.send(LoadFailed(str(error), "ModelUnavailable"))
     except DeviceError as error:
         connection.send(LoadFailed(str(error), "DeviceError"))
+    except ConfigError as error:
+        connection.send(LoadFailed(str(error), "ConfigError"))
     except UserError as error:
         connection.send(LoadFailed(str(error), ""))
     else:

@@ -79,6 +79,7 @@ def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
         load_s=time.perf_counter() - began,
         decoding="vLLM, prefix caching",
         versions=model_loader.versions() | {"vllm": importlib.import_module("vllm").__version__},
+        vocabulary=len(tokenizer),
         thinking=thoughts.markers_of(tokenizer),
         fills_gaps=fills_gaps(tokenizer),
     )

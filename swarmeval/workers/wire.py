@@ -46,7 +46,7 @@ class LoadFailed(Struct, frozen=True, tag=True):
     """The replica cannot be loaded. `kind` names the UserError if a retry cannot help."""
 
     reason: str
-    kind: Literal["ModelUnavailable", "DeviceError", ""]
+    kind: Literal["ConfigError", "ModelUnavailable", "DeviceError", ""]
 
 
 class Answers(Struct, frozen=True, tag=True):

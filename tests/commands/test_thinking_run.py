@@ -100,6 +100,15 @@ def test_a_thought_that_is_cut_is_empty_and_says_so(model: Path, tmp_path: Path)
     assert found == {("EMPTY", "truncated while thinking")}
 
 
+def test_an_argument_that_the_template_does_not_use_ends_the_run_at_once(model: Path, tmp_path: Path) -> None:
+    code, out, err = swarmeval(
+        "--config", "config/smoke.yaml", "--num_tasks", "1", "--output_dir", str(tmp_path),
+        "--set", f"model_id={model}", *SETTINGS[:-1], "chat_template_kwargs={thinks: true}",
+    )  # fmt: skip
+    assert code == 2
+    assert "chat_template_kwargs.thinks: the chat template does not use it; remove or correct it" in out + err
+
+
 def test_a_prefill_begins_every_reply(model: Path, tmp_path: Path) -> None:
     settings = (*SETTINGS[:-1], "assistant_prefill='Sure: '")
     run(tmp_path, f"model_id={model}", *settings)
