@@ -80,9 +80,9 @@ def engine(model: str, options: argparse.Namespace, adapters: Mapping[str, Path]
 
 
 def answered(made: Engine, requests: Sequence[Request]) -> dict[str, float]:
-    """Seconds, delivered tokens and computed tokens of a round. Raises RuntimeError if a request fails."""
+    """Seconds, processor seconds, delivered and computed tokens of a round. Raises RuntimeError if a request fails."""
     made.forget_answers()
-    before, began = made.outbox.computed_tokens, time.perf_counter()
+    before, began, worked = made.outbox.computed_tokens, time.perf_counter(), time.process_time()
     for request in requests:
         made.submit(request)
     delivered = 0
@@ -91,8 +91,10 @@ def answered(made: Engine, requests: Sequence[Request]) -> dict[str, float]:
             if not isinstance(answer, Reply):
                 raise RuntimeError(answer.reason)
             delivered += answer.output_tokens
-    seconds = time.perf_counter() - began
-    return {"seconds": seconds, "tokens": delivered, "computed": made.outbox.computed_tokens - before}
+    seconds, cpu_s = time.perf_counter() - began, time.process_time() - worked
+    return {
+        "seconds": seconds, "cpu_s": cpu_s, "tokens": delivered, "computed": made.outbox.computed_tokens - before
+    }  # fmt: skip
 
 
 def contestants(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[], dict[str, float]]]:
@@ -131,15 +133,17 @@ def contestants(options: argparse.Namespace, folder: Path) -> dict[str, Callable
 
 
 def table(rounds: Sequence[Mapping[str, Mapping[str, float]]]) -> str:
-    """Medians of all rounds, and the time relative to that without adapters."""
-    seconds = {x: statistics.median(done[x]["seconds"] for done in rounds) for x in NAMES}
-    lines = [f"{'':3} {'contestant':36} {'s':>8} {'times (n)':>10} {'tok/s':>8} {'computed/s':>11}"]
-    for x, name in NAMES.items():
-        rates = [
-            statistics.median(done[x][key] / done[x]["seconds"] for done in rounds) for key in ("tokens", "computed")
-        ]
+    """Medians of all rounds, and the processor time relative to that without adapters."""
+
+    def median(letter: str, key: str) -> float:
+        return statistics.median(done[letter][key] for done in rounds)
+
+    lines = [f"{'':3} {'contestant':34} {'s':>7} {'CPU s':>7} {'times (n)':>10} {'tokens':>8} {'computed':>9}"]
+    for letter, name in NAMES.items():
+        cpu_s = median(letter, "cpu_s")
         lines.append(
-            f"({x}) {name:36} {seconds[x]:8.1f} {seconds[x] / seconds['n']:10.2f} {rates[0]:8.0f} {rates[1]:11.0f}"
+            f"({letter}) {name:34} {median(letter, 'seconds'):7.1f} {cpu_s:7.1f} {cpu_s / median('n', 'cpu_s'):10.2f} "
+            f"{median(letter, 'tokens'):8.0f} {median(letter, 'computed'):9.0f}"
         )
     return "\n".join(lines)
 
