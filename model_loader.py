@@ -7,26 +7,33 @@ import hashlib
 import importlib.metadata
 import logging
 import os
-import re
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swarmeval import home, hub
 from swarmeval.engine import bundled_model, quantization
 from swarmeval.engine.out_of_memory import is_out_of_memory
 from swarmeval.errors import DeviceError, ModelUnavailable
 from swarmeval.settings.run_config import EMBEDDED
+from swarmeval.weight_formats import (
+    BLOCK,
+    GGUF,
+    QUANTIZED_HERE,
+    WeightFormat,
+    check,
+    checkpoint_format,
+    dtype_name,
+    require_gguf,
+    require_package,
+)
 
-if TYPE_CHECKING:
-    import torch
-
-PACKAGES = ("torch", "transformers", "bitsandbytes", "tokenizers", "accelerate")
-REPORT_CHARS = 8000  # kept of transformers' report about weights that it could not load: about three of them
+PACKAGES = (
+    "torch", "transformers", "bitsandbytes", "tokenizers", "accelerate", "torchao", "compressed-tensors", "optimum",
+    "gptqmodel", "gguf",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +42,65 @@ class LoadedModel:
 
     model: Any  # transformers.PreTrainedModel
     tokenizer: Any  # transformers.PreTrainedTokenizerBase
-    weights: str  # "nf4", "nf4, double-quantized", "bf16", "fp16", "fp32"
+    weights: str  # "nf4", "nf4, double-quantized", "int8", "bf16", "fp16", "fp32", "gptq int4", "gguf Q4_K_M"
     compute_dtype: str  # "bf16", "fp16", "fp32"
-    memory_mb: float
+    is_unpacked: bool  # whether the library unpacked the quantized weights of the checkpoint to the compute dtype
+    stored_bytes: int  # of the weights, as they are in memory after loading
+    weight_count: int | None  # before quantization; None if unknown
     load_s: float
 
+    @property
+    def bytes_per_weight(self) -> float | None:
+        """Bytes in memory per weight as loaded, with everything that quantization adds."""
+        return self.stored_bytes / self.weight_count if self.weight_count else None
 
-def locate(model_id: str, progress: bool = True, weights: bool = True, code: bool = False) -> str:
+
+def locate(
+    model_id: str,
+    progress: bool = True,
+    with_weights: bool = True,
+    code: bool = False,
+    weights: WeightFormat = "auto",
+    by_vllm: bool = False,
+    revision: str | None = None,
+) -> str:
     """Return the argument for `load`: "embedded" or the model's folder, downloaded from the hub if necessary.
 
-    `weights` and `code` say whether a download includes the weights and the model's own Python. Raises
-    ModelUnavailable.
+    `with_weights` and `code` say whether a download includes the weights and the model's own Python. Raises
+    ModelUnavailable, also if the weights cannot be loaded in the format `weights`, by vLLM or by the built-in engine.
+    `revision` is a commit, branch or tag on the hub.
     """
-    if model_id == EMBEDDED:
-        bundled_model.find()
-        return EMBEDDED
+    require_package(weights)
     folder = Path(model_id)
+    if revision is not None and (model_id == EMBEDDED or folder.exists()):
+        raise ModelUnavailable(
+            f"{model_id}: model_revision is for models on the hub, and this one is on this machine; remove it"
+        )
+    if weights == "gguf" or (folder.suffix == GGUF and folder.is_file()):
+        require_gguf(model_id, folder, weights)
+        return str(folder.absolute())
+    if model_id == EMBEDDED:
+        check(EMBEDDED, bundled_model.find().parent, weights)
+        return EMBEDDED
     if not folder.is_dir():
-        return hub.fetch(model_id, progress, weights, code)
+        folder = Path(hub.fetch(model_id, progress, with_weights, code, revision))
+        check(model_id, folder, weights, by_vllm)
+        return str(folder)
     if not (folder / "config.json").is_file():
         raise ModelUnavailable(f"{model_id}: the folder has no config.json; name the folder of a transformers model")
     hub.check_weights(model_id, folder)
+    check(model_id, folder, weights, by_vllm)
     return model_id
 
 
 def folder_of(model: str) -> str:
-    """The folder of a model that `locate` returned; converts the embedded model if necessary."""
+    """The folder of a model that `locate` returned; converts a GGUF file, also the embedded model's, if necessary."""
     quiet()
-    return str(bundled_model.converted(bundled_model.find(), home.cache_folder())) if model == EMBEDDED else model
+    if model == EMBEDDED:
+        return str(bundled_model.converted(bundled_model.find(), home.cache_folder()))
+    if model.endswith(GGUF):
+        return str(bundled_model.converted(Path(model), home.cache_folder(), name="gguf"))
+    return model
 
 
 def config_of(folder: str, code: bool = False) -> Any:
@@ -76,7 +114,14 @@ def config_of(folder: str, code: bool = False) -> Any:
 
 
 def load(
-    model: str, *, device: str, load_in_4bit: bool, data_parallel: bool = True, trust_remote_code: bool = False
+    model: str,
+    *,
+    device: str,
+    weights: WeightFormat,
+    data_parallel: bool = True,
+    trust_remote_code: bool = False,
+    double_quantization: bool = False,
+    quantization_block: int = BLOCK,
 ) -> LoadedModel:
     """Load one replica onto the device ("cuda:0", "cpu"); without `data_parallel`, shard it over all visible GPUs.
 
@@ -88,32 +133,59 @@ def load(
     import torch
     from safetensors import SafetensorError
 
+    from swarmeval.engine.weights import footprint, loading
+
     if device != "cpu" and not torch.cuda.is_available():
         raise DeviceError(f"{device}: torch found no CUDA device; set device: cpu or use --config config/smoke.yaml")
     began = time.perf_counter()
     if device != "cpu":
         choose_attention()
     folder = folder_of(model)
-    dtype = compute_dtype(device)
+    dtype = loading.compute_dtype(device, weights)
     sharded = device != "cpu" and not data_parallel
+    wanted = loading.Quantization(weights, double_quantization, quantization_block)
     try:
-        tokenizer, loaded = _read(folder, device, dtype, load_in_4bit, sharded, trust_remote_code)
+        tokenizer = tokenizer_of(folder, trust_remote_code)
+        loaded = loading.read_model(folder, "auto" if sharded else {"": device}, dtype, wanted, trust_remote_code)
+        if weights == "checkpoint":
+            loading.settle(loaded)
     except (MemoryError, RuntimeError, ValueError, OSError, KeyError, ImportError, SafetensorError) as error:
         if is_out_of_memory(error):
-            raise DeviceError(_too_big(model, device, load_in_4bit, sharded)) from error
+            raise DeviceError(_too_big(model, device, weights, sharded)) from error
         if isinstance(error, RuntimeError):  # a bug in our code or a library, not a user error
             raise
         raise ModelUnavailable(unreadable(model, error)) from error
-    check_placement(loaded, device, load_in_4bit, sharded)
-    name = _dtype_name(dtype)
+    check_placement(loaded, device, weights, sharded)
+    count = footprint.weight_count(config_of(folder, trust_remote_code), trust_remote_code)
+    stored = footprint.stored_bytes(loaded)
     return LoadedModel(
         model=loaded.eval(),
         tokenizer=tokenizer,
-        weights=quantization.kind(loaded) if load_in_4bit else name,
-        compute_dtype=name,
-        memory_mb=memory_mb(loaded),
+        weights=_name(loaded, Path(folder), weights),
+        compute_dtype=dtype_name(loaded.dtype),
+        is_unpacked=weights in ("checkpoint", "gguf") and footprint.is_unpacked(stored, count, loaded.dtype),
+        stored_bytes=stored,
+        weight_count=count,
         load_s=time.perf_counter() - began,
     )
+
+
+def compute_dtype(device: str, weights: WeightFormat = "auto", config: Any = None) -> Any:
+    """The torch dtype to compute in: the one that is named, or the device's best; for a checkpoint, its `config`'s.
+
+    Raises DeviceError if the device cannot compute what is named.
+    """
+    from swarmeval.engine.weights import loading
+
+    own = getattr(config, "dtype", None) if weights == "checkpoint" else None
+    return own or loading.compute_dtype(device, weights)
+
+
+def tokenizer_of(folder: str, code: bool = False) -> Any:
+    """The tokenizer in a model's folder. With `code`, the model's own Python may run."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=code)
 
 
 def quiet() -> None:
@@ -125,6 +197,9 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message="You passed `quantization_config` or equivalent parameters")
     # On CPUs with AVX512-BF16, bitsandbytes logs that the optional hub package `kernels` is missing.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)
+    # transformers imports torchao wherever it is installed, which names its parts for GPUs that are not there.
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()
@@ -138,40 +213,15 @@ def choose_attention() -> None:
     torch.backends.cuda.enable_cudnn_sdp(False)
 
 
-def check_placement(model: Any, device: str, four_bit: bool, sharded: bool) -> None:
-    """Raise DeviceError unless every tensor is on the right device and, with `four_bit`, the weights are 4-bit.
-
-    Every linear layer must be, and most of all weights: bitsandbytes converts linear layers only, and the fused experts
-    of a mixture-of-experts model stay in 16 bits. The output head is exempt: bitsandbytes does not quantize it.
-    """
-    import torch
-
+def check_placement(model: Any, device: str, weights: WeightFormat, sharded: bool) -> None:
+    """Raise DeviceError unless every tensor is on the right device and the weights are quantized as `weights` says."""
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         right = tensor.device.type == "cuda" if sharded else str(tensor.device) == device
         if not right:
             expected = "a GPU" if sharded else device
             raise DeviceError(f"{name} landed on {tensor.device}, not on {expected}; is another program using it?")
-    if not four_bit:
-        return
-    from bitsandbytes.nn import Linear4bit
-
-    head = model.get_output_embeddings()
-    linears = [(n, m) for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head]
-    plain = [name for name, module in linears if not isinstance(module, Linear4bit)]
-    if plain or not linears:
-        problem = f"{plain[0]} is not" if plain else "it has no linear layers"
-        raise DeviceError(f"load_in_4bit is true but {problem} quantized; set load_in_4bit: false for this model")
-    share, largest = quantization.share(model)
-    if share < quantization.LEAST_SHARE:
-        raise DeviceError(
-            f"load_in_4bit is true but only {share:.0%} of the weights (embeddings aside) are quantized: bitsandbytes "
-            f"leaves {largest} in 16 bits; set load_in_4bit: false for this model, or use fleet: vllm"
-        )
-
-
-def memory_mb(model: Any) -> float:
-    """Size of the parameters and buffers, in MB."""
-    return float(model.get_memory_footprint()) / 1e6
+    if weights in QUANTIZED_HERE:
+        quantization.check(model, weights)
 
 
 def versions() -> dict[str, str]:
@@ -192,16 +242,6 @@ def chat_template_sha256(tokenizer: Any) -> str | None:
     return hashlib.sha256(tokenizer.get_chat_template().encode()).hexdigest()
 
 
-def compute_dtype(device: str) -> "torch.dtype":
-    """bf16 if the device supports it; otherwise fp16 on a GPU and fp32 on a CPU."""
-    import torch
-
-    if device != "cpu":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return torch.bfloat16 if onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
-
-
 def unreadable(model: str, error: Exception) -> str:
     """One line that says why a model cannot be loaded."""
     if "trust_remote_code" in str(error):
@@ -212,68 +252,22 @@ def unreadable(model: str, error: Exception) -> str:
     return f"{model}: cannot be loaded: {_first_line(error)}"
 
 
-def _read(folder: str, device: str, dtype: "torch.dtype", four_bit: bool, sharded: bool, code: bool) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-
-    quantization = None
-    if four_bit:
-        quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=code)
-    with _loading_report_as_note():
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            device_map="auto" if sharded else {"": device},
-            quantization_config=quantization,
-            use_safetensors=True,
-            trust_remote_code=code,
-        )
-    return tokenizer, model
+def _name(model: Any, folder: Path, weights: WeightFormat) -> str:
+    """The format of a loaded model's weights, for the manifest."""
+    if weights == "nf4":
+        return quantization.kind(model)
+    if weights == "gguf":
+        return f"gguf {bundled_model.file_type(folder)}"
+    made = checkpoint_format(folder)
+    if weights == "checkpoint" and made is not None:
+        return made.name
+    return weights if weights in QUANTIZED_HERE else dtype_name(model.dtype)
 
 
-@contextmanager
-def _loading_report_as_note() -> Iterator[None]:
-    """Add transformers' report to an error that refers to it.
-
-    If weights cannot be converted, for instance because memory runs out, the loader logs why in a report and raises a
-    RuntimeError that names no reason.
-    """
-    report, logger = _Report(), logging.getLogger("transformers.modeling_utils")
-    level, propagate = logger.level, logger.propagate
-    logger.addHandler(report)
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False
-    try:
-        yield
-    except RuntimeError as error:
-        for text in report.texts:
-            error.add_note(re.sub(r" {9,}|-{9,}", " ", text)[:REPORT_CHARS])  # a table, padded to its longest cell
-        raise
-    finally:
-        logger.removeHandler(report)
-        logger.setLevel(level)
-        logger.propagate = propagate
-
-
-class _Report(logging.Handler):
-    """Keeps the messages of a logger."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
-
-
-def _dtype_name(dtype: "torch.dtype") -> str:
-    return {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}[str(dtype).removeprefix("torch.")]
-
-
-def _too_big(model: str, device: str, four_bit: bool, sharded: bool) -> str:
+def _too_big(model: str, device: str, weights: WeightFormat, sharded: bool) -> str:
     remedies = ["a smaller model"]
-    if not four_bit:
-        remedies.insert(0, "load_in_4bit: true")
+    if weights not in ("nf4", "checkpoint", "gguf"):
+        remedies.insert(0, "weights: nf4")
     if device != "cpu" and not sharded:
         remedies.append("use_data_parallelism: false to shard it over all GPUs")
     place = "all GPUs together" if sharded else device

@@ -72,7 +72,7 @@ def save_random(model: Any, folder: Path, rank: int, seed: int) -> Path:
 def engine(model: str, options: argparse.Namespace, adapters: Mapping[str, Path]) -> Engine:
     named = tuple((name, str(folder)) for name, folder in adapters.items())
     spec = ReplicaSpec(
-        "hf", model, "cpu", True, "auto", "auto", "off", True, options.rows, options.tokens, adapters=named
+        "hf", model, "cpu", "nf4", "auto", "auto", "off", True, options.rows, options.tokens, adapters=named
     )
     made = load_engine(spec)
     made.outbox.eos = frozenset()
@@ -101,7 +101,7 @@ def contestants(options: argparse.Namespace, folder: Path) -> dict[str, Callable
     """Load all engines."""
     located = model_loader.locate(options.model)
     plain = engine(located, options, {})
-    whole = model_loader.load(located, device="cpu", load_in_4bit=False).model
+    whole = model_loader.load(located, device="cpu", weights="auto").model
     names = [f"lora{number}" for number in range(options.adapters)]
     every = {name: save_random(whole, folder / name, options.rank, seed) for seed, name in enumerate(names)}
     del whole

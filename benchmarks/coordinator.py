@@ -47,7 +47,7 @@ def measure(jobs: int, workers: int, folder: Path) -> dict[str, float]:
         "scripted",
         "scripted",
         "cpu",
-        True,
+        "auto",
         "auto",
         "off",
         "off",

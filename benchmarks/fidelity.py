@@ -81,7 +81,7 @@ class Reference:
     """The reference models: the NF4 values in plain linear layers of transformers, as bf16 and as fp32."""
 
     def __init__(self, folder: str, tokens: int) -> None:
-        loaded = model_loader.load(folder, device="cpu", load_in_4bit=True)
+        loaded = model_loader.load(folder, device="cpu", weights="nf4")
         self.tokenizer = loaded.tokenizer
         self.plain = loaded.model.dequantize()
         self.exact = copy.deepcopy(self.plain).float()
@@ -264,7 +264,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def engine(folder: str, rows: int, tokens: int) -> Engine:
     spec = ReplicaSpec(
-        engine="hf", model=folder, device="cpu", load_in_4bit=True, weight_cache="auto", native_kernels="auto",
+        engine="hf", model=folder, device="cpu", weights="nf4", weight_cache="auto", native_kernels="auto",
             cuda_graphs="off",
         data_parallel=True, rows=rows, max_new_tokens=tokens,
     )  # fmt: skip

@@ -91,7 +91,7 @@ class MonitoredRun:
         self._config = config
         self._ledger = Ledger(self._plan)
         script = Script(rows=8, steps=4, step_s=0.05)
-        spec = ReplicaSpec("scripted", "scripted", "cpu", True, "auto", "off", "off", True, None, 512, script=script)
+        spec = ReplicaSpec("scripted", "scripted", "cpu", "auto", "auto", "off", "off", True, None, 512, script=script)
         self._fleet = LocalFleet(
             choose_devices(config, (), {}, 1),
             [spec] * options.workers,

@@ -207,7 +207,7 @@ def engine(options: argparse.Namespace) -> "Engine":
     torch.set_num_threads(options.threads)
     return load_engine(
         ReplicaSpec(
-            engine="hf", model=EMBEDDED, device="cpu", load_in_4bit=True, weight_cache="auto", native_kernels="auto",
+            engine="hf", model=EMBEDDED, device="cpu", weights="nf4", weight_cache="auto", native_kernels="auto",
             cuda_graphs="off", share_answers="off",  # every request a row
             data_parallel=True, rows=options.rows, max_new_tokens=max(options.tokens, options.long_tokens),
         )

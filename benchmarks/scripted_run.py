@@ -156,7 +156,7 @@ class ScriptedRun:
         self._plan = Plan(make_agents(config), catalog.chosen(config).tasks)
         self._devices = choose_devices(config, (), {}, 1)
         specs = [
-            ReplicaSpec("scripted", "scripted", "cpu", True, "auto", "off", "off", True, None, 512, script=script)
+            ReplicaSpec("scripted", "scripted", "cpu", "auto", "auto", "off", "off", True, None, 512, script=script)
             for script in scripts
         ]
         self._fleet = LocalFleet(self._devices, specs, config.workers.timeout_s, config.workers.load_timeout_s)

@@ -135,7 +135,7 @@ def requests_of(case: Case, options: argparse.Namespace, seed: int, mode: str) -
 def spec(options: argparse.Namespace, decoder: str) -> ReplicaSpec:
     kernels: Any = "auto" if decoder == "pages" else "off"
     return ReplicaSpec(
-        "hf", model_loader.locate("embedded"), "cpu", True, "auto", kernels, "off", True, options.rows, options.tokens
+        "hf", model_loader.locate("embedded"), "cpu", "nf4", "auto", kernels, "off", True, options.rows, options.tokens
     )
 
 

@@ -131,7 +131,7 @@ def contestants(options: argparse.Namespace, open_children: ExitStack) -> dict[s
     if "e" in options.only and options.vllm_python:
         runners["e"] = vllm(folder, made, requests, options, open_children)
     if "f" in options.only:
-        runners["f"] = floor(model_loader.load(folder, device="cpu", load_in_4bit=False).model, rows)
+        runners["f"] = floor(model_loader.load(folder, device="cpu", weights="auto").model, rows)
     return {letter: runners[letter] for letter in sorted(runners) if letter in options.only}
 
 
@@ -139,7 +139,7 @@ def engine(
     folder: str, options: argparse.Namespace, native_kernels: Literal["auto", "off"] = "auto", share: bool = True
 ) -> Engine:
     spec = ReplicaSpec(
-        "hf", folder, "cpu", True, "auto", native_kernels, "off", True, options.rows, options.tokens
+        "hf", folder, "cpu", "nf4", "auto", native_kernels, "off", True, options.rows, options.tokens
     )  # fmt: skip
     made = load_engine(spec, share)
     if not options.stops:
@@ -151,10 +151,10 @@ def others(folder: str, requests: Sequence[Request], options: argparse.Namespace
     """The peers that run in this process."""
     runners = {}
     if "b" in options.only:
-        nf4 = model_loader.load(folder, device="cpu", load_in_4bit=True)
+        nf4 = model_loader.load(folder, device="cpu", weights="nf4")
         runners["b"] = peers.static(nf4, requests, 8, options.b_batches, options.stops)
     if {"c", "d"} & set(options.only):
-        bf16 = model_loader.load(folder, device="cpu", load_in_4bit=False)
+        bf16 = model_loader.load(folder, device="cpu", weights="auto")
         runners["c"] = peers.static(bf16, requests, BATCH_ROWS, options.c_batches, options.stops)
         runners["d"] = peers.continuous(bf16, spread(requests, options.d_requests), BATCH_ROWS, options.stops)
     return runners

@@ -2,9 +2,12 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 
 from swarmeval.errors import DataError, ModelUnavailable
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 log = logging.getLogger("swarmeval")
 
@@ -15,10 +18,11 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")  # reading these can run
 IGNORED_FILES = ("original/*", "*.pth")  # the vendor's own format, which doubles the download and is never read
 
 
-def fetch(model_id: str, progress: bool, weights: bool = True, code: bool = False) -> str:
+def fetch(model_id: str, progress: bool, weights: bool = True, code: bool = False, revision: str | None = None) -> str:
     """Return the folder of a model, downloading files that are not cached. Without `weights`, weights are left out.
 
-    The model's own Python code is downloaded only with `code`. Raises ModelUnavailable.
+    The model's own Python code is downloaded only with `code`. `revision` is a commit, branch or tag; None: the main
+    branch. Raises ModelUnavailable.
     """
     from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
@@ -29,17 +33,28 @@ def fetch(model_id: str, progress: bool, weights: bool = True, code: bool = Fals
     if not progress:
         disable_progress_bars()
     try:
-        folder = snapshot_download(model_id, allow_patterns=patterns, ignore_patterns=list(IGNORED_FILES))
+        folder = snapshot_download(
+            model_id, revision=revision, allow_patterns=patterns, ignore_patterns=list(IGNORED_FILES)
+        )
     except HFValidationError as error:
         raise ModelUnavailable(f"{model_id}: neither a folder nor a hub name of the form owner/name") from error
     except (HTTPError, OSError) as error:  # every hub error is one of these two
-        raise ModelUnavailable(_reason(model_id, error, "use a folder", "--config config/smoke.yaml")) from error
+        name = model_id if revision is None else f"{model_id} at revision {revision!r}"
+        raise ModelUnavailable(
+            _reason(model_id, error, "use a folder", "--config config/smoke.yaml", shown=name)
+        ) from error
     finally:
         if not progress:
             enable_progress_bars()
     if weights:
         check_weights(model_id, Path(folder))
     return folder
+
+
+def commit_of(folder: str) -> str | None:
+    """The commit of a folder in the hub's cache; None for any other folder."""
+    path = Path(folder)  # .../snapshots/<commit>
+    return path.name if path.parent.name == "snapshots" and COMMIT.fullmatch(path.name) else None
 
 
 def check_weights(model_id: str, folder: Path) -> None:
@@ -90,7 +105,8 @@ def fetch_file(dataset: str, file: str, instead: str) -> tuple[Path, str]:
     return path, path.parents[file.count("/")].name  # .../snapshots/<commit>/<file>
 
 
-def _reason(name: str, error: Exception, instead: str, or_else: str = "") -> str:
+def _reason(name: str, error: Exception, instead: str, or_else: str = "", shown: str = "") -> str:
+    """One line that says why the hub did not give a file of `name`, with the remedy."""
     from huggingface_hub import constants
     from huggingface_hub.errors import (
         DisabledRepoError,
@@ -99,6 +115,7 @@ def _reason(name: str, error: Exception, instead: str, or_else: str = "") -> str
         HfHubHTTPError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
+        RevisionNotFoundError,
     )
 
     if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, HfHubHTTPError):
@@ -108,6 +125,8 @@ def _reason(name: str, error: Exception, instead: str, or_else: str = "") -> str
         return f"{name}: gated; accept its licence at {page}, then set HF_TOKEN to a token of that account"
     if isinstance(error, DisabledRepoError):
         return f"{name}: disabled by the hub; see {page}"
+    if isinstance(error, RevisionNotFoundError):
+        return f"{shown or name}: the model has no such revision; check model_revision"
     if isinstance(error, RepositoryNotFoundError):
         return f"{name}: not on the hub, or private; check the name, or set HF_TOKEN to a token that may read it"
     if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
@@ -116,5 +135,5 @@ def _reason(name: str, error: Exception, instead: str, or_else: str = "") -> str
         return f"{name}: the hub answered with status {error.response.status_code}; try again later, or {instead}"
     if isinstance(error, LocalEntryNotFoundError) or not isinstance(error, OSError):
         ways = f"{instead}, or {or_else}" if or_else else instead
-        return f"{name}: not in the local cache, and the hub cannot be reached; {ways}"
+        return f"{shown or name}: not in the local cache, and the hub cannot be reached; {ways}"
     return f"{name}: cannot be stored under {constants.HF_HUB_CACHE}: {error.strerror or error}"

@@ -108,9 +108,9 @@ class ReplicaInfo(Struct, frozen=True):
     rows: int  # sequences decoded at once
     max_context_tokens: int  # prompt and output together
     chat_template_sha256: str | None  # None if there is no template, or a server does not reveal it
-    weights: str  # "nf4", "nf4, double-quantized", "bf16", "fp16", "fp32", "none"
+    weights: str  # "nf4", "nf4, double-quantized", "int8", "bf16", "gptq int4", "gguf Q4_K_M", "none"
     compute_dtype: str
-    memory_mb: float  # parameters and buffers
+    memory_mb: float  # of the weights and buffers, with the scales of quantized ones
     load_s: float
     rows_mb: float = 0.0  # upper bound for the KV cache of all rows
     decoding: str = ""  # how rows are decoded, and by which kernels
@@ -121,10 +121,20 @@ class ReplicaInfo(Struct, frozen=True):
     thinking: Thinking | None = None  # markers of its model's family; None if it has none
     chats: bool = False  # accepts messages although its template is unknown here
     fills_gaps: bool = False  # accepts a suffix
+    loaded_bytes_per_weight: float | None = None  # in the format of the weights, before any unpacking
+    bytes_per_weight: float | None = None  # in memory while decoding
 
     @property
     def takes_chat(self) -> bool:
         return self.chats or self.chat_template_sha256 is not None
+
+
+class Speculation(Struct, frozen=True):
+    """Counts of speculative decoding."""
+
+    verifications: int  # steps in which the model checked drafted tokens, per row
+    accepted_tokens: int  # drafted tokens that were kept
+    draft_tokens: int | None  # None if unknown
 
 
 class WorkerProgress(Struct, frozen=True, tag=True):
@@ -135,3 +145,4 @@ class WorkerProgress(Struct, frozen=True, tag=True):
     output_tokens: int  # delivered since the worker started
     loading: str = ""  # the step of loading that has begun; empty once the replica is ready
     computed_tokens: int | None = None  # output tokens that went through the model; None if unknown
+    speculation: Speculation | None = None  # since the worker started; None if nothing is drafted, or if unknown

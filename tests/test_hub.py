@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+import model_loader
+from swarmeval.errors import ModelUnavailable
+from swarmeval.hub import commit_of
 from tests.support.checkout import ROOT
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
+OLDER = "89abcdef0123456789abcdef0123456789abcdef"  # of the tag v1
 FILES = {"config.json": b"{}", "model.safetensors": b"weights", "original/consolidated.00.pth": b"twice the bytes"}
 
 ROWS = b'{"task_id": "T/0", "prompt": "def f():\\n", "entry_point": "f", "test": "assert f() == 1"}\n'
@@ -31,11 +35,12 @@ except DataError as error:
 """
 
 LOCATE = """
+import os
 import sys
 import model_loader
 from swarmeval.errors import ModelUnavailable
 try:
-    print(model_loader.locate(sys.argv[1], progress=False))
+    print(model_loader.locate(sys.argv[1], progress=False, revision=os.environ.get("REVISION")))
 except ModelUnavailable as error:
     print(error)
 print(sorted({"torch", "transformers"} & sys.modules.keys()))
@@ -58,10 +63,13 @@ class Hub(BaseHTTPRequestHandler):
             listing = [{"type": "file", "path": p, "size": len(b), "oid": p} for p, b in FILES.items()]
             self.answer(200, json.dumps(listing).encode())
         elif "/resolve/" in self.path:
-            name = self.path.split(f"/resolve/{SHA}/")[1]
-            self.answer(200, FILES[name], {"ETag": f'"{name.replace("/", "-")}"', "X-Repo-Commit": SHA})
+            sha, _, name = self.path.split("/resolve/")[1].partition("/")
+            self.answer(200, FILES[name], {"ETag": f'"{name.replace("/", "-")}"', "X-Repo-Commit": sha})
+        elif "/revision/nowhere" in self.path:
+            self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
         else:
-            info = {"id": "owner/open", "sha": SHA, "siblings": [{"rfilename": path} for path in FILES]}
+            sha = OLDER if self.path.endswith(("/revision/v1", f"/revision/{OLDER}")) else SHA
+            info = {"id": "owner/open", "sha": sha, "siblings": [{"rfilename": path} for path in FILES]}
             self.answer(200, json.dumps(info).encode())
 
     do_HEAD = do_GET  # noqa: N815
@@ -120,6 +128,40 @@ def test_a_model_is_fetched_once_and_without_the_makers_own_format(tmp_path: Pat
         folder = Path(locate("owner/open", endpoint, tmp_path))
     assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*")) == ["config.json", "model.safetensors"]
     assert locate("owner/open", "http://127.0.0.1:9", tmp_path) == str(folder)  # no hub there, but the model is cached
+
+
+@pytest.mark.slow
+def test_a_pinned_revision_is_fetched_and_found_again_offline(tmp_path: Path) -> None:
+    offline = "http://127.0.0.1:9"
+    with hub() as endpoint:
+        main = locate("owner/open", endpoint, tmp_path)
+        tagged = locate("owner/open", endpoint, tmp_path, REVISION="v1")
+    assert (commit_of(main), commit_of(tagged)) == (SHA, OLDER)
+    assert locate("owner/open", offline, tmp_path) == main
+    for revision in ("v1", OLDER):
+        assert locate("owner/open", offline, tmp_path, REVISION=revision, HF_HUB_OFFLINE="1") == tagged
+    assert locate("owner/open", offline, tmp_path, REVISION="v2") == (
+        "owner/open at revision 'v2': not in the local cache, and the hub cannot be reached; "
+        "use a folder, or --config config/smoke.yaml"
+    )
+
+
+@pytest.mark.slow
+def test_an_unknown_revision_names_the_setting(tmp_path: Path) -> None:
+    with hub() as endpoint:
+        assert locate("owner/open", endpoint, tmp_path, REVISION="nowhere") == (
+            "owner/open at revision 'nowhere': the model has no such revision; check model_revision"
+        )
+
+
+def test_a_revision_of_a_local_model_is_refused(tmp_path: Path) -> None:
+    for model in ("embedded", str(tmp_path)):
+        with pytest.raises(ModelUnavailable) as caught:
+            model_loader.locate(model, revision="main")
+        assert str(caught.value) == (
+            f"{model}: model_revision is for models on the hub, and this one is on this machine; remove it"
+        )
+    assert commit_of(str(tmp_path)) is None
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def test_memory_that_runs_out_while_quantizing_is_reported(tmp_path: Path) -> No
         Full("quantize_4bit", lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 224.00 MiB.")),
         pytest.raises(DeviceError) as caught,
     ):
-        model_loader.load(folder, device="cpu", load_in_4bit=True)
+        model_loader.load(folder, device="cpu", weights="nf4")
     assert str(caught.value) == f"{folder}: out of memory while loading onto cpu; try a smaller model"
 
 
@@ -45,5 +45,5 @@ def test_another_fault_while_quantizing_is_raised_with_its_reason(tmp_path: Path
         Full("quantize_4bit", lambda: RuntimeError("no kernel image is available")),
         pytest.raises(RuntimeError) as caught,
     ):
-        model_loader.load(folder, device="cpu", load_in_4bit=True)
+        model_loader.load(folder, device="cpu", weights="nf4")
     assert any("no kernel image is available" in note for note in caught.value.__notes__)

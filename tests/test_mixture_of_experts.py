@@ -21,12 +21,12 @@ def test_experts_that_stay_in_16_bits_are_refused(name: str, changes: dict[str, 
     tiny_model.family(name, **changes).save_pretrained(tmp_path)
     tiny_model.tokenizer().save_pretrained(tmp_path)
     with pytest.raises(DeviceError) as caught:
-        model_loader.load(str(tmp_path), device="cpu", load_in_4bit=True)
+        model_loader.load(str(tmp_path), device="cpu", weights="nf4")
     assert str(caught.value) == (
         "load_in_4bit is true but only 11% of the weights (embeddings aside) are quantized: bitsandbytes leaves "
         "model.layers.0.mlp.experts.gate_up_proj in 16 bits; set load_in_4bit: false for this model, or use fleet: vllm"
     )
-    assert model_loader.load(str(tmp_path), device="cpu", load_in_4bit=False).weights in ("bf16", "fp32")
+    assert model_loader.load(str(tmp_path), device="cpu", weights="auto").weights in ("bf16", "fp32")
 
 
 @pytest.mark.slow
@@ -39,6 +39,6 @@ def test_weights_whose_scales_are_quantized_too_are_named(tmp_path: Path) -> Non
     model = AutoModelForCausalLM.from_pretrained(folder, quantization_config=double, device_map={"": "cpu"})
     model.save_pretrained(tmp_path / "double")
     tiny_model.tokenizer().save_pretrained(tmp_path / "double")
-    loaded = model_loader.load(str(tmp_path / "double"), device="cpu", load_in_4bit=True)
+    loaded = model_loader.load(str(tmp_path / "double"), device="cpu", weights="nf4")
     assert loaded.weights == "nf4, double-quantized"
-    assert model_loader.load(str(folder), device="cpu", load_in_4bit=True).weights == "nf4"
+    assert model_loader.load(str(folder), device="cpu", weights="nf4").weights == "nf4"

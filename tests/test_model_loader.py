@@ -10,7 +10,7 @@ import torch
 
 import model_loader
 from swarmeval.engine.budget import MOST_ROWS
-from swarmeval.engine.weights import cpu_weights, weight_cache
+from swarmeval.engine.weights import cpu_weights, footprint, weight_cache
 from swarmeval.errors import DeviceError, ModelUnavailable
 from swarmeval.requests import Request, Sampling
 from swarmeval.workers.replica import make_replica
@@ -29,7 +29,7 @@ def linears(model: Any) -> dict[str, Any]:
 
 def spec(folder: str, cache: Literal["auto", "on", "off"] = "auto") -> ReplicaSpec:
     return ReplicaSpec(
-        "hf", folder, "cpu", True, cache, "auto", "off", data_parallel=True, rows=None, max_new_tokens=64
+        "hf", folder, "cpu", "nf4", cache, "auto", "off", data_parallel=True, rows=None, max_new_tokens=64
     )
 
 
@@ -50,7 +50,7 @@ def test_a_folder_that_has_only_pickles_is_refused_without_reading_one(tmp_path:
     (tmp_path / name).write_bytes(b"cos\nsystem\n(S'touch read'\ntR.")  # runs a command when loaded
     for weights in (True, False):
         with pytest.raises(ModelUnavailable) as error:
-            model_loader.locate(str(tmp_path), weights=weights)
+            model_loader.locate(str(tmp_path), with_weights=weights)
         assert str(error.value) == (
             f"{tmp_path}: its weights are pickles ({name}), which can run arbitrary code when they are read; "
             "save them as *.safetensors"
@@ -92,10 +92,10 @@ def test_a_pickle_is_not_read_even_alone_nor_beside_safetensors(folder: str, tmp
             (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch %s'\ntR." % str(bait).encode())
     with pytest.raises(ModelUnavailable, match=f"^{tmp_path}: cannot be loaded: .*safetensors"):
-        model_loader.load(str(tmp_path), device="cpu", load_in_4bit=False)
+        model_loader.load(str(tmp_path), device="cpu", weights="auto")
     (tmp_path / "model.safetensors").write_bytes(safe.read_bytes())
     assert model_loader.locate(str(tmp_path)) == str(tmp_path)
-    model_loader.load(str(tmp_path), device="cpu", load_in_4bit=False)
+    model_loader.load(str(tmp_path), device="cpu", weights="auto")
     assert not bait.exists()
 
 
@@ -131,21 +131,21 @@ def test_python_that_a_model_brings_runs_only_where_the_setting_says_so(
             model_loader.config_of(str(model))
         assert str(error.value) == refused
     try:
-        model_loader.load(str(model), device="cpu", load_in_4bit=False)
+        model_loader.load(str(model), device="cpu", weights="auto")
     except ModelUnavailable as error:
         assert str(error) == refused  # noqa: PT017 (a tokenizer of a known class is loaded without it)
     assert not ran.exists()
-    model_loader.load(str(model), device="cpu", load_in_4bit=False, trust_remote_code=True)
+    model_loader.load(str(model), device="cpu", weights="auto", trust_remote_code=True)
     assert ran.exists()
 
 
 @pytest.mark.slow
 def test_without_quantization_the_weights_are_loaded_in_the_compute_dtype(folder: str) -> None:
-    loaded = model_loader.load(folder, device="cpu", load_in_4bit=False)
+    loaded = model_loader.load(folder, device="cpu", weights="auto")
     assert loaded.weights == loaded.compute_dtype
     assert loaded.compute_dtype in ("bf16", "fp32")
     assert loaded.model.dtype == {"bf16": torch.bfloat16, "fp32": torch.float32}[loaded.compute_dtype]
-    assert loaded.memory_mb == pytest.approx(sum(p.nbytes for p in loaded.model.parameters()) / 1e6, rel=0.01)
+    assert loaded.stored_bytes == pytest.approx(sum(p.nbytes for p in loaded.model.parameters()), rel=0.01)
     assert loaded.load_s > 0
 
 
@@ -153,7 +153,7 @@ def test_without_quantization_the_weights_are_loaded_in_the_compute_dtype(folder
 def test_in_4_bits_every_linear_layer_but_the_head_is_nf4(folder: str) -> None:
     from bitsandbytes.nn import Linear4bit
 
-    loaded = model_loader.load(folder, device="cpu", load_in_4bit=True)
+    loaded = model_loader.load(folder, device="cpu", weights="nf4")
     found = linears(loaded.model)
     assert not isinstance(found.pop("lm_head"), Linear4bit)
     assert len(found) == 14
@@ -166,7 +166,7 @@ def test_in_4_bits_every_linear_layer_but_the_head_is_nf4(folder: str) -> None:
 def test_decoding_the_weights_once_changes_no_value(folder: str) -> None:
     from bitsandbytes.functional import dequantize_4bit
 
-    model = model_loader.load(folder, device="cpu", load_in_4bit=True).model
+    model = model_loader.load(folder, device="cpu", weights="nf4").model
     wanted = {
         name: dequantize_4bit(module.weight.data, module.weight.quant_state)
         for name, module in linears(model).items()
@@ -184,14 +184,15 @@ def test_layers_packed_for_the_cpu_keep_the_logits_and_the_memory(dtype: torch.d
     if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("this processor has no bf16 that oneDNN would use")
     model = tiny_model.model(attention_bias=True, tie_word_embeddings=True).to(dtype)
-    ids, memory_mb = torch.arange(3, 40)[None], model_loader.memory_mb(model)
+    ids, memory_mb = torch.arange(3, 40)[None], footprint.stored_bytes(model) / 1e6
     with torch.inference_mode():
         wanted = model(ids).logits
         assert cpu_weights.prepack(model) == 15
         found = model(ids).logits
     assert (found - wanted).norm() <= (1e-5 if dtype == torch.float32 else 2e-2) * wanted.norm()
     tied_mb = model.model.embed_tokens.weight.nbytes / 1e6  # the head has its own copy now
-    assert model_loader.memory_mb(model) + cpu_weights.packed_mb(model) == pytest.approx(memory_mb + tied_mb)
+    found_mb = (footprint.stored_bytes(model) + cpu_weights.packed_bytes(model)) / 1e6
+    assert found_mb == pytest.approx(memory_mb + tied_mb)
 
 
 def test_a_layer_that_cannot_be_laid_out_stays_as_it_is() -> None:
@@ -231,7 +232,7 @@ def test_a_replica_says_what_it_holds(folder: str) -> None:
 
 def test_a_model_that_was_not_quantized_is_found_out() -> None:
     with pytest.raises(DeviceError) as error:
-        model_loader.check_placement(tiny_model.model(), "cpu", four_bit=True, sharded=False)
+        model_loader.check_placement(tiny_model.model(), "cpu", "nf4", sharded=False)
     assert str(error.value) == (
         "load_in_4bit is true but model.layers.0.self_attn.q_proj is not quantized; "
         "set load_in_4bit: false for this model"
@@ -241,7 +242,7 @@ def test_a_model_that_was_not_quantized_is_found_out() -> None:
 @pytest.mark.parametrize(("sharded", "place"), [(False, "cuda:0"), (True, "a GPU")])
 def test_a_model_on_the_wrong_device_is_found_out(sharded: bool, place: str) -> None:
     with pytest.raises(DeviceError) as error:
-        model_loader.check_placement(tiny_model.model(), "cuda:0", four_bit=False, sharded=sharded)
+        model_loader.check_placement(tiny_model.model(), "cuda:0", "auto", sharded=sharded)
     assert str(error.value) == (
         f"model.embed_tokens.weight landed on cpu, not on {place}; is another program using it?"
     )
@@ -251,7 +252,7 @@ def test_a_parameter_without_data_is_found_out() -> None:
     model = tiny_model.model()
     model.model.norm.to("meta")
     with pytest.raises(DeviceError) as error:
-        model_loader.check_placement(model, "cpu", four_bit=False, sharded=False)
+        model_loader.check_placement(model, "cpu", "auto", sharded=False)
     assert str(error.value) == "model.norm.weight landed on meta, not on cpu; is another program using it?"
 
 
@@ -260,7 +261,7 @@ def test_a_folder_whose_weights_are_missing_cannot_be_loaded(folder: str, tmp_pa
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_bytes((Path(folder) / name).read_bytes())
     with pytest.raises(ModelUnavailable, match=f"^{tmp_path}: cannot be loaded: .*model.safetensors"):
-        model_loader.load(str(tmp_path), device="cpu", load_in_4bit=False)
+        model_loader.load(str(tmp_path), device="cpu", weights="auto")
 
 
 @pytest.mark.slow
@@ -268,14 +269,14 @@ def test_damaged_weights_cannot_be_loaded(folder: str, tmp_path: Path) -> None:
     for file in Path(folder).iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes()[: 4096 if file.suffix == ".safetensors" else None])
     with pytest.raises(ModelUnavailable, match=f"^{tmp_path}: cannot be loaded: Error while deserializing header"):
-        model_loader.load(str(tmp_path), device="cpu", load_in_4bit=False)
+        model_loader.load(str(tmp_path), device="cpu", weights="auto")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_gpu_that_is_not_there_is_named(folder: str) -> None:
     with pytest.raises(DeviceError) as error:
-        model_loader.load(folder, device="cuda:0", load_in_4bit=True)
+        model_loader.load(folder, device="cuda:0", weights="nf4")
     assert str(error.value) == ("cuda:0: torch found no CUDA device; set device: cpu or use --config config/smoke.yaml")
 
 

@@ -49,6 +49,9 @@ def lines(one: EndedRun, other: EndedRun, result: Paired) -> Iterator[str]:
     for name, key, form in MEASURED:
         if key != "computed_tokens" or key in {**one.score, **other.score}:
             yield row(name, shown(one.score.get(key), form), shown(other.score.get(key), form))
+    drafts = [run.score.get("speculation", {}).get("acceptance_rate") for run in (one, other)]
+    if drafts != [None, None]:
+        yield row("accepted", *(percent_or_dash(share) for share in drafts))
     yield row("memory, MB", shown(one.memory_mb, "{:,.0f}"), shown(other.memory_mb, "{:,.0f}"))
     if costs := {run.score["cost"]["currency"] for run in (one, other) if run.score.get("cost")}:
         yield row(f"cost, {'/'.join(sorted(costs))}", *(shown(cost_of(run), "{:,.4g}") for run in (one, other)))

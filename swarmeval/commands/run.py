@@ -69,13 +69,13 @@ def run(options: argparse.Namespace) -> int:
         tasks = f"{len(plan.tasks)} of {benchmark.total} tasks of {benchmark.name}"
         agents = f"{len(plan.agents)} agent{'s' * (len(plan.agents) != 1)}"
         progress.note(f"{plan.total:,} jobs: {agents}, {tasks}; model {chosen_fleet.model}")
+        record.note_fleet(config.model_id, chosen_fleet.facts())
         record.note(
             data={**data, "licence": benchmark.licence or None},
             hardware=hardware(),
             agents=[asdict(agent) for agent in plan.agents],
             task_ids=[task.task_id for task in plan.tasks],
             **adapters,
-            **chosen_fleet.facts(),
         )
         tracer = Tracer(record.folder, len(record.manifest["sessions"]) + 1) if config.trace else None
         fleet = chosen_fleet.make(tracer)

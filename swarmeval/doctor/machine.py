@@ -18,6 +18,7 @@ from swarmeval.doctor.finding import Finding
 from swarmeval.errors import UserError
 from swarmeval.monitor.tracking.wandb_login import check_login
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.settings.weight_rules import weight_format
 from swarmeval.workers import vllm_support
 from swarmeval.workers.devices import choose_devices
 
@@ -90,7 +91,7 @@ def devices(config: RunConfig, environ: Mapping[str, str], gpus: Sequence[Device
         return Finding("devices", "ok", "none needed: servers generate")
     try:
         if config.fleet == "vllm":
-            vllm_support.check(config.device, config.load_in_4bit)
+            vllm_support.check(config.device, weight_format(config))
         chosen = choose_devices(config, gpus, environ, len(os.sched_getaffinity(0)))
     except UserError as error:
         return Finding("devices", "UNFIT", str(error))

@@ -23,9 +23,12 @@ from swarmeval.location import environment
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import make_request
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.settings.weight_rules import weight_format
 from swarmeval.tasks.catalog import chosen
+from swarmeval.weight_formats import QUANTIZED_HERE
 
 LOOK_LIMIT_S = 60.0
+CONVERT_LIMIT_S = 1800.0  # of a GGUF file that is converted first
 TRIAL_LIMIT_S = 40.0
 TRIAL_BYTES = 2e9  # weights up to this size load on a CPU within seconds
 TRIAL_TASKS, TRIAL_TOKENS = 2, 24
@@ -77,7 +80,11 @@ def findings(
 def probe(config: RunConfig) -> ModelCard:
     """Read the model's files, and tokenize the run's prompts. Raises UserError."""
     plan = Plan(make_agents(config), chosen(config).tasks)
-    folder = model_loader.locate(config.model_id, progress=False, weights=False, code=config.trust_remote_code)
+    form = weight_format(config)
+    folder = model_loader.locate(
+        config.model_id, progress=False, with_weights=False, code=config.trust_remote_code, weights=form,
+        by_vllm=config.fleet == "vllm", revision=config.model_revision,
+    )  # fmt: skip
     first = [make_request(plan, k, "chat", config) for k in first_jobs(plan)]
     raw = [make_request(plan, k, "completion", config) for k in first_jobs(plan)]
     cached = config.replica.weight_cache == "on" or (config.device == "cpu" and config.replica.weight_cache == "auto")
@@ -85,18 +92,19 @@ def probe(config: RunConfig) -> ModelCard:
         folder=folder, mode=config.prompt_mode,
         chats=[[{"role": m.role, "content": m.content} for m in request.messages] for request in first],
         texts=[(request.text or "", request.suffix) for request in raw],
-        device=config.device, four_bit=config.load_in_4bit and not cached,
+        device=config.device, weights="auto" if cached and form in QUANTIZED_HERE else form,
         rows=None if config.replica.rows == "auto" else config.replica.rows, max_new_tokens=config.max_new_tokens,
         share=config.cpu_workers if config.device == "cpu" else 1, trust_remote_code=config.trust_remote_code,
     )  # fmt: skip
+    limit_s = CONVERT_LIMIT_S if form == "gguf" else LOOK_LIMIT_S
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "swarmeval.doctor.model_probe"],
             input=json.dumps(asdict(probe_request)), env=environment(os.environ), text=True, capture_output=True,
-            check=False, timeout=LOOK_LIMIT_S,
+            check=False, timeout=limit_s,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise UserError(f"{config.model_id}: reading the tokenizer took longer than {LOOK_LIMIT_S:.0f} s") from None
+        raise UserError(f"{config.model_id}: reading the tokenizer took longer than {limit_s:.0f} s") from None
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"{config.model_id}: the tokenizer cannot be read: {last}")
@@ -151,7 +159,9 @@ def memory(config: RunConfig, card: ModelCard, gpus: Sequence[DeviceSample]) -> 
     free = SHARE * (min(frees) if config.use_data_parallelism else sum(frees))
     sizes = f"weights of about {gb(card.weight_bytes)}; {gb(free)} of GPU memory available"
     if card.weight_bytes > free:
-        smaller = "replica.weight_cache: auto" if config.replica.weight_cache == "on" else "load_in_4bit: true"
+        smaller = "replica.weight_cache: auto" if config.replica.weight_cache == "on" else "weights: nf4"
+        if weight_format(config) in ("nf4", "checkpoint", "gguf") and config.replica.weight_cache != "on":
+            smaller = "use a smaller model"
         return Finding("memory", "UNFIT", sizes, f"{smaller}, use_data_parallelism: false, or free the GPU")
     return Finding("memory", "ok", sizes)
 
@@ -167,10 +177,13 @@ def trial(config: RunConfig, plan: Plan, card: ModelCard) -> Finding:
         "replica.weight_cache",
         "replica.native_kernels",
         "replica.share_answers",
-        "load_in_4bit",
+        "replica.double_quantization",
+        "replica.quantization_block",
+        "load_in_4bit" if config.weights is None else "weights",
         "replica.rows",
         "sandbox.mode",
         "trust_remote_code",
+        "model_revision",
     )
     settings |= {key: config.at(key) for key in inherited}
     words = [f"{key}={json.dumps(value)}" for key, value in settings.items()]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from swarmeval.weight_formats import WeightFormat
+
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
@@ -12,7 +14,7 @@ class ProbeRequest:
     chats: list[list[dict[str, str]]]  # messages of every task
     texts: list[tuple[str, str | None]]  # raw prompt of every task, and its suffix if it has a gap to fill
     device: str  # "cpu" or "cuda"
-    four_bit: bool  # whether weights are 4-bit in memory, regardless of the files
+    weights: WeightFormat  # in memory while decoding, regardless of the files
     rows: int | None
     max_new_tokens: int
     share: int

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from swarmeval.doctor.model_facts import ModelCard, ProbeRequest
+from swarmeval.weight_formats import DTYPES
 
 
 def probe(request: ProbeRequest) -> ModelCard:
@@ -36,8 +37,9 @@ def probe(request: ProbeRequest) -> ModelCard:
             prompts = [prompt_ids(tokenizer, text, suffix) for text, suffix in request.texts]
     except PromptError as error:
         fault = str(error)
-    dtype = model_loader.compute_dtype("cpu") if request.device == "cpu" else torch.bfloat16
-    weight_bytes = budget.weight_bytes(folder, dtype, request.four_bit)
+    on_gpu = getattr(torch, DTYPES.get(request.weights, "bfloat16"))
+    dtype = model_loader.compute_dtype("cpu", request.weights, config) if request.device == "cpu" else on_gpu
+    weight_bytes = budget.weight_bytes(folder, dtype, request.weights)
     needs = budget.estimate(
         config, dtype, device="cpu", rows=request.rows, max_new_tokens=request.max_new_tokens,
         weight_bytes=weight_bytes, share=request.share,

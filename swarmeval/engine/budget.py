@@ -12,13 +12,16 @@ from typing import Any
 
 import torch
 
+from swarmeval.weight_formats import WeightFormat, checkpoint_format
+
 MOST_ROWS = {"cpu": 240, "cuda": 256}
 PROMPT_TOKENS = 1024  # assumed prompt length; HumanEval's longest prompt is about half of that
 BYTES_PER_TOKEN = 3  # of prose and code, at least, on average
 # Of the free memory, for keys and values; the rest is left for activations, logits, recorded steps and other processes.
 SHARE = {"cpu": 0.5, "cuda": 0.8}
 UNSTATED_CONTEXT_TOKENS = 32768  # for models whose config states no limit
-NF4_SHARE = 0.3  # of the 16-bit size: half a byte per weight, the scales, and the layers that are not quantized
+# Of the 16-bit size: the weights, their scales, and the layers that are not quantized.
+QUANTIZED_SHARE = {"nf4": 0.3, "int8": 0.55}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +126,15 @@ def token_bytes(config: Any, dtype: torch.dtype) -> int:
     return int(2 * config.num_hidden_layers * heads * head_size * dtype.itemsize)
 
 
-def weight_bytes(folder: str, dtype: torch.dtype, four_bit: bool) -> int:
-    """Estimated size of the loaded weights, assuming 16-bit safetensors files; 0 if the folder has none."""
+def weight_bytes(folder: str, dtype: torch.dtype, weights: WeightFormat) -> int:
+    """Estimated size of the loaded weights, from safetensors files in 16 bits; 0 if the folder has none.
+
+    A checkpoint that its makers quantized is as large as its files.
+    """
     stored = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
-    return int(stored * (NF4_SHARE if four_bit else dtype.itemsize / 2))
+    if checkpoint_format(Path(folder)) is not None:
+        return stored
+    return int(stored * QUANTIZED_SHARE.get(weights, dtype.itemsize / 2))
 
 
 def free_bytes(device: str | torch.device) -> int:

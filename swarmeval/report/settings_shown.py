@@ -26,13 +26,26 @@ def settings(manifest: Manifest) -> list[tuple[str, str]]:
     made = _replies(manifest) if is_of_replies(manifest) else _generation(manifest)
     hardware, versions = manifest.get("hardware", {}), manifest.get("versions", {})
     gpus = [str(gpu.get("name", gpu)) if isinstance(gpu, dict) else str(gpu) for gpu in hardware.get("gpus", [])]
-    weights = {str(replica.get("weights")) for replica in manifest.get("replicas", {}).values()}
     shown = [
-        *made, ("weights", ", ".join(sorted(weights)) or None), *_judging(manifest), ("cpu", hardware.get("cpu")),
+        *made, ("weights", weights(manifest)), *_judging(manifest), ("cpu", hardware.get("cpu")),
         ("cores", hardware.get("usable_cores")), ("gpus", ", ".join(gpus) or None),
         ("swarmeval", versions.get("swarmeval")),
     ]  # fmt: skip
     return [(key, str(value)) for key, value in shown if value is not None]
+
+
+def weights(manifest: Manifest) -> str | None:
+    """The format of the replicas' weights and the bytes that each weight takes; None if nothing is known."""
+    shown = {_weights(replica) for replica in manifest.get("replicas", {}).values() if replica.get("weights")}
+    return ", ".join(sorted(shown)) or None
+
+
+def _weights(replica: Mapping[str, Any]) -> str:
+    loaded, used = replica.get("loaded_bytes_per_weight"), replica.get("bytes_per_weight")
+    if not (isinstance(loaded, float) and isinstance(used, float)):
+        return str(replica["weights"])
+    kept = f"{loaded:.2f} bytes per weight"
+    return f"{replica['weights']}; {kept}{f' as loaded, {used:.2f} in memory' if f'{used:.2f}' not in kept else ''}"
 
 
 def is_of_replies(manifest: Manifest) -> bool:
@@ -95,6 +108,8 @@ def _judging(manifest: Manifest) -> list[tuple[str, str | None]]:
 def _generation(manifest: Manifest) -> Iterator[tuple[str, str | None]]:
     config, prompts = manifest.get("config", {}), manifest.get("prompts", {})
     unused = SAMPLED if config.get("do_sample") is False else ()
+    if config.get("weights") is not None:
+        unused = (*unused, "load_in_4bit")
     if config.get("fleet") == "endpoint":
         unused = (*unused, "load_in_4bit", "batch_size")  # the servers decide
     for key in GENERATION:

@@ -5,10 +5,19 @@ from typing import Any
 
 from swarmeval.errors import ConfigError
 from swarmeval.settings import manifest_settings, old_spelling
+from swarmeval.settings.run_config import SCORE_USES, RunConfig
+from swarmeval.settings.section import flat, keys
+
+UNRECORDED = "wandb.api_key"  # never written into a manifest
 
 
 def is_older(manifest: Mapping[str, Any]) -> bool:
-    return any(old_spelling.old_keys(manifest.get("config", {})))
+    """Whether a manifest spells keys in an old way, or lacks keys that this version has added."""
+    config = flat(RunConfig, manifest.get("config", {}))
+    if not config:
+        return False
+    used = set(SCORE_USES if "replies" in manifest else keys(RunConfig)) - {UNRECORDED}
+    return any(old_spelling.old_keys(config)) or not used <= config.keys()
 
 
 def measured(manifest: Mapping[str, Any]) -> dict[str, object] | None:
@@ -17,6 +26,8 @@ def measured(manifest: Mapping[str, Any]) -> dict[str, object] | None:
         config = manifest_settings.read(manifest["config"])
     except ConfigError:
         return None
+    others = {key: manifest[key] for key in ("judge_python",) if key in manifest}
     if "replies" in manifest:  # written by `score`
-        return {**config.judged(), "data": manifest.get("data"), "replies": manifest["replies"].get("sha256")}
-    return {**config.measured(), "data": manifest.get("data")}
+        others["replies"] = manifest["replies"].get("sha256")
+        return {**config.judged(), "data": manifest.get("data"), **others}
+    return {**config.measured(), "data": manifest.get("data"), **others}

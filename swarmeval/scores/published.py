@@ -47,6 +47,8 @@ def compare_with(
     low, high = interval
     theirs: dict[str, object] = {**entry.settings} if entry.mode is None else {"mode": entry.mode, **entry.settings}
     ours = {**config, "mode": mode}
+    if (weights := config.get("weights")) is not None:
+        ours["load_in_4bit"] = {"nf4": True, "bf16": False, "fp16": False, "fp32": False}.get(str(weights), weights)
     if config.get("fleet") == "endpoint":
         ours["load_in_4bit"] = "unknown"  # decided by the server
     return {

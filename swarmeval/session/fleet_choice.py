@@ -12,9 +12,12 @@ import model_loader
 from gpu_monitor import check_numbers, list_devices, visible_to_process
 from swarmeval.engine.adapters.files import LoraFiles, located, read
 from swarmeval.errors import ConfigError, DeviceError
+from swarmeval.hub import commit_of
 from swarmeval.monitor.tracing.export import Tracer
 from swarmeval.runs.prompts import example
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.settings.weight_rules import weight_format
+from swarmeval.weight_formats import require_package
 from swarmeval.workers import vllm_support
 from swarmeval.workers.devices import DeviceSpec, choose_devices
 from swarmeval.workers.local import LocalFleet
@@ -51,13 +54,13 @@ def choose(
 def _local(config: RunConfig, most_prompt_tokens: int | None) -> ChosenFleet:
     """One worker process per device of this machine."""
     if config.fleet == "vllm":
-        vllm_support.check(config.device, config.load_in_4bit)
+        vllm_support.check(config.device, weight_format(config))
     every = list_devices() if config.device == "cuda" and config.engine != "scripted" else ()
     check_numbers(every, os.environ)
     gpus = visible_to_process(every)
     devices = choose_devices(config, gpus, os.environ, len(os.sched_getaffinity(0)))
     scripted, script = config.engine == "scripted", _script(config)
-    model = "scripted" if scripted else model_loader.locate(config.model_id, code=config.trust_remote_code)
+    model = "scripted" if scripted else _located(config)
     found = _adapters(config)
 
     def make(tracer: Tracer | None) -> Fleet:
@@ -76,7 +79,25 @@ def _local(config: RunConfig, most_prompt_tokens: int | None) -> ChosenFleet:
         return LocalFleet(devices, specs, config.workers.timeout_s, config.workers.load_timeout_s)
 
     adapters = {files.name: files.facts() for files in found}
-    return ChosenFleet("scripted" if scripted else config.model_id, devices, make, adapters=adapters)
+    commit = commit_of(model)
+    return ChosenFleet(
+        "scripted" if scripted else config.model_id,
+        devices,
+        make,
+        lambda: {"model_commit": commit} if commit else {},
+        adapters=adapters,
+    )
+
+
+def _located(config: RunConfig) -> str:
+    """The model's folder, with weights that can be loaded as the settings say. Raises ModelUnavailable."""
+    return model_loader.locate(
+        config.model_id,
+        code=config.trust_remote_code,
+        weights=weight_format(config),
+        by_vllm=config.fleet == "vllm",
+        revision=config.model_revision,
+    )
 
 
 def _endpoint(config: RunConfig, single_try: bool, infilling: bool) -> ChosenFleet:
@@ -121,6 +142,8 @@ def _ray(config: RunConfig, most_prompt_tokens: int | None) -> ChosenFleet:
     from swarmeval.workers.ray.cluster import Cluster
     from swarmeval.workers.ray.fleet import RayFleet
 
+    if config.engine != "scripted":
+        require_package(weight_format(config))  # as on every node
     script = _script(config)
     cluster = Cluster.join(config.ray.address, os.environ)
     ours = {
@@ -145,7 +168,8 @@ def _ray(config: RunConfig, most_prompt_tokens: int | None) -> ChosenFleet:
         raise
     model = "scripted" if config.engine == "scripted" else config.model_id
     adapters = {files.name: files.facts() for files in found}
-    return ChosenFleet(model, (), lambda tracer: fleet, lambda: {"nodes": fleet.nodes}, adapters=adapters)
+    commit = {"model_commit": fleet.commit} if fleet.commit else {}
+    return ChosenFleet(model, (), lambda tracer: fleet, lambda: {"nodes": fleet.nodes, **commit}, adapters=adapters)
 
 
 def _adapters(config: RunConfig) -> list[LoraFiles]:
@@ -191,7 +215,7 @@ def replica(
         engine="vllm" if config.fleet == "vllm" else "scripted" if config.engine == "scripted" else "hf",
         model=model,
         device=device,
-        load_in_4bit=config.load_in_4bit,
+        weights=weight_format(config),
         weight_cache=config.replica.weight_cache,
         native_kernels=config.replica.native_kernels,
         cuda_graphs=config.replica.cuda_graphs,
@@ -204,6 +228,9 @@ def replica(
         chat_template=read_template(config),
         chat_template_kwargs=config.chat_template_kwargs,
         trust_remote_code=config.trust_remote_code,
+        double_quantization=config.replica.double_quantization,
+        quantization_block=config.replica.quantization_block,
+        vllm_args=config.vllm.args,
         neighbours=config.cpu_workers if config.device == "cpu" else 1,
         script=script or Script(),
         trace=trace,

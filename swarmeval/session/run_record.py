@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from swarmeval.errors import OutputError
+from swarmeval.errors import ConfigError, OutputError
 from swarmeval.runs import result_files
 from swarmeval.runs.folder import Manifest, fingerprint, locked, open_run, used_by_score, write_manifest
 from swarmeval.runs.journal import Journal, entries
@@ -75,6 +75,16 @@ class OpenRun(Record):
         self.journal = journal
         self.ledger = ledger
         self.resumed = resumed
+
+    def note_fleet(self, model_id: str, facts: Mapping[str, object]) -> None:
+        """Add the facts of a fleet that may generate. Raises ConfigError if it has another commit of the model."""
+        before, now = self.manifest.get("model_commit", facts.get("model_commit")), facts.get("model_commit")
+        if before != now and self.ledger.unanswered:
+            raise ConfigError(
+                f"{self.folder}: this run began with commit {before} of {model_id}, and now there is {now}; "
+                f"set model_revision: {before}, or start over with --fresh"
+            )
+        self.note(**{**facts, **({"model_commit": before} if before else {})})
 
     def begin(self) -> None:
         if self.resumed:

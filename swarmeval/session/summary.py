@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from swarmeval.report.run_report import NAME as REPORT
-from swarmeval.report.settings_shown import is_of_replies, judging, replies
+from swarmeval.report.settings_shown import is_of_replies, judging, replies, weights
 from swarmeval.scores.missing import UNSOLVED
 from swarmeval.scores.published import compare_with, published
+from swarmeval.scores.speculation import in_words
 from swarmeval.scores.truncation import cut_in_words
 from swarmeval.session.ending import DRAINED, FINISHED, STOPPED
 from swarmeval.session.summary_costs import Labelled, cost, counted, energy, reasoning, speed
@@ -50,8 +51,10 @@ def summary(
         *_imported(manifest),
         *([] if is_of_replies(manifest) else speed(score, len(manifest.get("agents", ())))),
         *reasoning(score),
+        *([("drafts", drafts)] if (drafts := in_words(score)) else []),
         *energy(score),
         *cost(score),
+        *([("weights", shown)] if (shown := weights(manifest)) not in (None, "none") else []),
         *([("process", coordinator)] if coordinator else []),
         ("files", f"{folder / 'score.json'} and others beside it"),
     ]

@@ -9,6 +9,8 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from gpu_monitor import GpuMonitor, list_devices, visible_to_process
 from human_eval_runner import Judge
 from resource_monitor import ResourceMonitor
@@ -19,15 +21,17 @@ from swarmeval.monitor.events import Events
 from swarmeval.monitor.loop_lag import LoopLag
 from swarmeval.monitor.tracking.tracker import Tracker
 from swarmeval.records import Status
-from swarmeval.requests import ReplicaInfo
+from swarmeval.requests import ReplicaInfo, Speculation
 from swarmeval.runs.csv_trace import Cell
 from swarmeval.runs.ledger import Ledger
 from swarmeval.scores.energy import energy
+from swarmeval.scores.speculation import speculation
 from swarmeval.session.run_record import Record
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.workers.devices import DeviceSpec
 from swarmeval.workers.placement import placement_of
 from swarmeval.workers.protocol import Fleet, Worker
+from swarmeval.workers.speculation import plus
 
 log = logging.getLogger("swarmeval")
 
@@ -136,16 +140,29 @@ class SessionWatchers:
         return joules, watched_s
 
     def facts(self, ledger: Ledger) -> dict[str, object]:
-        """Stop watching; return the energy entries of score.json."""
+        """Stop watching; return the entries of score.json about energy and speculative decoding."""
         self.end()
+        drafts = self._drafts()
         if not self._has_local_devices:
-            return {}
+            return drafts
         joules, watched_s = self.drawn()
         idle_w = self._record.manifest["idle_w"]
         figures = energy(
             joules, idle_w, watched_s, ledger.output_tokens, ledger.evaluations, ledger.counts(), ledger.computed_tokens
         )
-        return {} if figures is None else {"energy": figures}
+        return drafts if figures is None else {**drafts, "energy": figures}
+
+    def _drafts(self) -> dict[str, object]:
+        """The entry of score.json about speculative decoding, of all sessions; empty if nothing was drafted."""
+        before = self._record.manifest.get("speculation")
+        total = Speculation(**before) if before else None
+        for worker in self.fleet.workers:
+            total = plus(total, worker.progress.speculation)
+        if total is None or not total.verifications:
+            return {}
+        counts = msgspec.structs.asdict(total)
+        self._record.note(speculation=counts)
+        return {"speculation": speculation(**counts)}
 
     def _take_snapshot(self, moment: str) -> None:
         """Take a snapshot of all devices, after those already queued, and wait for it."""

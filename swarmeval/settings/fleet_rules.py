@@ -39,6 +39,8 @@ def _of_servers(config: RunKeys) -> Iterator[str]:
     yield from config.endpoint.faults()
     if config.engine == "scripted":
         yield "engine is 'scripted' but with fleet: endpoint the servers generate; remove engine"
+    if config.model_revision is not None:
+        yield "model_revision is set but fleet is 'endpoint', whose servers chose their model; remove model_revision"
     for key, instead in {
         "replica.rows": "set endpoint.concurrency",
         "cpu_workers": "remove it",
@@ -72,12 +74,19 @@ def _of_dialect(config: RunKeys) -> Iterator[str]:
 def _of_vllm(config: RunKeys) -> Iterator[str]:
     """Settings that vLLM does not support."""
     if config.fleet != "vllm":
+        yield from _misplaced(config, "vllm", config.vllm.changed())
         return
+    yield from config.vllm.faults(config.use_data_parallelism)
     unused = ["engine"] if config.engine == "scripted" else []
-    local = ("replica.weight_cache", "replica.native_kernels", "replica.share_answers")
+    local = (
+        "replica.weight_cache", "replica.double_quantization", "replica.quantization_block", "replica.native_kernels",
+        "replica.share_answers",
+    )  # fmt: skip
     unused += [key for key in local if not config.is_default(key)]
     for key in unused:
         yield f"{key} is set but fleet is 'vllm', which does not use it; remove {key}"
+    if config.weights in ("int8", "gguf"):
+        yield f"fleet: vllm does not load weights: {config.weights}; use nf4, bf16, fp16, fp32 or checkpoint"
     if config.num_beams > 1:
         yield "fleet: vllm does not support beam search; set num_beams: 1"
     if config.adapters:

@@ -202,8 +202,10 @@ def _where(error: yaml.YAMLError, text: str) -> str:
 
 
 def _drop_rival(values: dict[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
-    """Drop `num_agents` if the overrides set `agents`, and the reverse."""
-    rivals = {"agents": "num_agents", "num_agents": "agents"}
+    """Drop `num_agents` if the overrides set `agents`, and the reverse; likewise `load_in_4bit` and `weights`."""
+    rivals = {
+        "agents": "num_agents", "num_agents": "agents", "weights": "load_in_4bit", "load_in_4bit": "weights"
+    }  # fmt: skip
     dropped = {rivals[key] for key in overrides if key in rivals}
     return {key: value for key, value in values.items() if key not in dropped or key in overrides}
 

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import field_validator, model_validator
 
 from swarmeval.location import command
-from swarmeval.settings import fleet_rules, prompt_rules
+from swarmeval.settings import fleet_rules, prompt_rules, weight_rules
 from swarmeval.settings.agents import AgentSettings
 from swarmeval.settings.endpoint import DECIDED
 from swarmeval.settings.released import window
@@ -73,7 +73,7 @@ class RunConfig(RunKeys):
             raise ValueError(f"this run has {jobs:,} jobs, the limit is {MOST_JOBS:,}; reduce agents, samples or tasks")
         if self.output_dir.startswith("~"):
             raise ValueError(f"output_dir is {self.output_dir!r}, and ~ is not expanded; write the full path")
-        for fault in (*prompt_rules.faults(self), *fleet_rules.faults(self)):
+        for fault in (*weight_rules.faults(self), *prompt_rules.faults(self), *fleet_rules.faults(self)):
             raise ValueError(fault)
         return self
 
@@ -84,9 +84,6 @@ class RunConfig(RunKeys):
             raise ValueError(
                 "replica.cuda_graphs is set but device is 'cpu'; set device: cuda or remove replica.cuda_graphs"
             )
-        cache = self.replica.weight_cache
-        if cache != "auto" and not self.load_in_4bit:
-            raise ValueError(f"replica.weight_cache: {cache} needs 4-bit weights; set load_in_4bit: true or remove it")
         if self.device == "cpu" and not self.use_data_parallelism and self.cpu_workers > 1:
             raise ValueError("use_data_parallelism: false runs one replica; set cpu_workers: 1")
         if self.workers.cpu_affinity == "spread" and self.device == "cuda" and self.engine != "scripted":
@@ -131,8 +128,9 @@ class RunConfig(RunKeys):
         if self.fleet != "endpoint":
             return []
         local = (
-            "device", "load_in_4bit", "replica.weight_cache", "replica.native_kernels", "replica.share_answers",
-            "replica.cuda_graphs", "use_data_parallelism",
+            "device", "load_in_4bit", "weights", "replica.weight_cache", "replica.double_quantization",
+            "replica.quantization_block", "replica.native_kernels", "replica.share_answers", "replica.cuda_graphs",
+            "use_data_parallelism",
         )  # fmt: skip
         ignored: list[str] = [key for key in local if self.is_set(key)]
         ignored += [DECIDED[key] for key in self.endpoint.body if key in DECIDED]

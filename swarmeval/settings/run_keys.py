@@ -29,6 +29,7 @@ from swarmeval.settings.sandbox import SandboxSettings
 from swarmeval.settings.section import Resumable, Section
 from swarmeval.settings.serve import ServeSettings
 from swarmeval.settings.thinking import ThinkingSettings
+from swarmeval.settings.vllm import VllmSettings
 from swarmeval.settings.wandb import WandbSettings
 from swarmeval.settings.workers import WorkersSettings
 
@@ -41,12 +42,20 @@ class RunKeys(Section):
         min_length=1,
         description="model to evaluate: Hugging Face name, local folder, or `embedded` for the bundled SmolLM2-135M",
     )
+    model_revision: Resumable[str | None] = Field(
+        None, min_length=1, description="commit, branch or tag of a model on the hub; unset takes its main branch"
+    )
     trust_remote_code: bool = Field(
         False,
         description="run Python code shipped with the model, with your permissions; false refuses such models",
     )
     load_in_4bit: bool = Field(
-        True, description="quantize the weights to NF4; false loads bf16, or fp16 or fp32 if the device lacks bf16"
+        True, description="true is weights: nf4; false loads bf16, or fp16 or fp32 if the device lacks bf16"
+    )
+    weights: Literal["nf4", "int8", "bf16", "fp16", "fp32", "checkpoint", "gguf"] | None = Field(
+        None,
+        description="format of the weights; checkpoint keeps what its makers quantized, gguf reads the file model_id; "
+        "unset follows load_in_4bit",
     )
     adapters: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)] | None] = Field(
         {},
@@ -172,5 +181,6 @@ class RunKeys(Section):
     wandb: WandbSettings = WandbSettings()
     endpoint: EndpointSettings = EndpointSettings()
     ray: RaySettings = RaySettings()
+    vllm: VllmSettings = VllmSettings()
     serve: ServeSettings = ServeSettings()
     loadtest: LoadTestSettings = LoadTestSettings()

@@ -9,9 +9,10 @@ from typing import Protocol
 import msgspec
 
 from swarmeval.errors import ConfigError, DeviceError, ModelUnavailable, UserError, WorkerDied, WorkerGone
-from swarmeval.requests import Answer, Piece, ReplicaInfo, Request, WorkerProgress
+from swarmeval.requests import Answer, Piece, ReplicaInfo, Request, Speculation, WorkerProgress
 from swarmeval.workers.pending import Pending
 from swarmeval.workers.replica_spec import ReplicaSpec
+from swarmeval.workers.speculation import plus
 from swarmeval.workers.wire import Drain, FromWorker, LoadFailed, Ready, Start, ToWorker
 
 IDLE = WorkerProgress(rows_in_use=0, waiting=0, output_tokens=0)
@@ -121,6 +122,7 @@ class LinkedWorker(ABC):
         self._silence_s = silence_s
         self._load_s = load_s
         self._lives = 0
+        self._speculation: Speculation | None = None  # of earlier lives
         self._link: Link | None = None
 
     @abstractmethod
@@ -133,7 +135,10 @@ class LinkedWorker(ABC):
 
     @property
     def progress(self) -> WorkerProgress:
-        return IDLE if self._link is None else self._link.progress
+        progress = IDLE if self._link is None else self._link.progress
+        if self._speculation is None:
+            return progress
+        return msgspec.structs.replace(progress, speculation=plus(self._speculation, progress.speculation))
 
     @property
     def running(self) -> bool:
@@ -179,6 +184,7 @@ class LinkedWorker(ABC):
         self.pid = None
         if self._link is not None:
             await self._link.close()
+            self._speculation = plus(self._speculation, self._link.progress.speculation)
             self._link = None  # only after close(): if that is cancelled, the next call must close it
 
     def _pending(self) -> Pending:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from swarmeval.errors import DeviceError
 from swarmeval.monitor.tracing.phases import Phases
 from swarmeval.requests import ReplicaInfo
+from swarmeval.weight_formats import QUANTIZED_HERE
 from swarmeval.workers.protocol import Replica
 from swarmeval.workers.replica_spec import ReplicaSpec
 
@@ -52,26 +53,28 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     from swarmeval.engine.infilling import fills_gaps
     from swarmeval.engine.out_of_memory import is_out_of_memory
     from swarmeval.engine.text import chat_template, thoughts
-    from swarmeval.engine.weights import cpu_weights
+    from swarmeval.engine.weights import cpu_weights, footprint
 
     # A node of a cluster has its own copies.
     adapter_files = [files.read(name, files.located(name, source, progress=False)) for name, source in spec.adapters]
     adapter_bytes = files.total_bytes(adapter_files)
     cached = spec.device == "cpu" and spec.weight_cache != "off"
-    dtype = model_loader.compute_dtype(spec.device)
+    config = model_loader.config_of(folder, spec.trust_remote_code)
+    dtype = model_loader.compute_dtype(spec.device, spec.weights, config)
     plan = functools.partial(
-        budget.estimate, model_loader.config_of(folder, spec.trust_remote_code), dtype,
+        budget.estimate, config, dtype,
         device=spec.device, rows=spec.rows, max_new_tokens=spec.max_new_tokens, share=spec.neighbours,
-        weight_bytes=budget.weight_bytes(folder, dtype, spec.load_in_4bit and not cached) + adapter_bytes,
+        weight_bytes=budget.weight_bytes(folder, dtype, "auto" if cached else spec.weights) + adapter_bytes,
         most_prompt_tokens=spec.most_prompt_tokens,
     )  # fmt: skip
     if spec.device == "cpu":  # a GPU that is too small says so while loading
         needs = plan()
         log.info("%s: %s", spec.device, needs)
-    steps.info("loading %s%s", spec.model, ", quantized to NF4" if spec.load_in_4bit else "")
+    steps.info("loading %s%s", spec.model, f", quantized to {spec.weights}" if spec.weights in QUANTIZED_HERE else "")
     loaded = model_loader.load(
-        spec.model, device=spec.device, load_in_4bit=spec.load_in_4bit, data_parallel=spec.data_parallel,
-        trust_remote_code=spec.trust_remote_code,
+        spec.model, device=spec.device, weights=spec.weights, data_parallel=spec.data_parallel,
+        trust_remote_code=spec.trust_remote_code, double_quantization=spec.double_quantization,
+        quantization_block=spec.quantization_block,
     )  # fmt: skip
     model = loaded.model
     chat_template.use(loaded.tokenizer, spec.chat_template, spec.chat_template_kwargs)
@@ -80,7 +83,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     weights, kernels = _prepared(loaded, spec, usual.row_tokens * usual.token_bytes)
     adapters = lora.attach(model, adapter_files, spec.device != "cpu") if adapter_files else lora.Adapters()
     if spec.device != "cpu":
-        used = int(1e6 * model_loader.memory_mb(model)) + adapters.nbytes
+        used = footprint.stored_bytes(model) + adapters.nbytes
         needs = plan(weight_bytes=used, rooms=budget.rooms(model))
         log.info("%s: %s", spec.device, needs)
     steps.info("choosing a decoder")
@@ -97,6 +100,7 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         if not is_out_of_memory(error):
             raise
         raise DeviceError(f"no memory for {needs}; lower replica.rows or max_new_tokens") from error
+    in_memory = footprint.stored_bytes(model) + cpu_weights.packed_bytes(model)
     info = ReplicaInfo(
         engine="hf",
         model=spec.model,
@@ -106,15 +110,17 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
         chat_template_sha256=model_loader.chat_template_sha256(loaded.tokenizer),
         weights=weights,
         compute_dtype=loaded.compute_dtype,
-        memory_mb=model_loader.memory_mb(model) + cpu_weights.packed_mb(model) + adapters.nbytes / 1e6,
+        memory_mb=(in_memory + adapters.nbytes) / 1e6,
         load_s=loaded.load_s,
         rows_mb=needs.tokens * needs.token_bytes / 1e6,
         decoding=f"{fit.name}; {'compiled kernels' if kernels.are_compiled else 'torch alone'}",
-        steady=fit.steady,
+        steady=fit.steady and spec.weights != "checkpoint",  # LLM.int8() looks at all rows of a batch at once
         versions=model_loader.versions(),
         vocabulary=len(loaded.tokenizer),
         thinking=thoughts.markers_of(loaded.tokenizer),
         fills_gaps=fills_gaps(loaded.tokenizer),
+        loaded_bytes_per_weight=loaded.bytes_per_weight,
+        bytes_per_weight=in_memory / loaded.weight_count if loaded.weight_count else None,
     )
     return Engine(
         model,
@@ -138,9 +144,8 @@ def _prepared(loaded: "LoadedModel", spec: ReplicaSpec, row_bytes: int) -> "tupl
 
     model = loaded.model
     try:
-        unpacked = spec.load_in_4bit and weight_cache.unpack(
-            model, spec.weight_cache, row_bytes, spec.rows, MOST_ROWS["cuda"]
-        )
+        unpacks = spec.weights in QUANTIZED_HERE or loaded.weights.startswith("nf4")
+        unpacked = unpacks and weight_cache.unpack(model, spec.weight_cache, row_bytes, spec.rows, MOST_ROWS["cuda"])
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -148,8 +153,9 @@ def _prepared(loaded: "LoadedModel", spec: ReplicaSpec, row_bytes: int) -> "tupl
         raise DeviceError(reason) from error
     kernels = choice.chosen(model, spec.data_parallel) if spec.native_kernels == "auto" else choice.ChosenKernels()
     parts = fused.fuse(model, kernels.parts) if kernels.parts is not None else {}
-    notes = [f"dequantized to {loaded.compute_dtype}"] if unpacked else []
-    is_plain = unpacked or not spec.load_in_4bit
+    notes = [f"dequantized to {loaded.compute_dtype}"] if unpacked or loaded.is_unpacked else []
+    # Of a model that keeps its quantized weights, only the head is plain, which would not be worth a note.
+    is_plain = unpacked or spec.weights not in QUANTIZED_HERE
     notes += ["prepacked"] if is_plain and cpu_weights.prepack(model) else []
     notes += [f"{count} {kind} fused" for kind, count in parts.items() if count]
     return loaded.weights + (f" ({', '.join(notes)})" if notes else ""), kernels

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from swarmeval.errors import ConfigError
+from swarmeval.weight_formats import BLOCK, WeightFormat
 
 FaultKind = Literal[
     "kill", "hang", "exit", "garbage", "raise", "refuse", "load_hang", "load_exit", "load_raise"
@@ -58,8 +59,8 @@ class ReplicaSpec(Struct, frozen=True):
     engine: Literal["hf", "scripted", "vllm"]
     model: str  # as returned by model_loader.locate: a folder, or "embedded"
     device: str  # as the worker sees it: "cuda:0" or "cpu"
-    load_in_4bit: bool
-    weight_cache: Literal["auto", "on", "off"]  # whether 4-bit weights are unpacked once after loading
+    weights: WeightFormat
+    weight_cache: Literal["auto", "on", "off"]  # whether quantized weights are unpacked once after loading
     native_kernels: Literal["auto", "off"]  # compiled and fused kernels where possible, or torch alone
     cuda_graphs: Literal["auto", "off"]  # on a GPU: replay recorded steps (rows then share no prompts), or not
     data_parallel: bool  # False: one model sharded over all visible GPUs
@@ -71,6 +72,9 @@ class ReplicaSpec(Struct, frozen=True):
     chat_template: str | None = None  # replaces the model's own; None: keep that
     chat_template_kwargs: dict[str, Any] = {}  # for the check of the template; requests bring them along
     trust_remote_code: bool = False  # whether the model's own Python may run
+    double_quantization: bool = False  # of nf4: whether the scales are quantized, too
+    quantization_block: int = BLOCK  # of nf4: weights per scale
+    vllm_args: dict[str, Any] = {}  # further arguments of vLLM's engine
     neighbours: int = 1  # replicas that share this machine's memory, including this one
     script: Script = Script()  # for the scripted engine only
     trace: TraceSpec | None = None

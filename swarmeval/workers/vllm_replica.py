@@ -4,6 +4,7 @@ Requests queue here rather than in vLLM, so that started and waiting requests ca
 as for the built-in engine. Detokenization, stop strings and finish reasons come from vLLM.
 """
 
+import dataclasses
 import importlib
 import os
 import time
@@ -27,7 +28,8 @@ from swarmeval.requests import (
     Sampling,
     WorkerProgress,
 )
-from swarmeval.workers import vllm_settings
+from swarmeval.weight_formats import dtype_name
+from swarmeval.workers import speculation, vllm_settings
 from swarmeval.workers.replica_spec import ReplicaSpec
 
 SETTINGS = {
@@ -54,11 +56,11 @@ def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
     numbers = range(torch.cuda.device_count()) if spec.device != "cpu" else ()
     gpus = [torch.cuda.get_device_properties(number) for number in numbers]
     vllm_settings.name_gpu_by_number(os.environ)  # CUDA has begun, so this changes nothing for it
-    dtype = model_loader.compute_dtype(spec.device)
+    dtype = model_loader.compute_dtype(spec.device, spec.weights)
     config = model_loader.config_of(folder, spec.trust_remote_code)
     arguments = vllm_settings.engine_arguments(folder, spec, gpus, dtype, context_tokens(config))
     try:
-        engine = _engine(arguments)
+        engine = _engine(arguments, spec.vllm_args)
     except (MemoryError, RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if isinstance(error, ValueError):
@@ -73,29 +75,35 @@ def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
         rows=arguments["max_num_seqs"],
         max_context_tokens=int(engine.model_config.max_model_len),
         chat_template_sha256=model_loader.chat_template_sha256(tokenizer),
-        weights=vllm_settings.quantization(config) if spec.load_in_4bit else _short(dtype),
-        compute_dtype=_short(dtype),
-        memory_mb=weight_bytes(folder, dtype, spec.load_in_4bit) / 1e6,
+        weights=vllm_settings.weights_name(folder, config, spec.weights, dtype_name(dtype)),
+        compute_dtype=dtype_name(dtype),
+        memory_mb=weight_bytes(folder, dtype, spec.weights) / 1e6,
         load_s=time.perf_counter() - began,
-        decoding="vLLM, prefix caching",
+        decoding=", ".join(["vLLM, prefix caching", *spec.vllm_args]),
         versions=model_loader.versions() | {"vllm": importlib.import_module("vllm").__version__},
         vocabulary=len(tokenizer),
         thinking=thoughts.markers_of(tokenizer),
         fills_gaps=fills_gaps(tokenizer),
     )
-    return VllmReplica(engine, tokenizer, info, phases)
+    return VllmReplica(engine, tokenizer, info, phases, "speculative_config" in spec.vllm_args)
 
 
-def _engine(arguments: dict[str, Any]) -> Any:
+def _engine(arguments: dict[str, Any], given: Collection[str]) -> Any:
+    """Create the engine. `given`: names of the user's own arguments. Raises ModelUnavailable for an unknown one."""
     from vllm import EngineArgs, LLMEngine
 
+    unknown = vllm_settings.unknown_argument(given, {field.name for field in dataclasses.fields(EngineArgs)})
+    if unknown is not None:
+        raise ModelUnavailable(unknown)
     return LLMEngine.from_engine_args(EngineArgs(**arguments))
 
 
 class VllmReplica:
     """A Replica over an LLMEngine. `output_tokens` excludes the end-of-text token."""
 
-    def __init__(self, engine: Any, tokenizer: Any, info: ReplicaInfo, phases: Phases | None = None) -> None:
+    def __init__(
+        self, engine: Any, tokenizer: Any, info: ReplicaInfo, phases: Phases | None = None, speculates: bool = False
+    ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
         self._info = info
@@ -104,6 +112,7 @@ class VllmReplica:
         self._rows: dict[str, _VllmRow] = {}
         self._pieces: list[Piece] = []  # since the last call of pieces()
         self._output_tokens = 0
+        self._speculates = speculates
 
     def info(self) -> ReplicaInfo:
         return self._info
@@ -154,7 +163,8 @@ class VllmReplica:
                 del self._rows[job_id]
 
     def progress(self) -> WorkerProgress:
-        return WorkerProgress(len(self._rows), len(self._waiting), self._output_tokens)
+        counts = speculation.of_metrics(self._engine.get_metrics()) if self._speculates else None
+        return WorkerProgress(len(self._rows), len(self._waiting), self._output_tokens, speculation=counts)
 
     def busy(self) -> bool:
         return bool(self._rows or self._waiting)
@@ -251,7 +261,3 @@ def _chosen(sampling: Sampling) -> dict[str, Any]:
         "min_p": sampling.min_p,
         **penalties,
     }
-
-
-def _short(dtype: Any) -> str:
-    return {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}[str(dtype).removeprefix("torch.")]

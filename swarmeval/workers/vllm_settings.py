@@ -1,9 +1,11 @@
 """The arguments of vLLM's engine for a replica. Imports no part of vLLM; read beside vLLM 0.32."""
 
-from collections.abc import MutableMapping, Sequence
+import difflib
+from collections.abc import Collection, Iterable, MutableMapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
-from swarmeval.engine.quantization import DOUBLE
+from swarmeval.weight_formats import DOUBLE, WeightFormat, checkpoint_format
 from swarmeval.workers.replica_spec import ReplicaSpec
 
 CPU_ROWS = 64
@@ -33,17 +35,29 @@ def engine_arguments(
         "trust_remote_code": spec.trust_remote_code,
         "enforce_eager": spec.cuda_graphs == "off",
         "generation_config": "vllm",  # ignores the sampling defaults of the model's authors
-        "disable_log_stats": True,
+        "disable_log_stats": "speculative_config" not in spec.vllm_args,  # they hold the acceptance of drafts
     }
-    if spec.load_in_4bit:
+    if spec.weights == "nf4":
         arguments |= {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
     if not gpus:
         # On a CPU, vLLM 0.32 crashes on chunked prefill with a seed: "CPU Generator does not use offset"
-        return arguments | {"enable_chunked_prefill": False}
+        return arguments | {"enable_chunked_prefill": False} | spec.vllm_args
     # What vLLM takes for its LLM class; for an engine made directly, its default is 2048. More slows an A100 down.
     large = _is_large(gpus) and "A100" not in gpus[0].name
     arguments["max_num_batched_tokens"] = 16384 if large else 8192
-    return arguments if spec.data_parallel else arguments | {"tensor_parallel_size": len(gpus)}
+    if not spec.data_parallel and not {"tensor_parallel_size", "pipeline_parallel_size"} & spec.vllm_args.keys():
+        arguments["tensor_parallel_size"] = len(gpus)
+    return arguments | spec.vllm_args
+
+
+def unknown_argument(given: Iterable[str], known: Collection[str]) -> str | None:
+    """One line about the first of the user's arguments that vLLM's engine does not know; None if it knows all."""
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else "remove it"
+            return f"vllm.args.{name} is no argument of vLLM's engine; {remedy}"
+    return None
 
 
 def quantization(config: Any) -> str:
@@ -54,6 +68,14 @@ def quantization(config: Any) -> str:
     values = saved if isinstance(saved, dict) else saved.to_dict() if saved is not None else {}
     kind = values.get("bnb_4bit_quant_type", "nf4")
     return f"{kind}{DOUBLE if values.get('bnb_4bit_use_double_quant', not values) else ''}"
+
+
+def weights_name(folder: str, config: Any, weights: WeightFormat, dtype: str) -> str:
+    """The format of the weights that vLLM loads, for the manifest. `dtype`: the short name of the compute dtype."""
+    if weights == "nf4":
+        return quantization(config)
+    made = checkpoint_format(Path(folder))
+    return dtype if made is None else made.name
 
 
 def name_gpu_by_number(environ: MutableMapping[str, str]) -> None:

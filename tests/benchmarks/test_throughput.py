@@ -27,7 +27,7 @@ def requests(count: int, tokens: int = 8) -> list[Request]:
 
 
 def tiny() -> LoadedModel:
-    return LoadedModel(tiny_model.model(), tiny_model.tokenizer(), "fp32", "fp32", 0.0, 0.0)
+    return LoadedModel(tiny_model.model(), tiny_model.tokenizer(), "fp32", "fp32", False, 0, None, 0.0)
 
 
 @given(items=st.lists(st.integers(), min_size=1), count=st.integers(1, 60))

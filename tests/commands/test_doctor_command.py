@@ -152,7 +152,7 @@ def test_special_tokens_that_are_doubled_or_missing_are_found(tmp_path: Path) ->
     (folder / "chat_template.jinja").write_text("{{ bos_token }}" + tiny_model.TEMPLATE)
     order = ProbeRequest(
         folder=str(folder), mode="auto", chats=[[{"role": "user", "content": "hello"}]], texts=[("hello", None)],
-        device="cpu", four_bit=True, rows=None, max_new_tokens=8, share=1, trust_remote_code=False,
+        device="cpu", weights="nf4", rows=None, max_new_tokens=8, share=1, trust_remote_code=False,
     )  # fmt: skip
     card = model_probe.probe(order)
     assert (card.mode, card.begins, card.context_tokens) == ("chat", ["<bos>", "<bos>"], tiny_model.CONTEXT_TOKENS)

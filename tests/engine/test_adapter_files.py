@@ -165,7 +165,7 @@ def test_a_worker_loads_adapters_and_counts_their_memory(tmp_path: Path) -> None
     folder, model = tmp_path / "one", tiny_model.save(tmp_path / "model")
     folder.mkdir()
     written(folder, pair("0.mlp.down_proj", inputs=128), lora_alpha=64)
-    spec = ReplicaSpec("hf", str(model), "cpu", True, "auto", "auto", "off", True, 4, max_new_tokens=16)
+    spec = ReplicaSpec("hf", str(model), "cpu", "nf4", "auto", "auto", "off", True, 4, max_new_tokens=16)
     plain, adapted = (load_engine(one) for one in (spec, replace(spec, adapters=(("one", str(folder)),))))
     assert adapted.info().memory_mb > plain.info().memory_mb
     assert adapted.info().decoding == plain.info().decoding

@@ -43,7 +43,7 @@ def local_fleet(scripts: list[Script]) -> LocalFleet:
     """A fleet with one worker process per script."""
     devices = [DeviceSpec(f"cpu:{number}", "cpu") for number in range(len(scripts))]
     specs = [
-        ReplicaSpec("scripted", "scripted", device.name, True, "auto", "off", "off", True, None, 8, script=script)
+        ReplicaSpec("scripted", "scripted", device.name, "auto", "auto", "off", "off", True, None, 8, script=script)
         for device, script in zip(devices, scripts, strict=True)
     ]
     return LocalFleet(devices, specs, silence_s=2.0, load_s=30.0)

@@ -52,6 +52,18 @@ def test_an_unfinished_run_with_a_renamed_key_in_a_section_goes_on(tmp_path: Pat
     assert folder.open_run(tmp_path, mark, fresh=False)[1] is resumed
 
 
+@pytest.mark.parametrize(("weights", "resumed"), [(None, True), ("nf4", False), ("bf16", False)])
+def test_an_unfinished_run_from_before_a_key_was_added_goes_on(
+    tmp_path: Path, weights: str | None, resumed: bool
+) -> None:
+    written = SANDBOXED.model_dump(mode="json", exclude={"wandb": {"api_key"}, "weights": True})
+    manifest = {"run_id": "r", "sessions": [], "finished": False, "config": written, "fingerprint": "of old"}
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "data": DATA}))
+    now = RunConfig.model_validate({"num_agents": 3, "device": "cpu", "weights": weights})
+    mark = folder.fingerprint({**now.measured(), "data": DATA})
+    assert folder.open_run(tmp_path, mark, fresh=False)[1] is resumed
+
+
 def test_unfinished_judging_of_the_previous_version_goes_on(tmp_path: Path) -> None:
     left(tmp_path, SANDBOXED, {"fingerprint": "of old", "data": DATA, "replies": {"path": "f", "sha256": "def"}})
     mark = folder.fingerprint({**SANDBOXED.judged(), "data": DATA, "replies": "def"})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from swarmeval.errors import DeviceError
+from swarmeval.errors import ConfigError, DeviceError
 from swarmeval.records import Completion, Outcome, Verdict
 from swarmeval.runs.folder import MANIFEST, read_manifest
 from swarmeval.runs.journal import Entry
@@ -45,6 +45,29 @@ def test_a_run_that_was_never_there_leaves_no_manifest_if_it_cannot_begin(tmp_pa
     with pytest.raises(DeviceError), opened(config, plan, config.measured(), fresh=False, check=down):
         pytest.fail("the run began")
     assert not (tmp_path / MANIFEST).exists()
+
+
+@pytest.mark.parametrize("answered", [3, 4])
+def test_a_run_goes_on_only_with_the_commit_it_began_with(tmp_path: Path, answered: int) -> None:
+    config, plan = plan_of(2, 2, output_dir=str(tmp_path))
+    with opened(config, plan, config.measured(), fresh=False) as record:
+        record.note_fleet("owner/model", {"model_commit": "a1"})
+        for k in range(answered):
+            record.journal.append(Entry(completion=Completion(plan.job(k).job_id, "x")))
+    with opened(config, plan, config.measured(), fresh=False) as record:
+        record.note_fleet("owner/model", {"model_commit": "a1"})
+        if answered == plan.total:
+            record.note_fleet("owner/model", {"model_commit": "b2"})  # nothing is left to generate
+        else:
+            with pytest.raises(ConfigError) as caught:
+                record.note_fleet("owner/model", {"model_commit": "b2"})
+            assert str(caught.value) == (
+                f"{tmp_path}: this run began with commit a1 of owner/model, and now there is b2; "
+                "set model_revision: a1, or start over with --fresh"
+            )
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None
+    assert manifest["model_commit"] == "a1"
 
 
 def test_a_run_goes_on_without_a_fleet_if_only_judging_is_left(tmp_path: Path) -> None:

@@ -167,7 +167,8 @@ def test_a_cache_of_unpacked_weights_needs_packed_ones(cache: str) -> None:
     with pytest.raises(ConfigError) as caught:
         validate(parse_set(["load_in_4bit=false", f"replica.weight_cache={cache}"]), "x.yaml")
     assert str(caught.value) == (
-        f"x.yaml: replica.weight_cache: {cache} needs 4-bit weights; set load_in_4bit: true or remove it"
+        f"x.yaml: replica.weight_cache: {cache} needs quantized weights; set load_in_4bit: true or weights: int8, "
+        "or remove it"
     )
 
 

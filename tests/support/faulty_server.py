@@ -41,6 +41,7 @@ class FaultyServer:
         self.models: Act = Act(
             content={"object": "list", "data": [{"id": model, "owned_by": "vllm", "max_model_len": 99}]}
         )
+        self.metrics: str | None = None  # the page /metrics
         self.chat = self.completions = self.counts = self.takes_n = True
         self.refused_field: str | None = None  # servers that know only OpenAI's fields refuse one
         self.in_flight = self.most_in_flight = self.hung_up = 0
@@ -98,6 +99,8 @@ class FaultyServer:
             await _json(writer, self.models.status, self.models.content)
         elif path == "/version":
             await _json(writer, 200, {"version": "0.0.1"})
+        elif path == "/metrics" and self.metrics is not None:
+            await _json(writer, 200, self.metrics.encode())
         elif path in ("/v1/chat/completions", "/v1/completions") and self._has(path):
             return await self._answered(json.loads(body), writer)
         else:

@@ -28,7 +28,7 @@ def fleet_on(
     """A fleet of scripted replicas, whatever engine the settings name. `ours` defaults to versions()."""
 
     def spec(model: str, device: str) -> ReplicaSpec:
-        return ReplicaSpec("scripted", model, device, True, "auto", "off", "off", True, None, 8, script=script)
+        return ReplicaSpec("scripted", model, device, "auto", "auto", "off", "off", True, None, 8, script=script)
 
     settings = {"engine": "scripted", "fleet": "ray", "workers": {"timeout_s": silence_s}, **settings}
     fleet = RayFleet(member, RunConfig.model_validate(settings), ours or versions(), spec, poll_s=0.5)

@@ -196,7 +196,9 @@ def test_worker_processes_are_started_one_at_a_time(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(asyncio, "create_subprocess_exec", counted)
 
     async def go() -> None:
-        spec = ReplicaSpec("scripted", "scripted", "cpu:0", True, "auto", "off", "off", True, None, 8, script=Script())
+        spec = ReplicaSpec(
+            "scripted", "scripted", "cpu:0", "auto", "auto", "off", "off", True, None, 8, script=Script()
+        )
         devices = [DeviceSpec(f"cpu:{k}", "cpu") for k in range(4)]
         async with LocalFleet(devices, [spec] * 4, 30.0, 30.0) as fleet:
             await asyncio.gather(*(worker.start() for worker in fleet.workers))

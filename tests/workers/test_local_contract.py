@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 class TestLocalFleet(FleetContract):
     def fleet(self, slow: bool = False) -> LocalFleet:
         script = Script(rows=self.rows, steps=SLOW_STEPS if slow else 2, step_s=0.02 if slow else 0.0)
-        spec = ReplicaSpec("scripted", "scripted", "cpu:0", True, "auto", "off", "off", True, None, 8, script=script)
+        spec = ReplicaSpec("scripted", "scripted", "cpu:0", "auto", "auto", "off", "off", True, None, 8, script=script)
         return LocalFleet([DeviceSpec("cpu:0", "cpu")], [spec], silence_s=30.0, load_s=30.0)
 
     async def kill(self, worker: Worker) -> None:

@@ -23,7 +23,7 @@ ENV = {"CUDA_VISIBLE_DEVICES": "", "VLLM_CPU_KVCACHE_SPACE": "1"}
 @pytest.mark.skipif(HERE, reason="vLLM is installed")
 def test_a_missing_vllm_is_reported_in_one_line() -> None:
     with pytest.raises(ConfigError) as caught:
-        vllm_support.check("cuda", load_in_4bit=True)
+        vllm_support.check("cuda", "nf4")
     assert str(caught.value) == (
         "fleet is 'vllm' but vLLM is not installed; pip install 'vllm>=0.32,<0.33' 'vllm-bnb-plugin>=0.0.3,<0.1'"
     )
@@ -32,14 +32,14 @@ def test_a_missing_vllm_is_reported_in_one_line() -> None:
 @needs_vllm
 def test_nf4_weights_on_a_cpu_are_refused() -> None:
     with pytest.raises(ConfigError) as caught:
-        vllm_support.check("cpu", load_in_4bit=True)
+        vllm_support.check("cpu", "nf4")
     assert str(caught.value) == "fleet is 'vllm': on a CPU vLLM has no NF4 weights; set load_in_4bit: false"
-    vllm_support.check("cpu", load_in_4bit=False)
+    vllm_support.check("cpu", "auto")
 
 
 def made(rows: int) -> LocalFleet:
     """A fleet of vLLM workers with the bundled model on the CPU."""
-    spec = ReplicaSpec("vllm", "embedded", "cpu", False, "auto", "off", "off", True, rows, 8)
+    spec = ReplicaSpec("vllm", "embedded", "cpu", "auto", "auto", "off", "off", True, rows, 8)
     return LocalFleet([DeviceSpec("cpu:0", "cpu", env=ENV)], [spec], silence_s=120.0, load_s=280.0)
 
 

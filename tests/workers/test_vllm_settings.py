@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from swarmeval.workers.replica_spec import ReplicaSpec
-from swarmeval.workers.vllm_settings import engine_arguments, quantization
+from swarmeval.workers.vllm_settings import engine_arguments, quantization, unknown_argument
 
 GIB = 1 << 30
-SPEC = ReplicaSpec("vllm", "m", "cuda:0", True, "auto", "off", "auto", True, None, max_new_tokens=512)
+SPEC = ReplicaSpec("vllm", "m", "cuda:0", "nf4", "auto", "off", "auto", True, None, max_new_tokens=512)
 
 
 @dataclass
@@ -56,7 +56,7 @@ def test_the_smallest_gpu_of_a_sharded_model_counts() -> None:
 
 
 def test_on_a_cpu_prompts_are_read_whole() -> None:
-    found = arguments(device="cpu", load_in_4bit=False)
+    found = arguments(device="cpu", weights="auto")
     assert (found["max_num_seqs"], found["enable_chunked_prefill"]) == (64, False)
     assert "max_num_batched_tokens" not in found
 
@@ -84,3 +84,27 @@ def test_without_graphs_vllm_runs_eagerly(graphs: Literal["auto", "off"]) -> Non
 )
 def test_the_plugins_double_quantization_is_named(saved: dict[str, Any], name: str) -> None:
     assert quantization(SimpleNamespace(**saved)) == name
+
+
+def test_the_users_arguments_reach_the_engine() -> None:
+    draft = {"method": "ngram", "num_speculative_tokens": 4}
+    found = arguments(L4, vllm_args={"speculative_config": draft, "kv_cache_dtype": "fp8", "max_model_len": 4096})
+    assert (found["speculative_config"], found["kv_cache_dtype"], found["max_model_len"]) == (draft, "fp8", 4096)
+    assert found["disable_log_stats"] is False  # else vLLM counts no accepted drafts
+    assert arguments(L4)["disable_log_stats"] is True
+
+
+@pytest.mark.parametrize(
+    ("given", "parallel"), [({}, 2), ({"tensor_parallel_size": 1}, 1), ({"pipeline_parallel_size": 2}, None)]
+)
+def test_one_engine_over_all_gpus_splits_them_as_its_user_says(given: dict[str, Any], parallel: int | None) -> None:
+    assert arguments(L4, L4, data_parallel=False, vllm_args=given).get("tensor_parallel_size") == parallel
+
+
+def test_an_argument_that_vllm_does_not_know_is_named() -> None:
+    known = ("kv_cache_dtype", "speculative_config")
+    assert unknown_argument({"kv_cache_dtype": "fp8"}, known) is None
+    assert unknown_argument({"speculativ_config": {}}, known) == (
+        "vllm.args.speculativ_config is no argument of vLLM's engine; did you mean 'speculative_config'?"
+    )
+    assert unknown_argument({"zzz": 1}, known) == "vllm.args.zzz is no argument of vLLM's engine; remove it"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from swarmeval.engine.weights.weight_cache import places
+from swarmeval.engine.weights.weight_cache import is_plain, places
 
 GRAIN = 16  # its multiples are tried as batch sizes
 _FEW = (2, 4, 8, 24, 40, 56)  # and these: agents that answer alike need few rows; one row costs as much as two
@@ -53,9 +53,9 @@ def pack(linear: nn.Linear) -> nn.Module:
     return _checked(linear) or linear
 
 
-def packed_mb(model: nn.Module) -> float:
-    """Size of the prepacked weights, in MB; they are not among the model's parameters."""
-    return sum(module.nbytes for module in model.modules() if isinstance(module, PackedLinear)) / 1e6
+def packed_bytes(model: nn.Module) -> int:
+    """Bytes of the prepacked weights, which are not among the model's parameters."""
+    return sum(module.nbytes for module in model.modules() if isinstance(module, PackedLinear))
 
 
 @torch.inference_mode()
@@ -97,11 +97,16 @@ def threads(count: int) -> Iterator[None]:
 
 def _dtype_of(layer: Any) -> torch.dtype:
     dtype: torch.dtype = layer.dtype if isinstance(layer, PackedLinear) else layer.weight.dtype
-    return dtype if dtype.is_floating_point else layer.compute_dtype  # 4-bit weights are bytes
+    if dtype.is_floating_point:
+        return dtype
+    packed: torch.dtype = getattr(layer, "compute_dtype", torch.float16)  # bitsandbytes computes with int8 in fp16
+    return packed
 
 
 def _checked(linear: nn.Linear) -> PackedLinear | None:
     """The prepacked layer; None if prepacking fails or the output differs by more than rounding."""
+    if not is_plain(linear):
+        return None
     weight = linear.weight
     if weight.device.type != "cpu" or weight.dtype not in _TOLERANCE:
         return None

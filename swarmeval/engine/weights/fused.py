@@ -16,6 +16,7 @@ from swarmeval.engine.kernels.contract import Kernels
 from swarmeval.engine.paged_attention import Batch, PagedLayer, arrays_of, batch_of, using_batch
 from swarmeval.engine.placed_tokens import Tokens
 from swarmeval.engine.weights.fused_parts import FusedAttention, FusedMLP, FusedNorm, joined
+from swarmeval.engine.weights.weight_cache import is_plain
 
 _TOKENS = 20  # length of the check's input: more than one page
 _TOLERANCE = {torch.float32: 1e-4}  # allowed error, relative to the original's output norm
@@ -137,8 +138,9 @@ def _one_prompt(kernels: Kernels, layer: int, key_heads: int, size: int) -> Batc
 def _plain_linears(module: Any, names: Sequence[str], kernels: Kernels) -> list[nn.Linear] | None:
     """These parts of a module; None unless all are plain linear layers on one device, of the kernels' dtype."""
     parts = [getattr(module, name, None) for name in names]
-    plain = [part for part in parts if type(part) is nn.Linear and part.weight.dtype == kernels.dtype]
-    return plain if len(plain) == len(names) and len({part.weight.device for part in plain}) == 1 else None
+    plain: list[Any] = [part for part in parts if is_plain(part)]
+    kinds = {(part.weight.dtype, part.weight.device) for part in plain}
+    return plain if len(plain) == len(names) and len(kinds) == 1 and plain[0].weight.dtype == kernels.dtype else None
 
 
 @torch.inference_mode()

@@ -1,9 +1,9 @@
-"""NF4 weights unpacked once, on any device, and whether the memory suffices for that.
+"""Quantized weights unpacked once, on any device, and whether the memory suffices for that.
 
 bitsandbytes unpacks a weight again at each product: on a CPU for every 4 rows of the batch, on a GPU by writing it to
 memory and reading it back. At 32 rows on a CPU, a plain linear layer over unpacked weights is 4-21 times faster. On a
-GPU it moves half the bytes. The price is memory: two bytes per weight instead of half a byte. The values remain those
-of NF4.
+GPU it moves half the bytes. torchao unpacks int8 weights at each product, too. The price is memory: two bytes per
+weight instead of half a byte or one. The values remain those of the quantized weights.
 """
 
 import logging
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from swarmeval.engine import quantization
 from swarmeval.engine.budget import SHARE, free_bytes
 from swarmeval.errors import DeviceError
 
@@ -38,11 +39,12 @@ class Demand:
 
 
 def demands(model: nn.Module, row_bytes: int, free: Callable[[torch.device], int]) -> list[Demand]:
-    """The demand on each device that holds 4-bit weights. A device holds the same share of a row as of the weights."""
+    """The demand on each device that holds quantized weights. A device's share of a row is its share of the weights."""
     added: dict[torch.device, int] = {}
     for layer in _packed(model):
         device, size = layer.weight.device, layer.in_features * layer.out_features
-        added[device] = added.get(device, 0) + size * layer.compute_dtype.itemsize - layer.weight.nbytes
+        grown = size * _dtype(layer).itemsize - _packed_bytes(layer)
+        added[device] = added.get(device, 0) + grown
     total = sum(added.values())
     return [Demand(str(device), free(device), size, row_bytes * size / total) for device, size in added.items()]
 
@@ -72,7 +74,7 @@ def unpack(
     most_rows: int,
     free: Callable[[torch.device], int] = free_bytes,
 ) -> bool:
-    """Unpack the model's NF4 weights if chosen; returns whether it did. On a CPU, `auto` means `on`.
+    """Unpack the model's quantized weights if chosen; returns whether it did. On a CPU, `auto` means `on`.
 
     Call it before the first forward, which repacks the weights for bitsandbytes' own kernel. Raises DeviceError if the
     choice is `on` and the memory does not suffice.
@@ -84,7 +86,7 @@ def unpack(
         found = demands(model, row_bytes, free)
         if not allows(choice, found, rows, most_rows):
             added = sum(demand.added for demand in found)
-            log.info("weights stay in 4 bits: unpacked, they need %.2f GB more, and rows need it", added / 1e9)
+            log.info("weights stay packed: unpacked, they need %.2f GB more, and rows need it", added / 1e9)
             return False
     dequantize(model)
     torch.cuda.empty_cache()  # the packed weights
@@ -92,11 +94,21 @@ def unpack(
 
 
 def dequantize(model: nn.Module) -> None:
-    """Replace every Linear4bit by a plain linear layer of its compute dtype, in place, one after the other."""
-    from bitsandbytes.nn import Linear4bit
-
-    for parent, name in places(model, Linear4bit):
+    """Replace every quantized linear layer by a plain one of its compute dtype, in place, one after the other."""
+    found = [
+        (parent, name) for parent in model.modules() for name, child in parent.named_children() if _is_packed(child)
+    ]
+    for parent, name in found:
         setattr(parent, name, _plain(getattr(parent, name)))
+
+
+def is_plain(module: Any) -> bool:
+    """Whether a module is a linear layer over a plain weight, with no quantization of its own beside it."""
+    return (
+        type(module) is nn.Linear
+        and type(getattr(module, "weight", None)) is nn.Parameter
+        and not hasattr(module, "quantization_scheme")  # of compressed-tensors, which may quantize activations
+    )
 
 
 def places(model: nn.Module, kind: type[nn.Module]) -> list[tuple[nn.Module, str]]:
@@ -107,17 +119,38 @@ def places(model: nn.Module, kind: type[nn.Module]) -> list[tuple[nn.Module, str
 
 
 def _packed(model: nn.Module) -> Iterator[Any]:
-    """The 4-bit layers."""
-    from bitsandbytes.nn import Linear4bit  # here, since models in 16 bits need no bitsandbytes
+    """The quantized layers that can be unpacked."""
+    return (module for module in model.modules() if _is_packed(module))
 
-    return (module for module in model.modules() if type(module) is Linear4bit)
+
+def _is_packed(module: nn.Module) -> bool:
+    return quantization.is_int8(module) or quantization.is_nf4(module)
+
+
+def _dtype(layer: Any) -> torch.dtype:
+    """The dtype of a quantized layer's weights once they are unpacked."""
+    dtype: torch.dtype = layer.weight.dtype if quantization.is_int8(layer) else layer.compute_dtype
+    return dtype
+
+
+def _packed_bytes(layer: Any) -> int:
+    return int(layer.weight.qdata.nbytes if quantization.is_int8(layer) else layer.weight.nbytes)
+
+
+def _values(layer: Any) -> Tensor:
+    """The unpacked weights of a quantized layer."""
+    if quantization.is_int8(layer):
+        values: Tensor = layer.weight.dequantize()
+    else:
+        from bitsandbytes.functional import dequantize_4bit
+
+        values = dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+    return values
 
 
 def _plain(quantized: Any) -> nn.Linear:
-    from bitsandbytes.functional import dequantize_4bit
-
-    dtype = quantized.compute_dtype
-    values = dequantize_4bit(quantized.weight.data, quantized.weight.quant_state).to(dtype)
+    dtype = _dtype(quantized)
+    values = _values(quantized).to(dtype)
     linear = nn.Linear(quantized.in_features, quantized.out_features, bias=False, device="meta")
     linear.weight = nn.Parameter(values, requires_grad=False)
     if quantized.bias is not None:

@@ -98,6 +98,16 @@ class Client:
 
     async def get_json(self, url: str, with_key: bool) -> Any:
         """Get a URL and decode it as JSON; None if it is not JSON. Raises like complete()."""
+        try:
+            return json_value(await self._get(url, with_key))
+        except (ValueError, RecursionError):
+            return None
+
+    async def get_text(self, url: str) -> str:
+        """Get a URL as text, without the key. Raises like complete()."""
+        return (await self._get(url, with_key=False)).decode(errors="replace")
+
+    async def _get(self, url: str, with_key: bool) -> bytes:
         limits = aiohttp.ClientTimeout(total=INFO_S, sock_connect=CONNECT_S)
         try:
             async with self._session.get(
@@ -111,10 +121,7 @@ class Client:
             raise ServerFault(f"did not answer within {INFO_S:g} s", "unreachable") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self._fault_of(error) from None
-        try:
-            return json_value(body)
-        except (ValueError, RecursionError):
-            return None
+        return body
 
     def hide(self, text: str) -> str:
         """A server's text without the key and other secrets. Call it before the text is truncated."""

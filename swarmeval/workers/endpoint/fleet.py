@@ -11,14 +11,17 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from swarmeval.errors import ConfigError, DeviceError, WorkerDied, WorkerGone
-from swarmeval.requests import Answer, Piece, ReplicaInfo, Request, WorkerProgress
+from swarmeval.requests import Answer, Piece, ReplicaInfo, Request, Speculation, WorkerProgress
 from swarmeval.thinking import ANY
 from swarmeval.workers.endpoint.backoff import Backoff
 from swarmeval.workers.endpoint.client import Client
 from swarmeval.workers.endpoint.faults import ServerFault
 from swarmeval.workers.endpoint.life import EndpointOptions, Life
-from swarmeval.workers.endpoint.probe import ServerInfo, inspect_server
+from swarmeval.workers.endpoint.probe import ServerInfo, counted, inspect_server
+from swarmeval.workers.speculation import plus, since
 
 
 class EndpointWorker:
@@ -33,10 +36,13 @@ class EndpointWorker:
         self._backoff = Backoff(options.patience_s, options.backoff_s)
         self._served = False
         self._life: Life | None = None
+        self._counted: Speculation | None = None  # in lives that have ended
+        self._before: Speculation | None = None  # at the start of this life
 
     @property
     def progress(self) -> WorkerProgress:
-        return self._life.progress() if self._life is not None else WorkerProgress(0, 0, 0)
+        progress = self._life.progress() if self._life is not None else WorkerProgress(0, 0, 0)
+        return msgspec.structs.replace(progress, speculation=self._counted)
 
     @property
     def running(self) -> bool:
@@ -65,6 +71,7 @@ class EndpointWorker:
             await client.close()
             raise
         self._served = True
+        self._before = await counted(client, server.software)
         self._life = Life(label, client, self._options, self._backoff, server)
         return _info(self._url, self._options, server, time.perf_counter() - began)
 
@@ -86,6 +93,8 @@ class EndpointWorker:
     async def stop(self) -> None:
         life, self._life = self._life, None
         if life is not None:
+            if self._before is not None and life.pending.death is None:
+                self._counted = plus(self._counted, since(self._before, await life.counted()))
             await life.close()
 
     async def _inspected(self, client: Client, label: str) -> ServerInfo:

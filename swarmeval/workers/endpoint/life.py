@@ -12,13 +12,13 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 
 from swarmeval.errors import WorkerDied, WorkerGone
-from swarmeval.requests import Answer, Refusal, Reply, Request, WorkerProgress
+from swarmeval.requests import Answer, Refusal, Reply, Request, Speculation, WorkerProgress
 from swarmeval.workers.endpoint.backoff import BACKOFF_S, Backoff
 from swarmeval.workers.endpoint.body import RequestFormat, body, path
 from swarmeval.workers.endpoint.client import Client, Key
 from swarmeval.workers.endpoint.endings import broke_off
 from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused
-from swarmeval.workers.endpoint.probe import Mode, ServerInfo, explained, try_out
+from swarmeval.workers.endpoint.probe import Mode, ServerInfo, counted, explained, try_out
 from swarmeval.workers.endpoint.stream import PartialAnswer, StreamReader
 from swarmeval.workers.pending import Pending
 from swarmeval.workers.wire import Answers, Cancel, Dropped, Submit
@@ -90,6 +90,10 @@ class Life:
             waiting=sum(len(self._tasks[task]) for task in self._waiting if task in self._tasks),
             output_tokens=self._tokens + pieces,
         )
+
+    async def counted(self) -> Speculation | None:
+        """The server's counts of speculative decoding so far."""
+        return await counted(self._client, self._server.software)
 
     def drain(self) -> None:
         self._draining = True

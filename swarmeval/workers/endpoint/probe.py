@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace as replaced
 
 from swarmeval.errors import ConfigError
-from swarmeval.requests import Request
+from swarmeval.requests import Request, Speculation
 from swarmeval.surrogates import without_lone
 from swarmeval.workers.endpoint.body import RequestFormat, body, path
 from swarmeval.workers.endpoint.client import Client
 from swarmeval.workers.endpoint.events import token_count
 from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused
 from swarmeval.workers.endpoint.stream import StreamReader
+from swarmeval.workers.speculation import SOFTWARE, of_page
 
 PROBE_TOKENS = 16
 MAX_NAMED = 4  # models listed in an error
@@ -150,6 +151,17 @@ async def _version(client: Client) -> str:
     except (ServerFault, ServerRefused, ConfigError):
         return ""
     return _label(client, _entry(response, "version"))
+
+
+async def counted(client: Client, software: str) -> Speculation | None:
+    """The counts of speculative decoding on a server's page /metrics; None if it has none."""
+    if software not in SOFTWARE:
+        return None
+    parts = urlsplit(client.url)
+    try:
+        return of_page(await client.get_text(f"{parts.scheme}://{parts.netloc}/metrics"))
+    except (ServerFault, ServerRefused, ConfigError):
+        return None
 
 
 def _entry(response: Any, key: str) -> Any:

@@ -91,7 +91,9 @@ class Cluster:
             if node["Alive"]
         )
 
-    def inspect(self, nodes: tuple[Node, ...], model: str | None, packages: tuple[str, ...]) -> tuple[Inspection, ...]:
+    def inspect(
+        self, nodes: tuple[Node, ...], model: Mapping[str, object] | None, packages: tuple[str, ...]
+    ) -> tuple[Inspection, ...]:
         """Inspect each of these nodes. Blocks."""
         remote = self._ray.remote(inspect_node)
         references = [

@@ -13,7 +13,9 @@ from types import TracebackType
 from typing import Self
 
 from swarmeval.errors import DeviceError
+from swarmeval.hub import commit_of
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.settings.weight_rules import weight_format
 from swarmeval.workers.ray.cluster import Cluster
 from swarmeval.workers.ray.nodes import (
     Inspection,
@@ -50,6 +52,7 @@ class RayFleet:
         """`required_versions` maps packages to the version that every node must have."""
         self.workers: list[RayWorker] = []
         self.nodes: dict[str, dict[str, object]] = {}  # nodes that took part, by name, as written to the manifest
+        self.commit: str | None = None  # of the model on all nodes, if it is one of the hub
         self._cluster = cluster
         self._config = config
         self._required_versions = required_versions
@@ -115,8 +118,12 @@ class RayFleet:
         return new
 
     def _inspect(self, nodes: tuple[Node, ...]) -> tuple[Inspection, ...]:
-        model = None if self._config.engine == "scripted" else _shared_path(self._config.model_id)
-        return self._cluster.inspect(nodes, model, required_packages(self._config))
+        config = self._config
+        model = {
+            "model_id": _shared_path(config.model_id), "code": config.trust_remote_code,
+            "weights": weight_format(config), "revision": config.model_revision,
+        }  # fmt: skip
+        return self._cluster.inspect(nodes, None if config.engine == "scripted" else model, required_packages(config))
 
     def _admit(self, nodes: tuple[Node, ...], inspections: tuple[Inspection, ...]) -> list[str]:
         """Create the workers of the fit nodes; return the reasons why others are unfit."""
@@ -129,13 +136,21 @@ class RayFleet:
             problem = (
                 f"node {name}: {inspection}"
                 if isinstance(inspection, str)
-                else unfit_reason(name, inspection, self._required_versions)
+                else unfit_reason(name, inspection, self._required_versions) or self._other_commit(name, inspection)
             )
             if problem:
                 problems.append(problem)
             elif isinstance(inspection, NodeReport):
                 self._add(node, name, inspection)
         return problems
+
+    def _other_commit(self, name: str, report: NodeReport) -> str | None:
+        """One line if this node has another commit of the model than the nodes before it; None if all agree."""
+        commit = commit_of(report.model)
+        if self.workers and commit != self.commit:
+            return f"node {name}: has commit {commit} of the model, other nodes {self.commit}; set model_revision"
+        self.commit = commit
+        return None
 
     def _add(self, node: Node, name: str, report: NodeReport) -> None:
         places = slots(node, name, report, self._config, os.environ)
@@ -166,5 +181,5 @@ class RayFleet:
 
 
 def _shared_path(model_id: str) -> str:
-    """The model's name on every node; a folder must have the same absolute path everywhere."""
-    return str(Path(model_id).absolute()) if Path(model_id).is_dir() else model_id
+    """The model's name on every node; a folder or file must have the same absolute path everywhere."""
+    return str(Path(model_id).absolute()) if Path(model_id).exists() else model_id

@@ -11,16 +11,17 @@ import queue
 import threading
 from collections.abc import Iterator, Mapping
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from swarmeval.workers.wire import FromWorker, Start, ToWorker
 
 
-def inspect_node(model: str | None, packages: tuple[str, ...]) -> dict[str, object]:
+def inspect_node(model: Mapping[str, Any] | None, packages: tuple[str, ...]) -> dict[str, object]:
     """Report the `versions` of Python and packages, and the located `model` or a `problem`.
 
-    Does not contact the hub: the model must be on the node before the run. `model` is None in a run without a model.
+    Does not contact the hub: the model must be on the node before the run. `model` holds the arguments of
+    model_loader.locate; None in a run without a model.
     """
     versions = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
     report: dict[str, object] = {"versions": versions, "model": "scripted", "problem": ""}
@@ -31,7 +32,7 @@ def inspect_node(model: str | None, packages: tuple[str, ...]) -> dict[str, obje
             from swarmeval.errors import ModelUnavailable
 
             try:
-                report["model"] = model_loader.locate(model, progress=False)
+                report["model"] = model_loader.locate(progress=False, **model)
             except ModelUnavailable as error:
                 report["problem"] = str(error)
         except ImportError:

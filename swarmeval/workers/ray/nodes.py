@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.settings.weight_rules import weight_format
+from swarmeval.weight_formats import INT8_PACKAGE
 from swarmeval.workers.devices import DeviceSpec, choose_devices
 
 # Packages whose versions must agree on all nodes: those that affect replies or carry messages.
@@ -47,7 +49,9 @@ class ReplicaSlot:
 
 def required_packages(config: RunConfig) -> tuple[str, ...]:
     """The packages whose versions must agree on all nodes."""
-    return PACKAGES if config.engine == "scripted" else PACKAGES + MODEL_PACKAGES
+    if config.engine == "scripted":
+        return PACKAGES
+    return (*PACKAGES, *MODEL_PACKAGES, *((INT8_PACKAGE,) if weight_format(config) == "int8" else ()))
 
 
 def name_for(node: Node, taken: Collection[str]) -> str:

@@ -74,6 +74,32 @@ def test_two_faulty_servers_answer_every_job_and_no_file_holds_the_key(tmp_path:
     assert [path for path in files if KEY.encode() in path.read_bytes()] == []
 
 
+class DraftingServer(FaultyServer):
+    """A server whose page of metrics grows with its answers: three of five drafted tokens are accepted."""
+
+    @property
+    def metrics(self) -> str | None:
+        drafts = len(self.requests)
+        counts = {"drafts": drafts, "draft_tokens": 5 * drafts, "accepted_tokens": 3 * drafts}
+        return "".join(f"vllm:spec_decode_num_{name}_total {count}.0\n" for name, count in counts.items())
+
+    @metrics.setter
+    def metrics(self, page: str | None) -> None:
+        assert page is None
+
+
+def test_the_acceptance_of_a_servers_drafts_goes_into_the_score(tmp_path: Path) -> None:
+    with in_a_thread(DraftingServer()) as server:
+        done = swarmeval(tmp_path, f"endpoint.urls=[{server.url}]")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "score.json").read_text())["speculation"] == {
+        "verifications": 16, "accepted_tokens": 48, "draft_tokens": 80, "acceptance_rate": 0.6,
+        "accepted_per_verification": 3.0,
+    }  # fmt: skip
+    words = "drafts 60.0 % of 80 drafted tokens accepted; 3.00 drafted tokens accepted per step"
+    assert words in " ".join(done.stdout.split())
+
+
 def test_a_run_whose_server_is_lost_ends_with_2_and_the_command_resumes_it(tmp_path: Path) -> None:
     server = FaultyServer()
     server.plan.extend([Act()] * 5)

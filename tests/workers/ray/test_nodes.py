@@ -16,6 +16,7 @@ from swarmeval.workers.replica_spec import ReplicaSpec
 
 OURS = {"python": "3.12.1", "torch": "2.13.0+cpu", "ray": "2.60.0"}
 FIT = NodeReport({"python": "3.12.1", "torch": "2.13.0+cu130", "ray": "2.60.0"}, "/models/a", "")
+HUB = NodeReport(FIT.versions, f"/hub/snapshots/{'1' * 40}", "")
 OLD = NodeReport({"python": "3.12.1", "torch": "2.12.0", "ray": ""}, "/models/a", "")
 TWO = Node("aa11bb22", "left", 8.0, 2.0)
 THREE = Node("cc33dd44", "right", 3.0, 0.0)
@@ -75,7 +76,9 @@ class MadeUp(Cluster):
     def nodes(self) -> tuple[Node, ...]:
         return tuple(Node(host * 8, host, 1.0, 0.0) for host in self.there)
 
-    def inspect(self, nodes: tuple[Node, ...], model: str | None, packages: tuple[str, ...]) -> tuple[Inspection, ...]:
+    def inspect(
+        self, nodes: tuple[Node, ...], model: Mapping[str, object] | None, packages: tuple[str, ...]
+    ) -> tuple[Inspection, ...]:
         return tuple(self.there[node.host] for node in nodes)
 
     def leave(self) -> None:
@@ -91,7 +94,7 @@ async def until(done: Callable[[], bool]) -> None:
 
 def fleet_on(cluster: Cluster) -> RayFleet:
     def spec(model: str, device: str) -> ReplicaSpec:
-        return ReplicaSpec("scripted", model, device, True, "auto", "off", "off", True, None, 8)
+        return ReplicaSpec("scripted", model, device, "auto", "auto", "off", "off", True, None, 8)
 
     return RayFleet(cluster, config(device="cpu"), OURS, spec, poll_s=0.01)
 
@@ -101,6 +104,10 @@ def fleet_on(cluster: Cluster) -> RayFleet:
     [
         ({}, "the Ray cluster has no node with a CPU; add one with: ray start --address=HEAD:6379"),
         ({"a": FIT, "b": "did not answer within 180 s"}, "node b: did not answer within 180 s"),
+        (
+            {"a": HUB, "b": HUB, "c": NodeReport(HUB.versions, f"/hub/snapshots/{'2' * 40}", "")},
+            f"node c: has commit {'2' * 40} of the model, other nodes {'1' * 40}; set model_revision",
+        ),
     ],
 )
 def test_an_unfit_cluster_is_refused_before_the_run(there: dict[str, Inspection], said: str) -> None:

@@ -1,0 +1,143 @@
+"""Checkpoints that their makers quantized: named, loaded as transformers loads them, or refused."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+import model_loader
+from swarmeval.errors import ModelUnavailable
+from swarmeval.requests import Reply, Request, Sampling
+from swarmeval.weight_formats import WeightFormat, check, described
+from swarmeval.workers.replica import load_engine
+from swarmeval.workers.replica_spec import ReplicaSpec
+from tests.support import quantized_models, tiny_model
+
+NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+TEXT = "def add(a, b):"
+Made = Callable[[Path], Path]
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "gptq int4"),
+        ({"quant_method": "awq", "bits": 4}, "awq int4"),
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "fp8"),
+        ({"quant_method": "fbgemm_fp8"}, "fbgemm fp8"),
+        ({"quant_method": "mxfp4"}, "mxfp4"),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "bitsandbytes int8"),
+        ({**NF4}, "nf4"),
+        ({**NF4, "quant_method": "bitsandbytes", "bnb_4bit_use_double_quant": True}, "nf4, double-quantized"),
+        ({"quant_method": "torchao", "quant_type": {"default": {"_type": "Int8WeightOnlyConfig"}}},
+         "torchao Int8WeightOnly"),
+        ({"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"num_bits": 4, "type": "int"}}}},
+         "compressed-tensors int4"),
+        ({"quant_method": "compressed-tensors", "config_groups": {"g": {
+            "weights": {"num_bits": 8, "type": "float"}, "input_activations": {"num_bits": 8, "type": "float"}}}},
+         "compressed-tensors fp8, activations fp8"),
+        ({"quant_method": "made-up"}, "made-up"),
+    ],
+)  # fmt: skip
+def test_a_quantized_checkpoint_is_named_as_what_it_is(values: dict[str, Any], name: str) -> None:
+    assert described(values).name == name
+
+
+@pytest.mark.parametrize("weights", ["auto", "nf4", "int8", "bf16"])
+def test_a_quantized_checkpoint_is_refused_under_any_other_name(tmp_path: Path, weights: WeightFormat) -> None:
+    quantized_models.claimed(tmp_path, quant_method="gptq", bits=4)
+    with pytest.raises(ModelUnavailable) as caught:
+        check("owner/model", tmp_path, weights)
+    assert str(caught.value) == (
+        "owner/model: its makers quantized its weights (gptq int4); set weights: checkpoint, "
+        "or name a model that is not quantized"
+    )
+
+
+def test_a_plain_checkpoint_is_not_called_quantized(tmp_path: Path) -> None:
+    tiny_model.save(tmp_path)
+    check("m", tmp_path, "nf4")
+    for model in ("embedded", str(tmp_path)):
+        with pytest.raises(ModelUnavailable) as caught:
+            model_loader.locate(model, weights="checkpoint")
+        assert str(caught.value) == (
+            f"{model}: weights: checkpoint is for checkpoints that their makers quantized, and this one is not; "
+            "set weights: bf16"
+        )
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gptqmodel") is not None, reason="gptqmodel is installed")
+def test_a_checkpoint_names_the_packages_that_it_lacks(tmp_path: Path) -> None:
+    quantized_models.claimed(tmp_path, quant_method="awq", bits=4)
+    with pytest.raises(ModelUnavailable) as caught:
+        model_loader.locate(str(tmp_path), weights="checkpoint")
+    assert str(caught.value) == (f"{tmp_path}: its weights are awq int4, which needs gptqmodel; pip install gptqmodel")
+    assert model_loader.locate(str(tmp_path), weights="checkpoint", by_vllm=True) == str(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_method_that_transformers_does_not_know_is_refused(tmp_path: Path) -> None:
+    quantized_models.claimed(tmp_path, quant_method="made-up")
+    with pytest.raises(ModelUnavailable) as caught:
+        model_loader.load(str(tmp_path), device="cpu", weights="checkpoint")
+    assert str(caught.value) == (f"{tmp_path}: cannot be loaded: transformers does not know its quantization (made-up)")
+
+
+FORMATS: dict[str, tuple[str, Made, str | None]] = {
+    "nf4": ("nf4", lambda folder: quantized_models.bitsandbytes(folder, **NF4, bnb_4bit_compute_dtype="float32"), None),
+    "int8": ("bitsandbytes int8", lambda folder: quantized_models.bitsandbytes(folder, load_in_8bit=True), None),
+    "torchao": ("torchao Int8WeightOnly", quantized_models.torchao_int8, "torchao"),
+    "fp8": ("fp8", quantized_models.fp8_blocks, None),
+    "packed int4": (
+        "compressed-tensors int4", lambda folder: quantized_models.compressed_tensors(folder, 4), "compressed_tensors"
+    ),
+    "w8a8": (
+        "compressed-tensors int8, activations int8",
+        lambda folder: quantized_models.compressed_tensors(folder, 8, inputs=True),
+        "compressed_tensors",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_quantized_checkpoint_gives_the_replies_of_transformers(kind: str, tmp_path: Path) -> None:
+    name, made, package = FORMATS[kind]
+    if package is not None:
+        pytest.importorskip(package)
+    folder = made(tmp_path)
+    reference = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map={"": "cpu"}).eval()
+    ids = torch.arange(3, 60)[None]
+    loaded = model_loader.load(str(folder), device="cpu", weights="checkpoint")
+    with torch.inference_mode():
+        assert torch.equal(loaded.model(ids).logits, reference(ids).logits)
+    assert loaded.weights == name
+    assert loaded.is_unpacked is (kind in ("fp8", "packed int4", "w8a8"))  # nothing multiplies these on a CPU
+    text, info = reply_of(folder)
+    assert text == generated(reference)
+    assert info.weights.startswith(name)
+    assert info.steady is False
+
+
+def reply_of(folder: Path) -> tuple[str, Any]:
+    """A greedy reply of the built-in engine, and the engine's information."""
+    engine = load_engine(ReplicaSpec("hf", str(folder), "cpu", "checkpoint", "off", "auto", "off", True, 4, 16))
+    engine.submit(Request("0/t/0/0", 1, Sampling(16, do_sample=False), text=TEXT))
+    answers: list[Any] = []
+    while engine.busy():
+        answers += engine.step()
+    (reply,) = answers
+    assert isinstance(reply, Reply)
+    return reply.text, engine.info()
+
+
+def generated(model: Any) -> str:
+    """The greedy reply that transformers generates."""
+    tokenizer = tiny_model.tokenizer()
+    ids = tokenizer(TEXT, return_tensors="pt").input_ids
+    tokens = model.generate(ids, do_sample=False, max_new_tokens=16, eos_token_id=[1, 2], pad_token_id=1)
+    return str(tokenizer.decode(tokens[0, ids.shape[1] :], skip_special_tokens=True))

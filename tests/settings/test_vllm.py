@@ -1,0 +1,50 @@
+"""Arguments of vLLM's engine are refused where another setting decides."""
+
+import pytest
+
+from swarmeval.errors import ConfigError
+from swarmeval.settings import manifest_settings
+from swarmeval.settings.loading import parse_set, validate
+
+
+def refused(*words: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        validate(parse_set(words), "x.yaml")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("argument", "fault"),
+    [
+        ("model: a", "vllm.args.model cannot be set: set model_id instead"),
+        ("dtype: auto", "vllm.args.dtype cannot be set: set weights instead"),
+        ("quantization: fp8", "vllm.args.quantization cannot be set: set weights instead"),
+        ("max_num_seqs: 4", "vllm.args.max_num_seqs cannot be set: set replica.rows instead"),
+        ("seed: 1", "vllm.args.seed cannot be set: set seed instead"),
+        ("data_parallel_size: 2", "vllm.args.data_parallel_size cannot be set: set use_data_parallelism instead"),
+        ("disable_log_stats: true", "vllm.args.disable_log_stats cannot be set: Swarmeval sets it; remove it"),
+        ("hf_token: t", "vllm.args.hf_token cannot be set: set the environment variable HF_TOKEN instead"),
+        (
+            "tensor_parallel_size: 2",
+            "vllm.args.tensor_parallel_size needs one engine over all GPUs; "
+            "set use_data_parallelism: false or remove it",
+        ),
+    ],
+)
+def test_an_argument_that_a_setting_decides_is_refused_with_both_names(argument: str, fault: str) -> None:
+    assert refused("fleet=vllm", f"vllm.args={{{argument}}}") == f"x.yaml: {fault}"
+
+
+def test_arguments_without_vllm_are_refused() -> None:
+    assert refused("vllm.args={kv_cache_dtype: fp8}") == (
+        "x.yaml: vllm.args is set but fleet is 'local'; set fleet: vllm or remove vllm.args"
+    )
+
+
+def test_other_arguments_are_recorded_and_measured() -> None:
+    words = ["fleet=vllm", "use_data_parallelism=false"]
+    words += ["vllm.args={tensor_parallel_size: 2, speculative_config: {method: ngram, num_speculative_tokens: 4}}"]
+    config = validate(parse_set(words), "-")
+    assert config.measured()["vllm.args"] == config.vllm.args
+    read = manifest_settings.read(config.model_dump(mode="json", exclude={"wandb": {"api_key"}}))
+    assert read.measured() == config.measured()
