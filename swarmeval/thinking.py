@@ -39,15 +39,22 @@ def begins(text: str, thinking: Thinking) -> bool:
     return text.lstrip().startswith(thinking.start)
 
 
+def ends_within(text: str, thinking: Thinking) -> bool:
+    """Whether a text ends within a thought."""
+    known = FAMILIES if thinking.start == "" else (thinking,)
+    return any(text.rfind(markers.start) > text.rfind(markers.end) for markers in known)
+
+
 def separated(text: str, thinking: Thinking, opened: bool | None = None) -> tuple[str, str]:
     """(thought, answer) of a reply. The answer to an unfinished thought is empty.
 
     `opened`: whether the prompt began the thought. If that is unknown (None), an end marker alone shows it.
     """
     if thinking.start == "":
+        unmarked = (text.strip(), "") if opened else ("", text)
         found = [markers for markers in FAMILIES if begins(text, markers)]
         found += [markers for markers in FAMILIES if markers.end in text and not found]
-        return separated(text, found[0], opened) if found else ("", text)
+        return separated(text, found[0], opened) if found else unmarked
     begun = begins(text, thinking)
     thought, mark, answer = text.partition(thinking.end)
     if not begun and not opened and (opened is False or not mark):

@@ -3,7 +3,7 @@
 import pytest
 
 from swarmeval.requests import Thinking
-from swarmeval.thinking import ANY, FAMILIES, end_of, family, separated
+from swarmeval.thinking import ANY, FAMILIES, end_of, ends_within, family, separated
 
 THINK = FAMILIES[0]
 CODE = "\n\n```python\nx = 1\n```"
@@ -41,3 +41,13 @@ def test_families_are_known_by_template_or_by_tokens() -> None:
     assert family("", {"[THINK]", "[/THINK]", "<s>"}) == Thinking("[THINK]", "[/THINK]")
     assert family("<|im_start|>assistant", {"<think>"}) is None
     assert (end_of("<think>"), end_of("<musing>")) == ("</think>", None)
+
+
+@pytest.mark.parametrize("markers", [THINK, ANY])
+def test_a_text_ends_within_a_thought_after_a_start_without_its_end(markers: Thinking) -> None:
+    texts = ["<think>", "<think>\nOkay, so", "<think>\n\n</think>\n", "</think><think>", "Sure: ", ""]
+    assert [ends_within(text, markers) for text in texts] == [True, True, False, True, False, False]
+
+
+def test_an_opened_thought_without_any_marker_is_a_thought() -> None:
+    assert (separated("Hm ", ANY, opened=True), separated("Hm ", ANY)) == (("Hm", ""), ("", "Hm "))

@@ -17,6 +17,7 @@ from swarmeval.engine.stopping import Growth, StopStrings
 from swarmeval.engine.text.thoughts import Parts, ThoughtGrowth, Thoughts
 from swarmeval.engine.tokens import Detokenizer, Marks, marks
 from swarmeval.requests import FinishReason, Reply, Request, Thinking
+from swarmeval.thinking import ends_within
 
 KEPT_BYTES = 64 << 20  # nodes and their distributions, in all trees of a replica
 _NODE_BYTES = 400  # about what Python needs for a node
@@ -63,14 +64,13 @@ class Tree:
         self.kept_bytes = 0
         self.searched: dict[Hashable, list[int]] = {}  # tokens of beam searches, by their settings
         self._stops: dict[tuple[str, ...], StopStrings] = {}
-        self._thoughts: dict[Thinking, Thoughts] = {}
+        self._thoughts: dict[tuple[Thinking, bool], Thoughts] = {}
 
-    def thoughts(self, tokenizer: Any, thinking: Thinking | None) -> Thoughts | None:
+    def thoughts(self, tokenizer: Any, thinking: Thinking | None, prefill: str) -> Thoughts | None:
         if thinking is None:
             return None
-        if thinking not in self._thoughts:
-            self._thoughts[thinking] = Thoughts(tokenizer, self.prompt, thinking)
-        return self._thoughts[thinking]
+        key = thinking, ends_within(prefill, thinking)
+        return self._thoughts.get(key) or self._thoughts.setdefault(key, Thoughts(tokenizer, self.prompt, *key))
 
     def stops(self, stop: tuple[str, ...]) -> StopStrings:
         return self._stops.setdefault(stop, StopStrings(self.detokenizer, stop))
@@ -94,7 +94,7 @@ class Member:
     _block: int = -1  # whose uniforms are the latest
     _uniforms: list[float] = field(default_factory=list)
     _answer_start: int | None = None  # as thoughts.answer_start() says
-    _sought: bool = False  # whether _answer_start has been looked for
+    _sought: int = -1  # length of the output in which _answer_start was looked for last
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.request.seed)
@@ -115,7 +115,7 @@ class Member:
         return id(self.stops), id(self.thoughts), self.request.sampling.max_new_tokens
 
     def finish_reason(self, output: Sequence[int]) -> FinishReason | None:
-        """Why the answer ends with this output; None if it goes on. Call it after every token."""
+        """Why the answer ends with this output; None if it goes on."""
         if self.stops and self.stops.reached(self._answer(output)):
             return "stop"
         return "length" if len(output) >= self.request.sampling.max_new_tokens else None
@@ -128,11 +128,13 @@ class Member:
         return ("" if self.growth is None else self.growth.more(output)), ""
 
     def _answer(self, output: Sequence[int]) -> Sequence[int]:
-        """The output without the thought before the answer. Call it after every token."""
+        """The output without the thought before the answer."""
         if self.thoughts is None:
             return output
-        if self._answer_start is None and (not self._sought or self.thoughts.may_have_ended(output)):
-            self._sought, self._answer_start = True, self.thoughts.answer_start(output)
+        missed = len(output) > self._sought + 1  # while another member of its cohort was asked
+        if self._answer_start is None and (missed or self.thoughts.may_have_ended(output)):
+            self._answer_start = self.thoughts.answer_start(output)
+        self._sought = len(output)
         return () if self._answer_start is None else output[self._answer_start :]
 
     def parts(self, output: Sequence[int]) -> Parts:

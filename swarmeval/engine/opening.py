@@ -37,8 +37,11 @@ class Opener:
     def member(self, request: Request, submitted: float) -> Member:
         """Tokenize a request and check it. Raises PromptError if the model cannot answer it."""
         admitted = time.perf_counter()
-        arguments = msgspec.json.encode(request.template_kwargs, order="sorted")
-        prompt, ends = self._prompt(request.text, request.suffix, request.messages, request.prefill, arguments)
+        try:
+            arguments = msgspec.json.encode(request.template_kwargs, order="sorted")
+            prompt, ends = self._prompt(request.text, request.suffix, request.messages, request.prefill, arguments)
+        except RecursionError as error:
+            raise PromptError("chat_template_kwargs is nested too deeply") from error
         sampling = request.sampling
         most = sampling.max_new_tokens
         if not prompt:
@@ -62,7 +65,7 @@ class Opener:
         tree = shared or Tree(prompt, detokenizer, shift=shift)
         tree.ends = ends
         stops = tree.stops(sampling.stop)
-        thoughts = tree.thoughts(self._tokenizer, request.thinking)
+        thoughts = tree.thoughts(self._tokenizer, request.thinking, request.prefill)
         growth: Growth | ThoughtGrowth | None = None
         if request.stream:
             growth = Growth(tree.detokenizer, stops) if thoughts is None else ThoughtGrowth(thoughts, stops)

@@ -5,6 +5,8 @@ from itertools import takewhile
 from typing import Any
 
 NO_ARGUMENTS: Mapping[str, Any] = {}
+# What the Python code of a template raises, besides jinja2's own errors.
+_TEMPLATE_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _LEAD = 8  # prompt tokens decoded before the output, so that its first token keeps a leading space
 
 
@@ -37,7 +39,7 @@ def chat_ids(
             return_dict=True,
             **template_kwargs,
         )
-    except (TemplateError, TypeError, ValueError) as error:
+    except (TemplateError, *_TEMPLATE_FAULTS) as error:
         raise PromptError(f"the model's chat template rejects the messages: {error}") from error
     return tuple(encoded["input_ids"])
 

@@ -26,8 +26,11 @@ def measured(manifest: Mapping[str, Any]) -> dict[str, object] | None:
         config = manifest_settings.read(manifest["config"])
     except ConfigError:
         return None
-    others = {key: manifest[key] for key in ("judge_python",) if key in manifest}
+    others = {key: manifest[key] for key in ("judge_python", "adapters") if key in manifest}
+    data = manifest.get("data")
+    if isinstance(data, dict):
+        data = {key: value for key, value in data.items() if key != "licence"}  # it affects no result
     if "replies" in manifest:  # written by `score`
         others["replies"] = manifest["replies"].get("sha256")
-        return {**config.judged(), "data": manifest.get("data"), **others}
-    return {**config.measured(), "data": manifest.get("data"), **others}
+        return {**config.judged(), "data": data, **others}
+    return {**config.measured(), "data": data, **others}

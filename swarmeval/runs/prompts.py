@@ -66,15 +66,25 @@ def make_request(
     )
 
 
+def stated_thinking(config: RunConfig) -> Thinking | None:
+    """The markers that the settings state and the limit; empty markers for `auto`, None for `off`."""
+    start, end, budget = config.thinking.start, config.thinking.end, config.thinking.budget_tokens
+    if start == "off":
+        return None
+    if start == "auto":
+        return Thinking("", "", budget)
+    return Thinking(start, end_of(start) or end if end == "auto" else end, budget)
+
+
 def thinking_of(config: RunConfig, info: ReplicaInfo) -> Thinking | None:
     """The markers of a run's thoughts and their limit; None if the replies are not separated from any.
 
     Raises ConfigError if there is a limit but the markers are unknown.
     """
-    start, end, budget = config.thinking.start, config.thinking.end, config.thinking.budget_tokens
-    if start == "off":
-        return None
-    markers = info.thinking if start == "auto" else Thinking(start, end_of(start) or end if end == "auto" else end)
+    stated = stated_thinking(config)
+    if stated is None or stated.start:
+        return stated
+    markers, budget = info.thinking, stated.budget_tokens
     if markers is None and budget is not None:
         raise ConfigError(
             f"thinking.budget_tokens is set but {info.model} has no known markers of thoughts; "
@@ -157,8 +167,9 @@ def _stops(mode: str, config: RunConfig, task: Task | None) -> tuple[str, ...]:
 def example(config: RunConfig, mode: str, infilling: bool = False) -> Request:
     """A short request with the settings of a run, to try out a server. `infilling`: whether prompts have a suffix."""
     sampling = usual_sampling(config, mode)
+    thinking = Thinking("", "", config.thinking.budget_tokens)
     if mode == "completion":
-        return Request("", 0, sampling, text="Hello,", suffix="!" if infilling else None)
+        return Request("", 0, sampling, text="Hello,", suffix="!" if infilling else None, thinking=thinking)
     return Request(
         "",
         0,
@@ -166,7 +177,7 @@ def example(config: RunConfig, mode: str, infilling: bool = False) -> Request:
         messages=(Message("user", "Say hello."),),
         template_kwargs=config.chat_template_kwargs,
         prefill=config.assistant_prefill,
-        thinking=Thinking("", "", config.thinking.budget_tokens),
+        thinking=thinking,
     )
 
 

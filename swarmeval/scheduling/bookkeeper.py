@@ -59,7 +59,7 @@ class Bookkeeper:
 
     def completion(self, reply: Reply, device: str, batch_id: int, attempts: int) -> Completion:
         """Convert a reply to a completion. A prefill belongs to the reply, or to the thought that it precedes."""
-        prefill = self._context.prefill
+        thought, prefill = self._context.prefill_thought, self._context.prefill
         return Completion(
             job_id=reply.job_id,
             reply=reply.text if reply.reasoning else prefill + reply.text,
@@ -69,7 +69,7 @@ class Bookkeeper:
             prompt_tokens=reply.prompt_tokens,
             output_tokens=reply.output_tokens,
             computed_tokens=reply.computed_tokens,
-            reasoning=prefill + reply.reasoning if reply.reasoning else "",
+            reasoning=thought + prefill + reply.reasoning if reply.reasoning else thought,
             reasoning_tokens=reply.reasoning_tokens,
             marks=tuple((tokens, end + (0 if reply.reasoning else len(prefill))) for tokens, end in reply.marks),
             queue_s=reply.queue_s,

@@ -11,6 +11,7 @@ class RunContext(Protocol):
     """The services of a session for its coordinator. No call may block."""
 
     prefill: str = ""  # text that the model gets as the beginning of each reply
+    prefill_thought: str = ""  # and of the thought before it
 
     def request(self, k: int, repairs: Attempt | None) -> Request:
         """Build the request for job number `k`, given the attempt that it repairs. Called after replica_ready()."""

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from swarmeval.requests import Message, Request, Sampling, Thinking
 from swarmeval.serving.errors import BadRequest
 from swarmeval.settings.agents import LogitBias, Penalty
+from swarmeval.settings.prompt_rules import RESERVED
 from swarmeval.settings.run_config import RunConfig
 
 MOST_CHOICES = 128
@@ -94,6 +95,7 @@ class CommonForm(_StrictModel):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: Annotated[LogitBias, BeforeValidator(_limit_keys)] | None = None
+    thinking_token_budget: Count | None = None  # as in vLLM
     user: Text | None = None  # accepted without effect, like metadata
     metadata: Map[Text] | None = None
 
@@ -147,7 +149,6 @@ class ChatForm(CommonForm):
     chat_template_kwargs: Map[Any] = {}  # these three are named as in vLLM and SGLang
     add_generation_prompt: bool = True
     continue_final_message: bool = False
-    thinking_token_budget: Count | None = None  # as in vLLM
 
     def chat(self) -> tuple[tuple[Message, ...], str]:
         """The messages, and the beginning of the assistant's next one. Raises BadRequest."""
@@ -161,6 +162,13 @@ class ChatForm(CommonForm):
         if messages[-1].role != "assistant" or not messages[-1].content:
             raise BadRequest("continue_final_message needs a last message by the assistant", "continue_final_message")
         return messages[:-1], messages[-1].content
+
+    def template_arguments(self) -> dict[str, Any]:
+        """The arguments of the chat template. Raises BadRequest for those of the tokenizer."""
+        for name in self.chat_template_kwargs:
+            if name in RESERVED:
+                raise BadRequest(f"chat_template_kwargs.{name} is no argument of a template", "chat_template_kwargs")
+        return self.chat_template_kwargs
 
     def most_tokens(self) -> int | None:
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
@@ -188,13 +196,13 @@ def requests_of(
     `thinking`: how the model marks its thoughts, if that is known. Raises BadRequest.
     """
     sampling = form.sampling(config)
+    thinking = _limited(thinking, form.thinking_token_budget)
     seed = secrets.randbits(63) if form.seed is None else form.seed
     arguments, prefill = config.chat_template_kwargs, ""
     if isinstance(form, ChatForm):
         messages, prefill = form.chat()
         prompts: list[Prompt] = [(messages, None)]
-        arguments = {**arguments, **form.chat_template_kwargs}
-        thinking = _limited(thinking, form.thinking_token_budget)
+        arguments = {**arguments, **form.template_arguments()}
     else:
         texts = [form.prompt] if isinstance(form.prompt, str) else form.prompt
         if not texts:

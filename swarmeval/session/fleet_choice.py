@@ -14,7 +14,7 @@ from swarmeval.engine.adapters.files import LoraFiles, located, read
 from swarmeval.errors import ConfigError, DeviceError
 from swarmeval.hub import commit_of
 from swarmeval.monitor.tracing.export import Tracer
-from swarmeval.runs.prompts import example
+from swarmeval.runs.prompts import example, stated_thinking
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.settings.weight_rules import weight_format
 from swarmeval.weight_formats import require_package
@@ -227,6 +227,7 @@ def replica(
         adapters=tuple((adapters or {}).items()),
         chat_template=read_template(config),
         chat_template_kwargs=config.chat_template_kwargs,
+        thinking=stated_thinking(config),
         trust_remote_code=config.trust_remote_code,
         double_quantization=config.replica.double_quantization,
         quantization_block=config.replica.quantization_block,

@@ -19,6 +19,7 @@ from swarmeval.session.run_record import OpenRun
 from swarmeval.session.watchers import CoordinatorReadings, SessionWatchers
 from swarmeval.settings.prompt_rules import CHAT
 from swarmeval.settings.run_config import RunConfig
+from swarmeval.thinking import separated
 from swarmeval.watch import status as status_file
 from swarmeval.watch.progress import ProgressDisplay
 from swarmeval.workers.protocol import Fleet
@@ -72,6 +73,8 @@ class SessionContext(RunContext):
         check_bias(self.swarm.plan.agents, self.config, info)
         self._thinking = thinking_of(self.config, info)
         self.prefill = self.config.assistant_prefill if self._mode == "chat" else ""
+        if self._thinking is not None:
+            self.prefill_thought, self.prefill = separated(self.prefill, self._thinking, opened=False)
         made_with = {"prompt_mode": self._mode, "chat_template_sha256": info.chat_template_sha256}
         manifest = self.record.manifest
         before = manifest.get("prompts", made_with)

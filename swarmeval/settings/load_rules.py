@@ -7,7 +7,8 @@ from swarmeval.settings.run_keys import RunKeys
 
 # Settings of scored runs, which a load test ignores.
 SCORED = (
-    "num_agents", "agents", "num_samples", "max_repairs", "repair_sees", "audit.jobs", "batch_size",
+    "num_agents", "agents", "num_samples", "max_repairs", "repair_sees", "audit.jobs", "batch_size", "system_prompt",
+    "assistant_prefill", "budget_prefixes",
     "workers.max_in_flight", "distribution", "workers.max_attempts", "benchmark", "benchmark_file", "task_ids",
     "released", "use_black_formatting", "accept_any_name", "eval_timeout_scale", "endpoint.samples",
 )  # fmt: skip

@@ -246,6 +246,8 @@ def _explain(error: ValidationError) -> str:
     ]
     hint = HINTS.get(str(path[-1]), "")
     requirement = f"should be {' or '.join(dict.fromkeys(needed))}".replace("should be String should", "should")
+    if path[-1] == "[key]":  # pydantic's word for a key of a mapping that has the wrong form
+        return f"{_dotted(path[:-2])} has the key {path[-2]!r}; it {requirement}"
     value = secrets.HIDDEN if secrets.named(str(path[-1])) else _shown(first["input"])
     return f"{key} is {value}; it {requirement}{hint}"
 

@@ -58,7 +58,8 @@ class RunConfig(RunKeys):
         if self.num_beams > 1 and self.do_sample:
             raise ValueError("beam search needs do_sample: false; set that, or num_beams: 1")
         for key in ("presence_penalty", "frequency_penalty", "logit_bias"):
-            if self.num_beams > 1 and not self.is_default(key):
+            own = any(getattr(agent, key) for agent in self.agents or ())
+            if self.num_beams > 1 and (own or not self.is_default(key)):
                 raise ValueError(f"{key} does not go with beam search; set num_beams: 1")
         if self.agents is not None and not self.agents:
             raise ValueError("agents is empty; list at least one agent or use num_agents")

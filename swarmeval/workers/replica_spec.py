@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from swarmeval.errors import ConfigError
+from swarmeval.requests import Thinking
 from swarmeval.weight_formats import BLOCK, WeightFormat
 
 FaultKind = Literal[
@@ -71,6 +72,7 @@ class ReplicaSpec(Struct, frozen=True):
     adapters: tuple[tuple[str, str], ...] = ()  # LoRA adapters: name, and folder or hub name
     chat_template: str | None = None  # replaces the model's own; None: keep that
     chat_template_kwargs: dict[str, Any] = {}  # for the check of the template; requests bring them along
+    thinking: Thinking | None = None  # as the settings state it, for engines that must know it when they load
     trust_remote_code: bool = False  # whether the model's own Python may run
     double_quantization: bool = False  # of nf4: whether the scales are quantized, too
     quantization_block: int = BLOCK  # of nf4: weights per scale

@@ -1,19 +1,25 @@
 """A replica on top of vLLM's engine, inside the worker process. The only module that imports vllm (user-installed).
 
 Requests queue here rather than in vLLM, so that started and waiting requests can be told apart. Prompts are rendered
-as for the built-in engine. Detokenization, stop strings and finish reasons come from vLLM.
+as for the built-in engine. Detokenization, stop strings and finish reasons come from vLLM, unless the model thinks.
 """
 
 import dataclasses
+import functools
 import importlib
 import os
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
-from swarmeval.engine.infilling import end_ids, fills_gaps, prompt_ids
+import msgspec
+
+from swarmeval.engine.branches import Member, Trees
+from swarmeval.engine.infilling import fills_gaps
+from swarmeval.engine.opening import Opener
 from swarmeval.engine.text import chat_template, thoughts
+from swarmeval.engine.text.thoughts import Parts
 from swarmeval.engine.tokens import PromptError
 from swarmeval.errors import DeviceError, ModelUnavailable
 from swarmeval.monitor.tracing.phases import DECODE, Phases
@@ -23,9 +29,8 @@ from swarmeval.requests import (
     Piece,
     Refusal,
     ReplicaInfo,
-    Reply,
     Request,
-    Sampling,
+    Thinking,
     WorkerProgress,
 )
 from swarmeval.weight_formats import dtype_name
@@ -58,7 +63,8 @@ def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
     vllm_settings.name_gpu_by_number(os.environ)  # CUDA has begun, so this changes nothing for it
     dtype = model_loader.compute_dtype(spec.device, spec.weights)
     config = model_loader.config_of(folder, spec.trust_remote_code)
-    arguments = vllm_settings.engine_arguments(folder, spec, gpus, dtype, context_tokens(config))
+    limited = _limited_thinking(folder, spec)
+    arguments = vllm_settings.engine_arguments(folder, spec, gpus, dtype, context_tokens(config), limited)
     try:
         engine = _engine(arguments, spec.vllm_args)
     except (MemoryError, RuntimeError, ValueError) as error:
@@ -85,7 +91,8 @@ def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
         thinking=thoughts.markers_of(tokenizer),
         fills_gaps=fills_gaps(tokenizer),
     )
-    return VllmReplica(engine, tokenizer, info, phases, "speculative_config" in spec.vllm_args)
+    speculates = "speculative_config" in spec.vllm_args
+    return VllmReplica(engine, tokenizer, info, _make_params(), phases, speculates)
 
 
 def _engine(arguments: dict[str, Any], given: Collection[str]) -> Any:
@@ -102,11 +109,19 @@ class VllmReplica:
     """A Replica over an LLMEngine. `output_tokens` excludes the end-of-text token."""
 
     def __init__(
-        self, engine: Any, tokenizer: Any, info: ReplicaInfo, phases: Phases | None = None, speculates: bool = False
+        self,
+        engine: Any,
+        tokenizer: Any,
+        info: ReplicaInfo,
+        make_params: Callable[..., Any],
+        phases: Phases | None = None,
+        speculates: bool = False,
     ) -> None:
+        """`make_params` makes a SamplingParams of its arguments."""
         self._engine = engine
-        self._tokenizer = tokenizer
+        self._opener = Opener(tokenizer, info.max_context_tokens, Trees(share=False), {"": 0})
         self._info = info
+        self._make_params = make_params
         self._phases = phases or Phases()
         self._waiting: deque[tuple[Request, float]] = deque()
         self._rows: dict[str, _VllmRow] = {}
@@ -135,14 +150,16 @@ class VllmReplica:
             row = self._rows.get(output.request_id)
             if row is None:
                 continue
-            before = row.tokens
-            reason = row.take(output.outputs[0], time.perf_counter())
-            self._output_tokens += row.tokens - before
+            new, before = output.outputs[0], len(row.output)
+            reason = row.take(new, time.perf_counter())
+            self._output_tokens += len(row.output) - before
             if reason is not None:
                 del self._rows[output.request_id]
                 answers.append(row.answer(reason))
-            elif row.stream and (text := output.outputs[0].text):
-                self._pieces.append(Piece(output.request_id, text, row.tokens, row.prompt_tokens))
+                if new.finish_reason is None:
+                    self._engine.abort_request([output.request_id])
+            elif row.member.request.stream and (piece := row.piece(new.text)) is not None:
+                self._pieces.append(piece)
         return answers
 
     def pieces(self) -> list[Piece]:
@@ -171,93 +188,77 @@ class VllmReplica:
 
     def _admit(self, request: Request, submitted: float) -> None:
         """Pass a request to vLLM. Raises PromptError if the model cannot answer it."""
-        admitted = time.perf_counter()
-        prompt = prompt_ids(
-            self._tokenizer, request.text, request.suffix, request.messages, request.prefill, request.template_kwargs
-        )
-        most, room = request.sampling.max_new_tokens, self._info.max_context_tokens
-        if not prompt:
-            raise PromptError("the prompt is empty and the tokenizer adds no BOS token")
-        if len(prompt) + most > room:
-            raise PromptError(
-                f"the prompt has {len(prompt)} tokens and max_new_tokens is {most}; "
-                f"together they exceed the context of {room} tokens"
-            )
         if request.sampling.num_beams > 1:
             raise PromptError("vLLM does not support beam search; set num_beams: 1")
-        params = _params(request, end_ids(self._tokenizer, prompt))
-        self._engine.add_request(request.job_id, {"prompt_token_ids": list(prompt)}, params)
-        self._rows[request.job_id] = _VllmRow(request, len(prompt), submitted, admitted)
+        member = self._opener.member(request, submitted)
+        params = self._make_params(**vllm_settings.sampling_arguments(request, member.tree.ends))
+        try:
+            self._engine.add_request(request.job_id, {"prompt_token_ids": list(member.tree.prompt)}, params)
+        except ValueError as error:
+            raise PromptError(f"vLLM rejects the request: {error}") from error
+        self._rows[request.job_id] = _VllmRow(member)
 
 
 class _VllmRow:
     """One request being answered."""
 
-    def __init__(self, request: Request, prompt_tokens: int, submitted: float, admitted: float) -> None:
-        self.tokens = 0
-        self.stream = request.stream
-        self._job_id = request.job_id
-        self.prompt_tokens = prompt_tokens
-        self._submitted = submitted
-        self._admitted = admitted
-        self._first = self._last = 0.0
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.output: list[int] = []  # without the end-of-text token
+        self._last = 0.0
         self._text = ""
 
     def take(self, output: Any, now: float) -> str | None:
-        """Add new output; return vLLM's finish reason if the row ends here, otherwise None."""
-        self._first = self._first or now
+        """Add new output; return why the row ends here, in vLLM's words, or None."""
+        member = self.member
+        member.first_token = member.first_token or now
         self._text += output.text
         # If no stop string ended the text, the last token is the end-of-text token, which does not count.
         ended = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
-        new = len(output.token_ids) - ended
-        self._last = now if new > 0 else self._last or now
-        self.tokens += new
+        new = list(output.token_ids)[: len(output.token_ids) - ended]
+        self._last = now if new else self._last or now
+        for token in new:
+            self.output.append(token)
+            if member.thoughts is not None and member.finish_reason(self.output) == "stop":
+                return "stop"
         reason: str | None = output.finish_reason
         return reason
 
+    def piece(self, text: str) -> Piece | None:
+        """The new text, which is `text` unless there may be thoughts; None if there is none."""
+        member, thought = self.member, ""
+        if member.thoughts is not None:
+            text, thought = member.pieces(self.output)
+        if not text and not thought:
+            return None
+        return Piece(member.request.job_id, text, len(self.output), len(member.tree.prompt), thought)
+
     def answer(self, reason: str) -> Answer:
+        member = self.member
         ends: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
         if reason not in ends:
-            return Refusal(self._job_id, f"vLLM ended the request: {reason}", retry=True)
-        return Reply(
-            job_id=self._job_id,
-            text=self._text,
-            prompt_tokens=self.prompt_tokens,
-            output_tokens=self.tokens,
-            queue_s=self._admitted - self._submitted,
-            ttft_s=self._first - self._submitted,
-            latency_s=self._last - self._submitted,
-            finish_reason=ends[reason],
-        )
+            return Refusal(member.request.job_id, f"vLLM ended the request: {reason}", retry=True)
+        parts = Parts(self._text, False) if member.thoughts is None else member.parts(self.output)
+        reply = member.reply(parts, len(self.output), self._last, ends[reason])
+        return msgspec.structs.replace(reply, computed_tokens=None)
 
 
-def _params(request: Request, ends: frozenset[int]) -> Any:
+def _make_params() -> Callable[..., Any]:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    return SamplingParams(
-        **_chosen(request.sampling),
-        seed=request.seed & (2**63 - 1),  # vLLM takes a signed 64-bit integer
-        max_tokens=request.sampling.max_new_tokens,
-        stop=list(request.sampling.stop),
-        stop_token_ids=sorted(ends),
-        output_kind=RequestOutputKind.DELTA,
-    )
+    return functools.partial(SamplingParams, output_kind=RequestOutputKind.DELTA)
 
 
-def _chosen(sampling: Sampling) -> dict[str, Any]:
-    penalties = {
-        "repetition_penalty": sampling.repetition_penalty,
-        "presence_penalty": sampling.presence_penalty,
-        "frequency_penalty": sampling.frequency_penalty,
-        "logit_bias": dict(sampling.logit_bias) or None,
-    }
-    if not sampling.do_sample:
-        return {"temperature": 0.0, **penalties}
-    return {
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "top_k": sampling.top_k or -1,
-        "min_p": sampling.min_p,
-        **penalties,
-    }
+def _limited_thinking(folder: str, spec: ReplicaSpec) -> Thinking | None:
+    """The markers of thoughts if the run limits these, which vLLM must know when it loads; None otherwise."""
+    import model_loader
+
+    stated = spec.thinking
+    if stated is None or stated.budget_tokens is None:
+        return None
+    if stated.start:
+        return stated
+    tokenizer = model_loader.tokenizer_of(folder, spec.trust_remote_code)
+    chat_template.use(tokenizer, spec.chat_template, spec.chat_template_kwargs)
+    return thoughts.markers_of(tokenizer)

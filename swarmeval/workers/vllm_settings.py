@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from swarmeval.requests import Request, Sampling, Thinking
 from swarmeval.weight_formats import DOUBLE, WeightFormat, checkpoint_format
 from swarmeval.workers.replica_spec import ReplicaSpec
 
@@ -22,9 +23,17 @@ class Gpu(Protocol):
 
 
 def engine_arguments(
-    folder: str, spec: ReplicaSpec, gpus: Sequence[Gpu], dtype: Any, context_tokens: int
+    folder: str,
+    spec: ReplicaSpec,
+    gpus: Sequence[Gpu],
+    dtype: Any,
+    context_tokens: int,
+    thinking: Thinking | None = None,
 ) -> dict[str, Any]:
-    """The arguments of vllm.EngineArgs; `gpus` are those that the worker sees, none on a CPU."""
+    """The arguments of vllm.EngineArgs; `gpus` are those that the worker sees, none on a CPU.
+
+    `thinking`: the markers of thoughts that have a limit.
+    """
     arguments: dict[str, Any] = {
         "model": folder,
         "dtype": str(dtype).removeprefix("torch."),
@@ -37,6 +46,10 @@ def engine_arguments(
         "generation_config": "vllm",  # ignores the sampling defaults of the model's authors
         "disable_log_stats": "speculative_config" not in spec.vllm_args,  # they hold the acceptance of drafts
     }
+    if thinking is not None:
+        arguments["reasoning_config"] = {
+            "reasoning_start_str": thinking.start, "reasoning_end_str": thinking.end
+        }  # fmt: skip
     if spec.weights == "nf4":
         arguments |= {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
     if not gpus:
@@ -58,6 +71,40 @@ def unknown_argument(given: Iterable[str], known: Collection[str]) -> str | None
             remedy = f"did you mean {near[0]!r}?" if near else "remove it"
             return f"vllm.args.{name} is no argument of vLLM's engine; {remedy}"
     return None
+
+
+def sampling_arguments(request: Request, ends: frozenset[int]) -> dict[str, Any]:
+    """The arguments of vllm.SamplingParams; `ends` are tokens that end an answer, besides EOS.
+
+    Stop strings end answers, not the thoughts before them, and vLLM does not tell one from the other.
+    """
+    thinking, sampling = request.thinking, request.sampling
+    return {
+        **_chosen(sampling),
+        "seed": request.seed & (2**63 - 1),  # vLLM takes a signed 64-bit integer
+        "max_tokens": sampling.max_new_tokens,
+        "stop": list(sampling.stop) if thinking is None else [],
+        "stop_token_ids": sorted(ends),
+        "thinking_token_budget": None if thinking is None else thinking.budget_tokens,
+    }
+
+
+def _chosen(sampling: Sampling) -> dict[str, Any]:
+    penalties = {
+        "repetition_penalty": sampling.repetition_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "logit_bias": dict(sampling.logit_bias) or None,
+    }
+    if not sampling.do_sample:
+        return {"temperature": 0.0, **penalties}
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k or -1,
+        "min_p": sampling.min_p,
+        **penalties,
+    }
 
 
 def quantization(config: Any) -> str:

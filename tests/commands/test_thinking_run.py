@@ -115,3 +115,11 @@ def test_a_prefill_begins_every_reply(model: Path, tmp_path: Path) -> None:
     replies = [line["reply"] for line in agent_results(tmp_path, 0)]
     assert [reply[:6] for reply in replies] == ["Sure: "] * 2
     assert all(reply[6:] for reply in replies)
+
+
+def test_a_prefill_can_begin_the_thought_of_every_reply(model: Path, tmp_path: Path) -> None:
+    settings = (*SETTINGS[:-1], "assistant_prefill='<think>Okay'", f"thinking.budget_tokens={BUDGET}")
+    for made in run(tmp_path, f"model_id={model}", *settings):
+        assert made["reasoning"].startswith("Okay")
+        assert made["reasoning_tokens"] == BUDGET + len("</think>")
+        assert "think>" not in made["reasoning"] + made["text"]

@@ -64,6 +64,15 @@ def test_an_unfinished_run_from_before_a_key_was_added_goes_on(
     assert folder.open_run(tmp_path, mark, fresh=False)[1] is resumed
 
 
+def test_what_a_manifest_says_besides_does_not_hinder_a_resume(tmp_path: Path) -> None:
+    """The licence is recorded only; adapters are a part of what is measured."""
+    adapters = {"tuned": {"sha256": "def"}}
+    config = RunConfig.model_validate({"device": "cpu", "adapters": {"tuned": "folder"}})
+    left(tmp_path, config, {"fingerprint": "of old", "data": {**DATA, "licence": "MIT"}, "adapters": adapters})
+    mark = folder.fingerprint({**config.measured(), "data": DATA, "adapters": adapters})
+    assert folder.open_run(tmp_path, mark, fresh=False)[1]
+
+
 def test_unfinished_judging_of_the_previous_version_goes_on(tmp_path: Path) -> None:
     left(tmp_path, SANDBOXED, {"fingerprint": "of old", "data": DATA, "replies": {"path": "f", "sha256": "def"}})
     mark = folder.fingerprint({**SANDBOXED.judged(), "data": DATA, "replies": "def"})

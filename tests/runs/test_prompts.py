@@ -10,7 +10,7 @@ from swarmeval.executed import Executed
 from swarmeval.records import Attempt, Completion, Outcome, Suite, Task, Verdict
 from swarmeval.requests import ReplicaInfo, Thinking
 from swarmeval.runs.plan import Plan, make_agents
-from swarmeval.runs.prompts import STOPS, TEMPLATE_TOKENS, make_request, most_prompt_tokens, thinking_of
+from swarmeval.runs.prompts import STOPS, TEMPLATE_TOKENS, example, make_request, most_prompt_tokens, thinking_of
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import load
 from swarmeval.workers.replica_spec import Script
@@ -75,6 +75,14 @@ def test_prefill_and_arguments_of_the_template_go_with_chats_only() -> None:
     chat, raw = (make_request(plan, 0, mode, config) for mode in ("chat", "completion"))
     assert (chat.prefill, chat.template_kwargs) == ("Sure: ", {"enable_thinking": False})
     assert (raw.prefill, raw.template_kwargs) == ("", {})
+
+
+@pytest.mark.parametrize("mode", ["chat", "completion"])
+def test_a_server_is_tried_with_the_budget_for_thoughts(mode: str) -> None:
+    """A server without a reasoning parser rejects it."""
+    asked = example(RunConfig.model_validate({"thinking": {"budget_tokens": 9}}), mode)
+    assert asked.thinking is not None
+    assert asked.thinking.budget_tokens == 9
 
 
 def test_the_runs_system_prompt_is_for_agents_without_their_own() -> None:

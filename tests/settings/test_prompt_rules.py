@@ -73,6 +73,10 @@ def test_what_cannot_be_obeyed_is_refused(settings: dict[str, object], reason: s
             {"num_beams": 2, "do_sample": False, "logit_bias": {"7": 1.0}},
             "logit_bias does not go with beam search; set num_beams: 1",
         ),
+        (
+            {"num_beams": 2, "do_sample": False, "agents": ({"presence_penalty": 1.0},)},
+            "presence_penalty does not go with beam search; set num_beams: 1",
+        ),
     ],
 )
 def test_further_sampling_settings_are_refused_where_they_cannot_be_obeyed(

@@ -31,6 +31,8 @@ REFUSED = {
     "temperature=.nan": "temperature is nan; it should be less than or equal to 10 "
     "(for greedy decoding set do_sample: false)",
     "top_p=1.5": "top_p is 1.5; it should be less than or equal to 1",
+    "logit_bias={-1: 5}": "logit_bias has the key -1; it should be greater than or equal to 0",
+    "chat_template_kwargs={5: 1}": "chat_template_kwargs has the key 5; it should be a valid string",
     "load_in_4bit=yes": "load_in_4bit is 'yes'; it should be a valid boolean",
     "load_in_4bit=1": "load_in_4bit is 1; it should be a valid boolean",
     "device=gpu": "device is 'gpu'; it should be 'cuda' or 'cpu'",

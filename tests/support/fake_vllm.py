@@ -1,7 +1,10 @@
-"""An interpreter with a fake vLLM, for the benchmarks."""
+"""An interpreter with a fake vLLM, for the benchmarks, and a fake of its engine."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from tests.support.checkout import executable
 
@@ -45,3 +48,41 @@ def fake_vllm_python(folder: Path) -> Path:
     python = folder / "python"
     executable(python, f'#!/bin/sh\nPYTHONPATH="{folder}" exec "{sys.executable}" "$@"\n')
     return python
+
+
+class FakeVllmEngine:
+    """An LLMEngine that gives every request the same tokens, some per step, and then the end-of-text token."""
+
+    def __init__(self, tokenizer: Any, tokens: Sequence[int], per_step: int = 3) -> None:
+        self._tokenizer = tokenizer
+        self._tokens = [*tokens, tokenizer.eos_token_id]
+        self._per_step = per_step
+        self._given: dict[str, int] = {}
+        self.asked: list[dict[str, Any]] = []  # arguments of the SamplingParams
+        self.aborted: list[str] = []
+
+    def add_request(self, job_id: str, prompt: dict[str, list[int]], params: dict[str, Any]) -> None:
+        if params["logit_bias"]:
+            raise ValueError("logit_bias is out of bounds")
+        self.asked.append(params)
+        self._given[job_id] = 0
+
+    def step(self) -> list[Any]:
+        return [self._output(job_id) for job_id in list(self._given)]
+
+    def abort_request(self, job_ids: list[str]) -> None:
+        self.aborted += job_ids
+        for job_id in job_ids:
+            del self._given[job_id]
+
+    def _output(self, job_id: str) -> Any:
+        given = self._given[job_id]
+        until = self._given[job_id] = given + self._per_step
+        ended = until >= len(self._tokens)
+        if ended:
+            del self._given[job_id]
+        ids = self._tokens[given:until]
+        text = self._tokenizer.decode(ids, skip_special_tokens=True)
+        reason = "stop" if ended else None
+        made = SimpleNamespace(text=text, token_ids=ids, finish_reason=reason, stop_reason=None)
+        return SimpleNamespace(request_id=job_id, outputs=[made])

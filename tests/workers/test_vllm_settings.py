@@ -8,6 +8,7 @@ import msgspec.structs
 import pytest
 import torch
 
+from swarmeval.requests import Thinking
 from swarmeval.workers.replica_spec import ReplicaSpec
 from swarmeval.workers.vllm_settings import engine_arguments, quantization, unknown_argument
 
@@ -59,6 +60,12 @@ def test_on_a_cpu_prompts_are_read_whole() -> None:
     found = arguments(device="cpu", weights="auto")
     assert (found["max_num_seqs"], found["enable_chunked_prefill"]) == (64, False)
     assert "max_num_batched_tokens" not in found
+
+
+def test_vllm_learns_the_markers_of_thoughts_that_have_a_limit() -> None:
+    found = engine_arguments("folder", SPEC, [L4], torch.bfloat16, 4096, Thinking("[THINK]", "[/THINK]", 99))
+    assert found["reasoning_config"] == {"reasoning_start_str": "[THINK]", "reasoning_end_str": "[/THINK]"}
+    assert "reasoning_config" not in arguments(L4)
 
 
 @pytest.mark.parametrize("code", [True, False])

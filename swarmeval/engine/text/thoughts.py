@@ -35,7 +35,8 @@ class Parts:
 class Thoughts:
     """Finds the thought at the beginning of the outputs to one prompt."""
 
-    def __init__(self, tokenizer: Any, prompt: Sequence[int], thinking: Thinking) -> None:
+    def __init__(self, tokenizer: Any, prompt: Sequence[int], thinking: Thinking, opened: bool = False) -> None:
+        """`opened`: whether the prompt is known to end within a thought. That it ends with a start marker is seen."""
         self.raw = Detokenizer(tokenizer, prompt, special=True)
         self.thinking = thinking
         self._tokenizer = tokenizer
@@ -44,11 +45,14 @@ class Thoughts:
         self._span = _MARGIN + len(thinking.end.encode())
         end_of_prompt = prompt[-_MARGIN - len(thinking.start.encode()) :]
         text = Detokenizer(tokenizer, (), special=True).text(end_of_prompt)
-        self._opened = text.rstrip().endswith(thinking.start)
+        self._opened = opened or text.rstrip().endswith(thinking.start)
+        begin = 0 if self._opened else len(tokenizer(thinking.start, add_special_tokens=False)["input_ids"])
+        budget = thinking.budget_tokens
+        self._budget = None if budget is None else max(budget, begin)  # a thought has begun once its marker is whole
 
     def forced(self, output: Sequence[int]) -> int | None:
         """The token that must come next because a thought is still open at its budget; None if the model may choose."""
-        budget = self.thinking.budget_tokens
+        budget = self._budget
         if budget is None or not budget <= len(output) < budget + len(self._end_ids):
             return None
         begun = len(output) - budget

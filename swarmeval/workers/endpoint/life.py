@@ -216,7 +216,7 @@ class Life:
         if any(self._client.key.hidden(text) != text for text in (answer.text, answer.thought)):
             return Refusal(request.job_id, "the answer contains the API key, so it was discarded", retry=False)
         tokens = answer.pieces if answer.tokens is None else answer.tokens
-        text, thought, note = answer.final_texts(request.thinking)
+        text, thought, note = answer.final_texts(request.thinking, request.prefill)
         self._tokens += tokens
         return Reply(
             job_id=request.job_id,

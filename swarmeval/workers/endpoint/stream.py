@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from swarmeval.requests import Thinking
 from swarmeval.secrets import scrub
 from swarmeval.surrogates import note, without_lone
-from swarmeval.thinking import separated
+from swarmeval.thinking import ends_within, separated
 from swarmeval.workers.endpoint.endings import ending
 from swarmeval.workers.endpoint.events import (
     AnswerChoice,
@@ -46,6 +46,7 @@ class PartialAnswer:
         self._went_on = False  # text followed a finish reason: the answer ends only with the stream
 
     def add(self, choice: AnswerChoice, now: float) -> None:
+        """Take a part of the answer. Raises ServerFault if the answer gets too long."""
         if self.cut:
             return
         delta = choice.delta or choice.message or Delta()
@@ -62,6 +63,8 @@ class PartialAnswer:
             self.thought += thought
         if new:
             self._append(new)
+        if not self.cut and len(self.text) + len(self.thought) > MAX_TEXT:
+            raise ServerFault(f"sent an answer of more than {MAX_TEXT >> 20} million characters")
         if choice.finish_reason is None:
             self._reason = self._reason or None  # an empty reason counts only in the last event
         elif not self.cut:
@@ -76,19 +79,19 @@ class PartialAnswer:
         if self.finish is None:
             self.finish = self._reason
 
-    def final_texts(self, thinking: Thinking | None) -> tuple[str, str, str]:
+    def final_texts(self, thinking: Thinking | None, prefill: str = "") -> tuple[str, str, str]:
         """(text, thought) in a form that can be saved, and a note on replaced characters.
 
-        A thought within the text is separated if `thinking` says how it is marked.
+        A thought within the text, or begun by the prefill, is separated if `thinking` says how it is marked.
         """
         text, replaced = without_lone(self.text)
         thought, replaced_too = without_lone(self.thought)
         if thinking is not None and not thought:
-            thought, text = separated(text, thinking)
+            thought, text = separated(text, thinking, ends_within(prefill, thinking) or None)
         return text, thought, note(replaced + replaced_too)
 
     def _append(self, new: str) -> None:
-        """Append text and cut it at a stop string. Raises ServerFault if the answer gets too long."""
+        """Append text and cut it at a stop string."""
         if self._reason:
             self._went_on, self.finish = True, None
         start = max(0, len(self.text) - self._overlap)
@@ -96,8 +99,6 @@ class PartialAnswer:
         places = [place for stop in self._stops if (place := self.text.find(stop, start)) >= 0]
         if places:
             self.text, self.cut, self.finish = self.text[: min(places)], True, "stop"
-        elif len(self.text) + len(self.thought) > MAX_TEXT:
-            raise ServerFault(f"sent an answer of more than {MAX_TEXT >> 20} million characters")
 
 
 class StreamReader:

@@ -7,7 +7,9 @@ import pytest
 from swarmeval.engine.text import chat_template
 from swarmeval.engine.tokens import PromptError, chat_ids
 from swarmeval.errors import ConfigError
+from swarmeval.requests import Message, Refusal, Request
 from tests.support import tiny_model
+from tests.support.tiny_engine import GREEDY, engine, finish
 
 CHAT = [{"role": "user", "content": "hi"}]
 SWITCH = "{% for message in messages %}{{ message['content'] }}{% endfor %}{% if think %}<think>{% endif %}"
@@ -50,6 +52,14 @@ def test_a_prefill_that_the_template_drops_is_refused() -> None:
             "chat_template_kwargs: the model's chat template rejects the messages: "
             "'>' not supported between instances of 'str' and 'int'",
         ),
+        (
+            SWITCH, "{{ 1 / 0 }}", {},
+            "chat_template: the model's chat template rejects the messages: division by zero",
+        ),
+        (
+            SWITCH, "{{ '%c' % 1114112 }}", {},
+            "chat_template: the model's chat template rejects the messages: %c arg not in range(0x110000)",
+        ),
     ],
 )  # fmt: skip
 def test_a_template_or_argument_that_cannot_be_used_is_refused(
@@ -58,3 +68,16 @@ def test_a_template_or_argument_that_cannot_be_used_is_refused(
     with pytest.raises(ConfigError) as refused:
         chat_template.use(tiny_model.tokenizer(own), template, arguments)
     assert str(refused.value) == reason
+
+
+@pytest.mark.parametrize("depth", [900, 5000])
+def test_arguments_that_are_nested_too_deeply_refuse_one_request(depth: int) -> None:
+    arguments: dict[str, object] = {}
+    for _ in range(depth):
+        arguments = {"a": arguments}
+    made = engine(2, tokenizer=tiny_model.tokenizer("{{ a | tojson }}"))
+    made.submit(Request("0/t/0/0", 0, GREEDY, messages=(Message("user", "x"),), template_kwargs=arguments))
+    (refusal,) = finish(made)
+    assert isinstance(refusal, Refusal)
+    if depth == 5000:
+        assert refusal.reason == "chat_template_kwargs is nested too deeply"

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from swarmeval.engine.branches import Trees
+from swarmeval.engine.opening import Opener
 from swarmeval.engine.stopping import StopStrings
 from swarmeval.engine.text.thoughts import ThoughtGrowth, Thoughts, markers_of
 from swarmeval.engine.tokens import Detokenizer
@@ -54,6 +56,13 @@ def test_the_prompt_or_the_output_opens_a_thought(prompt: str, output: str, thou
     parts = thoughts(prompt).parts(ids_of(output), no_stops())
     assert (parts.thought, parts.text, parts.stopped) == (thought, answer, False)
     assert parts.thought_tokens == len(ids_of(output.removesuffix(answer)))
+
+
+def test_a_prefill_can_begin_a_thought() -> None:
+    """Its end is then no start marker, so that the prompt alone does not show it."""
+    found = Thoughts(TOKENIZER, ids_of("<assistant><think>\nOkay, so"), THINK, opened=True)
+    parts = found.parts(ids_of(" b</think>c"), no_stops())
+    assert (parts.thought, parts.text) == ("b", "c")
 
 
 @given(PIECES, st.booleans())
@@ -144,3 +153,22 @@ def test_a_streamed_thought_arrives_before_the_answer() -> None:
 def test_the_family_of_a_model_is_read_from_its_template() -> None:
     made = tiny_model.tokenizer(template="{% if enable_thinking %}<think>{% endif %}")
     assert (markers_of(made), markers_of(tiny_model.tokenizer())) == (THINK, None)
+
+
+def test_a_budget_below_the_start_marker_ends_the_thought_right_after_it() -> None:
+    found, start, end = thoughts(thinking=Thinking("<think>", "</think>", 1)), ids_of("<think>"), ids_of("</think>")
+    assert [found.forced(start[:count]) for count in range(len(start))] == [None] * len(start)
+    assert [found.forced([*start, *end[:count]]) for count in range(len(end))] == end
+    assert found.forced([*start, *end]) is None
+
+
+def test_a_stop_string_is_found_by_whichever_member_is_asked() -> None:
+    """Members of a cohort share their history, and only one of them is asked after each token."""
+    opener = Opener(TOKENIZER, 512, Trees(share=True), {"": 0})
+    job = Request("0/t/0/0", 0, replace(GREEDY, stop=("!",), max_new_tokens=400), text=OPENED, thinking=THINK)
+    member = opener.member(job, 0.0)
+    output = ids_of("a long enough thought that has no end " * 2)
+    assert member.finish_reason(output[:20]) is None
+    output += ids_of("</think> and an answer that is longer than the marker")
+    assert member.finish_reason(output) is None
+    assert member.finish_reason([*output, *ids_of("!")]) == "stop"

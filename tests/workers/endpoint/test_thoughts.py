@@ -7,6 +7,7 @@ import pytest
 from swarmeval.requests import Message, Request, Sampling, Thinking
 from swarmeval.thinking import ANY
 from swarmeval.workers.endpoint.body import Dialect, RequestFormat, body
+from swarmeval.workers.endpoint.faults import ServerFault
 from tests.support.event_streams import event, streamed
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 5}}
@@ -41,6 +42,20 @@ def test_thoughts_stay_in_the_text_if_they_are_not_to_be_separated() -> None:
     (answer,) = streamed(event("<think>Hm.</think>x", "stop")).answers
     assert answer.final_texts(None) == ("<think>Hm.</think>x", "", "")
     assert answer.final_texts(Thinking("<a>", "</a>")) == ("<think>Hm.</think>x", "", "")
+
+
+def test_a_thought_that_the_prefill_began_ends_at_its_end_marker() -> None:
+    (answer,) = streamed(event("so.</think>x", "stop")).answers
+    assert answer.final_texts(ANY, "<think>\nOkay, ") == ("x", "so.", "")
+    (answer,) = streamed(event("so", "length")).answers
+    assert answer.final_texts(ANY, "<think>\nOkay, ") == ("", "so", "")
+
+
+def test_an_endless_thought_is_a_fault_of_the_server() -> None:
+    piece = thought(reasoning_content="Hm. " * (1 << 18))
+    with pytest.raises(ServerFault) as caught:
+        streamed(*[piece] * 17, event("x", "stop"))
+    assert str(caught.value) == "sent an answer of more than 16 million characters"
 
 
 @pytest.mark.parametrize("details", [{"reasoning_tokens": "5"}, {"reasoning_tokens": 5.0}, {"reasoning_tokens": 5}])
