@@ -70,15 +70,15 @@ def served(model: Path) -> Iterator[str]:
 
 
 def test_both_fleets_end_thoughts_at_their_budget_and_keep_them_apart(model: Path, tmp_path: Path) -> None:
-    budget = f"thinking.budget_tokens={BUDGET}"
-    local = run(tmp_path / "local", f"model_id={model}", *SETTINGS, budget)
+    limits = f"thinking.budget_tokens={BUDGET}", "budget_prefixes=true"
+    local = run(tmp_path / "local", f"model_id={model}", *SETTINGS, *limits)
     for made in local:
         assert made["reasoning"]
         assert made["reasoning_tokens"] == BUDGET + len("</think>")
         assert "</think>" not in made["reasoning"] + made["text"]
     with served(model) as url:
         where = ("fleet=endpoint", f"endpoint.urls=[{url}]", "cpu_workers=1")
-        remote = run(tmp_path / "remote", f"model_id={model}", *SETTINGS, budget, *where)
+        remote = run(tmp_path / "remote", f"model_id={model}", *SETTINGS, *limits, *where)
         client = openai.OpenAI(base_url=url, api_key="any", max_retries=0)
         messages: Any = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Sure: "}]
         extra = {"continue_final_message": True, "add_generation_prompt": False}
@@ -87,6 +87,9 @@ def test_both_fleets_end_thoughts_at_their_budget_and_keep_them_apart(model: Pat
             client.chat.completions.create(model=str(model), messages=messages[:1], extra_body=extra)
     same = ("job_id", "text", "reasoning", "reasoning_tokens", "output_tokens", "finish_reason")
     assert [[made[key] for key in same] for made in remote] == [[made[key] for key in same] for made in local]
+    for ours, theirs in zip(local, remote, strict=True):  # a server's piece waits until its characters are whole
+        assert theirs["marks"]
+        assert all(tuple(mark) <= tuple(whole) for whole, mark in zip(ours["marks"], theirs["marks"], strict=False))
     assert filled.choices[0].message.content
     assert not hasattr(filled.choices[0].message, "reasoning_content")  # the prefill left no thought open
     assert "continue_final_message needs a last message by the assistant" in str(refused.value)

@@ -46,8 +46,9 @@ def body(request_format: RequestFormat, requests: Sequence[Request]) -> dict[str
     fields |= {"seed": first.seed % SEEDS, "stream": True, "stream_options": {"include_usage": True}}
     if len(requests) > 1:
         fields["n"] = len(requests)
-    if request_format.dialect == "vllm" and (len(requests) > 1 or len(first.sampling.stop) > MAX_STOPS):
-        # Gives the token count of each answer instead of the sum, and of an answer that we cut at a stop string.
+    needs_counts = len(requests) > 1 or len(first.sampling.stop) > MAX_STOPS or first.marks
+    if request_format.dialect == "vllm" and needs_counts:
+        # Gives the token count of each answer instead of the sum, of one that we cut at a stop string, and so far.
         fields["stream_options"]["continuous_usage_stats"] = True
     fields |= request_format.extra
     return {name: value for name, value in fields.items() if value is not None}

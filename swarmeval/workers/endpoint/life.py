@@ -229,6 +229,7 @@ class Life:
             finish_reason=answer.finish,
             note=note,
             reasoning=thought,
+            marks=answer.marks(len(answer.text) - len(text)) if request.marks else (),
             reasoning_tokens=answer.thought_tokens if thought or answer.thought_tokens else 0,
         )
 

@@ -23,6 +23,7 @@ from swarmeval.workers.endpoint.events import (
 from swarmeval.workers.endpoint.faults import ServerFault, ServerRefused, error_text, reported_error
 
 MAX_LINE, MAX_TEXT = 4 << 20, 16 << 20  # limits on the bytes of an event and the characters of an answer
+MOST_PER_EVENT = 32  # tokens; more than speculative decoding accepts at once
 MARK_AND_SPACE = b"\xef\xbb\xbf \t\r\n"  # byte order mark and white space before a response
 
 
@@ -44,6 +45,8 @@ class PartialAnswer:
         self._overlap = max(map(len, stops), default=1) - 1
         self._reason: str | None = None  # the latest finish reason
         self._went_on = False  # text followed a finish reason: the answer ends only with the stream
+        self._counted = (0, 0)  # tokens and characters at the latest count along the stream
+        self._marks: list[tuple[int, int]] | None = []  # the same at powers of 2; None: the server counts too rarely
 
     def add(self, choice: AnswerChoice, now: float) -> None:
         """Take a part of the answer. Raises ServerFault if the answer gets too long."""
@@ -73,6 +76,23 @@ class PartialAnswer:
                 self.finish = self._reason
             self.first_at = self.first_at or now
             self.last_at = self.last_at or now
+
+    def count_so_far(self, tokens: int) -> None:
+        """Note that this many tokens make up the text so far. A server that counts too rarely is not believed."""
+        before, characters = self._counted
+        if self._marks is None or not before <= tokens <= before + MOST_PER_EVENT:
+            self._marks = None
+        elif not self.cut:
+            while (power := 1 << len(self._marks)) <= tokens:
+                self._marks.append((power, len(self.text) if power == tokens else characters))
+            self._counted = tokens, len(self.text)
+
+    def marks(self, thought_length: int) -> tuple[tuple[int, int], ...]:
+        """(tokens, characters of the answer that they completed) at powers of 2, where the server counted along.
+
+        `thought_length`: characters of the text before the answer.
+        """
+        return tuple((tokens, max(0, characters - thought_length)) for tokens, characters in self._marks or ())
 
     def settle(self) -> None:
         """Note that the stream ended properly: even an empty reason, or one followed by text, now ends the answer."""
@@ -226,6 +246,9 @@ class StreamReader:
                 self.answers[choice.index].add(choice, now)
         if chunk.usage is not None:
             self._usage(chunk.usage, choices)
+            tokens = token_count(chunk.usage.completion_tokens)
+            if len(choices) == 1 and tokens is not None and 0 <= choices[0].index < len(self.answers):
+                self.answers[choices[0].index].count_so_far(tokens)
         if any(answer.cut for answer in self.answers) and self.finished():
             self.done = True
 

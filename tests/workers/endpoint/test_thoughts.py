@@ -71,6 +71,22 @@ def test_an_unusual_count_is_no_count(details: Any) -> None:
     assert (answer.thought_tokens, answer.tokens) == (None, 9)
 
 
+def counted(content: str, tokens: int, reason: str | None = None) -> dict[str, Any]:
+    return event(content, reason, usage={"prompt_tokens": 3, "completion_tokens": tokens})
+
+
+def test_counts_along_the_stream_say_what_the_first_tokens_completed() -> None:
+    told = [counted("ab", 1), counted("c", 2), counted("defg", 5), counted("", 6), counted("h", 7, "stop")]
+    (answer,) = streamed(*told).answers
+    assert answer.marks(0) == ((1, 2), (2, 3), (4, 3))
+    assert answer.marks(3) == ((1, 0), (2, 0), (4, 0))  # "abc" was a thought
+
+
+def test_a_server_that_counts_at_the_end_only_says_nothing_about_prefixes() -> None:
+    (answer,) = streamed(event("ab"), event("c"), counted("d", 99, "stop")).answers
+    assert (answer.marks(0), answer.tokens) == ((), 99)
+
+
 def chat(**changes: Any) -> Request:
     return Request("", 1, Sampling(8), messages=(Message("user", "hi"),), **changes)
 
