@@ -5,10 +5,7 @@
 
 import hashlib
 import importlib.metadata
-import logging
-import os
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from typing import Any
 from swarmeval import home, hub
 from swarmeval.engine import bundled_model, quantization
 from swarmeval.engine.out_of_memory import is_out_of_memory
+from swarmeval.engine.quiet import quiet
 from swarmeval.errors import DeviceError, ModelUnavailable
 from swarmeval.settings.run_config import EMBEDDED
 from swarmeval.weight_formats import (
@@ -186,24 +184,6 @@ def tokenizer_of(folder: str, code: bool = False) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=code)
-
-
-def quiet() -> None:
-    """Silence the libraries' messages at import and while loading, to keep them out of the worker's log."""
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    os.environ.setdefault("TQDM_DISABLE", "1")  # tqdm reads it at its first import
-    warnings.filterwarnings("ignore", message="The pynvml package is deprecated", category=FutureWarning)
-    # A model that was saved in 4 bits keeps its own quantization, which LoadedModel.weights names.
-    warnings.filterwarnings("ignore", message="You passed `quantization_config` or equivalent parameters")
-    # On CPUs with AVX512-BF16, bitsandbytes logs that the optional hub package `kernels` is missing.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)
-    # transformers imports torchao wherever it is installed, which names its parts for GPUs that are not there.
-    for name in ("torchao", "torch.utils._pytree"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
 
 
 def choose_attention() -> None:

@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from swarmeval.engine.quiet import quiet
+
+quiet()  # first: torch and related packages print messages at import
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 

@@ -27,9 +27,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import model_loader  # first: it silences messages that torch and related packages print at import
+import model_loader
+from swarmeval.engine.quiet import quiet
 
-model_loader.quiet()
+quiet()  # first: torch and related packages print messages at import
 import torch
 from torch import Tensor
 
@@ -265,8 +266,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def engine(folder: str, rows: int, tokens: int) -> Engine:
     spec = ReplicaSpec(
         engine="hf", model=folder, device="cpu", weights="nf4", weight_cache="auto", native_kernels="auto",
-            cuda_graphs="off",
-        data_parallel=True, rows=rows, max_new_tokens=tokens,
+        cuda_graphs="off", data_parallel=True, rows=rows, max_new_tokens=tokens,
     )  # fmt: skip
     return load_engine(spec)
 

@@ -14,8 +14,8 @@ import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
 from model_loader import LoadedModel
-from swarmeval.engine import tokens
-from swarmeval.engine.stopping import eos_ids
+from swarmeval.engine.text import tokens
+from swarmeval.engine.text.stopping import eos_ids
 from swarmeval.requests import Request
 
 PAGE_TOKENS = 32  # for continuous batching; its default of 256 wastes most of a page on prompts of this length

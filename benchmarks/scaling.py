@@ -196,9 +196,10 @@ def static_waste(lengths: Sequence[int], rows: int) -> float:
 
 def engine(options: argparse.Namespace) -> "Engine":
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # like a worker of a run
-    import model_loader  # first: it silences messages that torch and related packages print at import
 
-    model_loader.quiet()
+    from swarmeval.engine.quiet import quiet
+
+    quiet()  # first: torch and related packages print messages at import
     import torch
 
     from swarmeval.workers.replica import load_engine

@@ -30,9 +30,10 @@ from swarmeval.workers.devices import SPINS
 
 os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # like a worker of a run
 
-import model_loader  # first: it silences messages that torch and related packages print at import
+import model_loader
+from swarmeval.engine.quiet import quiet
 
-model_loader.quiet()
+quiet()  # first: torch and related packages print messages at import
 import torch
 from torch.nn import functional
 

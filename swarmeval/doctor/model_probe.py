@@ -23,8 +23,8 @@ def probe(request: ProbeRequest) -> ModelCard:
     from transformers import AutoTokenizer, GenerationConfig
 
     from swarmeval.engine import budget
-    from swarmeval.engine.infilling import prompt_ids
-    from swarmeval.engine.tokens import PromptError, chat_ids
+    from swarmeval.engine.text.infilling import prompt_ids
+    from swarmeval.engine.text.tokens import PromptError, chat_ids
 
     config = model_loader.config_of(folder, request.trust_remote_code)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=request.trust_remote_code)

@@ -13,9 +13,9 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from swarmeval.engine.sampler import Choice
-from swarmeval.engine.stopping import Growth, StopStrings
+from swarmeval.engine.text.stopping import Growth, StopStrings
 from swarmeval.engine.text.thoughts import Parts, ThoughtGrowth, Thoughts
-from swarmeval.engine.tokens import Detokenizer, Marks, marks
+from swarmeval.engine.text.tokens import Detokenizer, Marks, marks
 from swarmeval.requests import FinishReason, Reply, Request, Thinking
 from swarmeval.thinking import ends_within
 

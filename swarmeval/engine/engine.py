@@ -26,8 +26,8 @@ from swarmeval.engine.out_of_memory import is_out_of_memory
 from swarmeval.engine.outbox import Outbox
 from swarmeval.engine.rows import Rows
 from swarmeval.engine.sampler import Group
-from swarmeval.engine.stopping import eos_ids
-from swarmeval.engine.tokens import PromptError
+from swarmeval.engine.text.stopping import eos_ids
+from swarmeval.engine.text.tokens import PromptError
 from swarmeval.monitor.tracing.phases import DECODE, PREFILL, Phases
 from swarmeval.requests import Answer, Piece, ReplicaInfo, Request, WorkerProgress
 

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from swarmeval.engine.branches import Member, Tree, Trees
-from swarmeval.engine.infilling import end_ids, prompt_ids
 from swarmeval.engine.sampler import Choice
-from swarmeval.engine.stopping import Growth
+from swarmeval.engine.text.infilling import end_ids, prompt_ids
+from swarmeval.engine.text.stopping import Growth
 from swarmeval.engine.text.thoughts import ThoughtGrowth
-from swarmeval.engine.tokens import Detokenizer, PromptError
+from swarmeval.engine.text.tokens import Detokenizer, PromptError
 from swarmeval.requests import Message, Request, Sampling
 
 _Prompt = tuple[tuple[int, ...], frozenset[int]]  # its token ids, and the tokens that end an answer besides EOS

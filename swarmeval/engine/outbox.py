@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from swarmeval.engine.branches import EMPTY, Cohort, Member, TreeNode
 from swarmeval.engine.draw import NO_TOKEN
 from swarmeval.engine.text.thoughts import Parts
-from swarmeval.engine.tokens import Marks
+from swarmeval.engine.text.tokens import Marks
 from swarmeval.requests import Answer, FinishReason, Refusal
 
 NO_NUMBERS = "the model's logits are not numbers (nan); its weights do not suit this compute dtype or are damaged"

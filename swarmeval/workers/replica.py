@@ -50,9 +50,9 @@ def load_engine(spec: ReplicaSpec, share: bool = True, phases: Phases | None = N
     from swarmeval.engine import budget, decoder_choice, graphs, recorded_draws
     from swarmeval.engine.adapters import files, lora
     from swarmeval.engine.engine import Engine
-    from swarmeval.engine.infilling import fills_gaps
     from swarmeval.engine.out_of_memory import is_out_of_memory
     from swarmeval.engine.text import chat_template, thoughts
+    from swarmeval.engine.text.infilling import fills_gaps
     from swarmeval.engine.weights import cpu_weights, footprint
 
     # A node of a cluster has its own copies.

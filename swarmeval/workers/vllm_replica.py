@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 
 from swarmeval.engine.branches import Member, Trees
-from swarmeval.engine.infilling import fills_gaps
 from swarmeval.engine.opening import Opener
 from swarmeval.engine.text import chat_template, thoughts
+from swarmeval.engine.text.infilling import fills_gaps
 from swarmeval.engine.text.thoughts import Parts
-from swarmeval.engine.tokens import PromptError
+from swarmeval.engine.text.tokens import PromptError
 from swarmeval.errors import DeviceError, ModelUnavailable
 from swarmeval.monitor.tracing.phases import DECODE, Phases
 from swarmeval.requests import (

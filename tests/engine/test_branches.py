@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from swarmeval.engine.branches import EMPTY, Branch, Trees
 from swarmeval.engine.sampler import Choice
-from swarmeval.engine.tokens import Detokenizer
+from swarmeval.engine.text.tokens import Detokenizer
 from tests.support.tiny_engine import TOKENIZER
 
 CHOICE = Choice(True, 1.0, 0, 1.0, 1.0)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
-from swarmeval.engine.tokens import marks
+from swarmeval.engine.text.tokens import marks
 from swarmeval.requests import Reply, Sampling
 from tests.support.tiny_engine import GREEDY, engine, requests
 

@@ -44,7 +44,7 @@ HOMES: dict[str, Set[str]] = {
     "pyinstrument": {"swarmeval.monitor.tracing.flame"},
     "pynvml": {"gpu_monitor"},
     "psutil": {"swarmeval.monitor.host", "swarmeval.doctor"},
-    "jinja2": {"swarmeval.report.pages", "swarmeval.engine.tokens"},  # pages; the errors of a chat template
+    "jinja2": {"swarmeval.report.pages", "swarmeval.engine.text.tokens"},  # pages; the errors of a chat template
     "scipy": {"swarmeval.loadtest", "swarmeval.scores"},
     "statsmodels": {"swarmeval.loadtest"},
 }

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from human_eval_runner import load_tasks
-from swarmeval.engine.tokens import chat_ids, text_ids
+from swarmeval.engine.text.tokens import chat_ids, text_ids
 from swarmeval.errors import ConfigError
 from swarmeval.executed import Executed
 from swarmeval.records import Attempt, Completion, Outcome, Suite, Task, Verdict

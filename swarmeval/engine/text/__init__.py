@@ -1,1 +1,1 @@
-"""The text side of the engine."""
+"""The text side of the engine: tokens, chat templates, stop strings, gaps to fill, thoughts."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from swarmeval.engine.tokens import PromptError, chat_ids
+from swarmeval.engine.text.tokens import PromptError, chat_ids
 from swarmeval.errors import ConfigError
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from swarmeval.engine.stopping import Growth, StopStrings
-from swarmeval.engine.tokens import Detokenizer
+from swarmeval.engine.text.stopping import Growth, StopStrings
+from swarmeval.engine.text.tokens import Detokenizer
 from swarmeval.requests import Thinking
 from swarmeval.thinking import begins, family, separated
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from swarmeval.engine.text import chat_template
-from swarmeval.engine.tokens import PromptError, chat_ids
+from swarmeval.engine.text.tokens import PromptError, chat_ids
 from swarmeval.errors import ConfigError
 from swarmeval.requests import Message, Refusal, Request
 from tests.support import tiny_model

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from swarmeval.engine.branches import Trees
 from swarmeval.engine.opening import Opener
-from swarmeval.engine.stopping import StopStrings
+from swarmeval.engine.text.stopping import StopStrings
 from swarmeval.engine.text.thoughts import ThoughtGrowth, Thoughts, markers_of
-from swarmeval.engine.tokens import Detokenizer
+from swarmeval.engine.text.tokens import Detokenizer
 from swarmeval.requests import Request, Sampling, Thinking
 from tests.support import tiny_model
 from tests.support.tiny_engine import GREEDY, MODEL, TOKENIZER, WARM, answer, engine, finish, generated

@@ -6,7 +6,7 @@ Decodes only the newest tokens at each step.
 from collections.abc import Sequence
 from typing import Any
 
-from swarmeval.engine.tokens import Detokenizer
+from swarmeval.engine.text.tokens import Detokenizer
 
 _MARGIN = 4  # extra tokens decoded before the longest stop string, so that it never starts at the cut
 

@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from swarmeval.engine import decoder_choice
 from swarmeval.engine.engine import Engine
-from swarmeval.engine.infilling import ENDS, end_ids, fills_gaps, gap_ids, prompt_ids
-from swarmeval.engine.tokens import PromptError
+from swarmeval.engine.text.infilling import ENDS, end_ids, fills_gaps, gap_ids, prompt_ids
+from swarmeval.engine.text.tokens import PromptError
 from swarmeval.requests import Refusal, Reply, Request, Sampling
 from tests.support import tiny_engine, tiny_model
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmeval.engine.stopping import Growth, StopStrings
-from swarmeval.engine.tokens import Detokenizer
+from swarmeval.engine.text.stopping import Growth, StopStrings
+from swarmeval.engine.text.tokens import Detokenizer
 from tests.support import tiny_model
 
 TOKENIZER = tiny_model.tokenizer()

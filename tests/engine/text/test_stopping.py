@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmeval.engine.stopping import StopStrings, eos_ids
-from swarmeval.engine.tokens import Detokenizer, PromptError, chat_ids, text_ids
+from swarmeval.engine.text.stopping import StopStrings, eos_ids
+from swarmeval.engine.text.tokens import Detokenizer, PromptError, chat_ids, text_ids
 from tests.support import tiny_model
 
 TOKENIZER = tiny_model.tokenizer()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from swarmeval.engine.tokens import NO_ARGUMENTS, PromptError, chat_ids, text_ids
+from swarmeval.engine.text.tokens import NO_ARGUMENTS, PromptError, chat_ids, text_ids
 from swarmeval.requests import Message
 
 
