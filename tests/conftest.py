@@ -1,6 +1,7 @@
 """Fixtures shared by several test folders, and the report of injected faults (--fault-table)."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,15 @@ pytest.register_assert_rewrite("tests.support")  # show their failed assertions 
 
 if TYPE_CHECKING:
     from tests.support.checked_run import Run
+
+
+RECURSION_LIMIT = sys.getrecursionlimit()
+
+
+@pytest.fixture(autouse=True)
+def usual_recursion_limit() -> None:
+    """Undo what the import of torch._dynamo does, which peft and torchao import."""
+    sys.setrecursionlimit(RECURSION_LIMIT)
 
 
 @pytest.fixture(scope="module")

@@ -204,6 +204,7 @@ def untimed(folder: Path) -> dict[str, object]:
     timed = ("avg_latency_s", "avg_throughput_rps", "tokens_per_s", "computed_tokens_per_s", "generation_s", "run_id")
     for key in timed:
         del score[key]
+    del score["budgets"]["seconds"]
     summaries = json.loads((folder / "agent_summary.json").read_text())
     for summary in summaries:
         del summary["latency"]
