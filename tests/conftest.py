@@ -20,7 +20,7 @@ RECURSION_LIMIT = sys.getrecursionlimit()
 
 @pytest.fixture(autouse=True)
 def usual_recursion_limit() -> None:
-    """Undo what the import of torch._dynamo does, which peft and torchao import."""
+    """Undo what torch's compiler does when peft and torchao import it."""
     sys.setrecursionlimit(RECURSION_LIMIT)
 
 
