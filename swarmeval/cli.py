@@ -1,6 +1,7 @@
 """Parses the command line and runs a command. Heavy imports are deferred, so that --help is fast.
 
-Exit codes: 0 done; 1 ended with failures recorded; 2 the user must change something; 130 interrupted, resumable.
+Exit codes: 0 done; 1 ended with failures recorded; 2 the user must change something; 3 a gate (--fail-under, --fail-on)
+was missed; 130 interrupted, resumable.
 """
 
 import argparse
@@ -47,6 +48,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dashboard", action="store_true", help="show the live dashboard in this terminal; press q to quit it"
     )
+    _add_gates(parser)
     _add_set(parser)
     parser.add_argument("--version", action="version", version=f"swarmeval {VERSION}")
 
@@ -74,12 +76,18 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
         "inspect-evals, livecodebench, evalplus (where installed), or all",
     )
     parser.add_argument("--fresh", action="store_true", help="archive the results in the folder instead of resuming")
+    _add_gates(parser)
     _add_set(parser)
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help="folder of the first run")
     parser.add_argument("b", metavar="B", help="folder of the second run")
+    parser.add_argument(
+        "--fail-on",
+        choices=("regression",),
+        help="exit code 3 if B is worse than A: the 95 %% interval of B - A lies below zero",
+    )
 
 
 def _add_union(parser: argparse.ArgumentParser) -> None:
@@ -104,6 +112,20 @@ def _add_loadtest(parser: argparse.ArgumentParser) -> None:
 
 def _add_config(parser: argparse.ArgumentParser, path: str = "config/config.yaml") -> None:
     parser.add_argument("--config", default=path, metavar="PATH", help="settings file (default: %(default)s)")
+
+
+def _add_gates(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fail-under",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="METRIC=SHARE",
+        help="exit code 3 if a score is lower: pass@1=0.6, or pass@1.lower=0.55 for the lower end of its interval",
+    )
+    parser.add_argument(
+        "--junit", metavar="FILE", help="write a JUnit XML file: one test per task and per --fail-under"
+    )
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:

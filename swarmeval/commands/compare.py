@@ -1,12 +1,14 @@
 """`python main.py compare A B`: compares two runs on the same tasks, in total and by task."""
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from swarmeval.commands.output import say
 from swarmeval.errors import DataError
 from swarmeval.runs.finished_run import EndedRun, differing, read, refusal
+from swarmeval.scores.gates import FAILED, REGRESSION
 from swarmeval.scores.paired import Paired, paired
 from swarmeval.scores.truncation import cut_in_words
 from swarmeval.watch.progress_text import percent
@@ -25,11 +27,19 @@ MEASURED = (
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Print the comparison and return 0. Raises DataError if a folder holds no run or the runs are not comparable."""
+    """Print the comparison; return 0, or FAILED for a regression under --fail-on.
+
+    Raises DataError if a folder holds no run or the runs are not comparable.
+    """
     one, other = (read(Path(folder)) for folder in (options.a, options.b))
     if reason := refusal(one, other):
         raise DataError(f"{one.folder} and {other.folder} cannot be compared: {reason}")
-    say("\n".join(lines(one, other, paired(one.shares, other.shares))))
+    result = paired(one.shares, other.shares)
+    say("\n".join(lines(one, other, result)))
+    if options.fail_on == REGRESSION and result.interval[1] < 0:
+        points = f"{100 * result.difference:+.1f} points of pass@1"
+        print(f"swarmeval: B is worse than A ({points}, 95 % CI below zero); --fail-on {REGRESSION}", file=sys.stderr)
+        return FAILED
     return 0
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from human_eval_runner import require_toolchains
 from swarmeval.commands.beside import DashboardProcess, check_terminal
+from swarmeval.commands.gates import exit_code, gates_of
 from swarmeval.commands.output import say
 from swarmeval.errors import ConfigError
 from swarmeval.monitor.host import hardware
@@ -36,6 +37,7 @@ FLAGS = {
 
 def run(options: argparse.Namespace) -> int:
     """Start or resume a run; return the exit code. Raises UserError."""
+    gates = gates_of(options)
     values = loading.from_flags(vars(options), FLAGS)
     if options.num_tasks is not None:
         values.setdefault("task_ids", None)  # overrides the task_ids of the config file
@@ -90,4 +92,4 @@ def run(options: argparse.Namespace) -> int:
         finally:
             tracker.finish(score)
     say(ending.summary)  # after the progress bar has closed
-    return ending.exit_code
+    return exit_code(ending.exit_code, gates, ending.score, record.folder, options.junit)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from human_eval_runner import require_toolchains
 from swarmeval.commands.extractors import side_by_side
+from swarmeval.commands.gates import exit_code, gates_of
 from swarmeval.commands.output import say
 from swarmeval.errors import ConfigError, DataError
 from swarmeval.extraction.harness_rules import ALL, Rule, rules
@@ -33,7 +34,7 @@ PROGRAM_RULES = ("livecodebench",)  # extract whole programs; the other rules co
 
 def score(options: argparse.Namespace) -> int:
     """Judge a file of replies; return the exit code. Raises UserError."""
-    config = _settings(options)
+    config, gates = _settings(options), gates_of(options)
     under = rules(options.extractors)
     if under and options.missing == FAIL:
         raise ConfigError("--missing=fail: not possible with --extractors, which compares rules on tasks with replies")
@@ -66,7 +67,7 @@ def score(options: argparse.Namespace) -> int:
             others = side_by_side(config, record, under)
             make_report(record)  # again, now with the comparison
     say(f"{ending.summary}\n{others}" if others else ending.summary)
-    return ending.exit_code
+    return exit_code(ending.exit_code, gates, ending.score, record.folder, options.junit)
 
 
 def _fitting(under: Mapping[str, Rule], benchmark: LoadedBenchmark, wants_all: bool) -> dict[str, Rule]:

@@ -43,7 +43,7 @@ def test_every_setting_is_in_the_manual() -> None:
 
 def test_every_flag_is_in_the_manual() -> None:
     helps = [parser.format_help() for parser in parsers().values()]
-    flags = {word for text in helps for word in re.findall(r"(?<![\w-])--[a-z]\w*", text)}
+    flags = {word for text in helps for word in re.findall(r"(?<![\w-])--[a-z][\w-]*", text)}
     assert {"--config", "--output_dir", "--extractors", "--once"} <= flags
     assert [flag for flag in sorted(flags) if not re.search(f"`{flag}[` ]", page("commands.md"))] == []
 
