@@ -14,6 +14,8 @@ from swarmeval.settings import loading
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.watch.logs import log_to_screen
 
+CLIENTS_OWN = ("system_prompt", "assistant_prefill")  # settings of runs that each client states in its messages
+
 
 def serve(options: argparse.Namespace) -> int:
     """Load the fleet and answer requests until interrupted; return the exit code. Raises UserError."""
@@ -21,6 +23,9 @@ def serve(options: argparse.Namespace) -> int:
     from swarmeval.serving.http import allow_files, listener
 
     config = loading.load(options.config, loading.from_flags(vars(options), {}))
+    unused = [name for name in CLIENTS_OWN if config.is_set(name)]
+    if unused:
+        print(f"swarmeval: serve: ignored, because clients state them: {', '.join(unused)}", file=sys.stderr)
     key = os.environ.get(config.serve.key_env) or None
     if key is None and not is_loopback(config.serve.host):
         print(

@@ -195,3 +195,10 @@ def test_a_low_limit_of_open_files_is_raised_for_its_connections() -> None:
     shell = ["bash", "-c", 'ulimit -Sn 256 && ulimit -Hn 4096 && exec "$@"', "bash", sys.executable, "-c", program]
     done = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert int(done.stdout) == 1000 + 2048 + 256
+
+
+def test_settings_that_clients_state_are_named_as_ignored(tmp_path: Path) -> None:
+    with command(tmp_path, {"rows": 4}, "serve.port=0", "system_prompt=A", "assistant_prefill=B") as serving:
+        serving.url()
+        said = "swarmeval: serve: ignored, because clients state them: system_prompt, assistant_prefill"
+        assert serving.said[0] == said

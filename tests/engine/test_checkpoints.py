@@ -11,14 +11,12 @@ from transformers import AutoModelForCausalLM
 
 import model_loader
 from swarmeval.errors import ModelUnavailable
-from swarmeval.requests import Reply, Request, Sampling
 from swarmeval.weight_formats import WeightFormat, check, described
-from swarmeval.workers.replica import load_engine
 from swarmeval.workers.replica_spec import ReplicaSpec
 from tests.support import quantized_models, tiny_model
+from tests.support.loaded_replica import generated, reply_of
 
 NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
-TEXT = "def add(a, b):"
 Made = Callable[[Path], Path]
 
 
@@ -117,27 +115,7 @@ def test_a_quantized_checkpoint_gives_the_replies_of_transformers(kind: str, tmp
         assert torch.equal(loaded.model(ids).logits, reference(ids).logits)
     assert loaded.weights == name
     assert loaded.is_unpacked is (kind in ("fp8", "packed int4", "w8a8"))  # nothing multiplies these on a CPU
-    text, info = reply_of(folder)
+    text, info = reply_of(ReplicaSpec("hf", str(folder), "cpu", "checkpoint", "off", "auto", "off", True, 4, 16))
     assert text == generated(reference)
     assert info.weights.startswith(name)
     assert info.steady is False
-
-
-def reply_of(folder: Path) -> tuple[str, Any]:
-    """A greedy reply of the built-in engine, and the engine's information."""
-    engine = load_engine(ReplicaSpec("hf", str(folder), "cpu", "checkpoint", "off", "auto", "off", True, 4, 16))
-    engine.submit(Request("0/t/0/0", 1, Sampling(16, do_sample=False), text=TEXT))
-    answers: list[Any] = []
-    while engine.busy():
-        answers += engine.step()
-    (reply,) = answers
-    assert isinstance(reply, Reply)
-    return reply.text, engine.info()
-
-
-def generated(model: Any) -> str:
-    """The greedy reply that transformers generates."""
-    tokenizer = tiny_model.tokenizer()
-    ids = tokenizer(TEXT, return_tensors="pt").input_ids
-    tokens = model.generate(ids, do_sample=False, max_new_tokens=16, eos_token_id=[1, 2], pad_token_id=1)
-    return str(tokenizer.decode(tokens[0, ids.shape[1] :], skip_special_tokens=True))

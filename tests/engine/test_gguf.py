@@ -10,30 +10,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 import model_loader
 from swarmeval.errors import ModelUnavailable
-from swarmeval.requests import Reply, Request, Sampling
-from swarmeval.workers.replica import load_engine
 from swarmeval.workers.replica_spec import ReplicaSpec
 from tests.support import gguf_models, tiny_model
+from tests.support.loaded_replica import TEXT, reply_of
 
-TEXT = "def add(a, b):"
 KINDS = [
     (gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0, "gguf Q8_0"),
     (gguf.GGMLQuantizationType.Q4_0, gguf.LlamaFileType.MOSTLY_Q4_0, "gguf Q4_0"),
     (gguf.GGMLQuantizationType.F16, None, "gguf of unstated type"),
 ]
-
-
-def reply_of(file: Path) -> tuple[str, Any]:
-    """A greedy reply of the built-in engine, and the engine's information."""
-    model = model_loader.locate(str(file), weights="gguf")
-    engine = load_engine(ReplicaSpec("hf", model, "cpu", "gguf", "auto", "off", "off", True, 4, 16))
-    engine.submit(Request("0/t/0/0", 1, Sampling(16, do_sample=False), text=TEXT))
-    answers: list[Any] = []
-    while engine.busy():
-        answers += engine.step()
-    (reply,) = answers
-    assert isinstance(reply, Reply)
-    return reply.text, engine.info()
 
 
 @pytest.mark.slow
@@ -54,7 +39,8 @@ def test_a_gguf_file_gives_the_replies_of_transformers(
     with torch.inference_mode():
         assert torch.equal(loaded.model(ids).logits, reference(ids).logits)
     assert (loaded.weights, loaded.is_unpacked) == (name, True)
-    text, info = reply_of(file)
+    model = model_loader.locate(str(file), weights="gguf")
+    text, info = reply_of(ReplicaSpec("hf", model, "cpu", "gguf", "auto", "off", "off", True, 4, 16))
     tokens = reference.generate(ids, do_sample=False, max_new_tokens=16, pad_token_id=1)
     assert text == tokenizer.decode(tokens[0, ids.shape[1] :], skip_special_tokens=True)
     assert info.weights.startswith(f"{name} (dequantized to {info.compute_dtype}")

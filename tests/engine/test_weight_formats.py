@@ -8,14 +8,12 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 import model_loader
 from swarmeval.engine.weights import footprint, weight_cache
-from swarmeval.requests import Reply, Request, Sampling
 from swarmeval.weight_formats import WeightFormat
-from swarmeval.workers.replica import load_engine
 from swarmeval.workers.replica_spec import ReplicaSpec
 from tests.support import tiny_model
+from tests.support.loaded_replica import generated, reply_of
 
 IDS = torch.arange(3, 60)[None]
-TEXT = "def add(a, b):"
 
 
 @pytest.fixture(scope="module")
@@ -25,26 +23,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def spec(folder: str, weights: WeightFormat, cache: Any = "off", **changes: Any) -> ReplicaSpec:
     return ReplicaSpec("hf", folder, "cpu", weights, cache, "off", "off", True, 4, 16, **changes)
-
-
-def reply_of(spec: ReplicaSpec) -> tuple[str, Any]:
-    """A greedy reply of the built-in engine, and the engine's information."""
-    engine = load_engine(spec)
-    engine.submit(Request("0/t/0/0", 1, Sampling(16, do_sample=False), text=TEXT))
-    answers: list[Any] = []
-    while engine.busy():
-        answers += engine.step()
-    (reply,) = answers
-    assert isinstance(reply, Reply)
-    return reply.text, engine.info()
-
-
-def generated(model: Any) -> str:
-    """The greedy reply that transformers generates."""
-    tokenizer = tiny_model.tokenizer()
-    ids = tokenizer(TEXT, return_tensors="pt").input_ids
-    tokens = model.generate(ids, do_sample=False, max_new_tokens=16, eos_token_id=[1, 2], pad_token_id=1)
-    return str(tokenizer.decode(tokens[0, ids.shape[1] :], skip_special_tokens=True))
 
 
 def theirs(folder: str, dtype: Any = None, **how: Any) -> Any:

@@ -2,15 +2,9 @@
 
 import pytest
 
-from swarmeval.errors import ConfigError
 from swarmeval.settings import manifest_settings
 from swarmeval.settings.loading import parse_set, validate
-
-
-def refused(*words: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        validate(parse_set(words), "x.yaml")
-    return str(caught.value)
+from tests.support.refused_settings import refused
 
 
 @pytest.mark.parametrize(

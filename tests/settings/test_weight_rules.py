@@ -4,16 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from swarmeval.errors import ConfigError
 from swarmeval.settings import manifest_settings
 from swarmeval.settings.loading import load, parse_set, validate
 from swarmeval.settings.weight_rules import weight_format
-
-
-def refused(*words: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        validate(parse_set(words), "x.yaml")
-    return str(caught.value)
+from tests.support.refused_settings import refused
 
 
 @pytest.mark.parametrize(
