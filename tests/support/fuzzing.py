@@ -23,16 +23,22 @@ def fuzz(check: Callable[[bytes], None], corpus: Sequence[bytes], words: Sequenc
     end, number = time.monotonic() + budget_s, 0
     while time.monotonic() < end:
         data = corpus[number] if number < len(corpus) else mutated(chance, corpus, words)
-        began = time.thread_time()
         try:
-            check(data)
-            took_s = time.thread_time() - began
-            assert took_s < CASE_S, f"it took {took_s:.1f} s"
+            # Once more if it was slow: collecting the garbage of all tests before can fall into any check.
+            took_s = _took_s(check, data)
+            took_s = took_s if took_s < CASE_S else _took_s(check, data)
+            assert took_s < CASE_S, f"it took {took_s:.1f} s, twice"
         except BaseException:
             sys.stdout.write(f"SWARMEVAL_FUZZ_SEED={seed}, input {number}: {data!r}\n")
             raise
         number += 1
     sys.stdout.write(f"{number} inputs, seed {seed}\n")
+
+
+def _took_s(check: Callable[[bytes], None], data: bytes) -> float:
+    began = time.thread_time()
+    check(data)
+    return time.thread_time() - began
 
 
 def mutated(chance: random.Random, corpus: Sequence[bytes], words: Sequence[bytes]) -> bytes:
