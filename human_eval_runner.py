@@ -6,7 +6,7 @@ HumanEval's canonical solutions calibrate the time limit for this machine. pass@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -24,7 +24,7 @@ from swarmeval.records import (
     Verdict,
     parse_job_id,
 )
-from swarmeval.sandbox.calibration import MOST, Calibration, timeout_scale
+from swarmeval.sandbox.calibration import MOST, Calibration, References, timeout_scale
 from swarmeval.sandbox.interpreters import interpreter
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.sandbox.shared_executions import SharedExecutions
@@ -35,15 +35,6 @@ from swarmeval.tasks.catalog import chosen
 
 OnProgress = Callable[[int, int], None]  # reference solutions tried, total
 FIRST_TRY = 0.2  # share of the time limit for hurried programs
-
-
-@dataclass(frozen=True, slots=True)
-class References:
-    """Results of judging a benchmark's reference solutions."""
-
-    failed: dict[str, str]  # task -> outcome and detail; a defect of the dataset or of this machine
-    bases_failed: dict[str, str]  # the same for tests of base problems, which are then not used
-    unconfirmed: tuple[str, ...]  # tasks whose tests need more than plain data
 
 
 def load_tasks(limit: int | None = None) -> tuple[Task, ...]:
@@ -147,6 +138,10 @@ class Judge:
         """PIDs of the processes that start judged programs. Thread-safe."""
         return self._sandbox.pids()
 
+    def socket_fds(self) -> tuple[int, ...]:
+        """File descriptors that a forked process must not keep open. Thread-safe."""
+        return self._sandbox.socket_fds()
+
     async def calibrate(self, on_progress: OnProgress = lambda done, total: None) -> Calibration:
         """Judge every canonical solution, and scale the time limit to the speed of this machine.
 
@@ -178,14 +173,18 @@ class Judge:
         self.limit_s = scale * self._timeout_s
         self._sandbox.set_timeout(self.limit_s, scale)
 
-    async def try_references(self, on_progress: OnProgress = lambda done, total: None) -> References:
-        """Judge the benchmark's reference solutions, if there are any.
+    async def try_references(
+        self, on_progress: OnProgress = lambda done, total: None, added: Task | None = None
+    ) -> References:
+        """Judge the reference solutions of all tasks, or of one that is `added` to them, if there are any.
 
         If a solution passes only in the same process as its tests, the tests need more than plain data. Programs for
         that task then run with their tests in one process and are marked unconfirmed. If a solution fails the tests of
         its base problem, these tests are not used. Raises SandboxError.
         """
-        tasks = [task for task in self._tasks.values() if task.reference]
+        if added is not None:
+            self._tasks[added.task_id] = added
+        tasks = [task for task in ([added] if added else self._tasks.values()) if task.reference]
         ends = dict(zip(tasks, await self._try(tasks, on_progress=on_progress), strict=True))
         called = [(task, end) for task, end in ends.items() if task.executed is None]
         failed = [task for task, end in called if end.outcome is not Outcome.PASSED or end.unconfirmed]

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from swarmeval.commands.output import say
-from swarmeval.errors import DataError
-from swarmeval.runs.finished_run import EndedRun, differing, read, refusal
+from swarmeval.runs.finished_run import EndedRun, comparable, differing
 from swarmeval.scores.gates import FAILED, REGRESSION
 from swarmeval.scores.paired import Paired, paired
 from swarmeval.scores.truncation import cut_in_words
@@ -31,9 +30,7 @@ def compare(options: argparse.Namespace) -> int:
 
     Raises DataError if a folder holds no run or the runs are not comparable.
     """
-    one, other = (read(Path(folder)) for folder in (options.a, options.b))
-    if reason := refusal(one, other):
-        raise DataError(f"{one.folder} and {other.folder} cannot be compared: {reason}")
+    one, other = comparable(Path(options.a), Path(options.b))
     result = paired(one.shares, other.shares)
     say("\n".join(lines(one, other, result)))
     if options.fail_on == REGRESSION and result.interval[1] < 0:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from human_eval_runner import Judge, References, canonical_solutions, load_tasks, prepared_toolchains
+from human_eval_runner import Judge, canonical_solutions, load_tasks, prepared_toolchains
 from swarmeval.doctor import hostile
 from swarmeval.doctor.finding import Finding
 from swarmeval.doctor.hostile_programs import executed_finding
@@ -12,7 +12,7 @@ from swarmeval.doctor.mutants import mutant
 from swarmeval.doctor.trivial_answers import TrivialAnswers, try_trivial
 from swarmeval.errors import ConfigError, SandboxError, UserError
 from swarmeval.records import Completion, Execution, Job, Outcome, Program, Task
-from swarmeval.sandbox.calibration import Calibration
+from swarmeval.sandbox.calibration import Calibration, References
 from swarmeval.sandbox.missing_layers import consequences, unblocked_acts
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.sandbox.toolchains import Toolchain

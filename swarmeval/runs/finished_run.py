@@ -117,6 +117,14 @@ def refusal(one: EndedRun, other: EndedRun) -> str:
     return ""
 
 
+def comparable(a: Path, b: Path) -> tuple[EndedRun, EndedRun]:
+    """Read two runs. Raises DataError if a folder holds no finished run, or if they cannot be compared."""
+    one, other = read(a), read(b)
+    if reason := refusal(one, other):
+        raise DataError(f"{one.folder} and {other.folder} cannot be compared: {reason}")
+    return one, other
+
+
 def differing(one: EndedRun, other: EndedRun) -> dict[str, tuple[object, object]]:
     """The settings, versions and weights that differ, without NO_MATTER.
 

@@ -3,7 +3,7 @@
 import codecs
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -46,6 +46,16 @@ def read_replies(path: Path, task_ids: Collection[str], whole: str = "in the ben
                     yield _completion(text, f"{path}, line {number}", task_ids, whole, running)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def given_replies(
+    replies: Iterable[Mapping[str, object]], task_ids: Collection[str], whole: str = "in the benchmark"
+) -> Iterator[Completion]:
+    """Yield one Completion per reply, given as the fields of a line (see read_replies). Raises DataError."""
+    running: Counter[tuple[int, str]] = Counter()
+    for number, reply in enumerate(replies, start=1):
+        text = json.dumps({name: reply[name] for name in NAMES if name in reply}, default=repr).encode()
+        yield _completion(text, f"reply {number}", task_ids, whole, running)
 
 
 def _completion(

@@ -1,4 +1,4 @@
-"""The factor on time limits that makes a verdict independent of the speed of a machine."""
+"""Results of judging reference solutions, and the factor on time limits that follows from those of HumanEval."""
 
 from dataclasses import dataclass
 
@@ -17,6 +17,15 @@ class Calibration:
     cpu_s: float  # CPU time of all solutions
     slowest: str  # task of the slowest solution
     slowest_cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Results of judging a benchmark's reference solutions."""
+
+    failed: dict[str, str]  # task -> outcome and detail; a defect of the dataset or of this machine
+    bases_failed: dict[str, str]  # the same for tests of base problems, which are then not used
+    unconfirmed: tuple[str, ...]  # tasks whose tests need more than plain data
 
 
 def timeout_scale(cpu_s: float) -> float:

@@ -121,6 +121,11 @@ class Sandbox:
         """PIDs of the running wardens, the ancestors of all programs. May be called from any thread."""
         return tuple(pid for slot in self._slots for warden in slot.wardens if (pid := warden.pid) is not None)
 
+    def socket_fds(self) -> tuple[int, ...]:
+        """File descriptors of the wardens' sockets. A copy of one, as a forked process has it, keeps a warden alive."""
+        wardens = [warden for slot in self._slots for warden in slot.wardens]
+        return tuple(fd for warden in wardens if (fd := warden.socket_fd) is not None)
+
     async def run(self, program: Program, part: float = 1.0) -> Execution:
         """Run one program within this part of the time limit. Cancellation kills the program at once.
 

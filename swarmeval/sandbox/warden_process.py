@@ -49,6 +49,14 @@ class WardenProcess:
         process = self._process
         return None if process is None else process.pid
 
+    @property
+    def socket_fd(self) -> int | None:
+        """The file descriptor of its socket, whose last copy keeps it alive; None if it is not running."""
+        if self._writer is None:
+            return None
+        fd: int = self._writer.get_extra_info("socket").fileno()
+        return fd if fd >= 0 else None
+
     async def start(self) -> None:
         """Start a warden. Raises WardenDied, or SandboxError if the warden cannot work on this machine."""
         await self.stop()

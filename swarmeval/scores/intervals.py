@@ -52,6 +52,14 @@ def over_tasks(values: Sequence[float]) -> Interval:
     return means[math.floor(rank)], means[math.ceil(ROUNDS - 1 - rank)]
 
 
+def of_pass_at_k(counts: Sequence[tuple[int, int]], k: int) -> Interval:
+    """Interval of the mean of pass@k over tasks, from (answers, passes) per task.
+
+    Raises ValueError without a task, and where pass@k is undefined.
+    """
+    return of_counts(counts, [pass_at_k(n, c, k) for n, c in counts])
+
+
 def of_counts(counts: Sequence[tuple[int, int]], values: Sequence[float]) -> Interval:
     """Interval of a mean score. `counts` are (answers, passes) per task, `values` the tasks' scores.
 
@@ -124,7 +132,7 @@ def confidence(counts: Sequence[tuple[int, int]], agents: Sequence[object]) -> t
         is_defined = judged and min(n for n, _ in judged) >= k
         intervals[f"pass@{k}"] = None
         if is_defined:
-            intervals[f"pass@{k}"] = list(of_counts(judged, [pass_at_k(n, c, k) for n, c in judged]))
+            intervals[f"pass@{k}"] = list(of_pass_at_k(judged, k))
     own = [share for share in agents if isinstance(share, float)]
     needed: dict[str, int | None] = {}
     shown = intervals["pass@1"] or (0.0, 1.0)

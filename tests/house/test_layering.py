@@ -7,6 +7,7 @@ from functools import cache
 
 from tests.support.checkout import ROOT
 from tests.support.floors import (
+    DOOR,
     FLOORS,
     HEAVY,
     Tree,
@@ -14,6 +15,7 @@ from tests.support.floors import (
     classes,
     cycles,
     heavy_at_once,
+    module_of,
     python_files,
     reachable,
     read,
@@ -47,6 +49,7 @@ HOMES: dict[str, Set[str]] = {
     "jinja2": {"swarmeval.report.pages", "swarmeval.engine.text.tokens"},  # pages; the errors of a chat template
     "scipy": {"swarmeval.loadtest", "swarmeval.scores"},
     "statsmodels": {"swarmeval.loadtest"},
+    "pandas": {"swarmeval.library.frame", "swarmeval.library.run"},  # the second names its type only
 }
 # The coordinator starts these as separate processes and never imports them.
 IN_WORKERS = {"swarmeval.workers.process", "swarmeval.workers.replica", "swarmeval.doctor.model_probe"}
@@ -55,6 +58,7 @@ RULES = (
     "swarmeval.records", "swarmeval.requests", "swarmeval.settings", "swarmeval.extraction", "swarmeval.tasks",
     "swarmeval.scores", "swarmeval.runs",
 )  # fmt: skip
+LIBRARY = "swarmeval/library/"
 WAITING = {"asyncio", "threading", "concurrent", "multiprocessing", "subprocess"} | HEAVY
 MAY_LOCK = {"swarmeval.extraction.syntax"}  # one lock, since warnings.catch_warnings changes the whole process
 
@@ -118,7 +122,20 @@ def test_imports_name_their_module_from_the_root() -> None:
 
 
 def test_no_two_classes_share_a_name() -> None:
-    expect_none([f"{name}: {', '.join(files)}" for name, files in classes(ROOT).items() if len(files) > 1])
+    inside = {
+        name: [file for file in files if not file.startswith(LIBRARY)]  # its names are for other programs
+        for name, files in classes(ROOT).items()
+    }
+    expect_none([f"{name}: {', '.join(files)}" for name, files in inside.items() if len(files) > 1])
+
+
+def test_the_project_imports_itself_by_its_modules() -> None:
+    expect_none([
+        f"{module}:{name.line} imports {name.name}; name the module that defines it"
+        for module, names in ours().items()
+        for name in names
+        if module_of(name.name, ours()) == DOOR
+    ])  # fmt: skip
 
 
 def test_files_keep_to_one_subject() -> None:

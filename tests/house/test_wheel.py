@@ -119,6 +119,45 @@ def test_the_installed_judge_passes_canonical_replies(installed: Installed, tmp_
     assert [json.loads(line)["outcome"] for line in results] == ["PASSED", "PASSED"]
 
 
+USER_PROGRAM = """
+from collections.abc import Iterator
+from typing import assert_type
+
+import swarmeval
+from swarmeval import Judge, Suite, Task
+
+task = Task("mine/add", "", Suite("add", "assert add(1, 2) == 3"))
+assert_type(swarmeval.extract("", task), swarmeval.Candidate)
+assert_type(swarmeval.load_tasks(limit=1), tuple[Task, ...])
+with Judge(eval_workers=1) as judge:
+    assert_type(judge, Judge)
+    assert_type(judge.judge("", task), swarmeval.Verdict)
+    assert_type(judge.judge_all([""], task), list[swarmeval.Verdict])
+    assert_type(swarmeval.score([{"task_id": "a", "reply": ""}], judge=judge).pass_at_1, float | None)
+    assert_type(judge.judge("", task).outcome, swarmeval.Outcome)
+run = swarmeval.Run("logs")
+assert_type(run.completions(), Iterator[swarmeval.Completion])
+assert_type(next(run.tasks()).pass_at_1, float | None)
+assert_type(swarmeval.compare(run, "other").p_value, float)
+assert_type(swarmeval.pass_at_k(5, 2, 1), float)
+
+
+async def block() -> swarmeval.Verdict:
+    async with Judge() as judge:
+        return await judge.judge_async("", task)
+"""
+
+
+def test_a_type_checker_finds_the_types_of_the_installed_library(installed: Installed, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(installed.bin / "python")]
+    misspelt = "import swarmeval\nswarmeval.Judge(workers=2)\nswarmeval.jugde\n"
+    for text, expected in ((USER_PROGRAM, []), (misspelt, ["program.py:2 [call-arg]", "program.py:3 [attr-defined]"])):
+        (tmp_path / "program.py").write_text(text, encoding="utf-8")
+        found = subprocess.run([*command, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        errors = [line for line in found.stdout.splitlines() if ": error: " in line]
+        assert [f"{line.split(': ')[0]} {line.split()[-1]}" for line in errors] == expected, found.stdout
+
+
 def test_an_installed_run_has_workers_a_report_and_a_dashboard(installed: Installed, tmp_path: Path) -> None:
     words = ["--config", str(ROOT / "config/smoke.yaml"), "--num_tasks", "2", "--output_dir", "run"]
     found = installed.run(tmp_path, "swarmeval", *words, "--set", "engine=scripted", "eval_timeout_scale=1")

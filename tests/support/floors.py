@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-OUTSIDE = {"tests", "benchmarks", "scripts"}  # folders that may import anything
+OUTSIDE = {"tests", "benchmarks", "scripts", "docs"}  # folders that may import anything
+DOOR = "swarmeval"  # its __init__ offers the library's names to other programs, and imports from above for that
 HEAVY = {"torch", "transformers", "bitsandbytes", "accelerate"}
 
 FLOORS = {
@@ -19,7 +20,7 @@ FLOORS = {
     "swarmeval.loadtest": 8, "swarmeval.workers": 8, "metrics_dashboard": 8,
     "model_loader": 7, "swarmeval.report": 7, "swarmeval.dashboard": 7,
     "swarmeval.engine": 6, "resource_monitor": 6, "swarmeval.watch": 6,
-    "swarmeval.monitor": 5,
+    "swarmeval.monitor": 5, "swarmeval.library": 5,
     "human_eval_runner": 4, "swarmeval.runs": 4,
     "swarmeval.tasks": 3, "swarmeval.scores": 3,
     "swarmeval.sandbox": 2, "swarmeval.extraction": 2, "swarmeval.settings": 2,
@@ -109,7 +110,7 @@ def upward(tree: Tree, floors: Mapping[str, int]) -> list[str]:
     faults = []
     for module, target, line in edges(tree):
         package, other = package_of(module, floors), package_of(target, floors)
-        if package and other and package != other and floors[other] >= floors[package]:
+        if module != DOOR and package and other and package != other and floors[other] >= floors[package]:
             faults.append(
                 f"{module}:{line} imports {target}, but {package} stands on floor {floors[package]} "
                 f"and {other} on {floors[other]}"

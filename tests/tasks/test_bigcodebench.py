@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from human_eval_runner import Judge, References, prepared_toolchains
+from human_eval_runner import Judge, prepared_toolchains
 from swarmeval.errors import ConfigError, DataError
 from swarmeval.executed import Executed
 from swarmeval.records import Completion, Form, Task, Verdict
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import make_request
+from swarmeval.sandbox.calibration import References
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import REGISTRY, chosen, load
 from tests.support.bigcodebench_rows import BODY, DOWNLOADS, ROW, SAMPLE, SIGNATURE, TESTS, sample_rows, written

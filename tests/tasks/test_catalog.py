@@ -12,11 +12,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from human_eval_runner import Judge, References
+from human_eval_runner import Judge
 from swarmeval.errors import ConfigError, DataError
 from swarmeval.records import Completion, Outcome, Task, Verdict
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import make_request
+from swarmeval.sandbox.calibration import References
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import REGISTRY, chosen, load
 from tests.support.checkout import ROOT

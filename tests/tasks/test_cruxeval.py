@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from human_eval_runner import Judge, References, program
+from human_eval_runner import Judge, program
 from swarmeval.extraction.candidate import candidate
 from swarmeval.records import Execution, Form, Outcome, Task
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import make_request
+from swarmeval.sandbox.calibration import References
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.catalog import load
 from tests.support.checkout import ROOT

@@ -1,0 +1,1 @@
+"""The manual: pages in Markdown, and examples in Python."""

@@ -1,0 +1,1 @@
+"""Examples of the manual, tested as they are."""

@@ -1,0 +1,1 @@
+"""The library: the entry points that `import swarmeval` offers to other programs."""
