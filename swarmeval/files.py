@@ -17,6 +17,14 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     return OutputError(f"{path}: cannot be written ({error.strerror}); {remedy}")
 
 
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents, if needed. Raises OutputError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
 @contextmanager
 def replaced(path: Path, durable: bool = False) -> Iterator[TextIO]:
     """Open a text file that replaces `path` if the block succeeds, and is removed if it fails.

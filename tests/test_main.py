@@ -63,7 +63,7 @@ REFUSED = [
     (["--num_tasks", "x"], "argument --num_tasks: invalid int value: 'x'; see main.py --help"),
     (
         ["scor", "x"],
-        "unknown command 'scor'; use one of score, compare, union, report, serve, loadtest, doctor; see main.py",
+        "unknown command 'scor'; use one of score, compare, union, export, report, serve, loadtest, doctor; see",
     ),
     (
         ["--config", "config/smoke.yaml", "--set", "wandb.mode=online"],

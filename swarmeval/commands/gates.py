@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from swarmeval.errors import ConfigError
-from swarmeval.files import cannot_write, replaced
+from swarmeval.files import make_folder, replaced
 from swarmeval.scores.gates import FAILED, Gate, gate, missed
 from swarmeval.scores.junit import junit
 
@@ -40,9 +40,6 @@ def exit_code(code: int, gates: Sequence[Gate], score: dict[str, Any], folder: P
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(path.parent, error) from None
+    make_folder(path.parent)
     with replaced(path) as file:
         file.write(text)

@@ -1,7 +1,7 @@
-"""`python main.py score REPLIES.jsonl`: judges imported replies. Needs no model and no fleet."""
+"""`python main.py score FILE`: judges imported replies and samples. Needs no model and no fleet."""
 
 import argparse
-import hashlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from swarmeval.errors import ConfigError, DataError
 from swarmeval.extraction.harness_rules import ALL, Rule, rules
 from swarmeval.records import Form, Job, parse_job_id
 from swarmeval.runs.journal import Entry
-from swarmeval.runs.reply_file import ListedJobs, read_replies
+from swarmeval.runs.reply_file import ListedJobs
+from swarmeval.runs.sample_formats import BIGCODE, JSONL, SampleReader, digest, stated
 from swarmeval.scores.missing import COUNTED_AS, FAIL
 from swarmeval.session.run_context import SessionContext
 from swarmeval.session.run_record import opened
@@ -29,6 +30,8 @@ FLAGS = {name: name for name in ("benchmark", "output_dir", "eval_workers", "eva
     "num_tasks": "humaneval_limit"
 }
 DEFAULT_FOLDER = "logs/score"
+log = logging.getLogger("swarmeval")
+
 PROGRAM_RULES = ("livecodebench",)  # extract whole programs; the other rules complete a function
 
 
@@ -39,16 +42,20 @@ def score(options: argparse.Namespace) -> int:
     if under and options.missing == FAIL:
         raise ConfigError("--missing=fail: not possible with --extractors, which compares rules on tasks with replies")
     path = Path(options.replies)
-    if path.exists() and not path.is_file():
+    if path.exists() and not (path.is_file() or path.is_dir()):
         raise DataError(f"{path}: not a regular file; it is read more than once, so save the replies to a file")
     benchmark = chosen(config)
     require_toolchains(benchmark.tasks, config.judge_python)  # before anything is moved or created
     under = _fitting(under, benchmark, options.extractors == ALL)
-    jobs, forms = _listed(path, benchmark, config.released or "", options.missing == FAIL)
+    form = stated(path, options.format)
+    reader = _reader(path, form, benchmark, config)
+    jobs, forms = _listed(path, reader, benchmark, options.missing == FAIL)
     if under and "reply" not in forms:
         raise DataError("--extractors: the file contains no raw reply; completions and solutions need no extraction")
     data = {**benchmark.facts(), "tasks": len(jobs.tasks)}
-    replies = {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "lines": jobs.total}
+    replies = {"path": str(path), "sha256": digest(path), "lines": jobs.total}
+    if form != JSONL:
+        replies |= {"format": form, "without_answer": len(reader.without_answer)}
     missing = {"missing_tasks": list(jobs.missing), "missing_counted_as": COUNTED_AS[options.missing]}
     measured = {**config.judged(), "data": data, "replies": replies["sha256"]}
     with (
@@ -57,7 +64,7 @@ def score(options: argparse.Namespace) -> int:
         log_to_screen(progress.note, config.verbose),
     ):
         record.note(data={**data, "licence": benchmark.licence or None}, replies={**replies, **missing})
-        for completion in read_replies(path, {task.task_id for task in jobs.tasks}):
+        for completion in reader.completions({task.task_id for task in jobs.tasks}):
             entry = Entry(completion=completion)
             if record.ledger.add(entry):
                 record.journal.append(entry)
@@ -82,19 +89,31 @@ def _fitting(under: Mapping[str, Rule], benchmark: LoadedBenchmark, wants_all: b
     return found
 
 
-def _listed(path: Path, benchmark: LoadedBenchmark, window: str, missing_fail: bool) -> tuple[ListedJobs, set[Form]]:
-    """(the jobs that the file answers, the forms of its lines). `window`: the dates that select tasks, if any.
+def _reader(path: Path, form: str, benchmark: LoadedBenchmark, config: RunConfig) -> SampleReader:
+    """Raises ConfigError where the order of the selected tasks is not that of the file."""
+    if form == BIGCODE and (config.task_ids is not None or config.released is not None):
+        raise ConfigError(f"{path}: bigcode's lists follow the order of all tasks; remove task_ids and released")
+    some = f"{len(benchmark.tasks)} selected " if len(benchmark.tasks) < benchmark.total else ""
+    when = f" released in {benchmark.released}" if config.released else ""
+    whole = f"among the {some}tasks{when}; remove its line" if some or when else "in the benchmark"
+    return SampleReader(path, form, benchmark.tasks, whole)
+
+
+def _listed(
+    path: Path, reader: SampleReader, benchmark: LoadedBenchmark, missing_fail: bool
+) -> tuple[ListedJobs, set[Form]]:
+    """(the jobs that the file answers, the forms of its texts).
 
     Raises DataError, also for a line that answers another task than the selected ones: the file and the selection
     disagree on what is scored.
     """
-    task_ids, forms, jobs = {task.task_id for task in benchmark.tasks}, set[Form](), list[Job]()
-    some = f"{len(task_ids)} selected " if len(task_ids) < benchmark.total else ""
-    when = f" released in {benchmark.released}" if window else ""
-    whole = f"among the {some}tasks{when}; remove its line" if some or when else "in the benchmark"
-    for reply in read_replies(path, task_ids, whole):
+    forms, jobs = set[Form](), list[Job]()
+    for reply in reader.completions():
         forms.add(reply.form)
         jobs.append(parse_job_id(reply.job_id))
+    if reader.without_answer:
+        first, number = reader.without_answer[0], len(reader.without_answer)
+        log.warning("%s samples ended with an error and are not scored; the first: %s", number, first)
     if not jobs:
         raise DataError(f"{path}: contains no replies")
     try:

@@ -38,7 +38,7 @@ RUN_FILES = (
     "wandb",
     "trace.json", "trace_*.jsonl", "flame_*.html",
     "requests.csv", "load_facts.json", "load.json", "generated_tests", "generated_tests.*",
-    "worth.jsonl",
+    "worth.jsonl", "exports",
 )  # fmt: skip
 
 log = logging.getLogger("swarmeval")

@@ -18,7 +18,7 @@ FLOORS = {
     "swarmeval.serving": 10, "agent_manager": 10,
     "swarmeval.doctor": 9, "swarmeval.scheduling": 9,
     "swarmeval.loadtest": 8, "swarmeval.workers": 8, "metrics_dashboard": 8,
-    "model_loader": 7, "swarmeval.report": 7, "swarmeval.dashboard": 7,
+    "model_loader": 7, "swarmeval.report": 7, "swarmeval.dashboard": 7, "swarmeval.exports": 7,
     "swarmeval.engine": 6, "resource_monitor": 6, "swarmeval.watch": 6,
     "swarmeval.monitor": 5, "swarmeval.library": 5,
     "human_eval_runner": 4, "swarmeval.runs": 4,
