@@ -5,6 +5,8 @@ Reads config.json only. Loads no weights and imports no model library.
 
 import importlib.util
 import json
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +23,13 @@ BLOCK = 64  # weights per scale of nf4, unless the settings say otherwise
 DOUBLE = ", double-quantized"  # follows "nf4" where the scales of the weights are quantized as well
 INT8_PACKAGE = "torchao"
 GGUF = ".gguf"
+GPTQMODEL = "gptqmodel<7.7"  # later ones replace torch by a newer one
 
-# The packages that read a kind of checkpoint: importable name -> name on PyPI. Other kinds need no further package, or
-# transformers names it.
+# The packages that read a kind of checkpoint: importable name -> what pip installs. Other kinds need no more packages,
+# or transformers names them.
 PACKAGES: Mapping[str, Mapping[str, str]] = {
-    "gptq": {"optimum": "optimum", "gptqmodel": "gptqmodel"},
-    "awq": {"gptqmodel": "gptqmodel"},
+    "gptq": {"optimum": "optimum", "gptqmodel": GPTQMODEL},
+    "awq": {"gptqmodel": GPTQMODEL},
     "compressed-tensors": {"compressed_tensors": "compressed-tensors"},
     "bitsandbytes": {"bitsandbytes": "bitsandbytes"},
     "torchao": {"torchao": "torchao"},
@@ -100,8 +103,8 @@ def check(model_id: str, folder: Path, weights: WeightFormat, by_vllm: bool = Fa
     ]  # fmt: skip
     if missing:
         raise ModelUnavailable(
-            f"{model_id}: its weights are {found.name}, which needs {' and '.join(missing)}; "
-            f"pip install {' '.join(missing)}"
+            f"{model_id}: its weights are {found.name}, which needs {' and '.join(map(_name, missing))}; "
+            f"pip install {shlex.join(missing)}"
         )
 
 
@@ -141,6 +144,10 @@ def _of_groups(values: Mapping[str, Any]) -> str:
 def _number(args: Mapping[str, Any]) -> str:
     """The type of quantized numbers: "int4", "fp8"."""
     return f"{'fp' if args.get('type') == 'float' else 'int'}{args.get('num_bits', '')}"
+
+
+def _name(requirement: str) -> str:
+    return re.split("[<>=~!]", requirement)[0]
 
 
 def _is_installed(module: str) -> bool:

@@ -36,7 +36,7 @@ def findings(config: RunConfig, gpus: Sequence[DeviceSample], settings: Sequence
     """Yield each finding as soon as its check ends."""
     yield from machine.findings(config, os.environ, gpus, settings)  # runs alone: it measures the load of the machine
     with ThreadPoolExecutor(1) as background:
-        card = model.reading(config, background)
+        card = model.reading(config, gpus, background)
         yield from judging.findings(config)
         yield from model.findings(config, card, gpus, settings)
     if config.fleet == "endpoint":

@@ -35,10 +35,10 @@ TRIAL_TASKS, TRIAL_TOKENS = 2, 24
 SHARE = 0.9  # share of a GPU's free memory that weights may take
 
 
-def reading(config: RunConfig, background: Executor) -> Future[ModelCard] | None:
+def reading(config: RunConfig, gpus: Sequence[DeviceSample], background: Executor) -> Future[ModelCard] | None:
     """Start reading the model card in the background, which takes seconds; None if no card is needed."""
     needs_card = config.fleet != "endpoint" and config.engine != "scripted"
-    return background.submit(probe, config) if needs_card else None
+    return background.submit(probe, config, gpus) if needs_card else None
 
 
 def findings(
@@ -77,7 +77,7 @@ def findings(
         yield Finding("duration", "note", "not estimated: a model of this size is too slow for a quick trial on a CPU")
 
 
-def probe(config: RunConfig) -> ModelCard:
+def probe(config: RunConfig, gpus: Sequence[DeviceSample] = ()) -> ModelCard:
     """Read the model's files, and tokenize the run's prompts. Raises UserError."""
     plan = Plan(make_agents(config), chosen(config).tasks)
     form = weight_format(config)
@@ -95,6 +95,7 @@ def probe(config: RunConfig) -> ModelCard:
         device=config.device, weights="auto" if cached and form in QUANTIZED_HERE else form,
         rows=None if config.replica.rows == "auto" else config.replica.rows, max_new_tokens=config.max_new_tokens,
         share=config.cpu_workers if config.device == "cpu" else 1, trust_remote_code=config.trust_remote_code,
+        free_bytes=gpu_room(config, gpus) if config.device == "cuda" else None,
     )  # fmt: skip
     limit_s = CONVERT_LIMIT_S if form == "gguf" else LOOK_LIMIT_S
     try:
@@ -152,11 +153,10 @@ def memory(config: RunConfig, card: ModelCard, gpus: Sequence[DeviceSample]) -> 
         return Finding("memory", "ok", sizes)
     if not card.weight_bytes:
         return Finding("memory", "note", "not checked: the weights are not cached yet; the run will download them")
-    frees = [1048576 * (gpu.memory_total_mb - gpu.memory_used_mb) for gpu in gpus
-             if gpu.memory_total_mb is not None and gpu.memory_used_mb is not None]  # fmt: skip
-    if not frees:
+    room = gpu_room(config, gpus)
+    if room is None:
         return Finding("memory", "note", "not checked: no GPU reports its free memory")
-    free = SHARE * (min(frees) if config.use_data_parallelism else sum(frees))
+    free = SHARE * room
     sizes = f"weights of about {gb(card.weight_bytes)}; {gb(free)} of GPU memory available"
     if card.weight_bytes > free:
         smaller = "replica.weight_cache: auto" if config.replica.weight_cache == "on" else "weights: nf4"
@@ -164,6 +164,13 @@ def memory(config: RunConfig, card: ModelCard, gpus: Sequence[DeviceSample]) -> 
             smaller = "use a smaller model"
         return Finding("memory", "UNFIT", sizes, f"{smaller}, use_data_parallelism: false, or free the GPU")
     return Finding("memory", "ok", sizes)
+
+
+def gpu_room(config: RunConfig, gpus: Sequence[DeviceSample]) -> int | None:
+    """Free memory of the fullest GPU, or of all if one replica is sharded over them; None if no GPU reports it."""
+    frees = [int(1048576 * (gpu.memory_total_mb - gpu.memory_used_mb)) for gpu in gpus
+             if gpu.memory_total_mb is not None and gpu.memory_used_mb is not None]  # fmt: skip
+    return (min if config.use_data_parallelism else sum)(frees) if frees else None
 
 
 def trial(config: RunConfig, plan: Plan, card: ModelCard) -> Finding:

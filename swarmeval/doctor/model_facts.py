@@ -19,6 +19,7 @@ class ProbeRequest:
     max_new_tokens: int
     share: int
     trust_remote_code: bool
+    free_bytes: int | None = None  # of a replica's GPUs; None: unknown, or no GPU
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,9 +40,11 @@ def probe(request: ProbeRequest) -> ModelCard:
     on_gpu = getattr(torch, DTYPES.get(request.weights, "bfloat16"))
     dtype = model_loader.compute_dtype("cpu", request.weights, config) if request.device == "cpu" else on_gpu
     weight_bytes = budget.weight_bytes(folder, dtype, request.weights)
+    beside_weights = sys.maxsize if request.free_bytes is None else max(0, request.free_bytes - weight_bytes)
     needs = budget.estimate(
-        config, dtype, device="cpu", rows=request.rows, max_new_tokens=request.max_new_tokens,
+        config, dtype, device=request.device, rows=request.rows, max_new_tokens=request.max_new_tokens,
         weight_bytes=weight_bytes, share=request.share,
+        rooms=None if request.device == "cpu" else [budget.DeviceRoom(1, beside_weights)],
     )  # fmt: skip
     try:
         ends = GenerationConfig.from_pretrained(folder).eos_token_id

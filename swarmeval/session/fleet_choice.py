@@ -140,7 +140,7 @@ def _ray(config: RunConfig, most_prompt_tokens: int | None) -> ChosenFleet:
     """One actor per device of each node of a Ray cluster. Checks every node now."""
     from swarmeval.workers.ray import nodes
     from swarmeval.workers.ray.cluster import Cluster
-    from swarmeval.workers.ray.fleet import RayFleet
+    from swarmeval.workers.ray.fleet import RayFleet, shared_adapters
 
     if config.engine != "scripted":
         require_package(weight_format(config))  # as on every node
@@ -152,15 +152,12 @@ def _ray(config: RunConfig, most_prompt_tokens: int | None) -> ChosenFleet:
     }
 
     found = _adapters(config)
-    sources = {files.name: config.adapters[files.name] or "" for files in found}
-    sources = {
-        name: str(Path(source).absolute()) if Path(source).is_dir() else source for name, source in sources.items()
-    }
+    sources = shared_adapters(config)
 
     def describe(model: str, device: str) -> ReplicaSpec:
         return replica(config, model, device, script=script, most_prompt_tokens=most_prompt_tokens, adapters=sources)
 
-    fleet = RayFleet(cluster, config, ours, describe)
+    fleet = RayFleet(cluster, config, ours, describe, adapters={files.name: files.digests() for files in found})
     try:
         fleet.gather()
     except DeviceError:

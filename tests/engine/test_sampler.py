@@ -317,12 +317,14 @@ def test_compiled_kernels_choose_the_same_tokens(top_k: int) -> None:
 
 @pytest.mark.parametrize("settings", [{"do_sample": False}, {"top_k": 40, "top_p": 0.9}, {"top_p": 0.9}, {}])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_row_whose_logits_are_nan_gets_no_token(settings: dict[str, float | bool], compiled: bool) -> None:
+@pytest.mark.parametrize("places", [slice(None), 17, 4999])  # one NaN is noticed, too
+def test_a_row_with_nan_logits_gets_no_token(
+    settings: dict[str, float | bool], compiled: bool, places: int | slice
+) -> None:
     sampler = Sampler(2, CPU, native.load(torch.float32) if compiled else None)
     logits = scores_of(1, 2, 5000)
-    logits[0] = torch.nan
-    for _ in range(2):
-        sampler.admit([1])
+    logits[0, places] = torch.nan
+    sampler.admit([1])
+    sampler.admit([1])
     nothing, token = chosen(sampler, logits, [choice(**settings)] * 2, [0.0, 0.0])
-    assert nothing == NO_TOKEN
-    assert 0 <= token < 5000
+    assert (nothing, 0 <= token < 5000) == (NO_TOKEN, True)

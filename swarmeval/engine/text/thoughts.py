@@ -85,8 +85,12 @@ class Thoughts:
         start = self.answer_start(output)
         if start is None:
             start = len(output) if self.is_open(output) else 0
-        thought, _ = separated(self.raw.text(output[:start]), self.thinking, self._opened)
-        return Parts(*stops.cut(self.detokenizer(output[:start]).text(output[start:])), thought, start)
+        thought, begun = self.separated(output[:start])
+        return Parts(*stops.cut(begun + self.detokenizer(output[:start]).text(output[start:])), thought, start)
+
+    def separated(self, begin: Sequence[int]) -> tuple[str, str]:
+        """(thought, begin of the answer) in the tokens before the answer: the marker's last token may say more."""
+        return separated(self.raw.text(begin), self.thinking, self._opened)
 
     def detokenizer(self, thought: Sequence[int]) -> Detokenizer:
         """Return the detokenizer of an answer after this thought."""
@@ -111,8 +115,9 @@ class ThoughtGrowth:
             return "", self._thought_piece(self._raw.more(output))
         thought = ""
         if self._answer is None:
-            thought = self._thoughts.parts(output, self._stops).thought[self._sent :]
-            self._answer = Growth(self._thoughts.detokenizer(output[:start]), self._stops)
+            whole, begun = self._thoughts.separated(output[:start])
+            thought = whole[self._sent :]
+            self._answer = Growth(self._thoughts.detokenizer(output[:start]), self._stops, begun)
         return self._answer.more(output[start:]), thought
 
     def _thought_piece(self, new: str) -> str:

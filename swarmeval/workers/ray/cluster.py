@@ -92,12 +92,18 @@ class Cluster:
         )
 
     def inspect(
-        self, nodes: tuple[Node, ...], model: Mapping[str, object] | None, packages: tuple[str, ...]
+        self,
+        nodes: tuple[Node, ...],
+        model: Mapping[str, object] | None,
+        packages: tuple[str, ...],
+        adapters: Mapping[str, str],
     ) -> tuple[Inspection, ...]:
         """Inspect each of these nodes. Blocks."""
         remote = self._ray.remote(inspect_node)
         references = [
-            remote.options(num_cpus=0, max_retries=0, scheduling_strategy=self._on(node)).remote(model, packages)
+            remote.options(num_cpus=0, max_retries=0, scheduling_strategy=self._on(node)).remote(
+                model, packages, adapters
+            )
             for node in nodes
         ]
         self._ray.wait(references, num_returns=len(references), timeout=INSPECT_LIMIT_S)

@@ -48,8 +48,12 @@ class RayFleet:
         required_versions: Mapping[str, str],
         make_spec: MakeSpec,
         poll_s: float = POLL_S,
+        adapters: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        """`required_versions` maps packages to the version that every node must have."""
+        """`required_versions` maps packages to the version that every node must have.
+
+        `adapters` maps the adapters to the digests that their files must have there.
+        """
         self.workers: list[RayWorker] = []
         self.nodes: dict[str, dict[str, object]] = {}  # nodes that took part, by name, as written to the manifest
         self.commit: str | None = None  # of the model on all nodes, if it is one of the hub
@@ -58,6 +62,7 @@ class RayFleet:
         self._required_versions = required_versions
         self._make_spec = make_spec
         self._poll_s = poll_s
+        self._adapters = adapters or {}
         self._names: dict[str, str] = {}  # names of all nodes ever seen, by id
         self._alive: set[str] = set()  # ids of the nodes in use that are alive
         self._following: asyncio.Task[None] | None = None
@@ -123,7 +128,9 @@ class RayFleet:
             "model_id": _shared_path(config.model_id), "code": config.trust_remote_code,
             "weights": weight_format(config), "revision": config.model_revision,
         }  # fmt: skip
-        return self._cluster.inspect(nodes, None if config.engine == "scripted" else model, required_packages(config))
+        return self._cluster.inspect(
+            nodes, None if config.engine == "scripted" else model, required_packages(config), shared_adapters(config)
+        )
 
     def _admit(self, nodes: tuple[Node, ...], inspections: tuple[Inspection, ...]) -> list[str]:
         """Create the workers of the fit nodes; return the reasons why others are unfit."""
@@ -136,7 +143,8 @@ class RayFleet:
             problem = (
                 f"node {name}: {inspection}"
                 if isinstance(inspection, str)
-                else unfit_reason(name, inspection, self._required_versions) or self._other_commit(name, inspection)
+                else unfit_reason(name, inspection, self._required_versions, self._adapters)
+                or self._other_commit(name, inspection)
             )
             if problem:
                 problems.append(problem)
@@ -180,6 +188,11 @@ class RayFleet:
         worker.name = name
 
 
-def _shared_path(model_id: str) -> str:
-    """The model's name on every node; a folder or file must have the same absolute path everywhere."""
-    return str(Path(model_id).absolute()) if Path(model_id).exists() else model_id
+def shared_adapters(config: RunConfig) -> dict[str, str]:
+    """The folder or hub name of each adapter, as every node finds it."""
+    return {name: _shared_path(source) for name, source in config.adapters.items() if source}
+
+
+def _shared_path(name: str) -> str:
+    """The name of a model or adapter on every node; a folder or file must have the same absolute path everywhere."""
+    return str(Path(name).absolute()) if Path(name).exists() else name

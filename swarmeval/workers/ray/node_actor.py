@@ -17,22 +17,27 @@ if TYPE_CHECKING:
     from swarmeval.workers.wire import FromWorker, Start, ToWorker
 
 
-def inspect_node(model: Mapping[str, Any] | None, packages: tuple[str, ...]) -> dict[str, object]:
-    """Report the `versions` of Python and packages, and the located `model` or a `problem`.
+def inspect_node(
+    model: Mapping[str, Any] | None, packages: tuple[str, ...], adapters: Mapping[str, str]
+) -> dict[str, object]:
+    """Report the `versions` of Python and packages, the located `model` and the digests of `adapters`, or a `problem`.
 
-    Does not contact the hub: the model must be on the node before the run. `model` holds the arguments of
-    model_loader.locate; None in a run without a model.
+    Does not contact the hub: model and adapters must be on the node before the run. `model` holds the arguments of
+    model_loader.locate; None in a run without a model. `adapters` maps names to folders or hub names.
     """
     versions = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
-    report: dict[str, object] = {"versions": versions, "model": "scripted", "problem": ""}
+    report: dict[str, object] = {"versions": versions, "model": "scripted", "problem": "", "adapters": {}}
     if model is not None:
         os.environ["HF_HUB_OFFLINE"] = "1"
         try:
             import model_loader
+            from swarmeval.engine.adapters import files
             from swarmeval.errors import ModelUnavailable
 
             try:
                 report["model"] = model_loader.locate(progress=False, **model)
+                found = [files.read(name, files.located(name, at, progress=False)) for name, at in adapters.items()]
+                report["adapters"] = {adapter.name: adapter.digests() for adapter in found}
             except ModelUnavailable as error:
                 report["problem"] = str(error)
         except ImportError:

@@ -1,7 +1,7 @@
 """Nodes of a cluster and their replica slots: names, resource shares, fitness checks. Does not call Ray."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.settings.weight_rules import weight_format
@@ -29,7 +29,8 @@ class NodeReport:
 
     versions: Mapping[str, str]  # "" for a missing package
     model: str  # the model to load on that node
-    problem: str  # why the model cannot be loaded, or ""
+    problem: str  # why the model or an adapter cannot be loaded, or ""
+    adapters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # SHA-256 of the files of each adapter
 
 
 # A string gives the reason why the inspection failed; None: the node is gone or not ready yet.
@@ -64,8 +65,13 @@ def is_usable(node: Node, config: RunConfig) -> bool:
     return (node.gpus if _on_gpus(config) else node.cpus) > 0
 
 
-def unfit_reason(name: str, report: NodeReport, required: Mapping[str, str]) -> str | None:
-    """One line that says why replicas cannot run on this node and what to do; None if they can."""
+def unfit_reason(
+    name: str, report: NodeReport, required: Mapping[str, str], adapters: Mapping[str, Mapping[str, str]]
+) -> str | None:
+    """One line that says why replicas cannot run on this node and what to do; None if they can.
+
+    `required` maps packages to versions, `adapters` the adapters of the run to the digests of their files here.
+    """
     wrong = [
         f"{package} {installed or 'missing'} (here {version})"
         for package, version in required.items()
@@ -75,7 +81,11 @@ def unfit_reason(name: str, report: NodeReport, required: Mapping[str, str]) -> 
         remedy = "install the same Python there, and in the same checkout: pip install '.[ray]'"
         return f"node {name}: has {', '.join(wrong)}; {remedy}"
     if report.problem:
-        return f"node {name}: {report.problem}; copy the model to the node (nodes do not download it during a run)"
+        missing = "adapter" if report.problem.startswith("adapters.") else "model"
+        return f"node {name}: {report.problem}; copy the {missing} to the node (nodes do not download it during a run)"
+    for adapter, digests in adapters.items():
+        if report.adapters.get(adapter) != digests:
+            return f"node {name}: adapters.{adapter}: its files differ from those here; copy the adapter to the node"
     return None
 
 

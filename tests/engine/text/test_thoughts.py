@@ -65,6 +65,18 @@ def test_a_prefill_can_begin_a_thought() -> None:
     assert (parts.thought, parts.text) == ("b", "c")
 
 
+def test_text_in_the_last_token_of_an_end_marker_begins_the_answer() -> None:
+    found, output = thoughts(thinking=Thinking("<think>", "</d")), ids_of("<think>a</def x")
+    assert TOKENIZER.convert_tokens_to_ids("def") in output
+    parts = found.parts(output, no_stops())
+    assert (parts.thought, parts.text) == ("a", "ef x")
+    assert found.parts(output, no_stops(["f x"])).text == "e"
+    growth, sent = ThoughtGrowth(found, no_stops()), ""
+    for count in range(1, len(output) + 1):
+        sent += growth.more(output[:count], found.answer_start(output[:count]))[0]
+    assert sent == "ef x"
+
+
 @given(PIECES, st.booleans())
 def test_streamed_pieces_are_prefixes_of_thought_and_answer(pieces: list[str], opened: bool) -> None:
     found = thoughts("<assistant><think>" if opened else "<assistant>")

@@ -26,6 +26,7 @@ from swarmeval.workers.ray.cluster import Cluster
 from swarmeval.workers.ray.fleet import RayFleet
 from swarmeval.workers.ray.worker import RayWorker
 from swarmeval.workers.replica_spec import Script, ScriptedFault
+from tests.support import lora, tiny_model
 from tests.support.checkout import ROOT
 from tests.support.coordinator_bench import Bench
 from tests.support.fleet_contract import FleetContract, collect, requests
@@ -165,6 +166,31 @@ def test_a_model_missing_on_a_node_is_reported_before_the_run(cluster: Nodes, tm
         done.stderr,
     ), done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_cluster_answers_with_adapters_as_one_machine_does(cluster: Nodes, tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="peft makes the adapters of this test; install the extra `dev`")
+    tiny_model.save(tmp_path / "model")
+    folders = lora.saved(tiny_model.model(), tmp_path / "adapters")
+    adapters = {"none": None, **{name: str(folders[name]) for name in ("qv", "all")}}
+    config = tmp_path / "run.yaml"
+    config.write_text(json.dumps({
+        "model_id": str(tmp_path / "model"), "adapters": adapters, "device": "cpu", "weights": "fp32",
+        "num_agents": 3, "do_sample": False, "repetition_penalty": 1.0, "max_new_tokens": 12, "eval_timeout_scale": 1.0,
+        "task_ids": ["HumanEval/23", "HumanEval/35"], "monitor": {"idle_baseline_s": 0}, "wandb": {"mode": "off"},
+    }))  # fmt: skip
+    replies = {}
+    for fleet, *more in (("ray", f"ray.address={cluster.address}"), ("local",)):
+        folder = tmp_path / fleet
+        words = ["--config", str(config), "--output_dir", str(folder), "--set", f"fleet={fleet}", *more]
+        done = subprocess.run(
+            [sys.executable, "main.py", *words], cwd=ROOT, capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, done.stderr
+        lines = [line for path in folder.glob("agent_*_results.jsonl") for line in path.read_text().splitlines()]
+        replies[fleet] = {row["job_id"]: row["reply"] for row in map(json.loads, lines)}
+    assert replies["ray"] == replies["local"]
+    assert len(set(replies["ray"].values())) == 6  # each adapter answers each task in its own way
 
 
 def test_a_node_with_another_version_is_reported(member: Cluster) -> None:

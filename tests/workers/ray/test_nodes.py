@@ -57,13 +57,24 @@ def test_a_host_that_joins_again_gets_a_new_name() -> None:
 
 
 def test_an_unfit_node_is_named_with_reason_and_remedy() -> None:
-    assert unfit_reason("left", FIT, OURS) is None
-    assert unfit_reason("left", OLD, OURS) == (
+    assert unfit_reason("left", FIT, OURS, {}) is None
+    assert unfit_reason("left", OLD, OURS, {}) == (
         "node left: has torch 2.12.0 (here 2.13.0+cpu), ray missing (here 2.60.0); "
         "install the same Python there, and in the same checkout: pip install '.[ray]'"
     )
-    assert unfit_reason("left", NodeReport(FIT.versions, "", "a/b: not in the cache"), OURS) == (
+    assert unfit_reason("left", NodeReport(FIT.versions, "", "a/b: not in the cache"), OURS, {}) == (
         "node left: a/b: not in the cache; copy the model to the node (nodes do not download it during a run)"
+    )
+
+
+def test_a_node_has_the_same_adapters_as_the_coordinator() -> None:
+    here, there = ({"one": {"adapter_model.safetensors": digest}} for digest in ("aa", "bb"))
+    assert unfit_reason("left", NodeReport(FIT.versions, "/models/a", "", here), OURS, here) is None
+    assert unfit_reason("left", NodeReport(FIT.versions, "/models/a", "", there), OURS, here) == (
+        "node left: adapters.one: its files differ from those here; copy the adapter to the node"
+    )
+    assert unfit_reason("left", NodeReport(FIT.versions, "/models/a", "adapters.one: missing"), OURS, here) == (
+        "node left: adapters.one: missing; copy the adapter to the node (nodes do not download it during a run)"
     )
 
 
@@ -77,7 +88,11 @@ class MadeUp(Cluster):
         return tuple(Node(host * 8, host, 1.0, 0.0) for host in self.there)
 
     def inspect(
-        self, nodes: tuple[Node, ...], model: Mapping[str, object] | None, packages: tuple[str, ...]
+        self,
+        nodes: tuple[Node, ...],
+        model: Mapping[str, object] | None,
+        packages: tuple[str, ...],
+        adapters: Mapping[str, str],
     ) -> tuple[Inspection, ...]:
         return tuple(self.there[node.host] for node in nodes)
 

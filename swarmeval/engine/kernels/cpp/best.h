@@ -14,7 +14,7 @@ struct Scored {
 };
 
 // The `width` best scores of one row, best first, ties by id. Scores below the width-th best block maximum are skipped:
-// they cannot be among the best.
+// they cannot be among the best. A row with a NaN among its scores has none: all values are then -inf.
 template <class T>
 void best_of_row(const T *scores, int vocabulary, const int64_t *history, int length, float penalty, int width, std::vector<float> &row,
                  std::vector<float> &maxima, std::vector<Scored> &found, float *values, int64_t *ids) {
@@ -22,8 +22,23 @@ void best_of_row(const T *scores, int vocabulary, const int64_t *history, int le
     const int blocks = (vocabulary + BLOCK - 1) / BLOCK;
     row.assign(size_t(blocks) * BLOCK, -INFINITY);
     int i = 0;
-    for (; i + LANES <= vocabulary; i += LANES) store(row.data() + i, load(scores + i));
-    for (; i < vocabulary; ++i) row[i] = widen(scores[i]);
+    Ints numbers = Ints{} - 1;
+    for (; i + LANES <= vocabulary; i += LANES) {
+        const Floats part = load(scores + i);
+        numbers &= part == part;
+        store(row.data() + i, part);
+    }
+    bool is_number = true;
+    for (; i < vocabulary; ++i) {
+        row[i] = widen(scores[i]);
+        is_number &= row[i] == row[i];
+    }
+    for (int lane = 0; lane < LANES; ++lane) is_number &= numbers[lane] != 0;
+    if (!is_number) {
+        std::fill(values, values + width, -INFINITY);
+        std::fill(ids, ids + width, 0);
+        return;
+    }
     if (penalty != 1.0f)
         for (int seen = 0; seen < length; ++seen) {
             const float score = widen(scores[history[seen]]);
