@@ -1,6 +1,6 @@
 """Removes secrets (keys, tokens and passwords) from texts and data before they are written or shown.
 
-Applied to error messages, log lines, the manifest, data sent to Weights & Biases, stdout and stderr. Model replies are
+Applied to error messages, log lines, the manifest, data sent to trackers, stdout and stderr. Model replies are
 not changed, because they are measurements.
 """
 

@@ -14,8 +14,9 @@ from swarmeval.loadtest import facts as load_facts
 from swarmeval.loadtest import request_rows
 from swarmeval.loadtest.progress import LoadProgress
 from swarmeval.monitor.host import hardware
-from swarmeval.monitor.tracking.tracker import make_tracker
-from swarmeval.monitor.tracking.wandb_login import check_login
+from swarmeval.monitor.tracing.run_spans import Asked, make_spans
+from swarmeval.monitor.tracking.making import check_trackers, make_tracker
+from swarmeval.monitor.tracking.tracker import finish_all
 from swarmeval.session.ending import FINISHED, STOPPED, Reason, page, recording_end
 from swarmeval.session.fleet_choice import ChosenFleet, choose
 from swarmeval.session.load_session import LoadResults, LoadSession
@@ -36,7 +37,7 @@ log = logging.getLogger("swarmeval")
 def loadtest(options: argparse.Namespace) -> int:
     """Run the load test, evaluate the generated tests and write the report; return the exit code. Raises UserError."""
     config = _settings(options)
-    check_login(config, os.environ)
+    check_trackers(config, os.environ)
     find_roots(config.loadtest.packages)  # before anything is loaded, moved or created
     chosen = choose(config, single_try=True)
     with (
@@ -48,7 +49,9 @@ def loadtest(options: argparse.Namespace) -> int:
         record.begin()
         tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
         watchers = SessionWatchers(config, record, chosen.make(None), chosen.local_devices, tracker)
-        session = LoadSession(config, record, watchers, progress)
+        asked = Asked(config, chosen.model)
+        spans = make_spans(config, record.folder, record.run_id, record.manifest, asked)
+        session = LoadSession(config, record, watchers, progress, spans)
         reason = Reason()
         try:
             with recording_end(reason):
@@ -58,7 +61,7 @@ def loadtest(options: argparse.Namespace) -> int:
                 reason.text = FINISHED
         finally:
             report = _close(config, chosen, record, session.results, reason.text)
-            tracker.finish({})
+            finish_all([tracker, spans], {})
     if report is None:
         say(f"{reason.text}; no report was written")
         return 130 if reason.text == STOPPED else 2

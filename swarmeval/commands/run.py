@@ -12,8 +12,9 @@ from swarmeval.commands.output import say
 from swarmeval.errors import ConfigError
 from swarmeval.monitor.host import hardware
 from swarmeval.monitor.tracing.export import Tracer
-from swarmeval.monitor.tracking.tracker import make_tracker
-from swarmeval.monitor.tracking.wandb_login import check_login
+from swarmeval.monitor.tracing.run_spans import Asked, make_spans
+from swarmeval.monitor.tracking.making import check_trackers, make_tracker
+from swarmeval.monitor.tracking.tracker import finish_all
 from swarmeval.runs.plan import Plan, make_agents
 from swarmeval.runs.prompts import most_prompt_tokens
 from swarmeval.session.fleet_choice import choose, read_template
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         check_terminal()
     for warning in config.warnings():
         print(f"swarmeval: {warning}", file=sys.stderr)
-    check_login(config, os.environ)  # before anything is moved or created
+    check_trackers(config, os.environ)  # before anything is moved or created
     benchmark = chosen(config)
     require_toolchains(benchmark.tasks, config.judge_python)  # likewise
     if config.benchmark != HUMANEVAL and config.task_limit() and config.humaneval_limit < benchmark.total:
@@ -82,14 +83,16 @@ def run(options: argparse.Namespace) -> int:
         tracer = Tracer(record.folder, len(record.manifest["sessions"]) + 1) if config.trace else None
         fleet = chosen_fleet.make(tracer)
         tracker = make_tracker(config, record.folder, record.run_id, record.manifest)
+        asked = Asked(config, chosen_fleet.model, plan.agents)
+        spans = make_spans(config, record.folder, record.run_id, record.manifest, asked)
         watchers = SessionWatchers(config, record, fleet, chosen_fleet.local_devices, tracker)
         score: dict[str, object] = {}
         try:
             with watchers:
-                swarm = Swarm(plan, chosen_fleet, watchers, tracer)
+                swarm = Swarm(plan, chosen_fleet, watchers, tracer, spans)
                 ending = carry_out(SessionContext(config, record, progress, swarm))
             score = ending.score
         finally:
-            tracker.finish(score)
+            finish_all([tracker, spans], score)
     say(ending.summary)  # after the progress bar has closed
     return exit_code(ending.exit_code, gates, ending.score, record.folder, options.junit)

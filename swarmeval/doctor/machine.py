@@ -16,6 +16,7 @@ from swarmeval import location
 from swarmeval.device_sample import DeviceSample
 from swarmeval.doctor.finding import Finding
 from swarmeval.errors import UserError
+from swarmeval.monitor.tracking.making import EXTRAS, check_trackers
 from swarmeval.monitor.tracking.wandb_login import check_login
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.settings.weight_rules import weight_format
@@ -187,9 +188,11 @@ def disk(config: RunConfig) -> Finding:
 
 def tracking(config: RunConfig, environ: Mapping[str, str]) -> Finding:
     try:
-        return Finding("wandb", "ok", check_login(config, environ))
+        check_trackers(config, environ)
+        others = [name for name in EXTRAS if config.at(f"{name}.enabled")]
+        return Finding("trackers", "ok", ", ".join([f"wandb {check_login(config, environ)}", *others]))
     except UserError as error:
-        return Finding("wandb", "UNFIT", str(error))
+        return Finding("trackers", "UNFIT", str(error))
 
 
 def gb(count: float) -> str:

@@ -13,10 +13,12 @@ from swarmeval.runs.folder import read_manifest
 from swarmeval.settings.run_config import JUDGED_BY, RunConfig
 from swarmeval.settings.section import flat
 
-# Settings that affect only the folder, the monitor and the tracker.
+# Settings that affect only the folder, the monitor and the trackers.
 NO_MATTER = (
     "output_dir", "verbose", "monitor.interval_s", "monitor.idle_baseline_s", "wandb.mode", "wandb.project",
-    "wandb.entity", "wandb.tags",
+    "wandb.entity", "wandb.tags", "mlflow.enabled", "mlflow.tracking_uri", "mlflow.experiment", "mlflow.run_name",
+    "mlflow.tags", "trackio.enabled", "trackio.project", "trackio.space_id", "opentelemetry.enabled",
+    "opentelemetry.endpoint",
 )  # fmt: skip
 
 

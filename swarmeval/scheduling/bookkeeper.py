@@ -84,12 +84,17 @@ class Bookkeeper:
     def fail(self, k: int, reason: str, attempts: int, device: str) -> None:
         """Record that a job got no completion."""
         job_id = self.ledger.jobs.job(k).job_id
-        self._record(Entry(failure=Failure(job_id, reason, attempts, device, self._context.now(), self.elapsed_s())))
+        failure = Failure(job_id, reason, attempts, device, self._context.now(), self.elapsed_s())
+        if self._record(Entry(failure=failure)):
+            self._context.note_failure(failure)
         log.warning("%s: no completion after %d attempts (%s)", job_id, attempts, reason)
 
     def record_verdict(self, completion: Completion, verdict: Verdict) -> None:
         """Journal a verdict, and queue a repair if one is needed and allowed."""
-        if not self._record(Entry(verdict=verdict)) or not self.repairs:
+        if not self._record(Entry(verdict=verdict)):
+            return
+        self._context.note_verdict(completion, verdict)
+        if not self.repairs:
             return
         job = self.ledger.repair(verdict)
         if job is not None:

@@ -3,7 +3,7 @@
 import time
 from typing import Protocol
 
-from swarmeval.records import Attempt, Status
+from swarmeval.records import Attempt, Completion, Failure, Status, Verdict
 from swarmeval.requests import ReplicaInfo, Request
 
 
@@ -21,6 +21,14 @@ class RunContext(Protocol):
 
     def publish(self, status: Status) -> None:
         """Publish the state of the run. Called once per second."""
+
+    def note_verdict(self, completion: Completion, verdict: Verdict) -> None:
+        """Receive an answer whose verdict has just been recorded."""
+        return
+
+    def note_failure(self, failure: Failure) -> None:
+        """Receive a failure that has just been recorded."""
+        return
 
     def now(self) -> float:
         """Unix time, which may jump: for records only."""

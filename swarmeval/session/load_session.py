@@ -15,6 +15,7 @@ from swarmeval.loadtest.request_rows import RowFile
 from swarmeval.monitor import allocations
 from swarmeval.monitor.allocations import Allocations
 from swarmeval.monitor.tracing.flame import Flame, flame_path
+from swarmeval.monitor.tracing.run_spans import LOAD, RunSpans
 from swarmeval.scores.energy import between
 from swarmeval.serving.pool import Pool
 from swarmeval.session.run_record import Record
@@ -53,12 +54,15 @@ class LoadResults:
 class LoadSession:
     """Carries out the load test of a config. `results` is valid at any time, also after an early end."""
 
-    def __init__(self, config: RunConfig, record: Record, watchers: SessionWatchers, progress: LoadProgress) -> None:
+    def __init__(
+        self, config: RunConfig, record: Record, watchers: SessionWatchers, progress: LoadProgress, spans: RunSpans
+    ) -> None:
         self.results = LoadResults()
         self._config = config
         self._record = record
         self._watchers = watchers
         self._progress = progress
+        self._spans = spans
         self._roots = find_roots(config.loadtest.packages)
 
     async def run(self) -> None:
@@ -82,12 +86,14 @@ class LoadSession:
     async def _load(self, memory: Allocations | None) -> None:
         """Run all levels, one after another."""
         config, folder = self._config, self._record.folder
+        self._spans.enter(LOAD)
         self._progress.say("waiting for the servers" if config.fleet == "endpoint" else "loading the model")
         async with Pool(self._watchers.fleet, most_waiting=0) as pool:
             await pool.until_settled()
             for member in pool.members:
                 if member.info is not None:
                     self._watchers.ready(member.worker.name, member.info)
+                    self._spans.loaded(member.worker.name, member.info)
             assert pool.info is not None
             builder = RequestBuilder(config, pool.info)
             self.results.mode = builder.mode
@@ -123,6 +129,7 @@ class LoadSession:
         """Let the model tidy the merged test files. Not measured: all levels have ended."""
         folder = self._record.folder
         self.results.tidied = tidied = tidying.count_merged(folder)
+        self._spans.enter("tidy")
         self._progress.begin("tidying test files", tidied.files)
         await tidying.tidy(folder, pool, builder, tidied, self._progress.ended)
         self._progress.close()
@@ -130,6 +137,7 @@ class LoadSession:
     async def _weigh(self) -> None:
         """Run the generated tests in the sandbox to measure their quality, after all latencies have been measured."""
         config = self._config
+        self._spans.enter("judge")
         lines = sum(1 for _ in test_index.read(self._record.folder))
         self._progress.begin("evaluating test files", lines)
         async with Weigher(

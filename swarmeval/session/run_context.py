@@ -1,14 +1,15 @@
 """Connects the coordinator of a run or score session to prompts, manifest, screen and watchers."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from swarmeval.errors import ConfigError
 from swarmeval.monitor.tracing.export import Tracer
-from swarmeval.records import Agent, Attempt, Status, Task
+from swarmeval.monitor.tracing.run_spans import SHOWN, RunSpans
+from swarmeval.records import Agent, Attempt, Completion, Failure, Status, Task, Verdict
 from swarmeval.requests import ReplicaInfo, Request, Thinking
 from swarmeval.runs.plan import Plan
 from swarmeval.runs.prompts import make_request, thinking_of
@@ -39,6 +40,7 @@ class Swarm:
     chosen: ChosenFleet
     watchers: SessionWatchers
     tracer: Tracer | None = None
+    spans: RunSpans = field(default_factory=RunSpans)
 
     @property
     def fleet(self) -> Fleet:
@@ -54,6 +56,7 @@ class SessionContext(RunContext):
         self.config = config
         self.record = record
         self.swarm = swarm
+        self.spans = swarm.spans if swarm else RunSpans()
         self.readings = swarm.watchers.readings if swarm else CoordinatorReadings()
         self._progress = progress
         self._mode = ""
@@ -86,10 +89,12 @@ class SessionContext(RunContext):
         repeat = self._repeat(replicas.values())
         self.record.note(prompts=made_with, replicas=replicas, replies_repeat=repeat, **self.swarm.chosen.facts())
         self.swarm.watchers.ready(device, info)
+        self.spans.loaded(device, info)
 
     def publish(self, status: Status) -> None:
         if self.swarm is not None:
             self.swarm.watchers.publish(status)
+        self.spans.enter(SHOWN.get(status.phase, ""))
         status_file.write(self.record.folder, status)
         self._progress.update(status)
         if self.swarm is not None and self.swarm.tracer is not None:
@@ -97,7 +102,14 @@ class SessionContext(RunContext):
 
     def show_step(self, text: str) -> None:
         """Show a step that precedes the first status."""
+        self.spans.enter("prepare")
         self._progress.step(text)
+
+    def note_verdict(self, completion: Completion, verdict: Verdict) -> None:
+        self.spans.judged(self._mode, completion, verdict)
+
+    def note_failure(self, failure: Failure) -> None:
+        self.spans.failed(self._mode, failure)
 
     def facts(self) -> dict[str, object]:
         """The entries of score.json besides the score. Called last: it ends the watching."""

@@ -15,6 +15,7 @@ from swarmeval.doctor.trivial_answers import try_trivial
 from swarmeval.errors import DataError, OutputError
 from swarmeval.monitor.processes import context_switches
 from swarmeval.monitor.tracing.export import write as write_trace
+from swarmeval.monitor.tracing.run_spans import REPORTING, WRITE
 from swarmeval.report.run_report import NAME as REPORT
 from swarmeval.report.run_report import write as write_report
 from swarmeval.runs.audit import Audit
@@ -63,6 +64,7 @@ def carry_out(context: SessionContext) -> Ending:
         if reason.text in (FINISHED, DRAINED):
             if tracer is None:
                 write_trace(record.folder)  # an earlier, killed session may have been traced
+            context.spans.enter(REPORTING)
             make_report(record)
         seconds = time.monotonic() - began
         voluntary, involuntary = (now - then for now, then in zip(context_switches(), switches, strict=True))
@@ -229,6 +231,7 @@ class _SessionRun:
         """Tell viewers that files are being written. With a million answers this takes a minute or more."""
         if self._coordinator is not None:
             self.context.publish(self._coordinator.status(message="writing the result files"))
+            self.context.spans.enter(WRITE)
 
     def publish_end(self, reason: str) -> None:
         """Publish the final status."""

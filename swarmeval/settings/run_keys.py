@@ -21,7 +21,9 @@ from swarmeval.settings.agents import (
 from swarmeval.settings.audit import AuditSettings
 from swarmeval.settings.endpoint import EndpointSettings
 from swarmeval.settings.loadtest import LoadTestSettings
+from swarmeval.settings.mlflow import MlflowSettings
 from swarmeval.settings.monitor import MonitorSettings
+from swarmeval.settings.opentelemetry import OpenTelemetrySettings
 from swarmeval.settings.prices import PriceSettings
 from swarmeval.settings.ray import RaySettings
 from swarmeval.settings.replica import ReplicaSettings
@@ -29,6 +31,7 @@ from swarmeval.settings.sandbox import SandboxSettings
 from swarmeval.settings.section import Resumable, Section
 from swarmeval.settings.serve import ServeSettings
 from swarmeval.settings.thinking import ThinkingSettings
+from swarmeval.settings.trackio import TrackioSettings
 from swarmeval.settings.vllm import VllmSettings
 from swarmeval.settings.wandb import WandbSettings
 from swarmeval.settings.workers import WorkersSettings
@@ -179,6 +182,9 @@ class RunKeys(Section):
     prices: PriceSettings = PriceSettings()
     monitor: MonitorSettings = MonitorSettings()
     wandb: WandbSettings = WandbSettings()
+    mlflow: MlflowSettings = MlflowSettings()
+    trackio: TrackioSettings = TrackioSettings()
+    opentelemetry: OpenTelemetrySettings = OpenTelemetrySettings()
     endpoint: EndpointSettings = EndpointSettings()
     ray: RaySettings = RaySettings()
     vllm: VllmSettings = VllmSettings()

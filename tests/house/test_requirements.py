@@ -45,7 +45,10 @@ NOT_IMPORTED = {
     "hatchling": "builds the wheel",
     "hatch-requirements-txt": "hatchling loads it: [tool.hatch.metadata.hooks]",
     "vllm-bnb-plugin": "vLLM loads it for NF4 weights",
+    "sqlalchemy": "MLflow reads and writes local databases with it",
+    "alembic": "MLflow creates the tables of local databases with it",
 }
+MODULES = {"mlflow-skinny": "mlflow"}  # of distributions that may not be installed, if the name differs
 
 
 def normal(name: str) -> str:
@@ -79,8 +82,12 @@ def modules() -> Mapping[str, set[str]]:
 
 
 def unused(lines: Iterable[str], outside: bool) -> set[str]:
-    """Distributions with no imported module. If one is not installed, its module is assumed to have its name."""
-    return {name for name in names(lines) if not modules().get(name, {name.replace("-", "_")}) & imported(outside)}
+    """Distributions with no imported module. If one is not installed, its module is in MODULES or has its name."""
+    return {
+        name
+        for name in names(lines)
+        if not modules().get(name, {MODULES.get(name, name.replace("-", "_"))}) & imported(outside)
+    }
 
 
 def test_every_requirement_is_imported_by_the_code_it_serves() -> None:

@@ -1,35 +1,33 @@
-"""The Tracker interface, which neither blocks nor fails a run, and its implementation for Weights & Biases.
+"""The Tracker interface, which neither blocks nor fails a run, and its implementation as a queue with a thread.
 
-Accepts numbers by name and knows nothing about monitors and scores. The calls to wandb are in wandb_run.
+Accepts numbers by name and knows nothing about monitors and scores. The stores behind it are in the modules *_run.
 """
 
 import logging
-import os
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Protocol
-
-from swarmeval.monitor.tracking import wandb_run
-from swarmeval.monitor.tracking.wandb_login import check_login
-from swarmeval.monitor.tracking.wandb_run import line_of
-from swarmeval.settings.run_config import RunConfig
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 QUEUE_LENGTH = 10_000  # hours of samples at 1 Hz: 18 MB, or 96 MB with eight GPUs
-OPEN_LIMIT_S = 5.0  # at the end of a run: for a server that has not responded yet
-FINISH_LIMIT_S = 12.0  # for a server that has responded; longer than wandb_run's own limits
-GIVEN_UP_LIMIT_S = 5.0  # after giving up on the server: for writing the rest to disk
+
+Entry = TypeVar("Entry")
+Received = TypeVar("Received", contravariant=True)
 
 log = logging.getLogger("swarmeval")
 
 
-class Tracker(Protocol):
-    """Receives live numbers and the final summary. log() never blocks, finish() has a time limit, neither raises."""
-
-    def log(self, values: Mapping[str, float]) -> None: ...
+class Finishing(Protocol):
+    """Something that receives the final summary. finish() has a time limit and never raises."""
 
     def finish(self, summary: Mapping[str, object]) -> None: ...
+
+
+class Tracker(Finishing, Protocol):
+    """Receives live numbers and the final summary. log() never blocks, and neither method raises."""
+
+    def log(self, values: Mapping[str, float]) -> None: ...
 
 
 class NoTracker:
@@ -42,10 +40,35 @@ class NoTracker:
         """Discard the summary."""
 
 
-class Run(Protocol):
-    """The run that a WandbTracker's thread writes to. Any call may block or raise."""
+class SeveralTrackers:
+    """Gives everything to each of several trackers."""
 
-    def log(self, values: Mapping[str, float]) -> None: ...
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self.trackers = tuple(trackers)
+
+    def log(self, values: Mapping[str, float]) -> None:
+        """Give the values to each tracker."""
+        for tracker in self.trackers:
+            tracker.log(values)
+
+    def finish(self, summary: Mapping[str, object]) -> None:
+        """Finish all trackers at the same time."""
+        finish_all(self.trackers, summary)
+
+
+def finish_all(trackers: Sequence[Finishing], summary: Mapping[str, object]) -> None:
+    """Finish all at the same time, so that their time limits do not add up."""
+    threads = [threading.Thread(target=tracker.finish, args=(summary,), daemon=True) for tracker in trackers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+class Run(Protocol[Received]):
+    """The run in a store that a QueuedTracker's thread writes to. Any call may block or raise."""
+
+    def log(self, values: Received) -> None: ...
 
     def conclude(self, summary: Mapping[str, object]) -> None:
         """Send the summary and the result files."""
@@ -53,74 +76,81 @@ class Run(Protocol):
     def finish(self) -> None: ...
 
 
-class WandbTracker:
-    """A bounded queue and a thread in front of wandb, which may hang in any call. A full queue drops its oldest entry.
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A kind of store, with the limits on waiting for it at the end of a run."""
 
-    The thread calls `open_run`; `give_up` makes hanging calls in it fail. Errors of wandb are logged once and never
+    name: str  # as shown to the user
+    remedy: str  # completes "... takes too long; "
+    open_limit_s: float = 5.0  # for a store that has not responded yet
+    finish_limit_s: float = 12.0  # for a store that has responded
+    given_up_limit_s: float = 0.0  # after giving up on the store
+
+
+class QueuedTracker(Generic[Entry]):
+    """A bounded queue and a thread in front of a store, which may hang in any call. A full queue drops its oldest.
+
+    The thread calls `open_run`; `give_up` makes hanging calls in it fail. Errors of the store are logged once and never
     affect the tracked run.
     """
 
     def __init__(
         self,
-        open_run: Callable[[], Run],
+        store: Store,
+        open_run: Callable[[], Run[Entry]],
         give_up: Callable[[], None] = lambda: None,
         queue_length: int = QUEUE_LENGTH,
-        open_limit_s: float = OPEN_LIMIT_S,
-        finish_limit_s: float = FINISH_LIMIT_S,
-        given_up_limit_s: float = GIVEN_UP_LIMIT_S,
     ) -> None:
+        self._store = store
         self._open_run = open_run
         self._give_up = give_up
-        self._open_limit_s = open_limit_s
-        self._finish_limit_s = finish_limit_s
-        self._given_up_limit_s = given_up_limit_s
-        self._waiting: deque[dict[str, float]] = deque(maxlen=queue_length)
+        self._waiting: deque[Entry] = deque(maxlen=queue_length)
         self._changed = threading.Condition()
         self.opened = threading.Event()  # set once opening has succeeded or failed
-        self._summary: dict[str, object] | None = None  # once set, no more values are accepted
+        self._summary: dict[str, object] | None = None  # once set, no more entries are accepted
         self._complained = False
         self.dropped = 0  # entries dropped from a full queue
-        self._thread = threading.Thread(target=self._serve, name="wandb", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=store.name, daemon=True)
         self._thread.start()
 
-    def log(self, values: Mapping[str, object]) -> None:
-        """Queue the values that are numbers."""
-        numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
+    def log(self, values: Entry) -> None:
+        """Queue an entry."""
         with self._changed:
             if self._summary is not None:
                 return
             self.dropped += len(self._waiting) == self._waiting.maxlen
-            self._waiting.append(numbers)
+            self._waiting.append(values)
             self._changed.notify()
 
     def finish(self, summary: Mapping[str, object]) -> None:
-        """Send the remaining values and end the W&B run, giving up after the time limits. Idempotent."""
+        """Send the remaining entries and end the run in the store, giving up after the time limits. Idempotent."""
         with self._changed:
             if self._summary is not None:
                 return
             self._summary = dict(summary)
             self._changed.notify()
-        if self.opened.wait(self._open_limit_s):
-            self._thread.join(self._finish_limit_s)
+        store = self._store
+        if self.opened.wait(store.open_limit_s):
+            self._thread.join(store.finish_limit_s)
         if self.dropped:
-            log.warning("W&B was too slow: %d samples were dropped", self.dropped)
+            log.warning("%s was too slow: %d entries were dropped", store.name, self.dropped)
         if self._thread.is_alive():
             self._complained = True  # later errors are caused by give_up
-            log.warning("W&B takes too long; the rest is in wandb/ in the run folder, run 'wandb sync' to send it")
+            log.warning("%s takes too long; %s", store.name, store.remedy)
             self._give_up()
-            self._thread.join(self._given_up_limit_s)
+            self._thread.join(store.given_up_limit_s)
 
     def _serve(self) -> None:
         run = self._guarded(self._open_run)
         self.opened.set()
-        while (values := self._next()) is not None:
+        while (entry := self._next()) is not None:
             if run is not None:
-                self._guarded(run.log, values)
+                self._guarded(run.log, entry)
         if run is not None:
             self._guarded(run.conclude, self._summary)
             self._guarded(run.finish)
 
-    def _next(self) -> dict[str, float] | None:
+    def _next(self) -> Entry | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._summary is not None)
             return self._waiting.popleft() if self._waiting else None
@@ -128,30 +158,13 @@ class WandbTracker:
     def _guarded(self, call: Callable[..., Any], *arguments: object) -> Any:
         try:
             return call(*arguments)
-        except Exception as error:  # noqa: BLE001 (wandb may raise anything; tracking must not end a run)
+        except Exception as error:  # noqa: BLE001 (a store may raise anything; tracking must not end a run)
             if not self._complained:
                 self._complained = True
-                log.warning("W&B failed (%s); the run continues without it", line_of(error))
+                log.warning("%s failed (%s); the run continues without it", self._store.name, line_of(error))
             return None
 
 
-def make_tracker(
-    config: RunConfig,
-    folder: Path,
-    run_id: str,
-    manifest: Mapping[str, object],
-    environ: Mapping[str, str] | None = None,
-) -> Tracker:
-    """Create the configured tracker. W&B starts in the background.
-
-    `wandb.mode: off` always wins. Otherwise WANDB_MODE, if set, overrides the configured mode. Keys set in the config
-    override the user's WANDB_* variables, which override our defaults. Raises ConfigError for an unknown WANDB_MODE,
-    and for online mode without a login.
-    """
-    environ = os.environ if environ is None else environ
-    mode = check_login(config, environ)
-    if mode == "off":
-        return NoTracker()
-    known = dict(manifest)  # a copy, because another thread may change the manifest later
-    subject = wandb_run.Subject(config, folder, run_id, known, environ)
-    return WandbTracker(lambda: wandb_run.open_run(subject, mode), wandb_run.give_up)
+def line_of(error: Exception) -> str:
+    """Describe an error in one line: its type and message."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

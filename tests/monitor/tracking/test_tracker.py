@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 
 from swarmeval.errors import ConfigError
-from swarmeval.monitor.tracking.tracker import NoTracker, Run, WandbTracker, make_tracker
+from swarmeval.monitor.tracking import wandb_run
+from swarmeval.monitor.tracking.making import EXTRAS, check_trackers, make_tracker
+from swarmeval.monitor.tracking.tracker import NoTracker, QueuedTracker, Run, SeveralTrackers, Store
 from swarmeval.monitor.tracking.wandb_login import check_login
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.settings.wandb import WandbSettings
@@ -20,8 +23,11 @@ NO_LOGIN = (
 )
 
 
+STORE = Store("W&B", "wait", open_limit_s=0.01, given_up_limit_s=5)
+
+
 class RecordingRun:
-    """A W&B run that records its calls."""
+    """A run of a store that records its calls."""
 
     def __init__(self) -> None:
         self.logged: list[dict[str, float]] = []
@@ -39,7 +45,7 @@ class RecordingRun:
 
 
 class RefusingRun(RecordingRun):
-    """A W&B run whose server is lost."""
+    """A run of a store whose server is lost."""
 
     def log(self, values: Mapping[str, float]) -> None:
         raise ConnectionError("no route to host")
@@ -47,7 +53,7 @@ class RefusingRun(RecordingRun):
 
 def test_what_is_logged_arrives_in_order_and_the_summary_last() -> None:
     run = RecordingRun()
-    tracker = WandbTracker(lambda: run)
+    tracker = QueuedTracker(wandb_run.STORE, lambda: run)
     for step in range(100):
         tracker.log({"step": step})
     tracker.finish({"pass@1": 0.5})
@@ -58,24 +64,16 @@ def test_what_is_logged_arrives_in_order_and_the_summary_last() -> None:
     assert run.finished
 
 
-def test_a_value_that_is_not_a_number_is_not_a_metric() -> None:
-    run = RecordingRun()
-    tracker = WandbTracker(lambda: run)
-    tracker.log({"load1": 0.5, "done_jobs": 3, "cpu_cores_pct": "3 4", "rapl_j": None})
-    tracker.finish({})
-    assert run.logged == [{"load1": 0.5, "done_jobs": 3}]
-
-
 def test_a_hanging_run_costs_its_oldest_samples_and_no_time(caplog: pytest.LogCaptureFixture) -> None:
     given_up, opened = threading.Event(), threading.Event()
     run = RecordingRun()
 
-    def open_late() -> Run:
+    def open_late() -> RecordingRun:
         opened.set()
         given_up.wait()
         return run
 
-    tracker = WandbTracker(open_late, given_up.set, queue_length=3, open_limit_s=0.01)
+    tracker = QueuedTracker[dict[str, float]](STORE, open_late, given_up.set, queue_length=3)
     assert opened.wait(20)
     for step in range(10):
         tracker.log({"step": step})
@@ -83,8 +81,8 @@ def test_a_hanging_run_costs_its_oldest_samples_and_no_time(caplog: pytest.LogCa
         tracker.finish({"total": 1})
     assert tracker.dropped == 7
     assert caplog.messages == [
-        "W&B was too slow: 7 samples were dropped",
-        "W&B takes too long; the rest is in wandb/ in the run folder, run 'wandb sync' to send it",
+        "W&B was too slow: 7 entries were dropped",
+        "W&B takes too long; wait",
     ]
     assert run.logged == [{"step": 7}, {"step": 8}, {"step": 9}]
     assert (run.summary, run.finished) == ({"total": 1}, True)
@@ -93,7 +91,7 @@ def test_a_hanging_run_costs_its_oldest_samples_and_no_time(caplog: pytest.LogCa
 def test_a_failing_run_is_logged_once_and_still_ended(caplog: pytest.LogCaptureFixture) -> None:
     run = RefusingRun()
     with caplog.at_level(logging.WARNING):
-        tracker = WandbTracker(lambda: run)
+        tracker = QueuedTracker(wandb_run.STORE, lambda: run)
         for step in range(3):
             tracker.log({"step": step})
         tracker.finish({"total": 1})
@@ -103,14 +101,68 @@ def test_a_failing_run_is_logged_once_and_still_ended(caplog: pytest.LogCaptureF
 
 
 def test_a_run_that_cannot_be_opened_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    def refuse() -> Run:
+    def refuse() -> Run[dict[str, float]]:
         raise TimeoutError("init timed out")
 
     with caplog.at_level(logging.WARNING):
-        tracker = WandbTracker(refuse)
+        tracker = QueuedTracker(wandb_run.STORE, refuse)
         tracker.log({"step": 0})
         tracker.finish({})
     assert caplog.messages == ["W&B failed (TimeoutError: init timed out); the run continues without it"]
+
+
+def test_several_trackers_get_the_same_and_wait_together(caplog: pytest.LogCaptureFixture) -> None:
+    run, stuck = RecordingRun(), threading.Event()
+    hanging = Store("MLflow", "see the folder", open_limit_s=0.05)
+
+    def open_never() -> RecordingRun:
+        stuck.wait()
+        return RecordingRun()
+
+    with caplog.at_level(logging.WARNING):
+        trackers: list[QueuedTracker[Mapping[str, float]]] = [QueuedTracker(hanging, open_never) for _ in range(20)]
+        several = SeveralTrackers([QueuedTracker(wandb_run.STORE, lambda: run), *trackers])
+        several.log({"step": 1})
+        began = time.monotonic()
+        several.finish({"pass@1": 1.0})
+    assert time.monotonic() - began < 20 * 0.05
+    stuck.set()
+    assert (run.logged, run.summary, run.finished) == ([{"step": 1}], {"pass@1": 1.0}, True)
+    assert caplog.messages == ["MLflow takes too long; see the folder"] * 20
+
+
+@pytest.mark.parametrize("section", EXTRAS)
+def test_a_missing_package_is_refused_with_the_remedy(section: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        check_trackers(RunConfig.model_validate({section: {"enabled": True}}), {}, is_installed=lambda module: False)
+    assert str(refused.value) == (
+        f"{section}.enabled is true but its package is not installed; "
+        f"pip install 'swarmeval[{section}]', or set {section}.enabled: false"
+    )
+
+
+def test_spans_by_grpc_are_refused_unless_the_endpoint_is_set() -> None:
+    environ = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    settings: dict[str, Any] = {"enabled": True}
+    with pytest.raises(ConfigError) as refused:
+        check_trackers(RunConfig.model_validate({"opentelemetry": settings}), environ)
+    assert str(refused.value) == (
+        "OTEL_EXPORTER_OTLP_PROTOCOL is 'grpc', but spans are sent as http/protobuf; "
+        "set opentelemetry.endpoint to a collector's HTTP port, usually 4318"
+    )
+    settings["endpoint"] = "http://localhost:4318"
+    check_trackers(RunConfig.model_validate({"opentelemetry": settings}), environ)
+
+
+def test_a_space_without_a_login_is_refused_with_the_remedy() -> None:
+    config = RunConfig.model_validate({"trackio": {"enabled": True, "space_id": "me/space"}})
+    with pytest.raises(ConfigError) as refused:
+        check_trackers(config, {"HF_TOKEN_PATH": "/nowhere"}, is_installed=lambda module: True)
+    assert str(refused.value) == (
+        "trackio.space_id is 'me/space' but there is no Hugging Face login; "
+        "run 'hf auth login', set HF_TOKEN, or leave space_id out"
+    )
+    check_trackers(config, {"HF_TOKEN": "hf_0123456789"}, is_installed=lambda module: True)
 
 
 def test_off_tracks_nothing_whatever_the_environment_says(tmp_path: Path) -> None:

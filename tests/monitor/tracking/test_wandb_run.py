@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from swarmeval.monitor.tracking.wandb_run import artifact_files, flat
+from swarmeval.monitor.tracking.subject import artifact_files, flat
 from swarmeval.settings.run_config import RunConfig
 from tests.support.checkout import ROOT
 
@@ -52,7 +52,7 @@ import sys, time
 from pathlib import Path
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.settings.wandb import WandbSettings
-from swarmeval.monitor.tracking.tracker import make_tracker
+from swarmeval.monitor.tracking.making import make_tracker
 config = RunConfig(wandb=WandbSettings(mode=sys.argv[1], api_key=sys.argv[2], project="proj", tags=("a", "b")))
 folder = Path(sys.argv[3])
 (folder / "manifest.json").write_text('{"replicas": {"cpu:0": {"weights": "nf4"}}}')
