@@ -100,3 +100,24 @@ def _of_vllm(config: RunKeys) -> Iterator[str]:
             f"temperature is below {COLDEST_VLLM}, and vLLM would raise it to {COLDEST_VLLM}; "
             "set a higher temperature, or do_sample: false"
         )
+    if "speculative_config" in config.vllm.args:
+        yield from _of_speculation(config)
+
+
+def _of_speculation(config: RunKeys) -> Iterator[str]:
+    """Settings that vLLM 0.32 does not support with speculative decoding."""
+    if config.do_sample and config.device == "cpu":
+        yield (
+            "vllm.args.speculative_config: on a CPU, vLLM 0.32 loses temperature, top_k and top_p with it; "
+            "set do_sample: false, or remove it"
+        )
+    if config.thinking.budget_tokens is not None and config.device == "cpu":
+        yield (
+            "vllm.args.speculative_config: on a CPU, vLLM 0.32 may end a thought in the wrong reply with it; "
+            "remove thinking.budget_tokens or it"
+        )
+    own = config.agents or ()
+    for key, is_used in (("min_p", config.do_sample), ("logit_bias", True)):
+        values = [getattr(agent, key) for agent in own] or [None]
+        if is_used and any(getattr(config, key) if value is None else value for value in values):
+            yield f"vllm.args.speculative_config: vLLM does not support {key} with it; remove one of both"

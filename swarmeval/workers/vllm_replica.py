@@ -67,9 +67,9 @@ def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
     arguments = vllm_settings.engine_arguments(folder, spec, gpus, dtype, context_tokens(config), limited)
     try:
         engine = _engine(arguments, spec.vllm_args)
-    except (MemoryError, RuntimeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if isinstance(error, ValueError):
+    except (LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        reason = vllm_settings.fault(error)
+        if isinstance(error, LookupError | TypeError | ValueError):
             raise ModelUnavailable(f"{spec.model}: vLLM cannot serve it ({reason})") from error
         raise DeviceError(f"{spec.model}: vLLM did not start ({reason}); see run.log") from error
     tokenizer = engine.get_tokenizer()
@@ -92,7 +92,7 @@ def load(spec: ReplicaSpec, phases: Phases | None = None) -> "VllmReplica":
         fills_gaps=fills_gaps(tokenizer),
     )
     speculates = "speculative_config" in spec.vllm_args
-    return VllmReplica(engine, tokenizer, info, _make_params(), phases, speculates)
+    return VllmReplica(engine, tokenizer, info, _make_params(), _rejections(), phases, speculates)
 
 
 def _engine(arguments: dict[str, Any], given: Collection[str]) -> Any:
@@ -114,14 +114,16 @@ class VllmReplica:
         tokenizer: Any,
         info: ReplicaInfo,
         make_params: Callable[..., Any],
+        rejections: tuple[type[Exception], ...],
         phases: Phases | None = None,
         speculates: bool = False,
     ) -> None:
-        """`make_params` makes a SamplingParams of its arguments."""
+        """`make_params` makes a SamplingParams of its arguments; `rejections` are what vLLM raises about a request."""
         self._engine = engine
         self._opener = Opener(tokenizer, info.max_context_tokens, Trees(share=False), {"": 0})
         self._info = info
         self._make_params = make_params
+        self._rejections = rejections
         self._phases = phases or Phases()
         self._waiting: deque[tuple[Request, float]] = deque()
         self._rows: dict[str, _VllmRow] = {}
@@ -188,13 +190,15 @@ class VllmReplica:
 
     def _admit(self, request: Request, submitted: float) -> None:
         """Pass a request to vLLM. Raises PromptError if the model cannot answer it."""
-        if request.sampling.num_beams > 1:
-            raise PromptError("vLLM does not support beam search; set num_beams: 1")
+        if (reason := vllm_settings.unsupported(request, self._speculates, self._info.device)) is not None:
+            raise PromptError(reason)
         member = self._opener.member(request, submitted)
-        params = self._make_params(**vllm_settings.sampling_arguments(request, member.tree.ends))
+        budget = None if member.thoughts is None else member.thoughts.budget_after_marker()
+        arguments = vllm_settings.sampling_arguments(request, member.tree.ends, budget)
         try:
+            params = self._make_params(**arguments)
             self._engine.add_request(request.job_id, {"prompt_token_ids": list(member.tree.prompt)}, params)
-        except ValueError as error:
+        except self._rejections as error:
             raise PromptError(f"vLLM rejects the request: {error}") from error
         self._rows[request.job_id] = _VllmRow(member)
 
@@ -239,7 +243,8 @@ class _VllmRow:
         if reason not in ends:
             return Refusal(member.request.job_id, f"vLLM ended the request: {reason}", retry=True)
         parts = Parts(self._text, False) if member.thoughts is None else member.parts(self.output)
-        reply = member.reply(parts, len(self.output), self._last, ends[reason])
+        marks = member.marks(self.output) if member.request.marks else ()
+        reply = member.reply(parts, len(self.output), self._last, ends[reason], marks)
         return msgspec.structs.replace(reply, computed_tokens=None)
 
 
@@ -248,6 +253,12 @@ def _make_params() -> Callable[..., Any]:
     from vllm.sampling_params import RequestOutputKind
 
     return functools.partial(SamplingParams, output_kind=RequestOutputKind.DELTA)
+
+
+def _rejections() -> tuple[type[Exception], ...]:
+    from vllm.exceptions import VLLMClientError
+
+    return VLLMClientError, ValueError  # the former is not one of the latter
 
 
 def _limited_thinking(folder: str, spec: ReplicaSpec) -> Thinking | None:

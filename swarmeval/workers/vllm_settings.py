@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from swarmeval.requests import Request, Sampling, Thinking
 from swarmeval.weight_formats import DOUBLE, WeightFormat, checkpoint_format
 from swarmeval.workers.replica_spec import ReplicaSpec
@@ -73,19 +75,45 @@ def unknown_argument(given: Iterable[str], known: Collection[str]) -> str | None
     return None
 
 
-def sampling_arguments(request: Request, ends: frozenset[int]) -> dict[str, Any]:
+def fault(error: Exception) -> str:
+    """One line about an error that vLLM raised as it started."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        words = str(first["msg"]).removeprefix("Value error, ").splitlines()[0]
+        return f"{'.'.join([error.title, *map(str, first['loc'])])}: {words}"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def unsupported(request: Request, speculates: bool, device: str) -> str | None:
+    """The reason why vLLM cannot answer with these settings; None if it can."""
+    if request.sampling.num_beams > 1:
+        return "vLLM does not support beam search; set num_beams: 1"
+    if not speculates or device != "cpu":
+        return None
+    if request.thinking is not None and request.thinking.budget_tokens is not None:
+        # The forced end marker can land in the row of the next request.
+        return "vLLM 0.32 may end a thought in the wrong reply where it speculates on a CPU; remove the thinking budget"
+    if request.sampling.do_sample:
+        # There, expand_kernel writes to a copy: rows get what happens to be in memory.
+        return "vLLM 0.32 loses temperature, top_k and top_p where it speculates on a CPU; set do_sample: false"
+    return None
+
+
+def sampling_arguments(request: Request, ends: frozenset[int], thinking_budget: int | None) -> dict[str, Any]:
     """The arguments of vllm.SamplingParams; `ends` are tokens that end an answer, besides EOS.
+
+    `thinking_budget`: tokens of a thought after its start marker, wherever that is, which is how vLLM counts.
 
     Stop strings end answers, not the thoughts before them, and vLLM does not tell one from the other.
     """
-    thinking, sampling = request.thinking, request.sampling
+    sampling = request.sampling
     return {
         **_chosen(sampling),
         "seed": request.seed & (2**63 - 1),  # vLLM takes a signed 64-bit integer
         "max_tokens": sampling.max_new_tokens,
-        "stop": list(sampling.stop) if thinking is None else [],
+        "stop": list(sampling.stop) if request.thinking is None else [],
         "stop_token_ids": sorted(ends),
-        "thinking_token_budget": None if thinking is None else thinking.budget_tokens,
+        "thinking_token_budget": thinking_budget,
     }
 
 

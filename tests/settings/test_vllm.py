@@ -35,6 +35,28 @@ def test_arguments_without_vllm_are_refused() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        (
+            ["device=cpu", "load_in_4bit=false"],
+            "on a CPU, vLLM 0.32 loses temperature, top_k and top_p with it; set do_sample: false, or remove it",
+        ),
+        (
+            ["device=cpu", "load_in_4bit=false", "do_sample=false", "thinking.budget_tokens=99"],
+            "on a CPU, vLLM 0.32 may end a thought in the wrong reply with it; remove thinking.budget_tokens or it",
+        ),
+        (["min_p=0.1"], "vLLM does not support min_p with it; remove one of both"),
+        (["do_sample=false", "logit_bias={5: 1.0}"], "vLLM does not support logit_bias with it; remove one of both"),
+        (["agents=[{min_p: 0.0}, {min_p: 0.1}]"], "vLLM does not support min_p with it; remove one of both"),
+    ],
+)
+def test_settings_that_vllm_lacks_with_speculation_are_refused(settings: list[str], fault: str) -> None:
+    drafts = "vllm.args={speculative_config: {method: ngram, num_speculative_tokens: 4}}"
+    assert refused("fleet=vllm", drafts, *settings) == f"x.yaml: vllm.args.speculative_config: {fault}"
+    validate(parse_set(["fleet=vllm", drafts, "min_p=0.1", "do_sample=false"]), "-")
+
+
 def test_other_arguments_are_recorded_and_measured() -> None:
     words = ["fleet=vllm", "use_data_parallelism=false"]
     words += ["vllm.args={tensor_parallel_size: 2, speculative_config: {method: ngram, num_speculative_tokens: 4}}"]

@@ -50,6 +50,10 @@ def fake_vllm_python(folder: Path) -> Path:
     return python
 
 
+class RejectedByVllm(Exception):
+    """Stands for vllm.exceptions.VLLMValidationError, which is not a ValueError."""
+
+
 class FakeVllmEngine:
     """An LLMEngine that gives every request the same tokens, some per step, and then the end-of-text token."""
 
@@ -63,7 +67,7 @@ class FakeVllmEngine:
 
     def add_request(self, job_id: str, prompt: dict[str, list[int]], params: dict[str, Any]) -> None:
         if params["logit_bias"]:
-            raise ValueError("logit_bias is out of bounds")
+            raise RejectedByVllm("logit_bias is out of bounds")
         self.asked.append(params)
         self._given[job_id] = 0
 

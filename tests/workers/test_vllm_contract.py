@@ -33,7 +33,7 @@ def test_a_missing_vllm_is_reported_in_one_line() -> None:
 def test_nf4_weights_on_a_cpu_are_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         vllm_support.check("cpu", "nf4")
-    assert str(caught.value) == "fleet is 'vllm': on a CPU vLLM has no NF4 weights; set load_in_4bit: false"
+    assert str(caught.value) == ("fleet is 'vllm': vLLM does not support NF4 weights on a CPU; set load_in_4bit: false")
     vllm_support.check("cpu", "auto")
 
 

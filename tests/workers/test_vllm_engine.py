@@ -87,7 +87,7 @@ except UserError as error:
     print(json.dumps({"refused": f"{type(error).__name__}: {error}"}))
     raise SystemExit
 for k in range(3):
-    replica.submit(Request(f"0/t/{k}/0", k, Sampling(4), text="ab"))
+    replica.submit(Request(f"0/t/{k}/0", k, Sampling(4, do_sample=False), text="ab"))
 while replica.busy():
     replica.step()
 counts = replica.progress().speculation
@@ -103,6 +103,7 @@ def used(folder: Path, **given: Any) -> dict[str, Any]:
     package = folder / "site" / "vllm"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(ENGINE)
+    (package / "exceptions.py").write_text("class VLLMClientError(Exception):\n    pass\n")
     (package / "sampling_params.py").write_text("class RequestOutputKind:\n    DELTA = 1\n")
     model = tiny_model.save(folder / "model")
     ended = subprocess.run(

@@ -46,7 +46,8 @@ class Thoughts:
         end_of_prompt = prompt[-_MARGIN - len(thinking.start.encode()) :]
         text = Detokenizer(tokenizer, (), special=True).text(end_of_prompt)
         self._opened = opened or text.rstrip().endswith(thinking.start)
-        begin = 0 if self._opened else len(tokenizer(thinking.start, add_special_tokens=False)["input_ids"])
+        self._start_ids: list[int] = tokenizer(thinking.start, add_special_tokens=False)["input_ids"]
+        begin = 0 if self._opened else len(self._start_ids)
         budget = thinking.budget_tokens
         self._budget = None if budget is None else max(budget, begin)  # a thought has begun once its marker is whole
 
@@ -58,6 +59,17 @@ class Thoughts:
         begun = len(output) - budget
         is_due = list(output[budget:]) == self._end_ids[:begun] and self.is_open(output[:budget])
         return self._end_ids[begun] if is_due else None
+
+    def budget_after_marker(self) -> int | None:
+        """The budget counted from the end of the start marker, which may be in the prompt; None if there is none."""
+        if self._budget is None:
+            return None
+        length = len(self._start_ids)
+        if not self._opened:
+            return self._budget - length
+        places = range(len(self._prompt) - length, -1, -1)
+        starts = (place for place in places if list(self._prompt[place : place + length]) == self._start_ids)
+        return self._budget + len(self._prompt) - next(starts, len(self._prompt) - length) - length
 
     def is_open(self, output: Sequence[int]) -> bool:
         """Whether the output has begun a thought and not ended it."""

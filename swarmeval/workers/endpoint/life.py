@@ -230,7 +230,7 @@ class Life:
             note=note,
             reasoning=thought,
             marks=answer.marks(len(answer.text) - len(text)) if request.marks else (),
-            reasoning_tokens=answer.thought_tokens if thought or answer.thought_tokens else 0,
+            reasoning_tokens=answer.tokens_of(thought),
         )
 
     def _refuse(self, group: tuple[Request, ...], submitted: float, refused: ServerRefused) -> None:

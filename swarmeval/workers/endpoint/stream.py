@@ -110,6 +110,13 @@ class PartialAnswer:
             thought, text = separated(text, thinking, ends_within(prefill, thinking) or None)
         return text, thought, note(replaced + replaced_too)
 
+    def tokens_of(self, thought: str) -> int | None:
+        """The server's count of the tokens of this thought; None if it has none.
+
+        vLLM 0.32 says 0 for a thought that the chat template began.
+        """
+        return self.thought_tokens or (None if thought else 0)
+
     def _append(self, new: str) -> None:
         """Append text and cut it at a stop string."""
         if self._reason:

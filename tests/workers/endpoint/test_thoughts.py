@@ -71,6 +71,16 @@ def test_an_unusual_count_is_no_count(details: Any) -> None:
     assert (answer.thought_tokens, answer.tokens) == (None, 9)
 
 
+@pytest.mark.parametrize(("count", "of_thought", "of_nothing"), [(5, 5, 5), (0, None, 0), (None, None, 0)])
+def test_a_thought_of_no_tokens_was_not_counted(count: int | None, of_thought: int | None, of_nothing: int) -> None:
+    told = [
+        event("x", "stop"),
+        {"choices": [], "usage": USAGE | {"completion_tokens_details": {"reasoning_tokens": count}}},
+    ]
+    (answer,) = streamed(*told).answers
+    assert (answer.tokens_of("Hm."), answer.tokens_of("")) == (of_thought, of_nothing)
+
+
 def counted(content: str, tokens: int, reason: str | None = None) -> dict[str, Any]:
     return event(content, reason, usage={"prompt_tokens": 3, "completion_tokens": tokens})
 

@@ -1,12 +1,5 @@
 """A fleet of one real vLLM server, if vLLM is installed (docs/vllm.md): the contract, and what is specific to vLLM."""
 
-import importlib.util
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -18,43 +11,17 @@ from swarmeval.workers.endpoint.fleet import EndpointFleet
 from swarmeval.workers.protocol import Worker
 from tests.support.endpoint_worker import endpoint_options
 from tests.support.fleet_contract import FleetContract, collect, requests
+from tests.support.vllm_server import needs_vllm, vllm_server
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
-]
-SETTINGS = {
-    "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_API_KEY": "sk-planted", "CUDA_VISIBLE_DEVICES": "",
-}  # fmt: skip
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), needs_vllm]
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     import model_loader
 
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    words = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model_loader.folder_of("embedded")]
-    words += ["--served-model-name", "tiny", "--port", str(port), "--dtype", "bfloat16", "--enforce-eager"]
-    words += ["--no-enable-chunked-prefill", "--max-num-seqs", "16"]
-    with subprocess.Popen(words, env={**os.environ, **SETTINGS}, stdout=subprocess.DEVNULL) as server:
-        try:
-            while not healthy(port):
-                assert server.poll() is None
-                time.sleep(1)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            server.terminate()
-
-
-def healthy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+    with vllm_server(model_loader.folder_of("embedded"), "--dtype", "bfloat16") as url:
+        yield url
 
 
 class TestVllmServer(FleetContract):
