@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
+from weakref import WeakValueDictionary
 
 from swarmeval.errors import DataError, SandboxError
 from swarmeval.extraction.candidate import candidate
+from swarmeval.handling import Handling
 from swarmeval.location import command
 from swarmeval.records import (
     NOT_EXECUTED,
@@ -101,46 +103,44 @@ class Judge:
         """`yields`: whether programs get the lowest priority, for use beside replicas on the same cores.
 
         `toolchains`: those of executed tasks, by language.
-
         `on_timing` is called with "extract" or "judge", and the seconds, after each extraction and each program.
         """
         self._on_timing = on_timing
-        self._tasks = {task.task_id: task for task in tasks}
+        self.tasks = {task.task_id: task for task in tasks}  # without base tests that turned out to be broken
         self._reading = (use_black, any_name)
         self._timeout_s = timeout_s
         self.limit_s = timeout_s  # time limit of a program; scaled by the calibration
-        self._sandbox = Sandbox(workers, timeout_s, memory_mb, mode, yields=yields, toolchains=toolchains)
-        self._shared = SharedExecutions(self._sandbox.run)
+        self.sandbox = Sandbox(workers, timeout_s, memory_mb, mode, yields=yields, toolchains=toolchains)
+        self._shared = SharedExecutions(self.sandbox.run)
         self._extractors = asyncio.Semaphore(workers)
         self._unconfirmed: frozenset[str] = frozenset()
-        self._shown: set[Program] = set()  # reference solutions that have run
-        self._calls_wanted: dict[Program, asyncio.Lock] = {}  # held while one of them runs
+        self._learning: WeakValueDictionary[Program, asyncio.Lock] = WeakValueDictionary()  # of running references
 
     async def __aenter__(self) -> Self:
         """Start the sandbox. Raises SandboxError if programs cannot be run here."""
-        await self._sandbox.__aenter__()
+        await self.sandbox.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._sandbox.__aexit__(kind, error, trace)
+        await self.sandbox.__aexit__(kind, error, trace)
 
     def in_force(self) -> str:
         """The sandbox layers in force, in one line."""
-        return self._sandbox.in_force()
+        return self.sandbox.in_force()
 
     def missing(self) -> dict[str, str]:
         """The sandbox layers that are not available here, with reasons."""
-        return self._sandbox.missing()
+        return self.sandbox.missing()
 
     def pids(self) -> tuple[int, ...]:
         """PIDs of the processes that start judged programs. Thread-safe."""
-        return self._sandbox.pids()
+        return self.sandbox.pids()
 
     def socket_fds(self) -> tuple[int, ...]:
         """File descriptors that a forked process must not keep open. Thread-safe."""
-        return self._sandbox.socket_fds()
+        return self.sandbox.socket_fds()
 
     async def calibrate(self, on_progress: OnProgress = lambda done, total: None) -> Calibration:
         """Judge every canonical solution, and scale the time limit to the speed of this machine.
@@ -148,7 +148,7 @@ class Judge:
         Raises SandboxError if one fails, because verdicts on this machine would then be meaningless.
         """
         tasks = load_tasks()
-        self._sandbox.set_timeout(MOST * self._timeout_s, MOST)
+        self.sandbox.set_timeout(MOST * self._timeout_s, MOST)
         executions = await self._try(tasks, on_progress=on_progress)
         cpu_s = {task.task_id: execution.cpu_s for task, execution in zip(tasks, executions, strict=True)}
         slowest = max(cpu_s, key=cpu_s.__getitem__)
@@ -171,7 +171,7 @@ class Judge:
     def scale_timeout(self, scale: float) -> None:
         """Set the time limit of programs to `scale` times eval_timeout."""
         self.limit_s = scale * self._timeout_s
-        self._sandbox.set_timeout(self.limit_s, scale)
+        self.sandbox.set_timeout(self.limit_s, scale)
 
     async def try_references(
         self, on_progress: OnProgress = lambda done, total: None, added: Task | None = None
@@ -183,8 +183,8 @@ class Judge:
         its base problem, these tests are not used. Raises SandboxError.
         """
         if added is not None:
-            self._tasks[added.task_id] = added
-        tasks = [task for task in ([added] if added else self._tasks.values()) if task.reference]
+            self.tasks[added.task_id] = added
+        tasks = [task for task in ([added] if added else self.tasks.values()) if task.reference]
         ends = dict(zip(tasks, await self._try(tasks, on_progress=on_progress), strict=True))
         called = [(task, end) for task, end in ends.items() if task.executed is None]
         failed = [task for task, end in called if end.outcome is not Outcome.PASSED or end.unconfirmed]
@@ -195,7 +195,7 @@ class Judge:
         based = [task for task in tasks if task.base is not None]
         bases = dict(zip(based, await self._try(based, of_base=True), strict=True))
         for task in _failed(bases):
-            self._tasks[task] = replace(self._tasks[task], base=None)
+            self.tasks[task] = replace(self.tasks[task], base=None)
         return References(_failed(ends), _failed(bases), unconfirmed)
 
     async def _try(
@@ -211,23 +211,19 @@ class Judge:
 
         async def end_of(reference: Program) -> Execution:
             nonlocal done
-            execution = await self._run_reference(reference)
+            execution = await self.sandbox.run(reference)
             on_progress(done := done + 1, len(distinct))
             return execution
 
         ends = dict(zip(distinct, await asyncio.gather(*map(end_of, distinct)), strict=True))
         return [ends[reference] for reference in programs]
 
-    async def _run_reference(self, reference: Program) -> Execution:
-        self._shown.add(reference)
-        return await self._sandbox.run(reference)
-
-    async def _execute(
-        self, task: Task, completion: str, suite: Suite, part: float, again: bool
-    ) -> tuple[Execution, bool]:
+    async def _execute(self, task: Task, completion: str, suite: Suite, handling: Handling) -> tuple[Execution, bool]:
         """The execution of a completion, and whether that of an equal program is shared."""
-        await self._learn_calls(task, suite)
-        execution, is_shared = await self._shared.execution(self._program(task, completion, suite), part, again)
+        await self._learn_calls(task, suite, handling)
+        wanted = replace(self._program(task, completion, suite), memory_mb=handling.memory_mb, owner=handling.owner)
+        turn = handling.execution_turn
+        execution, is_shared = await self._shared.execution(wanted, handling.part, handling.again, turn)
         if not is_shared:
             self._on_timing("judge", execution.wall_s)
         return execution, is_shared
@@ -235,18 +231,19 @@ class Judge:
     def _program(self, task: Task, completion: str, suite: Suite) -> Program:
         return program(task, completion, suite, task.task_id in self._unconfirmed)
 
-    async def _learn_calls(self, task: Task, suite: Suite | None) -> None:
+    async def _learn_calls(self, task: Task, suite: Suite, handling: Handling) -> None:
         """Run the reference solution first, to record how the tests call it before other programs run."""
         if not task.reference or task.executed is not None or task.task_id in self._unconfirmed:
             return
-        reference = reference_program(task, suite)
-        async with self._calls_wanted.setdefault(reference, asyncio.Lock()):
-            if reference not in self._shown:
-                await self._run_reference(reference)
+        reference = replace(reference_program(task, suite), owner=handling.owner)
+        async with self._learning.setdefault(reference, asyncio.Lock()):
+            if not self.sandbox.knows_calls(reference):
+                async with handling.execution_turn():
+                    await self.sandbox.run(reference)
 
     def recall(self, verdict: Verdict) -> None:
         """Let equal programs share this verdict of an earlier session."""
-        task = self._tasks.get(parse_job_id(verdict.job_id).task_id)
+        task = self.tasks.get(parse_job_id(verdict.job_id).task_id)
         if task is None or verdict.outcome in NOT_EXECUTED:
             return
         ended = Execution(verdict.outcome, verdict.detail, unconfirmed=verdict.unconfirmed)
@@ -262,10 +259,13 @@ class Judge:
         program even if an equal one has been executed.
         """
         task_id = parse_job_id(completion.job_id).task_id
-        if task_id not in self._tasks:
+        if task_id not in self.tasks:
             raise DataError(f"{completion.job_id}: no task {task_id!r} in this run")
-        task = self._tasks[task_id]
-        async with self._extractors:
+        return await self.judge_as(Handling(FIRST_TRY if hurried else 1.0, again), self.tasks[task_id], completion)
+
+    async def judge_as(self, handling: Handling, task: Task, completion: Completion) -> Verdict:
+        """Judge a completion of any task. Raises SandboxError."""
+        async with handling.extraction_turn(), self._extractors:
             started = time.monotonic()
             extracted = await asyncio.to_thread(candidate, completion.reply, completion.form, task, *self._reading)
             judge_s = time.monotonic() - started
@@ -275,9 +275,8 @@ class Judge:
             base = extracted.outcome if task.base is not None else None
             detail = completion.unanswered or extracted.error or ""
             return Verdict(completion.job_id, extracted.outcome, extracted.code, detail, judge_s, note, base)
-        part = FIRST_TRY if hurried else 1.0
         suites = [task.suite] if task.base is None else [task.suite, task.base]
-        runs = [await self._execute(task, extracted.code, suite, part, again) for suite in suites]
+        runs = [await self._execute(task, extracted.code, suite, handling) for suite in suites]
         execution = runs[0][0]
         return Verdict(
             completion.job_id,

@@ -106,6 +106,12 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     _add_set(parser)
 
 
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument("--judge", action="store_true", help="serve the judge of programs; needs no model")
+    _add_set(parser)
+
+
 def _add_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="folder of a run")
 
@@ -181,10 +187,11 @@ COMMANDS = {
         _add_folder,
     ),
     "serve": Command(
-        "serve the model with an OpenAI-compatible API",
+        "serve the model with an OpenAI-compatible API, or the judge",
         "Serve the model with an OpenAI-compatible API until Ctrl-C: /v1/chat/completions, /v1/completions, "
-        "/v1/models, /health and /metrics.",
-        _add_settings,
+        "/v1/models, /health and /metrics. With --judge, serve the judge instead: /v1/verdicts, /run_code, /submit, "
+        "/health and /metrics.",
+        _add_serve,
     ),
     "loadtest": Command(
         "load-test a model or a server: latency and throughput",

@@ -191,6 +191,8 @@ class Program:
     beside: bool = False  # whether the tests run in the program's process, because they need more than plain data
     is_reference: bool = False  # whether it is the reference solution, which shows how the tests call a solution
     executed: Executed | None = None  # how it is executed; None: by calls, or beside its tests in one process
+    memory_mb: int | None = None  # address space if it is not executed; None: that of the session
+    owner: str = ""  # who wrote the tests; those of different owners never share a process
 
     @property
     def text(self) -> str:

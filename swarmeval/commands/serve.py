@@ -19,6 +19,10 @@ CLIENTS_OWN = ("system_prompt", "assistant_prefill")  # settings of runs that ea
 
 def serve(options: argparse.Namespace) -> int:
     """Load the fleet and answer requests until interrupted; return the exit code. Raises UserError."""
+    if options.judge:
+        from swarmeval.commands.serve_judge import serve_judge
+
+        return serve_judge(options)
     from swarmeval.serving.admission import is_loopback
     from swarmeval.serving.http import allow_files, listener
 

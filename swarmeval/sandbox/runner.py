@@ -14,7 +14,8 @@ from swarmeval.errors import SandboxError
 from swarmeval.executed import Executed
 from swarmeval.records import Execution, Outcome, Program
 from swarmeval.sandbox import folders
-from swarmeval.sandbox.executed.orders import order
+from swarmeval.sandbox.executed.capture import Captured, captured
+from swarmeval.sandbox.executed.orders import Source, capture_order, order
 from swarmeval.sandbox.executed.warden import TRIAL
 from swarmeval.sandbox.known_calls import KnownCalls
 from swarmeval.sandbox.layers.guard import MB
@@ -25,7 +26,7 @@ SPARE_S = 90.0  # time for a warden to fork, set up and clean up, beyond the pro
 TRIES = 3  # for a program whose warden dies
 BYTES_PER_LETTER = 64  # least memory to read and compile a program: 12 as JSON, twice, and 4 as text
 HARMLESS = Program("pass")
-FIELDS = tuple(field.name for field in fields(Program) if field.name != "executed")
+FIELDS = tuple(field.name for field in fields(Program) if field.name not in ("executed", "memory_mb"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +134,19 @@ class Sandbox:
         """
         if program.executed is not None:
             return execution(await self._send(self._order(program, program.executed, part), executes=True))
-        memory_mb = self._limits["memory_mb"]
+        limits = self._limits_of(part)
+        memory_mb = limits["memory_mb"] = program.memory_mb or limits["memory_mb"]
         if BYTES_PER_LETTER * len(program.text) > memory_mb * MB:
             return Execution(Outcome.OUT_OF_MEMORY, f"{len(program.text):,} characters are too many for {memory_mb} MB")
-        answer = await self._send({"program": self._request(program), **self._limits_of(part)})
+        answer = await self._send({"program": self._request(program), **limits})
         ended = execution(answer)
-        if program.is_reference and ended.outcome is Outcome.PASSED and "calls" in answer:
-            self._known_calls.learn(program, answer["calls"])
+        if program.is_reference:
+            self._known_calls.learn(program, answer.get("calls", ()) if ended.outcome is Outcome.PASSED else ())
         return ended
+
+    def knows_calls(self, reference: Program) -> bool:
+        """Whether this reference solution has run, and its calls are still in memory."""
+        return self._known_calls.knows(reference)
 
     async def stream(self, program: str, data: str) -> tuple[Execution, str]:
         """Run a program and then its `stream(data, write)`; return how it ended and its output (see streamed_output).
@@ -149,6 +155,18 @@ class Sandbox:
         """
         answer = await self._send({"program": program, "data": data, **self._limits})
         return execution(answer), answer.get("output", "")
+
+    async def capture(self, source: Source) -> Captured:
+        """Build and run a program for its output. Cancellation kills it at once. Raises SandboxError.
+
+        Raises WardenDied if the program ends its judge.
+        """
+        order = capture_order(source, self._toolchains[source.language], self._scale)
+        limits = {"timeout_s": self._scale * source.run_s, "memory_mb": source.memory_mb}
+        answer = await self._send({"captured": order, **limits}, executes=True)
+        if "outcome" in answer:
+            raise WardenDied(answer["detail"])
+        return captured(answer)
 
     def _limits_of(self, part: float) -> dict[str, Any]:
         return {**self._limits, "timeout_s": part * self._limits["timeout_s"]}
@@ -199,7 +217,7 @@ class Sandbox:
                 if attempt == TRIES - 1:
                     raise
                 await asyncio.sleep(2**attempt)  # a lack of processes or memory may be temporary
-        harmless = {"executed": TRIAL} if "executed" in request else {"program": self._request(HARMLESS)}
+        harmless = {"program": self._request(HARMLESS)} if "program" in request else {"executed": TRIAL}
         try:
             await warden.run({**harmless, **self._limits}, self._spare_s)
         except WardenDied as error:

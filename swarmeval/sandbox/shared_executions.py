@@ -5,18 +5,19 @@ Independent of tasks and verdicts. Two programs are equal if everything about th
 
 import asyncio
 import hashlib
+import marshal
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import astuple, dataclass, replace
 from weakref import WeakValueDictionary
 
-from swarmeval.executed import Executed
+from swarmeval.handling import Turn
 from swarmeval.records import Execution, Outcome, Program
 
 KEPT = 1 << 14  # executions in memory, at most about 1 KB each
 
 Run = Callable[[Program, float], Awaitable[Execution]]  # the number: part of the time limit
-Key = tuple[bytes, str, str, str, bool, Executed | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,17 @@ class SharedExecutions:
     def __init__(self, run: Run, kept: int = KEPT) -> None:
         self._run = run
         self._most = kept
-        self._ended: OrderedDict[Key, Ended] = OrderedDict()
-        self._running: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()  # each exists while it is used
+        self._ended: OrderedDict[bytes, Ended] = OrderedDict()
+        self._running: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()  # each exists while it is used
 
-    async def execution(self, program: Program, part: float = 1.0, again: bool = False) -> tuple[Execution, bool]:
+    async def execution(
+        self, program: Program, part: float = 1.0, again: bool = False, turn: Turn = nullcontext
+    ) -> tuple[Execution, bool]:
         """Return how a program ends within this part of the time limit, and whether an equal one has shown this.
 
         A program that ran out of a shorter time is executed again. `again`: execute the program in any case. If an
-        execution fails or is cancelled, one of those that wait for it executes the program.
+        execution fails or is cancelled, one of those that wait for it executes the program. `turn` is only held while
+        the program runs.
         """
         key = _key(program)
         lock = self._running.setdefault(key, asyncio.Lock())
@@ -53,7 +57,8 @@ class SharedExecutions:
             if ended is not None and ended.answers(part) and not again:
                 self._ended.move_to_end(key)
                 return ended.execution, True
-            execution = await self._run(program, part)
+            async with turn():
+                execution = await self._run(program, part)
             self._keep(key, Ended(execution, part))
             return execution, False
 
@@ -61,14 +66,14 @@ class SharedExecutions:
         """Keep an execution of an earlier session, which had the whole time limit."""
         self._keep(_key(program), Ended(execution, 1.0))
 
-    def _keep(self, key: Key, ended: Ended) -> None:
+    def _keep(self, key: bytes, ended: Ended) -> None:
         self._ended[key] = ended
         self._ended.move_to_end(key)
         if len(self._ended) > self._most:
             self._ended.popitem(last=False)
 
 
-def _key(program: Program) -> Key:
-    """Replaces the solution, which may be long, by its digest. The tests of a task are one string for all programs."""
-    digest = hashlib.sha256(program.solution.encode(errors="surrogatepass")).digest()
-    return digest, program.tests, program.entry_point, program.context, program.beside, program.executed
+def _key(program: Program) -> bytes:
+    """A digest of everything about a program, because solutions and tests may be long."""
+    # Version 2 of the format depends on values only; later ones also write which objects are the same.
+    return hashlib.sha256(marshal.dumps(astuple(replace(program, is_reference=False)), 2)).digest()

@@ -1,7 +1,7 @@
 """The warden's handle of the process that runs tests. One process serves many programs.
 
-The process only runs the benchmark's own code on plain data, so programs leave nothing in it. It is replaced if tests
-changed its interpreter or did not end, and after some hundred programs, to release memory.
+The process only runs the tests of one owner on plain data, so programs leave nothing in it. It is replaced if tests
+changed its interpreter or did not end, for tests of another owner, and after some hundred programs, to release memory.
 """
 
 import json
@@ -28,7 +28,7 @@ class Tester:
     def __init__(self, jail: JailHandle, next_message: Receive) -> None:
         self._jail = jail
         self._next_message = next_message
-        self._limits: tuple[float, int] | None = None  # limits of the process; None without a process
+        self._terms: tuple[float, int, str] | None = None  # limits and owner of the process; None without a process
         self._is_ready = False
         self._programs = 0
         self._begun = 0.0
@@ -37,15 +37,15 @@ class Tester:
         self._shows_calls = False
         self.calls: list[str] | None = None  # made by the last tests, if they were recorded
 
-    def prepare(self, timeout_s: float, memory_mb: int) -> None:
-        """Make sure that a process is running or starting. Raises SandboxFault."""
-        limits = (timeout_s, memory_mb)
+    def prepare(self, timeout_s: float, memory_mb: int, owner: str) -> None:
+        """Make sure that a process for tests of this owner is running or starting. Raises SandboxFault."""
+        terms = (timeout_s, memory_mb, owner)
         is_idle = time.monotonic() - self._begun > timeout_s  # its jail will end an idle process
-        if is_idle or self._limits != limits or self._programs == MOST_PROGRAMS or not self._is_reusable:
+        if is_idle or self._terms != terms or self._programs == MOST_PROGRAMS or not self._is_reusable:
             self.end()
-        if self._limits is None:
+        if self._terms is None:
             self._jail.start_child("run_tests", {}, timeout_s, memory_mb)
-            self._limits, self._is_ready, self._programs, self._is_reusable = limits, False, 0, True
+            self._terms, self._is_ready, self._programs, self._is_reusable = terms, False, 0, True
             self._begun = time.monotonic()
 
     def until_ready(self) -> None:
@@ -58,12 +58,12 @@ class Tester:
 
     def begin(self, work: dict[str, Any], peer: socket.socket) -> None:
         """Start testing the program at the other end of `peer`. Raises SandboxFault."""
-        assert self._limits is not None
+        assert self._terms is not None
         self._shows_calls, self.calls = work["calls"] is None, None
         if not self._submit(work, peer):  # the process has died in the meantime
-            limits = self._limits
+            terms = self._terms
             self.end()
-            self.prepare(*limits)
+            self.prepare(*terms)
             self._submit(work, peer)  # if this fails, wait() gets the reason
         peer.close()
         self._programs += 1
@@ -96,7 +96,7 @@ class Tester:
                 return end, READY + report[len(REUSABLE) :]
             else:
                 has_ended = True
-        self._limits = None
+        self._terms = None
         return end, (READY if self._is_ready else b"") + self._jail.report()
 
     def may_be_worn_out(self) -> bool:
@@ -108,8 +108,8 @@ class Tester:
 
     def end(self) -> None:
         """End the process, if any, and read its last messages. Raises SandboxFault."""
-        if self._limits is not None:
-            self._limits = None
+        if self._terms is not None:
+            self._terms = None
             self._jail.stop()
             while self._jail.end is None:
                 self._next_message(self._jail, None)

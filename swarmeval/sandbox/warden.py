@@ -52,7 +52,7 @@ def answer(x): return x
 TRIAL_TESTS = "def check(candidate):\n    assert candidate((1, [2.5])) == (1, [2.5])\ncheck(answer)"
 TRIAL_PROGRAM = {
     "text": f"{TRIAL}\n{TRIAL_TESTS}", "solution": TRIAL, "tests": TRIAL_TESTS, "entry_point": "answer", "context": "",
-    "beside": False, "calls": (),
+    "beside": False, "calls": (), "owner": "",
 }  # fmt: skip
 TESTS_FACTOR = 2  # time limit of the tests themselves, as a multiple of the program's
 USED_UP = ("OUT_OF_MEMORY", "CRASHED")  # outcomes that may be due to the wear of a process used by many programs
@@ -148,7 +148,8 @@ class Warden:
         if verdict is not None and verdict["outcome"] in USED_UP and self._tester.may_be_worn_out():
             self._tester.end()  # earlier tests must not affect the verdict
             verdict = self._test(program, timeout_s, memory_mb)
-        self._tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)  # starts the next process in advance
+        # Starts the next process in advance.
+        self._tester.prepare(TESTS_FACTOR * timeout_s, memory_mb, program["owner"])
         return verdict
 
     def stream(self, program: str, data: str, timeout_s: float, memory_mb: int) -> dict[str, Any]:
@@ -174,7 +175,7 @@ class Warden:
     def _test(self, program: dict[str, Any], timeout_s: float, memory_mb: int) -> dict[str, Any] | None:
         """Run the tests out of the program's reach; None if they need more than plain data."""
         candidate, tester = self._jails[1], self._tester
-        tester.prepare(TESTS_FACTOR * timeout_s, memory_mb)
+        tester.prepare(TESTS_FACTOR * timeout_s, memory_mb, program["owner"])
         tester.until_ready()
         one, other = socket.socketpair()
         work = {"program": program["solution"], "entry_point": program["entry_point"]}

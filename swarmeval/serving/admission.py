@@ -1,5 +1,7 @@
 """Access control: an ASGI middleware that checks the API key or, without one, the Host header. Reads no body."""
 
+import base64
+import binascii
 import hmac
 import ipaddress
 import socket
@@ -11,7 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from swarmeval.serving.errors import ApiError, ForeignHost, NoKey, TooLarge
 
 OPEN = "/health"  # needs no key, so that monitoring can use it
-SCHEME = b"bearer "
+BEARER, BASIC = b"bearer ", b"basic "  # Basic: for clients that only take a URL; its password is the key
+CLIENT = "swarmeval.client"  # entry of an allowed call's scope: which key it showed or, without keys, its address
 
 
 class Admission:
@@ -25,9 +28,9 @@ class Admission:
         max_body_bytes: int,
         refused: Callable[[Scope, ApiError], Response],
     ) -> None:
-        """`key` is the API key; None: no key is needed and `hosts` decides which Host headers are allowed."""
+        """`key` holds the API keys, separated by commas; None: `hosts` decides which Host headers are allowed."""
         self._app = app
-        self._key = None if key is None else key.encode(errors="surrogateescape")
+        self._keys = None if key is None else keys_in(key)
         self._hosts = hosts
         self._max_body_bytes = max_body_bytes
         self._refused = refused
@@ -43,23 +46,42 @@ class Admission:
     def _check(self, scope: Scope) -> None:
         """Check a call's key or host, and the length of its body. Raises NoKey, ForeignHost, TooLarge."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        if self._key is None:
+        scope[CLIENT] = (scope.get("client") or ("",))[0]
+        if self._keys is None:
             named = [value.decode("latin-1") for name, value in headers if name == b"host"]
             if len(named) != 1 or not self._hosts(named[0]):
                 raise ForeignHost(", ".join(named))
         elif scope["path"] != OPEN:
             shown = [value for name, value in headers if name == b"authorization"]
-            if len(shown) != 1 or not self._is_key(shown[0]):
+            number = self._number(shown[0]) if len(shown) == 1 else None
+            if number is None:
                 raise NoKey("missing or wrong API key; send it as `Authorization: Bearer KEY`")
+            scope[CLIENT] = f"key {number}"
         length = next((value for name, value in headers if name == b"content-length"), b"0")
         if int(length) > self._max_body_bytes:
             raise TooLarge(self._max_body_bytes)
 
-    def _is_key(self, shown: bytes) -> bool:
-        if shown[: len(SCHEME)].lower() == SCHEME:
-            shown = shown[len(SCHEME) :]
-        assert self._key is not None
-        return hmac.compare_digest(shown.strip(), self._key)
+    def _number(self, shown: bytes) -> int | None:
+        """The number of the key that the header shows, from 1; None if it shows none. Takes constant time."""
+        key = _key_in(shown)
+        found = [hmac.compare_digest(key, one) for one in self._keys or ()]
+        return found.index(True) + 1 if True in found else None
+
+
+def keys_in(text: str) -> tuple[bytes, ...]:
+    """The keys in a text that separates them by commas; the text itself if there is nothing else in it."""
+    keys = tuple(filter(None, (part.strip() for part in text.split(",")))) or (text,)
+    return tuple(key.encode(errors="surrogateescape") for key in keys)
+
+
+def _key_in(shown: bytes) -> bytes:
+    """The key in the value of an Authorization header."""
+    if shown[: len(BASIC)].lower() == BASIC:
+        try:
+            return base64.b64decode(shown[len(BASIC) :].strip(), validate=True).partition(b":")[2]
+        except binascii.Error:
+            return b""
+    return shown[len(BEARER) :].strip() if shown[: len(BEARER)].lower() == BEARER else shown.strip()
 
 
 class AllowedHosts:

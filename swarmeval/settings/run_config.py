@@ -22,6 +22,8 @@ SCORE_USES = (
     *JUDGED_BY, "benchmark_file", "humaneval_limit", "task_ids", "released", "eval_timeout_scale", "eval_workers",
     "judge_python", "output_dir", "verbose",
 )  # fmt: skip
+OF_FILES = ("output_dir", "verbose")
+JUDGE_SERVICE_USES = (*(key for key in SCORE_USES if key not in OF_FILES), "serve", "judge_service")
 
 
 class RunConfig(RunKeys):

@@ -20,6 +20,7 @@ from swarmeval.settings.agents import (
 )
 from swarmeval.settings.audit import AuditSettings
 from swarmeval.settings.endpoint import EndpointSettings
+from swarmeval.settings.judge_service import JudgeServiceSettings
 from swarmeval.settings.loadtest import LoadTestSettings
 from swarmeval.settings.mlflow import MlflowSettings
 from swarmeval.settings.monitor import MonitorSettings
@@ -189,4 +190,5 @@ class RunKeys(Section):
     ray: RaySettings = RaySettings()
     vllm: VllmSettings = VllmSettings()
     serve: ServeSettings = ServeSettings()
+    judge_service: JudgeServiceSettings = JudgeServiceSettings()
     loadtest: LoadTestSettings = LoadTestSettings()

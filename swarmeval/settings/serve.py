@@ -15,7 +15,8 @@ class ServeSettings(Section):
     key_env: Resumable[str] = Field(
         "SWARMEVAL_API_KEY",
         min_length=1,
-        description="environment variable with the API key; if it is set, clients must send that key",
+        description="environment variable with the API key, or several separated by commas; if it is set, clients must "
+        "send one",
     )
     queue: Resumable[int] = Field(
         256, ge=0, le=1_000_000, description="requests that may wait for a free row; further ones get status 429"

@@ -39,7 +39,7 @@ HOMES: dict[str, Set[str]] = {
     "uvicorn": {"swarmeval.serving.connection", "swarmeval.serving.http"},
     "coverage": {"swarmeval.testgen.harness", "swarmeval.testgen.worth"},
     "pytest": {"swarmeval.testgen.harness"},
-    "prometheus_client": {"swarmeval.serving.metrics"},
+    "prometheus_client": {"swarmeval.serving.metrics", "swarmeval.serving.judge.metrics"},
     "vllm": {"swarmeval.workers.vllm_replica"},
     "wandb": {"swarmeval.monitor.tracking.wandb_run"},
     "mlflow": {"swarmeval.monitor.tracking.mlflow_run"},

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -133,3 +134,19 @@ def test_memory_is_bounded_and_the_least_recently_used_is_forgotten(texts: list[
             recent = [*(one for one in recent if one != text), text][-kept:]
 
     shared(act, kept)
+
+
+def test_only_the_program_that_runs_takes_a_turn() -> None:
+    taken: list[int] = []
+
+    @asynccontextmanager
+    async def turn() -> AsyncIterator[None]:
+        taken.append(1)
+        yield
+
+    async def act(executions: SharedExecutions, _: Runner) -> None:
+        await asyncio.gather(*(executions.execution(PROGRAM, turn=turn) for _ in range(5)))
+        await executions.execution(PROGRAM, turn=turn)
+
+    assert shared(act).runs == {PROGRAM.solution: 1}
+    assert taken == [1]

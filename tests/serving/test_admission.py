@@ -1,13 +1,14 @@
 """Admission is decided from the head of a request, before any of the body is read."""
 
 import asyncio
+import base64
 from collections.abc import Sequence
 
 import pytest
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from swarmeval.serving.admission import Admission, AllowedHosts
+from swarmeval.serving.admission import CLIENT, Admission, AllowedHosts
 from swarmeval.serving.errors import ApiError
 
 KEY = "a-key-of-clients"
@@ -54,6 +55,28 @@ def test_with_a_key_everything_but_health_asks_for_it(path: str) -> None:
 def test_a_key_may_hold_any_text(key: str) -> None:
     assert asyncio.run(passes(key, [(b"authorization", b"Bearer " + key.encode(errors="surrogateescape"))]))
     assert not asyncio.run(passes(key, [(b"authorization", b"Bearer \xff")]))
+
+
+def test_each_of_several_keys_is_a_client_of_its_own() -> None:
+    clients = []
+
+    async def named(scope: Scope, receive: Receive, send: Send) -> None:
+        clients.append(scope[CLIENT])
+
+    async def nothing() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        clients.append(message.get("status", ""))
+
+    admission = Admission(
+        named, "one, two", AllowedHosts("127.0.0.1", ()), 9, lambda _, fault: Response(status_code=fault.status)
+    )
+    in_a_url = b"Basic " + base64.b64encode(b"anyone:two")
+    for shown in (b"Bearer one", b"Bearer two", in_a_url, b"Bearer one, two", b"Basic !"):
+        scope = {"type": "http", "path": "/", "headers": [(b"authorization", shown)]}
+        asyncio.run(admission(scope, nothing, send))
+    assert [client for client in clients if client] == ["key 1", "key 2", "key 2", 401, 401]
 
 
 async def passes(key: str, headers: Sequence[tuple[bytes, bytes]]) -> bool:

@@ -1,6 +1,7 @@
 """A warden of executed programs: judges one at a time, in a jail that runs commands.
 
 It reads {"executed": order, "timeout_s", "memory_mb"} and answers as the other warden does (see sandbox/warden.py).
+The order of "captured" asks for the output of a program instead (see capture.py).
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from swarmeval.sandbox.executed.capture import MOST_OUTPUT, capture
 from swarmeval.sandbox.executed.handle import CommandJail, Limits
 from swarmeval.sandbox.executed.judging import ProgramJudge, last_line
 from swarmeval.sandbox.frames import write_frame
@@ -82,6 +84,10 @@ class ExecutionWarden:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
+            if "captured" in request:
+                limits = Limits(request["timeout_s"], request["memory_mb"], MOST_OUTPUT)
+                assert self._jail is not None
+                return capture(CommandJail(self._jail, self._receive), request["captured"], limits)
             return self.run(request["executed"], request["timeout_s"], request["memory_mb"])
         except JailGone as error:
             sys.exit(str(error))  # the pool decides whether the program is to blame

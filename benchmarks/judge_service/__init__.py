@@ -1,0 +1,1 @@
+"""Benchmark scripts, to be run by hand. RESULTS.md holds their results."""

@@ -1,0 +1,84 @@
+"""Clients of the judge take turns, and no turn is lost or given twice."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swarmeval.serving.judge.fair_queue import FairQueue
+
+
+def served(clients: str, turns: int = 1) -> list[str]:
+    """The order in which clients get turns that they all ask for at once, one letter per turn."""
+    order: list[str] = []
+
+    async def one(queue: FairQueue, client: str) -> None:
+        async with queue.turn(client):
+            order.append(client)
+            await asyncio.sleep(0)
+
+    async def all_of_them() -> None:
+        queue = FairQueue(turns)
+        await asyncio.gather(*(one(queue, client) for client in clients))
+        assert queue.waiting == 0
+
+    asyncio.run(all_of_them())
+    return order
+
+
+def test_a_client_with_one_item_waits_for_no_batch() -> None:
+    assert "".join(served("aaaaab")) == "aabaaa"
+    assert "".join(served("aaaabbbbc")) == "aabcababb"
+
+
+def test_turns_of_one_client_come_in_order() -> None:
+    async def numbers() -> list[int]:
+        queue, order = FairQueue(1), []
+
+        async def one(number: int) -> None:
+            async with queue.turn("a"):
+                order.append(number)
+                await asyncio.sleep(0)
+
+        await asyncio.gather(*map(one, range(9)))
+        return order
+
+    assert asyncio.run(numbers()) == list(range(9))
+
+
+@pytest.mark.slow
+@given(
+    steps=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 6), st.booleans()), max_size=30),
+    turns=st.integers(1, 3),
+)
+def test_no_turn_is_lost_or_given_twice(steps: Sequence[tuple[str, int, bool]], turns: int) -> None:
+    async def session() -> None:
+        queue, held = FairQueue(turns), 0
+
+        async def one(client: str, loops: int) -> None:
+            nonlocal held
+            async with queue.turn(client):
+                held += 1
+                assert held <= turns
+                try:
+                    for _ in range(loops):
+                        await asyncio.sleep(0)
+                finally:
+                    held -= 1
+
+        tasks = []
+        for client, loops, is_cancelled in steps:
+            tasks.append(asyncio.create_task(one(client, loops)))
+            for _ in range(loops % 3):
+                await asyncio.sleep(0)
+            if is_cancelled:
+                tasks[loops % len(tasks)].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert (queue.waiting, held) == (0, 0)
+        async with asyncio.timeout(5):  # all turns are free again
+            for number in range(turns):
+                await queue.turn(str(number)).__aenter__()
+
+    asyncio.run(session())
