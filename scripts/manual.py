@@ -13,13 +13,15 @@ from pathlib import Path
 
 from scripts.manual_commands import commands
 from scripts.manual_map import floor_diagram, floor_table, tree
+from scripts.manual_sandbox import calls_in_one_process, calls_of_all, calls_of_executed, limits, places
 from scripts.manual_settings import settings
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("docs/settings.md", "docs/commands.md", "docs/architecture.md", "CONTRIBUTING.md")
+PAGES = ("docs/settings.md", "docs/commands.md", "docs/architecture.md", "docs/sandbox-audit.md", "CONTRIBUTING.md")
 PARTS: Mapping[str, Callable[[], str]] = {
     "settings": settings, "commands": commands, "tree": tree, "floor table": floor_table,
-    "floor diagram": floor_diagram,
+    "floor diagram": floor_diagram, "calls of all": calls_of_all, "calls in one process": calls_in_one_process,
+    "calls of executed": calls_of_executed, "sandbox limits": limits, "sandbox places": places,
 }  # fmt: skip
 PART = re.compile(r"(<!-- generated: (?P<name>[\w ]+) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL)
 

@@ -1,11 +1,13 @@
 """Checks whether the judge separates correct from wrong solutions here, and whether the sandbox is secure."""
 
 import asyncio
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from human_eval_runner import Judge, canonical_solutions, load_tasks, prepared_toolchains
-from swarmeval.doctor import hostile
+from swarmeval.doctor import container, hostile
 from swarmeval.doctor.finding import Finding
 from swarmeval.doctor.hostile_programs import executed_finding
 from swarmeval.doctor.mutants import mutant
@@ -37,7 +39,7 @@ def findings(config: RunConfig) -> Iterator[Finding]:
     except SandboxError as error:
         yield Finding("judge", "UNFIT", str(error))
         return
-    yield from layers(config, in_force, missing)
+    yield from layers(config, in_force, missing, container.confinement(Path("/"), os.environ))
     total = len(load_tasks())
     yield Finding(
         "judge",
@@ -130,7 +132,9 @@ async def _try_benchmark(
         return references, await try_trivial(config, judge, tasks, references.unconfirmed if references else ())
 
 
-def layers(config: RunConfig, in_force: str, missing: dict[str, str]) -> Iterator[Finding]:
+def layers(
+    config: RunConfig, in_force: str, missing: dict[str, str], around: container.Confinement = container.UNCONFINED
+) -> Iterator[Finding]:
     """Report the sandbox layers in force, and for each missing layer its consequences and how to get it."""
     if config.sandbox.mode == "none":
         yield Finding(
@@ -143,9 +147,10 @@ def layers(config: RunConfig, in_force: str, missing: dict[str, str]) -> Iterato
         yield Finding("sandbox", "note", in_force, caveat=caveat)
     else:
         yield Finding("sandbox", "ok", in_force)
+    yield from container.findings(around, missing)
     for layer, reason in missing.items():
         acts = ", ".join(unblocked_acts([layer])) or "nothing by itself"
-        remedy = HOW_TO_GET.get(layer, "")
+        remedy = container.remedy(layer, reason, around) or HOW_TO_GET.get(layer, "")
         yield Finding(layer, "note", f"missing ({reason}); not blocked: {acts}", remedy)
     if len(missing) > 1:
         yield Finding("together", "note", f"not blocked without these layers: {', '.join(unblocked_acts(missing))}")

@@ -2,9 +2,7 @@
 
 import ast
 import importlib.metadata
-import re
 import shlex
-import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
 
@@ -14,15 +12,9 @@ from swarmeval.engine import bundled_model
 from swarmeval.workers import vllm_support
 from tests.support.checkout import ROOT
 from tests.support.floors import OUTSIDE, imports, python_files
+from tests.support.requirements import EXTRAS, PROJECT, RUN, normal
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 BUILD = tuple(PROJECT["build-system"]["requires"])
-EXTRAS: Mapping[str, tuple[str, ...]] = {
-    name: tuple(lines) for name, lines in PROJECT["project"]["optional-dependencies"].items()
-}
-RUN = tuple(
-    line for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")
-)
 VLLM = tuple(shlex.split(vllm_support.INSTALL)[2:])
 
 NOT_IMPORTED = {
@@ -36,6 +28,7 @@ NOT_IMPORTED = {
     "pytest-timeout": "pytest loads it: timeout in pyproject.toml",
     "pytest-xdist": "pytest loads it: -n",
     "ruff": "a command of scripts/check",
+    "check-jsonschema": "a command of tests/house/test_containers.py",
     "mypy": "a command of scripts/check",
     "types-pyyaml": "read by mypy",
     "types-psutil": "read by mypy",
@@ -49,11 +42,6 @@ NOT_IMPORTED = {
     "alembic": "MLflow creates the tables of local databases with it",
 }
 MODULES = {"mlflow-skinny": "mlflow"}  # of distributions that may not be installed, if the name differs
-
-
-def normal(name: str) -> str:
-    """The name of a distribution as package indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def names(lines: Iterable[str]) -> list[str]:

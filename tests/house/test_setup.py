@@ -1,5 +1,6 @@
 """scripts/setup without network: packages are wheels made by the tests, Pythons are wrappers and fakes."""
 
+import hashlib
 import sys
 import zipfile
 from pathlib import Path
@@ -104,7 +105,9 @@ def test_setup_says_how_much_disk_is_missing(checkout: Checkout) -> None:
 
 def test_setup_refuses_what_it_does_not_know(checkout: Checkout) -> None:
     run = checkout.run("scripts/setup", "--devel")
-    assert run.stderr == "scripts/setup: unknown argument '--devel'; usage: scripts/setup [--dev | --score]\n"
+    assert (
+        run.stderr == "scripts/setup: unknown argument '--devel'; usage: scripts/setup [--dev [--locked] | --score]\n"
+    )
     assert run.returncode == 2
 
 
@@ -151,6 +154,22 @@ def test_what_scoring_needs_is_there_before_torch_and_stays_in_step(ready: Check
     assert "ready in" in ready.run("scripts/setup").stdout
     assert ready.imports("judge", "torch", "model")
     assert ready.run("scripts/setup", "--score").stdout == ""  # a full installation includes it
+
+
+@pytest.mark.slow
+def test_locked_packages_have_the_hashes_of_the_lock(ready: Checkout) -> None:
+    locked = {name: (ready.wheels / f"{name}-1.0-py3-none-any.whl").read_bytes() for name in ("tester", "cluster")}
+    hashes = {name: hashlib.sha256(wheel).hexdigest() for name, wheel in locked.items()}
+    lines = [f"{name}==1.0 --hash=sha256:{found}\n" for name, found in hashes.items()]
+    ready.write("scripts/requirements.lock", "".join(lines).replace(hashes["tester"], "0" * 64))
+    refused = ready.run("scripts/setup", "--dev", "--locked")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("scripts/setup: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE")
+    ready.write("scripts/requirements.lock", "".join(lines))
+    assert ready.run("scripts/setup", "--dev", "--locked").returncode == 0
+    assert ready.imports("torch", "tester", "cluster", "model")
+    for arguments in (["--dev", "--locked"], ["--dev"], []):
+        assert ready.run("scripts/setup", *arguments).stdout == ""
 
 
 @pytest.mark.slow
