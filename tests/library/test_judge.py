@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import multiprocessing
 import os
 import pickle
 import subprocess
@@ -38,14 +37,7 @@ def judge() -> Iterator[Judge]:
 
 
 def outcome_of(judge: Judge, text: str) -> str:
-    """Module-level, so that it can be sent to another process."""
     return str(judge.judge(text, ADD).outcome)
-
-
-def send_outcomes(judge: Judge, answers: "multiprocessing.Queue[str]") -> None:
-    answers.put(outcome_of(judge, RIGHT))
-    answers.put(outcome_of(judge, WRONG))
-    judge.close()
 
 
 @pytest.mark.slow
@@ -147,23 +139,16 @@ def test_a_closed_judge_starts_again_when_it_is_used() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork beside threads, from Python 3.12 on
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_started_judge_can_be_used_in_another_process(method: str) -> None:
-    with made() as judge:
-        assert outcome_of(judge, RIGHT) == "PASSED"
-        context = multiprocessing.get_context(method)
-        answers = context.Queue()
-        child = context.Process(target=send_outcomes, args=(judge, answers))  # type: ignore[attr-defined]
-        child.start()
-        assert [answers.get(timeout=60), answers.get(timeout=60)] == ["PASSED", "WRONG_ANSWER"]
-        child.join()
-        assert child.exitcode == 0
-        assert outcome_of(judge, WRONG) == "WRONG_ANSWER"
+    program = [sys.executable, "-m", "tests.support.judge_in_two_processes", method]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
+    lines = [f"{who}: PASSED WRONG_ANSWER\n" for who in ("before", "child", "after")]
+    assert (done.stdout, done.returncode) == ("".join(lines), 0), done.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork beside threads, from Python 3.12 on
 def test_a_forked_process_does_not_keep_the_sandbox_alive() -> None:
     reading, writing = os.pipe()
     with made() as judge:
