@@ -28,7 +28,7 @@ def entry(run: ExportedRun) -> dict[str, object]:
     """The entry of one run. Raises DataError where the result would not be that of the published benchmark."""
     dataset = published(run.benchmark)
     if dataset is None:
-        raise DataError(f"{run.folder}: {run.benchmark} is no data set of huggingface.co, which a result must name")
+        raise DataError(f"{run.folder}: {run.benchmark} is not a data set on huggingface.co, which a result must name")
     data = run.manifest.get("data", {})
     if not run.is_whole:
         total, in_all = run.score["total"], data.get("tasks_in_all")

@@ -21,15 +21,15 @@ def load_tasks(
 
     Args:
         benchmark: A name as in the setting `benchmark`, or "custom" for a `file` of your own.
-        file: A local copy of the data, as in `benchmark_file`. None: the installed package (HumanEval), or the Hugging
-            Face hub and its cache.
-        limit: The number of tasks, from the first one on. None: all.
-        task_ids: Names or patterns such as "HumanEval/1?". None: all.
-        released: A window of release dates, for LiveCodeBench.
-        judge_python: The interpreter that will run the programs, which BigCodeBench needs.
+        file: A local copy of the data, as in the setting `benchmark_file`. If None, HumanEval comes from its installed
+            package, and other benchmarks from the Hugging Face hub or its cache.
+        limit: Load only this many tasks, the first ones. None loads all.
+        task_ids: Load only tasks with these ids or patterns, such as "HumanEval/1?". None loads all.
+        released: Load only tasks released in this window of dates, such as "2024-08..2025-01". For LiveCodeBench.
+        judge_python: The Python interpreter that will run the programs. For BigCodeBench.
 
     Raises:
-        ConfigError: The benchmark is unknown, or does not have what an argument asks for.
+        ConfigError: The benchmark is unknown, or an argument does not apply to it.
         DataError: The data is missing, altered or malformed, or has fewer tasks than `limit`.
     """
     given = {

@@ -20,15 +20,15 @@ Mode = Literal["strict", "auto", "none"]
 
 
 class Judge:
-    """Runs programs against the tests of tasks in the sandbox, and returns verdicts.
+    """A judge of programs: runs them against the tests of tasks in the sandbox, and returns verdicts.
 
-    A judge starts when it is first used, or at the beginning of a `with` or `async with` block, and ends with the block
-    or by close(). It may be shared by threads and event loops. It works in a thread and a loop of its own, so that the
-    synchronous methods may be called anywhere, a Jupyter cell included.
+    A judge starts at its first use, or at the start of a `with` or `async with` block. It ends with the block or at
+    close(). Threads and event loops may share it. It works in a thread and a loop of its own, so its blocking methods
+    may be called anywhere, even in a Jupyter cell.
 
     A forked process, or one that receives a pickled judge, starts a sandbox of its own at the first use.
 
-    A program that fails, crashes, hangs or cheats gets a verdict. Exceptions are faults of the caller or this machine.
+    A program that fails, crashes, hangs or cheats gets a verdict. Exceptions mean errors of the caller or the machine.
     """
 
     def __init__(
@@ -44,19 +44,20 @@ class Judge:
         use_black_formatting: bool = False,
         accept_any_name: bool = False,
     ) -> None:
-        """State how programs are judged. Starts nothing. For None, the default of the setting of that name applies.
+        """Set how programs are judged. Starts nothing. None means the default of the setting with that name.
 
         Args:
             eval_workers: The number of programs that run at once.
             eval_timeout: The time limit of a program, in seconds.
             eval_timeout_scale: A factor on eval_timeout. "auto", the default, judges HumanEval's reference solutions at
                 the start, which takes about a second, and gives more time on slow machines. 1.0 skips this.
-            eval_memory_mb: The memory of a program, in MiB.
-            sandbox_mode: "strict" refuses to run if a layer of the sandbox is missing, "auto" uses the available ones.
-            languages: The languages of executed tasks, whose toolchains are prepared at the start.
-            judge_python: The interpreter of executed Python programs. None: python3.
+            eval_memory_mb: The memory limit of a program, in MiB.
+            sandbox_mode: "auto" uses the layers of the sandbox that are available here, "strict" refuses to run unless
+                all are. "none" isolates nothing: programs can then do whatever you can.
+            languages: The languages of executed tasks. Their toolchains are prepared at the start.
+            judge_python: The interpreter of executed Python programs. None means python3.
             use_black_formatting: Whether to format extracted code with black.
-            accept_any_name: Whether the only function of a reply may have another name than the entry point.
+            accept_any_name: Whether to accept the only function of a reply if its name differs from the entry point.
 
         Raises:
             ConfigError: A value is out of range.
@@ -144,17 +145,18 @@ class Judge:
         return self._begun().missing_layers
 
     def judge(self, text: str, task: Task, form: Form = "reply") -> Verdict:
-        """Judge one text. Waits for its verdict; other threads may judge at the same time.
+        """Judge one text and wait for its verdict. Other threads may judge at the same time.
 
         Args:
             text: What the model wrote.
-            task: The task that it answers: of a benchmark, or stated in code.
-            form: "reply" for raw text, "completion" for code that continues `task.prompt`, "solution" for a program.
+            task: The task that it answers.
+            form: "reply" for raw text, "completion" for code that continues `task.prompt`, "solution" for a whole
+                program.
 
         Raises:
-            DataError: The task's tests cannot fail or name no function, or another task has the same task_id.
-            ConfigError: The toolchain of the task's language was not prepared.
-            SandboxError: The sandbox does not start, or fails. No verdict about the program follows from this.
+            DataError: The task's tests cannot fail or name no function, or a different task has the same task_id.
+            ConfigError: The task's language is not one of `languages`.
+            SandboxError: The sandbox does not start, or it fails. This says nothing about the program.
         """
         return self.judge_all([text], task, form)[0]
 

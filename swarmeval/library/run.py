@@ -26,7 +26,7 @@ class TaskResult(msgspec.Struct, frozen=True):
     passed: int = 0
     pass_at_1: float | None = msgspec.field(name="pass@1", default=None)  # None without a verdict
     outcomes: dict[str, int] = msgspec.field(default_factory=dict)  # failures count as NOT_GENERATED
-    missing: bool = False  # whether it has no reply and counts as unsolved
+    missing: bool = False  # whether it has no reply but counts as unsolved
 
 
 class AgentResult(msgspec.Struct, frozen=True):
@@ -43,7 +43,9 @@ class AgentResult(msgspec.Struct, frozen=True):
 
 
 class Run:
-    """One run or `score` in its folder, finished or not. Iterators read the journal from its start, one line at a time.
+    """The folder of a run or of `score`, finished or not. Reads only.
+
+    Iterators read the journal from its start, one line at a time.
 
     Attributes:
         folder: The folder.
@@ -81,19 +83,22 @@ class Run:
         return self._decoded("score.json", dict[str, Any])
 
     def completions(self) -> Iterator[Completion]:
-        """The replies, in the order in which they arrived. Raises OutputError if the journal cannot be read."""
+        """The replies, in order of arrival. Raises OutputError if the journal cannot be read."""
         return (entry.completion for _, entry in entries(self.folder / JOURNAL) if entry.completion is not None)
 
     def failures(self) -> Iterator[Failure]:
-        """The jobs that got no reply, with reasons. Raises OutputError."""
+        """The jobs that got no reply, with reasons. Raises OutputError if the journal cannot be read."""
         return (entry.failure for _, entry in entries(self.folder / JOURNAL) if entry.failure is not None)
 
     def verdicts(self) -> Iterator[Verdict]:
-        """The verdicts, in the order in which they were reached; `job_id` joins them to replies. Raises OutputError."""
+        """The verdicts, in the order in which they were reached; `job_id` joins them to the replies.
+
+        Raises OutputError if the journal cannot be read.
+        """
         return (entry.verdict for _, entry in entries(self.folder / JOURNAL) if entry.verdict is not None)
 
     def tasks(self) -> Iterator[TaskResult]:
-        """The results per task, in benchmark order. Raises DataError if the run has not written them yet."""
+        """The results per task, in the order of the benchmark. Raises DataError if the run has not written them yet."""
         found = self._decoded("task_summary.json", dict[str, TaskResult])
         return (msgspec.structs.replace(result, task_id=task_id) for task_id, result in found.items())
 
@@ -102,10 +107,10 @@ class Run:
         return iter(self._decoded("agent_summary.json", list[AgentResult]))
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """One row per answered or failed job, indexed by `job_id`, with reply, code, outcome, tokens and times.
+        """A table with one row per answered or failed job, indexed by `job_id`: reply, code, outcome, tokens and times.
 
-        Columns whose names end in `_s` are seconds. `passed` is missing without a verdict. The outcome of a failure is
-        NOT_GENERATED. The whole run is in memory.
+        Columns whose names end in `_s` are in seconds. `passed` is missing if there is no verdict. The outcome of a
+        failed job is NOT_GENERATED. Loads the whole run into memory.
 
         Raises:
             OutputError: The journal cannot be read.

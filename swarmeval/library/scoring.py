@@ -25,7 +25,7 @@ class Score:
 
     pass_at_k: dict[int, float | None]  # for k = 1, 10 and 100; None if a task has fewer than k replies
     intervals: dict[int, Interval | None]  # 95 %, over tasks
-    undefined: dict[str, str]  # the reasons for values that are None
+    undefined: dict[str, str]  # the reasons for values that are None, by name: "pass@10"
     tasks: int  # with a verdict
     replies: int
     passed: int
@@ -51,12 +51,14 @@ def score(
         replies: A JSON Lines file, or the fields of its lines: `task_id` and one of `reply`, `completion` and
             `solution`; `agent_id` and `sample` are optional.
         tasks: A benchmark's name, or tasks, for example from load_tasks().
-        missing: "fail" counts tasks without a reply as unsolved; "warn" leaves them out of the score and lists them.
-        judge: The judge to use, which stays open. None: one with the default settings, for this call.
+        missing: "fail" counts tasks without a reply as unsolved; "warn" leaves them out of the score. Both list them in
+            `missing_tasks`.
+        judge: The judge to use; it stays open. None uses one with the default settings for this call only.
 
     Raises:
         ConfigError: The benchmark is unknown, or a toolchain is missing.
-        DataError: A reply is malformed or answers no task, an answer is listed twice, or there are none.
+        DataError: A reply is malformed or answers none of the tasks, two replies are the same sample of an agent for a
+            task, or there are no replies.
         SandboxError: Programs cannot be run here.
     """
     of_benchmark = load_tasks(tasks) if isinstance(tasks, str) else tuple(tasks)

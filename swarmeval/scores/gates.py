@@ -1,4 +1,4 @@
-"""Gates for continuous integration: least scores, and what of a score.json does not reach them."""
+"""Gates for continuous integration: the lowest scores that pass, and the gates that a score.json misses."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,12 +8,12 @@ from typing import Any
 METRICS = ("pass@1", "pass@10", "pass@100")
 FORMAT = re.compile(r"(pass@\d+)(\.lower)?=(.+)", re.ASCII)
 REGRESSION = "regression"
-FAILED = 3  # exit code if a gate is not reached
+FAILED = 3  # exit code if a gate is missed
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The least value of a metric, or of the lower end of its interval."""
+    """The lowest value of a metric, or of the lower end of its interval, that passes."""
 
     metric: str
     lower: bool
@@ -27,18 +27,18 @@ def gate(text: str) -> Gate:
     """Parse a gate, such as pass@1=0.6 or pass@1.lower=0.55. Raises ValueError with the remedy."""
     match = FORMAT.fullmatch(text)
     if match is None or match[1] not in METRICS:
-        raise ValueError(f"{text!r} is no gate; write pass@1=0.6, pass@10=0.8 or pass@1.lower=0.55")
+        raise ValueError(f"{text!r} is not a gate; write pass@1=0.6, pass@10=0.8 or pass@1.lower=0.55")
     try:
         least = float(match[3])
     except ValueError:
         least = -1.0
     if not 0 < least <= 1:
-        raise ValueError(f"{text!r}: {match[3]} is no share; write a number above 0 and up to 1, such as 0.6")
+        raise ValueError(f"{text!r}: {match[3]} is not a share; write a number above 0 and up to 1, such as 0.6")
     return Gate(match[1], match[2] is not None, least)
 
 
 def missed(gates: Sequence[Gate], score: Mapping[str, Any]) -> Iterator[str]:
-    """The gates that a score does not reach, one line each. What is undefined reaches no gate."""
+    """The gates that a score misses, one line each. An undefined value misses every gate."""
     for one in gates:
         interval = score.get("intervals", {}).get(one.metric)
         value = (interval[0] if interval else None) if one.lower else score.get(one.metric)

@@ -24,10 +24,11 @@ Interval = tuple[float, float]
 
 
 def wilson(passed: int, total: int) -> Interval:
-    """Wilson's score interval of a share of independent answers (Wilson 1927). Raises ValueError without answers.
+    """Wilson's 95 % score interval of the share passed / total, for independent answers (Wilson 1927).
 
-    Written out here because scipy.stats takes 0.5 s and 70 MB to import, at the end of every run and in the dashboard.
+    Raises ValueError without answers.
     """
+    # Written out because scipy.stats takes 0.5 s and 70 MB to import, at the end of every run and in the dashboard.
     if not 0 <= passed <= total or total < 1:
         raise ValueError(f"{passed} of {total} is not a share")
     share, square = passed / total, Z * Z
@@ -37,10 +38,10 @@ def wilson(passed: int, total: int) -> Interval:
 
 
 def over_tasks(values: Sequence[float]) -> Interval:
-    """Percentile bootstrap interval of the mean of one value in 0..1 per task, from ROUNDS resamples of tasks.
+    """95 % bootstrap interval of the mean of one value from 0 to 1 per task: percentiles of 10,000 resamples of tasks.
 
-    If all tasks have the same value, resampling shows no spread; Wilson's interval is used, with one answer per task.
-    Raises ValueError without a task.
+    The seed is fixed, so the same values give the same interval. If all tasks have the same value, resampling shows no
+    spread, and Wilson's interval for one answer per task is used. Raises ValueError without a task.
     """
     if not values:
         raise ValueError("an interval needs a task")
@@ -53,9 +54,10 @@ def over_tasks(values: Sequence[float]) -> Interval:
 
 
 def of_pass_at_k(counts: Sequence[tuple[int, int]], k: int) -> Interval:
-    """Interval of the mean of pass@k over tasks, from (answers, passes) per task.
+    """95 % interval of the mean of pass@k over tasks. `counts` are (answers, passes) per task.
 
-    Raises ValueError without a task, and where pass@k is undefined.
+    Wilson's interval if every task has one answer, otherwise a bootstrap over tasks. Raises ValueError without a task,
+    or if a task has fewer than k answers.
     """
     return of_counts(counts, [pass_at_k(n, c, k) for n, c in counts])
 

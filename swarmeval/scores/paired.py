@@ -12,11 +12,11 @@ SOLVED = 0.5  # a task counts as solved if at least this share of its answers pa
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Comparison of run B with run A. Shares are pass@1."""
+    """Comparison of run B with run A. Shares are pass@1, from 0 to 1."""
 
-    tasks: int
+    tasks: int  # number of tasks
     difference: float  # B minus A
-    interval: Interval
+    interval: Interval  # 95 %, of the difference
     gained: tuple[str, ...]  # tasks that B solves and A does not
     lost: tuple[str, ...]
     p_value: float  # exact McNemar test on gained and lost

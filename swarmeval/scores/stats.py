@@ -7,9 +7,9 @@ KS = (1, 10, 100)
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """Chance that at least one of k samples passes, drawn from n of which c passed (Chen et al. 2021, eq. 1).
+    """Chance that at least one of k samples passes, estimated from n samples of which c passed.
 
-    Raises ValueError if k > n, where no unbiased estimate exists.
+    The estimate is unbiased (Chen et al. 2021, eq. 1). None exists if k > n, which raises ValueError.
     """
     if not 0 <= c <= n or k < 1:
         raise ValueError(f"pass@{k} is undefined for {c} passes among {n} samples")
@@ -19,9 +19,9 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def mean_pass_at_k(counts: Iterable[tuple[int, int]], k: int) -> float:
-    """Mean of pass@k over tasks. Counts are (n, c) per task; tasks without a verdict are skipped.
+    """Mean of pass@k over tasks. `counts` are (n, c) per task: n samples with a verdict, of which c passed.
 
-    Raises ValueError if no task has a verdict or any task has fewer than k.
+    Tasks with n = 0 are skipped. Raises ValueError if all are, or if any other task has fewer than k samples.
     """
     judged = [(n, c) for n, c in counts if n]
     if not judged:

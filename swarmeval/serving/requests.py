@@ -167,7 +167,9 @@ class ChatForm(CommonForm):
         """The arguments of the chat template. Raises BadRequest for those of the tokenizer."""
         for name in self.chat_template_kwargs:
             if name in RESERVED:
-                raise BadRequest(f"chat_template_kwargs.{name} is no argument of a template", "chat_template_kwargs")
+                raise BadRequest(
+                    f"chat_template_kwargs.{name} is not an argument of a template", "chat_template_kwargs"
+                )
         return self.chat_template_kwargs
 
     def most_tokens(self) -> int | None:

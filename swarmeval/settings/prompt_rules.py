@@ -30,7 +30,7 @@ def faults(config: RunKeys) -> Iterator[str]:
 def _of_arguments(config: RunKeys) -> Iterator[str]:
     for name in config.chat_template_kwargs:
         if name in RESERVED:
-            yield f"chat_template_kwargs.{name} cannot be set: it is no argument of a template; remove it"
+            yield f"chat_template_kwargs.{name} cannot be set: it is not an argument of a template; remove it"
     try:
         json.dumps(config.chat_template_kwargs, allow_nan=False)
     except (TypeError, ValueError, RecursionError):

@@ -1,1 +1,1 @@
-"""Worker processes and fleets (local, endpoint, Ray) with a common link and wire format."""
+"""Worker processes and fleets (local, vLLM, endpoint, Ray) with a common link and wire format."""

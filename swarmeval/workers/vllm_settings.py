@@ -71,7 +71,7 @@ def unknown_argument(given: Iterable[str], known: Collection[str]) -> str | None
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             remedy = f"did you mean {near[0]!r}?" if near else "remove it"
-            return f"vllm.args.{name} is no argument of vLLM's engine; {remedy}"
+            return f"vllm.args.{name} is not an argument of vLLM's engine; {remedy}"
     return None
 
 

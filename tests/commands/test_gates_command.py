@@ -36,8 +36,8 @@ def test_a_wrong_gate_is_refused_before_anything_is_created(replies: Path, tmp_p
     folder = tmp_path / "out"
     code, _, err = swarmeval("score", str(replies), "--output_dir", str(folder), "--fail-under", "pass@1=60")
     assert (code, folder.exists()) == (2, False)
-    assert (
-        err == "swarmeval: --fail-under: 'pass@1=60': 60 is no share; write a number above 0 and up to 1, such as 0.6\n"
+    assert err == (
+        "swarmeval: --fail-under: 'pass@1=60': 60 is not a share; write a number above 0 and up to 1, such as 0.6\n"
     )
 
 

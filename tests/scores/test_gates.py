@@ -28,13 +28,13 @@ def test_a_gate_is_a_metric_and_its_least_value(text: str, parsed: Gate) -> None
 
 @pytest.mark.parametrize("text", ["pass@1", "pass@2=0.5", "pass@1.upper=0.5", "0.6", ""])
 def test_what_is_no_gate_is_refused_with_examples(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no gate; write pass@1=0\.6, pass@10=0\.8 or pass@1\.lower=0\.55$"):
+    with pytest.raises(ValueError, match=r"is not a gate; write pass@1=0\.6, pass@10=0\.8 or pass@1\.lower=0\.55$"):
         gate(text)
 
 
 @pytest.mark.parametrize("share", ["60", "0", "-1", "nan", "half", "1.01"])
 def test_a_share_lies_above_0_and_up_to_1(share: str) -> None:
-    with pytest.raises(ValueError, match=r"is no share; write a number above 0 and up to 1, such as 0\.6$"):
+    with pytest.raises(ValueError, match=r"is not a share; write a number above 0 and up to 1, such as 0\.6$"):
         gate(f"pass@1={share}")
 
 

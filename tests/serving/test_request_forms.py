@@ -18,7 +18,7 @@ THINK = Thinking("<think>", "</think>")
 def test_arguments_of_the_tokenizer_are_no_template_arguments(name: str) -> None:
     with pytest.raises(BadRequest) as refused:
         requests_of(ChatForm.model_validate({**CHAT, "chat_template_kwargs": {name: "pt"}}), CONFIG, "call")
-    assert str(refused.value) == f"chat_template_kwargs.{name} is no argument of a template"
+    assert str(refused.value) == f"chat_template_kwargs.{name} is not an argument of a template"
 
 
 def test_arguments_of_a_call_come_before_those_of_the_server() -> None:

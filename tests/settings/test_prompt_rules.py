@@ -19,7 +19,7 @@ PLAIN = {"top_k": 0, "repetition_penalty": 1.0}
         ),
         (
             {"chat_template_kwargs": {"tokenize": False}},
-            "chat_template_kwargs.tokenize cannot be set: it is no argument of a template; remove it",
+            "chat_template_kwargs.tokenize cannot be set: it is not an argument of a template; remove it",
         ),
         (
             {"chat_template_kwargs": {"x": float("nan")}},

@@ -115,7 +115,7 @@ def test_with_drafts_the_answers_are_the_same_and_the_accepted_are_counted(model
     [
         (
             {"kv_cache_type": "fp8"},
-            "vllm.args.kv_cache_type is no argument of vLLM's engine; did you mean 'kv_cache_dtype'?",
+            "vllm.args.kv_cache_type is not an argument of vLLM's engine; did you mean 'kv_cache_dtype'?",
         ),
         (
             {"block_size": "wide"},

@@ -130,6 +130,6 @@ def test_without_drafts_the_engine_is_not_asked_for_counts(tmp_path: Path) -> No
 
 def test_an_argument_that_the_engine_lacks_ends_the_worker_in_one_line(tmp_path: Path) -> None:
     assert used(tmp_path, kv_cache_type="fp8") == {
-        "refused": "ModelUnavailable: vllm.args.kv_cache_type is no argument of vLLM's engine; "
+        "refused": "ModelUnavailable: vllm.args.kv_cache_type is not an argument of vLLM's engine; "
         "did you mean 'kv_cache_dtype'?"
     }

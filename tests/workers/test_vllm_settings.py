@@ -112,6 +112,6 @@ def test_an_argument_that_vllm_does_not_know_is_named() -> None:
     known = ("kv_cache_dtype", "speculative_config")
     assert unknown_argument({"kv_cache_dtype": "fp8"}, known) is None
     assert unknown_argument({"speculativ_config": {}}, known) == (
-        "vllm.args.speculativ_config is no argument of vLLM's engine; did you mean 'speculative_config'?"
+        "vllm.args.speculativ_config is not an argument of vLLM's engine; did you mean 'speculative_config'?"
     )
-    assert unknown_argument({"zzz": 1}, known) == "vllm.args.zzz is no argument of vLLM's engine; remove it"
+    assert unknown_argument({"zzz": 1}, known) == "vllm.args.zzz is not an argument of vLLM's engine; remove it"

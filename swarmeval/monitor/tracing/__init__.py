@@ -1,1 +1,1 @@
-"""Tracing of a run: spans, phases, flame graphs, trace.json."""
+"""Tracing of a run: spans, phases, flame graphs, trace.json, OpenTelemetry."""

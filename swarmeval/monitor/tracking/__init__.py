@@ -1,1 +1,1 @@
-"""Experiment trackers: Weights & Biases."""
+"""Experiment trackers: W&B, MLflow and Trackio, each behind a queue with a thread."""

@@ -33,7 +33,7 @@ def check_trackers(
         if config.at(f"{section}.enabled") and not is_installed(module):
             raise ConfigError(
                 f"{section}.enabled is true but its package is not installed; "
-                f"pip install 'swarmeval[{section}]', or set {section}.enabled: false"
+                f"in the checkout: pip install '.[{section}]', or set {section}.enabled: false"
             )
     space = config.trackio.space_id or environ.get("TRACKIO_SPACE_ID")
     if config.trackio.enabled and space and not _hub_login(environ):

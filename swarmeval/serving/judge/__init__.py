@@ -1,1 +1,1 @@
-"""The judge over HTTP."""
+"""The judge over HTTP: /v1/verdicts, and SandboxFusion's API."""

@@ -137,7 +137,7 @@ def test_a_missing_package_is_refused_with_the_remedy(section: str) -> None:
         check_trackers(RunConfig.model_validate({section: {"enabled": True}}), {}, is_installed=lambda module: False)
     assert str(refused.value) == (
         f"{section}.enabled is true but its package is not installed; "
-        f"pip install 'swarmeval[{section}]', or set {section}.enabled: false"
+        f"in the checkout: pip install '.[{section}]', or set {section}.enabled: false"
     )
 
 
