@@ -15,19 +15,11 @@ from swarmeval.errors import DataError, SandboxError
 from swarmeval.extraction.candidate import candidate
 from swarmeval.handling import Handling
 from swarmeval.location import command
-from swarmeval.records import (
-    NOT_EXECUTED,
-    Completion,
-    Execution,
-    Outcome,
-    Program,
-    Suite,
-    Task,
-    Verdict,
-    parse_job_id,
-)
+from swarmeval.records import NOT_EXECUTED, Completion, Execution, Outcome, Program, Suite, Task, Verdict, parse_job_id
 from swarmeval.sandbox.calibration import MOST, Calibration, References, timeout_scale
-from swarmeval.sandbox.interpreters import interpreter
+from swarmeval.sandbox.executed.capture import Captured
+from swarmeval.sandbox.executed.orders import Source
+from swarmeval.sandbox.interpreters import commands_with
 from swarmeval.sandbox.runner import Sandbox
 from swarmeval.sandbox.shared_executions import SharedExecutions
 from swarmeval.sandbox.toolchains import Toolchain
@@ -54,17 +46,16 @@ def prepared_toolchains(tasks: Iterable[Task], judge_python: str | None = None) 
 
     `judge_python`: the interpreter of Python programs; None: python3.
     """
-    return ready(*_executed_languages(tasks, judge_python))
+    return ready(_executed_languages(tasks), commands_with(judge_python))
 
 
 def require_toolchains(tasks: Iterable[Task], judge_python: str | None) -> None:
     """Raise ConfigError if a toolchain of the executed tasks is not installed. Creates no file."""
-    installed(*_executed_languages(tasks, judge_python))
+    installed(_executed_languages(tasks), commands_with(judge_python))
 
 
-def _executed_languages(tasks: Iterable[Task], judge_python: str | None) -> tuple[set[str], dict[str, str]]:
-    commands = {} if judge_python is None else {"python": interpreter(judge_python).path}
-    return {task.language for task in tasks if task.executed is not None}, commands
+def _executed_languages(tasks: Iterable[Task]) -> set[str]:
+    return {task.language for task in tasks if task.executed is not None}
 
 
 def program(task: Task, completion: str, suite: Suite | None = None, beside: bool = False) -> Program:
@@ -103,6 +94,7 @@ class Judge:
         """`yields`: whether programs get the lowest priority, for use beside replicas on the same cores.
 
         `toolchains`: those of executed tasks, by language.
+
         `on_timing` is called with "extract" or "judge", and the seconds, after each extraction and each program.
         """
         self._on_timing = on_timing
@@ -110,37 +102,37 @@ class Judge:
         self._reading = (use_black, any_name)
         self._timeout_s = timeout_s
         self.limit_s = timeout_s  # time limit of a program; scaled by the calibration
-        self.sandbox = Sandbox(workers, timeout_s, memory_mb, mode, yields=yields, toolchains=toolchains)
-        self._shared = SharedExecutions(self.sandbox.run)
+        self._sandbox = Sandbox(workers, timeout_s, memory_mb, mode, yields=yields, toolchains=toolchains)
+        self._shared = SharedExecutions(self._sandbox.run)
         self._extractors = asyncio.Semaphore(workers)
         self._unconfirmed: frozenset[str] = frozenset()
         self._learning: WeakValueDictionary[Program, asyncio.Lock] = WeakValueDictionary()  # of running references
 
     async def __aenter__(self) -> Self:
         """Start the sandbox. Raises SandboxError if programs cannot be run here."""
-        await self.sandbox.__aenter__()
+        await self._sandbox.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.sandbox.__aexit__(kind, error, trace)
+        await self._sandbox.__aexit__(kind, error, trace)
 
     def in_force(self) -> str:
         """The sandbox layers in force, in one line."""
-        return self.sandbox.in_force()
+        return self._sandbox.in_force()
 
     def missing(self) -> dict[str, str]:
         """The sandbox layers that are not available here, with reasons."""
-        return self.sandbox.missing()
+        return self._sandbox.missing()
 
     def pids(self) -> tuple[int, ...]:
         """PIDs of the processes that start judged programs. Thread-safe."""
-        return self.sandbox.pids()
+        return self._sandbox.pids()
 
     def socket_fds(self) -> tuple[int, ...]:
         """File descriptors that a forked process must not keep open. Thread-safe."""
-        return self.sandbox.socket_fds()
+        return self._sandbox.socket_fds()
 
     async def calibrate(self, on_progress: OnProgress = lambda done, total: None) -> Calibration:
         """Judge every canonical solution, and scale the time limit to the speed of this machine.
@@ -148,7 +140,7 @@ class Judge:
         Raises SandboxError if one fails, because verdicts on this machine would then be meaningless.
         """
         tasks = load_tasks()
-        self.sandbox.set_timeout(MOST * self._timeout_s, MOST)
+        self._sandbox.set_timeout(MOST * self._timeout_s, MOST)
         executions = await self._try(tasks, on_progress=on_progress)
         cpu_s = {task.task_id: execution.cpu_s for task, execution in zip(tasks, executions, strict=True)}
         slowest = max(cpu_s, key=cpu_s.__getitem__)
@@ -171,7 +163,7 @@ class Judge:
     def scale_timeout(self, scale: float) -> None:
         """Set the time limit of programs to `scale` times eval_timeout."""
         self.limit_s = scale * self._timeout_s
-        self.sandbox.set_timeout(self.limit_s, scale)
+        self._sandbox.set_timeout(self.limit_s, scale)
 
     async def try_references(
         self, on_progress: OnProgress = lambda done, total: None, added: Task | None = None
@@ -211,7 +203,7 @@ class Judge:
 
         async def end_of(reference: Program) -> Execution:
             nonlocal done
-            execution = await self.sandbox.run(reference)
+            execution = await self._sandbox.run(reference)
             on_progress(done := done + 1, len(distinct))
             return execution
 
@@ -237,9 +229,9 @@ class Judge:
             return
         reference = replace(reference_program(task, suite), owner=handling.owner)
         async with self._learning.setdefault(reference, asyncio.Lock()):
-            if not self.sandbox.knows_calls(reference):
+            if not self._sandbox.knows_calls(reference):
                 async with handling.execution_turn():
-                    await self.sandbox.run(reference)
+                    await self._sandbox.run(reference)
 
     def recall(self, verdict: Verdict) -> None:
         """Let equal programs share this verdict of an earlier session."""
@@ -290,6 +282,10 @@ class Judge:
             unconfirmed=execution.unconfirmed,
             shared=all(is_shared for _, is_shared in runs),
         )
+
+    async def capture(self, source: Source) -> Captured:
+        """Build and run a program for its output. Raises SandboxError, or WardenDied if the program ends its judge."""
+        return await self._sandbox.capture(source)
 
 
 def _failed(ends: Mapping[Task, Execution]) -> dict[str, str]:

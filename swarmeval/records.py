@@ -253,7 +253,7 @@ class Status:
 
     run_id: str
     pid: int  # of the coordinator
-    phase: str  # loading, generating, judging, draining, done, interrupted, failed
+    phase: str  # loading, generating, judging, auditing, draining, done, interrupted, failed
     updated_at: float
     total_jobs: int
     done_jobs: int = 0  # completions and failures, in all sessions

@@ -90,7 +90,7 @@ def _fitting(under: Mapping[str, Rule], benchmark: LoadedBenchmark, wants_all: b
 
 
 def _reader(path: Path, form: str, benchmark: LoadedBenchmark, config: RunConfig) -> SampleReader:
-    """Raises ConfigError where the order of the selected tasks is not that of the file."""
+    """The reader of the file. Raises ConfigError if the order of the selected tasks is not that of the file."""
     if form == BIGCODE and (config.task_ids is not None or config.released is not None):
         raise ConfigError(f"{path}: bigcode's lists follow the order of all tasks; remove task_ids and released")
     some = f"{len(benchmark.tasks)} selected " if len(benchmark.tasks) < benchmark.total else ""

@@ -11,7 +11,7 @@ import sys
 from human_eval_runner import Judge, prepared_toolchains
 from swarmeval.commands.output import say
 from swarmeval.errors import ConfigError
-from swarmeval.sandbox.interpreters import interpreter
+from swarmeval.sandbox.interpreters import commands_with
 from swarmeval.sandbox.languages import languages
 from swarmeval.sandbox.missing_layers import consequences
 from swarmeval.sandbox.toolchains import Toolchain
@@ -61,7 +61,7 @@ def _toolchains(config: RunConfig, benchmark: LoadedBenchmark) -> dict[str, Tool
     Unless languages are named, those without a toolchain are left out.
     """
     found = prepared_toolchains(benchmark.tasks, config.judge_python)
-    commands = {} if config.judge_python is None else {"python": interpreter(config.judge_python).path}
+    commands = commands_with(config.judge_python)
     named = config.judge_service.languages
     for name in languages() if named is None else named:
         if name in found:
@@ -88,9 +88,16 @@ async def _serve(
     from swarmeval.serving.judge.items import Maxima
     from swarmeval.serving.judge.service import JudgeService
 
-    limits = config.eval_workers, config.eval_timeout, config.eval_memory_mb
-    extraction = config.use_black_formatting, config.sandbox.mode, config.accept_any_name
-    async with Judge(benchmark.tasks, *limits, *extraction, toolchains=toolchains) as judge:
+    async with Judge(
+        benchmark.tasks,
+        config.eval_workers,
+        config.eval_timeout,
+        config.eval_memory_mb,
+        config.use_black_formatting,
+        config.sandbox.mode,
+        config.accept_any_name,
+        toolchains=toolchains,
+    ) as judge:
         _warn_of_missing_layers(config, judge)
         await _prepare(config, judge)
         maxima = Maxima(config.eval_timeout, config.eval_memory_mb, config.judge_service.batch)

@@ -35,14 +35,14 @@ class Confinement:
     container: str  # its kind; empty outside of containers
     seccomp: bool  # a filter from outside is in force
     is_admin: bool  # has CAP_SYS_ADMIN
-    user_namespaces: int  # 0 if it can create them; otherwise the errno of the attempt
+    namespace_errno: int  # of an attempt to create a user namespace; 0 if that is allowed
 
     @property
     def is_confined(self) -> bool:
         return bool(self.container) or self.seccomp
 
 
-UNCONFINED = Confinement(container="", seccomp=False, is_admin=False, user_namespaces=0)
+UNCONFINED = Confinement(container="", seccomp=False, is_admin=False, namespace_errno=0)
 
 
 def confinement(root: Path, environ: Mapping[str, str]) -> Confinement:
@@ -89,7 +89,7 @@ def findings(found: Confinement, missing: Mapping[str, str]) -> Iterator[Finding
     parts = [f"marks of {found.container}" if found.container else "no marks of a container"]
     parts.append("a seccomp filter from outside" if found.seccomp else "no seccomp filter from outside")
     parts.append("with CAP_SYS_ADMIN" if found.is_admin else "without CAP_SYS_ADMIN")
-    refused = found.user_namespaces
+    refused = found.namespace_errno
     parts.append(f"user namespaces refused ({os.strerror(refused)})" if refused else "user namespaces allowed")
     yield Finding("container", "note" if missing else "ok", "; ".join(parts))
     for layer in LAYERS:
@@ -102,9 +102,9 @@ def remedy(layer: str, reason: str, found: Confinement) -> str:
     if not found.is_confined:
         return ""
     if layer == "namespaces":
-        if not found.user_namespaces:
+        if not found.namespace_errno:
             return MOUNTS
-        return PROFILE if found.seccomp and found.user_namespaces == errno.EPERM else ON_THE_HOST
+        return PROFILE if found.seccomp and found.namespace_errno == errno.EPERM else ON_THE_HOST
     if layer == "landlock":
         return PROFILE if found.seccomp and os.strerror(errno.EPERM) in reason else ""
     if layer == "seccomp":

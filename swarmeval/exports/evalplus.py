@@ -5,7 +5,7 @@ A solution is the judged program without its tests. The fields agent_id and samp
 
 from pathlib import Path
 
-from swarmeval.errors import DataError
+from swarmeval.errors import ConfigError, DataError
 from swarmeval.exports.exported_run import ExportedRun, program
 from swarmeval.files import make_folder, replaced
 from swarmeval.runs.agent_files import json_text
@@ -14,11 +14,14 @@ BENCHMARKS = ("humaneval", "humaneval_plus", "mbpp_plus")  # that EvalPlus has u
 
 
 def write(run: ExportedRun, path: Path) -> str:
-    """Write the samples; return a sentence on what EvalPlus would refuse, or "". Raises DataError or OutputError."""
+    """Write the samples; return a sentence on what EvalPlus would refuse, or "".
+
+    Raises ConfigError, DataError or OutputError.
+    """
     if run.benchmark not in BENCHMARKS:
         raise DataError(f"{run.folder}: EvalPlus judges {', '.join(BENCHMARKS)}; this is a run of {run.benchmark}")
     if path.suffix != ".jsonl":
-        raise DataError(f"--output {path}: EvalPlus reads only files named *.jsonl; change the name")
+        raise ConfigError(f"--output {path}: EvalPlus reads only files named *.jsonl; change the name")
     make_folder(path.parent)
     tasks, answered = run.tasks, set()
     with replaced(path) as file:
@@ -33,6 +36,6 @@ def write(run: ExportedRun, path: Path) -> str:
                 "sample": job.sample,
             }
             file.write(json_text(line) + "\n")
-    if len(answered) == run.manifest["data"]["tasks_in_all"]:
+    if len(answered) == run.tasks_in_all:
         return ""
     return f"{len(answered)} tasks have samples; evalplus.evaluate refuses a file that lacks one of its tasks"

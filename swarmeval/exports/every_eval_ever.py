@@ -155,7 +155,7 @@ def _result(run: ExportedRun, k: int) -> dict[str, Any]:
 
 def _source(run: ExportedRun) -> dict[str, Any]:
     dataset, data = published(run.benchmark), run.manifest.get("data", {})
-    details = {"sha256": str(data.get("sha256")), "tasks_in_all": str(data.get("tasks_in_all"))}
+    details = {"sha256": str(data.get("sha256")), "tasks_in_all": str(run.tasks_in_all)}
     if dataset is None:
         return {"dataset_name": run.benchmark, "source_type": "other", "additional_details": details}
     return {

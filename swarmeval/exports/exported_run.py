@@ -88,10 +88,15 @@ class ExportedRun:
         return datetime.fromtimestamp(sessions[0].get("started_at", 0.0), UTC)
 
     @property
+    def tasks_in_all(self) -> int | None:
+        """The number of tasks in the benchmark; None if an old manifest does not have it."""
+        found: int | None = self.manifest.get("data", {}).get("tasks_in_all")
+        return found
+
+    @property
     def is_whole(self) -> bool:
         """Whether the score covers every task of the benchmark, with a verdict on every answer."""
-        in_all = self.manifest.get("data", {}).get("tasks_in_all")
-        return not self.score.get("partial") and self.score["total"] == in_all
+        return not self.score.get("partial") and self.score["total"] == self.tasks_in_all
 
     @property
     def defined(self) -> tuple[int, ...]:

@@ -29,17 +29,17 @@ def entry(run: ExportedRun) -> dict[str, object]:
     dataset = published(run.benchmark)
     if dataset is None:
         raise DataError(f"{run.folder}: {run.benchmark} is not a data set on huggingface.co, which a result must name")
-    data = run.manifest.get("data", {})
     if not run.is_whole:
-        total, in_all = run.score["total"], data.get("tasks_in_all")
-        why = "is partial" if run.score.get("partial") else f"covers {total} of {in_all} tasks"
+        covered = f"covers {run.score['total']} of {run.tasks_in_all} tasks"
+        why = "is partial" if run.score.get("partial") else covered
         raise DataError(f"{run.folder}: the run {why}; a result in a model's repository is one of the whole benchmark")
+    revision = run.manifest.get("data", {}).get("revision")
     ended = (run.manifest.get("sessions") or [{}])[-1].get("ended_at")
     return {
         "dataset": {
             "id": dataset.repo,
             "task_id": dataset.config,
-            **({"revision": data["revision"]} if data.get("revision") else {}),
+            **({"revision": revision} if revision else {}),
         },
         "value": round(100 * run.score["pass@1"], 2),
         **({"date": datetime.fromtimestamp(ended, UTC).isoformat(timespec="seconds")} if ended else {}),

@@ -106,7 +106,7 @@ def _results(run: ExportedRun, samples_hash: str) -> dict[str, object]:
         "versions": {name: run.version},
         "n-shot": {name: 0},
         "higher_is_better": {name: higher},
-        "n-samples": {name: {"original": run.manifest["data"]["tasks_in_all"], "effective": len(of_tasks)}},
+        "n-samples": {name: {"original": run.tasks_in_all, "effective": len(of_tasks)}},
         "config": {"model": FILTER, "model_args": {"model": run.model}},
         "date": run.began.timestamp(),
         "task_hashes": {name: samples_hash},

@@ -32,7 +32,7 @@ def table(runs: Sequence[ExportedRun]) -> tuple[list[str], list[list[str]], str]
 
 
 def _tasks(run: ExportedRun) -> str:
-    total, in_all = run.score["total"], run.manifest.get("data", {}).get("tasks_in_all")
+    total, in_all = run.score["total"], run.tasks_in_all
     return str(total) if in_all in (None, total) else f"{total} of {in_all}"
 
 

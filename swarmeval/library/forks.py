@@ -1,35 +1,30 @@
 """Keeps started judges out of forked processes, which inherit sockets and threads' state, but no thread."""
 
 import os
+from collections.abc import Callable
 from functools import cache
-from typing import Protocol
-from weakref import WeakSet
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+Started = TypeVar("Started")
+
+_watched: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
 
 
-class Forgetful(Protocol):
-    """An object that can drop its state after a fork."""
-
-    def forget(self) -> None:
-        """Drop what belongs to the parent process. Runs in the child, directly after the fork."""
-
-
-_watched: WeakSet[Forgetful] = WeakSet()
-
-
-def watch(started: Forgetful) -> None:
-    """Let an object forget its state in every process that this one forks."""
+def watch(started: Started, forget: Callable[[Started], None]) -> None:
+    """Let an object forget the parent's state in every process that this one forks, directly after the fork."""
     _register()
-    _watched.add(started)
+    _watched[started] = forget
 
 
 @cache
 def _register() -> None:
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_forget_all)
 
 
-def _forget() -> None:
-    for started in list(_watched):
-        started.forget()
+def _forget_all() -> None:
+    for started, forget in list(_watched.items()):
+        forget(started)
 
 
 def release(fds: tuple[int, ...]) -> None:

@@ -81,8 +81,8 @@ class Judge:
         self._thread: JudgeThread | None = None
         self._inherited: JudgeThread | None = None
 
-    def forget(self) -> None:
-        """Drop the parent's sandbox in a forked process. Called by the interpreter."""
+    def _forget(self) -> None:
+        """Drop the parent's sandbox, in a forked process."""
         inherited = self._thread
         if inherited is not None:
             self._last_resort.detach()
@@ -199,7 +199,7 @@ class Judge:
         """The thread of the judge in this process, which may still be starting."""
         with self._lock:
             if self._thread is None or self._thread.failed:
-                watch(self)
+                watch(self, Judge._forget)
                 self._thread = JudgeThread(self._config, self._languages)
                 self._thread.start()
                 self._last_resort = finalize(self, self._thread.request_stop)  # for a judge that is never closed
@@ -222,7 +222,7 @@ def completions(texts: Sequence[str], tasks: Task | Sequence[Task], form: Form) 
         yield Completion(job.job_id, readable, form, note=note(replaced)), task
 
 
-def _result(judged: "Future[list[Verdict]]") -> list[Verdict]:
+def _result(judged: Future[list[Verdict]]) -> list[Verdict]:
     """Wait for verdicts; if the wait is interrupted, end the programs."""
     try:
         return judged.result()

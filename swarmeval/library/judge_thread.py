@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 
 import human_eval_runner as runner
 from swarmeval.errors import ConfigError, DataError, SandboxError
-from swarmeval.executed import Executed
 from swarmeval.library.forks import release
-from swarmeval.records import Completion, Suite, Task, Verdict
+from swarmeval.records import Completion, Task, Verdict
+from swarmeval.sandbox.interpreters import commands_with
+from swarmeval.sandbox.toolchains import Toolchain
+from swarmeval.sandbox.warm_folders import ready
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.tasks.assertions import idle
 
@@ -128,11 +130,9 @@ class JudgeThread:
             self.started.set_exception(error)
 
     async def _opened(self) -> runner.Judge:
-        config = self._config
-        stubs = [Task("", "", Suite("", ""), executed=Executed(language)) for language in sorted(self._languages)]
-        toolchains = {}
-        if stubs:
-            toolchains = await asyncio.to_thread(runner.prepared_toolchains, stubs, config.judge_python)
+        config, toolchains = self._config, dict[str, Toolchain]()
+        if self._languages:
+            toolchains = await asyncio.to_thread(ready, self._languages, commands_with(config.judge_python))
         return runner.Judge(
             (),
             config.eval_workers,

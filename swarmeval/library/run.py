@@ -70,6 +70,7 @@ class Run:
 
     @property
     def run_id(self) -> str:
+        """The run's id, which trackers and exports use too."""
         return str(self.manifest["run_id"])
 
     @property

@@ -13,12 +13,9 @@ from swarmeval.runs.folder import read_manifest
 from swarmeval.settings.run_config import JUDGED_BY, RunConfig
 from swarmeval.settings.section import flat
 
-# Settings that affect only the folder, the monitor and the trackers.
+# Settings and sections that affect only the folder, the screen, the monitor, the trackers and the servers.
 NO_MATTER = (
-    "output_dir", "verbose", "monitor.interval_s", "monitor.idle_baseline_s", "wandb.mode", "wandb.project",
-    "wandb.entity", "wandb.tags", "mlflow.enabled", "mlflow.tracking_uri", "mlflow.experiment", "mlflow.run_name",
-    "mlflow.tags", "trackio.enabled", "trackio.project", "trackio.space_id", "opentelemetry.enabled",
-    "opentelemetry.endpoint",
+    "output_dir", "verbose", "monitor", "wandb", "mlflow", "trackio", "opentelemetry", "serve", "judge_service",
 )  # fmt: skip
 
 
@@ -132,7 +129,7 @@ def differing(one: EndedRun, other: EndedRun) -> dict[str, tuple[object, object]
 
     The generation settings of imported replies are unknown.
     """
-    keys = [key for key in {**one.config, **other.config} if key not in NO_MATTER]
+    keys = [key for key in {**one.config, **other.config} if key.partition(".")[0] not in NO_MATTER]
     values: dict[str, tuple[object, object]] = {}
     if one.made_elsewhere or other.made_elsewhere:
         keys = [key for key in keys if key in one.config and key in other.config]

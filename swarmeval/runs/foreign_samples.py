@@ -45,6 +45,8 @@ def evalplus(path: Path) -> Iterator[ForeignSample]:
             yield ForeignSample(where, _field(line, "task_id", where), _text(line, "solution", where), "raw")
     else:
         for task_id, results in _object(_json(path), "eval", str(path)).items():
+            if not isinstance(results, list):
+                raise DataError(f"{path}: eval.{task_id} is not a list of results, as EvalPlus's evaluate writes them")
             for result in results:
                 yield ForeignSample(str(path), task_id, _text(result, "solution", str(path)), "program")
 
@@ -105,7 +107,7 @@ def inspect(path: Path) -> Iterator[ForeignSample]:
     log = _json(path)
     samples = log.get("samples") if isinstance(log, dict) else None
     if not isinstance(samples, list):
-        raise DataError(f"{path}: not a log of Inspect with samples; write it with --log-samples")
+        raise DataError(f"{path}: not a log of Inspect with samples; run Inspect without --no-log-samples")
     for number, sample in enumerate(samples, start=1):
         yield _inspect_sample(sample, f"{path}, sample {number}")
 
@@ -113,20 +115,23 @@ def inspect(path: Path) -> Iterator[ForeignSample]:
 def _inspect_sample(sample: Any, where: str) -> ForeignSample:
     output = _object(sample, "output", where)
     epoch = sample.get("epoch", 1)
+    if not isinstance(epoch, int) or epoch < 1:
+        raise DataError(f"{where}: epoch is {json.dumps(epoch)[:40]}; Inspect counts epochs from 1")
     answered = not sample.get("error") and bool(output.get("choices"))
     text = _completion(output, where) if answered else None
-    return ForeignSample(
-        where, _field(sample, "id", where), text, "reply", epoch - 1 if isinstance(epoch, int) else None
-    )
+    return ForeignSample(where, _field(sample, "id", where), text, "reply", epoch - 1)
 
 
 def _completion(output: dict[str, Any], where: str) -> str:
     """The text of the first choice, without its reasoning."""
     if output.get("completion"):
         return _text(output, "completion", where)
+    if not isinstance(output["choices"], list):
+        raise DataError(f"{where}: choices is not a list")
     content = _object(output["choices"][0], "message", where).get("content")
     if isinstance(content, list):
-        content = "\n".join(part["text"] for part in content if isinstance(part, dict) and part.get("type") == "text")
+        parts = (part for part in content if isinstance(part, dict) and part.get("type") == "text")
+        content = "\n".join(_text(part, "text", where) for part in parts)
     if not isinstance(content, str):
         raise DataError(f"{where}: the message has no text")
     return content

@@ -108,8 +108,10 @@ class SampleReader:
 
 
 def meant(text: str, sample: ForeignSample, task: Task) -> tuple[Form, str]:
-    """(the form of a text, the text in that form). A program that continues the prompt becomes that completion, so
-    that exactly this program is judged."""
+    """(the form of a text, the text in that form).
+
+    A program that continues the prompt becomes that completion, so that exactly this program is judged.
+    """
     completion = None if sample.meaning == "reply" else continued(text, task)
     if completion is not None:
         return "completion", completion

@@ -46,6 +46,14 @@ def interpreter(path: str) -> Interpreter:
     return Interpreter(where, version, dict(sorted(packages.items())))
 
 
+def commands_with(judge_python: str | None) -> dict[str, str]:
+    """The commands to use instead of the toolchains' own, by language: none if `judge_python` is None.
+
+    Raises ConfigError if programs cannot run under it.
+    """
+    return {} if judge_python is None else {"python": interpreter(judge_python).path}
+
+
 def _refused(path: str, fault: str) -> ConfigError:
     least = ".".join(map(str, LEAST))
     return ConfigError(

@@ -46,7 +46,8 @@ class KnownCalls:
             self._forget(next(iter(self._calls)))
 
     def _forget(self, key: bytes) -> None:
-        self._chars -= _size(self._calls.pop(key)) if key in self._calls else 0
+        if key in self._calls:
+            self._chars -= _size(self._calls.pop(key))
 
 
 def _size(calls: Sequence[str]) -> int:

@@ -8,15 +8,15 @@ from contextlib import aclosing
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp
 
 from swarmeval.requests import Request as Job
 from swarmeval.runs.prompts import thinking_of
 from swarmeval.serving import calls
 from swarmeval.serving.admission import Admission, AllowedHosts
 from swarmeval.serving.disconnects import HUNG_UP, EventStream, while_connected
-from swarmeval.serving.errors import ApiError, BadRequest, InternalError, NotFound, NotJson, TooLarge
+from swarmeval.serving.error_responses import ErrorResponses
+from swarmeval.serving.errors import BadRequest, NotFound, NotJson
 from swarmeval.serving.metrics import ServerMetrics
 from swarmeval.serving.pool import Pool
 from swarmeval.serving.requests import ChatForm, CompletionForm, requests_of
@@ -38,6 +38,7 @@ class Api:
         self._key = key
         self._began = int(time.time())
         self._metrics = ServerMetrics(pool)
+        self._errors = ErrorResponses(self._metrics.call, config.serve.max_body_bytes)
 
     def app(self) -> ASGIApp:
         serve = self._config.serve
@@ -54,13 +55,11 @@ class Api:
         app.get("/v1/models/{name:path}")(self.one_model)
         app.post("/v1/chat/completions", response_model=None)(self.chat)
         app.post("/v1/completions", response_model=None)(self.completions)
-        app.add_exception_handler(ApiError, self._fault)
-        app.add_exception_handler(RequestValidationError, self._invalid)
-        app.add_exception_handler(HTTPException, self._http_error)
-        app.add_exception_handler(Exception, self._broken)
+        for kind, handler in (self._errors.handlers() | {RequestValidationError: self._invalid}).items():
+            app.add_exception_handler(kind, handler)
         # Wraps the app, so that a rejected call reaches no code that reads its body.
         hosts = AllowedHosts(serve.host, serve.hosts)
-        return Admission(app, self._key, hosts, serve.max_body_bytes, self._refused)
+        return Admission(app, self._key, hosts, serve.max_body_bytes, self._errors.refusal)
 
     async def health(self) -> Response:
         """200 while a replica is ready, 503 otherwise."""
@@ -140,34 +139,11 @@ class Api:
         """The names that clients may use, the model's own first."""
         return sorted(self._adapters, key=lambda name: name != self._model)
 
-    # Errors, in the API's form.
-
-    def _refused(self, scope: Scope, fault: ApiError) -> Response:
-        self._metrics.call(getattr(scope.get("route"), "path", "unknown"), fault.status)
-        headers = {} if fault.retry_s is None else {"retry-after": str(fault.retry_s)}
-        return Response(fault.body(), fault.status, headers, "application/json")
-
-    async def _fault(self, request: Request, fault: Exception) -> Response:
-        assert isinstance(fault, ApiError)
-        return self._refused(request.scope, fault)
-
-    async def _broken(self, request: Request, error: Exception) -> Response:
-        """Answer an unexpected exception; Starlette raises it again, so that it is logged."""
-        return self._refused(request.scope, InternalError())
-
-    async def _http_error(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        if error.status_code == TooLarge.status:
-            return self._refused(request.scope, TooLarge(self._config.serve.max_body_bytes))
-        fault = BadRequest(f"{request.method} {request.scope['path']}: {error.detail}")
-        fault.status = error.status_code
-        return self._refused(request.scope, fault)
-
     async def _invalid(self, request: Request, error: Exception) -> Response:
         """Answer a validation error with its most deeply nested entry: a union reports every alternative."""
         assert isinstance(error, RequestValidationError)
         if isinstance(error.body, bytes):  # FastAPI parses only bodies that are declared as JSON
-            return self._refused(request.scope, NotJson(request.headers.get("content-type")))
+            return self._errors.refusal(request.scope, NotJson(request.headers.get("content-type")))
         first = max(error.errors(), key=lambda entry: len(entry["loc"]))
         places = (
             place for place in first["loc"][1:] if isinstance(place, str) and "[" not in place
@@ -178,7 +154,7 @@ class Api:
             message = f"{param} is not supported by this server"
         elif first["type"] == "json_invalid":
             message, param = f"the body is not valid JSON: {first['ctx']['error']}", None
-        return self._refused(request.scope, BadRequest(message, param))
+        return self._errors.refusal(request.scope, BadRequest(message, param))
 
 
 def _json(body: object, status: int = 200) -> Response:

@@ -227,7 +227,9 @@ def _explain(error: ValidationError) -> str:
     key = _dotted(path)
     if first["type"] == "extra_forbidden":
         near = _near(path)
-        return f"unknown key {key!r}; " + (f"did you mean {near!r}?" if near else "docs/settings.md lists the keys")
+        return f"unknown key {key!r}; " + (
+            f"did you mean {' or '.join(map(repr, near))}?" if near else "docs/settings.md lists the keys"
+        )
     if first["type"] == "invalid_key":
         return f"{key}: a key must be a word"
     if first["type"] == "value_error":
@@ -252,20 +254,21 @@ def _explain(error: ValidationError) -> str:
     return f"{key} is {value}; it {requirement}{hint}"
 
 
-def _near(path: Sequence[int | str]) -> str | None:
-    """The known key that is most similar to an unknown one."""
+def _near(path: Sequence[int | str]) -> list[str]:
+    """The known keys whose name is most similar to an unknown one: several if sections have the same name."""
     place = _dotted([part for part in path[:-1] if not isinstance(part, int)])
     if place in ENTRIES:
-        known_keys = {name: name for name in ENTRIES[place].model_fields}
+        known_keys = {name: [name] for name in ENTRIES[place].model_fields}
     elif place:
-        known_keys = {name: f"{place}.{name}" for name in SECTIONS[place].model_fields}
+        known_keys = {name: [f"{place}.{name}"] for name in SECTIONS[place].model_fields}
     else:
-        known = list(keys(RunConfig))
-        known_keys = (
-            FLAGS | old_spelling.NEW | {key.rpartition(".")[2]: key for key in known} | {key: key for key in known}
-        )
+        in_sections: dict[str, list[str]] = {}
+        for key in (known := list(keys(RunConfig))):
+            in_sections.setdefault(key.rpartition(".")[2], []).append(key)
+        renamed = {name: [key] for name, key in (FLAGS | old_spelling.NEW).items()}
+        known_keys = renamed | in_sections | {key: [key] for key in known}
     near = difflib.get_close_matches(str(path[-1]), known_keys, n=1, cutoff=0.5)
-    return known_keys[near[0]] if near else None
+    return known_keys[near[0]] if near else []
 
 
 def _dotted(path: Sequence[int | str]) -> str:

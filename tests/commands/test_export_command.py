@@ -117,7 +117,7 @@ def test_a_file_that_score_cannot_read_is_one_line(tmp_path: Path) -> None:
     told = re.escape(f"{path}: bigcode's lists follow the order of all tasks; remove task_ids and released")
     with pytest.raises(ConfigError, match=f"^{told}$"):
         scored("--set", "task_ids=[HumanEval/0]")
-    told = re.escape(f"{path}: not a log of Inspect with samples; write it with --log-samples")
+    told = re.escape(f"{path}: not a log of Inspect with samples; run Inspect without --no-log-samples")
     with pytest.raises(DataError, match=f"^{told}$"):
         scored("--format", "inspect")
     assert not folder.exists()

@@ -14,7 +14,7 @@ from tests.support.caged import PROFILE, caged
 from tests.support.other_account import can_be_another, run_as
 
 STATUS = "Name:\tx\nCapEff:\t{caps}\nSeccomp:\t{mode}\n"
-UNPRIVILEGED = Confinement("Docker", seccomp=True, is_admin=False, user_namespaces=errno.EPERM)
+UNPRIVILEGED = Confinement("Docker", seccomp=True, is_admin=False, namespace_errno=errno.EPERM)
 CHECK = """
 import asyncio, sys
 sys.path.insert(0, ".")

@@ -32,10 +32,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> ExportedRun:
 def schema(name: str) -> Any:
     """A published schema, from the installed package or from beside the checkout."""
     spec = importlib.util.find_spec("every_eval_ever")
-    folders = [Path(place, "schemas") for place in spec.submodule_search_locations or () if spec] if spec else []
-    path = next((folder / name for folder in [*folders, PUBLISHED] if (folder / name).exists()), None)
+    installed = [] if spec is None else [Path(place, "schemas") for place in spec.submodule_search_locations or ()]
+    path = next((folder / name for folder in (*installed, PUBLISHED) if (folder / name).exists()), None)
     if path is None:
-        pytest.skip(f"{name} is missing: neither every-eval-ever is installed nor {PUBLISHED} there")
+        pytest.skip(f"{name} is neither in an installed every-eval-ever nor beside this checkout")
     return json.loads(path.read_text())
 
 
@@ -106,7 +106,7 @@ def test_the_hub_reads_its_result(whole: ExportedRun, tmp_path: Path) -> None:
     )
 
 
-def test_a_part_of_a_benchmark_is_no_result_for_the_hub(mixed: ExportedRun, tmp_path: Path) -> None:
+def test_a_part_of_a_benchmark_is_not_a_result_for_the_hub(mixed: ExportedRun, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r": the run is partial; a result in a model's repository is one of the whole"):
         hf_eval_results.write(mixed, tmp_path)
     assert not list(tmp_path.iterdir())

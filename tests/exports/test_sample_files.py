@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from human_eval_runner import canonical_solutions
-from swarmeval.errors import DataError
+from swarmeval.errors import ConfigError, DataError
 from swarmeval.exports import evalplus, lm_eval
 from swarmeval.exports.exported_run import read
 from swarmeval.tasks.catalog import load
@@ -50,7 +50,9 @@ def test_evalplus_reads_its_samples(folder: Path, tmp_path: Path) -> None:
 
 def test_evalplus_refuses_other_benchmarks_and_names(folder: Path, tmp_path: Path) -> None:
     run = read(folder)
-    with pytest.raises(DataError, match=r"^--output x.json: EvalPlus reads only files named \*.jsonl; change the name"):
+    with pytest.raises(
+        ConfigError, match=r"^--output x.json: EvalPlus reads only files named \*.jsonl; change the name$"
+    ):
         evalplus.write(run, Path("x.json"))
     run.ended.score["benchmark"] = "cruxeval_i"
     told = f"^{folder}: EvalPlus judges humaneval, humaneval_plus, mbpp_plus; this is a run of cruxeval_i$"

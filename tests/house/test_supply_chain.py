@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from scripts import extras
 from tests.support.checkout import ROOT, Checkout, executable
 from tests.support.requirements import EXTRAS, RUN, normal
 
 LOCK = ROOT / "scripts/requirements.lock"
 ENTRY = re.compile(r"^([\w.-]+)==([^ ;]+)[^\\\n]*((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$", re.MULTILINE)
 REMEDY = "run scripts/lock"
-LEFT_OUT = ("gptqmodel",)  # by scripts/setup --dev too: it pins an older numpy
 TORCH = re.compile(r"torch|triton|cuda-|nvidia-(?!ml-py)")  # torchao is a package of its own
 TOOLS = {"scripts/lock": "uv", "scripts/sbom": "cyclonedx-bom"}
 # .venv's Python makes the tool's environment, where pip fails if NO_NETWORK is set and the tool always does.
@@ -42,7 +42,7 @@ def locked() -> Mapping[str, list[str]]:
 
 
 def test_the_lock_satisfies_every_requirement_and_extra() -> None:
-    lines = (*RUN, *(line for name, extra in EXTRAS.items() if name not in LEFT_OUT for line in extra))
+    lines = (*RUN, *(line for name, extra in EXTRAS.items() if name not in extras.LEFT_OUT for line in extra))
     wanted = [requirement for requirement in map(Requirement, lines) if requirement.name != "torch"]
     assert len(wanted) > 40
     for requirement in wanted:
@@ -60,6 +60,18 @@ def test_every_package_of_the_lock_has_hashes() -> None:
 
 def test_the_lock_leaves_out_torch_and_its_cuda_packages() -> None:
     assert [name for name in locked() if TORCH.match(name) and name != "torchao"] == []
+
+
+def test_extras_are_printed_by_name_or_as_setup_installs_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert extras.main(["torchao", "gptqmodel"]) == 0
+    assert capsys.readouterr().out.splitlines() == [*EXTRAS["torchao"], *EXTRAS["gptqmodel"]]
+    assert extras.main([]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        line for name, extra in EXTRAS.items() if name not in extras.LEFT_OUT for line in extra
+    ]
+    assert extras.main(["ray", "cobol"]) == 2
+    known = ", ".join(EXTRAS)
+    assert capsys.readouterr() == ("", f"scripts/extras.py: 'cobol' is not an extra; use one of {known}\n")
 
 
 @pytest.fixture

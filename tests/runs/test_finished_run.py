@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from swarmeval.runs.finished_run import EndedRun, refusal
+from swarmeval.runs.finished_run import EndedRun, differing, refusal
 
 RUN = EndedRun(
     folder=Path("run"), run_id="run", config={}, data_sha256="0", version="1", weights="none", score={},
@@ -26,3 +26,11 @@ RUN = EndedRun(
 def test_runs_under_other_packages_are_not_compared(judge_python: dict[str, str], said: str) -> None:
     found = refusal(RUN, replace(RUN, judge_python=judge_python))
     assert found == (said and f"they were judged differently: {said}")
+
+
+def test_settings_that_do_not_touch_answers_or_verdicts_are_not_told() -> None:
+    one = replace(
+        RUN, config={"temperature": 0.5, "mlflow.tags": {"a": "b"}, "judge_service.queue": 9, "verbose": True}
+    )
+    other = replace(RUN, config={"temperature": 0.7, "mlflow.tags": {}, "monitor.interval_s": 2.0})
+    assert differing(one, other) == {"temperature": (0.5, 0.7)}

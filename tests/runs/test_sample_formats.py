@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow
 import pytest
 
+from swarmeval.cli import make_parser
 from swarmeval.errors import DataError
 from swarmeval.records import Completion, Suite, Task
-from swarmeval.runs.sample_formats import SampleReader, detected, stated
+from swarmeval.runs.sample_formats import AUTO, JSONL, READERS, SampleReader, detected, stated
 
 PROMPT = "from typing import List\n\n\ndef f(x: int) -> int:\n    '''One.'''\n"
 BODY = "    return x\n"
@@ -48,6 +49,11 @@ def inspected(task: object, text: str, epoch: int = 1, error: object = None) -> 
     return {"id": task, "epoch": epoch, "input": "-", "output": output, "error": error}
 
 
+def parts(content: list[dict[str, str]]) -> dict[str, object]:
+    """A sample of an Inspect log whose message has several parts."""
+    return inspected("T/0", "") | {"output": {"choices": [{"message": {"content": content}}], "completion": ""}}
+
+
 def zstandard_zip(name: str, content: bytes, crc: int | None = None) -> bytes:
     """A zip file with one member, compressed as Inspect compresses it. `crc`: a wrong checksum."""
     packed: bytes = pyarrow.compress(content, codec="zstd", asbytes=True)
@@ -60,6 +66,11 @@ def zstandard_zip(name: str, content: bytes, crc: int | None = None) -> bytes:
 
 def log(*samples: dict[str, object]) -> dict[str, object]:
     return {"version": 2, "status": "success", "eval": {"task": "t"}, "samples": list(samples)}
+
+
+@pytest.mark.parametrize("form", [AUTO, JSONL, *READERS])
+def test_the_command_accepts_every_format(form: str) -> None:
+    assert make_parser("score").parse_args(["file", "--format", form]).format == form
 
 
 def test_lm_eval_samples_are_the_programs_that_it_ran(tmp_path: Path) -> None:
@@ -131,7 +142,7 @@ def test_inspect_logs_compressed_with_zstandard_are_read(tmp_path: Path) -> None
         read(path)
 
 
-def test_a_failure_of_the_other_harness_is_no_wrong_answer(tmp_path: Path) -> None:
+def test_a_failure_of_the_other_harness_is_not_a_wrong_answer(tmp_path: Path) -> None:
     path = saved(tmp_path / "log.json", log(inspected("T/0", "", error={"message": "API"}), inspected("T/0", "a", 2)))
     reader = SampleReader(path, "inspect", TASKS)
     assert [found.job_id for found in reader.completions()] == ["0/T/0/1/0"]
@@ -139,10 +150,9 @@ def test_a_failure_of_the_other_harness_is_no_wrong_answer(tmp_path: Path) -> No
 
 
 def test_parts_of_a_message_are_joined_without_its_reasoning(tmp_path: Path) -> None:
-    sample = inspected("T/0", "")
-    parts = [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    sample["output"] = {"choices": [{"message": {"content": parts}}], "completion": ""}
-    assert forms(saved(tmp_path / "log.json", log(sample))) == [("0/T/0/0/0", "reply", "a\nb")]
+    texts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    path = saved(tmp_path / "log.json", log(parts([{"type": "reasoning", "reasoning": "hm"}, *texts])))
+    assert forms(path) == [("0/T/0/0/0", "reply", "a\nb")]
 
 
 @pytest.mark.parametrize(
@@ -154,9 +164,13 @@ def test_parts_of_a_message_are_joined_without_its_reasoning(tmp_path: Path) -> 
         ("bigcode", [{"a": 1}], ": bigcode's generations are a list of lists of texts, one per task; this is not"),
         ("bigcode", [[[OTHER], [], [OTHER]]], ", list 3: only 2 tasks are selected; bigcode's lists follow the order"),
         ("bigcode", [[[1]]], ", list 1: has 1; generations are texts"),
-        ("inspect", [{"eval": {}}], ": not a log of Inspect with samples; write it with --log-samples"),
+        ("inspect", [{"eval": {}}], ": not a log of Inspect with samples; run Inspect without --no-log-samples"),
         ("evalplus", [{"date": "x", "hash": ""}], ": has no eval"),
+        ("evalplus", [{"eval": {"T/0": None}}], ": eval.T/0 is not a list of results, as EvalPlus's evaluate writes "),
         ("inspect", [log({"id": "T/0"})], ", sample 1: has no output"),
+        ("inspect", [log(inspected("T/0", "") | {"output": {"choices": 1}})], ", sample 1: choices is not a list"),
+        ("inspect", [log(inspected("T/0", "a", 0))], ", sample 1: epoch is 0; Inspect counts epochs from 1"),
+        ("inspect", [log(parts([{"type": "text"}]))], ", sample 1: has no text named text"),
     ],
 )  # fmt: skip
 def test_a_wrong_format_is_one_clear_line(tmp_path: Path, form: str, content: list[Any], told: str) -> None:
@@ -176,7 +190,7 @@ def test_a_broken_zip_file_is_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tail", ["", "\n", "\n    ", "   \n"])
-def test_a_program_is_never_changed_by_what_white_space_it_has(tmp_path: Path, tail: str) -> None:
+def test_white_space_around_a_program_does_not_change_it(tmp_path: Path, tail: str) -> None:
     task = Task("T/0", f"\n\n{PROMPT.rstrip()}{tail}", Suite("f", ""))
     for program in (task.prompt + BODY, task.prompt.strip() + tail + BODY, task.prompt.strip() + BODY):
         path = saved(tmp_path / "generations.json", [[program]])

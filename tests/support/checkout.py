@@ -30,8 +30,8 @@ class Checkout:
         self.wheels = folder / "wheels"
         for made in (self.bin, self.wheels, self.root / "scripts", self.root / ".ci"):
             made.mkdir(parents=True)
-        for door in DOORS:
-            shutil.copy2(ROOT / door, self.root / door)
+        for script in (*DOORS, "scripts/extras.py", "scripts/cached_tool"):
+            shutil.copy2(ROOT / script, self.root / script)
         for tool in TOOLS:
             if tool_path := shutil.which(tool):
                 (self.bin / tool).symlink_to(tool_path)

@@ -1,11 +1,11 @@
 """A real vLLM server on the CPU, as a process."""
 
+import contextlib
 import importlib.util
 import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,8 +30,8 @@ def vllm_server(model: str, *words: str) -> Iterator[str]:
     with subprocess.Popen(command, env={**os.environ, **SETTINGS}, stdout=subprocess.DEVNULL) as server:
         try:
             while not _healthy(port):
-                assert server.poll() is None
-                time.sleep(1)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    raise AssertionError(f"vLLM ended with {server.wait(timeout=1)}")
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             server.terminate()

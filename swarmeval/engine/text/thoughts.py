@@ -17,7 +17,7 @@ _MARGIN = 4  # tokens decoded before a marker, so that it never starts at the cu
 
 
 def markers_of(tokenizer: Any) -> Thinking | None:
-    """The markers of the model's family; None if it is no known family of thinking models."""
+    """The markers of the model's family; None if it is not a known family of thinking models."""
     template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
     return family(template, tokenizer.get_added_vocab())
 

@@ -55,7 +55,7 @@ class Asked:
     def common(self) -> dict[str, str]:
         """Attributes of everything that concerns the model."""
         config = self.config
-        local = {"vllm": "vllm"}.get(config.fleet, "swarmeval")
+        local = "vllm" if config.fleet == "vllm" else "swarmeval"
         provider = config.endpoint.dialect if config.fleet == "endpoint" else local
         return {"gen_ai.provider.name": provider, "gen_ai.request.model": self.model}
 

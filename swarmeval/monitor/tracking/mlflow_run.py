@@ -11,13 +11,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from swarmeval.monitor.tracking.subject import Subject, artifact_files, lasting, left_out_words, numbers
+from swarmeval.monitor.tracking.subject import Subject, artifact_files, lasting, numbers
 from swarmeval.monitor.tracking.tracker import Store
 
-REMEDY = "the rest was not sent; all results are in the run folder"
-SERVER = Store("MLflow", REMEDY)
+SERVER = Store("MLflow")
 # Creating the tables of a new database took 8 s. Ending the process meanwhile would leave half of them.
-DATABASE = Store("MLflow", REMEDY, open_limit_s=30.0)
+DATABASE = Store("MLflow", open_limit_s=30.0)
 RUN_ID_TAG = "swarmeval.run_id"
 KEY_LENGTH, VALUE_LENGTH, BATCH = 250, 6_000, 100  # MLflow's limits on names, parameters and requests
 UNSUITABLE = re.compile(r"[^\w./: -]")  # in MLflow's names
@@ -51,9 +50,7 @@ class MlflowRun:
         self._log_metrics(numbers(summary))
         self.log_params(lasting(self._subject.final_manifest()))
         if summary:
-            included, left_out = artifact_files(self._subject.folder)
-            if left_out:
-                log.warning("%s", left_out_words("MLflow", left_out))
+            included, _ = artifact_files(self._subject.folder, "MLflow")
             for path in included:
                 self._client.log_artifact(self._run_id, str(path))
 
@@ -81,7 +78,7 @@ class MlflowRun:
 
 
 def mlflow_name(name: str) -> str:
-    """A name that MLflow accepts: "pass@1" becomes "pass_at_1", and other letters that it refuses "_"."""
+    """A name that MLflow accepts: "pass@1" becomes "pass_at_1"; other unsuitable characters become "_"."""
     parts = UNSUITABLE.sub("_", name.replace("@", "_at_")).split("/")
     return "/".join(part for part in parts if part.strip("."))[:KEY_LENGTH].rstrip("/") or "_"
 

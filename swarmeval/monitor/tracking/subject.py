@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ RESULTS = (  # most important first; files that do not fit are left out
 )  # fmt: skip
 MOST_VALUES = 2_000  # limit of a summary, because there may be many profiles and unions
 CHANGING = ("sessions", "finished")  # entries of the manifest that a resume changes
+
+log = logging.getLogger("swarmeval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,8 @@ def lasting(manifest: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in manifest.items() if key not in CHANGING}
 
 
-def artifact_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """(files that fit into an artifact, names of those that do not), of the result files of a run folder."""
+def artifact_files(folder: Path, tracker: str) -> tuple[list[Path], list[str]]:
+    """(result files that fit into an artifact, names of those that do not). Warns of the latter, for this tracker."""
     included: list[Path] = []
     left_out: list[str] = []
     room = ARTIFACT_BYTES
@@ -61,13 +64,10 @@ def artifact_files(folder: Path) -> tuple[list[Path], list[str]]:
             continue
         room -= size
         included.append(path)
+    if left_out:
+        limit_mb, names = ARTIFACT_BYTES // 1_000_000, ", ".join(left_out)
+        log.warning("%s: files left out of the artifact, limited to %d MB: %s", tracker, limit_mb, names)
     return included, left_out
-
-
-def left_out_words(tracker: str, left_out: list[str]) -> str:
-    """The warning about files that do not fit into an artifact."""
-    limit_mb = ARTIFACT_BYTES // 1_000_000
-    return f"{tracker}: files left out of the artifact, limited to {limit_mb} MB: {', '.join(left_out)}"
 
 
 def flat(values: Mapping[str, object]) -> dict[str, object]:

@@ -65,7 +65,7 @@ def finish_all(trackers: Sequence[Finishing], summary: Mapping[str, object]) -> 
         thread.join()
 
 
-class Run(Protocol[Received]):
+class StoredRun(Protocol[Received]):
     """The run in a store that a QueuedTracker's thread writes to. Any call may block or raise."""
 
     def log(self, values: Received) -> None: ...
@@ -81,7 +81,7 @@ class Store:
     """A kind of store, with the limits on waiting for it at the end of a run."""
 
     name: str  # as shown to the user
-    remedy: str  # completes "... takes too long; "
+    remedy: str = "the rest was not sent; all results are in the run folder"  # completes "... takes too long; "
     open_limit_s: float = 5.0  # for a store that has not responded yet
     finish_limit_s: float = 12.0  # for a store that has responded
     given_up_limit_s: float = 0.0  # after giving up on the store
@@ -97,7 +97,7 @@ class QueuedTracker(Generic[Entry]):
     def __init__(
         self,
         store: Store,
-        open_run: Callable[[], Run[Entry]],
+        open_run: Callable[[], StoredRun[Entry]],
         give_up: Callable[[], None] = lambda: None,
         queue_length: int = QUEUE_LENGTH,
     ) -> None:

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from swarmeval.monitor.tracking.subject import Subject, artifact_files, lasting, left_out_words, numbers
+from swarmeval.monitor.tracking.subject import Subject, artifact_files, lasting, numbers
 from swarmeval.monitor.tracking.tracker import Store
 
-STORE = Store("Trackio", "the rest was not sent; all results are in the run folder")
+STORE = Store("Trackio")
 
 log = logging.getLogger("swarmeval")
 
@@ -51,9 +51,7 @@ class TrackioRun:
     def _log_results(self) -> None:
         import trackio
 
-        included, left_out = artifact_files(self._subject.folder)
-        if left_out:
-            log.warning("%s", left_out_words("Trackio", left_out))
+        included, left_out = artifact_files(self._subject.folder, "Trackio")
         artifact = trackio.Artifact(f"results-{self._subject.run_id}", type="results", metadata={"left_out": left_out})
         for path in included:
             artifact.add_file(path)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from swarmeval.monitor.tracking.subject import Subject, artifact_files, flat, left_out_words
+from swarmeval.monitor.tracking.subject import Subject, artifact_files, flat
 from swarmeval.monitor.tracking.tracker import Store, line_of
 
 UPLOAD_LIMIT_S = 4.0  # at the end of a run: once for uploading the files, and once for the rest
@@ -66,9 +66,7 @@ class WandbRun:
     def _log_results(self) -> None:
         import wandb
 
-        included, left_out = artifact_files(self._subject.folder)
-        if left_out:
-            log.warning("%s", left_out_words("W&B", left_out))
+        included, left_out = artifact_files(self._subject.folder, "W&B")
         artifact = wandb.Artifact(f"results-{self._subject.run_id}", type="results", metadata={"left_out": left_out})
         for path in included:
             artifact.add_file(str(path), skip_cache=True)

@@ -7,15 +7,15 @@ from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp
 
 from swarmeval.serving.admission import CLIENT, Admission, AllowedHosts
 from swarmeval.serving.disconnects import HUNG_UP, EventStream, while_connected
-from swarmeval.serving.errors import ApiError, BadRequest, InternalError, NotJson, TooLarge
+from swarmeval.serving.error_responses import ErrorResponses
+from swarmeval.serving.errors import NotJson
 from swarmeval.serving.judge.errors import NotOffered
 from swarmeval.serving.judge.items import read_batch
 from swarmeval.serving.judge.sandbox_fusion import RunCode
@@ -44,6 +44,7 @@ class JudgeApi:
         self._service = service
         self._serve = serve
         self._key = key
+        self._errors = ErrorResponses(service.metrics.call, serve.max_body_bytes)
         self._benchmark = benchmark
         self._run_code = RunCode(service)
         self._submissions = Submissions(service, benchmark)
@@ -69,13 +70,11 @@ class JudgeApi:
                 *(Route(path, endpoint, methods=["POST"]) for path, endpoint in posts.items()),
                 *(Route(path, endpoint, methods=["GET"]) for path, endpoint in gets.items()),
             ],
-            exception_handlers={
-                ApiError: self._fault, HTTPException: self._http_error, Exception: self._broken,
-            },
+            exception_handlers=self._errors.handlers(),
             max_body_size=self._serve.max_body_bytes,  # also limits bodies without a Content-Length
-        )  # fmt: skip
+        )
         hosts = AllowedHosts(self._serve.host, self._serve.hosts)
-        return Admission(app, self._key, hosts, self._serve.max_body_bytes, self._refused)
+        return Admission(app, self._key, hosts, self._serve.max_body_bytes, self._errors.refusal)
 
     async def health(self, request: Request) -> Response:
         """200: the server only listens when it can judge. Needs no key, so it says nothing else."""
@@ -131,30 +130,6 @@ class JudgeApi:
             return _json(found)
 
         return endpoint
-
-    # Errors, in the form of the other API errors.
-
-    def _refused(self, scope: Scope, fault: ApiError) -> Response:
-        route = scope.get("route")
-        self._service.metrics.call(getattr(route, "path", "unknown"), fault.status)
-        headers = {} if fault.retry_s is None else {"retry-after": str(fault.retry_s)}
-        return Response(fault.body(), fault.status, headers, "application/json")
-
-    async def _fault(self, request: Request, fault: Exception) -> Response:
-        assert isinstance(fault, ApiError)
-        return self._refused(request.scope, fault)
-
-    async def _broken(self, request: Request, error: Exception) -> Response:
-        """Answer an unexpected exception; Starlette raises it again, so that it is logged."""
-        return self._refused(request.scope, InternalError())
-
-    async def _http_error(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        if error.status_code == TooLarge.status:
-            return self._refused(request.scope, TooLarge(self._serve.max_body_bytes))
-        fault = BadRequest(f"{request.method} {request.scope['path']}: {error.detail}")
-        fault.status = error.status_code
-        return self._refused(request.scope, fault)
 
 
 async def _body(request: Request) -> bytes:

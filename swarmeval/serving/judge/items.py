@@ -165,11 +165,11 @@ def stated_task(row: dict[str, Any], offered: Collection[str], maxima: Maxima) -
         checked_timeout("task.timeout_s", found.timeout_s, maxima)
     if found.memory_mb is not None:
         checked_memory("task.memory_mb", found.memory_mb, maxima)
-    executed = task(found).executed
-    assert executed is not None
-    check_cases(executed, maxima)
+    made = task(found)
+    assert made.executed is not None
+    check_cases(made.executed, maxima)
     check_paths([*found.files, languages()[found.language].file])
-    return task(found)
+    return made
 
 
 def check_language(name: str, language: str, offered: Collection[str]) -> None:

@@ -28,7 +28,7 @@ SUCCESS, FAILED, SANDBOX_ERROR = "Success", "Failed", "SandboxError"  # of a cal
 FINISHED, TIME_LIMIT_EXCEEDED = "Finished", "TimeLimitExceeded"  # of a command
 UNLIMITED_MB = -1  # memory_limit_MB: the server's limit
 
-Form = TypeVar("Form", bound=Struct)
+Body = TypeVar("Body", bound=Struct)
 
 
 class RunCodeForm(Struct, forbid_unknown_fields=True):
@@ -61,17 +61,17 @@ class RunCode:
         service.check_room(client, 1)
         try:
             async with service.turn(client):
-                response = response_to(await service.judge.sandbox.capture(source), source)
+                response = response_to(await service.judge.capture(source), source)
         except (SandboxError, WardenDied) as error:
             response = {**response_of(SANDBOX_ERROR), "message": str(error)}
         service.metrics.run(response["status"])
         return response
 
 
-def read(body: bytes, form: type[Form]) -> Form:
-    """The body as this form. Raises BadRequest."""
+def read(body: bytes, kind: type[Body]) -> Body:
+    """The body as a record of this kind. Raises BadRequest."""
     try:
-        return msgspec.json.decode(body, type=form)
+        return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not valid: {error}") from None
 

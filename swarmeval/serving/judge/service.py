@@ -20,6 +20,7 @@ from swarmeval.serving.judge.items import Maxima, Work
 from swarmeval.serving.judge.metrics import JudgeMetrics
 
 TURNS_PER_WORKER = 2  # so that a worker that ends a program has the next one at hand
+MOST_RETRY_S = 60  # of Retry-After
 WEIGHT = 0.05  # of the newest turn in the running mean
 FAILED = "the judge failed on this item; see the log of the server"
 
@@ -53,8 +54,8 @@ class JudgeService:
         """Raise QueueFull if `count` more items are too many. A client without waiting items may send any batch."""
         waiting = self._extractions.waiting_of(client) + self._executions.waiting_of(client)
         if waiting and waiting + count > self._most_waiting:
-            turns_s = self._turn_s * self._executions.waiting / (TURNS_PER_WORKER * self._workers)
-            raise QueueFull(waiting, max(1, min(60, math.ceil(turns_s / 2))))
+            drained_s = self._turn_s * self._executions.waiting / (TURNS_PER_WORKER * self._workers)
+            raise QueueFull(waiting, max(1, min(MOST_RETRY_S, math.ceil(drained_s / 2))))  # by then half has had turns
 
     @asynccontextmanager
     async def turn(self, client: str) -> AsyncGenerator[None, None]:

@@ -168,11 +168,11 @@ def check_options(config: DatasetConfig) -> None:
 
 
 def cases_in(row: dict[str, Any]) -> list[StdioCase]:
+    test = row.get("test")
     try:
-        test = row.get("test")
-        return msgspec.json.decode(test, type=list[StdioCase]) if isinstance(test, str) else msgspec.convert(
-            test, list[StdioCase]
-        )  # fmt: skip
+        if isinstance(test, str):
+            return msgspec.json.decode(test, type=list[StdioCase])
+        return msgspec.convert(test, list[StdioCase])
     except msgspec.DecodeError as error:
         raise ValueError(f"config.provided_data.test: {error}") from None
 
@@ -199,14 +199,14 @@ def execution_of(verdict: Verdict) -> dict[str, Any]:
 
 def result(item_id: int | str, work: Work, code: str, execution: dict[str, Any]) -> dict[str, Any]:
     """The response of /submit, with one test: the whole suite."""
-    passed = execution["status"] == SUCCESS
+    passed, task = execution["status"] == SUCCESS, work.task
     code = code.encode(errors="replace").decode()  # escapes in a reply may stand for lone surrogates
     return {
         "id": item_id,
         "accepted": passed,
         "extracted_code": code,
-        "full_code": f"{work.task.prompt}{code}" if work.task.executed is None else code,
-        "test_code": work.task.suite.text or None,
+        "full_code": f"{task.prompt}{code}{task.ending}" if task.executed is None else code,
+        "test_code": task.suite.text or None,
         "tests": [{"passed": passed, "exec_info": execution, "test_info": None}],
         "extracted_type": None,
         "extra": None,

@@ -122,7 +122,8 @@ def test_a_collector_that_hangs_holds_the_end_no_longer_than_the_limit(
         began = time.monotonic()
         record(ExportedSpans(Asked(config, "some/model"), queue))
         assert time.monotonic() - began < 0.5 + 2
-    assert caplog.messages[-1] == "OpenTelemetry takes too long; the last spans were not sent"
+    # Not always the last: the exporter, which still retries, complains when the collector ends.
+    assert "OpenTelemetry takes too long; the last spans were not sent" in caplog.messages
 
 
 def test_off_and_disabled_record_nothing(tmp_path: Path) -> None:

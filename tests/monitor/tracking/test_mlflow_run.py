@@ -1,5 +1,6 @@
 """Claims about MLflow, with the real package, a real database and servers on a loopback port."""
 
+import importlib.util
 import socket
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.support.otlp_receiver import collector
 from tests.support.tracked_run import SECRET, everything_written, read, track
 
 needs_mlflow = pytest.mark.skipif(
-    "not __import__('importlib').util.find_spec('mlflow')", reason="mlflow is not installed (pip install '.[mlflow]')"
+    importlib.util.find_spec("mlflow") is None, reason="mlflow is not installed (pip install '.[mlflow]')"
 )
 READ = """
 import json

@@ -12,7 +12,7 @@ import pytest
 from swarmeval.errors import ConfigError
 from swarmeval.monitor.tracking import wandb_run
 from swarmeval.monitor.tracking.making import EXTRAS, check_trackers, make_tracker
-from swarmeval.monitor.tracking.tracker import NoTracker, QueuedTracker, Run, SeveralTrackers, Store
+from swarmeval.monitor.tracking.tracker import NoTracker, QueuedTracker, SeveralTrackers, Store, StoredRun
 from swarmeval.monitor.tracking.wandb_login import check_login
 from swarmeval.settings.run_config import RunConfig
 from swarmeval.settings.wandb import WandbSettings
@@ -101,7 +101,7 @@ def test_a_failing_run_is_logged_once_and_still_ended(caplog: pytest.LogCaptureF
 
 
 def test_a_run_that_cannot_be_opened_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    def refuse() -> Run[dict[str, float]]:
+    def refuse() -> StoredRun[dict[str, float]]:
         raise TimeoutError("init timed out")
 
     with caplog.at_level(logging.WARNING):

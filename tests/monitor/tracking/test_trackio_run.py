@@ -1,5 +1,6 @@
 """Claims about Trackio, with the real package and a real database, read back through its API."""
 
+import importlib.util
 import io
 import sys
 import threading
@@ -11,8 +12,7 @@ from swarmeval.monitor.tracking.trackio_run import muted
 from tests.support.tracked_run import SECRET, everything_written, read, track
 
 needs_trackio = pytest.mark.skipif(
-    "not __import__('importlib').util.find_spec('trackio')",
-    reason="trackio is not installed (pip install '.[trackio]')",
+    importlib.util.find_spec("trackio") is None, reason="trackio is not installed (pip install '.[trackio]')"
 )
 READ = """
 import json

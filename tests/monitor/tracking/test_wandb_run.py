@@ -35,16 +35,20 @@ def test_nested_scores_get_keys_that_can_be_listed_and_plotted() -> None:
     }
 
 
-def test_an_artifact_takes_the_key_files_first_and_names_those_left_out(tmp_path: Path) -> None:
+def test_an_artifact_takes_the_key_files_first_and_names_those_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name, size in {"agent_0_results.jsonl": 25_000_000, "score.json": 10, "metrics.csv": 19_999_980}.items():
         with (tmp_path / name).open("w") as file:
             file.truncate(size)
     (tmp_path / "agent_0_evaluation.json").write_text("0123456789")
     (tmp_path / "agent_1_evaluation.json").write_text("0")
     (tmp_path / "journal.jsonl").write_text("no result")
-    taken, left_out = artifact_files(tmp_path)
+    taken, left_out = artifact_files(tmp_path, "W&B")
     assert [path.name for path in taken] == ["score.json", "metrics.csv", "agent_0_evaluation.json"]
     assert left_out == ["agent_1_evaluation.json", "agent_0_results.jsonl"]
+    said = "W&B: files left out of the artifact, limited to 20 MB: agent_1_evaluation.json, agent_0_results.jsonl"
+    assert caplog.messages == [said]
 
 
 SCRIPT = """

@@ -91,6 +91,7 @@ def test_submissions_to_the_benchmark_are_judged(endpoint: str) -> None:
     right = submit(endpoint, FIXED, extra={"is_freeform": True})
     assert (right.accepted, right.tests[0].passed, right.tests[0].exec_info.status) == (True, True, "Success")
     assert "return number % 1" in right.extracted_code
+    assert right.full_code == f"{prompt.prompt}{right.extracted_code}"
     wrong = submit(endpoint, "    return 3\n")
     assert (wrong.accepted, wrong.tests[0].exec_info.message) == (False, "WRONG_ANSWER")
     with pytest.raises(Exception, match=r"code 404.*dataset 'mbpp' is not offered; this server has humaneval, "):
