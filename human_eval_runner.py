@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from swarmeval.errors import DataError, SandboxError
 from swarmeval.extraction.candidate import candidate
 from swarmeval.handling import Handling
+from swarmeval.in_thread import in_thread
 from swarmeval.location import command
 from swarmeval.records import NOT_EXECUTED, Completion, Execution, Outcome, Program, Suite, Task, Verdict, parse_job_id
 from swarmeval.sandbox.calibration import MOST, Calibration, References, timeout_scale
@@ -106,7 +107,7 @@ class Judge:
         self._shared = SharedExecutions(self._sandbox.run)
         self._extractors = asyncio.Semaphore(workers)
         self._unconfirmed: frozenset[str] = frozenset()
-        self._learning: WeakValueDictionary[Program, asyncio.Lock] = WeakValueDictionary()  # of running references
+        self._learning: WeakValueDictionary[tuple[Program, str], asyncio.Lock] = WeakValueDictionary()  # by client too
 
     async def __aenter__(self) -> Self:
         """Start the sandbox. Raises SandboxError if programs cannot be run here."""
@@ -214,8 +215,8 @@ class Judge:
         """The execution of a completion, and whether that of an equal program is shared."""
         await self._learn_calls(task, suite, handling)
         wanted = replace(self._program(task, completion, suite), memory_mb=handling.memory_mb, owner=handling.owner)
-        turn = handling.execution_turn
-        execution, is_shared = await self._shared.execution(wanted, handling.part, handling.again, turn)
+        turns = handling.execution_turn, handling.client
+        execution, is_shared = await self._shared.execution(wanted, handling.part, handling.again, *turns)
         if not is_shared:
             self._on_timing("judge", execution.wall_s)
         return execution, is_shared
@@ -228,7 +229,7 @@ class Judge:
         if not task.reference or task.executed is not None or task.task_id in self._unconfirmed:
             return
         reference = replace(reference_program(task, suite), owner=handling.owner)
-        async with self._learning.setdefault(reference, asyncio.Lock()):
+        async with self._learning.setdefault((reference, handling.client), asyncio.Lock()):
             if not self._sandbox.knows_calls(reference):
                 async with handling.execution_turn():
                     await self._sandbox.run(reference)
@@ -259,7 +260,7 @@ class Judge:
         """Judge a completion of any task. Raises SandboxError."""
         async with handling.extraction_turn(), self._extractors:
             started = time.monotonic()
-            extracted = await asyncio.to_thread(candidate, completion.reply, completion.form, task, *self._reading)
+            extracted = await in_thread(candidate, completion.reply, completion.form, task, *self._reading)
             judge_s = time.monotonic() - started
         self._on_timing("extract", judge_s)
         note = ", ".join(filter(None, (extracted.note, completion.note)))

@@ -6,6 +6,7 @@ The inputs are variables: INPUT_COMMAND, INPUT_CONFIG, ... Paths are relative to
 import contextlib
 import json
 import os
+import secrets
 import shlex
 import signal
 import subprocess
@@ -43,6 +44,7 @@ def command_line(given: Mapping[str, str]) -> list[str]:
     unused = sorted(given.keys() - {*NEEDS[command], *ALLOWS[command], *FREE})
     if unused:
         raise ValueError(f"command {command} does not use the input {unused[0].replace('_', '-')}; remove it")
+    check_words(given)
     words = ["--config", given["config"]] if command == "run" else [command, *(given[one] for one in NEEDS[command])]
     for name in ALLOWS[command]:
         if name in FLAGS and name in given:
@@ -55,6 +57,14 @@ def command_line(given: Mapping[str, str]) -> list[str]:
         return [*words, *shlex.split(given.get("arguments", ""))]
     except ValueError as error:
         raise ValueError(f"arguments: {error}; quote them as in a shell") from None
+
+
+def check_words(given: Mapping[str, str]) -> None:
+    """Raise ValueError for an input that would be read as a flag, or add lines to the log and to the outputs."""
+    for name in sorted(given.keys() - {"arguments"}):  # these are words of a command line
+        value = " ".join(given[name].split()) if name == "fail_under" else given[name]
+        if value.startswith("-") or not value.isprintable():
+            raise ValueError(f"{name.replace('_', '-')} is {value!r}; use one line that does not start with '-'")
 
 
 def folder_of(given: Mapping[str, str]) -> str:
@@ -83,7 +93,8 @@ def run(words: Sequence[str]) -> tuple[int, list[str]]:
 
 def summary(given: Mapping[str, str], code: int, lines: Sequence[str], score: Mapping[str, Any] | None) -> str:
     """The step's summary in Markdown."""
-    parts = [f"### Swarmeval {given.get('command', 'run')}"]
+    command = given.get("command", "run")
+    parts = [f"### Swarmeval {command}" if command in NEEDS else "### Swarmeval"]
     if score is not None:
         rows = "\n".join(f"| {name} | {_cell(value)} |" for name, value in _rows(score))
         parts.append(f"| | |\n|---|---|\n{rows}")
@@ -113,7 +124,7 @@ def _rows(score: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;")
 
 
 def _fenced(lines: Sequence[str]) -> str:
@@ -130,8 +141,9 @@ def main(environ: Mapping[str, str]) -> int:
         code, lines, folder = MUST_CHANGE, [f"swarmeval: {error}"], ""
         sys.stdout.write(f"{lines[0]}\n")
     else:
-        sys.stdout.write(f"$ python main.py {shlex.join(words)}\n")
-        code, lines = run(words)
+        with uninterpreted(environ):
+            sys.stdout.write(f"$ python main.py {shlex.join(words)}\n")
+            code, lines = run(words)
     if folder:
         with contextlib.suppress(FileNotFoundError):  # refused before anything was created
             score = json.loads(Path(folder, "score.json").read_text(encoding="utf-8")) if code != MUST_CHANGE else None
@@ -141,8 +153,24 @@ def main(environ: Mapping[str, str]) -> int:
     append(environ.get("GITHUB_STEP_SUMMARY"), summary(given, code, lines, score))
     if code:
         cause = next((line for line in reversed(lines) if line.startswith("swarmeval: ")), "")
-        sys.stdout.write(f"::error title=Swarmeval::{cause or MEANINGS.get(code, f'exit code {code}')}\n")
+        message = cause or MEANINGS.get(code, f"exit code {code}")
+        sys.stdout.write(f"::error title=Swarmeval::{message.replace('%', '%25')}\n")
     return code
+
+
+@contextlib.contextmanager
+def uninterpreted(environ: Mapping[str, str]) -> Iterator[None]:
+    """Keep the runner from carrying out lines of the log that start with "::": they may hold a model's words."""
+    mark = secrets.token_hex(16)
+    on_runner = bool(environ.get("GITHUB_ACTIONS"))
+    if on_runner:
+        sys.stdout.write(f"::stop-commands::{mark}\n")
+        sys.stdout.flush()
+    try:
+        yield
+    finally:
+        if on_runner:
+            sys.stdout.write(f"::{mark}::\n")
 
 
 def append(path: str | None, text: str) -> None:

@@ -20,7 +20,7 @@ from swarmeval.files import make_folder, replaced
 from swarmeval.records import Completion
 from swarmeval.scores.intervals import LEVEL
 
-UNSAFE = re.compile(r'[<>:"\\|?*\x00-\x1f]')
+UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]|^\.+$')
 INTERVAL = "percentile bootstrap over tasks; Wilson's where tasks have one answer each or do not differ"
 
 

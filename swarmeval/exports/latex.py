@@ -31,7 +31,9 @@ def latex(runs: Sequence[ExportedRun]) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"{' & '.join(map(_escaped, cells))} \\\\"
+    text = " & ".join(map(_escaped, cells))
+    start = "{}" if text.startswith(("[", "*")) else ""  # they would belong to the \\ of the line above
+    return f"{start}{text} \\\\"
 
 
 def _escaped(text: str) -> str:

@@ -30,9 +30,11 @@ def write(run: ExportedRun, folder: Path) -> tuple[Path, Path]:
     """Write both files and return their paths. Raises DataError or OutputError."""
     if not run.model:
         raise DataError(f"{run.folder}: imported replies name no model, which lm-eval's folders need; add --model NAME")
+    if _folder_name(run.model) in (".", ".."):
+        raise DataError(f"{run.folder}: the model is {run.model!r}, which names no folder; add --model NAME")
     place = folder / _folder_name(run.model)
     date = run.began.replace(tzinfo=None).isoformat().replace(":", "-")
-    results, samples = place / f"results_{date}.json", place / f"samples_{run.benchmark}_{date}.jsonl"
+    results, samples = place / f"results_{date}.json", place / f"samples_{_folder_name(run.benchmark)}_{date}.jsonl"
     tasks = run.tasks
     make_folder(place)
     hashes = hashlib.sha256()

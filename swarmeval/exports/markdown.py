@@ -21,6 +21,6 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    for character in "\\|*_`<":
+    for character in "\\|*_`<[]&~$":
         text = text.replace(character, f"\\{character}")
     return " ".join(text.split())

@@ -16,7 +16,7 @@ from swarmeval.extraction.infilling import middle
 from swarmeval.extraction.other_languages import program
 from swarmeval.extraction.regions import outermost, regions
 from swarmeval.extraction.search import Extraction, Search, behind_stub
-from swarmeval.extraction.syntax import CODE_LINE, BudgetedParser, describe, parse
+from swarmeval.extraction.syntax import CODE_LINE, BudgetedParser, describe, parse, statement_lengths
 from swarmeval.extraction.text_fixes import normal_ends, unescaped, visible, with_text_fixes
 from swarmeval.extraction.thoughts import without_thoughts
 from swarmeval.extraction.whole_programs import whole_program
@@ -26,6 +26,7 @@ from swarmeval.records import Candidate, Form, Outcome, Task
 SEARCH_CHARS = 80_000  # parse budget of one search, over all attempts
 CHECK_CHARS = 120_000  # longer programs are checked only in the sandbox, whose limits also cover the parser
 BLACK_CHARS = 6_000  # black formats about 12,000 characters of dense code per second on a slow core
+BLACK_SQUARES = 1_200_000  # sum over statements: black takes a second for a chain of 1,000 characters, 4 s for 2,000
 LANGUAGE = re.compile(r"\A\s*(?:python3?|py)[ \t]*\n")  # language tag of a fence that the prompt has opened
 STAND_IN = "def body():\n"
 
@@ -169,6 +170,8 @@ def checked(completion: str, task: Task, note: str) -> Candidate:
 def formatted(unformatted: Candidate, task: Task, use_black: bool) -> Candidate:
     """Format a candidate with black; return it unchanged if that would change the syntax tree."""
     if not use_black or unformatted.outcome is not None or len(unformatted.code) > BLACK_CHARS:
+        return unformatted
+    if sum(length**2 for length in statement_lengths(unformatted.code.split("\n"))) > BLACK_SQUARES:
         return unformatted
     import black
 

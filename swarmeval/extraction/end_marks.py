@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 
 # Marks that cannot occur in Python source outside strings and comments.
 BARS = (
@@ -28,15 +29,16 @@ PLAIN_WORD = re.compile(r"(?<![<\[\w])\w+(?![\w>\]])")
 
 def named_marks(text: str) -> Callable[[re.Match[str]], bool]:
     """Return a predicate: whether a named match of END_MARK is a mark in this text, not code that uses the name."""
-    words: set[str] = set()
+
+    @cache
+    def words() -> frozenset[str]:
+        return frozenset(PLAIN_WORD.findall(text))
 
     def is_mark(match: re.Match[str]) -> bool:
         if match["bracket"] is None:
             start, end = match.span()
             if not text[text.rfind("\n", 0, start) + 1 : start].strip() or LINE_ENDS.match(text, end):
                 return True
-        if not words:
-            words.update(PLAIN_WORD.findall(text))
-        return (match["bracket"] or match["angle"] or "") not in words
+        return (match["bracket"] or match["angle"] or "") not in words()
 
     return is_mark

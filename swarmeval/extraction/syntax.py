@@ -161,6 +161,17 @@ def inside_flags(lines: list[str]) -> list[bool]:
     return flags[: len(lines)]
 
 
+def statement_lengths(lines: list[str]) -> list[int]:
+    """The number of characters of each statement, over all of its lines. Those on one line count together."""
+    lengths = [0]
+    for line, inside, before in zip(lines, inside_flags(lines), ["", *lines], strict=False):
+        if inside or before.endswith("\\"):
+            lengths[-1] += len(line)
+        else:
+            lengths.append(len(line))
+    return lengths
+
+
 def chunks(lines: list[str]) -> list[tuple[int, int]]:
     """[start, end) line ranges, one per statement or line of prose at the left margin.
 

@@ -13,7 +13,7 @@ from swarmeval.extraction.languages import Language
 FILLER = '"'  # replaces strings, which are neither words nor blank
 HEAD_CHARS = 600  # of a statement, in which the names that it binds are sought
 WORD = re.compile(r"[\w$]+")
-DOTTED = re.compile(r"\w+(?:\.\w+)+")  # a name in R, an attribute elsewhere
+DOTTED = re.compile(r"\b\w+(?:\.\w+)+")  # a name in R, an attribute elsewhere
 NOT_BLANK = re.compile(r"\S")
 
 

@@ -13,6 +13,7 @@ from swarmeval.errors import DataError, SandboxError
 from swarmeval.library.forks import watch
 from swarmeval.library.judge_thread import CLOSED, JudgeThread
 from swarmeval.records import Completion, Form, Job, Task, Verdict
+from swarmeval.runs.reply_file import FORMS
 from swarmeval.settings.loading import validate
 from swarmeval.surrogates import note, without_lone
 
@@ -169,7 +170,7 @@ class Judge:
             form: As in judge().
 
         Raises:
-            ValueError: The numbers of texts and tasks differ.
+            ValueError: The numbers of texts and tasks differ, `texts` is a str, or `form` is unknown.
             DataError: As in judge().
             ConfigError: As in judge().
             SandboxError: As in judge().
@@ -200,15 +201,20 @@ class Judge:
         with self._lock:
             if self._thread is None or self._thread.failed:
                 watch(self, Judge._forget)
-                self._thread = JudgeThread(self._config, self._languages)
-                self._thread.start()
-                self._last_resort = finalize(self, self._thread.request_stop)  # for a judge that is never closed
+                thread = JudgeThread(self._config, self._languages)
+                thread.start()
+                self._last_resort = finalize(self, thread.request_stop)  # for a judge that is never closed
                 self._last_resort.atexit = False  # then the sandbox ends by itself
+                self._thread = thread
             return self._thread
 
 
 def completions(texts: Sequence[str], tasks: Task | Sequence[Task], form: Form) -> Iterator[tuple[Completion, Task]]:
     """Yield a completion of agent 0, and its task, per text. The samples of a task are numbered from 0 on."""
+    if isinstance(texts, str):
+        raise ValueError("texts is a single text; give a list, or use judge()")
+    if form not in FORMS:
+        raise ValueError(f"form is {form!r}; use {', '.join(FORMS)}")
     each = [tasks] * len(texts) if isinstance(tasks, Task) else tasks
     if len(each) != len(texts):
         raise ValueError(f"{len(texts)} texts and {len(each)} tasks; give one task for each text, or one for all")

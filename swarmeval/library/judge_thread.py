@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import human_eval_runner as runner
 from swarmeval.errors import ConfigError, DataError, SandboxError
+from swarmeval.handling import Handling
 from swarmeval.library.forks import release
 from swarmeval.records import Completion, Task, Verdict
 from swarmeval.sandbox.interpreters import commands_with
@@ -31,6 +32,7 @@ class JudgeThread:
 
     def __init__(self, config: RunConfig, languages: Collection[str]) -> None:
         self.started: Future[None] = Future()  # done when programs can be judged; else holds the reason why not
+        self.started.set_running_or_notify_cancel()  # a caller that stops waiting must not cancel it for the others
         self.layers, self.missing_layers = "", dict[str, str]()
         self._config, self._languages = config, frozenset(languages)
         self._thread = threading.Thread(target=self._run, name="swarmeval-judge", daemon=True)
@@ -96,7 +98,7 @@ class JudgeThread:
         assert self._judge is not None  # started
         async with self._locks.setdefault(task.task_id, asyncio.Lock()):
             await self._introduce(task, self._judge)
-        return await self._judge.judge(completion)
+        return await self._judge.judge_as(Handling(), self._judge.tasks[task.task_id], completion)
 
     async def _introduce(self, task: Task, judge: runner.Judge) -> None:
         """Make a task known to the judge, and try its reference solution once."""

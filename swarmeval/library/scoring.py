@@ -1,5 +1,6 @@
 """`swarmeval.score`: judges replies and computes pass@k, in memory."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from swarmeval.runs.ledger import Ledger
 from swarmeval.runs.reply_file import ListedJobs, given_replies, read_replies
 from swarmeval.runs.result_files import score_of
 from swarmeval.scores.intervals import Interval
-from swarmeval.scores.missing import FAIL
+from swarmeval.scores.missing import FAIL, WARN
 from swarmeval.scores.stats import KS
 
 
@@ -58,11 +59,17 @@ def score(
     Raises:
         ConfigError: The benchmark is unknown, or a toolchain is missing.
         DataError: A reply is malformed or answers none of the tasks, two replies are the same sample of an agent for a
-            task, or there are no replies.
+            task, two tasks have the same task_id, or there are no replies.
         SandboxError: Programs cannot be run here.
+        ValueError: `missing` is unknown.
     """
+    if missing not in (WARN, FAIL):
+        raise ValueError(f"missing is {missing!r}; use {WARN} or {FAIL}")
     of_benchmark = load_tasks(tasks) if isinstance(tasks, str) else tuple(tasks)
     known = {task.task_id: task for task in of_benchmark}
+    if len(known) < len(of_benchmark):
+        twice, _ = Counter(task.task_id for task in of_benchmark).most_common(1)[0]
+        raise DataError(f"score: two tasks have the task_id {twice!r}; give each its own")
     completions = _read(replies, known)
     jobs = _listed(of_benchmark, completions, missing == FAIL)
     languages = {task.language for task in jobs.tasks if task.executed is not None}

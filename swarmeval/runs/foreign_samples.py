@@ -56,6 +56,8 @@ def _evalplus_folder(path: Path) -> Iterator[ForeignSample]:
     for file in sorted(path.glob("*/*.py")):
         if not file.stem.isdecimal():
             raise DataError(f"{file}: EvalPlus names samples N.py with a number N; remove this file")
+        if not file.is_file():  # reading a pipe would never end
+            raise DataError(f"{file}: not a file; remove it")
         try:
             text = file.read_text(encoding="utf-8", errors="surrogateescape")
         except OSError as error:

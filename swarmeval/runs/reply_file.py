@@ -54,8 +54,12 @@ def given_replies(
     """Yield one Completion per reply, given as the fields of a line (see read_replies). Raises DataError."""
     running: Counter[tuple[int, str]] = Counter()
     for number, reply in enumerate(replies, start=1):
-        text = json.dumps({name: reply[name] for name in NAMES if name in reply}, default=repr).encode()
-        yield _completion(text, f"reply {number}", task_ids, whole, running)
+        where = f"reply {number}"
+        try:
+            text = json.dumps({name: reply[name] for name in NAMES if name in reply}).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise DataError(f"{where}: not a reply ({error}); docs/scoring.md shows the forms") from None
+        yield _completion(text, where, task_ids, whole, running)
 
 
 def _completion(

@@ -12,6 +12,7 @@ from swarmeval.records import Program
 
 MOST_CHARS = 1 << 28  # of all calls in memory
 ENTRY_CHARS = 1 << 14  # that each entry counts for besides its calls, which limits their number
+CALL_CHARS = 64  # the same for each call
 
 
 class KnownCalls:
@@ -51,7 +52,7 @@ class KnownCalls:
 
 
 def _size(calls: Sequence[str]) -> int:
-    return ENTRY_CHARS + sum(map(len, calls))
+    return ENTRY_CHARS + sum(CALL_CHARS + len(call) for call in calls)
 
 
 def _key(program: Program) -> bytes:

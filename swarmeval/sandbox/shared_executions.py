@@ -1,4 +1,4 @@
-"""Executes equal programs once: while one runs, equal ones wait for its end; later ones find it in memory.
+"""Executes equal programs once: while one runs, equal ones of its client wait; later ones find it in memory.
 
 Independent of tasks and verdicts. Two programs are equal if everything about them is.
 """
@@ -39,19 +39,21 @@ class SharedExecutions:
         self._run = run
         self._most = kept
         self._ended: OrderedDict[bytes, Ended] = OrderedDict()
-        self._running: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()  # each exists while it is used
+        # Each exists while it is used. Clients do not wait for each other, because a program may be at the end of its
+        # client's queue.
+        self._running: WeakValueDictionary[tuple[bytes, str], asyncio.Lock] = WeakValueDictionary()
 
     async def execution(
-        self, program: Program, part: float = 1.0, again: bool = False, turn: Turn = nullcontext
+        self, program: Program, part: float = 1.0, again: bool = False, turn: Turn = nullcontext, client: str = ""
     ) -> tuple[Execution, bool]:
         """Return how a program ends within this part of the time limit, and whether an equal one has shown this.
 
         A program that ran out of a shorter time is executed again. `again`: execute the program in any case. If an
-        execution fails or is cancelled, one of those that wait for it executes the program. `turn` is only held while
-        the program runs.
+        execution fails or is cancelled, one of those that wait for it executes the program. `turn` is one of the
+        client's, and only held while the program runs.
         """
         key = _key(program)
-        lock = self._running.setdefault(key, asyncio.Lock())
+        lock = self._running.setdefault((key, client), asyncio.Lock())
         async with lock:
             ended = self._ended.get(key)
             if ended is not None and ended.answers(part) and not again:

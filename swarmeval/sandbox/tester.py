@@ -91,7 +91,7 @@ class Tester:
                 self._is_reusable = report.startswith(REUSABLE)
                 self._blames_program = report[len(REUSABLE) :].startswith((LOST, GARBLED))
                 if self._shows_calls and (shown := read_bytes(channel, MOST_SHOWN_BYTES)) is not None:
-                    self.calls = json.loads(shown)
+                    self.calls = calls_in(shown)
                 end = {"end": "ended", "status": 0, "peak_mb": 0.0, "cpu_s": 0.0, "wall_s": wall_s}
                 return end, READY + report[len(REUSABLE) :]
             else:
@@ -114,3 +114,12 @@ class Tester:
             while self._jail.end is None:
                 self._next_message(self._jail, None)
             self._jail.report()
+
+
+def calls_in(shown: bytes) -> list[str]:
+    """The recorded calls in a message of tests, which may be hostile: none if it has another form."""
+    try:
+        calls = json.loads(shown)
+    except (ValueError, RecursionError):
+        return []
+    return calls if isinstance(calls, list) and all(isinstance(call, str) for call in calls) else []

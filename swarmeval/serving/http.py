@@ -76,6 +76,7 @@ class HttpServer:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # any local client could state another one's address
                 timeout_graceful_shutdown=END_S,
             )
         )

@@ -95,6 +95,13 @@ def test_a_model_without_a_developer_is_refused(mixed: ExportedRun, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
+def test_a_benchmark_named_like_a_path_stays_in_the_folder(tmp_path: Path) -> None:
+    run = read(mixed_run(tmp_path / "run"))
+    run.ended.score["benchmark"] = "../../b"
+    scores, answers = every_eval_ever.write(run, tmp_path / "out")
+    assert scores.parent == answers.parent == tmp_path / "out" / "data" / ".._.._b" / "example" / "model"
+
+
 def test_the_hub_reads_its_result(whole: ExportedRun, tmp_path: Path) -> None:
     path = hf_eval_results.write(whole, tmp_path)
     assert path == tmp_path / ".eval_results" / "humaneval.yaml"

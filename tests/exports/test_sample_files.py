@@ -1,6 +1,7 @@
 """Samples for EvalPlus and lm-eval hold the judged programs, and their own libraries read them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,12 @@ def test_lm_eval_needs_the_name_of_a_model(folder: Path, tmp_path: Path) -> None
     told = f"^{folder}: imported replies name no model, which lm-eval's folders need; add --model NAME$"
     with pytest.raises(DataError, match=told):
         lm_eval.write(unnamed, tmp_path)
+
+
+def test_names_of_lm_evals_files_stay_in_the_folder(folder: Path, tmp_path: Path) -> None:
+    run = read(folder)
+    with pytest.raises(DataError, match=r": the model is '\.\.', which names no folder; add --model NAME$"):
+        lm_eval.write(replace(run, model=".."), tmp_path)
+    run.ended.score["benchmark"] = "../b"
+    _, samples = lm_eval.write(run, tmp_path)
+    assert (samples.parent, samples.name[:15]) == (tmp_path / "example__model", "samples_..__b_2")

@@ -1,5 +1,6 @@
 """Tables of answers and of runs: pandas, pyarrow and a Markdown parser read them back."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet
@@ -69,3 +70,13 @@ def test_latex_escapes_names_and_has_a_cell_per_column(runs: list[ExportedRun]) 
     assert lines[3].endswith(r"& pass@1 (95 \% CI) \\")
     assert lines[-2].startswith(r"\multicolumn{6}{l}{\footnotesize * partial:")
     assert latex(runs[1:]).splitlines()[1] == r"\begin{tabular}{llrrr}"
+
+
+def test_names_add_no_markup(runs: list[ExportedRun]) -> None:
+    name = "*[x](http://a) $y$ &lt; ~~z~~ `c`|<b>"
+    named = [replace(run, model=name) for run in runs[1:]]
+    (row,) = [
+        line for line in MarkdownIt("commonmark").enable("table").render(markdown(named)).splitlines() if "z" in line
+    ]
+    assert row == "<td>*[x](http://a) $y$ &amp;lt; ~~z~~ `c`|&lt;b&gt;</td>"
+    assert latex(named).splitlines()[5].startswith("{}*[x](http://a)")  # \\ would take the * for its own

@@ -36,6 +36,7 @@ HOSTILE = {
     "branches": "if 1: pass\n" + "elif x: pass\n" * 2000, "tabs": "\tx\n", "only tabs": "\t", "decorators": "@a\n",
     "semicolons": "a;", "continued lines": "\\\n", "powers": "9**", "lambdas": "lambda:", "formats": "f'{",
     "negations": "not ", "attributes": "a.b", "comments": "#x\n", "lists": "1. ", "dashes": "- ", "words": "_",
+    "named marks": "<eos>", "bracketed marks": "[EOS]",
 }  # fmt: skip
 
 
@@ -60,6 +61,9 @@ def test_black_is_given_only_what_it_formats_in_time() -> None:
     line = "    x = {'a': [1, 2, (3,4)], 'b' : f( x,y , z=1)}\n"
     for repeats in (200, 400, 2000):
         assert seconds_for("def total(numbers):\n" + line * repeats, "solution", use_black=True) < 1.0, repeats
+    for chained in ("(b)", "[b]", "(\nb)", "**-1", " if b else a", "\\\n**-1"):
+        code = f"def total(numbers):\n    return a{chained * (5_900 // len(chained))}\n"
+        assert seconds_for(code, "solution", use_black=True) < 1.0, chained
 
 
 # What is hard to scan in some language: open strings, comments, patterns and blocks, and heads of definitions.
@@ -71,6 +75,7 @@ HARD = {
     "chains": "".join(f"function f{n}(a) {{ f{n + 1}(total) }}\n" for n in range(2000)), "exports": "export class A\n",
     "answers": "[ANSWER]f(", "assertions": "assert f(1) ==\n", "inline code": "`a: ", "tags": "<?php ?>",
     "statements": "x=1\n", "fences": "```\n", "quotes": "'\"", "escapes": "\\`", "spaces": " " * 900 + "x\n",
+    "a long word": "x" * LONG,
 }  # fmt: skip
 PROGRAM = Task("Toy/1", "", Suite("", ""), executed=Executed("python"), answer="program")
 EXPRESSION = Task("Toy/2", "def f(x): pass\n\n\ndef answer():\n    return (", Suite("answer", ""), answer="expression")

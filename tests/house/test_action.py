@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,28 @@ def test_an_input_that_the_command_does_not_use_is_refused(workspace: Path) -> N
         ({"command": "union"}, "command is 'union'; use one of run, score, compare"),
         ({}, "command run needs the input config"),
         ({"command": "compare", "baseline": "a"}, "command compare needs the input candidate"),
+        ({"config": "--a.yaml"}, "config is '--a.yaml'; use one line that does not start with '-'"),
+        (
+            {"config": "a.yaml", "output_dir": "a\npass-at-1=1"},
+            r"output-dir is 'a\npass-at-1=1'; use one line that does not start with '-'",
+        ),
         ({"config": "a.yaml", "arguments": "--set 'x"}, "arguments: No closing quotation; quote them as in a shell"),
     ],
 )
 def test_unusable_inputs_are_refused_in_one_line(given: dict[str, str], refused: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(refused)}$"):
         action.command_line(given)
+
+
+def test_lines_of_the_log_are_no_commands_of_the_runner(capsys: pytest.CaptureFixture[str]) -> None:
+    with action.uninterpreted({"GITHUB_ACTIONS": "true"}):
+        sys.stdout.write("::add-mask::a\n")
+    first, inside, last = capsys.readouterr().out.splitlines()
+    mark = first.removeprefix("::stop-commands::")
+    assert (len(mark), inside, last) == (32, "::add-mask::a", f"::{mark}::")
+    with action.uninterpreted({}):
+        pass
+    assert capsys.readouterr().out == ""
 
 
 def test_inputs_are_words_and_never_shell_text() -> None:

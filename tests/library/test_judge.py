@@ -16,6 +16,7 @@ import pytest
 from swarmeval import ConfigError, DataError, Executed, Judge, Outcome, SandboxError, Suite, Task, load_tasks
 from swarmeval.executed import Case
 from swarmeval.library.judge_thread import JudgeThread, refuse_unfit
+from swarmeval.records import Completion
 from swarmeval.settings.run_config import RunConfig
 from tests.support.checkout import ROOT
 
@@ -126,6 +127,26 @@ def test_a_cancelled_caller_leaves_the_judge_usable(judge: Judge) -> None:
         asyncio.run(impatient())
     assert time.monotonic() - started < FAR_TOO_LONG_S
     assert outcome_of(judge, RIGHT) == "PASSED"
+
+
+@pytest.mark.slow
+def test_a_caller_that_gives_up_during_the_start_stops_no_other() -> None:
+    async def impatient(judge: Judge) -> None:
+        async with asyncio.timeout(0):
+            await judge.judge_async(RIGHT, ADD)
+
+    judge = made()
+    with pytest.raises(TimeoutError):
+        asyncio.run(impatient(judge))
+    assert outcome_of(judge, RIGHT) == "PASSED"
+    judge.close()
+
+
+@pytest.mark.slow
+def test_a_completion_is_judged_by_the_task_beside_it(judge: Judge) -> None:
+    subtract = Task("mine/subtract", "", Suite("add", "assert add(3, 1) == 2"))
+    given = [(Completion("0/mine/add/0/0", WRONG), subtract), (Completion("no number", RIGHT), ADD)]
+    assert [verdict.outcome for verdict in judge.judge_completions(given)] == ["PASSED", "PASSED"]
 
 
 @pytest.mark.slow
@@ -249,6 +270,13 @@ def test_a_value_out_of_range_is_refused() -> None:
 def test_texts_and_tasks_must_be_as_many() -> None:
     with pytest.raises(ValueError, match=r"^2 texts and 1 tasks; give one task for each text, or one for all$"):
         made().judge_all([RIGHT, WRONG], [ADD])
+    with pytest.raises(ValueError, match=r"^texts is a single text; give a list, or use judge\(\)$"):
+        made().judge_all(RIGHT, ADD)
+
+
+def test_an_unknown_form_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^form is 'program'; use reply, completion, solution$"):
+        made().judge(RIGHT, ADD, "program")  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -62,7 +62,16 @@ def test_replies_that_cannot_be_scored_are_refused(replies: list[dict[str, objec
     assert str(caught.value) == text
 
 
+def test_unclear_arguments_are_refused() -> None:
+    with pytest.raises(DataError, match=r"^score: two tasks have the task_id 'HumanEval/1'; give each its own$"):
+        score(RIGHT, [*TASKS, TASKS[1]])
+    with pytest.raises(ValueError, match=r"^missing is 'error'; use warn or fail$"):
+        score(RIGHT, TASKS, missing="error")  # type: ignore[arg-type]
+
+
 def test_a_reply_of_another_type_is_refused() -> None:
+    with pytest.raises(DataError, match=r"^reply 1: not a reply \(Object of type bytes is not JSON serializable\); "):
+        score([{"task_id": "HumanEval/0", "completion": b"    return False"}], TASKS)
     with pytest.raises(DataError, match=r"^reply 1: not a reply \(Expected `str \| null`, got `int`.*docs/scoring.md"):
         score([{"task_id": "HumanEval/0", "reply": 5}], TASKS)
 

@@ -1,6 +1,7 @@
 """Files of other harnesses: recognized by their beginning, and judged as the programs that these executed."""
 
 import json
+import os
 import re
 import struct
 import zipfile
@@ -54,10 +55,15 @@ def parts(content: list[dict[str, str]]) -> dict[str, object]:
     return inspected("T/0", "") | {"output": {"choices": [{"message": {"content": content}}], "completion": ""}}
 
 
-def zstandard_zip(name: str, content: bytes, crc: int | None = None) -> bytes:
-    """A zip file with one member, compressed as Inspect compresses it. `crc`: a wrong checksum."""
+def zstandard_zip(name: str, content: bytes, crc: int | None = None, size: int | None = None) -> bytes:
+    """A zip file with one member, compressed as Inspect compresses it. `crc`, `size`: wrong ones."""
     packed: bytes = pyarrow.compress(content, codec="zstd", asbytes=True)
-    sizes = (zlib.crc32(content) if crc is None else crc, len(packed), len(content), len(name))
+    sizes = (
+        zlib.crc32(content) if crc is None else crc,
+        len(packed),
+        len(content) if size is None else size,
+        len(name),
+    )
     local = struct.pack("<4s5H3I2H", b"PK\x03\x04", 45, 0, 93, 0, 33, *sizes, 0) + name.encode() + packed
     central = struct.pack("<4s6H3I5H2I", b"PK\x01\x02", 45, 45, 0, 93, 0, 33, *sizes, 0, 0, 0, 0, 0, 0) + name.encode()
     end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 1, 1, len(central), len(local), 0)
@@ -180,12 +186,48 @@ def test_a_wrong_format_is_one_clear_line(tmp_path: Path, form: str, content: li
     assert "\n" not in str(caught.value)
 
 
+def test_a_sample_that_is_no_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "T_0").mkdir(parents=True)
+    os.mkfifo(tmp_path / "folder" / "T_0" / "0.py")
+    with pytest.raises(DataError, match=r"/T_0/0\.py: not a file; remove it$"):
+        read(tmp_path / "folder")
+
+
 def test_a_broken_zip_file_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "log.eval"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("samples/a.json", json.dumps(inspected("T/0", "a")))
     path.write_bytes(path.read_bytes().replace(b'"epoch": 1', b'"epoch": 2'))
     with pytest.raises(DataError, match=rf"^{re.escape(str(path))}: not a readable zip file \(Bad CRC-32 for file "):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        ((256 << 20) + 1, "'samples/a.json' is larger than 256 MiB"),
+        (9, "bad CRC-32 for 'samples/a.json'"),  # unpacks to more than it states
+    ],
+)
+def test_a_zip_bomb_is_refused_before_it_fills_the_memory(tmp_path: Path, size: int, told: str) -> None:
+    path = tmp_path / "log.eval"
+    path.write_bytes(zstandard_zip("samples/a.json", b" " * 100_000, size=size))
+    with pytest.raises(DataError, match=rf"^{re.escape(f'{path}: not a readable zip file ({told})')}$"):
+        read(path)
+
+
+def test_an_encrypted_or_damaged_zip_file_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "log.eval"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("samples/a.json", "{}")
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r": not a readable zip file \(File .*'samples/a.json'.* is encrypted, "):
+        read(path)
+    path.write_bytes(zstandard_zip("samples/a.json", b"x" * 999).replace(b"\x28\xb5\x2f\xfd", b"0000"))
+    with pytest.raises(DataError, match=r": (?:not a readable zip file|cannot be read) \([^\n]+\)$"):
         read(path)
 
 

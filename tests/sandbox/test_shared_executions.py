@@ -150,3 +150,22 @@ def test_only_the_program_that_runs_takes_a_turn() -> None:
 
     assert shared(act).runs == {PROGRAM.solution: 1}
     assert taken == [1]
+
+
+def test_no_client_waits_for_an_equal_program_in_the_queue_of_another() -> None:
+    async def act(executions: SharedExecutions, _: Runner) -> None:
+        its_turn = asyncio.Event()
+
+        @asynccontextmanager
+        async def far_back() -> AsyncIterator[None]:
+            await its_turn.wait()
+            yield
+
+        slow = asyncio.ensure_future(executions.execution(PROGRAM, turn=far_back, client="a"))
+        await asyncio.sleep(0)
+        found = await executions.execution(PROGRAM, client="b")
+        assert (found[1], slow.done()) == (False, False)
+        its_turn.set()
+        await slow
+
+    assert shared(act).runs == {PROGRAM.solution: 2}

@@ -16,6 +16,7 @@ from swarmeval.sandbox.jail_handle import SandboxFault
 BUILD_LIMITS = Limits(timeout_s=60.0, memory_mb=4096, most_output=1 << 16)
 SPARE_OUTPUT = 1 << 24  # bytes that a program may print beyond the expected output
 DETAIL_CHARS = 300
+COMPLAINT_CHARS = 1 << 16  # of the end of a text, in which the line that says most is sought
 OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|out of memory|bad_alloc|MemoryError|not enough memory", re.IGNORECASE)
 COMPLAINT = re.compile(r"error|exception|panic|fatal|fail|undefined|unexpected|cannot", re.IGNORECASE)
 
@@ -76,7 +77,7 @@ class ProgramJudge:
         end = self._command(self._order["run"], limits)
         if not end.succeeded:
             return self._failure(end, limits)
-        if self._order["secret"] not in end.output.splitlines():
+        if re.search(rf"^{self._order['secret']}\r?$", end.output, re.MULTILINE) is None:
             return "RAISED", "it ended with exit code 0 before its tests had ended"
         return None
 
@@ -130,7 +131,7 @@ def complaint(text: str, pattern: str = "") -> str:
 
     Indented lines come second: they quote source code, as in the traceback of an exception.
     """
-    lines = sorted(filter(str.strip, text.splitlines()), key=lambda line: line[0].isspace())
+    lines = sorted(filter(str.strip, text[-COMPLAINT_CHARS:].splitlines()), key=lambda line: line[0].isspace())
     for wanted in (re.compile(pattern) if pattern else COMPLAINT, COMPLAINT):
         if found := next(filter(wanted.search, lines), None):
             return found.strip()

@@ -1,6 +1,5 @@
 """The web application of the judge: paths, status codes and errors. Does not know how programs are judged."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -23,7 +22,6 @@ from swarmeval.serving.judge.service import JudgeService
 from swarmeval.serving.judge.submissions import Submissions
 from swarmeval.settings.serve import ServeSettings
 
-LARGE_BODY = 1 << 16  # bytes; reading more takes long enough to leave the event loop for it
 NOT_OFFERED = ("/run_jupyter", "/get_metrics", "/get_metrics_function")  # of SandboxFusion
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -111,8 +109,8 @@ class JudgeApi:
         """Verdicts on a batch of items, one line each, in the order in which they are ready."""
         service, client = self._service, request.scope[CLIENT]
         body = await _body(request)
-        read = partial(read_batch, body, client, service.tasks, service.toolchains, service.maxima)
-        works = await asyncio.to_thread(read) if len(body) > LARGE_BODY else read()
+        reader = partial(read_batch, body, client, service.tasks, service.toolchains, service.maxima)
+        works = await service.read(body, client, reader)
         service.check_room(client, len(works))
         return VerdictStream(service.lines(works, client), lambda status: service.metrics.call("/v1/verdicts", status))
 

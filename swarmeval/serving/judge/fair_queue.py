@@ -1,7 +1,7 @@
 """A queue in which clients take turns, however much each of them has asked for. Does not know what a turn is for."""
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -11,15 +11,15 @@ class FairQueue:
 
     def __init__(self, turns: int) -> None:
         self._free = turns  # if there are any, no one waits
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()  # the next client first
-        self._counts: dict[str, int] = {}  # waiting turns of each client that waits
+        # The next client first, each with its waiting turns in order. No client without any has an entry.
+        self._waiting: OrderedDict[str, OrderedDict[asyncio.Future[None], None]] = OrderedDict()
 
     @property
     def waiting(self) -> int:
-        return sum(self._counts.values())
+        return sum(map(len, self._waiting.values()))
 
     def waiting_of(self, client: str) -> int:
-        return self._counts.get(client, 0)
+        return len(self._waiting.get(client, ()))
 
     @asynccontextmanager
     async def turn(self, client: str) -> AsyncGenerator[None, None]:
@@ -35,33 +35,31 @@ class FairQueue:
 
     async def _wait(self, client: str) -> None:
         given = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(client, deque()).append(given)
-        self._count(client, 1)
+        self._waiting.setdefault(client, OrderedDict())[given] = None
         try:
             await given
         except asyncio.CancelledError:
             if given.done() and not given.cancelled():
                 self._pass_on()  # it was given at the same moment
             else:
-                self._count(client, -1)
+                self._drop(client, given)
             raise
 
     def _pass_on(self) -> None:
         """Give a turn to the next client that still waits."""
         while self._waiting:
-            client, given = self._waiting.popitem(last=False)
-            next_one = given.popleft()
-            if given:
-                self._waiting[client] = given  # behind all others
+            client = next(iter(self._waiting))
+            next_one = next(iter(self._waiting[client]))
+            self._waiting.move_to_end(client)  # behind all others
+            self._drop(client, next_one)
             if not next_one.done():
-                self._count(client, -1)
                 next_one.set_result(None)
                 return
         self._free += 1
 
-    def _count(self, client: str, change: int) -> None:
-        count = self._counts.get(client, 0) + change
-        if count:
-            self._counts[client] = count
-        else:
-            del self._counts[client]
+    def _drop(self, client: str, given: asyncio.Future[None]) -> None:
+        """Forget a turn that no longer waits; _pass_on may have done so already."""
+        of_client = self._waiting.get(client, OrderedDict())
+        of_client.pop(given, None)
+        if not of_client:
+            self._waiting.pop(client, None)

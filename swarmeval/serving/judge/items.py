@@ -15,8 +15,10 @@ from msgspec import Struct
 from swarmeval.executed import Executed
 from swarmeval.handling import Handling
 from swarmeval.records import Completion, Form, Task
+from swarmeval.sandbox.executed.warden import CHECKER_LIMITS
 from swarmeval.sandbox.languages import languages
 from swarmeval.serving.errors import BadRequest
+from swarmeval.serving.judge.bodies import decoded
 from swarmeval.tasks.executed_rows import MARKS, ExecutedRow, faults, task, unsafe
 from swarmeval.tasks.forms import CompletionRow, completion_task
 
@@ -25,10 +27,15 @@ JOB = f"0/{STATED}/0/0"
 FORMS: tuple[Form, ...] = ("reply", "completion", "solution")
 ID_CHARS = 256
 PARSED_CHARS = 1 << 16  # of a stated text that the server itself parses
+TESTS_CHARS = 1 << 18  # of stated tests that continue an answer in another language, which are split into statements
+MOST_STOPS = 64  # texts that end a completion
 ARGUMENT_BYTES = 1 << 15  # of all arguments of a case; the kernel accepts more
+POINTER_BYTES = 8  # that each argument takes besides its text
 MOST_FILES = 512  # beside a program
 PART_BYTES, PATH_BYTES = 255, 1024  # of a file's name, and of its path
+MOST_PARTS = 32  # of a path
 LONGEST_S = 3600.0  # that all cases of an item may take together
+LEAST_CASE_S = 0.5  # that a case counts for: starting a process takes time too
 LEAST_MEMORY_MB = 64
 
 
@@ -84,8 +91,8 @@ def read_batch(
 ) -> list[Work]:
     """The items of a client's body. `offered`: languages of executed programs. Raises BadRequest for all of them."""
     try:
-        items = msgspec.json.decode(body, type=VerdictRequest).items
-    except (msgspec.DecodeError, RecursionError) as error:
+        items = decoded(body, VerdictRequest).items
+    except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body is not a valid batch: {error}") from None
     if not 1 <= len(items) <= maxima.batch:
         raise BadRequest(f"items has {len(items)} entries; use 1 to {maxima.batch} (judge_service.batch)", "items")
@@ -146,8 +153,8 @@ def stated_task(row: dict[str, Any], offered: Collection[str], maxima: Maxima) -
     try:
         if not any(mark in row for mark in MARKS):
             stated = msgspec.convert(row, StatedCalls)
-            if len(stated.prompt) > PARSED_CHARS:
-                raise ValueError(f"task.prompt is longer than {PARSED_CHARS} characters")
+            check_length("task.prompt", stated.prompt, PARSED_CHARS)
+            check_length("task.entry_point", stated.entry_point, ID_CHARS)
             if not stated.entry_point.isidentifier():
                 raise ValueError(f"task.entry_point is {stated.entry_point[:ID_CHARS]!r}, which is not a name")
             return completion_task(
@@ -157,8 +164,13 @@ def stated_task(row: dict[str, Any], offered: Collection[str], maxima: Maxima) -
     except msgspec.ValidationError as error:
         raise ValueError(f"task: {error}") from None
     check_language("task.language", found.language, offered)
-    if len(found.comparison.checker) > PARSED_CHARS:
-        raise ValueError(f"task.comparison.checker is longer than {PARSED_CHARS} characters")
+    check_length("task.comparison.checker", found.comparison.checker, PARSED_CHARS)
+    check_length("task.prompt", found.prompt, PARSED_CHARS)
+    check_length("task.entry_point", found.entry_point, ID_CHARS)
+    if found.prompt and found.language != "python":
+        check_length("task.tests", found.tests, TESTS_CHARS)
+    if len(found.stops or ()) > MOST_STOPS:
+        raise ValueError(f"task.stops has {len(found.stops or ())} entries; use at most {MOST_STOPS}")
     for fault in faults(found):
         raise ValueError(f"task.{fault}")
     if found.timeout_s is not None:
@@ -172,6 +184,11 @@ def stated_task(row: dict[str, Any], offered: Collection[str], maxima: Maxima) -
     return made
 
 
+def check_length(name: str, text: str, most: int) -> None:
+    if len(text) > most:
+        raise ValueError(f"{name} is longer than {most} characters")
+
+
 def check_language(name: str, language: str, offered: Collection[str]) -> None:
     if language not in offered:
         raise ValueError(f"{name} is {language[:ID_CHARS]!r}; this server offers {', '.join(offered) or 'none'}")
@@ -179,14 +196,16 @@ def check_language(name: str, language: str, offered: Collection[str]) -> None:
 
 def check_cases(executed: Executed, maxima: Maxima) -> None:
     """Raise ValueError if the cases could hold a slot for too long, or have arguments that cannot be passed."""
-    limit_s = executed.timeout_s or maxima.timeout_s
+    limit_s = max(executed.timeout_s or maxima.timeout_s, LEAST_CASE_S)
+    limit_s += CHECKER_LIMITS.timeout_s if executed.comparison.checker else 0.0
     if len(executed.cases) * limit_s > LONGEST_S:
+        checked = " with their checker" if executed.comparison.checker else ""
         raise ValueError(
-            f"task.cases: {len(executed.cases)} cases of up to {limit_s:g} s may take more than {LONGEST_S:g} s; "
-            "state fewer, or a lower task.timeout_s"
+            f"task.cases: {len(executed.cases)} cases of up to {limit_s:g} s{checked} may take more than "
+            f"{LONGEST_S:g} s; state fewer, or a lower task.timeout_s"
         )
     for number, case in enumerate(executed.cases, start=1):
-        if sum(len(argument.encode()) for argument in case.arguments) > ARGUMENT_BYTES:
+        if sum(len(argument.encode()) + POINTER_BYTES for argument in case.arguments) > ARGUMENT_BYTES:
             raise ValueError(f"task.cases: case {number} has more than {ARGUMENT_BYTES} bytes of arguments")
 
 
@@ -196,7 +215,7 @@ def check_paths(paths: Sequence[str]) -> None:
         raise ValueError(f"files has {len(paths)} entries; use at most {MOST_FILES}")
     taken: set[PurePosixPath] = set()
     for path in paths:
-        if reason := unsafe(path) or _too_long(path):
+        if reason := _too_long(path) or unsafe(path):
             raise ValueError(f"files names {path[:ID_CHARS]!r}, which {reason}; use a short relative path")
         if PurePosixPath(path) in taken:
             raise ValueError(f"files names {path!r}, which another file of the program has")
@@ -207,10 +226,12 @@ def check_paths(paths: Sequence[str]) -> None:
 
 
 def _too_long(path: str) -> str:
-    is_short = len(path.encode()) <= PATH_BYTES and all(
-        len(part.encode()) <= PART_BYTES for part in PurePosixPath(path).parts
-    )
-    return "" if is_short else "is too long"
+    if len(path.encode()) > PATH_BYTES:
+        return "is too long"
+    parts = PurePosixPath(path).parts
+    if len(parts) > MOST_PARTS:
+        return f"has more than {MOST_PARTS} parts"
+    return "is too long" if any(len(part.encode()) > PART_BYTES for part in parts) else ""
 
 
 def _answer(item: Item, task: Task) -> tuple[Form, str, Task]:

@@ -5,11 +5,9 @@ those of that API. A field or value that this server does not offer is refused b
 """
 
 import base64
-import binascii
 from collections.abc import Collection
 from typing import Any, TypeVar
 
-import msgspec
 from msgspec import Struct
 
 from swarmeval.errors import SandboxError
@@ -20,6 +18,7 @@ from swarmeval.sandbox.executed.orders import Source
 from swarmeval.sandbox.languages import languages
 from swarmeval.sandbox.warden_process import WardenDied
 from swarmeval.serving.errors import BadRequest
+from swarmeval.serving.judge.bodies import decoded
 from swarmeval.serving.judge.items import Maxima, check_paths, checked_memory, checked_timeout
 from swarmeval.serving.judge.service import JudgeService
 
@@ -71,8 +70,8 @@ class RunCode:
 def read(body: bytes, kind: type[Body]) -> Body:
     """The body as a record of this kind. Raises BadRequest."""
     try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+        return decoded(body, kind)
+    except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body is not valid: {error}") from None
 
 
@@ -98,16 +97,16 @@ def source_of(form: RunCodeForm, offered: Collection[str], maxima: Maxima) -> So
     run_s = checked_timeout("run_timeout", form.run_timeout, maxima)
     memory_mb = form.memory_limit_MB
     memory_mb = maxima.memory_mb if memory_mb == UNLIMITED_MB else checked_memory("memory_limit_MB", memory_mb, maxima)
-    files = tuple((path, decoded(path, content)) for path, content in form.files.items() if content is not None)
+    files = tuple((path, file_text(path, content)) for path, content in form.files.items() if content is not None)
     check_paths([*(path for path, _ in files), languages()[language].file])
     return Source(language, form.code, form.stdin or "", files, form.compile_timeout, run_s, memory_mb)
 
 
-def decoded(path: str, content: str) -> str:
+def file_text(path: str, content: str) -> str:
     """The text of a file. Raises ValueError if it is not text in base64."""
     try:
         return base64.b64decode(content, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # binascii.Error, UnicodeDecodeError, or a text with other characters than ASCII
         raise ValueError(f"files: {path[:99]!r} is not UTF-8 text in base64; other files are not offered") from None
 
 

@@ -3,15 +3,17 @@
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 
 from human_eval_runner import Judge
 from swarmeval.errors import SwarmevalError
+from swarmeval.in_thread import in_thread
 from swarmeval.records import Task, Verdict
 from swarmeval.sandbox.toolchains import Toolchain
 from swarmeval.serving.judge.errors import QueueFull
@@ -22,7 +24,10 @@ from swarmeval.serving.judge.metrics import JudgeMetrics
 TURNS_PER_WORKER = 2  # so that a worker that ends a program has the next one at hand
 MOST_RETRY_S = 60  # of Retry-After
 WEIGHT = 0.05  # of the newest turn in the running mean
+SHORT_BODY = 1 << 14  # bytes; reading more takes long enough to leave the event loop for it
 FAILED = "the judge failed on this item; see the log of the server"
+
+T = TypeVar("T")
 
 log = logging.getLogger("swarmeval")
 
@@ -57,6 +62,17 @@ class JudgeService:
             drained_s = self._turn_s * self._executions.waiting / (TURNS_PER_WORKER * self._workers)
             raise QueueFull(waiting, max(1, min(MOST_RETRY_S, math.ceil(drained_s / 2))))  # by then half has had turns
 
+    async def read(self, body: bytes, client: str, reader: Callable[[], T]) -> T:
+        """Read a body, a long one in a thread and in a turn of its client: stated tasks are parsed.
+
+        Raises QueueFull before, and what `reader` raises.
+        """
+        self.check_room(client, 1)
+        if len(body) <= SHORT_BODY:
+            return reader()
+        async with self._extractions.turn(client):
+            return await in_thread(reader)
+
     @asynccontextmanager
     async def turn(self, client: str) -> AsyncGenerator[None, None]:
         """Wait for a turn to execute a program, and keep it inside the block."""
@@ -69,7 +85,7 @@ class JudgeService:
     async def verdict(self, work: Work, client: str) -> Verdict:
         """Judge one item, in the turns of its client. Raises SandboxError. Cancellation ends the program at once."""
         extraction, execution = partial(self._extractions.turn, client), partial(self.turn, client)
-        handling = replace(work.handling, extraction_turn=extraction, execution_turn=execution)
+        handling = replace(work.handling, client=client, extraction_turn=extraction, execution_turn=execution)
         verdict = await self.judge.judge_as(handling, work.task, work.completion)
         self.metrics.verdict(verdict)
         return verdict

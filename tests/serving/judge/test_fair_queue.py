@@ -1,6 +1,7 @@
 """Clients of the judge take turns, and no turn is lost or given twice."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 
 import pytest
@@ -46,6 +47,29 @@ def test_turns_of_one_client_come_in_order() -> None:
         return order
 
     assert asyncio.run(numbers()) == list(range(9))
+
+
+def test_a_cancelled_wait_leaves_nothing_behind() -> None:
+    def futures() -> int:
+        gc.collect()
+        return sum(type(found) is asyncio.Future for found in gc.get_objects())
+
+    async def session() -> None:
+        queue = FairQueue(1)
+        async with queue.turn("a"):
+            before = futures()
+            waiting = [asyncio.ensure_future(queue.turn("b").__aenter__()) for _ in range(50)]
+            await asyncio.sleep(0)
+            assert (queue.waiting, queue.waiting_of("b")) == (50, 50)
+            for one in waiting:
+                one.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            assert (queue.waiting, queue.waiting_of("b")) == (0, 0)
+            del waiting, one
+            await asyncio.sleep(0)  # the loop still holds their callbacks
+            assert futures() < before + 10
+
+    asyncio.run(session())
 
 
 @pytest.mark.slow

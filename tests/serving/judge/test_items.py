@@ -12,6 +12,7 @@ from swarmeval.serving.judge.items import Maxima, Work, read_batch
 from tests.support.judge_server import ADD, CALLS, DOUBLE, SUM
 
 TASK = Task("T/0", "def f(x):\n", Suite("f", "check(f)"))
+CHECKED = {"rule": "checker", "checker": "def check(stdin, expected, output): return True"}
 INSIDE = "use a relative path inside the program's folder"
 MAXIMA = Maxima(timeout_s=10.0, memory_mb=1024, batch=3)
 
@@ -19,6 +20,16 @@ MAXIMA = Maxima(timeout_s=10.0, memory_mb=1024, batch=3)
 def read(*items: dict[str, Any]) -> list[Work]:
     body = msgspec.json.encode({"items": [{"id": number, **item} for number, item in enumerate(items)]})
     return read_batch(body, "key 1", {TASK.task_id: TASK}, ("python", "bash"), MAXIMA)
+
+
+def test_a_reply_cut_within_an_emoji_is_read() -> None:
+    for escape in (rb"\ud83d", rb"a\uDE00b", rb"\ud83d\ud83d"):
+        body = b'{"items": [{"id": 1, "task": "T/0", "reply": "' + escape + b'"}]}'
+        (work,) = read_batch(body, "", {TASK.task_id: TASK}, (), MAXIMA)
+        assert set(work.completion.reply) <= {"\ufffd", "a", "b"}
+    nowhere = rb'{"items": [{"id": 1, "task": "T/0", "reply": "\ud83d", "timeout_s": NaN}]}'
+    with pytest.raises(BadRequest, match=r"^items\[0\]: timeout_s is nan; use more than 0 and at most 10 "):
+        read_batch(nowhere, "", {TASK.task_id: TASK}, (), MAXIMA)
 
 
 def refusal(*items: dict[str, Any]) -> str:
@@ -110,6 +121,31 @@ def files(*paths: str) -> dict[str, Any]:
         (files("a", "a/b"), "files names 'a' as a file and as a folder"),
         (files("a" * 256), f"files names '{'a' * 256}', which is too long; use a short relative path"),
         (files(*map(str, range(512))), "files has 513 entries; use at most 512"),
+        (
+            {"task": {**SUM, "cases": [{}] * 7201, "timeout_s": 1e-9}, "reply": ""},
+            "task.cases: 7201 cases of up to 0.5 s may take more than 3600 s; state fewer, or a lower task.timeout_s",
+        ),
+        (
+            {"task": {**SUM, "cases": [{}] * 91, "comparison": CHECKED}, "reply": ""},
+            "task.cases: 91 cases of up to 40 s with their checker may take more than 3600 s; "
+            "state fewer, or a lower task.timeout_s",
+        ),
+        (
+            {"task": {**SUM, "cases": [{"arguments": [""] * 4097}]}, "reply": ""},
+            "task.cases: case 1 has more than 32768 bytes of arguments",
+        ),
+        ({"task": {**CALLS, "entry_point": "f" * 257}, "reply": ""}, "task.entry_point is longer than 256 characters"),
+        ({"task": {**SUM, "entry_point": "f" * 257}, "reply": ""}, "task.entry_point is longer than 256 characters"),
+        ({"task": {**SUM, "prompt": "#" * 65537}, "reply": ""}, "task.prompt is longer than 65536 characters"),
+        ({"task": {**SUM, "stops": ["a"] * 65}, "reply": ""}, "task.stops has 65 entries; use at most 64"),
+        (
+            {"task": {**SUM, "language": "bash", "prompt": "f() {", "tests": "#" * 262145}, "reply": ""},
+            "task.tests is longer than 262144 characters",
+        ),
+        (
+            {"task": SUM, "files": {"program.py": "", "a/" * 32 + "b": ""}},
+            f"files names '{'a/' * 32}b', which has more than 32 parts; use a short relative path",
+        ),
     ],
 )  # fmt: skip
 def test_what_an_item_may_not_ask_for_is_refused_by_name(item: dict[str, Any], reason: str) -> None:
@@ -126,3 +162,5 @@ def test_a_batch_is_refused_as_a_whole() -> None:
     assert refusal({**good, "sandbox": "none"}) == unknown
     with pytest.raises(BadRequest, match=r"^the body is not a valid batch: JSON is malformed: .*$"):
         read_batch(b"nothing", "", {}, (), MAXIMA)
+    with pytest.raises(BadRequest, match=r"^the body is not a valid batch: 'utf-8' codec can't decode byte 0xff .*$"):
+        read_batch(b'{"items": [{"id": "\xff", "task": "T/0", "reply": ""}]}', "", {}, (), MAXIMA)

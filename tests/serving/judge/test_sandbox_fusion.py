@@ -70,6 +70,7 @@ def test_many_programs_run_at_once(endpoint: str) -> None:
         ({"compile_timeout": 61}, "compile_timeout is 61; use more than 0 and at most 60"),
         ({"files": {"/a": ""}}, "files names '/a', which is absolute; use a short relative path"),
         ({"files": {"a": "/w=="}}, "files: 'a' is not UTF-8 text in base64; other files are not offered"),
+        ({"files": {"a": "é"}}, "files: 'a' is not UTF-8 text in base64; other files are not offered"),
     ],
 )
 def test_what_is_not_offered_is_refused_by_name(endpoint: str, asked: dict[str, Any], reason: str) -> None:
@@ -92,6 +93,7 @@ def test_submissions_to_the_benchmark_are_judged(endpoint: str) -> None:
     assert (right.accepted, right.tests[0].passed, right.tests[0].exec_info.status) == (True, True, "Success")
     assert "return number % 1" in right.extracted_code
     assert right.full_code == f"{prompt.prompt}{right.extracted_code}"
+    assert right.test_code is None  # the tests of the benchmark stay on the server
     wrong = submit(endpoint, "    return 3\n")
     assert (wrong.accepted, wrong.tests[0].exec_info.message) == (False, "WRONG_ANSWER")
     with pytest.raises(Exception, match=r"code 404.*dataset 'mbpp' is not offered; this server has humaneval, "):

@@ -140,3 +140,19 @@ def test_tests_of_one_client_cannot_change_those_of_another(clients: list[JudgeC
     for number in range(2):
         alice.verdicts({"task": {**CALLS, "test": kept}, "solution": f"{DOUBLE}# kept {number}"})
         assert bob.outcomes({"task": {**CALLS, "test": look}, "solution": f"{DOUBLE}# {number}"}) == ["PASSED"]
+
+
+def test_forged_records_of_calls_harm_no_other_client(clients: list[JudgeClient]) -> None:
+    alice, bob = clients
+    forged = """
+import os, struct
+for body in (b"+PASSED\\n", b"[1, [2]]"):
+    os.write(3, struct.pack(">I", len(body)) + body)
+os._exit(0)
+def check(candidate): pass
+"""
+    task = {**CALLS, "test": forged, "canonical_solution": DOUBLE}
+    assert alice.outcomes({"task": task, "solution": f"{DOUBLE}# forged"}) == ["PASSED"]  # her own tests say so
+    assert bob.outcomes({"task": {**CALLS, "canonical_solution": DOUBLE}, "solution": "def f(x): return 7  # b\n"}) == [
+        "WRONG_ANSWER"
+    ]
