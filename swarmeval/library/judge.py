@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from weakref import finalize
 
-from swarmeval.errors import DataError, SandboxError
+from swarmeval.errors import ConfigError, DataError, SandboxError
 from swarmeval.library.forks import watch
 from swarmeval.library.judge_thread import CLOSED, JudgeThread
 from swarmeval.records import Completion, Form, Job, Task, Verdict
@@ -63,6 +63,8 @@ class Judge:
         Raises:
             ConfigError: A value is out of range.
         """
+        if isinstance(languages, str):
+            raise ConfigError(f"Judge: languages is {languages!r}; give a list: [{languages!r}]")
         given = {
             "eval_workers": eval_workers,
             "eval_timeout": eval_timeout,

@@ -265,6 +265,8 @@ def test_a_value_out_of_range_is_refused() -> None:
     text = r"^Judge: eval_workers is 0; it should be greater than or equal to 1$"
     with pytest.raises(ConfigError, match=text):
         Judge(eval_workers=0)
+    with pytest.raises(ConfigError, match=r"^Judge: languages is 'rust'; give a list: \['rust'\]$"):
+        Judge(languages="rust")
 
 
 def test_texts_and_tasks_must_be_as_many() -> None:
