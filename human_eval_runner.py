@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 from swarmeval.errors import DataError, SandboxError
@@ -93,7 +93,6 @@ class Judge:
         toolchains: Mapping[str, Toolchain] | None = None,
     ) -> None:
         """`yields`: whether programs get the lowest priority, for use beside replicas on the same cores.
-
         `toolchains`: those of executed tasks, by language.
 
         `on_timing` is called with "extract" or "judge", and the seconds, after each extraction and each program.
@@ -291,5 +290,11 @@ class Judge:
 
 def _failed(ends: Mapping[Task, Execution]) -> dict[str, str]:
     """Map tasks that did not pass to their outcome and detail."""
-    failed = {task.task_id: end for task, end in ends.items() if end.outcome is not Outcome.PASSED}
-    return {task_id: f"{end.outcome}: {end.detail}" for task_id, end in failed.items()}
+    passed = Outcome.PASSED
+    return {task.task_id: f"{end.outcome}: {end.detail}" for task, end in ends.items() if end.outcome is not passed}
+
+
+def judge_of(config: RunConfig, tasks: Sequence[Task], **more: Any) -> Judge:
+    """A judge with the settings of a run; `more` are further arguments of Judge."""
+    reading = config.use_black_formatting, config.sandbox.mode, config.accept_any_name
+    return Judge(tasks, config.eval_workers, config.eval_timeout, config.eval_memory_mb, *reading, **more)

@@ -2,11 +2,11 @@
 
 import argparse
 import asyncio
-import os
 import signal
 import socket
 import sys
 
+from swarmeval.commands.api_key import api_key
 from swarmeval.commands.output import say
 from swarmeval.session.fleet_choice import ChosenFleet, choose
 from swarmeval.session.signals import handling_signals
@@ -23,20 +23,13 @@ def serve(options: argparse.Namespace) -> int:
         from swarmeval.commands.serve_judge import serve_judge
 
         return serve_judge(options)
-    from swarmeval.serving.admission import is_loopback
     from swarmeval.serving.http import allow_files, listener
 
     config = loading.load(options.config, loading.from_flags(vars(options), {}))
     unused = [name for name in CLIENTS_OWN if config.is_set(name)]
     if unused:
         print(f"swarmeval: serve: ignored, because clients state them: {', '.join(unused)}", file=sys.stderr)
-    key = os.environ.get(config.serve.key_env) or None
-    if key is None and not is_loopback(config.serve.host):
-        print(
-            f"swarmeval: serve.host is {config.serve.host} and {config.serve.key_env} is not set: "
-            "anyone who can reach this machine can use the model",
-            file=sys.stderr,
-        )
+    key = api_key(config.serve, "use the model")
     allow_files(config.serve.connections)
     chosen = choose(config)
     with log_to_screen(say, verbose=True), listener(config.serve.host, config.serve.port) as sock:

@@ -3,12 +3,11 @@
 import argparse
 import asyncio
 import logging
-import os
 import signal
 import socket
-import sys
 
-from human_eval_runner import Judge, prepared_toolchains
+from human_eval_runner import Judge, judge_of, prepared_toolchains
+from swarmeval.commands.api_key import api_key
 from swarmeval.commands.output import say
 from swarmeval.errors import ConfigError
 from swarmeval.sandbox.interpreters import commands_with
@@ -27,17 +26,10 @@ log = logging.getLogger("swarmeval")
 
 def serve_judge(options: argparse.Namespace) -> int:
     """Answer requests until interrupted; return the exit code. Raises UserError."""
-    from swarmeval.serving.admission import is_loopback
     from swarmeval.serving.http import allow_files, listener
 
     config = _settings(options)
-    key = os.environ.get(config.serve.key_env) or None
-    if key is None and not is_loopback(config.serve.host):
-        print(
-            f"swarmeval: serve.host is {config.serve.host} and {config.serve.key_env} is not set: "
-            "anyone who can reach this machine can run programs in its sandbox",
-            file=sys.stderr,
-        )
+    key = api_key(config.serve, "run programs in its sandbox")
     benchmark = chosen(config)
     toolchains = _toolchains(config, benchmark)
     allow_files(config.serve.connections)
@@ -88,16 +80,7 @@ async def _serve(
     from swarmeval.serving.judge.items import Maxima
     from swarmeval.serving.judge.service import JudgeService
 
-    async with Judge(
-        benchmark.tasks,
-        config.eval_workers,
-        config.eval_timeout,
-        config.eval_memory_mb,
-        config.use_black_formatting,
-        config.sandbox.mode,
-        config.accept_any_name,
-        toolchains=toolchains,
-    ) as judge:
+    async with judge_of(config, benchmark.tasks, toolchains=toolchains) as judge:
         _warn_of_missing_layers(config, judge)
         await _prepare(config, judge)
         maxima = Maxima(config.eval_timeout, config.eval_memory_mb, config.judge_service.batch)

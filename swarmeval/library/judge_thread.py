@@ -135,16 +135,7 @@ class JudgeThread:
         config, toolchains = self._config, dict[str, Toolchain]()
         if self._languages:
             toolchains = await asyncio.to_thread(ready, self._languages, commands_with(config.judge_python))
-        return runner.Judge(
-            (),
-            config.eval_workers,
-            config.eval_timeout,
-            config.eval_memory_mb,
-            config.use_black_formatting,
-            config.sandbox.mode,
-            config.accept_any_name,
-            toolchains=toolchains,
-        )
+        return runner.judge_of(config, (), toolchains=toolchains)
 
     def _warn(self) -> None:
         if self._config.sandbox.mode == "none":

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from agent_manager import Coordinator
-from human_eval_runner import Judge, prepared_toolchains
+from human_eval_runner import Judge, judge_of, prepared_toolchains
 from swarmeval.doctor.trivial_answers import try_trivial
 from swarmeval.errors import DataError, OutputError
 from swarmeval.monitor.processes import context_switches
@@ -94,14 +94,9 @@ class _SessionRun:
         config, record = self._config, self._record
         tracer = self.context.swarm.tracer if self.context.swarm else None
         toolchains = await self._prepared_toolchains()
-        judge = Judge(
+        judge = judge_of(
+            config,
             record.ledger.jobs.tasks,
-            config.eval_workers,
-            config.eval_timeout,
-            config.eval_memory_mb,
-            config.use_black_formatting,
-            config.sandbox.mode,
-            config.accept_any_name,
             yields=self.context.swarm is not None and config.computes_on_cpu(),
             toolchains=toolchains,
             on_timing=tracer.judged if tracer else lambda what, took_s: None,
