@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 pytest.register_assert_rewrite("tests.support")  # show their failed assertions as those of tests
@@ -22,6 +23,20 @@ RECURSION_LIMIT = sys.getrecursionlimit()
 def usual_recursion_limit() -> None:
     """Undo what torch's compiler does when peft and torchao import it."""
     sys.setrecursionlimit(RECURSION_LIMIT)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_process_left() -> Iterator[None]:
+    """End what a module's tests left running, and fail there: other tests look at the processes of this one."""
+    me = psutil.Process()
+    before = set(me.children(recursive=True))
+    yield
+    _, left = psutil.wait_procs(set(me.children(recursive=True)) - before, timeout=5)
+    shown = [str(process) for process in left]
+    for process in left:
+        process.kill()
+    psutil.wait_procs(left)
+    assert not shown, f"left running: {', '.join(shown)}"
 
 
 @pytest.fixture(scope="module")

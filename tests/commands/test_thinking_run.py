@@ -79,12 +79,12 @@ def test_both_fleets_end_thoughts_at_their_budget_and_keep_them_apart(model: Pat
     with served(model) as url:
         where = ("fleet=endpoint", f"endpoint.urls=[{url}]", "cpu_workers=1")
         remote = run(tmp_path / "remote", f"model_id={model}", *SETTINGS, *limits, *where)
-        client = openai.OpenAI(base_url=url, api_key="any", max_retries=0)
         messages: Any = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Sure: "}]
         extra = {"continue_final_message": True, "add_generation_prompt": False}
-        filled = client.chat.completions.create(model=str(model), messages=messages, extra_body=extra)
-        with pytest.raises(openai.BadRequestError) as refused:
-            client.chat.completions.create(model=str(model), messages=messages[:1], extra_body=extra)
+        with openai.OpenAI(base_url=url, api_key="any", max_retries=0) as client:
+            filled = client.chat.completions.create(model=str(model), messages=messages, extra_body=extra)
+            with pytest.raises(openai.BadRequestError) as refused:
+                client.chat.completions.create(model=str(model), messages=messages[:1], extra_body=extra)
     same = ("job_id", "text", "reasoning", "reasoning_tokens", "output_tokens", "finish_reason")
     assert [[made[key] for key in same] for made in remote] == [[made[key] for key in same] for made in local]
     for ours, theirs in zip(local, remote, strict=True):  # a server's piece waits until its characters are whole

@@ -26,7 +26,7 @@ SLOW = Script(rows=2, steps=400, step_s=0.01)
 
 
 def client(served: Served, key: str = "any") -> openai.OpenAI:
-    return openai.OpenAI(base_url=served.url, api_key=key, max_retries=0)
+    return served.clients.enter_context(openai.OpenAI(base_url=served.url, api_key=key, max_retries=0))
 
 
 def ask(served: Served, **more: Any) -> Any:

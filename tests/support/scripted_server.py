@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -28,6 +28,7 @@ class Served:
     def __init__(self, root: str, pool: Pool, loop: asyncio.AbstractEventLoop) -> None:
         self.root = root
         self.pool = pool
+        self.clients = ExitStack()  # what it holds is closed before the server ends
         self._loop = loop
 
     @property
@@ -88,7 +89,9 @@ def serving(
     thread = threading.Thread(target=main)
     thread.start()
     try:
-        yield began.result(START_S)
+        served = began.result(START_S)
+        with served.clients:
+            yield served
     finally:
         for server in ending:
             server.end()

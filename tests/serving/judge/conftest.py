@@ -1,4 +1,4 @@
-"""One server for the tests that need no keys and no settings of their own."""
+"""A server for each file's tests that need no keys and no settings of their own."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from tests.support.judge_server import JudgeClient, judging
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def client() -> Iterator[JudgeClient]:
     with judging("judge_service.languages=[python, bash]", "eval_memory_mb=512") as (one,):
         yield one
