@@ -290,8 +290,8 @@ class Judge:
 
 def _failed(ends: Mapping[Task, Execution]) -> dict[str, str]:
     """Map tasks that did not pass to their outcome and detail."""
-    passed = Outcome.PASSED
-    return {task.task_id: f"{end.outcome}: {end.detail}" for task, end in ends.items() if end.outcome is not passed}
+    failed = {task.task_id: end for task, end in ends.items() if end.outcome is not Outcome.PASSED}
+    return {task_id: f"{end.outcome}: {end.detail}" for task_id, end in failed.items()}
 
 
 def judge_of(config: RunConfig, tasks: Sequence[Task], **more: Any) -> Judge:

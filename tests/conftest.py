@@ -27,7 +27,7 @@ def usual_recursion_limit() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def no_process_left() -> Iterator[None]:
-    """End what a module's tests left running, and fail there: other tests look at the processes of this one."""
+    """Fail a file whose tests leave a process running, and kill that process: other tests claim that none is left."""
     me = psutil.Process()
     before = set(me.children(recursive=True))
     yield

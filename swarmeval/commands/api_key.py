@@ -1,4 +1,4 @@
-"""The API key of a server, from its variable."""
+"""The API key of a server, from its environment variable."""
 
 import os
 import sys
@@ -7,7 +7,10 @@ from swarmeval.settings.serve import ServeSettings
 
 
 def api_key(serve: ServeSettings, risk: str) -> str | None:
-    """The API keys; None if none are needed. Warns of the `risk` if other machines can then reach the server."""
+    """The text with the key, or several separated by commas; None if clients need none.
+
+    Without a key, warns of the `risk` if other machines can reach the server.
+    """
     from swarmeval.serving.admission import is_loopback
 
     key = os.environ.get(serve.key_env) or None

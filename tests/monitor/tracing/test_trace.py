@@ -146,7 +146,7 @@ def test_spans_without_a_gap_touch_in_the_trace_and_never_overlap(sessions: list
 def test_a_trace_covers_every_workers_life_and_flame_graphs_name_functions(
     tmp_path: Path,
 ) -> None:
-    words = [*SMOKE, "cpu_workers=2", "wandb.mode=off", "--num_agents", "3", "--num_tasks", "20", "--output_dir"]
+    words = [*SMOKE, "cpu_workers=2", "wandb.mode=off", "--num_agents", "15", "--num_tasks", "20", "--output_dir"]
     began = time.monotonic()
     assert swarmeval(*words, str(tmp_path), "--trace")[0] == 0
     took_us = 1e6 * (time.monotonic() - began)
@@ -163,11 +163,12 @@ def test_a_trace_covers_every_workers_life_and_flame_graphs_name_functions(
         for event in track:
             counts[event["name"]] += event["args"]["count"] if process == "coordinator" else 0
     executed = json.loads((tmp_path / "score.json").read_text())["programs_executed"]  # equal programs share a verdict
-    assert (counts["extract"], counts["judge"]) == (60, executed)
+    assert (counts["extract"], counts["judge"]) == (300, executed)
     assert picture["otherData"]["phases"]["cpu_0"]["load"]["peak_rss_mb"] > 10
     pages = {name: (tmp_path / f"flame_{name}.html").read_text() for name in ("coordinator", "cpu_0", "cpu_1")}
     assert all(page.startswith("<!DOCTYPE html>") for page in pages.values())
-    assert "_judge_queued\\u0000" in pages["coordinator"]  # a scripted worker may be done before the first sample
+    # Enough jobs that samples meet the judging. A scripted worker may be done before its first sample.
+    assert "_judge_queued\\u0000" in pages["coordinator"]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A server for each file's tests that need no keys and no settings of their own."""
+"""One server per file, for tests that need no keys and no settings of their own."""
 
 from collections.abc import Iterator
 
