@@ -95,7 +95,7 @@ def test_docs_refuses_other_words(staged: Checkout) -> None:
     [
         ("scripts/test", ["-x", "tests/scores/test_stats.py"], "-m pytest -m not slow -x tests/scores/test_stats.py"),
         ("scripts/test", ["--slow", "-x"], "-m pytest -m slow or not slow -x"),
-        (".ci/run", [], "-m pytest -m slow or not slow"),
+        (".ci/run", [], "-m pytest -m slow or not slow --tb=native"),
     ],
 )
 def test_the_tests_run_after_the_checks(staged: Checkout, door: str, arguments: list[str], last: str) -> None:
