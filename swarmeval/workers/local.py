@@ -117,15 +117,17 @@ class SocketTransport:
 
     async def close(self) -> None:
         """Kill the process's whole session and reap it. Leaves nothing open if cancelled."""
-        if self._traced:
-            await self._finish()
-        self._kill()
         try:
-            await self._process.wait()
+            if self._traced:
+                await self._finish()
         finally:
-            self._writer.close()
-            self._logging.cancel()
-            await asyncio.gather(self._logging, return_exceptions=True)
+            self._kill()
+            try:
+                await self._process.wait()
+            finally:
+                self._writer.close()
+                self._logging.cancel()
+                await asyncio.gather(self._logging, return_exceptions=True)
 
     async def _finish(self) -> None:
         """Give the process FINISH_LIMIT_S to exit by itself."""
