@@ -5,6 +5,7 @@ If the kernel allows it, the jail is the first process of new namespaces. It end
 
 import contextlib
 import os
+import signal
 import socket
 from collections.abc import Collection
 from pathlib import Path
@@ -149,6 +150,7 @@ def open_jail(
         ours.close()
         become_jail(theirs, folder, places, seccomp, layers, executes)
     theirs.close()
+    unreaped = True
     try:
         if "namespaces" in layers:
             receive(ours)
@@ -158,10 +160,14 @@ def open_jail(
                 raise SandboxFault(f"namespaces: {error}") from None
             write_frame(ours, {})
             os.waitpid(helper, 0)  # the jail, its child, is now our child
+            unreaped = False
             write_frame(ours, {})
         return JailHandle(ours, receive(ours))
     except (SandboxFault, OSError) as error:
         ours.close()
+        if unreaped:
+            os.kill(helper, signal.SIGKILL)
+            os.waitpid(helper, 0)
         raise SandboxFault(str(error)) from None
 
 

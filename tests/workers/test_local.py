@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from swarmeval.errors import DeviceError, WorkerDied
 from swarmeval.requests import Answer, Refusal, Reply
 from swarmeval.workers.devices import DeviceSpec
-from swarmeval.workers.local import LocalFleet, LocalWorker
+from swarmeval.workers.local import LocalFleet, LocalWorker, SocketTransport
 from swarmeval.workers.replica_spec import ReplicaSpec, Script, ScriptedFault
 from tests.support.checkout import ROOT
 from tests.support.fleet_contract import collect, requests
@@ -178,6 +178,21 @@ def test_a_start_that_is_cancelled_leaves_nothing_open(alive: bool) -> None:
     asyncio.run(go())
     gc.collect()  # unclosed resources cause warnings now
     assert not [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_cancelled_end_leaves_no_traced_worker() -> None:
+    async def go() -> None:
+        transport = await SocketTransport.open(DeviceSpec("cpu:0", "cpu"), traced=True)
+        worker = psutil.Process(transport.pid)
+        worker.suspend()  # so that it cannot end by itself
+        closing = asyncio.create_task(transport.close())
+        await asyncio.sleep(0.1)
+        assert not closing.done()
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+        assert not worker.is_running()
+
+    asyncio.run(go())
 
 
 def test_worker_processes_are_started_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

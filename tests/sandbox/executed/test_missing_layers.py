@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
@@ -43,6 +44,21 @@ try:
 except WardenDied as error:
     reason = str(error)
 print(json.dumps([reason, len(descendants()), time.monotonic() - began]))
+"""
+
+# The kernel gives no user namespace to a process with threads, and this one starts a thread in each process it forks.
+FAILED_JAIL = """
+import os, tempfile, threading
+from tests.support.sandbox_runs import descendants
+from swarmeval.sandbox.jail_handle import SandboxFault, open_jail
+from swarmeval.sandbox.layers.guard import LAYERS
+from swarmeval.sandbox.layers.places import executable_places
+os.register_at_fork(after_in_child=threading.Thread(target=threading.Event().wait, daemon=True).start)
+with tempfile.TemporaryDirectory() as folder:
+    try:
+        open_jail(folder, executable_places([]), None, LAYERS, executes=True)
+    except SandboxFault as error:
+        print(error, len(descendants()))
 """
 
 # Each ends with exit code 0 if it succeeds.
@@ -94,6 +110,12 @@ def end_of(text: str, layers: Collection[str]) -> CommandEnd:
             started = descendants() - before
             jail.close()
             psutil.wait_procs(started, timeout=10.0)
+
+
+@pytest.mark.slow
+def test_a_jail_that_cannot_start_leaves_no_process() -> None:
+    done = subprocess.run([sys.executable, "-c", FAILED_JAIL], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[Errno 22] unshare: Invalid argument 0\n", "")
 
 
 @pytest.mark.slow
