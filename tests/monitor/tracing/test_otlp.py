@@ -1,11 +1,8 @@
 """Claims about OpenTelemetry, with the real exporter and collectors on a loopback port that decode what they get."""
 
-import gc
 import itertools
 import logging
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +21,6 @@ from tests.support.otlp_receiver import attributes, collector
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SECRET = "planted0secret0value"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_processor_left() -> Iterator[None]:
-    """OpenTelemetry starts a thread in every fork of a process with a span processor, so a jail forked there fails."""
-    yield
-    for thread in threading.enumerate():
-        if thread.name.startswith(("OpenTelemetry", "OtelBatch")):
-            thread.join(60)
-            assert not thread.is_alive(), thread
-    gc.collect()
 
 
 def exporting_to(endpoint: str) -> RunConfig:

@@ -5,24 +5,17 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
 from swarmeval.location import ROOT
-from swarmeval.sandbox.executed.handle import CommandEnd, CommandJail, Limits
-from swarmeval.sandbox.jail_handle import JailHandle, open_jail
 from swarmeval.sandbox.layers.guard import LAYERS
 from swarmeval.sandbox.layers.namespaces import NOBODY
 from swarmeval.sandbox.layers.places import executable_places
-from swarmeval.sandbox.layers.seccomp import Seccomp
 from swarmeval.sandbox.missing_layers import EXECUTED_ACTS
+from tests.support.layered_jail import end_of
 from tests.support.other_account import can_be_another, run_as
-from tests.support.sandbox_runs import descendants
 
 ACCOUNT = 54_321
 PROGRAM = """
@@ -87,29 +80,6 @@ def test_an_act_succeeds_without_its_layers_and_any_of_them_blocks_it(act: str) 
                 assert end.succeeded == (missing == needed), (missing, end)
         finally:
             another.kill()
-
-
-def end_of(text: str, layers: Collection[str]) -> CommandEnd:
-    """The end of a Bash script in a jail with these layers only."""
-
-    def receive(jail: JailHandle) -> dict[str, Any]:
-        while "running" in (message := jail.receive()):
-            pass
-        return message
-
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        seccomp = Seccomp(executes=True) if "seccomp" in layers else None
-        before = descendants()
-        jail = open_jail(f"{folder}/jail", executable_places([]), seccomp, layers, executes=True)
-        try:
-            commands = CommandJail(jail, receive)
-            commands.begin([("script", text)])
-            return commands.run(["/bin/bash", "script"], Limits(10.0, 2048), {"PATH": "/usr/bin:/bin"})
-        finally:
-            started = descendants() - before
-            jail.close()
-            psutil.wait_procs(started, timeout=10.0)
 
 
 @pytest.mark.slow
