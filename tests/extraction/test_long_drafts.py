@@ -1,10 +1,9 @@
 """The final answer after a long draft is found, in linear time."""
 
-from functools import partial
-
 import pytest
 
 from swarmeval.extraction.candidate import candidate
+from swarmeval.records import Candidate
 from tests.support.speed import cpu_seconds
 from tests.support.wrappings import TASK, fence, program_passes
 
@@ -44,6 +43,11 @@ def test_the_final_answer_is_found_behind_a_long_draft(draft: str, chars: int) -
         if draft.startswith("drafts") and final == "curly quotes":
             continue  # the draft is a complete answer already, but the final one needs a repair
         text = DRAFTS[draft] * (chars // len(DRAFTS[draft])) + "\n" + answer
-        assert cpu_seconds(partial(candidate, text, "reply", TASK), limit_s=1.0) < 1.0, final
-        found = candidate(text, "reply", TASK)
+        found = found_in_time(text)
         assert program_passes(found, TASK), (final, found.note)
+
+
+def found_in_time(text: str) -> Candidate:
+    found: list[Candidate] = []
+    assert cpu_seconds(lambda: found.append(candidate(text, "reply", TASK)), limit_s=1.0) < 1.0, text[-200:]
+    return found[-1]

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from swarmeval.monitor.driver_thread import DriverThread
+from swarmeval.monitor.driver_thread import PATIENCE_S, DriverThread
 from tests.support.checkout import ROOT
 
 
@@ -17,7 +17,7 @@ def test_calls_are_made_in_order_and_all_of_them_before_it_is_closed() -> None:
     for number in range(100):
         thread.submit(partial(seen.append, number))
     for _ in range(2):
-        thread.close()
+        thread.close(PATIENCE_S)
     assert seen == list(range(100))
 
 
@@ -30,7 +30,7 @@ def test_an_error_is_raised_where_the_call_is_awaited_and_the_next_is_made() -> 
     with pytest.raises(ValueError, match=r"^no such device$"):
         failed.result(20)
     done.result(20)
-    thread.close()
+    thread.close(PATIENCE_S)
 
 
 def test_a_call_that_hangs_is_given_up_on() -> None:
