@@ -28,7 +28,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -139,9 +139,10 @@ class Process:
         self.code = 0
         self._limit_s = limit_s or limit_of(number, device)
         self._number, self._device = number, device
-        self._lines: TextIO = ends.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))  # noqa: SIM115
+        self._lines = Path(ends.enter_context(tempfile.TemporaryDirectory())) / "lines.jsonl"
         command = [sys.executable, __file__, "--child", str(number), "--device", device]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=self._lines, start_new_session=True)
+        with self._lines.open("wb") as lines:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=lines, start_new_session=True)
         self.pid = self._process.pid
         self._began = time.perf_counter()
         ends.callback(self._end)
@@ -164,8 +165,7 @@ class Process:
         except KeyboardInterrupt:
             ended = INTERRUPTED
         self._end()
-        self._lines.seek(0)
-        lines = (line for line in self._lines if line.endswith("\n"))  # a torn one is no JSON
+        lines = self._lines.read_text(encoding="utf-8").split("\n")[:-1]  # what follows the last newline is torn
         parts = {part.pop("part"): part for part in map(json.loads, lines)}
         return {
             "step": self._number,

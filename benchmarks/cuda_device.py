@@ -61,7 +61,7 @@ def versions(device: str) -> Found:
             "capability": f"{properties.major}.{properties.minor}",
             "multiprocessors": properties.multi_processor_count,
             "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+            "cudnn": torch.backends.cudnn.version(),
             "free_gb": round(free / 1e9, 2),
             "total_gb": round(total / 1e9, 2),
         }

@@ -13,7 +13,7 @@ from swarmeval.errors import DeviceError
 from tests.support import tiny_model
 
 
-class Full(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Full(TorchDispatchMode):
     """A device without memory for one kind of operation."""
 
     def __init__(self, operation: str, error: Callable[[], Exception]) -> None:

@@ -294,9 +294,9 @@ def test_rows_that_do_not_fit_are_named_with_their_remedy(folder: str, monkeypat
 
 
 def test_cudnn_attention_is_not_used_on_a_gpu() -> None:
-    before = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+    before = torch.backends.cuda.cudnn_sdp_enabled()
     try:
         model_loader.choose_attention()
-        assert not torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
     finally:
         torch.backends.cuda.enable_cudnn_sdp(before)

@@ -16,6 +16,8 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
+from swarmeval.engine.decoder import Unsupported
+
 NAME = "shared_prefix"
 BASE = "sdpa"  # the only implementation that NAME may replace: both give the same results
 # Arguments of models that do not change attention itself.
@@ -101,11 +103,11 @@ def attend(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """The attention function that transformers calls. Raises NotImplementedError for unsupported arguments."""
+    """The attention function that transformers calls. Raises Unsupported for other arguments."""
     unsupported = sorted(name for name, argument in kwargs.items() if argument is not None and name not in PLAIN)
     prefixes = _prefixes.get()
     if unsupported or prefixes is None or query.shape[2] != 1 or dropout:
-        raise NotImplementedError(f"attention with {', '.join(unsupported) or 'several tokens per row'}")
+        raise Unsupported(f"attention with {', '.join(unsupported) or 'several tokens per row'}")
     rows, query_heads, _, size = query.shape
     heads = key.shape[1]
     scale = size**-0.5 if scaling is None else scaling

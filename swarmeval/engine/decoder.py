@@ -5,10 +5,14 @@ from typing import Protocol
 
 from torch import Tensor
 
-# Exceptions of a model that a decoder or a kernel does not suit. NotImplementedError comes from our own parts.
-MODEL_FAULTS = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+# Exceptions of a model that a decoder or a kernel does not suit. RuntimeError includes Unsupported.
+MODEL_FAULTS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 SPARE = 1  # rows for which decoder and sampler need memory beyond those in use: a fork stands beside the row it ends
+
+
+class Unsupported(RuntimeError):
+    """A part of the engine cannot do what this model needs; str() says what that is."""
 
 
 class Decoder(Protocol):

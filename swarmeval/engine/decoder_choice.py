@@ -17,7 +17,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from swarmeval.engine import attention
 from swarmeval.engine.budget import Budget
 from swarmeval.engine.common_prefix import MIN_ROWS, MIN_TOKENS, Prompt
-from swarmeval.engine.decoder import MODEL_FAULTS, SPARE, Decoder
+from swarmeval.engine.decoder import MODEL_FAULTS, SPARE, Decoder, Unsupported
 from swarmeval.engine.graphs import Graphs, Recorder
 from swarmeval.engine.kernels.native import NativeKernels
 from swarmeval.engine.kernels.portable import PortableKernels
@@ -257,7 +257,7 @@ def _logits(decoder: Decoder, prompts: list[Prompt]) -> Tensor:
     """The decoder's logits for the prompts, a few tokens after them, a fork and an eviction: flat, fp32."""
     parts = [_steps(decoder, prompts)]
     if not decoder.fork(1, len(prompts[1]) + _STEPS, _STEPS + 2):
-        raise NotImplementedError("rows cannot be forked")
+        raise Unsupported("rows cannot be forked")
     parts.append(decoder.decode([7 + row for row in range(len(prompts) + 1)]))
     decoder.evict(0)
     parts.append(decoder.decode([3 + row for row in range(len(prompts))]))

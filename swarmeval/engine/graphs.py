@@ -92,7 +92,7 @@ class Graphs:
 
 def on_cuda(device: torch.device) -> Recorder:
     """A recorder of CUDA graphs. The graphs share one memory pool, which is freed with the last of them."""
-    pool, side = torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    pool, side = torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)
 
     def record(work: Work) -> Work:
         current, graph = torch.cuda.current_stream(device), torch.cuda.CUDAGraph()

@@ -15,6 +15,7 @@ from transformers import AttentionInterface
 from transformers.cache_utils import CacheLayerMixin
 
 from swarmeval.engine.attention import PLAIN
+from swarmeval.engine.decoder import Unsupported
 from swarmeval.engine.kernels.contract import Kernels
 from swarmeval.engine.placed_tokens import Numbers, Tokens
 
@@ -35,7 +36,7 @@ class Batch:
     longest: int  # no row gets more tokens, so wider attention windows hide nothing
 
 
-class PagedLayer(CacheLayerMixin):  # type: ignore[misc]
+class PagedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers has no types
     """The key and value pages of one layer."""
 
     def __init__(self, kernels: Kernels, pages: int, heads: int, size: int) -> None:
@@ -50,7 +51,7 @@ class PagedLayer(CacheLayerMixin):  # type: ignore[misc]
         """Write keys and values [1, key heads, tokens, head size] into the pages that the current batch names."""
         batch = current()
         if batch is None:
-            raise NotImplementedError("pages can be used inside their decoder's forward only")
+            raise Unsupported("pages can be used inside their decoder's forward only")
         key, value = key_states[0].transpose(0, 1), value_states[0].transpose(0, 1)
         self.kernels.put(key, value, self.keys, self.values, batch.page, batch.offset)
         return key_states, value_states
@@ -65,10 +66,10 @@ class PagedLayer(CacheLayerMixin):  # type: ignore[misc]
         return self.kernels.attend(query, self.keys, self.values, batch.reads, scale)
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        raise NotImplementedError("pages are allocated when the layer is made")
+        raise Unsupported("pages are allocated when the layer is made")
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        raise NotImplementedError("pages need no mask")
+        raise Unsupported("pages need no mask")
 
     def get_seq_length(self) -> int:
         return 0
@@ -128,13 +129,13 @@ def attend(
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """The attention function that transformers calls. Raises NotImplementedError for unsupported arguments."""
+    """The attention function that transformers calls. Raises Unsupported for other arguments."""
     unsupported = sorted(name for name, argument in kwargs.items() if argument is not None and name not in PLAIN)
     batch = current()
     if unsupported or batch is None or dropout or attention_mask is not None:
-        raise NotImplementedError(f"attention with {', '.join(unsupported) or 'a mask or dropout'}")
+        raise Unsupported(f"attention with {', '.join(unsupported) or 'a mask or dropout'}")
     if sliding_window is not None and sliding_window < batch.longest:
-        raise NotImplementedError(f"attention with a window of {sliding_window} tokens")
+        raise Unsupported(f"attention with a window of {sliding_window} tokens")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     layer = batch.layers[module.layer_idx]  # type: ignore[call-overload]
     return layer.attend(query[0].transpose(0, 1), batch, scale)[None], None

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 from transformers.cache_utils import CacheLayerMixin
 
+from swarmeval.engine.decoder import Unsupported
 from swarmeval.engine.steps import Shape
 
 
@@ -18,7 +19,7 @@ class WriteTarget:
     length: int
 
 
-class SlotLayer(CacheLayerMixin):  # type: ignore[misc]
+class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers has no types
     """Keys and values of one layer: [slots, heads, capacity, head size]."""
 
     def __init__(self, room: Shape, like: Any, aim: WriteTarget) -> None:
@@ -56,7 +57,7 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]
         return self.keys[:rows, :, :length], self.values[:rows, :, :length]
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        raise NotImplementedError("slots are filled from a prefilled prompt")
+        raise Unsupported("slots are filled from a prefilled prompt")
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self._aim.length, 0

@@ -141,7 +141,7 @@ def test_a_model_with_experts_uses_pages_and_is_not_called_steady() -> None:
         (0, "one by one",
          ["rows are decoded one by one: its attention window of 32 tokens is shorter than a row of up to 512"]),
         (1, "slots",
-         ["no compiled attention: GptOssForCausalLM fails with it: NotImplementedError: attention with s_aux",
+         ["no compiled attention: GptOssForCausalLM fails with it: Unsupported: attention with s_aux",
           "rows share no prompts: GptOssForCausalLM uses eager attention"]),
     ],
 )  # fmt: skip

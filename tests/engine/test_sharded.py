@@ -19,7 +19,7 @@ from tests.support.decoder_comparison import PROMPTS, admit
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-class IndexDevices(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class IndexDevices(TorchDispatchMode):
     """Notes the devices of the tensors of every operation with an index."""
 
     def __init__(self) -> None:

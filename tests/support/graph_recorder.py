@@ -17,7 +17,7 @@ from swarmeval.engine.slots import SlotDecoder
 from tests.support.decoder_comparison import ROWS
 
 
-class _Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Watched(TorchDispatchMode):
     """Calls `record` with every operation run within its context."""
 
     def __init__(self, record: Callable[[Any, Any, Any, Any], None]) -> None:

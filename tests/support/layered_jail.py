@@ -1,4 +1,4 @@
-"""Runs a Bash script in a jail with chosen layers only, each in a process of its own.
+"""Runs Bash scripts in jails with chosen layers only, each in a process of its own.
 
 The kernel gives no user namespace to a process with threads, and libraries that a test session has imported may start
 some in each process that it forks.
@@ -32,7 +32,7 @@ def end_of(text: str, layers: Collection[str]) -> CommandEnd:
 
 
 def run_in_jail(text: str, layers: Collection[str]) -> CommandEnd:
-    """Run it in this process, which must have one thread."""
+    """What `end_of` returns, from a jail that this process forks. It must have no other thread."""
 
     def receive(jail: JailHandle) -> dict[str, Any]:
         while "running" in (message := jail.receive()):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from swarmeval.engine.adapters.files import LoraFiles
-from swarmeval.engine.decoder import MODEL_FAULTS
+from swarmeval.engine.decoder import MODEL_FAULTS, Unsupported
 from swarmeval.engine.out_of_memory import is_out_of_memory
 from swarmeval.engine.weights.fused_parts import FusedAttention, FusedMLP
 from swarmeval.errors import ModelUnavailable
@@ -78,7 +78,7 @@ class Adapters:
         if self._of_token is None:
             return None
         if len(values) != len(self._of_token):
-            raise NotImplementedError("adapters of layers that do not get every token once")
+            raise Unsupported("adapters of layers that do not get every token once")
         if place not in self._foreign:
             self._foreign[place] = self._of_token.to(values.device)[:, None] != self._owners[place]
         return self._foreign[place]

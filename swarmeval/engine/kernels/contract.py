@@ -22,7 +22,7 @@ class Kernels(Protocol):
     def pool(self, pages: int, heads: int, size: int) -> Tensor:
         """Memory for the keys or values of `pages` pages; the first dimension counts the pages.
 
-        Raises NotImplementedError for an unsupported head size.
+        Raises Unsupported for a head size that the kernels cannot handle.
         """
 
     def reads(self, tokens: Tokens) -> list[Numbers]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from swarmeval.engine.decoder import Unsupported
 from swarmeval.engine.placed_tokens import Numbers, Tokens
 from swarmeval.home import cache_folder
 
@@ -53,7 +54,7 @@ class NativeKernels:
     def pool(self, pages: int, heads: int, size: int) -> Tensor:
         """[pages, heads, 16 * size], in the layout of cpp/pages.h."""
         if size % PAGE:
-            raise NotImplementedError(f"head size {size} is not a multiple of {PAGE}")
+            raise Unsupported(f"head size {size} is not a multiple of {PAGE}")
         # Not initialised: unwritten places are never read, and untouched memory is not allocated.
         return torch.empty(pages, heads, PAGE * size, dtype=self.dtype)
 

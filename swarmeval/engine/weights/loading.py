@@ -63,7 +63,7 @@ def compute_dtype(device: str, weights: WeightFormat = "auto") -> "torch.dtype":
     has_bf16 = (
         torch.cuda.is_bf16_supported(including_emulation=False)
         if on_gpu
-        else torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # type: ignore[no-untyped-call]
+        else torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     )
     if weights in DTYPES:
         if weights == "bf16" and on_gpu and not has_bf16:
