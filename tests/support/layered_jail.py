@@ -32,7 +32,7 @@ def end_of(text: str, layers: Collection[str]) -> CommandEnd:
 
 
 def run_in_jail(text: str, layers: Collection[str]) -> CommandEnd:
-    """What `end_of` returns, from a jail that this process forks. It must have no other thread."""
+    """The end of the script, in a jail that this process forks; it must have no other thread."""
 
     def receive(jail: JailHandle) -> dict[str, Any]:
         while "running" in (message := jail.receive()):
